@@ -1,0 +1,1 @@
+"""The Seed Stage-Based Messaging store: content, schedules, subscriptions, and their delivery."""

