@@ -1,0 +1,93 @@
+"""What is sent, and when: schedules, message sets, messages and files; the rules of texts."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+from attrs import frozen
+
+CONTENT_TYPES = ("text", "audio")
+
+# ISO 639-3, or with a country. No list of languages: it would be out of date.
+_LANGUAGE = re.compile(r"[a-z]{3}(_[A-Z]{2})?")
+
+# Telephones that know only GSM 03.38 show these as boxes; each has a plain form.
+_TYPOGRAPHIC = re.compile("[“”’–]")
+
+# What WhatsApp refuses in the parameters of a template.
+_NOT_IN_WHATSAPP = re.compile(r"\n|\t|\s{4}")
+
+
+@frozen(kw_only=True)
+class Schedule:
+    """The five fields of a cron line."""
+
+    id: int
+    minute: str
+    hour: str
+    day_of_week: str
+    day_of_month: str
+    month_of_year: str
+
+
+@frozen(kw_only=True)
+class MessageSet:
+    """Messages that are sent one after the other, by default on one schedule."""
+
+    id: int
+    short_name: str
+    label: str
+    content_type: str
+    channel: str | None
+    notes: str | None
+    next_set_id: int | None
+    default_schedule_id: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def is_for_whatsapp(self) -> bool:
+        """Whether its texts go out by WhatsApp, by the name of the channel."""
+        return "whatsapp" in (self.channel or "").lower()
+
+
+@frozen(kw_only=True)
+class BinaryContent:
+    """A stored file; ``content`` is its name below the media folder."""
+
+    id: int
+    content: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@frozen(kw_only=True)
+class Message:
+    """One message of a set, in one language: a text, a file, or both. ``metadata`` is JSON."""
+
+    id: int
+    messageset_id: int
+    sequence_number: int
+    lang: str
+    metadata: Any
+    text_content: str | None
+    binary_content_id: int | None
+    created_at: datetime
+    updated_at: datetime
+
+
+def is_language(code: str) -> bool:
+    """Whether this is written like ``eng`` or ``eng_ZA``."""
+    return _LANGUAGE.fullmatch(code) is not None
+
+
+def typographic_characters(text: str) -> list[str]:
+    """Each occurrence, in order, of a character that has to be replaced by its plain form."""
+    return _TYPOGRAPHIC.findall(text)
+
+
+def fits_whatsapp(text: str) -> bool:
+    """Whether the text is free of newlines, tabs, and runs of four blanks."""
+    return _NOT_IN_WHATSAPP.search(text) is None

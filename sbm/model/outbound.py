@@ -1,0 +1,49 @@
+"""What the Message Sender is asked to send."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from sbm.model.send import Message, Recipient, Send
+
+# The Message Sender cannot be given an id, but it stores and shows metadata as it came: by this
+# key a send can be found there again.
+SEND_KEY = "sbm_send_id"
+
+
+def compose(send: Send, to_addr: str, media_url: str) -> dict[str, Any]:
+    """The body of ``POST /outbound/`` for a send that nothing objects to, its keys in wire order.
+
+    ``media_url`` is the public address of the media folder, without a slash at its end.
+    """
+    recipient = send.recipient
+    if recipient is None or recipient.message is None:
+        raise ValueError(f"send {send.id} has nothing to carry")
+    outbound: dict[str, Any] = {
+        "to_addr": to_addr,
+        "to_identity": send.identity,
+        "delivered": "false",
+        "resend": "true" if send.kind == "resend" else "false",
+        "metadata": _metadata(send, recipient, recipient.message, media_url),
+    }
+    if recipient.channel:
+        outbound["channel"] = recipient.channel
+    if recipient.content_type == "text":
+        parts = [send.prepend, recipient.message.text_content]
+        outbound["content"] = "\n".join(part for part in parts if part)
+    return outbound
+
+
+def _metadata(send: Send, recipient: Recipient, message: Message, media_url: str) -> dict[str, Any]:
+    own = message.metadata if isinstance(message.metadata, dict) else {}
+    metadata = dict(own)
+    if message.file_name is not None:
+        url = f"{media_url}/{quote(message.file_name)}"
+        if recipient.content_type == "text":
+            metadata["image_url"] = url
+        else:
+            metadata["voice_speech_url"] = [send.prepend, url] if send.prepend else [url]
+    # Last, so that nothing can override it.
+    metadata[SEND_KEY] = str(send.id)
+    return metadata

@@ -1,0 +1,119 @@
+"""A send: one message owed to one subscriber, and what can become of it."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any, Literal
+
+from attrs import frozen
+
+Kind = Literal["next", "resend"]
+Outcome = Literal["sent", "adopted", "dry-run", "skipped", "refused", "failed"]
+Stage = Literal["trigger", "content", "address", "post"]
+
+
+@frozen(kw_only=True)
+class Trigger:
+    """The answer to a trigger for one subscription: whether it opened a send, or why not."""
+
+    found: bool
+    accepted: bool
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class Message:
+    """The message that a send carries; ``file_name`` is below the media folder."""
+
+    sequence_number: int
+    text_content: str | None
+    file_name: str | None
+    metadata: Any
+
+
+@frozen(kw_only=True)
+class Recipient:
+    """The subscription of a send as it stood when the send was claimed."""
+
+    active: bool
+    completed: bool
+    process_status: int
+    lang: str
+    messageset: str
+    content_type: Literal["text", "audio"]
+    channel: str | None
+    message: Message | None
+
+
+@frozen(kw_only=True)
+class Send:
+    """A claimed send, with all that its delivery needs.
+
+    ``id`` is the same for every attempt; ``attempt`` fences this one. ``recipient`` is None when
+    the subscription was deleted after the send was owed.
+    """
+
+    id: uuid.UUID
+    kind: Kind
+    attempt: int
+    subscription_id: uuid.UUID
+    identity: str
+    prepend: str | None
+    recipient: Recipient | None
+
+
+@frozen(kw_only=True)
+class Settled:
+    """An outcome: the end of a send."""
+
+    outcome: Outcome
+    stage: Stage
+    reason: str = ""
+    outbound_id: str | None = None
+
+
+@frozen(kw_only=True)
+class GivenBack:
+    """No POST was begun: owed again after ``delay``."""
+
+    reason: str
+    delay: timedelta
+
+
+@frozen(kw_only=True)
+class Unknown:
+    """A POST was begun, and nobody can say whether it was done."""
+
+    reason: str
+
+
+Result = Settled | GivenBack | Unknown
+
+
+def objection(send: Send) -> Settled | None:
+    """Say why there is nothing to deliver, if so: the world moved on, or content is missing."""
+    recipient = send.recipient
+    if recipient is None:
+        return _skipped("the subscription was deleted")
+    if send.kind == "next":
+        if recipient.completed:
+            return _skipped("the subscription is completed")
+        if not recipient.active:
+            return _skipped("the subscription is not active")
+        if recipient.process_status < 0:
+            return _skipped("the subscription is in error")
+    if recipient.message is None:
+        return _lacking(f"{recipient.messageset} has no further message in {recipient.lang}")
+    if recipient.content_type == "audio" and recipient.message.file_name is None:
+        number = recipient.message.sequence_number
+        return _lacking(f"message {number} of {recipient.messageset} has no audio")
+    return None
+
+
+def _skipped(reason: str) -> Settled:
+    return Settled(outcome="skipped", stage="trigger", reason=reason)
+
+
+def _lacking(reason: str) -> Settled:
+    return Settled(outcome="failed", stage="content", reason=reason)
