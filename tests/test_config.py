@@ -1,0 +1,441 @@
+"""The settings, and what is told when they are wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+import psycopg2.extensions
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sbm.config import Config, ConfigError, DatabaseAddress, MetricsAddress, ServiceAddress
+
+REQUIRED = {
+    "STAGE_BASED_MESSAGING_DATABASE": "postgres://sbm:db-secret@db.example.org/sbm",
+    "STAGE_BASED_MESSAGING_URL": "http://sbm.example.org/api/v1",
+    "IDENTITY_STORE_URL": "http://identities.example.org/api/v1/",
+    "IDENTITY_STORE_TOKEN": "identity-secret",
+    "MESSAGE_SENDER_URL": "https://sender.example.org:8443/api/v1",
+    "MESSAGE_SENDER_TOKEN": "sender-secret",
+}
+
+
+def config(**changes: str) -> Config:
+    return Config.from_environ({**REQUIRED, **changes})
+
+
+def problems(**changes: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        config(**changes)
+    return caught.value.problems
+
+
+# The whole
+
+
+def test_the_required_settings_are_enough() -> None:
+    read = config()
+    assert read.identity_store == ServiceAddress(
+        url="http://identities.example.org/api/v1", token="identity-secret"
+    )
+    assert read.message_sender == ServiceAddress(
+        url="https://sender.example.org:8443/api/v1", token="sender-secret"
+    )
+    assert read.database.name == "sbm"
+    assert (read.scheduler, read.scheduler_inbound_token, read.metrics) == (None, None, None)
+    assert read.timezone == ZoneInfo("UTC")
+    assert (read.request_timeout, read.lease) == (timedelta(seconds=30), timedelta(seconds=60))
+    assert (read.settle, read.stop_grace) == (timedelta(seconds=120), timedelta(seconds=30))
+    assert (read.concurrency, read.database_connections, read.ledger_months) == (50, 10, 24)
+    assert (read.use_ssl, read.warnings) == (False, ())
+
+
+def test_everything_missing_is_told_at_once() -> None:
+    assert problems(**dict.fromkeys(REQUIRED, "")) == (
+        "STAGE_BASED_MESSAGING_URL is missing.",
+        "STAGE_BASED_MESSAGING_DATABASE is missing.",
+        "IDENTITY_STORE_URL is missing.",
+        "IDENTITY_STORE_TOKEN is missing.",
+        "MESSAGE_SENDER_URL is missing.",
+        "MESSAGE_SENDER_TOKEN is missing.",
+    )
+
+
+def test_what_is_wrong_and_what_is_missing_are_told_together() -> None:
+    told = problems(IDENTITY_STORE_TOKEN="", SBM_CONCURRENCY="many", SBM_TIMEZONE="Mars/Base")
+    assert told == (
+        "IDENTITY_STORE_TOKEN is missing.",
+        "SBM_TIMEZONE must be the IANA name of a time zone, not 'Mars/Base'.",
+        "SBM_CONCURRENCY must be a whole number from 1 to 1000, not 'many'.",
+    )
+
+
+def test_the_error_reads_as_a_line_for_each_problem() -> None:
+    assert str(ConfigError(("A is missing.", "B is missing."))) == "A is missing.\nB is missing."
+
+
+def test_an_empty_value_counts_as_not_set() -> None:
+    assert config(SBM_CONCURRENCY="", METRICS_URL="  ", SCHEDULER_URL="", USE_SSL="") == config()
+
+
+def test_blanks_around_a_value_are_dropped() -> None:
+    assert config(MESSAGE_SENDER_TOKEN=" sender-secret\n") == config()
+
+
+def test_no_secret_is_shown() -> None:
+    read = config(
+        SCHEDULER_URL="http://scheduler",
+        SCHEDULER_API_TOKEN="scheduler-secret",
+        SCHEDULER_INBOUND_API_TOKEN="inbound-secret",
+        METRICS_URL="http://metrics",
+        METRICS_AUTH_TOKEN="metrics-secret",
+        METRICS_AUTH_USER="me",
+        METRICS_AUTH_PASSWORD="password-secret",
+        STAGE_BASED_MESSAGING_DATABASE="postgres://u:db-secret@h/n?sslpassword=key-secret",
+    )
+    assert "secret" not in repr(read)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"STAGE_BASED_MESSAGING_DATABASE": "postgres://u:secret@h:x/n"},
+        {"STAGE_BASED_MESSAGING_DATABASE": "postgres://u:secret/@h/n"},
+        {"STAGE_BASED_MESSAGING_DATABASE": "mysql://u:secret@h/n"},
+        {"STAGE_BASED_MESSAGING_DATABASE": "host=h password=secret"},
+        {"IDENTITY_STORE_TOKEN": "secret secret"},
+        {"IDENTITY_STORE_URL": "http://u:secret@h/"},
+    ],
+)
+def test_no_secret_is_told_in_a_problem(changes: dict[str, str]) -> None:
+    assert "secret" not in " ".join(problems(**changes))
+
+
+# Numbers, times, zone, flags
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("DEFAULT_REQUEST_TIMEOUT", "0"),
+        ("DEFAULT_REQUEST_TIMEOUT", "nan"),
+        ("DEFAULT_REQUEST_TIMEOUT", "601"),
+        ("SBM_LEASE_SECONDS", "-60"),
+        ("SBM_LEASE_SECONDS", "1e3"),
+        ("SBM_SETTLE_SECONDS", "2 minutes"),
+        ("SBM_STOP_GRACE_SECONDS", "99999"),
+        ("SBM_CONCURRENCY", "0"),
+        ("SBM_CONCURRENCY", "1.5"),
+        ("SBM_DATABASE_CONNECTIONS", "501"),
+        ("SBM_LEDGER_MONTHS", "-1"),
+        ("SBM_TIMEZONE", "/etc/localtime"),
+        ("SBM_TIMEZONE", "Europe"),
+        ("SBM_TIMEZONE", "../UTC"),
+        ("USE_SSL", "maybe"),
+    ],
+)
+def test_a_value_out_of_its_range_is_refused_by_name(name: str, text: str) -> None:
+    (told,) = problems(**{name: text})
+    assert told.startswith(f"{name} must be ")
+    assert repr(text) in told
+
+
+def test_times_may_be_fractions_of_a_second() -> None:
+    assert config(DEFAULT_REQUEST_TIMEOUT="2.5").request_timeout == timedelta(seconds=2.5)
+
+
+def test_a_lease_must_outlast_a_request_by_two_seconds() -> None:
+    assert config(SBM_LEASE_SECONDS="32").lease == timedelta(seconds=32)
+    assert problems(SBM_LEASE_SECONDS="31.9") == (
+        "SBM_LEASE_SECONDS is 31.9, but a lease must outlast DEFAULT_REQUEST_TIMEOUT (30)"
+        " by 2 seconds.",
+    )
+
+
+def test_the_settle_time_must_be_longer_than_a_request() -> None:
+    assert config(SBM_SETTLE_SECONDS="30.1").settle == timedelta(seconds=30.1)
+    assert problems(SBM_SETTLE_SECONDS="30") == (
+        "SBM_SETTLE_SECONDS is 30, but must be longer than DEFAULT_REQUEST_TIMEOUT (30).",
+    )
+
+
+def test_times_are_not_compared_with_one_that_could_not_be_read() -> None:
+    assert len(problems(DEFAULT_REQUEST_TIMEOUT="100", SBM_LEASE_SECONDS="long")) == 1
+
+
+def test_the_time_zone_is_an_iana_name() -> None:
+    assert config(SBM_TIMEZONE="Africa/Johannesburg").timezone == ZoneInfo("Africa/Johannesburg")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("True", True), ("1", True), ("on", True), ("False", False), ("0", False)]
+)
+def test_use_ssl_is_a_flag(text: str, value: bool) -> None:
+    assert config(USE_SSL=text).use_ssl is value
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("given_url", "public_url"),
+    [
+        ("http://sbm.example.org", "http://sbm.example.org"),
+        ("http://sbm.example.org/", "http://sbm.example.org"),
+        ("http://sbm.example.org:8000/api/v1", "http://sbm.example.org:8000"),
+        ("http://sbm.example.org/api/v1/", "http://sbm.example.org"),
+        ("https://sbm.example.org/api/v1/subscriptions", "https://sbm.example.org"),
+        ("https://sbm.example.org/api/v1/subscriptions//", "https://sbm.example.org"),
+        ("https://example.org/sbm/api/v1/subscriptions", "https://example.org/sbm"),
+        ("https://example.org/api/v10", "https://example.org/api/v10"),
+    ],
+)
+def test_the_public_url_is_taken_in_all_forms_in_use(given_url: str, public_url: str) -> None:
+    assert config(STAGE_BASED_MESSAGING_URL=given_url).public_url == public_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/",
+        "host/api/v1",
+        "//host",
+        "http://",
+        "http:///api",
+        "http://host:port/",
+        "http://host:0/",
+        "http://[::1/",
+        "http://ho st/",
+        "http://host/?a=b",
+        "http://host/#a",
+        "http://user@host/",
+    ],
+)
+def test_a_url_must_be_http_with_a_host(url: str) -> None:
+    for name in ("IDENTITY_STORE_URL", "STAGE_BASED_MESSAGING_URL", "SBM_MEDIA_URL", "METRICS_URL"):
+        (told,) = problems(**{name: url})
+        assert told.startswith(f"{name} must be ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "media_url"),
+    [
+        ({}, "http://sbm.example.org/media"),
+        ({"USE_SSL": "true"}, "https://sbm.example.org/media"),
+        ({"STAGE_BASED_MESSAGING_URL": "https://a.example.org"}, "http://a.example.org/media"),
+        ({"SBM_MEDIA_URL": "https://files.example.org/m/"}, "https://files.example.org/m"),
+    ],
+)
+def test_media_are_found_at_the_public_host_or_elsewhere(
+    changes: dict[str, str], media_url: str
+) -> None:
+    assert config(**changes).media_url == media_url
+
+
+def test_a_scheduler_needs_a_token() -> None:
+    assert problems(SCHEDULER_URL="http://scheduler") == ("SCHEDULER_API_TOKEN is missing.",)
+    read = config(SCHEDULER_URL="http://scheduler/api/v1/", SCHEDULER_API_TOKEN="t")
+    assert read.scheduler == ServiceAddress(url="http://scheduler/api/v1", token="t")
+
+
+def test_a_token_must_fit_into_a_header() -> None:
+    assert problems(SCHEDULER_INBOUND_API_TOKEN="two\nlines") == (
+        "SCHEDULER_INBOUND_API_TOKEN must be visible ASCII characters without blanks.",
+    )
+
+
+def test_metrics_take_a_token_or_a_user_with_a_password() -> None:
+    url = "http://metrics"
+    assert config(METRICS_URL=url).metrics == MetricsAddress(url=url)
+    assert config(METRICS_URL=url, METRICS_AUTH_TOKEN="t").metrics == MetricsAddress(
+        url=url, token="t"
+    )
+    assert config(
+        METRICS_URL=url, METRICS_AUTH_USER="me", METRICS_AUTH_PASSWORD="pass word"
+    ).metrics == MetricsAddress(url=url, user="me", password="pass word")
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("METRICS_AUTH_USER", "METRICS_AUTH_PASSWORD"),
+        ("METRICS_AUTH_PASSWORD", "METRICS_AUTH_USER"),
+    ],
+)
+def test_a_user_of_the_metrics_goes_with_a_password(name: str, other: str) -> None:
+    assert problems(**{name: "x"}) == (f"{other} is missing while {name} is set.",)
+
+
+# Warnings
+
+
+def test_settings_to_no_effect_are_warned_of() -> None:
+    assert config(
+        BROKER_URL="redis://", SBM_LEASE_SECOND="60", SBM_ZZZ="", SBM_MEDIA_URL="", HOME="/"
+    ).warnings == (
+        "BROKER_URL is ignored: no broker is needed.",
+        "SBM_LEASE_SECOND is not a setting and is ignored. Did you mean SBM_LEASE_SECONDS?",
+        "SBM_ZZZ is not a setting and is ignored.",
+    )
+
+
+def test_no_setting_that_is_read_is_warned_of() -> None:
+    class Remembering(dict[str, str]):
+        """An environment that knows what it was asked for."""
+
+        asked: ClassVar[set[str]] = set()
+
+        def get(self, name: str, default: Any = None) -> Any:
+            self.asked.add(name)
+            return super().get(name, default)
+
+    environ = Remembering(REQUIRED)
+    Config.from_environ(environ)
+    known = dict.fromkeys((name for name in environ.asked if name.startswith("SBM_")), "")
+    assert len(known) > 5
+    assert config(**known).warnings == ()
+
+
+# The database
+
+
+def test_the_option_takes_the_place_of_the_setting() -> None:
+    read = Config.from_environ(REQUIRED, database="postgres://elsewhere/other")
+    assert read.database == DatabaseAddress(hosts=(("elsewhere", 5432),), name="other")
+
+
+def test_a_wrong_option_is_told_as_such() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_environ(REQUIRED, database="sqlite:///db.sqlite3")
+    assert caught.value.problems == (
+        "STAGE_BASED_MESSAGING_DATABASE (given as --database) has the scheme 'sqlite', but only"
+        " PostgreSQL will do: postgres://user:password@host:5432/name.",
+    )
+
+
+def test_the_database_can_be_read_alone() -> None:
+    name = "STAGE_BASED_MESSAGING_DATABASE"
+    assert DatabaseAddress.from_environ({name: "postgres:///sbm"}).name == "sbm"
+    assert DatabaseAddress.from_environ({}, database="postgres:///x").name == "x"
+    with pytest.raises(ConfigError) as caught:
+        DatabaseAddress.from_environ({})
+    assert caught.value.problems == (f"{name} is missing.",)
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("postgres://u:p@h/sbm", [("h", 5432)]),
+        ("postgresql://h:6543/sbm", [("h", 6543)]),
+        ("PGSQL://h/sbm", [("h", 5432)]),
+        ("postgis://h/sbm", [("h", 5432)]),
+        ("timescale://h/sbm", [("h", 5432)]),
+        ("postgres://h1:5433,h2/sbm", [("h1", 5433), ("h2", 5432)]),
+        ("postgres://[::1]:5433,[fe80::2]/sbm", [("::1", 5433), ("fe80::2", 5432)]),
+        ("postgres:///sbm", [("", 5432)]),
+        ("postgres://u@/sbm", [("", 5432)]),
+        ("postgres://u@:5433/sbm", [("", 5433)]),
+        ("postgres://%2Fvar%2Frun/sbm", [("/var/run", 5432)]),
+        ("postgres://%2fvar%2frun:5433/sbm", [("/var/run", 5433)]),
+        ("postgresql://postgres@/sbm?host=/some/dir", [("/some/dir", 5432)]),
+        ("postgresql://postgres:@/sbm?host=/some/c++", [("/some/c++", 5432)]),
+        ("postgresql:///sbm?host=/some/dir&port=5433", [("/some/dir", 5433)]),
+        ("postgresql:///sbm?host=a,b&port=1,2", [("a", 1), ("b", 2)]),
+        ("postgresql://x:7/sbm?host=a", [("a", 7)]),
+        ("postgresql:///sbm?host=a,b&port=5433", [("a", 5433), ("b", 5433)]),
+        ("postgresql://?dbname=sbm&host=a", [("a", 5432)]),
+    ],
+)
+def test_hosts_are_found_in_all_forms(url: str, hosts: list[tuple[str, int]]) -> None:
+    address = DatabaseAddress.parse(url)
+    assert (list(address.hosts), address.name) == (hosts, "sbm")
+
+
+def test_the_account_and_the_name_are_percent_decoded() -> None:
+    address = DatabaseAddress.parse("postgres://us%40er:p%2Fa%3As+s@h/my%20db")
+    assert (address.user, address.password, address.name) == ("us@er", "p/a:s+s", "my db")
+
+
+def test_a_password_may_hold_what_has_no_meaning_there() -> None:
+    assert DatabaseAddress.parse("postgres://u:p@s:s#[1]@h/n").password == "p@s:s#[1]"
+
+
+def test_parameters_are_told_to_libpq_except_the_one_without_effect() -> None:
+    address = DatabaseAddress.parse(
+        "postgres://u:p@h/n?sslmode=verify-full&sslrootcert=%2Fca.pem&application_name=a%20b"
+        "&connect_timeout=3"
+    )
+    assert address.parameters() == {
+        "dbname": "n",
+        "user": "u",
+        "password": "p",
+        "sslmode": "verify-full",
+        "sslrootcert": "/ca.pem",
+        "application_name": "a b",
+    }
+
+
+def test_what_is_not_known_of_the_account_is_left_to_libpq() -> None:
+    assert DatabaseAddress.parse("postgres:///n").parameters() == {"dbname": "n"}
+
+
+@pytest.mark.parametrize(
+    ("url", "clause"),
+    [
+        ("mysql://h/n", "has the scheme 'mysql'"),
+        ("sqlite://:memory:", "has the scheme 'sqlite'"),
+        ("cockroach://h/n", "has the scheme 'cockroach'"),
+        ("sbm", "must be a URL such as postgres://"),
+        ("postgres://h", "does not name a database"),
+        ("postgres://h/", "does not name a database"),
+        ("postgres://h/n?sslmod=x&ssl=y", "parameters that are not supported: ssl, sslmod"),
+        ("postgres://h/n?hostaddr=1.2.3.4", "parameters that are not supported: hostaddr"),
+        ("postgres://h:0/n", "has a port that is not a number from 1 to 65535"),
+        ("postgres://h:99999/n", "has a port that is not a number from 1 to 65535"),
+        ("postgres://h:1:2/n", "not of the form host:port"),
+        ("postgres:///n?host=a,b&port=1,2,3", "has 2 hosts, but 3 ports"),
+        ("postgres://h/%ff", "percent-encoding that is not UTF-8"),
+        ("postgres://h/a%00b", "holds a NUL character"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused(url: str, clause: str) -> None:
+    with pytest.raises(ValueError, match=clause.replace("(", r"\(")):
+        DatabaseAddress.parse(url)
+
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+addresses = st.builds(
+    DatabaseAddress,
+    hosts=st.lists(
+        st.tuples(
+            st.sampled_from(["", "h", "db.example.org", "::1", "/var/run/a b", "/c++", "10.0.0.1"]),
+            st.integers(1, 65535),
+        ),
+        min_size=1,
+        max_size=3,
+    ).map(tuple),
+    name=texts.filter(bool),
+    user=texts,
+    password=texts,
+    options=st.dictionaries(st.sampled_from(["application_name", "options"]), texts),
+)
+
+
+@given(addresses)
+def test_the_uri_says_the_same_to_us_and_to_libpq(address: DatabaseAddress) -> None:
+    assert DatabaseAddress.parse(address.uri()) == address
+    told = psycopg2.extensions.parse_dsn(address.uri())
+    assert told.pop("host", "") == ",".join(host for host, _ in address.hosts)
+    assert told.pop("port") == ",".join(str(port) for _, port in address.hosts)
+    parameters = address.parameters()
+    assert {key: told.get(key, "") for key in parameters} == parameters
+
+
+def test_one_host_can_be_taken_from_several() -> None:
+    address = DatabaseAddress.parse("postgres://u:p@h1,h2:5433/n")
+    one = evolve(address, hosts=address.hosts[1:])
+    assert one.uri() == "postgresql://u:p@h2:5433/n"
