@@ -1,0 +1,1 @@
+"""What ``make run`` needs beside the daemon: the other Seed services, played by stand-ins."""

@@ -1,0 +1,93 @@
+"""Who the embedded PostgreSQL runs as, since it refuses to run as root.
+
+For root it runs as the system account `pgserver`, made at first use. That account must be able to
+pass through every directory above its data and above the installed programs, so those that nobody
+else could pass are given o+x: passing, not listing. A home directory with mode 700 becomes 711.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+from attrs import frozen
+
+_NAME = "pgserver"
+
+
+class NoAccountError(Exception):
+    """We are root, and there is nobody else to run the server as."""
+
+
+@frozen(kw_only=True)
+class Account:
+    """A user as `subprocess` wants it told; without values, the one we are."""
+
+    uid: int | None = None
+    gid: int | None = None
+    groups: tuple[int, ...] | None = None
+
+    def give(self, path: Path) -> None:
+        """Make the account the owner of a file or directory of ours."""
+        if self.uid is not None and self.gid is not None:
+            os.chown(path, self.uid, self.gid)
+
+    def let_pass(self, *, programs: Path, data: Path) -> None:
+        """See to it that the account reaches its data, and can read and run the programs.
+
+        `programs` is the directory of executables, with what they load in its siblings.
+        """
+        if self.uid is None:
+            return
+        for path in {*programs.parents, *data.parents}:
+            self._allow(path, stat.S_IXOTH)
+        # An installation made with a strict umask is root's alone: the programs, what they load
+        # at run time, and the libraries that a wheel keeps beside its package.
+        package = programs.parent.parent
+        for tree in (programs.parent, package.with_name(f"{package.name}.libs")):
+            for parent, _, names in os.walk(tree):
+                self._allow(Path(parent), stat.S_IROTH | stat.S_IXOTH)
+                for name in names:
+                    path = Path(parent, name)
+                    runs = stat.S_IXOTH if path.stat().st_mode & stat.S_IXUSR else 0
+                    self._allow(path, stat.S_IROTH | runs)
+
+    def _allow(self, path: Path, bits: int) -> None:
+        found = path.stat()
+        if found.st_uid != self.uid and found.st_mode & bits != bits:
+            path.chmod(stat.S_IMODE(found.st_mode) | bits)
+
+
+def unprivileged_account() -> Account:
+    """Ourselves, or for root the server's own account. Raises NoAccountError."""
+    if os.geteuid() != 0:
+        return Account()
+    entry = _entry()
+    reason = "this machine has no useradd"
+    useradd = shutil.which("useradd", path=f"{os.defpath}:/usr/sbin:/sbin")
+    if entry is None and useradd is not None:
+        # The outcome is looked up, not believed: another process may have been quicker.
+        made = subprocess.run(
+            [useradd, "--system", "--no-create-home", "--shell", "/bin/false", _NAME],
+            capture_output=True,
+            check=False,
+        )
+        reason = made.stderr.decode(errors="replace").strip()
+        entry = _entry()
+    if entry is None:
+        raise NoAccountError(
+            f"PostgreSQL refuses to run as root, and the account {_NAME!r} for it cannot be made:"
+            f" {reason}. Make that account, or run this as an ordinary user."
+        )
+    return Account(uid=entry.pw_uid, gid=entry.pw_gid, groups=())
+
+
+def _entry() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(_NAME)
+    except KeyError:
+        return None

@@ -1,0 +1,96 @@
+"""What every test may ask for: a database of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from uuid import uuid4
+
+import greenlet
+import psycopg2
+import pytest
+from hypothesis import settings
+from twisted.internet import reactor
+
+from sbm.sandbox.postgres import EmbeddedPostgres
+from tests.db.databases import Databases
+
+# Nothing that a test commits has to outlive the machine.
+_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+settings.register_profile("default", deadline=None, max_examples=50)
+settings.register_profile("long", deadline=None, max_examples=2000)
+settings.load_profile("default")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C and SIGTERM end a run with everything taken down."""
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    # The reactor lays its own hands on SIGTERM when it first runs.
+    reactor.callWhenRunning(signal.signal, signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Interrupt pytest itself, and then the reactor's greenlet, in which tests run.
+
+    The reactor alone would log the interruption as an error and go on.
+    """
+    pytests = greenlet.getcurrent().parent
+    if pytests is not None:
+        pytests.throw(KeyboardInterrupt)
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="session")
+def postgres_uri() -> Iterator[str]:
+    """A server on which databases may be made: $SBM_TEST_DATABASE, or one of our own."""
+    given = os.environ.get("SBM_TEST_DATABASE")
+    if given:
+        yield given
+        return
+    # Not below pytest's own directory, which pytest closes to the server's account.
+    folder = Path(tempfile.mkdtemp(prefix="sbm-tests-"))
+    server = EmbeddedPostgres(folder, {**_FAST, "max_connections": 200})
+    try:
+        server.start()
+        yield server.uri()
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_uri: str) -> Iterator[Databases]:
+    """What makes and drops the databases of this run."""
+    try:
+        databases = Databases(postgres_uri)
+    except psycopg2.OperationalError as error:
+        pytest.exit(f"no database for the tests: {error}", returncode=3)
+    try:
+        yield databases
+    finally:
+        databases.close()
+
+
+@pytest.fixture(scope="session")
+def template_database(databases: Databases) -> str:
+    """The name of a database with all migrations applied, to make copies of."""
+    from sbm.store.migrations import migrate
+
+    name = f"sbm_template_{uuid4().hex[:12]}"
+    migrate(databases.create(name))
+    return name
+
+
+@pytest.fixture
+def database_uri(databases: Databases, template_database: str) -> Iterator[str]:
+    """A fresh database with the schema and nothing in it, dropped after the test."""
+    name = f"sbm_test_{uuid4().hex[:12]}"
+    yield databases.create(name, template=template_database)
+    databases.drop(name)

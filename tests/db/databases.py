@@ -1,0 +1,49 @@
+"""Databases made and dropped on one PostgreSQL server, 14 or newer."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import psycopg2
+from psycopg2 import sql
+
+
+def with_database(uri: str, name: str) -> str:
+    """The same server's URI with another database in it."""
+    parts = urlsplit(uri)
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{parts.netloc}/{name}{query}"
+
+
+class Databases:
+    """The databases of one run; all that are left go when it is closed.
+
+    `uri` names any database of the server, as a user who may create others.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._names: list[str] = []
+        self._connection = psycopg2.connect(uri)
+        self._connection.autocommit = True
+
+    def create(self, name: str, *, template: str = "template0") -> str:
+        """Make a database, a copy of the template, and return its URI."""
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+        self._names.append(name)
+        return with_database(self._uri, name)
+
+    def drop(self, name: str) -> None:
+        """Drop a database, whoever is still connected to it."""
+        self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+        self._names.remove(name)
+
+    def close(self) -> None:
+        """Drop what is left and hang up."""
+        for name in reversed(self._names.copy()):
+            self.drop(name)
+        self._connection.close()
+
+    def _execute(self, statement: str, *names: str) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
