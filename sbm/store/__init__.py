@@ -1,0 +1,1 @@
+"""The database: the only modules that speak SQL."""

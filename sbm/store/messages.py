@@ -1,0 +1,109 @@
+"""Messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import asdict
+from psycopg2.errors import UniqueViolation
+from psycopg2.extras import Json
+
+from sbm.model.content import Message
+from sbm.store.database import Transaction
+from sbm.store.queries import load
+
+QUERIES = load("messages")
+
+
+async def create(
+    transaction: Transaction,
+    *,
+    messageset_id: int,
+    sequence_number: int,
+    lang: str,
+    metadata: Any,
+    text_content: str | None,
+    binary_content_id: int | None,
+) -> Message | None:
+    """Make a message; None when its set has one of this number in this language."""
+    row = await transaction.row(
+        QUERIES.insert_message,
+        messageset_id=messageset_id,
+        sequence_number=sequence_number,
+        lang=lang,
+        metadata=Json(metadata),
+        text_content=text_content,
+        binary_content_id=binary_content_id,
+    )
+    return Message(**row) if row else None
+
+
+async def find(transaction: Transaction, *, message_id: int) -> Message | None:
+    """The message with this id, if there is one."""
+    row = await transaction.row(QUERIES.find_message, id=message_id)
+    return Message(**row) if row else None
+
+
+async def lock(transaction: Transaction, *, message_id: int) -> Message | None:
+    """The message with this id, kept from everybody else until the transaction ends."""
+    row = await transaction.row(QUERIES.lock_message, id=message_id)
+    return Message(**row) if row else None
+
+
+async def update(transaction: Transaction, *, message: Message) -> Message | None:
+    """Store the fields of a message that is locked; None when its place is taken.
+
+    After None the transaction can only be rolled back.
+    """
+    fields = asdict(message) | {"metadata": Json(message.metadata)}
+    try:
+        row = await transaction.row(QUERIES.update_message, **fields)
+    except UniqueViolation:
+        return None
+    assert row is not None
+    return Message(**row)
+
+
+async def delete(transaction: Transaction, *, message_id: int) -> bool:
+    """Delete a message; False if there is none."""
+    return await transaction.execute(QUERIES.delete_message, id=message_id) > 0
+
+
+async def find_in_place(
+    transaction: Transaction, *, messageset_id: int, sequence_number: int, lang: str
+) -> int | None:
+    """The id of the set's message of this number in this language, if there is one."""
+    row = await transaction.row(
+        QUERIES.find_message_in_place,
+        messageset_id=messageset_id,
+        sequence_number=sequence_number,
+        lang=lang,
+    )
+    return row["id"] if row else None
+
+
+async def list_of_set(transaction: Transaction, *, messageset_id: int) -> list[Message]:
+    """All messages of a set, by sequence number, then id."""
+    rows = await transaction.rows(QUERIES.list_messages_of_set, messageset_id=messageset_id)
+    return [Message(**row) for row in rows]
+
+
+async def list_page(
+    transaction: Transaction,
+    *,
+    limit: int,
+    offset: int,
+    messageset_id: int | None = None,
+    sequence_number: int | None = None,
+    lang: str | None = None,
+) -> tuple[int, list[Message]]:
+    """How many match the filters (None: no filter), and one page of them by id."""
+    filters = {
+        "messageset_id": messageset_id,
+        "sequence_number": sequence_number,
+        "lang": lang,
+    }
+    count = await transaction.row(QUERIES.count_messages, **filters)
+    rows = await transaction.rows(QUERIES.list_messages, limit=limit, offset=offset, **filters)
+    assert count is not None
+    return count["count"], [Message(**row) for row in rows]

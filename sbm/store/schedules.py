@@ -1,0 +1,76 @@
+"""Schedules."""
+
+from __future__ import annotations
+
+from attrs import asdict
+
+from sbm.model.content import Schedule
+from sbm.store.database import Transaction
+from sbm.store.queries import load
+
+QUERIES = load("schedules")
+
+
+async def create(
+    transaction: Transaction,
+    *,
+    minute: str,
+    hour: str,
+    day_of_week: str,
+    day_of_month: str,
+    month_of_year: str,
+) -> Schedule:
+    """Make a schedule of valid cron fields."""
+    row = await transaction.row(
+        QUERIES.insert_schedule,
+        minute=minute,
+        hour=hour,
+        day_of_week=day_of_week,
+        day_of_month=day_of_month,
+        month_of_year=month_of_year,
+    )
+    assert row is not None
+    return Schedule(**row)
+
+
+async def find(transaction: Transaction, *, schedule_id: int) -> Schedule | None:
+    """The schedule with this id, if there is one."""
+    row = await transaction.row(QUERIES.find_schedule, id=schedule_id)
+    return Schedule(**row) if row else None
+
+
+async def lock(transaction: Transaction, *, schedule_id: int) -> Schedule | None:
+    """The schedule with this id, kept from everybody else until the transaction ends."""
+    row = await transaction.row(QUERIES.lock_schedule, id=schedule_id)
+    return Schedule(**row) if row else None
+
+
+async def update(transaction: Transaction, *, schedule: Schedule) -> None:
+    """Store the fields of a schedule that is locked."""
+    await transaction.execute(QUERIES.update_schedule, **asdict(schedule))
+
+
+async def find_users(transaction: Transaction, *, schedule_id: int) -> list[str]:
+    """What uses a schedule: names of tables."""
+    row = await transaction.row(QUERIES.find_users_of_schedule, id=schedule_id)
+    return [table for table, uses in (row or {}).items() if uses]
+
+
+async def delete(transaction: Transaction, *, schedule_id: int) -> None:
+    """Delete a schedule that is locked and that nothing uses."""
+    await transaction.execute(QUERIES.delete_schedule, id=schedule_id)
+
+
+async def hold(transaction: Transaction, *, row_id: int) -> bool:
+    """Whether there is such a schedule, and then keep it until the transaction ends."""
+    return await transaction.row(QUERIES.hold_schedule, id=row_id) is not None
+
+
+async def list_page(
+    transaction: Transaction, *, limit: int, offset: int
+) -> tuple[int, list[Schedule]]:
+    """How many there are, and one page of them by id."""
+    count = await transaction.row(QUERIES.count_schedules)
+    rows = await transaction.rows(QUERIES.list_schedules, limit=limit, offset=offset)
+    assert count is not None
+    return count["count"], [Schedule(**row) for row in rows]

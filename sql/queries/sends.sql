@@ -1,0 +1,187 @@
+-- The life of a send, from owed to settled. Each statement is whole by itself: stopping between
+-- any two of them leaves a state that a later one takes up.
+
+-- name: owe_send
+-- One trigger for one subscription. It counts in the tick that the triggers of this minute share,
+-- and opens one send; where there is nothing to send, or a send is owed already, it is skipped,
+-- and the ledger says why. No row: there is no such subscription.
+WITH subscription AS (
+    SELECT id, identity, messageset_id, lang,
+           CASE WHEN completed THEN 'the subscription is completed'
+                WHEN NOT active THEN 'the subscription is not active'
+                WHEN process_status < 0 THEN 'the subscription is in error'
+           END AS refusal
+      FROM subscriptions WHERE id = %(subscription_id)s
+), minute AS (
+    INSERT INTO ticks (source, state, due_at, shard, triggers, expanded_at)
+    SELECT 'single', 'expanded', date_trunc('minute', now()), pg_backend_pid() %% 16, 1, now()
+      FROM subscription
+        ON CONFLICT (due_at, shard) WHERE source = 'single'
+        DO UPDATE SET triggers = ticks.triggers + 1
+    RETURNING id
+), owed AS (
+    INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)
+    SELECT 'next', 'single', subscription.id, subscription.identity, minute.id
+      FROM subscription, minute WHERE refusal IS NULL
+        ON CONFLICT (subscription_id, kind) DO NOTHING
+    RETURNING id
+), answer AS (
+    SELECT subscription.*, owed.id AS send_id,
+           CASE WHEN owed.id IS NULL
+                THEN COALESCE(refusal, 'a message is already owed to the subscription')
+           END AS reason
+      FROM subscription LEFT JOIN owed ON true
+), skipped AS (
+    INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
+                        messageset_id, lang)
+    SELECT gen_random_uuid(), minute.id, 'next', 'skipped', 'trigger', reason, answer.id, identity,
+           messageset_id, lang
+      FROM answer, minute WHERE send_id IS NULL
+)
+SELECT send_id, reason FROM answer;
+
+-- name: claim_due_sends
+-- Lease up to %(limit)s sends that are due, single ones before those of a tick, oldest first, and
+-- bring all that their delivery needs. Rows that another daemon is claiming at this moment are
+-- stepped over, never waited for. The limit binds in the materialized parts, before the update.
+-- What is claimed (set, numbers, language, prepend) is written down: a step is checked against it.
+WITH single AS MATERIALIZED (
+    SELECT id, kind, subscription_id FROM sends
+     WHERE state = 'owed' AND lane = 'single' AND due_at <= now()
+     ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), tick AS MATERIALIZED (
+    SELECT id, kind, subscription_id FROM sends
+     WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
+     ORDER BY due_at, id LIMIT %(limit)s - (SELECT count(*) FROM single) FOR UPDATE SKIP LOCKED
+), due AS (
+    SELECT * FROM single UNION ALL SELECT * FROM tick
+), work AS (
+    SELECT due.id, s.id IS NOT NULL AS subscribed, s.active, s.completed, s.process_status,
+           s.messageset_id, s.next_sequence_number, s.lang, ms.short_name, ms.content_type,
+           ms.channel, m.sequence_number, m.text_content, m.metadata, b.content AS file_name,
+           CASE WHEN due.kind = 'next' AND jsonb_typeof(s.metadata) = 'object'
+                THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS prepend
+      FROM due
+      LEFT JOIN subscriptions s ON s.id = due.subscription_id
+      LEFT JOIN messagesets ms ON ms.id = s.messageset_id
+      LEFT JOIN LATERAL (
+           SELECT * FROM messages
+            WHERE messageset_id = s.messageset_id AND lang = s.lang
+              AND sequence_number >= s.next_sequence_number
+            ORDER BY sequence_number LIMIT 1) m ON true
+      LEFT JOIN binary_contents b ON b.id = m.binary_content_id
+)
+UPDATE sends
+   SET state = 'claimed', attempt = sends.attempt + 1, owner = %(owner)s,
+       lease_until = now() + %(lease)s,
+       first_attempt_at = COALESCE(sends.first_attempt_at, now()),
+       messageset_id = work.messageset_id, next_sequence_number = work.next_sequence_number,
+       sequence_number = work.sequence_number, lang = work.lang, prepend = work.prepend
+  FROM work WHERE sends.id = work.id
+RETURNING sends.id, sends.kind, sends.attempt, sends.subscription_id, sends.identity,
+          work.subscribed, work.active, work.completed, work.process_status, work.short_name,
+          work.content_type, work.channel, work.lang, work.sequence_number, work.text_content,
+          work.metadata, work.file_name, work.prepend;
+
+-- name: give_back_strays
+-- Claims of this owner that it does not know of: the answer to the claiming statement was lost.
+-- Nobody else could have begun a POST for them.
+UPDATE sends SET state = 'owed', owner = NULL, lease_until = NULL
+ WHERE state = 'claimed' AND owner = %(owner)s AND id <> ALL(%(known)s::uuid[])
+RETURNING id;
+
+-- name: renew_leases
+-- The owner of these claims is alive. Answers those that are still its own.
+UPDATE sends SET lease_until = now() + %(lease)s
+ WHERE id = ANY(%(ids)s) AND state = 'claimed' AND owner = %(owner)s
+RETURNING id;
+
+-- name: settle_sends
+-- A batch of outcomes, each with everything that follows from it: the send goes, the subscription
+-- steps to its next number or completes, a carried prepend is consumed, the next set begins, the
+-- ledger gets its row. Fenced: a claim that was lost moves nothing, and is not in the answer. The
+-- subscription steps only if it still stands where it stood when the send was claimed; else what
+-- an operator set meanwhile stays. It is locked before it is judged, so nobody comes between.
+WITH outcomes AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(outcomes)s)
+        AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text)
+), settled AS (
+    DELETE FROM sends USING outcomes o
+     WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state = 'claimed'
+    RETURNING sends.*, o.outcome, o.stage, o.reason AS why, o.outbound_id,
+              o.outcome IN ('sent', 'adopted', 'dry-run') AS delivered
+), standing AS MATERIALIZED (
+    SELECT s.id, settled.sequence_number, settled.prepend, a.steps, a.steps AND NOT EXISTS (
+               SELECT FROM messages m
+                WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+                  AND m.sequence_number > settled.sequence_number) AS finishes,
+           NOT s.completed AND settled.stage = 'address'
+               AND settled.outcome = 'failed' AS unaddressed
+      FROM settled
+      JOIN subscriptions s ON s.id = settled.subscription_id,
+           LATERAL (SELECT settled.delivered AND NOT s.completed
+                       AND s.messageset_id = settled.messageset_id
+                       AND s.next_sequence_number = settled.next_sequence_number AS steps) a
+     WHERE settled.kind = 'next' AND (settled.delivered OR settled.stage = 'address')
+     ORDER BY s.id FOR NO KEY UPDATE OF s
+), moved AS (
+    UPDATE subscriptions s
+       SET next_sequence_number = CASE WHEN steps AND NOT finishes
+                                       THEN standing.sequence_number + 1
+                                       ELSE s.next_sequence_number END,
+           completed = s.completed OR finishes,
+           active = s.active AND NOT finishes,
+           process_status = CASE WHEN finishes THEN 2 WHEN unaddressed THEN -1
+                                 ELSE s.process_status END,
+           metadata = CASE WHEN standing.prepend = s.metadata ->> 'prepend_next_delivery'
+                           THEN jsonb_set(s.metadata, '{prepend_next_delivery}', 'null')
+                           ELSE s.metadata END,
+           updated_at = now()
+      FROM standing WHERE s.id = standing.id
+    RETURNING s.id, s.identity, s.lang, s.messageset_id, finishes
+), chained AS (
+    INSERT INTO subscriptions (identity, lang, messageset_id, schedule_id, chained_from)
+    SELECT moved.identity, moved.lang, following.id, following.default_schedule_id, moved.id
+      FROM moved
+      JOIN messagesets current ON current.id = moved.messageset_id
+      JOIN messagesets following ON following.id = current.next_set_id
+     WHERE moved.finishes
+        ON CONFLICT (chained_from) DO NOTHING
+), recorded AS (
+    INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
+                        messageset_id, sequence_number, lang, attempts, outbound_id, owed_at,
+                        first_attempt_at)
+    SELECT id, tick_id, kind, outcome, stage, why, subscription_id, identity, messageset_id,
+           sequence_number, lang, attempt, outbound_id, owed_at, first_attempt_at
+      FROM settled
+)
+SELECT id FROM settled;
+
+-- name: give_back_sends
+-- Their owner knows that no POST was begun: owed again, later. Fenced like settling.
+UPDATE sends
+   SET state = 'owed', owner = NULL, lease_until = NULL, reason = o.reason,
+       due_at = now() + make_interval(secs => o.seconds)
+  FROM jsonb_to_recordset(%(given_back)s)
+    AS o (id uuid, attempt integer, reason text, seconds double precision)
+ WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state = 'claimed'
+RETURNING sends.id;
+
+-- name: mark_unknown
+-- A POST was begun and its answer never came: neither sent nor owed, until the Message Sender is
+-- asked. The time to settle runs from the end of the attempt or of its lease, whichever is later.
+UPDATE sends
+   SET state = 'unknown', owner = NULL, lease_until = NULL, reason = o.reason, due_at = now(),
+       unknown_since = GREATEST(now(), lease_until)
+  FROM jsonb_to_recordset(%(unknown)s) AS o (id uuid, attempt integer, reason text)
+ WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state = 'claimed'
+RETURNING sends.id;
+
+-- name: expire_leases
+-- Claims whose owner fell silent. Nobody can say whether it had begun a POST: unknown, never owed.
+UPDATE sends
+   SET state = 'unknown', owner = NULL, lease_until = NULL, due_at = now(),
+       reason = 'the daemon that had claimed it fell silent', unknown_since = lease_until
+ WHERE id IN (SELECT id FROM sends WHERE state = 'claimed' AND lease_until < now()
+               ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING id;

@@ -1,0 +1,355 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from pytest_twisted import ensureDeferred
+
+from sbm.model.send import GivenBack, Result, Send, Settled, Unknown
+from sbm.store import sends, ticks
+from sbm.store.database import Database
+from tests.arrange import Arranged
+
+SENT = Settled(outcome="sent", stage="post", outbound_id="1")
+LEASE = timedelta(seconds=60)
+
+
+async def tick(database: Database, schedule: int) -> None:
+    await database.transact(ticks.open_tick, schedule_id=schedule)
+    while await database.transact(ticks.expand, limit=100) is not None:
+        pass
+
+
+async def claim(database: Database, limit: int = 100) -> list[Send]:
+    return await database.transact(sends.claim, owner=uuid4(), limit=limit, lease=LEASE)
+
+
+async def settle(database: Database, claimed: list[Send], result: Result) -> set[UUID]:
+    results = {send.id: (send.attempt, result) for send in claimed}
+    return await database.transact(sends.settle, results=results)
+
+
+@ensureDeferred
+async def test_a_trigger_owes_the_next_message_once(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    (mother,) = behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    first = await database.transact(sends.owe, subscription_id=mother)
+    second = await database.transact(sends.owe, subscription_id=mother)
+    assert (first.accepted, second.accepted) == (True, False)
+    assert "already owed" in second.reason
+    assert behind.value("SELECT count(*) FROM sends") == 1
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_trigger_for_nobody_finds_nobody(database: Database, behind: Arranged) -> None:
+    assert not (await database.transact(sends.owe, subscription_id=uuid4())).found
+    assert behind.value("SELECT count(*) FROM ticks") == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("active = false", "not active"),
+        ("completed = true, process_status = 2", "completed"),
+        ("process_status = -1", "in error"),
+    ],
+)
+@ensureDeferred
+async def test_a_trigger_is_skipped_with_its_reason(
+    database: Database, behind: Arranged, change: str, reason: str
+) -> None:
+    schedule = behind.schedule()
+    (mother,) = behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    behind.rows(f"UPDATE subscriptions SET {change}")  # noqa: S608
+    trigger = await database.transact(sends.owe, subscription_id=mother)
+    assert (trigger.found, trigger.accepted) == (True, False)
+    assert reason in trigger.reason
+    (entry,) = behind.ledger()
+    assert (entry["outcome"], entry["reason"]) == ("skipped", trigger.reason)
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_claim_brings_all_that_delivery_needs(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    messageset = behind.messageset("pregnancy", schedule, channel="sms", messages=0)
+    behind.message(messageset, 1, "eng_ZA", "Hello", file_name="a.png", metadata={"k": "v"})
+    (mother,) = behind.subscriptions(
+        1, messageset, schedule, metadata={"prepend_next_delivery": "Dear mother", "x": 1}
+    )
+    await tick(database, schedule)
+    (send,) = await claim(database)
+    recipient = send.recipient
+    assert recipient is not None
+    assert recipient.message is not None
+    assert (send.kind, send.attempt, send.subscription_id) == ("next", 1, mother)
+    assert send.prepend == "Dear mother"
+    assert (recipient.messageset, recipient.channel, recipient.lang) == (
+        "pregnancy",
+        "sms",
+        "eng_ZA",
+    )
+    assert recipient.message.text_content == "Hello"
+    assert recipient.message.file_name == "a.png"
+    assert recipient.message.metadata == {"k": "v"}
+
+
+@ensureDeferred
+async def test_nobody_claims_what_is_claimed(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(10, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    first, second, third = await claim(database, 6), await claim(database, 6), await claim(database)
+    assert (len(first), len(second), third) == (6, 4, [])
+    assert len({send.id for send in first + second}) == 10
+
+
+@ensureDeferred
+async def test_single_sends_overtake_those_of_a_tick(database: Database, behind: Arranged) -> None:
+    schedule, other = behind.schedule(), behind.schedule()
+    messageset = behind.messageset("pregnancy", schedule)
+    behind.subscriptions(5, messageset, schedule)
+    (late,) = behind.subscriptions(1, messageset, other)
+    await tick(database, schedule)
+    await database.transact(sends.owe, subscription_id=late)
+    (send,) = await claim(database, 1)
+    assert send.subscription_id == late
+
+
+@ensureDeferred
+async def test_a_sent_message_moves_its_subscription_on(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    (mother,) = behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    claimed = await claim(database)
+    assert await settle(database, claimed, SENT) == {claimed[0].id}
+    assert behind.subscription(mother)["next_sequence_number"] == 2
+    (entry,) = behind.ledger()
+    assert (entry["outcome"], entry["sequence_number"], entry["outbound_id"]) == ("sent", 1, "1")
+    assert behind.value("SELECT count(*) FROM sends") == 0
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_gap_in_the_numbers_is_stepped_over(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    messageset = behind.messageset("pregnancy", schedule, messages=[3, 7])
+    (mother,) = behind.subscriptions(1, messageset, schedule)
+    await tick(database, schedule)
+    await settle(database, await claim(database), SENT)
+    subscription = behind.subscription(mother)
+    assert (subscription["next_sequence_number"], subscription["completed"]) == (4, False)
+
+
+@ensureDeferred
+async def test_the_last_message_completes_and_begins_the_next_set(
+    database: Database, behind: Arranged
+) -> None:
+    schedule, weekly = behind.schedule(), behind.schedule(day_of_week="1")
+    baby = behind.messageset("baby", weekly)
+    pregnancy = behind.messageset("pregnancy", schedule, next_set=baby)
+    (mother,) = behind.subscriptions(1, pregnancy, schedule, next_sequence_number=3)
+    await tick(database, schedule)
+    await settle(database, await claim(database), SENT)
+    done = behind.subscription(mother)
+    assert (done["completed"], done["active"], done["process_status"]) == (True, False, 2)
+    assert done["next_sequence_number"] == 3
+    (new,) = behind.rows("SELECT * FROM subscriptions WHERE chained_from = %s", mother)
+    assert (new["identity"], new["lang"]) == (done["identity"], done["lang"])
+    assert (new["messageset_id"], new["schedule_id"]) == (baby, weekly)
+    assert (new["next_sequence_number"], new["initial_sequence_number"]) == (1, 1)
+    assert (new["active"], new["metadata"], new["version"]) == (True, None, 1)
+
+
+@ensureDeferred
+async def test_messages_in_another_language_do_not_keep_a_set_open(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    messageset = behind.messageset("pregnancy", schedule, messages=1)
+    behind.message(messageset, 2, "zul_ZA", "more")
+    (mother,) = behind.subscriptions(1, messageset, schedule)
+    await tick(database, schedule)
+    await settle(database, await claim(database), SENT)
+    assert behind.subscription(mother)["completed"]
+
+
+@ensureDeferred
+async def test_a_carried_prepend_is_consumed_and_nothing_else(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    messageset = behind.messageset("pregnancy", schedule)
+    (mother,) = behind.subscriptions(
+        1, messageset, schedule, metadata={"prepend_next_delivery": "Dear", "kept": [1]}
+    )
+    await tick(database, schedule)
+    claimed = await claim(database)
+    behind.rows("UPDATE subscriptions SET metadata = metadata || '{\"new\": 1}'")
+    await settle(database, claimed, SENT)
+    assert behind.subscription(mother)["metadata"] == {
+        "prepend_next_delivery": None,
+        "kept": [1],
+        "new": 1,
+    }
+
+
+@ensureDeferred
+async def test_a_prepend_that_changed_meanwhile_stays(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    messageset = behind.messageset("pregnancy", schedule)
+    metadata = {"prepend_next_delivery": "Dear"}
+    (mother,) = behind.subscriptions(1, messageset, schedule, metadata=metadata)
+    await tick(database, schedule)
+    claimed = await claim(database)
+    behind.rows("""UPDATE subscriptions SET metadata = '{"prepend_next_delivery": "Newer"}'""")
+    await settle(database, claimed, SENT)
+    assert behind.subscription(mother)["metadata"] == {"prepend_next_delivery": "Newer"}
+
+
+@ensureDeferred
+async def test_where_an_operator_moved_the_subscription_meanwhile_his_number_stands(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    (mother,) = behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    claimed = await claim(database)
+    behind.rows("UPDATE subscriptions SET next_sequence_number = 3")
+    await settle(database, claimed, SENT)
+    assert behind.subscription(mother)["next_sequence_number"] == 3
+    assert [entry["outcome"] for entry in behind.ledger()] == ["sent"]
+
+
+@ensureDeferred
+async def test_a_subscription_deleted_meanwhile_loses_no_ledger_row(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    claimed = await claim(database)
+    behind.rows("DELETE FROM subscriptions")
+    await settle(database, claimed, SENT)
+    assert [entry["outcome"] for entry in behind.ledger()] == ["sent"]
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_no_address_marks_the_subscription_and_moves_nothing(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    (mother,) = behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    lacking = Settled(outcome="failed", stage="address", reason="no address")
+    await settle(database, await claim(database), lacking)
+    subscription = behind.subscription(mother)
+    assert (subscription["process_status"], subscription["next_sequence_number"]) == (-1, 1)
+    assert subscription["active"]
+
+
+@ensureDeferred
+async def test_a_lost_claim_moves_nothing(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    (mother,) = behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    (loser,) = await claim(database)
+    await settle(database, [loser], GivenBack(reason="away", delay=timedelta(0)))
+    (winner,) = await claim(database)
+    assert (winner.id, winner.attempt) == (loser.id, 2)
+    assert await settle(database, [loser], SENT) == set()
+    assert behind.subscription(mother)["next_sequence_number"] == 1
+    assert await settle(database, [winner], SENT) == {winner.id}
+    assert len(behind.ledger()) == 1
+
+
+@ensureDeferred
+async def test_what_is_given_back_is_owed_later(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    await settle(
+        database, await claim(database), GivenBack(reason="away", delay=timedelta(minutes=5))
+    )
+    assert await claim(database) == []
+    (row,) = behind.rows("SELECT state, reason, due_at - now() AS wait FROM sends")
+    assert (row["state"], row["reason"]) == ("owed", "away")
+    assert timedelta(minutes=4) < row["wait"] <= timedelta(minutes=5)
+
+
+@ensureDeferred
+async def test_an_unknown_outcome_is_never_owed_again(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    await settle(database, await claim(database), Unknown(reason="timed out"))
+    assert await claim(database) == []
+    assert behind.value("SELECT state FROM sends") == "unknown"
+
+
+@ensureDeferred
+async def test_a_claim_whose_lease_ended_is_unknown(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(2, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    dead, alive = await claim(database)
+    behind.rows("UPDATE sends SET lease_until = now() - interval '1 second' WHERE id = %s", dead.id)
+    assert await database.transact(sends.expire, limit=10) == 1
+    assert await settle(database, [dead, alive], SENT) == {alive.id}
+    assert behind.value("SELECT state FROM sends WHERE id = %s", dead.id) == "unknown"
+
+
+@ensureDeferred
+async def test_only_the_owner_renews_a_lease(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    owner = uuid4()
+    (send,) = await database.transact(sends.claim, owner=owner, limit=1, lease=LEASE)
+    ids = [send.id]
+    assert await database.transact(sends.renew, owner=uuid4(), ids=ids, lease=2 * LEASE) == set()
+    assert await database.transact(sends.renew, owner=owner, ids=ids, lease=2 * LEASE) == {send.id}
+    assert behind.value("SELECT lease_until > now() + interval '100 seconds' FROM sends")
+
+
+@ensureDeferred
+async def test_a_tick_covers_the_active_subscriptions_that_are_older_than_it(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    messageset = behind.messageset("pregnancy", schedule)
+    members = set(behind.subscriptions(250, messageset, schedule))
+    behind.subscriptions(5, messageset, behind.schedule())
+    for change in ("active = false", "completed = true", "process_status = -1"):
+        (one,) = behind.subscriptions(1, messageset, schedule)
+        behind.rows(f"UPDATE subscriptions SET {change} WHERE id = %s", one)  # noqa: S608
+    await database.transact(ticks.open_tick, schedule_id=schedule)
+    behind.subscriptions(5, messageset, schedule)
+    chunks = []
+    while (chunk := await database.transact(ticks.expand, limit=100)) is not None:
+        chunks.append(chunk)
+    assert chunks == [100, 100, 50]
+    owed = {row["subscription_id"] for row in behind.rows("SELECT subscription_id FROM sends")}
+    assert owed == members
+    assert behind.value("SELECT triggers FROM ticks") == 250
+
+
+@ensureDeferred
+async def test_a_second_tick_doubles_nobody(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(3, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    await tick(database, schedule)
+    assert behind.value("SELECT count(*) FROM sends") == 3
+    assert [entry["outcome"] for entry in behind.ledger()] == ["skipped"] * 3
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_there_is_no_tick_for_a_schedule_that_does_not_exist(database: Database) -> None:
+    assert await database.transact(ticks.open_tick, schedule_id=7) is None
