@@ -1,0 +1,113 @@
+"""The path of one send, from claimed to its result."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.logger import Logger
+
+from sbm.clients.identity_store import IdentityStore
+from sbm.clients.message_sender import MessageSender
+from sbm.clients.outcomes import Rejected, Unavailable, Unknown
+from sbm.model import send as model
+from sbm.model.outbound import compose
+from sbm.model.send import GivenBack, Result, Settled, objection
+from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.hand import Hand, Held
+from sbm.pipeline.settle import Settling
+
+
+@define(eq=False, slots=False)
+class Delivery(Service):
+    """Delivers what is in hand, ``concurrency`` sends at a time, and passes the results on.
+
+    Stopping gives back what was not begun, and lets the rest go on for ``grace``; what is then
+    still under way is broken off, and is unknown if its POST was begun.
+    """
+
+    _reactor: Any
+    _hand: Hand
+    _settling: Settling
+    _identity_store: IdentityStore
+    _message_sender: MessageSender
+    _identity_store_breaker: Breaker
+    _message_sender_breaker: Breaker
+    _media_url: str
+    _request_timeout: timedelta
+    _concurrency: int
+    _grace: timedelta
+    _log: Logger = field(factory=Logger)
+
+    def __attrs_post_init__(self) -> None:
+        self._permits = DeferredSemaphore(self._concurrency)
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        give_up_at = self._reactor.seconds() + self._grace.total_seconds()
+        while self._hand.held and self._reactor.seconds() < give_up_at:
+            await self._hand.emptied.wait(give_up_at - self._reactor.seconds())
+        for held in list(self._hand.held.values()):
+            if held.work is not None:
+                held.work.cancel()
+
+    def begin(self, held: Held) -> None:
+        """Deliver a send when its turn comes."""
+        held.work = Deferred.fromCoroutine(self._carry(held))
+        held.work.addErrback(lambda failure: self._log.failure("delivery broke", failure))
+
+    async def _carry(self, held: Held) -> None:
+        try:
+            async with self._permits:
+                result = await self.deliver(held)
+        except Exception as error:
+            # Not foreseen, so nobody knows how far it came.
+            self._log.failure("send {id} failed", id=held.send.id)
+            result = model.Unknown(reason=f"{type(error).__name__}: {error}")
+        self._settling.add(held.send, result)
+
+    async def deliver(self, held: Held) -> Result:
+        """Look up the address, hand the message over, and say how it went."""
+        send = held.send
+        if not self.running:
+            return GivenBack(reason="the daemon is stopping", delay=timedelta(0))
+        nothing_to_do = objection(send)
+        if nothing_to_do is not None:
+            return nothing_to_do
+        try:
+            to_addr = await self._identity_store.address_of(send.identity)
+        except Unavailable as error:
+            return self._away(self._identity_store_breaker, error)
+        except Rejected as error:
+            self._identity_store_breaker.succeed()
+            return Settled(outcome="failed", stage="address", reason=str(error))
+        self._identity_store_breaker.succeed()
+        return await self._post(held, compose(send, to_addr, self._media_url))
+
+    async def _post(self, held: Held, outbound: dict[str, Any]) -> Result:
+        def begin() -> bool:
+            return self._hand.outlasts(held, self._request_timeout)
+
+        try:
+            outbound_id = await self._message_sender.post(outbound, begin=begin)
+        except Unavailable as error:
+            if not begin():
+                return GivenBack(reason="the lease was too short", delay=timedelta(0))
+            return self._away(self._message_sender_breaker, error)
+        except Unknown as error:
+            return model.Unknown(reason=str(error))
+        except Rejected as error:
+            self._message_sender_breaker.succeed()
+            return Settled(outcome="refused", stage="post", reason=str(error))
+        self._message_sender_breaker.succeed()
+        return Settled(outcome="sent", stage="post", outbound_id=outbound_id)
+
+    def _away(self, breaker: Breaker, error: Unavailable) -> GivenBack:
+        breaker.fail(str(error), error.retry_after)
+        return GivenBack(reason=str(error), delay=breaker.wait)

@@ -1,0 +1,27 @@
+"""What has to be done now and then for the ledger."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from sbm.store import ledger
+from sbm.store.database import Database, Transaction
+
+MONTHS_AHEAD = 2
+
+
+@define(eq=False, slots=False)
+class Housekeeping:
+    """Makes the ledger's partitions ahead of time, and drops those that are no longer kept."""
+
+    _database: Database
+    _months_kept: int
+
+    async def one_pass(self) -> int:
+        """Bring the partitions up to date."""
+        await self._database.transact(self._keep_ledger)
+        return 0
+
+    async def _keep_ledger(self, transaction: Transaction) -> None:
+        await ledger.make_partitions(transaction, months_ahead=MONTHS_AHEAD)
+        await ledger.drop_partitions(transaction, months_kept=self._months_kept)

@@ -1,0 +1,86 @@
+"""A loop that survives any one pass, rests when it found nothing, and can be woken."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from sbm.store.connection import DatabaseUnavailable
+
+
+@define(eq=False, slots=False)
+class Bell:
+    """Wakes the one who waits for it; a ring that nobody hears is kept for the next wait."""
+
+    _reactor: Any
+
+    def __attrs_post_init__(self) -> None:
+        self._rung = False
+        self._waiting: Deferred[None] | None = None
+
+    def ring(self) -> None:
+        """Wake whoever waits, now or next."""
+        self._rung = True
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    async def wait(self, seconds: float) -> None:
+        """Return at the next ring, or after so many seconds."""
+        if not self._rung:
+            self._waiting = Deferred()
+            timer = self._reactor.callLater(seconds, self._waiting.cancel)
+            try:
+                await self._waiting
+            except CancelledError:
+                pass
+            finally:
+                self._waiting = None
+                if timer.active():
+                    timer.cancel()
+        self._rung = False
+
+
+@define(eq=False, slots=False)
+class Loop(Service):
+    """Makes one pass after the other; a pass answers how much it found.
+
+    It rests, for ``rest`` seconds or until ``bell`` rings, after a pass that found nothing or
+    failed. Stopping waits for the pass in hand.
+    """
+
+    _name: str
+    _one_pass: Callable[[], Awaitable[int]]
+    _rest: float
+    bell: Bell
+    _log: Logger = field(factory=Logger)
+
+    def __attrs_post_init__(self) -> None:
+        self._finished: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._finished = Deferred.fromCoroutine(self._run())
+
+    def stopService(self) -> Deferred[None] | None:
+        Service.stopService(self)
+        self.bell.ring()
+        finished, self._finished = self._finished, None
+        return finished
+
+    async def _run(self) -> None:
+        while self.running:
+            found = 0
+            try:
+                found = await self._one_pass()
+            except DatabaseUnavailable:
+                pass  # the database has said so itself, once for all
+            except Exception:
+                self._log.failure("{name}: a pass failed; resting", name=self._name)
+            if not found and self.running:
+                await self.bell.wait(self._rest)

@@ -1,0 +1,97 @@
+"""Results become outcomes in the database: a batch at a time, each exactly once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from sbm.model.send import Result, Send
+from sbm.pipeline.hand import Hand
+from sbm.pipeline.loop import Bell, Loop
+from sbm.store import sends
+from sbm.store.database import Database
+from sbm.telemetry import Telemetry
+
+BATCH = 200
+RETRY_SECONDS = 1.0
+
+
+@define(eq=False, slots=False)
+class Settling(Service):
+    """Keeps every result until it is committed; while the database is away, they wait here.
+
+    ``settled`` is called after each batch, when there is room to claim again. Stopping settles
+    what is left, for at most ``grace``.
+    """
+
+    _reactor: Any
+    _database: Database
+    _hand: Hand
+    _telemetry: Telemetry
+    _settled: Callable[[], None]
+    _grace: timedelta
+    _log: Logger = field(factory=Logger)
+
+    def __attrs_post_init__(self) -> None:
+        self._results: dict[uuid.UUID, tuple[Send, Result]] = {}
+        self._loop = Loop("settle", self._one_pass, RETRY_SECONDS, Bell(self._reactor))
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._loop.startService()
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        give_up_at = self._reactor.seconds() + self._grace.total_seconds()
+        while self._results and self._reactor.seconds() < give_up_at:
+            self._loop.bell.ring()
+            await self._hand.emptied.wait(RETRY_SECONDS)
+        stopped = self._loop.stopService()
+        if stopped is not None:
+            await stopped
+
+    def add(self, send: Send, result: Result) -> None:
+        """Settle this soon."""
+        self._results[send.id] = (send, result)
+        self._loop.bell.ring()
+
+    async def _one_pass(self) -> int:
+        batch = dict(islice(self._results.items(), BATCH))
+        if not batch:
+            return 0
+        committed = await self._database.transact(
+            sends.settle,
+            results={send.id: (send.attempt, result) for send, result in batch.values()},
+        )
+        self._conclude(batch, committed)
+        return len(batch)
+
+    def _conclude(
+        self, batch: dict[uuid.UUID, tuple[Send, Result]], committed: set[uuid.UUID]
+    ) -> None:
+        for send_id, (send, result) in batch.items():
+            # A send that was given back may be claimed and delivered again already.
+            if self._results[send_id][0] is send:
+                del self._results[send_id]
+            if send_id in committed:
+                self._telemetry.settled(send, result)
+            else:
+                self._telemetry.count("sends.lost")
+                self._log.warn(
+                    "send {id}: the claim was lost before {result} could be settled",
+                    id=send_id,
+                    result=result,
+                )
+        self._hand.release(send for send, _ in batch.values())
+        self._settled()
