@@ -1,0 +1,1 @@
+"""The HTTP face: parse, do one thing, reply."""

@@ -1,0 +1,128 @@
+"""What goes wrong in a request, and the one table of the statuses that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sbm.store.connection import CommitUnknown, DatabaseUnavailable
+
+UNEXPECTED = {"detail": "Internal server error."}
+
+
+class Refusal(Exception):
+    """A request that is answered with an error; ``body`` is the JSON value of the answer."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__(body)
+        self.body = body
+
+
+class Detailed(Refusal):
+    """A refusal that is told in one sentence."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__({"detail": detail})
+
+
+class Malformed(Detailed):
+    """The request, its body or its Host header cannot be read."""
+
+
+class Invalid(Refusal):
+    """What the body or the filters say cannot be accepted; messages by field, or a list."""
+
+
+class Unauthenticated(Detailed):
+    """It is not known who asks."""
+
+
+class Forbidden(Detailed):
+    """It is known who asks, and she may not."""
+
+    def __init__(self) -> None:
+        super().__init__("You do not have permission to perform this action.")
+
+
+class NotFound(Detailed):
+    """There is no such path, or no such row."""
+
+    def __init__(self) -> None:
+        super().__init__("Not found.")
+
+
+class MethodNotAllowed(Detailed):
+    """The path exists, but knows no such method."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f'Method "{method}" not allowed.')
+
+
+class NotAcceptable(Detailed):
+    """The Accept header excludes JSON outright."""
+
+    def __init__(self) -> None:
+        super().__init__("Could not satisfy the request Accept header.")
+
+
+class InUse(Detailed):
+    """A row that others refer to; it was not deleted."""
+
+    def __init__(self, what: str, users: Sequence[str]) -> None:
+        super().__init__(f"Cannot delete {what}: it is used by {' and '.join(users)}.")
+
+
+class TooLarge(Detailed):
+    """The body exceeds its limit; it was not kept."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body must not exceed {limit} bytes.")
+
+
+class UnsupportedMediaType(Detailed):
+    """There is a body, but of no type that is read here."""
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__(f'Unsupported media type "{content_type}" in request.')
+
+
+STATUSES: Mapping[type[Exception], int] = {
+    Malformed: 400,
+    Invalid: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    MethodNotAllowed: 405,
+    NotAcceptable: 406,
+    InUse: 409,
+    TooLarge: 413,
+    UnsupportedMediaType: 415,
+    DatabaseUnavailable: 503,
+}
+
+# What a client has to be told besides the status.
+HEADERS: Mapping[type[Exception], Mapping[str, str]] = {
+    Unauthenticated: {"WWW-Authenticate": 'Basic realm="api"'},
+    DatabaseUnavailable: {"Retry-After": "5"},
+}
+
+
+def status_of(error: Exception) -> int | None:
+    """The status that tells of this error, or None: it is one of ours."""
+    return next((status for kind, status in STATUSES.items() if isinstance(error, kind)), None)
+
+
+def headers_of(error: Exception) -> Mapping[str, str]:
+    """The headers that go with this error."""
+    return next((headers for kind, headers in HEADERS.items() if isinstance(error, kind)), {})
+
+
+def body_of(error: Exception) -> Any:
+    """The JSON value that tells of this error."""
+    if isinstance(error, Refusal):
+        return error.body
+    if isinstance(error, CommitUnknown):
+        return {"detail": "The database was lost: it is not known whether this was done."}
+    if isinstance(error, DatabaseUnavailable):
+        return {"detail": "The database cannot be used now. Nothing was done; try again later."}
+    return UNEXPECTED

@@ -1,0 +1,216 @@
+"""One request and its reply, and the order in which every request is looked at.
+
+Host and Accept, then authentication, permission and method; after that the resource's own turn:
+row, body, validation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from attrs import field, frozen
+from klein import Klein
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+from werkzeug.exceptions import NotFound as NoSuchPath
+
+from sbm.model.user import User
+from sbm.store.connection import DatabaseUnavailable
+from sbm.store.database import Database
+from sbm.web import errors
+from sbm.web.authentication import Authentication
+from sbm.web.bodies import PARSED_TYPES, Body, parse
+from sbm.web.request import MAX_BODY_BYTES
+from sbm.web.wire import compact_json
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+_HOST = re.compile(r"([a-z0-9._-]+|\[[a-f0-9:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
+
+# Browsers get JSON, too.
+_ACCEPTABLE = frozenset({"*/*", "application/*", "application/json", "text/*", "text/html"})
+
+_log = Logger()
+
+
+@frozen(kw_only=True)
+class Reply:
+    """A status and the value that goes out as its JSON; without a value there is no body."""
+
+    status: int = 200
+    body: Any = None
+    headers: Mapping[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Exchange:
+    """A request that has come as far as its resource, and who makes it."""
+
+    user: User
+    method: str
+    origin: str
+    path: str
+    query: Mapping[str, str]
+    _request: Any = field(alias="request")
+
+    def body(self) -> Body:
+        """The body, parsed; raises Malformed, TooLarge or UnsupportedMediaType."""
+        if self._request.is_too_large:
+            raise errors.TooLarge(MAX_BODY_BYTES)
+        self._request.content.seek(0)
+        return parse(self._request.content.read(), self._request.getHeader("content-type") or "")
+
+    def url(self, path: str) -> str:
+        """The absolute URL of a path, as the client sees this service."""
+        return self.origin + path
+
+
+Method = Callable[[Exchange], Awaitable[Reply]]
+
+
+@frozen(kw_only=True)
+class About:
+    """What OPTIONS says of a path; ``actions`` describes the fields by method."""
+
+    name: str
+    description: str = ""
+    actions: Mapping[str, Any] | None = None
+
+    def reply(self) -> Reply:
+        """The answer to OPTIONS."""
+        body = {
+            "name": self.name,
+            "description": self.description,
+            "renders": ["application/json"],
+            "parses": list(PARSED_TYPES),
+        }
+        return Reply(body=body if self.actions is None else body | {"actions": self.actions})
+
+
+@frozen(eq=False)
+class Front:
+    """What every path of the API has in common; a resource says only what is its own."""
+
+    database: Database
+    _authentication: Authentication
+
+    async def answer(
+        self,
+        request: Request,
+        about: About,
+        methods: Mapping[str, Method],
+        unavailable: Any = None,
+    ) -> bytes:
+        """Answer by one of the methods, or with an error; the result is the body.
+
+        ``unavailable`` is the body to answer with while there is no database, if not the usual.
+        """
+        try:
+            reply = await self._reply(request, about, methods)
+        except CancelledError:
+            raise  # the client has gone
+        except Exception as error:
+            reply = _reply_to(error)
+            if unavailable is not None and isinstance(error, DatabaseUnavailable):
+                reply = Reply(status=reply.status, body=unavailable, headers=reply.headers)
+        request.setHeader(b"Allow", ", ".join(_allowed(methods)).encode("ascii"))
+        return written(request, reply)
+
+    async def _reply(self, request: Request, about: About, methods: Mapping[str, Method]) -> Reply:
+        origin = _origin(request)
+        if not _accepts_json(request.getHeader("accept")):
+            raise errors.NotAcceptable
+        user = await self._authentication.user_of(request)
+        name = request.method.decode("ascii", "replace")
+        if name not in _allowed(methods):
+            raise errors.MethodNotAllowed(name)
+        if name == "OPTIONS":
+            return about.reply()
+        exchange = Exchange(
+            user=user,
+            method=name,
+            origin=origin,
+            path=request.path.decode("ascii", "replace"),
+            query=_query(request.uri),
+            request=request,
+        )
+        return await methods["GET" if name == "HEAD" else name](exchange)
+
+
+def new_app() -> Klein:
+    """A Klein app whose paths are taken literally, and whose own errors are JSON, too."""
+    app = Klein()
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+
+    @app.handle_errors(NoSuchPath)
+    def unknown_path(self: Any, request: Any, failure: Failure) -> bytes:  # noqa: ARG001
+        return written(request, _reply_to(errors.NotFound()))
+
+    @app.handle_errors(Exception)
+    def unexpected(self: Any, request: Any, failure: Failure) -> bytes:  # noqa: ARG001
+        error = failure.value
+        assert isinstance(error, Exception)
+        return written(request, _reply_to(error))
+
+    return app
+
+
+def written(request: Request, reply: Reply) -> bytes:
+    """Put the reply's status and headers on the request, and return its body."""
+    request.setResponseCode(reply.status)
+    for name, value in reply.headers.items():
+        request.setHeader(name.encode("ascii"), value.encode("utf-8"))
+    if reply.body is None:
+        return b""
+    body = compact_json(reply.body)
+    request.setHeader(b"Content-Type", b"application/json")
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    return body
+
+
+def _reply_to(error: Exception) -> Reply:
+    status = errors.status_of(error)
+    if status is None:
+        _log.failure("a request failed", failure=Failure(error))
+        return Reply(status=500, body=errors.UNEXPECTED)
+    return Reply(status=status, body=errors.body_of(error), headers=errors.headers_of(error))
+
+
+def _allowed(methods: Mapping[str, Method]) -> list[str]:
+    known = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+    return [name for name in _METHODS if name in known]
+
+
+def _origin(request: Request) -> str:
+    """Scheme and host as the client wrote them, to build URLs from; raises Malformed."""
+    scheme = "https" if request.isSecure() else "http"
+    host = request.getHeader("host")
+    if host is None:  # HTTP/1.0
+        address = request.getHost()
+        return f"{scheme}://{address.host}:{address.port}"
+    if not _HOST.fullmatch(host):
+        raise errors.Malformed("Invalid Host header.")
+    return f"{scheme}://{host}"
+
+
+def _accepts_json(accept: str | None) -> bool:
+    if not (accept or "").strip():
+        return True
+    for entry in (accept or "").split(","):
+        kind, *options = (part.strip().lower() for part in entry.split(";"))
+        refused = any(re.fullmatch(r"q\s*=\s*0(\.0*)?", option) for option in options)
+        if kind in _ACCEPTABLE and not refused:
+            return True
+    return False
+
+
+def _query(uri: bytes) -> dict[str, str]:
+    """The parameters of the query; of a repeated name the last value."""
+    text = uri.partition(b"?")[2].decode("ascii", "replace")
+    return dict(parse_qsl(text, keep_blank_values=True, errors="replace"))

@@ -1,0 +1,109 @@
+"""Filters of lists, as parameters of the query: declared once, read in the dialect of the wire.
+
+A filter that is not there, or empty, is none; unknown names are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from attrs import frozen
+
+from sbm.store.database import Transaction
+from sbm.web.errors import Invalid
+from sbm.web.fields import NO_NUL, Complaint, Hold, canonical_uuid
+from sbm.web.wire import LARGEST_ID
+
+NO_SUCH_CHOICE = "Select a valid choice. That choice is not one of the available choices."
+
+# No column holds a larger number, so there is nothing to be found.
+_BEYOND = 2**62
+
+
+@frozen(kw_only=True)
+class Filter:
+    """One filter: its name in the query, that of the store's parameter, and how it is read.
+
+    ``read`` gives the value, or None for no filter, or raises Complaint. ``hold`` looks up the row
+    that the value refers to.
+    """
+
+    name: str
+    parameter: str
+    read: Callable[[str], Any]
+    hold: Hold | None = None
+
+
+async def read_filters(
+    transaction: Transaction, filters: Sequence[Filter], query: Mapping[str, str]
+) -> dict[str, Any]:
+    """The store's parameters for a query; raises Invalid with all that is wrong."""
+    parameters: dict[str, Any] = {}
+    errors: dict[str, list[str]] = {}
+    for one in filters:
+        given = query.get(one.name, "")
+        if not given:
+            continue
+        try:
+            if "\0" in given:
+                raise Complaint(NO_NUL)
+            value = one.read(given)
+            if one.hold is not None and not await one.hold(transaction, row_id=value):
+                raise Complaint(NO_SUCH_CHOICE)
+            parameters[one.parameter] = value
+        except Complaint as complaint:
+            errors[one.name] = complaint.messages
+    if errors:
+        raise Invalid(errors)
+    return parameters
+
+
+def text(given: str) -> str:
+    """The text itself."""
+    return given
+
+
+def identity(given: str) -> str:
+    """A UUID as it is stored, whatever its spelling; else the text, as it may be imported."""
+    return canonical_uuid(given) or given
+
+
+def boolean(given: str) -> bool | None:
+    """True or false; any other word is no filter."""
+    if given in ("true", "True", "TRUE", "1"):
+        return True
+    return False if given in ("false", "False", "FALSE", "0") else None
+
+
+def integer(given: str) -> int:
+    """A number without its fraction; raises Complaint."""
+    try:
+        number = Decimal(given.strip())
+    except InvalidOperation:
+        raise Complaint("Enter a number.") from None
+    if not number.is_finite():
+        raise Complaint("Enter a number.")
+    return int(max(min(number, Decimal(_BEYOND)), Decimal(-_BEYOND)))
+
+
+def reference(given: str) -> int:
+    """The id of a row; raises Complaint where no row can have it."""
+    if len(given) > 1000 or not given.isascii() or not given.strip().isdigit():
+        raise Complaint(NO_SUCH_CHOICE)
+    number = int(given)
+    if not 0 < number <= LARGEST_ID:
+        raise Complaint(NO_SUCH_CHOICE)
+    return number
+
+
+def choice(choices: Sequence[str]) -> Callable[[str], str]:
+    """One of a few texts; what it makes raises Complaint."""
+
+    def read(given: str) -> str:
+        if given not in choices:
+            raise Complaint(f"Select a valid choice. {given} is not one of the available choices.")
+        return given
+
+    return read

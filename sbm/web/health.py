@@ -1,0 +1,60 @@
+"""``/api/health``: whether the service can work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from attrs import frozen
+from twisted.web.server import Request
+
+from sbm.store.database import Transaction
+from sbm.web.exchange import About, Exchange, Front, Reply, new_app
+
+_ABOUT = About(name="Healthcheck", description="Whether the service and its database are up.")
+
+
+@frozen(eq=False)
+class Health:
+    """The state of the service; ``version`` is that of sbm."""
+
+    app = new_app()
+
+    _front: Front
+    _version: str
+    _libraries: Mapping[str, str]
+
+    @app.route("/")
+    async def health(self, request: Request) -> bytes:
+        down = self._state(up=False, database="Not accessible")
+        return await self._front.answer(request, _ABOUT, {"GET": self._read}, unavailable=down)
+
+    async def _read(self, _exchange: Exchange) -> Reply:
+        await self._front.database.transact(_nothing)
+        return Reply(body=self._state(up=True, database="Accessible"))
+
+    def _state(self, *, up: bool, database: str) -> dict[str, Any]:
+        result = {
+            "database": database,
+            "version": self._version,
+            "libraries": dict(self._libraries),
+        }
+        return {"up": up, "result": result}
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of the libraries that the health names."""
+    return {name: _version_of(name) for name in ("twisted", "klein", "psycopg2")}
+
+
+async def _nothing(transaction: Transaction) -> None:
+    """Beginning and committing are proof enough."""
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        # The driver comes under two names: to be built, or built.
+        return version(f"{package}-binary")

@@ -1,0 +1,206 @@
+"""``/api/v1/messageset``: message sets, and all messages of one."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from attrs import evolve, frozen
+from twisted.web.server import Request
+
+from sbm.model.content import CONTENT_TYPES, Message, MessageSet
+from sbm.store import messages, messagesets, schedules
+from sbm.store.database import Transaction
+from sbm.web import filters
+from sbm.web.errors import InUse, Invalid, NotFound
+from sbm.web.exchange import About, Exchange, Front, Reply, new_app
+from sbm.web.fields import Choice, Reading, ReadOnly, Reference, Shape, Text
+from sbm.web.filters import Filter, read_filters
+from sbm.web.messages import Files, files_of, shown_with_file
+from sbm.web.pages import Page
+from sbm.web.wire import instant, row_id
+
+SHAPE = Shape(
+    [
+        ReadOnly(name="id", shown_as="integer"),
+        Text(name="short_name", max_length=100),
+        Text(name="label", max_length=100, blank=True, default=""),
+        Choice(name="content_type", choices=CONTENT_TYPES, default="text"),
+        Text(name="channel", max_length=64, null=True, default=None),
+        Text(name="notes", blank=True, null=True, default=None),
+        Reference(
+            name="next_set",
+            attribute="next_set_id",
+            hold=messagesets.hold,
+            null=True,
+            default=None,
+        ),
+        Reference(name="default_schedule", attribute="default_schedule_id", hold=schedules.hold),
+        ReadOnly(name="created_at", shown_as="datetime"),
+        ReadOnly(name="updated_at", shown_as="datetime"),
+    ]
+)
+
+FILTERS = [
+    Filter(name="short_name", parameter="short_name", read=filters.text),
+    Filter(name="content_type", parameter="content_type", read=filters.choice(CONTENT_TYPES)),
+]
+
+_DESCRIPTION = "API endpoint that allows MessageSet models to be viewed or edited."
+_LIST = About(
+    name="Message Set List", description=_DESCRIPTION, actions={"POST": SHAPE.description()}
+)
+_INSTANCE = About(
+    name="Message Set Instance", description=_DESCRIPTION, actions={"PUT": SHAPE.description()}
+)
+_MESSAGES = About(
+    name="Messageset Messages Content",
+    description="A message set, with all of its messages and their files.",
+)
+
+_TAKEN = "message set with this Short name already exists."
+
+
+@frozen(eq=False)
+class MessageSets:
+    """The message sets."""
+
+    app = new_app()
+
+    _front: Front
+
+    @app.route("/")
+    async def collection(self, request: Request) -> bytes:
+        methods = {"GET": self._list, "POST": self._create}
+        return await self._front.answer(request, _LIST, methods)
+
+    @app.route("/<number>")
+    async def instance(self, request: Request, number: str) -> bytes:
+        change = partial(self._change, number)
+        methods = {
+            "GET": partial(self._read, number),
+            "PUT": change,
+            "PATCH": change,
+            "DELETE": partial(self._delete, number),
+        }
+        return await self._front.answer(request, _INSTANCE, methods)
+
+    @app.route("/<number>/messages")
+    async def messages(self, request: Request, number: str) -> bytes:
+        methods = {"GET": partial(self._read_with_messages, number)}
+        return await self._front.answer(request, _MESSAGES, methods)
+
+    async def _list(self, exchange: Exchange) -> Reply:
+        page = Page.asked_for(exchange.query)
+        count, found = await self._front.database.transact(_list_page, page, exchange)
+        return page.reply(exchange, count=count, results=[shown(one) for one in found])
+
+    async def _create(self, exchange: Exchange) -> Reply:
+        made = await self._front.database.transact(_create, SHAPE.read(exchange.body()))
+        return Reply(status=201, body=shown(made))
+
+    async def _read(self, number: str, _exchange: Exchange) -> Reply:
+        found = await self._front.database.transact(messagesets.find, messageset_id=row_id(number))
+        if found is None:
+            raise NotFound
+        return Reply(body=shown(found))
+
+    async def _change(self, number: str, exchange: Exchange) -> Reply:
+        changed = await self._front.database.transact(_change, row_id(number), exchange)
+        return Reply(body=shown(changed))
+
+    async def _delete(self, number: str, _exchange: Exchange) -> Reply:
+        await self._front.database.transact(_delete, row_id(number))
+        return Reply(status=204)
+
+    async def _read_with_messages(self, number: str, exchange: Exchange) -> Reply:
+        messageset, found, files = await self._front.database.transact(
+            _find_with_messages, row_id(number)
+        )
+        return Reply(
+            body={
+                "id": messageset.id,
+                "short_name": messageset.short_name,
+                "notes": messageset.notes,
+                "next_set": messageset.next_set_id,
+                "default_schedule": messageset.default_schedule_id,
+                "messages": [shown_with_file(exchange, one, files) for one in found],
+                "created_at": instant(messageset.created_at),
+                "updated_at": instant(messageset.updated_at),
+            }
+        )
+
+
+def shown(messageset: MessageSet) -> dict[str, Any]:
+    """A message set as clients see it."""
+    return {
+        "id": messageset.id,
+        "short_name": messageset.short_name,
+        "label": messageset.label,
+        "content_type": messageset.content_type,
+        "channel": messageset.channel,
+        "notes": messageset.notes,
+        "next_set": messageset.next_set_id,
+        "default_schedule": messageset.default_schedule_id,
+        "created_at": instant(messageset.created_at),
+        "updated_at": instant(messageset.updated_at),
+    }
+
+
+async def _list_page(
+    transaction: Transaction, page: Page, exchange: Exchange
+) -> tuple[int, list[MessageSet]]:
+    wanted = await read_filters(transaction, FILTERS, exchange.query)
+    return await messagesets.list_page(transaction, limit=page.limit, offset=page.offset, **wanted)
+
+
+async def _create(transaction: Transaction, reading: Reading) -> MessageSet:
+    await _check(transaction, reading)
+    made = await messagesets.create(transaction, **reading.attributes())
+    if made is None:  # taken by another, just now
+        raise Invalid({"short_name": [_TAKEN]})
+    return made
+
+
+async def _change(transaction: Transaction, messageset_id: int, exchange: Exchange) -> MessageSet:
+    found = await messagesets.lock(transaction, messageset_id=messageset_id)
+    if found is None:
+        raise NotFound
+    reading = SHAPE.read(exchange.body(), method=exchange.method)
+    await _check(transaction, reading, besides=messageset_id)
+    changed = await messagesets.update(
+        transaction, messageset=evolve(found, **reading.attributes())
+    )
+    if changed is None:
+        raise Invalid({"short_name": [_TAKEN]})
+    return changed
+
+
+async def _delete(transaction: Transaction, messageset_id: int) -> None:
+    if await messagesets.lock(transaction, messageset_id=messageset_id) is None:
+        raise NotFound
+    users = await messagesets.find_users(transaction, messageset_id=messageset_id)
+    if users:
+        raise InUse(f"message set {messageset_id}", users)
+    await messagesets.delete(transaction, messageset_id=messageset_id)
+
+
+async def _check(transaction: Transaction, reading: Reading, *, besides: int | None = None) -> None:
+    """Raise Invalid for wrong fields, unknown references, and a name that another set has."""
+    await reading.look_up(transaction)
+    short_name = reading.values.get("short_name")
+    if short_name is not None:
+        holder = await messagesets.find_by_name(transaction, short_name=short_name)
+        if holder not in (None, besides):
+            reading.refuse("short_name", _TAKEN)
+    reading.check()
+
+
+async def _find_with_messages(
+    transaction: Transaction, messageset_id: int
+) -> tuple[MessageSet, list[Message], Files]:
+    messageset = await messagesets.find(transaction, messageset_id=messageset_id)
+    if messageset is None:
+        raise NotFound
+    found = await messages.list_of_set(transaction, messageset_id=messageset_id)
+    return messageset, found, await files_of(transaction, found)

@@ -1,0 +1,130 @@
+"""``/api/v1/schedule``: when messages are sent; and "now", from an outside Scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from attrs import asdict, evolve, frozen
+from twisted.web.server import Request
+
+from sbm.model.content import Schedule
+from sbm.store import schedules, ticks
+from sbm.store.database import Transaction
+from sbm.web.errors import InUse, NotFound
+from sbm.web.exchange import About, Exchange, Front, Reply, new_app
+from sbm.web.fields import CronField, ReadOnly, Shape
+from sbm.web.pages import Page
+from sbm.web.wire import row_id
+
+CRON_FIELDS = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
+
+SHAPE = Shape(
+    [
+        ReadOnly(name="id", shown_as="integer"),
+        *(CronField(name=name, default="*", max_length=64) for name in CRON_FIELDS),
+    ]
+)
+
+_DESCRIPTION = "API endpoint that allows Schedule models to be viewed or edited."
+_LIST = About(name="Schedule List", description=_DESCRIPTION, actions={"POST": SHAPE.description()})
+_INSTANCE = About(
+    name="Schedule Instance", description=_DESCRIPTION, actions={"PUT": SHAPE.description()}
+)
+_SEND = About(
+    name="Send",
+    description="Sends all the subscriptions for the specified schedule",
+    actions={"POST": SHAPE.description()},
+)
+
+
+@frozen(eq=False)
+class Schedules:
+    """The schedules, and their POST-backs; ``wake`` is called once a tick is committed."""
+
+    app = new_app()
+
+    _front: Front
+    _wake: Callable[[], None]
+
+    @app.route("/")
+    async def collection(self, request: Request) -> bytes:
+        methods = {"GET": self._list, "POST": self._create}
+        return await self._front.answer(request, _LIST, methods)
+
+    @app.route("/<number>")
+    async def instance(self, request: Request, number: str) -> bytes:
+        change = partial(self._change, number)
+        methods = {
+            "GET": partial(self._read, number),
+            "PUT": change,
+            "PATCH": change,
+            "DELETE": partial(self._delete, number),
+        }
+        return await self._front.answer(request, _INSTANCE, methods)
+
+    @app.route("/<number>/send")
+    async def post_back(self, request: Request, number: str) -> bytes:
+        methods = {"POST": partial(self._send, number)}
+        return await self._front.answer(request, _SEND, methods)
+
+    async def _list(self, exchange: Exchange) -> Reply:
+        page = Page.asked_for(exchange.query)
+        count, found = await self._front.database.transact(
+            schedules.list_page, limit=page.limit, offset=page.offset
+        )
+        return page.reply(exchange, count=count, results=[shown(one) for one in found])
+
+    async def _create(self, exchange: Exchange) -> Reply:
+        reading = SHAPE.read(exchange.body())
+        reading.check()
+        made = await self._front.database.transact(schedules.create, **reading.attributes())
+        return Reply(status=201, body=shown(made))
+
+    async def _read(self, number: str, _exchange: Exchange) -> Reply:
+        found = await self._front.database.transact(schedules.find, schedule_id=row_id(number))
+        if found is None:
+            raise NotFound
+        return Reply(body=shown(found))
+
+    async def _change(self, number: str, exchange: Exchange) -> Reply:
+        changed = await self._front.database.transact(_change, row_id(number), exchange)
+        return Reply(body=shown(changed))
+
+    async def _delete(self, number: str, _exchange: Exchange) -> Reply:
+        await self._front.database.transact(_delete, row_id(number))
+        return Reply(status=204)
+
+    async def _send(self, number: str, _exchange: Exchange) -> Reply:
+        """The body is not read: whatever it says, it is time."""
+        tick_id = await self._front.database.transact(ticks.open_tick, schedule_id=row_id(number))
+        if tick_id is None:
+            raise NotFound
+        self._wake()
+        return Reply(status=202, body={})
+
+
+def shown(schedule: Schedule) -> dict[str, Any]:
+    """A schedule as clients see it."""
+    return asdict(schedule)
+
+
+async def _change(transaction: Transaction, schedule_id: int, exchange: Exchange) -> Schedule:
+    found = await schedules.lock(transaction, schedule_id=schedule_id)
+    if found is None:
+        raise NotFound
+    reading = SHAPE.read(exchange.body(), method=exchange.method)
+    reading.check()
+    changed = evolve(found, **reading.attributes())
+    await schedules.update(transaction, schedule=changed)
+    return changed
+
+
+async def _delete(transaction: Transaction, schedule_id: int) -> None:
+    if await schedules.lock(transaction, schedule_id=schedule_id) is None:
+        raise NotFound
+    users = await schedules.find_users(transaction, schedule_id=schedule_id)
+    if users:
+        raise InUse(f"schedule {schedule_id}", users)
+    await schedules.delete(transaction, schedule_id=schedule_id)

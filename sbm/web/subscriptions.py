@@ -1,0 +1,284 @@
+"""``/api/v1/subscriptions``: who gets what; the webhook that subscribes; and the trigger of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from attrs import frozen
+from twisted.web.server import Request
+
+from sbm.model.send import Trigger
+from sbm.model.subscription import (
+    PROCESS_STATUSES,
+    READY,
+    Contradiction,
+    Subscription,
+    consistent,
+)
+from sbm.store import messagesets, schedules, sends, subscriptions
+from sbm.store.database import Transaction
+from sbm.web import filters
+from sbm.web.bodies import Body
+from sbm.web.errors import Invalid, NotFound
+from sbm.web.exchange import About, Exchange, Front, Reply, new_app
+from sbm.web.fields import (
+    REQUIRED,
+    Boolean,
+    Identity,
+    Integer,
+    JsonObject,
+    Language,
+    Reading,
+    ReadOnly,
+    Reference,
+    Shape,
+)
+from sbm.web.filters import Filter, read_filters
+from sbm.web.pages import Page
+from sbm.web.wire import instant, uuid_of
+
+PATH = "/api/v1/subscriptions/"
+
+SHAPE = Shape(
+    [
+        ReadOnly(name="url"),
+        ReadOnly(name="id", shown_as="string"),
+        Integer(name="version", default=1),
+        Identity(name="identity", max_length=36),
+        Reference(name="messageset", attribute="messageset_id", hold=messagesets.hold),
+        Integer(name="next_sequence_number", default=1),
+        Language(name="lang", max_length=6),
+        Boolean(name="active", default=True),
+        Boolean(name="completed", default=False),
+        Reference(name="schedule", attribute="schedule_id", hold=schedules.hold),
+        Integer(name="process_status", choices=PROCESS_STATUSES, default=READY),
+        JsonObject(name="metadata", null=True, default=None),
+        ReadOnly(name="created_at", shown_as="datetime"),
+        ReadOnly(name="updated_at", shown_as="datetime"),
+        Integer(name="initial_sequence_number", default=1),
+        ReadOnly(name="messageset_label"),
+    ]
+)
+
+FILTERS = [
+    Filter(name="identity", parameter="identity", read=filters.identity),
+    Filter(
+        name="messageset",
+        parameter="messageset_id",
+        read=filters.reference,
+        hold=messagesets.hold,
+    ),
+    Filter(name="lang", parameter="lang", read=filters.text),
+    Filter(name="active", parameter="active", read=filters.boolean),
+    Filter(name="completed", parameter="completed", read=filters.boolean),
+    Filter(name="schedule", parameter="schedule_id", read=filters.reference, hold=schedules.hold),
+    Filter(name="process_status", parameter="process_status", read=filters.integer),
+]
+
+_DESCRIPTION = "API endpoint that allows Subscription models to be viewed or edited."
+_LIST = About(
+    name="Subscription List", description=_DESCRIPTION, actions={"POST": SHAPE.description()}
+)
+_INSTANCE = About(
+    name="Subscription Instance", description=_DESCRIPTION, actions={"PUT": SHAPE.description()}
+)
+_REQUEST = About(
+    name="Subscription Request",
+    description="Webhook listener for registrations now needing a subscription",
+)
+_SEND = About(
+    name="Subscription Send", description="Triggers a send for the next subscription message"
+)
+
+_CONTRADICTION = "This is the status of a completed subscription, and completed is false."
+
+
+@frozen(eq=False)
+class Subscriptions:
+    """The subscriptions; ``wake`` is called once a send is owed and committed."""
+
+    app = new_app()
+
+    _front: Front
+    _wake: Callable[[], None]
+
+    @app.route("/")
+    async def collection(self, request: Request) -> bytes:
+        methods = {"GET": self._list, "POST": self._create}
+        return await self._front.answer(request, _LIST, methods)
+
+    @app.route("/request")
+    async def webhook(self, request: Request) -> bytes:
+        methods = {"POST": self._subscribe}
+        return await self._front.answer(request, _REQUEST, methods)
+
+    @app.route("/<key>")
+    async def instance(self, request: Request, key: str) -> bytes:
+        change = partial(self._change, key)
+        methods = {
+            "GET": partial(self._read, key),
+            "PUT": change,
+            "PATCH": change,
+            "DELETE": partial(self._delete, key),
+        }
+        return await self._front.answer(request, _INSTANCE, methods)
+
+    # A key of several segments is no key either, but the answer is that of this path. After such
+    # a part, werkzeug does not overlook a last slash.
+    @app.route("/<path:key>/send")
+    @app.route("/<path:key>/send/")
+    async def trigger(self, request: Request, key: str) -> bytes:
+        methods = {"POST": partial(self._send, key)}
+        return await self._front.answer(request, _SEND, methods)
+
+    async def _list(self, exchange: Exchange) -> Reply:
+        page = Page.asked_for(exchange.query)
+        count, found = await self._front.database.transact(_list_page, page, exchange)
+        return page.reply(exchange, count=count, results=[shown(exchange, one) for one in found])
+
+    async def _create(self, exchange: Exchange) -> Reply:
+        made = await self._make(exchange, exchange.body())
+        body = shown(exchange, made)
+        return Reply(status=201, body=body, headers={"Location": body["url"]})
+
+    async def _subscribe(self, exchange: Exchange) -> Reply:
+        made = await self._make(exchange, requested(exchange.body()))
+        headers = {"Location": _url(exchange, made)}
+        return Reply(status=201, body={"accepted": True}, headers=headers)
+
+    async def _make(self, exchange: Exchange, body: Body) -> Subscription:
+        return await self._front.database.transact(
+            _create, SHAPE.read(body), created_by=exchange.user.id
+        )
+
+    async def _read(self, key: str, exchange: Exchange) -> Reply:
+        found = await self._front.database.transact(
+            subscriptions.find, subscription_id=_subscription_id(key)
+        )
+        if found is None:
+            raise NotFound
+        return Reply(body=shown(exchange, found))
+
+    async def _change(self, key: str, exchange: Exchange) -> Reply:
+        changed = await self._front.database.transact(_change, _subscription_id(key), exchange)
+        return Reply(body=shown(exchange, changed))
+
+    async def _delete(self, key: str, _exchange: Exchange) -> Reply:
+        if not await self._front.database.transact(
+            subscriptions.delete, subscription_id=_subscription_id(key)
+        ):
+            raise NotFound
+        return Reply(status=204)
+
+    async def _send(self, key: str, _exchange: Exchange) -> Reply:
+        """The body is not read. "Nothing to do" is a success, or the Scheduler would try again."""
+        subscription_id = uuid_of(key)
+        trigger = Trigger(found=False, accepted=False)
+        if subscription_id is not None:
+            trigger = await self._front.database.transact(
+                sends.owe, subscription_id=subscription_id
+            )
+        if not trigger.found:
+            reason = f"Cannot find subscription with ID {key}"
+            return Reply(status=400, body={"accepted": False, "reason": reason})
+        if not trigger.accepted:
+            return Reply(body={"accepted": False, "reason": trigger.reason})
+        self._wake()
+        return Reply(status=201, body={"accepted": True})
+
+
+def shown(exchange: Exchange, subscription: Subscription) -> dict[str, Any]:
+    """A subscription as clients see it."""
+    return {
+        "url": _url(exchange, subscription),
+        "id": str(subscription.id),
+        "version": subscription.version,
+        "identity": subscription.identity,
+        "messageset": subscription.messageset_id,
+        "next_sequence_number": subscription.next_sequence_number,
+        "lang": subscription.lang,
+        "active": subscription.active,
+        "completed": subscription.completed,
+        "schedule": subscription.schedule_id,
+        "process_status": subscription.process_status,
+        "metadata": subscription.metadata,
+        "created_at": instant(subscription.created_at),
+        "updated_at": instant(subscription.updated_at),
+        "initial_sequence_number": subscription.initial_sequence_number,
+        "messageset_label": subscription.messageset_label,
+    }
+
+
+def requested(body: Body) -> Body:
+    """The subscription in the envelope of the webhook; raises Invalid where there is none.
+
+    What the hook leaves out has defaults of its own, which are not those of a subscription made
+    directly: metadata is an object, and the first number is that of the next message.
+    """
+    envelope = body.value
+    if not isinstance(envelope, dict) or "data" not in envelope:
+        raise Invalid({"data": [REQUIRED]})
+    given = Body(value=envelope["data"]).as_object()
+    defaults = {"metadata": {}, "next_sequence_number": 1}
+    first = {"initial_sequence_number": given.get("next_sequence_number", 1)}
+    return Body(value=defaults | first | dict(given))
+
+
+def _url(exchange: Exchange, subscription: Subscription) -> str:
+    return exchange.url(f"{PATH}{subscription.id}/")
+
+
+async def _list_page(
+    transaction: Transaction, page: Page, exchange: Exchange
+) -> tuple[int, list[Subscription]]:
+    wanted = await read_filters(transaction, FILTERS, exchange.query)
+    return await subscriptions.list_page(
+        transaction, limit=page.limit, offset=page.offset, **wanted
+    )
+
+
+async def _create(
+    transaction: Transaction, reading: Reading, *, created_by: int | None
+) -> Subscription:
+    await reading.look_up(transaction)
+    reading.check()
+    values = reading.attributes() | _consistent(reading.written(), was_completed=False)
+    return await subscriptions.create(transaction, **values, created_by=created_by)
+
+
+async def _change(
+    transaction: Transaction, subscription_id: UUID, exchange: Exchange
+) -> Subscription:
+    fields = await subscriptions.lock(transaction, subscription_id=subscription_id)
+    if fields is None:
+        raise NotFound
+    reading = SHAPE.read(exchange.body(), method=exchange.method)
+    await reading.look_up(transaction)
+    reading.check()
+    changes = _consistent(reading.written(), was_completed=fields["completed"])
+    await subscriptions.update(
+        transaction,
+        subscription_id=subscription_id,
+        fields=fields | changes,
+        updated_by=exchange.user.id,
+    )
+    changed = await subscriptions.find(transaction, subscription_id=subscription_id)
+    assert changed is not None
+    return changed
+
+
+def _consistent(changes: dict[str, Any], *, was_completed: bool) -> dict[str, Any]:
+    try:
+        return consistent(changes, was_completed=was_completed)
+    except Contradiction:
+        raise Invalid({"process_status": [_CONTRADICTION]}) from None
+
+
+def _subscription_id(key: str) -> UUID:
+    subscription_id = uuid_of(key)
+    if subscription_id is None:
+        raise NotFound
+    return subscription_id

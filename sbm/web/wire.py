@@ -1,0 +1,43 @@
+"""Values as they are written on the wire."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timezone
+from typing import Any
+from uuid import UUID
+
+from sbm.web.errors import NotFound
+
+LARGEST_ID = 2**31 - 1
+
+_ROW_ID = re.compile(r"0*[0-9]{1,10}")
+
+
+def compact_json(value: Any) -> bytes:
+    """JSON without blanks, in UTF-8, which is not escaped."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    # A lone surrogate (a client's own, sent back to it) has no UTF-8; its backslash form happens
+    # to be its JSON escape.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def instant(moment: datetime) -> str:
+    """An aware time in ISO 8601, in UTC: with microseconds unless there are none."""
+    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat() + "Z"
+
+
+def row_id(text: str) -> int:
+    """The integer id in a path, leading zeros or not; raises NotFound where no row can have it."""
+    if not _ROW_ID.fullmatch(text) or int(text) > LARGEST_ID:
+        raise NotFound
+    return int(text)
+
+
+def uuid_of(text: str) -> UUID | None:
+    """The UUID that Python reads here in any of its spellings, or None."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
