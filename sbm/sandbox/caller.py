@@ -1,0 +1,45 @@
+"""Calling an HTTP API with JSON and a token, as the Hub of a project does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field, frozen
+
+# Everything that is called from here lies on this machine.
+PATIENCE_SECONDS = 10.0
+
+
+class Refused(Exception):
+    """An answer that is no success, told with what was asked."""
+
+
+@frozen(eq=False, kw_only=True)
+class Caller:
+    """Calls to the API at ``url``, which ends in ``/api/v1``; ``treq`` is treq's client or a stub.
+
+    Each returns the JSON of the answer. Errors: ``Refused``, or what treq raises.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    treq: Any
+
+    async def get(self, path: str, **query: str) -> Any:
+        """GET a path below the URL."""
+        return await self._call("GET", path, params=query)
+
+    async def post(self, path: str, body: Any) -> Any:
+        """POST JSON to a path below the URL."""
+        return await self._call("POST", path, json=body)
+
+    async def _call(self, method: str, path: str, **said: Any) -> Any:
+        headers = {"Authorization": f"Token {self.token}"}
+        url = f"{self.url}/{path}"
+        response = await self.treq.request(
+            method, url, headers=headers, timeout=PATIENCE_SECONDS, **said
+        )
+        if not 200 <= response.code < 300:
+            answer = await response.text()
+            raise Refused(f"{method} {url} answered {response.code}: {answer}")
+        return await response.json()

@@ -1,0 +1,98 @@
+"""The values on the wire: how the Seed services read them, and write times."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+
+class Invalid(Exception):
+    """Says what is wrong with one value, in the words of the real services."""
+
+
+def parsed_boolean(value: Any) -> bool:
+    """The boolean that the services read in a JSON value. Errors: ``Invalid``."""
+    if isinstance(value, (bool, int, float, str)):
+        if value in _TRUE:
+            return True
+        if value in _FALSE:
+            return False
+    raise Invalid("Must be a valid boolean.")
+
+
+def parsed_integer(value: Any) -> int:
+    """A whole number, or the digits of one. Errors: ``Invalid``."""
+    try:
+        return int(str(value))
+    except ValueError:
+        raise Invalid("A valid integer is required.") from None
+
+
+def parsed_text(value: Any) -> str | None:
+    """A text or null; a number is taken for its digits. Errors: ``Invalid``."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise Invalid("Not a valid string.")
+
+
+def parsed_json(value: Any) -> Any:
+    """Any JSON value but null. Errors: ``Invalid``."""
+    if value is None:
+        raise Invalid("This field may not be null.")
+    return value
+
+
+def required_text(value: Any) -> str:
+    """A text that says something. Errors: ``Invalid``."""
+    text = parsed_text(parsed_json(value))
+    if not text:
+        raise Invalid("This field may not be blank.")
+    return text
+
+
+def required_url(value: Any) -> str:
+    """An address to POST to. Errors: ``Invalid``."""
+    url = required_text(value)
+    if not url.startswith(("http://", "https://")):
+        raise Invalid("Enter a valid URL.")
+    return url
+
+
+def parsed_instant(text: str) -> datetime:
+    """An ISO date and time; without an offset it is UTC. Errors: ``Invalid``."""
+    match = _INSTANT.fullmatch(text)
+    if match is None:
+        raise Invalid("Enter a valid date/time.")
+    date, time, fraction, sign, hours, minutes = match.groups()
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    try:
+        whole = datetime.fromisoformat(f"{date}T{time}")
+        return whole.replace(
+            microsecond=int((fraction or "").ljust(6, "0")),
+            tzinfo=timezone(-offset if sign == "-" else offset),
+        )
+    except ValueError:
+        raise Invalid("Enter a valid date/time.") from None
+
+
+def instant(moment: datetime) -> str:
+    """An aware time as the services write it: UTC, ``Z`` for the offset."""
+    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat() + "Z"
+
+
+def utc_now() -> datetime:
+    """The time of day, aware: the clock of a stand-in that is given no other."""
+    return datetime.now(timezone.utc)
+
+
+_TRUE = {"t", "T", "y", "Y", "yes", "YES", "true", "True", "TRUE", "on", "On", "ON", "1", 1}
+_FALSE = {"f", "F", "n", "N", "no", "NO", "false", "False", "FALSE", "off", "Off", "OFF", "0", 0}
+
+_INSTANT = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,6})\d*)?"
+    r"(?:Z|([+-])(\d\d):?(\d\d)?)?",
+    re.ASCII,
+)

@@ -1,0 +1,101 @@
+"""The folder that a sandbox lives in."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    textFileLogObserver,
+)
+from twisted.python.logfile import LogFile
+
+# The log file, and as many older ones.
+LOG_BYTES = 5_000_000
+OLDER_LOGS = 2
+
+
+@define(eq=False, slots=False)
+class Folder(Service):
+    """A folder that belongs to this process from ``take`` until it stops, or ends anyhow."""
+
+    path: Path
+    _lock: int | None = field(default=None, init=False)
+
+    def __str__(self) -> str:
+        """As a person would name it."""
+        try:
+            return f"./{self.path.relative_to(Path.cwd())}"
+        except ValueError:
+            return str(self.path)
+
+    @property
+    def database(self) -> Path:
+        """Where the server lives."""
+        return self.path / "database"
+
+    @property
+    def media(self) -> Path:
+        """The sound files; made if need be."""
+        path = self.path / "media"
+        path.mkdir(exist_ok=True)
+        return path
+
+    @property
+    def ready_file(self) -> Path:
+        """Says that the sandbox is ready, and tells programs where everything is."""
+        return self.path / "sandbox.json"
+
+    @property
+    def token_file(self) -> Path:
+        """The administrator's token, for the next run."""
+        return self.path / "token"
+
+    def take(self) -> None:
+        """Make it ours, and make it first if need be. Raises BlockingIOError: it is another's."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise
+        self._lock = lock
+
+    def stopService(self) -> None:
+        Service.stopService(self)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def log_observer(self) -> Any:
+        """Writes all there is to ``sbm.log``, but for the comings and goings of HTTP clients."""
+        wanted = LogLevelFilterPredicate(defaultLogLevel=LogLevel.debug)
+        wanted.setLogLevelForNamespace("twisted.web.client._HTTP11ClientFactory", LogLevel.warn)
+        # The token is in it, so it is for our eyes only.
+        file: Any = LogFile(
+            "sbm.log",
+            str(self.path),
+            rotateLength=LOG_BYTES,
+            maxRotatedFiles=OLDER_LOGS,
+            defaultMode=0o600,
+        )
+        observer: Any = textFileLogObserver(file)
+        return FilteringLogObserver(observer, [wanted])
+
+
+def write_secret(file: Path, text: str) -> None:
+    """Write a file that only we may read: all of it, or nothing."""
+    half = file.with_name(f".{file.name}.new")
+    half.unlink(missing_ok=True)
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as writing:
+        writing.write(text)
+    os.replace(half, file)

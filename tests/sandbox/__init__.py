@@ -1,0 +1,1 @@
+"""Tests of the sandbox and of the stand-ins that the other tests use."""
