@@ -1,0 +1,206 @@
+"""Daemons, a database and stand-ins of the other Seed services, on loopback, in this process."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import treq
+from attrs import define, field
+from twisted.application.service import IService
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from sbm.config import Config
+from sbm.daemon import assemble
+from sbm.sandbox.identity_store import IdentityStore, IdentityStoreApp
+from sbm.sandbox.message_sender import MessageSender, MessageSenderApp
+from sbm.store import users
+from sbm.store.database import Database
+from tests.arrange import Arranged, arranged
+
+reactor: Any = _reactor
+
+# A hang guard only: nothing is asserted about how long a thing takes.
+PATIENCE_SECONDS = 120
+
+SCHEDULER_TOKEN = "token-of-the-scheduler"  # noqa: S105
+
+
+@define
+class Address:
+    """A stand-in on a port of its own, which can be taken away and given back."""
+
+    resource: Resource
+    port: Any = None
+    number: int = 0
+
+    def open(self) -> None:
+        site = Site(self.resource)
+        self.port = reactor.listenTCP(self.number, site, interface="127.0.0.1")
+        self.number = self.port.getHost().port
+
+    async def close(self) -> None:
+        port, self.port = self.port, None
+        if port is not None:
+            await port.stopListening()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.number}/api/v1"
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def mounted(resource: Resource) -> Resource:
+    """The same resource below /api/v1."""
+    root, api = Resource(), Resource()
+    root.putChild(b"api", api)
+    api.putChild(b"v1", resource)
+    return root
+
+
+@define
+class World:
+    """What a test of the whole needs; ``behind`` is the database behind the daemons' backs."""
+
+    database_uri: str
+    behind: Arranged
+    identities: IdentityStore = field(factory=IdentityStore)
+    sender: MessageSender = field(factory=MessageSender)
+    settings: dict[str, str] = field(factory=dict)
+    identity_store: Address = field(init=False)
+    message_sender: Address = field(init=False)
+    daemons: list[tuple[IService, str]] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.identity_store = Address(mounted(IdentityStoreApp(self.identities).resource()))
+        self.message_sender = Address(mounted(MessageSenderApp(self.sender).resource()))
+        self.identity_store.open()
+        self.message_sender.open()
+
+    def config(self, **settings: str) -> Config:
+        environ = {
+            "IDENTITY_STORE_URL": self.identity_store.url,
+            "IDENTITY_STORE_TOKEN": "i",
+            "MESSAGE_SENDER_URL": self.message_sender.url,
+            "MESSAGE_SENDER_TOKEN": "m",
+            "STAGE_BASED_MESSAGING_URL": "http://sbm.example.org",
+            "SCHEDULER_URL": "http://scheduler.example.org/api/v1",
+            "SCHEDULER_API_TOKEN": "s",
+            "SCHEDULER_INBOUND_API_TOKEN": SCHEDULER_TOKEN,
+            "SBM_STOP_GRACE_SECONDS": "5",
+            **self.settings,
+            **settings,
+        }
+        given = {name: value for name, value in environ.items() if value}
+        return Config.from_environ(given, database=self.database_uri)
+
+    def start(self, **settings: str) -> str:
+        """Start one more daemon; returns its base URL."""
+        port = free_port()
+        daemon = assemble(
+            self.config(**settings), reactor, listen=[f"tcp:{port}:interface=127.0.0.1"]
+        )
+        daemon.privilegedStartService()
+        daemon.startService()
+        url = f"http://127.0.0.1:{port}"
+        self.daemons.append((daemon, url))
+        return url
+
+    async def stop(self) -> None:
+        """Stop everything."""
+        while self.daemons:
+            daemon, _ = self.daemons.pop()
+            await daemon.stopService()
+        await self.identity_store.close()
+        await self.message_sender.close()
+
+    def subscribe(self, count: int, messageset: int, schedule: int, **more: Any) -> list[Any]:
+        """Subscriptions of people whom the Identity Store knows."""
+        ids: list[Any] = self.behind.subscriptions(count, messageset, schedule, **more)
+        for row in self.behind.rows(
+            "SELECT identity FROM subscriptions WHERE id = ANY(%s)", list(ids)
+        ):
+            self.identities.add(f"+27820{len(self.identities):06}", row["identity"])
+        return ids
+
+    async def token(self, *, admin: bool = True) -> str:
+        database = Database(reactor, self.config().database, 1)
+        try:
+            return await database.transact(
+                users.create_token, email="tester@example.org", admin=admin
+            )
+        finally:
+            database.stopService()
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, token: str = SCHEDULER_TOKEN
+    ) -> tuple[int, Any]:
+        """A request to the daemon started last; returns status and body."""
+        _, url = self.daemons[-1]
+        headers = {"Authorization": f"Token {token}", "Connection": "close"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        response = await treq.request(
+            method,
+            url + path,
+            headers=headers,
+            data=None if body is None else json.dumps(body).encode(),
+            persistent=False,
+        )
+        content = await response.content()
+        return response.code, json.loads(content) if content else None
+
+    async def tick(self, schedule: int) -> None:
+        """A POST-back for a whole schedule, and everything that follows from it."""
+        status, _ = await self.call("POST", f"/api/v1/schedule/{schedule}/send/")
+        assert status == 202
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Return when no tick is open and no send is live."""
+        await self.until(
+            lambda: not self.behind.value(
+                "SELECT (SELECT count(*) FROM sends) +"
+                " (SELECT count(*) FROM ticks WHERE state = 'expanding')"
+            )
+        )
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """Return when the condition holds; fail when it does not come to."""
+        give_up_at = reactor.seconds() + PATIENCE_SECONDS
+        while not condition():
+            assert reactor.seconds() < give_up_at, "it never came to that"
+            await pause(0.05)
+
+    def received(self) -> dict[str, list[str]]:
+        """What each identity received, in order."""
+        received: dict[str, list[str]] = {}
+        for outbound in self.sender.outbounds():
+            said = outbound.said
+            received.setdefault(said.to_identity or "", []).append(said.content or "")
+        return received
+
+
+async def pause(seconds: float) -> None:
+    """Let the world go on."""
+    waited: Deferred[None] = Deferred()
+    reactor.callLater(seconds, waited.callback, None)
+    await waited
+
+
+@contextmanager
+def world(database_uri: str) -> Iterator[World]:
+    """A world around a database; whoever uses it awaits ``stop``."""
+    with arranged(database_uri) as behind:
+        yield World(database_uri, behind)
