@@ -1,0 +1,1 @@
+"""The services that sbm calls: nothing else speaks HTTP to them."""

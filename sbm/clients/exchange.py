@@ -1,0 +1,252 @@
+"""One exchange with another service: one deadline, one connection, and whether it was begun."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from attrs import define, field, frozen
+from hyperlink import DecodedURL
+from treq.client import HTTPClient
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener, ISSLTransport
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.web._newclient import HTTP11ClientProtocol, RequestNotSent
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, ResponseNeverReceived
+from twisted.web.http_headers import Headers
+from zope.interface import implementer
+
+from sbm.clients.outcomes import Unavailable, Unknown
+from sbm.config import ServiceAddress
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+# Shorter than the services keep theirs (gunicorn 2 s): a POST on a connection that its other end
+# is closing at that moment has an unknown outcome.
+KEEP_ALIVE_SECONDS = 1.5
+
+
+@frozen(kw_only=True)
+class Answer:
+    """A complete answer: status, and the body as it came."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON; raises ValueError."""
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+    @property
+    def retry_after(self) -> timedelta | None:
+        """What ``Retry-After`` asks for, where it is a number of seconds."""
+        text = self.headers.getRawHeaders("Retry-After", [""])[-1].strip()
+        return timedelta(seconds=int(text)) if text.isdecimal() and len(text) < 7 else None
+
+    def summary(self) -> str:
+        """Status and the beginning of the body, for a reason that people read."""
+        return f"{self.status} {self.body[:200].decode('utf-8', 'replace')}".strip()
+
+
+@define(eq=False, slots=False)
+class Exchanges(Service):
+    """HTTP with one service, under its address and our token there.
+
+    ``timeout`` is one deadline over connection, request and body; when it ends, the connection is
+    aborted. At most ``connections`` are kept alive between exchanges.
+    """
+
+    _reactor: Any
+    _address: ServiceAddress
+    _timeout: timedelta
+    _connections: int = 50
+    _pool: HTTPConnectionPool = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pool = _QuietPool(self._reactor, persistent=True)
+        # Twisted would repeat a GET by itself, through a wrapper that cannot be aborted.
+        self._pool.retryAutomatically = False
+        self._pool.maxPersistentPerHost = self._connections
+        self._pool.cachedConnectionTimeout = KEEP_ALIVE_SECONDS  # type: ignore[assignment]
+        self._base = DecodedURL.from_text(self._address.url)
+        self._headers: dict[str | bytes, str | bytes] = {
+            "Authorization": f"Token {self._address.token}",
+            "Accept": "application/json",
+        }
+
+    def stopService(self) -> Deferred[None]:
+        """Close the connections that are kept alive."""
+        Service.stopService(self)
+        closed: Deferred[None] = self._pool.closeCachedConnections()
+        return closed
+
+    async def get(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> Answer:
+        """GET ``<url>/<path>``; each part of the path is quoted. Raises Unavailable."""
+        url = self._base.child(*path).replace(query=query)
+        try:
+            try:
+                return await self._exchange("GET", url, None, _always)
+            except ConnectionDropped:
+                return await self._exchange("GET", url, None, _always)
+        except Unknown as error:
+            raise Unavailable(str(error)) from error  # asking changes nothing
+
+    async def post(self, *path: str, body: Any, begin: Callable[[], bool]) -> Answer:
+        """POST JSON, if ``begin()`` still says yes in the moment when a connection is there.
+
+        Raises Unavailable where the request was surely not begun, else Unknown.
+        """
+        return await self._exchange("POST", self._base.child(*path), body, begin)
+
+    async def _exchange(
+        self, method: str, url: DecodedURL, body: Any, begin: Callable[[], bool]
+    ) -> Answer:
+        gate = _Gate(pool=self._pool, begin=begin)
+        agent: Any = Agent(self._reactor, pool=gate)
+        client = HTTPClient(agent)
+        headers = dict(self._headers)
+        data = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+            # A lone surrogate has no UTF-8, but its backslash form is its escape in JSON.
+            data = text.encode("utf-8", "backslashreplace")
+        work = Deferred.fromCoroutine(_complete(client, method, url, headers, data))
+        try:
+            return await work.addTimeout(self._timeout.total_seconds(), self._reactor)
+        except Exception as error:
+            if not gate.begun or isinstance(error, RequestNotSent):
+                raise Unavailable(_reason(error)) from error
+            if isinstance(error, ResponseNeverReceived):
+                raise ConnectionDropped(_reason(error)) from error
+            raise Unknown(_reason(error)) from error
+
+
+class ConnectionDropped(Unknown):
+    """The connection ended before any answer: mostly one that was kept alive too long."""
+
+
+def _always() -> bool:
+    return True
+
+
+async def _complete(
+    client: HTTPClient,
+    method: str,
+    url: DecodedURL,
+    headers: dict[str | bytes, str | bytes],
+    data: bytes | None,
+) -> Answer:
+    response: Any = await client.request(
+        method, url, headers=headers, data=data, unbuffered=True, allow_redirects=False
+    )
+    body = await _read(response)
+    return Answer(status=response.code, headers=response.headers, body=body)
+
+
+def _reason(error: BaseException) -> str:
+    causes = getattr(error, "reasons", None)
+    if causes and isinstance(causes[0], Failure) and causes[0].value is not None:
+        error = causes[0].value
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+@implementer(IHandshakeListener)
+class _Connection(HTTP11ClientProtocol):
+    """A connection that knows whether anything but a TLS handshake can have been written to it."""
+
+    is_open_for_requests = False
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.is_open_for_requests = not ISSLTransport.providedBy(self.transport)
+
+    def handshakeCompleted(self) -> None:
+        self.is_open_for_requests = True
+
+
+class _QuietPool(HTTPConnectionPool):
+    """A pool of such connections that does not log two lines for every one."""
+
+    class _factory(HTTPConnectionPool._factory):  # noqa: N801
+        noisy = False
+
+        def buildProtocol(self, _addr: Any) -> Any:
+            protocol: Any = _Connection
+            return protocol(self._quiescentCallback)
+
+
+@define(eq=False)
+class _Gate:
+    """The pool, for one request: the last moment at which a request can still be held back.
+
+    What comes before it (resolving, connecting, waiting) was surely no request. A request that is
+    handed to a connection whose TLS handshake then fails was never written.
+    """
+
+    pool: HTTPConnectionPool
+    begin: Callable[[], bool]
+    connection: Any = None
+    persistent: bool = True  # as the pool is
+
+    @property
+    def begun(self) -> bool:
+        return self.connection is not None and self.connection.is_open_for_requests
+
+    def getConnection(self, key: Any, endpoint: Any) -> Deferred[Any]:
+        return self.pool.getConnection(key, endpoint).addCallback(self._pass)
+
+    def _pass(self, connection: Any) -> Any:
+        if not self.begin():
+            connection.abort()
+            raise Unavailable("held back: no time was left")
+        self.connection = connection
+        return connection
+
+
+async def _read(response: Any) -> bytes:
+    """The whole body; a connection that breaks off, is cut off, or sends too much is an error."""
+
+    def abort(_: Any) -> None:
+        if reader.transport is not None:
+            reader.transport.abortConnection()
+
+    finished: Deferred[bytes] = Deferred(abort)
+    reader = _Reader(finished=finished)
+    response.deliverBody(reader)
+    return await finished
+
+
+_DONE = Failure(ResponseDone())
+
+
+@define(eq=False, slots=False)
+class _Reader(Protocol):
+    """Collects a body of at most MAX_BODY_BYTES."""
+
+    transport: Any = field(default=None, init=False)
+    finished: Deferred[bytes] = field(kw_only=True)
+    chunks: list[bytes] = field(factory=list)
+    size: int = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        self.size += len(data)
+        self.chunks.append(data)
+        if self.size > MAX_BODY_BYTES:
+            self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = _DONE) -> None:
+        if self.finished.called:
+            return
+        if reason.check(ResponseDone) and self.size <= MAX_BODY_BYTES:
+            self.finished.callback(b"".join(self.chunks))
+        else:
+            self.finished.errback(reason)

@@ -1,0 +1,54 @@
+"""The Identity Store: to which address does a message for this identity go?"""
+
+from __future__ import annotations
+
+from attrs import define
+
+from sbm.clients.exchange import Answer, Exchanges
+from sbm.clients.outcomes import Rejected, Unavailable
+
+
+@define(eq=False, slots=False)
+class IdentityStore:
+    """Reads addresses; its answers are in ``wire.md`` of the Seed services."""
+
+    _exchanges: Exchanges
+
+    async def address_of(self, identity: str) -> str:
+        """The default msisdn of the identity, or of who reads for her.
+
+        Raises Rejected where there is none or the identity is not known, and Unavailable for
+        everything else.
+        """
+        answer = await self._exchanges.get(
+            "identities",
+            identity,
+            "addresses",
+            "msisdn",
+            query=(("default", "True"), ("use_communicate_through", "True")),
+        )
+        if answer.status == 404 and _is_about_the_identity(answer):
+            raise Rejected("the Identity Store does not know the identity")
+        if not 200 <= answer.status < 300:
+            raise Unavailable(f"the Identity Store answered {answer.summary()}", answer.retry_after)
+        return _first_address(answer)
+
+
+def _first_address(answer: Answer) -> str:
+    try:
+        results = answer.json()["results"]
+        address = results[0]["address"] if results != [] else None
+    except (ValueError, LookupError, TypeError):
+        raise Unavailable(f"the Identity Store answered {answer.summary()}") from None
+    if not address or not isinstance(address, str):
+        raise Rejected("the Identity Store has no address for the identity")
+    return address
+
+
+def _is_about_the_identity(answer: Answer) -> bool:
+    """A 404 of the service, and not of a wrong base URL or of something in between."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return False
+    return isinstance(body, dict) and "detail" in body
