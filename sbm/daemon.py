@@ -1,0 +1,128 @@
+"""The daemon: the only module that constructs, and the order in which things start and stop."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from twisted.application.service import IService
+
+from sbm.clients.exchange import Exchanges
+from sbm.clients.identity_store import IdentityStore
+from sbm.clients.message_sender import MessageSender
+from sbm.config import Config, ServiceAddress
+from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.claim import Claiming
+from sbm.pipeline.deliver import Delivery
+from sbm.pipeline.hand import Hand
+from sbm.pipeline.housekeeping import Housekeeping
+from sbm.pipeline.loop import Bell, Loop
+from sbm.pipeline.settle import Settling
+from sbm.pipeline.ticks import Clock, Expansion
+from sbm.services import Port, Stack
+from sbm.store.database import Database
+from sbm.store.notifications import Notifications
+from sbm.telemetry import Telemetry
+from sbm.web import api
+
+POLL_SECONDS = 1.0
+EXPIRY_SECONDS = 5.0
+HOUSEKEEPING_SECONDS = 3600.0
+
+
+def assemble(
+    config: Config,
+    reactor: Any,
+    *,
+    listen: Sequence[str],
+    telemetry: Telemetry | None = None,
+) -> IService:
+    """Build the whole daemon, not started; ``listen`` are Twisted endpoint descriptions."""
+    database = Database(reactor, config.database, config.database_connections)
+    claim_bell, tick_bell = Bell(reactor), Bell(reactor)
+
+    def wake() -> None:
+        tick_bell.ring()
+        claim_bell.ring()
+
+    site = api.build(
+        database=database,
+        scheduler_token=config.scheduler_inbound_token,
+        version=version("sbm"),
+        wake=wake,
+        media_root=config.media_root,
+    )
+    stack = Stack()
+    for service in (
+        database,
+        *_delivering(config, reactor, database, telemetry or Telemetry(), claim_bell),
+        *_ticking(config, reactor, database, tick_bell, claim_bell),
+        *_housekeeping(config, reactor, database),
+        Notifications(reactor, config.database, wake),
+        *(Port(reactor, description, site) for description in listen),
+    ):
+        service.setServiceParent(stack)
+    return stack
+
+
+def _delivering(
+    config: Config, reactor: Any, database: Database, telemetry: Telemetry, claim_bell: Bell
+) -> Iterable[IService]:
+    """From owed to settled; claiming stands on delivering, which stands on settling."""
+    exchanges = {
+        name: Exchanges(reactor, address, config.request_timeout, config.concurrency)
+        for name, address in _services(config).items()
+    }
+    breakers = {name: Breaker(name, reactor.seconds, random.random) for name in exchanges}
+    hand = Hand(
+        owner=uuid.uuid4(),
+        # Twice what is under way, so that nobody waits for the next claim, and no more than that,
+        # so that a crash leaves little to ask about.
+        capacity=2 * config.concurrency,
+        lease=config.lease,
+        emptied=Bell(reactor),
+    )
+    settling = Settling(reactor, database, hand, telemetry, claim_bell.ring, config.stop_grace)
+    delivery = Delivery(
+        reactor,
+        hand,
+        settling,
+        IdentityStore(exchanges["Identity Store"]),
+        MessageSender(exchanges["Message Sender"]),
+        breakers["Identity Store"],
+        breakers["Message Sender"],
+        config.media_url,
+        config.request_timeout,
+        config.concurrency,
+        config.stop_grace,
+    )
+    claiming = Claiming(database, hand, delivery, tuple(breakers.values()))
+    yield from exchanges.values()
+    yield settling
+    yield Loop("renew leases", claiming.renew, config.lease.total_seconds() / 3, Bell(reactor))
+    yield delivery
+    yield Loop("expire leases", claiming.expire, EXPIRY_SECONDS, Bell(reactor))
+    yield Loop("claim", claiming.claim, POLL_SECONDS, claim_bell)
+
+
+def _services(config: Config) -> dict[str, ServiceAddress]:
+    return {"Identity Store": config.identity_store, "Message Sender": config.message_sender}
+
+
+def _ticking(
+    config: Config, reactor: Any, database: Database, tick_bell: Bell, claim_bell: Bell
+) -> Iterable[IService]:
+    """Who is owed a send: by POST-back, or by the clock where there is no Scheduler."""
+    expansion = Expansion(database, claim_bell.ring)
+    yield Loop("expand ticks", expansion.one_pass, POLL_SECONDS, tick_bell)
+    if config.scheduler is None:
+        clock = Clock(database, config.timezone, tick_bell.ring)
+        yield Loop("clock", clock.one_pass, POLL_SECONDS, Bell(reactor))
+
+
+def _housekeeping(config: Config, reactor: Any, database: Database) -> Iterable[IService]:
+    housekeeping = Housekeeping(database, config.ledger_months)
+    yield Loop("housekeeping", housekeeping.one_pass, HOUSEKEEPING_SECONDS, Bell(reactor))

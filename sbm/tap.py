@@ -1,0 +1,77 @@
+"""``twistd sbm``: its options, and the service that they ask for."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from typing import ClassVar
+
+import psycopg2
+from twisted.application.service import IService
+from twisted.internet import reactor
+from twisted.logger import Logger
+from twisted.python import usage
+
+from sbm.config import Config, ConfigError
+from sbm.daemon import assemble
+from sbm.store import migrations
+from sbm.store.connection import one_line
+
+DEFAULT_LISTEN = "tcp:8000"
+
+_log = Logger()
+
+
+class Options(usage.Options):
+    """The settings themselves are environment variables: see the manual."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "The Seed Stage-Based Messaging Store: REST API and sending pipeline in one process."
+        " Everything but the options below is set by environment variables, which the manual"
+        " lists. With --sandbox nothing needs to be set: it brings a database and stand-ins of the"
+        " other Seed services, in ./var/sandbox."
+    )
+    optParameters: ClassVar = [
+        ["database", None, None, "Database URL (default: $STAGE_BASED_MESSAGING_DATABASE)."],
+    ]
+    optFlags: ClassVar = [
+        ["sandbox", None, "Run with an embedded database and stand-ins of the other services."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listen: list[str] = []
+
+    def opt_listen(self, description: str) -> None:
+        """Where to serve the API: an endpoint description, repeatable (default: tcp:8000)."""
+        self.listen.append(description)
+
+    opt_l = opt_listen
+
+
+def makeService(options: Options) -> IService:
+    """The daemon, or the sandbox around it; ends the process with a message if it cannot be.
+
+    A schema that is not ours is a reason to refuse; a database that does not answer is none.
+    """
+    if options["sandbox"]:
+        # Its parts are an extra that a production machine does not have.
+        from sbm.sandbox.house import build
+
+        return build(reactor, os.environ, listen=options.listen, assemble=assemble)
+    try:
+        config = Config.from_environ(os.environ, database=options["database"])
+    except ConfigError as error:
+        raise SystemExit("\n".join(("sbm cannot start:", *error.problems))) from None
+    try:
+        complaint = migrations.check(config.database.uri())
+    except psycopg2.Error as error:
+        complaint = None
+        _log.warn("the database cannot be reached yet: {error}", error=one_line(error))
+    if complaint:
+        raise SystemExit(f"sbm cannot start: {complaint}.")
+    for warning in config.warnings:
+        _log.warn("{warning}", warning=warning)
+    _log.info("sbm {version}", version=version("sbm"))
+    return assemble(config, reactor, listen=options.listen or [DEFAULT_LISTEN])
