@@ -11,17 +11,23 @@ from attrs import define, field, frozen
 from hyperlink import DecodedURL
 from treq.client import HTTPClient
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004
 from twisted.internet.interfaces import IHandshakeListener, ISSLTransport
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web._newclient import HTTP11ClientProtocol, RequestNotSent
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, ResponseNeverReceived
+from twisted.web.client import (
+    Agent,
+    HTTPConnectionPool,
+    ResponseDone,
+    ResponseNeverReceived,
+    _HTTP11ClientFactory,
+)
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from sbm.addresses import ServiceAddress
 from sbm.clients.outcomes import Unavailable, Unknown
-from sbm.config import ServiceAddress
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
@@ -71,7 +77,8 @@ class Exchanges(Service):
     _pool: HTTPConnectionPool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._pool = _QuietPool(self._reactor, persistent=True)
+        pool: Any = _Pool
+        self._pool = pool(self._reactor, persistent=True)
         # Twisted would repeat a GET by itself, through a wrapper that cannot be aborted.
         self._pool.retryAutomatically = False
         self._pool.maxPersistentPerHost = self._connections
@@ -121,11 +128,12 @@ class Exchanges(Service):
             data = text.encode("utf-8", "backslashreplace")
         work = Deferred.fromCoroutine(_complete(client, method, url, headers, data))
         try:
-            return await work.addTimeout(self._timeout.total_seconds(), self._reactor)
+            return await work.addTimeout(self._timeout.total_seconds(), self._reactor, _late)
         except Exception as error:
             if not gate.begun or isinstance(error, RequestNotSent):
                 raise Unavailable(_reason(error)) from error
-            if isinstance(error, ResponseNeverReceived):
+            dropped = isinstance(error, ResponseNeverReceived)
+            if dropped and not isinstance(_cause(error), CancelledError):
                 raise ConnectionDropped(_reason(error)) from error
             raise Unknown(_reason(error)) from error
 
@@ -152,11 +160,23 @@ async def _complete(
     return Answer(status=response.code, headers=response.headers, body=body)
 
 
-def _reason(error: BaseException) -> str:
+def _late(outcome: Any, seconds: float) -> Any:
+    """The deadline came; what Twisted calls it depends on how far the exchange was."""
+    if isinstance(outcome, Failure):
+        raise TimeoutError(f"no whole answer within {seconds:g} s")
+    return outcome
+
+
+def _cause(error: BaseException) -> BaseException:
     causes = getattr(error, "reasons", None)
     if causes and isinstance(causes[0], Failure) and causes[0].value is not None:
-        error = causes[0].value
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+        return causes[0].value
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    cause = _cause(error)
+    return f"{type(cause).__name__}: {cause}".rstrip(": ")
 
 
 @implementer(IHandshakeListener)
@@ -173,15 +193,18 @@ class _Connection(HTTP11ClientProtocol):
         self.is_open_for_requests = True
 
 
-class _QuietPool(HTTPConnectionPool):
-    """A pool of such connections that does not log two lines for every one."""
+class _Connections(_HTTP11ClientFactory):
+    """Makes them, without two lines in the log for every one."""
 
-    class _factory(HTTPConnectionPool._factory):  # noqa: N801
-        noisy = False
+    noisy = False
 
-        def buildProtocol(self, _addr: Any) -> Any:
-            protocol: Any = _Connection
-            return protocol(self._quiescentCallback)
+    def buildProtocol(self, _addr: Any) -> Any:
+        protocol: Any = _Connection
+        return protocol(self._quiescentCallback)
+
+
+class _Pool(HTTPConnectionPool):
+    _factory = _Connections
 
 
 @define(eq=False)

@@ -1,0 +1,32 @@
+"""A far server, and exchanges with it whose deadline comes when the test says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+import pytest_twisted
+
+from sbm.clients.exchange import Exchanges
+from tests.clients.far import Far, HandWound
+
+
+@pytest_twisted.async_yield_fixture
+async def far() -> AsyncIterator[Far]:
+    far = Far()
+    far.open()
+    yield far
+    await far.close()
+
+
+@pytest.fixture
+def wound() -> HandWound:
+    return HandWound()
+
+
+@pytest_twisted.async_yield_fixture
+async def exchanges(far: Far, wound: HandWound) -> AsyncIterator[Exchanges]:
+    exchanges = Exchanges(wound, far.address(), timedelta(seconds=30))
+    yield exchanges
+    await exchanges.stopService()
