@@ -10,10 +10,11 @@ from typing import Any
 
 from twisted.application.service import IService
 
+from sbm.addresses import ServiceAddress
 from sbm.clients.exchange import Exchanges
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
-from sbm.config import Config, ServiceAddress
+from sbm.config import Config
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.claim import Claiming
 from sbm.pipeline.deliver import Delivery
@@ -55,7 +56,7 @@ def assemble(
         wake=wake,
         media_root=config.media_root,
     )
-    stack = Stack()
+    stack = Stack()  # type: ignore[no-untyped-call]
     for service in (
         database,
         *_delivering(config, reactor, database, telemetry or Telemetry(), claim_bell),

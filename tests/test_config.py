@@ -12,7 +12,8 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbm.config import Config, ConfigError, DatabaseAddress, MetricsAddress, ServiceAddress
+from sbm.addresses import DatabaseAddress, MetricsAddress, ServiceAddress
+from sbm.config import Config, ConfigError, read_database
 
 REQUIRED = {
     "STAGE_BASED_MESSAGING_DATABASE": "postgres://sbm:db-secret@db.example.org/sbm",
@@ -319,10 +320,10 @@ def test_a_wrong_option_is_told_as_such() -> None:
 
 def test_the_database_can_be_read_alone() -> None:
     name = "STAGE_BASED_MESSAGING_DATABASE"
-    assert DatabaseAddress.from_environ({name: "postgres:///sbm"}).name == "sbm"
-    assert DatabaseAddress.from_environ({}, database="postgres:///x").name == "x"
+    assert read_database({name: "postgres:///sbm"}).name == "sbm"
+    assert read_database({}, database="postgres:///x").name == "x"
     with pytest.raises(ConfigError) as caught:
-        DatabaseAddress.from_environ({})
+        read_database({})
     assert caught.value.problems == (f"{name} is missing.",)
 
 
