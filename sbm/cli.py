@@ -6,17 +6,18 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
-import psycopg2
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from sbm.config import ConfigError, DatabaseAddress
+from sbm.addresses import DatabaseAddress
+from sbm.config import ConfigError, read_database
 from sbm.store import migrations, users
-from sbm.store.connection import DatabaseUnavailable
 from sbm.store.database import Database
+from sbm.store.errors import DatabaseUnavailable, MigrationFailed
 
 OK, FAILED, MISUSED = 0, 1, 2
 
@@ -34,12 +35,12 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a command; returns the exit status: 0, 1 when it failed, 2 when it was misused."""
     options = _parser().parse_args(arguments)
     try:
-        database = DatabaseAddress.from_environ(environ, database=options.database)
+        database = read_database(environ, database=options.database)
         command: Callable[[argparse.Namespace, DatabaseAddress], int] = options.command
         return command(options, database)
     except ConfigError as error:
         return _complain("\n".join(error.problems), MISUSED)
-    except (CommandFailed, DatabaseUnavailable, psycopg2.Error) as error:
+    except (CommandFailed, DatabaseUnavailable, MigrationFailed) as error:
         return _complain(str(error).strip(), FAILED)
 
 
@@ -51,7 +52,7 @@ def _complain(message: str, status: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sbm",
-        description="Operate a Seed Stage-Based Messaging Store. The daemon itself is `twistd sbm`.",
+        description="Operate a Seed Stage-Based Messaging Store; the daemon is `twistd sbm`.",
     )
     parser.add_argument("--version", action="version", version=f"sbm {version('sbm')}")
     parser.add_argument(
@@ -128,10 +129,8 @@ def _in_reactor(address: DatabaseAddress, work: Any, **arguments: Any) -> Any:
         finally:
             database.stopService()
 
-    try:
+    with suppress(SystemExit):  # how react ends; what came of it lies in outcome
         react(lambda reactor: Deferred.fromCoroutine(once(reactor)))
-    except SystemExit:
-        pass  # how react ends; what came of it lies in outcome
     (result,) = outcome
     if isinstance(result, Exception):
         raise result

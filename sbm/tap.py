@@ -6,7 +6,6 @@ import os
 from importlib.metadata import version
 from typing import ClassVar
 
-import psycopg2
 from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.logger import Logger
@@ -15,7 +14,7 @@ from twisted.python import usage
 from sbm.config import Config, ConfigError
 from sbm.daemon import assemble
 from sbm.store import migrations
-from sbm.store.connection import one_line
+from sbm.store.errors import DatabaseUnavailable
 
 DEFAULT_LISTEN = "tcp:8000"
 
@@ -40,7 +39,7 @@ class Options(usage.Options):
     ]
 
     def __init__(self) -> None:
-        super().__init__()
+        usage.Options.__init__(self)
         self.listen: list[str] = []
 
     def opt_listen(self, description: str) -> None:
@@ -66,9 +65,9 @@ def makeService(options: Options) -> IService:
         raise SystemExit("\n".join(("sbm cannot start:", *error.problems))) from None
     try:
         complaint = migrations.check(config.database.uri())
-    except psycopg2.Error as error:
+    except DatabaseUnavailable as error:
         complaint = None
-        _log.warn("the database cannot be reached yet: {error}", error=one_line(error))
+        _log.warn("the database cannot be reached yet: {error}", error=error)
     if complaint:
         raise SystemExit(f"sbm cannot start: {complaint}.")
     for warning in config.warnings:

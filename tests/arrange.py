@@ -23,7 +23,7 @@ class Arranged:
     def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         """The rows of a statement; each is committed by itself."""
         with self._connection.cursor(cursor_factory=RealDictCursor) as cursor:
-            cursor.execute(statement, values)
+            cursor.execute(statement, values or None)  # without values, % is just a sign
             return [dict(row) for row in cursor.fetchall()] if cursor.description else []
 
     def value(self, statement: str, *values: Any) -> Any:

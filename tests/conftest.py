@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
 from uuid import uuid4
@@ -20,20 +20,55 @@ from twisted.internet import reactor
 from sbm.sandbox.postgres import EmbeddedPostgres
 from tests.db.databases import Databases
 
-# Nothing that a test commits has to outlive the machine.
-_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Nothing that a test commits has to outlive its server.
+_SETTINGS: dict[str, str | int] = {
+    "max_connections": 200,
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": 0,
+}
 
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("long", deadline=None, max_examples=2000)
 settings.load_profile("default")
 
 
+# Seconds: a test that waits for ever would take the whole run with it.
+_PATIENCE = 180
+
+_interrupted: list[greenlet.greenlet] = []
+
+
 def pytest_configure() -> None:
     """Let Ctrl-C and SIGTERM end a run with everything taken down."""
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, _interrupt)
     # The reactor lays its own hands on SIGTERM when it first runs.
     reactor.callWhenRunning(signal.signal, signal.SIGTERM, _interrupt)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that hangs, and end the run: what it left behind would fail the others."""
+    signal.alarm(0 if item.get_closest_marker("long") else _PATIENCE)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        if _interrupted:
+            item.session.shouldstop = "a test was interrupted"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_unconfigure() -> Generator[None, object, object]:
+    """See the reactor to its end, from which what an interrupted test left behind may distract."""
+    result = yield
+    for reactors in _interrupted:
+        while not reactors.dead:
+            reactors.switch()
+    return result
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -41,10 +76,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
     The reactor alone would log the interruption as an error and go on.
     """
-    pytests = greenlet.getcurrent().parent
-    if pytests is not None:
-        pytests.throw(KeyboardInterrupt)
-    raise KeyboardInterrupt
+    alarm = number == signal.SIGALRM
+    interruption = TimeoutError(f"not done in {_PATIENCE} s") if alarm else KeyboardInterrupt()
+    here = greenlet.getcurrent()
+    if here.parent is not None:
+        _interrupted.append(here)
+        here.parent.throw(interruption)
+    raise interruption
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +94,7 @@ def postgres_uri() -> Iterator[str]:
         return
     # Not below pytest's own directory, which pytest closes to the server's account.
     folder = Path(tempfile.mkdtemp(prefix="sbm-tests-"))
-    server = EmbeddedPostgres(folder, {**_FAST, "max_connections": 200})
+    server = EmbeddedPostgres(folder, _SETTINGS)
     try:
         server.start()
         yield server.uri()

@@ -16,8 +16,9 @@ from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
 from txpostgres import txpostgres
 from zope.interface import implementer
 
-from sbm.config import DatabaseAddress
+from sbm.addresses import DatabaseAddress
 from sbm.store import migrations
+from sbm.store.errors import DatabaseUnavailable, SchemaMismatch, one_line
 
 extras.register_uuid()
 
@@ -42,18 +43,6 @@ _SOCKET = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20000,
 }
-
-
-class DatabaseUnavailable(Exception):
-    """The database cannot be used now; what was asked for has not been done. Try again later."""
-
-
-class CommitUnknown(DatabaseUnavailable):
-    """The connection was lost during COMMIT: the transaction was done, or it was not."""
-
-
-class SchemaMismatch(DatabaseUnavailable):
-    """The database answers, but it is not one that this release can work on."""
 
 
 class Connection(txpostgres.Connection):  # type: ignore[misc]
@@ -120,11 +109,6 @@ async def run(reactor: Any, connection: Connection, sql: str, parameters: Any = 
     cursor = connection.cursor()
     await _within(reactor, SILENCE_SECONDS, connection, cursor.execute(sql, parameters))
     return cursor
-
-
-def one_line(error: BaseException) -> str:
-    """What libpq says, which is often two lines and a tab."""
-    return " ".join(str(error).split())
 
 
 async def _open_at(reactor: Any, address: DatabaseAddress, where: dict[str, str]) -> Connection:

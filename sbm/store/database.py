@@ -12,16 +12,9 @@ from twisted.internet import defer
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
-from sbm.config import DatabaseAddress
-from sbm.store.connection import (
-    LOST,
-    CommitUnknown,
-    Connection,
-    DatabaseUnavailable,
-    one_line,
-    open_connection,
-    run,
-)
+from sbm.addresses import DatabaseAddress
+from sbm.store.connection import LOST, Connection, open_connection, run
+from sbm.store.errors import CommitUnknown, DatabaseUnavailable, one_line
 from sbm.store.queries import Query
 
 P = ParamSpec("P")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 from attrs import frozen
 
+from sbm.store.errors import DatabaseUnavailable, MigrationFailed, one_line
 from sbm.store.queries import sql_directory
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def complaint(found: set[str], server_version: int) -> str | None:
 
 
 def check(uri: str) -> str | None:
-    """The ``complaint`` about the database at this libpq ``uri``; raises psycopg2.Error."""
+    """The ``complaint`` about the database at this libpq ``uri``; raises DatabaseUnavailable."""
     with _session(uri) as connection:
         return complaint(_found(connection), connection.server_version)
 
@@ -72,8 +73,7 @@ def status(uri: str) -> MigrationStatus:
 def migrate(uri: str) -> tuple[str, ...]:
     """Apply what the database at this libpq ``uri`` lacks, each file in its own transaction.
 
-    Returns the names applied, in order. Raises psycopg2.Error when one fails; that one has then
-    changed nothing, and those before it stay.
+    Returns the names applied, in order. Raises MigrationFailed, or DatabaseUnavailable.
     """
     with _session(uri) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s, %s)", _LOCK)
@@ -90,9 +90,10 @@ def _apply(connection: Connection, path: Path) -> None:
     with connection.cursor() as cursor:
         try:
             cursor.execute(path.read_text(encoding="utf-8"))
-        except psycopg2.Error:
-            cursor.execute("ROLLBACK")
-            raise
+        except psycopg2.Error as error:
+            if not connection.closed:
+                cursor.execute("ROLLBACK")
+            raise MigrationFailed(f"{path.name}: {one_line(error)}") from error
 
 
 def _files() -> list[Path]:
@@ -121,7 +122,10 @@ def _found(connection: Connection) -> set[str]:
 @contextmanager
 def _session(uri: str) -> Iterator[Connection]:
     """A connection in autocommit: the files bring their own BEGIN and COMMIT."""
-    connection = psycopg2.connect(uri, connect_timeout=CONNECT_SECONDS)
+    try:
+        connection = psycopg2.connect(uri, connect_timeout=CONNECT_SECONDS)
+    except psycopg2.OperationalError as error:
+        raise DatabaseUnavailable(one_line(error)) from error
     try:
         connection.autocommit = True
         yield connection

@@ -10,8 +10,9 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from sbm.config import DatabaseAddress
-from sbm.store.connection import LOST, Connection, DatabaseUnavailable, open_connection, run
+from sbm.addresses import DatabaseAddress
+from sbm.store.connection import LOST, Connection, open_connection, run
+from sbm.store.errors import DatabaseUnavailable
 
 CHANNEL = "sbm_work"
 RETRY_SECONDS = 5.0

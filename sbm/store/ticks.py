@@ -18,9 +18,9 @@ QUERIES = load("ticks")
 class Unwound:
     """A schedule whose next tick by the built-in clock has to be worked out.
 
-    ``cron`` is None where its fields cannot be read. ``now`` is the database's. ``due_since`` is the
-    first tick that may be due, or None when it was never worked out, or by a rule that no longer
-    holds.
+    ``cron`` is None where its fields cannot be read. ``now`` is the database's clock.
+    ``due_since`` is the first tick that may be due, or None when it was never worked out, or by a
+    rule that no longer holds.
     """
 
     schedule_id: int

@@ -47,12 +47,13 @@ DECLARE
     made integer := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(736266, 2);
-    LOCK TABLE ledger_default IN ACCESS EXCLUSIVE MODE;  -- no row may arrive while they move
     FOR ahead IN 0..months_ahead LOOP
         month_start := (this_month + make_interval(months => ahead)) AT TIME ZONE 'UTC';
         month_end := (this_month + make_interval(months => ahead + 1)) AT TIME ZONE 'UTC';
         partition_name := 'ledger_' || to_char(month_start AT TIME ZONE 'UTC', 'YYYY_MM');
         CONTINUE WHEN to_regclass(partition_name) IS NOT NULL;
+        -- No row may arrive while they move. Not before it is needed: settling waits meanwhile.
+        LOCK TABLE ledger_default IN ACCESS EXCLUSIVE MODE;
         EXECUTE format('CREATE TABLE %I (LIKE ledger INCLUDING ALL)', partition_name);
         EXECUTE format(
             'WITH moved AS (DELETE FROM ledger_default WHERE settled_at >= %L AND settled_at < %L'

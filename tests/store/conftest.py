@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from twisted.internet import reactor
 
-from sbm.config import DatabaseAddress
+from sbm.addresses import DatabaseAddress
 from sbm.store.database import Database
 from tests.arrange import Arranged, arranged
 
