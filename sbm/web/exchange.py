@@ -20,8 +20,8 @@ from twisted.web.server import Request
 from werkzeug.exceptions import NotFound as NoSuchPath
 
 from sbm.model.user import User
-from sbm.store.connection import DatabaseUnavailable
 from sbm.store.database import Database
+from sbm.store.errors import DatabaseUnavailable
 from sbm.web import errors
 from sbm.web.authentication import Authentication
 from sbm.web.bodies import PARSED_TYPES, Body, parse

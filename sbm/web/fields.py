@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, ClassVar, Protocol
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from sbm.model.content import is_language
 from sbm.model.cron import Cron
 from sbm.store.database import Transaction
-from sbm.web.bodies import Body, parse_json
-from sbm.web.errors import Invalid
+from sbm.web.bodies import parse_json
 from sbm.web.wire import LARGEST_ID
 
 SMALLEST_INTEGER = -(2**31)
@@ -333,91 +332,6 @@ class JsonObject(JsonValue):
 
 # What a form's field is when it should be JSON and is not.
 _NOT_JSON = math.nan
-
-
-@define
-class Reading:
-    """What was read from a body: typed values by field name, and what is wrong with others."""
-
-    _shape: Shape
-    given: Mapping[str, Any]
-    values: dict[str, Any] = field(factory=dict)
-    errors: dict[str, list[str]] = field(factory=dict)
-    defaulted: set[str] = field(factory=set)
-
-    def refuse(self, name: str, *messages: str) -> None:
-        """Remember what is wrong with a field."""
-        self.errors.setdefault(name, []).extend(messages)
-
-    async def look_up(self, transaction: Transaction) -> None:
-        """Look up what the references refer to, and hold it until the transaction ends."""
-        for one in self._shape.fields:
-            number = self.values.get(one.name)
-            if not isinstance(one, Reference) or number is None or one.name in self.errors:
-                continue
-            if not await one.hold(transaction, row_id=number):
-                self.refuse(one.name, one.unknown(self.given[one.name]))
-
-    def check(self) -> None:
-        """Raise Invalid with all that is wrong, in the order of the fields, if anything is."""
-        if self.errors:
-            order = [*(one.name for one in self._shape.fields), NON_FIELD]
-            raise Invalid({name: self.errors[name] for name in order if name in self.errors})
-
-    def attributes(self) -> dict[str, Any]:
-        """The values, by the names of the model."""
-        return {
-            one.attribute: self.values[one.name]
-            for one in self._shape.fields
-            if one.name in self.values
-        }
-
-    def written(self) -> dict[str, Any]:
-        """Those values that the client has written, by the names of the model; no defaults."""
-        return {
-            one.attribute: self.values[one.name]
-            for one in self._shape.fields
-            if one.name in self.values and one.name not in self.defaulted
-        }
-
-
-@frozen
-class Shape:
-    """The fields of a resource, in the order of the wire."""
-
-    fields: Sequence[Field]
-
-    def read(self, body: Body, *, method: str = "POST") -> Reading:
-        """Read the fields that can be written; others are ignored.
-
-        Only in a POST do defaults stand in for what is not given; in a PATCH nothing is required.
-        Raises Invalid when the body is no object; what is wrong with a field is kept in the
-        Reading.
-        """
-        partial = method == "PATCH"
-        given = body.as_object()
-        reading = Reading(self, given)
-        for one in self.fields:
-            if one.read_only:
-                continue
-            value = given.get(one.name, ABSENT)
-            if body.is_form and not (partial and value is ABSENT):
-                value = one.from_form(value)
-            if value is not ABSENT:
-                try:
-                    reading.values[one.name] = one.read(value)
-                except Complaint as complaint:
-                    reading.refuse(one.name, *complaint.messages)
-            elif one.required and not partial:
-                reading.refuse(one.name, REQUIRED)
-            elif method == "POST":
-                reading.values[one.name] = one.default
-                reading.defaulted.add(one.name)
-        return reading
-
-    def description(self) -> dict[str, Any]:
-        """What OPTIONS says of the fields."""
-        return {one.name: one.description() for one in self.fields}
 
 
 def canonical_uuid(text: str) -> str | None:

@@ -16,19 +16,10 @@ from sbm.store.database import Transaction
 from sbm.web import filters
 from sbm.web.errors import Invalid, NotFound
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
-from sbm.web.fields import (
-    NON_FIELD,
-    Integer,
-    JsonValue,
-    Language,
-    Reading,
-    ReadOnly,
-    Reference,
-    Shape,
-    Text,
-)
+from sbm.web.fields import NON_FIELD, Integer, JsonValue, Language, ReadOnly, Reference, Text
 from sbm.web.filters import Filter, read_filters
 from sbm.web.pages import Page
+from sbm.web.shapes import Reading, Shape
 from sbm.web.wire import instant, row_id
 
 Files = Mapping[int, BinaryContent]

@@ -14,10 +14,11 @@ from sbm.store.database import Transaction
 from sbm.web import filters
 from sbm.web.errors import InUse, Invalid, NotFound
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
-from sbm.web.fields import Choice, Reading, ReadOnly, Reference, Shape, Text
+from sbm.web.fields import Choice, ReadOnly, Reference, Text
 from sbm.web.filters import Filter, read_filters
 from sbm.web.messages import Files, files_of, shown_with_file
 from sbm.web.pages import Page
+from sbm.web.shapes import Reading, Shape
 from sbm.web.wire import instant, row_id
 
 SHAPE = Shape(

@@ -14,8 +14,9 @@ from sbm.store import schedules, ticks
 from sbm.store.database import Transaction
 from sbm.web.errors import InUse, NotFound
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
-from sbm.web.fields import CronField, ReadOnly, Shape
+from sbm.web.fields import CronField, ReadOnly
 from sbm.web.pages import Page
+from sbm.web.shapes import Shape
 from sbm.web.wire import row_id
 
 CRON_FIELDS = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")

@@ -31,13 +31,12 @@ from sbm.web.fields import (
     Integer,
     JsonObject,
     Language,
-    Reading,
     ReadOnly,
     Reference,
-    Shape,
 )
 from sbm.web.filters import Filter, read_filters
 from sbm.web.pages import Page
+from sbm.web.shapes import Reading, Shape
 from sbm.web.wire import instant, uuid_of
 
 PATH = "/api/v1/subscriptions/"

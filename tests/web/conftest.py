@@ -14,7 +14,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
-from sbm.config import DatabaseAddress
+from sbm.addresses import DatabaseAddress
 from sbm.store import users
 from sbm.store.database import Database
 from sbm.web.api import build

@@ -25,9 +25,9 @@ from sbm.web.fields import (
     Language,
     ReadOnly,
     Reference,
-    Shape,
     Text,
 )
+from sbm.web.shapes import Shape
 
 
 async def _hold(transaction: Any, *, row_id: int) -> bool:
