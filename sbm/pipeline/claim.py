@@ -8,8 +8,8 @@ from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.deliver import Delivery
 from sbm.pipeline.hand import Hand
 from sbm.store import sends
-from sbm.store.connection import CommitUnknown
 from sbm.store.database import Database
+from sbm.store.errors import CommitUnknown
 
 EXPIRY_BATCH = 1000
 

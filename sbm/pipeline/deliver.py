@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
 from sbm.clients.identity_store import IdentityStore
@@ -19,6 +19,8 @@ from sbm.model.send import GivenBack, Result, Settled, objection
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.hand import Hand, Held
 from sbm.pipeline.settle import Settling
+
+STOPPING = "the daemon is stopping"
 
 
 @define(eq=False, slots=False)
@@ -66,6 +68,9 @@ class Delivery(Service):
         try:
             async with self._permits:
                 result = await self.deliver(held)
+        except CancelledError:
+            # Broken off while it waited for its turn; what is under way ends in a result.
+            result = GivenBack(reason=STOPPING, delay=timedelta(0))
         except Exception as error:
             # Not foreseen, so nobody knows how far it came.
             self._log.failure("send {id} failed", id=held.send.id)
@@ -76,7 +81,7 @@ class Delivery(Service):
         """Look up the address, hand the message over, and say how it went."""
         send = held.send
         if not self.running:
-            return GivenBack(reason="the daemon is stopping", delay=timedelta(0))
+            return GivenBack(reason=STOPPING, delay=timedelta(0))
         nothing_to_do = objection(send)
         if nothing_to_do is not None:
             return nothing_to_do
@@ -101,6 +106,8 @@ class Delivery(Service):
                 return GivenBack(reason="the lease was too short", delay=timedelta(0))
             return self._away(self._message_sender_breaker, error)
         except Unknown as error:
+            # Whatever it was, it may befall the next one, too: better one unknown than all.
+            self._message_sender_breaker.fail(str(error))
             return model.Unknown(reason=str(error))
         except Rejected as error:
             self._message_sender_breaker.succeed()

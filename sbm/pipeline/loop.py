@@ -10,7 +10,10 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from sbm.store.connection import DatabaseUnavailable
+from sbm.store.errors import DatabaseUnavailable
+
+# However rarely a loop has to look, what failed is tried again soon.
+RETRY_SECONDS = 5.0
 
 
 @define(eq=False, slots=False)
@@ -75,12 +78,13 @@ class Loop(Service):
 
     async def _run(self) -> None:
         while self.running:
-            found = 0
+            found, rest = 0, self._rest
             try:
                 found = await self._one_pass()
             except DatabaseUnavailable:
-                pass  # the database has said so itself, once for all
+                rest = min(rest, RETRY_SECONDS)  # it has said so itself, once for all
             except Exception:
+                rest = min(rest, RETRY_SECONDS)
                 self._log.failure("{name}: a pass failed; resting", name=self._name)
             if not found and self.running:
-                await self.bell.wait(self._rest)
+                await self.bell.wait(rest)
