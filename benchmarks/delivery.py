@@ -24,7 +24,6 @@ from typing import Any
 import psycopg2
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.task import react
-from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from sbm.clients.exchange import Exchanges
@@ -208,10 +207,9 @@ def main() -> None:
         serve(options.serve, options.subscriptions)
         return
     ports = [free_port(), free_port()]
+    serve_them = ["--serve", *map(str, ports), "--subscriptions", str(options.subscriptions)]
     stand_ins = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.delivery", "--serve", *map(str, ports)]
-        + ["--subscriptions", str(options.subscriptions)],
-        stdin=subprocess.PIPE,
+        [sys.executable, "-m", "benchmarks.delivery", *serve_them], stdin=subprocess.PIPE
     )
     try:
         _wait_for(ports)

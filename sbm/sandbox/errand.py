@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -46,8 +45,9 @@ class Errand(Service):
         return self._under_way
 
     async def _run_once(self) -> None:
-        with suppress(CancelledError):
-            try:
-                await self.run()
-            except Exception:
+        try:
+            await self.run()
+        except Exception:
+            # One that was broken off by stopping fails in its own way, and is no failure.
+            if self.running:
                 self._log.failure("{name} failed", name=self.name)

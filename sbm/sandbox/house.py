@@ -20,7 +20,7 @@ from typing import Any
 from attrs import define, field
 from treq.client import HTTPClient
 from twisted.application.service import IService, Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger, LogPublisher
 from twisted.web.client import Agent
@@ -142,6 +142,7 @@ class House(Stack):
         self._reactor.callWhenRunning(self._open)
 
     async def _stop(self) -> None:
+        Service.stopService(self)
         self._say("Stopping ...")
         self._folder.ready_file.unlink(missing_ok=True)
         opening, self._opening = self._opening, None
@@ -218,9 +219,9 @@ class House(Stack):
     async def _furnish_or_end(self) -> None:
         try:
             await self._furnish()
-        except CancelledError:
-            return
         except Exception:
+            if not self.running:
+                return  # broken off
             self._log.failure("The sandbox cannot start")
             # Not reactor.stop(): whoever started us is to see that it failed.
             os.kill(os.getpid(), signal.SIGTERM)

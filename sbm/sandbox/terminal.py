@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TextIO
 
 from attrs import define, evolve, frozen
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
 from zope.interface import implementer
 
@@ -100,5 +101,7 @@ class Terminal:
 
 
 def _is_alarming(event: dict[str, Any]) -> bool:
-    level = event.get("log_level")
+    level, failure = event.get("log_level"), event.get("log_failure")
+    if failure is not None and failure.check(ReactorNotRunning):
+        return False  # Ctrl-C, pressed a second time
     return level in (LogLevel.warn, LogLevel.error, LogLevel.critical)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pytest_twisted import ensureDeferred
 
 from tests.e2e.world import World
@@ -179,10 +181,14 @@ async def test_the_database_may_go_and_come_back(seed: World) -> None:
     seed.start(SBM_CONCURRENCY="5")
     await seed.call("POST", f"/api/v1/schedule/{schedule}/send/")
     for wanted in (10, 40):
-        await seed.until(lambda wanted=wanted: len(seed.sender) > wanted)
+        await seed.until(partial(_has_more_than, seed, wanted))
         seed.behind.rows(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     await seed.settled()
     assert len(seed.received()) == len(seed.sender) == len(mothers)
+
+
+def _has_more_than(seed: World, outbounds: int) -> bool:
+    return len(seed.sender) > outbounds

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import treq
 from attrs import define, field
 from twisted.application.service import IService
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
@@ -24,12 +24,14 @@ from sbm.store import users
 from sbm.store.database import Database
 from tests.arrange import Arranged, arranged
 
+T = TypeVar("T")
+
 reactor: Any = _reactor
 
 # A hang guard only: nothing is asserted about how long a thing takes.
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 
-SCHEDULER_TOKEN = "token-of-the-scheduler"  # noqa: S105
+SCHEDULER_TOKEN = "token-of-the-scheduler"
 
 
 @define
@@ -148,7 +150,10 @@ class World:
     ) -> tuple[int, Any]:
         """A request to the daemon started last; returns status and body."""
         _, url = self.daemons[-1]
-        headers = {"Authorization": f"Token {token}", "Connection": "close"}
+        headers: dict[str | bytes, str | bytes] = {
+            "Authorization": f"Token {token}",
+            "Connection": "close",
+        }
         if body is not None:
             headers["Content-Type"] = "application/json"
         response = await treq.request(
@@ -170,9 +175,11 @@ class World:
     async def settled(self) -> None:
         """Return when no tick is open and no send is live."""
         await self.until(
-            lambda: not self.behind.value(
-                "SELECT (SELECT count(*) FROM sends) +"
-                " (SELECT count(*) FROM ticks WHERE state = 'expanding')"
+            lambda: (
+                not self.behind.value(
+                    "SELECT (SELECT count(*) FROM sends) +"
+                    " (SELECT count(*) FROM ticks WHERE state = 'expanding')"
+                )
             )
         )
 
@@ -182,6 +189,10 @@ class World:
         while not condition():
             assert reactor.seconds() < give_up_at, "it never came to that"
             await pause(0.05)
+
+    async def together(self, calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+        """The results of calls that are made at the same time."""
+        return await gatherResults([Deferred.fromCoroutine(call) for call in calls])
 
     def received(self) -> dict[str, list[str]]:
         """What each identity received, in order."""

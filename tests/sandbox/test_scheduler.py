@@ -181,6 +181,17 @@ def test_every_enabled_schedule_is_called_once_per_pace(scheduler: Scheduler) ->
     assert list(scheduler.failures) == []
 
 
+def test_with_turns_each_schedule_is_called_in_its_own(scheduler: Scheduler) -> None:
+    endpoint = Endpoint()
+    ends = [f"http://sbm.example/{number}" for number in range(4)]
+    for end in ends:
+        new_schedule(scheduler, endpoint=end)
+    _, clock = calling(scheduler, endpoint.treq(), turns=3)
+    clock.pump([3] * 4)
+    called = [url for url, _, _ in endpoint.calls]
+    assert called == [ends[0], ends[3], ends[1], ends[2], ends[0], ends[3]]
+
+
 def test_a_schedule_made_or_disabled_while_running_counts_at_once(scheduler: Scheduler) -> None:
     endpoint = Endpoint()
     _, clock = calling(scheduler, endpoint.treq())

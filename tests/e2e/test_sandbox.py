@@ -1,0 +1,209 @@
+"""The sandbox as a person runs it: the real ``twistd`` in an empty folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+from attrs import define, field
+
+import sbm
+from sbm.sandbox.content import SETS
+
+# Hang guards only: nothing is asserted about how long a thing takes.
+PATIENCE_SECONDS = 60
+
+TWISTD = Path(sys.executable).with_name("twistd")
+
+# Of the environment of the tests the sandbox gets no settings.
+ENVIRON = {
+    "PATH": os.environ.get("PATH", os.defpath),
+    "PYTHONPATH": str(Path(sbm.__file__).parent.parent),
+    "LC_ALL": "C.UTF-8",
+}
+
+OUTBOUNDS = "outbound/?ordering=created_at"
+
+
+@define
+class Sandbox:
+    """Runs of the sandbox in one folder; their output is in ``output``."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+    contents: dict[str, str] = field(factory=dict)
+
+    @property
+    def ready_file(self) -> Path:
+        return self.folder / "var" / "sandbox" / "sandbox.json"
+
+    @property
+    def output(self) -> str:
+        return (self.folder / "output").read_text(encoding="utf-8")
+
+    def begin(self) -> subprocess.Popen[bytes]:
+        """Start a run, without waiting for anything."""
+        command = [str(TWISTD), "--pidfile=", "-n", "sbm", "--sandbox"]
+        with (self.folder / "output").open("wb") as output:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=ENVIRON, stdout=output, stderr=output
+            )
+
+    def run(self) -> None:
+        """Start a run, and return when it is ready."""
+        process = self.process = self.begin()
+        eventually(lambda: self.ready_file.exists() or process.poll() is not None)
+        assert process.poll() is None, self.output
+        self.contents = json.loads(self.ready_file.read_text())
+
+    def end(self, number: signal.Signals) -> None:
+        """Send a signal, and return when the run has ended."""
+        process, self.process = self.process, None
+        assert process is not None
+        process.send_signal(number)
+        process.wait(PATIENCE_SECONDS)
+
+    def get(self, url: str) -> Any:
+        """The JSON at an address of the sandbox."""
+        return exchange(url, {"Authorization": f"Token {self.contents['token']}"})
+
+    def all(self, path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"{self.contents['api']}/api/v1/{path}/")["results"]
+        return found
+
+    def outbounds(self) -> list[dict[str, Any]]:
+        """What the Message Sender has stored, oldest first."""
+        found = self.get(f"{self.contents['message_sender']}/{OUTBOUNDS}")
+        outbounds: list[dict[str, Any]] = found["results"]
+        return outbounds
+
+
+def exchange(url: str, headers: dict[str, str], data: bytes | None = None) -> Any:
+    with urlopen(Request(url, data, headers), timeout=PATIENCE_SECONDS) as answer:
+        return json.load(answer)
+
+
+def eventually(condition: Callable[[], Any]) -> None:
+    """Return when it has come true; fail when it does not."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.1)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """What still runs in a folder, or speaks of it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            place = os.readlink(process / "cwd")
+            command = (process / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue  # it has ended, or is none of ours
+        if str(folder) in f"{place} {command}":
+            found.append(command)
+    return found
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    # Not below pytest's own directory, which pytest closes to the server's account.
+    folder = Path(tempfile.mkdtemp(prefix="sbm-tests-")).resolve()
+    sandbox = Sandbox(folder)
+    try:
+        yield sandbox
+    finally:
+        if sandbox.process is not None:
+            sandbox.end(signal.SIGTERM)
+        eventually(lambda: not processes_of(folder))
+        shutil.rmtree(folder)
+
+
+def test_a_first_run_delivers_and_a_stop_leaves_nothing_running(sandbox: Sandbox) -> None:
+    sandbox.run()
+    assert list(sandbox.contents) == [
+        *("api", "token", "database"),
+        *("identity_store", "message_sender", "scheduler", "metrics"),
+    ]
+    eventually(sandbox.outbounds)
+    texts = {text for one in SETS for texts in one.texts.values() for text in texts}
+    assert {one["content"] for one in sandbox.outbounds() if one["content"]} <= texts
+    eventually(lambda: sandbox.outbounds()[0]["to_addr"] in sandbox.output)
+    sandbox.end(signal.SIGTERM)
+    assert processes_of(sandbox.folder) == []
+    assert not sandbox.ready_file.exists()
+    assert "Traceback" not in sandbox.output
+
+
+def test_the_commands_that_it_shows_work_as_they_stand(sandbox: Sandbox) -> None:
+    sandbox.run()
+    eventually(lambda: sandbox.output.count("curl ") == 3)
+    answers = []
+    for command in re.findall(r"^ *(curl .*)$", sandbox.output, re.MULTILINE):
+        _, *words = shlex.split(command)
+        headers, data = {}, None
+        while len(words) > 1:
+            option, value, *words = words
+            if option == "-H":
+                name, _, said = value.partition(": ")
+                headers[name] = said
+            else:
+                assert option == "-d"
+                data = value.encode()
+        answers.append(exchange(words[0], headers, data))
+    health, messageset, accepted = answers
+    assert health["up"]
+    assert messageset["messages"]
+    assert accepted == {"accepted": True}
+
+
+def test_the_next_run_goes_on_where_the_last_one_stopped(sandbox: Sandbox) -> None:
+    sandbox.run()
+    eventually(sandbox.outbounds)
+    sandbox.end(signal.SIGINT)
+    token = sandbox.contents["token"]
+    sandbox.run()
+    before = sandbox.outbounds()
+    assert before
+    eventually(lambda: len(sandbox.outbounds()) > len(before))
+    assert sandbox.outbounds()[: len(before)] == before
+    assert sandbox.contents["token"] == token
+    assert len(sandbox.all("schedule")) == 3
+    assert len(sandbox.all("messageset")) == len(SETS)
+    assert len(sandbox.all("message")) == 2 * sum(len(one) for one in SETS)
+    places = Counter((one["identity"], one["messageset"]) for one in sandbox.all("subscriptions"))
+    assert set(places.values()) == {1}
+
+
+def test_a_run_works_at_once_after_the_last_one_was_killed(sandbox: Sandbox) -> None:
+    sandbox.run()
+    sandbox.end(signal.SIGKILL)
+    assert sandbox.ready_file.exists()
+    sandbox.ready_file.unlink()
+    sandbox.run()
+    eventually(sandbox.outbounds)
+
+
+def test_a_second_sandbox_in_the_same_folder_is_refused_and_harms_nothing(
+    sandbox: Sandbox,
+) -> None:
+    sandbox.run()
+    second = sandbox.begin()
+    assert second.wait(PATIENCE_SECONDS) == 1
+    assert "Another sandbox is running in ./var/sandbox: stop that one first." in sandbox.output
+    assert sandbox.ready_file.exists()
+    assert sandbox.all("messageset")

@@ -1,0 +1,130 @@
+"""What the Message Sender is asked to send, for every kind of message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sbm.model.outbound import SEND_KEY, compose
+from sbm.model.send import Send
+from tests.model.sends import SEND_ID, a_send
+
+MEDIA = "https://sbm.example.org/media"
+KEY = {SEND_KEY: str(SEND_ID)}
+AUDIO: Any = {"content_type": "audio", "message": {"text_content": None, "file_name": "2.mp3"}}
+
+
+def composed(**difference: Any) -> dict[str, Any]:
+    return compose(a_send(**difference), "+27820001001", MEDIA)
+
+
+def test_a_text_is_the_whole_outbound_with_its_keys_in_the_order_of_the_wire() -> None:
+    assert list(composed().items()) == [
+        ("to_addr", "+27820001001"),
+        ("to_identity", "bbe7936a"),
+        ("delivered", "false"),
+        ("resend", "false"),
+        ("metadata", KEY),
+        ("content", "one"),
+    ]
+
+
+def test_the_channel_stands_before_the_content_and_only_where_there_is_one() -> None:
+    assert list(composed(channel="sms"))[4:] == ["metadata", "channel", "content"]
+    assert composed(channel="sms")["channel"] == "sms"
+    assert "channel" not in composed(channel="")
+
+
+@pytest.mark.parametrize(
+    ("text", "prepend", "content"),
+    [
+        ("one", None, "one"),
+        ("one", "", "one"),
+        ("one", "Dear mother", "Dear mother\none"),
+        ("one ☃\ntwo", "Dear\n", "Dear\n\none ☃\ntwo"),
+        (None, "Dear mother", "Dear mother"),
+        (None, None, ""),
+    ],
+)
+def test_a_prepend_stands_on_a_line_of_its_own(
+    text: str | None, prepend: str | None, content: str
+) -> None:
+    outbound = composed(message={"text_content": text}, send={"prepend": prepend})
+    assert outbound["content"] == content
+
+
+def test_an_image_goes_beside_its_text() -> None:
+    outbound = composed(message={"file_name": "1.png", "metadata": {"k": "v"}})
+    assert outbound["content"] == "one"
+    assert list(outbound["metadata"].items()) == [
+        ("k", "v"),
+        ("image_url", f"{MEDIA}/1.png"),
+        *KEY.items(),
+    ]
+
+
+def test_an_image_needs_no_text() -> None:
+    outbound = composed(message={"file_name": "1.png", "text_content": None})
+    assert (outbound["content"], outbound["metadata"]["image_url"]) == ("", f"{MEDIA}/1.png")
+
+
+def test_audio_has_no_content_even_where_there_is_a_text() -> None:
+    outbound = composed(**AUDIO | {"message": {"file_name": "2.mp3"}})
+    assert "content" not in outbound
+    assert outbound["metadata"] == {"voice_speech_url": [f"{MEDIA}/2.mp3"]} | KEY
+
+
+def test_a_prepend_of_audio_is_heard_first() -> None:
+    urls = composed(**AUDIO, send={"prepend": "http://x/pre.mp3"})["metadata"]["voice_speech_url"]
+    assert urls == ["http://x/pre.mp3", f"{MEDIA}/2.mp3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [("2019/a b.mp3", "2019/a%20b.mp3"), ("é?#%.mp3", "%C3%A9%3F%23%25.mp3")],
+)
+def test_the_address_of_a_file_is_quoted(name: str, quoted: str) -> None:
+    metadata = composed(message={"file_name": name})["metadata"]
+    assert metadata["image_url"] == f"{MEDIA}/{quoted}"
+
+
+def test_a_resend_says_so() -> None:
+    assert composed(send={"kind": "resend"})["resend"] == "true"
+
+
+def test_nothing_overrides_the_key_or_the_address_of_the_file() -> None:
+    own = {SEND_KEY: "mine", "image_url": "http://elsewhere", "k": 1}
+    metadata = composed(message={"metadata": own, "file_name": "1.png"})["metadata"]
+    assert metadata == {"k": 1, "image_url": f"{MEDIA}/1.png"} | KEY
+    assert own[SEND_KEY] == "mine", "the message itself was changed"
+
+
+@given(metadata=st.none() | st.text() | st.integers() | st.lists(st.integers()) | st.booleans())
+def test_metadata_that_is_no_object_is_left_out(metadata: Any) -> None:
+    assert composed(message={"metadata": metadata})["metadata"] == KEY
+
+
+@given(
+    metadata=st.dictionaries(st.text() | st.just(SEND_KEY), st.text()),
+    kind=st.sampled_from(["next", "resend"]),
+    content_type=st.sampled_from(["text", "audio"]),
+    file_name=st.none() | st.just("f"),
+)
+def test_every_outbound_carries_the_key(
+    metadata: Any, kind: str, content_type: str, file_name: str | None
+) -> None:
+    outbound = composed(
+        message={"metadata": metadata, "file_name": file_name},
+        send={"kind": kind},
+        content_type=content_type,
+    )
+    assert outbound["metadata"][SEND_KEY] == str(SEND_ID)
+
+
+@pytest.mark.parametrize("nothing", [a_send(send={"recipient": None}), a_send(carries=False)])
+def test_there_is_nothing_to_compose_of_nothing(nothing: Send) -> None:
+    with pytest.raises(ValueError, match="nothing to carry"):
+        compose(nothing, "+27", MEDIA)

@@ -1,0 +1,41 @@
+"""The manual keeps up with the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+# A setting: words in capitals, joined by underscores.
+NAME = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
+
+
+def named_in_code() -> set[str]:
+    """Every text in sbm/config.py that is the name of a setting."""
+    tree = ast.parse((ROOT / "sbm" / "config.py").read_text(encoding="utf-8"))
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return {text for text in texts if isinstance(text, str) and NAME.fullmatch(text)}
+
+
+def default_in_code() -> dict[str, str]:
+    """The defaults of the numbers, as sbm/config.py has them."""
+    source = (ROOT / "sbm" / "config.py").read_text(encoding="utf-8")
+    return dict(re.findall(r'settings\.(?:count|seconds)\("(\w+)", ([\d.]+)', source))
+
+
+def told_in_manual() -> dict[str, str]:
+    """What the tables of docs/settings.rst say: the default of each setting."""
+    page = (ROOT / "docs" / "settings.rst").read_text(encoding="utf-8")
+    return dict(re.findall(r"^   \* - ``(\w+)``\n     -(?: (.*))?$", page, re.MULTILINE))
+
+
+def test_the_manual_tells_of_every_setting_and_of_no_other() -> None:
+    assert set(told_in_manual()) == named_in_code()
+
+
+def test_the_manual_knows_the_defaults_of_all_numbers() -> None:
+    told = told_in_manual()
+    assert default_in_code()
+    assert {name: told[name] for name in default_in_code()} == default_in_code()
