@@ -1,0 +1,70 @@
+# Needs Python 3.10 to 3.13 (with venv and pip) and make; everything else is installed below .venv
+# (what runs) and .tools and .tox (what tests).
+
+PYTHON ?= python3
+ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+CONSTRAINTS := requirements/dev.txt
+TOX := .tools/bin/tox
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test test-long lint types docs package schema lock clean FORCE
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+run: .venv/installed ## run everything in a sandbox, here: Ctrl-C stops it
+	@exec .venv/bin/twistd --pidfile= -n sbm --sandbox
+
+install: .venv/installed ## make .venv, with the daemon and its sandbox
+
+test: $(TOX) ## run the test suite; ARGS="tests/store -k claim" runs a part
+	@rm -rf build
+	@$(TOX) run -q -e py -- $(ARGS)
+
+test-long: $(TOX) ## run the test suite with its long forms
+	@rm -rf build
+	@$(TOX) run -q -e long -- $(ARGS)
+
+lint types docs package schema: $(TOX)
+	@rm -rf build
+	@$(TOX) run -q -e $@
+
+lint: ## check the style
+types: ## check the types
+docs: ## build the manual into docs/_build/html
+package: ## build dist/, and try the wheel in an empty environment
+
+schema: ## write sql/schema.sql anew, after a migration was added
+
+lock: $(TOX) ## write requirements/ anew, with the newest versions
+	@$(TOX) run -q -e lock
+
+clean: ## remove the sandbox's data and what was built; the environments stay
+	rm -rf var/sandbox build dist docs/_build sbm.egg-info .coverage htmlcov
+
+# Installing again needs no network while the dependencies are those that are there: pip finds them
+# all, and the wheel is built with the setuptools of .venv. A stale build/ would ship deleted files.
+.venv/installed: setup.py pyproject.toml $(CONSTRAINTS) .venv/sources
+	@rm -rf build
+	@echo "Installing into .venv ..."
+	@.venv/bin/pip install --quiet --constraint $(CONSTRAINTS) setuptools
+	@.venv/bin/pip install --quiet --constraint $(CONSTRAINTS) \
+	    --use-pep517 --no-build-isolation ".[sandbox]"
+	@rm -rf build
+	@touch $@
+
+# Changes whenever a file of the package changes, comes or goes. An environment that was moved, or
+# whose Python is gone, is made anew.
+.venv/sources: FORCE
+	@.venv/bin/pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@find sbm sql twisted/plugins -type f ! -name '*.pyc' ! -name dropin.cache \
+	    -exec cksum {} + | LC_ALL=C sort > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(TOX): $(CONSTRAINTS)
+	@.tools/bin/pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .tools
+	@.tools/bin/pip install --quiet --constraint $(CONSTRAINTS) tox
+	@touch $@
