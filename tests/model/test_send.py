@@ -60,9 +60,7 @@ def test_why_it_is_skipped_comes_before_what_it_lacks() -> None:
     assert found.outcome == "skipped"
 
 
-@pytest.mark.parametrize(
-    "state", [{"completed": True}, {"active": False}, {"process_status": -1}]
-)
+@pytest.mark.parametrize("state", [{"completed": True}, {"active": False}, {"process_status": -1}])
 def test_a_resend_is_sent_whatever_became_of_the_subscription(state: Any) -> None:
     assert objection(a_send(**state, send={"kind": "resend"})) is None
 
