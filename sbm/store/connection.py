@@ -13,6 +13,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
+from twisted.python.failure import Failure
 from txpostgres import txpostgres
 from zope.interface import implementer
 
@@ -45,12 +46,23 @@ _SOCKET = {
 }
 
 
+class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
+    """A cursor on which a statement that took too long is the server's doing.
+
+    txpostgres takes every cancelled statement for one that its caller cancelled; ours never are.
+    """
+
+    def _handleCancellation(self, failure: Failure) -> Failure:
+        return failure
+
+
 class Connection(txpostgres.Connection):  # type: ignore[misc]
     """A connection that notices quietly when the server closes it while it idles.
 
     ``on_close`` is called when it is closed, by whichever side.
     """
 
+    cursorFactory = _Cursor
     on_close: Callable[[], object] | None = None
 
     def close(self) -> None:

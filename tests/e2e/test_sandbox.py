@@ -34,6 +34,7 @@ ENVIRON = {
     "PATH": os.environ.get("PATH", os.defpath),
     "PYTHONPATH": str(Path(sbm.__file__).parent.parent),
     "LC_ALL": "C.UTF-8",
+    **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
 }
 
 OUTBOUNDS = "outbound/?ordering=created_at"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_twisted
 from twisted.internet import reactor
 
 from sbm.addresses import DatabaseAddress
 from sbm.store.database import Database
 from tests.arrange import Arranged, arranged
+from tests.store.proxy import Proxy
 
 
 @pytest.fixture
@@ -24,3 +26,13 @@ def behind(database_uri: str) -> Iterator[Arranged]:
     """The same database, behind the store's back."""
     with arranged(database_uri) as behind:
         yield behind
+
+
+@pytest_twisted.async_yield_fixture
+async def proxy(database_uri: str) -> AsyncIterator[Proxy]:
+    """A way to the same database on which things go wrong."""
+    proxy = Proxy(DatabaseAddress.parse(database_uri))
+    proxy.open()
+    yield proxy
+    await proxy.close()
+    proxy.remove()

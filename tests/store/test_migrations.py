@@ -51,6 +51,14 @@ def test_a_file_can_be_applied_by_hand(empty_uri: str) -> None:
     assert migrations.migrate(empty_uri) == migrations.names()[1:]
 
 
+def test_all_files_by_hand_come_to_the_same(empty_uri: str) -> None:
+    with arranged(empty_uri) as behind:
+        for path in files():
+            behind.rows(path.read_text(encoding="utf-8"))
+    assert migrations.check(empty_uri) is None
+    assert migrations.migrate(empty_uri) == ()
+
+
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.stem)
 def test_a_file_that_is_applied_already_fails_and_changes_nothing(
     database_uri: str, path: Path

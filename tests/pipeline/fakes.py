@@ -1,0 +1,116 @@
+"""Small stand-ins of what a part of the pipeline stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from attrs import define, evolve, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+
+from sbm.model.send import Result, Send
+from sbm.pipeline.hand import Hand, Held
+from sbm.pipeline.loop import Bell
+from sbm.store.database import Database
+from sbm.store.errors import CommitUnknown, DatabaseUnavailable
+from tests.model.sends import a_send
+
+LEASE = timedelta(seconds=60)
+
+
+def another_send(**difference: Any) -> Send:
+    """A send with an id of its own."""
+    return evolve(a_send(**difference), id=uuid4())
+
+
+def a_hand(clock: Clock, *, capacity: int = 10, owner: UUID | None = None) -> Hand:
+    """An empty hand, whose uptime is the clock's."""
+    return Hand(
+        owner=owner or uuid4(),
+        capacity=capacity,
+        lease=LEASE,
+        emptied=Bell(clock),
+        uptime=clock.seconds,
+    )
+
+
+@define(eq=False, slots=False)
+class Service:
+    """Another service: it answers when the test says, or at once with ``always``.
+
+    ``broken_off`` is what its client makes of a call that nobody waits for any longer.
+    """
+
+    always: Any = None
+    broken_off: Exception = field(factory=RuntimeError)
+    asked: list[Any] = field(factory=list)
+    waiting: list[Deferred[Any]] = field(factory=list)
+
+    async def address_of(self, identity: str) -> str:
+        return str(await self._answer(identity))
+
+    async def post(self, outbound: dict[str, Any], *, begin: Callable[[], bool]) -> str:
+        self.begin = begin
+        return str(await self._answer(outbound))
+
+    async def _answer(self, question: Any) -> Any:
+        self.asked.append(question)
+        if self.always is None:
+            answer: Deferred[Any] = Deferred()
+            self.waiting.append(answer)
+            try:
+                return await answer
+            except CancelledError:
+                raise self.broken_off from None
+        if isinstance(self.always, Exception):
+            raise self.always
+        return self.always
+
+
+@define(eq=False)
+class Results:
+    """Takes results as settling does, and lets go of the send at once."""
+
+    hand: Hand
+    results: dict[UUID, Result] = field(factory=dict)
+
+    def add(self, send: Send, result: Result) -> None:
+        assert send.id not in self.results, "two results for one claim"
+        self.results[send.id] = result
+        self.hand.release([send])
+
+
+@define(eq=False)
+class Begun:
+    """Takes sends as delivery does, and does nothing with them."""
+
+    held: list[Held] = field(factory=list)
+
+    def begin(self, held: Held) -> None:
+        self.held.append(held)
+
+
+@define(eq=False)
+class Line:
+    """The way to a real database, which may be cut, also during COMMIT."""
+
+    database: Database
+    is_cut: bool = False
+    is_cut_at_commit: bool = False
+    tries: int = 0
+    behind_commit: Callable[[], Awaitable[None]] | None = None
+
+    async def transact(self, work: Any, *args: Any, **kwargs: Any) -> Any:
+        self.tries += 1
+        if self.is_cut:
+            raise DatabaseUnavailable("cut")
+        result = await self.database.transact(work, *args, **kwargs)
+        behind_commit, self.behind_commit = self.behind_commit, None
+        if behind_commit is not None:
+            await behind_commit()
+        if self.is_cut_at_commit:
+            raise CommitUnknown("cut at COMMIT")
+        return result

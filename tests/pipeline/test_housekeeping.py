@@ -1,0 +1,40 @@
+"""What is done now and then for the ledger."""
+
+from __future__ import annotations
+
+from pytest_twisted import ensureDeferred
+
+from sbm.pipeline.housekeeping import MONTHS_AHEAD, Housekeeping
+from sbm.store.database import Database
+from tests.arrange import Arranged
+
+MONTHS = (
+    "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^ledger_\\d' ORDER BY relname"
+)
+
+
+@ensureDeferred
+async def test_it_makes_the_coming_months_and_drops_those_that_are_no_longer_kept(
+    database: Database, behind: Arranged
+) -> None:
+    fresh = [row["relname"] for row in behind.rows(MONTHS)]
+    assert len(fresh) == 1 + MONTHS_AHEAD
+    behind.rows(f"DROP TABLE {fresh[-1]}")
+    behind.rows(
+        "CREATE TABLE ledger_2001_01 PARTITION OF ledger"
+        " FOR VALUES FROM ('2001-01-01 00:00+00') TO ('2001-02-01 00:00+00')"
+    )
+    housekeeping = Housekeeping(database, 24)
+    for _ in range(2):
+        assert await housekeeping.one_pass() == 0
+        assert [row["relname"] for row in behind.rows(MONTHS)] == fresh
+
+
+@ensureDeferred
+async def test_a_month_that_is_kept_stays(database: Database, behind: Arranged) -> None:
+    behind.rows(
+        "CREATE TABLE ledger_2001_01 PARTITION OF ledger"
+        " FOR VALUES FROM ('2001-01-01 00:00+00') TO ('2001-02-01 00:00+00')"
+    )
+    await Housekeeping(database, 1200).one_pass()
+    assert behind.rows(MONTHS)[0]["relname"] == "ledger_2001_01"

@@ -1,0 +1,236 @@
+"""Results, until they are committed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from attrs import define
+from pytest_twisted import ensureDeferred
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from sbm.model.send import GivenBack, Send, Settled, Unknown
+from sbm.pipeline.settle import BATCH, RETRY_SECONDS, Settling
+from sbm.store import sends, ticks
+from sbm.store.database import Database
+from sbm.telemetry import Telemetry
+from tests.arrange import Arranged
+from tests.pipeline.fakes import LEASE, Line, a_hand
+
+SENT = Settled(outcome="sent", stage="post", outbound_id="1")
+BACK = GivenBack(reason="away", delay=timedelta(0))
+GRACE = timedelta(seconds=5)
+
+
+@define(eq=False, slots=False)
+class Bench:
+    """Settling over a real database, by a clock that the test moves."""
+
+    database: Database
+    behind: Arranged
+
+    def __attrs_post_init__(self) -> None:
+        self.clock = Clock()
+        self.hand = a_hand(self.clock, capacity=1000)
+        self.line = Line(self.database)
+        self.telemetry = Telemetry()
+        self.batch: Deferred[None] = Deferred()
+        line: Any = self.line
+        self.settling = Settling(self.clock, line, self.hand, self.telemetry, self._settled, GRACE)
+        self.settling.startService()
+
+    async def claim(self, count: int) -> list[Send]:
+        """Claims of so many subscribers, in the hand."""
+        schedule = self.behind.schedule()
+        self.behind.subscriptions(count, self.behind.messageset("pregnancy", schedule), schedule)
+        await self.database.transact(ticks.open_tick, schedule_id=schedule)
+        await self.database.transact(ticks.expand, limit=1000)
+        return await self.claim_again()
+
+    async def claim_again(self) -> list[Send]:
+        claimed = await self.database.transact(
+            sends.claim, owner=self.hand.owner, limit=1000, lease=LEASE
+        )
+        for send in claimed:
+            self.hand.take(send, asked_at=0)
+        return claimed
+
+    async def next_batch(self) -> None:
+        await self.batch
+        self.batch = Deferred()
+
+    def outcomes(self) -> list[str]:
+        return [entry["outcome"] for entry in self.behind.ledger()]
+
+    def _settled(self) -> None:
+        if not self.batch.called:
+            self.batch.callback(None)
+
+
+@pytest.fixture
+def bench(database: Database, behind: Arranged) -> Bench:
+    return Bench(database, behind)
+
+
+@ensureDeferred
+async def test_a_result_is_committed_and_then_let_go(bench: Bench) -> None:
+    (send,) = await bench.claim(1)
+    bench.settling.add(send, SENT)
+    assert bench.hand.held, "let go before it was committed"
+    await bench.next_batch()
+    assert (bench.outcomes(), bench.hand.held) == (["sent"], {})
+    assert bench.telemetry.counts == {"sends.sent": 1}
+
+
+@ensureDeferred
+async def test_results_of_every_kind_go_in_one_batch(bench: Bench) -> None:
+    one, two, three = await bench.claim(3)
+    bench.line.is_cut = True
+    for send, result in ((one, SENT), (two, BACK), (three, Unknown(reason="timed out"))):
+        bench.settling.add(send, result)
+    bench.line.is_cut, bench.line.tries = False, 0
+    bench.clock.advance(RETRY_SECONDS)
+    await bench.next_batch()
+    states = bench.behind.rows("SELECT id, state FROM sends")
+    assert {row["id"]: row["state"] for row in states} == {two.id: "owed", three.id: "unknown"}
+    assert (bench.outcomes(), bench.line.tries) == (["sent"], 1)
+    assert bench.telemetry.counts == {"sends.sent": 1, "sends.givenback": 1, "sends.unknown": 1}
+
+
+@ensureDeferred
+async def test_while_the_database_is_away_results_wait_and_are_then_settled_once(
+    bench: Bench,
+) -> None:
+    (send,) = await bench.claim(1)
+    bench.line.is_cut = True
+    bench.settling.add(send, SENT)
+    for _ in range(5):
+        bench.clock.advance(RETRY_SECONDS)
+    assert bench.line.tries > 1
+    assert (bench.outcomes(), list(bench.hand.held)) == ([], [send.id])
+    bench.line.is_cut = False
+    bench.clock.advance(RETRY_SECONDS)
+    await bench.next_batch()
+    assert (bench.outcomes(), bench.hand.held) == (["sent"], {})
+
+
+@ensureDeferred
+async def test_a_batch_that_was_committed_without_an_answer_is_not_settled_twice(
+    bench: Bench,
+) -> None:
+    (send,) = await bench.claim(1)
+    cut: Deferred[None] = Deferred()
+
+    async def tell() -> None:
+        # Not before the line has failed.
+        from twisted.internet import reactor
+
+        calls: Any = reactor
+        calls.callLater(0, cut.callback, None)
+
+    bench.line.is_cut_at_commit, bench.line.behind_commit = True, tell
+    bench.settling.add(send, SENT)
+    await cut
+    assert bench.hand.held, "nobody can know yet that it was committed"
+    bench.line.is_cut_at_commit = False
+    bench.clock.advance(RETRY_SECONDS)
+    await bench.next_batch()
+    assert (bench.outcomes(), bench.hand.held) == (["sent"], {})
+    assert bench.behind.value("SELECT next_sequence_number FROM subscriptions") == 2
+
+
+@ensureDeferred
+async def test_a_large_heap_of_results_goes_in_batches(bench: Bench) -> None:
+    claimed = await bench.claim(2 * BATCH + 1)
+    for send in claimed:
+        bench.settling.add(send, SENT)
+    while bench.hand.held:
+        await bench.next_batch()
+    assert len(bench.outcomes()) == len(claimed)
+    assert bench.line.tries <= 4
+    assert bench.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_lost_claim_is_let_go_and_moves_nothing(bench: Bench) -> None:
+    lost, kept = await bench.claim(2)
+    bench.behind.rows("UPDATE sends SET attempt = 2 WHERE id = %s", lost.id)
+    for send in (lost, kept):
+        bench.settling.add(send, SENT)
+    while bench.hand.held:
+        await bench.next_batch()
+    assert bench.outcomes() == ["sent"]
+    assert bench.telemetry.counts == {"sends.sent": 1, "sends.lost": 1}
+    assert bench.behind.value("SELECT count(*) FROM sends WHERE id = %s", lost.id) == 1
+
+
+@ensureDeferred
+async def test_a_send_that_is_claimed_again_before_its_giving_back_is_known_is_not_forgotten(
+    bench: Bench,
+) -> None:
+    (first,) = await bench.claim(1)
+
+    async def overtake() -> None:
+        (second,) = await bench.claim_again()
+        assert (second.id, second.attempt) == (first.id, 2)
+        bench.settling.add(second, SENT)
+
+    bench.line.behind_commit = overtake
+    bench.settling.add(first, BACK)
+    await bench.next_batch()
+    assert list(bench.hand.held) == [first.id]
+    await bench.next_batch()
+    assert (bench.outcomes(), bench.hand.held) == (["sent"], {})
+
+
+@ensureDeferred
+async def test_an_answer_that_cannot_be_stored_holds_nobody_up(bench: Bench) -> None:
+    odd, even, id_less = await bench.claim(3)
+    bench.settling.add(odd, Settled(outcome="refused", stage="post", reason="a\0b\ud800c"))
+    bench.settling.add(id_less, Settled(outcome="sent", stage="post", outbound_id="\0\ud800"))
+    bench.settling.add(even, SENT)
+    while bench.hand.held:
+        await bench.next_batch()
+    reasons = {entry["send_id"]: entry["reason"] for entry in bench.behind.ledger()}
+    assert len(reasons) == 3
+    assert reasons[odd.id] == "a\ufffdb?c"
+
+
+@ensureDeferred
+async def test_stopping_settles_what_is_left(bench: Bench) -> None:
+    claimed = await bench.claim(BATCH + 1)
+    for send in claimed:
+        bench.settling.add(send, SENT)
+    await bench.settling.stopService()
+    assert len(bench.outcomes()) == len(claimed)
+
+
+@ensureDeferred
+async def test_stopping_tries_again_while_the_database_is_away(bench: Bench) -> None:
+    (send,) = await bench.claim(1)
+    bench.line.is_cut = True
+    bench.settling.add(send, SENT)
+    stopped = bench.settling.stopService()
+    bench.clock.advance(RETRY_SECONDS)
+    assert not stopped.called
+    bench.line.is_cut = False
+    bench.clock.advance(RETRY_SECONDS)
+    await stopped
+    assert bench.outcomes() == ["sent"]
+
+
+@ensureDeferred
+async def test_stopping_gives_up_in_the_end(bench: Bench) -> None:
+    (send,) = await bench.claim(1)
+    bench.line.is_cut = True
+    bench.settling.add(send, SENT)
+    stopped = bench.settling.stopService()
+    for _ in range(4):
+        bench.clock.advance(1)
+        assert not stopped.called
+    bench.clock.advance(1)
+    assert stopped.called
+    assert bench.clock.getDelayedCalls() == []
+    assert bench.behind.value("SELECT state FROM sends") == "claimed"

@@ -1,0 +1,258 @@
+"""The built-in clock, and what a tick comes to."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from attrs import define
+from pytest_twisted import ensureDeferred
+from twisted.internet.defer import Deferred, gatherResults
+
+from sbm.pipeline.ticks import CHUNK, SCHEDULES_PER_PASS, Clock, Expansion
+from sbm.store import ticks
+from sbm.store.database import Database
+from tests.arrange import Arranged
+
+UTC = ZoneInfo("UTC")
+
+
+@define(eq=False, slots=False)
+class Bench:
+    """Clocks over one database; time is the database's, so schedules are set to what it says."""
+
+    database: Database
+    behind: Arranged
+
+    def __attrs_post_init__(self) -> None:
+        self.rings = 0
+        self.clock = self.another_clock()
+
+    def another_clock(self, time_zone: ZoneInfo = UTC) -> Clock:
+        return Clock(self.database, time_zone, self._ring)
+
+    async def due(self, ago: str = "0 seconds", **fields: str) -> int:
+        """A schedule that is wound, and whose tick came due so long ago."""
+        schedule = self.behind.schedule(**fields)
+        await self.clock.one_pass()
+        self.behind.rows(
+            "UPDATE schedules SET next_tick_at = date_trunc('minute', now() - %s::interval)"
+            " WHERE id = %s",
+            *(ago, schedule),
+        )
+        return schedule
+
+    def at(self, ago: str) -> dict[str, str]:
+        """Cron fields of the minute so long ago."""
+        text = self.behind.value(
+            "SELECT to_char((now() - %s::interval) AT TIME ZONE 'UTC', 'MI HH24')", ago
+        )
+        minute, hour = str(text).split()
+        return {"minute": str(int(minute)), "hour": str(int(hour))}
+
+    def schedule(self, schedule: int) -> dict[str, Any]:
+        (row,) = self.behind.rows(
+            "SELECT *, next_tick_at > now() AS is_ahead FROM schedules WHERE id = %s", schedule
+        )
+        return row
+
+    def ticks(self) -> list[tuple[int, str]]:
+        rows = self.behind.rows("SELECT schedule_id, state FROM ticks ORDER BY id")
+        return [(row["schedule_id"], row["state"]) for row in rows]
+
+    def _ring(self) -> None:
+        self.rings += 1
+
+
+@pytest.fixture
+def bench(database: Database, behind: Arranged) -> Bench:
+    return Bench(database, behind)
+
+
+@ensureDeferred
+async def test_a_new_schedule_is_wound_and_does_not_tick(bench: Bench) -> None:
+    schedule = bench.behind.schedule()
+    assert await bench.clock.one_pass() == 1
+    assert bench.schedule(schedule)["is_ahead"]
+    assert (bench.ticks(), bench.rings) == ([], 0)
+    assert await bench.clock.one_pass() == 0
+
+
+@ensureDeferred
+async def test_a_schedule_that_came_due_ticks_once_and_is_wound_again(bench: Bench) -> None:
+    schedule = await bench.due()
+    assert await bench.clock.one_pass() == 1
+    assert bench.schedule(schedule)["is_ahead"]
+    assert await bench.clock.one_pass() == 0
+    assert (bench.ticks(), bench.rings) == ([(schedule, "expanding")], 1)
+
+
+@ensureDeferred
+async def test_several_clocks_make_one_tick_of_one_moment(bench: Bench) -> None:
+    schedules = [bench.behind.schedule(**bench.at("10 minutes")) for _ in range(20)]
+    await bench.clock.one_pass()
+    clocks = [bench.another_clock() for _ in range(5)]
+    for _ in range(5):
+        bench.behind.rows(
+            "UPDATE schedules SET next_tick_at = date_trunc('minute', now() - interval '10 min')"
+        )
+        await gatherResults([Deferred.fromCoroutine(clock.one_pass()) for clock in clocks])
+        while await bench.clock.one_pass():
+            pass
+    assert sorted(schedule for schedule, _ in bench.ticks()) == schedules
+
+
+@ensureDeferred
+async def test_of_several_moments_that_came_due_only_the_latest_ticks(bench: Bench) -> None:
+    schedule = await bench.due("10 minutes")
+    await bench.clock.one_pass()
+    assert bench.ticks() == [(schedule, "expanding")]
+    assert bench.behind.value("SELECT due_at > now() - interval '2 minutes' FROM ticks")
+
+
+@ensureDeferred
+async def test_a_changed_field_winds_anew_without_a_tick(bench: Bench) -> None:
+    schedule = await bench.due()
+    bench.behind.rows("UPDATE schedules SET minute = '7', hour = '7'")
+    assert await bench.clock.one_pass() == 1
+    wound = bench.schedule(schedule)
+    assert (wound["next_tick_at"].astimezone(UTC).hour, wound["is_ahead"]) == (7, True)
+    assert (bench.ticks(), bench.rings) == ([], 0)
+
+
+@ensureDeferred
+async def test_another_time_zone_winds_anew_without_a_tick(bench: Bench) -> None:
+    schedule = await bench.due(minute="0", hour="3")
+    await bench.another_clock(ZoneInfo("Africa/Johannesburg")).one_pass()
+    wound = bench.schedule(schedule)
+    assert (wound["next_tick_at"].astimezone(UTC).hour, wound["is_ahead"]) == (1, True)
+    assert bench.ticks() == []
+
+
+@ensureDeferred
+async def test_fields_that_cannot_be_read_stop_nobody_else(bench: Bench) -> None:
+    bad, good = bench.behind.schedule(minute="nonsense"), bench.behind.schedule()
+    assert await bench.clock.one_pass() == 2
+    assert bench.schedule(bad)["next_tick_at"] is None
+    assert bench.schedule(good)["is_ahead"]
+    assert await bench.clock.one_pass() == 0
+    bench.behind.rows("UPDATE schedules SET minute = '*' WHERE id = %s", bad)
+    await bench.clock.one_pass()
+    assert bench.schedule(bad)["is_ahead"]
+
+
+@pytest.mark.parametrize(
+    ("ago", "state"), [("30 minutes", "expanding"), ("3 hours", "missed"), ("20 hours", "missed")]
+)
+@ensureDeferred
+async def test_a_moment_long_past_is_recorded_as_missed(bench: Bench, ago: str, state: str) -> None:
+    schedule = await bench.due(ago, **bench.at(ago))
+    bench.behind.subscriptions(1, bench.behind.messageset("pregnancy", schedule), schedule)
+    bench.behind.rows("UPDATE subscriptions SET created_at = now() - interval '1 day'")
+    await bench.clock.one_pass()
+    assert bench.ticks() == [(schedule, state)]
+    await Expansion(bench.database, lambda: None).one_pass()
+    owed = bench.behind.value("SELECT count(*) FROM sends")
+    assert owed == (1 if state == "expanding" else 0)
+    assert bench.schedule(schedule)["is_ahead"]
+
+
+@ensureDeferred
+async def test_a_schedule_that_never_comes_due_is_left_alone(bench: Bench) -> None:
+    schedule = bench.behind.schedule(day_of_month="30", month_of_year="2")
+    assert await bench.clock.one_pass() == 1
+    assert bench.schedule(schedule)["next_tick_at"] is None
+    assert await bench.clock.one_pass() == 0
+
+
+@ensureDeferred
+async def test_many_schedules_are_wound_in_several_passes(bench: Bench) -> None:
+    bench.behind.rows(
+        "INSERT INTO schedules (minute) SELECT '*' FROM generate_series(1, %s)",
+        SCHEDULES_PER_PASS + 5,
+    )
+    assert [await bench.clock.one_pass() for _ in range(3)] == [SCHEDULES_PER_PASS, 5, 0]
+
+
+@ensureDeferred
+async def test_a_failing_pass_ticks_for_nobody(bench: Bench, monkeypatch: Any) -> None:
+    schedule = await bench.due()
+
+    async def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("oh")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ticks, "wind", fail)
+        with pytest.raises(RuntimeError):
+            await bench.clock.one_pass()
+    assert (bench.ticks(), bench.rings) == ([], 0)
+    await bench.clock.one_pass()
+    assert bench.ticks() == [(schedule, "expanding")]
+
+
+# Expansion
+
+
+@define(eq=False, slots=False)
+class Expanding:
+    database: Database
+    behind: Arranged
+
+    def __attrs_post_init__(self) -> None:
+        self.rings = 0
+        self.expansion = self.another()
+
+    def another(self) -> Expansion:
+        def ring() -> None:
+            self.rings += 1
+
+        return Expansion(self.database, ring)
+
+    async def tick(self, members: int) -> int:
+        schedule = self.behind.schedule()
+        messageset = self.behind.messageset(f"set {schedule}", schedule)
+        self.behind.subscriptions(members, messageset, schedule)
+        await self.database.transact(ticks.open_tick, schedule_id=schedule)
+        return schedule
+
+
+@pytest.fixture
+def expanding(database: Database, behind: Arranged) -> Expanding:
+    return Expanding(database, behind)
+
+
+@ensureDeferred
+async def test_without_a_tick_there_is_nothing_to_expand(expanding: Expanding) -> None:
+    assert await expanding.expansion.one_pass() == 0
+    assert expanding.rings == 0
+
+
+@ensureDeferred
+async def test_a_tick_without_members_is_work_but_wakes_nobody(expanding: Expanding) -> None:
+    await expanding.tick(0)
+    await expanding.tick(0)
+    assert [await expanding.expansion.one_pass() for _ in range(3)] == [1, 1, 0]
+    assert expanding.rings == 0
+    assert expanding.behind.value("SELECT count(*) FROM ticks WHERE state = 'expanded'") == 2
+
+
+@ensureDeferred
+async def test_a_large_tick_is_expanded_in_chunks(expanding: Expanding) -> None:
+    await expanding.tick(CHUNK + 1)
+    assert [await expanding.expansion.one_pass() for _ in range(3)] == [CHUNK, 1, 0]
+    assert expanding.rings == 2
+    assert expanding.behind.value("SELECT count(*) FROM sends") == CHUNK + 1
+    assert expanding.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_several_expansions_at_once_owe_everybody_one_send(expanding: Expanding) -> None:
+    for _ in range(3):
+        await expanding.tick(1500)
+    several = [expanding.another() for _ in range(4)]
+    while any(await gatherResults([Deferred.fromCoroutine(each.one_pass()) for each in several])):
+        pass
+    assert expanding.behind.value("SELECT count(DISTINCT subscription_id) FROM sends") == 4500
+    assert expanding.behind.ledger() == []
+    assert expanding.behind.broken_law() == []

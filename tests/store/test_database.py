@@ -1,0 +1,699 @@
+"""Transactions, and the connections beneath them, while everything goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from attrs import define, evolve, field
+from pytest_twisted import ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+
+from sbm.addresses import DatabaseAddress
+from sbm.store import connection, migrations
+from sbm.store import database as module
+from sbm.store.database import (
+    LIFETIME_SECONDS,
+    RECONNECT_SECONDS,
+    RESTARTS,
+    Database,
+    Transaction,
+)
+from sbm.store.errors import CommitUnknown, DatabaseUnavailable, SchemaMismatch
+from sbm.store.queries import Query
+from tests.arrange import Arranged
+from tests.db.databases import Databases
+from tests.store.proxy import Proxy, reactor
+
+COUNT = "SELECT count(*) FROM schedules"
+OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+def query(sql: str) -> Query:
+    return Query(name="test", sql=sql)
+
+
+INSERT = query("INSERT INTO schedules (minute) VALUES ('*')")
+
+
+async def insert(transaction: Transaction) -> int:
+    return await transaction.execute(INSERT)
+
+
+async def ask(transaction: Transaction, sql: str = "SELECT 1 AS answer") -> Any:
+    row = await transaction.row(query(sql))
+    assert row is not None
+    return row["answer"]
+
+
+@define(eq=False)
+class Ahead:
+    """The reactor, with a clock that the test puts forward."""
+
+    by: float = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+    def seconds(self) -> float:
+        return float(reactor.seconds()) + self.by
+
+
+@define(eq=False)
+class Barrier:
+    """Lets those who wait at it pass together."""
+
+    wanted: int
+    there: int = 0
+    opened: Deferred[None] = field(factory=Deferred)
+
+    async def wait(self) -> None:
+        self.there += 1
+        if self.there == self.wanted:
+            self.opened.callback(None)
+        elif self.there < self.wanted:
+            passed: Deferred[None] = Deferred()
+            self.opened.addCallback(passed.callback)
+            await passed
+
+
+def together(calls: list[Coroutine[Any, Any, Any]]) -> Deferred[list[Any]]:
+    return gatherResults([Deferred.fromCoroutine(call) for call in calls])
+
+
+@pytest.fixture
+def through(proxy: Proxy) -> Iterator[Callable[..., Database]]:
+    """Makes databases that are reached through the proxy, unless told another address."""
+    made: list[Database] = []
+
+    def make(size: int = 1, address: DatabaseAddress | None = None, by: Any = reactor) -> Database:
+        made.append(Database(by, address or proxy.address, size))
+        return made[-1]
+
+    yield make
+    for database in made:
+        database.stopService()
+
+
+# Transactions
+
+
+@ensureDeferred
+async def test_what_is_done_is_committed(database: Database, behind: Arranged) -> None:
+    assert await database.transact(insert) == 1
+    assert behind.value(COUNT) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("oh"), CancelledError()])
+@ensureDeferred
+async def test_whatever_is_raised_rolls_back_and_the_connection_stays(
+    through: Any, proxy: Proxy, behind: Arranged, error: Exception
+) -> None:
+    database = through()
+
+    async def fail(transaction: Transaction) -> None:
+        await insert(transaction)
+        raise error
+
+    with pytest.raises(type(error)):
+        await database.transact(fail)
+    assert behind.value(COUNT) == 0
+    assert await database.transact(ask) == 1
+    assert len(proxy.lines) == 1
+
+
+@ensureDeferred
+async def test_a_statement_that_is_refused_rolls_back_and_the_connection_stays(
+    through: Any, proxy: Proxy, behind: Arranged
+) -> None:
+    database = through()
+
+    async def fail(transaction: Transaction) -> None:
+        await insert(transaction)
+        await transaction.execute(query("SELECT 1 / 0"))
+
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        await database.transact(fail)
+    assert behind.value(COUNT) == 0
+    assert await database.transact(ask) == 1
+    assert len(proxy.lines) == 1
+
+
+@ensureDeferred
+async def test_a_constraint_that_is_checked_at_commit_is_no_unknown_commit(
+    through: Any, behind: Arranged
+) -> None:
+    behind.rows("CREATE TABLE late (id integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    database = through()
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        await database.transact(ask, "INSERT INTO late VALUES (1), (1) RETURNING id AS answer")
+    assert behind.value("SELECT count(*) FROM late") == 0
+    assert await database.transact(ask) == 1
+
+
+@ensureDeferred
+async def test_arguments_are_passed_on_and_rows_come_as_dicts(database: Database) -> None:
+    async def work(transaction: Transaction, low: int, *, high: int) -> Any:
+        statement = query("SELECT n, n * 2 AS twice FROM generate_series(%(low)s, %(high)s) n")
+        return await transaction.rows(statement, low=low, high=high)
+
+    rows = await database.transact(work, 1, high=2)
+    assert rows == [{"n": 1, "twice": 2}, {"n": 2, "twice": 4}]
+
+
+@ensureDeferred
+async def test_two_transactions_go_on_at_the_same_time(database: Database) -> None:
+    barrier = Barrier(2)
+
+    async def work(transaction: Transaction) -> Any:
+        await barrier.wait()
+        return await ask(transaction, "SELECT pg_backend_pid() AS answer")
+
+    one, other = await together([database.transact(work), database.transact(work)])
+    assert one != other
+
+
+@ensureDeferred
+async def test_a_session_is_set_up_as_the_statements_expect_it(database: Database) -> None:
+    async def shown(transaction: Transaction) -> list[Any]:
+        names = ("statement_timeout", "lock_timeout", "TimeZone", "jit")
+        return [await ask(transaction, f"SELECT current_setting('{n}') AS answer") for n in names]
+
+    assert await database.transact(shown) == ["30s", "10s", "UTC", "off"]
+
+
+# The pool
+
+
+@ensureDeferred
+async def test_no_more_connections_are_opened_than_allowed_and_the_others_wait(
+    through: Any, proxy: Proxy
+) -> None:
+    database = through(2)
+    at_once = [0, 0]
+
+    async def work(transaction: Transaction) -> None:
+        at_once[0] += 1
+        at_once[1] = max(at_once)
+        await ask(transaction)
+        at_once[0] -= 1
+
+    await together([database.transact(work) for _ in range(10)])
+    assert (at_once, len(proxy.lines)) == ([0, 2], 2)
+
+
+@ensureDeferred
+async def test_connections_are_opened_as_they_are_needed(through: Any, proxy: Proxy) -> None:
+    database = through(10)
+    assert proxy.lines == []
+    for _ in range(5):
+        await database.transact(ask)
+    assert len(proxy.lines) == 1
+
+
+@ensureDeferred
+async def test_nobody_waits_for_a_connection_for_ever(
+    through: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, hold = through(1), Deferred[None]()
+
+    async def work(transaction: Transaction) -> None:
+        await hold
+
+    holder = Deferred.fromCoroutine(database.transact(work))
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0.01)
+    with pytest.raises(DatabaseUnavailable, match="all 1 connections are in use"):
+        await database.transact(ask)
+    hold.callback(None)
+    await holder
+    monkeypatch.undo()
+    assert await together([database.transact(ask) for _ in range(3)]) == [1, 1, 1]
+
+
+@ensureDeferred
+async def test_a_connection_that_grew_old_is_replaced(through: Any, proxy: Proxy) -> None:
+    ahead = Ahead()
+    database = through(1, by=ahead)
+    await database.transact(ask)
+    ahead.by = LIFETIME_SECONDS + 1
+    await database.transact(ask)
+    await proxy.lines[0].closed
+    await database.transact(ask)
+    assert len(proxy.lines) == 2
+
+
+# Lost connections
+
+
+@ensureDeferred
+async def test_connections_that_are_killed_while_they_idle_are_not_used_again(
+    database: Database, behind: Arranged
+) -> None:
+    barrier = Barrier(5)
+
+    async def work(transaction: Transaction) -> Any:
+        await barrier.wait()
+        return await ask(transaction)
+
+    await together([database.transact(work) for _ in range(5)])
+    behind.rows(f"SELECT pg_terminate_backend(pid) {OTHERS}")
+    assert await database.transact(ask) == 1
+    assert await together([database.transact(ask) for _ in range(5)]) == [1] * 5
+
+
+@ensureDeferred
+async def test_a_connection_that_is_killed_during_a_statement_has_done_nothing(
+    through: Any, behind: Arranged
+) -> None:
+    database = through()
+
+    async def work(transaction: Transaction) -> Any:
+        await insert(transaction)
+        return await ask(transaction, "SELECT pg_terminate_backend(pg_backend_pid()) AS answer")
+
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await database.transact(work)
+    assert not isinstance(caught.value, CommitUnknown)
+    assert behind.value(COUNT) == 0
+    assert await database.transact(ask) == 1
+
+
+@ensureDeferred
+async def test_a_connection_that_breaks_during_a_statement_has_done_nothing(
+    through: Any, proxy: Proxy, behind: Arranged
+) -> None:
+    database = through()
+    proxy.stop_after = b"SELECT 1"
+
+    async def work(transaction: Transaction) -> Any:
+        await insert(transaction)
+        return await ask(transaction)
+
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await database.transact(work)
+    assert not isinstance(caught.value, CommitUnknown)
+    proxy.stop_after = b""
+    assert behind.value(COUNT) == 0
+    assert await database.transact(ask) == 1
+
+
+@ensureDeferred
+async def test_a_connection_that_is_lost_between_two_statements(
+    through: Any, proxy: Proxy, behind: Arranged
+) -> None:
+    database = through()
+
+    async def work(transaction: Transaction) -> Any:
+        await insert(transaction)
+        behind.rows(f"SELECT pg_terminate_backend(pid) {OTHERS}")
+        return await ask(transaction)
+
+    with pytest.raises(DatabaseUnavailable):
+        await database.transact(work)
+    assert behind.value(COUNT) == 0
+    assert await database.transact(ask) == 1
+
+
+@pytest.mark.parametrize(("when", "done"), [("stop_before", 0), ("stop_after", 1)])
+@ensureDeferred
+async def test_a_connection_that_is_lost_during_commit_leaves_it_open_whether_it_was_done(
+    through: Any, proxy: Proxy, behind: Arranged, when: str, done: int
+) -> None:
+    database = through()
+    setattr(proxy, when, b"COMMIT")
+    with pytest.raises(CommitUnknown):
+        await database.transact(insert)
+    setattr(proxy, when, b"")
+    # What was passed on is done in a moment.
+    while behind.value(f"SELECT count(*) {OTHERS} AND state <> 'idle'"):
+        pass
+    assert behind.value(COUNT) == done
+    assert await database.transact(ask) == 1
+
+
+@ensureDeferred
+async def test_a_connection_that_proves_dead_at_begin_costs_nothing(
+    through: Any, proxy: Proxy, behind: Arranged
+) -> None:
+    database = through()
+    await database.transact(ask)
+    proxy.stop_before, struck = b"BEGIN", proxy.struck
+
+    async def mend() -> None:
+        await struck
+        proxy.stop_before = b""
+
+    await together([database.transact(insert), mend()])
+    assert (proxy.hits, behind.value(COUNT)) == (1, 1)
+
+
+@ensureDeferred
+async def test_it_is_not_begun_over_and_over_for_ever(through: Any, proxy: Proxy) -> None:
+    proxy.stop_before = b"BEGIN"
+    with pytest.raises(DatabaseUnavailable):
+        await through().transact(ask)
+    assert proxy.hits == RESTARTS + 1
+
+
+@ensureDeferred
+async def test_a_server_that_falls_silent_costs_the_connection(
+    through: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = through()
+    proxy.deaf_after = b"SELECT 1"
+
+    async def work(transaction: Transaction) -> Any:
+        monkeypatch.setattr(connection, "SILENCE_SECONDS", 0.01)
+        return await ask(transaction)
+
+    with pytest.raises(DatabaseUnavailable):
+        await database.transact(work)
+    monkeypatch.undo()
+    proxy.deaf_after = b""
+    await proxy.lines[0].closed
+    assert await database.transact(ask) == 1
+    assert proxy.cancels == 0
+
+
+@ensureDeferred
+async def test_a_statement_that_the_server_gives_up_on_is_unavailable(database: Database) -> None:
+    async def work(transaction: Transaction) -> None:
+        await transaction.execute(query("SET LOCAL statement_timeout = '10ms'"))
+        await transaction.execute(query("SELECT pg_sleep(30)"))
+
+    with pytest.raises(DatabaseUnavailable, match="statement timeout"):
+        await database.transact(work)
+    assert await database.transact(ask) == 1
+
+
+# Starting again
+
+
+@ensureDeferred
+async def test_who_loses_a_deadlock_starts_again(database: Database, behind: Arranged) -> None:
+    one, other = behind.schedule(), behind.schedule()
+    barrier, tries = Barrier(2), [0]
+
+    async def work(transaction: Transaction, *ids: int) -> None:
+        tries[0] += 1
+        await transaction.execute(query("SET LOCAL deadlock_timeout = '10ms'"))
+        for number, schedule in enumerate(ids):
+            if number:
+                await barrier.wait()
+            await transaction.execute(
+                query("UPDATE schedules SET minute = '1' WHERE id = %(id)s"), id=schedule
+            )
+
+    await together([database.transact(work, one, other), database.transact(work, other, one)])
+    assert tries[0] > 2
+    assert behind.value(f"{COUNT} WHERE minute = '1'") == 2
+
+
+@ensureDeferred
+async def test_who_always_loses_gives_up(database: Database, behind: Arranged) -> None:
+    tries = [0]
+
+    async def work(transaction: Transaction) -> None:
+        tries[0] += 1
+        await insert(transaction)
+        await transaction.execute(query("DO $$ BEGIN RAISE serialization_failure; END $$"))
+
+    with pytest.raises(DatabaseUnavailable):
+        await database.transact(work)
+    assert (tries[0], behind.value(COUNT)) == (RESTARTS + 1, 0)
+    assert await database.transact(ask) == 1
+
+
+# Callers who stop waiting
+
+
+@ensureDeferred
+async def test_who_stops_waiting_for_a_statement_leaves_nothing_behind(
+    through: Any, proxy: Proxy, behind: Arranged
+) -> None:
+    database = through()
+    proxy.deaf_after, struck = b"pg_sleep", proxy.struck
+
+    async def work(transaction: Transaction) -> Any:
+        await insert(transaction)
+        return await ask(transaction, "SELECT 1 AS answer FROM pg_sleep(0)")
+
+    call = Deferred.fromCoroutine(database.transact(work))
+    await struck
+    call.cancel()
+    with pytest.raises(CancelledError):
+        await call
+    await proxy.lines[0].closed
+    assert await database.transact(ask) == 1
+    assert (proxy.cancels, len(proxy.lines), behind.value(COUNT)) == (0, 2, 0)
+
+
+@pytest.mark.parametrize("statement", [b"BEGIN", b"COMMIT", b"SET statement_timeout"])
+@ensureDeferred
+async def test_who_stops_waiting_at_any_point_leaves_the_pool_whole(
+    through: Any, proxy: Proxy, statement: bytes
+) -> None:
+    database = through()
+    proxy.deaf_after, struck = statement, proxy.struck
+    call = Deferred.fromCoroutine(database.transact(insert))
+    await struck
+    call.cancel()
+    with pytest.raises(CancelledError):
+        await call
+    proxy.deaf_after = b""
+    await proxy.lines[0].closed
+    assert await together([database.transact(ask) for _ in range(3)]) == [1, 1, 1]
+    assert (proxy.cancels, len(proxy.lines)) == (0, 2)
+
+
+@ensureDeferred
+async def test_who_stops_waiting_for_the_server_to_answer_at_all_hangs_up(
+    through: Any, proxy: Proxy
+) -> None:
+    database = through()
+    proxy.is_silent = True
+    call = Deferred.fromCoroutine(database.transact(ask))
+    accepted: Deferred[None] = Deferred()
+    reactor.callLater(0, accepted.callback, None)
+    await accepted
+    call.cancel()
+    with pytest.raises(CancelledError):
+        await call
+    proxy.is_silent = False
+    assert await database.transact(ask) == 1
+
+
+@ensureDeferred
+async def test_who_stops_waiting_for_a_connection_takes_nobody_s_place(through: Any) -> None:
+    database, hold = through(1), Deferred[None]()
+
+    async def work(transaction: Transaction) -> None:
+        await hold
+
+    holder = Deferred.fromCoroutine(database.transact(work))
+    impatient, patient = (Deferred.fromCoroutine(database.transact(ask)) for _ in range(2))
+    impatient.cancel()
+    with pytest.raises(CancelledError):
+        await impatient
+    hold.callback(None)
+    await holder
+    assert await patient == 1
+
+
+# Where the server is
+
+
+@ensureDeferred
+async def test_while_no_server_is_there_it_says_so_at_once_and_tries_again_later(
+    through: Any, proxy: Proxy
+) -> None:
+    ahead = Ahead()
+    database = through(3, by=ahead)
+    await proxy.close()
+    with pytest.raises(DatabaseUnavailable):
+        await database.transact(ask)
+    proxy.open()
+    with pytest.raises(DatabaseUnavailable):
+        await database.transact(ask)
+    assert proxy.lines == [], "tried again too soon"
+    ahead.by = RECONNECT_SECONDS
+    assert await database.transact(ask) == 1
+    assert await together([database.transact(ask) for _ in range(3)]) == [1, 1, 1]
+
+
+@ensureDeferred
+async def test_while_no_server_is_there_one_caller_tries_for_all(
+    through: Any, proxy: Proxy
+) -> None:
+    ahead = Ahead()
+    database = through(5, by=ahead)
+    proxy.stop_before = b"user"
+    with pytest.raises(DatabaseUnavailable):
+        await database.transact(ask)
+    ahead.by, proxy.hits = RECONNECT_SECONDS, 0
+    outcomes = await gatherResults(
+        [
+            Deferred.fromCoroutine(database.transact(ask)).addErrback(lambda f: f.type)
+            for _ in range(5)
+        ]
+    )
+    assert set(outcomes) == {DatabaseUnavailable}
+    assert proxy.hits == 1
+
+
+@ensureDeferred
+async def test_a_server_that_goes_away_and_comes_back_is_found_again(
+    through: Any, proxy: Proxy
+) -> None:
+    ahead = Ahead()
+    database = through(by=ahead)
+    await database.transact(ask)
+    await proxy.close()
+    with pytest.raises(DatabaseUnavailable):
+        await database.transact(ask)
+    proxy.open()
+    ahead.by = RECONNECT_SECONDS
+    assert await database.transact(ask) == 1
+
+
+def hosts(address: DatabaseAddress, *folders: object) -> DatabaseAddress:
+    return evolve(address, hosts=tuple((str(folder), 5432) for folder in folders))
+
+
+@ensureDeferred
+async def test_hosts_are_tried_in_order(through: Any, proxy: Proxy, tmp_path: Path) -> None:
+    database = through(address=hosts(proxy.to, tmp_path / "nobody", proxy.folder))
+    assert await database.transact(ask) == 1
+
+
+class Impatient(Ahead):
+    """Has no patience with the first host."""
+
+    def callLater(self, seconds: float, *args: Any) -> Any:
+        if seconds == connection.CONNECT_SECONDS and not self.by:
+            self.by, seconds = 0.001, 0.01
+        return reactor.callLater(seconds, *args)
+
+
+@ensureDeferred
+async def test_a_host_that_says_nothing_is_passed_over(through: Any, proxy: Proxy) -> None:
+    silent = Proxy(proxy.to, is_silent=True)
+    silent.open()
+    database = through(address=hosts(proxy.to, silent.folder, proxy.folder), by=Impatient())
+    try:
+        assert await database.transact(ask) == 1
+        await silent.lines[0].closed
+    finally:
+        await silent.close()
+        silent.remove()
+
+
+@ensureDeferred
+async def test_when_no_host_answers_each_is_told(through: Any, proxy: Proxy) -> None:
+    database = through(address=hosts(proxy.to, "/nowhere/one", "/nowhere/two"))
+    with pytest.raises(DatabaseUnavailable, match=r"/nowhere/one.*; .*/nowhere/two"):
+        await database.transact(ask)
+
+
+@pytest.mark.parametrize("wrong", [{"name": "no_such_database"}, {"user": "nobody_at_all"}])
+@ensureDeferred
+async def test_a_server_that_does_not_let_us_in_is_unavailable(
+    through: Any, proxy: Proxy, wrong: Any
+) -> None:
+    with pytest.raises(DatabaseUnavailable, match="does not exist"):
+        await through(address=evolve(proxy.address, **wrong)).transact(ask)
+
+
+# The schema
+
+
+@ensureDeferred
+async def test_an_empty_database_is_refused_until_it_is_migrated(
+    through: Any, proxy: Proxy, databases: Databases
+) -> None:
+    ahead, name = Ahead(), f"sbm_test_{uuid4().hex[:12]}"
+    uri = databases.create(name)
+    database = through(address=DatabaseAddress.parse(uri), by=ahead)
+    try:
+        with pytest.raises(SchemaMismatch, match="sbm migrate"):
+            await database.transact(ask)
+        migrations.migrate(uri)
+        ahead.by = RECONNECT_SECONDS
+        assert await database.transact(ask) == 1
+    finally:
+        database.stopService()
+        databases.drop(name)
+
+
+@ensureDeferred
+async def test_a_newer_schema_is_refused(through: Any, proxy: Proxy, behind: Arranged) -> None:
+    behind.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
+    with pytest.raises(SchemaMismatch, match="9999_from_the_future"):
+        await through().transact(ask)
+    await proxy.lines[0].closed
+
+
+@ensureDeferred
+async def test_a_schema_that_does_not_fit_is_not_looked_for_at_another_host(
+    through: Any, proxy: Proxy, behind: Arranged
+) -> None:
+    behind.rows("DELETE FROM schema_migrations WHERE name LIKE '0006%'")
+    address = hosts(proxy.to, proxy.folder, proxy.folder)
+    with pytest.raises(SchemaMismatch):
+        await through(address=address).transact(ask)
+    assert len(proxy.lines) == 1
+
+
+# Stopping
+
+
+@ensureDeferred
+async def test_stopping_closes_every_connection(through: Any, proxy: Proxy) -> None:
+    database, barrier = through(3), Barrier(3)
+
+    async def work(transaction: Transaction) -> None:
+        await barrier.wait()
+
+    await together([database.transact(work) for _ in range(3)])
+    database.stopService()
+    for line in proxy.lines:
+        await line.closed
+    assert len(proxy.lines) == 3
+    with pytest.raises(DatabaseUnavailable, match="stopping"):
+        await database.transact(ask)
+
+
+@ensureDeferred
+async def test_what_is_under_way_when_it_stops_fails(
+    through: Any, proxy: Proxy, behind: Arranged
+) -> None:
+    database = through()
+    proxy.deaf_after, struck = b"SELECT 1", proxy.struck
+
+    async def work(transaction: Transaction) -> None:
+        await insert(transaction)
+        await ask(transaction)
+
+    call = Deferred.fromCoroutine(database.transact(work))
+    await struck
+    database.stopService()
+    with pytest.raises(DatabaseUnavailable):
+        await call
+    assert behind.value(COUNT) == 0
+
+
+@ensureDeferred
+async def test_a_connection_that_comes_up_after_the_stop_is_closed(
+    through: Any, proxy: Proxy
+) -> None:
+    database = through()
+    call = Deferred.fromCoroutine(database.transact(ask))
+    database.stopService()
+    call.addErrback(lambda failure: failure.trap(DatabaseUnavailable))
+    await call
+    for line in proxy.lines:
+        await line.closed

@@ -1,0 +1,167 @@
+"""The built-in clock's statements."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+from pytest_twisted import ensureDeferred
+from twisted.internet.defer import Deferred
+
+from sbm.store import ticks
+from sbm.store.database import Database, Transaction
+from sbm.store.ticks import Unwound
+from tests.arrange import Arranged
+
+UTC = ZoneInfo("UTC")
+NOON = datetime(2024, 5, 1, 12, 0, tzinfo=timezone.utc)
+TOMORROW = datetime.now(timezone.utc) + timedelta(days=1)
+
+
+async def find(database: Database, time_zone: ZoneInfo = UTC, limit: int = 10) -> list[Unwound]:
+    return await database.transact(ticks.find_unwound, time_zone=time_zone, limit=limit)
+
+
+async def wind(database: Database, schedule: int, at: datetime | None) -> None:
+    await database.transact(ticks.wind, schedule_id=schedule, time_zone=UTC, next_tick_at=at)
+
+
+@ensureDeferred
+async def test_a_new_schedule_is_found_with_its_fields_and_nothing_is_due(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule(minute="1", hour="2", day_of_week="3", day_of_month="4")
+    (found,) = await find(database)
+    assert (found.schedule_id, found.due_since) == (schedule, None)
+    assert found.cron is not None
+    assert (found.cron.minute, found.cron.hour, found.cron.month_of_year) == ("1", "2", "*")
+    assert (found.cron.day_of_week, found.cron.day_of_month) == ("3", "4")
+
+
+@ensureDeferred
+async def test_now_is_what_the_database_says(database: Database, behind: Arranged) -> None:
+    behind.schedule()
+    before = behind.value("SELECT clock_timestamp()")
+    (found,) = await find(database)
+    assert before <= found.now <= behind.value("SELECT clock_timestamp()")
+
+
+@ensureDeferred
+async def test_a_wound_schedule_is_found_when_it_is_due(
+    database: Database, behind: Arranged
+) -> None:
+    ahead, due = behind.schedule(), behind.schedule()
+    await wind(database, ahead, TOMORROW)
+    await wind(database, due, NOON)
+    (found,) = await find(database)
+    assert (found.schedule_id, found.due_since) == (due, NOON)
+
+
+@ensureDeferred
+async def test_a_schedule_that_never_comes_due_is_not_found_again(
+    database: Database, behind: Arranged
+) -> None:
+    await wind(database, behind.schedule(), None)
+    assert await find(database) == []
+
+
+@ensureDeferred
+async def test_every_field_and_the_zone_are_part_of_the_rule(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    for name in ("minute", "hour", "day_of_week", "day_of_month", "month_of_year"):
+        await wind(database, schedule, NOON)
+        behind.rows(f"UPDATE schedules SET {name} = '1'")  # noqa: S608
+        (found,) = await find(database)
+        assert found.due_since is None, name
+    await wind(database, schedule, NOON)
+    (found,) = await find(database, ZoneInfo("Africa/Johannesburg"))
+    assert found.due_since is None
+
+
+@ensureDeferred
+async def test_fields_that_change_places_are_another_rule(
+    database: Database, behind: Arranged
+) -> None:
+    await wind(database, behind.schedule(minute="5"), TOMORROW)
+    behind.rows("UPDATE schedules SET minute = hour, hour = minute")
+    assert len(await find(database)) == 1
+
+
+@ensureDeferred
+async def test_fields_that_cannot_be_read_are_found_as_such(
+    database: Database, behind: Arranged
+) -> None:
+    behind.schedule(minute="61")
+    (found,) = await find(database)
+    assert found.cron is None
+
+
+@ensureDeferred
+async def test_no_more_are_found_than_asked_for_the_oldest_first(
+    database: Database, behind: Arranged
+) -> None:
+    schedules = [behind.schedule() for _ in range(5)]
+    assert [found.schedule_id for found in await find(database, limit=3)] == schedules[:3]
+
+
+@ensureDeferred
+async def test_while_one_clock_winds_others_step_over_and_nobody_else_waits(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    locked, done = Deferred[None](), Deferred[None]()
+
+    async def hold(transaction: Transaction) -> None:
+        await ticks.find_unwound(transaction, time_zone=UTC, limit=10)
+        locked.callback(None)
+        await done
+
+    holder = Deferred.fromCoroutine(database.transact(hold))
+    await locked
+    assert await find(database) == []
+    behind.rows("SET lock_timeout = '2s'")
+    behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    done.callback(None)
+    await holder
+    assert len(await find(database)) == 1
+
+
+@ensureDeferred
+async def test_a_moment_ticks_once(database: Database, behind: Arranged) -> None:
+    schedule, other = behind.schedule(), behind.schedule()
+
+    async def tick(schedule: int, due_at: datetime, *, missed: bool = False) -> bool:
+        return await database.transact(
+            ticks.open_clock_tick, schedule_id=schedule, due_at=due_at, missed=missed
+        )
+
+    assert await tick(schedule, NOON)
+    assert not await tick(schedule, NOON)
+    assert not await tick(schedule, NOON, missed=True)
+    assert await tick(other, NOON)
+    assert await tick(schedule, NOON + timedelta(minutes=1), missed=True)
+    states = behind.rows("SELECT state FROM ticks ORDER BY id")
+    assert [row["state"] for row in states] == ["expanding", "expanding", "missed"]
+
+
+@ensureDeferred
+async def test_a_missed_tick_is_never_expanded(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(3, behind.messageset("pregnancy", schedule), schedule)
+    await database.transact(ticks.open_clock_tick, schedule_id=schedule, due_at=NOON, missed=True)
+    assert await database.transact(ticks.expand, limit=100) is None
+
+
+@ensureDeferred
+async def test_a_post_back_beside_the_clock_s_tick_is_a_tick_of_its_own(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    await database.transact(ticks.open_clock_tick, schedule_id=schedule, due_at=NOON, missed=False)
+    first = await database.transact(ticks.open_tick, schedule_id=schedule)
+    second = await database.transact(ticks.open_tick, schedule_id=schedule)
+    assert None not in (first, second)
+    assert first != second
+    assert behind.value("SELECT count(*) FROM ticks") == 3

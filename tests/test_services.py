@@ -1,0 +1,178 @@
+"""One service above the other, and the ports at the top."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, field
+from pytest_twisted import ensureDeferred
+from twisted.application.service import Service
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
+from twisted.internet.protocol import Factory, Protocol
+
+from sbm.services import CannotListen, Port, Stack
+
+reactor: Any = _reactor
+
+
+@define(eq=False, slots=False)
+class Floor(Service):
+    """Tells when it starts and stops; it stops when ``stopping`` fires, if it has one."""
+
+    name: str
+    told: list[str]
+    stopping: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        self.told.append(f"start {self.name}")
+
+    def stopService(self) -> Deferred[None] | None:
+        self.told.append(f"stop {self.name}")
+        return self.stopping
+
+
+def a_stack(*floors: Any) -> Any:
+    make: Any = Stack
+    stack = make()
+    for floor in floors:
+        floor.setServiceParent(stack)
+    return stack
+
+
+def test_services_start_from_the_bottom() -> None:
+    told: list[str] = []
+    a_stack(Floor("database", told), Floor("pipeline", told), Floor("port", told)).startService()
+    assert told == ["start database", "start pipeline", "start port"]
+
+
+def test_services_stop_from_the_top_each_when_the_one_above_has_stopped() -> None:
+    told: list[str] = []
+    port, pipeline = Deferred[None](), Deferred[None]()
+    stack = a_stack(
+        Floor("database", told), Floor("pipeline", told, pipeline), Floor("port", told, port)
+    )
+    stopped = stack.stopService()
+    assert told == ["stop port"]
+    port.callback(None)
+    assert told == ["stop port", "stop pipeline"]
+    assert not stopped.called
+    pipeline.callback(None)
+    assert told == ["stop port", "stop pipeline", "stop database"]
+    assert stopped.called
+    assert not stack.running
+
+
+@define(eq=False, slots=False)
+class Stuck(Floor):
+    def stopService(self) -> Deferred[None] | None:
+        raise RuntimeError("stuck")
+
+
+def test_one_that_fails_to_stop_does_not_keep_those_below_it() -> None:
+    told: list[str] = []
+    failing = Deferred[None]()
+    failing.errback(RuntimeError("oh"))
+    stack = a_stack(Floor("database", told), Stuck("x", told), Floor("pipeline", told, failing))
+    assert stack.stopService().called
+    assert told == ["stop pipeline", "stop database"]
+
+
+# Ports
+
+
+@define(eq=False)
+class Greeting(Factory):
+    """Says hello, and hangs up."""
+
+    heard: Deferred[bytes] = field(factory=Deferred)
+    noisy = False
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        return Greeter()
+
+
+class Greeter(Protocol):
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.write(b"hello")
+        transport.loseConnection()
+
+
+class Listener(Protocol):
+    def __init__(self) -> None:
+        self.said = b""
+        self.all: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.said += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.all.callback(self.said)
+
+
+def at(folder: Path) -> str:
+    return str(folder / "socket")
+
+
+async def greeting(path: str) -> bytes:
+    listener: Any = await connectProtocol(UNIXClientEndpoint(reactor, path), Listener())
+    return bytes(await listener.all)
+
+
+@ensureDeferred
+async def test_a_port_listens_from_its_privileged_start_until_it_stops(tmp_path: Path) -> None:
+    port: Any = Port(reactor, f"unix:{at(tmp_path)}", Greeting())
+    port.privilegedStartService()
+    port.startService()
+    assert await greeting(at(tmp_path)) == b"hello"
+    await port.stopService()
+    assert not Path(at(tmp_path)).exists()
+
+
+@ensureDeferred
+async def test_a_port_without_a_privileged_start_listens_all_the_same(tmp_path: Path) -> None:
+    port: Any = Port(reactor, f"unix:{at(tmp_path)}", Greeting())
+    port.startService()
+    assert await greeting(at(tmp_path)) == b"hello"
+    await port.stopService()
+
+
+@ensureDeferred
+async def test_a_port_that_never_listened_is_stopped_at_once() -> None:
+    port: Any = Port(reactor, "tcp:0", Greeting())
+    await port.stopService()
+
+
+def test_a_port_that_is_taken_ends_the_start_with_a_message() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        description = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+        port: Any = Port(reactor, description, Greeting())
+        with pytest.raises(CannotListen) as caught:
+            port.privilegedStartService()
+    assert str(caught.value).startswith(f"sbm cannot listen at {description}: ")
+    assert "in use" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "",
+        "tcp",
+        "tcp:http-ish",
+        "tcp:80:colour=red",
+        "telegraph:80",
+        "ssl:443:privateKey=/nowhere/key.pem",
+        "systemd:domain=INET:index=0",
+        "unix:/nowhere/at/all/socket",
+        "tcp:0:interface=no.such.address.invalid",
+    ],
+)
+def test_a_description_that_is_none_ends_the_start_with_a_message(description: str) -> None:
+    port: Any = Port(reactor, description, Greeting())
+    with pytest.raises(CannotListen, match="sbm cannot listen at"):
+        port.privilegedStartService()
