@@ -22,11 +22,11 @@ install: .venv/installed ## make .venv, with the daemon and its sandbox
 
 test: $(TOX) ## run the test suite; ARGS="tests/store -k claim" runs a part
 	@rm -rf build
-	@$(TOX) run -q -e py -- $(ARGS)
+	@$(TOX) run -q -e py $(if $(ARGS),-- $(ARGS))
 
 test-long: $(TOX) ## run the test suite with its long forms
 	@rm -rf build
-	@$(TOX) run -q -e long -- $(ARGS)
+	@$(TOX) run -q -e long $(if $(ARGS),-- $(ARGS))
 
 lint types docs package schema: $(TOX)
 	@rm -rf build

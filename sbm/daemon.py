@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -30,6 +31,9 @@ from sbm.telemetry import Telemetry
 from sbm.web import api
 
 POLL_SECONDS = 1.0
+
+# What stopping may take beyond the grace for work in hand: to settle it, and to hang up.
+SETTLING = timedelta(seconds=2)
 EXPIRY_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 3600.0
 
@@ -56,7 +60,7 @@ def assemble(
         wake=wake,
         media_root=config.media_root,
     )
-    stack = Stack()  # type: ignore[no-untyped-call]
+    stack = Stack(reactor, config.stop_grace + SETTLING)
     for service in (
         database,
         *_delivering(config, reactor, database, telemetry or Telemetry(), claim_bell),
@@ -99,14 +103,21 @@ def _delivering(
         config.request_timeout,
         config.concurrency,
         config.stop_grace,
+        random.random,
     )
     claiming = Claiming(database, hand, delivery, tuple(breakers.values()))
     yield from exchanges.values()
     yield settling
-    yield Loop("renew leases", claiming.renew, config.lease.total_seconds() / 3, Bell(reactor))
+    yield Loop("renew leases", claiming.renew, _renewal_seconds(config), Bell(reactor))
     yield delivery
     yield Loop("expire leases", claiming.expire, EXPIRY_SECONDS, Bell(reactor))
     yield Loop("claim", claiming.claim, POLL_SECONDS, claim_bell)
+
+
+def _renewal_seconds(config: Config) -> float:
+    """Often enough for a lease to cover a POST that waits for its turn; see Hand.outlasts."""
+    spare = config.lease - config.request_timeout - timedelta(seconds=1)
+    return min(config.lease / 3, spare / 2).total_seconds()
 
 
 def _services(config: Config) -> dict[str, ServiceAddress]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from attrs import define, field
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
@@ -17,23 +18,46 @@ class Stack(MultiService):
     """Starts its services in order and stops them in reverse, one at a time, each waited for.
 
     Each may use those below it: nobody loses what it stands on while it is at work. One that fails
-    to stop does not keep those below it from stopping.
+    to stop does not keep those below it from stopping. Where a ``patience`` is given, it is for all
+    of them together, by the reactor's clock; when it ends, what they still wait for is broken off.
     """
 
     _log = Logger()
+
+    def __init__(self, reactor: Any = None, patience: timedelta | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._stop_clock = reactor
+        self._patience = patience
 
     def stopService(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         Service.stopService(self)
+        late = None
+        stopping: list[Deferred[None]] = []
+        if self._patience is not None:
+            seconds = self._patience.total_seconds()
+            late = self._stop_clock.callLater(seconds, self._break_off, stopping)
         for service in reversed(list(self)):
             try:
                 stopped: Deferred[None] | None = service.stopService()
                 if stopped is not None:
+                    stopping[:] = [stopped]
+                    if late is not None and not late.active():
+                        stopped.cancel()
                     await stopped
+            except CancelledError:
+                self._log.warn("{service} was broken off", service=service)
             except Exception:
                 self._log.failure("{service} did not stop as it should", service=service)
+        if late is not None and late.active():
+            late.cancel()
+
+    @staticmethod
+    def _break_off(stopping: list[Deferred[None]]) -> None:
+        for stopped in stopping:
+            stopped.cancel()
 
 
 class CannotListen(SystemExit):

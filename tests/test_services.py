@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 
 from sbm.services import CannotListen, Port, Stack
 
@@ -80,6 +82,27 @@ def test_one_that_fails_to_stop_does_not_keep_those_below_it() -> None:
     stack = a_stack(Floor("database", told), Stuck("x", told), Floor("pipeline", told, failing))
     assert stack.stopService().called
     assert told == ["stop pipeline", "stop database"]
+
+
+def test_when_the_patience_ends_what_is_waited_for_is_broken_off() -> None:
+    told: list[str] = []
+    clock = Clock()
+    make: Any = Stack
+    stack = make(clock, timedelta(seconds=5))
+    floors: list[Any] = [
+        Floor("c", told),
+        Floor("b", told, Deferred()),
+        Floor("a", told, Deferred()),
+    ]
+    for floor in floors:
+        floor.setServiceParent(stack)
+    stopped = stack.stopService()
+    clock.advance(4.9)
+    assert told == ["stop a"]
+    clock.advance(0.1)
+    assert told == ["stop a", "stop b", "stop c"]
+    assert stopped.called
+    assert clock.getDelayedCalls() == []
 
 
 # Ports

@@ -27,7 +27,7 @@ from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from sbm.addresses import ServiceAddress
-from sbm.clients.outcomes import Unavailable, Unknown
+from sbm.clients.outcomes import HeldBack, Unavailable, Unknown
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
@@ -126,9 +126,14 @@ class Exchanges(Service):
             text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
             # A lone surrogate has no UTF-8, but its backslash form is its escape in JSON.
             data = text.encode("utf-8", "backslashreplace")
-        work = Deferred.fromCoroutine(_complete(client, method, url, headers, data))
+        request = client.request(
+            method, url, headers=headers, data=data, unbuffered=True, allow_redirects=False
+        )
+        work = Deferred.fromCoroutine(_complete(request, gate))
         try:
             return await work.addTimeout(self._timeout.total_seconds(), self._reactor, _late)
+        except HeldBack:
+            raise
         except Exception as error:
             if not gate.begun or isinstance(error, RequestNotSent):
                 raise Unavailable(_reason(error)) from error
@@ -146,17 +151,9 @@ def _always() -> bool:
     return True
 
 
-async def _complete(
-    client: HTTPClient,
-    method: str,
-    url: DecodedURL,
-    headers: dict[str | bytes, str | bytes],
-    data: bytes | None,
-) -> Answer:
-    response: Any = await client.request(
-        method, url, headers=headers, data=data, unbuffered=True, allow_redirects=False
-    )
-    body = await _read(response)
+async def _complete(request: Deferred[Any], gate: _Gate) -> Answer:
+    response = await request
+    body = await _read(response, gate.connection.abort_at_once)
     return Answer(status=response.code, headers=response.headers, body=body)
 
 
@@ -184,6 +181,7 @@ class _Connection(HTTP11ClientProtocol):
     """A connection that knows whether anything but a TLS handshake can have been written to it."""
 
     is_open_for_requests = False
+    is_aborted = False
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -191,6 +189,13 @@ class _Connection(HTTP11ClientProtocol):
 
     def handshakeCompleted(self) -> None:
         self.is_open_for_requests = True
+
+    def abort_at_once(self) -> None:
+        """End the connection; what a body is read from could only close it politely."""
+        self.is_aborted = True
+        transport: Any = self.transport
+        if transport is not None:
+            transport.abortConnection()
 
 
 class _Connections(_HTTP11ClientFactory):
@@ -200,7 +205,12 @@ class _Connections(_HTTP11ClientFactory):
 
     def buildProtocol(self, _addr: Any) -> Any:
         protocol: Any = _Connection
-        return protocol(self._quiescentCallback)
+        return protocol(self._keep)
+
+    def _keep(self, connection: _Connection) -> None:
+        # The answer that it was aborted for may have been complete by then.
+        if not connection.is_aborted:
+            self._quiescentCallback(connection)
 
 
 class _Pool(HTTPConnectionPool):
@@ -230,21 +240,15 @@ class _Gate:
     def _pass(self, connection: Any) -> Any:
         if not self.begin():
             connection.abort()
-            raise Unavailable("held back: no time was left")
+            raise HeldBack("no time was left")
         self.connection = connection
         return connection
 
 
-async def _read(response: Any) -> bytes:
+async def _read(response: Any, abort: Callable[[], None]) -> bytes:
     """The whole body; a connection that breaks off, is cut off, or sends too much is an error."""
-
-    def abort(_: Any) -> None:
-        if reader.transport is not None:
-            reader.transport.abortConnection()
-
-    finished: Deferred[bytes] = Deferred(abort)
-    reader = _Reader(finished=finished)
-    response.deliverBody(reader)
+    finished: Deferred[bytes] = Deferred(lambda _: abort())
+    response.deliverBody(_Reader(finished=finished, abort=abort))
     return await finished
 
 
@@ -255,8 +259,8 @@ _DONE = Failure(ResponseDone())
 class _Reader(Protocol):
     """Collects a body of at most MAX_BODY_BYTES."""
 
-    transport: Any = field(default=None, init=False)
     finished: Deferred[bytes] = field(kw_only=True)
+    abort: Callable[[], None] = field(kw_only=True)
     chunks: list[bytes] = field(factory=list)
     size: int = 0
 
@@ -264,7 +268,7 @@ class _Reader(Protocol):
         self.size += len(data)
         self.chunks.append(data)
         if self.size > MAX_BODY_BYTES:
-            self.transport.abortConnection()
+            self.abort()
 
     def connectionLost(self, reason: Failure = _DONE) -> None:
         if self.finished.called:

@@ -40,7 +40,9 @@ def _first_address(answer: Answer) -> str:
         address = results[0]["address"] if results != [] else None
     except (ValueError, LookupError, TypeError):
         raise Unavailable(f"the Identity Store answered {answer.summary()}") from None
-    if not address or not isinstance(address, str):
+    if address is not None and not isinstance(address, str):
+        raise Unavailable(f"the Identity Store answered {answer.summary()}")
+    if not address:
         raise Rejected("the Identity Store has no address for the identity")
     return address
 

@@ -45,6 +45,6 @@ def _outbound_id(answer: Answer) -> str:
         outbound_id = answer.json()["id"]
     except (ValueError, LookupError, TypeError):
         outbound_id = None
-    if not outbound_id or not isinstance(outbound_id, (str, int)):
+    if not outbound_id or type(outbound_id) not in (str, int):  # true is no id
         raise Unknown(f"the Message Sender answered {answer.summary()}")
     return str(outbound_id)

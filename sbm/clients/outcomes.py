@@ -16,6 +16,10 @@ class Unavailable(Exception):
         self.retry_after = retry_after
 
 
+class HeldBack(Unavailable):
+    """Surely not done: the caller said no in the moment when it could have begun."""
+
+
 class Unknown(Exception):
     """It may have been done: ask, and never do it again on suspicion."""
 

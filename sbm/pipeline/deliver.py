@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +13,9 @@ from twisted.logger import Logger
 
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
-from sbm.clients.outcomes import Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import HeldBack, Rejected, Unavailable, Unknown
 from sbm.model import send as model
+from sbm.model.backoff import backoff
 from sbm.model.outbound import compose
 from sbm.model.send import GivenBack, Result, Settled, objection
 from sbm.pipeline.breaker import Breaker
@@ -42,6 +44,7 @@ class Delivery(Service):
     _request_timeout: timedelta
     _concurrency: int
     _grace: timedelta
+    _draw: Callable[[], float]
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
@@ -53,11 +56,13 @@ class Delivery(Service):
 
     async def _stop(self) -> None:
         give_up_at = self._reactor.seconds() + self._grace.total_seconds()
-        while self._hand.held and self._reactor.seconds() < give_up_at:
-            await self._hand.emptied.wait(give_up_at - self._reactor.seconds())
-        for held in list(self._hand.held.values()):
-            if held.work is not None:
-                held.work.cancel()
+        try:
+            while self._hand.held and self._reactor.seconds() < give_up_at:
+                await self._hand.emptied.wait(give_up_at - self._reactor.seconds())
+        finally:
+            for held in list(self._hand.held.values()):
+                if held.work is not None:
+                    held.work.cancel()
 
     def begin(self, held: Held) -> None:
         """Deliver a send when its turn comes."""
@@ -88,7 +93,7 @@ class Delivery(Service):
         try:
             to_addr = await self._identity_store.address_of(send.identity)
         except Unavailable as error:
-            return self._away(self._identity_store_breaker, error)
+            return self._away(self._identity_store_breaker, error, held)
         except Rejected as error:
             self._identity_store_breaker.succeed()
             return Settled(outcome="failed", stage="address", reason=str(error))
@@ -101,10 +106,10 @@ class Delivery(Service):
 
         try:
             outbound_id = await self._message_sender.post(outbound, begin=begin)
+        except HeldBack:
+            return GivenBack(reason="the lease was too short", delay=timedelta(0))
         except Unavailable as error:
-            if not begin():
-                return GivenBack(reason="the lease was too short", delay=timedelta(0))
-            return self._away(self._message_sender_breaker, error)
+            return self._away(self._message_sender_breaker, error, held)
         except Unknown as error:
             # Whatever it was, it may befall the next one, too: better one unknown than all.
             self._message_sender_breaker.fail(str(error))
@@ -115,6 +120,11 @@ class Delivery(Service):
         self._message_sender_breaker.succeed()
         return Settled(outcome="sent", stage="post", outbound_id=outbound_id)
 
-    def _away(self, breaker: Breaker, error: Unavailable) -> GivenBack:
+    def _away(self, breaker: Breaker, error: Unavailable, held: Held) -> GivenBack:
+        """Later than the next probe, or the one send that always fails would be every probe."""
         breaker.fail(str(error), error.retry_after)
-        return GivenBack(reason=str(error), delay=breaker.wait)
+        delay = breaker.wait + backoff(held.send.attempt, self._at_least_half)
+        return GivenBack(reason=str(error), delay=delay)
+
+    def _at_least_half(self) -> float:
+        return 0.5 + self._draw() / 2

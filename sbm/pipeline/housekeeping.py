@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from attrs import define
 
-from sbm.store import ledger
+from sbm.store import ledger, ticks
 from sbm.store.database import Database, Transaction
 
 MONTHS_AHEAD = 2
+TICKS_PER_PASS = 10_000
 
 
 @define(eq=False, slots=False)
 class Housekeeping:
-    """Makes the ledger's partitions ahead of time, and drops those that are no longer kept."""
+    """Makes the ledger's partitions ahead of time, and drops what is no longer kept."""
 
     _database: Database
     _months_kept: int
 
     async def one_pass(self) -> int:
-        """Bring the partitions up to date."""
+        """Bring the partitions up to date; returns how many old ticks were deleted."""
         await self._database.transact(self._keep_ledger)
-        return 0
+        return await self._database.transact(
+            ticks.delete_old, months_kept=self._months_kept, limit=TICKS_PER_PASS
+        )
 
     async def _keep_ledger(self, transaction: Transaction) -> None:
         await ledger.make_partitions(transaction, months_ahead=MONTHS_AHEAD)

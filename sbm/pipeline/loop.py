@@ -37,11 +37,9 @@ class Bell:
         """Return at the next ring, or after so many seconds."""
         if not self._rung:
             self._waiting = Deferred()
-            timer = self._reactor.callLater(seconds, self._waiting.cancel)
+            timer = self._reactor.callLater(seconds, self._waiting.callback, None)
             try:
                 await self._waiting
-            except CancelledError:
-                pass
             finally:
                 self._waiting = None
                 if timer.active():
@@ -54,7 +52,7 @@ class Loop(Service):
     """Makes one pass after the other; a pass answers how much it found.
 
     It rests, for ``rest`` seconds or until ``bell`` rings, after a pass that found nothing or
-    failed. Stopping waits for the pass in hand.
+    failed. Stopping waits for the pass in hand; whoever cancels the wait breaks it off.
     """
 
     _name: str
@@ -81,6 +79,8 @@ class Loop(Service):
             found, rest = 0, self._rest
             try:
                 found = await self._one_pass()
+            except CancelledError:
+                return
             except DatabaseUnavailable:
                 rest = min(rest, RETRY_SECONDS)  # it has said so itself, once for all
             except Exception:

@@ -80,10 +80,14 @@ class Settling(Service):
     def _conclude(
         self, batch: dict[uuid.UUID, tuple[Send, Result]], committed: set[uuid.UUID]
     ) -> None:
-        for send_id, (send, result) in batch.items():
+        for send_id, (send, _) in batch.items():
             # A send that was given back may be claimed and delivered again already.
             if self._results[send_id][0] is send:
                 del self._results[send_id]
+        # Before anybody else is told, whose fault must not keep a send in hand.
+        self._hand.release(send for send, _ in batch.values())
+        self._settled()
+        for send_id, (send, result) in batch.items():
             if send_id in committed:
                 self._telemetry.settled(send, result)
             else:
@@ -93,5 +97,3 @@ class Settling(Service):
                     id=send_id,
                     result=result,
                 )
-        self._hand.release(send for send, _ in batch.values())
-        self._settled()

@@ -117,7 +117,7 @@ class House(Stack):
     _opening: Deferred[None] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._postgres = EmbeddedPostgres(self._folder.database)
 
     def setServiceParent(self, parent: Any) -> None:

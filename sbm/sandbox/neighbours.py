@@ -29,7 +29,7 @@ class Neighbours(Stack):
     _folder: Path
 
     def __attrs_post_init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.identity_store = IdentityStore(path=self._folder / "identity_store.jsonl")
         self.message_sender = MessageSender(path=self._folder / "message_sender.jsonl")
         self.scheduler = Scheduler(path=self._folder / "scheduler.jsonl")

@@ -6,7 +6,7 @@ Applying is the operators' doing (``sbm migrate``), never the daemon's, and so i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,11 +123,8 @@ def _found(connection: Connection) -> set[str]:
 def _session(uri: str) -> Iterator[Connection]:
     """A connection in autocommit: the files bring their own BEGIN and COMMIT."""
     try:
-        connection = psycopg2.connect(uri, connect_timeout=CONNECT_SECONDS)
-    except psycopg2.OperationalError as error:
+        with closing(psycopg2.connect(uri, connect_timeout=CONNECT_SECONDS)) as connection:
+            connection.autocommit = True
+            yield connection
+    except psycopg2.Error as error:
         raise DatabaseUnavailable(one_line(error)) from error
-    try:
-        connection.autocommit = True
-        yield connection
-    finally:
-        connection.close()

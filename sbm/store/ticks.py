@@ -88,6 +88,11 @@ async def open_clock_tick(
     return row is not None
 
 
+async def delete_old(transaction: Transaction, *, months_kept: int, limit: int) -> int:
+    """Delete up to ``limit`` ticks of months that the ledger no longer keeps; returns how many."""
+    return await transaction.execute(QUERIES.delete_old_ticks, months_kept=months_kept, limit=limit)
+
+
 def _cron(row: Row) -> Cron | None:
     fields = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
     try:

@@ -103,6 +103,7 @@ STATUSES: Mapping[type[Exception], int] = {
 # What a client has to be told besides the status.
 HEADERS: Mapping[type[Exception], Mapping[str, str]] = {
     Unauthenticated: {"WWW-Authenticate": 'Basic realm="api"'},
+    CommitUnknown: {},  # who tries again may do it twice
     DatabaseUnavailable: {"Retry-After": "5"},
 }
 

@@ -99,19 +99,22 @@ RETURNING id;
 -- name: settle_sends
 -- A batch of outcomes, each with everything that follows from it: the send goes, the subscription
 -- steps to its next number or completes, a carried prepend is consumed, the next set begins, the
--- ledger gets its row. Fenced: a claim that was lost moves nothing, and is not in the answer. The
+-- ledger gets its row. Fenced by the attempt: a claim that was lost moves nothing, and is not in the
+-- answer. A lease that ended is not lost yet: what its owner knows still counts, until another asks.
+-- The
 -- subscription steps only if it still stands where it stood when the send was claimed; else what
--- an operator set meanwhile stays. It is locked before it is judged, so nobody comes between.
+-- an operator set meanwhile stays, and who was made inactive meanwhile does not go on to the next
+-- set. It is locked before it is judged, so nobody comes between.
 WITH outcomes AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s)
         AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text)
 ), settled AS (
     DELETE FROM sends USING outcomes o
-     WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state = 'claimed'
+     WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown')
     RETURNING sends.*, o.outcome, o.stage, o.reason AS why, o.outbound_id,
               o.outcome IN ('sent', 'adopted', 'dry-run') AS delivered
 ), standing AS MATERIALIZED (
-    SELECT s.id, settled.sequence_number, settled.prepend, a.steps, a.steps AND NOT EXISTS (
+    SELECT s.id, s.active, settled.sequence_number, settled.prepend, a.steps, a.steps AND NOT EXISTS (
                SELECT FROM messages m
                 WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
                   AND m.sequence_number > settled.sequence_number) AS finishes,
@@ -138,14 +141,15 @@ WITH outcomes AS MATERIALIZED (
                            ELSE s.metadata END,
            updated_at = now()
       FROM standing WHERE s.id = standing.id
-    RETURNING s.id, s.identity, s.lang, s.messageset_id, finishes
+    RETURNING s.id, s.identity, s.lang, s.messageset_id,
+              finishes AND standing.active AS goes_on
 ), chained AS (
     INSERT INTO subscriptions (identity, lang, messageset_id, schedule_id, chained_from)
     SELECT moved.identity, moved.lang, following.id, following.default_schedule_id, moved.id
       FROM moved
       JOIN messagesets current ON current.id = moved.messageset_id
       JOIN messagesets following ON following.id = current.next_set_id
-     WHERE moved.finishes
+     WHERE moved.goes_on
         ON CONFLICT (chained_from) DO NOTHING
 ), recorded AS (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
@@ -160,11 +164,12 @@ SELECT id FROM settled;
 -- name: give_back_sends
 -- Their owner knows that no POST was begun: owed again, later. Fenced like settling.
 UPDATE sends
-   SET state = 'owed', owner = NULL, lease_until = NULL, reason = o.reason,
+   SET state = 'owed', owner = NULL, lease_until = NULL, unknown_since = NULL, reason = o.reason,
        due_at = now() + make_interval(secs => o.seconds)
   FROM jsonb_to_recordset(%(given_back)s)
     AS o (id uuid, attempt integer, reason text, seconds double precision)
- WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state = 'claimed'
+ WHERE sends.id = o.id AND sends.attempt = o.attempt
+   AND sends.state IN ('claimed', 'unknown')
 RETURNING sends.id;
 
 -- name: mark_unknown
@@ -172,9 +177,10 @@ RETURNING sends.id;
 -- asked. The time to settle runs from the end of the attempt or of its lease, whichever is later.
 UPDATE sends
    SET state = 'unknown', owner = NULL, lease_until = NULL, reason = o.reason, due_at = now(),
-       unknown_since = GREATEST(now(), lease_until)
+       unknown_since = GREATEST(now(), lease_until, unknown_since)
   FROM jsonb_to_recordset(%(unknown)s) AS o (id uuid, attempt integer, reason text)
- WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state = 'claimed'
+ WHERE sends.id = o.id AND sends.attempt = o.attempt
+   AND sends.state IN ('claimed', 'unknown')
 RETURNING sends.id;
 
 -- name: expire_leases

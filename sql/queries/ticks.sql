@@ -74,3 +74,14 @@ VALUES ('clock', CASE WHEN %(missed)s THEN 'missed' ELSE 'expanding' END,
         %(schedule_id)s, %(due_at)s)
     ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING
 RETURNING id;
+
+-- name: delete_old_ticks
+-- Ticks of months whose partitions of the ledger were dropped. What is owed keeps its tick.
+DELETE FROM ticks
+ WHERE id IN (
+           SELECT id FROM ticks
+            WHERE state <> 'expanding'
+              AND created_at < (date_trunc('month', now() AT TIME ZONE 'UTC')
+                                - make_interval(months => %(months_kept)s)) AT TIME ZONE 'UTC'
+              AND NOT EXISTS (SELECT FROM sends WHERE sends.tick_id = ticks.id)
+            ORDER BY id LIMIT %(limit)s);

@@ -20,7 +20,7 @@ from twisted.web.http_headers import Headers
 from sbm.addresses import ServiceAddress
 from sbm.clients import exchange
 from sbm.clients.exchange import Answer, ConnectionDropped, Exchanges
-from sbm.clients.outcomes import Unavailable, Unknown
+from sbm.clients.outcomes import HeldBack, Unavailable, Unknown
 from tests.clients.certificate import self_signed
 from tests.clients.far import Far, HandWound, Line, answer, reactor
 
@@ -124,45 +124,92 @@ async def test_cookies_are_not_kept(far: Far, exchanges: Exchanges) -> None:
 # Deadlines
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        b"",
-        b"HTTP/1.1 201 Created\r\n",
-        b"HTTP/1.1 201 Created\r\nContent-Length: 10\r\n\r\n",
-        b"HTTP/1.1 201 Created\r\nContent-Length: 10\r\n\r\n{",
-        b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}   \r\n",
-        b"HTTP/1.1 201 Created\r\n\r\n{}",
-    ],
-)
-@pytest.mark.parametrize("method", ["GET", "POST"])
+def asking(exchanges: Exchanges, method: str) -> Deferred[Answer]:
+    if method == "GET":
+        return Deferred.fromCoroutine(exchanges.get("a"))
+    return Deferred.fromCoroutine(exchanges.post("a", body={}, begin=yes))
+
+
+METHODS = pytest.mark.parametrize(("method", "failure"), [("GET", Unavailable), ("POST", Unknown)])
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 201 Created\r\n"])
+@METHODS
 @ensureDeferred
-async def test_the_deadline_is_one_for_headers_and_body_and_aborts_the_connection(
-    far: Far, exchanges: Exchanges, wound: HandWound, said: bytes, method: str
+async def test_the_deadline_holds_before_the_headers_and_aborts_the_connection(
+    far: Far,
+    exchanges: Exchanges,
+    wound: HandWound,
+    said: bytes,
+    method: str,
+    failure: type[Exception],
 ) -> None:
     asked = under_way(far, lambda line: line.say(said))
-    work: Any = exchanges.get("a")
-    if method == "POST":
-        work.close()
-        work = exchanges.post("a", body={}, begin=yes)
-    done = Deferred.fromCoroutine(work)
+    done = asking(exchanges, method)
     line = await asked
     wound.clock.advance(TIMEOUT.total_seconds() - 0.1)
     assert not done.called
     wound.clock.advance(0.2)
-    with pytest.raises(Unknown if method == "POST" else Unavailable, match="TimeoutError"):
+    with pytest.raises(failure, match="TimeoutError"):
         await done
     assert (await line.closed) is ConnectionLost, "closed politely instead of aborted"
     assert len(far.requests) == 1
 
 
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> Deferred[None]:
+    """Fires when the headers are there, and the body is being read."""
+    reading, read = Deferred[None](), exchange._read
+
+    async def tell_and_read(*args: Any) -> bytes:
+        reactor.callLater(0, reading.callback, None)
+        return await read(*args)
+
+    monkeypatch.setattr(exchange, "_read", tell_and_read)
+    return reading
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"Content-Length: 10\r\n\r\n",
+        b"Content-Length: 10\r\n\r\n{",
+        b"Content-Length: 10\r\nContent-Encoding: gzip\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\n{}   \r\n",
+        b"\r\n{}",
+    ],
+)
+@METHODS
+@ensureDeferred
+async def test_the_deadline_holds_for_the_body_too_and_aborts_the_connection(
+    far: Far,
+    exchanges: Exchanges,
+    wound: HandWound,
+    reading: Deferred[None],
+    said: bytes,
+    method: str,
+    failure: type[Exception],
+) -> None:
+    far.says(b"HTTP/1.1 201 Created\r\n" + said)
+    done = asking(exchanges, method)
+    await reading
+    wound.clock.advance(TIMEOUT.total_seconds() - 0.1)
+    assert not done.called
+    wound.clock.advance(0.2)
+    with pytest.raises(failure, match="TimeoutError"):
+        await done
+    assert (await far.lines[0].closed) is ConnectionLost, "closed politely instead of aborted"
+    assert len(far.requests) == 1
+
+
 @ensureDeferred
 async def test_a_dripping_body_does_not_move_the_deadline(
-    far: Far, exchanges: Exchanges, wound: HandWound
+    far: Far, exchanges: Exchanges, wound: HandWound, reading: Deferred[None]
 ) -> None:
-    asked = under_way(far, lambda line: line.say(answer(201, b" " * 100)[:-90]))
-    done = Deferred.fromCoroutine(exchanges.post("a", body={}, begin=yes))
-    line = await asked
+    far.says(answer(201, b" " * 100)[:-90])
+    done = asking(exchanges, "POST")
+    await reading
+    (line,) = far.lines
     for _ in range(29):
         line.say(b" ")
         wound.clock.advance(1)
@@ -194,15 +241,19 @@ async def test_a_deadline_before_there_is_a_connection_is_unavailable(far: Far) 
         await done
 
 
+@METHODS
 @ensureDeferred
-async def test_who_stops_waiting_aborts_the_connection(far: Far, exchanges: Exchanges) -> None:
+async def test_who_stops_waiting_aborts_the_connection_and_nothing_is_repeated(
+    far: Far, exchanges: Exchanges, method: str, failure: type[Exception]
+) -> None:
     asked = under_way(far, lambda line: None)
-    done = Deferred.fromCoroutine(exchanges.post("a", body={}, begin=yes))
+    done = asking(exchanges, method)
     line = await asked
     done.cancel()
-    with pytest.raises(Unknown, match="CancelledError"):
+    with pytest.raises(failure, match="CancelledError"):
         await done
     assert (await line.closed) is ConnectionLost
+    assert len(far.requests) == 1
 
 
 # Begun or not
@@ -279,7 +330,7 @@ async def test_a_tls_handshake_that_breaks_off_is_unavailable() -> None:
 async def test_what_is_held_back_at_the_last_moment_was_never_written(
     far: Far, exchanges: Exchanges
 ) -> None:
-    with pytest.raises(Unavailable, match="held back"):
+    with pytest.raises(HeldBack):
         await exchanges.post("a", body={}, begin=lambda: False)
     # The other end may not have accepted yet.
     far.says(answer(200, b"{}"))

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from sbm.model.backoff import CAP
-from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.breaker import TOLERATED, Breaker
 
 NOTHING = timedelta(0)
 
@@ -28,50 +28,66 @@ def test_it_is_closed_at_first(breaker: Breaker) -> None:
     assert (breaker.wait, breaker.is_probing) == (NOTHING, False)
 
 
-def test_a_failure_opens_it_for_a_while(breaker: Breaker, clock: Clock) -> None:
-    breaker.fail("away")
+def open_it(breaker: Breaker) -> None:
+    for _ in range(TOLERATED):
+        breaker.fail("away")
+
+
+def test_failures_of_a_few_do_not_open_it(breaker: Breaker) -> None:
+    for _ in range(100):
+        for _ in range(TOLERATED - 1):
+            breaker.fail("odd")
+        breaker.succeed()
+    assert (breaker.wait, breaker.is_probing) == (NOTHING, False)
+
+
+def test_failures_without_a_success_open_it_for_a_while(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
     assert breaker.wait == timedelta(seconds=1)
     clock.advance(1)
     assert (breaker.wait, breaker.is_probing) == (NOTHING, True)
 
 
-def test_calls_that_fail_together_are_one_failure(breaker: Breaker) -> None:
+def test_calls_that_fail_together_open_it_once(breaker: Breaker) -> None:
     for _ in range(50):
         breaker.fail("away")
-    assert (breaker.failures, breaker.wait) == (1, timedelta(seconds=1))
+    assert (breaker.openings, breaker.wait) == (1, timedelta(seconds=1))
 
 
 def test_each_failed_probe_makes_the_pause_longer_up_to_a_cap(
     breaker: Breaker, clock: Clock
 ) -> None:
-    pauses = []
+    open_it(breaker)
+    pauses = [breaker.wait]
     for _ in range(10):
+        clock.advance(breaker.wait.total_seconds())
         breaker.fail("away")
         pauses.append(breaker.wait)
-        clock.advance(breaker.wait.total_seconds())
     assert pauses[:4] == [timedelta(seconds=seconds) for seconds in (1, 2, 4, 8)]
     assert pauses == sorted(pauses)
     assert pauses[-1] == CAP
 
 
 def test_success_closes_it_and_forgets(breaker: Breaker, clock: Clock) -> None:
-    for _ in range(5):
-        breaker.fail("away")
-        clock.advance(breaker.wait.total_seconds())
+    open_it(breaker)
+    clock.advance(1)
+    breaker.fail("away")
     breaker.succeed()
     assert (breaker.wait, breaker.is_probing) == (NOTHING, False)
     breaker.fail("away")
+    assert breaker.wait == NOTHING
+    open_it(breaker)
     assert breaker.wait == timedelta(seconds=1)
 
 
 def test_a_late_success_of_a_call_that_was_under_way_closes_it_too(breaker: Breaker) -> None:
-    breaker.fail("away")
+    open_it(breaker)
     breaker.succeed()
     assert breaker.wait == NOTHING
 
 
-@pytest.mark.parametrize(("asked", "pause"), [(0, 1), (7, 7)])
-def test_the_service_may_ask_for_a_longer_pause_but_not_for_a_shorter(
+@pytest.mark.parametrize(("asked", "pause"), [(0, 1), (7, 7), (900_000, 300)])
+def test_the_service_may_ask_for_a_longer_pause_but_not_for_days(
     breaker: Breaker, asked: int, pause: int
 ) -> None:
     breaker.fail("busy", timedelta(seconds=asked))

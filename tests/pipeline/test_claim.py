@@ -18,6 +18,9 @@ from sbm.store.errors import CommitUnknown, DatabaseUnavailable
 from tests.arrange import Arranged
 from tests.pipeline.fakes import LEASE, Begun, Line, a_hand
 
+# Asked for by the service itself, so it opens the breaker at once.
+NOW = timedelta(0)
+
 
 @define(eq=False, slots=False)
 class Bench:
@@ -92,7 +95,7 @@ async def test_while_a_breaker_is_open_nothing_is_claimed_and_then_one_probe_at_
 ) -> None:
     await bench.owe(25)
     breaker = bench.breakers[which]
-    breaker.fail("away")
+    breaker.fail("away", NOW)
     assert await bench.claiming.claim() == 0
     bench.clock.advance(breaker.wait.total_seconds())
     assert await bench.claiming.claim() == 1
@@ -107,7 +110,7 @@ async def test_while_a_breaker_is_open_nothing_is_claimed_and_then_one_probe_at_
 async def test_a_probe_waits_for_what_is_still_under_way(bench: Bench) -> None:
     await bench.owe(25)
     await bench.claiming.claim()
-    bench.breakers[0].fail("away")
+    bench.breakers[0].fail("away", NOW)
     bench.clock.advance(10)
     bench.let_go(9)
     assert await bench.claiming.claim() == 0

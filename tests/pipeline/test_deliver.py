@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from sbm.clients.outcomes import Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import HeldBack, Rejected, Unavailable, Unknown
 from sbm.model.send import GivenBack, Result, Send, Settled
 from sbm.model.send import Unknown as UnknownOutcome
 from sbm.pipeline.breaker import Breaker
@@ -48,6 +48,7 @@ class Bench:
             TIMEOUT,
             self.concurrency,
             GRACE,
+            lambda: 1.0,
         )
         self.delivery.startService()
 
@@ -97,13 +98,13 @@ def test_while_the_identity_store_is_away_sends_are_given_back(bench: Bench) -> 
     first, second = bench.begin(), bench.begin()
     for send in (first, second):
         assert bench.result(send) == GivenBack(reason="away", delay=timedelta(seconds=1))
-    assert bench.failures() == [1, 0]
+    assert bench.failures() == [2, 0]
 
 
 def test_while_the_message_sender_is_away_sends_are_given_back(bench: Bench) -> None:
     bench.message_sender.always = Unavailable("busy", timedelta(seconds=90))
     send = bench.begin()
-    assert bench.result(send) == GivenBack(reason="busy", delay=timedelta(seconds=90))
+    assert bench.result(send) == GivenBack(reason="busy", delay=timedelta(seconds=90 + 1))
     assert bench.failures() == [0, 1]
 
 
@@ -156,7 +157,7 @@ def test_what_was_held_back_is_given_back_and_nobody_is_blamed(bench: Bench) -> 
     bench.message_sender.always = None
     send = bench.begin()
     bench.clock.advance(LEASE.total_seconds())
-    bench.message_sender.waiting[0].errback(Unavailable("held back"))
+    bench.message_sender.waiting[0].errback(HeldBack("no time was left"))
     assert bench.result(send) == GivenBack(reason="the lease was too short", delay=AT_ONCE)
     assert bench.failures() == [0, 0]
 
@@ -236,3 +237,27 @@ def test_one_that_waits_for_its_turn_longest_is_given_back_even_if_it_is_broken_
     bench.clock.advance(GRACE.total_seconds())
     assert bench.result(third) == GivenBack(reason=STOPPING, delay=AT_ONCE)
     assert len(bench.identity_store.asked) == 2
+
+
+def test_one_that_always_fails_does_not_stop_the_others(bench: Bench) -> None:
+    """Failures of one person, with successes of others between them, open no breaker."""
+    for _ in range(20):
+        bench.identity_store.always = Unavailable("500 for this one")
+        bench.begin()
+        bench.identity_store.always = "+27820001001"
+        bench.begin()
+    assert [breaker.wait for breaker in bench.away] == [AT_ONCE, AT_ONCE]
+
+
+def test_what_failed_comes_back_later_than_the_next_probe_and_later_each_time(
+    bench: Bench,
+) -> None:
+    bench.identity_store.always = Unavailable("away")
+    delays = []
+    for attempt in range(1, 9):
+        send = bench.begin(evolve(another_send(), attempt=attempt))
+        result = bench.result(send)
+        assert isinstance(result, GivenBack)
+        assert result.delay > bench.away[0].wait
+        delays.append(result.delay)
+    assert delays == sorted(delays)

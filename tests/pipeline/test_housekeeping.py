@@ -31,6 +31,37 @@ async def test_it_makes_the_coming_months_and_drops_those_that_are_no_longer_kep
 
 
 @ensureDeferred
+async def test_ticks_of_months_that_are_no_longer_kept_go_unless_they_are_owed_something(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    for state, months in (("expanded", 1), ("expanded", 30), ("missed", 30), ("expanding", 30)):
+        behind.rows(
+            "INSERT INTO ticks (source, state, schedule_id, created_at)"
+            " VALUES ('post-back', %s, %s, now() - make_interval(months => %s))",
+            *(state, schedule, months),
+        )
+    live = behind.value(
+        "INSERT INTO ticks (source, state, schedule_id, created_at)"
+        " VALUES ('post-back', 'expanded', %s, '2001-01-01') RETURNING id",
+        schedule,
+    )
+    behind.rows(
+        "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
+        " VALUES ('next', 'tick', gen_random_uuid(), 'i', %s)",
+        live,
+    )
+    housekeeping = Housekeeping(database, 24)
+    assert [await housekeeping.one_pass() for _ in range(2)] == [2, 0]
+    left = behind.rows("SELECT state, id = %s AS live FROM ticks ORDER BY id", live)
+    assert left == [
+        {"state": "expanded", "live": False},
+        {"state": "expanding", "live": False},
+        {"state": "expanded", "live": True},
+    ]
+
+
+@ensureDeferred
 async def test_a_month_that_is_kept_stays(database: Database, behind: Arranged) -> None:
     behind.rows(
         "CREATE TABLE ledger_2001_01 PARTITION OF ledger"

@@ -184,6 +184,15 @@ def test_stopping_ends_a_rest(loop: Loop, passes: Passes, clock: Clock) -> None:
     assert clock.getDelayedCalls() == []
 
 
+def test_who_has_no_patience_breaks_the_pass_off(loop: Loop, passes: Passes) -> None:
+    loop.startService()
+    stopped = loop.stopService()
+    assert stopped is not None
+    stopped.cancel()
+    assert done(stopped)
+    assert passes.count == 1
+
+
 def test_what_was_never_started_is_stopped_at_once(loop: Loop, passes: Passes) -> None:
     assert loop.stopService() is None
     assert passes.count == 0

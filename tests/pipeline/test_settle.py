@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from attrs import define
 from pytest_twisted import ensureDeferred
+from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -18,6 +19,8 @@ from sbm.store.database import Database
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 from tests.pipeline.fakes import LEASE, Line, a_hand
+
+reactor: Any = _reactor
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
 BACK = GivenBack(reason="away", delay=timedelta(0))
@@ -65,6 +68,10 @@ class Bench:
         return [entry["outcome"] for entry in self.behind.ledger()]
 
     def _settled(self) -> None:
+        # Not before the batch is concluded.
+        reactor.callLater(0, self._tell)
+
+    def _tell(self) -> None:
         if not self.batch.called:
             self.batch.callback(None)
 
@@ -125,10 +132,7 @@ async def test_a_batch_that_was_committed_without_an_answer_is_not_settled_twice
 
     async def tell() -> None:
         # Not before the line has failed.
-        from twisted.internet import reactor
-
-        calls: Any = reactor
-        calls.callLater(0, cut.callback, None)
+        reactor.callLater(0, cut.callback, None)
 
     bench.line.is_cut_at_commit, bench.line.behind_commit = True, tell
     bench.settling.add(send, SENT)

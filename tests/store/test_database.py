@@ -193,12 +193,13 @@ async def test_a_session_is_set_up_as_the_statements_expect_it(database: Databas
 async def test_no_more_connections_are_opened_than_allowed_and_the_others_wait(
     through: Any, proxy: Proxy
 ) -> None:
-    database = through(2)
+    database, barrier = through(2), Barrier(2)
     at_once = [0, 0]
 
     async def work(transaction: Transaction) -> None:
         at_once[0] += 1
         at_once[1] = max(at_once)
+        await barrier.wait()
         await ask(transaction)
         at_once[0] -= 1
 

@@ -300,8 +300,61 @@ async def test_a_claim_whose_lease_ended_is_unknown(database: Database, behind: 
     dead, alive = await claim(database)
     behind.rows("UPDATE sends SET lease_until = now() - interval '1 second' WHERE id = %s", dead.id)
     assert await database.transact(sends.expire, limit=10) == 1
-    assert await settle(database, [dead, alive], SENT) == {alive.id}
     assert behind.value("SELECT state FROM sends WHERE id = %s", dead.id) == "unknown"
+    assert await claim(database) == []
+    assert behind.value("SELECT state FROM sends WHERE id = %s", alive.id) == "claimed"
+
+
+@pytest.mark.parametrize(
+    ("result", "left"),
+    [(SENT, 0), (GivenBack(reason="away", delay=timedelta(0)), 1), (Unknown(reason="late"), 1)],
+)
+@ensureDeferred
+async def test_what_the_owner_knows_still_counts_after_its_lease_ended(
+    database: Database, behind: Arranged, result: Result, left: int
+) -> None:
+    """An outage of the database may outlast the leases of a daemon that lives."""
+    schedule = behind.schedule()
+    behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    (send,) = await claim(database)
+    behind.rows("UPDATE sends SET lease_until = now() - interval '1 second'")
+    await database.transact(sends.expire, limit=10)
+    assert await settle(database, [send], result) == {send.id}
+    assert behind.value("SELECT count(*) FROM sends") == left
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_who_became_inactive_meanwhile_does_not_go_on_to_the_next_set(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    baby = behind.messageset("baby", schedule)
+    pregnancy = behind.messageset("pregnancy", schedule, messages=1, next_set=baby)
+    (mother,) = behind.subscriptions(1, pregnancy, schedule)
+    await tick(database, schedule)
+    claimed = await claim(database)
+    behind.rows("UPDATE subscriptions SET active = false")
+    await settle(database, claimed, SENT)
+    assert behind.subscription(mother)["completed"]
+    assert behind.value("SELECT count(*) FROM subscriptions") == 1
+
+
+@ensureDeferred
+async def test_old_ticks_go_with_the_ledger_and_what_is_owed_keeps_its_own(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    await tick(database, schedule)
+    await tick(database, schedule)
+    owing, old, kept = (row["id"] for row in behind.rows("SELECT id FROM ticks ORDER BY id"))
+    behind.rows("UPDATE ticks SET created_at = now() - interval '13 months' WHERE id <> %s", kept)
+    assert await database.transact(ticks.delete_old, months_kept=12, limit=10) == 1
+    assert {row["id"] for row in behind.rows("SELECT id FROM ticks")} == {owing, kept}
+    assert old not in (owing, kept)
 
 
 @ensureDeferred
