@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from attrs import frozen
 from pytest_twisted import ensureDeferred
+from twisted.web.server import Request
 
-from tests.e2e.world import World
+from sbm.sandbox.identity_store import IdentityStoreApp
+from sbm.sandbox.rest import Refused, Reply
+from tests.e2e.world import World, mounted
 
 
 @ensureDeferred
@@ -188,6 +192,37 @@ async def test_the_database_may_go_and_come_back(seed: World) -> None:
         )
     await seed.settled()
     assert len(seed.received()) == len(seed.sender) == len(mothers)
+
+
+@frozen(eq=False)
+class OddIdentityStore(IdentityStoreApp):
+    """Answers 500 whenever it is asked for one of these."""
+
+    odd: set[str]
+
+    def addresses(self, request: Request, identity: str) -> Reply:
+        if identity in self.odd:
+            raise Refused(500, {"detail": "oops"})
+        return super().addresses(request, identity)
+
+
+@ensureDeferred
+async def test_those_whose_address_cannot_be_looked_up_keep_nobody_else(seed: World) -> None:
+    schedule = seed.behind.schedule()
+    messageset = seed.behind.messageset("pregnancy", schedule)
+    mothers = seed.subscribe(300, messageset, schedule)
+    odd = {seed.behind.subscription(mother)["identity"] for mother in mothers[:10]}
+    seed.identity_store.resource = mounted(OddIdentityStore(seed.identities, odd).resource())
+    await seed.identity_store.close()
+    seed.identity_store.open()
+    seed.start()
+    await seed.call("POST", f"/api/v1/subscriptions/{mothers[0]}/send")
+    for sent in (290, 580):
+        await seed.call("POST", f"/api/v1/schedule/{schedule}/send/")
+        await seed.until(partial(_has_more_than, seed, sent - 1))
+    assert len(seed.sender) == 580
+    assert odd.isdisjoint(seed.received())
+    assert seed.behind.value("SELECT count(*) FROM sends WHERE state <> 'unknown'") == len(odd)
 
 
 def _has_more_than(seed: World, outbounds: int) -> bool:
