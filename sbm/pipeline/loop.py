@@ -80,7 +80,9 @@ class Loop(Service):
             try:
                 found = await self._one_pass()
             except CancelledError:
-                return
+                if not self.running:
+                    return
+                rest = min(rest, RETRY_SECONDS)
             except DatabaseUnavailable:
                 rest = min(rest, RETRY_SECONDS)  # it has said so itself, once for all
             except Exception:

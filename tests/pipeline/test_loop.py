@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from sbm.pipeline.loop import RETRY_SECONDS, Bell, Loop
@@ -196,3 +196,22 @@ def test_who_has_no_patience_breaks_the_pass_off(loop: Loop, passes: Passes) -> 
 def test_what_was_never_started_is_stopped_at_once(loop: Loop, passes: Passes) -> None:
     assert loop.stopService() is None
     assert passes.count == 0
+
+
+def test_a_pass_that_was_cancelled_by_somebody_else_ends_no_loop(
+    loop: Loop, passes: Passes, clock: Clock
+) -> None:
+    loop.startService()
+    passes.end(CancelledError())
+    clock.advance(RETRY_SECONDS)
+    assert passes.count == 2
+
+
+def test_whoever_cancels_the_stop_breaks_the_pass_off(loop: Loop, passes: Passes) -> None:
+    loop.startService()
+    stopped = loop.stopService()
+    assert not done(stopped)
+    assert stopped is not None
+    stopped.cancel()
+    assert done(stopped)
+    assert passes.count == 1
