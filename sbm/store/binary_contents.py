@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sbm.model.content import BinaryContent
+from sbm.model.page import Part, Window
 from sbm.store.database import Transaction
+from sbm.store.parts import read_part
 from sbm.store.queries import load
 
 QUERIES = load("binary_contents")
@@ -29,3 +31,19 @@ async def find(transaction: Transaction, *, ids: Collection[int]) -> dict[int, B
 async def hold(transaction: Transaction, *, row_id: int) -> bool:
     """Whether there is such a file, and then keep its row until the transaction ends."""
     return await transaction.row(QUERIES.hold_binary_content, id=row_id) is not None
+
+
+async def replace(transaction: Transaction, *, file_id: int, content: str) -> BinaryContent | None:
+    """Have another stored file, of this name, in its place; None if there is no such row."""
+    row = await transaction.row(QUERIES.replace_binary_content, id=file_id, content=content)
+    return BinaryContent(**row) if row else None
+
+
+async def delete(transaction: Transaction, *, file_id: int) -> bool:
+    """Delete a file's row and the messages that carry it; False if there is none."""
+    return await transaction.execute(QUERIES.delete_binary_content, id=file_id) > 0
+
+
+async def list_page(transaction: Transaction, *, window: Window) -> Part[BinaryContent]:
+    """A part of all files, by id."""
+    return await read_part(transaction, QUERIES.list_binary_contents, BinaryContent, window)

@@ -31,7 +31,7 @@ SILENCE_SECONDS = STATEMENT_SECONDS + 5.0
 _SESSION = f"""
     SET statement_timeout = '{STATEMENT_SECONDS:.0f}s';
     SET idle_in_transaction_session_timeout = '60s';
-    SET lock_timeout = '10s';
+    SET lock_timeout = '3s';
     SET TimeZone = 'UTC';
     SET jit = off;
 """

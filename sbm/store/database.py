@@ -13,6 +13,7 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from sbm.addresses import DatabaseAddress
+from sbm.slices import Slices
 from sbm.store.connection import LOST, Connection, open_connection, run
 from sbm.store.errors import CommitUnknown, DatabaseUnavailable, one_line
 from sbm.store.queries import Query
@@ -34,11 +35,21 @@ class Transaction:
     _reactor: Any
     _connection: Connection
 
+    def slices(self) -> Slices:
+        """For work between statements that might take long."""
+        return Slices(self._reactor)
+
     async def rows(self, query: Query, **parameters: Any) -> list[Row]:
         """Execute a statement, and return its rows as dicts by column name."""
         cursor = await run(self._reactor, self._connection, query.sql, parameters)
         columns = [column.name for column in cursor.description]
-        return [dict(zip(columns, values, strict=True)) for values in cursor.fetchall()]
+        rows = []
+        slices = self.slices()
+        for values in iter(cursor.fetchone, None):  # which is when they are decoded
+            rows.append(dict(zip(columns, values, strict=True)))
+            if slices.is_over:
+                await slices.next_turn()
+        return rows
 
     async def row(self, query: Query, **parameters: Any) -> Row | None:
         """Execute a statement, and return its first row, if any."""
@@ -70,6 +81,11 @@ class Database(Service):
         self._opened_at: dict[Connection, float] = {}
         self._refusal: tuple[float, DatabaseUnavailable] | None = None
         self._stopped = False
+
+    @property
+    def reactor(self) -> Any:
+        """The reactor that it lives on."""
+        return self._reactor
 
     def stopService(self) -> None:
         """Close every connection; what is still under way fails with DatabaseUnavailable."""

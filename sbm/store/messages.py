@@ -9,7 +9,9 @@ from psycopg2.errors import UniqueViolation
 from psycopg2.extras import Json
 
 from sbm.model.content import Message
+from sbm.model.page import Part, Window
 from sbm.store.database import Transaction
+from sbm.store.parts import read_part
 from sbm.store.queries import load
 
 QUERIES = load("messages")
@@ -91,19 +93,18 @@ async def list_of_set(transaction: Transaction, *, messageset_id: int) -> list[M
 async def list_page(
     transaction: Transaction,
     *,
-    limit: int,
-    offset: int,
+    window: Window,
     messageset_id: int | None = None,
     sequence_number: int | None = None,
     lang: str | None = None,
-) -> tuple[int, list[Message]]:
-    """How many match the filters (None: no filter), and one page of them by id."""
-    filters = {
-        "messageset_id": messageset_id,
-        "sequence_number": sequence_number,
-        "lang": lang,
-    }
-    count = await transaction.row(QUERIES.count_messages, **filters)
-    rows = await transaction.rows(QUERIES.list_messages, limit=limit, offset=offset, **filters)
-    assert count is not None
-    return count["count"], [Message(**row) for row in rows]
+) -> Part[Message]:
+    """A part of the messages that match the filters (None: no filter), by id."""
+    return await read_part(
+        transaction,
+        QUERIES.list_messages,
+        Message,
+        window,
+        messageset_id=messageset_id,
+        sequence_number=sequence_number,
+        lang=lang,
+    )

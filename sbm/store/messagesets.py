@@ -6,7 +6,9 @@ from attrs import asdict
 from psycopg2.errors import UniqueViolation
 
 from sbm.model.content import MessageSet
+from sbm.model.page import Part, Window
 from sbm.store.database import Transaction
+from sbm.store.parts import read_part
 from sbm.store.queries import load
 
 QUERIES = load("messagesets")
@@ -45,6 +47,7 @@ async def find(transaction: Transaction, *, messageset_id: int) -> MessageSet | 
 
 async def lock(transaction: Transaction, *, messageset_id: int) -> MessageSet | None:
     """The message set with this id, kept from everybody else until the transaction ends."""
+    await transaction.row(QUERIES.take_turn_at_messagesets)
     row = await transaction.row(QUERIES.lock_messageset, id=messageset_id)
     return MessageSet(**row) if row else None
 
@@ -84,17 +87,42 @@ async def hold(transaction: Transaction, *, row_id: int) -> bool:
     return await transaction.row(QUERIES.hold_messageset, id=row_id) is not None
 
 
+async def exists(transaction: Transaction, *, row_id: int) -> bool:
+    """Whether there is such a message set."""
+    return await find(transaction, messageset_id=row_id) is not None
+
+
+async def find_containing(transaction: Transaction, *, text: str) -> list[int]:
+    """The ids of the message sets whose short name contains a text."""
+    rows = await transaction.rows(QUERIES.find_messagesets_containing, text=text)
+    return [row["id"] for row in rows]
+
+
 async def list_page(
     transaction: Transaction,
     *,
-    limit: int,
-    offset: int,
+    window: Window,
     short_name: str | None = None,
     content_type: str | None = None,
-) -> tuple[int, list[MessageSet]]:
-    """How many match the filters (None: no filter), and one page of them by id."""
-    filters = {"short_name": short_name, "content_type": content_type}
-    count = await transaction.row(QUERIES.count_messagesets, **filters)
-    rows = await transaction.rows(QUERIES.list_messagesets, limit=limit, offset=offset, **filters)
-    assert count is not None
-    return count["count"], [MessageSet(**row) for row in rows]
+) -> Part[MessageSet]:
+    """A part of the message sets that match the filters (None: no filter), by id."""
+    return await read_part(
+        transaction,
+        QUERIES.list_messagesets,
+        MessageSet,
+        window,
+        short_name=short_name,
+        content_type=content_type,
+    )
+
+
+async def list_languages(transaction: Transaction) -> dict[int, list[str]]:
+    """The languages of each message set, in order, by its id."""
+    rows = await transaction.rows(QUERIES.list_languages)
+    return {row["id"]: row["languages"] for row in rows}
+
+
+async def list_names(transaction: Transaction) -> list[tuple[str, str]]:
+    """The content type and short name of each message set, by id."""
+    rows = await transaction.rows(QUERIES.list_names)
+    return [(row["content_type"], row["short_name"]) for row in rows]

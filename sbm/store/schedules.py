@@ -5,7 +5,9 @@ from __future__ import annotations
 from attrs import asdict
 
 from sbm.model.content import Schedule
+from sbm.model.page import Part, Window
 from sbm.store.database import Transaction
+from sbm.store.parts import read_part
 from sbm.store.queries import load
 
 QUERIES = load("schedules")
@@ -66,11 +68,11 @@ async def hold(transaction: Transaction, *, row_id: int) -> bool:
     return await transaction.row(QUERIES.hold_schedule, id=row_id) is not None
 
 
-async def list_page(
-    transaction: Transaction, *, limit: int, offset: int
-) -> tuple[int, list[Schedule]]:
-    """How many there are, and one page of them by id."""
-    count = await transaction.row(QUERIES.count_schedules)
-    rows = await transaction.rows(QUERIES.list_schedules, limit=limit, offset=offset)
-    assert count is not None
-    return count["count"], [Schedule(**row) for row in rows]
+async def exists(transaction: Transaction, *, row_id: int) -> bool:
+    """Whether there is such a schedule."""
+    return await find(transaction, schedule_id=row_id) is not None
+
+
+async def list_page(transaction: Transaction, *, window: Window) -> Part[Schedule]:
+    """A part of all schedules, by id."""
+    return await read_part(transaction, QUERIES.list_schedules, Schedule, window)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from attrs import asdict, frozen
 from psycopg2.extras import Json
 
+from sbm.model.page import Part, Window
 from sbm.model.subscription import Subscription
+from sbm.store import messagesets
 from sbm.store.database import Transaction
+from sbm.store.parts import NEWEST_FIRST, read_part
 from sbm.store.queries import load
 
 QUERIES = load("subscriptions")
@@ -85,30 +90,64 @@ async def delete(transaction: Transaction, *, subscription_id: UUID) -> bool:
     return await transaction.execute(QUERIES.delete_subscription, id=subscription_id) > 0
 
 
+@frozen(kw_only=True)
+class Wanted:
+    """Filters of the list; None is no filter.
+
+    The times are aware; ``created_after`` and ``created_before`` are inclusive. ``metadata`` is a
+    text, for metadata that is just this text.
+    """
+
+    id: UUID | None = None
+    identity: str | None = None
+    messageset_id: int | None = None
+    messageset_contains: str | None = None
+    schedule_id: int | None = None
+    lang: str | None = None
+    active: bool | None = None
+    completed: bool | None = None
+    process_status: int | None = None
+    version: int | None = None
+    next_sequence_number: int | None = None
+    initial_sequence_number: int | None = None
+    created_by: int | None = None
+    updated_by: int | None = None
+    created_at: datetime | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    updated_at: datetime | None = None
+    metadata: str | None = None
+    metadata_has_key: str | None = None
+    metadata_not_has_key: str | None = None
+
+
+_EVERYTHING = Wanted()
+
+
 async def list_page(
-    transaction: Transaction,
-    *,
-    limit: int,
-    offset: int,
-    identity: str | None = None,
-    active: bool | None = None,
-    completed: bool | None = None,
-    lang: str | None = None,
-    messageset_id: int | None = None,
-    schedule_id: int | None = None,
-    process_status: int | None = None,
-) -> tuple[int, list[Subscription]]:
-    """How many match the filters (None: no filter), and one page of them, newest first."""
-    filters = {
-        "identity": identity,
-        "active": active,
-        "completed": completed,
-        "lang": lang,
-        "messageset_id": messageset_id,
-        "schedule_id": schedule_id,
-        "process_status": process_status,
-    }
-    count = await transaction.row(QUERIES.count_subscriptions, **filters)
-    rows = await transaction.rows(QUERIES.list_subscriptions, limit=limit, offset=offset, **filters)
-    assert count is not None
-    return count["count"], [Subscription(**row) for row in rows]
+    transaction: Transaction, *, window: Window, wanted: Wanted = _EVERYTHING
+) -> Part[Subscription]:
+    """A part of the subscriptions that match the filters, newest first."""
+    filters = asdict(wanted) | {"messageset_ids": None}
+    contained = filters.pop("messageset_contains")
+    if contained is not None:
+        ids = await messagesets.find_containing(transaction, text=contained)
+        filters["messageset_ids"] = ids
+        if len(ids) == 1 and wanted.messageset_id is None:  # read in order from its index
+            filters["messageset_id"] = ids[0]
+    if wanted.metadata is not None:
+        filters["metadata"] = Json(wanted.metadata)
+    return await read_part(
+        transaction,
+        QUERIES.list_subscriptions,
+        Subscription,
+        window,
+        NEWEST_FIRST,
+        unfiltered=wanted == _EVERYTHING,
+        **filters,
+    )
+
+
+async def knows_user(transaction: Transaction, *, row_id: int) -> bool:
+    """Whether there is such a user, by whom subscriptions may have been made or changed."""
+    return await transaction.row(QUERIES.find_filtered_user, id=row_id) is not None

@@ -5,18 +5,28 @@ A filter that is not there, or empty, is none; unknown names are ignored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from uuid import UUID
 
 from attrs import frozen
 
 from sbm.store.database import Transaction
 from sbm.web.errors import Invalid
-from sbm.web.fields import NO_NUL, Complaint, Hold, canonical_uuid
-from sbm.web.wire import LARGEST_ID
+from sbm.web.fields import NO_NUL, Complaint, canonical_uuid
+from sbm.web.wire import LARGEST_ID, uuid_of
 
 NO_SUCH_CHOICE = "Select a valid choice. That choice is not one of the available choices."
+
+Exists = Callable[..., Awaitable[bool]]
+
+_MOMENT = re.compile(
+    r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})[T ]([0-9]{1,2}):([0-9]{1,2})"
+    r"(?::([0-9]{1,2})(?:\.([0-9]{1,12}))?)?(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+)
 
 # No column holds a larger number, so there is nothing to be found.
 _BEYOND = 2**62
@@ -26,14 +36,14 @@ _BEYOND = 2**62
 class Filter:
     """One filter: its name in the query, that of the store's parameter, and how it is read.
 
-    ``read`` gives the value, or None for no filter, or raises Complaint. ``hold`` looks up the row
-    that the value refers to.
+    ``read`` gives the value, or None for no filter, or raises Complaint. ``exists`` looks up the
+    row that the value refers to.
     """
 
     name: str
     parameter: str
     read: Callable[[str], Any]
-    hold: Hold | None = None
+    exists: Exists | None = None
 
 
 async def read_filters(
@@ -50,7 +60,7 @@ async def read_filters(
             if "\0" in given:
                 raise Complaint(NO_NUL)
             value = one.read(given)
-            if one.hold is not None and not await one.hold(transaction, row_id=value):
+            if one.exists is not None and not await one.exists(transaction, row_id=value):
                 raise Complaint(NO_SUCH_CHOICE)
             parameters[one.parameter] = value
         except Complaint as complaint:
@@ -60,14 +70,51 @@ async def read_filters(
     return parameters
 
 
-def text(given: str) -> str:
-    """The text itself."""
-    return given
+def text(given: str) -> str | None:
+    """The text without blanks around it; if nothing is left, no filter."""
+    return given.strip() or None
 
 
-def identity(given: str) -> str:
+def identity(given: str) -> str | None:
     """A UUID as it is stored, whatever its spelling; else the text, as it may be imported."""
-    return canonical_uuid(given) or given
+    return canonical_uuid(given.strip()) or text(given)
+
+
+def row_uuid(given: str) -> UUID | None:
+    """A UUID in any of its spellings; raises Complaint."""
+    found = uuid_of(given.strip())
+    if found is None and given.strip():
+        raise Complaint("Enter a valid UUID.")
+    return found
+
+
+def moment(given: str) -> datetime | None:
+    """A date and a time, in UTC unless they tell their offset; raises Complaint.
+
+    ISO 8601 with dashes and colons: T or a blank between the two, seconds if you like, and digits
+    behind them, of which six count.
+    """
+    if not given.strip():
+        return None
+    match = _MOMENT.fullmatch(given.strip())
+    try:
+        if match is None:
+            raise ValueError("not written like a time")
+        *numbers, fraction, offset = match.groups()
+        microsecond = int((fraction or "0")[:6].ljust(6, "0"))
+        fields = [int(number or "0") for number in numbers]
+        told = datetime(*fields, microsecond, tzinfo=_zone(offset))  # type: ignore[misc, arg-type]
+        return told.astimezone(timezone.utc)  # psycopg2 knows no offset of 16 hours or more
+    except (ValueError, OverflowError):
+        raise Complaint("Enter a valid date/time.") from None
+
+
+def _zone(offset: str | None) -> timezone:
+    if offset in (None, "Z"):
+        return timezone.utc
+    digits = offset[1:].replace(":", "").ljust(4, "0")
+    distance = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(-distance if offset.startswith("-") else distance)
 
 
 def boolean(given: str) -> bool | None:

@@ -17,8 +17,8 @@ from sbm.web import filters
 from sbm.web.errors import Invalid, NotFound
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
 from sbm.web.fields import NON_FIELD, Integer, JsonValue, Language, ReadOnly, Reference, Text
-from sbm.web.filters import Filter, read_filters
-from sbm.web.pages import Page
+from sbm.web.filters import Filter
+from sbm.web.pages import Listing
 from sbm.web.shapes import Reading, Shape
 from sbm.web.wire import instant, row_id
 
@@ -65,7 +65,7 @@ FILTERS = [
         name="messageset",
         parameter="messageset_id",
         read=filters.reference,
-        hold=messagesets.hold,
+        exists=messagesets.exists,
     ),
     Filter(name="sequence_number", parameter="sequence_number", read=filters.integer),
     Filter(name="lang", parameter="lang", read=filters.text),
@@ -113,9 +113,7 @@ class Messages:
         return await self._front.answer(request, _CONTENT, methods)
 
     async def _list(self, exchange: Exchange) -> Reply:
-        page = Page.asked_for(exchange.query)
-        count, found = await self._front.database.transact(_list_page, page, exchange)
-        return page.reply(exchange, count=count, results=[shown(one) for one in found])
+        return await _LISTING.reply(self._front.database, exchange)
 
     async def _create(self, exchange: Exchange) -> Reply:
         made = await self._front.database.transact(_create, SHAPE.read(exchange.body()))
@@ -156,6 +154,14 @@ def shown(message: Message) -> dict[str, Any]:
     }
 
 
+_LISTING = Listing(
+    name="message",
+    list_page=messages.list_page,
+    shown=lambda _exchange, one: shown(one),
+    filters=FILTERS,
+)
+
+
 def shown_with_file(exchange: Exchange, message: Message, files: Files) -> dict[str, Any]:
     """A message as clients see it among its set's, or alone with its content."""
     file = files.get(message.binary_content_id) if message.binary_content_id else None
@@ -176,13 +182,6 @@ async def files_of(transaction: Transaction, found: Sequence[Message]) -> Files:
     """The files that these messages carry, by id."""
     ids = {one.binary_content_id for one in found if one.binary_content_id is not None}
     return await binary_contents.find(transaction, ids=ids)
-
-
-async def _list_page(
-    transaction: Transaction, page: Page, exchange: Exchange
-) -> tuple[int, list[Message]]:
-    wanted = await read_filters(transaction, FILTERS, exchange.query)
-    return await messages.list_page(transaction, limit=page.limit, offset=page.offset, **wanted)
 
 
 async def _find_with_file(transaction: Transaction, message_id: int) -> tuple[Message, Files]:

@@ -15,17 +15,17 @@ from sbm.web import filters
 from sbm.web.errors import InUse, Invalid, NotFound
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
 from sbm.web.fields import Choice, ReadOnly, Reference, Text
-from sbm.web.filters import Filter, read_filters
+from sbm.web.filters import Filter
 from sbm.web.messages import Files, files_of, shown_with_file
-from sbm.web.pages import Page
+from sbm.web.pages import Listing
 from sbm.web.shapes import Reading, Shape
-from sbm.web.wire import instant, row_id
+from sbm.web.wire import compact_json, instant, row_id, written_in_slices
 
 SHAPE = Shape(
     [
         ReadOnly(name="id", shown_as="integer"),
         Text(name="short_name", max_length=100),
-        Text(name="label", max_length=100, blank=True, default=""),
+        Text(name="label", label="User-readable name", max_length=100, blank=True, default=""),
         Choice(name="content_type", choices=CONTENT_TYPES, default="text"),
         Text(name="channel", max_length=64, null=True, default=None),
         Text(name="notes", blank=True, null=True, default=None),
@@ -92,9 +92,7 @@ class MessageSets:
         return await self._front.answer(request, _MESSAGES, methods)
 
     async def _list(self, exchange: Exchange) -> Reply:
-        page = Page.asked_for(exchange.query)
-        count, found = await self._front.database.transact(_list_page, page, exchange)
-        return page.reply(exchange, count=count, results=[shown(one) for one in found])
+        return await _LISTING.reply(self._front.database, exchange)
 
     async def _create(self, exchange: Exchange) -> Reply:
         made = await self._front.database.transact(_create, SHAPE.read(exchange.body()))
@@ -118,18 +116,25 @@ class MessageSets:
         messageset, found, files = await self._front.database.transact(
             _find_with_messages, row_id(number)
         )
-        return Reply(
-            body={
+        messages = await written_in_slices(
+            self._front.database.reactor, (shown_with_file(exchange, one, files) for one in found)
+        )
+        before = compact_json(
+            {
                 "id": messageset.id,
                 "short_name": messageset.short_name,
                 "notes": messageset.notes,
                 "next_set": messageset.next_set_id,
                 "default_schedule": messageset.default_schedule_id,
-                "messages": [shown_with_file(exchange, one, files) for one in found],
+            }
+        )
+        after = compact_json(
+            {
                 "created_at": instant(messageset.created_at),
                 "updated_at": instant(messageset.updated_at),
             }
         )
+        return Reply(json=b'%s,"messages":%s,%s' % (before[:-1], messages, after[1:]))
 
 
 def shown(messageset: MessageSet) -> dict[str, Any]:
@@ -148,11 +153,12 @@ def shown(messageset: MessageSet) -> dict[str, Any]:
     }
 
 
-async def _list_page(
-    transaction: Transaction, page: Page, exchange: Exchange
-) -> tuple[int, list[MessageSet]]:
-    wanted = await read_filters(transaction, FILTERS, exchange.query)
-    return await messagesets.list_page(transaction, limit=page.limit, offset=page.offset, **wanted)
+_LISTING = Listing(
+    name="messageset",
+    list_page=messagesets.list_page,
+    shown=lambda _exchange, one: shown(one),
+    filters=FILTERS,
+)
 
 
 async def _create(transaction: Transaction, reading: Reading) -> MessageSet:

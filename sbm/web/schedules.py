@@ -15,7 +15,7 @@ from sbm.store.database import Transaction
 from sbm.web.errors import InUse, NotFound
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
 from sbm.web.fields import CronField, ReadOnly
-from sbm.web.pages import Page
+from sbm.web.pages import Listing
 from sbm.web.shapes import Shape
 from sbm.web.wire import row_id
 
@@ -71,11 +71,7 @@ class Schedules:
         return await self._front.answer(request, _SEND, methods)
 
     async def _list(self, exchange: Exchange) -> Reply:
-        page = Page.asked_for(exchange.query)
-        count, found = await self._front.database.transact(
-            schedules.list_page, limit=page.limit, offset=page.offset
-        )
-        return page.reply(exchange, count=count, results=[shown(one) for one in found])
+        return await _LISTING.reply(self._front.database, exchange)
 
     async def _create(self, exchange: Exchange) -> Reply:
         reading = SHAPE.read(exchange.body())
@@ -109,6 +105,13 @@ class Schedules:
 def shown(schedule: Schedule) -> dict[str, Any]:
     """A schedule as clients see it."""
     return asdict(schedule)
+
+
+_LISTING = Listing(
+    name="schedule",
+    list_page=schedules.list_page,
+    shown=lambda _exchange, one: shown(one),
+)
 
 
 async def _change(transaction: Transaction, schedule_id: int, exchange: Exchange) -> Schedule:

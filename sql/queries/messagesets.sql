@@ -23,20 +23,41 @@ SELECT id FROM messagesets WHERE short_name = %(short_name)s;
 -- is about to be referred to.
 SELECT id FROM messagesets WHERE id = %(id)s FOR KEY SHARE;
 
--- name: count_messagesets
--- How many message sets a client can page through. A null parameter is no filter.
-SELECT count(*) AS count FROM messagesets
- WHERE (%(short_name)s IS NULL OR short_name = %(short_name)s)
-   AND (%(content_type)s IS NULL OR content_type = %(content_type)s);
-
 -- name: list_messagesets
 -- A page of message sets, in the order in which they were made. A null parameter is no filter.
-SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-       created_at, updated_at
-  FROM messagesets
- WHERE (%(short_name)s IS NULL OR short_name = %(short_name)s)
-   AND (%(content_type)s IS NULL OR content_type = %(content_type)s)
- ORDER BY id LIMIT %(limit)s OFFSET %(offset)s;
+-- A row more than the page has tells whether the list goes on; the count is worked out only where
+-- the page alone does not tell it, and comes with a row of nulls where nothing was found.
+WITH wanted AS NOT MATERIALIZED (
+    SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
+           created_at, updated_at
+      FROM messagesets
+     WHERE (%(short_name)s IS NULL OR short_name = %(short_name)s)
+       AND (%(content_type)s IS NULL OR content_type = %(content_type)s)
+), page AS MATERIALIZED (
+    (SELECT * FROM wanted
+      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id > %(from_id)s)
+      ORDER BY id LIMIT %(limit)s + 1 OFFSET %(offset)s)
+    UNION ALL
+    (SELECT * FROM wanted
+      WHERE %(backwards)s AND id < %(from_id)s
+      ORDER BY id DESC LIMIT %(limit)s + 1)
+), total AS (
+    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
+                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
+                ELSE (SELECT count(*) FROM wanted)
+           END AS count
+      FROM (SELECT count(*) AS found FROM page) AS counted
+)
+SELECT total.count, page.* FROM total LEFT JOIN page ON true ORDER BY page.id;
+
+-- name: find_messagesets_containing
+-- Message sets whose name contains a text, as it is written.
+SELECT id FROM messagesets WHERE strpos(short_name, %(text)s) > 0 ORDER BY id;
+
+-- name: take_turn_at_messagesets
+-- One change of message sets at a time: they refer to each other, and two that are changed at once
+-- to follow one another would each wait for the other's lock.
+SELECT pg_advisory_xact_lock(736266, 3);
 
 -- name: lock_messageset
 -- One message set, which is about to be changed or deleted: nobody else may, or may refer to it.
@@ -61,3 +82,14 @@ SELECT EXISTS (SELECT 1 FROM subscriptions WHERE messageset_id = %(id)s) AS subs
 -- name: delete_messageset
 -- A message set that nobody is subscribed to, with its messages; sets that it follows lose it.
 DELETE FROM messagesets WHERE id = %(id)s;
+
+-- name: list_languages
+-- The languages of the messages of each message set: of one without messages, none.
+SELECT messagesets.id, COALESCE(array_agg(DISTINCT lang ORDER BY lang)
+                                FILTER (WHERE lang IS NOT NULL), '{}') AS languages
+  FROM messagesets LEFT JOIN messages ON messageset_id = messagesets.id
+ GROUP BY messagesets.id ORDER BY messagesets.id;
+
+-- name: list_names
+-- What metrics are named after.
+SELECT content_type, short_name FROM messagesets ORDER BY id;

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest_twisted
 
+from sbm.model.page import Window
 from sbm.store import messages, messagesets, schedules, subscriptions
 from sbm.store.database import Database
 from tests.arrange import Arranged
@@ -20,9 +21,9 @@ async def test_only_a_live_next_send_reads_as_in_process(
             " VALUES (%s, 'single', %s, 'x', 1)",
             *(kind, subscription),
         )
-    count, found = await database.transact(subscriptions.list_page, limit=10, offset=0)
-    assert count == 3
-    assert {row.id: row.process_status for row in found} == {one: 1, two: 0, three: 0}
+    found = await database.transact(subscriptions.list_page, window=Window(limit=10))
+    assert found.count == 3
+    assert {row.id: row.process_status for row in found.rows} == {one: 1, two: 0, three: 0}
 
 
 @pytest_twisted.ensureDeferred
@@ -35,8 +36,10 @@ async def test_rows_of_one_moment_are_paged_without_a_gap(
     behind.rows("UPDATE subscriptions SET created_at = now()")
     seen = []
     for offset in range(0, 5, 2):
-        _, page = await database.transact(subscriptions.list_page, limit=2, offset=offset)
-        seen += [row.id for row in page]
+        page = await database.transact(
+            subscriptions.list_page, window=Window(limit=2, offset=offset)
+        )
+        seen += [row.id for row in page.rows]
     assert (len(seen), set(seen)) == (5, made)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 
 from sbm.store import binary_contents
 from tests.arrange import arranged
@@ -158,3 +159,21 @@ async def test_message_sets_are_filtered_by_their_kind(api: Api) -> None:
     assert wrong.json == {
         "content_type": ["Select a valid choice. x is not one of the available choices."]
     }
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_sets_that_are_made_to_follow_each_other_at_once_do_not_lock_each_other(
+    api: Api,
+) -> None:
+    sets = [await messageset(api, name, content_type="text") for name in ("a", "b")]
+    changes = [
+        Deferred.fromCoroutine(
+            api.call(
+                "PATCH",
+                f"/api/v1/messageset/{sets[number % 2]}/",
+                {"next_set": sets[1 - number % 2], "short_name": f"r{number}"},
+            )
+        )
+        for number in range(20)
+    ]
+    assert {answer.status for answer in await gatherResults(changes)} == {200}

@@ -1,0 +1,144 @@
+"""What a page costs, in blocks read, when the planner knows little of what is in the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+from uuid import UUID
+
+import psycopg2
+import pytest
+from attrs import asdict
+from psycopg2.extras import Json
+
+from sbm.model.page import Window
+from sbm.store.parts import NEWEST_FIRST, parameters
+from sbm.store.subscriptions import QUERIES, Wanted
+from tests.arrange import Arranged, arranged
+
+MANY = 20_000
+OLD = datetime(2020, 1, 1, tzinfo=timezone.utc)
+RARE = UUID(int=7)
+EVERYTHING = Wanted()
+
+# One pass over the table takes several hundred.
+FEW_BLOCKS = 120
+
+
+@pytest.fixture
+def stale(database_uri: str) -> Iterator[Any]:
+    """Many subscriptions, of which the statistics know the first few; the oldest differ."""
+    with arranged(database_uri) as behind:
+        behind.rows("ALTER TABLE subscriptions SET (autovacuum_enabled = false)")
+        behind.rows("ALTER TABLE sends SET (autovacuum_enabled = false)")
+        one, two = behind.schedule(), behind.schedule()
+        usual = behind.messageset("usual", one, messages=0)
+        rare = behind.messageset("rare", two, messages=0)
+        assert (usual, rare) == (1, 2)
+        behind.subscriptions(50, usual, one, metadata={"source": "hub"})
+        behind.rows("ANALYZE")
+        _fill(behind)
+    connection = psycopg2.connect(database_uri)
+    yield connection
+    connection.close()
+
+
+def _fill(behind: Arranged) -> None:
+    behind.rows(
+        "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang, metadata,"
+        " created_at) SELECT gen_random_uuid(), 1, 1, 'eng_ZA', '{\"source\": \"hub\"}',"
+        " '2021-01-01Z'::timestamptz + n * interval '1 minute' FROM generate_series(1, %s) n",
+        MANY,
+    )
+    behind.rows(
+        "INSERT INTO subscriptions (id, identity, messageset_id, schedule_id, lang, active,"
+        " completed, process_status, metadata, created_at)"
+        " VALUES (%s, 'rare', 2, 2, 'zul', false, true, 2, '{\"rare\": 1}', %s),"
+        " ('00000000-0000-0000-0000-000000000008', 'usual', 1, 1, 'eng', true, false, -1, NULL,"
+        " %s), ('00000000-0000-0000-0000-000000000009', 'text', 1, 1, 'eng', true, false, 0,"
+        " '\"abc\"', %s)",
+        *(RARE, OLD, OLD, OLD),
+    )
+    behind.rows(
+        "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
+        " VALUES ('next', 'single', '00000000-0000-0000-0000-000000000009', 'x', 1)"
+    )
+
+
+def touched(connection: Any, window: Window, wanted: Wanted = EVERYTHING) -> tuple[int, int]:
+    """How many rows a page has, the one too many included, and the blocks that it took."""
+    filters = asdict(wanted) | {"messageset_ids": None}
+    filters["metadata"] = None if wanted.metadata is None else Json(wanted.metadata)
+    page = parameters(window, NEWEST_FIRST)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + QUERIES.list_subscriptions.sql,
+            filters | page | {"unfiltered": wanted == EVERYTHING},
+        )
+        plan = cursor.fetchone()[0][0]["Plan"]
+    return plan["Actual Rows"], plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+def test_the_last_page_costs_what_the_first_one_does(stale: Any) -> None:
+    late = (datetime(2021, 1, 1, 0, 30, tzinfo=timezone.utc), RARE)
+    for window in (
+        Window(limit=10, count=MANY),
+        Window(limit=10, count=MANY, key=late),
+        Window(limit=10, count=MANY, key=late, backwards=True),
+    ):
+        rows, blocks = touched(stale, window)
+        assert rows == 11
+        assert blocks < FEW_BLOCKS
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Wanted(id=RARE),
+        Wanted(identity="rare"),
+        Wanted(messageset_id=2),
+        Wanted(schedule_id=2),
+        Wanted(lang="zul"),
+        Wanted(active=False),
+        Wanted(completed=True),
+        Wanted(process_status=-1),
+        Wanted(process_status=1),
+        Wanted(process_status=2),
+        Wanted(metadata="abc"),
+        Wanted(metadata_has_key="rare"),
+        Wanted(created_at=OLD, lang="zul"),
+        Wanted(created_before=OLD, lang="zul"),
+        Wanted(messageset_id=2, active=False, completed=True, process_status=2),
+    ],
+)
+def test_the_few_that_match_are_found_without_a_pass_over_the_table(
+    stale: Any, wanted: Wanted
+) -> None:
+    rows, blocks = touched(stale, Window(limit=10), wanted)
+    assert rows == 1
+    assert blocks < FEW_BLOCKS
+
+
+def test_a_page_looks_up_sends_by_key_even_while_a_tick_is_under_way(stale: Any) -> None:
+    with stale.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
+            " SELECT 'next', 'tick', id, identity, 1 FROM subscriptions"
+            " ON CONFLICT (subscription_id, kind) DO NOTHING"
+        )
+    rows, blocks = touched(stale, Window(limit=10, count=MANY))
+    assert rows == 11
+    assert blocks < FEW_BLOCKS
+    rows, blocks = touched(stale, Window(limit=10, count=MANY), Wanted(process_status=1))
+    assert rows == 11
+
+
+def test_no_index_holds_what_every_send_changes(database_uri: str) -> None:
+    with arranged(database_uri) as behind:
+        indexed = behind.rows(
+            "SELECT DISTINCT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid"
+            " AND attnum = ANY (indkey) WHERE indrelid = 'subscriptions'::regclass"
+        )
+    assert indexed
+    assert not {row["attname"] for row in indexed} & {"next_sequence_number", "updated_at"}
