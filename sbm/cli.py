@@ -6,24 +6,15 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from importlib.metadata import version
-from typing import Any
-
-from twisted.internet.defer import Deferred
-from twisted.internet.task import react
 
 from sbm.addresses import DatabaseAddress
+from sbm.commands import tokens, users
+from sbm.commands.running import FAILED, MISUSED, OK, CommandFailed
 from sbm.config import ConfigError, read_database
-from sbm.store import migrations, users
-from sbm.store.database import Database
+from sbm.store import migrations
 from sbm.store.errors import DatabaseUnavailable, MigrationFailed
-
-OK, FAILED, MISUSED = 0, 1, 2
-
-
-class CommandFailed(Exception):
-    """A command could not do its work; the message says why, for a person."""
+from sbm.store.users import UnknownUser
 
 
 def main() -> None:
@@ -40,7 +31,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return command(options, database)
     except ConfigError as error:
         return _complain("\n".join(error.problems), MISUSED)
-    except (CommandFailed, DatabaseUnavailable, MigrationFailed) as error:
+    except (CommandFailed, UnknownUser, DatabaseUnavailable, MigrationFailed) as error:
         return _complain(str(error).strip(), FAILED)
 
 
@@ -73,17 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     migrate.set_defaults(command=_migrate)
 
-    token = commands.add_parser("token", help="tokens for users of the API")
-    token_commands = token.add_subparsers(required=True, metavar="COMMAND")
-    create = token_commands.add_parser(
-        "create",
-        help="make a token for a user, and the user where there is none",
-        description="Print a new token. It is stored hashed and cannot be shown again; older tokens"
-        " of the user stay valid.",
-    )
-    create.add_argument("email", metavar="EMAIL", help="e-mail address; it is the user's name too")
-    create.add_argument("--admin", action="store_true", help="make the user an administrator")
-    create.set_defaults(command=_create_token)
+    users.add_to(commands)
+    tokens.add_to(commands)
     return parser
 
 
@@ -105,33 +87,3 @@ def _show_status(status: migrations.MigrationStatus) -> int:
     for name in status.unknown:
         print(f"unknown  {name}")
     return FAILED if status.pending or status.unknown else OK
-
-
-def _create_token(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    try:
-        token = _in_reactor(address, users.create_token, email=options.email, admin=options.admin)
-    except ValueError as error:
-        raise CommandFailed(f"EMAIL {error}") from None
-    print(token)
-    return OK
-
-
-def _in_reactor(address: DatabaseAddress, work: Any, **arguments: Any) -> Any:
-    """Run one store function in a transaction of its own, in a reactor that ends with it."""
-    outcome: list[Any] = []
-
-    async def once(reactor: Any) -> None:
-        database = Database(reactor, address, 1)
-        try:
-            outcome.append(await database.transact(work, **arguments))
-        except Exception as error:
-            outcome.append(error)
-        finally:
-            database.stopService()
-
-    with suppress(SystemExit):  # how react ends; what came of it lies in outcome
-        react(lambda reactor: Deferred.fromCoroutine(once(reactor)))
-    (result,) = outcome
-    if isinstance(result, Exception):
-        raise result
-    return result

@@ -167,7 +167,7 @@ def test_a_second_token_is_another_of_the_same_user(database_uri: str, behind: A
 def test_an_e_mail_that_does_not_fit_is_told(database_uri: str, email: str) -> None:
     ran = sbm("token", "create", email, **{SETTING: database_uri})
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == "sbm: EMAIL must have 1 to 150 characters\n"
+    assert ran.stderr == "sbm: NAME must have 1 to 150 characters\n"
 
 
 @pytest.mark.parametrize("which", ["nowhere", "empty"])

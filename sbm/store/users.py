@@ -1,46 +1,224 @@
-"""Users and their tokens."""
+"""Users: their tokens, passwords and permissions."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from datetime import datetime
 from hashlib import sha256
 
+from attrs import frozen
+
 from sbm.model.user import User
-from sbm.store.database import Transaction
+from sbm.store.database import Row, Transaction
 from sbm.store.queries import load
 
 QUERIES = load("users")
 
 TOKEN_BYTES = 20
 MAX_USERNAME = 150
+MAX_EMAIL = 254
+
+
+class UnknownUser(LookupError):
+    """There is no user of this name."""
+
+    def __init__(self, username: str) -> None:
+        super().__init__(f"there is no user {username!r}")
+
+
+class UsernameTaken(ValueError):
+    """There is a user of this name already."""
+
+    def __init__(self, username: str) -> None:
+        super().__init__(f"there is a user {username!r} already")
+
+
+@frozen(kw_only=True)
+class ListedUser:
+    """A user as a list for people tells of her; ``tokens`` counts those that are not revoked."""
+
+    user: User
+    email: str
+    has_password: bool
+    tokens: int
+
+
+@frozen(kw_only=True)
+class ListedToken:
+    """A token, without the token: that is not stored."""
+
+    id: int
+    username: str
+    created_at: datetime
+    revoked_at: datetime | None
 
 
 async def create_token(
     transaction: Transaction,
     *,
     email: str,
-    admin: bool,
+    admin: bool = False,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> str:
-    """A new token, 40 hexadecimal digits, of the user with this e-mail, who is made if need be.
+    """A new token, 40 hexadecimal digits, of a user, who is made if need be.
 
-    With ``admin`` the user becomes an administrator; without, stays what she is. Only a digest of
-    the token is stored. Raises ValueError if the e-mail is empty or too long for a user name.
+    It is the user of whom ``email`` is the name, or else the one whose e-mail it is, if that is one
+    alone. With ``admin`` the user becomes an administrator; without, stays what she is. Only a
+    digest of the token is stored. Raises ValueError if a user name cannot be empty or so long.
     """
-    if not 1 <= len(email) <= MAX_USERNAME:
-        raise ValueError(f"must have 1 to {MAX_USERNAME} characters")
-    user = await transaction.row(QUERIES.upsert_user, username=email, email=email, is_admin=admin)
+    _check_text(email, MAX_USERNAME)
+    found = await transaction.rows(QUERIES.find_users_called, called=email)
+    is_meant = bool(found) and (found[0]["username"] == email or len(found) == 1)
+    user = await transaction.row(
+        QUERIES.upsert_user,
+        username=found[0]["username"] if is_meant else email,
+        email=email if "@" in email else "",
+        is_admin=admin,
+    )
     assert user is not None
+    return await add_token(transaction, user_id=user["id"], random_bytes=random_bytes)
+
+
+async def add_token(
+    transaction: Transaction,
+    *,
+    user_id: int,
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+) -> str:
+    """One more token, 40 hexadecimal digits, of a user; her older ones stay valid."""
     token = random_bytes(TOKEN_BYTES).hex()
-    await transaction.execute(QUERIES.insert_token, user_id=user["id"], digest=_digest(token))
+    await transaction.execute(QUERIES.insert_token, user_id=user_id, digest=_digest(token))
     return token
 
 
 async def find_user_by_token(transaction: Transaction, *, token: str) -> User | None:
     """The user, active or not, whom this token belongs to, unless it is unknown or revoked."""
     row = await transaction.row(QUERIES.find_user_by_digest, digest=_digest(token))
-    return User(**row) if row else None
+    return _user(row) if row else None
+
+
+async def find_user_by_name(
+    transaction: Transaction, *, username: str
+) -> tuple[User, str | None] | None:
+    """The user, active or not, of this name, and her password as it is stored, if she has one."""
+    row = await transaction.row(QUERIES.find_user_by_name, username=username)
+    return (_user(row), row["password"]) if row else None
+
+
+async def create(
+    transaction: Transaction,
+    *,
+    username: str,
+    email: str = "",
+    admin: bool = False,
+    password: str | None = None,
+) -> int:
+    """Make a user, with a hashed password or none, and return her id.
+
+    Raises UsernameTaken, or another ValueError if name or e-mail cannot be stored.
+    """
+    _check_text(username, MAX_USERNAME)
+    _check_text(email, MAX_EMAIL, shortest=0)
+    row = await transaction.row(
+        QUERIES.insert_user, username=username, email=email, is_admin=admin, password=password
+    )
+    if row is None:
+        raise UsernameTaken(username)
+    return int(row["id"])
+
+
+async def set_password(transaction: Transaction, *, username: str, password: str) -> None:
+    """Store another password, hashed; raises UnknownUser."""
+    user_id = await _lock(transaction, username)
+    await transaction.execute(QUERIES.set_password, user_id=user_id, password=password)
+
+
+async def replace_password(transaction: Transaction, *, user_id: int, old: str, new: str) -> None:
+    """Store a password hashed in another way, unless it was changed in the meantime."""
+    await transaction.execute(QUERIES.replace_password, user_id=user_id, old=old, new=new)
+
+
+async def set_active(transaction: Transaction, *, username: str, is_active: bool) -> None:
+    """Let a user in, or keep her out whatever she shows; raises UnknownUser."""
+    user_id = await _lock(transaction, username)
+    await transaction.execute(QUERIES.set_active, user_id=user_id, is_active=is_active)
+
+
+async def grant(transaction: Transaction, *, username: str, permission: str) -> None:
+    """Give a user a permission, if she lacks it; raises UnknownUser."""
+    user_id = await _lock(transaction, username)
+    await transaction.execute(QUERIES.grant_permission, user_id=user_id, permission=permission)
+
+
+async def revoke(transaction: Transaction, *, username: str, permission: str) -> bool:
+    """Take a permission from a user; whether she held it. Raises UnknownUser."""
+    user_id = await _lock(transaction, username)
+    revoked = await transaction.execute(
+        QUERIES.revoke_permission, user_id=user_id, permission=permission
+    )
+    return revoked > 0
+
+
+async def list_users(transaction: Transaction) -> list[ListedUser]:
+    """All users, by name."""
+    rows = await transaction.rows(QUERIES.list_users)
+    return [
+        ListedUser(
+            user=_user(row),
+            email=row["email"],
+            has_password=row["has_password"],
+            tokens=row["tokens"],
+        )
+        for row in rows
+    ]
+
+
+async def list_tokens(
+    transaction: Transaction, *, username: str | None = None
+) -> list[ListedToken]:
+    """The tokens of one user, or of all, revoked ones too, oldest first; raises UnknownUser."""
+    if username is not None:
+        await _lock(transaction, username)
+    rows = await transaction.rows(QUERIES.list_tokens, username=username)
+    return [ListedToken(**row) for row in rows]
+
+
+async def revoke_token(
+    transaction: Transaction, *, token: str = "", token_id: int | None = None
+) -> bool:
+    """Make a token worthless, known by its id or by itself; whether it was of any worth."""
+    if token_id is not None:
+        revoked = await transaction.execute(QUERIES.revoke_token_by_id, token_id=token_id)
+    else:
+        revoked = await transaction.execute(QUERIES.revoke_token_by_digest, digest=_digest(token))
+    return revoked > 0
+
+
+async def _lock(transaction: Transaction, username: str) -> int:
+    row = None
+    if username.isprintable():  # the database could not look for another one
+        row = await transaction.row(QUERIES.lock_user, username=username)
+    if row is None:
+        raise UnknownUser(username)
+    return int(row["id"])
+
+
+def _user(row: Row) -> User:
+    return User(
+        id=row["id"],
+        username=row["username"],
+        is_admin=row["is_admin"],
+        is_active=row["is_active"],
+        permissions=frozenset(row["permissions"]),
+    )
+
+
+def _check_text(text: str, longest: int, *, shortest: int = 1) -> None:
+    if not shortest <= len(text) <= longest:
+        raise ValueError(f"must have {shortest} to {longest} characters")
+    if not text.isprintable():
+        raise ValueError("must not contain control characters")
 
 
 def _digest(token: str) -> bytes:

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 
 from attrs import field, frozen
 from twisted.web.server import Request
 
-from sbm.model.user import SCHEDULER, User
+from sbm.model.user import NOBODY, SCHEDULER, User
 from sbm.store import users
 from sbm.store.database import Database
 from sbm.web.errors import Unauthenticated
+from sbm.web.passwords import Passwords
 
 NOT_PROVIDED = "Authentication credentials were not provided."
 INVALID_TOKEN = "Invalid token."
+INVALID_PASSWORD = "Invalid username/password."
 INACTIVE = "User inactive or deleted."
 
 
 @frozen(eq=False)
 class Authentication:
-    """Knows users by their tokens, and the Scheduler by the one token that it was given."""
+    """Knows users by a token or a password, and the Scheduler by the token that it was given."""
 
     _database: Database
+    _passwords: Passwords
     _scheduler_token: str | None = field(repr=False)
 
-    async def user_of(self, request: Request) -> User:
-        """Whose request this is; raises Unauthenticated, or DatabaseUnavailable."""
-        token = _token(_header(request))
+    async def user_of(self, request: Request, *, needed: bool = True) -> User:
+        """Whose request this is; raises Unauthenticated, Busy, or DatabaseUnavailable.
+
+        NOBODY's, unless somebody is ``needed``, if it shows no credentials.
+        """
+        header = _header(request)
+        scheme = header[:1]
+        if scheme == [b"basic"]:
+            return await self._user_with(*_username_and_password(header))
+        if scheme == [b"token"]:
+            return await self._user_by(_token(header))
+        if needed:
+            raise Unauthenticated(NOT_PROVIDED)
+        return NOBODY
+
+    async def _user_by(self, token: str) -> User:
         if self._is_schedulers(token):
             return SCHEDULER
         user = await self._database.transact(users.find_user_by_token, token=token)
@@ -36,6 +53,12 @@ class Authentication:
             raise Unauthenticated(INACTIVE)
         return user
 
+    async def _user_with(self, username: str, password: str) -> User:
+        user = await self._passwords.user_with(username, password)
+        if user is None:
+            raise Unauthenticated(INVALID_PASSWORD)
+        return user
+
     def _is_schedulers(self, token: str) -> bool:
         """Compared in constant time, and without a look into the database."""
         if self._scheduler_token is None:
@@ -43,22 +66,45 @@ class Authentication:
         return hmac.compare_digest(token.encode("utf-8"), self._scheduler_token.encode("utf-8"))
 
 
-def _header(request: Request) -> bytes:
-    return b", ".join(request.requestHeaders.getRawHeaders(b"authorization", []))
+def _header(request: Request) -> list[bytes]:
+    """The words of the Authorization header, the first, which is the scheme, in lower case."""
+    lines = request.requestHeaders.getRawHeaders(b"authorization", [])
+    scheme, *words = b", ".join(lines).split() or [b""]
+    return [scheme.lower(), *words]
 
 
-def _token(header: bytes) -> str:
-    """The token in an Authorization header; raises Unauthenticated in the words of the wire."""
-    words = header.split()
-    if not words or words[0].lower() != b"token":
-        raise Unauthenticated(NOT_PROVIDED)
-    if len(words) == 1:
+def _token(header: list[bytes]) -> str:
+    """The token in the header; raises Unauthenticated in the words of the wire."""
+    if len(header) == 1:
         raise Unauthenticated("Invalid token header. No credentials provided.")
-    if len(words) > 2:
+    if len(header) > 2:
         raise Unauthenticated("Invalid token header. Token string should not contain spaces.")
     try:
-        return words[1].decode("ascii")
+        return header[1].decode("ascii")
     except UnicodeDecodeError:
         raise Unauthenticated(
             "Invalid token header. Token string should not contain invalid characters."
         ) from None
+
+
+def _username_and_password(header: list[bytes]) -> tuple[str, str]:
+    """What the header says in Base64; raises Unauthenticated in the words of the wire.
+
+    Clients write UTF-8, or Latin-1, as it was in old times: any bytes are text in that.
+    """
+    if len(header) == 1:
+        raise Unauthenticated("Invalid basic header. No credentials provided.")
+    if len(header) > 2:
+        raise Unauthenticated("Invalid basic header. Credentials string should not contain spaces.")
+    try:
+        raw = base64.b64decode(header[1])
+    except ValueError:
+        raise Unauthenticated(
+            "Invalid basic header. Credentials not correctly base64 encoded."
+        ) from None
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    username, _, password = text.partition(":")
+    return username, password

@@ -79,11 +79,25 @@ class TooLarge(Detailed):
         super().__init__(f"The body must not exceed {limit} bytes.")
 
 
+class NotStored(Detailed):
+    """A file could not be stored, and nothing was."""
+
+    def __init__(self, detail: str = "The file cannot be stored now. Try again later.") -> None:
+        super().__init__(detail)
+
+
 class UnsupportedMediaType(Detailed):
     """There is a body, but of no type that is read here."""
 
     def __init__(self, content_type: str) -> None:
         super().__init__(f'Unsupported media type "{content_type}" in request.')
+
+
+class Busy(Detailed):
+    """More is asked at once than can be done; nothing was begun."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many passwords are being checked now; try again soon.")
 
 
 STATUSES: Mapping[type[Exception], int] = {
@@ -97,13 +111,16 @@ STATUSES: Mapping[type[Exception], int] = {
     InUse: 409,
     TooLarge: 413,
     UnsupportedMediaType: 415,
+    Busy: 503,
     DatabaseUnavailable: 503,
+    NotStored: 503,
 }
 
 # What a client has to be told besides the status.
 HEADERS: Mapping[type[Exception], Mapping[str, str]] = {
     Unauthenticated: {"WWW-Authenticate": 'Basic realm="api"'},
     CommitUnknown: {},  # who tries again may do it twice
+    Busy: {"Retry-After": "1"},
     DatabaseUnavailable: {"Retry-After": "5"},
 }
 

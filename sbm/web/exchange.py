@@ -7,7 +7,7 @@ row, body, validation.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,12 +25,11 @@ from sbm.store.errors import DatabaseUnavailable
 from sbm.web import errors
 from sbm.web.authentication import Authentication
 from sbm.web.bodies import PARSED_TYPES, Body, parse
-from sbm.web.request import MAX_BODY_BYTES
+from sbm.web.origin import Proxies
+from sbm.web.uploads import Upload
 from sbm.web.wire import compact_json
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-
-_HOST = re.compile(r"([a-z0-9._-]+|\[[a-f0-9:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
 
 # Browsers get JSON, too.
 _ACCEPTABLE = frozenset({"*/*", "application/*", "application/json", "text/*", "text/html"})
@@ -40,30 +39,47 @@ _log = Logger()
 
 @frozen(kw_only=True)
 class Reply:
-    """A status and the value that goes out as its JSON; without a value there is no body."""
+    """A status and the value that goes out as its JSON; without a value there is no body.
+
+    ``json`` is a body that has been written already, because that takes its time.
+    """
 
     status: int = 200
     body: Any = None
+    json: bytes | None = None
     headers: Mapping[str, str] = field(factory=dict)
 
 
 @frozen(kw_only=True)
 class Exchange:
-    """A request that has come as far as its resource, and who makes it."""
+    """A request that has come as far as its resource, and who makes it.
+
+    ``parameters`` are those of the query as they came; ``query`` has the last value of each name.
+    """
 
     user: User
     method: str
     origin: str
     path: str
+    parameters: Sequence[tuple[str, str]]
     query: Mapping[str, str]
     _request: Any = field(alias="request")
 
     def body(self) -> Body:
         """The body, parsed; raises Malformed, TooLarge or UnsupportedMediaType."""
         if self._request.is_too_large:
-            raise errors.TooLarge(MAX_BODY_BYTES)
+            raise errors.TooLarge(self._request.body_limit)
         self._request.content.seek(0)
         return parse(self._request.content.read(), self._request.getHeader("content-type") or "")
+
+    async def body_with_file(self) -> Body:
+        """The body, parsed; a file in it is on disk. Raises as ``body``, or NotStored."""
+        upload: Upload | None = self._request.upload
+        if upload is None:
+            return self.body()
+        if self._request.is_too_large:
+            raise errors.TooLarge(upload.limit)
+        return await upload.body()
 
     def url(self, path: str) -> str:
         """The absolute URL of a path, as the client sees this service."""
@@ -79,6 +95,7 @@ class About:
 
     name: str
     description: str = ""
+    parses: Sequence[str] = PARSED_TYPES
     actions: Mapping[str, Any] | None = None
 
     def reply(self) -> Reply:
@@ -87,7 +104,7 @@ class About:
             "name": self.name,
             "description": self.description,
             "renders": ["application/json"],
-            "parses": list(PARSED_TYPES),
+            "parses": list(self.parses),
         }
         return Reply(body=body if self.actions is None else body | {"actions": self.actions})
 
@@ -98,6 +115,7 @@ class Front:
 
     database: Database
     _authentication: Authentication
+    _proxies: Proxies = field(factory=Proxies)
 
     async def answer(
         self,
@@ -105,13 +123,21 @@ class Front:
         about: About,
         methods: Mapping[str, Method],
         unavailable: Any = None,
+        *,
+        permission: str | None = None,
+        needs_user: bool = True,
     ) -> bytes:
         """Answer by one of the methods, or with an error; the result is the body.
 
         ``unavailable`` is the body to answer with while there is no database, if not the usual.
+
+        ``permission: str | None`` is what a user must hold to use any method of this path, OPTIONS
+        too (see ``sbm.model.user``): others are Forbidden before the method is looked at. None
+        lets every user in. Without ``needs_user`` nobody has to say who she is, and is NOBODY then;
+        credentials that are shown all the same must be right.
         """
         try:
-            reply = await self._reply(request, about, methods)
+            reply = await self._reply(request, about, methods, permission, needs_user)
         except CancelledError:
             raise  # the client has gone
         except Exception as error:
@@ -121,22 +147,33 @@ class Front:
         request.setHeader(b"Allow", ", ".join(_allowed(methods)).encode("ascii"))
         return written(request, reply)
 
-    async def _reply(self, request: Request, about: About, methods: Mapping[str, Method]) -> Reply:
-        origin = _origin(request)
+    async def _reply(
+        self,
+        request: Request,
+        about: About,
+        methods: Mapping[str, Method],
+        permission: str | None,
+        needs_user: bool,
+    ) -> Reply:
+        origin = self._proxies.origin(request)
         if not _accepts_json(request.getHeader("accept")):
             raise errors.NotAcceptable
-        user = await self._authentication.user_of(request)
+        user = await self._authentication.user_of(request, needed=needs_user)
+        if permission is not None and not user.may(permission):
+            raise errors.Forbidden
         name = request.method.decode("ascii", "replace")
         if name not in _allowed(methods):
             raise errors.MethodNotAllowed(name)
         if name == "OPTIONS":
             return about.reply()
+        parameters = _parameters(request.uri)
         exchange = Exchange(
             user=user,
             method=name,
             origin=origin,
             path=request.path.decode("ascii", "replace"),
-            query=_query(request.uri),
+            parameters=parameters,
+            query=dict(parameters),
             request=request,
         )
         return await methods["GET" if name == "HEAD" else name](exchange)
@@ -166,9 +203,9 @@ def written(request: Request, reply: Reply) -> bytes:
     request.setResponseCode(reply.status)
     for name, value in reply.headers.items():
         request.setHeader(name.encode("ascii"), value.encode("utf-8"))
-    if reply.body is None:
+    if reply.body is None and reply.json is None:
         return b""
-    body = compact_json(reply.body)
+    body = compact_json(reply.body) if reply.json is None else reply.json
     request.setHeader(b"Content-Type", b"application/json")
     request.setHeader(b"Content-Length", b"%d" % len(body))
     return body
@@ -187,18 +224,6 @@ def _allowed(methods: Mapping[str, Method]) -> list[str]:
     return [name for name in _METHODS if name in known]
 
 
-def _origin(request: Request) -> str:
-    """Scheme and host as the client wrote them, to build URLs from; raises Malformed."""
-    scheme = "https" if request.isSecure() else "http"
-    host = request.getHeader("host")
-    if host is None:  # HTTP/1.0
-        address = request.getHost()
-        return f"{scheme}://{address.host}:{address.port}"
-    if not _HOST.fullmatch(host):
-        raise errors.Malformed("Invalid Host header.")
-    return f"{scheme}://{host}"
-
-
 def _accepts_json(accept: str | None) -> bool:
     if not (accept or "").strip():
         return True
@@ -210,7 +235,7 @@ def _accepts_json(accept: str | None) -> bool:
     return False
 
 
-def _query(uri: bytes) -> dict[str, str]:
-    """The parameters of the query; of a repeated name the last value."""
+def _parameters(uri: bytes) -> list[tuple[str, str]]:
+    """The parameters of the query, in the order in which they came."""
     text = uri.partition(b"?")[2].decode("ascii", "replace")
-    return dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
+    return parse_qsl(text, keep_blank_values=True, errors="replace")

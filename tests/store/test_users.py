@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import psycopg2
 import pytest
 import pytest_twisted
 
-from sbm.model.user import User
+from sbm.model.user import ADMINISTER, User
 from sbm.store import users
 from sbm.store.database import Database
 from tests.arrange import Arranged
@@ -60,3 +61,84 @@ async def test_an_inactive_user_is_found_as_such(database: Database, behind: Arr
 async def test_an_email_has_to_do_as_a_user_name(database: Database, email: str) -> None:
     with pytest.raises(ValueError, match="1 to 150"):
         await database.transact(users.create_token, email=email, admin=False)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_email_finds_the_user_who_has_it(database: Database) -> None:
+    await database.transact(users.create, username="bob", email="b@example.org")
+    token = await database.transact(users.create_token, email="b@example.org")
+    assert await database.transact(users.find_user_by_token, token=token) == User(
+        id=1, username="bob"
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_counts_more_than_an_email(database: Database) -> None:
+    for username in ("bob", "b@example.org", "ann"):
+        await database.transact(users.create, username=username, email="b@example.org")
+    token = await database.transact(users.create_token, email="b@example.org")
+    found = await database.transact(users.find_user_by_token, token=token)
+    assert found == User(id=2, username="b@example.org")
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_email_of_several_users_is_nobodys(database: Database) -> None:
+    for username in ("bob", "ann"):
+        await database.transact(users.create, username=username, email="b@example.org")
+    token = await database.transact(users.create_token, email="b@example.org")
+    found = await database.transact(users.find_user_by_token, token=token)
+    assert found is not None
+    assert found.username == "b@example.org"
+
+
+@pytest.mark.parametrize("name", ["b\0b", "b\nb", "b\ud800b"])
+@pytest_twisted.ensureDeferred
+async def test_a_name_can_be_printed(database: Database, name: str) -> None:
+    with pytest.raises(ValueError, match="control characters"):
+        await database.transact(users.create, username=name)
+    with pytest.raises(users.UnknownUser):
+        await database.transact(users.set_active, username=name, is_active=True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_user_is_found_with_her_password_and_permissions(database: Database) -> None:
+    await database.transact(users.create, username="bob", password="hashed")
+    for permission in ("a", "b", "a"):
+        await database.transact(users.grant, username="bob", permission=permission)
+    expected = User(id=1, username="bob", permissions=frozenset({"a", "b"}))
+    found = await database.transact(users.find_user_by_name, username="bob")
+    assert found == (expected, "hashed")
+    token = await database.transact(users.create_token, email="bob")
+    assert await database.transact(users.find_user_by_token, token=token) == expected
+
+
+@pytest.mark.parametrize(("held", "may"), [("a", True), ("b", False)])
+def test_a_user_may_what_she_was_granted(held: str, may: bool) -> None:
+    user = User(id=1, username="bob", permissions=frozenset({held}))
+    assert user.may("a") is may
+    assert User(id=1, username="ann", is_admin=True).may("a")
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_can_be_granted_to_be_an_administrator(database: Database) -> None:
+    await database.transact(users.create, username="bob")
+    with pytest.raises(psycopg2.IntegrityError):
+        await database.transact(users.grant, username="bob", permission=ADMINISTER)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_password_that_was_changed_is_not_replaced(
+    database: Database, behind: Arranged
+) -> None:
+    await database.transact(users.create, username="bob", password="old")
+    await database.transact(users.set_password, username="bob", password="changed")
+    await database.transact(users.replace_password, user_id=1, old="old", new="old, anew")
+    assert behind.value("SELECT password FROM users") == "changed"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_is_revoked_once(database: Database) -> None:
+    token = await database.transact(users.create_token, email="bob")
+    assert await database.transact(users.revoke_token, token=token)
+    assert not await database.transact(users.revoke_token, token_id=1)
+    assert await database.transact(users.find_user_by_token, token=token) is None

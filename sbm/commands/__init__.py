@@ -1,0 +1,1 @@
+"""The operator's commands that ``sbm`` is made of."""

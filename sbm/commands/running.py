@@ -1,0 +1,60 @@
+"""What every command needs: its exit status, its failure, its work in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+
+from sbm.addresses import DatabaseAddress
+from sbm.store.database import Database, Transaction
+
+OK, FAILED, MISUSED = 0, 1, 2
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class CommandFailed(Exception):
+    """A command could not do its work; the message says why, for a person."""
+
+
+def transact(
+    address: DatabaseAddress,
+    work: Callable[Concatenate[Transaction, P], Awaitable[T]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Run one store function in a transaction of its own, in a reactor that ends with it.
+
+    So a process can do this once.
+    """
+    outcome: list[T | Exception] = []
+
+    async def once(reactor: Any) -> None:
+        database = Database(reactor, address, 1)
+        try:
+            outcome.append(await database.transact(work, *args, **kwargs))
+        except Exception as error:
+            outcome.append(error)
+        finally:
+            database.stopService()
+
+    with suppress(SystemExit):  # how react ends; what came of it lies in outcome
+        react(lambda reactor: Deferred.fromCoroutine(once(reactor)))
+    (result,) = outcome
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows in columns that are as wide as they have to be; nothing stands for ``-``."""
+    lines = [heading, *([cell or "-" for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        print("  ".join(cells).rstrip())
