@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
@@ -21,11 +22,13 @@ _SBM_SETTINGS = (
     "SBM_DATABASE_CONNECTIONS",
     "SBM_LEASE_SECONDS",
     "SBM_LEDGER_MONTHS",
+    "SBM_MAX_UPLOAD_BYTES",
     "SBM_MEDIA_ROOT",
     "SBM_MEDIA_URL",
     "SBM_SETTLE_SECONDS",
     "SBM_STOP_GRACE_SECONDS",
     "SBM_TIMEZONE",
+    "SBM_TRUSTED_PROXIES",
 )
 
 # A POST begins only if the lease outlasts the request's deadline by a second; one more for
@@ -56,7 +59,7 @@ class Config:
     ``public_url`` is this service's own address as others see it, without ``/api/v1``; ``use_ssl``
     makes https of the absolute URLs that are built for others; ``media_url`` is the folder of
     uploaded files as others fetch them, and ``media_root`` where they lie here. None of the URLs
-    ends in a slash.
+    ends in a slash. ``trusted_proxies`` are believed about the host that a client has asked.
     """
 
     database: DatabaseAddress
@@ -65,6 +68,8 @@ class Config:
     use_ssl: bool
     media_url: str
     media_root: Path | None
+    max_upload_bytes: int
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     identity_store: ServiceAddress
     message_sender: ServiceAddress
     scheduler: ServiceAddress | None
@@ -94,6 +99,8 @@ class Config:
             use_ssl=use_ssl,
             media_url=settings.media_url(public_url, use_ssl=use_ssl),
             media_root=settings.folder("SBM_MEDIA_ROOT"),
+            max_upload_bytes=settings.count("SBM_MAX_UPLOAD_BYTES", 52428800, most=2**29),
+            trusted_proxies=settings.networks("SBM_TRUSTED_PROXIES"),
             identity_store=settings.service("IDENTITY_STORE_URL", "IDENTITY_STORE_TOKEN"),
             message_sender=settings.service("MESSAGE_SENDER_URL", "MESSAGE_SENDER_TOKEN"),
             scheduler=(
@@ -198,6 +205,17 @@ class _Settings:
         if text and not Path(text).is_dir():
             self.problem(name, f"must be a folder that exists, not {text!r}")
         return Path(text) if text else None
+
+    def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Addresses and networks, with commas between them."""
+        found = []
+        for text in filter(None, (part.strip() for part in self.text(name).split(","))):
+            try:
+                found.append(ip_network(text))
+            except ValueError:
+                clause = f"must be addresses or networks such as 10.0.0.0/8, not {text!r}"
+                self.problem(name, clause)
+        return tuple(found)
 
     def metrics(self) -> MetricsAddress | None:
         token = self.token("METRICS_AUTH_TOKEN")

@@ -440,3 +440,24 @@ def test_one_host_can_be_taken_from_several() -> None:
     address = DatabaseAddress.parse("postgres://u:p@h1,h2:5433/n")
     one = evolve(address, hosts=address.hosts[1:])
     assert one.uri() == "postgresql://u:p@h2:5433/n"
+
+
+# The web
+
+
+def test_uploads_may_be_as_large_as_is_said() -> None:
+    assert config().max_upload_bytes == 50 * 2**20
+    assert config(SBM_MAX_UPLOAD_BYTES="1000").max_upload_bytes == 1000
+    assert problems(SBM_MAX_UPLOAD_BYTES="5 MB") == (
+        "SBM_MAX_UPLOAD_BYTES must be a whole number from 1 to 536870912, not '5 MB'.",
+    )
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    assert config().trusted_proxies == ()
+    read = config(SBM_TRUSTED_PROXIES="10.0.0.1, 192.168.0.0/16,::1,").trusted_proxies
+    assert [str(one) for one in read] == ["10.0.0.1/32", "192.168.0.0/16", "::1/128"]
+    assert problems(SBM_TRUSTED_PROXIES="10.0.0.1/8,proxy,::1") == (
+        "SBM_TRUSTED_PROXIES must be addresses or networks such as 10.0.0.0/8, not '10.0.0.1/8'.",
+        "SBM_TRUSTED_PROXIES must be addresses or networks such as 10.0.0.0/8, not 'proxy'.",
+    )

@@ -66,7 +66,7 @@ def parse(raw: bytes, content_type: str) -> Body:
     kind = kind.strip().lower()
     if not raw:
         return Body(value={}, is_form=kind in (FORM, MULTIPART))
-    charset = _charset(options.get("charset", ""))
+    charset = charset_of(options)
     if kind == JSON:
         return Body(value=_json(raw, charset))
     if kind == FORM:
@@ -128,7 +128,9 @@ def _multipart(raw: bytes, boundary: str, charset: str) -> dict[str, str | Uploa
         raise Malformed(f"Multipart form parse error - {error}") from None
 
 
-def _charset(name: str) -> str:
+def charset_of(options: Mapping[str, str]) -> str:
+    """The codec for the charset that a Content-Type's options name; UTF-8 if we read no such."""
+    name = options.get("charset", "")
     try:
         found = codecs.lookup(name).name if name else "utf-8"
     except (LookupError, ValueError):

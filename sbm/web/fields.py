@@ -63,17 +63,19 @@ class Complaint(ValueError):
 class Field:
     """One field: its name on the wire, and how its value is read.
 
-    ``attribute`` is its name in the model where that differs. A field without a ``default`` has to
-    be given when a row is made, unless it is read-only.
+    ``attribute`` is its name in the model where that differs, ``label`` that in OPTIONS. A field
+    without a ``default`` has to be given when a row is made, unless it is read-only.
     """
 
     kind: ClassVar[str] = "field"
+    missing: ClassVar[str] = REQUIRED
 
     name: str
     attribute: str = field(default="")
     default: Any = ABSENT
     null: bool = False
     read_only: bool = False
+    label: str = ""
 
     def __attrs_post_init__(self) -> None:
         if not self.attribute:
@@ -107,7 +109,7 @@ class Field:
             "type": self.kind,
             "required": self.required,
             "read_only": self.read_only,
-            "label": self.name.replace("_", " ").capitalize(),
+            "label": self.label or self.name.replace("_", " ").capitalize(),
         }
         return described | self.limits()
 

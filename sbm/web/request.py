@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
+from tempfile import SpooledTemporaryFile
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
 from twisted.web.server import Request, Site
+
+from sbm.web.channel import BoundedChannel, Limits, Phase, refusal
+from sbm.web.errors import NotStored
+from sbm.web.uploads import Upload, Uploads
 
 # JSON and forms.
 MAX_BODY_BYTES = 2**20
+
+# So much of a body is kept in memory, and the rest of it in a file without a name.
+IN_MEMORY_BYTES = 2**16
 
 # A path that there is not, and is not going to be.
 UNKNOWN_PATH = b"/-"
@@ -20,10 +30,17 @@ _ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 class BoundedRequest(Request):
     """A request that keeps no more of its body than is allowed, and leaves parsing to us.
 
-    What exceeds the limit is read and dropped, so that the refusal reaches the client.
+    ``upload`` takes the body of one that brings a file. A request that is refused is answered
+    before its body has come; what still comes of it is dropped.
     """
 
+    channel: Any
+    content: Any
     body_size = 0
+    body_limit = MAX_BODY_BYTES
+    upload: Upload | None = None
+    is_waiting = False
+    _is_unwelcome = False
 
     def __init__(self, channel: Any, queued: Any = False) -> None:
         del queued  # only given by old callers, and without effect
@@ -31,33 +48,159 @@ class BoundedRequest(Request):
 
     @property
     def is_too_large(self) -> bool:
-        return self.body_size > MAX_BODY_BYTES
+        return self.body_size > self.body_limit
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether no more of the body is wanted."""
+        in_upload = self.upload is not None and self.upload.error is not None
+        return self.is_too_large or self._is_unwelcome or in_upload
+
+    def getHeader(self, key: Any) -> Any:
+        """The value of a header, which may be written in anything: as text it is never an error."""
+        if isinstance(key, str):
+            value = super().getHeader(key.encode("ascii"))
+            return None if value is None else value.decode("utf-8", "replace")
+        return super().getHeader(key)
+
+    def gotLength(self, length: int | None) -> None:
+        if length == 0:
+            self.content = BytesIO()
+            return
+        uploads = self.channel.site.uploads
+        if uploads is not None:
+            self._begin_upload(uploads)
+        if length is not None and length > self.body_limit:
+            self.body_size = length
+        # Closed by Twisted, as soon as the answer is sent or the client has gone.
+        self.content = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
 
     def handleContentChunk(self, data: bytes) -> None:
+        # Called for each chunk, of which there may be thousands in a row: no more than is needed.
         self.body_size += len(data)
-        if not self.is_too_large:
-            super().handleContentChunk(data)  # type: ignore[no-untyped-call]
+        if self.body_size > self.body_limit or self._is_unwelcome:
+            return
+        if self.upload is not None:
+            self.upload.feed(data)
+        else:
+            self.content.write(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Take the path alone: a target may come as a whole URL, or with a fragment."""
         target = _ORIGIN.sub(b"", path, count=1) if not path.startswith(b"/") else path
         target = target.partition(b"#")[0]
+        if target.startswith(b"?"):
+            target = b"/" + target
+        if target == b"*" and command != b"OPTIONS":
+            target = UNKNOWN_PATH
         super().requestReceived(command, target or b"/", version)  # type: ignore[no-untyped-call]
+
+    def _begin_upload(self, uploads: Uploads) -> None:
+        channel = self.channel
+        self.upload = uploads.begin(self, *channel.target)
+        if self.upload is None:
+            return
+        self.body_limit = uploads.body_limit
+        temporary = self.upload.temporary
+        temporary.hold = lambda: channel.hold(temporary)
+        temporary.release = lambda: channel.release(temporary)
+        self.notifyFinish().addBoth(lambda _: self._end_upload())
+        self.is_waiting = True
+        channel.hold(self)
+        Deferred.fromCoroutine(self._admit(uploads, self.upload, channel))
+
+    async def _admit(self, uploads: Uploads, upload: Upload, channel: BoundedChannel) -> None:
+        """Read on if it is known who sends, and otherwise answer right away."""
+        admitted = await uploads.admits(self)
+        self.is_waiting = False
+        if not admitted:
+            self._is_unwelcome = True
+            upload.fail(NotStored())
+        channel.release(self)
+        if admitted:
+            channel.send_owed_continue()
+        elif channel.phase is Phase.BODY and channel.requests[-1] is self:
+            channel.answer_now()
+
+    def _end_upload(self) -> None:
+        if self.upload is not None:
+            self.upload.discard()
 
 
 class QuietSite(Site):
-    """A site without an access log, which would double the cost of a request."""
+    """A site within limits, and without an access log, which would double a request's cost."""
 
     displayTracebacks = False
+    protocol: Any = BoundedChannel
+
+    def __init__(
+        self,
+        resource: Any,
+        reactor: Any,
+        *,
+        limits: Limits | None = None,
+        uploads: Uploads | None = None,
+    ) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            resource, requestFactory=BoundedRequest, timeout=None, reactor=reactor
+        )
+        self.limits = limits or Limits()
+        self.uploads = uploads
+        self._channels: set[BoundedChannel] = set()
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """A channel; where there are too many, the one that waits longest makes room."""
+        if len(self._channels) >= self.limits.connections and not self._make_room():
+            return Full()
+        channel: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
+        channel.limits = self.limits
+        channel.since = self.reactor.seconds()
+        self._channels.add(channel)
+        return channel
+
+    def forget(self, channel: BoundedChannel) -> None:
+        """The channel is closed."""
+        self._channels.discard(channel)
+
+    def startFactory(self) -> None:
+        super().startFactory()
+        if self.uploads is not None:
+            self.uploads.start()
+
+    def stopFactory(self) -> None:
+        super().stopFactory()
+        for channel in list(self._channels):
+            channel.retire()
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/1.1 alone: its limits are known."""
+        return [b"http/1.1"]
 
     def getResourceFor(self, request: Any) -> Any:
-        """Find the resource, unless the path is not text: then it is just as unknown as others."""
-        try:
-            unquote_to_bytes(request.path).decode("utf-8")
-        except UnicodeDecodeError:
-            request.path = UNKNOWN_PATH
-            request.postpath = [UNKNOWN_PATH[1:]]
+        """Find the resource; what is no text in a path is a character that no path has."""
+        request.postpath = [
+            part.replace(b"\n", b"\xff").decode("utf-8", "replace").encode("utf-8")
+            for part in request.postpath
+        ]
         return super().getResourceFor(request)  # type: ignore[no-untyped-call]
 
     def log(self, request: Any) -> None:
         """Write nothing."""
+
+    def _make_room(self) -> bool:
+        waiting = [one for one in self._channels if not one.is_working]
+        if not waiting:
+            return False
+        oldest = min(waiting, key=lambda one: (one.phase, one.since))
+        self._channels.discard(oldest)
+        oldest.abandon()
+        return True
+
+
+class Full(Protocol):
+    """Tells a client that there are too many, and hangs up."""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(refusal(503, "Too many connections. Try again later."))
+        self.transport.loseConnection()

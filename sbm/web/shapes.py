@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 from sbm.store.database import Transaction
 from sbm.web.bodies import Body
 from sbm.web.errors import Invalid
-from sbm.web.fields import ABSENT, NON_FIELD, REQUIRED, Complaint, Field, Reference
+from sbm.web.fields import ABSENT, NON_FIELD, Complaint, Field, Reference
 
 
 @define
@@ -87,7 +87,7 @@ class Shape:
                 except Complaint as complaint:
                     reading.refuse(one.name, *complaint.messages)
             elif one.required and not partial:
-                reading.refuse(one.name, REQUIRED)
+                reading.refuse(one.name, one.missing)
             elif method == "POST":
                 reading.values[one.name] = one.default
                 reading.defaulted.add(one.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ class Api:
             allow_redirects=False,
         )
         content = await response.content()
-        return Answer(status=response.code, headers=response.headers, text=content.decode("utf-8"))
+        text = content.decode("utf-8", "surrogateescape")
+        return Answer(status=response.code, headers=response.headers, text=text)
 
     async def get(self, path: str, **options: Any) -> Answer:
         return await self.call("GET", path, **options)
@@ -104,9 +106,12 @@ class Api:
         return await self.made("subscriptions", **{"identity": IDENTITY, "lang": "eng"} | fields)
 
 
-@pytest_twisted.async_yield_fixture
-async def api(database_uri: str, tmp_path: Path) -> AsyncIterator[Api]:
-    """A running API, with the tokens of an administrator and of an ordinary user."""
+@asynccontextmanager
+async def served(database_uri: str, media_root: Path, **options: Any) -> AsyncIterator[Api]:
+    """A running API, with the tokens of an administrator and of an ordinary user.
+
+    ``options`` are those of ``build``.
+    """
     database = Database(reactor, DatabaseAddress.parse(database_uri), 4)
     wakes: list[str] = []
     site = build(
@@ -114,7 +119,8 @@ async def api(database_uri: str, tmp_path: Path) -> AsyncIterator[Api]:
         scheduler_token=SCHEDULER_TOKEN,
         version="1.2.3",
         wake=lambda: wakes.append("woken"),
-        media_root=tmp_path,
+        media_root=media_root,
+        **options,
     )
     port = reactor.listenTCP(0, site, interface="127.0.0.1")
     number = port.getHost().port
@@ -125,7 +131,7 @@ async def api(database_uri: str, tmp_path: Path) -> AsyncIterator[Api]:
         database=database,
         client=HTTPClient(agent),
         port=number,
-        media_root=tmp_path,
+        media_root=media_root,
         wakes=wakes,
     )
     api.token = await database.transact(users.create_token, email="admin@example.org", admin=True)
@@ -137,3 +143,10 @@ async def api(database_uri: str, tmp_path: Path) -> AsyncIterator[Api]:
     finally:
         await port.stopListening()
         database.stopService()
+
+
+@pytest_twisted.async_yield_fixture
+async def api(database_uri: str, tmp_path: Path) -> AsyncIterator[Api]:
+    """The API as it is."""
+    async with served(database_uri, tmp_path) as api:
+        yield api

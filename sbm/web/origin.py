@@ -1,0 +1,100 @@
+"""Where a client believes to be: the scheme, host and port that absolute URLs are built from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from attrs import frozen
+from twisted.web.server import Request
+
+from sbm.web.errors import Malformed
+
+_HOST = re.compile(r"(?P<name>[a-z0-9._-]+|\[[a-f0-9:.]+\])(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
+
+_USUAL_PORTS = {"http": "80", "https": "443"}
+
+
+Network = IPv4Network | IPv6Network
+
+
+@frozen
+class Proxies:
+    """The proxies that are believed when they tell what the client has asked them for.
+
+    Of a header that several of them wrote to, the last value counts: it is the nearest proxy's,
+    while those before it may be anybody's.
+    """
+
+    networks: Sequence[Network] = ()
+
+    def origin(self, request: Request) -> str:
+        """Scheme and host as the client wrote them; raises Malformed.
+
+        The Host header says it, unless a trusted proxy tells it by X-Forwarded-Host, -Proto and
+        -Port. A port in X-Forwarded-Host stands; X-Forwarded-Port counts where there is none.
+        """
+        scheme = "https" if request.isSecure() else "http"
+        host = _host(request)
+        if not self._trust(request):
+            return f"{scheme}://{host}"
+        scheme = (_forwarded(request, "Proto") or scheme).lower()
+        if scheme not in _USUAL_PORTS:
+            raise Malformed("Invalid X-Forwarded-Proto header.")
+        given = _forwarded(request, "Host")
+        port = _forwarded(request, "Port")
+        if given:
+            host = _checked(given, "X-Forwarded-Host")
+        if port and not (given and _port_of(host)):
+            host = _with_port(host, port, scheme)
+        return f"{scheme}://{host}"
+
+    def _trust(self, request: Request) -> bool:
+        if not self.networks:
+            return False
+        peer = getattr(request.getClientAddress(), "host", None)
+        try:
+            address = ip_address(str(peer).partition("%")[0])
+        except ValueError:  # a Unix socket's
+            return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self.networks)
+
+
+def _host(request: Request) -> str:
+    hosts = request.requestHeaders.getRawHeaders(b"host", [])
+    if not hosts:  # HTTP/1.0
+        address = request.getHost()
+        name = f"[{address.host}]" if ":" in address.host else address.host
+        return f"{name}:{address.port}"
+    if len(hosts) > 1:
+        raise Malformed("Invalid Host header.")
+    return _checked(hosts[0].decode("latin-1"), "Host")
+
+
+def _checked(host: str, header: str) -> str:
+    if not _HOST.fullmatch(host) or int(_port_of(host) or 0) > 65535:
+        raise Malformed(f"Invalid {header} header.")
+    return host
+
+
+def _port_of(host: str) -> str | None:
+    match = _HOST.fullmatch(host)
+    return match["port"] if match else None
+
+
+def _with_port(host: str, port: str, scheme: str) -> str:
+    """The host with this port, which is left out where it is the usual one."""
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= 65535:
+        raise Malformed("Invalid X-Forwarded-Port header.")
+    match = _HOST.fullmatch(host)
+    name = match["name"] if match else host
+    return name if port == _USUAL_PORTS[scheme] else f"{name}:{port}"
+
+
+def _forwarded(request: Request, what: str) -> str:
+    name = f"x-forwarded-{what}".encode("ascii")
+    values = request.requestHeaders.getRawHeaders(name, [])
+    return values[-1].rpartition(b",")[2].strip().decode("latin-1") if values else ""

@@ -1,0 +1,222 @@
+"""Files on their way to their names.
+
+A file begins as a temporary one, which has a name that is never served, and is locked by whoever
+writes it. Nothing but a crash leaves one behind, and ``sweep`` takes away those that nobody writes
+any more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from sbm.web.errors import NotStored
+
+# So much is written at once, and ``hold`` is called while so much waits to be.
+BATCH_BYTES = 2**16
+FULL_BYTES = 2**18
+
+_PREFIX = ".upload-"
+
+T = TypeVar("T")
+
+_log = Logger()
+
+
+@define(eq=False, slots=False)
+class TemporaryFile:
+    """A file on its way to its name. What is written waits for a thread to put it on disk.
+
+    ``hold`` is called when too much waits, and ``release`` when it does no more.
+    """
+
+    _reactor: Any
+    _folder: Path
+    hold: Callable[[], None] = field(default=lambda: None, init=False)
+    release: Callable[[], None] = field(default=lambda: None, init=False)
+    size: int = field(default=0, init=False)
+    _waiting: list[bytes] = field(factory=list, init=False)
+    _waiting_bytes: int = field(default=0, init=False)
+    _work: Deferred[None] | None = field(default=None, init=False)
+    _descriptor: int | None = field(default=None, init=False)
+    _path: Path | None = field(default=None, init=False)
+    _must_truncate: bool = field(default=False, init=False)
+    _failure: OSError | None = field(default=None, init=False)
+    _is_taken: bool = field(default=False, init=False)
+    _is_discarded: bool = field(default=False, init=False)
+
+    def truncate(self) -> None:
+        """Forget what was written so far."""
+        self.size = 0
+        self._must_truncate = True
+        self._waiting, self._waiting_bytes = [], 0
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of the file."""
+        self.size += len(data)
+        if self._failure is not None or self._is_discarded:
+            return
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes >= BATCH_BYTES:
+            self._begin_work()
+        if self._waiting_bytes >= FULL_BYTES:
+            self.hold()
+
+    async def settle(self) -> None:
+        """Have everything written; raises NotStored."""
+        self._begin_work()
+        await self._idle()
+        if self._failure is not None:
+            _log.error("an upload could not be written: {error}", error=self._failure)
+            raise NotStored
+
+    async def publish(self, name: str) -> None:
+        """Give the file its name, durably; from now on ``discard`` leaves it. Raises NotStored.
+
+        To be called once, after ``settle``, and not to be cancelled.
+        """
+        self._is_taken = True
+        try:
+            await self._in_thread(self._publish, name)
+        except (OSError, ValueError) as error:  # names that the file system cannot write, too
+            _log.error("an upload could not be stored: {error}", error=error)
+            await self._in_thread(self._remove, self._folder / name)
+            raise NotStored from error
+
+    async def unpublish(self, name: str) -> None:
+        """Take a published file away again."""
+        await self._in_thread(self._remove, self._folder / name)
+
+    def discard(self) -> None:
+        """Remove it, unless it has its name, as soon as nobody writes to it."""
+        if self._is_taken or self._is_discarded:
+            return
+        self._is_discarded = True
+        self._waiting, self._waiting_bytes = [], 0
+        self.release()
+        if self._work is not None or self._descriptor is not None:
+            removal = Deferred.fromCoroutine(self._discard())
+            removal.addErrback(lambda failure: _log.failure("an upload stays behind", failure))
+
+    async def _discard(self) -> None:
+        await self._idle()
+        await self._in_thread(self._remove, None)
+
+    def _begin_work(self) -> None:
+        if self._work is None and self._waiting and self._failure is None:
+            self._work = Deferred.fromCoroutine(self._write_all())
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting, self._waiting_bytes = self._waiting, [], 0
+                truncates, self._must_truncate = self._must_truncate, False
+                await self._in_thread(self._append, batch, truncates)
+                self.release()
+        except OSError as error:
+            self._failure = error
+            self._waiting, self._waiting_bytes = [], 0
+        finally:
+            self._work = None
+            self.release()
+
+    async def _idle(self) -> None:
+        while self._work is not None:
+            await shielded(self._work)
+
+    def _in_thread(self, work: Callable[..., T], *args: Any) -> Deferred[T]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *args)
+
+    # In threads, one at a time
+
+    def _append(self, batch: Sequence[bytes], truncates: bool) -> None:
+        if self._descriptor is None:
+            self._path, self._descriptor = _new_file(self._folder)
+        if truncates:
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+        rest = memoryview(b"".join(batch))
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def _publish(self, name: str) -> None:
+        assert self._descriptor is not None
+        assert self._path is not None
+        os.fchmod(self._descriptor, 0o644)  # others may serve the folder
+        os.fsync(self._descriptor)
+        os.rename(self._path, self._folder / name)
+        _sync_folder(self._folder)
+        self._close()
+
+    def _remove(self, published: Path | None) -> None:
+        for path in filter(None, (self._path, published)):
+            path.unlink(missing_ok=True)
+        self._close()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that nobody writes; those of other daemons are locked."""
+    with os.scandir(folder) as entries:
+        left = [entry.path for entry in entries if entry.name.startswith(_PREFIX)]
+    for path in left:
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
+            finally:
+                os.close(descriptor)
+
+
+def shielded(deferred: Deferred[T]) -> Deferred[T]:
+    """What can be awaited in its place: cancelling that leaves the work itself alone."""
+    seen: Deferred[T] = Deferred()
+
+    def tell(result: T) -> T:
+        seen.callback(result)
+        return result
+
+    def tell_failure(failure: Any) -> None:
+        seen.errback(failure)
+
+    deferred.addCallbacks(tell, tell_failure)
+    return seen
+
+
+def _new_file(folder: Path) -> tuple[Path, int]:
+    """A new file, locked; a sweep between its making and its locking makes us try again."""
+    while True:
+        path = folder / f"{_PREFIX}{secrets.token_hex(16)}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            continue
+        if os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
