@@ -103,11 +103,17 @@ def objection(send: Send) -> Settled | None:
             return _skipped("the subscription is not active")
         if recipient.process_status < 0:
             return _skipped("the subscription is in error")
-    if recipient.message is None:
+    return _missing(send.kind, recipient)
+
+
+def _missing(kind: Kind, recipient: Recipient) -> Settled | None:
+    message = recipient.message
+    if message is None and kind == "resend":
+        return _lacking("there is no message that could be resent")
+    if message is None:
         return _lacking(f"{recipient.messageset} has no further message in {recipient.lang}")
-    if recipient.content_type == "audio" and recipient.message.file_name is None:
-        number = recipient.message.sequence_number
-        return _lacking(f"message {number} of {recipient.messageset} has no audio")
+    if recipient.content_type == "audio" and message.file_name is None:
+        return _lacking(f"message {message.sequence_number} of {recipient.messageset} has no audio")
     return None
 
 

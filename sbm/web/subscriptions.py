@@ -10,6 +10,7 @@ from uuid import UUID
 from attrs import frozen
 from twisted.web.server import Request
 
+from sbm.model.page import Part, Window
 from sbm.model.send import Trigger
 from sbm.model.subscription import (
     PROCESS_STATUSES,
@@ -18,7 +19,7 @@ from sbm.model.subscription import (
     Subscription,
     consistent,
 )
-from sbm.store import messagesets, schedules, sends, subscriptions
+from sbm.store import messagesets, resends, schedules, sends, subscriptions
 from sbm.store.database import Transaction
 from sbm.web import filters
 from sbm.web.bodies import Body
@@ -34,8 +35,8 @@ from sbm.web.fields import (
     ReadOnly,
     Reference,
 )
-from sbm.web.filters import Filter, read_filters
-from sbm.web.pages import Page
+from sbm.web.filters import Filter
+from sbm.web.pages import NEWEST_FIRST, Listing
 from sbm.web.shapes import Reading, Shape
 from sbm.web.wire import instant, uuid_of
 
@@ -63,18 +64,40 @@ SHAPE = Shape(
 )
 
 FILTERS = [
+    Filter(name="id", parameter="id", read=filters.row_uuid),
     Filter(name="identity", parameter="identity", read=filters.identity),
     Filter(
         name="messageset",
         parameter="messageset_id",
         read=filters.reference,
-        hold=messagesets.hold,
+        exists=messagesets.exists,
     ),
-    Filter(name="lang", parameter="lang", read=filters.text),
-    Filter(name="active", parameter="active", read=filters.boolean),
-    Filter(name="completed", parameter="completed", read=filters.boolean),
-    Filter(name="schedule", parameter="schedule_id", read=filters.reference, hold=schedules.hold),
-    Filter(name="process_status", parameter="process_status", read=filters.integer),
+    Filter(name="messageset_contains", parameter="messageset_contains", read=filters.text),
+    Filter(
+        name="schedule", parameter="schedule_id", read=filters.reference, exists=schedules.exists
+    ),
+    *(
+        Filter(name=name, parameter=name, read=filters.text)
+        for name in ("lang", "metadata", "metadata_has_key", "metadata_not_has_key")
+    ),
+    *(Filter(name=name, parameter=name, read=filters.boolean) for name in ("active", "completed")),
+    *(
+        Filter(name=name, parameter=name, read=filters.integer)
+        for name in (
+            "process_status",
+            "version",
+            "next_sequence_number",
+            "initial_sequence_number",
+        )
+    ),
+    *(
+        Filter(name=name, parameter=name, read=filters.moment)
+        for name in ("created_at", "created_after", "created_before", "updated_at")
+    ),
+    *(
+        Filter(name=name, parameter=name, read=filters.reference, exists=subscriptions.knows_user)
+        for name in ("created_by", "updated_by")
+    ),
 ]
 
 _DESCRIPTION = "API endpoint that allows Subscription models to be viewed or edited."
@@ -90,6 +113,9 @@ _REQUEST = About(
 )
 _SEND = About(
     name="Subscription Send", description="Triggers a send for the next subscription message"
+)
+_RESEND = About(
+    name="Subscription Resend", description="Sends the last message of a subscription once more"
 )
 
 _CONTRADICTION = "This is the status of a completed subscription, and completed is false."
@@ -133,10 +159,14 @@ class Subscriptions:
         methods = {"POST": partial(self._send, key)}
         return await self._front.answer(request, _SEND, methods)
 
+    @app.route("/<path:key>/resend")
+    @app.route("/<path:key>/resend/")
+    async def repeat(self, request: Request, key: str) -> bytes:
+        methods = {"POST": partial(self._resend, key)}
+        return await self._front.answer(request, _RESEND, methods)
+
     async def _list(self, exchange: Exchange) -> Reply:
-        page = Page.asked_for(exchange.query)
-        count, found = await self._front.database.transact(_list_page, page, exchange)
-        return page.reply(exchange, count=count, results=[shown(exchange, one) for one in found])
+        return await _LISTING.reply(self._front.database, exchange)
 
     async def _create(self, exchange: Exchange) -> Reply:
         made = await self._make(exchange, exchange.body())
@@ -181,12 +211,24 @@ class Subscriptions:
                 sends.owe, subscription_id=subscription_id
             )
         if not trigger.found:
-            reason = f"Cannot find subscription with ID {key}"
-            return Reply(status=400, body={"accepted": False, "reason": reason})
+            return _not_found(key)
         if not trigger.accepted:
             return Reply(body={"accepted": False, "reason": trigger.reason})
         self._wake()
         return Reply(status=201, body={"accepted": True})
+
+    async def _resend(self, key: str, _exchange: Exchange) -> Reply:
+        """The body is not read."""
+        subscription_id = uuid_of(key)
+        trigger = Trigger(found=False, accepted=False)
+        if subscription_id is not None:
+            trigger = await self._front.database.transact(
+                resends.owe, subscription_id=subscription_id
+            )
+        if not trigger.found:
+            return _not_found(key)
+        self._wake()
+        return Reply(status=202, body={"accepted": True})
 
 
 def shown(exchange: Exchange, subscription: Subscription) -> dict[str, Any]:
@@ -211,6 +253,23 @@ def shown(exchange: Exchange, subscription: Subscription) -> dict[str, Any]:
     }
 
 
+async def _list_page(
+    transaction: Transaction, *, window: Window, **wanted: Any
+) -> Part[Subscription]:
+    return await subscriptions.list_page(
+        transaction, window=window, wanted=subscriptions.Wanted(**wanted)
+    )
+
+
+_LISTING = Listing(
+    name="subscriptions",
+    list_page=_list_page,
+    shown=shown,
+    order=NEWEST_FIRST,
+    filters=FILTERS,
+)
+
+
 def requested(body: Body) -> Body:
     """The subscription in the envelope of the webhook; raises Invalid where there is none.
 
@@ -226,17 +285,14 @@ def requested(body: Body) -> Body:
     return Body(value=defaults | first | dict(given))
 
 
+def _not_found(key: str) -> Reply:
+    """The answer to a trigger for a subscription that there is not, or that is no UUID."""
+    reason = f"Cannot find subscription with ID {key}"
+    return Reply(status=400, body={"accepted": False, "reason": reason})
+
+
 def _url(exchange: Exchange, subscription: Subscription) -> str:
     return exchange.url(f"{PATH}{subscription.id}/")
-
-
-async def _list_page(
-    transaction: Transaction, page: Page, exchange: Exchange
-) -> tuple[int, list[Subscription]]:
-    wanted = await read_filters(transaction, FILTERS, exchange.query)
-    return await subscriptions.list_page(
-        transaction, limit=page.limit, offset=page.offset, **wanted
-    )
 
 
 async def _create(

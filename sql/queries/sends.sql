@@ -45,30 +45,39 @@ SELECT send_id, reason FROM answer;
 -- bring all that their delivery needs. Rows that another daemon is claiming at this moment are
 -- stepped over, never waited for. The limit binds in the materialized parts, before the update.
 -- What is claimed (set, numbers, language, prepend) is written down: a step is checked against it.
+-- A resend carries the message that was fixed for it, in the set and language of that message.
 WITH single AS MATERIALIZED (
-    SELECT id, kind, subscription_id FROM sends
+    SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang FROM sends
      WHERE state = 'owed' AND lane = 'single' AND due_at <= now()
      ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), tick AS MATERIALIZED (
-    SELECT id, kind, subscription_id FROM sends
+    SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang FROM sends
      WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
      ORDER BY due_at, id LIMIT %(limit)s - (SELECT count(*) FROM single) FOR UPDATE SKIP LOCKED
 ), due AS (
     SELECT * FROM single UNION ALL SELECT * FROM tick
 ), work AS (
     SELECT due.id, s.id IS NOT NULL AS subscribed, s.active, s.completed, s.process_status,
-           s.messageset_id, s.next_sequence_number, s.lang, ms.short_name, ms.content_type,
+           which.messageset_id, s.next_sequence_number, which.lang, ms.short_name, ms.content_type,
            ms.channel, m.sequence_number, m.text_content, m.metadata, b.content AS file_name,
+           CASE WHEN due.kind = 'resend' THEN due.sequence_number
+                ELSE m.sequence_number END AS claimed_number,
            CASE WHEN due.kind = 'next' AND jsonb_typeof(s.metadata) = 'object'
                 THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS prepend
       FROM due
       LEFT JOIN subscriptions s ON s.id = due.subscription_id
-      LEFT JOIN messagesets ms ON ms.id = s.messageset_id
+     CROSS JOIN LATERAL (
+           SELECT CASE WHEN due.kind = 'resend' THEN due.messageset_id
+                       ELSE s.messageset_id END AS messageset_id,
+                  CASE WHEN due.kind = 'resend' THEN due.lang ELSE s.lang END AS lang) which
+      LEFT JOIN messagesets ms ON ms.id = which.messageset_id
       LEFT JOIN LATERAL (
-           SELECT * FROM messages
-            WHERE messageset_id = s.messageset_id AND lang = s.lang
-              AND sequence_number >= s.next_sequence_number
-            ORDER BY sequence_number LIMIT 1) m ON true
+           (SELECT * FROM messages
+             WHERE due.kind = 'next' AND messageset_id = s.messageset_id AND lang = s.lang
+               AND sequence_number >= s.next_sequence_number
+             ORDER BY sequence_number LIMIT 1)
+           UNION ALL
+           SELECT * FROM messages WHERE due.kind = 'resend' AND id = due.message_id) m ON true
       LEFT JOIN binary_contents b ON b.id = m.binary_content_id
 )
 UPDATE sends
@@ -76,7 +85,7 @@ UPDATE sends
        lease_until = now() + %(lease)s,
        first_attempt_at = COALESCE(sends.first_attempt_at, now()),
        messageset_id = work.messageset_id, next_sequence_number = work.next_sequence_number,
-       sequence_number = work.sequence_number, lang = work.lang, prepend = work.prepend
+       sequence_number = work.claimed_number, lang = work.lang, prepend = work.prepend
   FROM work WHERE sends.id = work.id
 RETURNING sends.id, sends.kind, sends.attempt, sends.subscription_id, sends.identity,
           work.subscribed, work.active, work.completed, work.process_status, work.short_name,
@@ -99,12 +108,13 @@ RETURNING id;
 -- name: settle_sends
 -- A batch of outcomes, each with everything that follows from it: the send goes, the subscription
 -- steps to its next number or completes, a carried prepend is consumed, the next set begins, the
--- ledger gets its row. Fenced by the attempt: a claim that was lost moves nothing, and is not in the
--- answer. A lease that ended is not lost yet: what its owner knows still counts, until another asks.
--- The
--- subscription steps only if it still stands where it stood when the send was claimed; else what
--- an operator set meanwhile stays, and who was made inactive meanwhile does not go on to the next
--- set. It is locked before it is judged, so nobody comes between.
+-- ledger gets its row, a request for a resend its outbound, a failure its row in failed_tasks (but
+-- not a next send without an address, which marks the subscription). Fenced by the attempt: a claim
+-- that was lost moves nothing, and is not in the answer. A lease that ended is not lost yet: what
+-- its owner knows still counts, until another asks. The subscription steps only if it still stands
+-- where it stood when the send was claimed; else what an operator set meanwhile stays, and who was
+-- made inactive meanwhile does not go on to the next set. It is locked before it is judged, so
+-- nobody comes between.
 WITH outcomes AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s)
         AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text)
@@ -158,6 +168,19 @@ WITH outcomes AS MATERIALIZED (
     SELECT id, tick_id, kind, outcome, stage, why, subscription_id, identity, messageset_id,
            sequence_number, lang, attempt, outbound_id, owed_at, first_attempt_at
       FROM settled
+), answered AS (
+    UPDATE resend_requests r SET outbound_id = settled.outbound_id
+      FROM settled WHERE r.send_id = settled.id AND settled.kind = 'resend' AND settled.delivered
+), failures AS (
+    INSERT INTO failed_tasks (send_id, kind, stage, reason, subscription_id, identity,
+                              initiated_at, attempt, first_attempt_at, messageset_id,
+                              next_sequence_number, sequence_number, lang, message_id)
+    SELECT id, kind, stage, why, subscription_id, identity, COALESCE(first_attempt_at, owed_at),
+           attempt, first_attempt_at, messageset_id, next_sequence_number, sequence_number, lang,
+           message_id
+      FROM settled
+     WHERE outcome IN ('refused', 'failed') AND NOT (kind = 'next' AND stage = 'address')
+        ON CONFLICT (send_id) DO NOTHING
 )
 SELECT id FROM settled;
 

@@ -37,8 +37,11 @@ def planner(databases: Databases, template_database: str) -> Iterator[Any]:
 
 @pytest.mark.parametrize("query", STATEMENTS)
 def test_every_statement_fits_the_schema(planner: Any, query: Query) -> None:
-    """Postgres plans it, with null for every parameter."""
+    """Postgres plans it, with null for every parameter; or does it, where there is no plan."""
     nulls: dict[str, None] = defaultdict(lambda: None)
+    if re.search(r"^(TRUNCATE|ANALYZE) \w+;", query.sql, re.MULTILINE):
+        planner.execute(query.sql)
+        return
     planner.execute(f"EXPLAIN {query.sql}", nulls)
     assert planner.fetchall()
 

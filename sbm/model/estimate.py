@@ -1,0 +1,37 @@
+"""How many subscriptions will be sent to, on which day."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from attrs import frozen
+
+from sbm.model.cron import Cron
+
+DAYS = 7
+
+
+@frozen(kw_only=True)
+class Estimate:
+    """So many subscriptions, of so many identities, are sent to on a day."""
+
+    id: int
+    send_date: date
+    messageset_id: int
+    estimate_subscriptions: int
+    estimate_identities: int
+
+
+def days_ahead(now: datetime, zone: ZoneInfo) -> list[date]:
+    """Today in the time zone, and the days after it: each day of the week once."""
+    today = now.astimezone(zone).date()
+    return [today + timedelta(days=days) for days in range(DAYS)]
+
+
+def is_due_on(cron: Cron, day: date, zone: ZoneInfo) -> bool:
+    """Whether a schedule is due at least once on this day of the time zone."""
+    midnight = datetime.combine(day, time(), zone)
+    following = datetime.combine(day + timedelta(days=1), time(), zone)
+    due = cron.next_after(midnight - timedelta(seconds=1), zone)
+    return due is not None and due < following

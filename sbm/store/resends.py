@@ -1,0 +1,20 @@
+"""Requests to resend the last message of a subscription."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sbm.model.send import Trigger
+from sbm.store.database import Transaction
+from sbm.store.queries import load
+
+QUERIES = load("resends")
+
+
+async def owe(transaction: Transaction, *, subscription_id: UUID) -> Trigger:
+    """Owe the last message once more, fixed now, or join the resend that is unsettled.
+
+    Nothing about a subscription forbids it; not found is one that does not exist.
+    """
+    row = await transaction.row(QUERIES.owe_resend, subscription_id=subscription_id)
+    return Trigger(found=row is not None, accepted=row is not None)

@@ -1,0 +1,91 @@
+-- Sends that were refused or failed. They come into being where sends are settled.
+
+-- name: list_failed_tasks
+-- A page of them, newest first.
+-- A row more than the page has tells whether the list goes on; the count is worked out only where
+-- the page alone does not tell it, and comes with a row of nulls where nothing was found.
+WITH wanted AS NOT MATERIALIZED (
+    SELECT id, send_id, kind, stage, reason, subscription_id, initiated_at FROM failed_tasks
+), page AS MATERIALIZED (
+    (SELECT * FROM wanted
+      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id < %(from_id)s)
+      ORDER BY id DESC LIMIT %(limit)s + 1 OFFSET %(offset)s)
+    UNION ALL
+    (SELECT * FROM wanted
+      WHERE %(backwards)s AND id > %(from_id)s
+      ORDER BY id LIMIT %(limit)s + 1)
+), total AS (
+    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
+                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
+                ELSE (SELECT count(*) FROM wanted)
+           END AS count
+      FROM (SELECT count(*) AS found FROM page) AS counted
+)
+SELECT total.count, page.* FROM total LEFT JOIN page ON true ORDER BY page.id DESC;
+
+-- name: find_failed_task
+-- One of them.
+SELECT id, send_id, kind, stage, reason, subscription_id, initiated_at FROM failed_tasks
+ WHERE id = %(id)s;
+
+-- name: find_newest_failed_task
+-- Where a requeue of all of them ends: what fails while it goes on is not meant.
+SELECT max(id) AS id FROM failed_tasks;
+
+-- name: requeue_failed_tasks
+-- Owe up to %(limit)s of them again, oldest first: each is the same send, by kind, and a new
+-- trigger in the tick that those of this minute share. A next send only if its subscription still
+-- stands where it stood, and may be sent to, and no other is owed to it; whatever is not owed again
+-- is skipped, and the ledger says why. Either way the row is gone. The subscriptions are locked
+-- before they are judged, so none of them steps meanwhile.
+WITH taken AS (
+    DELETE FROM failed_tasks WHERE id IN (
+        SELECT id FROM failed_tasks WHERE id <= %(up_to)s
+         ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+    RETURNING *
+), minute AS (
+    INSERT INTO ticks (source, state, due_at, shard, triggers, expanded_at)
+    SELECT 'single', 'expanded', date_trunc('minute', now()), pg_backend_pid() %% 16, count(*),
+           now()
+      FROM taken HAVING count(*) > 0
+        ON CONFLICT (due_at, shard) WHERE source = 'single'
+        DO UPDATE SET triggers = ticks.triggers + EXCLUDED.triggers
+    RETURNING id
+), standing AS MATERIALIZED (
+    SELECT s.id, s.active, s.completed, s.process_status, s.messageset_id, s.next_sequence_number
+      FROM subscriptions s WHERE s.id IN (SELECT subscription_id FROM taken)
+     ORDER BY s.id FOR NO KEY UPDATE OF s
+), judged AS (
+    SELECT taken.*,
+           CASE WHEN s.id IS NULL THEN 'the subscription was deleted'
+                WHEN kind = 'resend' THEN NULL
+                WHEN s.completed THEN 'the subscription is completed'
+                WHEN NOT s.active THEN 'the subscription is not active'
+                WHEN s.process_status < 0 THEN 'the subscription is in error'
+                WHEN s.messageset_id IS DISTINCT FROM taken.messageset_id
+                  OR s.next_sequence_number IS DISTINCT FROM taken.next_sequence_number
+                THEN 'the subscription has moved on'
+           END AS refusal
+      FROM taken LEFT JOIN standing s ON s.id = taken.subscription_id
+), owed AS (
+    -- Many at once are no reason to keep single triggers waiting; a resend is one.
+    INSERT INTO sends (id, kind, lane, subscription_id, identity, tick_id, attempt,
+                       first_attempt_at, message_id, messageset_id, sequence_number, lang)
+    SELECT send_id, kind, CASE WHEN kind = 'resend' THEN 'single' ELSE 'tick' END,
+           subscription_id, identity, minute.id, attempt, first_attempt_at, message_id,
+           messageset_id, sequence_number, lang
+      FROM judged, minute WHERE refusal IS NULL ORDER BY judged.id
+        ON CONFLICT DO NOTHING
+    RETURNING id
+), skipped AS (
+    INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
+                        messageset_id, sequence_number, lang, attempts, first_attempt_at)
+    SELECT send_id, minute.id, kind, 'skipped', 'trigger',
+           COALESCE(refusal, CASE WHEN kind = 'resend'
+                                  THEN 'a resend is already owed to the subscription'
+                                  ELSE 'a message is already owed to the subscription' END),
+           subscription_id, identity, messageset_id, sequence_number, lang, attempt,
+           first_attempt_at
+      FROM judged, minute WHERE NOT EXISTS (SELECT FROM owed WHERE owed.id = judged.send_id)
+)
+SELECT count(*) AS taken, (SELECT count(*) FROM owed) AS owed FROM taken;

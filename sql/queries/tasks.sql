@@ -1,0 +1,45 @@
+-- Work that the API is asked to do in the background.
+
+-- name: request_task
+-- Ask for a task of this kind. While one is waiting, it is the one: nothing that it will find has
+-- been looked at yet.
+INSERT INTO tasks (kind, requested_by, up_to)
+VALUES (%(kind)s, %(requested_by)s, %(up_to)s)
+ON CONFLICT (kind) WHERE state = 'waiting'
+DO UPDATE SET up_to = GREATEST(tasks.up_to, EXCLUDED.up_to)
+RETURNING id;
+
+-- name: begin_task
+-- Take the oldest task of these kinds that nobody is at, or whose owner fell silent.
+UPDATE tasks
+   SET state = 'begun', owner = %(owner)s, lease_until = now() + %(lease)s
+ WHERE id = (
+       SELECT id FROM tasks waiting
+        WHERE kind = ANY(%(kinds)s)
+          AND (state = 'begun' AND lease_until < now()
+               OR state = 'waiting' AND NOT EXISTS (
+                   SELECT FROM tasks begun
+                    WHERE begun.kind = waiting.kind AND begun.state = 'begun'))
+        ORDER BY requested_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING id, kind, up_to;
+
+-- name: renew_task
+-- Its owner is at it. No row: it is not the owner's any more.
+UPDATE tasks SET lease_until = now() + %(lease)s
+ WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun'
+RETURNING id;
+
+-- name: release_task
+-- Its owner stops in the middle: somebody else may begin it again at once.
+UPDATE tasks SET lease_until = now() - interval '1 second'
+ WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';
+
+-- name: finish_task
+-- It is done, or failed for a reason. What finished long ago is forgotten.
+WITH forgotten AS (
+    DELETE FROM tasks WHERE finished_at < now() - interval '90 days'
+)
+UPDATE tasks
+   SET state = CASE WHEN %(reason)s = '' THEN 'done' ELSE 'failed' END, reason = %(reason)s,
+       owner = NULL, lease_until = NULL, finished_at = now()
+ WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pytest_twisted import ensureDeferred
+
+from sbm.model.outbound import compose
+from sbm.model.send import Send, Settled, objection
+from sbm.store import resends, sends
+from sbm.store.database import Database
+from tests.arrange import Arranged
+
+SENT = Settled(outcome="sent", stage="post", outbound_id="outbound-1")
+
+
+async def claim(database: Database) -> list[Send]:
+    lease = timedelta(seconds=60)
+    return await database.transact(sends.claim, owner=uuid4(), limit=10, lease=lease)
+
+
+async def settle(database: Database, send: Send, result: Settled) -> None:
+    await database.transact(sends.settle, results={send.id: (send.attempt, result)})
+
+
+async def resend(database: Database, subscription: UUID) -> None:
+    trigger = await database.transact(resends.owe, subscription_id=subscription)
+    assert (trigger.found, trigger.accepted) == (True, True)
+
+
+def mother_at(behind: Arranged, number: int, messages: Any = 5, **fields: Any) -> UUID:
+    schedule = behind.schedule()
+    messageset = behind.messageset("pregnancy", schedule, messages=messages)
+    (mother,) = behind.subscriptions(1, messageset, schedule, next_sequence_number=number, **fields)
+    return mother
+
+
+@pytest.mark.parametrize(
+    ("number", "messages", "completed", "expected"),
+    [
+        (4, 5, False, 3),
+        (1, 5, False, 1),
+        (-(2**31), 5, False, 1),
+        (5, 5, True, 5),
+        (5, [2, 3, 7], False, 3),
+        (1, [4, 7], False, 4),
+        (99, 5, True, 5),
+    ],
+)
+@ensureDeferred
+async def test_the_last_message_is_resent_and_moves_nothing(
+    database: Database,
+    behind: Arranged,
+    number: int,
+    messages: Any,
+    completed: bool,
+    expected: int,
+) -> None:
+    mother = mother_at(behind, number, messages)
+    if completed:
+        behind.rows("UPDATE subscriptions SET completed = true, process_status = 2, active = false")
+    before = behind.subscription(mother)
+    await resend(database, mother)
+    (send,) = await claim(database)
+    assert objection(send) is None
+    assert send.recipient is not None
+    assert send.recipient.message is not None
+    assert send.recipient.message.sequence_number == expected
+    outbound = compose(send, "+27820001001", "http://x/media")
+    assert (outbound["resend"], outbound["content"]) == ("true", f"pregnancy {expected} eng_ZA")
+    await settle(database, send, SENT)
+    assert behind.subscription(mother) == before
+    (entry,) = behind.ledger()
+    assert (entry["kind"], entry["outcome"], entry["sequence_number"]) == (
+        "resend",
+        "sent",
+        expected,
+    )
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_the_message_is_fixed_when_it_is_asked_for(
+    database: Database, behind: Arranged
+) -> None:
+    mother = mother_at(behind, 3)
+    await resend(database, mother)
+    behind.rows("UPDATE subscriptions SET next_sequence_number = 5, lang = 'zul_ZA'")
+    (send,) = await claim(database)
+    assert send.recipient is not None
+    assert send.recipient.message is not None
+    assert send.recipient.message.text_content == "pregnancy 2 eng_ZA"
+    assert send.recipient.lang == "eng_ZA"
+
+
+@ensureDeferred
+async def test_the_request_gets_the_message_and_the_outbound(
+    database: Database, behind: Arranged
+) -> None:
+    mother = mother_at(behind, 3)
+    await resend(database, mother)
+    (send,) = await claim(database)
+    await settle(database, send, SENT)
+    (request,) = behind.rows("SELECT * FROM resend_requests")
+    message = behind.value("SELECT id FROM messages WHERE sequence_number = 2")
+    assert (request["subscription_id"], request["message_id"]) == (mother, message)
+    assert (request["send_id"], request["outbound_id"]) == (send.id, "outbound-1")
+
+
+@ensureDeferred
+async def test_a_second_request_joins_the_first_until_that_is_settled(
+    database: Database, behind: Arranged
+) -> None:
+    mother = mother_at(behind, 3)
+    await resend(database, mother)
+    (send,) = await claim(database)
+    await resend(database, mother)
+    assert await claim(database) == []
+    await settle(database, send, SENT)
+    assert [row["outbound_id"] for row in behind.rows("SELECT * FROM resend_requests")] == [
+        "outbound-1",
+        "outbound-1",
+    ]
+    assert sorted(entry["outcome"] for entry in behind.ledger()) == ["sent", "skipped"]
+    assert behind.value("SELECT sum(triggers) FROM ticks") == 2
+    assert behind.broken_law() == []
+    await resend(database, mother)
+    assert len(await claim(database)) == 1
+
+
+@ensureDeferred
+async def test_a_resend_stands_beside_a_next_and_leaves_it_its_prepend(
+    database: Database, behind: Arranged
+) -> None:
+    metadata = {"prepend_next_delivery": "Dear mother"}
+    mother = mother_at(behind, 3, metadata=metadata)
+    await database.transact(sends.owe, subscription_id=mother)
+    await resend(database, mother)
+    claimed = {send.kind: send for send in await claim(database)}
+    assert (claimed["next"].prepend, claimed["resend"].prepend) == ("Dear mother", None)
+    await settle(database, claimed["resend"], SENT)
+    assert behind.subscription(mother)["metadata"] == metadata
+    await settle(database, claimed["next"], SENT)
+    assert behind.subscription(mother)["next_sequence_number"] == 4
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_resend_without_an_address_marks_nobody_and_is_a_failure(
+    database: Database, behind: Arranged
+) -> None:
+    mother = mother_at(behind, 3)
+    await resend(database, mother)
+    (send,) = await claim(database)
+    await settle(database, send, Settled(outcome="failed", stage="address", reason="no address"))
+    assert behind.subscription(mother)["process_status"] == 0
+    (failed,) = behind.rows("SELECT * FROM failed_tasks")
+    assert (failed["kind"], failed["stage"], failed["send_id"]) == ("resend", "address", send.id)
+
+
+@pytest.mark.parametrize("deletion", ["DELETE FROM messages", "SELECT 1"])
+@ensureDeferred
+async def test_where_there_is_no_message_the_delivery_says_so(
+    database: Database, behind: Arranged, deletion: str
+) -> None:
+    mother = mother_at(behind, 3, 0 if deletion == "SELECT 1" else 5)
+    await resend(database, mother)
+    behind.rows(deletion)
+    (send,) = await claim(database)
+    complaint = objection(send)
+    assert complaint is not None
+    assert (complaint.outcome, complaint.stage) == ("failed", "content")
+
+
+@ensureDeferred
+async def test_a_resend_for_nobody_finds_nobody(database: Database, behind: Arranged) -> None:
+    assert not (await database.transact(resends.owe, subscription_id=uuid4())).found
+    assert behind.value("SELECT count(*) FROM ticks") == 0
+    assert behind.value("SELECT count(*) FROM resend_requests") == 0

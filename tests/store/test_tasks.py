@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from pytest_twisted import ensureDeferred
+
+from sbm.model.task import Kind, Task
+from sbm.store import tasks
+from sbm.store.database import Database
+from tests.arrange import Arranged
+
+LEASE = timedelta(seconds=60)
+ESTIMATE: Kind = "estimate-sends"
+REQUEUE: Kind = "requeue-failed-tasks"
+
+
+async def request(database: Database, kind: Kind = ESTIMATE, up_to: int | None = None) -> UUID:
+    return await database.transact(tasks.request, kind=kind, requested_by=None, up_to=up_to)
+
+
+async def begin(database: Database, owner: UUID) -> Task | None:
+    kinds: list[Kind] = [ESTIMATE, REQUEUE]
+    return await database.transact(tasks.begin, owner=owner, kinds=kinds, lease=LEASE)
+
+
+@ensureDeferred
+async def test_who_asks_while_a_task_waits_is_answered_with_that_one(database: Database) -> None:
+    first = await request(database, REQUEUE, 5)
+    assert await request(database, REQUEUE, 9) == first
+    assert await request(database, REQUEUE, 7) == first
+    assert await begin(database, uuid4()) == Task(id=first, kind=REQUEUE, up_to=9)
+
+
+@ensureDeferred
+async def test_of_each_kind_one_is_under_way_at_a_time(database: Database) -> None:
+    owner = uuid4()
+    first = await request(database)
+    assert await begin(database, owner) == Task(id=first, kind=ESTIMATE)
+    second = await request(database)
+    assert second != first
+    assert await begin(database, uuid4()) is None
+    await database.transact(tasks.finish, task_id=first, owner=owner)
+    assert await begin(database, uuid4()) == Task(id=second, kind=ESTIMATE)
+
+
+@ensureDeferred
+async def test_a_kind_that_is_not_asked_for_waits(database: Database) -> None:
+    await request(database, "sync-audio-files")
+    assert await begin(database, uuid4()) is None
+
+
+@ensureDeferred
+async def test_a_task_whose_owner_fell_silent_is_begun_anew(
+    database: Database, behind: Arranged
+) -> None:
+    silent, other = uuid4(), uuid4()
+    task_id = await request(database)
+    await begin(database, silent)
+    assert await database.transact(tasks.renew, task_id=task_id, owner=silent, lease=LEASE)
+    behind.rows("UPDATE tasks SET lease_until = now() - interval '1 second'")
+    assert await begin(database, other) == Task(id=task_id, kind=ESTIMATE)
+    assert not await database.transact(tasks.renew, task_id=task_id, owner=silent, lease=LEASE)
+    await database.transact(tasks.finish, task_id=task_id, owner=silent)
+    assert behind.value("SELECT state FROM tasks") == "begun"
+
+
+@ensureDeferred
+async def test_a_released_task_is_begun_anew_at_once(database: Database) -> None:
+    owner = uuid4()
+    task_id = await request(database)
+    await begin(database, owner)
+    await database.transact(tasks.release, task_id=task_id, owner=owner)
+    assert await begin(database, uuid4()) == Task(id=task_id, kind=ESTIMATE)
+
+
+@ensureDeferred
+async def test_how_a_task_ended_is_kept_for_a_while(database: Database, behind: Arranged) -> None:
+    owner = uuid4()
+    old = await request(database)
+    await begin(database, owner)
+    await database.transact(tasks.finish, task_id=old, owner=owner, reason="it broke")
+    (row,) = behind.rows("SELECT state, reason, finished_at FROM tasks")
+    assert (row["state"], row["reason"]) == ("failed", "it broke")
+    behind.rows("UPDATE tasks SET finished_at = now() - interval '91 days'")
+    new = await request(database)
+    await begin(database, owner)
+    await database.transact(tasks.finish, task_id=new, owner=owner)
+    (row,) = behind.rows("SELECT id, state FROM tasks")
+    assert (row["id"], row["state"]) == (new, "done")
