@@ -13,11 +13,15 @@ TEST = [
     *SANDBOX,
     "greenlet",
     "hypothesis",
+    "jsonschema-rs",
+    "openapi-spec-validator",
     "psutil",
     "pytest",
     "pytest-cov",
     "pytest-randomly",
     "pytest-twisted",
+    "schemathesis",
+    "seed-services-client",
 ]
 LINT = ["ruff"]
 TYPES = ["mypy", "mypy-zope", "types-psycopg2"]
@@ -45,7 +49,9 @@ setup(
     install_requires=[
         "attrs",
         "cronsim",
+        "cryptography>=45",  # Argon2id; it comes with TLS anyway
         "klein",
+        "multipart>=2",  # reads uploads as they come; treq brings it anyway
         "psycopg2-binary",  # psycopg2 itself comes as source only, and wants a compiler
         "service-identity",
         "treq",
@@ -69,6 +75,7 @@ setup(
         "sbm": ["py.typed"],
         "sbm.sandbox": ["*.json", "*.mp3", "*.ogg", "*.wav", "content/*"],
         "sbm.sql": ["**/*.sql"],
+        "sbm.web.openapi": ["page.css"],
     },
     entry_points={"console_scripts": ["sbm = sbm.cli:main"]},
     zip_safe=False,

@@ -23,6 +23,7 @@ from sbm.pipeline.hand import Hand
 from sbm.pipeline.housekeeping import Housekeeping
 from sbm.pipeline.loop import Bell, Loop
 from sbm.pipeline.settle import Settling
+from sbm.pipeline.tasks import Tasks
 from sbm.pipeline.ticks import Clock, Expansion
 from sbm.services import Port, Stack
 from sbm.store.database import Database
@@ -31,6 +32,7 @@ from sbm.telemetry import Telemetry
 from sbm.web import api
 
 POLL_SECONDS = 1.0
+PIPELINE_CONNECTIONS = 4
 
 # What stopping may take beyond the grace for work in hand: to settle it, and to hang up.
 SETTLING = timedelta(seconds=2)
@@ -46,26 +48,33 @@ def assemble(
     telemetry: Telemetry | None = None,
 ) -> IService:
     """Build the whole daemon, not started; ``listen`` are Twisted endpoint descriptions."""
-    database = Database(reactor, config.database, config.database_connections)
-    claim_bell, tick_bell = Bell(reactor), Bell(reactor)
+    served = Database(reactor, config.database, config.database_connections)
+    # However many requests wait for each other's locks, results are settled and leases renewed.
+    database = Database(reactor, config.database, PIPELINE_CONNECTIONS)
+    claim_bell, tick_bell, task_bell = Bell(reactor), Bell(reactor), Bell(reactor)
 
     def wake() -> None:
         tick_bell.ring()
         claim_bell.ring()
+        task_bell.ring()
 
     site = api.build(
-        database=database,
+        database=served,
         scheduler_token=config.scheduler_inbound_token,
         version=version("sbm"),
         wake=wake,
         media_root=config.media_root,
+        max_upload_bytes=config.max_upload_bytes,
+        trusted_proxies=config.trusted_proxies,
     )
     stack = Stack(reactor, config.stop_grace + SETTLING)
     for service in (
+        served,
         database,
         *_delivering(config, reactor, database, telemetry or Telemetry(), claim_bell),
         *_ticking(config, reactor, database, tick_bell, claim_bell),
         *_housekeeping(config, reactor, database),
+        Tasks(reactor, database, config.timezone, uuid.uuid4(), claim_bell.ring, task_bell),
         Notifications(reactor, config.database, wake),
         *(Port(reactor, description, site) for description in listen),
     ):

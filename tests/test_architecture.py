@@ -14,9 +14,9 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     {"tap"},
     {"daemon", "cli"},
-    {"web", "pipeline", "sandbox"},
+    {"web", "pipeline", "sandbox", "commands"},
     {"store", "clients"},
-    {"config", "services", "telemetry"},
+    {"config", "services", "slices", "telemetry"},
     {"model", "addresses"},
 )
 DEPTH = {layer: depth for depth, row in enumerate(ROWS) for layer in row}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,31 @@ from twisted.web.server import Request, Site
 
 from sbm.store.database import Database
 from sbm.web.authentication import Authentication
-from sbm.web.errors import NotFound
-from sbm.web.exchange import About, Exchange, Front, Reply, new_app
+from sbm.web.background import Errand, SendEstimates, run_send_estimate, sync_audio_files
+from sbm.web.behind_subscriptions import BehindSubscriptions
+from sbm.web.binary_contents import PART, PATH, BinaryContents
+from sbm.web.channel import Limits
+from sbm.web.errors import MethodNotAllowed
+from sbm.web.exchange import About, Exchange, Front, Reply, new_app, written
+from sbm.web.failed_tasks import FailedTasks
 from sbm.web.health import Health, library_versions
-from sbm.web.media import media_file
+from sbm.web.languages import Languages
+from sbm.web.media import Media
 from sbm.web.messages import Messages
 from sbm.web.messagesets import MessageSets
-from sbm.web.request import BoundedRequest, QuietSite
+from sbm.web.metrics import Metrics
+from sbm.web.openapi.published import Published, description, docs
+from sbm.web.origin import Network, Proxies
+from sbm.web.passwords import Passwords
+from sbm.web.request import QuietSite
 from sbm.web.schedules import Schedules
 from sbm.web.subscriptions import Subscriptions
+from sbm.web.uploads import Uploads
+from sbm.web.users import TokenAuth, UserTokens
 
 _COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
+MAX_UPLOAD_BYTES = 50 * 2**20
+
 _ABOUT = About(name="Api Root", description="The collections, and where they are.")
 
 
@@ -32,16 +46,36 @@ class Root:
     app = new_app()
 
     _front: Front
+    _user_tokens: UserTokens
+    _token_auth: TokenAuth
     _schedules: Schedules
     _messagesets: MessageSets
     _messages: Messages
+    _binary_contents: BinaryContents
     _subscriptions: Subscriptions
+    _failed_tasks: FailedTasks
+    _behind_subscriptions: BehindSubscriptions
+    _languages: Languages
+    _send_estimates: SendEstimates
+    _run_send_estimate: Errand
+    _sync_audio_files: Errand
+    _metrics: Metrics
     _health: Health
-    _media_root: Path | None
+    _media: Media
+    _description: Published
+    _docs: Published
 
     @app.route("/api/v1")
     async def collections(self, request: Request) -> bytes:
         return await self._front.answer(request, _ABOUT, {"GET": self._read_collections})
+
+    @app.route("/api/v1/user/token", branch=True)
+    def user_tokens(self, _request: Request) -> Any:
+        return self._user_tokens.app.resource()
+
+    @app.route("/api/token-auth", branch=True)
+    def token_auth(self, _request: Request) -> Any:
+        return self._token_auth.app.resource()
 
     @app.route("/api/v1/schedule", branch=True)
     def schedules(self, _request: Request) -> Any:
@@ -55,21 +89,66 @@ class Root:
     def messages(self, _request: Request) -> Any:
         return self._messages.app.resource()
 
+    @app.route("/api/v1/binarycontent", branch=True)
+    def binary_contents(self, _request: Request) -> Any:
+        return self._binary_contents.app.resource()
+
     @app.route("/api/v1/subscriptions", branch=True)
     def subscriptions(self, _request: Request) -> Any:
         return self._subscriptions.app.resource()
+
+    @app.route("/api/v1/failed-tasks", branch=True)
+    def failed_tasks(self, _request: Request) -> Any:
+        return self._failed_tasks.app.resource()
+
+    @app.route("/api/v1/behind-subscriptions", branch=True)
+    def behind_subscriptions(self, _request: Request) -> Any:
+        return self._behind_subscriptions.app.resource()
+
+    @app.route("/api/v1/messageset_languages", branch=True)
+    def languages(self, _request: Request) -> Any:
+        return self._languages.app.resource()
+
+    @app.route("/api/v1/send-estimates", branch=True)
+    def send_estimates(self, _request: Request) -> Any:
+        return self._send_estimates.app.resource()
+
+    @app.route("/api/v1/runsendestimate", branch=True)
+    def run_send_estimate(self, _request: Request) -> Any:
+        return self._run_send_estimate.app.resource()
+
+    @app.route("/api/v1/sync_audio_files", branch=True)
+    def sync_audio_files(self, _request: Request) -> Any:
+        return self._sync_audio_files.app.resource()
+
+    @app.route("/api/metrics", branch=True)
+    def metrics(self, _request: Request) -> Any:
+        return self._metrics.app.resource()
+
+    @app.route("/livez")
+    def livez(self, request: Request) -> bytes:
+        """The process answers: nothing else is looked at, and nobody has to say who she is."""
+        request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
+        if request.method not in (b"GET", b"HEAD", b"OPTIONS"):
+            raise MethodNotAllowed(request.method.decode("ascii", "replace"))
+        request.setHeader(b"Content-Length", b"0")
+        return written(request, Reply())
 
     @app.route("/api/health", branch=True)
     def health(self, _request: Request) -> Any:
         return self._health.app.resource()
 
     @app.route("/media/<name>")
-    def media(self, request: Request, name: str) -> Any:
-        found = None if self._media_root is None else media_file(self._media_root, name)
-        if found is None:
-            raise NotFound
-        request.setHeader(b"X-Content-Type-Options", b"nosniff")
-        return found
+    async def media(self, request: Request, name: str) -> bytes:
+        return await self._media.answer(request, name)
+
+    @app.route("/api/v1/openapi.json")
+    def description(self, request: Request) -> bytes:
+        return self._description.answer(request)
+
+    @app.route("/docs")
+    def docs(self, request: Request) -> bytes:
+        return self._docs.answer(request)
 
     async def _read_collections(self, exchange: Exchange) -> Reply:
         return Reply(body={name: exchange.url(f"/api/v1/{name}/") for name in _COLLECTIONS})
@@ -82,22 +161,44 @@ def build(
     version: str,
     wake: Callable[[], None],
     media_root: Path | None,
+    max_upload_bytes: int = MAX_UPLOAD_BYTES,
+    trusted_proxies: Sequence[Network] = (),
+    limits: Limits | None = None,
 ) -> Site:
     """The site of the API.
 
     ``scheduler_token`` is what the Scheduler shows (None: it has no access); ``version`` is told
-    by the health check; ``wake`` is called after the commit of work for the pipeline; files are
-    served from ``media_root`` if there is one.
+    by the health check; ``wake`` is called after the commit of work for the pipeline; files of up
+    to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
+    ``trusted_proxies`` are believed about the address that the client sees.
     """
-    front = Front(database, Authentication(database, scheduler_token))
+    reactor = database.reactor
+    passwords = Passwords(database, database.reactor)
+    authentication = Authentication(database, passwords, scheduler_token)
+    front = Front(database, authentication, Proxies(trusted_proxies))
+    uploads = None
+    if media_root is not None:
+        uploads = Uploads(reactor, media_root, max_upload_bytes, authentication, PATH, PART)
     root = Root(
         front,
+        UserTokens(front),
+        TokenAuth(front, passwords),
         Schedules(front, wake),
         MessageSets(front),
         Messages(front),
+        BinaryContents(front, can_store=uploads is not None),
         Subscriptions(front, wake),
+        FailedTasks(front, wake),
+        BehindSubscriptions(front, wake),
+        Languages(front),
+        SendEstimates(front),
+        run_send_estimate(front, wake),
+        sync_audio_files(front, wake),
+        Metrics(front),
         Health(front, version, library_versions()),
-        media_root,
+        Media(reactor, media_root),
+        description(version),
+        docs(version),
     )
     resource = root.app.resource()
-    return QuietSite(resource, requestFactory=BoundedRequest)  # type: ignore[no-untyped-call]
+    return QuietSite(resource, reactor, limits=limits, uploads=uploads)

@@ -12,7 +12,10 @@ from twisted.web.server import Request
 from sbm.store.database import Transaction
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
 
-_ABOUT = About(name="Healthcheck", description="Whether the service and its database are up.")
+_ABOUT = About(
+    name="Healthcheck",
+    description="Healthcheck Interaction\nGET - returns service up - getting auth'd requires DB",
+)
 
 
 @frozen(eq=False)

@@ -1,145 +1,173 @@
-"""What the service in use answered, asked again.
+"""What the service in use answered, asked again: every exchange of the recording, in its order.
 
-``recorded.json`` is a selection of exchanges in the order in which they were made. Left out is what
-sbm does otherwise on purpose, and what it does not have. Ids and tokens are mapped, times masked.
+``recorded.json`` is the recording; ``differences`` says where sbm goes another way, and why. Ids,
+tokens, names of files and the host are mapped, times are masked.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from base64 import b64decode
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest_twisted
-from attrs import define, field
+from attrs import define
 
-from sbm.store import binary_contents, users
-from tests.arrange import arranged
-from tests.web.conftest import Answer, Api
+from sbm.model.password import hash_password
+from sbm.model.user import PERMISSIONS, VIEW_BEHIND_SUBSCRIPTIONS
+from sbm.store import users
+from tests.arrange import Arranged, arranged
+from tests.web.conftest import Api
+from tests.web.differences import DIFFERENCES
+from tests.web.openapi.conformance import objections
+from tests.web.replay import HOST, Exchange, Names, ask, differences, other_form
 
-RECORDED = json.loads(Path(__file__).with_name("recorded.json").read_text(encoding="utf-8"))
-HOST = "http://127.0.0.1:58000"
-FILES = ("20261123042411867450.jpg", "20261123042411700303.mp3")
-
-_KINDS = {
-    "schedule": "schedule",
-    "default_schedule": "schedule",
-    "messageset": "messageset",
-    "next_set": "messageset",
-    "binary_content": "binarycontent",
-}
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
+RECORDED: list[Exchange] = json.loads(
+    Path(__file__).with_name("recorded.json").read_text(encoding="utf-8")
+)
+# Recorded from a service of its own.
+APART = "extra: "
 
 
 @define
-class Mapping:
-    """What the recording's ids, tokens and addresses are here."""
+class Stage:
+    """What is done behind the service's back between two exchanges."""
 
-    texts: dict[str, str]
-    ids: dict[tuple[str, int], int] = field(factory=dict)
+    api: Api
+    names: Names
+    behind: Arranged
 
-    def text(self, text: str) -> str:
-        for there, here in self.texts.items():
-            text = text.replace(there, here)
-        return text
+    async def people(self) -> None:
+        """Those whom the recording knows: an administrator, an ordinary and an inactive user."""
+        transact = self.api.database.transact
+        for name in ("normal", "inactive"):
+            password = hash_password(f"{name}pw")
+            user_id = await transact(users.create, username=name, password=password)
+            token = await transact(users.add_token, user_id=user_id)
+            self.names.texts["b" * 40 if name == "normal" else "c" * 40] = token
+            if name == "normal":
+                self.names.learn("updated_by", 2, user_id)
+        await transact(users.set_active, username="inactive", is_active=False)
 
-    def path(self, path: str) -> str:
-        match = re.fullmatch(r"(/api/v1/)(\w+)/(0*)(\d+)(\b.*)", path)
-        if match is None:
-            return self.text(path)
-        start, kind, zeros, number, rest = match.groups()
-        return f"{start}{kind}/{zeros}{self.ids.get((kind, int(number)), number)}{rest}"
+    async def before(self, name: str) -> None:
+        scene = SCENES.get(name)
+        if scene is not None:
+            scene(self)
 
-    def value(self, value: Any, kind: str) -> Any:
-        """A JSON value of a resource of this kind, with the ids of here."""
-        if isinstance(value, dict):
-            return {name: self.member(name, one, kind) for name, one in value.items()}
-        if isinstance(value, list):
-            return [self.value(one, kind) for one in value]
-        return self.text(value) if isinstance(value, str) else value
+    def grant(self, *permissions: str) -> None:
+        self.behind.rows(
+            "INSERT INTO user_permissions (user_id, permission)"
+            " SELECT id, unnest(%s) FROM users WHERE username = 'normal' ON CONFLICT DO NOTHING",
+            list(permissions),
+        )
 
-    def member(self, name: str, value: Any, kind: str) -> Any:
-        if name == "messages":
-            return self.value(value, "message")
-        kind = _KINDS.get(name, kind)
-        if isinstance(value, (int, float)) and name in {*_KINDS, "id"}:
-            return self.ids.get((kind, int(value)), value)
-        return self.value(value, kind)
+    def five_subscriptions(self) -> None:
+        """Only the last five, a day apart; an ordinary user has changed the second."""
+        self.behind.rows(
+            "DELETE FROM subscriptions WHERE id NOT IN"
+            " (SELECT id FROM subscriptions ORDER BY created_at DESC LIMIT 5)"
+        )
+        self.behind.rows(
+            "UPDATE subscriptions SET updated_by = users.id, created_at = moment,"
+            " updated_at = moment + interval '1 hour' - interval '123456 microseconds'"
+            " FROM (SELECT id, timestamptz '2025-12-31 10:00:00.123456Z' + interval '1 day' *"
+            "  row_number() OVER (ORDER BY created_at) AS moment FROM subscriptions) AS days"
+            " LEFT JOIN users ON username = 'normal' AND moment::date = '2026-01-02'"
+            " WHERE days.id = subscriptions.id"
+        )
 
-    def learn(self, kind: str, there: Any, here: Any) -> None:
-        if isinstance(there, int):
-            self.ids[kind, there] = here
-        else:
-            spellings = (str.lower, str.upper, lambda text: text.replace("-", ""))
-            self.texts.update({spelt(there): spelt(here) for spelt in spellings})
+    def nothing_owed(self) -> None:
+        self.behind.rows("DELETE FROM sends")
+
+    def a_failure(self) -> None:
+        self.behind.rows(
+            "INSERT INTO failed_tasks (id, send_id, kind, stage, reason, subscription_id, identity,"
+            " initiated_at, attempt) SELECT 1, '33333333-3333-4333-8333-333333333333', 'next',"
+            " 'post', 'Unexpected response: url: x, code: 500, details: {}', id, identity,"
+            " '2026-01-01 00:00:00.5Z', 1 FROM subscriptions WHERE version = 3"
+        )
+
+    def three_behind(self) -> None:
+        """As they were found, the last first."""
+        wanted = next(one for one in RECORDED if one["name"].endswith("with view permission"))
+        for row in reversed(json.loads(wanted["response"]["body"])["results"]):
+            self.behind.rows(
+                "INSERT INTO behind_subscriptions (id, subscription_id, messages_behind,"
+                " current_messageset_id, current_sequence_number, expected_messageset_id,"
+                " expected_sequence_number) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                row["id"],
+                self.names.text(row["subscription_id"]),
+                row["messages_behind"],
+                self.names.number("messageset", row["current_messageset_id"]),
+                row["current_sequence_number"],
+                self.names.number("messageset", row["expected_messageset_id"]),
+                row["expected_sequence_number"],
+            )
+
+    def whatsapp(self) -> None:
+        self.behind.rows("UPDATE messagesets SET channel = 'WHATSAPP' WHERE short_name = 'wa'")
 
 
-async def _replayed(api: Api, mapping: Mapping, recorded: dict[str, Any]) -> Answer:
-    kind = _kind(recorded)
-    body = recorded.get("body")
-    if body is not None and body.startswith("base64:"):
-        body = b64decode(body.removeprefix("base64:"))
-    elif body is not None and recorded["headers"].get("Content-Type") == "application/json":
-        with suppress(ValueError):
-            given = json.loads(body)
-            mapped = mapping.value(given, kind)
-            body = body if mapped == given else json.dumps(mapped)
-    headers = {name: mapping.text(value) for name, value in recorded["headers"].items()}
-    path = mapping.path(recorded["path"])
-    return await api.send(recorded["method"], path, body, headers)
+SCENES: dict[str, Callable[[Stage], None]] = {
+    "message: whatsapp text ok": Stage.whatsapp,
+    "subscriptions filters: ?identity=6fb30d6b-ba06-4964-825e-20f93388b9fe": (
+        Stage.five_subscriptions
+    ),
+    "subscription actions: send no body": Stage.nothing_owed,
+    "subscription actions: send malformed body": Stage.nothing_owed,
+    "failed-tasks: retrieve": Stage.a_failure,
+    "behind-subscriptions: retrieve": Stage.three_behind,
+    "behind-subscriptions: list normal user with view permission": lambda stage: stage.grant(
+        VIEW_BEHIND_SUBSCRIPTIONS
+    ),
+    "behind-subscriptions: find, normal user with both": lambda stage: stage.grant(*PERMISSIONS),
+}
 
 
-def _kind(recorded: dict[str, Any]) -> str:
-    return str(recorded["path"]).removeprefix("/api/v1/").partition("/")[0]
-
-
-def _masked(value: Any) -> Any:
-    """The value without what was added since, and without what differs at every run."""
-    if isinstance(value, dict):
-        added = {"count"} if "results" in value else {"channel"} if "short_name" in value else set()
-        return {name: _masked(one) for name, one in value.items() if name not in added}
-    if isinstance(value, list):
-        return [_masked(one) for one in value]
-    return _TIME.sub("TIME", value) if isinstance(value, str) else value
-
-
-def _differences(answer: Answer, recorded: dict[str, Any], mapping: Mapping) -> list[str]:
-    expected = recorded.get("answer")
-    comparisons: dict[str, tuple[Any, Any]] = {"status": (answer.status, recorded["status"])}
-    for name, value in recorded["answer_headers"].items():
-        comparisons[name] = (answer.header(name), mapping.text(value))
-    if expected is not None:
-        wanted = _masked(mapping.value(expected, _kind(recorded)))
-        comparisons["body"] = (_masked(answer.json), wanted)
-        if isinstance(expected, dict):
-            order = [name for name in answer.json if name in expected]
-            comparisons["order"] = (order, list(expected))
-    return [
-        f"{recorded['name']}: {what} is {here!r}, was {there!r}"
-        for what, (here, there) in comparisons.items()
-        if here != there
-    ]
+async def replayed(stage: Stage, exchanges: list[Exchange]) -> list[str]:
+    """In what the answers of here are other ones than they should be."""
+    found = []
+    for one in exchanges:
+        await stage.before(one["name"])
+        different = DIFFERENCES.get(one["name"])
+        exchange = one if different is None else different.applied(one)
+        if different is not None and different.same_as_other_form:
+            exchange = await other_form(stage.api, stage.names, exchange)
+        answer = await ask(stage.api, stage.names, exchange)
+        found += differences(answer, exchange, stage.names)
+        request = exchange["request"]
+        if "raw" not in request:
+            found += objections(request["method"], request["path"], answer)
+    return found
 
 
 @pytest_twisted.ensureDeferred
 async def test_recorded_exchanges_are_answered_as_they_were(api: Api, database_uri: str) -> None:
-    inactive = await api.database.transact(users.create_token, email="gone", admin=False)
     with arranged(database_uri) as behind:
-        behind.rows("UPDATE users SET is_active = false WHERE username = 'gone'")
-    mapping = Mapping(
-        {"a" * 40: api.token, "b" * 40: api.user_token, "c" * 40: inactive, HOST: api.base}
-    )
-    for number, name in enumerate(FILES, start=1):
-        made = await api.database.transact(binary_contents.create, content=name)
-        mapping.learn("binarycontent", number, made.id)
-    differences = []
-    for recorded in RECORDED:
-        answer = await _replayed(api, mapping, recorded)
-        expected = recorded.get("answer")
-        if answer.status == 201 and isinstance(expected, dict) and "id" in expected:
-            mapping.learn(_kind(recorded), expected["id"], answer.json["id"])
-        differences += _differences(answer, recorded, mapping)
-    assert not differences, "\n".join(differences)
+        stage = Stage(api, Names({"a" * 40: api.token, HOST: api.base}), behind)
+        await stage.people()
+        exchanges = [one for one in RECORDED if not one["name"].startswith(APART)]
+        found = await replayed(stage, exchanges)
+    assert not found, "\n".join(found)
+
+
+@pytest_twisted.ensureDeferred
+async def test_so_are_those_that_were_recorded_apart(api: Api, database_uri: str) -> None:
+    schedule = await api.made("schedule", minute="0")
+    messageset = await api.made("messageset", short_name="x", default_schedule=schedule["id"])
+    for number in (1, 2, 3):
+        await api.made(
+            "message",
+            messageset=messageset["id"],
+            sequence_number=number,
+            lang="eng_ZA",
+            text_content="x",
+        )
+    with arranged(database_uri) as behind:
+        stage = Stage(api, Names({"a" * 40: api.token, HOST: api.base}), behind)
+        found = await replayed(stage, [one for one in RECORDED if one["name"].startswith(APART)])
+    assert not found, "\n".join(found)
+
+
+def test_every_difference_is_one_of_the_recording() -> None:
+    assert DIFFERENCES.keys() <= {one["name"] for one in RECORDED}

@@ -1,0 +1,69 @@
+"""The whole description."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from sbm.web.openapi import content, service, subscribers
+from sbm.web.openapi.parts import HEADERS, PARAMETERS, responses, tagged
+from sbm.web.openapi.schemas import Schema
+
+_ABOUT = """\
+Stores the messages that people get stage by stage, the schedules they get them on, and who gets
+what; and sends each subscriber the next message of her set, on her schedule, once.
+
+**Paths** answer with a slash at the end and without one; there are no redirects. HEAD and OPTIONS
+answer wherever GET and POST do.
+
+**Authentication** comes first: a token, or a name and a password. Then come permission, method,
+row, body, and at last what the body says: the first refusal is the one that is answered.
+
+**Values** are taken leniently. Texts may come as numbers and are stripped; integers, references and
+booleans may come as texts (`"7"`, `"yes"`). What is not described here is ignored, in bodies and
+among filters. Forms know neither null nor types: an empty reference is null, a boolean that is not
+there is false, and `metadata` is JSON text.
+
+**Lists** come in pages. Who follows `next` to its end sees each row once, whatever others do
+meanwhile. An empty filter is none; of a name that is there twice the last one counts; a NUL is
+refused. Times are ISO 8601, in UTC unless they tell their offset.
+
+**URLs** in answers follow the Host header.
+"""
+
+_SECURITY: dict[str, Schema] = {
+    "token": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "The word `Token`, a blank, and the token.",
+    },
+    "basic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The name and the password of a user.",
+    },
+}
+
+
+def describe(version: str) -> Schema:
+    """The description of the API of this version of sbm: OpenAPI 3.1, ready to be JSON."""
+    everything = chain(content.paths(), subscribers.paths(), service.paths())
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Stage-Based Messaging",
+            "version": version,
+            "description": _ABOUT,
+            "license": {"name": "BSD-3-Clause", "identifier": "BSD-3-Clause"},
+        },
+        "servers": [{"url": "/", "description": "This service."}],
+        "tags": tagged([*content.TAGS, *subscribers.TAGS, *service.TAGS]),
+        "paths": {path.path: path.described() for path in everything},
+        "components": {
+            "schemas": {**content.schemas(), **subscribers.schemas(), **service.schemas()},
+            "parameters": dict(PARAMETERS),
+            "headers": dict(HEADERS),
+            "responses": responses(),
+            "securitySchemes": _SECURITY,
+        },
+    }

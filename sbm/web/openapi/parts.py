@@ -1,0 +1,261 @@
+"""What many operations share: parameters, headers, answers, and the form of a path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from sbm.web.bodies import FORM, JSON, MULTIPART
+from sbm.web.openapi.schemas import FLAG, TEXT, UUID, Schema, one_object, ref, said, schema
+
+ALLOW = {
+    "description": "The methods of this path.",
+    "schema": TEXT | {"examples": ["GET, POST, HEAD, OPTIONS"]},
+}
+HEADERS: Mapping[str, Schema] = {
+    "Allow": {"required": True, **ALLOW},
+    "AllowIfKnown": ALLOW,
+    "WWW-Authenticate": {
+        "description": "How to authenticate.",
+        "required": True,
+        "schema": TEXT | {"examples": ['Basic realm="api"']},
+    },
+    "Location": {
+        "description": "The URL of what was made.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri"},
+    },
+    "Retry-After": {
+        "description": "Seconds to wait before trying again, where that is known.",
+        "schema": TEXT | {"pattern": "^[0-9]+$"},
+    },
+}
+
+PARAMETERS: Mapping[str, Schema] = {
+    "limit": {
+        "name": "limit",
+        "in": "query",
+        "description": "How many rows a page has at most. More than 1,000 is 1,000; what is no"
+        " number, or 0, is as if not given.",
+        "schema": {"type": "integer", "minimum": 0, "default": 1000},
+    },
+    "offset": {
+        "name": "offset",
+        "in": "query",
+        "description": "How many rows lie before the page. What is no number is as if not given.",
+        "schema": {"type": "integer", "minimum": 0, "default": 0},
+    },
+    "position": {
+        "name": "position",
+        "in": "query",
+        "description": "Where a page begins, as the links to the next and the previous page say"
+        " it. It belongs to its list and filters; clients do not make it.",
+        "schema": TEXT | {"maxLength": 512},
+    },
+}
+
+# The answers that have the same form wherever they are given.
+ERRORS: Mapping[str, Schema] = {
+    "Unreadable": {
+        "description": "The request cannot be read, is too large in its headers, or has a Host"
+        " header that is none.",
+        "schema": "Detail",
+    },
+    "Invalid": {
+        "description": "What the request says is refused: by field; as a list, where a message as"
+        " a whole is refused; as a detail, where it cannot be read.",
+        "schema": "Refusal",
+    },
+    "InvalidFilter": {
+        "description": "A filter is refused, by its name; or the position, or the request cannot"
+        " be read.",
+        "schema": "Refusal",
+    },
+    "Unauthenticated": {"description": "It is not known who asks.", "schema": "Detail"},
+    "Forbidden": {"description": "This user may not.", "schema": "Detail"},
+    "NotFound": {"description": "There is no such row.", "schema": "Detail"},
+    "NotAcceptable": {
+        "description": "The Accept header excludes JSON outright.",
+        "schema": "Detail",
+    },
+    "TooSlow": {"description": "The request took too long to arrive.", "schema": "Detail"},
+    "InUse": {
+        "description": "Others refer to the row. Nothing was deleted.",
+        "schema": "Detail",
+    },
+    "TooLarge": {"description": "The body is too large.", "schema": "Detail"},
+    "UnsupportedMediaType": {
+        "description": "The body is of no type that is read here.",
+        "schema": "Detail",
+    },
+    "Unavailable": {
+        "description": "The database cannot be used now, or too many ask at once. Nothing was"
+        " done, unless the detail says that this is not known.",
+        "schema": "Detail",
+    },
+}
+
+# Any request at all may be answered so.
+_CONNECTION = {400: "Unreadable", 408: "TooSlow", 413: "TooLarge", 503: "Unavailable"}
+
+ACCEPTED = one_object({"accepted": said(FLAG | {"const": True}, "That it is done, or begun.")})
+TASK = one_object(
+    {
+        "accepted": FLAG | {"const": True},
+        "task_id": said(UUID, "The task that was asked for."),
+    }
+)
+
+
+@frozen(kw_only=True)
+class Operation:
+    """One method of one path.
+
+    ``name`` is unique in the description; ``answers`` are its successes, by status, and what errors
+    it has besides those of its path. ``body`` is the schema of what it reads, ``media_types`` in
+    what forms, ``example`` what it may be in JSON; an operation without one does not read its body.
+    """
+
+    name: str
+    summary: str
+    answers: Mapping[int, Schema]
+    description: str = ""
+    parameters: Sequence[Schema] = ()
+    body: Schema | None = None
+    example: Any = None
+    media_types: Sequence[str] = (JSON, FORM, MULTIPART)
+
+
+@frozen(kw_only=True)
+class Path:
+    """One path; ``permission`` is what a user has to hold, NOBODY if nobody has to be known.
+
+    ``is_api`` is false for what lies beside the API: no authentication, no OPTIONS in JSON.
+    """
+
+    path: str
+    tag: str
+    operations: Mapping[str, Operation]
+    parameters: Sequence[Schema] = ()
+    permission: str | None = None
+    needs_user: bool = True
+    is_api: bool = True
+
+    def described(self) -> Schema:
+        """The path as OpenAPI writes it, HEAD and OPTIONS included."""
+        described: Schema = {"parameters": list(self.parameters)} if self.parameters else {}
+        for method, operation in self.operations.items():
+            described[method.lower()] = self._described(operation)
+        read = self.operations.get("GET")
+        if read is not None:
+            described["head"] = self._described(read, is_head=True)
+        described["options"] = self._described(self._options())
+        return described
+
+    def _described(self, operation: Operation, *, is_head: bool = False) -> Schema:
+        errors = self._errors(operation)
+        answers = {status: ref("responses", name) for status, name in errors.items()}
+        answers |= operation.answers
+        if is_head:
+            answers = {status: _without_content(one) for status, one in answers.items()}
+        described: Schema = {
+            "operationId": f"head_{operation.name}" if is_head else operation.name,
+            "tags": [self.tag],
+            "summary": f"{operation.summary}, without the body" if is_head else operation.summary,
+        }
+        if operation.description and not is_head:
+            described["description"] = operation.description
+        if operation.parameters:
+            described["parameters"] = list(operation.parameters)
+        if operation.body is not None:
+            content = {kind: {"schema": operation.body} for kind in operation.media_types}
+            if operation.example is not None:
+                content[JSON] = {"schema": operation.body, "example": operation.example}
+            described["requestBody"] = {"required": True, "content": content}
+        described["responses"] = {str(status): answers[status] for status in sorted(answers)}
+        described["security"] = self._security()
+        return described
+
+    def _errors(self, operation: Operation) -> dict[int, str]:
+        errors = dict(_CONNECTION)
+        if self.is_api:
+            errors |= {401: "Unauthenticated", 406: "NotAcceptable"}
+        if self.permission is not None:
+            errors[403] = "Forbidden"
+        if operation.body is not None:
+            errors |= {400: "Invalid", 415: "UnsupportedMediaType"}
+        return errors
+
+    def _security(self) -> list[Schema]:
+        if not self.needs_user:
+            return []
+        roles = [] if self.permission is None else [self.permission]
+        return [{"token": roles}, {"basic": roles}]
+
+    def _options(self) -> Operation:
+        name = "_".join(filter(str.isidentifier, _words(self.path))) or "root"
+        answer = answer_of(schema("About"), "What this path is, and reads.")
+        if not self.is_api:
+            answer = {"description": "No body: see Allow.", "headers": allow()}
+        return Operation(
+            name=f"options_{name}", summary="Tell what can be done here", answers={200: answer}
+        )
+
+
+def answer_of(body: Schema, description: str, **headers: Schema) -> Schema:
+    """A response with a JSON body; besides Allow it has these headers."""
+    return {
+        "description": description,
+        "headers": allow() | headers,
+        "content": {JSON: {"schema": body}},
+    }
+
+
+def no_content(description: str) -> Schema:
+    """A response without a body."""
+    return {"description": description, "headers": allow()}
+
+
+def allow() -> Schema:
+    """The header that every answer of a path has."""
+    return {"Allow": ref("headers", "Allow")}
+
+
+def responses() -> dict[str, Schema]:
+    """The shared answers, and each of those to HEAD, which have no body."""
+    whole = {name: _error(name, error) for name, error in ERRORS.items()}
+    bare = {
+        f"{name}WithoutBody": {part: one[part] for part in ("description", "headers")}
+        for name, one in whole.items()
+    }
+    return whole | bare
+
+
+def _error(name: str, error: Schema) -> Schema:
+    headers = {"Allow": ref("headers", "AllowIfKnown")}
+    if name == "Unauthenticated":
+        headers["WWW-Authenticate"] = ref("headers", "WWW-Authenticate")
+    if name == "Unavailable":
+        headers["Retry-After"] = ref("headers", "Retry-After")
+    return {
+        "description": error["description"],
+        "headers": headers,
+        "content": {JSON: {"schema": schema(error["schema"])}},
+    }
+
+
+def _without_content(answer: Schema) -> Schema:
+    if "$ref" in answer:
+        return {"$ref": answer["$ref"] + "WithoutBody"}
+    return {part: value for part, value in answer.items() if part != "content"}
+
+
+def _words(path: str) -> Iterable[str]:
+    return path.replace("{", "").replace("}", "").replace("-", "_").replace(".", "_").split("/")
+
+
+def tagged(values: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The sections of the description."""
+    return [{"name": name, "description": description} for name, description in values]

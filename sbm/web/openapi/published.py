@@ -1,0 +1,69 @@
+"""What is served to everybody as it was made when the daemon started."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+
+from attrs import field, frozen
+from twisted.web.http import CACHED
+from twisted.web.server import Request
+
+from sbm.web.errors import MethodNotAllowed
+from sbm.web.openapi.document import describe
+from sbm.web.openapi.page import render
+from sbm.web.wire import compact_json
+
+METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+@frozen(eq=False, kw_only=True)
+class Published:
+    """One document: it needs neither a user nor the database."""
+
+    body: bytes = field(repr=False)
+    content_type: str
+    headers: Mapping[str, str] = field(factory=dict)
+    _etag: bytes = field(init=False)
+
+    @_etag.default
+    def _hashed(self) -> bytes:
+        return b'"%s"' % hashlib.sha256(self.body).hexdigest()[:32].encode("ascii")
+
+    def answer(self, request: Request) -> bytes:
+        """Answer with the document, unless the client has it; raises MethodNotAllowed."""
+        request.setHeader(b"Allow", ", ".join(METHODS).encode("ascii"))
+        method = request.method.decode("ascii", "replace")
+        if method not in METHODS:
+            raise MethodNotAllowed(method)
+        if method == "OPTIONS":
+            return b""
+        headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", **self.headers}
+        for name, value in headers.items():
+            request.setHeader(name.encode("ascii"), value.encode("ascii"))
+        if request.setETag(self._etag) is CACHED:
+            return b""
+        request.setHeader(b"Content-Type", self.content_type.encode("ascii"))
+        request.setHeader(b"Content-Length", b"%d" % len(self.body))
+        return self.body
+
+
+@cache
+def description(version: str) -> Published:
+    """``/api/v1/openapi.json``."""
+    return Published(body=compact_json(describe(version)), content_type="application/json")
+
+
+@cache
+def docs(version: str) -> Published:
+    """``/docs/``."""
+    page = render(describe(version))
+    return Published(
+        body=page.html,
+        content_type="text/html; charset=utf-8",
+        headers={
+            "Content-Security-Policy": page.policy,
+            "Referrer-Policy": "no-referrer",
+        },
+    )

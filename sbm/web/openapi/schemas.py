@@ -1,0 +1,192 @@
+"""JSON Schemas of what clients write and of what they see.
+
+What a field takes is read off its declaration. Of what is shown only the type is promised: rows
+that were imported are older than today's rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
+from typing import Any
+
+from sbm.web.binary_contents import FileField
+from sbm.web.fields import (
+    LARGEST_INTEGER,
+    SMALLEST_INTEGER,
+    Boolean,
+    Choice,
+    Field,
+    Identity,
+    Integer,
+    JsonObject,
+    JsonValue,
+    Language,
+    ReadOnly,
+    Reference,
+    Text,
+)
+from sbm.web.shapes import Shape
+from sbm.web.users import Email
+from sbm.web.wire import LARGEST_ID
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+FLAG: Schema = {"type": "boolean"}
+ROW_ID: Schema = {"type": "integer", "minimum": 1, "maximum": LARGEST_ID}
+UUID: Schema = {"type": "string", "format": "uuid"}
+URL: Schema = {"type": "string", "format": "uri"}
+MOMENT: Schema = {"type": "string", "format": "date-time"}
+DAY: Schema = {"type": "string", "format": "date"}
+
+_SHOWN_AS = {"integer": ROW_ID, "datetime": MOMENT, "string": UUID, "field": TEXT}
+
+
+def ref(kind: str, name: str) -> Schema:
+    """A reference to a component of the description."""
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def schema(name: str) -> Schema:
+    """A reference to a schema."""
+    return ref("schemas", name)
+
+
+def one_object(
+    properties: Mapping[str, Schema], *, required: Sequence[str] | None = None, note: str = ""
+) -> Schema:
+    """An object of an answer: it has these members, and no others; all, unless some are told."""
+    return {
+        "type": "object",
+        **({"description": note} if note else {}),
+        "properties": dict(properties),
+        "required": list(properties if required is None else required),
+        "additionalProperties": False,
+    }
+
+
+def said(basis: Schema, description: str) -> Schema:
+    """A schema with a description of its own."""
+    return {**basis, "description": description}
+
+
+def nullable(basis: Schema) -> Schema:
+    """A schema that takes null, too."""
+    widened = {**basis, "type": [basis["type"], "null"]}
+    return widened | ({"enum": [*basis["enum"], None]} if "enum" in basis else {})
+
+
+def page_of(name: str) -> Schema:
+    """A page of a list of these."""
+    return one_object(
+        {
+            "count": said(COUNT, "How many rows there are, as counted on the first page."),
+            "next": said(nullable(URL), "The next page; null on the last one."),
+            "previous": said(nullable(URL), "The page before; null on the first one."),
+            "results": {"type": "array", "items": schema(name)},
+        }
+    )
+
+
+def shown(shape: Shape, notes: Mapping[str, str]) -> Schema:
+    """A resource as it is shown; ``notes`` tell of each of its fields."""
+    return one_object({one.name: said(_shown(one), notes[one.name]) for one in shape.fields})
+
+
+def written(shape: Shape, notes: Mapping[str, str], *, partial: bool = False) -> Schema:
+    """What a client may write of a resource; what else it writes there is ignored.
+
+    If ``partial``, nothing is required, as in a PATCH.
+    """
+    fields = [one for one in shape.fields if not one.read_only]
+    properties = {}
+    for one in fields:
+        taken = nullable(taken_by(one)) if one.null else taken_by(one)
+        default = {} if one.required or partial else {"default": one.default}
+        properties[one.name] = said(taken, notes[one.name]) | default
+    required = [] if partial else [one.name for one in fields if one.required]
+    return {
+        "type": "object",
+        "properties": properties,
+        **({"required": required} if required else {}),
+    }
+
+
+@singledispatch
+def taken_by(field: Field) -> Schema:
+    """What a field takes, null aside."""
+    raise TypeError(f"{type(field).__name__} is not described")
+
+
+@taken_by.register
+def _(field: Text) -> Schema:
+    shortest: Schema = {} if field.blank else {"minLength": 1}
+    longest: Schema = {} if field.max_length is None else {"maxLength": field.max_length}
+    return TEXT | shortest | longest
+
+
+@taken_by.register
+def _(field: Language) -> Schema:
+    return TEXT | {"pattern": "^[a-z]{3}(_[A-Z]{2})?$", "maxLength": field.max_length}
+
+
+@taken_by.register
+def _(field: Identity) -> Schema:  # noqa: ARG001  # the type says it all
+    return UUID
+
+
+@taken_by.register
+def _(field: Email) -> Schema:
+    return TEXT | {"format": "email", "maxLength": field.max_length}
+
+
+@taken_by.register
+def _(field: Choice) -> Schema:
+    return TEXT | {"enum": list(field.choices)}
+
+
+@taken_by.register
+def _(field: Integer) -> Schema:
+    if field.choices:
+        return {"type": "integer", "enum": list(field.choices)}
+    return {"type": "integer", "minimum": SMALLEST_INTEGER, "maximum": LARGEST_INTEGER}
+
+
+@taken_by.register
+def _(field: Boolean) -> Schema:  # noqa: ARG001
+    return FLAG
+
+
+@taken_by.register
+def _(field: Reference) -> Schema:  # noqa: ARG001
+    return ROW_ID
+
+
+@taken_by.register
+def _(field: JsonValue) -> Schema:  # noqa: ARG001
+    return {"type": ["string", "number", "boolean", "object", "array"]}
+
+
+@taken_by.register
+def _(field: JsonObject) -> Schema:  # noqa: ARG001
+    return {"type": "object"}
+
+
+@taken_by.register
+def _(field: FileField) -> Schema:  # noqa: ARG001
+    return TEXT | {"format": "binary", "contentMediaType": "application/octet-stream"}
+
+
+def _shown(field: Field) -> Schema:
+    if isinstance(field, ReadOnly):
+        return URL if field.name == "url" else _SHOWN_AS[field.shown_as]
+    if isinstance(field, FileField):
+        return URL
+    if isinstance(field, JsonValue):
+        return {}
+    taken = taken_by(field)
+    kept = {"enum"} if isinstance(field, Choice) else set()
+    shown = {name: value for name, value in taken.items() if name in {"type", *kept}}
+    return nullable(shown) if field.null else shown

@@ -1,0 +1,61 @@
+"""Schemathesis reads the description, and asks the daemon whatever comes to its mind."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from pytest_twisted import ensureDeferred
+from twisted.internet.utils import getProcessOutputAndValue
+
+from tests.e2e.world import World, reactor
+
+# Answers are as described, and nobody gets in without a token. That it is refused what the
+# description does not allow is no promise: values are taken leniently.
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "ignored_auth",
+    "unsupported_method",
+    "allow_header_conformance",
+    "use_after_free",
+    "ensure_resource_availability",
+)
+
+
+async def fuzz(seed: World, folder: Path, *options: str) -> None:
+    """Run Schemathesis against a daemon with a few rows, and fail with what it tells."""
+    url = seed.start(SBM_MEDIA_ROOT=str(folder))
+    schedule = seed.behind.schedule()
+    messageset = seed.behind.messageset("pregnancy", schedule)
+    seed.subscribe(3, messageset, schedule)
+    arguments = [
+        *("-m", "schemathesis.cli", "run", f"{url}/api/v1/openapi.json"),
+        *("--header", f"Authorization: Token {await seed.token()}"),
+        *("--checks", ",".join(CHECKS)),
+        *("--continue-on-failure", "--warnings", "off"),
+        *options,
+    ]
+    environ = os.environ | {"COLUMNS": "100"}
+    out, _, code = await getProcessOutputAndValue(
+        sys.executable, arguments, env=environ, path=str(folder), reactor=reactor
+    )
+    assert code == 0, out.decode("utf-8", "replace")
+
+
+@ensureDeferred
+async def test_the_daemon_answers_as_described(seed: World, tmp_path: Path) -> None:
+    await fuzz(seed, tmp_path, "--max-examples", "5", "--seed", "1")
+
+
+@pytest.mark.long
+@ensureDeferred
+async def test_the_daemon_answers_as_described_whatever_it_is_asked(
+    seed: World, tmp_path: Path
+) -> None:
+    await fuzz(seed, tmp_path, "--max-examples", "200")
