@@ -7,10 +7,15 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
 from twisted.web.server import Request
 
 from sbm.store.database import Transaction
-from sbm.web.exchange import About, Exchange, Front, Reply, new_app
+from sbm.web.exchange import About, Exchange, Front, Reply, new_app, written
+
+# A database that is silent is no better than none, and whoever asks for the health does not wait
+# for long.
+PATIENCE_SECONDS = 4.0
 
 _ABOUT = About(
     name="Healthcheck",
@@ -31,7 +36,14 @@ class Health:
     @app.route("/")
     async def health(self, request: Request) -> bytes:
         down = self._state(up=False, database="Not accessible")
-        return await self._front.answer(request, _ABOUT, {"GET": self._read}, unavailable=down)
+        answer = Deferred.fromCoroutine(
+            self._front.answer(request, _ABOUT, {"GET": self._read}, unavailable=down)
+        )
+        try:
+            return await answer.addTimeout(PATIENCE_SECONDS, self._front.database.reactor)
+        except TimeoutError:
+            request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
+            return written(request, Reply(status=503, body=down, headers={"Retry-After": "5"}))
 
     async def _read(self, _exchange: Exchange) -> Reply:
         await self._front.database.transact(_nothing)
