@@ -28,7 +28,12 @@ _SETTINGS: dict[str, str | int] = {
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": 0,
+    "max_wal_size": "128MB",
 }
+
+# In memory, where there is enough of it: making a database for each test is most of the time.
+_MEMORY = Path("/dev/shm")
+_ENOUGH_BYTES = 2 * 2**30
 
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("long", deadline=None, max_examples=2000)
@@ -85,6 +90,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise interruption
 
 
+def _fast_folder() -> Path | None:
+    if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH_BYTES:
+        return _MEMORY
+    return None
+
+
 @pytest.fixture(scope="session")
 def postgres_uri() -> Iterator[str]:
     """A server on which databases may be made: $SBM_TEST_DATABASE, or one of our own."""
@@ -93,7 +104,7 @@ def postgres_uri() -> Iterator[str]:
         yield given
         return
     # Not below pytest's own directory, which pytest closes to the server's account.
-    folder = Path(tempfile.mkdtemp(prefix="sbm-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="sbm-tests-", dir=_fast_folder()))
     server = EmbeddedPostgres(folder, _SETTINGS)
     try:
         server.start()

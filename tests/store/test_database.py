@@ -183,7 +183,7 @@ async def test_a_session_is_set_up_as_the_statements_expect_it(database: Databas
         names = ("statement_timeout", "lock_timeout", "TimeZone", "jit")
         return [await ask(transaction, f"SELECT current_setting('{n}') AS answer") for n in names]
 
-    assert await database.transact(shown) == ["30s", "10s", "UTC", "off"]
+    assert await database.transact(shown) == ["30s", "3s", "UTC", "off"]
 
 
 # The pool
