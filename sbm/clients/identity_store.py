@@ -10,7 +10,7 @@ from sbm.clients.outcomes import Rejected, Unavailable
 
 @define(eq=False, slots=False)
 class IdentityStore:
-    """Reads addresses; its answers are in ``wire.md`` of the Seed services."""
+    """Reads addresses, by the API of the Seed Identity Store."""
 
     _exchanges: Exchanges
 
