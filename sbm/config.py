@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -15,13 +16,18 @@ from attrs import field, frozen
 
 from sbm.addresses import DatabaseAddress, MetricsAddress, ServiceAddress
 
+# What becomes of a message that may have been sent, where nobody can be asked.
+Uncertain = Literal["at-least-once", "at-most-once"]
+
 DATABASE_SETTING = "STAGE_BASED_MESSAGING_DATABASE"
 
 _SBM_SETTINGS = (
+    "SBM_BACKOFF_MAX_SECONDS",
     "SBM_CONCURRENCY",
     "SBM_DATABASE_CONNECTIONS",
     "SBM_LEASE_SECONDS",
     "SBM_LEDGER_MONTHS",
+    "SBM_MAX_FAULTS",
     "SBM_MAX_UPLOAD_BYTES",
     "SBM_MEDIA_ROOT",
     "SBM_MEDIA_URL",
@@ -29,6 +35,7 @@ _SBM_SETTINGS = (
     "SBM_STOP_GRACE_SECONDS",
     "SBM_TIMEZONE",
     "SBM_TRUSTED_PROXIES",
+    "SBM_UNCERTAIN",
 )
 
 # A POST begins only if the lease outlasts the request's deadline by a second; one more for
@@ -81,6 +88,10 @@ class Config:
     settle: timedelta
     stop_grace: timedelta
     concurrency: int
+    backoff_max: timedelta
+    max_faults: int
+    uncertain: Uncertain
+    dry_run_messagesets: frozenset[int]
     ledger_months: int
     warnings: tuple[str, ...] = ()
 
@@ -116,6 +127,10 @@ class Config:
             settle=settings.seconds("SBM_SETTLE_SECONDS", 120, least=1, most=86400),
             stop_grace=settings.seconds("SBM_STOP_GRACE_SECONDS", 30, least=0, most=3600),
             concurrency=settings.count("SBM_CONCURRENCY", 50, most=1000),
+            backoff_max=settings.seconds("SBM_BACKOFF_MAX_SECONDS", 60, least=1, most=3600),
+            max_faults=settings.count("SBM_MAX_FAULTS", 10, most=1000),
+            uncertain=settings.uncertain("SBM_UNCERTAIN"),
+            dry_run_messagesets=settings.ids("DRY_RUN_MESSAGESETS"),
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
             warnings=_warnings(environ),
         )
@@ -239,6 +254,24 @@ class _Settings:
         if text not in ("", "false", "no", "off", "0"):
             self.problem(name, f"must be true or false, not {text!r}")
         return False
+
+    def uncertain(self, name: str) -> Uncertain:
+        """At least once where nothing is said: a message twice is better than none."""
+        text = self.text(name) or "at-least-once"
+        if text == "at-most-once":
+            return "at-most-once"
+        if text != "at-least-once":
+            self.problem(name, f"must be at-least-once or at-most-once, not {text!r}")
+        return "at-least-once"
+
+    def ids(self, name: str) -> frozenset[int]:
+        """Whole numbers, with commas between them."""
+        texts = [part.strip() for part in self.text(name).split(",") if part.strip()]
+        wrong = [text for text in texts if not re.fullmatch(r"[0-9]{1,9}", text)]
+        if wrong:
+            self.problem(name, f"must be ids with commas between them, not {wrong[0]!r}")
+            return frozenset()
+        return frozenset(int(text) for text in texts)
 
     def timezone(self, name: str) -> ZoneInfo:
         text = self.text(name) or "UTC"

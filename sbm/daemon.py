@@ -18,10 +18,13 @@ from sbm.clients.message_sender import MessageSender
 from sbm.config import Config
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.claim import Claiming
-from sbm.pipeline.deliver import Delivery
+from sbm.pipeline.deliver import Breakers, Delivery
 from sbm.pipeline.hand import Hand
 from sbm.pipeline.housekeeping import Housekeeping
+from sbm.pipeline.look_up import LookUp
 from sbm.pipeline.loop import Bell, Loop
+from sbm.pipeline.reconcile import Reconciling
+from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import Settling
 from sbm.pipeline.tasks import Tasks
 from sbm.pipeline.ticks import Clock, Expansion
@@ -90,7 +93,11 @@ def _delivering(
         name: Exchanges(reactor, address, config.request_timeout, config.concurrency)
         for name, address in _services(config).items()
     }
-    breakers = {name: Breaker(name, reactor.seconds, random.random) for name in exchanges}
+    identity_store, message_sender = (
+        Breaker(name, reactor.seconds, random.random, config.backoff_max) for name in exchanges
+    )
+    breakers = Breakers(identity_store=identity_store, message_sender=message_sender)
+    retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
     hand = Hand(
         owner=uuid.uuid4(),
         # Twice what is under way, so that nobody waits for the next claim, and no more than that,
@@ -100,26 +107,45 @@ def _delivering(
         emptied=Bell(reactor),
     )
     settling = Settling(reactor, database, hand, telemetry, claim_bell.ring, config.stop_grace)
+    sender = MessageSender(exchanges["Message Sender"])
     delivery = Delivery(
         reactor,
         hand,
         settling,
-        IdentityStore(exchanges["Identity Store"]),
-        MessageSender(exchanges["Message Sender"]),
-        breakers["Identity Store"],
-        breakers["Message Sender"],
+        LookUp(
+            IdentityStore(exchanges["Identity Store"]),
+            breakers.identity_store,
+            retries,
+            reactor.seconds,
+        ),
+        sender,
+        breakers,
+        retries,
         config.media_url,
+        config.dry_run_messagesets,
         config.request_timeout,
         config.concurrency,
         config.stop_grace,
-        random.random,
     )
-    claiming = Claiming(database, hand, delivery, tuple(breakers.values()))
+    claiming = Claiming(database, hand, delivery, breakers)
+    reconciling = Reconciling(
+        reactor,
+        database,
+        sender,
+        breakers.message_sender,
+        telemetry,
+        config.settle,
+        # A few pages at their slowest; a question that takes longer is asked by somebody else, too.
+        max(config.lease, 5 * config.request_timeout),
+        config.uncertain,
+        claim_bell.ring,
+    )
     yield from exchanges.values()
     yield settling
     yield Loop("renew leases", claiming.renew, _renewal_seconds(config), Bell(reactor))
     yield delivery
     yield Loop("expire leases", claiming.expire, EXPIRY_SECONDS, Bell(reactor))
+    yield Loop("reconcile", reconciling.one_pass, POLL_SECONDS, Bell(reactor), may_be_cut=True)
     yield Loop("claim", claiming.claim, POLL_SECONDS, claim_bell)
 
 

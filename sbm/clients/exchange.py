@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from attrs import define, field, frozen
@@ -53,13 +54,42 @@ class Answer:
 
     @property
     def retry_after(self) -> timedelta | None:
-        """What ``Retry-After`` asks for, where it is a number of seconds."""
-        text = self.headers.getRawHeaders("Retry-After", [""])[-1].strip()
-        return timedelta(seconds=int(text)) if text.isdecimal() and len(text) < 7 else None
+        """What ``Retry-After`` asks for: seconds, or a time, by the clock of who answered."""
+        text = self._header("Retry-After")
+        if text.isdecimal():
+            return timedelta(seconds=int(text)) if len(text) < 7 else None
+        until = _http_date(text)
+        now = _http_date(self._header("Date")) or datetime.now(timezone.utc)
+        return max(until - now, timedelta(0)) if until is not None else None
+
+    def _header(self, name: str) -> str:
+        text: str = self.headers.getRawHeaders(name, [""])[-1]
+        return text.strip()
 
     def summary(self) -> str:
         """Status and the beginning of the body, for a reason that people read."""
         return f"{self.status} {self.body[:200].decode('utf-8', 'replace')}".strip()
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
+
+
+# Whatever it is about, the next request would fare no better: a wrong token, a wrong address, too
+# many requests, closed.
+AWAY = frozenset({401, 403, 404, 405, 429, 503})
+
+
+def unavailable(service: str, answer: Answer) -> Unavailable:
+    """What an answer means that is one of AWAY, and surely did nothing."""
+    reason = f"{service} answered {answer.summary()}"
+    if answer.status in (401, 403):
+        reason = f"{service} refuses our token: it answered {answer.summary()}"
+    return Unavailable(reason, answer.retry_after, at_once=True)
 
 
 @define(eq=False, slots=False)
@@ -96,15 +126,22 @@ class Exchanges(Service):
         return closed
 
     async def get(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> Answer:
-        """GET ``<url>/<path>``; each part of the path is quoted. Raises Unavailable."""
+        """GET ``<url>/<path>``; each part of the path is quoted. Raises Unavailable, or TooLong."""
         url = self._base.child(*path).replace(query=query)
         try:
             try:
                 return await self._exchange("GET", url, None, _always)
             except ConnectionDropped:
                 return await self._exchange("GET", url, None, _always)
+        except TooLong:
+            raise
         except Unknown as error:
             raise Unavailable(str(error)) from error  # asking changes nothing
+
+    def target(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> str:
+        """What the first line of such a request names: path and query, as they are written."""
+        uri = self._base.child(*path).replace(query=query).to_uri()
+        return uri.replace(scheme="", host="", port=None, rooted=True).to_text()
 
     async def post(self, *path: str, body: Any, begin: Callable[[], bool]) -> Answer:
         """POST JSON, if ``begin()`` still says yes in the moment when a connection is there.
@@ -137,6 +174,8 @@ class Exchanges(Service):
         except Exception as error:
             if not gate.begun or isinstance(error, RequestNotSent):
                 raise Unavailable(_reason(error)) from error
+            if isinstance(error, TooLong):
+                raise
             dropped = isinstance(error, ResponseNeverReceived)
             if dropped and not isinstance(_cause(error), CancelledError):
                 raise ConnectionDropped(_reason(error)) from error
@@ -145,6 +184,10 @@ class Exchanges(Service):
 
 class ConnectionDropped(Unknown):
     """The connection ended before any answer: mostly one that was kept alive too long."""
+
+
+class TooLong(Unknown):
+    """An answer of more than MAX_BODY_BYTES, which was broken off."""
 
 
 def _always() -> bool:
@@ -273,7 +316,9 @@ class _Reader(Protocol):
     def connectionLost(self, reason: Failure = _DONE) -> None:
         if self.finished.called:
             return
-        if reason.check(ResponseDone) and self.size <= MAX_BODY_BYTES:
+        if self.size > MAX_BODY_BYTES:
+            self.finished.errback(TooLong(f"an answer of more than {MAX_BODY_BYTES} bytes"))
+        elif reason.check(ResponseDone):
             self.finished.callback(b"".join(self.chunks))
         else:
             self.finished.errback(reason)

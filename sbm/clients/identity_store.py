@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import define
 
-from sbm.clients.exchange import Answer, Exchanges
-from sbm.clients.outcomes import Rejected, Unavailable
+from sbm.clients.exchange import AWAY, Answer, Exchanges, unavailable
+from sbm.clients.outcomes import Faulty, NotKnown, Rejected
 
 
 @define(eq=False, slots=False)
@@ -17,8 +17,8 @@ class IdentityStore:
     async def address_of(self, identity: str) -> str:
         """The default msisdn of the identity, or of who reads for her.
 
-        Raises Rejected where there is none or the identity is not known, and Unavailable for
-        everything else.
+        Raises Rejected where there is none, NotKnown where the identity is not known, Faulty for
+        an answer that may be due to this one identity, and Unavailable otherwise.
         """
         answer = await self._exchanges.get(
             "identities",
@@ -27,11 +27,13 @@ class IdentityStore:
             "msisdn",
             query=(("default", "True"), ("use_communicate_through", "True")),
         )
+        if 200 <= answer.status < 300:
+            return _first_address(answer)
         if answer.status == 404 and _is_about_the_identity(answer):
-            raise Rejected("the Identity Store does not know the identity")
-        if not 200 <= answer.status < 300:
-            raise Unavailable(f"the Identity Store answered {answer.summary()}", answer.retry_after)
-        return _first_address(answer)
+            raise NotKnown("the Identity Store does not know the identity")
+        if answer.status in AWAY:
+            raise unavailable("the Identity Store", answer)
+        raise Faulty(f"the Identity Store answered {answer.summary()}", answer.retry_after)
 
 
 def _first_address(answer: Answer) -> str:
@@ -39,9 +41,9 @@ def _first_address(answer: Answer) -> str:
         results = answer.json()["results"]
         address = results[0]["address"] if results != [] else None
     except (ValueError, LookupError, TypeError):
-        raise Unavailable(f"the Identity Store answered {answer.summary()}") from None
+        raise Faulty(f"the Identity Store answered {answer.summary()}") from None
     if address is not None and not isinstance(address, str):
-        raise Unavailable(f"the Identity Store answered {answer.summary()}")
+        raise Faulty(f"the Identity Store answered {answer.summary()}")
     if not address:
         raise Rejected("the Identity Store has no address for the identity")
     return address

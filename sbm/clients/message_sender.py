@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
-from attrs import define
+from attrs import define, field, frozen
 
-from sbm.clients.exchange import Answer, Exchanges
-from sbm.clients.outcomes import Rejected, Unavailable, Unknown
+from sbm.clients.exchange import AWAY, Answer, Exchanges, TooLong, unavailable
+from sbm.clients.outcomes import CannotBeAsked, Faulty, Rejected, Unknown
+from sbm.model.outbound import SEND_KEY
 
 # Understood, and this message is at fault.
 _REFUSALS = frozenset({400, 413, 415, 422})
 
-# Surely not done. A wrong token or address is the service's absence, not the message's fault: it
-# would otherwise use up every send there is.
-_AWAY = frozenset({401, 403, 404, 405, 429})
+# What one question may hold: the web server in front of the service takes request lines of 4,094
+# bytes, and a link to the next page is a little longer than the question.
+MOST_IDENTITIES = 75
+LONGEST_REQUEST_LINE = 4000
+
+_LIST = ("outbound", "")
+
+
+@frozen(kw_only=True)
+class Found:
+    """The outbounds that carry a send's key, by that key; the ids are in order, oldest first.
+
+    ``doubt`` is empty where the answer was complete: what is not in it was not there when the
+    question was asked. Else it says why the absence of something proves nothing.
+    """
+
+    outbounds: Mapping[str, tuple[str, ...]]
+    doubt: str = ""
 
 
 @define(eq=False, slots=False)
@@ -35,9 +54,113 @@ class MessageSender:
         reason = f"the Message Sender answered {answer.summary()}"
         if answer.status in _REFUSALS:
             raise Rejected(reason)
-        if answer.status in _AWAY:
-            raise Unavailable(reason, answer.retry_after)
-        raise Unknown(reason)
+        if answer.status == 503:  # which it may say after it has stored the outbound
+            raise Unknown(reason, answer.retry_after, at_once=True)
+        if answer.status in AWAY:
+            raise unavailable("the Message Sender", answer)
+        raise Unknown(reason, answer.retry_after)
+
+    def questions(self, identities: Iterable[str], *, after: datetime) -> list[tuple[str, ...]]:
+        """The identities, in groups that one question each can be asked about."""
+        groups: list[tuple[str, ...]] = []
+        group: tuple[str, ...] = ()
+        for identity in dict.fromkeys(identities):
+            longer = (*group, identity)
+            if group and (len(longer) > MOST_IDENTITIES or not self._fits(longer, after)):
+                groups.append(group)
+                longer = (identity,)
+            group = longer
+        return [*groups, group] if group else groups
+
+    async def find(self, identities: Sequence[str], *, after: datetime) -> Found:
+        """What it holds for these identities since then that carries the key of a send.
+
+        All pages are read, of each link to the next one only its query. Raises Unavailable (Faulty
+        where it may be due to this question), or CannotBeAsked where there is no such list.
+        """
+        pages = _Pages(identities=frozenset(identity.casefold() for identity in identities))
+        query: tuple[tuple[str, str], ...] | None = _question(identities, after)
+        while query is not None and not pages.doubt:
+            try:
+                answer = await self._exchanges.get(*_LIST, query=query)
+            except TooLong as error:
+                pages.doubt = str(error)
+                break
+            if answer.status in (404, 405) and len(pages.queries) == 0:
+                raise CannotBeAsked(f"the Message Sender answered {answer.summary()}")
+            if answer.status in AWAY:
+                raise unavailable("the Message Sender", answer)
+            if answer.status >= 500:
+                raise Faulty(f"the Message Sender answered {answer.summary()}", answer.retry_after)
+            pages.queries.add(query)
+            query = pages.read(answer)
+        return pages.found()
+
+    def _fits(self, identities: Sequence[str], after: datetime) -> bool:
+        target = self._exchanges.target(*_LIST, query=_question(identities, after))
+        return len(f"GET {target} HTTP/1.1") <= LONGEST_REQUEST_LINE
+
+
+def _question(identities: Sequence[str], after: datetime) -> tuple[tuple[str, str], ...]:
+    since = after.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (*(("to_identity", identity) for identity in identities), ("after", since))
+
+
+@define(eq=False, kw_only=True)
+class _Pages:
+    """What the pages of one list say, taken together."""
+
+    identities: frozenset[str]
+    queries: set[tuple[tuple[str, str], ...]] = field(factory=set)
+    doubt: str = ""
+    _outbounds: dict[str, set[tuple[str, str]]] = field(factory=lambda: defaultdict(set))
+
+    def found(self) -> Found:
+        outbounds = {
+            key: tuple(outbound_id for _, outbound_id in sorted(found))
+            for key, found in self._outbounds.items()
+        }
+        return Found(outbounds=outbounds, doubt=self.doubt)
+
+    def read(self, answer: Answer) -> tuple[tuple[str, str], ...] | None:
+        """Take in a page; returns the query of the next one, if there is one."""
+        try:
+            if answer.status != 200:
+                raise ValueError(f"it answered {answer.summary()}")
+            page = answer.json()
+            rows, following = page["results"], page["next"]
+            if not isinstance(rows, list):
+                raise ValueError("its results are no list")
+            for row in rows:
+                self._take(row)
+            return None if following is None else self._next(following)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            self.doubt = self.doubt or f"a page could not be read: {type(error).__name__}: {error}"
+            return None
+
+    def _take(self, row: Any) -> None:
+        """Note a row. One that should not be there, or is none, leaves what is missing in doubt."""
+        try:
+            identity, outbound_id, metadata = row["to_identity"], row["id"], row["metadata"]
+            created_at = row["created_at"]
+        except (LookupError, TypeError):
+            self.doubt = "a row is not that of an outbound"
+            return
+        if type(outbound_id) not in (str, int) or not isinstance(created_at, str):
+            self.doubt = "a row is not that of an outbound"
+            return
+        if not isinstance(identity, str) or identity.casefold() not in self.identities:
+            self.doubt = "it told of an identity that it was not asked about"
+        # Others store what they like there; ours is always an object.
+        key = metadata.get(SEND_KEY) if isinstance(metadata, dict) else None
+        if isinstance(key, str):
+            self._outbounds[key].add((created_at, str(outbound_id)))
+
+    def _next(self, link: Any) -> tuple[tuple[str, str], ...]:
+        query = tuple(parse_qsl(urlsplit(link).query, keep_blank_values=True))
+        if not query or query in self.queries:
+            raise ValueError("its link leads nowhere new")
+        return query
 
 
 def _outbound_id(answer: Answer) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from attrs import frozen
@@ -40,6 +40,7 @@ class Recipient:
     completed: bool
     process_status: int
     lang: str
+    messageset_id: int
     messageset: str
     content_type: Literal["text", "audio"]
     channel: str | None
@@ -50,13 +51,15 @@ class Recipient:
 class Send:
     """A claimed send, with all that its delivery needs.
 
-    ``id`` is the same for every attempt; ``attempt`` fences this one. ``recipient`` is None when
-    the subscription was deleted after the send was owed.
+    ``id`` is the same for every attempt; ``attempt`` fences this one. ``faults`` counts the answers
+    that blamed this one message. ``recipient`` is None when the subscription was deleted after the
+    send was owed.
     """
 
     id: uuid.UUID
     kind: Kind
     attempt: int
+    faults: int
     subscription_id: uuid.UUID
     identity: str
     prepend: str | None
@@ -65,20 +68,34 @@ class Send:
 
 @frozen(kw_only=True)
 class Settled:
-    """An outcome: the end of a send."""
+    """An outcome: the end of a send.
+
+    ``is_unaddressed`` marks the subscription: there is nobody to send to. ``is_assumed`` moves it
+    on as if the message had been sent, because it may have been. ``doubles`` are further outbounds
+    of the same send, that should not be.
+    """
 
     outcome: Outcome
     stage: Stage
     reason: str = ""
     outbound_id: str | None = None
+    is_unaddressed: bool = False
+    is_assumed: bool = False
+    doubles: tuple[str, ...] = ()
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the subscription steps."""
+        return self.is_assumed or self.outcome in ("sent", "adopted", "dry-run")
 
 
 @frozen(kw_only=True)
 class GivenBack:
-    """No POST was begun: owed again after ``delay``."""
+    """No POST was begun: owed again after ``delay``; ``is_fault`` blames this one message."""
 
     reason: str
     delay: timedelta
+    is_fault: bool = False
 
 
 @frozen(kw_only=True)
@@ -89,6 +106,23 @@ class Unknown:
 
 
 Result = Settled | GivenBack | Unknown
+
+
+@frozen(kw_only=True)
+class Asked:
+    """A send of unknown outcome, and the question about it.
+
+    ``token`` is this question's, and fences it. ``is_late`` says that the settle time was over
+    before it was asked: only then does absence prove anything.
+    """
+
+    id: uuid.UUID
+    attempt: int
+    token: datetime
+    subscription_id: uuid.UUID
+    identity: str
+    first_attempt_at: datetime
+    is_late: bool
 
 
 def objection(send: Send) -> Settled | None:

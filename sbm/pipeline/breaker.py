@@ -8,28 +8,33 @@ from datetime import timedelta
 from attrs import define, field
 from twisted.logger import Logger
 
-from sbm.model.backoff import backoff
+from sbm.clients.outcomes import Failed
+from sbm.model.backoff import CAP, backoff
 
 # A single message or person may be answered with an error for ever; a service that is away fails
 # everybody. So many failures, and not one success between them, are the service's.
 TOLERATED = 5
 
 # However long a service asks for: its mistake must not stop us for days.
-LONGEST_RETRY_AFTER = timedelta(minutes=5)
+LONGEST_RETRY_AFTER = timedelta(hours=1)
 
 
 @define(eq=False, slots=False)
 class Breaker:
     """Open while the service is away. When its time is over, one call may try; success closes it.
 
-    ``seconds`` is the reactor's clock, ``draw`` gives a random number from 0 to 1.
+    ``seconds`` is the reactor's clock, ``draw`` gives a random number from 0 to 1, and ``cap`` is
+    the longest pause, but for what the service asks for. While it is open, no answer counts:
+    whoever answers then was asked before.
     """
 
     service: str
     _seconds: Callable[[], float]
     _draw: Callable[[], float]
+    _cap: timedelta = CAP
     failures: int = 0
     openings: int = 0
+    reason: str = ""
     _open_until: float = 0.0
     _log: Logger = field(factory=Logger)
 
@@ -45,22 +50,34 @@ class Breaker:
 
     def succeed(self) -> None:
         """The service answered."""
+        if self.wait:
+            return
         if self.openings:
             self._log.info("{service} is back", service=self.service)
         self.failures = self.openings = 0
-        self._open_until = 0.0
+        self.reason = ""
 
-    def fail(self, reason: str, retry_after: timedelta | None = None) -> None:
+    def fail(self, error: Failed) -> None:
         """A call failed. Those that were under way together open it once.
 
-        ``retry_after`` is what the service asked for: then it is meant for everybody, at once.
+        What would happen to every call alike opens it at once, and so does a service that asks for
+        a pause.
         """
+        if self.wait:
+            return
         self.failures += 1
-        if self.wait or (self.failures < TOLERATED and not self.openings and retry_after is None):
+        is_plain = not error.at_once and error.retry_after is None
+        if is_plain and self.failures < TOLERATED and not self.openings:
             return
         self.openings += 1
-        if self.openings == 1:
-            self._log.warn("{service} is away: {reason}", service=self.service, reason=reason)
-        asked_for = min(retry_after or timedelta(0), LONGEST_RETRY_AFTER)
-        pause = max(backoff(self.openings, self._draw), asked_for)
+        self.reason = str(error)
+        asked_for = min(error.retry_after or timedelta(0), LONGEST_RETRY_AFTER)
+        pause = max(backoff(self.openings, self._draw, cap=self._cap), asked_for)
         self._open_until = self._seconds() + pause.total_seconds()
+        self._log.error(
+            "{service} is {still}away: {reason}; it is tried again in {pause:.0f} s",
+            service=self.service,
+            still="still " * (self.openings > 1),
+            reason=self.reason,
+            pause=pause.total_seconds(),
+        )

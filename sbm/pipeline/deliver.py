@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
-from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.outcomes import HeldBack, Rejected, Unavailable, Unknown
 from sbm.model import send as model
-from sbm.model.backoff import backoff
 from sbm.model.outbound import compose
 from sbm.model.send import GivenBack, Result, Settled, objection
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.hand import Hand, Held
+from sbm.pipeline.look_up import LookUp
+from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import Settling
 
 STOPPING = "the daemon is stopping"
+
+
+class Breakers(NamedTuple):
+    """Those of the services that a send needs."""
+
+    identity_store: Breaker
+    message_sender: Breaker
 
 
 @define(eq=False, slots=False)
@@ -36,15 +42,15 @@ class Delivery(Service):
     _reactor: Any
     _hand: Hand
     _settling: Settling
-    _identity_store: IdentityStore
+    _look_up: LookUp
     _message_sender: MessageSender
-    _identity_store_breaker: Breaker
-    _message_sender_breaker: Breaker
+    _breakers: Breakers
+    _retries: Retries
     _media_url: str
+    _dry_runs: frozenset[int]
     _request_timeout: timedelta
     _concurrency: int
     _grace: timedelta
-    _draw: Callable[[], float]
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
@@ -74,13 +80,18 @@ class Delivery(Service):
             async with self._permits:
                 result = await self.deliver(held)
         except CancelledError:
-            # Broken off while it waited for its turn; what is under way ends in a result.
-            result = GivenBack(reason=STOPPING, delay=timedelta(0))
+            # Broken off, mostly while it waited for its turn.
+            result = self._broken(held, STOPPING, GivenBack(reason=STOPPING, delay=timedelta(0)))
         except Exception as error:
-            # Not foreseen, so nobody knows how far it came.
             self._log.failure("send {id} failed", id=held.send.id)
-            result = model.Unknown(reason=f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            result = self._broken(held, reason, self._retries.fault(held.send, "content", reason))
         self._settling.add(held.send, result)
+
+    @staticmethod
+    def _broken(held: Held, reason: str, otherwise: Result) -> Result:
+        """Once a POST may have begun, nobody knows how far it came."""
+        return model.Unknown(reason=reason) if held.is_begun else otherwise
 
     async def deliver(self, held: Held) -> Result:
         """Look up the address, hand the message over, and say how it went."""
@@ -90,41 +101,39 @@ class Delivery(Service):
         nothing_to_do = objection(send)
         if nothing_to_do is not None:
             return nothing_to_do
-        try:
-            to_addr = await self._identity_store.address_of(send.identity)
-        except Unavailable as error:
-            return self._away(self._identity_store_breaker, error, held)
-        except Rejected as error:
-            self._identity_store_breaker.succeed()
-            return Settled(outcome="failed", stage="address", reason=str(error))
-        self._identity_store_breaker.succeed()
+        # What was claimed before a service went away need not learn it the hard way.
+        for breaker in self._breakers:
+            if breaker.wait:
+                return self._retries.away(send, breaker, breaker.reason)
+        to_addr = await self._look_up.address_of(send)
+        if not isinstance(to_addr, str):
+            return to_addr
         return await self._post(held, compose(send, to_addr, self._media_url))
 
     async def _post(self, held: Held, outbound: dict[str, Any]) -> Result:
+        send, breaker = held.send, self._breakers.message_sender
+        if send.recipient is not None and send.recipient.messageset_id in self._dry_runs:
+            return Settled(outcome="dry-run", stage="post")
+        if breaker.wait:
+            return self._retries.away(send, breaker, breaker.reason)
+
         def begin() -> bool:
-            return self._hand.outlasts(held, self._request_timeout)
+            held.is_begun = self._hand.outlasts(held, self._request_timeout)
+            return held.is_begun
 
         try:
             outbound_id = await self._message_sender.post(outbound, begin=begin)
         except HeldBack:
             return GivenBack(reason="the lease was too short", delay=timedelta(0))
         except Unavailable as error:
-            return self._away(self._message_sender_breaker, error, held)
+            breaker.fail(error)
+            return self._retries.away(send, breaker, str(error))
         except Unknown as error:
             # Whatever it was, it may befall the next one, too: better one unknown than all.
-            self._message_sender_breaker.fail(str(error))
+            breaker.fail(error)
             return model.Unknown(reason=str(error))
         except Rejected as error:
-            self._message_sender_breaker.succeed()
+            breaker.succeed()
             return Settled(outcome="refused", stage="post", reason=str(error))
-        self._message_sender_breaker.succeed()
+        breaker.succeed()
         return Settled(outcome="sent", stage="post", outbound_id=outbound_id)
-
-    def _away(self, breaker: Breaker, error: Unavailable, held: Held) -> GivenBack:
-        """Later than the next probe, or the one send that always fails would be every probe."""
-        breaker.fail(str(error), error.retry_after)
-        delay = breaker.wait + backoff(held.send.attempt, self._at_least_half)
-        return GivenBack(reason=str(error), delay=delay)
-
-    def _at_least_half(self) -> float:
-        return 0.5 + self._draw() / 2

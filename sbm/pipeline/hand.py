@@ -21,10 +21,14 @@ def uptime() -> float:
 
 @define(eq=False)
 class Held:
-    """A claimed send, and the end of its lease by this machine's own clock."""
+    """A claimed send, and the end of its lease by this machine's own clock.
+
+    ``is_begun``: from now on, nobody can say that no POST was made.
+    """
 
     send: Send
     lease_end: float
+    is_begun: bool = False
     work: Deferred[None] | None = None
 
 

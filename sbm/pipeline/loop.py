@@ -52,13 +52,15 @@ class Loop(Service):
     """Makes one pass after the other; a pass answers how much it found.
 
     It rests, for ``rest`` seconds or until ``bell`` rings, after a pass that found nothing or
-    failed. Stopping waits for the pass in hand; whoever cancels the wait breaks it off.
+    failed. Stopping waits for the pass in hand, or breaks it off where it ``may_be_cut``; whoever
+    cancels the wait breaks it off, too.
     """
 
     _name: str
     _one_pass: Callable[[], Awaitable[int]]
     _rest: float
     bell: Bell
+    may_be_cut: bool = False
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
@@ -72,6 +74,8 @@ class Loop(Service):
         Service.stopService(self)
         self.bell.ring()
         finished, self._finished = self._finished, None
+        if finished is not None and self.may_be_cut:
+            finished.cancel()
         return finished
 
     async def _run(self) -> None:

@@ -70,15 +70,12 @@ class Settling(Service):
         batch = dict(islice(self._results.items(), BATCH))
         if not batch:
             return 0
-        committed = await self._database.transact(
-            sends.settle,
-            results={send.id: (send.attempt, result) for send, result in batch.values()},
-        )
+        committed = await self._database.transact(sends.settle, results=list(batch.values()))
         self._conclude(batch, committed)
         return len(batch)
 
     def _conclude(
-        self, batch: dict[uuid.UUID, tuple[Send, Result]], committed: set[uuid.UUID]
+        self, batch: dict[uuid.UUID, tuple[Send, Result]], committed: sends.Committed
     ) -> None:
         for send_id, (send, _) in batch.items():
             # A send that was given back may be claimed and delivered again already.
@@ -88,7 +85,7 @@ class Settling(Service):
         self._hand.release(send for send, _ in batch.values())
         self._settled()
         for send_id, (send, result) in batch.items():
-            if send_id in committed:
+            if send_id in committed.sends:
                 self._telemetry.settled(send, result)
             else:
                 self._telemetry.count("sends.lost")
@@ -97,3 +94,15 @@ class Settling(Service):
                     id=send_id,
                     result=result,
                 )
+        tell_doubles(committed, self._telemetry, self._log)
+
+
+def tell_doubles(committed: sends.Committed, telemetry: Telemetry, log: Logger) -> None:
+    """Say of which sends the Message Sender holds more than one outbound."""
+    for send_id, outbound_id in committed.doubles:
+        telemetry.count("sends.doubled")
+        log.error(
+            "send {id} is doubled: the Message Sender holds outbound {outbound_id}, too",
+            id=send_id,
+            outbound_id=outbound_id,
+        )

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
+from attrs import frozen
 from psycopg2.extras import Json
 
-from sbm.model.send import GivenBack, Message, Recipient, Result, Send, Settled, Trigger, Unknown
+from sbm.model.send import (
+    Asked,
+    GivenBack,
+    Message,
+    Recipient,
+    Result,
+    Send,
+    Settled,
+    Trigger,
+    Unknown,
+)
 from sbm.store.database import Row, Transaction
 from sbm.store.queries import load
 
@@ -47,37 +59,127 @@ async def renew(
     return {row["id"] for row in rows}
 
 
-async def settle(
-    transaction: Transaction, *, results: Mapping[uuid.UUID, tuple[int, Result]]
-) -> set[uuid.UUID]:
-    """Settle, give back, or mark as unknown a batch of claims: send id to (attempt, result).
+@frozen(kw_only=True)
+class Committed:
+    """Whose results were taken, and outbounds (send id, outbound id) that should not be."""
 
-    Returns the ids that were still claimed with that attempt; the others moved nothing.
+    sends: set[uuid.UUID]
+    doubles: list[tuple[uuid.UUID, str]]
+
+
+async def settle(
+    transaction: Transaction, *, results: Iterable[tuple[Send | Asked, Result]]
+) -> Committed:
+    """Settle, give back, or mark as unknown a batch of claims.
+
+    Those that are no longer claimed with that attempt move nothing, unless the result has the id of
+    an outbound: that settles the send if it is live, and is kept as a double if the send was
+    settled without it.
     """
-    settled, given_back, unknown = [], [], []
-    for send_id, (attempt, result) in results.items():
-        claim = {"id": str(send_id), "attempt": attempt, "reason": _storable(result.reason)}
+    settled: list[tuple[Send | Asked, Settled]] = []
+    given_back, unknown = [], []
+    for send, result in results:
         if isinstance(result, Settled):
-            claim |= {"outcome": result.outcome, "stage": result.stage}
-            outbound_id = None if result.outbound_id is None else _storable(result.outbound_id)
-            settled.append(claim | {"outbound_id": outbound_id})
+            settled.append((send, result))
         elif isinstance(result, GivenBack):
-            given_back.append(claim | {"seconds": result.delay.total_seconds()})
+            delay = {"seconds": result.delay.total_seconds(), "fault": result.is_fault}
+            given_back.append(_outcome(send, result) | delay)
         elif isinstance(result, Unknown):
-            unknown.append(claim)
+            unknown.append(_outcome(send, result))
     rows: list[Row] = []
-    if settled:
-        rows += await transaction.rows(QUERIES.settle_sends, outcomes=Json(settled))
     if given_back:
         rows += await transaction.rows(QUERIES.give_back_sends, given_back=Json(given_back))
     if unknown:
         rows += await transaction.rows(QUERIES.mark_unknown, unknown=Json(unknown))
-    return {row["id"] for row in rows}
+    taken = {row["id"] for row in rows}
+    doubles: list[tuple[uuid.UUID, str]] = []
+    if settled:
+        rows = await transaction.rows(
+            QUERIES.settle_sends,
+            outcomes=Json(
+                [
+                    _outcome(send, result)
+                    | {
+                        "outcome": result.outcome,
+                        "stage": result.stage,
+                        "outbound_id": result.outbound_id and _storable(result.outbound_id),
+                        "delivered": result.is_delivered,
+                        "unaddressed": result.is_unaddressed,
+                    }
+                    for send, result in settled
+                ]
+            ),
+        )
+        taken |= {row["id"] for row in rows}
+        doubles = await _keep_doubles(transaction, settled, taken)
+        # What was not live and is no double was settled with this very outbound before.
+        found = {send.id for send, result in settled if result.outbound_id}
+        taken |= found - {send_id for send_id, _ in doubles}
+    return Committed(sends=taken, doubles=doubles)
+
+
+async def _keep_doubles(
+    transaction: Transaction,
+    settled: Iterable[tuple[Send | Asked, Settled]],
+    taken: set[uuid.UUID],
+) -> list[tuple[uuid.UUID, str]]:
+    """Keep the outbounds that the ledger does not name; those of what was just taken it does."""
+    surplus = []
+    for send, result in settled:
+        late = (result.outbound_id,) if result.outbound_id and send.id not in taken else ()
+        surplus += [
+            {
+                "send_id": str(send.id),
+                "subscription_id": str(send.subscription_id),
+                "outbound_id": _storable(outbound_id),
+            }
+            for outbound_id in (*late, *result.doubles)
+        ]
+    if not surplus:
+        return []
+    rows = await transaction.rows(QUERIES.keep_doubles, outbounds=Json(surplus))
+    return [(row["send_id"], row["outbound_id"]) for row in rows]
+
+
+def _outcome(send: Send | Asked, result: Result) -> dict[str, Any]:
+    return {"id": str(send.id), "attempt": send.attempt, "reason": _storable(result.reason)}
 
 
 async def expire(transaction: Transaction, *, limit: int) -> int:
     """Mark as unknown up to ``limit`` claims whose lease has ended; returns how many."""
     return len(await transaction.rows(QUERIES.expire_leases, limit=limit))
+
+
+async def take_unknown(
+    transaction: Transaction, *, limit: int, settle: timedelta, lease: timedelta
+) -> list[Asked]:
+    """Lease up to ``limit`` sends of unknown outcome whose turn it is to be asked about."""
+    rows = await transaction.rows(
+        QUERIES.take_unknown_sends, limit=limit, settle=settle, lease=lease
+    )
+    return [Asked(**row) for row in rows]
+
+
+async def owe_again(transaction: Transaction, *, absent: Iterable[Asked], reason: str) -> int:
+    """Owe sends again that were surely not sent; returns of how many the question still holds."""
+    rows = await transaction.rows(QUERIES.owe_again, absent=_questions(absent), reason=reason)
+    return len(rows)
+
+
+async def ask_again_later(
+    transaction: Transaction, *, asked: Iterable[Asked], settle: timedelta
+) -> None:
+    """Nothing is proven about these yet."""
+    await transaction.execute(QUERIES.ask_again_later, asked=_questions(asked), settle=settle)
+
+
+def _questions(asked: Iterable[Asked]) -> Json:
+    return Json(
+        [
+            {"id": str(one.id), "attempt": one.attempt, "token": one.token.isoformat()}
+            for one in asked
+        ]
+    )
 
 
 def _storable(text: str) -> str:
@@ -90,6 +192,7 @@ def _send(row: Row) -> Send:
         id=row["id"],
         kind=row["kind"],
         attempt=row["attempt"],
+        faults=row["faults"],
         subscription_id=row["subscription_id"],
         identity=row["identity"],
         prepend=row["prepend"],
@@ -103,6 +206,7 @@ def _recipient(row: Row) -> Recipient:
         completed=row["completed"],
         process_status=row["process_status"],
         lang=row["lang"],
+        messageset_id=row["messageset_id"],
         messageset=row["short_name"],
         content_type=row["content_type"],
         channel=row["channel"],

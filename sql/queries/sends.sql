@@ -87,9 +87,9 @@ UPDATE sends
        messageset_id = work.messageset_id, next_sequence_number = work.next_sequence_number,
        sequence_number = work.claimed_number, lang = work.lang, prepend = work.prepend
   FROM work WHERE sends.id = work.id
-RETURNING sends.id, sends.kind, sends.attempt, sends.subscription_id, sends.identity,
-          work.subscribed, work.active, work.completed, work.process_status, work.short_name,
-          work.content_type, work.channel, work.lang, work.sequence_number, work.text_content,
+RETURNING sends.id, sends.kind, sends.attempt, sends.faults, sends.subscription_id, sends.identity,
+          work.subscribed, work.active, work.completed, work.process_status, work.messageset_id,
+          work.short_name, work.content_type, work.channel, work.lang, work.sequence_number, work.text_content,
           work.metadata, work.file_name, work.prepend;
 
 -- name: give_back_strays
@@ -109,33 +109,37 @@ RETURNING id;
 -- A batch of outcomes, each with everything that follows from it: the send goes, the subscription
 -- steps to its next number or completes, a carried prepend is consumed, the next set begins, the
 -- ledger gets its row, a request for a resend its outbound, a failure its row in failed_tasks (but
--- not a next send without an address, which marks the subscription). Fenced by the attempt: a claim
--- that was lost moves nothing, and is not in the answer. A lease that ended is not lost yet: what
--- its owner knows still counts, until another asks. The subscription steps only if it still stands
--- where it stood when the send was claimed; else what an operator set meanwhile stays, and who was
--- made inactive meanwhile does not go on to the next set. It is locked before it is judged, so
--- nobody comes between.
+-- not one that marks the subscription, for want of an address). Fenced by the attempt: a claim that
+-- was lost moves nothing, and is not in the answer. A lease that ended is not lost yet: what its
+-- owner knows still counts, until the send is claimed again. An outbound's id is evidence: it
+-- settles the send whoever has it by now. The subscription steps only if it still stands where it
+-- stood when the send was claimed; else what an operator set meanwhile stays, and who was made
+-- inactive meanwhile does not go on to the next set. It is locked before it is judged, so nobody
+-- comes between.
 WITH outcomes AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s)
-        AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text)
+        AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text,
+              delivered boolean, unaddressed boolean)
 ), settled AS (
     DELETE FROM sends USING outcomes o
-     WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown')
-    RETURNING sends.*, o.outcome, o.stage, o.reason AS why, o.outbound_id,
-              o.outcome IN ('sent', 'adopted', 'dry-run') AS delivered
+     WHERE sends.id = o.id
+       AND (o.outbound_id IS NOT NULL
+            OR sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown'))
+    RETURNING sends.*, o.outcome, o.stage, o.reason AS why, o.outbound_id, o.delivered,
+              o.unaddressed
 ), standing AS MATERIALIZED (
-    SELECT s.id, s.active, settled.sequence_number, settled.prepend, a.steps, a.steps AND NOT EXISTS (
+    SELECT s.id, s.active, settled.sequence_number, a.steps, a.steps AND NOT EXISTS (
                SELECT FROM messages m
                 WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
                   AND m.sequence_number > settled.sequence_number) AS finishes,
-           NOT s.completed AND settled.stage = 'address'
-               AND settled.outcome = 'failed' AS unaddressed
+           CASE WHEN settled.delivered THEN settled.prepend END AS carried,
+           settled.unaddressed AND NOT s.completed AS unaddressed
       FROM settled
       JOIN subscriptions s ON s.id = settled.subscription_id,
            LATERAL (SELECT settled.delivered AND NOT s.completed
                        AND s.messageset_id = settled.messageset_id
                        AND s.next_sequence_number = settled.next_sequence_number AS steps) a
-     WHERE settled.kind = 'next' AND (settled.delivered OR settled.stage = 'address')
+     WHERE settled.kind = 'next' AND (settled.delivered OR settled.unaddressed)
      ORDER BY s.id FOR NO KEY UPDATE OF s
 ), moved AS (
     UPDATE subscriptions s
@@ -146,7 +150,7 @@ WITH outcomes AS MATERIALIZED (
            active = s.active AND NOT finishes,
            process_status = CASE WHEN finishes THEN 2 WHEN unaddressed THEN -1
                                  ELSE s.process_status END,
-           metadata = CASE WHEN standing.prepend = s.metadata ->> 'prepend_next_delivery'
+           metadata = CASE WHEN standing.carried = s.metadata ->> 'prepend_next_delivery'
                            THEN jsonb_set(s.metadata, '{prepend_next_delivery}', 'null')
                            ELSE s.metadata END,
            updated_at = now()
@@ -179,18 +183,32 @@ WITH outcomes AS MATERIALIZED (
            attempt, first_attempt_at, messageset_id, next_sequence_number, sequence_number, lang,
            message_id
       FROM settled
-     WHERE outcome IN ('refused', 'failed') AND NOT (kind = 'next' AND stage = 'address')
+     WHERE outcome IN ('refused', 'failed') AND NOT (kind = 'next' AND unaddressed)
         ON CONFLICT (send_id) DO NOTHING
 )
 SELECT id FROM settled;
+
+-- name: keep_doubles
+-- Outbounds of sends that were settled without them. What the ledger names is none. Few, so each
+-- may look through the ledger of its subscription.
+INSERT INTO doubles (send_id, subscription_id, outbound_id)
+SELECT o.send_id, o.subscription_id, o.outbound_id
+  FROM jsonb_to_recordset(%(outbounds)s)
+    AS o (send_id uuid, subscription_id uuid, outbound_id text)
+ WHERE NOT EXISTS (
+           SELECT FROM ledger
+            WHERE ledger.subscription_id = o.subscription_id AND ledger.send_id = o.send_id
+              AND ledger.outbound_id = o.outbound_id)
+    ON CONFLICT DO NOTHING
+RETURNING send_id, outbound_id;
 
 -- name: give_back_sends
 -- Their owner knows that no POST was begun: owed again, later. Fenced like settling.
 UPDATE sends
    SET state = 'owed', owner = NULL, lease_until = NULL, unknown_since = NULL, reason = o.reason,
-       due_at = now() + make_interval(secs => o.seconds)
+       faults = faults + o.fault::integer, due_at = now() + make_interval(secs => o.seconds)
   FROM jsonb_to_recordset(%(given_back)s)
-    AS o (id uuid, attempt integer, reason text, seconds double precision)
+    AS o (id uuid, attempt integer, reason text, seconds double precision, fault boolean)
  WHERE sends.id = o.id AND sends.attempt = o.attempt
    AND sends.state IN ('claimed', 'unknown')
 RETURNING sends.id;
@@ -214,3 +232,37 @@ UPDATE sends
  WHERE id IN (SELECT id FROM sends WHERE state = 'claimed' AND lease_until < now()
                ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING id;
+
+-- name: take_unknown_sends
+-- Lease up to %(limit)s sends of unknown outcome, to ask about them. The lease is due_at: until
+-- then nobody else asks, and whoever asks later has another due_at, so that it fences as well.
+-- is_late: the settle time is over, so that what is asked from now on is conclusive.
+WITH due AS MATERIALIZED (
+    SELECT id FROM sends WHERE state = 'unknown' AND due_at <= now()
+     ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+UPDATE sends SET due_at = now() + %(lease)s
+  FROM due WHERE sends.id = due.id
+RETURNING sends.id, attempt, due_at AS token, subscription_id, identity, first_attempt_at,
+          now() >= unknown_since + %(settle)s AS is_late;
+
+-- name: owe_again
+-- The Message Sender does not have them: owed again, under the same key.
+UPDATE sends
+   SET state = 'owed', unknown_since = NULL, due_at = now(), reason = %(reason)s
+  FROM jsonb_to_recordset(%(absent)s) AS o (id uuid, attempt integer, token timestamptz)
+ WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state = 'unknown'
+   AND sends.due_at = o.token
+RETURNING sends.id;
+
+-- name: ask_again_later
+-- Nothing is proven yet. In between, whenever the time since has doubled; and as soon as the settle
+-- time is over.
+UPDATE sends
+   SET due_at = CASE WHEN now() < unknown_since + %(settle)s::interval
+                     THEN LEAST(now() + GREATEST(now() - unknown_since, %(settle)s::interval / 8),
+                                unknown_since + %(settle)s::interval)
+                     ELSE now() + LEAST(now() - unknown_since, interval '10 minutes') END
+  FROM jsonb_to_recordset(%(asked)s) AS o (id uuid, attempt integer, token timestamptz)
+ WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state = 'unknown'
+   AND sends.due_at = o.token;

@@ -19,7 +19,7 @@ from twisted.web.http_headers import Headers
 
 from sbm.addresses import ServiceAddress
 from sbm.clients import exchange
-from sbm.clients.exchange import Answer, ConnectionDropped, Exchanges
+from sbm.clients.exchange import Answer, ConnectionDropped, Exchanges, TooLong
 from sbm.clients.outcomes import HeldBack, Unavailable, Unknown
 from tests.clients.certificate import self_signed
 from tests.clients.far import Far, HandWound, Line, answer, reactor
@@ -479,7 +479,7 @@ async def test_an_endless_body_is_cut(far: Far, exchanges: Exchanges) -> None:
         line.transport.registerProducer(Tap(line), False)
 
     far.reply = pour
-    with pytest.raises(Unavailable):
+    with pytest.raises(TooLong):
         await exchanges.get("a")
     await far.lines[0].closed
 
@@ -516,11 +516,13 @@ def test_json_that_is_none_is_a_value_error(body: bytes) -> None:
         ("1.5", None),
         ("", None),
         ("9" * 50, None),
-        ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", timedelta(seconds=29)),
+        ("Fri, 31 Dec 1999 23:59:00 GMT", timedelta(0)),
+        ("Fri, 31 Dec", None),
     ],
 )
-def test_retry_after_is_a_number_of_seconds(text: str, asked: timedelta | None) -> None:
-    headers = Headers({"Retry-After": [text]})
+def test_retry_after_is_seconds_or_a_time(text: str, asked: timedelta | None) -> None:
+    headers = Headers({"Retry-After": [text], "Date": ["Fri, 31 Dec 1999 23:59:30 GMT"]})
     assert Answer(status=429, headers=headers, body=b"").retry_after == asked
 
 

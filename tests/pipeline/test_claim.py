@@ -10,6 +10,7 @@ from attrs import define
 from pytest_twisted import ensureDeferred
 from twisted.internet.task import Clock
 
+from sbm.clients.outcomes import Unavailable
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.claim import Claiming
 from sbm.store import ticks
@@ -19,7 +20,7 @@ from tests.arrange import Arranged
 from tests.pipeline.fakes import LEASE, Begun, Line, a_hand
 
 # Asked for by the service itself, so it opens the breaker at once.
-NOW = timedelta(0)
+AWAY = Unavailable("away", timedelta(0))
 
 
 @define(eq=False, slots=False)
@@ -95,7 +96,7 @@ async def test_while_a_breaker_is_open_nothing_is_claimed_and_then_one_probe_at_
 ) -> None:
     await bench.owe(25)
     breaker = bench.breakers[which]
-    breaker.fail("away", NOW)
+    breaker.fail(AWAY)
     assert await bench.claiming.claim() == 0
     bench.clock.advance(breaker.wait.total_seconds())
     assert await bench.claiming.claim() == 1
@@ -110,7 +111,7 @@ async def test_while_a_breaker_is_open_nothing_is_claimed_and_then_one_probe_at_
 async def test_a_probe_waits_for_what_is_still_under_way(bench: Bench) -> None:
     await bench.owe(25)
     await bench.claiming.claim()
-    bench.breakers[0].fail("away", NOW)
+    bench.breakers[0].fail(AWAY)
     bench.clock.advance(10)
     bench.let_go(9)
     assert await bench.claiming.claim() == 0

@@ -12,16 +12,21 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sbm.clients.outcomes import HeldBack, Rejected, Unavailable, Unknown
+from sbm.model.backoff import CAP
 from sbm.model.send import GivenBack, Result, Send, Settled
 from sbm.model.send import Unknown as UnknownOutcome
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.deliver import STOPPING, Delivery
+from sbm.pipeline.deliver import STOPPING, Breakers, Delivery
 from sbm.pipeline.hand import Hand
+from sbm.pipeline.look_up import LookUp
+from sbm.pipeline.retries import Retries
 from tests.pipeline.fakes import LEASE, Results, Service, a_hand, another_send
 
 TIMEOUT = timedelta(seconds=30)
 GRACE = timedelta(seconds=20)
 AT_ONCE = timedelta(0)
+MAX_FAULTS = 3
+DRY_RUN = 99
 
 
 @define(eq=False, slots=False)
@@ -36,21 +41,29 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         self.hand: Hand = a_hand(self.clock)
         self.settling = Results(self.hand)
-        self.away = [Breaker(name, self.clock.seconds, lambda: 1.0) for name in ("is", "ms")]
-        services = (self.settling, self.identity_store, self.message_sender)
+        self.away = Breakers(*(self._breaker(name) for name in ("is", "ms")))
+        retries = Retries(max_faults=MAX_FAULTS, cap=CAP, draw=lambda: 1.0)
+        identity_store: Any = self.identity_store
+        look_up = LookUp(identity_store, self.away.identity_store, retries, self.clock.seconds)
         make: Any = Delivery
         self.delivery = make(
             self.clock,
             self.hand,
-            *services,
-            *self.away,
+            self.settling,
+            look_up,
+            self.message_sender,
+            self.away,
+            retries,
             "http://media",
+            frozenset({DRY_RUN}),
             TIMEOUT,
             self.concurrency,
             GRACE,
-            lambda: 1.0,
         )
         self.delivery.startService()
+
+    def _breaker(self, name: str) -> Breaker:
+        return Breaker(name, self.clock.seconds, lambda: 1.0)
 
     def begin(self, send: Send | None = None) -> Send:
         send = send or another_send()
@@ -89,7 +102,9 @@ def test_to_what_has_an_objection_nobody_is_asked(bench: Bench) -> None:
 def test_without_an_address_nothing_is_posted(bench: Bench) -> None:
     bench.identity_store.always = Rejected("no address")
     send = bench.begin()
-    assert bench.result(send) == Settled(outcome="failed", stage="address", reason="no address")
+    assert bench.result(send) == Settled(
+        outcome="failed", stage="address", reason="no address", is_unaddressed=True
+    )
     assert bench.message_sender.asked == []
 
 
@@ -124,20 +139,50 @@ def test_what_may_have_been_done_is_unknown_and_keeps_others_from_the_same_fate(
     assert bench.failures() == [0, 1]
 
 
-def test_what_was_not_foreseen_is_unknown(bench: Bench) -> None:
-    bench.message_sender.always = RuntimeError("oh")
+def test_what_was_not_foreseen_is_unknown_once_a_post_may_have_begun(bench: Bench) -> None:
+    bench.message_sender.always = None
     send = bench.begin()
+    assert bench.message_sender.begin()
+    bench.message_sender.waiting[0].errback(RuntimeError("oh"))
     assert bench.result(send) == UnknownOutcome(reason="RuntimeError: oh")
+
+
+def test_what_was_not_foreseen_before_a_post_is_a_fault_of_the_message(bench: Bench) -> None:
+    bench.identity_store.always = RuntimeError("oh")
+    first = bench.begin()
+    assert bench.result(first) == GivenBack(
+        reason="RuntimeError: oh", delay=timedelta(seconds=1), is_fault=True
+    )
+    last = bench.begin(evolve(another_send(), faults=MAX_FAULTS - 1))
+    assert bench.result(last) == Settled(
+        outcome="failed", stage="content", reason="RuntimeError: oh (tried 3 times)"
+    )
+
+
+def test_a_dry_run_does_everything_but_the_post(bench: Bench) -> None:
+    for _ in range(2):
+        send = bench.begin(another_send(messageset_id=DRY_RUN))
+        assert bench.result(send) == Settled(outcome="dry-run", stage="post")
+    assert len(bench.identity_store.asked) == 2
+    assert bench.message_sender.asked == []
+
+
+def test_what_is_in_hand_when_a_service_goes_away_does_not_call_it(bench: Bench) -> None:
+    bench.message_sender.always = Unavailable("busy", timedelta(seconds=90), at_once=True)
+    bench.begin()
+    send = bench.begin()
+    assert bench.result(send) == GivenBack(reason="busy", delay=timedelta(seconds=90 + 1))
+    assert len(bench.message_sender.asked) == 1
 
 
 def test_an_answer_of_any_kind_says_that_a_service_is_back(bench: Bench) -> None:
     for always in ("sent", Rejected("refused")):
         for breaker in bench.away:
-            breaker.fail("away")
+            breaker.fail(Unavailable("away"))
         bench.message_sender.always = always
         bench.begin()
         assert bench.failures() == [0, 0]
-    bench.away[0].fail("away")
+    bench.away[0].fail(Unavailable("away"))
     bench.identity_store.always = Rejected("no address")
     bench.begin()
     assert bench.failures() == [0, 0]
@@ -249,15 +294,11 @@ def test_one_that_always_fails_does_not_stop_the_others(bench: Bench) -> None:
     assert [breaker.wait for breaker in bench.away] == [AT_ONCE, AT_ONCE]
 
 
-def test_what_failed_comes_back_later_than_the_next_probe_and_later_each_time(
-    bench: Bench,
-) -> None:
+def test_what_failed_comes_back_later_than_the_next_probe(bench: Bench) -> None:
     bench.identity_store.always = Unavailable("away")
-    delays = []
     for attempt in range(1, 9):
         send = bench.begin(evolve(another_send(), attempt=attempt))
         result = bench.result(send)
         assert isinstance(result, GivenBack)
-        assert result.delay > bench.away[0].wait
-        delays.append(result.delay)
-    assert delays == sorted(delays)
+        assert result.delay > bench.away.identity_store.wait
+        bench.clock.advance(bench.away.identity_store.wait.total_seconds())

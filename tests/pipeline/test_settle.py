@@ -161,13 +161,24 @@ async def test_a_large_heap_of_results_goes_in_batches(bench: Bench) -> None:
 async def test_a_lost_claim_is_let_go_and_moves_nothing(bench: Bench) -> None:
     lost, kept = await bench.claim(2)
     bench.behind.rows("UPDATE sends SET attempt = 2 WHERE id = %s", lost.id)
-    for send in (lost, kept):
-        bench.settling.add(send, SENT)
+    bench.settling.add(lost, Settled(outcome="refused", stage="post", reason="too long"))
+    bench.settling.add(kept, SENT)
     while bench.hand.held:
         await bench.next_batch()
     assert bench.outcomes() == ["sent"]
     assert bench.telemetry.counts == {"sends.sent": 1, "sends.lost": 1}
     assert bench.behind.value("SELECT count(*) FROM sends WHERE id = %s", lost.id) == 1
+
+
+@ensureDeferred
+async def test_what_was_sent_after_its_send_was_settled_is_a_double(bench: Bench) -> None:
+    (send,) = await bench.claim(1)
+    await bench.database.transact(sends.settle, results=[(send, SENT)])
+    bench.settling.add(send, Settled(outcome="sent", stage="post", outbound_id="2"))
+    await bench.next_batch()
+    (double,) = bench.behind.rows("SELECT send_id, outbound_id FROM doubles")
+    assert double == {"send_id": send.id, "outbound_id": "2"}
+    assert bench.telemetry.counts == {"sends.lost": 1, "sends.doubled": 1}
 
 
 @ensureDeferred

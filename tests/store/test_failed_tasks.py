@@ -23,8 +23,8 @@ async def claim(database: Database) -> list[Send]:
 
 
 async def settle(database: Database, claimed: list[Send], result: Settled) -> set[UUID]:
-    results = {send.id: (send.attempt, result) for send in claimed}
-    return await database.transact(sends.settle, results=results)
+    results = [(send, result) for send in claimed]
+    return (await database.transact(sends.settle, results=results)).sends
 
 
 async def failed(database: Database, mothers: list[UUID], result: Settled = REFUSED) -> list[Send]:
@@ -70,7 +70,7 @@ async def test_a_failure_is_put_down_as_it_stood(
     [
         SENT,
         Settled(outcome="skipped", stage="trigger", reason="completed"),
-        Settled(outcome="failed", stage="address", reason="no address"),
+        Settled(outcome="failed", stage="address", reason="no address", is_unaddressed=True),
     ],
 )
 @ensureDeferred
@@ -91,7 +91,7 @@ async def test_a_requeued_send_is_the_same_send_and_its_attempts_go_on(
     assert await database.transact(failed_tasks.newest) is None
     (second,) = await claim(database)
     assert (second.id, second.attempt) == (first.id, first.attempt + 1)
-    assert await settle(database, [first], SENT) == set()
+    assert await settle(database, [first], REFUSED) == set()
     assert await settle(database, [second], SENT) == {second.id}
     assert behind.subscription(mother)["next_sequence_number"] == 3
     assert [entry["outcome"] for entry in behind.ledger()] == ["refused", "sent"]

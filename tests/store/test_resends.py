@@ -22,7 +22,7 @@ async def claim(database: Database) -> list[Send]:
 
 
 async def settle(database: Database, send: Send, result: Settled) -> None:
-    await database.transact(sends.settle, results={send.id: (send.attempt, result)})
+    await database.transact(sends.settle, results=[(send, result)])
 
 
 async def resend(database: Database, subscription: UUID) -> None:

@@ -26,8 +26,8 @@ async def claim(database: Database, limit: int = 100) -> list[Send]:
 
 
 async def settle(database: Database, claimed: list[Send], result: Result) -> set[UUID]:
-    results = {send.id: (send.attempt, result) for send in claimed}
-    return await database.transact(sends.settle, results=results)
+    results = [(send, result) for send in claimed]
+    return (await database.transact(sends.settle, results=results)).sends
 
 
 @ensureDeferred
@@ -246,15 +246,26 @@ async def test_no_address_marks_the_subscription_and_moves_nothing(
     schedule = behind.schedule()
     (mother,) = behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
     await tick(database, schedule)
-    lacking = Settled(outcome="failed", stage="address", reason="no address")
+    lacking = Settled(outcome="failed", stage="address", reason="no address", is_unaddressed=True)
     await settle(database, await claim(database), lacking)
     subscription = behind.subscription(mother)
     assert (subscription["process_status"], subscription["next_sequence_number"]) == (-1, 1)
     assert subscription["active"]
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        Settled(outcome="refused", stage="post", reason="too long"),
+        Settled(outcome="dry-run", stage="post"),
+        GivenBack(reason="away", delay=timedelta(0)),
+        Unknown(reason="timed out"),
+    ],
+)
 @ensureDeferred
-async def test_a_lost_claim_moves_nothing(database: Database, behind: Arranged) -> None:
+async def test_a_lost_claim_moves_nothing(
+    database: Database, behind: Arranged, result: Result
+) -> None:
     schedule = behind.schedule()
     (mother,) = behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
     await tick(database, schedule)
@@ -262,10 +273,114 @@ async def test_a_lost_claim_moves_nothing(database: Database, behind: Arranged) 
     await settle(database, [loser], GivenBack(reason="away", delay=timedelta(0)))
     (winner,) = await claim(database)
     assert (winner.id, winner.attempt) == (loser.id, 2)
-    assert await settle(database, [loser], SENT) == set()
+    assert await settle(database, [loser], result) == set()
     assert behind.subscription(mother)["next_sequence_number"] == 1
     assert await settle(database, [winner], SENT) == {winner.id}
     assert len(behind.ledger()) == 1
+
+
+@pytest.mark.parametrize("again", ["owed", "claimed", "unknown"])
+@ensureDeferred
+async def test_an_outbound_is_evidence_whoever_has_the_send_by_now(
+    database: Database, behind: Arranged, again: str
+) -> None:
+    schedule = behind.schedule()
+    (mother,) = behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    (late,) = await claim(database)
+    await settle(database, [late], GivenBack(reason="away", delay=timedelta(0)))
+    if again != "owed":
+        (other,) = await claim(database)
+    if again == "unknown":
+        await settle(database, [other], Unknown(reason="timed out"))
+    assert await settle(database, [late], SENT) == {late.id}
+    assert behind.subscription(mother)["next_sequence_number"] == 2
+    (entry,) = behind.ledger()
+    assert (entry["outcome"], entry["outbound_id"]) == ("sent", "1")
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_second_outbound_of_a_settled_send_is_kept_as_a_double_once(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    claimed = await claim(database)
+    await settle(database, claimed, SENT)
+    other = Settled(outcome="sent", stage="post", outbound_id="2")
+    committed = await database.transact(sends.settle, results=[(claimed[0], other)])
+    assert committed.doubles == [(claimed[0].id, "2")]
+    committed = await database.transact(sends.settle, results=[(claimed[0], other)])
+    assert committed.doubles == []
+    assert behind.value("SELECT array_agg(outbound_id) FROM doubles") == ["2"]
+    assert len(behind.ledger()) == 1
+
+
+@ensureDeferred
+async def test_what_was_settled_with_this_outbound_before_is_no_double(
+    database: Database, behind: Arranged
+) -> None:
+    """The answer to the settling was lost, and it is done again."""
+    schedule = behind.schedule()
+    behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    claimed = await claim(database)
+    await settle(database, claimed, SENT)
+    assert await settle(database, claimed, SENT) == {claimed[0].id}
+    assert behind.value("SELECT count(*) FROM doubles") == 0
+
+
+@ensureDeferred
+async def test_a_fault_is_counted_and_other_troubles_are_not(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    at_once = timedelta(0)
+    for result in (
+        GivenBack(reason="odd", delay=at_once, is_fault=True),
+        GivenBack(reason="away", delay=at_once),
+        GivenBack(reason="odd", delay=at_once, is_fault=True),
+    ):
+        await settle(database, await claim(database), result)
+    (send,) = await claim(database)
+    assert (send.attempt, send.faults) == (4, 2)
+
+
+@ensureDeferred
+async def test_a_prepend_waits_where_nothing_was_sent(database: Database, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    (mother,) = behind.subscriptions(
+        1,
+        behind.messageset("pregnancy", schedule),
+        schedule,
+        metadata={"prepend_next_delivery": "Dear mother"},
+    )
+    await tick(database, schedule)
+    unaddressed = Settled(
+        outcome="failed", stage="address", reason="no address", is_unaddressed=True
+    )
+    await settle(database, await claim(database), unaddressed)
+    subscription = behind.subscription(mother)
+    assert subscription["process_status"] == -1
+    assert subscription["metadata"] == {"prepend_next_delivery": "Dear mother"}
+
+
+@ensureDeferred
+async def test_tries_that_are_spent_on_an_address_mark_nobody(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    (mother,) = behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    spent = Settled(outcome="failed", stage="address", reason="500 (tried 10 times)")
+    await settle(database, await claim(database), spent)
+    assert behind.subscription(mother)["process_status"] == 0
+    (failure,) = behind.rows("SELECT kind, stage, reason FROM failed_tasks")
+    assert failure == {"kind": "next", "stage": "address", "reason": "500 (tried 10 times)"}
 
 
 @ensureDeferred

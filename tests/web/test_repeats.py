@@ -24,7 +24,7 @@ async def settle(api: Api, result: Settled) -> list[UUID]:
     """Bring what is owed to this end."""
     lease = timedelta(seconds=60)
     claimed = await api.database.transact(sends.claim, owner=uuid4(), limit=500, lease=lease)
-    results = {send.id: (send.attempt, result) for send in claimed}
+    results = [(send, result) for send in claimed]
     await api.database.transact(sends.settle, results=results)
     return [send.id for send in claimed]
 

@@ -1,0 +1,171 @@
+"""Unknown outcomes are resolved by asking the Message Sender, never by sending again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
+from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
+from sbm.config import Uncertain
+from sbm.model.send import Asked, Settled
+from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.settle import tell_doubles
+from sbm.store import sends
+from sbm.store.database import Database
+from sbm.telemetry import Telemetry
+
+# The far clock is not ours: what was stored a day before the first attempt cannot be meant.
+CLOCK_MARGIN = timedelta(hours=24)
+
+# So many whose answers left doubts are remembered, to be asked about one by one.
+MOST_DOUBTFUL = 10_000
+
+
+@define(eq=False, slots=False)
+class Reconciling:
+    """Takes unknown sends under a lease, asks about them, and settles them or owes them again.
+
+    What is found is adopted at once. What is not found is owed again only if the answer was
+    complete, and the question was asked when the settle time was over. ``uncertain`` says what
+    becomes of a send where the Message Sender cannot be asked. ``owed`` is called when somebody is
+    owed a send again.
+    """
+
+    _reactor: Any
+    _database: Database
+    _message_sender: MessageSender
+    _breaker: Breaker
+    _telemetry: Telemetry
+    _settle: timedelta
+    _lease: timedelta
+    _uncertain: Uncertain
+    _owed: Callable[[], None]
+    _unlisted_since: float | None = None
+    _doubtful: set[UUID] = field(factory=set)
+    _log: Logger = field(factory=Logger)
+
+    async def one_pass(self) -> int:
+        """Ask about the sends whose turn it is; returns how many there were."""
+        if self._breaker.wait:
+            return 0
+        taken = await self._database.transact(
+            sends.take_unknown, limit=MOST_IDENTITIES, settle=self._settle, lease=self._lease
+        )
+        if not taken:
+            return 0
+        after = min(asked.first_attempt_at for asked in taken) - CLOCK_MARGIN
+        for group in self._groups(taken):
+            for identities in self._message_sender.questions(
+                (asked.identity for asked in group), after=after
+            ):
+                about = [asked for asked in group if asked.identity in identities]
+                await self._ask(about, identities, after=after)
+        return len(taken)
+
+    def _groups(self, taken: Sequence[Asked]) -> list[list[Asked]]:
+        """Those about whom an answer left doubts are asked about alone, so as not to spread it."""
+        plain = [asked for asked in taken if asked.id not in self._doubtful]
+        alone = [[asked] for asked in taken if asked.id in self._doubtful]
+        return [plain, *alone] if plain else alone
+
+    async def _ask(
+        self, about: Sequence[Asked], identities: Sequence[str], *, after: datetime
+    ) -> None:
+        if self._breaker.wait:
+            await self._ask_again_later(about)
+            return
+        try:
+            found = await self._message_sender.find(identities, after=after)
+        except CannotBeAsked as error:
+            await self._decide(about, error)
+            return
+        except Unavailable as error:
+            self._breaker.fail(error)
+            if isinstance(error, Faulty):
+                self._doubt(about)
+            await self._ask_again_later(about)
+            return
+        self._unlisted_since = None
+        await self._conclude(about, found)
+
+    async def _conclude(self, about: Sequence[Asked], found: Found) -> None:
+        present = [asked for asked in about if str(asked.id) in found.outbounds]
+        absent = [asked for asked in about if str(asked.id) not in found.outbounds]
+        if present:
+            await self._adopt(present, found)
+        if found.doubt and absent:
+            self._log.warn(
+                "the Message Sender was asked about {count} sends, and nothing follows: {doubt}",
+                count=len(absent),
+                doubt=found.doubt,
+            )
+            self._doubt(absent)
+        else:
+            self._doubtful.difference_update(asked.id for asked in about)
+        proven = [asked for asked in absent if asked.is_late and not found.doubt]
+        if proven:
+            await self._owe_again(proven, "the Message Sender does not have it")
+        await self._ask_again_later([asked for asked in absent if asked not in proven])
+
+    async def _adopt(self, present: Sequence[Asked], found: Found) -> None:
+        results = []
+        for asked in present:
+            oldest, *others = found.outbounds[str(asked.id)]
+            adopted = Settled(
+                outcome="adopted", stage="post", outbound_id=oldest, doubles=tuple(others)
+            )
+            results.append((asked, adopted))
+        committed = await self._database.transact(sends.settle, results=results)
+        self._telemetry.count("sends.adopted", len(committed.sends))
+        tell_doubles(committed, self._telemetry, self._log)
+
+    async def _owe_again(self, absent: Sequence[Asked], reason: str) -> None:
+        count = await self._database.transact(sends.owe_again, absent=absent, reason=reason)
+        self._telemetry.count("sends.owed_again", count)
+        if count:
+            self._owed()
+
+    async def _ask_again_later(self, about: Sequence[Asked]) -> None:
+        if about:
+            await self._database.transact(sends.ask_again_later, asked=about, settle=self._settle)
+
+    async def _decide(self, about: Sequence[Asked], error: CannotBeAsked) -> None:
+        """There is no such list: as the setting says, once that has been so for the settle time.
+
+        For as long, it may be a mishap, and the answer is still to be had.
+        """
+        now = self._reactor.seconds()
+        if self._unlisted_since is None:
+            self._unlisted_since = now
+            self._log.error(
+                "the Message Sender cannot be asked what it has ({error}): unknown outcomes are"
+                " decided by SBM_UNCERTAIN={uncertain}",
+                error=error,
+                uncertain=self._uncertain,
+            )
+        is_sure = now - self._unlisted_since >= self._settle.total_seconds()
+        late = [asked for asked in about if asked.is_late and is_sure]
+        if late and self._uncertain == "at-least-once":
+            await self._owe_again(late, "the Message Sender cannot be asked; at least once")
+        elif late:
+            await self._assume(late)
+        await self._ask_again_later([asked for asked in about if asked not in late])
+
+    async def _assume(self, late: Sequence[Asked]) -> None:
+        """At most once: nobody knows whether it was sent, and it is not sent again."""
+        reason = "it may have been sent; the Message Sender cannot be asked, and at most once"
+        failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
+        committed = await self._database.transact(
+            sends.settle, results=[(asked, failed) for asked in late]
+        )
+        self._telemetry.count("sends.failed", len(committed.sends))
+
+    def _doubt(self, about: Sequence[Asked]) -> None:
+        if len(about) > 1 and len(self._doubtful) < MOST_DOUBTFUL:
+            self._doubtful.update(asked.id for asked in about)
