@@ -18,6 +18,7 @@ from sbm.pipeline.hand import Hand
 from sbm.pipeline.loop import Bell, Loop
 from sbm.store import sends
 from sbm.store.database import Database
+from sbm.store.errors import DatabaseUnavailable
 from sbm.telemetry import Telemetry
 
 BATCH = 200
@@ -41,7 +42,7 @@ class Settling(Service):
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
-        self._results: dict[uuid.UUID, tuple[Send, Result]] = {}
+        self._results: dict[tuple[uuid.UUID, int], tuple[Send, Result]] = {}
         self._loop = Loop("settle", self._one_pass, RETRY_SECONDS, Bell(self._reactor))
 
     def startService(self) -> None:
@@ -63,38 +64,55 @@ class Settling(Service):
 
     def add(self, send: Send, result: Result) -> None:
         """Settle this soon."""
-        self._results[send.id] = (send, result)
+        self._results[send.id, send.attempt] = (send, result)
         self._loop.bell.ring()
 
     async def _one_pass(self) -> int:
-        batch = dict(islice(self._results.items(), BATCH))
+        batch: dict[uuid.UUID, tuple[Send, Result]] = {}
+        for send, result in islice(self._results.values(), BATCH):
+            # A send that was given back may be claimed and delivered again already: one at a time.
+            batch.setdefault(send.id, (send, result))
+        try:
+            return await self._settle(list(batch.values()))
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            self._log.failure("{count} results cannot be settled together", count=len(batch))
+        return sum([await self._settle_alone(*one) for one in batch.values()])
+
+    async def _settle_alone(self, send: Send, result: Result) -> int:
+        """One that cannot be stored is kept, behind the others, which it must not hold up."""
+        try:
+            return await self._settle([(send, result)])
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            self._log.failure("send {id}: {result} cannot be settled", id=send.id, result=result)
+        key = (send.id, send.attempt)
+        self._results[key] = self._results.pop(key)
+        return 0
+
+    async def _settle(self, batch: list[tuple[Send, Result]]) -> int:
         if not batch:
             return 0
-        committed = await self._database.transact(sends.settle, results=list(batch.values()))
-        self._conclude(batch, committed)
-        return len(batch)
-
-    def _conclude(
-        self, batch: dict[uuid.UUID, tuple[Send, Result]], committed: sends.Committed
-    ) -> None:
-        for send_id, (send, _) in batch.items():
-            # A send that was given back may be claimed and delivered again already.
-            if self._results[send_id][0] is send:
-                del self._results[send_id]
+        committed = await self._database.transact(sends.settle, results=batch)
+        for send, _ in batch:
+            del self._results[send.id, send.attempt]
         # Before anybody else is told, whose fault must not keep a send in hand.
-        self._hand.release(send for send, _ in batch.values())
+        self._hand.release(send for send, _ in batch)
         self._settled()
-        for send_id, (send, result) in batch.items():
-            if send_id in committed.sends:
+        for send, result in batch:
+            if send.id in committed.sends:
                 self._telemetry.settled(send, result)
             else:
                 self._telemetry.count("sends.lost")
                 self._log.warn(
                     "send {id}: the claim was lost before {result} could be settled",
-                    id=send_id,
+                    id=send.id,
                     result=result,
                 )
         tell_doubles(committed, self._telemetry, self._log)
+        return len(batch)
 
 
 def tell_doubles(committed: sends.Committed, telemetry: Telemetry, log: Logger) -> None:

@@ -214,6 +214,50 @@ async def test_an_answer_that_cannot_be_stored_holds_nobody_up(bench: Bench) -> 
 
 
 @ensureDeferred
+async def test_one_result_that_cannot_be_stored_holds_nobody_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd, *others = await bench.claim(3)
+    settle, tries = sends.settle, []
+
+    async def refuse(transaction: Any, *, results: Any) -> sends.Committed:
+        tries.append(len(results))
+        if any(send.id == odd.id for send, _ in results):
+            raise ValueError("this one is odd")
+        return await settle(transaction, results=results)
+
+    monkeypatch.setattr(sends, "settle", refuse)
+    bench.line.is_cut = True
+    for send in (odd, *others):
+        bench.settling.add(send, SENT)
+    bench.line.is_cut = False
+    bench.clock.advance(RETRY_SECONDS)
+    while len(bench.hand.held) > 1:
+        await bench.next_batch()
+    assert (bench.outcomes(), list(bench.hand.held)) == (["sent", "sent"], [odd.id])
+    assert tries[:4] == [3, 1, 1, 1]
+
+
+@ensureDeferred
+async def test_two_attempts_of_one_send_are_both_settled(bench: Bench) -> None:
+    """The late answer to the first, and the second: what the first brought is not forgotten."""
+    (first,) = await bench.claim(1)
+    bench.behind.rows(
+        "UPDATE sends SET state = 'owed', owner = NULL, lease_until = NULL, due_at = now()"
+    )
+    (second,) = await bench.claim_again()
+    bench.line.is_cut = True
+    for send, outbound_id in ((first, "1"), (second, "2")):
+        bench.settling.add(send, Settled(outcome="sent", stage="post", outbound_id=outbound_id))
+    bench.line.is_cut = False
+    bench.clock.advance(RETRY_SECONDS)
+    while bench.hand.held:
+        await bench.next_batch()
+    assert [entry["outbound_id"] for entry in bench.behind.ledger()] == ["1"]
+    assert bench.behind.value("SELECT outbound_id FROM doubles") == "2"
+
+
+@ensureDeferred
 async def test_stopping_settles_what_is_left(bench: Bench) -> None:
     claimed = await bench.claim(BATCH + 1)
     for send in claimed:

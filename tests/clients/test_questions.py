@@ -1,0 +1,235 @@
+"""Asking the Message Sender what it holds: when an answer proves something, and what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
+
+import pytest
+import pytest_twisted
+from pytest_twisted import ensureDeferred
+from twisted.web.server import Site
+
+from sbm.addresses import ServiceAddress
+from sbm.clients.exchange import Exchanges
+from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
+from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
+from sbm.sandbox.message_sender import MessageSender as Store
+from sbm.sandbox.message_sender import MessageSenderApp, NewOutbound
+from tests.clients.far import Far, Line, answer, reactor
+from tests.clients.test_exchange import TIMEOUT
+
+AFTER = datetime(2026, 11, 22, 9, 30, tzinfo=timezone.utc)
+NOTHING: dict[str, Any] = {"next": None, "previous": None, "results": []}
+
+
+async def find(exchanges: Exchanges, *identities: str) -> Found:
+    return await MessageSender(exchanges).find(identities or ("i",), after=AFTER)
+
+
+def row(key: str | None = "k", **fields: Any) -> dict[str, Any]:
+    metadata = {} if key is None else {"sbm_send_id": key}
+    created_at = "2026-11-23T09:00:00Z"
+    return {"id": "1", "to_identity": "i", "metadata": metadata, "created_at": created_at, **fields}
+
+
+def page(*rows: Any, following: Any = None) -> bytes:
+    body = json.dumps({"next": following, "previous": None, "results": rows})
+    return answer(200, body.encode())
+
+
+def pages(far: Far, *answers: bytes) -> None:
+    """Answer the first request with the first of these, and so on; the last one for ever."""
+    left = list(answers)
+
+    def reply(line: Line) -> None:
+        line.say(left.pop(0) if len(left) > 1 else left[0])
+
+    far.reply = reply
+
+
+def asked(far: Far) -> list[list[tuple[str, str]]]:
+    return [parse_qsl(urlsplit(request.target).query) for request in far.requests]
+
+
+@ensureDeferred
+async def test_the_question_names_the_identities_and_the_time(
+    far: Far, exchanges: Exchanges
+) -> None:
+    pages(far, page())
+    assert await find(exchanges, "one", "two") == Found(outbounds={})
+    assert far.only(lambda request: request.target.split("?")[0]) == "/api/v1/outbound/"
+    after = ("after", "2026-11-22T09:30:00Z")
+    assert asked(far) == [[("to_identity", "one"), ("to_identity", "two"), after]]
+
+
+@ensureDeferred
+async def test_what_carries_a_key_is_found_the_oldest_first(far: Far, exchanges: Exchanges) -> None:
+    newer, older = row(id="b"), row(id=7, created_at="2026-11-23T08:00:00Z")
+    pages(far, page(newer, older, row("other", id="c"), row(None, id="d"), row(id="e", metadata=3)))
+    assert await find(exchanges) == Found(outbounds={"k": ("7", "b"), "other": ("c",)})
+
+
+@ensureDeferred
+async def test_of_a_link_only_the_query_is_used_and_all_pages_are_read(
+    far: Far, exchanges: Exchanges
+) -> None:
+    link = "https://elsewhere.example:99/other/?to_identity=i&cursor=a%2Bb"
+    pages(far, page(row(id="a"), following=link), page(row("k2", id="b")))
+    assert await find(exchanges) == Found(outbounds={"k": ("a",), "k2": ("b",)})
+    assert [request.target.split("?")[0] for request in far.requests] == ["/api/v1/outbound/"] * 2
+    assert asked(far)[1] == [("to_identity", "i"), ("cursor", "a+b")]
+
+
+@ensureDeferred
+async def test_a_row_that_comes_on_two_pages_is_one_outbound(
+    far: Far, exchanges: Exchanges
+) -> None:
+    pages(far, page(row(), following="http://x/?cursor=1"), page(row()))
+    assert (await find(exchanges)).outbounds == {"k": ("1",)}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        answer(400, b'{"detail": "Invalid cursor"}'),
+        answer(414),
+        answer(302, Location="/elsewhere/"),
+        answer(204),
+        answer(200, b"<html>"),
+        answer(200, b"[]"),
+        answer(200, b"{}"),
+        answer(200, b'{"results": []}'),
+        answer(200, b'{"next": null}'),
+        answer(200, b'{"next": null, "results": null}'),
+        page("row"),
+        page(None),
+        page({"id": "1"}),
+        page(row(id=None)),
+        page(row(created_at=None)),
+        page(row("other", to_identity="somebody else")),
+        page(row("other", to_identity=None)),
+        page(following=7),
+        page(following=""),
+        page(following="http://x/no/query"),
+        page(following="http://x/?cursor=1"),
+    ],
+)
+@pytest.mark.parametrize("when", ["first", "second"])
+@ensureDeferred
+async def test_after_a_bad_page_nothing_follows_from_absence_but_from_presence(
+    far: Far, exchanges: Exchanges, bad: bytes, when: str
+) -> None:
+    if when == "second":
+        pages(far, page(row(), following="http://x/?cursor=1"), bad)
+    else:
+        pages(far, bad)
+    found = await find(exchanges)
+    assert found.doubt
+    assert found.outbounds.get("k") == (("1",) if when == "second" else None)
+    # A link that leads in a circle was followed once, another that does not lead anywhere never.
+    assert len(far.requests) <= 2
+
+
+@ensureDeferred
+async def test_a_link_back_to_the_question_itself_ends_it(far: Far, exchanges: Exchanges) -> None:
+    link = "http://x/?to_identity=i&after=2026-11-22T09%3A30%3A00Z"
+    pages(far, page(row(), following=link))
+    assert (await find(exchanges)).doubt
+    assert len(far.requests) == 1
+
+
+@ensureDeferred
+async def test_an_answer_without_end_is_in_doubt(far: Far, exchanges: Exchanges) -> None:
+    pages(far, answer(200, b" " * (5 * 1024 * 1024)))
+    assert "bytes" in (await find(exchanges)).doubt
+
+
+@pytest.mark.parametrize("status", [404, 405])
+@ensureDeferred
+async def test_where_there_is_no_list_it_cannot_be_asked(
+    far: Far, exchanges: Exchanges, status: int
+) -> None:
+    pages(far, answer(status))
+    with pytest.raises(CannotBeAsked):
+        await find(exchanges)
+
+
+@ensureDeferred
+async def test_a_page_that_is_gone_does_not_mean_that_there_is_no_list(
+    far: Far, exchanges: Exchanges
+) -> None:
+    pages(far, page(following="http://x/?cursor=1"), answer(404))
+    with pytest.raises(Unavailable):
+        await find(exchanges)
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+@ensureDeferred
+async def test_a_service_that_is_away_is_so_for_every_question(
+    far: Far, exchanges: Exchanges, status: int
+) -> None:
+    pages(far, answer(status, Retry_After="9"))
+    with pytest.raises(Unavailable) as caught:
+        await find(exchanges)
+    assert caught.value.at_once
+    assert not isinstance(caught.value, Faulty)
+
+
+@ensureDeferred
+async def test_a_server_error_may_be_due_to_the_question(far: Far, exchanges: Exchanges) -> None:
+    pages(far, answer(500))
+    with pytest.raises(Faulty):
+        await find(exchanges)
+
+
+def test_a_question_is_as_long_as_the_service_takes_it(far: Far) -> None:
+    exchanges = Exchanges(reactor, ServiceAddress(url="http://h/api/v1", token="t"), TIMEOUT)
+    sender = MessageSender(exchanges)
+    identities = [str(uuid4()) for _ in range(200)]
+    questions = sender.questions([*identities, *identities], after=AFTER)
+    assert [identity for question in questions for identity in question] == identities
+    assert [len(question) for question in questions] == [75, 75, 50]
+    assert MOST_IDENTITIES == 75
+    # Imported identities are texts of any kind; each of these is written with nine signs.
+    odd = ["\u2603" * 36 + str(number) for number in range(30)]
+    for question in sender.questions(odd, after=AFTER):
+        query = (*(("to_identity", one) for one in question), ("after", "2026-11-22T09:30:00Z"))
+        assert len(exchanges.target("outbound", "", query=query)) < 3990
+    assert sender.questions([], after=AFTER) == []
+
+
+@pytest_twisted.async_yield_fixture
+async def store() -> AsyncIterator[tuple[Store, MessageSender]]:
+    """The stand-in, with small pages and the limit of the real web server."""
+    model = Store()
+    app = MessageSenderApp(model, page_size=7)
+    port = reactor.listenTCP(0, Site(app.resource()), interface="127.0.0.1")
+    address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
+    exchanges = Exchanges(reactor, address, TIMEOUT)
+    yield model, MessageSender(exchanges)
+    await exchanges.stopService()
+    await port.stopListening()
+
+
+@ensureDeferred
+async def test_the_stand_in_is_asked_about_as_many_as_there_may_be(
+    store: tuple[Store, MessageSender],
+) -> None:
+    model, sender = store
+    identities = [str(uuid4()) for _ in range(MOST_IDENTITIES)]
+    stored = {}
+    for number in range(100):
+        metadata = {"sbm_send_id": f"key-{number}"}
+        said = NewOutbound(
+            to_addr="+1", to_identity=identities[number % 75], content="x", metadata=metadata
+        )
+        stored[f"key-{number}"] = (model.store(said).id,)
+        model.store(NewOutbound(to_addr="+1", to_identity="another", content="x"))
+    (question,) = sender.questions(identities, after=AFTER)
+    found = await sender.find(question, after=datetime(2020, 1, 1, tzinfo=timezone.utc))
+    assert found == Found(outbounds=stored)

@@ -1,0 +1,363 @@
+"""What is known of a send after the Message Sender was asked about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from attrs import define, field
+from pytest_twisted import ensureDeferred
+from twisted.internet.task import Clock
+
+from sbm.clients.message_sender import Found
+from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
+from sbm.config import Uncertain
+from sbm.model.send import Send, Unknown
+from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.reconcile import Reconciling
+from sbm.store import sends, ticks
+from sbm.store.database import Database
+from sbm.telemetry import Telemetry
+from tests.arrange import Arranged
+from tests.pipeline.fakes import LEASE, a_hand
+
+SETTLE = timedelta(seconds=120)
+
+
+@define(eq=False, slots=False)
+class Lister:
+    """A Message Sender that is asked; three identities fit into a question."""
+
+    outbounds: dict[str, tuple[str, ...]] = field(factory=dict)
+    doubt: str = ""
+    error: Exception | None = None
+    asked: list[tuple[tuple[str, ...], datetime]] = field(factory=list)
+    doubtful: str | None = None
+
+    def questions(self, identities: Any, *, after: datetime) -> list[tuple[str, ...]]:
+        distinct = list(dict.fromkeys(identities))
+        return [tuple(distinct[start : start + 3]) for start in range(0, len(distinct), 3)]
+
+    async def find(self, identities: Sequence[str], *, after: datetime) -> Found:
+        self.asked.append((tuple(identities), after))
+        if self.error is not None:
+            raise self.error
+        doubt = self.doubt or ("odd" if self.doubtful in identities else "")
+        return Found(outbounds=self.outbounds, doubt=doubt)
+
+
+@define(eq=False, slots=False)
+class Bench:
+    database: Database
+    behind: Arranged
+    uncertain: Uncertain = "at-least-once"
+
+    def __attrs_post_init__(self) -> None:
+        self.clock = Clock()
+        self.owner = a_hand(self.clock).owner
+        self.sender = Lister()
+        self.breaker = Breaker("ms", self.clock.seconds, lambda: 1.0)
+        self.telemetry = Telemetry()
+        self.rings: list[None] = []
+        self.reconciling = self.another()
+
+    def another(self) -> Reconciling:
+        """That of one more daemon."""
+        make: Any = Reconciling
+        reconciling: Reconciling = make(
+            self.clock,
+            self.database,
+            self.sender,
+            self.breaker,
+            self.telemetry,
+            SETTLE,
+            LEASE,
+            self.uncertain,
+            lambda: self.rings.append(None),
+        )
+        return reconciling
+
+    async def unknown(self, count: int = 1, *, late: bool = False) -> list[Send]:
+        """Sends of which nobody knows; ``late``: the settle time is over."""
+        schedule = self.behind.schedule()
+        messageset = self.behind.messageset("pregnancy", schedule)
+        self.behind.subscriptions(count, messageset, schedule)
+        await self.database.transact(ticks.open_tick, schedule_id=schedule)
+        await self.database.transact(ticks.expand, limit=1000)
+        claimed = await self.claim()
+        timed_out = Unknown(reason="timed out")
+        await self.database.transact(sends.settle, results=[(one, timed_out) for one in claimed])
+        # From when on the settle time runs is a test of its own.
+        self.behind.rows("UPDATE sends SET unknown_since = now()")
+        if late:
+            self.pass_by(SETTLE)
+        return claimed
+
+    async def claim(self) -> list[Send]:
+        return await self.database.transact(sends.claim, owner=self.owner, limit=100, lease=LEASE)
+
+    def pass_by(self, time: timedelta) -> None:
+        """Let time go by in the database, and here."""
+        self.behind.rows(
+            "UPDATE sends SET unknown_since = unknown_since - %s, due_at = due_at - %s", time, time
+        )
+        self.clock.advance(time.total_seconds())
+
+    def states(self) -> dict[UUID, str]:
+        rows = self.behind.rows("SELECT id, state FROM sends")
+        return {row["id"]: row["state"] for row in rows}
+
+    def outcomes(self) -> list[tuple[str, str | None]]:
+        return [(entry["outcome"], entry["outbound_id"]) for entry in self.behind.ledger()]
+
+
+@pytest.fixture
+def bench(database: Database, behind: Arranged) -> Bench:
+    return Bench(database, behind)
+
+
+@ensureDeferred
+async def test_what_is_found_is_adopted_at_once(bench: Bench) -> None:
+    (send,) = await bench.unknown()
+    bench.sender.outbounds = {str(send.id): ("o",)}
+    assert await bench.reconciling.one_pass() == 1
+    assert (bench.outcomes(), bench.states()) == ([("adopted", "o")], {})
+    assert bench.behind.value("SELECT next_sequence_number FROM subscriptions") == 2
+    assert bench.telemetry.counts == {"sends.adopted": 1}
+    assert bench.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_what_is_found_twice_is_adopted_once_and_the_double_is_kept(bench: Bench) -> None:
+    (send,) = await bench.unknown()
+    bench.sender.outbounds = {str(send.id): ("older", "newer")}
+    await bench.reconciling.one_pass()
+    assert bench.outcomes() == [("adopted", "older")]
+    assert bench.behind.value("SELECT outbound_id FROM doubles") == "newer"
+    assert bench.telemetry.counts == {"sends.adopted": 1, "sends.doubled": 1}
+
+
+@ensureDeferred
+async def test_absence_proves_nothing_before_the_settle_time_is_over(bench: Bench) -> None:
+    (send,) = await bench.unknown()
+    await bench.reconciling.one_pass()
+    bench.pass_by(SETTLE - timedelta(seconds=5))
+    await bench.reconciling.one_pass()
+    assert len(bench.sender.asked) == 2
+    assert bench.states() == {send.id: "unknown"}
+    bench.pass_by(timedelta(seconds=5))
+    await bench.reconciling.one_pass()
+    assert bench.states() == {send.id: "owed"}
+    assert bench.rings
+    (again,) = await bench.claim()
+    assert (again.id, again.attempt, again.faults) == (send.id, 2, 0)
+
+
+@ensureDeferred
+async def test_a_question_that_was_asked_too_early_stays_so_however_late_its_answer(
+    bench: Bench,
+) -> None:
+    (send,) = await bench.unknown()
+    find = bench.sender.find
+
+    async def slowly(identities: Sequence[str], *, after: datetime) -> Found:
+        bench.behind.rows("UPDATE sends SET unknown_since = unknown_since - %s", 2 * SETTLE)
+        return await find(identities, after=after)
+
+    bench.sender.find = slowly  # type: ignore[method-assign]
+    await bench.reconciling.one_pass()
+    assert bench.states() == {send.id: "unknown"}
+
+
+@ensureDeferred
+async def test_the_settle_time_runs_from_the_end_of_the_lease(bench: Bench) -> None:
+    (send,) = await bench.unknown()
+    bench.behind.rows(
+        "UPDATE sends SET state = 'claimed', owner = %s, lease_until = now() - interval '5 s',"
+        " unknown_since = NULL",
+        bench.owner,
+    )
+    await bench.database.transact(sends.expire, limit=10)
+    bench.pass_by(SETTLE - timedelta(seconds=10))
+    await bench.reconciling.one_pass()
+    assert bench.states() == {send.id: "unknown"}
+    bench.pass_by(timedelta(seconds=10))
+    await bench.reconciling.one_pass()
+    assert bench.states() == {send.id: "owed"}
+
+
+@ensureDeferred
+async def test_it_runs_from_the_later_of_the_two_ends(bench: Bench) -> None:
+    """A time-out is known before the lease of the attempt ends."""
+    (send,) = await bench.unknown(late=True)
+    await bench.reconciling.one_pass()
+    (claimed,) = await bench.claim()
+    unknown = Unknown(reason="timed out")
+    await bench.database.transact(sends.settle, results=[(claimed, unknown)])
+    bench.pass_by(SETTLE)
+    await bench.reconciling.one_pass()
+    assert bench.states() == {send.id: "unknown"}
+    bench.pass_by(LEASE)
+    await bench.reconciling.one_pass()
+    assert bench.states() == {send.id: "owed"}
+
+
+@ensureDeferred
+async def test_in_doubt_nothing_is_owed_again_and_what_is_there_is_adopted(bench: Bench) -> None:
+    here, missing = await bench.unknown(2, late=True)
+    bench.sender.outbounds, bench.sender.doubt = {str(here.id): ("o",)}, "a bad row"
+    await bench.reconciling.one_pass()
+    assert (bench.outcomes(), bench.states()) == ([("adopted", "o")], {missing.id: "unknown"})
+
+
+@ensureDeferred
+async def test_one_that_leaves_doubts_is_soon_asked_about_alone(bench: Bench) -> None:
+    claimed = await bench.unknown(3, late=True)
+    bench.sender.doubtful = claimed[0].identity
+    await bench.reconciling.one_pass()
+    assert set(bench.states().values()) == {"unknown"}
+    bench.pass_by(2 * SETTLE)
+    await bench.reconciling.one_pass()
+    assert sorted(len(identities) for identities, _ in bench.sender.asked) == [1, 1, 1, 3]
+    assert [state for state in bench.states().values() if state == "unknown"] == ["unknown"]
+    assert bench.states()[claimed[0].id] == "unknown"
+
+
+@ensureDeferred
+async def test_questions_are_as_many_as_are_needed_and_go_back_a_day(bench: Bench) -> None:
+    await bench.unknown(7)
+    first = bench.behind.value("SELECT min(first_attempt_at) FROM sends")
+    assert await bench.reconciling.one_pass() == 7
+    assert [len(identities) for identities, _ in bench.sender.asked] == [3, 3, 1]
+    assert {after for _, after in bench.sender.asked} == {first - timedelta(hours=24)}
+
+
+@ensureDeferred
+async def test_nobody_else_asks_meanwhile_and_everybody_once_the_lease_is_over(
+    bench: Bench,
+) -> None:
+    await bench.unknown(late=True)
+    taken = await bench.database.transact(sends.take_unknown, limit=10, settle=SETTLE, lease=LEASE)
+    assert len(taken) == 1
+    assert await bench.another().one_pass() == 0
+    bench.pass_by(LEASE)
+    assert await bench.another().one_pass() == 1
+
+
+@ensureDeferred
+async def test_an_answer_that_comes_after_the_lease_does_not_owe_anything_again(
+    bench: Bench,
+) -> None:
+    """Somebody else has asked since, and the send is already on its way."""
+    (send,) = await bench.unknown(late=True)
+    slow = await bench.database.transact(sends.take_unknown, limit=9, settle=SETTLE, lease=LEASE)
+    bench.pass_by(LEASE)
+    await bench.another().one_pass()
+    assert bench.states() == {send.id: "owed"}
+    (again,) = await bench.claim()
+    await bench.database.transact(sends.settle, results=[(again, Unknown(reason="timed out"))])
+    assert await bench.database.transact(sends.owe_again, absent=slow, reason="absent") == 0
+    assert bench.states() == {send.id: "unknown"}
+
+
+@ensureDeferred
+async def test_an_owner_that_comes_back_with_less_than_an_outcome_voids_the_question(
+    bench: Bench,
+) -> None:
+    (send,) = await bench.unknown(late=True)
+    asked = await bench.database.transact(sends.take_unknown, limit=9, settle=SETTLE, lease=LEASE)
+    await bench.database.transact(sends.settle, results=[(send, Unknown(reason="timed out"))])
+    assert await bench.database.transact(sends.owe_again, absent=asked, reason="absent") == 0
+
+
+@ensureDeferred
+async def test_while_the_message_sender_is_away_nobody_is_asked_about(bench: Bench) -> None:
+    (send,) = await bench.unknown(late=True)
+    bench.sender.error = Unavailable("busy", timedelta(seconds=30), at_once=True)
+    await bench.reconciling.one_pass()
+    assert bench.breaker.wait == timedelta(seconds=30)
+    bench.behind.rows("UPDATE sends SET due_at = now()")
+    assert await bench.reconciling.one_pass() == 0
+    assert (len(bench.sender.asked), bench.states()) == (1, {send.id: "unknown"})
+
+
+@ensureDeferred
+async def test_the_first_answer_that_it_is_away_saves_the_other_questions(bench: Bench) -> None:
+    await bench.unknown(9)
+    bench.sender.error = Unavailable("busy", timedelta(seconds=30), at_once=True)
+    await bench.reconciling.one_pass()
+    assert len(bench.sender.asked) == 1
+
+
+@ensureDeferred
+async def test_a_good_answer_to_a_question_says_nothing_about_posts(bench: Bench) -> None:
+    await bench.unknown()
+    bench.breaker.fail(Unavailable("closed", at_once=True))
+    bench.clock.advance(1)
+    await bench.reconciling.one_pass()
+    assert bench.sender.asked
+    assert bench.breaker.is_probing
+
+
+@ensureDeferred
+async def test_a_server_error_is_asked_about_one_by_one(bench: Bench) -> None:
+    await bench.unknown(3)
+    bench.sender.error = Faulty("500")
+    await bench.reconciling.one_pass()
+    bench.pass_by(SETTLE)
+    bench.sender.error = None
+    await bench.reconciling.one_pass()
+    assert [len(identities) for identities, _ in bench.sender.asked] == [3, 1, 1, 1]
+
+
+# A Message Sender that cannot be asked
+
+
+async def decide(bench: Bench) -> None:
+    """Ask until it is certain that there is nothing to ask."""
+    bench.sender.error = CannotBeAsked("404")
+    for _ in range(2):
+        await bench.reconciling.one_pass()
+        bench.pass_by(2 * SETTLE)
+    await bench.reconciling.one_pass()
+
+
+@ensureDeferred
+async def test_at_least_once_it_is_owed_again(bench: Bench) -> None:
+    (send,) = await bench.unknown(late=True)
+    await decide(bench)
+    assert bench.states() == {send.id: "owed"}
+    (again,) = await bench.claim()
+    assert (again.id, again.faults) == (send.id, 0)
+
+
+@ensureDeferred
+async def test_at_most_once_it_is_a_failure_and_the_subscription_goes_on(
+    database: Database, behind: Arranged
+) -> None:
+    bench = Bench(database, behind, "at-most-once")
+    (send,) = await bench.unknown(late=True)
+    await decide(bench)
+    assert (bench.states(), bench.outcomes()) == ({}, [("failed", None)])
+    assert behind.value("SELECT next_sequence_number FROM subscriptions") == 2
+    assert behind.value("SELECT send_id FROM failed_tasks") == send.id
+    assert behind.broken_law() == []
+
+
+@pytest.mark.parametrize("uncertain", ["at-least-once", "at-most-once"])
+@ensureDeferred
+async def test_a_list_that_is_missing_for_a_moment_decides_nothing(
+    database: Database, behind: Arranged, uncertain: Uncertain
+) -> None:
+    bench = Bench(database, behind, uncertain)
+    (send,) = await bench.unknown(late=True)
+    bench.sender.error = CannotBeAsked("404")
+    await bench.reconciling.one_pass()
+    assert bench.states() == {send.id: "unknown"}
+    bench.sender.error, bench.sender.outbounds = None, {str(send.id): ("o",)}
+    bench.pass_by(2 * SETTLE)
+    await bench.reconciling.one_pass()
+    assert bench.outcomes() == [("adopted", "o")]
