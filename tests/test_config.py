@@ -53,6 +53,35 @@ def test_the_required_settings_are_enough() -> None:
     assert (read.settle, read.stop_grace) == (timedelta(seconds=120), timedelta(seconds=30))
     assert (read.concurrency, read.database_connections, read.ledger_months) == (50, 10, 24)
     assert (read.use_ssl, read.warnings) == (False, ())
+    assert (read.backoff_max, read.max_faults) == (timedelta(seconds=60), 10)
+    assert (read.uncertain, read.dry_run_messagesets) == ("at-least-once", frozenset())
+
+
+def test_how_sends_are_tried_again_can_be_set() -> None:
+    read = config(SBM_BACKOFF_MAX_SECONDS="5", SBM_MAX_FAULTS="3")
+    assert (read.backoff_max, read.max_faults) == (timedelta(seconds=5), 3)
+
+
+@pytest.mark.parametrize("text", ["at-least-once", "at-most-once"])
+def test_what_becomes_of_what_is_uncertain_can_be_set(text: str) -> None:
+    assert config(SBM_UNCERTAIN=text).uncertain == text
+
+
+def test_what_becomes_of_what_is_uncertain_is_one_of_two() -> None:
+    assert problems(SBM_UNCERTAIN="exactly-once") == (
+        "SBM_UNCERTAIN must be at-least-once or at-most-once, not 'exactly-once'.",
+    )
+
+
+@pytest.mark.parametrize(("text", "ids"), [("7", {7}), (" 7, 8,,9 ", {7, 8, 9}), (",", set())])
+def test_dry_runs_are_ids_with_commas_between_them(text: str, ids: set[int]) -> None:
+    assert config(DRY_RUN_MESSAGESETS=text).dry_run_messagesets == ids
+
+
+@pytest.mark.parametrize("text", ["x", "7;8", "-7", "7 8", "1" * 30])
+def test_a_dry_run_of_something_else_is_refused(text: str) -> None:
+    (problem,) = problems(DRY_RUN_MESSAGESETS=text)
+    assert problem.startswith("DRY_RUN_MESSAGESETS must be ids with commas between them, not")
 
 
 def test_everything_missing_is_told_at_once() -> None:
