@@ -20,10 +20,12 @@ WITH tick AS MATERIALIZED (
      WHERE state = 'expanding' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), members AS MATERIALIZED (
     SELECT s.id, s.identity, s.messageset_id, s.lang, tick.id AS tick_id
-      FROM tick JOIN subscriptions s ON s.schedule_id = tick.schedule_id
-     WHERE s.active AND NOT s.completed AND s.process_status >= 0
-       AND s.created_at <= tick.created_at AND s.id > tick.expanded_up_to
-     ORDER BY s.id LIMIT %(limit)s
+      FROM tick CROSS JOIN LATERAL (
+           SELECT * FROM subscriptions
+            WHERE schedule_id = tick.schedule_id AND active AND NOT completed
+              AND process_status >= 0 AND created_at <= tick.created_at
+              AND id > tick.expanded_up_to
+            ORDER BY id LIMIT %(limit)s) s
 ), owed AS (
     INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)
     SELECT 'next', 'tick', id, identity, tick_id FROM members ORDER BY id
