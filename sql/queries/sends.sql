@@ -1,5 +1,10 @@
 -- The life of a send, from owed to settled. Each statement is whole by itself: stopping between
 -- any two of them leaves a state that a later one takes up.
+--
+-- The planner is told what it cannot know. Statistics of this table are out of date whenever a tick
+-- begins or ends, and then it would join a batch with the whole of it. So the rows of a batch are
+-- looked up by "id = ANY(ARRAY(...))", which leaves it the primary key alone, and "OFFSET 0" keeps
+-- a look-up by key from becoming a join.
 
 -- name: owe_send
 -- One trigger for one subscription. It counts in the tick that the triggers of this minute share,
@@ -43,7 +48,9 @@ SELECT send_id, reason FROM answer;
 -- name: claim_due_sends
 -- Lease up to %(limit)s sends that are due, single ones before those of a tick, oldest first, and
 -- bring all that their delivery needs. Rows that another daemon is claiming at this moment are
--- stepped over, never waited for. The limit binds in the materialized parts, before the update.
+-- stepped over, never waited for. The limit binds in the materialized parts, before the update;
+-- where it is a plain number, the planner knows as well how few rows there will be. What the first
+-- lane leaves of it, the second asks for and locks one by one.
 -- What is claimed (set, numbers, language, prepend) is written down: a step is checked against it.
 -- A resend carries the message that was fixed for it, in the set and language of that message.
 WITH single AS MATERIALIZED (
@@ -51,12 +58,16 @@ WITH single AS MATERIALIZED (
      WHERE state = 'owed' AND lane = 'single' AND due_at <= now()
      ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), tick AS MATERIALIZED (
-    SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang FROM sends
-     WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
-     ORDER BY due_at, id LIMIT %(limit)s - (SELECT count(*) FROM single) FOR UPDATE SKIP LOCKED
-), due AS (
-    SELECT * FROM single UNION ALL SELECT * FROM tick
-), work AS (
+    SELECT * FROM (
+        SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang
+          FROM sends
+         WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
+         ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED) waiting
+     LIMIT %(limit)s - (SELECT count(*) FROM single)
+), due AS MATERIALIZED (
+    SELECT * FROM (SELECT * FROM single UNION ALL SELECT * FROM tick) both_lanes
+     LIMIT %(limit)s
+), work AS MATERIALIZED (
     SELECT due.id, s.id IS NOT NULL AS subscribed, s.active, s.completed, s.process_status,
            which.messageset_id, s.next_sequence_number, which.lang, ms.short_name, ms.content_type,
            ms.channel, m.sequence_number, m.text_content, m.metadata, b.content AS file_name,
@@ -65,7 +76,8 @@ WITH single AS MATERIALIZED (
            CASE WHEN due.kind = 'next' AND jsonb_typeof(s.metadata) = 'object'
                 THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS prepend
       FROM due
-      LEFT JOIN subscriptions s ON s.id = due.subscription_id
+      LEFT JOIN LATERAL (
+           SELECT * FROM subscriptions WHERE id = due.subscription_id OFFSET 0) s ON true
      CROSS JOIN LATERAL (
            SELECT CASE WHEN due.kind = 'resend' THEN due.messageset_id
                        ELSE s.messageset_id END AS messageset_id,
@@ -86,7 +98,7 @@ UPDATE sends
        first_attempt_at = COALESCE(sends.first_attempt_at, now()),
        messageset_id = work.messageset_id, next_sequence_number = work.next_sequence_number,
        sequence_number = work.claimed_number, lang = work.lang, prepend = work.prepend
-  FROM work WHERE sends.id = work.id
+  FROM work WHERE sends.id = ANY(ARRAY(SELECT id FROM due)) AND sends.id = work.id
 RETURNING sends.id, sends.kind, sends.attempt, sends.faults, sends.subscription_id, sends.identity,
           work.subscribed, work.active, work.completed, work.process_status, work.messageset_id,
           work.short_name, work.content_type, work.channel, work.lang, work.sequence_number, work.text_content,
