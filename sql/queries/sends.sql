@@ -134,7 +134,7 @@ WITH outcomes AS MATERIALIZED (
               delivered boolean, unaddressed boolean)
 ), settled AS (
     DELETE FROM sends USING outcomes o
-     WHERE sends.id = o.id
+     WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
        AND (o.outbound_id IS NOT NULL
             OR sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown'))
     RETURNING sends.*, o.outcome, o.stage, o.reason AS why, o.outbound_id, o.delivered,
@@ -216,23 +216,31 @@ RETURNING send_id, outbound_id;
 
 -- name: give_back_sends
 -- Their owner knows that no POST was begun: owed again, later. Fenced like settling.
+WITH given_back AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(given_back)s)
+        AS o (id uuid, attempt integer, reason text, seconds double precision, fault boolean)
+)
 UPDATE sends
    SET state = 'owed', owner = NULL, lease_until = NULL, unknown_since = NULL, reason = o.reason,
        faults = faults + o.fault::integer, due_at = now() + make_interval(secs => o.seconds)
-  FROM jsonb_to_recordset(%(given_back)s)
-    AS o (id uuid, attempt integer, reason text, seconds double precision, fault boolean)
- WHERE sends.id = o.id AND sends.attempt = o.attempt
+  FROM given_back o
+ WHERE sends.id = ANY(ARRAY(SELECT id FROM given_back)) AND sends.id = o.id
+   AND sends.attempt = o.attempt
    AND sends.state IN ('claimed', 'unknown')
 RETURNING sends.id;
 
 -- name: mark_unknown
 -- A POST was begun and its answer never came: neither sent nor owed, until the Message Sender is
 -- asked. The time to settle runs from the end of the attempt or of its lease, whichever is later.
+WITH unknown AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(unknown)s) AS o (id uuid, attempt integer, reason text)
+)
 UPDATE sends
    SET state = 'unknown', owner = NULL, lease_until = NULL, reason = o.reason, due_at = now(),
        unknown_since = GREATEST(now(), lease_until, unknown_since)
-  FROM jsonb_to_recordset(%(unknown)s) AS o (id uuid, attempt integer, reason text)
- WHERE sends.id = o.id AND sends.attempt = o.attempt
+  FROM unknown o
+ WHERE sends.id = ANY(ARRAY(SELECT id FROM unknown)) AND sends.id = o.id
+   AND sends.attempt = o.attempt
    AND sends.state IN ('claimed', 'unknown')
 RETURNING sends.id;
 
