@@ -246,11 +246,14 @@ RETURNING sends.id;
 
 -- name: expire_leases
 -- Claims whose owner fell silent. Nobody can say whether it had begun a POST: unknown, never owed.
+WITH ended AS MATERIALIZED (
+    SELECT id FROM sends WHERE state = 'claimed' AND lease_until < now()
+     ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
 UPDATE sends
    SET state = 'unknown', owner = NULL, lease_until = NULL, due_at = now(),
        reason = 'the daemon that had claimed it fell silent', unknown_since = lease_until
- WHERE id IN (SELECT id FROM sends WHERE state = 'claimed' AND lease_until < now()
-               ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+ WHERE id = ANY(ARRAY(SELECT id FROM ended))
 RETURNING id;
 
 -- name: take_unknown_sends
