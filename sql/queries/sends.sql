@@ -265,8 +265,8 @@ WITH due AS MATERIALIZED (
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE sends SET due_at = now() + %(lease)s
-  FROM due WHERE sends.id = due.id
-RETURNING sends.id, attempt, due_at AS token, subscription_id, identity, first_attempt_at,
+ WHERE id = ANY(ARRAY(SELECT id FROM due))
+RETURNING id, attempt, due_at AS token, subscription_id, identity, first_attempt_at,
           now() >= unknown_since + %(settle)s AS is_late;
 
 -- name: owe_again
