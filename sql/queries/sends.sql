@@ -270,22 +270,29 @@ RETURNING id, attempt, due_at AS token, subscription_id, identity, first_attempt
           now() >= unknown_since + %(settle)s AS is_late;
 
 -- name: owe_again
--- The Message Sender does not have them: owed again, under the same key.
+-- The Message Sender does not have them: owed again, under the same key. Those of one question
+-- share a token, so that the index on the state would find all of them for each: it is not named.
+WITH absent AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(absent)s) AS o (id uuid, attempt integer, token timestamptz)
+)
 UPDATE sends
    SET state = 'owed', unknown_since = NULL, due_at = now(), reason = %(reason)s
-  FROM jsonb_to_recordset(%(absent)s) AS o (id uuid, attempt integer, token timestamptz)
- WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state = 'unknown'
-   AND sends.due_at = o.token
+  FROM absent o
+ WHERE sends.id = ANY(ARRAY(SELECT id FROM absent)) AND sends.id = o.id
+   AND sends.attempt = o.attempt AND sends.unknown_since IS NOT NULL AND sends.due_at = o.token
 RETURNING sends.id;
 
 -- name: ask_again_later
 -- Nothing is proven yet. In between, whenever the time since has doubled; and as soon as the settle
 -- time is over.
+WITH asked AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(asked)s) AS o (id uuid, attempt integer, token timestamptz)
+)
 UPDATE sends
    SET due_at = CASE WHEN now() < unknown_since + %(settle)s::interval
                      THEN LEAST(now() + GREATEST(now() - unknown_since, %(settle)s::interval / 8),
                                 unknown_since + %(settle)s::interval)
                      ELSE now() + LEAST(now() - unknown_since, interval '10 minutes') END
-  FROM jsonb_to_recordset(%(asked)s) AS o (id uuid, attempt integer, token timestamptz)
- WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state = 'unknown'
-   AND sends.due_at = o.token;
+  FROM asked o
+ WHERE sends.id = ANY(ARRAY(SELECT id FROM asked)) AND sends.id = o.id
+   AND sends.attempt = o.attempt AND sends.unknown_since IS NOT NULL AND sends.due_at = o.token;
