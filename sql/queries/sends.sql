@@ -210,7 +210,8 @@ SELECT o.send_id, o.subscription_id, o.outbound_id
  WHERE NOT EXISTS (
            SELECT FROM ledger
             WHERE ledger.subscription_id = o.subscription_id AND ledger.send_id = o.send_id
-              AND ledger.outbound_id = o.outbound_id)
+              AND ledger.outbound_id = o.outbound_id
+           OFFSET 0)
     ON CONFLICT DO NOTHING
 RETURNING send_id, outbound_id;
 
