@@ -10,6 +10,11 @@ WITH tick AS (
 )
 SELECT id, pg_notify('sbm_work', '') FROM tick;
 
+-- name: read_in_order
+-- For the rest of the transaction: no sorting where an index has the order. Whenever the planner
+-- takes the members of a tick for few, it would read and sort all of them, again for every chunk.
+SELECT set_config('enable_sort', 'off', true);
+
 -- name: expand_tick
 -- Owe a send to the next %(limit)s members of the oldest tick that still has some: the active
 -- subscriptions of its schedule that are older than the tick, in the order of their ids. Whoever
