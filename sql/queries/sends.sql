@@ -112,9 +112,10 @@ UPDATE sends SET state = 'owed', owner = NULL, lease_until = NULL
 RETURNING id;
 
 -- name: renew_leases
--- The owner of these claims is alive. Answers those that are still its own.
+-- The owner of these claims is alive. Answers those that are still its own; only what is claimed has
+-- an owner.
 UPDATE sends SET lease_until = now() + %(lease)s
- WHERE id = ANY(%(ids)s) AND state = 'claimed' AND owner = %(owner)s
+ WHERE id = ANY(%(ids)s) AND owner = %(owner)s
 RETURNING id;
 
 -- name: settle_sends
