@@ -115,7 +115,7 @@ RETURNING id;
 -- The owner of these claims is alive. Answers those that are still its own; only what is claimed has
 -- an owner.
 UPDATE sends SET lease_until = now() + %(lease)s
- WHERE id = ANY(%(ids)s) AND owner = %(owner)s
+ WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND owner = %(owner)s
 RETURNING id;
 
 -- name: settle_sends
