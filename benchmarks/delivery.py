@@ -212,13 +212,14 @@ def main() -> None:
         [sys.executable, "-m", "benchmarks.delivery", *serve_them], stdin=subprocess.PIPE
     )
     try:
-        _wait_for(ports)
+        wait_for(ports)
         react(lambda reactor: Deferred.fromCoroutine(measure(reactor, options, ports)))
     finally:
         stand_ins.communicate()
 
 
-def _wait_for(ports: list[int]) -> None:
+def wait_for(ports: list[int]) -> None:
+    """Return when somebody listens on each of them."""
     for port in ports:
         for _ in range(200):
             try:

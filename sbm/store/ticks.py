@@ -40,6 +40,7 @@ async def expand(transaction: Transaction, *, limit: int) -> int | None:
 
     Returns how many there were, or None when no tick is open.
     """
+    await transaction.execute(QUERIES.read_in_order)
     row = await transaction.row(QUERIES.expand_tick, limit=limit)
     return None if row is None else int(row["triggers"])
 

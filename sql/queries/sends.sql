@@ -1,5 +1,10 @@
 -- The life of a send, from owed to settled. Each statement is whole by itself: stopping between
 -- any two of them leaves a state that a later one takes up.
+--
+-- The planner is told what it cannot know. Statistics of this table are out of date whenever a tick
+-- begins or ends, and then it would join a batch with the whole of it. So the rows of a batch are
+-- looked up by "id = ANY(ARRAY(...))", which leaves it the primary key alone, and "OFFSET 0" keeps
+-- a look-up by key from becoming a join.
 
 -- name: owe_send
 -- One trigger for one subscription. It counts in the tick that the triggers of this minute share,
@@ -43,7 +48,9 @@ SELECT send_id, reason FROM answer;
 -- name: claim_due_sends
 -- Lease up to %(limit)s sends that are due, single ones before those of a tick, oldest first, and
 -- bring all that their delivery needs. Rows that another daemon is claiming at this moment are
--- stepped over, never waited for. The limit binds in the materialized parts, before the update.
+-- stepped over, never waited for. The limit binds in the materialized parts, before the update;
+-- where it is a plain number, the planner knows as well how few rows there will be. What the first
+-- lane leaves of it, the second asks for and locks one by one.
 -- What is claimed (set, numbers, language, prepend) is written down: a step is checked against it.
 -- A resend carries the message that was fixed for it, in the set and language of that message.
 WITH single AS MATERIALIZED (
@@ -51,12 +58,16 @@ WITH single AS MATERIALIZED (
      WHERE state = 'owed' AND lane = 'single' AND due_at <= now()
      ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), tick AS MATERIALIZED (
-    SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang FROM sends
-     WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
-     ORDER BY due_at, id LIMIT %(limit)s - (SELECT count(*) FROM single) FOR UPDATE SKIP LOCKED
-), due AS (
-    SELECT * FROM single UNION ALL SELECT * FROM tick
-), work AS (
+    SELECT * FROM (
+        SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang
+          FROM sends
+         WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
+         ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED) waiting
+     LIMIT %(limit)s - (SELECT count(*) FROM single)
+), due AS MATERIALIZED (
+    SELECT * FROM (SELECT * FROM single UNION ALL SELECT * FROM tick) both_lanes
+     LIMIT %(limit)s
+), work AS MATERIALIZED (
     SELECT due.id, s.id IS NOT NULL AS subscribed, s.active, s.completed, s.process_status,
            which.messageset_id, s.next_sequence_number, which.lang, ms.short_name, ms.content_type,
            ms.channel, m.sequence_number, m.text_content, m.metadata, b.content AS file_name,
@@ -65,7 +76,8 @@ WITH single AS MATERIALIZED (
            CASE WHEN due.kind = 'next' AND jsonb_typeof(s.metadata) = 'object'
                 THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS prepend
       FROM due
-      LEFT JOIN subscriptions s ON s.id = due.subscription_id
+      LEFT JOIN LATERAL (
+           SELECT * FROM subscriptions WHERE id = due.subscription_id OFFSET 0) s ON true
      CROSS JOIN LATERAL (
            SELECT CASE WHEN due.kind = 'resend' THEN due.messageset_id
                        ELSE s.messageset_id END AS messageset_id,
@@ -86,7 +98,7 @@ UPDATE sends
        first_attempt_at = COALESCE(sends.first_attempt_at, now()),
        messageset_id = work.messageset_id, next_sequence_number = work.next_sequence_number,
        sequence_number = work.claimed_number, lang = work.lang, prepend = work.prepend
-  FROM work WHERE sends.id = work.id
+  FROM work WHERE sends.id = ANY(ARRAY(SELECT id FROM due)) AND sends.id = work.id
 RETURNING sends.id, sends.kind, sends.attempt, sends.faults, sends.subscription_id, sends.identity,
           work.subscribed, work.active, work.completed, work.process_status, work.messageset_id,
           work.short_name, work.content_type, work.channel, work.lang, work.sequence_number, work.text_content,
@@ -100,9 +112,10 @@ UPDATE sends SET state = 'owed', owner = NULL, lease_until = NULL
 RETURNING id;
 
 -- name: renew_leases
--- The owner of these claims is alive. Answers those that are still its own.
+-- The owner of these claims is alive. Answers those that are still its own; only what is claimed has
+-- an owner.
 UPDATE sends SET lease_until = now() + %(lease)s
- WHERE id = ANY(%(ids)s) AND state = 'claimed' AND owner = %(owner)s
+ WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND owner = %(owner)s
 RETURNING id;
 
 -- name: settle_sends
@@ -122,7 +135,7 @@ WITH outcomes AS MATERIALIZED (
               delivered boolean, unaddressed boolean)
 ), settled AS (
     DELETE FROM sends USING outcomes o
-     WHERE sends.id = o.id
+     WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
        AND (o.outbound_id IS NOT NULL
             OR sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown'))
     RETURNING sends.*, o.outcome, o.stage, o.reason AS why, o.outbound_id, o.delivered,
@@ -198,39 +211,51 @@ SELECT o.send_id, o.subscription_id, o.outbound_id
  WHERE NOT EXISTS (
            SELECT FROM ledger
             WHERE ledger.subscription_id = o.subscription_id AND ledger.send_id = o.send_id
-              AND ledger.outbound_id = o.outbound_id)
+              AND ledger.outbound_id = o.outbound_id
+           OFFSET 0)
     ON CONFLICT DO NOTHING
 RETURNING send_id, outbound_id;
 
 -- name: give_back_sends
 -- Their owner knows that no POST was begun: owed again, later. Fenced like settling.
+WITH given_back AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(given_back)s)
+        AS o (id uuid, attempt integer, reason text, seconds double precision, fault boolean)
+)
 UPDATE sends
    SET state = 'owed', owner = NULL, lease_until = NULL, unknown_since = NULL, reason = o.reason,
        faults = faults + o.fault::integer, due_at = now() + make_interval(secs => o.seconds)
-  FROM jsonb_to_recordset(%(given_back)s)
-    AS o (id uuid, attempt integer, reason text, seconds double precision, fault boolean)
- WHERE sends.id = o.id AND sends.attempt = o.attempt
+  FROM given_back o
+ WHERE sends.id = ANY(ARRAY(SELECT id FROM given_back)) AND sends.id = o.id
+   AND sends.attempt = o.attempt
    AND sends.state IN ('claimed', 'unknown')
 RETURNING sends.id;
 
 -- name: mark_unknown
 -- A POST was begun and its answer never came: neither sent nor owed, until the Message Sender is
 -- asked. The time to settle runs from the end of the attempt or of its lease, whichever is later.
+WITH unknown AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(unknown)s) AS o (id uuid, attempt integer, reason text)
+)
 UPDATE sends
    SET state = 'unknown', owner = NULL, lease_until = NULL, reason = o.reason, due_at = now(),
        unknown_since = GREATEST(now(), lease_until, unknown_since)
-  FROM jsonb_to_recordset(%(unknown)s) AS o (id uuid, attempt integer, reason text)
- WHERE sends.id = o.id AND sends.attempt = o.attempt
+  FROM unknown o
+ WHERE sends.id = ANY(ARRAY(SELECT id FROM unknown)) AND sends.id = o.id
+   AND sends.attempt = o.attempt
    AND sends.state IN ('claimed', 'unknown')
 RETURNING sends.id;
 
 -- name: expire_leases
 -- Claims whose owner fell silent. Nobody can say whether it had begun a POST: unknown, never owed.
+WITH ended AS MATERIALIZED (
+    SELECT id FROM sends WHERE state = 'claimed' AND lease_until < now()
+     ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
 UPDATE sends
    SET state = 'unknown', owner = NULL, lease_until = NULL, due_at = now(),
        reason = 'the daemon that had claimed it fell silent', unknown_since = lease_until
- WHERE id IN (SELECT id FROM sends WHERE state = 'claimed' AND lease_until < now()
-               ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+ WHERE id = ANY(ARRAY(SELECT id FROM ended))
 RETURNING id;
 
 -- name: take_unknown_sends
@@ -242,27 +267,34 @@ WITH due AS MATERIALIZED (
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE sends SET due_at = now() + %(lease)s
-  FROM due WHERE sends.id = due.id
-RETURNING sends.id, attempt, due_at AS token, subscription_id, identity, first_attempt_at,
+ WHERE id = ANY(ARRAY(SELECT id FROM due))
+RETURNING id, attempt, due_at AS token, subscription_id, identity, first_attempt_at,
           now() >= unknown_since + %(settle)s AS is_late;
 
 -- name: owe_again
--- The Message Sender does not have them: owed again, under the same key.
+-- The Message Sender does not have them: owed again, under the same key. Those of one question
+-- share a token, so that the index on the state would find all of them for each: it is not named.
+WITH absent AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(absent)s) AS o (id uuid, attempt integer, token timestamptz)
+)
 UPDATE sends
    SET state = 'owed', unknown_since = NULL, due_at = now(), reason = %(reason)s
-  FROM jsonb_to_recordset(%(absent)s) AS o (id uuid, attempt integer, token timestamptz)
- WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state = 'unknown'
-   AND sends.due_at = o.token
+  FROM absent o
+ WHERE sends.id = ANY(ARRAY(SELECT id FROM absent)) AND sends.id = o.id
+   AND sends.attempt = o.attempt AND sends.unknown_since IS NOT NULL AND sends.due_at = o.token
 RETURNING sends.id;
 
 -- name: ask_again_later
 -- Nothing is proven yet. In between, whenever the time since has doubled; and as soon as the settle
 -- time is over.
+WITH asked AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(asked)s) AS o (id uuid, attempt integer, token timestamptz)
+)
 UPDATE sends
    SET due_at = CASE WHEN now() < unknown_since + %(settle)s::interval
                      THEN LEAST(now() + GREATEST(now() - unknown_since, %(settle)s::interval / 8),
                                 unknown_since + %(settle)s::interval)
                      ELSE now() + LEAST(now() - unknown_since, interval '10 minutes') END
-  FROM jsonb_to_recordset(%(asked)s) AS o (id uuid, attempt integer, token timestamptz)
- WHERE sends.id = o.id AND sends.attempt = o.attempt AND sends.state = 'unknown'
-   AND sends.due_at = o.token;
+  FROM asked o
+ WHERE sends.id = ANY(ARRAY(SELECT id FROM asked)) AND sends.id = o.id
+   AND sends.attempt = o.attempt AND sends.unknown_since IS NOT NULL AND sends.due_at = o.token;

@@ -10,6 +10,11 @@ WITH tick AS (
 )
 SELECT id, pg_notify('sbm_work', '') FROM tick;
 
+-- name: read_in_order
+-- For the rest of the transaction: no sorting where an index has the order. Whenever the planner
+-- takes the members of a tick for few, it would read and sort all of them, again for every chunk.
+SELECT set_config('enable_sort', 'off', true);
+
 -- name: expand_tick
 -- Owe a send to the next %(limit)s members of the oldest tick that still has some: the active
 -- subscriptions of its schedule that are older than the tick, in the order of their ids. Whoever
@@ -20,10 +25,12 @@ WITH tick AS MATERIALIZED (
      WHERE state = 'expanding' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), members AS MATERIALIZED (
     SELECT s.id, s.identity, s.messageset_id, s.lang, tick.id AS tick_id
-      FROM tick JOIN subscriptions s ON s.schedule_id = tick.schedule_id
-     WHERE s.active AND NOT s.completed AND s.process_status >= 0
-       AND s.created_at <= tick.created_at AND s.id > tick.expanded_up_to
-     ORDER BY s.id LIMIT %(limit)s
+      FROM tick CROSS JOIN LATERAL (
+           SELECT * FROM subscriptions
+            WHERE schedule_id = tick.schedule_id AND active AND NOT completed
+              AND process_status >= 0 AND created_at <= tick.created_at
+              AND id > tick.expanded_up_to
+            ORDER BY id LIMIT %(limit)s) s
 ), owed AS (
     INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)
     SELECT 'next', 'tick', id, identity, tick_id FROM members ORDER BY id

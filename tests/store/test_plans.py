@@ -1,0 +1,366 @@
+"""The hot statements keep their plans, whatever the planner believes about the tables.
+
+What a statement reads is counted in rows and buffers, which do not depend on the machine: both have
+to be bounded by the batch, never by the table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from attrs import define, evolve, field, frozen
+
+from sbm.model.send import Asked, GivenBack, Result, Send, Settled, Unknown
+from sbm.store import sends, ticks
+from sbm.store.queries import Query
+from tests.arrange import Arranged, arranged
+from tests.db.databases import Databases
+from tests.model.sends import a_send
+
+BATCH = 200
+CHUNK = 1000
+MINUTE = timedelta(seconds=60)
+OWNER = uuid4()
+
+SENT = Settled(outcome="sent", stage="post", outbound_id="1")
+REFUSED = Settled(outcome="refused", stage="post", reason="no")
+
+# What grows; of everything else there are a few rows in every installation.
+LARGE = ("sends", "subscriptions", "ledger", "resend_requests", "failed_tasks")
+ANALYZE = f"ANALYZE {', '.join(LARGE)}, ticks"
+
+# Nine in ten subscriptions are in the schedule that ticks, and half of those are expanded. Each has
+# had a send that was settled, in this month, and a request for a resend that was answered.
+FILLED = (
+    "INSERT INTO schedules SELECT FROM generate_series(1, 2)",
+    "INSERT INTO messagesets (short_name, content_type, default_schedule_id)"
+    " VALUES ('a', 'text', 1)",
+    "INSERT INTO messages (messageset_id, sequence_number, lang, text_content)"
+    " SELECT 1, number, 'eng_ZA', 'Hello' FROM generate_series(1, 100) number",
+    "INSERT INTO subscriptions (id, identity, messageset_id, schedule_id, lang, created_at)"
+    " SELECT md5(n::text)::uuid, n, 1, CASE WHEN n %% 10 = 0 THEN 2 ELSE 1 END, 'eng_ZA',"
+    " now() - interval '1 day' FROM generate_series(1, %s) n",
+    "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id, identity)"
+    " SELECT gen_random_uuid(), 1, 'next', 'sent', 'post', id, identity FROM subscriptions",
+    "INSERT INTO resend_requests (subscription_id, send_id)"
+    " SELECT id, gen_random_uuid() FROM subscriptions",
+    "INSERT INTO ticks (source, state, schedule_id, expanded_up_to)"
+    " VALUES ('post-back', 'expanding', 1, '80000000-0000-0000-0000-000000000000')",
+)
+
+
+@frozen(kw_only=True)
+class Rows:
+    """Sends to insert; ``due`` is when from now, and the end of the lease as well."""
+
+    state: str = "owed"
+    lane: str = "tick"
+    due: str = "-1 minute"
+    kind: str = "next"
+
+    def insert(self, behind: Arranged, first: int, last: int) -> None:
+        behind.rows(
+            "INSERT INTO sends (kind, lane, state, subscription_id, identity, tick_id, due_at,"
+            " owner, lease_until, unknown_since, attempt, first_attempt_at, messageset_id,"
+            " next_sequence_number, sequence_number, lang)"
+            " SELECT kind, lane, state, md5(n::text)::uuid, n, 1, now() + due,"
+            " CASE WHEN state = 'claimed' THEN %s END,"
+            " CASE WHEN state = 'claimed' THEN now() + due END,"
+            " CASE WHEN state = 'unknown' THEN now() + due END, 1, now(), 1, 1, 1, 'eng_ZA'"
+            " FROM generate_series(%s, %s) n,"
+            " (VALUES (%s, %s, %s, %s::interval)) one (kind, lane, state, due)",
+            *(OWNER, first, last, self.kind, self.lane, self.state, self.due),
+        )
+
+
+# Something for every statement to do, besides what the scenario is about.
+BATCHES = (
+    Rows(state="claimed", due="1 minute"),
+    Rows(state="claimed"),
+    Rows(state="unknown"),
+    Rows(lane="single"),
+    Rows(lane="single", kind="resend"),
+    Rows(),
+    Rows(due="1 hour"),
+)
+
+# What there is at last, after what was done before. Sends are added or removed, and the planner is
+# told only where it says so.
+LIVE = "batches"
+Step = Rows | str
+SCENARIOS: dict[str, tuple[Step, ...]] = {
+    "statistics of empty tables": (Rows(), LIVE),
+    "fresh statistics": (Rows(), LIVE, ANALYZE),
+    "statistics of many sends, and few": (Rows(), ANALYZE, "TRUNCATE sends", LIVE),
+    "statistics of no sends, and many": (ANALYZE, Rows(), LIVE),
+    "statistics of a large and empty table": (
+        *(Rows(), "DELETE FROM sends", "VACUUM (TRUNCATE false, ANALYZE) sends"),
+        *(Rows(), LIVE),
+    ),
+    "statistics of a large table with few sends": (
+        *(Rows(), LIVE, ANALYZE, "DELETE FROM sends WHERE NOT ({of_a_batch})"),
+        *("VACUUM (TRUNCATE false, ANALYZE) sends", Rows()),
+    ),
+    "statistics of a time when all was claimed": (
+        *(Rows(state="claimed"), ANALYZE, "TRUNCATE sends", Rows(), LIVE),
+    ),
+    "statistics of a time when all was single": (
+        *(Rows(lane="single"), ANALYZE, "TRUNCATE sends", Rows(), LIVE),
+    ),
+    "many rows backing off": (Rows(due="1 hour"), LIVE, ANALYZE),
+    "many rows backing off, statistics of a time when they were due": (
+        *(Rows(), ANALYZE, "TRUNCATE sends", Rows(due="1 hour"), LIVE),
+    ),
+    "many rows of both lanes backing off, no statistics": (
+        *(Rows(due="1 hour"), Rows(lane="single", kind="resend", due="1 hour"), LIVE),
+    ),
+    "many rows unknown, to be asked about later": (Rows(state="unknown", due="1 hour"), LIVE),
+    "many rows claimed by others": (Rows(state="claimed", due="1 hour"), LIVE),
+    "many dead rows": (Rows(), ANALYZE, "DELETE FROM sends", LIVE),
+    "many dead rows, statistics of the few": (Rows(), "DELETE FROM sends", LIVE, ANALYZE),
+}
+
+
+@frozen
+class Plan:
+    """What EXPLAIN (ANALYZE, BUFFERS) says of one statement."""
+
+    query: str
+    root: dict[str, Any]
+
+    def nodes(self) -> Iterator[dict[str, Any]]:
+        waiting = [self.root]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += node.get("Plans", [])
+
+    @property
+    def buffers(self) -> int:
+        """What was read; never too little: a part that another one reads from counts twice."""
+        parts = (
+            node for node in self.nodes() if node is self.root or node["Node Type"] == "ModifyTable"
+        )
+        return sum(node["Shared Hit Blocks"] + node["Shared Read Blocks"] for node in parts)
+
+    @property
+    def rows(self) -> dict[str, float]:
+        """How many rows each scan of a large table looked at."""
+        found: dict[str, float] = {}
+        for node in self.nodes():
+            table = node.get("Relation Name", "")
+            if node["Node Type"].endswith("Scan") and table.startswith(LARGE):
+                dropped = node.get("Rows Removed by Filter", 0)
+                dropped += node.get("Rows Removed by Index Recheck", 0)
+                name = f"{node['Node Type']} {table} {node.get('Index Name', '')}"
+                rows = (node["Actual Rows"] + dropped) * node["Actual Loops"]
+                found[name] = max(rows, found.get(name, 0))
+        return found
+
+
+@define
+class Explaining:
+    """Takes the place of a transaction: explains what store functions execute, and undoes it."""
+
+    connection: Any
+    plans: list[Plan] = field(factory=list)
+    settings: list[Query] = field(factory=list)
+
+    async def rows(self, query: Query, **parameters: Any) -> list[dict[str, Any]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute("SET LOCAL jit = off")
+            for settings in self.settings:
+                cursor.execute(settings.sql)
+            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query.sql}", parameters)
+            (([explained],),) = cursor.fetchall()
+        self.connection.rollback()
+        self.plans.append(Plan(query.name, explained["Plan"]))
+        return []
+
+    async def row(self, query: Query, **parameters: Any) -> None:
+        await self.rows(query, **parameters)
+
+    async def execute(self, query: Query, **parameters: Any) -> int:
+        if query.name == "read_in_order":  # for those that follow, which each are undone
+            self.settings.append(query)
+            return 1
+        return len(await self.rows(query, **parameters))
+
+
+@pytest.fixture(
+    scope="module", params=[20_000, pytest.param(200_000, marks=pytest.mark.long)], ids=str
+)
+def filled(request: Any, databases: Databases, template_database: str) -> Iterator[tuple[str, int]]:
+    """A database to copy, with everything but live sends, and how many subscriptions it has.
+
+    The planner was last told when there was nothing.
+    """
+    name = f"sbm_plans_{uuid4().hex[:12]}"
+    with arranged(databases.create(name, template=template_database)) as behind:
+        for table in behind.rows(
+            "SELECT oid::regclass::text AS name FROM pg_class"
+            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        ):
+            behind.rows(f"ALTER TABLE {table['name']} SET (autovacuum_enabled = false)")
+        behind.rows("ANALYZE")
+        for statement in FILLED:
+            behind.rows(statement, *([request.param] if "%s" in statement else []))
+    yield name, request.param
+    databases.drop(name)
+
+
+@pytest.fixture(scope="module", params=SCENARIOS)
+def uri(request: Any, databases: Databases, filled: tuple[str, int]) -> Iterator[str]:
+    """A database for all the statements: to explain them changes nothing but what is dead."""
+    template, subscriptions = filled
+    # The last ones have no send, but for those of the batches.
+    last = subscriptions - len(BATCHES) * BATCH - 1
+    name = f"sbm_test_{uuid4().hex[:12]}"
+    uri = databases.create(name, template=template)
+    with arranged(uri) as behind:
+        # A row is marked as dead only when the commit that removed it is on the disk.
+        behind.rows("SET synchronous_commit = on")
+        for step in SCENARIOS[request.param]:
+            if isinstance(step, Rows):
+                step.insert(behind, 1, last)
+            elif step == LIVE:
+                for place, batch in enumerate(BATCHES):
+                    batch.insert(behind, last + place * BATCH + 1, last + (place + 1) * BATCH)
+            else:
+                behind.rows(step.format(of_a_batch=f"identity::integer > {last}"))
+    yield uri
+    databases.drop(name)
+
+
+@pytest.fixture
+def behind(uri: str) -> Iterator[Arranged]:
+    with arranged(uri) as behind:
+        yield behind
+
+
+@pytest.fixture
+def plans(uri: str) -> Iterator[Callable[..., list[Plan]]]:
+    """Runs a store function with its statements explained."""
+
+    def explained(work: Callable[..., Awaitable[Any]], **parameters: Any) -> list[Plan]:
+        explaining = Explaining(connection)
+        with pytest.raises(StopIteration):
+            work(explaining, **parameters).__await__().__next__()
+        return explaining.plans
+
+    with contextlib.closing(psycopg2.connect(uri)) as connection:
+        yield explained
+
+
+def claims(behind: Arranged) -> list[Send]:
+    """A batch of claims, the latest made."""
+    return [
+        evolve(a_send(), id=row["id"], subscription_id=row["subscription_id"])
+        for row in behind.rows(
+            "SELECT * FROM sends WHERE state = 'claimed' AND lease_until < now() + %s"
+            " ORDER BY identity::integer DESC LIMIT %s",
+            *(2 * MINUTE, BATCH),
+        )
+    ]
+
+
+def questions(behind: Arranged) -> list[Asked]:
+    """All that may be asked about now."""
+    return [
+        Asked(
+            id=row["id"],
+            attempt=row["attempt"],
+            token=row["due_at"],
+            subscription_id=row["subscription_id"],
+            identity=row["identity"],
+            first_attempt_at=row["first_attempt_at"],
+            is_late=True,
+        )
+        for row in behind.rows("SELECT * FROM sends WHERE state = 'unknown' AND due_at <= now()")
+    ]
+
+
+def assert_bounded(plans: list[Plan], rows: int, *, buffers: int) -> None:
+    """Each statement looked at a few times so many rows at most, in so many buffers for each."""
+    assert plans
+    for plan in plans:
+        # A table of a few pages may be read as a whole: that is less than looking up a batch.
+        most = max(3 * rows, 2 * len(BATCHES) * BATCH)
+        assert all(seen <= most for seen in plan.rows.values()), (plan.query, plan.rows)
+        assert plan.buffers <= 300 + buffers * rows, (plan.query, plan.buffers, plan.rows)
+
+
+@pytest.mark.parametrize("limit", [1, BATCH // 2, 3 * BATCH])
+def test_a_claim_reads_what_it_claims(plans: Callable[..., list[Plan]], limit: int) -> None:
+    # Whoever comes first to dead rows reads and marks them; nobody else has to.
+    plans(sends.claim, owner=OWNER, limit=limit, lease=MINUTE)
+    found = plans(sends.claim, owner=OWNER, limit=limit, lease=MINUTE)
+    assert_bounded(found, limit, buffers=30)
+
+
+@pytest.mark.parametrize("size", [1, BATCH])
+@pytest.mark.parametrize(
+    "result",
+    [SENT, REFUSED, GivenBack(reason="no", delay=MINUTE), Unknown(reason="no")],
+    ids=["sent", "refused", "given back", "unknown"],
+)
+def test_settling_reads_what_it_settles(
+    plans: Callable[..., list[Plan]], behind: Arranged, result: Result, size: int
+) -> None:
+    batch = claims(behind)[:size]
+    assert len(batch) == size
+    found = plans(sends.settle, results=[(send, result) for send in batch])
+    # Three tables with all their indexes, and what the next set would read counts a second time.
+    assert_bounded(found, size, buffers=100)
+
+
+def test_late_outbounds_are_looked_for_by_subscription(
+    plans: Callable[..., list[Plan]], behind: Arranged
+) -> None:
+    batch = [evolve(send, id=uuid4()) for send in claims(behind)]
+    found = plans(sends.settle, results=[(send, SENT) for send in batch])
+    assert [plan.query for plan in found] == ["settle_sends", "keep_doubles"]
+    assert_bounded(found, BATCH, buffers=40)
+
+
+def test_a_renewal_reads_what_it_renews(plans: Callable[..., list[Plan]], behind: Arranged) -> None:
+    ids = {send.id for send in claims(behind)}
+    assert_bounded(plans(sends.renew, owner=OWNER, ids=ids, lease=MINUTE), BATCH, buffers=30)
+
+
+def test_leases_expire_by_the_batch(plans: Callable[..., list[Plan]]) -> None:
+    assert_bounded(plans(sends.expire, limit=BATCH), BATCH, buffers=30)
+
+
+def test_questions_are_taken_by_the_batch(plans: Callable[..., list[Plan]]) -> None:
+    found = plans(sends.take_unknown, limit=BATCH, settle=MINUTE, lease=MINUTE)
+    assert_bounded(found, BATCH, buffers=30)
+
+
+def test_answers_read_what_was_asked_about(
+    plans: Callable[..., list[Plan]], behind: Arranged
+) -> None:
+    asked = questions(behind)
+    assert len(asked) == BATCH
+    found = plans(sends.owe_again, absent=asked, reason="it is not there")
+    found += plans(sends.ask_again_later, asked=asked, settle=MINUTE)
+    assert_bounded(found, BATCH, buffers=30)
+
+
+def test_a_trigger_reads_one_subscription(
+    plans: Callable[..., list[Plan]], behind: Arranged
+) -> None:
+    # The one after those of the batches.
+    idle = behind.value("SELECT md5(count(*)::text)::uuid FROM subscriptions")
+    assert behind.rows("SELECT FROM sends WHERE subscription_id = %s", idle) == []
+    assert_bounded(plans(sends.owe, subscription_id=idle), 1, buffers=30)
+
+
+def test_a_tick_reads_the_chunk_that_it_expands(plans: Callable[..., list[Plan]]) -> None:
+    assert_bounded(plans(ticks.expand, limit=CHUNK), CHUNK, buffers=60)
