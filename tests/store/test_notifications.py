@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
-from sbm.store import notifications, ticks
+from sbm.store import connection, notifications, ticks
 from sbm.store.database import Database
 from sbm.store.notifications import Notifications
 from tests.arrange import Arranged
@@ -125,7 +125,7 @@ async def test_a_server_that_falls_silent_is_noticed_and_listened_to_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without being told that its connection is gone: it asks."""
-    assert notifications.CHECK_SECONDS + notifications.PROMPT_SECONDS <= 30
+    assert notifications.CHECK_SECONDS + connection.PROMPT_SECONDS <= 30
     monkeypatch.setattr(notifications, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(notifications, "PROMPT_SECONDS", SOON)
     await start(listening, ear)

@@ -46,9 +46,11 @@ def test_every_statement_fits_the_schema(planner: Any, query: Query) -> None:
     assert planner.fetchall()
 
 
-@pytest.mark.parametrize("query", [case for case in STATEMENTS if case.values[0].only_reads])
+@pytest.mark.parametrize("query", STATEMENTS)
 def test_what_is_said_to_only_read_does(planner: Any, query: Query) -> None:
     """Postgres runs it, with null for every parameter, where nothing may be written."""
+    if not query.only_reads:
+        return
     planner.execute("BEGIN READ ONLY")
     try:
         planner.execute(query.sql, defaultdict(lambda: None))
