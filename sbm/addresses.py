@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 POSTGRES_PORT = 5432
 
@@ -47,6 +47,9 @@ _LIBPQ_OPTIONS = frozenset(
     }
 )
 
+# A host and its port.
+Place = tuple[str, int]
+
 # Accepted and forgotten: libpq ignores it in asynchronous mode, where timers of ours bound
 # the connecting.
 _DROPPED_OPTIONS = frozenset({"connect_timeout"})
@@ -60,7 +63,7 @@ class DatabaseAddress:
     that libpq has built in.
     """
 
-    hosts: tuple[tuple[str, int], ...]
+    hosts: tuple[Place, ...]
     name: str
     user: str = ""
     password: str = field(default="", repr=False)
@@ -95,6 +98,11 @@ class DatabaseAddress:
         if unknown:
             raise ValueError(f"has parameters that are not supported: {', '.join(unknown)}")
         return address
+
+    def beginning_with(self, place: Place) -> DatabaseAddress:
+        """The same hosts, in the same order but for this one, which comes first."""
+        others = (other for other in self.hosts if other != place)
+        return evolve(self, hosts=(place, *others))
 
     def parameters(self) -> dict[str, str]:
         """What libpq is told at any host: keywords and values, without host and port."""
@@ -162,7 +170,7 @@ def _places(places: str) -> tuple[list[str], list[str]]:
 
 def _hosts(
     hosts: list[str], ports: list[str], host_parameter: str, port_parameter: str
-) -> tuple[tuple[str, int], ...]:
+) -> tuple[Place, ...]:
     """Hosts with their ports; as in libpq, parameters win, and one port serves all hosts."""
     if host_parameter:
         hosts = host_parameter.split(",")

@@ -23,7 +23,7 @@ from sbm.store.database import Database
 from sbm.store.errors import DatabaseUnavailable
 
 REST_SECONDS = 5.0
-# Longer than any one step, which ends with its statement at the latest.
+# Longer than any one step: with all that a lost database may cost it ends within three minutes.
 LEASE = timedelta(minutes=5)
 
 REQUEUE_BATCH = 500

@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
-from attrs import define
+from attrs import define, frozen
 from psycopg2 import extras
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
 from twisted.python.failure import Failure
 from txpostgres import txpostgres
 from zope.interface import implementer
 
-from sbm.addresses import DatabaseAddress
+from sbm.addresses import DatabaseAddress, Place
 from sbm.store import migrations
 from sbm.store.errors import DatabaseUnavailable, SchemaMismatch, one_line
 
 extras.register_uuid()
 
+# Whoever waits for the database is told within half a minute that it is gone, wherever he waits.
+# To be let in, and set up: each address of each host, and all of them together.
 CONNECT_SECONDS = 5.0
-STATEMENT_SECONDS = 30.0
+REACH_SECONDS = 20.0
+# What asks nothing of a server but to be there.
+PROMPT_SECONDS = 5.0
+STATEMENT_SECONDS = 20.0
 # The server's own limit comes first; this one is for a server that is silent.
 SILENCE_SECONDS = STATEMENT_SECONDS + 5.0
 
+# The server, too, has to notice that we are gone: until then it keeps our locks and our place.
 _SESSION = f"""
     SET statement_timeout = '{STATEMENT_SECONDS:.0f}s';
-    SET idle_in_transaction_session_timeout = '60s';
+    SET idle_in_transaction_session_timeout = '{STATEMENT_SECONDS:.0f}s';
     SET lock_timeout = '3s';
+    SET tcp_keepalives_idle = 10;
+    SET tcp_keepalives_interval = 5;
+    SET tcp_keepalives_count = 3;
     SET TimeZone = 'UTC';
     SET jit = off;
+"""
+
+# The identity of the cluster; its timeline, which a standby leaves when it becomes the primary;
+# and since when its statistics count, which is since its last crash, or since somebody reset them.
+_SERVER = """
+    SELECT (SELECT system_identifier::text FROM pg_control_system()),
+           concat_ws(' ', left(pg_walfile_name(pg_current_wal_lsn()), 8),
+                     pg_stat_get_bgwriter_stat_reset_time())
 """
 
 # A half-open connection is noticed by the kernel, not by a statement that never comes back.
@@ -44,6 +62,18 @@ _SOCKET = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20000,
 }
+
+
+@frozen
+class Server:
+    """Which server a connection leads to: a database cluster, in one of its lives.
+
+    A life ends with a crash, and when another server takes over: whatever was not yet on the disk
+    or at the standby is forgotten, and the ids of forgotten transactions are given away again.
+    """
+
+    cluster: str
+    life: str
 
 
 class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
@@ -59,11 +89,14 @@ class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
 class Connection(txpostgres.Connection):  # type: ignore[misc]
     """A connection that notices quietly when the server closes it while it idles.
 
-    ``on_close`` is called when it is closed, by whichever side.
+    ``on_close`` is called when it is closed, by whichever side. ``place`` is which of the hosts it
+    leads to; ``server`` is None where the server does not say who it is.
     """
 
     cursorFactory = _Cursor
     on_close: Callable[[], object] | None = None
+    place: Place
+    server: Server | None = None
 
     def close(self) -> None:
         super().close()
@@ -73,7 +106,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     def doRead(self) -> None:
         try:
             super().doRead()
-        except psycopg2.Error:
+        except (psycopg2.Error, ValueError):  # the latter is of a socket that libpq has given up
             self.close()
 
     @property
@@ -89,6 +122,11 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
             and self.info.transaction_status == TRANSACTION_STATUS_IDLE
         )
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the server has answered a statement with an error, and waits for ROLLBACK."""
+        return self.is_open and self.info.transaction_status == TRANSACTION_STATUS_INERROR
+
 
 # What a statement raises when its connection is gone, or the server gave up on it.
 LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, ConnectionDone)
@@ -97,47 +135,67 @@ LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, ConnectionDone)
 async def open_connection(reactor: Any, address: DatabaseAddress) -> Connection:
     """Connect to the first of the hosts that accepts, and check that its schema is ours.
 
-    Each host has CONNECT_SECONDS; a standby counts as not accepting. Raises DatabaseUnavailable,
-    or SchemaMismatch when a server was reached but is not fit.
+    Each address of a host has CONNECT_SECONDS, or less where there are many: REACH_SECONDS are for
+    all of them, and however silent the first ones are, the last one gets its share. A standby, and
+    a server that only lets read, count as not accepting. Raises DatabaseUnavailable, or
+    SchemaMismatch when a server was reached but is not fit.
     """
     refusals = []
-    for host, port in address.hosts:
-        for where in await _locate(reactor, host):
+    give_up_at = reactor.seconds() + REACH_SECONDS
+    for hosts_before, (host, port) in enumerate(address.hosts):
+
+        def patience(addresses: int, hosts: int = len(address.hosts) - hosts_before) -> float:
+            left = give_up_at - reactor.seconds()
+            return float(min(CONNECT_SECONDS, left / hosts / addresses))
+
+        try:
+            found = await _locate(reactor, host, patience(1))
+        except TimeoutError:
+            refusals.append(f"the name {host} is not resolved")
+            continue
+        seconds = patience(max(1, len(found)))
+        for where in found:
             try:
-                return await _open_at(reactor, address, where | {"port": str(port)})
+                connection = await _open_at(reactor, address, where | {"port": str(port)}, seconds)
             except SchemaMismatch:
                 raise
             except (*LOST, psycopg2.Error, DatabaseUnavailable) as error:
                 refusals.append(one_line(error) or f"{host}:{port} does not answer")
+            else:
+                connection.place = (host, port)
+                return connection
     raise DatabaseUnavailable("; ".join(refusals) or "no host name resolves")
 
 
-async def run(reactor: Any, connection: Connection, sql: str, parameters: Any = None) -> Any:
+async def run(
+    reactor: Any,
+    connection: Connection,
+    sql: str,
+    parameters: Any = None,
+    *,
+    seconds: float | None = None,
+) -> Any:
     """Execute one statement and return its cursor; a silent server costs it the connection.
 
-    The query is never cancelled: that would block the whole process in libpq. Whoever stops
-    waiting leaves the connection unusable, and has to close it.
+    It may be silent for SILENCE_SECONDS, or for ``seconds``. The query is never cancelled: that
+    would block the whole process in libpq. Whoever stops waiting leaves the connection unusable,
+    and has to close it.
     """
     cursor = connection.cursor()
-    await _within(reactor, SILENCE_SECONDS, connection, cursor.execute(sql, parameters))
+    with _limit(reactor, connection, SILENCE_SECONDS if seconds is None else seconds):
+        await _answered(cursor.execute(sql, parameters))
     return cursor
 
 
-async def _open_at(reactor: Any, address: DatabaseAddress, where: dict[str, str]) -> Connection:
-    connection = await _connect(reactor, address, where)
-    try:
-        await _make_ready(reactor, connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-async def _connect(reactor: Any, address: DatabaseAddress, where: dict[str, str]) -> Connection:
+async def _open_at(
+    reactor: Any, address: DatabaseAddress, where: dict[str, str], seconds: float
+) -> Connection:
     connection = Connection(reactor=reactor)
     opened = connection.connect(**{**_SOCKET, **address.parameters(), **where})
     try:
-        await _within(reactor, CONNECT_SECONDS, connection, opened)
+        with _limit(reactor, connection, seconds):
+            await _answered(opened)
+            await _make_ready(reactor, connection)
     except BaseException:
         if connection.pollable() is not None:
             connection.close()
@@ -145,28 +203,36 @@ async def _connect(reactor: Any, address: DatabaseAddress, where: dict[str, str]
     return connection
 
 
-async def _within(
-    reactor: Any, seconds: float, connection: Connection, answer: Deferred[Any]
-) -> None:
-    """Wait for libpq's answer; when the time is up, close the connection, which ends the wait.
-
-    The one who waits may be cancelled, libpq may not.
-    """
-    waited: Deferred[Any] = Deferred()
-    answer.addBoth(lambda result: None if waited.called else waited.callback(result))
+@contextmanager
+def _limit(reactor: Any, connection: Connection, seconds: float) -> Iterator[None]:
+    """Close the connection when the time is up, which ends whatever waits on it."""
     timer = reactor.callLater(seconds, connection.close)
     try:
-        await waited
+        yield
     finally:
         if timer.active():
             timer.cancel()
 
 
+async def _answered(answer: Deferred[Any]) -> None:
+    """Wait for libpq's answer. The one who waits may be cancelled, libpq may not."""
+    waited: Deferred[Any] = Deferred()
+    answer.addBoth(lambda result: None if waited.called else waited.callback(result))
+    await waited
+
+
 async def _make_ready(reactor: Any, connection: Connection) -> None:
     await run(reactor, connection, _SESSION)
-    cursor = await run(reactor, connection, "SELECT pg_is_in_recovery()")
-    if cursor.fetchone()[0]:
-        raise DatabaseUnavailable("the server is a standby")
+    cursor = await run(
+        reactor,
+        connection,
+        "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean",
+    )
+    is_standby, is_read_only = cursor.fetchone()
+    if is_standby or is_read_only:
+        raise DatabaseUnavailable(
+            "the server is a standby" if is_standby else "the server only lets read"
+        )
     cursor = await run(reactor, connection, "SELECT to_regclass('schema_migrations')::text")
     found = set()
     if cursor.fetchone()[0]:
@@ -175,17 +241,33 @@ async def _make_ready(reactor: Any, connection: Connection) -> None:
     complaint = migrations.complaint(found, connection.server_version)
     if complaint:
         raise SchemaMismatch(complaint)
+    connection.server = await _find_server(reactor, connection)
 
 
-async def _locate(reactor: Any, host: str) -> list[dict[str, str]]:
-    """What tells libpq each address of a host; its own look-up would block the reactor."""
+async def _find_server(reactor: Any, connection: Connection) -> Server | None:
+    try:
+        cursor = await run(reactor, connection, _SERVER)
+    except psycopg2.Error:
+        if not connection.is_idle:
+            raise
+        return None  # what speaks PostgreSQL's language is not always PostgreSQL
+    cluster, life = cursor.fetchone()
+    return Server(cluster, life)
+
+
+async def _locate(reactor: Any, host: str, seconds: float) -> list[dict[str, str]]:
+    """What tells libpq each address of a host; its own look-up would block the reactor.
+
+    Raises TimeoutError.
+    """
     if not host:
         return [{}]  # libpq's own default, a socket
     if host.startswith(("/", "@")):
         return [{"host": host}]
     addresses = _Addresses()
     reactor.nameResolver.resolveHostName(addresses, host)
-    return [{"host": host, "hostaddr": one} for one in await addresses.found]
+    found = await addresses.found.addTimeout(seconds, reactor)
+    return [{"host": host, "hostaddr": one} for one in found]
 
 
 @implementer(IResolutionReceiver)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg2
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet import defer
-from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from sbm.addresses import DatabaseAddress
 from sbm.slices import Slices
-from sbm.store.connection import LOST, Connection, open_connection, run
+from sbm.store import commits
+from sbm.store.commits import Fate, Pending
+from sbm.store.connection import LOST, PROMPT_SECONDS, Connection, open_connection, run
 from sbm.store.errors import CommitUnknown, DatabaseUnavailable, one_line
 from sbm.store.queries import Query
 
@@ -26,14 +30,25 @@ WAIT_SECONDS = 10.0
 LIFETIME_SECONDS = 1800.0
 RECONNECT_SECONDS = 1.0
 RESTARTS = 3
+# Nobody who has waited for so long is made to wait for yet another try.
+RESTART_SECONDS = 20.0
+
+# How long it is looked whether a lost COMMIT was done. A server notices within 20 s that we are
+# gone, and within 5 s of its coming back it answers; who called may wait a minute, as proxies do.
+LOOK_SECONDS = 20.0
+LOOK_AGAIN_SECONDS = 0.2
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Transaction:
-    """A transaction that is under way; what store functions take first."""
+    """A transaction that is under way; what store functions take first.
+
+    ``may_have_written`` is false as long as there is nothing to commit.
+    """
 
     _reactor: Any
     _connection: Connection
+    may_have_written: bool = field(default=False, init=False)
 
     def slices(self) -> Slices:
         """For work between statements that might take long."""
@@ -41,7 +56,7 @@ class Transaction:
 
     async def rows(self, query: Query, **parameters: Any) -> list[Row]:
         """Execute a statement, and return its rows as dicts by column name."""
-        cursor = await run(self._reactor, self._connection, query.sql, parameters)
+        cursor = await self._run(query, parameters)
         columns = [column.name for column in cursor.description]
         rows = []
         slices = self.slices()
@@ -58,16 +73,22 @@ class Transaction:
 
     async def execute(self, query: Query, **parameters: Any) -> int:
         """Execute a statement, and return how many rows it touched."""
-        cursor = await run(self._reactor, self._connection, query.sql, parameters)
+        cursor = await self._run(query, parameters)
         return int(cursor.rowcount)
+
+    async def _run(self, query: Query, parameters: Row) -> Any:
+        self.may_have_written |= not query.only_reads
+        return await run(self._reactor, self._connection, query.sql, parameters)
 
 
 @define(eq=False, slots=False)
 class Database(Service):
     """At most ``size`` connections, opened as they are needed, and one way to use them.
 
-    A connection that failed, or grew old, is closed and never used again. While no server can be
-    reached, callers get DatabaseUnavailable at once, and one of them tries again every second.
+    A connection that failed, or grew old, is closed and never used again; when one is lost, so are
+    those that idle, since they would say nothing of it. While no server can be reached, callers get
+    DatabaseUnavailable at once, and one of them at a time tries again, every second. The host that
+    was reached last is tried first.
     """
 
     _reactor: Any
@@ -80,6 +101,7 @@ class Database(Service):
         self._idle: list[Connection] = []
         self._opened_at: dict[Connection, float] = {}
         self._refusal: tuple[float, DatabaseUnavailable] | None = None
+        self._is_trying_again = False
         self._stopped = False
 
     @property
@@ -102,15 +124,17 @@ class Database(Service):
     ) -> T:
         """Run ``work(transaction, …)`` in a transaction of its own and commit; the only way to.
 
-        Whatever ``work`` raises rolls back. A transaction that loses a deadlock or finds its
-        connection dead at BEGIN is started again, so ``work`` must have no effects of its own.
-        Raises DatabaseUnavailable, or CommitUnknown when the connection was lost during COMMIT.
+        Whatever ``work`` raises rolls back. A transaction that loses a deadlock, finds its
+        connection dead at BEGIN, or lost it during COMMIT and was not committed is started again,
+        so ``work`` must have no effects of its own. Raises DatabaseUnavailable, or CommitUnknown
+        when the connection was lost during COMMIT and it cannot be found out what came of it.
         """
+        restart_until = self._reactor.seconds() + RESTART_SECONDS
         for restart in range(RESTARTS + 1):
             try:
                 return await self._attempt(work, *args, **kwargs)
-            except (_NotBegun, psycopg2.extensions.TransactionRollbackError) as error:
-                if restart == RESTARTS:
+            except (_NotDone, psycopg2.extensions.TransactionRollbackError) as error:
+                if restart == RESTARTS or self._reactor.seconds() > restart_until:
                     raise DatabaseUnavailable(one_line(error)) from error
         raise AssertionError("unreachable")
 
@@ -123,18 +147,22 @@ class Database(Service):
         connection = await self._borrow()
         try:
             await self._begin(connection)
+            transaction = Transaction(self._reactor, connection)
             try:
-                result = await work(Transaction(self._reactor, connection), *args, **kwargs)
+                result = await work(transaction, *args, **kwargs)
+                pending = None
+                if transaction.may_have_written:
+                    pending = await commits.begin(self._reactor, connection)
             except psycopg2.extensions.TransactionRollbackError:
                 await self._roll_back(connection)
                 raise
-            except LOST as error:
-                self._discard(connection)
+            except (*LOST, psycopg2.errors.ReadOnlySqlTransaction) as error:
+                await self._give_up(connection, error)
                 raise DatabaseUnavailable(one_line(error)) from error
             except Exception:
                 await self._roll_back(connection)
                 raise
-            await self._commit(connection)
+            await self._commit(connection, pending)
             return result
         except BaseException:
             if not connection.is_idle:
@@ -145,23 +173,76 @@ class Database(Service):
 
     async def _begin(self, connection: Connection) -> None:
         try:
-            await run(self._reactor, connection, "BEGIN")
+            await run(self._reactor, connection, "BEGIN", seconds=PROMPT_SECONDS)
         except LOST as error:
-            self._discard(connection)
-            raise _NotBegun(str(error)) from error
+            self._lose(connection)
+            raise _NotDone(str(error)) from error
 
-    async def _commit(self, connection: Connection) -> None:
+    async def _commit(self, connection: Connection, pending: Pending | None) -> None:
         try:
             await run(self._reactor, connection, "COMMIT")
+        except psycopg2.extensions.TransactionRollbackError:
+            raise  # the server has answered, and not committed
         except LOST as error:
-            self._discard(connection)
-            raise CommitUnknown(one_line(error)) from error
+            if connection.is_idle:  # it has answered here, too
+                raise DatabaseUnavailable(one_line(error)) from error
+            self._lose(connection)
+            if pending is None or not await self._was_committed(pending, one_line(error)):
+                raise _NotDone(one_line(error)) from error
+
+    async def _was_committed(self, pending: Pending, reason: str) -> bool:
+        """Find out what became of a COMMIT without an answer; raises CommitUnknown."""
+        self._log.warn("a COMMIT was lost ({reason}): looking what came of it", reason=reason)
+        looking = Deferred.fromCoroutine(self._look(pending))
+        try:
+            fate = await looking.addTimeout(LOOK_SECONDS, self._reactor)
+        except defer.TimeoutError:
+            fate = Fate.OPEN
+        self._log.info("a COMMIT was lost: {fate}", fate=fate.value)
+        if fate not in (Fate.DONE, Fate.NOT_DONE):
+            raise CommitUnknown(f"{reason}; {fate.value}")
+        return fate is Fate.DONE
+
+    async def _look(self, pending: Pending) -> Fate:
+        while True:
+            with suppress(DatabaseUnavailable):
+                connection = await self._open()
+                try:
+                    fate = await self._ask(connection, pending)
+                finally:
+                    # In place of the one that was lost.
+                    if connection.is_idle and not self._stopped:
+                        self._idle.append(connection)
+                    else:
+                        self._discard(connection)
+                if fate is not Fate.OPEN:
+                    return fate
+            if self._stopped:
+                return Fate.UNTOLD
+            await deferLater(self._reactor, LOOK_AGAIN_SECONDS)
+
+    async def _ask(self, connection: Connection, pending: Pending) -> Fate:
+        while True:
+            try:
+                fate = await commits.look(self._reactor, connection, pending)
+            except LOST as error:
+                raise DatabaseUnavailable(one_line(error)) from error
+            if fate is not Fate.OPEN:
+                return fate
+            await deferLater(self._reactor, LOOK_AGAIN_SECONDS)
+
+    async def _give_up(self, connection: Connection, error: Exception) -> None:
+        """After an error that is not the statement's fault; the server itself may be well."""
+        if connection.is_refused and not isinstance(error, psycopg2.errors.ReadOnlySqlTransaction):
+            await self._roll_back(connection)
+        else:
+            self._lose(connection)
 
     async def _roll_back(self, connection: Connection) -> None:
         try:
-            await run(self._reactor, connection, "ROLLBACK")
+            await run(self._reactor, connection, "ROLLBACK", seconds=PROMPT_SECONDS)
         except Exception:
-            self._discard(connection)
+            self._lose(connection)
 
     async def _borrow(self) -> Connection:
         try:
@@ -191,10 +272,11 @@ class Database(Service):
     async def _open(self) -> Connection:
         if self._stopped:
             raise DatabaseUnavailable("sbm is stopping")
-        now = self._reactor.seconds()
-        if self._refusal is not None and now < self._refusal[0] + RECONNECT_SECONDS:
+        if self._refusal is not None and (
+            self._is_trying_again or self._reactor.seconds() < self._refusal[0] + RECONNECT_SECONDS
+        ):
             raise DatabaseUnavailable(str(self._refusal[1]))
-        self._refusal = (now, self._refusal[1]) if self._refusal is not None else None
+        self._is_trying_again = self._refusal is not None
         try:
             connection = await open_connection(self._reactor, self._address)
         except DatabaseUnavailable as error:
@@ -202,11 +284,20 @@ class Database(Service):
                 self._log.warn("the database cannot be used: {error}", error=error)
             self._refusal = (self._reactor.seconds(), error)
             raise
+        finally:
+            self._is_trying_again = False
         if self._refusal is not None:
             self._log.info("the database can be used again")
             self._refusal = None
+        self._address = self._address.beginning_with(connection.place)
         self._opened_at[connection] = self._reactor.seconds()
         return connection
+
+    def _lose(self, connection: Connection) -> None:
+        """Discard it and those that idle: what befell it may have befallen them."""
+        self._discard(connection)
+        while self._idle:
+            self._discard(self._idle.pop())
 
     def _discard(self, connection: Connection) -> None:
         self._opened_at.pop(connection, None)
@@ -214,5 +305,5 @@ class Database(Service):
             connection.close()
 
 
-class _NotBegun(Exception):
-    """A connection turned out dead before anything was done on it."""
+class _NotDone(Exception):
+    """A transaction was surely not done, and not because of what it said."""

@@ -11,14 +11,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from sbm.addresses import DatabaseAddress
-from sbm.store.connection import LOST, Connection, open_connection, run
+from sbm.store.connection import LOST, PROMPT_SECONDS, Connection, open_connection, run
 from sbm.store.errors import DatabaseUnavailable
 
 CHANNEL = "sbm_work"
 RETRY_SECONDS = 5.0
 
-# The kernel watches the socket; this finds a connection that something in between forgot.
-CHECK_SECONDS = 60.0
+# The kernel watches the socket; this finds a server that hangs, and a connection that something in
+# between forgot. With the time for the answer it is below half a minute.
+CHECK_SECONDS = 15.0
 
 
 @define(eq=False, slots=False)
@@ -73,7 +74,7 @@ class Notifications(Service):
             self._heard()  # what was said while nobody listened
             while connection.is_open:
                 await self._pause(CHECK_SECONDS, connection)
-                await run(self._reactor, connection, "SELECT 1")
+                await run(self._reactor, connection, "SELECT 1", seconds=PROMPT_SECONDS)
         finally:
             connection.close()
 

@@ -5,19 +5,35 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 import sbm
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_COMMENT = re.compile(r"--.*")
+_READS = re.compile(r"\s*(SELECT|WITH)\b", re.IGNORECASE)
+# What writes, wherever it stands in a statement: locking a row writes, too.
+_WRITES = re.compile(
+    r"\b(INSERT|UPDATE|DELETE|MERGE|INTO|SHARE|pg_notify|nextval|(make|drop)_ledger_partitions)\b",
+    re.IGNORECASE,
+)
 
 
 @frozen(kw_only=True)
 class Query:
-    """One SQL statement; ``sql`` takes its parameters as ``%(name)s``."""
+    """One SQL statement; ``sql`` takes its parameters as ``%(name)s``.
+
+    ``only_reads``: whoever has run nothing but such statements has nothing to commit.
+    """
 
     name: str
     sql: str
+    only_reads: bool = field(init=False)
+
+    @only_reads.default
+    def _does_only_read(self) -> bool:
+        statement = _COMMENT.sub("", self.sql)
+        return _READS.match(statement) is not None and _WRITES.search(statement) is None
 
 
 @frozen

@@ -9,6 +9,11 @@ from sbm.store.errors import CommitUnknown, DatabaseUnavailable
 
 UNEXPECTED = {"detail": "Internal server error."}
 
+_UNKNOWN = (
+    "The database was lost while it stored this: it is not known whether this was done."
+    " Look before you try again."
+)
+
 
 class Refusal(Exception):
     """A request that is answered with an error; ``body`` is the JSON value of the answer."""
@@ -119,7 +124,6 @@ STATUSES: Mapping[type[Exception], int] = {
 # What a client has to be told besides the status.
 HEADERS: Mapping[type[Exception], Mapping[str, str]] = {
     Unauthenticated: {"WWW-Authenticate": 'Basic realm="api"'},
-    CommitUnknown: {},  # who tries again may do it twice
     Busy: {"Retry-After": "1"},
     DatabaseUnavailable: {"Retry-After": "5"},
 }
@@ -140,7 +144,7 @@ def body_of(error: Exception) -> Any:
     if isinstance(error, Refusal):
         return error.body
     if isinstance(error, CommitUnknown):
-        return {"detail": "The database was lost: it is not known whether this was done."}
+        return {"detail": _UNKNOWN}
     if isinstance(error, DatabaseUnavailable):
         return {"detail": "The database cannot be used now. Nothing was done; try again later."}
     return UNEXPECTED

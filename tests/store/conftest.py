@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -36,3 +37,17 @@ async def proxy(database_uri: str) -> AsyncIterator[Proxy]:
     yield proxy
     await proxy.close()
     proxy.remove()
+
+
+@pytest.fixture
+def through(proxy: Proxy) -> Iterator[Callable[..., Database]]:
+    """Makes databases that are reached through the proxy, unless told another address."""
+    made: list[Database] = []
+
+    def make(size: int = 1, address: DatabaseAddress | None = None, by: Any = reactor) -> Database:
+        made.append(Database(by, address or proxy.address, size))
+        return made[-1]
+
+    yield make
+    for database in made:
+        database.stopService()

@@ -33,7 +33,8 @@ class _Server(Protocol):
             self.line.transport.write(data)
 
     def connectionLost(self, reason: Any = None) -> None:
-        self.line.transport.loseConnection()
+        if not self.line.is_hole:
+            self.line.transport.loseConnection()
 
 
 @define(eq=False)
@@ -45,7 +46,18 @@ class _Line(Protocol):
     server: Any = None
     transport: Any = None
     is_deaf: bool = False
+    is_hole: bool = False
     closed: Deferred[None] = field(factory=Deferred)
+
+    def fall_silent(self) -> None:
+        """Lose all that is said from now on, and tell neither side that the other hung up."""
+        self.is_deaf = self.is_hole = True
+
+    def abort(self) -> None:
+        """Hang up, on both sides."""
+        self.transport.abortConnection()
+        if self.server is not None:
+            self.server.transport.abortConnection()
 
     def connectionMade(self) -> None:
         self.proxy.lines.append(self)
@@ -55,6 +67,11 @@ class _Line(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         proxy = self.proxy
+        if proxy.hole_before and proxy.hole_before in data:
+            self.fall_silent()
+            proxy.hit()
+        if self.is_hole:
+            return
         if data[4:8] == _CANCEL_REQUEST:
             proxy.cancels += 1
         if proxy.stop_before and proxy.stop_before in data:
@@ -76,7 +93,7 @@ class _Line(Protocol):
 
     def connectionLost(self, reason: Any = None) -> None:
         self.closed.callback(None)
-        if self.server is not None:
+        if self.server is not None and not self.is_hole:
             self.server.transport.loseConnection()
 
     def _connected(self, server: _Server) -> None:
@@ -90,13 +107,15 @@ class Proxy(Factory):
 
     What a client says is matched with: ``stop_before``, hang up instead of passing it on;
     ``stop_after``, pass it on, and hang up instead of passing on the answer; ``deaf_after``, pass
-    it on, and nothing back any more. ``is_silent``: accept, and say nothing.
+    it, and nothing back any more; ``hole_before``, pass on nothing any more, nor that either side
+    hangs up, as when a cable is cut. ``is_silent``: accept, and say nothing.
     """
 
     to: DatabaseAddress
     stop_before: bytes = b""
     stop_after: bytes = b""
     deaf_after: bytes = b""
+    hole_before: bytes = b""
     is_silent: bool = False
     cancels: int = 0
     lines: list[_Line] = field(factory=list)
@@ -128,9 +147,19 @@ class Proxy(Factory):
         if port is not None:
             await port.stopListening()
         for line in self.lines:
+            line.abort()
             if not line.closed.called:
-                line.transport.abortConnection()
                 await line.closed
+
+    def fall_silent(self) -> None:
+        """Be a black hole for everybody, until told otherwise."""
+        self.is_silent = True
+        for line in self.lines:
+            line.fall_silent()
+
+    def recover(self) -> None:
+        """Serve those who come from now on; who is in a hole stays there."""
+        self.is_silent = False
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

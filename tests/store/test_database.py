@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg2
 import pytest
+import pytest_twisted
 from attrs import define, evolve, field
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
 
 from sbm.addresses import DatabaseAddress
-from sbm.store import connection, migrations
+from sbm.store import commits, connection, migrations
 from sbm.store import database as module
 from sbm.store.database import (
     LIFETIME_SECONDS,
@@ -24,79 +26,12 @@ from sbm.store.database import (
     Transaction,
 )
 from sbm.store.errors import CommitUnknown, DatabaseUnavailable, SchemaMismatch
-from sbm.store.queries import Query
 from tests.arrange import Arranged
 from tests.db.databases import Databases
 from tests.store.proxy import Proxy, reactor
+from tests.store.transactions import COUNT, SOON, Ahead, Barrier, ask, insert, query, together
 
-COUNT = "SELECT count(*) FROM schedules"
 OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-
-
-def query(sql: str) -> Query:
-    return Query(name="test", sql=sql)
-
-
-INSERT = query("INSERT INTO schedules (minute) VALUES ('*')")
-
-
-async def insert(transaction: Transaction) -> int:
-    return await transaction.execute(INSERT)
-
-
-async def ask(transaction: Transaction, sql: str = "SELECT 1 AS answer") -> Any:
-    row = await transaction.row(query(sql))
-    assert row is not None
-    return row["answer"]
-
-
-@define(eq=False)
-class Ahead:
-    """The reactor, with a clock that the test puts forward."""
-
-    by: float = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(reactor, name)
-
-    def seconds(self) -> float:
-        return float(reactor.seconds()) + self.by
-
-
-@define(eq=False)
-class Barrier:
-    """Lets those who wait at it pass together."""
-
-    wanted: int
-    there: int = 0
-    opened: Deferred[None] = field(factory=Deferred)
-
-    async def wait(self) -> None:
-        self.there += 1
-        if self.there == self.wanted:
-            self.opened.callback(None)
-        elif self.there < self.wanted:
-            passed: Deferred[None] = Deferred()
-            self.opened.addCallback(passed.callback)
-            await passed
-
-
-def together(calls: list[Coroutine[Any, Any, Any]]) -> Deferred[list[Any]]:
-    return gatherResults([Deferred.fromCoroutine(call) for call in calls])
-
-
-@pytest.fixture
-def through(proxy: Proxy) -> Iterator[Callable[..., Database]]:
-    """Makes databases that are reached through the proxy, unless told another address."""
-    made: list[Database] = []
-
-    def make(size: int = 1, address: DatabaseAddress | None = None, by: Any = reactor) -> Database:
-        made.append(Database(by, address or proxy.address, size))
-        return made[-1]
-
-    yield make
-    for database in made:
-        database.stopService()
 
 
 # Transactions
@@ -180,10 +115,13 @@ async def test_two_transactions_go_on_at_the_same_time(database: Database) -> No
 @ensureDeferred
 async def test_a_session_is_set_up_as_the_statements_expect_it(database: Database) -> None:
     async def shown(transaction: Transaction) -> list[Any]:
-        names = ("statement_timeout", "lock_timeout", "TimeZone", "jit")
+        names = (
+            *("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout"),
+            *("TimeZone", "jit"),
+        )
         return [await ask(transaction, f"SELECT current_setting('{n}') AS answer") for n in names]
 
-    assert await database.transact(shown) == ["30s", "3s", "UTC", "off"]
+    assert await database.transact(shown) == ["20s", "20s", "3s", "UTC", "off"]
 
 
 # The pool
@@ -319,23 +257,6 @@ async def test_a_connection_that_is_lost_between_two_statements(
     assert await database.transact(ask) == 1
 
 
-@pytest.mark.parametrize(("when", "done"), [("stop_before", 0), ("stop_after", 1)])
-@ensureDeferred
-async def test_a_connection_that_is_lost_during_commit_leaves_it_open_whether_it_was_done(
-    through: Any, proxy: Proxy, behind: Arranged, when: str, done: int
-) -> None:
-    database = through()
-    setattr(proxy, when, b"COMMIT")
-    with pytest.raises(CommitUnknown):
-        await database.transact(insert)
-    setattr(proxy, when, b"")
-    # What was passed on is done in a moment.
-    while behind.value(f"SELECT count(*) {OTHERS} AND state <> 'idle'"):
-        pass
-    assert behind.value(COUNT) == done
-    assert await database.transact(ask) == 1
-
-
 @ensureDeferred
 async def test_a_connection_that_proves_dead_at_begin_costs_nothing(
     through: Any, proxy: Proxy, behind: Arranged
@@ -378,6 +299,91 @@ async def test_a_server_that_falls_silent_costs_the_connection(
     await proxy.lines[0].closed
     assert await database.transact(ask) == 1
     assert proxy.cancels == 0
+
+
+@pytest.mark.parametrize("silence", ["hole_before", "stop_before"])
+@ensureDeferred
+async def test_a_pool_full_of_dead_connections_is_emptied_when_the_first_one_is_found(
+    through: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, silence: str
+) -> None:
+    """As after a failover, when their server has gone without a word."""
+    database, barrier = through(8), Barrier(8)
+
+    async def work(transaction: Transaction) -> None:
+        await barrier.wait()
+
+    await together([database.transact(work) for _ in range(8)])
+    monkeypatch.setattr(module, "PROMPT_SECONDS", SOON)
+    setattr(proxy, silence, b"BEGIN")
+
+    async def fail_over() -> None:
+        await proxy.struck
+        setattr(proxy, silence, b"")
+
+    asked, _ = await together([database.transact(ask), fail_over()])
+    assert (asked, proxy.hits, len(proxy.lines)) == (1, 1, 9)
+    for line in proxy.lines[:8]:
+        await line.closed
+
+
+@pytest.mark.parametrize(
+    ("statement", "where", "limit"),
+    [
+        (b"user", connection, "CONNECT_SECONDS"),
+        (b"SET statement_timeout", connection, "CONNECT_SECONDS"),
+        (b"FROM schema_migrations", connection, "CONNECT_SECONDS"),
+        (b"BEGIN", module, "PROMPT_SECONDS"),
+        (b"INSERT", connection, "SILENCE_SECONDS"),
+        (b"pg_current_xact_id_if_assigned", commits, "PROMPT_SECONDS"),
+        (b"ROLLBACK", module, "PROMPT_SECONDS"),
+    ],
+)
+@ensureDeferred
+async def test_silence_is_noticed_wherever_it_begins_and_nothing_was_done(
+    through: Any,
+    proxy: Proxy,
+    behind: Arranged,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: bytes,
+    where: Any,
+    limit: str,
+) -> None:
+    """Each of these limits is far below half a minute."""
+    database = through()
+    assert getattr(where, limit) <= 25
+    monkeypatch.setattr(where, limit, SOON)
+    proxy.hole_before = statement
+
+    async def work(transaction: Transaction) -> None:
+        await insert(transaction)
+        if statement == b"ROLLBACK":
+            raise ValueError
+
+    with pytest.raises((DatabaseUnavailable, ValueError)):
+        await database.transact(work)
+    assert proxy.hits
+    for line in proxy.lines:
+        await line.closed
+    proxy.hole_before = b""
+    await proxy.close()
+    assert behind.value(COUNT) == 0
+
+
+@ensureDeferred
+async def test_a_statement_that_waits_too_long_for_a_lock_costs_no_connection(
+    through: Any, proxy: Proxy, behind: Arranged
+) -> None:
+    database = through()
+    behind.rows("SELECT pg_advisory_lock(1)")
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.execute(query("SET LOCAL lock_timeout = '10ms'"))
+        await transaction.execute(query("SELECT pg_advisory_xact_lock(1)"))
+
+    with pytest.raises(DatabaseUnavailable, match="lock timeout"):
+        await database.transact(work)
+    assert await database.transact(ask) == 1
+    assert len(proxy.lines) == 1
 
 
 @ensureDeferred
@@ -547,6 +553,29 @@ async def test_while_no_server_is_there_one_caller_tries_for_all(
 
 
 @ensureDeferred
+async def test_while_one_caller_tries_the_others_do_not_wait_for_it(
+    through: Any, proxy: Proxy
+) -> None:
+    ahead = Ahead()
+    database = through(5, by=ahead)
+    proxy.stop_before = b"user"
+    with pytest.raises(DatabaseUnavailable):
+        await database.transact(ask)
+    ahead.by, proxy.stop_before, proxy.is_silent = RECONNECT_SECONDS, b"", True
+    first = Deferred.fromCoroutine(database.transact(ask))
+    while len(proxy.lines) < 2:
+        await deferLater(reactor, 0)
+    ahead.by = 2 * RECONNECT_SECONDS
+    for _ in range(4):
+        with pytest.raises(DatabaseUnavailable):
+            await database.transact(ask)
+    assert not first.called
+    await proxy.close()
+    with pytest.raises(DatabaseUnavailable):
+        await first
+
+
+@ensureDeferred
 async def test_a_server_that_goes_away_and_comes_back_is_found_again(
     through: Any, proxy: Proxy
 ) -> None:
@@ -571,26 +600,118 @@ async def test_hosts_are_tried_in_order(through: Any, proxy: Proxy, tmp_path: Pa
     assert await database.transact(ask) == 1
 
 
-class Impatient(Ahead):
-    """Has no patience with the first host."""
+@define(eq=False)
+class Hasty(Ahead):
+    """Notes how long connecting may take, and has no patience with the first ones."""
 
-    def callLater(self, seconds: float, *args: Any) -> Any:
-        if seconds == connection.CONNECT_SECONDS and not self.by:
-            self.by, seconds = 0.001, 0.01
-        return reactor.callLater(seconds, *args)
+    with_how_many: int = 1
+    patiences: list[float] = field(factory=list)
+
+    def callLater(self, seconds: float, call: Any, *args: Any) -> Any:
+        if getattr(call, "__self__", None).__class__ is connection.Connection:
+            self.patiences.append(seconds)
+            if len(self.patiences) <= self.with_how_many:
+                seconds = 0.01
+        return reactor.callLater(seconds, call, *args)
+
+
+@pytest_twisted.async_yield_fixture
+async def silent(proxy: Proxy) -> AsyncIterator[Proxy]:
+    """A host that lets in, and says nothing."""
+    silent = Proxy(proxy.to, is_silent=True)
+    silent.open()
+    yield silent
+    await silent.close()
+    silent.remove()
 
 
 @ensureDeferred
-async def test_a_host_that_says_nothing_is_passed_over(through: Any, proxy: Proxy) -> None:
-    silent = Proxy(proxy.to, is_silent=True)
-    silent.open()
-    database = through(address=hosts(proxy.to, silent.folder, proxy.folder), by=Impatient())
-    try:
-        assert await database.transact(ask) == 1
-        await silent.lines[0].closed
-    finally:
-        await silent.close()
-        silent.remove()
+async def test_a_host_that_says_nothing_is_passed_over(
+    through: Any, proxy: Proxy, silent: Proxy
+) -> None:
+    database = through(address=hosts(proxy.to, silent.folder, proxy.folder), by=Hasty())
+    assert await database.transact(ask) == 1
+    await silent.lines[0].closed
+
+
+@ensureDeferred
+async def test_however_many_hosts_say_nothing_the_last_one_has_its_turn_in_time(
+    through: Any, proxy: Proxy, silent: Proxy
+) -> None:
+    hasty = Hasty(with_how_many=9)
+    address = hosts(proxy.to, *[silent.folder] * 9, proxy.folder)
+    assert await through(address=address, by=hasty).transact(ask) == 1
+    connecting = hasty.patiences[:9]
+    assert connecting == sorted(connecting)
+    assert [round(one, 2) for one in connecting[:1]] == [connection.REACH_SECONDS / 10]
+
+
+@ensureDeferred
+async def test_the_host_that_was_reached_last_is_tried_first(
+    through: Any, proxy: Proxy, silent: Proxy
+) -> None:
+    address = hosts(proxy.to, silent.folder, proxy.folder)
+    database, barrier = through(2, address=address, by=Hasty()), Barrier(2)
+    await database.transact(ask)
+
+    async def work(transaction: Transaction) -> None:
+        await barrier.wait()
+
+    await together([database.transact(work) for _ in range(2)])
+    assert (len(silent.lines), len(proxy.lines)) == (1, 2)
+
+
+@define(eq=False)
+class Nameless(Hasty):
+    """Its name server says nothing."""
+
+    nameResolver: Any = None
+
+    def resolveHostName(self, *_args: Any) -> None:
+        pass
+
+    def callLater(self, seconds: float, call: Any, *args: Any) -> Any:
+        if call.__name__ == "timeItOut" and seconds <= connection.CONNECT_SECONDS:
+            self.patiences.append(seconds)
+            seconds = 0.01
+        return reactor.callLater(seconds, call, *args)
+
+
+@ensureDeferred
+async def test_a_name_server_that_says_nothing_is_not_waited_for(
+    through: Any, proxy: Proxy
+) -> None:
+    nameless = Nameless()
+    nameless.nameResolver = nameless
+    address = hosts(proxy.to, "db.example.org", proxy.folder)
+    assert await through(address=address, by=nameless).transact(ask) == 1
+    assert nameless.patiences == [connection.CONNECT_SECONDS]
+    with pytest.raises(DatabaseUnavailable, match=r"db\.example\.org is not resolved"):
+        await through(address=hosts(proxy.to, "db.example.org"), by=nameless).transact(ask)
+
+
+@ensureDeferred
+async def test_a_server_that_only_lets_read_is_passed_over(through: Any, behind: Arranged) -> None:
+    name = behind.value("SELECT current_database()")
+    behind.rows(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(DatabaseUnavailable, match="only lets read"):
+        await through().transact(ask)
+
+
+@ensureDeferred
+async def test_a_server_that_lets_read_only_from_now_on_is_given_up(
+    through: Any, proxy: Proxy
+) -> None:
+    database = through()
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.execute(query("SET LOCAL transaction_read_only = on"))
+        await insert(transaction)
+
+    with pytest.raises(DatabaseUnavailable, match="read-only"):
+        await database.transact(work)
+    await proxy.lines[0].closed
+    assert await database.transact(insert) == 1
 
 
 @ensureDeferred

@@ -11,11 +11,12 @@ from attrs import define, evolve, field
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
-from sbm.store import notifications, ticks
+from sbm.store import connection, notifications, ticks
 from sbm.store.database import Database
 from sbm.store.notifications import Notifications
 from tests.arrange import Arranged
 from tests.store.proxy import Proxy, reactor
+from tests.store.transactions import SOON
 
 TERMINATE = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -113,6 +114,28 @@ async def test_a_listener_that_is_killed_listens_again(
     said = ear.next
     behind.rows("NOTIFY sbm_work")
     await said
+
+
+@ensureDeferred
+async def test_a_server_that_falls_silent_is_noticed_and_listened_to_again(
+    listening: Notifications,
+    ear: Ear,
+    proxy: Proxy,
+    behind: Arranged,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without being told that its connection is gone: it asks."""
+    assert notifications.CHECK_SECONDS + connection.PROMPT_SECONDS <= 30
+    monkeypatch.setattr(notifications, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(notifications, "PROMPT_SECONDS", SOON)
+    await start(listening, ear)
+    again = ear.next
+    proxy.lines[0].fall_silent()
+    await again
+    said = ear.next
+    behind.rows("NOTIFY sbm_work")
+    await said
+    assert len(proxy.lines) == 2
 
 
 @ensureDeferred

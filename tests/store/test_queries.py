@@ -46,6 +46,36 @@ def test_every_statement_fits_the_schema(planner: Any, query: Query) -> None:
     assert planner.fetchall()
 
 
+@pytest.mark.parametrize("query", STATEMENTS)
+def test_what_is_said_to_only_read_does(planner: Any, query: Query) -> None:
+    """Postgres runs it, with null for every parameter, where nothing may be written."""
+    if not query.only_reads:
+        return
+    planner.execute("BEGIN READ ONLY")
+    try:
+        planner.execute(query.sql, defaultdict(lambda: None))
+    finally:
+        planner.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize(
+    ("sql", "only_reads"),
+    [
+        ("SELECT 1", True),
+        ("-- One of them, not to UPDATE it.\n  select 1", True),
+        ("WITH one AS (SELECT 1) SELECT * FROM one", True),
+        ("WITH one AS (DELETE FROM rows RETURNING 1) SELECT * FROM one", False),
+        ("SELECT 1 FROM rows FOR UPDATE", False),
+        ("SELECT make_ledger_partitions(2)", False),
+        ("SELECT pg_notify('sbm_work', '')", False),
+        ("TRUNCATE rows", False),
+        ("SET LOCAL lock_timeout = 0", False),
+    ],
+)
+def test_what_may_write_is_told_from_what_only_reads(sql: str, only_reads: bool) -> None:
+    assert Query(name="one", sql=sql).only_reads is only_reads
+
+
 @pytest.mark.parametrize("noun", NOUNS)
 def test_every_statement_says_what_it_is_for(noun: str) -> None:
     for query in load(noun).by_name.values():

@@ -1,0 +1,15 @@
+-- What became of a transaction whose connection was lost during COMMIT.
+
+-- name: find_transaction_id
+-- The id of this transaction, to ask by later; null: it has written nothing.
+SELECT pg_current_xact_id_if_assigned()::text AS id;
+
+-- name: find_transaction_status
+-- What became of a transaction: 'committed', 'aborted', 'in progress'; null: it is too old to tell.
+-- An error (22023), where the server has not come to this id yet.
+SELECT pg_xact_status(%(id)s::xid8) AS status;
+
+-- name: end_transaction
+-- It waits for what its client says next, and its client is gone: it must not be done later.
+SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
+ WHERE backend_xid = %(id)s::xid8::xid AND state LIKE 'idle in transaction%%';

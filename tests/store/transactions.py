@@ -1,0 +1,70 @@
+"""Small transactions, and what lets a test say how they go on."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults
+
+from sbm.store.database import Transaction
+from sbm.store.queries import Query
+from tests.store.proxy import reactor
+
+COUNT = "SELECT count(*) FROM schedules"
+
+# Seconds: long enough for a server that is there, whatever else the machine does.
+SOON = 0.5
+
+
+def query(sql: str) -> Query:
+    return Query(name="test", sql=sql)
+
+
+INSERT = query("INSERT INTO schedules (minute) VALUES ('*')")
+
+
+async def insert(transaction: Transaction) -> int:
+    return await transaction.execute(INSERT)
+
+
+async def ask(transaction: Transaction, sql: str = "SELECT 1 AS answer") -> Any:
+    row = await transaction.row(query(sql))
+    assert row is not None
+    return row["answer"]
+
+
+@define(eq=False)
+class Ahead:
+    """The reactor, with a clock that the test puts forward."""
+
+    by: float = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+    def seconds(self) -> float:
+        return float(reactor.seconds()) + self.by
+
+
+@define(eq=False)
+class Barrier:
+    """Lets those who wait at it pass together."""
+
+    wanted: int
+    there: int = 0
+    opened: Deferred[None] = field(factory=Deferred)
+
+    async def wait(self) -> None:
+        self.there += 1
+        if self.there == self.wanted:
+            self.opened.callback(None)
+        elif self.there < self.wanted:
+            passed: Deferred[None] = Deferred()
+            self.opened.addCallback(passed.callback)
+            await passed
+
+
+def together(calls: list[Coroutine[Any, Any, Any]]) -> Deferred[list[Any]]:
+    return gatherResults([Deferred.fromCoroutine(call) for call in calls])

@@ -1,0 +1,123 @@
+"""What clients are told while the database is away, and when it is lost at the worst moment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+
+from sbm.addresses import DatabaseAddress
+from sbm.store import connection
+from sbm.store import database as module
+from tests.arrange import arranged
+from tests.store.proxy import Proxy
+from tests.store.transactions import SOON
+from tests.web.conftest import SCHEDULER_TOKEN, Answer, Api, served
+
+PATH = "/api/v1/schedule/"
+
+
+@pytest_twisted.async_yield_fixture
+async def proxy(database_uri: str) -> AsyncIterator[Proxy]:
+    """The way of the API to its database."""
+    proxy = Proxy(DatabaseAddress.parse(database_uri))
+    proxy.open()
+    yield proxy
+    await proxy.close()
+    proxy.remove()
+
+
+@pytest_twisted.async_yield_fixture
+async def api(proxy: Proxy, tmp_path: Path) -> AsyncIterator[Api]:
+    """The API, reached by a token that is known without the database."""
+    async with served(proxy.address.uri(), tmp_path) as api:
+        api.token = SCHEDULER_TOKEN
+        yield api
+
+
+async def once(proxy: Proxy, fault: str) -> None:
+    """Let this go wrong with COMMIT, but only once."""
+    setattr(proxy, fault, b"COMMIT")
+    await proxy.struck
+    setattr(proxy, fault, b"")
+
+
+async def lost(proxy: Proxy, fault: str, request: Awaitable[Answer]) -> Answer:
+    """The answer to a request whose first COMMIT goes wrong."""
+    struck = Deferred.fromCoroutine(once(proxy, fault))
+    answer = await request
+    await struck
+    return answer
+
+
+@pytest.mark.parametrize("fault", ["stop_before", "stop_after"])
+@pytest_twisted.ensureDeferred
+async def test_a_request_whose_commit_is_lost_is_done_once_and_answered_as_ever(
+    api: Api, proxy: Proxy, fault: str
+) -> None:
+    answer = await lost(proxy, fault, api.post(PATH, {"minute": "7"}))
+    assert (answer.status, answer.json["minute"]) == (201, "7")
+    found = (await api.get(PATH)).json["results"]
+    assert found == [answer.json]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_that_reads_is_answered_though_its_commit_is_lost(
+    api: Api, proxy: Proxy
+) -> None:
+    made = await api.made("schedule")
+    answer = await lost(proxy, "stop_after", api.get(f"{PATH}{made['id']}/"))
+    assert (answer.status, answer.json) == (200, made)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_of_which_nobody_can_say_whether_it_was_done_is_answered_so(
+    api: Api, proxy: Proxy, database_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", SOON)
+
+    async def go() -> None:
+        await once(proxy, "stop_after")
+        await proxy.close()
+
+    gone = Deferred.fromCoroutine(go())
+    answer = await api.post(PATH, {"minute": "7"})
+    await gone
+    assert (answer.status, answer.header("Retry-After")) == (503, "5")
+    assert answer.json == {
+        "detail": "The database was lost while it stored this: it is not known whether this was"
+        " done. Look before you try again."
+    }
+    with arranged(database_uri) as behind:
+        assert behind.value("SELECT count(*) FROM schedules") == 1
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_while_the_database_is_away_clients_are_asked_to_come_back_and_then_are_served(
+    api: Api, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, is_silent: bool
+) -> None:
+    made = await api.made("schedule")
+    for limit in ("CONNECT_SECONDS", "SILENCE_SECONDS"):
+        monkeypatch.setattr(connection, limit, SOON)
+    monkeypatch.setattr(module, "PROMPT_SECONDS", SOON)
+    if is_silent:
+        proxy.fall_silent()
+    else:
+        await proxy.close()
+    for method in ("GET", "POST"):
+        answer = await api.call(method, PATH)
+        assert (answer.status, answer.header("Retry-After")) == (503, "5")
+        assert answer.json == {
+            "detail": "The database cannot be used now. Nothing was done; try again later."
+        }
+    if is_silent:
+        proxy.recover()
+    else:
+        proxy.open()
+    while (answer := await api.get(PATH)).status == 503:
+        pass
+    assert (answer.status, answer.json["results"]) == (200, [made])
