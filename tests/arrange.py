@@ -123,9 +123,10 @@ class Arranged:
             " sequence_number, lang)"
             " SELECT gen_random_uuid(), %s, %s, %s, s.id, s.identity, moment, 1, moment,"
             " s.messageset_id, s.next_sequence_number, s.next_sequence_number, s.lang"
-            " FROM subscriptions s, (SELECT %s::timestamptz AS moment) AS first"
-            " WHERE s.id = ANY(%s) ORDER BY array_position(%s::uuid[], s.id) RETURNING id",
-            *(kind, stage, reason, initiated_at, subscription_ids, subscription_ids),
+            " FROM unnest(%s::uuid[]) WITH ORDINALITY AS given (id, number)"
+            " JOIN subscriptions s ON s.id = given.id, (SELECT %s::timestamptz AS moment) AS first"
+            " ORDER BY number RETURNING id",
+            *(kind, stage, reason, subscription_ids, initiated_at),
         )
         return [row["id"] for row in rows]
 

@@ -67,6 +67,7 @@ _READ: Mapping[str, Callable[[str], Any]] = {
     "initiated_after": datetime.fromisoformat,
     "initiated_before": datetime.fromisoformat,
 }
+
 EVERYTHING = Wanted()
 
 
@@ -74,10 +75,12 @@ EVERYTHING = Wanted()
 class Requeued:
     """What became of failures that were taken from the list: owed again, or skipped.
 
-    ``last_id`` is the newest of them. ``reason`` is why one was skipped.
+    ``last_id`` is the newest of them, ``reason`` is why one was skipped. If it ``goes_on``, a task
+    does the others.
     """
 
     taken: int = 0
     owed: int = 0
     last_id: int = 0
     reason: str = ""
+    goes_on: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from sbm.model.failed_task import EVERYTHING, FailedTask, Requeued, Wanted
 from sbm.model.page import Part, Window
@@ -81,12 +81,13 @@ async def requeue_all(
     if up_to is None:
         return Requeued()
     done = await requeue(transaction, up_to=up_to, limit=AT_ONCE, wanted=wanted)
-    if done.taken == AT_ONCE:
-        await tasks.request(
-            transaction,
-            kind="requeue-failed-tasks",
-            requested_by=requested_by,
-            up_to=up_to,
-            wanted=wanted,
-        )
-    return done
+    if done.taken < AT_ONCE:
+        return done
+    await tasks.request(
+        transaction,
+        kind="requeue-failed-tasks",
+        requested_by=requested_by,
+        up_to=up_to,
+        wanted=wanted,
+    )
+    return evolve(done, goes_on=True)
