@@ -9,7 +9,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 from sbm.addresses import DatabaseAddress
-from sbm.commands.running import FAILED, OK, CommandFailed, print_table, transact
+from sbm.commands.running import FAILED, OK, print_table, transact
 from sbm.model.failed_task import EVERYTHING, MAX_REASON, Requeued, Wanted
 from sbm.model.page import Window
 from sbm.model.send import Kind, Stage, Trigger
@@ -42,7 +42,7 @@ def add_to(commands: Any) -> None:
     requeue.add_argument("ids", metavar="ID", nargs="*", type=_id, help="from `failed-task list`")
     _add_filters(requeue)
     requeue.add_argument("--dry-run", action="store_true", help="only say how many are meant")
-    requeue.set_defaults(command=_requeue)
+    requeue.set_defaults(command=_requeue, misused=requeue.error)
 
 
 def _add_filters(verb: argparse.ArgumentParser) -> None:
@@ -103,7 +103,7 @@ def _list(options: argparse.Namespace, address: DatabaseAddress) -> int:
 def _requeue(options: argparse.Namespace, address: DatabaseAddress) -> int:
     wanted = _wanted(options)
     if options.ids and wanted != EVERYTHING:
-        raise CommandFailed("give ids or filters, not both")
+        options.misused("give IDs or filters, not both")
     if options.ids:
         return _requeue_these(options.ids, address, dry_run=options.dry_run)
     if options.dry_run:
