@@ -210,7 +210,7 @@ async def test_of_two_at_the_same_time_one_requeues_each(
     second = Deferred.fromCoroutine(
         database.transact(failed_tasks.requeue, up_to=up_to, limit=limit)
     )
-    await until(waits)
+    await until(lambda: waits() or second.called)
     if ends_well:
         go_on.callback(None)
     else:
