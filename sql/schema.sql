@@ -434,14 +434,18 @@ CREATE TABLE public.tasks (
     lease_until timestamp with time zone,
     finished_at timestamp with time zone,
     reason text DEFAULT ''::text NOT NULL,
+    wanted jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT tasks_check CHECK (((state = 'begun'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT tasks_check1 CHECK (((state = 'begun'::text) = (owner IS NOT NULL))),
     CONSTRAINT tasks_check2 CHECK (((state = ANY (ARRAY['done'::text, 'failed'::text])) = (finished_at IS NOT NULL))),
     CONSTRAINT tasks_kind_check CHECK ((kind = ANY (ARRAY['requeue-failed-tasks'::text, 'estimate-sends'::text, 'find-behind-subscriptions'::text, 'sync-audio-files'::text]))),
-    CONSTRAINT tasks_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'begun'::text, 'done'::text, 'failed'::text])))
+    CONSTRAINT tasks_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'begun'::text, 'done'::text, 'failed'::text]))),
+    CONSTRAINT tasks_wanted_check CHECK (((kind = 'requeue-failed-tasks'::text) OR (wanted = '{}'::jsonb)))
 );
 
 COMMENT ON COLUMN public.tasks.up_to IS 'requeue-failed-tasks: the newest row that is meant, so that what fails anew is left alone.';
+
+COMMENT ON COLUMN public.tasks.wanted IS 'requeue-failed-tasks: the filter of those that are meant; without a member, all are.';
 
 CREATE TABLE public.ticks (
     id bigint NOT NULL,
@@ -690,7 +694,7 @@ CREATE INDEX subscriptions_schedule_id ON public.subscriptions USING btree (sche
 
 CREATE UNIQUE INDEX tasks_one_begun ON public.tasks USING btree (kind) WHERE (state = 'begun'::text);
 
-CREATE UNIQUE INDEX tasks_one_waiting ON public.tasks USING btree (kind) WHERE (state = 'waiting'::text);
+CREATE UNIQUE INDEX tasks_one_waiting ON public.tasks USING btree (kind, wanted) WHERE (state = 'waiting'::text);
 
 CREATE INDEX tasks_requested_by ON public.tasks USING btree (requested_by);
 

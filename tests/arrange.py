@@ -107,6 +107,29 @@ class Arranged:
         (row,) = self.rows("SELECT * FROM subscriptions WHERE id = %s", subscription_id)
         return row
 
+    def failures(
+        self,
+        subscription_ids: list[UUID],
+        *,
+        kind: str = "next",
+        stage: str = "post",
+        reason: str = "400: no such channel",
+        initiated_at: str = "2026-01-01T00:00:00Z",
+    ) -> list[int]:
+        """A failure of each of these as she stands; their ids, in the same order."""
+        rows = self.rows(
+            "INSERT INTO failed_tasks (send_id, kind, stage, reason, subscription_id, identity,"
+            " initiated_at, attempt, first_attempt_at, messageset_id, next_sequence_number,"
+            " sequence_number, lang)"
+            " SELECT gen_random_uuid(), %s, %s, %s, s.id, s.identity, moment, 1, moment,"
+            " s.messageset_id, s.next_sequence_number, s.next_sequence_number, s.lang"
+            " FROM unnest(%s::uuid[]) WITH ORDINALITY AS given (id, number)"
+            " JOIN subscriptions s ON s.id = given.id, (SELECT %s::timestamptz AS moment) AS first"
+            " ORDER BY number RETURNING id",
+            *(kind, stage, reason, subscription_ids, initiated_at),
+        )
+        return [row["id"] for row in rows]
+
     def ledger(self) -> list[dict[str, Any]]:
         return self.rows("SELECT * FROM ledger ORDER BY id")
 

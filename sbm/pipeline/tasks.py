@@ -102,12 +102,17 @@ class Tasks(Service):
             raise _Interrupted
 
     async def _requeue(self, task: Task) -> None:
-        taken = REQUEUE_BATCH
+        taken, after = REQUEUE_BATCH, 0
         while taken == REQUEUE_BATCH:
             await self._keep(task)
-            taken = await self._database.transact(
-                failed_tasks.requeue, up_to=task.up_to or 0, limit=REQUEUE_BATCH
+            done = await self._database.transact(
+                failed_tasks.requeue,
+                up_to=task.up_to or 0,
+                limit=REQUEUE_BATCH,
+                wanted=task.wanted,
+                after=after,
             )
+            taken, after = done.taken, done.last_id
             self._owed()
 
     async def _estimate(self, task: Task) -> None:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from sbm.model.failed_task import FailedTask
+from attrs import asdict, evolve
+
+from sbm.model.failed_task import EVERYTHING, FailedTask, Requeued, Wanted
 from sbm.model.page import Part, Window
+from sbm.model.send import Trigger
+from sbm.store import tasks
 from sbm.store.database import Transaction
 from sbm.store.parts import read_part
 from sbm.store.queries import load
 
 QUERIES = load("failed_tasks")
 
+# So many are owed again at once; a list that is longer is left to a task.
+AT_ONCE = 200
 
-async def list_page(transaction: Transaction, *, window: Window) -> Part[FailedTask]:
-    """A part of all of them, newest first."""
-    return await read_part(transaction, QUERIES.list_failed_tasks, FailedTask, window)
+
+async def list_page(
+    transaction: Transaction, *, window: Window, wanted: Wanted = EVERYTHING
+) -> Part[FailedTask]:
+    """A part of those that match the filter, newest first."""
+    return await read_part(
+        transaction, QUERIES.list_failed_tasks, FailedTask, window, **asdict(wanted)
+    )
 
 
 async def find(transaction: Transaction, *, failed_task_id: int) -> FailedTask | None:
@@ -28,11 +39,55 @@ async def newest(transaction: Transaction) -> int | None:
     return row["id"] if row else None
 
 
-async def requeue(transaction: Transaction, *, up_to: int, limit: int) -> int:
-    """Owe the oldest ``limit`` of those with ids ``up_to`` again, or skip them with a reason.
+async def requeue(
+    transaction: Transaction,
+    *,
+    up_to: int,
+    limit: int,
+    wanted: Wanted = EVERYTHING,
+    after: int = 0,
+    alone: bool = False,
+) -> Requeued:
+    """Owe the oldest ``limit`` of those that match again, or skip them with a reason.
 
-    Returns how many were taken from the list.
+    Their ids lie behind ``after``, and are ``up_to`` at most. If fewer than ``limit`` were taken
+    from the list, there are no more. One that is requeued ``alone`` overtakes those of a tick.
     """
-    row = await transaction.row(QUERIES.requeue_failed_tasks, up_to=up_to, limit=limit)
+    row = await transaction.row(
+        QUERIES.requeue_failed_tasks,
+        up_to=up_to,
+        limit=limit,
+        after=after,
+        alone=alone,
+        **asdict(wanted),
+    )
     assert row is not None
-    return int(row["taken"])
+    return Requeued(**{name: value for name, value in row.items() if value is not None})
+
+
+async def requeue_one(transaction: Transaction, *, failed_task_id: int) -> Trigger:
+    """Owe this one again; where it is skipped instead, the reason is that of the ledger."""
+    done = await requeue(
+        transaction, after=failed_task_id - 1, up_to=failed_task_id, limit=1, alone=True
+    )
+    return Trigger(found=done.taken > 0, accepted=done.owed > 0, reason=done.reason)
+
+
+async def requeue_all(
+    transaction: Transaction, *, wanted: Wanted, requested_by: int | None
+) -> Requeued:
+    """Owe all that match now again: the oldest at once, whatever is left by a task."""
+    up_to = await newest(transaction)
+    if up_to is None:
+        return Requeued()
+    done = await requeue(transaction, up_to=up_to, limit=AT_ONCE, wanted=wanted)
+    if done.taken < AT_ONCE:
+        return done
+    await tasks.request(
+        transaction,
+        kind="requeue-failed-tasks",
+        requested_by=requested_by,
+        up_to=up_to,
+        wanted=wanted,
+    )
+    return evolve(done, goes_on=True)

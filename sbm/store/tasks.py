@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
 
+from psycopg2.extras import Json
+
+from sbm.model.failed_task import EVERYTHING, Wanted
 from sbm.model.task import Kind, Task
 from sbm.store.database import Transaction
 from sbm.store.queries import load
@@ -14,11 +17,20 @@ QUERIES = load("tasks")
 
 
 async def request(
-    transaction: Transaction, *, kind: Kind, requested_by: int | None, up_to: int | None = None
+    transaction: Transaction,
+    *,
+    kind: Kind,
+    requested_by: int | None,
+    up_to: int | None = None,
+    wanted: Wanted = EVERYTHING,
 ) -> UUID:
-    """Ask for a task; returns its id, which is that of the one that is waiting, if one is."""
+    """Ask for a task; returns its id, or that of the one that waits to do the same."""
     row = await transaction.row(
-        QUERIES.request_task, kind=kind, requested_by=requested_by, up_to=up_to
+        QUERIES.request_task,
+        kind=kind,
+        requested_by=requested_by,
+        up_to=up_to,
+        wanted=Json(wanted.written()),
     )
     assert row is not None
     task_id: UUID = row["id"]
@@ -30,7 +42,7 @@ async def begin(
 ) -> Task | None:
     """Lease the oldest task of these kinds that nobody is at, if there is one."""
     row = await transaction.row(QUERIES.begin_task, owner=owner, kinds=list(kinds), lease=lease)
-    return Task(**row) if row else None
+    return Task(**row | {"wanted": Wanted.read(row["wanted"])}) if row else None
 
 
 async def renew(transaction: Transaction, *, task_id: UUID, owner: UUID, lease: timedelta) -> bool:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from attrs import frozen
 from twisted.web.server import Request
 
-from sbm.model.failed_task import FailedTask
-from sbm.store import failed_tasks, tasks
+from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, Wanted
+from sbm.model.page import Part, Window
+from sbm.model.send import Kind, Stage
+from sbm.store import failed_tasks
 from sbm.store.database import Transaction
+from sbm.web import filters
 from sbm.web.errors import NotFound
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
 from sbm.web.fields import Field, ReadOnly, Text
+from sbm.web.filters import Filter, read_filters
 from sbm.web.pages import Listing
 from sbm.web.shapes import Shape
 from sbm.web.wire import instant, row_id
 
 PATH = "/api/v1/failed-tasks/"
-
-# So many are owed again before the answer; a list that is longer is left to a task.
-REQUEUE_BATCH = 200
 
 # The wire describes these fields as if a POST took them. It reads nothing.
 SHAPE = Shape(
@@ -37,8 +38,30 @@ SHAPE = Shape(
     ]
 )
 
+# Not ``subscription``: clients that send this to the old service find that it is ignored.
+FILTERS = [
+    Filter(name="kind", parameter="kind", read=filters.choice(get_args(Kind))),
+    Filter(name="stage", parameter="stage", read=filters.choice(get_args(Stage))),
+    Filter(name="subscription_id", parameter="subscription_id", read=filters.row_uuid),
+    Filter(
+        name="identity",
+        parameter="identity",
+        read=filters.at_most(MAX_IDENTITY, filters.identity),
+    ),
+    Filter(
+        name="reason_contains",
+        parameter="reason_contains",
+        read=filters.at_most(MAX_REASON, filters.text),
+    ),
+    *(
+        Filter(name=name, parameter=name, read=filters.moment)
+        for name in ("initiated_after", "initiated_before")
+    ),
+]
+
 _LIST = About(name="Failed Task List", actions={"POST": SHAPE.description()})
 _INSTANCE = About(name="Failed Task Instance")
+_REQUEUE = About(name="Failed Task Requeue", description="Owes what failed again")
 
 
 @frozen(eq=False)
@@ -59,6 +82,11 @@ class FailedTasks:
     async def instance(self, request: Request, number: str) -> bytes:
         return await self._front.answer(request, _INSTANCE, {"GET": partial(self._read, number)})
 
+    @app.route("/<number>/requeue")
+    async def again(self, request: Request, number: str) -> bytes:
+        methods = {"POST": partial(self._requeue_one, number)}
+        return await self._front.answer(request, _REQUEUE, methods)
+
     async def _list(self, exchange: Exchange) -> Reply:
         return await _LISTING.reply(self._front.database, exchange)
 
@@ -71,10 +99,22 @@ class FailedTasks:
         return Reply(body=shown(exchange, found))
 
     async def _requeue(self, exchange: Exchange) -> Reply:
-        """The body is not read: all that there are now are meant."""
-        await self._front.database.transact(_requeue, requested_by=exchange.user.id)
+        """The body is not read: all that there are now and match the filters are meant."""
+        await self._front.database.transact(_requeue, exchange)
         self._wake()
         return Reply(status=201, body={"requeued_failed_tasks": True})
+
+    async def _requeue_one(self, number: str, _exchange: Exchange) -> Reply:
+        """The body is not read."""
+        trigger = await self._front.database.transact(
+            failed_tasks.requeue_one, failed_task_id=row_id(number)
+        )
+        if not trigger.found:
+            raise NotFound
+        if not trigger.accepted:
+            return Reply(body={"accepted": False, "reason": trigger.reason})
+        self._wake()
+        return Reply(status=201, body={"accepted": True})
 
 
 def shown(exchange: Exchange, failed_task: FailedTask) -> dict[str, Any]:
@@ -91,15 +131,17 @@ def shown(exchange: Exchange, failed_task: FailedTask) -> dict[str, Any]:
     }
 
 
-_LISTING = Listing(name="failed-tasks", list_page=failed_tasks.list_page, shown=shown)
+async def _list_page(
+    transaction: Transaction, *, window: Window, **wanted: Any
+) -> Part[FailedTask]:
+    return await failed_tasks.list_page(transaction, window=window, wanted=Wanted(**wanted))
 
 
-async def _requeue(transaction: Transaction, *, requested_by: int | None) -> None:
-    up_to = await failed_tasks.newest(transaction)
-    if up_to is None:
-        return
-    taken = await failed_tasks.requeue(transaction, up_to=up_to, limit=REQUEUE_BATCH)
-    if taken == REQUEUE_BATCH:
-        await tasks.request(
-            transaction, kind="requeue-failed-tasks", requested_by=requested_by, up_to=up_to
-        )
+_LISTING = Listing(name="failed-tasks", list_page=_list_page, shown=shown, filters=FILTERS)
+
+
+async def _requeue(transaction: Transaction, exchange: Exchange) -> None:
+    wanted = await read_filters(transaction, FILTERS, exchange.query, strictly=True)
+    await failed_tasks.requeue_all(
+        transaction, wanted=Wanted(**wanted), requested_by=exchange.user.id
+    )

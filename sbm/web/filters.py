@@ -1,6 +1,7 @@
 """Filters of lists, as parameters of the query: declared once, read in the dialect of the wire.
 
-A filter that is not there, or empty, is none; unknown names are ignored.
+A filter that is not there, or empty, is none; unknown names are ignored. Where a filter says what
+is done, and not only what is shown, it is read strictly: neither is overlooked.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from attrs import frozen
 
 from sbm.store.database import Transaction
 from sbm.web.errors import Invalid
-from sbm.web.fields import NO_NUL, Complaint, canonical_uuid
+from sbm.web.fields import NO_NUL, NOT_BLANK, Complaint, canonical_uuid
 from sbm.web.wire import LARGEST_ID, uuid_of
 
+NO_SUCH_FILTER = "There is no such filter."
 NO_SUCH_CHOICE = "Select a valid choice. That choice is not one of the available choices."
 
 Exists = Callable[..., Awaitable[bool]]
@@ -47,14 +49,25 @@ class Filter:
 
 
 async def read_filters(
-    transaction: Transaction, filters: Sequence[Filter], query: Mapping[str, str]
+    transaction: Transaction,
+    filters: Sequence[Filter],
+    query: Mapping[str, str],
+    *,
+    strictly: bool = False,
 ) -> dict[str, Any]:
-    """The store's parameters for a query; raises Invalid with all that is wrong."""
+    """The store's parameters for a query; raises Invalid with all that is wrong.
+
+    If ``strictly``, names that are unknown and filters that are empty are wrong, too.
+    """
     parameters: dict[str, Any] = {}
     errors: dict[str, list[str]] = {}
+    if strictly:
+        names = {one.name for one in filters}
+        errors = {name: [NO_SUCH_FILTER] for name in query if name not in names}
+        errors |= {name: [NOT_BLANK] for name in query if name in names and not query[name].strip()}
     for one in filters:
         given = query.get(one.name, "")
-        if not given:
+        if not given or one.name in errors:
             continue
         try:
             if "\0" in given:
@@ -78,6 +91,18 @@ def text(given: str) -> str | None:
 def identity(given: str) -> str | None:
     """A UUID as it is stored, whatever its spelling; else the text, as it may be imported."""
     return canonical_uuid(given.strip()) or text(given)
+
+
+def at_most(length: int, read: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """What another reads, of so many characters at most; what it makes raises Complaint."""
+
+    def limited(given: str) -> str | None:
+        found = read(given)
+        if found is not None and len(found) > length:
+            raise Complaint(f"Ensure this field has no more than {length} characters.")
+        return found
+
+    return limited
 
 
 def row_uuid(given: str) -> UUID | None:

@@ -1,11 +1,19 @@
 -- Sends that were refused or failed. They come into being where sends are settled.
 
 -- name: list_failed_tasks
--- A page of them, newest first.
+-- A page of them, newest first. A null parameter is no filter.
 -- A row more than the page has tells whether the list goes on; the count is worked out only where
 -- the page alone does not tell it, and comes with a row of nulls where nothing was found.
 WITH wanted AS NOT MATERIALIZED (
     SELECT id, send_id, kind, stage, reason, subscription_id, initiated_at FROM failed_tasks
+     WHERE (%(kind)s IS NULL OR kind = %(kind)s)
+       AND (%(stage)s IS NULL OR stage = %(stage)s)
+       AND (%(subscription_id)s IS NULL OR subscription_id = %(subscription_id)s)
+       AND (%(identity)s IS NULL OR identity = %(identity)s)
+       AND (%(reason_contains)s IS NULL
+            OR strpos(lower(reason), lower(%(reason_contains)s::text)) > 0)
+       AND (%(initiated_after)s IS NULL OR initiated_at >= %(initiated_after)s)
+       AND (%(initiated_before)s IS NULL OR initiated_at <= %(initiated_before)s)
 ), page AS MATERIALIZED (
     (SELECT * FROM wanted
       WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id < %(from_id)s)
@@ -33,16 +41,28 @@ SELECT id, send_id, kind, stage, reason, subscription_id, initiated_at FROM fail
 SELECT max(id) AS id FROM failed_tasks;
 
 -- name: requeue_failed_tasks
--- Owe up to %(limit)s of them again, oldest first: each is the same send, by kind, and a new
+-- Owe up to %(limit)s of them again, oldest first, from the one behind %(after)s to %(up_to)s, of
+-- those that match; a null parameter is no filter. Each is the same send, by kind, and a new
 -- trigger in the tick that those of this minute share. A next send only if its subscription still
 -- stands where it stood, and may be sent to, and no other is owed to it; whatever is not owed again
 -- is skipped, and the ledger says why. Either way the row is gone. The subscriptions are locked
--- before they are judged, so none of them steps meanwhile.
-WITH taken AS (
-    DELETE FROM failed_tasks WHERE id IN (
-        SELECT id FROM failed_tasks WHERE id <= %(up_to)s
-         ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-    RETURNING *
+-- before they are judged, so none of them steps meanwhile. What another requeue has in hand is
+-- waited for: once that has ended, it is gone, or it is taken here. So fewer than the limit means
+-- that there are no more.
+WITH chosen AS MATERIALIZED (
+    SELECT id FROM failed_tasks
+     WHERE id > %(after)s AND id <= %(up_to)s
+       AND (%(kind)s IS NULL OR kind = %(kind)s)
+       AND (%(stage)s IS NULL OR stage = %(stage)s)
+       AND (%(subscription_id)s IS NULL OR subscription_id = %(subscription_id)s)
+       AND (%(identity)s IS NULL OR identity = %(identity)s)
+       AND (%(reason_contains)s IS NULL
+            OR strpos(lower(reason), lower(%(reason_contains)s::text)) > 0)
+       AND (%(initiated_after)s IS NULL OR initiated_at >= %(initiated_after)s)
+       AND (%(initiated_before)s IS NULL OR initiated_at <= %(initiated_before)s)
+     ORDER BY id LIMIT %(limit)s FOR UPDATE
+), taken AS (
+    DELETE FROM failed_tasks WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING *
 ), minute AS (
     INSERT INTO ticks (source, state, due_at, shard, triggers, expanded_at)
     SELECT 'single', 'expanded', date_trunc('minute', now()), pg_backend_pid() %% 16, count(*),
@@ -68,10 +88,11 @@ WITH taken AS (
            END AS refusal
       FROM taken LEFT JOIN standing s ON s.id = taken.subscription_id
 ), owed AS (
-    -- Many at once are no reason to keep single triggers waiting; a resend is one.
+    -- Many at once are no reason to keep single triggers waiting; a resend is one, and so is what
+    -- is requeued alone.
     INSERT INTO sends (id, kind, lane, subscription_id, identity, tick_id, attempt,
                        first_attempt_at, message_id, messageset_id, sequence_number, lang)
-    SELECT send_id, kind, CASE WHEN kind = 'resend' THEN 'single' ELSE 'tick' END,
+    SELECT send_id, kind, CASE WHEN kind = 'resend' OR %(alone)s THEN 'single' ELSE 'tick' END,
            subscription_id, identity, minute.id, attempt, first_attempt_at, message_id,
            messageset_id, sequence_number, lang
       FROM judged, minute WHERE refusal IS NULL ORDER BY judged.id
@@ -87,5 +108,8 @@ WITH taken AS (
            subscription_id, identity, messageset_id, sequence_number, lang, attempt,
            first_attempt_at
       FROM judged, minute WHERE NOT EXISTS (SELECT FROM owed WHERE owed.id = judged.send_id)
+    RETURNING reason
 )
-SELECT count(*) AS taken, (SELECT count(*) FROM owed) AS owed FROM taken;
+SELECT count(*) AS taken, (SELECT count(*) FROM owed) AS owed, max(id) AS last_id,
+       (SELECT min(reason) FROM skipped) AS reason
+  FROM taken;

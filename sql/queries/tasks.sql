@@ -1,16 +1,17 @@
 -- Work that the API is asked to do in the background.
 
 -- name: request_task
--- Ask for a task of this kind. While one is waiting, it is the one: nothing that it will find has
--- been looked at yet.
-INSERT INTO tasks (kind, requested_by, up_to)
-VALUES (%(kind)s, %(requested_by)s, %(up_to)s)
-ON CONFLICT (kind) WHERE state = 'waiting'
+-- Ask for a task of this kind. While one is waiting that means the same, it is the one: nothing that
+-- it will find has been looked at yet.
+INSERT INTO tasks (kind, requested_by, up_to, wanted)
+VALUES (%(kind)s, %(requested_by)s, %(up_to)s, %(wanted)s)
+ON CONFLICT (kind, wanted) WHERE state = 'waiting'
 DO UPDATE SET up_to = GREATEST(tasks.up_to, EXCLUDED.up_to)
 RETURNING id;
 
 -- name: begin_task
--- Take the oldest task of these kinds that nobody is at, or whose owner fell silent.
+-- Take the oldest task of these kinds that nobody is at, or whose owner fell silent. Only the first
+-- of its kind that waits can be begun: whoever finds it locked leaves those behind it alone, too.
 UPDATE tasks
    SET state = 'begun', owner = %(owner)s, lease_until = now() + %(lease)s
  WHERE id = (
@@ -19,9 +20,13 @@ UPDATE tasks
           AND (state = 'begun' AND lease_until < now()
                OR state = 'waiting' AND NOT EXISTS (
                    SELECT FROM tasks begun
-                    WHERE begun.kind = waiting.kind AND begun.state = 'begun'))
+                    WHERE begun.kind = waiting.kind AND begun.state = 'begun')
+               AND NOT EXISTS (
+                   SELECT FROM tasks earlier
+                    WHERE earlier.kind = waiting.kind AND earlier.state = 'waiting'
+                      AND (earlier.requested_at, earlier.id) < (waiting.requested_at, waiting.id)))
         ORDER BY requested_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
-RETURNING id, kind, up_to;
+RETURNING id, kind, up_to, wanted;
 
 -- name: renew_task
 -- Its owner is at it. No row: it is not the owner's any more.

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -11,11 +12,13 @@ from twisted.application.service import Service
 from twisted.internet import reactor
 
 from sbm.addresses import DatabaseAddress
+from sbm.model.failed_task import EVERYTHING, Wanted
 from sbm.model.task import Kind
 from sbm.pipeline.loop import Bell
 from sbm.pipeline.tasks import REQUEUE_BATCH, Tasks
 from sbm.store import tasks
 from sbm.store.database import Database
+from sbm.store.errors import DatabaseUnavailable
 from tests.arrange import Arranged, arranged
 
 ZONE = ZoneInfo("Africa/Johannesburg")
@@ -34,17 +37,29 @@ def behind(database_uri: str) -> Iterator[Arranged]:
         yield behind
 
 
-def worker(database: Database, *, running: bool = True) -> tuple[Tasks, list[str]]:
+def worker(
+    database: Database,
+    *,
+    running: bool = True,
+    owed: Callable[[], Any] = lambda: None,
+) -> tuple[Tasks, list[str]]:
     """What does the tasks, one pass at a time, and how often it said that sends are owed."""
-    owed: list[str] = []
-    made = Tasks(reactor, database, ZONE, uuid4(), lambda: owed.append("owed"), Bell(reactor))
+    said: list[str] = []
+
+    def say() -> None:
+        said.append("owed")
+        owed()
+
+    made = Tasks(reactor, database, ZONE, uuid4(), say, Bell(reactor))
     if running:
         Service.startService(made)
-    return made, owed
+    return made, said
 
 
-async def asked(database: Database, kind: Kind, up_to: int | None = None) -> None:
-    await database.transact(tasks.request, kind=kind, requested_by=None, up_to=up_to)
+async def asked(
+    database: Database, kind: Kind, up_to: int | None = None, wanted: Wanted = EVERYTHING
+) -> None:
+    await database.transact(tasks.request, kind=kind, requested_by=None, up_to=up_to, wanted=wanted)
 
 
 @ensureDeferred
@@ -99,26 +114,79 @@ async def test_nobody_is_behind_where_nobody_is_subscribed(
     assert behind.value("SELECT state FROM tasks") == "done"
 
 
+def failures(behind: Arranged, count: int) -> list[int]:
+    """So many failures, each of a subscription of its own."""
+    schedule = behind.schedule()
+    messageset = behind.messageset("pregnancy", schedule)
+    return behind.failures(behind.subscriptions(count, messageset, schedule))
+
+
+def requeued(behind: Arranged, count: int, left: int = 0) -> None:
+    """Assert that just so many are owed again, once, and that the law holds."""
+    assert behind.value("SELECT count(*) FROM failed_tasks") == left
+    assert behind.value("SELECT count(*) FROM sends") == count
+    assert behind.value("SELECT count(*) FROM ledger") == 0
+    assert behind.value("SELECT sum(triggers) FROM ticks") == count
+    assert behind.broken_law() == []
+
+
 @ensureDeferred
 async def test_a_long_list_of_failures_is_requeued_to_its_end(
     database: Database, behind: Arranged
 ) -> None:
-    schedule = behind.schedule()
-    count = REQUEUE_BATCH + 1
-    behind.subscriptions(count, behind.messageset("pregnancy", schedule), schedule)
-    behind.rows(
-        "INSERT INTO failed_tasks (send_id, kind, stage, reason, subscription_id, identity,"
-        " initiated_at, attempt, messageset_id, next_sequence_number)"
-        " SELECT gen_random_uuid(), 'next', 'post', 'no', id, identity, now(), 1, messageset_id, 1"
-        " FROM subscriptions"
-    )
-    await asked(database, "requeue-failed-tasks", behind.value("SELECT max(id) FROM failed_tasks"))
+    ids = failures(behind, REQUEUE_BATCH + 1)
+    await asked(database, "requeue-failed-tasks", ids[-1])
     doing, owed = worker(database)
     assert await doing.one_pass() == 1
-    assert behind.value("SELECT count(*) FROM failed_tasks") == 0
-    assert behind.value("SELECT count(*) FROM sends") == count
     assert owed == ["owed", "owed"]
-    assert behind.broken_law() == []
+    requeued(behind, len(ids))
+
+
+@ensureDeferred
+async def test_of_a_long_list_only_those_are_requeued_that_were_meant(
+    database: Database, behind: Arranged
+) -> None:
+    ids = failures(behind, 2 * REQUEUE_BATCH + 10)
+    behind.rows("UPDATE failed_tasks SET stage = 'content' WHERE id = ANY(%s)", ids[::2])
+    await asked(database, "requeue-failed-tasks", ids[-1], Wanted(stage="content"))
+    doing, owed = worker(database)
+    assert await doing.one_pass() == 1
+    assert len(owed) == 2
+    requeued(behind, len(ids) // 2, left=len(ids) // 2)
+    assert behind.value("SELECT count(*) FROM failed_tasks WHERE stage = 'content'") == 0
+
+
+@ensureDeferred
+async def test_a_requeue_whose_daemon_is_lost_between_batches_goes_on_in_another(
+    database: Database, behind: Arranged, database_uri: str
+) -> None:
+    ids = failures(behind, 2 * REQUEUE_BATCH + 10)
+    behind.rows("UPDATE failed_tasks SET stage = 'content' WHERE id = %s", ids[0])
+    await asked(database, "requeue-failed-tasks", ids[-1], Wanted(stage="post"))
+    dying = Database(reactor, DatabaseAddress.parse(database_uri), 1)
+    doing, _ = worker(dying, owed=dying.stopService)
+    with pytest.raises(DatabaseUnavailable):
+        await doing.one_pass()
+    requeued(behind, REQUEUE_BATCH, left=REQUEUE_BATCH + 10)
+    other, _ = worker(database)
+    assert await other.one_pass() == 0
+    behind.rows("UPDATE tasks SET lease_until = now() - interval '1 second'")
+    assert await other.one_pass() == 1
+    requeued(behind, len(ids) - 1, left=1)
+    assert behind.value("SELECT state FROM tasks") == "done"
+
+
+@ensureDeferred
+async def test_a_requeue_that_is_stopped_between_batches_goes_on_in_another(
+    database: Database, behind: Arranged
+) -> None:
+    ids = failures(behind, REQUEUE_BATCH + 10)
+    await asked(database, "requeue-failed-tasks", ids[-1])
+    doing, _ = worker(database, owed=lambda: doing.stopService())
+    assert await doing.one_pass() == 0
+    requeued(behind, REQUEUE_BATCH, left=10)
+    assert await worker(database)[0].one_pass() == 1
+    requeued(behind, len(ids))
 
 
 @ensureDeferred

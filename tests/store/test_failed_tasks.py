@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_twisted import ensureDeferred
 
+from sbm.model.failed_task import Requeued
 from sbm.model.page import Window
 from sbm.model.send import Send, Settled
 from sbm.store import failed_tasks, resends, sends
@@ -38,7 +39,8 @@ async def failed(database: Database, mothers: list[UUID], result: Settled = REFU
 
 async def requeue(database: Database, limit: int = 100) -> int:
     up_to = await database.transact(failed_tasks.newest)
-    return await database.transact(failed_tasks.requeue, up_to=up_to or 0, limit=limit)
+    done = await database.transact(failed_tasks.requeue, up_to=up_to or 0, limit=limit)
+    return done.taken
 
 
 def mothers(behind: Arranged, count: int = 1) -> list[UUID]:
@@ -177,10 +179,15 @@ async def test_a_requeue_goes_by_batches_oldest_first_up_to_where_it_began(
     some = await failed(database, mothers(behind, 5))
     up_to = await database.transact(failed_tasks.newest)
     assert up_to is not None
-    assert await database.transact(failed_tasks.requeue, up_to=up_to, limit=3) == 3
+    first = await database.transact(failed_tasks.requeue, up_to=up_to, limit=3)
+    assert (first.taken, first.owed) == (3, 3)
     await settle(database, await claim(database), REFUSED)
-    assert await database.transact(failed_tasks.requeue, up_to=up_to, limit=3) == 2
-    assert await database.transact(failed_tasks.requeue, up_to=up_to, limit=3) == 0
+    second = await database.transact(
+        failed_tasks.requeue, up_to=up_to, limit=3, after=first.last_id
+    )
+    assert (second.taken, second.last_id) == (2, up_to)
+    last = await database.transact(failed_tasks.requeue, up_to=up_to, limit=3)
+    assert last == Requeued()
     assert {send.id for send in await claim(database)} < {send.id for send in some}
     part = await database.transact(failed_tasks.list_page, window=Window(limit=10))
     assert part.count == 3

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
 from pytest_twisted import ensureDeferred
 
+from sbm.model.failed_task import EVERYTHING, MAX_IDENTITY, MAX_REASON, Wanted
 from sbm.model.task import Kind, Task
 from sbm.store import tasks
 from sbm.store.database import Database
@@ -13,10 +14,18 @@ from tests.arrange import Arranged
 LEASE = timedelta(seconds=60)
 ESTIMATE: Kind = "estimate-sends"
 REQUEUE: Kind = "requeue-failed-tasks"
+MOMENT = datetime(2026, 1, 3, 10, 0, 0, 123456, tzinfo=timezone.utc)
 
 
-async def request(database: Database, kind: Kind = ESTIMATE, up_to: int | None = None) -> UUID:
-    return await database.transact(tasks.request, kind=kind, requested_by=None, up_to=up_to)
+async def request(
+    database: Database,
+    kind: Kind = ESTIMATE,
+    up_to: int | None = None,
+    wanted: Wanted = EVERYTHING,
+) -> UUID:
+    return await database.transact(
+        tasks.request, kind=kind, requested_by=None, up_to=up_to, wanted=wanted
+    )
 
 
 async def begin(database: Database, owner: UUID) -> Task | None:
@@ -30,6 +39,60 @@ async def test_who_asks_while_a_task_waits_is_answered_with_that_one(database: D
     assert await request(database, REQUEUE, 9) == first
     assert await request(database, REQUEUE, 7) == first
     assert await begin(database, uuid4()) == Task(id=first, kind=REQUEUE, up_to=9)
+
+
+@ensureDeferred
+async def test_only_who_means_the_same_failures_joins_a_requeue_that_waits(
+    database: Database,
+) -> None:
+    wanted = Wanted(kind="resend", reason_contains="channel", initiated_after=MOMENT)
+    everything = await request(database, REQUEUE, 5)
+    some = await request(database, REQUEUE, 6, wanted)
+    assert some != everything
+    assert await request(database, REQUEUE, 8, wanted) == some
+    assert await request(database, REQUEUE, 7) == everything
+    owner = uuid4()
+    first = Task(id=everything, kind=REQUEUE, up_to=7)
+    assert await begin(database, owner) == first
+    assert await begin(database, owner) is None
+    await database.transact(tasks.finish, task_id=everything, owner=owner)
+    second = Task(id=some, kind=REQUEUE, up_to=8, wanted=wanted)
+    assert await begin(database, owner) == second
+
+
+@ensureDeferred
+async def test_of_two_that_begin_at_the_same_time_one_begins(
+    database: Database, behind: Arranged
+) -> None:
+    """The other does not take the one behind it."""
+    first = await request(database, REQUEUE, 5)
+    await request(database, REQUEUE, 6, Wanted(kind="resend"))
+    behind.rows("BEGIN")
+    behind.rows("SELECT FROM tasks WHERE id = %s FOR UPDATE", first)
+    assert await begin(database, uuid4()) is None
+    behind.rows("COMMIT")
+    begun = await begin(database, uuid4())
+    assert begun is not None
+    assert begun.id == first
+
+
+@ensureDeferred
+async def test_the_longest_filter_there_can_be_is_kept(database: Database) -> None:
+    """It is in an index, which takes only so much."""
+    characters = [chr(0x10000 + number) for number in range(MAX_REASON)]
+    wanted = Wanted(
+        kind="resend",
+        stage="content",
+        subscription_id=uuid4(),
+        identity="".join(characters[:MAX_IDENTITY]),
+        reason_contains="".join(characters),
+        initiated_after=MOMENT,
+        initiated_before=MOMENT,
+    )
+    await request(database, REQUEUE, 5, wanted)
+    begun = await begin(database, uuid4())
+    assert begun is not None
+    assert begun.wanted == wanted
 
 
 @ensureDeferred

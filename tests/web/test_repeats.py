@@ -11,7 +11,7 @@ import pytest_twisted
 
 from sbm.model.send import Settled
 from sbm.store import sends, tasks
-from sbm.web.failed_tasks import REQUEUE_BATCH
+from sbm.store.failed_tasks import AT_ONCE
 from tests.arrange import Arranged, arranged
 from tests.web.conftest import Api
 
@@ -129,7 +129,7 @@ async def test_a_long_list_is_left_to_a_task_up_to_where_it_ended(
 ) -> None:
     made = await api.subscription()
     with arranged(database_uri) as behind:
-        _failures(behind, made["id"], REQUEUE_BATCH + 10)
+        _failures(behind, made["id"], AT_ONCE + 10)
         assert (await api.post("/api/v1/failed-tasks/")).status == 201
         (task,) = behind.rows("SELECT kind, up_to FROM tasks")
         assert task["kind"] == "requeue-failed-tasks"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from sbm.web.openapi import content, service, subscribers
+from sbm.web.openapi import content, failures, service, subscribers
 from sbm.web.openapi.parts import HEADERS, PARAMETERS, responses, tagged
 from sbm.web.openapi.schemas import Schema
 
@@ -47,7 +47,8 @@ _SECURITY: dict[str, Schema] = {
 
 def describe(version: str) -> Schema:
     """The description of the API of this version of sbm: OpenAPI 3.1, ready to be JSON."""
-    everything = chain(content.paths(), subscribers.paths(), service.paths())
+    parts = (content, subscribers, failures, service)
+    everything = chain.from_iterable(one.paths() for one in parts)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -57,10 +58,10 @@ def describe(version: str) -> Schema:
             "license": {"name": "BSD-3-Clause", "identifier": "BSD-3-Clause"},
         },
         "servers": [{"url": "/", "description": "This service."}],
-        "tags": tagged([*content.TAGS, *subscribers.TAGS, *service.TAGS]),
+        "tags": tagged(chain.from_iterable(one.TAGS for one in parts)),
         "paths": {path.path: path.described() for path in everything},
         "components": {
-            "schemas": {**content.schemas(), **subscribers.schemas(), **service.schemas()},
+            "schemas": {name: one for part in parts for name, one in part.schemas().items()},
             "parameters": dict(PARAMETERS),
             "headers": dict(HEADERS),
             "responses": responses(),

@@ -101,6 +101,12 @@ ERRORS: Mapping[str, Schema] = {
 _CONNECTION = {400: "Unreadable", 408: "TooSlow", 413: "TooLarge", 503: "Unavailable"}
 
 ACCEPTED = one_object({"accepted": said(FLAG | {"const": True}, "That it is done, or begun.")})
+NOT_ACCEPTED = one_object(
+    {
+        "accepted": FLAG | {"const": False},
+        "reason": said(TEXT, "Why nothing is sent."),
+    }
+)
 TASK = one_object(
     {
         "accepted": FLAG | {"const": True},

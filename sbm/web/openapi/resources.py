@@ -14,8 +14,7 @@ from sbm.web.openapi.schemas import Schema, page_of, ref, schema
 NOT_FOUND = {404: ref("responses", "NotFound")}
 PAGES = tuple(ref("parameters", name) for name in ("limit", "offset", "position"))
 BY_OFFSET = PAGES[:2]
-
-_INVALID_FILTER = {400: ref("responses", "InvalidFilter")}
+INVALID_FILTER = {400: ref("responses", "InvalidFilter")}
 
 
 def filters(**told: tuple[Schema, str]) -> list[Schema]:
@@ -41,7 +40,7 @@ def listing(
         summary=summary,
         description=description,
         parameters=[*told, *pages],
-        answers={200: answer_of(schema(f"{one}Page"), "One page."), **_INVALID_FILTER},
+        answers={200: answer_of(schema(f"{one}Page"), "One page."), **INVALID_FILTER},
     )
 
 

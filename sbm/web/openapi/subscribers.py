@@ -1,4 +1,4 @@
-"""Who gets what, described: subscriptions, triggers, failures, and how far people are."""
+"""Who gets what, described: subscriptions, triggers, and how far people are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.web import subscriptions
 from sbm.web.bodies import JSON
-from sbm.web.openapi.parts import ACCEPTED, TASK, Operation, Path, answer_of
+from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, TASK, Operation, Path, answer_of
 from sbm.web.openapi.resources import BY_OFFSET, NOT_FOUND, Resource, filters, key, listing
 from sbm.web.openapi.schemas import (
     COUNT,
@@ -30,7 +30,6 @@ from sbm.web.openapi.schemas import (
 
 TAGS = (
     ("Subscriptions", "Who gets which message set, and where she stands in it."),
-    ("Failed tasks", "Messages that were refused, or failed, and sending them again."),
     ("Behind subscriptions", "Who has had fewer messages than expected."),
     ("Send estimates", "How many are sent to on each of the next seven days."),
 )
@@ -112,29 +111,12 @@ SUBSCRIPTIONS = Resource(
 _TRIGGER_KEY = key(
     "id", TEXT | {"minLength": 1}, "The subscription; any text, though only a UUID finds one."
 )
-_REFUSED = one_object(
-    {
-        "accepted": FLAG | {"const": False},
-        "reason": said(TEXT, "Why nothing is sent."),
-    }
-)
-_UNKNOWN = answer_of({"anyOf": [_REFUSED, schema("Detail")]}, "There is no such subscription.")
+_UNKNOWN = answer_of({"anyOf": [NOT_ACCEPTED, schema("Detail")]}, "There is no such subscription.")
 
 
 def schemas() -> dict[str, Schema]:
     """The schemas of all this."""
     shape = subscriptions.SHAPE
-    failed = one_object(
-        {
-            "url": said(URL, "Where it is read."),
-            "id": said(ROW_ID, "Newer failures have higher numbers."),
-            "subscription": said(URL, "Who did not get her message."),
-            "subscription_id": UUID,
-            "task_id": said(UUID, "The send that failed; it keeps its id when it is owed again."),
-            "initiated_at": said(MOMENT, "When the failed try began."),
-            "reason": said(TEXT, "Why."),
-        }
-    )
     behind = one_object(
         {
             "id": ROW_ID,
@@ -178,8 +160,6 @@ def schemas() -> dict[str, Schema]:
             },
             "required": ["data"],
         },
-        "FailedTask": failed,
-        "FailedTaskPage": page_of("FailedTask"),
         "BehindSubscription": behind,
         "BehindSubscriptionPage": page_of("BehindSubscription"),
         "SendEstimate": estimate,
@@ -191,7 +171,6 @@ def paths() -> Iterator[Path]:
     """The paths of all this."""
     yield from SUBSCRIPTIONS.paths()
     yield from _triggers()
-    yield from _failed_tasks()
     yield from _behind_subscriptions()
     yield from _send_estimates()
 
@@ -224,7 +203,9 @@ def _triggers() -> Iterator[Path]:
                 summary="Send the next message of a subscription, now",
                 description="It is sent in the background. The body is not read.",
                 answers={
-                    200: answer_of(_REFUSED, "There is nothing to send; trying again is no use."),
+                    200: answer_of(
+                        NOT_ACCEPTED, "There is nothing to send; trying again is no use."
+                    ),
                     201: answer_of(ACCEPTED, "The message is owed."),
                     400: _UNKNOWN,
                 },
@@ -241,45 +222,6 @@ def _triggers() -> Iterator[Path]:
                 summary="Send the last message of a subscription once more",
                 description="It is sent in the background. The body is not read.",
                 answers={202: answer_of(ACCEPTED, "It is owed."), 400: _UNKNOWN},
-            )
-        },
-    )
-
-
-def _failed_tasks() -> Iterator[Path]:
-    yield Path(
-        path="/api/v1/failed-tasks/",
-        tag="Failed tasks",
-        operations={
-            "GET": listing(
-                "list_failed_tasks",
-                "List failures",
-                "FailedTask",
-                description="The newest come first.",
-            ),
-            "POST": Operation(
-                name="requeue_failed_tasks",
-                summary="Send all that failed again",
-                description="Failures leave the list as they are owed again; each goes on from"
-                " where it failed. The body is not read.",
-                answers={
-                    201: answer_of(
-                        one_object({"requeued_failed_tasks": FLAG | {"const": True}}),
-                        "They are owed again, or going to be.",
-                    )
-                },
-            ),
-        },
-    )
-    yield Path(
-        path="/api/v1/failed-tasks/{id}/",
-        tag="Failed tasks",
-        parameters=key("id", ROW_ID, "The failure."),
-        operations={
-            "GET": Operation(
-                name="read_failed_task",
-                summary="Read a failure",
-                answers={200: answer_of(schema("FailedTask"), "The failure."), **NOT_FOUND},
             )
         },
     )

@@ -104,6 +104,12 @@ def test_every_filter_is_described_and_nothing_else(path: str) -> None:
     assert described - PAGING == declared
 
 
+def test_what_is_requeued_is_filtered_as_it_is_listed() -> None:
+    item = PATHS[failed_tasks.PATH]
+    taken = {one["name"] for one in item["post"]["parameters"]}
+    assert taken == {one.name for one in failed_tasks.FILTERS}
+
+
 @pytest_twisted.ensureDeferred
 async def test_whoever_needs_no_user_is_described_so_and_nobody_else(api: Api) -> None:
     for path, item in PATHS.items():

@@ -1,0 +1,145 @@
+"""``sbm failed-task``: what was refused or failed, and owing it again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, get_args
+from uuid import UUID
+
+from sbm.addresses import DatabaseAddress
+from sbm.commands.running import FAILED, OK, print_table, transact
+from sbm.model.failed_task import EVERYTHING, MAX_REASON, Requeued, Wanted
+from sbm.model.page import Window
+from sbm.model.send import Kind, Stage, Trigger
+from sbm.store import failed_tasks
+from sbm.store.database import Transaction
+
+_SHOWN = 100
+_LARGEST_ID = 2**31 - 1
+
+
+def add_to(commands: Any) -> None:
+    """Add ``failed-task`` and what it can do to the commands of a parser."""
+    parser = commands.add_parser("failed-task", help="sends that were refused or failed")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    listing = verbs.add_parser(
+        "list",
+        help="list them",
+        description=f"List those that match, the newest {_SHOWN}, and say how many there are.",
+    )
+    _add_filters(listing)
+    listing.set_defaults(command=_list)
+
+    requeue = verbs.add_parser(
+        "requeue",
+        help="owe them again",
+        description="Owe these again, or those that match, or all of them. Each is the same send;"
+        " what no longer fits is skipped, and the ledger says why.",
+    )
+    requeue.add_argument("ids", metavar="ID", nargs="*", type=_id, help="from `failed-task list`")
+    _add_filters(requeue)
+    requeue.add_argument("--dry-run", action="store_true", help="only say how many are meant")
+    requeue.set_defaults(command=_requeue, misused=requeue.error)
+
+
+def _add_filters(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--kind", choices=get_args(Kind), help="next messages, or resends")
+    verb.add_argument("--stage", choices=get_args(Stage), help="how far they came")
+    verb.add_argument("--subscription", metavar="UUID", type=UUID, help="of this subscription")
+    verb.add_argument(
+        "--reason-contains", metavar="TEXT", type=_reason, help="with this in the reason"
+    )
+
+
+def _id(text: str) -> int:
+    number = int(text)
+    if not 0 < number <= _LARGEST_ID:
+        raise ValueError("no row can have this id")
+    return number
+
+
+def _reason(text: str) -> str:
+    """A text that says something: an empty one would mean all of them."""
+    if not 0 < len(text.strip()) <= MAX_REASON:
+        raise argparse.ArgumentTypeError(f"must have from 1 to {MAX_REASON} characters")
+    return text.strip()
+
+
+def _wanted(options: argparse.Namespace) -> Wanted:
+    return Wanted(
+        kind=options.kind,
+        stage=options.stage,
+        subscription_id=options.subscription,
+        reason_contains=options.reason_contains,
+    )
+
+
+def _list(options: argparse.Namespace, address: DatabaseAddress) -> int:
+    part = transact(
+        address, failed_tasks.list_page, window=Window(limit=_SHOWN), wanted=_wanted(options)
+    )
+    print_table(
+        ("ID", "KIND", "STAGE", "INITIATED", "SUBSCRIPTION", "REASON"),
+        [
+            (
+                str(one.id),
+                one.kind,
+                one.stage,
+                one.initiated_at.isoformat(" ", "seconds"),
+                str(one.subscription_id),
+                " ".join(one.reason.split()),
+            )
+            for one in part.rows
+        ],
+    )
+    if part.more:
+        print(f"the newest {_SHOWN} of {part.count}")
+    return OK
+
+
+def _requeue(options: argparse.Namespace, address: DatabaseAddress) -> int:
+    wanted = _wanted(options)
+    if options.ids and wanted != EVERYTHING:
+        options.misused("give IDs or filters, not both")
+    if options.ids:
+        return _requeue_these(options.ids, address, dry_run=options.dry_run)
+    if options.dry_run:
+        part = transact(address, failed_tasks.list_page, window=Window(limit=1), wanted=wanted)
+        print(f"{part.count} would be requeued")
+        return OK
+    done = transact(address, failed_tasks.requeue_all, wanted=wanted, requested_by=None)
+    _tell(done)
+    if done.goes_on:
+        print("a daemon goes on with the others")
+    return OK
+
+
+def _requeue_these(ids: Sequence[int], address: DatabaseAddress, *, dry_run: bool) -> int:
+    found = transact(address, _look_up if dry_run else _owe, ids=sorted(set(ids)))
+    missing = [number for number, trigger in found.items() if not trigger.found]
+    for number in missing:
+        print(f"sbm: there is no failed task {number}", file=sys.stderr)
+    taken = len(found) - len(missing)
+    if dry_run:
+        print(f"{taken} would be requeued")
+    else:
+        _tell(Requeued(taken=taken, owed=sum(one.accepted for one in found.values())))
+    return FAILED if missing else OK
+
+
+def _tell(done: Requeued) -> None:
+    print(f"{done.taken} requeued: {done.owed} owed again, {done.taken - done.owed} skipped")
+
+
+async def _owe(transaction: Transaction, *, ids: Sequence[int]) -> dict[int, Trigger]:
+    return {
+        number: await failed_tasks.requeue_one(transaction, failed_task_id=number) for number in ids
+    }
+
+
+async def _look_up(transaction: Transaction, *, ids: Sequence[int]) -> dict[int, Trigger]:
+    found = {number: await failed_tasks.find(transaction, failed_task_id=number) for number in ids}
+    return {number: Trigger(found=one is not None, accepted=False) for number, one in found.items()}

@@ -1,0 +1,114 @@
+"""``sbm failed-task``, as an operator runs it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sbm.commands.running import FAILED, MISUSED
+from sbm.model.failed_task import MAX_REASON
+from sbm.store.failed_tasks import AT_ONCE
+from tests.arrange import Arranged
+from tests.commands.test_users import Sbm
+from tests.commands.test_users import behind as behind
+from tests.commands.test_users import sbm as sbm
+
+
+def failures(behind: Arranged, count: int) -> list[int]:
+    """So many failures; the last one is of other content, and of a resend."""
+    schedule = behind.schedule()
+    messageset = behind.messageset("pregnancy", schedule)
+    *mothers, last = behind.subscriptions(count, messageset, schedule)
+    return [
+        *behind.failures(mothers),
+        *behind.failures([last], kind="resend", stage="content", reason="there is\nno message"),
+    ]
+
+
+def test_failures_are_listed_newest_first(sbm: Sbm, behind: Arranged) -> None:
+    first, second = failures(behind, 2)
+    mother = behind.value("SELECT subscription_id FROM failed_tasks WHERE id = %s", second)
+    heading, newest, oldest = sbm("failed-task", "list").out.splitlines()
+    assert heading.split() == ["ID", "KIND", "STAGE", "INITIATED", "SUBSCRIPTION", "REASON"]
+    assert newest.split()[:3] == [str(second), "resend", "content"]
+    assert newest.endswith(f"2026-01-01 00:00:00+00:00  {mother}  there is no message")
+    assert oldest.split()[0] == str(first)
+    listed = sbm("failed-task", "list", "--subscription", str(mother)).out.splitlines()
+    assert listed[1:] == [newest]
+
+
+def test_a_long_list_says_how_long_it_is(sbm: Sbm, behind: Arranged) -> None:
+    failures(behind, 101)
+    *_, last = sbm("failed-task", "list").out.splitlines()
+    assert last == "the newest 100 of 101"
+
+
+@pytest.mark.parametrize(
+    ("options", "owed"),
+    [
+        ((), 3),
+        (("--kind", "resend"), 1),
+        (("--stage", "post"), 2),
+        (("--reason-contains", "CHANNEL"), 2),
+        (("--reason-contains", "channel", "--kind", "resend"), 0),
+    ],
+)
+def test_those_that_match_are_requeued(
+    sbm: Sbm, behind: Arranged, options: tuple[str, ...], owed: int
+) -> None:
+    failures(behind, 3)
+    outcome = sbm("failed-task", "requeue", *options, "--dry-run")
+    assert (outcome.status, outcome.out) == (0, f"{owed} would be requeued\n")
+    assert behind.value("SELECT count(*) FROM failed_tasks") == 3
+    outcome = sbm("failed-task", "requeue", *options)
+    assert outcome.out == f"{owed} requeued: {owed} owed again, 0 skipped\n"
+    assert behind.value("SELECT count(*) FROM sends") == owed
+    assert behind.broken_law() == []
+
+
+def test_these_are_requeued_and_what_is_not_there_is_told(sbm: Sbm, behind: Arranged) -> None:
+    first, second, third = (str(number) for number in failures(behind, 3))
+    behind.rows(
+        "UPDATE subscriptions SET active = false FROM failed_tasks"
+        " WHERE subscription_id = subscriptions.id AND failed_tasks.id = %s",
+        int(second),
+    )
+    wanted = (first, second, second, "4711")
+    outcome = sbm("failed-task", "requeue", *wanted, "--dry-run")
+    assert (outcome.status, outcome.out) == (FAILED, "2 would be requeued\n")
+    outcome = sbm("failed-task", "requeue", *wanted)
+    assert (outcome.status, outcome.out) == (FAILED, "2 requeued: 1 owed again, 1 skipped\n")
+    assert outcome.complaint == "sbm: there is no failed task 4711\n"
+    assert [str(row["id"]) for row in behind.rows("SELECT id FROM failed_tasks")] == [third]
+    assert behind.broken_law() == []
+
+
+def test_what_is_too_long_is_left_to_a_daemon(sbm: Sbm, behind: Arranged) -> None:
+    failures(behind, AT_ONCE + 2)
+    outcome = sbm("failed-task", "requeue", "--kind", "next")
+    told = (
+        f"{AT_ONCE} requeued: {AT_ONCE} owed again, 0 skipped\na daemon goes on with the others\n"
+    )
+    assert (outcome.status, outcome.out) == (0, told)
+    assert behind.value("SELECT wanted FROM tasks") == {"kind": "next"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("nope",),
+        ("0",),
+        ("2147483648",),
+        ("--kind", "other"),
+        ("--subscription", "x"),
+        ("--reason-contains", ""),
+        ("--reason-contains", " "),
+        ("--reason-contains", "x" * (MAX_REASON + 1)),
+        ("7", "--kind", "next"),
+    ],
+)
+def test_what_cannot_be_meant_requeues_nothing(
+    sbm: Sbm, behind: Arranged, options: tuple[str, ...]
+) -> None:
+    failures(behind, 2)
+    assert sbm("failed-task", "requeue", *options).status == MISUSED
+    assert behind.value("SELECT count(*) FROM failed_tasks") == 2

@@ -1,0 +1,276 @@
+"""Failures that are owed again one by one, by filter, and at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from typing import Any
+from uuid import UUID
+
+import psycopg2
+import pytest
+from attrs import asdict
+from pytest_twisted import ensureDeferred
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from sbm.model.failed_task import EVERYTHING, Requeued, Wanted
+from sbm.model.page import Window
+from sbm.model.send import Trigger
+from sbm.store import failed_tasks
+from sbm.store.database import Database, Transaction
+from tests.arrange import Arranged, arranged
+
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=timezone.utc)
+LATER = datetime(2026, 1, 2, tzinfo=timezone.utc)
+
+MANY = 20_000
+
+# A pass over the table takes several hundred.
+FEW_BLOCKS = 120
+
+
+def mothers(behind: Arranged, count: int = 1) -> list[UUID]:
+    schedule = behind.schedule()
+    messageset = behind.messageset("pregnancy", schedule)
+    return behind.subscriptions(count, messageset, schedule, next_sequence_number=2)
+
+
+async def one_again(database: Database, number: int) -> Trigger:
+    return await database.transact(failed_tasks.requeue_one, failed_task_id=number)
+
+
+async def all_again(database: Database, wanted: Wanted = EVERYTHING) -> Requeued:
+    return await database.transact(failed_tasks.requeue_all, wanted=wanted, requested_by=None)
+
+
+def various(behind: Arranged) -> list[int]:
+    """Four failures that differ in everything."""
+    one, two, three, four = mothers(behind, 4)
+    behind.rows("UPDATE subscriptions SET identity = 'ann' WHERE id = %s", one)
+    behind.rows("UPDATE subscriptions SET id = %s WHERE id = %s", UUID(int=2), two)
+    return [
+        *behind.failures([one], reason="400: No such Channel"),
+        *behind.failures(
+            [UUID(int=2)], kind="resend", reason="100% of it", initiated_at="2025-12-31Z"
+        ),
+        *behind.failures([three], stage="content", reason="no_message", initiated_at=str(LATER)),
+        *behind.failures([four], stage="trigger", reason="because"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (EVERYTHING, "1234"),
+        (Wanted(kind="resend"), "2"),
+        (Wanted(kind="next"), "134"),
+        (Wanted(stage="content"), "3"),
+        (Wanted(subscription_id=UUID(int=2)), "2"),
+        (Wanted(subscription_id=UUID(int=3)), ""),
+        (Wanted(identity="ann"), "1"),
+        (Wanted(identity="Ann"), ""),
+        (Wanted(reason_contains="CHANNEL"), "1"),
+        (Wanted(reason_contains="%"), "2"),
+        (Wanted(reason_contains="o_m"), "3"),
+        (Wanted(reason_contains="\\"), ""),
+        (Wanted(initiated_after=LATER), "3"),
+        (Wanted(initiated_before=NEW_YEAR), "124"),
+        (Wanted(initiated_after=NEW_YEAR, initiated_before=NEW_YEAR), "14"),
+        (Wanted(kind="next", stage="post", reason_contains="because"), ""),
+    ],
+)
+@ensureDeferred
+async def test_those_that_match_are_listed_and_requeued_and_no_others(
+    database: Database, behind: Arranged, wanted: Wanted, expected: str
+) -> None:
+    ids = various(behind)
+    number = {row_id: str(position) for position, row_id in enumerate(ids, start=1)}
+    listed = await database.transact(failed_tasks.list_page, window=Window(limit=10), wanted=wanted)
+    assert "".join(number[one.id] for one in reversed(listed.rows)) == expected
+    assert listed.count == len(expected)
+    done = await all_again(database, wanted)
+    assert (done.taken, done.owed, done.goes_on) == (len(expected), len(expected), False)
+    left = {number[row["id"]] for row in behind.rows("SELECT id FROM failed_tasks")}
+    assert left == set("1234") - set(expected)
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_one_is_requeued_alone_ahead_of_a_tick(database: Database, behind: Arranged) -> None:
+    one, two, three = behind.failures(mothers(behind, 3))
+    send_id = behind.value("SELECT send_id FROM failed_tasks WHERE id = %s", two)
+    assert await one_again(database, two) == Trigger(found=True, accepted=True)
+    (send,) = behind.rows("SELECT id, kind, lane, attempt FROM sends")
+    assert send == {"id": send_id, "kind": "next", "lane": "single", "attempt": 1}
+    assert [row["id"] for row in behind.rows("SELECT id FROM failed_tasks")] == [one, three]
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_many_are_requeued_behind_single_ones(database: Database, behind: Arranged) -> None:
+    behind.failures(mothers(behind, 2))
+    await all_again(database)
+    assert {row["lane"] for row in behind.rows("SELECT lane FROM sends")} == {"tick"}
+
+
+@ensureDeferred
+async def test_one_that_is_skipped_says_why_as_the_ledger_does(
+    database: Database, behind: Arranged
+) -> None:
+    (number,) = behind.failures(mothers(behind))
+    behind.rows("UPDATE subscriptions SET next_sequence_number = 3")
+    reason = "the subscription has moved on"
+    assert await one_again(database, number) == Trigger(found=True, accepted=False, reason=reason)
+    assert [entry["reason"] for entry in behind.ledger()] == [reason]
+    assert await one_again(database, number) == Trigger(found=False, accepted=False)
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_failed_resend_is_requeued_beside_a_next_message(
+    database: Database, behind: Arranged
+) -> None:
+    (mother,) = mothers(behind)
+    first, second, third = (
+        behind.failures([mother], kind=kind)[0] for kind in ("next", "resend", "resend")
+    )
+    assert (await one_again(database, first)).accepted
+    assert (await one_again(database, second)).accepted
+    reason = "a resend is already owed to the subscription"
+    assert (await one_again(database, third)).reason == reason
+    assert behind.value("SELECT count(*) FROM sends") == 2
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_what_is_not_there_is_not_found_and_opens_no_tick(
+    database: Database, behind: Arranged
+) -> None:
+    assert await one_again(database, 4711) == Trigger(found=False, accepted=False)
+    assert behind.value("SELECT count(*) FROM ticks") == 0
+
+
+@ensureDeferred
+async def test_a_long_list_is_left_to_a_task_with_its_filter(
+    database: Database, behind: Arranged
+) -> None:
+    ids = mothers(behind, failed_tasks.AT_ONCE + 3)
+    other, *matching = behind.failures(ids)
+    behind.rows("UPDATE failed_tasks SET stage = 'content' WHERE id = %s", other)
+    wanted = Wanted(stage="post", initiated_before=LATER)
+    done = await all_again(database, wanted)
+    assert (done.taken, done.goes_on) == (failed_tasks.AT_ONCE, True)
+    (task,) = behind.rows("SELECT kind, up_to, wanted FROM tasks")
+    assert (task["kind"], task["up_to"]) == ("requeue-failed-tasks", matching[-1])
+    assert Wanted.read(task["wanted"]) == wanted
+    left = behind.rows("SELECT id FROM failed_tasks ORDER BY id")
+    assert [row["id"] for row in left] == [other, *matching[-2:]]
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Let the reactor go on until the condition holds."""
+    while not condition():
+        await deferLater(reactor, 0.01)
+
+
+class Changed(Exception):
+    """What makes a transaction roll back."""
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+@pytest.mark.parametrize("one_by_one", [True, False])
+@ensureDeferred
+async def test_of_two_at_the_same_time_one_requeues_each(
+    database: Database, behind: Arranged, ends_well: bool, one_by_one: bool
+) -> None:
+    """The other waits for how that ends: a failure that nobody requeued in the end is not lost."""
+    ids = behind.failures(mothers(behind, 3))
+    limit = 1 if one_by_one else 2
+    go_on: Deferred[None] = Deferred()
+
+    async def slowly(transaction: Transaction) -> Requeued:
+        done = await failed_tasks.requeue(transaction, up_to=ids[-1], limit=limit)
+        await go_on
+        return done
+
+    def waits() -> Any:
+        return behind.value("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+    def begun() -> Any:
+        return behind.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+        )
+
+    first = Deferred.fromCoroutine(database.transact(slowly))
+    first.addErrback(lambda failure: failure.trap(Changed) and Requeued())
+    await until(begun)
+    up_to = ids[0] if one_by_one else ids[-1]
+    second = Deferred.fromCoroutine(
+        database.transact(failed_tasks.requeue, up_to=up_to, limit=limit)
+    )
+    await until(lambda: waits() or second.called)
+    if ends_well:
+        go_on.callback(None)
+    else:
+        go_on.errback(Changed())
+    taken = [(await first).taken, (await second).taken]
+    expected = {
+        (True, True): [1, 0],
+        (True, False): [0, 1],
+        (False, True): [2, 1],
+        (False, False): [0, 2],
+    }
+    assert taken == expected[one_by_one, ends_well]
+    assert behind.value("SELECT count(*) FROM sends") == sum(taken)
+    assert behind.value("SELECT count(*) FROM failed_tasks") == len(ids) - sum(taken)
+    assert behind.broken_law() == []
+
+
+@pytest.fixture
+def stale(database_uri: str) -> Iterator[Any]:
+    """Many failures, of which the statistics know the first few, and many that are gone."""
+    with arranged(database_uri) as behind:
+        behind.rows("ALTER TABLE failed_tasks SET (autovacuum_enabled = false)")
+        behind.rows("ALTER TABLE subscriptions SET (autovacuum_enabled = false)")
+        few = mothers(behind, 50)
+        behind.failures(few)
+        behind.rows("ANALYZE")
+        many = behind.subscriptions(MANY, 1, 1, next_sequence_number=2)
+        behind.rows("UPDATE subscriptions SET id = %s WHERE id = %s", UUID(int=7), many[-1])
+        behind.failures([*many[:-1], UUID(int=7)])
+        behind.rows("DELETE FROM failed_tasks WHERE id <= %s", MANY // 2)
+    connection = psycopg2.connect(database_uri)
+    yield connection
+    connection.close()
+
+
+def chosen(connection: Any, wanted: Wanted, after: int) -> tuple[int, int]:
+    """How many rows a requeue takes, and how many blocks it read to find and delete them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
+            + failed_tasks.QUERIES.requeue_failed_tasks.sql,
+            {"up_to": 2**31 - 1, "limit": 10, "after": after, "alone": False} | asdict(wanted),
+        )
+        plan = cursor.fetchone()[0][0]["Plan"]
+    connection.rollback()
+    (taken,) = (one for one in plan["Plans"] if one.get("Subplan Name") == "CTE taken")
+    return taken["Actual Rows"], taken["Shared Hit Blocks"] + taken["Shared Read Blocks"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "after", "rows"),
+    [
+        (EVERYTHING, MANY // 2, 10),
+        (Wanted(stage="post", reason_contains="CHANNEL"), MANY // 2, 10),
+        (Wanted(subscription_id=UUID(int=7)), 0, 1),
+    ],
+)
+def test_a_batch_is_found_without_a_pass_over_the_table(
+    stale: Any, wanted: Wanted, after: int, rows: int
+) -> None:
+    taken, blocks = chosen(stale, wanted, after)
+    assert taken == rows
+    assert blocks < FEW_BLOCKS
