@@ -149,10 +149,16 @@ class World:
             database.stopService()
 
     async def call(
-        self, method: str, path: str, body: Any = None, *, token: str = SCHEDULER_TOKEN
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str = SCHEDULER_TOKEN,
+        at: str | None = None,
     ) -> tuple[int, Any]:
-        """A request to the daemon started last; returns status and body."""
-        _, url = self.daemons[-1]
+        """A request to the daemon started last, or ``at`` a base URL; returns status and body."""
+        url = at or self.daemons[-1][1]
         headers: dict[str | bytes, str | bytes] = {
             "Authorization": f"Token {token}",
             "Connection": "close",
