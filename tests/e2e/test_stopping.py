@@ -152,6 +152,7 @@ async def test_a_start_that_waits_for_a_silent_database_ends_with_0(
         await seed.until(lambda: line.lines)
         process.send_signal(number)
         assert await daemon.ended() == 0
+        assert daemon.output == ""  # it did not wait for the answer, and go on without
 
 
 @ensureDeferred
