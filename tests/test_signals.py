@@ -56,14 +56,17 @@ class Reactor:
 def _handlers() -> Iterator[None]:
     """Leave the handlers of the tests as they are."""
     kept = {number: signal.getsignal(number) for number in (TERM, INT)}
-    signal.signal(INT, signal.default_int_handler)
     yield
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {TERM})
     for number, before in kept.items():
         signal.signal(number, before)
 
 
-def listening(reactor: Reactor, *ours: signal.Signals) -> Signals:
+def listening(
+    reactor: Reactor, *ours: signal.Signals, interrupts: Any = signal.default_int_handler
+) -> Signals:
+    """Signals as a process has them; ``interrupts`` is how it was started to take Ctrl-C."""
+    signal.signal(INT, interrupts)
     signals = Signals(reactor, frozenset(ours), hurry=lambda: reactor.told.append("hurry"))
     signals.install()
     return signals
@@ -100,9 +103,8 @@ def test_an_interrupt_that_is_not_ours_stops_in_twisteds_way_and_then_hurries() 
 
 @pytest.mark.parametrize("ours", [(TERM,), (TERM, INT)])
 def test_an_interrupt_that_is_not_to_be_heard_is_not(ours: tuple[signal.Signals, ...]) -> None:
-    signal.signal(INT, signal.SIG_IGN)
     reactor = Reactor()
-    listening(reactor, *ours)
+    listening(reactor, *ours, interrupts=signal.SIG_IGN)
     reactor.run()
     tell(INT)
     assert reactor.told == []
