@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
-from threading import Event
+from threading import Event, main_thread
 from typing import Any
 
 import pytest
@@ -72,9 +71,10 @@ def listening(
     return signals
 
 
-def tell(*numbers: int) -> None:
+def tell(*numbers: signal.Signals) -> None:
+    """To the main thread: other tests may have left more of them than a starting process has."""
     for number in numbers:
-        os.kill(os.getpid(), number)
+        signal.pthread_kill(main_thread().ident or 0, number)
 
 
 def test_the_first_stops_the_reactor_and_every_other_hurries() -> None:
