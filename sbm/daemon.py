@@ -9,6 +9,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
+from attrs import frozen
 from twisted.application.service import IService
 
 from sbm.addresses import ServiceAddress
@@ -28,11 +29,12 @@ from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import Settling
 from sbm.pipeline.tasks import Tasks
 from sbm.pipeline.ticks import Clock, Expansion
-from sbm.services import Port, Stack
+from sbm.services import Port, Row, Stack
 from sbm.store.database import Database
 from sbm.store.notifications import Notifications
 from sbm.telemetry import Telemetry
 from sbm.web import api
+from sbm.web.request import Answers
 
 POLL_SECONDS = 1.0
 PIPELINE_CONNECTIONS = 4
@@ -49,8 +51,12 @@ def assemble(
     *,
     listen: Sequence[str],
     telemetry: Telemetry | None = None,
-) -> IService:
-    """Build the whole daemon, not started; ``listen`` are Twisted endpoint descriptions."""
+) -> Stack:
+    """Build the whole daemon, not started; ``listen`` are Twisted endpoint descriptions.
+
+    To stop, it stops listening and claiming; then it lets what is under way come to its end, sends
+    and requests alike, for as long as the grace lasts; then it settles, and hangs up.
+    """
     served = Database(reactor, config.database, config.database_connections)
     # However many requests wait for each other's locks, results are settled and leases renewed.
     database = Database(reactor, config.database, PIPELINE_CONNECTIONS)
@@ -70,25 +76,38 @@ def assemble(
         max_upload_bytes=config.max_upload_bytes,
         trusted_proxies=config.trusted_proxies,
     )
-    stack = Stack(reactor, config.stop_grace + SETTLING)
-    for service in (
-        served,
-        database,
-        *_delivering(config, reactor, database, telemetry or Telemetry(), claim_bell),
+    sending = _sending(config, reactor, database, telemetry or Telemetry(), claim_bell)
+    beginning = Row(*sending.claims, *(Port(reactor, description, site) for description in listen))
+    under_way = Row(
+        *sending.under_way,
         *_ticking(config, reactor, database, tick_bell, claim_bell),
         *_housekeeping(config, reactor, database),
         Tasks(reactor, database, config.timezone, uuid.uuid4(), claim_bell.ring, task_bell),
         Notifications(reactor, config.database, wake),
-        *(Port(reactor, description, site) for description in listen),
-    ):
-        service.setServiceParent(stack)
-    return stack
+        Answers(site),
+    )
+    work = Stack(reactor, config.stop_grace, services=(*sending.leases, under_way, beginning))
+    return Stack(
+        reactor,
+        config.stop_grace + SETTLING,
+        rush=SETTLING,
+        services=(served, database, *sending.ground, work),
+    )
 
 
-def _delivering(
+@frozen(kw_only=True)
+class _Sending:
+    """From owed to settled, from the ground up: what stops first comes last."""
+
+    ground: Sequence[IService]
+    leases: Sequence[IService]
+    under_way: Sequence[IService]
+    claims: Sequence[IService]
+
+
+def _sending(
     config: Config, reactor: Any, database: Database, telemetry: Telemetry, claim_bell: Bell
-) -> Iterable[IService]:
-    """From owed to settled; claiming stands on delivering, which stands on settling."""
+) -> _Sending:
     exchanges = {
         name: Exchanges(reactor, address, config.request_timeout, config.concurrency)
         for name, address in _services(config).items()
@@ -140,13 +159,17 @@ def _delivering(
         config.uncertain,
         claim_bell.ring,
     )
-    yield from exchanges.values()
-    yield settling
-    yield Loop("renew leases", claiming.renew, _renewal_seconds(config), Bell(reactor))
-    yield delivery
-    yield Loop("expire leases", claiming.expire, EXPIRY_SECONDS, Bell(reactor))
-    yield Loop("reconcile", reconciling.one_pass, POLL_SECONDS, Bell(reactor), may_be_cut=True)
-    yield Loop("claim", claiming.claim, POLL_SECONDS, claim_bell)
+    renewing = Loop("renew leases", claiming.renew, _renewal_seconds(config), Bell(reactor))
+    expiring = Loop("expire leases", claiming.expire, EXPIRY_SECONDS, Bell(reactor))
+    return _Sending(
+        ground=[*exchanges.values(), settling],
+        leases=[renewing],
+        under_way=[delivery, expiring],
+        claims=[
+            Loop("claim", claiming.claim, POLL_SECONDS, claim_bell),
+            Loop("reconcile", reconciling.one_pass, POLL_SECONDS, Bell(reactor), may_be_cut=True),
+        ],
+    )
 
 
 def _renewal_seconds(config: Config) -> float:

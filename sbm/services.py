@@ -1,63 +1,115 @@
-"""How the daemon's services are kept: one above the other, and the port at the top."""
+"""How the daemon's services are kept: one above the other, and the ports at the top."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from attrs import define, field
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 
-class Stack(MultiService):
-    """Starts its services in order and stops them in reverse, one at a time, each waited for.
+class Several(MultiService):
+    """Services that are kept together; how they stop is what a Row and a Stack differ in.
 
-    Each may use those below it: nobody loses what it stands on while it is at work. One that fails
-    to stop does not keep those below it from stopping. Where a ``patience`` is given, it is for all
-    of them together, by the reactor's clock; when it ends, what they still wait for is broken off.
+    One that fails to stop does not keep the others from stopping.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any = None, patience: timedelta | None = None) -> None:
+    def hurry(self) -> None:
+        """Tell the Stacks among them that there is no more time."""
+        for service in self:
+            if isinstance(service, Several):
+                service.hurry()
+
+    def _stopped(self, service: Any) -> Deferred[None]:
+        """Fires, and never fails, when the service has stopped or was broken off."""
+        return Deferred.fromCoroutine(self._stop_one(service))
+
+    async def _stop_one(self, service: Any) -> None:
+        name = service.name or type(service).__name__
+        try:
+            stopped: Deferred[None] | None = service.stopService()
+            if stopped is not None:
+                await stopped
+        except CancelledError:
+            self._log.warn("{name} was broken off", name=name)
+        except Exception:
+            self._log.failure("{name} did not stop as it should", name=name)
+
+
+class Row(Several):
+    """Services that do not stand on each other: all are told to stop, then all are waited for."""
+
+    def __init__(self, *services: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        for service in services:
+            service.setServiceParent(self)
+
+    def stopService(self) -> Deferred[Any]:
+        Service.stopService(self)
+        return DeferredList([self._stopped(service) for service in reversed(list(self))])
+
+
+class Stack(Several):
+    """Starts its services in order and stops them in reverse, one at a time, each waited for.
+
+    Each may use those below it: nobody loses what it stands on while it is at work. Where a
+    ``patience`` is given, it is for all of them together, by the reactor's clock; when it ends,
+    what they still wait for is broken off. Being hurried leaves no more than ``rush`` of it.
+    """
+
+    def __init__(
+        self,
+        reactor: Any = None,
+        patience: timedelta | None = None,
+        rush: timedelta = timedelta(0),
+        services: Iterable[Any] = (),
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._stop_clock = reactor
         self._patience = patience
+        self._rush = rush
+        self._late: Any = None
+        self._stopping: Deferred[None] | None = None
+        for service in services:
+            service.setServiceParent(self)
+
+    def hurry(self) -> None:
+        super().hurry()
+        if self._patience is None:
+            return
+        self._patience = min(self._patience, self._rush)
+        if self._late is not None and self._late.active():
+            left = self._late.getTime() - self._stop_clock.seconds()
+            self._late.reset(max(0.0, min(left, self._patience.total_seconds())))
 
     def stopService(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         Service.stopService(self)
-        late = None
-        stopping: list[Deferred[None]] = []
         if self._patience is not None:
             seconds = self._patience.total_seconds()
-            late = self._stop_clock.callLater(seconds, self._break_off, stopping)
+            self._late = self._stop_clock.callLater(seconds, self._break_off)
         for service in reversed(list(self)):
-            try:
-                stopped: Deferred[None] | None = service.stopService()
-                if stopped is not None:
-                    stopping[:] = [stopped]
-                    if late is not None and not late.active():
-                        stopped.cancel()
-                    await stopped
-            except CancelledError:
-                self._log.warn("{service} was broken off", service=service)
-            except Exception:
-                self._log.failure("{service} did not stop as it should", service=service)
-        if late is not None and late.active():
-            late.cancel()
+            self._stopping = self._stopped(service)
+            if self._late is not None and not self._late.active():
+                self._stopping.cancel()
+            await self._stopping
+        if self._late is not None and self._late.active():
+            self._late.cancel()
 
-    @staticmethod
-    def _break_off(stopping: list[Deferred[None]]) -> None:
-        for stopped in stopping:
-            stopped.cancel()
+    def _break_off(self) -> None:
+        if self._stopping is not None:
+            self._stopping.cancel()
 
 
 class CannotListen(SystemExit):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from importlib.metadata import version
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from twisted.python import usage
 
 from sbm.config import Config, ConfigError
 from sbm.daemon import assemble
+from sbm.signals import Signals
 from sbm.store import migrations
 from sbm.store.errors import DatabaseUnavailable
 
@@ -59,13 +61,21 @@ def makeService(options: Options) -> IService:
         # Its parts are an extra that a production machine does not have.
         from sbm.sandbox.house import build
 
-        return build(reactor, os.environ, listen=options.listen, assemble=assemble)
+        signals = Signals(reactor, frozenset({signal.SIGTERM}))
+        house = build(
+            reactor, os.environ, listen=options.listen, assemble=assemble, fail=signals.fail
+        )
+        signals.hurry = house.hurry
+        signals.install()
+        return house
+    signals = Signals(reactor, frozenset({signal.SIGTERM, signal.SIGINT}))
+    signals.install()
     try:
         config = Config.from_environ(os.environ, database=options["database"])
     except ConfigError as error:
         raise SystemExit("\n".join(("sbm cannot start:", *error.problems))) from None
     try:
-        complaint = migrations.check(config.database.uri())
+        complaint = signals.waiting_for(lambda: migrations.check(config.database.uri()))
     except DatabaseUnavailable as error:
         complaint = None
         _log.warn("the database cannot be reached yet: {error}", error=error)
@@ -75,6 +85,7 @@ def makeService(options: Options) -> IService:
         _log.warn("{warning}", warning=warning)
     _log.info("sbm {version}", version=version("sbm"))
     daemon = assemble(config, reactor, listen=options.listen or [DEFAULT_LISTEN])
+    signals.hurry = daemon.hurry
     # What is here now stays. To look through all of it again, at some moment of its own choosing,
     # takes the garbage collector 50 ms, in which nothing else goes on.
     gc.collect()

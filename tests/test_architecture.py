@@ -16,7 +16,7 @@ ROWS = (
     {"daemon", "cli"},
     {"web", "pipeline", "sandbox", "commands"},
     {"store", "clients"},
-    {"config", "services", "slices", "telemetry"},
+    {"config", "services", "signals", "slices", "telemetry"},
     {"model", "addresses"},
 )
 DEPTH = {layer: depth for depth, row in enumerate(ROWS) for layer in row}

@@ -17,7 +17,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
-from sbm.services import CannotListen, Port, Stack
+from sbm.services import CannotListen, Port, Row, Stack
 
 reactor: Any = _reactor
 
@@ -103,6 +103,105 @@ def test_when_the_patience_ends_what_is_waited_for_is_broken_off() -> None:
     assert told == ["stop a", "stop b", "stop c"]
     assert stopped.called
     assert clock.getDelayedCalls() == []
+
+
+def a_hurried_house(told: list[str], clock: Clock) -> Any:
+    """Two floors to settle on, and two of work above them, each of which stops by itself never."""
+    make: Any = Stack
+    work = make(
+        clock,
+        timedelta(seconds=30),
+        services=[Floor("lease", told, Deferred()), Floor("delivery", told, Deferred())],
+    )
+    return make(
+        clock,
+        timedelta(seconds=32),
+        rush=timedelta(seconds=2),
+        services=[Floor("database", told), Floor("settling", told, Deferred()), work],
+    )
+
+
+def test_the_grace_of_the_work_leaves_those_below_it_what_is_theirs() -> None:
+    told: list[str] = []
+    clock = Clock()
+    stopped = a_hurried_house(told, clock).stopService()
+    clock.advance(29.9)
+    assert told == ["stop delivery"]
+    clock.advance(0.1)
+    assert told == ["stop delivery", "stop lease", "stop settling"]
+    clock.advance(1.9)
+    assert not stopped.called
+    clock.advance(0.1)
+    assert told == ["stop delivery", "stop lease", "stop settling", "stop database"]
+    assert stopped.called
+
+
+def test_hurrying_breaks_off_the_work_at_once_and_leaves_a_little_time_to_settle() -> None:
+    told: list[str] = []
+    clock = Clock()
+    house = a_hurried_house(told, clock)
+    stopped = house.stopService()
+    clock.advance(10)
+    house.hurry()
+    clock.advance(0)
+    assert told == ["stop delivery", "stop lease", "stop settling"]
+    clock.advance(1)
+    house.hurry()
+    clock.advance(0.9)
+    assert not stopped.called
+    clock.advance(0.1)
+    assert stopped.called
+    assert clock.getDelayedCalls() == []
+
+
+def test_one_that_is_hurried_before_it_is_stopped_hurries_then() -> None:
+    told: list[str] = []
+    clock = Clock()
+    house = a_hurried_house(told, clock)
+    house.hurry()
+    stopped = house.stopService()
+    clock.advance(0)
+    assert told == ["stop delivery", "stop lease", "stop settling"]
+    clock.advance(2)
+    assert stopped.called
+
+
+def test_one_without_a_patience_hurries_those_in_it() -> None:
+    told: list[str] = []
+    clock = Clock()
+    make: Any = Stack
+    around = make(services=[Row(a_hurried_house(told, clock))])
+    stopped = around.stopService()
+    around.hurry()
+    clock.advance(0)
+    clock.advance(2)
+    assert stopped.called
+
+
+def test_services_in_a_row_stop_together_and_all_are_waited_for() -> None:
+    told: list[str] = []
+    slow, quick = Deferred[None](), Deferred[None]()
+    row: Any = Row(
+        Floor("slow", told, slow), Stuck("x", told), Floor("quick", told, quick), Floor("y", told)
+    )
+    stopped = row.stopService()
+    assert told == ["stop y", "stop quick", "stop slow"]
+    quick.errback(RuntimeError("oh"))
+    assert not stopped.called
+    slow.callback(None)
+    assert stopped.called
+    assert not row.running
+
+
+def test_a_row_that_is_broken_off_waits_for_none_of_its_services() -> None:
+    told: list[str] = []
+    clock = Clock()
+    make: Any = Stack
+    row = Row(Floor("a", told, Deferred()), Floor("b", told, Deferred()))
+    stopped = make(clock, timedelta(seconds=1), services=[Floor("c", told), row]).stopService()
+    clock.advance(1)
+    assert told == ["stop b", "stop a", "stop c"]
+    assert stopped.called
 
 
 # Ports

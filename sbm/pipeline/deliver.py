@@ -62,6 +62,8 @@ class Delivery(Service):
 
     async def _stop(self) -> None:
         give_up_at = self._reactor.seconds() + self._grace.total_seconds()
+        for turn in list(self._permits.waiting):
+            turn.cancel()
         try:
             while self._hand.held and self._reactor.seconds() < give_up_at:
                 await self._hand.emptied.wait(give_up_at - self._reactor.seconds())

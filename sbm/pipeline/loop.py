@@ -64,6 +64,7 @@ class Loop(Service):
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
+        self.name = self._name
         self._finished: Deferred[None] | None = None
 
     def startService(self) -> None:

@@ -7,10 +7,8 @@ production, and their values happen to lead to stand-ins on this machine.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
@@ -69,9 +67,16 @@ Assemble = Callable[..., IService]
 
 
 def build(
-    reactor: Any, environ: Mapping[str, str], *, listen: Sequence[str], assemble: Assemble
-) -> IService:
+    reactor: Any,
+    environ: Mapping[str, str],
+    *,
+    listen: Sequence[str],
+    assemble: Assemble,
+    fail: Callable[[], None],
+) -> Stack:
     """The sandbox in ``./var/sandbox``, not started; ``listen`` says where to serve the API.
+
+    ``fail`` stops the process in a way that shows that it failed.
 
     Of the environment it takes what tunes the daemon (``SBM_…``, ``DEFAULT_REQUEST_TIMEOUT``) and
     ``NO_COLOR``; the database and the other services are its own.
@@ -93,9 +98,10 @@ def build(
         tunables={**TUNABLES, **tunables},
         listen=tuple(listen),
         observer=LogPublisher(terminal),
+        fail=fail,
     )
-    service: IService = house
-    return service
+    sandbox: Stack = house
+    return sandbox
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -112,6 +118,7 @@ class House(Stack):
     _tunables: Mapping[str, str]
     _listen: tuple[str, ...]
     _observer: LogPublisher
+    _fail: Callable[[], None]
     _scheduler_token: str = field(factory=lambda: secrets.token_hex(20), init=False, repr=False)
     _log: Logger = field(factory=Logger, init=False)
     _opening: Deferred[None] | None = field(default=None, init=False)
@@ -223,8 +230,7 @@ class House(Stack):
             if not self.running:
                 return  # broken off
             self._log.failure("The sandbox cannot start")
-            # Not reactor.stop(): whoever started us is to see that it failed.
-            os.kill(os.getpid(), signal.SIGTERM)
+            self._fail()
 
     async def _furnish(self) -> None:
         """What needs the API: content, subscribers, and the world that goes on around them."""

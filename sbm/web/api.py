@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from twisted.web.server import Request, Site
+from twisted.web.server import Request
 
 from sbm.store.database import Database
 from sbm.web.authentication import Authentication
@@ -164,7 +164,7 @@ def build(
     max_upload_bytes: int = MAX_UPLOAD_BYTES,
     trusted_proxies: Sequence[Network] = (),
     limits: Limits | None = None,
-) -> Site:
+) -> QuietSite:
     """The site of the API.
 
     ``scheduler_token`` is what the Scheduler shows (None: it has no access); ``version`` is told

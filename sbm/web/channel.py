@@ -128,10 +128,14 @@ class BoundedChannel(HTTPChannel):
         self.transport.abortConnection()
 
     def retire(self) -> None:
-        """Close as soon as nothing is under way."""
+        """Close as soon as nothing is under way; a request that has come already is read first."""
         self._is_retiring = True
-        self.persistent = False
-        if self.phase is Phase.IDLE:
+        if self.phase not in (Phase.IDLE, Phase.HEADERS):  # the next line would be dropped
+            self.persistent = False
+        self.site.reactor.callLater(0, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if self.phase is Phase.IDLE and not self._is_lost:
             self.loseConnection()
 
     def _enter(self, phase: Phase, seconds: float) -> None:

@@ -7,7 +7,9 @@ from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from attrs import define
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Protocol
 from twisted.web.server import Request, Site
 
@@ -147,6 +149,7 @@ class QuietSite(Site):
         self.limits = limits or Limits()
         self.uploads = uploads
         self._channels: set[BoundedChannel] = set()
+        self._empty: Deferred[None] = succeed(None)
 
     def buildProtocol(self, addr: Any) -> Any:
         """A channel; where there are too many, the one that waits longest makes room."""
@@ -161,6 +164,13 @@ class QuietSite(Site):
     def forget(self, channel: BoundedChannel) -> None:
         """The channel is closed."""
         self._channels.discard(channel)
+        if not self._channels and not self._empty.called:
+            self._empty.callback(None)
+
+    def emptied(self) -> Deferred[None]:
+        """Fires when the last connection is closed, which takes no longer than its limits allow."""
+        self._empty = Deferred() if self._channels else succeed(None)
+        return self._empty
 
     def startFactory(self) -> None:
         super().startFactory()
@@ -195,6 +205,17 @@ class QuietSite(Site):
         self._channels.discard(oldest)
         oldest.abandon()
         return True
+
+
+@define(eq=False, slots=False)
+class Answers(Service):
+    """Waits, when it stops, until all requests are answered that came while the ports were open."""
+
+    _site: QuietSite
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return self._site.emptied()
 
 
 class Full(Protocol):

@@ -71,12 +71,12 @@ class Sandbox:
         assert process.poll() is None, self.output
         self.contents = json.loads(self.ready_file.read_text())
 
-    def end(self, number: signal.Signals) -> None:
-        """Send a signal, and return when the run has ended."""
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal, and return the exit status when the run has ended."""
         process, self.process = self.process, None
         assert process is not None
         process.send_signal(number)
-        process.wait(PATIENCE_SECONDS)
+        return process.wait(PATIENCE_SECONDS)
 
     def get(self, url: str) -> Any:
         """The JSON at an address of the sandbox."""
@@ -144,7 +144,7 @@ def test_a_first_run_delivers_and_a_stop_leaves_nothing_running(sandbox: Sandbox
     texts = {text for one in SETS for texts in one.texts.values() for text in texts}
     assert {one["content"] for one in sandbox.outbounds() if one["content"]} <= texts
     eventually(lambda: sandbox.outbounds()[0]["to_addr"] in sandbox.output)
-    sandbox.end(signal.SIGTERM)
+    assert sandbox.end(signal.SIGTERM) == 0
     assert processes_of(sandbox.folder) == []
     assert not sandbox.ready_file.exists()
     assert "Traceback" not in sandbox.output
@@ -175,7 +175,7 @@ def test_the_commands_that_it_shows_work_as_they_stand(sandbox: Sandbox) -> None
 def test_the_next_run_goes_on_where_the_last_one_stopped(sandbox: Sandbox) -> None:
     sandbox.run()
     eventually(sandbox.outbounds)
-    sandbox.end(signal.SIGINT)
+    assert sandbox.end(signal.SIGINT) == -signal.SIGINT  # as a shell expects after Ctrl-C
     token = sandbox.contents["token"]
     sandbox.run()
     before = sandbox.outbounds()
@@ -197,6 +197,27 @@ def test_a_run_works_at_once_after_the_last_one_was_killed(sandbox: Sandbox) -> 
     sandbox.ready_file.unlink()
     sandbox.run()
     eventually(sandbox.outbounds)
+
+
+def test_a_second_ctrl_c_is_no_error(sandbox: Sandbox) -> None:
+    sandbox.run()
+    process = sandbox.process
+    assert process is not None
+    process.send_signal(signal.SIGINT)
+    eventually(lambda: "Stopping ..." in sandbox.output)
+    assert sandbox.end(signal.SIGINT) == -signal.SIGINT
+    assert processes_of(sandbox.folder) == []
+    assert "Traceback" not in sandbox.output
+
+
+def test_a_sandbox_that_cannot_be_furnished_stops_and_shows_that_it_failed(
+    sandbox: Sandbox,
+) -> None:
+    (sandbox.folder / "var" / "sandbox" / "token").mkdir(parents=True)
+    process = sandbox.begin()
+    assert process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
+    assert "The sandbox cannot start" in sandbox.output
+    assert processes_of(sandbox.folder) == []
 
 
 def test_a_second_sandbox_in_the_same_folder_is_refused_and_harms_nothing(

@@ -90,7 +90,8 @@ class World:
         self.identity_store.open()
         self.message_sender.open()
 
-    def config(self, **settings: str) -> Config:
+    def environ(self, **settings: str) -> dict[str, str]:
+        """A daemon's settings, as an operator would put them into its environment."""
         environ = {
             "IDENTITY_STORE_URL": self.identity_store.url,
             "IDENTITY_STORE_TOKEN": "i",
@@ -104,13 +105,15 @@ class World:
             **self.settings,
             **settings,
         }
-        given = {name: value for name, value in environ.items() if value}
-        return Config.from_environ(given, database=self.database_uri)
+        return {name: value for name, value in environ.items() if value}
+
+    def config(self, **settings: str) -> Config:
+        return Config.from_environ(self.environ(**settings), database=self.database_uri)
 
     def start(self, **settings: str) -> str:
         """Start one more daemon; returns its base URL."""
         port = free_port()
-        daemon = assemble(
+        daemon: IService = assemble(
             self.config(**settings), reactor, listen=[f"tcp:{port}:interface=127.0.0.1"]
         )
         daemon.privilegedStartService()
@@ -146,10 +149,16 @@ class World:
             database.stopService()
 
     async def call(
-        self, method: str, path: str, body: Any = None, *, token: str = SCHEDULER_TOKEN
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str = SCHEDULER_TOKEN,
+        at: str | None = None,
     ) -> tuple[int, Any]:
-        """A request to the daemon started last; returns status and body."""
-        _, url = self.daemons[-1]
+        """A request to the daemon started last, or ``at`` a base URL; returns status and body."""
+        url = at or self.daemons[-1][1]
         headers: dict[str | bytes, str | bytes] = {
             "Authorization": f"Token {token}",
             "Connection": "close",

@@ -234,11 +234,12 @@ def test_stopping_lets_what_is_under_way_go_on_and_gives_back_the_rest(bench: Be
     under_way = [bench.begin() for _ in range(2)]
     waiting = [bench.begin() for _ in range(3)]
     stopped = stop(bench)
+    assert {bench.result(send) for send in waiting} == {GivenBack(reason=STOPPING, delay=AT_ONCE)}
+    assert not stopped()
     for answer in bench.message_sender.waiting:
         answer.callback("outbound-1")
     assert stopped()
     assert {type(bench.result(send)) for send in under_way} == {Settled}
-    assert {bench.result(send) for send in waiting} == {GivenBack(reason=STOPPING, delay=AT_ONCE)}
     assert len(bench.message_sender.asked) == 2
 
 

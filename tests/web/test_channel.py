@@ -238,12 +238,27 @@ def test_when_the_site_stops_idle_connections_are_closed_and_others_answered(hou
     house.say(working, GET)
     house.site.startFactory()
     house.site.stopFactory()
+    house.next_turn()
     assert idle.disconnecting
     assert working.is_open
     house.echo.requests[0].write(b"done")
     house.echo.requests[0].finish()
     assert b"done" in working.value()
     assert working.disconnecting
+
+
+@pytest.mark.parametrize("before", [0, 2, len(GET) - 1])
+def test_a_request_that_came_as_the_site_stopped_is_answered(house: House, before: int) -> None:
+    """Its bytes were there already, but nobody had read all of them yet."""
+    client = house.client()
+    house.say(client, GET[:before])
+    house.site.startFactory()
+    house.site.stopFactory()
+    house.say(client, GET[before:])
+    house.next_turn()
+    assert b" 200 " in client.value()
+    assert b"\r\nConnection: close\r\n" in client.value()
+    assert client.disconnecting
 
 
 # Many requests at once
