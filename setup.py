@@ -52,6 +52,7 @@ setup(
         "cryptography>=45",  # Argon2id; it comes with TLS anyway
         "klein",
         "multipart>=2",  # reads uploads as they come; treq brings it anyway
+        "prometheus-client",  # writes the text format of /metrics
         "psycopg2-binary",  # psycopg2 itself comes as source only, and wants a compiler
         "service-identity",
         "treq",

@@ -22,6 +22,7 @@ from sbm.pipeline.claim import Claiming
 from sbm.pipeline.deliver import Breakers, Delivery
 from sbm.pipeline.hand import Hand
 from sbm.pipeline.housekeeping import Housekeeping
+from sbm.pipeline.law import Law
 from sbm.pipeline.look_up import LookUp
 from sbm.pipeline.loop import Bell, Loop
 from sbm.pipeline.reconcile import Reconciling
@@ -43,6 +44,7 @@ PIPELINE_CONNECTIONS = 4
 SETTLING = timedelta(seconds=2)
 EXPIRY_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 3600.0
+LAW_SECONDS = 15.0
 
 
 def assemble(
@@ -61,6 +63,7 @@ def assemble(
     # However many requests wait for each other's locks, results are settled and leases renewed.
     database = Database(reactor, config.database, PIPELINE_CONNECTIONS)
     claim_bell, tick_bell, task_bell = Bell(reactor), Bell(reactor), Bell(reactor)
+    telemetry = telemetry or Telemetry()
 
     def wake() -> None:
         tick_bell.ring()
@@ -75,13 +78,15 @@ def assemble(
         media_root=config.media_root,
         max_upload_bytes=config.max_upload_bytes,
         trusted_proxies=config.trusted_proxies,
+        telemetry=telemetry,
     )
-    sending = _sending(config, reactor, database, telemetry or Telemetry(), claim_bell)
+    sending = _sending(config, reactor, database, telemetry, claim_bell)
     beginning = Row(*sending.claims, *(Port(reactor, description, site) for description in listen))
     under_way = Row(
         *sending.under_way,
         *_ticking(config, reactor, database, tick_bell, claim_bell),
         *_housekeeping(config, reactor, database),
+        *_law(config, reactor, telemetry),
         Tasks(reactor, database, config.timezone, uuid.uuid4(), claim_bell.ring, task_bell),
         Notifications(reactor, config.database, wake),
         Answers(site),
@@ -196,3 +201,14 @@ def _ticking(
 def _housekeeping(config: Config, reactor: Any, database: Database) -> Iterable[IService]:
     housekeeping = Housekeeping(database, config.ledger_months)
     yield Loop("housekeeping", housekeeping.one_pass, HOUSEKEEPING_SECONDS, Bell(reactor))
+
+
+def _law(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[IService]:
+    """Counting a tick of a million takes seconds, in which nobody waits for its connection.
+
+    The connection lies above the loop that uses it, so it is closed first: stopping does not wait
+    for a count, which would be of no use to anybody.
+    """
+    database = Database(reactor, config.database, 1)
+    yield Loop("check the law", Law(database, telemetry).one_pass, LAW_SECONDS, Bell(reactor))
+    yield database

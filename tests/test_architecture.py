@@ -26,6 +26,7 @@ RESERVED = {
     "psycopg2": {"store"},
     "txpostgres": {"store"},
     "treq": {"clients", "sandbox"},
+    "prometheus_client": {"web"},
     "twisted.internet.reactor": {"tap"},
 }
 FORBIDDEN = {"model": {"twisted", "klein", "treq", "psycopg2", "txpostgres"}}

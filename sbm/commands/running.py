@@ -28,16 +28,22 @@ def transact(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """Run one store function in a transaction of its own, in a reactor that ends with it.
+    """Run one store function in a transaction of its own; see ``with_database``."""
 
-    So a process can do this once.
-    """
+    async def once(database: Database) -> T:
+        return await database.transact(work, *args, **kwargs)
+
+    return with_database(address, once)
+
+
+def with_database(address: DatabaseAddress, work: Callable[[Database], Awaitable[T]]) -> T:
+    """Run ``work`` in a reactor that ends with it. So a process can do this once."""
     outcome: list[T | Exception] = []
 
     async def once(reactor: Any) -> None:
         database = Database(reactor, address, 1)
         try:
-            outcome.append(await database.transact(work, *args, **kwargs))
+            outcome.append(await work(database))
         except Exception as error:
             outcome.append(error)
         finally:

@@ -10,6 +10,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.store.database import Database
+from sbm.telemetry import Telemetry
 from sbm.web.authentication import Authentication
 from sbm.web.background import Errand, SendEstimates, run_send_estimate, sync_audio_files
 from sbm.web.behind_subscriptions import BehindSubscriptions
@@ -17,6 +18,7 @@ from sbm.web.binary_contents import PART, PATH, BinaryContents
 from sbm.web.channel import Limits
 from sbm.web.errors import MethodNotAllowed
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app, written
+from sbm.web.exposition import Exposition
 from sbm.web.failed_tasks import FailedTasks
 from sbm.web.health import Health, library_versions
 from sbm.web.languages import Languages
@@ -61,6 +63,7 @@ class Root:
     _sync_audio_files: Errand
     _metrics: Metrics
     _health: Health
+    _exposition: Exposition
     _media: Media
     _description: Published
     _docs: Published
@@ -138,6 +141,10 @@ class Root:
     def health(self, _request: Request) -> Any:
         return self._health.app.resource()
 
+    @app.route("/metrics")
+    def exposition(self, request: Request) -> bytes:
+        return self._exposition.answer(request)
+
     @app.route("/media/<name>")
     async def media(self, request: Request, name: str) -> bytes:
         return await self._media.answer(request, name)
@@ -164,15 +171,18 @@ def build(
     max_upload_bytes: int = MAX_UPLOAD_BYTES,
     trusted_proxies: Sequence[Network] = (),
     limits: Limits | None = None,
+    telemetry: Telemetry | None = None,
 ) -> QuietSite:
     """The site of the API.
 
     ``scheduler_token`` is what the Scheduler shows (None: it has no access); ``version`` is told
     by the health check; ``wake`` is called after the commit of work for the pipeline; files of up
     to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
-    ``trusted_proxies`` are believed about the address that the client sees.
+    ``trusted_proxies`` are believed about the address that the client sees; ``telemetry`` is what
+    ``/metrics`` and the health show.
     """
     reactor = database.reactor
+    telemetry = telemetry or Telemetry()
     passwords = Passwords(database, database.reactor)
     authentication = Authentication(database, passwords, scheduler_token)
     front = Front(database, authentication, Proxies(trusted_proxies))
@@ -195,7 +205,8 @@ def build(
         run_send_estimate(front, wake),
         sync_audio_files(front, wake),
         Metrics(front),
-        Health(front, version, library_versions()),
+        Health(front, version, library_versions(), telemetry),
+        Exposition(telemetry, version),
         Media(reactor, media_root),
         description(version),
         docs(version),

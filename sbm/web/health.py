@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -11,7 +12,9 @@ from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
 from twisted.web.server import Request
 
 from sbm.store.database import Transaction
+from sbm.telemetry import Telemetry
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app, written
+from sbm.web.wire import instant
 
 # A database that is silent is no better than none, and whoever asks for the health does not wait
 # for long.
@@ -25,13 +28,18 @@ _ABOUT = About(
 
 @frozen(eq=False)
 class Health:
-    """The state of the service; ``version`` is that of sbm."""
+    """The state of the service; ``version`` is that of sbm.
+
+    Whether the law holds is as this process last found it. It is no reason to be down: a load
+    balancer that took a daemon out for it would only add to the trouble.
+    """
 
     app = new_app()
 
     _front: Front
     _version: str
     _libraries: Mapping[str, str]
+    _telemetry: Telemetry
 
     @app.route("/")
     async def health(self, request: Request) -> bytes:
@@ -54,8 +62,20 @@ class Health:
             "database": database,
             "version": self._version,
             "libraries": dict(self._libraries),
+            "law": self._law(),
         }
         return {"up": up, "result": result}
+
+    def _law(self) -> dict[str, Any]:
+        broken = self._telemetry.measured("law.broken_ticks")
+        checked_at = self._telemetry.measured("law.checked_at")
+        return {
+            "holds": None if broken is None else broken == 0,
+            "broken_ticks": None if broken is None else int(broken),
+            "checked_at": None
+            if checked_at is None
+            else instant(datetime.fromtimestamp(checked_at, timezone.utc)),
+        }
 
 
 def library_versions() -> dict[str, str]:

@@ -37,6 +37,12 @@ _TOKEN = re.compile(r"\b[0-9a-f]{40}\b")
 
 # What the service says of itself.
 _OF_ITS_OWN = {"renders": "RENDERS", "libraries": "LIBRARIES"}
+# What was added since, by another member of the same object.
+_ADDED: dict[str, set[str]] = {
+    "results": {"count"},
+    "short_name": {"channel"},
+    "libraries": {"law"},
+}
 _NEW_METRICS = ("subscriptions.created.sum",)
 
 _SPELLINGS = (str.lower, str.upper, lambda text: text.replace("-", ""))
@@ -275,7 +281,7 @@ def _order(value: Any, like: Any) -> list[str]:
 def _masked(value: Any) -> Any:
     """A value without what was added since, and without what differs at every run."""
     if isinstance(value, dict):
-        added = {"count"} if "results" in value else {"channel"} if "short_name" in value else set()
+        added = next((names for name, names in _ADDED.items() if name in value), set())
         kept = {name: _masked(one) for name, one in value.items() if name not in added}
         if "metrics_available" in value:  # in no order, some of them again and again
             kept["metrics_available"] = sorted({*_NEW_METRICS, *value["metrics_available"]})

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.web.test.requesthelper import DummyRequest
 
+from sbm.telemetry import Telemetry
 from sbm.web.health import PATIENCE_SECONDS, Health
 
 
@@ -31,7 +32,7 @@ class SilentFront:
 
 def test_a_silent_database_is_told_in_time() -> None:
     front: Any = SilentFront()
-    health = Health(front, "0.1.0", {"twisted": "x"})
+    health = Health(front, "0.1.0", {"twisted": "x"}, Telemetry())
     request: Any = DummyRequest([b"api", b"health"])
     answered: Deferred[bytes] = Deferred.fromCoroutine(Health.health(health, request))
     front.database.reactor.advance(PATIENCE_SECONDS - 0.1)

@@ -32,6 +32,25 @@ _PASSWORD = {
 _TOKEN = one_object(
     {"token": said(TEXT, "A new token. It is shown once; earlier ones stay valid until revoked.")}
 )
+_LAW = one_object(
+    {
+        "holds": {
+            "description": "Whether every trigger is accounted for. It does not change `up`.",
+            "type": ["boolean", "null"],
+        },
+        "broken_ticks": {
+            "description": "The ticks for which the law was found broken.",
+            "type": ["integer", "null"],
+            "minimum": 0,
+        },
+        "checked_at": {
+            "description": "When this process last checked all that had to be checked.",
+            "type": ["string", "null"],
+            "format": "date-time",
+        },
+    },
+    note="The law: triggers = outcomes + live sends. Null: not checked yet, since the start.",
+)
 _OPTION = {
     "type": "object",
     "properties": {
@@ -96,6 +115,7 @@ def schemas() -> dict[str, Schema]:
                         "database": said(TEXT, "Whether the database can be used."),
                         "version": said(TEXT, "The version of this service."),
                         "libraries": {"type": "object", "additionalProperties": TEXT},
+                        "law": _LAW,
                     }
                 ),
             }
@@ -130,6 +150,7 @@ def paths() -> Iterator[Path]:
     )
     yield from _metrics()
     yield from _states()
+    yield from _exposition()
     yield from _description()
 
 
@@ -243,6 +264,29 @@ def _states() -> Iterator[Path]:
                 summary="See that the process answers",
                 description="Nothing else is looked at.",
                 answers={200: no_content("It answers; there is no body.")},
+            )
+        },
+    )
+
+
+def _exposition() -> Iterator[Path]:
+    yield Path(
+        path="/metrics",
+        tag="Service",
+        needs_user=False,
+        is_api=False,
+        operations={
+            "GET": Operation(
+                name="read_exposition",
+                summary="Read the counters and gauges of this process",
+                description="In the text format of Prometheus.",
+                answers={
+                    200: {
+                        "description": "All of them.",
+                        "headers": allow(),
+                        "content": {"text/plain": {"schema": TEXT}},
+                    }
+                },
             )
         },
     )

@@ -1,0 +1,68 @@
+"""The law: every trigger of a tick ends in one row of the ledger, or is a live send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class TickToCheck:
+    """A tick whose two sides are to be counted; ``missing`` is what was found the last time."""
+
+    id: int
+    triggers: int
+    missing: int
+
+
+@frozen(kw_only=True)
+class Reckoning:
+    """Both sides of the law for one tick, at one moment.
+
+    A closed tick does not change any more. Of one that is not kept, a part of the ledger was
+    dropped, so that its sides cannot be compared.
+    """
+
+    tick_id: int
+    source: str
+    due_at: datetime
+    triggers: int
+    settled: int
+    live: int
+    is_closed: bool
+    is_kept: bool
+
+    @property
+    def missing(self) -> int:
+        """Triggers without a row in the ledger or a live send; negative: so many too many."""
+        return self.triggers - self.settled - self.live
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the law does not hold for the tick."""
+        return self.is_kept and self.missing != 0
+
+    def __str__(self) -> str:
+        return (
+            f"tick {self.tick_id} ({self.source}, {self.due_at.isoformat(' ', 'seconds')}):"
+            f" {self.triggers} triggers, {self.settled} in the ledger, {self.live} live"
+        )
+
+
+def batches(ticks: Iterable[TickToCheck], *, most: int) -> Iterator[list[TickToCheck]]:
+    """The ticks in batches of at most ``most`` triggers, or of a single tick; small ones first.
+
+    So the small ones are done before a tick that takes too long to count.
+    """
+    batch: list[TickToCheck] = []
+    triggers = 0
+    for tick in sorted(ticks, key=lambda tick: tick.triggers):
+        if batch and triggers + tick.triggers > most:
+            yield batch
+            batch, triggers = [], 0
+        batch.append(tick)
+        triggers += tick.triggers
+    if batch:
+        yield batch

@@ -1,0 +1,31 @@
+"""What stands in the database now, in numbers."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from sbm.store.database import Transaction
+from sbm.store.queries import load
+
+QUERIES = load("gauges")
+
+
+@frozen(kw_only=True)
+class LiveSends:
+    """The live sends of one state and lane: how many, and how long the oldest has been so.
+
+    ``owed_seconds`` run from when a send was first owed; ``unknown_seconds`` from when its outcome
+    became unknown, None where it is not.
+    """
+
+    state: str
+    lane: str
+    count: int
+    owed_seconds: float
+    unknown_seconds: float | None
+
+
+async def measure_sends(transaction: Transaction) -> list[LiveSends]:
+    """The live sends by state and lane; there is none of those that are not in the answer."""
+    rows = await transaction.rows(QUERIES.measure_sends)
+    return [LiveSends(**row) for row in rows]

@@ -1,0 +1,90 @@
+"""``/metrics``: what this process counts and measures, as Prometheus reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from attrs import field, frozen
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+from twisted.web.server import Request
+
+from sbm.telemetry import Labels, Telemetry
+from sbm.web.errors import MethodNotAllowed
+
+# Told from the start, with 0: a rate needs a value before the first event.
+_COUNTERS: Mapping[str, str] = {
+    "sends.sent": "Sends that the Message Sender took.",
+    "sends.adopted": "Sends of unknown outcome that were found in the Message Sender.",
+    "sends.dry-run": "Sends of message sets that are only tried out: nothing was posted.",
+    "sends.skipped": "Sends that turned out to be no longer wanted.",
+    "sends.refused": "Sends that the Message Sender refused.",
+    "sends.failed": "Sends that failed for lack of content or address, or by faults of their own.",
+    "sends.givenback": "Claims given back: nothing was posted, and the send is owed again.",
+    "sends.unknown": "Posts whose outcome is unknown.",
+    "sends.lost": "Results that came after the claim was lost.",
+}
+_GAUGES: Mapping[str, str] = {
+    "sends.live": "Live sends in the database, by state and lane.",
+    "sends.oldest_owed_seconds": "How long the oldest owed send has been owed; 0: there is none.",
+    "sends.oldest_unknown_seconds": "How long the oldest unknown send has been so; 0: none is.",
+    "law.broken_ticks": "Ticks whose triggers are not all accounted for.",
+    "law.checked_at": "When this process last checked the law, in Unix time.",
+}
+_NAMES: Mapping[str, str] = {"law.checked_at": "law_checked_timestamp_seconds"}
+
+
+@frozen(eq=False)
+class Exposition(Collector):
+    """The counters and gauges of a process, in a registry of their own.
+
+    Nothing is asked of the database, and nobody has to say who she is: there is nothing in it but
+    numbers.
+    """
+
+    _telemetry: Telemetry
+    _version: str
+    _registry: CollectorRegistry = field(factory=lambda: CollectorRegistry(auto_describe=False))
+
+    def __attrs_post_init__(self) -> None:
+        self._registry.register(self)
+
+    def answer(self, request: Request) -> bytes:
+        """All of them, as they are now."""
+        request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
+        if request.method not in (b"GET", b"HEAD", b"OPTIONS"):
+            raise MethodNotAllowed(request.method.decode("ascii", "replace"))
+        body = b"" if request.method == b"OPTIONS" else generate_latest(self._registry)
+        request.setHeader(b"Content-Type", CONTENT_TYPE_LATEST.encode("ascii"))
+        request.setHeader(b"Content-Length", b"%d" % len(body))
+        return body
+
+    def collect(self) -> Iterator[Metric]:
+        """What the registry asks for when it is written."""
+        build = GaugeMetricFamily("sbm_build_info", "The version that runs.", labels=["version"])
+        build.add_metric([self._version], 1)
+        yield build
+        counts = dict.fromkeys(_COUNTERS, 0) | self._telemetry.counts
+        for name, count in counts.items():
+            told = _COUNTERS.get(name, f"{name}, since the start of the process.")
+            yield CounterMetricFamily(_full(name), told, value=count)
+        gauges: dict[str, list[tuple[Labels, float]]] = {}
+        for (name, labels), value in self._telemetry.gauges.items():
+            gauges.setdefault(name, []).append((labels, value))
+        for name, values in gauges.items():
+            yield _gauge(name, values)
+
+
+def _gauge(name: str, values: Iterable[tuple[Labels, float]]) -> Metric:
+    metric = Metric(_full(name), _GAUGES.get(name, f"{name}, as it is now."), "gauge")
+    for labels, value in values:
+        metric.add_sample(_full(name), dict(labels), value)
+    return metric
+
+
+def _full(name: str) -> str:
+    """The name as Prometheus has it, but for the _total that a counter gets."""
+    plain = _NAMES.get(name, name)
+    return "sbm_" + plain.replace(".", "_").replace("-", "_")

@@ -1,0 +1,9 @@
+-- What stands in the database now, in numbers that a graph is drawn of.
+
+-- name: measure_sends
+-- The live sends by state and lane, and since when the oldest of each is owed, or unknown. One pass
+-- over a table that holds live work only.
+SELECT state, lane, count(*) AS count,
+       EXTRACT(epoch FROM now() - min(owed_at))::float8 AS owed_seconds,
+       EXTRACT(epoch FROM now() - min(unknown_since))::float8 AS unknown_seconds
+  FROM sends GROUP BY state, lane;

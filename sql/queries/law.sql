@@ -1,0 +1,93 @@
+-- The law: for every tick, triggers = rows in the ledger + live sends. Whatever adds a trigger, or
+-- settles a send, does both sides in one transaction, so it holds in every snapshot; a statement
+-- that counts both sides at once never sees things on their way from one to the other.
+
+-- name: take_ticks_to_check
+-- Up to %(limit)s ticks that are not checked off, and that nobody has begun to check for
+-- %(rest)s: first those never checked, then those that have waited longest, so no tick keeps the
+-- others from their turn, not even one that takes too long to count. Rows that are locked (by a
+-- trigger, an expansion, another daemon) are left for the next time; those taken are locked for
+-- this statement only, and not while they are counted.
+WITH waiting AS MATERIALIZED (
+    SELECT id FROM ticks
+     WHERE NOT is_checked_off AND (checked_at IS NULL OR checked_at <= now() - %(rest)s::interval)
+     ORDER BY checked_at NULLS FIRST, id LIMIT %(limit)s
+       FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE ticks SET checked_at = now() FROM waiting WHERE ticks.id = waiting.id
+RETURNING ticks.id, ticks.triggers, ticks.missing;
+
+-- name: list_ticks
+-- The next ticks in the order of their ids.
+SELECT id, triggers, missing FROM ticks WHERE id > %(after)s ORDER BY id LIMIT %(limit)s;
+
+-- name: count_ticks
+-- Both sides of the law for some ticks, in one snapshot. The sends are few, and have no index by
+-- tick, which every claim would have to write: one pass over them serves all the ticks. The ledger
+-- is counted in its index; of its partitions only those that can hold rows of the tick are looked
+-- into. A tick is closed when nothing can happen to it any more: it is expanded (or was missed), or
+-- its minute is over, and so is every transaction that may have begun in it (none lives for ten
+-- minutes: statements are stopped after seconds, and so are transactions that idle), and no send is
+-- live. It is kept unless a partition that may have held rows of it was dropped: then nobody can
+-- tell. (The type of the ids counts: a list of another one is gone through for every send.)
+WITH kept AS MATERIALIZED (
+    SELECT to_date(min(right(child.relname::text, 7)), 'YYYY_MM')::timestamp
+               AT TIME ZONE 'UTC' AS since
+      FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
+     WHERE inhparent = 'ledger'::regclass AND child.relname ~ '^ledger_\d{4}_\d{2}$'
+), live AS MATERIALIZED (
+    SELECT tick_id, count(*) AS count FROM sends WHERE tick_id = ANY(%(ids)s::bigint[])
+     GROUP BY tick_id
+)
+SELECT ticks.id, ticks.source, ticks.due_at, ticks.triggers, settled.count AS settled,
+       COALESCE(live.count, 0) AS live,
+       live.count IS NULL AND CASE WHEN ticks.source = 'single'
+                                   THEN ticks.due_at < now() - interval '11 minutes'
+                                   ELSE ticks.state <> 'expanding' END AS is_closed,
+       ticks.created_at >= COALESCE(kept.since, '-infinity') AS is_kept
+  FROM kept, ticks LEFT JOIN live ON live.tick_id = ticks.id,
+       -- A day more than needed: the server's clock may have been set back meanwhile.
+       LATERAL (SELECT count(*) FROM ledger
+                 WHERE tick_id = ticks.id AND settled_at >= ticks.created_at - interval '1 day')
+               settled
+ WHERE ticks.id = ANY(%(ids)s::bigint[])
+ ORDER BY ticks.id;
+
+-- name: record_findings
+-- What was found about some ticks, for other daemons, and for after a restart. Nothing is written
+-- where nothing is new. A tick is checked off only if it has got no other trigger since.
+UPDATE ticks
+   SET missing = COALESCE(o.missing, ticks.missing),
+       is_checked_off = o.is_done AND ticks.triggers = o.triggers
+  FROM jsonb_to_recordset(%(findings)s)
+    AS o (id bigint, triggers bigint, missing bigint, is_done boolean)
+ WHERE ticks.id = o.id AND (ticks.missing <> o.missing OR o.is_done);
+
+-- name: count_broken_ticks
+-- For how many ticks the law was found broken, by whichever daemon, and what time it is.
+SELECT count(*) AS broken_ticks, now() AS now FROM ticks WHERE missing <> 0;
+
+-- name: list_astray
+-- Live sends whose tick is not there, in the order of their ids.
+SELECT id, tick_id FROM sends
+ WHERE id > %(after)s AND NOT EXISTS (SELECT FROM ticks WHERE ticks.id = sends.tick_id)
+ ORDER BY id LIMIT %(limit)s;
+
+-- name: find_end_of_page
+-- Where a page of the ledger ends that is read in the order of subscriptions: at the subscription
+-- that the row in %(limit)s rows belongs to, or at the last one. No row: there are no more.
+SELECT subscription_id AS last FROM (
+    SELECT subscription_id FROM ledger WHERE subscription_id > %(after)s
+     ORDER BY subscription_id LIMIT %(limit)s) page
+ ORDER BY subscription_id DESC LIMIT 1;
+
+-- name: list_doubles
+-- Sends that the ledger says were sent more than once, of the subscriptions of one page. All rows
+-- of a send have its subscription, whose index keeps them together; a send has none of its own.
+SELECT send_id, subscription_id, count(*) AS times,
+       array_agg(COALESCE(outbound_id, '?') ORDER BY settled_at, id) AS outbound_ids
+  FROM ledger
+ WHERE subscription_id > %(after)s AND subscription_id <= %(last)s
+   AND outcome IN ('sent', 'adopted')
+ GROUP BY send_id, subscription_id HAVING count(*) > 1
+ ORDER BY subscription_id, send_id;

@@ -1,0 +1,165 @@
+"""``sbm check law``, as an operator runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.arrange import Arranged, arranged
+
+ROOT = Path(__file__).parents[2]
+
+Check = Callable[..., tuple[int, list[str]]]
+
+# With pages this small, a few rows are many pages.
+SMALL_PAGES = "".join(
+    f"checks.{name} = 2; "
+    for name in ("TICKS_PER_PAGE", "TRIGGERS_PER_STATEMENT", "ROWS_PER_PAGE", "SENDS_PER_PAGE")
+)
+
+
+@pytest.fixture
+def check(database_uri: str) -> Check:
+    """Run ``sbm check law``; returns its status and what it printed."""
+
+    def run(setting: str = "") -> tuple[int, list[str]]:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"from sbm.cli import main; from sbm.commands import checks; {setting}main()",
+                "check",
+                "law",
+            ],
+            capture_output=True,
+            check=False,
+            timeout=60,
+            text=True,
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT), "STAGE_BASED_MESSAGING_DATABASE": database_uri},
+        )
+        assert done.stderr == ""
+        return done.returncode, done.stdout.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def behind(database_uri: str) -> Iterator[Arranged]:
+    with arranged(database_uri) as behind:
+        yield behind
+
+
+def tick(behind: Arranged, triggers: int, created_at: str = "now") -> int:
+    return int(
+        behind.value(
+            "INSERT INTO ticks (source, state, schedule_id, triggers, due_at, created_at) VALUES"
+            " ('post-back', 'expanded', 1, %s, '2024-05-01 12:00+00', %s) RETURNING id",
+            *(triggers, created_at),
+        )
+    )
+
+
+def settled(behind: Arranged, tick_id: int, *, send_id: UUID, outbound: str | None) -> None:
+    behind.rows(
+        "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id, identity,"
+        " outbound_id) VALUES (%s, %s, 'next', %s, 'post', %s, 'i', %s)",
+        *(send_id, tick_id, "sent" if outbound else "refused", send_id, outbound),
+    )
+
+
+def live(behind: Arranged, tick_id: int) -> UUID:
+    send_id: UUID = behind.value(
+        "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
+        " VALUES ('next', 'tick', gen_random_uuid(), 'i', %s) RETURNING id",
+        tick_id,
+    )
+    return send_id
+
+
+def test_where_there_is_nothing_the_law_holds(check: Check) -> None:
+    assert check() == (
+        0,
+        [
+            "0 of 0 ticks are broken",
+            "0 live sends have no tick",
+            "0 sends were sent more than once",
+            "the law holds",
+        ],
+    )
+
+
+@pytest.mark.parametrize("setting", ["", SMALL_PAGES])
+def test_all_is_looked_at_and_all_that_is_whole_is_fine(
+    check: Check, behind: Arranged, setting: str
+) -> None:
+    for triggers in range(5):
+        one = tick(behind, triggers)
+        for number in range(triggers):
+            if number % 2:
+                live(behind, one)
+            else:
+                settled(behind, one, send_id=uuid4(), outbound=str(number))
+    requeued = uuid4()
+    settled(behind, tick(behind, 1), send_id=requeued, outbound=None)
+    settled(behind, tick(behind, 1), send_id=requeued, outbound="x")
+    status, lines = check(setting)
+    assert (status, lines[0], lines[-1]) == (0, "0 of 7 ticks are broken", "the law holds")
+
+
+@pytest.mark.parametrize("setting", ["", SMALL_PAGES])
+def test_everything_that_is_broken_is_printed_and_counted(
+    check: Check, behind: Arranged, setting: str
+) -> None:
+    less, more, whole = tick(behind, 3), tick(behind, 0), tick(behind, 2)
+    stray = live(behind, whole + 1)
+    live(behind, more)
+    twice = uuid4()
+    for outbound in ("one", "two"):
+        settled(behind, whole, send_id=twice, outbound=outbound)
+    status, lines = check(setting)
+    name = "(post-back, 2024-05-01 12:00:00+00:00)"
+    assert status == 1
+    # Within a page, small ticks come first.
+    assert [*sorted(lines[:2]), *lines[2:]] == [
+        f"tick {less} {name}: 3 triggers, 0 in the ledger, 0 live: 3 missing",
+        f"tick {more} {name}: 0 triggers, 0 in the ledger, 1 live: 1 too many",
+        f"send {stray}: there is no tick {whole + 1}",
+        f"send {twice}: sent 2 times, to subscription {twice}: outbounds one, two",
+        "2 of 3 ticks are broken",
+        "1 live sends have no tick",
+        "1 sends were sent more than once",
+        "the law is broken",
+    ]
+
+
+def test_a_send_without_a_tick_is_enough_to_break_the_law(check: Check, behind: Arranged) -> None:
+    live(behind, 1)
+    assert check()[0] == 1
+
+
+def test_a_send_that_was_sent_twice_is_enough_to_break_the_law(
+    check: Check, behind: Arranged
+) -> None:
+    whole, twice = tick(behind, 2), uuid4()
+    for outbound in ("one", "two"):
+        settled(behind, whole, send_id=twice, outbound=outbound)
+    assert check()[0] == 1
+
+
+def test_ticks_whose_part_of_the_ledger_was_dropped_are_counted_apart(
+    check: Check, behind: Arranged
+) -> None:
+    tick(behind, 3, created_at="2001-01-01")
+    status, lines = check()
+    assert status == 0
+    assert lines[:2] == [
+        "0 of 0 ticks are broken",
+        "1 more cannot be told: their part of the ledger was dropped",
+    ]

@@ -1,0 +1,91 @@
+"""The law, as a running daemon tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import treq
+from prometheus_client.parser import text_string_to_metric_families
+from pytest_twisted import ensureDeferred
+
+from sbm.store import law
+from sbm.store.queries import Query
+from tests.e2e.world import World, pause
+
+
+async def gauge(url: str, name: str) -> float | None:
+    """The value of a metric without labels at ``/metrics``, or None."""
+    response = await treq.get(f"{url}/metrics", persistent=False)
+    told = text_string_to_metric_families(await response.text())
+    values = [one.value for family in told for one in family.samples if one.name == name]
+    return values[0] if values else None
+
+
+async def law_of(seed: World) -> tuple[bool, Any]:
+    status, health = await seed.call("GET", "/api/health/")
+    assert status == 200
+    return health["up"], health["result"]["law"]
+
+
+@ensureDeferred
+async def test_a_daemon_tells_that_the_law_holds_and_what_it_has_sent(seed: World) -> None:
+    schedule = seed.behind.schedule()
+    seed.subscribe(3, seed.behind.messageset("pregnancy", schedule), schedule)
+    url = seed.start()
+    await seed.tick(schedule)
+    while await gauge(url, "sbm_sends_sent_total") != 3:
+        await pause(0.05)
+    while (await law_of(seed))[1]["holds"] is None:
+        await pause(0.05)
+    assert await gauge(url, "sbm_law_broken_ticks") == 0
+    up, law = await law_of(seed)
+    assert (up, law["holds"], law["broken_ticks"]) == (True, True, 0)
+    assert seed.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_daemon_tells_that_the_law_is_broken_and_stays_up(seed: World) -> None:
+    schedule = seed.behind.schedule()
+    seed.behind.rows(
+        "INSERT INTO ticks (source, state, schedule_id, triggers)"
+        " VALUES ('post-back', 'expanded', %s, 2)",
+        schedule,
+    )
+    urls = [seed.start() for _ in range(2)]
+    for url in urls:
+        # Whichever of them has checked it, the others come to know when they look.
+        while await gauge(url, "sbm_law_broken_ticks") is None:
+            await pause(0.05)
+    await seed.until(lambda: seed.behind.value("SELECT missing FROM ticks") == 2)
+    restarted = seed.start()
+    while await gauge(restarted, "sbm_law_broken_ticks") is None:
+        await pause(0.05)
+    up, law = await law_of(seed)
+    assert (up, law["holds"], law["broken_ticks"]) == (True, False, 1)
+
+
+@ensureDeferred
+async def test_stopping_does_not_wait_for_a_count(
+    seed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = seed.behind.schedule()
+    seed.behind.rows(
+        "INSERT INTO ticks (source, state, schedule_id) VALUES ('post-back', 'expanded', %s)",
+        schedule,
+    )
+    long = Query(name="count_ticks", sql="SELECT pg_sleep(15) /* %(ids)s */")
+    monkeypatch.setitem(law.QUERIES.by_name, "count_ticks", long)
+
+    def counting() -> int:
+        return int(
+            seed.behind.value(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE wait_event = 'PgSleep' AND datname = current_database()"
+            )
+        )
+
+    seed.start(SBM_STOP_GRACE_SECONDS="60")
+    await seed.until(counting)
+    await seed.stop()
+    assert counting() == 1, "the server has finished what nobody waits for any longer"

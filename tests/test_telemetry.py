@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from sbm.telemetry import Telemetry
+
+
+def test_a_gauge_is_what_it_was_last_set_to_for_each_set_of_labels() -> None:
+    telemetry = Telemetry()
+    assert telemetry.measured("x") is None
+    telemetry.gauge("x", 1)
+    telemetry.gauge("x", 2, lane="tick", state="owed")
+    telemetry.gauge("x", 3, state="owed", lane="tick")
+    assert telemetry.measured("x") == 1
+    assert telemetry.measured("x", lane="tick", state="owed") == 3
+    assert telemetry.measured("x", lane="tick") is None
+
+
+def test_a_counter_adds_up() -> None:
+    telemetry = Telemetry()
+    telemetry.count("x")
+    telemetry.count("x", 2)
+    assert telemetry.counts == {"x": 3}
