@@ -1,0 +1,37 @@
+"""What the daemons wrote that they should not have to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+_SIGNS = ("Traceback", "Unhandled", "CRITICAL")
+
+
+def errors(paths: Iterable[Path]) -> list[str]:
+    """The errors in some logs, each kind once for each time that it occurs, the rarest first."""
+    counted = Counter(error for path in paths for error in _errors(path))
+    rising = sorted(counted.items(), key=lambda item: item[1])
+    told = [f"{error} ({count} times)" for error, count in rising]
+    # As many entries as there were errors; what differs comes first.
+    return told + [error for error, count in rising for _ in range(count - 1)]
+
+
+def _errors(path: Path) -> Iterator[str]:
+    """For each traceback what was said before it, and how it ended."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    entry: list[str] = []
+    for line in [*text.splitlines(), "end"]:
+        # Twisted indents what belongs to the line above; Python by itself does not.
+        if line.startswith(("\t", " ")) or (entry and "Traceback" in entry[-1]):
+            entry.append(line)
+            continue
+        if any(sign in part for part in entry for sign in _SIGNS):
+            yield f"{_said(entry[0])} | {next(filter(None, (part.strip() for part in reversed(entry))))[:200]}"
+        entry = [line]
+
+
+def _said(line: str) -> str:
+    """A line without its time, which would make each of them another one."""
+    return line.partition("] ")[2] or line
