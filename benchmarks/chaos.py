@@ -2,7 +2,7 @@
 
     python -m benchmarks.chaos [--minutes 5] [--kills 100] [--daemons 2] [--seed N]
         [--sender sandbox|other] [--database URI] [--subscribers 400] [--code FOLDER]
-        [--longest-stop SECONDS] [--set NAME=VALUE ...]
+        [--longest-stop SECONDS] [--only KIND] [--set NAME=VALUE ...]
 
 Daemons, PostgreSQL, a Message Sender and an Identity Store run in processes of their own, with a
 TCP proxy on each wire. Callers tick, trigger and resend, while faults drawn from the seed are
@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument(
         "--longest-stop", type=float, help="seconds for which a daemon is stopped at most"
     )
+    parser.add_argument("--only", help="faults whose kind has this in it, such as 'SIGSTOP daemon'")
     parser.add_argument("--patience", type=float, help="seconds that recovery may take at most")
     parser.add_argument("--set", action="append", default=[], help="a setting of the daemons")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}

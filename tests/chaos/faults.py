@@ -64,10 +64,14 @@ LATE = "lateness"
 
 @define(eq=False)
 class Plan:
-    """An endless series of faults, which the seed determines."""
+    """An endless series of faults, which the seed determines.
+
+    Only those whose kind has ``only`` in it are left, where that is given.
+    """
 
     stage: Stage
     rng: random.Random
+    only: str = ""
     _kinds: list[Callable[[], Fault]] = field(init=False)
     _weights: list[int] = field(init=False)
 
@@ -94,8 +98,11 @@ class Plan:
 
     def next(self) -> Fault:
         """The next one."""
-        (kind,) = self.rng.choices(self._kinds, self._weights)
-        return kind()
+        while True:
+            (kind,) = self.rng.choices(self._kinds, self._weights)
+            fault = kind()
+            if self.only in fault.kind:
+                return fault
 
     def _daemon(self) -> Process:
         return self.rng.choice(self.stage.daemons)

@@ -28,7 +28,8 @@ def _errors(path: Path) -> Iterator[str]:
             entry.append(line)
             continue
         if any(sign in part for part in entry for sign in _SIGNS):
-            yield f"{_said(entry[0])} | {next(filter(None, (part.strip() for part in reversed(entry))))[:200]}"
+            last = [part.strip() for part in entry if part.strip()][-1]
+            yield f"{_said(entry[0])} | {last[:200]}"
         entry = [line]
 
 

@@ -46,7 +46,8 @@ class Options:
     Faults begin every ``gap`` seconds on average, for ``seconds`` and until there were ``kills``.
     ``sender`` is one of town.SENDERS; ``database`` is a server that is somebody else's; ``code``
     is the folder that the daemons' program is taken from; ``longest_stop`` is that of a daemon,
-    and ``patience`` how long recovery may take, in seconds.
+    and ``patience`` how long recovery may take, in seconds. Faults are ``only`` those whose kind
+    has this in it. ``sabotage`` is SQL that makes the daemons break their promise.
     """
 
     seconds: float = 60.0
@@ -60,6 +61,8 @@ class Options:
     code: Path = ROOT
     longest_stop: float = 9.0
     patience: float = 180.0
+    only: str = ""
+    sabotage: str = ""
     settings: dict[str, str] = field(factory=dict)
 
     @property
@@ -98,6 +101,7 @@ class Run:
                 self._people,
                 generations=self.options.generations,
                 count=self.options.subscribers,
+                sabotage=self.options.sabotage,
             )
             made = self._survive()
             is_clean = made.is_clean
@@ -111,7 +115,9 @@ class Run:
         load = Load(town.daemons, self._content, self._people, options.seed)
         stage = town.stage(lease=_LEASE_SECONDS, longest_stop=options.longest_stop)
         with (town.logs / "faults").open("w", encoding="ascii", buffering=1) as diary:
-            storm = Storm(Plan(stage, random.Random(options.seed)), self._noting_in(diary))
+            storm = Storm(
+                Plan(stage, random.Random(options.seed), options.only), self._noting_in(diary)
+            )
             load.begin()
             began = time.monotonic()
             try:

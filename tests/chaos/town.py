@@ -10,6 +10,7 @@ from pathlib import Path
 
 from attrs import define, field
 
+from tests.arrange import arranged
 from tests.chaos.content import Content, People
 from tests.chaos.database import GivenServer, OwnServer, Server, target_of, through
 from tests.chaos.faults import Stage
@@ -95,12 +96,16 @@ class Town:
             longest_stop=longest_stop,
         )
 
-    def build(self, content: Content, people: People, *, generations: int, count: int) -> None:
+    def build(
+        self, content: Content, people: People, *, generations: int, count: int, sabotage: str
+    ) -> None:
         """Fill the database, and start everybody."""
         self.database.start()
         self._migrate()
         content.write(self.database.uri, generations)
         people.write(self.database.uri, content, count)
+        with arranged(self.database.uri) as behind:
+            behind.rows(sabotage or "SELECT")
         people.register(self.database.uri, self.folder / "people")
         self.daemons = [self._daemon(number) for number in range(1, self.daemon_count + 1)]
         for proxy in self.proxies.values():
@@ -145,7 +150,12 @@ class Town:
 
     @staticmethod
     def _await(process: Process) -> None:
-        eventually(lambda: process.is_serving, f"{process.name} serves; see {process.log}")
+        eventually(
+            lambda: process.is_serving or not process.is_running,
+            f"{process.name} serves; see {process.log}",
+        )
+        if not process.is_running:
+            raise RuntimeError(f"{process.name} ended:\n{process.log.read_text(encoding='utf-8')}")
 
     def _proxy(self, target: Callable[[], Target]) -> Proxy:
         return Proxy(self._wires, free_port(), target)
