@@ -1,4 +1,4 @@
-"""Daemons, PostgreSQL and stand-ins are killed, stopped and cut off: nothing lost, nothing twice."""
+"""Daemons, their database and peers are killed, stopped and cut off: nothing lost or doubled."""
 
 from __future__ import annotations
 
