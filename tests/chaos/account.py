@@ -121,16 +121,18 @@ class _Reckoning:
                 yield f"schedule {schedule}: {accepted} ticks accepted, {there} there"
 
     def twice(self) -> Iterator[str]:
-        """What is there more than once."""
+        """What is there more than once, each case once."""
+        told: set[str] = set()
         for (identity, message), outbounds in self._nexts.items():
             if len(outbounds) > 1:
+                told.update(outbound.send_id for outbound in outbounds)
                 said = " and ".join(
                     f"{outbound.send_id} at {outbound.created_at}" for outbound in outbounds
                 )
                 yield f"{identity} got {self._content.text(message)} by {said}"
         counted = Counter(outbound.send_id for outbound in self._outbounds)
         for send_id, count in counted.items():
-            if count > 1:
+            if count > 1 and send_id not in told:
                 yield f"send {send_id} is there {count} times"
         for identity, value, times, is_waiting, _ in self._prepends():
             if times + is_waiting > 1:
