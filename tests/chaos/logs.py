@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+_NUMBER = re.compile(r"\b(0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9]+)\b")
 _SIGNS = ("Traceback", "Unhandled", "CRITICAL")
 
 
@@ -24,7 +26,8 @@ def _errors(path: Path) -> Iterator[str]:
     entry: list[str] = []
     for line in [*text.splitlines(), "end"]:
         # Twisted indents what belongs to the line above; Python by itself does not.
-        if line.startswith(("\t", " ")) or (entry and "Traceback" in entry[-1]):
+        is_plain = bool(entry) and entry[0].startswith("Traceback")
+        if line.startswith(("\t", " ")) or (is_plain and entry[-1].startswith((" ", "Traceback"))):
             entry.append(line)
             continue
         if any(sign in part for part in entry for sign in _SIGNS):
@@ -34,5 +37,5 @@ def _errors(path: Path) -> Iterator[str]:
 
 
 def _said(line: str) -> str:
-    """A line without its time, which would make each of them another one."""
-    return line.partition("] ")[2] or line
+    """A line without its time and other numbers, which would make each of them another one."""
+    return _NUMBER.sub("…", line.partition("] ")[2] or line)[:200]
