@@ -1,0 +1,53 @@
+"""Is anything lost, or sent twice, when everything around is killed, stopped and cut off?
+
+    python -m benchmarks.chaos [--minutes 5] [--kills 100] [--daemons 2] [--seed N]
+        [--sender sandbox|other] [--database URI] [--subscribers 400] [--code FOLDER]
+        [--longest-stop SECONDS] [--only KIND] [--set NAME=VALUE ...]
+
+Daemons, PostgreSQL, a Message Sender and an Identity Store run in processes of their own, with a
+TCP proxy on each wire. Callers tick, trigger and resend, while faults drawn from the seed are
+inflicted and lifted. Then everything is left to recover, and the account is printed: what the
+Message Sender holds against what the database says. The exit status is 1 if anything is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+from tests.chaos.run import Options, Run
+from tests.chaos.town import SENDERS
+
+
+def main() -> int:
+    """Run it; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=5.0, help="of faults, at least")
+    parser.add_argument("--kills", type=int, default=0, help="SIGKILLs, at least")
+    parser.add_argument("--gap", type=float, help="seconds between faults, on average")
+    parser.add_argument("--daemons", type=int, default=2)
+    parser.add_argument("--subscribers", type=int, default=400)
+    parser.add_argument("--seed", type=int, help="default: another one each time")
+    parser.add_argument("--sender", choices=SENDERS, default="sandbox", help="whose Message Sender")
+    parser.add_argument("--database", help="a server that may not be killed, instead of our own")
+    parser.add_argument("--code", type=Path, help="the checkout that the daemons are run from")
+    parser.add_argument(
+        "--longest-stop", type=float, help="seconds for which a daemon is stopped at most"
+    )
+    parser.add_argument("--only", help="faults whose kind has this in it, such as 'SIGSTOP daemon'")
+    parser.add_argument("--patience", type=float, help="seconds that recovery may take at most")
+    parser.add_argument("--set", action="append", default=[], help="a setting of the daemons")
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    given["seconds"] = given.pop("minutes") * 60
+    given["settings"] = dict(one.split("=", 1) for one in given.pop("set"))
+    account = Run(Options(**given), partial(print, flush=True)).make()
+    print(account.text())
+    return 0 if account.is_clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""The PostgreSQL server of a run: one of our own, which can be killed, or one that was given."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+from uuid import uuid4
+
+import psycopg2
+from attrs import define, field
+from psycopg2 import sql
+from psycopg2.extensions import parse_dsn
+
+from sbm.sandbox.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from tests.arrange import arranged
+from tests.chaos.processes import PATIENCE_SECONDS
+from tests.chaos.proxy import Target
+from tests.db.databases import with_database
+
+# Commits are kept: that is the promise's ground.
+_DURABLE: dict[str, str | int] = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "max_connections": 200,
+}
+
+
+class Server(Protocol):
+    """What the harness needs of either."""
+
+    can_be_killed: bool
+    uri: str  # of its database, straight, without a proxy
+
+    def start(self) -> None:
+        """Run, and take connections."""
+
+    def kill(self) -> None:
+        """SIGKILL the postmaster."""
+
+    def stop(self) -> None:
+        """Stop it, if it is ours; what it holds stays."""
+
+    def remove(self) -> None:
+        """Take everything away."""
+
+
+@define(eq=False)
+class OwnServer:
+    """An embedded server, durable."""
+
+    folder: Path
+    can_be_killed: bool = True
+    uri: str = ""
+    _server: EmbeddedPostgres = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._server = EmbeddedPostgres(self.folder, _DURABLE)
+
+    def start(self) -> None:
+        """Start it, as soon as what a kill has left of it has ended."""
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                self._server.start()
+                break
+            except EmbeddedPostgresError:
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.2)
+        self.uri = self._server.uri()
+
+    def kill(self) -> None:
+        with suppress(OSError, ValueError, IndexError):
+            pid = int((self._server.data / "postmaster.pid").read_text().splitlines()[0])
+            os.kill(pid, signal.SIGKILL)
+        self._server.stop()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def remove(self) -> None:
+        self._server.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@define(eq=False)
+class GivenServer:
+    """A server that is somebody else's, and a database of our own in it."""
+
+    server_uri: str
+    can_be_killed: bool = False
+    uri: str = ""
+    _name: str = field(init=False, factory=lambda: f"sbm_chaos_{uuid4().hex[:12]}")
+
+    def start(self) -> None:
+        if not self.uri:
+            self._execute("CREATE DATABASE {} TEMPLATE template0")
+            self.uri = with_database(self.server_uri, self._name)
+
+    def kill(self) -> None:
+        raise NotImplementedError("a server that was given is not ours to kill")
+
+    def stop(self) -> None:
+        """Nothing: it goes on."""
+
+    def remove(self) -> None:
+        self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
+        connection = psycopg2.connect(self.server_uri)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL(statement).format(sql.Identifier(self._name)))
+        connection.close()
+
+
+def target_of(uri: str) -> Target:
+    """Where a server listens."""
+    parts = parse_dsn(uri)
+    host, port = parts.get("host", "localhost"), int(parts.get("port", 5432))
+    return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
+
+
+def through(uri: str, port: int) -> str:
+    """The URI of the same database through a proxy on a port of this machine."""
+    parts = parse_dsn(uri)
+    account = quote(parts.get("user", ""), safe="")
+    if "password" in parts:
+        account += ":" + quote(parts["password"], safe="")
+    return f"postgres://{account}@127.0.0.1:{port}/{quote(parts['dbname'], safe='')}"
+
+
+def backends(uri: str) -> list[int]:
+    """The processes that serve the daemons; none while nobody can be asked."""
+    try:
+        with arranged(uri) as behind:
+            rows = behind.rows(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+                " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+    except psycopg2.Error:
+        return []
+    return sorted(row["pid"] for row in rows)
+
+
+def terminate_backends(uri: str, share: float) -> None:
+    """Have the server end some of its sessions."""
+    chosen = [pid for pid in backends(uri) if random.random() < share]
+    if not chosen:
+        return
+    with suppress(psycopg2.Error), arranged(uri) as behind:
+        behind.rows("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", chosen)

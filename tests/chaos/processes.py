@@ -1,0 +1,156 @@
+"""Processes that are killed, stopped and started again, as a supervisor would."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from attrs import define, field
+
+ROOT = Path(__file__).parent.parent.parent
+TWISTD = Path(sys.executable).with_name("twistd")
+
+# A hang guard: how long a process may take to do what it was told.
+PATIENCE_SECONDS = 60.0
+
+_PORTS = range(21000, 32000)
+_given: set[int] = set()
+
+
+def free_port() -> int:
+    """A port that nobody listens on, and that no outgoing connection is given by chance."""
+    while True:
+        port = random.choice(_PORTS)
+        if port in _given:
+            continue
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                _given.add(port)
+                return port
+        except OSError:
+            continue
+
+
+def eventually(
+    condition: Callable[[], bool], what: str, patience: float = PATIENCE_SECONDS
+) -> None:
+    """Return when the condition holds. Raises TimeoutError."""
+    end = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {patience:g} s: {what}")
+        time.sleep(0.05)
+
+
+@define(eq=False)
+class Process:
+    """One process that serves on a port; what it writes, over all its lives, is in ``log``.
+
+    ``bad_ends`` tells of ends that nobody had asked for, and of statuses other than 0 after a
+    SIGTERM.
+    """
+
+    name: str
+    port: int
+    command: Sequence[str]
+    log: Path
+    environ: Mapping[str, str] = field(factory=dict)
+    starts: int = 0
+    bad_ends: list[str] = field(factory=list)
+    _running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has neither ended nor been killed; it may be stopped."""
+        return self._running is not None and self._running.poll() is None
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it takes connections."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def start(self) -> None:
+        """Start it, unless it runs; what was wrong with its last end is noted."""
+        if self.is_running:
+            return
+        self._note_end()
+        self.starts += 1
+        with self.log.open("ab") as log:
+            log.write(f"=== start {self.starts}\n".encode("ascii"))
+            log.flush()
+            self._running = subprocess.Popen(
+                self.command,
+                cwd=self.log.parent,
+                env={**environment(), **self.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for its end."""
+        process, self._running = self._running, None
+        if process is not None:
+            if process.poll() not in (None, 0):
+                self._note(process.returncode)
+            process.kill()
+            process.wait(PATIENCE_SECONDS)
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM."""
+        self._signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """SIGTERM, and its status is noted unless it is 0; who does not end is killed."""
+        process = self._running
+        if process is None:
+            return
+        self.ask_to_stop()
+        try:
+            process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.bad_ends.append(f"{self.name} did not end after SIGTERM")
+            self.kill()
+        self._note_end()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._running is not None:
+            self._running.send_signal(number)
+
+    def _note_end(self) -> None:
+        process, self._running = self._running, None
+        if process is not None and process.returncode != 0:
+            self._note(process.returncode)
+
+    def _note(self, status: int) -> None:
+        self.bad_ends.append(f"{self.name} ended with {status} (start {self.starts})")
+
+
+def environment() -> dict[str, str]:
+    """Nothing of the settings of whoever runs this."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "LC_ALL": "C.UTF-8",
+    }

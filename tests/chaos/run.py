@@ -1,0 +1,215 @@
+"""One run: everything is started, hurt for a while, left to recover, and accounted for."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TextIO
+from uuid import UUID
+
+from attrs import define, evolve, field, frozen
+
+from tests.arrange import arranged
+from tests.chaos import account, books, logs
+from tests.chaos.account import Account
+from tests.chaos.content import Content, People
+from tests.chaos.faults import Plan, Storm
+from tests.chaos.load import Load
+from tests.chaos.processes import ROOT
+from tests.chaos.town import Town
+
+MESSAGES = 5  # in each set of the chain
+
+_LEASE_SECONDS = 5
+
+# Short, so that a run meets their ends often.
+SETTINGS = {
+    "DEFAULT_REQUEST_TIMEOUT": "2",
+    "SBM_LEASE_SECONDS": str(_LEASE_SECONDS),
+    "SBM_SETTLE_SECONDS": "6",
+    "SBM_STOP_GRACE_SECONDS": "2",
+    "SBM_CONCURRENCY": "20",
+    "SBM_BACKOFF_MAX_SECONDS": "4",
+}
+
+# How many faults begin in the same moment.
+_AT_ONCE = (1, 1, 1, 2, 4)
+
+
+@frozen(kw_only=True)
+class Options:
+    """What is run.
+
+    Faults begin every ``gap`` seconds on average, for ``seconds`` and until there were ``kills``.
+    ``sender`` is one of town.SENDERS; ``database`` is a server that is somebody else's; ``code``
+    is the folder that the daemons' program is taken from; ``longest_stop`` is that of a daemon,
+    and ``patience`` how long recovery may take, in seconds. Faults are ``only`` those whose kind
+    has this in it. ``sabotage`` is SQL that makes the daemons break their promise.
+    """
+
+    seconds: float = 60.0
+    kills: int = 0
+    gap: float = 2.0
+    daemons: int = 2
+    subscribers: int = 400
+    seed: int = field(factory=lambda: random.SystemRandom().randrange(10**9))
+    sender: str = "sandbox"
+    database: str | None = None
+    code: Path = ROOT
+    longest_stop: float = 9.0
+    patience: float = 180.0
+    only: str = ""
+    sabotage: str = ""
+    settings: dict[str, str] = field(factory=dict)
+
+    @property
+    def generations(self) -> int:
+        """More message sets than anybody comes through in that time."""
+        return 6 + int(self.seconds / 10)
+
+
+@define(eq=False)
+class Run:
+    """A town, and what befalls it."""
+
+    options: Options
+    tell: Callable[[str], None] = print
+    town: Town = field(init=False)
+    _content: Content = field(init=False, factory=lambda: Content(MESSAGES))
+    _people: People = field(init=False, factory=People)
+
+    def __attrs_post_init__(self) -> None:
+        options = self.options
+        self.town = Town(
+            daemon_count=options.daemons,
+            sender_kind=options.sender,
+            database_uri=options.database,
+            code=options.code,
+            settings={**SETTINGS, **options.settings},
+        )
+
+    def make(self) -> Account:
+        """Do it all."""
+        self.tell(f"seed {self.options.seed}, logs in {self.town.logs}")
+        is_clean = False
+        try:
+            self.town.build(
+                self._content,
+                self._people,
+                generations=self.options.generations,
+                count=self.options.subscribers,
+                sabotage=self.options.sabotage,
+            )
+            made = self._survive()
+            is_clean = made.is_clean
+        finally:
+            self.town.take_down(keep=not is_clean)
+        return made
+
+    def _survive(self) -> Account:
+        """Faults under load; then peace, the account of it, and a proper end of the daemons."""
+        options, town = self.options, self.town
+        load = Load(town.daemons, self._content, self._people, options.seed)
+        stage = town.stage(lease=_LEASE_SECONDS, longest_stop=options.longest_stop)
+        with (town.logs / "faults").open("w", encoding="ascii", buffering=1) as diary:
+            storm = Storm(
+                Plan(stage, random.Random(options.seed), options.only), self._noting_in(diary)
+            )
+            load.begin()
+            began = time.monotonic()
+            try:
+                self._rage(storm)
+            finally:
+                storm.end()
+                load.end()
+        raged = time.monotonic()
+        is_drained = self._drain()
+        drained = time.monotonic()
+        reached = self._last_ticks(load) if is_drained else ["it never came to the last tick"]
+        outbounds = books.held(town.sender.port, self._content)
+        for daemon in town.daemons:
+            daemon.stop()
+        made = account.close(
+            books.Books.read(town.database.uri), outbounds, load.notes, self._content
+        )
+        took = f"{raged - began:.0f} s of faults, {drained - raged:.0f} s to recover"
+        return self._completed(made, storm, reached, took)
+
+    def _noting_in(self, diary: TextIO) -> Callable[[str], None]:
+        def note(said: str) -> None:
+            diary.write(f"{datetime.now(timezone.utc):%H:%M:%S.%f} {said}\n")
+
+        return note
+
+    def _rage(self, storm: Storm) -> None:
+        options = self.options
+        rng = random.Random(f"{options.seed} gaps")
+        began = following = told_at = time.monotonic()
+        while time.monotonic() < began + options.seconds or storm.kills < options.kills:
+            storm.lift()
+            if time.monotonic() >= following:
+                # Often alone, sometimes several in the same moment.
+                for _ in range(rng.choice(_AT_ONCE)):
+                    storm.begin()
+                following = time.monotonic() + rng.expovariate(1 / options.gap)
+            self.town.supervise(storm.suffering)
+            if time.monotonic() > told_at + 30:
+                told_at = time.monotonic()
+                faults = sum(storm.made.values())
+                self.tell(f"{told_at - began:.0f} s: {faults} faults, {storm.kills} kills")
+            time.sleep(0.05)
+
+    def _drain(self) -> bool:
+        """Wait until nothing is live; whether it came to that."""
+        end = time.monotonic() + self.options.patience
+        while time.monotonic() < end:
+            self.town.supervise()
+            with arranged(self.town.database.uri) as behind:
+                if not behind.value(
+                    "SELECT (SELECT count(*) FROM sends) +"
+                    " (SELECT count(*) FROM ticks WHERE state = 'expanding')"
+                ):
+                    return True
+            time.sleep(0.5)
+        return False
+
+    def _last_ticks(self, load: Load) -> list[str]:
+        """One more tick for each schedule, in peace: whom does it not reach?"""
+        before = self._standing()
+        for schedule in self._content.schedules:
+            load.tick(schedule)
+        if not self._drain():
+            return ["the last tick never came to its end"]
+        after = self._standing()
+        return [
+            f"{subscription} was not reached by the last tick"
+            for subscription, (number, completed) in before.items()
+            if not completed and after[subscription] == (number, completed)
+        ]
+
+    def _standing(self) -> dict[UUID, tuple[int, bool]]:
+        """Where everybody stands."""
+        with arranged(self.town.database.uri) as behind:
+            rows = behind.rows("SELECT id, next_sequence_number, completed FROM subscriptions")
+        return {row["id"]: (row["next_sequence_number"], row["completed"]) for row in rows}
+
+    def _completed(self, made: Account, storm: Storm, reached: list[str], took: str) -> Account:
+        ends = [end for process in self.town.processes for end in process.bad_ends]
+        wrongs = {
+            **made.wrongs,
+            "not reached": reached,
+            "bad ends": ends,
+            "errors in logs": logs.errors(daemon.log for daemon in self.town.daemons),
+        }
+        figures: dict[str, Any] = {
+            "seed": self.options.seed,
+            "took": took,
+            "faults": sum(storm.made.values()),
+            "kills": storm.kills,
+            **{f"  {kind}": count for kind, count in sorted(storm.made.items())},
+            **made.figures,
+        }
+        return evolve(made, wrongs=wrongs, figures=figures)
