@@ -88,7 +88,7 @@ async def test_nothing_is_said_while_the_law_holds(bench: Bench, database: Datab
     await database.transact(ticks.expand, limit=2)
     assert await bench.again() == []
     claimed = await database.transact(sends.claim, owner=uuid4(), limit=1, lease=LEASE)
-    results = {one.id: (one.attempt, Settled(outcome="sent", stage="post")) for one in claimed}
+    results = [(one, Settled(outcome="sent", stage="post")) for one in claimed]
     await database.transact(sends.settle, results=results)
     assert await bench.again() == []
     assert bench.broken_ticks() == 0

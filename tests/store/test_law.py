@@ -46,7 +46,7 @@ async def broken(database: Database) -> int:
 
 async def settle_all(database: Database, limit: int = 100) -> None:
     claimed = await database.transact(sends.claim, owner=uuid4(), limit=limit, lease=LEASE)
-    results = {send.id: (send.attempt, SENT) for send in claimed}
+    results = [(send, SENT) for send in claimed]
     await database.transact(sends.settle, results=results)
 
 
