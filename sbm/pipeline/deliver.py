@@ -108,6 +108,8 @@ class Delivery(Service):
             if breaker.wait:
                 return self._retries.away(send, breaker, breaker.reason)
         to_addr = await self._look_up.address_of(send)
+        if isinstance(to_addr, GivenBack) and not self.running and not to_addr.is_fault:
+            return GivenBack(reason=STOPPING, delay=timedelta(0))  # mostly it was broken off
         if not isinstance(to_addr, str):
             return to_addr
         return await self._post(held, compose(send, to_addr, self._media_url))
