@@ -204,11 +204,8 @@ def _housekeeping(config: Config, reactor: Any, database: Database) -> Iterable[
 
 
 def _law(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[IService]:
-    """Counting a tick of a million takes seconds, in which nobody waits for its connection.
-
-    The connection lies above the loop that uses it, so it is closed first: stopping does not wait
-    for a count, which would be of no use to anybody.
-    """
+    """Counting a tick of a million takes seconds, in which nobody waits for its connection."""
     database = Database(reactor, config.database, 1)
-    yield Loop("check the law", Law(database, telemetry).one_pass, LAW_SECONDS, Bell(reactor))
+    law = Law(database, telemetry)
     yield database
+    yield Loop("check the law", law.one_pass, LAW_SECONDS, Bell(reactor), may_be_cut=True)
