@@ -24,7 +24,9 @@ _COUNTERS: Mapping[str, str] = {
     "sends.failed": "Sends that failed for lack of content or address, or by faults of their own.",
     "sends.givenback": "Claims given back: nothing was posted, and the send is owed again.",
     "sends.unknown": "Posts whose outcome is unknown.",
+    "sends.owed_again": "Sends of unknown outcome that the Message Sender did not have.",
     "sends.lost": "Results that came after the claim was lost.",
+    "sends.doubled": "Outbounds beside the one that a send was settled with.",
 }
 _GAUGES: Mapping[str, str] = {
     "sends.live": "Live sends in the database, by state and lane.",
