@@ -12,8 +12,8 @@ from attrs import define, field, frozen
 from hyperlink import DecodedURL
 from treq.client import HTTPClient
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004
-from twisted.internet.interfaces import IHandshakeListener, ISSLTransport
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed  # noqa: A004
+from twisted.internet.interfaces import IHandshakeListener, ISSLTransport, IWriteDescriptor
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web._newclient import HTTP11ClientProtocol, RequestNotSent
@@ -25,6 +25,7 @@ from twisted.web.client import (
     _HTTP11ClientFactory,
 )
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from sbm.addresses import ServiceAddress
@@ -162,7 +163,7 @@ class Exchanges(Service):
             headers["Content-Type"] = "application/json"
             text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
             # A lone surrogate has no UTF-8, but its backslash form is its escape in JSON.
-            data = text.encode("utf-8", "backslashreplace")
+            data = _Body(data=text.encode("utf-8", "backslashreplace"))
         request = client.request(
             method, url, headers=headers, data=data, unbuffered=True, allow_redirects=False
         )
@@ -233,12 +234,45 @@ class _Connection(HTTP11ClientProtocol):
     def handshakeCompleted(self) -> None:
         self.is_open_for_requests = True
 
+    def request(self, request: Any) -> Any:
+        """Write it now, not in a later turn of the reactor.
+
+        Between the last look at a lease and the first byte there is otherwise a turn, in which a
+        process is likely to be when it is stopped. Over TLS there still is.
+        """
+        answer = super().request(request)
+        transport: Any = self.transport
+        if IWriteDescriptor.providedBy(transport):
+            transport.doWrite()
+        return answer
+
     def abort_at_once(self) -> None:
         """End the connection; what a body is read from could only close it politely."""
         self.is_aborted = True
         transport: Any = self.transport
         if transport is not None:
             transport.abortConnection()
+
+
+@implementer(IBodyProducer)
+@define(eq=False, kw_only=True)
+class _Body:
+    """A body that is written at once, with the headers."""
+
+    data: bytes
+
+    @property
+    def length(self) -> int:
+        return len(self.data)
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        consumer.write(self.data)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Nothing is left to be paused, resumed or stopped."""
+
+    resumeProducing = stopProducing = pauseProducing
 
 
 class _Connections(_HTTP11ClientFactory):

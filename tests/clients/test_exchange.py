@@ -271,6 +271,32 @@ async def test_a_refused_connection_is_unavailable() -> None:
         await exchanges.get("a")
 
 
+@ensureDeferred
+async def test_a_post_is_written_in_the_turn_in_which_it_was_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that is stopped in between would write it when it wakes."""
+    written = []
+    request = exchange._Connection.request
+
+    def at_once(connection: Any, what: Any) -> Any:
+        answered = request(connection, what)
+        line, _ = listener.accept()
+        written.append(line.recv(65536))
+        line.sendall(answer(201, b"{}"))
+        return answered
+
+    monkeypatch.setattr(exchange._Connection, "request", at_once)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        exchanges = Exchanges(reactor, ServiceAddress(url=url, token="t"), TIMEOUT)
+        await exchanges.post("a", body={"k": "v"}, begin=yes)
+        await exchanges.stopService()
+    assert written[0].startswith(b"POST /a HTTP/1.1")
+    assert written[0].endswith(b'{"k":"v"}')
+
+
 class Nameless(HandWound):
     """A network without names."""
 
