@@ -276,7 +276,7 @@ async def test_a_post_is_written_in_the_turn_in_which_it_was_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A process that is stopped in between would write it when it wakes."""
-    written = []
+    written: list[bytes] = []
     request = exchange._Connection.request
 
     def at_once(connection: Any, what: Any) -> Any:
