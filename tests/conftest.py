@@ -79,11 +79,14 @@ def pytest_unconfigure() -> Generator[None, object, object]:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Interrupt pytest itself, and then the reactor's greenlet, in which tests run.
 
-    The reactor alone would log the interruption as an error and go on.
+    The reactor alone would log the interruption as an error and go on. Between it and what is
+    interrupted there may be a greenlet that a test made.
     """
     alarm = number == signal.SIGALRM
     interruption = TimeoutError(f"not done in {_PATIENCE} s") if alarm else KeyboardInterrupt()
     here = greenlet.getcurrent()
+    while here.parent is not None and here.parent.parent is not None:
+        here = here.parent
     if here.parent is not None:
         _interrupted.append(here)
         here.parent.throw(interruption)

@@ -1,0 +1,403 @@
+"""Two daemons over one real database, in a time that the test makes.
+
+The database's own clock is simulated, too: its statements find a ``now()`` that moves only when the
+test says so, to the microsecond with the clocks of the daemons. Ids are counted, not drawn, so that
+what was found once is found again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from uuid import uuid4
+
+from attrs import define, field
+from greenlet import greenlet
+from pytest_twisted import blockon
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sbm.clients.message_sender import Found
+from sbm.clients.outcomes import Unavailable
+from sbm.model.backoff import CAP
+from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.claim import Claiming
+from sbm.pipeline.deliver import Breakers, Delivery
+from sbm.pipeline.hand import Hand
+from sbm.pipeline.look_up import LookUp
+from sbm.pipeline.loop import Bell
+from sbm.pipeline.reconcile import Reconciling
+from sbm.pipeline.retries import Retries
+from sbm.pipeline.settle import Settling
+from sbm.store import ticks
+from sbm.store.database import Database
+from sbm.store.errors import CommitUnknown, DatabaseUnavailable
+from sbm.telemetry import Telemetry
+from tests.arrange import Arranged
+from tests.pipeline.receiver import SETTLE, TIMEOUT, Question, Receiver, Request
+
+reactor: Any = _reactor
+
+LEASE = timedelta(seconds=60)
+GRACE = timedelta(seconds=20)
+QUESTION_LEASE = timedelta(seconds=150)
+CONCURRENCY = 2
+# So that it takes several passes to expand a tick.
+CHUNK = 2
+
+_BEGINNING = datetime(2026, 1, 5, tzinfo=timezone.utc)
+
+# A schema that is searched before the system's own. What tables do by default is bound to the
+# system's now() and gen_random_uuid() already.
+_SIMULATED = """
+CREATE SCHEMA simulated;
+CREATE TABLE simulated.clock (at timestamptz NOT NULL);
+INSERT INTO simulated.clock VALUES (pg_catalog.now());
+CREATE FUNCTION simulated.now() RETURNS timestamptz LANGUAGE sql STABLE
+    AS 'SELECT at FROM simulated.clock';
+CREATE SEQUENCE simulated.ids;
+CREATE FUNCTION simulated.gen_random_uuid() RETURNS uuid LANGUAGE sql VOLATILE
+    AS $$SELECT lpad(to_hex(nextval('simulated.ids')), 32, '0')::uuid$$;
+ALTER TABLE sends ALTER id SET DEFAULT simulated.gen_random_uuid(),
+                  ALTER due_at SET DEFAULT simulated.now(),
+                  ALTER owed_at SET DEFAULT simulated.now();
+ALTER TABLE subscriptions ALTER id SET DEFAULT simulated.gen_random_uuid();
+SET search_path = simulated, pg_catalog, public;
+DO $$BEGIN
+    EXECUTE format('ALTER DATABASE %I SET search_path = simulated, pg_catalog, public',
+                   current_database());
+END$$;
+"""
+_ANEW = """
+DELETE FROM sends; DELETE FROM ledger; DELETE FROM failed_tasks; DELETE FROM resend_requests;
+DELETE FROM doubles; DELETE FROM ticks; DELETE FROM subscriptions;
+SELECT setval('simulated.ids', 1);
+"""
+
+
+async def apart(work: Callable[[], object]) -> None:
+    """Do work that blocks on Deferreds, beside the reactor."""
+    done: Deferred[None] = Deferred()
+
+    def run() -> None:
+        try:
+            work()
+        except Exception:
+            reactor.callLater(0, done.errback, Failure())
+        else:
+            reactor.callLater(0, done.callback, None)  # so that the rest is done over there
+
+    greenlet(run).switch()
+    await done
+
+
+@define(eq=False, slots=False)
+class Traffic:
+    """Counts what is under way in the real database, and waits for its end."""
+
+    _busy: int = 0
+    _quiet: Deferred[None] | None = None
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                # What follows from the answer may be the next transaction.
+                reactor.callLater(0, self._tell)
+
+    def wait(self) -> None:
+        """Block until nothing is under way."""
+        if self._busy:
+            self._quiet = Deferred()
+            blockon(self._quiet)
+
+    def _tell(self) -> None:
+        quiet = self._quiet
+        if not self._busy and quiet is not None:
+            self._quiet = None
+            quiet.callback(None)
+
+
+@define(eq=False, slots=False)
+class Way:
+    """A daemon's way to the database, which may be cut, or lose the answer to a COMMIT.
+
+    ``stops_next``: its daemon is stopped when the next transaction is committed.
+    """
+
+    daemon: Daemon
+    _database: Database
+    _traffic: Traffic
+    is_cut: bool = False
+    loses_commit: bool = False
+    loses_answer: bool = False
+    stops_next: bool = False
+
+    async def transact(self, work: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.is_cut:
+            raise DatabaseUnavailable("cut")
+        if self.loses_commit:
+            self.loses_commit = False
+            raise CommitUnknown("cut before COMMIT")
+        loses_answer, self.loses_answer = self.loses_answer, False
+        with self._traffic.under_way():
+            result = await self._database.transact(work, *args, **kwargs)
+            if self.stops_next:
+                self.stops_next = False
+                self.daemon.stop()
+        await self.daemon.turn()
+        if loses_answer:
+            raise CommitUnknown("cut after COMMIT")
+        return result
+
+
+@define(eq=False, slots=False)
+class Client:
+    """Both services, as one daemon calls them."""
+
+    daemon: Daemon
+    world: World
+
+    async def address_of(self, identity: str) -> str:
+        if self.world.has_no_addresses:
+            raise Unavailable("the Identity Store is away")
+        return "+27820001001"
+
+    async def post(self, outbound: dict[str, Any], *, begin: Callable[[], bool]) -> str:
+        request = Request(self.daemon, self.world.receiver, outbound, begin)
+        self.world.receiver.requests.append(request)
+        return await request.wait()
+
+    def questions(self, identities: Sequence[str], *, after: datetime) -> list[tuple[str, ...]]:
+        """Two identities fit into one question."""
+        each = list(dict.fromkeys(identities))
+        return [tuple(each[start : start + 2]) for start in range(0, len(each), 2)]
+
+    async def find(self, identities: Sequence[str], *, after: datetime) -> Found:
+        receiver, about = self.world.receiver, frozenset(identities)
+        then = receiver.complete_list(about, after)
+        question = Question(self.daemon, receiver, about, after, then)
+        receiver.questions.append(question)
+        return await question.wait()
+
+
+@define(eq=False, slots=False)
+class Daemon:
+    """The pipeline of one daemon, which may be stopped and wake, or die.
+
+    While it is stopped, it hears nothing, and its timers stand still; but its leases go on.
+    """
+
+    world: World
+    is_stopped: bool = False
+    is_dead: bool = False
+    _overslept: float = 0.0
+    _unheard: list[Callable[[], object]] = field(factory=list)
+    _passes: set[str] = field(factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        world = self.world
+        self.clock = Clock()
+        self.way = Way(self, world.database, world.traffic)
+        self.hand = Hand(
+            owner=uuid4(),
+            capacity=2 * CONCURRENCY,
+            lease=LEASE,
+            emptied=Bell(self.clock),
+            uptime=lambda: world.seconds,
+        )
+        self._assemble(Telemetry(), Client(self, world))
+        self._start: dict[str, Callable[[], Awaitable[int]]] = {
+            "expand": self._expand,
+            "claim": self._claiming.claim,
+            "renew": self._claiming.renew,
+            "expire": self._claiming.expire,
+            "reconcile": self._reconciling.one_pass,
+        }
+        for service in (self.settling, self.delivery):
+            service.startService()
+
+    def _assemble(self, telemetry: Telemetry, client: Any) -> None:
+        way: Any = self.way
+        seconds = self.clock.seconds
+        breakers = Breakers(*(Breaker(name, seconds, lambda: 1.0) for name in ("is", "ms")))
+        retries = Retries(max_faults=3, cap=CAP, draw=lambda: 1.0)
+        observer: Any = self._read_log
+        log = Logger("simulated", observer=observer)
+        self.settling = Settling(
+            self.clock, way, self.hand, telemetry, lambda: None, GRACE, log=log
+        )
+        self.delivery = Delivery(
+            self.clock,
+            self.hand,
+            self.settling,
+            LookUp(client, breakers.identity_store, retries, seconds),
+            client,
+            breakers,
+            retries,
+            "http://media",
+            frozenset(),
+            TIMEOUT,
+            CONCURRENCY,
+            GRACE,
+            log=log,
+        )
+        self._claiming = Claiming(way, self.hand, self.delivery, breakers)
+        self._reconciling = Reconciling(
+            self.clock,
+            way,
+            client,
+            breakers.message_sender,
+            telemetry,
+            SETTLE,
+            QUESTION_LEASE,
+            self.world.uncertain,
+            lambda: None,
+        )
+
+    def _read_log(self, event: Any) -> None:
+        if "log_failure" in event and not self.is_dead:
+            self.world.broken.append(event["log_failure"].getTraceback())
+
+    async def _expand(self) -> int:
+        way: Any = self.way
+        return await way.transact(ticks.expand, limit=CHUNK) or 0
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.hand.held and not self._passes
+
+    def makes(self, name: str) -> None:
+        """Make a pass, unless the last one is still under way."""
+        if not self.is_stopped and name not in self._passes:
+            self._passes.add(name)
+            Deferred.fromCoroutine(self._pass(name))
+            self.world.traffic.wait()
+
+    async def _pass(self, name: str) -> None:
+        try:
+            await self._start[name]()
+        except DatabaseUnavailable:
+            pass  # as a loop does
+        except Exception:
+            if not self.is_dead:
+                self.world.broken.append(Failure().getTraceback())
+        finally:
+            self._passes.discard(name)
+
+    def hears(self, event: Callable[[], object]) -> None:
+        """Something comes in from outside."""
+        if self.is_stopped:
+            self._unheard.append(event)
+        elif not self.is_dead:
+            event()
+
+    async def turn(self) -> None:
+        """Wait for the daemon to run; for ever, when it is dead."""
+        if self.is_stopped or self.is_dead:
+            heard: Deferred[None] = Deferred()
+            self._unheard.append(lambda: heard.callback(None))
+            await heard
+
+    def advance(self, seconds: float) -> None:
+        if self.is_stopped:
+            self._overslept += seconds
+        else:
+            self.clock.advance(seconds)
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+    def wake(self, *, timers_first: bool) -> None:
+        """Go on with what came meanwhile, and with the timers that are due, in either order."""
+        self.is_stopped = False
+        overslept, self._overslept = self._overslept, 0.0
+        unheard, self._unheard = self._unheard, []
+        if timers_first:
+            self.clock.advance(overslept)
+        for event in unheard:
+            self.hears(event)
+        if not timers_first:
+            self.clock.advance(overslept)
+
+    def die(self) -> None:
+        self.is_dead = True
+        for question in list(self.world.receiver.questions):
+            if question.daemon is self:
+                self.world.receiver.over(question)
+
+
+@define(eq=False, slots=False)
+class World:
+    """Two daemons, what they stand on, and the time."""
+
+    database: Database
+    behind: Arranged
+    begun: Callable[[Request], None] = lambda request: None
+    uncertain: Any = "at-most-once"
+    has_no_addresses: bool = False
+    seconds: float = 0.0
+    traffic: Traffic = field(factory=Traffic)
+    broken: list[str] = field(factory=list)
+    # What is dead is kept until the end, lest it be torn down before our eyes.
+    _graves: list[Daemon] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.behind.rows(_ANEW)
+        self.receiver = Receiver(lambda: self.now, self.begun)
+        self.daemons = [Daemon(self), Daemon(self)]
+        self._set_clock()
+
+    def close(self) -> None:
+        for daemon in self.daemons:
+            daemon.die()
+
+    @staticmethod
+    def prepare(behind: Arranged) -> None:
+        """Make a database live in this time."""
+        behind.rows(_SIMULATED)
+
+    @property
+    def now(self) -> datetime:
+        return _BEGINNING + timedelta(seconds=self.seconds)
+
+    def does(self, work: Any, **kwargs: Any) -> Any:
+        """What a client or an operator asks for: a transaction of its own."""
+        return blockon(Deferred.fromCoroutine(self.database.transact(work, **kwargs)))
+
+    def passes(self, seconds: float) -> None:
+        """Time passes, for everybody."""
+        self.seconds += seconds
+        self._set_clock()
+        self.receiver.forget(self.seconds)
+        for daemon in self.daemons:
+            daemon.advance(seconds)
+        self.traffic.wait()
+
+    def replace(self, which: int) -> None:
+        """A daemon dies where it stands, and another one is started."""
+        daemon = self.daemons[which]
+        daemon.die()
+        self._graves.append(daemon)
+        self.daemons[which] = Daemon(self)
+
+    def shut_down(self, which: int) -> None:
+        """A daemon is stopped as it should be, and another one is started."""
+        daemon = self.daemons[which]
+        for service in (daemon.delivery, daemon.settling):
+            service.stopService()
+            self.traffic.wait()
+            self.passes(GRACE.total_seconds())
+        self.replace(which)
+
+    def _set_clock(self) -> None:
+        self.behind.rows("UPDATE simulated.clock SET at = %s", self.now)
