@@ -11,7 +11,8 @@ from importlib.metadata import version
 from sbm.addresses import DatabaseAddress
 from sbm.commands import checks, failed_tasks, tokens, users
 from sbm.commands.running import FAILED, MISUSED, OK, CommandFailed
-from sbm.config import ConfigError, read_database
+from sbm.config import read_database
+from sbm.settings import ConfigError
 from sbm.store import migrations
 from sbm.store.errors import DatabaseUnavailable, MigrationFailed
 from sbm.store.users import UnknownUser
@@ -24,7 +25,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a command; returns the exit status: 0, 1 when it failed, 2 when it was misused."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments, argparse.Namespace(environ=environ))
     try:
         database = read_database(environ, database=options.database)
         command: Callable[[argparse.Namespace, DatabaseAddress], int] = options.command

@@ -13,8 +13,9 @@ from twisted.internet import reactor
 from twisted.logger import Logger
 from twisted.python import usage
 
-from sbm.config import Config, ConfigError
+from sbm.config import Config
 from sbm.daemon import assemble
+from sbm.settings import ConfigError
 from sbm.signals import Signals
 from sbm.store import migrations
 from sbm.store.errors import DatabaseUnavailable

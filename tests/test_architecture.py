@@ -17,6 +17,7 @@ ROWS = (
     {"web", "pipeline", "sandbox", "commands"},
     {"store", "clients"},
     {"config", "services", "signals", "slices", "telemetry"},
+    {"settings"},
     {"model", "addresses"},
 )
 DEPTH = {layer: depth for depth, row in enumerate(ROWS) for layer in row}

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbm.addresses import DatabaseAddress, MetricsAddress, ServiceAddress
-from sbm.config import Config, ConfigError, read_database
+from sbm.config import Config, read_database
+from sbm.settings import ConfigError
 
 REQUIRED = {
     "STAGE_BASED_MESSAGING_DATABASE": "postgres://sbm:db-secret@db.example.org/sbm",

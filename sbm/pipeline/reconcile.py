@@ -12,10 +12,10 @@ from twisted.logger import Logger
 
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
-from sbm.config import Uncertain
 from sbm.model.send import Asked, Settled
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.settle import tell_doubles
+from sbm.settings import Uncertain
 from sbm.store import sends
 from sbm.store.database import Database
 from sbm.telemetry import Telemetry

@@ -23,7 +23,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger, LogPublisher
 from twisted.web.client import Agent
 
-from sbm.config import Config, ConfigError
+from sbm.config import Config
 from sbm.sandbox.caller import Caller
 from sbm.sandbox.content import BABY
 from sbm.sandbox.diary import Diary
@@ -38,6 +38,7 @@ from sbm.sandbox.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from sbm.sandbox.scheduler import CallBacks
 from sbm.sandbox.terminal import Line, Terminal
 from sbm.services import Stack
+from sbm.settings import ConfigError
 from sbm.store import migrations, users
 from sbm.store.database import Database
 

@@ -14,10 +14,10 @@ from twisted.internet.task import Clock
 
 from sbm.clients.message_sender import Found
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
-from sbm.config import Uncertain
 from sbm.model.send import Send, Unknown
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.reconcile import Reconciling
+from sbm.settings import Uncertain
 from sbm.store import sends, ticks
 from sbm.store.database import Database
 from sbm.telemetry import Telemetry
