@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import getpass
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -55,6 +57,29 @@ def with_database(address: DatabaseAddress, work: Callable[[Database], Awaitable
     if isinstance(result, Exception):
         raise result
     return result
+
+
+def add_signature(verb: argparse.ArgumentParser) -> None:
+    """Add the options that say who does it, and why, for the ledger and the audit."""
+    verb.add_argument("--by", metavar="NAME", type=_name, help="who does it (default: you)")
+    verb.add_argument("--reason", metavar="TEXT", default="", help="why it is done")
+
+
+def actor(options: argparse.Namespace) -> str:
+    """Who does it: as she says, or as the machine knows her."""
+    given: str | None = options.by
+    if given:
+        return given
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name, as in a container
+        return "unknown"
+
+
+def _name(text: str) -> str:
+    if not 0 < len(text.strip()) <= 200:
+        raise argparse.ArgumentTypeError("must have from 1 to 200 characters")
+    return text.strip()
 
 
 def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

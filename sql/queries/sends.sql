@@ -181,9 +181,9 @@ WITH outcomes AS MATERIALIZED (
 ), recorded AS (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, sequence_number, lang, attempts, outbound_id, owed_at,
-                        first_attempt_at)
+                        first_attempt_at, actor)
     SELECT id, tick_id, kind, outcome, stage, why, subscription_id, identity, messageset_id,
-           sequence_number, lang, attempt, outbound_id, owed_at, first_attempt_at
+           sequence_number, lang, attempt, outbound_id, owed_at, first_attempt_at, actor
       FROM settled
 ), answered AS (
     UPDATE resend_requests r SET outbound_id = settled.outbound_id
