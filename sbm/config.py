@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import cast
 from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 
 from sbm.addresses import DatabaseAddress, MetricsAddress, ServiceAddress
+from sbm.model.chore import Scheduling as Mode
 from sbm.settings import Settings, Uncertain
 
 _SBM_SETTINGS = (
@@ -24,6 +26,7 @@ _SBM_SETTINGS = (
     "SBM_MAX_UPLOAD_BYTES",
     "SBM_MEDIA_ROOT",
     "SBM_MEDIA_URL",
+    "SBM_SCHEDULING",
     "SBM_SETTLE_SECONDS",
     "SBM_STOP_GRACE_SECONDS",
     "SBM_TIMEZONE",
@@ -42,6 +45,28 @@ def read_database(environ: Mapping[str, str], *, database: str | None = None) ->
     address = settings.database(database)
     settings.check()
     return address
+
+
+@frozen(kw_only=True)
+class Scheduling:
+    """Who says when: the Scheduler, for each subscription or each schedule, or our own clock.
+
+    ``scheduler`` is where it is, if there is one; ``inbound_token`` is what it shows when it calls
+    back, below ``public_url``.
+    """
+
+    mode: Mode
+    public_url: str
+    scheduler: ServiceAddress | None
+    inbound_token: str | None = field(repr=False)
+
+
+def read_scheduling(environ: Mapping[str, str]) -> Scheduling:
+    """What concerns the Scheduler alone, for the command about it; raises ConfigError."""
+    settings = Settings(environ=environ)
+    scheduling = _scheduling(settings, settings.public_url())
+    settings.check()
+    return scheduling
 
 
 @frozen(kw_only=True)
@@ -64,8 +89,7 @@ class Config:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     identity_store: ServiceAddress
     message_sender: ServiceAddress
-    scheduler: ServiceAddress | None
-    scheduler_inbound_token: str | None = field(repr=False)
+    scheduling: Scheduling
     metrics: MetricsAddress | None
     timezone: ZoneInfo
     request_timeout: timedelta
@@ -99,12 +123,7 @@ class Config:
             trusted_proxies=settings.networks("SBM_TRUSTED_PROXIES"),
             identity_store=settings.service("IDENTITY_STORE_URL", "IDENTITY_STORE_TOKEN"),
             message_sender=settings.service("MESSAGE_SENDER_URL", "MESSAGE_SENDER_TOKEN"),
-            scheduler=(
-                settings.service("SCHEDULER_URL", "SCHEDULER_API_TOKEN")
-                if settings.text("SCHEDULER_URL")
-                else None
-            ),
-            scheduler_inbound_token=settings.token("SCHEDULER_INBOUND_API_TOKEN") or None,
+            scheduling=_scheduling(settings, public_url),
             metrics=settings.metrics(),
             timezone=settings.timezone("SBM_TIMEZONE"),
             request_timeout=settings.seconds("DEFAULT_REQUEST_TIMEOUT", 30, least=0.1, most=600),
@@ -114,7 +133,13 @@ class Config:
             concurrency=settings.count("SBM_CONCURRENCY", 50, most=1000),
             backoff_max=settings.seconds("SBM_BACKOFF_MAX_SECONDS", 60, least=1, most=3600),
             max_faults=settings.count("SBM_MAX_FAULTS", 10, most=1000),
-            uncertain=settings.uncertain("SBM_UNCERTAIN"),
+            uncertain=cast(
+                Uncertain,
+                # A message twice is better than none.
+                settings.choice(
+                    "SBM_UNCERTAIN", "at-least-once", ("at-least-once", "at-most-once")
+                ),
+            ),
             dry_run_messagesets=settings.ids("DRY_RUN_MESSAGESETS"),
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
             warnings=_warnings(environ),
@@ -122,6 +147,28 @@ class Config:
         _check_times(settings, config)
         settings.check()
         return config
+
+
+def _scheduling(settings: Settings, public_url: str) -> Scheduling:
+    has_scheduler = bool(settings.text("SCHEDULER_URL"))
+    mode = settings.choice(
+        "SBM_SCHEDULING",
+        "subscription" if has_scheduler else "builtin",
+        ("subscription", "schedule", "builtin"),
+    )
+    if mode != "builtin" and not has_scheduler:
+        settings.problem("SCHEDULER_URL", f"is missing while SBM_SCHEDULING is {mode}")
+    return Scheduling(
+        mode=cast(Mode, mode),
+        public_url=public_url,
+        scheduler=(
+            settings.service("SCHEDULER_URL", "SCHEDULER_API_TOKEN") if has_scheduler else None
+        ),
+        inbound_token=settings.token(
+            "SCHEDULER_INBOUND_API_TOKEN", required=has_scheduler and mode != "builtin"
+        )
+        or None,
+    )
 
 
 def _check_times(settings: Settings, config: Config) -> None:

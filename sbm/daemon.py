@@ -16,8 +16,10 @@ from sbm.addresses import ServiceAddress
 from sbm.clients.exchange import Exchanges
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
+from sbm.clients.scheduler import Scheduler
 from sbm.config import Config
 from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.chores import AT_A_TIME, Announcement, Chores
 from sbm.pipeline.claim import Claiming
 from sbm.pipeline.deliver import Breakers, Delivery
 from sbm.pipeline.hand import Hand
@@ -59,9 +61,10 @@ def assemble(
     To stop, it stops listening and claiming; then it lets what is under way come to its end, sends
     and requests alike, for as long as the grace lasts; then it settles, and hangs up.
     """
-    served = Database(reactor, config.database, config.database_connections)
+    mode = config.scheduling.mode
+    served = Database(reactor, config.database, config.database_connections, mode)
     # However many requests wait for each other's locks, results are settled and leases renewed.
-    database = Database(reactor, config.database, PIPELINE_CONNECTIONS)
+    database = Database(reactor, config.database, PIPELINE_CONNECTIONS, mode)
     claim_bell, tick_bell, task_bell = Bell(reactor), Bell(reactor), Bell(reactor)
     telemetry = telemetry or Telemetry()
 
@@ -72,7 +75,7 @@ def assemble(
 
     site = api.build(
         database=served,
-        scheduler_token=config.scheduler_inbound_token,
+        scheduling=config.scheduling,
         version=version("sbm"),
         wake=wake,
         media_root=config.media_root,
@@ -87,6 +90,7 @@ def assemble(
         *_ticking(config, reactor, database, tick_bell, claim_bell),
         *_housekeeping(config, reactor, database),
         *_law(config, reactor, telemetry),
+        *_scheduling(config, reactor, database, telemetry),
         Tasks(reactor, database, config.timezone, uuid.uuid4(), claim_bell.ring, task_bell),
         Notifications(reactor, config.database, wake),
         Answers(site),
@@ -193,9 +197,39 @@ def _ticking(
     """Who is owed a send: by POST-back, or by the clock where there is no Scheduler."""
     expansion = Expansion(database, claim_bell.ring)
     yield Loop("expand ticks", expansion.one_pass, POLL_SECONDS, tick_bell)
-    if config.scheduler is None:
+    if config.scheduling.mode == "builtin":
         clock = Clock(database, config.timezone, tick_bell.ring)
         yield Loop("clock", clock.one_pass, POLL_SECONDS, Bell(reactor))
+
+
+def _scheduling(
+    config: Config, reactor: Any, database: Database, telemetry: Telemetry
+) -> Iterable[IService]:
+    """Telling the Scheduler whom to call back for, where there is one."""
+    scheduling = config.scheduling
+    announcement = Announcement(database, scheduling.mode)
+    yield Loop("announce", announcement.one_pass, HOUSEKEEPING_SECONDS, Bell(reactor))
+    if scheduling.scheduler is None:
+        return
+    exchanges = Exchanges(reactor, scheduling.scheduler, config.request_timeout, AT_A_TIME)
+    chores = Chores(
+        database,
+        Scheduler(exchanges),
+        Breaker("Scheduler", reactor.seconds, random.random, config.backoff_max),
+        telemetry,
+        scheduling.public_url,
+        scheduling.inbound_token or "",
+        config.request_timeout,
+        # To look for one that may have been made, and to make it, at their slowest.
+        max(config.lease, 5 * config.request_timeout),
+        config.settle,
+        config.max_faults,
+        config.backoff_max,
+        random.random,
+    )
+    yield exchanges
+    yield Loop("do chores", chores.one_pass, POLL_SECONDS, Bell(reactor))
+    yield Loop("expire chores", chores.expire, EXPIRY_SECONDS, Bell(reactor))
 
 
 def _housekeeping(config: Config, reactor: Any, database: Database) -> Iterable[IService]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -148,14 +148,14 @@ class Settings:
             self.problem(name, f"must be true or false, not {text!r}")
         return False
 
-    def uncertain(self, name: str) -> Uncertain:
-        """At least once where nothing is said: a message twice is better than none."""
-        text = self.text(name) or "at-least-once"
-        if text == "at-most-once":
-            return "at-most-once"
-        if text != "at-least-once":
-            self.problem(name, f"must be at-least-once or at-most-once, not {text!r}")
-        return "at-least-once"
+    def choice(self, name: str, default: str, choices: Sequence[str]) -> str:
+        """One of a few words."""
+        text = self.text(name) or default
+        if text in choices:
+            return text
+        *others, last = choices
+        self.problem(name, f"must be {', '.join(others)} or {last}, not {text!r}")
+        return default
 
     def ids(self, name: str) -> frozenset[int]:
         """Whole numbers, with commas between them."""

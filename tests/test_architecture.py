@@ -15,6 +15,7 @@ ROWS = (
     {"tap"},
     {"daemon", "cli"},
     {"web", "pipeline", "sandbox", "commands"},
+    {"comparison"},
     {"store", "clients"},
     {"config", "services", "signals", "slices", "telemetry"},
     {"settings"},

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbm.addresses import DatabaseAddress, MetricsAddress, ServiceAddress
-from sbm.config import Config, read_database
+from sbm.config import Config, Scheduling, read_database, read_scheduling
 from sbm.settings import ConfigError
 
 REQUIRED = {
@@ -23,6 +23,13 @@ REQUIRED = {
     "IDENTITY_STORE_TOKEN": "identity-secret",
     "MESSAGE_SENDER_URL": "https://sender.example.org:8443/api/v1",
     "MESSAGE_SENDER_TOKEN": "sender-secret",
+}
+
+
+SCHEDULER = {
+    "SCHEDULER_URL": "http://scheduler/api/v1/",
+    "SCHEDULER_API_TOKEN": "t",
+    "SCHEDULER_INBOUND_API_TOKEN": "i",
 }
 
 
@@ -48,7 +55,10 @@ def test_the_required_settings_are_enough() -> None:
         url="https://sender.example.org:8443/api/v1", token="sender-secret"
     )
     assert read.database.name == "sbm"
-    assert (read.scheduler, read.scheduler_inbound_token, read.metrics) == (None, None, None)
+    assert read.scheduling == Scheduling(
+        mode="builtin", public_url=read.public_url, scheduler=None, inbound_token=None
+    )
+    assert read.metrics is None
     assert read.timezone == ZoneInfo("UTC")
     assert (read.request_timeout, read.lease) == (timedelta(seconds=30), timedelta(seconds=60))
     assert (read.settle, read.stop_grace) == (timedelta(seconds=120), timedelta(seconds=30))
@@ -267,10 +277,37 @@ def test_media_are_found_at_the_public_host_or_elsewhere(
     assert config(**changes).media_url == media_url
 
 
-def test_a_scheduler_needs_a_token() -> None:
-    assert problems(SCHEDULER_URL="http://scheduler") == ("SCHEDULER_API_TOKEN is missing.",)
-    read = config(SCHEDULER_URL="http://scheduler/api/v1/", SCHEDULER_API_TOKEN="t")
+def test_a_scheduler_needs_two_tokens() -> None:
+    assert problems(SCHEDULER_URL="http://scheduler") == (
+        "SCHEDULER_API_TOKEN is missing.",
+        "SCHEDULER_INBOUND_API_TOKEN is missing.",
+    )
+    read = config(**SCHEDULER).scheduling
     assert read.scheduler == ServiceAddress(url="http://scheduler/api/v1", token="t")
+    assert (read.mode, read.inbound_token) == ("subscription", "i")
+
+
+def test_with_a_scheduler_one_can_schedule_otherwise() -> None:
+    for mode in ("subscription", "schedule", "builtin"):
+        assert config(**SCHEDULER, SBM_SCHEDULING=mode).scheduling.mode == mode
+    assert problems(**SCHEDULER, SBM_SCHEDULING="cron") == (
+        "SBM_SCHEDULING must be subscription, schedule or builtin, not 'cron'.",
+    )
+
+
+@pytest.mark.parametrize("mode", ["subscription", "schedule"])
+def test_nothing_is_scheduled_elsewhere_without_a_scheduler(mode: str) -> None:
+    assert problems(SBM_SCHEDULING=mode) == (
+        f"SCHEDULER_URL is missing while SBM_SCHEDULING is {mode}.",
+    )
+    assert config(SBM_SCHEDULING="builtin").scheduling.mode == "builtin"
+
+
+def test_the_command_about_the_scheduler_needs_less() -> None:
+    told = {**SCHEDULER, "STAGE_BASED_MESSAGING_URL": "https://sbm/api/v1"}
+    assert read_scheduling(told).public_url == "https://sbm"
+    with pytest.raises(ConfigError, match=r"STAGE_BASED_MESSAGING_URL is missing\."):
+        read_scheduling(SCHEDULER)
 
 
 def test_a_token_must_fit_into_a_header() -> None:

@@ -151,6 +151,10 @@ class Exchanges(Service):
         """
         return await self._exchange("POST", self._base.child(*path), body, begin)
 
+    async def patch(self, *path: str, body: Any) -> Answer:
+        """PATCH JSON; the same again does no harm. Raises Unavailable, or Unknown."""
+        return await self._exchange("PATCH", self._base.child(*path), body, _always)
+
     async def _exchange(
         self, method: str, url: DecodedURL, body: Any, begin: Callable[[], bool]
     ) -> Answer:

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from attrs import define, field, frozen
 
 from sbm.clients.exchange import AWAY, Answer, Exchanges, TooLong, unavailable
+from sbm.clients.links import Query, next_query
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Rejected, Unknown
 from sbm.model.outbound import SEND_KEY
 
@@ -79,7 +79,7 @@ class MessageSender:
         where it may be due to this question), or CannotBeAsked where there is no such list.
         """
         pages = _Pages(identities=frozenset(identity.casefold() for identity in identities))
-        query: tuple[tuple[str, str], ...] | None = _question(identities, after)
+        query: Query | None = _question(identities, after)
         while query is not None and not pages.doubt:
             try:
                 answer = await self._exchanges.get(*_LIST, query=query)
@@ -101,7 +101,7 @@ class MessageSender:
         return len(f"GET {target} HTTP/1.1") <= LONGEST_REQUEST_LINE
 
 
-def _question(identities: Sequence[str], after: datetime) -> tuple[tuple[str, str], ...]:
+def _question(identities: Sequence[str], after: datetime) -> Query:
     since = after.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (*(("to_identity", identity) for identity in identities), ("after", since))
 
@@ -111,7 +111,7 @@ class _Pages:
     """What the pages of one list say, taken together."""
 
     identities: frozenset[str]
-    queries: set[tuple[tuple[str, str], ...]] = field(factory=set)
+    queries: set[Query] = field(factory=set)
     doubt: str = ""
     _outbounds: dict[str, set[tuple[str, str]]] = field(factory=lambda: defaultdict(set))
 
@@ -122,7 +122,7 @@ class _Pages:
         }
         return Found(outbounds=outbounds, doubt=self.doubt)
 
-    def read(self, answer: Answer) -> tuple[tuple[str, str], ...] | None:
+    def read(self, answer: Answer) -> Query | None:
         """Take in a page; returns the query of the next one, if there is one."""
         try:
             if answer.status != 200:
@@ -133,7 +133,7 @@ class _Pages:
                 raise ValueError("its results are no list")
             for row in rows:
                 self._take(row)
-            return None if following is None else self._next(following)
+            return next_query(following, self.queries)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             self.doubt = self.doubt or f"a page could not be read: {type(error).__name__}: {error}"
             return None
@@ -155,12 +155,6 @@ class _Pages:
         key = metadata.get(SEND_KEY) if isinstance(metadata, dict) else None
         if isinstance(key, str):
             self._outbounds[key].add((created_at, str(outbound_id)))
-
-    def _next(self, link: Any) -> tuple[tuple[str, str], ...]:
-        query = tuple(parse_qsl(urlsplit(link).query, keep_blank_values=True))
-        if not query or query in self.queries:
-            raise ValueError("its link leads nowhere new")
-        return query
 
 
 def _outbound_id(answer: Answer) -> str:

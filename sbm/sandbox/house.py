@@ -23,10 +23,12 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger, LogPublisher
 from twisted.web.client import Agent
 
+from sbm.clients.exchange import Exchanges
+from sbm.clients.scheduler import Scheduler
+from sbm.comparison import Comparison
 from sbm.config import Config
 from sbm.sandbox.caller import Caller
 from sbm.sandbox.content import BABY
-from sbm.sandbox.diary import Diary
 from sbm.sandbox.errand import Errand
 from sbm.sandbox.folder import Folder, write_secret
 from sbm.sandbox.guide import Guide
@@ -51,7 +53,6 @@ TICK_PACE = timedelta(seconds=4)
 TURNS = 3
 
 REGISTRATION_SECONDS = 10.0
-DIARY_SECONDS = 10.0
 SUM_SECONDS = 10.0
 STORY_SECONDS = 0.5
 
@@ -214,6 +215,8 @@ class House(Stack):
         """The daemon's environment, as an operator would set it."""
         return {
             "SBM_MEDIA_ROOT": str(self._folder.media),
+            # One call-back for all of a schedule is the pace that a person can follow.
+            "SBM_SCHEDULING": "schedule",
             **self._tunables,
             **self._neighbours.settings(),
             "SCHEDULER_INBOUND_API_TOKEN": self._scheduler_token,
@@ -233,6 +236,22 @@ class House(Stack):
             self._log.failure("The sandbox cannot start")
             self._fail()
 
+    async def _correct_the_scheduler(self, database: Database) -> None:
+        """What it was told in an earlier run had another port in it, perhaps, and another token."""
+        scheduling = self._config.scheduling
+        assert scheduling.scheduler is not None
+        exchanges = Exchanges(self._reactor, scheduling.scheduler, self._config.request_timeout)
+        self._add(exchanges)
+        comparison = Comparison(
+            database,
+            Scheduler(exchanges),
+            scheduling.mode,
+            scheduling.public_url,
+            scheduling.inbound_token,
+        )
+        async for difference in comparison.bring_in_line():
+            self._log.info("{action} {about}", action=difference.action, about=difference.about)
+
     async def _furnish(self) -> None:
         """What needs the API: content, subscribers, and the world that goes on around them."""
         agent: Any = Agent(self._reactor)
@@ -243,10 +262,7 @@ class House(Stack):
         caller = Caller(url=f"{self._api}/api/v1", token=token, treq=treq)
         hub = Hub(caller=caller, identity_store=self._neighbours.identity_store)
         await self._load(caller, database, hub)
-        diary = Diary(
-            caller=caller, scheduler=self._neighbours.scheduler, token=self._scheduler_token
-        )
-        await diary.bring_up_to_date()
+        await self._correct_the_scheduler(database)
         chronicler = Chronicler(
             caller=caller,
             narrator=self._narrator,
@@ -257,7 +273,6 @@ class House(Stack):
         await self._be_ready(caller)
         self._errand("story", STORY_SECONDS, chronicler.follow_ends)
         self._errand("sums", SUM_SECONDS, chronicler.sum_up)
-        self._errand("diary", DIARY_SECONDS, diary.bring_up_to_date)
         self._errand("registration", REGISTRATION_SECONDS, hub.register_next)
         self._add(
             CallBacks(

@@ -46,6 +46,8 @@ _SESSION = f"""
     SET jit = off;
 """
 
+_SCHEDULING = "SELECT set_config('sbm.scheduling', %(mode)s, false)"
+
 # The identity of the cluster; its timeline, which a standby leaves when it becomes the primary;
 # and since when its statistics count, which is since its last crash, or since somebody reset them.
 _SERVER = """
@@ -132,13 +134,16 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, ConnectionDone)
 
 
-async def open_connection(reactor: Any, address: DatabaseAddress) -> Connection:
+async def open_connection(
+    reactor: Any, address: DatabaseAddress, scheduling: str = ""
+) -> Connection:
     """Connect to the first of the hosts that accepts, and check that its schema is ours.
 
     Each address of a host has CONNECT_SECONDS, or less where there are many: REACH_SECONDS are for
     all of them, and however silent the first ones are, the last one gets its share. A standby, and
-    a server that only lets read, count as not accepting. Raises DatabaseUnavailable, or
-    SchemaMismatch when a server was reached but is not fit.
+    a server that only lets read, count as not accepting. ``scheduling`` is what triggers of the
+    database go by on this connection; empty, they go by what the last daemon said. Raises
+    DatabaseUnavailable, or SchemaMismatch when a server was reached but is not fit.
     """
     refusals = []
     give_up_at = reactor.seconds() + REACH_SECONDS
@@ -157,6 +162,7 @@ async def open_connection(reactor: Any, address: DatabaseAddress) -> Connection:
         for where in found:
             try:
                 connection = await _open_at(reactor, address, where | {"port": str(port)}, seconds)
+                await run(reactor, connection, _SCHEDULING, {"mode": scheduling})
             except SchemaMismatch:
                 raise
             except (*LOST, psycopg2.Error, DatabaseUnavailable) as error:

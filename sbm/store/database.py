@@ -94,6 +94,7 @@ class Database(Service):
     _reactor: Any
     _address: DatabaseAddress
     _size: int
+    _scheduling: str = ""
     _log: Logger = field(factory=Logger, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -278,7 +279,7 @@ class Database(Service):
             raise DatabaseUnavailable(str(self._refusal[1]))
         self._is_trying_again = self._refusal is not None
         try:
-            connection = await open_connection(self._reactor, self._address)
+            connection = await open_connection(self._reactor, self._address, self._scheduling)
         except DatabaseUnavailable as error:
             if self._refusal is None or str(self._refusal[1]) != str(error):
                 self._log.warn("the database cannot be used: {error}", error=error)

@@ -14,7 +14,7 @@ _COMMENT = re.compile(r"--.*")
 _READS = re.compile(r"\s*(SELECT|WITH)\b", re.IGNORECASE)
 # What writes, wherever it stands in a statement: locking a row writes, too.
 _WRITES = re.compile(
-    r"\b(INSERT|UPDATE|DELETE|MERGE|INTO|SHARE|pg_notify|nextval|(make|drop)_ledger_partitions)\b",
+    r"\b(INSERT|UPDATE|DELETE|MERGE|INTO|SHARE|pg_notify|nextval|owe_chore|(make|drop)_ledger_partitions)\b",
     re.IGNORECASE,
 )
 

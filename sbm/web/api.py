@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 from twisted.web.server import Request
 
+from sbm.config import Scheduling
 from sbm.store.database import Database
 from sbm.telemetry import Telemetry
 from sbm.web.authentication import Authentication
@@ -164,7 +165,7 @@ class Root:
 def build(
     *,
     database: Database,
-    scheduler_token: str | None,
+    scheduling: Scheduling,
     version: str,
     wake: Callable[[], None],
     media_root: Path | None,
@@ -175,7 +176,7 @@ def build(
 ) -> QuietSite:
     """The site of the API.
 
-    ``scheduler_token`` is what the Scheduler shows (None: it has no access); ``version`` is told
+    ``scheduling`` says what the Scheduler shows, and what it may call back for; ``version`` is told
     by the health check; ``wake`` is called after the commit of work for the pipeline; files of up
     to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
     ``trusted_proxies`` are believed about the address that the client sees; ``telemetry`` is what
@@ -184,7 +185,7 @@ def build(
     reactor = database.reactor
     telemetry = telemetry or Telemetry()
     passwords = Passwords(database, database.reactor)
-    authentication = Authentication(database, passwords, scheduler_token)
+    authentication = Authentication(database, passwords, scheduling.inbound_token)
     front = Front(database, authentication, Proxies(trusted_proxies))
     uploads = None
     if media_root is not None:
@@ -193,11 +194,11 @@ def build(
         front,
         UserTokens(front),
         TokenAuth(front, passwords),
-        Schedules(front, wake),
+        Schedules(front, wake, scheduling),
         MessageSets(front),
         Messages(front),
         BinaryContents(front, can_store=uploads is not None),
-        Subscriptions(front, wake),
+        Subscriptions(front, wake, scheduling),
         FailedTasks(front, wake),
         BehindSubscriptions(front, wake),
         Languages(front),

@@ -9,8 +9,10 @@ from typing import Any
 from attrs import asdict, evolve, frozen
 from twisted.web.server import Request
 
+from sbm.config import Scheduling
 from sbm.model.content import Schedule
-from sbm.store import schedules, ticks
+from sbm.model.user import SCHEDULER
+from sbm.store import chores, schedules, ticks
 from sbm.store.database import Transaction
 from sbm.web.errors import InUse, NotFound
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
@@ -42,12 +44,16 @@ _SEND = About(
 
 @frozen(eq=False)
 class Schedules:
-    """The schedules, and their POST-backs; ``wake`` is called once a tick is committed."""
+    """The schedules, and their POST-backs; ``wake`` is called once a tick is committed.
+
+    A POST-back that the Scheduler should have stopped makes no tick, and has it stopped.
+    """
 
     app = new_app()
 
     _front: Front
     _wake: Callable[[], None]
+    _scheduling: Scheduling
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -93,8 +99,18 @@ class Schedules:
         await self._front.database.transact(_delete, row_id(number))
         return Reply(status=204)
 
-    async def _send(self, number: str, _exchange: Exchange) -> Reply:
+    async def _send(self, number: str, exchange: Exchange) -> Reply:
         """The body is not read: whatever it says, it is time."""
+        is_leftover = (
+            exchange.user is SCHEDULER
+            and self._scheduling.mode != "schedule"
+            and self._scheduling.scheduler is not None
+            and await self._front.database.transact(
+                chores.stop_calling_schedule, schedule_id=row_id(number)
+            )
+        )
+        if is_leftover:
+            return Reply(status=202, body={})
         tick_id = await self._front.database.transact(ticks.open_tick, schedule_id=row_id(number))
         if tick_id is None:
             raise NotFound

@@ -10,6 +10,7 @@ from uuid import UUID
 from attrs import frozen
 from twisted.web.server import Request
 
+from sbm.config import Scheduling
 from sbm.model.page import Part, Window
 from sbm.model.send import Trigger
 from sbm.model.subscription import (
@@ -19,7 +20,8 @@ from sbm.model.subscription import (
     Subscription,
     consistent,
 )
-from sbm.store import messagesets, resends, schedules, sends, subscriptions
+from sbm.model.user import SCHEDULER
+from sbm.store import chores, messagesets, resends, schedules, sends, subscriptions
 from sbm.store.database import Transaction
 from sbm.web import filters
 from sbm.web.bodies import Body
@@ -129,6 +131,7 @@ class Subscriptions:
 
     _front: Front
     _wake: Callable[[], None]
+    _scheduling: Scheduling
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -202,13 +205,14 @@ class Subscriptions:
             raise NotFound
         return Reply(status=204)
 
-    async def _send(self, key: str, _exchange: Exchange) -> Reply:
+    async def _send(self, key: str, exchange: Exchange) -> Reply:
         """The body is not read. "Nothing to do" is a success, or the Scheduler would try again."""
         subscription_id = uuid_of(key)
         trigger = Trigger(found=False, accepted=False)
+        is_leftover = exchange.user is SCHEDULER and self._scheduling.mode != "subscription"
         if subscription_id is not None:
             trigger = await self._front.database.transact(
-                sends.owe, subscription_id=subscription_id
+                chores.stop_calling if is_leftover else sends.owe, subscription_id=subscription_id
             )
         if not trigger.found:
             return _not_found(key)

@@ -118,7 +118,7 @@ async def test_without_a_scheduler_the_clock_ticks_once_for_two_daemons(seed: Wo
     mothers = seed.subscribe(20, messageset, schedule)
     seed.subscribe(1, messageset, never)
     for _ in range(2):
-        seed.start(SCHEDULER_URL="", SCHEDULER_API_TOKEN="")
+        seed.start(SBM_SCHEDULING="builtin")
     await seed.until(
         lambda: seed.behind.value("SELECT count(*) = 2 FROM schedules WHERE next_tick_at > now()")
     )

@@ -20,6 +20,7 @@ from sbm.config import Config
 from sbm.daemon import assemble
 from sbm.sandbox.identity_store import IdentityStore, IdentityStoreApp
 from sbm.sandbox.message_sender import MessageSender, MessageSenderApp
+from sbm.sandbox.scheduler import Scheduler, SchedulerApp
 from sbm.store import users
 from sbm.store.database import Database
 from tests.arrange import Arranged, arranged
@@ -82,13 +83,17 @@ class World:
     settings: dict[str, str] = field(factory=dict)
     identity_store: Address = field(init=False)
     message_sender: Address = field(init=False)
+    schedules: Scheduler = field(factory=Scheduler)
+    scheduler: Address = field(init=False)
     daemons: list[tuple[IService, str]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.identity_store = Address(mounted(IdentityStoreApp(self.identities).resource()))
         self.message_sender = Address(mounted(MessageSenderApp(self.sender).resource()))
+        self.scheduler = Address(mounted(SchedulerApp(self.schedules).resource()))
         self.identity_store.open()
         self.message_sender.open()
+        self.scheduler.open()
 
     def environ(self, **settings: str) -> dict[str, str]:
         """A daemon's settings, as an operator would put them into its environment."""
@@ -98,7 +103,7 @@ class World:
             "MESSAGE_SENDER_URL": self.message_sender.url,
             "MESSAGE_SENDER_TOKEN": "m",
             "STAGE_BASED_MESSAGING_URL": "http://sbm.example.org",
-            "SCHEDULER_URL": "http://scheduler.example.org/api/v1",
+            "SCHEDULER_URL": self.scheduler.url,
             "SCHEDULER_API_TOKEN": "s",
             "SCHEDULER_INBOUND_API_TOKEN": SCHEDULER_TOKEN,
             "SBM_STOP_GRACE_SECONDS": "5",
@@ -129,6 +134,7 @@ class World:
             await daemon.stopService()
         await self.identity_store.close()
         await self.message_sender.close()
+        await self.scheduler.close()
 
     def subscribe(self, count: int, messageset: int, schedule: int, **more: Any) -> list[Any]:
         """Subscriptions of people whom the Identity Store knows."""

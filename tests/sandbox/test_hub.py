@@ -1,4 +1,4 @@
-"""The stand-in of a Hub, and the Scheduler's diary, at the real API over a real database."""
+"""The stand-in of a Hub, at the real API over a real database."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from twisted.internet import reactor as global_reactor
 from twisted.web.client import Agent
 
 from sbm.addresses import DatabaseAddress
+from sbm.config import Scheduling
 from sbm.sandbox.caller import Caller, Refused
 from sbm.sandbox.content import AUDIO, BABY, COHORT, LANGUAGES, PREGNANCY, SETS, mother
-from sbm.sandbox.diary import Diary
 from sbm.sandbox.hub import Hub, Library
 from sbm.sandbox.identity_store import IdentityStore
-from sbm.sandbox.scheduler import Scheduler
 from sbm.store import users
 from sbm.store.database import Database
 from sbm.web.api import build
@@ -73,7 +72,9 @@ async def town(database_uri: str, tmp_path: Path) -> AsyncIterator[Town]:
     database = Database(reactor, DatabaseAddress.parse(database_uri), 2)
     site = build(
         database=database,
-        scheduler_token=None,
+        scheduling=Scheduling(
+            mode="builtin", public_url="http://sbm", scheduler=None, inbound_token=None
+        ),
         version="1",
         wake=lambda: None,
         media_root=tmp_path,
@@ -191,30 +192,3 @@ async def test_without_the_set_that_she_wants_nobody_is_registered(town: Town) -
 async def test_a_refusal_is_told_with_the_answer(town: Town) -> None:
     with pytest.raises(Refused, match=r"answered 400: .*This field is required\."):
         await town.caller.post("subscriptions/request", {})
-
-
-@ensureDeferred
-async def test_every_schedule_is_called_back_and_written_down_once(town: Town) -> None:
-    await town.load()
-    scheduler = Scheduler()
-    diary = Diary(caller=town.caller, scheduler=scheduler, token="t")
-    await diary.bring_up_to_date()
-    await diary.bring_up_to_date()
-    assert [one.endpoint for one in scheduler.enabled()] == [
-        f"{town.caller.url}/schedule/{one['id']}/send/" for one in await town.all("schedule/")
-    ]
-    assert "0 8 * * 1,4" in {one.cron_definition for one in scheduler.enabled()}
-
-
-@ensureDeferred
-async def test_what_was_written_down_in_an_earlier_run_is_corrected(town: Town) -> None:
-    await town.load()
-    scheduler = Scheduler()
-    first, *_ = await town.all("schedule/")
-    endpoint = f"http://127.0.0.1:1/api/v1/schedule/{first['id']}/send/"
-    old = scheduler.create(endpoint=endpoint, auth_token="old")
-    await Diary(caller=town.caller, scheduler=scheduler, token="new").bring_up_to_date()
-    assert len(scheduler) == 3
-    corrected = scheduler.get(old.id)
-    assert corrected.endpoint == f"{town.caller.url}/schedule/{first['id']}/send/"
-    assert corrected.auth_token == "new"

@@ -15,7 +15,9 @@ from twisted.internet import reactor as global_reactor
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
-from sbm.addresses import DatabaseAddress
+from sbm.addresses import DatabaseAddress, ServiceAddress
+from sbm.config import Scheduling
+from sbm.model.chore import Scheduling as Mode
 from sbm.store import users
 from sbm.store.database import Database
 from sbm.web.api import build
@@ -106,6 +108,15 @@ class Api:
         return await self.made("subscriptions", **{"identity": IDENTITY, "lang": "eng"} | fields)
 
 
+def a_scheduling(mode: Mode = "subscription") -> Scheduling:
+    return Scheduling(
+        mode=mode,
+        public_url="http://sbm.example.org",
+        scheduler=ServiceAddress(url="http://scheduler.example.org/api/v1", token="t"),
+        inbound_token=SCHEDULER_TOKEN,
+    )
+
+
 @asynccontextmanager
 async def served(database_uri: str, media_root: Path, **options: Any) -> AsyncIterator[Api]:
     """A running API, with the tokens of an administrator and of an ordinary user.
@@ -116,7 +127,7 @@ async def served(database_uri: str, media_root: Path, **options: Any) -> AsyncIt
     wakes: list[str] = []
     site = build(
         database=database,
-        scheduler_token=SCHEDULER_TOKEN,
+        scheduling=options.pop("scheduling", None) or a_scheduling(),
         version="1.2.3",
         wake=lambda: wakes.append("woken"),
         media_root=media_root,

@@ -1,0 +1,142 @@
+"""``sbm scheduler``: what is told to the Seed Scheduler, and bringing both sides in line."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from tqdm import tqdm
+from twisted.internet.defer import Deferred
+
+from sbm.addresses import DatabaseAddress
+from sbm.clients.exchange import Exchanges
+from sbm.clients.outcomes import Unavailable
+from sbm.clients.scheduler import Scheduler
+from sbm.commands.running import (
+    FAILED,
+    OK,
+    CommandFailed,
+    actor,
+    add_signature,
+    print_table,
+    transact,
+    with_database,
+)
+from sbm.comparison import Comparison, summary
+from sbm.config import Scheduling, read_scheduling
+from sbm.store import audit, chores
+from sbm.store.database import Database, Transaction
+
+_SHOWN = 100
+_TIMEOUT = timedelta(seconds=60)
+
+
+def add_to(commands: Any) -> None:
+    """Add ``scheduler`` and what it can do to the commands of a parser."""
+    parser = commands.add_parser("scheduler", help="what is told to the Seed Scheduler")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    status = verbs.add_parser(
+        "status",
+        help="what it is owed",
+        description="Tell how schedules are scheduled, how many calls the Scheduler is owed, and"
+        " which it has refused. Exits with 1 if there are such.",
+    )
+    status.set_defaults(command=_status)
+
+    sync = verbs.add_parser(
+        "sync",
+        help="bring both sides in line",
+        description="Compare what the Scheduler holds with what it should hold by SBM_SCHEDULING,"
+        " and owe it the calls that bring it in line, which the daemons make. Safe to repeat."
+        " Reads the same settings as the daemon.",
+    )
+    sync.add_argument("--dry-run", action="store_true", help="only show the differences")
+    add_signature(sync)
+    sync.set_defaults(command=_sync)
+
+
+def _status(_options: argparse.Namespace, address: DatabaseAddress) -> int:
+    mode, count, refused = transact(address, _read_status)
+    print(f"scheduling by {mode}; {count.owed} calls owed; {count.refused} refused")
+    if count.oldest is not None:
+        print(f"the oldest is owed since {count.oldest.isoformat(' ', 'seconds')}")
+    if refused:
+        print_table(("KIND", "TARGET", "REASON"), refused)
+    return FAILED if count.refused else OK
+
+
+async def _read_status(
+    transaction: Transaction,
+) -> tuple[str, chores.Count, list[tuple[str, str, str]]]:
+    return (
+        await chores.read_scheduling(transaction),
+        await chores.count(transaction),
+        await chores.list_refused(transaction, limit=_SHOWN),
+    )
+
+
+def _sync(options: argparse.Namespace, address: DatabaseAddress) -> int:
+    scheduling = read_scheduling(options.environ)
+    if scheduling.scheduler is None:
+        raise CommandFailed("SCHEDULER_URL is not set: there is no Scheduler to be told")
+
+    async def work(database: Database) -> Counter[str]:
+        return await _bring_in_line(database, scheduling, options)
+
+    counts = with_database(address, work)
+    if options.dry_run:
+        print(f"{summary(counts)}; nothing was changed")
+    elif counts.total():
+        print(f"{summary(counts)}: the daemons make these calls")
+    else:
+        print("both sides are in line")
+    return OK
+
+
+async def _bring_in_line(
+    database: Database, scheduling: Scheduling, options: argparse.Namespace
+) -> Counter[str]:
+    assert scheduling.scheduler is not None
+    announced = await database.transact(chores.read_scheduling)
+    if announced != scheduling.mode:
+        raise CommandFailed(
+            f"SBM_SCHEDULING is {scheduling.mode} here, but the daemon that was started last said"
+            f" {announced}: restart the daemons with the new setting first"
+        )
+    exchanges = Exchanges(database.reactor, scheduling.scheduler, _TIMEOUT)
+    counts: Counter[str] = Counter()
+    with tqdm(desc="listed", unit=" entries", disable=None) as progress:
+        comparison = Comparison(
+            database,
+            Scheduler(exchanges),
+            scheduling.mode,
+            scheduling.public_url,
+            scheduling.inbound_token,
+            progress.update,
+        )
+        try:
+            async for difference in comparison.bring_in_line(is_dry=options.dry_run):
+                counts[str(difference.action)] += 1
+                if options.dry_run:
+                    print(f"{difference.action} {difference.about}")
+        except Unavailable as error:
+            raise CommandFailed(str(error)) from None
+        finally:
+            await _stopped(exchanges)
+    if not options.dry_run:
+        await database.transact(
+            audit.record,
+            actor=actor(options),
+            command="scheduler sync",
+            reason=options.reason,
+            details={"mode": scheduling.mode, **counts},
+        )
+    return counts
+
+
+async def _stopped(exchanges: Exchanges) -> None:
+    stopped: Deferred[None] = exchanges.stopService()
+    await stopped

@@ -1,0 +1,147 @@
+-- What the Seed Scheduler holds, compared with what it should hold.
+
+-- name: list_remotes
+-- Note what a page of the Scheduler's list holds. A schedule that was seen on an earlier page is
+-- passed over; what calls somewhere else is taken for ours only where we remember its id.
+INSERT INTO remote_listing (listing_id, remote_id, kind, target, cron_definition, enabled,
+                            created_at)
+SELECT %(listing_id)s, o.remote_id, COALESCE(known.kind, o.kind), COALESCE(known.target, o.target),
+       o.cron_definition, o.enabled, o.created_at
+  FROM jsonb_to_recordset(%(entries)s)
+    AS o (remote_id text, kind text, target text, cron_definition text, enabled boolean,
+          created_at timestamptz)
+  LEFT JOIN LATERAL (
+       SELECT kind, target FROM remote_schedules r WHERE r.remote_id = o.remote_id LIMIT 1
+       ) known ON o.kind IS NULL
+ WHERE COALESCE(known.kind, o.kind) IS NOT NULL
+    ON CONFLICT DO NOTHING;
+
+-- name: forget_listings
+-- This listing is done with; and so are those that nobody came back to.
+DELETE FROM remote_listing
+ WHERE listing_id = %(listing_id)s OR listed_at < now() - interval '1 day';
+
+-- name: compare_subscriptions
+-- The next %(limit)s subscriptions after this id, and which of them the Scheduler is not in line
+-- with. An entry that we remember counts before others that call for the same subscription, and
+-- then the oldest. What was told since the listing began, or is owed anyway, is not looked at.
+WITH members AS MATERIALIZED (
+    SELECT id, id::text AS target, schedule_id, active AND NOT completed AS is_under_way,
+           CASE WHEN jsonb_typeof(metadata) = 'object'
+                THEN metadata ->> 'scheduler_schedule_id' END AS remote_id
+      FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+), compared AS MATERIALIZED (
+    SELECT members.id, members.target, entry.remote_id, entry.cron_definition, entry.enabled,
+           CASE WHEN %(mode)s = 'subscription' AND is_under_way
+                THEN (SELECT cron_definition(schedules) FROM schedules WHERE id = schedule_id)
+           END AS wanted
+      FROM members
+      LEFT JOIN remote_schedules known ON known.kind = 'subscription'
+                                      AND known.target = members.target
+      LEFT JOIN LATERAL (
+           SELECT * FROM remote_listing l
+            WHERE l.listing_id = %(listing_id)s AND l.kind = 'subscription'
+              AND l.target = members.target
+            ORDER BY l.remote_id IS NOT DISTINCT FROM COALESCE(known.remote_id,
+                                                               members.remote_id) DESC,
+                     l.enabled DESC, l.created_at, l.remote_id LIMIT 1) entry ON true
+     WHERE COALESCE(known.told_at < %(since)s, true)
+       AND NOT EXISTS (SELECT FROM chores
+                        WHERE chores.kind = 'subscription' AND chores.target = members.target
+                          AND chores.state <> 'refused')
+)
+SELECT 'subscription' AS kind, target, remote_id, cron_definition, enabled, wanted,
+       CASE WHEN wanted IS NULL AND enabled THEN 'disable'
+            WHEN wanted IS NOT NULL AND remote_id IS NULL THEN 'create'
+            WHEN wanted IS DISTINCT FROM cron_definition AND wanted IS NOT NULL THEN 'update'
+            WHEN wanted IS NOT NULL AND NOT enabled THEN 'enable' END AS action,
+       (SELECT id FROM members ORDER BY id DESC LIMIT 1) AS last,
+       (SELECT count(*) FROM members) AS looked_at
+  FROM compared
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       (SELECT id FROM members ORDER BY id DESC LIMIT 1), (SELECT count(*) FROM members);
+
+-- name: compare_schedules
+-- The same for schedules; they are few.
+WITH compared AS MATERIALIZED (
+    SELECT schedules.id::text AS target, entry.remote_id, entry.cron_definition, entry.enabled,
+           CASE WHEN %(mode)s = 'schedule' THEN cron_definition(schedules) END AS wanted
+      FROM schedules
+      LEFT JOIN remote_schedules known ON known.kind = 'schedule'
+                                      AND known.target = schedules.id::text
+      LEFT JOIN LATERAL (
+           SELECT * FROM remote_listing l
+            WHERE l.listing_id = %(listing_id)s AND l.kind = 'schedule'
+              AND l.target = schedules.id::text
+            ORDER BY l.remote_id IS NOT DISTINCT FROM known.remote_id DESC, l.enabled DESC,
+                     l.created_at, l.remote_id LIMIT 1) entry ON true
+     WHERE COALESCE(known.told_at < %(since)s, true)
+       AND NOT EXISTS (SELECT FROM chores
+                        WHERE chores.kind = 'schedule' AND chores.target = schedules.id::text
+                          AND chores.state <> 'refused')
+)
+SELECT 'schedule' AS kind, target, remote_id, cron_definition, enabled, wanted,
+       CASE WHEN wanted IS NULL AND enabled THEN 'disable'
+            WHEN wanted IS NOT NULL AND remote_id IS NULL THEN 'create'
+            WHEN wanted IS DISTINCT FROM cron_definition AND wanted IS NOT NULL THEN 'update'
+            WHEN wanted IS NOT NULL AND NOT enabled THEN 'enable' END AS action
+  FROM compared;
+
+-- name: list_surplus
+-- Entries that are enabled and call for somebody who is not there any more, or for whom another
+-- entry does; the next %(limit)s after this id.
+WITH entries AS MATERIALIZED (
+    SELECT * FROM remote_listing
+     WHERE listing_id = %(listing_id)s AND remote_id > %(after)s
+     ORDER BY remote_id LIMIT %(limit)s
+)
+SELECT e.kind, e.target, e.remote_id,
+       e.enabled AND NOT EXISTS (SELECT FROM chores
+                                  WHERE kind = 'leftover' AND target = e.remote_id
+                                    AND state <> 'refused')
+       AND (chosen.remote_id IS DISTINCT FROM e.remote_id) AS is_surplus
+  FROM entries e
+  LEFT JOIN LATERAL (
+       SELECT CASE WHEN jsonb_typeof(metadata) = 'object'
+                   THEN metadata ->> 'scheduler_schedule_id' END AS remote_id
+         FROM subscriptions
+        WHERE id = CASE WHEN e.kind = 'subscription' THEN e.target::uuid END OFFSET 0) s ON true
+  LEFT JOIN remote_schedules known ON known.kind = e.kind AND known.target = e.target
+  LEFT JOIN LATERAL (
+       SELECT l.remote_id FROM remote_listing l
+        WHERE l.listing_id = %(listing_id)s AND l.kind = e.kind AND l.target = e.target
+          AND (EXISTS (SELECT FROM subscriptions
+                        WHERE id = CASE WHEN e.kind = 'subscription' THEN e.target::uuid END)
+               OR EXISTS (SELECT FROM schedules
+                           WHERE id = CASE WHEN e.kind = 'schedule' THEN e.target::integer END))
+        ORDER BY l.remote_id IS NOT DISTINCT FROM COALESCE(known.remote_id, s.remote_id) DESC,
+                 l.enabled DESC, l.created_at, l.remote_id LIMIT 1) chosen ON true
+ ORDER BY e.remote_id;
+
+-- name: apply_differences
+-- Remember what the Scheduler was found to hold, in place of what we thought, and owe the calls that
+-- bring it in line. What it was told since the listing began is newer than what was found.
+WITH found AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(differences)s)
+        AS o (kind text, target text, remote_id text, cron_definition text, enabled boolean,
+              action text)
+), corrected AS (
+    INSERT INTO remote_schedules (kind, target, remote_id, cron_definition, enabled)
+    SELECT kind, target, remote_id, cron_definition, enabled FROM found
+     WHERE remote_id IS NOT NULL AND kind <> 'leftover' ORDER BY kind, target
+        ON CONFLICT (kind, target) DO UPDATE
+       SET remote_id = EXCLUDED.remote_id, cron_definition = EXCLUDED.cron_definition,
+           enabled = EXCLUDED.enabled, told_at = now()
+     WHERE remote_schedules.told_at < %(since)s
+), forgotten AS (
+    DELETE FROM remote_schedules r USING found
+     WHERE r.kind = found.kind AND r.target = found.target AND found.remote_id IS NULL
+       AND r.told_at < %(since)s
+)
+SELECT count(*) FROM (SELECT owe_chore(kind, target) FROM found
+                       WHERE action IS NOT NULL ORDER BY kind, target) owed;
+
+-- name: now
+-- The database's time.
+SELECT now() AS now;
