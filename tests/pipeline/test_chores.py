@@ -45,7 +45,7 @@ class Door(Resource):
     isLeaf = True
 
     def __attrs_post_init__(self) -> None:
-        Resource.__init__(self)  # type: ignore[no-untyped-call]
+        Resource.__init__(self)
         self._face = SchedulerApp(self.model, page_size=2).resource()
 
     def render(self, request: Any) -> Any:

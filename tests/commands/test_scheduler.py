@@ -1,0 +1,118 @@
+"""``sbm scheduler``, as an operator runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_twisted import ensureDeferred
+from twisted.internet.threads import deferToThread
+
+from tests.arrange import Arranged
+from tests.pipeline.conftest import behind as behind
+from tests.pipeline.test_chores import Here, payload
+from tests.pipeline.test_chores import here as here
+
+ROOT = Path(__file__).parents[2]
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(database_uri: str, here: Here) -> Run:
+    """Run ``sbm scheduler …``, with these settings; returns status, output and complaint."""
+
+    def run(*arguments: str, **settings: str) -> tuple[int, list[str], str]:
+        environ = {
+            "PYTHONPATH": str(ROOT),
+            "STAGE_BASED_MESSAGING_DATABASE": database_uri,
+            "STAGE_BASED_MESSAGING_URL": "http://sbm",
+            "SCHEDULER_URL": here.url,
+            "SCHEDULER_API_TOKEN": "t",
+            "SCHEDULER_INBOUND_API_TOKEN": "inbound",
+            **settings,
+        }
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from sbm.cli import main; main()",
+                "scheduler",
+                *arguments,
+            ],
+            capture_output=True,
+            check=False,
+            timeout=60,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **environ},
+        )
+        return done.returncode, done.stdout.splitlines(), done.stderr
+
+    def begin(*arguments: str, **settings: str) -> Any:
+        return deferToThread(run, *arguments, **settings)
+
+    return begin
+
+
+@ensureDeferred
+async def test_the_differences_are_shown_and_then_owed(here: Here, run: Run) -> None:
+    subscription = here.subscribe()
+    await here.announce("subscription")
+    summary = "1 to create, 0 to update, 0 to enable, 0 to disable"
+    assert await run("sync", "--dry-run") == (
+        0,
+        [f"create subscription {subscription}", f"{summary}; nothing was changed"],
+        "",
+    )
+    assert here.chores() == []
+    status, said, _ = await run("sync", "--by", "Thandi", "--reason", "first time")
+    assert (status, said) == (0, [f"{summary}: the daemons make these calls"])
+    assert (await run("status"))[1][0] == "scheduling by subscription; 1 calls owed; 0 refused"
+    await here.do_all(here.doing())
+    assert here.door.changes == [("POST", payload(subscription))]
+    assert (await run("sync"))[1] == ["both sides are in line"]
+    first, second = here.behind.rows("SELECT * FROM audit ORDER BY id")
+    assert (first["actor"], first["reason"]) == ("Thandi", "first time")
+    assert first["details"] == {"mode": "subscription", "create": 1}
+    assert second["details"] == {"mode": "subscription"}
+
+
+@ensureDeferred
+async def test_a_setting_that_the_daemons_do_not_have_is_refused(here: Here, run: Run) -> None:
+    here.subscribe()
+    await here.announce("schedule")
+    status, said, complaint = await run("sync")
+    assert (status, said) == (1, [])
+    assert "SBM_SCHEDULING is subscription here" in complaint
+    status, said, complaint = await run("sync", SCHEDULER_URL="", SBM_SCHEDULING="")
+    assert (status, said) == (1, [])
+    assert "SCHEDULER_URL is not set" in complaint
+    status, said, complaint = await run("sync", SCHEDULER_API_TOKEN="")
+    assert (status, said) == (2, [])
+    assert "SCHEDULER_API_TOKEN is missing" in complaint
+    assert here.chores() == []
+
+
+@ensureDeferred
+async def test_what_was_refused_is_shown(here: Here, run: Run, behind: Arranged) -> None:
+    behind.rows(
+        "INSERT INTO chores (kind, target, state, reason) VALUES ('schedule', '7', 'refused', 'no')"
+    )
+    status, said, _ = await run("status")
+    assert status == 1
+    assert said[0] == "scheduling by builtin; 0 calls owed; 1 refused"
+    assert said[-1].split() == ["schedule", "7", "no"]
+
+
+@ensureDeferred
+async def test_a_scheduler_that_is_away_is_told_of(here: Here, run: Run) -> None:
+    await here.announce("subscription")
+    status, said, complaint = await run("sync", SCHEDULER_URL="http://127.0.0.1:1")
+    assert (status, said) == (1, [])
+    assert "refused" in complaint.lower()

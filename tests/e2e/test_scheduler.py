@@ -1,0 +1,158 @@
+"""The Scheduler calls back for each subscription, or for each schedule; and never for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pytest_twisted import ensureDeferred
+
+from tests.e2e.world import SCHEDULER_TOKEN, World, world
+
+API = "/api/v1"
+
+
+@pytest.fixture
+def seed(database_uri: str) -> Iterator[World]:
+    with world(database_uri) as seed:
+        yield seed
+
+
+async def told(seed: World) -> None:
+    """Return when nothing is owed to the Scheduler."""
+    await seed.until(lambda: not seed.behind.value("SELECT count(*) FROM chores"))
+
+
+def calls(seed: World) -> dict[str, bool]:
+    """What the Scheduler has: by endpoint, whether it is enabled."""
+    entries = [seed.schedules.get(one) for one in seed.schedules._schedules]
+    return {entry.endpoint.partition(API)[2]: entry.enabled for entry in entries}
+
+
+async def subscribed(seed: World, token: str, **more: Any) -> str:
+    identity = "6fb30d6b-ba06-4964-825e-20f93388b9fe"
+    seed.identities.add("+27820001001", identity)
+    status, made = await seed.call(
+        "POST", f"{API}/subscriptions/", {"identity": identity, "lang": "eng", **more}, token=token
+    )
+    assert status == 201
+    return str(made["id"])
+
+
+@ensureDeferred
+async def test_a_subscription_is_called_for_until_it_is_completed_and_so_is_the_next(
+    seed: World,
+) -> None:
+    try:
+        schedule = seed.behind.schedule(hour="8")
+        last = seed.behind.messageset("last", schedule, messages=1, langs=("eng",))
+        first = seed.behind.messageset("first", schedule, messages=1, next_set=last, langs=("eng",))
+        seed.start()
+        token = await seed.token()
+        made = await subscribed(seed, token, messageset=first, schedule=schedule)
+        await told(seed)
+        assert calls(seed) == {f"/subscriptions/{made}/send": True}
+        _, shown = await seed.call("GET", f"{API}/subscriptions/{made}/", token=token)
+        (entry,) = seed.schedules.enabled()
+        assert shown["metadata"] == {"scheduler_schedule_id": entry.id}
+        assert entry.auth_token == SCHEDULER_TOKEN
+        assert entry.cron_definition == "* 8 * * *"
+
+        status, _ = await seed.call("POST", entry.endpoint.partition("example.org")[2])
+        assert status == 201
+        await seed.settled()
+        await told(seed)
+        chained = seed.behind.value("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
+        assert calls(seed) == {
+            f"/subscriptions/{made}/send": False,
+            f"/subscriptions/{chained}/send": True,
+        }
+        assert set(seed.behind.subscription(UUID(str(chained)))["metadata"]) == {
+            "scheduler_schedule_id"
+        }
+
+        await seed.call("DELETE", f"{API}/subscriptions/{chained}/", token=token)
+        await told(seed)
+        assert set(calls(seed).values()) == {False}
+    finally:
+        await seed.stop()
+
+
+@pytest.mark.parametrize("mode", ["schedule", "builtin"])
+@ensureDeferred
+async def test_a_leftover_is_disabled_and_sends_nothing(seed: World, mode: str) -> None:
+    try:
+        schedule = seed.behind.schedule(minute="0", hour="0", day_of_month="1", month_of_year="1")
+        messages = seed.behind.messageset("set", schedule, langs=("eng",))
+        old = seed.schedules.create(endpoint="http://old/", auth_token=SCHEDULER_TOKEN)
+        seed.start(SBM_SCHEDULING=mode)
+        token = await seed.token()
+        made = await subscribed(
+            seed,
+            token,
+            messageset=messages,
+            schedule=schedule,
+            metadata={"scheduler_schedule_id": old.id},
+        )
+        path = f"{API}/subscriptions/{made}/send"
+        status, said = await seed.call("POST", path)
+        assert (status, said["accepted"]) == (200, False)
+        await seed.until(lambda: not seed.schedules.get(old.id).enabled)
+        await told(seed)
+        assert seed.behind.ledger() == seed.behind.rows("SELECT * FROM sends") == []
+        # Somebody has enabled it again.
+        seed.schedules.change(old.id, enabled=True)
+        await seed.call("POST", path)
+        await seed.until(lambda: not seed.schedules.get(old.id).enabled)
+        status, said = await seed.call("POST", f"{API}/subscriptions/{schedule}/send")
+        assert (status, said["accepted"]) == (400, False)
+
+        status, said = await seed.call("POST", path, token=token)
+        assert (status, said) == (201, {"accepted": True})
+        await seed.settled()
+        assert len(seed.sender.outbounds()) == 1
+    finally:
+        await seed.stop()
+
+
+@ensureDeferred
+async def test_a_schedule_that_is_known_to_be_a_leftover_makes_no_tick(seed: World) -> None:
+    try:
+        seed.start(SBM_SCHEDULING="schedule")
+        token = await seed.token()
+        _, made = await seed.call("POST", f"{API}/schedule/", {"hour": "8"}, token=token)
+        await told(seed)
+        path = f"{API}/schedule/{made['id']}/send/"
+        assert calls(seed) == {path[len(API) :]: True}
+        daemon, _ = seed.daemons.pop()
+        await daemon.stopService()
+        seed.start()
+        assert await seed.call("POST", path) == (202, {})
+        await seed.until(lambda: not seed.schedules.enabled())
+        assert seed.behind.rows("SELECT * FROM ticks") == []
+        assert await seed.call("POST", path, token=token) == (202, {})
+        assert len(seed.behind.rows("SELECT * FROM ticks")) == 1
+    finally:
+        await seed.stop()
+
+
+@ensureDeferred
+async def test_the_scheduler_being_away_hinders_nobody(seed: World) -> None:
+    try:
+        schedule = seed.behind.schedule(hour="8")
+        messages = seed.behind.messageset("set", schedule, langs=("eng",))
+        seed.start(SBM_BACKOFF_MAX_SECONDS="1")
+        token = await seed.token()
+        await seed.scheduler.close()
+        made = await subscribed(seed, token, messageset=messages, schedule=schedule)
+        assert (await seed.call("POST", f"{API}/subscriptions/{made}/send"))[0] == 201
+        await seed.settled()
+        assert len(seed.sender.outbounds()) == 1
+        assert seed.behind.value("SELECT count(*) FROM chores") == 1
+        seed.scheduler.open()
+        await told(seed)
+        assert calls(seed) == {f"/subscriptions/{made}/send": True}
+    finally:
+        await seed.stop()

@@ -1,0 +1,137 @@
+"""The Scheduler is brought in line with what it should hold."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pytest_twisted import ensureDeferred
+
+from sbm.clients.outcomes import Unavailable
+from sbm.comparison import Comparison
+from sbm.model.chore import Scheduling
+from tests.pipeline.conftest import behind as behind
+from tests.pipeline.test_chores import Here, answering, payload
+from tests.pipeline.test_chores import here as here
+
+
+def comparing(here: Here, mode: Scheduling = "subscription") -> Comparison:
+    doing: Any = here.doing(mode)
+    return Comparison(here.database(mode), doing._scheduler, mode, "http://sbm", "inbound")
+
+
+async def differences(here: Here, mode: Scheduling = "subscription", **how: Any) -> list[Any]:
+    return [(one.action, one.about) async for one in comparing(here, mode).bring_in_line(**how)]
+
+
+async def bring_in_line(here: Here, mode: Scheduling = "subscription") -> list[Any]:
+    found = await differences(here, mode)
+    await here.do_all(here.doing(mode))
+    here.door.asked.clear()
+    assert await differences(here, mode) == []
+    assert here.chores() == []
+    assert here.door.changes == []
+    assert here.behind.value("SELECT count(*) FROM remote_listing") == 0
+    return found
+
+
+@ensureDeferred
+async def test_what_is_missing_is_made_and_what_is_surplus_is_disabled(here: Here) -> None:
+    missing, there, done, wrong, asleep = (here.subscribe() for _ in range(5))
+    model = here.door.model
+    kept = model.create(**payload(there))
+    model.create(**payload(there))  # younger
+    model.create(**payload(done))
+    model.create(**payload(wrong) | {"cron_definition": "* * * * *"})
+    model.create(**payload(asleep), enabled=False)
+    nobody = model.create(**payload(uuid4()))
+    foreign = model.create(endpoint="http://other/api/v1/schedule/1/send/", auth_token="x")
+    here.behind.rows(
+        "UPDATE subscriptions SET completed = true, active = false WHERE id = %s", done
+    )
+    await here.announce("subscription")
+    shown = await differences(here, is_dry=True)
+    assert here.chores() == []
+    found = await bring_in_line(here)
+    assert sorted(shown) == sorted(found)
+    assert sorted(action for action, _ in found) == [
+        "create", "disable", "disable", "disable", "enable", "update",
+    ]  # fmt: skip
+    enabled = {one.endpoint: one for one in model.enabled()}
+    assert set(enabled) == {payload(one)["endpoint"] for one in (missing, there, wrong, asleep)} | {
+        foreign.endpoint
+    }
+    assert enabled[payload(there)["endpoint"]].id == kept.id
+    assert enabled[payload(wrong)["endpoint"]].cron_definition == "30 8 * * *"
+    assert not model.get(nobody.id).enabled
+
+
+@pytest.mark.parametrize("field", ["endpoint", "auth_token"])
+@ensureDeferred
+async def test_what_calls_with_an_old_token_or_path_is_corrected(here: Here, field: str) -> None:
+    subscription = here.subscribe()
+    old = {"endpoint": payload(subscription)["endpoint"] + "/", "auth_token": "old"}
+    entry = here.door.model.create(**payload(subscription) | {field: old[field]})
+    await here.announce("subscription")
+    assert await bring_in_line(here) == [("update", f"subscription {subscription}")]
+    assert getattr(here.door.model.get(entry.id), field) == payload(subscription)[field]
+
+
+@ensureDeferred
+async def test_what_is_remembered_is_ours_wherever_it_calls(here: Here) -> None:
+    await here.announce("subscription")
+    subscription = here.subscribe()
+    await here.do_all(here.doing())
+    (entry,) = here.door.model.enabled()
+    here.door.model.change(entry.id, endpoint="http://old-host/api/v1/subscriptions/x/send")
+    assert await bring_in_line(here) == [("update", f"subscription {subscription}")]
+    (corrected,) = here.door.model.enabled()
+    assert (corrected.id, corrected.endpoint) == (entry.id, payload(subscription)["endpoint"])
+
+
+@ensureDeferred
+async def test_a_system_is_moved_from_one_way_to_another_and_back(here: Here) -> None:
+    ids = [here.subscribe() for _ in range(3)]
+    endpoints = {payload(one)["endpoint"] for one in ids}
+    whole = {f"http://sbm/api/v1/schedule/{here.schedule}/send/"}
+    expected: list[tuple[Scheduling, set[str]]] = [
+        ("subscription", endpoints),
+        ("schedule", whole),
+        ("builtin", set()),
+        ("schedule", whole),
+        ("subscription", endpoints),
+    ]
+    for mode, enabled in expected:
+        await here.announce(mode)
+        await bring_in_line(here, mode)
+        assert {one.endpoint for one in here.door.model.enabled()} == enabled
+    assert len(here.door.model) == 4
+
+
+@ensureDeferred
+async def test_what_is_told_while_the_list_is_read_is_left_alone(here: Here) -> None:
+    await here.announce("subscription")
+    early = here.subscribe()
+    await here.do_all(here.doing())
+    found = []
+
+    def subscribe(_request: Any, _body: Any) -> bool:
+        found.append(here.subscribe())
+        here.behind.rows("UPDATE subscriptions SET active = false WHERE id = %s", early)
+        return False
+
+    here.door.troubles.append(subscribe)
+    assert await differences(here) == []
+    assert len(here.chores()) == 2
+
+
+@ensureDeferred
+async def test_a_list_that_breaks_off_changes_nothing(here: Here) -> None:
+    for _ in range(3):
+        here.door.model.create(endpoint="http://sbm/api/v1/schedule/77/send/", auth_token="x")
+    here.door.troubles += [lambda *_: False, answering(500)]
+    with pytest.raises(Unavailable):
+        await differences(here)
+    assert here.chores() == []
+    assert here.behind.value("SELECT count(*) FROM remote_listing") == 0
