@@ -26,8 +26,9 @@ from sbm.commands.running import (
 )
 from sbm.comparison import Comparison, summary
 from sbm.config import Scheduling, read_scheduling
-from sbm.store import audit, chores
+from sbm.store import audit, chores, gauges
 from sbm.store.database import Database, Transaction
+from sbm.store.gauges import OwedChores
 
 _SHOWN = 100
 _TIMEOUT = timedelta(seconds=60)
@@ -61,8 +62,8 @@ def add_to(commands: Any) -> None:
 def _status(_options: argparse.Namespace, address: DatabaseAddress) -> int:
     mode, count, refused = transact(address, _read_status)
     print(f"scheduling by {mode}; {count.owed} calls owed; {count.refused} refused")
-    if count.oldest is not None:
-        print(f"the oldest is owed since {count.oldest.isoformat(' ', 'seconds')}")
+    if count.owed_seconds is not None:
+        print(f"the oldest has been owed for {count.owed_seconds:.0f} s")
     if refused:
         print_table(("KIND", "TARGET", "REASON"), refused)
     return FAILED if count.refused else OK
@@ -70,10 +71,10 @@ def _status(_options: argparse.Namespace, address: DatabaseAddress) -> int:
 
 async def _read_status(
     transaction: Transaction,
-) -> tuple[str, chores.Count, list[tuple[str, str, str]]]:
+) -> tuple[str, OwedChores, list[tuple[str, str, str]]]:
     return (
         await chores.read_scheduling(transaction),
-        await chores.count(transaction),
+        await gauges.measure_chores(transaction),
         await chores.list_refused(transaction, limit=_SHOWN),
     )
 

@@ -80,6 +80,10 @@ class Law:
         # It may be so from a moment to come: the end of a lease.
         oldest_unknown = max(0.0, max(unknown, default=0.0))
         self._telemetry.gauge("sends.oldest_unknown_seconds", oldest_unknown)
+        chores = await self._database.transact(gauges.measure_chores)
+        self._telemetry.gauge("chores.owed", chores.owed)
+        self._telemetry.gauge("chores.oldest_owed_seconds", chores.owed_seconds or 0.0)
+        self._telemetry.gauge("chores.refused", chores.refused)
 
     @staticmethod
     async def _check(transaction: Transaction, batch: Sequence[TickToCheck]) -> list[Reckoning]:

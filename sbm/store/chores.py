@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import cast
 from uuid import UUID
-
-from attrs import frozen
 
 from sbm.model.chore import (
     Chore,
@@ -137,22 +135,6 @@ async def find_remote(transaction: Transaction, *, kind: Kind, target: str) -> R
     return Remote(
         id=row["remote_id"], cron_definition=row["cron_definition"], enabled=row["enabled"]
     )
-
-
-@frozen(kw_only=True)
-class Count:
-    """How many calls are owed, since when the oldest, and how many were refused."""
-
-    owed: int
-    refused: int
-    oldest: datetime | None
-
-
-async def count(transaction: Transaction) -> Count:
-    """How many calls are owed, and how many the Scheduler has refused."""
-    row = await transaction.row(QUERIES.count_chores)
-    assert row is not None
-    return Count(**row)
 
 
 async def list_refused(transaction: Transaction, *, limit: int) -> list[tuple[str, str, str]]:

@@ -29,3 +29,19 @@ async def measure_sends(transaction: Transaction) -> list[LiveSends]:
     """The live sends by state and lane; there is none of those that are not in the answer."""
     rows = await transaction.rows(QUERIES.measure_sends)
     return [LiveSends(**row) for row in rows]
+
+
+@frozen(kw_only=True)
+class OwedChores:
+    """How many calls the Scheduler is owed, for how long the oldest, and how many it refused."""
+
+    owed: int
+    refused: int
+    owed_seconds: float | None
+
+
+async def measure_chores(transaction: Transaction) -> OwedChores:
+    """The calls to the Scheduler."""
+    row = await transaction.row(QUERIES.measure_chores)
+    assert row is not None
+    return OwedChores(**row)

@@ -32,6 +32,9 @@ _GAUGES: Mapping[str, str] = {
     "sends.live": "Live sends in the database, by state and lane.",
     "sends.oldest_owed_seconds": "How long the oldest owed send has been owed; 0: there is none.",
     "sends.oldest_unknown_seconds": "How long the oldest unknown send has been so; 0: none is.",
+    "chores.owed": "Calls that the Scheduler is owed.",
+    "chores.oldest_owed_seconds": "How long the oldest of them has been owed; 0: there is none.",
+    "chores.refused": "Calls that the Scheduler has refused.",
     "law.broken_ticks": "Ticks whose triggers are not all accounted for.",
     "law.checked_at": "When this process last checked the law, in Unix time.",
 }

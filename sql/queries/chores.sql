@@ -179,13 +179,6 @@ UPDATE chores
  WHERE chores.id = chore.id
 RETURNING looked_at.count;
 
--- name: count_chores
--- How many calls are owed, and how many the Scheduler has refused.
-SELECT count(*) FILTER (WHERE state <> 'refused') AS owed,
-       count(*) FILTER (WHERE state = 'refused') AS refused,
-       min(owed_at) FILTER (WHERE state <> 'refused') AS oldest
-  FROM chores;
-
 -- name: list_refused
 -- The chores that the Scheduler has refused, the newest %(limit)s.
 SELECT kind, target, reason FROM chores WHERE state = 'refused' ORDER BY id DESC LIMIT %(limit)s;

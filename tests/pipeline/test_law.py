@@ -211,3 +211,15 @@ async def test_live_sends_are_measured_by_state_and_lane(bench: Bench) -> None:
     oldest = bench.telemetry.measured("sends.oldest_unknown_seconds")
     assert oldest is not None
     assert oldest >= 3600
+
+
+@ensureDeferred
+async def test_what_the_scheduler_is_owed_is_measured(bench: Bench) -> None:
+    bench.behind.rows(
+        "INSERT INTO chores (kind, target, state, owed_at) VALUES"
+        " ('schedule', '1', 'owed', now() - interval '1 hour'), ('schedule', '2', 'refused', now())"
+    )
+    await bench.law.one_pass()
+    assert bench.telemetry.measured("chores.owed") == 1
+    assert bench.telemetry.measured("chores.refused") == 1
+    assert 3600 <= (bench.telemetry.measured("chores.oldest_owed_seconds") or 0) < 4000
