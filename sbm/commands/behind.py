@@ -258,9 +258,9 @@ def _fast_forward(options: argparse.Namespace, address: DatabaseAddress) -> int:
     with_database(address, round_.run)
     done, begun = round_.helped.done, round_.helped.begun
     if options.dry_run:
-        print(f"{done} would be moved, and {begun} subscriptions to next sets made")
+        print(f"{done} would be moved; subscriptions to next sets that would be made: {begun}")
     else:
-        print(f"{done} moved, and {begun} subscriptions to next sets made")
+        print(f"{done} moved; subscriptions to next sets that were made: {begun}")
     round_.tell_skipped()
     return OK
 
