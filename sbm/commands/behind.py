@@ -23,7 +23,7 @@ from sbm.model.behind import Helped, Straggler
 from sbm.settings import Settings
 from sbm.store import behind_subscriptions, messagesets, schedules
 from sbm.store.database import Database, Transaction
-from sbm.store.searches import FIRST, Preparation, Wanted
+from sbm.store.searches import FIRST, Preparation, Search, Wanted
 
 PAGE = 2000
 CHUNK = 500
@@ -172,22 +172,29 @@ class _Round:
         wanted = await database.transact(self.choice.wanted)
         preparation = Preparation(database=database, time_zone=self.choice.time_zone)
         search = await preparation.begin(as_of=self.choice.as_of, wanted=wanted)
-        with tqdm(total=search.size, unit=" subscriptions", disable=None) as bar:
-            after: UUID = FIRST
-            while not self._is_enough:
-                look = await database.transact(
-                    behind_subscriptions.look,
-                    search_id=search.id,
-                    after=after,
-                    limit=PAGE,
-                    wanted=wanted,
-                )
-                if look is None:
-                    break
-                await self._attend(database, search.id, look.found)
-                after = look.last
-                bar.update(look.looked_at)
-        await preparation.end(search)
+        try:
+            with tqdm(total=search.size, unit=" subscriptions", disable=None) as bar:
+                await self._look_at_all(database, search, wanted, bar)
+        finally:
+            await preparation.end(search)
+
+    async def _look_at_all(
+        self, database: Database, search: Search, wanted: Wanted, bar: tqdm[Any]
+    ) -> None:
+        after: UUID = FIRST
+        while not self._is_enough:
+            look = await database.transact(
+                behind_subscriptions.look,
+                search_id=search.id,
+                after=after,
+                limit=PAGE,
+                wanted=wanted,
+            )
+            if look is None:
+                break
+            await self._attend(database, search.id, look.found)
+            after = look.last
+            bar.update(look.looked_at)
 
     @property
     def _is_enough(self) -> bool:
@@ -217,8 +224,9 @@ class _Round:
                 unsaid = len(chunk) - helped.done
                 if unsaid:
                     self.skipped["it was changed meanwhile"] += unsaid
-            for one in chunk if self.line is not None else ():
-                tqdm.write(self.line(one), file=sys.stdout)
+            if self.line is not None:
+                for one in chunk:
+                    tqdm.write(self.line(one), file=sys.stdout)
             self.helped = evolve(
                 self.helped,
                 done=self.helped.done + helped.done,
