@@ -20,9 +20,9 @@ async def test_the_runs_that_matter_begin_with_the_oldest_who_is_meant_and_end_w
     daily = behind.schedule(minute="0", hour="8")
     pregnancy = behind.messageset("pregnancy", daily)
     baby = behind.messageset("baby", daily)
-    for messageset, days in ((pregnancy, 0), (baby, 3)):
+    for messageset, later in ((pregnancy, 0), (baby, 3)):
         (one,) = behind.subscriptions(1, messageset, daily)
-        moment = BEGAN + timedelta(days=days)
+        moment = BEGAN + timedelta(days=later)
         behind.rows("UPDATE subscriptions SET created_at = %s WHERE id = %s", moment, one)
     (completed,) = behind.subscriptions(1, pregnancy, daily)
     behind.rows(
