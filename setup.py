@@ -55,7 +55,7 @@ setup(
         "prometheus-client",  # writes the text format of /metrics
         "psycopg2-binary",  # psycopg2 itself comes as source only, and wants a compiler
         "service-identity",
-        "tqdm",  # progress of the operator's commands
+        "tqdm",  # shows how far a long command has come
         "treq",
         "twisted[tls]",
         "txpostgres",

@@ -137,6 +137,82 @@ CREATE FUNCTION public.scheduling_mode() RETURNS text
 SELECT COALESCE(NULLIF(current_setting('sbm.scheduling', true), ''), mode) FROM scheduling
 $$;
 
+CREATE FUNCTION public.walk(of_search bigint, ids uuid[]) RETURNS TABLE(subscription_id uuid, step integer, messageset_id integer, schedule_id integer, since timestamp with time zone, number integer, finishes boolean, missed bigint)
+    LANGUAGE sql STABLE
+    AS $$
+-- The way of each of these subscriptions that is under way, a row for each set on it: a run of the
+-- schedule after she began sends one message, from her initial number on; a set that is finished
+-- is followed by the next one, on its own schedule, from the run that sent the last message.
+-- number is where the runs have brought her in the set, and finishes that its last message was
+-- sent; missed, how many messages of it she has not had. A way that goes in circles is followed
+-- through 100 sets, and the last of them is left unfinished.
+WITH RECURSIVE way AS (
+    SELECT s.id, 1 AS step, s.lang, s.messageset_id, s.schedule_id, s.created_at AS since,
+           s.initial_sequence_number AS initial, s.next_sequence_number AS stands_at,
+           leg.runs_before, leg.messages, leg.runs
+      FROM unnest(ids) AS given (id)
+      JOIN subscriptions s ON s.id = given.id AND s.active AND NOT s.completed
+     CROSS JOIN LATERAL (
+           SELECT (SELECT count(*)::integer FROM messages m
+                    WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+                      AND m.sequence_number >= s.initial_sequence_number) AS messages,
+                  before.number AS runs_before, COALESCE((
+                      SELECT r.number FROM schedule_runs r
+                       WHERE r.search_id = of_search AND r.schedule_id = s.schedule_id
+                       ORDER BY r.number DESC LIMIT 1), 0) - before.number AS runs
+             FROM (SELECT COALESCE((
+                      SELECT r.number FROM schedule_runs r
+                       WHERE r.search_id = of_search AND r.schedule_id = s.schedule_id
+                         AND r.run_at <= s.created_at
+                       ORDER BY r.run_at DESC LIMIT 1), 0) AS number) before) leg
+    UNION ALL
+    SELECT way.id, way.step + 1, way.lang, following.id, following.default_schedule_id,
+           finish.run_at, 1, 1, leg.runs_before, leg.messages, leg.runs
+      FROM way
+      JOIN schedule_runs finish ON finish.search_id = of_search
+                               AND finish.schedule_id = way.schedule_id
+                               AND finish.number = way.runs_before + way.messages
+      JOIN messagesets finished ON finished.id = way.messageset_id
+      JOIN messagesets following ON following.id = finished.next_set_id
+     CROSS JOIN LATERAL (
+           SELECT (SELECT count(*)::integer FROM messages m
+                    WHERE m.messageset_id = following.id AND m.lang = way.lang
+                      AND m.sequence_number >= 1) AS messages,
+                  before.number AS runs_before, COALESCE((
+                      SELECT r.number FROM schedule_runs r
+                       WHERE r.search_id = of_search
+                         AND r.schedule_id = following.default_schedule_id
+                       ORDER BY r.number DESC LIMIT 1), 0) - before.number AS runs
+             FROM (SELECT COALESCE((
+                      SELECT r.number FROM schedule_runs r
+                       WHERE r.search_id = of_search
+                         AND r.schedule_id = following.default_schedule_id
+                         AND r.run_at <= finish.run_at
+                       ORDER BY r.run_at DESC LIMIT 1), 0) AS number) before) leg
+     WHERE way.messages > 0 AND way.runs >= way.messages AND way.step < 100
+)
+SELECT way.id, way.step, way.messageset_id, way.schedule_id, way.since,
+       GREATEST(way.stands_at,
+                CASE WHEN last.sequence_number IS NULL THEN way.initial
+                     WHEN way.runs >= way.messages THEN last.sequence_number
+                     ELSE last.sequence_number + 1 END),
+       last.sequence_number IS NOT NULL AND way.runs >= way.messages
+           AND (way.step < 100 OR current.next_set_id IS NULL),
+       CASE WHEN last.sequence_number IS NULL OR last.sequence_number < way.stands_at THEN 0
+            ELSE (SELECT count(*) FROM messages m
+                   WHERE m.messageset_id = way.messageset_id AND m.lang = way.lang
+                     AND m.sequence_number BETWEEN way.stands_at AND last.sequence_number) END
+  FROM way
+  JOIN messagesets current ON current.id = way.messageset_id
+  LEFT JOIN LATERAL (
+       -- The last message that the runs of this leg have sent; none: they have sent none yet.
+       SELECT m.sequence_number FROM messages m
+        WHERE m.messageset_id = way.messageset_id AND m.lang = way.lang
+          AND m.sequence_number >= way.initial AND way.runs > 0 AND way.messages > 0
+        ORDER BY m.sequence_number
+        LIMIT 1 OFFSET GREATEST(LEAST(way.runs, way.messages) - 1, 0)) last ON true
+$$;
+
 CREATE TABLE public.audit (
     id bigint NOT NULL,
     done_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -480,6 +556,7 @@ ALTER TABLE public.resend_requests ALTER COLUMN id ADD GENERATED BY DEFAULT AS I
 );
 
 CREATE UNLOGGED TABLE public.schedule_runs (
+    search_id bigint NOT NULL,
     schedule_id integer NOT NULL,
     number integer NOT NULL,
     run_at timestamp with time zone NOT NULL
@@ -509,6 +586,25 @@ CREATE TABLE public.schema_migrations (
 );
 
 COMMENT ON TABLE public.schema_migrations IS 'The files of sql/migrations that made this schema.';
+
+CREATE UNLOGGED TABLE public.searches (
+    id bigint NOT NULL,
+    began_at timestamp with time zone DEFAULT now() NOT NULL,
+    as_of timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE public.searches IS 'Looking for those who are behind; a row goes when its search ends.';
+
+COMMENT ON COLUMN public.searches.as_of IS 'Where they should be at this moment.';
+
+ALTER TABLE public.searches ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.searches_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE public.sends (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -796,7 +892,7 @@ ALTER TABLE ONLY public.resend_requests
     ADD CONSTRAINT resend_requests_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.schedule_runs
-    ADD CONSTRAINT schedule_runs_pkey PRIMARY KEY (schedule_id, number);
+    ADD CONSTRAINT schedule_runs_pkey PRIMARY KEY (search_id, schedule_id, number);
 
 ALTER TABLE ONLY public.schedules
     ADD CONSTRAINT schedules_pkey PRIMARY KEY (id);
@@ -806,6 +902,9 @@ ALTER TABLE ONLY public.scheduling
 
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY public.searches
+    ADD CONSTRAINT searches_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.sends
     ADD CONSTRAINT sends_pkey PRIMARY KEY (id);
@@ -877,7 +976,7 @@ CREATE INDEX resend_requests_send_id ON public.resend_requests USING btree (send
 
 CREATE INDEX resend_requests_subscription_id ON public.resend_requests USING btree (subscription_id);
 
-CREATE INDEX schedule_runs_run_at ON public.schedule_runs USING btree (schedule_id, run_at, number);
+CREATE INDEX schedule_runs_run_at ON public.schedule_runs USING btree (search_id, schedule_id, run_at, number);
 
 CREATE INDEX schedules_next_tick_at ON public.schedules USING btree (next_tick_at);
 

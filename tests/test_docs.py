@@ -13,9 +13,10 @@ NAME = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
 
 
 def named_in_code() -> set[str]:
-    """Every text in sbm/config.py that is the name of a setting."""
-    tree = ast.parse((ROOT / "sbm" / "config.py").read_text(encoding="utf-8"))
-    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    """Every text where settings are read that is the name of one."""
+    sources = ((ROOT / "sbm" / name).read_text("utf-8") for name in ("config.py", "settings.py"))
+    nodes = (node for source in sources for node in ast.walk(ast.parse(source)))
+    texts = (node.value for node in nodes if isinstance(node, ast.Constant))
     return {text for text in texts if isinstance(text, str) and NAME.fullmatch(text)}
 
 

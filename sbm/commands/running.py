@@ -51,9 +51,20 @@ def with_database(address: DatabaseAddress, work: Callable[[Database], Awaitable
         finally:
             database.stopService()
 
+    def begin(reactor: Any) -> Deferred[None]:
+        reactor.addSystemEventTrigger("before", "shutdown", note_interruption)
+        done: Deferred[None] = Deferred()
+        # What becomes of it when the reactor stops under it is told by the interruption.
+        Deferred.fromCoroutine(once(reactor)).addBoth(lambda _: done.callback(None))
+        return done
+
+    def note_interruption() -> None:
+        if not outcome:
+            outcome.append(CommandFailed("interrupted; what was done by then stays done"))
+
     with suppress(SystemExit):  # how react ends; what came of it lies in outcome
-        react(lambda reactor: Deferred.fromCoroutine(once(reactor)))
-    (result,) = outcome
+        react(begin)
+    result, *_ = outcome
     if isinstance(result, Exception):
         raise result
     return result

@@ -1,4 +1,4 @@
-"""A subscription that has had fewer messages than its schedule has asked for."""
+"""Subscriptions that have had fewer messages than their schedules have asked for."""
 
 from __future__ import annotations
 
@@ -25,3 +25,58 @@ class BehindSubscription:
     expected_messageset_name: str
     expected_sequence_number: int
     created_at: datetime
+
+
+@frozen(kw_only=True)
+class Leg:
+    """One message set on a subscriber's way, and where she should be in it.
+
+    ``since`` is when her subscription to it began, or would have.
+    """
+
+    messageset_id: int
+    messageset_name: str
+    next_sequence_number: int
+    completed: bool
+    since: datetime
+
+
+@frozen(kw_only=True)
+class Straggler:
+    """A subscription that is behind, and the way on which it should have gone.
+
+    ``way`` begins with its own set. ``held_back`` says why it cannot be moved on now,
+    ``unsendable`` why it cannot be sent to; None: it can.
+    """
+
+    id: UUID
+    identity: str
+    lang: str
+    messageset_id: int
+    messageset_name: str
+    next_sequence_number: int
+    messages_behind: int
+    way: list[Leg]
+    held_back: str | None
+    unsendable: str | None
+
+
+@frozen(kw_only=True)
+class Look:
+    """Who is behind of so many subscriptions, the last of which has this id."""
+
+    last: UUID
+    looked_at: int
+    found: list[Straggler]
+
+
+@frozen(kw_only=True)
+class Helped:
+    """To how many it was done, how many were left as they are, and how many followed others.
+
+    Who is no longer behind counts in none of them.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    begun: int = 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -14,13 +15,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from sbm.model.cron import Cron
 from sbm.model.estimate import days_ahead, is_due_on
 from sbm.model.task import Kind, Task
 from sbm.pipeline.loop import Bell, Loop
 from sbm.store import behind_subscriptions, estimates, failed_tasks, tasks
 from sbm.store.database import Database
 from sbm.store.errors import DatabaseUnavailable
+from sbm.store.searches import FIRST, Preparation
 
 REST_SECONDS = 5.0
 # Longer than any one step: with all that a lost database may cost it ends within three minutes.
@@ -28,11 +29,6 @@ LEASE = timedelta(minutes=5)
 
 REQUEUE_BATCH = 500
 SEARCH_BATCH = 2000
-RUNS_BATCH = 1000
-# Of a schedule that is due every minute, this is a month.
-MAX_RUNS = 50_000
-# Working out a run takes up to 0.1 ms: so many hold the reactor for a few milliseconds.
-RUNS_AT_A_TIME = 25
 
 
 class _Interrupted(Exception):
@@ -127,45 +123,17 @@ class Tasks(Service):
             await self._database.transact(estimates.estimate, send_date=day, schedules=due)
 
     async def _find_behind(self, task: Task) -> None:
-        _, crons = await self._database.transact(estimates.find_crons)
-        period = await self._database.transact(behind_subscriptions.begin_search)
-        if period is not None:
-            for schedule_id, cron in crons.items():
-                await self._keep(task)
-                await self._add_runs(schedule_id, await self._runs(task, cron, *period))
-            await self._database.transact(behind_subscriptions.end_runs)
-        after: UUID | None = behind_subscriptions.FIRST
+        preparation = Preparation(
+            database=self._database, time_zone=self._time_zone, keep=partial(self._keep, task)
+        )
+        search = await preparation.begin()
+        after: UUID | None = FIRST
         while after is not None:
             await self._keep(task)
             after = await self._database.transact(
-                behind_subscriptions.search, after=after, limit=SEARCH_BATCH
+                behind_subscriptions.search, search_id=search.id, after=after, limit=SEARCH_BATCH
             )
-
-    async def _runs(
-        self, task: Task, cron: Cron, since: datetime, until: datetime
-    ) -> list[datetime]:
-        """When the schedule was due, in order: the latest MAX_RUNS of them."""
-        runs: list[datetime] = []
-        while len(runs) < MAX_RUNS:
-            run = cron.latest_between(since, until, self._time_zone)
-            if run is None:
-                break
-            runs.append(run)
-            until = run - timedelta(microseconds=1)
-            if len(runs) % RUNS_AT_A_TIME == 0:
-                await self._breathe()
-            if len(runs) % RUNS_BATCH == 0:
-                await self._keep(task)
-        return runs[::-1]
-
-    async def _add_runs(self, schedule_id: int, runs: list[datetime]) -> None:
-        for start in range(0, len(runs), RUNS_BATCH):
-            await self._database.transact(
-                behind_subscriptions.add_runs,
-                schedule_id=schedule_id,
-                first=start + 1,
-                runs=runs[start : start + RUNS_BATCH],
-            )
+        await preparation.end(search)
 
     async def _breathe(self) -> None:
         """Let everything else have its turn."""

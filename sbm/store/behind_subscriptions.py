@@ -1,4 +1,4 @@
-"""Subscriptions that are behind: found, and told."""
+"""Subscriptions that are behind: found, told, and helped."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sbm.model.behind import BehindSubscription
+from attrs import asdict
+
+from sbm.model.behind import BehindSubscription, Helped, Leg, Look, Straggler
 from sbm.model.page import Part, Window
-from sbm.store.database import Transaction
+from sbm.store import audit, searches
+from sbm.store.database import Row, Transaction
 from sbm.store.parts import NEWEST_FIRST, read_part
-from sbm.store.queries import load
+from sbm.store.queries import Query, load
+from sbm.store.searches import Wanted
 
 QUERIES = load("behind_subscriptions")
-
-FIRST = UUID(int=0)
 
 
 async def list_page(transaction: Transaction, *, window: Window) -> Part[BehindSubscription]:
@@ -30,34 +32,89 @@ async def find(transaction: Transaction, *, behind_id: int) -> BehindSubscriptio
     return BehindSubscription(**row) if row else None
 
 
-async def begin_search(transaction: Transaction) -> tuple[datetime, datetime] | None:
-    """Forget the runs of the last search; returns since when and until when they matter.
-
-    None: nobody is subscribed.
-    """
-    await transaction.execute(QUERIES.clear_schedule_runs)
-    row = await transaction.row(QUERIES.find_oldest_active)
-    return (row["since"], row["now"]) if row else None
+async def now(transaction: Transaction) -> datetime:
+    """The database's now."""
+    row = await transaction.row(QUERIES.read_now)
+    assert row is not None
+    moment: datetime = row["now"]
+    return moment
 
 
-async def add_runs(
-    transaction: Transaction, *, schedule_id: int, first: int, runs: Sequence[datetime]
-) -> None:
-    """Remember runs of a schedule, in order; ``first`` is the number of the first, from 1."""
-    await transaction.execute(
-        QUERIES.insert_schedule_runs, schedule_id=schedule_id, first=first, runs=list(runs)
-    )
-
-
-async def end_runs(transaction: Transaction) -> None:
-    """All runs are there: let the planner know."""
-    await transaction.execute(QUERIES.analyze_schedule_runs)
-
-
-async def search(transaction: Transaction, *, after: UUID, limit: int) -> UUID | None:
+async def search(
+    transaction: Transaction, *, search_id: int, after: UUID, limit: int
+) -> UUID | None:
     """Look at the next ``limit`` subscriptions by id, and put down which of them are behind.
 
     Returns the last one looked at, or None: there was none left.
     """
-    row = await transaction.row(QUERIES.find_behind, after=after, limit=limit)
+    await searches.check(transaction, search_id=search_id)
+    row = await transaction.row(QUERIES.find_behind, search_id=search_id, after=after, limit=limit)
     return row["last"] if row else None
+
+
+async def look(
+    transaction: Transaction, *, search_id: int, after: UUID, limit: int, wanted: Wanted
+) -> Look | None:
+    """Look at the next ``limit`` subscriptions by id, and put nothing down; None: no more."""
+    await searches.check(transaction, search_id=search_id)
+    rows = await transaction.rows(
+        QUERIES.look_for_behind,
+        search_id=search_id,
+        after=after,
+        limit=limit,
+        messageset_id=wanted.messageset_id,
+        schedule_id=wanted.schedule_id,
+    )
+    if not rows:
+        return None
+    last, looked_at = rows[0]["last"], rows[0]["looked_at"]
+    found = [_straggler(row) for row in rows if row["id"] is not None]
+    return Look(last=last, looked_at=looked_at, found=found)
+
+
+async def fast_forward(
+    transaction: Transaction, *, search_id: int, ids: Sequence[UUID], actor: str, reason: str
+) -> Helped:
+    """Move these to where they should be, if they still are behind, and send nothing."""
+    return await _help(
+        transaction, QUERIES.fast_forward, "behind fast-forward", search_id, ids, actor, reason
+    )
+
+
+async def owe(
+    transaction: Transaction, *, search_id: int, ids: Sequence[UUID], actor: str, reason: str
+) -> Helped:
+    """Owe the next message to each of these, if they still are behind."""
+    return await _help(
+        transaction, QUERIES.owe_to_stragglers, "behind send", search_id, ids, actor, reason
+    )
+
+
+async def _help(
+    transaction: Transaction,
+    query: Query,
+    command: str,
+    search_id: int,
+    ids: Sequence[UUID],
+    actor: str,
+    reason: str,
+) -> Helped:
+    """Do it to those who still are behind, of all that are locked; the audit tells how many."""
+    await searches.check(transaction, search_id=search_id)
+    await transaction.rows(QUERIES.lock_stragglers, ids=list(ids))
+    row = await transaction.row(
+        query, search_id=search_id, ids=list(ids), actor=actor, reason=reason
+    )
+    assert row is not None
+    helped = Helped(done=row["done"], skipped=row["skipped"], begun=row["begun"])
+    if helped.done:
+        await audit.record(
+            transaction, actor=actor, command=command, reason=reason, details=asdict(helped)
+        )
+    return helped
+
+
+def _straggler(row: Row) -> Straggler:
+    fields = {name: value for name, value in row.items() if name not in ("last", "looked_at")}
+    way = [Leg(**leg | {"since": datetime.fromisoformat(leg["since"])}) for leg in row["way"]]
+    return Straggler(**fields | {"way": way})

@@ -1,4 +1,5 @@
--- Who has had fewer messages than her schedules have asked for since she began.
+-- Who has had fewer messages than her schedules have asked for since she began: found, told, and
+-- helped. The function walk() (see the migrations) works out what is expected of a subscription.
 
 -- name: list_behind
 -- A page of them, newest first.
@@ -45,112 +46,40 @@ SELECT behind.id, subscription_id, messages_behind, current_messageset_id,
   JOIN messagesets expected ON expected.id = expected_messageset_id
  WHERE behind.id = %(id)s;
 
--- name: find_oldest_active
--- Since when the runs of the schedules matter. No row: nobody is subscribed.
-SELECT created_at AS since, now() AS now FROM subscriptions
- WHERE active AND NOT completed ORDER BY created_at LIMIT 1;
-
--- name: clear_schedule_runs
--- Begin a new search.
-TRUNCATE schedule_runs;
-
--- name: insert_schedule_runs
--- The next so many runs of a schedule, from this number on.
-INSERT INTO schedule_runs (schedule_id, number, run_at)
-SELECT %(schedule_id)s, %(first)s::integer + ordinality - 1, run_at
-  FROM unnest(%(runs)s::timestamptz[]) WITH ORDINALITY AS run (run_at, ordinality);
-
--- name: analyze_schedule_runs
--- The planner has to know what was just filled in.
-ANALYZE schedule_runs;
+-- name: read_now
+-- What time it is.
+SELECT now() AS now;
 
 -- name: find_behind
 -- Look at the next %(limit)s subscriptions after this id, active or not, and put down which of
--- those under way are behind; what an earlier search put down of them goes.
---
--- Her way: a run of the schedule after she began sends one message, from her initial number on; a
--- set that is finished is followed by the next one, on its own schedule, from the run that sent the
--- last message. Where the runs up to now would have brought her is what is expected. Behind she is
--- by the messages on that way that lie before her. A way that goes in circles ends after 100 sets.
-WITH RECURSIVE members AS MATERIALIZED (
-    SELECT id, messageset_id, lang, schedule_id, created_at, initial_sequence_number,
-           next_sequence_number, active AND NOT completed AS under_way
+-- those under way are behind; what an earlier search put down of them goes. Where her way has
+-- brought her by now is what is expected; behind she is by the messages that she missed on it.
+WITH members AS MATERIALIZED (
+    SELECT id, messageset_id, next_sequence_number
       FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
-), way AS (
-    SELECT m.id, 1 AS step, m.lang, m.messageset_id, m.schedule_id, m.created_at AS since,
-           m.initial_sequence_number AS initial, m.next_sequence_number AS stands_at,
-           leg.runs_before, leg.messages, leg.runs
-      FROM members m
-     CROSS JOIN LATERAL (
-           SELECT (SELECT count(*)::integer FROM messages
-                    WHERE messageset_id = m.messageset_id AND lang = m.lang
-                      AND sequence_number >= m.initial_sequence_number) AS messages,
-                  before.number AS runs_before, COALESCE((
-                      SELECT number FROM schedule_runs WHERE schedule_id = m.schedule_id
-                       ORDER BY number DESC LIMIT 1), 0) - before.number AS runs
-             FROM (SELECT COALESCE((
-                      SELECT number FROM schedule_runs
-                       WHERE schedule_id = m.schedule_id AND run_at <= m.created_at
-                       ORDER BY run_at DESC LIMIT 1), 0) AS number) before) leg
-     WHERE m.under_way
-    UNION ALL
-    SELECT way.id, way.step + 1, way.lang, following.id, following.default_schedule_id,
-           finish.run_at, 1, 1, leg.runs_before, leg.messages, leg.runs
-      FROM way
-      JOIN schedule_runs finish ON finish.schedule_id = way.schedule_id
-                               AND finish.number = way.runs_before + way.messages
-      JOIN messagesets finished ON finished.id = way.messageset_id
-      JOIN messagesets following ON following.id = finished.next_set_id
-     CROSS JOIN LATERAL (
-           SELECT (SELECT count(*)::integer FROM messages
-                    WHERE messageset_id = following.id AND lang = way.lang
-                      AND sequence_number >= 1) AS messages,
-                  before.number AS runs_before, COALESCE((
-                      SELECT number FROM schedule_runs
-                       WHERE schedule_id = following.default_schedule_id
-                       ORDER BY number DESC LIMIT 1), 0) - before.number AS runs
-             FROM (SELECT COALESCE((
-                      SELECT number FROM schedule_runs
-                       WHERE schedule_id = following.default_schedule_id
-                         AND run_at <= finish.run_at
-                       ORDER BY run_at DESC LIMIT 1), 0) AS number) before) leg
-     WHERE way.messages > 0 AND way.runs >= way.messages AND way.step < 100
-), legs AS (
-    -- The number of the last message that the runs of this leg have sent; null: none yet.
-    SELECT way.*, last.sequence_number AS last_sent
-      FROM way LEFT JOIN LATERAL (
-           SELECT sequence_number FROM messages
-            WHERE messageset_id = way.messageset_id AND lang = way.lang
-              AND sequence_number >= way.initial AND way.runs > 0 AND way.messages > 0
-            ORDER BY sequence_number
-            LIMIT 1 OFFSET GREATEST(LEAST(way.runs, way.messages) - 1, 0)) last ON true
-), behind AS (
-    SELECT legs.id, sum(CASE WHEN last_sent IS NULL THEN 0 ELSE (
-               SELECT count(*) FROM messages
-                WHERE messageset_id = legs.messageset_id AND lang = legs.lang
-                  AND sequence_number BETWEEN legs.stands_at AND legs.last_sent) END) AS messages,
-           max(step) AS steps
-      FROM legs GROUP BY legs.id
+), legs AS MATERIALIZED (
+    SELECT * FROM walk(%(search_id)s, ARRAY(SELECT id FROM members))
+), behind AS MATERIALIZED (
+    SELECT subscription_id AS id, sum(missed) AS messages, max(step) AS steps
+      FROM legs GROUP BY subscription_id HAVING sum(missed) > 0
 ), held AS MATERIALIZED (
     -- Who is deleted at this moment is waited for, and then is not there to be put down.
     SELECT s.id FROM behind JOIN subscriptions s ON s.id = behind.id
-     WHERE behind.messages > 0 ORDER BY s.id FOR KEY SHARE OF s
+     ORDER BY s.id FOR KEY SHARE OF s
 ), forgotten AS (
     DELETE FROM behind_subscriptions old USING members
      WHERE old.subscription_id = members.id
-       AND NOT EXISTS (SELECT FROM behind WHERE behind.id = members.id AND behind.messages > 0)
+       AND NOT EXISTS (SELECT FROM behind WHERE behind.id = members.id)
 ), noted AS (
     INSERT INTO behind_subscriptions (subscription_id, messages_behind, current_messageset_id,
                                       current_sequence_number, expected_messageset_id,
                                       expected_sequence_number)
     SELECT m.id, behind.messages, m.messageset_id, m.next_sequence_number, final.messageset_id,
-           CASE WHEN final.last_sent IS NULL THEN final.initial
-                WHEN final.runs >= final.messages THEN final.last_sent
-                ELSE final.last_sent + 1 END
+           final.number
       FROM held
       JOIN behind ON behind.id = held.id
       JOIN members m ON m.id = held.id
-      JOIN legs final ON final.id = held.id AND final.step = behind.steps
+      JOIN legs final ON final.subscription_id = held.id AND final.step = behind.steps
      ORDER BY m.id
         ON CONFLICT (subscription_id) DO UPDATE
        SET messages_behind = EXCLUDED.messages_behind,
@@ -161,3 +90,162 @@ WITH RECURSIVE members AS MATERIALIZED (
            created_at = EXCLUDED.created_at
 )
 SELECT (array_agg(id ORDER BY id DESC))[1] AS last, count(*) AS looked_at FROM members;
+
+-- name: look_for_behind
+-- Look at the next %(limit)s subscriptions after this id, and tell of those that are behind what
+-- would become of them; a null parameter is no filter. Nothing is put down. held_back says why a
+-- subscription cannot be moved on now, unsendable why it cannot be sent to. Comes with a row of
+-- nulls where none is behind, and without any where there are no more subscriptions.
+WITH members AS MATERIALIZED (
+    SELECT id, messageset_id, schedule_id
+      FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+), legs AS MATERIALIZED (
+    SELECT * FROM walk(%(search_id)s, ARRAY(
+        SELECT id FROM members
+         WHERE (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
+           AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)))
+), behind AS MATERIALIZED (
+    SELECT subscription_id AS id, sum(missed) AS messages, max(step) AS steps,
+           sum(missed) FILTER (WHERE step = 1) AS missed_here,
+           jsonb_agg(jsonb_build_object(
+               'messageset_id', messageset_id, 'messageset_name', messagesets.short_name,
+               'next_sequence_number', number, 'completed', finishes,
+               'since', to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))
+               ORDER BY step) AS way
+      FROM legs JOIN messagesets ON messagesets.id = messageset_id
+     GROUP BY subscription_id HAVING sum(missed) > 0
+), page AS (
+    SELECT s.id, s.identity, s.lang, s.messageset_id, here.short_name AS messageset_name,
+           s.next_sequence_number, behind.messages::integer AS messages_behind, behind.way,
+           held_back,
+           COALESCE(held_back_now, CASE WHEN behind.missed_here = 0
+                                  THEN 'no message of her set is left to send' END) AS unsendable
+      FROM behind
+      JOIN subscriptions s ON s.id = behind.id
+      JOIN messagesets here ON here.id = s.messageset_id,
+           LATERAL (SELECT CASE WHEN s.process_status < 0 THEN 'the subscription is in error'
+                                WHEN EXISTS (SELECT FROM sends
+                                              WHERE sends.subscription_id = s.id
+                                                AND sends.kind = 'next')
+                                THEN 'a message is already owed to the subscription'
+                           END AS held_back_now) now,
+           LATERAL (SELECT COALESCE(held_back_now, CASE
+                        WHEN behind.steps > 1 AND EXISTS (
+                                 SELECT FROM subscriptions later WHERE later.chained_from = s.id)
+                        THEN 'the next set was begun already' END) AS held_back) move
+)
+SELECT looked_at.last, looked_at.count AS looked_at, page.*
+  FROM (SELECT (array_agg(id ORDER BY id DESC))[1] AS last, count(*) AS count FROM members)
+       looked_at
+  LEFT JOIN page ON true
+ WHERE looked_at.count > 0 ORDER BY page.id;
+
+-- name: lock_stragglers
+-- These subscriptions, before they are judged anew: none of them steps meanwhile, and what has
+-- stepped is seen by the statement that follows.
+SELECT id FROM subscriptions WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+
+-- name: fast_forward
+-- Move those of these subscriptions that are behind to where they should be, and send nothing. Who
+-- is in error, or is owed a message, or has gone on already, is left as she is. Each set that she
+-- would have finished on her way is left as settling its last message would have: completed, and
+-- followed by a subscription to the next set, which began when that message was due. The ledger
+-- gets a row for each subscription on the way.
+WITH legs AS MATERIALIZED (
+    SELECT walk.*, CASE WHEN step = 1 THEN subscription_id ELSE gen_random_uuid() END AS id
+      FROM walk(%(search_id)s, %(ids)s::uuid[])
+), behind AS MATERIALIZED (
+    SELECT subscription_id AS id, sum(missed) AS messages, max(step) AS steps
+      FROM legs GROUP BY subscription_id HAVING sum(missed) > 0
+), judged AS MATERIALIZED (
+    SELECT behind.*, s.identity, s.lang, s.next_sequence_number,
+           s.process_status < 0
+           OR EXISTS (SELECT FROM sends
+                       WHERE sends.subscription_id = s.id AND sends.kind = 'next')
+           OR behind.steps > 1 AND EXISTS (
+                  SELECT FROM subscriptions later WHERE later.chained_from = s.id) AS is_held_back
+      FROM behind JOIN subscriptions s ON s.id = behind.id
+), walked AS MATERIALIZED (
+    SELECT legs.*, judged.identity, judged.lang, judged.steps,
+           CASE WHEN step = 1 THEN judged.next_sequence_number ELSE 1 END AS moved_from,
+           lag(legs.id) OVER steps_in_order AS chained_from,
+           format('from %%s %%s to %%s %%s, %%s behind',
+                  first_value(set.short_name) OVER steps_in_order, judged.next_sequence_number,
+                  last_value(set.short_name) OVER steps_in_order,
+                  last_value(legs.number) OVER steps_in_order, judged.messages) AS move
+      FROM judged
+      JOIN legs ON legs.subscription_id = judged.id
+      JOIN messagesets set ON set.id = legs.messageset_id
+     WHERE NOT is_held_back
+    WINDOW steps_in_order AS (PARTITION BY legs.subscription_id ORDER BY step
+                              ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+), moved AS (
+    UPDATE subscriptions s
+       SET next_sequence_number = walked.number, completed = walked.finishes,
+           active = NOT walked.finishes,
+           process_status = CASE WHEN walked.finishes THEN 2 ELSE s.process_status END,
+           updated_at = now()
+      FROM walked WHERE step = 1 AND s.id = walked.id
+), begun AS (
+    INSERT INTO subscriptions (id, identity, lang, messageset_id, schedule_id,
+                               next_sequence_number, completed, active, process_status,
+                               chained_from, created_at)
+    SELECT id, identity, lang, messageset_id, schedule_id, number, finishes, NOT finishes,
+           CASE WHEN finishes THEN 2 ELSE 0 END, chained_from, LEAST(since, now())
+      FROM walked WHERE step > 1 ORDER BY subscription_id, step
+), recorded AS (
+    INSERT INTO ledger (send_id, kind, outcome, stage, reason, subscription_id, identity,
+                        messageset_id, sequence_number, lang, actor)
+    SELECT gen_random_uuid(), 'move', 'moved', 'trigger',
+           concat_ws(': ', move, NULLIF(%(reason)s, '')), id, identity, messageset_id, moved_from,
+           lang, %(actor)s
+      FROM walked ORDER BY subscription_id, step
+)
+SELECT count(*) FILTER (WHERE NOT is_held_back) AS done,
+       count(*) FILTER (WHERE is_held_back) AS skipped,
+       COALESCE(sum(steps - 1) FILTER (WHERE NOT is_held_back), 0)::integer AS begun
+  FROM judged;
+
+-- name: owe_to_stragglers
+-- Owe the next message to those of these subscriptions that are behind. Who is in error, or has no
+-- message left in her set, is left as she is, and so is who is owed one already. They share the
+-- tick of the single triggers of this minute, but do not keep those waiting.
+WITH legs AS MATERIALIZED (
+    SELECT * FROM walk(%(search_id)s, %(ids)s::uuid[])
+), behind AS MATERIALIZED (
+    SELECT subscription_id AS id, sum(missed) FILTER (WHERE step = 1) AS missed_here
+      FROM legs GROUP BY subscription_id HAVING sum(missed) > 0
+), judged AS MATERIALIZED (
+    SELECT s.id, s.identity, s.messageset_id, s.lang,
+           s.process_status >= 0 AND missed_here > 0
+           AND NOT EXISTS (SELECT FROM sends
+                            WHERE sends.subscription_id = s.id AND sends.kind = 'next') AS is_meant
+      FROM behind JOIN subscriptions s ON s.id = behind.id
+), minute AS (
+    INSERT INTO ticks (source, state, due_at, shard, triggers, expanded_at)
+    SELECT 'single', 'expanded', date_trunc('minute', now()), pg_backend_pid() %% 16, count(*),
+           now()
+      FROM judged WHERE is_meant HAVING count(*) > 0
+        ON CONFLICT (due_at, shard) WHERE source = 'single'
+        DO UPDATE SET triggers = ticks.triggers + EXCLUDED.triggers
+    RETURNING id
+), owed AS (
+    INSERT INTO sends (kind, lane, subscription_id, identity, tick_id, actor)
+    SELECT 'next', 'tick', judged.id, identity, minute.id, %(actor)s
+      FROM judged, minute WHERE is_meant ORDER BY judged.id
+        ON CONFLICT (subscription_id, kind) DO NOTHING
+    RETURNING subscription_id
+), skipped AS (
+    -- A tick came in between.
+    INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
+                        messageset_id, lang, actor)
+    SELECT gen_random_uuid(), minute.id, 'next', 'skipped', 'trigger',
+           'a message is already owed to the subscription', judged.id, identity, messageset_id,
+           lang, %(actor)s
+      FROM judged, minute
+     WHERE is_meant AND NOT EXISTS (SELECT FROM owed WHERE subscription_id = judged.id)
+)
+SELECT count(owed.subscription_id) AS done,
+       count(*) - count(owed.subscription_id) AS skipped, 0 AS begun,
+       CASE WHEN count(owed.subscription_id) > 0 THEN pg_notify('sbm_work', '') END
+  FROM judged LEFT JOIN owed ON owed.subscription_id = judged.id;

@@ -13,24 +13,32 @@ from twisted.internet.task import deferLater
 from sbm.model.behind import BehindSubscription
 from sbm.model.page import Window
 from sbm.store import behind_subscriptions as store
+from sbm.store import searches
 from sbm.store.database import Database
 from tests.arrange import Arranged, arranged
 
 BEGAN = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
 
 
-async def search(database: Database, limit: int = 100) -> list[BehindSubscription]:
-    after: UUID | None = store.FIRST
+@pytest.fixture
+def search_id(behind: Arranged) -> int:
+    return int(behind.value("INSERT INTO searches (as_of) VALUES (now()) RETURNING id"))
+
+
+async def search(database: Database, search_id: int, limit: int = 100) -> list[BehindSubscription]:
+    after: UUID | None = searches.FIRST
     while after is not None:
-        after = await database.transact(store.search, after=after, limit=limit)
+        after = await database.transact(store.search, search_id=search_id, after=after, limit=limit)
     part = await database.transact(store.list_page, window=Window(limit=100))
     return part.rows
 
 
-async def ran(database: Database, schedule: int, days: range) -> None:
+async def ran(database: Database, search_id: int, schedule: int, days: range) -> None:
     """The schedule ran on these days after the subscriptions began, an hour later than they."""
     runs = [BEGAN + timedelta(days=day, hours=1) for day in days]
-    await database.transact(store.add_runs, schedule_id=schedule, first=1, runs=runs)
+    await database.transact(
+        searches.add_runs, search_id=search_id, schedule_id=schedule, first=1, runs=runs
+    )
 
 
 def subscribed(behind: Arranged, messageset: int, schedule: int, **fields: Any) -> UUID:
@@ -56,6 +64,7 @@ def subscribed(behind: Arranged, messageset: int, schedule: int, **fields: Any) 
 async def test_every_run_since_she_began_should_have_sent_a_message(
     database: Database,
     behind: Arranged,
+    search_id: int,
     runs: int,
     initial: int,
     stands_at: int,
@@ -71,8 +80,8 @@ async def test_every_run_since_she_began_should_have_sent_a_message(
         initial_sequence_number=initial,
         next_sequence_number=stands_at,
     )
-    await ran(database, schedule, range(-4, runs))
-    (found,) = await search(database)
+    await ran(database, search_id, schedule, range(-4, runs))
+    (found,) = await search(database, search_id)
     assert (found.subscription_id, found.messages_behind) == (mother, messages_behind)
     assert (found.current_messageset_id, found.expected_messageset_id) == (pregnancy, pregnancy)
     assert (found.current_sequence_number, found.expected_sequence_number) == (stands_at, expected)
@@ -80,27 +89,29 @@ async def test_every_run_since_she_began_should_have_sent_a_message(
 
 
 @ensureDeferred
-async def test_gaps_in_the_numbers_are_no_messages(database: Database, behind: Arranged) -> None:
+async def test_gaps_in_the_numbers_are_no_messages(
+    database: Database, behind: Arranged, search_id: int
+) -> None:
     schedule = behind.schedule()
     pregnancy = behind.messageset("pregnancy", schedule, messages=[2, 5, 9, 12])
     subscribed(behind, pregnancy, schedule, next_sequence_number=3)
-    await ran(database, schedule, range(3))
-    (found,) = await search(database)
+    await ran(database, search_id, schedule, range(3))
+    (found,) = await search(database, search_id)
     assert (found.messages_behind, found.expected_sequence_number) == (2, 10)
 
 
 @ensureDeferred
 async def test_the_way_goes_on_through_the_next_set_on_its_own_schedule(
-    database: Database, behind: Arranged
+    database: Database, behind: Arranged, search_id: int
 ) -> None:
     daily, weekly = behind.schedule(), behind.schedule(day_of_week="1")
     baby = behind.messageset("baby", weekly, messages=4)
     pregnancy = behind.messageset("pregnancy", daily, messages=3, next_set=baby)
     subscribed(behind, pregnancy, daily, next_sequence_number=2)
-    await ran(database, daily, range(30))
+    await ran(database, search_id, daily, range(30))
     # The first two come before the third daily run, which sends the last message of the first set.
-    await ran(database, weekly, range(0, 28, 1)[::7])
-    (found,) = await search(database)
+    await ran(database, search_id, weekly, range(0, 28, 1)[::7])
+    (found,) = await search(database, search_id)
     assert (found.current_messageset_name, found.expected_messageset_name) == ("pregnancy", "baby")
     assert found.expected_sequence_number == 4
     assert found.messages_behind == 2 + 3
@@ -119,69 +130,55 @@ async def test_the_way_goes_on_through_the_next_set_on_its_own_schedule(
 )
 @ensureDeferred
 async def test_who_is_in_time_or_not_under_way_is_not_behind(
-    database: Database, behind: Arranged, fields: dict[str, Any]
+    database: Database, behind: Arranged, search_id: int, fields: dict[str, Any]
 ) -> None:
     schedule = behind.schedule()
     pregnancy = behind.messageset("pregnancy", schedule, messages=9)
     subscribed(behind, pregnancy, schedule, **fields)
-    await ran(database, schedule, range(3))
-    assert await search(database) == []
+    await ran(database, search_id, schedule, range(3))
+    assert await search(database, search_id) == []
 
 
 @ensureDeferred
 async def test_a_new_search_replaces_what_the_last_one_found(
-    database: Database, behind: Arranged
+    database: Database, behind: Arranged, search_id: int
 ) -> None:
     schedule = behind.schedule()
     pregnancy = behind.messageset("pregnancy", schedule, messages=9)
     late, later = (subscribed(behind, pregnancy, schedule) for _ in range(2))
-    await ran(database, schedule, range(3))
-    assert len(await search(database, limit=1)) == 2
+    await ran(database, search_id, schedule, range(3))
+    assert len(await search(database, search_id, limit=1)) == 2
     behind.rows("UPDATE subscriptions SET next_sequence_number = 4 WHERE id = %s", late)
     behind.rows("UPDATE subscriptions SET next_sequence_number = 2 WHERE id = %s", later)
-    (found,) = await search(database, limit=1)
+    (found,) = await search(database, search_id, limit=1)
     assert (found.subscription_id, found.messages_behind) == (later, 2)
 
 
 @ensureDeferred
 async def test_sets_that_follow_each_other_in_a_circle_come_to_an_end(
-    database: Database, behind: Arranged
+    database: Database, behind: Arranged, search_id: int
 ) -> None:
     schedule = behind.schedule()
     endless = behind.messageset("endless", schedule, messages=1)
     behind.rows("UPDATE messagesets SET next_set_id = id")
     subscribed(behind, endless, schedule)
-    await ran(database, schedule, range(300))
-    (found,) = await search(database)
+    await ran(database, search_id, schedule, range(300))
+    (found,) = await search(database, search_id)
     assert found.messages_behind == 100
 
 
 @ensureDeferred
-async def test_a_search_begins_without_old_runs_and_with_the_oldest_subscription(
-    database: Database, behind: Arranged
-) -> None:
-    schedule = behind.schedule()
-    assert await database.transact(store.begin_search) is None
-    await ran(database, schedule, range(3))
-    subscribed(behind, behind.messageset("pregnancy", schedule), schedule)
-    period = await database.transact(store.begin_search)
-    assert period is not None
-    assert period[0] == BEGAN
-    assert behind.value("SELECT count(*) FROM schedule_runs") == 0
-
-
-@ensureDeferred
 async def test_one_who_is_deleted_meanwhile_does_not_disturb_the_search(
-    database: Database, behind: Arranged, database_uri: str
+    database: Database, behind: Arranged, search_id: int, database_uri: str
 ) -> None:
     schedule = behind.schedule()
     pregnancy = behind.messageset("pregnancy", schedule, messages=9)
     stays, goes = (subscribed(behind, pregnancy, schedule) for _ in range(2))
-    await ran(database, schedule, range(3))
+    await ran(database, search_id, schedule, range(3))
     with arranged(database_uri) as other:
         other.rows("BEGIN")
         other.rows("DELETE FROM subscriptions WHERE id = %s", goes)
-        searching = Deferred.fromCoroutine(search(database))
+        searching = Deferred.fromCoroutine(search(database, search_id))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         while not searching.called and not behind.value(waiting):
             await deferLater(reactor, 0.01)

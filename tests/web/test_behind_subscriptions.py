@@ -98,3 +98,18 @@ async def test_each_permission_is_for_its_own_paths(api: Api) -> None:
         listed = await api.get(PATH, token=api.user_token)
         found = await api.post(find, token=api.user_token)
         assert (listed.status, found.status) == statuses
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_asked_for_a_search_is_kept(api: Api, database_uri: str) -> None:
+    await api.database.transact(
+        users.grant,
+        username="user@example.org",
+        permission="can_find_behind_subscriptions",
+    )
+    answer = await api.post(f"{PATH}find_behind_subscriptions/", token=api.user_token)
+    with arranged(database_uri) as behind:
+        (task,) = behind.rows(
+            "SELECT tasks.id, username FROM tasks JOIN users ON users.id = requested_by"
+        )
+    assert (str(task["id"]), task["username"]) == (answer.json["task_id"], "user@example.org")

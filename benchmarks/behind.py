@@ -1,0 +1,287 @@
+"""Are those who are behind found among a million subscriptions in minutes, and rightly?
+
+    python -m benchmarks.behind [--subscriptions 1000000] [--sample 300]
+
+SQL fills an embedded database: ten weekly and daily schedules; twenty sets of 40 to 80 messages in
+three languages, in chains of four; subscriptions that began within two years, of which a fifth is
+completed and half are behind. Then the task of the daemon searches them, in a process of its own.
+Printed are rows a second, what memory it took in the daemon and in the database, the slowest
+statement, and how long it takes to look up a single one meanwhile. Then the same is worked out one
+by one in Python for a sample, as the service in use did it, and compared row by row. At the end the
+operator's commands print the difference, move everybody on, and find nobody any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import psutil
+import psycopg2
+from psycopg2.extras import RealDictCursor
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+
+from sbm.addresses import DatabaseAddress
+from sbm.model.cron import Cron
+from sbm.pipeline.loop import Bell
+from sbm.pipeline.tasks import Tasks
+from sbm.sandbox.postgres import EmbeddedPostgres
+from sbm.store import tasks
+from sbm.store.database import Database
+from sbm.store.migrations import migrate
+
+UTC = ZoneInfo("UTC")
+STATEMENTS = """
+    INSERT INTO schedules (minute, hour, day_of_week)
+    SELECT '0', (6 + n)::text, CASE WHEN n <= 2 THEN '*' WHEN n <= 6 THEN (n - 2)::text || ',6'
+                                    ELSE (n - 5)::text END
+      FROM generate_series(1, 10) n;
+    INSERT INTO messagesets (short_name, content_type, default_schedule_id)
+    SELECT 'set.' || n, 'text', 1 + n %% 10 FROM generate_series(1, 20) n;
+    UPDATE messagesets SET next_set_id = id + 1 WHERE id %% 4 > 0;
+    INSERT INTO messages (messageset_id, sequence_number, lang, text_content)
+    SELECT id, number, lang, 'text'
+      FROM messagesets, generate_series(1, 40 + 2 * id) number,
+           unnest(ARRAY['eng_ZA', 'zul_ZA', 'xho_ZA']) lang;
+    INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang, created_at,
+                               next_sequence_number, active, completed, process_status)
+    SELECT gen_random_uuid(), m.id, m.default_schedule_id,
+           (ARRAY['eng_ZA', 'zul_ZA', 'xho_ZA'])[1 + n %% 3], now() - days * interval '1 day',
+           -- Most of those on weekly schedules who stand by the weeks are in time.
+           CASE WHEN n %% 2 = 0 THEN 1 + (days / 7)::integer ELSE 1 + (n %% 40)::integer END,
+           n %% 5 > 0, n %% 5 = 0, CASE WHEN n %% 5 = 0 THEN 2 ELSE 0 END
+      FROM generate_series(1, %s) n,
+           LATERAL (SELECT random() * 300 AS days, 1 + n %% 20 AS set) chosen
+      JOIN messagesets m ON m.id = chosen.set;
+"""
+
+
+@contextmanager
+def filled(subscriptions: int) -> Iterator[str]:
+    """The URI of a database with so many subscriptions, in an embedded server of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="sbm-benchmark-"))
+    server = EmbeddedPostgres(folder)
+    server.start()
+    try:
+        migrate(server.uri())
+        with psycopg2.connect(server.uri()) as connection, connection.cursor() as cursor:
+            cursor.execute(STATEMENTS, (subscriptions,))
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
+        connection.close()
+        yield server.uri()
+    finally:
+        server.stop()
+
+
+def search(uri: str) -> None:
+    """Be the daemon that does the task, and print its peak memory in MB."""
+
+    async def once(reactor: Any) -> None:
+        database = Database(reactor, DatabaseAddress.parse(uri), 2)
+        worker = Tasks(reactor, database, UTC, uuid4(), lambda: None, Bell(reactor))
+        Service.startService(worker)
+        await database.transact(tasks.request, kind="find-behind-subscriptions", requested_by=None)
+        await worker.one_pass()
+        database.stopService()
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        react(lambda reactor: Deferred.fromCoroutine(once(reactor)))
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{before / 1024:.0f} {after / 1024:.0f}")
+
+
+class Watch:
+    """The slowest statement, the largest backend, and how long a look-up by key takes."""
+
+    def __init__(self, uri: str) -> None:
+        self._connection = psycopg2.connect(uri)
+        self._connection.autocommit = True
+        self.slowest = self.largest = 0.0
+        self.look_ups: list[float] = []
+
+    def look(self) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pid, extract(epoch FROM clock_timestamp() - query_start)"
+                " FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()"
+                " AND backend_type = 'client backend'"
+            )
+            for pid, seconds in cursor.fetchall():
+                self.slowest = max(self.slowest, float(seconds))
+                memory = psutil.Process(pid).memory_info()
+                self.largest = max(self.largest, (memory.rss - memory.shared) / 2**20)
+            began = time.perf_counter()
+            cursor.execute(
+                "SELECT * FROM subscriptions WHERE id > (SELECT gen_random_uuid())"
+                " ORDER BY id LIMIT 1"
+            )
+            self.look_ups.append(time.perf_counter() - began)
+
+
+class OneByOne:
+    """What is expected of a single subscription, by going through all runs since it began."""
+
+    def __init__(self, cursor: Any) -> None:
+        cursor.execute("SELECT *, now() AS now FROM schedules")
+        rows = cursor.fetchall()
+        self._crons = {
+            row["id"]: Cron(minute=row["minute"], hour=row["hour"], day_of_week=row["day_of_week"])
+            for row in rows
+        }
+        cursor.execute("SELECT id, next_set_id, default_schedule_id FROM messagesets")
+        self._sets = {row["id"]: row for row in cursor.fetchall()}
+        cursor.execute("SELECT messageset_id, lang, sequence_number FROM messages ORDER BY 3")
+        self._numbers: dict[tuple[int, str], list[int]] = {}
+        for row in cursor.fetchall():
+            key = row["messageset_id"], row["lang"]
+            self._numbers.setdefault(key, []).append(row["sequence_number"])
+
+    def expected(self, one: Any, until: datetime) -> tuple[int, int, int] | None:
+        """How many messages behind, in which set it should be, and where; None: in time."""
+        messageset, schedule = one["messageset_id"], one["schedule_id"]
+        at, stands_at = one["initial_sequence_number"], one["next_sequence_number"]
+        moment, missed = one["created_at"], 0
+        while True:
+            numbers = self._numbers[messageset, one["lang"]]
+            run = self._crons[schedule].next_after(moment, UTC)
+            if run is None or run > until:
+                break
+            moment = run
+            missed += at >= stands_at
+            if at < numbers[-1]:
+                at += 1
+                continue
+            following = self._sets[messageset]["next_set_id"]
+            if following is None:
+                break
+            messageset, at, stands_at = following, 1, 1
+            schedule = self._sets[messageset]["default_schedule_id"]
+        return (missed, messageset, at) if missed else None
+
+
+def compare(uri: str, until: datetime, sample: int) -> float:
+    """Work out a sample one by one, compare row by row, and return the seconds each took."""
+    with psycopg2.connect(uri) as connection:
+        cursor = connection.cursor(cursor_factory=RealDictCursor)
+        one_by_one = OneByOne(cursor)
+        cursor.execute(
+            "SELECT s.*, b.messages_behind, b.expected_messageset_id, b.expected_sequence_number"
+            " FROM subscriptions s LEFT JOIN behind_subscriptions b ON b.subscription_id = s.id"
+            " WHERE s.active ORDER BY md5(s.id::text) LIMIT %s",
+            (sample,),
+        )
+        rows = cursor.fetchall()
+    began = time.perf_counter()
+    expected = [one_by_one.expected(row, until) for row in rows]
+    seconds = time.perf_counter() - began
+    names = ("messages_behind", "expected_messageset_id", "expected_sequence_number")
+    found = [
+        tuple(row[name] for name in names) if row["messages_behind"] is not None else None
+        for row in rows
+    ]
+    wrong = sum(one != other for one, other in zip(found, expected, strict=True))
+    late = sum(one is not None for one in found)
+    print(f"{wrong} of {len(rows)} differ from those worked out one by one ({late} behind)")
+    if wrong:
+        sys.exit(1)
+    return seconds / len(rows)
+
+
+def measure(uri: str, sample: int) -> None:
+    """Search, watch, compare, and print."""
+    with psycopg2.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*), now() FROM subscriptions")
+        row = cursor.fetchone()
+        assert row is not None
+        count, until = row
+    watch = Watch(uri)
+    began = time.monotonic()
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.behind", "--search", uri],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    while daemon.poll() is None:
+        watch.look()
+        time.sleep(0.05)
+    seconds = time.monotonic() - began
+    assert daemon.stdout is not None
+    idle, peak = daemon.stdout.read().split()
+    with psycopg2.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT state, reason FROM tasks")
+        print("the task is {}{}".format(*cursor.fetchone() or ()))
+    print(f"{count} subscriptions in {seconds:.0f} s: {count / seconds:.0f} a second")
+    print(f"daemon: {idle} MB before, {peak} MB at most; backend: {watch.largest:.0f} MB at most")
+    look_ups = sorted(watch.look_ups)
+    print(
+        f"slowest statement: {watch.slowest:.2f} s; a look-up meanwhile: p50"
+        f" {look_ups[len(look_ups) // 2] * 1000:.1f} ms, p99"
+        f" {look_ups[int(len(look_ups) * 0.99)] * 1000:.1f} ms"
+    )
+    each = compare(uri, until, sample)
+    print(
+        f"one by one: {each * 1000:.2f} ms each, {each * count / 60:.0f} min for all:"
+        f" {each * count / seconds:.1f} times as long"
+    )
+
+
+def operate(uri: str) -> None:
+    """Run the operator's commands as she would, and print how long and how large they were."""
+    for verb in (("diff",), ("fast-forward", "--reason", "benchmark"), ("diff",)):
+        began = time.monotonic()
+        command = [sys.executable, "-c", "from sbm.cli import main; main()", "behind", *verb]
+        with tempfile.TemporaryFile() as told:
+            child = subprocess.Popen(
+                command,
+                stdout=told,
+                stderr=subprocess.PIPE,
+                env=os.environ | {"STAGE_BASED_MESSAGING_DATABASE": uri},
+            )
+            assert child.stderr is not None
+            said = child.stderr.read().decode().strip()
+            _, status, usage = os.wait4(child.pid, 0)
+            told.seek(0)
+            first = told.readline().decode().strip()[:100]
+        print(
+            f"sbm behind {verb[0]}: {time.monotonic() - began:.0f} s, {usage.ru_maxrss / 1024:.0f}"
+            f" MB at most, status {status}; {said or first}"
+        )
+
+
+def main() -> None:
+    """Parse the command line, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--subscriptions", type=int, default=1_000_000)
+    parser.add_argument("--sample", type=int, default=300)
+    parser.add_argument("--search", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.search:
+        search(options.search)
+        return
+    with filled(options.subscriptions) as uri:
+        measure(uri, options.sample)
+        operate(uri)
+
+
+if __name__ == "__main__":
+    main()

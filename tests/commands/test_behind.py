@@ -1,0 +1,177 @@
+"""``sbm behind``, as an operator runs it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from uuid import UUID
+
+import pytest
+
+from sbm.cli import run
+from sbm.commands.running import FAILED, MISUSED
+from tests.arrange import Arranged, arranged
+from tests.commands.test_users import ROOT, Sbm
+from tests.commands.test_users import behind as behind
+from tests.commands.test_users import sbm as sbm
+
+# A month ago, at 7 in UTC: it is 9 in Johannesburg.
+BEGAN = datetime.now(timezone.utc).replace(hour=7, minute=0, second=0, microsecond=0) - timedelta(
+    days=30
+)
+# When the schedule, at 8 every day, has run once more: exactly then in Johannesburg.
+THEN = (BEGAN + timedelta(days=6)).strftime("%Y-%m-%dT08:00")
+
+
+@pytest.fixture
+def mothers(behind: Arranged, monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
+    """Three who have had no message of a set of four, which another one follows; one is late."""
+    monkeypatch.setenv("SBM_TIMEZONE", "Africa/Johannesburg")
+    schedule = behind.schedule(minute="0", hour="8")
+    baby = behind.messageset("baby", schedule, messages=9)
+    pregnancy = behind.messageset("pregnancy", schedule, messages=4, next_set=baby)
+    mothers = sorted(behind.subscriptions(3, pregnancy, schedule))
+    behind.subscriptions(1, baby, schedule)
+    behind.rows("UPDATE subscriptions SET created_at = %s", BEGAN)
+    return mothers
+
+
+def test_the_difference_is_printed_and_nothing_changes(
+    sbm: Sbm, behind: Arranged, mothers: list[UUID]
+) -> None:
+    before = behind.rows("SELECT * FROM subscriptions ORDER BY id")
+    outcome = sbm("behind", "diff", "--end-date", THEN, "--message-set", "pregnancy")
+    assert (outcome.status, outcome.complaint) == (0, "3 behind\n")
+    lines = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [line["subscription"] for line in lines] == [str(mother) for mother in mothers]
+    row = behind.subscription(mothers[0])
+    baby = behind.value("SELECT id FROM messagesets WHERE short_name = 'baby'")
+    chained = BEGAN.replace(hour=6) + timedelta(days=4)
+    assert lines[0] == {
+        "subscription": str(mothers[0]),
+        "identity": row["identity"],
+        "lang": "eng_ZA",
+        "messages_behind": 6,
+        "current_messageset": row["messageset_id"],
+        "current_messageset_name": "pregnancy",
+        "current_sequence_number": 1,
+        "expected_messageset": baby,
+        "expected_messageset_name": "baby",
+        "expected_sequence_number": 3,
+        "expected_completed": False,
+        "fast_forward": [
+            {
+                "subscription": str(mothers[0]),
+                "messageset": row["messageset_id"],
+                "messageset_name": "pregnancy",
+                "next_sequence_number": 4,
+                "completed": True,
+                "created_at": BEGAN.isoformat(),
+            },
+            {
+                "subscription": None,
+                "messageset": baby,
+                "messageset_name": "baby",
+                "next_sequence_number": 3,
+                "completed": False,
+                "created_at": chained.isoformat(),
+            },
+        ],
+        "held_back": None,
+    }
+    assert behind.rows("SELECT * FROM subscriptions ORDER BY id") == before
+    for table in ("behind_subscriptions", "searches", "schedule_runs", "ledger", "audit"):
+        assert behind.rows(f"SELECT * FROM {table}") == []  # noqa: S608
+
+
+def test_so_many_are_moved_in_somebodys_name_and_the_rest_the_next_time(
+    sbm: Sbm, behind: Arranged, mothers: list[UUID]
+) -> None:
+    behind.rows(
+        "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
+        " SELECT 'next', 'tick', id, identity, 1 FROM subscriptions WHERE id = %s",
+        mothers[0],
+    )
+    pregnancy = str(behind.subscription(mothers[0])["messageset_id"])
+    command = ("behind", "fast-forward", "--end-date", THEN, "--message-set", pregnancy)
+    skipped = "1 skipped: a message is already owed to the subscription\n"
+    outcome = sbm(*command, "--dry-run")
+    assert outcome.out == (
+        f"{mothers[1]}: pregnancy 1 to baby 3, 6 behind\n"
+        f"{mothers[2]}: pregnancy 1 to baby 3, 6 behind\n"
+        "2 would be moved; subscriptions to next sets that would be made: 2\n" + skipped
+    )
+    assert behind.ledger() == []
+    outcome = sbm(*command, "--limit", "1", "--by", "thandi", "--reason", "the clock stood still")
+    assert outcome.out == "1 moved; subscriptions to next sets that were made: 1\n" + skipped
+    assert [behind.subscription(mother)["completed"] for mother in mothers] == [False, True, False]
+    assert {row["actor"] for row in behind.ledger()} == {"thandi"}
+    outcome = sbm(*command)
+    assert outcome.out == "1 moved; subscriptions to next sets that were made: 1\n" + skipped
+    assert [behind.subscription(mother)["completed"] for mother in mothers] == [False, True, True]
+    assert {row["actor"] for row in behind.ledger()} == {"thandi", getpass.getuser()}
+
+
+def test_one_message_is_owed_to_each(sbm: Sbm, behind: Arranged, mothers: list[UUID]) -> None:
+    command = ("behind", "send", "--end-date", THEN, "--message-set", "pregnancy")
+    outcome = sbm(*command, "--limit", "2", "--dry-run")
+    assert outcome.out == (
+        f"{mothers[0]}: pregnancy 1, 6 behind\n{mothers[1]}: pregnancy 1, 6 behind\n"
+        "2 would be owed a message\n"
+    )
+    assert behind.rows("SELECT * FROM sends") == []
+    assert sbm(*command, "--limit", "2").out == "2 owed a message\n"
+    skipped = "2 skipped: a message is already owed to the subscription\n"
+    assert sbm(*command).out == "1 owed a message\n" + skipped
+    owed = behind.rows("SELECT subscription_id, actor FROM sends ORDER BY subscription_id")
+    assert [row["subscription_id"] for row in owed] == mothers
+    assert {row["actor"] for row in owed} == {getpass.getuser()}
+    assert behind.broken_law() == []
+
+
+def test_an_interruption_is_told_and_is_a_failure(
+    behind: Arranged, mothers: list[UUID], database_uri: str
+) -> None:
+    with arranged(database_uri) as other:
+        other.rows("BEGIN")
+        other.rows("LOCK TABLE subscriptions")
+        command = subprocess.Popen(
+            [sys.executable, "-c", "from sbm.cli import main; main()", "behind", "diff"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT), "STAGE_BASED_MESSAGING_DATABASE": database_uri},
+        )
+        while not behind.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            assert command.poll() is None
+        command.send_signal(signal.SIGINT)
+        told = command.communicate()
+    assert told == (b"", b"sbm: interrupted; what was done by then stays done\n")
+    assert command.returncode == FAILED
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--message-set", "nowhere"), "there is no message set nowhere"),
+        (("--schedule", "4711"), "there is no schedule 4711"),
+        (("--end-date", "1999-01-01"), "--end-date must be within ten years of now"),
+    ],
+)
+def test_what_there_is_not_is_told(sbm: Sbm, options: tuple[str, ...], told: str) -> None:
+    outcome = sbm("behind", "diff", *options)
+    assert (outcome.status, outcome.complaint) == (FAILED, f"sbm: {told}\n")
+
+
+@pytest.mark.parametrize(
+    "options", [("--limit", "0"), ("--end-date", "soon"), ("--schedule", "x"), ("--dry-run",)]
+)
+def test_what_cannot_be_meant_is_misused(options: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(("behind", "diff", *options), {})
+    assert ended.value.code == MISUSED

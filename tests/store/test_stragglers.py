@@ -1,0 +1,394 @@
+"""What is done about those who are behind, and whether it is what the pipeline would have done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import pytest
+from attrs import define, frozen
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pytest_twisted import blockon, ensureDeferred
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from sbm.model.behind import Helped, Straggler
+from sbm.model.send import Settled
+from sbm.store import behind_subscriptions as store
+from sbm.store import searches, sends, ticks
+from sbm.store.database import Database
+from sbm.store.errors import DatabaseUnavailable
+from tests.arrange import Arranged, arranged
+from tests.pipeline.simulated import apart
+
+BEGAN = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
+SENT = Settled(outcome="sent", stage="post", outbound_id="1")
+SIGNED = {"actor": "thandi", "reason": "the clock stood still"}
+
+T = TypeVar("T")
+
+
+@define
+class Town:
+    """Three sets that follow each other, and a search that knows when their schedules ran."""
+
+    database: Database
+    behind: Arranged
+    daily: int
+    weekly: int
+    pregnancy: int
+    search_id: int
+
+    @classmethod
+    async def built(cls, database: Database, behind: Arranged) -> Town:
+        daily, weekly = behind.schedule(), behind.schedule(day_of_week="1")
+        toddler = behind.messageset("toddler", daily, messages=9)
+        baby = behind.messageset("baby", weekly, messages=2, next_set=toddler)
+        pregnancy = behind.messageset("pregnancy", daily, messages=[1, 4, 5], next_set=baby)
+        search_id, _ = await database.transact(searches.begin, as_of=None)
+        return cls(database, behind, daily, weekly, pregnancy, search_id)
+
+    def begun(self, count: int, **fields: Any) -> list[UUID]:
+        subscriptions = self.behind.subscriptions(count, self.pregnancy, self.daily)
+        for name, value in ({"created_at": BEGAN} | fields).items():
+            self.behind.rows(f"UPDATE subscriptions SET {name} = %s", value)  # noqa: S608
+        return sorted(subscriptions)
+
+    async def ran(self, schedules: list[int]) -> None:
+        """These schedules ran, an hour after each other."""
+        for schedule in set(schedules):
+            runs = [BEGAN + (n + 1) * HOUR for n, one in enumerate(schedules) if one == schedule]
+            await self.database.transact(
+                searches.add_runs,
+                search_id=self.search_id,
+                schedule_id=schedule,
+                first=1,
+                runs=runs,
+            )
+
+    async def look(self) -> list[Straggler]:
+        found = await self.database.transact(
+            store.look,
+            search_id=self.search_id,
+            after=searches.FIRST,
+            limit=100,
+            wanted=searches.EVERYBODY,
+        )
+        return found.found if found else []
+
+    async def help(self, work: Callable[..., Awaitable[Helped]], *ids: UUID) -> Helped:
+        return await self.database.transact(work, search_id=self.search_id, ids=ids, **SIGNED)
+
+    def chain(self, first: UUID) -> list[dict[str, Any]]:
+        """What became of a subscription and those that followed it, without what must differ."""
+        rows = self.behind.rows(
+            "WITH RECURSIVE chain AS (SELECT 1 AS place, s.* FROM subscriptions s WHERE id = %s"
+            " UNION ALL SELECT place + 1, s.* FROM chain JOIN subscriptions s"
+            " ON s.chained_from = chain.id)"
+            " SELECT * FROM chain ORDER BY place",
+            first,
+        )
+        own = ("id", "identity", "chained_from", "created_at", "updated_at", "joined_xid")
+        return [{name: row[name] for name in row if name not in own} for row in rows]
+
+
+@ensureDeferred
+async def test_whoever_is_moved_is_left_as_the_ordinary_way_would_have_left_her(
+    database: Database, behind: Arranged
+) -> None:
+    town = await Town.built(database, behind)
+    walks, jumps = town.begun(2)
+    runs = [town.daily] * 3 + [town.weekly] * 2 + [town.daily] * 4
+    for schedule in runs:
+        await database.transact(ticks.open_tick, schedule_id=schedule)
+        # Only she walks: the other one is what the ticks have not reached.
+        behind.rows("UPDATE subscriptions SET active = false WHERE id = %s", jumps)
+        while await database.transact(ticks.expand, limit=100) is not None:
+            pass
+        claimed = await database.transact(sends.claim, owner=uuid4(), limit=9, lease=HOUR)
+        await database.transact(sends.settle, results=[(send, SENT) for send in claimed])
+    behind.rows("UPDATE subscriptions SET active = true WHERE id = %s", jumps)
+    await town.ran(runs)
+    (found,) = [one for one in await town.look() if one.id == jumps]
+    assert found.messages_behind == len(runs)
+    assert await town.help(store.fast_forward, jumps) == Helped(done=1, begun=2)
+    assert town.chain(jumps) == town.chain(walks)
+    assert len(town.chain(jumps)) == 3
+    assert [leg.messageset_name for leg in found.way] == ["pregnancy", "baby", "toddler"]
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_move_is_in_the_ledger_with_who_and_why(
+    database: Database, behind: Arranged
+) -> None:
+    town = await Town.built(database, behind)
+    (mother,) = town.begun(1)
+    await town.ran([town.daily] * 3 + [town.weekly])
+    await town.help(store.fast_forward, mother)
+    mothers, babys = behind.ledger()
+    for entry in (mothers, babys):
+        assert (entry["kind"], entry["outcome"], entry["stage"]) == ("move", "moved", "trigger")
+        assert (entry["tick_id"], entry["actor"]) == (None, "thandi")
+        told = "from pregnancy 1 to baby 2, 4 behind: the clock stood still"
+        assert entry["reason"] == told
+    assert (mothers["subscription_id"], mothers["messageset_id"]) == (mother, town.pregnancy)
+    assert (mothers["sequence_number"], babys["sequence_number"]) == (1, 1)
+    (baby,) = behind.rows("SELECT * FROM subscriptions WHERE chained_from = %s", mother)
+    assert (babys["subscription_id"], baby["created_at"]) == (baby["id"], BEGAN + 3 * HOUR)
+    (entry,) = behind.rows("SELECT * FROM audit")
+    assert (entry["actor"], entry["command"]) == ("thandi", "behind fast-forward")
+    assert (entry["reason"], entry["details"]["done"]) == ("the clock stood still", 1)
+
+
+@ensureDeferred
+async def test_whoever_is_sent_to_is_owed_one_message_in_the_operators_name(
+    database: Database, behind: Arranged
+) -> None:
+    town = await Town.built(database, behind)
+    mother, owed = town.begun(2)
+    await town.ran([town.daily] * 2)
+    await database.transact(sends.owe, subscription_id=owed)
+    assert {one.id: one.unsendable for one in await town.look()} == {
+        mother: None,
+        owed: "a message is already owed to the subscription",
+    }
+    assert await town.help(store.owe, mother, owed) == Helped(done=1, skipped=1)
+    assert await town.help(store.owe, mother, owed) == Helped(done=0, skipped=2)
+    claimed = await database.transact(sends.claim, owner=uuid4(), limit=9, lease=HOUR)
+    await database.transact(sends.settle, results=[(send, SENT) for send in claimed])
+    actors = {row["subscription_id"]: row["actor"] for row in behind.ledger()}
+    assert actors == {mother: "thandi", owed: None}
+    assert behind.broken_law() == []
+    assert {one.messages_behind for one in await town.look()} == {1}
+
+
+@pytest.mark.parametrize(
+    ("change", "held_back", "unsendable"),
+    [
+        (
+            "UPDATE subscriptions SET process_status = -1",
+            "the subscription is in error",
+            "the subscription is in error",
+        ),
+        (
+            "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
+            " SELECT 'next', 'tick', id, identity, 1 FROM subscriptions",
+            "a message is already owed to the subscription",
+            "a message is already owed to the subscription",
+        ),
+        (
+            "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang, chained_from,"
+            " completed, active) SELECT identity, messageset_id, schedule_id, lang, id, true,"
+            " false FROM subscriptions",
+            "the next set was begun already",
+            None,
+        ),
+        (
+            "UPDATE subscriptions SET next_sequence_number = 6",
+            None,
+            "no message of her set is left to send",
+        ),
+    ],
+)
+@ensureDeferred
+async def test_what_stands_in_the_way_is_told_and_respected(
+    database: Database,
+    behind: Arranged,
+    change: str,
+    held_back: str | None,
+    unsendable: str | None,
+) -> None:
+    town = await Town.built(database, behind)
+    (mother,) = town.begun(1)
+    await town.ran([town.daily] * 3 + [town.weekly])
+    behind.rows(change)
+    (found,) = await town.look()
+    assert (found.held_back, found.unsendable) == (held_back, unsendable)
+    before = behind.rows("SELECT * FROM subscriptions")
+    refused = Helped(done=0, skipped=1)
+    if unsendable:
+        assert await town.help(store.owe, mother) == refused
+    if held_back:
+        assert await town.help(store.fast_forward, mother) == refused
+        assert behind.rows("SELECT * FROM subscriptions") == before
+        assert behind.ledger() == []
+    assert behind.rows("SELECT * FROM audit") == []
+
+
+@ensureDeferred
+async def test_whoever_is_changed_meanwhile_is_judged_anew(
+    database: Database, behind: Arranged, database_uri: str
+) -> None:
+    town = await Town.built(database, behind)
+    (mother,) = town.begun(1)
+    await town.ran([town.daily] * 2)
+    assert len(await town.look()) == 1
+    with arranged(database_uri) as other:
+        other.rows("BEGIN")
+        other.rows("UPDATE subscriptions SET next_sequence_number = 5")
+        helping = Deferred.fromCoroutine(town.help(store.fast_forward, mother))
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not helping.called and not behind.value(waiting):
+            await deferLater(reactor, 0.01)
+        other.rows("COMMIT")
+        assert await helping == Helped()
+    assert behind.subscription(mother)["next_sequence_number"] == 5
+    assert behind.ledger() == []
+
+
+@ensureDeferred
+async def test_a_search_that_was_lost_with_the_database_does_not_find_nobody(
+    database: Database, behind: Arranged
+) -> None:
+    town = await Town.built(database, behind)
+    (mother,) = town.begun(1)
+    await town.ran([town.daily] * 2)
+    behind.rows("TRUNCATE searches, schedule_runs")
+    with pytest.raises(DatabaseUnavailable):
+        await town.look()
+    with pytest.raises(DatabaseUnavailable):
+        await town.help(store.fast_forward, mother)
+    with pytest.raises(DatabaseUnavailable):
+        await database.transact(
+            store.search, search_id=town.search_id, after=searches.FIRST, limit=9
+        )
+
+
+# Anything that can be told of sets, schedules and subscriptions, against a walk in plain Python.
+
+
+@frozen
+class Subscriber:
+    began: int
+    schedule: int
+    initial: int
+    stands_at: int
+
+
+@frozen
+class Plan:
+    """Sets in a row or a circle: numbers of messages, the schedule, and where they lead."""
+
+    sets: list[tuple[list[int], int, int | None]]
+    runs: list[list[int]]
+    subscribers: list[Subscriber]
+
+
+NUMBERS = st.lists(st.integers(1, 9), max_size=4, unique=True).map(sorted)
+PLANS = st.builds(
+    Plan,
+    st.lists(
+        st.tuples(NUMBERS, st.integers(0, 1), st.none() | st.integers(0, 2)),
+        min_size=3,
+        max_size=3,
+    ),
+    st.lists(
+        st.lists(st.integers(0, 30), max_size=20, unique=True).map(sorted), min_size=2, max_size=2
+    ),
+    st.lists(
+        st.builds(
+            Subscriber,
+            began=st.integers(0, 30),
+            schedule=st.integers(0, 1),
+            initial=st.integers(1, 5),
+            stands_at=st.integers(1, 10),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+)
+
+
+def walked(plan: Plan, one: Subscriber) -> tuple[int, list[int], int, bool]:
+    """Messages behind, the sets on the way, where it ends, and whether it is completed there."""
+    here, at, schedule, since = 0, one.initial, one.schedule, one.began
+    sent: list[tuple[int, int]] = []  # the place on the way, and the number
+    way, completed = [0], False
+    for moment in range(31):
+        numbers, _, following = plan.sets[here]
+        left = [number for number in numbers if number >= at]
+        if completed or moment not in plan.runs[schedule] or moment <= since or not left:
+            continue
+        sent.append((len(way), left[0]))
+        if len(left) > 1:
+            at = left[0] + 1
+        elif following is None:
+            at, completed = left[0], True
+        else:
+            here, at, since = following, 1, moment
+            schedule = plan.sets[here][1]
+            way.append(here)
+    last = max((number for place, number in sent if place == 1), default=0)
+    behind = sum(one.stands_at <= number <= last for number in plan.sets[0][0])
+    return behind + sum(place > 1 for place, _ in sent), way, at, completed
+
+
+async def check(database: Database, behind: Arranged, plan: Plan) -> None:
+    behind.rows("DELETE FROM subscriptions; DELETE FROM messages; DELETE FROM messagesets")
+    behind.rows("DELETE FROM schedules; DELETE FROM searches; DELETE FROM schedule_runs")
+    schedules = [behind.schedule(), behind.schedule()]
+    ids = [
+        behind.messageset(str(place), schedules[schedule], messages=numbers)
+        for place, (numbers, schedule, _) in enumerate(plan.sets)
+    ]
+    for messageset, (_, _, following) in zip(ids, plan.sets, strict=True):
+        if following is not None:
+            behind.rows(
+                "UPDATE messagesets SET next_set_id = %s WHERE id = %s", ids[following], messageset
+            )
+    search_id, _ = await database.transact(searches.begin, as_of=None)
+    for schedule, runs in zip(schedules, plan.runs, strict=True):
+        await database.transact(
+            searches.add_runs,
+            search_id=search_id,
+            schedule_id=schedule,
+            first=1,
+            runs=[BEGAN + run * HOUR for run in runs],
+        )
+    expected = {}
+    for one in plan.subscribers:
+        (subscription,) = behind.subscriptions(1, ids[0], schedules[one.schedule])
+        behind.rows(
+            "UPDATE subscriptions SET created_at = %s, initial_sequence_number = %s,"
+            " next_sequence_number = %s WHERE id = %s",
+            *(BEGAN + one.began * HOUR, one.initial, one.stands_at, subscription),
+        )
+        missed, way, at, completed = walked(plan, one)
+        if missed:
+            expected[subscription] = missed, [ids[place] for place in way], at, completed
+    town = Town(database, behind, schedules[0], schedules[1], ids[0], search_id)
+    found = await town.look()
+    assert {
+        one.id: (
+            one.messages_behind,
+            [leg.messageset_id for leg in one.way],
+            one.way[-1].next_sequence_number,
+            one.way[-1].completed,
+        )
+        for one in found
+    } == expected
+    await town.help(store.fast_forward, *expected)
+    assert await town.look() == []
+
+
+@ensureDeferred
+async def test_whatever_the_sets_and_schedules_a_walk_run_by_run_finds_the_same(
+    database: Database, behind: Arranged
+) -> None:
+    @settings(
+        max_examples=40,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],
+    )
+    @given(PLANS)
+    def run(plan: Plan) -> None:
+        blockon(Deferred.fromCoroutine(check(database, behind, plan)))
+
+    await apart(run)
