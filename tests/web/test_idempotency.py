@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from sbm.web.exchange import REPLAYED
-from tests.arrange import arranged
+from tests.arrange import Arranged, arranged
 from tests.web.conftest import IDENTITY, SCHEDULER_TOKEN, Answer, Api, served
 from tests.web.sockets import asked, comes_true, head
 
@@ -32,17 +33,28 @@ def told(answer: Answer) -> tuple[int, str, str | None]:
 
 async def at_once(database_uri: str, *requests: Coroutine[Any, Any, Answer]) -> list[Answer]:
     """The answers to requests, none of which can go on before all of them wait for a lock."""
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
     with arranged(database_uri) as holder, arranged(database_uri) as behind:
-        holder.rows("BEGIN")
-        holder.rows("SELECT id FROM messagesets FOR UPDATE")
+        hold(holder)
         answers = gatherResults([Deferred.fromCoroutine(one) for one in requests])
-        await comes_true(lambda: bool(behind.value(waiting) == len(requests)))
+        await comes_true(lambda: waiting(behind) == len(requests))
         holder.rows("ROLLBACK")
         return list(await answers)
+
+
+def hold(holder: Arranged) -> None:
+    """Keep whoever subscribes waiting, until the transaction ends."""
+    holder.rows("BEGIN")
+    holder.rows("SELECT id FROM messagesets FOR UPDATE")
+
+
+def waiting(behind: Arranged) -> int:
+    """How many wait for a lock."""
+    return int(
+        behind.value(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,6 +157,30 @@ async def test_of_two_at_the_same_moment_the_second_waits_for_the_first_and_repe
         assert behind.value("SELECT count(*) FROM subscriptions") == 2
     assert told(first) == told(second)
     assert {first.header(REPLAYED), second.header(REPLAYED)} == {None, "true"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_whoever_hung_up_while_the_first_was_in_hand_and_asks_again_is_subscribed_once(
+    api: Api, database_uri: str
+) -> None:
+    made = await api.subscription()
+    body = json.dumps(data(made))
+    first = head(
+        api,
+        f"POST {REQUEST}",
+        *("Idempotency-Key: 1", "Content-Type: application/json", f"Content-Length: {len(body)}"),
+    )
+    with arranged(database_uri) as holder, arranged(database_uri) as behind:
+        hold(holder)
+        impatient = await asked(api, first + body.encode())
+        await comes_true(lambda: waiting(behind) == 1)
+        impatient.hang_up()
+        await impatient.rest()
+        again = Deferred.fromCoroutine(api.post(REQUEST, body, Idempotency_Key="1"))
+        await comes_true(lambda: waiting(behind) == 2)
+        holder.rows("ROLLBACK")
+        assert (await again).status == 201
+        assert behind.value("SELECT count(*) FROM subscriptions") == 2
 
 
 @pytest_twisted.ensureDeferred
