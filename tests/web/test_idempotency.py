@@ -196,33 +196,19 @@ async def test_after_a_day_a_key_is_new(api: Api, database_uri: str) -> None:
             assert (answer.status, answer.header(REPLAYED)) == (202, replayed), hours
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        [""],
-        [" "],
-        ['""'],
-        ['"'],
-        ["a b"],
-        ['"a'],
-        ['a"b'],
-        ["\u00e4"],
-        ["a" * 256],
-        ["a", "a"],
-        ['"a"; b=1'],
-    ],
-)
 @pytest_twisted.ensureDeferred
-async def test_what_is_no_key_is_refused_by_name(api: Api, lines: list[str]) -> None:
-    sent = head(
-        api,
-        "POST /api/v1/schedule/1/send",
-        *(f"Idempotency-Key: {line}" for line in lines),
-        *("Content-Length: 0", "Connection: close"),
-    )
-    status, body = await (await asked(api, sent)).answer()
-    assert status == 400
-    assert body["detail"].startswith("Idempotency-Key must be one key of 1 to 255 visible ASCII")
+async def test_what_is_no_key_is_refused_by_name(api: Api) -> None:
+    wrong = ("", " ", '""', '"', "a b", '"a', 'a"b', "\u00e4", "a" * 256, '"a"; b=1')
+    for lines in (*((one,) for one in wrong), ("a", "a")):
+        sent = head(
+            api,
+            "POST /api/v1/schedule/1/send",
+            *(f"Idempotency-Key: {line}" for line in lines),
+            *("Content-Length: 0", "Connection: close"),
+        )
+        status, body = await (await asked(api, sent)).answer()
+        assert status == 400, lines
+        assert body["detail"].startswith("Idempotency-Key must be one key of 1 to 255 visible")
 
 
 @pytest_twisted.ensureDeferred
@@ -272,16 +258,20 @@ async def test_the_twin_of_a_webhook_is_refused_with_a_success_that_shows_the_fi
         assert behind.value("SELECT count(*) FROM subscriptions") == 2
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{"lang": "zul"}, {"metadata": {"a": 1}}, {"next_sequence_number": 2}, {"active": False}],
-)
 @pytest_twisted.ensureDeferred
-async def test_who_differs_is_no_twin(wary: Api, fields: dict[str, Any]) -> None:
+async def test_who_differs_is_no_twin(wary: Api) -> None:
     made = await wary.subscription()
-    assert (await wary.post(REQUEST, data(made))).status == 201
-    assert (await wary.post(REQUEST, data(made, **fields))).status == 201
-    assert (await wary.post(REQUEST, data(made, **fields))).status == 200
+    different: list[dict[str, Any]] = [
+        {},
+        {"identity": "16b0f41f-d7b6-44c8-a481-87a8c4a8c08d"},
+        {"lang": "zul"},
+        {"metadata": {"a": 1}},
+        {"next_sequence_number": 2},
+        {"active": False},
+    ]
+    for status in (201, 200):
+        answers = [await wary.post(REQUEST, data(made, **fields)) for fields in different]
+        assert [one.status for one in answers] == [status] * len(different)
 
 
 @pytest_twisted.ensureDeferred
