@@ -20,6 +20,7 @@ _SBM_SETTINGS = (
     "SBM_BACKOFF_MAX_SECONDS",
     "SBM_CONCURRENCY",
     "SBM_DATABASE_CONNECTIONS",
+    "SBM_DUPLICATE_WINDOW",
     "SBM_LEASE_SECONDS",
     "SBM_LEDGER_MONTHS",
     "SBM_MAX_FAULTS",
@@ -87,6 +88,7 @@ class Config:
     media_root: Path | None
     max_upload_bytes: int
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    duplicate_window: timedelta
     identity_store: ServiceAddress
     message_sender: ServiceAddress
     scheduling: Scheduling
@@ -121,6 +123,7 @@ class Config:
             media_root=settings.folder("SBM_MEDIA_ROOT"),
             max_upload_bytes=settings.count("SBM_MAX_UPLOAD_BYTES", 52428800, most=2**29),
             trusted_proxies=settings.networks("SBM_TRUSTED_PROXIES"),
+            duplicate_window=settings.seconds("SBM_DUPLICATE_WINDOW", 0, least=0, most=86400),
             identity_store=settings.service("IDENTITY_STORE_URL", "IDENTITY_STORE_TOKEN"),
             message_sender=settings.service("MESSAGE_SENDER_URL", "MESSAGE_SENDER_TOKEN"),
             scheduling=_scheduling(settings, public_url),

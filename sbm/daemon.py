@@ -80,6 +80,7 @@ def assemble(
         wake=wake,
         media_root=config.media_root,
         max_upload_bytes=config.max_upload_bytes,
+        duplicate_window=config.duplicate_window,
         trusted_proxies=config.trusted_proxies,
         telemetry=telemetry,
     )

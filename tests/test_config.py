@@ -64,6 +64,7 @@ def test_the_required_settings_are_enough() -> None:
     assert (read.settle, read.stop_grace) == (timedelta(seconds=120), timedelta(seconds=30))
     assert (read.concurrency, read.database_connections, read.ledger_months) == (50, 10, 24)
     assert (read.use_ssl, read.warnings) == (False, ())
+    assert read.duplicate_window == timedelta(0)
     assert (read.backoff_max, read.max_faults) == (timedelta(seconds=60), 10)
     assert (read.uncertain, read.dry_run_messagesets) == ("at-least-once", frozenset())
 
@@ -172,6 +173,7 @@ def test_no_secret_is_told_in_a_problem(changes: dict[str, str]) -> None:
         ("SBM_CONCURRENCY", "0"),
         ("SBM_CONCURRENCY", "1.5"),
         ("SBM_DATABASE_CONNECTIONS", "501"),
+        ("SBM_DUPLICATE_WINDOW", "86401"),
         ("SBM_LEDGER_MONTHS", "-1"),
         ("SBM_TIMEZONE", "/etc/localtime"),
         ("SBM_TIMEZONE", "Europe"),

@@ -1,14 +1,15 @@
-"""What has to be done now and then for the ledger."""
+"""What has to be done now and then for the ledger, and for what is kept for a while only."""
 
 from __future__ import annotations
 
 from attrs import define
 
-from sbm.store import ledger, ticks
+from sbm.store import idempotency, ledger, ticks
 from sbm.store.database import Database, Transaction
 
 MONTHS_AHEAD = 2
 TICKS_PER_PASS = 10_000
+ANSWERS_PER_PASS = 10_000
 
 
 @define(eq=False, slots=False)
@@ -19,11 +20,13 @@ class Housekeeping:
     _months_kept: int
 
     async def one_pass(self) -> int:
-        """Bring the partitions up to date; returns how many old ticks were deleted."""
+        """Bring the partitions up to date; returns how many old ticks and answers were deleted."""
         await self._database.transact(self._keep_ledger)
-        return await self._database.transact(
+        old_ticks = await self._database.transact(
             ticks.delete_old, months_kept=self._months_kept, limit=TICKS_PER_PASS
         )
+        old_answers = await self._database.transact(idempotency.delete_old, limit=ANSWERS_PER_PASS)
+        return old_ticks + old_answers
 
     async def _keep_ledger(self, transaction: Transaction) -> None:
         await ledger.make_partitions(transaction, months_ahead=MONTHS_AHEAD)

@@ -29,12 +29,14 @@ class Caller:
         """GET a path below the URL."""
         return await self._call("GET", path, params=query)
 
-    async def post(self, path: str, body: Any) -> Any:
-        """POST JSON to a path below the URL."""
-        return await self._call("POST", path, json=body)
+    async def post(self, path: str, body: Any, *, key: str = "") -> Any:
+        """POST JSON to a path below the URL; by its key it can be repeated without harm."""
+        return await self._call("POST", path, key, json=body)
 
-    async def _call(self, method: str, path: str, **said: Any) -> Any:
+    async def _call(self, method: str, path: str, key: str = "", **said: Any) -> Any:
         headers = {"Authorization": f"Token {self.token}"}
+        if key:
+            headers["Idempotency-Key"] = f'"{key}"'
         url = f"{self.url}/{path}"
         response = await self.treq.request(
             method, url, headers=headers, timeout=PATIENCE_SECONDS, **said

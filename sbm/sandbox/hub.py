@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from sbm.sandbox.caller import Caller
+from sbm.sandbox.caller import Caller, Refused
 from sbm.sandbox.content import (
     COHORT,
     LANGUAGES,
@@ -138,11 +139,16 @@ async def _add_recording(
 
 @define(eq=False, kw_only=True)
 class Hub:
-    """Registers mothers through ``POST /subscriptions/request``, as a project's Hub does."""
+    """Registers mothers through ``POST /subscriptions/request``, as a project's Hub does.
+
+    Each registration has a key, so that one whose answer was lost can be made again.
+    """
 
     caller: Caller
     identity_store: IdentityStore
+    draw_key: Callable[[], UUID] = uuid4
     _place: int = field(default=COHORT, init=False)
+    _unanswered: tuple[Mother, str] | None = field(default=None, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     async def register_cohort(self) -> int:
@@ -154,17 +160,21 @@ class Hub:
             self._introduce(one)
             found = await self.caller.get("subscriptions/", identity=one.identity, limit="1")
             if not found["count"]:
-                registered += await self._register(one)
+                registered += await self._register(one, str(self.draw_key()))
         return registered
 
     async def register_next(self) -> None:
-        """Register the next mother in the queue."""
-        self._place += 1
-        while self._knows(mother(self._place)):
-            self._place += 1
-        one = mother(self._place)
-        self._introduce(one)
-        if await self._register(one):
+        """Register the next mother in the queue, or once more the one of whom no answer came."""
+        if self._unanswered is None:
+            self._unanswered = self._next(), str(self.draw_key())
+        one, key = self._unanswered
+        try:
+            is_registered = await self._register(one, key)
+        except Refused:
+            self._unanswered = None
+            raise
+        self._unanswered = None
+        if is_registered:
             line = Line.of(
                 ("number", f"{one.msisdn:<12}"),
                 ("new", f"  registers for {one.short_name}"),
@@ -172,11 +182,20 @@ class Hub:
             )
             self._log.info("{line}", line=line)
 
-    async def _register(self, one: Mother) -> bool:
+    def _next(self) -> Mother:
+        self._place += 1
+        while self._knows(mother(self._place)):
+            self._place += 1
+        one = mother(self._place)
+        self._introduce(one)
+        return one
+
+    async def _register(self, one: Mother, key: str) -> bool:
         """Subscribe her, unless somebody has removed the set that she wants."""
         known = await self.caller.get("messageset/", short_name=one.short_name)
         for messageset in known["results"]:
-            await self.caller.post("subscriptions/request", registration(one, messageset))
+            body = registration(one, messageset)
+            await self.caller.post("subscriptions/request", body, key=key)
         return bool(known["results"])
 
     def _introduce(self, one: Mother) -> None:

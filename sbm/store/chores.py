@@ -114,11 +114,10 @@ async def stop_calling(transaction: Transaction, *, subscription_id: UUID) -> Tr
     """Owe it that the Scheduler stops calling for a subscription, which is owed nothing."""
     row = await transaction.row(QUERIES.stop_calling, subscription_id=subscription_id)
     reason = "the Scheduler does not call for single subscriptions: its schedule is disabled"
-    if row is None:
-        return Trigger(found=False, accepted=False)
+    assert row is not None
     if not row["owed"]:
         reason = "the Scheduler does not call for single subscriptions, and its id is not known"
-    return Trigger(found=True, accepted=False, reason=reason)
+    return Trigger(found=row["found"], accepted=False, reason=reason)
 
 
 async def stop_calling_schedule(transaction: Transaction, *, schedule_id: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,7 @@ def build(
     wake: Callable[[], None],
     media_root: Path | None,
     max_upload_bytes: int = MAX_UPLOAD_BYTES,
+    duplicate_window: timedelta = timedelta(0),
     trusted_proxies: Sequence[Network] = (),
     limits: Limits | None = None,
     telemetry: Telemetry | None = None,
@@ -179,6 +181,7 @@ def build(
     ``scheduling`` says what the Scheduler shows, and what it may call back for; ``version`` is told
     by the health check; ``wake`` is called after the commit of work for the pipeline; files of up
     to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
+    for ``duplicate_window`` the webhook refuses the twin of a request, a day at most, zero: never;
     ``trusted_proxies`` are believed about the address that the client sees; ``telemetry`` is what
     ``/metrics`` and the health show.
     """
@@ -198,7 +201,7 @@ def build(
         MessageSets(front),
         Messages(front),
         BinaryContents(front, can_store=uploads is not None),
-        Subscriptions(front, wake, scheduling),
+        Subscriptions(front, wake, scheduling, duplicate_window),
         FailedTasks(front, wake),
         BehindSubscriptions(front, wake),
         Languages(front),

@@ -38,6 +38,23 @@ class Invalid(Refusal):
     """What the body or the filters say cannot be accepted; messages by field, or a list."""
 
 
+class WrongKey(Malformed):
+    """The Idempotency-Key header has no key."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"Idempotency-Key must be one key of 1 to {most} visible ASCII characters, without"
+            " blanks or quotes."
+        )
+
+
+class KeyReused(Detailed):
+    """Another request has had this key; it was done, and this one is not."""
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used for a request with another body.")
+
+
 class Unauthenticated(Detailed):
     """It is not known who asks."""
 
@@ -116,6 +133,7 @@ STATUSES: Mapping[type[Exception], int] = {
     InUse: 409,
     TooLarge: 413,
     UnsupportedMediaType: 415,
+    KeyReused: 422,
     Busy: 503,
     DatabaseUnavailable: 503,
     NotStored: 503,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from klein import Klein
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
@@ -20,8 +21,10 @@ from twisted.web.server import Request
 from werkzeug.exceptions import NotFound as NoSuchPath
 
 from sbm.model.user import User
-from sbm.store.database import Database
+from sbm.store import idempotency
+from sbm.store.database import Database, Transaction
 from sbm.store.errors import DatabaseUnavailable
+from sbm.store.idempotency import KeyedRequest
 from sbm.web import errors
 from sbm.web.authentication import Authentication
 from sbm.web.bodies import PARSED_TYPES, Body, parse
@@ -33,6 +36,14 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 # Browsers get JSON, too.
 _ACCEPTABLE = frozenset({"*/*", "application/*", "application/json", "text/*", "text/html"})
+
+# The key may stand in quotes, as the draft of the header has it, or without, as most clients write.
+_KEY_HEADER = b"idempotency-key"
+MAX_KEY_LENGTH = 255
+_KEY = re.compile(rb'("?)([!#-~]{1,%d})\1' % MAX_KEY_LENGTH)
+
+# On an answer that was given before.
+REPLAYED = "Idempotency-Replayed"
 
 _log = Logger()
 
@@ -67,10 +78,7 @@ class Exchange:
 
     def body(self) -> Body:
         """The body, parsed; raises Malformed, TooLarge or UnsupportedMediaType."""
-        if self._request.is_too_large:
-            raise errors.TooLarge(self._request.body_limit)
-        self._request.content.seek(0)
-        return parse(self._request.content.read(), self._request.getHeader("content-type") or "")
+        return parse(self._raw_body(), self._request.getHeader("content-type") or "")
 
     async def body_with_file(self) -> Body:
         """The body, parsed; a file in it is on disk. Raises as ``body``, or NotStored."""
@@ -84,6 +92,35 @@ class Exchange:
     def url(self, path: str) -> str:
         """The absolute URL of a path, as the client sees this service."""
         return self.origin + path
+
+    @property
+    def has_key(self) -> bool:
+        """Whether there is an Idempotency-Key, right or wrong."""
+        return bool(self._request.requestHeaders.hasHeader(_KEY_HEADER))
+
+    def keyed(self) -> KeyedRequest | None:
+        """What the Idempotency-Key names, if there is one; raises Malformed or TooLarge."""
+        if not self.has_key:
+            return None
+        lines = self._request.requestHeaders.getRawHeaders(_KEY_HEADER)
+        found = _KEY.fullmatch(b", ".join(lines))
+        if found is None:
+            raise errors.WrongKey(MAX_KEY_LENGTH)
+        key, path = found[2].decode("ascii"), self.path.rstrip("/")
+        return KeyedRequest(
+            user_id=self.user.id,
+            path=path,
+            key=key,
+            digest=sha256(f"{self.user.id} {key} {path}".encode()).digest(),
+            fingerprint=sha256(self._raw_body()).digest(),
+        )
+
+    def _raw_body(self) -> bytes:
+        if self._request.is_too_large:
+            raise errors.TooLarge(self._request.body_limit)
+        self._request.content.seek(0)
+        content: bytes = self._request.content.read()
+        return content
 
 
 Method = Callable[[Exchange], Awaitable[Reply]]
@@ -147,6 +184,19 @@ class Front:
         request.setHeader(b"Allow", ", ".join(_allowed(methods)).encode("ascii"))
         return written(request, reply)
 
+    async def once(
+        self, exchange: Exchange, work: Callable[[Transaction], Awaitable[Reply]]
+    ) -> Reply:
+        """The reply of ``work`` in a transaction; a request with a key that was done has its own.
+
+        That reply is kept in the same transaction, so neither a crash nor a lost COMMIT makes it
+        twice. Of what ``work`` raises nothing is kept: a refusal must be raised.
+        """
+        request = exchange.keyed()
+        if request is None:
+            return await self.database.transact(work)
+        return await self.database.transact(_once, request, work)
+
     async def _reply(
         self,
         request: Request,
@@ -209,6 +259,25 @@ def written(request: Request, reply: Reply) -> bytes:
     request.setHeader(b"Content-Type", b"application/json")
     request.setHeader(b"Content-Length", b"%d" % len(body))
     return body
+
+
+async def _once(
+    transaction: Transaction,
+    request: KeyedRequest,
+    work: Callable[[Transaction], Awaitable[Reply]],
+) -> Reply:
+    answer = await idempotency.find_answer(transaction, request=request)
+    if answer is not None:
+        if answer.fingerprint != request.fingerprint:
+            raise errors.KeyReused
+        headers = {**answer.headers, REPLAYED: "true"}
+        return Reply(status=answer.status, json=answer.body, headers=headers)
+    reply = await work(transaction)
+    body = compact_json(reply.body) if reply.json is None else reply.json
+    await idempotency.keep_answer(
+        transaction, request=request, status=reply.status, headers=reply.headers, body=body
+    )
+    return evolve(reply, body=None, json=body)
 
 
 def _reply_to(error: Exception) -> Reply:

@@ -111,11 +111,9 @@ class Schedules:
         )
         if is_leftover:
             return Reply(status=202, body={})
-        tick_id = await self._front.database.transact(ticks.open_tick, schedule_id=row_id(number))
-        if tick_id is None:
-            raise NotFound
+        reply = await self._front.once(exchange, partial(_open_tick, row_id(number)))
         self._wake()
-        return Reply(status=202, body={})
+        return reply
 
 
 def shown(schedule: Schedule) -> dict[str, Any]:
@@ -128,6 +126,12 @@ _LISTING = Listing(
     list_page=schedules.list_page,
     shown=lambda _exchange, one: shown(one),
 )
+
+
+async def _open_tick(schedule_id: int, transaction: Transaction) -> Reply:
+    if await ticks.open_tick(transaction, schedule_id=schedule_id) is None:
+        raise NotFound
+    return Reply(status=202, body={})
 
 
 async def _change(transaction: Transaction, schedule_id: int, exchange: Exchange) -> Schedule:

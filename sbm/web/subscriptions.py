@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +15,6 @@ from twisted.web.server import Request
 
 from sbm.config import Scheduling
 from sbm.model.page import Part, Window
-from sbm.model.send import Trigger
 from sbm.model.subscription import (
     PROCESS_STATUSES,
     READY,
@@ -21,9 +23,9 @@ from sbm.model.subscription import (
     consistent,
 )
 from sbm.model.user import SCHEDULER
-from sbm.store import chores, messagesets, resends, schedules, sends, subscriptions
+from sbm.store import idempotency, messagesets, schedules, subscriptions
 from sbm.store.database import Transaction
-from sbm.web import filters
+from sbm.web import filters, triggers
 from sbm.web.bodies import Body
 from sbm.web.errors import Invalid, NotFound
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
@@ -120,18 +122,23 @@ _RESEND = About(
     name="Subscription Resend", description="Sends the last message of a subscription once more"
 )
 
+_TWIN = "The same subscription was requested a short while ago"
 _CONTRADICTION = "This is the status of a completed subscription, and completed is false."
 
 
 @frozen(eq=False)
 class Subscriptions:
-    """The subscriptions; ``wake`` is called once a send is owed and committed."""
+    """The subscriptions; ``wake`` is called once a send is owed and committed.
+
+    ``window``: for how long the webhook refuses the twin of a request without a key; zero: never.
+    """
 
     app = new_app()
 
     _front: Front
     _wake: Callable[[], None]
     _scheduling: Scheduling
+    _window: timedelta
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -172,19 +179,13 @@ class Subscriptions:
         return await _LISTING.reply(self._front.database, exchange)
 
     async def _create(self, exchange: Exchange) -> Reply:
-        made = await self._make(exchange, exchange.body())
-        body = shown(exchange, made)
-        return Reply(status=201, body=body, headers={"Location": body["url"]})
+        reading = SHAPE.read(exchange.body())
+        return await self._front.once(exchange, partial(_create, exchange, reading))
 
     async def _subscribe(self, exchange: Exchange) -> Reply:
-        made = await self._make(exchange, requested(exchange.body()))
-        headers = {"Location": _url(exchange, made)}
-        return Reply(status=201, body={"accepted": True}, headers=headers)
-
-    async def _make(self, exchange: Exchange, body: Body) -> Subscription:
-        return await self._front.database.transact(
-            _create, SHAPE.read(body), created_by=exchange.user.id
-        )
+        reading = SHAPE.read(requested(exchange.body()))
+        window = timedelta(0) if exchange.has_key else self._window
+        return await self._front.once(exchange, partial(_subscribe, exchange, reading, window))
 
     async def _read(self, key: str, exchange: Exchange) -> Reply:
         found = await self._front.database.transact(
@@ -206,39 +207,25 @@ class Subscriptions:
         return Reply(status=204)
 
     async def _send(self, key: str, exchange: Exchange) -> Reply:
-        """The body is not read. "Nothing to do" is a success, or the Scheduler would try again."""
-        subscription_id = uuid_of(key)
-        trigger = Trigger(found=False, accepted=False)
-        is_leftover = exchange.user is SCHEDULER and self._scheduling.mode != "subscription"
-        if subscription_id is not None:
-            trigger = await self._front.database.transact(
-                chores.stop_calling if is_leftover else sends.owe, subscription_id=subscription_id
-            )
-        if not trigger.found:
-            return _not_found(key)
-        if not trigger.accepted:
-            return Reply(body={"accepted": False, "reason": trigger.reason})
-        self._wake()
-        return Reply(status=201, body={"accepted": True})
-
-    async def _resend(self, key: str, _exchange: Exchange) -> Reply:
         """The body is not read."""
-        subscription_id = uuid_of(key)
-        trigger = Trigger(found=False, accepted=False)
-        if subscription_id is not None:
-            trigger = await self._front.database.transact(
-                resends.owe, subscription_id=subscription_id
-            )
-        if not trigger.found:
-            return _not_found(key)
+        if exchange.user is SCHEDULER and self._scheduling.mode != "subscription":
+            return await self._front.database.transact(partial(triggers.stop_calling, key))
+        reply = await self._front.once(exchange, partial(triggers.send, key))
+        if reply.status == 201:
+            self._wake()
+        return reply
+
+    async def _resend(self, key: str, exchange: Exchange) -> Reply:
+        """The body is not read."""
+        reply = await self._front.once(exchange, partial(triggers.resend, key))
         self._wake()
-        return Reply(status=202, body={"accepted": True})
+        return reply
 
 
 def shown(exchange: Exchange, subscription: Subscription) -> dict[str, Any]:
     """A subscription as clients see it."""
     return {
-        "url": _url(exchange, subscription),
+        "url": _url(exchange, subscription.id),
         "id": str(subscription.id),
         "version": subscription.version,
         "identity": subscription.identity,
@@ -289,23 +276,50 @@ def requested(body: Body) -> Body:
     return Body(value=defaults | first | dict(given))
 
 
-def _not_found(key: str) -> Reply:
-    """The answer to a trigger for a subscription that there is not, or that is no UUID."""
-    reason = f"Cannot find subscription with ID {key}"
-    return Reply(status=400, body={"accepted": False, "reason": reason})
+def _url(exchange: Exchange, subscription_id: UUID) -> str:
+    return exchange.url(f"{PATH}{subscription_id}/")
 
 
-def _url(exchange: Exchange, subscription: Subscription) -> str:
-    return exchange.url(f"{PATH}{subscription.id}/")
+async def _create(exchange: Exchange, reading: Reading, transaction: Transaction) -> Reply:
+    body = shown(exchange, await _made(exchange, reading, transaction))
+    return Reply(status=201, body=body, headers={"Location": body["url"]})
 
 
-async def _create(
-    transaction: Transaction, reading: Reading, *, created_by: int | None
-) -> Subscription:
+async def _subscribe(
+    exchange: Exchange, reading: Reading, window: timedelta, transaction: Transaction
+) -> Reply:
+    """A twin is answered with a success, or the Hub would try again."""
+    if not window:
+        made = await _made(exchange, reading, transaction)
+        return _subscribed(exchange, made.id)
+    fingerprint = _fingerprint(reading)
+    first = await idempotency.find_registration(transaction, fingerprint=fingerprint, within=window)
+    if first is not None:
+        headers = {"Location": _url(exchange, first)}
+        return Reply(body={"accepted": False, "reason": _TWIN}, headers=headers)
+    made = await _made(exchange, reading, transaction)
+    await idempotency.keep_registration(
+        transaction, fingerprint=fingerprint, subscription_id=made.id
+    )
+    return _subscribed(exchange, made.id)
+
+
+def _subscribed(exchange: Exchange, subscription_id: UUID) -> Reply:
+    headers = {"Location": _url(exchange, subscription_id)}
+    return Reply(status=201, body={"accepted": True}, headers=headers)
+
+
+def _fingerprint(reading: Reading) -> bytes:
+    """Of what is asked for, however it was spelt. What cannot be read is nobody's twin."""
+    text = json.dumps(reading.attributes(), sort_keys=True)
+    return sha256(text.encode("ascii")).digest()
+
+
+async def _made(exchange: Exchange, reading: Reading, transaction: Transaction) -> Subscription:
     await reading.look_up(transaction)
     reading.check()
     values = reading.attributes() | _consistent(reading.written(), was_completed=False)
-    return await subscriptions.create(transaction, **values, created_by=created_by)
+    return await subscriptions.create(transaction, **values, created_by=exchange.user.id)
 
 
 async def _change(

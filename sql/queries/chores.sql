@@ -123,7 +123,7 @@ SELECT owe_chore(%(kind)s, %(target)s);
 
 -- name: stop_calling
 -- The Scheduler still calls for a subscription that it should not call for. Whatever it was told
--- before, it is told again. No row: there is no such subscription.
+-- before, it is told again.
 WITH subscription AS (
     SELECT id::text AS target, metadata FROM subscriptions WHERE id = %(subscription_id)s
 ), forgotten AS (
@@ -135,7 +135,7 @@ WITH subscription AS (
      WHERE EXISTS (SELECT FROM forgotten)
         OR EXISTS (SELECT FROM subscription WHERE metadata ->> 'scheduler_schedule_id' <> '')
 )
-SELECT (SELECT count(*) FROM owed) AS owed FROM subscription;
+SELECT (SELECT count(*) FROM owed) AS owed, EXISTS (SELECT FROM subscription) AS found;
 
 -- name: stop_calling_schedule
 -- The same for a whole schedule, where it is known that the Scheduler has it. No row: it is not.

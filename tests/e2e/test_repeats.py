@@ -49,3 +49,18 @@ async def test_estimates_and_those_behind_are_there_soon_after_they_are_asked_fo
     _, behind = await seed.call("GET", "/api/v1/behind-subscriptions/", token=token)
     (one,) = behind["results"]
     assert (one["subscription_id"], one["messages_behind"]) == (str(mother), 3)
+
+
+@ensureDeferred
+async def test_a_hub_that_repeats_itself_subscribes_once_within_the_window(seed: World) -> None:
+    schedule = seed.behind.schedule()
+    messageset = seed.behind.messageset("pregnancy", schedule)
+    seed.start(SBM_DUPLICATE_WINDOW="600")
+    wanted = {"messageset": messageset, "schedule": schedule, "lang": "eng_ZA"}
+    body = {"data": wanted | {"identity": "6fb30d6b-ba06-4964-825e-20f93388b9fe"}}
+    answers = [await seed.call("POST", "/api/v1/subscriptions/request", body) for _ in range(2)]
+    assert [(status, answer["accepted"]) for status, answer in answers] == [
+        (201, True),
+        (200, False),
+    ]
+    assert seed.behind.value("SELECT count(*) FROM subscriptions") == 1

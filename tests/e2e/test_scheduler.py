@@ -106,13 +106,18 @@ async def test_a_leftover_is_disabled_and_sends_nothing(seed: World, mode: str) 
         seed.schedules.change(old.id, enabled=True)
         await seed.call("POST", path)
         await seed.until(lambda: not seed.schedules.get(old.id).enabled)
-        status, said = await seed.call("POST", f"{API}/subscriptions/{schedule}/send")
-        assert (status, said["accepted"]) == (400, False)
 
         status, said = await seed.call("POST", path, token=token)
         assert (status, said) == (201, {"accepted": True})
         await seed.settled()
         assert len(seed.sender.outbounds()) == 1
+
+        # It outlives its subscription.
+        await seed.call("DELETE", f"{API}/subscriptions/{made}/", token=token)
+        seed.schedules.change(old.id, enabled=True)
+        status, said = await seed.call("POST", path)
+        assert (status, said["accepted"]) == (400, False)
+        await seed.until(lambda: not seed.schedules.get(old.id).enabled)
     finally:
         await seed.stop()
 

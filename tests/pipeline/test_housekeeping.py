@@ -1,9 +1,11 @@
-"""What is done now and then for the ledger."""
+"""What is done now and then for the ledger, and for what is kept for a while only."""
 
 from __future__ import annotations
 
+import pytest
 from pytest_twisted import ensureDeferred
 
+from sbm.pipeline import housekeeping as module
 from sbm.pipeline.housekeeping import MONTHS_AHEAD, Housekeeping
 from sbm.store.database import Database
 from tests.arrange import Arranged
@@ -69,3 +71,26 @@ async def test_a_month_that_is_kept_stays(database: Database, behind: Arranged) 
     )
     await Housekeeping(database, 1200).one_pass()
     assert behind.rows(MONTHS)[0]["relname"] == "ledger_2001_01"
+
+
+@ensureDeferred
+async def test_what_is_kept_for_a_day_goes_after_it_in_portions(
+    database: Database, behind: Arranged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind.rows(
+        "INSERT INTO idempotency_keys (request, created_at, path, key, fingerprint, status,"
+        " headers, body) SELECT sha256(hours::text::bytea), now() - hours * interval '1 hour', '/',"
+        " 'k', sha256(''), 201, '{}', '' FROM unnest(array[23.9, 24, 25, 26]) hours"
+    )
+    behind.rows(
+        "INSERT INTO recent_registrations (fingerprint, created_at, subscription_id)"
+        " SELECT request, created_at, gen_random_uuid() FROM idempotency_keys"
+    )
+    monkeypatch.setattr(module, "ANSWERS_PER_PASS", 2)
+    housekeeping = Housekeeping(database, 24)
+    assert [await housekeeping.one_pass() for _ in range(3)] == [4, 2, 0]
+    left = behind.rows(
+        "SELECT now() - created_at < '24h' AS young FROM idempotency_keys"
+        " UNION ALL SELECT now() - created_at < '24h' FROM recent_registrations"
+    )
+    assert left == [{"young": True}] * 2

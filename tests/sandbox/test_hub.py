@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from attrs import define, field
+from attrs import define, evolve, field
 from pytest_twisted import ensureDeferred
 from treq.client import HTTPClient
 from twisted.internet import reactor as global_reactor
@@ -60,11 +60,29 @@ class Dying:
     async def get(self, path: str, **query: str) -> Any:
         return await self.caller.get(path, **query)
 
-    async def post(self, path: str, body: Any) -> Any:
+    async def post(self, path: str, body: Any, *, key: str = "") -> Any:
         if not self.posts:
             raise ConnectionAbortedError
         self.posts -= 1
-        return await self.caller.post(path, body)
+        return await self.caller.post(path, body, key=key)
+
+
+@define
+class Deaf:
+    """A caller that loses the answers to its first POSTs."""
+
+    caller: Caller
+    lost: int
+
+    async def get(self, path: str, **query: str) -> Any:
+        return await self.caller.get(path, **query)
+
+    async def post(self, path: str, body: Any, *, key: str = "") -> Any:
+        answer = await self.caller.post(path, body, key=key)
+        if self.lost:
+            self.lost -= 1
+            raise ConnectionResetError
+        return answer
 
 
 @pytest_twisted.async_yield_fixture
@@ -180,6 +198,25 @@ async def test_the_next_in_the_queue_registers_after_a_restart_too(town: Town) -
     assert set(found) == {mother(COHORT + 1).identity, mother(COHORT + 2).identity}
     assert {one["next_sequence_number"] for one in found.values()} == {1}
     assert town.identities.msisdn(mother(COHORT + 1).identity) == mother(COHORT + 1).msisdn
+
+
+@ensureDeferred
+async def test_a_registration_is_made_again_if_its_answer_is_lost_but_not_if_it_is_refused(
+    town: Town,
+) -> None:
+    await town.load()
+    hub = town.hub(Deaf(town.caller, 2))
+    for _ in range(2):
+        with pytest.raises(ConnectionResetError):
+            await hub.register_next()
+    await hub.register_next()
+    hub.caller = evolve(town.caller, token="nobodys")
+    with pytest.raises(Refused):
+        await hub.register_next()
+    hub.caller = town.caller
+    await hub.register_next()
+    subscribed = [one["identity"] for one in await town.all("subscriptions/")]
+    assert subscribed == [mother(COHORT + place).identity for place in (3, 1)]
 
 
 @ensureDeferred

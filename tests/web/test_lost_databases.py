@@ -95,6 +95,28 @@ async def test_a_request_of_which_nobody_can_say_whether_it_was_done_is_answered
         assert behind.value("SELECT count(*) FROM schedules") == 1
 
 
+@pytest_twisted.ensureDeferred
+async def test_with_a_key_a_request_of_which_nobody_can_say_whether_it_was_done_is_asked_again(
+    api: Api, proxy: Proxy, database_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", SOON)
+    path = f"{PATH}{(await api.made('schedule'))['id']}/send/"
+
+    async def go() -> None:
+        await once(proxy, "stop_after")
+        await proxy.close()
+
+    gone = Deferred.fromCoroutine(go())
+    assert (await api.post(path, {}, Idempotency_Key="1")).status == 503
+    await gone
+    proxy.open()
+    while (answer := await api.post(path, {}, Idempotency_Key="1")).status == 503:
+        pass
+    assert (answer.status, answer.header("Idempotency-Replayed")) == (202, "true")
+    with arranged(database_uri) as behind:
+        assert behind.value("SELECT count(*) FROM ticks") == 1
+
+
 @pytest.mark.parametrize("is_silent", [False, True])
 @pytest_twisted.ensureDeferred
 async def test_while_the_database_is_away_clients_are_asked_to_come_back_and_then_are_served(

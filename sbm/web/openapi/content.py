@@ -203,6 +203,7 @@ def paths() -> Iterator[Path]:
                     202: answer_of({"type": "object", "maxProperties": 0}, "It is begun."),
                     **NOT_FOUND,
                 },
+                takes_key=True,
             )
         },
     )

@@ -8,7 +8,11 @@ from typing import Any
 from attrs import frozen
 
 from sbm.web.bodies import FORM, JSON, MULTIPART
+from sbm.web.exchange import MAX_KEY_LENGTH, REPLAYED
 from sbm.web.openapi.schemas import FLAG, TEXT, UUID, Schema, one_object, ref, said, schema
+
+# As it is in a header, without blanks and quotes.
+_KEY = f"[!#-~]{{1,{MAX_KEY_LENGTH}}}"
 
 ALLOW = {
     "description": "The methods of this path.",
@@ -26,6 +30,10 @@ HEADERS: Mapping[str, Schema] = {
         "description": "The URL of what was made.",
         "required": True,
         "schema": {"type": "string", "format": "uri"},
+    },
+    REPLAYED: {
+        "description": "That this was answered before, and nothing is done now.",
+        "schema": {"const": "true"},
     },
     "Retry-After": {
         "description": "Seconds to wait before trying again, where that is known.",
@@ -53,6 +61,14 @@ PARAMETERS: Mapping[str, Schema] = {
         "description": "Where a page begins, as the links to the next and the previous page say"
         " it. It belongs to its list and filters; clients do not make it.",
         "schema": TEXT | {"maxLength": 512},
+    },
+    "idempotency-key": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "The client's own key for this request, in quotes or without. For 24 hours"
+        " the same key by the same user, for the same path and body, is answered as the first"
+        " time, and nothing is done again. With another body it is refused.",
+        "schema": TEXT | {"pattern": f'^({_KEY}|"{_KEY}")$'},
     },
 }
 
@@ -86,6 +102,11 @@ ERRORS: Mapping[str, Schema] = {
         "schema": "Detail",
     },
     "TooLarge": {"description": "The body is too large.", "schema": "Detail"},
+    "KeyReused": {
+        "description": "The Idempotency-Key was used for a request with another body. Nothing was"
+        " done.",
+        "schema": "Detail",
+    },
     "UnsupportedMediaType": {
         "description": "The body is of no type that is read here.",
         "schema": "Detail",
@@ -104,7 +125,7 @@ ACCEPTED = one_object({"accepted": said(FLAG | {"const": True}, "That it is done
 NOT_ACCEPTED = one_object(
     {
         "accepted": FLAG | {"const": False},
-        "reason": said(TEXT, "Why nothing is sent."),
+        "reason": said(TEXT, "Why nothing is done."),
     }
 )
 TASK = one_object(
@@ -122,6 +143,7 @@ class Operation:
     ``name`` is unique in the description; ``answers`` are its successes, by status, and what errors
     it has besides those of its path. ``body`` is the schema of what it reads, ``media_types`` in
     what forms, ``example`` what it may be in JSON; an operation without one does not read its body.
+    ``takes_key``: a request with an Idempotency-Key is done once.
     """
 
     name: str
@@ -132,6 +154,7 @@ class Operation:
     body: Schema | None = None
     example: Any = None
     media_types: Sequence[str] = (JSON, FORM, MULTIPART)
+    takes_key: bool = False
 
 
 @frozen(kw_only=True)
@@ -164,6 +187,14 @@ class Path:
         errors = self._errors(operation)
         answers = {status: ref("responses", name) for status, name in errors.items()}
         answers |= operation.answers
+        parameters = list(operation.parameters)
+        if operation.takes_key:
+            parameters.append(ref("parameters", "idempotency-key"))
+            answers |= {
+                status: _replayable(one)
+                for status, one in operation.answers.items()
+                if status < 300
+            }
         if is_head:
             answers = {status: _without_content(one) for status, one in answers.items()}
         described: Schema = {
@@ -173,8 +204,8 @@ class Path:
         }
         if operation.description and not is_head:
             described["description"] = operation.description
-        if operation.parameters:
-            described["parameters"] = list(operation.parameters)
+        if parameters:
+            described["parameters"] = parameters
         if operation.body is not None:
             content = {kind: {"schema": operation.body} for kind in operation.media_types}
             if operation.example is not None:
@@ -192,6 +223,8 @@ class Path:
             errors[403] = "Forbidden"
         if operation.body is not None:
             errors |= {400: "Invalid", 415: "UnsupportedMediaType"}
+        if operation.takes_key:
+            errors[422] = "KeyReused"
         return errors
 
     def _security(self) -> list[Schema]:
@@ -250,6 +283,11 @@ def _error(name: str, error: Schema) -> Schema:
         "headers": headers,
         "content": {JSON: {"schema": schema(error["schema"])}},
     }
+
+
+def _replayable(answer: Schema) -> Schema:
+    replayed = {REPLAYED: ref("headers", REPLAYED)}
+    return answer | {"headers": answer["headers"] | replayed}
 
 
 def _without_content(answer: Schema) -> Schema:

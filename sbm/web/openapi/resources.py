@@ -70,6 +70,7 @@ class Resource:
     filters: Sequence[Schema] = ()
     media_types: Sequence[str] = (JSON, FORM, MULTIPART)
     created: Mapping[str, Schema] = {}
+    takes_key: bool = False
     in_use: bool = False
     notes: Mapping[str, str] = {}
     example: Mapping[str, Any] | None = None
@@ -145,4 +146,5 @@ class Resource:
             example=self.change if method == "PATCH" else self.example,
             media_types=self.media_types,
             answers=answers,
+            takes_key=created and self.takes_key,
         )

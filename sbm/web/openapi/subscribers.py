@@ -74,6 +74,7 @@ SUBSCRIPTIONS = Resource(
     schema_name="Subscription",
     row_key=key("id", UUID, "The subscription."),
     created={"Location": ref("headers", "Location")},
+    takes_key=True,
     filters=filters(
         id=(UUID, "This one."),
         identity=(TEXT, "Those of this identity."),
@@ -183,13 +184,21 @@ def _triggers() -> Iterator[Path]:
             "POST": Operation(
                 name="request_subscription",
                 summary="Make a subscription, as the Hub does",
-                description="The webhook for registrations.",
+                description="The webhook for registrations. Without an Idempotency-Key, the twin of"
+                " a request is refused for as long as SBM_DUPLICATE_WINDOW says; twins ask for the"
+                " same in every field.",
                 body=schema("SubscriptionRequest"),
                 example={"data": _EXAMPLE | {"next_sequence_number": 1, "metadata": {}}},
                 media_types=(JSON,),
                 answers={
-                    201: answer_of(ACCEPTED, "It is made.", Location=ref("headers", "Location"))
+                    200: answer_of(
+                        NOT_ACCEPTED,
+                        "A twin made it a short while ago: trying again is no use.",
+                        Location=ref("headers", "Location"),
+                    ),
+                    201: answer_of(ACCEPTED, "It is made.", Location=ref("headers", "Location")),
                 },
+                takes_key=True,
             )
         },
     )
@@ -209,6 +218,7 @@ def _triggers() -> Iterator[Path]:
                     201: answer_of(ACCEPTED, "The message is owed."),
                     400: _UNKNOWN,
                 },
+                takes_key=True,
             )
         },
     )
@@ -222,6 +232,7 @@ def _triggers() -> Iterator[Path]:
                 summary="Send the last message of a subscription once more",
                 description="It is sent in the background. The body is not read.",
                 answers={202: answer_of(ACCEPTED, "It is owed."), 400: _UNKNOWN},
+                takes_key=True,
             )
         },
     )

@@ -130,6 +130,19 @@ async def test_permissions_are_described(api: Api) -> None:
                 assert (answer.status == 403) == bool(roles), path
 
 
+@pytest_twisted.ensureDeferred
+async def test_whatever_takes_a_key_is_described_so_and_nothing_else(api: Api) -> None:
+    taken = set()
+    for path, item in PATHS.items():
+        if "post" in item:
+            answer = await api.post(filled(path), {"data": {}}, Idempotency_Key="no key")
+            key = {"$ref": "#/components/parameters/idempotency-key"}
+            takes_key = "Idempotency-Key" in answer.text
+            assert (key in item["post"].get("parameters", [])) == takes_key, path
+            taken |= {path} if takes_key else set()
+    assert len(taken) == 5
+
+
 def test_names_of_operations_are_unique() -> None:
     names = [
         item[method]["operationId"]

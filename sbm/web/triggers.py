@@ -1,0 +1,55 @@
+"""What a trigger of one subscription does, and how it is answered."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sbm.store import chores, resends, sends
+from sbm.store.database import Transaction
+from sbm.web.errors import Invalid
+from sbm.web.exchange import Reply
+from sbm.web.wire import uuid_of
+
+
+class UnknownSubscription(Invalid):
+    """A trigger for a subscription that there is not, or that is no UUID."""
+
+    def __init__(self, key: str) -> None:
+        reason = f"Cannot find subscription with ID {key}"
+        super().__init__({"accepted": False, "reason": reason})
+
+
+async def send(key: str, transaction: Transaction) -> Reply:
+    """Owe the next message; "nothing to do" is a success, or the Scheduler would try again."""
+    trigger = await sends.owe(transaction, subscription_id=_subscription_id(key))
+    if not trigger.found:
+        raise UnknownSubscription(key)
+    if not trigger.accepted:
+        return Reply(body={"accepted": False, "reason": trigger.reason})
+    return Reply(status=201, body={"accepted": True})
+
+
+async def resend(key: str, transaction: Transaction) -> Reply:
+    """Owe the last message once more."""
+    trigger = await resends.owe(transaction, subscription_id=_subscription_id(key))
+    if not trigger.found:
+        raise UnknownSubscription(key)
+    return Reply(status=202, body={"accepted": True})
+
+
+async def stop_calling(key: str, transaction: Transaction) -> Reply:
+    """A call that the Scheduler should not make: nothing is sent, and it is told to stop.
+
+    That is owed whether or not there still is such a subscription.
+    """
+    trigger = await chores.stop_calling(transaction, subscription_id=_subscription_id(key))
+    if not trigger.found:
+        return Reply(status=400, body=UnknownSubscription(key).body)
+    return Reply(body={"accepted": False, "reason": trigger.reason})
+
+
+def _subscription_id(key: str) -> UUID:
+    subscription_id = uuid_of(key)
+    if subscription_id is None:
+        raise UnknownSubscription(key)
+    return subscription_id

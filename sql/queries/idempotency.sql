@@ -1,0 +1,53 @@
+-- Requests that may come twice, and what was answered the first time.
+
+-- name: lock_request
+-- Wait for whoever has the same request in hand, and keep others out until the transaction ends. A
+-- statement of its own: only the next one sees what the other has committed meanwhile.
+SELECT pg_advisory_xact_lock(%(lock)s::bigint);
+
+-- name: find_answer
+-- The answer to this request, unless it is too old to count.
+SELECT fingerprint, status, headers, body
+  FROM idempotency_keys
+ WHERE request = %(request)s AND created_at > now() - %(kept)s::interval;
+
+-- name: keep_answer
+-- The answer to this request; one that was too old gives way.
+INSERT INTO idempotency_keys (request, user_id, path, key, fingerprint, status, headers, body)
+VALUES (%(request)s, %(user_id)s, %(path)s, %(key)s, %(fingerprint)s, %(status)s, %(headers)s,
+        %(body)s)
+    ON CONFLICT (request) DO UPDATE
+   SET created_at = excluded.created_at, fingerprint = excluded.fingerprint,
+       status = excluded.status, headers = excluded.headers, body = excluded.body;
+
+-- name: find_registration
+-- The subscription that was made of the same data within the window, unless it was deleted.
+SELECT subscriptions.id
+  FROM recent_registrations JOIN subscriptions ON subscriptions.id = subscription_id
+ WHERE fingerprint = %(fingerprint)s
+   AND recent_registrations.created_at > now() - %(within)s::interval;
+
+-- name: keep_registration
+-- The subscription that was made of these data; it is the one that later twins are measured by.
+INSERT INTO recent_registrations (fingerprint, subscription_id)
+VALUES (%(fingerprint)s, %(subscription_id)s)
+    ON CONFLICT (fingerprint) DO UPDATE
+   SET created_at = excluded.created_at, subscription_id = excluded.subscription_id;
+
+-- name: delete_old_answers
+-- Answers that are too old to count. One that is being given anew at this moment is stepped over.
+DELETE FROM idempotency_keys
+ WHERE created_at <= now() - %(kept)s::interval
+   AND request IN (
+           SELECT request FROM idempotency_keys
+            WHERE created_at <= now() - %(kept)s::interval
+            ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+
+-- name: delete_old_registrations
+-- Registrations that no window reaches back to. One that is being kept anew is stepped over.
+DELETE FROM recent_registrations
+ WHERE created_at <= now() - %(kept)s::interval
+   AND fingerprint IN (
+           SELECT fingerprint FROM recent_registrations
+            WHERE created_at <= now() - %(kept)s::interval
+            ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
