@@ -93,9 +93,11 @@ class Schedules:
         await self._front.database.transact(_delete, row_id(number))
         return Reply(status=204)
 
-    async def _send(self, number: str, _exchange: Exchange) -> Reply:
+    async def _send(self, number: str, exchange: Exchange) -> Reply:
         """The body is not read: whatever it says, it is time."""
-        tick_id = await self._front.database.transact(ticks.open_tick, schedule_id=row_id(number))
+        tick_id = await self._front.database.transact(
+            ticks.open_tick, schedule_id=row_id(number), opened_by=exchange.user.username
+        )
         if tick_id is None:
             raise NotFound
         self._wake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,8 +10,9 @@ import pytest
 from attrs import define
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import capturedLogs, formatEvent
 
-from sbm.pipeline.ticks import CHUNK, SCHEDULES_PER_PASS, Clock, Expansion
+from sbm.pipeline.ticks import CHUNK, MOST_MISSED, SCHEDULES_PER_PASS, Clock, Expansion
 from sbm.store import ticks
 from sbm.store.database import Database
 from tests.arrange import Arranged
@@ -30,7 +32,7 @@ class Bench:
         self.clock = self.another_clock()
 
     def another_clock(self, time_zone: ZoneInfo = UTC) -> Clock:
-        return Clock(self.database, time_zone, self._ring)
+        return Clock(self.database, time_zone, timedelta(hours=1), self._ring)
 
     async def due(self, ago: str = "0 seconds", **fields: str) -> int:
         """A schedule that is wound, and whose tick came due so long ago."""
@@ -104,11 +106,32 @@ async def test_several_clocks_make_one_tick_of_one_moment(bench: Bench) -> None:
 
 
 @ensureDeferred
-async def test_of_several_moments_that_came_due_only_the_latest_ticks(bench: Bench) -> None:
+async def test_of_several_moments_that_came_due_the_latest_ticks_and_the_others_were_missed(
+    bench: Bench,
+) -> None:
     schedule = await bench.due("10 minutes")
-    await bench.clock.one_pass()
-    assert bench.ticks() == [(schedule, "expanding")]
-    assert bench.behind.value("SELECT due_at > now() - interval '2 minutes' FROM ticks")
+    with capturedLogs() as logged:
+        await bench.clock.one_pass()
+    latest, *others = bench.behind.rows("SELECT * FROM ticks ORDER BY due_at DESC")
+    assert (latest["schedule_id"], latest["state"]) == (schedule, "expanding")
+    assert {row["state"] for row in others} == {"missed"}
+    minutes = [latest["due_at"] - timedelta(minutes=n) for n in range(1, len(others) + 1)]
+    assert [row["due_at"] for row in others] == minutes
+    assert len(others) >= 10
+    (warning,) = (formatEvent(event) for event in logged)
+    assert f"schedule {schedule}: {len(others)} ticks were missed, of" in warning
+    assert f"{minutes[-1]:%Y-%m-%dT%H:%M}" in warning
+
+
+@ensureDeferred
+async def test_after_a_long_absence_so_many_moments_are_recorded_and_no_more(bench: Bench) -> None:
+    schedule = await bench.due("14 days")
+    with capturedLogs() as logged:
+        await bench.clock.one_pass()
+    assert bench.ticks().count((schedule, "missed")) == MOST_MISSED
+    assert bench.ticks().count((schedule, "expanding")) == 1
+    (warning,) = (formatEvent(event) for event in logged)
+    assert "and others before" in warning
 
 
 @ensureDeferred
