@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -181,6 +181,38 @@ async def test_a_moment_long_past_is_recorded_as_missed(bench: Bench, ago: str, 
     assert bench.schedule(schedule)["is_ahead"]
 
 
+# Of 02:30 and of every half hour on the days on which the clock is moved, what is due, in UTC.
+@pytest.mark.parametrize(
+    ("zone", "midnight", "half_past_two", "half_hours"),
+    [
+        ("Europe/Berlin", "2026-03-28T23:00Z", ["01:00"], 46),
+        ("Europe/Berlin", "2026-10-24T22:00Z", ["00:30"], 50),
+        ("America/New_York", "2026-03-08T05:00Z", ["07:00"], 46),
+        ("America/New_York", "2026-11-01T04:00Z", ["07:30"], 50),
+        ("Africa/Johannesburg", "2026-03-28T22:00Z", ["00:30"], 48),
+    ],
+)
+@ensureDeferred
+async def test_no_moment_is_lost_or_doubled_when_the_clock_is_moved(
+    bench: Bench, zone: str, midnight: str, half_past_two: list[str], half_hours: int
+) -> None:
+    local = datetime.fromisoformat(midnight.replace("Z", "+00:00")).astimezone(ZoneInfo(zone))
+    day = {"day_of_month": str(local.day), "month_of_year": str(local.month)}
+    daily = bench.behind.schedule(minute="30", hour="2", **day)
+    often = bench.behind.schedule(minute="*/30", **day)
+    clocks = [bench.another_clock(ZoneInfo(zone)) for _ in range(2)]
+    await clocks[0].one_pass()
+    bench.behind.rows("UPDATE schedules SET next_tick_at = %s", midnight)
+    await gatherResults([Deferred.fromCoroutine(clock.one_pass()) for clock in clocks])
+    moments = bench.behind.rows(
+        "SELECT schedule_id, to_char(due_at AT TIME ZONE 'UTC', 'HH24:MI') AS time FROM ticks"
+        " WHERE due_at BETWEEN %s AND %s + interval '1 day 1 hour' ORDER BY due_at",
+        *(local, local),
+    )
+    assert [row["time"] for row in moments if row["schedule_id"] == daily] == half_past_two
+    assert len([row for row in moments if row["schedule_id"] == often]) == half_hours
+
+
 @ensureDeferred
 async def test_a_schedule_that_never_comes_due_is_left_alone(bench: Bench) -> None:
     schedule = bench.behind.schedule(day_of_month="30", month_of_year="2")
@@ -279,3 +311,46 @@ async def test_several_expansions_at_once_owe_everybody_one_send(expanding: Expa
     assert expanding.behind.value("SELECT count(DISTINCT subscription_id) FROM sends") == 4500
     assert expanding.behind.ledger() == []
     assert expanding.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_small_tick_has_its_turn_and_its_place_in_line_beside_a_large_one(
+    expanding: Expanding,
+) -> None:
+    large = await expanding.tick(2 * CHUNK + 5)
+    await expanding.expansion.one_pass()
+    small, last = await expanding.tick(3), await expanding.tick(2)
+    chunks = [await expanding.expansion.one_pass() for _ in range(4)]
+    assert chunks == [3, 2, CHUNK, 5]
+    first_due = expanding.behind.rows(
+        "SELECT schedule_id, min(sends.due_at) AS due_at FROM sends"
+        " JOIN ticks ON ticks.id = tick_id GROUP BY schedule_id"
+    )
+    places = {row["schedule_id"]: row["due_at"] for row in first_due}
+    assert places[small] == places[last] == places[large]
+    assert expanding.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_tick_is_not_expanded_further_while_enough_of_it_waits(
+    expanding: Expanding, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("sbm.pipeline.ticks.MOST_WAITING", CHUNK)
+    await expanding.tick(CHUNK + 5)
+    assert [await expanding.expansion.one_pass() for _ in range(2)] == [CHUNK, 0]
+    # What waits for a service, or was claimed, takes no room.
+    expanding.behind.rows(
+        "UPDATE sends SET due_at = now() + interval '1 hour'"
+        " WHERE id = (SELECT id FROM sends LIMIT 1)"
+    )
+    assert [await expanding.expansion.one_pass() for _ in range(2)] == [5, 0]
+    assert expanding.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_tick_that_skips_everybody_wakes_nobody(expanding: Expanding) -> None:
+    schedule = await expanding.tick(3)
+    await expanding.expansion.one_pass()
+    await expanding.database.transact(ticks.open_tick, schedule_id=schedule)
+    assert await expanding.expansion.one_pass() == 3
+    assert expanding.rings == 1
