@@ -17,7 +17,7 @@ from sbm.store.queries import load
 
 QUERIES = load("ticks")
 
-# So many rows of the ledger are counted while somebody waits for the answer: TIMING.
+# So many rows of the ledger are counted while somebody waits for the answer: a tenth of a second.
 COUNTED_AT_ONCE = 100_000
 
 
