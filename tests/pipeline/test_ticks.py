@@ -18,6 +18,7 @@ from sbm.store.database import Database
 from tests.arrange import Arranged
 
 UTC = ZoneInfo("UTC")
+HOUR = timedelta(hours=1)
 
 
 @define(eq=False, slots=False)
@@ -31,8 +32,8 @@ class Bench:
         self.rings = 0
         self.clock = self.another_clock()
 
-    def another_clock(self, time_zone: ZoneInfo = UTC) -> Clock:
-        return Clock(self.database, time_zone, timedelta(hours=1), self._ring)
+    def another_clock(self, time_zone: ZoneInfo = UTC, grace: timedelta = HOUR) -> Clock:
+        return Clock(self.database, time_zone, grace, self._ring)
 
     async def due(self, ago: str = "0 seconds", **fields: str) -> int:
         """A schedule that is wound, and whose tick came due so long ago."""
@@ -179,6 +180,13 @@ async def test_a_moment_long_past_is_recorded_as_missed(bench: Bench, ago: str, 
     owed = bench.behind.value("SELECT count(*) FROM sends")
     assert owed == (1 if state == "expanding" else 0)
     assert bench.schedule(schedule)["is_ahead"]
+
+
+@ensureDeferred
+async def test_how_late_a_moment_is_made_up_for_is_a_setting(bench: Bench) -> None:
+    schedule = await bench.due("3 hours", **bench.at("3 hours"))
+    await bench.another_clock(grace=4 * HOUR).one_pass()
+    assert bench.ticks() == [(schedule, "expanding")]
 
 
 # Of 02:30 and of every half hour on the days on which the clock is moved, what is due, in UTC.
