@@ -205,7 +205,7 @@ def test_the_time_zone_is_an_iana_name() -> None:
 def test_how_late_a_tick_is_made_up_for_can_be_set() -> None:
     assert config(SBM_TICK_GRACE_SECONDS="90").tick_grace == timedelta(seconds=90)
     (problem,) = problems(SBM_TICK_GRACE_SECONDS="1")
-    assert problem == "SBM_TICK_GRACE_SECONDS must be seconds from 5 to 604800, not '1'"
+    assert problem == "SBM_TICK_GRACE_SECONDS must be seconds from 5 to 604800, not '1'."
 
 
 @pytest.mark.parametrize(
