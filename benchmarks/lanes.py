@@ -1,4 +1,4 @@
-"""Do single sends and resends overtake a large tick?
+"""Do single sends, resends and a small tick overtake a large tick?
 
     python -m benchmarks.lanes [--subscriptions 100000] [--pace 10] [--seconds 300] [--post 0]
 
@@ -6,7 +6,8 @@ The daemon, and the stand-ins for the other services, run in processes of their 
 single subscriptions and requests to resend are POSTed at a steady pace, by turns, each for another
 person: first alone, for 20 seconds, and then while a tick is expanded and delivered. What counts is
 the time from the POST until the Message Sender has the outbound. ``--post`` makes each POST of an
-outbound take so many seconds longer.
+outbound take so many seconds longer. Ten seconds after the large tick, one over 50 people of
+another schedule is asked for. All the while the ticks are read, in the list and one by one.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ from sbm.store.migrations import migrate
 
 ALONE_SECONDS = 20
 PATIENCE_SECONDS = 60
+SMALL = 50
+SMALL_AFTER_SECONDS = 10
 
 
 class Slow(Resource):
@@ -142,6 +145,30 @@ def post(url: str) -> float:
     return began
 
 
+class Readers:
+    """Read the ticks by turns until they are stopped, and keep how long each answer took."""
+
+    def __init__(self, url: str, tick: int) -> None:
+        self.seconds: dict[str, list[float]] = {"ticks/": [], f"ticks/{tick}/": []}
+        self._url = url
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _read(self) -> None:
+        while not self._stopped.wait(0.2):
+            for path, seconds in self.seconds.items():
+                began = time.monotonic()
+                request = urllib.request.Request(self._url + path, headers=HEADERS)
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    json.load(answer)
+                seconds.append(time.monotonic() - began)
+
+
 class Singles:
     """People who are asked for one by one, each for one send or one resend."""
 
@@ -187,7 +214,7 @@ def show(what: str, found: dict[str, list[float]]) -> list[float]:
 
 
 def measure(options: argparse.Namespace, arrivals: Arrivals, url: str, behind: Any) -> None:
-    """Ask alone, then beside a tick, and print."""
+    """Ask alone, then beside a large tick and a small one, and print."""
     behind.execute("SELECT id, identity FROM subscriptions WHERE schedule_id = 2 ORDER BY id")
     singles = Singles(url, behind.fetchall())
     alone = show(
@@ -195,6 +222,10 @@ def measure(options: argparse.Namespace, arrivals: Arrivals, url: str, behind: A
         latencies(singles.keep_asking(options.pace, ALONE_SECONDS, lambda: True), arrivals),
     )
     ticked_at = post(f"{url}schedule/1/send/")
+    behind.execute("SELECT id FROM ticks WHERE schedule_id = 1")
+    readers = Readers(url, behind.fetchone()[0])
+    behind.execute("SELECT identity FROM subscriptions WHERE schedule_id = 3")
+    small = [("tick", row[0]) for row in behind.fetchall()]
 
     def under_way() -> bool:
         behind.execute(
@@ -203,18 +234,27 @@ def measure(options: argparse.Namespace, arrivals: Arrivals, url: str, behind: A
         )
         return bool(behind.fetchone()[0])
 
-    asked = singles.keep_asking(options.pace, options.seconds, under_way)
+    asked = singles.keep_asking(options.pace, SMALL_AFTER_SECONDS, under_way)
+    small_at = post(f"{url}schedule/3/send/")
+    asked += singles.keep_asking(options.pace, options.seconds, under_way)
     seconds = time.time() - ticked_at
+    readers.stop()
+    behind.execute("SELECT count(*) FROM sends")
+    (waiting,) = behind.fetchone()
     behind.execute(
         "SELECT count(*) FROM ledger WHERE tick_id IN (SELECT id FROM ticks WHERE schedule_id = 1)"
     )
     (delivered,) = behind.fetchone()
     beside = show("beside the tick", latencies(asked, arrivals))
+    came = [arrivals.at.get(whom, float("inf")) - small_at for _, whom in small]
+    print(line("a small tick beside it, each", came))
+    for path, read in readers.seconds.items():
+        print(line(f"GET {path}", read))
     share = delivered / options.subscriptions
     print(
         f"the tick: {delivered} sends in {seconds:.0f} s ({delivered / seconds:.0f}/s,"
         f" {share:.0%} of it), the first {_first(arrivals, options) - ticked_at:.2f} s after its"
-        f" POST; load {os.getloadavg()[0]:.1f}"
+        f" POST; {waiting} live at the end; load {os.getloadavg()[0]:.1f}"
     )
     for share, name in ((0.5, "p50"), (0.99, "p99")):
         one, other = (values[int(len(values) * share)] for values in (alone, beside))
@@ -233,16 +273,25 @@ def _first(arrivals: Arrivals, options: argparse.Namespace) -> float:
     )
 
 
+def peak_of(process_id: int) -> str:
+    """The most memory that a process has had."""
+    lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
+    return next(line.split(":")[1].strip() for line in lines if line.startswith("VmHWM"))
+
+
 def fill(behind: Any, people: int, singles: int) -> None:
-    """Those of the tick, on schedule 1, and those asked for one by one, on schedule 2."""
+    """Those of the tick, on schedule 1, those asked for one by one, on 2, and a few on 3."""
     arrange(behind, 0, 10)
-    behind.execute("INSERT INTO schedules (day_of_month, month_of_year) VALUES ('29', '2')")
+    behind.execute(
+        "INSERT INTO schedules (day_of_month, month_of_year) VALUES ('29', '2'), ('29', '2')"
+    )
     behind.execute(
         "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang,"
         " next_sequence_number)"
-        " SELECT lpad(to_hex(n), 32, '0')::uuid, 1, CASE WHEN n <= %s THEN 1 ELSE 2 END, 'eng_ZA',"
-        " 2 FROM generate_series(1, %s) n",
-        (people, people + singles),
+        " SELECT lpad(to_hex(n), 32, '0')::uuid, 1,"
+        " CASE WHEN n <= %s THEN 1 WHEN n <= %s THEN 2 ELSE 3 END, 'eng_ZA', 2"
+        " FROM generate_series(1, %s) n",
+        (people, people + singles, people + singles + SMALL),
     )
     behind.execute(
         "INSERT INTO users (username) VALUES ('benchmark');"
@@ -272,8 +321,9 @@ def main() -> None:
         *ports, port, concurrency = map(int, numbers)
         serve_daemon(ports, port, uri, concurrency)
         return
-    singles = int(options.pace * (ALONE_SECONDS + options.seconds)) + 1
-    people = options.subscriptions + singles
+    seconds = ALONE_SECONDS + SMALL_AFTER_SECONDS + options.seconds
+    singles = int(options.pace * seconds) + 2
+    people = options.subscriptions + singles + SMALL
     ports, port = [free_port(), free_port()], free_port()
     server = EmbeddedPostgres(Path(tempfile.mkdtemp(prefix="sbm-benchmark-")))
     server.start()
@@ -285,11 +335,12 @@ def main() -> None:
         fill(behind, options.subscriptions, singles)
         others = ("--post", options.post, "--stand-ins", *ports, options.subscriptions, people)
         ours = ("--daemon", *ports, port, options.concurrency, server.uri())
-        with process(*others) as stand_ins, process(*ours):
+        with process(*others) as stand_ins, process(*ours) as daemon:
             delivery.wait_for([*ports, port])
             print(f"a tick of {options.subscriptions}, POSTs {options.post:g} s longer\n{HEAD}")
             url = f"http://127.0.0.1:{port}/api/v1/"
             measure(options, Arrivals(stand_ins.stdout), url, behind)
+            print(f"the daemon's memory: {peak_of(daemon.pid)} at most")
         connection.close()
     finally:
         server.stop()

@@ -30,6 +30,7 @@ _SBM_SETTINGS = (
     "SBM_SCHEDULING",
     "SBM_SETTLE_SECONDS",
     "SBM_STOP_GRACE_SECONDS",
+    "SBM_TICK_GRACE_SECONDS",
     "SBM_TIMEZONE",
     "SBM_TRUSTED_PROXIES",
     "SBM_UNCERTAIN",
@@ -94,6 +95,7 @@ class Config:
     scheduling: Scheduling
     metrics: MetricsAddress | None
     timezone: ZoneInfo
+    tick_grace: timedelta
     request_timeout: timedelta
     lease: timedelta
     settle: timedelta
@@ -129,6 +131,7 @@ class Config:
             scheduling=_scheduling(settings, public_url),
             metrics=settings.metrics(),
             timezone=settings.timezone("SBM_TIMEZONE"),
+            tick_grace=settings.seconds("SBM_TICK_GRACE_SECONDS", 3600, least=5, most=604800),
             request_timeout=settings.seconds("DEFAULT_REQUEST_TIMEOUT", 30, least=0.1, most=600),
             lease=settings.seconds("SBM_LEASE_SECONDS", 60, least=1, most=3600),
             settle=settings.seconds("SBM_SETTLE_SECONDS", 120, least=1, most=86400),

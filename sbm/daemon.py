@@ -199,7 +199,7 @@ def _ticking(
     expansion = Expansion(database, claim_bell.ring)
     yield Loop("expand ticks", expansion.one_pass, POLL_SECONDS, tick_bell)
     if config.scheduling.mode == "builtin":
-        clock = Clock(database, config.timezone, tick_bell.ring)
+        clock = Clock(database, config.timezone, config.tick_grace, tick_bell.ring)
         yield Loop("clock", clock.one_pass, POLL_SECONDS, Bell(reactor))
 
 

@@ -59,7 +59,7 @@ def test_the_required_settings_are_enough() -> None:
         mode="builtin", public_url=read.public_url, scheduler=None, inbound_token=None
     )
     assert read.metrics is None
-    assert read.timezone == ZoneInfo("UTC")
+    assert (read.timezone, read.tick_grace) == (ZoneInfo("UTC"), timedelta(hours=1))
     assert (read.request_timeout, read.lease) == (timedelta(seconds=30), timedelta(seconds=60))
     assert (read.settle, read.stop_grace) == (timedelta(seconds=120), timedelta(seconds=30))
     assert (read.concurrency, read.database_connections, read.ledger_months) == (50, 10, 24)
@@ -212,6 +212,12 @@ def test_times_are_not_compared_with_one_that_could_not_be_read() -> None:
 
 def test_the_time_zone_is_an_iana_name() -> None:
     assert config(SBM_TIMEZONE="Africa/Johannesburg").timezone == ZoneInfo("Africa/Johannesburg")
+
+
+def test_how_late_a_tick_is_made_up_for_can_be_set() -> None:
+    assert config(SBM_TICK_GRACE_SECONDS="90").tick_grace == timedelta(seconds=90)
+    (problem,) = problems(SBM_TICK_GRACE_SECONDS="1")
+    assert problem == "SBM_TICK_GRACE_SECONDS must be seconds from 5 to 604800, not '1'."
 
 
 @pytest.mark.parametrize(

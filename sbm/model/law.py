@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from attrs import frozen
@@ -22,7 +22,7 @@ class Reckoning:
     """Both sides of the law for one tick, at one moment.
 
     A closed tick does not change any more. Of one that is not kept, a part of the ledger was
-    dropped, so that its sides cannot be compared.
+    dropped, so that its sides cannot be compared. ``outcomes`` are what was settled, by outcome.
     """
 
     tick_id: int
@@ -30,6 +30,7 @@ class Reckoning:
     due_at: datetime
     triggers: int
     settled: int
+    outcomes: Mapping[str, int]
     live: int
     is_closed: bool
     is_kept: bool

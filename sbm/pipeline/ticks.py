@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from attrs import define, field
@@ -16,24 +16,41 @@ from sbm.store.database import Database, Transaction
 CHUNK = 1000
 SCHEDULES_PER_PASS = 100
 
-# A moment that passed longer ago is not made up for: the message would come at the wrong time.
-GRACE = timedelta(hours=1)
+# A tick of a million is expanded as fast as it is sent, not faster: what waits in the table keeps
+# it large, and whoever comes later waiting. This is some seconds of work for several daemons.
+MOST_WAITING = 10_000
+
+# Who was away for weeks is not told of each minute.
+MOST_MISSED = 100
+
+_SECOND = timedelta(seconds=1)
 
 
 @define(eq=False, slots=False)
 class Expansion:
-    """Owes their sends to the members of open ticks, a chunk at a time."""
+    """Owes their sends to the members of open ticks, a chunk at a time, by turns."""
 
     _database: Database
     _owed: Callable[[], None]
 
+    def __attrs_post_init__(self) -> None:
+        self._last_turn = 0
+
     async def one_pass(self) -> int:
-        """Expand one chunk; ``owed`` is called when somebody is owed a send."""
-        members = await self._database.transact(ticks.expand, limit=CHUNK)
-        if members:
+        """Expand one chunk, if there is room for it; ``owed`` is called when somebody is owed."""
+        chunk = await self._database.transact(self._expand)
+        if chunk is None:
+            return 0
+        self._last_turn = chunk.tick_id
+        if chunk.owed:
             self._owed()
         # A tick that ends with an empty chunk was work, too: another may stand behind it.
-        return 0 if members is None else max(1, members)
+        return max(1, chunk.triggers)
+
+    async def _expand(self, transaction: Transaction) -> ticks.Chunk | None:
+        if not await ticks.has_room(transaction, most=MOST_WAITING):
+            return None
+        return await ticks.expand(transaction, limit=CHUNK, after=self._last_turn)
 
 
 @define(eq=False, slots=False)
@@ -41,11 +58,13 @@ class Clock:
     """Makes the ticks that the cron fields ask for, where no outside Scheduler does.
 
     Only the database's clock counts. Each schedule carries its next moment and the rule that it
-    was worked out by, so several clocks agree, and a changed rule is noticed.
+    was worked out by, so several clocks agree, and a changed rule is noticed. A moment that passed
+    longer than ``grace`` ago is not made up for: the message would come at the wrong time.
     """
 
     _database: Database
     _time_zone: ZoneInfo
+    _grace: timedelta
     _ticked: Callable[[], None]
     _log: Logger = field(factory=Logger)
 
@@ -77,20 +96,41 @@ class Clock:
         return len(unwound), ticked
 
     async def _tick(self, transaction: Transaction, schedule: ticks.Unwound, cron: Cron) -> int:
-        """Open a tick for the latest moment that came due, if one did."""
-        if schedule.due_since is None:
-            return 0
-        just_before = schedule.due_since - timedelta(seconds=1)
-        due_at = cron.latest_between(just_before, schedule.now, self._time_zone)
-        if due_at is None:
-            return 0
-        missed = schedule.now - due_at > GRACE
+        """Open a tick for the latest moment that came due, if one did; the others were missed."""
+        missed = await self._came_due(transaction, schedule, cron)
+        is_in_time = bool(missed) and schedule.now - missed[0] <= self._grace
+        ticked = False
+        if is_in_time:
+            ticked = await ticks.open_clock_tick(
+                transaction, schedule_id=schedule.schedule_id, due_at=missed.pop(0)
+            )
         if missed:
             self._log.warn(
-                "schedule {id}: the tick of {due_at} was missed",
+                "schedule {id}: {count} ticks were missed, of {first} to {last}{others}",
                 id=schedule.schedule_id,
-                due_at=due_at.isoformat(),
+                count=len(missed),
+                first=missed[-1].isoformat(),
+                last=missed[0].isoformat(),
+                others=", and others before" if len(missed) >= MOST_MISSED else "",
             )
-        return await ticks.open_clock_tick(
-            transaction, schedule_id=schedule.schedule_id, due_at=due_at, missed=missed
-        )
+            await ticks.record_missed(transaction, schedule_id=schedule.schedule_id, moments=missed)
+        return ticked
+
+    async def _came_due(
+        self, transaction: Transaction, schedule: ticks.Unwound, cron: Cron
+    ) -> list[datetime]:
+        """The moments that came due since the schedule was wound, the latest first."""
+        moments: list[datetime] = []
+        if schedule.due_since is None:
+            return moments
+        just_before, until = schedule.due_since - _SECOND, schedule.now
+        slices = transaction.slices()
+        while len(moments) <= MOST_MISSED:
+            moment = cron.latest_between(just_before, until, self._time_zone)
+            if moment is None:
+                break
+            moments.append(moment)
+            until = moment - _SECOND
+            if slices.is_over:
+                await slices.next_turn()
+        return moments

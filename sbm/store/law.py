@@ -60,6 +60,7 @@ async def count(transaction: Transaction, *, ids: Iterable[int]) -> list[Reckoni
             due_at=row["due_at"],
             triggers=row["triggers"],
             settled=row["settled"],
+            outcomes=row["outcomes"],
             live=row["live"],
             is_closed=row["is_closed"],
             is_kept=row["is_kept"],
@@ -79,6 +80,7 @@ async def record(transaction: Transaction, *, found: Iterable[Reckoning]) -> Non
             "triggers": one.triggers,
             "missing": one.missing if one.is_kept else None,
             "is_done": one.is_closed and not one.is_broken,
+            "outcomes": one.outcomes if one.is_kept and one.source != "single" else None,
         }
         for one in found
     ]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
 from sbm.model.cron import Cron, CronError
+from sbm.model.page import Part, Window
+from sbm.model.tick import Source, Tick
 from sbm.store.database import Row, Transaction
+from sbm.store.parts import read_part
 from sbm.store.queries import load
 
 QUERIES = load("ticks")
+
+# So many rows of the ledger are counted while somebody waits: 0.2 s, on a machine that is busy.
+COUNTED_AT_ONCE = 100_000
 
 
 @frozen(kw_only=True)
@@ -29,20 +36,45 @@ class Unwound:
     due_since: datetime | None
 
 
-async def open_tick(transaction: Transaction, *, schedule_id: int) -> int | None:
+@frozen(kw_only=True)
+class Chunk:
+    """Members of a tick that were expanded at once: so many, of whom so many are now owed a send.
+
+    The others were skipped.
+    """
+
+    tick_id: int
+    triggers: int
+    owed: int
+
+
+async def open_tick(
+    transaction: Transaction, *, schedule_id: int, opened_by: str | None = None
+) -> int | None:
     """Open a tick for a whole schedule, now; returns its id, or None: no such schedule."""
-    row = await transaction.row(QUERIES.open_tick, schedule_id=schedule_id)
-    return None if row is None else int(row["id"])
+    if await transaction.row(QUERIES.lock_schedule_to_tick, schedule_id=schedule_id) is None:
+        return None
+    return await _open(
+        transaction, source="post-back", schedule_id=schedule_id, due_at=None, opened_by=opened_by
+    )
 
 
-async def expand(transaction: Transaction, *, limit: int) -> int | None:
-    """Owe their sends to the next members of the oldest open tick, at most ``limit`` of them.
+async def has_room(transaction: Transaction, *, most: int) -> bool:
+    """Whether a tick is open, and fewer than ``most`` sends of ticks are waiting for their turn."""
+    row = await transaction.row(QUERIES.find_room, most=most)
+    return row is not None and bool(row["there_is_room"])
 
-    Returns how many there were, or None when no tick is open.
+
+async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chunk | None:
+    """Owe their sends to the next members of an open tick, at most ``limit`` of them.
+
+    It is the first one behind the tick ``after``, or else the first of all. None: no tick is open.
     """
     await transaction.execute(QUERIES.read_in_order)
-    row = await transaction.row(QUERIES.expand_tick, limit=limit)
-    return None if row is None else int(row["triggers"])
+    row = await transaction.row(QUERIES.expand_tick, limit=limit, after=after)
+    if row is None:
+        return None
+    return Chunk(tick_id=row["id"], triggers=row["triggers"], owed=row["owed"])
 
 
 async def find_unwound(
@@ -79,19 +111,74 @@ async def wind(
     )
 
 
-async def open_clock_tick(
-    transaction: Transaction, *, schedule_id: int, due_at: datetime, missed: bool
-) -> bool:
-    """Open the tick of this moment, or record it as missed; False when it exists already."""
-    row = await transaction.row(
-        QUERIES.open_clock_tick, schedule_id=schedule_id, due_at=due_at, missed=missed
+async def open_clock_tick(transaction: Transaction, *, schedule_id: int, due_at: datetime) -> bool:
+    """Open the tick of this moment for a schedule that is locked; False when it exists already."""
+    tick_id = await _open(
+        transaction, source="clock", schedule_id=schedule_id, due_at=due_at, opened_by=None
     )
-    return row is not None
+    return tick_id is not None
+
+
+async def record_missed(
+    transaction: Transaction, *, schedule_id: int, moments: Sequence[datetime]
+) -> None:
+    """Record that the built-in clock missed these moments."""
+    await transaction.execute(
+        QUERIES.record_missed_ticks, schedule_id=schedule_id, moments=list(moments)
+    )
+
+
+async def list_page(
+    transaction: Transaction,
+    *,
+    window: Window,
+    schedule_id: int | None = None,
+    source: str | None = None,
+    state: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+) -> Part[Tick]:
+    """A part of the ticks of whole schedules that match the filters, newest first."""
+    return await read_part(
+        transaction,
+        QUERIES.list_schedule_ticks,
+        Tick,
+        window,
+        schedule_id=schedule_id,
+        source=source,
+        state=state,
+        created_after=created_after,
+        created_before=created_before,
+    )
+
+
+async def find(transaction: Transaction, *, tick_id: int) -> Tick | None:
+    """The tick with this id, if there is one, whatever its source."""
+    row = await transaction.row(QUERIES.find_tick, id=tick_id, most=COUNTED_AT_ONCE)
+    return Tick(**row) if row else None
 
 
 async def delete_old(transaction: Transaction, *, months_kept: int, limit: int) -> int:
     """Delete up to ``limit`` ticks of months that the ledger no longer keeps; returns how many."""
     return await transaction.execute(QUERIES.delete_old_ticks, months_kept=months_kept, limit=limit)
+
+
+async def _open(
+    transaction: Transaction,
+    *,
+    source: Source,
+    schedule_id: int,
+    due_at: datetime | None,
+    opened_by: str | None,
+) -> int | None:
+    row = await transaction.row(
+        QUERIES.open_tick,
+        source=source,
+        schedule_id=schedule_id,
+        due_at=due_at,
+        opened_by=opened_by,
+    )
+    return None if row is None else int(row["id"])
 
 
 def _cron(row: Row) -> Cron | None:

@@ -34,10 +34,11 @@ from sbm.web.passwords import Passwords
 from sbm.web.request import QuietSite
 from sbm.web.schedules import Schedules
 from sbm.web.subscriptions import Subscriptions
+from sbm.web.ticks import Ticks
 from sbm.web.uploads import Uploads
 from sbm.web.users import TokenAuth, UserTokens
 
-_COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
+_COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions", "ticks")
 MAX_UPLOAD_BYTES = 50 * 2**20
 
 _ABOUT = About(name="Api Root", description="The collections, and where they are.")
@@ -59,6 +60,7 @@ class Root:
     _subscriptions: Subscriptions
     _failed_tasks: FailedTasks
     _behind_subscriptions: BehindSubscriptions
+    _ticks: Ticks
     _languages: Languages
     _send_estimates: SendEstimates
     _run_send_estimate: Errand
@@ -109,6 +111,10 @@ class Root:
     @app.route("/api/v1/behind-subscriptions", branch=True)
     def behind_subscriptions(self, _request: Request) -> Any:
         return self._behind_subscriptions.app.resource()
+
+    @app.route("/api/v1/ticks", branch=True)
+    def ticks(self, _request: Request) -> Any:
+        return self._ticks.app.resource()
 
     @app.route("/api/v1/messageset_languages", branch=True)
     def languages(self, _request: Request) -> Any:
@@ -204,6 +210,7 @@ def build(
         Subscriptions(front, wake, scheduling, duplicate_window),
         FailedTasks(front, wake),
         BehindSubscriptions(front, wake),
+        Ticks(front),
         Languages(front),
         SendEstimates(front),
         run_send_estimate(front, wake),

@@ -111,7 +111,8 @@ class Schedules:
         )
         if is_leftover:
             return Reply(status=202, body={})
-        reply = await self._front.once(exchange, partial(_open_tick, row_id(number)))
+        open_tick = partial(_open_tick, row_id(number), exchange.user.username)
+        reply = await self._front.once(exchange, open_tick)
         self._wake()
         return reply
 
@@ -128,8 +129,9 @@ _LISTING = Listing(
 )
 
 
-async def _open_tick(schedule_id: int, transaction: Transaction) -> Reply:
-    if await ticks.open_tick(transaction, schedule_id=schedule_id) is None:
+async def _open_tick(schedule_id: int, opened_by: str, transaction: Transaction) -> Reply:
+    tick_id = await ticks.open_tick(transaction, schedule_id=schedule_id, opened_by=opened_by)
+    if tick_id is None:
         raise NotFound
     return Reply(status=202, body={})
 

@@ -24,7 +24,7 @@ SELECT id, triggers, missing FROM ticks WHERE id > %(after)s ORDER BY id LIMIT %
 -- name: count_ticks
 -- Both sides of the law for some ticks, in one snapshot. The sends are few, and have no index by
 -- tick, which every claim would have to write: one pass over them serves all the ticks. The ledger
--- is counted in its index; of its partitions only those that can hold rows of the tick are looked
+-- is found by its index; of its partitions only those that can hold rows of the tick are looked
 -- into. A tick is closed when nothing can happen to it any more: it is expanded (or was missed), or
 -- its minute is over, and so is every transaction that may have begun in it (none lives for ten
 -- minutes: statements are stopped after seconds, and so are transactions that idle), and no send is
@@ -40,28 +40,34 @@ WITH kept AS MATERIALIZED (
      GROUP BY tick_id
 )
 SELECT ticks.id, ticks.source, ticks.due_at, ticks.triggers, settled.count AS settled,
-       COALESCE(live.count, 0) AS live,
+       settled.outcomes, COALESCE(live.count, 0) AS live,
        live.count IS NULL AND CASE WHEN ticks.source = 'single'
                                    THEN ticks.due_at < now() - interval '11 minutes'
                                    ELSE ticks.state <> 'expanding' END AS is_closed,
        ticks.created_at >= COALESCE(kept.since, '-infinity') AS is_kept
   FROM kept, ticks LEFT JOIN live ON live.tick_id = ticks.id,
        -- A day more than needed: the server's clock may have been set back meanwhile.
-       LATERAL (SELECT count(*) FROM ledger
-                 WHERE tick_id = ticks.id AND settled_at >= ticks.created_at - interval '1 day')
-               settled
+       LATERAL (SELECT COALESCE(sum(rows), 0)::bigint AS count,
+                       COALESCE(jsonb_object_agg(outcome, rows), '{}') AS outcomes
+                  FROM (SELECT outcome, count(*) AS rows FROM ledger
+                         WHERE tick_id = ticks.id
+                           AND settled_at >= ticks.created_at - interval '1 day'
+                         GROUP BY outcome) counted) settled
  WHERE ticks.id = ANY(%(ids)s::bigint[])
  ORDER BY ticks.id;
 
 -- name: record_findings
--- What was found about some ticks, for other daemons, and for after a restart. Nothing is written
--- where nothing is new. A tick is checked off only if it has got no other trigger since.
+-- What was found about some ticks, for other daemons, and for after a restart; of whole schedules
+-- the outcomes, too, for those who ask how far a tick has come. Nothing is written where nothing is
+-- new. A tick is checked off only if it has got no other trigger since.
 UPDATE ticks
    SET missing = COALESCE(o.missing, ticks.missing),
-       is_checked_off = o.is_done AND ticks.triggers = o.triggers
+       is_checked_off = o.is_done AND ticks.triggers = o.triggers,
+       outcomes = COALESCE(o.outcomes, ticks.outcomes),
+       counted_at = CASE WHEN o.outcomes IS NULL THEN ticks.counted_at ELSE now() END
   FROM jsonb_to_recordset(%(findings)s)
-    AS o (id bigint, triggers bigint, missing bigint, is_done boolean)
- WHERE ticks.id = o.id AND (ticks.missing <> o.missing OR o.is_done);
+    AS o (id bigint, triggers bigint, missing bigint, is_done boolean, outcomes jsonb)
+ WHERE ticks.id = o.id AND (ticks.missing <> o.missing OR o.is_done OR o.outcomes IS NOT NULL);
 
 -- name: count_broken_ticks
 -- For how many ticks the law was found broken, by whichever daemon, and what time it is.

@@ -1,14 +1,53 @@
 -- "Now", for a schedule: who says it, and who is then owed a send.
 
+-- name: lock_schedule_to_tick
+-- Whose ticks come from elsewhere, too, waits here: each of them sees the one before it.
+SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
+
 -- name: open_tick
--- A POST-back for a whole schedule. Its members are owed their sends by expand_tick, afterwards.
--- No row: there is no such schedule.
-WITH tick AS (
-    INSERT INTO ticks (source, state, schedule_id)
-    SELECT 'post-back', 'expanding', id FROM schedules WHERE id = %(schedule_id)s
+-- "Now" for a schedule that is locked: by a POST-back, or by the built-in clock, once for every
+-- moment (no row: that one exists). Its members are owed their sends by expand_tick, afterwards.
+-- Who they are is fixed here, by the snapshot of this statement.
+-- If a tick of the last hour is still being sent (it is being expanded, or some of its sends are
+-- waiting for their turn), then this one follows the latest, and doubles none of those that are
+-- covered by that. Ticks older than that are behind because of some trouble, and keep nobody from
+-- what is due now.
+WITH recent AS MATERIALIZED (
+    SELECT id, state = 'expanding' AS is_expanding
+      FROM (SELECT id, state, created_at FROM ticks
+             WHERE schedule_id = %(schedule_id)s AND source <> 'single'
+             ORDER BY id DESC LIMIT 100) latest
+     WHERE state <> 'missed' AND created_at > now() - interval '1 hour'
+), under_way AS (
+    SELECT min(id) AS first FROM recent
+     WHERE is_expanding
+        OR id IN (SELECT tick_id FROM sends
+                   WHERE lane = 'tick' AND (state = 'claimed' OR state = 'owed' AND due_at <= now()))
+), tick AS (
+    INSERT INTO ticks (source, state, schedule_id, due_at, opened_by, snapshot, follows)
+    SELECT %(source)s, 'expanding', %(schedule_id)s, COALESCE(%(due_at)s::timestamptz, now()), %(opened_by)s,
+           pg_current_snapshot(), (SELECT max(id) FROM recent WHERE id >= under_way.first)
+      FROM under_way
+        ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING
     RETURNING id
 )
 SELECT id, pg_notify('sbm_work', '') FROM tick;
+
+-- name: record_missed_ticks
+-- Moments that passed too long ago, or that a later one made up for: nobody is sent anything.
+INSERT INTO ticks (source, state, schedule_id, due_at)
+SELECT 'clock', 'missed', %(schedule_id)s, moment
+  FROM unnest(%(moments)s::timestamptz[]) moment ORDER BY moment
+    ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING;
+
+-- name: find_room
+-- Whether a tick is open, and fewer than %(most)s sends of ticks are waiting for their turn. What
+-- waits for a service, or for its next try, takes no room.
+SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding') AND (
+           SELECT count(*) FROM (
+               SELECT FROM sends
+                WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
+                ORDER BY due_at, id LIMIT %(most)s) waiting) < %(most)s AS there_is_room;
 
 -- name: read_in_order
 -- For the rest of the transaction: no sorting where an index has the order. Whenever the planner
@@ -16,31 +55,54 @@ SELECT id, pg_notify('sbm_work', '') FROM tick;
 SELECT set_config('enable_sort', 'off', true);
 
 -- name: expand_tick
--- Owe a send to the next %(limit)s members of the oldest tick that still has some: the active
--- subscriptions of its schedule that are older than the tick, in the order of their ids. Whoever
--- is owed one already is skipped, and the ledger says so. Where the expansion stands is written in
--- the same statement, so a crash neither repeats a chunk nor leaves one out.
-WITH tick AS MATERIALIZED (
-    SELECT id, schedule_id, created_at, expanded_up_to FROM ticks
-     WHERE state = 'expanding' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+-- Owe a send to the next %(limit)s members of an open tick: the first one behind the tick whose
+-- turn was last, %(after)s, or else the first of all. They are the active subscriptions of its
+-- schedule that it covers, in the order of their ids. Whoever is owed one already is skipped, and
+-- so is who is covered by the tick that it follows, and the ledger says so. Where the expansion
+-- stands is written in the same statement, so a crash neither repeats a chunk nor leaves one out.
+-- What a tick is about is taken from the row as it was locked: another daemon may have gone on with
+-- it since this statement began.
+-- The first chunk stands in line with those that have waited longest, so that a small tick does not
+-- wait for what a large one has there already.
+WITH behind_last AS MATERIALIZED (
+    SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows FROM ticks
+     WHERE state = 'expanding' AND id > %(after)s ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+), first_of_all AS MATERIALIZED (
+    SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows FROM ticks
+     WHERE state = 'expanding' AND NOT EXISTS (SELECT FROM behind_last)
+     ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+), tick AS MATERIALIZED (
+    SELECT this.*, before.snapshot AS before_snapshot, before.created_at AS before_created_at
+      FROM (SELECT * FROM behind_last UNION ALL SELECT * FROM first_of_all) this
+      LEFT JOIN ticks before ON before.id = this.follows
 ), members AS MATERIALIZED (
-    SELECT s.id, s.identity, s.messageset_id, s.lang, tick.id AS tick_id
+    SELECT s.id, s.identity, s.messageset_id, s.lang, tick.id AS tick_id,
+           tick.before_created_at IS NOT NULL
+           AND tick_covers(tick.before_snapshot, tick.before_created_at,
+                           s.joined_xid, s.joined_at, s.created_at) AS is_spared,
+           CASE WHEN tick.expanded_up_to = '00000000-0000-0000-0000-000000000000'
+                THEN (SELECT due_at FROM sends
+                       WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
+                       ORDER BY due_at, id LIMIT 1) END AS head_of_line
       FROM tick CROSS JOIN LATERAL (
            SELECT * FROM subscriptions
             WHERE schedule_id = tick.schedule_id AND active AND NOT completed
-              AND process_status >= 0 AND created_at <= tick.created_at
-              AND id > tick.expanded_up_to
+              AND process_status >= 0 AND id > tick.expanded_up_to
+              AND tick_covers(tick.snapshot, tick.created_at, joined_xid, joined_at, created_at)
             ORDER BY id LIMIT %(limit)s) s
 ), owed AS (
-    INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)
-    SELECT 'next', 'tick', id, identity, tick_id FROM members ORDER BY id
+    INSERT INTO sends (kind, lane, subscription_id, identity, tick_id, due_at)
+    SELECT 'next', 'tick', id, identity, tick_id, COALESCE(head_of_line, now())
+      FROM members WHERE NOT is_spared ORDER BY id
         ON CONFLICT (subscription_id, kind) DO NOTHING
     RETURNING subscription_id
 ), skipped AS (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, lang)
     SELECT gen_random_uuid(), tick_id, 'next', 'skipped', 'trigger',
-           'a message is already owed to the subscription', id, identity, messageset_id, lang
+           CASE WHEN is_spared THEN 'the tick before it was still being sent'
+                ELSE 'a message is already owed to the subscription' END,
+           id, identity, messageset_id, lang
       FROM members WHERE NOT EXISTS (SELECT FROM owed WHERE subscription_id = members.id)
 ), expansion AS (
     SELECT count(*) AS triggers, (array_agg(id ORDER BY id DESC))[1] AS last FROM members
@@ -51,7 +113,8 @@ UPDATE ticks
        state = CASE WHEN expansion.triggers < %(limit)s THEN 'expanded' ELSE 'expanding' END,
        expanded_at = CASE WHEN expansion.triggers < %(limit)s THEN now() END
   FROM tick, expansion WHERE ticks.id = tick.id
-RETURNING ticks.id, expansion.triggers, ticks.state, pg_notify('sbm_work', '');
+RETURNING ticks.id, expansion.triggers, (SELECT count(*) FROM owed) AS owed,
+          pg_notify('sbm_work', '');
 
 -- name: find_schedules_to_wind
 -- Schedules whose next tick of the built-in clock is due, or was worked out from other cron fields
@@ -73,15 +136,6 @@ UPDATE schedules
                                   %(time_zone)s::text)
  WHERE id = %(schedule_id)s;
 
--- name: open_clock_tick
--- The built-in clock ticks, once for every moment, whatever the number of daemons. A moment that
--- passed too long ago is recorded as missed, and nobody is sent anything for it.
-INSERT INTO ticks (source, state, schedule_id, due_at)
-VALUES ('clock', CASE WHEN %(missed)s THEN 'missed' ELSE 'expanding' END,
-        %(schedule_id)s, %(due_at)s)
-    ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING
-RETURNING id;
-
 -- name: delete_old_ticks
 -- Ticks of months whose partitions of the ledger were dropped. What is owed keeps its tick.
 DELETE FROM ticks
@@ -92,3 +146,60 @@ DELETE FROM ticks
                                 - make_interval(months => %(months_kept)s)) AT TIME ZONE 'UTC'
               AND NOT EXISTS (SELECT FROM sends WHERE sends.tick_id = ticks.id)
             ORDER BY id LIMIT %(limit)s);
+
+-- name: list_schedule_ticks
+-- A page of the ticks of whole schedules, newest first, with what is live of each: one pass over
+-- the sends, which are few, serves the page. A null parameter is no filter.
+-- A row more than the page has tells whether the list goes on; the count is worked out only where
+-- the page alone does not tell it, and comes with a row of nulls where nothing was found.
+WITH wanted AS NOT MATERIALIZED (
+    SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
+           created_at, expanded_at, outcomes, counted_at
+      FROM ticks
+     WHERE source <> 'single'
+       AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)
+       AND (%(source)s IS NULL OR source = %(source)s)
+       AND (%(state)s IS NULL OR state = %(state)s)
+       AND (%(created_after)s IS NULL OR created_at >= %(created_after)s)
+       AND (%(created_before)s IS NULL OR created_at <= %(created_before)s)
+), page AS MATERIALIZED (
+    (SELECT * FROM wanted
+      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id < %(from_id)s)
+      ORDER BY id DESC LIMIT %(limit)s + 1 OFFSET %(offset)s)
+    UNION ALL
+    (SELECT * FROM wanted
+      WHERE %(backwards)s AND id > %(from_id)s
+      ORDER BY id LIMIT %(limit)s + 1)
+), total AS (
+    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
+                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
+                ELSE (SELECT count(*) FROM wanted)
+           END AS count
+      FROM (SELECT count(*) AS found FROM page) AS counted
+), live AS MATERIALIZED (
+    SELECT tick_id, count(*) AS count FROM sends WHERE tick_id = ANY(ARRAY(SELECT id FROM page))
+     GROUP BY tick_id
+)
+SELECT total.count, page.*, COALESCE(live.count, 0) AS live
+  FROM total LEFT JOIN page ON true LEFT JOIN live ON live.tick_id = page.id
+ ORDER BY page.id DESC;
+
+-- name: find_tick
+-- One tick, with what is live of it, and, if it has %(most)s triggers at most, how many rows of
+-- each outcome the ledger has for it, all at the same moment. Of a larger one the numbers are those
+-- that were found when the law was last checked; so are those of one that was checked off, which do
+-- not change any more.
+WITH tick AS (
+    SELECT *, triggers <= %(most)s AND (outcomes IS NULL OR NOT is_checked_off) AS is_counted_now
+      FROM ticks WHERE id = %(id)s
+)
+SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
+       created_at, expanded_at, (SELECT count(*) FROM sends WHERE tick_id = tick.id) AS live,
+       CASE WHEN is_counted_now
+            THEN (SELECT COALESCE(jsonb_object_agg(outcome, rows), '{}') FROM (
+                      SELECT outcome, count(*) AS rows FROM ledger
+                       WHERE tick_id = tick.id AND settled_at >= tick.created_at - interval '1 day'
+                       GROUP BY outcome) counted)
+            ELSE outcomes END AS outcomes,
+       CASE WHEN is_counted_now THEN now() ELSE counted_at END AS counted_at
+  FROM tick;

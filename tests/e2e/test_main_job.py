@@ -113,7 +113,10 @@ async def test_missing_content_is_a_failure_and_the_subscription_stays(seed: Wor
 
 @ensureDeferred
 async def test_without_a_scheduler_the_clock_ticks_once_for_two_daemons(seed: World) -> None:
-    schedule, never = seed.behind.schedule(), seed.behind.schedule(minute="0", hour="3")
+    # Of this minute, and of none that comes before tomorrow.
+    now = seed.behind.value("SELECT date_trunc('minute', now() AT TIME ZONE 'UTC')")
+    schedule = seed.behind.schedule(minute=str(now.minute), hour=str(now.hour))
+    never = seed.behind.schedule(minute=str((now.minute + 30) % 60), hour=str((now.hour + 12) % 24))
     messageset = seed.behind.messageset("pregnancy", schedule)
     mothers = seed.subscribe(20, messageset, schedule)
     seed.subscribe(1, messageset, never)
@@ -124,7 +127,7 @@ async def test_without_a_scheduler_the_clock_ticks_once_for_two_daemons(seed: Wo
     )
     # The minute is brought about, not waited for.
     seed.behind.rows(
-        "UPDATE schedules SET next_tick_at = date_trunc('minute', now()) WHERE id = %s", schedule
+        "UPDATE schedules SET next_tick_at = %s AT TIME ZONE 'UTC' WHERE id = %s", now, schedule
     )
     await seed.until(lambda: seed.behind.value("SELECT count(*) FROM ticks"))
     await seed.settled()

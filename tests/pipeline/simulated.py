@@ -270,7 +270,8 @@ class Daemon:
 
     async def _expand(self) -> int:
         way: Any = self.way
-        return await way.transact(ticks.expand, limit=CHUNK) or 0
+        chunk = await way.transact(ticks.expand, limit=CHUNK)
+        return 0 if chunk is None else chunk.triggers
 
     @property
     def is_idle(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,13 +10,15 @@ import pytest
 from attrs import define
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import capturedLogs, formatEvent
 
-from sbm.pipeline.ticks import CHUNK, SCHEDULES_PER_PASS, Clock, Expansion
+from sbm.pipeline.ticks import CHUNK, MOST_MISSED, SCHEDULES_PER_PASS, Clock, Expansion
 from sbm.store import ticks
 from sbm.store.database import Database
 from tests.arrange import Arranged
 
 UTC = ZoneInfo("UTC")
+HOUR = timedelta(hours=1)
 
 
 @define(eq=False, slots=False)
@@ -29,8 +32,8 @@ class Bench:
         self.rings = 0
         self.clock = self.another_clock()
 
-    def another_clock(self, time_zone: ZoneInfo = UTC) -> Clock:
-        return Clock(self.database, time_zone, self._ring)
+    def another_clock(self, time_zone: ZoneInfo = UTC, grace: timedelta = HOUR) -> Clock:
+        return Clock(self.database, time_zone, grace, self._ring)
 
     async def due(self, ago: str = "0 seconds", **fields: str) -> int:
         """A schedule that is wound, and whose tick came due so long ago."""
@@ -104,11 +107,32 @@ async def test_several_clocks_make_one_tick_of_one_moment(bench: Bench) -> None:
 
 
 @ensureDeferred
-async def test_of_several_moments_that_came_due_only_the_latest_ticks(bench: Bench) -> None:
+async def test_of_several_moments_that_came_due_the_latest_ticks_and_the_others_were_missed(
+    bench: Bench,
+) -> None:
     schedule = await bench.due("10 minutes")
-    await bench.clock.one_pass()
-    assert bench.ticks() == [(schedule, "expanding")]
-    assert bench.behind.value("SELECT due_at > now() - interval '2 minutes' FROM ticks")
+    with capturedLogs() as logged:
+        await bench.clock.one_pass()
+    latest, *others = bench.behind.rows("SELECT * FROM ticks ORDER BY due_at DESC")
+    assert (latest["schedule_id"], latest["state"]) == (schedule, "expanding")
+    assert {row["state"] for row in others} == {"missed"}
+    minutes = [latest["due_at"] - timedelta(minutes=n) for n in range(1, len(others) + 1)]
+    assert [row["due_at"] for row in others] == minutes
+    assert len(others) >= 10
+    (warning,) = (formatEvent(event) for event in logged)
+    assert f"schedule {schedule}: {len(others)} ticks were missed, of" in warning
+    assert f"{minutes[-1]:%Y-%m-%dT%H:%M}" in warning
+
+
+@ensureDeferred
+async def test_after_a_long_absence_so_many_moments_are_recorded_and_no_more(bench: Bench) -> None:
+    schedule = await bench.due("14 days")
+    with capturedLogs() as logged:
+        await bench.clock.one_pass()
+    assert bench.ticks().count((schedule, "missed")) == MOST_MISSED
+    assert bench.ticks().count((schedule, "expanding")) == 1
+    (warning,) = (formatEvent(event) for event in logged)
+    assert "and others before" in warning
 
 
 @ensureDeferred
@@ -156,6 +180,45 @@ async def test_a_moment_long_past_is_recorded_as_missed(bench: Bench, ago: str, 
     owed = bench.behind.value("SELECT count(*) FROM sends")
     assert owed == (1 if state == "expanding" else 0)
     assert bench.schedule(schedule)["is_ahead"]
+
+
+@ensureDeferred
+async def test_how_late_a_moment_is_made_up_for_is_a_setting(bench: Bench) -> None:
+    schedule = await bench.due("3 hours", **bench.at("3 hours"))
+    await bench.another_clock(grace=4 * HOUR).one_pass()
+    assert bench.ticks() == [(schedule, "expanding")]
+
+
+# Of 02:30 and of every half hour on the days on which the clock is moved, what is due, in UTC.
+@pytest.mark.parametrize(
+    ("zone", "midnight", "half_past_two", "half_hours"),
+    [
+        ("Europe/Berlin", "2026-03-28T23:00Z", ["01:00"], 46),
+        ("Europe/Berlin", "2026-10-24T22:00Z", ["00:30"], 50),
+        ("America/New_York", "2026-03-08T05:00Z", ["07:00"], 46),
+        ("America/New_York", "2026-11-01T04:00Z", ["07:30"], 50),
+        ("Africa/Johannesburg", "2026-03-28T22:00Z", ["00:30"], 48),
+    ],
+)
+@ensureDeferred
+async def test_no_moment_is_lost_or_doubled_when_the_clock_is_moved(
+    bench: Bench, zone: str, midnight: str, half_past_two: list[str], half_hours: int
+) -> None:
+    local = datetime.fromisoformat(midnight.replace("Z", "+00:00")).astimezone(ZoneInfo(zone))
+    day = {"day_of_month": str(local.day), "month_of_year": str(local.month)}
+    daily = bench.behind.schedule(minute="30", hour="2", **day)
+    often = bench.behind.schedule(minute="*/30", **day)
+    clocks = [bench.another_clock(ZoneInfo(zone)) for _ in range(2)]
+    await clocks[0].one_pass()
+    bench.behind.rows("UPDATE schedules SET next_tick_at = %s", midnight)
+    await gatherResults([Deferred.fromCoroutine(clock.one_pass()) for clock in clocks])
+    moments = bench.behind.rows(
+        "SELECT schedule_id, to_char(due_at AT TIME ZONE 'UTC', 'HH24:MI') AS time FROM ticks"
+        " WHERE due_at BETWEEN %s AND %s + interval '1 day 1 hour' ORDER BY due_at",
+        *(local, local),
+    )
+    assert [row["time"] for row in moments if row["schedule_id"] == daily] == half_past_two
+    assert len([row for row in moments if row["schedule_id"] == often]) == half_hours
 
 
 @ensureDeferred
@@ -256,3 +319,46 @@ async def test_several_expansions_at_once_owe_everybody_one_send(expanding: Expa
     assert expanding.behind.value("SELECT count(DISTINCT subscription_id) FROM sends") == 4500
     assert expanding.behind.ledger() == []
     assert expanding.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_small_tick_has_its_turn_and_its_place_in_line_beside_a_large_one(
+    expanding: Expanding,
+) -> None:
+    large = await expanding.tick(2 * CHUNK + 5)
+    await expanding.expansion.one_pass()
+    small, last = await expanding.tick(3), await expanding.tick(2)
+    chunks = [await expanding.expansion.one_pass() for _ in range(4)]
+    assert chunks == [3, 2, CHUNK, 5]
+    first_due = expanding.behind.rows(
+        "SELECT schedule_id, min(sends.due_at) AS due_at FROM sends"
+        " JOIN ticks ON ticks.id = tick_id GROUP BY schedule_id"
+    )
+    places = {row["schedule_id"]: row["due_at"] for row in first_due}
+    assert places[small] == places[last] == places[large]
+    assert expanding.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_tick_is_not_expanded_further_while_enough_of_it_waits(
+    expanding: Expanding, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("sbm.pipeline.ticks.MOST_WAITING", CHUNK)
+    await expanding.tick(CHUNK + 5)
+    assert [await expanding.expansion.one_pass() for _ in range(2)] == [CHUNK, 0]
+    # What waits for a service, or was claimed, takes no room.
+    expanding.behind.rows(
+        "UPDATE sends SET due_at = now() + interval '1 hour'"
+        " WHERE id = (SELECT id FROM sends LIMIT 1)"
+    )
+    assert [await expanding.expansion.one_pass() for _ in range(2)] == [5, 0]
+    assert expanding.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_tick_that_skips_everybody_wakes_nobody(expanding: Expanding) -> None:
+    schedule = await expanding.tick(3)
+    await expanding.expansion.one_pass()
+    await expanding.database.transact(ticks.open_tick, schedule_id=schedule)
+    assert await expanding.expansion.one_pass() == 3
+    assert expanding.rings == 1

@@ -364,3 +364,9 @@ def test_a_trigger_reads_one_subscription(
 
 def test_a_tick_reads_the_chunk_that_it_expands(plans: Callable[..., list[Plan]]) -> None:
     assert_bounded(plans(ticks.expand, limit=CHUNK), CHUNK, buffers=60)
+
+
+def test_room_is_looked_for_in_so_many_sends(plans: Callable[..., list[Plan]]) -> None:
+    # Whoever comes first to dead rows reads and marks them; nobody else has to.
+    plans(ticks.has_room, most=CHUNK)
+    assert_bounded(plans(ticks.has_room, most=CHUNK), CHUNK, buffers=30)

@@ -500,7 +500,7 @@ async def test_a_tick_covers_the_active_subscriptions_that_are_older_than_it(
     behind.subscriptions(5, messageset, schedule)
     chunks = []
     while (chunk := await database.transact(ticks.expand, limit=100)) is not None:
-        chunks.append(chunk)
+        chunks.append(chunk.triggers)
     assert chunks == [100, 100, 50]
     owed = {row["subscription_id"] for row in behind.rows("SELECT subscription_id FROM sends")}
     assert owed == members

@@ -132,25 +132,32 @@ async def test_while_one_clock_winds_others_step_over_and_nobody_else_waits(
 async def test_a_moment_ticks_once(database: Database, behind: Arranged) -> None:
     schedule, other = behind.schedule(), behind.schedule()
 
-    async def tick(schedule: int, due_at: datetime, *, missed: bool = False) -> bool:
-        return await database.transact(
-            ticks.open_clock_tick, schedule_id=schedule, due_at=due_at, missed=missed
-        )
+    async def tick(schedule: int, due_at: datetime) -> bool:
+        return await database.transact(ticks.open_clock_tick, schedule_id=schedule, due_at=due_at)
 
+    async def miss(*moments: datetime) -> None:
+        await database.transact(ticks.record_missed, schedule_id=schedule, moments=moments)
+
+    later = NOON + timedelta(minutes=1)
     assert await tick(schedule, NOON)
     assert not await tick(schedule, NOON)
-    assert not await tick(schedule, NOON, missed=True)
     assert await tick(other, NOON)
-    assert await tick(schedule, NOON + timedelta(minutes=1), missed=True)
-    states = behind.rows("SELECT state FROM ticks ORDER BY id")
-    assert [row["state"] for row in states] == ["expanding", "expanding", "missed"]
+    await miss(NOON, later)
+    await miss(later)
+    assert not await tick(schedule, later)
+    states = behind.rows("SELECT schedule_id, state FROM ticks ORDER BY id")
+    assert [(row["schedule_id"], row["state"]) for row in states] == [
+        (schedule, "expanding"),
+        (other, "expanding"),
+        (schedule, "missed"),
+    ]
 
 
 @ensureDeferred
 async def test_a_missed_tick_is_never_expanded(database: Database, behind: Arranged) -> None:
     schedule = behind.schedule()
     behind.subscriptions(3, behind.messageset("pregnancy", schedule), schedule)
-    await database.transact(ticks.open_clock_tick, schedule_id=schedule, due_at=NOON, missed=True)
+    await database.transact(ticks.record_missed, schedule_id=schedule, moments=[NOON])
     assert await database.transact(ticks.expand, limit=100) is None
 
 
@@ -159,7 +166,7 @@ async def test_a_post_back_beside_the_clock_s_tick_is_a_tick_of_its_own(
     database: Database, behind: Arranged
 ) -> None:
     schedule = behind.schedule()
-    await database.transact(ticks.open_clock_tick, schedule_id=schedule, due_at=NOON, missed=False)
+    await database.transact(ticks.open_clock_tick, schedule_id=schedule, due_at=NOON)
     first = await database.transact(ticks.open_tick, schedule_id=schedule)
     second = await database.transact(ticks.open_tick, schedule_id=schedule)
     assert None not in (first, second)

@@ -140,6 +140,7 @@ def paths() -> Iterator[Path]:
                                 "subscriptions": URL,
                                 "failed-tasks": URL,
                                 "behind-subscriptions": URL,
+                                "ticks": URL,
                             }
                         ),
                         "Their URLs.",

@@ -1,0 +1,89 @@
+"""Ticks of whole schedules, by whole daemons: one that is killed, and two that meet."""
+
+from __future__ import annotations
+
+import signal
+
+from pytest_twisted import ensureDeferred
+
+from sbm.pipeline.ticks import CHUNK
+from tests.arrange import arranged
+from tests.e2e.gates import gated
+from tests.e2e.processes import processes
+from tests.e2e.world import SCHEDULER_TOKEN, World
+
+
+@ensureDeferred
+async def test_a_tick_whose_daemon_is_killed_within_a_chunk_is_expanded_to_its_end_by_another(
+    seed: World,
+) -> None:
+    schedule = seed.behind.schedule()
+    messageset = seed.behind.messageset("pregnancy", schedule)
+    count = 2 * CHUNK + 10
+    members = sorted(seed.behind.subscriptions(count, messageset, schedule))
+    await seed.identity_store.close()  # so that all who are owed a message can be counted
+
+    def expanded_and_waiting() -> tuple[int, bool]:
+        return (
+            seed.behind.value("SELECT triggers FROM ticks"),
+            seed.behind.value("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"),
+        )
+
+    with processes(seed, 1) as (daemon,), arranged(seed.database_uri) as somebody:
+        await daemon.start()
+        somebody.rows("BEGIN")
+        # A send that nobody sees yet, in the way of one in the second chunk.
+        somebody.rows(
+            "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
+            " VALUES ('next', 'single', %s, 'x', 0)",
+            members[CHUNK + 7],
+        )
+        status, _ = await seed.call("POST", f"/api/v1/schedule/{schedule}/send/", at=daemon.url)
+        assert status == 202
+        await seed.until(lambda: expanded_and_waiting() == (CHUNK, True))
+        await daemon.end(signal.SIGKILL)
+        somebody.rows("ROLLBACK")
+    (new,) = seed.behind.subscriptions(1, messageset, schedule)
+    seed.start()
+    await seed.until(lambda: seed.behind.value("SELECT state FROM ticks") == "expanded")
+    owed = [row["subscription_id"] for row in seed.behind.rows("SELECT * FROM sends")]
+    assert sorted(owed) == members
+    assert new not in owed
+    assert seed.behind.value("SELECT triggers FROM ticks") == count
+    assert seed.behind.ledger() == []
+
+
+@ensureDeferred
+async def test_a_tick_that_comes_while_the_last_one_is_being_sent_doubles_nobody(
+    seed: World,
+) -> None:
+    schedule = seed.behind.schedule()
+    seed.subscribe(6, seed.behind.messageset("pregnancy", schedule), schedule)
+    storing = (await gated(seed)).only("storing")
+    seed.start(SBM_CONCURRENCY="2")
+
+    async def tick() -> None:
+        path = f"/api/v1/schedule/{schedule}/send/"
+        assert await seed.call("POST", path) == (202, {})
+
+    await tick()
+    await seed.until(lambda: storing.waiting)
+    storing.waiting.pop(0).callback(None)
+    await seed.until(seed.behind.ledger)
+    await tick()
+    await seed.until(
+        lambda: seed.behind.value("SELECT state = 'expanded' FROM ticks ORDER BY id DESC LIMIT 1")
+    )
+    storing.open()
+    await seed.settled()
+    assert list(seed.received().values()) == [["pregnancy 1 eng_ZA"]] * 6
+    token = await seed.token(admin=False)
+    status, listed = await seed.call("GET", "/api/v1/ticks/", token=token)
+    assert status == 200
+    second, first = listed["results"]
+    assert (second["follows"], second["triggers"], first["triggers"]) == (first["id"], 6, 6)
+    for tick_of, outcome in ((first, "sent"), (second, "skipped")):
+        path = f"/api/v1/ticks/{tick_of['id']}/"
+        _, told = await seed.call("GET", path, token=SCHEDULER_TOKEN)
+        assert told["progress"]["outcomes"][outcome] == told["progress"]["settled"] == 6
+    assert seed.behind.broken_law() == []

@@ -1,0 +1,289 @@
+"""Whom a tick covers: those who were members, and committed, when it was opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from attrs import define
+from pytest_twisted import ensureDeferred
+from twisted.internet.defer import Deferred
+
+from sbm.model.send import Settled
+from sbm.store import sends, ticks
+from sbm.store.database import Database, Transaction
+from tests.arrange import Arranged, arranged
+from tests.store.transactions import together
+
+SENT = Settled(outcome="sent", stage="post", outbound_id="1")
+SPARED = "the tick before it was still being sent"
+
+
+@define(eq=False, slots=False)
+class Town:
+    """A schedule with a message set of one message, which another set of the same follows."""
+
+    database: Database
+    behind: Arranged
+
+    def __attrs_post_init__(self) -> None:
+        self.schedule = self.behind.schedule()
+        after = self.behind.messageset("after", self.schedule)
+        self.messageset = self.behind.messageset(
+            "before", self.schedule, messages=1, next_set=after
+        )
+
+    def subscribe(self, count: int = 1, by: Arranged | None = None) -> list[UUID]:
+        return (by or self.behind).subscriptions(count, self.messageset, self.schedule)
+
+    async def open(self) -> int:
+        opened = await self.database.transact(ticks.open_tick, schedule_id=self.schedule)
+        assert opened is not None
+        return opened
+
+    async def expand(self, limit: int = 100) -> ticks.Chunk | None:
+        return await self.database.transact(ticks.expand, limit=limit)
+
+    async def expand_all(self) -> None:
+        while await self.expand() is not None:
+            pass
+
+    async def settle(self, limit: int) -> None:
+        claimed = await self.database.transact(
+            sends.claim, owner=uuid4(), limit=limit, lease=timedelta(minutes=1)
+        )
+        assert len(claimed) == limit
+        await self.database.transact(sends.settle, results=[(one, SENT) for one in claimed])
+
+    def asked_for(self, tick: int) -> dict[UUID, str]:
+        """What each member of a tick got of it: a live send, or the outcome in the ledger."""
+        rows = self.behind.rows(
+            "SELECT subscription_id, 'live' AS outcome FROM sends WHERE tick_id = %s UNION ALL"
+            " SELECT subscription_id, outcome FROM ledger WHERE tick_id = %s",
+            *(tick, tick),
+        )
+        found = {row["subscription_id"]: row["outcome"] for row in rows}
+        assert len(found) == len(rows)
+        return found
+
+
+@pytest.fixture
+def town(database: Database, behind: Arranged) -> Town:
+    return Town(database, behind)
+
+
+@pytest.fixture
+def other(database_uri: str) -> Iterator[Arranged]:
+    """Somebody else, on a connection of her own."""
+    with arranged(database_uri) as other:
+        yield other
+
+
+@ensureDeferred
+async def test_who_is_committed_before_a_tick_is_covered_and_who_is_under_way_is_not(
+    town: Town, other: Arranged
+) -> None:
+    other.rows("BEGIN")
+    (under_way,) = town.subscribe(by=other)
+    (committed,) = town.subscribe()
+    tick = await town.open()
+    other.rows("COMMIT")
+    (later,) = town.subscribe()
+    await town.expand_all()
+    assert set(town.asked_for(tick)) == {committed}
+    assert set(town.asked_for(await opened_and_expanded(town))) == {committed, under_way, later}
+
+
+async def opened_and_expanded(town: Town) -> int:
+    tick = await town.open()
+    await town.expand_all()
+    return tick
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("active = false", "active = true"),
+        ("completed = true", "completed = false"),
+        ("process_status = -1", "process_status = 0"),
+        ("schedule_id = {other}", "schedule_id = {own}"),
+    ],
+)
+@ensureDeferred
+async def test_who_becomes_a_member_later_is_not_covered(
+    town: Town, before: str, after: str
+) -> None:
+    schedules = {"own": town.schedule, "other": town.behind.schedule()}
+    early, late, out = town.subscribe(3)
+
+    def change(subscription: UUID, how: str) -> None:
+        town.behind.rows(
+            f"UPDATE subscriptions SET {how.format(**schedules)} WHERE id = %s",  # noqa: S608
+            subscription,
+        )
+
+    for one in (early, late, out):
+        change(one, before)
+    change(early, after)
+    tick = await town.open()
+    change(late, after)
+    # Whoever changes something else stays what she was.
+    town.behind.rows("UPDATE subscriptions SET active = active, version = version + 1")
+    await town.expand_all()
+    assert set(town.asked_for(tick)) == {early}
+    assert out not in town.asked_for(await opened_and_expanded(town))
+
+
+@ensureDeferred
+async def test_who_leaves_before_her_turn_gets_nothing(town: Town) -> None:
+    stays, leaves = town.subscribe(2)
+    tick = await town.open()
+    town.behind.rows("UPDATE subscriptions SET active = false WHERE id = %s", leaves)
+    await town.expand_all()
+    assert set(town.asked_for(tick)) == {stays}
+
+
+@ensureDeferred
+async def test_who_is_chained_while_a_tick_is_expanded_is_not_covered(town: Town) -> None:
+    members = town.subscribe(40)
+    tick = await town.open()
+    await town.expand(limit=10)
+    await town.settle(10)
+    chained = town.behind.rows("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
+    assert len(chained) == 10
+    await town.expand_all()
+    assert set(town.asked_for(tick)) == set(members)
+    assert town.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_step_is_no_joining(town: Town) -> None:
+    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    (member,) = town.subscribe()
+    joined = town.behind.subscription(member)["joined_xid"]
+    await opened_and_expanded(town)
+    await town.settle(1)
+    stands = town.behind.subscription(member)
+    assert (stands["next_sequence_number"], stands["joined_xid"]) == (2, joined)
+
+
+@pytest.mark.parametrize(
+    "restored",
+    [
+        "joined_xid = '9000000000', joined_at = now()",
+        "joined_xid = pg_snapshot_xmax(snapshot), joined_at = now() - interval '2 days'",
+        "joined_xid = NULL, joined_at = NULL",
+    ],
+)
+@ensureDeferred
+async def test_whoever_came_with_the_data_of_another_server_is_covered(
+    town: Town, restored: str
+) -> None:
+    (member,) = town.subscribe()
+    tick = await town.open()
+    town.behind.value("SELECT pg_current_xact_id()")
+    town.behind.rows(f"UPDATE subscriptions SET {restored} FROM ticks")  # noqa: S608
+    await town.expand_all()
+    assert set(town.asked_for(tick)) == {member}
+
+
+@pytest.mark.parametrize("snapshot", [None, "9000000000:9000000000:"])
+@ensureDeferred
+async def test_for_a_tick_of_another_server_or_version_the_times_have_to_do(
+    town: Town, snapshot: str | None
+) -> None:
+    (before,) = town.subscribe()
+    tick = await town.open()
+    town.behind.rows("UPDATE ticks SET snapshot = %s", snapshot)
+    town.subscribe()
+    await town.expand_all()
+    assert set(town.asked_for(tick)) == {before}
+
+
+# Ticks that come while another is being sent
+
+
+@ensureDeferred
+async def test_while_a_tick_is_being_sent_the_next_one_doubles_nobody_sent_already_or_not(
+    town: Town,
+) -> None:
+    members = town.subscribe(5)
+    first = await opened_and_expanded(town)
+    await town.settle(2)
+    chained = [
+        row["id"]
+        for row in town.behind.rows("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
+    ]
+    (new,) = town.subscribe()
+    second = await opened_and_expanded(town)
+    third = await opened_and_expanded(town)
+    asked = town.asked_for(second)
+    waiting = {one for one in members if town.asked_for(first)[one] == "live"}
+    assert len(waiting) == 3
+    assert asked == dict.fromkeys(waiting, "skipped") | dict.fromkeys([*chained, new], "live")
+    assert set(town.asked_for(third).values()) == {"skipped"}
+    follows = town.behind.rows("SELECT id, follows FROM ticks ORDER BY id")
+    assert [row["follows"] for row in follows] == [None, first, second]
+    reasons = {entry["reason"] for entry in town.behind.ledger() if entry["outcome"] == "skipped"}
+    assert reasons == {SPARED}
+    assert town.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_who_was_sent_the_one_is_not_sent_the_other(town: Town) -> None:
+    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    town.subscribe(5)
+    await opened_and_expanded(town)
+    await town.settle(2)
+    await opened_and_expanded(town)
+    await town.settle(3)
+    numbers = "SELECT next_sequence_number AS number FROM subscriptions"
+    assert [row["number"] for row in town.behind.rows(numbers)] == [2] * 5
+    assert town.behind.value("SELECT count(*) FROM sends") == 0
+    # It is over, so this is the next occasion.
+    await opened_and_expanded(town)
+    assert town.behind.value("SELECT count(*) FROM sends") == 5
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "UPDATE ticks SET created_at = created_at - interval '61 minutes'",
+        "UPDATE sends SET due_at = now() + interval '1 minute'",
+        "UPDATE sends SET state = 'unknown', unknown_since = now()",
+    ],
+)
+@ensureDeferred
+async def test_a_tick_that_is_held_up_keeps_those_who_got_theirs_from_no_other(
+    town: Town, trouble: str
+) -> None:
+    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    town.subscribe(3)
+    await opened_and_expanded(town)
+    await town.settle(2)
+    town.behind.rows(trouble)
+    outcomes = town.asked_for(await opened_and_expanded(town)).values()
+    assert sorted(outcomes) == ["live", "live", "skipped"]
+
+
+@ensureDeferred
+async def test_of_two_ticks_at_the_same_moment_one_comes_after_the_other(
+    town: Town, other: Arranged
+) -> None:
+    town.subscribe()
+    other.rows("BEGIN")
+    other.rows("SELECT FROM schedules FOR UPDATE")
+    both = together([town.open(), town.open()])
+    while town.behind.value("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2:
+        await Deferred.fromCoroutine(town.database.transact(turn))
+    other.rows("COMMIT")
+    first, second = sorted(await both)
+    follows = {row["id"]: row["follows"] for row in town.behind.rows("SELECT * FROM ticks")}
+    assert follows == {first: None, second: first}
+
+
+async def turn(transaction: Transaction) -> None:
+    """Let the reactor go on."""
+    await ticks.has_room(transaction, most=1)
