@@ -38,7 +38,7 @@ from sbm.web.ticks import Ticks
 from sbm.web.uploads import Uploads
 from sbm.web.users import TokenAuth, UserTokens
 
-_COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions", "ticks")
+_COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
 MAX_UPLOAD_BYTES = 50 * 2**20
 
 _ABOUT = About(name="Api Root", description="The collections, and where they are.")

@@ -99,7 +99,6 @@ DIFFERENCES: dict[str, Different] = {
         "the recording does not tell the Host header that it sent",
         "auth and generic: Other Host header (urls follow it)",
         headers={"Host": "sbm.example.org"},
-        adds={"ticks": "http://sbm.example.org/api/v1/ticks/"},
     ),
     **each(
         "the recording does not tell the Host header that it sent",
@@ -112,21 +111,8 @@ DIFFERENCES: dict[str, Different] = {
         headers={"X-Forwarded-Proto": "https", "X-Forwarded-Host": "elsewhere.example.org"},
         answer={
             name: f"http://127.0.0.1:58000/api/v1/{name}/"
-            for name in ("subscriptions", "failed-tasks", "behind-subscriptions", "ticks")
+            for name in ("subscriptions", "failed-tasks", "behind-subscriptions")
         },
-    ),
-    **each(
-        "ticks can be listed",
-        "auth and generic: Accept: application/json; indent=4",
-        "auth and generic: Origin header (no CORS)",
-        "auth and generic: If-None-Match ignored",
-        "auth and generic: gzip not applied",
-        adds={"ticks": "http://127.0.0.1:58000/api/v1/ticks/"},
-    ),
-    **each(
-        "ticks can be listed",
-        f"{EXTRA}absolute-form target",
-        adds={"ticks": "http://h/api/v1/ticks/"},
     ),
     # Schedules
     **each(

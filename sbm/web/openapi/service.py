@@ -140,7 +140,6 @@ def paths() -> Iterator[Path]:
                                 "subscriptions": URL,
                                 "failed-tasks": URL,
                                 "behind-subscriptions": URL,
-                                "ticks": URL,
                             }
                         ),
                         "Their URLs.",
