@@ -56,7 +56,7 @@ setup(
         "psycopg2-binary",  # psycopg2 itself comes as source only, and wants a compiler
         "service-identity",
         "treq",
-        "twisted[tls]",
+        "twisted[conch,tls]",  # conch: SFTP to the voice vendor
         "txpostgres",
         "tzdata",  # slim machines have no time zones of their own
     ],

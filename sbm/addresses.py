@@ -140,6 +140,26 @@ class MetricsAddress:
     password: str = field(default="", repr=False)
 
 
+@frozen(kw_only=True)
+class VoiceVendorAddress:
+    """The voice vendor's SFTP server, the key that it has to show, and our account there.
+
+    ``host_key`` is the fingerprint, ``SHA256:…``; ``host_key_type`` is its type where that is
+    known. ``root`` is the folder for our files; an empty one is where the account begins.
+    ``key`` is a private key in OpenSSH's format, not encrypted; ``key`` or ``password`` may be
+    empty, but not both.
+    """
+
+    host: str
+    user: str
+    host_key: str
+    host_key_type: str = ""
+    port: int = 22
+    root: str = ""
+    password: str = field(default="", repr=False)
+    key: bytes = field(default=b"", repr=False)
+
+
 def _query(query: str) -> list[tuple[str, str]]:
     """The parameters after the question mark, as libpq reads them: a plus sign is no blank."""
     pairs = [pair.partition("=") for pair in query.split("&") if pair]

@@ -11,10 +11,19 @@ from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 
-from sbm.addresses import DatabaseAddress, MetricsAddress, ServiceAddress
+from sbm.addresses import (
+    DatabaseAddress,
+    MetricsAddress,
+    ServiceAddress,
+    VoiceVendorAddress,
+)
+from sbm.audio_settings import read_voice_vendor
 from sbm.settings import Settings, Uncertain
 
 _SBM_SETTINGS = (
+    "SBM_AUDIO_FTP_HOST_KEY",
+    "SBM_AUDIO_FTP_KEY_FILE",
+    "SBM_AUDIO_FTP_KEY_PASSPHRASE",
     "SBM_BACKOFF_MAX_SECONDS",
     "SBM_CONCURRENCY",
     "SBM_DATABASE_CONNECTIONS",
@@ -67,6 +76,7 @@ class Config:
     scheduler: ServiceAddress | None
     scheduler_inbound_token: str | None = field(repr=False)
     metrics: MetricsAddress | None
+    voice_vendor: VoiceVendorAddress | None
     timezone: ZoneInfo
     request_timeout: timedelta
     lease: timedelta
@@ -106,6 +116,7 @@ class Config:
             ),
             scheduler_inbound_token=settings.token("SCHEDULER_INBOUND_API_TOKEN") or None,
             metrics=settings.metrics(),
+            voice_vendor=read_voice_vendor(settings),
             timezone=settings.timezone("SBM_TIMEZONE"),
             request_timeout=settings.seconds("DEFAULT_REQUEST_TIMEOUT", 30, least=0.1, most=600),
             lease=settings.seconds("SBM_LEASE_SECONDS", 60, least=1, most=3600),

@@ -17,6 +17,7 @@ ROWS = (
     {"web", "pipeline", "sandbox", "commands"},
     {"store", "clients"},
     {"config", "services", "signals", "slices", "telemetry"},
+    {"audio_settings"},
     {"settings"},
     {"model", "addresses"},
 )
@@ -27,6 +28,7 @@ RESERVED = {
     "psycopg2": {"store"},
     "txpostgres": {"store"},
     "treq": {"clients", "sandbox"},
+    "twisted.conch": {"clients"},
     "prometheus_client": {"web"},
     "twisted.internet.reactor": {"tap"},
 }
