@@ -16,7 +16,9 @@ from sbm.addresses import ServiceAddress
 from sbm.clients.exchange import Exchanges
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
+from sbm.clients.voice_vendor import VoiceVendor
 from sbm.config import Config
+from sbm.pipeline.audio import AudioCopies
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.claim import Claiming
 from sbm.pipeline.deliver import Breakers, Delivery
@@ -63,12 +65,14 @@ def assemble(
     # However many requests wait for each other's locks, results are settled and leases renewed.
     database = Database(reactor, config.database, PIPELINE_CONNECTIONS)
     claim_bell, tick_bell, task_bell = Bell(reactor), Bell(reactor), Bell(reactor)
+    audio_bell = Bell(reactor)
     telemetry = telemetry or Telemetry()
 
     def wake() -> None:
         tick_bell.ring()
         claim_bell.ring()
         task_bell.ring()
+        audio_bell.ring()
 
     site = api.build(
         database=served,
@@ -88,6 +92,7 @@ def assemble(
         *_housekeeping(config, reactor, database),
         *_law(config, reactor, telemetry),
         Tasks(reactor, database, config.timezone, uuid.uuid4(), claim_bell.ring, task_bell),
+        _audio(config, reactor, database, audio_bell),
         Notifications(reactor, config.database, wake),
         Answers(site),
     )
@@ -201,6 +206,24 @@ def _ticking(
 def _housekeeping(config: Config, reactor: Any, database: Database) -> Iterable[IService]:
     housekeeping = Housekeeping(database, config.ledger_months)
     yield Loop("housekeeping", housekeeping.one_pass, HOUSEKEEPING_SECONDS, Bell(reactor))
+
+
+def _audio(config: Config, reactor: Any, database: Database, bell: Bell) -> IService:
+    """Files for the voice vendor; without one, whoever asks for them is told so."""
+    vendor = None
+    if config.voice_vendor is not None:
+        vendor = VoiceVendor(reactor, config.voice_vendor, config.request_timeout)
+    copies: IService = AudioCopies(
+        reactor,
+        database,
+        vendor,
+        config.media_root,
+        uuid.uuid4(),
+        random.random,
+        config.backoff_max,
+        bell,
+    )
+    return copies
 
 
 def _law(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[IService]:

@@ -7,7 +7,8 @@ of it already is gone on with, whoever has begun it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -100,8 +101,8 @@ class VoiceVendor:
         if self._ssh is not None:
             self._ssh.end()
 
-    async def list_sizes(self) -> AsyncIterator[dict[str, int]]:
-        """What is in the folder: names and sizes, some at a time."""
+    async def list_sizes(self) -> AsyncGenerator[dict[str, int], None]:
+        """What is in the folder, as far as its names are UTF-8: their sizes, some at a time."""
         try:
             folder = await self._answer(self._open.openDirectory(self._path("")))
         except NoSuchFile:
@@ -113,11 +114,12 @@ class VoiceVendor:
                 entries = await self._answer(folder.read())
             except EOFError:
                 break
-            yield {
-                name.decode("utf-8", "surrogateescape"): attributes["size"]
-                for name, _, attributes in entries
-                if "size" in attributes and b"\0" not in name
-            }
+            sizes = {}
+            for name, _, attributes in entries:
+                with suppress(UnicodeDecodeError):
+                    if "size" in attributes and b"\0" not in name:
+                        sizes[name.decode("utf-8")] = attributes["size"]
+            yield sizes
         await self._answer(folder.close())
 
     async def put(

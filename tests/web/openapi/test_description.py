@@ -21,6 +21,7 @@ from sbm.web import (
     messagesets,
     schedules,
     subscriptions,
+    tasks,
 )
 from sbm.web.api import Root
 from sbm.web.fields import Field
@@ -42,6 +43,7 @@ LISTS = {
     "/api/v1/failed-tasks/": failed_tasks,
     "/api/v1/behind-subscriptions/": behind_subscriptions,
     "/api/v1/send-estimates/": background,
+    "/api/v1/tasks/": tasks,
 }
 PAGING = {"limit", "offset", "position"}
 
