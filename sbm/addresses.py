@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TypeAlias
 from urllib.parse import quote, unquote
 
 from attrs import evolve, field, frozen
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
 
 POSTGRES_PORT = 5432
 
@@ -146,8 +152,7 @@ class VoiceVendorAddress:
 
     ``host_key`` is the fingerprint, ``SHA256:…``; ``host_key_type`` is its type where that is
     known. ``root`` is the folder for our files; an empty one is where the account begins.
-    ``key`` is a private key in OpenSSH's format, not encrypted; ``key`` or ``password`` may be
-    empty, but not both.
+    There is a private ``key``, or a ``password``, or both.
     """
 
     host: str
@@ -157,7 +162,7 @@ class VoiceVendorAddress:
     port: int = 22
     root: str = ""
     password: str = field(default="", repr=False)
-    key: bytes = field(default=b"", repr=False)
+    key: PrivateKey | None = field(default=None, repr=False)
 
 
 def _query(query: str) -> list[tuple[str, str]]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    load_pem_private_key,
+    load_ssh_private_key,
+)
 
-from sbm.addresses import VoiceVendorAddress
+from sbm.addresses import PrivateKey, VoiceVendorAddress
 from sbm.settings import Settings
 
 _HOST_KEY = "SBM_AUDIO_FTP_HOST_KEY"
@@ -62,7 +62,7 @@ def read_voice_vendor(settings: Settings) -> VoiceVendorAddress | None:
         host_key=host_key,
         host_key_type=host_key_type,
         password=password,
-        key=_key(settings, Path(key_file)) if key_file else b"",
+        key=_key(settings, Path(key_file)) if key_file else None,
     )
 
 
@@ -91,33 +91,27 @@ def _host_key(settings: Settings) -> tuple[str, str]:
     return "SHA256:" + b64encode(sha256(blob).digest()).decode("ascii").rstrip("="), kind
 
 
-def _key(settings: Settings, path: Path) -> bytes:
-    """The private key in the file, decrypted, so that this is done once."""
+def _key(settings: Settings, path: Path) -> PrivateKey | None:
+    """The private key in the file; to check an RSA key takes a third of a second."""
     try:
         written = path.read_bytes()
     except OSError as error:
         settings.problem(_KEY_FILE, f"cannot be read: {error.strerror}")
-        return b""
+        return None
     passphrase = settings.text(_PASSPHRASE).encode("utf-8", "surrogateescape") or None
+    is_openssh = b"BEGIN OPENSSH PRIVATE KEY" in written
+    load: Any = load_ssh_private_key if is_openssh else load_pem_private_key
     try:
-        key: Any
-        if b"BEGIN OPENSSH PRIVATE KEY" in written:
-            key = serialization.load_ssh_private_key(written, passphrase)
-        else:
-            key = serialization.load_pem_private_key(written, passphrase)
+        key = load(written, passphrase)
     except TypeError:
-        given = "needs none" if passphrase else "is missing: the key is encrypted"
-        settings.problem(_PASSPHRASE, given)
+        wrong = "is set, but the key is not encrypted" if passphrase else "is missing"
+        settings.problem(_PASSPHRASE, wrong)
     except (ValueError, UnsupportedAlgorithm):
-        # The reason would say too much about what is in it, or too little.
-        with_it = " with the passphrase" if passphrase else ""
+        # What they say tells too much about the file, or too little.
+        with_it = f" with the passphrase in {_PASSPHRASE}" if passphrase else ""
         settings.problem(_KEY_FILE, f"holds no private key that can be read{with_it}")
     else:
-        if isinstance(key, (Ed25519PrivateKey, EllipticCurvePrivateKey, RSAPrivateKey)):
-            return key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.OpenSSH,
-                serialization.NoEncryption(),
-            )
+        if isinstance(key, PrivateKey):
+            return key
         settings.problem(_KEY_FILE, "must hold an Ed25519, ECDSA or RSA key")
-    return b""
+    return None

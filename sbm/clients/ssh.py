@@ -178,9 +178,9 @@ class _Account(userauth.SSHUserAuthClient):
         self._answers_left = 1
 
     def auth_publickey(self) -> bool:  # type: ignore[override]
-        if not self._address.key or not self._takes(b"publickey"):
+        if self._address.key is None or not self._takes(b"publickey"):
             return False
-        key = Key.fromString(self._address.key)
+        key = Key(self._address.key)
         algorithm = key.supportedSignatureAlgorithms()[0]
         request = b"\x01" + NS(algorithm) + NS(key.public().blob())
         signed = NS(self.transport.sessionID) + bytes((userauth.MSG_USERAUTH_REQUEST,))
