@@ -92,7 +92,7 @@ class Ssh(transport.SSHClientTransport):
         self._opened = opened
         self._failed: Unavailable | Rejected | None = None
         self._is_secure = False
-        self.is_open = True
+        self.is_open = True  # for requests; what ends may not have ended yet
         self.supportedPublicKeys = _host_key_algorithms(address.host_key_type)
 
     def verifyHostKey(self, key: bytes, _fingerprint: bytes) -> Deferred[bool]:
@@ -145,15 +145,17 @@ class Ssh(transport.SSHClientTransport):
         return self._failed or Unavailable(f"the connection to the voice vendor was lost: {lost}")
 
     def abort(self, why: Unavailable | Rejected) -> None:
-        """End it now: what is still asked fails for this reason."""
+        """End it now: what is still asked fails for this reason, in a moment."""
         self._fail(why)
         wire: Any = self.transport
         if self.is_open and wire is not None:
+            self.is_open = False
             wire.abortConnection()
 
     def end(self) -> None:
         """End it politely."""
         if self.is_open and self.transport is not None:
+            self.is_open = False
             self.transport.loseConnection()
 
     def _fail(self, why: Unavailable | Rejected) -> None:

@@ -25,7 +25,8 @@ from twisted.conch.ssh.filetransfer import (
 from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.session import SSHSession
 from twisted.conch.ssh.transport import SSHServerTransport
-from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.conch.ssh.userauth import SSHUserAuthServer
+from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
@@ -63,7 +64,9 @@ class Vendor:
     silent: str = "silent"
     written: list[tuple[str, int, int]] = field(factory=list)
     listings: int = 0
-    users_seen: list[bytes] = field(factory=list)
+    # What clients have asked for besides keys, and who tried to be let in, how often.
+    services: list[bytes] = field(factory=list)
+    tries: list[Any] = field(factory=list)
     connections: list[Any] = field(factory=list)
     port: Any = None
     number: int = 0
@@ -72,13 +75,15 @@ class Vendor:
         """Listen at a free port, or again at the one it was."""
         factory: Any = SSHFactory()
         factory.protocol = _Connection
+        factory.services = {**SSHFactory.services, b"ssh-userauth": _Account}
         factory.vendor = self
         factory.publicKeys = {b"ssh-ed25519": self.host_key.public()}
         factory.privateKeys = {b"ssh-ed25519": self.host_key}
         passwords: Any = InMemoryUsernamePasswordDatabaseDontUse()
         passwords.addUser(USER.encode(), PASSWORD.encode())
         keys: Any = InMemorySSHKeyDB({USER.encode(): [key.public() for key in self.user_keys]})
-        factory.portal = Portal(_Realm(self), [passwords, SSHPublicKeyChecker(keys)])
+        checkers = [_Noted(passwords, self.tries), _Noted(SSHPublicKeyChecker(keys), self.tries)]
+        factory.portal = Portal(_Realm(self), checkers)
         self.port = reactor.listenTCP(self.number, factory, interface="127.0.0.1")
         self.number = self.port.getHost().port
 
@@ -122,6 +127,31 @@ class _Connection(SSHServerTransport):
         self.factory.vendor.connections.remove(self)
         super().connectionLost(reason)
 
+    def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
+        self.factory.vendor.services.append(packet)
+        super().ssh_SERVICE_REQUEST(packet)
+
+
+class _Account(SSHUserAuthServer):
+    passwordDelay = 0
+
+
+@implementer(ICredentialsChecker)
+@define(eq=False)
+class _Noted:
+    """A checker whose every use is put down."""
+
+    checker: Any
+    tries: list[Any]
+
+    @property
+    def credentialInterfaces(self) -> Any:
+        return self.checker.credentialInterfaces
+
+    def requestAvatarId(self, credentials: Any) -> Any:
+        self.tries.append(credentials)
+        return self.checker.requestAvatarId(credentials)
+
 
 @implementer(IRealm)
 @define(eq=False)
@@ -129,7 +159,6 @@ class _Realm:
     vendor: Vendor
 
     def requestAvatar(self, user: Any, _mind: Any, *_interfaces: Any) -> Any:
-        self.vendor.users_seen.append(user)
         avatar: Any = ConchUser()
         avatar.vendor = self.vendor
         avatar.channelLookup[b"session"] = SSHSession
