@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -56,12 +56,11 @@ class Vendor:
     folder: Path
     host_key: Key = field(factory=a_key)
     user_keys: list[Key] = field(factory=list)
-    # The connection is cut when so many more bytes have been written to files.
-    cut_after: int | None = None
     # Nobody may write files whose names begin like this.
     denied: str = "denied"
-    # Requests for these files are never answered.
+    # Opening these files is never answered, or cuts the connection.
     silent: str = "silent"
+    cutting: str = "cutting"
     written: list[tuple[str, int, int]] = field(factory=list)
     listings: int = 0
     # What clients have asked for besides keys, and who tried to be let in, how often.
@@ -70,6 +69,8 @@ class Vendor:
     connections: list[Any] = field(factory=list)
     port: Any = None
     number: int = 0
+    _bytes_left: int = 0
+    _then: Callable[[], Any] | None = None
 
     def listen(self) -> None:
         """Listen at a free port, or again at the one it was."""
@@ -106,14 +107,17 @@ class Vendor:
     def path(self, name: bytes) -> Path:
         return self.folder / name.decode().lstrip("/")
 
+    def at(self, count: int, then: Callable[[], Any]) -> None:
+        """When so many more bytes have been written to files, do this, once."""
+        self._bytes_left, self._then = count, then
+
     def note(self, name: str, offset: int, data: bytes) -> None:
-        """Bytes were written; perhaps they are the last that get through."""
+        """Bytes were written."""
         self.written.append((name, offset, len(data)))
-        if self.cut_after is not None:
-            self.cut_after -= len(data)
-            if self.cut_after <= 0:
-                self.cut_after = None
-                self.cut()
+        self._bytes_left -= len(data)
+        if self._bytes_left <= 0 and self._then is not None:
+            then, self._then = self._then, None
+            then()
 
 
 class _Connection(SSHServerTransport):
@@ -195,6 +199,9 @@ class _Files:
         if path.name.startswith(self.vendor.denied):
             raise SFTPError(FX_PERMISSION_DENIED, "permission denied")
         if path.name.startswith(self.vendor.silent):
+            return Deferred()
+        if path.name.startswith(self.vendor.cutting):
+            self.vendor.cut()
             return Deferred()
         mode = os.O_RDWR | os.O_CREAT | (os.O_TRUNC if flags & FXF_TRUNC else 0)
         return _File(self.vendor, path.name, os.open(path, mode))

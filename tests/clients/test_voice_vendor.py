@@ -84,7 +84,7 @@ async def test_a_file_of_another_size_is_replaced(vendor: Vendor) -> None:
 @ensureDeferred
 async def test_what_was_begun_is_gone_on_with(vendor: Vendor) -> None:
     to = client(vendor)
-    vendor.cut_after = 2 * WINDOW_BYTES
+    vendor.at(2 * WINDOW_BYTES, vendor.cut)
     with pytest.raises(Unavailable, match="lost"):
         await put(to)
     begun = (vendor.folder / "one.mp3.part").stat().st_size
