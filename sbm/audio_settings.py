@@ -42,7 +42,7 @@ def read_voice_vendor(settings: Settings) -> VoiceVendorAddress | None:
     if not host:
         return None
     if re.search(r"[\s/@\x00-\x1f\x7f]", host):
-        settings.problem("AUDIO_FTP_HOST", f"must be the name of a host, not {host!r}")
+        settings.problem("AUDIO_FTP_HOST", "must be the name of a host alone, or its address")
     user, root = settings.text("AUDIO_FTP_USER"), settings.text("AUDIO_FTP_ROOT")
     if not user:
         settings.problem("AUDIO_FTP_USER", "is missing while AUDIO_FTP_HOST is set")
