@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest_twisted
@@ -70,12 +71,12 @@ async def test_tasks_come_newest_first_a_page_at_a_time(api: Api, database_uri: 
             str(row["id"])
             for row in behind.rows("SELECT id FROM tasks ORDER BY requested_at DESC, id DESC")
         ]
-    found, url, page = [], f"{PATH}?limit=3", {}
-    while url is not None:
-        page = (await api.get(url.removeprefix(api.base))).json
+    found: list[str] = []
+    page: Any = {"next": f"{PATH}?limit=3"}
+    while page["next"]:
+        page = (await api.get(page["next"].removeprefix(api.base))).json
         assert page["count"] == 7
         found += [row["id"] for row in page["results"]]
-        url = page["next"]
     assert found == expected
     before = (await api.get(page["previous"].removeprefix(api.base))).json
     assert [row["id"] for row in before["results"]] == expected[3:6]
