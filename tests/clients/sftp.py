@@ -60,6 +60,7 @@ class Vendor:
     denied: str = "denied"
     # Opening these files is never answered, or cuts the connection.
     silent: str = "silent"
+    silenced: int = 0
     cutting: str = "cutting"
     written: list[tuple[str, int, int]] = field(factory=list)
     listings: int = 0
@@ -199,6 +200,7 @@ class _Files:
         if path.name.startswith(self.vendor.denied):
             raise SFTPError(FX_PERMISSION_DENIED, "permission denied")
         if path.name.startswith(self.vendor.silent):
+            self.vendor.silenced += 1
             return Deferred()
         if path.name.startswith(self.vendor.cutting):
             self.vendor.cut()

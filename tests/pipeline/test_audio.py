@@ -123,20 +123,21 @@ async def test_what_is_missing_is_copied_and_nothing_else(town: Town) -> None:
     assert (first["state"], first["reason"]) == ("done", "")
     assert first["result"] == {**told, "faults": []}
     assert first["progress"] == {**told, "done": 3, "waiting_for": None}
-    (town.vendor.folder / "two.mp3").unlink()
+    for name in ("two", "three"):
+        (town.vendor.folder / f"{name}.mp3").unlink()
+    town.behind.rows("DELETE FROM binary_contents WHERE content = 'three.mp3'")
     town.files(four=b"4444")
     town.vendor.written.clear()
     second = await town.sync()
-    assert second["result"] == {**counts(4, there=2, copied=2, size=6), "faults": []}
+    assert second["result"] == {**counts(3, there=1, copied=2, size=6), "faults": []}
     assert {name for name, _, _ in town.vendor.written} == {"two.mp3.part", "four.mp3.part"}
     rows = town.behind.rows("SELECT name, size, copied_by, seen_by FROM audio_copies ORDER BY name")
     assert [(row["name"], row["size"]) for row in rows] == [
         ("four.mp3", 4),
         ("one.mp3", 1),
-        ("three.mp3", 3),
         ("two.mp3", 2),
     ]
-    assert [row["copied_by"] for row in rows] == [second["id"], None, first["id"], second["id"]]
+    assert [row["copied_by"] for row in rows] == [second["id"], None, second["id"]]
 
 
 @ensureDeferred
@@ -214,6 +215,30 @@ async def test_a_copy_that_is_stopped_in_the_middle_goes_on_in_another_daemon(to
     done = town.task()
     assert done["state"] == "done"
     assert done["result"] == {**counts(2, copied=2, size=len(LONG) + 1), "faults": []}
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+@ensureDeferred
+async def test_to_stop_waits_for_no_answer_of_the_vendor_and_not_for_his_return(
+    town: Town, is_away: bool
+) -> None:
+    town.files(silent=b"1")
+    if is_away:
+        await town.vendor.close()
+    await town.ask()
+    copies = town.copies(draw=lambda: 10.0)
+    copying = Deferred.fromCoroutine(copies.one_pass())
+    while not (town.vendor.silenced or town.task()["progress"].get("waiting_for")):
+        await deferLater(reactor, 0.01)
+    late: list[bool] = []
+    guard = reactor.callLater(5, late.append, True)  # either wait is one of 10 s
+    copies.stopService()
+    assert await copying == 0
+    assert not late
+    guard.cancel()
+    assert await town.database.transact(
+        tasks.begin, owner=uuid4(), kinds=["sync-audio-files"], lease=timedelta(seconds=60)
+    )
 
 
 @ensureDeferred
