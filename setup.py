@@ -57,7 +57,7 @@ setup(
         "service-identity",
         "tqdm",  # shows how far a long command has come
         "treq",
-        "twisted[tls]",
+        "twisted[conch,tls]",  # conch: SFTP to the voice vendor
         "txpostgres",
         "tzdata",  # slim machines have no time zones of their own
     ],

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TypeAlias
 from urllib.parse import quote, unquote
 
 from attrs import evolve, field, frozen
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
 
 POSTGRES_PORT = 5432
 
@@ -138,6 +144,25 @@ class MetricsAddress:
     token: str = field(default="", repr=False)
     user: str = ""
     password: str = field(default="", repr=False)
+
+
+@frozen(kw_only=True)
+class VoiceVendorAddress:
+    """The voice vendor's SFTP server, the key that it has to show, and our account there.
+
+    ``host_key`` is the fingerprint, ``SHA256:…``; ``host_key_type`` is its type where that is
+    known. ``root`` is the folder for our files; an empty one is where the account begins.
+    There is a private ``key``, or a ``password``, or both.
+    """
+
+    host: str
+    user: str
+    host_key: str
+    host_key_type: str = ""
+    port: int = 22
+    root: str = ""
+    password: str = field(default="", repr=False)
+    key: PrivateKey | None = field(default=None, repr=False)
 
 
 def _query(query: str) -> list[tuple[str, str]]:

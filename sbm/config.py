@@ -12,11 +12,20 @@ from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 
-from sbm.addresses import DatabaseAddress, MetricsAddress, ServiceAddress
+from sbm.addresses import (
+    DatabaseAddress,
+    MetricsAddress,
+    ServiceAddress,
+    VoiceVendorAddress,
+)
+from sbm.audio_settings import read_voice_vendor
 from sbm.model.chore import Scheduling as Mode
 from sbm.settings import Settings, Uncertain
 
 _SBM_SETTINGS = (
+    "SBM_AUDIO_FTP_HOST_KEY",
+    "SBM_AUDIO_FTP_KEY_FILE",
+    "SBM_AUDIO_FTP_KEY_PASSPHRASE",
     "SBM_BACKOFF_MAX_SECONDS",
     "SBM_CONCURRENCY",
     "SBM_DATABASE_CONNECTIONS",
@@ -94,6 +103,7 @@ class Config:
     message_sender: ServiceAddress
     scheduling: Scheduling
     metrics: MetricsAddress | None
+    voice_vendor: VoiceVendorAddress | None
     timezone: ZoneInfo
     tick_grace: timedelta
     request_timeout: timedelta
@@ -130,6 +140,7 @@ class Config:
             message_sender=settings.service("MESSAGE_SENDER_URL", "MESSAGE_SENDER_TOKEN"),
             scheduling=_scheduling(settings, public_url),
             metrics=settings.metrics(),
+            voice_vendor=read_voice_vendor(settings),
             timezone=settings.timezone("SBM_TIMEZONE"),
             tick_grace=settings.seconds("SBM_TICK_GRACE_SECONDS", 3600, least=5, most=604800),
             request_timeout=settings.seconds("DEFAULT_REQUEST_TIMEOUT", 30, least=0.1, most=600),

@@ -17,7 +17,9 @@ from sbm.clients.exchange import Exchanges
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.scheduler import Scheduler
+from sbm.clients.voice_vendor import VoiceVendor
 from sbm.config import Config
+from sbm.pipeline.audio import AudioCopies
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.chores import AT_A_TIME, Announcement, Chores
 from sbm.pipeline.claim import Claiming
@@ -66,12 +68,14 @@ def assemble(
     # However many requests wait for each other's locks, results are settled and leases renewed.
     database = Database(reactor, config.database, PIPELINE_CONNECTIONS, mode)
     claim_bell, tick_bell, task_bell = Bell(reactor), Bell(reactor), Bell(reactor)
+    audio_bell = Bell(reactor)
     telemetry = telemetry or Telemetry()
 
     def wake() -> None:
         tick_bell.ring()
         claim_bell.ring()
         task_bell.ring()
+        audio_bell.ring()
 
     site = api.build(
         database=served,
@@ -93,6 +97,7 @@ def assemble(
         *_law(config, reactor, telemetry),
         *_scheduling(config, reactor, database, telemetry),
         Tasks(reactor, database, config.timezone, uuid.uuid4(), claim_bell.ring, task_bell),
+        _audio(config, reactor, database, audio_bell),
         Notifications(reactor, config.database, wake),
         Answers(site),
     )
@@ -236,6 +241,24 @@ def _scheduling(
 def _housekeeping(config: Config, reactor: Any, database: Database) -> Iterable[IService]:
     housekeeping = Housekeeping(database, config.ledger_months)
     yield Loop("housekeeping", housekeeping.one_pass, HOUSEKEEPING_SECONDS, Bell(reactor))
+
+
+def _audio(config: Config, reactor: Any, database: Database, bell: Bell) -> IService:
+    """Files for the voice vendor; without one, whoever asks for them is told so."""
+    vendor = None
+    if config.voice_vendor is not None:
+        vendor = VoiceVendor(reactor, config.voice_vendor, config.request_timeout)
+    copies: IService = AudioCopies(
+        reactor,
+        database,
+        vendor,
+        config.media_root,
+        uuid.uuid4(),
+        random.random,
+        config.backoff_max,
+        bell,
+    )
+    return copies
 
 
 def _law(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[IService]:

@@ -18,6 +18,7 @@ ROWS = (
     {"comparison"},
     {"store", "clients"},
     {"config", "services", "signals", "slices", "telemetry"},
+    {"audio_settings"},
     {"settings"},
     {"model", "addresses"},
 )
@@ -28,6 +29,7 @@ RESERVED = {
     "psycopg2": {"store"},
     "txpostgres": {"store"},
     "treq": {"clients", "sandbox"},
+    "twisted.conch": {"clients"},
     "prometheus_client": {"web"},
     "twisted.internet.reactor": {"tap"},
 }

@@ -137,6 +137,10 @@ def test_no_secret_is_shown() -> None:
         METRICS_AUTH_TOKEN="metrics-secret",
         METRICS_AUTH_USER="me",
         METRICS_AUTH_PASSWORD="password-secret",
+        AUDIO_FTP_HOST="voice.example.org",
+        AUDIO_FTP_USER="sbm",
+        AUDIO_FTP_PASS="audio-secret",
+        SBM_AUDIO_FTP_HOST_KEY=f"SHA256:{'a' * 43}",
         STAGE_BASED_MESSAGING_DATABASE="postgres://u:db-secret@h/n?sslpassword=key-secret",
     )
     assert "secret" not in repr(read)

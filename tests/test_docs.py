@@ -12,18 +12,25 @@ ROOT = Path(__file__).parent.parent
 NAME = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
 
 
+READERS = ("config.py", "settings.py", "audio_settings.py")
+
+
+def sources() -> str:
+    """The modules that read settings."""
+    return "\n".join((ROOT / "sbm" / name).read_text(encoding="utf-8") for name in READERS)
+
+
 def named_in_code() -> set[str]:
-    """Every text where settings are read that is the name of one."""
-    sources = ((ROOT / "sbm" / name).read_text("utf-8") for name in ("config.py", "settings.py"))
-    nodes = (node for source in sources for node in ast.walk(ast.parse(source)))
+    """Every text in these modules that is the name of a setting."""
+    trees = [ast.parse((ROOT / "sbm" / name).read_text(encoding="utf-8")) for name in READERS]
+    nodes = (node for tree in trees for node in ast.walk(tree))
     texts = (node.value for node in nodes if isinstance(node, ast.Constant))
     return {text for text in texts if isinstance(text, str) and NAME.fullmatch(text)}
 
 
 def default_in_code() -> dict[str, str]:
-    """The defaults of the numbers, as sbm/config.py has them."""
-    source = (ROOT / "sbm" / "config.py").read_text(encoding="utf-8")
-    return dict(re.findall(r'settings\.(?:count|seconds)\("(\w+)", ([\d.]+)', source))
+    """The defaults of the numbers, as these modules have them."""
+    return dict(re.findall(r'settings\.(?:count|seconds)\("(\w+)", ([\d.]+)', sources()))
 
 
 def told_in_manual() -> dict[str, str]:

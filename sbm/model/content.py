@@ -64,6 +64,19 @@ class BinaryContent:
 
 
 @frozen(kw_only=True)
+class FileToCompare:
+    """A stored file, and what a task knows of the voice vendor's copy of it.
+
+    ``size_there`` is None where it has found none; ``is_copied``: the task itself made it.
+    """
+
+    id: int
+    name: str
+    size_there: int | None
+    is_copied: bool
+
+
+@frozen(kw_only=True)
 class Message:
     """One message of a set, in one language: a text, a file, or both. ``metadata`` is JSON."""
 

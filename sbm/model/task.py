@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
 from uuid import UUID
 
 from attrs import frozen
@@ -12,6 +14,7 @@ from sbm.model.failed_task import EVERYTHING, Wanted
 Kind = Literal[
     "requeue-failed-tasks", "estimate-sends", "find-behind-subscriptions", "sync-audio-files"
 ]
+State = Literal["waiting", "begun", "done", "failed"]
 
 
 @frozen(kw_only=True)
@@ -22,3 +25,18 @@ class Task:
     kind: Kind
     up_to: int | None = None
     wanted: Wanted = EVERYTHING
+
+
+@frozen(kw_only=True)
+class TaskRecord:
+    """What is known of a task: ``progress`` and ``result`` are what its kind has to say."""
+
+    id: UUID
+    kind: Kind
+    state: State
+    requested_at: datetime
+    requested_by: str | None
+    finished_at: datetime | None
+    reason: str
+    progress: Mapping[str, Any]
+    result: Mapping[str, Any]

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from attrs import define, field
+from attrs import define
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 
 from sbm.model.estimate import days_ahead, is_due_on
 from sbm.model.task import Kind, Task
+from sbm.pipeline.desk import Desk
 from sbm.pipeline.loop import Bell, Loop
-from sbm.store import behind_subscriptions, estimates, failed_tasks, tasks
+from sbm.store import behind_subscriptions, estimates, failed_tasks
 from sbm.store.database import Database
-from sbm.store.errors import DatabaseUnavailable
 from sbm.store.searches import FIRST, Preparation
 
 REST_SECONDS = 5.0
-# Longer than any one step: with all that a lost database may cost it ends within three minutes.
-LEASE = timedelta(minutes=5)
-
 REQUEUE_BATCH = 500
 SEARCH_BATCH = 2000
-
-
-class _Interrupted(Exception):
-    """The daemon stops, or the task is no longer its own."""
 
 
 @define(eq=False, slots=False)
@@ -48,9 +39,9 @@ class Tasks(Service):
     _owner: UUID
     _owed: Callable[[], None]
     _bell: Bell
-    _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
+        self._desk = Desk(self._database, self._owner, lambda: bool(self.running))
         self._loop = Loop("tasks", self.one_pass, REST_SECONDS, self._bell)
         self._work: Mapping[Kind, Callable[[Task], Awaitable[None]]] = {
             "requeue-failed-tasks": self._requeue,
@@ -67,35 +58,12 @@ class Tasks(Service):
         return self._loop.stopService()
 
     async def one_pass(self) -> int:
-        """Do one task, if one waits; what fails for good is put down with its reason."""
-        task = await self._database.transact(
-            tasks.begin, owner=self._owner, kinds=self._work, lease=LEASE
-        )
-        if task is None:
-            return 0
-        reason = ""
-        try:
-            await self._work[task.kind](task)
-        except _Interrupted:
-            await self._database.transact(tasks.release, task_id=task.id, owner=self._owner)
-            return 0
-        except DatabaseUnavailable:
-            raise  # its lease will end, and somebody begins it anew
-        except Exception as error:
-            self._log.failure("task {id} ({kind}) failed", id=task.id, kind=task.kind)
-            reason = f"{type(error).__name__}: {error}"
-        await self._database.transact(
-            tasks.finish, task_id=task.id, owner=self._owner, reason=reason
-        )
-        self._log.info("task {id} ({kind}) is finished", id=task.id, kind=task.kind)
-        return 1
+        """Do one task, if one waits."""
+        return await self._desk.one_pass(self._work)
 
     async def _keep(self, task: Task) -> None:
         """Go on, unless the daemon stops or somebody else has taken the task."""
-        if not self.running or not await self._database.transact(
-            tasks.renew, task_id=task.id, owner=self._owner, lease=LEASE
-        ):
-            raise _Interrupted
+        await self._desk.keep(task)
 
     async def _requeue(self, task: Task) -> None:
         taken, after = REQUEUE_BATCH, 0

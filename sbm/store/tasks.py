@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from psycopg2.extras import Json
 
 from sbm.model.failed_task import EVERYTHING, Wanted
-from sbm.model.task import Kind, Task
+from sbm.model.page import Part, Window
+from sbm.model.task import Kind, State, Task, TaskRecord
 from sbm.store.database import Transaction
+from sbm.store.parts import NEWEST_FIRST, read_part
 from sbm.store.queries import load
 
 QUERIES = load("tasks")
@@ -45,11 +48,19 @@ async def begin(
     return Task(**row | {"wanted": Wanted.read(row["wanted"])}) if row else None
 
 
-async def renew(transaction: Transaction, *, task_id: UUID, owner: UUID, lease: timedelta) -> bool:
-    """Lengthen the lease; False: the task is no longer the owner's."""
-    return (
-        await transaction.row(QUERIES.renew_task, id=task_id, owner=owner, lease=lease) is not None
+async def renew(
+    transaction: Transaction,
+    *,
+    task_id: UUID,
+    owner: UUID,
+    lease: timedelta,
+    progress: Mapping[str, Any] | None = None,
+) -> bool:
+    """Lengthen the lease, and put down how far it is; False: the task is no longer the owner's."""
+    row = await transaction.row(
+        QUERIES.renew_task, id=task_id, owner=owner, lease=lease, progress=_json(progress)
     )
+    return row is not None
 
 
 async def release(transaction: Transaction, *, task_id: UUID, owner: UUID) -> None:
@@ -57,6 +68,44 @@ async def release(transaction: Transaction, *, task_id: UUID, owner: UUID) -> No
     await transaction.execute(QUERIES.release_task, id=task_id, owner=owner)
 
 
-async def finish(transaction: Transaction, *, task_id: UUID, owner: UUID, reason: str = "") -> None:
+async def finish(
+    transaction: Transaction,
+    *,
+    task_id: UUID,
+    owner: UUID,
+    reason: str = "",
+    progress: Mapping[str, Any] | None = None,
+    result: Mapping[str, Any] | None = None,
+) -> None:
     """The task is done or, for a reason, failed."""
-    await transaction.execute(QUERIES.finish_task, id=task_id, owner=owner, reason=reason)
+    await transaction.execute(
+        QUERIES.finish_task,
+        id=task_id,
+        owner=owner,
+        reason=reason,
+        progress=_json(progress),
+        result=_json(result),
+    )
+
+
+async def find(transaction: Transaction, *, task_id: UUID) -> TaskRecord | None:
+    """What is known of a task, if there is such a one."""
+    row = await transaction.row(QUERIES.find_task, id=task_id)
+    return TaskRecord(**row) if row else None
+
+
+async def list_page(
+    transaction: Transaction,
+    *,
+    window: Window,
+    kind: Kind | None = None,
+    state: State | None = None,
+) -> Part[TaskRecord]:
+    """A part of those of this kind and state, newest first."""
+    return await read_part(
+        transaction, QUERIES.list_tasks, TaskRecord, window, NEWEST_FIRST, kind=kind, state=state
+    )
+
+
+def _json(given: Mapping[str, Any] | None) -> Json | None:
+    return None if given is None else Json(given)

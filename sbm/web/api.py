@@ -34,6 +34,7 @@ from sbm.web.passwords import Passwords
 from sbm.web.request import QuietSite
 from sbm.web.schedules import Schedules
 from sbm.web.subscriptions import Subscriptions
+from sbm.web.tasks import Tasks
 from sbm.web.ticks import Ticks
 from sbm.web.uploads import Uploads
 from sbm.web.users import TokenAuth, UserTokens
@@ -65,6 +66,7 @@ class Root:
     _send_estimates: SendEstimates
     _run_send_estimate: Errand
     _sync_audio_files: Errand
+    _tasks: Tasks
     _metrics: Metrics
     _health: Health
     _exposition: Exposition
@@ -131,6 +133,10 @@ class Root:
     @app.route("/api/v1/sync_audio_files", branch=True)
     def sync_audio_files(self, _request: Request) -> Any:
         return self._sync_audio_files.app.resource()
+
+    @app.route("/api/v1/tasks", branch=True)
+    def tasks(self, _request: Request) -> Any:
+        return self._tasks.app.resource()
 
     @app.route("/api/metrics", branch=True)
     def metrics(self, _request: Request) -> Any:
@@ -215,6 +221,7 @@ def build(
         SendEstimates(front),
         run_send_estimate(front, wake),
         sync_audio_files(front, wake),
+        Tasks(front),
         Metrics(front),
         Health(front, version, library_versions(), telemetry),
         Exposition(telemetry, version),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from sbm.web.openapi import content, failures, service, subscribers, ticks
+from sbm.web.openapi import content, failures, service, subscribers, tasks, ticks
 from sbm.web.openapi.parts import HEADERS, PARAMETERS, responses, tagged
 from sbm.web.openapi.schemas import Schema
 
@@ -47,7 +47,7 @@ _SECURITY: dict[str, Schema] = {
 
 def describe(version: str) -> Schema:
     """The description of the API of this version of sbm: OpenAPI 3.1, ready to be JSON."""
-    parts = (content, subscribers, ticks, failures, service)
+    parts = (content, subscribers, ticks, failures, tasks, service)
     everything = chain.from_iterable(one.paths() for one in parts)
     return {
         "openapi": "3.1.0",

@@ -21,6 +21,7 @@ from sbm.web import (
     messagesets,
     schedules,
     subscriptions,
+    tasks,
     ticks,
 )
 from sbm.web.api import Root
@@ -44,6 +45,7 @@ LISTS = {
     "/api/v1/behind-subscriptions/": behind_subscriptions,
     "/api/v1/send-estimates/": background,
     "/api/v1/ticks/": ticks,
+    "/api/v1/tasks/": tasks,
 }
 PAGING = {"limit", "offset", "position"}
 
