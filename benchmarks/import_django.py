@@ -1,4 +1,4 @@
-"""How long does it take to take over a million subscriptions of the old service, in how much memory?
+"""How long does taking over a million subscriptions last, and how much memory does it need?
 
     python -m benchmarks.import_django [--subscriptions 1000000]
 
@@ -56,9 +56,9 @@ def measure(old_uri: str, new_uri: str, folder: Path) -> None:
     report = folder / "report.jsonl"
     began = time.monotonic()
     command = "from sbm.cli import main; main()"
+    arguments = ["import-django", old_uri, "--report", str(report)]
     subprocess.run(
-        [sys.executable, "-c", command, "--database", new_uri]
-        + ["import-django", old_uri, "--report", str(report)],
+        [sys.executable, "-c", command, "--database", new_uri, *arguments],
         check=True,
     )
     seconds = time.monotonic() - began

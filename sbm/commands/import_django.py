@@ -65,9 +65,9 @@ def _folder(text: str) -> Path:
 
 
 def _import(options: argparse.Namespace, address: DatabaseAddress) -> int:
+    copies = _copies(options)
     # Python would look at Ctrl-C only after the statement under way. Whoever hangs up undoes all.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    copies = _copies(options)
     try:
         with _report(options.report) as file:
             conclusion = _Conclusion(options=options, file=file, copies=copies)

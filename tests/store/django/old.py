@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import pytest
+from attrs import frozen
 from psycopg2.sql import SQL, Identifier, Literal
 
-from tests.arrange import Arranged
+from tests.arrange import Arranged, arranged
+from tests.db.databases import Databases
 
 ADMIN_TOKEN = "a" * 40
 CLIENT_TOKEN = "c" * 40
@@ -112,7 +116,8 @@ RELEASES = {
 }
 
 ROWS = """
-INSERT INTO auth_user (id, password, is_superuser, username, email, is_staff, is_active, date_joined)
+INSERT INTO auth_user (id, password, is_superuser, username, email, is_staff, is_active,
+                       date_joined)
 VALUES (1, %s, true, 'root', 'root@example.org', true, true, '2016-01-01 10:00:00.000001+02'),
        (2, %s, false, 'hub', 'hub@example.org', false, true, '2016-01-02T10:00:00.123456Z'),
        (7, '!x', false, 'gone', '', false, false, '2016-01-03T10:00:00Z'),
@@ -191,3 +196,29 @@ def subscribe(old: Arranged, subscription_id: UUID, **fields: Any) -> None:
             SQL(", ").join(map(Identifier, row)), SQL(", ").join(map(Literal, row.values()))
         )
     )
+
+
+@frozen
+class Old:
+    """The old database: where it is, and what is in it."""
+
+    uri: str
+    behind: Arranged
+
+
+@pytest.fixture
+def empty_old(databases: Databases) -> Iterator[Old]:
+    """A database in which there is not a table yet."""
+    name = f"sbm_test_old_{uuid4().hex[:12]}"
+    uri = databases.create(name)
+    with arranged(uri) as behind:
+        yield Old(uri, behind)
+    databases.drop(name)
+
+
+@pytest.fixture
+def old(empty_old: Old) -> Old:
+    """The newest release, and a little of everything in it."""
+    make(empty_old.behind)
+    fill(empty_old.behind)
+    return empty_old
