@@ -4,7 +4,8 @@
 -- name: set_reading
 -- Both sides write times in the same way, in UTC; nothing but the operator ends an import.
 SELECT set_config(name, value, true)
-  FROM (VALUES ('timezone', 'UTC'), ('datestyle', 'ISO, YMD'), ('statement_timeout', '0'),
+  FROM (VALUES ('timezone', 'UTC'), ('datestyle', 'ISO, YMD'),
+               ('standard_conforming_strings', 'on'), ('statement_timeout', '0'),
                ('idle_in_transaction_session_timeout', '0')) AS settings (name, value)
 
 -- name: lock_target

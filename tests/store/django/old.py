@@ -118,7 +118,7 @@ RELEASES = {
 ROWS = """
 INSERT INTO auth_user (id, password, is_superuser, username, email, is_staff, is_active,
                        date_joined)
-VALUES (1, %s, true, 'root', 'root@example.org', true, true, '2016-01-01 10:00:00.000001+02'),
+VALUES (1, %s, true, 'root', 'root@example.org', false, true, '2016-01-01 10:00:00.000001+02'),
        (2, %s, false, 'hub', 'hub@example.org', false, true, '2016-01-02T10:00:00.123456Z'),
        (7, '!x', false, 'gone', '', false, false, '2016-01-03T10:00:00Z'),
        (8, 'bcrypt$x', false, 'bc', '', true, true, '2016-01-03T10:00:00Z');
