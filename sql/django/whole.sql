@@ -14,7 +14,15 @@ SET LOCAL lock_timeout = '5s';
 LOCK TABLE schedules, messagesets, binary_contents, messages, subscriptions, sends, ledger, ticks,
            failed_tasks, resend_requests, estimated_sends, behind_subscriptions, doubles, users,
            tokens, user_permissions IN ACCESS EXCLUSIVE MODE;
-SET LOCAL lock_timeout = 0
+SET LOCAL lock_timeout = 0;
+SET LOCAL maintenance_work_mem = '256MB'
+
+-- name: find_indexes
+-- The indexes of a table that are no part of a constraint, and how each is made. A million rows come
+-- in twice as fast when these are made after them.
+SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+ WHERE indrelid = %(table)s::regclass
+   AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
 
 -- name: find_filled
 -- What keeps a database from being an empty one. Users and tokens do not: an operator makes her own

@@ -85,7 +85,8 @@ class Target:
         self._run(statements.note.sql)
         if noun == "schedules":
             schedules.mend(self.connection, statements)
-        self._run(statements.take.sql)
+        with self._indexed_afterwards(noun):
+            self._run(statements.take.sql)
         if noun == "schedules" and self._holds(statements.finds_remote.sql):
             self._run(statements.take_remote.sql)
         self._run(SQL("ANALYZE {}").format(_table(noun)))
@@ -176,6 +177,17 @@ class Target:
             raise ImportFailed(
                 "somebody is at work in the database: stop the daemons first"
             ) from None
+
+    @contextmanager
+    def _indexed_afterwards(self, noun: str) -> Iterator[None]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(QUERIES.find_indexes.sql, {"table": _TABLES.get(noun, noun)})
+            indexes = cursor.fetchall()
+            for name, _ in indexes:
+                cursor.execute(SQL("DROP INDEX {}").format(SQL(name)))
+            yield
+            for _, statement in indexes:
+                cursor.execute(statement)
 
     def _staged(self) -> Columns:
         columns: dict[str, dict[str, str]] = {}

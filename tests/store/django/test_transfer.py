@@ -80,7 +80,10 @@ def test_every_release_comes_over_out_of_a_database_that_cannot_be_written_to(
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on',"
         " current_database()); END $$"
     )
+    indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
+    before = behind.rows(indexes)
     taken, _ = bring(empty_old)
+    assert behind.rows(indexes) == before
     assert release in taken.origin.release or release == "0.13"
     assert taken.origin.domain == "old.example.org"
     assert {one.table: one.read for one in taken.tallies} == {
