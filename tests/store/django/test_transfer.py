@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg2 import sql
 from pytest_twisted import ensureDeferred
 
 from sbm.model import password
@@ -76,10 +77,14 @@ def test_every_release_comes_over_out_of_a_database_that_cannot_be_written_to(
 ) -> None:
     make(empty_old.behind, release)
     fill(empty_old.behind)
-    empty_old.behind.rows(
-        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on',"
-        " current_database()); END $$"
-    )
+    for setting in (
+        "default_transaction_read_only = on",
+        "timezone = 'Asia/Kolkata'",
+        "datestyle = 'German'",
+    ):
+        change = sql.SQL("ALTER DATABASE {} SET {}")
+        name = sql.Identifier(empty_old.behind.value("SELECT current_database()"))
+        empty_old.behind.rows(change.format(name, sql.SQL(setting)))
     indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
     before = behind.rows(indexes)
     taken, _ = bring(empty_old)
@@ -153,6 +158,7 @@ def test_users_who_were_here_first_keep_their_tokens_but_not_their_ids(
         (2, "hub", True, True),
         (9, "me", True, True),
     ]
+    assert password.verify(PASSWORD, behind.value("SELECT password FROM users WHERE id = 2"))
     assert behind.value("SELECT user_id FROM user_permissions ORDER BY user_id DESC") == 9
     assert behind.value("SELECT requested_by FROM tasks") == 9
 
