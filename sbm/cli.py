@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
 from sbm.addresses import DatabaseAddress
-from sbm.commands import behind, checks, failed_tasks, scheduler, tokens, users
+from sbm.commands import behind, checks, failed_tasks, import_django, scheduler, tokens, users
 from sbm.commands.running import FAILED, MISUSED, OK, CommandFailed
 from sbm.config import read_database
 from sbm.settings import ConfigError
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     scheduler.add_to(commands)
     behind.add_to(commands)
     checks.add_to(commands)
+    import_django.add_to(commands)
     return parser
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extras import Json, RealDictCursor, register_uuid
+from psycopg2.sql import Composable
 
 register_uuid()
 
@@ -20,7 +21,7 @@ class Arranged:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+    def rows(self, statement: str | Composable, *values: Any) -> list[dict[str, Any]]:
         """The rows of a statement; each is committed by itself."""
         with self._connection.cursor(cursor_factory=RealDictCursor) as cursor:
             cursor.execute(statement, values or None)  # without values, % is just a sign

@@ -6,7 +6,7 @@ import argparse
 import getpass
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
@@ -93,10 +93,12 @@ def _name(text: str) -> str:
     return text.strip()
 
 
-def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(
+    heading: Sequence[str], rows: Iterable[Sequence[str]], *, file: IO[str] | None = None
+) -> None:
     """Print rows in columns that are as wide as they have to be; nothing stands for ``-``."""
     lines = [heading, *([cell or "-" for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        print("  ".join(cells).rstrip())
+        print("  ".join(cells).rstrip(), file=file)

@@ -57,9 +57,9 @@ def sql_directory() -> Path:
     return installed if installed.is_dir() else package.parent / "sql"
 
 
-def load(noun: str) -> Queries:
-    """Read the statements of ``sql/queries/<noun>.sql``."""
-    path = sql_directory() / "queries" / f"{noun}.sql"
+def load(noun: str, folder: str = "queries") -> Queries:
+    """Read the statements of ``sql/<folder>/<noun>.sql``."""
+    path = sql_directory() / folder / f"{noun}.sql"
     _prose, *parts = _NAME.split(path.read_text(encoding="utf-8"))
     names, statements = parts[::2], parts[1::2]
     if len(set(names)) < len(names):

@@ -1,0 +1,53 @@
+"""The files of the old service's messages: copied to where this one serves them from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from attrs import define, field
+
+from sbm.store.django.account import OldFile
+
+
+@define(eq=False, kw_only=True)
+class Copies:
+    """Copies files from ``media`` to ``root``, and counts them.
+
+    A file that is there, with the right size, is not copied again; one that another file of its
+    name keeps out is left alone. Where it ``only_looks``, nothing is copied.
+    """
+
+    media: Path
+    root: Path
+    only_looks: bool = False
+    copied: int = field(default=0, init=False)
+    there: int = field(default=0, init=False)
+
+    def bring(self, file: OldFile) -> str | None:
+        """Copy one file, unless it is there; returns what is wrong with it, if anything is."""
+        old, new = self.media / file.old_name, self.root / file.name
+        if not old.resolve().is_relative_to(self.media.resolve()) or not old.is_file():
+            return f"there is no file {file.old_name} in {self.media}"
+        size = old.stat().st_size
+        if new.exists():
+            if new.stat().st_size != size:
+                return f"another file is called {file.name} in {self.root}: its size differs"
+            self.there += 1
+            return None
+        if not self.only_looks:
+            _copy(old, new, size)
+        self.copied += 1
+        return None
+
+
+def _copy(old: Path, new: Path, size: int) -> None:
+    """Copy a file so that it has its name only once it is whole, and on the disk."""
+    part = new.with_name(f".{new.name}.part")
+    shutil.copyfile(old, part)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    if part.stat().st_size != size:
+        raise OSError(f"{old} changed while it was copied")
+    part.replace(new)

@@ -1,0 +1,91 @@
+"""The import as a whole: all of it, or nothing.
+
+It is an operator's doing, into a database that nobody else uses yet, and so it is synchronous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psycopg2
+from attrs import frozen
+from psycopg2.sql import SQL, Identifier
+
+from sbm.store.django import source, target
+from sbm.store.django.account import ImportFailed, Note, OldFile, Origin, Progress, Tally
+from sbm.store.django.target import NOUNS, STATEMENTS
+from sbm.store.errors import one_line
+
+
+@frozen(kw_only=True)
+class Taken:
+    """What was taken over; ``notes`` and ``files`` are read as they are looked at."""
+
+    origin: Origin
+    tallies: list[Tally]
+    merged: tuple[str, ...]
+    notes: Iterator[Note]
+    files: Iterator[OldFile]
+
+
+def transfer(
+    source_uri: str,
+    target_uri: str,
+    *,
+    progress: Progress,
+    conclude: Callable[[Taken], bool],
+    actor: str,
+    reason: str,
+) -> None:
+    """Take the old service's data over into an empty database; both are named by libpq URIs.
+
+    When all is there and checked, ``conclude`` is shown it, and says whether it is to stay. Raises
+    ImportFailed; whatever is raised, and by whomever, nothing stays.
+    """
+    try:
+        with target.opened(target_uri) as ours:
+            if conclude(_filled(source_uri, ours, progress, actor=actor, reason=reason)):
+                ours.connection.commit()
+    except psycopg2.Error as error:
+        raise ImportFailed(f"{one_line(error)}: nothing was imported") from error
+
+
+def _filled(
+    source_uri: str, ours: target.Target, progress: Progress, *, actor: str, reason: str
+) -> Taken:
+    columns = ours.prepare()
+    with source.opened(source_uri) as theirs:
+        origin = theirs.look(columns)
+        for relation in columns:
+            _copy(theirs, ours, relation, progress)
+        sums = {}
+        with progress("adding up", len(NOUNS)) as advance:
+            for noun in NOUNS:
+                sums[noun] = theirs.sums(STATEMENTS[noun].read.sql)
+                advance(1)
+    # From here on the old database is not needed: its snapshot is given up.
+    ours.set_aside()
+    with progress("taking over", len(NOUNS)) as advance:
+        for noun in NOUNS:
+            ours.take(noun)
+            advance(1)
+    tallies = []
+    with progress("checking", len(NOUNS)) as advance:
+        for noun in NOUNS:
+            tallies.append(ours.tally(noun, sums[noun]))
+            advance(1)
+    merged = ours.finish()
+    ours.sign(actor=actor, reason=reason, tallies=tallies)
+    return Taken(
+        origin=origin, tallies=tallies, merged=merged, notes=ours.notes(), files=ours.files()
+    )
+
+
+def _copy(theirs: source.Source, ours: target.Target, relation: str, progress: Progress) -> None:
+    """Copy one table, and see that no row is lost on the way."""
+    count = theirs.count(relation)
+    with progress(relation, count) as advance, ours.connection.cursor() as cursor:
+        copied = theirs.copy_to(cursor, relation, advance)
+        if copied != count:
+            raise ImportFailed(f"{relation} has {count} rows, but {copied} came")
+        cursor.execute(SQL("ANALYZE pg_temp.{}").format(Identifier(relation)))

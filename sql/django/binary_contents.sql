@@ -1,0 +1,37 @@
+-- Files of messages: their names. The files themselves are none of the database's business.
+
+-- name: stage
+-- The old table.
+CREATE TEMPORARY TABLE contentstore_binarycontent (
+    id integer, content text, created_at timestamptz, updated_at timestamptz
+) ON COMMIT DROP
+
+-- name: read
+-- All files lie in one folder, and each has a name of its own.
+SELECT id, CASE WHEN number = 1 THEN name ELSE id || '-' || right(name, 85) END AS content,
+       created_at, updated_at
+  FROM (SELECT id, created_at, updated_at, replace(content, '/', '_') AS name,
+               row_number() OVER (PARTITION BY replace(content, '/', '_') ORDER BY id) AS number
+          FROM contentstore_binarycontent) AS numbered
+
+-- name: note
+-- Those of other names, and those without any.
+INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
+SELECT 'binary_contents', s.id, 'left behind', 'it names no file', true, to_jsonb(s)
+  FROM contentstore_binarycontent s WHERE s.content = '';
+INSERT INTO import_notes (noun, id, fate, reason, was)
+SELECT 'binary_contents', m.id, 'changed',
+       'its file gets another name: all lie in one folder, each with a name of its own',
+       jsonb_build_object('content', s.content)
+  FROM old_binary_contents m JOIN contentstore_binarycontent s USING (id)
+ WHERE m.content <> s.content AND s.content <> ''
+
+-- name: take
+-- What is not left behind.
+INSERT INTO binary_contents (id, content, created_at, updated_at)
+SELECT m.id, m.content, m.created_at, m.updated_at
+  FROM old_binary_contents m JOIN contentstore_binarycontent s USING (id) WHERE s.content <> ''
+
+-- name: ours
+-- What there is of them now.
+SELECT id, content, created_at, updated_at FROM binary_contents

@@ -1,0 +1,150 @@
+-- What the import of the old service's data does once, before, between and after the tables.
+-- Where a statement has {braces}, a table's own statement is put in.
+
+-- name: set_reading
+-- Both sides write times in the same way, in UTC; nothing but the operator ends an import. Of what is
+-- imported the Scheduler is not told: it knows already, or is brought in line afterwards.
+SELECT set_config(name, value, true)
+  FROM (VALUES ('timezone', 'UTC'), ('datestyle', 'ISO, YMD'),
+               ('standard_conforming_strings', 'on'), ('statement_timeout', '0'),
+               ('sbm.scheduling', 'builtin'),
+               ('idle_in_transaction_session_timeout', '0')) AS settings (name, value)
+
+-- name: lock_target
+-- Nobody writes, or reads half of it, before it is whole. A daemon that is at work is not waited for.
+SET LOCAL lock_timeout = '5s';
+LOCK TABLE schedules, messagesets, binary_contents, messages, subscriptions, sends, ledger, ticks,
+           failed_tasks, resend_requests, estimated_sends, behind_subscriptions, doubles, users,
+           tokens, user_permissions, chores, remote_schedules IN ACCESS EXCLUSIVE MODE;
+SET LOCAL lock_timeout = 0;
+SET LOCAL maintenance_work_mem = '256MB'
+
+-- name: find_indexes
+-- The indexes of a table that are no part of a constraint, and how each is made. A million rows come
+-- in twice as fast when these are made after them.
+SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+ WHERE indrelid = %(table)s::regclass
+   AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+
+-- name: find_filled
+-- What keeps a database from being an empty one. Users and tokens do not: an operator makes her own
+-- before anything else.
+SELECT noun FROM (
+    SELECT 'schedules' AS noun, EXISTS (SELECT FROM schedules) AS is_filled
+    UNION ALL SELECT 'messagesets', EXISTS (SELECT FROM messagesets)
+    UNION ALL SELECT 'binary_contents', EXISTS (SELECT FROM binary_contents)
+    UNION ALL SELECT 'messages', EXISTS (SELECT FROM messages)
+    UNION ALL SELECT 'subscriptions', EXISTS (SELECT FROM subscriptions)
+    UNION ALL SELECT 'sends', EXISTS (SELECT FROM sends)
+    UNION ALL SELECT 'ledger', EXISTS (SELECT FROM ledger)
+    UNION ALL SELECT 'ticks', EXISTS (SELECT FROM ticks)
+    UNION ALL SELECT 'failed_tasks', EXISTS (SELECT FROM failed_tasks)
+    UNION ALL SELECT 'resend_requests', EXISTS (SELECT FROM resend_requests)
+    UNION ALL SELECT 'estimated_sends', EXISTS (SELECT FROM estimated_sends)
+    UNION ALL SELECT 'behind_subscriptions', EXISTS (SELECT FROM behind_subscriptions)
+    UNION ALL SELECT 'doubles', EXISTS (SELECT FROM doubles)
+    UNION ALL SELECT 'remote_schedules', EXISTS (SELECT FROM remote_schedules)) AS nouns
+ WHERE is_filled
+
+-- name: set_aside
+-- The operator's own users leave their ids to those who had them in the old service.
+CREATE TEMPORARY TABLE kept_users ON COMMIT DROP AS SELECT * FROM users;
+CREATE TEMPORARY TABLE kept_tokens ON COMMIT DROP AS SELECT * FROM tokens;
+CREATE TEMPORARY TABLE kept_permissions ON COMMIT DROP AS SELECT * FROM user_permissions;
+CREATE TEMPORARY TABLE kept_requests ON COMMIT DROP AS
+SELECT id, requested_by FROM tasks WHERE requested_by IS NOT NULL;
+DELETE FROM users
+
+-- name: give_back
+-- The operator's own users, once the ids are given out. One who has the name of an imported user is
+-- that user, with the rights and tokens of both, and the password given here, if there is one.
+-- Whoever was inactive stays so.
+INSERT INTO users (username, email, is_admin, is_active, created_at, password)
+SELECT username, email, is_admin, is_active, created_at, password FROM kept_users
+    ON CONFLICT (username) DO UPDATE
+       SET is_admin = users.is_admin OR EXCLUDED.is_admin,
+           password = COALESCE(EXCLUDED.password, users.password);
+INSERT INTO tokens (user_id, digest, created_at, revoked_at)
+SELECT users.id, digest, kept_tokens.created_at, revoked_at
+  FROM kept_tokens JOIN kept_users ON kept_users.id = kept_tokens.user_id JOIN users USING (username)
+ ORDER BY kept_tokens.id
+    ON CONFLICT (digest) DO NOTHING;
+INSERT INTO user_permissions (user_id, permission)
+SELECT users.id, permission
+  FROM kept_permissions JOIN kept_users ON kept_users.id = user_id JOIN users USING (username)
+    ON CONFLICT DO NOTHING;
+UPDATE tasks SET requested_by = users.id
+  FROM kept_requests JOIN kept_users ON kept_users.id = requested_by JOIN users USING (username)
+ WHERE tasks.id = kept_requests.id
+
+-- name: find_merged
+-- The operator's users who have the name of an imported one.
+SELECT username FROM kept_users JOIN users USING (username) ORDER BY username
+
+-- name: make_notes
+-- What is to be reported of single rows: fate is "left behind" or "changed". A row is apart where
+-- its content here is not what reading it there makes of it.
+CREATE TEMPORARY TABLE import_notes (
+    number integer GENERATED ALWAYS AS IDENTITY,
+    noun text NOT NULL,
+    id text NOT NULL,
+    fate text NOT NULL CHECK (fate IN ('left behind', 'changed')),
+    reason text NOT NULL,
+    is_apart boolean NOT NULL DEFAULT false,
+    was jsonb
+) ON COMMIT DROP
+
+-- name: find_staged
+-- The columns of the copies, as they are to be filled, and their types.
+SELECT relname, attname, format_type(atttypid, atttypmod) AS type
+  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+ WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r' AND attnum > 0
+   AND relname ~ '^(auth|authtoken|contentstore|subscriptions)_'
+ ORDER BY relname, attnum
+
+-- name: find_columns
+-- The columns that a table of the old service has, if there is such a table.
+SELECT attname FROM pg_attribute
+ WHERE attrelid = to_regclass(%(relation)s) AND attnum > 0 AND NOT attisdropped
+
+-- name: find_release
+-- The migrations that tell one release of the old service from another.
+SELECT name FROM django_migrations WHERE app = 'contentstore'
+
+-- name: find_domain
+-- The host under which the old service gave out the addresses of its files.
+SELECT domain FROM django_site WHERE id = 1
+
+-- name: sum_rows
+-- How many rows there are, and a checksum over them that does not depend on their order: both
+-- halves of the MD5 of each, added up. It runs in the old database as well as in ours.
+SELECT count(*), COALESCE(sum(('x' || substr(digest, 1, 16))::bit(64)::bigint), 0) AS high,
+       COALESCE(sum(('x' || substr(digest, 17, 16))::bit(64)::bigint), 0) AS low
+  FROM (SELECT md5(convert_to(one::text, 'UTF8')) AS digest FROM ({rows}) AS one {where}) AS digests
+
+-- name: are_apart
+-- Only rows that were left behind, or mended beyond what reading them makes of them.
+WHERE EXISTS (SELECT FROM import_notes
+               WHERE noun = {noun} AND (is_apart OR fate = 'left behind')
+                 AND import_notes.id = one.id::text)
+
+-- name: are_taken
+-- Only those that are here as they were read.
+WHERE NOT EXISTS (SELECT FROM import_notes
+                   WHERE noun = {noun} AND (is_apart OR fate = 'left behind')
+                     AND import_notes.id = one.id::text)
+
+-- name: count_notes
+-- How many rows of a table were left behind, and how many were changed on the way.
+SELECT count(DISTINCT id) FILTER (WHERE fate = 'left behind') AS left_behind,
+       count(DISTINCT id) FILTER (WHERE fate = 'changed') AS changed
+  FROM import_notes WHERE noun = %(noun)s
+
+-- name: list_notes
+-- All that is to be reported of single rows, in order.
+SELECT noun, id, fate, reason, was FROM import_notes ORDER BY number
+
+-- name: list_files
+-- The files of messages: as the old service called them, and as they are called here.
+SELECT binary_contents.id, contentstore_binarycontent.content AS old_name, binary_contents.content
+  FROM binary_contents JOIN contentstore_binarycontent USING (id) ORDER BY id

@@ -1,0 +1,121 @@
+"""``sbm import-django``, as an operator runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sbm import cli
+from sbm.commands.running import FAILED, MISUSED
+from tests.arrange import Arranged
+from tests.commands.test_users import ROOT, Sbm
+from tests.commands.test_users import behind as behind
+from tests.commands.test_users import sbm as sbm
+from tests.store.django.old import Old
+from tests.store.django.old import empty_old as empty_old
+from tests.store.django.old import old as old
+
+
+def test_everything_comes_with_its_files_and_a_report_and_only_once(
+    sbm: Sbm, old: Old, behind: Arranged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media, root, report = tmp_path / "media", tmp_path / "root", tmp_path / "report.jsonl"
+    media.mkdir()
+    root.mkdir()
+    (media / "20170101.mp3").write_bytes(b"one")
+    monkeypatch.setenv("SBM_MEDIA_ROOT", str(root))
+    monkeypatch.setenv("STAGE_BASED_MESSAGING_URL", "http://new.example.org/api/v1")
+    options = ("--media", str(media), "--report", str(report), "--by", "ann", "--reason", "move")
+    outcome = sbm("import-django", old.uri, *options)
+    assert (outcome.status, outcome.complaint) == (0, "")
+    *told, files, host, last = outcome.out.splitlines()
+    assert told[0] == "the old service's release: 0.12.1 or newer"
+    assert told[-5].split()[:5] == ["subscriptions", "1", "1", "0", "0"]
+    assert files == "files: 2 copied, 0 there already, 1 missing"
+    assert "old.example.org, this one does so at new.example.org" in host
+    assert last == "imported"
+    assert {path.name for path in root.iterdir()} == {"20170101.mp3", "3-20170101.mp3"}
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    assert {line["id"] for line in lines if line.get("fate") == "without its file"} == {"2"}
+    assert {line["id"] for line in lines if line["table"] == "schedules" and "id" in line} == {
+        *("3", "4", "5")
+    }
+    assert lines[-5]["table"] == "subscriptions"
+    assert lines[-5]["read"] == 1
+    assert report.stat().st_mode & 0o777 == 0o600
+    assert behind.value("SELECT actor FROM audit") == "ann"
+
+    again = sbm("import-django", old.uri)
+    assert (again.status, again.out) == (FAILED, "")
+    assert "the database is not empty: it has schedules, messagesets," in again.complaint
+
+
+def test_a_dry_run_tells_the_same_and_changes_nothing(sbm: Sbm, old: Old, behind: Arranged) -> None:
+    outcome = sbm("import-django", old.uri, "--dry-run")
+    assert outcome.status == 0
+    lines = [json.loads(line) for line in outcome.out.splitlines()]
+    assert sum(line["taken"] for line in lines if "taken" in line) == 25
+    assert outcome.complaint.endswith("nothing was imported: --dry-run\n")
+    assert behind.value("SELECT count(*) FROM messages") == 0
+
+
+def test_an_import_that_is_killed_leaves_nothing_behind(
+    sbm: Sbm, old: Old, behind: Arranged, database_uri: str
+) -> None:
+    behind.rows(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NEW; END $$;"
+        " CREATE TRIGGER wait BEFORE INSERT ON subscriptions"
+        " FOR EACH ROW EXECUTE FUNCTION wait();"
+        " SELECT pg_advisory_lock(4711)"
+    )
+    command = [sys.executable, "-c", "from sbm.cli import main; main()", "import-django", old.uri]
+    environ = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "STAGE_BASED_MESSAGING_DATABASE": database_uri,
+    }
+    with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as killed:
+        until(behind, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND objid = 4711)")
+        killed.kill()
+    behind.rows("SELECT pg_advisory_unlock(4711)")
+    until(behind, "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()")
+    assert behind.value("SELECT count(*) FROM messages") == 0
+    assert sbm("import-django", old.uri).status == 0
+    assert behind.value("SELECT count(*) FROM subscriptions") == 1
+
+
+def until(behind: Arranged, condition: str) -> None:
+    """Return when the database says that it is so; what hangs is interrupted from outside."""
+    while not behind.value(condition):
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("nowhere",), "argument DSN: must be a URL"),
+        (("postgres://h/db", "--media", "/nowhere/at/all"), "must be a folder that exists"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    options: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.run(["import-django", *options], {"STAGE_BASED_MESSAGING_DATABASE": "postgres://h/d"})
+    assert ended.value.code == MISUSED
+    assert complaint in capsys.readouterr().err
+
+
+def test_files_need_a_folder_to_be_copied_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["import-django", "postgres://h/db", "--media", str(tmp_path)]
+    environ = {"STAGE_BASED_MESSAGING_DATABASE": "postgres://h/d"}
+    assert cli.run(arguments, environ) == MISUSED
+    assert "SBM_MEDIA_ROOT is missing" in capsys.readouterr().err

@@ -1,0 +1,64 @@
+"""A daemon that is started on what was taken over from the old service."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from pytest_twisted import ensureDeferred
+
+from sbm.store.django.transfer import transfer
+from tests.e2e.world import World
+from tests.store.django.old import (
+    ADMIN_TOKEN,
+    CLIENT_TOKEN,
+    IDENTITY,
+    MOTHER,
+    PASSWORD,
+    Old,
+    subscribe,
+)
+from tests.store.django.old import empty_old as empty_old
+from tests.store.django.old import old as old
+from tests.store.django.test_transfer import unseen
+
+
+@ensureDeferred
+async def test_clients_and_subscribers_go_on_where_the_old_service_stopped(
+    seed: World, old: Old
+) -> None:
+    odd, person = uuid4(), str(uuid4())
+    subscribe(old.behind, odd, identity=person, metadata="[1]", process_status=5)
+    transfer(
+        *(old.uri, seed.database_uri),
+        progress=unseen,
+        conclude=lambda taken: bool(list(taken.notes)),
+        actor="tester",
+        reason="",
+    )
+    seed.identities.add("+27820001001", IDENTITY)
+    seed.identities.add("+27820009999", person)
+    seed.start()
+
+    status, page = await seed.call("GET", "/api/v1/subscriptions/", token=CLIENT_TOKEN)
+    assert (status, page["count"]) == (200, 2)
+    shown = {one["id"]: one for one in page["results"]}
+    assert shown[str(MOTHER)]["created_at"] == "2018-03-24T23:30:00.123456Z"
+    assert (shown[str(odd)]["metadata"], shown[str(odd)]["process_status"]) == ([1], 0)
+    behind = "/api/v1/behind-subscriptions/"
+    assert (await seed.call("GET", behind, token=CLIENT_TOKEN))[0] == 200
+    made = await seed.call(
+        "POST", "/api/v1/user/token/", {"email": "hub@example.org"}, token=ADMIN_TOKEN
+    )
+    assert made[0] == 201
+    status, answer = await seed.call(
+        "POST", "/api/token-auth/", {"username": "root", "password": PASSWORD}
+    )
+    assert status == 200
+    fields = {"short_name": "new", "default_schedule": 1}
+    status, new = await seed.call("POST", "/api/v1/messageset/", fields, token=answer["token"])
+    assert (status, new["id"]) == (201, 7)
+
+    await seed.tick(1)
+    assert seed.received() == {IDENTITY: ["two"], person: ["two"]}
+    assert seed.behind.subscription(MOTHER)["next_sequence_number"] == 3
+    assert seed.behind.broken_law() == []
