@@ -24,6 +24,7 @@ _SBM_SETTINGS = (
     "SBM_MAX_UPLOAD_BYTES",
     "SBM_MEDIA_ROOT",
     "SBM_MEDIA_URL",
+    "SBM_METRICS_SECONDS",
     "SBM_SETTLE_SECONDS",
     "SBM_STOP_GRACE_SECONDS",
     "SBM_TIMEZONE",
@@ -67,6 +68,7 @@ class Config:
     scheduler: ServiceAddress | None
     scheduler_inbound_token: str | None = field(repr=False)
     metrics: MetricsAddress | None
+    metrics_every: timedelta
     timezone: ZoneInfo
     request_timeout: timedelta
     lease: timedelta
@@ -106,6 +108,7 @@ class Config:
             ),
             scheduler_inbound_token=settings.token("SCHEDULER_INBOUND_API_TOKEN") or None,
             metrics=settings.metrics(),
+            metrics_every=settings.seconds("SBM_METRICS_SECONDS", 10, least=0.1, most=3600),
             timezone=settings.timezone("SBM_TIMEZONE"),
             request_timeout=settings.seconds("DEFAULT_REQUEST_TIMEOUT", 30, least=0.1, most=600),
             lease=settings.seconds("SBM_LEASE_SECONDS", 60, least=1, most=3600),

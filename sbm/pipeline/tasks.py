@@ -16,11 +16,13 @@ from twisted.logger import Logger
 
 from sbm.model.cron import Cron
 from sbm.model.estimate import days_ahead, is_due_on
+from sbm.model.metrics import of_week
 from sbm.model.task import Kind, Task
 from sbm.pipeline.loop import Bell, Loop
 from sbm.store import behind_subscriptions, estimates, failed_tasks, tasks
 from sbm.store.database import Database
 from sbm.store.errors import DatabaseUnavailable
+from sbm.telemetry import Tally
 
 REST_SECONDS = 5.0
 # Longer than any one step: with all that a lost database may cost it ends within three minutes.
@@ -43,7 +45,8 @@ class _Interrupted(Exception):
 class Tasks(Service):
     """Does the tasks that wait, and leaves unfinished what it is stopped in.
 
-    Every task can be done again from its start. ``owed`` is called when somebody is owed a send.
+    Every task can be done again from its start. ``owed`` is called when somebody is owed a send;
+    ``tally`` is told a week that was estimated.
     """
 
     _reactor: Any
@@ -52,6 +55,7 @@ class Tasks(Service):
     _owner: UUID
     _owed: Callable[[], None]
     _bell: Bell
+    _tally: Tally = field(factory=Tally)
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
@@ -125,6 +129,9 @@ class Tasks(Service):
                     due.append(schedule_id)
                 await self._breathe()
             await self._database.transact(estimates.estimate, send_date=day, schedules=due)
+        today, week = await self._database.transact(estimates.read_week, zone=self._time_zone)
+        for name, value in of_week(week or {}, today).items():
+            self._tally.tell(name, value)
 
     async def _find_behind(self, task: Task) -> None:
         _, crons = await self._database.transact(estimates.find_crons)

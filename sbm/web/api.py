@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from attrs import frozen
 from twisted.web.server import Request
@@ -37,6 +38,7 @@ from sbm.web.users import TokenAuth, UserTokens
 
 _COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
 MAX_UPLOAD_BYTES = 50 * 2**20
+_UTC = ZoneInfo("UTC")
 
 _ABOUT = About(name="Api Root", description="The collections, and where they are.")
 
@@ -172,6 +174,7 @@ def build(
     trusted_proxies: Sequence[Network] = (),
     limits: Limits | None = None,
     telemetry: Telemetry | None = None,
+    timezone: ZoneInfo = _UTC,
 ) -> QuietSite:
     """The site of the API.
 
@@ -179,7 +182,8 @@ def build(
     by the health check; ``wake`` is called after the commit of work for the pipeline; files of up
     to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
     ``trusted_proxies`` are believed about the address that the client sees; ``telemetry`` is what
-    ``/metrics`` and the health show.
+    ``/metrics`` and the health show, and its tally is told what the Metrics API shall know;
+    ``timezone`` is that of the schedules.
     """
     reactor = database.reactor
     telemetry = telemetry or Telemetry()
@@ -197,14 +201,14 @@ def build(
         MessageSets(front),
         Messages(front),
         BinaryContents(front, can_store=uploads is not None),
-        Subscriptions(front, wake),
+        Subscriptions(front, wake, telemetry.tally),
         FailedTasks(front, wake),
         BehindSubscriptions(front, wake),
         Languages(front),
         SendEstimates(front),
         run_send_estimate(front, wake),
         sync_audio_files(front, wake),
-        Metrics(front),
+        Metrics(front, wake, telemetry.tally, timezone),
         Health(front, version, library_versions(), telemetry),
         Exposition(telemetry, version),
         Media(reactor, media_root),

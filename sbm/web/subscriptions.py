@@ -10,6 +10,7 @@ from uuid import UUID
 from attrs import frozen
 from twisted.web.server import Request
 
+from sbm.model.metrics import CREATED
 from sbm.model.page import Part, Window
 from sbm.model.send import Trigger
 from sbm.model.subscription import (
@@ -21,6 +22,7 @@ from sbm.model.subscription import (
 )
 from sbm.store import messagesets, resends, schedules, sends, subscriptions
 from sbm.store.database import Transaction
+from sbm.telemetry import Tally
 from sbm.web import filters
 from sbm.web.bodies import Body
 from sbm.web.errors import Invalid, NotFound
@@ -123,12 +125,16 @@ _CONTRADICTION = "This is the status of a completed subscription, and completed 
 
 @frozen(eq=False)
 class Subscriptions:
-    """The subscriptions; ``wake`` is called once a send is owed and committed."""
+    """The subscriptions; ``wake`` is called once a send is owed and committed.
+
+    ``tally`` is told of every subscription that is made.
+    """
 
     app = new_app()
 
     _front: Front
     _wake: Callable[[], None]
+    _tally: Tally
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -179,9 +185,11 @@ class Subscriptions:
         return Reply(status=201, body={"accepted": True}, headers=headers)
 
     async def _make(self, exchange: Exchange, body: Body) -> Subscription:
-        return await self._front.database.transact(
+        made = await self._front.database.transact(
             _create, SHAPE.read(body), created_by=exchange.user.id
         )
+        self._tally.tell(CREATED)
+        return made
 
     async def _read(self, key: str, exchange: Exchange) -> Reply:
         found = await self._front.database.transact(
