@@ -131,10 +131,14 @@ async def test_what_was_surely_not_taken_goes_out_with_the_next_batch(
 ) -> None:
     bench.tell(a=1, b=2)
     bench.telemetry.tally.tell("c.last", 7)
-    bench.far.says(answer(status))
+
+    def meanwhile(line: Line) -> None:
+        bench.tell(a=3)
+        bench.telemetry.tally.tell("c.last", 5)
+        line.say(answer(status))
+
+    bench.far.reply = meanwhile
     await bench.firing.one_pass()
-    bench.tell(a=3)
-    bench.telemetry.tally.tell("c.last", 5)
     bench.told()
     await bench.firing.one_pass()
     assert bench.told() == [], "asked, though it has just said that it is away"
@@ -261,10 +265,11 @@ async def test_stopping_does_not_wait_for_one_who_hangs(bench: Bench, is_under_w
 
 
 @ensureDeferred
-async def test_stopping_does_not_even_ask_one_who_is_away(bench: Bench) -> None:
-    bench.far.says(answer(503))
+async def test_stopping_does_not_even_ask_one_who_has_just_failed(bench: Bench) -> None:
+    bench.far.says(answer(500))
     bench.tell(a=1)
     await bench.firing.one_pass()
+    bench.tell(a=1)
     bench.told()
     await bench.firing.stopService()
     assert bench.told() == []
