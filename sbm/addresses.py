@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import TypeAlias
 from urllib.parse import quote, unquote
@@ -135,6 +136,11 @@ class ServiceAddress:
     url: str
     token: str = field(repr=False)
 
+    @property
+    def authorization(self) -> str:
+        """What says there who we are."""
+        return f"Token {self.token}"
+
 
 @frozen(kw_only=True)
 class MetricsAddress:
@@ -144,6 +150,16 @@ class MetricsAddress:
     token: str = field(default="", repr=False)
     user: str = ""
     password: str = field(default="", repr=False)
+
+    @property
+    def authorization(self) -> str:
+        """What says there who we are; empty if nobody has to."""
+        if self.token:
+            return f"Bearer {self.token}"
+        if self.user:
+            account = b64encode(f"{self.user}:{self.password}".encode())
+            return f"Basic {account.decode('ascii')}"
+        return ""
 
 
 @frozen(kw_only=True)

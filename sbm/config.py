@@ -36,6 +36,7 @@ _SBM_SETTINGS = (
     "SBM_MAX_UPLOAD_BYTES",
     "SBM_MEDIA_ROOT",
     "SBM_MEDIA_URL",
+    "SBM_METRICS_SECONDS",
     "SBM_SCHEDULING",
     "SBM_SETTLE_SECONDS",
     "SBM_STOP_GRACE_SECONDS",
@@ -104,6 +105,7 @@ class Config:
     scheduling: Scheduling
     metrics: MetricsAddress | None
     voice_vendor: VoiceVendorAddress | None
+    metrics_every: timedelta
     timezone: ZoneInfo
     tick_grace: timedelta
     request_timeout: timedelta
@@ -141,6 +143,7 @@ class Config:
             scheduling=_scheduling(settings, public_url),
             metrics=settings.metrics(),
             voice_vendor=read_voice_vendor(settings),
+            metrics_every=settings.seconds("SBM_METRICS_SECONDS", 10, least=0.1, most=3600),
             timezone=settings.timezone("SBM_TIMEZONE"),
             tick_grace=settings.seconds("SBM_TICK_GRACE_SECONDS", 3600, least=5, most=604800),
             request_timeout=settings.seconds("DEFAULT_REQUEST_TIMEOUT", 30, least=0.1, most=600),

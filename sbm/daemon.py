@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 from attrs import frozen
 from twisted.application.service import IService
 
-from sbm.addresses import ServiceAddress
 from sbm.clients.exchange import Exchanges
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
+from sbm.clients.metrics import MetricsApi
 from sbm.clients.scheduler import Scheduler
 from sbm.clients.voice_vendor import VoiceVendor
 from sbm.config import Config
+from sbm.model.metrics import of_failure
 from sbm.pipeline.audio import AudioCopies
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.chores import AT_A_TIME, Announcement, Chores
@@ -29,6 +30,7 @@ from sbm.pipeline.housekeeping import Housekeeping
 from sbm.pipeline.law import Law
 from sbm.pipeline.look_up import LookUp
 from sbm.pipeline.loop import Bell, Loop
+from sbm.pipeline.metrics import Firing
 from sbm.pipeline.reconcile import Reconciling
 from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import Settling
@@ -37,7 +39,7 @@ from sbm.pipeline.ticks import Clock, Expansion
 from sbm.services import Port, Row, Stack
 from sbm.store.database import Database
 from sbm.store.notifications import Notifications
-from sbm.telemetry import Telemetry
+from sbm.telemetry import Tally, Telemetry
 from sbm.web import api
 from sbm.web.request import Answers
 
@@ -49,6 +51,9 @@ SETTLING = timedelta(seconds=2)
 EXPIRY_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 3600.0
 LAW_SECONDS = 15.0
+
+# It answers from its memory, and nothing waits for it.
+METRICS_TIMEOUT = timedelta(seconds=5)
 
 
 def assemble(
@@ -87,6 +92,7 @@ def assemble(
         duplicate_window=config.duplicate_window,
         trusted_proxies=config.trusted_proxies,
         telemetry=telemetry,
+        timezone=config.timezone,
     )
     sending = _sending(config, reactor, database, telemetry, claim_bell)
     beginning = Row(*sending.claims, *(Port(reactor, description, site) for description in listen))
@@ -96,7 +102,10 @@ def assemble(
         *_housekeeping(config, reactor, database),
         *_law(config, reactor, telemetry),
         *_scheduling(config, reactor, database, telemetry),
-        Tasks(reactor, database, config.timezone, uuid.uuid4(), claim_bell.ring, task_bell),
+        Tasks(
+            *(reactor, database, config.timezone, uuid.uuid4(), claim_bell.ring, task_bell),
+            telemetry.tally,
+        ),
         _audio(config, reactor, database, audio_bell),
         Notifications(reactor, config.database, wake),
         Answers(site),
@@ -106,7 +115,10 @@ def assemble(
         reactor,
         config.stop_grace + SETTLING,
         rush=SETTLING,
-        services=(served, database, *sending.ground, work),
+        services=(
+            *(served, database, *_metrics(config, reactor, telemetry)),
+            *(*sending.ground, work),
+        ),
     )
 
 
@@ -124,8 +136,14 @@ def _sending(
     config: Config, reactor: Any, database: Database, telemetry: Telemetry, claim_bell: Bell
 ) -> _Sending:
     exchanges = {
-        name: Exchanges(reactor, address, config.request_timeout, config.concurrency)
-        for name, address in _services(config).items()
+        name: Exchanges(
+            *(reactor, address, config.request_timeout, config.concurrency),
+            _count_failures(telemetry.tally, method),
+        )
+        for name, method, address in (
+            ("Identity Store", "GET", config.identity_store),
+            ("Message Sender", "POST", config.message_sender),
+        )
     }
     identity_store, message_sender = (
         Breaker(name, reactor.seconds, random.random, config.backoff_max) for name in exchanges
@@ -193,8 +211,28 @@ def _renewal_seconds(config: Config) -> float:
     return min(config.lease / 3, spare / 2).total_seconds()
 
 
-def _services(config: Config) -> dict[str, ServiceAddress]:
-    return {"Identity Store": config.identity_store, "Message Sender": config.message_sender}
+def _count_failures(tally: Tally, method: str) -> Callable[[str, str], None]:
+    """Count those of the one method by which a service is called in the course of a send."""
+
+    def failed(tried: str, failure: str) -> None:
+        if tried == method:
+            tally.tell(of_failure(failure))
+
+    return failed
+
+
+def _metrics(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[IService]:
+    """Below the sends and requests, so that the last of them is counted before it stops."""
+    if config.metrics is None:
+        return
+    telemetry.tally.is_kept = True
+    timeout = min(config.request_timeout, METRICS_TIMEOUT)
+    exchanges = Exchanges(reactor, config.metrics, timeout, 1)
+    breaker = Breaker(
+        *("Metrics API", reactor.seconds, random.random, config.backoff_max), is_told_once=True
+    )
+    yield exchanges
+    yield Firing(reactor, MetricsApi(exchanges), telemetry, breaker, config.metrics_every)
 
 
 def _ticking(

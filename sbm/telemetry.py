@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from attrs import define, field
 
@@ -10,17 +11,50 @@ from sbm.model.send import Result, Send, Settled
 
 Labels = tuple[tuple[str, str], ...]
 
+# Two for each message set, and some thirty more. Sets that are renamed again and again while the
+# Metrics API is away must not fill the memory.
+MOST_NAMES = 10_000
+
+
+@define(eq=False, slots=False)
+class Tally:
+    """What the Metrics API is still to be told: values by name, kept once there is one to tell.
+
+    The end of a name says how its values come together: ``.sum`` adds up, ``.last`` replaces.
+    """
+
+    is_kept: bool = False
+    values: dict[str, float] = field(factory=dict)
+
+    def tell(self, name: str, value: float = 1.0) -> None:
+        """Add a value to what is to be told next; of a name too many, nothing is."""
+        if self.is_kept and (name in self.values or len(self.values) < MOST_NAMES):
+            before = self.values.get(name, 0.0) if name.endswith(".sum") else 0.0
+            self.values[name] = before + value
+
+    def take(self) -> dict[str, float]:
+        """Everything, which is then not to be told any more."""
+        taken, self.values = self.values, {}
+        return taken
+
+    def put_back(self, taken: Mapping[str, float]) -> None:
+        """It was not told, after all; a last value has perhaps been replaced meanwhile."""
+        for name, value in taken.items():
+            if name.endswith(".sum") or name not in self.values:
+                self.tell(name, value)
+
 
 @define(eq=False, slots=False)
 class Telemetry:
     """Counters since the start of the process, and gauges, which say how things stand now.
 
     There are few names, and they and their labels come from the code: never from what is sent, and
-    never about somebody.
+    never about somebody. ``tally`` is for the Metrics API, whose names are others.
     """
 
     counts: Counter[str] = field(factory=Counter)
     gauges: dict[tuple[str, Labels], float] = field(factory=dict)
+    tally: Tally = field(factory=Tally)
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter."""

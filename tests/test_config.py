@@ -70,6 +70,8 @@ def test_the_required_settings_are_enough() -> None:
 
 
 def test_how_sends_are_tried_again_can_be_set() -> None:
+    assert config().metrics_every == timedelta(seconds=10)
+    assert config(SBM_METRICS_SECONDS="0.5").metrics_every == timedelta(seconds=0.5)
     read = config(SBM_BACKOFF_MAX_SECONDS="5", SBM_MAX_FAULTS="3")
     assert (read.backoff_max, read.max_faults) == (timedelta(seconds=5), 3)
 

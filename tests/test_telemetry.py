@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sbm.telemetry import Telemetry
+from sbm.telemetry import MOST_NAMES, Tally, Telemetry
 
 
 def test_a_gauge_is_what_it_was_last_set_to_for_each_set_of_labels() -> None:
@@ -19,3 +19,12 @@ def test_a_counter_adds_up() -> None:
     telemetry.count("x")
     telemetry.count("x", 2)
     assert telemetry.counts == {"x": 3}
+
+
+def test_the_memory_for_names_is_bounded_and_those_that_are_known_go_on() -> None:
+    tally = Tally(is_kept=True)
+    for number in range(MOST_NAMES + 1):
+        tally.tell(f"{number}.sum")
+    tally.tell("0.sum")
+    assert len(tally.values) == MOST_NAMES
+    assert tally.take()["0.sum"] == 2

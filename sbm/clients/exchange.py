@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -28,8 +28,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from sbm.addresses import ServiceAddress
-from sbm.clients.outcomes import HeldBack, Unavailable, Unknown
+from sbm.addresses import MetricsAddress, ServiceAddress
+from sbm.clients.outcomes import Failed, HeldBack, Unavailable, Unknown
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
@@ -93,18 +93,24 @@ def unavailable(service: str, answer: Answer) -> Unavailable:
     return Unavailable(reason, answer.retry_after, at_once=True)
 
 
+def _unheard(_method: str, _failure: str) -> None:
+    """Nobody counts failures."""
+
+
 @define(eq=False, slots=False)
 class Exchanges(Service):
-    """HTTP with one service, under its address and our token there.
+    """HTTP with one service, under its address and with our authorization there.
 
     ``timeout`` is one deadline over connection, request and body; when it ends, the connection is
-    aborted. At most ``connections`` are kept alive between exchanges.
+    aborted. At most ``connections`` are kept alive between exchanges. ``failed`` is told of each
+    exchange that did, by its method: ``http_error.<status>``, ``timeout`` or ``connection_error``.
     """
 
     _reactor: Any
-    _address: ServiceAddress
+    _address: ServiceAddress | MetricsAddress
     _timeout: timedelta
     _connections: int = 50
+    _failed: Callable[[str, str], None] = _unheard
     _pool: HTTPConnectionPool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -115,10 +121,9 @@ class Exchanges(Service):
         self._pool.maxPersistentPerHost = self._connections
         self._pool.cachedConnectionTimeout = KEEP_ALIVE_SECONDS  # type: ignore[assignment]
         self._base = DecodedURL.from_text(self._address.url)
-        self._headers: dict[str | bytes, str | bytes] = {
-            "Authorization": f"Token {self._address.token}",
-            "Accept": "application/json",
-        }
+        self._headers: dict[str | bytes, str | bytes] = {"Accept": "application/json"}
+        if self._address.authorization:
+            self._headers["Authorization"] = self._address.authorization.encode()
 
     def stopService(self) -> Deferred[None]:
         """Close the connections that are kept alive."""
@@ -130,26 +135,43 @@ class Exchanges(Service):
         """GET ``<url>/<path>``; each part of the path is quoted. Raises Unavailable, or TooLong."""
         url = self._base.child(*path).replace(query=query)
         try:
-            try:
-                return await self._exchange("GET", url, None, _always)
-            except ConnectionDropped:
-                return await self._exchange("GET", url, None, _always)
+            return await self._told("GET", self._ask(url))
         except TooLong:
             raise
         except Unknown as error:
             raise Unavailable(str(error)) from error  # asking changes nothing
+
+    async def _ask(self, url: DecodedURL) -> Answer:
+        try:
+            return await self._exchange("GET", url, None, _always)
+        except ConnectionDropped:
+            return await self._exchange("GET", url, None, _always)
 
     def target(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> str:
         """What the first line of such a request names: path and query, as they are written."""
         uri = self._base.child(*path).replace(query=query).to_uri()
         return uri.replace(scheme="", host="", port=None, rooted=True).to_text()
 
-    async def post(self, *path: str, body: Any, begin: Callable[[], bool]) -> Answer:
+    async def post(self, *path: str, body: Any, begin: Callable[[], bool] | None = None) -> Answer:
         """POST JSON, if ``begin()`` still says yes in the moment when a connection is there.
 
         Raises Unavailable where the request was surely not begun, else Unknown.
         """
-        return await self._exchange("POST", self._base.child(*path), body, begin)
+        url = self._base.child(*path)
+        return await self._told("POST", self._exchange("POST", url, body, begin or _always))
+
+    async def _told(self, method: str, exchange: Coroutine[Any, Any, Answer]) -> Answer:
+        """The answer; and whoever counts failures is told if it is, or is none for, a failure."""
+        try:
+            answer = await exchange
+        except Failed as error:
+            failure = _failure(error)
+            if failure:
+                self._failed(method, failure)
+            raise
+        if answer.status >= 400:
+            self._failed(method, f"http_error.{answer.status}")
+        return answer
 
     async def patch(self, *path: str, body: Any) -> Answer:
         """PATCH JSON; the same again does no harm. Raises Unavailable, or Unknown."""
@@ -217,6 +239,16 @@ def _cause(error: BaseException) -> BaseException:
     if causes and isinstance(causes[0], Failure) and causes[0].value is not None:
         return causes[0].value
     return error
+
+
+def _failure(error: Failed) -> str:
+    """What kind of failure it was; empty if it was our own doing."""
+    if isinstance(error, (HeldBack, TooLong)) or error.__cause__ is None:
+        return ""
+    cause = _cause(error.__cause__)
+    if isinstance(cause, CancelledError):
+        return ""
+    return "timeout" if isinstance(cause, TimeoutError) else "connection_error"
 
 
 def _reason(error: BaseException) -> str:

@@ -1,13 +1,17 @@
-"""The names of the metrics that are told to the Metrics API."""
+"""What the Metrics API is told: the names, and the estimates of a week."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import date
+
+CREATED = "subscriptions.created.sum"
+ERRORED = "subscriptions.send_next_message_errored.sum"
 
 _FIXED = (
-    "subscriptions.created.sum",
-    "subscriptions.send_next_message_errored.sum",
+    CREATED,
+    ERRORED,
     "sbm.send_next_message.connection_error.sum",
     *(f"sbm.send_next_message.http_error.{status}.sum" for status in (400, 401, 403, 404, 500)),
     "sbm.send_next_message.timeout.sum",
@@ -18,9 +22,32 @@ _FIXED = (
 def names(messagesets: Iterable[tuple[str, str]]) -> list[str]:
     """Every name, once; ``messagesets`` are the content types and short names of all sets."""
     named = list(_FIXED)
-    for content_type, short_name in messagesets:
-        named += [f"message.{content_type}.{part(short_name)}.sum", f"message.{content_type}.sum"]
+    for messageset in messagesets:
+        named += of_message(*messageset)
     return list(dict.fromkeys(named))
+
+
+def of_message(content_type: str, short_name: str) -> tuple[str, str]:
+    """What a message of such a set counts for: the set, and all of its content type."""
+    return f"message.{content_type}.{part(short_name)}.sum", f"message.{content_type}.sum"
+
+
+def of_failure(failure: str) -> str:
+    """What a failed call counts for; ``failure`` is its kind, as clients tell it."""
+    return f"sbm.send_next_message.{failure}.sum"
+
+
+def of_week(estimates: Mapping[date, int], today: date) -> dict[str, float]:
+    """The estimates of what is left of this week: how many subscriptions are sent to on each day.
+
+    Days of the next week are left out: theirs would take the place of a day that is over, which
+    people go on comparing with what was sent on it.
+    """
+    return {
+        f"subscriptions.send.estimate.{day.weekday()}.last": float(subscriptions)
+        for day, subscriptions in estimates.items()
+        if 0 <= (day - today).days <= 6 - today.weekday()
+    }
 
 
 def part(text: str) -> str:

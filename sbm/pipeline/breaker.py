@@ -25,13 +25,15 @@ class Breaker:
 
     ``seconds`` is the reactor's clock, ``draw`` gives a random number from 0 to 1, and ``cap`` is
     the longest pause, but for what the service asks for. While it is open, no answer counts:
-    whoever answers then was asked before.
+    whoever answers then was asked before. The log is told each time that it opens, or, where
+    ``is_told_once``, the first time.
     """
 
     service: str
     _seconds: Callable[[], float]
     _draw: Callable[[], float]
     _cap: timedelta = CAP
+    is_told_once: bool = False
     failures: int = 0
     openings: int = 0
     reason: str = ""
@@ -74,6 +76,8 @@ class Breaker:
         asked_for = min(error.retry_after or timedelta(0), LONGEST_RETRY_AFTER)
         pause = max(backoff(self.openings, self._draw, cap=self._cap), asked_for)
         self._open_until = self._seconds() + pause.total_seconds()
+        if self.is_told_once and self.openings > 1:
+            return
         self._log.error(
             "{service} is {still}away: {reason}; it is tried again in {pause:.0f} s",
             service=self.service,

@@ -14,7 +14,7 @@ from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
 from sbm.model.send import Asked, Settled
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.settle import tell_doubles
+from sbm.pipeline.settle import tell_doubles, tell_metrics
 from sbm.settings import Uncertain
 from sbm.store import sends
 from sbm.store.database import Database
@@ -124,6 +124,7 @@ class Reconciling:
         committed = await self._database.transact(sends.settle, results=results)
         self._telemetry.count("sends.adopted", len(committed.sends))
         tell_doubles(committed, self._telemetry, self._log)
+        tell_metrics(committed, results, self._telemetry.tally)
 
     async def _owe_again(self, absent: Sequence[Asked], reason: str) -> None:
         count = await self._database.transact(sends.owe_again, absent=absent, reason=reason)
@@ -161,10 +162,10 @@ class Reconciling:
         """At most once: nobody knows whether it was sent, and it is not sent again."""
         reason = "it may have been sent; the Message Sender cannot be asked, and at most once"
         failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
-        committed = await self._database.transact(
-            sends.settle, results=[(asked, failed) for asked in late]
-        )
+        results = [(asked, failed) for asked in late]
+        committed = await self._database.transact(sends.settle, results=results)
         self._telemetry.count("sends.failed", len(committed.sends))
+        tell_metrics(committed, results, self._telemetry.tally)
 
     def _doubt(self, about: Sequence[Asked]) -> None:
         if len(about) > 1 and len(self._doubtful) < MOST_DOUBTFUL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -13,13 +13,14 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from sbm.model.send import Result, Send
+from sbm.model import metrics
+from sbm.model.send import Asked, Result, Send, Settled
 from sbm.pipeline.hand import Hand
 from sbm.pipeline.loop import Bell, Loop
 from sbm.store import sends
 from sbm.store.database import Database
 from sbm.store.errors import DatabaseUnavailable
-from sbm.telemetry import Telemetry
+from sbm.telemetry import Tally, Telemetry
 
 BATCH = 200
 RETRY_SECONDS = 1.0
@@ -112,6 +113,7 @@ class Settling(Service):
                     result=result,
                 )
         tell_doubles(committed, self._telemetry, self._log)
+        tell_metrics(committed, batch, self._telemetry.tally)
         return len(batch)
 
 
@@ -124,3 +126,19 @@ def tell_doubles(committed: sends.Committed, telemetry: Telemetry, log: Logger) 
             id=send_id,
             outbound_id=outbound_id,
         )
+
+
+def tell_metrics(
+    committed: sends.Committed, results: Iterable[tuple[Send | Asked, Result]], tally: Tally
+) -> None:
+    """Count, for the Metrics API, what this commit and no other has settled."""
+    for send, result in results:
+        if not isinstance(result, Settled) or send.id not in committed.messagesets:
+            continue
+        if result.outcome in ("sent", "adopted"):
+            for name in metrics.of_message(*committed.messagesets[send.id]):
+                tally.tell(name)
+        elif result.is_unaddressed and isinstance(send, Send) and send.kind == "next":
+            tally.tell(metrics.ERRORED)
+    if committed.chained:
+        tally.tell(metrics.CREATED, committed.chained)

@@ -8,18 +8,20 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from attrs import define
+from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.model.estimate import days_ahead, is_due_on
+from sbm.model.metrics import of_week
 from sbm.model.task import Kind, Task
 from sbm.pipeline.desk import Desk
 from sbm.pipeline.loop import Bell, Loop
 from sbm.store import behind_subscriptions, estimates, failed_tasks
 from sbm.store.database import Database
 from sbm.store.searches import FIRST, Preparation
+from sbm.telemetry import Tally
 
 REST_SECONDS = 5.0
 REQUEUE_BATCH = 500
@@ -30,7 +32,8 @@ SEARCH_BATCH = 2000
 class Tasks(Service):
     """Does the tasks that wait, and leaves unfinished what it is stopped in.
 
-    Every task can be done again from its start. ``owed`` is called when somebody is owed a send.
+    Every task can be done again from its start. ``owed`` is called when somebody is owed a send;
+    ``tally`` is told a week that was estimated.
     """
 
     _reactor: Any
@@ -39,6 +42,7 @@ class Tasks(Service):
     _owner: UUID
     _owed: Callable[[], None]
     _bell: Bell
+    _tally: Tally = field(factory=Tally)
 
     def __attrs_post_init__(self) -> None:
         self._desk = Desk(self._database, self._owner, lambda: bool(self.running))
@@ -89,6 +93,9 @@ class Tasks(Service):
                     due.append(schedule_id)
                 await self._breathe()
             await self._database.transact(estimates.estimate, send_date=day, schedules=due)
+        today, week = await self._database.transact(estimates.read_week, zone=self._time_zone)
+        for name, value in of_week(week or {}, today).items():
+            self._tally.tell(name, value)
 
     async def _find_behind(self, task: Task) -> None:
         preparation = Preparation(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 from sbm.model.cron import Cron, CronError
-from sbm.model.estimate import Estimate
+from sbm.model.estimate import Estimate, days_ahead
 from sbm.store.database import Row, Transaction
 from sbm.store.queries import load
 
@@ -26,6 +27,21 @@ async def estimate(transaction: Transaction, *, send_date: date, schedules: Iter
     await transaction.execute(
         QUERIES.estimate_sends, send_date=send_date, schedules=list(schedules)
     )
+
+
+async def read_week(
+    transaction: Transaction, *, zone: ZoneInfo
+) -> tuple[date, dict[date, int] | None]:
+    """Today, and how many subscriptions are sent to on each day of the week that begins with it.
+
+    None: the days have not all been estimated, so that what there is may be days old.
+    """
+    now = await transaction.row(QUERIES.find_now)
+    assert now is not None
+    days = days_ahead(now["now"], zone)
+    rows = await transaction.rows(QUERIES.sum_estimates, days=days)
+    found = {row["send_date"]: row["subscriptions"] for row in rows}
+    return days[0], found if len(found) == len(days) else None
 
 
 async def list_page(

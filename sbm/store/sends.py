@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -61,10 +61,16 @@ async def renew(
 
 @frozen(kw_only=True)
 class Committed:
-    """Whose results were taken, and outbounds (send id, outbound id) that should not be."""
+    """Whose results were taken, and outbounds (send id, outbound id) that should not be.
+
+    ``messagesets`` are the content types and short names of the sets whose messages were settled
+    here and now, by send; ``chained`` says how many subscriptions to a next set that has begun.
+    """
 
     sends: set[uuid.UUID]
     doubles: list[tuple[uuid.UUID, str]]
+    messagesets: Mapping[uuid.UUID, tuple[str, str]]
+    chained: int
 
 
 async def settle(
@@ -93,6 +99,8 @@ async def settle(
         rows += await transaction.rows(QUERIES.mark_unknown, unknown=Json(unknown))
     taken = {row["id"] for row in rows}
     doubles: list[tuple[uuid.UUID, str]] = []
+    messagesets: dict[uuid.UUID, tuple[str, str]] = {}
+    chained = 0
     if settled:
         rows = await transaction.rows(
             QUERIES.settle_sends,
@@ -111,11 +119,17 @@ async def settle(
             ),
         )
         taken |= {row["id"] for row in rows}
+        messagesets = {
+            row["id"]: (row["content_type"], row["short_name"])
+            for row in rows
+            if row["content_type"] is not None
+        }
+        chained = rows[0]["chained"] if rows else 0
         doubles = await _keep_doubles(transaction, settled, taken)
         # What was not live and is no double was settled with this very outbound before.
         found = {send.id for send, result in settled if result.outbound_id}
         taken |= found - {send_id for send_id, _ in doubles}
-    return Committed(sends=taken, doubles=doubles)
+    return Committed(sends=taken, doubles=doubles, messagesets=messagesets, chained=chained)
 
 
 async def _keep_doubles(

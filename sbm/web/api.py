@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from attrs import frozen
 from twisted.web.server import Request
@@ -41,6 +42,7 @@ from sbm.web.users import TokenAuth, UserTokens
 
 _COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
 MAX_UPLOAD_BYTES = 50 * 2**20
+_UTC = ZoneInfo("UTC")
 
 _ABOUT = About(name="Api Root", description="The collections, and where they are.")
 
@@ -187,6 +189,7 @@ def build(
     trusted_proxies: Sequence[Network] = (),
     limits: Limits | None = None,
     telemetry: Telemetry | None = None,
+    timezone: ZoneInfo = _UTC,
 ) -> QuietSite:
     """The site of the API.
 
@@ -195,7 +198,8 @@ def build(
     to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
     for ``duplicate_window`` the webhook refuses the twin of a request, a day at most, zero: never;
     ``trusted_proxies`` are believed about the address that the client sees; ``telemetry`` is what
-    ``/metrics`` and the health show.
+    ``/metrics`` and the health show, and its tally is told what the Metrics API shall know;
+    ``timezone`` is that of the schedules.
     """
     reactor = database.reactor
     telemetry = telemetry or Telemetry()
@@ -213,7 +217,7 @@ def build(
         MessageSets(front),
         Messages(front),
         BinaryContents(front, can_store=uploads is not None),
-        Subscriptions(front, wake, scheduling, duplicate_window),
+        Subscriptions(front, wake, scheduling, duplicate_window, telemetry.tally),
         FailedTasks(front, wake),
         BehindSubscriptions(front, wake),
         Ticks(front),
@@ -222,7 +226,7 @@ def build(
         run_send_estimate(front, wake),
         sync_audio_files(front, wake),
         Tasks(front),
-        Metrics(front),
+        Metrics(front, wake, telemetry.tally, timezone),
         Health(front, version, library_versions(), telemetry),
         Exposition(telemetry, version),
         Media(reactor, media_root),

@@ -27,6 +27,7 @@ _COUNTERS: Mapping[str, str] = {
     "sends.owed_again": "Sends of unknown outcome that the Message Sender did not have.",
     "sends.lost": "Results that came after the claim was lost.",
     "sends.doubled": "Outbounds beside the one that a send was settled with.",
+    "metrics.lost": "Values that the Metrics API refused, or may or may not have taken.",
 }
 _GAUGES: Mapping[str, str] = {
     "sends.live": "Live sends in the database, by state and lane.",

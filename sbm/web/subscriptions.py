@@ -14,6 +14,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.config import Scheduling
+from sbm.model.metrics import CREATED
 from sbm.model.page import Part, Window
 from sbm.model.subscription import (
     PROCESS_STATUSES,
@@ -25,10 +26,11 @@ from sbm.model.subscription import (
 from sbm.model.user import SCHEDULER
 from sbm.store import idempotency, messagesets, schedules, subscriptions
 from sbm.store.database import Transaction
+from sbm.telemetry import Tally
 from sbm.web import filters, triggers
 from sbm.web.bodies import Body
 from sbm.web.errors import Invalid, NotFound
-from sbm.web.exchange import About, Exchange, Front, Reply, new_app
+from sbm.web.exchange import REPLAYED, About, Exchange, Front, Reply, new_app
 from sbm.web.fields import (
     REQUIRED,
     Boolean,
@@ -131,6 +133,7 @@ class Subscriptions:
     """The subscriptions; ``wake`` is called once a send is owed and committed.
 
     ``window``: for how long the webhook refuses the twin of a request without a key; zero: never.
+    ``tally`` is told of every subscription that is made.
     """
 
     app = new_app()
@@ -139,6 +142,7 @@ class Subscriptions:
     _wake: Callable[[], None]
     _scheduling: Scheduling
     _window: timedelta
+    _tally: Tally
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -180,12 +184,19 @@ class Subscriptions:
 
     async def _create(self, exchange: Exchange) -> Reply:
         reading = SHAPE.read(exchange.body())
-        return await self._front.once(exchange, partial(_create, exchange, reading))
+        return self._told(await self._front.once(exchange, partial(_create, exchange, reading)))
 
     async def _subscribe(self, exchange: Exchange) -> Reply:
         reading = SHAPE.read(requested(exchange.body()))
         window = timedelta(0) if exchange.has_key else self._window
-        return await self._front.once(exchange, partial(_subscribe, exchange, reading, window))
+        subscribe = partial(_subscribe, exchange, reading, window)
+        return self._told(await self._front.once(exchange, subscribe))
+
+    def _told(self, reply: Reply) -> Reply:
+        """The reply; what was made just now, and not at an earlier request, is counted."""
+        if reply.status == 201 and REPLAYED not in reply.headers:
+            self._tally.tell(CREATED)
+        return reply
 
     async def _read(self, key: str, exchange: Exchange) -> Reply:
         found = await self._front.database.transact(

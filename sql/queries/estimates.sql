@@ -22,6 +22,16 @@ SELECT %(send_date)s, messagesets.id, COALESCE(due.subscriptions, 0), COALESCE(d
    SET estimate_subscriptions = EXCLUDED.estimate_subscriptions,
        estimate_identities = EXCLUDED.estimate_identities;
 
+-- name: find_now
+-- What time it is.
+SELECT now() AS now;
+
+-- name: sum_estimates
+-- How many subscriptions are sent to on each of these days, whatever their message set. A day that
+-- was not estimated has no row.
+SELECT send_date, sum(estimate_subscriptions) AS subscriptions FROM estimated_sends
+ WHERE send_date = ANY(%(days)s) GROUP BY send_date;
+
 -- name: count_estimates
 -- How many there are to page through. A null parameter is no filter.
 SELECT count(*) AS count FROM estimated_sends

@@ -128,7 +128,8 @@ RETURNING id;
 -- settles the send whoever has it by now. The subscription steps only if it still stands where it
 -- stood when the send was claimed; else what an operator set meanwhile stays, and who was made
 -- inactive meanwhile does not go on to the next set. It is locked before it is judged, so nobody
--- comes between.
+-- comes between. Answers who was settled, of which set, and beside each of them how many
+-- subscriptions to a next set have begun.
 WITH outcomes AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s)
         AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text,
@@ -178,6 +179,7 @@ WITH outcomes AS MATERIALIZED (
       JOIN messagesets following ON following.id = current.next_set_id
      WHERE moved.goes_on
         ON CONFLICT (chained_from) DO NOTHING
+    RETURNING id
 ), recorded AS (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, sequence_number, lang, attempts, outbound_id, owed_at,
@@ -199,7 +201,9 @@ WITH outcomes AS MATERIALIZED (
      WHERE outcome IN ('refused', 'failed') AND NOT (kind = 'next' AND unaddressed)
         ON CONFLICT (send_id) DO NOTHING
 )
-SELECT id FROM settled;
+SELECT settled.id, messagesets.content_type, messagesets.short_name,
+       (SELECT count(*) FROM chained) AS chained
+  FROM settled LEFT JOIN messagesets ON messagesets.id = settled.messageset_id;
 
 -- name: keep_doubles
 -- Outbounds of sends that were settled without them. What the ledger names is none. Few, so each

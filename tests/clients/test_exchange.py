@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -557,3 +558,59 @@ def test_a_summary_is_short_and_readable_whatever_came() -> None:
     assert said.startswith("500 \ufffdError xxx")
     assert len(said) < 250
     assert Answer(status=204, headers=Headers(), body=b"").summary() == "204"
+
+
+# Told of failures
+
+
+async def failures(far: Far, method: str, *, deadline: bool = False) -> list[tuple[str, str]]:
+    """What whoever counts failures is told of one exchange."""
+    told: list[tuple[str, str]] = []
+    wound = HandWound()
+    exchanges = Exchanges(
+        *(wound, far.address(), TIMEOUT), failed=lambda *failure: told.append(failure)
+    )
+    if deadline:
+        asked = under_way(far, lambda line: None)
+        done = asking(exchanges, method)
+        await asked
+        wound.clock.advance(TIMEOUT.total_seconds())
+    else:
+        done = asking(exchanges, method)
+    with suppress(Unavailable, Unknown):
+        await done
+    await exchanges.stopService()
+    return told
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@ensureDeferred
+async def test_a_failure_is_told_once_by_its_kind(far: Far, method: str) -> None:
+    for status, kinds in ((201, []), (302, []), (400, ["http_error.400"])):
+        far.says(answer(status, b"{}"))
+        assert await failures(far, method) == [(method, kind) for kind in kinds]
+    assert await failures(far, method, deadline=True) == [(method, "timeout")]
+    far.reply = lambda line: line.transport.abortConnection()
+    assert await failures(far, method) == [(method, "connection_error")]
+
+
+@ensureDeferred
+async def test_what_succeeds_at_the_second_try_or_was_given_up_is_no_failure(far: Far) -> None:
+    def drop_the_first(line: Line) -> None:
+        line.hang_up() if len(far.requests) == 1 else line.say(answer(200, b"{}"))
+
+    far.reply = drop_the_first
+    assert await failures(far, "GET") == []
+    told: list[Any] = []
+    exchanges = Exchanges(
+        *(reactor, far.address(), TIMEOUT), failed=lambda *failure: told.append(failure)
+    )
+    asked = under_way(far, lambda line: None)
+    done = asking(exchanges, "POST")
+    await asked
+    done.cancel()
+    with pytest.raises(Unknown):
+        await done
+    with pytest.raises(HeldBack):
+        await exchanges.post("a", body={}, begin=lambda: False)
+    assert told == []

@@ -144,6 +144,7 @@ def test_a_first_run_delivers_and_a_stop_leaves_nothing_running(sandbox: Sandbox
     texts = {text for one in SETS for texts in one.texts.values() for text in texts}
     assert {one["content"] for one in sandbox.outbounds() if one["content"]} <= texts
     eventually(lambda: sandbox.outbounds()[0]["to_addr"] in sandbox.output)
+    eventually(lambda: "message.text.sum" in sandbox.get(f"{sandbox.contents['metrics']}/metrics/"))
     assert sandbox.end(signal.SIGTERM) == 0
     assert processes_of(sandbox.folder) == []
     assert not sandbox.ready_file.exists()

@@ -122,8 +122,10 @@ def bench(database: Database, behind: Arranged) -> Bench:
 @ensureDeferred
 async def test_what_is_found_is_adopted_at_once(bench: Bench) -> None:
     (send,) = await bench.unknown()
+    bench.telemetry.tally.is_kept = True
     bench.sender.outbounds = {str(send.id): ("o",)}
     assert await bench.reconciling.one_pass() == 1
+    assert bench.telemetry.tally.values == {"message.text.pregnancy.sum": 1, "message.text.sum": 1}
     assert (bench.outcomes(), bench.states()) == ([("adopted", "o")], {})
     assert bench.behind.value("SELECT next_sequence_number FROM subscriptions") == 2
     assert bench.telemetry.counts == {"sends.adopted": 1}

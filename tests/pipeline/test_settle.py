@@ -12,7 +12,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from sbm.model.send import GivenBack, Send, Settled, Unknown
+from sbm.model.send import GivenBack, Result, Send, Settled, Unknown
 from sbm.pipeline.settle import BATCH, RETRY_SECONDS, Settling
 from sbm.store import sends, ticks
 from sbm.store.database import Database
@@ -143,6 +143,31 @@ async def test_a_batch_that_was_committed_without_an_answer_is_not_settled_twice
     await bench.next_batch()
     assert (bench.outcomes(), bench.hand.held) == (["sent"], {})
     assert bench.behind.value("SELECT next_sequence_number FROM subscriptions") == 2
+
+
+@ensureDeferred
+async def test_only_what_this_commit_has_settled_is_told_to_the_metrics_api(bench: Bench) -> None:
+    bench.telemetry.tally.is_kept = True
+    *claimed, elsewhere, lost = await bench.claim(6)
+    await bench.database.transact(sends.settle, results=[(elsewhere, SENT)])
+    bench.behind.rows("UPDATE sends SET attempt = 2 WHERE id = %s", lost.id)
+    results: tuple[Result, ...] = (
+        SENT,
+        Settled(outcome="dry-run", stage="post"),
+        Settled(outcome="failed", stage="address", is_unaddressed=True),
+        BACK,
+        SENT,  # once more, by who did not hear that it was settled
+        Settled(outcome="failed", stage="address", is_unaddressed=True),
+    )
+    for send, result in zip((*claimed, elsewhere, lost), results, strict=True):
+        bench.settling.add(send, result)
+    while bench.hand.held:
+        await bench.next_batch()
+    assert bench.telemetry.tally.values == {
+        "message.text.pregnancy.sum": 1,
+        "message.text.sum": 1,
+        "subscriptions.send_next_message_errored.sum": 1,
+    }
 
 
 @ensureDeferred

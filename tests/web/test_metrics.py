@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from datetime import date, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
 import pytest
 import pytest_twisted
 
-from sbm.model.metrics import names, part
-from tests.web.conftest import Api
+from sbm.model.metrics import names, of_week, part
+from sbm.telemetry import Telemetry
+from tests.arrange import arranged
+from tests.web.conftest import Api, served
 
 
 @pytest.mark.parametrize(
@@ -38,6 +44,17 @@ def test_every_name_is_told_once() -> None:
     assert "sbm.send_next_message.http_error.403.sum" in listed
 
 
+def test_the_days_of_the_next_week_are_not_told() -> None:
+    thursday = date(2026, 11, 26)
+    week = {thursday + timedelta(days=days): days + 1 for days in range(7)}
+    assert of_week(week, thursday) == {
+        "subscriptions.send.estimate.3.last": 1,
+        "subscriptions.send.estimate.4.last": 2,
+        "subscriptions.send.estimate.5.last": 3,
+        "subscriptions.send.estimate.6.last": 4,
+    }
+
+
 @pytest_twisted.ensureDeferred
 async def test_metrics_are_listed_and_can_be_fired(api: Api) -> None:
     await api.subscription()
@@ -47,6 +64,36 @@ async def test_metrics_are_listed_and_can_be_fired(api: Api) -> None:
     fired = await api.post("/api/metrics", "{nope", token=api.user_token)
     assert (fired.status, fired.json) == (200, {"scheduled_metrics_initiated": True})
     assert (await api.get("/api/metrics/whatever")).status == 404
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_week_is_told_if_it_is_estimated_and_else_it_is_estimated_first(
+    database_uri: str, tmp_path: Path
+) -> None:
+    telemetry, zone = Telemetry(), ZoneInfo("Africa/Johannesburg")
+    async with served(database_uri, tmp_path, telemetry=telemetry, timezone=zone) as api:
+        with arranged(database_uri) as behind:
+            messageset = (await api.subscription())["messageset"]
+            await api.post("/api/metrics/")
+            waiting = "SELECT count(*) FROM tasks WHERE kind = 'estimate-sends'"
+            assert behind.value(waiting) == 0, "asked for, though there is nobody to be told"
+            telemetry.tally.is_kept = True
+            add = (
+                "INSERT INTO estimated_sends (send_date, messageset_id, estimate_subscriptions,"
+                " estimate_identities) SELECT (now() AT TIME ZONE 'Africa/Johannesburg')::date + n,"
+                " %s, n, 0 FROM generate_series(%s, %s) AS n"
+            )
+            behind.rows(add, messageset, 0, 5)  # as they are on the day after they were made
+            await api.post("/api/metrics/")
+            assert (behind.value(waiting), telemetry.tally.values) == (1, {})
+            behind.rows(add, messageset, 6, 6)
+            await api.post("/api/metrics/")
+            assert behind.value(waiting) == 1
+            today = behind.value("SELECT now()").astimezone(zone).weekday()
+            assert telemetry.tally.values == {
+                f"subscriptions.send.estimate.{today + days}.last": days
+                for days in range(7 - today)
+            }
 
 
 @pytest_twisted.ensureDeferred

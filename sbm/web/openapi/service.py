@@ -203,7 +203,8 @@ def _metrics() -> Iterator[Path]:
             "POST": Operation(
                 name="fire_metrics",
                 summary="Fire the scheduled metrics",
-                description="The body is not read.",
+                description="The Metrics API is told the send estimates of today and the rest of"
+                " the week; they are made first if they are not of today. The body is not read.",
                 answers={
                     200: answer_of(
                         one_object({"scheduled_metrics_initiated": FLAG | {"const": True}}),
