@@ -24,7 +24,7 @@ TEST = [
     "seed-services-client",
 ]
 LINT = ["ruff"]
-TYPES = ["mypy", "mypy-zope", "types-psycopg2"]
+TYPES = ["mypy", "mypy-zope", "types-psycopg2", "types-tqdm"]
 DOCS = ["furo", "sphinx"]
 
 setup(
@@ -55,6 +55,7 @@ setup(
         "prometheus-client",  # writes the text format of /metrics
         "psycopg2-binary",  # psycopg2 itself comes as source only, and wants a compiler
         "service-identity",
+        "tqdm",  # shows how far a long command has come
         "treq",
         "twisted[tls]",
         "txpostgres",

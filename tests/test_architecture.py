@@ -16,7 +16,7 @@ ROWS = (
     {"daemon", "cli"},
     {"web", "pipeline", "sandbox", "commands"},
     {"store", "clients"},
-    {"config", "services", "signals", "slices", "telemetry"},
+    {"config", "files", "services", "signals", "slices", "telemetry"},
     {"settings"},
     {"model", "addresses"},
 )
