@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
 from sbm.addresses import DatabaseAddress
-from sbm.commands import checks, failed_tasks, tokens, users
+from sbm.commands import checks, failed_tasks, message_sets, subscriptions, tokens, users
 from sbm.commands.running import FAILED, MISUSED, OK, CommandFailed
 from sbm.config import read_database
 from sbm.settings import ConfigError
@@ -68,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     users.add_to(commands)
     tokens.add_to(commands)
     failed_tasks.add_to(commands)
+    message_sets.add_to(commands)
+    subscriptions.add_to(commands)
     checks.add_to(commands)
     return parser
 
