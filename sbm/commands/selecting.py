@@ -14,8 +14,9 @@ from sbm.model.selection import EVERYBODY, Selection
 from sbm.store import messagesets, schedules
 from sbm.store.database import Transaction
 
-# So many subscriptions are looked at, and perhaps changed, in one transaction.
-CHUNK = 1000
+# So many subscriptions are looked at, and perhaps changed, in one transaction. Changing one touches
+# every index of the table; settling must not have to wait for long.
+CHUNK = 500
 
 _LARGEST_ID = 2**31 - 1
 

@@ -15,6 +15,14 @@ from tests.commands.test_users import sbm as sbm
 REMOVE = ("subscription", "remove-duplicates")
 DOUBLED = CHUNK // 2 + 100
 
+# As the manual has it.
+BRING_BACK = (
+    "INSERT INTO subscriptions"
+    " SELECT (jsonb_populate_record(NULL::subscriptions, one -> 'subscription')).*"
+    " FROM audit, jsonb_array_elements(details -> 'removed') one"
+    " WHERE one -> 'subscription' ->> 'id' = %s"
+)
+
 
 def doubled(behind: Arranged) -> None:
     """So many people, each subscribed three times, and one of them to another set as well."""
@@ -62,6 +70,12 @@ def test_what_would_go_is_told_and_then_goes_and_the_audit_has_it_in_full(
 
     assert sbm(*REMOVE, "--all").out == "0 removed\n"
     assert behind.value("SELECT count(*) FROM audit") == len(entries)
+
+    lost = min(gone)
+    behind.rows(BRING_BACK, lost)
+    assert (
+        behind.value("SELECT to_jsonb(s) FROM subscriptions s WHERE id = %s", lost) == whole[lost]
+    )
 
 
 def test_so_many_of_one_set_can_be_deactivated_instead(sbm: Sbm, behind: Arranged) -> None:
