@@ -65,7 +65,7 @@ class _Chosen:
 
 @define(eq=False, kw_only=True)
 class _Prepending:
-    """Goes through all subscriptions by id."""
+    """Goes through all subscriptions, from the newest on."""
 
     options: argparse.Namespace
     counts: dict[repairs.Verdict, int] = field(
@@ -78,10 +78,10 @@ class _Prepending:
         for one in chosen.misfits:
             print(f"left out: {one}")
         total = await database.transact(repairs.count_all)
-        after: UUID | None = repairs.FIRST_ID
+        place: repairs.Place | None = repairs.Place()
         with progress(total, "subscriptions") as bar:
-            while after is not None and self.given != self.options.limit:
-                after, rows, found, ids = await database.transact(self._go_on, after, chosen)
+            while place is not None and self.given != self.options.limit:
+                place, rows, found, ids = await database.transact(self._go_on, place, chosen)
                 self.given += len(ids)
                 for prospect in found:
                     self.counts[prospect.verdict] += 1
@@ -113,14 +113,14 @@ class _Prepending:
         return _Chosen(selection=selection, messageset_ids=fitting, misfits=misfits)
 
     async def _go_on(
-        self, transaction: Transaction, after: UUID, chosen: _Chosen
-    ) -> tuple[UUID | None, int, list[repairs.Prospect], list[UUID]]:
-        reach, rows = await repairs.reach(transaction, after=after, limit=CHUNK)
+        self, transaction: Transaction, behind: repairs.Place, chosen: _Chosen
+    ) -> tuple[repairs.Place | None, int, list[repairs.Prospect], list[UUID]]:
+        reach, rows = await repairs.reach(transaction, behind=behind, limit=CHUNK)
         if reach is None:
             return None, 0, [], []
         ids = await repairs.list_under_way(
             transaction,
-            after=after,
+            behind=behind,
             reach=reach,
             messageset_ids=chosen.messageset_ids,
             selection=chosen.selection,

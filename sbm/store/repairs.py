@@ -16,9 +16,6 @@ from sbm.store.queries import load
 
 QUERIES = load("repairs")
 
-# Before the first subscription.
-FIRST_ID = UUID(int=0)
-
 
 async def count_all(transaction: Transaction) -> int:
     """How many subscriptions there are."""
@@ -46,7 +43,7 @@ async def count_stuck(
 
 @frozen(kw_only=True)
 class Place:
-    """Where those with one status have been gone through to, from the newest on."""
+    """Where subscriptions have been gone through to, from the newest on; at first, nowhere."""
 
     created_at: datetime | None = None
     id: UUID | None = None
@@ -73,29 +70,34 @@ async def reset_stuck(
     return [row["id"] for row in rows if row["is_reset"]], place
 
 
-async def reach(transaction: Transaction, *, after: UUID, limit: int) -> tuple[UUID | None, int]:
-    """Up to which id the next ``limit`` subscriptions go, and how many they are.
+async def reach(transaction: Transaction, *, behind: Place, limit: int) -> tuple[Place | None, int]:
+    """Up to where the next ``limit`` subscriptions go, and how many they are.
 
-    None: there are none behind ``after``.
+    None: there are none behind that place.
     """
-    row = await transaction.row(QUERIES.reach_id, after=after, limit=limit)
-    assert row is not None
-    return row["reach"], row["rows"]
+    row = await transaction.row(
+        QUERIES.reach_place, from_time=behind.created_at, from_id=behind.id, limit=limit
+    )
+    if row is None:
+        return None, 0
+    return Place(created_at=row["created_at"], id=row["id"]), row["rows"]
 
 
 async def list_under_way(
     transaction: Transaction,
     *,
-    after: UUID,
-    reach: UUID,
+    behind: Place,
+    reach: Place,
     messageset_ids: Sequence[int],
     selection: Selection,
 ) -> list[UUID]:
-    """Behind ``after``, to ``reach``: those of these message sets that match and are under way."""
+    """Behind a place, to ``reach``: those of these message sets that match and are under way."""
     rows = await transaction.rows(
         QUERIES.list_under_way,
-        after=after,
-        reach=reach,
+        from_time=behind.created_at,
+        from_id=behind.id,
+        to_time=reach.created_at,
+        to_id=reach.id,
         messageset_ids=list(messageset_ids),
         lang=selection.lang,
         schedule_id=selection.schedule_id,

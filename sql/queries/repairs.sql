@@ -43,16 +43,24 @@ SELECT chosen.id, chosen.created_at, reset.id IS NOT NULL AS is_reset
   FROM chosen LEFT JOIN reset ON reset.id = chosen.id
  ORDER BY chosen.created_at DESC, chosen.id DESC;
 
--- name: reach_id
--- Where the next %(limit)s subscriptions, by id, end; null: there are no more.
-SELECT (array_agg(id ORDER BY id DESC))[1] AS reach, count(*) AS rows
-  FROM (SELECT id FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s) AS next;
+-- name: reach_place
+-- Where the next %(limit)s subscriptions end, from the newest on, which is about the order in which
+-- they lie on the disk; no row: there are no more.
+SELECT created_at, id, count(*) OVER () AS rows
+  FROM (SELECT created_at, id FROM subscriptions
+         WHERE (created_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
+                                   coalesce(%(from_id)s::uuid,
+                                            'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+         ORDER BY created_at DESC, id DESC LIMIT %(limit)s) AS next
+ ORDER BY created_at, id LIMIT 1;
 
 -- name: list_under_way
 -- Up to there, those that match and are under way. A null parameter is no filter.
 SELECT id FROM subscriptions
- WHERE id > %(after)s AND id <= %(reach)s AND active AND NOT completed
-   AND messageset_id = ANY (%(messageset_ids)s)
+ WHERE (created_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
+                           coalesce(%(from_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+   AND (created_at, id) >= (%(to_time)s::timestamptz, %(to_id)s::uuid)
+   AND active AND NOT completed AND messageset_id = ANY (%(messageset_ids)s)
    AND (%(lang)s IS NULL OR lang = %(lang)s)
    AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s);
 
