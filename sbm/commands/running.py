@@ -39,7 +39,10 @@ def transact(
 
 
 def with_database(address: DatabaseAddress, work: Callable[[Database], Awaitable[T]]) -> T:
-    """Run ``work`` in a reactor that ends with it. So a process can do this once."""
+    """Run ``work`` in a reactor that ends with it. So a process can do this once.
+
+    Raises CommandFailed where it was interrupted: what it had committed stays done.
+    """
     outcome: list[T | Exception] = []
 
     async def once(reactor: Any) -> None:
@@ -51,8 +54,14 @@ def with_database(address: DatabaseAddress, work: Callable[[Database], Awaitable
         finally:
             database.stopService()
 
-    with suppress(SystemExit):  # how react ends; what came of it lies in outcome
-        react(lambda reactor: Deferred.fromCoroutine(once(reactor)))
+    def begin(reactor: Any) -> Deferred[None]:
+        # What came of it lies in outcome; a coroutine that is broken off has nothing to say.
+        return Deferred.fromCoroutine(once(reactor)).addErrback(lambda _failure: None)
+
+    with suppress(SystemExit):  # how react ends
+        react(begin)
+    if not outcome:
+        raise CommandFailed("interrupted; what was done until then stays done")
     (result,) = outcome
     if isinstance(result, Exception):
         raise result
