@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
 from sbm.addresses import DatabaseAddress
-from sbm.commands import behind, checks, failed_tasks, import_django, scheduler, tokens, users
+from sbm.commands import (
+    behind,
+    checks,
+    failed_tasks,
+    import_django,
+    message_sets,
+    scheduler,
+    subscriptions,
+    tokens,
+    users,
+)
 from sbm.commands.running import FAILED, MISUSED, OK, CommandFailed
 from sbm.config import read_database
 from sbm.settings import ConfigError
@@ -70,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     failed_tasks.add_to(commands)
     scheduler.add_to(commands)
     behind.add_to(commands)
+    message_sets.add_to(commands)
+    subscriptions.add_to(commands)
     checks.add_to(commands)
     import_django.add_to(commands)
     return parser

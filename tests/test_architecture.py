@@ -17,7 +17,7 @@ ROWS = (
     {"web", "pipeline", "sandbox", "commands"},
     {"comparison"},
     {"store", "clients"},
-    {"config", "services", "signals", "slices", "telemetry"},
+    {"config", "files", "services", "signals", "slices", "telemetry"},
     {"audio_settings"},
     {"settings"},
     {"model", "addresses"},

@@ -39,7 +39,10 @@ def transact(
 
 
 def with_database(address: DatabaseAddress, work: Callable[[Database], Awaitable[T]]) -> T:
-    """Run ``work`` in a reactor that ends with it. So a process can do this once."""
+    """Run ``work`` in a reactor that ends with it. So a process can do this once.
+
+    Raises CommandFailed where it was interrupted: what it had committed stays done.
+    """
     outcome: list[T | Exception] = []
 
     async def once(reactor: Any) -> None:
@@ -52,19 +55,14 @@ def with_database(address: DatabaseAddress, work: Callable[[Database], Awaitable
             database.stopService()
 
     def begin(reactor: Any) -> Deferred[None]:
-        reactor.addSystemEventTrigger("before", "shutdown", note_interruption)
-        done: Deferred[None] = Deferred()
-        # What becomes of it when the reactor stops under it is told by the interruption.
-        Deferred.fromCoroutine(once(reactor)).addBoth(lambda _: done.callback(None))
-        return done
+        # What came of it lies in outcome; a coroutine that is broken off has nothing to say.
+        return Deferred.fromCoroutine(once(reactor)).addErrback(lambda _failure: None)
 
-    def note_interruption() -> None:
-        if not outcome:
-            outcome.append(CommandFailed("interrupted; what was done by then stays done"))
-
-    with suppress(SystemExit):  # how react ends; what came of it lies in outcome
+    with suppress(SystemExit):  # how react ends
         react(begin)
-    result, *_ = outcome
+    if not outcome:
+        raise CommandFailed("interrupted; what was done until then stays done")
+    (result,) = outcome
     if isinstance(result, Exception):
         raise result
     return result

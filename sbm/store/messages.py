@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import asdict
 from psycopg2.errors import UniqueViolation
 from psycopg2.extras import Json
 
-from sbm.model.content import Message
+from sbm.model.content import BinaryContent, Message
 from sbm.model.page import Part, Window
 from sbm.store.database import Transaction
 from sbm.store.parts import read_part
@@ -88,6 +89,33 @@ async def list_of_set(transaction: Transaction, *, messageset_id: int) -> list[M
     """All messages of a set, by sequence number, then id."""
     rows = await transaction.rows(QUERIES.list_messages_of_set, messageset_id=messageset_id)
     return [Message(**row) for row in rows]
+
+
+async def count_languages(transaction: Transaction, *, messageset_id: int) -> dict[str, int]:
+    """How many messages a set has in each of its languages."""
+    rows = await transaction.rows(QUERIES.summarize_messages, messageset_id=messageset_id)
+    return {row["lang"]: row["count"] for row in rows}
+
+
+async def list_files(transaction: Transaction, *, messageset_id: int) -> list[BinaryContent]:
+    """The files that a set's messages carry, each once, by id."""
+    rows = await transaction.rows(QUERIES.list_files_of_set, messageset_id=messageset_id)
+    return [BinaryContent(**row) for row in rows]
+
+
+async def copy_all(
+    transaction: Transaction, *, source_id: int, clone_id: int, files: Mapping[int, int]
+) -> int:
+    """Copy a set's messages into one that has none; returns how many there were.
+
+    ``files`` says which file takes the place of which, by id; others are carried by both.
+    """
+    return await transaction.execute(
+        QUERIES.copy_messages,
+        source_id=source_id,
+        clone_id=clone_id,
+        files=Json({str(old): new for old, new in files.items()}),
+    )
 
 
 async def list_page(

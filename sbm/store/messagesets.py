@@ -116,6 +116,12 @@ async def list_page(
     )
 
 
+async def list_all(transaction: Transaction) -> list[MessageSet]:
+    """All message sets, by id."""
+    rows = await transaction.rows(QUERIES.list_all_messagesets)
+    return [MessageSet(**row) for row in rows]
+
+
 async def list_languages(transaction: Transaction) -> dict[int, list[str]]:
     """The languages of each message set, in order, by its id."""
     rows = await transaction.rows(QUERIES.list_languages)

@@ -17,6 +17,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
+from sbm.files import new_name
 from sbm.model.content import BinaryContent
 from sbm.store import binary_contents
 from sbm.store.database import Transaction
@@ -27,7 +28,7 @@ from sbm.web.fields import Complaint, Field, ReadOnly
 from sbm.web.pages import Listing
 from sbm.web.shapes import Reading, Shape
 from sbm.web.temporary import shielded
-from sbm.web.uploads import StoredFile, new_name
+from sbm.web.uploads import StoredFile
 from sbm.web.wire import row_id
 
 # Where files are uploaded to, and the part of the form that has the file.

@@ -1,17 +1,9 @@
-"""Files on their way to their names.
-
-A file begins as a temporary one, which has a name that is never served, and is locked by whoever
-writes it. Nothing but a crash leaves one behind, and ``sweep`` takes away those that nobody writes
-any more.
-"""
+"""Uploaded files on their way to their names; ``sbm.files`` tells what a temporary file is."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import secrets
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,13 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from sbm import files
 from sbm.web.errors import NotStored
 
 # So much is written at once, and ``hold`` is called while so much waits to be.
 BATCH_BYTES = 2**16
 FULL_BYTES = 2**18
-
-_PREFIX = ".upload-"
 
 T = TypeVar("T")
 
@@ -142,7 +133,7 @@ class TemporaryFile:
 
     def _append(self, batch: Sequence[bytes], truncates: bool) -> None:
         if self._descriptor is None:
-            self._path, self._descriptor = _new_file(self._folder)
+            self._path, self._descriptor = files.begin(self._folder)
         if truncates:
             os.ftruncate(self._descriptor, 0)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
@@ -153,10 +144,7 @@ class TemporaryFile:
     def _publish(self, name: str) -> None:
         assert self._descriptor is not None
         assert self._path is not None
-        os.fchmod(self._descriptor, 0o644)  # others may serve the folder
-        os.fsync(self._descriptor)
-        os.rename(self._path, self._folder / name)
-        _sync_folder(self._folder)
+        files.publish(self._path, self._descriptor, name)
         self._close()
 
     def _remove(self, published: Path | None) -> None:
@@ -168,20 +156,6 @@ class TemporaryFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def sweep(folder: Path) -> None:
-    """Remove the temporary files that nobody writes; those of other daemons are locked."""
-    with os.scandir(folder) as entries:
-        left = [entry.path for entry in entries if entry.name.startswith(_PREFIX)]
-    for path in left:
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(path)
-            finally:
-                os.close(descriptor)
 
 
 def shielded(deferred: Deferred[T]) -> Deferred[T]:
@@ -197,26 +171,3 @@ def shielded(deferred: Deferred[T]) -> Deferred[T]:
 
     deferred.addCallbacks(tell, tell_failure)
     return seen
-
-
-def _new_file(folder: Path) -> tuple[Path, int]:
-    """A new file, locked; a sweep between its making and its locking makes us try again."""
-    while True:
-        path = folder / f"{_PREFIX}{secrets.token_hex(16)}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            continue
-        if os.fstat(descriptor).st_nlink:
-            return path, descriptor
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import secrets
-from datetime import datetime, timezone
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,16 +18,15 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.server import Request
 
+from sbm.files import sweep
 from sbm.web.authentication import Authentication
 from sbm.web.bodies import MULTIPART, Body, charset_of
 from sbm.web.errors import Malformed, TooLarge
-from sbm.web.temporary import TemporaryFile, sweep
+from sbm.web.temporary import TemporaryFile
 
 # The texts beside the file.
 MAX_TEXT_BYTES = 2**20
 MAX_PARTS = 100
-
-_EXTENSION = re.compile(r"\.\w{1,16}")
 
 _log = Logger()
 
@@ -185,14 +182,6 @@ class Upload:
     @property
     def _is_text(self) -> bool:
         return self._segment is not None and self._segment.filename is None
-
-
-def new_name(uploaded_as: str, now: datetime) -> str:
-    """A name that nobody can guess: the time, 128 random bits, and the extension of the upload."""
-    extension = PurePosixPath(uploaded_as).suffix
-    moment = now.astimezone(timezone.utc).strftime("%Y%m%d%H%M%S%f")
-    suffix = extension if _EXTENSION.fullmatch(extension) else ""
-    return f"{moment}-{secrets.token_hex(16)}{suffix}"
 
 
 def _last_part(file_name: str) -> str:

@@ -73,3 +73,23 @@ RETURNING id, messageset_id, sequence_number, lang, metadata, text_content, bina
 -- name: delete_message
 -- A message.
 DELETE FROM messages WHERE id = %(id)s;
+
+-- name: summarize_messages
+-- How many messages a set has in each language.
+SELECT lang, count(*) AS count FROM messages WHERE messageset_id = %(messageset_id)s
+ GROUP BY lang ORDER BY lang;
+
+-- name: list_files_of_set
+-- The files that a set's messages carry, each once.
+SELECT DISTINCT b.id, b.content, b.created_at, b.updated_at
+  FROM messages JOIN binary_contents b ON b.id = binary_content_id
+ WHERE messageset_id = %(messageset_id)s ORDER BY b.id;
+
+-- name: copy_messages
+-- The messages of one set as messages of another, which has none, in the order in which they were
+-- made. A file that another takes the place of is not carried by the copy.
+INSERT INTO messages
+       (messageset_id, sequence_number, lang, text_content, binary_content_id, metadata)
+SELECT %(clone_id)s, sequence_number, lang, text_content,
+       coalesce((%(files)s::jsonb ->> binary_content_id::text)::integer, binary_content_id), metadata
+  FROM messages WHERE messageset_id = %(source_id)s ORDER BY id;

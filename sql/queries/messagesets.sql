@@ -93,3 +93,9 @@ SELECT messagesets.id, COALESCE(array_agg(DISTINCT lang ORDER BY lang)
 -- name: list_names
 -- What metrics are named after.
 SELECT content_type, short_name FROM messagesets ORDER BY id;
+
+-- name: list_all_messagesets
+-- All message sets.
+SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
+       created_at, updated_at
+  FROM messagesets ORDER BY id;

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
-import signal
-import subprocess
-import sys
 from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
@@ -15,8 +11,8 @@ import pytest
 
 from sbm.cli import run
 from sbm.commands.running import FAILED, MISUSED
-from tests.arrange import Arranged, arranged
-from tests.commands.test_users import ROOT, Sbm
+from tests.arrange import Arranged
+from tests.commands.test_users import Sbm
 from tests.commands.test_users import behind as behind
 from tests.commands.test_users import sbm as sbm
 
@@ -132,27 +128,6 @@ def test_one_message_is_owed_to_each(sbm: Sbm, behind: Arranged, mothers: list[U
     assert [row["subscription_id"] for row in owed] == mothers
     assert {row["actor"] for row in owed} == {getpass.getuser()}
     assert behind.broken_law() == []
-
-
-def test_an_interruption_is_told_and_is_a_failure(
-    behind: Arranged, mothers: list[UUID], database_uri: str
-) -> None:
-    with arranged(database_uri) as other:
-        other.rows("BEGIN")
-        other.rows("LOCK TABLE subscriptions")
-        command = subprocess.Popen(
-            [sys.executable, "-c", "from sbm.cli import main; main()", "behind", "diff"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=os.environ
-            | {"PYTHONPATH": str(ROOT), "STAGE_BASED_MESSAGING_DATABASE": database_uri},
-        )
-        while not behind.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            assert command.poll() is None
-        command.send_signal(signal.SIGINT)
-        told = command.communicate()
-    assert told == (b"", b"sbm: interrupted; what was done by then stays done\n")
-    assert command.returncode == FAILED
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from sbm.files import new_name, sweep
 from sbm.model.content import BinaryContent
 from sbm.store import binary_contents
 from sbm.store.database import Transaction
 from sbm.store.errors import CommitUnknown
-from sbm.web.temporary import BATCH_BYTES, TemporaryFile, sweep
-from sbm.web.uploads import new_name
+from sbm.web.temporary import BATCH_BYTES, TemporaryFile
 from tests.web.conftest import SCHEDULER_TOKEN, Answer, Api, reactor, served
 from tests.web.sockets import BOUNDARY, MULTIPART, asked, comes_true, form, head, text_part
 

@@ -1,0 +1,167 @@
+"""``sbm subscription remove-duplicates``: of those that somebody has twice, one stays."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import timedelta
+from typing import Any, get_args
+
+from attrs import define, field, frozen
+
+from sbm.addresses import DatabaseAddress
+from sbm.commands.running import OK, actor, with_database
+from sbm.commands.selecting import (
+    CHUNK,
+    add_selection,
+    demand_selection,
+    progress,
+    selection_from,
+    told,
+)
+from sbm.model.duplicate import Duplicate, Keep, Likeness
+from sbm.model.selection import Selection
+from sbm.store import duplicates, repairs
+from sbm.store.database import Database, Transaction
+
+_FIELDS = ("identity", "messageset", "lang", "schedule")
+_LONGEST_SECONDS = 10 * 366 * 86400
+
+
+def add_to(verbs: Any) -> None:
+    """Add ``remove-duplicates`` to the commands about subscriptions."""
+    twins = verbs.add_parser(
+        "remove-duplicates",
+        help="remove those that somebody has twice",
+        description="Remove subscriptions that are under way and that the same person has again:"
+        " made within a minute, of the same message set, language and schedule. The one that stays"
+        " goes on from where the furthest of them stood. The audit keeps in full what was removed.",
+    )
+    twins.add_argument(
+        "--fields",
+        metavar="LIST",
+        type=_fields,
+        default=_FIELDS,
+        help=f"what has to be the same (default: {','.join(_FIELDS)}); the first two always",
+    )
+    spacing = twins.add_mutually_exclusive_group()
+    spacing.add_argument(
+        "--within", metavar="SECONDS", type=_seconds, help="made so soon again (default: 60)"
+    )
+    spacing.add_argument("--any-time", action="store_true", help="no matter when they were made")
+    twins.add_argument("--keep", choices=get_args(Keep), default="furthest", help="which one stays")
+    twins.add_argument(
+        "--deactivate", action="store_true", help="keep the others as well, but inactive"
+    )
+    add_selection(twins)
+    twins.set_defaults(command=_remove_duplicates)
+
+
+def _fields(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    unknown = [name for name in names if name not in _FIELDS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(_FIELDS)}")
+    missing = [name for name in _FIELDS[:2] if name not in names]
+    if missing:
+        raise argparse.ArgumentTypeError(f"{missing[0]} has to be among them")
+    return names
+
+
+def _seconds(text: str) -> timedelta:
+    seconds = int(text)
+    if not 0 <= seconds <= _LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {_LONGEST_SECONDS}")
+    return timedelta(seconds=seconds)
+
+
+def _remove_duplicates(options: argparse.Namespace, address: DatabaseAddress) -> int:
+    demand_selection(options)
+    within = Likeness().within if options.within is None else options.within
+    likeness = Likeness(
+        by_lang="lang" in options.fields,
+        by_schedule="schedule" in options.fields,
+        within=None if options.any_time else within,
+        keep=options.keep,
+    )
+    with_database(address, _Removal(options=options, likeness=likeness).run)
+    return OK
+
+
+@frozen(kw_only=True)
+class _Removed:
+    """What came of the subscriptions of some identities; no ``reach``: there were no more."""
+
+    reach: str | None
+    rows: int = 0
+    duplicates: tuple[Duplicate, ...] = ()
+    busy: int = 0
+
+
+@define(eq=False, kw_only=True)
+class _Removal:
+    """Goes through all subscriptions, identity by identity."""
+
+    options: argparse.Namespace
+    likeness: Likeness
+    removed: int = field(default=0, init=False)
+    busy: int = field(default=0, init=False)
+
+    async def run(self, database: Database) -> None:
+        selection = await database.transact(selection_from, self.options)
+        total = await database.transact(repairs.count_all)
+        after = duplicates.FIRST
+        with progress(total, "subscriptions") as bar:
+            while self.removed != self.options.limit:
+                done = await database.transact(self._go_on, after, selection)
+                if done.reach is None:
+                    break
+                after = done.reach
+                self.removed += len(done.duplicates)
+                self.busy += done.busy
+                if self.options.dry_run:
+                    for one in done.duplicates:
+                        line = (
+                            f"{one.id} of {one.identity} would be {self._deed}; {one.kept_id} stays"
+                        )
+                        bar.write(line, file=sys.stdout)
+                bar.update(done.rows)
+        would = "would be " if self.options.dry_run else ""
+        print(f"{self.removed} {would}{self._deed}")
+        if self.busy:
+            print(f"{self.busy} left for now: a message to them is under way")
+
+    @property
+    def _deed(self) -> str:
+        return "deactivated" if self.options.deactivate else "removed"
+
+    async def _go_on(self, transaction: Transaction, after: str, selection: Selection) -> _Removed:
+        reach, rows = await duplicates.reach(transaction, after=after, limit=CHUNK)
+        if reach is None:
+            return _Removed(reach=None)
+        likeness = self.likeness
+        ids = await duplicates.list_twins(
+            transaction, after=after, reach=reach, selection=selection, likeness=likeness
+        )
+        if not ids:
+            return _Removed(reach=reach, rows=rows)
+        held = None if self.options.dry_run else await duplicates.hold(transaction, ids=ids)
+        found = await duplicates.judge(
+            transaction, ids=ids, selection=selection, likeness=likeness, held=held
+        )
+        meant = tuple(one for one in found if not one.is_busy)
+        if self.options.limit is not None:
+            meant = meant[: self.options.limit - self.removed]
+        if held is not None and meant:
+            await duplicates.remove(
+                transaction,
+                duplicates=meant,
+                held=held,
+                deactivate=self.options.deactivate,
+                actor=actor(self.options),
+                command="subscription remove-duplicates",
+                reason=self.options.reason,
+                details=told(selection),
+            )
+        busy = sum(one.is_busy for one in found)
+        return _Removed(reach=reach, rows=rows, duplicates=meant, busy=busy)

@@ -1,0 +1,98 @@
+"""``sbm subscription reset-stuck``: those in error are ready again."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+from uuid import UUID
+
+from attrs import define, field
+
+from sbm.addresses import DatabaseAddress
+from sbm.commands.running import OK, actor, print_table, with_database
+from sbm.commands.selecting import (
+    CHUNK,
+    add_selection,
+    demand_selection,
+    progress,
+    selection_from,
+    told,
+)
+from sbm.model.selection import Selection
+from sbm.store import audit, repairs
+from sbm.store.database import Database, Transaction
+
+_STATUSES = (-1, -2)
+
+
+def add_to(verbs: Any) -> None:
+    """Add ``reset-stuck`` to the commands about subscriptions."""
+    stuck = verbs.add_parser(
+        "reset-stuck",
+        help="send again to those that are in error",
+        description="Set process_status to 0 where it is -1 or -2, so that ticks reach them again;"
+        " completed ones are left alone.",
+    )
+    stuck.add_argument(
+        "--status", metavar="STATUS", type=int, choices=_STATUSES, help="only -1, or only -2"
+    )
+    add_selection(stuck)
+    stuck.set_defaults(command=_reset_stuck)
+
+
+def _reset_stuck(options: argparse.Namespace, address: DatabaseAddress) -> int:
+    demand_selection(options, options.status)
+    with_database(address, _Reset(options=options).run)
+    return OK
+
+
+@define(eq=False, kw_only=True)
+class _Reset:
+    """Goes through those that are in error, status by status."""
+
+    options: argparse.Namespace
+    reset: int = field(default=0, init=False)
+
+    async def run(self, database: Database) -> None:
+        statuses = _STATUSES if self.options.status is None else (self.options.status,)
+        selection = await database.transact(selection_from, self.options)
+        stuck = await database.transact(repairs.count_stuck, statuses=statuses, selection=selection)
+        meant = sum(one.count for one in stuck)
+        if self.options.limit is not None:
+            meant = min(meant, self.options.limit)
+        if self.options.dry_run:
+            if stuck:
+                print_table(
+                    ("MESSAGE SET", "STATUS", "STUCK"),
+                    [(one.short_name, str(one.process_status), str(one.count)) for one in stuck],
+                )
+            print(f"{meant} would be reset")
+            return
+        with progress(meant, "subscriptions") as bar:
+            for status in statuses:
+                place: repairs.Place | None = repairs.Place()
+                while place is not None and self.reset != self.options.limit:
+                    ids, place = await database.transact(self._go_on, status, selection, place)
+                    self.reset += len(ids)
+                    bar.update(len(ids))
+        print(f"{self.reset} reset")
+
+    async def _go_on(
+        self, transaction: Transaction, status: int, selection: Selection, behind: repairs.Place
+    ) -> tuple[list[UUID], repairs.Place | None]:
+        limit = CHUNK
+        if self.options.limit is not None:
+            limit = min(limit, self.options.limit - self.reset)
+        ids, place = await repairs.reset_stuck(
+            transaction, status=status, selection=selection, behind=behind, limit=limit
+        )
+        if ids:
+            await audit.record(
+                transaction,
+                actor=actor(self.options),
+                command="subscription reset-stuck",
+                reason=self.options.reason,
+                details=told(selection)
+                | {"status": status, "count": len(ids), "subscriptions": list(map(str, ids))},
+            )
+        return ids, place

@@ -1,0 +1,109 @@
+"""Subscriptions that somebody has twice: found, judged, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from attrs import asdict
+from psycopg2.extras import Json
+
+from sbm.model.duplicate import Duplicate, Likeness
+from sbm.model.selection import Selection
+from sbm.store.database import Transaction
+from sbm.store.queries import load
+
+QUERIES = load("duplicates")
+
+# Before the first identity.
+FIRST = ""
+
+
+async def reach(transaction: Transaction, *, after: str, limit: int) -> tuple[str | None, int]:
+    """Up to which identity the next ``limit`` subscriptions go, and how many they are.
+
+    None: there are none behind ``after``.
+    """
+    row = await transaction.row(QUERIES.reach_identity, after=after, limit=limit)
+    assert row is not None
+    return row["reach"], row["rows"]
+
+
+async def list_twins(
+    transaction: Transaction, *, after: str, reach: str, selection: Selection, likeness: Likeness
+) -> list[UUID]:
+    """Of the identities behind ``after``, to ``reach``: whatever may be one of several."""
+    rows = await transaction.rows(
+        QUERIES.list_twins,
+        after=after,
+        reach=reach,
+        by_lang=likeness.by_lang,
+        by_schedule=likeness.by_schedule,
+        **asdict(selection),
+    )
+    return [row["id"] for row in rows]
+
+
+async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
+    """Keep these from being changed or begun; returns the sends that nobody has begun.
+
+    In the order in which settling locks, so that neither waits for the other for ever.
+    """
+    sends = await transaction.rows(QUERIES.hold_owed_sends, ids=list(ids))
+    await transaction.rows(QUERIES.lock_subscriptions, ids=list(ids))
+    return [row["id"] for row in sends]
+
+
+async def judge(
+    transaction: Transaction,
+    *,
+    ids: Sequence[UUID],
+    selection: Selection,
+    likeness: Likeness,
+    held: Sequence[UUID] | None = None,
+) -> list[Duplicate]:
+    """Which of these are to go, by identity; with the sends that are ``held``, if they are."""
+    rows = await transaction.rows(
+        QUERIES.judge_duplicates,
+        ids=list(ids),
+        held=None if held is None else list(held),
+        **asdict(selection),
+        **asdict(likeness),
+    )
+    return [Duplicate(**row) for row in rows]
+
+
+async def remove(
+    transaction: Transaction,
+    *,
+    duplicates: Iterable[Duplicate],
+    held: Sequence[UUID],
+    deactivate: bool,
+    actor: str,
+    command: str,
+    reason: str,
+    details: Mapping[str, Any],
+) -> int:
+    """Remove these, which are held, or only ``deactivate`` them; the audit has them in full."""
+    verdicts = [
+        {
+            "id": str(one.id),
+            "kept_id": str(one.kept_id),
+            "kept_number": one.kept_number,
+            "furthest": one.furthest,
+        }
+        for one in duplicates
+    ]
+    row = await transaction.row(
+        QUERIES.remove_duplicates,
+        verdicts=Json(verdicts),
+        held=list(held),
+        deactivate=deactivate,
+        actor=actor,
+        command=command,
+        reason=reason,
+        details=Json(dict(details)),
+    )
+    assert row is not None
+    return int(row["removed"])

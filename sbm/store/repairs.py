@@ -1,0 +1,144 @@
+"""What operators do to many subscriptions, a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from attrs import asdict, frozen
+
+from sbm.model.prepend import LANGUAGE
+from sbm.model.selection import Selection
+from sbm.store.database import Transaction
+from sbm.store.queries import load
+
+QUERIES = load("repairs")
+
+
+async def count_all(transaction: Transaction) -> int:
+    """How many subscriptions there are."""
+    row = await transaction.row(QUERIES.count_subscriptions)
+    assert row is not None
+    return int(row["count"])
+
+
+@frozen(kw_only=True)
+class Stuck:
+    """How many of a message set are in error, with this status."""
+
+    short_name: str
+    process_status: int
+    count: int
+
+
+async def count_stuck(
+    transaction: Transaction, *, statuses: Sequence[int], selection: Selection
+) -> list[Stuck]:
+    """Those that match and are not completed, by message set and status."""
+    rows = await transaction.rows(QUERIES.count_stuck, statuses=list(statuses), **asdict(selection))
+    return [Stuck(**row) for row in rows]
+
+
+@frozen(kw_only=True)
+class Place:
+    """Where subscriptions have been gone through to, from the newest on; at first, nowhere."""
+
+    created_at: datetime | None = None
+    id: UUID | None = None
+
+
+async def reset_stuck(
+    transaction: Transaction, *, status: int, selection: Selection, behind: Place, limit: int
+) -> tuple[list[UUID], Place | None]:
+    """Make the next ``limit`` ready again; who they were, and the place of the last one.
+
+    None: there are no more.
+    """
+    rows = await transaction.rows(
+        QUERIES.reset_stuck,
+        status=status,
+        limit=limit,
+        from_time=behind.created_at,
+        from_id=behind.id,
+        **asdict(selection),
+    )
+    if not rows:
+        return [], None
+    place = Place(created_at=rows[-1]["created_at"], id=rows[-1]["id"])
+    return [row["id"] for row in rows if row["is_reset"]], place
+
+
+async def reach(transaction: Transaction, *, behind: Place, limit: int) -> tuple[Place | None, int]:
+    """Up to where the next ``limit`` subscriptions go, and how many they are.
+
+    None: there are none behind that place.
+    """
+    row = await transaction.row(
+        QUERIES.reach_place, from_time=behind.created_at, from_id=behind.id, limit=limit
+    )
+    if row is None:
+        return None, 0
+    return Place(created_at=row["created_at"], id=row["id"]), row["rows"]
+
+
+async def list_under_way(
+    transaction: Transaction,
+    *,
+    behind: Place,
+    reach: Place,
+    messageset_ids: Sequence[int],
+    selection: Selection,
+) -> list[UUID]:
+    """Behind a place, to ``reach``: those of these message sets that match and are under way."""
+    rows = await transaction.rows(
+        QUERIES.list_under_way,
+        from_time=behind.created_at,
+        from_id=behind.id,
+        to_time=reach.created_at,
+        to_id=reach.id,
+        messageset_ids=list(messageset_ids),
+        lang=selection.lang,
+        schedule_id=selection.schedule_id,
+    )
+    return [row["id"] for row in rows]
+
+
+async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> None:
+    """Keep these from being changed until the transaction ends."""
+    await transaction.rows(QUERIES.hold_subscriptions, ids=list(ids))
+
+
+# Nothing in the way; it waits already; another one waits; metadata that hold no keys.
+Verdict = Literal["free", "same", "other", "odd"]
+
+
+@frozen(kw_only=True)
+class Prospect:
+    """One that may be given a prepend; ``waiting`` is the one that it has."""
+
+    id: UUID
+    verdict: Verdict
+    waiting: str | None
+
+
+async def judge_prepends(
+    transaction: Transaction, *, ids: Sequence[UUID], messageset_ids: Sequence[int], prepend: str
+) -> list[Prospect]:
+    """What stands in the way of this prepend, for those of these that are still under way."""
+    rows = await transaction.rows(
+        QUERIES.judge_prepends,
+        ids=list(ids),
+        messageset_ids=list(messageset_ids),
+        prepend=prepend,
+        language=LANGUAGE,
+    )
+    return [Prospect(**row) for row in rows]
+
+
+async def set_prepends(transaction: Transaction, *, ids: Sequence[UUID], prepend: str) -> int:
+    """Have this go out before the next message of each of these, which are held."""
+    return await transaction.execute(
+        QUERIES.set_prepends, ids=list(ids), prepend=prepend, language=LANGUAGE
+    )

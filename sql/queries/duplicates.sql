@@ -1,0 +1,137 @@
+-- Subscriptions that somebody has twice. What is large is walked identity by identity, so that all
+-- of one person's are seen together; what belongs together is judged once it is locked.
+
+-- name: reach_identity
+-- Where the next %(limit)s rows, by identity, end; null: there are no more.
+SELECT max(identity) AS reach, count(*) AS rows
+  FROM (SELECT identity FROM subscriptions WHERE identity > %(after)s
+         ORDER BY identity LIMIT %(limit)s) AS next;
+
+-- name: list_twins
+-- Of these identities, the subscriptions that match and have another beside them which does, too:
+-- neither completed nor ended, and of the same person, set, and whatever else is compared. A null
+-- parameter is no filter.
+SELECT id FROM (
+    SELECT id, count(*) OVER (
+               PARTITION BY identity, messageset_id, CASE WHEN %(by_lang)s THEN lang END,
+                            CASE WHEN %(by_schedule)s THEN schedule_id END) AS twins
+      FROM subscriptions
+     WHERE identity > %(after)s AND identity <= %(reach)s AND active AND NOT completed
+       AND (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
+       AND (%(lang)s IS NULL OR lang = %(lang)s)
+       AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)) AS members
+ WHERE twins > 1;
+
+-- name: hold_owed_sends
+-- The next sends of these that nobody has begun: nobody will, until this transaction ends. What a
+-- daemon is claiming at this moment is stepped over.
+SELECT id FROM sends
+ WHERE subscription_id = ANY (%(ids)s::uuid[]) AND kind = 'next' AND state = 'owed'
+   FOR UPDATE SKIP LOCKED;
+
+-- name: lock_subscriptions
+-- These, which are about to be judged: nobody changes them meanwhile.
+SELECT id FROM subscriptions WHERE id = ANY (%(ids)s::uuid[]) ORDER BY id FOR UPDATE;
+
+-- name: judge_duplicates
+-- Which of these is a duplicate of which. Those that were made soon after one another are the same
+-- one, made again; no limit: however long after. One that is in error is not kept if another is
+-- not, or she would get nothing. is_busy: more is under way than a next send that nobody has begun
+-- (and that is held, where this transaction holds them), so that it cannot be told yet how far she
+-- has come.
+WITH members AS MATERIALIZED (
+    SELECT id, identity, messageset_id, CASE WHEN %(by_lang)s THEN lang END AS lang,
+           CASE WHEN %(by_schedule)s THEN schedule_id END AS schedule_id,
+           process_status < 0 AS is_in_error, next_sequence_number, created_at,
+           EXISTS (SELECT FROM sends
+                    WHERE sends.subscription_id = subscriptions.id
+                      AND sends.kind = 'next') AS is_in_process,
+           EXISTS (SELECT FROM sends
+                    WHERE sends.subscription_id = subscriptions.id
+                      AND NOT (sends.kind = 'next' AND sends.state = 'owed'
+                               AND (%(held)s::uuid[] IS NULL
+                                    OR sends.id = ANY (%(held)s::uuid[])))) AS is_busy
+      FROM subscriptions
+     WHERE id = ANY (%(ids)s::uuid[]) AND active AND NOT completed
+       AND (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
+       AND (%(lang)s IS NULL OR lang = %(lang)s)
+       AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)
+), spaced AS (
+    SELECT *, created_at - lag(created_at) OVER born > %(within)s::interval AS is_anew
+      FROM members
+    WINDOW born AS (PARTITION BY identity, messageset_id, lang, schedule_id
+                        ORDER BY created_at, id)
+), bunched AS (
+    SELECT *, count(*) FILTER (WHERE is_anew) OVER born AS bunch
+      FROM spaced
+    WINDOW born AS (PARTITION BY identity, messageset_id, lang, schedule_id
+                        ORDER BY created_at, id)
+), ranked AS (
+    SELECT id, identity, is_busy, first_value(id) OVER best AS kept_id,
+           first_value(next_sequence_number) OVER best AS kept_number,
+           max(next_sequence_number) OVER (
+               PARTITION BY identity, messageset_id, lang, schedule_id, bunch) AS furthest
+      FROM bunched
+    WINDOW best AS (PARTITION BY identity, messageset_id, lang, schedule_id, bunch
+                        ORDER BY is_in_error,
+                                 CASE WHEN %(keep)s = 'furthest' THEN -next_sequence_number END,
+                                 CASE WHEN %(keep)s = 'newest' THEN created_at END DESC,
+                                 CASE WHEN %(keep)s = 'furthest' THEN NOT is_in_process END,
+                                 created_at, id)
+)
+SELECT * FROM ranked WHERE id <> kept_id ORDER BY identity, id;
+
+-- name: remove_duplicates
+-- The duplicates go, or are ended where they are to stay, and the audit keeps them whole. What was
+-- owed to them is skipped. The one that is kept goes on from where the furthest of them stood, so
+-- that nobody gets a message again. All of them are locked, and their sends are held.
+WITH verdicts AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(verdicts)s)
+        AS v (id uuid, kept_id uuid, kept_number integer, furthest integer)
+), removed AS (
+    DELETE FROM subscriptions s
+     WHERE NOT %(deactivate)s AND s.id = ANY (ARRAY(SELECT id FROM verdicts)) RETURNING s.*
+), ended AS (
+    UPDATE subscriptions s SET active = false, updated_at = now()
+     WHERE %(deactivate)s AND s.id = ANY (ARRAY(SELECT id FROM verdicts)) RETURNING s.*
+), gone AS (
+    SELECT removed.*, to_jsonb(removed) AS whole FROM removed
+     UNION ALL
+    SELECT ended.*, to_jsonb(ended) AS whole FROM ended
+), dropped AS (
+    DELETE FROM sends
+     WHERE id = ANY (%(held)s::uuid[])
+       AND subscription_id = ANY (ARRAY(SELECT id FROM verdicts)) RETURNING *
+), skipped AS (
+    INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
+                        messageset_id, lang, attempts, owed_at, first_attempt_at, actor)
+    SELECT dropped.id, dropped.tick_id, dropped.kind, 'skipped', 'trigger',
+           'the subscription was removed as a duplicate', gone.id, gone.identity,
+           gone.messageset_id, gone.lang, dropped.attempt, dropped.owed_at,
+           dropped.first_attempt_at, %(actor)s
+      FROM dropped JOIN gone ON gone.id = dropped.subscription_id
+), moved AS (
+    UPDATE subscriptions s SET next_sequence_number = kept.furthest, updated_at = now()
+      FROM (SELECT DISTINCT kept_id, kept_number, furthest FROM verdicts
+             WHERE kept_number < furthest) AS kept
+     WHERE s.id = kept.kept_id
+    RETURNING s.id, s.identity, s.messageset_id, s.lang, kept.kept_number, kept.furthest
+), written AS (
+    INSERT INTO ledger (send_id, kind, outcome, stage, reason, subscription_id, identity,
+                        messageset_id, sequence_number, lang, actor)
+    SELECT gen_random_uuid(), 'move', 'moved', 'trigger',
+           format('from %%s to %%s, where a duplicate stood', kept_number, furthest), id, identity,
+           messageset_id, kept_number, lang, %(actor)s
+      FROM moved
+), noted AS (
+    INSERT INTO audit (actor, command, reason, details)
+    SELECT %(actor)s, %(command)s, %(reason)s,
+           %(details)s::jsonb
+           || jsonb_build_object(
+                  'count', count(*), 'moved', (SELECT count(*) FROM moved),
+                  CASE WHEN %(deactivate)s THEN 'deactivated' ELSE 'removed' END,
+                  jsonb_agg(jsonb_build_object(
+                      'kept', verdicts.kept_id, 'subscription', gone.whole) ORDER BY gone.id))
+      FROM gone JOIN verdicts ON verdicts.id = gone.id HAVING count(*) > 0
+)
+SELECT count(*) AS removed, (SELECT count(*) FROM moved) AS moved FROM gone;

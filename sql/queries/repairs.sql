@@ -1,0 +1,94 @@
+-- What operators do to many subscriptions. Each statement means a few of them, so that none is slow
+-- and none keeps a lock for long; whoever asks goes on behind the last one.
+
+-- name: count_subscriptions
+-- How many there are, for whoever is about to go through all of them.
+SELECT count(*) AS count FROM subscriptions;
+
+-- name: count_stuck
+-- How many of those that match are in error, by message set and status. A null parameter is no
+-- filter.
+SELECT short_name, process_status, count(*) AS count
+  FROM subscriptions JOIN messagesets ON messagesets.id = messageset_id
+ WHERE process_status = ANY (%(statuses)s) AND process_status <> 0 AND NOT completed
+   AND (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
+   AND (%(lang)s IS NULL OR lang = %(lang)s)
+   AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)
+ GROUP BY short_name, process_status ORDER BY short_name, process_status;
+
+-- name: reset_stuck
+-- The next of those that match and have this status are ready again, in the order of the index.
+-- They are locked before they are changed: one that was reset, or completed, meanwhile is left
+-- alone. Who falls in error again while this goes on is not come by again. A null parameter is no
+-- filter.
+WITH chosen AS MATERIALIZED (
+    SELECT id, created_at FROM subscriptions
+     WHERE process_status = %(status)s AND process_status <> 0 AND NOT completed
+       AND (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
+       AND (%(lang)s IS NULL OR lang = %(lang)s)
+       AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)
+       AND (created_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
+                               coalesce(%(from_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+     ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+), held AS MATERIALIZED (
+    SELECT id FROM subscriptions
+     WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND process_status = %(status)s
+       AND NOT completed
+     ORDER BY id FOR NO KEY UPDATE
+), reset AS (
+    UPDATE subscriptions SET process_status = 0, updated_at = now()
+     WHERE id = ANY (ARRAY(SELECT id FROM held)) RETURNING id
+)
+SELECT chosen.id, chosen.created_at, reset.id IS NOT NULL AS is_reset
+  FROM chosen LEFT JOIN reset ON reset.id = chosen.id
+ ORDER BY chosen.created_at DESC, chosen.id DESC;
+
+-- name: reach_place
+-- Where the next %(limit)s subscriptions end, from the newest on, which is about the order in which
+-- they lie on the disk; no row: there are no more.
+SELECT created_at, id, count(*) OVER () AS rows
+  FROM (SELECT created_at, id FROM subscriptions
+         WHERE (created_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
+                                   coalesce(%(from_id)s::uuid,
+                                            'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+         ORDER BY created_at DESC, id DESC LIMIT %(limit)s) AS next
+ ORDER BY created_at, id LIMIT 1;
+
+-- name: list_under_way
+-- Up to there, those that match and are under way. A null parameter is no filter.
+SELECT id FROM subscriptions
+ WHERE (created_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
+                           coalesce(%(from_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+   AND (created_at, id) >= (%(to_time)s::timestamptz, %(to_id)s::uuid)
+   AND active AND NOT completed AND messageset_id = ANY (%(messageset_ids)s)
+   AND (%(lang)s IS NULL OR lang = %(lang)s)
+   AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s);
+
+-- name: hold_subscriptions
+-- These, which are about to be judged: nobody changes them meanwhile.
+SELECT id FROM subscriptions
+ WHERE id = ANY (%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+
+-- name: judge_prepends
+-- What stands in the way of a prepend: metadata that hold no keys, or another prepend that waits. A
+-- subscription that is no longer under way, or changed its set, is left out.
+SELECT id, waiting, CASE WHEN jsonb_typeof(metadata) NOT IN ('object', 'null') THEN 'odd'
+                         WHEN waiting = wanted THEN 'same'
+                         WHEN waiting IS NOT NULL THEN 'other'
+                         ELSE 'free' END AS verdict
+  FROM subscriptions,
+       LATERAL (SELECT CASE WHEN jsonb_typeof(metadata) = 'object'
+                            THEN NULLIF(metadata ->> 'prepend_next_delivery', '') END AS waiting,
+                       replace(%(prepend)s::text, %(language)s::text, lang) AS wanted) AS prepend
+ WHERE id = ANY (%(ids)s::uuid[]) AND active AND NOT completed
+   AND messageset_id = ANY (%(messageset_ids)s)
+ ORDER BY id;
+
+-- name: set_prepends
+-- A prepend for the next delivery of each of these, which are locked.
+UPDATE subscriptions
+   SET metadata = CASE WHEN jsonb_typeof(metadata) = 'object' THEN metadata ELSE '{}' END
+                  || jsonb_build_object('prepend_next_delivery',
+                                        replace(%(prepend)s::text, %(language)s::text, lang)),
+       updated_at = now()
+ WHERE id = ANY (%(ids)s::uuid[]);

@@ -1,0 +1,16 @@
+"""What is refused before anything is asked of a database."""
+
+from __future__ import annotations
+
+from sbm import cli
+from sbm.commands.running import MISUSED
+
+NOWHERE = {"STAGE_BASED_MESSAGING_DATABASE": "postgresql://nobody@/nothing?host=/nowhere"}
+
+
+def misused(*arguments: str, **environ: str) -> bool:
+    """Whether these arguments are misuse, wherever the database is."""
+    try:
+        return cli.run(arguments, NOWHERE | environ) == MISUSED
+    except SystemExit as refusal:
+        return refusal.code == MISUSED

@@ -1,0 +1,113 @@
+"""``sbm subscription remove-duplicates``, as an operator runs it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sbm.commands.running import FAILED
+from sbm.commands.selecting import CHUNK
+from tests.arrange import Arranged
+from tests.commands.misuse import misused
+from tests.commands.test_users import Sbm
+from tests.commands.test_users import behind as behind
+from tests.commands.test_users import sbm as sbm
+
+REMOVE = ("subscription", "remove-duplicates")
+DOUBLED = CHUNK // 2 + 100
+
+# As the manual has it.
+BRING_BACK = (
+    "INSERT INTO subscriptions"
+    " SELECT (jsonb_populate_record(NULL::subscriptions, one -> 'subscription')).*"
+    " FROM audit, jsonb_array_elements(details -> 'removed') one"
+    " WHERE one -> 'subscription' ->> 'id' = %s"
+)
+
+
+def doubled(behind: Arranged) -> None:
+    """So many people, each subscribed three times, and one of them to another set as well."""
+    schedule = behind.schedule()
+    messageset = behind.messageset("pregnancy", schedule)
+    mothers = behind.subscriptions(DOUBLED, messageset, schedule, metadata={"n": 1e-7})
+    behind.rows(
+        "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang, metadata,"
+        " next_sequence_number) SELECT identity, messageset_id, schedule_id, lang, metadata, again"
+        " FROM subscriptions, generate_series(2, 3) again"
+    )
+    other = behind.messageset("baby", schedule)
+    behind.rows(
+        "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang)"
+        " SELECT identity, %s, schedule_id, lang FROM subscriptions WHERE id = %s",
+        *(other, mothers[0]),
+    )
+
+
+def test_what_would_go_is_told_and_then_goes_and_the_audit_has_it_in_full(
+    sbm: Sbm, behind: Arranged
+) -> None:
+    doubled(behind)
+    before = behind.rows("SELECT id, to_jsonb(s) AS whole FROM subscriptions s")
+    *lines, last = sbm(*REMOVE, "--dry-run").out.splitlines()
+    assert last == f"{2 * DOUBLED} would be removed"
+    assert len(before) == behind.value("SELECT count(*) FROM subscriptions")
+    told = {line.split()[0] for line in lines}
+
+    outcome = sbm(*REMOVE, "--all", "--by", "ann", "--reason", "the Hub retried")
+    assert (outcome.status, outcome.out) == (0, f"{2 * DOUBLED} removed\n")
+    left = behind.rows("SELECT id, next_sequence_number AS number FROM subscriptions")
+    assert [row["number"] for row in left].count(3) == DOUBLED == len(left) - 1
+    gone = {str(row["id"]) for row in before} - {str(row["id"]) for row in left}
+    assert gone == told
+    entries = behind.rows("SELECT actor, command, reason, details FROM audit")
+    assert len(entries) > 1  # each with what its transaction did
+    assert {(row["actor"], row["command"], row["reason"]) for row in entries} == {
+        ("ann", " ".join(REMOVE), "the Hub retried")
+    }
+    kept = [one["subscription"] for row in entries for one in row["details"]["removed"]]
+    whole = {str(row["id"]): row["whole"] for row in before}
+    assert sorted(one["id"] for one in kept) == sorted(gone)
+    assert all(one == whole[one["id"]] for one in kept)
+
+    assert sbm(*REMOVE, "--all").out == "0 removed\n"
+    assert behind.value("SELECT count(*) FROM audit") == len(entries)
+
+    lost = min(gone)
+    behind.rows(BRING_BACK, lost)
+    assert (
+        behind.value("SELECT to_jsonb(s) FROM subscriptions s WHERE id = %s", lost) == whole[lost]
+    )
+
+
+def test_so_many_of_one_set_can_be_deactivated_instead(sbm: Sbm, behind: Arranged) -> None:
+    doubled(behind)
+    assert sbm(*REMOVE, "--message-set", "baby").out == "0 removed\n"
+    outcome = sbm(*REMOVE, "--message-set", "pregnancy", "--deactivate", "--limit", "7")
+    assert outcome.out == "7 deactivated\n"
+    inactive = behind.rows("SELECT id FROM subscriptions WHERE NOT active")
+    (details,) = (row["details"] for row in behind.rows("SELECT details FROM audit"))
+    told = {one["subscription"]["id"] for one in details["deactivated"]}
+    assert {str(row["id"]) for row in inactive} == told
+    assert (len(told), details["count"], details["messageset_id"]) == (7, 7, 1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--limit", "5"),
+        ("--all", "--fields", "identity,lang"),
+        ("--all", "--fields", "identity,messageset,version"),
+        ("--all", "--limit", "0"),
+        ("--all", "--within", "-1"),
+        ("--all", "--within", "5", "--any-time"),
+    ],
+)
+def test_what_cannot_be_meant_is_misuse(options: tuple[str, ...]) -> None:
+    assert misused(*REMOVE, *options)
+
+
+@pytest.mark.parametrize("options", [("--message-set", "4711"), ("--schedule", "4711")])
+def test_what_is_not_there_is_told(sbm: Sbm, options: tuple[str, ...]) -> None:
+    outcome = sbm(*REMOVE, *options)
+    assert (outcome.status, outcome.out) == (FAILED, "")
+    assert "4711" in outcome.complaint

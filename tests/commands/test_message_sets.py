@@ -1,0 +1,165 @@
+"""``sbm message-set clone``, as an operator runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sbm.commands.running import FAILED
+from tests.arrange import Arranged
+from tests.commands.misuse import misused
+from tests.commands.test_users import Sbm
+from tests.commands.test_users import behind as behind
+from tests.commands.test_users import sbm as sbm
+
+CLONE = ("message-set", "clone")
+SET = "label, content_type, channel, notes, next_set_id, default_schedule_id"
+
+
+@pytest.fixture
+def media(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SBM_MEDIA_ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def source(behind: Arranged, media: Path) -> int:
+    """A set with a text, and two sounds that are one file, in two languages."""
+    schedule = behind.schedule()
+    following = behind.messageset("baby", schedule)
+    source = behind.messageset(
+        "pregnancy", schedule, messages=0, next_set=following, content_type="audio", channel="c"
+    )
+    behind.rows("UPDATE messagesets SET label = 'Nine months', notes = 'n' WHERE id = %s", source)
+    behind.message(source, 1, "eng_ZA", "one", metadata={"k": [1, None]})
+    behind.message(source, 7, "eng_ZA", None, file_name="a.mp3")
+    behind.rows(
+        "INSERT INTO messages (messageset_id, sequence_number, lang, binary_content_id)"
+        " SELECT messageset_id, 7, 'zul_ZA', binary_content_id FROM messages"
+        " WHERE binary_content_id IS NOT NULL"
+    )
+    (media / "a.mp3").write_bytes(b"sound" * 500_000)
+    return source
+
+
+def messages(behind: Arranged, messageset: int) -> list[dict[str, Any]]:
+    return behind.rows(
+        "SELECT sequence_number, lang, text_content, metadata, content FROM messages"
+        " LEFT JOIN binary_contents b ON b.id = binary_content_id WHERE messageset_id = %s"
+        " ORDER BY messages.id",
+        messageset,
+    )
+
+
+def named(behind: Arranged, name: str) -> int:
+    return int(behind.value("SELECT id FROM messagesets WHERE short_name = %s", name))
+
+
+def fields(behind: Arranged, messageset: int) -> dict[str, Any]:
+    (row,) = behind.rows(f"SELECT {SET} FROM messagesets WHERE id = %s", messageset)  # noqa: S608
+    return row
+
+
+def test_a_clone_is_told_of_and_then_has_all_that_the_source_has_but_the_name(
+    sbm: Sbm, behind: Arranged, source: int, media: Path
+) -> None:
+    described = "'again', of 'pregnancy': 3 messages (eng_ZA 2, zul_ZA 1), 1 files shared\n"
+    outcome = sbm(*CLONE, "pregnancy", "again", "--dry-run")
+    assert outcome.out == f"would make message set {described}"
+    assert behind.value("SELECT count(*) FROM messagesets") == 2
+
+    outcome = sbm(*CLONE, str(source), " again ", "--by", "ann", "--reason", "a trial")
+    clone = named(behind, "again")
+    assert (outcome.status, outcome.out) == (0, f"made message set {clone}, {described}")
+    assert fields(behind, clone) == fields(behind, source)
+    assert messages(behind, clone) == messages(behind, source)
+    assert [path.name for path in media.iterdir()] == ["a.mp3"]
+    assert behind.rows("SELECT actor, command, reason, details FROM audit") == [
+        {
+            "actor": "ann",
+            "command": " ".join(CLONE),
+            "reason": "a trial",
+            "details": {
+                "source": source,
+                "messageset": clone,
+                "short_name": "again",
+                "count": 3,
+                "files": [],
+            },
+        }
+    ]
+
+
+def test_the_files_of_a_clone_can_be_its_own(
+    sbm: Sbm, behind: Arranged, source: int, media: Path
+) -> None:
+    options = ("--messages", "copied", "--label", "Again", "--no-next-set")
+    assert sbm(*CLONE, "pregnancy", "again", *options).status == 0
+    clone = named(behind, "again")
+    changes = {"label": "Again", "next_set_id": None}
+    assert fields(behind, clone) == fields(behind, source) | changes
+    before, after = messages(behind, source), messages(behind, clone)
+    text, *sounds = (one.pop("content") for one in after)
+    assert [one.pop("content") for one in before] == [None, "a.mp3", "a.mp3"]
+    assert after == before
+    assert text is None
+    assert len(set(sounds)) == 1
+    assert {path.name for path in media.iterdir()} == {"a.mp3", sounds[0]}
+    copied = media / sounds[0]
+    assert copied.read_bytes() == (media / "a.mp3").read_bytes()
+    assert copied.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_set_that_follows_itself_has_a_clone_that_does_as_well(
+    sbm: Sbm, behind: Arranged, source: int
+) -> None:
+    behind.rows("UPDATE messagesets SET next_set_id = id WHERE id = %s", source)
+    assert sbm(*CLONE, "pregnancy", "again").status == 0
+    clone = named(behind, "again")
+    assert fields(behind, clone)["next_set_id"] == clone
+    assert sbm(*CLONE, "pregnancy", "once", "--next-set", "pregnancy").status == 0
+    assert fields(behind, named(behind, "once"))["next_set_id"] == source
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pregnancy", " "),
+        ("pregnancy", "x" * 101),
+        ("pregnancy", "again", "--next-set", "baby", "--no-next-set"),
+        ("pregnancy", "again", "--messages", "copied"),  # where to?
+    ],
+)
+def test_what_cannot_be_meant_is_misuse(arguments: tuple[str, ...]) -> None:
+    assert misused(*CLONE, *arguments)
+
+
+@pytest.mark.parametrize("arguments", [("pregnancy", "baby"), ("nope", "again")])
+def test_what_cannot_be_made_is_not(
+    sbm: Sbm, behind: Arranged, source: int, arguments: tuple[str, ...]
+) -> None:
+    outcome = sbm(*CLONE, *arguments)
+    assert (outcome.status, outcome.out) == (FAILED, "")
+    assert behind.value("SELECT count(*) FROM messagesets") == 2
+
+
+def test_files_are_copied_all_or_none(sbm: Sbm, behind: Arranged, source: int, media: Path) -> None:
+    behind.message(source, 8, "eng_ZA", None, file_name="lost.mp3")
+    options = (*CLONE, "pregnancy", "again", "--messages", "copied")
+    outcome = sbm(*options)
+    assert (outcome.status, outcome.complaint) == (
+        FAILED,
+        f"sbm: there is no file 'lost.mp3' in {media}\n",
+    )
+    (media / "lost.mp3").write_bytes(b"found")
+    # Now the last step fails, when all files are there.
+    behind.rows(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN RAISE lock_not_available; END'"
+    )
+    behind.rows("CREATE TRIGGER fail BEFORE INSERT ON audit EXECUTE FUNCTION fail()")
+    assert sbm(*options).status == FAILED
+    assert {path.name for path in media.iterdir()} == {"a.mp3", "lost.mp3"}
+    assert behind.value("SELECT count(*) FROM messagesets") == 2

@@ -1,0 +1,101 @@
+"""``sbm subscription add-prepend``, as an operator runs it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from sbm.commands.running import FAILED
+from sbm.commands.selecting import CHUNK
+from tests.arrange import Arranged
+from tests.commands.misuse import misused
+from tests.commands.test_users import Sbm
+from tests.commands.test_users import behind as behind
+from tests.commands.test_users import sbm as sbm
+
+ADD = ("subscription", "add-prepend")
+KEY = "prepend_next_delivery"
+
+
+def metadata(behind: Arranged, ids: list[UUID]) -> list[Any]:
+    return [behind.subscription(one)["metadata"] for one in ids]
+
+
+def test_a_text_is_given_to_those_whom_it_suits_once_and_another_is_left_waiting(
+    sbm: Sbm, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    pregnancy = behind.messageset("pregnancy", schedule)
+    sounds = behind.messageset("sounds", schedule, content_type="audio")
+    whatsapp = behind.messageset("chat", schedule, channel="WhatsApp")
+    kinds: list[Any] = [None, {}, {"k": [1], KEY: ""}, {KEY: None}, {KEY: "Wait"}, ["x"], "text"]
+    ids = [one for kind in kinds for one in behind.subscriptions(1, pregnancy, 1, metadata=kind)]
+    apart = [*behind.subscriptions(1, sounds, 1), *behind.subscriptions(1, whatsapp, 1)]
+    ended = behind.subscriptions(2, pregnancy, 1)
+    behind.rows("UPDATE subscriptions SET active = false WHERE id = %s", ended[0])
+    behind.rows("UPDATE subscriptions SET completed = true WHERE id = %s", ended[1])
+
+    for options, given in ((("--dry-run",), "4 would be given"), (("--all",), "4 given")):
+        outcome = sbm(*ADD, " Good news in <LANG>", *options, "--by", "ann", "--reason", "new")
+        assert outcome.status == 0
+        assert outcome.out.splitlines() == [
+            "left out: message set 'sounds' is of sounds, and this is not the URL of one",
+            "left out: message set 'chat' is for WhatsApp, whose texts must not include the"
+            " newline after it",
+            f"{given} the prepend",
+            "2 have metadata that are no object: left alone",
+            "1 have another one waiting: left alone",
+        ]
+        if "--dry-run" in options:
+            assert metadata(behind, ids) == kinds
+    news = {KEY: "Good news in eng_ZA"}
+    wanted = [news, news, {"k": [1]} | news, news, {KEY: "Wait"}, ["x"], "text"]
+    assert metadata(behind, ids) == wanted
+    assert metadata(behind, apart + ended) == [None] * 4
+    (entry,) = behind.rows("SELECT actor, command, reason, details FROM audit")
+    assert (entry["actor"], entry["command"], entry["reason"]) == ("ann", " ".join(ADD), "new")
+    assert set(entry["details"]["subscriptions"]) == set(map(str, ids[:4]))
+
+    outcome = sbm(*ADD, "Good news in <LANG>", "--message-set", "pregnancy", "--overwrite")
+    assert outcome.out.splitlines()[:2] == ["1 given the prepend", "4 have it already"]
+    assert metadata(behind, ids)[4] == news
+    details = behind.value("SELECT details FROM audit ORDER BY id DESC LIMIT 1")
+    assert details["replaced"] == {str(ids[4]): "Wait"}
+
+
+def test_a_url_goes_before_the_sounds_of_as_many_as_were_said_and_then_of_the_others(
+    sbm: Sbm, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(CHUNK + 20, behind.messageset("texts", schedule), schedule)
+    sounds = behind.messageset("sounds", schedule, content_type="audio")
+    english = behind.subscriptions(CHUNK // 2, sounds, schedule)
+    zulu = behind.subscriptions(3, sounds, schedule, lang="zul_ZA")
+    options = (*ADD, "http://example.org/<LANG>.mp3")
+    assert sbm(*options, "--lang", "zul_ZA", "--limit", "2").out.endswith("\n2 given the prepend\n")
+    assert sbm(*options, "--schedule", str(schedule)).out.splitlines()[1:] == [
+        f"{CHUNK // 2 + 1} given the prepend",
+        "2 have it already",
+    ]
+    assert metadata(behind, [english[0], *zulu]) == [
+        {KEY: f"http://example.org/{lang}.mp3"} for lang in ("eng_ZA", *("zul_ZA",) * 3)
+    ]
+    given = behind.value("SELECT count(*) FROM subscriptions WHERE metadata ? %s", KEY)
+    assert given == CHUNK // 2 + 3
+    counts = [row["details"]["count"] for row in behind.rows("SELECT details FROM audit")]
+    assert sum(counts) == given
+
+
+@pytest.mark.parametrize("arguments", [("Hello",), ("", "--all"), ("“Hello”", "--all")])
+def test_what_cannot_be_meant_is_misuse(arguments: tuple[str, ...]) -> None:
+    assert misused(*ADD, *arguments)
+
+
+def test_a_sound_that_suits_nobody_is_refused(sbm: Sbm, behind: Arranged) -> None:
+    schedule = behind.schedule()
+    ids = behind.subscriptions(1, behind.messageset("texts", schedule), schedule)
+    outcome = sbm(*ADD, "http://example.org/a.mp3", "--all")
+    assert (outcome.status, outcome.out) == (FAILED, "")
+    assert metadata(behind, ids) == [None]

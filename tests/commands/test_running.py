@@ -1,0 +1,42 @@
+"""What holds for every command that works in the database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import psycopg2
+
+from sbm.commands.running import FAILED
+from tests.arrange import Arranged
+from tests.commands.test_users import ROOT
+from tests.commands.test_users import behind as behind
+
+
+def test_a_command_that_is_interrupted_says_so_and_no_more(
+    database_uri: str, behind: Arranged
+) -> None:
+    environ = {"PYTHONPATH": str(ROOT), "STAGE_BASED_MESSAGING_DATABASE": database_uri}
+    started = [sys.executable, "-c", "from sbm.cli import main; main()"]
+    holder = psycopg2.connect(database_uri)
+    try:
+        holder.cursor().execute("LOCK TABLE subscriptions")
+        command = subprocess.Popen(
+            [*started, "subscription", "reset-stuck", "--all"],
+            env=os.environ | environ,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not behind.value(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ):
+            assert command.poll() is None
+        command.send_signal(signal.SIGINT)
+        _, complaint = command.communicate(timeout=60)
+    finally:
+        holder.close()
+    assert complaint == "sbm: interrupted; what was done until then stays done\n"
+    assert command.returncode == FAILED
