@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
@@ -30,6 +30,7 @@ from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import Settling
 from sbm.pipeline.tasks import Tasks
 from sbm.pipeline.ticks import Clock, Expansion
+from sbm.pipeline.turns import Turns
 from sbm.services import Port, Row, Stack
 from sbm.store.database import Database
 from sbm.store.notifications import Notifications
@@ -39,6 +40,9 @@ from sbm.web.request import Answers
 
 POLL_SECONDS = 1.0
 PIPELINE_CONNECTIONS = 4
+
+# One in so many of SBM_CONCURRENCY is what single sends have to themselves.
+RESERVED_OF = 5
 
 # What stopping may take beyond the grace for work in hand: to settle it, and to hang up.
 SETTLING = timedelta(seconds=2)
@@ -65,8 +69,11 @@ def assemble(
     claim_bell, tick_bell, task_bell = Bell(reactor), Bell(reactor), Bell(reactor)
     telemetry = telemetry or Telemetry()
 
+    sending = _sending(config, reactor, database, telemetry, claim_bell)
+
     def wake() -> None:
         tick_bell.ring()
+        sending.look_for_single()
         claim_bell.ring()
         task_bell.ring()
 
@@ -80,7 +87,6 @@ def assemble(
         trusted_proxies=config.trusted_proxies,
         telemetry=telemetry,
     )
-    sending = _sending(config, reactor, database, telemetry, claim_bell)
     beginning = Row(*sending.claims, *(Port(reactor, description, site) for description in listen))
     under_way = Row(
         *sending.under_way,
@@ -108,13 +114,18 @@ class _Sending:
     leases: Sequence[IService]
     under_way: Sequence[IService]
     claims: Sequence[IService]
+    look_for_single: Callable[[], None]
 
 
 def _sending(
     config: Config, reactor: Any, database: Database, telemetry: Telemetry, claim_bell: Bell
 ) -> _Sending:
+    # Places beside those of SBM_CONCURRENCY, that no tick can fill: however slow the services are,
+    # a single send finds one, and the tick has no fewer for it.
+    reserved = config.concurrency // RESERVED_OF
+    connections = config.concurrency + reserved
     exchanges = {
-        name: Exchanges(reactor, address, config.request_timeout, config.concurrency)
+        name: Exchanges(reactor, address, config.request_timeout, connections)
         for name, address in _services(config).items()
     }
     identity_store, message_sender = (
@@ -127,6 +138,7 @@ def _sending(
         # Twice what is under way, so that nobody waits for the next claim, and no more than that,
         # so that a crash leaves little to ask about.
         capacity=2 * config.concurrency,
+        spare=reserved,
         lease=config.lease,
         emptied=Bell(reactor),
     )
@@ -148,7 +160,7 @@ def _sending(
         config.media_url,
         config.dry_run_messagesets,
         config.request_timeout,
-        config.concurrency,
+        Turns(config.concurrency, reserved),
         config.stop_grace,
     )
     claiming = Claiming(database, hand, delivery, breakers)
@@ -174,6 +186,7 @@ def _sending(
             Loop("claim", claiming.claim, POLL_SECONDS, claim_bell),
             Loop("reconcile", reconciling.one_pass, POLL_SECONDS, Bell(reactor), may_be_cut=True),
         ],
+        look_for_single=claiming.look_for_single,
     )
 
 
