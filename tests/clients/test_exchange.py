@@ -108,7 +108,8 @@ async def test_a_stop_that_is_broken_off_says_so_once_and_the_connections_are_cl
         [Deferred.fromCoroutine(exchanges.get(name)) for name in ("one", "two", "three")]
     )
     logged: list[Any] = []
-    globalLogPublisher.addObserver(logged.append)
+    observer: Any = logged.append
+    globalLogPublisher.addObserver(observer)
     try:
         stopped = exchanges.stopService()
         stopped.cancel()
@@ -120,7 +121,7 @@ async def test_a_stop_that_is_broken_off_says_so_once_and_the_connections_are_cl
             assert await line.closed is ConnectionDone
         gc.collect()
     finally:
-        globalLogPublisher.removeObserver(logged.append)
+        globalLogPublisher.removeObserver(observer)
     assert [event for event in logged if event["log_level"] >= LogLevel.warn] == []
 
 
