@@ -20,6 +20,7 @@ TEST = [
     "pytest-cov",
     "pytest-randomly",
     "pytest-twisted",
+    "pytest-xdist",
     "schemathesis",
     "seed-services-client",
 ]

@@ -36,6 +36,7 @@ from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import Settling
 from sbm.pipeline.tasks import Tasks
 from sbm.pipeline.ticks import Clock, Expansion
+from sbm.pipeline.turns import Turns
 from sbm.services import Port, Row, Stack
 from sbm.store.database import Database
 from sbm.store.notifications import Notifications
@@ -45,6 +46,9 @@ from sbm.web.request import Answers
 
 POLL_SECONDS = 1.0
 PIPELINE_CONNECTIONS = 4
+
+# One in so many of SBM_CONCURRENCY is what single sends have to themselves.
+RESERVED_OF = 10
 
 # What stopping may take beyond the grace for work in hand: to settle it, and to hang up.
 SETTLING = timedelta(seconds=2)
@@ -76,8 +80,11 @@ def assemble(
     audio_bell = Bell(reactor)
     telemetry = telemetry or Telemetry()
 
+    sending = _sending(config, reactor, database, telemetry, claim_bell)
+
     def wake() -> None:
         tick_bell.ring()
+        sending.look_for_single()
         claim_bell.ring()
         task_bell.ring()
         audio_bell.ring()
@@ -94,7 +101,6 @@ def assemble(
         telemetry=telemetry,
         timezone=config.timezone,
     )
-    sending = _sending(config, reactor, database, telemetry, claim_bell)
     beginning = Row(*sending.claims, *(Port(reactor, description, site) for description in listen))
     under_way = Row(
         *sending.under_way,
@@ -130,11 +136,14 @@ class _Sending:
     leases: Sequence[IService]
     under_way: Sequence[IService]
     claims: Sequence[IService]
+    look_for_single: Callable[[], None]
 
 
 def _sending(
     config: Config, reactor: Any, database: Database, telemetry: Telemetry, claim_bell: Bell
 ) -> _Sending:
+    # Places that no tick can fill: however slow the services are, a single send finds one.
+    reserved = config.concurrency // RESERVED_OF
     exchanges = {
         name: Exchanges(
             *(reactor, address, config.request_timeout, config.concurrency),
@@ -154,7 +163,8 @@ def _sending(
         owner=uuid.uuid4(),
         # Twice what is under way, so that nobody waits for the next claim, and no more than that,
         # so that a crash leaves little to ask about.
-        capacity=2 * config.concurrency,
+        capacity=2 * config.concurrency - reserved,
+        spare=reserved,
         lease=config.lease,
         emptied=Bell(reactor),
     )
@@ -176,7 +186,7 @@ def _sending(
         config.media_url,
         config.dry_run_messagesets,
         config.request_timeout,
-        config.concurrency,
+        Turns(config.concurrency - reserved, reserved),
         config.stop_grace,
     )
     claiming = Claiming(database, hand, delivery, breakers)
@@ -202,6 +212,7 @@ def _sending(
             Loop("claim", claiming.claim, POLL_SECONDS, claim_bell),
             Loop("reconcile", reconciling.one_pass, POLL_SECONDS, Bell(reactor), may_be_cut=True),
         ],
+        look_for_single=claiming.look_for_single,
     )
 
 

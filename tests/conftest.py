@@ -40,8 +40,10 @@ settings.register_profile("long", deadline=None, max_examples=2000)
 settings.load_profile("default")
 
 
-# Seconds: a test that waits for ever would take the whole run with it.
+# Seconds: a test that waits for ever would take the whole run with it. A slow one has more, as it
+# is the first to suffer where others are at work.
 _PATIENCE = 180
+_PATIENCE_SLOW = 600
 
 _interrupted: list[greenlet.greenlet] = []
 
@@ -54,10 +56,18 @@ def pytest_configure() -> None:
     reactor.callWhenRunning(signal.signal, signal.SIGTERM, _interrupt)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin what is slow first, when the order has been shuffled."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a test that hangs, and end the run: what it left behind would fail the others."""
-    signal.alarm(0 if item.get_closest_marker("long") else _PATIENCE)
+    is_slow = item.get_closest_marker("slow") is not None
+    patience = _PATIENCE_SLOW if is_slow else _PATIENCE
+    signal.alarm(0 if item.get_closest_marker("long") else patience)
     try:
         return (yield)
     finally:
@@ -83,7 +93,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     interrupted there may be a greenlet that a test made.
     """
     alarm = number == signal.SIGALRM
-    interruption = TimeoutError(f"not done in {_PATIENCE} s") if alarm else KeyboardInterrupt()
+    interruption = TimeoutError("not done in time") if alarm else KeyboardInterrupt()
     here = greenlet.getcurrent()
     while here.parent is not None and here.parent.parent is not None:
         here = here.parent

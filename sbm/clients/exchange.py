@@ -128,7 +128,10 @@ class Exchanges(Service):
     def stopService(self) -> Deferred[None]:
         """Close the connections that are kept alive."""
         Service.stopService(self)
-        closed: Deferred[None] = self._pool.closeCachedConnections()
+        # Apart from what is returned: where nobody may wait any longer, that is broken off, and
+        # the connections, which have been told, close all the same.
+        closed: Deferred[None] = Deferred()
+        self._pool.closeCachedConnections().chainDeferred(closed)
         return closed
 
     async def get(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> Answer:

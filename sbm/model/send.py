@@ -9,6 +9,7 @@ from typing import Any, Literal
 from attrs import frozen
 
 Kind = Literal["next", "resend"]
+Lane = Literal["single", "tick"]
 Outcome = Literal["sent", "adopted", "dry-run", "skipped", "refused", "failed"]
 Stage = Literal["trigger", "content", "address", "post"]
 
@@ -51,13 +52,14 @@ class Recipient:
 class Send:
     """A claimed send, with all that its delivery needs.
 
-    ``id`` is the same for every attempt; ``attempt`` fences this one. ``faults`` counts the answers
-    that blamed this one message. ``recipient`` is None when the subscription was deleted after the
-    send was owed.
+    ``id`` is the same for every attempt; ``attempt`` fences this one. ``lane`` says whether it was
+    asked for by itself, or is one of a tick. ``faults`` counts the answers that blamed this one
+    message. ``recipient`` is None when the subscription was deleted after the send was owed.
     """
 
     id: uuid.UUID
     kind: Kind
+    lane: Lane
     attempt: int
     faults: int
     subscription_id: uuid.UUID

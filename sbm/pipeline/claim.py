@@ -12,6 +12,7 @@ from sbm.store.database import Database
 from sbm.store.errors import CommitUnknown
 
 EXPIRY_BATCH = 1000
+LOOK_SECONDS = 1.0
 
 
 @define(eq=False, slots=False)
@@ -23,29 +24,37 @@ class Claiming:
     _delivery: Delivery
     _breakers: tuple[Breaker, ...]
     _may_have_strays: bool = False
+    _is_asked: bool = True
+    _looked_at: float = 0.0
+
+    def look_for_single(self) -> None:
+        """Somebody asked for a single send: the next claim need not wait for half of the hand."""
+        self._is_asked = True
 
     async def claim(self) -> int:
         """Claim once half of the hand is free, so that batches stay worth their statement.
 
-        Nothing is claimed while a service that every send needs is away, and just one send to see
-        whether it is back.
+        Single sends do not wait for that: they are looked for when somebody asked for one, and
+        once a second, as it may have been another daemon that was asked. Nothing is claimed while a
+        service that every send needs is away, and just one send to see whether it is back.
         """
-        room = self._hand.room
-        if room < self._hand.capacity // 2 or any(breaker.wait for breaker in self._breakers):
-            return 0
-        if any(breaker.is_probing for breaker in self._breakers):
-            room = 1 if not self._hand.held else 0
-        if room < 1:
+        limit, of_ticks = self._wanted()
+        if limit < 1:
             return 0
         if self._may_have_strays:
             await self._database.transact(
                 sends.give_back_strays, owner=self._hand.owner, known=set(self._hand.held)
             )
             self._may_have_strays = False
-        asked_at = self._hand.uptime()
+        asked_at = self._looked_at = self._hand.uptime()
+        self._is_asked = False
         try:
             claimed = await self._database.transact(
-                sends.claim, owner=self._hand.owner, limit=room, lease=self._hand.lease
+                sends.claim,
+                owner=self._hand.owner,
+                limit=limit,
+                of_ticks=of_ticks,
+                lease=self._hand.lease,
             )
         except CommitUnknown:
             self._may_have_strays = True
@@ -53,6 +62,20 @@ class Claiming:
         for send in claimed:
             self._delivery.begin(self._hand.take(send, asked_at=asked_at))
         return len(claimed)
+
+    def _wanted(self) -> tuple[int, int]:
+        """How many to claim, and how many of them may be those of a tick."""
+        room = self._hand.room
+        if any(breaker.wait for breaker in self._breakers):
+            return 0, 0
+        if any(breaker.is_probing for breaker in self._breakers):
+            probes = 0 if self._hand.held else 1
+            return probes, probes
+        if room >= self._hand.capacity // 2:
+            return room + self._hand.spare, room
+        if self._is_asked or self._hand.uptime() >= self._looked_at + LOOK_SECONDS:
+            return room + self._hand.spare, 0
+        return 0, 0
 
     async def renew(self) -> int:
         """Tell the database that the owner of what is in hand is alive."""

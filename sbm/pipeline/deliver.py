@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from sbm.clients.message_sender import MessageSender
@@ -20,6 +20,7 @@ from sbm.pipeline.hand import Hand, Held
 from sbm.pipeline.look_up import LookUp
 from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import Settling
+from sbm.pipeline.turns import Turns
 
 STOPPING = "the daemon is stopping"
 
@@ -33,7 +34,7 @@ class Breakers(NamedTuple):
 
 @define(eq=False, slots=False)
 class Delivery(Service):
-    """Delivers what is in hand, ``concurrency`` sends at a time, and passes the results on.
+    """Delivers what is in hand, each send when it has its turn, and passes the results on.
 
     Stopping gives back what was not begun, and lets the rest go on for ``grace``; what is then
     still under way is broken off, and is unknown if its POST was begun.
@@ -49,12 +50,9 @@ class Delivery(Service):
     _media_url: str
     _dry_runs: frozenset[int]
     _request_timeout: timedelta
-    _concurrency: int
+    _turns: Turns
     _grace: timedelta
     _log: Logger = field(factory=Logger)
-
-    def __attrs_post_init__(self) -> None:
-        self._permits = DeferredSemaphore(self._concurrency)
 
     def stopService(self) -> Deferred[None]:
         Service.stopService(self)
@@ -62,8 +60,7 @@ class Delivery(Service):
 
     async def _stop(self) -> None:
         give_up_at = self._reactor.seconds() + self._grace.total_seconds()
-        for turn in list(self._permits.waiting):
-            turn.cancel()
+        self._turns.turn_away()
         try:
             while self._hand.held and self._reactor.seconds() < give_up_at:
                 await self._hand.emptied.wait(give_up_at - self._reactor.seconds())
@@ -79,7 +76,7 @@ class Delivery(Service):
 
     async def _carry(self, held: Held) -> None:
         try:
-            async with self._permits:
+            async with self._turns.take(held.send.lane):
                 result = await self.deliver(held)
         except CancelledError:
             # Broken off, mostly while it waited for its turn.

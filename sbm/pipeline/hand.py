@@ -34,7 +34,7 @@ class Held:
 
 @define(eq=False, slots=False)
 class Hand:
-    """The claims of one daemon, at most ``capacity`` of them.
+    """The claims of one daemon: at most ``capacity`` of both lanes, and ``spare`` single ones more.
 
     A lease is counted from before the statement that gave it was sent, so it never ends later in
     the database than here. ``emptied`` rings when nothing is held any more.
@@ -42,6 +42,7 @@ class Hand:
 
     owner: uuid.UUID
     capacity: int
+    spare: int
     lease: timedelta
     emptied: Bell
     uptime: Callable[[], float] = uptime
@@ -49,7 +50,7 @@ class Hand:
 
     @property
     def room(self) -> int:
-        """How many more may be claimed."""
+        """How many more may be claimed; below zero where single ones are in the spare places."""
         return self.capacity - len(self.held)
 
     def take(self, send: Send, *, asked_at: float) -> Held:

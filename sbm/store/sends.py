@@ -36,10 +36,24 @@ async def owe(transaction: Transaction, *, subscription_id: uuid.UUID) -> Trigge
 
 
 async def claim(
-    transaction: Transaction, *, owner: uuid.UUID, limit: int, lease: timedelta
+    transaction: Transaction,
+    *,
+    owner: uuid.UUID,
+    limit: int,
+    lease: timedelta,
+    of_ticks: int | None = None,
 ) -> list[Send]:
-    """Lease up to ``limit`` due sends to ``owner``; in no particular order."""
-    rows = await transaction.rows(QUERIES.claim_due_sends, owner=owner, limit=limit, lease=lease)
+    """Lease up to ``limit`` due sends to ``owner``; in no particular order.
+
+    At most ``of_ticks`` of them are those of a tick; without it, that may be all.
+    """
+    rows = await transaction.rows(
+        QUERIES.claim_due_sends,
+        owner=owner,
+        limit=limit,
+        of_ticks=limit if of_ticks is None else of_ticks,
+        lease=lease,
+    )
     return [_send(row) for row in rows]
 
 
@@ -205,6 +219,7 @@ def _send(row: Row) -> Send:
     return Send(
         id=row["id"],
         kind=row["kind"],
+        lane=row["lane"],
         attempt=row["attempt"],
         faults=row["faults"],
         subscription_id=row["subscription_id"],

@@ -47,10 +47,11 @@ SELECT send_id, reason FROM answer;
 
 -- name: claim_due_sends
 -- Lease up to %(limit)s sends that are due, single ones before those of a tick, oldest first, and
--- bring all that their delivery needs. Rows that another daemon is claiming at this moment are
--- stepped over, never waited for. The limit binds in the materialized parts, before the update;
--- where it is a plain number, the planner knows as well how few rows there will be. What the first
--- lane leaves of it, the second asks for and locks one by one.
+-- bring all that their delivery needs. At most %(of_ticks)s are those of a tick: none at all, where
+-- only the places that are kept for single ones are free. Rows that another daemon is claiming at
+-- this moment are stepped over, never waited for. The limits bind in the materialized parts, before
+-- the update; where one is a plain number, the planner knows as well how few rows there will be.
+-- What the first lane leaves, the second asks for and locks one by one.
 -- What is claimed (set, numbers, language, prepend) is written down: a step is checked against it.
 -- A resend carries the message that was fixed for it, in the set and language of that message.
 WITH single AS MATERIALIZED (
@@ -62,7 +63,7 @@ WITH single AS MATERIALIZED (
         SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang
           FROM sends
          WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
-         ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED) waiting
+         ORDER BY due_at, id LIMIT %(of_ticks)s FOR UPDATE SKIP LOCKED) waiting
      LIMIT %(limit)s - (SELECT count(*) FROM single)
 ), due AS MATERIALIZED (
     SELECT * FROM (SELECT * FROM single UNION ALL SELECT * FROM tick) both_lanes
@@ -99,10 +100,10 @@ UPDATE sends
        messageset_id = work.messageset_id, next_sequence_number = work.next_sequence_number,
        sequence_number = work.claimed_number, lang = work.lang, prepend = work.prepend
   FROM work WHERE sends.id = ANY(ARRAY(SELECT id FROM due)) AND sends.id = work.id
-RETURNING sends.id, sends.kind, sends.attempt, sends.faults, sends.subscription_id, sends.identity,
-          work.subscribed, work.active, work.completed, work.process_status, work.messageset_id,
-          work.short_name, work.content_type, work.channel, work.lang, work.sequence_number, work.text_content,
-          work.metadata, work.file_name, work.prepend;
+RETURNING sends.id, sends.kind, sends.lane, sends.attempt, sends.faults, sends.subscription_id,
+          sends.identity, work.subscribed, work.active, work.completed, work.process_status,
+          work.messageset_id, work.short_name, work.content_type, work.channel, work.lang,
+          work.sequence_number, work.text_content, work.metadata, work.file_name, work.prepend;
 
 -- name: give_back_strays
 -- Claims of this owner that it does not know of: the answer to the claiming statement was lost.

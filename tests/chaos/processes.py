@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -19,23 +18,6 @@ TWISTD = Path(sys.executable).with_name("twistd")
 
 # A hang guard: how long a process may take to do what it was told.
 PATIENCE_SECONDS = 60.0
-
-_PORTS = range(21000, 32000)
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """A port that nobody listens on, and that no outgoing connection is given by chance."""
-    while True:
-        port = random.choice(_PORTS)
-        if port in _given:
-            continue
-        try:
-            with socket.create_server(("127.0.0.1", port)):
-                _given.add(port)
-                return port
-        except OSError:
-            continue
 
 
 def eventually(

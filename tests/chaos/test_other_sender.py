@@ -15,8 +15,8 @@ import pytest
 from attrs import define
 
 from tests.chaos.other_sender import PAGE, Outbounds, Server
-from tests.chaos.processes import free_port
 from tests.chaos.trouble import NONE, Trouble
+from tests.ports import free_port
 
 
 @define

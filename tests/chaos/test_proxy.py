@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 from attrs import define, field
 
-from tests.chaos.processes import eventually, free_port
+from tests.chaos.processes import eventually
 from tests.chaos.proxy import PASS, Mode, Proxy, Wires
+from tests.ports import free_port
 
 # A hang guard; that nothing comes is seen by what comes later.
 PATIENCE_SECONDS = 30

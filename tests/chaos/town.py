@@ -15,8 +15,9 @@ from tests.chaos.content import Content, People
 from tests.chaos.database import GivenServer, OwnServer, Server, target_of, through
 from tests.chaos.faults import Stage
 from tests.chaos.load import TOKEN
-from tests.chaos.processes import ROOT, TWISTD, Process, environment, eventually, free_port
+from tests.chaos.processes import ROOT, TWISTD, Process, environment, eventually
 from tests.chaos.proxy import Proxy, Target, Wires
+from tests.ports import free_port
 
 SENDERS = ("sandbox", "other")
 

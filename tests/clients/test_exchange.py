@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import socket
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet import ssl
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.logger import LogLevel, globalLogPublisher
 from twisted.web.http_headers import Headers
 
 from sbm.addresses import ServiceAddress
@@ -95,6 +97,33 @@ async def test_a_connection_is_used_again(far: Far, exchanges: Exchanges) -> Non
     for _ in range(3):
         await exchanges.get("a")
     assert (len(far.requests), len(far.lines)) == (3, 1)
+
+
+@ensureDeferred
+async def test_a_stop_that_is_broken_off_says_so_once_and_the_connections_are_closed(
+    far: Far, exchanges: Exchanges
+) -> None:
+    """After a daemon's grace nobody waits; of each connection Twisted would log that it failed."""
+    far.says(answer(200, b"{}"))
+    await gatherResults(
+        [Deferred.fromCoroutine(exchanges.get(name)) for name in ("one", "two", "three")]
+    )
+    logged: list[Any] = []
+    observer: Any = logged.append
+    globalLogPublisher.addObserver(observer)
+    try:
+        stopped = exchanges.stopService()
+        stopped.cancel()
+        with pytest.raises(CancelledError):
+            await stopped
+        del stopped
+        assert len(far.lines) == 3
+        for line in far.lines:
+            assert await line.closed is ConnectionDone
+        gc.collect()
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert [event for event in logged if event["log_level"] >= LogLevel.warn] == []
 
 
 @ensureDeferred
@@ -445,7 +474,7 @@ async def test_a_get_is_repeated_no_more_than_once(far: Far, exchanges: Exchange
         answer(201, b'{"id": "1"}')[:-1],
         b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
         b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
-        answer(201, gzip.compress(b'{"id": "1"}'), Content_Encoding="gzip")[:-9],
+        answer(201, gzip.compress(b'{"id": "1"}', mtime=0), Content_Encoding="gzip")[:-9],
     ],
 )
 @ensureDeferred

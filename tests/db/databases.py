@@ -26,10 +26,11 @@ class Databases:
         self._names: list[str] = []
         self._connection = psycopg2.connect(uri)
         self._connection.autocommit = True
+        self._strategy = " STRATEGY FILE_COPY" if self._copies_files() else ""
 
     def create(self, name: str, *, template: str = "template0") -> str:
         """Make a database, a copy of the template, and return its URI."""
-        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+        self._execute(f"CREATE DATABASE {{}} TEMPLATE {{}}{self._strategy}", name, template)
         self._names.append(name)
         return with_database(self._uri, name)
 
@@ -43,6 +44,16 @@ class Databases:
         for name in reversed(self._names.copy()):
             self.drop(name)
         self._connection.close()
+
+    def _copies_files(self) -> bool:
+        """Whether that is quicker, by half, than to write the copy to the log, as is the default.
+
+        It takes two checkpoints, which cost nothing only where nothing has to outlive the server.
+        """
+        with self._connection.cursor() as cursor:
+            cursor.execute("SHOW fsync")
+            ((fsync,),) = cursor.fetchall()
+        return fsync == "off" and self._connection.server_version >= 150000
 
     def _execute(self, statement: str, *names: str) -> None:
         with self._connection.cursor() as cursor:

@@ -16,7 +16,8 @@ from typing import Any
 from attrs import define, field
 
 import sbm
-from tests.e2e.world import World, free_port
+from tests.e2e.world import World
+from tests.ports import free_port
 
 TWISTD = Path(sys.executable).with_name("twistd")
 

@@ -27,6 +27,7 @@ _SUSPICION = """
 _DATABASE = os.environ.get("SBM_TEST_DATABASE")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sender", SENDERS)
 def test_after_half_a_minute_of_faults_the_account_is_clean(sender: str) -> None:
     # A stop is shorter than lease and settle time together: what a longer one does is for the

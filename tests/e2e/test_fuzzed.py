@@ -48,6 +48,7 @@ async def fuzz(seed: World, folder: Path, *options: str) -> None:
     assert code == 0, out.decode("utf-8", "replace")
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_the_daemon_answers_as_described(seed: World, tmp_path: Path) -> None:
     await fuzz(seed, tmp_path, "--max-examples", "5", "--seed", "1")

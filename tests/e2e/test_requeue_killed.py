@@ -17,7 +17,8 @@ from twisted.web.http_headers import Headers
 from sbm.pipeline.tasks import REQUEUE_BATCH
 from sbm.store.failed_tasks import AT_ONCE
 from tests.arrange import arranged
-from tests.e2e.world import World, free_port
+from tests.e2e.world import World
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 TWISTD = "from twisted.scripts.twistd import run; run()"

@@ -23,6 +23,7 @@ from attrs import define, field
 
 import sbm
 from sbm.sandbox.content import SETS
+from tests.ports import free_port
 
 # Hang guards only: nothing is asserted about how long a thing takes.
 PATIENCE_SECONDS = 60
@@ -37,14 +38,23 @@ ENVIRON = {
     **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
 }
 
+pytestmark = pytest.mark.slow
+
 OUTBOUNDS = "outbound/?ordering=created_at"
 
 
 @define
 class Sandbox:
-    """Runs of the sandbox in one folder; their output is in ``output``."""
+    """Runs of the sandbox in one folder; their output is in ``output``.
+
+    They are told where to listen: by itself each would take the first port that is free, and knows
+    of no other that is about to.
+    """
 
     folder: Path
+    options: list[str] = field(
+        factory=lambda: ["--listen", f"tcp:{free_port()}:interface=127.0.0.1"]
+    )
     process: subprocess.Popen[bytes] | None = None
     contents: dict[str, str] = field(factory=dict)
 
@@ -58,7 +68,7 @@ class Sandbox:
 
     def begin(self) -> subprocess.Popen[bytes]:
         """Start a run, without waiting for anything."""
-        command = [str(TWISTD), "--pidfile=", "-n", "sbm", "--sandbox"]
+        command = [str(TWISTD), "--pidfile=", "-n", "sbm", "--sandbox", *self.options]
         with (self.folder / "output").open("wb") as output:
             return subprocess.Popen(
                 command, cwd=self.folder, env=ENVIRON, stdout=output, stderr=output
@@ -135,6 +145,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def test_a_first_run_delivers_and_a_stop_leaves_nothing_running(sandbox: Sandbox) -> None:
+    sandbox.options.clear()
     sandbox.run()
     assert list(sandbox.contents) == [
         *("api", "token", "database"),

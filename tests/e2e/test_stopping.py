@@ -198,6 +198,7 @@ async def test_when_the_grace_ends_what_was_begun_is_written_down_as_unknown(see
     assert _is(seed, unknown=CONCURRENCY, owed=MOTHERS - CONCURRENCY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_silent", [False, True])
 @ensureDeferred
 async def test_without_its_database_a_daemon_ends_with_0_and_loses_nothing(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -24,6 +23,7 @@ from sbm.sandbox.scheduler import Scheduler, SchedulerApp
 from sbm.store import users
 from sbm.store.database import Database
 from tests.arrange import Arranged, arranged
+from tests.ports import free_port
 
 T = TypeVar("T")
 
@@ -56,12 +56,6 @@ class Address:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.number}/api/v1"
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def mounted(resource: Resource) -> Resource:

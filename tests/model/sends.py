@@ -37,6 +37,7 @@ def a_send(
     made = Send(
         id=SEND_ID,
         kind="next",
+        lane="tick",
         attempt=1,
         faults=0,
         subscription_id=uuid4(),

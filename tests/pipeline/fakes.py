@@ -26,11 +26,12 @@ def another_send(**difference: Any) -> Send:
     return evolve(a_send(**difference), id=uuid4())
 
 
-def a_hand(clock: Clock, *, capacity: int = 10, owner: UUID | None = None) -> Hand:
+def a_hand(clock: Clock, *, capacity: int = 10, spare: int = 0, owner: UUID | None = None) -> Hand:
     """An empty hand, whose uptime is the clock's."""
     return Hand(
         owner=owner or uuid4(),
         capacity=capacity,
+        spare=spare,
         lease=LEASE,
         emptied=Bell(clock),
         uptime=clock.seconds,

@@ -34,6 +34,7 @@ from sbm.pipeline.loop import Bell
 from sbm.pipeline.reconcile import Reconciling
 from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import Settling
+from sbm.pipeline.turns import Turns
 from sbm.store import ticks
 from sbm.store.database import Database
 from sbm.store.errors import CommitUnknown, DatabaseUnavailable
@@ -47,6 +48,7 @@ LEASE = timedelta(seconds=60)
 GRACE = timedelta(seconds=20)
 QUESTION_LEASE = timedelta(seconds=150)
 CONCURRENCY = 2
+RESERVED = 1
 # So that it takes several passes to expand a tick.
 CHUNK = 2
 
@@ -211,6 +213,7 @@ class Daemon:
         self.hand = Hand(
             owner=uuid4(),
             capacity=2 * CONCURRENCY,
+            spare=RESERVED,
             lease=LEASE,
             emptied=Bell(self.clock),
             uptime=lambda: world.seconds,
@@ -247,7 +250,7 @@ class Daemon:
             "http://media",
             frozenset(),
             TIMEOUT,
-            CONCURRENCY,
+            Turns(CONCURRENCY, RESERVED),
             GRACE,
             log=log,
         )

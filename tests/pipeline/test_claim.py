@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 
 from sbm.clients.outcomes import Unavailable
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.claim import Claiming
-from sbm.store import ticks
+from sbm.pipeline.claim import LOOK_SECONDS, Claiming
+from sbm.store import sends, ticks
 from sbm.store.database import Database
 from sbm.store.errors import CommitUnknown, DatabaseUnavailable
 from tests.arrange import Arranged
@@ -32,7 +32,7 @@ class Bench:
 
     def __attrs_post_init__(self) -> None:
         self.clock = Clock()
-        self.hand = a_hand(self.clock, capacity=10)
+        self.hand = a_hand(self.clock, capacity=10, spare=2)
         self.line = Line(self.database)
         self.begun = Begun()
         self.breakers = tuple(Breaker(name, self.clock.seconds, lambda: 1.0) for name in "ab")
@@ -44,6 +44,13 @@ class Bench:
         self.behind.subscriptions(count, self.behind.messageset("pregnancy", schedule), schedule)
         await self.database.transact(ticks.open_tick, schedule_id=schedule)
         await self.database.transact(ticks.expand, limit=1000)
+
+    async def owe_single(self, count: int) -> None:
+        schedule = self.behind.schedule()
+        for one in self.behind.subscriptions(
+            count, self.behind.messageset("one", schedule), schedule
+        ):
+            await self.database.transact(sends.owe, subscription_id=one)
 
     def let_go(self, count: int) -> None:
         self.hand.release([held.send for held in list(self.hand.held.values())[:count]])
@@ -87,6 +94,57 @@ async def test_nothing_is_asked_of_the_database_until_half_of_the_hand_is_free(
     assert bench.line.tries == 0
     bench.let_go(1)
     assert await bench.claiming.claim() == 5
+
+
+@ensureDeferred
+async def test_single_sends_that_were_asked_for_do_not_wait_for_half_of_the_hand(
+    bench: Bench,
+) -> None:
+    await bench.owe(25)
+    await bench.claiming.claim()
+    await bench.owe_single(3)
+    bench.line.tries = 0
+    assert await bench.claiming.claim() == 0
+    assert bench.line.tries == 0, "the database was asked though nobody asked for a single send"
+    bench.claiming.look_for_single()
+    assert await bench.claiming.claim() == 2, "as many as there are spare places"
+    assert [held.send.lane for held in bench.begun.held] == ["tick"] * 10 + ["single"] * 2
+    bench.let_go(5)
+    bench.claiming.look_for_single()
+    assert await bench.claiming.claim() == 1, "one of a tick before half of the hand is free"
+
+
+@ensureDeferred
+async def test_a_single_send_waits_for_its_place_and_is_not_forgotten(bench: Bench) -> None:
+    await bench.owe(10)
+    await bench.claiming.claim()
+    await bench.owe_single(3)
+    bench.claiming.look_for_single()
+    assert await bench.claiming.claim() == 2
+    bench.claiming.look_for_single()
+    assert await bench.claiming.claim() == 0
+    bench.let_go(1)
+    assert await bench.claiming.claim() == 1
+
+
+@ensureDeferred
+async def test_single_sends_that_another_daemon_was_asked_for_are_found_within_a_second(
+    bench: Bench,
+) -> None:
+    await bench.owe(25)
+    await bench.claiming.claim()
+    await bench.owe_single(1)
+    bench.clock.advance(LOOK_SECONDS)
+    assert await bench.claiming.claim() == 1
+    assert bench.begun.held[-1].send.lane == "single"
+
+
+@ensureDeferred
+async def test_the_spare_places_are_not_for_those_of_a_tick(bench: Bench) -> None:
+    await bench.owe(25)
+    await bench.owe_single(1)
+    assert await bench.claiming.claim() == 11
+    assert [held.send.lane for held in bench.begun.held].count("tick") == 10
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -20,6 +20,7 @@ from sbm.pipeline.deliver import STOPPING, Breakers, Delivery
 from sbm.pipeline.hand import Hand
 from sbm.pipeline.look_up import LookUp
 from sbm.pipeline.retries import Retries
+from sbm.pipeline.turns import Turns
 from tests.pipeline.fakes import LEASE, Results, Service, a_hand, another_send
 
 TIMEOUT = timedelta(seconds=30)
@@ -27,6 +28,7 @@ GRACE = timedelta(seconds=20)
 AT_ONCE = timedelta(0)
 MAX_FAULTS = 3
 DRY_RUN = 99
+RESERVED = 1
 
 
 @define(eq=False, slots=False)
@@ -57,7 +59,7 @@ class Bench:
             "http://media",
             frozenset({DRY_RUN}),
             TIMEOUT,
-            self.concurrency,
+            Turns(self.concurrency, RESERVED),
             GRACE,
         )
         self.delivery.startService()
@@ -214,6 +216,32 @@ def test_no_more_are_under_way_than_are_allowed_at_once(bench: Bench) -> None:
     assert len(bench.identity_store.asked) == 2
     bench.identity_store.waiting[0].callback("+1")
     assert len(bench.identity_store.asked) == 3
+
+
+def single() -> Send:
+    return evolve(another_send(), lane="single", identity="single")
+
+
+def test_single_sends_have_a_place_that_no_tick_can_fill(bench: Bench) -> None:
+    bench.identity_store.always = None
+    for _ in range(3):
+        bench.begin()
+    bench.begin(single())
+    assert bench.identity_store.asked == ["bbe7936a", "bbe7936a", "single"]
+
+
+def test_single_sends_overtake_what_of_a_tick_waits_for_its_turn(bench: Bench) -> None:
+    bench.identity_store.always = None
+    for _ in range(4):
+        bench.begin()
+    for _ in range(3):
+        bench.begin(single())
+    bench.identity_store.waiting[0].callback("+1")
+    bench.identity_store.waiting[1].callback("+1")
+    assert bench.identity_store.asked == ["bbe7936a", "bbe7936a", "single", "single", "single"]
+    for answer in bench.identity_store.waiting[2:4]:
+        answer.callback("+1")
+    assert bench.identity_store.asked[5:] == ["bbe7936a"]
 
 
 # Stopping

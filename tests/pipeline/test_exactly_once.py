@@ -538,6 +538,7 @@ def run(database: Database, behind: Arranged, **limits: Any) -> None:
     )
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_nothing_is_lost_and_nothing_is_sent_twice(
     database: Database, behind: Arranged

@@ -30,6 +30,7 @@ def send(number: int, *, text: str | None = "Hello", file_name: str | None = Non
     return Send(
         id=UUID("00000000-0000-4000-8000-000000000001"),
         kind="next",
+        lane="tick",
         attempt=1,
         faults=0,
         subscription_id=SUBSCRIPTION,

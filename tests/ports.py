@@ -1,0 +1,29 @@
+"""Ports for processes that are told where to listen."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+# Below those that the kernel gives to outgoing connections and to whoever asks for any port, and
+# above those at which the sandbox looks for one.
+_PORTS = range(10000, 32000)
+
+# Not the generator that is seeded anew before each test: with it, the processes among which the
+# suite is divided would all draw the same ports.
+_draw = random.SystemRandom()
+_given: set[int] = set()
+
+
+def free_port() -> int:
+    """A port that nobody listens on, and that no outgoing connection is given by chance."""
+    while True:
+        port = _draw.choice(_PORTS)
+        if port in _given:
+            continue
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                _given.add(port)
+                return port
+        except OSError:
+            continue
