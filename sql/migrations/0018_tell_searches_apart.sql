@@ -108,5 +108,5 @@ SELECT way.id, way.step, way.messageset_id, way.schedule_id, way.since,
         LIMIT 1 OFFSET GREATEST(LEAST(way.runs, way.messages) - 1, 0)) last ON true
 $$;
 
-INSERT INTO schema_migrations (name) VALUES ('0019_tell_searches_apart');
+INSERT INTO schema_migrations (name) VALUES ('0018_tell_searches_apart');
 COMMIT;
