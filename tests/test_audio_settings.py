@@ -22,7 +22,8 @@ from sbm.audio_settings import read_voice_vendor
 from sbm.settings import Settings
 from tests.clients.sftp import pinned
 
-PRIVATE = Ed25519PrivateKey.generate()
+# Always the same one: the names of tests must not differ between processes.
+PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = PRIVATE.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 FINGERPRINT = pinned(Key(PRIVATE))
 
