@@ -120,9 +120,16 @@ async def stop_calling(transaction: Transaction, *, subscription_id: UUID) -> Tr
     return Trigger(found=row["found"], accepted=False, reason=reason)
 
 
-async def stop_calling_schedule(transaction: Transaction, *, schedule_id: int) -> bool:
-    """Owe it that the Scheduler stops calling for a schedule; False: it is not known to."""
-    row = await transaction.row(QUERIES.stop_calling_schedule, schedule_id=schedule_id)
+async def stop_calling_schedule(
+    transaction: Transaction, *, schedule_id: int, clock_ticks: bool
+) -> bool:
+    """Owe it that the Scheduler stops calling for a schedule; False: it may call.
+
+    That is, it is not known to hold it; or, unless our own clock ticks, it was not told to stop.
+    """
+    row = await transaction.row(
+        QUERIES.stop_calling_schedule, schedule_id=schedule_id, clock_ticks=clock_ticks
+    )
     return row is not None
 
 

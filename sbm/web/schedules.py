@@ -11,7 +11,7 @@ from twisted.web.server import Request
 
 from sbm.config import Scheduling
 from sbm.model.content import Schedule
-from sbm.model.user import SCHEDULER
+from sbm.model.user import SCHEDULER, User
 from sbm.store import chores, schedules, ticks
 from sbm.store.database import Transaction
 from sbm.web.errors import InUse, NotFound
@@ -101,17 +101,7 @@ class Schedules:
 
     async def _send(self, number: str, exchange: Exchange) -> Reply:
         """The body is not read: whatever it says, it is time."""
-        is_leftover = (
-            exchange.user is SCHEDULER
-            and self._scheduling.mode != "schedule"
-            and self._scheduling.scheduler is not None
-            and await self._front.database.transact(
-                chores.stop_calling_schedule, schedule_id=row_id(number)
-            )
-        )
-        if is_leftover:
-            return Reply(status=202, body={})
-        open_tick = partial(_open_tick, row_id(number), exchange.user.username)
+        open_tick = partial(_open_tick, row_id(number), exchange.user, self._scheduling)
         reply = await self._front.once(exchange, open_tick)
         self._wake()
         return reply
@@ -129,8 +119,18 @@ _LISTING = Listing(
 )
 
 
-async def _open_tick(schedule_id: int, opened_by: str, transaction: Transaction) -> Reply:
-    tick_id = await ticks.open_tick(transaction, schedule_id=schedule_id, opened_by=opened_by)
+async def _open_tick(
+    schedule_id: int, user: User, scheduling: Scheduling, transaction: Transaction
+) -> Reply:
+    # Told of whole schedules, or not there at all, the Scheduler may call.
+    is_doubtful = scheduling.mode != "schedule" and scheduling.scheduler is not None
+    if is_doubtful and user is SCHEDULER:
+        by_clock = scheduling.mode == "builtin"
+        if await chores.stop_calling_schedule(
+            transaction, schedule_id=schedule_id, clock_ticks=by_clock
+        ):
+            return Reply(status=202, body={})
+    tick_id = await ticks.open_tick(transaction, schedule_id=schedule_id, opened_by=user.username)
     if tick_id is None:
         raise NotFound
     return Reply(status=202, body={})

@@ -138,10 +138,13 @@ WITH subscription AS (
 SELECT (SELECT count(*) FROM owed) AS owed, EXISTS (SELECT FROM subscription) AS found;
 
 -- name: stop_calling_schedule
--- The same for a whole schedule, where it is known that the Scheduler has it. No row: it is not.
+-- The same for a whole schedule, where it is known that the Scheduler has it, and where the clock
+-- ticks or it was told to stop. No row: it may call.
 WITH forgotten AS (
-    UPDATE remote_schedules SET enabled = NULL
+    UPDATE remote_schedules r SET enabled = NULL
      WHERE kind = 'schedule' AND target = %(schedule_id)s::integer::text
+       AND (%(clock_ticks)s OR NOT enabled
+            OR EXISTS (SELECT FROM chores WHERE chores.kind = r.kind AND chores.target = r.target))
     RETURNING target
 )
 SELECT owe_chore('schedule', target) FROM forgotten;
