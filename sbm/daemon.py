@@ -142,7 +142,7 @@ class _Sending:
 def _sending(
     config: Config, reactor: Any, database: Database, telemetry: Telemetry, claim_bell: Bell
 ) -> _Sending:
-    # Places that no tick can fill: however slow the services are, a single send finds one.
+    # Places in hand that no tick can fill, so that a single send is claimed at once.
     reserved = config.concurrency // RESERVED_OF
     exchanges = {
         name: Exchanges(
@@ -186,7 +186,7 @@ def _sending(
         config.media_url,
         config.dry_run_messagesets,
         config.request_timeout,
-        Turns(config.concurrency - reserved, reserved),
+        Turns(config.concurrency),
         config.stop_grace,
     )
     claiming = Claiming(database, hand, delivery, breakers)

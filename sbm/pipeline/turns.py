@@ -13,16 +13,15 @@ from sbm.model.send import Lane
 
 @define(eq=False, slots=False)
 class Turns:
-    """``places`` for sends of both lanes, and ``reserved`` more that only single ones may have.
+    """So many places; of those that wait for one, single sends come before those of a tick.
 
-    Of those that wait, single ones come before those of a tick; within a lane, whoever came first.
+    Within a lane, whoever came first is first.
     """
 
     _places: int
-    _reserved: int
 
     def __attrs_post_init__(self) -> None:
-        self._free = self._places + self._reserved
+        self._free = self._places
         # In order of arrival; by key, as one may be broken off from the middle of the queue.
         self._waiting: dict[Lane, dict[Deferred[None], None]] = {"single": {}, "tick": {}}
         self._is_calling = False
@@ -30,7 +29,7 @@ class Turns:
     @asynccontextmanager
     async def take(self, lane: Lane) -> AsyncIterator[None]:
         """Wait for a turn of this lane, and have it for as long as the block lasts."""
-        if self._has_place(lane):
+        if self._free:
             self._free -= 1
         else:
             turn: Deferred[None] = Deferred(self._waiting[lane].pop)
@@ -48,9 +47,6 @@ class Turns:
             for turn in list(waiting):
                 turn.cancel()
 
-    def _has_place(self, lane: Lane) -> bool:
-        return self._free > (0 if lane == "single" else self._reserved)
-
     def _call(self) -> None:
         """Call whoever is next, one after the other.
 
@@ -67,8 +63,8 @@ class Turns:
             self._is_calling = False
 
     def _next(self) -> Deferred[None] | None:
-        for lane, waiting in self._waiting.items():
-            if waiting and self._has_place(lane):
+        for waiting in self._waiting.values():
+            if waiting and self._free:
                 turn = next(iter(waiting))
                 del waiting[turn]
                 self._free -= 1

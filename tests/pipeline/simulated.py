@@ -250,7 +250,7 @@ class Daemon:
             "http://media",
             frozenset(),
             TIMEOUT,
-            Turns(CONCURRENCY, RESERVED),
+            Turns(CONCURRENCY),
             GRACE,
             log=log,
         )

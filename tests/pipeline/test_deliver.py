@@ -28,7 +28,6 @@ GRACE = timedelta(seconds=20)
 AT_ONCE = timedelta(0)
 MAX_FAULTS = 3
 DRY_RUN = 99
-RESERVED = 1
 
 
 @define(eq=False, slots=False)
@@ -59,7 +58,7 @@ class Bench:
             "http://media",
             frozenset({DRY_RUN}),
             TIMEOUT,
-            Turns(self.concurrency, RESERVED),
+            Turns(self.concurrency),
             GRACE,
         )
         self.delivery.startService()

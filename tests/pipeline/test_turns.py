@@ -32,7 +32,7 @@ class Bench:
 
 
 def test_single_ones_go_first_and_each_lane_in_its_order() -> None:
-    bench = Bench(Turns(1, 0))
+    bench = Bench(Turns(1))
     for name in ("tick 1", "tick 2", "tick 3"):
         bench.begin(name)
     for name in ("single 1", "single 2"):
@@ -42,30 +42,20 @@ def test_single_ones_go_first_and_each_lane_in_its_order() -> None:
     assert bench.order == ["tick 1", "single 1", "single 2", "tick 2", "tick 3"]
 
 
-def test_only_single_ones_have_the_reserved_places() -> None:
-    bench = Bench(Turns(2, 1))
+def test_nobody_has_a_turn_beyond_the_places() -> None:
+    bench = Bench(Turns(2))
     for name in ("tick 1", "tick 2", "tick 3"):
         bench.begin(name)
+    bench.begin("single", "single")
     assert bench.order == ["tick 1", "tick 2"]
-    bench.begin("single 1", "single")
-    bench.begin("single 2", "single")
-    assert bench.order[2:] == ["single 1"]
-    bench.end("single 1")
-    bench.end("single 2")
-    assert bench.order[3:] == ["single 2"], "a tick in the reserved place"
-    bench.end("tick 1")
-    assert bench.order[4:] == ["tick 3"]
-
-
-def test_without_ticks_single_ones_have_all_places() -> None:
-    bench = Bench(Turns(2, 1))
-    for number in range(4):
-        bench.begin(str(number), "single")
-    assert bench.order == ["0", "1", "2"]
+    bench.end("tick 2")
+    assert bench.order[2:] == ["single"]
+    bench.end("single")
+    assert bench.order[3:] == ["tick 3"]
 
 
 def test_who_is_broken_off_while_it_waits_takes_no_turn_of_the_others() -> None:
-    bench = Bench(Turns(1, 0))
+    bench = Bench(Turns(1))
     bench.begin("1")
     second, third = bench.begin("2"), bench.begin("3")
     second.addErrback(lambda _: None)
@@ -76,7 +66,7 @@ def test_who_is_broken_off_while_it_waits_takes_no_turn_of_the_others() -> None:
 
 
 def test_who_is_broken_off_in_its_turn_passes_it_on() -> None:
-    bench = Bench(Turns(1, 0))
+    bench = Bench(Turns(1))
     first = bench.begin("1")
     bench.begin("2")
     first.addErrback(lambda _: None)
@@ -85,7 +75,7 @@ def test_who_is_broken_off_in_its_turn_passes_it_on() -> None:
 
 
 def test_all_who_wait_can_be_turned_away() -> None:
-    bench = Bench(Turns(1, 0))
+    bench = Bench(Turns(1))
     bench.begin("1")
     waiting = [bench.begin("2"), bench.begin("3", "single")]
     broken_off: list[Failure] = []
@@ -99,7 +89,7 @@ def test_all_who_wait_can_be_turned_away() -> None:
 
 def test_a_long_queue_of_work_that_is_over_at_once_is_called_one_by_one() -> None:
     """Called by each other, they would be too many for the stack."""
-    turns, done = Turns(1, 0), []
+    turns, done = Turns(1), []
 
     async def work() -> None:
         async with turns.take("tick"):
