@@ -26,8 +26,9 @@ QUERIES = load("chores")
 
 
 async def set_scheduling(transaction: Transaction, *, mode: Scheduling) -> bool:
-    """How schedules are scheduled from now on; returns whether that is new."""
-    return await transaction.row(QUERIES.set_scheduling, mode=mode) is not None
+    """How schedules are scheduled from now on; returns whether that is new to any schedule."""
+    row = await transaction.row(QUERIES.set_scheduling, mode=mode)
+    return row is not None and bool(row["matters"])
 
 
 async def read_scheduling(transaction: Transaction) -> Scheduling:

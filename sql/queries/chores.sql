@@ -1,8 +1,10 @@
 -- What the Seed Scheduler is owed: the life of a chore, and what follows from how things stand.
 
 -- name: set_scheduling
--- How schedules are scheduled from now on. No row: it was so before.
-UPDATE scheduling SET mode = %(mode)s WHERE mode <> %(mode)s RETURNING mode;
+-- How schedules are scheduled from now on. No row: it was so before. It matters to nobody else where
+-- there is no schedule yet.
+UPDATE scheduling SET mode = %(mode)s WHERE mode <> %(mode)s
+RETURNING EXISTS (SELECT FROM schedules) AS matters;
 
 -- name: read_scheduling
 -- How schedules are scheduled, as the daemon that was started last has said.

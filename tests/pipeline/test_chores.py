@@ -533,3 +533,13 @@ async def test_a_chore_for_what_was_never_there_is_done_without_a_call(here: Her
     await database.transact(chores.owe, kind="subscription", target=str(uuid4()))
     await here.do_all(doing)
     assert here.door.asked == []
+
+
+@ensureDeferred
+async def test_that_it_is_scheduled_otherwise_is_new_once_and_only_to_schedules(here: Here) -> None:
+    database = here.database("subscription")
+    said = [await database.transact(chores.set_scheduling, mode="subscription") for _ in range(2)]
+    assert said == [True, False]
+    here.behind.rows("DELETE FROM messages; DELETE FROM messagesets; DELETE FROM schedules")
+    assert not await database.transact(chores.set_scheduling, mode="schedule")
+    assert await database.transact(chores.read_scheduling) == "schedule"
