@@ -16,6 +16,7 @@ from twisted.conch.avatar import ConchUser
 from twisted.conch.checkers import InMemorySSHKeyDB, SSHPublicKeyChecker
 from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.filetransfer import (
+    FX_FAILURE,
     FX_NO_SUCH_FILE,
     FX_PERMISSION_DENIED,
     FXF_TRUNC,
@@ -62,6 +63,8 @@ class Vendor:
     silent: str = "silent"
     silenced: int = 0
     cutting: str = "cutting"
+    # No file gets larger than this.
+    full_at: int | None = None
     written: list[tuple[str, int, int]] = field(factory=list)
     listings: int = 0
     # What clients have asked for besides keys, and who tried to be let in, how often.
@@ -247,6 +250,8 @@ class _File:
     descriptor: int
 
     def writeChunk(self, offset: int, data: bytes) -> None:
+        if self.vendor.full_at is not None and offset + len(data) > self.vendor.full_at:
+            raise SFTPError(FX_FAILURE, "no space")
         os.pwrite(self.descriptor, data, offset)
         self.vendor.note(self.name, offset, data)
 
