@@ -30,6 +30,9 @@ WINDOW_BYTES = BLOCKS_AHEAD * BLOCK_BYTES
 # So much is read from the disk at once.
 PIECE_BYTES = 4 * BLOCK_BYTES
 
+# No file is larger, whatever a server says.
+LARGEST = 2**63 - 1
+
 PART = ".part"
 
 _POSIX_RENAME = b"posix-rename@openssh.com"
@@ -117,7 +120,7 @@ class VoiceVendor:
             sizes = {}
             for name, _, attributes in entries:
                 with suppress(UnicodeDecodeError):
-                    if "size" in attributes and b"\0" not in name:
+                    if attributes.get("size", LARGEST + 1) <= LARGEST and b"\0" not in name:
                         sizes[name.decode("utf-8")] = attributes["size"]
             yield sizes
         await self._answer(folder.close())

@@ -63,6 +63,8 @@ class Vendor:
     silent: str = "silent"
     silenced: int = 0
     cutting: str = "cutting"
+    # What a listing says that the sizes of files are.
+    claims: dict[str, int] = field(factory=dict)
     # No file gets larger than this.
     full_at: int | None = None
     written: list[tuple[str, int, int]] = field(factory=list)
@@ -229,7 +231,8 @@ class _Files:
         self.vendor.listings += 1
         with _told():
             entries = [(one.name, one.stat().st_size) for one in os.scandir(self.vendor.path(name))]
-        return _Folder([(name.encode(), b"", {"size": size}) for name, size in entries])
+        claimed = {**dict(entries), **self.vendor.claims}
+        return _Folder([(name.encode(), b"", {"size": size}) for name, size in claimed.items()])
 
 
 @define(eq=False)

@@ -256,6 +256,14 @@ async def test_a_file_that_changes_on_its_way_is_not_there_and_nor_is_what_was_b
 
 
 @ensureDeferred
+async def test_a_listing_that_cannot_be_true_is_not_believed(town: Town) -> None:
+    town.files(one=b"1")
+    town.vendor.claims["one.mp3"] = 2**64 - 1
+    assert (await town.sync())["state"] == "done"
+    assert town.there() == {"one.mp3": b"1"}
+
+
+@ensureDeferred
 async def test_what_is_uploaded_meanwhile_counts_among_all(town: Town) -> None:
     town.files(one=b"1")
     town.vendor.at(1, lambda: town.files(two=b"22"))
