@@ -58,6 +58,8 @@ LAW_SECONDS = 15.0
 
 # It answers from its memory, and nothing waits for it.
 METRICS_TIMEOUT = timedelta(seconds=5)
+# The lease of a task covers several steps at the vendor's, one after the other.
+VENDOR_TIMEOUT = timedelta(seconds=30)
 
 
 def assemble(
@@ -296,7 +298,8 @@ def _audio(config: Config, reactor: Any, database: Database, bell: Bell) -> ISer
     """Files for the voice vendor; without one, whoever asks for them is told so."""
     vendor = None
     if config.voice_vendor is not None:
-        vendor = VoiceVendor(reactor, config.voice_vendor, config.request_timeout)
+        timeout = min(config.request_timeout, VENDOR_TIMEOUT)
+        vendor = VoiceVendor(reactor, config.voice_vendor, timeout)
     copies: IService = AudioCopies(
         reactor,
         database,

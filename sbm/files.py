@@ -53,15 +53,17 @@ def publish(path: Path, descriptor: int, name: str) -> None:
     _sync_folder(path.parent)
 
 
-def copy(folder: Path, name: str, new: str) -> None:
-    """Copy a file of the folder to a new name in it, whole or not at all; raises OSError."""
-    with open(folder / name, "rb") as source:
+def copy(old: Path, folder: Path, new: str) -> None:
+    """Copy a file to a new name in the folder, whole or not at all; raises OSError."""
+    with open(old, "rb") as source:
         path, descriptor = begin(folder)
         try:
             with open(descriptor, "wb") as target:
                 while block := source.read(_BLOCK_BYTES):
                     target.write(block)
                 target.flush()
+                if target.tell() != os.fstat(source.fileno()).st_size:
+                    raise OSError(f"{old} changed while it was copied")
                 publish(path, descriptor, new)
         except BaseException:
             path.unlink(missing_ok=True)

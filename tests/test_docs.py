@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+from sbm.web.openapi.document import describe
+
 ROOT = Path(__file__).parent.parent
 
 # A setting: words in capitals, joined by underscores.
@@ -47,3 +49,27 @@ def test_the_manual_knows_the_defaults_of_all_numbers() -> None:
     told = told_in_manual()
     assert default_in_code()
     assert {name: told[name] for name in default_in_code()} == default_in_code()
+
+
+def test_the_manual_explains_every_outcome_in_the_ledger() -> None:
+    schema = (ROOT / "sql" / "schema.sql").read_text(encoding="utf-8")
+    check = re.search(r"ledger_outcome_check CHECK (.*)$", schema, re.MULTILINE)
+    assert check is not None
+    page = (ROOT / "docs" / "monitoring.rst").read_text(encoding="utf-8")
+    table = page.partition("* - Outcome\n")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^   \* - ``(.+)``$", table, re.MULTILINE)) == set(
+        re.findall(r"'([\w-]+)'::text", check[1])
+    )
+
+
+def test_the_manual_names_every_path_of_the_description() -> None:
+    page = (ROOT / "docs" / "api.rst").read_text(encoding="utf-8")
+    table = page.partition("All endpoints\n")[2].partition(".. [#root]")[0]
+    told = set()
+    for row in re.findall(r"^   \* - (``.*)$", table, re.MULTILINE):
+        first, *others = re.findall("``(.+?)``", row)
+        told |= {first, *(other.replace("…/", first) for other in others)}
+    described = set(describe("0")["paths"])
+    assert {re.sub("<.*?>", "<>", path) for path in told} == {
+        re.sub("{.*?}", "<>", path) for path in described
+    }

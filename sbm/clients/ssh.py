@@ -125,7 +125,9 @@ class Ssh(transport.SSHClientTransport):
                 )
             )
         elif code == transport.DISCONNECT_KEY_EXCHANGE_FAILED:
-            told = plain(description)
+            told, kind = plain(description), self._address.host_key_type
+            if kind:
+                told += f"; it has to have a host key of the type {kind} (SBM_AUDIO_FTP_HOST_KEY)"
             self._fail(Rejected(f"no safe connection with the voice vendor: {told}"))
         self._fail(Unavailable(f"broken off: {plain(description)}"))
         super().sendDisconnect(code, description)  # type: ignore[no-untyped-call]

@@ -30,6 +30,9 @@ WINDOW_BYTES = BLOCKS_AHEAD * BLOCK_BYTES
 # So much is read from the disk at once.
 PIECE_BYTES = 4 * BLOCK_BYTES
 
+# No file is larger, whatever a server says.
+LARGEST = 2**63 - 1
+
 PART = ".part"
 
 _POSIX_RENAME = b"posix-rename@openssh.com"
@@ -117,7 +120,7 @@ class VoiceVendor:
             sizes = {}
             for name, _, attributes in entries:
                 with suppress(UnicodeDecodeError):
-                    if "size" in attributes and b"\0" not in name:
+                    if attributes.get("size", LARGEST + 1) <= LARGEST and b"\0" not in name:
                         sizes[name.decode("utf-8")] = attributes["size"]
             yield sizes
         await self._answer(folder.close())
@@ -125,7 +128,11 @@ class VoiceVendor:
     async def put(
         self, name: str, size: int, read: Read, moved: Callable[[int], Awaitable[None]]
     ) -> bool:
-        """Have this file there, whole; False: it was. ``moved`` is told of bytes on their way."""
+        """Have this file there, whole; False: it was. ``moved`` is told of bytes on their way.
+
+        What was begun is left for the next try where the connection is lost, and removed where the
+        file is refused, here or there: it may be of other bytes, or what fills the vendor's disk.
+        """
         final, part = self._path(name), self._path(name + PART)
         there, begun = await self._sizes(final, part)
         if there == size:
@@ -134,6 +141,24 @@ class VoiceVendor:
         if begun is not None and begun <= size:
             # Before its end there may be holes: blocks overtake each other, and get lost.
             offset = max(0, begun - WINDOW_BYTES)
+        try:
+            await self._fill(part, offset, size, read, moved)
+        except Rejected:
+            with suppress(Rejected):
+                await self._answer(self._open.removeFile(part))
+            raise
+        await self._rename(part, final, replacing=there is not None)
+        return True
+
+    async def _fill(
+        self,
+        part: bytes,
+        offset: int,
+        size: int,
+        read: Read,
+        moved: Callable[[int], Awaitable[None]],
+    ) -> None:
+        """Have all bytes from an offset on there, under the name of what is begun."""
         flags = filetransfer.FXF_WRITE | filetransfer.FXF_CREAT
         if not offset:
             flags |= filetransfer.FXF_TRUNC
@@ -146,8 +171,6 @@ class VoiceVendor:
         (found,) = await self._sizes(part)
         if found != size:
             raise Rejected(f"of {size} bytes, {found} are there")
-        await self._rename(part, final, replacing=there is not None)
-        return True
 
     async def _write(
         self,

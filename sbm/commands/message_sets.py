@@ -212,7 +212,7 @@ def _copy_files(folder: Path, found: list[BinaryContent]) -> dict[int, str]:
         with progress(len(found), "files") as bar:
             for one in found:
                 names[one.id] = files.new_name(one.content, datetime.now(timezone.utc))
-                files.copy(folder, one.content, names[one.id])
+                files.copy(folder / one.content, folder, names[one.id])
                 bar.update()
     except BaseException as error:
         for name in names.values():

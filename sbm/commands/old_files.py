@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from attrs import define, field
 
+from sbm import files
 from sbm.store.django.account import OldFile
 
 
@@ -37,17 +36,6 @@ class Copies:
             self.there += 1
             return None
         if not self.only_looks:
-            _copy(old, new, size)
+            files.copy(old, self.root, file.name)
         self.copied += 1
         return None
-
-
-def _copy(old: Path, new: Path, size: int) -> None:
-    """Copy a file so that it has its name only once it is whole, and on the disk."""
-    part = new.with_name(f".{new.name}.part")
-    shutil.copyfile(old, part)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    if part.stat().st_size != size:
-        raise OSError(f"{old} changed while it was copied")
-    part.replace(new)

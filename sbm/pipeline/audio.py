@@ -37,6 +37,8 @@ REST_SECONDS = 5.0
 PAGE = 200
 # How often a task says how far it is, and looks whether it is still its owner's.
 REPORT_SECONDS = 2.0
+# A pause may be longer than the lease: so often it is interrupted to renew it.
+RENEW_SECONDS = 60.0
 # So often a file may lose the connection without a byte more of it being there.
 MAX_LOSSES = 5
 MAX_FAULTS = 100
@@ -62,9 +64,16 @@ class _Tally:
         if len(self.faults) < MAX_FAULTS:
             self.faults.append({"file": name, "reason": why})
 
+    @property
+    def done(self) -> int:
+        return self.there + self.copied + self.failed
+
+    def expect(self, count: int) -> None:
+        """So many come next; some of them may have been uploaded since the total was taken."""
+        self.total = max(self.total, self.done + count)
+
     def progress(self) -> dict[str, Any]:
-        done = self.there + self.copied + self.failed
-        return {"done": done, **self._counts(), "waiting_for": self.waiting_for}
+        return {"done": self.done, **self._counts(), "waiting_for": self.waiting_for}
 
     def result(self) -> dict[str, Any]:
         return {**self._counts(), "faults": self.faults}
@@ -156,6 +165,10 @@ class AudioCopies(Service):
         tally.waiting_for = str(why)
         await self.report(task, tally, at_once=True)
         rest = backoff(failures, self._draw, cap=self._backoff_max).total_seconds()
+        while rest > RENEW_SECONDS:
+            rest -= RENEW_SECONDS
+            await self._stopping.wait(RENEW_SECONDS)
+            await self.report(task, tally, at_once=True)
         await self._stopping.wait(rest)
         tally.waiting_for = None
         await self.report(task, tally, at_once=True)
@@ -203,6 +216,7 @@ class _Sync:
             )
             if not page:
                 return
+            self._tally.expect(len(page))
             sizes = await self._copies.in_thread(_sizes, self._root, [one.name for one in page])
             for file, size in zip(page, sizes, strict=True):
                 await self._have_there(file, size)
@@ -215,17 +229,18 @@ class _Sync:
         elif isinstance(size, str):
             self._tally.fail(file.name, size)
         else:
-            await self._copy(file.name, size)
+            await self._copy(file.name)
 
-    async def _copy(self, name: str, size: int) -> None:
+    async def _copy(self, name: str) -> None:
         """Copy one file, however often the connection is lost on the way."""
         try:
-            descriptor = await self._copies.in_thread(_open, self._root / name)
+            descriptor, opened = await self._copies.in_thread(_open, self._root / name)
         except OSError as error:
             self._tally.fail(name, _why(error))
             return
+        size = opened.st_size
         try:
-            is_copied = await self._put(name, size, descriptor)
+            is_copied = await self._put(name, descriptor, opened)
         except (Rejected, OSError) as error:
             self._tally.fail(name, str(error))
             return
@@ -241,9 +256,9 @@ class _Sync:
             )
         self._count(is_copied, size)
 
-    async def _put(self, name: str, size: int, descriptor: int) -> bool:
+    async def _put(self, name: str, descriptor: int, opened: os.stat_result) -> bool:
         async def read(offset: int, length: int) -> bytes:
-            piece: bytes = await self._copies.in_thread(os.pread, descriptor, length, offset)
+            piece: bytes = await self._copies.in_thread(_read, descriptor, length, offset, opened)
             return piece
 
         losses = 0
@@ -251,7 +266,7 @@ class _Sync:
             await self._connect()
             moved = self._moved
             try:
-                return await self._vendor.put(name, size, read, self._have_moved)
+                return await self._vendor.put(name, opened.st_size, read, self._have_moved)
             except Unavailable as why:
                 losses = losses + 1 if self._moved == moved else 0
                 if losses == MAX_LOSSES:
@@ -307,8 +322,18 @@ def _size(root: Path, name: str) -> int | str:
     return found.st_size if stat.S_ISREG(found.st_mode) else "it is no file"
 
 
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _open(path: Path) -> tuple[int, os.stat_result]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    return descriptor, os.fstat(descriptor)
+
+
+def _read(descriptor: int, length: int, offset: int, opened: os.stat_result) -> bytes:
+    """A piece of the file as it was when it was opened; raises Rejected if it is another by now."""
+    piece = os.pread(descriptor, length, offset)
+    now = os.fstat(descriptor)
+    if (now.st_size, now.st_mtime_ns) != (opened.st_size, opened.st_mtime_ns):
+        raise Rejected("it was changed here while it was being copied")
+    return piece
 
 
 def _why(error: Exception) -> str:

@@ -16,6 +16,7 @@ from twisted.conch.avatar import ConchUser
 from twisted.conch.checkers import InMemorySSHKeyDB, SSHPublicKeyChecker
 from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.filetransfer import (
+    FX_FAILURE,
     FX_NO_SUCH_FILE,
     FX_PERMISSION_DENIED,
     FXF_TRUNC,
@@ -62,6 +63,10 @@ class Vendor:
     silent: str = "silent"
     silenced: int = 0
     cutting: str = "cutting"
+    # What a listing says that the sizes of files are.
+    claims: dict[str, int] = field(factory=dict)
+    # No file gets larger than this.
+    full_at: int | None = None
     written: list[tuple[str, int, int]] = field(factory=list)
     listings: int = 0
     # What clients have asked for besides keys, and who tried to be let in, how often.
@@ -226,7 +231,8 @@ class _Files:
         self.vendor.listings += 1
         with _told():
             entries = [(one.name, one.stat().st_size) for one in os.scandir(self.vendor.path(name))]
-        return _Folder([(name.encode(), b"", {"size": size}) for name, size in entries])
+        claimed = {**dict(entries), **self.vendor.claims}
+        return _Folder([(name.encode(), b"", {"size": size}) for name, size in claimed.items()])
 
 
 @define(eq=False)
@@ -247,6 +253,8 @@ class _File:
     descriptor: int
 
     def writeChunk(self, offset: int, data: bytes) -> None:
+        if self.vendor.full_at is not None and offset + len(data) > self.vendor.full_at:
+            raise SFTPError(FX_FAILURE, "no space")
         os.pwrite(self.descriptor, data, offset)
         self.vendor.note(self.name, offset, data)
 

@@ -119,6 +119,18 @@ async def test_a_file_that_is_refused_leaves_the_connection_to_the_next(vendor: 
     to.close()
 
 
+@ensureDeferred
+async def test_what_is_refused_halfway_is_no_burden_to_the_others(vendor: Vendor) -> None:
+    """Of a full disk it would be the largest part."""
+    vendor.full_at = WINDOW_BYTES
+    to = client(vendor)
+    with pytest.raises(Rejected, match="no space"):
+        await put(to)
+    assert await put(to, "two.mp3", b"two") is True
+    assert [one.name for one in vendor.folder.iterdir()] == ["two.mp3"]
+    to.close()
+
+
 @pytest.mark.parametrize("kind", ["", "ssh-ed25519"])
 @ensureDeferred
 async def test_another_host_key_is_told_nothing_about_us(vendor: Vendor, kind: str) -> None:
@@ -133,7 +145,7 @@ async def test_another_host_key_is_told_nothing_about_us(vendor: Vendor, kind: s
 
 @ensureDeferred
 async def test_a_server_without_a_key_of_the_pinned_type_is_refused(vendor: Vendor) -> None:
-    with pytest.raises(Rejected, match="no safe connection"):
+    with pytest.raises(Rejected, match=r"no safe connection.*ssh-rsa \(SBM_AUDIO_FTP_HOST_KEY"):
         await client(vendor, host_key_type="ssh-rsa").connect()
     assert vendor.services == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,26 @@ def test_a_file_is_copied_once_under_its_new_name(copies: Copies) -> None:
     assert (copies.root / "audio_one.mp3").read_bytes() == b"one"
 
 
-def test_a_copy_that_was_broken_off_is_made_anew(copies: Copies) -> None:
-    (copies.root / ".audio_one.mp3.part").write_bytes(b"half of something else")
-    assert copies.bring(ONE) is None
-    assert (copies.root / "audio_one.mp3").read_bytes() == b"one"
+def test_everybody_may_read_what_is_copied_whoever_copies_it(copies: Copies) -> None:
+    """The daemon may run as another user, and others may serve the folder."""
+    before = os.umask(0o077)
+    try:
+        assert copies.bring(ONE) is None
+    finally:
+        os.umask(before)
+    assert (copies.root / "audio_one.mp3").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_copy_that_is_broken_off_leaves_nothing(
+    copies: Copies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="full"):
+        copies.bring(ONE)
+    assert list(copies.root.iterdir()) == []
 
 
 def test_another_file_of_the_same_name_is_left_alone(copies: Copies) -> None:

@@ -217,6 +217,60 @@ async def test_a_copy_that_is_stopped_in_the_middle_goes_on_in_another_daemon(to
     assert done["result"] == {**counts(2, copied=2, size=len(LONG) + 1), "faults": []}
 
 
+@ensureDeferred
+async def test_a_long_pause_is_no_reason_to_lose_the_task_nor_to_keep_it(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio, "RENEW_SECONDS", 0.01)
+    await town.vendor.close()
+    await town.ask()
+    copies = town.copies(draw=lambda: 10.0)
+    copying = Deferred.fromCoroutine(copies.one_pass())
+    while not town.task()["progress"].get("waiting_for"):
+        await deferLater(reactor, 0.01)
+    late: list[bool] = []
+    guard = reactor.callLater(5, late.append, True)  # the pause is one of 10 s
+    lease = town.task()["lease_until"]
+    while town.task()["lease_until"] == lease and not copying.called:
+        await deferLater(reactor, 0.01)
+    town.behind.rows("UPDATE tasks SET owner = %s", str(uuid4()))
+    assert await copying == 0
+    assert not late
+    guard.cancel()
+
+
+@pytest.mark.parametrize("change", [LONG[::-1], LONG + b"!", LONG[:5]])
+@ensureDeferred
+async def test_a_file_that_changes_on_its_way_is_not_there_and_nor_is_what_was_begun(
+    town: Town, change: bytes
+) -> None:
+    town.files(long=LONG)
+    town.vendor.at(WINDOW_BYTES, lambda: (town.media / "long.mp3").write_bytes(change))
+    done = await town.sync()
+    assert town.there() == {}
+    assert done["result"]["faults"] == [
+        {"file": "long.mp3", "reason": "it was changed here while it was being copied"}
+    ]
+    assert (await town.sync())["state"] == "done"
+    assert town.there() == {"long.mp3": change}
+
+
+@ensureDeferred
+async def test_a_listing_that_cannot_be_true_is_not_believed(town: Town) -> None:
+    town.files(one=b"1")
+    town.vendor.claims["one.mp3"] = 2**64 - 1
+    assert (await town.sync())["state"] == "done"
+    assert town.there() == {"one.mp3": b"1"}
+
+
+@ensureDeferred
+async def test_what_is_uploaded_meanwhile_counts_among_all(town: Town) -> None:
+    town.files(one=b"1")
+    town.vendor.at(1, lambda: town.files(two=b"22"))
+    done = await town.sync()
+    assert done["result"] == {**counts(2, copied=2, size=3), "faults": []}
+
+
 @pytest.mark.parametrize("is_away", [False, True])
 @ensureDeferred
 async def test_to_stop_waits_for_no_answer_of_the_vendor_and_not_for_his_return(
