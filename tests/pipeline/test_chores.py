@@ -510,6 +510,20 @@ async def test_an_id_that_only_the_metadata_has_is_believed(here: Here) -> None:
 
 
 @ensureDeferred
+async def test_an_id_in_metadata_that_was_copied_from_another_is_not_hers(here: Here) -> None:
+    await here.announce("subscription")
+    doing = here.doing()
+    first = here.subscribe()
+    await here.do_all(doing)
+    copied = {"scheduler_schedule_id": here.remote_id(first)}
+    second, gone = here.behind.subscriptions(2, here.set, here.schedule, metadata=copied)
+    here.behind.rows("DELETE FROM subscriptions WHERE id = %s", gone)
+    await here.do_all(doing)
+    enabled = {one.endpoint: one.id for one in here.door.model.enabled()}
+    assert enabled == {payload(one)["endpoint"]: here.remote_id(one) for one in (first, second)}
+
+
+@ensureDeferred
 async def test_several_daemons_make_each_call_once(here: Here) -> None:
     await here.announce("subscription")
     ids = [here.subscribe() for _ in range(12)]
