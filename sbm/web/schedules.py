@@ -104,7 +104,6 @@ class Schedules:
         is_leftover = (
             exchange.user is SCHEDULER
             and self._scheduling.mode != "schedule"
-            and self._scheduling.scheduler is not None
             and await self._front.database.transact(
                 chores.stop_calling_schedule, schedule_id=row_id(number)
             )
