@@ -68,6 +68,7 @@ class Scheduler:
             raise Rejected(f"the Scheduler answered {answer.summary()}")
         if answer.status in AWAY:
             raise unavailable("the Scheduler", answer)
+        await self._is_there()
         raise Faulty(f"the Scheduler answered {answer.summary()}", answer.retry_after)
 
     async def find(self, endpoint: str, *, since: datetime) -> list[Entry]:
@@ -106,7 +107,10 @@ class Scheduler:
             yield entries
 
     async def _is_there(self) -> None:
-        """Whether a 404 was the Scheduler's own, and not that of a wrong address."""
+        """Raise Unavailable where it does not even list what it has.
+
+        Then a 404 was that of a wrong address, and an error says nothing about one schedule.
+        """
         answer = await self._exchanges.get("schedule", "")
         if answer.status != 200:
             raise unavailable("the Scheduler", answer)
