@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -33,7 +33,7 @@ class Comparison:
     _auth_token: str | None = field(repr=False)
     _listed: Callable[[int], object] = lambda _: None
 
-    async def bring_in_line(self, *, is_dry: bool = False) -> AsyncIterator[Difference]:
+    async def bring_in_line(self, *, is_dry: bool = False) -> AsyncGenerator[Difference, None]:
         """Owe what brings both sides in line, unless ``is_dry``; yields the differences.
 
         Raises Unavailable where the Scheduler does not tell all that it holds.

@@ -128,9 +128,12 @@ CREATE FUNCTION public.owe_chore_of_subscription() RETURNS trigger
     AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
+        -- Not one that is known to be another's.
         INSERT INTO remote_schedules (kind, target, remote_id)
         SELECT 'subscription', OLD.id::text, OLD.metadata ->> 'scheduler_schedule_id'
          WHERE OLD.metadata ->> 'scheduler_schedule_id' <> ''
+           AND NOT EXISTS (SELECT FROM remote_schedules
+                            WHERE remote_id = OLD.metadata ->> 'scheduler_schedule_id')
             ON CONFLICT DO NOTHING;
     END IF;
     IF scheduling_mode() = 'subscription' THEN

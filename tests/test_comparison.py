@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from pytest_twisted import ensureDeferred
 
+from sbm.clients.exchange import MAX_BODY_BYTES
 from sbm.clients.outcomes import Unavailable
 from sbm.comparison import Comparison
 from sbm.model.chore import Scheduling
@@ -124,6 +125,24 @@ async def test_what_is_told_while_the_list_is_read_is_left_alone(here: Here) -> 
     here.door.troubles.append(subscribe)
     assert await differences(here) == []
     assert len(here.chores()) == 2
+
+
+@ensureDeferred
+async def test_what_is_known_already_is_not_written_again(here: Here) -> None:
+    here.door.model.create(**payload(here.subscribe()))
+    await here.announce("subscription")
+    await bring_in_line(here)
+    row = "SELECT xmin::text, * FROM remote_schedules"
+    before = here.behind.rows(row)
+    assert await differences(here) == []
+    assert here.behind.rows(row) == before != []
+
+
+@ensureDeferred
+async def test_a_list_too_long_to_be_read_is_the_fault_of_the_scheduler(here: Here) -> None:
+    here.door.model.create(endpoint="http://sbm/", auth_token="x" * MAX_BODY_BYTES)
+    with pytest.raises(Unavailable, match="more than"):
+        await differences(here)
 
 
 @ensureDeferred

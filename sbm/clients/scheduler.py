@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
-from sbm.clients.exchange import AWAY, Answer, Exchanges, unavailable
+from sbm.clients.exchange import AWAY, Answer, Exchanges, TooLong, unavailable
 from sbm.clients.links import Query, next_query
 from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable, Unknown
 from sbm.model.chore import CallBack
@@ -24,7 +24,7 @@ class Entry:
     id: str
     endpoint: str
     cron_definition: str | None
-    auth_token: str | None
+    auth_token: str | None = field(repr=False)
     enabled: bool
     created_at: datetime
 
@@ -68,6 +68,7 @@ class Scheduler:
             raise Rejected(f"the Scheduler answered {answer.summary()}")
         if answer.status in AWAY:
             raise unavailable("the Scheduler", answer)
+        await self._is_there()
         raise Faulty(f"the Scheduler answered {answer.summary()}", answer.retry_after)
 
     async def find(self, endpoint: str, *, since: datetime) -> list[Entry]:
@@ -88,7 +89,10 @@ class Scheduler:
         seen: set[Query] = set()
         while query is not None:
             seen.add(query)
-            answer = await self._exchanges.get("schedule", "", query=query)
+            try:
+                answer = await self._exchanges.get("schedule", "", query=query)
+            except TooLong as error:
+                raise Faulty(f"a page of the Scheduler cannot be read: {error}") from None
             if answer.status in AWAY:
                 raise unavailable("the Scheduler", answer)
             if answer.status != 200:
@@ -103,7 +107,10 @@ class Scheduler:
             yield entries
 
     async def _is_there(self) -> None:
-        """Whether a 404 was the Scheduler's own, and not that of a wrong address."""
+        """Raise Unavailable where it does not even list what it has.
+
+        Then a 404 was that of a wrong address, and an error says nothing about one schedule.
+        """
         answer = await self._exchanges.get("schedule", "")
         if answer.status != 200:
             raise unavailable("the Scheduler", answer)

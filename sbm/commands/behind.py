@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 from collections import Counter
@@ -18,7 +17,14 @@ from attrs import define, evolve, field, frozen
 from tqdm import tqdm
 
 from sbm.addresses import DatabaseAddress
-from sbm.commands.running import OK, CommandFailed, actor, add_signature, with_database
+from sbm.commands.running import (
+    OK,
+    CommandFailed,
+    actor,
+    add_signature,
+    stop_telling,
+    with_database,
+)
 from sbm.model.behind import Helped, Straggler
 from sbm.settings import Settings
 from sbm.store import behind_subscriptions, messagesets, schedules
@@ -243,8 +249,8 @@ def _diff(options: argparse.Namespace, address: DatabaseAddress) -> int:
     try:
         with_database(address, round_.run)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever was reading has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        stop_telling()
         return OK
     print(f"{round_.helped.done} behind", file=sys.stderr)
     return OK

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import IO, Any, Concatenate, ParamSpec, TypeVar
@@ -66,6 +68,11 @@ def with_database(address: DatabaseAddress, work: Callable[[Database], Awaitable
     if isinstance(result, Exception):
         raise result
     return result
+
+
+def stop_telling() -> None:
+    """Whoever was reading has seen enough: nothing more is said, not even at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def add_signature(verb: argparse.ArgumentParser) -> None:

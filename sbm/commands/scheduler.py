@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +23,7 @@ from sbm.commands.running import (
     actor,
     add_signature,
     print_table,
+    stop_telling,
     transact,
     with_database,
 )
@@ -87,7 +90,12 @@ def _sync(options: argparse.Namespace, address: DatabaseAddress) -> int:
     async def work(database: Database) -> Counter[str]:
         return await _bring_in_line(database, scheduling, options)
 
-    counts = with_database(address, work)
+    try:
+        counts = with_database(address, work)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        stop_telling()
+        return OK
     if options.dry_run:
         print(f"{summary(counts)}; nothing was changed")
     elif counts.total():
@@ -119,10 +127,11 @@ async def _bring_in_line(
             progress.update,
         )
         try:
-            async for difference in comparison.bring_in_line(is_dry=options.dry_run):
-                counts[str(difference.action)] += 1
-                if options.dry_run:
-                    print(f"{difference.action} {difference.about}")
+            async with aclosing(comparison.bring_in_line(is_dry=options.dry_run)) as differences:
+                async for difference in differences:
+                    counts[str(difference.action)] += 1
+                    if options.dry_run:
+                        print(f"{difference.action} {difference.about}")
         except Unavailable as error:
             raise CommandFailed(str(error)) from None
         finally:

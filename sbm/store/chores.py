@@ -70,7 +70,11 @@ async def settle(transaction: Transaction, *, chore: Chore, result: Result) -> N
         return
     if isinstance(result, Refused):
         await transaction.execute(
-            QUERIES.refuse_chore, id=chore.id, attempt=chore.attempt, reason=result.reason
+            QUERIES.refuse_chore,
+            id=chore.id,
+            attempt=chore.attempt,
+            revision=chore.revision,
+            reason=result.reason,
         )
         return
     is_owed_again = False
@@ -96,6 +100,7 @@ async def look_at_members(
 
     Fewer than ``limit`` were the last, or the chore is no longer ours.
     """
+    await transaction.execute(QUERIES.lock_chore, id=chore.id)
     row = await transaction.row(
         QUERIES.look_at_members, id=chore.id, attempt=chore.attempt, limit=limit, lease=lease
     )

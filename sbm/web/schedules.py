@@ -122,9 +122,7 @@ _LISTING = Listing(
 async def _open_tick(
     schedule_id: int, user: User, scheduling: Scheduling, transaction: Transaction
 ) -> Reply:
-    # Told of whole schedules, or not there at all, the Scheduler may call.
-    is_doubtful = scheduling.mode != "schedule" and scheduling.scheduler is not None
-    if is_doubtful and user is SCHEDULER:
+    if user is SCHEDULER and scheduling.mode != "schedule":
         by_clock = scheduling.mode == "builtin"
         if await chores.stop_calling_schedule(
             transaction, schedule_id=schedule_id, clock_ticks=by_clock

@@ -13,16 +13,24 @@ SELECT mode FROM scheduling;
 -- name: claim_due_chores
 -- Lease up to %(limit)s chores that are due, with what there is to tell. A chore that is about to
 -- have a schedule made is marked before: should nobody come back from that, it is looked for.
+-- The revision is the one that was there when the rest was read, not that of the locked row: what
+-- was committed in between is not seen here, and has to be done after it. An id that the metadata
+-- alone has is believed only where it is not that of another's, from whom it was copied.
 WITH due AS MATERIALIZED (
     SELECT id, kind, target, unknown_since FROM chores
      WHERE state = 'owed' AND due_at <= now()
      ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), work AS MATERIALIZED (
-    SELECT due.id, wanted.cron_definition, due.unknown_since,
+    SELECT due.id, seen.revision, wanted.cron_definition, due.unknown_since,
            CASE WHEN due.kind = 'leftover' THEN due.target
-                ELSE COALESCE(known.remote_id, NULLIF(s.remote_id, '')) END AS remote_id,
+                ELSE COALESCE(known.remote_id,
+                              CASE WHEN s.remote_id <> ''
+                                    AND NOT EXISTS (SELECT FROM remote_schedules others
+                                                     WHERE others.remote_id = s.remote_id)
+                                   THEN s.remote_id END) END AS remote_id,
            known.cron_definition AS told_cron, known.enabled AS told_enabled
-      FROM due CROSS JOIN (SELECT scheduling_mode() AS mode) scheduling
+      FROM due JOIN chores seen ON seen.id = due.id
+     CROSS JOIN (SELECT scheduling_mode() AS mode) scheduling
       LEFT JOIN remote_schedules known ON known.kind = due.kind AND known.target = due.target
       LEFT JOIN LATERAL (
            SELECT schedule_id, active AND NOT completed AS is_under_way,
@@ -45,7 +53,7 @@ UPDATE chores
                             THEN COALESCE(chores.unknown_since, now() + %(lease)s)
                             ELSE chores.unknown_since END
   FROM work WHERE chores.id = ANY(ARRAY(SELECT id FROM due)) AND chores.id = work.id
-RETURNING chores.id, chores.kind, chores.target, chores.attempt, chores.revision, chores.faults,
+RETURNING chores.id, chores.kind, chores.target, chores.attempt, work.revision, chores.faults,
           chores.owed_at, work.cron_definition, work.remote_id, work.told_cron, work.told_enabled,
           work.unknown_since IS NOT NULL AS is_doubtful,
           COALESCE(now() >= work.unknown_since + %(settle)s, true) AS is_late;
@@ -107,9 +115,11 @@ UPDATE chores
  WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed';
 
 -- name: refuse_chore
--- Not tried again until something changes, or the two sides are compared.
+-- Not tried again until something changes, or the two sides are compared. If something has changed
+-- since it was claimed, it is owed again, at once.
 UPDATE chores
-   SET state = 'refused', lease_until = NULL, unknown_since = NULL, reason = %(reason)s
+   SET state = CASE WHEN revision = %(revision)s THEN 'refused' ELSE 'owed' END,
+       due_at = now(), lease_until = NULL, unknown_since = NULL, reason = %(reason)s
  WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed';
 
 -- name: expire_chores
@@ -156,12 +166,17 @@ SELECT owe_chore('schedule', target) FROM forgotten;
 SELECT remote_id, cron_definition, enabled FROM remote_schedules
  WHERE kind = %(kind)s AND target = %(target)s;
 
+-- name: lock_chore
+-- Let nobody owe this chore again until the transaction ends. A statement of its own: only the next
+-- one sees what whoever did so at this moment has changed.
+SELECT id FROM chores WHERE id = %(id)s FOR UPDATE;
+
 -- name: look_at_members
 -- Of the next %(limit)s subscriptions of this schedule, those under way that the Scheduler was told
 -- something else about are owed a chore.
 WITH chore AS MATERIALIZED (
     SELECT id, target::integer AS schedule_id, up_to FROM chores
-     WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed' FOR UPDATE
+     WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed'
 ), told AS MATERIALIZED (
     SELECT cron_definition(schedules) FROM schedules JOIN chore ON chore.schedule_id = schedules.id
 ), members AS MATERIALIZED (

@@ -121,7 +121,8 @@ SELECT e.kind, e.target, e.remote_id,
 
 -- name: apply_differences
 -- Remember what the Scheduler was found to hold, in place of what we thought, and owe the calls that
--- bring it in line. What it was told since the listing began is newer than what was found.
+-- bring it in line. What it was told since the listing began is newer than what was found; what was
+-- known already is not written again.
 WITH found AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(differences)s)
         AS o (kind text, target text, remote_id text, cron_definition text, enabled boolean,
@@ -134,6 +135,9 @@ WITH found AS MATERIALIZED (
        SET remote_id = EXCLUDED.remote_id, cron_definition = EXCLUDED.cron_definition,
            enabled = EXCLUDED.enabled, told_at = now()
      WHERE remote_schedules.told_at < %(since)s
+       AND ROW(remote_schedules.remote_id, remote_schedules.cron_definition,
+               remote_schedules.enabled)
+           IS DISTINCT FROM ROW(EXCLUDED.remote_id, EXCLUDED.cron_definition, EXCLUDED.enabled)
 ), forgotten AS (
     DELETE FROM remote_schedules r USING found
      WHERE r.kind = found.kind AND r.target = found.target AND found.remote_id IS NULL

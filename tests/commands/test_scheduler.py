@@ -27,7 +27,9 @@ Run = Callable[..., Any]
 def run(database_uri: str, here: Here) -> Run:
     """Run ``sbm scheduler …``, with these settings; returns status, output and complaint."""
 
-    def run(*arguments: str, **settings: str) -> tuple[int, list[str], str]:
+    def run(
+        *arguments: str, pipes: dict[str, Any] | None = None, **settings: str
+    ) -> tuple[int, list[str], str]:
         environ = {
             "PYTHONPATH": str(ROOT),
             "STAGE_BASED_MESSAGING_DATABASE": database_uri,
@@ -45,16 +47,16 @@ def run(database_uri: str, here: Here) -> Run:
                 "scheduler",
                 *arguments,
             ],
-            capture_output=True,
             check=False,
             timeout=60,
             text=True,
             cwd=ROOT,
             env={**os.environ, **environ},
+            **(pipes or {"capture_output": True}),
         )
-        return done.returncode, done.stdout.splitlines(), done.stderr
+        return done.returncode, (done.stdout or "").splitlines(), done.stderr
 
-    def begin(*arguments: str, **settings: str) -> Any:
+    def begin(*arguments: str, **settings: Any) -> Any:
         return deferToThread(run, *arguments, **settings)
 
     return begin
@@ -116,3 +118,15 @@ async def test_a_scheduler_that_is_away_is_told_of(here: Here, run: Run) -> None
     status, said, complaint = await run("sync", SCHEDULER_URL="http://127.0.0.1:1")
     assert (status, said) == (1, [])
     assert "refused" in complaint.lower()
+
+
+@ensureDeferred
+async def test_whoever_has_seen_enough_leaves_nothing_behind(here: Here, run: Run) -> None:
+    here.door.model.create(**payload(here.subscribe()), enabled=False)
+    await here.announce("subscription")
+    reading, writing = os.pipe()
+    os.close(reading)
+    pipes = {"stdout": writing, "stderr": subprocess.PIPE}
+    assert await run("sync", "--dry-run", pipes=pipes, PYTHONUNBUFFERED="1") == (0, [], "")
+    os.close(writing)
+    assert here.behind.rows("SELECT * FROM remote_listing") == []

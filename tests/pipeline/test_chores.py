@@ -162,6 +162,10 @@ def answering(status: int) -> Trouble:
     return trouble
 
 
+def nothing(_request: Request, _body: Any) -> bool:
+    return False
+
+
 def payload(subscription: UUID) -> dict[str, Any]:
     return {
         "frequency": None,
@@ -439,13 +443,30 @@ async def test_a_change_that_always_fails_is_given_up(here: Here) -> None:
     here.subscribe()
     await here.do_all(doing)
     here.behind.rows("UPDATE subscriptions SET active = false")
-    here.door.troubles += [answering(500), answering(500)]
+    here.door.troubles += [answering(500), nothing, answering(500), nothing]
     await doing.one_pass()
     here.hurry()
     await doing.one_pass()
     (chore,) = here.chores()
     assert chore["state"] == "refused"
     assert "tried 2 times" in chore["reason"]
+
+
+@ensureDeferred
+async def test_a_change_is_not_given_up_while_the_scheduler_answers_nothing_but_errors(
+    here: Here,
+) -> None:
+    here.max_faults = 1
+    await here.announce("subscription")
+    doing = here.doing()
+    here.subscribe()
+    await here.do_all(doing)
+    here.behind.rows("UPDATE subscriptions SET active = false")
+    here.door.troubles += [answering(500), answering(500)]
+    await doing.one_pass()
+    assert [chore["state"] for chore in here.chores()] == ["owed"]
+    await here.do_all(doing)
+    assert here.door.model.enabled() == []
 
 
 @ensureDeferred
@@ -507,6 +528,20 @@ async def test_an_id_that_only_the_metadata_has_is_believed(here: Here) -> None:
     here.behind.rows("DELETE FROM subscriptions WHERE id = %s", subscription)
     await here.do_all(doing)
     assert here.door.changes == [("PATCH", {"enabled": False})]
+
+
+@ensureDeferred
+async def test_an_id_in_metadata_that_was_copied_from_another_is_not_hers(here: Here) -> None:
+    await here.announce("subscription")
+    doing = here.doing()
+    first = here.subscribe()
+    await here.do_all(doing)
+    copied = {"scheduler_schedule_id": here.remote_id(first)}
+    second, gone = here.behind.subscriptions(2, here.set, here.schedule, metadata=copied)
+    here.behind.rows("DELETE FROM subscriptions WHERE id = %s", gone)
+    await here.do_all(doing)
+    enabled = {one.endpoint: one.id for one in here.door.model.enabled()}
+    assert enabled == {payload(one)["endpoint"]: here.remote_id(one) for one in (first, second)}
 
 
 @ensureDeferred

@@ -1,0 +1,84 @@
+"""Chores of what changes in the very moment when somebody looks at it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from psycopg2.extensions import AsIs
+from pytest_twisted import ensureDeferred
+from twisted.internet.defer import Deferred
+
+from sbm.model.chore import Nothing, Refused
+from sbm.store import chores
+from tests.arrange import arranged
+from tests.e2e.world import pause
+from tests.pipeline.test_chores import Here
+from tests.pipeline.test_chores import here as here
+
+TIMES = {"lease": timedelta(seconds=60), "settle": timedelta(seconds=60)}
+
+
+async def somebody_waits(here: Here) -> None:
+    """Return when a statement waits for a lock that another session has."""
+    while not here.behind.value(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    ):
+        await pause(0.01)
+
+
+@ensureDeferred
+async def test_a_change_between_what_a_claim_reads_and_what_it_locks_is_still_owed(
+    here: Here,
+) -> None:
+    await here.announce("subscription")
+    here.subscribe()
+    database = here.database("subscription")
+    # The limit is worked out when all is read as of now, and no chore is locked yet.
+    limit: Any = AsIs("(SELECT 10 FROM (SELECT pg_advisory_xact_lock(7)) AS waited)")
+    here.behind.rows("SELECT pg_advisory_lock(7)")
+    claiming = Deferred.fromCoroutine(database.transact(chores.claim, limit=limit, **TIMES))
+    await somebody_waits(here)
+    here.behind.rows("UPDATE subscriptions SET active = false")
+    here.behind.rows("SELECT pg_advisory_unlock(7)")
+    (claimed,) = await claiming
+    assert claimed.cron_definition is not None
+    await database.transact(chores.settle, chore=claimed, result=Nothing())
+    (claimed,) = await database.transact(chores.claim, limit=10, **TIMES)
+    assert claimed.cron_definition is None
+
+
+@ensureDeferred
+async def test_members_that_were_looked_at_while_their_schedule_changed_are_looked_at_anew(
+    here: Here, database_uri: str
+) -> None:
+    await here.announce("subscription")
+    doing = here.doing()
+    here.subscribe()
+    await here.do_all(doing)
+    database = here.database("subscription")
+    await database.transact(chores.owe, kind="members", target=str(here.schedule))
+    (chore,) = await database.transact(chores.claim, limit=10, **TIMES)
+    with arranged(database_uri) as other:
+        other.rows("BEGIN")
+        other.rows("UPDATE schedules SET hour = '9'")
+        looking = Deferred.fromCoroutine(
+            database.transact(chores.look_at_members, chore=chore, limit=1000, lease=TIMES["lease"])
+        )
+        await somebody_waits(here)
+        other.rows("COMMIT")
+    await looking
+    await here.do_all(doing)
+    assert {one.cron_definition for one in here.door.model.enabled()} == {"30 9 * * *"}
+
+
+@ensureDeferred
+async def test_what_is_refused_while_it_changes_is_owed_again(here: Here) -> None:
+    await here.announce("subscription")
+    here.subscribe()
+    database = here.database("subscription")
+    (claimed,) = await database.transact(chores.claim, limit=10, **TIMES)
+    here.behind.rows("UPDATE subscriptions SET active = false")
+    await database.transact(chores.settle, chore=claimed, result=Refused(reason="no such cron"))
+    assert [chore["state"] for chore in here.chores()] == ["owed"]
