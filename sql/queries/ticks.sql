@@ -11,22 +11,30 @@ SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 -- If a tick of the last hour is still being sent (it is being expanded, or some of its sends are
 -- waiting for their turn), then this one follows the latest, and doubles none of those that are
 -- covered by that. Ticks older than that are behind because of some trouble, and keep nobody from
--- what is due now.
+-- what is due now. Nor do ticks that are themselves only skipping those of an earlier one that was
+-- sent meanwhile: whom that one covers is not skipped again. Otherwise ticks that come faster than
+-- they can be gone through would follow each other for ever, and nobody would be sent anything.
+-- (The latest are looked through: as many as come in an hour, if one comes every second.)
 WITH recent AS MATERIALIZED (
-    SELECT id, state = 'expanding' AS is_expanding
-      FROM (SELECT id, state, created_at FROM ticks
+    SELECT id, state = 'expanding' AS is_expanding, follows, follows_beyond
+      FROM (SELECT id, state, created_at, follows, follows_beyond FROM ticks
              WHERE schedule_id = %(schedule_id)s AND source <> 'single'
-             ORDER BY id DESC LIMIT 100) latest
+             ORDER BY id DESC LIMIT 3600) latest
      WHERE state <> 'missed' AND created_at > now() - interval '1 hour'
 ), under_way AS (
-    SELECT min(id) AS first FROM recent
+    SELECT min(id) AS first,
+           CASE WHEN bool_and(follows IS NOT NULL AND follows_beyond IS NULL)
+                THEN min(follows) END AS beyond
+      FROM recent
      WHERE is_expanding
         OR id IN (SELECT tick_id FROM sends
                    WHERE lane = 'tick' AND (state = 'claimed' OR state = 'owed' AND due_at <= now()))
 ), tick AS (
-    INSERT INTO ticks (source, state, schedule_id, due_at, opened_by, snapshot, follows)
+    INSERT INTO ticks (source, state, schedule_id, due_at, opened_by, snapshot, follows,
+                       follows_beyond)
     SELECT %(source)s, 'expanding', %(schedule_id)s, COALESCE(%(due_at)s::timestamptz, now()), %(opened_by)s,
-           pg_current_snapshot(), (SELECT max(id) FROM recent WHERE id >= under_way.first)
+           pg_current_snapshot(), (SELECT max(id) FROM recent WHERE id >= under_way.first),
+           under_way.beyond
       FROM under_way
         ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING
     RETURNING id
@@ -58,28 +66,43 @@ SELECT set_config('enable_sort', 'off', true);
 -- Owe a send to the next %(limit)s members of an open tick: the first one behind the tick whose
 -- turn was last, %(after)s, or else the first of all. They are the active subscriptions of its
 -- schedule that it covers, in the order of their ids. Whoever is owed one already is skipped, and
--- so is who is covered by the tick that it follows, and the ledger says so. Where the expansion
+-- so is who is covered by the ticks that it follows, and who had her turn in another tick since this
+-- one was opened (both waited for the same service, say), and the ledger says so. Where the expansion
 -- stands is written in the same statement, so a crash neither repeats a chunk nor leaves one out.
 -- What a tick is about is taken from the row as it was locked: another daemon may have gone on with
 -- it since this statement began.
 -- The first chunk stands in line with those that have waited longest, so that a small tick does not
 -- wait for what a large one has there already.
 WITH behind_last AS MATERIALIZED (
-    SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows FROM ticks
+    SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows,
+           follows_beyond
+      FROM ticks
      WHERE state = 'expanding' AND id > %(after)s ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), first_of_all AS MATERIALIZED (
-    SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows FROM ticks
+    SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows,
+           follows_beyond
+      FROM ticks
      WHERE state = 'expanding' AND NOT EXISTS (SELECT FROM behind_last)
      ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), tick AS MATERIALIZED (
-    SELECT this.*, before.snapshot AS before_snapshot, before.created_at AS before_created_at
+    SELECT this.*, before.snapshot AS before_snapshot, before.created_at AS before_created_at,
+           beyond.snapshot AS beyond_snapshot, beyond.created_at AS beyond_created_at
       FROM (SELECT * FROM behind_last UNION ALL SELECT * FROM first_of_all) this
       LEFT JOIN ticks before ON before.id = this.follows
+      LEFT JOIN ticks beyond ON beyond.id = this.follows_beyond
 ), members AS MATERIALIZED (
     SELECT s.id, s.identity, s.messageset_id, s.lang, tick.id AS tick_id,
            tick.before_created_at IS NOT NULL
            AND tick_covers(tick.before_snapshot, tick.before_created_at,
-                           s.joined_xid, s.joined_at, s.created_at) AS is_spared,
+                           s.joined_xid, s.joined_at, s.created_at)
+           AND NOT (tick.beyond_created_at IS NOT NULL
+                    AND tick_covers(tick.beyond_snapshot, tick.beyond_created_at,
+                                    s.joined_xid, s.joined_at, s.created_at)) AS is_spared,
+           EXISTS (SELECT FROM ledger
+                    WHERE subscription_id = s.id AND settled_at >= tick.created_at
+                      AND kind = 'next' AND outcome <> 'skipped'
+                      AND (SELECT source FROM ticks WHERE id = ledger.tick_id) <> 'single'
+                   OFFSET 0) AS had_her_turn,
            CASE WHEN tick.expanded_up_to = '00000000-0000-0000-0000-000000000000'
                 THEN (SELECT due_at FROM sends
                        WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
@@ -93,7 +116,7 @@ WITH behind_last AS MATERIALIZED (
 ), owed AS (
     INSERT INTO sends (kind, lane, subscription_id, identity, tick_id, due_at)
     SELECT 'next', 'tick', id, identity, tick_id, COALESCE(head_of_line, now())
-      FROM members WHERE NOT is_spared ORDER BY id
+      FROM members WHERE NOT is_spared AND NOT had_her_turn ORDER BY id
         ON CONFLICT (subscription_id, kind) DO NOTHING
     RETURNING subscription_id
 ), skipped AS (
@@ -101,6 +124,7 @@ WITH behind_last AS MATERIALIZED (
                         messageset_id, lang)
     SELECT gen_random_uuid(), tick_id, 'next', 'skipped', 'trigger',
            CASE WHEN is_spared THEN 'the tick before it was still being sent'
+                WHEN had_her_turn THEN 'another tick was sent to the subscription since it came'
                 ELSE 'a message is already owed to the subscription' END,
            id, identity, messageset_id, lang
       FROM members WHERE NOT EXISTS (SELECT FROM owed WHERE subscription_id = members.id)
