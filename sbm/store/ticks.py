@@ -74,7 +74,9 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
     row = await transaction.row(QUERIES.expand_tick, limit=limit, after=after)
     if row is None:
         return None
-    return Chunk(tick_id=row["id"], triggers=row["triggers"], owed=row["owed"])
+    owed = row["owed"]
+    withdrawn = await transaction.execute(QUERIES.withdraw_sends, ids=owed) if owed else 0
+    return Chunk(tick_id=row["id"], triggers=row["triggers"], owed=len(owed) - withdrawn)
 
 
 async def find_unwound(

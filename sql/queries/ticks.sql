@@ -66,8 +66,7 @@ SELECT set_config('enable_sort', 'off', true);
 -- Owe a send to the next %(limit)s members of an open tick: the first one behind the tick whose
 -- turn was last, %(after)s, or else the first of all. They are the active subscriptions of its
 -- schedule that it covers, in the order of their ids. Whoever is owed one already is skipped, and
--- so is who is covered by the ticks that it follows, and who had her turn in another tick since this
--- one was opened (both waited for the same service, say), and the ledger says so. Where the expansion
+-- so is who is covered by the tick that it follows, and the ledger says so. Where the expansion
 -- stands is written in the same statement, so a crash neither repeats a chunk nor leaves one out.
 -- What a tick is about is taken from the row as it was locked: another daemon may have gone on with
 -- it since this statement began.
@@ -98,11 +97,6 @@ WITH behind_last AS MATERIALIZED (
            AND NOT (tick.beyond_created_at IS NOT NULL
                     AND tick_covers(tick.beyond_snapshot, tick.beyond_created_at,
                                     s.joined_xid, s.joined_at, s.created_at)) AS is_spared,
-           EXISTS (SELECT FROM ledger
-                    WHERE subscription_id = s.id AND settled_at >= tick.created_at
-                      AND kind = 'next' AND outcome <> 'skipped'
-                      AND (SELECT source FROM ticks WHERE id = ledger.tick_id) <> 'single'
-                   OFFSET 0) AS had_her_turn,
            CASE WHEN tick.expanded_up_to = '00000000-0000-0000-0000-000000000000'
                 THEN (SELECT due_at FROM sends
                        WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
@@ -116,15 +110,14 @@ WITH behind_last AS MATERIALIZED (
 ), owed AS (
     INSERT INTO sends (kind, lane, subscription_id, identity, tick_id, due_at)
     SELECT 'next', 'tick', id, identity, tick_id, COALESCE(head_of_line, now())
-      FROM members WHERE NOT is_spared AND NOT had_her_turn ORDER BY id
+      FROM members WHERE NOT is_spared ORDER BY id
         ON CONFLICT (subscription_id, kind) DO NOTHING
-    RETURNING subscription_id
+    RETURNING id, subscription_id
 ), skipped AS (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, lang)
     SELECT gen_random_uuid(), tick_id, 'next', 'skipped', 'trigger',
            CASE WHEN is_spared THEN 'the tick before it was still being sent'
-                WHEN had_her_turn THEN 'another tick was sent to the subscription since it came'
                 ELSE 'a message is already owed to the subscription' END,
            id, identity, messageset_id, lang
       FROM members WHERE NOT EXISTS (SELECT FROM owed WHERE subscription_id = members.id)
@@ -137,8 +130,33 @@ UPDATE ticks
        state = CASE WHEN expansion.triggers < %(limit)s THEN 'expanded' ELSE 'expanding' END,
        expanded_at = CASE WHEN expansion.triggers < %(limit)s THEN now() END
   FROM tick, expansion WHERE ticks.id = tick.id
-RETURNING ticks.id, expansion.triggers, (SELECT count(*) FROM owed) AS owed,
+RETURNING ticks.id, expansion.triggers, ARRAY(SELECT id FROM owed) AS owed,
           pg_notify('sbm_work', '');
+
+-- name: withdraw_sends
+-- Of those that were owed just now, in this transaction: whoever had her turn in another tick since
+-- theirs was opened is skipped after all, and the ledger says so. Both had waited for a service, say.
+-- This is a statement of its own, which sees what was settled up to now: what is settled while the
+-- members are gone through is there neither as live nor in the ledger.
+WITH withdrawn AS (
+    DELETE FROM sends USING ticks
+     WHERE sends.id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND ticks.id = sends.tick_id
+       AND EXISTS (
+               SELECT FROM ledger
+                WHERE ledger.subscription_id = sends.subscription_id
+                  AND settled_at >= ticks.created_at AND kind = 'next' AND outcome <> 'skipped'
+                  AND (SELECT source FROM ticks other WHERE other.id = ledger.tick_id) <> 'single'
+               OFFSET 0)
+    RETURNING sends.id, sends.tick_id, sends.subscription_id, sends.identity
+)
+INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
+                    messageset_id, lang)
+SELECT withdrawn.id, tick_id, 'next', 'skipped', 'trigger',
+       'another tick was sent to the subscription since it came', subscription_id,
+       withdrawn.identity, messageset_id, lang
+  FROM withdrawn
+  LEFT JOIN LATERAL (
+       SELECT messageset_id, lang FROM subscriptions WHERE id = subscription_id OFFSET 0) s ON true;
 
 -- name: find_schedules_to_wind
 -- Schedules whose next tick of the built-in clock is due, or was worked out from other cron fields

@@ -333,6 +333,38 @@ async def test_after_ticks_that_were_held_up_for_hours_everybody_is_sent_one_mes
 
 
 @ensureDeferred
+async def test_who_is_settled_while_a_later_tick_goes_through_her_is_not_sent_to_again(
+    town: Town,
+) -> None:
+    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    (member,) = town.subscribe()
+    await opened_and_expanded(town)
+    town.behind.rows("UPDATE ticks SET created_at = created_at - interval '1 day'")
+    later = await town.open()
+    claimed = await town.database.transact(
+        sends.claim, owner=uuid4(), limit=1, lease=timedelta(minutes=1)
+    )
+    settled, may_commit = Deferred[None](), Deferred[None]()
+
+    async def settle(transaction: Transaction) -> None:
+        await sends.settle(transaction, results=[(one, SENT) for one in claimed])
+        settled.callback(None)
+        await may_commit
+
+    settling = Deferred.fromCoroutine(town.database.transact(settle))
+    await settled
+    expanding = Deferred.fromCoroutine(town.expand_all())
+    while not town.behind.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        await Deferred.fromCoroutine(town.database.transact(turn))
+    may_commit.callback(None)
+    await settling
+    await expanding
+    assert town.asked_for(later) == {member: "skipped"}
+    assert town.behind.value("SELECT count(*) FROM sends") == 0
+    assert town.behind.broken_law() == []
+
+
+@ensureDeferred
 async def test_of_two_ticks_at_the_same_moment_one_comes_after_the_other(
     town: Town, other: Arranged
 ) -> None:
