@@ -317,7 +317,7 @@ def test_settling_reads_what_it_settles(
     assert len(batch) == size
     found = plans(sends.settle, results=[(send, result) for send in batch])
     # Three tables with all their indexes, and what the next set would read counts a second time.
-    assert_bounded(found, size, buffers=100)
+    assert_bounded(found, size, buffers=110)
 
 
 def test_late_outbounds_are_looked_for_by_subscription(
