@@ -113,6 +113,11 @@ async def wind(
     )
 
 
+async def unwind(transaction: Transaction) -> None:
+    """Forget when the built-in clock was to tick: schedules are, or were, left to others."""
+    await transaction.execute(QUERIES.unwind_schedules)
+
+
 async def open_clock_tick(transaction: Transaction, *, schedule_id: int, due_at: datetime) -> bool:
     """Open the tick of this moment for a schedule that is locked; False when it exists already."""
     tick_id = await _open(

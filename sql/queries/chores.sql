@@ -1,15 +1,8 @@
 -- What the Seed Scheduler is owed: the life of a chore, and what follows from how things stand.
 
 -- name: set_scheduling
--- How schedules are scheduled from now on. No row: it was so before. What the built-in clock was
--- wound to is forgotten: when it is to tick again, others have long seen to what was due meanwhile.
-WITH changed AS (
-    UPDATE scheduling SET mode = %(mode)s WHERE mode <> %(mode)s RETURNING mode
-), unwound AS (
-    UPDATE schedules SET next_tick_at = NULL, next_tick_rule = NULL
-     WHERE next_tick_rule IS NOT NULL AND EXISTS (SELECT FROM changed)
-)
-SELECT mode FROM changed;
+-- How schedules are scheduled from now on. No row: it was so before.
+UPDATE scheduling SET mode = %(mode)s WHERE mode <> %(mode)s RETURNING mode;
 
 -- name: read_scheduling
 -- How schedules are scheduled, as the daemon that was started last has said.

@@ -178,6 +178,11 @@ UPDATE schedules
                                   %(time_zone)s::text)
  WHERE id = %(schedule_id)s;
 
+-- name: unwind_schedules
+-- Forget what the built-in clock was wound to, and begin anew: from now on, or when it is in charge
+-- again, others will have seen to what was due meanwhile.
+UPDATE schedules SET next_tick_at = NULL, next_tick_rule = NULL WHERE next_tick_rule IS NOT NULL;
+
 -- name: delete_old_ticks
 -- Ticks of months whose partitions of the ledger were dropped. What is owed keeps its tick.
 DELETE FROM ticks
