@@ -256,7 +256,14 @@ def _ticking(
     yield Loop("expand ticks", expansion.one_pass, POLL_SECONDS, tick_bell)
     if config.scheduling.mode == "builtin":
         clock = Clock(database, config.timezone, config.tick_grace, tick_bell.ring)
-        yield Loop("clock", clock.one_pass, POLL_SECONDS, Bell(reactor))
+        announcement = Announcement(database, config.scheduling.mode)
+
+        async def tick() -> int:
+            # What it was wound to before it was others' turn has to be forgotten first.
+            await announcement.one_pass()
+            return await clock.one_pass()
+
+        yield Loop("clock", tick, POLL_SECONDS, Bell(reactor))
 
 
 def _scheduling(

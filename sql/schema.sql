@@ -825,6 +825,7 @@ CREATE TABLE public.ticks (
     missing bigint DEFAULT 0 NOT NULL,
     snapshot pg_snapshot,
     follows bigint,
+    follows_beyond bigint,
     opened_by text,
     outcomes jsonb,
     counted_at timestamp with time zone,
@@ -854,6 +855,8 @@ COMMENT ON COLUMN public.ticks.missing IS 'Triggers that were neither in the led
 COMMENT ON COLUMN public.ticks.snapshot IS 'What was committed when it was opened; null: single, or opened before this was recorded.';
 
 COMMENT ON COLUMN public.ticks.follows IS 'The tick before it, of the same schedule, if that was still being sent: whom that one covers is skipped.';
+
+COMMENT ON COLUMN public.ticks.follows_beyond IS 'A tick before those that were still being sent: they skip whom it covers, and it was sent, so this one does not skip them.';
 
 COMMENT ON COLUMN public.ticks.opened_by IS 'Whose POST-back it was; null: nobody''s.';
 

@@ -29,8 +29,8 @@ from sbm.model.chore import (
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.hand import uptime
 from sbm.pipeline.reconcile import CLOCK_MARGIN
-from sbm.store import chores
-from sbm.store.database import Database
+from sbm.store import chores, ticks
+from sbm.store.database import Database, Transaction
 from sbm.telemetry import Telemetry
 
 AT_A_TIME = 10
@@ -212,7 +212,7 @@ class Announcement:
     async def one_pass(self) -> int:
         """Say so, once."""
         if not self._is_made:
-            is_new = await self._database.transact(chores.set_scheduling, mode=self._mode)
+            is_new = await self._database.transact(self._say)
             self._is_made = True
             if is_new:
                 self._log.warn(
@@ -221,6 +221,12 @@ class Announcement:
                     mode=self._mode,
                 )
         return 0
+
+    async def _say(self, transaction: Transaction) -> bool:
+        is_new = await chores.set_scheduling(transaction, mode=self._mode)
+        if is_new:
+            await ticks.unwind(transaction)
+        return is_new
 
 
 def _doubt(chore: Chore) -> Any:

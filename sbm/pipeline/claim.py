@@ -59,6 +59,8 @@ class Claiming:
         except CommitUnknown:
             self._may_have_strays = True
             raise
+        if len(claimed) == limit and all(send.lane == "single" for send in claimed):
+            self._is_asked = True  # there may be more, for whom the next free place is
         for send in claimed:
             self._delivery.begin(self._hand.take(send, asked_at=asked_at))
         return len(claimed)

@@ -74,7 +74,9 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
     row = await transaction.row(QUERIES.expand_tick, limit=limit, after=after)
     if row is None:
         return None
-    return Chunk(tick_id=row["id"], triggers=row["triggers"], owed=row["owed"])
+    owed = row["owed"]
+    withdrawn = await transaction.execute(QUERIES.withdraw_sends, ids=owed) if owed else 0
+    return Chunk(tick_id=row["id"], triggers=row["triggers"], owed=len(owed) - withdrawn)
 
 
 async def find_unwound(
@@ -109,6 +111,11 @@ async def wind(
         time_zone=time_zone.key,
         next_tick_at=next_tick_at,
     )
+
+
+async def unwind(transaction: Transaction) -> None:
+    """Forget when the built-in clock was to tick: schedules are, or were, left to others."""
+    await transaction.execute(QUERIES.unwind_schedules)
 
 
 async def open_clock_tick(transaction: Transaction, *, schedule_id: int, due_at: datetime) -> bool:

@@ -38,6 +38,7 @@ CREATE TRIGGER subscriptions_join
 ALTER TABLE ticks
     ADD COLUMN snapshot pg_snapshot,
     ADD COLUMN follows bigint,
+    ADD COLUMN follows_beyond bigint,
     ADD COLUMN opened_by text,
     ADD COLUMN outcomes jsonb,
     ADD COLUMN counted_at timestamptz;
@@ -46,6 +47,9 @@ COMMENT ON COLUMN ticks.snapshot IS
 COMMENT ON COLUMN ticks.follows IS
     'The tick before it, of the same schedule, if that was still being sent: whom that one covers'
     ' is skipped.';
+COMMENT ON COLUMN ticks.follows_beyond IS
+    'A tick before those that were still being sent: they skip whom it covers, and it was sent, so'
+    ' this one does not skip them.';
 COMMENT ON COLUMN ticks.opened_by IS 'Whose POST-back it was; null: nobody''s.';
 COMMENT ON COLUMN ticks.outcomes IS
     'How many rows of each outcome the ledger had for it when it was last counted.';

@@ -11,22 +11,30 @@ SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 -- If a tick of the last hour is still being sent (it is being expanded, or some of its sends are
 -- waiting for their turn), then this one follows the latest, and doubles none of those that are
 -- covered by that. Ticks older than that are behind because of some trouble, and keep nobody from
--- what is due now.
+-- what is due now. Nor do ticks that are themselves only skipping those of an earlier one that was
+-- sent meanwhile: whom that one covers is not skipped again. Otherwise ticks that come faster than
+-- they can be gone through would follow each other for ever, and nobody would be sent anything.
+-- (The latest are looked through: as many as come in an hour, if one comes every second.)
 WITH recent AS MATERIALIZED (
-    SELECT id, state = 'expanding' AS is_expanding
-      FROM (SELECT id, state, created_at FROM ticks
+    SELECT id, state = 'expanding' AS is_expanding, follows, follows_beyond
+      FROM (SELECT id, state, created_at, follows, follows_beyond FROM ticks
              WHERE schedule_id = %(schedule_id)s AND source <> 'single'
-             ORDER BY id DESC LIMIT 100) latest
+             ORDER BY id DESC LIMIT 3600) latest
      WHERE state <> 'missed' AND created_at > now() - interval '1 hour'
 ), under_way AS (
-    SELECT min(id) AS first FROM recent
+    SELECT min(id) AS first,
+           CASE WHEN bool_and(follows IS NOT NULL AND follows_beyond IS NULL)
+                THEN min(follows) END AS beyond
+      FROM recent
      WHERE is_expanding
         OR id IN (SELECT tick_id FROM sends
                    WHERE lane = 'tick' AND (state = 'claimed' OR state = 'owed' AND due_at <= now()))
 ), tick AS (
-    INSERT INTO ticks (source, state, schedule_id, due_at, opened_by, snapshot, follows)
+    INSERT INTO ticks (source, state, schedule_id, due_at, opened_by, snapshot, follows,
+                       follows_beyond)
     SELECT %(source)s, 'expanding', %(schedule_id)s, COALESCE(%(due_at)s::timestamptz, now()), %(opened_by)s,
-           pg_current_snapshot(), (SELECT max(id) FROM recent WHERE id >= under_way.first)
+           pg_current_snapshot(), (SELECT max(id) FROM recent WHERE id >= under_way.first),
+           under_way.beyond
       FROM under_way
         ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING
     RETURNING id
@@ -65,21 +73,30 @@ SELECT set_config('enable_sort', 'off', true);
 -- The first chunk stands in line with those that have waited longest, so that a small tick does not
 -- wait for what a large one has there already.
 WITH behind_last AS MATERIALIZED (
-    SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows FROM ticks
+    SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows,
+           follows_beyond
+      FROM ticks
      WHERE state = 'expanding' AND id > %(after)s ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), first_of_all AS MATERIALIZED (
-    SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows FROM ticks
+    SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows,
+           follows_beyond
+      FROM ticks
      WHERE state = 'expanding' AND NOT EXISTS (SELECT FROM behind_last)
      ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), tick AS MATERIALIZED (
-    SELECT this.*, before.snapshot AS before_snapshot, before.created_at AS before_created_at
+    SELECT this.*, before.snapshot AS before_snapshot, before.created_at AS before_created_at,
+           beyond.snapshot AS beyond_snapshot, beyond.created_at AS beyond_created_at
       FROM (SELECT * FROM behind_last UNION ALL SELECT * FROM first_of_all) this
       LEFT JOIN ticks before ON before.id = this.follows
+      LEFT JOIN ticks beyond ON beyond.id = this.follows_beyond
 ), members AS MATERIALIZED (
     SELECT s.id, s.identity, s.messageset_id, s.lang, tick.id AS tick_id,
            tick.before_created_at IS NOT NULL
            AND tick_covers(tick.before_snapshot, tick.before_created_at,
-                           s.joined_xid, s.joined_at, s.created_at) AS is_spared,
+                           s.joined_xid, s.joined_at, s.created_at)
+           AND NOT (tick.beyond_created_at IS NOT NULL
+                    AND tick_covers(tick.beyond_snapshot, tick.beyond_created_at,
+                                    s.joined_xid, s.joined_at, s.created_at)) AS is_spared,
            CASE WHEN tick.expanded_up_to = '00000000-0000-0000-0000-000000000000'
                 THEN (SELECT due_at FROM sends
                        WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
@@ -95,7 +112,7 @@ WITH behind_last AS MATERIALIZED (
     SELECT 'next', 'tick', id, identity, tick_id, COALESCE(head_of_line, now())
       FROM members WHERE NOT is_spared ORDER BY id
         ON CONFLICT (subscription_id, kind) DO NOTHING
-    RETURNING subscription_id
+    RETURNING id, subscription_id
 ), skipped AS (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, lang)
@@ -113,8 +130,33 @@ UPDATE ticks
        state = CASE WHEN expansion.triggers < %(limit)s THEN 'expanded' ELSE 'expanding' END,
        expanded_at = CASE WHEN expansion.triggers < %(limit)s THEN now() END
   FROM tick, expansion WHERE ticks.id = tick.id
-RETURNING ticks.id, expansion.triggers, (SELECT count(*) FROM owed) AS owed,
+RETURNING ticks.id, expansion.triggers, ARRAY(SELECT id FROM owed) AS owed,
           pg_notify('sbm_work', '');
+
+-- name: withdraw_sends
+-- Of those that were owed just now, in this transaction: whoever had her turn in another tick since
+-- theirs was opened is skipped after all, and the ledger says so. Both had waited for a service, say.
+-- This is a statement of its own, which sees what was settled up to now: what is settled while the
+-- members are gone through is there neither as live nor in the ledger.
+WITH withdrawn AS (
+    DELETE FROM sends USING ticks
+     WHERE sends.id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND ticks.id = sends.tick_id
+       AND EXISTS (
+               SELECT FROM ledger
+                WHERE ledger.subscription_id = sends.subscription_id
+                  AND settled_at >= ticks.created_at AND kind = 'next' AND outcome <> 'skipped'
+                  AND (SELECT source FROM ticks other WHERE other.id = ledger.tick_id) <> 'single'
+               OFFSET 0)
+    RETURNING sends.id, sends.tick_id, sends.subscription_id, sends.identity
+)
+INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
+                    messageset_id, lang)
+SELECT withdrawn.id, tick_id, 'next', 'skipped', 'trigger',
+       'another tick was sent to the subscription since it came', subscription_id,
+       withdrawn.identity, messageset_id, lang
+  FROM withdrawn
+  LEFT JOIN LATERAL (
+       SELECT messageset_id, lang FROM subscriptions WHERE id = subscription_id OFFSET 0) s ON true;
 
 -- name: find_schedules_to_wind
 -- Schedules whose next tick of the built-in clock is due, or was worked out from other cron fields
@@ -135,6 +177,11 @@ UPDATE schedules
        next_tick_rule = concat_ws(' ', minute, hour, day_of_month, month_of_year, day_of_week,
                                   %(time_zone)s::text)
  WHERE id = %(schedule_id)s;
+
+-- name: unwind_schedules
+-- Forget what the built-in clock was wound to, and begin anew: from now on, or when it is in charge
+-- again, others will have seen to what was due meanwhile.
+UPDATE schedules SET next_tick_at = NULL, next_tick_rule = NULL WHERE next_tick_rule IS NOT NULL;
 
 -- name: delete_old_ticks
 -- Ticks of months whose partitions of the ledger were dropped. What is owed keeps its tick.

@@ -87,3 +87,23 @@ async def test_a_tick_that_comes_while_the_last_one_is_being_sent_doubles_nobody
         _, told = await seed.call("GET", path, token=SCHEDULER_TOKEN)
         assert told["progress"]["outcomes"][outcome] == told["progress"]["settled"] == 6
     assert seed.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_clock_that_takes_over_from_a_scheduler_makes_up_for_nothing(seed: World) -> None:
+    seed.behind.rows("UPDATE scheduling SET mode = 'schedule'")
+    ago = "SELECT to_char(now() AT TIME ZONE 'UTC' - interval '10 minutes', %s)"
+    hour, minute = (str(int(seed.behind.value(ago, part))) for part in ("HH24", "MI"))
+    schedule = seed.behind.schedule(hour=hour, minute=minute)
+    # As the clock left it months ago, when it was in charge the last time.
+    seed.behind.rows(
+        "UPDATE schedules SET next_tick_at = now() - interval '90 days',"
+        " next_tick_rule = concat_ws(' ', minute, hour, '* * * UTC')"
+    )
+    seed.start(SBM_SCHEDULING="builtin")
+    await seed.until(
+        lambda: seed.behind.value(
+            "SELECT next_tick_at > now() FROM schedules WHERE id = %s", schedule
+        )
+    )
+    assert seed.behind.rows("SELECT source, state FROM ticks") == []

@@ -128,6 +128,25 @@ async def test_a_single_send_waits_for_its_place_and_is_not_forgotten(bench: Ben
 
 
 @ensureDeferred
+async def test_while_single_sends_are_waiting_each_free_place_is_for_one_of_them(
+    bench: Bench,
+) -> None:
+    await bench.owe(10)
+    await bench.claiming.claim()
+    await bench.owe_single(4)
+    bench.claiming.look_for_single()
+    assert await bench.claiming.claim() == 2
+    for _ in range(2):
+        bench.let_go(1)
+        assert await bench.claiming.claim() == 1
+    bench.let_go(1)
+    assert await bench.claiming.claim() == 0, "none was left"
+    bench.line.tries = 0
+    assert await bench.claiming.claim() == 0
+    assert bench.line.tries == 0
+
+
+@ensureDeferred
 async def test_single_sends_that_another_daemon_was_asked_for_are_found_within_a_second(
     bench: Bench,
 ) -> None:

@@ -269,6 +269,102 @@ async def test_a_tick_that_is_held_up_keeps_those_who_got_theirs_from_no_other(
 
 
 @ensureDeferred
+async def test_ticks_that_only_skip_keep_nobody_from_the_next_one(town: Town) -> None:
+    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    members = town.subscribe(3)
+    await opened_and_expanded(town)
+    second = await town.open()
+    (new,) = town.subscribe()
+    await town.settle(3)
+    third, fourth = await town.open(), await town.open()
+    fifth = await opened_and_expanded(town)
+    everybody = [*members, new]
+    assert town.asked_for(second) == dict.fromkeys(members, "skipped")
+    # The second has somebody to skip still, but what it skips them for is over.
+    assert town.asked_for(third) == dict.fromkeys(everybody, "live")
+    for later in (fourth, fifth):
+        assert town.asked_for(later) == dict.fromkeys(everybody, "skipped")
+    assert town.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_whom_a_tick_that_only_skips_has_for_itself_are_not_doubled(town: Town) -> None:
+    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    members = town.subscribe(3)
+    await opened_and_expanded(town)
+    (new,) = town.subscribe()
+    second = await town.open()
+    await town.settle(3)
+    third = await town.open()
+    await town.expand()
+    await town.settle(1)
+    await town.expand_all()
+    assert town.asked_for(second) == dict.fromkeys(members, "skipped") | {new: "sent"}
+    assert town.asked_for(third) == dict.fromkeys(members, "live") | {new: "skipped"}
+
+
+@ensureDeferred
+async def test_after_ticks_that_were_held_up_for_hours_everybody_is_sent_one_message(
+    town: Town,
+) -> None:
+    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    town.subscribe(6)
+    opened = []
+    for _ in range(3):
+        opened.append(await town.open())
+        town.behind.rows(
+            "UPDATE ticks SET created_at = created_at - interval '1 day', snapshot = NULL"
+        )
+        town.behind.rows(
+            "UPDATE subscriptions SET created_at = created_at - interval '2 days',"
+            " joined_at = joined_at - interval '2 days'"
+        )
+    # They take turns, and what is owed is sent at once.
+    after = 0
+    while (chunk := await town.database.transact(ticks.expand, limit=2, after=after)) is not None:
+        after = chunk.tick_id
+        if chunk.owed:
+            await town.settle(chunk.owed)
+    numbers = "SELECT next_sequence_number AS number FROM subscriptions"
+    assert [row["number"] for row in town.behind.rows(numbers)] == [2] * 6
+    outcomes = [sorted(town.asked_for(tick).values()) for tick in opened]
+    assert outcomes == [["sent"] * 6, ["skipped"] * 6, ["skipped"] * 6]
+    assert town.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_who_is_settled_while_a_later_tick_goes_through_her_is_not_sent_to_again(
+    town: Town,
+) -> None:
+    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    (member,) = town.subscribe()
+    await opened_and_expanded(town)
+    town.behind.rows("UPDATE ticks SET created_at = created_at - interval '1 day'")
+    later = await town.open()
+    claimed = await town.database.transact(
+        sends.claim, owner=uuid4(), limit=1, lease=timedelta(minutes=1)
+    )
+    settled, may_commit = Deferred[None](), Deferred[None]()
+
+    async def settle(transaction: Transaction) -> None:
+        await sends.settle(transaction, results=[(one, SENT) for one in claimed])
+        settled.callback(None)
+        await may_commit
+
+    settling = Deferred.fromCoroutine(town.database.transact(settle))
+    await settled
+    expanding = Deferred.fromCoroutine(town.expand_all())
+    while not town.behind.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        await Deferred.fromCoroutine(town.database.transact(turn))
+    may_commit.callback(None)
+    await settling
+    await expanding
+    assert town.asked_for(later) == {member: "skipped"}
+    assert town.behind.value("SELECT count(*) FROM sends") == 0
+    assert town.behind.broken_law() == []
+
+
+@ensureDeferred
 async def test_of_two_ticks_at_the_same_moment_one_comes_after_the_other(
     town: Town, other: Arranged
 ) -> None:
