@@ -141,8 +141,9 @@ SELECT count(DISTINCT id) FILTER (WHERE fate = 'left behind') AS left_behind,
   FROM import_notes WHERE noun = %(noun)s
 
 -- name: list_notes
--- All that is to be reported of single rows, in order.
-SELECT noun, id, fate, reason, was FROM import_notes ORDER BY number
+-- All that is to be reported of single rows, in order. What was there stays JSON text: not all that
+-- jsonb holds, such as numbers of thousands of digits, can be read everywhere.
+SELECT noun, id, fate, reason, was::text FROM import_notes ORDER BY number
 
 -- name: list_files
 -- The files of messages: as the old service called them, and as they are called here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -305,7 +306,7 @@ def test_what_cannot_be_taken_over_is_told_and_leaves_nothing_dangling(
     }
     (left,) = [one for one in notes if (one.table, one.id) == ("messages", "21")]
     assert left.was is not None
-    assert left.was["text_content"] == "no language"
+    assert json.loads(left.was)["text_content"] == "no language"
     assert behind.subscription(MOTHER)["created_by"] is None
     assert behind.value("SELECT binary_content_id FROM messages WHERE id = 22") is None
     assert behind.value("SELECT message_id FROM resend_requests WHERE id = 2") is None
