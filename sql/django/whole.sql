@@ -77,6 +77,14 @@ UPDATE tasks SET requested_by = users.id
   FROM kept_requests JOIN kept_users ON kept_users.id = requested_by JOIN users USING (username)
  WHERE tasks.id = kept_requests.id
 
+-- name: find_room
+-- The first id of the widest gap, where the numbering goes on: nearly always that is behind the
+-- highest. A row that was given the last id there is must not keep others from being made.
+SELECT id + 1 FROM (SELECT id, lead(id, 1, 2147483648) OVER (ORDER BY id) - id AS room
+                      FROM (SELECT id::bigint FROM {table} WHERE id > 0 UNION ALL SELECT 0) AS taken
+                   ) AS gaps
+ ORDER BY room DESC LIMIT 1
+
 -- name: find_merged
 -- The operator's users who have the name of an imported one.
 SELECT username FROM kept_users JOIN users USING (username) ORDER BY username

@@ -315,6 +315,20 @@ def test_what_cannot_be_taken_over_is_told_and_leaves_nothing_dangling(
     assert set(fates(notes, "resend_requests", "changed")) == {"2"}
 
 
+def test_numbering_goes_on_where_there_is_room(bring: Import, old: Old, behind: Arranged) -> None:
+    last = 2**31 - 1
+    old.behind.rows(
+        "UPDATE contentstore_message SET id = %s WHERE id = 5; UPDATE auth_user SET id = %s"
+        " WHERE id = 8;"
+        " DELETE FROM contentstore_message WHERE id BETWEEN 1 AND 4",
+        *(-5, last),
+    )
+    bring(old)
+    assert behind.value("INSERT INTO users (username) VALUES ('new') RETURNING id") == 8
+    made = "INSERT INTO messages (messageset_id, sequence_number, lang) VALUES (1, 1, 'zul_ZA')"
+    assert behind.value(f"{made} RETURNING id") == 1
+
+
 def test_files_lie_in_one_folder_each_with_a_name_of_its_own(
     bring: Import, old: Old, behind: Arranged
 ) -> None:
