@@ -205,12 +205,6 @@ class Target:
             cursor.execute(statement)
             return read_sums(cursor)
 
-    def _holds(self, statement: str) -> bool:
-        with self.connection.cursor() as cursor:
-            cursor.execute(statement)
-            (answer,) = cursor.fetchone() or (False,)
-            return bool(answer)
-
     def _run(self, statement: str | Composable) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute(statement)
