@@ -172,7 +172,10 @@ def test_schedules_are_mended_where_that_is_possible_and_never_due_where_it_is_n
         "CREATE TABLE IF NOT EXISTS remote_schedules (kind text, target text, remote_id text,"
         " cron_definition text, enabled boolean)"
     )
-    old.behind.rows("UPDATE contentstore_schedule SET minute = E'0\\u00a0' WHERE id = 1")
+    old.behind.rows(
+        "UPDATE contentstore_schedule SET minute = E'0\\u00a0' WHERE id = 1;"
+        " INSERT INTO contentstore_schedule VALUES (6, '5', '22-2', 'Fri-mon', '*', '11-2,5')"
+    )
     _, notes = bring(old)
     rows = behind.rows(
         "SELECT id, minute, hour, day_of_month AS day, month_of_year AS month, day_of_week"
@@ -183,8 +186,9 @@ def test_schedules_are_mended_where_that_is_possible_and_never_due_where_it_is_n
         "3 0 8,9 * * *",
         "4 0 8 * 1 1-5",
         "5 0 0 31 2 *",
+        "6 5 22-23,0-2 * 11-12,1-2,5 5-6,0-1",
     ]
-    assert set(fates(notes, "schedules", "changed")) == {"1", "3", "4", "5"}
+    assert set(fates(notes, "schedules", "changed")) == {"1", "3", "4", "5", "6"}
     assert "hour 'noon'" in fates(notes, "schedules", "changed")["5"]
     remote = behind.rows("SELECT kind, target, remote_id FROM remote_schedules")
     assert [tuple(one.values()) for one in remote] == [
