@@ -102,6 +102,11 @@ CREATE TEMPORARY TABLE import_notes (
     was jsonb
 ) ON COMMIT DROP
 
+-- name: note_odd_time
+-- That a time of a row is another one, and what it was.
+INSERT INTO import_notes (noun, id, fate, reason, was)
+VALUES (%(noun)s, %(id)s, 'changed', 'a time beyond the years 1 to 9999 is at their end', %(was)s)
+
 -- name: find_staged
 -- The columns of the copies, as they are to be filled, and their types.
 SELECT relname, attname, format_type(atttypid, atttypmod) AS type

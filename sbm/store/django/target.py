@@ -44,6 +44,19 @@ NOUNS = (
 )
 STATEMENTS: dict[str, Queries] = {noun: load(noun, folder="django") for noun in NOUNS}
 
+# What the rows of an old table are taken over as, where they have times.
+_TAKEN_AS = {
+    "auth_user": "users",
+    "authtoken_token": "tokens",
+    "contentstore_messageset": "messagesets",
+    "contentstore_binarycontent": "binary_contents",
+    "contentstore_message": "messages",
+    "subscriptions_subscription": "subscriptions",
+    "subscriptions_subscriptionsendfailure": "failed_tasks",
+    "subscriptions_resendrequest": "resend_requests",
+    "subscriptions_behindsubscription": "behind_subscriptions",
+}
+
 # Where a table is not called after its noun, and those that number their own rows.
 _TABLES = {"permissions": "user_permissions"}
 _NUMBERED = tuple(noun for noun in NOUNS if noun not in ("permissions", "tokens", "subscriptions"))
@@ -72,6 +85,12 @@ class Target:
         for statements in STATEMENTS.values():
             self._run(statements.stage.sql)
         return self._staged()
+
+    def note_odd_time(self, relation: str, row_id: str, was: dict[str, str]) -> None:
+        """Note that a row comes with another time than it had, as nobody could read that."""
+        values = {"noun": _TAKEN_AS[relation], "id": row_id, "was": Json(was)}
+        with self.connection.cursor() as cursor:
+            cursor.execute(QUERIES.note_odd_time.sql, values)
 
     def set_aside(self) -> None:
         """Let the ids of the operator's own users go to imported ones, until ``finish``."""

@@ -56,6 +56,8 @@ def _filled(
     columns = ours.prepare()
     with source.opened(source_uri) as theirs:
         origin = theirs.look(columns)
+        for odd in theirs.list_odd_times():
+            ours.note_odd_time(*odd)
         for relation in columns:
             _copy(theirs, ours, relation, progress)
         sums = {}

@@ -251,6 +251,28 @@ def test_odd_subscriptions_come_as_they_are(bring: Import, old: Old, behind: Arr
     assert set(fates(notes, "subscriptions", "changed")) == {str(spelt)}
 
 
+def test_times_that_python_cannot_hold_come_as_the_nearest_ones(
+    bring: Import, empty_old: Old, behind: Arranged
+) -> None:
+    make(empty_old.behind, "0.10.0")
+    fill(empty_old.behind)
+    odd = {uuid4(): moment for moment in ("-infinity", "infinity", "0044-03-15 BC", "20000-01-01")}
+    for one, moment in odd.items():
+        subscribe(empty_old.behind, one, created_at=moment)
+    empty_old.behind.rows(
+        "UPDATE authtoken_token SET created = 'infinity' WHERE user_id = 2;"
+        " UPDATE contentstore_message SET updated_at = '0044-03-15 BC' WHERE id = 1"
+    )
+    taken, notes = bring(empty_old)
+    years = [behind.subscription(one)["created_at"].year for one in odd]
+    assert years == [1, 9999, 1, 9999]
+    assert behind.subscription(MOTHER)["created_at"].year == 2018
+    assert set(fates(notes, "subscriptions", "changed")) == set(map(str, odd))
+    assert set(fates(notes, "tokens", "changed")) == {"2"}
+    assert set(fates(notes, "messages", "changed")) == {"1"}
+    assert all(one.read == one.taken for one in taken.tallies)
+
+
 def test_what_cannot_be_taken_over_is_told_and_leaves_nothing_dangling(
     bring: Import, old: Old, behind: Arranged
 ) -> None:
