@@ -358,9 +358,15 @@ def test_numbering_goes_on_where_there_is_room(bring: Import, old: Old, behind: 
 def test_files_lie_in_one_folder_each_with_a_name_of_its_own(
     bring: Import, old: Old, behind: Arranged
 ) -> None:
+    old.behind.rows(
+        "INSERT INTO contentstore_binarycontent VALUES (4, 'audio_b.mp3', now(), now()),"
+        " (5, '4-audio_b.mp3', now(), now())"
+    )
     bring(old)
     names = behind.rows("SELECT content FROM binary_contents ORDER BY id")
-    assert [one["content"] for one in names] == ["20170101.mp3", "audio_b.mp3", "3-20170101.mp3"]
+    *others, fourth, last = [one["content"] for one in names]
+    assert others == ["20170101.mp3", "audio_b.mp3", "3-20170101.mp3"]
+    assert (fourth[32:], last) == ("-audio_b.mp3", "4-audio_b.mp3")
 
 
 @ensureDeferred
