@@ -47,7 +47,9 @@ SELECT noun FROM (
  WHERE is_filled
 
 -- name: set_aside
--- The operator's own users leave their ids to those who had them in the old service.
+-- The operator's own users leave their ids to those who had them in the old service. Answers that
+-- were kept for them would be given to those, and speak of rows that are gone.
+DELETE FROM idempotency_keys;
 CREATE TEMPORARY TABLE kept_users ON COMMIT DROP AS SELECT * FROM users;
 CREATE TEMPORARY TABLE kept_tokens ON COMMIT DROP AS SELECT * FROM tokens;
 CREATE TEMPORARY TABLE kept_permissions ON COMMIT DROP AS SELECT * FROM user_permissions;

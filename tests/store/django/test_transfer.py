@@ -147,9 +147,12 @@ def test_users_who_were_here_first_keep_their_tokens_but_not_their_ids(
         "INSERT INTO users (username, is_admin) VALUES ('me', true), ('hub', true);"
         " INSERT INTO tokens (user_id, digest) VALUES (1, sha256('mine')), (2, sha256('hub''s'));"
         " INSERT INTO user_permissions VALUES (1, 'view_behindsubscription');"
-        " INSERT INTO tasks (kind, requested_by) VALUES ('estimate-sends', 1)"
+        " INSERT INTO tasks (kind, requested_by) VALUES ('estimate-sends', 1);"
+        " INSERT INTO idempotency_keys (request, user_id, path, key, fingerprint, status, headers,"
+        " body) VALUES (sha256('r'), 1, '/api/v1/schedule/', 'k', sha256('f'), 201, '[]', '')"
     )
     taken, _ = bring(old)
+    assert behind.value("SELECT count(*) FROM idempotency_keys") == 0
     assert taken.merged == ("hub",)
     holders = behind.rows(
         "SELECT users.id, username, is_admin, is_active FROM tokens JOIN users"
