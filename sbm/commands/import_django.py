@@ -173,6 +173,12 @@ class _Conclusion:
             print(f"the old database has no {relation}", file=out)
         for name in taken.merged:
             print(f"the user {name!r}, who was here, is one with the imported one", file=out)
+        if taken.called:
+            print(
+                f"the Scheduler calls {taken.called} of the schedules: set SBM_SCHEDULING=schedule"
+                " before a daemon is started",
+                file=out,
+            )
         if self.copies is not None:
             print(
                 f"files: {self.copies.copied} copied, {self.copies.there} there already,"

@@ -160,6 +160,10 @@ SELECT count(DISTINCT id) FILTER (WHERE fate = 'left behind') AS left_behind,
 -- jsonb holds, such as numbers of thousands of digits, can be read everywhere.
 SELECT noun, id, fate, reason, was::text FROM import_notes ORDER BY number
 
+-- name: count_called
+-- How many schedules the Scheduler has been told to call.
+SELECT count(*) FROM remote_schedules
+
 -- name: list_files
 -- The files of messages: as the old service called them, and as they are called here.
 SELECT binary_contents.id, contentstore_binarycontent.content AS old_name, binary_contents.content

@@ -35,7 +35,8 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
     options = ("--media", str(media), "--report", str(report), "--by", "ann", "--reason", "move")
     outcome = sbm("import-django", old.uri, *options)
     assert (outcome.status, outcome.complaint) == (0, "")
-    *told, files, host, last = outcome.out.splitlines()
+    *told, called, files, host, last = outcome.out.splitlines()
+    assert called.startswith("the Scheduler calls 1 of the schedules: set SBM_SCHEDULING=schedule")
     assert told[0] == "the old service's release: 0.12.1 or newer"
     assert told[-5].split()[:5] == ["subscriptions", "1", "1", "0", "0"]
     assert files == "files: 2 copied, 0 there already, 1 missing"

@@ -159,6 +159,13 @@ class Target:
             cursor.execute(QUERIES.give_back.sql)
         return merged
 
+    def count_called(self) -> int:
+        """How many schedules the Scheduler calls."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(QUERIES.count_called.sql)
+            (count,) = cursor.fetchone() or (0,)
+            return int(count)
+
     def sign(self, *, actor: str, reason: str, tallies: list[Tally]) -> None:
         """Put the import down in the audit."""
         details = {one.table: {"read": one.read, "taken": one.taken} for one in tallies}

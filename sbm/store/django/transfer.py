@@ -19,11 +19,15 @@ from sbm.store.errors import one_line
 
 @frozen(kw_only=True)
 class Taken:
-    """What was taken over; ``notes`` and ``files`` are read as they are looked at."""
+    """What was taken over; ``notes`` and ``files`` are read as they are looked at.
+
+    ``called`` are the schedules that the Scheduler calls.
+    """
 
     origin: Origin
     tallies: list[Tally]
     merged: tuple[str, ...]
+    called: int
     notes: Iterator[Note]
     files: Iterator[OldFile]
 
@@ -79,7 +83,12 @@ def _filled(
     merged = ours.finish()
     ours.sign(actor=actor, reason=reason, tallies=tallies)
     return Taken(
-        origin=origin, tallies=tallies, merged=merged, notes=ours.notes(), files=ours.files()
+        origin=origin,
+        tallies=tallies,
+        merged=merged,
+        called=ours.count_called(),
+        notes=ours.notes(),
+        files=ours.files(),
     )
 
 
