@@ -93,7 +93,8 @@ class Town:
             " SELECT * FROM chain ORDER BY place",
             first,
         )
-        own = ("id", "identity", "chained_from", "created_at", "updated_at", "joined_xid")
+        own = {"id", "identity", "chained_from", "created_at", "updated_at"}
+        own |= {"joined_xid", "joined_at"}
         return [{name: row[name] for name in row if name not in own} for row in rows]
 
 
