@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -27,6 +28,9 @@ from sbm.store import migrations
 from sbm.store.errors import DatabaseUnavailable, MigrationFailed
 from sbm.store.users import UnknownUser
 
+# What stands for bytes that could not be read as text, and that no database takes.
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+
 
 def main() -> None:
     """Run the command that the process was started with, and exit with its status."""
@@ -35,6 +39,8 @@ def main() -> None:
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a command; returns the exit status: 0, 1 when it failed, 2 when it was misused."""
+    if any(_NO_TEXT.search(argument) for argument in arguments):
+        return _complain("the arguments must be text in UTF-8", MISUSED)
     options = _parser().parse_args(arguments, argparse.Namespace(environ=environ))
     try:
         database = read_database(environ, database=options.database)

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from sbm import cli
+from sbm.commands.running import MISUSED
 from sbm.store import migrations
 from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
@@ -178,6 +179,13 @@ def test_no_token_without_a_database_that_fits(which: str, empty_uri: str) -> No
     (line,) = ran.stderr.splitlines()
     assert line.startswith("sbm: ")
     assert ("sbm migrate" in line) == (which == "empty")
+
+
+def test_bytes_that_are_no_text_are_misuse(capsys: Captured) -> None:
+    environ = {"STAGE_BASED_MESSAGING_DATABASE": "postgres://h/d"}
+    arguments = ["subscription", "reset-stuck", "--all", "--reason", os.fsdecode(b"a\xff")]
+    assert cli.run(arguments, environ) == MISUSED
+    assert capsys.readouterr().err == "sbm: the arguments must be text in UTF-8\n"
 
 
 def test_the_version_is_told(capsys: Captured) -> None:

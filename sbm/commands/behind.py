@@ -25,9 +25,10 @@ from sbm.commands.running import (
     stop_telling,
     with_database,
 )
+from sbm.commands.selecting import find_messageset, row_id, whole_number
 from sbm.model.behind import Helped, Straggler
 from sbm.settings import Settings
-from sbm.store import behind_subscriptions, messagesets, schedules
+from sbm.store import behind_subscriptions, schedules
 from sbm.store.database import Database, Transaction
 from sbm.store.searches import FIRST, Preparation, Search, Wanted
 
@@ -78,8 +79,8 @@ def _add_choice(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--message-set", metavar="NAME-OR-ID", help="those who are in this message set now"
     )
-    verb.add_argument("--schedule", metavar="ID", type=_count, help="those on this schedule now")
-    verb.add_argument("--limit", metavar="N", type=_count, help="so many at most")
+    verb.add_argument("--schedule", metavar="ID", type=row_id, help="those on this schedule now")
+    verb.add_argument("--limit", metavar="N", type=whole_number, help="so many at most")
     verb.add_argument(
         "--end-date",
         metavar="MOMENT",
@@ -92,12 +93,6 @@ def _add_choice(verb: argparse.ArgumentParser) -> None:
 def _add_deed(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--dry-run", action="store_true", help="only say what would be done")
     add_signature(verb)
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text) or int(text) == 0:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 on")
-    return int(text)
 
 
 def _moment(text: str) -> datetime:
@@ -143,15 +138,9 @@ class _Choice:
             transaction, row_id=self.schedule_id
         ):
             raise CommandFailed(f"there is no schedule {self.schedule_id}")
-        name = self.messageset
         messageset_id: int | None = None
-        if name is not None:
-            messageset_id = await messagesets.find_by_name(transaction, short_name=name)
-            if messageset_id is None and re.fullmatch("[0-9]{1,9}", name):
-                found = await messagesets.exists(transaction, row_id=int(name))
-                messageset_id = int(name) if found else None
-            if messageset_id is None:
-                raise CommandFailed(f"there is no message set {name}")
+        if self.messageset is not None:
+            messageset_id = (await find_messageset(transaction, self.messageset)).id
         return Wanted(messageset_id=messageset_id, schedule_id=self.schedule_id)
 
     async def _check_moment(self, transaction: Transaction) -> None:

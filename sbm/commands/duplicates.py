@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from datetime import timedelta
 from typing import Any, get_args
@@ -69,10 +70,9 @@ def _fields(text: str) -> tuple[str, ...]:
 
 
 def _seconds(text: str) -> timedelta:
-    seconds = int(text)
-    if not 0 <= seconds <= _LONGEST_SECONDS:
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) > _LONGEST_SECONDS:
         raise argparse.ArgumentTypeError(f"must be from 0 to {_LONGEST_SECONDS}")
-    return timedelta(seconds=seconds)
+    return timedelta(seconds=int(text))
 
 
 def _remove_duplicates(options: argparse.Namespace, address: DatabaseAddress) -> int:

@@ -131,7 +131,8 @@ class _Conclusion:
 
     def show(self, taken: Taken) -> bool:
         for note in taken.notes:
-            self._line(asdict(note))
+            told = {"table": note.table, "id": note.id, "fate": note.fate, "reason": note.reason}
+            self._line(told, was=note.was or "null")
         missing = self._bring(taken)
         for tally in taken.tallies:
             self._line(asdict(tally))
@@ -172,6 +173,12 @@ class _Conclusion:
             print(f"the old database has no {relation}", file=out)
         for name in taken.merged:
             print(f"the user {name!r}, who was here, is one with the imported one", file=out)
+        if taken.called:
+            print(
+                f"the Scheduler calls {taken.called} of the schedules: set SBM_SCHEDULING=schedule"
+                " before a daemon is started",
+                file=out,
+            )
         if self.copies is not None:
             print(
                 f"files: {self.copies.copied} copied, {self.copies.there} there already,"
@@ -181,8 +188,12 @@ class _Conclusion:
         if complaint := _other_host(origin.domain, self.options.environ):
             print(complaint, file=out)
 
-    def _line(self, told: Mapping[str, Any]) -> None:
-        print(json.dumps(told, ensure_ascii=False), file=self.file)
+    def _line(self, told: Mapping[str, Any], *, was: str | None = None) -> None:
+        """Write an object; ``was`` is JSON already, which Python might not be able to read."""
+        line = json.dumps(told, ensure_ascii=False)
+        if was is not None:
+            line = f'{line[:-1]}, "was": {was}}}'
+        print(line, file=self.file)
 
 
 def _other_host(domain: str | None, environ: Mapping[str, str]) -> str | None:

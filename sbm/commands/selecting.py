@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from attrs import asdict
@@ -26,7 +27,7 @@ def add_selection(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--message-set", metavar="SET", help="of this one, by short name or id")
     verb.add_argument("--lang", metavar="LANG", type=_not_blank, help="in this language")
     verb.add_argument("--schedule", metavar="ID", type=row_id, help="on this schedule")
-    verb.add_argument("--limit", metavar="N", type=_count, help="so many at most")
+    verb.add_argument("--limit", metavar="N", type=whole_number, help="so many at most")
     verb.add_argument("--all", action="store_true", help="all of them; needed without a filter")
     verb.add_argument("--dry-run", action="store_true", help="only say what would be done")
     add_signature(verb)
@@ -78,18 +79,18 @@ def progress(total: int, unit: str) -> tqdm[Any]:
 
 
 def row_id(text: str) -> int:
-    """An id as operators write it; raises ValueError."""
-    number = int(text)
-    if not 0 < number <= _LARGEST_ID:
-        raise ValueError("no row can have this id")
+    """An id as operators write it."""
+    number = whole_number(text)
+    if number > _LARGEST_ID:
+        raise argparse.ArgumentTypeError("no row can have this id")
     return number
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+def whole_number(text: str) -> int:
+    """A number from 1 on."""
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) == 0:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 on")
+    return int(text)
 
 
 def _not_blank(text: str) -> str:

@@ -7,8 +7,13 @@ CREATE TEMPORARY TABLE contentstore_binarycontent (
 ) ON COMMIT DROP
 
 -- name: read
--- All files lie in one folder, and each has a name of its own.
-SELECT id, CASE WHEN number = 1 THEN name ELSE id || '-' || right(name, 85) END AS content,
+-- All files lie in one folder, and each has a name of its own: one that must have another gets its id
+-- in front, or, where that is taken as well, what nobody else has.
+SELECT id, CASE WHEN number = 1 THEN name
+                WHEN id || '-' || right(name, 85) NOT IN (
+                         SELECT replace(content, '/', '_') FROM contentstore_binarycontent)
+                THEN id || '-' || right(name, 85)
+                ELSE md5('file ' || id) || '-' || right(name, 60) END AS content,
        created_at, updated_at
   FROM (SELECT id, created_at, updated_at, replace(content, '/', '_') AS name,
                row_number() OVER (PARTITION BY replace(content, '/', '_') ORDER BY id) AS number

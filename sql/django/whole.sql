@@ -47,7 +47,9 @@ SELECT noun FROM (
  WHERE is_filled
 
 -- name: set_aside
--- The operator's own users leave their ids to those who had them in the old service.
+-- The operator's own users leave their ids to those who had them in the old service. Answers that
+-- were kept for them would be given to those, and speak of rows that are gone.
+DELETE FROM idempotency_keys;
 CREATE TEMPORARY TABLE kept_users ON COMMIT DROP AS SELECT * FROM users;
 CREATE TEMPORARY TABLE kept_tokens ON COMMIT DROP AS SELECT * FROM tokens;
 CREATE TEMPORARY TABLE kept_permissions ON COMMIT DROP AS SELECT * FROM user_permissions;
@@ -77,6 +79,14 @@ UPDATE tasks SET requested_by = users.id
   FROM kept_requests JOIN kept_users ON kept_users.id = requested_by JOIN users USING (username)
  WHERE tasks.id = kept_requests.id
 
+-- name: find_room
+-- The first id of the widest gap, where the numbering goes on: nearly always that is behind the
+-- highest. A row that was given the last id there is must not keep others from being made.
+SELECT id + 1 FROM (SELECT id, lead(id, 1, 2147483648) OVER (ORDER BY id) - id AS room
+                      FROM (SELECT id::bigint FROM {table} WHERE id > 0 UNION ALL SELECT 0) AS taken
+                   ) AS gaps
+ ORDER BY room DESC LIMIT 1
+
 -- name: find_merged
 -- The operator's users who have the name of an imported one.
 SELECT username FROM kept_users JOIN users USING (username) ORDER BY username
@@ -93,6 +103,11 @@ CREATE TEMPORARY TABLE import_notes (
     is_apart boolean NOT NULL DEFAULT false,
     was jsonb
 ) ON COMMIT DROP
+
+-- name: note_odd_time
+-- That a time of a row is another one, and what it was.
+INSERT INTO import_notes (noun, id, fate, reason, was)
+VALUES (%(noun)s, %(id)s, 'changed', 'a time beyond the years 1 to 9999 is at their end', %(was)s)
 
 -- name: find_staged
 -- The columns of the copies, as they are to be filled, and their types.
@@ -141,8 +156,13 @@ SELECT count(DISTINCT id) FILTER (WHERE fate = 'left behind') AS left_behind,
   FROM import_notes WHERE noun = %(noun)s
 
 -- name: list_notes
--- All that is to be reported of single rows, in order.
-SELECT noun, id, fate, reason, was FROM import_notes ORDER BY number
+-- All that is to be reported of single rows, in order. What was there stays JSON text: not all that
+-- jsonb holds, such as numbers of thousands of digits, can be read everywhere.
+SELECT noun, id, fate, reason, was::text FROM import_notes ORDER BY number
+
+-- name: count_called
+-- How many schedules the Scheduler has been told to call.
+SELECT count(*) FROM remote_schedules
 
 -- name: list_files
 -- The files of messages: as the old service called them, and as they are called here.

@@ -133,7 +133,7 @@ def test_one_message_is_owed_to_each(sbm: Sbm, behind: Arranged, mothers: list[U
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--message-set", "nowhere"), "there is no message set nowhere"),
+        (("--message-set", "nowhere"), "there is no message set 'nowhere'"),
         (("--schedule", "4711"), "there is no schedule 4711"),
         (("--end-date", "1999-01-01"), "--end-date must be within ten years of now"),
     ],

@@ -106,6 +106,12 @@ def test_what_cannot_be_meant_is_misuse(options: tuple[str, ...]) -> None:
     assert misused(*REMOVE, *options)
 
 
+def test_a_number_that_is_none_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (("--within", "soon"), ("--limit", "1.5"), ("--schedule", "daily")):
+        assert misused(*REMOVE, "--all", *options)
+        assert f"argument {options[0]}: must be " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [("--message-set", "4711"), ("--schedule", "4711")])
 def test_what_is_not_there_is_told(sbm: Sbm, options: tuple[str, ...]) -> None:
     outcome = sbm(*REMOVE, *options)

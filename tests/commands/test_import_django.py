@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.arrange import Arranged
 from tests.commands.test_users import ROOT, Sbm
 from tests.commands.test_users import behind as behind
 from tests.commands.test_users import sbm as sbm
-from tests.store.django.old import Old
+from tests.store.django.old import Old, subscribe
 from tests.store.django.old import empty_old as empty_old
 from tests.store.django.old import old as old
 
@@ -34,7 +35,8 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
     options = ("--media", str(media), "--report", str(report), "--by", "ann", "--reason", "move")
     outcome = sbm("import-django", old.uri, *options)
     assert (outcome.status, outcome.complaint) == (0, "")
-    *told, files, host, last = outcome.out.splitlines()
+    *told, called, files, host, last = outcome.out.splitlines()
+    assert called.startswith("the Scheduler calls 1 of the schedules: set SBM_SCHEDULING=schedule")
     assert told[0] == "the old service's release: 0.12.1 or newer"
     assert told[-5].split()[:5] == ["subscriptions", "1", "1", "0", "0"]
     assert files == "files: 2 copied, 0 there already, 1 missing"
@@ -54,6 +56,18 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
     again = sbm("import-django", old.uri)
     assert (again.status, again.out) == (FAILED, "")
     assert "the database is not empty: it has schedules, messagesets," in again.complaint
+
+
+def test_what_python_cannot_read_is_reported_as_it_was(sbm: Sbm, old: Old, tmp_path: Path) -> None:
+    report, digits, deep = tmp_path / "report.jsonl", "9" * 5000, "[" * 2000 + "]" * 2000
+    for metadata in (digits, deep):
+        subscribe(old.behind, uuid4(), identity="", metadata=metadata)
+    outcome = sbm("import-django", old.uri, "--report", str(report), "--dry-run")
+    assert (outcome.status, outcome.complaint) == (0, "")
+    left = [line for line in report.read_text().splitlines() if "it has no identity" in line]
+    assert sorted(f'"metadata": {value},' in line for line in left for value in (digits, deep)) == [
+        *(False, False, True, True)
+    ]
 
 
 def test_a_dry_run_tells_the_same_and_changes_nothing(sbm: Sbm, old: Old, behind: Arranged) -> None:

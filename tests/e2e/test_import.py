@@ -37,7 +37,7 @@ async def test_clients_and_subscribers_go_on_where_the_old_service_stopped(
     )
     seed.identities.add("+27820001001", IDENTITY)
     seed.identities.add("+27820009999", person)
-    seed.start()
+    seed.start(SBM_SCHEDULING="schedule")
 
     status, page = await seed.call("GET", "/api/v1/subscriptions/", token=CLIENT_TOKEN)
     assert (status, page["count"]) == (200, 2)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 from attrs import frozen
 
@@ -62,13 +61,16 @@ class Tally:
 
 @frozen(kw_only=True)
 class Note:
-    """What is to be told of one row: that it was left behind, or changed, and why."""
+    """What is to be told of one row: that it was left behind, or changed, and why.
+
+    ``was`` is the text of a JSON object.
+    """
 
     table: str
     id: str
     fate: str
     reason: str
-    was: Mapping[str, Any] | None
+    was: str | None
 
 
 @frozen(kw_only=True)

@@ -22,6 +22,16 @@ _NAMES = {
     ),
 }
 
+# The first and last number of each field, between which the old service's ranges went round.
+_ENDS = {
+    "minute": (0, 59),
+    "hour": (0, 23),
+    "day_of_week": (0, 6),
+    "day_of_month": (1, 31),
+    "month_of_year": (1, 12),
+}
+_LONGEST = 64
+
 # A day that no year has. What refers to the schedule stays, and nobody is sent anything by it.
 NEVER = {
     "minute": "0",
@@ -56,14 +66,28 @@ def _mended(fields: dict[str, str]) -> tuple[dict[str, str], str] | None:
 
 
 def _numbered(fields: dict[str, str]) -> tuple[dict[str, str], str]:
-    """The names of days and months as numbers; if that does not make it a cron, never."""
+    """Fields without names and ranges that go round; if that does not make it a cron, never."""
     numbered = fields | {name: _as_numbers(fields[name], _NAMES[name]) for name in _NAMES}
+    straight = {name: _straightened(text, *_ENDS[name]) for name, text in numbered.items()}
     try:
-        Cron(**numbered)
+        Cron(**straight)
     except CronError as error:
         wrong = ", ".join(f"{name} {fields[name]!r}" for name in sorted(error.problems))
         return NEVER, f"it cannot be read, and is never due until it is changed: {wrong}"
+    if straight != numbered:
+        return straight, "a range that goes round the end, such as 22-2, is written as two"
     return numbered, "names of days and months are numbers"
+
+
+def _straightened(text: str, low: int, high: int) -> str:
+    """A range that goes round the end as two; what would not fit then is left as it was."""
+
+    def straight(match: re.Match[str]) -> str:
+        first, last = map(int, match.groups())
+        return match[0] if first <= last else f"{first}-{high},{low}-{last}"
+
+    told = re.sub(r"(?<![^,])([0-9]{1,2})-([0-9]{1,2})(?![^,])", straight, text)
+    return told if len(told) <= _LONGEST else text
 
 
 def _as_numbers(text: str, names: tuple[str, ...]) -> str:

@@ -1,7 +1,8 @@
 """The old service's database: read in one snapshot, and never written.
 
 Its PostgreSQL may be as old as 9.6, and its release as old as 0.10. What an older release lacks is
-put in front of each statement, as a ``WITH`` that hides the table of the same name.
+put in front of each statement, as a ``WITH`` that hides the table of the same name. Where a table
+has times that Python cannot hold, they are hidden in the same way.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import psycopg2
 from attrs import define, field
-from psycopg2.sql import SQL, Composable, Composed, Identifier
+from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from sbm.store.django.account import Advance, ImportFailed, Origin, Sums
 from sbm.store.migrations import CONNECT_SECONDS
@@ -37,6 +38,10 @@ _LATER = {
     ("contentstore_message", "metadata"): "'{}'::jsonb",
     ("subscriptions_subscription", "initial_sequence_number"): "1",
 }
+
+# What times can be that Python can hold, in any time zone. PostgreSQL has others, and infinity.
+_EARLIEST, _LATEST = "0001-01-02Z", "9999-12-30Z"
+_TIME = "timestamp with time zone"
 
 # Without these it is no database of the old service; any other table may be missing, and is empty.
 _NEEDED = frozenset(
@@ -62,6 +67,7 @@ class Source:
     connection: Connection
     columns: Columns = field(factory=dict)
     prefix: Composable = field(factory=lambda: SQL(""))
+    odd_times: dict[str, list[str]] = field(factory=dict, init=False)
 
     def look(self, columns: Columns) -> Origin:
         """Find out what there is of what will be read; raises ImportFailed if it is too little."""
@@ -73,13 +79,15 @@ class Source:
             if not found and relation not in _NEEDED:
                 hidden.append(_empty(relation, types))
                 missing.append(relation)
-            elif unknown := [name for name in lacking if (relation, name) not in _LATER]:
+                continue
+            if unknown := [name for name in lacking if (relation, name) not in _LATER]:
                 raise ImportFailed(
                     f"this is no database of the old service: it has no {relation}"
                     + (f" with {', '.join(unknown)}" if found else "")
                 )
-            elif lacking:
-                hidden.append(_completed(relation, lacking))
+            odd = self._odd_times(relation, [name for name in _times(types) if name in found])
+            if lacking or odd:
+                hidden.append(_mended(relation, types, lacking, odd))
         if hidden:
             self.prefix = SQL("WITH {} ").format(SQL(", ").join(hidden))
         return Origin(
@@ -110,6 +118,33 @@ class Source:
         into = SQL("COPY pg_temp.{} ({}) FROM STDIN").format(Identifier(relation), columns)
         with self.connection.cursor() as cursor:
             return _stream(cursor, out, target, into, advance)
+
+    def list_odd_times(self) -> Iterator[tuple[str, str, dict[str, str]]]:
+        """Table and id of each row with times that Python cannot hold, and what those times are."""
+        for relation, odd in self.odd_times.items():
+            key = "id" if "id" in self.columns[relation] else "user_id"
+            for name in odd:
+                statement = SQL("SELECT {0}::text, {1}::text FROM {2} WHERE {3}").format(
+                    Identifier(key), Identifier(name), Identifier(relation), _is_odd(name)
+                )
+                with self.connection.cursor() as cursor:
+                    cursor.execute(statement)
+                    for row_id, was in cursor:
+                        yield relation, row_id, {name: was}
+
+    def _odd_times(self, relation: str, names: list[str]) -> list[str]:
+        """Which of these columns hold times that Python cannot hold."""
+        if not names:
+            return []
+        tests = [SQL("COALESCE(bool_or({}), false)").format(_is_odd(name)) for name in names]
+        statement = SQL("SELECT {} FROM {}").format(SQL(", ").join(tests), Identifier(relation))
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement)
+            found = cursor.fetchone() or ()
+        odd = [name for name, is_odd in zip(names, found, strict=True) if is_odd]
+        if odd:
+            self.odd_times[relation] = odd
+        return odd
 
     def _found(self, relation: str) -> set[str]:
         with self.connection.cursor() as cursor:
@@ -153,11 +188,34 @@ def read_sums(cursor: Cursor) -> Sums:
     return Sums(count=int(count), high=int(high), low=int(low))
 
 
-def _completed(relation: str, lacking: list[str]) -> Composed:
-    more = [
-        SQL("{} AS {}").format(SQL(_LATER[relation, name]), Identifier(name)) for name in lacking
-    ]
-    return SQL("{0} AS (SELECT *, {1} FROM {0})").format(Identifier(relation), SQL(", ").join(more))
+def _times(types: Mapping[str, str]) -> list[str]:
+    """The columns that are moments."""
+    return [name for name, kind in types.items() if kind == _TIME]
+
+
+def _is_odd(name: str) -> Composed:
+    return SQL("{} NOT BETWEEN {} AND {}").format(
+        Identifier(name), Literal(_EARLIEST), Literal(_LATEST)
+    )
+
+
+def _mended(
+    relation: str, types: Mapping[str, str], lacking: list[str], odd: list[str]
+) -> Composed:
+    """The table with what came later than its release, and with times that Python can hold."""
+
+    def column(name: str) -> Composable:
+        if name in lacking:
+            return SQL("{} AS {}").format(SQL(_LATER[relation, name]), Identifier(name))
+        if name in odd:
+            return SQL("GREATEST({1}, LEAST({2}, {0})) AS {0}").format(
+                Identifier(name), Literal(_EARLIEST), Literal(_LATEST)
+            )
+        return Identifier(name)
+
+    return SQL("{0} AS (SELECT {1} FROM {0})").format(
+        Identifier(relation), SQL(", ").join(map(column, types))
+    )
 
 
 def _empty(relation: str, types: Mapping[str, str]) -> Composed:

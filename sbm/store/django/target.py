@@ -44,6 +44,19 @@ NOUNS = (
 )
 STATEMENTS: dict[str, Queries] = {noun: load(noun, folder="django") for noun in NOUNS}
 
+# What the rows of an old table are taken over as, where they have times.
+_TAKEN_AS = {
+    "auth_user": "users",
+    "authtoken_token": "tokens",
+    "contentstore_messageset": "messagesets",
+    "contentstore_binarycontent": "binary_contents",
+    "contentstore_message": "messages",
+    "subscriptions_subscription": "subscriptions",
+    "subscriptions_subscriptionsendfailure": "failed_tasks",
+    "subscriptions_resendrequest": "resend_requests",
+    "subscriptions_behindsubscription": "behind_subscriptions",
+}
+
 # Where a table is not called after its noun, and those that number their own rows.
 _TABLES = {"permissions": "user_permissions"}
 _NUMBERED = tuple(noun for noun in NOUNS if noun not in ("permissions", "tokens", "subscriptions"))
@@ -72,6 +85,12 @@ class Target:
         for statements in STATEMENTS.values():
             self._run(statements.stage.sql)
         return self._staged()
+
+    def note_odd_time(self, relation: str, row_id: str, was: dict[str, str]) -> None:
+        """Note that a row comes with another time than it had, as nobody could read that."""
+        values = {"noun": _TAKEN_AS[relation], "id": row_id, "was": Json(was)}
+        with self.connection.cursor() as cursor:
+            cursor.execute(QUERIES.note_odd_time.sql, values)
 
     def set_aside(self) -> None:
         """Let the ids of the operator's own users go to imported ones, until ``finish``."""
@@ -131,7 +150,7 @@ class Target:
         """
         with self.connection.cursor() as cursor:
             for noun in _NUMBERED:
-                cursor.execute(SQL("SELECT COALESCE(max(id), 0) + 1 FROM {}").format(_table(noun)))
+                cursor.execute(SQL(QUERIES.find_room.sql).format(table=_table(noun)))
                 (following,) = cursor.fetchone() or (1,)
                 restart = SQL("ALTER TABLE {} ALTER COLUMN id RESTART WITH {}")
                 cursor.execute(restart.format(_table(noun), Literal(following)))
@@ -139,6 +158,13 @@ class Target:
             merged = tuple(name for (name,) in cursor.fetchall())
             cursor.execute(QUERIES.give_back.sql)
         return merged
+
+    def count_called(self) -> int:
+        """How many schedules the Scheduler calls."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(QUERIES.count_called.sql)
+            (count,) = cursor.fetchone() or (0,)
+            return int(count)
 
     def sign(self, *, actor: str, reason: str, tallies: list[Tally]) -> None:
         """Put the import down in the audit."""
@@ -204,12 +230,6 @@ class Target:
         with self.connection.cursor() as cursor:
             cursor.execute(statement)
             return read_sums(cursor)
-
-    def _holds(self, statement: str) -> bool:
-        with self.connection.cursor() as cursor:
-            cursor.execute(statement)
-            (answer,) = cursor.fetchone() or (False,)
-            return bool(answer)
 
     def _run(self, statement: str | Composable) -> None:
         with self.connection.cursor() as cursor:

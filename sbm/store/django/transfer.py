@@ -19,11 +19,15 @@ from sbm.store.errors import one_line
 
 @frozen(kw_only=True)
 class Taken:
-    """What was taken over; ``notes`` and ``files`` are read as they are looked at."""
+    """What was taken over; ``notes`` and ``files`` are read as they are looked at.
+
+    ``called`` are the schedules that the Scheduler calls.
+    """
 
     origin: Origin
     tallies: list[Tally]
     merged: tuple[str, ...]
+    called: int
     notes: Iterator[Note]
     files: Iterator[OldFile]
 
@@ -56,6 +60,8 @@ def _filled(
     columns = ours.prepare()
     with source.opened(source_uri) as theirs:
         origin = theirs.look(columns)
+        for odd in theirs.list_odd_times():
+            ours.note_odd_time(*odd)
         for relation in columns:
             _copy(theirs, ours, relation, progress)
         sums = {}
@@ -77,7 +83,12 @@ def _filled(
     merged = ours.finish()
     ours.sign(actor=actor, reason=reason, tallies=tallies)
     return Taken(
-        origin=origin, tallies=tallies, merged=merged, notes=ours.notes(), files=ours.files()
+        origin=origin,
+        tallies=tallies,
+        merged=merged,
+        called=ours.count_called(),
+        notes=ours.notes(),
+        files=ours.files(),
     )
 
 

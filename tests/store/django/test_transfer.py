@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -146,9 +147,12 @@ def test_users_who_were_here_first_keep_their_tokens_but_not_their_ids(
         "INSERT INTO users (username, is_admin) VALUES ('me', true), ('hub', true);"
         " INSERT INTO tokens (user_id, digest) VALUES (1, sha256('mine')), (2, sha256('hub''s'));"
         " INSERT INTO user_permissions VALUES (1, 'view_behindsubscription');"
-        " INSERT INTO tasks (kind, requested_by) VALUES ('estimate-sends', 1)"
+        " INSERT INTO tasks (kind, requested_by) VALUES ('estimate-sends', 1);"
+        " INSERT INTO idempotency_keys (request, user_id, path, key, fingerprint, status, headers,"
+        " body) VALUES (sha256('r'), 1, '/api/v1/schedule/', 'k', sha256('f'), 201, '[]', '')"
     )
     taken, _ = bring(old)
+    assert behind.value("SELECT count(*) FROM idempotency_keys") == 0
     assert taken.merged == ("hub",)
     holders = behind.rows(
         "SELECT users.id, username, is_admin, is_active FROM tokens JOIN users"
@@ -171,7 +175,10 @@ def test_schedules_are_mended_where_that_is_possible_and_never_due_where_it_is_n
         "CREATE TABLE IF NOT EXISTS remote_schedules (kind text, target text, remote_id text,"
         " cron_definition text, enabled boolean)"
     )
-    old.behind.rows("UPDATE contentstore_schedule SET minute = E'0\\u00a0' WHERE id = 1")
+    old.behind.rows(
+        "UPDATE contentstore_schedule SET minute = E'0\\u00a0' WHERE id = 1;"
+        " INSERT INTO contentstore_schedule VALUES (6, '5', '22-2', 'Fri-mon', '*', '11-2,5')"
+    )
     _, notes = bring(old)
     rows = behind.rows(
         "SELECT id, minute, hour, day_of_month AS day, month_of_year AS month, day_of_week"
@@ -182,8 +189,9 @@ def test_schedules_are_mended_where_that_is_possible_and_never_due_where_it_is_n
         "3 0 8,9 * * *",
         "4 0 8 * 1 1-5",
         "5 0 0 31 2 *",
+        "6 5 22-23,0-2 * 11-12,1-2,5 5-6,0-1",
     ]
-    assert set(fates(notes, "schedules", "changed")) == {"1", "3", "4", "5"}
+    assert set(fates(notes, "schedules", "changed")) == {"1", "3", "4", "5", "6"}
     assert "hour 'noon'" in fates(notes, "schedules", "changed")["5"]
     remote = behind.rows("SELECT kind, target, remote_id FROM remote_schedules")
     assert [tuple(one.values()) for one in remote] == [
@@ -246,6 +254,28 @@ def test_odd_subscriptions_come_as_they_are(bring: Import, old: Old, behind: Arr
     assert set(fates(notes, "subscriptions", "changed")) == {str(spelt)}
 
 
+def test_times_that_python_cannot_hold_come_as_the_nearest_ones(
+    bring: Import, empty_old: Old, behind: Arranged
+) -> None:
+    make(empty_old.behind, "0.10.0")
+    fill(empty_old.behind)
+    odd = {uuid4(): moment for moment in ("-infinity", "infinity", "0044-03-15 BC", "20000-01-01")}
+    for one, moment in odd.items():
+        subscribe(empty_old.behind, one, created_at=moment)
+    empty_old.behind.rows(
+        "UPDATE authtoken_token SET created = 'infinity' WHERE user_id = 2;"
+        " UPDATE contentstore_message SET updated_at = '0044-03-15 BC' WHERE id = 1"
+    )
+    taken, notes = bring(empty_old)
+    years = [behind.subscription(one)["created_at"].year for one in odd]
+    assert years == [1, 9999, 1, 9999]
+    assert behind.subscription(MOTHER)["created_at"].year == 2018
+    assert set(fates(notes, "subscriptions", "changed")) == set(map(str, odd))
+    assert set(fates(notes, "tokens", "changed")) == {"2"}
+    assert set(fates(notes, "messages", "changed")) == {"1"}
+    assert all(one.read == one.taken for one in taken.tallies)
+
+
 def test_what_cannot_be_taken_over_is_told_and_leaves_nothing_dangling(
     bring: Import, old: Old, behind: Arranged
 ) -> None:
@@ -305,7 +335,7 @@ def test_what_cannot_be_taken_over_is_told_and_leaves_nothing_dangling(
     }
     (left,) = [one for one in notes if (one.table, one.id) == ("messages", "21")]
     assert left.was is not None
-    assert left.was["text_content"] == "no language"
+    assert json.loads(left.was)["text_content"] == "no language"
     assert behind.subscription(MOTHER)["created_by"] is None
     assert behind.value("SELECT binary_content_id FROM messages WHERE id = 22") is None
     assert behind.value("SELECT message_id FROM resend_requests WHERE id = 2") is None
@@ -314,12 +344,32 @@ def test_what_cannot_be_taken_over_is_told_and_leaves_nothing_dangling(
     assert set(fates(notes, "resend_requests", "changed")) == {"2"}
 
 
+def test_numbering_goes_on_where_there_is_room(bring: Import, old: Old, behind: Arranged) -> None:
+    last = 2**31 - 1
+    old.behind.rows(
+        "UPDATE contentstore_message SET id = %s WHERE id = 5; UPDATE auth_user SET id = %s"
+        " WHERE id = 8;"
+        " DELETE FROM contentstore_message WHERE id BETWEEN 1 AND 4",
+        *(-5, last),
+    )
+    bring(old)
+    assert behind.value("INSERT INTO users (username) VALUES ('new') RETURNING id") == 8
+    made = "INSERT INTO messages (messageset_id, sequence_number, lang) VALUES (1, 1, 'zul_ZA')"
+    assert behind.value(f"{made} RETURNING id") == 1
+
+
 def test_files_lie_in_one_folder_each_with_a_name_of_its_own(
     bring: Import, old: Old, behind: Arranged
 ) -> None:
+    old.behind.rows(
+        "INSERT INTO contentstore_binarycontent VALUES (4, 'audio_b.mp3', now(), now()),"
+        " (5, '4-audio_b.mp3', now(), now())"
+    )
     bring(old)
     names = behind.rows("SELECT content FROM binary_contents ORDER BY id")
-    assert [one["content"] for one in names] == ["20170101.mp3", "audio_b.mp3", "3-20170101.mp3"]
+    *others, fourth, last = [one["content"] for one in names]
+    assert others == ["20170101.mp3", "audio_b.mp3", "3-20170101.mp3"]
+    assert (fourth[32:], last) == ("-audio_b.mp3", "4-audio_b.mp3")
 
 
 @ensureDeferred
