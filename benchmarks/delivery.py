@@ -80,6 +80,8 @@ def config(ports: list[int], database: str, concurrency: int) -> Config:
         "MESSAGE_SENDER_URL": f"http://127.0.0.1:{ports[1]}",
         "MESSAGE_SENDER_TOKEN": "m",
         "STAGE_BASED_MESSAGING_URL": "http://sbm.example.org",
+        # No clock, and nothing to be told.
+        "SBM_SCHEDULING": "schedule",
         "SCHEDULER_URL": "http://scheduler.example.org",
         "SCHEDULER_API_TOKEN": "s",
         "SBM_CONCURRENCY": str(concurrency),

@@ -80,6 +80,7 @@ def daemon(reactor: Any, uri: str) -> tuple[Any, str]:
         "MESSAGE_SENDER_URL": "http://127.0.0.1:9",
         "MESSAGE_SENDER_TOKEN": "m",
         "STAGE_BASED_MESSAGING_URL": "http://sbm.example.org",
+        "SBM_SCHEDULING": "schedule",
         "SCHEDULER_URL": "http://scheduler.example.org",
         "SCHEDULER_API_TOKEN": "s",
     }

@@ -72,6 +72,13 @@ class Scheduling:
     scheduler: ServiceAddress | None
     inbound_token: str | None = field(repr=False)
 
+    @property
+    def complaint(self) -> str:
+        """Why the Scheduler cannot be told anything, though it should be; empty: it can."""
+        if self.mode == "builtin" or self.inbound_token:
+            return ""
+        return "SCHEDULER_INBOUND_API_TOKEN is missing: the Scheduler could not call back"
+
 
 def read_scheduling(environ: Mapping[str, str]) -> Scheduling:
     """What concerns the Scheduler alone, for the command about it; raises ConfigError."""
@@ -128,6 +135,7 @@ class Config:
         """
         settings = Settings(environ=environ)
         public_url, use_ssl = settings.public_url(), settings.flag("USE_SSL")
+        scheduling = _scheduling(settings, public_url)
         config = cls(
             database=settings.database(database),
             database_connections=settings.count("SBM_DATABASE_CONNECTIONS", 10, most=500),
@@ -140,7 +148,7 @@ class Config:
             duplicate_window=settings.seconds("SBM_DUPLICATE_WINDOW", 0, least=0, most=86400),
             identity_store=settings.service("IDENTITY_STORE_URL", "IDENTITY_STORE_TOKEN"),
             message_sender=settings.service("MESSAGE_SENDER_URL", "MESSAGE_SENDER_TOKEN"),
-            scheduling=_scheduling(settings, public_url),
+            scheduling=scheduling,
             metrics=settings.metrics(),
             voice_vendor=read_voice_vendor(settings),
             metrics_every=settings.seconds("SBM_METRICS_SECONDS", 10, least=0.1, most=3600),
@@ -162,7 +170,7 @@ class Config:
             ),
             dry_run_messagesets=settings.ids("DRY_RUN_MESSAGESETS"),
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
-            warnings=_warnings(environ),
+            warnings=_warnings(environ, scheduling),
         )
         _check_times(settings, config)
         settings.check()
@@ -184,10 +192,7 @@ def _scheduling(settings: Settings, public_url: str) -> Scheduling:
         scheduler=(
             settings.service("SCHEDULER_URL", "SCHEDULER_API_TOKEN") if has_scheduler else None
         ),
-        inbound_token=settings.token(
-            "SCHEDULER_INBOUND_API_TOKEN", required=has_scheduler and mode != "builtin"
-        )
-        or None,
+        inbound_token=settings.token("SCHEDULER_INBOUND_API_TOKEN") or None,
     )
 
 
@@ -210,9 +215,11 @@ def _check_times(settings: Settings, config: Config) -> None:
         )
 
 
-def _warnings(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """What was set to no effect."""
-    warnings = []
+def _warnings(environ: Mapping[str, str], scheduling: Scheduling) -> tuple[str, ...]:
+    """What was set to no effect, or is missing to some."""
+    warnings = (
+        [f"{scheduling.complaint}, and is not told anything."] if scheduling.complaint else []
+    )
     if environ.get("BROKER_URL", "").strip():
         warnings.append("BROKER_URL is ignored: no broker is needed.")
     for name in sorted(environ):

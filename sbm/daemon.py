@@ -273,7 +273,7 @@ def _scheduling(
     scheduling = config.scheduling
     announcement = Announcement(database, scheduling.mode)
     yield Loop("announce", announcement.one_pass, HOUSEKEEPING_SECONDS, Bell(reactor))
-    if scheduling.scheduler is None:
+    if scheduling.scheduler is None or scheduling.complaint:
         return
     exchanges = Exchanges(reactor, scheduling.scheduler, config.request_timeout, AT_A_TIME)
     chores = Chores(

@@ -291,14 +291,19 @@ def test_media_are_found_at_the_public_host_or_elsewhere(
     assert config(**changes).media_url == media_url
 
 
-def test_a_scheduler_needs_two_tokens() -> None:
-    assert problems(SCHEDULER_URL="http://scheduler") == (
-        "SCHEDULER_API_TOKEN is missing.",
-        "SCHEDULER_INBOUND_API_TOKEN is missing.",
-    )
+def test_a_scheduler_needs_a_token() -> None:
+    assert problems(SCHEDULER_URL="http://scheduler") == ("SCHEDULER_API_TOKEN is missing.",)
     read = config(**SCHEDULER).scheduling
     assert read.scheduler == ServiceAddress(url="http://scheduler/api/v1", token="t")
     assert (read.mode, read.inbound_token) == ("subscription", "i")
+
+
+def test_that_the_scheduler_cannot_call_back_is_told_where_it_should() -> None:
+    told = {**SCHEDULER, "SCHEDULER_INBOUND_API_TOKEN": ""}
+    (warning,) = config(**told).warnings
+    assert "SCHEDULER_INBOUND_API_TOKEN is missing" in warning
+    assert config(**told, SBM_SCHEDULING="builtin").warnings == ()
+    assert config(**SCHEDULER).warnings == ()
 
 
 def test_with_a_scheduler_one_can_schedule_otherwise() -> None:

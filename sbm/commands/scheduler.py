@@ -86,6 +86,8 @@ def _sync(options: argparse.Namespace, address: DatabaseAddress) -> int:
     scheduling = read_scheduling(options.environ)
     if scheduling.scheduler is None:
         raise CommandFailed("SCHEDULER_URL is not set: there is no Scheduler to be told")
+    if scheduling.complaint:
+        raise CommandFailed(scheduling.complaint)
 
     async def work(database: Database) -> Counter[str]:
         return await _bring_in_line(database, scheduling, options)

@@ -98,6 +98,9 @@ async def test_a_setting_that_the_daemons_do_not_have_is_refused(here: Here, run
     status, said, complaint = await run("sync", SCHEDULER_API_TOKEN="")
     assert (status, said) == (2, [])
     assert "SCHEDULER_API_TOKEN is missing" in complaint
+    status, said, complaint = await run("sync", SCHEDULER_INBOUND_API_TOKEN="")
+    assert (status, said) == (1, [])
+    assert "could not call back" in complaint
     assert here.chores() == []
 
 
