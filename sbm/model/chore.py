@@ -17,6 +17,10 @@ _ENDPOINT = re.compile(
 Scheduling = Literal["subscription", "schedule", "builtin"]
 Kind = Literal["subscription", "schedule", "members", "leftover"]
 
+# Whether a schedule may have been made that we do not know of. none: surely not; begun: perhaps,
+# just now; kept: nobody knows better than before.
+Doubt = Literal["none", "begun", "kept"]
+
 
 @frozen(kw_only=True)
 class CallBack:
@@ -86,14 +90,11 @@ class Nothing:
 
 @frozen(kw_only=True)
 class PutOff:
-    """Not done yet. ``doubt``: whether a schedule may have been made meanwhile.
-
-    none: surely not; begun: perhaps, just now; kept: nobody knows better than before.
-    """
+    """Not done yet."""
 
     reason: str
     delay: timedelta
-    doubt: Literal["none", "begun", "kept"]
+    doubt: Doubt
     is_fault: bool = False
 
 

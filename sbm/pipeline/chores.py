@@ -16,6 +16,7 @@ from sbm.model.backoff import backoff
 from sbm.model.chore import (
     CallBack,
     Chore,
+    Doubt,
     Gone,
     Nothing,
     PutOff,
@@ -195,7 +196,7 @@ class Chores:
         delay = backoff(faults, self._draw, cap=self._cap)
         return PutOff(reason=reason, delay=delay, doubt=_doubt(chore), is_fault=True)
 
-    def _put_off(self, chore: Chore, reason: str, *, doubt: Any) -> PutOff:
+    def _put_off(self, chore: Chore, reason: str, *, doubt: Doubt) -> PutOff:
         delay = self._breaker.wait + backoff(max(chore.attempt, 1), self._draw, cap=self._cap)
         return PutOff(reason=reason, delay=max(delay, FIRST_DELAY), doubt=doubt)
 
@@ -229,6 +230,6 @@ class Announcement:
         return is_new
 
 
-def _doubt(chore: Chore) -> Any:
+def _doubt(chore: Chore) -> Doubt:
     """After a call that surely had nothing made: what was doubtful before still is."""
     return "kept" if chore.is_doubtful else "none"

@@ -119,10 +119,10 @@ async def owe(transaction: Transaction, *, kind: Kind, target: str) -> None:
 async def stop_calling(transaction: Transaction, *, subscription_id: UUID) -> Trigger:
     """Owe it that the Scheduler stops calling for a subscription, which is owed nothing."""
     row = await transaction.row(QUERIES.stop_calling, subscription_id=subscription_id)
-    reason = "the Scheduler does not call for single subscriptions: its schedule is disabled"
+    reason = "the Scheduler should not call for single subscriptions: it will be told to stop"
     assert row is not None
     if not row["owed"]:
-        reason = "the Scheduler does not call for single subscriptions, and its id is not known"
+        reason = "the Scheduler should not call for single subscriptions; its id there is unknown"
     return Trigger(found=row["found"], accepted=False, reason=reason)
 
 
