@@ -222,4 +222,4 @@ async def test_what_the_scheduler_is_owed_is_measured(bench: Bench) -> None:
     await bench.law.one_pass()
     assert bench.telemetry.measured("chores.owed") == 1
     assert bench.telemetry.measured("chores.refused") == 1
-    assert 3600 <= (bench.telemetry.measured("chores.oldest_owed_seconds") or 0) < 4000
+    assert (bench.telemetry.measured("chores.oldest_owed_seconds") or 0) >= 3600
