@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import socket
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -258,6 +259,8 @@ async def test_a_request_under_way_is_answered(seed: World) -> None:
         await daemon.start()
         with socket.create_connection(("127.0.0.1", daemon.port)) as client:
             client.sendall(head.encode("ascii") + body[:5])
+            # Who connects later is answered, so this one has been let in by then.
+            urllib.request.urlopen(f"http://127.0.0.1:{daemon.port}/livez").close()
             daemon.tell(signal.SIGTERM)
             await seed.until(lambda: not daemon.answers)
             client.sendall(body[5:])
