@@ -7,11 +7,14 @@ else could pass are given o+x: passing, not listing. A home directory with mode 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
@@ -66,24 +69,39 @@ def unprivileged_account() -> Account:
     """Ourselves, or for root the server's own account. Raises NoAccountError."""
     if os.geteuid() != 0:
         return Account()
-    entry = _entry()
     reason = "this machine has no useradd"
     useradd = shutil.which("useradd", path=f"{os.defpath}:/usr/sbin:/sbin")
-    if entry is None and useradd is not None:
-        # The outcome is looked up, not believed: another process may have been quicker.
-        made = subprocess.run(
-            [useradd, "--system", "--no-create-home", "--shell", "/bin/false", _NAME],
-            capture_output=True,
-            check=False,
-        )
-        reason = made.stderr.decode(errors="replace").strip()
+    with _one_at_a_time():
         entry = _entry()
+        if entry is None and useradd is not None:
+            made = subprocess.run(
+                [useradd, "--system", "--no-create-home", "--shell", "/bin/false", _NAME],
+                capture_output=True,
+                check=False,
+            )
+            reason = made.stderr.decode(errors="replace").strip()
+            entry = _entry()
     if entry is None:
         raise NoAccountError(
             f"PostgreSQL refuses to run as root, and the account {_NAME!r} for it cannot be made:"
             f" {reason}. Make that account, or run this as an ordinary user."
         )
     return Account(uid=entry.pw_uid, gid=entry.pw_gid, groups=())
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Keep other processes from looking for the account, or making it, meanwhile.
+
+    Several `useradd` at once overwrite each other's entry: the server was then started with a user
+    id that no longer existed.
+    """
+    directory = os.open("/etc", os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def _entry() -> pwd.struct_passwd | None:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from typing import Any
 
 import pytest
 
@@ -86,3 +92,30 @@ def test_root_without_the_account_or_useradd_is_told_so(monkeypatch: pytest.Monk
 
     with pytest.raises(NoAccountError, match="no useradd"):
         unprivileged_account()
+
+
+def test_of_several_that_start_at_once_one_alone_makes_the_account(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Any] = []
+    together = Barrier(2)
+
+    def getpwnam(name: str) -> Any:
+        if not made:
+            raise KeyError(name)
+        return pwd.struct_passwd((name, "x", 999, 995, "", "", ""))
+
+    def useradd(command: Any, **_: Any) -> Any:
+        with suppress(BrokenBarrierError):
+            together.wait(timeout=0.2)  # for a second one that has seen no account either
+        made.append(command)
+        return subprocess.CompletedProcess(command, 0, b"", b"")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(pwd, "getpwnam", getpwnam)
+    monkeypatch.setattr(subprocess, "run", useradd)
+    monkeypatch.setattr("shutil.which", lambda *_, **__: "/usr/sbin/useradd")
+    with ThreadPoolExecutor(4) as pool:
+        accounts = [each.result() for each in [pool.submit(unprivileged_account) for _ in range(4)]]
+    assert len(made) == 1
+    assert accounts == [Account(uid=999, gid=995, groups=())] * 4
