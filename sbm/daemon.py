@@ -21,10 +21,11 @@ from sbm.clients.voice_vendor import VoiceVendor
 from sbm.config import Config
 from sbm.model.metrics import of_failure
 from sbm.pipeline.audio import AudioCopies
+from sbm.pipeline.blame import Blame
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.chores import AT_A_TIME, Announcement, Chores
 from sbm.pipeline.claim import Claiming
-from sbm.pipeline.deliver import Breakers, Delivery
+from sbm.pipeline.deliver import Blames, Delivery
 from sbm.pipeline.hand import Hand
 from sbm.pipeline.housekeeping import Housekeeping
 from sbm.pipeline.law import Law
@@ -159,7 +160,6 @@ def _sending(
     identity_store, message_sender = (
         Breaker(name, reactor.seconds, random.random, config.backoff_max) for name in exchanges
     )
-    breakers = Breakers(identity_store=identity_store, message_sender=message_sender)
     retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
     hand = Hand(
         owner=uuid.uuid4(),
@@ -172,18 +172,27 @@ def _sending(
     )
     settling = Settling(reactor, database, hand, telemetry, claim_bell.ring, config.stop_grace)
     sender = MessageSender(exchanges["Message Sender"])
+    look_up = LookUp(
+        IdentityStore(exchanges["Identity Store"]),
+        identity_store,
+        retries,
+        reactor.seconds,
+    )
+    blames = Blames(
+        identity_store=look_up.blame,
+        message_sender=Blame(
+            breaker=message_sender,
+            seconds=reactor.seconds,
+            is_well=sender.is_well,
+        ),
+    )
     delivery = Delivery(
         reactor,
         hand,
         settling,
-        LookUp(
-            IdentityStore(exchanges["Identity Store"]),
-            breakers.identity_store,
-            retries,
-            reactor.seconds,
-        ),
+        look_up,
         sender,
-        breakers,
+        blames,
         retries,
         config.media_url,
         config.dry_run_messagesets,
@@ -191,17 +200,18 @@ def _sending(
         Turns(config.concurrency),
         config.stop_grace,
     )
-    claiming = Claiming(database, hand, delivery, breakers)
+    claiming = Claiming(database, hand, delivery, blames)
     reconciling = Reconciling(
         reactor,
         database,
         sender,
-        breakers.message_sender,
+        message_sender,
         telemetry,
         config.settle,
         # A few pages at their slowest; a question that takes longer is asked by somebody else, too.
         max(config.lease, 5 * config.request_timeout),
         config.uncertain,
+        retries,
         claim_bell.ring,
     )
     renewing = Loop("renew leases", claiming.renew, _renewal_seconds(config), Bell(reactor))

@@ -713,6 +713,8 @@ CREATE TABLE public.sends (
     unknown_since timestamp with time zone,
     message_id integer,
     actor text,
+    is_fault boolean DEFAULT false NOT NULL,
+    answers text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT sends_check CHECK (((state = 'claimed'::text) = (owner IS NOT NULL))),
     CONSTRAINT sends_check1 CHECK (((state = 'claimed'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT sends_check2 CHECK (((state = 'unknown'::text) = (unknown_since IS NOT NULL))),
@@ -737,11 +739,15 @@ COMMENT ON COLUMN public.sends.next_sequence_number IS 'Of the subscription, whe
 
 COMMENT ON COLUMN public.sends.sequence_number IS 'Of the message: the lowest not below that.';
 
-COMMENT ON COLUMN public.sends.faults IS 'Answers that blame this one message.';
+COMMENT ON COLUMN public.sends.faults IS 'Failed calls that count against this message or person.';
 
 COMMENT ON COLUMN public.sends.message_id IS 'Of a resend: the message, fixed when it was requested.';
 
 COMMENT ON COLUMN public.sends.actor IS 'The operator who asked for it by command, if one did.';
+
+COMMENT ON COLUMN public.sends.is_fault IS 'Of an unknown send: if the Message Sender does not have it, that is a fault.';
+
+COMMENT ON COLUMN public.sends.answers IS 'What came of the calls that count as faults: each once, the first five.';
 
 CREATE TABLE public.subscriptions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,

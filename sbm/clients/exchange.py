@@ -29,9 +29,12 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from sbm.addresses import MetricsAddress, ServiceAddress
-from sbm.clients.outcomes import Failed, HeldBack, Unavailable, Unknown
+from sbm.clients.outcomes import Failed, Faulty, HeldBack, Unanswered, Unavailable, Unknown
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+
+# By how much a busy process may be late to end an exchange whose time is over.
+LATE_SECONDS = 2.0
 
 # Shorter than the services keep theirs (gunicorn 2 s): a POST on a connection that its other end
 # is closing at that moment has an unknown outcome.
@@ -67,6 +70,11 @@ class Answer:
         text: str = self.headers.getRawHeaders(name, [""])[-1]
         return text.strip()
 
+    @property
+    def asks_to_slow_down(self) -> bool:
+        """Whether it asks everybody to send less, or to wait: never the fault of one request."""
+        return self.status == 429 or (self.status == 503 and self.retry_after is not None)
+
     def summary(self) -> str:
         """Status and the beginning of the body, for a reason that people read."""
         return f"{self.status} {self.body[:200].decode('utf-8', 'replace')}".strip()
@@ -80,17 +88,37 @@ def _http_date(text: str) -> datetime | None:
     return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
 
 
-# Whatever it is about, the next request would fare no better: a wrong token, a wrong address, too
-# many requests, closed.
-AWAY = frozenset({401, 403, 404, 405, 429, 503})
+# Surely nothing was done: the request was turned away before anybody read it.
+TURNED_AWAY = frozenset({401, 403, 404, 405})
+
+# Answers that are mostly due to the service and not to what it was asked about.
+AWAY = TURNED_AWAY | {429, 503}
+
+_HINTS = {401: "is its token right?", 403: "is its token right?"} | dict.fromkeys(
+    (404, 405), "is its address right?"
+)
 
 
 def unavailable(service: str, answer: Answer) -> Unavailable:
-    """What an answer means that is one of AWAY, and surely did nothing."""
-    reason = f"{service} answered {answer.summary()}"
-    if answer.status in (401, 403):
-        reason = f"{service} refuses our token: it answered {answer.summary()}"
-    return Unavailable(reason, answer.retry_after, at_once=True)
+    """What an answer means that is due to the service, and surely did nothing."""
+    return Unavailable(
+        said(service, answer), answer.retry_after, at_once=True, hint=hint_of(answer)
+    )
+
+
+def faulty(service: str, answer: Answer) -> Faulty:
+    """What an answer means that may be due to what the service was asked about."""
+    return Faulty(said(service, answer), hint=hint_of(answer))
+
+
+def said(service: str, answer: Answer) -> str:
+    """An answer as a reason that people read."""
+    return f"{service} answered {answer.summary()}"
+
+
+def hint_of(answer: Answer) -> str:
+    """What to look at if everybody is answered like this."""
+    return _HINTS.get(answer.status, "")
 
 
 def _unheard(_method: str, _failure: str) -> None:
@@ -135,14 +163,18 @@ class Exchanges(Service):
         return closed
 
     async def get(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> Answer:
-        """GET ``<url>/<path>``; each part of the path is quoted. Raises Unavailable, or TooLong."""
+        """GET ``<url>/<path>``; each part of the path is quoted.
+
+        Raises Unavailable: TooLong or Unanswered for what may be due to this question.
+        """
         url = self._base.child(*path).replace(query=query)
         try:
             return await self._told("GET", self._ask(url))
-        except TooLong:
-            raise
-        except Unknown as error:
-            raise Unavailable(str(error)) from error  # asking changes nothing
+        except AnswerTooLong as error:
+            raise TooLong(str(error)) from error
+        except Unknown as error:  # asking changes nothing
+            kind = Unanswered if error.may_be_theirs else Unavailable
+            raise kind(str(error)) from error
 
     async def _ask(self, url: DecodedURL) -> Answer:
         try:
@@ -197,6 +229,7 @@ class Exchanges(Service):
             method, url, headers=headers, data=data, unbuffered=True, allow_redirects=False
         )
         work = Deferred.fromCoroutine(_complete(request, gate))
+        began_at = self._reactor.seconds()
         try:
             return await work.addTimeout(self._timeout.total_seconds(), self._reactor, _late)
         except HeldBack:
@@ -204,20 +237,33 @@ class Exchanges(Service):
         except Exception as error:
             if not gate.begun or isinstance(error, RequestNotSent):
                 raise Unavailable(_reason(error)) from error
-            if isinstance(error, TooLong):
+            if isinstance(error, AnswerTooLong):
                 raise
-            dropped = isinstance(error, ResponseNeverReceived)
-            if dropped and not isinstance(_cause(error), CancelledError):
+            if isinstance(_cause(error), CancelledError) or self._was_stopped(began_at):
+                raise Unknown(_reason(error), may_be_theirs=False) from error
+            if isinstance(error, ResponseNeverReceived):
                 raise ConnectionDropped(_reason(error)) from error
             raise Unknown(_reason(error)) from error
+
+    def _was_stopped(self, began_at: float) -> bool:
+        """Whether this process was stopped during an exchange: its end is seen after the deadline.
+
+        Then what it sees is the trace of its own absence, and says nothing about the other side.
+        """
+        elapsed = self._reactor.seconds() - began_at
+        return bool(elapsed > self._timeout.total_seconds() + LATE_SECONDS)
 
 
 class ConnectionDropped(Unknown):
     """The connection ended before any answer: mostly one that was kept alive too long."""
 
 
-class TooLong(Unknown):
+class AnswerTooLong(Unknown):
     """An answer of more than MAX_BODY_BYTES, which was broken off."""
+
+
+class TooLong(Faulty):
+    """The same, to a question."""
 
 
 def _always() -> bool:
@@ -246,7 +292,7 @@ def _cause(error: BaseException) -> BaseException:
 
 def _failure(error: Failed) -> str:
     """What kind of failure it was; empty if it was our own doing."""
-    if isinstance(error, (HeldBack, TooLong)) or error.__cause__ is None:
+    if isinstance(error, (HeldBack, AnswerTooLong)) or error.__cause__ is None:
         return ""
     cause = _cause(error.__cause__)
     if isinstance(cause, CancelledError):
@@ -390,7 +436,7 @@ class _Reader(Protocol):
         if self.finished.called:
             return
         if self.size > MAX_BODY_BYTES:
-            self.finished.errback(TooLong(f"an answer of more than {MAX_BODY_BYTES} bytes"))
+            self.finished.errback(AnswerTooLong(f"an answer of more than {MAX_BODY_BYTES} bytes"))
         elif reason.check(ResponseDone):
             self.finished.callback(b"".join(self.chunks))
         else:

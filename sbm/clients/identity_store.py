@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from attrs import define
 
-from sbm.clients.exchange import AWAY, Answer, Exchanges, unavailable
-from sbm.clients.outcomes import Faulty, NotKnown, Rejected
+from sbm.clients.exchange import Answer, Exchanges, faulty, unavailable
+from sbm.clients.outcomes import NotKnown, Rejected, Unavailable
+
+_SERVICE = "the Identity Store"
 
 
 @define(eq=False, slots=False)
@@ -15,10 +19,10 @@ class IdentityStore:
     _exchanges: Exchanges
 
     async def address_of(self, identity: str) -> str:
-        """The default msisdn of the identity, or of who reads for her.
+        """The default msisdn of the identity, or of the person that reads for them.
 
-        Raises Rejected where there is none, NotKnown where the identity is not known, Faulty for
-        an answer that may be due to this one identity, and Unavailable otherwise.
+        Raises Rejected where there is none, NotKnown where the identity is not known, Faulty or
+        Unanswered for what may be due to this one identity, and Unavailable otherwise.
         """
         answer = await self._exchanges.get(
             "identities",
@@ -30,10 +34,27 @@ class IdentityStore:
         if 200 <= answer.status < 300:
             return _first_address(answer)
         if answer.status == 404 and _is_about_the_identity(answer):
-            raise NotKnown("the Identity Store does not know the identity")
-        if answer.status in AWAY:
-            raise unavailable("the Identity Store", answer)
-        raise Faulty(f"the Identity Store answered {answer.summary()}", answer.retry_after)
+            raise NotKnown(_NOT_KNOWN)
+        if answer.asks_to_slow_down:
+            raise unavailable(_SERVICE, answer)
+        if answer.status == 500 and not await self._knows(identity):
+            raise NotKnown(_NOT_KNOWN)
+        raise faulty(_SERVICE, answer)
+
+    async def _knows(self, identity: str) -> bool:
+        """Whether the identity may be there: the question for its addresses was answered 500.
+
+        The service answers so about an identity that it does not know (releases 0.7 to 0.10.3), and
+        says 404 only if it is asked for the identity itself.
+        """
+        try:
+            answer = await self._exchanges.get("identities", identity, "")
+        except Unavailable:
+            return True
+        return not (answer.status == 404 and _is_about_the_identity(answer))
+
+
+_NOT_KNOWN = "the Identity Store does not know the identity"
 
 
 def _first_address(answer: Answer) -> str:
@@ -41,12 +62,26 @@ def _first_address(answer: Answer) -> str:
         results = answer.json()["results"]
         address = results[0]["address"] if results != [] else None
     except (ValueError, LookupError, TypeError):
-        raise Faulty(f"the Identity Store answered {answer.summary()}") from None
+        raise faulty(_SERVICE, answer) from None
     if address is not None and not isinstance(address, str):
-        raise Faulty(f"the Identity Store answered {answer.summary()}")
+        raise faulty(_SERVICE, answer)
     if not address:
         raise Rejected("the Identity Store has no address for the identity")
+    fault = _fault_of(address)
+    if fault:
+        raise Rejected(f"the address that the Identity Store has for the identity {fault}")
     return address
+
+
+def _fault_of(address: str) -> str:
+    """What keeps this text from being an address; empty: nothing."""
+    categories = {unicodedata.category(character) for character in address}
+    if "Cc" in categories:
+        return "has control characters"
+    # Blanks, and what takes no place at all.
+    return (
+        "is blank" if all(category[0] == "Z" or category == "Cf" for category in categories) else ""
+    )
 
 
 def _is_about_the_identity(answer: Answer) -> bool:

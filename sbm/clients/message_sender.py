@@ -9,9 +9,18 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from sbm.clients.exchange import AWAY, Answer, Exchanges, TooLong, unavailable
+from sbm.clients.exchange import (
+    AWAY,
+    TURNED_AWAY,
+    Answer,
+    Exchanges,
+    TooLong,
+    faulty,
+    said,
+    unavailable,
+)
 from sbm.clients.links import Query, next_query
-from sbm.clients.outcomes import CannotBeAsked, Faulty, Rejected, Unknown
+from sbm.clients.outcomes import CannotBeAsked, Rejected, Unavailable, Unknown
 from sbm.model.outbound import SEND_KEY
 
 # Understood, and this message is at fault.
@@ -23,6 +32,11 @@ MOST_IDENTITIES = 75
 LONGEST_REQUEST_LINE = 4000
 
 _LIST = ("outbound", "")
+_SERVICE = "the Message Sender"
+
+# An identity that nobody has, and a time after which nothing was stored.
+NOBODY = "00000000-0000-0000-0000-000000000000"
+_NEVER = datetime(2100, 1, 1, tzinfo=timezone.utc)
 
 
 @frozen(kw_only=True)
@@ -46,19 +60,30 @@ class MessageSender:
     async def post(self, outbound: dict[str, Any], *, begin: Callable[[], bool]) -> str:
         """POST an outbound, if ``begin()`` still allows it at the last moment; returns its id.
 
-        Raises Unavailable (surely not done), Rejected (this outbound is refused) or Unknown.
+        Raises Unavailable (surely not done; Faulty where it may be due to this outbound), Rejected
+        (this outbound is refused) or Unknown.
         """
         answer = await self._exchanges.post("outbound", "", body=outbound, begin=begin)
         if 200 <= answer.status < 300:
             return _outbound_id(answer)
-        reason = f"the Message Sender answered {answer.summary()}"
+        reason = said(_SERVICE, answer)
         if answer.status in _REFUSALS:
             raise Rejected(reason)
-        if answer.status == 503:  # which it may say after it has stored the outbound
-            raise Unknown(reason, answer.retry_after, at_once=True)
-        if answer.status in AWAY:
-            raise unavailable("the Message Sender", answer)
-        raise Unknown(reason, answer.retry_after)
+        if answer.status in TURNED_AWAY:
+            raise faulty(_SERVICE, answer)
+        if answer.status == 429:
+            raise unavailable(_SERVICE, answer)
+        if answer.asks_to_slow_down:  # a 503, which may come after it has stored the outbound
+            raise Unknown(reason, answer.retry_after, at_once=True, may_be_theirs=False)
+        raise Unknown(reason)
+
+    async def is_well(self, *, but: str = NOBODY) -> bool:  # noqa: ARG002
+        """Whether it answers a question about nobody, and so not about ``but`` either."""
+        try:
+            answer = await self._exchanges.get(*_LIST, query=_question([NOBODY], _NEVER))
+        except Unavailable:
+            return False
+        return answer.status == 200
 
     def questions(self, identities: Iterable[str], *, after: datetime) -> list[tuple[str, ...]]:
         """The identities, in groups that one question each can be asked about."""
@@ -86,12 +111,12 @@ class MessageSender:
             except TooLong as error:
                 pages.doubt = str(error)
                 break
-            if answer.status in (404, 405) and len(pages.queries) == 0:
-                raise CannotBeAsked(f"the Message Sender answered {answer.summary()}")
-            if answer.status in AWAY:
-                raise unavailable("the Message Sender", answer)
-            if answer.status >= 500:
-                raise Faulty(f"the Message Sender answered {answer.summary()}", answer.retry_after)
+            if answer.status in (404, 405) and not pages.queries:
+                raise CannotBeAsked(said(_SERVICE, answer))
+            if answer.asks_to_slow_down:
+                raise unavailable(_SERVICE, answer)
+            if answer.status in AWAY or answer.status >= 500:
+                raise faulty(_SERVICE, answer)
             pages.queries.add(query)
             query = pages.read(answer)
         return pages.found()
@@ -163,5 +188,5 @@ def _outbound_id(answer: Answer) -> str:
     except (ValueError, LookupError, TypeError):
         outbound_id = None
     if not outbound_id or type(outbound_id) not in (str, int):  # true is no id
-        raise Unknown(f"the Message Sender answered {answer.summary()}")
+        raise Unknown(said(_SERVICE, answer))
     return str(outbound_id)

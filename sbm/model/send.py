@@ -53,8 +53,9 @@ class Send:
     """A claimed send, with all that its delivery needs.
 
     ``id`` is the same for every attempt; ``attempt`` fences this one. ``lane`` says whether it was
-    asked for by itself, or is one of a tick. ``faults`` counts the answers that blamed this one
-    message. ``recipient`` is None when the subscription was deleted after the send was owed.
+    asked for by itself, or is one of a tick. ``faults`` counts the calls whose failure counts
+    against this message or person, and ``answers`` are what came of them, each once, oldest first.
+    ``recipient`` is None when the subscription was deleted after the send was owed.
     """
 
     id: uuid.UUID
@@ -66,6 +67,7 @@ class Send:
     identity: str
     prepend: str | None
     recipient: Recipient | None
+    answers: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -93,7 +95,10 @@ class Settled:
 
 @frozen(kw_only=True)
 class GivenBack:
-    """No POST was begun: owed again after ``delay``; ``is_fault`` blames this one message."""
+    """Surely not done: owed again after ``delay``.
+
+    ``is_fault`` counts against this message or person.
+    """
 
     reason: str
     delay: timedelta
@@ -102,9 +107,14 @@ class GivenBack:
 
 @frozen(kw_only=True)
 class Unknown:
-    """A POST was begun, and nobody can say whether it was done."""
+    """A POST was begun, and nobody can say whether it was done.
+
+    ``is_fault`` counts against this message or person if the Message Sender turns out not to have
+    it.
+    """
 
     reason: str
+    is_fault: bool = False
 
 
 Result = Settled | GivenBack | Unknown
@@ -115,7 +125,8 @@ class Asked:
     """A send of unknown outcome, and the question about it.
 
     ``token`` is this question's, and fences it. ``is_late`` says that the settle time was over
-    before it was asked: only then does absence prove anything.
+    before it was asked: only then does absence prove anything. ``is_fault`` and ``faults`` say
+    whether its absence counts against it, and how often it was at fault before.
     """
 
     id: uuid.UUID
@@ -125,6 +136,8 @@ class Asked:
     identity: str
     first_attempt_at: datetime
     is_late: bool
+    is_fault: bool = False
+    faults: int = 0
 
 
 def objection(send: Send) -> Settled | None:

@@ -37,6 +37,8 @@ class Breaker:
     failures: int = 0
     openings: int = 0
     reason: str = ""
+    # What the next call is about, if a single one tries whether the service is back.
+    probe: str = ""
     _open_until: float = 0.0
     _log: Logger = field(factory=Logger)
 
@@ -57,7 +59,7 @@ class Breaker:
         if self.openings:
             self._log.info("{service} is back", service=self.service)
         self.failures = self.openings = 0
-        self.reason = ""
+        self.reason = self.probe = ""
 
     def fail(self, error: Failed) -> None:
         """A call failed. Those that were under way together open it once.
@@ -69,19 +71,23 @@ class Breaker:
             return
         self.failures += 1
         is_plain = not error.at_once and error.retry_after is None
-        if is_plain and self.failures < TOLERATED and not self.openings:
-            return
+        if not is_plain or self.failures >= TOLERATED or self.openings:
+            self.open(error)
+
+    def open(self, error: Failed) -> None:
+        """The service is away, whatever was counted before."""
         self.openings += 1
-        self.reason = str(error)
+        self.reason = f"{error} ({error.hint})" if error.hint else str(error)
         asked_for = min(error.retry_after or timedelta(0), LONGEST_RETRY_AFTER)
         pause = max(backoff(self.openings, self._draw, cap=self._cap), asked_for)
         self._open_until = self._seconds() + pause.total_seconds()
         if self.is_told_once and self.openings > 1:
             return
         self._log.error(
-            "{service} is {still}away: {reason}; it is tried again in {pause:.0f} s",
+            "{service} is {still}away: {reason}; it is tried again in {pause:.0f} s{probe}",
             service=self.service,
             still="still " * (self.openings > 1),
+            probe=f" (this time with {self.probe})" if self.probe else "",
             reason=self.reason,
             pause=pause.total_seconds(),
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import define
 
-from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.deliver import Delivery
+from sbm.model.send import Send
+from sbm.pipeline.deliver import Blames, Delivery
 from sbm.pipeline.hand import Hand
 from sbm.store import sends
 from sbm.store.database import Database
@@ -22,7 +24,7 @@ class Claiming:
     _database: Database
     _hand: Hand
     _delivery: Delivery
-    _breakers: tuple[Breaker, ...]
+    _blames: Blames
     _may_have_strays: bool = False
     _is_asked: bool = True
     _looked_at: float = 0.0
@@ -36,7 +38,8 @@ class Claiming:
 
         Single sends do not wait for that: they are looked for when somebody asked for one, and
         once a second, as it may have been another daemon that was asked. Nothing is claimed while a
-        service that every send needs is away, and just one send to see whether it is back.
+        service that every send needs is away. Then a single send, the probe, shows whether it is
+        back: the send of a person whose last call did not fail, if one is due.
         """
         limit, of_ticks = self._wanted()
         if limit < 1:
@@ -48,29 +51,57 @@ class Claiming:
             self._may_have_strays = False
         asked_at = self._looked_at = self._hand.uptime()
         self._is_asked = False
-        try:
-            claimed = await self._database.transact(
-                sends.claim,
-                owner=self._hand.owner,
-                limit=limit,
-                of_ticks=of_ticks,
-                lease=self._hand.lease,
-            )
-        except CommitUnknown:
-            self._may_have_strays = True
-            raise
+        failed = self._failed
+        claimed = await self._take(limit, of_ticks, but=failed)
+        if failed and not claimed:
+            claimed = await self._take(limit, of_ticks)  # nobody else is due
+        for send in claimed if self._is_probing else ():
+            self._name_the_probe(send)
         if len(claimed) == limit and all(send.lane == "single" for send in claimed):
             self._is_asked = True  # there may be more, for whom the next free place is
         for send in claimed:
             self._delivery.begin(self._hand.take(send, asked_at=asked_at))
         return len(claimed)
 
+    async def _take(self, limit: int, of_ticks: int, *, but: Sequence[str] = ()) -> list[Send]:
+        try:
+            return await self._database.transact(
+                sends.claim,
+                owner=self._hand.owner,
+                limit=limit,
+                of_ticks=of_ticks,
+                lease=self._hand.lease,
+                but=but,
+            )
+        except CommitUnknown:
+            self._may_have_strays = True
+            raise
+
+    @property
+    def _is_probing(self) -> bool:
+        return any(blame.breaker.is_probing for blame in self._blames)
+
+    @property
+    def _failed(self) -> list[str]:
+        """The people of whom none should be the probe."""
+        return [
+            identity
+            for blame in self._blames
+            if blame.breaker.is_probing
+            for identity in blame.failed
+        ]
+
+    def _name_the_probe(self, send: Send) -> None:
+        for blame in self._blames:
+            if blame.breaker.is_probing:
+                blame.breaker.probe = f"the send of subscription {send.subscription_id}"
+
     def _wanted(self) -> tuple[int, int]:
         """How many to claim, and how many of them may be those of a tick."""
         room = self._hand.room
-        if any(breaker.wait for breaker in self._breakers):
+        if any(breaker.wait for breaker in self._blames.breakers):
             return 0, 0
-        if any(breaker.is_probing for breaker in self._breakers):
+        if self._is_probing:
             probes = 0 if self._hand.held else 1
             return probes, probes
         if room >= self._hand.capacity // 2:

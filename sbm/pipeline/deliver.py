@@ -11,10 +11,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from sbm.clients.message_sender import MessageSender
-from sbm.clients.outcomes import HeldBack, Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import Failed, Faulty, HeldBack, Rejected, Unknown
 from sbm.model import send as model
 from sbm.model.outbound import compose
-from sbm.model.send import GivenBack, Result, Settled, objection
+from sbm.model.send import GivenBack, Result, Send, Settled, objection
+from sbm.pipeline.blame import Blame
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.hand import Hand, Held
 from sbm.pipeline.look_up import LookUp
@@ -25,11 +26,16 @@ from sbm.pipeline.turns import Turns
 STOPPING = "the daemon is stopping"
 
 
-class Breakers(NamedTuple):
+class Blames(NamedTuple):
     """Those of the services that a send needs."""
 
-    identity_store: Breaker
-    message_sender: Breaker
+    identity_store: Blame
+    message_sender: Blame
+
+    @property
+    def breakers(self) -> tuple[Breaker, Breaker]:
+        """The breakers of both."""
+        return self.identity_store.breaker, self.message_sender.breaker
 
 
 @define(eq=False, slots=False)
@@ -45,7 +51,7 @@ class Delivery(Service):
     _settling: Settling
     _look_up: LookUp
     _message_sender: MessageSender
-    _breakers: Breakers
+    _blames: Blames
     _retries: Retries
     _media_url: str
     _dry_runs: frozenset[int]
@@ -97,13 +103,13 @@ class Delivery(Service):
         send = held.send
         if not self.running:
             return GivenBack(reason=STOPPING, delay=timedelta(0))
-        nothing_to_do = objection(send)
+        nothing_to_do = objection(send) or self._retries.exhausted(send)
         if nothing_to_do is not None:
             return nothing_to_do
         # What was claimed before a service went away need not learn it the hard way.
-        for breaker in self._breakers:
+        for breaker in self._blames.breakers:
             if breaker.wait:
-                return self._retries.away(send, breaker, breaker.reason)
+                return self._retries.away(breaker)
         to_addr = await self._look_up.address_of(send)
         if isinstance(to_addr, GivenBack) and not self.running and not to_addr.is_fault:
             return GivenBack(reason=STOPPING, delay=timedelta(0))  # mostly it was broken off
@@ -112,11 +118,13 @@ class Delivery(Service):
         return await self._post(held, compose(send, to_addr, self._media_url))
 
     async def _post(self, held: Held, outbound: dict[str, Any]) -> Result:
-        send, breaker = held.send, self._breakers.message_sender
+        send, blame = held.send, self._blames.message_sender
+        breaker = blame.breaker
         if send.recipient is not None and send.recipient.messageset_id in self._dry_runs:
             return Settled(outcome="dry-run", stage="post")
         if breaker.wait:
-            return self._retries.away(send, breaker, breaker.reason)
+            return self._retries.away(breaker)
+        began_at = blame.seconds()
 
         def begin() -> bool:
             held.is_begun = self._hand.outlasts(held, self._request_timeout)
@@ -126,15 +134,26 @@ class Delivery(Service):
             outbound_id = await self._message_sender.post(outbound, begin=begin)
         except HeldBack:
             return GivenBack(reason="the lease was too short", delay=timedelta(0))
-        except Unavailable as error:
-            breaker.fail(error)
-            return self._retries.away(send, breaker, str(error))
-        except Unknown as error:
-            # Whatever it was, it may befall the next one, too: better one unknown than all.
-            breaker.fail(error)
-            return model.Unknown(reason=str(error))
         except Rejected as error:
             breaker.succeed()
             return Settled(outcome="refused", stage="post", reason=str(error))
-        breaker.succeed()
+        except Failed as error:
+            return await self._failed(send, error, began_at)
+        blame.went_well(send.identity)
         return Settled(outcome="sent", stage="post", outbound_id=outbound_id)
+
+    async def _failed(self, send: Send, error: Failed, began_at: float) -> Result:
+        """What becomes of a send whose POST was not answered as it should be."""
+        blame = self._blames.message_sender
+        reason, is_fault = str(error), False
+        if isinstance(error, Faulty) or (isinstance(error, Unknown) and error.may_be_theirs):
+            is_fault = await blame.is_theirs(
+                send.identity, error, began_at=began_at, faults=send.faults
+            )
+        else:
+            blame.breaker.fail(error)
+        if isinstance(error, Unknown):
+            return model.Unknown(reason=reason, is_fault=is_fault)
+        if is_fault:
+            return self._retries.fault(send, "post", reason)
+        return self._retries.failed(send, blame.breaker, reason)

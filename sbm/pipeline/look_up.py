@@ -9,8 +9,9 @@ from datetime import timedelta
 from attrs import define, field
 
 from sbm.clients.identity_store import IdentityStore
-from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable
+from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unanswered, Unavailable
 from sbm.model.send import GivenBack, Send, Settled
+from sbm.pipeline.blame import Blame
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.retries import Retries
 
@@ -23,12 +24,16 @@ RECENT = 50
 FEW = 3
 MOST_SUSPECTS = 10_000
 
+# Of how many identities that the service knew one is asked about, to see whether it still does.
+WITNESSES = 2
+
 
 @define(eq=False, slots=False)
 class Census:
-    """Which of the identities looked up lately the service knew."""
+    """Which identities the service knew: of those looked up lately, at the first look."""
 
     _known: OrderedDict[str, bool] = field(factory=OrderedDict)
+    _witnesses: OrderedDict[str, None] = field(factory=OrderedDict)
 
     def note(self, identity: str, *, known: bool) -> None:
         """The service has said so."""
@@ -36,6 +41,13 @@ class Census:
         self._known.move_to_end(identity)
         if len(self._known) > RECENT:
             self._known.popitem(last=False)
+        if not known:
+            self._witnesses.pop(identity, None)
+            return
+        self._witnesses[identity] = None
+        self._witnesses.move_to_end(identity)
+        if len(self._witnesses) > WITNESSES:
+            self._witnesses.popitem(last=False)
 
     @property
     def knows_few(self) -> bool:
@@ -44,16 +56,16 @@ class Census:
 
     def witness(self, *, but: str) -> str | None:
         """The one that was known last, and is not this one."""
-        known = (one for one in reversed(self._known) if self._known[one] and one != but)
-        return next(known, None)
+        return next((one for one in reversed(self._witnesses) if one != but), None)
 
 
 @define(eq=False, slots=False)
 class LookUp:
     """Asks the Identity Store for addresses; ``seconds`` is the reactor's clock.
 
-    An answer that is of no use, or that an identity is not known, may be due to the service or to
-    this one identity. So the same is asked about a witness, whom it knew a moment ago.
+    An answer that is of no use may be due to the service or to this one identity: the look-ups of
+    other people at the same time tell. Where there are none, the same is asked about a witness,
+    whom the service knew a moment ago.
     """
 
     _identity_store: IdentityStore
@@ -63,8 +75,14 @@ class LookUp:
     _census: Census = field(factory=Census)
     _suspects: OrderedDict[str, float] = field(factory=OrderedDict)
 
+    def __attrs_post_init__(self) -> None:
+        self.blame = Blame(
+            breaker=self._breaker, seconds=self._seconds, is_well=self._knows_its_witness
+        )
+
     async def address_of(self, send: Send) -> str | GivenBack | Settled:
         """The address, or what becomes of the send without one."""
+        began_at = self._seconds()
         try:
             address = await self._identity_store.address_of(send.identity)
         except NotKnown as error:
@@ -72,30 +90,35 @@ class LookUp:
         except Rejected as error:
             self._is_known(send.identity)
             return _unaddressed(error)
-        except Faulty as error:
-            if await self._knows_its_witness(but=send.identity):
+        except (Faulty, Unanswered) as error:
+            if await self.blame.is_theirs(
+                send.identity, error, began_at=began_at, faults=send.faults
+            ):
                 return self._retries.fault(send, "address", str(error))
-            return self._away(send, error)
+            return self._retries.failed(send, self._breaker, str(error))
         except Unavailable as error:
             return self._away(send, error)
         self._is_known(send.identity)
         return address
 
     def _is_known(self, identity: str) -> None:
-        self._breaker.succeed()
+        self.blame.went_well(identity)
         self._census.note(identity, known=True)
         self._suspects.pop(identity, None)
 
     async def _not_known(self, send: Send, error: NotKnown) -> GivenBack | Settled:
-        self._census.note(send.identity, known=False)
+        if send.identity not in self._suspects:
+            # Those who are looked at again come together, and would look like most of all.
+            self._census.note(send.identity, known=False)
         if not self._is_second_look(send.identity):
             return GivenBack(reason=str(error), delay=SECOND_LOOK)
         has_witness = self._census.witness(but=send.identity) is not None
         if self._census.knows_few or (
             has_witness and not await self._knows_its_witness(but=send.identity)
         ):
-            reason = "the Identity Store does not know most identities: is its address right?"
-            return self._away(send, Unavailable(reason, at_once=True))
+            reason = "the Identity Store does not know most identities"
+            away = Unavailable(reason, at_once=True, hint="is its address right?")
+            return self._away(send, away)
         self._breaker.succeed()
         self._suspects.pop(send.identity, None)
         return _unaddressed(error)
@@ -125,7 +148,7 @@ class LookUp:
 
     def _away(self, send: Send, error: Unavailable) -> GivenBack:
         self._breaker.fail(error)
-        return self._retries.away(send, self._breaker, str(error))
+        return self._retries.failed(send, self._breaker, str(error))
 
 
 def _unaddressed(error: Rejected) -> Settled:

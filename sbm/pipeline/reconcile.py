@@ -11,9 +11,10 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
-from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
+from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
 from sbm.model.send import Asked, Settled
 from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import tell_doubles, tell_metrics
 from sbm.settings import Uncertain
 from sbm.store import sends
@@ -45,6 +46,7 @@ class Reconciling:
     _settle: timedelta
     _lease: timedelta
     _uncertain: Uncertain
+    _retries: Retries
     _owed: Callable[[], None]
     _unlisted_since: float | None = None
     _doubtful: set[UUID] = field(factory=set)
@@ -85,10 +87,15 @@ class Reconciling:
         except CannotBeAsked as error:
             await self._decide(about, error)
             return
+        except (Faulty, Unanswered) as error:
+            # One of those whom the question is about may be the reason: they are asked about alone.
+            self._doubt(about)
+            if not await self._message_sender.is_well():
+                self._breaker.fail(error)
+            await self._ask_again_later(about)
+            return
         except Unavailable as error:
             self._breaker.fail(error)
-            if isinstance(error, Faulty):
-                self._doubt(about)
             await self._ask_again_later(about)
             return
         self._unlisted_since = None
@@ -127,10 +134,16 @@ class Reconciling:
         tell_metrics(committed, results, self._telemetry.tally)
 
     async def _owe_again(self, absent: Sequence[Asked], reason: str) -> None:
-        count = await self._database.transact(sends.owe_again, absent=absent, reason=reason)
+        count = await self._database.transact(
+            sends.owe_again, absent=[(one, self._delay_of(one)) for one in absent], reason=reason
+        )
         self._telemetry.count("sends.owed_again", count)
         if count:
             self._owed()
+
+    def _delay_of(self, absent: Asked) -> timedelta:
+        """What was nobody's fault is due at once."""
+        return self._retries.after_fault(absent.faults + 1) if absent.is_fault else timedelta(0)
 
     async def _ask_again_later(self, about: Sequence[Asked]) -> None:
         if about:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from attrs import frozen
@@ -20,8 +20,13 @@ class Retries:
     cap: timedelta
     draw: Callable[[], float]
 
-    def away(self, send: Send, breaker: Breaker, reason: str) -> GivenBack:
-        """Nobody's fault in particular.
+    @staticmethod
+    def away(breaker: Breaker) -> GivenBack:
+        """The service is away, and was not called for this send: as soon as it is tried again."""
+        return GivenBack(reason=breaker.reason, delay=breaker.wait)
+
+    def failed(self, send: Send, breaker: Breaker, reason: str) -> GivenBack:
+        """A call failed, and nobody in particular is at fault.
 
         Later than the next probe, or the one send that always fails would be every probe.
         """
@@ -29,10 +34,23 @@ class Retries:
         return GivenBack(reason=reason, delay=delay)
 
     def fault(self, send: Send, stage: Stage, reason: str) -> GivenBack | Settled:
-        """The message itself is to blame: its tries are counted."""
+        """The message or its person is at fault: its tries are counted."""
         faults = send.faults + 1
         if faults >= self.max_faults:
-            reason = f"{reason} (tried {faults} times)"
-            return Settled(outcome="failed", stage=stage, reason=reason)
-        delay = backoff(faults, self.draw, cap=self.cap)
-        return GivenBack(reason=reason, delay=delay, is_fault=True)
+            return _given_up(stage, (*send.answers, reason), faults)
+        return GivenBack(reason=reason, delay=self.after_fault(faults), is_fault=True)
+
+    def exhausted(self, send: Send) -> Settled | None:
+        """The end of a send whose tries are used up: the last POST was found not to be stored."""
+        if send.faults < self.max_faults:
+            return None
+        return _given_up("post", send.answers, send.faults)
+
+    def after_fault(self, faults: int) -> timedelta:
+        """How long a send waits that was at fault so many times."""
+        return backoff(faults, self.draw, cap=self.cap)
+
+
+def _given_up(stage: Stage, answers: Sequence[str], faults: int) -> Settled:
+    reason = f"{'; '.join(dict.fromkeys(answers))} (tried {faults} times)"
+    return Settled(outcome="failed", stage=stage, reason=reason)

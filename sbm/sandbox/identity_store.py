@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from sbm.sandbox.journal import Journal
-from sbm.sandbox.rest import Refused, Reply, exchange, json_object, new_app, not_found
+from sbm.sandbox.rest import Refused, Reply, exchange, json_object, new_app, not_found, server_error
 
 
 @define(eq=False, kw_only=True)
@@ -70,8 +70,14 @@ class IdentityStoreApp:
 
     @exchange(app, "GET", "/identities/<identity>/addresses/msisdn")
     def addresses(self, _request: Request, identity: str) -> Reply:
-        """The number to write to; ``default`` and ``use_communicate_through`` change nothing."""
-        msisdn = self._msisdn(identity)
+        """The number to write to; ``default`` and ``use_communicate_through`` change nothing.
+
+        An identity that is not known, or is no UUID, is answered as the real service does: 500.
+        """
+        try:
+            msisdn = self.store.msisdn(identity)
+        except KeyError:
+            return server_error()
         results = [] if msisdn is None else [{"address": msisdn}]
         body = {"count": len(results), "next": None, "previous": None, "results": results}
         return Reply(body=body)
@@ -79,19 +85,17 @@ class IdentityStoreApp:
     @exchange(app, "GET", "/identities/<identity>/")
     def read(self, _request: Request, identity: str) -> Reply:
         """One identity with its addresses."""
-        return Reply(body=_described(str(UUID(identity)), self._msisdn(identity)))
+        try:
+            msisdn = self.store.msisdn(identity)
+        except KeyError:
+            raise not_found() from None
+        return Reply(body=_described(str(UUID(identity)), msisdn))
 
     @exchange(app, "POST", "/identities/")
     def create(self, request: Request) -> Reply:
         """Store a new identity with the number in ``details.addresses.msisdn``, if any."""
         msisdn = _default_msisdn(json_object(request).get("details"))
         return Reply(status=201, body=_described(self.store.add(msisdn), msisdn))
-
-    def _msisdn(self, identity: str) -> str | None:
-        try:
-            return self.store.msisdn(identity)
-        except KeyError:
-            raise not_found() from None
 
 
 def _described(identity: str, msisdn: str | None) -> dict[str, Any]:

@@ -41,6 +41,8 @@ from sbm.sandbox.rest import (
     query,
 )
 
+LONGEST_CONTENT = 1000
+
 # The web server in front of the real service refuses longer request lines, in bytes.
 LONGEST_REQUEST_LINE = 4094
 
@@ -303,6 +305,9 @@ def _new_outbound(body: dict[str, Any]) -> NewOutbound:
         raise _incomplete("Either to_addr or to_identity is required.")
     if not outbound.content and not _has_media(outbound.metadata):
         raise _incomplete("Either content or metadata.voice_speech_url is required.")
+    if outbound.content and len(outbound.content) > LONGEST_CONTENT:
+        message = f"Ensure this field has no more than {LONGEST_CONTENT} characters."
+        raise Refused(400, {"content": [message]})
     return outbound
 
 

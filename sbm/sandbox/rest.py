@@ -28,11 +28,15 @@ Position = tuple[datetime, int]
 
 @frozen(kw_only=True)
 class Reply:
-    """A status and the value that goes out as its JSON; no value, no body."""
+    """A status and the value that goes out as its JSON; no value, no body.
+
+    ``html`` goes out instead, where the real service answers with a page.
+    """
 
     status: int = 200
     body: Any = None
     headers: dict[str, str] = field(factory=dict)
+    html: str = ""
 
 
 class Refused(Exception):
@@ -41,6 +45,11 @@ class Refused(Exception):
     def __init__(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         super().__init__(status, body)
         self.reply = Reply(status=status, body=body, headers=headers or {})
+
+
+def server_error() -> Reply:
+    """What Django answers where a view has failed."""
+    return Reply(status=500, html="<h1>Server Error (500)</h1>")
 
 
 def not_found() -> Refused:
@@ -217,10 +226,11 @@ def _written(request: Request, reply: Reply) -> bytes:
     request.setResponseCode(reply.status)
     for name, value in reply.headers.items():
         request.setHeader(name, value)
-    if reply.body is None:
+    if reply.body is None and not reply.html:
         return b""
-    body = compact_json(reply.body)
-    request.setHeader("Content-Type", "application/json")
+    body = reply.html.encode() if reply.html else compact_json(reply.body)
+    media_type = "text/html" if reply.html else "application/json"
+    request.setHeader("Content-Type", media_type)
     request.setHeader("Content-Length", str(len(body)))
     return body
 

@@ -42,10 +42,12 @@ async def claim(
     limit: int,
     lease: timedelta,
     of_ticks: int | None = None,
+    but: Iterable[str] = (),
 ) -> list[Send]:
     """Lease up to ``limit`` due sends to ``owner``; in no particular order.
 
-    At most ``of_ticks`` of them are those of a tick; without it, that may be all.
+    At most ``of_ticks`` of them are those of a tick; without it, that may be all. None of them is
+    for an identity in ``but``.
     """
     rows = await transaction.rows(
         QUERIES.claim_due_sends,
@@ -53,6 +55,7 @@ async def claim(
         limit=limit,
         of_ticks=limit if of_ticks is None else of_ticks,
         lease=lease,
+        but=list(but),
     )
     return [_send(row) for row in rows]
 
@@ -105,7 +108,7 @@ async def settle(
             delay = {"seconds": result.delay.total_seconds(), "fault": result.is_fault}
             given_back.append(_outcome(send, result) | delay)
         elif isinstance(result, Unknown):
-            unknown.append(_outcome(send, result))
+            unknown.append(_outcome(send, result) | {"fault": result.is_fault})
     rows: list[Row] = []
     if given_back:
         rows += await transaction.rows(QUERIES.give_back_sends, given_back=Json(given_back))
@@ -188,9 +191,19 @@ async def take_unknown(
     return [Asked(**row) for row in rows]
 
 
-async def owe_again(transaction: Transaction, *, absent: Iterable[Asked], reason: str) -> int:
-    """Owe sends again that were surely not sent; returns of how many the question still holds."""
-    rows = await transaction.rows(QUERIES.owe_again, absent=_questions(absent), reason=reason)
+async def owe_again(
+    transaction: Transaction, *, absent: Iterable[tuple[Asked, timedelta]], reason: str
+) -> int:
+    """Owe sends again that were surely not sent, each after a delay.
+
+    Returns of how many the question still holds. Those whose absence counts against them have one
+    fault more.
+    """
+    rows = await transaction.rows(
+        QUERIES.owe_again,
+        absent=Json([_question(one) | {"seconds": delay.total_seconds()} for one, delay in absent]),
+        reason=reason,
+    )
     return len(rows)
 
 
@@ -202,12 +215,11 @@ async def ask_again_later(
 
 
 def _questions(asked: Iterable[Asked]) -> Json:
-    return Json(
-        [
-            {"id": str(one.id), "attempt": one.attempt, "token": one.token.isoformat()}
-            for one in asked
-        ]
-    )
+    return Json([_question(one) for one in asked])
+
+
+def _question(asked: Asked) -> dict[str, Any]:
+    return {"id": str(asked.id), "attempt": asked.attempt, "token": asked.token.isoformat()}
 
 
 def _storable(text: str) -> str:
@@ -226,6 +238,7 @@ def _send(row: Row) -> Send:
         identity=row["identity"],
         prepend=row["prepend"],
         recipient=_recipient(row) if row["subscribed"] else None,
+        answers=tuple(row["answers"]),
     )
 
 

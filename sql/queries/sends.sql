@@ -49,7 +49,8 @@ SELECT send_id, reason FROM answer;
 -- Lease up to %(limit)s sends that are due, single ones before those of a tick, oldest first, and
 -- bring all that their delivery needs. At most %(of_ticks)s are those of a tick: none at all, where
 -- only the places that are kept for single ones are free. Rows that another daemon is claiming at
--- this moment are stepped over, never waited for. The limits bind in the materialized parts, before
+-- this moment are stepped over, never waited for; and so are those for the identities in %(but)s,
+-- whose last calls failed, where a single send tries whether a service is back. The limits bind in the materialized parts, before
 -- the update; where one is a plain number, the planner knows as well how few rows there will be.
 -- What the first lane leaves, the second asks for and locks one by one.
 -- What is claimed (set, numbers, language, prepend) is written down: a step is checked against it.
@@ -57,12 +58,14 @@ SELECT send_id, reason FROM answer;
 WITH single AS MATERIALIZED (
     SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang FROM sends
      WHERE state = 'owed' AND lane = 'single' AND due_at <= now()
+       AND identity <> ALL(%(but)s::text[])
      ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), tick AS MATERIALIZED (
     SELECT * FROM (
         SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang
           FROM sends
          WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
+           AND identity <> ALL(%(but)s::text[])
          ORDER BY due_at, id LIMIT %(of_ticks)s FOR UPDATE SKIP LOCKED) waiting
      LIMIT %(limit)s - (SELECT count(*) FROM single)
 ), due AS MATERIALIZED (
@@ -98,10 +101,11 @@ UPDATE sends
        lease_until = now() + %(lease)s,
        first_attempt_at = COALESCE(sends.first_attempt_at, now()),
        messageset_id = work.messageset_id, next_sequence_number = work.next_sequence_number,
-       sequence_number = work.claimed_number, lang = work.lang, prepend = work.prepend
+       sequence_number = work.claimed_number, lang = work.lang, prepend = work.prepend,
+       is_fault = false
   FROM work WHERE sends.id = ANY(ARRAY(SELECT id FROM due)) AND sends.id = work.id
 RETURNING sends.id, sends.kind, sends.lane, sends.attempt, sends.faults, sends.subscription_id,
-          sends.identity, work.subscribed, work.active, work.completed, work.process_status,
+          sends.identity, sends.answers, work.subscribed, work.active, work.completed, work.process_status,
           work.messageset_id, work.short_name, work.content_type, work.channel, work.lang,
           work.sequence_number, work.text_content, work.metadata, work.file_name, work.prepend;
 
@@ -229,7 +233,9 @@ WITH given_back AS MATERIALIZED (
 )
 UPDATE sends
    SET state = 'owed', owner = NULL, lease_until = NULL, unknown_since = NULL, reason = o.reason,
-       faults = faults + o.fault::integer, due_at = now() + make_interval(secs => o.seconds)
+       faults = faults + o.fault::integer, due_at = now() + make_interval(secs => o.seconds),
+       answers = CASE WHEN o.fault AND o.reason <> ALL(answers) AND cardinality(answers) < 5
+                      THEN answers || o.reason ELSE answers END
   FROM given_back o
  WHERE sends.id = ANY(ARRAY(SELECT id FROM given_back)) AND sends.id = o.id
    AND sends.attempt = o.attempt
@@ -239,12 +245,19 @@ RETURNING sends.id;
 -- name: mark_unknown
 -- A POST was begun and its answer never came: neither sent nor owed, until the Message Sender is
 -- asked. The time to settle runs from the end of the attempt or of its lease, whichever is later.
+-- is_fault: it counts against the message or its person, should the Message Sender not have it; not
+-- if the lease had ended before its owner said so.
 WITH unknown AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(unknown)s) AS o (id uuid, attempt integer, reason text)
+    SELECT * FROM jsonb_to_recordset(%(unknown)s)
+        AS o (id uuid, attempt integer, reason text, fault boolean)
 )
 UPDATE sends
    SET state = 'unknown', owner = NULL, lease_until = NULL, reason = o.reason, due_at = now(),
-       unknown_since = GREATEST(now(), lease_until, unknown_since)
+       unknown_since = GREATEST(now(), lease_until, unknown_since),
+       is_fault = o.fault AND sends.state = 'claimed',
+       answers = CASE WHEN o.fault AND sends.state = 'claimed' AND o.reason <> ALL(answers)
+                       AND cardinality(answers) < 5
+                      THEN answers || o.reason ELSE answers END
   FROM unknown o
  WHERE sends.id = ANY(ARRAY(SELECT id FROM unknown)) AND sends.id = o.id
    AND sends.attempt = o.attempt
@@ -259,7 +272,7 @@ WITH ended AS MATERIALIZED (
 )
 UPDATE sends
    SET state = 'unknown', owner = NULL, lease_until = NULL, due_at = now(),
-       reason = 'the daemon that had claimed it fell silent', unknown_since = lease_until
+       reason = 'its lease ended: its daemon stopped renewing it', unknown_since = lease_until
  WHERE id = ANY(ARRAY(SELECT id FROM ended))
 RETURNING id;
 
@@ -273,17 +286,20 @@ WITH due AS MATERIALIZED (
 )
 UPDATE sends SET due_at = now() + %(lease)s
  WHERE id = ANY(ARRAY(SELECT id FROM due))
-RETURNING id, attempt, due_at AS token, subscription_id, identity, first_attempt_at,
-          now() >= unknown_since + %(settle)s AS is_late;
+RETURNING id, attempt, due_at AS token, subscription_id, identity, first_attempt_at, faults,
+          is_fault, now() >= unknown_since + %(settle)s AS is_late;
 
 -- name: owe_again
--- The Message Sender does not have them: owed again, under the same key. Those of one question
--- share a token, so that the index on the state would find all of them for each: it is not named.
+-- The Message Sender does not have them: owed again, under the same key. What its owner saw go wrong
+-- counts against the message. Those of one question share a token, so that the index on the state
+-- would find all of them for each: it is not named.
 WITH absent AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(absent)s) AS o (id uuid, attempt integer, token timestamptz)
+    SELECT * FROM jsonb_to_recordset(%(absent)s)
+        AS o (id uuid, attempt integer, token timestamptz, seconds double precision)
 )
 UPDATE sends
-   SET state = 'owed', unknown_since = NULL, due_at = now(), reason = %(reason)s
+   SET state = 'owed', unknown_since = NULL, due_at = now() + make_interval(secs => o.seconds),
+       reason = %(reason)s, faults = faults + is_fault::integer, is_fault = false
   FROM absent o
  WHERE sends.id = ANY(ARRAY(SELECT id FROM absent)) AND sends.id = o.id
    AND sends.attempt = o.attempt AND sends.unknown_since IS NOT NULL AND sends.due_at = o.token

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from pytest_twisted import ensureDeferred
 from twisted.web.server import Site
@@ -9,7 +11,7 @@ from twisted.web.server import Site
 from sbm.addresses import ServiceAddress
 from sbm.clients.exchange import Exchanges
 from sbm.clients.identity_store import IdentityStore
-from sbm.clients.outcomes import Rejected, Unavailable
+from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable
 from sbm.sandbox.identity_store import IdentityStore as Store
 from sbm.sandbox.identity_store import IdentityStoreApp
 from tests.clients.far import Far, answer, reactor
@@ -123,14 +125,112 @@ async def test_an_answer_that_makes_no_sense_marks_nobody(
         await ask(exchanges)
 
 
+@pytest.mark.parametrize(
+    "status", [301, 302, 400, 401, 403, 405, 408, 410, 418, 500, 502, 503, 504, 599]
+)
 @ensureDeferred
-async def test_every_other_status_is_the_service_s_absence(far: Far, exchanges: Exchanges) -> None:
-    for status in (301, 302, 400, 401, 403, 405, 408, 410, 418, 429, 500, 502, 503, 504):
-        far.says(answer(status, b'{"detail": "x", "results": []}', Retry_After="9"))
-        with pytest.raises(Unavailable) as caught:
-            await ask(exchanges)
-        assert f"answered {status} " in str(caught.value)
-        assert caught.value.retry_after is not None
+async def test_every_other_status_may_be_due_to_the_identity(
+    far: Far, exchanges: Exchanges, status: int
+) -> None:
+    far.says(answer(status, b'{"detail": "x", "results": []}'))
+    with pytest.raises(Faulty, match=f"answered {status} ") as caught:
+        await ask(exchanges)
+    assert not caught.value.at_once
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@ensureDeferred
+async def test_a_service_that_asks_for_a_pause_is_away(
+    far: Far, exchanges: Exchanges, status: int
+) -> None:
+    far.says(answer(status, b'{"detail": "x"}', Retry_After="9"))
+    with pytest.raises(Unavailable) as caught:
+        await ask(exchanges)
+    assert not isinstance(caught.value, Faulty)
+    assert caught.value.retry_after is not None
+
+
+@pytest.mark.parametrize("status", [400, 403, 500, 502])
+@ensureDeferred
+async def test_what_an_error_asks_for_is_not_asked_of_everybody(
+    far: Far, exchanges: Exchanges, status: int
+) -> None:
+    far.says(answer(status, Retry_After="3600"))
+    with pytest.raises(Faulty) as caught:
+        await ask(exchanges)
+    assert caught.value.retry_after is None
+
+
+def telling(far: Far, answers: list[bytes]) -> None:
+    """Answer one request after the other."""
+    far.reply = lambda line: line.say(answers.pop(0))
+
+
+SERVER_ERROR = answer(500, b"<h1>Server Error (500)</h1>", Content_Type="text/html")
+
+
+@ensureDeferred
+async def test_a_500_about_an_identity_that_is_not_there_means_not_known(
+    far: Far, exchanges: Exchanges
+) -> None:
+    telling(far, [SERVER_ERROR, answer(404, b'{"detail":"Not found."}')])
+    with pytest.raises(NotKnown):
+        await ask(exchanges)
+    assert [request.target.partition("?")[0] for request in far.requests] == [
+        f"/api/v1/identities/{MOTHER}/addresses/msisdn",
+        f"/api/v1/identities/{MOTHER}/",
+    ]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        answer(200, b'{"id": "x"}'),
+        SERVER_ERROR,
+        answer(404, b"<h1>Not Found</h1>"),
+        answer(429),
+        b"garbage\r\n\r\n",
+    ],
+)
+@ensureDeferred
+async def test_a_500_about_anything_else_is_a_faulty_answer(
+    far: Far, exchanges: Exchanges, second: bytes
+) -> None:
+    telling(far, [SERVER_ERROR, second])
+    with pytest.raises(Faulty, match="answered 500") as caught:
+        await ask(exchanges)
+    assert not isinstance(caught.value, NotKnown)
+
+
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    [
+        (" ", "is blank"),
+        ("\u00a0\u2003", "is blank"),
+        ("\u200b\ufeff", "is blank"),
+        ("\t\n", "has control characters"),
+        ("+2782\u00000001", "has control characters"),
+        ("+27820001001\r\n", "has control characters"),
+        ("+2782\u0085", "has control characters"),
+    ],
+)
+@ensureDeferred
+async def test_what_is_no_address_is_told_from_none(
+    far: Far, exchanges: Exchanges, address: str, fault: str
+) -> None:
+    far.says(answer(200, json.dumps({"results": [{"address": address}]}).encode()))
+    with pytest.raises(Rejected, match=fault) as caught:
+        await ask(exchanges)
+    assert not address.strip() or address not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["+27 82 000 1001", "mother@example.org", "☎", "\ud800"])
+@ensureDeferred
+async def test_other_addresses_are_taken_as_they_are(
+    far: Far, exchanges: Exchanges, address: str
+) -> None:
+    far.says(answer(200, json.dumps({"results": [{"address": address}]}).encode()))
+    assert await ask(exchanges) == address
 
 
 @ensureDeferred

@@ -49,6 +49,8 @@ class Service:
     broken_off: Exception = field(factory=RuntimeError)
     asked: list[Any] = field(factory=list)
     waiting: list[Deferred[Any]] = field(factory=list)
+    answers_questions: bool = True
+    checks: int = 0
 
     async def address_of(self, identity: str) -> str:
         return str(await self._answer(identity))
@@ -56,6 +58,10 @@ class Service:
     async def post(self, outbound: dict[str, Any], *, begin: Callable[[], bool]) -> str:
         self.begin = begin
         return str(await self._answer(outbound))
+
+    async def is_well(self, *, but: str = "") -> bool:
+        self.checks += 1
+        return self.answers_questions
 
     async def _answer(self, question: Any) -> Any:
         self.asked.append(question)

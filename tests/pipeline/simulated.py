@@ -25,9 +25,10 @@ from twisted.python.failure import Failure
 from sbm.clients.message_sender import Found
 from sbm.clients.outcomes import Unavailable
 from sbm.model.backoff import CAP
+from sbm.pipeline.blame import Blame
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.claim import Claiming
-from sbm.pipeline.deliver import Breakers, Delivery
+from sbm.pipeline.deliver import Blames, Delivery
 from sbm.pipeline.hand import Hand
 from sbm.pipeline.look_up import LookUp
 from sbm.pipeline.loop import Bell
@@ -179,6 +180,9 @@ class Client:
         self.world.receiver.requests.append(request)
         return await request.wait()
 
+    async def is_well(self, *, but: str = "") -> bool:
+        return True
+
     def questions(self, identities: Sequence[str], *, after: datetime) -> list[tuple[str, ...]]:
         """Two identities fit into one question."""
         each = list(dict.fromkeys(identities))
@@ -232,20 +236,27 @@ class Daemon:
     def _assemble(self, telemetry: Telemetry, client: Any) -> None:
         way: Any = self.way
         seconds = self.clock.seconds
-        breakers = Breakers(*(Breaker(name, seconds, lambda: 1.0) for name in ("is", "ms")))
+        identity_store, message_sender = (
+            Breaker(name, seconds, lambda: 1.0) for name in ("is", "ms")
+        )
         retries = Retries(max_faults=3, cap=CAP, draw=lambda: 1.0)
         observer: Any = self._read_log
         log = Logger("simulated", observer=observer)
         self.settling = Settling(
             self.clock, way, self.hand, telemetry, lambda: None, GRACE, log=log
         )
+        look_up = LookUp(client, identity_store, retries, seconds)
+        blames = Blames(
+            identity_store=look_up.blame,
+            message_sender=Blame(breaker=message_sender, seconds=seconds, is_well=client.is_well),
+        )
         self.delivery = Delivery(
             self.clock,
             self.hand,
             self.settling,
-            LookUp(client, breakers.identity_store, retries, seconds),
+            look_up,
             client,
-            breakers,
+            blames,
             retries,
             "http://media",
             frozenset(),
@@ -254,16 +265,17 @@ class Daemon:
             GRACE,
             log=log,
         )
-        self._claiming = Claiming(way, self.hand, self.delivery, breakers)
+        self._claiming = Claiming(way, self.hand, self.delivery, blames)
         self._reconciling = Reconciling(
             self.clock,
             way,
             client,
-            breakers.message_sender,
+            message_sender,
             telemetry,
             SETTLE,
             QUESTION_LEASE,
             self.world.uncertain,
+            retries,
             lambda: None,
         )
 

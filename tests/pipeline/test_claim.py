@@ -11,13 +11,15 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.task import Clock
 
 from sbm.clients.outcomes import Unavailable
+from sbm.pipeline.blame import Blame
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.claim import LOOK_SECONDS, Claiming
+from sbm.pipeline.deliver import Blames
 from sbm.store import sends, ticks
 from sbm.store.database import Database
 from sbm.store.errors import CommitUnknown, DatabaseUnavailable
 from tests.arrange import Arranged
-from tests.pipeline.fakes import LEASE, Begun, Line, a_hand
+from tests.pipeline.fakes import LEASE, Begun, Line, Service, a_hand
 
 # Asked for by the service itself, so it opens the breaker at once.
 AWAY = Unavailable("away", timedelta(0))
@@ -36,8 +38,14 @@ class Bench:
         self.line = Line(self.database)
         self.begun = Begun()
         self.breakers = tuple(Breaker(name, self.clock.seconds, lambda: 1.0) for name in "ab")
+        self.blames = Blames(
+            *(
+                Blame(breaker=breaker, seconds=self.clock.seconds, is_well=Service("").is_well)
+                for breaker in self.breakers
+            )
+        )
         make: Any = Claiming
-        self.claiming = make(self.line, self.hand, self.begun, self.breakers)
+        self.claiming = make(self.line, self.hand, self.begun, self.blames)
 
     async def owe(self, count: int) -> None:
         schedule = self.behind.schedule()
@@ -279,3 +287,34 @@ async def test_claims_of_a_daemon_that_fell_silent_become_unknown(bench: Bench) 
     assert await bench.claiming.expire() == 1
     assert await bench.claiming.expire() == 0
     assert bench.behind.value("SELECT id FROM sends WHERE state = 'unknown'") == dead
+
+
+@ensureDeferred
+async def test_a_probe_is_somebody_whose_last_call_did_not_fail_if_such_a_send_is_due(
+    bench: Bench,
+) -> None:
+    await bench.owe_single(3)
+    identities = [
+        row["identity"]
+        for row in bench.behind.rows("SELECT identity FROM sends ORDER BY due_at, id")
+    ]
+    failing = bench.blames.message_sender
+    for identity in identities[:2]:
+        await failing.is_theirs(identity, AWAY, began_at=0, faults=0)
+        bench.clock.advance(failing.breaker.wait.total_seconds())
+    assert failing.breaker.is_probing
+    assert await bench.claiming.claim() == 1
+    (probe,) = bench.begun.held
+    assert probe.send.identity == identities[2]
+    assert failing.breaker.probe == f"the send of subscription {probe.send.subscription_id}"
+
+
+@ensureDeferred
+async def test_if_nobody_else_is_due_the_one_that_failed_is_the_probe(bench: Bench) -> None:
+    await bench.owe_single(1)
+    (row,) = bench.behind.rows("SELECT identity, subscription_id FROM sends")
+    failing = bench.blames.message_sender
+    await failing.is_theirs(row["identity"], AWAY, began_at=0, faults=0)
+    bench.clock.advance(failing.breaker.wait.total_seconds())
+    assert await bench.claiming.claim() == 1
+    assert str(row["subscription_id"]) in failing.breaker.probe

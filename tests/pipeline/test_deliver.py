@@ -11,12 +11,14 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from sbm.clients.outcomes import HeldBack, Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import Faulty, HeldBack, Rejected, Unavailable
+from sbm.clients.outcomes import Unknown as UnknownError
 from sbm.model.backoff import CAP
 from sbm.model.send import GivenBack, Result, Send, Settled
 from sbm.model.send import Unknown as UnknownOutcome
+from sbm.pipeline.blame import Blame
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.deliver import STOPPING, Breakers, Delivery
+from sbm.pipeline.deliver import STOPPING, Blames, Delivery
 from sbm.pipeline.hand import Hand
 from sbm.pipeline.look_up import LookUp
 from sbm.pipeline.retries import Retries
@@ -42,10 +44,18 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         self.hand: Hand = a_hand(self.clock)
         self.settling = Results(self.hand)
-        self.away = Breakers(*(self._breaker(name) for name in ("is", "ms")))
+        self.away = self._breaker("is"), self._breaker("ms")
         retries = Retries(max_faults=MAX_FAULTS, cap=CAP, draw=lambda: 1.0)
         identity_store: Any = self.identity_store
-        look_up = LookUp(identity_store, self.away.identity_store, retries, self.clock.seconds)
+        look_up = LookUp(identity_store, self.away[0], retries, self.clock.seconds)
+        self.blames = Blames(
+            identity_store=look_up.blame,
+            message_sender=Blame(
+                breaker=self.away[1],
+                seconds=self.clock.seconds,
+                is_well=self.message_sender.is_well,
+            ),
+        )
         make: Any = Delivery
         self.delivery = make(
             self.clock,
@@ -53,7 +63,7 @@ class Bench:
             self.settling,
             look_up,
             self.message_sender,
-            self.away,
+            self.blames,
             retries,
             "http://media",
             frozenset({DRY_RUN}),
@@ -134,7 +144,7 @@ def test_a_refusal_blames_the_message(bench: Bench) -> None:
 def test_what_may_have_been_done_is_unknown_and_keeps_others_from_the_same_fate(
     bench: Bench,
 ) -> None:
-    bench.message_sender.always = Unknown("timed out")
+    bench.message_sender.always = UnknownError("timed out")
     send = bench.begin()
     assert bench.result(send) == UnknownOutcome(reason="timed out")
     assert bench.failures() == [0, 1]
@@ -160,6 +170,64 @@ def test_what_was_not_foreseen_before_a_post_is_a_fault_of_the_message(bench: Be
     )
 
 
+REFUSED = Faulty("403")
+
+
+def go_through(bench: Bench) -> None:
+    """Somebody else's send goes through."""
+    bench.message_sender.always = "outbound-1"
+    bench.begin(evolve(another_send(), identity="somebody else"))
+
+
+@pytest.mark.parametrize("error", [REFUSED, UnknownError("500")])
+def test_what_fails_while_others_go_through_is_a_fault_of_the_message(
+    bench: Bench, error: Exception
+) -> None:
+    go_through(bench)
+    bench.message_sender.always = error
+    result = bench.result(bench.begin())
+    if isinstance(error, UnknownError):
+        assert result == UnknownOutcome(reason="500", is_fault=True)
+    else:
+        assert result == GivenBack(reason="403", delay=timedelta(seconds=1), is_fault=True)
+    assert bench.failures() == [0, 0]
+
+
+@pytest.mark.parametrize("error", [REFUSED, UnknownError("500")])
+def test_what_fails_alone_is_nobodys_fault(bench: Bench, error: Exception) -> None:
+    bench.message_sender.always = error
+    result = bench.result(bench.begin())
+    assert isinstance(result, GivenBack | UnknownOutcome)
+    assert not result.is_fault
+    assert bench.failures() == [0, 1]
+
+
+def test_a_service_that_asks_everybody_to_wait_is_nobodys_fault(bench: Bench) -> None:
+    go_through(bench)
+    bench.message_sender.always = UnknownError(
+        "503", timedelta(seconds=7), at_once=True, may_be_theirs=False
+    )
+    assert bench.result(bench.begin()) == UnknownOutcome(reason="503", is_fault=False)
+    assert bench.away[1].wait == timedelta(seconds=7)
+
+
+def test_what_was_at_fault_too_often_is_a_failure_with_all_its_answers(bench: Bench) -> None:
+    go_through(bench)
+    bench.message_sender.always = REFUSED
+    send = evolve(another_send(), faults=MAX_FAULTS - 1, answers=("500", "403"))
+    assert bench.result(bench.begin(send)) == Settled(
+        outcome="failed", stage="post", reason="500; 403 (tried 3 times)"
+    )
+
+
+def test_what_was_found_absent_too_often_is_not_posted_again(bench: Bench) -> None:
+    send = evolve(another_send(), faults=MAX_FAULTS, answers=("500", "reset"))
+    assert bench.result(bench.begin(send)) == Settled(
+        outcome="failed", stage="post", reason="500; reset (tried 3 times)"
+    )
+    assert bench.identity_store.asked == bench.message_sender.asked == []
+
+
 def test_a_dry_run_does_everything_but_the_post(bench: Bench) -> None:
     for _ in range(2):
         send = bench.begin(another_send(messageset_id=DRY_RUN))
@@ -172,7 +240,7 @@ def test_what_is_in_hand_when_a_service_goes_away_does_not_call_it(bench: Bench)
     bench.message_sender.always = Unavailable("busy", timedelta(seconds=90), at_once=True)
     bench.begin()
     send = bench.begin()
-    assert bench.result(send) == GivenBack(reason="busy", delay=timedelta(seconds=90 + 1))
+    assert bench.result(send) == GivenBack(reason="busy", delay=timedelta(seconds=90))
     assert len(bench.message_sender.asked) == 1
 
 
@@ -276,7 +344,7 @@ def test_after_the_grace_what_is_still_under_way_is_broken_off(bench: Bench) -> 
     posting = bench.begin()
     bench.identity_store.waiting.pop().callback("+1")
     asking, waiting = bench.begin(), bench.begin()
-    bench.message_sender.broken_off = Unknown("broken off")
+    bench.message_sender.broken_off = UnknownError("broken off")
     bench.identity_store.broken_off = Unavailable("broken off")
     stopped = stop(bench)
     bench.clock.advance(GRACE.total_seconds() - 0.1)
@@ -321,5 +389,5 @@ def test_what_failed_comes_back_later_than_the_next_probe(bench: Bench) -> None:
         send = bench.begin(evolve(another_send(), attempt=attempt))
         result = bench.result(send)
         assert isinstance(result, GivenBack)
-        assert result.delay > bench.away.identity_store.wait
-        bench.clock.advance(bench.away.identity_store.wait.total_seconds())
+        assert result.delay > bench.away[0].wait
+        bench.clock.advance(bench.away[0].wait.total_seconds())

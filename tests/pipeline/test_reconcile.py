@@ -14,9 +14,11 @@ from twisted.internet.task import Clock
 
 from sbm.clients.message_sender import Found
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
-from sbm.model.send import Send, Unknown
+from sbm.model.backoff import CAP
+from sbm.model.send import Asked, Send, Unknown
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.reconcile import Reconciling
+from sbm.pipeline.retries import Retries
 from sbm.settings import Uncertain
 from sbm.store import sends, ticks
 from sbm.store.database import Database
@@ -36,6 +38,10 @@ class Lister:
     error: Exception | None = None
     asked: list[tuple[tuple[str, ...], datetime]] = field(factory=list)
     doubtful: str | None = None
+    answers_others: bool = True
+
+    async def is_well(self) -> bool:
+        return self.answers_others
 
     def questions(self, identities: Any, *, after: datetime) -> list[tuple[str, ...]]:
         distinct = list(dict.fromkeys(identities))
@@ -76,6 +82,7 @@ class Bench:
             SETTLE,
             LEASE,
             self.uncertain,
+            Retries(max_faults=3, cap=CAP, draw=lambda: 1.0),
             lambda: self.rings.append(None),
         )
         return reconciling
@@ -112,6 +119,11 @@ class Bench:
 
     def outcomes(self) -> list[tuple[str, str | None]]:
         return [(entry["outcome"], entry["outbound_id"]) for entry in self.behind.ledger()]
+
+
+def at_once(asked: Sequence[Asked]) -> list[tuple[Asked, timedelta]]:
+    """What is owed again without a delay."""
+    return [(one, timedelta(0)) for one in asked]
 
 
 @pytest.fixture
@@ -261,7 +273,9 @@ async def test_an_answer_that_comes_after_the_lease_does_not_owe_anything_again(
     assert bench.states() == {send.id: "owed"}
     (again,) = await bench.claim()
     await bench.database.transact(sends.settle, results=[(again, Unknown(reason="timed out"))])
-    assert await bench.database.transact(sends.owe_again, absent=slow, reason="absent") == 0
+    assert (
+        await bench.database.transact(sends.owe_again, absent=at_once(slow), reason="absent") == 0
+    )
     assert bench.states() == {send.id: "unknown"}
 
 
@@ -272,7 +286,9 @@ async def test_an_owner_that_comes_back_with_less_than_an_outcome_voids_the_ques
     (send,) = await bench.unknown(late=True)
     asked = await bench.database.transact(sends.take_unknown, limit=9, settle=SETTLE, lease=LEASE)
     await bench.database.transact(sends.settle, results=[(send, Unknown(reason="timed out"))])
-    assert await bench.database.transact(sends.owe_again, absent=asked, reason="absent") == 0
+    assert (
+        await bench.database.transact(sends.owe_again, absent=at_once(asked), reason="absent") == 0
+    )
 
 
 @ensureDeferred
@@ -363,3 +379,47 @@ async def test_a_list_that_is_missing_for_a_moment_decides_nothing(
     bench.pass_by(2 * SETTLE)
     await bench.reconciling.one_pass()
     assert bench.outcomes() == [("adopted", "o")]
+
+
+@ensureDeferred
+async def test_what_its_owner_saw_go_wrong_counts_once_it_is_proven_absent(bench: Bench) -> None:
+    await bench.unknown(1)
+    bench.behind.rows("UPDATE sends SET is_fault = true, faults = 1, answers = '{500}'")
+    bench.pass_by(SETTLE)
+    await bench.reconciling.one_pass()
+    (row,) = bench.behind.rows("SELECT state, faults, is_fault, due_at - now() AS delay FROM sends")
+    assert (row["state"], row["faults"], row["is_fault"]) == ("owed", 2, False)
+    assert row["delay"] > timedelta(seconds=1), "2 s, less what has passed since"
+
+
+@ensureDeferred
+async def test_an_owner_that_says_so_after_its_lease_blames_nobody(bench: Bench) -> None:
+    (send,) = await bench.unknown(late=True)
+    seen = Unknown(reason="reset", is_fault=True)
+    bench.behind.rows("UPDATE sends SET attempt = attempt")
+    await bench.database.transact(sends.settle, results=[(send, seen)])
+    (row,) = bench.behind.rows("SELECT is_fault, answers FROM sends")
+    assert (row["is_fault"], row["answers"]) == (False, [])
+
+
+@ensureDeferred
+async def test_each_answer_is_kept_once_and_only_a_few(bench: Bench) -> None:
+    await bench.unknown(1)
+    for answer in ("a", "b", "a", "c", "d", "e", "f"):
+        bench.behind.rows("UPDATE sends SET state = 'owed', unknown_since = NULL, due_at = now()")
+        (send,) = await bench.claim()
+        seen = Unknown(reason=answer, is_fault=True)
+        await bench.database.transact(sends.settle, results=[(send, seen)])
+    assert bench.behind.value("SELECT answers FROM sends") == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("answers_others", [True, False])
+@ensureDeferred
+async def test_a_question_that_is_refused_is_the_services_fault_only_if_all_are(
+    bench: Bench, answers_others: bool
+) -> None:
+    await bench.unknown()
+    bench.sender.error = Faulty("403")
+    bench.sender.answers_others = answers_others
+    await bench.reconciling.one_pass()
+    assert bench.breaker.failures == (0 if answers_others else 1)

@@ -53,7 +53,7 @@ class Wire:
         named = response.headers.getAllRawHeaders()
         return Answer(
             status=response.code,
-            body=json.loads(content) if content else None,
+            body=json.loads(content) if content and not content.startswith(b"<") else None,
             raw=content,
             headers={name.decode().lower(): values[0].decode() for name, values in named},
             announced_length=response.length,

@@ -348,7 +348,9 @@ def test_answers_read_what_was_asked_about(
 ) -> None:
     asked = questions(behind)
     assert len(asked) == BATCH
-    found = plans(sends.owe_again, absent=asked, reason="it is not there")
+    found = plans(
+        sends.owe_again, absent=[(one, MINUTE) for one in asked], reason="it is not there"
+    )
     found += plans(sends.ask_again_later, asked=asked, settle=MINUTE)
     assert_bounded(found, BATCH, buffers=30)
 
