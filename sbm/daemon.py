@@ -160,6 +160,7 @@ def _sending(
     identity_store, message_sender = (
         Breaker(name, reactor.seconds, random.random, config.backoff_max) for name in exchanges
     )
+    telemetry.services |= {"identity_store": identity_store, "message_sender": message_sender}
     retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
     hand = Hand(
         owner=uuid.uuid4(),
@@ -254,6 +255,7 @@ def _metrics(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[ISe
     breaker = Breaker(
         *("Metrics API", reactor.seconds, random.random, config.backoff_max), is_told_once=True
     )
+    telemetry.services["metrics_api"] = breaker
     yield exchanges
     yield Firing(reactor, MetricsApi(exchanges), telemetry, breaker, config.metrics_every)
 
@@ -286,10 +288,12 @@ def _scheduling(
     if scheduling.scheduler is None or scheduling.complaint:
         return
     exchanges = Exchanges(reactor, scheduling.scheduler, config.request_timeout, AT_A_TIME)
+    breaker = Breaker("Scheduler", reactor.seconds, random.random, config.backoff_max)
+    telemetry.services["scheduler"] = breaker
     chores = Chores(
         database,
         Scheduler(exchanges),
-        Breaker("Scheduler", reactor.seconds, random.random, config.backoff_max),
+        breaker,
         telemetry,
         scheduling.public_url,
         scheduling.inbound_token or "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Protocol
 
 from attrs import define, field
 
@@ -44,17 +45,33 @@ class Tally:
                 self.tell(name, value)
 
 
+class Watched(Protocol):
+    """Another service, as far as it is known: whether it is away, why, and who shows if it is back.
+
+    ``probe`` is the single send that is tried next; empty: it is not known yet, or not needed.
+    """
+
+    reason: str
+    probe: str
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether it is away."""
+
+
 @define(eq=False, slots=False)
 class Telemetry:
     """Counters since the start of the process, and gauges, which say how things stand now.
 
     There are few names, and they and their labels come from the code: never from what is sent, and
-    never about somebody. ``tally`` is for the Metrics API, whose names are others.
+    never about somebody. ``tally`` is for the Metrics API, whose names are others. ``services`` are
+    those that the daemon calls, by name.
     """
 
     counts: Counter[str] = field(factory=Counter)
     gauges: dict[tuple[str, Labels], float] = field(factory=dict)
     tally: Tally = field(factory=Tally)
+    services: dict[str, Watched] = field(factory=dict)
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter."""
@@ -72,3 +89,5 @@ class Telemetry:
         """A result is committed: count it by its kind."""
         kind = result.outcome if isinstance(result, Settled) else type(result).__name__.lower()
         self.count(f"sends.{kind}")
+        if not isinstance(result, Settled) and result.is_fault:
+            self.count("sends.at_fault")

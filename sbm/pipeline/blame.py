@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import Literal
 
@@ -12,22 +12,20 @@ from attrs import define, field
 from sbm.clients.outcomes import Failed
 from sbm.pipeline.breaker import TOLERATED, Breaker
 
-# The share of different people that is counted among so many: those whose calls ended last.
-RECENT = 100
-
-# More than one in so many: the service is at fault.
+# More than one in so many people fails: the service is at fault.
 SHARE = 5
 
 # Of fewer people that fail, no share is taken: in a programme of four, one is a quarter.
 FEW = 3
 
-# A call of somebody else that ended well this long before a call began still says that the service
-# was there for everybody else "at the same time".
+# Calls that ended this long before a call began still happened "at the same time".
 BEFORE = timedelta(seconds=10)
+
+# So many people are remembered: more than are sent to in the time that counts.
+MOST_RECENT = 10_000
 
 # How many people that failed are remembered, so that none of them is the next probe.
 MOST_FAILED = 1000
-
 
 Outcome = Literal["well", "failed", "failed again"]
 
@@ -39,20 +37,22 @@ class Blame:
     ``seconds`` is the reactor's clock. ``is_well(but=identity)`` asks the service something that
     changes nothing, and not about this person: nobody is blamed while it has no good answer.
 
-    A person who was blamed before (``faults`` of their send) does not open the breaker: that they
-    fail again says nothing new about the service. If no calls about others are made, they are
-    blamed again all the same; a person who was never blamed is not.
+    A person *fails again* who was blamed before (``faults`` of their send), or whose last call
+    failed while later ones about others went well. That says nothing new about the service, so it
+    does not open the breaker; and they are blamed even if no others are called about any more. A
+    person who fails for the first time is blamed only while calls about others go well.
     """
 
     breaker: Breaker
     seconds: Callable[[], float]
     is_well: Callable[..., Awaitable[bool]]
-    # What came of the last call about each of the last different people, oldest first.
-    _recent: OrderedDict[str, Outcome] = field(factory=OrderedDict)
-    # When calls went well for the last two different people: one of them is somebody else.
-    _well_at: OrderedDict[str, float] = field(factory=OrderedDict)
-    _failed: OrderedDict[str, None] = field(factory=OrderedDict)
-    # The different people that failed, not having been blamed before, since a call went well.
+    # What came of the last call about each person, and when it ended, oldest first.
+    _recent: OrderedDict[str, tuple[Outcome, float]] = field(factory=OrderedDict)
+    # When the last call about a person failed.
+    _failed: OrderedDict[str, float] = field(factory=OrderedDict)
+    # When a call went well; and the people that failed for the first time since, in calls that were
+    # begun since.
+    _went_well_at: float = float("-inf")
     _in_a_row: set[str] = field(factory=set)
 
     @property
@@ -63,18 +63,18 @@ class Blame:
     def went_well(self, identity: str) -> None:
         """A call about this person was answered as it should be."""
         self._failed.pop(identity, None)
-        if self.breaker.wait:
-            return
+        self._note(identity, "well")
+        self.is_there()
+
+    def is_there(self) -> None:
+        """The service has answered something as it should."""
         if self.breaker.is_probing:
             # While it was away, everybody failed: that says nothing about any of them.
-            self._recent.clear()
+            for failed in [one for one, (outcome, _) in self._recent.items() if outcome != "well"]:
+                del self._recent[failed]
         self.breaker.succeed()
         self._in_a_row.clear()
-        self._note(identity, "well")
-        self._well_at[identity] = self.seconds()
-        self._well_at.move_to_end(identity)
-        if len(self._well_at) > 2:
-            self._well_at.popitem(last=False)
+        self._went_well_at = self.seconds()
 
     async def is_theirs(
         self, identity: str, error: Failed, *, began_at: float, faults: int
@@ -84,19 +84,20 @@ class Blame:
         ``began_at`` is when the call began, by ``seconds``; ``faults`` is how often the send was
         blamed before. If the service is at fault, its breaker is told.
         """
+        again = faults > 0 or self._fails_again(identity)
         self._remember_failed(identity)
         if self._is_away:
             self.breaker.fail(error)
             return False
-        others_went_well = self._went_well_for_others(identity, since=began_at)
-        self._note(identity, "failed again" if faults else "failed")
-        if not faults:
+        self._note(identity, "failed again" if again else "failed")
+        if not again and began_at > self._went_well_at:
             self._in_a_row.add(identity)
-        too_many_fail = others_went_well and self._too_many_fail
-        if too_many_fail and self._fails_for_all:
+        counts = self._counts(identity, since=began_at - BEFORE.total_seconds())
+        too_many_fail = bool(counts["well"]) and self._is_too_many(counts)
+        if too_many_fail and max(counts["failed"], len(self._in_a_row)) >= TOLERATED:
             self.breaker.open(error)
             return False
-        if (others_went_well or faults) and await self.is_well(but=identity):
+        if (counts["well"] or again) and await self.is_well(but=identity):
             return not too_many_fail and not self._is_away  # which others may have found meanwhile
         self.breaker.fail(error)
         return False
@@ -105,31 +106,39 @@ class Blame:
     def _is_away(self) -> bool:
         return bool(self.breaker.wait) or self.breaker.is_probing
 
+    def _is_too_many(self, counts: Counter[Outcome]) -> bool:
+        """Whether so many different people fail that nobody's fault counts."""
+        failing = counts["failed"] + counts["failed again"]
+        return len(self._in_a_row) >= TOLERATED or (
+            failing >= FEW and failing * SHARE > counts.total()
+        )
+
+    def _fails_again(self, identity: str) -> bool:
+        failed_at = self._failed.get(identity)
+        return failed_at is not None and any(
+            one != identity and outcome == "well" for one, outcome in self._since(failed_at)
+        )
+
     def _remember_failed(self, identity: str) -> None:
-        self._failed[identity] = None
+        self._failed[identity] = self.seconds()
         self._failed.move_to_end(identity)
         if len(self._failed) > MOST_FAILED:
             self._failed.popitem(last=False)
 
     def _note(self, identity: str, outcome: Outcome) -> None:
-        self._recent[identity] = outcome
+        self._recent[identity] = (outcome, self.seconds())
         self._recent.move_to_end(identity)
-        if len(self._recent) > RECENT:
+        if len(self._recent) > MOST_RECENT:
             self._recent.popitem(last=False)
 
-    def _went_well_for_others(self, identity: str, *, since: float) -> bool:
-        earliest = since - BEFORE.total_seconds()
-        return any(one != identity and at >= earliest for one, at in self._well_at.items())
+    def _counts(self, identity: str, *, since: float) -> Counter[Outcome]:
+        """How many people's last calls came to what; nobody is a witness against themselves."""
+        return Counter(
+            outcome for one, outcome in self._since(since) if one != identity or outcome != "well"
+        )
 
-    @property
-    def _too_many_fail(self) -> bool:
-        """Whether so many different people fail that nobody's fault counts."""
-        if len(self._in_a_row) >= TOLERATED:
-            return True
-        failing = sum(outcome != "well" for outcome in self._recent.values())
-        return failing >= FEW and failing * SHARE > len(self._recent)
-
-    @property
-    def _fails_for_all(self) -> bool:
-        """Whether so many of them failed for the first time that nobody else should have to."""
-        return sum(outcome == "failed" for outcome in self._recent.values()) >= TOLERATED
+    def _since(self, moment: float) -> Iterator[tuple[str, Outcome]]:
+        for identity, (outcome, at) in reversed(self._recent.items()):
+            if at < moment:
+                return
+            yield identity, outcome

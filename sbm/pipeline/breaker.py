@@ -24,8 +24,9 @@ class Breaker:
     """Open while the service is away. When its time is over, one call may try; success closes it.
 
     ``seconds`` is the reactor's clock, ``draw`` gives a random number from 0 to 1, and ``cap`` is
-    the longest pause, but for what the service asks for. While it is open, no answer counts:
-    whoever answers then was asked before. The log is told each time that it opens, or, where
+    the longest pause, but for what the service asks for. While it is open, no failure counts: the
+    call was made before. The same goes for a success if the service has asked for the pause; if
+    not, the service is there after all. The log is told each time that it opens, or, where
     ``is_told_once``, the first time.
     """
 
@@ -40,6 +41,7 @@ class Breaker:
     # What the next call is about, if a single one tries whether the service is back.
     probe: str = ""
     _open_until: float = 0.0
+    _is_asked_for: bool = False
     _log: Logger = field(factory=Logger)
 
     @property
@@ -54,11 +56,12 @@ class Breaker:
 
     def succeed(self) -> None:
         """The service answered."""
-        if self.wait:
+        if self.wait and self._is_asked_for:
             return
         if self.openings:
             self._log.info("{service} is back", service=self.service)
         self.failures = self.openings = 0
+        self._open_until = 0.0
         self.reason = self.probe = ""
 
     def fail(self, error: Failed) -> None:
@@ -79,6 +82,7 @@ class Breaker:
         self.openings += 1
         self.reason = f"{error} ({error.hint})" if error.hint else str(error)
         asked_for = min(error.retry_after or timedelta(0), LONGEST_RETRY_AFTER)
+        self._is_asked_for = error.at_once or error.retry_after is not None
         pause = max(backoff(self.openings, self._draw, cap=self._cap), asked_for)
         self._open_until = self._seconds() + pause.total_seconds()
         if self.is_told_once and self.openings > 1:

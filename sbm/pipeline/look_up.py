@@ -143,7 +143,7 @@ class LookUp:
             pass
         except Unavailable:
             return False
-        self._is_known(witness)
+        self.blame.is_there()
         return True
 
     def _away(self, send: Send, error: Unavailable) -> GivenBack:

@@ -25,6 +25,7 @@ _COUNTERS: Mapping[str, str] = {
     "sends.givenback": "Claims given back: nothing was posted, and the send is owed again.",
     "sends.unknown": "Posts whose outcome is unknown.",
     "sends.owed_again": "Sends of unknown outcome that the Message Sender did not have.",
+    "sends.at_fault": "Failed calls that count against one message or person, not the service.",
     "sends.lost": "Results that came after the claim was lost.",
     "sends.doubled": "Outbounds beside the one that a send was settled with.",
     "metrics.lost": "Values that the Metrics API refused, or may or may not have taken.",
@@ -36,6 +37,7 @@ _GAUGES: Mapping[str, str] = {
     "chores.owed": "Calls that the Scheduler is owed.",
     "chores.oldest_owed_seconds": "How long the oldest of them has been owed; 0: there is none.",
     "chores.refused": "Calls that the Scheduler has refused.",
+    "service.away": "1 while the daemon takes this service for being away, else 0.",
     "law.broken_ticks": "Ticks whose triggers are not all accounted for.",
     "law.checked_at": "When this process last checked the law, in Unix time.",
 }
@@ -77,6 +79,12 @@ class Exposition(Collector):
             told = _COUNTERS.get(name, f"{name}, since the start of the process.")
             yield CounterMetricFamily(_full(name), told, value=count)
         gauges: dict[str, list[tuple[Labels, float]]] = {}
+        away = [
+            ((("service", name),), float(service.is_probing))
+            for name, service in self._telemetry.services.items()
+        ]
+        if away:
+            gauges["service.away"] = list(away)
         for (name, labels), value in self._telemetry.gauges.items():
             gauges.setdefault(name, []).append((labels, value))
         for name, values in gauges.items():

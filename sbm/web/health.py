@@ -63,6 +63,14 @@ class Health:
             "version": self._version,
             "libraries": dict(self._libraries),
             "law": self._law(),
+            "services": {
+                name: {
+                    "is_away": service.is_probing,
+                    "reason": service.reason,
+                    "probe": service.probe,
+                }
+                for name, service in self._telemetry.services.items()
+            },
         }
         return {"up": up, "result": result}
 

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sbm.clients.outcomes import Faulty, Unavailable
-from sbm.pipeline.blame import BEFORE, FEW, MOST_FAILED, RECENT, Blame
+from sbm.pipeline.blame import BEFORE, FEW, MOST_FAILED, MOST_RECENT, Blame
 from sbm.pipeline.breaker import TOLERATED, Breaker
 
 REFUSED = Faulty("403", hint="is its token right?")
@@ -114,7 +114,7 @@ async def test_while_more_than_a_fifth_fail_nobody_is_at_fault(bench: Bench) -> 
 
 @ensureDeferred
 async def test_a_fifth_of_many_is_not_yet_too_many(bench: Bench) -> None:
-    for number in range(RECENT // 5):
+    for number in range(20):
         bench.well(4, f"well {number}")
         assert await bench.fails(f"bad {number}")
 
@@ -128,11 +128,41 @@ async def test_of_a_few_no_share_is_taken(bench: Bench) -> None:
 
 @ensureDeferred
 async def test_a_service_that_goes_away_in_the_middle_is_away_after_a_few(bench: Bench) -> None:
-    bench.well(RECENT)
+    bench.well(95)
+    bench.clock.advance(0.1)
     verdicts = await bench.all_fail(people(10))
     assert verdicts == [True] * (TOLERATED - 1) + [False] * (11 - TOLERATED)
     assert bench.breaker.wait
     assert bench.breaker.reason == "403 (is its token right?)"
+
+
+@ensureDeferred
+async def test_those_who_hang_while_others_go_through_are_at_fault_in_the_end(
+    bench: Bench,
+) -> None:
+    """All of them fail at the same time, when their time is over, and nobody else is left."""
+    bench.clock.advance(1)
+    bench.well(950)
+    bench.clock.advance(29)
+    assert all([await bench.fails(identity, took=29.5) for identity in people(50)])
+    assert not bench.breaker.is_probing
+
+
+@ensureDeferred
+async def test_a_service_that_fails_half_of_all_calls_is_soon_away(bench: Bench) -> None:
+    bench.well(5000)
+    for number in range(2000):
+        bench.clock.advance(0.004)
+        bench.well(1, f"well {number}")
+        if not await bench.fails(f"bad {number}"):
+            break
+    assert bench.breaker.is_probing
+
+
+@ensureDeferred
+async def test_so_many_people_are_remembered_and_no_more(bench: Bench) -> None:
+    bench.well(MOST_RECENT + 10)
+    assert len(bench.blame._recent) == MOST_RECENT
 
 
 @ensureDeferred
@@ -161,6 +191,22 @@ async def test_where_only_the_blamed_are_left_the_service_itself_is_asked(bench:
     assert await bench.all_fail(people(50), faults=1) == [True] * 50
     assert bench.asked == people(50)
     assert not bench.breaker.is_probing
+
+
+@ensureDeferred
+async def test_those_who_failed_first_and_again_after_all_others_are_at_fault(
+    bench: Bench,
+) -> None:
+    """They came first, so the service was taken for being away; then the others went through."""
+    bad = people(2 * TOLERATED)
+    await bench.all_fail(bad[:TOLERATED])
+    bench.reopen()
+    bench.clock.advance(1)
+    bench.well(50)
+    bench.clock.advance(3600)
+    assert await bench.all_fail(bad[:TOLERATED]) == [True] * TOLERATED
+    assert not bench.breaker.is_probing
+    assert await bench.all_fail(bad[TOLERATED:]) == [False] * TOLERATED, "for the first time"
 
 
 @ensureDeferred

@@ -90,6 +90,14 @@ def test_a_late_success_of_a_call_that_was_under_way_does_not_cut_the_pause_shor
     assert breaker.wait == timedelta(seconds=30)
 
 
+def test_a_late_success_shows_that_the_service_is_there_if_it_asked_for_no_pause(
+    breaker: Breaker,
+) -> None:
+    open_it(breaker)
+    breaker.succeed()
+    assert (breaker.wait, breaker.is_probing) == (NOTHING, False)
+
+
 def test_what_would_befall_every_call_opens_it_at_once(breaker: Breaker) -> None:
     breaker.fail(Unavailable("a wrong token", at_once=True))
     assert breaker.wait == timedelta(seconds=1)

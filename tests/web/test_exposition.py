@@ -9,6 +9,8 @@ from typing import Any
 import pytest_twisted
 from prometheus_client.parser import text_string_to_metric_families
 
+from sbm.clients.outcomes import Unavailable
+from sbm.pipeline.breaker import Breaker
 from sbm.telemetry import Telemetry
 from tests.web.conftest import Answer, Api, served
 
@@ -100,3 +102,28 @@ async def test_health_tells_the_law_and_stays_up(measured: tuple[Api, Telemetry]
     assert await told() == (True, {"holds": False, "broken_ticks": 3, "checked_at": moment})
     api.database.stopService()
     assert await told() == (False, {"holds": False, "broken_ticks": 3, "checked_at": moment})
+
+
+@pytest_twisted.ensureDeferred
+async def test_services_that_are_away_are_told_of_with_their_probe(
+    measured: tuple[Api, Telemetry],
+) -> None:
+    api, telemetry = measured
+    there = Breaker("Identity Store", lambda: 0.0, lambda: 1.0)
+    away = Breaker("Message Sender", lambda: 0.0, lambda: 1.0)
+    telemetry.services |= {"identity_store": there, "message_sender": away}
+    away.open(Unavailable("403", hint="is its token right?"))
+    away.probe = "the send of subscription 1"
+    health = (await api.get("/api/health/")).json
+    assert health["up"]
+    assert health["result"]["services"] == {
+        "identity_store": {"is_away": False, "reason": "", "probe": ""},
+        "message_sender": {
+            "is_away": True,
+            "reason": "403 (is its token right?)",
+            "probe": "the send of subscription 1",
+        },
+    }
+    metrics = (await api.get("/metrics", token="")).text
+    assert 'sbm_service_away{service="identity_store"} 0.0' in metrics
+    assert 'sbm_service_away{service="message_sender"} 1.0' in metrics

@@ -71,6 +71,19 @@ _OPTION = {
 }
 
 
+_SERVICES: Schema = {
+    "type": "object",
+    "description": "The services that this process calls, by name, as it last found them.",
+    "additionalProperties": one_object(
+        {
+            "is_away": said(FLAG, "Whether this process takes it for being away."),
+            "reason": said(TEXT, "Why; empty if it is not away."),
+            "probe": said(TEXT, "The send that shows whether it is back, once it is known."),
+        }
+    ),
+}
+
+
 def schemas() -> dict[str, Schema]:
     """The schemas of all this, and of errors."""
     sentences = {"type": "array", "items": TEXT, "minItems": 1}
@@ -116,6 +129,7 @@ def schemas() -> dict[str, Schema]:
                         "version": said(TEXT, "The version of this service."),
                         "libraries": {"type": "object", "additionalProperties": TEXT},
                         "law": _LAW,
+                        "services": _SERVICES,
                     }
                 ),
             }
