@@ -21,6 +21,10 @@ from functools import lru_cache
 
 from attrs import asdict, field, frozen
 
+# Grows when the same fields come to mean other moments, so that next ticks that were worked out
+# before are not believed. By v1, which was not written down, one matching day field was enough.
+RULE_VERSION = "v2"
+
 # The lowest and highest number of each field, and how a person is told.
 _RANGES: Mapping[str, tuple[int, int, str]] = {
     "minute": (0, 59, "0 to 59"),
