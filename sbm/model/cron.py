@@ -44,6 +44,12 @@ _DAYS_IN_MONTH = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # A date that exists at all falls on each day of the week within 40 years, 29 February too.
 _YEARS = 50
 
+# What is said of a field that the Scheduler cannot be told; the database knows which these are.
+UNTOLD = (
+    "This field cannot be told to the Scheduler: it takes 64 characters at most, and a step after"
+    ' a single number ("5/10") has to be written with its end ("5-59/10"). Use fewer terms.'
+)
+
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 
@@ -56,7 +62,7 @@ class CronError(ValueError):
         self.problems = dict(problems)
 
 
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     """A field without blanks; rows with ``1 , 2`` or nothing at all are found in the field."""
     return "".join(text.split()) or "*"
 
@@ -69,11 +75,11 @@ class Cron:
     first Monday of a month. (Vixie cron takes either of the days if both are restricted.)
     """
 
-    minute: str = field(default="*", converter=_tidy)
-    hour: str = field(default="*", converter=_tidy)
-    day_of_week: str = field(default="*", converter=_tidy)
-    day_of_month: str = field(default="*", converter=_tidy)
-    month_of_year: str = field(default="*", converter=_tidy)
+    minute: str = field(default="*", converter=tidy)
+    hour: str = field(default="*", converter=tidy)
+    day_of_week: str = field(default="*", converter=tidy)
+    day_of_month: str = field(default="*", converter=tidy)
+    month_of_year: str = field(default="*", converter=tidy)
 
     def __attrs_post_init__(self) -> None:
         problems = self.problems(asdict(self))
@@ -85,7 +91,7 @@ class Cron:
         """A message for each of the given cron fields that is wrong; other names are ignored."""
         problems = {}
         for name, (_, _, told) in _RANGES.items():
-            if name in fields and _terms(name, _tidy(fields[name])) is None:
+            if name in fields and _terms(name, tidy(fields[name])) is None:
                 problems[name] = (
                     f'Enter a valid cron field: "*", numbers from {told},'
                     " ranges and steps, separated by commas."
