@@ -205,8 +205,7 @@ CREATE FUNCTION public.short_cron_field(numbers integer[], lowest integer, highe
     AS $$
 -- A field of at most so many characters that means these numbers, none above 62. Null: none found.
 -- Which terms are the fewest is a hard question (set cover). Again and again the one is added that
--- means many numbers that are missing, for its length; how much "many" counts is tried out. Of
--- fields as they are written, one in thousands needs more than the first try.
+-- means many numbers that are missing, for its length; how much "many" counts is tried out.
 DECLARE
     wanted bigint := (SELECT bit_or(1::bigint << n) FROM unnest(numbers) n);
     missing bigint;

@@ -22,7 +22,7 @@ def change(here: Here, fields: str) -> None:
     here.behind.rows(f"UPDATE schedules SET {fields}")  # noqa: S608
 
 
-def called(here: Here) -> set[str]:
+def called(here: Here) -> set[str | None]:
     return {one.cron_definition for one in here.door.model.enabled()}
 
 

@@ -88,11 +88,11 @@ def test_a_failing_file_changes_nothing_and_those_before_it_stay(empty_uri: str)
 def test_only_schedules_that_were_told_in_wrong_words_are_told_again(
     empty_uri: str, mode: str, kind: str | None
 ) -> None:
-    changed = (
+    changed: tuple[dict[str, str], ...] = (
         *({"day_of_week": "7"}, {"minute": "5/10"}, {"day_of_week": "5-7"}, {"minute": "61"}),
         {"day_of_month": "31", "month_of_year": "4"},
     )
-    same = (
+    same: tuple[dict[str, str], ...] = (
         *({}, {"minute": "*/5", "hour": "8,18"}, {"day_of_week": "1-5/2"}, {"day_of_week": "0"}),
         *({"day_of_month": "1-7", "day_of_week": "1"}, {"minute": " 1 , 2"}, {"hour": ""}),
         {"day_of_month": "29", "month_of_year": "2"},

@@ -201,7 +201,7 @@ def test_all_blanks_that_python_knows_are_left_out(behind: Arranged) -> None:
 def meant(name: str, text: str) -> set[int]:
     """The numbers that a field means to us, worked out in the plainest way there is."""
     low, high = RANGES[name]
-    found = set()
+    found: set[int] = set()
     for term in text.split(","):
         span, _, step = term.partition("/")
         first, _, last = (f"{low}-{high}" if span == "*" else span).partition("-")
