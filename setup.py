@@ -49,7 +49,6 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "attrs",
-        "cronsim",
         "cryptography>=45",  # Argon2id; it comes with TLS anyway
         "klein",
         "multipart>=2",  # reads uploads as they come; treq brings it anyway

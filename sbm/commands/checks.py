@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from attrs import define, field
 
 from sbm.addresses import DatabaseAddress
 from sbm.commands.running import FAILED, OK, with_database
+from sbm.commands.schedules import remarks
 from sbm.model.law import Reckoning, batches
-from sbm.store import law
+from sbm.settings import Settings
+from sbm.store import law, schedules
 from sbm.store.database import Database
 
 TICKS_PER_PAGE = 2000
@@ -21,8 +24,13 @@ SENDS_PER_PAGE = 1000
 
 def add_to(commands: Any) -> None:
     """Add ``check`` and what it can look at to the commands of a parser."""
-    parser = commands.add_parser("check", help="whether what is stored agrees with itself")
-    subjects = parser.add_subparsers(required=True, metavar="WHAT")
+    parser = commands.add_parser(
+        "check",
+        help="whether what is stored agrees with itself",
+        description="Check all that can be checked, or only WHAT.",
+    )
+    parser.set_defaults(command=_check_all)
+    subjects = parser.add_subparsers(metavar="WHAT")
     check_law = subjects.add_parser(
         "law",
         help="whether every trigger is accounted for, once",
@@ -32,12 +40,43 @@ def add_to(commands: Any) -> None:
         " with 0 if all is well, with 1 if not.",
     )
     check_law.set_defaults(command=_check_law)
+    check_schedules = subjects.add_parser(
+        "schedules",
+        help="which schedules are never due, and which restrict both day fields",
+        description="List each schedule that restricts both day_of_month and day_of_week, with its"
+        " next three ticks in SBM_TIMEZONE; each that is never due, because its date does not exist"
+        " or its fields cannot be read; and each that the Seed Scheduler cannot be told. Changes"
+        " nothing. Exits with 0 if all are due some day and can be told, with 1 if not.",
+    )
+    check_schedules.set_defaults(command=_check_schedules)
+
+
+def _check_all(options: argparse.Namespace, address: DatabaseAddress) -> int:
+    return _check(address, _LawCheck(), _ScheduleCheck(time_zone=_time_zone(options)))
 
 
 def _check_law(_options: argparse.Namespace, address: DatabaseAddress) -> int:
-    check = _LawCheck()
-    with_database(address, check.run)
-    return FAILED if check.is_broken else OK
+    return _check(address, _LawCheck())
+
+
+def _check_schedules(options: argparse.Namespace, address: DatabaseAddress) -> int:
+    return _check(address, _ScheduleCheck(time_zone=_time_zone(options)))
+
+
+def _check(address: DatabaseAddress, *checks: _LawCheck | _ScheduleCheck) -> int:
+    async def work(database: Database) -> None:
+        for check in checks:
+            await check.run(database)
+
+    with_database(address, work)
+    return FAILED if any(check.is_broken for check in checks) else OK
+
+
+def _time_zone(options: argparse.Namespace) -> ZoneInfo:
+    settings = Settings(environ=options.environ)
+    time_zone = settings.timezone("SBM_TIMEZONE")
+    settings.check()
+    return time_zone
 
 
 @define(eq=False, kw_only=True)
@@ -106,3 +145,28 @@ class _LawCheck:
                     f" {one.subscription_id}: outbounds {outbounds}"
                 )
             self.doubles += len(page)
+
+
+@define(eq=False, kw_only=True)
+class _ScheduleCheck:
+    """Looks at all schedules, and prints what there is to say of them."""
+
+    time_zone: ZoneInfo
+    faulty: set[int] = field(factory=set, init=False)
+
+    @property
+    def is_broken(self) -> bool:
+        return bool(self.faulty)
+
+    async def run(self, database: Database) -> None:
+        told = await database.transact(schedules.list_told)
+        both_days = 0
+        for schedule in told:
+            for remark in remarks(schedule, self.time_zone):
+                print(remark)
+                if remark.is_fault:
+                    self.faulty.add(remark.id)
+                else:
+                    both_days += 1
+        print(f"{both_days} of {len(told)} schedules restrict both day fields")
+        print(f"{len(self.faulty)} of {len(told)} schedules are never due, or cannot be told")

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from attrs import asdict, define
 from tqdm import tqdm
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from sbm.addresses import DatabaseAddress
 from sbm.commands.old_files import Copies
 from sbm.commands.running import OK, CommandFailed, actor, add_signature, print_table
+from sbm.commands.schedules import Remark, remarks
 from sbm.settings import Settings
 from sbm.store.django.account import Advance, ImportFailed
 from sbm.store.django.transfer import Taken, transfer
@@ -65,12 +67,15 @@ def _folder(text: str) -> Path:
 
 
 def _import(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    copies = _copies(options)
+    settings = Settings(environ=options.environ)
+    time_zone = settings.timezone("SBM_TIMEZONE")
+    copies = _copies(options, settings)
+    settings.check()
     # Python would look at Ctrl-C only after the statement under way. Whoever hangs up undoes all.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         with _report(options.report) as file:
-            conclusion = _Conclusion(options=options, file=file, copies=copies)
+            conclusion = _Conclusion(options=options, file=file, copies=copies, time_zone=time_zone)
             transfer(
                 options.source.uri(),
                 address.uri(),
@@ -87,10 +92,9 @@ def _import(options: argparse.Namespace, address: DatabaseAddress) -> int:
     return OK
 
 
-def _copies(options: argparse.Namespace) -> Copies | None:
+def _copies(options: argparse.Namespace, settings: Settings) -> Copies | None:
     if options.media is None:
         return None
-    settings = Settings(environ=options.environ)
     root = settings.folder("SBM_MEDIA_ROOT")
     if root is None:
         settings.problem("SBM_MEDIA_ROOT", "is missing: files are copied there")
@@ -128,16 +132,21 @@ class _Conclusion:
     options: argparse.Namespace
     file: IO[str]
     copies: Copies | None
+    time_zone: ZoneInfo
 
     def show(self, taken: Taken) -> bool:
         for note in taken.notes:
             told = {"table": note.table, "id": note.id, "fate": note.fate, "reason": note.reason}
             self._line(told, was=note.was or "null")
+        found = [one for each in taken.schedules for one in remarks(each, self.time_zone)]
+        for remark in found:
+            about = {"table": "schedules", "id": str(remark.id), "fate": remark.fate}
+            self._line({**about, "reason": remark.reason, "next_ticks": remark.next_ticks})
         missing = self._bring(taken)
         for tally in taken.tallies:
             self._line(asdict(tally))
         self.file.flush()
-        self._tell(taken, missing)
+        self._tell(taken, found, missing)
         return not self.options.dry_run
 
     def _bring(self, taken: Taken) -> int:
@@ -154,7 +163,7 @@ class _Conclusion:
                 advance(1)
         return missing
 
-    def _tell(self, taken: Taken, missing: int) -> None:
+    def _tell(self, taken: Taken, found: list[Remark], missing: int) -> None:
         origin, out = taken.origin, _aside(self.file)
         print(f"the old service's release: {origin.release}", file=out)
         print_table(
@@ -179,6 +188,8 @@ class _Conclusion:
                 " before a daemon is started",
                 file=out,
             )
+        for remark in found:
+            print(remark, file=out)
         if self.copies is not None:
             print(
                 f"files: {self.copies.copied} copied, {self.copies.there} there already,"

@@ -1,8 +1,9 @@
 """When a schedule is due: five cron fields, read in a time zone.
 
-The search for the next and the previous match is ``cronsim``'s, on the face of the clock alone:
-it is handed naive local times. What daylight saving makes of a local time is decided here, because
-a tick must neither be lost nor doubled on the two odd days of the year:
+The search for the next and the previous match is made on the face of the clock alone, in naive
+local times: first the day, from the calendar, then the time of the day. No day that does not match
+is searched for a time. What daylight saving makes of a local time is decided afterwards, because a
+tick must neither be lost nor doubled on the two odd days of the year:
 
 * A schedule that names its hours is due once for each local time that it names: at the first of the
   two moments in a repeated hour, and at the end of the gap if the clock jumps over it.
@@ -13,11 +14,16 @@ a tick must neither be lost nor doubled on the two odd days of the year:
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import MAXYEAR, MINYEAR, date, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 
 from attrs import asdict, field, frozen
-from cronsim import CronSim, CronSimError
+
+# Grows when the same fields come to mean other moments, so that next ticks that were worked out
+# before are not believed. By v1, which was not written down, one matching day field was enough.
+RULE_VERSION = "v2"
 
 # The lowest and highest number of each field, and how a person is told.
 _RANGES: Mapping[str, tuple[int, int, str]] = {
@@ -31,6 +37,19 @@ _RANGES: Mapping[str, tuple[int, int, str]] = {
 _TERM = re.compile(
     r"(?:(?P<star>\*)|(?P<first>[0-9]{1,9})(?:-(?P<last>[0-9]{1,9}))?)(?:/(?P<step>[0-9]{1,9}))?"
 )
+_SUNDAY = 7
+_DAYS_IN_WEEK = 7
+_DAYS_IN_MONTH = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+# A date that exists at all falls on each day of the week within 40 years, 29 February too.
+_YEARS = 50
+
+# What is said of a field that the Scheduler cannot be told; the database knows which these are.
+UNTOLD = (
+    "This field cannot be told to the Scheduler: it takes 64 characters at most, and a step after"
+    ' a single number ("5/10") has to be written with its end ("5-59/10"). Use fewer terms.'
+)
+
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 
@@ -43,7 +62,7 @@ class CronError(ValueError):
         self.problems = dict(problems)
 
 
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     """A field without blanks; rows with ``1 , 2`` or nothing at all are found in the field."""
     return "".join(text.split()) or "*"
 
@@ -52,15 +71,15 @@ def _tidy(text: str) -> str:
 class Cron:
     """The five fields of a schedule, each ``*`` by default, raising CronError if one is wrong.
 
-    As in Vixie cron, a day is due if day_of_month *or* day_of_week matches when both are
-    restricted; if one of them starts with ``*``, both must match.
+    A day is due if day_of_month, month_of_year *and* day_of_week match: ``1-7`` and ``1`` is the
+    first Monday of a month. (Vixie cron takes either of the days if both are restricted.)
     """
 
-    minute: str = field(default="*", converter=_tidy)
-    hour: str = field(default="*", converter=_tidy)
-    day_of_week: str = field(default="*", converter=_tidy)
-    day_of_month: str = field(default="*", converter=_tidy)
-    month_of_year: str = field(default="*", converter=_tidy)
+    minute: str = field(default="*", converter=tidy)
+    hour: str = field(default="*", converter=tidy)
+    day_of_week: str = field(default="*", converter=tidy)
+    day_of_month: str = field(default="*", converter=tidy)
+    month_of_year: str = field(default="*", converter=tidy)
 
     def __attrs_post_init__(self) -> None:
         problems = self.problems(asdict(self))
@@ -72,7 +91,7 @@ class Cron:
         """A message for each of the given cron fields that is wrong; other names are ignored."""
         problems = {}
         for name, (_, _, told) in _RANGES.items():
-            if name in fields and _terms(name, _tidy(fields[name])) is None:
+            if name in fields and _terms(name, tidy(fields[name])) is None:
                 problems[name] = (
                     f'Enter a valid cron field: "*", numbers from {told},'
                     " ranges and steps, separated by commas."
@@ -115,22 +134,84 @@ class Cron:
                 best = earlier[-1]
         return best if best is not None and best > after else None
 
+    def upcoming(self, moment: datetime, zone: tzinfo, *, count: int) -> list[datetime]:
+        """The first ``count`` due moments after ``moment``, in UTC, or as many as there are."""
+        found: list[datetime] = []
+        following = self.next_after(moment, zone)
+        while following is not None and len(found) < count:
+            found.append(following)
+            following = self.next_after(following, zone)
+        return found
+
+    @property
+    def impossible_date(self) -> dict[str, str]:
+        """A message for each of the fields that together name no date, such as 31 April.
+
+        Empty if there is such a date; 29 February is one. All other crons come due within
+        50 years.
+        """
+        first = min(_numbers("day_of_month", self.day_of_month))
+        months = _numbers("month_of_year", self.month_of_year)
+        if first <= max(_DAYS_IN_MONTH[month] for month in months):
+            return {}
+        message = (
+            f"There is no such date: day_of_month {self.day_of_month} does not occur in"
+            f" month_of_year {self.month_of_year}."
+        )
+        return {"day_of_month": message, "month_of_year": message}
+
+    @property
+    def restricts_both_days(self) -> bool:
+        """Whether both day_of_month and day_of_week are something else than ``*``."""
+        return all(
+            not text.startswith("*") or len(_numbers(name, text)) < most
+            for name, text, most in (
+                ("day_of_month", self.day_of_month, max(_DAYS_IN_MONTH)),
+                ("day_of_week", self.day_of_week, _DAYS_IN_WEEK),
+            )
+        )
+
+    @property
+    def took_either_day(self) -> bool:
+        """Whether one matching day field was enough by the rule that held before, Vixie cron's."""
+        return not (self.day_of_month.startswith("*") or self.day_of_week.startswith("*"))
+
     @property
     def _every_hour(self) -> bool:
-        return set(_numbers("hour", self.hour)) == set(range(24))
+        return len(_numbers("hour", self.hour)) == 24
 
     def _readings(self, local: datetime, *, reverse: bool = False) -> Iterator[datetime]:
         """Local times that match, strictly after ``local``, or strictly before it, backwards."""
-        names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-        minute, hour, day, month, weekday = (_plain(name, getattr(self, name)) for name in names)
-        try:
-            return CronSim(f"{minute} {hour} {day} {month} {weekday}", local, reverse=reverse)
-        except CronSimError:
-            # The fields are known to be valid: they name a day that none of the months has.
-            if day.startswith("*") or weekday.startswith("*"):
-                return iter(())
-            # The day of the week is left to match (cronsim before 2.8 does not see that).
-            return CronSim(f"{minute} {hour} * {month} {weekday}", local, reverse=reverse)
+        step = -1 if reverse else 1
+        hours = _numbers("hour", self.hour)[::step]
+        minutes = _numbers("minute", self.minute)[::step]
+        for day in self._days(local.date(), step):
+            for hour in hours:
+                if day == local.date() and hour * step < local.hour * step:
+                    continue
+                for minute in minutes:
+                    reading = datetime(day.year, day.month, day.day, hour, minute)  # noqa: DTZ001
+                    if reading < local if reverse else reading > local:
+                        yield reading
+
+    def _days(self, first: date, step: int) -> Iterator[date]:
+        """The days that match, from ``first`` on, forwards or, with a ``step`` of -1, backwards."""
+        days = _numbers("day_of_month", self.day_of_month)[::step]
+        months = _numbers("month_of_year", self.month_of_year)[::step]
+        week = frozenset(_numbers("day_of_week", self.day_of_week))
+        for year in range(first.year, first.year + step * (_YEARS + 1), step):
+            if not MINYEAR <= year <= MAXYEAR:
+                return
+            for month in months:
+                if year == first.year and month * step < first.month * step:
+                    continue
+                is_first = (year, month) == (first.year, first.month)
+                weekday_of_first, length = monthrange(year, month)
+                for day in days:
+                    if day > length or (is_first and day * step < first.day * step):
+                        continue
+                    if (weekday_of_first + day - 1) % _DAYS_IN_WEEK + 1 in week:
+                        yield date(year, month, day)
 
     def _moments(self, reading: datetime, zone: tzinfo) -> list[datetime]:
         """The moments, in order, at which the schedule is due for this reading of the clock."""
@@ -144,10 +225,10 @@ class Cron:
         return [first]
 
 
-def _terms(name: str, text: str) -> list[range | str] | None:
-    """The comma-separated terms of a field: numbers, or text that starts with ``*``; or None."""
+def _terms(name: str, text: str) -> list[range] | None:
+    """What the comma-separated terms of a field mean, or None if it cannot be read."""
     low, high, _ = _RANGES[name]
-    terms: list[range | str] = []
+    terms: list[range] = []
     for part in text.split(","):
         match = _TERM.fullmatch(part)
         if match is None:
@@ -159,26 +240,17 @@ def _terms(name: str, text: str) -> list[range | str] | None:
         last = high if open_ended else int(match["last"] or first)
         if not (low <= first <= last <= high and step > 0):
             return None
-        terms.append(part if match["star"] else range(first, last + 1, step))
+        terms.append(range(first, last + 1, step))
     return terms
 
 
-def _plain(name: str, text: str) -> str:
-    """The field as ``cronsim`` is told: ranges spelt out (it reads 5-5/2 as 5/2), stars kept."""
-    terms = _terms(name, text) or []
-    return ",".join(
-        term if isinstance(term, str) else ",".join(str(number) for number in term)
-        for term in terms
-    )
-
-
-def _numbers(name: str, text: str) -> Iterator[int]:
-    low, high, _ = _RANGES[name]
-    for term in _terms(name, text) or []:
-        if isinstance(term, str):
-            yield from range(low, high + 1, int(term.partition("/")[2] or 1))
-        else:
-            yield from term
+@lru_cache(maxsize=1024)
+def _numbers(name: str, text: str) -> tuple[int, ...]:
+    """The numbers that a valid field means, in order; Sunday is 7."""
+    found = {number for term in _terms(name, text) or () for number in term}
+    if name == "day_of_week" and 0 in found:
+        found = (found - {0}) | {_SUNDAY}
+    return tuple(sorted(found))
 
 
 def _local(moment: datetime, zone: tzinfo) -> datetime:

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from attrs import asdict
+from collections.abc import Mapping
+from datetime import datetime
+
+from attrs import asdict, field, frozen
 
 from sbm.model.content import Schedule
+from sbm.model.cron import UNTOLD, Cron, CronError
 from sbm.model.page import Part, Window
 from sbm.store.database import Transaction
 from sbm.store.parts import read_part
 from sbm.store.queries import load
 
 QUERIES = load("schedules")
+
+
+@frozen(kw_only=True)
+class Told:
+    """A schedule, and what the Scheduler is told of it: null is nothing. ``now`` is when."""
+
+    id: int
+    minute: str
+    hour: str
+    day_of_week: str
+    day_of_month: str
+    month_of_year: str
+    cron_definition: str | None
+    now: datetime
+    cron: Cron | None = field(init=False)
+
+    @cron.default
+    def _read(self) -> Cron | None:
+        try:
+            return Cron(
+                minute=self.minute,
+                hour=self.hour,
+                day_of_week=self.day_of_week,
+                day_of_month=self.day_of_month,
+                month_of_year=self.month_of_year,
+            )
+        except CronError:
+            return None
 
 
 async def create(
@@ -33,6 +65,23 @@ async def create(
     )
     assert row is not None
     return Schedule(**row)
+
+
+async def problems(transaction: Transaction, *, fields: Mapping[str, str]) -> dict[str, str]:
+    """A message for each of the five cron fields that is wrong, by itself or beside the others."""
+    try:
+        cron = Cron(**fields)
+    except CronError as error:
+        return error.problems
+    if cron.impossible_date:
+        return cron.impossible_date
+    untold = await transaction.rows(QUERIES.find_untold_fields, **fields)
+    return {row["name"]: UNTOLD for row in untold}
+
+
+async def list_told(transaction: Transaction) -> list[Told]:
+    """All schedules, and what the Scheduler is told of them, by id."""
+    return [Told(**row) for row in await transaction.rows(QUERIES.list_told)]
 
 
 async def find(transaction: Transaction, *, schedule_id: int) -> Schedule | None:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
-from sbm.model.cron import Cron, CronError
+from sbm.model.cron import RULE_VERSION, Cron, CronError
 from sbm.model.page import Part, Window
 from sbm.model.tick import Source, Tick
 from sbm.store.database import Row, Transaction
@@ -84,7 +84,10 @@ async def find_unwound(
 ) -> list[Unwound]:
     """Lock and return up to ``limit`` schedules for which the built-in clock has work."""
     rows = await transaction.rows(
-        QUERIES.find_schedules_to_wind, time_zone=time_zone.key, limit=limit
+        QUERIES.find_schedules_to_wind,
+        version=RULE_VERSION,
+        time_zone=time_zone.key,
+        limit=limit,
     )
     return [
         Unwound(
@@ -108,6 +111,7 @@ async def wind(
     await transaction.execute(
         QUERIES.wind_schedule,
         schedule_id=schedule_id,
+        version=RULE_VERSION,
         time_zone=time_zone.key,
         next_tick_at=next_tick_at,
     )

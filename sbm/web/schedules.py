@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from twisted.web.server import Request
 
 from sbm.config import Scheduling
 from sbm.model.content import Schedule
+from sbm.model.cron import tidy
 from sbm.model.user import SCHEDULER, User
 from sbm.store import chores, schedules, ticks
 from sbm.store.database import Transaction
@@ -18,7 +19,7 @@ from sbm.web.errors import InUse, NotFound
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
 from sbm.web.fields import CronField, ReadOnly
 from sbm.web.pages import Listing
-from sbm.web.shapes import Shape
+from sbm.web.shapes import Reading, Shape
 from sbm.web.wire import row_id
 
 CRON_FIELDS = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
@@ -82,7 +83,7 @@ class Schedules:
     async def _create(self, exchange: Exchange) -> Reply:
         reading = SHAPE.read(exchange.body())
         reading.check()
-        made = await self._front.database.transact(schedules.create, **reading.attributes())
+        made = await self._front.database.transact(_create, reading)
         return Reply(status=201, body=shown(made))
 
     async def _read(self, number: str, _exchange: Exchange) -> Reply:
@@ -141,8 +142,26 @@ async def _change(transaction: Transaction, schedule_id: int, exchange: Exchange
     reading = SHAPE.read(exchange.body(), method=exchange.method)
     reading.check()
     changed = evolve(found, **reading.attributes())
+    if _fields(changed) != _fields(found):
+        await _judge(transaction, reading, _fields(changed))
     await schedules.update(transaction, schedule=changed)
     return changed
+
+
+async def _create(transaction: Transaction, reading: Reading) -> Schedule:
+    await _judge(transaction, reading, reading.attributes())
+    return await schedules.create(transaction, **reading.attributes())
+
+
+async def _judge(transaction: Transaction, reading: Reading, fields: Mapping[str, str]) -> None:
+    """Refuse fields that are wrong together. Imported ones may be, and stay until they change."""
+    for name, message in (await schedules.problems(transaction, fields=fields)).items():
+        reading.refuse(name, message)
+    reading.check()
+
+
+def _fields(schedule: Schedule) -> dict[str, str]:
+    return {name: tidy(getattr(schedule, name)) for name in CRON_FIELDS}
 
 
 async def _delete(transaction: Transaction, schedule_id: int) -> None:

@@ -174,6 +174,7 @@ SELECT id FROM chores WHERE id = %(id)s FOR UPDATE;
 -- name: look_at_members
 -- Of the next %(limit)s subscriptions of this schedule, those under way that the Scheduler was told
 -- something else about are owed a chore.
+-- Where there is nothing to tell, it is all that are not known to be disabled there.
 WITH chore AS MATERIALIZED (
     SELECT id, target::integer AS schedule_id, up_to FROM chores
      WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed'
@@ -189,7 +190,9 @@ WITH chore AS MATERIALIZED (
       FROM members CROSS JOIN told
       LEFT JOIN remote_schedules known ON known.kind = 'subscription'
                                       AND known.target = members.id::text
-     WHERE known.cron_definition IS DISTINCT FROM told.cron_definition
+     WHERE CASE WHEN told.cron_definition IS NULL THEN known.enabled IS DISTINCT FROM false
+                ELSE known.cron_definition IS DISTINCT FROM told.cron_definition
+                     OR known.enabled IS DISTINCT FROM true END
 ), looked_at AS (
     SELECT count(*) AS count, (array_agg(id ORDER BY id DESC))[1] AS last FROM members
 )

@@ -30,10 +30,13 @@ WITH members AS MATERIALIZED (
            CASE WHEN jsonb_typeof(metadata) = 'object'
                 THEN metadata ->> 'scheduler_schedule_id' END AS remote_id
       FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+), told AS MATERIALIZED (             -- once for each schedule: many subscriptions share it
+    SELECT id, cron_definition(schedules) FROM schedules
+     WHERE id IN (SELECT schedule_id FROM members WHERE is_under_way)
 ), compared AS MATERIALIZED (
     SELECT members.id, members.target, entry.remote_id, entry.cron_definition, entry.enabled,
            CASE WHEN %(mode)s = 'subscription' AND is_under_way
-                THEN (SELECT cron_definition(schedules) FROM schedules WHERE id = schedule_id)
+                THEN (SELECT told.cron_definition FROM told WHERE told.id = schedule_id)
            END AS wanted
       FROM members
       LEFT JOIN remote_schedules known ON known.kind = 'subscription'

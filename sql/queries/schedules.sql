@@ -50,6 +50,20 @@ UPDATE schedules
        day_of_month = %(day_of_month)s, month_of_year = %(month_of_year)s
  WHERE id = %(id)s;
 
+-- name: find_untold_fields
+-- Which of these fields the Scheduler cannot be told, in whatever words.
+SELECT name
+  FROM (VALUES ('minute', %(minute)s), ('hour', %(hour)s), ('day_of_week', %(day_of_week)s),
+               ('day_of_month', %(day_of_month)s), ('month_of_year', %(month_of_year)s)
+       ) AS given (name, field)
+ WHERE told_cron_field(name, field) IS NULL;
+
+-- name: list_told
+-- All schedules, what the Scheduler is told of them (null: nothing), and what time it is.
+SELECT id, minute, hour, day_of_week, day_of_month, month_of_year,
+       cron_definition(schedules), now() AS now
+  FROM schedules ORDER BY id;
+
 -- name: find_users_of_schedule
 -- What keeps a schedule from being deleted.
 SELECT EXISTS (SELECT 1 FROM messagesets WHERE default_schedule_id = %(id)s) AS messagesets,

@@ -159,13 +159,18 @@ SELECT withdrawn.id, tick_id, 'next', 'skipped', 'trigger',
        SELECT messageset_id, lang FROM subscriptions WHERE id = subscription_id OFFSET 0) s ON true;
 
 -- name: find_schedules_to_wind
--- Schedules whose next tick of the built-in clock is due, or was worked out from other cron fields
--- or another time zone. Locked against other daemons' clocks, but not against references.
+-- Schedules whose next tick of the built-in clock is due, or was worked out from other cron fields,
+-- another time zone or another version of the rule. Locked against other daemons' clocks, but not
+-- against references.
+-- A rule without a version is of the first one, by which a day was due if either day field matched
+-- it. The moments of the second version are among those of the first: the search for them begins
+-- where the first one had come to, and so none is lost.
 SELECT id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now, next_tick_at,
-       next_tick_rule IS NOT DISTINCT FROM rule.text AS is_wound
+       COALESCE(next_tick_rule IN (rule.text, first_rule.text), false) AS is_wound
   FROM schedules,
        LATERAL (SELECT concat_ws(' ', minute, hour, day_of_month, month_of_year, day_of_week,
-                                 %(time_zone)s::text) AS text) rule
+                                 %(time_zone)s::text) AS text) first_rule,
+       LATERAL (SELECT concat_ws(' ', %(version)s::text, first_rule.text) AS text) rule
  WHERE next_tick_at <= now() OR next_tick_rule IS DISTINCT FROM rule.text
  ORDER BY id LIMIT %(limit)s
    FOR NO KEY UPDATE OF schedules SKIP LOCKED;
@@ -174,8 +179,8 @@ SELECT id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
 -- Remember when the built-in clock ticks next for this schedule (null: never), and by which rule.
 UPDATE schedules
    SET next_tick_at = %(next_tick_at)s,
-       next_tick_rule = concat_ws(' ', minute, hour, day_of_month, month_of_year, day_of_week,
-                                  %(time_zone)s::text)
+       next_tick_rule = concat_ws(' ', %(version)s::text, minute, hour, day_of_month, month_of_year,
+                                  day_of_week, %(time_zone)s::text)
  WHERE id = %(schedule_id)s;
 
 -- name: unwind_schedules

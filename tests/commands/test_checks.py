@@ -1,4 +1,4 @@
-"""``sbm check law``, as an operator runs it."""
+"""``sbm check``, as an operator runs it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,30 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
+from sbm.commands.running import MISUSED
 from tests.arrange import Arranged, arranged
+from tests.commands.test_users import Sbm
+from tests.commands.test_users import sbm as sbm
 
 ROOT = Path(__file__).parents[2]
 
 Check = Callable[..., tuple[int, list[str]]]
+
+EXAMPLES = (
+    {"minute": "0", "hour": "9", "day_of_month": "1-7", "day_of_week": "1"},
+    {"minute": "0", "hour": "9", "day_of_month": "*/2", "day_of_week": "7"},
+    {"day_of_month": "31", "month_of_year": "4"},
+    {"day_of_month": "30", "month_of_year": "2", "day_of_week": "1"},
+    {"minute": "61"},
+    {"minute": "1/15,7/27,5/16,14/14,12/13,10/11,13/11,17/15,8/9,23/28,4/11"},
+    {"minute": "0", "hour": "9", "day_of_week": "1"},
+)
 
 # With pages this small, a few rows are many pages.
 SMALL_PAGES = "".join(
@@ -26,23 +40,24 @@ SMALL_PAGES = "".join(
 
 @pytest.fixture
 def check(database_uri: str) -> Check:
-    """Run ``sbm check law``; returns its status and what it printed."""
+    """Run ``sbm check``; returns its status and what it printed."""
 
-    def run(setting: str = "") -> tuple[int, list[str]]:
+    def run(setting: str = "", *subjects: str, **environ: str) -> tuple[int, list[str]]:
         done = subprocess.run(
             [
                 sys.executable,
                 "-c",
                 f"from sbm.cli import main; from sbm.commands import checks; {setting}main()",
                 "check",
-                "law",
+                *(subjects or ("law",)),
             ],
             capture_output=True,
             check=False,
             timeout=60,
             text=True,
             env=os.environ
-            | {"PYTHONPATH": str(ROOT), "STAGE_BASED_MESSAGING_DATABASE": database_uri},
+            | {"PYTHONPATH": str(ROOT), "STAGE_BASED_MESSAGING_DATABASE": database_uri}
+            | environ,
         )
         assert done.stderr == ""
         return done.returncode, done.stdout.splitlines()
@@ -163,3 +178,74 @@ def test_ticks_whose_part_of_the_ledger_was_dropped_are_counted_apart(
         "0 of 0 ticks are broken",
         "1 more cannot be told: their part of the ledger was dropped",
     ]
+
+
+def test_schedules_with_both_days_are_listed_with_their_next_ticks_and_others_by_their_fault(
+    check: Check, behind: Arranged
+) -> None:
+    first, second, april, february, broken, untold, _ = (
+        behind.schedule(**fields) for fields in EXAMPLES
+    )
+    status, lines = check("", "schedules", SBM_TIMEZONE="Africa/Johannesburg")
+    assert status == 1
+    ticks = [line.partition("; next ticks ") for line in lines[:2]]
+    assert [before for before, _, _ in ticks] == [
+        f"schedule {first}: a day must match day_of_month 1-7 and day_of_week 1"
+        " (Unix cron would take either)",
+        f"schedule {second}: a day must match day_of_month */2 and day_of_week 7",
+    ]
+    for (_, _, listed), weekday in zip(ticks, (1, 7), strict=True):
+        moments = [datetime.fromisoformat(text) for text in listed.split(", ")]
+        assert len(moments) == 3
+        assert sorted(moments) == moments
+        for moment in moments:
+            assert (moment.isoweekday(), moment.hour) == (weekday, 9)
+            assert moment.utcoffset() == timedelta(hours=2)
+    assert lines[2:] == [
+        f"schedule {april}: there is no day_of_month 31 in month_of_year 4: it is never due, and"
+        " the Scheduler is not told of it",
+        f"schedule {february}: a day must match day_of_month 30 and day_of_week 1"
+        " (Unix cron would take either)",
+        f"schedule {february}: there is no day_of_month 30 in month_of_year 2: it is never due, and"
+        " the Scheduler is not told of it",
+        f"schedule {broken}: its fields cannot be read: it is never due",
+        f"schedule {untold}: a field of it has no form of 64 characters that the Scheduler"
+        " understands: it is not told of it",
+        "3 of 7 schedules restrict both day fields",
+        "4 of 7 schedules are never due, or cannot be told",
+    ]
+
+
+def test_both_day_fields_are_no_fault(check: Check, behind: Arranged) -> None:
+    for fields in EXAMPLES[:2]:
+        behind.schedule(**fields)
+    status, lines = check("", "schedules")
+    assert (status, lines[2:]) == (
+        0,
+        [
+            "2 of 2 schedules restrict both day fields",
+            "0 of 2 schedules are never due, or cannot be told",
+        ],
+    )
+
+
+def test_without_a_subject_all_is_checked(check: Check, behind: Arranged, sbm: Sbm) -> None:
+    behind.schedule(**EXAMPLES[2])
+    outcome = sbm("check")
+    assert outcome.status == 1
+    lines = outcome.out.splitlines()
+    assert "the law holds" in lines
+    assert lines[-1] == "1 of 1 schedules are never due, or cannot be told"
+    assert check()[0] == 0
+    behind.rows("DELETE FROM schedules")
+    assert sbm("check").status == 0
+    live(behind, 1)
+    assert sbm("check").status == 1
+
+
+def test_a_time_zone_that_does_not_exist_is_told(sbm: Sbm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SBM_TIMEZONE", "Mars/Olympus")
+    for arguments in (("check",), ("check", "schedules"), ("import-django", "postgres://h/db")):
+        outcome = sbm(*arguments)
+        assert (outcome.status, outcome.out) == (MISUSED, "")
+        assert "SBM_TIMEZONE must be the IANA name of a time zone" in outcome.complaint

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -35,10 +36,13 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
     options = ("--media", str(media), "--report", str(report), "--by", "ann", "--reason", "move")
     outcome = sbm("import-django", old.uri, *options)
     assert (outcome.status, outcome.complaint) == (0, "")
-    *told, called, files, host, last = outcome.out.splitlines()
+    *told, called, never, files, host, last = outcome.out.splitlines()
     assert called.startswith("the Scheduler calls 1 of the schedules: set SBM_SCHEDULING=schedule")
     assert told[0] == "the old service's release: 0.12.1 or newer"
     assert told[-5].split()[:5] == ["subscriptions", "1", "1", "0", "0"]
+    assert never.startswith(
+        "schedule 5: there is no day_of_month 31 in month_of_year 2: it is never"
+    )
     assert files == "files: 2 copied, 0 there already, 1 missing"
     assert "old.example.org, this one does so at new.example.org" in host
     assert last == "imported"
@@ -68,6 +72,46 @@ def test_what_python_cannot_read_is_reported_as_it_was(sbm: Sbm, old: Old, tmp_p
     assert sorted(f'"metadata": {value},' in line for line in left for value in (digits, deep)) == [
         *(False, False, True, True)
     ]
+
+
+def test_schedules_that_restrict_both_days_or_are_never_due_are_kept_and_reported(
+    sbm: Sbm, old: Old, behind: Arranged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBM_TIMEZONE", "Africa/Johannesburg")
+    untellable = "1/15,7/27,5/16,14/14,12/13,10/11,13/11,17/15,8/9,23/28,4/11"
+    old.behind.rows(
+        "INSERT INTO contentstore_schedule VALUES"
+        " (11, '0', '9', '1', '1 - 7', '*', NULL), (12, '0', '9', '*', '31', 'apr', NULL),"
+        " (13, %s, '*', '*', '*', '*', NULL), (14, '0', '9', '1', '*', '*', NULL)",
+        untellable,
+    )
+    outcome = sbm("import-django", old.uri)
+    assert outcome.status == 0
+    lines = [json.loads(line) for line in outcome.out.splitlines()]
+    found = {line["id"]: line for line in lines if "next_ticks" in line}
+    assert {number: line["fate"] for number, line in found.items()} == {
+        "5": "never due",
+        "11": "both days",
+        "12": "never due",
+        "13": "never told",
+    }
+    assert "a day must match day_of_month 1-7 and day_of_week 1" in found["11"]["reason"]
+    assert len(found["11"]["next_ticks"]) == 3
+    for text in found["11"]["next_ticks"]:
+        moment = datetime.fromisoformat(text)
+        assert (moment.hour, moment.isoweekday(), moment.day <= 7) == (9, 1, True)
+        assert f"{moment:%z}" == "+0200"
+        assert text in outcome.complaint
+    assert "there is no day_of_month 31 in month_of_year 4" in found["12"]["reason"]
+    assert found["12"]["next_ticks"] == found["13"]["next_ticks"] == []
+    kept = behind.rows("SELECT day_of_month, month_of_year FROM schedules WHERE id = 12")
+    assert kept == [{"day_of_month": "31", "month_of_year": "4"}]
+    assert behind.value("SELECT minute FROM schedules WHERE id = 13") == untellable
+    checked = sbm("check", "schedules")
+    assert (checked.status, [line.split(":")[0] for line in checked.out.splitlines()[:4]]) == (
+        FAILED,
+        [f"schedule {number}" for number in (5, 11, 12, 13)],
+    )
 
 
 def test_a_dry_run_tells_the_same_and_changes_nothing(sbm: Sbm, old: Old, behind: Arranged) -> None:

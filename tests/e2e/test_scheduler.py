@@ -12,7 +12,7 @@ from pytest_twisted import ensureDeferred
 from tests.e2e.world import SCHEDULER_TOKEN, World, world
 
 API = "/api/v1"
-NEVER = {"day_of_month": "30", "month_of_year": "2"}
+NEVER = {"day_of_month": "29", "month_of_year": "2"}
 
 
 @pytest.fixture

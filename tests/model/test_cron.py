@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from calendar import isleap
+from datetime import date, datetime, timedelta, timezone
 from itertools import pairwise, product
 from zoneinfo import ZoneInfo
 
 import pytest
+from attrs import evolve
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -154,29 +156,85 @@ def test_days_of_the_week_begin_with_monday(text: str, days: list[str]) -> None:
     assert sorted(day[:3] for day in week) == sorted(days)
 
 
-def test_either_day_is_enough_when_both_are_restricted() -> None:
-    cron = Cron(minute="0", hour="0", day_of_month="13", day_of_week="5")
-    assert dates(cron, 3, after="2026-01-05") == [
-        "Fri 09 Jan 2026",
-        "Tue 13 Jan 2026",
-        "Fri 16 Jan 2026",
-    ]
+@pytest.mark.parametrize(
+    ("day_of_month", "day_of_week", "expected"),
+    [
+        ("1-7", "1", ["Mon 05 Jan 2026", "Mon 02 Feb 2026", "Mon 02 Mar 2026"]),
+        ("13", "5", ["Fri 13 Feb 2026", "Fri 13 Mar 2026", "Fri 13 Nov 2026"]),
+        ("1-31", "1", ["Mon 05 Jan 2026", "Mon 12 Jan 2026", "Mon 19 Jan 2026"]),
+        ("1", "1-7", ["Sun 01 Feb 2026", "Sun 01 Mar 2026", "Wed 01 Apr 2026"]),
+        ("*/2", "1", ["Mon 05 Jan 2026", "Mon 19 Jan 2026", "Mon 09 Feb 2026"]),
+    ],
+)
+def test_both_days_must_match(day_of_month: str, day_of_week: str, expected: list[str]) -> None:
+    cron = Cron(minute="0", hour="0", day_of_month=day_of_month, day_of_week=day_of_week)
+    assert dates(cron, 3) == expected
 
 
-def test_both_days_must_match_when_one_starts_with_a_star() -> None:
-    cron = Cron(minute="0", hour="0", day_of_month="*/2", day_of_week="1")
-    assert dates(cron, 2) == ["Mon 05 Jan 2026", "Mon 19 Jan 2026"]
-
-
-def test_a_day_that_does_not_exist_is_never_due() -> None:
-    cron = Cron(minute="0", hour="0", day_of_month="30", month_of_year="2")
+@pytest.mark.parametrize("day_of_week", ["*", "1", "1-7"])
+def test_a_day_that_does_not_exist_is_never_due(day_of_week: str) -> None:
+    cron = Cron(minute="0", hour="0", day_of_month="30", month_of_year="2", day_of_week=day_of_week)
     assert cron.next_after(at("2026-01-01"), UTC) is None
     assert cron.latest_between(at("2000-01-01"), at("2026-01-01"), UTC) is None
 
 
-def test_a_day_that_does_not_exist_leaves_the_day_of_the_week() -> None:
-    cron = Cron(minute="0", hour="0", day_of_month="30", month_of_year="2", day_of_week="1")
-    assert dates(cron, 1) == ["Mon 02 Feb 2026"]
+@pytest.mark.parametrize(
+    ("day_of_month", "month_of_year"),
+    [
+        ("31", "4"),
+        ("31", "2,4,6,9,11"),
+        ("30", "2"),
+        ("30,31", "2"),
+        ("31/5", "11"),
+        ("30-31", "2"),
+    ],
+)
+def test_a_date_that_does_not_exist_is_told_of_both_fields(
+    day_of_month: str, month_of_year: str
+) -> None:
+    problems = Cron(day_of_month=day_of_month, month_of_year=month_of_year).impossible_date
+    message = (
+        f"There is no such date: day_of_month {day_of_month} does not occur in"
+        f" month_of_year {month_of_year}."
+    )
+    assert problems == {"day_of_month": message, "month_of_year": message}
+
+
+@pytest.mark.parametrize(
+    ("day_of_month", "month_of_year"),
+    [("29", "2"), ("31", "4,5"), ("30,1", "2"), ("30", "4"), ("31", "*"), ("*", "2")],
+)
+def test_a_date_that_exists_sometimes_is_possible(day_of_month: str, month_of_year: str) -> None:
+    assert Cron(day_of_month=day_of_month, month_of_year=month_of_year).impossible_date == {}
+
+
+@pytest.mark.parametrize(
+    ("day_of_month", "day_of_week", "restricts", "took_either"),
+    [
+        ("1", "1", True, True),
+        ("1-31", "1", True, True),
+        ("*/2", "1", True, False),
+        ("1", "*/2", True, False),
+        ("*", "1", False, False),
+        ("1", "*,2", False, False),
+        ("*/1", "1", False, False),
+        ("*", "*", False, False),
+    ],
+)
+def test_it_is_known_which_crons_restrict_both_days(
+    day_of_month: str, day_of_week: str, restricts: bool, took_either: bool
+) -> None:
+    cron = Cron(day_of_month=day_of_month, day_of_week=day_of_week)
+    assert (cron.restricts_both_days, cron.took_either_day) == (restricts, took_either)
+
+
+def test_the_next_few_moments_are_as_many_as_there_are() -> None:
+    cron = Cron(minute="0", hour="9", day_of_month="1-7", day_of_week="1")
+    assert cron.upcoming(at("2026-01-01"), UTC, count=2) == [
+        at("2026-01-05 09:00"),
+        at("2026-02-02 09:00"),
+    ]
+    assert Cron(day_of_month="31", month_of_year="6").upcoming(at("2026-01-01"), UTC, count=3) == []
 
 
 def test_a_leap_day_is_waited_for() -> None:
@@ -312,6 +370,22 @@ def fields_of(name: str) -> st.SearchStrategy[str]:
 
 
 crons = st.builds(Cron, **{name: fields_of(name) for name in RANGES})
+# Those in which both day fields are restricted, to many days or to few.
+both_days = st.builds(
+    Cron,
+    day_of_month=fields_of("day_of_month").filter(lambda text: not text.startswith("*")),
+    day_of_week=fields_of("day_of_week").filter(lambda text: not text.startswith("*")),
+    month_of_year=fields_of("month_of_year"),
+    hour=st.sampled_from(["*", "9", "22-23"]),
+)
+few_days = st.builds(
+    Cron,
+    day_of_month=st.sampled_from(["29", "30", "31", "30-31", "29,31"]),
+    month_of_year=st.lists(
+        st.sampled_from(["2", "4", "6", "9", "11", "2-4/2", "5"]), min_size=1
+    ).map(",".join),
+    day_of_week=st.sampled_from(["*", "0", "1", "3-7/2"]),
+)
 moments = st.integers(631_152_000, 2_840_140_800).map(
     lambda seconds: datetime.fromtimestamp(seconds, timezone.utc)
 )
@@ -349,17 +423,87 @@ def matches(cron: Cron, local: datetime) -> bool:
     by_month_day = local.day in numbers("day_of_month", cron.day_of_month)
     week_days = numbers("day_of_week", cron.day_of_week)
     by_week_day = local.isoweekday() in week_days or local.isoweekday() % 7 in week_days
-    if cron.day_of_month.startswith("*") or cron.day_of_week.startswith("*"):
-        day = by_month_day and by_week_day
-    else:
-        day = by_month_day or by_week_day
     return (
-        day
+        by_month_day
+        and by_week_day
         and local.second == local.microsecond == 0
         and local.minute in numbers("minute", cron.minute)
         and local.hour in numbers("hour", cron.hour)
         and local.month in numbers("month_of_year", cron.month_of_year)
     )
+
+
+def day_by_day(cron: Cron, start: datetime, step: int) -> datetime | None:
+    """The next match after a UTC moment, or the last before it: each day is looked at in turn."""
+    hours, minutes = (
+        sorted(numbers(name, text), reverse=step < 0)
+        for name, text in (("hour", cron.hour), ("minute", cron.minute))
+    )
+    noon = evolve(cron, hour="12", minute="0")
+    day = start.replace(hour=12, minute=0, second=0, microsecond=0)
+    while abs(day.year - start.year) <= 50:
+        for hour, minute in product(hours, minutes) if matches(noon, day) else ():
+            found = day.replace(hour=hour, minute=minute)
+            if (found - start) * step > timedelta(0):
+                return found
+        day += timedelta(days=step)
+    return None
+
+
+def existing(day: int, month: int) -> bool:
+    """Whether a leap year has this date."""
+    try:
+        date(2028, month, day)
+    except ValueError:
+        return False
+    return True
+
+
+@given(st.one_of(crons, both_days), moments)
+def test_the_next_and_the_latest_are_those_of_a_search_day_by_day(
+    cron: Cron, moment: datetime
+) -> None:
+    assert cron.next_after(moment, UTC) == day_by_day(cron, moment, 1)
+    just_before = moment - timedelta(microseconds=1)
+    latest = cron.latest_between(at("1900-01-01"), just_before, UTC)
+    assert latest == day_by_day(cron, moment, -1)
+
+
+@given(st.one_of(crons, both_days, few_days), moments)
+def test_a_cron_is_never_due_where_no_month_of_it_has_a_day_of_it_and_nowhere_else(
+    cron: Cron, moment: datetime
+) -> None:
+    pairs = product(
+        numbers("day_of_month", cron.day_of_month), numbers("month_of_year", cron.month_of_year)
+    )
+    is_possible = any(existing(day, month) for day, month in pairs)
+    assert (cron.impossible_date == {}) == is_possible
+    assert (cron.next_after(moment, UTC) is not None) == is_possible
+
+
+def test_every_date_falls_on_every_day_of_the_week_within_forty_years() -> None:
+    """The calendar begins anew after 400 years. So a search for 50 years misses nothing."""
+    last: dict[tuple[int, int, int], date] = {}
+    day, longest = date(2000, 1, 1), 0
+    while day < date(2500, 1, 1):
+        name = (day.month, day.day, day.isoweekday())
+        longest = max(longest, day.year - last.get(name, day).year)
+        last[name] = day
+        day += timedelta(days=1)
+    assert len(last) == 366 * 7
+    assert longest == 40
+
+
+@pytest.mark.parametrize("weekday", range(1, 8))
+def test_the_rarest_day_is_found_across_centuries_without_a_leap_year(weekday: int) -> None:
+    cron = Cron(
+        minute="0", hour="0", day_of_month="29", month_of_year="2", day_of_week=str(weekday)
+    )
+    leap_days = [at(f"{year}-02-29") for year in range(1904, 2500, 4) if isleap(year)]
+    found = [day for day in leap_days if day.isoweekday() == weekday]
+    for earlier, later in pairwise(found):
+        assert cron.next_after(earlier, UTC) == later
+        assert cron.latest_between(at("1900-01-01"), later - timedelta(hours=1), UTC) == earlier
 
 
 @given(cases)

@@ -154,6 +154,54 @@ async def test_another_time_zone_winds_anew_without_a_tick(bench: Bench) -> None
     assert bench.ticks() == []
 
 
+# What the first version of the rule has written: the same, without a version in front.
+FORGET_VERSION = "UPDATE schedules SET next_tick_rule = regexp_replace(next_tick_rule, '^v2 ', '')"
+
+
+@ensureDeferred
+async def test_what_only_the_old_rule_asked_for_is_neither_ticked_nor_missed(bench: Bench) -> None:
+    """Today's day of the month matches, and that of the week does not."""
+    schedule = bench.behind.schedule(
+        day_of_month=bench.behind.value("SELECT to_char(now() AT TIME ZONE 'UTC', 'FMDD')"),
+        day_of_week=bench.behind.value(
+            "SELECT to_char(now() AT TIME ZONE 'UTC' + interval '3 days', 'ID')"
+        ),
+    )
+    await bench.clock.one_pass()
+    ahead = bench.schedule(schedule)["next_tick_at"]
+    bench.behind.rows("UPDATE schedules SET next_tick_at = now() - interval '5 minutes'")
+    bench.behind.rows(FORGET_VERSION)
+    assert await bench.clock.one_pass() == 1
+    assert (bench.ticks(), bench.rings) == ([], 0)
+    assert bench.schedule(schedule)["next_tick_at"] == ahead
+    assert await bench.clock.one_pass() == 0
+
+
+@ensureDeferred
+async def test_a_next_tick_that_only_the_old_rule_asks_for_is_dropped(bench: Bench) -> None:
+    schedule = bench.behind.schedule(minute="0", hour="0", day_of_month="1-7", day_of_week="1")
+    await bench.clock.one_pass()
+    ahead = bench.schedule(schedule)["next_tick_at"]
+    bench.behind.rows("UPDATE schedules SET next_tick_at = now() + interval '5 minutes'")
+    bench.behind.rows(FORGET_VERSION)
+    assert await bench.clock.one_pass() == 1
+    assert bench.schedule(schedule)["next_tick_at"] == ahead
+    assert bench.ticks() == []
+
+
+@pytest.mark.parametrize(("ago", "state"), [("30 minutes", "expanding"), ("3 hours", "missed")])
+@ensureDeferred
+async def test_what_both_rules_asked_for_is_not_lost_in_the_upgrade(
+    bench: Bench, ago: str, state: str
+) -> None:
+    schedule = await bench.due(ago, **bench.at(ago))
+    # The minute may have ended meanwhile.
+    bench.behind.rows("UPDATE schedules SET next_tick_at = next_tick_at - interval '1 minute'")
+    bench.behind.rows(FORGET_VERSION)
+    await bench.clock.one_pass()
+    assert bench.ticks() == [(schedule, state)]
+
+
 @ensureDeferred
 async def test_fields_that_cannot_be_read_stop_nobody_else(bench: Bench) -> None:
     bad, good = bench.behind.schedule(minute="nonsense"), bench.behind.schedule()

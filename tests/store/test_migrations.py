@@ -82,6 +82,34 @@ def test_a_failing_file_changes_nothing_and_those_before_it_stay(empty_uri: str)
         assert behind.value("SELECT to_regclass('sends') IS NULL")
 
 
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("schedule", "schedule"), ("subscription", "members"), ("builtin", None)]
+)
+def test_only_schedules_that_were_told_in_wrong_words_are_told_again(
+    empty_uri: str, mode: str, kind: str | None
+) -> None:
+    changed: tuple[dict[str, str], ...] = (
+        *({"day_of_week": "7"}, {"minute": "5/10"}, {"day_of_week": "5-7"}, {"minute": "61"}),
+        {"day_of_month": "31", "month_of_year": "4"},
+    )
+    same: tuple[dict[str, str], ...] = (
+        *({}, {"minute": "*/5", "hour": "8,18"}, {"day_of_week": "1-5/2"}, {"day_of_week": "0"}),
+        *({"day_of_month": "1-7", "day_of_week": "1"}, {"minute": " 1 , 2"}, {"hour": ""}),
+        {"day_of_month": "29", "month_of_year": "2"},
+    )
+    with arranged(empty_uri) as behind:
+        for path in files():
+            if path.stem.startswith("0021"):
+                wrong = [str(behind.schedule(**fields)) for fields in changed]
+                for fields in same:
+                    behind.schedule(**fields)
+                behind.rows("DELETE FROM chores")
+                behind.rows("UPDATE scheduling SET mode = %s", mode)
+            behind.rows(path.read_text(encoding="utf-8"))
+        owed = [(row["kind"], row["target"]) for row in behind.rows("SELECT * FROM chores")]
+    assert owed == [(kind, target) for target in wrong if kind]
+
+
 def test_each_opens_with_its_reason_and_records_itself() -> None:
     for path in files():
         text = path.read_text(encoding="utf-8")

@@ -67,3 +67,16 @@ async def test_what_a_search_that_died_has_left_is_forgotten_by_a_later_one(
         left = behind.rows(f"SELECT DISTINCT {column} AS id FROM {table}")  # noqa: S608
         assert [row["id"] for row in left] == [alive.id]
     assert died.id not in (alive.id, other.id)
+
+
+@ensureDeferred
+async def test_the_runs_of_a_schedule_with_both_days_are_those_that_match_both(
+    database: Database, behind: Arranged
+) -> None:
+    first_mondays = behind.schedule(minute="0", hour="8", day_of_month="1-7", day_of_week="1")
+    (one,) = behind.subscriptions(1, behind.messageset("set", first_mondays), first_mondays)
+    behind.rows("UPDATE subscriptions SET created_at = %s WHERE id = %s", BEGAN, one)
+    preparation = Preparation(database=database, time_zone=ZONE)
+    await preparation.begin(as_of=BEGAN + timedelta(days=100))
+    runs = [row["run_at"] for row in behind.rows("SELECT run_at FROM schedule_runs ORDER BY 1")]
+    assert [f"{run:%d %b}" for run in runs] == ["02 Feb", "02 Mar", "06 Apr"]

@@ -81,6 +81,26 @@ async def test_every_field_and_the_zone_are_part_of_the_rule(
 
 
 @ensureDeferred
+async def test_the_version_is_part_of_the_rule_and_the_first_one_had_none(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    for rule, due_since in (("v2 ", NOON), ("", NOON), ("v1 ", None), ("v3 ", None)):
+        await wind(database, schedule, NOON)
+        behind.rows(
+            "UPDATE schedules SET next_tick_rule ="
+            " %s || substr(next_tick_rule, strpos(next_tick_rule, ' ') + 1)",
+            rule,
+        )
+        (found,) = await find(database)
+        assert found.due_since == due_since, rule
+    await wind(database, schedule, TOMORROW)
+    assert await find(database) == []
+    behind.rows("UPDATE schedules SET next_tick_rule = replace(next_tick_rule, 'v2 ', '')")
+    assert len(await find(database)) == 1
+
+
+@ensureDeferred
 async def test_fields_that_change_places_are_another_rule(
     database: Database, behind: Arranged
 ) -> None:

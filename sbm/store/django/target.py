@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 from attrs import define
 from psycopg2.errors import LockNotAvailable
-from psycopg2.extras import Json
+from psycopg2.extras import Json, RealDictCursor
 from psycopg2.sql import SQL, Composable, Identifier, Literal
 
 from sbm.store import migrations
@@ -23,6 +23,8 @@ from sbm.store.django import schedules
 from sbm.store.django.account import ImportFailed, Note, OldFile, Sums, Tally
 from sbm.store.django.source import QUERIES, Columns, read_sums
 from sbm.store.queries import Queries, load
+from sbm.store.schedules import QUERIES as SCHEDULES
+from sbm.store.schedules import Told
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -165,6 +167,12 @@ class Target:
             cursor.execute(QUERIES.count_called.sql)
             (count,) = cursor.fetchone() or (0,)
             return int(count)
+
+    def list_told(self) -> list[Told]:
+        """The schedules, and what the Scheduler is told of them."""
+        with self.connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            cursor.execute(SCHEDULES.list_told.sql)
+            return [Told(**row) for row in cursor.fetchall()]
 
     def sign(self, *, actor: str, reason: str, tallies: list[Tally]) -> None:
         """Put the import down in the audit."""

@@ -15,19 +15,21 @@ from sbm.store.django import source, target
 from sbm.store.django.account import ImportFailed, Note, OldFile, Origin, Progress, Tally
 from sbm.store.django.target import NOUNS, STATEMENTS
 from sbm.store.errors import one_line
+from sbm.store.schedules import Told
 
 
 @frozen(kw_only=True)
 class Taken:
     """What was taken over; ``notes`` and ``files`` are read as they are looked at.
 
-    ``called`` are the schedules that the Scheduler calls.
+    ``called`` are the schedules that the Scheduler calls; ``schedules`` are all of them.
     """
 
     origin: Origin
     tallies: list[Tally]
     merged: tuple[str, ...]
     called: int
+    schedules: list[Told]
     notes: Iterator[Note]
     files: Iterator[OldFile]
 
@@ -87,6 +89,7 @@ def _filled(
         tallies=tallies,
         merged=merged,
         called=ours.count_called(),
+        schedules=ours.list_told(),
         notes=ours.notes(),
         files=ours.files(),
     )

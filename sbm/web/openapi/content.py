@@ -25,7 +25,10 @@ from sbm.web.openapi.schemas import (
 from sbm.web.shapes import Shape
 
 TAGS = (
-    ("Schedules", "When messages are sent: the five fields of a cron line."),
+    (
+        "Schedules",
+        "When messages are sent: the five fields of a cron line, all of which must match.",
+    ),
     ("Message sets", "Messages that are sent one after the other, by default on one schedule."),
     ("Messages", "What is sent: a text, a file, or both, in one language."),
     ("Files", "Images and sound for messages to carry."),
@@ -80,8 +83,11 @@ SCHEDULES = Resource(
     in_use=True,
     notes={
         "POST": "Each field is `*`, numbers, ranges (`1-5`) or steps (`*/15`), several with commas"
-        " between them.",
-        "PUT": "What is left out stays as it is.",
+        " between them. A day is due if all three of `day_of_month`, `month_of_year` and"
+        " `day_of_week` match: `1-7` and `1` are the first Monday of a month. A date that does not"
+        " exist, such as 31 April, is refused, and both of its fields are named.",
+        "PUT": "What is left out stays as it is. The fields are judged as they will be stored.",
+        "PATCH": "The fields are judged as they will be stored, not only those that are given.",
         "DELETE": "Not while message sets or subscriptions use it.",
     },
     example={"minute": "0", "hour": "8,18", "day_of_week": "1-5"},

@@ -1,0 +1,72 @@
+"""What an operator should know of single schedules: both days, never due, never told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+from attrs import frozen
+
+from sbm.model.cron import Cron
+from sbm.store.schedules import Told
+
+TICKS_SHOWN = 3
+
+
+@frozen(kw_only=True)
+class Remark:
+    """Something about a schedule; ``is_fault``: it does not do what somebody wanted it to.
+
+    ``next_ticks`` are in the time zone of the schedules, in ISO 8601.
+    """
+
+    id: int
+    fate: str
+    reason: str
+    next_ticks: tuple[str, ...] = ()
+    is_fault: bool = True
+
+    def __str__(self) -> str:
+        told = f"schedule {self.id}: {self.reason}"
+        return f"{told}; next ticks {', '.join(self.next_ticks)}" if self.next_ticks else told
+
+
+def remarks(schedule: Told, zone: ZoneInfo) -> Iterator[Remark]:
+    """What there is to say of a schedule whose fields are read in this time zone."""
+    cron = schedule.cron
+    if cron is None:
+        yield Remark(
+            id=schedule.id,
+            fate="unreadable",
+            reason="its fields cannot be read: it is never due",
+        )
+        return
+    if cron.restricts_both_days:
+        yield _both_days(schedule, cron, zone)
+    if cron.impossible_date:
+        yield Remark(
+            id=schedule.id,
+            fate="never due",
+            reason=f"there is no day_of_month {cron.day_of_month} in month_of_year"
+            f" {cron.month_of_year}: it is never due, and the Scheduler is not told of it",
+        )
+    elif schedule.cron_definition is None:
+        yield Remark(
+            id=schedule.id,
+            fate="never told",
+            reason="a field of it has no form of 64 characters that the Scheduler understands:"
+            " it is not told of it",
+        )
+
+
+def _both_days(schedule: Told, cron: Cron, zone: ZoneInfo) -> Remark:
+    aside = " (Unix cron would take either)" if cron.took_either_day else ""
+    ticks = cron.upcoming(schedule.now, zone, count=TICKS_SHOWN)
+    return Remark(
+        id=schedule.id,
+        fate="both days",
+        reason=f"a day must match day_of_month {cron.day_of_month} and day_of_week"
+        f" {cron.day_of_week}{aside}",
+        next_ticks=tuple(tick.astimezone(zone).isoformat(timespec="minutes") for tick in ticks),
+        is_fault=False,
+    )
