@@ -27,6 +27,8 @@ _COUNTERS: Mapping[str, str] = {
     "sends.owed_again": "Sends of unknown outcome that the Message Sender did not have.",
     "sends.lost": "Results that came after the claim was lost.",
     "sends.doubled": "Outbounds beside the one that a send was settled with.",
+    "scheduler.joined_calls": "Calls of the Scheduler that repeated one, and triggered nothing.",
+    "scheduler.unmatched_calls": "Calls of the Scheduler that were done, but fit no moment.",
     "metrics.lost": "Values that the Metrics API refused, or may or may not have taken.",
 }
 _GAUGES: Mapping[str, str] = {
