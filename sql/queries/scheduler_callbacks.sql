@@ -32,19 +32,21 @@ VALUES (%(kind)s, %(target)s, %(moment)s, %(status)s, %(body)s)
 
 -- name: delete_old
 -- Calls that no repetition can come of any more. One that is being recorded anew is stepped over.
+-- Rows are found by their place, which they keep while they are locked: by their key, the planner
+-- would read the whole table for each portion.
 DELETE FROM scheduler_callbacks
  WHERE created_at <= now() - %(kept)s::interval
-   AND (kind, target, moment) IN (
-           SELECT kind, target, moment FROM scheduler_callbacks
+   AND ctid = ANY(ARRAY(
+           SELECT ctid FROM scheduler_callbacks
             WHERE created_at <= now() - %(kept)s::interval
-            ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+            ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED));
 
 -- name: delete_future
 -- Calls that were recorded while the clock was wrong. When the right time reaches their moment, they
 -- would be taken for the call of that moment.
 DELETE FROM scheduler_callbacks
  WHERE created_at >= now() + %(ahead)s::interval
-   AND (kind, target, moment) IN (
-           SELECT kind, target, moment FROM scheduler_callbacks
+   AND ctid = ANY(ARRAY(
+           SELECT ctid FROM scheduler_callbacks
             WHERE created_at >= now() + %(ahead)s::interval
-            ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
+            ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED));

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from uuid import uuid4
 
+import psycopg2
 import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
-from sbm.model.scheduler_callback import Crons, RecordedCall, Target
+from sbm.model.scheduler_callback import AHEAD, Crons, RecordedCall, Target
 from sbm.store import scheduler_callbacks
 from sbm.store.database import Database, Transaction
+from sbm.store.queries import load
 from tests.arrange import Arranged
 from tests.web.sockets import comes_true
 
@@ -117,3 +120,33 @@ async def test_the_crons_are_those_of_the_target(database: Database, behind: Arr
         )
     told = [str(target.id) for target in targets]
     assert await read() == list(zip(told, [wanted, wanted, None, None], strict=True))
+
+
+@pytest.mark.parametrize("name", ["list_recent", "delete_old", "delete_future"])
+def test_what_is_read_does_not_grow_with_the_table(
+    behind: Arranged, database_uri: str, name: str
+) -> None:
+    """In a table of nothing but old calls, whatever the planner believes about it."""
+    behind.rows(
+        "INSERT INTO scheduler_callbacks (kind, target, moment, created_at, status, body)"
+        " SELECT 'subscription', n, moment, moment, 201, '{}'"
+        " FROM generate_series(1, 30000) n,"
+        " LATERAL (SELECT now() - interval '2 hours' - n * interval '1 ms' AS moment) one"
+    )
+    parameters = {
+        "kind": "subscription",
+        "target": "1",
+        "kept": KEPT,
+        "limit": 3000,
+        "ahead": AHEAD,
+    }
+    statement = load("scheduler_callbacks").by_name[name].sql
+    explained = f"EXPLAIN (FORMAT JSON) {statement}"
+    for step in ("", "ANALYZE scheduler_callbacks"):
+        if step:
+            behind.rows(step)
+        with psycopg2.connect(database_uri) as connection, connection.cursor() as cursor:
+            cursor.execute(explained, parameters)
+            ((plan,),) = cursor.fetchone() or ()
+        connection.close()
+        assert "Seq Scan" not in json.dumps(plan), plan
