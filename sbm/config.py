@@ -37,6 +37,8 @@ _SBM_SETTINGS = (
     "SBM_MEDIA_ROOT",
     "SBM_MEDIA_URL",
     "SBM_METRICS_SECONDS",
+    "SBM_SCHEDULER_JOIN_SECONDS",
+    "SBM_SCHEDULER_TIMEZONE",
     "SBM_SCHEDULING",
     "SBM_SETTLE_SECONDS",
     "SBM_STOP_GRACE_SECONDS",
@@ -49,6 +51,8 @@ _SBM_SETTINGS = (
 # A POST begins only if the lease outlasts the request's deadline by a second; one more for
 # the way there.
 _LEASE_MARGIN = timedelta(seconds=2)
+
+_UTC = ZoneInfo("UTC")
 
 
 def read_database(environ: Mapping[str, str], *, database: str | None = None) -> DatabaseAddress:
@@ -64,13 +68,16 @@ class Scheduling:
     """Who says when: the Scheduler, for each subscription or each schedule, or our own clock.
 
     ``scheduler`` is where it is, if there is one; ``inbound_token`` is what it shows when it calls
-    back, below ``public_url``.
+    back, below ``public_url``. It reads crons in ``timezone``, and its calls that belong to one
+    moment are joined until ``join_window`` after that; zero: never.
     """
 
     mode: Mode
     public_url: str
     scheduler: ServiceAddress | None
     inbound_token: str | None = field(repr=False)
+    timezone: ZoneInfo = _UTC
+    join_window: timedelta = timedelta(0)
 
     @property
     def complaint(self) -> str:
@@ -193,6 +200,8 @@ def _scheduling(settings: Settings, public_url: str) -> Scheduling:
             settings.service("SCHEDULER_URL", "SCHEDULER_API_TOKEN") if has_scheduler else None
         ),
         inbound_token=settings.token("SCHEDULER_INBOUND_API_TOKEN") or None,
+        timezone=settings.timezone("SBM_SCHEDULER_TIMEZONE"),
+        join_window=settings.seconds("SBM_SCHEDULER_JOIN_SECONDS", 1800, least=0, most=86400),
     )
 
 

@@ -19,6 +19,7 @@ from sbm.clients.metrics import MetricsApi
 from sbm.clients.scheduler import Scheduler
 from sbm.clients.voice_vendor import VoiceVendor
 from sbm.config import Config
+from sbm.model import scheduler_callback
 from sbm.model.metrics import of_failure
 from sbm.pipeline.audio import AudioCopies
 from sbm.pipeline.blame import Blame
@@ -27,7 +28,7 @@ from sbm.pipeline.chores import AT_A_TIME, Announcement, Chores
 from sbm.pipeline.claim import Claiming
 from sbm.pipeline.deliver import Blames, Delivery
 from sbm.pipeline.hand import Hand
-from sbm.pipeline.housekeeping import Housekeeping
+from sbm.pipeline.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.law import Law
 from sbm.pipeline.look_up import LookUp
 from sbm.pipeline.loop import Bell, Loop
@@ -55,6 +56,7 @@ RESERVED_OF = 10
 SETTLING = timedelta(seconds=2)
 EXPIRY_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 3600.0
+CALLBACKS_SECONDS = 60.0
 LAW_SECONDS = 15.0
 
 # It answers from its memory, and nothing waits for it.
@@ -313,6 +315,10 @@ def _scheduling(
 def _housekeeping(config: Config, reactor: Any, database: Database) -> Iterable[IService]:
     housekeeping = Housekeeping(database, config.ledger_months)
     yield Loop("housekeeping", housekeeping.one_pass, HOUSEKEEPING_SECONDS, Bell(reactor))
+    callbacks = CallbackHousekeeping(
+        database=database, kept=scheduler_callback.kept(config.scheduling.join_window)
+    )
+    yield Loop("delete old calls", callbacks.one_pass, CALLBACKS_SECONDS, Bell(reactor))
 
 
 def _audio(config: Config, reactor: Any, database: Database, bell: Bell) -> IService:

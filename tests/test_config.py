@@ -56,7 +56,12 @@ def test_the_required_settings_are_enough() -> None:
     )
     assert read.database.name == "sbm"
     assert read.scheduling == Scheduling(
-        mode="builtin", public_url=read.public_url, scheduler=None, inbound_token=None
+        mode="builtin",
+        public_url=read.public_url,
+        scheduler=None,
+        inbound_token=None,
+        timezone=ZoneInfo("UTC"),
+        join_window=timedelta(minutes=30),
     )
     assert read.metrics is None
     assert (read.timezone, read.tick_grace) == (ZoneInfo("UTC"), timedelta(hours=1))
@@ -296,6 +301,22 @@ def test_a_scheduler_needs_a_token() -> None:
     read = config(**SCHEDULER).scheduling
     assert read.scheduler == ServiceAddress(url="http://scheduler/api/v1", token="t")
     assert (read.mode, read.inbound_token) == ("subscription", "i")
+
+
+def test_when_calls_of_the_scheduler_are_joined_can_be_set() -> None:
+    changes = {
+        "SBM_SCHEDULER_TIMEZONE": "Africa/Johannesburg",
+        "SBM_SCHEDULER_JOIN_SECONDS": "90.5",
+    }
+    read = config(**changes).scheduling
+    assert read.timezone == ZoneInfo("Africa/Johannesburg")
+    assert read.join_window == timedelta(seconds=90.5)
+    assert read_scheduling({**REQUIRED, **changes}).timezone == read.timezone
+    assert config(SBM_SCHEDULER_JOIN_SECONDS="0").scheduling.join_window == timedelta(0)
+    assert problems(SBM_SCHEDULER_TIMEZONE="Joburg", SBM_SCHEDULER_JOIN_SECONDS="86401") == (
+        "SBM_SCHEDULER_TIMEZONE must be the IANA name of a time zone, not 'Joburg'.",
+        "SBM_SCHEDULER_JOIN_SECONDS must be seconds from 0 to 86400, not '86401'.",
+    )
 
 
 def test_that_the_scheduler_cannot_call_back_is_told_where_it_should() -> None:

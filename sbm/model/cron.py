@@ -34,6 +34,9 @@ _RANGES: Mapping[str, tuple[int, int, str]] = {
     "month_of_year": (1, 12, "1 to 12"),
 }
 
+# The order of the fields in the text of a cron, which is that of the Seed Scheduler as well.
+_ORDER = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+
 _TERM = re.compile(
     r"(?:(?P<star>\*)|(?P<first>[0-9]{1,9})(?:-(?P<last>[0-9]{1,9}))?)(?:/(?P<step>[0-9]{1,9}))?"
 )
@@ -85,6 +88,18 @@ class Cron:
         problems = self.problems(asdict(self))
         if problems:
             raise CronError(problems)
+
+    @classmethod
+    def from_definition(cls, text: str) -> Cron:
+        """Read a cron as the Scheduler has it: minute, hour, day of month, month, day of week.
+
+        Blanks stand between the fields, and not within them. Raises CronError.
+        """
+        fields = text.split()
+        if len(fields) != len(_ORDER):
+            problem = f"Enter five fields with blanks between them, not {len(fields)}."
+            raise CronError({"cron_definition": problem})
+        return cls(**dict(zip(_ORDER, fields, strict=True)))
 
     @staticmethod
     def problems(fields: Mapping[str, str]) -> dict[str, str]:

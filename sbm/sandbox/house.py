@@ -61,6 +61,8 @@ TUNABLES = {
     "DEFAULT_REQUEST_TIMEOUT": "5",
     "SBM_LEASE_SECONDS": "10",
     "SBM_METRICS_SECONDS": "2",
+    # The Scheduler here calls every few seconds, whatever the cron says.
+    "SBM_SCHEDULER_JOIN_SECONDS": "0",
     "SBM_SETTLE_SECONDS": "10",
     "SBM_STOP_GRACE_SECONDS": "2",
 }

@@ -33,6 +33,7 @@ from sbm.web.openapi.published import Published, description, docs
 from sbm.web.origin import Network, Proxies
 from sbm.web.passwords import Passwords
 from sbm.web.request import QuietSite
+from sbm.web.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.schedules import Schedules
 from sbm.web.subscriptions import Subscriptions
 from sbm.web.tasks import Tasks
@@ -206,6 +207,7 @@ def build(
     passwords = Passwords(database, database.reactor)
     authentication = Authentication(database, passwords, scheduling.inbound_token)
     front = Front(database, authentication, Proxies(trusted_proxies))
+    callbacks = SchedulerCallbacks(reactor=reactor, scheduling=scheduling, telemetry=telemetry)
     uploads = None
     if media_root is not None:
         uploads = Uploads(reactor, media_root, max_upload_bytes, authentication, PATH, PART)
@@ -213,11 +215,11 @@ def build(
         front,
         UserTokens(front),
         TokenAuth(front, passwords),
-        Schedules(front, wake, scheduling),
+        Schedules(front, wake, scheduling, callbacks),
         MessageSets(front),
         Messages(front),
         BinaryContents(front, can_store=uploads is not None),
-        Subscriptions(front, wake, scheduling, duplicate_window, telemetry.tally),
+        Subscriptions(front, wake, scheduling, callbacks, duplicate_window, telemetry.tally),
         FailedTasks(front, wake),
         BehindSubscriptions(front, wake),
         Ticks(front),

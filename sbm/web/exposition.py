@@ -28,6 +28,8 @@ _COUNTERS: Mapping[str, str] = {
     "sends.at_fault": "Failed calls that count against one message or person, not the service.",
     "sends.lost": "Results that came after the claim was lost.",
     "sends.doubled": "Outbounds beside the one that a send was settled with.",
+    "scheduler.joined_calls": "Calls of the Scheduler that repeated one, and triggered nothing.",
+    "scheduler.unmatched_calls": "Calls of the Scheduler that were done, but fit no moment.",
     "metrics.lost": "Values that the Metrics API refused, or may or may not have taken.",
 }
 _GAUGES: Mapping[str, str] = {

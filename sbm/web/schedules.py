@@ -12,6 +12,7 @@ from twisted.web.server import Request
 from sbm.config import Scheduling
 from sbm.model.content import Schedule
 from sbm.model.cron import tidy
+from sbm.model.scheduler_callback import Target
 from sbm.model.user import SCHEDULER, User
 from sbm.store import chores, schedules, ticks
 from sbm.store.database import Transaction
@@ -19,6 +20,7 @@ from sbm.web.errors import InUse, NotFound
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
 from sbm.web.fields import CronField, ReadOnly
 from sbm.web.pages import Listing
+from sbm.web.scheduler_callbacks import Callback, SchedulerCallbacks
 from sbm.web.shapes import Reading, Shape
 from sbm.web.wire import row_id
 
@@ -55,6 +57,7 @@ class Schedules:
     _front: Front
     _wake: Callable[[], None]
     _scheduling: Scheduling
+    _callbacks: SchedulerCallbacks
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -102,8 +105,10 @@ class Schedules:
 
     async def _send(self, number: str, exchange: Exchange) -> Reply:
         """The body is not read: whatever it says, it is time."""
-        open_tick = partial(_open_tick, row_id(number), exchange.user, self._scheduling)
-        reply = await self._front.once(exchange, open_tick)
+        callback = self._callbacks.of(exchange.user)
+        post_back = partial(_post_back, row_id(number), exchange.user, self._scheduling, callback)
+        reply = await self._front.once(exchange, post_back)
+        callback.committed()
         self._wake()
         return reply
 
@@ -120,8 +125,12 @@ _LISTING = Listing(
 )
 
 
-async def _open_tick(
-    schedule_id: int, user: User, scheduling: Scheduling, transaction: Transaction
+async def _post_back(
+    schedule_id: int,
+    user: User,
+    scheduling: Scheduling,
+    callback: Callback,
+    transaction: Transaction,
 ) -> Reply:
     if user is SCHEDULER and scheduling.mode != "schedule":
         by_clock = scheduling.mode == "builtin"
@@ -129,6 +138,11 @@ async def _open_tick(
             transaction, schedule_id=schedule_id, clock_ticks=by_clock
         ):
             return Reply(status=202, body={})
+    target = Target(kind="schedule", id=schedule_id)
+    return await callback.answer(transaction, target, partial(_open_tick, schedule_id, user))
+
+
+async def _open_tick(schedule_id: int, user: User, transaction: Transaction) -> Reply:
     tick_id = await ticks.open_tick(transaction, schedule_id=schedule_id, opened_by=user.username)
     if tick_id is None:
         raise NotFound

@@ -43,6 +43,7 @@ from sbm.web.fields import (
 )
 from sbm.web.filters import Filter
 from sbm.web.pages import NEWEST_FIRST, Listing
+from sbm.web.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.shapes import Reading, Shape
 from sbm.web.wire import instant, uuid_of
 
@@ -141,6 +142,7 @@ class Subscriptions:
     _front: Front
     _wake: Callable[[], None]
     _scheduling: Scheduling
+    _callbacks: SchedulerCallbacks
     _window: timedelta
     _tally: Tally
 
@@ -221,7 +223,9 @@ class Subscriptions:
         """The body is not read."""
         if exchange.user is SCHEDULER and self._scheduling.mode != "subscription":
             return await self._front.database.transact(partial(triggers.stop_calling, key))
-        reply = await self._front.once(exchange, partial(triggers.send, key))
+        callback = self._callbacks.of(exchange.user)
+        reply = await self._front.once(exchange, partial(triggers.send, key, callback))
+        callback.committed()
         if reply.status == 201:
             self._wake()
         return reply

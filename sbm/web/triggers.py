@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
+from sbm.model.scheduler_callback import Target
 from sbm.store import chores, resends, sends
 from sbm.store.database import Transaction
 from sbm.web.errors import Invalid
 from sbm.web.exchange import Reply
+from sbm.web.scheduler_callbacks import Callback
 from sbm.web.wire import uuid_of
 
 
@@ -19,9 +22,16 @@ class UnknownSubscription(Invalid):
         super().__init__({"accepted": False, "reason": reason})
 
 
-async def send(key: str, transaction: Transaction) -> Reply:
+async def send(key: str, callback: Callback, transaction: Transaction) -> Reply:
+    """Owe the next message, unless the Scheduler repeats a call."""
+    subscription_id = _subscription_id(key)
+    target = Target(kind="subscription", id=subscription_id)
+    return await callback.answer(transaction, target, partial(_owe, key, subscription_id))
+
+
+async def _owe(key: str, subscription_id: UUID, transaction: Transaction) -> Reply:
     """Owe the next message; "nothing to do" is a success, or the Scheduler would try again."""
-    trigger = await sends.owe(transaction, subscription_id=_subscription_id(key))
+    trigger = await sends.owe(transaction, subscription_id=subscription_id)
     if not trigger.found:
         raise UnknownSubscription(key)
     if not trigger.accepted:

@@ -50,6 +50,7 @@ SELECT noun FROM (
 -- The operator's own users leave their ids to those who had them in the old service. Answers that
 -- were kept for them would be given to those, and speak of rows that are gone.
 DELETE FROM idempotency_keys;
+DELETE FROM scheduler_callbacks;
 CREATE TEMPORARY TABLE kept_users ON COMMIT DROP AS SELECT * FROM users;
 CREATE TEMPORARY TABLE kept_tokens ON COMMIT DROP AS SELECT * FROM tokens;
 CREATE TEMPORARY TABLE kept_permissions ON COMMIT DROP AS SELECT * FROM user_permissions;

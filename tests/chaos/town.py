@@ -203,4 +203,5 @@ class Town:
             "MESSAGE_SENDER_URL": url("Message Sender"),
             "MESSAGE_SENDER_TOKEN": "m",
             "SCHEDULER_INBOUND_API_TOKEN": TOKEN,
+            "SBM_SCHEDULER_JOIN_SECONDS": "0",
         }

@@ -101,6 +101,8 @@ class World:
             "SCHEDULER_API_TOKEN": "s",
             "SCHEDULER_INBOUND_API_TOKEN": SCHEDULER_TOKEN,
             "SBM_STOP_GRACE_SECONDS": "5",
+            # Tests call again at once, and mean another tick.
+            "SBM_SCHEDULER_JOIN_SECONDS": "0",
             **self.settings,
             **settings,
         }

@@ -117,6 +117,29 @@ def test_an_invalid_field_is_refused(name: str, text: str) -> None:
     assert set(caught.value.problems) == {name}
 
 
+def test_a_definition_has_the_fields_in_the_order_of_the_scheduler() -> None:
+    assert Cron.from_definition(" 0  8 1-7 */2 1\n") == Cron(
+        minute="0", hour="8", day_of_month="1-7", month_of_year="*/2", day_of_week="1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("", "cron_definition"),
+        ("* * * *", "cron_definition"),
+        ("* * * * * *", "cron_definition"),
+        ("@daily", "cron_definition"),
+        ("0 8 * * MON", "day_of_week"),
+        ("0 8 0 * *", "day_of_month"),
+    ],
+)
+def test_a_definition_that_cannot_be_read_is_refused(text: str, field: str) -> None:
+    with pytest.raises(CronError) as caught:
+        Cron.from_definition(text)
+    assert set(caught.value.problems) == {field}
+
+
 def test_each_wrong_field_is_told_with_its_range() -> None:
     problems = Cron.problems({"minute": "61", "hour": "1", "day_of_week": "x", "label": "?"})
     assert problems == {

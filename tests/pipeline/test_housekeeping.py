@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from pytest_twisted import ensureDeferred
 
 from sbm.pipeline import housekeeping as module
-from sbm.pipeline.housekeeping import MONTHS_AHEAD, Housekeeping
+from sbm.pipeline.housekeeping import MONTHS_AHEAD, CallbackHousekeeping, Housekeeping
 from sbm.store.database import Database
 from tests.arrange import Arranged
 
@@ -94,3 +96,23 @@ async def test_what_is_kept_for_a_day_goes_after_it_in_portions(
         " UNION ALL SELECT now() - created_at < '24h' FROM recent_registrations"
     )
     assert left == [{"young": True}] * 2
+
+
+@ensureDeferred
+async def test_recorded_calls_go_in_portions_when_they_are_old_or_later_than_now(
+    database: Database, behind: Arranged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind.rows(
+        "INSERT INTO scheduler_callbacks (kind, target, moment, created_at, status, body)"
+        " SELECT 'schedule', '1', moment, moment, 202, '{}' FROM unnest(array[-1500, -70, -60.1,"
+        " -59, 0, 1.5, 2.5, 60, 1500]) minutes,"
+        " LATERAL (SELECT now() + minutes * interval '1 minute' AS moment) one"
+    )
+    monkeypatch.setattr(module, "CALLBACKS_PER_PASS", 2)
+    housekeeping = CallbackHousekeeping(database=database, kept=timedelta(hours=1))
+    assert [await housekeeping.one_pass() for _ in range(3)] == [4, 2, 0]
+    left = behind.rows(
+        "SELECT round(extract(epoch FROM moment - now()) / 60) AS m"
+        " FROM scheduler_callbacks ORDER BY m"
+    )
+    assert [int(row["m"]) for row in left] == [-59, 0, 1]

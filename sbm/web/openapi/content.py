@@ -204,7 +204,8 @@ def paths() -> Iterator[Path]:
                 summary="Send to all subscriptions on a schedule, now",
                 description="The POST-back of the Seed Scheduler. Everybody on the schedule who is"
                 " active and not completed is owed her next message, once, and it is sent in the"
-                " background. The body is not read.",
+                " background. The body is not read. A call with the Scheduler's token that repeats"
+                " one of the same due moment gets the same answer, and begins nothing.",
                 answers={
                     202: answer_of({"type": "object", "maxProperties": 0}, "It is begun."),
                     **NOT_FOUND,

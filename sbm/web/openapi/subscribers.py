@@ -210,7 +210,9 @@ def _triggers() -> Iterator[Path]:
             "POST": Operation(
                 name="send_subscription",
                 summary="Send the next message of a subscription, now",
-                description="It is sent in the background. The body is not read.",
+                description="It is sent in the background. The body is not read. A call with the"
+                " Scheduler's token that repeats one of the same due moment gets the same answer,"
+                " and sends nothing.",
                 answers={
                     200: answer_of(
                         NOT_ACCEPTED, "There is nothing to send; trying again is no use."

@@ -149,10 +149,13 @@ def test_users_who_were_here_first_keep_their_tokens_but_not_their_ids(
         " INSERT INTO user_permissions VALUES (1, 'view_behindsubscription');"
         " INSERT INTO tasks (kind, requested_by) VALUES ('estimate-sends', 1);"
         " INSERT INTO idempotency_keys (request, user_id, path, key, fingerprint, status, headers,"
-        " body) VALUES (sha256('r'), 1, '/api/v1/schedule/', 'k', sha256('f'), 201, '[]', '')"
+        " body) VALUES (sha256('r'), 1, '/api/v1/schedule/', 'k', sha256('f'), 201, '[]', '');"
+        " INSERT INTO scheduler_callbacks (kind, target, moment, status, body)"
+        " VALUES ('schedule', '1', now(), 202, '{}')"
     )
     taken, _ = bring(old)
     assert behind.value("SELECT count(*) FROM idempotency_keys") == 0
+    assert behind.value("SELECT count(*) FROM scheduler_callbacks") == 0
     assert taken.merged == ("hub",)
     holders = behind.rows(
         "SELECT users.id, username, is_admin, is_active FROM tokens JOIN users"

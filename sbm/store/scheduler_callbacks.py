@@ -1,0 +1,63 @@
+"""Calls of the Seed Scheduler that may be repeated, and what was answered the first time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sbm.model.scheduler_callback import AHEAD, Crons, RecordedCall, Target
+from sbm.store.database import Transaction
+from sbm.store.queries import load
+
+QUERIES = load("scheduler_callbacks")
+
+
+async def lock_target(transaction: Transaction, *, target: Target) -> None:
+    """Wait for another call for this target, and keep others out until the transaction ends."""
+    await transaction.execute(QUERIES.lock_target, kind=target.kind, target=str(target.id))
+
+
+async def read_crons(transaction: Transaction, *, target: Target) -> Crons:
+    """The crons of a target, and the time."""
+    row = await transaction.row(
+        QUERIES.read_crons,
+        kind=target.kind,
+        target=str(target.id),
+        schedule_id=target.id if target.kind == "schedule" else None,
+        subscription_id=target.id if target.kind == "subscription" else None,
+    )
+    assert row is not None
+    return Crons(**row)
+
+
+async def list_recent(
+    transaction: Transaction, *, target: Target, kept: timedelta
+) -> list[RecordedCall]:
+    """The calls for this target that came in the time ``kept`` before now."""
+    rows = await transaction.rows(
+        QUERIES.list_recent, kind=target.kind, target=str(target.id), kept=kept, ahead=AHEAD
+    )
+    return [RecordedCall(**row | {"body": bytes(row["body"])}) for row in rows]
+
+
+async def record(
+    transaction: Transaction, *, target: Target, moment: datetime, status: int, body: bytes
+) -> None:
+    """Record a call that was done, for a target that is locked."""
+    await transaction.execute(
+        QUERIES.record,
+        kind=target.kind,
+        target=str(target.id),
+        moment=moment,
+        status=status,
+        body=body,
+    )
+
+
+async def delete_old(transaction: Transaction, *, kept: timedelta, limit: int) -> int:
+    """Delete up to ``limit`` calls that came longer than ``kept`` ago; returns how many."""
+    return await transaction.execute(QUERIES.delete_old, kept=kept, limit=limit)
+
+
+async def delete_future(transaction: Transaction, *, limit: int) -> int:
+    """Delete up to ``limit`` calls that were recorded as later than now; returns how many."""
+    return await transaction.execute(QUERIES.delete_future, ahead=AHEAD, limit=limit)

@@ -1,0 +1,52 @@
+-- Calls of the Seed Scheduler that may be repeated, and what was answered the first time.
+
+-- name: lock_target
+-- Wait for another call for the same target that is under way, and keep others out until the
+-- transaction ends. A statement of its own: only the next one sees what the other has committed.
+SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', %(kind)s::text, %(target)s::text), 0));
+
+-- name: read_crons
+-- The time, the cron that the Scheduler was told for this target, and the one that it would be told
+-- now. Either may be null.
+SELECT now() AS now,
+       (SELECT cron_definition FROM remote_schedules
+         WHERE kind = %(kind)s AND target = %(target)s) AS told,
+       (SELECT cron_definition(schedules) FROM schedules
+         WHERE id = COALESCE(%(schedule_id)s::integer,
+                             (SELECT schedule_id FROM subscriptions
+                               WHERE id = %(subscription_id)s::uuid))) AS wanted;
+
+-- name: list_recent
+-- The recorded calls for this target. One that is recorded as later than now was recorded while the
+-- clock was wrong, and is left out; %(ahead)s is for transactions that began after this one.
+SELECT moment, created_at AS came_at, status, body FROM scheduler_callbacks
+ WHERE kind = %(kind)s AND target = %(target)s
+   AND created_at > now() - %(kept)s::interval AND created_at < now() + %(ahead)s::interval;
+
+-- name: record
+-- A call that was done, and its answer. One of the same moment that list_recent left out gives way.
+INSERT INTO scheduler_callbacks (kind, target, moment, status, body)
+VALUES (%(kind)s, %(target)s, %(moment)s, %(status)s, %(body)s)
+    ON CONFLICT (kind, target, moment) DO UPDATE
+   SET created_at = excluded.created_at, status = excluded.status, body = excluded.body;
+
+-- name: delete_old
+-- Calls that no repetition can come of any more. One that is being recorded anew is stepped over.
+-- Rows are found by their place, which they keep while they are locked: by their key, the planner
+-- would read the whole table for each portion.
+DELETE FROM scheduler_callbacks
+ WHERE created_at <= now() - %(kept)s::interval
+   AND ctid = ANY(ARRAY(
+           SELECT ctid FROM scheduler_callbacks
+            WHERE created_at <= now() - %(kept)s::interval
+            ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED));
+
+-- name: delete_future
+-- Calls that were recorded while the clock was wrong. When the right time reaches their moment, they
+-- would be taken for the call of that moment.
+DELETE FROM scheduler_callbacks
+ WHERE created_at >= now() + %(ahead)s::interval
+   AND ctid = ANY(ARRAY(
+           SELECT ctid FROM scheduler_callbacks
+            WHERE created_at >= now() + %(ahead)s::interval
+            ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED));
