@@ -19,7 +19,7 @@ from sbm.slices import Slices
 from sbm.store import commits
 from sbm.store.commits import Fate, Pending
 from sbm.store.connection import LOST, PROMPT_SECONDS, Connection, open_connection, run
-from sbm.store.errors import CommitUnknown, DatabaseUnavailable, one_line
+from sbm.store.errors import CommitUnknown, DatabaseUnavailable, DatabaseUnfit, one_line
 from sbm.store.queries import Query
 
 P = ParamSpec("P")
@@ -160,6 +160,9 @@ class Database(Service):
             except (*LOST, psycopg2.errors.ReadOnlySqlTransaction) as error:
                 await self._give_up(connection, error)
                 raise DatabaseUnavailable(one_line(error)) from error
+            except DatabaseUnfit:
+                self._lose(connection)
+                raise
             except Exception:
                 await self._roll_back(connection)
                 raise
@@ -276,7 +279,7 @@ class Database(Service):
         if self._refusal is not None and (
             self._is_trying_again or self._reactor.seconds() < self._refusal[0] + RECONNECT_SECONDS
         ):
-            raise DatabaseUnavailable(str(self._refusal[1]))
+            raise type(self._refusal[1])(str(self._refusal[1]))
         self._is_trying_again = self._refusal is not None
         try:
             connection = await open_connection(self._reactor, self._address, self._scheduling)

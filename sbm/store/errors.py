@@ -11,8 +11,15 @@ class CommitUnknown(DatabaseUnavailable):
     """The connection was lost during COMMIT: the transaction was done, or it was not."""
 
 
-class SchemaMismatch(DatabaseUnavailable):
-    """The database answers, but it is not one that this release can work on."""
+class DatabaseUnfit(DatabaseUnavailable):
+    """The database answers, but cannot be worked with as it is; an operator has to mend that.
+
+    The message is one clause, and holds nothing that must be kept from clients.
+    """
+
+
+class SchemaMismatch(DatabaseUnfit):
+    """The schema is not the one of this release."""
 
 
 class MigrationFailed(Exception):

@@ -14,7 +14,7 @@ from psycopg2.sql import SQL, Identifier
 from sbm.store.django import source, target
 from sbm.store.django.account import ImportFailed, Note, OldFile, Origin, Progress, Tally
 from sbm.store.django.target import NOUNS, STATEMENTS
-from sbm.store.errors import one_line
+from sbm.store.errors import DatabaseUnavailable, one_line
 from sbm.store.schedules import Told
 
 
@@ -52,7 +52,7 @@ def transfer(
         with target.opened(target_uri) as ours:
             if conclude(_filled(source_uri, ours, progress, actor=actor, reason=reason)):
                 ours.connection.commit()
-    except psycopg2.Error as error:
+    except (psycopg2.Error, DatabaseUnavailable) as error:
         raise ImportFailed(f"{one_line(error)}: nothing was imported") from error
 
 
