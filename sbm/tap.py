@@ -56,7 +56,8 @@ class Options(usage.Options):
 def makeService(options: Options) -> IService:
     """The daemon, or the sandbox around it; ends the process with a message if it cannot be.
 
-    A schema that is not ours is a reason to refuse; a database that does not answer is none.
+    A schema that is not ours is a reason to refuse. A database that does not answer, or is unfit in
+    another way, is none: the daemon waits for it.
     """
     if options["sandbox"]:
         # Its parts are an extra that a production machine does not have.
@@ -79,7 +80,7 @@ def makeService(options: Options) -> IService:
         complaint = signals.waiting_for(lambda: migrations.check(config.database.uri()))
     except DatabaseUnavailable as error:
         complaint = None
-        _log.warn("the database cannot be reached yet: {error}", error=error)
+        _log.warn("the database cannot be used yet: {error}", error=error)
     if complaint:
         raise SystemExit(f"sbm cannot start: {complaint}.")
     for warning in config.warnings:
