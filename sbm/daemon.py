@@ -203,7 +203,7 @@ def _sending(
         Turns(config.concurrency),
         config.stop_grace,
     )
-    claiming = Claiming(database, hand, delivery, blames)
+    claiming = Claiming(database, hand, delivery, blames, telemetry=telemetry)
     reconciling = Reconciling(
         reactor,
         database,

@@ -140,6 +140,15 @@ class Asked:
     faults: int = 0
 
 
+@frozen(kw_only=True)
+class Unread:
+    """A send that cannot be read: all that is known of it."""
+
+    id: uuid.UUID
+    attempt: int
+    subscription_id: uuid.UUID
+
+
 def objection(send: Send) -> Settled | None:
     """Say why there is nothing to deliver, if so: the world moved on, or content is missing."""
     recipient = send.recipient

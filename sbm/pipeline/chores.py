@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -28,10 +28,12 @@ from sbm.model.chore import (
     endpoint,
 )
 from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.dividing import divided
 from sbm.pipeline.hand import uptime
 from sbm.pipeline.reconcile import CLOCK_MARGIN
-from sbm.store import chores, ticks
+from sbm.store import chores, ticks, unreadable
 from sbm.store.database import Database, Transaction
+from sbm.store.errors import may_be_of_a_row, one_line
 from sbm.telemetry import Telemetry
 
 AT_A_TIME = 10
@@ -69,12 +71,7 @@ class Chores:
         if self._breaker.wait:
             return 0
         asked_at = self._uptime()
-        claimed = await self._database.transact(
-            chores.claim,
-            limit=1 if self._breaker.is_probing else AT_A_TIME,
-            lease=self._lease,
-            settle=self._settle,
-        )
+        claimed = await self._claim(1 if self._breaker.is_probing else AT_A_TIME)
         lease_end = asked_at + self._lease.total_seconds()
         work: list[Any] = [
             Deferred.fromCoroutine(self._do_and_settle(chore, lease_end)) for chore in claimed
@@ -83,6 +80,34 @@ class Chores:
             if not succeeded:
                 failure.raiseException()
         return len(claimed)
+
+    async def _claim(self, limit: int) -> list[Chore]:
+        """Those that are due; a batch that cannot be claimed is divided."""
+        try:
+            return await self._claimed(limit=limit)
+        except Exception as error:
+            if not may_be_of_a_row(error):
+                raise
+            self._log.warn("chores cannot be claimed together: {error}", error=one_line(error))
+        due = await self._database.transact(unreadable.list_due_chores, limit=limit)
+        await self._claimed(limit=1, only=())  # fails if it fails for another reason than a row
+        parts = await divided(due, self._claim_only, self._refuse)
+        return [chore for part in parts for chore in part]
+
+    async def _claim_only(self, ids: Sequence[int]) -> list[Chore]:
+        return await self._claimed(limit=len(ids), only=ids)
+
+    async def _claimed(self, **options: Any) -> list[Chore]:
+        return await self._database.transact(
+            chores.claim, lease=self._lease, settle=self._settle, **options
+        )
+
+    async def _refuse(self, chore_id: int, error: Exception) -> None:
+        reason = unreadable.reason(error)
+        await self._database.transact(unreadable.refuse_due_chore, chore_id=chore_id, reason=reason)
+        self._log.error(
+            "chore {id} waits until something changes: {reason}", id=chore_id, reason=reason
+        )
 
     async def expire(self) -> int:
         """Owe again what was claimed by a daemon that fell silent."""

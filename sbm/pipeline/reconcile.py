@@ -12,13 +12,16 @@ from twisted.logger import Logger
 
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
-from sbm.model.send import Asked, Settled
+from sbm.model.send import Asked, Settled, Unread
 from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.dividing import divided
 from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import tell_doubles, tell_metrics
 from sbm.settings import Uncertain
-from sbm.store import sends
+from sbm.store import sends, unreadable
 from sbm.store.database import Database
+from sbm.store.errors import may_be_of_a_row, one_line
+from sbm.store.sends import Committed
 from sbm.telemetry import Telemetry
 
 # The far clock is not ours: what was stored a day before the first attempt cannot be meant.
@@ -56,9 +59,7 @@ class Reconciling:
         """Ask about the sends whose turn it is; returns how many there were."""
         if self._breaker.wait:
             return 0
-        taken = await self._database.transact(
-            sends.take_unknown, limit=MOST_IDENTITIES, settle=self._settle, lease=self._lease
-        )
+        taken = await self._take()
         if not taken:
             return 0
         after = min(asked.first_attempt_at for asked in taken) - CLOCK_MARGIN
@@ -69,6 +70,66 @@ class Reconciling:
                 about = [asked for asked in group if asked.identity in identities]
                 await self._ask(about, identities, after=after)
         return len(taken)
+
+    async def _take(self) -> list[Asked]:
+        """Those whose turn it is; a batch that cannot be read is divided."""
+        try:
+            return await self._taken(limit=MOST_IDENTITIES)
+        except Exception as error:
+            if not may_be_of_a_row(error):
+                raise
+            self._log.warn(
+                "sends of unknown outcome cannot be read together: {error}", error=one_line(error)
+            )
+        due = await self._database.transact(unreadable.list_unknown_sends, limit=MOST_IDENTITIES)
+        await self._taken(limit=1, only=())  # fails if it fails for another reason than a row
+        parts = await divided(due, self._take_only, self._give_up)
+        return [asked for part in parts for asked in part]
+
+    async def _take_only(self, due: Sequence[Unread]) -> list[Asked]:
+        return await self._taken(limit=len(due), only=[send.id for send in due])
+
+    async def _taken(self, **options: Any) -> list[Asked]:
+        return await self._database.transact(
+            sends.take_unknown, settle=self._settle, lease=self._lease, **options
+        )
+
+    async def _give_up(self, send: Unread, error: Exception) -> None:
+        """Nobody can be asked about what cannot be read; it may have been sent, so only once."""
+        reason = f"it may have been sent; {unreadable.reason(error)}"
+        failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
+        settled: list[Committed] = []
+
+        async def settle(part: Sequence[tuple[Unread, Settled]]) -> None:
+            settled.append(await self._database.transact(unreadable.settle, results=part))
+
+        await divided([(send, failed)], settle, self._leave)
+        for committed in settled:
+            tell_metrics(committed, [(send, failed)], self._telemetry.tally)
+            if send.id in committed.sends:
+                self._log.error("send {id} has failed: {reason}", id=send.id, reason=reason)
+                self._telemetry.count("sends.failed")
+
+    async def _settle_all(self, results: Sequence[tuple[Asked, Settled]]) -> set[UUID]:
+        """Settle all that can be settled, and answer who was; the others' turn comes again."""
+        settled: set[UUID] = set()
+
+        async def settle(part: Sequence[tuple[Asked, Settled]]) -> None:
+            committed = await self._database.transact(sends.settle, results=part)
+            settled.update(committed.sends)
+            tell_doubles(committed, self._telemetry, self._log)
+            tell_metrics(committed, part, self._telemetry.tally)
+
+        await divided(results, settle, self._leave)
+        return settled
+
+    async def _leave(self, one: tuple[Asked | Unread, Settled], error: Exception) -> None:
+        self._log.error(
+            "send {id}: {result} cannot be settled: {error}",
+            id=one[0].id,
+            result=one[1],
+            error=one_line(error),
+        )
 
     def _groups(self, taken: Sequence[Asked]) -> list[list[Asked]]:
         """Those about whom an answer left doubts are asked about alone, so as not to spread it."""
@@ -121,17 +182,15 @@ class Reconciling:
         await self._ask_again_later([asked for asked in absent if asked not in proven])
 
     async def _adopt(self, present: Sequence[Asked], found: Found) -> None:
-        results = []
+        results: list[tuple[Asked, Settled]] = []
         for asked in present:
             oldest, *others = found.outbounds[str(asked.id)]
             adopted = Settled(
                 outcome="adopted", stage="post", outbound_id=oldest, doubles=tuple(others)
             )
             results.append((asked, adopted))
-        committed = await self._database.transact(sends.settle, results=results)
-        self._telemetry.count("sends.adopted", len(committed.sends))
-        tell_doubles(committed, self._telemetry, self._log)
-        tell_metrics(committed, results, self._telemetry.tally)
+        settled = await self._settle_all(results)
+        self._telemetry.count("sends.adopted", len(settled))
 
     async def _owe_again(self, absent: Sequence[Asked], reason: str) -> None:
         count = await self._database.transact(
@@ -175,10 +234,9 @@ class Reconciling:
         """At most once: nobody knows whether it was sent, and it is not sent again."""
         reason = "it may have been sent; the Message Sender cannot be asked, and at most once"
         failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
-        results = [(asked, failed) for asked in late]
-        committed = await self._database.transact(sends.settle, results=results)
-        self._telemetry.count("sends.failed", len(committed.sends))
-        tell_metrics(committed, results, self._telemetry.tally)
+        results: list[tuple[Asked, Settled]] = [(asked, failed) for asked in late]
+        settled = await self._settle_all(results)
+        self._telemetry.count("sends.failed", len(settled))
 
     def _doubt(self, about: Sequence[Asked]) -> None:
         if len(about) > 1 and len(self._doubtful) < MOST_DOUBTFUL:

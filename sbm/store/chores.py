@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import cast
 from uuid import UUID
@@ -39,10 +40,24 @@ async def read_scheduling(transaction: Transaction) -> Scheduling:
 
 
 async def claim(
-    transaction: Transaction, *, limit: int, lease: timedelta, settle: timedelta
+    transaction: Transaction,
+    *,
+    limit: int,
+    lease: timedelta,
+    settle: timedelta,
+    only: Sequence[int] | None = None,
 ) -> list[Chore]:
-    """Lease up to ``limit`` chores that are due, with how things stand."""
-    rows = await transaction.rows(QUERIES.claim_due_chores, limit=limit, lease=lease, settle=settle)
+    """Lease up to ``limit`` chores that are due, with how things stand.
+
+    With ``only``, all are among those.
+    """
+    rows = await transaction.rows(
+        QUERIES.claim_due_chores,
+        limit=limit,
+        lease=lease,
+        settle=settle,
+        only=None if only is None else list(only),
+    )
     return [_chore(row) for row in rows]
 
 

@@ -41,10 +41,20 @@ async def request(
 
 
 async def begin(
-    transaction: Transaction, *, owner: UUID, kinds: Iterable[Kind], lease: timedelta
+    transaction: Transaction,
+    *,
+    owner: UUID,
+    kinds: Iterable[Kind],
+    lease: timedelta,
+    only: UUID | None = None,
 ) -> Task | None:
-    """Lease the oldest task of these kinds that nobody is at, if there is one."""
-    row = await transaction.row(QUERIES.begin_task, owner=owner, kinds=list(kinds), lease=lease)
+    """Lease the oldest task of these kinds that nobody is at, if there is one.
+
+    With ``only``, no other than that.
+    """
+    row = await transaction.row(
+        QUERIES.begin_task, owner=owner, kinds=list(kinds), lease=lease, only=only
+    )
     return Task(**row | {"wanted": Wanted.read(row["wanted"])}) if row else None
 
 

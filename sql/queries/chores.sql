@@ -19,6 +19,7 @@ SELECT mode FROM scheduling;
 WITH due AS MATERIALIZED (
     SELECT id, kind, target, unknown_since FROM chores
      WHERE state = 'owed' AND due_at <= now()
+       AND (%(only)s::bigint[] IS NULL OR id = ANY(%(only)s::bigint[]))
      ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), work AS MATERIALIZED (
     SELECT due.id, seen.revision, wanted.cron_definition, due.unknown_since,

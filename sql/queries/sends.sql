@@ -50,7 +50,8 @@ SELECT send_id, reason FROM answer;
 -- bring all that their delivery needs. At most %(of_ticks)s are those of a tick: none at all, where
 -- only the places that are kept for single ones are free. Rows that another daemon is claiming at
 -- this moment are stepped over, never waited for; and so are those for the identities in %(but)s,
--- whose last calls failed, where a single send tries whether a service is back. The limits bind in the materialized parts, before
+-- whose last calls failed, where a single send tries whether a service is back. %(only)s are the
+-- parts of a batch that could not be claimed as a whole. The limits bind in the materialized parts, before
 -- the update; where one is a plain number, the planner knows as well how few rows there will be.
 -- What the first lane leaves, the second asks for and locks one by one.
 -- What is claimed (set, numbers, language, prepend) is written down: a step is checked against it.
@@ -59,6 +60,7 @@ WITH single AS MATERIALIZED (
     SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang FROM sends
      WHERE state = 'owed' AND lane = 'single' AND due_at <= now()
        AND identity <> ALL(%(but)s::text[])
+       AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
      ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), tick AS MATERIALIZED (
     SELECT * FROM (
@@ -66,6 +68,7 @@ WITH single AS MATERIALIZED (
           FROM sends
          WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
            AND identity <> ALL(%(but)s::text[])
+           AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
          ORDER BY due_at, id LIMIT %(of_ticks)s FOR UPDATE SKIP LOCKED) waiting
      LIMIT %(limit)s - (SELECT count(*) FROM single)
 ), due AS MATERIALIZED (
@@ -133,17 +136,36 @@ RETURNING id;
 -- settles the send whoever has it by now. The subscription steps only if it still stands where it
 -- stood when the send was claimed; else what an operator set meanwhile stays, and who was made
 -- inactive meanwhile does not go on to the next set. It is locked before it is judged, so nobody
--- comes between. Answers who was settled, of which set, and beside each of them how many
--- subscriptions to a next set have begun.
+-- comes between. A subscription that somebody else has locked is not waited for: its send is left as
+-- it is, and answered as locked. Answers who was settled, of which set, and beside each of them how
+-- many subscriptions to a next set have begun.
 WITH outcomes AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s)
         AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text,
               delivered boolean, unaddressed boolean)
+), concerned AS MATERIALIZED (
+    -- Those of kind "next" move their subscription. The kind is no condition here: there is an index
+    -- by it, in which the planner would go through all sends where it takes them for few.
+    SELECT sends.id, sends.kind, sends.subscription_id FROM sends, outcomes o
+     WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
+       AND (o.delivered OR o.unaddressed)
+       AND (o.outbound_id IS NOT NULL
+            OR sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown'))
+), held AS MATERIALIZED (
+    SELECT id, active, completed, messageset_id, lang, next_sequence_number FROM subscriptions
+     WHERE id = ANY(ARRAY(SELECT subscription_id FROM concerned WHERE kind = 'next'))
+     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+), locked AS MATERIALIZED (
+    SELECT concerned.id FROM concerned
+     WHERE kind = 'next'
+       AND NOT EXISTS (SELECT FROM held WHERE held.id = concerned.subscription_id)
+       AND EXISTS (SELECT FROM subscriptions WHERE id = concerned.subscription_id OFFSET 0)
 ), settled AS (
     DELETE FROM sends USING outcomes o
      WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
        AND (o.outbound_id IS NOT NULL
             OR sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown'))
+       AND sends.id <> ALL(ARRAY(SELECT id FROM locked))
     RETURNING sends.*, o.outcome, o.stage, o.reason AS why, o.outbound_id, o.delivered,
               o.unaddressed
 ), standing AS MATERIALIZED (
@@ -154,12 +176,11 @@ WITH outcomes AS MATERIALIZED (
            CASE WHEN settled.delivered THEN settled.prepend END AS carried,
            settled.unaddressed AND NOT s.completed AS unaddressed
       FROM settled
-      JOIN subscriptions s ON s.id = settled.subscription_id,
+      JOIN held s ON s.id = settled.subscription_id,
            LATERAL (SELECT settled.delivered AND NOT s.completed
                        AND s.messageset_id = settled.messageset_id
                        AND s.next_sequence_number = settled.next_sequence_number AS steps) a
      WHERE settled.kind = 'next' AND (settled.delivered OR settled.unaddressed)
-     ORDER BY s.id FOR NO KEY UPDATE OF s
 ), moved AS (
     UPDATE subscriptions s
        SET next_sequence_number = CASE WHEN steps AND NOT finishes
@@ -207,8 +228,10 @@ WITH outcomes AS MATERIALIZED (
         ON CONFLICT (send_id) DO NOTHING
 )
 SELECT settled.id, messagesets.content_type, messagesets.short_name,
-       (SELECT count(*) FROM chained) AS chained
-  FROM settled LEFT JOIN messagesets ON messagesets.id = settled.messageset_id;
+       (SELECT count(*) FROM chained) AS chained, false AS is_locked
+  FROM settled LEFT JOIN messagesets ON messagesets.id = settled.messageset_id
+ UNION ALL
+SELECT id, NULL, NULL, 0, true FROM locked;
 
 -- name: keep_doubles
 -- Outbounds of sends that were settled without them. What the ledger names is none. Few, so each
@@ -281,7 +304,9 @@ RETURNING id;
 -- then nobody else asks, and whoever asks later has another due_at, so that it fences as well.
 -- is_late: the settle time is over, so that what is asked from now on is conclusive.
 WITH due AS MATERIALIZED (
-    SELECT id FROM sends WHERE state = 'unknown' AND due_at <= now()
+    SELECT id FROM sends
+     WHERE state = 'unknown' AND due_at <= now()
+       AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE sends SET due_at = now() + %(lease)s

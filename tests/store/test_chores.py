@@ -16,7 +16,7 @@ from tests.e2e.world import pause
 from tests.pipeline.test_chores import Here
 from tests.pipeline.test_chores import here as here
 
-TIMES = {"lease": timedelta(seconds=60), "settle": timedelta(seconds=60)}
+TIMES: dict[str, Any] = {"lease": timedelta(seconds=60), "settle": timedelta(seconds=60)}
 
 
 async def somebody_waits(here: Here) -> None:
