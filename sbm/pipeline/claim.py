@@ -122,5 +122,5 @@ class Claiming:
         return 0
 
     async def expire(self) -> int:
-        """Mark as unknown what was claimed by a daemon that fell silent."""
+        """Mark as unknown the claims whose lease ended."""
         return await self._database.transact(sends.expire, limit=EXPIRY_BATCH)

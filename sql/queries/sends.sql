@@ -265,7 +265,7 @@ UPDATE sends
 RETURNING sends.id;
 
 -- name: expire_leases
--- Claims whose owner fell silent. Nobody can say whether it had begun a POST: unknown, never owed.
+-- Claims whose daemon stopped renewing them. Nobody can say whether it had begun a POST: unknown, never owed.
 WITH ended AS MATERIALIZED (
     SELECT id FROM sends WHERE state = 'claimed' AND lease_until < now()
      ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
