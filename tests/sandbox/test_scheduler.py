@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.web.client import ResponseNeverReceived
 
-from sbm.sandbox.scheduler import CallBacks, Schedule, Scheduler, SchedulerApp
+from sbm.sandbox.scheduler import CallBacks, SchedulerApp
+from sbm.sandbox.schedules import Schedule, Scheduler
 from tests.sandbox.wire import SetClock, Wire, result_of
 
 ENDPOINT = "http://sbm.example/api/v1/schedule/1/send/"
