@@ -37,6 +37,7 @@ _SBM_SETTINGS = (
     "SBM_MEDIA_ROOT",
     "SBM_MEDIA_URL",
     "SBM_METRICS_SECONDS",
+    "SBM_SCHEDULER_TIMEZONE",
     "SBM_SCHEDULING",
     "SBM_SETTLE_SECONDS",
     "SBM_STOP_GRACE_SECONDS",
@@ -64,13 +65,14 @@ class Scheduling:
     """Who says when: the Scheduler, for each subscription or each schedule, or our own clock.
 
     ``scheduler`` is where it is, if there is one; ``inbound_token`` is what it shows when it calls
-    back, below ``public_url``.
+    back, below ``public_url``. ``timezone`` is the one in which it reads a cron.
     """
 
     mode: Mode
     public_url: str
     scheduler: ServiceAddress | None
     inbound_token: str | None = field(repr=False)
+    timezone: ZoneInfo = field(default=ZoneInfo("UTC"))
 
     @property
     def complaint(self) -> str:
@@ -193,6 +195,7 @@ def _scheduling(settings: Settings, public_url: str) -> Scheduling:
             settings.service("SCHEDULER_URL", "SCHEDULER_API_TOKEN") if has_scheduler else None
         ),
         inbound_token=settings.token("SCHEDULER_INBOUND_API_TOKEN") or None,
+        timezone=settings.timezone("SBM_SCHEDULER_TIMEZONE"),
     )
 
 
