@@ -57,7 +57,7 @@ async def test_what_is_missing_is_made_and_what_is_surplus_is_disabled(here: Her
     found = await bring_in_line(here)
     assert sorted(shown) == sorted(found)
     assert sorted(action for action, _ in found) == [
-        "create", "disable", "disable", "disable", "enable", "update",
+        "create", "disable", "disable", "disable", "enable", "recreate",
     ]  # fmt: skip
     enabled = {one.endpoint: one for one in model.enabled()}
     assert set(enabled) == {payload(one)["endpoint"] for one in (missing, there, wrong, asleep)} | {

@@ -10,6 +10,7 @@ from attrs import asdict, frozen
 from psycopg2.extras import Json
 
 from sbm.model.chore import Difference, Kind, Scheduling
+from sbm.store import chores
 from sbm.store.database import Row, Transaction
 from sbm.store.queries import load
 
@@ -21,14 +22,17 @@ FIRST_ID = UUID(int=0)
 class Listed:
     """An entry of the Scheduler's list; without a kind, it does not call us.
 
-    ``cron_definition`` is None where its endpoint or token is not what it should be.
+    ``made_with`` is the cron that it was made with, if that is known. ``is_addressed``: its
+    endpoint and its token are what they should be.
     """
 
     remote_id: str
     kind: Kind | None
     target: str | None
     cron_definition: str | None
+    made_with: str | None
     enabled: bool
+    is_addressed: bool
     created_at: str
 
 
@@ -41,11 +45,14 @@ async def now(transaction: Transaction) -> datetime:
 
 
 async def note(transaction: Transaction, *, listing_id: UUID, entries: Iterable[Listed]) -> None:
-    """Note a page of the Scheduler's list."""
+    """Note a page of the Scheduler's list, and the crons that it knows."""
+    noted = list(entries)
+    crons = {entry.made_with for entry in noted if entry.made_with is not None}
+    await chores.know_crons(transaction, crons=crons)
     await transaction.execute(
         QUERIES.list_remotes,
         listing_id=listing_id,
-        entries=Json([asdict(entry) for entry in entries]),
+        entries=Json([asdict(entry) for entry in noted]),
     )
 
 
@@ -127,5 +134,9 @@ async def apply(
 
 
 def _difference(row: Row) -> Difference:
-    names = ("kind", "target", "remote_id", "cron_definition", "enabled", "action")
-    return Difference(**{name: row[name] for name in names}, about=f"{row['kind']} {row['target']}")
+    names = ("kind", "target", "remote_id", "cron_definition", "made_with", "enabled", "action")
+    return Difference(
+        **{name: row[name] for name in names},
+        is_addressed=row["is_addressed"] is not False,
+        about=f"{row['kind']} {row['target']}",
+    )
