@@ -181,6 +181,11 @@ def answering(status: int) -> Trouble:
     return trouble
 
 
+def hang_up(request: Any, _: Any) -> bool:
+    request.transport.abortConnection()
+    return True
+
+
 def nothing(_request: Request, _body: Any) -> bool:
     return False
 
@@ -338,11 +343,6 @@ async def test_one_that_is_not_found_is_made_when_the_settle_time_is_over(here: 
     await here.announce("subscription")
     doing = here.doing()
     here.subscribe()
-
-    def hang_up(request: Any, _: Any) -> bool:
-        request.transport.abortConnection()
-        return True
-
     here.door.troubles.append(hang_up)
     await doing.one_pass()
     here.hurry()

@@ -13,16 +13,18 @@ from pytest_twisted import ensureDeferred
 from sbm.model.chore import Scheduling
 from sbm.pipeline.chores import Chores
 from sbm.sandbox.schedules import Scheduler
-from tests.pipeline.test_chores import Here, Trouble, answering, nothing, store_and_hang_up
+from tests.pipeline.test_chores import (
+    Here,
+    Trouble,
+    answering,
+    hang_up,
+    nothing,
+    store_and_hang_up,
+)
 from tests.pipeline.test_chores import here as here
 
 NINE = datetime(2026, 11, 23, 9, 0, tzinfo=timezone.utc)  # a Monday
 OLD, NEW = "30 8 * * *", "0 9 * * *"
-
-
-def hang_up(request: Any, _: Any) -> bool:
-    request.transport.abortConnection()
-    return True
 
 
 def change_and_hang_up(here: Here) -> Trouble:

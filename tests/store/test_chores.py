@@ -14,7 +14,7 @@ from sbm.store import chores
 from sbm.store.database import Database
 from tests.arrange import arranged
 from tests.e2e.world import pause
-from tests.pipeline.test_chores import Here
+from tests.pipeline.test_chores import Here, payload
 from tests.pipeline.test_chores import here as here
 
 MINUTE = timedelta(seconds=60)
@@ -55,6 +55,28 @@ async def test_a_change_between_what_a_claim_reads_and_what_it_locks_is_still_ow
     await database.transact(chores.settle, chore=claimed, result=Nothing())
     (claimed,) = await claim(database)
     assert claimed.wanted is None
+
+
+@ensureDeferred
+async def test_a_chore_that_another_daemon_goes_on_with_is_not_claimed_as_it_was(
+    here: Here,
+) -> None:
+    """What was read of it says that a schedule is looked for, which was found by now."""
+    await here.announce("subscription")
+    subscription = here.subscribe()
+    made = here.door.model.create(**payload(subscription))
+    here.behind.rows("UPDATE chores SET unknown_since = now()")
+    database, doing = here.database("subscription"), here.doing()
+    limit: Any = AsIs("(SELECT 10 FROM (SELECT pg_advisory_xact_lock(7)) AS waited)")
+    here.behind.rows("SELECT pg_advisory_lock(7)")
+    claiming = Deferred.fromCoroutine(claim(database, window=limit))
+    await somebody_waits(here)
+    await doing.one_pass()
+    assert here.remote_id(subscription) == made.id
+    here.behind.rows("SELECT pg_advisory_unlock(7)")
+    assert await claiming == []
+    (claimed,) = await claim(database)
+    assert claimed.step == "change"
 
 
 @ensureDeferred
