@@ -215,6 +215,8 @@ def _made(answer: Answer) -> Made | None:
         return None
     if not remote_id or type(remote_id) not in (str, int):  # true is no id
         return None
+    if not str(remote_id).isprintable():
+        return None
     return Made(id=str(remote_id), created_at=_moment_in(answer, "created_at"))
 
 

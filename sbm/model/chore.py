@@ -78,6 +78,7 @@ class Chore:
     faults: int
     fault: str
     owed_at: datetime
+    claimed_at: datetime
     step: Step
     schedule_id: int | None
     wanted: str | None

@@ -198,7 +198,9 @@ class Chores:
             # It may have been disabled by an earlier attempt: since then nothing was called.
             entry = await self._scheduler.read(remote.id)
             if not entry.enabled:
-                remote, at = evolve(remote, enabled=False), entry.updated_at
+                # Of one that was not known to be enabled, it may have been disabled long ago.
+                at = entry.updated_at if remote.enabled else None
+                remote = evolve(remote, enabled=False)
         if remote.enabled is not False:
             at = await self._patch(remote.id, {"enabled": False})
         return Told(

@@ -34,6 +34,8 @@ QUERIES = load("chores")
 RELEASED = 100
 RELEASED_PER_CLAIM = 10
 
+_DAY = timedelta(days=1)
+
 
 @frozen(kw_only=True)
 class Claim:
@@ -100,13 +102,16 @@ async def settle(transaction: Transaction, *, chore: Chore, result: Result) -> S
             QUERIES.put_off_chore,
             **claim,
             delay=result.delay,
-            reason=result.reason,
+            reason=_storable(result.reason),
             is_fault=result.is_fault,
             doubt=result.doubt,
         )
     elif isinstance(result, Refused):
         await transaction.execute(
-            QUERIES.refuse_chore, **claim, revision=chore.revision, reason=result.reason
+            QUERIES.refuse_chore,
+            **claim,
+            revision=chore.revision,
+            reason=_storable(result.reason),
         )
     else:
         goes_on = isinstance(result, Told) and result.goes_on
@@ -209,6 +214,8 @@ async def _remember(transaction: Transaction, chore: Chore, told: Told) -> Silen
     about = {"kind": chore.kind, "target": chore.target}
     before = await transaction.row(QUERIES.lock_remote, **about)
     silent_since = before["silent_since"] if before else None
+    # No clock is a day ahead, and no moment is made up for before it comes.
+    at = told.at if told.at is None or told.at < chore.claimed_at + _DAY else None
     row = await transaction.row(
         QUERIES.remember_remote,
         **about,
@@ -216,7 +223,7 @@ async def _remember(transaction: Transaction, chore: Chore, told: Told) -> Silen
         remote_id=told.remote.id,
         replaces=told.replaces,
         is_silent=told.is_silent,
-        silent_since=silent_since or told.at,
+        silent_since=silent_since or at,
     )
     if row is None:
         await owe(transaction, kind="leftover", target=told.remote.id)
@@ -225,7 +232,7 @@ async def _remember(transaction: Transaction, chore: Chore, told: Told) -> Silen
     await transaction.execute(QUERIES.forget_remote_of_nobody, **about)
     if row is None or told.is_silent or before is None or silent_since is None:
         return None
-    return Silence(since=silent_since, until=told.at or before["now"], now=before["now"])
+    return Silence(since=silent_since, until=at or before["now"], now=before["now"])
 
 
 async def _in_metadata(transaction: Transaction, chore: Chore, remote_id: str | None) -> None:
@@ -237,14 +244,17 @@ async def _in_metadata(transaction: Transaction, chore: Chore, remote_id: str | 
         )
 
 
+def _storable(reason: str) -> str:
+    """A reason may hold the beginning of an answer: whatever PostgreSQL cannot store is replaced."""
+    return reason.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
 def _chore(row: Row) -> Chore:
-    names = ("id", "kind", "target", "attempt", "revision", "faults", "fault", "owed_at", "step")
+    names = ("id", "kind", "target", "attempt", "revision", "faults", "fault", "owed_at")
+    more = ("claimed_at", "step", "schedule_id", "wanted", "is_late")
     return Chore(
-        **{name: row[name] for name in names},
-        schedule_id=row["schedule_id"],
-        wanted=row["wanted"],
+        **{name: row[name] for name in (*names, *more)},
         remote=_remote(row) if row["remote_id"] is not None else None,
-        is_late=row["is_late"],
     )
 
 

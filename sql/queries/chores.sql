@@ -61,7 +61,7 @@ UPDATE chores
                             ELSE chores.unknown_since END
   FROM decided WHERE chores.id = ANY(ARRAY(SELECT id FROM due)) AND chores.id = decided.id
 RETURNING chores.id, chores.kind, chores.target, chores.attempt, decided.revision, chores.faults,
-          chores.fault, chores.owed_at, is_claimed, decided.step, decided.schedule_id,
+          chores.fault, chores.owed_at, now() AS claimed_at, is_claimed, decided.step, decided.schedule_id,
           decided.wanted, decided.remote_id, decided.cron_definition, decided.made_with,
           decided.enabled, decided.is_addressed,
           COALESCE(now() >= decided.unknown_since + %(settle)s, true) AS is_late;

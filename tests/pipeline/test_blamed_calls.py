@@ -24,6 +24,9 @@ GARBLED = {
     "no id": b'{"detail": "made"}',
     "no JSON": b"<h1>Created</h1>",
     "a list": b"[]",
+    "NUL": b"\0\0",
+    "an id that is none": b'{"id": "\\u0000"}',
+    "a surrogate for an id": b'{"id": "\\ud800"}',
     "too long": b'"' + b"x" * MAX_BODY_BYTES + b'"',
 }
 

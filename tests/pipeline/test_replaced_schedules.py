@@ -23,7 +23,7 @@ from tests.pipeline.test_chores import (
 )
 from tests.pipeline.test_chores import here as here
 
-NINE = datetime(2026, 11, 23, 9, 0, tzinfo=timezone.utc)  # a Monday
+NINE = datetime(2025, 1, 6, 9, 0, tzinfo=timezone.utc)
 OLD, NEW = "30 8 * * *", "0 9 * * *"
 
 
@@ -348,6 +348,38 @@ async def test_an_inactive_subscription_is_made_up_for_nothing(here: Here) -> No
     here.behind.rows("UPDATE subscriptions SET active = true")
     await here.do_all(doing)
     assert here.behind.rows("SELECT * FROM ticks") == here.behind.rows("SELECT * FROM sends") == []
+
+
+@ensureDeferred
+async def test_a_time_that_is_far_ahead_is_not_believed(here: Here) -> None:
+    here.grace = LONG
+    far = datetime(9999, 1, 1, tzinfo=timezone.utc)
+    await silent(here, "schedule", far, far + timedelta(days=2), "* * * * *")
+    now = here.behind.value("SELECT now()")
+    assert all(due_at <= now for _, _, due_at in ticks(here))
+
+
+@ensureDeferred
+async def test_one_that_was_disabled_by_others_long_ago_is_made_up_for_nothing(here: Here) -> None:
+    """An id of which nothing else was known, and whose disabling is tried twice."""
+    here.grace = LONG
+    at(here, NINE - timedelta(days=30))
+    endpoint = f"http://sbm/api/v1/schedule/{here.schedule}/send/"
+    old = here.door.model.create(endpoint=endpoint, auth_token="x", enabled=False)
+    here.behind.rows(
+        "INSERT INTO remote_schedules (kind, target, remote_id) VALUES ('schedule', %s, %s)",
+        *(str(here.schedule), old.id),
+    )
+    await here.announce("schedule")
+    doing = here.doing("schedule")
+    change(here)
+    here.door.troubles.append(hang_up)
+    await doing.one_pass()
+    here.door.model.clock = lambda: here.behind.value("SELECT now()")
+    here.now += 3600
+    await here.do_all(doing)
+    assert fires(here.door.model) == [(endpoint, NEW)]
+    assert ticks(here) == []
 
 
 @ensureDeferred
