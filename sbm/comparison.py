@@ -44,7 +44,11 @@ class Comparison:
             async for page in self._scheduler.pages():
                 entries = [self._read(entry) for entry in page]
                 await self._database.transact(remotes.note, listing_id=listing_id, entries=entries)
+                if not is_dry:
+                    await self._database.transact(remotes.note_crons, entries=entries)
                 self._listed(len(page))
+            if not is_dry:
+                await self._database.transact(remotes.forget_unlisted_crons, since=since)
             async for chunk in self._chunks(listing_id, since):
                 if chunk and not is_dry:
                     await self._database.transact(remotes.apply, differences=chunk, since=since)

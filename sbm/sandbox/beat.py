@@ -63,6 +63,11 @@ class Beat(Service):
             call.cancel()
         return gatherResults(under_way)
 
+    @property
+    def is_calling(self) -> bool:
+        """Whether a call is under way, or waits to be repeated."""
+        return bool(self._under_way)
+
     def _look(self) -> None:
         since, self._up_to = self._up_to, self.now()
         minutes = _minutes(max(since, self._up_to - _FURTHEST_BACK), self._up_to, self.zone)

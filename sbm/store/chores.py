@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import cast
 from uuid import UUID
@@ -95,6 +94,7 @@ async def settle(transaction: Transaction, *, chore: Chore, result: Result) -> S
     elif isinstance(result, Gone):
         await _in_metadata(transaction, chore, None)
         await transaction.execute(QUERIES.forget_remote, kind=chore.kind, target=chore.target)
+        await transaction.execute(QUERIES.forget_cron, cron=chore.wanted)
     await _settle_cron(transaction, chore, result)
     claim = {"id": chore.id, "attempt": chore.attempt}
     if isinstance(result, PutOff):
@@ -125,19 +125,12 @@ async def settle(transaction: Transaction, *, chore: Chore, result: Result) -> S
     return silence
 
 
-async def know_crons(transaction: Transaction, *, crons: Iterable[str]) -> None:
-    """Schedules were made with these crons: from now on, several at a time may be."""
-    known = list(crons)
-    if known:
-        await transaction.execute(QUERIES.know_crons, crons=known)
-
-
 async def _settle_cron(transaction: Transaction, chore: Chore, result: Result) -> None:
     """Let those go on that wait for what this chore was to find out of its cron."""
     if chore.step not in ("create", "look"):
         return
     if isinstance(result, Told) and result.remote.made_with is not None:
-        await know_crons(transaction, crons=[result.remote.made_with])
+        await transaction.execute(QUERIES.know_cron, cron=result.remote.made_with)
     is_open = isinstance(result, PutOff) and result.doubt != "none"
     if not is_open:
         await transaction.execute(QUERIES.free_cron, id=chore.id, attempt=chore.attempt)
@@ -245,7 +238,7 @@ async def _in_metadata(transaction: Transaction, chore: Chore, remote_id: str | 
 
 
 def _storable(reason: str) -> str:
-    """A reason may hold the beginning of an answer: whatever PostgreSQL cannot store is replaced."""
+    """A reason may hold the beginning of an answer: what PostgreSQL cannot store is replaced."""
     return reason.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 

@@ -10,7 +10,6 @@ from attrs import asdict, frozen
 from psycopg2.extras import Json
 
 from sbm.model.chore import Difference, Kind, Scheduling
-from sbm.store import chores
 from sbm.store.database import Row, Transaction
 from sbm.store.queries import load
 
@@ -45,15 +44,23 @@ async def now(transaction: Transaction) -> datetime:
 
 
 async def note(transaction: Transaction, *, listing_id: UUID, entries: Iterable[Listed]) -> None:
-    """Note a page of the Scheduler's list, and the crons that it knows."""
-    noted = list(entries)
-    crons = {entry.made_with for entry in noted if entry.made_with is not None}
-    await chores.know_crons(transaction, crons=crons)
+    """Note a page of the Scheduler's list."""
     await transaction.execute(
         QUERIES.list_remotes,
         listing_id=listing_id,
-        entries=Json([asdict(entry) for entry in noted]),
+        entries=Json([asdict(entry) for entry in entries]),
     )
+
+
+async def note_crons(transaction: Transaction, *, entries: Iterable[Listed]) -> None:
+    """Note with which crons the schedules on a page were made."""
+    crons = {entry.made_with for entry in entries if entry.made_with}
+    await transaction.execute(QUERIES.list_crons, crons=list(crons))
+
+
+async def forget_unlisted_crons(transaction: Transaction, *, since: datetime) -> None:
+    """Forget the crons that are on no page of a list that was begun at this moment."""
+    await transaction.execute(QUERIES.forget_unlisted_crons, since=since)
 
 
 async def forget(transaction: Transaction, *, listing_id: UUID) -> None:

@@ -79,16 +79,19 @@ UPDATE chores SET state = 'owed', waits_for = NULL, due_at = now()
             WHERE EXISTS (SELECT FROM chores WHERE state = 'waiting')
               AND (c.known_at IS NOT NULL OR c.taken_until IS NULL OR c.taken_until <= now())));
 
--- name: know_crons
--- Schedules with these crons have been made: from now on, several at a time may be.
+-- name: know_cron
+-- A schedule with this cron was made: from now on, several at a time may be.
 INSERT INTO scheduler_crons AS crons (cron_definition, known_at)
-SELECT DISTINCT cron, now() FROM unnest(%(crons)s::text[]) cron
+SELECT %(cron)s, now()
  WHERE NOT EXISTS (SELECT FROM scheduler_crons
-                    WHERE cron_definition = cron AND known_at IS NOT NULL)
- ORDER BY cron
+                    WHERE cron_definition = %(cron)s AND known_at IS NOT NULL)
     ON CONFLICT (cron_definition) DO UPDATE
    SET known_at = COALESCE(crons.known_at, EXCLUDED.known_at), chore_id = NULL, attempt = NULL,
        taken_until = NULL;
+
+-- name: forget_cron
+-- A schedule is gone from the Scheduler, which may be another one by now: it may not know the cron.
+UPDATE scheduler_crons SET known_at = NULL WHERE cron_definition = %(cron)s;
 
 -- name: free_cron
 -- No POST of this chore is under way or of unknown outcome: another chore may try its cron. Not if

@@ -16,6 +16,19 @@ SELECT %(listing_id)s, o.remote_id, COALESCE(known.kind, o.kind), COALESCE(known
  WHERE COALESCE(known.kind, o.kind) IS NOT NULL
     ON CONFLICT DO NOTHING;
 
+-- name: list_crons
+-- Schedules on a page of the list were made with these crons, ours and those of others: the
+-- Scheduler knows them.
+INSERT INTO scheduler_crons AS crons (cron_definition, known_at)
+SELECT cron, now() FROM unnest(%(crons)s::text[]) cron ORDER BY cron
+    ON CONFLICT (cron_definition) DO UPDATE
+   SET known_at = EXCLUDED.known_at, chore_id = NULL, attempt = NULL, taken_until = NULL;
+
+-- name: forget_unlisted_crons
+-- Nothing in the whole list was made with these, as far as it tells: the next one with such a cron
+-- is made alone again. The Scheduler may be another one than it was.
+UPDATE scheduler_crons SET known_at = NULL WHERE known_at < %(since)s;
+
 -- name: forget_listings
 -- This listing is done with; and so are those that nobody came back to.
 DELETE FROM remote_listing

@@ -277,5 +277,48 @@ async def test_a_cron_that_a_listing_shows_is_known(here: Here) -> None:
     here.door.model.change(changed.id, cron_definition="2 2 * * *")
     await here.announce("subscription")
     await differences(here)
-    known = here.behind.rows("SELECT cron_definition FROM scheduler_crons WHERE known_at < now()")
-    assert [row["cron_definition"] for row in known] == ["30 8 * * *"]
+    assert known(here) == ["30 8 * * *"]
+
+
+def known(here: Here) -> list[str]:
+    rows = here.behind.rows("SELECT cron_definition FROM scheduler_crons WHERE known_at < now()")
+    return [row["cron_definition"] for row in rows]
+
+
+@ensureDeferred
+async def test_a_cron_that_no_listing_shows_is_forgotten(here: Here) -> None:
+    """There is another Scheduler at the same address."""
+    await here.announce("subscription")
+    here.behind.subscriptions(3, here.set, here.schedule)
+    await here.do_all(here.doing())
+    assert known(here) == ["30 8 * * *"]
+    for entry in here.door.model.entries():
+        here.door.model.delete(entry.id)
+    await differences(here, is_dry=True)
+    assert known(here) == ["30 8 * * *"]
+    await differences(here)
+    assert known(here) == []
+    doing = here.doing()
+    await doing.one_pass()  # the ids in their metadata are gone
+    gate = Gate(here)
+    first = begun(doing)
+    await gate.until(1)
+    assert states(here) == {"claimed": 1, "waiting": 2}
+    gate.open()
+    await first
+
+
+@ensureDeferred
+async def test_the_cron_of_one_that_is_gone_is_forgotten(here: Here) -> None:
+    await here.announce("subscription")
+    here.subscribe()
+    doing = here.doing()
+    await here.do_all(doing)
+    (entry,) = here.door.model.enabled()
+    here.door.model.delete(entry.id)
+    here.behind.rows("UPDATE remote_schedules SET enabled = false")
+    here.behind.rows("SELECT owe_chore(kind, target) FROM remote_schedules")
+    await doing.one_pass()
+    assert known(here) == []
+    await here.do_all(doing)
+    assert known(here) == ["30 8 * * *"]
