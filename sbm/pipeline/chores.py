@@ -40,7 +40,7 @@ MEMBERS_AT_A_TIME = 1000
 EXPIRY_BATCH = 1000
 FIRST_DELAY = timedelta(seconds=1)
 
-# So many chores are looked at, once some had to wait for the first POST with their cron: all of a
+# So many chores are looked at, once all had to wait for the first POST with their cron: those of a
 # large schedule may stand before a chore that need not wait.
 LOOKED_THROUGH = 1000
 
@@ -88,7 +88,8 @@ class Chores:
             settle=self._settle,
             window=max(limit, self._window),
         )
-        self._window = LOOKED_THROUGH if claim.held_back else AT_A_TIME
+        all_wait = claim.held_back and not claim.claimed
+        self._window = LOOKED_THROUGH if all_wait else AT_A_TIME
         lease_end = asked_at + self._lease.total_seconds()
         looks = [chore for chore in claim.claimed if chore.step == "look"]
         work: list[Any] = [
