@@ -33,6 +33,7 @@ from sbm.pipeline.law import Law
 from sbm.pipeline.look_up import LookUp
 from sbm.pipeline.loop import Bell, Loop
 from sbm.pipeline.metrics import Firing
+from sbm.pipeline.missed_moments import MissedMoments
 from sbm.pipeline.reconcile import Reconciling
 from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import Settling
@@ -293,19 +294,20 @@ def _scheduling(
     breaker = Breaker("Scheduler", reactor.seconds, random.random, config.backoff_max)
     telemetry.services["scheduler"] = breaker
     chores = Chores(
-        database,
-        Scheduler(exchanges),
-        breaker,
-        telemetry,
-        scheduling.public_url,
-        scheduling.inbound_token or "",
-        config.request_timeout,
+        database=database,
+        scheduler=Scheduler(exchanges),
+        breaker=breaker,
+        telemetry=telemetry,
+        missed=MissedMoments(time_zone=scheduling.timezone, grace=config.tick_grace),
+        public_url=scheduling.public_url,
+        auth_token=scheduling.inbound_token or "",
+        request_timeout=config.request_timeout,
         # To look for one that may have been made, and to make it, at their slowest.
-        max(config.lease, 5 * config.request_timeout),
-        config.settle,
-        config.max_faults,
-        config.backoff_max,
-        random.random,
+        lease=max(config.lease, 5 * config.request_timeout),
+        settle=config.settle,
+        max_faults=config.max_faults,
+        cap=config.backoff_max,
+        draw=random.random,
     )
     yield exchanges
     yield Loop("do chores", chores.one_pass, POLL_SECONDS, Bell(reactor))

@@ -149,12 +149,13 @@ $$;
 CREATE FUNCTION public.owe_chore(chore_kind text, chore_target text) RETURNS void
     LANGUAGE sql
     AS $$
--- One that is owed or being done already is owed again; one that was refused gets another chance.
+-- One that is owed or being done already is owed again; one that was refused gets another chance,
+-- and one that waits may have nothing to wait for any more.
 INSERT INTO chores (kind, target) VALUES (chore_kind, chore_target)
     ON CONFLICT (kind, target) DO UPDATE
-   SET revision = chores.revision + 1, faults = 0,
-       up_to = '00000000-0000-0000-0000-000000000000',
-       state = CASE WHEN chores.state = 'refused' THEN 'owed' ELSE chores.state END,
+   SET revision = chores.revision + 1, faults = 0, fault = '',
+       up_to = '00000000-0000-0000-0000-000000000000', waits_for = NULL,
+       state = CASE WHEN chores.state IN ('refused', 'waiting') THEN 'owed' ELSE chores.state END,
        due_at = CASE WHEN chores.state = 'refused' THEN now() ELSE chores.due_at END
 $$;
 
@@ -481,9 +482,12 @@ CREATE TABLE public.chores (
     faults integer DEFAULT 0 NOT NULL,
     reason text DEFAULT ''::text NOT NULL,
     up_to uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    waits_for text,
+    fault text DEFAULT ''::text NOT NULL,
     CONSTRAINT chores_check CHECK (((state = 'claimed'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT chores_kind_check CHECK ((kind = ANY (ARRAY['subscription'::text, 'schedule'::text, 'members'::text, 'leftover'::text]))),
-    CONSTRAINT chores_state_check CHECK ((state = ANY (ARRAY['owed'::text, 'claimed'::text, 'refused'::text])))
+    CONSTRAINT chores_state_check CHECK ((state = ANY (ARRAY['owed'::text, 'waiting'::text, 'claimed'::text, 'refused'::text]))),
+    CONSTRAINT chores_waits_for_check CHECK (((state = 'waiting'::text) = (waits_for IS NOT NULL)))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='5000', autovacuum_vacuum_cost_delay='0');
 
@@ -500,6 +504,157 @@ COMMENT ON COLUMN public.chores.attempt IS 'Grows with every claim. It fences: w
 COMMENT ON COLUMN public.chores.unknown_since IS 'Since then no more of a POST that may have made a schedule is under way: it is looked for before another one is made.';
 
 COMMENT ON COLUMN public.chores.up_to IS 'members: the last subscription that was looked at.';
+
+COMMENT ON COLUMN public.chores.waits_for IS 'The cron that another chore is having its first schedule made with.';
+
+COMMENT ON COLUMN public.chores.fault IS 'The last answer that was counted as a fault of this chore.';
+
+CREATE TABLE public.remote_schedules (
+    kind text NOT NULL,
+    target text NOT NULL,
+    remote_id text NOT NULL,
+    cron_definition text,
+    enabled boolean,
+    told_at timestamp with time zone DEFAULT now() NOT NULL,
+    made_with text,
+    is_addressed boolean DEFAULT true NOT NULL,
+    silent_since timestamp with time zone,
+    CONSTRAINT remote_schedules_kind_check CHECK ((kind = ANY (ARRAY['subscription'::text, 'schedule'::text])))
+);
+
+COMMENT ON TABLE public.remote_schedules IS 'The schedules at the Seed Scheduler that call us back, as it was last told.';
+
+COMMENT ON COLUMN public.remote_schedules.target IS 'The id of the subscription or schedule; no reference, as what is deleted must be disabled.';
+
+COMMENT ON COLUMN public.remote_schedules.cron_definition IS 'What the Scheduler shows as its cron; null: not known, or it may fire at other times.';
+
+COMMENT ON COLUMN public.remote_schedules.enabled IS 'Null: not known.';
+
+COMMENT ON COLUMN public.remote_schedules.made_with IS 'The cron that it was made with, which is when it fires; null: not known.';
+
+COMMENT ON COLUMN public.remote_schedules.is_addressed IS 'False: its endpoint or its token is not ours any more.';
+
+COMMENT ON COLUMN public.remote_schedules.silent_since IS 'Since when, by the Scheduler''s clock, it calls nobody because the schedule that is to take the place of this one is not made yet; null: that is not so.';
+
+CREATE TABLE public.subscriptions (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    identity text NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    messageset_id integer NOT NULL,
+    next_sequence_number integer DEFAULT 1 NOT NULL,
+    initial_sequence_number integer DEFAULT 1 NOT NULL,
+    lang text NOT NULL,
+    active boolean DEFAULT true NOT NULL,
+    completed boolean DEFAULT false NOT NULL,
+    schedule_id integer NOT NULL,
+    process_status smallint DEFAULT 0 NOT NULL,
+    metadata jsonb,
+    chained_from uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_by integer,
+    updated_by integer,
+    joined_xid xid8 DEFAULT pg_current_xact_id(),
+    joined_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT subscriptions_identity_check CHECK (((char_length(identity) >= 1) AND (char_length(identity) <= 36))),
+    CONSTRAINT subscriptions_lang_check CHECK (((char_length(lang) >= 1) AND (char_length(lang) <= 6))),
+    CONSTRAINT subscriptions_process_status_check CHECK ((process_status = ANY (ARRAY['-2'::integer, '-1'::integer, 0, 2])))
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+
+COMMENT ON COLUMN public.subscriptions.identity IS 'The identity in the Identity Store: a UUID in lower case; older ones as they were imported.';
+
+COMMENT ON COLUMN public.subscriptions.process_status IS '-2, -1 error; 0 ready; 2 completed. 1, in process, is derived: there is a live next send.';
+
+COMMENT ON COLUMN public.subscriptions.chained_from IS 'The completed subscription that this one follows; no reference, as that one may be deleted.';
+
+COMMENT ON COLUMN public.subscriptions.joined_xid IS 'The transaction in which it became one that its schedule''s ticks cover; null: before all.';
+
+COMMENT ON COLUMN public.subscriptions.joined_at IS 'When that was. It tells the numbers of this server''s transactions from those that came with the data of another one.';
+
+CREATE VIEW public.chore_steps AS
+ SELECT id,
+    kind,
+    target,
+    state,
+    attempt,
+    revision,
+    unknown_since,
+    schedule_id,
+    wanted,
+    remote_id,
+    cron_definition,
+    made_with,
+    enabled,
+    is_addressed,
+        CASE
+            WHEN (kind = 'members'::text) THEN 'members'::text
+            WHEN (unknown_since IS NOT NULL) THEN 'look'::text
+            WHEN ((wanted IS NULL) AND (remote_id IS NULL)) THEN 'none'::text
+            WHEN (wanted IS NULL) THEN 'disable'::text
+            WHEN (remote_id IS NULL) THEN 'create'::text
+            WHEN ((cron_definition = wanted) AND ((made_with = wanted) OR ((made_with IS NULL) AND enabled))) THEN 'change'::text
+            WHEN (NOT enabled) THEN 'create'::text
+            ELSE 'replace'::text
+        END AS step
+   FROM ( SELECT c.id,
+            c.kind,
+            c.target,
+            c.state,
+            c.attempt,
+            c.revision,
+            c.unknown_since,
+            s.of_schedule AS schedule_id,
+            told.wanted,
+            known.cron_definition,
+            known.made_with,
+            known.enabled,
+            COALESCE(known.is_addressed, false) AS is_addressed,
+                CASE
+                    WHEN (c.kind = 'leftover'::text) THEN c.target
+                    ELSE COALESCE(known.remote_id,
+                    CASE
+                        WHEN ((s.in_metadata <> ''::text) AND (NOT (EXISTS ( SELECT
+                           FROM public.remote_schedules others
+                          WHERE (others.remote_id = s.in_metadata))))) THEN s.in_metadata
+                        ELSE NULL::text
+                    END)
+                END AS remote_id
+           FROM ((((public.chores c
+             CROSS JOIN ( SELECT public.scheduling_mode() AS mode) scheduling)
+             LEFT JOIN public.remote_schedules known ON (((known.kind = c.kind) AND (known.target = c.target))))
+             CROSS JOIN LATERAL ( SELECT
+                        CASE
+                            WHEN (c.kind = 'schedule'::text) THEN (c.target)::integer
+                            ELSE found.schedule_id
+                        END AS of_schedule,
+                    found.is_under_way,
+                    found.in_metadata
+                   FROM (( SELECT) one
+                     LEFT JOIN LATERAL ( SELECT subscriptions.schedule_id,
+                            (subscriptions.active AND (NOT subscriptions.completed)) AS is_under_way,
+                                CASE
+                                    WHEN (jsonb_typeof(subscriptions.metadata) = 'object'::text) THEN (subscriptions.metadata ->> 'scheduler_schedule_id'::text)
+                                    ELSE NULL::text
+                                END AS in_metadata
+                           FROM public.subscriptions
+                          WHERE (subscriptions.id =
+                                CASE
+                                    WHEN (c.kind = 'subscription'::text) THEN (c.target)::uuid
+                                    ELSE NULL::uuid
+                                END)
+                         OFFSET 0) found ON (true))) s)
+             LEFT JOIN LATERAL ( SELECT public.cron_definition(schedules.*) AS wanted
+                   FROM public.schedules
+                  WHERE (schedules.id =
+                        CASE
+                            WHEN ((c.kind = 'subscription'::text) AND (scheduling.mode = 'subscription'::text) AND s.is_under_way) THEN s.of_schedule
+                            WHEN ((c.kind = 'schedule'::text) AND (scheduling.mode = 'schedule'::text)) THEN s.of_schedule
+                            ELSE NULL::integer
+                        END)
+                 OFFSET 0) told ON (true))) things;
+
+COMMENT ON VIEW public.chore_steps IS 'What there is to do next for each chore.';
 
 ALTER TABLE public.chores ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.chores_id_seq
@@ -735,26 +890,10 @@ CREATE UNLOGGED TABLE public.remote_listing (
     cron_definition text,
     enabled boolean NOT NULL,
     created_at timestamp with time zone NOT NULL,
-    listed_at timestamp with time zone DEFAULT now() NOT NULL
+    listed_at timestamp with time zone DEFAULT now() NOT NULL,
+    made_with text,
+    is_addressed boolean DEFAULT true NOT NULL
 );
-
-CREATE TABLE public.remote_schedules (
-    kind text NOT NULL,
-    target text NOT NULL,
-    remote_id text NOT NULL,
-    cron_definition text,
-    enabled boolean,
-    told_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT remote_schedules_kind_check CHECK ((kind = ANY (ARRAY['subscription'::text, 'schedule'::text])))
-);
-
-COMMENT ON TABLE public.remote_schedules IS 'The schedules at the Seed Scheduler that call us back, as it was last told.';
-
-COMMENT ON COLUMN public.remote_schedules.target IS 'The id of the subscription or schedule; no reference, as what is deleted must be disabled.';
-
-COMMENT ON COLUMN public.remote_schedules.cron_definition IS 'Null: not known, or its endpoint or token is not ours any more; it is told all anew.';
-
-COMMENT ON COLUMN public.remote_schedules.enabled IS 'Null: not known.';
 
 CREATE TABLE public.resend_requests (
     id integer NOT NULL,
@@ -803,6 +942,24 @@ COMMENT ON TABLE public.scheduler_callbacks IS 'Recent calls of the Seed Schedul
 COMMENT ON COLUMN public.scheduler_callbacks.target IS 'The id of the subscription or schedule, as in remote_schedules.';
 
 COMMENT ON COLUMN public.scheduler_callbacks.moment IS 'The due moment that the call belongs to; of a call that fits none, when it came.';
+
+CREATE TABLE public.scheduler_crons (
+    cron_definition text NOT NULL,
+    known_at timestamp with time zone,
+    chore_id bigint,
+    attempt integer,
+    taken_until timestamp with time zone
+);
+
+COMMENT ON TABLE public.scheduler_crons IS 'The crons that the Scheduler knows, or that one schedule is being made with.';
+
+COMMENT ON COLUMN public.scheduler_crons.known_at IS 'When a schedule was first known to have been made with it; null: none is known.';
+
+COMMENT ON COLUMN public.scheduler_crons.chore_id IS 'The chore whose POST may be under way, or may have been done; null: there is none.';
+
+COMMENT ON COLUMN public.scheduler_crons.attempt IS 'The attempt of that chore. It fences.';
+
+COMMENT ON COLUMN public.scheduler_crons.taken_until IS 'After that, another chore may try.';
 
 ALTER TABLE public.schedules ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.schedules_id_seq
@@ -907,42 +1064,6 @@ COMMENT ON COLUMN public.sends.actor IS 'The operator who asked for it by comman
 COMMENT ON COLUMN public.sends.is_fault IS 'Of an unknown send: if the Message Sender does not have it, that is a fault.';
 
 COMMENT ON COLUMN public.sends.answers IS 'What came of the calls that count as faults: each once, the first five.';
-
-CREATE TABLE public.subscriptions (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    identity text NOT NULL,
-    version integer DEFAULT 1 NOT NULL,
-    messageset_id integer NOT NULL,
-    next_sequence_number integer DEFAULT 1 NOT NULL,
-    initial_sequence_number integer DEFAULT 1 NOT NULL,
-    lang text NOT NULL,
-    active boolean DEFAULT true NOT NULL,
-    completed boolean DEFAULT false NOT NULL,
-    schedule_id integer NOT NULL,
-    process_status smallint DEFAULT 0 NOT NULL,
-    metadata jsonb,
-    chained_from uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_by integer,
-    updated_by integer,
-    joined_xid xid8 DEFAULT pg_current_xact_id(),
-    joined_at timestamp with time zone DEFAULT now(),
-    CONSTRAINT subscriptions_identity_check CHECK (((char_length(identity) >= 1) AND (char_length(identity) <= 36))),
-    CONSTRAINT subscriptions_lang_check CHECK (((char_length(lang) >= 1) AND (char_length(lang) <= 6))),
-    CONSTRAINT subscriptions_process_status_check CHECK ((process_status = ANY (ARRAY['-2'::integer, '-1'::integer, 0, 2])))
-)
-WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
-
-COMMENT ON COLUMN public.subscriptions.identity IS 'The identity in the Identity Store: a UUID in lower case; older ones as they were imported.';
-
-COMMENT ON COLUMN public.subscriptions.process_status IS '-2, -1 error; 0 ready; 2 completed. 1, in process, is derived: there is a live next send.';
-
-COMMENT ON COLUMN public.subscriptions.chained_from IS 'The completed subscription that this one follows; no reference, as that one may be deleted.';
-
-COMMENT ON COLUMN public.subscriptions.joined_xid IS 'The transaction in which it became one that its schedule''s ticks cover; null: before all.';
-
-COMMENT ON COLUMN public.subscriptions.joined_at IS 'When that was. It tells the numbers of this server''s transactions from those that came with the data of another one.';
 
 CREATE TABLE public.tasks (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1182,6 +1303,9 @@ ALTER TABLE ONLY public.schedule_runs
 ALTER TABLE ONLY public.scheduler_callbacks
     ADD CONSTRAINT scheduler_callbacks_pkey PRIMARY KEY (kind, target, moment);
 
+ALTER TABLE ONLY public.scheduler_crons
+    ADD CONSTRAINT scheduler_crons_pkey PRIMARY KEY (cron_definition);
+
 ALTER TABLE ONLY public.schedules
     ADD CONSTRAINT schedules_pkey PRIMARY KEY (id);
 
@@ -1232,9 +1356,13 @@ CREATE INDEX behind_subscriptions_newest ON public.behind_subscriptions USING bt
 
 CREATE INDEX chores_claimed ON public.chores USING btree (lease_until) WHERE (state = 'claimed'::text);
 
+CREATE INDEX chores_failing ON public.chores USING btree (id) WHERE (faults > 0);
+
 CREATE INDEX chores_owed ON public.chores USING btree (due_at, id) WHERE (state = 'owed'::text);
 
 CREATE INDEX chores_refused ON public.chores USING btree (id) WHERE (state = 'refused'::text);
+
+CREATE INDEX chores_waiting ON public.chores USING btree (waits_for, id) WHERE (state = 'waiting'::text);
 
 CREATE INDEX doubles_subscription_id ON public.doubles USING btree (subscription_id);
 

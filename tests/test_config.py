@@ -188,6 +188,7 @@ def test_no_secret_is_told_in_a_problem(changes: dict[str, str]) -> None:
         ("SBM_LEDGER_MONTHS", "-1"),
         ("SBM_TIMEZONE", "/etc/localtime"),
         ("SBM_TIMEZONE", "Europe"),
+        ("SBM_SCHEDULER_TIMEZONE", "Mars/Base"),
         ("SBM_TIMEZONE", "../UTC"),
         ("USE_SSL", "maybe"),
     ],
