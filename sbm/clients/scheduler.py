@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from sbm.clients.exchange import Answer, Exchanges, TooLong, unavailable
+from sbm.clients.exchange import Answer, AnswerTooLong, Exchanges, TooLong, unavailable
 from sbm.clients.links import Query, next_query
 from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable, Unknown
 from sbm.model.chore import CallBack
@@ -77,7 +77,7 @@ class Scheduler:
             answer = await self._exchanges.post(
                 "schedule", "", body=call_back.payload(), begin=begin
             )
-        except TooLong as error:
+        except AnswerTooLong as error:
             raise await self._faulty_unknown(str(error)) from error
         reason = f"the Scheduler answered {answer.summary()}"
         if 200 <= answer.status < 300:
@@ -104,7 +104,7 @@ class Scheduler:
         """
         try:
             answer = await self._exchanges.patch("schedule", remote_id, "", body=fields)
-        except TooLong as error:
+        except AnswerTooLong as error:
             await self._is_there()
             raise Faulty(str(error)) from error
         except Unknown as error:
