@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
@@ -28,6 +28,7 @@ from sbm.model.chore import (
     endpoint,
 )
 from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.database_clock import DatabaseClock, Reading
 from sbm.pipeline.hand import uptime
 from sbm.pipeline.reconcile import CLOCK_MARGIN
 from sbm.store import chores, ticks
@@ -63,18 +64,14 @@ class Chores:
     _draw: Callable[[], float]
     _uptime: Callable[[], float] = uptime
     _log: Logger = field(factory=Logger)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
 
     async def one_pass(self) -> int:
         """Do some of the chores that are due; returns how many there were."""
         if self._breaker.wait:
             return 0
         asked_at = self._uptime()
-        claimed = await self._database.transact(
-            chores.claim,
-            limit=1 if self._breaker.is_probing else AT_A_TIME,
-            lease=self._lease,
-            settle=self._settle,
-        )
+        claimed = await self._clock.transact(self._database, self._claim)
         lease_end = asked_at + self._lease.total_seconds()
         work: list[Any] = [
             Deferred.fromCoroutine(self._do_and_settle(chore, lease_end)) for chore in claimed
@@ -86,7 +83,30 @@ class Chores:
 
     async def expire(self) -> int:
         """Owe again what was claimed by a daemon that fell silent."""
-        return await self._database.transact(chores.expire, limit=EXPIRY_BATCH)
+        return await self._clock.transact(self._database, self._expire)
+
+    async def _claim(self, transaction: Transaction, reading: Reading) -> list[Chore]:
+        """While the database's clock is in doubt, no settle time is taken for over."""
+        claimed = await chores.claim(
+            transaction,
+            limit=1 if self._breaker.is_probing else AT_A_TIME,
+            lease=self._lease,
+            settle=self._settle,
+        )
+        return [
+            evolve(
+                chore,
+                is_late=chore.is_late and not (reading.is_doubted and chore.is_doubtful),
+                # It was not owed in the future, whatever a wrong clock has written.
+                owed_at=min(chore.owed_at, reading.now),
+            )
+            for chore in claimed
+        ]
+
+    async def _expire(self, transaction: Transaction, reading: Reading) -> int:
+        if reading.is_doubted:
+            return 0
+        return await chores.expire(transaction, limit=EXPIRY_BATCH)
 
     async def _do_and_settle(self, chore: Chore, lease_end: float) -> None:
         if chore.kind == "members":
