@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.cron import Cron
-from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock, Reading
 from sbm.store import ticks
 from sbm.store.database import Database, Transaction
 
@@ -169,9 +169,8 @@ class Clock:
         if schedule.is_ahead:
             # What came due is told by what was done, not by when it was to be done next.
             last = await ticks.last_moment(transaction, schedule_id=schedule.schedule_id)
-            if last is None:
-                return moments
-            just_before = last
+            # Where nothing was done yet: since the clock was set right, or a little longer.
+            just_before = last or schedule.now - timedelta(seconds=2 * SETTLING_SECONDS)
             self._log.warn(
                 "schedule {id}: its next tick was worked out while the database's clock was wrong,"
                 " and is worked out anew",
