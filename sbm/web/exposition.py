@@ -27,6 +27,7 @@ _COUNTERS: Mapping[str, str] = {
     "sends.owed_again": "Sends of unknown outcome that the Message Sender did not have.",
     "sends.lost": "Results that came after the claim was lost.",
     "sends.doubled": "Outbounds beside the one that a send was settled with.",
+    "clock.jumps": "Times that the database's clock was set, as this process saw it.",
     "metrics.lost": "Values that the Metrics API refused, or may or may not have taken.",
 }
 _GAUGES: Mapping[str, str] = {
@@ -36,6 +37,8 @@ _GAUGES: Mapping[str, str] = {
     "chores.owed": "Calls that the Scheduler is owed.",
     "chores.oldest_owed_seconds": "How long the oldest of them has been owed; 0: there is none.",
     "chores.refused": "Calls that the Scheduler has refused.",
+    "clock.doubted_seconds": "For how long the database's clock is not trusted yet; 0: it is.",
+    "clock.last_jump_seconds": "By how much the clock was set last; below zero: back.",
     "law.broken_ticks": "Ticks whose triggers are not all accounted for.",
     "law.checked_at": "When this process last checked the law, in Unix time.",
 }

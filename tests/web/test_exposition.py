@@ -100,3 +100,25 @@ async def test_health_tells_the_law_and_stays_up(measured: tuple[Api, Telemetry]
     assert await told() == (True, {"holds": False, "broken_ticks": 3, "checked_at": moment})
     api.database.stopService()
     assert await told() == (False, {"holds": False, "broken_ticks": 3, "checked_at": moment})
+
+
+@pytest_twisted.ensureDeferred
+async def test_health_tells_whether_the_clock_is_trusted(measured: tuple[Api, Telemetry]) -> None:
+    api, telemetry = measured
+
+    async def told() -> tuple[Any, Any]:
+        answer = (await api.get("/api/health/")).json
+        return answer["up"], answer["result"]["clock"]
+
+    unknown = {"trusted": None, "jumps": 0, "last_jump_seconds": None}
+    assert await told() == (True, unknown)
+    telemetry.gauge("clock.doubted_seconds", 0)
+    assert await told() == (True, unknown | {"trusted": True})
+    telemetry.count("clock.jumps")
+    telemetry.gauge("clock.last_jump_seconds", -3600.5)
+    telemetry.gauge("clock.doubted_seconds", 179.5)
+    jumped = {"trusted": False, "jumps": 1, "last_jump_seconds": -3600.5}
+    assert await told() == (True, jumped)
+    text = (await api.get("/metrics")).text
+    assert "sbm_clock_jumps_total 1.0" in text
+    assert "sbm_clock_doubted_seconds 179.5" in text
