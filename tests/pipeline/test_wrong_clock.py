@@ -8,7 +8,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from pytest_twisted import ensureDeferred
 
 from sbm.clients.message_sender import Found
@@ -22,8 +22,9 @@ from sbm.pipeline.housekeeping import Housekeeping
 from sbm.pipeline.law import REST
 from sbm.pipeline.reconcile import Reconciling
 from sbm.pipeline.ticks import REVIEW_SECONDS, Clock
-from sbm.store import law, sends, tasks, ticks
-from sbm.store.database import Database
+from sbm.store import idempotency, law, sends, tasks, ticks
+from sbm.store.database import Database, Transaction
+from sbm.store.idempotency import KeyedRequest
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 from tests.pipeline.fakes import a_hand
@@ -442,6 +443,43 @@ async def test_nothing_is_deleted_while_the_clock_may_be_wrong(bench: Bench, by:
     }
     assert bench.behind.value("SELECT count(*) FROM ticks") == 1
     assert bench.behind.value("SELECT count(*) FROM idempotency_keys") == 1
+
+
+@JUMPS
+@ensureDeferred
+async def test_a_request_that_is_repeated_across_a_jump_is_done_once(
+    bench: Bench, by: float
+) -> None:
+    """It came before the jump and again while the clock is wrong, or then and again afterwards."""
+    request = KeyedRequest(user_id=1, path="/x", key="k", digest=bytes(32), fingerprint=bytes(32))
+    window = timedelta(minutes=10)
+
+    async def answered(transaction: Transaction, number: int) -> tuple[bool, bool]:
+        this = evolve(request, digest=bytes([number]) * 32)
+        answer = await idempotency.find_answer(transaction, request=this)
+        if answer is None:
+            await idempotency.keep_answer(
+                transaction, request=this, status=201, headers={}, body=b""
+            )
+        first = await idempotency.find_registration(
+            transaction, fingerprint=this.digest, within=window
+        )
+        if first is None:
+            await idempotency.keep_registration(
+                transaction, fingerprint=this.digest, subscription_id=bench.members[0]
+            )
+        return answer is not None, first is not None
+
+    await bench.looks()
+    assert await bench.database.transact(answered, 1) == (False, False)
+    bench.sets(by)
+    await bench.looks()
+    assert await bench.database.transact(answered, 1) == (True, True)
+    assert await bench.database.transact(answered, 2) == (False, False)
+    bench.sets(0)
+    await bench.looks()
+    for number in (1, 2):
+        assert await bench.database.transact(answered, number) == (True, True)
 
 
 @JUMPS
