@@ -409,6 +409,33 @@ async def test_a_post_back_after_a_wrong_clock_skips_nobody(bench: Bench, by: fl
     assert [one.missing for one in found] == [0] * 4, found
 
 
+@JUMPS
+@ensureDeferred
+async def test_the_law_holds_for_a_tick_that_was_sent_across_a_jump(
+    bench: Bench, by: float
+) -> None:
+    """Opened before and settled while the clock is wrong, or then and settled afterwards."""
+
+    async def settle() -> None:
+        sent = [
+            (send, Settled(outcome="sent", stage="post", outbound_id=str(send.id)))
+            for send in await bench.claims()
+        ]
+        await bench.database.transact(sends.settle, results=sent)
+
+    await bench.looks()
+    for wrong_by in (by, 0):
+        await bench.database.transact(ticks.open_tick, schedule_id=bench.schedule)
+        while await bench.database.transact(ticks.expand, limit=10):
+            pass
+        bench.sets(wrong_by)
+        await bench.settles()
+        await settle()
+    checked = await bench.database.transact(law.take, rest=REST, limit=100)
+    found = await bench.database.transact(law.count, ids=[tick.id for tick in checked])
+    assert [(one.settled, one.live, one.missing) for one in found] == [(3, 0, 0)] * 2
+
+
 @ensureDeferred
 async def test_a_tick_that_was_checked_by_a_wrong_clock_is_checked_again(bench: Bench) -> None:
     await bench.database.transact(ticks.open_tick, schedule_id=bench.schedule)
