@@ -211,6 +211,22 @@ async def test_absence_is_proven_only_when_the_settle_time_is_really_over(
 
 
 @ensureDeferred
+async def test_a_first_attempt_in_the_future_does_not_hide_what_was_posted(bench: Bench) -> None:
+    await bench.looks()
+    bench.sets(3 * DAY)
+    await bench.owes()
+    claimed = await bench.claims()
+    bench.sets(0)
+    unknown = [(send, Unknown(reason="cut")) for send in claimed]
+    await bench.database.transact(sends.settle, results=unknown)
+    await bench.settles()
+    await bench.reconciling.one_pass()
+    now = datetime.now(timezone.utc)
+    assert bench.lister.since
+    assert all(since <= now - timedelta(hours=23) for since in bench.lister.since)
+
+
+@ensureDeferred
 async def test_a_clock_that_stays_ahead_does_not_hide_what_was_posted(bench: Bench) -> None:
     bench.sets(5 * DAY)
     await bench.owes()
