@@ -112,7 +112,7 @@ def assemble(
         *sending.under_way,
         *_ticking(config, reactor, database, tick_bell, claim_bell, clock),
         *_housekeeping(config, reactor, database, clock),
-        *_law(config, reactor, telemetry),
+        *_law(config, reactor, telemetry, clock),
         *_scheduling(config, reactor, database, telemetry, clock),
         Tasks(
             *(reactor, database, config.timezone, uuid.uuid4(), claim_bell.ring, task_bell),
@@ -361,9 +361,11 @@ def _audio(
     return copies
 
 
-def _law(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[IService]:
+def _law(
+    config: Config, reactor: Any, telemetry: Telemetry, clock: DatabaseClock
+) -> Iterable[IService]:
     """Counting a tick of a million takes seconds, in which nobody waits for its connection."""
     database = Database(reactor, config.database, 1)
-    law = Law(database, telemetry)
+    law = Law(database, telemetry, clock=clock)
     yield database
     yield Loop("check the law", law.one_pass, LAW_SECONDS, Bell(reactor), may_be_cut=True)

@@ -112,7 +112,7 @@ class DatabaseClock:
 
         async def compared(transaction: Transaction) -> T:
             recorded.clear()
-            reading = await self._read(transaction, asked_at)
+            reading = await self.compare(transaction, asked_at=asked_at)
             if self._unrecorded:
                 recorded.append((self._unrecorded, await self._record(transaction)))
             elif keeps:
@@ -125,7 +125,11 @@ class DatabaseClock:
                 self._known, self._unrecorded = jump_id, 0.0
         return result
 
-    async def _read(self, transaction: Transaction, asked_at: float) -> Reading:
+    async def compare(self, transaction: Transaction, *, asked_at: float) -> Reading:
+        """Compare the now() of a transaction that was asked for at ``asked_at`` of ``uptime``.
+
+        A jump that is seen here is recorded by the next ``transact``.
+        """
         state = await clock.read(transaction, machine=self.machine)
         until = self.uptime()
         seen = Distance(

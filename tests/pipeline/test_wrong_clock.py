@@ -19,7 +19,7 @@ from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock
 from sbm.pipeline.desk import Desk
 from sbm.pipeline.hand import uptime
 from sbm.pipeline.housekeeping import Housekeeping
-from sbm.pipeline.law import REST
+from sbm.pipeline.law import REST, Law
 from sbm.pipeline.reconcile import Reconciling
 from sbm.pipeline.ticks import REVIEW_SECONDS, Clock
 from sbm.store import idempotency, law, sends, tasks, ticks
@@ -459,6 +459,25 @@ async def test_a_tick_that_was_checked_by_a_wrong_clock_is_checked_again(bench: 
     assert len(await bench.database.transact(law.take, rest=REST, limit=9)) == 1
     bench.sets(0)
     assert len(await bench.database.transact(law.take, rest=REST, limit=9)) == 1
+
+
+@ensureDeferred
+async def test_no_minute_is_over_by_a_jump(bench: Bench) -> None:
+    await bench.looks()
+    checking = Law(bench.database, Telemetry(), clock=bench.clock)
+    await bench.database.transact(sends.owe, subscription_id=bench.members[0])
+    (send,) = await bench.claims()
+    sent = Settled(outcome="sent", stage="post", outbound_id="1")
+    await bench.database.transact(sends.settle, results=[(send, sent)])
+    bench.sets(DAY)
+    await checking.one_pass()
+    bench.sets(0)
+    bench.passes(HOLD.total_seconds())
+    await checking.one_pass()
+    assert not bench.behind.value("SELECT is_checked_off FROM ticks")
+    bench.passes(720)
+    await checking.one_pass()
+    assert bench.behind.value("SELECT is_checked_off FROM ticks")
 
 
 @pytest.mark.parametrize("by", [100 * DAY, -100 * DAY])
