@@ -45,6 +45,7 @@ class Claiming:
         limit, of_ticks = self._wanted()
         if limit < 1:
             return 0
+        await self._clock.begin(self._database)
         if self._may_have_strays:
             await self._database.transact(
                 sends.give_back_strays, owner=self._hand.owner, known=set(self._hand.held)

@@ -96,6 +96,14 @@ class DatabaseClock:
     _kept_at: float = field(default=float("-inf"), init=False)
     _heeded: int = field(default=0, init=False)
 
+    async def begin(self, database: Database) -> None:
+        """Look at the clock for the first time, if that was not done yet.
+
+        Before anything is claimed: a jump is seen only by those who knew the clock before it.
+        """
+        if self._distance is None:
+            await self.transact(database, _nothing, keeps=True)
+
     async def transact(
         self,
         database: Database,
@@ -221,6 +229,10 @@ class DatabaseClock:
                 transaction, machine=self.machine, distance=distance, jump_id=self._known or 0
             )
             self._kept_at = now
+
+
+async def _nothing(_transaction: Transaction, _reading: Reading) -> None:
+    """The look at the clock is all."""
 
 
 def _jump(before: Distance, seen: Distance) -> float:

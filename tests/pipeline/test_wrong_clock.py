@@ -27,7 +27,7 @@ from sbm.store.database import Database, Transaction
 from sbm.store.idempotency import KeyedRequest
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
-from tests.pipeline.fakes import a_hand
+from tests.pipeline.fakes import Begun, a_hand
 from tests.wrong_clock import WrongClock
 
 UTC = ZoneInfo("UTC")
@@ -74,7 +74,7 @@ class Bench:
         self.lister = Lister()
         reactor: Any = self.database.reactor
         lister: Any = self.lister
-        delivery: Any = None
+        delivery: Any = Begun()
         hand = a_hand(reactor)
         self.claiming = Claiming(self.database, hand, delivery, (), clock=self.clock)
         self.reconciling = Reconciling(
@@ -160,6 +160,20 @@ async def test_no_lease_ends_by_a_jump_and_none_is_believed(bench: Bench, by: fl
     bench.passes(LEASE.total_seconds() + 1)
     await bench.looks()
     assert bench.sends("state") == {"unknown"}, "a claim of a wrong clock is still believed"
+
+
+@ensureDeferred
+async def test_who_claims_knows_the_clock_before_it_jumps(bench: Bench) -> None:
+    """The first thing that a daemon does may be a claim, and the next one is started afterwards."""
+    await bench.owes()
+    assert await bench.claiming.claim() == 3
+    bench.sets(DAY)
+    await bench.looks()
+    clock = DatabaseClock(hold=HOLD, uptime=bench.clock.uptime, machine="here")
+    delivery: Any = Begun()
+    hand = a_hand(bench.database.reactor)
+    await Claiming(bench.database, hand, delivery, (), clock=clock).expire()
+    assert bench.sends("state") == {"claimed"}
 
 
 @JUMPS
