@@ -1,6 +1,25 @@
 -- What sql/migrations make of an empty database: for reading, never applied. A test keeps it true;
 -- `make schema` writes it anew. The ledger's partitions of single months are left out.
 
+CREATE FUNCTION public.clock_reach(tick_id bigint) RETURNS interval
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- How far back the clock may have been set since a tick was made, never above zero: rows that were
+-- written for the tick afterwards may lie before it by so much.
+SELECT COALESCE(sum(LEAST(size, interval '0')), interval '0') FROM clock_jumps
+ WHERE last_tick_id >= tick_id
+$$;
+
+CREATE FUNCTION public.clock_shift(tick_id bigint, written_at timestamp with time zone) RETURNS interval
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- By how much the clock has been set since a tick wrote down this moment: add it to have the moment
+-- as the clock of now would have told it. What was written after a jump, and before it was seen,
+-- was written by the clock as it was after the jump.
+SELECT COALESCE(sum(size), interval '0') FROM clock_jumps
+ WHERE last_tick_id >= tick_id AND NOT written_at BETWEEN earliest_at AND seen_at
+$$;
+
 CREATE TABLE public.schedules (
     id integer NOT NULL,
     minute text DEFAULT '*'::text NOT NULL,
@@ -10,6 +29,7 @@ CREATE TABLE public.schedules (
     month_of_year text DEFAULT '*'::text NOT NULL,
     next_tick_at timestamp with time zone,
     next_tick_rule text,
+    wound_at timestamp with time zone,
     CONSTRAINT schedules_day_of_month_check CHECK ((char_length(day_of_month) <= 64)),
     CONSTRAINT schedules_day_of_week_check CHECK ((char_length(day_of_week) <= 64)),
     CONSTRAINT schedules_hour_check CHECK ((char_length(hour) <= 64)),
@@ -20,6 +40,8 @@ CREATE TABLE public.schedules (
 COMMENT ON COLUMN public.schedules.next_tick_at IS 'When the built-in clock ticks next; null: never, or not worked out yet.';
 
 COMMENT ON COLUMN public.schedules.next_tick_rule IS 'The version of the rule, the cron fields and the time zone that next_tick_at was worked out from: where they are no longer right, next_tick_at is out of date, whoever changed the row.';
+
+COMMENT ON COLUMN public.schedules.wound_at IS 'When next_tick_at was worked out. If it lies in the future, the clock was wrong then.';
 
 CREATE FUNCTION public.cron_definition(schedule public.schedules) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
@@ -80,6 +102,44 @@ BEGIN
 END
 $_$;
 
+CREATE FUNCTION public.date_row() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.dated_at := now();
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.date_send() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF OLD.dated_at > now()
+       AND (NEW.unknown_since = OLD.unknown_since OR NEW.unknown_since = OLD.lease_until) THEN
+        NEW.unknown_since := NEW.unknown_since - (OLD.dated_at - now());
+    END IF;
+    IF NEW.first_attempt_at > now() THEN
+        NEW.first_attempt_at := now();
+    END IF;
+    NEW.dated_at := now();
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.date_unknown() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF OLD.dated_at > now()
+       AND (NEW.unknown_since = OLD.unknown_since OR NEW.unknown_since = OLD.lease_until) THEN
+        NEW.unknown_since := NEW.unknown_since - (OLD.dated_at - now());
+    END IF;
+    NEW.dated_at := now();
+    RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION public.drop_ledger_partitions(months_kept integer) RETURNS integer
     LANGUAGE plpgsql
     AS $_$
@@ -111,6 +171,12 @@ BEGIN
     NEW.joined_at := now();
     RETURN NEW;
 END
+$$;
+
+CREATE FUNCTION public.last_ledger_id() RETURNS bigint
+    LANGUAGE sql STABLE
+    AS $$
+SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM ledger_id
 $$;
 
 CREATE FUNCTION public.make_ledger_partitions(months_ahead integer) RETURNS integer
@@ -264,12 +330,14 @@ CREATE FUNCTION public.tick_covers(seen pg_snapshot, opened_at timestamp with ti
 -- member now: it was one, and committed, when the tick was opened. A snapshot, or a transaction,
 -- that is ahead of all of this server's came with the data of another server; so did a transaction
 -- that the snapshot does not have, though it is a day older than the tick. Without a snapshot, the
--- times have to do.
+-- times have to do. A time that lies in the future was told by a wrong clock: such a tick was opened
+-- by now, and such a subscription is one that it covers.
 SELECT CASE WHEN pg_snapshot_xmax(seen) <= pg_snapshot_xmax(pg_current_snapshot())
             THEN joined_xid IS NULL OR pg_visible_in_snapshot(joined_xid, seen)
-                 OR joined_at < opened_at - interval '1 day'
+                 OR joined_at < LEAST(opened_at, now()) - interval '1 day'
                  OR joined_xid >= pg_snapshot_xmax(pg_current_snapshot())
-            ELSE COALESCE(joined_at, created_at) <= opened_at END
+            ELSE COALESCE(joined_at, created_at) <= opened_at
+                 OR COALESCE(joined_at, created_at) > now() END
 $$;
 
 CREATE FUNCTION public.tidy_cron_field(field text) RETURNS text
@@ -484,6 +552,7 @@ CREATE TABLE public.chores (
     up_to uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
     waits_for text,
     fault text DEFAULT ''::text NOT NULL,
+    dated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chores_check CHECK (((state = 'claimed'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT chores_kind_check CHECK ((kind = ANY (ARRAY['subscription'::text, 'schedule'::text, 'members'::text, 'leftover'::text]))),
     CONSTRAINT chores_state_check CHECK ((state = ANY (ARRAY['owed'::text, 'waiting'::text, 'claimed'::text, 'refused'::text]))),
@@ -508,6 +577,8 @@ COMMENT ON COLUMN public.chores.up_to IS 'members: the last subscription that wa
 COMMENT ON COLUMN public.chores.waits_for IS 'The cron that another chore is having its first schedule made with.';
 
 COMMENT ON COLUMN public.chores.fault IS 'The last answer that was counted as a fault of this chore.';
+
+COMMENT ON COLUMN public.chores.dated_at IS 'When due_at, lease_until and unknown_since were written. If it lies in the future, the clock was wrong then, and they are wrong by as much.';
 
 CREATE TABLE public.remote_schedules (
     kind text NOT NULL,
@@ -665,6 +736,51 @@ ALTER TABLE public.chores ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.clock_jumps (
+    id bigint NOT NULL,
+    size interval NOT NULL,
+    earliest_at timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    doubted_until timestamp with time zone NOT NULL,
+    last_tick_id bigint NOT NULL
+);
+
+COMMENT ON TABLE public.clock_jumps IS 'When a daemon saw that this server''s clock had been set, or that this is another server. All times are those of the clock as it was after the jump.';
+
+COMMENT ON COLUMN public.clock_jumps.size IS 'By how much the clock went on more than time did; negative: it was set back.';
+
+COMMENT ON COLUMN public.clock_jumps.earliest_at IS 'It jumped after this moment, and before seen_at.';
+
+COMMENT ON COLUMN public.clock_jumps.doubted_until IS 'Until then no daemon concludes anything from the time that has passed.';
+
+COMMENT ON COLUMN public.clock_jumps.last_tick_id IS 'The newest tick when it was seen: tells which ticks were made before.';
+
+ALTER TABLE public.clock_jumps ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME public.clock_jumps_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.clock_readings (
+    machine text NOT NULL,
+    uptime double precision NOT NULL,
+    lowest double precision NOT NULL,
+    highest double precision NOT NULL,
+    jump_id bigint NOT NULL,
+    read_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE public.clock_readings IS 'The distance between this server''s clock and the uptime of each machine that daemons run on, so that a daemon that was not there sees that the clock has jumped.';
+
+COMMENT ON COLUMN public.clock_readings.machine IS 'The machine since its last start: its uptime begins anew with the next one.';
+
+COMMENT ON COLUMN public.clock_readings.lowest IS 'Unix time less uptime, in seconds: at least this, and at most highest.';
+
+COMMENT ON COLUMN public.clock_readings.jump_id IS 'The last of clock_jumps that was known then; 0: none.';
+
 CREATE TABLE public.doubles (
     id bigint NOT NULL,
     send_id uuid NOT NULL,
@@ -747,6 +863,7 @@ CREATE TABLE public.idempotency_keys (
     status smallint NOT NULL,
     headers jsonb NOT NULL,
     body bytea NOT NULL,
+    received_at timestamp with time zone,
     CONSTRAINT idempotency_keys_fingerprint_check CHECK ((octet_length(fingerprint) = 32)),
     CONSTRAINT idempotency_keys_key_check CHECK (((char_length(key) >= 1) AND (char_length(key) <= 255))),
     CONSTRAINT idempotency_keys_request_check CHECK ((octet_length(request) = 32)),
@@ -760,6 +877,8 @@ COMMENT ON COLUMN public.idempotency_keys.request IS 'SHA-256 of user, key and p
 COMMENT ON COLUMN public.idempotency_keys.user_id IS 'Whose key it is; null: the Scheduler''s.';
 
 COMMENT ON COLUMN public.idempotency_keys.fingerprint IS 'SHA-256 of the body that came with the key.';
+
+COMMENT ON COLUMN public.idempotency_keys.received_at IS 'By the clock of the daemon that received it.';
 
 CREATE SEQUENCE public.ledger_id
     START WITH 1
@@ -875,12 +994,15 @@ CREATE TABLE public.recent_registrations (
     fingerprint bytea NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     subscription_id uuid NOT NULL,
+    received_at timestamp with time zone,
     CONSTRAINT recent_registrations_fingerprint_check CHECK ((octet_length(fingerprint) = 32))
 );
 
 COMMENT ON TABLE public.recent_registrations IS 'What the webhook was asked for without a key, while its twins are refused.';
 
 COMMENT ON COLUMN public.recent_registrations.fingerprint IS 'SHA-256 of the data as they were read: the subscription itself goes on and changes.';
+
+COMMENT ON COLUMN public.recent_registrations.received_at IS 'By the clock of the daemon that received it.';
 
 CREATE UNLOGGED TABLE public.remote_listing (
     listing_id uuid NOT NULL,
@@ -1031,6 +1153,7 @@ CREATE TABLE public.sends (
     actor text,
     is_fault boolean DEFAULT false NOT NULL,
     answers text[] DEFAULT '{}'::text[] NOT NULL,
+    dated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT sends_check CHECK (((state = 'claimed'::text) = (owner IS NOT NULL))),
     CONSTRAINT sends_check1 CHECK (((state = 'claimed'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT sends_check2 CHECK (((state = 'unknown'::text) = (unknown_since IS NOT NULL))),
@@ -1065,6 +1188,8 @@ COMMENT ON COLUMN public.sends.is_fault IS 'Of an unknown send: if the Message S
 
 COMMENT ON COLUMN public.sends.answers IS 'What came of the calls that count as faults: each once, the first five.';
 
+COMMENT ON COLUMN public.sends.dated_at IS 'When due_at, lease_until and unknown_since were written. If it lies in the future, the clock was wrong then, and they are wrong by as much.';
+
 CREATE TABLE public.tasks (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     kind text NOT NULL,
@@ -1079,6 +1204,7 @@ CREATE TABLE public.tasks (
     wanted jsonb DEFAULT '{}'::jsonb NOT NULL,
     progress jsonb DEFAULT '{}'::jsonb NOT NULL,
     result jsonb DEFAULT '{}'::jsonb NOT NULL,
+    dated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT tasks_check CHECK (((state = 'begun'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT tasks_check1 CHECK (((state = 'begun'::text) = (owner IS NOT NULL))),
     CONSTRAINT tasks_check2 CHECK (((state = ANY (ARRAY['done'::text, 'failed'::text])) = (finished_at IS NOT NULL))),
@@ -1094,6 +1220,8 @@ COMMENT ON COLUMN public.tasks.wanted IS 'requeue-failed-tasks: the filter of th
 COMMENT ON COLUMN public.tasks.progress IS 'How far it has come, as it said last.';
 
 COMMENT ON COLUMN public.tasks.result IS 'What came of it.';
+
+COMMENT ON COLUMN public.tasks.dated_at IS 'When lease_until was written. If it lies in the future, the clock was wrong then, and lease_until is wrong by as much.';
 
 CREATE TABLE public.ticks (
     id bigint NOT NULL,
@@ -1115,6 +1243,7 @@ CREATE TABLE public.ticks (
     opened_by text,
     outcomes jsonb,
     counted_at timestamp with time zone,
+    after_ledger_id bigint DEFAULT public.last_ledger_id(),
     CONSTRAINT ticks_check CHECK (((source = 'single'::text) = (schedule_id IS NULL))),
     CONSTRAINT ticks_check1 CHECK (((source = 'single'::text) = (shard IS NOT NULL))),
     CONSTRAINT ticks_source_check CHECK ((source = ANY (ARRAY['clock'::text, 'post-back'::text, 'single'::text]))),
@@ -1147,6 +1276,8 @@ COMMENT ON COLUMN public.ticks.follows_beyond IS 'A tick before those that were 
 COMMENT ON COLUMN public.ticks.opened_by IS 'Whose POST-back it was; null: nobody''s.';
 
 COMMENT ON COLUMN public.ticks.outcomes IS 'How many rows of each outcome the ledger had for it when it was last counted.';
+
+COMMENT ON COLUMN public.ticks.after_ledger_id IS 'The newest row of the ledger when it was made: later rows have higher ids, whatever the clock says. Null: not known.';
 
 ALTER TABLE public.ticks ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.ticks_id_seq
@@ -1236,6 +1367,12 @@ ALTER TABLE ONLY public.chores
 
 ALTER TABLE ONLY public.chores
     ADD CONSTRAINT chores_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.clock_jumps
+    ADD CONSTRAINT clock_jumps_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.clock_readings
+    ADD CONSTRAINT clock_readings_pkey PRIMARY KEY (machine);
 
 ALTER TABLE ONLY public.doubles
     ADD CONSTRAINT doubles_pkey PRIMARY KEY (id);
@@ -1459,6 +1596,12 @@ ALTER INDEX public.ledger_pkey ATTACH PARTITION public.ledger_default_pkey;
 ALTER INDEX public.ledger_subscription_id ATTACH PARTITION public.ledger_default_subscription_id_settled_at_idx;
 
 ALTER INDEX public.ledger_tick_id ATTACH PARTITION public.ledger_default_tick_id_idx;
+
+CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.chores FOR EACH ROW EXECUTE FUNCTION public.date_unknown();
+
+CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.sends FOR EACH ROW EXECUTE FUNCTION public.date_send();
+
+CREATE TRIGGER date_moments BEFORE UPDATE OF lease_until ON public.tasks FOR EACH ROW EXECUTE FUNCTION public.date_row();
 
 CREATE TRIGGER owe_chore_of_changed AFTER UPDATE OF minute, hour, day_of_week, day_of_month, month_of_year ON public.schedules FOR EACH ROW WHEN ((public.cron_definition(old.*) IS DISTINCT FROM public.cron_definition(new.*))) EXECUTE FUNCTION public.owe_chore_of_schedule();
 

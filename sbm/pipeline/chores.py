@@ -28,6 +28,7 @@ from sbm.model.chore import (
     endpoint,
 )
 from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.database_clock import DatabaseClock, Reading
 from sbm.pipeline.hand import uptime
 from sbm.pipeline.missed_moments import MissedMoments
 from sbm.pipeline.reconcile import CLOCK_MARGIN
@@ -74,20 +75,14 @@ class Chores:
     _uptime: Callable[[], float] = uptime
     _window: int = field(default=AT_A_TIME, init=False)
     _log: Logger = field(factory=Logger)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
 
     async def one_pass(self) -> int:
         """Do a step of some of the chores that are due; returns how many there were."""
         if self._breaker.wait:
             return 0
         asked_at = self._uptime()
-        limit = 1 if self._breaker.is_probing else AT_A_TIME
-        claim = await self._database.transact(
-            chores.claim,
-            limit=limit,
-            lease=self._lease,
-            settle=self._settle,
-            window=max(limit, self._window),
-        )
+        claim = await self._clock.transact(self._database, self._claim)
         all_wait = claim.held_back and not claim.claimed
         self._window = LOOKED_THROUGH if all_wait else AT_A_TIME
         lease_end = asked_at + self._lease.total_seconds()
@@ -106,7 +101,34 @@ class Chores:
 
     async def expire(self) -> int:
         """Owe again what was claimed by a daemon that fell silent."""
-        return await self._database.transact(chores.expire, limit=EXPIRY_BATCH)
+        return await self._clock.transact(self._database, self._expire)
+
+    async def _claim(self, transaction: Transaction, reading: Reading) -> chores.Claim:
+        """While the database's clock is in doubt, no settle time is taken for over."""
+        limit = 1 if self._breaker.is_probing else AT_A_TIME
+        claim = await chores.claim(
+            transaction,
+            limit=limit,
+            lease=self._lease,
+            settle=self._settle,
+            window=max(limit, self._window),
+            takes_over=not reading.is_doubted,
+        )
+        claimed = [
+            evolve(
+                chore,
+                is_late=chore.is_late and not reading.is_doubted,
+                # It was not owed in the future, whatever a wrong clock has written.
+                owed_at=min(chore.owed_at, reading.now),
+            )
+            for chore in claim.claimed
+        ]
+        return evolve(claim, claimed=claimed)
+
+    async def _expire(self, transaction: Transaction, reading: Reading) -> int:
+        if reading.is_doubted:
+            return 0
+        return await chores.expire(transaction, limit=EXPIRY_BATCH)
 
     async def _do_and_settle(self, chore: Chore, lease_end: float) -> None:
         if chore.step == "members":

@@ -11,8 +11,9 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.task import Kind, Task
+from sbm.pipeline.database_clock import DatabaseClock, Reading
 from sbm.store import tasks
-from sbm.store.database import Database
+from sbm.store.database import Database, Transaction
 from sbm.store.errors import DatabaseUnavailable
 
 # Longer than any one step: with all that a lost database may cost it ends within three minutes.
@@ -39,6 +40,7 @@ class Desk:
     _owner: UUID
     _is_open: Callable[[], bool]
     _log: Logger = field(factory=Logger)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
 
     async def one_pass(
         self, work: Mapping[Kind, Callable[[Task], Awaitable[Mapping[str, Any] | None]]]
@@ -47,9 +49,17 @@ class Desk:
 
         What does it may return its result.
         """
-        task = await self._database.transact(
-            tasks.begin, owner=self._owner, kinds=work, lease=LEASE
-        )
+
+        async def begin(transaction: Transaction, reading: Reading) -> Task | None:
+            return await tasks.begin(
+                transaction,
+                owner=self._owner,
+                kinds=work,
+                lease=LEASE,
+                is_doubted=reading.is_doubted,
+            )
+
+        task = await self._clock.transact(self._database, begin)
         if task is None:
             return 0
         reason, result = "", None

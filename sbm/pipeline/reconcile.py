@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.logger import Logger
 
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
 from sbm.model.send import Asked, Settled
 from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.database_clock import DatabaseClock, Reading
 from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import tell_doubles, tell_metrics
 from sbm.settings import Uncertain
 from sbm.store import sends
-from sbm.store.database import Database
+from sbm.store.database import Database, Transaction
 from sbm.telemetry import Telemetry
 
 # The far clock is not ours: what was stored a day before the first attempt cannot be meant.
@@ -51,17 +52,23 @@ class Reconciling:
     _unlisted_since: float | None = None
     _doubtful: set[UUID] = field(factory=set)
     _log: Logger = field(factory=Logger)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _wall_clock: Callable[[], datetime] = field(
+        default=lambda: datetime.now(timezone.utc), kw_only=True
+    )
+    _doubted_for: timedelta = field(default=timedelta(0), init=False)
 
     async def one_pass(self) -> int:
         """Ask about the sends whose turn it is; returns how many there were."""
         if self._breaker.wait:
             return 0
-        taken = await self._database.transact(
-            sends.take_unknown, limit=MOST_IDENTITIES, settle=self._settle, lease=self._lease
-        )
+        taken, reading = await self._clock.transact(self._database, self._take)
+        self._doubted_for = reading.doubted_for
         if not taken:
             return 0
-        after = min(asked.first_attempt_at for asked in taken) - CLOCK_MARGIN
+        # If the database's clock is ahead of this machine's, so was the first attempt, perhaps.
+        ahead = max(timedelta(0), reading.now - self._wall_clock())
+        after = min(asked.first_attempt_at for asked in taken) - CLOCK_MARGIN - ahead
         for group in self._groups(taken):
             for identities in self._message_sender.questions(
                 (asked.identity for asked in group), after=after
@@ -69,6 +76,17 @@ class Reconciling:
                 about = [asked for asked in group if asked.identity in identities]
                 await self._ask(about, identities, after=after)
         return len(taken)
+
+    async def _take(
+        self, transaction: Transaction, reading: Reading
+    ) -> tuple[list[Asked], Reading]:
+        """While the clock is in doubt, they are asked about, but nothing is proven by absence."""
+        taken = await sends.take_unknown(
+            transaction, limit=MOST_IDENTITIES, settle=self._settle, lease=self._lease
+        )
+        if reading.is_doubted:
+            taken = [evolve(asked, is_late=False) for asked in taken]
+        return taken, reading
 
     def _groups(self, taken: Sequence[Asked]) -> list[list[Asked]]:
         """Those about whom an answer left doubts are asked about alone, so as not to spread it."""
@@ -146,8 +164,14 @@ class Reconciling:
         return self._retries.after_fault(absent.faults + 1) if absent.is_fault else timedelta(0)
 
     async def _ask_again_later(self, about: Sequence[Asked]) -> None:
-        if about:
-            await self._database.transact(sends.ask_again_later, asked=about, settle=self._settle)
+        if not about:
+            return
+        longest = sends.ASKED_AGAIN
+        if self._doubted_for:  # and then as soon as the clock is trusted again
+            longest = min(longest, max(self._doubted_for, timedelta(seconds=1)))
+        await self._database.transact(
+            sends.ask_again_later, asked=about, settle=self._settle, longest=longest
+        )
 
     async def _decide(self, about: Sequence[Asked], error: CannotBeAsked) -> None:
         """There is no such list: as the setting says, once that has been so for the settle time.

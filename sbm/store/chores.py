@@ -58,23 +58,46 @@ async def read_scheduling(transaction: Transaction) -> Scheduling:
 
 
 async def claim(
-    transaction: Transaction, *, limit: int, window: int, lease: timedelta, settle: timedelta
+    transaction: Transaction,
+    *,
+    limit: int,
+    window: int,
+    lease: timedelta,
+    settle: timedelta,
+    takes_over: bool = True,
 ) -> Claim:
     """Lease up to ``limit`` of the next ``window`` chores that are due, each with its next step.
 
-    Those that would be the second to make a schedule with a new cron wait for the first.
+    Those that would be the second to make a schedule with a new cron wait for the first; for good,
+    unless this one ``takes_over`` if the time of the first is over.
     """
-    await release(transaction, limit=RELEASED_PER_CLAIM)
+    await release(
+        transaction, limit=RELEASED_PER_CLAIM, longest=lease + settle if takes_over else None
+    )
     rows = await transaction.rows(
-        QUERIES.claim_due_chores, limit=limit, window=window, lease=lease, settle=settle
+        QUERIES.claim_due_chores,
+        limit=limit,
+        window=window,
+        lease=lease,
+        settle=settle,
+        takes_over=takes_over,
     )
     claimed = [_chore(row) for row in rows if row["is_claimed"]]
     return Claim(claimed=claimed, held_back=len(rows) - len(claimed))
 
 
-async def release(transaction: Transaction, *, limit: int) -> int:
-    """Owe again up to ``limit`` chores of each cron that need wait no longer; returns how many."""
-    return await transaction.execute(QUERIES.release_chores, limit=limit)
+async def release(transaction: Transaction, *, limit: int, longest: timedelta | None = None) -> int:
+    """Owe again up to ``limit`` chores of each cron that need wait no longer; returns how many.
+
+    ``longest`` is for how long a cron can be taken at most; without it, one that is taken stays so,
+    however long it has been.
+    """
+    return await transaction.execute(
+        QUERIES.release_chores,
+        limit=limit,
+        longest=longest or timedelta(0),
+        takes_over=longest is not None,
+    )
 
 
 async def expire(transaction: Transaction, *, limit: int) -> int:

@@ -26,6 +26,9 @@ from sbm.store.queries import load
 
 QUERIES = load("sends")
 
+# What cannot be decided is asked about ever more rarely, but at least so often.
+ASKED_AGAIN = timedelta(minutes=10)
+
 
 async def owe(transaction: Transaction, *, subscription_id: uuid.UUID) -> Trigger:
     """Owe the next message to one subscription, ahead of those that a tick owes."""
@@ -208,10 +211,19 @@ async def owe_again(
 
 
 async def ask_again_later(
-    transaction: Transaction, *, asked: Iterable[Asked], settle: timedelta
+    transaction: Transaction,
+    *,
+    asked: Iterable[Asked],
+    settle: timedelta,
+    longest: timedelta = ASKED_AGAIN,
 ) -> None:
-    """Nothing is proven about these yet."""
-    await transaction.execute(QUERIES.ask_again_later, asked=_questions(asked), settle=settle)
+    """Nothing is proven about these yet.
+
+    When the settle time is over, they are asked about again after ``longest`` at the latest.
+    """
+    await transaction.execute(
+        QUERIES.ask_again_later, asked=_questions(asked), settle=settle, longest=longest
+    )
 
 
 def _questions(asked: Iterable[Asked]) -> Json:

@@ -41,10 +41,20 @@ async def request(
 
 
 async def begin(
-    transaction: Transaction, *, owner: UUID, kinds: Iterable[Kind], lease: timedelta
+    transaction: Transaction,
+    *,
+    owner: UUID,
+    kinds: Iterable[Kind],
+    lease: timedelta,
+    is_doubted: bool = False,
 ) -> Task | None:
-    """Lease the oldest task of these kinds that nobody is at, if there is one."""
-    row = await transaction.row(QUERIES.begin_task, owner=owner, kinds=list(kinds), lease=lease)
+    """Lease the oldest task of these kinds that nobody is at, if there is one.
+
+    While the database's clock ``is_doubted``, no lease is taken for ended.
+    """
+    row = await transaction.row(
+        QUERIES.begin_task, owner=owner, kinds=list(kinds), lease=lease, is_doubted=is_doubted
+    )
     return Task(**row | {"wanted": Wanted.read(row["wanted"])}) if row else None
 
 

@@ -30,6 +30,7 @@ _COUNTERS: Mapping[str, str] = {
     "sends.doubled": "Outbounds beside the one that a send was settled with.",
     "scheduler.joined_calls": "Calls of the Scheduler that repeated one, and triggered nothing.",
     "scheduler.unmatched_calls": "Calls of the Scheduler that were done, but fit no moment.",
+    "clock.jumps": "Times that the database's clock was set, as this process saw it.",
     "metrics.lost": "Values that the Metrics API refused, or may or may not have taken.",
 }
 _GAUGES: Mapping[str, str] = {
@@ -40,6 +41,8 @@ _GAUGES: Mapping[str, str] = {
     "chores.oldest_owed_seconds": "How long the oldest of them has been owed; 0: there is none.",
     "chores.refused": "Calls that the Scheduler has refused.",
     "service.away": "1 while the daemon takes this service for being away, else 0.",
+    "clock.doubted_seconds": "For how long the database's clock is not trusted yet; 0: it is.",
+    "clock.last_jump_seconds": "By how much the clock was set last; below zero: back.",
     "law.broken_ticks": "Ticks whose triggers are not all accounted for.",
     "law.checked_at": "When this process last checked the law, in Unix time.",
 }

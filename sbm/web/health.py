@@ -30,8 +30,9 @@ _ABOUT = About(
 class Health:
     """The state of the service; ``version`` is that of sbm.
 
-    Whether the law holds is as this process last found it. It is no reason to be down: a load
-    balancer that took a daemon out for it would only add to the trouble.
+    Whether the law holds, and whether the database's clock can be trusted, is as this process last
+    found it. Neither is a reason to be down: a load balancer that took a daemon out for it would
+    only add to the trouble.
     """
 
     app = new_app()
@@ -71,6 +72,7 @@ class Health:
                 }
                 for name, service in self._telemetry.services.items()
             },
+            "clock": self._clock(),
         }
         return {"up": up, "result": result}
 
@@ -83,6 +85,14 @@ class Health:
             "checked_at": None
             if checked_at is None
             else instant(datetime.fromtimestamp(checked_at, timezone.utc)),
+        }
+
+    def _clock(self) -> dict[str, Any]:
+        doubted = self._telemetry.measured("clock.doubted_seconds")
+        return {
+            "trusted": None if doubted is None else doubted == 0,
+            "jumps": self._telemetry.counts["clock.jumps"],
+            "last_jump_seconds": self._telemetry.measured("clock.last_jump_seconds"),
         }
 
 

@@ -14,7 +14,9 @@ SELECT mode FROM scheduling;
 -- Lease up to %(limit)s chores that are due, with the next step of each. Before a step that makes a
 -- schedule, the chore is marked: if no answer comes back, the schedule is looked for.
 -- The first schedule with a cron is made alone, by whichever daemon: the row of the cron in
--- scheduler_crons is taken for it, and the other chores that would make one with that cron wait, in
+-- scheduler_crons is taken for it (a time that lies too far ahead was written by a wrong clock; while
+-- the clock is in doubt, %(takes_over)s is false, and nobody's time is over), and the other chores
+-- that would make one with that cron wait, in
 -- a state of their own, where they do not stand in the way of other crons. %(window)s is how many
 -- of the chores that are due are looked at for such.
 -- The revision is the one that was there when the rest was read, not that of the locked row: what
@@ -44,7 +46,9 @@ WITH due AS MATERIALIZED (
        SET chore_id = EXCLUDED.chore_id, attempt = EXCLUDED.attempt,
            taken_until = EXCLUDED.taken_until
      WHERE crons.known_at IS NULL
-       AND (crons.taken_until IS NULL OR crons.taken_until <= now())
+       AND (crons.taken_until IS NULL
+            OR %(takes_over)s AND (crons.taken_until <= now()
+                                   OR crons.taken_until > now() + %(lease)s + %(settle)s))
     RETURNING chore_id
 ), decided AS MATERIALIZED (
     SELECT ranked.*, NOT is_first OR id IN (SELECT chore_id FROM taken) AS is_claimed
@@ -77,7 +81,9 @@ UPDATE chores SET state = 'owed', waits_for = NULL, due_at = now()
                    ORDER BY id LIMIT CASE WHEN c.known_at IS NULL THEN 1 ELSE %(limit)s END
                      FOR UPDATE SKIP LOCKED) waiting
             WHERE EXISTS (SELECT FROM chores WHERE state = 'waiting')
-              AND (c.known_at IS NOT NULL OR c.taken_until IS NULL OR c.taken_until <= now())));
+              AND (c.known_at IS NOT NULL OR c.taken_until IS NULL
+                   OR %(takes_over)s AND (c.taken_until <= now()
+                                          OR c.taken_until > now() + %(longest)s::interval))));
 
 -- name: know_cron
 -- A schedule with this cron was made: from now on, several at a time may be.

@@ -315,7 +315,7 @@ UPDATE sends
    SET due_at = CASE WHEN now() < unknown_since + %(settle)s::interval
                      THEN LEAST(now() + GREATEST(now() - unknown_since, %(settle)s::interval / 8),
                                 unknown_since + %(settle)s::interval)
-                     ELSE now() + LEAST(now() - unknown_since, interval '10 minutes') END
+                     ELSE now() + LEAST(now() - unknown_since, %(longest)s::interval) END
   FROM asked o
  WHERE sends.id = ANY(ARRAY(SELECT id FROM asked)) AND sends.id = o.id
    AND sends.attempt = o.attempt AND sends.unknown_since IS NOT NULL AND sends.due_at = o.token;

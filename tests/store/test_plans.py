@@ -17,7 +17,7 @@ import pytest
 from attrs import define, evolve, field, frozen
 
 from sbm.model.send import Asked, GivenBack, Result, Send, Settled, Unknown
-from sbm.store import sends, ticks
+from sbm.store import clock, sends, ticks
 from sbm.store.queries import Query
 from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
@@ -372,3 +372,15 @@ def test_room_is_looked_for_in_so_many_sends(plans: Callable[..., list[Plan]]) -
     # Whoever comes first to dead rows reads and marks them; nobody else has to.
     plans(ticks.has_room, most=CHUNK)
     assert_bounded(plans(ticks.has_room, most=CHUNK), CHUNK, buffers=30)
+
+
+def test_what_a_wrong_clock_wrote_is_looked_for_among_what_lies_ahead(
+    plans: Callable[..., list[Plan]], behind: Arranged
+) -> None:
+    ahead = behind.value(
+        "SELECT count(*) FROM sends WHERE state = 'claimed' AND lease_until > now()"
+        " OR state = 'owed' AND due_at > now() OR state = 'unknown'"
+    )
+    plans(clock.repair, most=timedelta(hours=1), lease=MINUTE, limit=BATCH)
+    found = plans(clock.repair, most=timedelta(hours=1), lease=MINUTE, limit=BATCH)
+    assert_bounded([found[0]], max(BATCH, ahead), buffers=30)
