@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from pytest_twisted import ensureDeferred
 
-from sbm.clients.exchange import MAX_BODY_BYTES
+from sbm.clients.connections import MAX_BODY_BYTES
 from sbm.clients.outcomes import Unavailable
 from sbm.comparison import Comparison
 from sbm.model.chore import Scheduling

@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from sbm.clients.exchange import Answer, AnswerTooLong, Exchanges, TooLong, unavailable
+from sbm.clients.exchange import Answer, Exchanges, TooLong, unavailable
 from sbm.clients.links import Query, next_query
-from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import AnswerTooLong, Faulty, NotKnown, Rejected, Unavailable, Unknown
 from sbm.model.chore import CallBack
 
 # Understood, and this schedule is at fault.

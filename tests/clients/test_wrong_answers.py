@@ -9,7 +9,8 @@ from datetime import datetime, timezone
 import pytest
 from pytest_twisted import ensureDeferred
 
-from sbm.clients.exchange import MAX_BODY_BYTES, Exchanges
+from sbm.clients.connections import MAX_BODY_BYTES
+from sbm.clients.exchange import Exchanges
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.metrics import MetricsApi

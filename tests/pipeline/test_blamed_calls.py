@@ -12,7 +12,7 @@ from pytest_twisted import ensureDeferred
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from sbm.clients.exchange import MAX_BODY_BYTES
+from sbm.clients.connections import MAX_BODY_BYTES
 from tests.pipeline.test_chores import Here
 from tests.pipeline.test_chores import here as here
 
