@@ -79,7 +79,7 @@ async def read_filters(
         except Complaint as complaint:
             errors[one.name] = complaint.messages
     if errors:
-        raise Invalid(errors)
+        raise Invalid(errors, fields=[one.name for one in filters if one.name in errors])
     return parameters
 
 

@@ -29,7 +29,7 @@ from sbm.store.database import Transaction
 from sbm.telemetry import Tally
 from sbm.web import filters, triggers
 from sbm.web.bodies import Body
-from sbm.web.errors import Invalid, NotFound
+from sbm.web.errors import Invalid, NotFound, Reason
 from sbm.web.exchange import REPLAYED, About, Exchange, Front, Reply, new_app
 from sbm.web.fields import (
     REQUIRED,
@@ -311,7 +311,8 @@ async def _subscribe(
     first = await idempotency.find_registration(transaction, fingerprint=fingerprint, within=window)
     if first is not None:
         headers = {"Location": _url(exchange, first)}
-        return Reply(body={"accepted": False, "reason": _TWIN}, headers=headers)
+        body = {"accepted": False, "reason": _TWIN}
+        return Reply(body=body, headers=headers, reason=Reason(kind="twin"))
     made = await _made(exchange, reading, transaction)
     await idempotency.keep_registration(
         transaction, fingerprint=fingerprint, subscription_id=made.id

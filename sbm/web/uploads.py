@@ -120,7 +120,7 @@ class Upload:
         except TooLarge as error:
             self.fail(error)
         except (MultipartError, ValueError) as error:
-            self.fail(Malformed(f"Multipart form parse error - {error}"))
+            self.fail(_unreadable(error))
 
     async def body(self) -> Body:
         """The whole form, its file on disk; raises Malformed, TooLarge or NotStored."""
@@ -128,7 +128,7 @@ class Upload:
             try:
                 self._parser.close()
             except MultipartError as error:
-                self.fail(Malformed(f"Multipart form parse error - {error}"))
+                self.fail(_unreadable(error))
         if self.error is not None:
             raise self.error
         await self.temporary.settle()
@@ -182,6 +182,10 @@ class Upload:
     @property
     def _is_text(self) -> bool:
         return self._segment is not None and self._segment.filename is None
+
+
+def _unreadable(error: Exception) -> Malformed:
+    return Malformed(f"Multipart form parse error - {error}", kind="unreadable-body")
 
 
 def _last_part(file_name: str) -> str:

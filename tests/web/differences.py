@@ -424,6 +424,13 @@ DIFFERENCES: dict[str, Different] = {
         answer={"detail": "The request cannot be read."},
     ),
     **each(
+        "HTTP/1.1 demands the Host header",
+        f"{EXTRA}HTTP/1.1 without Host",
+        status=400,
+        answer={"detail": "The Host header is missing."},
+        allow=ANY,
+    ),
+    **each(
         "the recording has both answers in one",
         f"{EXTRA}Expect: 100-continue",
         status=201,
