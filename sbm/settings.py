@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from attrs import field, frozen
 
 from sbm.addresses import DatabaseAddress, MetricsAddress, ServiceAddress
+from sbm.model.echo import echoed
 
 # What becomes of a message that may have been sent, where nobody can be asked.
 Uncertain = Literal["at-least-once", "at-most-once"]
@@ -111,7 +112,7 @@ class Settings:
         """A folder that exists, or None where the setting is not set."""
         text = self.text(name)
         if text and not Path(text).is_dir():
-            self.problem(name, f"must be a folder that exists, not {text!r}")
+            self.problem(name, f"must be a folder that exists, not {_quoted(text)}")
         return Path(text) if text else None
 
     def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -121,7 +122,7 @@ class Settings:
             try:
                 found.append(ip_network(text))
             except ValueError:
-                clause = f"must be addresses or networks such as 10.0.0.0/8, not {text!r}"
+                clause = f"must be addresses or networks such as 10.0.0.0/8, not {_quoted(text)}"
                 self.problem(name, clause)
         return tuple(found)
 
@@ -145,7 +146,7 @@ class Settings:
         if text in ("true", "yes", "on", "1"):
             return True
         if text not in ("", "false", "no", "off", "0"):
-            self.problem(name, f"must be true or false, not {text!r}")
+            self.problem(name, f"must be true or false, not {_quoted(text)}")
         return False
 
     def choice(self, name: str, default: str, choices: Sequence[str]) -> str:
@@ -154,7 +155,7 @@ class Settings:
         if text in choices:
             return text
         *others, last = choices
-        self.problem(name, f"must be {', '.join(others)} or {last}, not {text!r}")
+        self.problem(name, f"must be {', '.join(others)} or {last}, not {_quoted(text)}")
         return default
 
     def ids(self, name: str) -> frozenset[int]:
@@ -162,7 +163,7 @@ class Settings:
         texts = [part.strip() for part in self.text(name).split(",") if part.strip()]
         wrong = [text for text in texts if not re.fullmatch(r"[0-9]{1,9}", text)]
         if wrong:
-            self.problem(name, f"must be ids with commas between them, not {wrong[0]!r}")
+            self.problem(name, f"must be ids with commas between them, not {_quoted(wrong[0])}")
             return frozenset()
         return frozenset(int(text) for text in texts)
 
@@ -172,22 +173,26 @@ class Settings:
             return ZoneInfo(text)
         except (ValueError, OSError, LookupError):
             # Besides unknown names, folders (Europe) and paths (/etc/localtime) come here.
-            self.problem(name, f"must be the IANA name of a time zone, not {text!r}")
+            self.problem(name, f"must be the IANA name of a time zone, not {_quoted(text)}")
         return ZoneInfo("UTC")
 
     def count(self, name: str, default: int, *, most: int) -> int:
         text = self.text(name) or str(default)
         if re.fullmatch(r"[0-9]{1,9}", text) and 1 <= int(text) <= most:
             return int(text)
-        self.problem(name, f"must be a whole number from 1 to {most}, not {text!r}")
+        self.problem(name, f"must be a whole number from 1 to {most}, not {_quoted(text)}")
         return default
 
     def seconds(self, name: str, default: float, *, least: float, most: float) -> timedelta:
         text = self.text(name) or str(default)
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) and least <= float(text) <= most:
             return timedelta(seconds=float(text))
-        self.problem(name, f"must be seconds from {least:g} to {most:g}, not {text!r}")
+        self.problem(name, f"must be seconds from {least:g} to {most:g}, not {_quoted(text)}")
         return timedelta(seconds=default)
+
+
+def _quoted(text: str) -> str:
+    return repr(echoed(text))
 
 
 def _web_address(text: str) -> SplitResult:

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import field, frozen
 from twisted.python.failure import Failure
 
+from sbm.model.echo import echoed
 from sbm.store.errors import CommitUnknown, DatabaseUnavailable
 
 UNEXPECTED = {"detail": "Internal server error."}
@@ -114,7 +115,7 @@ class MethodNotAllowed(Detailed):
     """The path exists, but knows no such method."""
 
     def __init__(self, method: str) -> None:
-        super().__init__(f'Method "{method}" not allowed.')
+        super().__init__(f'Method "{echoed(method)}" not allowed.')
 
 
 class NotAcceptable(Detailed):
@@ -149,7 +150,7 @@ class UnsupportedMediaType(Detailed):
     """There is a body, but of no type that is read here."""
 
     def __init__(self, content_type: str) -> None:
-        super().__init__(f'Unsupported media type "{content_type}" in request.')
+        super().__init__(f'Unsupported media type "{echoed(content_type)}" in request.')
 
 
 class Busy(Detailed):

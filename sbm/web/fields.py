@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from sbm.model.content import is_language
 from sbm.model.cron import Cron
+from sbm.model.echo import echoed
 from sbm.store.database import Transaction
 from sbm.web.bodies import parse_json
 from sbm.web.wire import LARGEST_ID
@@ -208,7 +209,7 @@ class Choice(Field):
 
     def parse(self, given: Any) -> str:
         if str(given) not in self.choices:
-            raise Complaint(f'"{given}" is not a valid choice.')
+            raise Complaint(f'"{echoed(given)}" is not a valid choice.')
         return str(given)
 
     def limits(self) -> dict[str, Any]:
@@ -236,7 +237,7 @@ class Integer(Field):
         if number < SMALLEST_INTEGER:
             raise Complaint(f"Ensure this value is greater than or equal to {SMALLEST_INTEGER}.")
         if self.choices and number not in self.choices:
-            raise Complaint(f'"{number}" is not a valid choice.')
+            raise Complaint(f'"{echoed(number)}" is not a valid choice.')
         return number
 
     def limits(self) -> dict[str, Any]:
@@ -298,7 +299,7 @@ class Reference(Field):
     @staticmethod
     def unknown(given: Any) -> str:
         """What is said of a value that is no row's id."""
-        return f'Invalid pk "{given}" - object does not exist.'
+        return f'Invalid pk "{echoed(given)}" - object does not exist.'
 
 
 @frozen(kw_only=True)

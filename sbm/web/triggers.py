@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from uuid import UUID
 
+from sbm.model.echo import echoed
 from sbm.model.scheduler_callback import Target
 from sbm.store import chores, resends, sends
 from sbm.store.database import Transaction
@@ -18,7 +19,7 @@ class UnknownSubscription(Invalid):
     """A trigger for a subscription that there is not, or that is no UUID."""
 
     def __init__(self, key: str) -> None:
-        reason = f"Cannot find subscription with ID {key}"
+        reason = f"Cannot find subscription with ID {echoed(key)}"
         body = {"accepted": False, "reason": reason}
         super().__init__(body, kind="unknown-subscription", fields=())
 

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.web.server import Request
 
 from sbm.files import sweep
+from sbm.model.echo import echoed
 from sbm.web.authentication import Authentication
 from sbm.web.bodies import MULTIPART, Body, charset_of
 from sbm.web.errors import Malformed, TooLarge
@@ -185,7 +186,7 @@ class Upload:
 
 
 def _unreadable(error: Exception) -> Malformed:
-    return Malformed(f"Multipart form parse error - {error}", kind="unreadable-body")
+    return Malformed(f"Multipart form parse error - {echoed(error)}", kind="unreadable-body")
 
 
 def _last_part(file_name: str) -> str:
