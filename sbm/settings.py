@@ -19,6 +19,10 @@ from sbm.model.echo import echoed
 # What becomes of a message that may have been sent, where nobody can be asked.
 Uncertain = Literal["at-least-once", "at-most-once"]
 
+# Files and folders beside the time zones of a machine. What they hold depends on the machine
+# (localtime, posixrules), is no place (Factory), counts leap seconds (right), or repeats (posix).
+_NO_ZONES = frozenset({"factory", "localtime", "posix", "posixrules", "right"})
+
 DATABASE_SETTING = "STAGE_BASED_MESSAGING_DATABASE"
 
 
@@ -140,14 +144,16 @@ class Settings:
         url = self.url("METRICS_URL")
         return MetricsAddress(url=url, token=token, user=user, password=password)
 
-    def flag(self, name: str) -> bool:
-        """A setting that is true or false, and false when it is not set."""
+    def flag(self, name: str, *, default: bool) -> bool:
+        """A setting that is true or false."""
         text = self.text(name).lower()
         if text in ("true", "yes", "on", "1"):
             return True
-        if text not in ("", "false", "no", "off", "0"):
+        if text in ("false", "no", "off", "0"):
+            return False
+        if text:
             self.problem(name, f"must be true or false, not {_quoted(text)}")
-        return False
+        return default
 
     def choice(self, name: str, default: str, choices: Sequence[str]) -> str:
         """One of a few words."""
@@ -168,12 +174,15 @@ class Settings:
         return frozenset(int(text) for text in texts)
 
     def timezone(self, name: str) -> ZoneInfo:
+        """A time zone by its IANA name, which means the same on every machine."""
         text = self.text(name) or "UTC"
+        first, _, _ = text.casefold().partition("/")
         try:
-            return ZoneInfo(text)
+            if first not in _NO_ZONES:
+                return ZoneInfo(text)
         except (ValueError, OSError, LookupError):
-            # Besides unknown names, folders (Europe) and paths (/etc/localtime) come here.
-            self.problem(name, f"must be the IANA name of a time zone, not {_quoted(text)}")
+            pass  # besides unknown names: folders (Europe) and paths (/etc/localtime)
+        self.problem(name, f"must be the IANA name of a time zone, not {_quoted(text)}")
         return ZoneInfo("UTC")
 
     def count(self, name: str, default: int, *, most: int) -> int:
