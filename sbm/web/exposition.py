@@ -56,6 +56,7 @@ _GAUGES: Mapping[str, str] = {
     "chores.owed": "Calls that the Scheduler is owed.",
     "chores.oldest_owed_seconds": "How long the oldest of them has been owed; 0: there is none.",
     "chores.refused": "Calls that the Scheduler has refused.",
+    "doubles": "Outbounds in the database beside the one that a send was settled with.",
     "service.away": "1 while the daemon takes this service for being away, else 0.",
     "law.broken_ticks": "Ticks whose triggers are not all accounted for.",
     "law.checked_at": "When this process last checked the law, in Unix time.",
