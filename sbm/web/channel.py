@@ -84,7 +84,7 @@ class BoundedChannel(HTTPChannel):
     _is_lost = False
     _is_retiring = False
     _has_ended = False
-    _cause = "client"
+    _is_abandoned = False
     _at_start = True
     _owes_continue = False
 
@@ -122,7 +122,8 @@ class BoundedChannel(HTTPChannel):
         self._is_lost = True
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
-        self._count_cut_off()
+        if not self._is_abandoned:
+            self._count_cut_off("client")
         self.site.forget(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
@@ -167,14 +168,15 @@ class BoundedChannel(HTTPChannel):
 
     def abandon(self, cause: str) -> None:
         """Close at once, whatever is under way, for this cause."""
-        self._cause = cause
+        self._count_cut_off(cause)
+        self._is_abandoned = True
         self.transport.abortConnection()
 
-    def _count_cut_off(self) -> None:
+    def _count_cut_off(self, cause: str) -> None:
         if self.phase is Phase.ANSWER and self.requests:
-            self.site.refusals.cut_off(self.requests[0].path, self._cause)
+            self.site.refusals.cut_off(self.requests[0].path, cause)
         elif self.phase in (Phase.HEADERS, Phase.BODY) and not self._is_deaf:
-            self.site.refusals.cut_off(self._target_being_read, self._cause)
+            self.site.refusals.cut_off(self._target_being_read, cause)
 
     def retire(self) -> None:
         """Close as soon as nothing is under way; a request that has come already is read first."""

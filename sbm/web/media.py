@@ -162,7 +162,7 @@ class _Reader:
             )
             piece = await shielded(self._reading)
             if not piece:  # cut off meanwhile: what was promised cannot be kept
-                request.channel.abandon()
+                request.channel.abandon("file")
                 return
             request.write(piece)
             start += len(piece)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,6 +19,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from sbm.telemetry import Labels, Telemetry
 from sbm.web.channel import Limits
 from sbm.web.errors import KINDS, STATUSES, Reason
+from sbm.web.media import PIECE_BYTES
 from sbm.web.openapi.document import describe
 from sbm.web.refusals import CUT_OFF, LOG_SECONDS, NOT_DONE, REFUSED, Refusals
 from sbm.web.targets import Paths
@@ -296,6 +298,20 @@ async def test_a_client_that_hangs_up_within_its_request_is_counted(seen: Seen) 
     await comes_true(lambda: bool(seen.counted(CUT_OFF)))
     assert seen.counted(CUT_OFF) == {("client", "/api/v1/schedule/"): 1}
     assert seen.refused == {}
+
+
+@ensureDeferred
+async def test_a_file_that_becomes_shorter_while_it_is_sent_is_counted(seen: Seen) -> None:
+    path = seen.api.media_root / "a.png"
+    with path.open("wb") as file:
+        file.truncate(400 * PIECE_BYTES)  # more than sockets hold
+    conversation = await asked(seen.api, head(seen.api, "GET /media/a.png"))
+    await conversation.until(b"\r\n\r\n")
+    conversation.transport.pauseProducing()
+    os.truncate(path, 0)
+    conversation.transport.resumeProducing()
+    await conversation.rest()
+    assert seen.counted(CUT_OFF) == {("file", "/media/{name}"): 1}
 
 
 # What is answered with success, and is not done
