@@ -15,7 +15,7 @@ from twisted.web.http import RESPONSES, HTTPChannel, datetimeToString
 from zope.interface import implementer
 
 from sbm.web.errors import Reason
-from sbm.web.origin import is_host
+from sbm.web.origin import complaint_about_host
 from sbm.web.targets import plain_target
 from sbm.web.wire import compact_json
 
@@ -29,8 +29,6 @@ _METHOD = re.compile(rb"[A-Z0-9$_.-]{3,20} ")
 UNREADABLE = "The request cannot be read."
 SLOW = "The request took too long to arrive."
 INCOMPLETE = "The request ended before it was complete."
-NO_HOST = "The Host header is missing."
-WRONG_HOST = "Invalid Host header."
 
 
 @frozen(kw_only=True)
@@ -248,7 +246,8 @@ class BoundedChannel(HTTPChannel):
             self._refuse_unreadable()
             self.length = None  # which means: what comes is no request
             return
-        complaint = self._complaint_about_host()
+        headers = self.requests[-1].requestHeaders
+        complaint = complaint_about_host(headers, is_needed=self._version == b"HTTP/1.1")
         if complaint:
             self.refuse(400, complaint, kind="host")
             self.length = None
@@ -263,13 +262,6 @@ class BoundedChannel(HTTPChannel):
             self._stop_reading()
             self.length = 0
             self._transferDecoder = None
-
-    def _complaint_about_host(self) -> str:
-        """What is wrong with the Host header, which HTTP/1.1 demands."""
-        hosts = self.requests[-1].requestHeaders.getRawHeaders(b"host", [])
-        if not hosts:
-            return NO_HOST if self._version == b"HTTP/1.1" else ""
-        return "" if len(hosts) == 1 and is_host(hosts[0].decode("latin-1")) else WRONG_HOST
 
     def rawDataReceived(self, data: bytes) -> None:
         if self._is_deaf:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from attrs import frozen
+from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from sbm.web.errors import Malformed
@@ -75,6 +76,16 @@ def _host(request: Request) -> str:
     if len(hosts) > 1:
         raise _invalid("Host")
     return _checked(hosts[0].decode("latin-1"), "Host")
+
+
+def complaint_about_host(headers: Headers, *, is_needed: bool) -> str:
+    """What is wrong with the Host header, which HTTP/1.1 demands; empty if nothing is."""
+    hosts = headers.getRawHeaders(b"host", [])
+    if not hosts:
+        return "The Host header is missing." if is_needed else ""
+    if len(hosts) == 1 and is_host(hosts[0].decode("latin-1")):
+        return ""
+    return "Invalid Host header."
 
 
 def is_host(text: str) -> bool:
