@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 from zoneinfo import ZoneInfo
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from sbm.addresses import (
     DatabaseAddress,
@@ -141,7 +141,8 @@ class Config:
         Raises ConfigError, which tells of everything that is missing or wrong at once.
         """
         settings = Settings(environ=environ)
-        public_url, use_ssl = settings.public_url(), settings.flag("USE_SSL")
+        public_url = settings.public_url()
+        use_ssl = settings.flag("USE_SSL", default=public_url.startswith("https:"))
         scheduling = _scheduling(settings, public_url)
         config = cls(
             database=settings.database(database),
@@ -177,8 +178,8 @@ class Config:
             ),
             dry_run_messagesets=settings.ids("DRY_RUN_MESSAGESETS"),
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
-            warnings=_warnings(environ, scheduling),
         )
+        config = evolve(config, warnings=_warnings(environ, config))
         _check_times(settings, config)
         settings.check()
         return config
@@ -224,11 +225,23 @@ def _check_times(settings: Settings, config: Config) -> None:
         )
 
 
-def _warnings(environ: Mapping[str, str], scheduling: Scheduling) -> tuple[str, ...]:
-    """What was set to no effect, or is missing to some."""
+def _warnings(environ: Mapping[str, str], config: Config) -> tuple[str, ...]:
+    """What was set to no effect, is missing to some, or has an effect that may surprise."""
+    scheduling = config.scheduling
     warnings = (
         [f"{scheduling.complaint}, and is not told anything."] if scheduling.complaint else []
     )
+    if config.dry_run_messagesets:
+        ids = ", ".join(map(str, sorted(config.dry_run_messagesets)))
+        warnings.append(
+            f"DRY_RUN_MESSAGESETS: nothing of the message sets {ids} is sent, and their"
+            " subscriptions move on from message to message all the same."
+        )
+    if config.media_url.startswith("http:") and config.public_url.startswith("https:"):
+        warnings.append(
+            f"The addresses of files begin with {config.media_url}, though"
+            " STAGE_BASED_MESSAGING_URL begins with https."
+        )
     if environ.get("BROKER_URL", "").strip():
         warnings.append("BROKER_URL is ignored: no broker is needed.")
     for name in sorted(environ):

@@ -1509,9 +1509,13 @@ CREATE INDEX failed_tasks_subscription_id ON public.failed_tasks USING btree (su
 
 CREATE INDEX idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
 
+CREATE INDEX ledger_identity ON ONLY public.ledger USING btree (identity);
+
 CREATE INDEX ledger_subscription_id ON ONLY public.ledger USING btree (subscription_id, settled_at);
 
 CREATE INDEX ledger_tick_id ON ONLY public.ledger USING btree (tick_id);
+
+CREATE INDEX ledger_default_identity_idx ON public.ledger_default USING btree (identity);
 
 CREATE INDEX ledger_default_subscription_id_settled_at_idx ON public.ledger_default USING btree (subscription_id, settled_at);
 
@@ -1590,6 +1594,8 @@ CREATE UNIQUE INDEX ticks_one_per_moment ON public.ticks USING btree (schedule_i
 CREATE INDEX ticks_to_check ON public.ticks USING btree (checked_at NULLS FIRST, id) WHERE (NOT is_checked_off);
 
 CREATE INDEX tokens_user_id ON public.tokens USING btree (user_id);
+
+ALTER INDEX public.ledger_identity ATTACH PARTITION public.ledger_default_identity_idx;
 
 ALTER INDEX public.ledger_pkey ATTACH PARTITION public.ledger_default_pkey;
 

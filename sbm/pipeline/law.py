@@ -88,6 +88,8 @@ class Law:
         self._telemetry.gauge("chores.owed", chores.owed)
         self._telemetry.gauge("chores.oldest_owed_seconds", chores.owed_seconds or 0.0)
         self._telemetry.gauge("chores.refused", chores.refused)
+        doubles = await self._database.transact(gauges.count_doubles)
+        self._telemetry.gauge("doubles", doubles)
 
     async def _check(
         self, transaction: Transaction, batch: Sequence[TickToCheck]

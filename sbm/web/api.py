@@ -29,13 +29,16 @@ from sbm.web.media import Media
 from sbm.web.messages import Messages
 from sbm.web.messagesets import MessageSets
 from sbm.web.metrics import Metrics
+from sbm.web.openapi.document import describe
 from sbm.web.openapi.published import Published, description, docs
 from sbm.web.origin import Network, Proxies
 from sbm.web.passwords import Passwords
+from sbm.web.refusals import Refusals
 from sbm.web.request import QuietSite
 from sbm.web.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.schedules import Schedules
 from sbm.web.subscriptions import Subscriptions
+from sbm.web.targets import Paths
 from sbm.web.tasks import Tasks
 from sbm.web.ticks import Ticks
 from sbm.web.uploads import Uploads
@@ -236,4 +239,7 @@ def build(
         docs(version),
     )
     resource = root.app.resource()
-    return QuietSite(resource, reactor, limits=limits, uploads=uploads)
+    refusals = Refusals(
+        reactor=reactor, telemetry=telemetry, paths=Paths(describe(version)["paths"])
+    )
+    return QuietSite(resource, reactor, limits=limits, uploads=uploads, refusals=refusals)

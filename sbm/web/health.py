@@ -13,6 +13,7 @@ from twisted.web.server import Request
 
 from sbm.store.database import Transaction
 from sbm.telemetry import Telemetry
+from sbm.web.errors import Reason
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app, written
 from sbm.web.wire import instant
 
@@ -52,7 +53,9 @@ class Health:
             return await answer.addTimeout(PATIENCE_SECONDS, self._front.database.reactor)
         except TimeoutError:
             request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
-            return written(request, Reply(status=503, body=down, headers={"Retry-After": "5"}))
+            reason = Reason(kind="database")
+            late = Reply(status=503, body=down, headers={"Retry-After": "5"}, reason=reason)
+            return written(request, late)
 
     async def _read(self, _exchange: Exchange) -> Reply:
         await self._front.database.transact(_nothing)

@@ -11,6 +11,7 @@ from attrs import asdict, evolve, frozen
 from twisted.web.server import Request
 
 from sbm.model.content import BinaryContent, Message, fits_whatsapp, typographic_characters
+from sbm.model.echo import echoed
 from sbm.store import binary_contents, messages, messagesets
 from sbm.store.database import Transaction
 from sbm.web import filters
@@ -33,10 +34,11 @@ class MessageText(Text):
         found = typographic_characters(text)
         if not found:
             return super().objections(text)
-        characters = " ".join(found)
+        # Both together are no longer than what other errors echo.
+        shown, characters = echoed(text, 150), echoed(" ".join(found), 50)
         return [
             *super().objections(text),
-            f'Text "{text}" has special characters which can be replaced: {characters}',
+            f'Text "{shown}" has special characters which can be replaced: {characters}',
         ]
 
 

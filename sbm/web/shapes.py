@@ -27,6 +27,16 @@ class Reading:
         """Remember what is wrong with a field."""
         self.errors.setdefault(name, []).extend(messages)
 
+    def take(self, one: Field, given: Any, stored: Any) -> None:
+        """Read the value of a field; ``stored`` is what the row has, or ABSENT."""
+        try:
+            self.values[one.name] = one.read(given)
+        except Complaint as complaint:
+            if _is_the_same(given, stored):
+                self.values[one.name] = stored
+            else:
+                self.refuse(one.name, *complaint.messages)
+
     async def look_up(self, transaction: Transaction) -> None:
         """Look up what the references refer to, and hold it until the transaction ends."""
         for one in self._shape.fields:
@@ -65,12 +75,15 @@ class Shape:
 
     fields: Sequence[Field]
 
-    def read(self, body: Body, *, method: str = "POST") -> Reading:
+    def read(
+        self, body: Body, *, method: str = "POST", stored: Mapping[str, Any] | None = None
+    ) -> Reading:
         """Read the fields that can be written; others are ignored.
 
         Only in a POST do defaults stand in for what is not given; in a PATCH nothing is required.
-        Raises Invalid when the body is no object; what is wrong with a field is kept in the
-        Reading.
+        ``stored`` has the values of the row, by the names of the model: imported ones may be such
+        as are refused otherwise, and can be written back as they are. Raises Invalid when the body
+        is no object; what is wrong with a field is kept in the Reading.
         """
         partial = method == "PATCH"
         given = body.as_object()
@@ -82,10 +95,7 @@ class Shape:
             if body.is_form and not (partial and value is ABSENT):
                 value = one.from_form(value)
             if value is not ABSENT:
-                try:
-                    reading.values[one.name] = one.read(value)
-                except Complaint as complaint:
-                    reading.refuse(one.name, *complaint.messages)
+                reading.take(one, value, (stored or {}).get(one.attribute, ABSENT))
             elif one.required and not partial:
                 reading.refuse(one.name, one.missing)
             elif method == "POST":
@@ -96,3 +106,10 @@ class Shape:
     def description(self) -> dict[str, Any]:
         """What OPTIONS says of the fields."""
         return {one.name: one.description() for one in self.fields}
+
+
+def _is_the_same(given: Any, stored: Any) -> bool:
+    """Whether a value is the stored one, as JSON or as the text of a form."""
+    if isinstance(stored, str) or (isinstance(stored, int) and not isinstance(stored, bool)):
+        return isinstance(given, (str, int)) and str(given).strip() == str(stored).strip()
+    return type(given) is type(stored) and bool(given == stored)

@@ -29,9 +29,10 @@ from sbm.store.database import Transaction
 from sbm.telemetry import Tally
 from sbm.web import filters, triggers
 from sbm.web.bodies import Body
-from sbm.web.errors import Invalid, NotFound
+from sbm.web.errors import Invalid, NotFound, Reason
 from sbm.web.exchange import REPLAYED, About, Exchange, Front, Reply, new_app
 from sbm.web.fields import (
+    NOT_AN_INTEGER,
     REQUIRED,
     Boolean,
     Identity,
@@ -49,6 +50,9 @@ from sbm.web.wire import instant, uuid_of
 
 PATH = "/api/v1/subscriptions/"
 
+# The lowest place in a message set.
+FIRST = 1
+
 SHAPE = Shape(
     [
         ReadOnly(name="url"),
@@ -56,7 +60,7 @@ SHAPE = Shape(
         Integer(name="version", default=1),
         Identity(name="identity", max_length=36),
         Reference(name="messageset", attribute="messageset_id", hold=messagesets.hold),
-        Integer(name="next_sequence_number", default=1),
+        Integer(name="next_sequence_number", default=FIRST, least=FIRST),
         Language(name="lang", max_length=6),
         Boolean(name="active", default=True),
         Boolean(name="completed", default=False),
@@ -65,7 +69,7 @@ SHAPE = Shape(
         JsonObject(name="metadata", null=True, default=None),
         ReadOnly(name="created_at", shown_as="datetime"),
         ReadOnly(name="updated_at", shown_as="datetime"),
-        Integer(name="initial_sequence_number", default=1),
+        Integer(name="initial_sequence_number", default=FIRST, least=FIRST),
         ReadOnly(name="messageset_label"),
     ]
 )
@@ -190,6 +194,7 @@ class Subscriptions:
 
     async def _subscribe(self, exchange: Exchange) -> Reply:
         reading = SHAPE.read(requested(exchange.body()))
+        _begin_with_next(reading)
         window = timedelta(0) if exchange.has_key else self._window
         subscribe = partial(_subscribe, exchange, reading, window)
         return self._told(await self._front.once(exchange, subscribe))
@@ -279,16 +284,24 @@ _LISTING = Listing(
 def requested(body: Body) -> Body:
     """The subscription in the envelope of the webhook; raises Invalid where there is none.
 
-    What the hook leaves out has defaults of its own, which are not those of a subscription made
-    directly: metadata is an object, and the first number is that of the next message.
+    If it has no metadata, they are an object, unlike those of a subscription that is made directly.
     """
     envelope = body.value
     if not isinstance(envelope, dict) or "data" not in envelope:
         raise Invalid({"data": [REQUIRED]})
     given = Body(value=envelope["data"]).as_object()
-    defaults = {"metadata": {}, "next_sequence_number": 1}
-    first = {"initial_sequence_number": given.get("next_sequence_number", 1)}
-    return Body(value=defaults | first | dict(given))
+    return Body(value={"metadata": {}, **given})
+
+
+def _begin_with_next(reading: Reading) -> None:
+    """What the webhook makes begins with its next message, unless it says otherwise."""
+    if "initial_sequence_number" in reading.given:
+        return
+    following = reading.values.get("next_sequence_number", FIRST)
+    reading.values["initial_sequence_number"] = following
+    # This answer has always named both fields; other faults are those of the one that was sent.
+    if reading.errors.get("next_sequence_number") == [NOT_AN_INTEGER]:
+        reading.refuse("initial_sequence_number", NOT_AN_INTEGER)
 
 
 def _url(exchange: Exchange, subscription_id: UUID) -> str:
@@ -311,7 +324,8 @@ async def _subscribe(
     first = await idempotency.find_registration(transaction, fingerprint=fingerprint, within=window)
     if first is not None:
         headers = {"Location": _url(exchange, first)}
-        return Reply(body={"accepted": False, "reason": _TWIN}, headers=headers)
+        body = {"accepted": False, "reason": _TWIN}
+        return Reply(body=body, headers=headers, reason=Reason(kind="twin"))
     made = await _made(exchange, reading, transaction)
     await idempotency.keep_registration(
         transaction, fingerprint=fingerprint, subscription_id=made.id
@@ -343,7 +357,7 @@ async def _change(
     fields = await subscriptions.lock(transaction, subscription_id=subscription_id)
     if fields is None:
         raise NotFound
-    reading = SHAPE.read(exchange.body(), method=exchange.method)
+    reading = SHAPE.read(exchange.body(), method=exchange.method, stored=fields)
     await reading.look_up(transaction)
     reading.check()
     changes = _consistent(reading.written(), was_completed=fields["completed"])

@@ -15,3 +15,7 @@ SELECT count(*) FILTER (WHERE state <> 'refused') AS owed,
        EXTRACT(epoch FROM now() - min(owed_at) FILTER (WHERE state <> 'refused'))::float8
            AS owed_seconds
   FROM chores;
+
+-- name: count_doubles
+-- The outbounds that are known beside those that the ledger names. There should be none.
+SELECT count(*) AS doubles FROM doubles;

@@ -102,3 +102,20 @@ SELECT send_id, subscription_id, count(*) AS times,
    AND outcome IN ('sent', 'adopted')
  GROUP BY send_id, subscription_id HAVING count(*) > 1
  ORDER BY subscription_id, send_id;
+
+-- name: list_surplus
+-- The next outbounds that are known beside those that the ledger names, in the order in which they
+-- were noticed, each with what the ledger has of its send. Few, so each may look through the ledger
+-- of its subscription.
+SELECT doubles.id, send_id, subscription_id, outbound_id, noticed_at, settled.rows, settled.named
+  FROM doubles,
+       LATERAL (SELECT count(*) AS rows,
+                       COALESCE(array_agg(COALESCE(ledger.outbound_id, '?')
+                                          ORDER BY settled_at, ledger.id)
+                                FILTER (WHERE outcome IN ('sent', 'adopted')), '{}') AS named
+                  FROM ledger
+                 WHERE ledger.subscription_id = doubles.subscription_id
+                   AND ledger.send_id = doubles.send_id
+                OFFSET 0) settled
+ WHERE doubles.id > %(after)s
+ ORDER BY doubles.id LIMIT %(limit)s;

@@ -42,7 +42,8 @@ _SUBSCRIPTION = {
     "version": "The version of the client's own form of subscriptions.",
     "identity": "The identity in the Identity Store. It is kept in lower case.",
     "messageset": "What is sent.",
-    "next_sequence_number": "The message that comes next, or the first one after it.",
+    "next_sequence_number": "The message that comes next, or the first one after it. Imported rows"
+    " may have a number below 1, which can be written back unchanged.",
     "lang": "ISO 639-3, or with a country: eng, eng_ZA.",
     "active": "Whether messages are sent.",
     "completed": "Whether the last message was sent. Writing true also makes active false, unless"
