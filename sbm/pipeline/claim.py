@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from attrs import define
 
-from sbm.model.send import Send
+from sbm.model.send import CONTENT_SETTLE, Send
 from sbm.pipeline.deliver import Blames, Delivery
 from sbm.pipeline.hand import Hand
 from sbm.store import sends
@@ -19,12 +20,17 @@ LOOK_SECONDS = 1.0
 
 @define(eq=False, slots=False)
 class Claiming:
-    """The passes that claim, renew and expire."""
+    """The passes that claim, renew and expire.
+
+    ``content_settle``: for how long content must have been at rest before those who stand beyond
+    its end complete.
+    """
 
     _database: Database
     _hand: Hand
     _delivery: Delivery
     _blames: Blames
+    _content_settle: timedelta = CONTENT_SETTLE
     _may_have_strays: bool = False
     _is_asked: bool = True
     _looked_at: float = 0.0
@@ -72,6 +78,7 @@ class Claiming:
                 of_ticks=of_ticks,
                 lease=self._hand.lease,
                 but=but,
+                content_settle=self._content_settle,
             )
         except CommitUnknown:
             self._may_have_strays = True
