@@ -352,6 +352,7 @@ async def expected(database: Database, behind: Arranged, schedule: int, runs: in
     found = await database.transact(
         look, search_id=search_id, after=searches.FIRST, limit=100, wanted=searches.EVERYBODY
     )
+    assert found is not None
     return search_id, found.found
 
 
