@@ -221,8 +221,6 @@ async def _checked(
     values = reading.attributes()
     stored = {} if found is None else asdict(found)
     wanted = stored | values
-    if "messageset" in reading.errors:  # under none, the other fields can be judged all the same
-        wanted["messageset_id"] = None
     before = None if found is None else await _content(transaction, stored)
     after = await _content(transaction, wanted)
     of_the_whole = []

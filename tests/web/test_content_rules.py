@@ -378,6 +378,21 @@ async def test_an_imported_prepend_can_be_written_as_it_is(
         assert (await api.call("PATCH", path, {"metadata": {}})).status == 200
 
 
+@ensureDeferred
+async def test_an_imported_prepend_has_to_be_no_worse_where_its_subscription_is_moved(
+    api: Api, database_uri: str
+) -> None:
+    with arranged(database_uri) as behind:
+        schedule = behind.schedule()
+        old, new = (behind.messageset(name, schedule) for name in ("old", "new"))
+        chat = behind.messageset("chat", schedule, channel="whatsapp")
+        metadata = {"prepend_next_delivery": "“Hi”"}
+        (one,) = behind.subscriptions(1, old, schedule, metadata=metadata)
+    assert (await patch(api, f"subscriptions/{one}", messageset=new))[0] == 200
+    refused = await patch(api, f"subscriptions/{one}", messageset=chat)
+    assert refused == (400, {"metadata": [NEWLINE]})
+
+
 @pytest.mark.parametrize(
     ("column", "value", "field"),
     [
