@@ -17,6 +17,9 @@ CREATE TABLE content_changes (
 COMMENT ON TABLE content_changes IS
     'When the messages of a set in a language last changed: written by triggers on messages.';
 
+-- Nothing changes between this and the triggers.
+LOCK TABLE messages IN SHARE ROW EXCLUSIVE MODE;
+
 -- What was deleted before this is not known: as if it had been just now.
 INSERT INTO content_changes (messageset_id, lang, changed_at)
 SELECT DISTINCT messageset_id, lang, clock_timestamp() FROM messages;
