@@ -20,6 +20,8 @@ from sbm.addresses import (
 )
 from sbm.audio_settings import read_voice_vendor
 from sbm.model.chore import Scheduling as Mode
+from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.send import CONTENT_SETTLE
 from sbm.settings import Settings, Uncertain
 
 _SBM_SETTINGS = (
@@ -28,11 +30,13 @@ _SBM_SETTINGS = (
     "SBM_AUDIO_FTP_KEY_PASSPHRASE",
     "SBM_BACKOFF_MAX_SECONDS",
     "SBM_CONCURRENCY",
+    "SBM_CONTENT_SETTLE_SECONDS",
     "SBM_DATABASE_CONNECTIONS",
     "SBM_DUPLICATE_WINDOW",
     "SBM_LEASE_SECONDS",
     "SBM_LEDGER_MONTHS",
     "SBM_MAX_FAULTS",
+    "SBM_MAX_TEXT_LENGTH",
     "SBM_MAX_UPLOAD_BYTES",
     "SBM_MEDIA_ROOT",
     "SBM_MEDIA_URL",
@@ -61,6 +65,11 @@ def read_database(environ: Mapping[str, str], *, database: str | None = None) ->
     address = settings.database(database)
     settings.check()
     return address
+
+
+def read_max_text_length(settings: Settings) -> int:
+    """How many characters the Message Sender takes, for the daemon and for commands."""
+    return settings.count("SBM_MAX_TEXT_LENGTH", MAX_TEXT_LENGTH, most=1000000)
 
 
 @frozen(kw_only=True)
@@ -129,6 +138,8 @@ class Config:
     concurrency: int
     backoff_max: timedelta
     max_faults: int
+    max_text_length: int
+    content_settle: timedelta
     uncertain: Uncertain
     dry_run_messagesets: frozenset[int]
     ledger_months: int
@@ -169,6 +180,13 @@ class Config:
             concurrency=settings.count("SBM_CONCURRENCY", 50, most=1000),
             backoff_max=settings.seconds("SBM_BACKOFF_MAX_SECONDS", 60, least=1, most=3600),
             max_faults=settings.count("SBM_MAX_FAULTS", 10, most=1000),
+            max_text_length=read_max_text_length(settings),
+            content_settle=settings.seconds(
+                "SBM_CONTENT_SETTLE_SECONDS",
+                int(CONTENT_SETTLE.total_seconds()),
+                least=0,
+                most=604800,
+            ),
             uncertain=cast(
                 Uncertain,
                 # A message twice is better than none.

@@ -110,6 +110,7 @@ def assemble(
         trusted_proxies=config.trusted_proxies,
         telemetry=telemetry,
         timezone=config.timezone,
+        max_text_length=config.max_text_length,
     )
     beginning = Row(*sending.claims, *(Port(reactor, description, site) for description in listen))
     under_way = Row(
@@ -227,8 +228,16 @@ def _sending(
         config.request_timeout,
         Turns(config.concurrency),
         config.stop_grace,
+        config.max_text_length,
     )
-    claiming = Claiming(database, hand, delivery, blames, clock=clock)
+    claiming = Claiming(
+        database,
+        hand,
+        delivery,
+        blames,
+        clock=clock,
+        content_settle=config.content_settle,
+    )
     reconciling = Reconciling(
         reactor,
         database,

@@ -212,6 +212,45 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.note_content_changes() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+-- One row for each set and language that a statement has changed, in one order, so that two
+-- statements do not wait for each other. A message that is written again as it was is no change.
+-- Of a set that is being deleted, there is nothing to note.
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO content_changes (messageset_id, lang, changed_at)
+        SELECT messageset_id, lang, clock_timestamp() FROM new_messages
+         GROUP BY messageset_id, lang ORDER BY messageset_id, lang
+            ON CONFLICT (messageset_id, lang) DO UPDATE SET changed_at = EXCLUDED.changed_at;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO content_changes (messageset_id, lang, changed_at)
+        SELECT messageset_id, lang, clock_timestamp() FROM old_messages
+         WHERE EXISTS (SELECT FROM messagesets WHERE id = messageset_id)
+         GROUP BY messageset_id, lang ORDER BY messageset_id, lang
+            ON CONFLICT (messageset_id, lang) DO UPDATE SET changed_at = EXCLUDED.changed_at;
+    ELSE
+        INSERT INTO content_changes (messageset_id, lang, changed_at)
+        SELECT place.messageset_id, place.lang, clock_timestamp()
+          FROM old_messages was
+          JOIN new_messages is_now ON is_now.id = was.id
+           AND (is_now.messageset_id, is_now.lang, is_now.sequence_number, is_now.text_content,
+                is_now.binary_content_id, is_now.metadata)
+               IS DISTINCT FROM
+               (was.messageset_id, was.lang, was.sequence_number, was.text_content,
+                was.binary_content_id, was.metadata)
+         CROSS JOIN LATERAL (VALUES (was.messageset_id, was.lang),
+                                    (is_now.messageset_id, is_now.lang))
+               place (messageset_id, lang)
+         WHERE EXISTS (SELECT FROM messagesets WHERE id = place.messageset_id)
+         GROUP BY place.messageset_id, place.lang ORDER BY place.messageset_id, place.lang
+            ON CONFLICT (messageset_id, lang) DO UPDATE SET changed_at = EXCLUDED.changed_at;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION public.owe_chore(chore_kind text, chore_target text) RETURNS void
     LANGUAGE sql
     AS $$
@@ -380,15 +419,19 @@ CREATE FUNCTION public.walk(of_search bigint, ids uuid[]) RETURNS TABLE(subscrip
     LANGUAGE sql STABLE
     AS $$
 -- The way of each of these subscriptions that is under way, a row for each set on it: a run of the
--- schedule after she began sends one message, from her initial number on; a set that is finished
+-- schedule after it began sends one message, from its initial number on; a set that is finished
 -- is followed by the next one, on its own schedule, from the run that sent the last message.
--- number is where the runs have brought her in the set, and finishes that its last message was
--- sent; missed, how many messages of it she has not had. A way that goes in circles is followed
--- through 100 sets, and the last of them is left unfinished.
+-- number is where the runs have brought it in the set, and finishes that its last message was
+-- sent; missed, how many messages of it were not sent. A subscription beyond the end of its
+-- content is finished by the run after the last message, one at least, and goes on only if
+-- the ledger has a send of its set to it. A way that goes in circles is followed through 100 sets,
+-- and the last of them is left unfinished.
 WITH RECURSIVE way AS (
     SELECT s.id, 1 AS step, s.lang, s.messageset_id, s.schedule_id, s.created_at AS since,
            s.initial_sequence_number AS initial, s.next_sequence_number AS stands_at,
-           leg.runs_before, leg.messages, leg.runs
+           leg.runs_before, leg.runs, stand.ends, stand.goes_on,
+           CASE WHEN stand.ends AND stand.goes_on THEN GREATEST(leg.messages, 1)
+                ELSE leg.messages END AS messages
       FROM unnest(ids) AS given (id)
       JOIN subscriptions s ON s.id = given.id AND s.active AND NOT s.completed
      CROSS JOIN LATERAL (
@@ -404,9 +447,22 @@ WITH RECURSIVE way AS (
                        WHERE r.search_id = of_search AND r.schedule_id = s.schedule_id
                          AND r.run_at <= s.created_at
                        ORDER BY r.run_at DESC LIMIT 1), 0) AS number) before) leg
+     CROSS JOIN LATERAL (
+           SELECT COALESCE((SELECT m.sequence_number FROM messages m
+                             WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+                             ORDER BY m.sequence_number DESC LIMIT 1)
+                           < s.next_sequence_number, false) AS ends) beyond
+     CROSS JOIN LATERAL (
+           SELECT beyond.ends, CASE WHEN beyond.ends THEN EXISTS (
+                      SELECT FROM ledger
+                       WHERE ledger.subscription_id = s.id
+                         AND ledger.messageset_id = s.messageset_id AND ledger.kind = 'next'
+                         AND (ledger.outcome IN ('sent', 'adopted', 'dry-run')
+                              OR ledger.is_assumed)
+                      OFFSET 0) ELSE true END AS goes_on) stand
     UNION ALL
     SELECT way.id, way.step + 1, way.lang, following.id, following.default_schedule_id,
-           finish.run_at, 1, 1, leg.runs_before, leg.messages, leg.runs
+           finish.run_at, 1, 1, leg.runs_before, leg.runs, false, true, leg.messages
       FROM way
       JOIN schedule_runs finish ON finish.search_id = of_search
                                AND finish.schedule_id = way.schedule_id
@@ -428,14 +484,14 @@ WITH RECURSIVE way AS (
                          AND r.schedule_id = following.default_schedule_id
                          AND r.run_at <= finish.run_at
                        ORDER BY r.run_at DESC LIMIT 1), 0) AS number) before) leg
-     WHERE way.messages > 0 AND way.runs >= way.messages AND way.step < 100
+     WHERE way.messages > 0 AND way.runs >= way.messages AND way.step < 100 AND way.goes_on
 )
 SELECT way.id, way.step, way.messageset_id, way.schedule_id, way.since,
        GREATEST(way.stands_at,
                 CASE WHEN last.sequence_number IS NULL THEN way.initial
                      WHEN way.runs >= way.messages THEN last.sequence_number
                      ELSE last.sequence_number + 1 END),
-       last.sequence_number IS NOT NULL AND way.runs >= way.messages
+       (last.sequence_number IS NOT NULL OR way.ends) AND way.runs >= way.messages
            AND (way.step < 100 OR current.next_set_id IS NULL),
        CASE WHEN last.sequence_number IS NULL OR last.sequence_number < way.stands_at THEN 0
             ELSE (SELECT count(*) FROM messages m
@@ -781,6 +837,14 @@ COMMENT ON COLUMN public.clock_readings.lowest IS 'Unix time less uptime, in sec
 
 COMMENT ON COLUMN public.clock_readings.jump_id IS 'The last of clock_jumps that was known then; 0: none.';
 
+CREATE TABLE public.content_changes (
+    messageset_id integer NOT NULL,
+    lang text NOT NULL,
+    changed_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE public.content_changes IS 'When the messages of a set in a language last changed: written by triggers on messages.';
+
 CREATE TABLE public.doubles (
     id bigint NOT NULL,
     send_id uuid NOT NULL,
@@ -906,6 +970,7 @@ CREATE TABLE public.ledger (
     first_attempt_at timestamp with time zone,
     settled_at timestamp with time zone DEFAULT now() NOT NULL,
     actor text,
+    is_assumed boolean DEFAULT false NOT NULL,
     CONSTRAINT ledger_stage_check CHECK ((stage = ANY (ARRAY['trigger'::text, 'content'::text, 'address'::text, 'post'::text])))
 )
 PARTITION BY RANGE (settled_at);
@@ -919,6 +984,8 @@ COMMENT ON COLUMN public.ledger.reason IS 'Why it was not sent; empty where it w
 COMMENT ON COLUMN public.ledger.outbound_id IS 'The id of the outbound in the Message Sender.';
 
 COMMENT ON COLUMN public.ledger.actor IS 'The operator who asked for it by command, if one did.';
+
+COMMENT ON COLUMN public.ledger.is_assumed IS 'It may have been sent, and the subscription went on as if it had been.';
 
 CREATE TABLE public.ledger_default (
     id bigint DEFAULT nextval('public.ledger_id'::regclass) CONSTRAINT ledger_id_not_null NOT NULL,
@@ -939,6 +1006,7 @@ CREATE TABLE public.ledger_default (
     first_attempt_at timestamp with time zone,
     settled_at timestamp with time zone DEFAULT now() CONSTRAINT ledger_settled_at_not_null NOT NULL,
     actor text,
+    is_assumed boolean DEFAULT false CONSTRAINT ledger_is_assumed_not_null NOT NULL,
     CONSTRAINT ledger_stage_check CHECK ((stage = ANY (ARRAY['trigger'::text, 'content'::text, 'address'::text, 'post'::text])))
 );
 
@@ -1374,6 +1442,9 @@ ALTER TABLE ONLY public.clock_jumps
 ALTER TABLE ONLY public.clock_readings
     ADD CONSTRAINT clock_readings_pkey PRIMARY KEY (machine);
 
+ALTER TABLE ONLY public.content_changes
+    ADD CONSTRAINT content_changes_pkey PRIMARY KEY (messageset_id, lang);
+
 ALTER TABLE ONLY public.doubles
     ADD CONSTRAINT doubles_pkey PRIMARY KEY (id);
 
@@ -1609,6 +1680,12 @@ CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since 
 
 CREATE TRIGGER date_moments BEFORE UPDATE OF lease_until ON public.tasks FOR EACH ROW EXECUTE FUNCTION public.date_row();
 
+CREATE TRIGGER messages_deleted AFTER DELETE ON public.messages REFERENCING OLD TABLE AS old_messages FOR EACH STATEMENT EXECUTE FUNCTION public.note_content_changes();
+
+CREATE TRIGGER messages_inserted AFTER INSERT ON public.messages REFERENCING NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION public.note_content_changes();
+
+CREATE TRIGGER messages_updated AFTER UPDATE ON public.messages REFERENCING OLD TABLE AS old_messages NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION public.note_content_changes();
+
 CREATE TRIGGER owe_chore_of_changed AFTER UPDATE OF minute, hour, day_of_week, day_of_month, month_of_year ON public.schedules FOR EACH ROW WHEN ((public.cron_definition(old.*) IS DISTINCT FROM public.cron_definition(new.*))) EXECUTE FUNCTION public.owe_chore_of_schedule();
 
 CREATE TRIGGER owe_chore_of_changed AFTER UPDATE OF active, completed, schedule_id ON public.subscriptions FOR EACH ROW WHEN ((((old.active AND (NOT old.completed)) IS DISTINCT FROM (new.active AND (NOT new.completed))) OR (old.schedule_id IS DISTINCT FROM new.schedule_id))) EXECUTE FUNCTION public.owe_chore_of_subscription();
@@ -1629,6 +1706,9 @@ ALTER TABLE ONLY public.behind_subscriptions
 
 ALTER TABLE ONLY public.behind_subscriptions
     ADD CONSTRAINT behind_subscriptions_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES public.subscriptions(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.content_changes
+    ADD CONSTRAINT content_changes_messageset_id_fkey FOREIGN KEY (messageset_id) REFERENCES public.messagesets(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.estimated_sends
     ADD CONSTRAINT estimated_sends_messageset_id_fkey FOREIGN KEY (messageset_id) REFERENCES public.messagesets(id) ON DELETE CASCADE;

@@ -86,6 +86,18 @@ def test_how_sends_are_tried_again_can_be_set() -> None:
     assert (read.backoff_max, read.max_faults) == (timedelta(seconds=5), 3)
 
 
+def test_what_can_be_sent_and_when_content_ends_can_be_set() -> None:
+    read = config()
+    assert (read.max_text_length, read.content_settle) == (1000, timedelta(hours=1))
+    read = config(SBM_MAX_TEXT_LENGTH="160", SBM_CONTENT_SETTLE_SECONDS="0")
+    assert (read.max_text_length, read.content_settle) == (160, timedelta(0))
+    told = problems(SBM_MAX_TEXT_LENGTH="0", SBM_CONTENT_SETTLE_SECONDS="soon")
+    assert told == (
+        "SBM_MAX_TEXT_LENGTH must be a whole number from 1 to 1000000, not '0'.",
+        "SBM_CONTENT_SETTLE_SECONDS must be seconds from 0 to 604800, not 'soon'.",
+    )
+
+
 @pytest.mark.parametrize("text", ["at-least-once", "at-most-once"])
 def test_what_becomes_of_what_is_uncertain_can_be_set(text: str) -> None:
     assert config(SBM_UNCERTAIN=text).uncertain == text

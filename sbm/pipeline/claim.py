@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from attrs import define, field
 from twisted.logger import Logger
 
-from sbm.model.send import Send
+from sbm.model.send import CONTENT_SETTLE, Send
 from sbm.pipeline.database_clock import DatabaseClock, Reading
 from sbm.pipeline.deliver import Blames, Delivery
 from sbm.pipeline.hand import Hand
@@ -21,12 +22,17 @@ LOOK_SECONDS = 1.0
 
 @define(eq=False, slots=False)
 class Claiming:
-    """The passes that claim, renew and expire."""
+    """The passes that claim, renew and expire.
+
+    ``content_settle``: for how long content must have been at rest before those who stand beyond
+    its end complete.
+    """
 
     _database: Database
     _hand: Hand
     _delivery: Delivery
     _blames: Blames
+    _content_settle: timedelta = CONTENT_SETTLE
     _may_have_strays: bool = False
     _is_asked: bool = True
     _looked_at: float = 0.0
@@ -77,6 +83,7 @@ class Claiming:
                 of_ticks=of_ticks,
                 lease=self._hand.lease,
                 but=but,
+                content_settle=self._content_settle,
             )
         except CommitUnknown:
             self._may_have_strays = True

@@ -11,6 +11,7 @@ from attrs import frozen
 from psycopg2.extras import Json
 
 from sbm.model.send import (
+    CONTENT_SETTLE,
     Asked,
     GivenBack,
     Message,
@@ -46,11 +47,13 @@ async def claim(
     lease: timedelta,
     of_ticks: int | None = None,
     but: Iterable[str] = (),
+    content_settle: timedelta = CONTENT_SETTLE,
 ) -> list[Send]:
     """Lease up to ``limit`` due sends to ``owner``; in no particular order.
 
     At most ``of_ticks`` of them are those of a tick; without it, that may be all. None of them is
-    for an identity in ``but``.
+    for an identity in ``but``. A subscription beyond the end of its content is at the end once that
+    has been at rest for ``content_settle`` when the send is owed.
     """
     rows = await transaction.rows(
         QUERIES.claim_due_sends,
@@ -59,6 +62,7 @@ async def claim(
         of_ticks=limit if of_ticks is None else of_ticks,
         lease=lease,
         but=list(but),
+        content_settle=content_settle,
     )
     return [_send(row) for row in rows]
 
@@ -133,6 +137,8 @@ async def settle(
                         "outbound_id": result.outbound_id and _storable(result.outbound_id),
                         "delivered": result.is_delivered,
                         "unaddressed": result.is_unaddressed,
+                        "assumed": result.is_assumed,
+                        "at_end": result.is_at_end,
                     }
                     for send, result in settled
                 ]
@@ -251,6 +257,8 @@ def _send(row: Row) -> Send:
         prepend=row["prepend"],
         recipient=_recipient(row) if row["subscribed"] else None,
         answers=tuple(row["answers"]),
+        odd_prepend=row["odd_prepend"],
+        sequence_number=row["claimed_number"],
     )
 
 
@@ -265,6 +273,7 @@ def _recipient(row: Row) -> Recipient:
         content_type=row["content_type"],
         channel=row["channel"],
         message=None if row["sequence_number"] is None else _message(row),
+        lack=row["lack"],
     )
 
 

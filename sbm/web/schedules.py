@@ -153,7 +153,7 @@ async def _change(transaction: Transaction, schedule_id: int, exchange: Exchange
     found = await schedules.lock(transaction, schedule_id=schedule_id)
     if found is None:
         raise NotFound
-    reading = SHAPE.read(exchange.body(), method=exchange.method)
+    reading = SHAPE.read(exchange.body(), method=exchange.method, stored=asdict(found))
     reading.check()
     changed = evolve(found, **reading.attributes())
     if _fields(changed) != _fields(found):

@@ -27,13 +27,13 @@ class Reading:
         """Remember what is wrong with a field."""
         self.errors.setdefault(name, []).extend(messages)
 
-    def take(self, one: Field, given: Any, stored: Any) -> None:
-        """Read the value of a field; ``stored`` is what the row has, or ABSENT."""
+    def take(self, one: Field, given: Any, stored: Mapping[str, Any]) -> None:
+        """Read the value of a field, or remember what is wrong with it."""
         try:
             self.values[one.name] = one.read(given)
         except Complaint as complaint:
-            if _is_the_same(given, stored):
-                self.values[one.name] = stored
+            if _is_same(given, stored.get(one.attribute, ABSENT)):
+                self.values[one.name] = stored[one.attribute]
             else:
                 self.refuse(one.name, *complaint.messages)
 
@@ -69,6 +69,13 @@ class Reading:
         }
 
 
+def _is_same(given: Any, stored: Any) -> bool:
+    """Whether a value is the stored one, as JSON or as the text of a form."""
+    if isinstance(stored, str) or (isinstance(stored, int) and not isinstance(stored, bool)):
+        return isinstance(given, (str, int)) and str(given).strip() == str(stored).strip()
+    return type(given) is type(stored) and bool(given == stored)
+
+
 @frozen
 class Shape:
     """The fields of a resource, in the order of the wire."""
@@ -81,9 +88,10 @@ class Shape:
         """Read the fields that can be written; others are ignored.
 
         Only in a POST do defaults stand in for what is not given; in a PATCH nothing is required.
-        ``stored`` has the values of the row, by the names of the model: imported ones may be such
-        as are refused otherwise, and can be written back as they are. Raises Invalid when the body
-        is no object; what is wrong with a field is kept in the Reading.
+        ``stored`` are the values of the row that is changed, by the names of the model: a value
+        that is written as it is stored is accepted, though it may be one that only an import could
+        bring. Raises Invalid when the body is no object; what is wrong with a field is kept in the
+        Reading.
         """
         partial = method == "PATCH"
         given = body.as_object()
@@ -95,7 +103,7 @@ class Shape:
             if body.is_form and not (partial and value is ABSENT):
                 value = one.from_form(value)
             if value is not ABSENT:
-                reading.take(one, value, (stored or {}).get(one.attribute, ABSENT))
+                reading.take(one, value, stored or {})
             elif one.required and not partial:
                 reading.refuse(one.name, one.missing)
             elif method == "POST":
@@ -106,10 +114,3 @@ class Shape:
     def description(self) -> dict[str, Any]:
         """What OPTIONS says of the fields."""
         return {one.name: one.description() for one in self.fields}
-
-
-def _is_the_same(given: Any, stored: Any) -> bool:
-    """Whether a value is the stored one, as JSON or as the text of a form."""
-    if isinstance(stored, str) or (isinstance(stored, int) and not isinstance(stored, bool)):
-        return isinstance(given, (str, int)) and str(given).strip() == str(stored).strip()
-    return type(given) is type(stored) and bool(given == stored)

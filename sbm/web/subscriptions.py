@@ -44,6 +44,7 @@ from sbm.web.fields import (
 )
 from sbm.web.filters import Filter
 from sbm.web.pages import NEWEST_FIRST, Listing
+from sbm.web.prepends import judge_prepend
 from sbm.web.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.shapes import Reading, Shape
 from sbm.web.wire import instant, uuid_of
@@ -138,7 +139,8 @@ class Subscriptions:
     """The subscriptions; ``wake`` is called once a send is owed and committed.
 
     ``window``: for how long the webhook refuses the twin of a request without a key; zero: never.
-    ``tally`` is told of every subscription that is made.
+    ``tally`` is told of every subscription that is made. What is prepended to a message must leave
+    it within ``max_text_length`` characters.
     """
 
     app = new_app()
@@ -149,6 +151,7 @@ class Subscriptions:
     _callbacks: SchedulerCallbacks
     _window: timedelta
     _tally: Tally
+    _max_text_length: int
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -190,13 +193,14 @@ class Subscriptions:
 
     async def _create(self, exchange: Exchange) -> Reply:
         reading = SHAPE.read(exchange.body())
-        return self._told(await self._front.once(exchange, partial(_create, exchange, reading)))
+        create = partial(_create, exchange, reading, self._max_text_length)
+        return self._told(await self._front.once(exchange, create))
 
     async def _subscribe(self, exchange: Exchange) -> Reply:
         reading = SHAPE.read(requested(exchange.body()))
         _begin_with_next(reading)
         window = timedelta(0) if exchange.has_key else self._window
-        subscribe = partial(_subscribe, exchange, reading, window)
+        subscribe = partial(_subscribe, exchange, reading, window, self._max_text_length)
         return self._told(await self._front.once(exchange, subscribe))
 
     def _told(self, reply: Reply) -> Reply:
@@ -214,7 +218,9 @@ class Subscriptions:
         return Reply(body=shown(exchange, found))
 
     async def _change(self, key: str, exchange: Exchange) -> Reply:
-        changed = await self._front.database.transact(_change, _subscription_id(key), exchange)
+        changed = await self._front.database.transact(
+            _change, _subscription_id(key), exchange, self._max_text_length
+        )
         return Reply(body=shown(exchange, changed))
 
     async def _delete(self, key: str, _exchange: Exchange) -> Reply:
@@ -308,17 +314,19 @@ def _url(exchange: Exchange, subscription_id: UUID) -> str:
     return exchange.url(f"{PATH}{subscription_id}/")
 
 
-async def _create(exchange: Exchange, reading: Reading, transaction: Transaction) -> Reply:
-    body = shown(exchange, await _made(exchange, reading, transaction))
+async def _create(
+    exchange: Exchange, reading: Reading, limit: int, transaction: Transaction
+) -> Reply:
+    body = shown(exchange, await _made(exchange, reading, limit, transaction))
     return Reply(status=201, body=body, headers={"Location": body["url"]})
 
 
 async def _subscribe(
-    exchange: Exchange, reading: Reading, window: timedelta, transaction: Transaction
+    exchange: Exchange, reading: Reading, window: timedelta, limit: int, transaction: Transaction
 ) -> Reply:
     """A twin is answered with a success, or the Hub would try again."""
     if not window:
-        made = await _made(exchange, reading, transaction)
+        made = await _made(exchange, reading, limit, transaction)
         return _subscribed(exchange, made.id)
     fingerprint = _fingerprint(reading)
     first = await idempotency.find_registration(transaction, fingerprint=fingerprint, within=window)
@@ -326,7 +334,7 @@ async def _subscribe(
         headers = {"Location": _url(exchange, first)}
         body = {"accepted": False, "reason": _TWIN}
         return Reply(body=body, headers=headers, reason=Reason(kind="twin"))
-    made = await _made(exchange, reading, transaction)
+    made = await _made(exchange, reading, limit, transaction)
     await idempotency.keep_registration(
         transaction, fingerprint=fingerprint, subscription_id=made.id
     )
@@ -344,21 +352,25 @@ def _fingerprint(reading: Reading) -> bytes:
     return sha256(text.encode("ascii")).digest()
 
 
-async def _made(exchange: Exchange, reading: Reading, transaction: Transaction) -> Subscription:
+async def _made(
+    exchange: Exchange, reading: Reading, limit: int, transaction: Transaction
+) -> Subscription:
     await reading.look_up(transaction)
+    await judge_prepend(transaction, reading, {}, limit)
     reading.check()
     values = reading.attributes() | _consistent(reading.written(), was_completed=False)
     return await subscriptions.create(transaction, **values, created_by=exchange.user.id)
 
 
 async def _change(
-    transaction: Transaction, subscription_id: UUID, exchange: Exchange
+    transaction: Transaction, subscription_id: UUID, exchange: Exchange, limit: int
 ) -> Subscription:
     fields = await subscriptions.lock(transaction, subscription_id=subscription_id)
     if fields is None:
         raise NotFound
     reading = SHAPE.read(exchange.body(), method=exchange.method, stored=fields)
     await reading.look_up(transaction)
+    await judge_prepend(transaction, reading, fields, limit)
     reading.check()
     changes = _consistent(reading.written(), was_completed=fields["completed"])
     await subscriptions.update(
