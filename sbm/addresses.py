@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from sbm.model.echo import echoed
+
 PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
 
 POSTGRES_PORT = 5432
@@ -54,6 +56,12 @@ _LIBPQ_OPTIONS = frozenset(
     }
 )
 
+# An @ that comes behind what looks like the host is most likely the end of a password.
+_UNESCAPED = (
+    "has a user, password or name that is not percent-encoded: a / in it is written %2F,"
+    " a ? %3F, an @ %40, a : %3A, a % %25"
+)
+
 # A host and its port.
 Place = tuple[str, int]
 
@@ -80,15 +88,27 @@ class DatabaseAddress:
     def parse(cls, url: str) -> DatabaseAddress:
         """Read a URL in the form of DJ-Database-URL or libpq; raises ValueError with a clause."""
         scheme, separator, rest = url.partition("://")
-        if not separator:
+        if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
             raise ValueError("must be a URL such as postgres://user:password@host:5432/name")
         if scheme.lower() not in _POSTGRES_SCHEMES:
             raise ValueError(
-                f"has the scheme {scheme!r}, but only PostgreSQL will do:"
+                f"has the scheme {echoed(scheme)!r}, but only PostgreSQL will do:"
                 " postgres://user:password@host:5432/name"
             )
         rest, _, query = rest.partition("?")
         authority, _, name = rest.partition("/")
+        if "@" in name:
+            raise ValueError(_UNESCAPED)
+        try:
+            return cls._read(authority, name, query)
+        except ValueError:
+            # The error would be about a port or a parameter, and might quote the password.
+            if "@" in query:
+                raise ValueError(_UNESCAPED) from None
+            raise
+
+    @classmethod
+    def _read(cls, authority: str, name: str, query: str) -> DatabaseAddress:
         account, _, places = authority.rpartition("@")
         user, _, password = account.partition(":")
         told = dict(_query(query))
@@ -103,7 +123,7 @@ class DatabaseAddress:
             raise ValueError("does not name a database after the host: …@host:5432/name")
         unknown = sorted(set(address.options) - _LIBPQ_OPTIONS)
         if unknown:
-            raise ValueError(f"has parameters that are not supported: {', '.join(unknown)}")
+            raise ValueError(f"has parameters that are not supported: {echoed(', '.join(unknown))}")
         return address
 
     def beginning_with(self, place: Place) -> DatabaseAddress:
@@ -191,7 +211,9 @@ def _decoded(text: str) -> str:
     try:
         decoded = unquote(text, errors="strict")
     except UnicodeDecodeError:
-        raise ValueError("has percent-encoding that is not UTF-8") from None
+        raise ValueError(
+            "has percent-encoding that is not UTF-8; a % that stands for itself is written %25"
+        ) from None
     if "\0" in decoded:
         raise ValueError("holds a NUL character")
     return decoded

@@ -44,7 +44,11 @@ class Comparison:
             async for page in self._scheduler.pages():
                 entries = [self._read(entry) for entry in page]
                 await self._database.transact(remotes.note, listing_id=listing_id, entries=entries)
+                if not is_dry:
+                    await self._database.transact(remotes.note_crons, entries=entries)
                 self._listed(len(page))
+            if not is_dry:
+                await self._database.transact(remotes.forget_unlisted_crons, since=since)
             async for chunk in self._chunks(listing_id, since):
                 if chunk and not is_dry:
                     await self._database.transact(remotes.apply, differences=chunk, since=since)
@@ -80,7 +84,7 @@ class Comparison:
     def _read(self, entry: Entry) -> Listed:
         found = target_of(entry.endpoint, self._public_url)
         kind, target = found or (None, None)
-        is_right = (
+        is_addressed = (
             kind is not None
             and target is not None
             and entry.endpoint == endpoint(self._public_url, kind, target)
@@ -90,13 +94,15 @@ class Comparison:
             remote_id=entry.id,
             kind=kind,
             target=target,
-            cron_definition=entry.cron_definition if is_right else None,
+            cron_definition=entry.cron_definition,
+            made_with=entry.made_with,
             enabled=entry.enabled,
+            is_addressed=is_addressed,
             created_at=entry.created_at.isoformat(),
         )
 
 
 def summary(counts: Counter[str]) -> str:
     """The differences in words."""
-    names = ("create", "update", "enable", "disable")
+    names = ("create", "recreate", "update", "enable", "disable")
     return ", ".join(f"{counts[name]} to {name}" for name in names)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 from zoneinfo import ZoneInfo
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from sbm.addresses import (
     DatabaseAddress,
@@ -20,6 +20,8 @@ from sbm.addresses import (
 )
 from sbm.audio_settings import read_voice_vendor
 from sbm.model.chore import Scheduling as Mode
+from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.send import CONTENT_SETTLE
 from sbm.settings import Settings, Uncertain
 
 _SBM_SETTINGS = (
@@ -28,11 +30,13 @@ _SBM_SETTINGS = (
     "SBM_AUDIO_FTP_KEY_PASSPHRASE",
     "SBM_BACKOFF_MAX_SECONDS",
     "SBM_CONCURRENCY",
+    "SBM_CONTENT_SETTLE_SECONDS",
     "SBM_DATABASE_CONNECTIONS",
     "SBM_DUPLICATE_WINDOW",
     "SBM_LEASE_SECONDS",
     "SBM_LEDGER_MONTHS",
     "SBM_MAX_FAULTS",
+    "SBM_MAX_TEXT_LENGTH",
     "SBM_MAX_UPLOAD_BYTES",
     "SBM_MEDIA_ROOT",
     "SBM_MEDIA_URL",
@@ -61,6 +65,11 @@ def read_database(environ: Mapping[str, str], *, database: str | None = None) ->
     address = settings.database(database)
     settings.check()
     return address
+
+
+def read_max_text_length(settings: Settings) -> int:
+    """How many characters the Message Sender takes, for the daemon and for commands."""
+    return settings.count("SBM_MAX_TEXT_LENGTH", MAX_TEXT_LENGTH, most=1000000)
 
 
 @frozen(kw_only=True)
@@ -129,6 +138,8 @@ class Config:
     concurrency: int
     backoff_max: timedelta
     max_faults: int
+    max_text_length: int
+    content_settle: timedelta
     uncertain: Uncertain
     dry_run_messagesets: frozenset[int]
     ledger_months: int
@@ -141,7 +152,8 @@ class Config:
         Raises ConfigError, which tells of everything that is missing or wrong at once.
         """
         settings = Settings(environ=environ)
-        public_url, use_ssl = settings.public_url(), settings.flag("USE_SSL")
+        public_url = settings.public_url()
+        use_ssl = settings.flag("USE_SSL", default=public_url.startswith("https:"))
         scheduling = _scheduling(settings, public_url)
         config = cls(
             database=settings.database(database),
@@ -168,6 +180,13 @@ class Config:
             concurrency=settings.count("SBM_CONCURRENCY", 50, most=1000),
             backoff_max=settings.seconds("SBM_BACKOFF_MAX_SECONDS", 60, least=1, most=3600),
             max_faults=settings.count("SBM_MAX_FAULTS", 10, most=1000),
+            max_text_length=read_max_text_length(settings),
+            content_settle=settings.seconds(
+                "SBM_CONTENT_SETTLE_SECONDS",
+                int(CONTENT_SETTLE.total_seconds()),
+                least=0,
+                most=604800,
+            ),
             uncertain=cast(
                 Uncertain,
                 # A message twice is better than none.
@@ -177,8 +196,8 @@ class Config:
             ),
             dry_run_messagesets=settings.ids("DRY_RUN_MESSAGESETS"),
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
-            warnings=_warnings(environ, scheduling),
         )
+        config = evolve(config, warnings=_warnings(environ, config))
         _check_times(settings, config)
         settings.check()
         return config
@@ -224,11 +243,23 @@ def _check_times(settings: Settings, config: Config) -> None:
         )
 
 
-def _warnings(environ: Mapping[str, str], scheduling: Scheduling) -> tuple[str, ...]:
-    """What was set to no effect, or is missing to some."""
+def _warnings(environ: Mapping[str, str], config: Config) -> tuple[str, ...]:
+    """What was set to no effect, is missing to some, or has an effect that may surprise."""
+    scheduling = config.scheduling
     warnings = (
         [f"{scheduling.complaint}, and is not told anything."] if scheduling.complaint else []
     )
+    if config.dry_run_messagesets:
+        ids = ", ".join(map(str, sorted(config.dry_run_messagesets)))
+        warnings.append(
+            f"DRY_RUN_MESSAGESETS: nothing of the message sets {ids} is sent, and their"
+            " subscriptions move on from message to message all the same."
+        )
+    if config.media_url.startswith("http:") and config.public_url.startswith("https:"):
+        warnings.append(
+            f"The addresses of files begin with {config.media_url}, though"
+            " STAGE_BASED_MESSAGING_URL begins with https."
+        )
     if environ.get("BROKER_URL", "").strip():
         warnings.append("BROKER_URL is ignored: no broker is needed.")
     for name in sorted(environ):

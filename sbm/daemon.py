@@ -26,6 +26,7 @@ from sbm.pipeline.blame import Blame
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.chores import AT_A_TIME, Announcement, Chores
 from sbm.pipeline.claim import Claiming
+from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.deliver import Blames, Delivery
 from sbm.pipeline.hand import Hand
 from sbm.pipeline.housekeeping import CallbackHousekeeping, Housekeeping
@@ -33,6 +34,7 @@ from sbm.pipeline.law import Law
 from sbm.pipeline.look_up import LookUp
 from sbm.pipeline.loop import Bell, Loop
 from sbm.pipeline.metrics import Firing
+from sbm.pipeline.missed_moments import MissedMoments
 from sbm.pipeline.reconcile import Reconciling
 from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import Settling
@@ -55,6 +57,8 @@ RESERVED_OF = 10
 # What stopping may take beyond the grace for work in hand: to settle it, and to hang up.
 SETTLING = timedelta(seconds=2)
 EXPIRY_SECONDS = 5.0
+# What a service may ask for at most, and what the settings allow for leases and delays.
+LONGEST_DELAY = timedelta(hours=1)
 HOUSEKEEPING_SECONDS = 3600.0
 CALLBACKS_SECONDS = 60.0
 LAW_SECONDS = 15.0
@@ -84,8 +88,9 @@ def assemble(
     claim_bell, tick_bell, task_bell = Bell(reactor), Bell(reactor), Bell(reactor)
     audio_bell = Bell(reactor)
     telemetry = telemetry or Telemetry()
+    clock = _database_clock(config, telemetry)
 
-    sending = _sending(config, reactor, database, telemetry, claim_bell)
+    sending = _sending(config, reactor, database, telemetry, claim_bell, clock)
 
     def wake() -> None:
         tick_bell.ring()
@@ -105,19 +110,21 @@ def assemble(
         trusted_proxies=config.trusted_proxies,
         telemetry=telemetry,
         timezone=config.timezone,
+        max_text_length=config.max_text_length,
     )
     beginning = Row(*sending.claims, *(Port(reactor, description, site) for description in listen))
     under_way = Row(
         *sending.under_way,
-        *_ticking(config, reactor, database, tick_bell, claim_bell),
-        *_housekeeping(config, reactor, database),
-        *_law(config, reactor, telemetry),
-        *_scheduling(config, reactor, database, telemetry),
+        *_ticking(config, reactor, database, tick_bell, claim_bell, clock),
+        *_housekeeping(config, reactor, database, clock),
+        *_law(config, reactor, telemetry, clock),
+        *_scheduling(config, reactor, database, telemetry, clock),
         Tasks(
             *(reactor, database, config.timezone, uuid.uuid4(), claim_bell.ring, task_bell),
             telemetry.tally,
+            clock=clock,
         ),
-        _audio(config, reactor, database, audio_bell),
+        _audio(config, reactor, database, audio_bell, clock),
         Notifications(reactor, config.database, wake),
         Answers(site),
     )
@@ -133,6 +140,20 @@ def assemble(
     )
 
 
+def _database_clock(config: Config, telemetry: Telemetry) -> DatabaseClock:
+    """One for all that conclude, so that each knows what the others have seen."""
+    return DatabaseClock(
+        hold=config.lease + config.settle,
+        most=max(LONGEST_DELAY, config.settle, _question_lease(config)),
+        telemetry=telemetry,
+    )
+
+
+def _question_lease(config: Config) -> timedelta:
+    """A few pages at their slowest; a question that takes longer is asked by others, too."""
+    return max(config.lease, 5 * config.request_timeout)
+
+
 @frozen(kw_only=True)
 class _Sending:
     """From owed to settled, from the ground up: what stops first comes last."""
@@ -145,7 +166,12 @@ class _Sending:
 
 
 def _sending(
-    config: Config, reactor: Any, database: Database, telemetry: Telemetry, claim_bell: Bell
+    config: Config,
+    reactor: Any,
+    database: Database,
+    telemetry: Telemetry,
+    claim_bell: Bell,
+    clock: DatabaseClock,
 ) -> _Sending:
     # Places in hand that no tick can fill, so that a single send is claimed at once.
     reserved = config.concurrency // RESERVED_OF
@@ -202,8 +228,17 @@ def _sending(
         config.request_timeout,
         Turns(config.concurrency),
         config.stop_grace,
+        config.max_text_length,
     )
-    claiming = Claiming(database, hand, delivery, blames, telemetry=telemetry)
+    claiming = Claiming(
+        database,
+        hand,
+        delivery,
+        blames,
+        clock=clock,
+        content_settle=config.content_settle,
+        telemetry=telemetry,
+    )
     reconciling = Reconciling(
         reactor,
         database,
@@ -211,11 +246,11 @@ def _sending(
         message_sender,
         telemetry,
         config.settle,
-        # A few pages at their slowest; a question that takes longer is asked by somebody else, too.
-        max(config.lease, 5 * config.request_timeout),
+        _question_lease(config),
         config.uncertain,
         retries,
         claim_bell.ring,
+        clock=clock,
     )
     renewing = Loop("renew leases", claiming.renew, _renewal_seconds(config), Bell(reactor))
     expiring = Loop("expire leases", claiming.expire, EXPIRY_SECONDS, Bell(reactor))
@@ -263,13 +298,20 @@ def _metrics(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[ISe
 
 
 def _ticking(
-    config: Config, reactor: Any, database: Database, tick_bell: Bell, claim_bell: Bell
+    config: Config,
+    reactor: Any,
+    database: Database,
+    tick_bell: Bell,
+    claim_bell: Bell,
+    database_clock: DatabaseClock,
 ) -> Iterable[IService]:
     """Who is owed a send: by POST-back, or by the clock where there is no Scheduler."""
     expansion = Expansion(database, claim_bell.ring)
     yield Loop("expand ticks", expansion.one_pass, POLL_SECONDS, tick_bell)
     if config.scheduling.mode == "builtin":
-        clock = Clock(database, config.timezone, config.tick_grace, tick_bell.ring)
+        clock = Clock(
+            *(database, config.timezone, config.tick_grace, tick_bell.ring), clock=database_clock
+        )
         announcement = Announcement(database, config.scheduling.mode)
 
         async def tick() -> int:
@@ -281,7 +323,11 @@ def _ticking(
 
 
 def _scheduling(
-    config: Config, reactor: Any, database: Database, telemetry: Telemetry
+    config: Config,
+    reactor: Any,
+    database: Database,
+    telemetry: Telemetry,
+    clock: DatabaseClock,
 ) -> Iterable[IService]:
     """Telling the Scheduler whom to call back for, where there is one."""
     scheduling = config.scheduling
@@ -293,27 +339,31 @@ def _scheduling(
     breaker = Breaker("Scheduler", reactor.seconds, random.random, config.backoff_max)
     telemetry.services["scheduler"] = breaker
     chores = Chores(
-        database,
-        Scheduler(exchanges),
-        breaker,
-        telemetry,
-        scheduling.public_url,
-        scheduling.inbound_token or "",
-        config.request_timeout,
+        database=database,
+        scheduler=Scheduler(exchanges),
+        breaker=breaker,
+        telemetry=telemetry,
+        missed=MissedMoments(time_zone=scheduling.timezone, grace=config.tick_grace),
+        public_url=scheduling.public_url,
+        auth_token=scheduling.inbound_token or "",
+        request_timeout=config.request_timeout,
         # To look for one that may have been made, and to make it, at their slowest.
-        max(config.lease, 5 * config.request_timeout),
-        config.settle,
-        config.max_faults,
-        config.backoff_max,
-        random.random,
+        lease=max(config.lease, 5 * config.request_timeout),
+        settle=config.settle,
+        max_faults=config.max_faults,
+        cap=config.backoff_max,
+        draw=random.random,
+        clock=clock,
     )
     yield exchanges
     yield Loop("do chores", chores.one_pass, POLL_SECONDS, Bell(reactor))
     yield Loop("expire chores", chores.expire, EXPIRY_SECONDS, Bell(reactor))
 
 
-def _housekeeping(config: Config, reactor: Any, database: Database) -> Iterable[IService]:
-    housekeeping = Housekeeping(database, config.ledger_months)
+def _housekeeping(
+    config: Config, reactor: Any, database: Database, clock: DatabaseClock
+) -> Iterable[IService]:
+    housekeeping = Housekeeping(database, config.ledger_months, clock=clock)
     yield Loop("housekeeping", housekeeping.one_pass, HOUSEKEEPING_SECONDS, Bell(reactor))
     callbacks = CallbackHousekeeping(
         database=database, kept=scheduler_callback.kept(config.scheduling.join_window)
@@ -321,7 +371,9 @@ def _housekeeping(config: Config, reactor: Any, database: Database) -> Iterable[
     yield Loop("delete old calls", callbacks.one_pass, CALLBACKS_SECONDS, Bell(reactor))
 
 
-def _audio(config: Config, reactor: Any, database: Database, bell: Bell) -> IService:
+def _audio(
+    config: Config, reactor: Any, database: Database, bell: Bell, clock: DatabaseClock
+) -> IService:
     """Files for the voice vendor; without one, whoever asks for them is told so."""
     vendor = None
     if config.voice_vendor is not None:
@@ -336,13 +388,16 @@ def _audio(config: Config, reactor: Any, database: Database, bell: Bell) -> ISer
         random.random,
         config.backoff_max,
         bell,
+        clock=clock,
     )
     return copies
 
 
-def _law(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[IService]:
+def _law(
+    config: Config, reactor: Any, telemetry: Telemetry, clock: DatabaseClock
+) -> Iterable[IService]:
     """Counting a tick of a million takes seconds, in which nobody waits for its connection."""
     database = Database(reactor, config.database, 1)
-    law = Law(database, telemetry)
+    law = Law(database, telemetry, clock=clock)
     yield database
     yield Loop("check the law", law.one_pass, LAW_SECONDS, Bell(reactor), may_be_cut=True)

@@ -14,9 +14,14 @@ from zoneinfo import ZoneInfo
 from attrs import field, frozen
 
 from sbm.addresses import DatabaseAddress, MetricsAddress, ServiceAddress
+from sbm.model.echo import echoed
 
 # What becomes of a message that may have been sent, where nobody can be asked.
 Uncertain = Literal["at-least-once", "at-most-once"]
+
+# Files and folders beside the time zones of a machine. What they hold depends on the machine
+# (localtime, posixrules), is no place (Factory), counts leap seconds (right), or repeats (posix).
+_NO_ZONES = frozenset({"factory", "localtime", "posix", "posixrules", "right"})
 
 DATABASE_SETTING = "STAGE_BASED_MESSAGING_DATABASE"
 
@@ -111,7 +116,7 @@ class Settings:
         """A folder that exists, or None where the setting is not set."""
         text = self.text(name)
         if text and not Path(text).is_dir():
-            self.problem(name, f"must be a folder that exists, not {text!r}")
+            self.problem(name, f"must be a folder that exists, not {_quoted(text)}")
         return Path(text) if text else None
 
     def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -121,7 +126,7 @@ class Settings:
             try:
                 found.append(ip_network(text))
             except ValueError:
-                clause = f"must be addresses or networks such as 10.0.0.0/8, not {text!r}"
+                clause = f"must be addresses or networks such as 10.0.0.0/8, not {_quoted(text)}"
                 self.problem(name, clause)
         return tuple(found)
 
@@ -139,14 +144,16 @@ class Settings:
         url = self.url("METRICS_URL")
         return MetricsAddress(url=url, token=token, user=user, password=password)
 
-    def flag(self, name: str) -> bool:
-        """A setting that is true or false, and false when it is not set."""
+    def flag(self, name: str, *, default: bool) -> bool:
+        """A setting that is true or false."""
         text = self.text(name).lower()
         if text in ("true", "yes", "on", "1"):
             return True
-        if text not in ("", "false", "no", "off", "0"):
-            self.problem(name, f"must be true or false, not {text!r}")
-        return False
+        if text in ("false", "no", "off", "0"):
+            return False
+        if text:
+            self.problem(name, f"must be true or false, not {_quoted(text)}")
+        return default
 
     def choice(self, name: str, default: str, choices: Sequence[str]) -> str:
         """One of a few words."""
@@ -154,7 +161,7 @@ class Settings:
         if text in choices:
             return text
         *others, last = choices
-        self.problem(name, f"must be {', '.join(others)} or {last}, not {text!r}")
+        self.problem(name, f"must be {', '.join(others)} or {last}, not {_quoted(text)}")
         return default
 
     def ids(self, name: str) -> frozenset[int]:
@@ -162,32 +169,39 @@ class Settings:
         texts = [part.strip() for part in self.text(name).split(",") if part.strip()]
         wrong = [text for text in texts if not re.fullmatch(r"[0-9]{1,9}", text)]
         if wrong:
-            self.problem(name, f"must be ids with commas between them, not {wrong[0]!r}")
+            self.problem(name, f"must be ids with commas between them, not {_quoted(wrong[0])}")
             return frozenset()
         return frozenset(int(text) for text in texts)
 
     def timezone(self, name: str) -> ZoneInfo:
+        """A time zone by its IANA name, which means the same on every machine."""
         text = self.text(name) or "UTC"
+        first, _, _ = text.casefold().partition("/")
         try:
-            return ZoneInfo(text)
+            if first not in _NO_ZONES:
+                return ZoneInfo(text)
         except (ValueError, OSError, LookupError):
-            # Besides unknown names, folders (Europe) and paths (/etc/localtime) come here.
-            self.problem(name, f"must be the IANA name of a time zone, not {text!r}")
+            pass  # besides unknown names: folders (Europe) and paths (/etc/localtime)
+        self.problem(name, f"must be the IANA name of a time zone, not {_quoted(text)}")
         return ZoneInfo("UTC")
 
     def count(self, name: str, default: int, *, most: int) -> int:
         text = self.text(name) or str(default)
         if re.fullmatch(r"[0-9]{1,9}", text) and 1 <= int(text) <= most:
             return int(text)
-        self.problem(name, f"must be a whole number from 1 to {most}, not {text!r}")
+        self.problem(name, f"must be a whole number from 1 to {most}, not {_quoted(text)}")
         return default
 
     def seconds(self, name: str, default: float, *, least: float, most: float) -> timedelta:
         text = self.text(name) or str(default)
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) and least <= float(text) <= most:
             return timedelta(seconds=float(text))
-        self.problem(name, f"must be seconds from {least:g} to {most:g}, not {text!r}")
+        self.problem(name, f"must be seconds from {least:g} to {most:g}, not {_quoted(text)}")
         return timedelta(seconds=default)
+
+
+def _quoted(text: str) -> str:
+    return repr(echoed(text))
 
 
 def _web_address(text: str) -> SplitResult:

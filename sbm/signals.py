@@ -1,4 +1,8 @@
-"""How a process of ours ends: SIGTERM stops it with status 0, and a second one hurries it."""
+"""How a process of ours ends: SIGTERM stops it with status 0, and a second one hurries it.
+
+So does every other signal that would end a process by default, without its grace, and that does not
+tell of a fault of the program (SIGSEGV and the like).
+"""
 
 from __future__ import annotations
 
@@ -14,32 +18,55 @@ from twisted.logger import Logger
 
 T = TypeVar("T")
 
+# Those of them that the system has.
+_NAMES = (
+    *("SIGTERM", "SIGINT", "SIGQUIT", "SIGABRT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM"),
+    *("SIGPROF", "SIGXCPU", "SIGIO", "SIGPWR", "SIGSTKFLT"),
+)
+ENDING: frozenset[int] = frozenset(
+    {
+        *(getattr(signal, name) for name in _NAMES if hasattr(signal, name)),
+        *range(getattr(signal, "SIGRTMIN", 0), getattr(signal, "SIGRTMAX", -1) + 1),
+    }
+)
+
+# They come again by themselves, which does not mean that somebody is in a hurry.
+_RECURRING = frozenset({signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU})
+
+# The handlers of a signal for which nobody has set one.
+_UNHANDLED = (signal.SIG_DFL, signal.default_int_handler)
+
 
 @define(eq=False, slots=False)
 class Signals:
-    """Lays our hands on SIGTERM: the first stops the reactor, the next ones call ``hurry``.
+    """Handles the signals in ``ours``: the first stops the reactor, the next ones call ``hurry``.
 
-    Twisted's own handler would end the process by the same signal once everything has stopped,
-    which is status 143. ``ours`` end it with 0; SIGINT, if it is none of them, is left to Twisted
-    the first time, so that a shell sees that it was interrupted.
+    Twisted's own handler of SIGTERM would end the process by the same signal once everything has
+    stopped, which is status 143. ``ours`` end it with 0; SIGINT, if it is none of them, is left to
+    Twisted the first time, so that a shell sees that it was interrupted. ``ignored`` are only
+    logged. ``later`` are handled by twistd from some moment of the start on, and wait until then.
+    A signal that is handled or ignored already stays so, but for SIGTERM.
     """
 
     _reactor: Any
-    _ours: frozenset[signal.Signals]
+    _ours: frozenset[int]
+    _ignored: frozenset[int] = frozenset()
+    _later: frozenset[int] = frozenset()
     hurry: Callable[[], None] | None = None
     _is_waiting: bool = field(default=False, init=False)
     _is_stopping: bool = field(default=False, init=False)
-    _twisteds: dict[signal.Signals, Any] = field(factory=dict, init=False)
+    _twisteds: dict[int, Any] = field(factory=dict, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def install(self) -> None:
         """Listen from now on; what is heard before the reactor runs stops it as soon as it does."""
-        for number in self._ours:
-            # Who is started in the background is not meant to hear Ctrl-C.
-            if number != signal.SIGINT or signal.getsignal(number) == signal.default_int_handler:
+        for number in self._ours | self._ignored:
+            # A process that is started in the background is not meant to hear Ctrl-C.
+            if number == signal.SIGTERM or signal.getsignal(number) in _UNHANDLED:
                 signal.signal(number, self._heard)
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._later)
         # Twisted takes SIGTERM when it starts, whoever had it. It must not hear one in between.
-        self._reactor.addSystemEventTrigger("before", "startup", _block, signal.SIG_BLOCK)
+        self._reactor.addSystemEventTrigger("before", "startup", _block_term)
         self._reactor.callWhenRunning(self._take_over)
 
     def waiting_for(self, work: Callable[[], T]) -> T:
@@ -73,27 +100,42 @@ class Signals:
         self._twisteds[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._heard)
         if signal.SIGINT not in self._ours and callable(signal.getsignal(signal.SIGINT)):
             self._twisteds[signal.SIGINT] = signal.signal(signal.SIGINT, self._heard)
-        _block(signal.SIG_UNBLOCK)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, *self._later})
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         """Only what is safe between any two instructions of the program."""
+        if number in self._ignored:
+            self._reactor.callFromThread(self._ignore, number)
+            return
         if self._is_waiting:
             raise SystemExit(0)
-        self._reactor.callFromThread(self._stop_or_hurry, signal.Signals(number))
+        self._reactor.callFromThread(self._stop_or_hurry, number)
 
-    def _stop_or_hurry(self, number: signal.Signals) -> None:
+    def _ignore(self, number: int) -> None:
+        self._log.info("{signal}: ignored", signal=_name(number))
+
+    def _stop_or_hurry(self, number: int) -> None:
         if self._is_stopping:
-            self._log.info("{signal} again: hurrying", signal=number.name)
+            if number in _RECURRING:
+                return
+            self._log.info("{signal} again: hurrying", signal=_name(number))
             if self.hurry is not None:
                 self.hurry()
             return
         self._is_stopping = True
         if number in self._ours:
-            self._log.info("{signal}: stopping", signal=number.name)
+            self._log.info("{signal}: stopping", signal=_name(number))
             self._reactor.stop()
         else:
             self._twisteds[number](number, None)
 
 
-def _block(how: int) -> None:
-    signal.pthread_sigmask(how, {signal.SIGTERM})
+def _block_term() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"

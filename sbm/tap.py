@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from twisted.application.service import IService
 from twisted.internet import reactor
@@ -16,7 +17,7 @@ from twisted.python import usage
 from sbm.config import Config
 from sbm.daemon import assemble
 from sbm.settings import ConfigError
-from sbm.signals import Signals
+from sbm.signals import ENDING, Signals
 from sbm.store import migrations
 from sbm.store.errors import DatabaseUnavailable
 
@@ -59,18 +60,22 @@ def makeService(options: Options) -> IService:
     A schema that is not ours is a reason to refuse. A database that does not answer, or is unfit in
     another way, is none: the daemon waits for it.
     """
+    later = _rotating(options)
     if options["sandbox"]:
         # Its parts are an extra that a production machine does not have.
         from sbm.sandbox.house import build
 
-        signals = Signals(reactor, frozenset({signal.SIGTERM}))
+        # Who closes the terminal of a sandbox wants it to end.
+        ours = ENDING - {signal.SIGINT} | {signal.SIGHUP}
+        signals = Signals(reactor, ours - later, later=later)
         house = build(
             reactor, os.environ, listen=options.listen, assemble=assemble, fail=signals.fail
         )
         signals.hurry = house.hurry
         signals.install()
         return house
-    signals = Signals(reactor, frozenset({signal.SIGTERM, signal.SIGINT}))
+    ignored = frozenset({signal.SIGHUP})
+    signals = Signals(reactor, ENDING - later, ignored=ignored, later=later)
     signals.install()
     try:
         config = Config.from_environ(os.environ, database=options["database"])
@@ -93,3 +98,10 @@ def makeService(options: Options) -> IService:
     gc.collect()
     gc.freeze()
     return daemon
+
+
+def _rotating(options: Options) -> frozenset[int]:
+    """The signal by which twistd rotates the file that it logs to, if it logs to one."""
+    twistd: Mapping[str, Any] = options.parent or {}
+    is_file = twistd.get("logfile") not in (None, "-") and not twistd.get("syslog")
+    return frozenset({signal.SIGUSR1}) if is_file else frozenset()

@@ -22,16 +22,22 @@ class Tally:
     """What the Metrics API is still to be told: values by name, kept once there is one to tell.
 
     The end of a name says how its values come together: ``.sum`` adds up, ``.last`` replaces.
+    ``dropped`` counts the values for which there was no room.
     """
 
     is_kept: bool = False
     values: dict[str, float] = field(factory=dict)
+    dropped: int = 0
 
     def tell(self, name: str, value: float = 1.0) -> None:
-        """Add a value to what is to be told next; of a name too many, nothing is."""
-        if self.is_kept and (name in self.values or len(self.values) < MOST_NAMES):
-            before = self.values.get(name, 0.0) if name.endswith(".sum") else 0.0
-            self.values[name] = before + value
+        """Add a value to what is to be told next; of a name too many it is dropped."""
+        if not self.is_kept:
+            return
+        if name not in self.values and len(self.values) >= MOST_NAMES:
+            self.dropped += 1
+            return
+        before = self.values.get(name, 0.0) if name.endswith(".sum") else 0.0
+        self.values[name] = before + value
 
     def take(self) -> dict[str, float]:
         """Everything, which is then not to be told any more."""
@@ -69,13 +75,18 @@ class Telemetry:
     """
 
     counts: Counter[str] = field(factory=Counter)
+    labelled: dict[str, Counter[Labels]] = field(factory=dict)
     gauges: dict[tuple[str, Labels], float] = field(factory=dict)
     tally: Tally = field(factory=Tally)
     services: dict[str, Watched] = field(factory=dict)
 
-    def count(self, name: str, by: int = 1) -> None:
-        """Add to a counter."""
-        self.counts[name] += by
+    def count(self, name: str, by: int = 1, **labels: str) -> None:
+        """Add to a counter; each set of labels has one of its own. Zero makes it known."""
+        if labels:
+            counter = self.labelled.setdefault(name, Counter())
+            counter[tuple(sorted(labels.items()))] += by
+        else:
+            self.counts[name] += by
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge to a value; each set of labels has one of its own."""

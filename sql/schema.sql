@@ -1,6 +1,25 @@
 -- What sql/migrations make of an empty database: for reading, never applied. A test keeps it true;
 -- `make schema` writes it anew. The ledger's partitions of single months are left out.
 
+CREATE FUNCTION public.clock_reach(tick_id bigint) RETURNS interval
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- How far back the clock may have been set since a tick was made, never above zero: rows that were
+-- written for the tick afterwards may lie before it by so much.
+SELECT COALESCE(sum(LEAST(size, interval '0')), interval '0') FROM clock_jumps
+ WHERE last_tick_id >= tick_id
+$$;
+
+CREATE FUNCTION public.clock_shift(tick_id bigint, written_at timestamp with time zone) RETURNS interval
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- By how much the clock has been set since a tick wrote down this moment: add it to have the moment
+-- as the clock of now would have told it. What was written after a jump, and before it was seen,
+-- was written by the clock as it was after the jump.
+SELECT COALESCE(sum(size), interval '0') FROM clock_jumps
+ WHERE last_tick_id >= tick_id AND NOT written_at BETWEEN earliest_at AND seen_at
+$$;
+
 CREATE TABLE public.schedules (
     id integer NOT NULL,
     minute text DEFAULT '*'::text NOT NULL,
@@ -10,6 +29,7 @@ CREATE TABLE public.schedules (
     month_of_year text DEFAULT '*'::text NOT NULL,
     next_tick_at timestamp with time zone,
     next_tick_rule text,
+    wound_at timestamp with time zone,
     CONSTRAINT schedules_day_of_month_check CHECK ((char_length(day_of_month) <= 64)),
     CONSTRAINT schedules_day_of_week_check CHECK ((char_length(day_of_week) <= 64)),
     CONSTRAINT schedules_hour_check CHECK ((char_length(hour) <= 64)),
@@ -20,6 +40,8 @@ CREATE TABLE public.schedules (
 COMMENT ON COLUMN public.schedules.next_tick_at IS 'When the built-in clock ticks next; null: never, or not worked out yet.';
 
 COMMENT ON COLUMN public.schedules.next_tick_rule IS 'The version of the rule, the cron fields and the time zone that next_tick_at was worked out from: where they are no longer right, next_tick_at is out of date, whoever changed the row.';
+
+COMMENT ON COLUMN public.schedules.wound_at IS 'When next_tick_at was worked out. If it lies in the future, the clock was wrong then.';
 
 CREATE FUNCTION public.cron_definition(schedule public.schedules) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
@@ -80,6 +102,44 @@ BEGIN
 END
 $_$;
 
+CREATE FUNCTION public.date_row() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.dated_at := now();
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.date_send() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF OLD.dated_at > now()
+       AND (NEW.unknown_since = OLD.unknown_since OR NEW.unknown_since = OLD.lease_until) THEN
+        NEW.unknown_since := NEW.unknown_since - (OLD.dated_at - now());
+    END IF;
+    IF NEW.first_attempt_at > now() THEN
+        NEW.first_attempt_at := now();
+    END IF;
+    NEW.dated_at := now();
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.date_unknown() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF OLD.dated_at > now()
+       AND (NEW.unknown_since = OLD.unknown_since OR NEW.unknown_since = OLD.lease_until) THEN
+        NEW.unknown_since := NEW.unknown_since - (OLD.dated_at - now());
+    END IF;
+    NEW.dated_at := now();
+    RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION public.drop_ledger_partitions(months_kept integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -112,6 +172,12 @@ BEGIN
     NEW.joined_at := now();
     RETURN NEW;
 END
+$$;
+
+CREATE FUNCTION public.last_ledger_id() RETURNS bigint
+    LANGUAGE sql STABLE
+    AS $$
+SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM ledger_id
 $$;
 
 CREATE FUNCTION public.make_ledger_partitions(months_ahead integer) RETURNS integer
@@ -149,15 +215,55 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.note_content_changes() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+-- One row for each set and language that a statement has changed, in one order, so that two
+-- statements do not wait for each other. A message that is written again as it was is no change.
+-- Of a set that is being deleted, there is nothing to note.
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO content_changes (messageset_id, lang, changed_at)
+        SELECT messageset_id, lang, clock_timestamp() FROM new_messages
+         GROUP BY messageset_id, lang ORDER BY messageset_id, lang
+            ON CONFLICT (messageset_id, lang) DO UPDATE SET changed_at = EXCLUDED.changed_at;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO content_changes (messageset_id, lang, changed_at)
+        SELECT messageset_id, lang, clock_timestamp() FROM old_messages
+         WHERE EXISTS (SELECT FROM messagesets WHERE id = messageset_id)
+         GROUP BY messageset_id, lang ORDER BY messageset_id, lang
+            ON CONFLICT (messageset_id, lang) DO UPDATE SET changed_at = EXCLUDED.changed_at;
+    ELSE
+        INSERT INTO content_changes (messageset_id, lang, changed_at)
+        SELECT place.messageset_id, place.lang, clock_timestamp()
+          FROM old_messages was
+          JOIN new_messages is_now ON is_now.id = was.id
+           AND (is_now.messageset_id, is_now.lang, is_now.sequence_number, is_now.text_content,
+                is_now.binary_content_id, is_now.metadata)
+               IS DISTINCT FROM
+               (was.messageset_id, was.lang, was.sequence_number, was.text_content,
+                was.binary_content_id, was.metadata)
+         CROSS JOIN LATERAL (VALUES (was.messageset_id, was.lang),
+                                    (is_now.messageset_id, is_now.lang))
+               place (messageset_id, lang)
+         WHERE EXISTS (SELECT FROM messagesets WHERE id = place.messageset_id)
+         GROUP BY place.messageset_id, place.lang ORDER BY place.messageset_id, place.lang
+            ON CONFLICT (messageset_id, lang) DO UPDATE SET changed_at = EXCLUDED.changed_at;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION public.owe_chore(chore_kind text, chore_target text) RETURNS void
     LANGUAGE sql
     AS $$
--- One that is owed or being done already is owed again; one that was refused gets another chance.
+-- One that is owed or being done already is owed again; one that was refused gets another chance,
+-- and one that waits may have nothing to wait for any more.
 INSERT INTO chores (kind, target) VALUES (chore_kind, chore_target)
     ON CONFLICT (kind, target) DO UPDATE
-   SET revision = chores.revision + 1, faults = 0,
-       up_to = '00000000-0000-0000-0000-000000000000',
-       state = CASE WHEN chores.state = 'refused' THEN 'owed' ELSE chores.state END,
+   SET revision = chores.revision + 1, faults = 0, fault = '',
+       up_to = '00000000-0000-0000-0000-000000000000', waits_for = NULL,
+       state = CASE WHEN chores.state IN ('refused', 'waiting') THEN 'owed' ELSE chores.state END,
        due_at = CASE WHEN chores.state = 'refused' THEN now() ELSE chores.due_at END
 $$;
 
@@ -266,12 +372,14 @@ CREATE FUNCTION public.tick_covers(seen pg_snapshot, opened_at timestamp with ti
 -- member now: it was one, and committed, when the tick was opened. A snapshot, or a transaction,
 -- that is ahead of all of this server's came with the data of another server; so did a transaction
 -- that the snapshot does not have, though it is a day older than the tick. Without a snapshot, the
--- times have to do.
+-- times have to do. A time that lies in the future was told by a wrong clock: such a tick was opened
+-- by now, and such a subscription is one that it covers.
 SELECT CASE WHEN pg_snapshot_xmax(seen) <= pg_snapshot_xmax(pg_current_snapshot())
             THEN joined_xid IS NULL OR pg_visible_in_snapshot(joined_xid, seen)
-                 OR joined_at < opened_at - interval '1 day'
+                 OR joined_at < LEAST(opened_at, now()) - interval '1 day'
                  OR joined_xid >= pg_snapshot_xmax(pg_current_snapshot())
-            ELSE COALESCE(joined_at, created_at) <= opened_at END
+            ELSE COALESCE(joined_at, created_at) <= opened_at
+                 OR COALESCE(joined_at, created_at) > now() END
 $$;
 
 CREATE FUNCTION public.tidy_cron_field(field text) RETURNS text
@@ -314,15 +422,19 @@ CREATE FUNCTION public.walk(of_search bigint, ids uuid[]) RETURNS TABLE(subscrip
     LANGUAGE sql STABLE
     AS $$
 -- The way of each of these subscriptions that is under way, a row for each set on it: a run of the
--- schedule after she began sends one message, from her initial number on; a set that is finished
+-- schedule after it began sends one message, from its initial number on; a set that is finished
 -- is followed by the next one, on its own schedule, from the run that sent the last message.
--- number is where the runs have brought her in the set, and finishes that its last message was
--- sent; missed, how many messages of it she has not had. A way that goes in circles is followed
--- through 100 sets, and the last of them is left unfinished.
+-- number is where the runs have brought it in the set, and finishes that its last message was
+-- sent; missed, how many messages of it were not sent. A subscription beyond the end of its
+-- content is finished by the run after the last message, one at least, and goes on only if
+-- the ledger has a send of its set to it. A way that goes in circles is followed through 100 sets,
+-- and the last of them is left unfinished.
 WITH RECURSIVE way AS (
     SELECT s.id, 1 AS step, s.lang, s.messageset_id, s.schedule_id, s.created_at AS since,
            s.initial_sequence_number AS initial, s.next_sequence_number AS stands_at,
-           leg.runs_before, leg.messages, leg.runs
+           leg.runs_before, leg.runs, stand.ends, stand.goes_on,
+           CASE WHEN stand.ends AND stand.goes_on THEN GREATEST(leg.messages, 1)
+                ELSE leg.messages END AS messages
       FROM unnest(ids) AS given (id)
       JOIN subscriptions s ON s.id = given.id AND s.active AND NOT s.completed
      CROSS JOIN LATERAL (
@@ -338,9 +450,22 @@ WITH RECURSIVE way AS (
                        WHERE r.search_id = of_search AND r.schedule_id = s.schedule_id
                          AND r.run_at <= s.created_at
                        ORDER BY r.run_at DESC LIMIT 1), 0) AS number) before) leg
+     CROSS JOIN LATERAL (
+           SELECT COALESCE((SELECT m.sequence_number FROM messages m
+                             WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+                             ORDER BY m.sequence_number DESC LIMIT 1)
+                           < s.next_sequence_number, false) AS ends) beyond
+     CROSS JOIN LATERAL (
+           SELECT beyond.ends, CASE WHEN beyond.ends THEN EXISTS (
+                      SELECT FROM ledger
+                       WHERE ledger.subscription_id = s.id
+                         AND ledger.messageset_id = s.messageset_id AND ledger.kind = 'next'
+                         AND (ledger.outcome IN ('sent', 'adopted', 'dry-run')
+                              OR ledger.is_assumed)
+                      OFFSET 0) ELSE true END AS goes_on) stand
     UNION ALL
     SELECT way.id, way.step + 1, way.lang, following.id, following.default_schedule_id,
-           finish.run_at, 1, 1, leg.runs_before, leg.messages, leg.runs
+           finish.run_at, 1, 1, leg.runs_before, leg.runs, false, true, leg.messages
       FROM way
       JOIN schedule_runs finish ON finish.search_id = of_search
                                AND finish.schedule_id = way.schedule_id
@@ -362,14 +487,14 @@ WITH RECURSIVE way AS (
                          AND r.schedule_id = following.default_schedule_id
                          AND r.run_at <= finish.run_at
                        ORDER BY r.run_at DESC LIMIT 1), 0) AS number) before) leg
-     WHERE way.messages > 0 AND way.runs >= way.messages AND way.step < 100
+     WHERE way.messages > 0 AND way.runs >= way.messages AND way.step < 100 AND way.goes_on
 )
 SELECT way.id, way.step, way.messageset_id, way.schedule_id, way.since,
        GREATEST(way.stands_at,
                 CASE WHEN last.sequence_number IS NULL THEN way.initial
                      WHEN way.runs >= way.messages THEN last.sequence_number
                      ELSE last.sequence_number + 1 END),
-       last.sequence_number IS NOT NULL AND way.runs >= way.messages
+       (last.sequence_number IS NOT NULL OR way.ends) AND way.runs >= way.messages
            AND (way.step < 100 OR current.next_set_id IS NULL),
        CASE WHEN last.sequence_number IS NULL OR last.sequence_number < way.stands_at THEN 0
             ELSE (SELECT count(*) FROM messages m
@@ -484,9 +609,13 @@ CREATE TABLE public.chores (
     faults integer DEFAULT 0 NOT NULL,
     reason text DEFAULT ''::text NOT NULL,
     up_to uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    waits_for text,
+    fault text DEFAULT ''::text NOT NULL,
+    dated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chores_check CHECK (((state = 'claimed'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT chores_kind_check CHECK ((kind = ANY (ARRAY['subscription'::text, 'schedule'::text, 'members'::text, 'leftover'::text]))),
-    CONSTRAINT chores_state_check CHECK ((state = ANY (ARRAY['owed'::text, 'claimed'::text, 'refused'::text])))
+    CONSTRAINT chores_state_check CHECK ((state = ANY (ARRAY['owed'::text, 'waiting'::text, 'claimed'::text, 'refused'::text]))),
+    CONSTRAINT chores_waits_for_check CHECK (((state = 'waiting'::text) = (waits_for IS NOT NULL)))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='5000', autovacuum_vacuum_cost_delay='0');
 
@@ -504,6 +633,159 @@ COMMENT ON COLUMN public.chores.unknown_since IS 'Since then no more of a POST t
 
 COMMENT ON COLUMN public.chores.up_to IS 'members: the last subscription that was looked at.';
 
+COMMENT ON COLUMN public.chores.waits_for IS 'The cron that another chore is having its first schedule made with.';
+
+COMMENT ON COLUMN public.chores.fault IS 'The last answer that was counted as a fault of this chore.';
+
+COMMENT ON COLUMN public.chores.dated_at IS 'When due_at, lease_until and unknown_since were written. If it lies in the future, the clock was wrong then, and they are wrong by as much.';
+
+CREATE TABLE public.remote_schedules (
+    kind text NOT NULL,
+    target text NOT NULL,
+    remote_id text NOT NULL,
+    cron_definition text,
+    enabled boolean,
+    told_at timestamp with time zone DEFAULT now() NOT NULL,
+    made_with text,
+    is_addressed boolean DEFAULT true NOT NULL,
+    silent_since timestamp with time zone,
+    CONSTRAINT remote_schedules_kind_check CHECK ((kind = ANY (ARRAY['subscription'::text, 'schedule'::text])))
+);
+
+COMMENT ON TABLE public.remote_schedules IS 'The schedules at the Seed Scheduler that call us back, as it was last told.';
+
+COMMENT ON COLUMN public.remote_schedules.target IS 'The id of the subscription or schedule; no reference, as what is deleted must be disabled.';
+
+COMMENT ON COLUMN public.remote_schedules.cron_definition IS 'What the Scheduler shows as its cron; null: not known, or it may fire at other times.';
+
+COMMENT ON COLUMN public.remote_schedules.enabled IS 'Null: not known.';
+
+COMMENT ON COLUMN public.remote_schedules.made_with IS 'The cron that it was made with, which is when it fires; null: not known.';
+
+COMMENT ON COLUMN public.remote_schedules.is_addressed IS 'False: its endpoint or its token is not ours any more.';
+
+COMMENT ON COLUMN public.remote_schedules.silent_since IS 'Since when, by the Scheduler''s clock, it calls nobody because the schedule that is to take the place of this one is not made yet; null: that is not so.';
+
+CREATE TABLE public.subscriptions (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    identity text NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    messageset_id integer NOT NULL,
+    next_sequence_number integer DEFAULT 1 NOT NULL,
+    initial_sequence_number integer DEFAULT 1 NOT NULL,
+    lang text NOT NULL,
+    active boolean DEFAULT true NOT NULL,
+    completed boolean DEFAULT false NOT NULL,
+    schedule_id integer NOT NULL,
+    process_status smallint DEFAULT 0 NOT NULL,
+    metadata jsonb,
+    chained_from uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_by integer,
+    updated_by integer,
+    joined_xid xid8 DEFAULT pg_current_xact_id(),
+    joined_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT subscriptions_identity_check CHECK (((char_length(identity) >= 1) AND (char_length(identity) <= 36))),
+    CONSTRAINT subscriptions_lang_check CHECK (((char_length(lang) >= 1) AND (char_length(lang) <= 6))),
+    CONSTRAINT subscriptions_process_status_check CHECK ((process_status = ANY (ARRAY['-2'::integer, '-1'::integer, 0, 2])))
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+
+COMMENT ON COLUMN public.subscriptions.identity IS 'The identity in the Identity Store: a UUID in lower case; older ones as they were imported.';
+
+COMMENT ON COLUMN public.subscriptions.process_status IS '-2, -1 error; 0 ready; 2 completed. 1, in process, is derived: there is a live next send.';
+
+COMMENT ON COLUMN public.subscriptions.chained_from IS 'The completed subscription that this one follows; no reference, as that one may be deleted.';
+
+COMMENT ON COLUMN public.subscriptions.joined_xid IS 'The transaction in which it became one that its schedule''s ticks cover; null: before all.';
+
+COMMENT ON COLUMN public.subscriptions.joined_at IS 'When that was. It tells the numbers of this server''s transactions from those that came with the data of another one.';
+
+CREATE VIEW public.chore_steps AS
+ SELECT id,
+    kind,
+    target,
+    state,
+    attempt,
+    revision,
+    unknown_since,
+    schedule_id,
+    wanted,
+    remote_id,
+    cron_definition,
+    made_with,
+    enabled,
+    is_addressed,
+        CASE
+            WHEN (kind = 'members'::text) THEN 'members'::text
+            WHEN (unknown_since IS NOT NULL) THEN 'look'::text
+            WHEN ((wanted IS NULL) AND (remote_id IS NULL)) THEN 'none'::text
+            WHEN (wanted IS NULL) THEN 'disable'::text
+            WHEN (remote_id IS NULL) THEN 'create'::text
+            WHEN ((cron_definition = wanted) AND ((made_with = wanted) OR ((made_with IS NULL) AND enabled))) THEN 'change'::text
+            WHEN (NOT enabled) THEN 'create'::text
+            ELSE 'replace'::text
+        END AS step
+   FROM ( SELECT c.id,
+            c.kind,
+            c.target,
+            c.state,
+            c.attempt,
+            c.revision,
+            c.unknown_since,
+            s.of_schedule AS schedule_id,
+            told.wanted,
+            known.cron_definition,
+            known.made_with,
+            known.enabled,
+            COALESCE(known.is_addressed, false) AS is_addressed,
+                CASE
+                    WHEN (c.kind = 'leftover'::text) THEN c.target
+                    ELSE COALESCE(known.remote_id,
+                    CASE
+                        WHEN ((s.in_metadata <> ''::text) AND (NOT (EXISTS ( SELECT
+                           FROM public.remote_schedules others
+                          WHERE (others.remote_id = s.in_metadata))))) THEN s.in_metadata
+                        ELSE NULL::text
+                    END)
+                END AS remote_id
+           FROM ((((public.chores c
+             CROSS JOIN ( SELECT public.scheduling_mode() AS mode) scheduling)
+             LEFT JOIN public.remote_schedules known ON (((known.kind = c.kind) AND (known.target = c.target))))
+             CROSS JOIN LATERAL ( SELECT
+                        CASE
+                            WHEN (c.kind = 'schedule'::text) THEN (c.target)::integer
+                            ELSE found.schedule_id
+                        END AS of_schedule,
+                    found.is_under_way,
+                    found.in_metadata
+                   FROM (( SELECT) one
+                     LEFT JOIN LATERAL ( SELECT subscriptions.schedule_id,
+                            (subscriptions.active AND (NOT subscriptions.completed)) AS is_under_way,
+                                CASE
+                                    WHEN (jsonb_typeof(subscriptions.metadata) = 'object'::text) THEN (subscriptions.metadata ->> 'scheduler_schedule_id'::text)
+                                    ELSE NULL::text
+                                END AS in_metadata
+                           FROM public.subscriptions
+                          WHERE (subscriptions.id =
+                                CASE
+                                    WHEN (c.kind = 'subscription'::text) THEN (c.target)::uuid
+                                    ELSE NULL::uuid
+                                END)
+                         OFFSET 0) found ON (true))) s)
+             LEFT JOIN LATERAL ( SELECT public.cron_definition(schedules.*) AS wanted
+                   FROM public.schedules
+                  WHERE (schedules.id =
+                        CASE
+                            WHEN ((c.kind = 'subscription'::text) AND (scheduling.mode = 'subscription'::text) AND s.is_under_way) THEN s.of_schedule
+                            WHEN ((c.kind = 'schedule'::text) AND (scheduling.mode = 'schedule'::text)) THEN s.of_schedule
+                            ELSE NULL::integer
+                        END)
+                 OFFSET 0) told ON (true))) things;
+
+COMMENT ON VIEW public.chore_steps IS 'What there is to do next for each chore.';
+
 ALTER TABLE public.chores ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.chores_id_seq
     START WITH 1
@@ -512,6 +794,59 @@ ALTER TABLE public.chores ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE public.clock_jumps (
+    id bigint NOT NULL,
+    size interval NOT NULL,
+    earliest_at timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    doubted_until timestamp with time zone NOT NULL,
+    last_tick_id bigint NOT NULL
+);
+
+COMMENT ON TABLE public.clock_jumps IS 'When a daemon saw that this server''s clock had been set, or that this is another server. All times are those of the clock as it was after the jump.';
+
+COMMENT ON COLUMN public.clock_jumps.size IS 'By how much the clock went on more than time did; negative: it was set back.';
+
+COMMENT ON COLUMN public.clock_jumps.earliest_at IS 'It jumped after this moment, and before seen_at.';
+
+COMMENT ON COLUMN public.clock_jumps.doubted_until IS 'Until then no daemon concludes anything from the time that has passed.';
+
+COMMENT ON COLUMN public.clock_jumps.last_tick_id IS 'The newest tick when it was seen: tells which ticks were made before.';
+
+ALTER TABLE public.clock_jumps ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME public.clock_jumps_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.clock_readings (
+    machine text NOT NULL,
+    uptime double precision NOT NULL,
+    lowest double precision NOT NULL,
+    highest double precision NOT NULL,
+    jump_id bigint NOT NULL,
+    read_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE public.clock_readings IS 'The distance between this server''s clock and the uptime of each machine that daemons run on, so that a daemon that was not there sees that the clock has jumped.';
+
+COMMENT ON COLUMN public.clock_readings.machine IS 'The machine since its last start: its uptime begins anew with the next one.';
+
+COMMENT ON COLUMN public.clock_readings.lowest IS 'Unix time less uptime, in seconds: at least this, and at most highest.';
+
+COMMENT ON COLUMN public.clock_readings.jump_id IS 'The last of clock_jumps that was known then; 0: none.';
+
+CREATE TABLE public.content_changes (
+    messageset_id integer NOT NULL,
+    lang text NOT NULL,
+    changed_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE public.content_changes IS 'When the messages of a set in a language last changed: written by triggers on messages.';
 
 CREATE TABLE public.doubles (
     id bigint NOT NULL,
@@ -595,6 +930,7 @@ CREATE TABLE public.idempotency_keys (
     status smallint NOT NULL,
     headers jsonb NOT NULL,
     body bytea NOT NULL,
+    received_at timestamp with time zone,
     CONSTRAINT idempotency_keys_fingerprint_check CHECK ((octet_length(fingerprint) = 32)),
     CONSTRAINT idempotency_keys_key_check CHECK (((char_length(key) >= 1) AND (char_length(key) <= 255))),
     CONSTRAINT idempotency_keys_request_check CHECK ((octet_length(request) = 32)),
@@ -608,6 +944,8 @@ COMMENT ON COLUMN public.idempotency_keys.request IS 'SHA-256 of user, key and p
 COMMENT ON COLUMN public.idempotency_keys.user_id IS 'Whose key it is; null: the Scheduler''s.';
 
 COMMENT ON COLUMN public.idempotency_keys.fingerprint IS 'SHA-256 of the body that came with the key.';
+
+COMMENT ON COLUMN public.idempotency_keys.received_at IS 'By the clock of the daemon that received it.';
 
 CREATE SEQUENCE public.ledger_id
     START WITH 1
@@ -635,6 +973,7 @@ CREATE TABLE public.ledger (
     first_attempt_at timestamp with time zone,
     settled_at timestamp with time zone DEFAULT now() NOT NULL,
     actor text,
+    is_assumed boolean DEFAULT false NOT NULL,
     CONSTRAINT ledger_stage_check CHECK ((stage = ANY (ARRAY['trigger'::text, 'content'::text, 'address'::text, 'post'::text])))
 )
 PARTITION BY RANGE (settled_at);
@@ -648,6 +987,8 @@ COMMENT ON COLUMN public.ledger.reason IS 'Why it was not sent; empty where it w
 COMMENT ON COLUMN public.ledger.outbound_id IS 'The id of the outbound in the Message Sender.';
 
 COMMENT ON COLUMN public.ledger.actor IS 'The operator who asked for it by command, if one did.';
+
+COMMENT ON COLUMN public.ledger.is_assumed IS 'It may have been sent, and the subscription went on as if it had been.';
 
 CREATE TABLE public.ledger_default (
     id bigint DEFAULT nextval('public.ledger_id'::regclass) CONSTRAINT ledger_id_not_null NOT NULL,
@@ -668,6 +1009,7 @@ CREATE TABLE public.ledger_default (
     first_attempt_at timestamp with time zone,
     settled_at timestamp with time zone DEFAULT now() CONSTRAINT ledger_settled_at_not_null NOT NULL,
     actor text,
+    is_assumed boolean DEFAULT false CONSTRAINT ledger_is_assumed_not_null NOT NULL,
     CONSTRAINT ledger_stage_check CHECK ((stage = ANY (ARRAY['trigger'::text, 'content'::text, 'address'::text, 'post'::text])))
 );
 
@@ -723,12 +1065,15 @@ CREATE TABLE public.recent_registrations (
     fingerprint bytea NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     subscription_id uuid NOT NULL,
+    received_at timestamp with time zone,
     CONSTRAINT recent_registrations_fingerprint_check CHECK ((octet_length(fingerprint) = 32))
 );
 
 COMMENT ON TABLE public.recent_registrations IS 'What the webhook was asked for without a key, while its twins are refused.';
 
 COMMENT ON COLUMN public.recent_registrations.fingerprint IS 'SHA-256 of the data as they were read: the subscription itself goes on and changes.';
+
+COMMENT ON COLUMN public.recent_registrations.received_at IS 'By the clock of the daemon that received it.';
 
 CREATE UNLOGGED TABLE public.remote_listing (
     listing_id uuid NOT NULL,
@@ -738,26 +1083,10 @@ CREATE UNLOGGED TABLE public.remote_listing (
     cron_definition text,
     enabled boolean NOT NULL,
     created_at timestamp with time zone NOT NULL,
-    listed_at timestamp with time zone DEFAULT now() NOT NULL
+    listed_at timestamp with time zone DEFAULT now() NOT NULL,
+    made_with text,
+    is_addressed boolean DEFAULT true NOT NULL
 );
-
-CREATE TABLE public.remote_schedules (
-    kind text NOT NULL,
-    target text NOT NULL,
-    remote_id text NOT NULL,
-    cron_definition text,
-    enabled boolean,
-    told_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT remote_schedules_kind_check CHECK ((kind = ANY (ARRAY['subscription'::text, 'schedule'::text])))
-);
-
-COMMENT ON TABLE public.remote_schedules IS 'The schedules at the Seed Scheduler that call us back, as it was last told.';
-
-COMMENT ON COLUMN public.remote_schedules.target IS 'The id of the subscription or schedule; no reference, as what is deleted must be disabled.';
-
-COMMENT ON COLUMN public.remote_schedules.cron_definition IS 'Null: not known, or its endpoint or token is not ours any more; it is told all anew.';
-
-COMMENT ON COLUMN public.remote_schedules.enabled IS 'Null: not known.';
 
 CREATE TABLE public.resend_requests (
     id integer NOT NULL,
@@ -806,6 +1135,24 @@ COMMENT ON TABLE public.scheduler_callbacks IS 'Recent calls of the Seed Schedul
 COMMENT ON COLUMN public.scheduler_callbacks.target IS 'The id of the subscription or schedule, as in remote_schedules.';
 
 COMMENT ON COLUMN public.scheduler_callbacks.moment IS 'The due moment that the call belongs to; of a call that fits none, when it came.';
+
+CREATE TABLE public.scheduler_crons (
+    cron_definition text NOT NULL,
+    known_at timestamp with time zone,
+    chore_id bigint,
+    attempt integer,
+    taken_until timestamp with time zone
+);
+
+COMMENT ON TABLE public.scheduler_crons IS 'The crons that the Scheduler knows, or that one schedule is being made with.';
+
+COMMENT ON COLUMN public.scheduler_crons.known_at IS 'When a schedule was first known to have been made with it; null: none is known.';
+
+COMMENT ON COLUMN public.scheduler_crons.chore_id IS 'The chore whose POST may be under way, or may have been done; null: there is none.';
+
+COMMENT ON COLUMN public.scheduler_crons.attempt IS 'The attempt of that chore. It fences.';
+
+COMMENT ON COLUMN public.scheduler_crons.taken_until IS 'After that, another chore may try.';
 
 ALTER TABLE public.schedules ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.schedules_id_seq
@@ -877,6 +1224,7 @@ CREATE TABLE public.sends (
     actor text,
     is_fault boolean DEFAULT false NOT NULL,
     answers text[] DEFAULT '{}'::text[] NOT NULL,
+    dated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT sends_check CHECK (((state = 'claimed'::text) = (owner IS NOT NULL))),
     CONSTRAINT sends_check1 CHECK (((state = 'claimed'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT sends_check2 CHECK (((state = 'unknown'::text) = (unknown_since IS NOT NULL))),
@@ -911,41 +1259,7 @@ COMMENT ON COLUMN public.sends.is_fault IS 'Of an unknown send: if the Message S
 
 COMMENT ON COLUMN public.sends.answers IS 'What came of the calls that count as faults: each once, the first five.';
 
-CREATE TABLE public.subscriptions (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    identity text NOT NULL,
-    version integer DEFAULT 1 NOT NULL,
-    messageset_id integer NOT NULL,
-    next_sequence_number integer DEFAULT 1 NOT NULL,
-    initial_sequence_number integer DEFAULT 1 NOT NULL,
-    lang text NOT NULL,
-    active boolean DEFAULT true NOT NULL,
-    completed boolean DEFAULT false NOT NULL,
-    schedule_id integer NOT NULL,
-    process_status smallint DEFAULT 0 NOT NULL,
-    metadata jsonb,
-    chained_from uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_by integer,
-    updated_by integer,
-    joined_xid xid8 DEFAULT pg_current_xact_id(),
-    joined_at timestamp with time zone DEFAULT now(),
-    CONSTRAINT subscriptions_identity_check CHECK (((char_length(identity) >= 1) AND (char_length(identity) <= 36))),
-    CONSTRAINT subscriptions_lang_check CHECK (((char_length(lang) >= 1) AND (char_length(lang) <= 6))),
-    CONSTRAINT subscriptions_process_status_check CHECK ((process_status = ANY (ARRAY['-2'::integer, '-1'::integer, 0, 2])))
-)
-WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
-
-COMMENT ON COLUMN public.subscriptions.identity IS 'The identity in the Identity Store: a UUID in lower case; older ones as they were imported.';
-
-COMMENT ON COLUMN public.subscriptions.process_status IS '-2, -1 error; 0 ready; 2 completed. 1, in process, is derived: there is a live next send.';
-
-COMMENT ON COLUMN public.subscriptions.chained_from IS 'The completed subscription that this one follows; no reference, as that one may be deleted.';
-
-COMMENT ON COLUMN public.subscriptions.joined_xid IS 'The transaction in which it became one that its schedule''s ticks cover; null: before all.';
-
-COMMENT ON COLUMN public.subscriptions.joined_at IS 'When that was. It tells the numbers of this server''s transactions from those that came with the data of another one.';
+COMMENT ON COLUMN public.sends.dated_at IS 'When due_at, lease_until and unknown_since were written. If it lies in the future, the clock was wrong then, and they are wrong by as much.';
 
 CREATE TABLE public.tasks (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -961,6 +1275,7 @@ CREATE TABLE public.tasks (
     wanted jsonb DEFAULT '{}'::jsonb NOT NULL,
     progress jsonb DEFAULT '{}'::jsonb NOT NULL,
     result jsonb DEFAULT '{}'::jsonb NOT NULL,
+    dated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT tasks_check CHECK (((state = 'begun'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT tasks_check1 CHECK (((state = 'begun'::text) = (owner IS NOT NULL))),
     CONSTRAINT tasks_check2 CHECK (((state = ANY (ARRAY['done'::text, 'failed'::text])) = (finished_at IS NOT NULL))),
@@ -976,6 +1291,8 @@ COMMENT ON COLUMN public.tasks.wanted IS 'requeue-failed-tasks: the filter of th
 COMMENT ON COLUMN public.tasks.progress IS 'How far it has come, as it said last.';
 
 COMMENT ON COLUMN public.tasks.result IS 'What came of it.';
+
+COMMENT ON COLUMN public.tasks.dated_at IS 'When lease_until was written. If it lies in the future, the clock was wrong then, and lease_until is wrong by as much.';
 
 CREATE TABLE public.ticks (
     id bigint NOT NULL,
@@ -997,6 +1314,7 @@ CREATE TABLE public.ticks (
     opened_by text,
     outcomes jsonb,
     counted_at timestamp with time zone,
+    after_ledger_id bigint DEFAULT public.last_ledger_id(),
     CONSTRAINT ticks_check CHECK (((source = 'single'::text) = (schedule_id IS NULL))),
     CONSTRAINT ticks_check1 CHECK (((source = 'single'::text) = (shard IS NOT NULL))),
     CONSTRAINT ticks_source_check CHECK ((source = ANY (ARRAY['clock'::text, 'post-back'::text, 'single'::text]))),
@@ -1029,6 +1347,8 @@ COMMENT ON COLUMN public.ticks.follows_beyond IS 'A tick before those that were 
 COMMENT ON COLUMN public.ticks.opened_by IS 'Whose POST-back it was; null: nobody''s.';
 
 COMMENT ON COLUMN public.ticks.outcomes IS 'How many rows of each outcome the ledger had for it when it was last counted.';
+
+COMMENT ON COLUMN public.ticks.after_ledger_id IS 'The newest row of the ledger when it was made: later rows have higher ids, whatever the clock says. Null: not known.';
 
 ALTER TABLE public.ticks ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.ticks_id_seq
@@ -1119,6 +1439,15 @@ ALTER TABLE ONLY public.chores
 ALTER TABLE ONLY public.chores
     ADD CONSTRAINT chores_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.clock_jumps
+    ADD CONSTRAINT clock_jumps_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.clock_readings
+    ADD CONSTRAINT clock_readings_pkey PRIMARY KEY (machine);
+
+ALTER TABLE ONLY public.content_changes
+    ADD CONSTRAINT content_changes_pkey PRIMARY KEY (messageset_id, lang);
+
 ALTER TABLE ONLY public.doubles
     ADD CONSTRAINT doubles_pkey PRIMARY KEY (id);
 
@@ -1185,6 +1514,9 @@ ALTER TABLE ONLY public.schedule_runs
 ALTER TABLE ONLY public.scheduler_callbacks
     ADD CONSTRAINT scheduler_callbacks_pkey PRIMARY KEY (kind, target, moment);
 
+ALTER TABLE ONLY public.scheduler_crons
+    ADD CONSTRAINT scheduler_crons_pkey PRIMARY KEY (cron_definition);
+
 ALTER TABLE ONLY public.schedules
     ADD CONSTRAINT schedules_pkey PRIMARY KEY (id);
 
@@ -1235,9 +1567,13 @@ CREATE INDEX behind_subscriptions_newest ON public.behind_subscriptions USING bt
 
 CREATE INDEX chores_claimed ON public.chores USING btree (lease_until) WHERE (state = 'claimed'::text);
 
+CREATE INDEX chores_failing ON public.chores USING btree (id) WHERE (faults > 0);
+
 CREATE INDEX chores_owed ON public.chores USING btree (due_at, id) WHERE (state = 'owed'::text);
 
 CREATE INDEX chores_refused ON public.chores USING btree (id) WHERE (state = 'refused'::text);
+
+CREATE INDEX chores_waiting ON public.chores USING btree (waits_for, id) WHERE (state = 'waiting'::text);
 
 CREATE INDEX doubles_subscription_id ON public.doubles USING btree (subscription_id);
 
@@ -1247,9 +1583,13 @@ CREATE INDEX failed_tasks_subscription_id ON public.failed_tasks USING btree (su
 
 CREATE INDEX idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
 
+CREATE INDEX ledger_identity ON ONLY public.ledger USING btree (identity);
+
 CREATE INDEX ledger_subscription_id ON ONLY public.ledger USING btree (subscription_id, settled_at);
 
 CREATE INDEX ledger_tick_id ON ONLY public.ledger USING btree (tick_id);
+
+CREATE INDEX ledger_default_identity_idx ON public.ledger_default USING btree (identity);
 
 CREATE INDEX ledger_default_subscription_id_settled_at_idx ON public.ledger_default USING btree (subscription_id, settled_at);
 
@@ -1329,11 +1669,25 @@ CREATE INDEX ticks_to_check ON public.ticks USING btree (checked_at NULLS FIRST,
 
 CREATE INDEX tokens_user_id ON public.tokens USING btree (user_id);
 
+ALTER INDEX public.ledger_identity ATTACH PARTITION public.ledger_default_identity_idx;
+
 ALTER INDEX public.ledger_pkey ATTACH PARTITION public.ledger_default_pkey;
 
 ALTER INDEX public.ledger_subscription_id ATTACH PARTITION public.ledger_default_subscription_id_settled_at_idx;
 
 ALTER INDEX public.ledger_tick_id ATTACH PARTITION public.ledger_default_tick_id_idx;
+
+CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.chores FOR EACH ROW EXECUTE FUNCTION public.date_unknown();
+
+CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.sends FOR EACH ROW EXECUTE FUNCTION public.date_send();
+
+CREATE TRIGGER date_moments BEFORE UPDATE OF lease_until ON public.tasks FOR EACH ROW EXECUTE FUNCTION public.date_row();
+
+CREATE TRIGGER messages_deleted AFTER DELETE ON public.messages REFERENCING OLD TABLE AS old_messages FOR EACH STATEMENT EXECUTE FUNCTION public.note_content_changes();
+
+CREATE TRIGGER messages_inserted AFTER INSERT ON public.messages REFERENCING NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION public.note_content_changes();
+
+CREATE TRIGGER messages_updated AFTER UPDATE ON public.messages REFERENCING OLD TABLE AS old_messages NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION public.note_content_changes();
 
 CREATE TRIGGER owe_chore_of_changed AFTER UPDATE OF minute, hour, day_of_week, day_of_month, month_of_year ON public.schedules FOR EACH ROW WHEN ((public.cron_definition(old.*) IS DISTINCT FROM public.cron_definition(new.*))) EXECUTE FUNCTION public.owe_chore_of_schedule();
 
@@ -1355,6 +1709,9 @@ ALTER TABLE ONLY public.behind_subscriptions
 
 ALTER TABLE ONLY public.behind_subscriptions
     ADD CONSTRAINT behind_subscriptions_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES public.subscriptions(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.content_changes
+    ADD CONSTRAINT content_changes_messageset_id_fkey FOREIGN KEY (messageset_id) REFERENCES public.messagesets(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.estimated_sends
     ADD CONSTRAINT estimated_sends_messageset_id_fkey FOREIGN KEY (messageset_id) REFERENCES public.messagesets(id) ON DELETE CASCADE;

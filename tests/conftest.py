@@ -58,8 +58,13 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin what is slow first, when the order has been shuffled."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Begin what takes long first, when the order has been shuffled."""
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("long") is None,
+            item.get_closest_marker("slow") is None,
+        )
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -67,6 +72,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """Fail a test that hangs, and end the run: what it left behind would fail the others."""
     is_slow = item.get_closest_marker("slow") is not None
     patience = _PATIENCE_SLOW if is_slow else _PATIENCE
+    if item.config.getoption("--hypothesis-profile") == "long":
+        patience *= 10  # as there are many more examples
     signal.alarm(0 if item.get_closest_marker("long") else patience)
     try:
         return (yield)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from pytest_twisted import ensureDeferred
 
-from sbm.clients.exchange import MAX_BODY_BYTES
+from sbm.clients.connections import MAX_BODY_BYTES
 from sbm.clients.outcomes import Unavailable
 from sbm.comparison import Comparison
 from sbm.model.chore import Scheduling
@@ -57,7 +58,7 @@ async def test_what_is_missing_is_made_and_what_is_surplus_is_disabled(here: Her
     found = await bring_in_line(here)
     assert sorted(shown) == sorted(found)
     assert sorted(action for action, _ in found) == [
-        "create", "disable", "disable", "disable", "enable", "update",
+        "create", "disable", "disable", "disable", "enable", "recreate",
     ]  # fmt: skip
     enabled = {one.endpoint: one for one in model.enabled()}
     assert set(enabled) == {payload(one)["endpoint"] for one in (missing, there, wrong, asleep)} | {
@@ -154,3 +155,114 @@ async def test_a_list_that_breaks_off_changes_nothing(here: Here) -> None:
         await differences(here)
     assert here.chores() == []
     assert here.behind.value("SELECT count(*) FROM remote_listing") == 0
+
+
+def changed_by_patch(here: Here, subscription: Any) -> Any:
+    """A schedule of an earlier release, of which nothing is remembered that was not then."""
+    entry = here.door.model.create(**payload(subscription) | {"cron_definition": "0 0 1 1 *"})
+    return here.door.model.change(entry.id, cron_definition="30 8 * * *")
+
+
+@pytest.mark.parametrize("is_remembered", [True, False])
+@ensureDeferred
+async def test_what_was_ever_patched_is_made_anew_once(here: Here, is_remembered: bool) -> None:
+    subscription = here.subscribe()
+    patched = changed_by_patch(here, subscription)
+    if is_remembered:
+        here.behind.rows(
+            "INSERT INTO remote_schedules (kind, target, remote_id, cron_definition, enabled,"
+            " told_at) VALUES ('subscription', %s, %s, '30 8 * * *', true, now() - interval '1 d')",
+            *(str(subscription), patched.id),
+        )
+    await here.announce("subscription")
+    assert await differences(here, is_dry=True) == [("recreate", f"subscription {subscription}")]
+    assert await bring_in_line(here) == [("recreate", f"subscription {subscription}")]
+    (entry,) = here.door.model.enabled()
+    assert (entry.id != patched.id, entry.fires_at) == (True, "30 8 * * *")
+    assert here.remote_id(subscription) == entry.id
+
+
+@ensureDeferred
+async def test_what_was_only_ever_disabled_and_enabled_is_made_anew_once(here: Here) -> None:
+    """It cannot be told from one whose cron was changed."""
+    subscription = here.subscribe()
+    entry = here.door.model.create(**payload(subscription))
+    for enabled in (False, True):
+        here.door.model.change(entry.id, enabled=enabled)
+    await here.announce("subscription")
+    assert await bring_in_line(here) == [("recreate", f"subscription {subscription}")]
+
+
+@ensureDeferred
+async def test_what_was_never_changed_is_trusted_from_then_on(here: Here) -> None:
+    subscription = here.subscribe()
+    entry = here.door.model.create(**payload(subscription))
+    await here.announce("subscription")
+    assert await bring_in_line(here) == []
+    here.door.model.change(entry.id, enabled=False)
+    assert await bring_in_line(here) == [("enable", f"subscription {subscription}")]
+    assert [one.id for one in here.door.model.enabled()] == [entry.id]
+
+
+@ensureDeferred
+async def test_what_we_have_made_is_trusted_however_often_it_was_enabled(here: Here) -> None:
+    await here.announce("subscription")
+    here.subscribe()
+    doing = here.doing()
+    for active in (True, False, True):
+        here.behind.rows("UPDATE subscriptions SET active = %s", active)
+        await here.do_all(doing)
+    assert await bring_in_line(here) == []
+    assert len(here.door.model) == 1
+
+
+@ensureDeferred
+async def test_what_somebody_has_patched_since_we_made_it_is_made_anew(here: Here) -> None:
+    await here.announce("subscription")
+    subscription = here.subscribe()
+    await here.do_all(here.doing())
+    (entry,) = here.door.model.enabled()
+    here.door.model.change(entry.id, cron_definition="1 1 1 1 1")
+    assert await bring_in_line(here) == [("recreate", f"subscription {subscription}")]
+    (made,) = here.door.model.enabled()
+    assert (made.id != entry.id, made.fires_at) == (True, "30 8 * * *")
+
+
+@pytest.mark.parametrize("cron", ["30 8 * * 7", "5/20 8 * * *", "30 8 31 4 *"])
+@ensureDeferred
+async def test_a_cron_that_never_fires_there_is_made_anew(here: Here, cron: str) -> None:
+    subscription = here.subscribe()
+    here.door.model.create(**payload(subscription) | {"cron_definition": cron})
+    await here.announce("subscription")
+    assert await bring_in_line(here) == [("recreate", f"subscription {subscription}")]
+    assert [one.fires_at for one in here.door.model.enabled()] == ["30 8 * * *"]
+
+
+@ensureDeferred
+async def test_the_schedules_of_whole_schedules_are_made_anew_as_well(here: Here) -> None:
+    endpoint = f"http://sbm/api/v1/schedule/{here.schedule}/send/"
+    entry = here.door.model.create(
+        endpoint=endpoint, auth_token="inbound", cron_definition="0 0 1 1 *"
+    )
+    here.door.model.change(entry.id, cron_definition="30 8 * * *")
+    await here.announce("schedule")
+    assert await bring_in_line(here, "schedule") == [("recreate", f"schedule {here.schedule}")]
+    assert [one.fires_at for one in here.door.model.enabled()] == ["30 8 * * *"]
+
+
+@ensureDeferred
+async def test_one_without_the_time_of_its_last_change_is_made_anew_once(here: Here) -> None:
+    subscription = here.subscribe()
+    here.door.model.create(**payload(subscription))
+    await here.announce("subscription")
+
+    def without(request: Any, _body: Any) -> bool:
+        page = {"next": None, "results": [one.fields() for one in here.door.model.entries()]}
+        for row in page["results"]:  # type: ignore[union-attr]
+            del row["updated_at"]
+        request.write(json.dumps(page).encode())
+        request.finish()
+        return True
+
+    here.door.troubles.append(without)
+    assert await bring_in_line(here) == [("recreate", f"subscription {subscription}")]

@@ -25,6 +25,11 @@ REQUIRED = {
     "MESSAGE_SENDER_TOKEN": "sender-secret",
 }
 
+# What lies beside the time zones of a machine; some of it is there on every one.
+NO_ZONES = (
+    *("localtime", "Localtime", "Factory", "factory", "posixrules", "right/UTC"),
+    *("right/Europe/Berlin", "posix/Europe/Berlin"),
+)
 
 SCHEDULER = {
     "SCHEDULER_URL": "http://scheduler/api/v1/",
@@ -79,6 +84,18 @@ def test_how_sends_are_tried_again_can_be_set() -> None:
     assert config(SBM_METRICS_SECONDS="0.5").metrics_every == timedelta(seconds=0.5)
     read = config(SBM_BACKOFF_MAX_SECONDS="5", SBM_MAX_FAULTS="3")
     assert (read.backoff_max, read.max_faults) == (timedelta(seconds=5), 3)
+
+
+def test_what_can_be_sent_and_when_content_ends_can_be_set() -> None:
+    read = config()
+    assert (read.max_text_length, read.content_settle) == (1000, timedelta(hours=1))
+    read = config(SBM_MAX_TEXT_LENGTH="160", SBM_CONTENT_SETTLE_SECONDS="0")
+    assert (read.max_text_length, read.content_settle) == (160, timedelta(0))
+    told = problems(SBM_MAX_TEXT_LENGTH="0", SBM_CONTENT_SETTLE_SECONDS="soon")
+    assert told == (
+        "SBM_MAX_TEXT_LENGTH must be a whole number from 1 to 1000000, not '0'.",
+        "SBM_CONTENT_SETTLE_SECONDS must be seconds from 0 to 604800, not 'soon'.",
+    )
 
 
 @pytest.mark.parametrize("text", ["at-least-once", "at-most-once"])
@@ -188,7 +205,10 @@ def test_no_secret_is_told_in_a_problem(changes: dict[str, str]) -> None:
         ("SBM_LEDGER_MONTHS", "-1"),
         ("SBM_TIMEZONE", "/etc/localtime"),
         ("SBM_TIMEZONE", "Europe"),
+        ("SBM_SCHEDULER_TIMEZONE", "Mars/Base"),
         ("SBM_TIMEZONE", "../UTC"),
+        *(("SBM_TIMEZONE", name) for name in NO_ZONES),
+        *(("SBM_SCHEDULER_TIMEZONE", name) for name in NO_ZONES),
         ("USE_SSL", "maybe"),
     ],
 )
@@ -235,7 +255,41 @@ def test_how_late_a_tick_is_made_up_for_can_be_set() -> None:
     ("text", "value"), [("True", True), ("1", True), ("on", True), ("False", False), ("0", False)]
 )
 def test_use_ssl_is_a_flag(text: str, value: bool) -> None:
-    assert config(USE_SSL=text).use_ssl is value
+    for scheme in ("http", "https"):
+        url = f"{scheme}://sbm.example.org"
+        assert config(USE_SSL=text, STAGE_BASED_MESSAGING_URL=url).use_ssl is value
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "HTTPS"])
+def test_without_use_ssl_files_are_fetched_as_the_service_is(scheme: str) -> None:
+    read = config(STAGE_BASED_MESSAGING_URL=f"{scheme}://sbm.example.org/api/v1")
+    assert read.media_url == f"{scheme.lower()}://sbm.example.org/media"
+    assert read.warnings == ()
+
+
+def test_files_that_are_fetched_without_ssl_though_the_service_is_not_are_told_of() -> None:
+    url = "https://sbm.example.org"
+    (told,) = config(USE_SSL="false", STAGE_BASED_MESSAGING_URL=url).warnings
+    assert told == (
+        "The addresses of files begin with http://sbm.example.org/media, though"
+        " STAGE_BASED_MESSAGING_URL begins with https."
+    )
+    media = "https://files.example.org"
+    read = config(USE_SSL="false", STAGE_BASED_MESSAGING_URL=url, SBM_MEDIA_URL=media)
+    assert read.warnings == ()
+
+
+def test_it_is_told_that_a_dry_run_moves_subscriptions_on() -> None:
+    (told,) = config(DRY_RUN_MESSAGESETS="12, 3").warnings
+    assert told == (
+        "DRY_RUN_MESSAGESETS: nothing of the message sets 3, 12 is sent, and their subscriptions"
+        " move on from message to message all the same."
+    )
+
+
+def test_a_value_is_quoted_up_to_200_characters() -> None:
+    (told,) = problems(SBM_CONCURRENCY="x" * 10_000)
+    assert told.count("x") == 200
 
 
 # URLs
@@ -286,7 +340,7 @@ def test_a_url_must_be_http_with_a_host(url: str) -> None:
     [
         ({}, "http://sbm.example.org/media"),
         ({"USE_SSL": "true"}, "https://sbm.example.org/media"),
-        ({"STAGE_BASED_MESSAGING_URL": "https://a.example.org"}, "http://a.example.org/media"),
+        ({"STAGE_BASED_MESSAGING_URL": "https://a.example.org"}, "https://a.example.org/media"),
         ({"SBM_MEDIA_URL": "https://files.example.org/m/"}, "https://files.example.org/m"),
     ],
 )
@@ -466,6 +520,43 @@ def test_hosts_are_found_in_all_forms(url: str, hosts: list[tuple[str, int]]) ->
 def test_the_account_and_the_name_are_percent_decoded() -> None:
     address = DatabaseAddress.parse("postgres://us%40er:p%2Fa%3As+s@h/my%20db")
     assert (address.user, address.password, address.name) == ("us@er", "p/a:s+s", "my db")
+
+
+@pytest.mark.parametrize("password", ["se/cret", "se?cret", "12/cret", "12?cret", "s@e/c?ret@"])
+@pytest.mark.parametrize("rest", ["@h/n", "@h:5433/n?sslmode=require", "@h1,h2/n"])
+def test_a_password_that_is_not_percent_encoded_is_told_so_and_not_told(
+    password: str, rest: str
+) -> None:
+    with pytest.raises(ValueError, match="a / in it is written %2F") as caught:
+        DatabaseAddress.parse(f"postgres://user:{password}{rest}")
+    assert "cret" not in str(caught.value)
+    (told,) = problems(STAGE_BASED_MESSAGING_DATABASE=f"postgres://user:{password}{rest}")
+    assert told.startswith("STAGE_BASED_MESSAGING_DATABASE has a user, password or name that is")
+
+
+@pytest.mark.parametrize(
+    "password", ["p#w", "p w", "p@w", "p:w", "p%w", "100%", "[p]", "p&w=", "€"]
+)
+def test_other_characters_of_a_password_are_taken_as_they_are(password: str) -> None:
+    address = DatabaseAddress.parse(f"postgres://user:{password}@h:1/n?sslmode=require")
+    assert (address.password, address.hosts) == (password, (("h", 1),))
+
+
+def test_a_percent_sign_that_stands_for_no_character_is_told() -> None:
+    with pytest.raises(ValueError, match="a % that stands for itself is written %25"):
+        DatabaseAddress.parse("postgres://user:p%e4@h/n")
+
+
+@pytest.mark.parametrize("url", ["user:cret://x@h/n", "p@cret:5432"])
+def test_what_is_no_url_is_not_quoted(url: str) -> None:
+    with pytest.raises(ValueError, match="must be a URL such as") as caught:
+        DatabaseAddress.parse(url)
+    assert "cret" not in str(caught.value)
+
+
+def test_an_at_sign_in_a_parameter_is_no_fault_of_the_password() -> None:
+    address = DatabaseAddress.parse("postgres:///n?host=/run&user=me@example.org")
+    assert (address.user, address.hosts) == ("me@example.org", (("/run", 5432),))
 
 
 def test_a_password_may_hold_what_has_no_meaning_there() -> None:

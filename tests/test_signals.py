@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from sbm.signals import Signals
+from sbm.signals import ENDING, Signals
 
-TERM, INT = signal.SIGTERM, signal.SIGINT
+TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
 
 
 @define(eq=False)
@@ -24,8 +24,8 @@ class Reactor:
     after: list[Callable[[], object]] = field(factory=list)
 
     def addSystemEventTrigger(self, phase: str, event: str, call: Any, *given: Any) -> None:
-        assert (phase, event) == ("before", "startup")
-        self.before.append(lambda: call(*given))
+        assert (phase, event, given) == ("before", "startup", ())
+        self.before.append(call)
 
     def callWhenRunning(self, call: Callable[[], object]) -> None:
         self.after.append(call)
@@ -54,24 +54,34 @@ class Reactor:
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
     """Leave the handlers of the tests as they are."""
-    kept = {number: signal.getsignal(number) for number in (TERM, INT)}
+    kept = {number: signal.getsignal(number) for number in {*ENDING, signal.SIGHUP}}
     yield
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {TERM})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {TERM, USR1})
     for number, before in kept.items():
         signal.signal(number, before)
 
 
 def listening(
-    reactor: Reactor, *ours: signal.Signals, interrupts: Any = signal.default_int_handler
+    reactor: Reactor,
+    *ours: int,
+    interrupts: Any = signal.default_int_handler,
+    ignored: tuple[int, ...] = (),
+    later: tuple[int, ...] = (),
 ) -> Signals:
     """Signals as a process has them; ``interrupts`` is how it was started to take Ctrl-C."""
     signal.signal(INT, interrupts)
-    signals = Signals(reactor, frozenset(ours), hurry=lambda: reactor.told.append("hurry"))
+    signals = Signals(
+        reactor,
+        frozenset(ours),
+        ignored=frozenset(ignored),
+        later=frozenset(later),
+        hurry=lambda: reactor.told.append("hurry"),
+    )
     signals.install()
     return signals
 
 
-def tell(*numbers: signal.Signals) -> None:
+def tell(*numbers: int) -> None:
     """To the main thread: other tests may have left more of them than a starting process has."""
     for number in numbers:
         signal.pthread_kill(main_thread().ident or 0, number)
@@ -143,3 +153,54 @@ def test_while_something_is_waited_for_a_signal_ends_the_process() -> None:
         signals.waiting_for(ask)
     answer.set()
     assert ended.value.code == 0
+
+
+@pytest.mark.parametrize("number", sorted(ENDING - {TERM}))
+def test_whatever_would_end_the_process_stops_it(number: int) -> None:
+    signal.signal(number, signal.SIG_DFL)  # the tests have some handlers of their own
+    reactor = Reactor()
+    listening(reactor, *ENDING)
+    reactor.run()
+    tell(number, TERM)
+    assert reactor.told == ["stop", "hurry"]
+
+
+def test_signals_that_come_again_by_themselves_hurry_nobody() -> None:
+    reactor = Reactor()
+    listening(reactor, *ENDING)
+    reactor.run()
+    tell(signal.SIGXCPU, signal.SIGXCPU, signal.SIGPROF)
+    assert reactor.told == ["stop"]
+
+
+def test_what_is_ignored_stops_nothing_and_does_not_end_a_wait() -> None:
+    reactor = Reactor()
+    signals = listening(reactor, TERM, ignored=(signal.SIGHUP,))
+    signals.waiting_for(lambda: tell(signal.SIGHUP))
+    reactor.run()
+    tell(signal.SIGHUP, signal.SIGHUP)
+    assert reactor.told == []
+    tell(TERM)
+    assert reactor.told == ["stop"]
+
+
+def test_who_has_a_handler_or_is_ignored_already_stays_so() -> None:
+    heard: list[int] = []
+    signal.signal(USR1, lambda number, _frame: heard.append(number))
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    reactor = Reactor()
+    listening(reactor, *ENDING)
+    reactor.run()
+    tell(USR1, signal.SIGUSR2)
+    assert (heard, reactor.told) == ([USR1], [])
+
+
+def test_what_twistd_handles_later_waits_until_it_does() -> None:
+    heard: list[int] = []
+    reactor = Reactor()
+    listening(reactor, *(ENDING - {USR1}), later=(USR1,))
+    tell(USR1)  # nobody handles it yet
+    signal.signal(USR1, lambda number, _frame: heard.append(number))
+    assert heard == []
+    reactor.run()
+    assert (heard, reactor.told) == ([USR1], [])

@@ -21,10 +21,22 @@ def test_a_counter_adds_up() -> None:
     assert telemetry.counts == {"x": 3}
 
 
+def test_each_set_of_labels_has_a_counter_of_its_own() -> None:
+    telemetry = Telemetry()
+    telemetry.count("x", path="a", status="400")
+    telemetry.count("x", 2, status="400", path="a")
+    telemetry.count("x", 0, status="401", path="a")
+    assert telemetry.labelled == {
+        "x": {(("path", "a"), ("status", "400")): 3, (("path", "a"), ("status", "401")): 0}
+    }
+    assert telemetry.counts == {}
+
+
 def test_the_memory_for_names_is_bounded_and_those_that_are_known_go_on() -> None:
     tally = Tally(is_kept=True)
     for number in range(MOST_NAMES + 1):
         tally.tell(f"{number}.sum")
     tally.tell("0.sum")
     assert len(tally.values) == MOST_NAMES
+    assert tally.dropped == 1
     assert tally.take()["0.sum"] == 2

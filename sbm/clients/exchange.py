@@ -12,26 +12,23 @@ from attrs import define, field, frozen
 from hyperlink import DecodedURL
 from treq.client import HTTPClient
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed  # noqa: A004
-from twisted.internet.interfaces import IHandshakeListener, ISSLTransport, IWriteDescriptor
-from twisted.internet.protocol import Protocol
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004
 from twisted.python.failure import Failure
-from twisted.web._newclient import HTTP11ClientProtocol, RequestNotSent
-from twisted.web.client import (
-    Agent,
-    HTTPConnectionPool,
-    ResponseDone,
-    ResponseNeverReceived,
-    _HTTP11ClientFactory,
-)
+from twisted.web._newclient import RequestNotSent
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseNeverReceived
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer
-from zope.interface import implementer
 
 from sbm.addresses import MetricsAddress, ServiceAddress
-from sbm.clients.outcomes import Failed, Faulty, HeldBack, Unanswered, Unavailable, Unknown
-
-MAX_BODY_BYTES = 4 * 1024 * 1024
+from sbm.clients.connections import Body, Gate, Pool, read_body
+from sbm.clients.outcomes import (
+    AnswerTooLong,
+    Failed,
+    Faulty,
+    HeldBack,
+    Unanswered,
+    Unavailable,
+    Unknown,
+)
 
 # By how much a busy process may be late to end an exchange whose time is over.
 LATE_SECONDS = 2.0
@@ -142,7 +139,7 @@ class Exchanges(Service):
     _pool: HTTPConnectionPool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        pool: Any = _Pool
+        pool: Any = Pool
         self._pool = pool(self._reactor, persistent=True)
         # Twisted would repeat a GET by itself, through a wrapper that cannot be aborted.
         self._pool.retryAutomatically = False
@@ -215,7 +212,7 @@ class Exchanges(Service):
     async def _exchange(
         self, method: str, url: DecodedURL, body: Any, begin: Callable[[], bool]
     ) -> Answer:
-        gate = _Gate(pool=self._pool, begin=begin)
+        gate = Gate(pool=self._pool, begin=begin)
         agent: Any = Agent(self._reactor, pool=gate)
         client = HTTPClient(agent)
         headers = dict(self._headers)
@@ -224,7 +221,7 @@ class Exchanges(Service):
             headers["Content-Type"] = "application/json"
             text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
             # A lone surrogate has no UTF-8, but its backslash form is its escape in JSON.
-            data = _Body(data=text.encode("utf-8", "backslashreplace"))
+            data = Body(data=text.encode("utf-8", "backslashreplace"))
         request = client.request(
             method, url, headers=headers, data=data, unbuffered=True, allow_redirects=False
         )
@@ -258,10 +255,6 @@ class ConnectionDropped(Unknown):
     """The connection ended before any answer: mostly one that was kept alive too long."""
 
 
-class AnswerTooLong(Unknown):
-    """An answer of more than MAX_BODY_BYTES, which was broken off."""
-
-
 class TooLong(Faulty):
     """The same, to a question."""
 
@@ -270,9 +263,9 @@ def _always() -> bool:
     return True
 
 
-async def _complete(request: Deferred[Any], gate: _Gate) -> Answer:
+async def _complete(request: Deferred[Any], gate: Gate) -> Answer:
     response = await request
-    body = await _read(response, gate.connection.abort_at_once)
+    body = await read_body(response, gate.connection.abort_at_once)
     return Answer(status=response.code, headers=response.headers, body=body)
 
 
@@ -303,141 +296,3 @@ def _failure(error: Failed) -> str:
 def _reason(error: BaseException) -> str:
     cause = _cause(error)
     return f"{type(cause).__name__}: {cause}".rstrip(": ")
-
-
-@implementer(IHandshakeListener)
-class _Connection(HTTP11ClientProtocol):
-    """A connection that knows whether anything but a TLS handshake can have been written to it."""
-
-    is_open_for_requests = False
-    is_aborted = False
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        self.is_open_for_requests = not ISSLTransport.providedBy(self.transport)
-
-    def handshakeCompleted(self) -> None:
-        self.is_open_for_requests = True
-
-    def request(self, request: Any) -> Any:
-        """Write it now, not in a later turn of the reactor.
-
-        Between the last look at a lease and the first byte there is otherwise a turn, in which a
-        process is likely to be when it is stopped. Over TLS there still is.
-        """
-        answer = super().request(request)
-        transport: Any = self.transport
-        if IWriteDescriptor.providedBy(transport):
-            transport.doWrite()
-        return answer
-
-    def abort_at_once(self) -> None:
-        """End the connection; what a body is read from could only close it politely."""
-        self.is_aborted = True
-        transport: Any = self.transport
-        if transport is not None:
-            transport.abortConnection()
-
-
-@implementer(IBodyProducer)
-@define(eq=False, kw_only=True)
-class _Body:
-    """A body that is written at once, with the headers."""
-
-    data: bytes
-
-    @property
-    def length(self) -> int:
-        return len(self.data)
-
-    def startProducing(self, consumer: Any) -> Deferred[None]:
-        consumer.write(self.data)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """Nothing is left to be paused, resumed or stopped."""
-
-    resumeProducing = stopProducing = pauseProducing
-
-
-class _Connections(_HTTP11ClientFactory):
-    """Makes them, without two lines in the log for every one."""
-
-    noisy = False
-
-    def buildProtocol(self, _addr: Any) -> Any:
-        protocol: Any = _Connection
-        return protocol(self._keep)
-
-    def _keep(self, connection: _Connection) -> None:
-        # The answer that it was aborted for may have been complete by then.
-        if not connection.is_aborted:
-            self._quiescentCallback(connection)
-
-
-class _Pool(HTTPConnectionPool):
-    _factory = _Connections
-
-
-@define(eq=False)
-class _Gate:
-    """The pool, for one request: the last moment at which a request can still be held back.
-
-    What comes before it (resolving, connecting, waiting) was surely no request. A request that is
-    handed to a connection whose TLS handshake then fails was never written.
-    """
-
-    pool: HTTPConnectionPool
-    begin: Callable[[], bool]
-    connection: Any = None
-    persistent: bool = True  # as the pool is
-
-    @property
-    def begun(self) -> bool:
-        return self.connection is not None and self.connection.is_open_for_requests
-
-    def getConnection(self, key: Any, endpoint: Any) -> Deferred[Any]:
-        return self.pool.getConnection(key, endpoint).addCallback(self._pass)
-
-    def _pass(self, connection: Any) -> Any:
-        if not self.begin():
-            connection.abort()
-            raise HeldBack("no time was left")
-        self.connection = connection
-        return connection
-
-
-async def _read(response: Any, abort: Callable[[], None]) -> bytes:
-    """The whole body; a connection that breaks off, is cut off, or sends too much is an error."""
-    finished: Deferred[bytes] = Deferred(lambda _: abort())
-    response.deliverBody(_Reader(finished=finished, abort=abort))
-    return await finished
-
-
-_DONE = Failure(ResponseDone())
-
-
-@define(eq=False, slots=False)
-class _Reader(Protocol):
-    """Collects a body of at most MAX_BODY_BYTES."""
-
-    finished: Deferred[bytes] = field(kw_only=True)
-    abort: Callable[[], None] = field(kw_only=True)
-    chunks: list[bytes] = field(factory=list)
-    size: int = 0
-
-    def dataReceived(self, data: bytes) -> None:
-        self.size += len(data)
-        self.chunks.append(data)
-        if self.size > MAX_BODY_BYTES:
-            self.abort()
-
-    def connectionLost(self, reason: Failure = _DONE) -> None:
-        if self.finished.called:
-            return
-        if self.size > MAX_BODY_BYTES:
-            self.finished.errback(AnswerTooLong(f"an answer of more than {MAX_BODY_BYTES} bytes"))
-        elif reason.check(ResponseDone):
-            self.finished.callback(b"".join(self.chunks))
-        else:
-            self.finished.errback(reason)

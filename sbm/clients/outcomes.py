@@ -68,6 +68,10 @@ class Unknown(Failed):
         self.may_be_theirs = may_be_theirs
 
 
+class AnswerTooLong(Unknown):
+    """An answer of more than the size that is read, which was broken off."""
+
+
 class Rejected(Exception):
     """Understood, and refused: trying again will fail again."""
 

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
 from typing import Any
 
 from attrs import define, field, frozen
 
-from sbm.clients.exchange import AWAY, Answer, Exchanges, TooLong, unavailable
+from sbm.clients.exchange import Answer, Exchanges, TooLong, unavailable
 from sbm.clients.links import Query, next_query
-from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import AnswerTooLong, Faulty, NotKnown, Rejected, Unavailable, Unknown
 from sbm.model.chore import CallBack
 
 # Understood, and this schedule is at fault.
 _REFUSALS = frozenset({400, 413, 415, 422})
 
+# Due to the Scheduler and not to what it was asked: a wrong token, too many requests, closed.
+_AWAY = frozenset({401, 403, 429, 503})
+
+# There is no such address, or no such method at it. Of the first page of the list, that is a wrong
+# address of the Scheduler.
+_NOWHERE = frozenset({404, 405})
+
+# It surely did nothing with these.
+_NOT_DONE = frozenset(range(400, 500)) - {408}
+
+
+class FaultyUnknown(Unknown):
+    """A useless answer to a call that may have been done, while other calls are answered."""
+
 
 @frozen(kw_only=True)
 class Entry:
-    """A schedule as the Scheduler lists it; ``created_at`` is a time by its clock."""
+    """A schedule as the Scheduler holds it; times are by its clock."""
 
     id: str
     endpoint: str
@@ -27,6 +41,24 @@ class Entry:
     auth_token: str | None = field(repr=False)
     enabled: bool
     created_at: datetime
+    updated_at: datetime | None = None
+
+    @property
+    def made_with(self) -> str | None:
+        """The cron that it was made with; None if it was changed since, and may have had another.
+
+        The Scheduler notes both times when it makes a schedule, ``updated_at`` first.
+        """
+        is_as_made = self.updated_at is not None and self.updated_at <= self.created_at
+        return self.cron_definition if is_as_made else None
+
+
+@frozen(kw_only=True)
+class Made:
+    """A schedule that was made: its id, and when by the Scheduler's clock, if it said so."""
+
+    id: str
+    created_at: datetime | None
 
 
 @define(eq=False, slots=False)
@@ -35,56 +67,108 @@ class Scheduler:
 
     _exchanges: Exchanges
 
-    async def create(self, call_back: CallBack, *, begin: Callable[[], bool]) -> str:
-        """Have a schedule made, if ``begin()`` allows it at the last moment; returns its id.
+    async def create(self, call_back: CallBack, *, begin: Callable[[], bool]) -> Made:
+        """Have a schedule made, if ``begin()`` allows it at the last moment.
 
-        Raises Unavailable (surely not done), Rejected, or Unknown.
+        Raises Unavailable (surely not done), Rejected, or Unknown; Faulty (surely not done) or
+        FaultyUnknown for what may be due to this one, as the list is answered.
         """
-        answer = await self._exchanges.post("schedule", "", body=call_back.payload(), begin=begin)
+        try:
+            answer = await self._exchanges.post(
+                "schedule", "", body=call_back.payload(), begin=begin
+            )
+        except AnswerTooLong as error:
+            raise await self._faulty_unknown(str(error)) from error
+        reason = f"the Scheduler answered {answer.summary()}"
         if 200 <= answer.status < 300:
-            return _id_of(answer)
+            made = _made(answer)
+            if made is None:
+                raise await self._faulty_unknown(reason)
+            return made
         if answer.status in _REFUSALS:
-            raise Rejected(f"the Scheduler answered {answer.summary()}")
-        if answer.status in AWAY and answer.status != 503:
+            raise Rejected(reason)
+        if answer.status in _AWAY:
+            if answer.status == 503:  # it may have come from something between us
+                raise Unknown(reason, answer.retry_after)
             raise unavailable("the Scheduler", answer)
-        raise Unknown(f"the Scheduler answered {answer.summary()}", answer.retry_after)
+        if answer.status in _NOT_DONE:
+            await self._is_there()
+            raise Faulty(reason, answer.retry_after)
+        raise await self._faulty_unknown(reason)
 
-    async def change(self, remote_id: str, fields: dict[str, Any]) -> None:
+    async def change(self, remote_id: str, fields: dict[str, Any]) -> datetime | None:
         """Set some fields of a schedule; doing it twice does no harm.
 
-        Raises NotKnown where there is no such schedule, Rejected, Faulty for what may be due to
-        this one, or Unavailable.
+        Returns when it was changed, by the Scheduler's clock, if it says so. Raises NotKnown where
+        there is no such schedule, Rejected, Faulty for what may be due to this one, or Unavailable.
         """
         try:
             answer = await self._exchanges.patch("schedule", remote_id, "", body=fields)
+        except AnswerTooLong as error:
+            await self._is_there()
+            raise Faulty(str(error)) from error
         except Unknown as error:
             raise Unavailable(str(error), error.retry_after) from error
         if 200 <= answer.status < 300:
-            return
-        if answer.status == 404:
-            await self._is_there()
-            raise NotKnown("the Scheduler does not know the schedule")
-        if answer.status in _REFUSALS:
-            raise Rejected(f"the Scheduler answered {answer.summary()}")
-        if answer.status in AWAY:
-            raise unavailable("the Scheduler", answer)
-        await self._is_there()
+            return _moment_in(answer, "updated_at")
+        await self._check(answer)
         raise Faulty(f"the Scheduler answered {answer.summary()}", answer.retry_after)
 
-    async def find(self, endpoint: str, *, since: datetime) -> list[Entry]:
-        """The schedules that call this endpoint and were made since then, oldest first.
+    async def read(self, remote_id: str) -> Entry:
+        """One schedule. Raises as ``change`` does."""
+        try:
+            answer = await self._exchanges.get("schedule", remote_id, "")
+        except TooLong as error:
+            await self._is_there()
+            raise Faulty(str(error)) from error
+        if answer.status != 200:
+            await self._check(answer)
+            raise Faulty(f"the Scheduler answered {answer.summary()}", answer.retry_after)
+        try:
+            return _entry(answer.json())
+        except _UNREADABLE as error:
+            reason = f"a schedule of the Scheduler cannot be read: {type(error).__name__}: {error}"
+            raise Faulty(reason) from None
+
+    async def _check(self, answer: Answer) -> None:
+        """Raise what an answer about one schedule means, unless it is a fault of that call."""
+        if answer.status in _REFUSALS:
+            raise Rejected(f"the Scheduler answered {answer.summary()}")
+        if answer.status in _AWAY:
+            raise unavailable("the Scheduler", answer)
+        await self._is_there()
+        if answer.status == 404:
+            raise NotKnown("the Scheduler does not know the schedule")
+
+    async def _faulty_unknown(self, reason: str) -> Unknown:
+        """What a useless answer means: the Scheduler is away if its list is not answered either."""
+        try:
+            await self._is_there()
+        except Unavailable as error:
+            return Unknown(reason, error.retry_after, at_once=error.at_once)
+        return FaultyUnknown(reason)
+
+    async def find(self, endpoints: Collection[str], *, since: datetime) -> dict[str, list[Entry]]:
+        """The schedules that call these endpoints and were made since then, oldest first.
 
         Raises Unavailable: an answer that is not complete proves nothing.
         """
-        found = []
+        found: dict[str, list[Entry]] = {endpoint: [] for endpoint in endpoints}
         async for page in self.pages():
-            found += [entry for entry in page if entry.endpoint == endpoint]
+            for entry in page:
+                if entry.endpoint in found:
+                    found[entry.endpoint].append(entry)
             if page and page[-1].created_at < since:
                 break
-        return sorted(found, key=lambda entry: entry.created_at)
+        for entries in found.values():
+            entries.sort(key=lambda entry: entry.created_at)
+        return found
 
     async def pages(self) -> AsyncIterator[list[Entry]]:
-        """All schedules, newest first, a page at a time. Raises Unavailable."""
+        """All schedules, newest first, a page at a time.
+
+        Raises Unavailable, or Faulty for what may be due to the one page that was asked for.
+        """
         query: Query | None = ()
         seen: set[Query] = set()
         while query is not None:
@@ -93,7 +177,7 @@ class Scheduler:
                 answer = await self._exchanges.get("schedule", "", query=query)
             except TooLong as error:
                 raise Faulty(f"a page of the Scheduler cannot be read: {error}") from None
-            if answer.status in AWAY:
+            if answer.status in (_AWAY if query else _AWAY | _NOWHERE):
                 raise unavailable("the Scheduler", answer)
             if answer.status != 200:
                 raise Faulty(f"the Scheduler answered {answer.summary()}", answer.retry_after)
@@ -101,7 +185,7 @@ class Scheduler:
                 body = answer.json()
                 entries = [_entry(row) for row in body["results"]]
                 query = next_query(body["next"], seen)
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
+            except _UNREADABLE as error:
                 reason = f"a page of the Scheduler cannot be read: {type(error).__name__}: {error}"
                 raise Faulty(reason) from None
             yield entries
@@ -111,33 +195,56 @@ class Scheduler:
 
         Then a 404 was that of a wrong address, and an error says nothing about one schedule.
         """
-        answer = await self._exchanges.get("schedule", "")
-        if answer.status != 200:
+        try:
+            answer = await self._exchanges.get("schedule", "")
+        except TooLong:
+            return  # there is more than can be read, but it answers
+        if answer.status in _AWAY | _NOWHERE:
             raise unavailable("the Scheduler", answer)
+        if answer.status != 200:
+            raise Unavailable(f"the Scheduler answered {answer.summary()}", answer.retry_after)
 
 
-def _id_of(answer: Answer) -> str:
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
+
+
+def _made(answer: Answer) -> Made | None:
     try:
         remote_id = answer.json()["id"]
-    except (ValueError, LookupError, TypeError):
-        remote_id = None
+    except _UNREADABLE:
+        return None
     if not remote_id or type(remote_id) not in (str, int):  # true is no id
-        raise Unknown(f"the Scheduler answered {answer.summary()}")
-    return str(remote_id)
+        return None
+    if not str(remote_id).isprintable():
+        return None
+    return Made(id=str(remote_id), created_at=_moment_in(answer, "created_at"))
+
+
+def _moment_in(answer: Answer, name: str) -> datetime | None:
+    try:
+        return _moment(answer.json()[name])
+    except _UNREADABLE:
+        return None
 
 
 def _entry(row: Any) -> Entry:
-    created_at = datetime.fromisoformat(_padded(row["created_at"]))
-    if created_at.tzinfo is None:
-        raise ValueError("a time without a zone")
+    updated_at = row.get("updated_at")
     return Entry(
         id=str(row["id"]),
         endpoint=str(row["endpoint"]),
         cron_definition=row["cron_definition"],
         auth_token=row.get("auth_token"),
         enabled=row["enabled"] is not False,
-        created_at=created_at,
+        created_at=_moment(row["created_at"]),
+        updated_at=None if updated_at is None else _moment(updated_at),
     )
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(_padded(text))
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment
 
 
 def _padded(moment: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from attrs import define, field
@@ -35,9 +36,10 @@ def add_to(commands: Any) -> None:
         "law",
         help="whether every trigger is accounted for, once",
         description="Check that for every tick its triggers are as many as its rows in the ledger"
-        " and its live sends; that every live send has its tick; and that no send was sent twice."
-        " Print what is not so, and sums. Changes nothing, and can be run while daemons work. Exits"
-        " with 0 if all is well, with 1 if not.",
+        " and its live sends; that every live send has its tick; and that no send was sent twice,"
+        " by the ledger or by an outbound that was noticed later (the table doubles). Print what is"
+        " not so, and sums. Changes nothing, and can be run while daemons work. Exits with 0 if all"
+        " is well, with 1 if not. Doubles count until their rows are deleted.",
     )
     check_law.set_defaults(command=_check_law)
     check_schedules = subjects.add_parser(
@@ -87,21 +89,28 @@ class _LawCheck:
     not_kept: int = field(default=0, init=False)
     broken: int = field(default=0, init=False)
     astray: int = field(default=0, init=False)
+    twice: set[UUID] = field(factory=set, init=False)
     doubles: int = field(default=0, init=False)
 
     @property
     def is_broken(self) -> bool:
-        return bool(self.broken or self.astray or self.doubles)
+        return bool(self.broken or self.astray or self.twice or self.doubles)
 
     async def run(self, database: Database) -> None:
         await self._ticks(database)
         await self._astray(database)
+        await self._sent_twice(database)
         await self._doubles(database)
         print(f"{self.broken} of {self.ticks} ticks are broken")
         if self.not_kept:
             print(f"{self.not_kept} more cannot be told: their part of the ledger was dropped")
         print(f"{self.astray} live sends have no tick")
-        print(f"{self.doubles} sends were sent more than once")
+        print(f"{len(self.twice)} sends were sent more than once")
+        if self.doubles:
+            print(
+                f"{self.doubles} outbounds are doubles, beside those that the ledger names:"
+                " they are in the table doubles"
+            )
         print("the law is broken" if self.is_broken else "the law holds")
 
     async def _ticks(self, database: Database) -> None:
@@ -131,7 +140,7 @@ class _LawCheck:
                 print(f"send {one.send_id}: there is no tick {one.tick_id}")
             self.astray += len(page)
 
-    async def _doubles(self, database: Database) -> None:
+    async def _sent_twice(self, database: Database) -> None:
         after = law.FIRST_ID
         while True:
             last, page = await database.transact(law.list_doubles, after=after, limit=ROWS_PER_PAGE)
@@ -144,6 +153,20 @@ class _LawCheck:
                     f"send {one.send_id}: sent {one.times} times, to subscription"
                     f" {one.subscription_id}: outbounds {outbounds}"
                 )
+                self.twice.add(one.send_id)
+
+    async def _doubles(self, database: Database) -> None:
+        after = law.FIRST_DOUBLE
+        while page := await database.transact(law.list_surplus, after=after, limit=ROWS_PER_PAGE):
+            after = page[-1].id
+            for one in page:
+                named = ", ".join(one.named) or "none that the ledger names"
+                print(
+                    f"send {one.send_id}: outbound {one.outbound_id} went out beside {named},"
+                    f" to subscription {one.subscription_id}, noticed {one.noticed_at}"
+                )
+                if one.is_second:
+                    self.twice.add(one.send_id)
             self.doubles += len(page)
 
 

@@ -7,7 +7,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,9 +23,13 @@ from sbm.addresses import DatabaseAddress
 from sbm.commands.old_files import Copies
 from sbm.commands.running import OK, CommandFailed, actor, add_signature, print_table
 from sbm.commands.schedules import Remark, remarks
+from sbm.config import read_max_text_length
+from sbm.model.content_rules import PREPEND, content_problems, prepend_problems
 from sbm.settings import Settings
 from sbm.store.django.account import Advance, ImportFailed
 from sbm.store.django.transfer import Taken, transfer
+
+_ENDED = "subscriptions beyond the end of their content"
 
 
 def add_to(commands: Any) -> None:
@@ -49,6 +54,12 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="do and check everything, and then undo it"
     )
+    parser.add_argument(
+        "--go-on",
+        action="store_true",
+        help="complete those who stand beyond the end of their content, and begin the next set for"
+        " them (default: they complete at a tick, and do not go on)",
+    )
     add_signature(parser)
     parser.set_defaults(command=_import)
 
@@ -69,13 +80,16 @@ def _folder(text: str) -> Path:
 def _import(options: argparse.Namespace, address: DatabaseAddress) -> int:
     settings = Settings(environ=options.environ)
     time_zone = settings.timezone("SBM_TIMEZONE")
+    limit = read_max_text_length(settings)
     copies = _copies(options, settings)
     settings.check()
     # Python would look at Ctrl-C only after the statement under way. Whoever hangs up undoes all.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         with _report(options.report) as file:
-            conclusion = _Conclusion(options=options, file=file, copies=copies, time_zone=time_zone)
+            conclusion = _Conclusion(
+                options=options, file=file, copies=copies, time_zone=time_zone, limit=limit
+            )
             transfer(
                 options.source.uri(),
                 address.uri(),
@@ -83,6 +97,7 @@ def _import(options: argparse.Namespace, address: DatabaseAddress) -> int:
                 conclude=conclusion.show,
                 actor=actor(options),
                 reason=options.reason,
+                go_on=options.go_on,
             )
     except ImportFailed as error:
         raise CommandFailed(str(error)) from None
@@ -133,6 +148,7 @@ class _Conclusion:
     file: IO[str]
     copies: Copies | None
     time_zone: ZoneInfo
+    limit: int
 
     def show(self, taken: Taken) -> bool:
         for note in taken.notes:
@@ -142,12 +158,66 @@ class _Conclusion:
         for remark in found:
             about = {"table": "schedules", "id": str(remark.id), "fate": remark.fate}
             self._line({**about, "reason": remark.reason, "next_ticks": remark.next_ticks})
+        unsendable = list(self._tell_unsendable(taken))
+        ended = self._tell_ended(taken)
         missing = self._bring(taken)
         for tally in taken.tallies:
             self._line(asdict(tally))
         self.file.flush()
         self._tell(taken, found, missing)
+        self._sum_up(unsendable, ended)
         return not self.options.dry_run
+
+    def _tell_unsendable(self, taken: Taken) -> Iterator[str]:
+        """Tell of each message and prepend that could not be sent; the table of each."""
+        for one in taken.contents:
+            for problem in content_problems(one.content, limit=self.limit):
+                name = f"message {one.sequence_number} of {one.messageset} in {one.lang}"
+                self._remark("messages", one.id, "cannot be sent", f"{name} {problem.clause}")
+                yield "messages"
+                break
+        for waiting in taken.waiting:
+            for problem in prepend_problems(
+                waiting.prepend, waiting.medium, text=waiting.text, limit=self.limit
+            ):
+                reason = f"{PREPEND} {problem.clause}"
+                self._remark("subscriptions", waiting.id, "cannot be sent", reason)
+                yield "subscriptions"
+                break
+
+    def _tell_ended(self, taken: Taken) -> Counter[str]:
+        """Tell of each who stands beyond the end of the content; how many of each kind."""
+        counts: Counter[str] = Counter()
+        for one in taken.ended:
+            where = (
+                f"it stands at {one.next_sequence_number}, beyond the end of {one.messageset} in"
+                f" {one.lang}"
+            )
+            if one.successor is not None:
+                fate = f"it is completed, and goes on to {one.following} as {one.successor}"
+            elif one.is_in_error:
+                fate = "it is in error, and is left as it is"
+            else:
+                fate = "it completes at a tick"
+                fate += f", and does not go on to {one.following}" if one.following else ""
+            counts["gone on" if one.successor else "left"] += 1
+            self._remark("subscriptions", one.id, "beyond the end", f"{where}: {fate}")
+        return counts
+
+    def _remark(self, table: str, row_id: object, fate: str, reason: str) -> None:
+        self._line({"table": table, "id": str(row_id), "fate": fate, "reason": reason})
+
+    def _sum_up(self, unsendable: Iterable[str], ended: Counter[str]) -> None:
+        """Tell people how many there are of each kind; which ones, the report tells."""
+        counts = Counter(unsendable)
+        for count, what in (
+            (counts["messages"], "messages that cannot be sent as they are"),
+            (counts["subscriptions"], f"subscriptions whose {PREPEND} cannot be sent"),
+            (ended["gone on"], f"{_ENDED}, which go on to the next set"),
+            (ended["left"], f"{_ENDED}, which do not go on"),
+        ):
+            if count:
+                print(f"{what}: {count}", file=_aside(self.file))
 
     def _bring(self, taken: Taken) -> int:
         """Copy the files, if that is wanted; returns how many there are not."""

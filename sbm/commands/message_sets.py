@@ -16,13 +16,17 @@ from sbm import files
 from sbm.addresses import DatabaseAddress
 from sbm.commands.running import OK, CommandFailed, actor, add_signature, with_database
 from sbm.commands.selecting import find_messageset, progress
+from sbm.config import read_max_text_length
 from sbm.model.content import BinaryContent, MessageSet
+from sbm.model.content_rules import content_problems
 from sbm.settings import Settings
 from sbm.store import audit, binary_contents, messages, messagesets
 from sbm.store.database import Database, Transaction
 from sbm.store.errors import CommitUnknown
 
 _MAX_NAME = 100
+# How many messages are named that cannot be sent.
+_NAMED = 3
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -73,13 +77,14 @@ def _label(text: str) -> str:
 
 def _clone(options: argparse.Namespace, address: DatabaseAddress) -> int:
     folder = None
+    settings = Settings(environ=options.environ)
+    limit = read_max_text_length(settings)
     if options.messages == "copied":
-        settings = Settings(environ=options.environ)
         folder = settings.folder("SBM_MEDIA_ROOT")
         if folder is None and not settings.problems:
             settings.problem("SBM_MEDIA_ROOT", "is missing, and files are to be copied into it")
-        settings.check()
-    with_database(address, _Clone(options=options, folder=folder).run)
+    settings.check()
+    with_database(address, _Clone(options=options, folder=folder, limit=limit).run)
     return OK
 
 
@@ -95,10 +100,14 @@ class _Plan:
 
 @frozen(kw_only=True)
 class _Clone:
-    """One message set in the making; with a ``folder``, its files are copied there first."""
+    """One message set in the making; with a ``folder``, its files are copied there first.
+
+    ``limit``: how many characters a message may have.
+    """
 
     options: argparse.Namespace
     folder: Path | None
+    limit: int
 
     async def run(self, database: Database) -> None:
         plan = await database.transact(self._plan)
@@ -133,6 +142,7 @@ class _Clone:
     async def _plan(self, transaction: Transaction) -> _Plan:
         source = await find_messageset(transaction, self.options.source)
         await self._check_name(transaction)
+        await self._check_messages(transaction, source)
         next_set_id = source.next_set_id
         if self.options.next_set is not None:
             next_set_id = (await find_messageset(transaction, self.options.next_set)).id
@@ -150,6 +160,18 @@ class _Clone:
         if await messagesets.find_by_name(transaction, short_name=name) is not None:
             raise CommandFailed(f"there is a message set {name!r} already")
 
+    async def _check_messages(self, transaction: Transaction, source: MessageSet) -> None:
+        """What cannot be sent, as an import may have brought it, is not made once more."""
+        offenders = await messages.find_offenders(
+            transaction,
+            messageset_id=source.id,
+            problems=lambda content: content_problems(content, limit=self.limit),
+            most=_NAMED,
+        )
+        if offenders:
+            told = "\n".join(one.told(problem) for one, problem in offenders)
+            raise CommandFailed(f"{told}\nsuch messages cannot be sent, and are not copied")
+
     async def _make(
         self, transaction: Transaction, plan: _Plan, names: Mapping[int, str]
     ) -> MessageSet:
@@ -158,6 +180,7 @@ class _Clone:
         if source != plan.source or (self.folder is not None and carried != plan.files):
             raise CommandFailed("the message set was changed meanwhile: do it again")
         await self._check_name(transaction)
+        await self._check_messages(transaction, plan.source)
         label = plan.source.label if self.options.label is None else self.options.label
         made = await messagesets.create(
             transaction,

@@ -18,8 +18,10 @@ from sbm.commands.selecting import (
     selection_from,
     told,
 )
+from sbm.config import read_max_text_length
 from sbm.model.prepend import misfit, prepend_from
 from sbm.model.selection import Selection
+from sbm.settings import Settings
 from sbm.store import audit, messagesets, repairs
 from sbm.store.database import Database, Transaction
 
@@ -50,7 +52,10 @@ def _prepend(text: str) -> str:
 
 def _add_prepend(options: argparse.Namespace, address: DatabaseAddress) -> int:
     demand_selection(options)
-    with_database(address, _Prepending(options=options).run)
+    settings = Settings(environ=options.environ)
+    limit = read_max_text_length(settings)
+    settings.check()
+    with_database(address, _Prepending(options=options, limit=limit).run)
     return OK
 
 
@@ -79,11 +84,15 @@ class _Step:
 
 @define(eq=False, kw_only=True)
 class _Prepending:
-    """Goes through all subscriptions, from the newest on."""
+    """Goes through all subscriptions, from the newest on.
+
+    ``limit``: how many characters a message may have together with what is prepended.
+    """
 
     options: argparse.Namespace
+    limit: int
     counts: dict[repairs.Verdict, int] = field(
-        init=False, factory=lambda: {"free": 0, "same": 0, "other": 0, "odd": 0}
+        init=False, factory=lambda: {"free": 0, "same": 0, "other": 0, "odd": 0, "long": 0}
     )
     given: int = field(default=0, init=False)
     left: int = field(default=0, init=False)
@@ -103,11 +112,19 @@ class _Prepending:
                 for prospect in step.found:
                     self.counts[prospect.verdict] += 1
                 bar.update(step.rows)
+        self._tell()
+
+    def _tell(self) -> None:
         print(f"{self.given} {'would be given' if self.options.dry_run else 'given'} the prepend")
         if self.counts["same"]:
             print(f"{self.counts['same']} have it already")
         if self.counts["odd"]:
             print(f"{self.counts['odd']} have metadata that are no object: left alone")
+        if self.counts["long"]:
+            print(
+                f"{self.counts['long']} would have more than {self.limit} characters with their"
+                " next message: left alone"
+            )
         if self.counts["other"] and not self.options.overwrite:
             print(f"{self.counts['other']} have another one waiting: left alone")
         if self.left:
@@ -120,7 +137,7 @@ class _Prepending:
             for one in await messagesets.list_all(transaction)
             if selection.messageset_id in (None, one.id)
         ]
-        objections = {one.id: misfit(self.options.prepend, one) for one in found}
+        objections = {one.id: misfit(self.options.prepend, one, limit=self.limit) for one in found}
         misfits = [
             f"message set {one.short_name!r} {objections[one.id]}"
             for one in found
@@ -153,6 +170,7 @@ class _Prepending:
             ids=ids,
             messageset_ids=chosen.messageset_ids,
             prepend=self.options.prepend,
+            limit=self.limit,
         )
         willing = ("free", "other") if self.options.overwrite else ("free",)
         meant = [one for one in found if one.verdict in willing]

@@ -29,6 +29,7 @@ from sbm.commands.running import (
 )
 from sbm.comparison import Comparison, summary
 from sbm.config import Scheduling, read_scheduling
+from sbm.model.chore import Troubled
 from sbm.store import audit, chores, gauges
 from sbm.store.database import Database, Transaction
 from sbm.store.gauges import OwedChores
@@ -46,7 +47,8 @@ def add_to(commands: Any) -> None:
         "status",
         help="what it is owed",
         description="Tell how schedules are scheduled, how many calls the Scheduler is owed, and"
-        " which it has refused. Exits with 1 if there are such.",
+        " which it has refused, or fails at: about which schedule and subscription, and with which"
+        " cron. Exits with 1 if it has refused any.",
     )
     status.set_defaults(command=_status)
 
@@ -63,22 +65,29 @@ def add_to(commands: Any) -> None:
 
 
 def _status(_options: argparse.Namespace, address: DatabaseAddress) -> int:
-    mode, count, refused = transact(address, _read_status)
+    mode, count, troubled = transact(address, _read_status)
     print(f"scheduling by {mode}; {count.owed} calls owed; {count.refused} refused")
     if count.owed_seconds is not None:
         print(f"the oldest has been owed for {count.owed_seconds:.0f} s")
-    if refused:
-        print_table(("KIND", "TARGET", "REASON"), refused)
+    if troubled:
+        columns = ("KIND", "TARGET", "SCHEDULE", "CRON", "STATE", "REASON")
+        print_table(columns, [_row(one) for one in troubled])
     return FAILED if count.refused else OK
+
+
+def _row(one: Troubled) -> tuple[str, ...]:
+    state = one.state if one.state == "refused" else f"failed {one.faults} times"
+    schedule = "-" if one.schedule_id is None else str(one.schedule_id)
+    return (one.kind, one.target, schedule, one.cron_definition or "-", state, one.reason)
 
 
 async def _read_status(
     transaction: Transaction,
-) -> tuple[str, OwedChores, list[tuple[str, str, str]]]:
+) -> tuple[str, OwedChores, list[Troubled]]:
     return (
         await chores.read_scheduling(transaction),
         await gauges.measure_chores(transaction),
-        await chores.list_refused(transaction, limit=_SHOWN),
+        await chores.list_troubled(transaction, limit=_SHOWN),
     )
 
 

@@ -1,4 +1,4 @@
-"""What is sent, and when: schedules, message sets, messages and files; the rules of texts."""
+"""What is sent, and when: schedules, message sets, messages and files."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ from typing import Any
 
 from attrs import frozen
 
+from sbm.model.content_rules import Medium
+
 CONTENT_TYPES = ("text", "audio")
 
 # ISO 639-3, or with a country. No list of languages: it would be out of date.
 _LANGUAGE = re.compile(r"[a-z]{3}(_[A-Z]{2})?")
-
-# Telephones that know only GSM 03.38 show these as boxes; each has a plain form.
-_TYPOGRAPHIC = re.compile("[“”’–]")
-
-# What WhatsApp refuses in the parameters of a template.
-_NOT_IN_WHATSAPP = re.compile(r"\n|\t|\s{4}")
 
 
 @frozen(kw_only=True)
@@ -48,9 +44,9 @@ class MessageSet:
     updated_at: datetime
 
     @property
-    def is_for_whatsapp(self) -> bool:
-        """Whether its texts go out by WhatsApp, by the name of the channel."""
-        return "whatsapp" in (self.channel or "").lower()
+    def medium(self) -> Medium:
+        """How its messages go out."""
+        return Medium(content_type=self.content_type, channel=self.channel)
 
 
 @frozen(kw_only=True)
@@ -94,13 +90,3 @@ class Message:
 def is_language(code: str) -> bool:
     """Whether this is written like ``eng`` or ``eng_ZA``."""
     return _LANGUAGE.fullmatch(code) is not None
-
-
-def typographic_characters(text: str) -> list[str]:
-    """Each occurrence, in order, of a character that has to be replaced by its plain form."""
-    return _TYPOGRAPHIC.findall(text)
-
-
-def fits_whatsapp(text: str) -> bool:
-    """Whether the text is free of newlines, tabs, and runs of four blanks."""
-    return _NOT_IN_WHATSAPP.search(text) is None

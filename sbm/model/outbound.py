@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from sbm.model.content_rules import joined
 from sbm.model.send import Message, Recipient, Send
 
 # The Message Sender cannot be given an id, but it stores and shows metadata as it came: by this
@@ -30,8 +31,7 @@ def compose(send: Send, to_addr: str, media_url: str) -> dict[str, Any]:
     if recipient.channel:
         outbound["channel"] = recipient.channel
     if recipient.content_type == "text":
-        parts = [send.prepend, recipient.message.text_content]
-        outbound["content"] = "\n".join(part for part in parts if part)
+        outbound["content"] = joined(send.prepend, recipient.message.text_content)
     return outbound
 
 

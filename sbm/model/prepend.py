@@ -1,25 +1,31 @@
-"""What goes out before the next message of a subscription."""
+"""What an operator has go out before the next message of many subscriptions."""
 
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
-from sbm.model.content import MessageSet, typographic_characters
+from sbm.model.content import MessageSet
+from sbm.model.content_rules import (
+    MAX_TEXT_LENGTH,
+    is_address,
+    is_blank,
+    prepend_problems,
+    typographic_characters,
+)
 
 # Stands for the language of each subscription, as in the name of a file per language.
 LANGUAGE = "<LANG>"
 
+# Of a URL; how long a text may be is one of the rules of what can be sent.
 MAX_PREPEND = 2000
 
-_BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def prepend_from(text: str) -> str:
     """The prepend that an operator wrote, without the blanks around it; raises ValueError."""
     prepend = text.strip()
-    if not 0 < len(prepend) <= MAX_PREPEND:
+    if is_blank(prepend) or len(prepend) > MAX_PREPEND:
         raise ValueError(f"must have from 1 to {MAX_PREPEND} characters")
     if _UNSTORABLE.search(prepend):
         raise ValueError("must be text in UTF-8")
@@ -29,27 +35,20 @@ def prepend_from(text: str) -> str:
     return prepend
 
 
-def misfit(prepend: str, messageset: MessageSet) -> str | None:
+def misfit(prepend: str, messageset: MessageSet, *, limit: int = MAX_TEXT_LENGTH) -> str | None:
     """Why this cannot go out before the messages of a set; None: it can.
 
-    Before a sound goes the address of a sound. A text is set apart by a newline, which texts for
-    WhatsApp must not have; and an address alone is none, but was meant for sounds.
+    Besides what the rules say, a URL alone before texts is refused: it was meant for sounds.
     """
-    if messageset.content_type == "audio":
-        return None if _is_address(prepend) else "is of sounds, and this is not the URL of one"
-    if _is_address(prepend):
+    prepend = prepend.replace(LANGUAGE, "eng")
+    medium = messageset.medium
+    if not medium.is_audio and is_address(prepend):
         return "is of texts, and this is the URL of a sound"
-    if messageset.is_for_whatsapp:
+    found = {one.code: one for one in prepend_problems(prepend, medium, limit=limit)}
+    if "no url" in found:
+        return "is of sounds, and this is not the URL of one"
+    if "whatsapp" in found:
         return "is for WhatsApp, whose texts must not include the newline after it"
+    if "length" in found:
+        return f"is of texts, and this {found['length'].clause}"
     return None
-
-
-def _is_address(prepend: str) -> bool:
-    address = prepend.replace(LANGUAGE, "eng")
-    if _BLANK_OR_CONTROL.search(address):
-        return False
-    try:
-        parts = urlsplit(address)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # an unfinished [ or a port that is no number
-        return False

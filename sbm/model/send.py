@@ -8,10 +8,27 @@ from typing import Any, Literal
 
 from attrs import frozen
 
+from sbm.model.content_rules import (
+    MAX_TEXT_LENGTH,
+    PREPEND,
+    Content,
+    Medium,
+    content_problems,
+    prepend_problems,
+)
+
 Kind = Literal["next", "resend"]
 Lane = Literal["single", "tick"]
 Outcome = Literal["sent", "adopted", "dry-run", "skipped", "refused", "failed"]
 Stage = Literal["trigger", "content", "address", "post"]
+
+# Why a subscription has no next message: its set has none in its language; or it stands beyond the
+# end, where the content changed a short while ago and has to rest first, or where it ends.
+Lack = Literal["content", "rest", "end"]
+
+# How long the content of a set in a language must have been at rest before those who stand beyond
+# its end complete, unless it is set otherwise: an editor may delete a message and add it anew.
+CONTENT_SETTLE = timedelta(hours=1)
 
 
 @frozen(kw_only=True)
@@ -35,7 +52,11 @@ class Message:
 
 @frozen(kw_only=True)
 class Recipient:
-    """The subscription of a send as it stood when the send was claimed."""
+    """The subscription of a send as it stood when the send was claimed.
+
+    Of a resend, ``messageset`` and what goes with it are those of the message that was fixed.
+    ``lack`` says why there is no next message, if there is none.
+    """
 
     active: bool
     completed: bool
@@ -46,6 +67,12 @@ class Recipient:
     content_type: Literal["text", "audio"]
     channel: str | None
     message: Message | None
+    lack: Lack | None = None
+
+    @property
+    def medium(self) -> Medium:
+        """How messages go out to it."""
+        return Medium(content_type=self.content_type, channel=self.channel)
 
 
 @frozen(kw_only=True)
@@ -55,7 +82,9 @@ class Send:
     ``id`` is the same for every attempt; ``attempt`` fences this one. ``lane`` says whether it was
     asked for by itself, or is one of a tick. ``faults`` counts the calls whose failure counts
     against this message or person, and ``answers`` are what came of them, each once, oldest first.
-    ``recipient`` is None when the subscription was deleted after the send was owed.
+    ``recipient`` is None when the subscription was deleted after the send was owed. ``odd_prepend``
+    is the JSON type of a prepend that is not a text. ``sequence_number`` is that of the message; a
+    resend has the number of the message that was sent last, even if that is gone.
     """
 
     id: uuid.UUID
@@ -68,6 +97,8 @@ class Send:
     prepend: str | None
     recipient: Recipient | None
     answers: tuple[str, ...] = ()
+    odd_prepend: str | None = None
+    sequence_number: int | None = None
 
 
 @frozen(kw_only=True)
@@ -75,8 +106,9 @@ class Settled:
     """An outcome: the end of a send.
 
     ``is_unaddressed`` marks the subscription: there is nobody to send to. ``is_assumed`` moves it
-    on as if the message had been sent, because it may have been. ``doubles`` are further outbounds
-    of the same send, that should not be.
+    on as if the message had been sent, because it may have been. ``is_at_end`` completes it: it
+    stands beyond the end of its content. ``doubles`` are further outbounds of the same send, that
+    should not be.
     """
 
     outcome: Outcome
@@ -85,6 +117,7 @@ class Settled:
     outbound_id: str | None = None
     is_unaddressed: bool = False
     is_assumed: bool = False
+    is_at_end: bool = False
     doubles: tuple[str, ...] = ()
 
     @property
@@ -149,8 +182,8 @@ class Unread:
     subscription_id: uuid.UUID
 
 
-def objection(send: Send) -> Settled | None:
-    """Say why there is nothing to deliver, if so: the world moved on, or content is missing."""
+def objection(send: Send, *, max_text_length: int = MAX_TEXT_LENGTH) -> Settled | None:
+    """Say why there is nothing to deliver, or nothing that can be sent; None: it can be sent."""
     recipient = send.recipient
     if recipient is None:
         return _skipped("the subscription was deleted")
@@ -161,17 +194,59 @@ def objection(send: Send) -> Settled | None:
             return _skipped("the subscription is not active")
         if recipient.process_status < 0:
             return _skipped("the subscription is in error")
-    return _missing(send.kind, recipient)
+    if recipient.message is None:
+        return _unfound(send, recipient) if send.kind == "resend" else _ended(recipient)
+    return _unsendable(send, recipient, recipient.message, max_text_length)
 
 
-def _missing(kind: Kind, recipient: Recipient) -> Settled | None:
-    message = recipient.message
-    if message is None and kind == "resend":
-        return _lacking("there is no message that could be resent")
-    if message is None:
-        return _lacking(f"{recipient.messageset} has no further message in {recipient.lang}")
-    if recipient.content_type == "audio" and message.file_name is None:
-        return _lacking(f"message {message.sequence_number} of {recipient.messageset} has no audio")
+def _unfound(send: Send, recipient: Recipient) -> Settled:
+    # The set itself may be gone, too.
+    messageset = recipient.messageset or f"message set {recipient.messageset_id}"
+    if send.sequence_number is None:
+        return _lacking(
+            f"there is no message that could be resent: none of {messageset} is known to have been"
+            " sent to the subscription"
+        )
+    return _lacking(
+        f"message {send.sequence_number} of {messageset}, which was sent last, no longer exists"
+    )
+
+
+def _ended(recipient: Recipient) -> Settled:
+    if recipient.lack == "content":
+        return _lacking(f"{recipient.messageset} has no message in {recipient.lang}")
+    reason = f"{recipient.messageset} has no further message in {recipient.lang}"
+    if recipient.lack == "rest":
+        return Settled(
+            outcome="skipped",
+            stage="content",
+            reason=f"{reason}; its messages in {recipient.lang} changed a short while ago, so that"
+            " the subscription is not completed yet",
+        )
+    if recipient.lack == "end":
+        reason = f"{reason}: the subscription is completed"
+        return Settled(outcome="skipped", stage="content", reason=reason, is_at_end=True)
+    return _lacking(reason)
+
+
+def _unsendable(
+    send: Send, recipient: Recipient, message: Message, max_text_length: int
+) -> Settled | None:
+    """What the rules say against it."""
+    content = Content(
+        text=message.text_content, file_name=message.file_name, medium=recipient.medium
+    )
+    name = f"message {message.sequence_number} of {recipient.messageset}"
+    for problem in content_problems(content, limit=max_text_length):
+        return _lacking(f"{name} {problem.clause}")
+    if send.odd_prepend is not None:
+        return _lacking(f"{PREPEND} of the subscription is of the JSON type {send.odd_prepend}")
+    if send.prepend is None:
+        return None
+    for problem in prepend_problems(
+        send.prepend, recipient.medium, text=message.text_content or "", limit=max_text_length
+    ):
+        return _lacking(f"{PREPEND} of the subscription {problem.clause}")
     return None
 
 

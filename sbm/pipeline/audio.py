@@ -28,6 +28,7 @@ from sbm.clients.voice_vendor import VoiceVendor
 from sbm.model.backoff import backoff
 from sbm.model.content import FileToCompare
 from sbm.model.task import Task
+from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.desk import Desk, Interrupted, TaskFailed
 from sbm.pipeline.loop import Bell, Loop
 from sbm.store import audio_copies
@@ -105,9 +106,12 @@ class AudioCopies(Service):
     _backoff_max: timedelta
     _bell: Bell
     _log: Logger = field(factory=Logger)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        self._desk = Desk(self._database, self._owner, lambda: bool(self.running))
+        self._desk = Desk(
+            self._database, self._owner, lambda: bool(self.running), clock=self._clock
+        )
         self._loop = Loop("copy audio", self.one_pass, REST_SECONDS, self._bell)
         self._stopping = Bell(self._reactor)
         self._reported = 0.0

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable, Unknown
-from sbm.clients.scheduler import Scheduler
+from sbm.clients.outcomes import Faulty, HeldBack, NotKnown, Rejected, Unavailable, Unknown
+from sbm.clients.scheduler import Entry, FaultyUnknown, Scheduler
 from sbm.model.backoff import backoff
 from sbm.model.chore import (
     CallBack,
@@ -28,8 +29,10 @@ from sbm.model.chore import (
     endpoint,
 )
 from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.database_clock import DatabaseClock, Reading
 from sbm.pipeline.dividing import divided
 from sbm.pipeline.hand import uptime
+from sbm.pipeline.missed_moments import MissedMoments
 from sbm.pipeline.reconcile import CLOCK_MARGIN
 from sbm.store import chores, ticks, unreadable
 from sbm.store.database import Database, Transaction
@@ -41,20 +44,29 @@ MEMBERS_AT_A_TIME = 1000
 EXPIRY_BATCH = 1000
 FIRST_DELAY = timedelta(seconds=1)
 
+# So many chores are looked at, once all had to wait for the first POST with their cron: those of a
+# large schedule may stand before a chore that need not wait.
+LOOKED_THROUGH = 1000
 
-@define(eq=False, slots=False)
+
+@define(eq=False, slots=False, kw_only=True)
 class Chores:
-    """Claims chores, does them, and writes down what the Scheduler holds then.
+    """Claims chores, does the next step of each, and writes down what the Scheduler holds then.
 
     A chore tells how things stand, not what has changed, so it may be done twice. What may not is
     having a schedule made: when the answer to that is lost, the schedule is looked for, and only
     one that was not there when the settle time was over is made anew.
+
+    The Scheduler fixes when a schedule fires at the moment when it is made. For another cron the
+    old schedule is disabled, which is written down, and then another one is made. What came due
+    in between is made up for.
     """
 
     _database: Database
     _scheduler: Scheduler
     _breaker: Breaker
     _telemetry: Telemetry
+    _missed: MissedMoments
     _public_url: str
     _auth_token: str = field(repr=False)
     _request_timeout: timedelta
@@ -64,43 +76,92 @@ class Chores:
     _cap: timedelta
     _draw: Callable[[], float]
     _uptime: Callable[[], float] = uptime
+    _window: int = field(default=AT_A_TIME, init=False)
     _log: Logger = field(factory=Logger)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
 
     async def one_pass(self) -> int:
-        """Do some of the chores that are due; returns how many there were."""
+        """Do a step of some of the chores that are due; returns how many there were."""
         if self._breaker.wait:
             return 0
         asked_at = self._uptime()
-        claimed = await self._claim(1 if self._breaker.is_probing else AT_A_TIME)
+        claim = await self._claim_what_can_be()
+        all_wait = claim.held_back and not claim.claimed
+        self._window = LOOKED_THROUGH if all_wait else AT_A_TIME
         lease_end = asked_at + self._lease.total_seconds()
+        looks = [chore for chore in claim.claimed if chore.step == "look"]
         work: list[Any] = [
-            Deferred.fromCoroutine(self._do_and_settle(chore, lease_end)) for chore in claimed
+            Deferred.fromCoroutine(self._do_and_settle(chore, lease_end))
+            for chore in claim.claimed
+            if chore.step != "look"
         ]
+        if looks:
+            work.append(Deferred.fromCoroutine(self._look_and_settle(looks)))
         for succeeded, failure in await DeferredList(work, consumeErrors=True):
             if not succeeded:
                 failure.raiseException()
-        return len(claimed)
+        return len(claim.claimed) + claim.held_back
 
-    async def _claim(self, limit: int) -> list[Chore]:
+    async def expire(self) -> int:
+        """Owe again what was claimed by a daemon that fell silent."""
+        return await self._clock.transact(self._database, self._expire)
+
+    async def _claim_what_can_be(self) -> chores.Claim:
         """Those that are due; a batch that cannot be claimed is divided."""
+        limit = 1 if self._breaker.is_probing else AT_A_TIME
+        window = max(limit, self._window)
         try:
-            return await self._claimed(limit=limit)
+            return await self._claim(limit, window)
         except Exception as error:
             if not may_be_of_a_row(error):
                 raise
             self._log.warn("chores cannot be claimed together: {error}", error=one_line(error))
         due = await self._database.transact(unreadable.list_due_chores, limit=limit)
-        await self._claimed(limit=1, only=())  # fails if it fails for another reason than a row
+        await self._claim(1, 1, only=())  # fails if it fails for another reason than a row
         parts = await divided(due, self._claim_only, self._refuse)
-        return [chore for part in parts for chore in part]
-
-    async def _claim_only(self, ids: Sequence[int]) -> list[Chore]:
-        return await self._claimed(limit=len(ids), only=ids)
-
-    async def _claimed(self, **options: Any) -> list[Chore]:
-        return await self._database.transact(
-            chores.claim, lease=self._lease, settle=self._settle, **options
+        return chores.Claim(
+            claimed=[chore for part in parts for chore in part.claimed],
+            held_back=sum(part.held_back for part in parts),
         )
+
+    async def _claim_only(self, ids: Sequence[int]) -> chores.Claim:
+        return await self._claim(len(ids), len(ids), only=ids)
+
+    async def _claim(
+        self, limit: int, window: int, *, only: Sequence[int] | None = None
+    ) -> chores.Claim:
+        claim = partial(self._claimed, limit=limit, window=window, only=only)
+        return await self._clock.transact(self._database, claim)
+
+    async def _claimed(
+        self,
+        transaction: Transaction,
+        reading: Reading,
+        *,
+        limit: int,
+        window: int,
+        only: Sequence[int] | None,
+    ) -> chores.Claim:
+        """While the database's clock is in doubt, no settle time is taken for over."""
+        claim = await chores.claim(
+            transaction,
+            limit=limit,
+            lease=self._lease,
+            settle=self._settle,
+            window=window,
+            takes_over=not reading.is_doubted,
+            only=only,
+        )
+        claimed = [
+            evolve(
+                chore,
+                is_late=chore.is_late and not reading.is_doubted,
+                # It was not owed in the future, whatever a wrong clock has written.
+                owed_at=min(chore.owed_at, reading.now),
+            )
+            for chore in claim.claimed
+        ]
+        return evolve(claim, claimed=claimed)
 
     async def _refuse(self, chore_id: int, error: Exception) -> None:
         reason = unreadable.reason(error)
@@ -109,24 +170,40 @@ class Chores:
             "chore {id} waits until something changes: {reason}", id=chore_id, reason=reason
         )
 
-    async def expire(self) -> int:
-        """Owe again what was claimed by a daemon that fell silent."""
-        return await self._database.transact(chores.expire, limit=EXPIRY_BATCH)
+    async def _expire(self, transaction: Transaction, reading: Reading) -> int:
+        if reading.is_doubted:
+            return 0
+        return await chores.expire(transaction, limit=EXPIRY_BATCH)
 
     async def _do_and_settle(self, chore: Chore, lease_end: float) -> None:
-        if chore.kind == "members":
+        if chore.step == "members":
             await self._look_at_members(chore)
-            return
-        result = await self._do(chore, lease_end)
-        await self._database.transact(chores.settle, chore=chore, result=result)
+        else:
+            await self._settle_step(chore, await self._do(chore, lease_end))
+
+    async def _settle_step(self, chore: Chore, result: Result) -> None:
+        await self._database.transact(self._write_down, chore, result)
         self._telemetry.count(f"chores.{type(result).__name__.lower()}")
         if isinstance(result, Refused):
             self._log.error(
-                "the Scheduler refuses what it is told of {kind} {target}: {reason}",
-                kind=chore.kind,
-                target=chore.target,
+                "the Scheduler refuses what it is told of {chore}: {reason}",
+                chore=str(chore),
                 reason=result.reason,
             )
+        elif isinstance(result, PutOff) and result.is_fault:
+            self._log.warn(
+                "the Scheduler fails at what it is told of {chore}, {faults} of {most} times:"
+                " {reason}",
+                chore=str(chore),
+                faults=chore.faults + 1,
+                most=self._max_faults,
+                reason=result.reason,
+            )
+
+    async def _write_down(self, transaction: Transaction, chore: Chore, result: Result) -> None:
+        silence = await chores.settle(transaction, chore=chore, result=result)
+        if silence is not None:
+            await self._missed.make_up_for(transaction, chore=chore, silence=silence)
 
     async def _look_at_members(self, chore: Chore) -> None:
         count = MEMBERS_AT_A_TIME
@@ -136,94 +213,171 @@ class Chores:
             )
 
     async def _do(self, chore: Chore, lease_end: float) -> Result:
-        """Tell what there is to tell, and say how it went."""
+        """Do the next step, and say how it went."""
+        if chore.step == "none" or (chore.remote is None and chore.step != "create"):
+            return Nothing()
         try:
-            result = await self._tell(chore, lease_end)
-        except NotKnown:
-            self._breaker.succeed()
-            return Gone()
-        except Rejected as error:
-            self._breaker.succeed()
-            return Refused(reason=str(error))
-        except Faulty as error:
-            self._breaker.fail(error)
-            return self._fault(chore, str(error))
+            return await self._call(chore, lease_end)
+        except (Rejected, Faulty, FaultyUnknown) as error:
+            self._breaker.succeed()  # it answers others
+            return self._blamed(chore, error)
+        except HeldBack as error:
+            return self._put_off(chore, str(error), doubt="none")
         except Unavailable as error:
             self._breaker.fail(error)
-            return self._put_off(chore, str(error), doubt=_doubt(chore))
+            return self._put_off(chore, str(error), doubt="none")
         except Unknown as error:
             self._breaker.fail(error)
             return self._put_off(chore, str(error), doubt="begun")
-        if not isinstance(result, PutOff | Nothing):
-            self._breaker.succeed()
-        return result
 
-    async def _tell(self, chore: Chore, lease_end: float) -> Result:
-        remote = chore.remote
-        if remote is None and chore.is_doubtful:
-            remote = await self._look_for(chore)
-            if remote is None and not chore.is_late:
-                return self._put_off(chore, "its schedule is still looked for", doubt="kept")
-            if remote is None and chore.cron_definition is not None:
-                # It was surely not made: that is written down before another one is.
-                return PutOff(reason="", delay=timedelta(0), doubt="none")
-        if chore.cron_definition is None:
-            return await self._disable(remote)
-        call_back = CallBack(
-            cron_definition=chore.cron_definition,
-            endpoint=endpoint(self._public_url, chore.kind, chore.target),
+    def _blamed(self, chore: Chore, error: Exception) -> Result:
+        """What an answer means that is due to the one call alone."""
+        if isinstance(error, NotKnown):
+            return Gone()
+        if isinstance(error, Rejected):
+            return Refused(reason=str(error))
+        is_unknown = isinstance(error, FaultyUnknown)
+        return self._fault(chore, str(error), doubt="begun" if is_unknown else "none")
+
+    async def _call(self, chore: Chore, lease_end: float) -> Result:
+        if chore.step == "create":
+            return await self._create(chore, lease_end)
+        if chore.step == "replace":
+            return await self._disable(chore, is_replaced=True)
+        if chore.step == "disable":
+            return await self._disable(chore, is_replaced=False)
+        return await self._change(chore)
+
+    async def _create(self, chore: Chore, lease_end: float) -> Result:
+        call_back = self._call_back(chore)
+        made = await self._scheduler.create(call_back, begin=lambda: self._outlasts(lease_end))
+        self._breaker.succeed()
+        cron = call_back.cron_definition
+        return Told(
+            remote=Remote(id=made.id, cron_definition=cron, made_with=cron, enabled=True),
+            at=made.created_at,
+            replaces=chore.remote.id if chore.remote else None,
+        )
+
+    async def _disable(self, chore: Chore, *, is_replaced: bool) -> Result:
+        """Disable a schedule; the next step makes the one that takes its place."""
+        remote, at = _known(chore), None
+        if chore.attempt > 1 and is_replaced:
+            # It may have been disabled by an earlier attempt: since then nothing was called.
+            entry = await self._scheduler.read(remote.id)
+            if not entry.enabled:
+                # Of one that was not known to be enabled, it may have been disabled long ago.
+                at = entry.updated_at if remote.enabled else None
+                remote = evolve(remote, enabled=False)
+        if remote.enabled is not False:
+            at = await self._patch(remote.id, {"enabled": False})
+        return Told(
+            remote=evolve(remote, enabled=False),
+            at=at,
+            goes_on=is_replaced,
+            is_silent=is_replaced,
+        )
+
+    async def _change(self, chore: Chore) -> Result:
+        """Enable a schedule with the right cron, and have it call us, if it is not so."""
+        remote, at = _known(chore), None
+        changes: dict[str, Any] = {}
+        if not remote.is_addressed:
+            call_back = self._call_back(chore)
+            changes = {"endpoint": call_back.endpoint, "auth_token": call_back.auth_token}
+        if not remote.enabled:
+            changes["enabled"] = True
+        if changes:
+            at = await self._patch(remote.id, changes)
+        return Told(remote=evolve(remote, enabled=True, is_addressed=True), at=at)
+
+    async def _patch(self, remote_id: str, changes: dict[str, Any]) -> datetime | None:
+        changed_at = await self._scheduler.change(remote_id, changes)
+        self._breaker.succeed()
+        return changed_at
+
+    async def _look_and_settle(self, looks: Sequence[Chore]) -> None:
+        """Look for what POSTs without an answer may have made: the list is read once for all."""
+        endpoints = {chore.id: self._endpoint(chore) for chore in looks}
+        since = min(chore.owed_at for chore in looks) - CLOCK_MARGIN
+        try:
+            found = await self._scheduler.find(set(endpoints.values()), since=since)
+        except Unavailable as error:
+            # A list that cannot be read hinders nobody but those who have to read it.
+            if not isinstance(error, Faulty):
+                self._breaker.fail(error)
+            for chore in looks:
+                await self._settle_step(chore, self._put_off(chore, str(error), doubt="kept"))
+            return
+        self._breaker.succeed()
+        for chore in looks:
+            await self._settle_step(chore, self._found(chore, found[endpoints[chore.id]]))
+
+    def _found(self, chore: Chore, entries: Sequence[Entry]) -> Result:
+        """What was found is adopted, the one that fires as it should first; others are disabled.
+
+        Those that are disabled are of earlier times: what a POST makes is enabled.
+        """
+        enabled = sorted(
+            (entry for entry in entries if entry.enabled),
+            key=lambda entry: (entry.made_with != chore.wanted, entry.created_at),
+        )
+        if enabled:
+            adopted, *surplus = enabled
+            return Told(
+                remote=Remote(
+                    id=adopted.id,
+                    cron_definition=adopted.cron_definition,
+                    made_with=adopted.made_with,
+                    enabled=True,
+                    is_addressed=adopted.auth_token in (None, self._auth_token),
+                ),
+                at=adopted.created_at,
+                replaces=chore.remote.id if chore.remote else None,
+                goes_on=True,
+                surplus=tuple(entry.id for entry in surplus),
+            )
+        if not chore.is_late:
+            reason = "its schedule is still looked for"
+            if chore.fault:
+                reason = f"{reason}; before that: {chore.fault}"
+            return self._put_off(chore, reason, doubt="kept")
+        if chore.wanted is not None and chore.faults >= self._max_faults:
+            return Refused(reason=f"{chore.fault} (tried {chore.faults} times)")
+        # It was surely not made: that is written down before anything else is done.
+        return PutOff(reason=chore.fault, delay=timedelta(0), doubt="none")
+
+    def _call_back(self, chore: Chore) -> CallBack:
+        assert chore.wanted is not None
+        return CallBack(
+            cron_definition=chore.wanted,
+            endpoint=self._endpoint(chore),
             auth_token=self._auth_token,
         )
-        if remote is None:
-            remote_id = await self._scheduler.create(
-                call_back, begin=lambda: self._outlasts(lease_end)
-            )
-        else:
-            remote_id = remote.id
-            changes = call_back.payload() if remote.cron_definition != chore.cron_definition else {}
-            if not remote.enabled:
-                changes["enabled"] = True
-            if changes:
-                await self._scheduler.change(remote_id, changes)
-        told = Remote(id=remote_id, cron_definition=chore.cron_definition, enabled=True)
-        return Told(remote=told)
 
-    async def _disable(self, remote: Remote | None) -> Result:
-        if remote is None:
-            return Nothing()
-        if remote.enabled is not False:
-            await self._scheduler.change(remote.id, {"enabled": False})
-        return Told(
-            remote=Remote(id=remote.id, cron_definition=remote.cron_definition, enabled=False)
-        )
-
-    async def _look_for(self, chore: Chore) -> Remote | None:
-        """What a POST without an answer may have made; of several, the others are disabled."""
-        found = await self._scheduler.find(
-            endpoint(self._public_url, chore.kind, chore.target), since=chore.owed_at - CLOCK_MARGIN
-        )
-        for surplus in found[1:]:
-            if surplus.enabled:
-                await self._scheduler.change(surplus.id, {"enabled": False})
-        if not found:
-            return None
-        oldest = found[0]
-        return Remote(id=oldest.id, cron_definition=oldest.cron_definition, enabled=oldest.enabled)
+    def _endpoint(self, chore: Chore) -> str:
+        return endpoint(self._public_url, chore.kind, chore.target)
 
     def _outlasts(self, lease_end: float) -> bool:
         """Whether a POST that begins now is over, one way or the other, before the lease."""
         return self._uptime() + self._request_timeout.total_seconds() + 1 <= lease_end
 
-    def _fault(self, chore: Chore, reason: str) -> Result:
+    def _fault(self, chore: Chore, reason: str, *, doubt: Doubt) -> Result:
+        """It counts; the last one ends the chore, unless it may have had a schedule made."""
         faults = chore.faults + 1
-        if faults >= self._max_faults:
+        if faults >= self._max_faults and doubt == "none":
             return Refused(reason=f"{reason} (tried {faults} times)")
         delay = backoff(faults, self._draw, cap=self._cap)
-        return PutOff(reason=reason, delay=delay, doubt=_doubt(chore), is_fault=True)
+        return PutOff(reason=reason, delay=delay, doubt=doubt, is_fault=True)
 
     def _put_off(self, chore: Chore, reason: str, *, doubt: Doubt) -> PutOff:
         delay = self._breaker.wait + backoff(max(chore.attempt, 1), self._draw, cap=self._cap)
         return PutOff(reason=reason, delay=max(delay, FIRST_DELAY), doubt=doubt)
+
+
+def _known(chore: Chore) -> Remote:
+    assert chore.remote is not None
+    return chore.remote
 
 
 @define(eq=False, slots=False)
@@ -253,8 +407,3 @@ class Announcement:
         if is_new:
             await ticks.unwind(transaction)
         return is_new
-
-
-def _doubt(chore: Chore) -> Doubt:
-    """After a call that surely had nothing made: what was doubtful before still is."""
-    return "kept" if chore.is_doubtful else "none"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from attrs import define, field
 from twisted.logger import Logger
 
-from sbm.model.send import Send
+from sbm.model.send import CONTENT_SETTLE, Send
+from sbm.pipeline.database_clock import DatabaseClock, Reading
 from sbm.pipeline.deliver import Blames, Delivery
 from sbm.pipeline.dividing import divided
 from sbm.pipeline.hand import Hand
-from sbm.store import sends, unreadable
-from sbm.store.database import Database
+from sbm.store import clock, sends, unreadable
+from sbm.store.database import Database, Transaction
 from sbm.store.errors import CommitUnknown, may_be_of_a_row, one_line
 from sbm.telemetry import Telemetry
 
@@ -28,17 +30,22 @@ class Claiming:
 
     A batch that cannot be claimed is divided, until the sends that cannot be read stand alone:
     these end as failed, and the others are claimed.
+
+    ``content_settle``: for how long content must have been at rest before those who stand beyond
+    its end complete.
     """
 
     _database: Database
     _hand: Hand
     _delivery: Delivery
     _blames: Blames
-    _telemetry: Telemetry = field(factory=Telemetry, kw_only=True)
-    _log: Logger = field(factory=Logger, init=False)
+    _content_settle: timedelta = CONTENT_SETTLE
     _may_have_strays: bool = False
     _is_asked: bool = True
     _looked_at: float = 0.0
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _telemetry: Telemetry = field(factory=Telemetry, kw_only=True)
+    _log: Logger = field(factory=Logger, kw_only=True)
     _ended: int = field(default=0, init=False)
 
     def look_for_single(self) -> None:
@@ -56,6 +63,7 @@ class Claiming:
         limit, of_ticks = self._wanted()
         if limit < 1:
             return 0
+        await self._clock.begin(self._database)
         if self._may_have_strays:
             await self._database.transact(
                 sends.give_back_strays, owner=self._hand.owner, known=set(self._hand.held)
@@ -105,6 +113,7 @@ class Claiming:
                 limit=limit,
                 of_ticks=of_ticks,
                 lease=self._hand.lease,
+                content_settle=self._content_settle,
                 **options,
             )
         except CommitUnknown:
@@ -174,5 +183,30 @@ class Claiming:
         return 0
 
     async def expire(self) -> int:
-        """Mark as unknown what was claimed by a daemon that fell silent."""
-        return await self._database.transact(sends.expire, limit=EXPIRY_BATCH)
+        """Mark as unknown the claims whose lease ended.
+
+        Before, what the database's clock has written while it was wrong is brought back; and while
+        it may be wrong, no lease is taken for ended.
+        """
+        repaired, expired = await self._clock.transact(self._database, self._expire, keeps=True)
+        for what, count in repaired.items():
+            if count:
+                self._log.warn(
+                    "the database's clock was wrong when {count} {what} were written: they are"
+                    " brought back to the clock of now",
+                    count=count,
+                    what=what,
+                )
+        return expired + sum(repaired.values())
+
+    async def _expire(
+        self, transaction: Transaction, reading: Reading
+    ) -> tuple[dict[str, int], int]:
+        repaired: dict[str, int] = {}
+        if reading.is_settled:
+            repaired = await clock.repair(
+                transaction, most=self._clock.most, lease=self._hand.lease, limit=EXPIRY_BATCH
+            )
+        if reading.is_doubted:
+            return repaired, 0
+        return repaired, await sends.expire(transaction, limit=EXPIRY_BATCH)

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.outcomes import Failed, Faulty, HeldBack, Rejected, Unknown
 from sbm.model import send as model
+from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.model.outbound import compose
 from sbm.model.send import GivenBack, Result, Send, Settled, objection
 from sbm.pipeline.blame import Blame
@@ -43,7 +44,8 @@ class Delivery(Service):
     """Delivers what is in hand, each send when it has its turn, and passes the results on.
 
     Stopping gives back what was not begun, and lets the rest go on for ``grace``; what is then
-    still under way is broken off, and is unknown if its POST was begun.
+    still under way is broken off, and is unknown if its POST was begun. ``max_text_length`` is how
+    many characters the Message Sender takes.
     """
 
     _reactor: Any
@@ -58,6 +60,7 @@ class Delivery(Service):
     _request_timeout: timedelta
     _turns: Turns
     _grace: timedelta
+    _max_text_length: int = MAX_TEXT_LENGTH
     _log: Logger = field(factory=Logger)
 
     def stopService(self) -> Deferred[None]:
@@ -103,7 +106,8 @@ class Delivery(Service):
         send = held.send
         if not self.running:
             return GivenBack(reason=STOPPING, delay=timedelta(0))
-        nothing_to_do = objection(send) or self._retries.exhausted(send)
+        nothing_to_do = objection(send, max_text_length=self._max_text_length)
+        nothing_to_do = nothing_to_do or self._retries.exhausted(send)
         if nothing_to_do is not None:
             return nothing_to_do
         # What was claimed before a service went away need not learn it the hard way.

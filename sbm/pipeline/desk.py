@@ -11,8 +11,9 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.task import Kind, Task
+from sbm.pipeline.database_clock import DatabaseClock, Reading
 from sbm.store import tasks, unreadable
-from sbm.store.database import Database
+from sbm.store.database import Database, Transaction
 from sbm.store.errors import DatabaseUnavailable, may_be_of_a_row
 
 # Longer than any one step: with all that a lost database may cost it ends within three minutes.
@@ -39,6 +40,7 @@ class Desk:
     _owner: UUID
     _is_open: Callable[[], bool]
     _log: Logger = field(factory=Logger)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
 
     async def one_pass(
         self, work: Mapping[Kind, Callable[[Task], Awaitable[Mapping[str, Any] | None]]]
@@ -98,9 +100,17 @@ class Desk:
         return None
 
     async def _begun(self, kinds: Sequence[Kind], only: UUID | None = None) -> Task | None:
-        return await self._database.transact(
-            tasks.begin, owner=self._owner, kinds=kinds, lease=LEASE, only=only
-        )
+        async def begin(transaction: Transaction, reading: Reading) -> Task | None:
+            return await tasks.begin(
+                transaction,
+                owner=self._owner,
+                kinds=kinds,
+                lease=LEASE,
+                is_doubted=reading.is_doubted,
+                only=only,
+            )
+
+        return await self._clock.transact(self._database, begin)
 
     async def keep(self, task: Task, progress: Mapping[str, Any] | None = None) -> None:
         """Go on, unless the daemon stops or somebody else has taken the task."""

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.logger import Logger
 
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
 from sbm.model.send import Asked, Settled, Unread
 from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.database_clock import DatabaseClock, Reading
 from sbm.pipeline.dividing import divided
 from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import tell_doubles, tell_metrics
 from sbm.settings import Uncertain
 from sbm.store import sends, unreadable
-from sbm.store.database import Database
+from sbm.store.database import Database, Transaction
 from sbm.store.errors import may_be_of_a_row, one_line
 from sbm.store.sends import Committed
 from sbm.telemetry import Telemetry
@@ -54,15 +55,23 @@ class Reconciling:
     _unlisted_since: float | None = None
     _doubtful: set[UUID] = field(factory=set)
     _log: Logger = field(factory=Logger)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _wall_clock: Callable[[], datetime] = field(
+        default=lambda: datetime.now(timezone.utc), kw_only=True
+    )
+    _doubted_for: timedelta = field(default=timedelta(0), init=False)
 
     async def one_pass(self) -> int:
         """Ask about the sends whose turn it is; returns how many there were."""
         if self._breaker.wait:
             return 0
-        taken = await self._take()
+        taken, reading = await self._take()
+        self._doubted_for = reading.doubted_for
         if not taken:
             return 0
-        after = min(asked.first_attempt_at for asked in taken) - CLOCK_MARGIN
+        # If the database's clock is ahead of this machine's, so was the first attempt, perhaps.
+        ahead = max(timedelta(0), reading.now - self._wall_clock())
+        after = min(asked.first_attempt_at for asked in taken) - CLOCK_MARGIN - ahead
         for group in self._groups(taken):
             for identities in self._message_sender.questions(
                 (asked.identity for asked in group), after=after
@@ -71,7 +80,7 @@ class Reconciling:
                 await self._ask(about, identities, after=after)
         return len(taken)
 
-    async def _take(self) -> list[Asked]:
+    async def _take(self) -> tuple[list[Asked], Reading]:
         """Those whose turn it is; a batch that cannot be read is divided."""
         try:
             return await self._taken(limit=MOST_IDENTITIES)
@@ -82,17 +91,30 @@ class Reconciling:
                 "sends of unknown outcome cannot be read together: {error}", error=one_line(error)
             )
         due = await self._database.transact(unreadable.list_unknown_sends, limit=MOST_IDENTITIES)
-        await self._taken(limit=1, only=())  # fails if it fails for another reason than a row
+        # This fails if it fails for another reason than a row.
+        _, reading = await self._taken(limit=1, only=())
         parts = await divided(due, self._take_only, self._give_up)
-        return [asked for part in parts for asked in part]
+        readings = [reading, *(of_part for _, of_part in parts)]
+        taken = [asked for part, _ in parts for asked in part]
+        return taken, max(readings, key=lambda one: one.doubted_for)
 
-    async def _take_only(self, due: Sequence[Unread]) -> list[Asked]:
+    async def _take_only(self, due: Sequence[Unread]) -> tuple[list[Asked], Reading]:
         return await self._taken(limit=len(due), only=[send.id for send in due])
 
-    async def _taken(self, **options: Any) -> list[Asked]:
-        return await self._database.transact(
-            sends.take_unknown, settle=self._settle, lease=self._lease, **options
-        )
+    async def _taken(
+        self, *, limit: int, only: Sequence[UUID] | None = None
+    ) -> tuple[list[Asked], Reading]:
+        """While the clock is in doubt, they are asked about, but nothing is proven by absence."""
+
+        async def take(transaction: Transaction, reading: Reading) -> tuple[list[Asked], Reading]:
+            taken = await sends.take_unknown(
+                transaction, limit=limit, settle=self._settle, lease=self._lease, only=only
+            )
+            if reading.is_doubted:
+                taken = [evolve(asked, is_late=False) for asked in taken]
+            return taken, reading
+
+        return await self._clock.transact(self._database, take)
 
     async def _give_up(self, send: Unread, error: Exception) -> None:
         """Nobody can be asked about what cannot be read; it may have been sent, so only once."""
@@ -182,7 +204,7 @@ class Reconciling:
         await self._ask_again_later([asked for asked in absent if asked not in proven])
 
     async def _adopt(self, present: Sequence[Asked], found: Found) -> None:
-        results: list[tuple[Asked, Settled]] = []
+        results = []
         for asked in present:
             oldest, *others = found.outbounds[str(asked.id)]
             adopted = Settled(
@@ -205,8 +227,14 @@ class Reconciling:
         return self._retries.after_fault(absent.faults + 1) if absent.is_fault else timedelta(0)
 
     async def _ask_again_later(self, about: Sequence[Asked]) -> None:
-        if about:
-            await self._database.transact(sends.ask_again_later, asked=about, settle=self._settle)
+        if not about:
+            return
+        longest = sends.ASKED_AGAIN
+        if self._doubted_for:  # and then as soon as the clock is trusted again
+            longest = min(longest, max(self._doubted_for, timedelta(seconds=1)))
+        await self._database.transact(
+            sends.ask_again_later, asked=about, settle=self._settle, longest=longest
+        )
 
     async def _decide(self, about: Sequence[Asked], error: CannotBeAsked) -> None:
         """There is no such list: as the setting says, once that has been so for the settle time.
@@ -234,7 +262,7 @@ class Reconciling:
         """At most once: nobody knows whether it was sent, and it is not sent again."""
         reason = "it may have been sent; the Message Sender cannot be asked, and at most once"
         failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
-        results: list[tuple[Asked, Settled]] = [(asked, failed) for asked in late]
+        results = [(asked, failed) for asked in late]
         settled = await self._settle_all(results)
         self._telemetry.count("sends.failed", len(settled))
 

@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from sbm.model.estimate import days_ahead, is_due_on
 from sbm.model.metrics import of_week
 from sbm.model.task import Kind, Task
+from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.desk import Desk, TaskFailed
 from sbm.pipeline.loop import Bell, Loop
 from sbm.store import behind_subscriptions, estimates, failed_tasks
@@ -47,9 +48,12 @@ class Tasks(Service):
     _owed: Callable[[], None]
     _bell: Bell
     _tally: Tally = field(factory=Tally)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        self._desk = Desk(self._database, self._owner, lambda: bool(self.running))
+        self._desk = Desk(
+            self._database, self._owner, lambda: bool(self.running), clock=self._clock
+        )
         self._loop = Loop("tasks", self.one_pass, REST_SECONDS, self._bell)
         self._work: Mapping[Kind, Callable[[Task], Awaitable[None]]] = {
             "requeue-failed-tasks": self._requeue,

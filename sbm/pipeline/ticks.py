@@ -11,6 +11,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.cron import Cron
+from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock, Reading
 from sbm.pipeline.dividing import divided
 from sbm.store import ticks, unreadable
 from sbm.store.database import Database, Transaction
@@ -25,6 +26,9 @@ MOST_WAITING = 10_000
 
 # Who was away for weeks is not told of each minute.
 MOST_MISSED = 100
+
+# How often it is looked whether a schedule waits for a moment beyond its next one.
+REVIEW_SECONDS = 20.0
 
 _SECOND = timedelta(seconds=1)
 
@@ -112,6 +116,9 @@ class Clock:
     Only the database's clock counts. Each schedule carries its next moment and the rule that it
     was worked out by, so several clocks agree, and a changed rule is noticed. A moment that passed
     longer than ``grace`` ago is not made up for: the message would come at the wrong time.
+
+    After that clock has jumped, no tick is made for some seconds, in case it jumps back. A moment
+    that was worked out while it was wrong is worked out anew.
     """
 
     _database: Database
@@ -119,11 +126,17 @@ class Clock:
     _grace: timedelta
     _ticked: Callable[[], None]
     _log: Logger = field(factory=Logger)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _reviewed_at: float = field(default=float("-inf"), init=False)
 
     async def one_pass(self) -> int:
         """Tick for the schedules that are due; ``ticked`` is called when there was one."""
+        now = self._clock.uptime()
+        if now >= self._reviewed_at + REVIEW_SECONDS:
+            await self._review()
+            self._reviewed_at = now
         try:
-            parts = [await self._database.transact(self._wind)]
+            parts = [await self._wind_only()]
         except Exception as error:
             if not may_be_of_a_row(error):
                 raise
@@ -133,11 +146,14 @@ class Clock:
                 time_zone=self._time_zone,
                 limit=SCHEDULES_PER_PASS,
             )
-            await self._database.transact(self._wind, ())  # or another reason than a row
-            parts = await divided(due, partial(self._database.transact, self._wind), self._stop)
+            await self._wind_only(())  # fails if it fails for another reason than a row
+            parts = await divided(due, self._wind_only, self._stop)
         if any(ticked for _, ticked in parts):
             self._ticked()
         return sum(wound for wound, _ in parts)
+
+    async def _wind_only(self, only: Sequence[int] | None = None) -> tuple[int, int]:
+        return await self._clock.transact(self._database, partial(self._wind, only=only))
 
     async def _stop(self, schedule_id: int, error: Exception) -> None:
         """A schedule that cannot be read is never due until it is changed."""
@@ -150,9 +166,37 @@ class Clock:
             reason=unreadable.reason(error),
         )
 
-    async def _wind(
-        self, transaction: Transaction, only: Sequence[int] | None = None
+    async def _review(self) -> None:
+        """Look for schedules that wait for a moment beyond their next one, whoever wrote it."""
+        last, count = 0, SCHEDULES_PER_PASS
+        while count == SCHEDULES_PER_PASS:
+            last, count = await self._clock.transact(
+                self._database, partial(self._doubt, after=last)
+            )
+
+    async def _doubt(
+        self, transaction: Transaction, reading: Reading, *, after: int
     ) -> tuple[int, int]:
+        if not reading.is_settled:
+            return after, 0
+        wound = await ticks.list_wound(transaction, after=after, limit=SCHEDULES_PER_PASS)
+        beyond, slices = [], transaction.slices()
+        for schedule in wound:
+            if schedule.cron is not None:
+                moment = schedule.cron.next_after(schedule.now, self._time_zone)
+                if moment is not None and moment < schedule.next_tick_at:
+                    beyond.append(schedule.schedule_id)
+            if slices.is_over:
+                await slices.next_turn()
+        if beyond:
+            await ticks.doubt_winding(transaction, schedule_ids=beyond)
+        return (wound[-1].schedule_id if wound else after), len(wound)
+
+    async def _wind(
+        self, transaction: Transaction, reading: Reading, *, only: Sequence[int] | None
+    ) -> tuple[int, int]:
+        if not reading.is_settled:
+            return 0, 0
         unwound = await ticks.find_unwound(
             transaction, time_zone=self._time_zone, limit=SCHEDULES_PER_PASS, only=only
         )
@@ -201,6 +245,16 @@ class Clock:
         if schedule.due_since is None:
             return moments
         just_before, until = schedule.due_since - _SECOND, schedule.now
+        if schedule.is_ahead:
+            # What came due is told by what was done, not by when it was to be done next.
+            last = await ticks.last_moment(transaction, schedule_id=schedule.schedule_id)
+            # Where nothing was done yet: since the clock was set right, or a little longer.
+            just_before = last or schedule.now - timedelta(seconds=2 * SETTLING_SECONDS)
+            self._log.warn(
+                "schedule {id}: its next tick was worked out while the database's clock was wrong,"
+                " and is worked out anew",
+                id=schedule.schedule_id,
+            )
         slices = transaction.slices()
         while len(moments) <= MOST_MISSED:
             moment = cron.latest_between(just_before, until, self._time_zone)

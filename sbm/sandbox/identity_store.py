@@ -77,7 +77,7 @@ class IdentityStoreApp:
         try:
             msisdn = self.store.msisdn(identity)
         except KeyError:
-            return server_error()
+            raise server_error() from None
         results = [] if msisdn is None else [{"address": msisdn}]
         body = {"count": len(results), "next": None, "previous": None, "results": results}
         return Reply(body=body)

@@ -11,7 +11,7 @@ from sbm.model.send import GivenBack, Recipient, Result, Send, Settled
 from sbm.sandbox.caller import Caller
 from sbm.sandbox.identity_store import IdentityStore
 from sbm.sandbox.message_sender import MessageSender
-from sbm.sandbox.scheduler import Scheduler
+from sbm.sandbox.schedules import Scheduler
 from sbm.sandbox.terminal import Line, Span
 from sbm.telemetry import Telemetry
 

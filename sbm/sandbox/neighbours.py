@@ -8,13 +8,15 @@ from typing import Any
 
 from attrs import define, field
 from twisted.application.service import Service
+from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from sbm.sandbox.identity_store import IdentityStore, IdentityStoreApp
 from sbm.sandbox.message_sender import MessageSender, MessageSenderApp
 from sbm.sandbox.metrics import Metrics, MetricsApp
-from sbm.sandbox.scheduler import Scheduler, SchedulerApp
+from sbm.sandbox.scheduler import SchedulerApp
+from sbm.sandbox.schedules import Scheduler
 from sbm.services import Stack
 
 # The stand-ins take any.
@@ -36,7 +38,9 @@ class Neighbours(Stack):
         faces = {
             "IDENTITY_STORE_URL": IdentityStoreApp(self.identity_store).resource(),
             "MESSAGE_SENDER_URL": MessageSenderApp(self.message_sender).resource(),
-            "SCHEDULER_URL": SchedulerApp(self.scheduler).resource(),
+            "SCHEDULER_URL": SchedulerApp(
+                self.scheduler, turn=lambda: deferLater(self._reactor, 0)
+            ).resource(),
             "METRICS_URL": MetricsApp(Metrics()).resource(),
         }
         self._stand_ins = {name: StandIn(self._reactor, face) for name, face in faces.items()}

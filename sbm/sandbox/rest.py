@@ -28,15 +28,12 @@ Position = tuple[datetime, int]
 
 @frozen(kw_only=True)
 class Reply:
-    """A status and the value that goes out as its JSON; no value, no body.
-
-    ``html`` goes out instead, where the real service answers with a page.
-    """
+    """A status and the value that goes out as its JSON, or a page; without both, no body."""
 
     status: int = 200
     body: Any = None
+    html: str | None = None
     headers: dict[str, str] = field(factory=dict)
-    html: str = ""
 
 
 class Refused(Exception):
@@ -47,9 +44,11 @@ class Refused(Exception):
         self.reply = Reply(status=status, body=body, headers=headers or {})
 
 
-def server_error() -> Reply:
-    """What Django answers where a view has failed."""
-    return Reply(status=500, html="<h1>Server Error (500)</h1>")
+def server_error() -> Refused:
+    """What a service answers that has failed at something: a page, as to a browser."""
+    refused = Refused(500, None)
+    refused.reply = Reply(status=500, html="<h1>Server Error (500)</h1>")
+    return refused
 
 
 def not_found() -> Refused:
@@ -226,11 +225,13 @@ def _written(request: Request, reply: Reply) -> bytes:
     request.setResponseCode(reply.status)
     for name, value in reply.headers.items():
         request.setHeader(name, value)
-    if reply.body is None and not reply.html:
+    if reply.html is not None:
+        body, content_type = reply.html.encode(), "text/html"
+    elif reply.body is not None:
+        body, content_type = compact_json(reply.body), "application/json"
+    else:
         return b""
-    body = reply.html.encode() if reply.html else compact_json(reply.body)
-    media_type = "text/html" if reply.html else "application/json"
-    request.setHeader("Content-Type", media_type)
+    request.setHeader("Content-Type", content_type)
     request.setHeader("Content-Length", str(len(body)))
     return body
 

@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import cast
 from uuid import UUID
 
+from attrs import asdict, frozen
+
 from sbm.model.chore import (
     Chore,
     Gone,
@@ -17,13 +19,30 @@ from sbm.model.chore import (
     Remote,
     Result,
     Scheduling,
+    Silence,
     Told,
+    Troubled,
 )
 from sbm.model.send import Trigger
 from sbm.store.database import Row, Transaction
 from sbm.store.queries import load
 
 QUERIES = load("chores")
+
+# So many go on at once when the first schedule with their cron was made. The others follow a few at
+# a time, so that what is owed meanwhile has its turn between them.
+RELEASED = 100
+RELEASED_PER_CLAIM = 10
+
+_DAY = timedelta(days=1)
+
+
+@frozen(kw_only=True)
+class Claim:
+    """Chores that were claimed, and how many more were found that have to wait for one of them."""
+
+    claimed: list[Chore]
+    held_back: int
 
 
 async def set_scheduling(transaction: Transaction, *, mode: Scheduling) -> bool:
@@ -43,22 +62,46 @@ async def claim(
     transaction: Transaction,
     *,
     limit: int,
+    window: int,
     lease: timedelta,
     settle: timedelta,
+    takes_over: bool = True,
     only: Sequence[int] | None = None,
-) -> list[Chore]:
-    """Lease up to ``limit`` chores that are due, with how things stand.
+) -> Claim:
+    """Lease up to ``limit`` of the next ``window`` chores that are due, each with its next step.
 
     With ``only``, all are among those.
+    Those that would be the second to make a schedule with a new cron wait for the first; for good,
+    unless this one ``takes_over`` if the time of the first is over.
     """
+    await release(
+        transaction, limit=RELEASED_PER_CLAIM, longest=lease + settle if takes_over else None
+    )
     rows = await transaction.rows(
         QUERIES.claim_due_chores,
         limit=limit,
+        window=window,
         lease=lease,
         settle=settle,
+        takes_over=takes_over,
         only=None if only is None else list(only),
     )
-    return [_chore(row) for row in rows]
+    claimed = [_chore(row) for row in rows if row["is_claimed"]]
+    return Claim(claimed=claimed, held_back=len(rows) - len(claimed))
+
+
+async def release(transaction: Transaction, *, limit: int, longest: timedelta | None = None) -> int:
+    """Owe again up to ``limit`` chores of each cron that need wait no longer; returns how many.
+
+    ``longest`` is for how long a cron can be taken at most; without it, one that is taken stays so,
+    however long it has been.
+    """
+    return await transaction.execute(
+        QUERIES.release_chores,
+        limit=limit,
+        longest=longest or timedelta(0),
+        takes_over=longest is not None,
+    )
 
 
 async def expire(transaction: Transaction, *, limit: int) -> int:
@@ -66,46 +109,59 @@ async def expire(transaction: Transaction, *, limit: int) -> int:
     return await transaction.execute(QUERIES.expire_chores, limit=limit)
 
 
-async def settle(transaction: Transaction, *, chore: Chore, result: Result) -> None:
-    """Write down what came of a chore, and what the Scheduler is known to hold now.
+async def settle(transaction: Transaction, *, chore: Chore, result: Result) -> Silence | None:
+    """Write down what came of a step, and what the Scheduler is known to hold now.
 
     That is evidence, and counts even where the lease was lost; what is made a second time is
-    disabled.
+    disabled. Returns the time in which nothing called, if that time is over now.
     """
-    if isinstance(result, PutOff):
-        await transaction.execute(
-            QUERIES.put_off_chore,
-            id=chore.id,
-            attempt=chore.attempt,
-            delay=result.delay,
-            reason=result.reason,
-            is_fault=result.is_fault,
-            doubt=result.doubt,
-        )
-        return
-    if isinstance(result, Refused):
-        await transaction.execute(
-            QUERIES.refuse_chore,
-            id=chore.id,
-            attempt=chore.attempt,
-            revision=chore.revision,
-            reason=result.reason,
-        )
-        return
-    is_owed_again = False
+    silence = None
     if isinstance(result, Told):
-        await _remember(transaction, chore, result.remote)
+        silence = await _remember(transaction, chore, result)
     elif isinstance(result, Gone):
         await _in_metadata(transaction, chore, None)
         await transaction.execute(QUERIES.forget_remote, kind=chore.kind, target=chore.target)
-        is_owed_again = chore.cron_definition is not None
-    await transaction.execute(
-        QUERIES.finish_chore,
-        id=chore.id,
-        attempt=chore.attempt,
-        revision=chore.revision,
-        is_owed_again=is_owed_again,
-    )
+        await transaction.execute(QUERIES.forget_cron, cron=chore.wanted)
+    await _settle_cron(transaction, chore, result)
+    claim = {"id": chore.id, "attempt": chore.attempt}
+    if isinstance(result, PutOff):
+        await transaction.execute(
+            QUERIES.put_off_chore,
+            **claim,
+            delay=result.delay,
+            reason=_storable(result.reason),
+            is_fault=result.is_fault,
+            doubt=result.doubt,
+        )
+    elif isinstance(result, Refused):
+        await transaction.execute(
+            QUERIES.refuse_chore,
+            **claim,
+            revision=chore.revision,
+            reason=_storable(result.reason),
+        )
+    else:
+        goes_on = isinstance(result, Told) and result.goes_on
+        is_gone = isinstance(result, Gone) and chore.wanted is not None
+        await transaction.execute(
+            QUERIES.finish_chore,
+            **claim,
+            revision=chore.revision,
+            is_owed_again=goes_on or is_gone,
+        )
+    return silence
+
+
+async def _settle_cron(transaction: Transaction, chore: Chore, result: Result) -> None:
+    """Let those go on that wait for what this chore was to find out of its cron."""
+    if chore.step not in ("create", "look"):
+        return
+    if isinstance(result, Told) and result.remote.made_with is not None:
+        await transaction.execute(QUERIES.know_cron, cron=result.remote.made_with)
+    is_open = isinstance(result, PutOff) and result.doubt != "none"
+    if not is_open:
+        await transaction.execute(QUERIES.free_cron, id=chore.id, attempt=chore.attempt)
+        await release(transaction, limit=RELEASED)
 
 
 async def look_at_members(
@@ -157,37 +213,46 @@ async def stop_calling_schedule(
 async def find_remote(transaction: Transaction, *, kind: Kind, target: str) -> Remote | None:
     """What the Scheduler is known to hold for this target."""
     row = await transaction.row(QUERIES.find_remote, kind=kind, target=target)
-    if row is None:
-        return None
-    return Remote(
-        id=row["remote_id"], cron_definition=row["cron_definition"], enabled=row["enabled"]
-    )
+    return None if row is None else _remote(row)
 
 
-async def list_refused(transaction: Transaction, *, limit: int) -> list[tuple[str, str, str]]:
-    """Kind, target and reason of the chores that were refused, the newest first."""
-    rows = await transaction.rows(QUERIES.list_refused, limit=limit)
-    return [(row["kind"], row["target"], row["reason"]) for row in rows]
+async def list_troubled(transaction: Transaction, *, limit: int) -> list[Troubled]:
+    """The chores that were refused, the newest first, and then those that fail."""
+    rows = await transaction.rows(QUERIES.list_troubled, limit=limit)
+    return [Troubled(**row) for row in rows]
 
 
-async def _remember(transaction: Transaction, chore: Chore, remote: Remote) -> None:
+async def _remember(transaction: Transaction, chore: Chore, told: Told) -> Silence | None:
+    for surplus in told.surplus:
+        await owe(transaction, kind="leftover", target=surplus)
     if chore.kind == "leftover":
-        return
-    # The subscription before the chore, as whoever changes a subscription locks them.
-    await _in_metadata(transaction, chore, remote.id)
+        return None
+    # The subscription or schedule before the chore, as whoever changes one locks them.
+    await _in_metadata(transaction, chore, told.remote.id)
+    if chore.kind == "schedule":
+        await transaction.execute(QUERIES.lock_schedule_of_chore, schedule_id=int(chore.target))
     about = {"kind": chore.kind, "target": chore.target}
+    before = await transaction.row(QUERIES.lock_remote, **about)
+    silent_since = before["silent_since"] if before else None
+    # No clock is a day ahead, and no moment is made up for before it comes.
+    at = told.at if told.at is None or told.at < chore.claimed_at + _DAY else None
     row = await transaction.row(
         QUERIES.remember_remote,
         **about,
-        remote_id=remote.id,
-        cron_definition=remote.cron_definition,
-        enabled=remote.enabled,
+        **asdict(told.remote, filter=lambda attribute, _: attribute.name != "id"),
+        remote_id=told.remote.id,
+        replaces=told.replaces,
+        is_silent=told.is_silent,
+        silent_since=silent_since or at,
     )
     if row is None:
-        await owe(transaction, kind="leftover", target=remote.id)
+        await owe(transaction, kind="leftover", target=told.remote.id)
         known = await find_remote(transaction, kind=chore.kind, target=chore.target)
         await _in_metadata(transaction, chore, known.id if known else None)
     await transaction.execute(QUERIES.forget_remote_of_nobody, **about)
+    if row is None or told.is_silent or before is None or silent_since is None:
+        return None
+    return Silence(since=silent_since, until=at or before["now"], now=before["now"])
 
 
 async def _in_metadata(transaction: Transaction, chore: Chore, remote_id: str | None) -> None:
@@ -199,17 +264,20 @@ async def _in_metadata(transaction: Transaction, chore: Chore, remote_id: str | 
         )
 
 
+def _storable(reason: str) -> str:
+    """A reason may hold the beginning of an answer: what PostgreSQL cannot store is replaced."""
+    return reason.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
 def _chore(row: Row) -> Chore:
-    remote = None
-    if row["remote_id"] is not None:
-        remote = Remote(
-            id=row["remote_id"], cron_definition=row["told_cron"], enabled=row["told_enabled"]
-        )
-    names = ("id", "kind", "target", "attempt", "revision", "faults", "owed_at")
+    names = ("id", "kind", "target", "attempt", "revision", "faults", "fault", "owed_at")
+    more = ("claimed_at", "step", "schedule_id", "wanted", "is_late")
     return Chore(
-        **{name: row[name] for name in names},
-        cron_definition=row["cron_definition"],
-        remote=remote,
-        is_doubtful=row["is_doubtful"],
-        is_late=row["is_late"],
+        **{name: row[name] for name in (*names, *more)},
+        remote=_remote(row) if row["remote_id"] is not None else None,
     )
+
+
+def _remote(row: Row) -> Remote:
+    names = ("cron_definition", "made_with", "enabled", "is_addressed")
+    return Remote(id=row["remote_id"], **{name: row[name] for name in names})

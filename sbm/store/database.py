@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime, timezone
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg2
@@ -56,6 +57,11 @@ class Transaction:
     _reactor: Any
     _connection: Connection
     may_have_written: bool = field(default=False, init=False)
+
+    @property
+    def local_time(self) -> datetime:
+        """What time it is by this machine's clock, as a second witness beside the database's."""
+        return datetime.fromtimestamp(self._reactor.seconds(), timezone.utc)
 
     def slices(self) -> Slices:
         """For work between statements that might take long."""

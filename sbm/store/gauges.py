@@ -45,3 +45,10 @@ async def measure_chores(transaction: Transaction) -> OwedChores:
     row = await transaction.row(QUERIES.measure_chores)
     assert row is not None
     return OwedChores(**row)
+
+
+async def count_doubles(transaction: Transaction) -> int:
+    """How many outbounds are known beside those that the ledger names."""
+    row = await transaction.row(QUERIES.count_doubles)
+    assert row is not None
+    return int(row["doubles"])

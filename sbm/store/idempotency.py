@@ -49,7 +49,12 @@ async def find_answer(transaction: Transaction, *, request: KeyedRequest) -> Ans
     Whoever has the same request in hand is waited for.
     """
     await _lock(transaction, request.digest)
-    row = await transaction.row(QUERIES.find_answer, request=request.digest, kept=KEPT)
+    row = await transaction.row(
+        QUERIES.find_answer,
+        request=request.digest,
+        kept=KEPT,
+        received_at=transaction.local_time,
+    )
     if row is None:
         return None
     return Answer(
@@ -79,6 +84,7 @@ async def keep_answer(
         status=status,
         headers=Json(dict(headers)),
         body=body,
+        received_at=transaction.local_time,
     )
 
 
@@ -90,7 +96,12 @@ async def find_registration(
     ``within``: how long ago that may have been; KEPT at most.
     """
     await _lock(transaction, fingerprint)
-    row = await transaction.row(QUERIES.find_registration, fingerprint=fingerprint, within=within)
+    row = await transaction.row(
+        QUERIES.find_registration,
+        fingerprint=fingerprint,
+        within=within,
+        received_at=transaction.local_time,
+    )
     return None if row is None else row["id"]
 
 
@@ -99,7 +110,10 @@ async def keep_registration(
 ) -> None:
     """Keep which subscription was made of these data."""
     await transaction.execute(
-        QUERIES.keep_registration, fingerprint=fingerprint, subscription_id=subscription_id
+        QUERIES.keep_registration,
+        fingerprint=fingerprint,
+        subscription_id=subscription_id,
+        received_at=transaction.local_time,
     )
 
 

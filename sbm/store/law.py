@@ -17,6 +17,7 @@ QUERIES = load("law")
 
 # Before all others, in the order of ids.
 FIRST_TICK = 0
+FIRST_DOUBLE = 0
 FIRST_ID = UUID(int=0)
 
 
@@ -36,6 +37,27 @@ class Double:
     subscription_id: UUID
     times: int
     outbound_ids: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Surplus:
+    """An outbound that went out beside those that the ledger names for its send, ``named``.
+
+    ``is_settled``: the ledger has the send, in whatever way it ended.
+    """
+
+    id: int
+    send_id: UUID
+    subscription_id: UUID
+    outbound_id: str
+    noticed_at: datetime
+    named: tuple[str, ...]
+    is_settled: bool
+
+    @property
+    def is_second(self) -> bool:
+        """Whether the send was sent more than once; the ledger may be kept no longer."""
+        return bool(self.named) or not self.is_settled
 
 
 async def take(transaction: Transaction, *, rest: timedelta, limit: int) -> list[TickToCheck]:
@@ -117,6 +139,23 @@ async def list_doubles(
             subscription_id=row["subscription_id"],
             times=row["times"],
             outbound_ids=tuple(row["outbound_ids"]),
+        )
+        for row in rows
+    ]
+
+
+async def list_surplus(transaction: Transaction, *, after: int, limit: int) -> list[Surplus]:
+    """The next ``limit`` outbounds in the table of doubles, after this row of it."""
+    rows = await transaction.rows(QUERIES.list_surplus, after=after, limit=limit)
+    return [
+        Surplus(
+            id=row["id"],
+            send_id=row["send_id"],
+            subscription_id=row["subscription_id"],
+            outbound_id=row["outbound_id"],
+            noticed_at=row["noticed_at"],
+            named=tuple(row["named"]),
+            is_settled=row["rows"] > 0,
         )
         for row in rows
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import asdict
@@ -10,12 +10,20 @@ from psycopg2.errors import UniqueViolation
 from psycopg2.extras import Json
 
 from sbm.model.content import BinaryContent, Message
+from sbm.model.content_rules import Content, Medium, Placed, Problem
 from sbm.model.page import Part, Window
-from sbm.store.database import Transaction
+from sbm.store.database import Row, Transaction
 from sbm.store.parts import read_part
 from sbm.store.queries import load
 
 QUERIES = load("messages")
+
+# So many are read at a time, and let go again, when all messages of a set are judged.
+JUDGED_AT_ONCE = 500
+# Of one file.
+JUDGED_OF_FILE = 1000
+
+Problems = Callable[[Content], Sequence[Problem]]
 
 
 async def create(
@@ -101,6 +109,82 @@ async def list_files(transaction: Transaction, *, messageset_id: int) -> list[Bi
     """The files that a set's messages carry, each once, by id."""
     rows = await transaction.rows(QUERIES.list_files_of_set, messageset_id=messageset_id)
     return [BinaryContent(**row) for row in rows]
+
+
+async def find_offenders(
+    transaction: Transaction, *, messageset_id: int, problems: Problems, most: int
+) -> list[tuple[Placed, Problem]]:
+    """The first messages of a set, by language and number, of which ``problems`` finds any.
+
+    Each comes with its first problem; ``most`` of them are looked for.
+    """
+    found: list[tuple[Placed, Problem]] = []
+    lang, number = "", 0
+    while len(found) < most:
+        rows = await transaction.rows(
+            QUERIES.list_contents,
+            messageset_id=messageset_id,
+            after_lang=lang,
+            after_number=number,
+            limit=JUDGED_AT_ONCE,
+        )
+        found += await _offenders(transaction, rows, problems)
+        if len(rows) < JUDGED_AT_ONCE:
+            break
+        lang, number = rows[-1]["lang"], rows[-1]["sequence_number"]
+    return found[:most]
+
+
+async def find_offenders_of_file(
+    transaction: Transaction, *, file_id: int, problems: Problems, most: int
+) -> list[tuple[Placed, Problem]]:
+    """The first messages that carry a file of which ``problems`` finds any, ``most`` of them."""
+    rows = await transaction.rows(
+        QUERIES.list_contents_of_file, file_id=file_id, limit=JUDGED_OF_FILE
+    )
+    return (await _offenders(transaction, rows, problems))[:most]
+
+
+async def _offenders(
+    transaction: Transaction, rows: Sequence[Row], problems: Problems
+) -> list[tuple[Placed, Problem]]:
+    found = []
+    slices = transaction.slices()
+    for row in rows:
+        one = placed(row)
+        found += [(one, problem) for problem in problems(one.content)[:1]]
+        if slices.is_over:
+            await slices.next_turn()
+    return found
+
+
+def placed(row: Row) -> Placed:
+    """A message of which a statement tells the content, and how it goes out."""
+    return Placed(
+        id=row["id"],
+        messageset_id=row["messageset_id"],
+        messageset=row["messageset"],
+        sequence_number=row["sequence_number"],
+        lang=row["lang"],
+        content=Content(
+            text=row["text"],
+            file_name=row["file_name"],
+            medium=Medium(content_type=row["content_type"], channel=row["channel"]),
+        ),
+    )
+
+
+async def find_next_text(
+    transaction: Transaction, *, messageset_id: int, lang: str, next_sequence_number: int
+) -> str | None:
+    """The text of the next message from this number on, perhaps empty; None if there is none."""
+    row = await transaction.row(
+        QUERIES.find_next_text,
+        messageset_id=messageset_id,
+        lang=lang,
+        next_sequence_number=next_sequence_number,
+    )
+    return row["text"] if row else None
 
 
 async def copy_all(

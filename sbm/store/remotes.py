@@ -21,14 +21,17 @@ FIRST_ID = UUID(int=0)
 class Listed:
     """An entry of the Scheduler's list; without a kind, it does not call us.
 
-    ``cron_definition`` is None where its endpoint or token is not what it should be.
+    ``made_with`` is the cron that it was made with, if that is known. ``is_addressed``: its
+    endpoint and its token are what they should be.
     """
 
     remote_id: str
     kind: Kind | None
     target: str | None
     cron_definition: str | None
+    made_with: str | None
     enabled: bool
+    is_addressed: bool
     created_at: str
 
 
@@ -47,6 +50,17 @@ async def note(transaction: Transaction, *, listing_id: UUID, entries: Iterable[
         listing_id=listing_id,
         entries=Json([asdict(entry) for entry in entries]),
     )
+
+
+async def note_crons(transaction: Transaction, *, entries: Iterable[Listed]) -> None:
+    """Note with which crons the schedules on a page were made."""
+    crons = {entry.made_with for entry in entries if entry.made_with}
+    await transaction.execute(QUERIES.list_crons, crons=list(crons))
+
+
+async def forget_unlisted_crons(transaction: Transaction, *, since: datetime) -> None:
+    """Forget the crons that are on no page of a list that was begun at this moment."""
+    await transaction.execute(QUERIES.forget_unlisted_crons, since=since)
 
 
 async def forget(transaction: Transaction, *, listing_id: UUID) -> None:
@@ -127,5 +141,9 @@ async def apply(
 
 
 def _difference(row: Row) -> Difference:
-    names = ("kind", "target", "remote_id", "cron_definition", "enabled", "action")
-    return Difference(**{name: row[name] for name in names}, about=f"{row['kind']} {row['target']}")
+    names = ("kind", "target", "remote_id", "cron_definition", "made_with", "enabled", "action")
+    return Difference(
+        **{name: row[name] for name in names},
+        is_addressed=row["is_addressed"] is not False,
+        about=f"{row['kind']} {row['target']}",
+    )

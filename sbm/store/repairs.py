@@ -116,8 +116,9 @@ async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
-# Nothing in the way; it waits already; another one waits; metadata that hold no keys.
-Verdict = Literal["free", "same", "other", "odd"]
+# Nothing in the way; it waits already; another one waits; metadata that hold no keys; with the next
+# message there would be more characters than can be sent.
+Verdict = Literal["free", "same", "other", "odd", "long"]
 
 
 @frozen(kw_only=True)
@@ -130,15 +131,24 @@ class Prospect:
 
 
 async def judge_prepends(
-    transaction: Transaction, *, ids: Sequence[UUID], messageset_ids: Sequence[int], prepend: str
+    transaction: Transaction,
+    *,
+    ids: Sequence[UUID],
+    messageset_ids: Sequence[int],
+    prepend: str,
+    limit: int,
 ) -> list[Prospect]:
-    """What stands in the way of this prepend, for those of these that are still under way."""
+    """What stands in the way of this prepend, for those of these that are still under way.
+
+    ``limit``: how many characters it may have together with the next message.
+    """
     rows = await transaction.rows(
         QUERIES.judge_prepends,
         ids=list(ids),
         messageset_ids=list(messageset_ids),
         prepend=prepend,
         language=LANGUAGE,
+        limit=limit,
     )
     return [Prospect(**row) for row in rows]
 

@@ -11,6 +11,7 @@ from attrs import frozen
 from psycopg2.extras import Json
 
 from sbm.model.send import (
+    CONTENT_SETTLE,
     Asked,
     GivenBack,
     Message,
@@ -27,6 +28,9 @@ from sbm.store.queries import load
 from sbm.store.text import storable
 
 QUERIES = load("sends")
+
+# What cannot be decided is asked about ever more rarely, but at least so often.
+ASKED_AGAIN = timedelta(minutes=10)
 
 
 async def owe(transaction: Transaction, *, subscription_id: uuid.UUID) -> Trigger:
@@ -45,12 +49,15 @@ async def claim(
     lease: timedelta,
     of_ticks: int | None = None,
     but: Iterable[str] = (),
+    content_settle: timedelta = CONTENT_SETTLE,
     only: Sequence[uuid.UUID] | None = None,
 ) -> list[Send]:
     """Lease up to ``limit`` due sends to ``owner``; in no particular order.
 
     At most ``of_ticks`` of them are those of a tick; without it, that may be all. None of them is
-    for an identity in ``but``, and with ``only``, all are among those.
+    for an identity in ``but``, and with ``only``, all are among those. A subscription beyond the
+    end of its content is at the end once that has been at rest for ``content_settle`` when the send
+    is owed.
     """
     rows = await transaction.rows(
         QUERIES.claim_due_sends,
@@ -59,6 +66,7 @@ async def claim(
         of_ticks=limit if of_ticks is None else of_ticks,
         lease=lease,
         but=list(but),
+        content_settle=content_settle,
         only=None if only is None else list(only),
     )
     return [_send(row) for row in rows]
@@ -136,6 +144,8 @@ async def settle(
                         "outbound_id": result.outbound_id and storable(result.outbound_id),
                         "delivered": result.is_delivered,
                         "unaddressed": result.is_unaddressed,
+                        "assumed": result.is_assumed,
+                        "at_end": result.is_at_end,
                     }
                     for send, result in settled
                 ]
@@ -230,10 +240,19 @@ async def owe_again(
 
 
 async def ask_again_later(
-    transaction: Transaction, *, asked: Iterable[Asked], settle: timedelta
+    transaction: Transaction,
+    *,
+    asked: Iterable[Asked],
+    settle: timedelta,
+    longest: timedelta = ASKED_AGAIN,
 ) -> None:
-    """Nothing is proven about these yet."""
-    await transaction.execute(QUERIES.ask_again_later, asked=_questions(asked), settle=settle)
+    """Nothing is proven about these yet.
+
+    When the settle time is over, they are asked about again after ``longest`` at the latest.
+    """
+    await transaction.execute(
+        QUERIES.ask_again_later, asked=_questions(asked), settle=settle, longest=longest
+    )
 
 
 def _questions(asked: Iterable[Asked]) -> Json:
@@ -256,6 +275,8 @@ def _send(row: Row) -> Send:
         prepend=row["prepend"],
         recipient=_recipient(row) if row["subscribed"] else None,
         answers=tuple(row["answers"]),
+        odd_prepend=row["odd_prepend"],
+        sequence_number=row["claimed_number"],
     )
 
 
@@ -270,6 +291,7 @@ def _recipient(row: Row) -> Recipient:
         content_type=row["content_type"],
         channel=row["channel"],
         message=None if row["sequence_number"] is None else _message(row),
+        lack=row["lack"],
     )
 
 

@@ -27,13 +27,25 @@ class Unwound:
 
     ``cron`` is None where its fields cannot be read. ``now`` is the database's clock.
     ``due_since`` is the first tick that may be due, or None when it was never worked out, or by a
-    rule that no longer holds.
+    rule that no longer holds. ``is_ahead``: it was worked out by a clock that was wrong, and says
+    nothing.
     """
 
     schedule_id: int
     cron: Cron | None
     now: datetime
     due_since: datetime | None
+    is_ahead: bool = False
+
+
+@frozen(kw_only=True)
+class Wound:
+    """A schedule that waits for ``next_tick_at``; ``now`` is the database's clock."""
+
+    schedule_id: int
+    cron: Cron | None
+    now: datetime
+    next_tick_at: datetime
 
 
 @frozen(kw_only=True)
@@ -103,9 +115,35 @@ async def find_unwound(
             cron=_cron(row),
             now=row["now"],
             due_since=row["next_tick_at"] if row["is_wound"] else None,
+            is_ahead=bool(row["is_wound"] and row["is_ahead"]),
         )
         for row in rows
     ]
+
+
+async def list_wound(transaction: Transaction, *, after: int, limit: int) -> list[Wound]:
+    """Up to ``limit`` schedules with ids above ``after`` whose next tick is still to come."""
+    rows = await transaction.rows(QUERIES.list_wound_schedules, after=after, limit=limit)
+    return [
+        Wound(
+            schedule_id=row["id"],
+            cron=_cron(row),
+            now=row["now"],
+            next_tick_at=row["next_tick_at"],
+        )
+        for row in rows
+    ]
+
+
+async def doubt_winding(transaction: Transaction, *, schedule_ids: Sequence[int]) -> None:
+    """Have the next ticks of these schedules worked out anew."""
+    await transaction.execute(QUERIES.doubt_winding, ids=list(schedule_ids))
+
+
+async def last_moment(transaction: Transaction, *, schedule_id: int) -> datetime | None:
+    """The latest moment that the built-in clock dealt with while it was right, if there is one."""
+    row = await transaction.row(QUERIES.find_last_moment, schedule_id=schedule_id)
+    return None if row is None else row["due_at"]
 
 
 async def wind(
@@ -131,11 +169,22 @@ async def unwind(transaction: Transaction) -> None:
 
 
 async def open_clock_tick(transaction: Transaction, *, schedule_id: int, due_at: datetime) -> bool:
-    """Open the tick of this moment for a schedule that is locked; False when it exists already."""
-    tick_id = await _open(
-        transaction, source="clock", schedule_id=schedule_id, due_at=due_at, opened_by=None
-    )
-    return tick_id is not None
+    """Open the tick of this moment for a schedule that is locked; False when it exists already.
+
+    What a clock that was wrong made for this moment, before the moment came, is none.
+    """
+    for is_last_try in (False, True):
+        tick_id = await _open(
+            transaction, source="clock", schedule_id=schedule_id, due_at=due_at, opened_by=None
+        )
+        if tick_id is not None:
+            return True
+        if is_last_try:
+            break
+        row = await transaction.row(QUERIES.release_moment, schedule_id=schedule_id, due_at=due_at)
+        if row is None or not row["released"]:
+            break
+    return False
 
 
 async def record_missed(

@@ -12,6 +12,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.config import Scheduling
+from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.store.database import Database
 from sbm.telemetry import Telemetry
 from sbm.web.authentication import Authentication
@@ -29,13 +30,16 @@ from sbm.web.media import Media
 from sbm.web.messages import Messages
 from sbm.web.messagesets import MessageSets
 from sbm.web.metrics import Metrics
+from sbm.web.openapi.document import describe
 from sbm.web.openapi.published import Published, description, docs
 from sbm.web.origin import Network, Proxies
 from sbm.web.passwords import Passwords
+from sbm.web.refusals import Refusals
 from sbm.web.request import QuietSite
 from sbm.web.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.schedules import Schedules
 from sbm.web.subscriptions import Subscriptions
+from sbm.web.targets import Paths
 from sbm.web.tasks import Tasks
 from sbm.web.ticks import Ticks
 from sbm.web.uploads import Uploads
@@ -191,6 +195,7 @@ def build(
     limits: Limits | None = None,
     telemetry: Telemetry | None = None,
     timezone: ZoneInfo = _UTC,
+    max_text_length: int = MAX_TEXT_LENGTH,
 ) -> QuietSite:
     """The site of the API.
 
@@ -200,7 +205,8 @@ def build(
     for ``duplicate_window`` the webhook refuses the twin of a request, a day at most, zero: never;
     ``trusted_proxies`` are believed about the address that the client sees; ``telemetry`` is what
     ``/metrics`` and the health show, and its tally is told what the Metrics API shall know;
-    ``timezone`` is that of the schedules.
+    ``timezone`` is that of the schedules; ``max_text_length`` is how many characters the Message
+    Sender takes.
     """
     reactor = database.reactor
     telemetry = telemetry or Telemetry()
@@ -216,10 +222,13 @@ def build(
         UserTokens(front),
         TokenAuth(front, passwords),
         Schedules(front, wake, scheduling, callbacks),
-        MessageSets(front),
-        Messages(front),
-        BinaryContents(front, can_store=uploads is not None),
-        Subscriptions(front, wake, scheduling, callbacks, duplicate_window, telemetry.tally),
+        MessageSets(front, max_text_length),
+        Messages(front, max_text_length),
+        BinaryContents(front, can_store=uploads is not None, max_text_length=max_text_length),
+        Subscriptions(
+            *(front, wake, scheduling, callbacks, duplicate_window, telemetry.tally),
+            max_text_length,
+        ),
         FailedTasks(front, wake),
         BehindSubscriptions(front, wake),
         Ticks(front),
@@ -236,4 +245,7 @@ def build(
         docs(version),
     )
     resource = root.app.resource()
-    return QuietSite(resource, reactor, limits=limits, uploads=uploads)
+    refusals = Refusals(
+        reactor=reactor, telemetry=telemetry, paths=Paths(describe(version)["paths"])
+    )
+    return QuietSite(resource, reactor, limits=limits, uploads=uploads, refusals=refusals)

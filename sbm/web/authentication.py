@@ -40,7 +40,7 @@ class Authentication:
         if scheme == [b"token"]:
             return await self._user_by(_token(header))
         if needed:
-            raise Unauthenticated(NOT_PROVIDED)
+            raise Unauthenticated(NOT_PROVIDED, kind="no-credentials")
         return NOBODY
 
     async def _user_by(self, token: str) -> User:
@@ -48,15 +48,15 @@ class Authentication:
             return SCHEDULER
         user = await self._database.transact(users.find_user_by_token, token=token)
         if user is None:
-            raise Unauthenticated(INVALID_TOKEN)
+            raise Unauthenticated(INVALID_TOKEN, kind="wrong-token")
         if not user.is_active:
-            raise Unauthenticated(INACTIVE)
+            raise Unauthenticated(INACTIVE, kind="inactive-user")
         return user
 
     async def _user_with(self, username: str, password: str) -> User:
         user = await self._passwords.user_with(username, password)
         if user is None:
-            raise Unauthenticated(INVALID_PASSWORD)
+            raise Unauthenticated(INVALID_PASSWORD, kind="wrong-password")
         return user
 
     def _is_schedulers(self, token: str) -> bool:
@@ -73,16 +73,20 @@ def _header(request: Request) -> list[bytes]:
     return [scheme.lower(), *words]
 
 
+def _malformed(detail: str) -> Unauthenticated:
+    return Unauthenticated(detail, kind="malformed-credentials")
+
+
 def _token(header: list[bytes]) -> str:
     """The token in the header; raises Unauthenticated in the words of the wire."""
     if len(header) == 1:
-        raise Unauthenticated("Invalid token header. No credentials provided.")
+        raise _malformed("Invalid token header. No credentials provided.")
     if len(header) > 2:
-        raise Unauthenticated("Invalid token header. Token string should not contain spaces.")
+        raise _malformed("Invalid token header. Token string should not contain spaces.")
     try:
         return header[1].decode("ascii")
     except UnicodeDecodeError:
-        raise Unauthenticated(
+        raise _malformed(
             "Invalid token header. Token string should not contain invalid characters."
         ) from None
 
@@ -93,13 +97,13 @@ def _username_and_password(header: list[bytes]) -> tuple[str, str]:
     Clients write UTF-8, or Latin-1, as it was in old times: any bytes are text in that.
     """
     if len(header) == 1:
-        raise Unauthenticated("Invalid basic header. No credentials provided.")
+        raise _malformed("Invalid basic header. No credentials provided.")
     if len(header) > 2:
-        raise Unauthenticated("Invalid basic header. Credentials string should not contain spaces.")
+        raise _malformed("Invalid basic header. Credentials string should not contain spaces.")
     try:
         raw = base64.b64decode(header[1])
     except ValueError:
-        raise Unauthenticated(
+        raise _malformed(
             "Invalid basic header. Credentials not correctly base64 encoded."
         ) from None
     try:

@@ -13,16 +13,17 @@ from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
 from sbm.files import new_name
 from sbm.model.content import BinaryContent
-from sbm.store import binary_contents
+from sbm.model.content_rules import Content, Problem, new_problems
+from sbm.store import binary_contents, messages
 from sbm.store.database import Transaction
 from sbm.store.errors import CommitUnknown
-from sbm.web.errors import NotFound, NotStored
+from sbm.web.errors import Invalid, NotFound, NotStored
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
 from sbm.web.fields import Complaint, Field, ReadOnly
 from sbm.web.pages import Listing
@@ -34,6 +35,9 @@ from sbm.web.wire import row_id
 # Where files are uploaded to, and the part of the form that has the file.
 PATH = re.compile(r"/api/v1/binarycontent(/[^/]*)?/?")
 PART = "content"
+
+# How many messages are named that a file does not suit.
+_NAMED = 3
 
 _NO_FILE = "The submitted data was not a file. Check the encoding type on the form."
 
@@ -84,6 +88,7 @@ class BinaryContents:
 
     _front: Front
     _can_store: bool
+    _max_text_length: int
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -116,7 +121,7 @@ class BinaryContents:
         found = await self._found(row_id(number))
         reading = await self._reading(exchange)
         if PART in reading.values:
-            replace = partial(_replace, file_id=found.id)
+            replace = partial(_replace, file=found, limit=self._max_text_length)
             found = await self._store(reading.values[PART], replace)
         return Reply(body=shown(exchange, found))
 
@@ -169,8 +174,21 @@ def shown(exchange: Exchange, file: BinaryContent) -> dict[str, Any]:
 _LISTING = Listing(name="binarycontent", list_page=binary_contents.list_page, shown=shown)
 
 
-async def _replace(transaction: Transaction, *, file_id: int, content: str) -> BinaryContent:
-    changed = await binary_contents.replace(transaction, file_id=file_id, content=content)
+async def _replace(
+    transaction: Transaction, *, file: BinaryContent, limit: int, content: str
+) -> BinaryContent:
+    """Have another file in its place; raises Invalid if messages could not be sent with that."""
+
+    def problems(found: Content) -> list[Problem]:
+        before = evolve(found, file_name=file.content)
+        return new_problems(before, evolve(found, file_name=content), limit=limit)
+
+    changed = await binary_contents.replace(transaction, file_id=file.id, content=content)
     if changed is None:
         raise NotFound
+    offenders = await messages.find_offenders_of_file(
+        transaction, file_id=file.id, problems=problems, most=_NAMED
+    )
+    if offenders:
+        raise Invalid({PART: [one.told(problem) for one, problem in offenders]})
     return changed

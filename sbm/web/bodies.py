@@ -16,6 +16,7 @@ from multipart import (  # type: ignore[import-untyped]
     parse_options_header,
 )
 
+from sbm.model.echo import echoed
 from sbm.web.errors import Invalid, Malformed, UnsupportedMediaType
 
 JSON = "application/json"
@@ -88,7 +89,7 @@ def _json(raw: bytes, charset: str) -> Any:
     try:
         return parse_json(raw.decode(charset))
     except ValueError as error:
-        raise Malformed(f"JSON parse error - {error}") from None
+        raise Malformed(f"JSON parse error - {echoed(error)}", kind="unreadable-body") from None
 
 
 def _form(raw: bytes, charset: str) -> dict[str, str]:
@@ -101,7 +102,8 @@ def _form(raw: bytes, charset: str) -> dict[str, str]:
             max_num_fields=MAX_FORM_FIELDS,
         )
     except ValueError:
-        raise Malformed(f"A form must not have more than {MAX_FORM_FIELDS} fields.") from None
+        complaint = f"A form must not have more than {MAX_FORM_FIELDS} fields."
+        raise Malformed(complaint, kind="unreadable-body") from None
     return dict(pairs)
 
 
@@ -125,7 +127,8 @@ def _multipart(raw: bytes, boundary: str, charset: str) -> dict[str, str | Uploa
             for part in parts
         }
     except (MultipartError, ValueError) as error:
-        raise Malformed(f"Multipart form parse error - {error}") from None
+        complaint = f"Multipart form parse error - {echoed(error)}"
+        raise Malformed(complaint, kind="unreadable-body") from None
 
 
 def charset_of(options: Mapping[str, str]) -> str:

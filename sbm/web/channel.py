@@ -10,8 +10,13 @@ from enum import IntEnum
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.web.http import RESPONSES, HTTPChannel, datetimeToString
+from zope.interface import implementer
 
+from sbm.web.errors import Reason
+from sbm.web.origin import complaint_about_host
+from sbm.web.targets import plain_target
 from sbm.web.wire import compact_json
 
 # A connection is read in small pieces: the smallest chunks that a piece of a body can be made of
@@ -23,6 +28,7 @@ _METHOD = re.compile(rb"[A-Z0-9$_.-]{3,20} ")
 
 UNREADABLE = "The request cannot be read."
 SLOW = "The request took too long to arrive."
+INCOMPLETE = "The request ended before it was complete."
 
 
 @frozen(kw_only=True)
@@ -57,6 +63,7 @@ class Phase(IntEnum):
     ANSWER = 4
 
 
+@implementer(IHalfCloseableProtocol)
 class BoundedChannel(HTTPChannel):
     """An HTTP/1 connection within limits, which answers in JSON even what is no request.
 
@@ -74,6 +81,8 @@ class BoundedChannel(HTTPChannel):
     _is_deaf = False
     _is_lost = False
     _is_retiring = False
+    _has_ended = False
+    _is_abandoned = False
     _at_start = True
     _owes_continue = False
 
@@ -83,7 +92,12 @@ class BoundedChannel(HTTPChannel):
 
     @property
     def is_working(self) -> bool:
-        """Whether an answer is being worked out, of which nothing has been sent yet."""
+        """Whether an answer is being worked out, of which nothing has been sent yet.
+
+        Not for a client that sends no more: it may have given up.
+        """
+        if self._has_ended:
+            return False
         return self.phase is Phase.ANSWER and not any(one.startedWriting for one in self.requests)
 
     @property
@@ -106,6 +120,8 @@ class BoundedChannel(HTTPChannel):
         self._is_lost = True
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
+        if not self._is_abandoned:
+            self._count_cut_off("client")
         self.site.forget(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
@@ -114,7 +130,7 @@ class BoundedChannel(HTTPChannel):
         if self.phase is Phase.CLOSING or self._is_lost:
             return
         half_close = getattr(self.transport, "loseWriteConnection", None)
-        if self._is_deaf and half_close is not None:
+        if self._is_deaf and not self._has_ended and half_close is not None:
             self._enter(Phase.CLOSING, self.limits.linger_seconds)
             self._networkProducer.unregisterProducer()
             self.transport.resumeProducing()
@@ -123,9 +139,42 @@ class BoundedChannel(HTTPChannel):
             self._enter(Phase.CLOSING, self.limits.idle_seconds)
             super().loseConnection()  # type: ignore[no-untyped-call]
 
-    def abandon(self) -> None:
-        """Close at once, whatever is under way."""
+    def readConnectionLost(self) -> None:
+        """The client sends no more, and may still read: what it has asked for is answered.
+
+        Called again whenever reading is resumed.
+        """
+        self._has_ended = True
+        self._end_if_over()
+
+    def writeConnectionLost(self) -> None:
+        """All is sent; the client is waited for."""
+
+    def _end_if_over(self) -> None:
+        """Close the connection of a client that sends no more, unless it is being answered.
+
+        Nor while what has come is not read: that reading is resumed calls this again.
+        """
+        if not self._has_ended or self._is_lost or self._holders:
+            return
+        if self.phase in (Phase.HEADERS, Phase.BODY):
+            self.refuse(400, INCOMPLETE, kind="incomplete")
+        elif self.phase is Phase.IDLE:
+            self.loseConnection()
+        elif self.phase is Phase.CLOSING:
+            self.transport.loseConnection()
+
+    def abandon(self, cause: str) -> None:
+        """Close at once, whatever is under way, for this cause."""
+        self._count_cut_off(cause)
+        self._is_abandoned = True
         self.transport.abortConnection()
+
+    def _count_cut_off(self, cause: str) -> None:
+        if self.phase is Phase.ANSWER and self.requests:
+            self.site.refusals.cut_off(self.requests[0].path, cause)
+        elif self.phase in (Phase.HEADERS, Phase.BODY) and not self._is_deaf:
+            self.site.refusals.cut_off(self._target_being_read, cause)
 
     def retire(self) -> None:
         """Close as soon as nothing is under way; a request that has come already is read first."""
@@ -147,11 +196,11 @@ class BoundedChannel(HTTPChannel):
 
     def _overdue(self) -> None:
         if self.phase in (Phase.HEADERS, Phase.BODY):
-            self.refuse(408, SLOW)
+            self.refuse(408, SLOW, kind="slow")
         elif self.phase is Phase.IDLE:
             self.loseConnection()
         else:
-            self.abandon()
+            self.abandon("time")
 
     # Reading a request
 
@@ -168,11 +217,11 @@ class BoundedChannel(HTTPChannel):
         if self._at_start and len(line) > self.limits.line_bytes:
             self._refuse_line(len(line))
         elif self._at_start and line and not _METHOD.match(line):
-            self.refuse(400, UNREADABLE)
+            self._refuse_unreadable()
         elif len(line) > self.limits.header_bytes:
-            self.refuse(400, "A header is too large.")
+            self._refuse_header()
         elif not self._at_start and line[:1] in (b" ", b"\t"):
-            self.refuse(400, UNREADABLE)  # a folded header, which others may read otherwise
+            self._refuse_unreadable()  # a folded header, which others may read otherwise
         else:
             self._at_start = self._at_start and not line
             super().lineReceived(line)  # type: ignore[no-untyped-call]
@@ -181,12 +230,12 @@ class BoundedChannel(HTTPChannel):
         if self._at_start:
             self._refuse_line(len(line))
         else:
-            self.refuse(400, "A header is too large.")
+            self._refuse_header()
 
     def headerReceived(self, line: bytes) -> bool:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length" and len(value) > 24 and value.strip().isdigit():
-            self.refuse(413, "The body is too large.")
+            self.refuse(413, "The body is too large.", kind="too-large")
             return False
         return bool(super().headerReceived(line))  # type: ignore[no-untyped-call]
 
@@ -194,8 +243,14 @@ class BoundedChannel(HTTPChannel):
         if self._version == b"HTTP/1.0" and self.requests[-1].requestHeaders.hasHeader(
             b"transfer-encoding"
         ):
-            self.refuse(400, UNREADABLE)
+            self._refuse_unreadable()
             self.length = None  # which means: what comes is no request
+            return
+        headers = self.requests[-1].requestHeaders
+        complaint = complaint_about_host(headers, is_needed=self._version == b"HTTP/1.1")
+        if complaint:
+            self.refuse(400, complaint, kind="host")
+            self.length = None
             return
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
         request = self.requests[-1]
@@ -233,12 +288,14 @@ class BoundedChannel(HTTPChannel):
         else:
             self.paused = False
             self._enter(Phase.IDLE, self.limits.idle_seconds)
+            self._end_if_over()
 
     def _take_turn(self) -> None:
         if not self._is_lost:
             self.paused = False
             self.release("turn")
             self.dataReceived(b"")
+            self._end_if_over()
 
     # Refusals
 
@@ -249,20 +306,33 @@ class BoundedChannel(HTTPChannel):
         self._stop_reading()
         self.allContentReceived()
 
-    def refuse(self, status: int, detail: str) -> None:
+    def refuse(self, status: int, detail: str, *, kind: str) -> None:
         """Answer what is no request, or none that could be handled, and close."""
         if self._is_deaf or self._is_lost:
             return
+        self.site.refusals.refused(self._target_being_read, status, Reason(kind=kind))
         self._stop_reading()
         self.transport.write(refusal(status, detail))
         self.loseConnection()
 
     def _refuse_line(self, length: int) -> None:
         limit = self.limits.line_bytes
-        self.refuse(400, f"Request Line is too large ({length} > {limit})")
+        self.refuse(400, f"Request Line is too large ({length} > {limit})", kind="line-too-long")
+
+    def _refuse_header(self) -> None:
+        self.refuse(400, "A header is too large.", kind="header-too-large")
+
+    def _refuse_unreadable(self) -> None:
+        self.refuse(400, UNREADABLE, kind="unreadable")
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        self.refuse(400, UNREADABLE)
+        self._refuse_unreadable()
+
+    @property
+    def _target_being_read(self) -> bytes | None:
+        """The target of the request that is being read, once its first line is."""
+        path = getattr(self, "_path", None)
+        return None if path is None else plain_target(self._command, path)
 
     def _stop_reading(self) -> None:
         self._is_deaf = True

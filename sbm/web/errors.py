@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attrs import field, frozen
+from twisted.python.failure import Failure
+
+from sbm.model.echo import echoed
 from sbm.store.errors import CommitUnknown, DatabaseUnavailable
 
 UNEXPECTED = {"detail": "Internal server error."}
@@ -15,19 +19,36 @@ _UNKNOWN = (
 )
 
 
-class Refusal(Exception):
-    """A request that is answered with an error; ``body`` is the JSON value of the answer."""
+@frozen(kw_only=True)
+class Reason:
+    """Why a request is refused, as it is counted and logged: nothing in it comes from a client.
 
-    def __init__(self, body: Any) -> None:
+    ``kind`` is one of few words; ``fields`` are names of ours; a ``failure`` is a defect of ours.
+    """
+
+    kind: str = ""
+    fields: tuple[str, ...] = ()
+    failure: Failure | None = field(default=None, repr=False)
+
+
+class Refusal(Exception):
+    """A request that is answered with an error; ``body`` is the JSON value of the answer.
+
+    ``kind`` says more exactly than the class why, and ``fields`` which fields are at fault.
+    """
+
+    def __init__(self, body: Any, *, kind: str = "", fields: Sequence[str] = ()) -> None:
         super().__init__(body)
         self.body = body
+        self.kind = kind
+        self.fields = tuple(fields)
 
 
 class Detailed(Refusal):
     """A refusal that is told in one sentence."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__({"detail": detail})
+    def __init__(self, detail: str, *, kind: str = "") -> None:
+        super().__init__({"detail": detail}, kind=kind)
 
 
 class Malformed(Detailed):
@@ -35,7 +56,16 @@ class Malformed(Detailed):
 
 
 class Invalid(Refusal):
-    """What the body or the filters say cannot be accepted; messages by field, or a list."""
+    """What the body or the filters say cannot be accepted; messages by field, or a list.
+
+    The names of the fields are logged. If some of them come from the client, ``fields`` has those
+    that do not.
+    """
+
+    def __init__(self, body: Any, *, kind: str = "", fields: Sequence[str] | None = None) -> None:
+        if fields is None:
+            fields = tuple(body) if isinstance(body, dict) else ()
+        super().__init__(body, kind=kind, fields=fields)
 
 
 class WrongKey(Malformed):
@@ -44,7 +74,8 @@ class WrongKey(Malformed):
     def __init__(self, most: int) -> None:
         super().__init__(
             f"Idempotency-Key must be one key of 1 to {most} visible ASCII characters, without"
-            " blanks or quotes."
+            " blanks or quotes.",
+            kind="idempotency-key",
         )
 
 
@@ -69,15 +100,22 @@ class Forbidden(Detailed):
 class NotFound(Detailed):
     """There is no such path, or no such row."""
 
+    def __init__(self, *, kind: str = "") -> None:
+        super().__init__("Not found.", kind=kind)
+
+
+class NoSuchPath(NotFound):
+    """There is no such path."""
+
     def __init__(self) -> None:
-        super().__init__("Not found.")
+        super().__init__(kind="unknown-path")
 
 
 class MethodNotAllowed(Detailed):
     """The path exists, but knows no such method."""
 
     def __init__(self, method: str) -> None:
-        super().__init__(f'Method "{method}" not allowed.')
+        super().__init__(f'Method "{echoed(method)}" not allowed.')
 
 
 class NotAcceptable(Detailed):
@@ -112,7 +150,7 @@ class UnsupportedMediaType(Detailed):
     """There is a body, but of no type that is read here."""
 
     def __init__(self, content_type: str) -> None:
-        super().__init__(f'Unsupported media type "{content_type}" in request.')
+        super().__init__(f'Unsupported media type "{echoed(content_type)}" in request.')
 
 
 class Busy(Detailed):
@@ -139,6 +177,26 @@ STATUSES: Mapping[type[Exception], int] = {
     NotStored: 503,
 }
 
+# How they are counted, unless they know it more exactly; for each class of STATUSES.
+KINDS: Mapping[type[Exception], str] = {
+    Malformed: "malformed",
+    Invalid: "invalid",
+    Unauthenticated: "credentials",
+    Forbidden: "forbidden",
+    NotFound: "not-found",
+    MethodNotAllowed: "method",
+    NotAcceptable: "accept",
+    InUse: "in-use",
+    TooLarge: "too-large",
+    UnsupportedMediaType: "media-type",
+    KeyReused: "key-reused",
+    Busy: "busy",
+    CommitUnknown: "commit-unknown",
+    DatabaseUnavailable: "database",
+    NotStored: "storage",
+}
+DEFECT = "defect"
+
 # What a client has to be told besides the status.
 HEADERS: Mapping[type[Exception], Mapping[str, str]] = {
     Unauthenticated: {"WWW-Authenticate": 'Basic realm="api"'},
@@ -150,6 +208,16 @@ HEADERS: Mapping[type[Exception], Mapping[str, str]] = {
 def status_of(error: Exception) -> int | None:
     """The status that tells of this error, or None: it is one of ours."""
     return next((status for kind, status in STATUSES.items() if isinstance(error, kind)), None)
+
+
+def reason_of(error: Exception) -> Reason:
+    """Why this error refuses a request; an error that has no status is a defect."""
+    kind = next((kind for one, kind in KINDS.items() if isinstance(error, one)), None)
+    if kind is None:
+        return Reason(kind=DEFECT, failure=Failure(error))
+    if isinstance(error, Refusal):
+        return Reason(kind=error.kind or kind, fields=error.fields)
+    return Reason(kind=kind)
 
 
 def headers_of(error: Exception) -> Mapping[str, str]:

@@ -15,10 +15,9 @@ from urllib.parse import parse_qsl
 from attrs import evolve, field, frozen
 from klein import Klein
 from twisted.internet.defer import CancelledError
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
-from werkzeug.exceptions import NotFound as NoSuchPath
+from werkzeug.exceptions import NotFound as WerkzeugNotFound
 
 from sbm.model.user import User
 from sbm.store import idempotency
@@ -28,7 +27,9 @@ from sbm.store.idempotency import KeyedRequest
 from sbm.web import errors
 from sbm.web.authentication import Authentication
 from sbm.web.bodies import PARSED_TYPES, Body, parse
+from sbm.web.errors import Reason
 from sbm.web.origin import Proxies
+from sbm.web.refusals import explain
 from sbm.web.uploads import Upload
 from sbm.web.wire import compact_json
 
@@ -45,20 +46,20 @@ _KEY = re.compile(rb'("?)([!#-~]{1,%d})\1' % MAX_KEY_LENGTH)
 # On an answer that was given before.
 REPLAYED = "Idempotency-Replayed"
 
-_log = Logger()
-
 
 @frozen(kw_only=True)
 class Reply:
     """A status and the value that goes out as its JSON; without a value there is no body.
 
-    ``json`` is a body that has been written already, because that takes its time.
+    ``json`` is a body that has been written already, because that takes its time. ``reason`` says
+    why it is a refusal, or why nothing was done, if so.
     """
 
     status: int = 200
     body: Any = None
     json: bytes | None = None
     headers: Mapping[str, str] = field(factory=dict)
+    reason: Reason = field(factory=Reason)
 
 
 @frozen(kw_only=True)
@@ -180,7 +181,7 @@ class Front:
         except Exception as error:
             reply = _reply_to(error)
             if unavailable is not None and isinstance(error, DatabaseUnavailable):
-                reply = Reply(status=reply.status, body=unavailable(error), headers=reply.headers)
+                reply = evolve(reply, body=unavailable(error))
         request.setHeader(b"Allow", ", ".join(_allowed(methods)).encode("ascii"))
         return written(request, reply)
 
@@ -235,9 +236,9 @@ def new_app() -> Klein:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
 
-    @app.handle_errors(NoSuchPath)
+    @app.handle_errors(WerkzeugNotFound)
     def unknown_path(self: Any, request: Any, failure: Failure) -> bytes:  # noqa: ARG001
-        return written(request, _reply_to(errors.NotFound()))
+        return written(request, _reply_to(errors.NoSuchPath()))
 
     @app.handle_errors(Exception)
     def unexpected(self: Any, request: Any, failure: Failure) -> bytes:  # noqa: ARG001
@@ -249,7 +250,8 @@ def new_app() -> Klein:
 
 
 def written(request: Request, reply: Reply) -> bytes:
-    """Put the reply's status and headers on the request, and return its body."""
+    """Put the reply's status, headers and reason on the request, and return its body."""
+    explain(request, reply.reason)
     request.setResponseCode(reply.status)
     for name, value in reply.headers.items():
         request.setHeader(name.encode("ascii"), value.encode("utf-8"))
@@ -271,7 +273,8 @@ async def _once(
         if answer.fingerprint != request.fingerprint:
             raise errors.KeyReused
         headers = {**answer.headers, REPLAYED: "true"}
-        return Reply(status=answer.status, json=answer.body, headers=headers)
+        reason = Reason(kind="replayed")
+        return Reply(status=answer.status, json=answer.body, headers=headers, reason=reason)
     reply = await work(transaction)
     body = compact_json(reply.body) if reply.json is None else reply.json
     await idempotency.keep_answer(
@@ -281,11 +284,12 @@ async def _once(
 
 
 def _reply_to(error: Exception) -> Reply:
-    status = errors.status_of(error)
-    if status is None:
-        _log.failure("a request failed", failure=Failure(error))
-        return Reply(status=500, body=errors.UNEXPECTED)
-    return Reply(status=status, body=errors.body_of(error), headers=errors.headers_of(error))
+    return Reply(
+        status=errors.status_of(error) or 500,
+        body=errors.body_of(error),
+        headers=errors.headers_of(error),
+        reason=errors.reason_of(error),
+    )
 
 
 def _allowed(methods: Mapping[str, Method]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import field, frozen
 from prometheus_client import CollectorRegistry
@@ -13,6 +13,7 @@ from twisted.web.server import Request
 
 from sbm.telemetry import Labels, Telemetry
 from sbm.web.errors import MethodNotAllowed
+from sbm.web.refusals import CUT_OFF, NOT_DONE, REFUSED
 
 # Told from the start, with 0: a rate needs a value before the first event.
 _COUNTERS: Mapping[str, str] = {
@@ -30,7 +31,24 @@ _COUNTERS: Mapping[str, str] = {
     "sends.doubled": "Outbounds beside the one that a send was settled with.",
     "scheduler.joined_calls": "Calls of the Scheduler that repeated one, and triggered nothing.",
     "scheduler.unmatched_calls": "Calls of the Scheduler that were done, but fit no moment.",
+    "clock.jumps": "Times that the database's clock was set, as this process saw it.",
     "metrics.lost": "Values that the Metrics API refused, or may or may not have taken.",
+    "metrics.dropped": "Values for the Metrics API that were dropped: too many names wait.",
+}
+# With their labels.
+_LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    REFUSED: (
+        "Requests that were answered with 400 or more, by pattern of the path and reason.",
+        ("path", "status", "reason"),
+    ),
+    NOT_DONE: (
+        "Requests that were answered with success and changed nothing, by reason.",
+        ("path", "reason"),
+    ),
+    CUT_OFF: (
+        "Requests whose connection was closed before they were answered, by cause.",
+        ("path", "cause"),
+    ),
 }
 _GAUGES: Mapping[str, str] = {
     "sends.live": "Live sends in the database, by state and lane.",
@@ -39,7 +57,10 @@ _GAUGES: Mapping[str, str] = {
     "chores.owed": "Calls that the Scheduler is owed.",
     "chores.oldest_owed_seconds": "How long the oldest of them has been owed; 0: there is none.",
     "chores.refused": "Calls that the Scheduler has refused.",
+    "doubles": "Outbounds in the database beside the one that a send was settled with.",
     "service.away": "1 while the daemon takes this service for being away, else 0.",
+    "clock.doubted_seconds": "For how long the database's clock is not trusted yet; 0: it is.",
+    "clock.last_jump_seconds": "By how much the clock was set last; below zero: back.",
     "law.broken_ticks": "Ticks whose triggers are not all accounted for.",
     "law.checked_at": "When this process last checked the law, in Unix time.",
 }
@@ -77,9 +98,13 @@ class Exposition(Collector):
         build.add_metric([self._version], 1)
         yield build
         counts = dict.fromkeys(_COUNTERS, 0) | self._telemetry.counts
+        counts["metrics.dropped"] = self._telemetry.tally.dropped
         for name, count in counts.items():
             told = _COUNTERS.get(name, f"{name}, since the start of the process.")
             yield CounterMetricFamily(_full(name), told, value=count)
+        for name, (told, label_names) in _LABELLED.items():
+            counted: Mapping[Labels, int] = self._telemetry.labelled.get(name, {})
+            yield _labelled(name, told, label_names, counted)
         gauges: dict[str, list[tuple[Labels, float]]] = {}
         away = [
             ((("service", name),), float(service.is_probing))
@@ -91,6 +116,16 @@ class Exposition(Collector):
             gauges.setdefault(name, []).append((labels, value))
         for name, values in gauges.items():
             yield _gauge(name, values)
+
+
+def _labelled(
+    name: str, told: str, label_names: Sequence[str], counts: Mapping[Labels, int]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(_full(name), told, labels=label_names)
+    for labels, count in counts.items():
+        values = dict(labels)
+        family.add_metric([values[label] for label in label_names], count)
+    return family
 
 
 def _gauge(name: str, values: Iterable[tuple[Labels, float]]) -> Metric:

@@ -15,7 +15,7 @@ from sbm.model.send import Kind, Stage
 from sbm.store import failed_tasks
 from sbm.store.database import Transaction
 from sbm.web import filters
-from sbm.web.errors import NotFound
+from sbm.web.errors import NotFound, Reason
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
 from sbm.web.fields import Field, ReadOnly, Text
 from sbm.web.filters import Filter, read_filters
@@ -112,7 +112,8 @@ class FailedTasks:
         if not trigger.found:
             raise NotFound
         if not trigger.accepted:
-            return Reply(body={"accepted": False, "reason": trigger.reason})
+            body = {"accepted": False, "reason": trigger.reason}
+            return Reply(body=body, reason=Reason(kind="nothing-to-do"))
         self._wake()
         return Reply(status=201, body={"accepted": True})
 

@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from sbm.model.content import is_language
 from sbm.model.cron import Cron
+from sbm.model.echo import echoed
 from sbm.store.database import Transaction
 from sbm.web.bodies import parse_json
 from sbm.web.wire import LARGEST_ID
@@ -208,7 +209,7 @@ class Choice(Field):
 
     def parse(self, given: Any) -> str:
         if str(given) not in self.choices:
-            raise Complaint(f'"{given}" is not a valid choice.')
+            raise Complaint(f'"{echoed(given)}" is not a valid choice.')
         return str(given)
 
     def limits(self) -> dict[str, Any]:
@@ -218,11 +219,12 @@ class Choice(Field):
 
 @frozen(kw_only=True)
 class Integer(Field):
-    """An integer of 32 bits; if ``choices`` are given, one of these."""
+    """An integer of 32 bits, not below ``least``; if ``choices`` are given, one of these."""
 
     kind: ClassVar[str] = "integer"
 
     choices: Sequence[int] = ()
+    least: int = SMALLEST_INTEGER
 
     def parse(self, given: Any) -> int:
         if isinstance(given, str) and len(given) > MAX_NUMBER_LENGTH:
@@ -233,13 +235,14 @@ class Integer(Field):
             raise Complaint(NOT_AN_INTEGER) from None
         if number > LARGEST_INTEGER:
             raise Complaint(f"Ensure this value is less than or equal to {LARGEST_INTEGER}.")
-        if number < SMALLEST_INTEGER:
-            raise Complaint(f"Ensure this value is greater than or equal to {SMALLEST_INTEGER}.")
+        if number < self.least:
+            raise Complaint(f"Ensure this value is greater than or equal to {self.least}.")
         if self.choices and number not in self.choices:
-            raise Complaint(f'"{number}" is not a valid choice.')
+            raise Complaint(f'"{echoed(number)}" is not a valid choice.')
         return number
 
     def limits(self) -> dict[str, Any]:
+        # As clients know it: imported values below ``least`` are shown, and may be written back.
         return {"min_value": SMALLEST_INTEGER, "max_value": LARGEST_INTEGER}
 
 
@@ -298,7 +301,7 @@ class Reference(Field):
     @staticmethod
     def unknown(given: Any) -> str:
         """What is said of a value that is no row's id."""
-        return f'Invalid pk "{given}" - object does not exist.'
+        return f'Invalid pk "{echoed(given)}" - object does not exist.'
 
 
 @frozen(kw_only=True)

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from attrs import frozen
 
+from sbm.model.echo import echoed
 from sbm.store.database import Transaction
 from sbm.web.errors import Invalid
 from sbm.web.fields import NO_NUL, NOT_BLANK, Complaint, canonical_uuid
@@ -63,7 +64,7 @@ async def read_filters(
     errors: dict[str, list[str]] = {}
     if strictly:
         names = {one.name for one in filters}
-        errors = {name: [NO_SUCH_FILTER] for name in query if name not in names}
+        errors = {echoed(name): [NO_SUCH_FILTER] for name in query if name not in names}
         errors |= {name: [NOT_BLANK] for name in query if name in names and not query[name].strip()}
     for one in filters:
         given = query.get(one.name, "")
@@ -79,7 +80,7 @@ async def read_filters(
         except Complaint as complaint:
             errors[one.name] = complaint.messages
     if errors:
-        raise Invalid(errors)
+        raise Invalid(errors, fields=[one.name for one in filters if one.name in errors])
     return parameters
 
 
@@ -175,7 +176,9 @@ def choice(choices: Sequence[str]) -> Callable[[str], str]:
 
     def read(given: str) -> str:
         if given not in choices:
-            raise Complaint(f"Select a valid choice. {given} is not one of the available choices.")
+            raise Complaint(
+                f"Select a valid choice. {echoed(given)} is not one of the available choices."
+            )
         return given
 
     return read

@@ -14,6 +14,7 @@ from twisted.web.server import Request
 from sbm.store.database import Transaction
 from sbm.store.errors import DatabaseUnavailable, DatabaseUnfit
 from sbm.telemetry import Telemetry
+from sbm.web.errors import Reason
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app, written
 from sbm.web.wire import instant
 
@@ -31,8 +32,9 @@ _ABOUT = About(
 class Health:
     """The state of the service; ``version`` is that of sbm.
 
-    Whether the law holds is as this process last found it. It is no reason to be down: a load
-    balancer that took a daemon out for it would only add to the trouble.
+    Whether the law holds, and whether the database's clock can be trusted, is as this process last
+    found it. Neither is a reason to be down: a load balancer that took a daemon out for it would
+    only add to the trouble.
     """
 
     app = new_app()
@@ -51,8 +53,9 @@ class Health:
             return await answer.addTimeout(PATIENCE_SECONDS, self._front.database.reactor)
         except TimeoutError:
             request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
-            reply = Reply(status=503, body=self._down(), headers={"Retry-After": "5"})
-            return written(request, reply)
+            reason = Reason(kind="database")
+            late = Reply(status=503, body=self._down(), headers={"Retry-After": "5"}, reason=reason)
+            return written(request, late)
 
     async def _read(self, _exchange: Exchange) -> Reply:
         await self._front.database.transact(_nothing)
@@ -78,6 +81,7 @@ class Health:
                 }
                 for name, service in self._telemetry.services.items()
             },
+            "clock": self._clock(),
         }
         return {"up": up, "result": result}
 
@@ -90,6 +94,14 @@ class Health:
             "checked_at": None
             if checked_at is None
             else instant(datetime.fromtimestamp(checked_at, timezone.utc)),
+        }
+
+    def _clock(self) -> dict[str, Any]:
+        doubted = self._telemetry.measured("clock.doubted_seconds")
+        return {
+            "trusted": None if doubted is None else doubted == 0,
+            "jumps": self._telemetry.counts["clock.jumps"],
+            "last_jump_seconds": self._telemetry.measured("clock.last_jump_seconds"),
         }
 
 

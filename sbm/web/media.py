@@ -22,7 +22,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from sbm.web.errors import MethodNotAllowed, NotFound
+from sbm.web.errors import MethodNotAllowed, NotFound, Reason
+from sbm.web.refusals import explain
 from sbm.web.temporary import shielded
 
 # So much is read at once, in a thread.
@@ -161,7 +162,7 @@ class _Reader:
             )
             piece = await shielded(self._reading)
             if not piece:  # cut off meanwhile: what was promised cannot be kept
-                request.channel.abandon()
+                request.channel.abandon("file")
                 return
             request.write(piece)
             start += len(piece)
@@ -212,6 +213,8 @@ def _head(request: Request, method: str, name: str, file: _File) -> tuple[int, i
         return 0, file.size
     start, length = part
     request.setResponseCode(206 if length else 416)
+    if not length:
+        explain(request, Reason(kind="range"))
     which = f"{start}-{start + length - 1}" if length else "*"
     _set(request, {"Content-Range": f"bytes {which}/{file.size}", "Content-Length": str(length)})
     return start, length

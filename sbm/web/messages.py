@@ -10,7 +10,8 @@ from urllib.parse import quote
 from attrs import asdict, evolve, frozen
 from twisted.web.server import Request
 
-from sbm.model.content import BinaryContent, Message, fits_whatsapp, typographic_characters
+from sbm.model.content import BinaryContent, Message
+from sbm.model.content_rules import Code, Content, Medium, new_problems
 from sbm.store import binary_contents, messages, messagesets
 from sbm.store.database import Transaction
 from sbm.web import filters
@@ -25,21 +26,6 @@ from sbm.web.wire import instant, row_id
 Files = Mapping[int, BinaryContent]
 
 
-@frozen(kw_only=True)
-class MessageText(Text):
-    """The text of a message: blank or null where there is a file, and in plain characters."""
-
-    def objections(self, text: str) -> list[str]:
-        found = typographic_characters(text)
-        if not found:
-            return super().objections(text)
-        characters = " ".join(found)
-        return [
-            *super().objections(text),
-            f'Text "{text}" has special characters which can be replaced: {characters}',
-        ]
-
-
 SHAPE = Shape(
     [
         ReadOnly(name="id", shown_as="integer"),
@@ -47,7 +33,7 @@ SHAPE = Shape(
         Integer(name="sequence_number"),
         Language(name="lang", max_length=6),
         JsonValue(name="metadata", default={}),
-        MessageText(name="text_content", blank=True, null=True, default=None),
+        Text(name="text_content", blank=True, null=True, default=None),
         Reference(
             name="binary_content",
             attribute="binary_content_id",
@@ -79,17 +65,24 @@ _INSTANCE = About(
 _CONTENT = About(name="Messages Content", description="A message, with its file.")
 
 _DUPLICATE = "The fields messageset, sequence_number, lang must make a unique set."
-_EMPTY = "Messages must have text or file attached"
-_UNFIT_FOR_WHATSAPP = "Text for WhatsApp must not include newline, tabs, or 4 consecutive spaces."
+
+# Of which field it is told what cannot be sent; the rest is told of the message as a whole.
+_FIELDS: Mapping[Code, str] = {
+    "typographic": "text_content",
+    "length": "text_content",
+    "no audio": "binary_content",
+    "only audio": "binary_content",
+}
 
 
 @frozen(eq=False)
 class Messages:
-    """The messages."""
+    """The messages; no text of them is longer than ``max_text_length`` characters."""
 
     app = new_app()
 
     _front: Front
+    _max_text_length: int
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -116,7 +109,8 @@ class Messages:
         return await _LISTING.reply(self._front.database, exchange)
 
     async def _create(self, exchange: Exchange) -> Reply:
-        made = await self._front.database.transact(_create, SHAPE.read(exchange.body()))
+        reading = SHAPE.read(exchange.body())
+        made = await self._front.database.transact(_create, reading, self._max_text_length)
         return Reply(status=201, body=shown(made))
 
     async def _read(self, number: str, _exchange: Exchange) -> Reply:
@@ -126,7 +120,9 @@ class Messages:
         return Reply(body=shown(found))
 
     async def _change(self, number: str, exchange: Exchange) -> Reply:
-        changed = await self._front.database.transact(_change, row_id(number), exchange)
+        changed = await self._front.database.transact(
+            _change, row_id(number), exchange, self._max_text_length
+        )
         return Reply(body=shown(changed))
 
     async def _delete(self, number: str, _exchange: Exchange) -> Reply:
@@ -191,43 +187,71 @@ async def _find_with_file(transaction: Transaction, message_id: int) -> tuple[Me
     return found, await files_of(transaction, [found])
 
 
-async def _create(transaction: Transaction, reading: Reading) -> Message:
+async def _create(transaction: Transaction, reading: Reading, limit: int) -> Message:
     await reading.look_up(transaction)
-    reading.check()
-    values = reading.attributes()
-    await _check(transaction, values)
+    values = await _checked(transaction, reading, None, limit)
     made = await messages.create(transaction, **values)
     if made is None:  # taken by another, just now
         raise Invalid({NON_FIELD: [_DUPLICATE]})
     return made
 
 
-async def _change(transaction: Transaction, message_id: int, exchange: Exchange) -> Message:
+async def _change(
+    transaction: Transaction, message_id: int, exchange: Exchange, limit: int
+) -> Message:
     found = await messages.lock(transaction, message_id=message_id)
     if found is None:
         raise NotFound
-    reading = SHAPE.read(exchange.body(), method=exchange.method)
+    reading = SHAPE.read(exchange.body(), method=exchange.method, stored=asdict(found))
     await reading.look_up(transaction)
-    reading.check()
-    wanted = evolve(found, **reading.attributes())
-    await _check(transaction, asdict(wanted), besides=message_id)
-    changed = await messages.update(transaction, message=wanted)
+    values = await _checked(transaction, reading, found, limit)
+    changed = await messages.update(transaction, message=evolve(found, **values))
     if changed is None:
         raise Invalid({NON_FIELD: [_DUPLICATE]})
     return changed
 
 
-async def _check(
-    transaction: Transaction, values: Mapping[str, Any], *, besides: int | None = None
-) -> None:
-    """Raise Invalid unless the place is free, and there is a text or a file that suits the set."""
-    place = {name: values[name] for name in ("messageset_id", "sequence_number", "lang")}
+async def _checked(
+    transaction: Transaction, reading: Reading, found: Message | None, limit: int
+) -> dict[str, Any]:
+    """The values to write; raises Invalid unless the place is free, and it all can be sent.
+
+    What an import brought, and what stays as it is, is no reason to refuse.
+    """
+    values = reading.attributes()
+    stored = {} if found is None else asdict(found)
+    wanted = stored | values
+    before = None if found is None else await _content(transaction, stored)
+    after = await _content(transaction, wanted)
+    of_the_whole = []
+    for problem in new_problems(before, after, limit=limit):
+        field = _FIELDS.get(problem.code)
+        if field is None:
+            of_the_whole.append(problem.sentence)
+        else:
+            reading.refuse(field, problem.sentence)
+    reading.check()
+    place = {name: wanted[name] for name in ("messageset_id", "sequence_number", "lang")}
+    besides = None if found is None else found.id
     if await messages.find_in_place(transaction, **place) not in (None, besides):
         raise Invalid({NON_FIELD: [_DUPLICATE]})
-    text = values["text_content"]
-    if not text and values["binary_content_id"] is None:
-        raise Invalid([_EMPTY])
-    messageset = await messagesets.find(transaction, messageset_id=values["messageset_id"])
-    assert messageset is not None
-    if text and messageset.is_for_whatsapp and not fits_whatsapp(text):
-        raise Invalid([_UNFIT_FOR_WHATSAPP])
+    if of_the_whole:
+        raise Invalid(of_the_whole)
+    return values
+
+
+async def _content(transaction: Transaction, values: Mapping[str, Any]) -> Content:
+    """What these values carry, and how it goes out; the set is kept as it is until the end."""
+    messageset_id, file_id = values.get("messageset_id"), values.get("binary_content_id")
+    medium = Medium(content_type="text", channel=None)
+    if messageset_id is not None and await messagesets.hold(transaction, row_id=messageset_id):
+        messageset = await messagesets.find(transaction, messageset_id=messageset_id)
+        assert messageset is not None
+        medium = messageset.medium
+    files = await binary_contents.find(transaction, ids=[] if file_id is None else [file_id])
+    file = files.get(file_id) if file_id is not None else None
+    return Content(
+        text=values.get("text_content"),
+        file_name=None if file is None else file.content,
+        medium=medium,
+    )

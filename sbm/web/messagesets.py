@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 from twisted.web.server import Request
 
 from sbm.model.content import CONTENT_TYPES, Message, MessageSet
+from sbm.model.content_rules import Content, Problem, new_problems
 from sbm.store import messages, messagesets, schedules
 from sbm.store.database import Transaction
 from sbm.web import filters
@@ -60,15 +61,18 @@ _MESSAGES = About(
 )
 
 _TAKEN = "message set with this Short name already exists."
+# How many messages are named that keep a set from being changed.
+_NAMED = 3
 
 
 @frozen(eq=False)
 class MessageSets:
-    """The message sets."""
+    """The message sets; no text in them is longer than ``max_text_length`` characters."""
 
     app = new_app()
 
     _front: Front
+    _max_text_length: int
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -105,7 +109,9 @@ class MessageSets:
         return Reply(body=shown(found))
 
     async def _change(self, number: str, exchange: Exchange) -> Reply:
-        changed = await self._front.database.transact(_change, row_id(number), exchange)
+        changed = await self._front.database.transact(
+            _change, row_id(number), exchange, self._max_text_length
+        )
         return Reply(body=shown(changed))
 
     async def _delete(self, number: str, _exchange: Exchange) -> Reply:
@@ -169,15 +175,17 @@ async def _create(transaction: Transaction, reading: Reading) -> MessageSet:
     return made
 
 
-async def _change(transaction: Transaction, messageset_id: int, exchange: Exchange) -> MessageSet:
+async def _change(
+    transaction: Transaction, messageset_id: int, exchange: Exchange, limit: int
+) -> MessageSet:
     found = await messagesets.lock(transaction, messageset_id=messageset_id)
     if found is None:
         raise NotFound
-    reading = SHAPE.read(exchange.body(), method=exchange.method)
+    reading = SHAPE.read(exchange.body(), method=exchange.method, stored=asdict(found))
     await _check(transaction, reading, besides=messageset_id)
-    changed = await messagesets.update(
-        transaction, messageset=evolve(found, **reading.attributes())
-    )
+    wanted = evolve(found, **reading.attributes())
+    await _check_messages(transaction, found, wanted, limit)
+    changed = await messagesets.update(transaction, messageset=wanted)
     if changed is None:
         raise Invalid({"short_name": [_TAKEN]})
     return changed
@@ -201,6 +209,29 @@ async def _check(transaction: Transaction, reading: Reading, *, besides: int | N
         if holder not in (None, besides):
             reading.refuse("short_name", _TAKEN)
     reading.check()
+
+
+async def _check_messages(
+    transaction: Transaction, found: MessageSet, wanted: MessageSet, limit: int
+) -> None:
+    """Raise Invalid if messages of the set can be sent as it is, but not as it is to be."""
+    before, after = found.medium, wanted.medium
+    if (before.is_audio, before.is_whatsapp) == (after.is_audio, after.is_whatsapp):
+        return
+
+    def problems(content: Content) -> list[Problem]:
+        return new_problems(content, evolve(content, medium=after), limit=limit)
+
+    offenders = await messages.find_offenders(
+        transaction, messageset_id=found.id, problems=problems, most=_NAMED
+    )
+    told: dict[str, list[str]] = {}
+    for one, problem in offenders:
+        is_of_channel = problem.code == "whatsapp" and before.is_whatsapp != after.is_whatsapp
+        field = "channel" if is_of_channel else "content_type"
+        told.setdefault(field, []).append(one.told(problem))
+    if told:
+        raise Invalid(told)
 
 
 async def _find_with_messages(

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from attrs import frozen
+from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from sbm.web.errors import Malformed
 
+# Names of up to 63 characters with dots between them; the last may have one, too.
+_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
+_NAME = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(\.{_LABEL})*\.?", re.IGNORECASE)
 _HOST = re.compile(r"(?P<name>[a-z0-9._-]+|\[[a-f0-9:.]+\])(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
 
 _USUAL_PORTS = {"http": "80", "https": "443"}
@@ -41,7 +45,7 @@ class Proxies:
             return f"{scheme}://{host}"
         scheme = (_forwarded(request, "Proto") or scheme).lower()
         if scheme not in _USUAL_PORTS:
-            raise Malformed("Invalid X-Forwarded-Proto header.")
+            raise _invalid("X-Forwarded-Proto")
         given = _forwarded(request, "Host")
         port = _forwarded(request, "Port")
         if given:
@@ -70,13 +74,38 @@ def _host(request: Request) -> str:
         name = f"[{address.host}]" if ":" in address.host else address.host
         return f"{name}:{address.port}"
     if len(hosts) > 1:
-        raise Malformed("Invalid Host header.")
+        raise _invalid("Host")
     return _checked(hosts[0].decode("latin-1"), "Host")
 
 
+def complaint_about_host(headers: Headers, *, is_needed: bool) -> str:
+    """What is wrong with the Host header, which HTTP/1.1 demands; empty if nothing is."""
+    hosts = headers.getRawHeaders(b"host", [])
+    if not hosts:
+        return "The Host header is missing." if is_needed else ""
+    if len(hosts) == 1 and is_host(hosts[0].decode("latin-1")):
+        return ""
+    return "Invalid Host header."
+
+
+def is_host(text: str) -> bool:
+    """Whether this is the name or the address of a host, perhaps with a port."""
+    match = _HOST.fullmatch(text)
+    if match is None or not 0 < int(match["port"] or 1) <= 65535:
+        return False
+    name = match["name"]
+    if not name.startswith("["):
+        return _NAME.fullmatch(name) is not None
+    try:
+        IPv6Address(name[1:-1])
+    except ValueError:
+        return False
+    return True
+
+
 def _checked(host: str, header: str) -> str:
-    if not _HOST.fullmatch(host) or int(_port_of(host) or 0) > 65535:
-        raise Malformed(f"Invalid {header} header.")
+    if not is_host(host):
+        raise _invalid(header)
     return host
 
 
@@ -88,7 +117,7 @@ def _port_of(host: str) -> str | None:
 def _with_port(host: str, port: str, scheme: str) -> str:
     """The host with this port, which is left out where it is the usual one."""
     if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= 65535:
-        raise Malformed("Invalid X-Forwarded-Port header.")
+        raise _invalid("X-Forwarded-Port")
     match = _HOST.fullmatch(host)
     name = match["name"] if match else host
     return name if port == _USUAL_PORTS[scheme] else f"{name}:{port}"
@@ -98,3 +127,7 @@ def _forwarded(request: Request, what: str) -> str:
     name = f"x-forwarded-{what}".encode("ascii")
     values = request.requestHeaders.getRawHeaders(name, [])
     return values[-1].rpartition(b",")[2].strip().decode("latin-1") if values else ""
+
+
+def _invalid(header: str) -> Malformed:
+    return Malformed(f"Invalid {header} header.", kind="host")

@@ -151,7 +151,7 @@ class Listing(Generic[Row]):
             backwards, offset, count, *key = json.loads(payload)
             return [bool(backwards), _natural(offset), _natural(count), *self.order.read(key)]
         except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
-            raise Malformed(_INVALID) from None
+            raise Malformed(_INVALID, kind="position") from None
 
     def _seal(self, payload: bytes, exchange: Exchange) -> bytes:
         """Ties a position to its list and filters.

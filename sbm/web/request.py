@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -14,7 +13,9 @@ from twisted.internet.protocol import Protocol
 from twisted.web.server import Request, Site
 
 from sbm.web.channel import BoundedChannel, Limits, Phase, refusal
-from sbm.web.errors import NotStored
+from sbm.web.errors import NotStored, Reason
+from sbm.web.refusals import Refusals
+from sbm.web.targets import plain_target
 from sbm.web.uploads import Upload, Uploads
 
 # JSON and forms.
@@ -23,16 +24,12 @@ MAX_BODY_BYTES = 2**20
 # So much of a body is kept in memory, and the rest of it in a file without a name.
 IN_MEMORY_BYTES = 2**16
 
-# A path that there is not, and is not going to be.
-UNKNOWN_PATH = b"/-"
-
-_ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
-
 
 class BoundedRequest(Request):
     """A request that keeps no more of its body than is allowed, and leaves parsing to us.
 
-    ``upload`` takes the body of one that brings a file. A request that is refused is answered
+    ``upload`` takes the body of one that brings a file; ``reason`` says why it is refused, if it
+    is. A request that is refused is answered
     before its body has come; what still comes of it is dropped.
     """
 
@@ -42,6 +39,7 @@ class BoundedRequest(Request):
     body_limit = MAX_BODY_BYTES
     upload: Upload | None = None
     is_waiting = False
+    reason = Reason()
     _is_unwelcome = False
 
     def __init__(self, channel: Any, queued: Any = False) -> None:
@@ -89,13 +87,17 @@ class BoundedRequest(Request):
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Take the path alone: a target may come as a whole URL, or with a fragment."""
-        target = _ORIGIN.sub(b"", path, count=1) if not path.startswith(b"/") else path
-        target = target.partition(b"#")[0]
-        if target.startswith(b"?"):
-            target = b"/" + target
-        if target == b"*" and command != b"OPTIONS":
-            target = UNKNOWN_PATH
-        super().requestReceived(command, target or b"/", version)  # type: ignore[no-untyped-call]
+        target = plain_target(command, path)
+        super().requestReceived(command, target, version)  # type: ignore[no-untyped-call]
+
+    def finish(self) -> None:
+        """The answer is complete; one that refuses the request, or changes nothing, is counted."""
+        refusals = self.channel.site.refusals
+        if self.code >= 400:
+            refusals.refused(self.path, self.code, self.reason)
+        elif self.reason.kind:
+            refusals.not_done(self.path, self.reason)
+        super().finish()  # type: ignore[no-untyped-call]
 
     def _begin_upload(self, uploads: Uploads) -> None:
         channel = self.channel
@@ -142,18 +144,21 @@ class QuietSite(Site):
         *,
         limits: Limits | None = None,
         uploads: Uploads | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             resource, requestFactory=BoundedRequest, timeout=None, reactor=reactor
         )
         self.limits = limits or Limits()
         self.uploads = uploads
+        self.refusals = refusals or Refusals(reactor=reactor)
         self._channels: set[BoundedChannel] = set()
         self._empty: Deferred[None] = succeed(None)
 
     def buildProtocol(self, addr: Any) -> Any:
         """A channel; where there are too many, the one that waits longest makes room."""
         if len(self._channels) >= self.limits.connections and not self._make_room():
+            self.refusals.refused(None, 503, Reason(kind="connections"))
             return Full()
         channel: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
         channel.limits = self.limits
@@ -165,6 +170,7 @@ class QuietSite(Site):
         """The channel is closed."""
         self._channels.discard(channel)
         if not self._channels and not self._empty.called:
+            self.refusals.flush()
             self._empty.callback(None)
 
     def emptied(self) -> Deferred[None]:
@@ -179,6 +185,7 @@ class QuietSite(Site):
 
     def stopFactory(self) -> None:
         super().stopFactory()
+        self.refusals.flush()
         for channel in list(self._channels):
             channel.retire()
 
@@ -203,7 +210,7 @@ class QuietSite(Site):
             return False
         oldest = min(waiting, key=lambda one: (one.phase, one.since))
         self._channels.discard(oldest)
-        oldest.abandon()
+        oldest.abandon("connections")
         return True
 
 

@@ -14,6 +14,7 @@ from sbm.model.user import SCHEDULER, User
 from sbm.store import scheduler_callbacks
 from sbm.store.database import Transaction
 from sbm.telemetry import Telemetry
+from sbm.web.errors import Reason
 from sbm.web.exchange import Reply
 from sbm.web.wire import compact_json
 
@@ -54,7 +55,9 @@ class SchedulerCallbacks:
         first = find_repeated(calls, moment=moment, now=crons.now, within=within)
         if first is not None:
             return Answered(
-                reply=Reply(status=first.status, json=first.body), target=target, is_joined=True
+                reply=Reply(status=first.status, json=first.body, reason=Reason(kind="joined")),
+                target=target,
+                is_joined=True,
             )
         reply = await work(transaction)
         body = compact_json(reply.body) if reply.json is None else reply.json

@@ -16,7 +16,7 @@ from sbm.model.scheduler_callback import Target
 from sbm.model.user import SCHEDULER, User
 from sbm.store import chores, schedules, ticks
 from sbm.store.database import Transaction
-from sbm.web.errors import InUse, NotFound
+from sbm.web.errors import InUse, NotFound, Reason
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app
 from sbm.web.fields import CronField, ReadOnly
 from sbm.web.pages import Listing
@@ -137,7 +137,7 @@ async def _post_back(
         if await chores.stop_calling_schedule(
             transaction, schedule_id=schedule_id, clock_ticks=by_clock
         ):
-            return Reply(status=202, body={})
+            return Reply(status=202, body={}, reason=Reason(kind="not-called-for"))
     target = Target(kind="schedule", id=schedule_id)
     return await callback.answer(transaction, target, partial(_open_tick, schedule_id, user))
 
@@ -153,7 +153,7 @@ async def _change(transaction: Transaction, schedule_id: int, exchange: Exchange
     found = await schedules.lock(transaction, schedule_id=schedule_id)
     if found is None:
         raise NotFound
-    reading = SHAPE.read(exchange.body(), method=exchange.method)
+    reading = SHAPE.read(exchange.body(), method=exchange.method, stored=asdict(found))
     reading.check()
     changed = evolve(found, **reading.attributes())
     if _fields(changed) != _fields(found):

@@ -27,6 +27,16 @@ class Reading:
         """Remember what is wrong with a field."""
         self.errors.setdefault(name, []).extend(messages)
 
+    def take(self, one: Field, given: Any, stored: Mapping[str, Any]) -> None:
+        """Read the value of a field, or remember what is wrong with it."""
+        try:
+            self.values[one.name] = one.read(given)
+        except Complaint as complaint:
+            if _is_same(given, stored.get(one.attribute, ABSENT)):
+                self.values[one.name] = stored[one.attribute]
+            else:
+                self.refuse(one.name, *complaint.messages)
+
     async def look_up(self, transaction: Transaction) -> None:
         """Look up what the references refer to, and hold it until the transaction ends."""
         for one in self._shape.fields:
@@ -59,17 +69,28 @@ class Reading:
         }
 
 
+def _is_same(given: Any, stored: Any) -> bool:
+    """Whether a value is the stored one, as JSON or as the text of a form."""
+    if isinstance(stored, str) or (isinstance(stored, int) and not isinstance(stored, bool)):
+        return isinstance(given, (str, int)) and str(given).strip() == str(stored).strip()
+    return type(given) is type(stored) and bool(given == stored)
+
+
 @frozen
 class Shape:
     """The fields of a resource, in the order of the wire."""
 
     fields: Sequence[Field]
 
-    def read(self, body: Body, *, method: str = "POST") -> Reading:
+    def read(
+        self, body: Body, *, method: str = "POST", stored: Mapping[str, Any] | None = None
+    ) -> Reading:
         """Read the fields that can be written; others are ignored.
 
         Only in a POST do defaults stand in for what is not given; in a PATCH nothing is required.
-        Raises Invalid when the body is no object; what is wrong with a field is kept in the
+        ``stored`` are the values of the row that is changed, by the names of the model: a value
+        that is written as it is stored is accepted, though it may be one that only an import could
+        bring. Raises Invalid when the body is no object; what is wrong with a field is kept in the
         Reading.
         """
         partial = method == "PATCH"
@@ -82,10 +103,7 @@ class Shape:
             if body.is_form and not (partial and value is ABSENT):
                 value = one.from_form(value)
             if value is not ABSENT:
-                try:
-                    reading.values[one.name] = one.read(value)
-                except Complaint as complaint:
-                    reading.refuse(one.name, *complaint.messages)
+                reading.take(one, value, stored or {})
             elif one.required and not partial:
                 reading.refuse(one.name, one.missing)
             elif method == "POST":

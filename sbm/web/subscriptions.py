@@ -29,9 +29,10 @@ from sbm.store.database import Transaction
 from sbm.telemetry import Tally
 from sbm.web import filters, triggers
 from sbm.web.bodies import Body
-from sbm.web.errors import Invalid, NotFound
+from sbm.web.errors import Invalid, NotFound, Reason
 from sbm.web.exchange import REPLAYED, About, Exchange, Front, Reply, new_app
 from sbm.web.fields import (
+    NOT_AN_INTEGER,
     REQUIRED,
     Boolean,
     Identity,
@@ -43,11 +44,15 @@ from sbm.web.fields import (
 )
 from sbm.web.filters import Filter
 from sbm.web.pages import NEWEST_FIRST, Listing
+from sbm.web.prepends import judge_prepend
 from sbm.web.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.shapes import Reading, Shape
 from sbm.web.wire import instant, uuid_of
 
 PATH = "/api/v1/subscriptions/"
+
+# The lowest place in a message set.
+FIRST = 1
 
 SHAPE = Shape(
     [
@@ -56,7 +61,7 @@ SHAPE = Shape(
         Integer(name="version", default=1),
         Identity(name="identity", max_length=36),
         Reference(name="messageset", attribute="messageset_id", hold=messagesets.hold),
-        Integer(name="next_sequence_number", default=1),
+        Integer(name="next_sequence_number", default=FIRST, least=FIRST),
         Language(name="lang", max_length=6),
         Boolean(name="active", default=True),
         Boolean(name="completed", default=False),
@@ -65,7 +70,7 @@ SHAPE = Shape(
         JsonObject(name="metadata", null=True, default=None),
         ReadOnly(name="created_at", shown_as="datetime"),
         ReadOnly(name="updated_at", shown_as="datetime"),
-        Integer(name="initial_sequence_number", default=1),
+        Integer(name="initial_sequence_number", default=FIRST, least=FIRST),
         ReadOnly(name="messageset_label"),
     ]
 )
@@ -134,7 +139,8 @@ class Subscriptions:
     """The subscriptions; ``wake`` is called once a send is owed and committed.
 
     ``window``: for how long the webhook refuses the twin of a request without a key; zero: never.
-    ``tally`` is told of every subscription that is made.
+    ``tally`` is told of every subscription that is made. What is prepended to a message must leave
+    it within ``max_text_length`` characters.
     """
 
     app = new_app()
@@ -145,6 +151,7 @@ class Subscriptions:
     _callbacks: SchedulerCallbacks
     _window: timedelta
     _tally: Tally
+    _max_text_length: int
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -186,12 +193,14 @@ class Subscriptions:
 
     async def _create(self, exchange: Exchange) -> Reply:
         reading = SHAPE.read(exchange.body())
-        return self._told(await self._front.once(exchange, partial(_create, exchange, reading)))
+        create = partial(_create, exchange, reading, self._max_text_length)
+        return self._told(await self._front.once(exchange, create))
 
     async def _subscribe(self, exchange: Exchange) -> Reply:
         reading = SHAPE.read(requested(exchange.body()))
+        _begin_with_next(reading)
         window = timedelta(0) if exchange.has_key else self._window
-        subscribe = partial(_subscribe, exchange, reading, window)
+        subscribe = partial(_subscribe, exchange, reading, window, self._max_text_length)
         return self._told(await self._front.once(exchange, subscribe))
 
     def _told(self, reply: Reply) -> Reply:
@@ -209,7 +218,9 @@ class Subscriptions:
         return Reply(body=shown(exchange, found))
 
     async def _change(self, key: str, exchange: Exchange) -> Reply:
-        changed = await self._front.database.transact(_change, _subscription_id(key), exchange)
+        changed = await self._front.database.transact(
+            _change, _subscription_id(key), exchange, self._max_text_length
+        )
         return Reply(body=shown(exchange, changed))
 
     async def _delete(self, key: str, _exchange: Exchange) -> Reply:
@@ -279,40 +290,51 @@ _LISTING = Listing(
 def requested(body: Body) -> Body:
     """The subscription in the envelope of the webhook; raises Invalid where there is none.
 
-    What the hook leaves out has defaults of its own, which are not those of a subscription made
-    directly: metadata is an object, and the first number is that of the next message.
+    If it has no metadata, they are an object, unlike those of a subscription that is made directly.
     """
     envelope = body.value
     if not isinstance(envelope, dict) or "data" not in envelope:
         raise Invalid({"data": [REQUIRED]})
     given = Body(value=envelope["data"]).as_object()
-    defaults = {"metadata": {}, "next_sequence_number": 1}
-    first = {"initial_sequence_number": given.get("next_sequence_number", 1)}
-    return Body(value=defaults | first | dict(given))
+    return Body(value={"metadata": {}, **given})
+
+
+def _begin_with_next(reading: Reading) -> None:
+    """What the webhook makes begins with its next message, unless it says otherwise."""
+    if "initial_sequence_number" in reading.given:
+        return
+    following = reading.values.get("next_sequence_number", FIRST)
+    reading.values["initial_sequence_number"] = following
+    # This answer has always named both fields; other faults are those of the one that was sent.
+    if reading.errors.get("next_sequence_number") == [NOT_AN_INTEGER]:
+        reading.refuse("initial_sequence_number", NOT_AN_INTEGER)
 
 
 def _url(exchange: Exchange, subscription_id: UUID) -> str:
     return exchange.url(f"{PATH}{subscription_id}/")
 
 
-async def _create(exchange: Exchange, reading: Reading, transaction: Transaction) -> Reply:
-    body = shown(exchange, await _made(exchange, reading, transaction))
+async def _create(
+    exchange: Exchange, reading: Reading, limit: int, transaction: Transaction
+) -> Reply:
+    body = shown(exchange, await _made(exchange, reading, limit, transaction))
     return Reply(status=201, body=body, headers={"Location": body["url"]})
 
 
 async def _subscribe(
-    exchange: Exchange, reading: Reading, window: timedelta, transaction: Transaction
+    exchange: Exchange, reading: Reading, window: timedelta, limit: int, transaction: Transaction
 ) -> Reply:
     """A twin is answered with a success, or the Hub would try again."""
     if not window:
-        made = await _made(exchange, reading, transaction)
+        made = await _made(exchange, reading, limit, transaction)
         return _subscribed(exchange, made.id)
     fingerprint = _fingerprint(reading)
     first = await idempotency.find_registration(transaction, fingerprint=fingerprint, within=window)
     if first is not None:
         headers = {"Location": _url(exchange, first)}
-        return Reply(body={"accepted": False, "reason": _TWIN}, headers=headers)
-    made = await _made(exchange, reading, transaction)
+        body = {"accepted": False, "reason": _TWIN}
+        return Reply(body=body, headers=headers, reason=Reason(kind="twin"))
+    made = await _made(exchange, reading, limit, transaction)
     await idempotency.keep_registration(
         transaction, fingerprint=fingerprint, subscription_id=made.id
     )
@@ -330,21 +352,25 @@ def _fingerprint(reading: Reading) -> bytes:
     return sha256(text.encode("ascii")).digest()
 
 
-async def _made(exchange: Exchange, reading: Reading, transaction: Transaction) -> Subscription:
+async def _made(
+    exchange: Exchange, reading: Reading, limit: int, transaction: Transaction
+) -> Subscription:
     await reading.look_up(transaction)
+    await judge_prepend(transaction, reading, {}, limit)
     reading.check()
     values = reading.attributes() | _consistent(reading.written(), was_completed=False)
     return await subscriptions.create(transaction, **values, created_by=exchange.user.id)
 
 
 async def _change(
-    transaction: Transaction, subscription_id: UUID, exchange: Exchange
+    transaction: Transaction, subscription_id: UUID, exchange: Exchange, limit: int
 ) -> Subscription:
     fields = await subscriptions.lock(transaction, subscription_id=subscription_id)
     if fields is None:
         raise NotFound
-    reading = SHAPE.read(exchange.body(), method=exchange.method)
+    reading = SHAPE.read(exchange.body(), method=exchange.method, stored=fields)
     await reading.look_up(transaction)
+    await judge_prepend(transaction, reading, fields, limit)
     reading.check()
     changes = _consistent(reading.written(), was_completed=fields["completed"])
     await subscriptions.update(

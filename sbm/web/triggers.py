@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from uuid import UUID
 
+from sbm.model.echo import echoed
 from sbm.model.scheduler_callback import Target
 from sbm.store import chores, resends, sends
 from sbm.store.database import Transaction
-from sbm.web.errors import Invalid
+from sbm.web.errors import Invalid, Reason, reason_of
 from sbm.web.exchange import Reply
 from sbm.web.scheduler_callbacks import Callback
 from sbm.web.wire import uuid_of
@@ -18,8 +19,9 @@ class UnknownSubscription(Invalid):
     """A trigger for a subscription that there is not, or that is no UUID."""
 
     def __init__(self, key: str) -> None:
-        reason = f"Cannot find subscription with ID {key}"
-        super().__init__({"accepted": False, "reason": reason})
+        reason = f"Cannot find subscription with ID {echoed(key)}"
+        body = {"accepted": False, "reason": reason}
+        super().__init__(body, kind="unknown-subscription", fields=())
 
 
 async def send(key: str, callback: Callback, transaction: Transaction) -> Reply:
@@ -35,7 +37,8 @@ async def _owe(key: str, subscription_id: UUID, transaction: Transaction) -> Rep
     if not trigger.found:
         raise UnknownSubscription(key)
     if not trigger.accepted:
-        return Reply(body={"accepted": False, "reason": trigger.reason})
+        body = {"accepted": False, "reason": trigger.reason}
+        return Reply(body=body, reason=Reason(kind="nothing-to-do"))
     return Reply(status=201, body={"accepted": True})
 
 
@@ -54,8 +57,10 @@ async def stop_calling(key: str, transaction: Transaction) -> Reply:
     """
     trigger = await chores.stop_calling(transaction, subscription_id=_subscription_id(key))
     if not trigger.found:
-        return Reply(status=400, body=UnknownSubscription(key).body)
-    return Reply(body={"accepted": False, "reason": trigger.reason})
+        unknown = UnknownSubscription(key)
+        return Reply(status=400, body=unknown.body, reason=reason_of(unknown))
+    body = {"accepted": False, "reason": trigger.reason}
+    return Reply(body=body, reason=Reason(kind="not-called-for"))
 
 
 def _subscription_id(key: str) -> UUID:

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.web.server import Request
 
 from sbm.files import sweep
+from sbm.model.echo import echoed
 from sbm.web.authentication import Authentication
 from sbm.web.bodies import MULTIPART, Body, charset_of
 from sbm.web.errors import Malformed, TooLarge
@@ -120,7 +121,7 @@ class Upload:
         except TooLarge as error:
             self.fail(error)
         except (MultipartError, ValueError) as error:
-            self.fail(Malformed(f"Multipart form parse error - {error}"))
+            self.fail(_unreadable(error))
 
     async def body(self) -> Body:
         """The whole form, its file on disk; raises Malformed, TooLarge or NotStored."""
@@ -128,7 +129,7 @@ class Upload:
             try:
                 self._parser.close()
             except MultipartError as error:
-                self.fail(Malformed(f"Multipart form parse error - {error}"))
+                self.fail(_unreadable(error))
         if self.error is not None:
             raise self.error
         await self.temporary.settle()
@@ -182,6 +183,10 @@ class Upload:
     @property
     def _is_text(self) -> bool:
         return self._segment is not None and self._segment.filename is None
+
+
+def _unreadable(error: Exception) -> Malformed:
+    return Malformed(f"Multipart form parse error - {echoed(error)}", kind="unreadable-body")
 
 
 def _last_part(file_name: str) -> str:

@@ -101,7 +101,7 @@ class TokenAuth:
         reading.check()
         user = await self._passwords.user_with(**reading.attributes())
         if user is None:
-            raise Invalid({NON_FIELD: [WRONG_PASSWORD]})
+            raise Invalid({NON_FIELD: [WRONG_PASSWORD]}, kind="wrong-password")
         assert user.id is not None
         token = await self._front.database.transact(users.add_token, user_id=user.id)
         return Reply(body={"token": token})

@@ -177,3 +177,67 @@ SELECT count(*) FROM remote_schedules
 -- The files of messages: as the old service called them, and as they are called here.
 SELECT binary_contents.id, contentstore_binarycontent.content AS old_name, binary_contents.content
   FROM binary_contents JOIN contentstore_binarycontent USING (id) ORDER BY id
+
+-- name: list_contents
+-- What every message carries, and how it goes out.
+SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.lang,
+       m.text_content AS text, b.content AS file_name, s.content_type, s.channel
+  FROM messages m
+  JOIN messagesets s ON s.id = m.messageset_id
+  LEFT JOIN binary_contents b ON b.id = m.binary_content_id
+ ORDER BY m.id
+
+-- name: list_waiting_prepends
+-- What is to go out before the next message of those under way, and the text of that message. What
+-- is not a text has no value here, only its JSON type.
+SELECT s.id, CASE WHEN type = 'string' THEN s.metadata ->> 'prepend_next_delivery' END AS prepend,
+       type, messagesets.content_type, messagesets.channel, next.text
+  FROM subscriptions s
+  JOIN messagesets ON messagesets.id = s.messageset_id
+ CROSS JOIN LATERAL (
+       SELECT CASE WHEN jsonb_typeof(s.metadata) = 'object'
+                   THEN jsonb_typeof(s.metadata -> 'prepend_next_delivery') END AS type) given
+  LEFT JOIN LATERAL (
+       SELECT COALESCE(text_content, '') AS text FROM messages m
+        WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+          AND m.sequence_number >= s.next_sequence_number
+        ORDER BY m.sequence_number LIMIT 1) next ON true
+ WHERE s.active AND NOT s.completed AND type <> 'null'
+   AND s.metadata ->> 'prepend_next_delivery' <> ''
+ ORDER BY s.id
+
+-- name: find_ended
+-- Those under way who stand beyond the end of their content, and what follows their set. They
+-- complete at a tick; without a send of their set from here they do not go on.
+CREATE TEMPORARY TABLE ended_subscriptions ON COMMIT DROP AS
+SELECT s.id, s.identity, s.lang, s.next_sequence_number, s.process_status < 0 AS is_in_error,
+       current.short_name AS messageset, following.id AS following_id,
+       following.short_name AS following, following.default_schedule_id,
+       NULL::uuid AS successor
+  FROM subscriptions s
+  JOIN (SELECT messageset_id, lang, max(sequence_number) AS last_number
+          FROM messages GROUP BY messageset_id, lang) content USING (messageset_id, lang)
+  JOIN messagesets current ON current.id = s.messageset_id
+  LEFT JOIN messagesets following ON following.id = current.next_set_id
+ WHERE s.active AND NOT s.completed AND s.next_sequence_number > last_number
+
+-- name: go_on
+-- Complete those of them whose set is followed by another one, and begin that: as settling their
+-- last message would have. Whoever is in error is left alone.
+WITH chained AS (
+    INSERT INTO subscriptions (identity, lang, messageset_id, schedule_id, chained_from)
+    SELECT identity, lang, following_id, default_schedule_id, id FROM ended_subscriptions
+     WHERE following_id IS NOT NULL AND NOT is_in_error ORDER BY id
+    RETURNING id, chained_from
+), completed AS (
+    UPDATE subscriptions
+       SET completed = true, active = false, process_status = 2, updated_at = now()
+      FROM chained WHERE subscriptions.id = chained.chained_from
+)
+UPDATE ended_subscriptions SET successor = chained.id
+  FROM chained WHERE ended_subscriptions.id = chained.chained_from
+
+-- name: list_ended
+-- Those of them, and what follows them.
+SELECT id, lang, next_sequence_number, is_in_error, messageset, following, successor
+  FROM ended_subscriptions ORDER BY id

@@ -11,53 +11,100 @@ RETURNING EXISTS (SELECT FROM schedules) AS matters;
 SELECT mode FROM scheduling;
 
 -- name: claim_due_chores
--- Lease up to %(limit)s chores that are due, with what there is to tell. A chore that is about to
--- have a schedule made is marked before: should nobody come back from that, it is looked for.
+-- Lease up to %(limit)s chores that are due, with the next step of each. Before a step that makes a
+-- schedule, the chore is marked: if no answer comes back, the schedule is looked for.
+-- The first schedule with a cron is made alone, by whichever daemon: the row of the cron in
+-- scheduler_crons is taken for it (a time that lies too far ahead was written by a wrong clock; while
+-- the clock is in doubt, %(takes_over)s is false, and nobody's time is over), and the other chores
+-- that would make one with that cron wait, in
+-- a state of their own, where they do not stand in the way of other crons. %(window)s is how many
+-- of the chores that are due are looked at for such.
 -- The revision is the one that was there when the rest was read, not that of the locked row: what
--- was committed in between is not seen here, and has to be done after it. An id that the metadata
--- alone has is believed only where it is not that of another's, from whom it was copied.
+-- was committed in between is not seen here, and has to be done after it. A chore that another
+-- daemon has gone on with in between is left for the next time.
 WITH due AS MATERIALIZED (
-    SELECT id, kind, target, unknown_since FROM chores
+    SELECT id, due_at, attempt FROM chores
      WHERE state = 'owed' AND due_at <= now()
        AND (%(only)s::bigint[] IS NULL OR id = ANY(%(only)s::bigint[]))
-     ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-), work AS MATERIALIZED (
-    SELECT due.id, seen.revision, wanted.cron_definition, due.unknown_since,
-           CASE WHEN due.kind = 'leftover' THEN due.target
-                ELSE COALESCE(known.remote_id,
-                              CASE WHEN s.remote_id <> ''
-                                    AND NOT EXISTS (SELECT FROM remote_schedules others
-                                                     WHERE others.remote_id = s.remote_id)
-                                   THEN s.remote_id END) END AS remote_id,
-           known.cron_definition AS told_cron, known.enabled AS told_enabled
-      FROM due JOIN chores seen ON seen.id = due.id
-     CROSS JOIN (SELECT scheduling_mode() AS mode) scheduling
-      LEFT JOIN remote_schedules known ON known.kind = due.kind AND known.target = due.target
-      LEFT JOIN LATERAL (
-           SELECT schedule_id, active AND NOT completed AS is_under_way,
-                  CASE WHEN jsonb_typeof(metadata) = 'object'
-                       THEN metadata ->> 'scheduler_schedule_id' END AS remote_id
-             FROM subscriptions
-            WHERE id = CASE WHEN due.kind = 'subscription' THEN due.target::uuid END
-           OFFSET 0) s ON true
-      LEFT JOIN LATERAL (
-           SELECT cron_definition(schedules) FROM schedules
-            WHERE id = CASE WHEN due.kind = 'subscription' AND scheduling.mode = 'subscription'
-                             AND s.is_under_way THEN s.schedule_id
-                            WHEN due.kind = 'schedule' AND scheduling.mode = 'schedule'
-                            THEN due.target::integer END
-           OFFSET 0) wanted ON true
+     ORDER BY due_at, id LIMIT %(window)s FOR UPDATE SKIP LOCKED
+), steps AS MATERIALIZED (
+    SELECT due.due_at, s.*, s.step = 'create' AND c.known_at IS NULL AS is_first,
+           row_number() OVER (PARTITION BY s.step = 'create' AND c.known_at IS NULL, s.wanted
+                              ORDER BY due.due_at, s.id) AS of_cron
+      FROM due JOIN chore_steps s ON s.id = due.id AND s.attempt = due.attempt
+      LEFT JOIN scheduler_crons c ON c.cron_definition = s.wanted
+), ranked AS MATERIALIZED (
+    SELECT *, NOT is_first OR of_cron = 1 AS may_go,
+           count(*) FILTER (WHERE NOT is_first OR of_cron = 1) OVER (ORDER BY due_at, id) AS place
+      FROM steps
+), tried AS MATERIALIZED (
+    SELECT id, wanted, attempt + 1 AS attempt FROM ranked
+     WHERE is_first AND may_go AND place <= %(limit)s
+), taken AS (
+    INSERT INTO scheduler_crons AS crons (cron_definition, chore_id, attempt, taken_until)
+    SELECT wanted, id, attempt, now() + %(lease)s + %(settle)s FROM tried ORDER BY wanted
+        ON CONFLICT (cron_definition) DO UPDATE
+       SET chore_id = EXCLUDED.chore_id, attempt = EXCLUDED.attempt,
+           taken_until = EXCLUDED.taken_until
+     WHERE crons.known_at IS NULL
+       AND (crons.taken_until IS NULL
+            OR %(takes_over)s AND (crons.taken_until <= now()
+                                   OR crons.taken_until > now() + %(lease)s + %(settle)s))
+    RETURNING chore_id
+), decided AS MATERIALIZED (
+    SELECT ranked.*, NOT is_first OR id IN (SELECT chore_id FROM taken) AS is_claimed
+      FROM ranked
+     WHERE may_go AND place <= %(limit)s
+        OR is_first AND wanted IN (SELECT wanted FROM tried)
 )
 UPDATE chores
-   SET state = 'claimed', attempt = chores.attempt + 1, lease_until = now() + %(lease)s,
-       unknown_since = CASE WHEN work.cron_definition IS NOT NULL AND work.remote_id IS NULL
-                            THEN COALESCE(chores.unknown_since, now() + %(lease)s)
+   SET state = CASE WHEN is_claimed THEN 'claimed' ELSE 'waiting' END,
+       attempt = chores.attempt + is_claimed::integer,
+       lease_until = CASE WHEN is_claimed THEN now() + %(lease)s END,
+       waits_for = CASE WHEN NOT is_claimed THEN decided.wanted END,
+       unknown_since = CASE WHEN is_claimed AND decided.step = 'create' THEN now() + %(lease)s
                             ELSE chores.unknown_since END
-  FROM work WHERE chores.id = ANY(ARRAY(SELECT id FROM due)) AND chores.id = work.id
-RETURNING chores.id, chores.kind, chores.target, chores.attempt, work.revision, chores.faults,
-          chores.owed_at, work.cron_definition, work.remote_id, work.told_cron, work.told_enabled,
-          work.unknown_since IS NOT NULL AS is_doubtful,
-          COALESCE(now() >= work.unknown_since + %(settle)s, true) AS is_late;
+  FROM decided WHERE chores.id = ANY(ARRAY(SELECT id FROM due)) AND chores.id = decided.id
+RETURNING chores.id, chores.kind, chores.target, chores.attempt, decided.revision, chores.faults,
+          chores.fault, chores.owed_at, now() AS claimed_at, is_claimed, decided.step, decided.schedule_id,
+          decided.wanted, decided.remote_id, decided.cron_definition, decided.made_with,
+          decided.enabled, decided.is_addressed,
+          COALESCE(now() >= decided.unknown_since + %(settle)s, true) AS is_late;
+
+-- name: release_chores
+-- Up to %(limit)s of the chores that wait for a cron which is known by now are owed again, at the
+-- end of the line; where the cron is not known, but no POST with it is under way or of unknown
+-- outcome any more, one of them.
+UPDATE chores SET state = 'owed', waits_for = NULL, due_at = now()
+ WHERE id = ANY(ARRAY(
+           SELECT waiting.id FROM scheduler_crons c CROSS JOIN LATERAL (
+                  SELECT id FROM chores WHERE state = 'waiting' AND waits_for = c.cron_definition
+                   ORDER BY id LIMIT CASE WHEN c.known_at IS NULL THEN 1 ELSE %(limit)s END
+                     FOR UPDATE SKIP LOCKED) waiting
+            WHERE EXISTS (SELECT FROM chores WHERE state = 'waiting')
+              AND (c.known_at IS NOT NULL OR c.taken_until IS NULL
+                   OR %(takes_over)s AND (c.taken_until <= now()
+                                          OR c.taken_until > now() + %(longest)s::interval))));
+
+-- name: know_cron
+-- A schedule with this cron was made: from now on, several at a time may be.
+INSERT INTO scheduler_crons AS crons (cron_definition, known_at)
+SELECT %(cron)s, now()
+ WHERE NOT EXISTS (SELECT FROM scheduler_crons
+                    WHERE cron_definition = %(cron)s AND known_at IS NOT NULL)
+    ON CONFLICT (cron_definition) DO UPDATE
+   SET known_at = COALESCE(crons.known_at, EXCLUDED.known_at), chore_id = NULL, attempt = NULL,
+       taken_until = NULL;
+
+-- name: forget_cron
+-- A schedule is gone from the Scheduler, which may be another one by now: it may not know the cron.
+UPDATE scheduler_crons SET known_at = NULL WHERE cron_definition = %(cron)s;
+
+-- name: free_cron
+-- No POST of this chore is under way or of unknown outcome: another chore may try its cron. Not if
+-- a later attempt of the chore has taken it.
+UPDATE scheduler_crons SET chore_id = NULL, attempt = NULL, taken_until = NULL
+ WHERE chore_id = %(id)s AND attempt <= %(attempt)s;
 
 -- name: remember_in_metadata
 -- The id of her schedule at the Scheduler, where clients look for it. Other than an object (there
@@ -71,13 +118,30 @@ UPDATE subscriptions
    AND metadata ->> 'scheduler_schedule_id' IS DISTINCT FROM %(remote_id)s;
 
 -- name: remember_remote
--- What the Scheduler was told. No row: another schedule is remembered for the same target.
-INSERT INTO remote_schedules (kind, target, remote_id, cron_definition, enabled)
-VALUES (%(kind)s, %(target)s, %(remote_id)s, %(cron_definition)s, %(enabled)s)
+-- What the Scheduler holds. It takes the place of the schedule that it was made to replace, if that
+-- is disabled. No row: another schedule is remembered for the same target.
+INSERT INTO remote_schedules AS known (kind, target, remote_id, cron_definition, made_with, enabled,
+                                       is_addressed, silent_since)
+VALUES (%(kind)s, %(target)s, %(remote_id)s, %(cron_definition)s, %(made_with)s, %(enabled)s,
+        %(is_addressed)s,
+        CASE WHEN %(is_silent)s THEN COALESCE(%(silent_since)s::timestamptz, now()) END)
     ON CONFLICT (kind, target) DO UPDATE
-   SET cron_definition = EXCLUDED.cron_definition, enabled = EXCLUDED.enabled, told_at = now()
- WHERE remote_schedules.remote_id = EXCLUDED.remote_id
+   SET remote_id = EXCLUDED.remote_id, cron_definition = EXCLUDED.cron_definition,
+       made_with = EXCLUDED.made_with, enabled = EXCLUDED.enabled,
+       is_addressed = EXCLUDED.is_addressed, silent_since = EXCLUDED.silent_since, told_at = now()
+ WHERE known.remote_id = EXCLUDED.remote_id
+    OR known.remote_id = %(replaces)s AND NOT known.enabled
 RETURNING remote_id;
+
+-- name: lock_remote
+-- Since when the Scheduler calls nobody for this target, and the time. Nobody else changes what is
+-- remembered of it until the transaction ends.
+SELECT silent_since, now() AS now FROM remote_schedules
+ WHERE kind = %(kind)s AND target = %(target)s FOR UPDATE;
+
+-- name: lock_schedule_of_chore
+-- A schedule is locked before its chore, as by whoever changes it. There may be none any more.
+SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 
 -- name: forget_remote
 -- It is not there.
@@ -102,7 +166,8 @@ WITH chore AS MATERIALIZED (
      WHERE chores.id = chore.id AND chore.revision = %(revision)s AND NOT %(is_owed_again)s
 )
 UPDATE chores
-   SET state = 'owed', lease_until = NULL, unknown_since = NULL, due_at = now(), faults = 0
+   SET state = 'owed', lease_until = NULL, unknown_since = NULL, due_at = now(), faults = 0,
+       fault = ''
   FROM chore
  WHERE chores.id = chore.id AND (chore.revision <> %(revision)s OR %(is_owed_again)s);
 
@@ -111,6 +176,7 @@ UPDATE chores
 UPDATE chores
    SET state = 'owed', lease_until = NULL, due_at = now() + %(delay)s, reason = %(reason)s,
        faults = faults + %(is_fault)s::integer,
+       fault = CASE WHEN %(is_fault)s THEN %(reason)s ELSE fault END,
        unknown_since = CASE %(doubt)s WHEN 'none' THEN NULL WHEN 'begun' THEN now()
                                       ELSE unknown_since END
  WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed';
@@ -164,7 +230,7 @@ SELECT owe_chore('schedule', target) FROM forgotten;
 
 -- name: find_remote
 -- What the Scheduler is known to hold for this target.
-SELECT remote_id, cron_definition, enabled FROM remote_schedules
+SELECT remote_id, cron_definition, made_with, enabled, is_addressed FROM remote_schedules
  WHERE kind = %(kind)s AND target = %(target)s;
 
 -- name: lock_chore
@@ -203,6 +269,17 @@ UPDATE chores
  WHERE chores.id = chore.id
 RETURNING looked_at.count;
 
--- name: list_refused
--- The chores that the Scheduler has refused, the newest %(limit)s.
-SELECT kind, target, reason FROM chores WHERE state = 'refused' ORDER BY id DESC LIMIT %(limit)s;
+-- name: list_troubled
+-- The chores that the Scheduler has refused, and those that it fails at, the newest %(limit)s: about
+-- which schedule, with which cron, for which subscription.
+SELECT kind, target, state, schedule_id, COALESCE(wanted, steps.cron_definition) AS cron_definition,
+       faults, reason
+  FROM (SELECT id, faults, reason FROM (
+            (SELECT id, faults, reason FROM chores WHERE state = 'refused'
+              ORDER BY id DESC LIMIT %(limit)s)
+            UNION
+            (SELECT id, faults, CASE WHEN fault <> '' THEN fault ELSE reason END FROM chores
+              WHERE faults > 0 AND state <> 'refused' ORDER BY id DESC LIMIT %(limit)s)) troubled
+         ORDER BY id DESC LIMIT %(limit)s) troubled
+  JOIN chore_steps steps USING (id)
+ ORDER BY state <> 'refused', id DESC;

@@ -7,7 +7,8 @@ SELECT id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now
 
 -- name: estimate_sends
 -- Write down, for one day on which these schedules are due, how many subscriptions of each message
--- set are sent to, and to how many identities: nobody, where none of its schedules is due.
+-- set are sent to, and to how many identities: nobody, where none of its schedules is due. There is
+-- nothing to send to a subscription beyond the end of the content in its language.
 INSERT INTO estimated_sends
        (send_date, messageset_id, estimate_subscriptions, estimate_identities)
 SELECT %(send_date)s, messagesets.id, COALESCE(due.subscriptions, 0), COALESCE(due.identities, 0)
@@ -15,7 +16,9 @@ SELECT %(send_date)s, messagesets.id, COALESCE(due.subscriptions, 0), COALESCE(d
        SELECT messageset_id, count(*) AS subscriptions,
               count(DISTINCT identity COLLATE "C") AS identities
          FROM subscriptions
-        WHERE active AND NOT completed AND process_status >= 0
+         JOIN (SELECT messageset_id, lang, max(sequence_number) AS last_number
+                 FROM messages GROUP BY messageset_id, lang) content USING (messageset_id, lang)
+        WHERE next_sequence_number <= last_number AND active AND NOT completed AND process_status >= 0
           AND schedule_id = ANY(%(schedules)s)
         GROUP BY messageset_id) due ON due.messageset_id = messagesets.id
     ON CONFLICT (send_date, messageset_id) DO UPDATE

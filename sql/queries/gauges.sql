@@ -4,7 +4,7 @@
 -- The live sends by state and lane, and since when the oldest of each is owed, or unknown. One pass
 -- over a table that holds live work only.
 SELECT state, lane, count(*) AS count,
-       EXTRACT(epoch FROM now() - min(owed_at))::float8 AS owed_seconds,
+       GREATEST(EXTRACT(epoch FROM now() - min(owed_at)), 0)::float8 AS owed_seconds,
        EXTRACT(epoch FROM now() - min(unknown_since))::float8 AS unknown_seconds
   FROM sends GROUP BY state, lane;
 
@@ -15,3 +15,7 @@ SELECT count(*) FILTER (WHERE state <> 'refused') AS owed,
        EXTRACT(epoch FROM now() - min(owed_at) FILTER (WHERE state <> 'refused'))::float8
            AS owed_seconds
   FROM chores;
+
+-- name: count_doubles
+-- The outbounds that are known beside those that the ledger names. There should be none.
+SELECT count(*) AS doubles FROM doubles;

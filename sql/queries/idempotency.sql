@@ -6,33 +6,43 @@
 SELECT pg_advisory_xact_lock(%(lock)s::bigint);
 
 -- name: find_answer
--- The answer to this request, unless it is too old to count.
+-- The answer to this request, unless it is too old to count. Within two days of a jump of the
+-- database's clock, it is too old only if it is so by the clock of the daemon as well.
 SELECT fingerprint, status, headers, body
   FROM idempotency_keys
- WHERE request = %(request)s AND created_at > now() - %(kept)s::interval;
+ WHERE request = %(request)s
+   AND (created_at > now() - %(kept)s::interval
+        OR received_at > %(received_at)s::timestamptz - %(kept)s::interval
+           AND EXISTS (SELECT FROM clock_jumps WHERE seen_at > now() - interval '2 days'));
 
 -- name: keep_answer
 -- The answer to this request; one that was too old gives way.
-INSERT INTO idempotency_keys (request, user_id, path, key, fingerprint, status, headers, body)
+INSERT INTO idempotency_keys (request, user_id, path, key, fingerprint, status, headers, body,
+                              received_at)
 VALUES (%(request)s, %(user_id)s, %(path)s, %(key)s, %(fingerprint)s, %(status)s, %(headers)s,
-        %(body)s)
+        %(body)s, %(received_at)s)
     ON CONFLICT (request) DO UPDATE
-   SET created_at = excluded.created_at, fingerprint = excluded.fingerprint,
+   SET created_at = excluded.created_at, received_at = excluded.received_at,
+       fingerprint = excluded.fingerprint,
        status = excluded.status, headers = excluded.headers, body = excluded.body;
 
 -- name: find_registration
--- The subscription that was made of the same data within the window, unless it was deleted.
+-- The subscription that was made of the same data within the window, unless it was deleted. Within
+-- two days of a jump of the database's clock, the clock of the daemon is asked as well.
 SELECT subscriptions.id
   FROM recent_registrations JOIN subscriptions ON subscriptions.id = subscription_id
  WHERE fingerprint = %(fingerprint)s
-   AND recent_registrations.created_at > now() - %(within)s::interval;
+   AND (recent_registrations.created_at > now() - %(within)s::interval
+        OR received_at > %(received_at)s::timestamptz - %(within)s::interval
+           AND EXISTS (SELECT FROM clock_jumps WHERE seen_at > now() - interval '2 days'));
 
 -- name: keep_registration
 -- The subscription that was made of these data; it is the one that later twins are measured by.
-INSERT INTO recent_registrations (fingerprint, subscription_id)
-VALUES (%(fingerprint)s, %(subscription_id)s)
+INSERT INTO recent_registrations (fingerprint, subscription_id, received_at)
+VALUES (%(fingerprint)s, %(subscription_id)s, %(received_at)s)
     ON CONFLICT (fingerprint) DO UPDATE
-   SET created_at = excluded.created_at, subscription_id = excluded.subscription_id;
+   SET created_at = excluded.created_at, received_at = excluded.received_at,
+       subscription_id = excluded.subscription_id;
 
 -- name: delete_old_answers
 -- Answers that are too old to count. One that is being given anew at this moment is stepped over.

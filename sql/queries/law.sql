@@ -7,10 +7,12 @@
 -- %(rest)s: first those never checked, then those that have waited longest, so no tick keeps the
 -- others from their turn, not even one that takes too long to count. Rows that are locked (by a
 -- trigger, an expansion, another daemon) are left for the next time; those taken are locked for
--- this statement only, and not while they are counted.
+-- this statement only, and not while they are counted. What was checked in the future was checked by
+-- a clock that was wrong.
 WITH waiting AS MATERIALIZED (
     SELECT id FROM ticks
-     WHERE NOT is_checked_off AND (checked_at IS NULL OR checked_at <= now() - %(rest)s::interval)
+     WHERE NOT is_checked_off AND (checked_at IS NULL OR checked_at <= now() - %(rest)s::interval
+                                   OR checked_at > now())
      ORDER BY checked_at NULLS FIRST, id LIMIT %(limit)s
        FOR NO KEY UPDATE SKIP LOCKED
 )
@@ -46,12 +48,15 @@ SELECT ticks.id, ticks.source, ticks.due_at, ticks.triggers, settled.count AS se
                                    ELSE ticks.state <> 'expanding' END AS is_closed,
        ticks.created_at >= COALESCE(kept.since, '-infinity') AS is_kept
   FROM kept, ticks LEFT JOIN live ON live.tick_id = ticks.id,
-       -- A day more than needed: the server's clock may have been set back meanwhile.
+       -- A day more than needed: the server's clock may have been set back meanwhile. By how much it
+       -- was, as far as that was seen, is known; and what was made in the future was made by now.
+       LATERAL (SELECT LEAST(ticks.created_at + clock_reach(ticks.id), now()) - interval '1 day'
+                           AS at OFFSET 0) since,
        LATERAL (SELECT COALESCE(sum(rows), 0)::bigint AS count,
                        COALESCE(jsonb_object_agg(outcome, rows), '{}') AS outcomes
                   FROM (SELECT outcome, count(*) AS rows FROM ledger
                          WHERE tick_id = ticks.id
-                           AND settled_at >= ticks.created_at - interval '1 day'
+                           AND settled_at >= since.at
                          GROUP BY outcome) counted) settled
  WHERE ticks.id = ANY(%(ids)s::bigint[])
  ORDER BY ticks.id;
@@ -97,3 +102,20 @@ SELECT send_id, subscription_id, count(*) AS times,
    AND outcome IN ('sent', 'adopted')
  GROUP BY send_id, subscription_id HAVING count(*) > 1
  ORDER BY subscription_id, send_id;
+
+-- name: list_surplus
+-- The next outbounds that are known beside those that the ledger names, in the order in which they
+-- were noticed, each with what the ledger has of its send. Few, so each may look through the ledger
+-- of its subscription.
+SELECT doubles.id, send_id, subscription_id, outbound_id, noticed_at, settled.rows, settled.named
+  FROM doubles,
+       LATERAL (SELECT count(*) AS rows,
+                       COALESCE(array_agg(COALESCE(ledger.outbound_id, '?')
+                                          ORDER BY settled_at, ledger.id)
+                                FILTER (WHERE outcome IN ('sent', 'adopted')), '{}') AS named
+                  FROM ledger
+                 WHERE ledger.subscription_id = doubles.subscription_id
+                   AND ledger.send_id = doubles.send_id
+                OFFSET 0) settled
+ WHERE doubles.id > %(after)s
+ ORDER BY doubles.id LIMIT %(limit)s;

@@ -93,3 +93,30 @@ INSERT INTO messages
 SELECT %(clone_id)s, sequence_number, lang, text_content,
        coalesce((%(files)s::jsonb ->> binary_content_id::text)::integer, binary_content_id), metadata
   FROM messages WHERE messageset_id = %(source_id)s ORDER BY id;
+
+-- name: list_contents
+-- What the next %(limit)s messages of a set carry, in the order of its index, behind this place.
+SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.lang,
+       m.text_content AS text, b.content AS file_name, s.content_type, s.channel
+  FROM messages m
+  JOIN messagesets s ON s.id = m.messageset_id
+  LEFT JOIN binary_contents b ON b.id = m.binary_content_id
+ WHERE m.messageset_id = %(messageset_id)s
+   AND (m.lang, m.sequence_number) > (%(after_lang)s::text, %(after_number)s::bigint)
+ ORDER BY m.lang, m.sequence_number LIMIT %(limit)s;
+
+-- name: list_contents_of_file
+-- What the messages that carry a file carry, the first %(limit)s of them.
+SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.lang,
+       m.text_content AS text, b.content AS file_name, s.content_type, s.channel
+  FROM messages m
+  JOIN messagesets s ON s.id = m.messageset_id
+  JOIN binary_contents b ON b.id = m.binary_content_id
+ WHERE m.binary_content_id = %(file_id)s ORDER BY m.id LIMIT %(limit)s;
+
+-- name: find_next_text
+-- The text of the message that goes out next to whoever stands at this number.
+SELECT COALESCE(text_content, '') AS text FROM messages
+ WHERE messageset_id = %(messageset_id)s AND lang = %(lang)s
+   AND sequence_number >= %(next_sequence_number)s
+ ORDER BY sequence_number LIMIT 1;

@@ -3,18 +3,31 @@
 -- name: list_remotes
 -- Note what a page of the Scheduler's list holds. A schedule that was seen on an earlier page is
 -- passed over; what calls somewhere else is taken for ours only where we remember its id.
-INSERT INTO remote_listing (listing_id, remote_id, kind, target, cron_definition, enabled,
-                            created_at)
+INSERT INTO remote_listing (listing_id, remote_id, kind, target, cron_definition, made_with,
+                            enabled, is_addressed, created_at)
 SELECT %(listing_id)s, o.remote_id, COALESCE(known.kind, o.kind), COALESCE(known.target, o.target),
-       o.cron_definition, o.enabled, o.created_at
+       o.cron_definition, o.made_with, o.enabled, o.is_addressed, o.created_at
   FROM jsonb_to_recordset(%(entries)s)
-    AS o (remote_id text, kind text, target text, cron_definition text, enabled boolean,
-          created_at timestamptz)
+    AS o (remote_id text, kind text, target text, cron_definition text, made_with text,
+          enabled boolean, is_addressed boolean, created_at timestamptz)
   LEFT JOIN LATERAL (
        SELECT kind, target FROM remote_schedules r WHERE r.remote_id = o.remote_id LIMIT 1
        ) known ON o.kind IS NULL
  WHERE COALESCE(known.kind, o.kind) IS NOT NULL
     ON CONFLICT DO NOTHING;
+
+-- name: list_crons
+-- Schedules on a page of the list were made with these crons, ours and those of others: the
+-- Scheduler knows them.
+INSERT INTO scheduler_crons AS crons (cron_definition, known_at)
+SELECT cron, now() FROM unnest(%(crons)s::text[]) cron ORDER BY cron
+    ON CONFLICT (cron_definition) DO UPDATE
+   SET known_at = EXCLUDED.known_at, chore_id = NULL, attempt = NULL, taken_until = NULL;
+
+-- name: forget_unlisted_crons
+-- Nothing in the whole list was made with these, as far as it tells: the next one with such a cron
+-- is made alone again. The Scheduler may be another one than it was.
+UPDATE scheduler_crons SET known_at = NULL WHERE known_at < %(since)s;
 
 -- name: forget_listings
 -- This listing is done with; and so are those that nobody came back to.
@@ -35,6 +48,9 @@ WITH members AS MATERIALIZED (
      WHERE id IN (SELECT schedule_id FROM members WHERE is_under_way)
 ), compared AS MATERIALIZED (
     SELECT members.id, members.target, entry.remote_id, entry.cron_definition, entry.enabled,
+           entry.is_addressed,
+           CASE WHEN known.remote_id = entry.remote_id AND known.made_with IS NOT NULL
+                THEN known.made_with ELSE entry.made_with END AS made_with,
            CASE WHEN %(mode)s = 'subscription' AND is_under_way
                 THEN (SELECT told.cron_definition FROM told WHERE told.id = schedule_id)
            END AS wanted
@@ -53,22 +69,29 @@ WITH members AS MATERIALIZED (
                         WHERE chores.kind = 'subscription' AND chores.target = members.target
                           AND chores.state <> 'refused')
 )
-SELECT 'subscription' AS kind, target, remote_id, cron_definition, enabled, wanted,
+SELECT 'subscription' AS kind, target, remote_id, cron_definition, made_with, enabled,
+       is_addressed, wanted,
        CASE WHEN wanted IS NULL AND enabled THEN 'disable'
-            WHEN wanted IS NOT NULL AND remote_id IS NULL THEN 'create'
-            WHEN wanted IS DISTINCT FROM cron_definition AND wanted IS NOT NULL THEN 'update'
-            WHEN wanted IS NOT NULL AND NOT enabled THEN 'enable' END AS action,
+            WHEN wanted IS NULL THEN NULL
+            WHEN remote_id IS NULL THEN 'create'
+            WHEN wanted IS DISTINCT FROM cron_definition OR wanted IS DISTINCT FROM made_with
+            THEN 'recreate'
+            WHEN NOT is_addressed THEN 'update'
+            WHEN NOT enabled THEN 'enable' END AS action,
        (SELECT id FROM members ORDER BY id DESC LIMIT 1) AS last,
        (SELECT count(*) FROM members) AS looked_at
   FROM compared
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
        (SELECT id FROM members ORDER BY id DESC LIMIT 1), (SELECT count(*) FROM members);
 
 -- name: compare_schedules
 -- The same for schedules; they are few.
 WITH compared AS MATERIALIZED (
     SELECT schedules.id::text AS target, entry.remote_id, entry.cron_definition, entry.enabled,
+           entry.is_addressed,
+           CASE WHEN known.remote_id = entry.remote_id AND known.made_with IS NOT NULL
+                THEN known.made_with ELSE entry.made_with END AS made_with,
            CASE WHEN %(mode)s = 'schedule' THEN cron_definition(schedules) END AS wanted
       FROM schedules
       LEFT JOIN remote_schedules known ON known.kind = 'schedule'
@@ -84,11 +107,15 @@ WITH compared AS MATERIALIZED (
                         WHERE chores.kind = 'schedule' AND chores.target = schedules.id::text
                           AND chores.state <> 'refused')
 )
-SELECT 'schedule' AS kind, target, remote_id, cron_definition, enabled, wanted,
+SELECT 'schedule' AS kind, target, remote_id, cron_definition, made_with, enabled, is_addressed,
+       wanted,
        CASE WHEN wanted IS NULL AND enabled THEN 'disable'
-            WHEN wanted IS NOT NULL AND remote_id IS NULL THEN 'create'
-            WHEN wanted IS DISTINCT FROM cron_definition AND wanted IS NOT NULL THEN 'update'
-            WHEN wanted IS NOT NULL AND NOT enabled THEN 'enable' END AS action
+            WHEN wanted IS NULL THEN NULL
+            WHEN remote_id IS NULL THEN 'create'
+            WHEN wanted IS DISTINCT FROM cron_definition OR wanted IS DISTINCT FROM made_with
+            THEN 'recreate'
+            WHEN NOT is_addressed THEN 'update'
+            WHEN NOT enabled THEN 'enable' END AS action
   FROM compared;
 
 -- name: list_surplus
@@ -125,22 +152,28 @@ SELECT e.kind, e.target, e.remote_id,
 -- name: apply_differences
 -- Remember what the Scheduler was found to hold, in place of what we thought, and owe the calls that
 -- bring it in line. What it was told since the listing began is newer than what was found; what was
--- known already is not written again.
+-- known already is not written again. Of what is to be made anew it is not known when it fires.
 WITH found AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(differences)s)
-        AS o (kind text, target text, remote_id text, cron_definition text, enabled boolean,
-              action text)
+    SELECT kind, target, remote_id, enabled, is_addressed, action,
+           CASE WHEN action IS DISTINCT FROM 'recreate' THEN cron_definition END AS cron_definition,
+           CASE WHEN action IS DISTINCT FROM 'recreate' THEN made_with END AS made_with
+      FROM jsonb_to_recordset(%(differences)s)
+        AS o (kind text, target text, remote_id text, cron_definition text, made_with text,
+              enabled boolean, is_addressed boolean, action text)
 ), corrected AS (
-    INSERT INTO remote_schedules (kind, target, remote_id, cron_definition, enabled)
-    SELECT kind, target, remote_id, cron_definition, enabled FROM found
+    INSERT INTO remote_schedules (kind, target, remote_id, cron_definition, made_with, enabled,
+                                  is_addressed)
+    SELECT kind, target, remote_id, cron_definition, made_with, enabled, is_addressed FROM found
      WHERE remote_id IS NOT NULL AND kind <> 'leftover' ORDER BY kind, target
         ON CONFLICT (kind, target) DO UPDATE
        SET remote_id = EXCLUDED.remote_id, cron_definition = EXCLUDED.cron_definition,
-           enabled = EXCLUDED.enabled, told_at = now()
+           made_with = EXCLUDED.made_with, enabled = EXCLUDED.enabled,
+           is_addressed = EXCLUDED.is_addressed, told_at = now()
      WHERE remote_schedules.told_at < %(since)s
        AND ROW(remote_schedules.remote_id, remote_schedules.cron_definition,
-               remote_schedules.enabled)
-           IS DISTINCT FROM ROW(EXCLUDED.remote_id, EXCLUDED.cron_definition, EXCLUDED.enabled)
+               remote_schedules.made_with, remote_schedules.enabled, remote_schedules.is_addressed)
+           IS DISTINCT FROM ROW(EXCLUDED.remote_id, EXCLUDED.cron_definition, EXCLUDED.made_with,
+                                EXCLUDED.enabled, EXCLUDED.is_addressed)
 ), forgotten AS (
     DELETE FROM remote_schedules r USING found
      WHERE r.kind = found.kind AND r.target = found.target AND found.remote_id IS NULL

@@ -71,19 +71,30 @@ SELECT id FROM subscriptions
  WHERE id = ANY (%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: judge_prepends
--- What stands in the way of a prepend: metadata that hold no keys, or another prepend that waits. A
--- subscription that is no longer under way, or changed its set, is left out.
-SELECT id, waiting, CASE WHEN jsonb_typeof(metadata) NOT IN ('object', 'null') THEN 'odd'
-                         WHEN waiting = wanted THEN 'same'
-                         WHEN waiting IS NOT NULL THEN 'other'
-                         ELSE 'free' END AS verdict
-  FROM subscriptions,
-       LATERAL (SELECT CASE WHEN jsonb_typeof(metadata) = 'object'
-                            THEN NULLIF(metadata ->> 'prepend_next_delivery', '') END AS waiting,
-                       replace(%(prepend)s::text, %(language)s::text, lang) AS wanted) AS prepend
- WHERE id = ANY (%(ids)s::uuid[]) AND active AND NOT completed
-   AND messageset_id = ANY (%(messageset_ids)s)
- ORDER BY id;
+-- What stands in the way of a prepend: metadata that hold no keys, a next message with which it
+-- would have more than %(limit)s characters, or another prepend that waits. A subscription that is
+-- no longer under way, or changed its set, is left out.
+SELECT s.id, waiting, CASE WHEN jsonb_typeof(s.metadata) NOT IN ('object', 'null') THEN 'odd'
+                           WHEN waiting = wanted THEN 'same'
+                           WHEN content_type = 'text'
+                            AND char_length(concat_ws(E'\n', wanted, NULLIF(next.text, '')))
+                                > %(limit)s THEN 'long'
+                           WHEN waiting IS NOT NULL THEN 'other'
+                           ELSE 'free' END AS verdict
+  FROM subscriptions s
+  JOIN messagesets ON messagesets.id = s.messageset_id
+ CROSS JOIN LATERAL (
+       SELECT CASE WHEN jsonb_typeof(s.metadata) = 'object'
+                   THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS waiting,
+              replace(%(prepend)s::text, %(language)s::text, s.lang) AS wanted) AS prepend
+  LEFT JOIN LATERAL (
+       SELECT text_content AS text FROM messages m
+        WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+          AND m.sequence_number >= s.next_sequence_number
+        ORDER BY m.sequence_number LIMIT 1) next ON true
+ WHERE s.id = ANY (%(ids)s::uuid[]) AND s.active AND NOT s.completed
+   AND s.messageset_id = ANY (%(messageset_ids)s)
+ ORDER BY s.id;
 
 -- name: set_prepends
 -- A prepend for the next delivery of each of these, which are locked.

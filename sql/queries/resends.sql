@@ -1,30 +1,63 @@
 -- Resends: the last message once more, beside whatever is owed next.
 
 -- name: owe_resend
--- One request to resend. The message is fixed here: the last one sent, which is the one before
--- next_sequence_number (and never one below 1), or at it where the subscription is completed;
--- where the numbers have a gap there, the one before the gap, or else the first there is. The
--- request counts as a trigger in the tick that those of this minute share, and opens one send. A
--- request that finds one unsettled joins it, which the ledger tells as skipped. No row: there is no
--- such subscription.
+-- One request to resend. The message is fixed here: the last one that the ledger says was sent of
+-- the set that the subscription has now, by its number, in the language that the subscription has
+-- now, or else in the one in which it was sent. If there is no such message any more, no other one
+-- takes its place: the send names its number and carries none; and if the ledger has sends of other
+-- sets only, it names no number either. By position only if the ledger has no send to the
+-- subscription, as after an import: the message before next_sequence_number (and never one below
+-- 1), or at it if the subscription is completed; where the numbers have a gap there, the one before
+-- the gap, or else the first there is. What a move of operators went over was not sent, so the
+-- position is the one before the first move. The request counts as a trigger in the tick that those
+-- of this minute share, and opens one send. A request that finds one unsettled joins it, which the
+-- ledger tells as skipped. No row: there is no such subscription.
 WITH subscription AS MATERIALIZED (
-    SELECT id, identity, messageset_id, lang, gen_random_uuid() AS new_send_id,
-           GREATEST(next_sequence_number::bigint - CASE WHEN completed THEN 0 ELSE 1 END, 1)
-               AS last_number
+    SELECT id, identity, messageset_id, lang, next_sequence_number, completed,
+           gen_random_uuid() AS new_send_id
       FROM subscriptions WHERE id = %(subscription_id)s
-), message AS (
-    SELECT found.id, found.sequence_number
+), sent AS MATERIALIZED (
+    SELECT ledger.messageset_id, ledger.sequence_number, ledger.lang
       FROM subscription s CROSS JOIN LATERAL (
-           (SELECT id, sequence_number, 1 AS choice FROM messages
-             WHERE messageset_id = s.messageset_id AND lang = s.lang
-               AND sequence_number <= s.last_number
+           SELECT messageset_id, sequence_number, lang FROM ledger
+            WHERE subscription_id = s.id AND kind = 'next' AND sequence_number IS NOT NULL
+              AND (outcome IN ('sent', 'adopted', 'dry-run') OR is_assumed)
+            ORDER BY messageset_id = s.messageset_id DESC, settled_at DESC, id DESC LIMIT 1) ledger
+), last AS MATERIALIZED (
+    SELECT sent.sequence_number, sent.lang
+      FROM subscription s JOIN sent ON sent.messageset_id = s.messageset_id
+), place AS MATERIALIZED (
+    SELECT s.messageset_id, s.lang,
+           GREATEST(COALESCE(
+               move.sequence_number::bigint - 1,
+               s.next_sequence_number::bigint - CASE WHEN completed THEN 0 ELSE 1 END), 1)
+               AS last_number
+      FROM subscription s LEFT JOIN LATERAL (
+           SELECT sequence_number FROM ledger
+            WHERE subscription_id = s.id AND kind = 'move' AND messageset_id = s.messageset_id
+            ORDER BY settled_at, id LIMIT 1) move ON true
+     WHERE NOT EXISTS (SELECT FROM sent)
+), message AS (
+    SELECT found.id, COALESCE(last.sequence_number, found.sequence_number) AS sequence_number,
+           COALESCE(found.lang, last.lang, s.lang) AS lang
+      FROM subscription s
+      LEFT JOIN last ON true
+      LEFT JOIN LATERAL (
+           (SELECT id, sequence_number, lang, CASE WHEN lang = s.lang THEN 1 ELSE 2 END AS choice
+              FROM messages
+             WHERE messageset_id = s.messageset_id AND lang IN (s.lang, last.lang)
+               AND sequence_number = last.sequence_number)
+           UNION ALL
+           (SELECT id, sequence_number, place.lang, 3
+              FROM place JOIN messages USING (messageset_id, lang)
+             WHERE sequence_number <= last_number
              ORDER BY sequence_number DESC LIMIT 1)
            UNION ALL
-           (SELECT id, sequence_number, 2 FROM messages
-             WHERE messageset_id = s.messageset_id AND lang = s.lang
-               AND sequence_number > s.last_number
+           (SELECT id, sequence_number, place.lang, 4
+              FROM place JOIN messages USING (messageset_id, lang)
+             WHERE sequence_number > last_number
              ORDER BY sequence_number LIMIT 1)
-           ORDER BY choice LIMIT 1) found
+           ORDER BY choice LIMIT 1) found ON true
 ), minute AS (
     INSERT INTO ticks (source, state, due_at, shard, triggers, expanded_at)
     SELECT 'single', 'expanded', date_trunc('minute', now()), pg_backend_pid() %% 16, 1, now()
@@ -37,8 +70,8 @@ WITH subscription AS MATERIALIZED (
     INSERT INTO sends (id, kind, lane, subscription_id, identity, tick_id, message_id,
                        messageset_id, sequence_number, lang)
     SELECT s.new_send_id, 'resend', 'single', s.id, s.identity, minute.id, message.id,
-           s.messageset_id, message.sequence_number, s.lang
-      FROM subscription s CROSS JOIN minute LEFT JOIN message ON true
+           s.messageset_id, message.sequence_number, message.lang
+      FROM subscription s CROSS JOIN minute CROSS JOIN message
         ON CONFLICT (subscription_id, kind) DO UPDATE SET owed_at = sends.owed_at
     RETURNING id, message_id
 ), request AS (

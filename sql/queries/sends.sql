@@ -56,15 +56,20 @@ SELECT send_id, reason FROM answer;
 -- What the first lane leaves, the second asks for and locks one by one.
 -- What is claimed (set, numbers, language, prepend) is written down: a step is checked against it.
 -- A resend carries the message that was fixed for it, in the set and language of that message.
+-- If there is no next message, lack says why: the set has none in this language; or the content in
+-- it changed less than %(content_settle)s before the send was owed, so that an editor may be at work;
+-- or else the subscription stands at the end. Only these rows pay for the look-up. (A send that a
+-- wrong clock owed in the future is judged by now.)
 WITH single AS MATERIALIZED (
-    SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang FROM sends
+    SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang, owed_at
+      FROM sends
      WHERE state = 'owed' AND lane = 'single' AND due_at <= now()
        AND identity <> ALL(%(but)s::text[])
        AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
      ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), tick AS MATERIALIZED (
     SELECT * FROM (
-        SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang
+        SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang, owed_at
           FROM sends
          WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
            AND identity <> ALL(%(but)s::text[])
@@ -80,8 +85,21 @@ WITH single AS MATERIALIZED (
            ms.channel, m.sequence_number, m.text_content, m.metadata, b.content AS file_name,
            CASE WHEN due.kind = 'resend' THEN due.sequence_number
                 ELSE m.sequence_number END AS claimed_number,
-           CASE WHEN due.kind = 'next' AND jsonb_typeof(s.metadata) = 'object'
-                THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS prepend
+           CASE WHEN given.type = 'string'
+                THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS prepend,
+           NULLIF(NULLIF(given.type, 'string'), 'null') AS odd_prepend,
+           CASE WHEN due.kind = 'next' AND m.id IS NULL
+                THEN CASE WHEN NOT EXISTS (
+                                   SELECT FROM messages
+                                    WHERE messageset_id = s.messageset_id AND lang = s.lang
+                                   OFFSET 0) THEN 'content'
+                          WHEN EXISTS (
+                                   SELECT FROM content_changes
+                                    WHERE messageset_id = s.messageset_id AND lang = s.lang
+                                      AND changed_at > LEAST(due.owed_at, now())
+                                                       - %(content_settle)s::interval
+                                   OFFSET 0) THEN 'rest'
+                          ELSE 'end' END END AS lack
       FROM due
       LEFT JOIN LATERAL (
            SELECT * FROM subscriptions WHERE id = due.subscription_id OFFSET 0) s ON true
@@ -98,6 +116,9 @@ WITH single AS MATERIALIZED (
            UNION ALL
            SELECT * FROM messages WHERE due.kind = 'resend' AND id = due.message_id) m ON true
       LEFT JOIN binary_contents b ON b.id = m.binary_content_id
+     CROSS JOIN LATERAL (
+           SELECT CASE WHEN due.kind = 'next' AND jsonb_typeof(s.metadata) = 'object'
+                       THEN jsonb_typeof(s.metadata -> 'prepend_next_delivery') END AS type) given
 )
 UPDATE sends
    SET state = 'claimed', attempt = sends.attempt + 1, owner = %(owner)s,
@@ -110,7 +131,8 @@ UPDATE sends
 RETURNING sends.id, sends.kind, sends.lane, sends.attempt, sends.faults, sends.subscription_id,
           sends.identity, sends.answers, work.subscribed, work.active, work.completed, work.process_status,
           work.messageset_id, work.short_name, work.content_type, work.channel, work.lang,
-          work.sequence_number, work.text_content, work.metadata, work.file_name, work.prepend;
+          work.sequence_number, work.text_content, work.metadata, work.file_name, work.prepend,
+          work.odd_prepend, work.lack, work.claimed_number;
 
 -- name: give_back_strays
 -- Claims of this owner that it does not know of: the answer to the claiming statement was lost.
@@ -136,23 +158,27 @@ RETURNING id;
 -- settles the send whoever has it by now. The subscription steps only if it still stands where it
 -- stood when the send was claimed; else what an operator set meanwhile stays, and who was made
 -- inactive meanwhile does not go on to the next set. It is locked before it is judged, so nobody
--- comes between. A subscription that somebody else has locked is not waited for: its send is left as
--- it is, and answered as locked. Answers who was settled, of which set, and beside each of them how
--- many subscriptions to a next set have begun.
+-- comes between. A subscription that stands beyond the end of its content (at_end) completes without
+-- a message, if it still stands there and the content is still what it was when the send was owed;
+-- it goes on to the next set only if the ledger has a send of this set to it, since an imported one
+-- may have stood there for years. A subscription that somebody else has locked is not waited for:
+-- its send is left as it is, and answered as locked. Answers who was settled, of which set, and
+-- beside each of them how many subscriptions to a next set have begun.
 WITH outcomes AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s)
         AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text,
-              delivered boolean, unaddressed boolean)
+              delivered boolean, unaddressed boolean, assumed boolean, at_end boolean)
 ), concerned AS MATERIALIZED (
     -- Those of kind "next" move their subscription. The kind is no condition here: there is an index
     -- by it, in which the planner would go through all sends where it takes them for few.
     SELECT sends.id, sends.kind, sends.subscription_id FROM sends, outcomes o
      WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
-       AND (o.delivered OR o.unaddressed)
+       AND (o.delivered OR o.unaddressed OR o.at_end)
        AND (o.outbound_id IS NOT NULL
             OR sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown'))
 ), held AS MATERIALIZED (
-    SELECT id, active, completed, messageset_id, lang, next_sequence_number FROM subscriptions
+    SELECT id, active, completed, process_status, messageset_id, lang, next_sequence_number
+      FROM subscriptions
      WHERE id = ANY(ARRAY(SELECT subscription_id FROM concerned WHERE kind = 'next'))
      ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), locked AS MATERIALIZED (
@@ -167,20 +193,41 @@ WITH outcomes AS MATERIALIZED (
             OR sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown'))
        AND sends.id <> ALL(ARRAY(SELECT id FROM locked))
     RETURNING sends.*, o.outcome, o.stage, o.reason AS why, o.outbound_id, o.delivered,
-              o.unaddressed
+              o.unaddressed, o.assumed, o.at_end
 ), standing AS MATERIALIZED (
-    SELECT s.id, s.active, settled.sequence_number, a.steps, a.steps AND NOT EXISTS (
+    SELECT s.id, s.active, settled.id AS send_id, settled.at_end, settled.sequence_number, a.steps,
+           a.ends,
+           a.ends OR a.steps AND NOT EXISTS (
                SELECT FROM messages m
                 WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
                   AND m.sequence_number > settled.sequence_number) AS finishes,
+           CASE WHEN a.ends THEN EXISTS (
+               SELECT FROM ledger
+                WHERE ledger.subscription_id = s.id AND ledger.messageset_id = s.messageset_id
+                  AND kind = 'next' AND (outcome IN ('sent', 'adopted', 'dry-run') OR is_assumed)
+               OFFSET 0) ELSE true END AS was_sent_to,
            CASE WHEN settled.delivered THEN settled.prepend END AS carried,
            settled.unaddressed AND NOT s.completed AS unaddressed
       FROM settled
       JOIN held s ON s.id = settled.subscription_id,
-           LATERAL (SELECT settled.delivered AND NOT s.completed
-                       AND s.messageset_id = settled.messageset_id
-                       AND s.next_sequence_number = settled.next_sequence_number AS steps) a
-     WHERE settled.kind = 'next' AND (settled.delivered OR settled.unaddressed)
+           LATERAL (SELECT NOT s.completed AND s.messageset_id = settled.messageset_id
+                       AND s.next_sequence_number = settled.next_sequence_number AS stands) b,
+           LATERAL (SELECT settled.delivered AND stands AS steps,
+                           settled.at_end AND stands AND s.active AND s.process_status >= 0
+                       AND s.lang = settled.lang
+                       AND EXISTS (SELECT FROM messages m
+                                    WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+                                   OFFSET 0)
+                       AND NOT EXISTS (SELECT FROM messages m
+                                        WHERE m.messageset_id = s.messageset_id
+                                          AND m.lang = s.lang
+                                          AND m.sequence_number >= s.next_sequence_number
+                                       OFFSET 0)
+                       AND NOT EXISTS (SELECT FROM content_changes c
+                                        WHERE c.messageset_id = s.messageset_id
+                                          AND c.lang = s.lang AND c.changed_at > settled.owed_at
+                                       OFFSET 0) AS ends) a
+     WHERE settled.kind = 'next' AND (settled.delivered OR settled.unaddressed OR settled.at_end)
 ), moved AS (
     UPDATE subscriptions s
        SET next_sequence_number = CASE WHEN steps AND NOT finishes
@@ -194,9 +241,9 @@ WITH outcomes AS MATERIALIZED (
                            THEN jsonb_set(s.metadata, '{prepend_next_delivery}', 'null')
                            ELSE s.metadata END,
            updated_at = now()
-      FROM standing WHERE s.id = standing.id
+      FROM standing WHERE s.id = standing.id AND (standing.ends OR NOT standing.at_end)
     RETURNING s.id, s.identity, s.lang, s.messageset_id,
-              finishes AND standing.active AS goes_on
+              finishes AND standing.active AND was_sent_to AS goes_on
 ), chained AS (
     INSERT INTO subscriptions (identity, lang, messageset_id, schedule_id, chained_from)
     SELECT moved.identity, moved.lang, following.id, following.default_schedule_id, moved.id
@@ -209,10 +256,18 @@ WITH outcomes AS MATERIALIZED (
 ), recorded AS (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, sequence_number, lang, attempts, outbound_id, owed_at,
-                        first_attempt_at, actor)
-    SELECT id, tick_id, kind, outcome, stage, why, subscription_id, identity, messageset_id,
-           sequence_number, lang, attempt, outbound_id, owed_at, first_attempt_at, actor
-      FROM settled
+                        first_attempt_at, actor, is_assumed)
+    SELECT settled.id, tick_id, kind, outcome, stage,
+           CASE WHEN NOT settled.at_end THEN why
+                WHEN standing.ends IS NOT TRUE
+                THEN 'the subscription, or the content of its set, changed meanwhile'
+                WHEN NOT was_sent_to
+                THEN why || '; no message of the set was sent to it from here, so that no next set'
+                     || ' begins'
+                ELSE why END,
+           subscription_id, identity, messageset_id, settled.sequence_number, lang, attempt,
+           outbound_id, owed_at, first_attempt_at, actor, assumed
+      FROM settled LEFT JOIN standing ON standing.send_id = settled.id
 ), answered AS (
     UPDATE resend_requests r SET outbound_id = settled.outbound_id
       FROM settled WHERE r.send_id = settled.id AND settled.kind = 'resend' AND settled.delivered
@@ -288,7 +343,7 @@ UPDATE sends
 RETURNING sends.id;
 
 -- name: expire_leases
--- Claims whose owner fell silent. Nobody can say whether it had begun a POST: unknown, never owed.
+-- Claims whose daemon stopped renewing them. Nobody can say whether it had begun a POST: unknown, never owed.
 WITH ended AS MATERIALIZED (
     SELECT id FROM sends WHERE state = 'claimed' AND lease_until < now()
      ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
@@ -340,7 +395,7 @@ UPDATE sends
    SET due_at = CASE WHEN now() < unknown_since + %(settle)s::interval
                      THEN LEAST(now() + GREATEST(now() - unknown_since, %(settle)s::interval / 8),
                                 unknown_since + %(settle)s::interval)
-                     ELSE now() + LEAST(now() - unknown_since, interval '10 minutes') END
+                     ELSE now() + LEAST(now() - unknown_since, %(longest)s::interval) END
   FROM asked o
  WHERE sends.id = ANY(ARRAY(SELECT id FROM asked)) AND sends.id = o.id
    AND sends.attempt = o.attempt AND sends.unknown_since IS NOT NULL AND sends.due_at = o.token;

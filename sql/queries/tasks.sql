@@ -10,14 +10,15 @@ DO UPDATE SET up_to = GREATEST(tasks.up_to, EXCLUDED.up_to)
 RETURNING id;
 
 -- name: begin_task
--- Take the oldest task of these kinds that nobody is at, or whose owner fell silent. Only the first
+-- Take the oldest task of these kinds that nobody is at, or whose owner fell silent (while the clock
+-- is in doubt, that cannot be told). Only the first
 -- of its kind that waits can be begun: whoever finds it locked leaves those behind it alone, too.
 UPDATE tasks
    SET state = 'begun', owner = %(owner)s, lease_until = now() + %(lease)s
  WHERE id = (
        SELECT id FROM tasks waiting
         WHERE kind = ANY(%(kinds)s) AND (%(only)s::uuid IS NULL OR id = %(only)s)
-          AND (state = 'begun' AND lease_until < now()
+          AND (state = 'begun' AND lease_until < now() AND NOT %(is_doubted)s
                OR state = 'waiting' AND NOT EXISTS (
                    SELECT FROM tasks begun
                     WHERE begun.kind = waiting.kind AND begun.state = 'begun')
@@ -42,9 +43,12 @@ UPDATE tasks SET lease_until = now() - interval '1 second'
  WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';
 
 -- name: finish_task
--- It is done, or failed for a reason. What finished long ago is forgotten.
+-- It is done, or failed for a reason. What finished long ago is forgotten, unless the clock was set
+-- within the last day: then it is not certain how long ago that was.
 WITH forgotten AS (
-    DELETE FROM tasks WHERE finished_at < now() - interval '90 days'
+    DELETE FROM tasks
+     WHERE finished_at < now() - interval '90 days'
+       AND NOT EXISTS (SELECT FROM clock_jumps WHERE seen_at > now() - interval '1 day')
 )
 UPDATE tasks
    SET state = CASE WHEN %(reason)s = '' THEN 'done' ELSE 'failed' END, reason = %(reason)s,

@@ -14,13 +14,20 @@ SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 -- what is due now. Nor do ticks that are themselves only skipping those of an earlier one that was
 -- sent meanwhile: whom that one covers is not skipped again. Otherwise ticks that come faster than
 -- they can be gone through would follow each other for ever, and nobody would be sent anything.
--- (The latest are looked through: as many as come in an hour, if one comes every second.)
+-- (The latest are looked through: as many as come in an hour, if one comes every second. When they
+-- were opened is told as the clock of now would have told it, as clock_shift does: a tick of a clock
+-- that was wrong by a day is not of the last hour for a day. It is written out here, since there are
+-- many ticks. What still lies in the future was opened by a wrong clock that nobody saw.)
 WITH recent AS MATERIALIZED (
     SELECT id, state = 'expanding' AS is_expanding, follows, follows_beyond
       FROM (SELECT id, state, created_at, follows, follows_beyond FROM ticks
              WHERE schedule_id = %(schedule_id)s AND source <> 'single'
              ORDER BY id DESC LIMIT 3600) latest
-     WHERE state <> 'missed' AND created_at > now() - interval '1 hour'
+     WHERE state <> 'missed'
+       AND created_at + (SELECT COALESCE(sum(size), interval '0') FROM clock_jumps
+                          WHERE last_tick_id >= latest.id
+                            AND NOT latest.created_at BETWEEN earliest_at AND seen_at)
+           BETWEEN now() - interval '1 hour' AND now()
 ), under_way AS (
     SELECT min(id) AS first,
            CASE WHEN bool_and(follows IS NOT NULL AND follows_beyond IS NULL)
@@ -108,8 +115,8 @@ WITH behind_last AS MATERIALIZED (
               AND tick_covers(tick.snapshot, tick.created_at, joined_xid, joined_at, created_at)
             ORDER BY id LIMIT %(limit)s) s
 ), owed AS (
-    INSERT INTO sends (kind, lane, subscription_id, identity, tick_id, due_at)
-    SELECT 'next', 'tick', id, identity, tick_id, COALESCE(head_of_line, now())
+    INSERT INTO sends (kind, lane, subscription_id, identity, tick_id, due_at, dated_at)
+    SELECT 'next', 'tick', id, identity, tick_id, COALESCE(head_of_line, now()), now()
       FROM members WHERE NOT is_spared ORDER BY id
         ON CONFLICT (subscription_id, kind) DO NOTHING
     RETURNING id, subscription_id
@@ -138,13 +145,23 @@ RETURNING ticks.id, expansion.triggers, ARRAY(SELECT id FROM owed) AS owed,
 -- theirs was opened is skipped after all, and the ledger says so. Both had waited for a service, say.
 -- This is a statement of its own, which sees what was settled up to now: what is settled while the
 -- members are gone through is there neither as live nor in the ledger.
-WITH withdrawn AS (
-    DELETE FROM sends USING ticks
-     WHERE sends.id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND ticks.id = sends.tick_id
+-- What was settled since is told by the ids of the ledger, which grow whatever the clock says; the
+-- times only limit the search. Where the ids are not known, a time that lies in the future was told
+-- by a wrong clock, and skips nobody.
+WITH theirs AS MATERIALIZED (
+    SELECT id, created_at, after_ledger_id, created_at + clock_reach(id) AS since FROM ticks
+     WHERE id = ANY(ARRAY(SELECT tick_id FROM sends
+                           WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[])))))
+), withdrawn AS (
+    DELETE FROM sends USING theirs
+     WHERE sends.id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND theirs.id = sends.tick_id
        AND EXISTS (
                SELECT FROM ledger
                 WHERE ledger.subscription_id = sends.subscription_id
-                  AND settled_at >= ticks.created_at AND kind = 'next' AND outcome <> 'skipped'
+                  AND settled_at >= theirs.since AND kind = 'next' AND outcome <> 'skipped'
+                  AND CASE WHEN theirs.after_ledger_id IS NULL
+                           THEN settled_at BETWEEN theirs.created_at AND now()
+                           ELSE ledger.id > theirs.after_ledger_id END
                   AND (SELECT source FROM ticks other WHERE other.id = ledger.tick_id) <> 'single'
                OFFSET 0)
     RETURNING sends.id, sends.tick_id, sends.subscription_id, sends.identity
@@ -160,18 +177,20 @@ SELECT withdrawn.id, tick_id, 'next', 'skipped', 'trigger',
 
 -- name: find_schedules_to_wind
 -- Schedules whose next tick of the built-in clock is due, or was worked out from other cron fields,
--- another time zone or another version of the rule. Locked against other daemons' clocks, but not
+-- another time zone or another version of the rule, or while the database's clock was
+-- wrong. Locked against other daemons' clocks, but not
 -- against references.
 -- A rule without a version is of the first one, by which a day was due if either day field matched
 -- it. The moments of the second version are among those of the first: the search for them begins
 -- where the first one had come to, and so none is lost.
 SELECT id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now, next_tick_at,
-       COALESCE(next_tick_rule IN (rule.text, first_rule.text), false) AS is_wound
+       COALESCE(next_tick_rule IN (rule.text, first_rule.text), false) AS is_wound,
+       wound_at > now() AS is_ahead
   FROM schedules,
        LATERAL (SELECT concat_ws(' ', minute, hour, day_of_month, month_of_year, day_of_week,
                                  %(time_zone)s::text) AS text) first_rule,
        LATERAL (SELECT concat_ws(' ', %(version)s::text, first_rule.text) AS text) rule
- WHERE (next_tick_at <= now() OR next_tick_rule IS DISTINCT FROM rule.text)
+ WHERE (next_tick_at <= now() OR next_tick_rule IS DISTINCT FROM rule.text OR wound_at > now())
    AND (%(only)s::integer[] IS NULL OR id = ANY(%(only)s::integer[]))
  ORDER BY id LIMIT %(limit)s
    FOR NO KEY UPDATE OF schedules SKIP LOCKED;
@@ -179,7 +198,7 @@ SELECT id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
 -- name: wind_schedule
 -- Remember when the built-in clock ticks next for this schedule (null: never), and by which rule.
 UPDATE schedules
-   SET next_tick_at = %(next_tick_at)s,
+   SET next_tick_at = %(next_tick_at)s, wound_at = now(),
        next_tick_rule = concat_ws(' ', %(version)s::text, minute, hour, day_of_month, month_of_year,
                                   day_of_week, %(time_zone)s::text)
  WHERE id = %(schedule_id)s;
@@ -187,7 +206,47 @@ UPDATE schedules
 -- name: unwind_schedules
 -- Forget what the built-in clock was wound to, and begin anew: from now on, or when it is in charge
 -- again, others will have seen to what was due meanwhile.
-UPDATE schedules SET next_tick_at = NULL, next_tick_rule = NULL WHERE next_tick_rule IS NOT NULL;
+UPDATE schedules SET next_tick_at = NULL, next_tick_rule = NULL, wound_at = NULL
+ WHERE next_tick_rule IS NOT NULL;
+
+-- name: list_wound_schedules
+-- The next schedules that wait for a moment to come, in the order of their ids.
+SELECT id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now, next_tick_at
+  FROM schedules WHERE id > %(after)s AND next_tick_at > now() ORDER BY id LIMIT %(limit)s;
+
+-- name: doubt_winding
+-- These wait for a moment that is not their next one. They are worked out anew, as those that were
+-- worked out by a clock that was ahead of this one.
+UPDATE schedules SET wound_at = 'infinity'
+ WHERE id = ANY(%(ids)s::integer[]) AND next_tick_at > now();
+
+-- name: find_last_moment
+-- The latest moment that the built-in clock has ticked for, or has recorded as missed, by a clock
+-- that was right as far as is known: not before its moment came, and not in the future.
+SELECT due_at FROM (
+    SELECT id, due_at, created_at FROM ticks
+     WHERE schedule_id = %(schedule_id)s AND source = 'clock' AND due_at <= now()
+     ORDER BY due_at DESC LIMIT 1000) latest
+ WHERE created_at + clock_shift(id, created_at) BETWEEN due_at - interval '1 minute' AND now()
+ ORDER BY due_at DESC LIMIT 1;
+
+-- name: release_moment
+-- This moment has come now. A clock that was wrong may have ticked for it before, or recorded it as
+-- missed: that tick is told by when it was really made, and what was not missed is forgotten. A tick
+-- that was made less than a minute early is the one of its moment.
+WITH early AS MATERIALIZED (
+    SELECT ticks.id, state, LEAST(told.at, now()) AS made_at
+      FROM ticks, LATERAL (SELECT created_at + clock_shift(id, created_at) AS at) told
+     WHERE schedule_id = %(schedule_id)s AND source = 'clock' AND due_at = %(due_at)s
+       AND (told.at < due_at - interval '1 minute' OR told.at > now() + interval '1 minute')
+       FOR NO KEY UPDATE OF ticks
+), forgotten AS (
+    DELETE FROM ticks USING early WHERE ticks.id = early.id AND early.state = 'missed'
+), moved AS (
+    UPDATE ticks SET due_at = early.made_at FROM early
+     WHERE ticks.id = early.id AND early.state <> 'missed'
+)
+SELECT count(*) AS released FROM early;
 
 -- name: delete_old_ticks
 -- Ticks of months whose partitions of the ledger were dropped. What is owed keeps its tick.
@@ -243,7 +302,8 @@ SELECT total.count, page.*, COALESCE(live.count, 0) AS live
 -- that were found when the law was last checked; so are those of one that was checked off, which do
 -- not change any more.
 WITH tick AS (
-    SELECT *, triggers <= %(most)s AND (outcomes IS NULL OR NOT is_checked_off) AS is_counted_now
+    SELECT *, triggers <= %(most)s AND (outcomes IS NULL OR NOT is_checked_off) AS is_counted_now,
+           LEAST(created_at + clock_reach(id), now()) - interval '1 day' AS since
       FROM ticks WHERE id = %(id)s
 )
 SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
@@ -251,7 +311,7 @@ SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, exp
        CASE WHEN is_counted_now
             THEN (SELECT COALESCE(jsonb_object_agg(outcome, rows), '{}') FROM (
                       SELECT outcome, count(*) AS rows FROM ledger
-                       WHERE tick_id = tick.id AND settled_at >= tick.created_at - interval '1 day'
+                       WHERE tick_id = tick.id AND settled_at >= tick.since
                        GROUP BY outcome) counted)
             ELSE outcomes END AS outcomes,
        CASE WHEN is_counted_now THEN now() ELSE counted_at END AS counted_at

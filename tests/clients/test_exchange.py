@@ -21,7 +21,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.web.http_headers import Headers
 
 from sbm.addresses import ServiceAddress
-from sbm.clients import exchange
+from sbm.clients import connections
 from sbm.clients.exchange import Answer, ConnectionDropped, Exchanges, TooLong
 from sbm.clients.outcomes import HeldBack, Unavailable, Unknown
 from tests.clients.certificate import self_signed
@@ -189,13 +189,13 @@ async def test_the_deadline_holds_before_the_headers_and_aborts_the_connection(
 @pytest.fixture
 def reading(monkeypatch: pytest.MonkeyPatch) -> Deferred[None]:
     """Fires when the headers are there, and the body is being read."""
-    reading, read = Deferred[None](), exchange._read
+    reading, read = Deferred[None](), connections.read_body
 
     async def tell_and_read(*args: Any) -> bytes:
         reactor.callLater(0, reading.callback, None)
         return await read(*args)
 
-    monkeypatch.setattr(exchange, "_read", tell_and_read)
+    monkeypatch.setattr("sbm.clients.exchange.read_body", tell_and_read)
     return reading
 
 
@@ -307,7 +307,7 @@ async def test_a_post_is_written_in_the_turn_in_which_it_was_allowed(
 ) -> None:
     """A process that is stopped in between would write it when it wakes."""
     written: list[bytes] = []
-    request = exchange._Connection.request
+    request = connections.Connection.request
 
     def at_once(connection: Any, what: Any) -> Any:
         answered = request(connection, what)
@@ -316,7 +316,7 @@ async def test_a_post_is_written_in_the_turn_in_which_it_was_allowed(
         line.sendall(answer(201, b"{}"))
         return answered
 
-    monkeypatch.setattr(exchange._Connection, "request", at_once)
+    monkeypatch.setattr(connections.Connection, "request", at_once)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -517,7 +517,7 @@ async def test_a_body_in_gzip_is_read(far: Far, exchanges: Exchanges) -> None:
 async def test_a_body_that_is_too_large_is_not_read_to_its_end(
     far: Far, exchanges: Exchanges, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(connections, "MAX_BODY_BYTES", 1000)
     body = b'"' + b"a" * 999 + b'"'
     far.says(
         answer(201, gzip.compress(body), Content_Encoding="gzip") if packed else answer(201, body)

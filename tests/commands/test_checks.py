@@ -168,6 +168,64 @@ def test_a_send_that_was_sent_twice_is_enough_to_break_the_law(
     assert check()[0] == 1
 
 
+def double(behind: Arranged, send_id: UUID, outbound: str) -> None:
+    behind.rows(
+        "INSERT INTO doubles (send_id, subscription_id, outbound_id, noticed_at)"
+        " VALUES (%s, %s, %s, '2024-05-01 12:00+00')",
+        *(send_id, send_id, outbound),
+    )
+
+
+@pytest.mark.parametrize("setting", ["", SMALL_PAGES])
+def test_outbounds_beside_those_of_the_ledger_are_told_and_break_the_law(
+    check: Check, behind: Arranged, setting: str
+) -> None:
+    whole = tick(behind, 3)
+    once, again, refused, forgotten = uuid4(), uuid4(), uuid4(), uuid4()
+    settled(behind, whole, send_id=once, outbound="one")
+    settled(behind, whole, send_id=again, outbound="three")
+    settled(behind, whole, send_id=refused, outbound=None)
+    for send_id, outbound in (
+        *((once, "two"), (again, "four"), (again, "five")),
+        *((refused, "six"), (forgotten, "seven")),
+    ):
+        double(behind, send_id, outbound)
+    status, lines = check(setting)
+    end = "noticed 2024-05-01 12:00:00+00:00"
+    none = "none that the ledger names"
+    assert (status, lines) == (
+        1,
+        [
+            f"send {once}: outbound two went out beside one, to subscription {once}, {end}",
+            f"send {again}: outbound four went out beside three, to subscription {again}, {end}",
+            f"send {again}: outbound five went out beside three, to subscription {again}, {end}",
+            f"send {refused}: outbound six went out beside {none}, to subscription {refused},"
+            f" {end}",
+            f"send {forgotten}: outbound seven went out beside {none}, to subscription {forgotten},"
+            f" {end}",
+            "0 of 1 ticks are broken",
+            "0 live sends have no tick",
+            "3 sends were sent more than once",
+            "5 outbounds are doubles, beside those that the ledger names:"
+            " they are in the table doubles",
+            "the law is broken",
+        ],
+    )
+    behind.rows("DELETE FROM doubles")
+    assert check(setting)[0] == 0
+
+
+def test_a_send_that_is_doubled_in_both_ways_is_counted_once(
+    check: Check, behind: Arranged
+) -> None:
+    whole, twice = tick(behind, 2), uuid4()
+    for outbound in ("one", "two"):
+        settled(behind, whole, send_id=twice, outbound=outbound)
+    double(behind, twice, "three")
+    status, lines = check()
+    assert (status, "1 sends were sent more than once" in lines) == (1, True)
+
+
 def test_ticks_whose_part_of_the_ledger_was_dropped_are_counted_apart(
     check: Check, behind: Arranged
 ) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
     options = ("--media", str(media), "--report", str(report), "--by", "ann", "--reason", "move")
     outcome = sbm("import-django", old.uri, *options)
     assert (outcome.status, outcome.complaint) == (0, "")
-    *told, called, never, files, host, last = outcome.out.splitlines()
+    *told, called, never, files, host, unsendable, last = outcome.out.splitlines()
     assert called.startswith("the Scheduler calls 1 of the schedules: set SBM_SCHEDULING=schedule")
     assert told[0] == "the old service's release: 0.12.1 or newer"
     assert told[-5].split()[:5] == ["subscriptions", "1", "1", "0", "0"]
@@ -48,7 +48,7 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
     )
     assert files == "files: 2 copied, 0 there already, 1 missing"
     assert "old.example.org, this one does so at new.example.org" in host
-    assert last == "imported"
+    assert (unsendable, last) == ("messages that cannot be sent as they are: 2", "imported")
     assert {path.name for path in root.iterdir()} == {"20170101.mp3", "3-20170101.mp3"}
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert {line["id"] for line in lines if line.get("fate") == "without its file"} == {"2"}
@@ -115,6 +115,104 @@ def test_schedules_that_restrict_both_days_or_are_never_due_are_kept_and_reporte
         FAILED,
         [f"schedule {number}" for number in (5, 11, 12, 13)],
     )
+
+
+def test_what_cannot_be_sent_is_kept_and_reported(
+    sbm: Sbm, old: Old, behind: Arranged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBM_MAX_TEXT_LENGTH", "20")
+    old.behind.rows(
+        "INSERT INTO contentstore_message (id, sequence_number, lang, text_content, created_at,"
+        " updated_at, messageset_id) VALUES (21, 4, 'eng_ZA', %s, now(), now(), 1),"
+        " (22, 1, 'eng_ZA', E'a\\nb', now(), now(), 6), (23, 3, 'eng_ZA', 'x', now(), now(), 2),"
+        " (24, 5, 'eng_ZA', %s, now(), now(), 1), (25, 6, 'eng_ZA', 'fine', now(), now(), 1)",
+        *("x" * 21, "\u200b\ufeff"),
+    )
+    old.behind.rows("UPDATE contentstore_message SET text_content = 'a text' WHERE id = 1")
+    long, texts_set, sounds, whatsapp = f'"{"x" * 18}"', 1, 2, 6
+    waiting = {
+        uuid4(): given
+        for given in (
+            *((value, texts_set) for value in ("false", "{}", '"  "', '"Hi"', '""', "null", long)),
+            *((value, sounds) for value in ('"Hi"', '"https://x/a.mp3"', "5")),
+            ('"Hi"', whatsapp),
+        )
+    }
+    for one, (prepend, messageset) in waiting.items():
+        metadata = f'{{"prepend_next_delivery": {prepend}}}'
+        place = {"messageset_id": messageset, "next_sequence_number": 1}
+        subscribe(old.behind, one, metadata=metadata, **place)
+    outcome = sbm("import-django", old.uri)
+    assert outcome.status == 0
+    lines = [json.loads(line) for line in outcome.out.splitlines()]
+    found = [line for line in lines if line.get("fate") == "cannot be sent"]
+    texts = {int(one["id"]): one["reason"] for one in found if one["table"] == "messages"}
+    assert sorted(texts) == [3, 21, 22, 23, 24]
+    assert texts[21] == "message 4 of pregnancy.1 in eng_ZA has 21 characters, more than 20"
+    assert texts[23] == "message 3 of baby.1 in eng_ZA has no audio"
+    prepends = {
+        waiting[UUID(one["id"])]: one["reason"].removeprefix("prepend_next_delivery ")
+        for one in found
+        if one["table"] == "subscriptions"
+    }
+    assert prepends == {
+        ("false", texts_set): "is not a text",
+        ("{}", texts_set): "is not a text",
+        ('"  "', texts_set): "is blank",
+        (long, texts_set): "and the message have 25 characters together, more than 20",
+        ('"Hi"', sounds): "is not the URL of a sound",
+        ("5", sounds): "is not the URL of a sound",
+        ('"Hi"', whatsapp): "would be set apart from the text by a newline, which WhatsApp does not"
+        " take",
+    }
+    assert behind.value("SELECT count(*) FROM messages") == 10
+    for one, (prepend, _) in waiting.items():
+        kept = behind.subscription(one)["metadata"]
+        assert kept == {"prepend_next_delivery": json.loads(prepend)}
+    assert "messages that cannot be sent as they are: 5" in outcome.complaint
+    assert "subscriptions whose prepend_next_delivery cannot be sent: 7" in outcome.complaint
+
+
+@pytest.mark.parametrize("options", [(), ("--go-on",), ("--go-on", "--dry-run")])
+def test_those_beyond_the_end_are_reported_and_go_on_if_that_is_wanted(
+    sbm: Sbm, old: Old, behind: Arranged, options: tuple[str, ...]
+) -> None:
+    goes, errs, last, ended, other, empty, inactive = (uuid4() for _ in range(7))
+    subscribe(old.behind, goes, next_sequence_number=4)
+    subscribe(old.behind, errs, next_sequence_number=9, process_status=-1)
+    old.behind.rows("UPDATE contentstore_messageset SET next_set_id = NULL WHERE id = 2")
+    subscribe(old.behind, last, messageset_id=2, next_sequence_number=3)
+    subscribe(old.behind, ended, next_sequence_number=4, completed=True, active=False)
+    subscribe(old.behind, other, next_sequence_number=3)
+    subscribe(old.behind, empty, next_sequence_number=4, lang="zul_ZA")
+    subscribe(old.behind, inactive, next_sequence_number=4, active=False)
+    outcome = sbm("import-django", old.uri, *options)
+    assert outcome.status == 0
+    lines = [json.loads(line) for line in outcome.out.splitlines()]
+    told = {line["id"]: line["reason"] for line in lines if line.get("fate") == "beyond the end"}
+    assert set(told) == set(map(str, (goes, errs, last)))
+    before = "it stands at 4, beyond the end of pregnancy.1 in eng_ZA: it"
+    followers = behind.rows("SELECT * FROM subscriptions WHERE chained_from IS NOT NULL")
+    if not options:
+        assert told[str(goes)] == f"{before} completes at a tick, and does not go on to baby.1"
+        assert not behind.subscription(goes)["completed"]
+        assert "which do not go on: 3" in outcome.complaint
+    else:
+        assert told[str(goes)].startswith(f"{before} is completed, and goes on to baby.1 as ")
+        assert told[str(errs)].endswith("it is in error, and is left as it is")
+        assert told[str(last)].endswith("the end of baby.1 in eng_ZA: it completes at a tick")
+        assert "which go on to the next set: 1" in outcome.complaint
+    if options != ("--go-on",):
+        assert followers == []
+        return
+    (follower,) = followers
+    assert (follower["chained_from"], follower["messageset_id"]) == (goes, 2)
+    assert (follower["schedule_id"], follower["next_sequence_number"]) == (3, 1)
+    done = behind.subscription(goes)
+    assert (done["completed"], done["active"], done["process_status"]) == (True, False, 2)
+    assert not behind.subscription(errs)["completed"]
+    details = behind.value("SELECT details FROM audit")
+    assert details["beyond_the_end"] == {"found": 3, "gone_on": 1}
 
 
 def test_a_dry_run_tells_the_same_and_changes_nothing(sbm: Sbm, old: Old, behind: Arranged) -> None:

@@ -26,7 +26,7 @@ def media(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def source(behind: Arranged, media: Path) -> int:
-    """A set with a text, and two sounds that are one file, in two languages."""
+    """A set of three sounds that are one file, one of them with a text, in two languages."""
     schedule = behind.schedule()
     following = behind.messageset("baby", schedule)
     source = behind.messageset(
@@ -39,6 +39,11 @@ def source(behind: Arranged, media: Path) -> int:
         "INSERT INTO messages (messageset_id, sequence_number, lang, binary_content_id)"
         " SELECT messageset_id, 7, 'zul_ZA', binary_content_id FROM messages"
         " WHERE binary_content_id IS NOT NULL"
+    )
+    behind.rows(
+        "UPDATE messages SET binary_content_id = (SELECT id FROM binary_contents)"
+        " WHERE messageset_id = %s",
+        source,
     )
     (media / "a.mp3").write_bytes(b"sound" * 500_000)
     return source
@@ -101,10 +106,9 @@ def test_the_files_of_a_clone_can_be_its_own(
     changes = {"label": "Again", "next_set_id": None}
     assert fields(behind, clone) == fields(behind, source) | changes
     before, after = messages(behind, source), messages(behind, clone)
-    text, *sounds = (one.pop("content") for one in after)
-    assert [one.pop("content") for one in before] == [None, "a.mp3", "a.mp3"]
+    sounds = [one.pop("content") for one in after]
+    assert [one.pop("content") for one in before] == ["a.mp3"] * 3
     assert after == before
-    assert text is None
     assert len(set(sounds)) == 1
     assert {path.name for path in media.iterdir()} == {"a.mp3", sounds[0]}
     copied = media / sounds[0]
@@ -163,3 +167,25 @@ def test_files_are_copied_all_or_none(sbm: Sbm, behind: Arranged, source: int, m
     assert sbm(*options).status == FAILED
     assert {path.name for path in media.iterdir()} == {"a.mp3", "lost.mp3"}
     assert behind.value("SELECT count(*) FROM messagesets") == 2
+
+
+@pytest.mark.parametrize("option", [(), ("--dry-run",)])
+def test_messages_that_cannot_be_sent_are_named_and_not_copied(
+    sbm: Sbm, behind: Arranged, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("SBM_MAX_TEXT_LENGTH", "30")
+    schedule = behind.schedule()
+    source = behind.messageset("chat", schedule, channel="whatsapp", langs=("eng_ZA", "zul_ZA"))
+    assert sbm(*CLONE, "chat", "fine", *option).status == 0
+    for number, text in ((4, "a\nb"), (5, "“Hi”"), (6, "x" * 31), (7, "x" * 32)):
+        behind.message(source, number, "eng_ZA", text)
+    outcome = sbm(*CLONE, "chat", "again", *option)
+    assert (outcome.status, outcome.out) == (FAILED, "")
+    first, second, third, last = outcome.complaint.splitlines()
+    assert "Message 4 in eng_ZA" in first
+    assert "a newline, a tab or 4 consecutive spaces" in first
+    assert "Message 5 in eng_ZA" in second
+    assert "special characters which can be replaced: “ ”" in second
+    assert third.endswith("has 31 characters, more than 30.")
+    assert last == "such messages cannot be sent, and are not copied"
+    assert behind.rows("SELECT FROM messagesets WHERE short_name = 'again'") == []

@@ -88,6 +88,34 @@ def test_a_url_goes_before_the_sounds_of_as_many_as_were_said_and_then_of_the_ot
     assert sum(counts) == given
 
 
+def test_those_whose_next_message_would_become_too_long_are_left_alone(
+    sbm: Sbm, behind: Arranged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBM_MAX_TEXT_LENGTH", "30")
+    schedule = behind.schedule()
+    # Of 14 characters: "texts 1 eng_ZA".
+    texts = behind.messageset("texts", schedule, langs=("eng_ZA", "zul_ZA"))
+    behind.message(texts, 4, "eng_ZA", "x" * 20)
+    behind.message(texts, 5, "eng_ZA", None, file_name="5.png")
+    ids = [
+        behind.subscriptions(1, texts, schedule, next_sequence_number=number)[0]
+        for number in (1, 4, 5, 6)
+    ]
+    outcome = sbm(*ADD, "y" * 15, "--all")
+    assert outcome.out.splitlines() == [
+        "3 given the prepend",
+        "1 would have more than 30 characters with their next message: left alone",
+    ]
+    given = {KEY: "y" * 15}
+    assert metadata(behind, ids) == [given, None, given, given]
+    outcome = sbm(*ADD, "z" * 16, "--all", "--overwrite")
+    assert outcome.out.splitlines()[0] == "2 given the prepend"
+    assert metadata(behind, ids)[:2] == [given, None]
+    outcome = sbm(*ADD, "y" * 31, "--all")
+    assert outcome.status == FAILED
+    assert "'texts' is of texts, and this has 31 characters, more than 30" in outcome.complaint
+
+
 @pytest.mark.parametrize("arguments", [("Hello",), ("", "--all"), ("“Hello”", "--all")])
 def test_what_cannot_be_meant_is_misuse(arguments: tuple[str, ...]) -> None:
     assert misused(*ADD, *arguments)

@@ -66,7 +66,7 @@ def run(database_uri: str, here: Here) -> Run:
 async def test_the_differences_are_shown_and_then_owed(here: Here, run: Run) -> None:
     subscription = here.subscribe()
     await here.announce("subscription")
-    summary = "1 to create, 0 to update, 0 to enable, 0 to disable"
+    summary = "1 to create, 0 to recreate, 0 to update, 0 to enable, 0 to disable"
     assert await run("sync", "--dry-run") == (
         0,
         [f"create subscription {subscription}", f"{summary}; nothing was changed"],
@@ -106,13 +106,23 @@ async def test_a_setting_that_the_daemons_do_not_have_is_refused(here: Here, run
 
 @ensureDeferred
 async def test_what_was_refused_is_shown(here: Here, run: Run, behind: Arranged) -> None:
+    await here.announce("subscription")
+    subscription = here.subscribe()
+    behind.rows("UPDATE chores SET faults = 2, fault = 'oh', reason = 'still looked for'")
+    status, said, _ = await run("status")
+    assert status == 0
+    about = ["subscription", str(subscription), str(here.schedule), "30", "8", "*", "*", "*"]
+    assert said[-1].split() == [*about, "failed", "2", "times", "oh"]
     behind.rows(
         "INSERT INTO chores (kind, target, state, reason) VALUES ('schedule', '7', 'refused', 'no')"
     )
     status, said, _ = await run("status")
     assert status == 1
-    assert said[0] == "scheduling by builtin; 0 calls owed; 1 refused"
-    assert said[-1].split() == ["schedule", "7", "no"]
+    assert said[0] == "scheduling by subscription; 1 calls owed; 1 refused"
+    assert [line.split() for line in said[-2:]] == [
+        ["schedule", "7", "7", "-", "refused", "no"],
+        [*about, "failed", "2", "times", "oh"],
+    ]
 
 
 @ensureDeferred

@@ -140,6 +140,7 @@ async def most_go_through(seed: World, refused: list[Any], others: list[Any]) ->
     assert seed.behind.broken_law() == []
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_whatever_status_one_in_twenty_is_answered_the_others_go_through(
     seed: World,
@@ -164,6 +165,7 @@ async def test_whatever_status_one_in_twenty_is_answered_the_others_go_through(
         assert f"answered {status_of[row['identity']]}" in row["reason"]
 
 
+@pytest.mark.slow
 @ensureDeferred
 async def test_whatever_else_one_in_twenty_is_answered_the_others_go_through(
     seed: World,

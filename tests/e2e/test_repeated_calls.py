@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from pytest_twisted import ensureDeferred
 
-from sbm.sandbox.scheduler import Schedule
+from sbm.sandbox.schedules import Schedule
 from tests.e2e.processes import processes
 from tests.e2e.world import World
 

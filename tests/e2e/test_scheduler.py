@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
 import pytest
+import treq
+from attrs import frozen
 from pytest_twisted import ensureDeferred
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
-from tests.e2e.world import SCHEDULER_TOKEN, World, world
+from sbm.sandbox.beat import Beat
+from tests.e2e.world import SCHEDULER_TOKEN, World, pause, world
 
 API = "/api/v1"
 NEVER = {"day_of_month": "29", "month_of_year": "2"}
@@ -182,3 +188,51 @@ async def test_the_scheduler_being_away_hinders_nobody(seed: World) -> None:
         assert calls(seed) == {f"/subscriptions/{made}/send": True}
     finally:
         await seed.stop()
+
+
+@ensureDeferred
+async def test_a_changed_schedule_is_called_for_at_its_new_time_alone(seed: World) -> None:
+    try:
+        seed.start(SBM_SCHEDULING="schedule")
+        token = await seed.token()
+        _, made = await seed.call(
+            "POST", f"{API}/schedule/", {"minute": "0", "hour": "8"}, token=token
+        )
+        path = f"{API}/schedule/{made['id']}/"
+        await told(seed)
+        await seed.call("PATCH", path, {"hour": "9"}, token=token)
+        await told(seed)
+        time = datetime(2026, 1, 5, 7, 59, tzinfo=timezone.utc)
+        clock: Any = Clock()
+        beat = Beat(
+            scheduler=seed.schedules,
+            treq=Near(seed.daemons[0][1]),
+            clock=clock,
+            now=lambda: time,
+            draw=lambda: 0.0,
+        )
+        beat.startService()
+        for hour in (8, 9):
+            time = time.replace(hour=hour, minute=0)
+            clock.advance(1)
+            while beat.is_calling:
+                await pause(0.01)
+        await beat.stopService()
+        ticks = seed.behind.rows("SELECT * FROM ticks WHERE source = 'post-back'")
+        assert [str(tick["schedule_id"]) for tick in ticks] == [str(made["id"])]
+        assert list(seed.schedules.failures) == []
+        fired = [entry.fires_at for entry in seed.schedules.enabled()]
+        assert fired == ["0 9 * * *"]
+    finally:
+        await seed.stop()
+
+
+@frozen
+class Near:
+    """Calls one daemon, by whatever name it is called."""
+
+    url: str
+
+    def post(self, url: str, **kwargs: Any) -> Deferred[Any]:
+        posted: Deferred[Any] = treq.post(self.url + url[url.index(API) :], **kwargs)
+        return posted

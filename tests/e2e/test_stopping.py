@@ -105,6 +105,46 @@ async def test_a_daemon_with_nothing_to_do_ends_with_0(seed: World, number: sign
         assert "Traceback" not in daemon.output
 
 
+# Each by itself would have ended the process at once.
+OTHERS = ("SIGQUIT", "SIGABRT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU", "SIGPROF", "SIGIO")
+
+
+@pytest.mark.parametrize("number", [*(getattr(signal, one) for one in OTHERS), signal.SIGRTMIN + 1])
+@ensureDeferred
+async def test_other_signals_that_would_kill_a_daemon_leave_it_its_grace(
+    seed: World, number: int
+) -> None:
+    with processes(seed, 1, **hand()) as (daemon,):
+        sender = await under_way(seed, daemon)
+        assert daemon.running is not None
+        daemon.running.send_signal(number)
+        await seed.until(partial(_is, seed, claimed=CONCURRENCY, owed=MOTHERS - CONCURRENCY))
+        sender.answer()
+        assert await daemon.ended() == 0
+    assert [entry["outcome"] for entry in seed.behind.ledger()] == ["sent"] * CONCURRENCY
+
+
+@ensureDeferred
+async def test_a_daemon_goes_on_when_its_terminal_hangs_up(seed: World) -> None:
+    with processes(seed, 1) as (daemon,):
+        await daemon.start()
+        daemon.tell(signal.SIGHUP)
+        await seed.until(lambda: "SIGHUP: ignored" in daemon.output)
+        assert daemon.answers
+        assert await daemon.end() == 0
+
+
+@ensureDeferred
+async def test_a_daemon_that_logs_to_a_file_rotates_it_at_sigusr1(seed: World) -> None:
+    with processes(seed, 1) as (daemon,):
+        daemon.begin("-n", "--pidfile=", "--logfile=sbm.log")
+        await seed.until(lambda: daemon.answers)
+        daemon.tell(signal.SIGUSR1)
+        await seed.until(lambda: (daemon.folder / "sbm.log.1").exists())
+        assert daemon.answers
+        assert await daemon.end() == 0
+
+
 @contextmanager
 def children_of_children() -> Iterator[None]:
     """Be told the exit status of a process whose own parent has ended."""

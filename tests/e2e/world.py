@@ -12,6 +12,7 @@ from attrs import define, field
 from twisted.application.service import IService
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
@@ -19,7 +20,8 @@ from sbm.config import Config
 from sbm.daemon import assemble
 from sbm.sandbox.identity_store import IdentityStore, IdentityStoreApp
 from sbm.sandbox.message_sender import MessageSender, MessageSenderApp
-from sbm.sandbox.scheduler import Scheduler, SchedulerApp
+from sbm.sandbox.scheduler import SchedulerApp
+from sbm.sandbox.schedules import Scheduler
 from sbm.store import users
 from sbm.store.database import Database
 from tests.arrange import Arranged, arranged
@@ -84,7 +86,8 @@ class World:
     def __attrs_post_init__(self) -> None:
         self.identity_store = Address(mounted(IdentityStoreApp(self.identities).resource()))
         self.message_sender = Address(mounted(MessageSenderApp(self.sender).resource()))
-        self.scheduler = Address(mounted(SchedulerApp(self.schedules).resource()))
+        scheduler = SchedulerApp(self.schedules, turn=lambda: deferLater(reactor, 0))
+        self.scheduler = Address(mounted(scheduler.resource()))
         self.identity_store.open()
         self.message_sender.open()
         self.scheduler.open()

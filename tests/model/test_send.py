@@ -71,3 +71,86 @@ def test_a_resend_needs_a_subscription_and_a_message_too() -> None:
     assert gone is not None
     assert empty is not None
     assert (gone.outcome, empty.outcome) == ("skipped", "failed")
+
+
+@pytest.mark.parametrize(
+    ("lack", "reason"),
+    [
+        ("content", "pregnancy has no message in eng_ZA"),
+        (None, "pregnancy has no further message in eng_ZA"),
+    ],
+)
+def test_a_set_without_messages_in_a_language_is_a_failure(lack: Any, reason: str) -> None:
+    found = objection(a_send(carries=False, lack=lack))
+    assert found is not None
+    assert (found.outcome, found.stage, found.reason) == ("failed", "content", reason)
+    assert not found.is_at_end
+
+
+@pytest.mark.parametrize(("lack", "ends"), [("rest", False), ("end", True)])
+def test_whoever_stands_beyond_the_end_is_skipped(lack: Any, ends: bool) -> None:
+    found = objection(a_send(carries=False, lack=lack))
+    assert found is not None
+    assert (found.outcome, found.stage, found.is_at_end) == ("skipped", "content", ends)
+    assert not found.is_delivered
+
+
+@pytest.mark.parametrize(
+    ("unfit", "reason"),
+    [
+        (
+            {"message": {"text_content": "a\nb"}, "channel": "WhatsApp"},
+            "1 of pregnancy has a newline",
+        ),
+        ({"message": {"text_content": "it’s"}}, "1 of pregnancy has special characters"),
+        (
+            {"message": {"text_content": "x" * 1001}},
+            "1 of pregnancy has 1001 characters, more than",
+        ),
+        ({"message": {"text_content": "\u200b"}}, "1 of pregnancy has neither a text nor a file"),
+        (
+            {"message": {"text_content": None, "file_name": "1.mp3"}},
+            "1 of pregnancy has audio and no text, and its message set is of texts",
+        ),
+        (
+            {"content_type": "audio", "message": {"file_name": "1.png"}},
+            "1 of pregnancy has no audio",
+        ),
+        (
+            {"send": {"prepend": "Hi"}, "channel": "WhatsApp"},
+            "newline, which WhatsApp does not take",
+        ),
+        (
+            {"send": {"prepend": "Hi"}, "message": {"text_content": "x" * 998}},
+            "have 1001 characters",
+        ),
+        ({"send": {"prepend": "“Hi”"}}, "of the subscription has special characters"),
+        ({"send": {"prepend": " "}}, "of the subscription is blank"),
+        ({"send": {"odd_prepend": "boolean"}}, "is of the JSON type boolean"),
+        (
+            {"content_type": "audio", "message": {"file_name": "1.mp3"}, "send": {"prepend": "Hi"}},
+            "of the subscription is not the URL of a sound",
+        ),
+    ],
+)
+def test_what_the_rules_refuse_is_not_sent(unfit: Any, reason: str) -> None:
+    found = objection(a_send(**unfit))
+    assert found is not None
+    assert (found.outcome, found.stage) == ("failed", "content")
+    assert reason in found.reason
+
+
+def test_the_most_that_can_be_sent_is_a_setting() -> None:
+    assert objection(a_send(), max_text_length=3) is None
+    assert objection(a_send(), max_text_length=2) is not None
+    assert objection(a_send(message={"text_content": "x" * 1500}), max_text_length=1500) is None
+
+
+def test_a_resend_says_which_message_is_gone() -> None:
+    gone: Any = {"kind": "resend", "sequence_number": 7}
+    found = objection(a_send(send=gone, carries=False))
+    assert found is not None
+    assert found.reason == "message 7 of pregnancy, which was sent last, no longer exists"
+    found = objection(a_send(send=gone, carries=False, messageset=None))
+    assert found is not None
+    assert found.reason.startswith("message 7 of message set 1, ")

@@ -28,6 +28,7 @@ from sbm.model.backoff import CAP
 from sbm.pipeline.blame import Blame
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.claim import Claiming
+from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.deliver import Blames, Delivery
 from sbm.pipeline.hand import Hand
 from sbm.pipeline.look_up import LookUp
@@ -68,7 +69,11 @@ CREATE FUNCTION simulated.gen_random_uuid() RETURNS uuid LANGUAGE sql VOLATILE
     AS $$SELECT lpad(to_hex(nextval('simulated.ids')), 32, '0')::uuid$$;
 ALTER TABLE sends ALTER id SET DEFAULT simulated.gen_random_uuid(),
                   ALTER due_at SET DEFAULT simulated.now(),
-                  ALTER owed_at SET DEFAULT simulated.now();
+                  ALTER owed_at SET DEFAULT simulated.now(),
+                  ALTER dated_at SET DEFAULT simulated.now();
+ALTER TABLE ticks ALTER created_at SET DEFAULT simulated.now();
+ALTER TABLE ledger ALTER settled_at SET DEFAULT simulated.now(),
+                   ALTER owed_at SET DEFAULT simulated.now();
 ALTER TABLE subscriptions ALTER id SET DEFAULT simulated.gen_random_uuid();
 SET search_path = simulated, pg_catalog, public;
 DO $$BEGIN
@@ -79,6 +84,7 @@ END$$;
 _ANEW = """
 DELETE FROM sends; DELETE FROM ledger; DELETE FROM failed_tasks; DELETE FROM resend_requests;
 DELETE FROM doubles; DELETE FROM ticks; DELETE FROM subscriptions;
+DELETE FROM clock_jumps; DELETE FROM clock_readings;
 SELECT setval('simulated.ids', 1);
 """
 
@@ -265,7 +271,14 @@ class Daemon:
             GRACE,
             log=log,
         )
-        self._claiming = Claiming(way, self.hand, self.delivery, blames)
+        database_clock = DatabaseClock(
+            hold=LEASE + SETTLE,
+            telemetry=telemetry,
+            uptime=lambda: self.world.seconds,
+            machine="the one machine",
+            log=log,
+        )
+        self._claiming = Claiming(way, self.hand, self.delivery, blames, clock=database_clock)
         self._reconciling = Reconciling(
             self.clock,
             way,
@@ -277,6 +290,8 @@ class Daemon:
             self.world.uncertain,
             retries,
             lambda: None,
+            clock=database_clock,
+            wall_clock=lambda: self.world.time,
         )
 
     def _read_log(self, event: Any) -> None:
@@ -362,6 +377,8 @@ class World:
     uncertain: Any = "at-most-once"
     has_no_addresses: bool = False
     seconds: float = 0.0
+    # By how much the database's clock is wrong.
+    wrong_by: float = 0.0
     traffic: Traffic = field(factory=Traffic)
     broken: list[str] = field(factory=list)
     # What is dead is kept until the end, lest it be torn down before our eyes.
@@ -369,7 +386,8 @@ class World:
 
     def __attrs_post_init__(self) -> None:
         self.behind.rows(_ANEW)
-        self.receiver = Receiver(lambda: self.now, self.begun)
+        self.set_at = self.now
+        self.receiver = Receiver(lambda: self.time, self.begun)
         self.daemons = [Daemon(self), Daemon(self)]
         self._set_clock()
 
@@ -383,8 +401,14 @@ class World:
         behind.rows(_SIMULATED)
 
     @property
-    def now(self) -> datetime:
+    def time(self) -> datetime:
+        """What time it really is."""
         return _BEGINNING + timedelta(seconds=self.seconds)
+
+    @property
+    def now(self) -> datetime:
+        """What time it is by the database's clock."""
+        return self.time + timedelta(seconds=self.wrong_by)
 
     def does(self, work: Any, **kwargs: Any) -> Any:
         """What a client or an operator asks for: a transaction of its own."""
@@ -398,6 +422,13 @@ class World:
         for daemon in self.daemons:
             daemon.advance(seconds)
         self.traffic.wait()
+
+    def sets_clock(self, wrong_by: float) -> None:
+        """The database's clock jumps, to be wrong by so many seconds."""
+        if wrong_by != self.wrong_by:
+            self.wrong_by = wrong_by
+            self.set_at = self.now
+            self._set_clock()
 
     def replace(self, which: int) -> None:
         """A daemon dies where it stands, and another one is started."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_twisted
@@ -14,6 +15,7 @@ from attrs import define, field
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.web.resource import Resource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -23,7 +25,9 @@ from sbm.clients.scheduler import Scheduler as Client
 from sbm.model.chore import Remote, Scheduling, Told
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.chores import Announcement, Chores
-from sbm.sandbox.scheduler import Scheduler, SchedulerApp
+from sbm.pipeline.missed_moments import MissedMoments
+from sbm.sandbox.scheduler import SchedulerApp
+from sbm.sandbox.schedules import Scheduler
 from sbm.store import chores
 from sbm.store.database import Database
 from sbm.store.queries import Query
@@ -31,6 +35,8 @@ from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 
 reactor: Any = _reactor
+
+UTC = ZoneInfo("UTC")
 
 Trouble = Callable[[Request, Any], bool]
 
@@ -46,7 +52,9 @@ class Door(Resource):
 
     def __attrs_post_init__(self) -> None:
         Resource.__init__(self)
-        self._face = SchedulerApp(self.model, page_size=2).resource()
+        self._face = SchedulerApp(
+            self.model, page_size=2, turn=lambda: deferLater(reactor, 0)
+        ).resource()
 
     def render(self, request: Any) -> Any:
         body = json.loads(request.content.read() or b"null")
@@ -73,6 +81,8 @@ class Here:
     databases: list[Database] = field(factory=list)
     settle: timedelta = timedelta(seconds=60)
     max_faults: int = 10
+    time_zone: ZoneInfo = UTC
+    grace: timedelta = timedelta(hours=1)
     now: float = 0.0
     schedule: int = 0
     set: int = 0
@@ -87,20 +97,21 @@ class Here:
 
     def doing(self, mode: Scheduling = "subscription") -> Chores:
         return Chores(
-            self.database(mode),
-            Client(
+            database=self.database(mode),
+            scheduler=Client(
                 Exchanges(reactor, ServiceAddress(url=self.url, token="t"), timedelta(seconds=30))
             ),
-            Breaker("Scheduler", lambda: self.now, lambda: 0.0),
-            Telemetry(),
-            "http://sbm",
-            "inbound",
-            timedelta(seconds=30),
-            timedelta(seconds=150),
-            self.settle,
-            self.max_faults,
-            timedelta(seconds=60),
-            lambda: 0.0,
+            breaker=Breaker("Scheduler", lambda: self.now, lambda: 0.0),
+            telemetry=Telemetry(),
+            missed=MissedMoments(time_zone=self.time_zone, grace=self.grace),
+            public_url="http://sbm",
+            auth_token="inbound",
+            request_timeout=timedelta(seconds=30),
+            lease=timedelta(seconds=150),
+            settle=self.settle,
+            max_faults=self.max_faults,
+            cap=timedelta(seconds=60),
+            draw=lambda: 0.0,
         )
 
     async def announce(self, mode: Scheduling) -> None:
@@ -112,12 +123,20 @@ class Here:
             self.hurry()
             assert await doing.one_pass()
 
+    async def do_all_of(self, kind: str, doing: Chores) -> None:
+        """Do what is owed of a kind, while nothing of another is owed yet."""
+        while self.behind.value("SELECT count(*) FROM chores WHERE kind = %s", kind):
+            await doing.one_pass()
+
     def hurry(self) -> None:
         self.behind.rows("UPDATE chores SET due_at = now() WHERE state = 'owed'")
 
     def age(self) -> None:
         """Let the settle time be over."""
-        self.behind.rows("UPDATE chores SET unknown_since = now() - interval '1 day'")
+        self.behind.rows(
+            "UPDATE chores SET unknown_since = now() - interval '1 day'"
+            " WHERE unknown_since IS NOT NULL"
+        )
 
     def subscribe(self) -> UUID:
         return self.behind.subscriptions(1, self.set, self.schedule)[0]
@@ -162,6 +181,11 @@ def answering(status: int) -> Trouble:
     return trouble
 
 
+def hang_up(request: Any, _: Any) -> bool:
+    request.transport.abortConnection()
+    return True
+
+
 def nothing(_request: Request, _body: Any) -> bool:
     return False
 
@@ -198,14 +222,16 @@ async def test_a_subscription_is_told_of_disabled_enabled_and_changed(here: Here
     other = here.behind.schedule(day_of_week="1, 3")
     here.behind.rows("UPDATE subscriptions SET schedule_id = %s", other)
     await here.do_all(doing)
-    assert here.door.changes[-1] == (
-        "PATCH",
-        payload(subscription) | {"cron_definition": "* * * * 1,3"},
-    )
+    assert here.door.changes[-2:] == [
+        ("PATCH", {"enabled": False}),
+        ("POST", payload(subscription) | {"cron_definition": "* * * * 1,3"}),
+    ]
+    (entry,) = here.door.model.enabled()
+    assert here.remote_id(subscription) == entry.id
     here.behind.rows("DELETE FROM subscriptions")
     await here.do_all(doing)
     assert here.door.changes[-1] == ("PATCH", {"enabled": False})
-    assert len(here.door.changes) == 7
+    assert len(here.door.changes) == 8
     assert here.behind.rows("SELECT * FROM remote_schedules") == []
 
 
@@ -253,7 +279,8 @@ async def test_a_whole_schedule_is_told_of_and_its_members_are_not(here: Here) -
     await here.do_all(doing)
     assert here.door.changes == [
         ("POST", told),
-        ("PATCH", told | {"cron_definition": "* * * * *"}),
+        ("PATCH", {"enabled": False}),
+        ("POST", told | {"cron_definition": "* * * * *"}),
         ("PATCH", {"enabled": False}),
     ]
 
@@ -269,7 +296,7 @@ async def test_other_fields_of_a_schedule_are_told_for_each_of_its_members(here:
     here.door.asked.clear()
     here.behind.rows("UPDATE schedules SET hour = '9' WHERE id = %s", here.schedule)
     await here.do_all(doing)
-    told = [body["endpoint"] for _, body in here.door.changes]
+    told = [body["endpoint"] for method, body in here.door.changes if method == "POST"]
     assert sorted(told) == sorted(payload(one)["endpoint"] for one in (first, second))
     assert {one.cron_definition for one in here.door.model.enabled()} == {"30 9 * * *"}
 
@@ -316,11 +343,6 @@ async def test_one_that_is_not_found_is_made_when_the_settle_time_is_over(here: 
     await here.announce("subscription")
     doing = here.doing()
     here.subscribe()
-
-    def hang_up(request: Any, _: Any) -> bool:
-        request.transport.abortConnection()
-        return True
-
     here.door.troubles.append(hang_up)
     await doing.one_pass()
     here.hurry()
@@ -340,7 +362,7 @@ async def test_one_that_a_dead_daemon_may_have_had_made_is_looked_for(here: Here
     subscription = here.subscribe()
     dead = here.database("subscription")
     await dead.transact(
-        chores.claim, limit=1, lease=timedelta(seconds=60), settle=timedelta(seconds=60)
+        chores.claim, limit=1, window=1, lease=timedelta(seconds=60), settle=timedelta(seconds=60)
     )
     made = here.door.model.create(**payload(subscription))
     doing = here.doing()
@@ -371,9 +393,10 @@ async def test_one_that_was_made_by_who_had_lost_the_lease_is_disabled(here: Her
     subscription = here.subscribe()
     database = here.database("subscription")
     late: Any = here.doing()
-    (claimed,) = await database.transact(
-        chores.claim, limit=1, lease=timedelta(seconds=0), settle=timedelta(seconds=0)
+    claim = await database.transact(
+        chores.claim, limit=1, window=1, lease=timedelta(seconds=0), settle=timedelta(seconds=0)
     )
+    (claimed,) = claim.claimed
     await late.expire()
     here.behind.rows("UPDATE chores SET unknown_since = NULL")
     await here.do_all(late)

@@ -110,6 +110,17 @@ def test_to_what_has_an_objection_nobody_is_asked(bench: Bench) -> None:
     assert bench.identity_store.asked == bench.message_sender.asked == []
 
 
+def test_what_the_rules_refuse_is_not_posted(bench: Bench) -> None:
+    result = bench.result(bench.begin(another_send(message={"text_content": "x" * 1001})))
+    assert isinstance(result, Settled)
+    assert (result.outcome, result.stage) == ("failed", "content")
+    dry_run = another_send(messageset_id=DRY_RUN, carries=False, lack="end")
+    ended = bench.result(bench.begin(dry_run))
+    assert isinstance(ended, Settled)
+    assert ended.is_at_end
+    assert bench.identity_store.asked == bench.message_sender.asked == []
+
+
 def test_without_an_address_nothing_is_posted(bench: Bench) -> None:
     bench.identity_store.always = Rejected("no address")
     send = bench.begin()

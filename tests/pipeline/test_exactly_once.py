@@ -68,6 +68,11 @@ _IN_THE_MIDDLE = (*PASSES, "question", "connect", "answered", "429", "400", "sto
 # Around a retry, a request's deadline, a lease, and the time to settle.
 _TIMES = st.sampled_from([1, 10, 29, 30, 31, 60, 61, 119, 120, 121, 150, 181, 300])
 
+# From what is not noticed to what is longer than a day before the first attempt; 0 sets it right.
+_JUMPS = st.sampled_from(
+    [0, 0, 0, 0.9, -0.9, 5, -5, 31, -31, 61, -61, 7200, -7200, 90_000, -90_000, 300_000, -300_000]
+)
+
 # All of what may happen, each as often as its number says.
 _EVENTS: list[tuple[int, str, tuple[st.SearchStrategy[Any], ...]]] = [
     (2, "ask_for", (_one_of("tick", "next", "resend", "requeue"), _SUBSCRIBER)),
@@ -93,6 +98,7 @@ _EVENTS: list[tuple[int, str, tuple[st.SearchStrategy[Any], ...]]] = [
     (1, "interrupt", (_WHICH, _one_of("stop", "crash", "crash", "shut down"))),
     (2, "oversleep", (_WHICH, _one_of(*_IN_THE_MIDDLE), st.integers(0, 4), st.booleans())),
     (3, "time_passes", (_TIMES, st.booleans(), st.booleans())),
+    (2, "set_the_clock", (_JUMPS, _TIMES, st.booleans())),
 ]
 EVENTS = st.one_of(
     [st.tuples(st.just(name), *details) for often, name, details in _EVENTS for _ in range(often)]
@@ -402,6 +408,16 @@ class ExactlyOnce(RuleBasedStateMachine):
             elif what in POSTS:
                 POSTS[what](request)
 
+    def _set_the_clock(self, wrong_by: float, seconds: int, is_set_right: bool) -> None:
+        """The database's clock jumps, and perhaps jumps back after some time."""
+        self.world.sets_clock(wrong_by)
+        for daemon in self.world.daemons:
+            daemon.makes("expire")
+        if is_set_right:
+            self.world.passes(seconds)
+            self._renew()
+            self.world.sets_clock(0)
+
     def _time_passes(self, seconds: int, leases_go_on: bool, faults_end: bool) -> None:
         if faults_end:
             self._lose(0, "nothing")
@@ -429,6 +445,7 @@ class ExactlyOnce(RuleBasedStateMachine):
     def _come_to_rest(self) -> None:
         """Lift all faults, and go on until there is nothing to do."""
         self.world.has_no_addresses = False
+        self.world.sets_clock(0)
         for daemon in self.world.daemons:
             daemon.way.is_cut = daemon.way.loses_answer = daemon.way.loses_commit = False
             if daemon.is_stopped:
@@ -458,7 +475,11 @@ class ExactlyOnce(RuleBasedStateMachine):
         (row,) = self.world.behind.rows("SELECT * FROM sends WHERE id = %s", request.key)
         self.is_sound = False
         assert (row["state"], row["owner"]) == ("claimed", request.daemon.hand.owner)
-        assert row["lease_until"] > self.world.now + TIMEOUT
+        # A lease that was written by another clock says nothing; its owner's own count does.
+        if row["dated_at"] >= self.world.set_at:
+            assert row["lease_until"] > self.world.now + TIMEOUT
+        held = request.daemon.hand.held[row["id"]]
+        assert held.lease_end > self.world.seconds + TIMEOUT.total_seconds()
         self.is_sound = True
 
     def _claim(self, daemon: Daemon) -> None:

@@ -223,3 +223,15 @@ async def test_what_the_scheduler_is_owed_is_measured(bench: Bench) -> None:
     assert bench.telemetry.measured("chores.owed") == 1
     assert bench.telemetry.measured("chores.refused") == 1
     assert (bench.telemetry.measured("chores.oldest_owed_seconds") or 0) >= 3600
+
+
+@ensureDeferred
+async def test_outbounds_beside_those_of_the_ledger_are_measured(bench: Bench) -> None:
+    await bench.again()
+    assert bench.telemetry.measured("doubles") == 0
+    bench.behind.rows(
+        "INSERT INTO doubles (send_id, subscription_id, outbound_id)"
+        " SELECT gen_random_uuid(), gen_random_uuid(), 'x' FROM generate_series(1, 3)"
+    )
+    await bench.again()
+    assert bench.telemetry.measured("doubles") == 3

@@ -7,7 +7,7 @@ from io import BytesIO
 
 import pytest
 
-from sbm.model.content import typographic_characters
+from sbm.model.content_rules import typographic_characters
 from sbm.model.cron import Cron
 from sbm.sandbox.content import (
     COHORT,

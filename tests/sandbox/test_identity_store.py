@@ -44,7 +44,7 @@ def test_an_identity_without_a_number_has_no_results(store: IdentityStore, wire:
 
 @pytest.mark.parametrize("identity", [THANDI, "nobody"])
 def test_an_unknown_identity_has_no_addresses_but_a_server_error(wire: Wire, identity: str) -> None:
-    answer = wire.get(ADDRESSES.format(identity))
+    answer = wire.ask("GET", ADDRESSES.format(identity), parse=False)
     assert (answer.status, answer.raw) == (500, b"<h1>Server Error (500)</h1>")
 
 

@@ -16,7 +16,7 @@ from sbm.model.send import GivenBack, Message, Recipient, Result, Send, Settled,
 from sbm.sandbox.identity_store import IdentityStore
 from sbm.sandbox.message_sender import MessageSender
 from sbm.sandbox.narrator import Chronicler, Narrator
-from sbm.sandbox.scheduler import Scheduler
+from sbm.sandbox.schedules import Scheduler
 from sbm.sandbox.terminal import Line
 from tests.sandbox.wire import result_of
 

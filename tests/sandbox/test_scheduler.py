@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,8 +16,10 @@ from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.web.client import ResponseNeverReceived
+from twisted.web.test.requesthelper import DummyRequest
 
-from sbm.sandbox.scheduler import CallBacks, Schedule, Scheduler, SchedulerApp
+from sbm.sandbox.scheduler import CallBacks, SchedulerApp
+from sbm.sandbox.schedules import Schedule, Scheduler
 from tests.sandbox.wire import SetClock, Wire, result_of
 
 ENDPOINT = "http://sbm.example/api/v1/schedule/1/send/"
@@ -122,6 +125,94 @@ def test_schedules_hold_after_a_restart(tmp_path: Path) -> None:
     assert [schedule.id for schedule in after.enabled()] == [ids[2]]
     assert len(after) == 2
     after.close()
+
+
+def test_a_patch_of_the_cron_changes_the_text_and_not_when_it_fires(
+    wire: Wire, scheduler: Scheduler
+) -> None:
+    made = wire.post("/schedule/", NEW).body
+    changed = wire.ask("PATCH", f"/schedule/{made['id']}/", {"cron_definition": "0 9 * * 1"})
+    assert (changed.status, changed.body["cron_definition"]) == (200, "0 9 * * 1")
+    assert scheduler.get(made["id"]).fires_at == "0 8 * * 1"
+
+
+def test_when_it_fires_and_the_rows_of_crons_hold_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "schedules.jsonl"
+    before = Scheduler(path=path)
+    made = before.create(endpoint=ENDPOINT, auth_token="x", cron_definition="0 8 * * *")
+    before.change(made.id, cron_definition="0 9 * * *")
+    before.add_cron("0 8 * * *")
+    before.close()
+    after = Scheduler(path=path)
+    assert after.get(made.id).fires_at == "0 8 * * *"
+    assert [after.crons.count(cron) for cron in ("0 8 * * *", "0 9 * * *")] == [2, 0]
+    after.close()
+
+
+def test_concurrent_posts_with_a_new_cron_spoil_it_for_good(scheduler: Scheduler) -> None:
+    turns: list[Deferred[None]] = []
+
+    def turn() -> Deferred[None]:
+        turns.append(Deferred())
+        return turns[-1]
+
+    app = SchedulerApp(scheduler, turn=turn)
+    posts = [Deferred.fromCoroutine(app.create(posted(NEW))) for _ in range(3)]
+    answers: list[Any] = []
+    for post in posts:
+        post.addBoth(answers.append)
+    while turns:
+        turns.pop(0).callback(None)
+    assert answers[0].status == 201
+    assert {answer.value.reply.status for answer in answers[1:]} == {500}
+    assert (len(scheduler), scheduler.crons.count("0 8 * * 1")) == (1, 3)
+    later = Wire(SchedulerApp(scheduler).resource()).ask("POST", "/schedule/", NEW, parse=False)
+    assert (later.status, later.headers["content-type"]) == (500, "text/html")
+    other = Wire(SchedulerApp(scheduler).resource()).post(
+        "/schedule/", NEW | {"cron_definition": "0 9 * * 1"}
+    )
+    assert other.status == 201
+
+
+def posted(body: dict[str, Any]) -> Any:
+    """A request as a handler sees it."""
+    request: Any = DummyRequest([b"schedule"])
+    request.path = b"/schedule/"
+    request.content = BytesIO(json.dumps(body).encode())
+    request.requestHeaders.setRawHeaders("content-type", ["application/json"])
+    request.requestHeaders.setRawHeaders("host", ["far.example"])
+    request.isSecure = lambda: False
+    return request
+
+
+def test_posts_one_after_the_other_spoil_nothing(wire: Wire, scheduler: Scheduler) -> None:
+    assert [wire.post("/schedule/", NEW).status for _ in range(3)] == [201] * 3
+    assert scheduler.crons.count("0  8 * * 1") == 1
+
+
+@pytest.mark.parametrize("cron", ["0 8 * * 7", "0 8 * * 5-7", "5/20 8 * * *", "0 8 * * 1,7"])
+def test_what_never_fires_is_taken_and_never_called(
+    wire: Wire, scheduler: Scheduler, cron: str
+) -> None:
+    assert wire.post("/schedule/", NEW | {"cron_definition": cron}).status == 201
+    endpoint = Endpoint()
+    new_schedule(scheduler, endpoint="http://sbm.example/other", cron_definition="* * * * *")
+    _, clock = calling(scheduler, endpoint.treq())
+    clock.advance(3)
+    assert [url for url, _, _ in endpoint.calls] == ["http://sbm.example/other"]
+
+
+def test_a_date_that_does_not_exist_hangs_all_for_good(scheduler: Scheduler) -> None:
+    endpoint = Endpoint()
+    new_schedule(scheduler, cron_definition="* * * * *")
+    hanging = new_schedule(scheduler, cron_definition="0 0 31 4,6 *")
+    _, clock = calling(scheduler, endpoint.treq())
+    clock.advance(3)
+    scheduler.change(hanging.id, enabled=False)
+    clock.advance(3)
+    scheduler.delete(hanging.id)
+    clock.advance(3)
+    assert endpoint.calls == []
 
 
 @define

@@ -42,7 +42,15 @@ class Wire:
     authorization: str | None = "Token any"
     content_type: str | None = "application/json"
 
-    def ask(self, method: str, path: str, body: Any = None, raw: bytes | None = None) -> Answer:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        raw: bytes | None = None,
+        *,
+        parse: bool = True,
+    ) -> Answer:
         said = {"Content-Type": self.content_type, "Authorization": self.authorization}
         headers = {name: value for name, value in said.items() if value is not None}
         url = path if path.startswith("http") else f"http://far.example{path}"
@@ -53,7 +61,7 @@ class Wire:
         named = response.headers.getAllRawHeaders()
         return Answer(
             status=response.code,
-            body=json.loads(content) if content and not content.startswith(b"<") else None,
+            body=json.loads(content) if content and parse else None,
             raw=content,
             headers={name.decode().lower(): values[0].decode() for name, values in named},
             announced_length=response.length,

@@ -9,14 +9,22 @@ from psycopg2.extensions import AsIs
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
-from sbm.model.chore import Nothing, Refused
+from sbm.model.chore import Chore, Nothing, Refused
 from sbm.store import chores
+from sbm.store.database import Database
 from tests.arrange import arranged
 from tests.e2e.world import pause
-from tests.pipeline.test_chores import Here
+from tests.pipeline.test_chores import Here, payload
 from tests.pipeline.test_chores import here as here
 
-TIMES: dict[str, Any] = {"lease": timedelta(seconds=60), "settle": timedelta(seconds=60)}
+MINUTE = timedelta(seconds=60)
+
+
+async def claim(database: Database, *, window: Any = 10, limit: int = 10) -> list[Chore]:
+    found = await database.transact(
+        chores.claim, limit=limit, window=window, lease=MINUTE, settle=MINUTE
+    )
+    return found.claimed
 
 
 async def somebody_waits(here: Here) -> None:
@@ -38,15 +46,37 @@ async def test_a_change_between_what_a_claim_reads_and_what_it_locks_is_still_ow
     # The limit is worked out when all is read as of now, and no chore is locked yet.
     limit: Any = AsIs("(SELECT 10 FROM (SELECT pg_advisory_xact_lock(7)) AS waited)")
     here.behind.rows("SELECT pg_advisory_lock(7)")
-    claiming = Deferred.fromCoroutine(database.transact(chores.claim, limit=limit, **TIMES))
+    claiming = Deferred.fromCoroutine(claim(database, window=limit))
     await somebody_waits(here)
     here.behind.rows("UPDATE subscriptions SET active = false")
     here.behind.rows("SELECT pg_advisory_unlock(7)")
     (claimed,) = await claiming
-    assert claimed.cron_definition is not None
+    assert claimed.wanted is not None
     await database.transact(chores.settle, chore=claimed, result=Nothing())
-    (claimed,) = await database.transact(chores.claim, limit=10, **TIMES)
-    assert claimed.cron_definition is None
+    (claimed,) = await claim(database)
+    assert claimed.wanted is None
+
+
+@ensureDeferred
+async def test_a_chore_that_another_daemon_goes_on_with_is_not_claimed_as_it_was(
+    here: Here,
+) -> None:
+    """What was read of it says that a schedule is looked for, which was found by now."""
+    await here.announce("subscription")
+    subscription = here.subscribe()
+    made = here.door.model.create(**payload(subscription))
+    here.behind.rows("UPDATE chores SET unknown_since = now()")
+    database, doing = here.database("subscription"), here.doing()
+    limit: Any = AsIs("(SELECT 10 FROM (SELECT pg_advisory_xact_lock(7)) AS waited)")
+    here.behind.rows("SELECT pg_advisory_lock(7)")
+    claiming = Deferred.fromCoroutine(claim(database, window=limit))
+    await somebody_waits(here)
+    await doing.one_pass()
+    assert here.remote_id(subscription) == made.id
+    here.behind.rows("SELECT pg_advisory_unlock(7)")
+    assert await claiming == []
+    (claimed,) = await claim(database)
+    assert claimed.step == "change"
 
 
 @ensureDeferred
@@ -59,12 +89,12 @@ async def test_members_that_were_looked_at_while_their_schedule_changed_are_look
     await here.do_all(doing)
     database = here.database("subscription")
     await database.transact(chores.owe, kind="members", target=str(here.schedule))
-    (chore,) = await database.transact(chores.claim, limit=10, **TIMES)
+    (chore,) = await claim(database)
     with arranged(database_uri) as other:
         other.rows("BEGIN")
         other.rows("UPDATE schedules SET hour = '9'")
         looking = Deferred.fromCoroutine(
-            database.transact(chores.look_at_members, chore=chore, limit=1000, lease=TIMES["lease"])
+            database.transact(chores.look_at_members, chore=chore, limit=1000, lease=MINUTE)
         )
         await somebody_waits(here)
         other.rows("COMMIT")
@@ -78,7 +108,7 @@ async def test_what_is_refused_while_it_changes_is_owed_again(here: Here) -> Non
     await here.announce("subscription")
     here.subscribe()
     database = here.database("subscription")
-    (claimed,) = await database.transact(chores.claim, limit=10, **TIMES)
+    (claimed,) = await claim(database)
     here.behind.rows("UPDATE subscriptions SET active = false")
     await database.transact(chores.settle, chore=claimed, result=Refused(reason="no such cron"))
     assert [chore["state"] for chore in here.chores()] == ["owed"]

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 from pytest_twisted import ensureDeferred
 
 from sbm.store import ledger
@@ -56,3 +60,77 @@ async def test_only_months_that_are_no_longer_kept_are_dropped(
     assert await database.transact(ledger.drop_partitions, months_kept=4) == 1
     assert partitions(behind) == kept[1:]
     assert await database.transact(ledger.drop_partitions, months_kept=4) == 0
+
+
+# People
+
+MANUAL = Path(__file__).parents[2] / "docs" / "monitoring.rst"
+
+
+def of_one_person() -> str:
+    """The query of the manual."""
+    text = MANUAL.read_text(encoding="utf-8")
+    match = re.search(r"All that ever happened to one person::\n\n(.+?;)\n", text, re.DOTALL)
+    assert match is not None
+    return match[1].replace("'...'", "%s")
+
+
+@ensureDeferred
+async def test_somebody_whose_subscription_was_deleted_is_found_by_the_query_of_the_manual(
+    database: Database, behind: Arranged
+) -> None:
+    schedule = behind.schedule()
+    made = behind.subscriptions(2, behind.messageset("a", schedule), schedule)
+    identity = behind.subscription(made[0])["identity"]
+    for months in (0, 1, 9):
+        behind.rows(
+            "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id, identity,"
+            " messageset_id, settled_at) SELECT gen_random_uuid(), 1, 'next', 'sent', 'post', id,"
+            " identity, messageset_id, now() + make_interval(months => %s) FROM subscriptions",
+            months,
+        )
+    behind.rows("DELETE FROM subscriptions")
+    found = behind.rows(of_one_person(), identity)
+    assert [row["short_name"] for row in found] == ["a"] * 3
+
+
+def indexes(plan: Any) -> list[str]:
+    """The kinds of the scans of a plan that read partitions of the ledger."""
+    here = [plan["Node Type"]] if "ledger" in plan.get("Relation Name", "") else []
+    return here + [one for below in plan.get("Plans", ()) for one in indexes(below)]
+
+
+@ensureDeferred
+async def test_the_query_of_the_manual_reads_no_partition_whole(
+    database: Database, behind: Arranged
+) -> None:
+    await database.transact(ledger.make_partitions, months_ahead=6)
+    behind.rows(
+        "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id, identity,"
+        " settled_at) SELECT gen_random_uuid(), 1, 'next', 'sent', 'post', gen_random_uuid(),"
+        " gen_random_uuid(), now() + make_interval(months => n %% %s)"
+        " FROM generate_series(1, 20000) n",
+        len(partitions(behind)) + 1,
+    )
+    behind.rows("ANALYZE ledger")
+    plan = behind.value(f"EXPLAIN (FORMAT JSON) {of_one_person()}", "nobody")[0]["Plan"]
+    scans = indexes(plan)
+    assert len(scans) == len(partitions(behind))
+    assert set(scans) <= {"Index Scan", "Bitmap Heap Scan"}
+
+
+@ensureDeferred
+async def test_every_partition_has_the_indexes_of_the_ledger(
+    database: Database, behind: Arranged
+) -> None:
+    await database.transact(ledger.make_partitions, months_ahead=6)
+    counts = behind.rows(
+        "SELECT parent.relname, count(*) FILTER (WHERE of_child.indisvalid) AS attached"
+        "  FROM pg_index of_parent JOIN pg_class parent ON parent.oid = of_parent.indexrelid"
+        "  JOIN pg_inherits ON inhparent = parent.oid"
+        "  JOIN pg_index of_child ON of_child.indexrelid = inhrelid"
+        " WHERE of_parent.indrelid = 'ledger'::regclass GROUP BY 1"
+    )
+    attached = {row["relname"]: row["attached"] for row in counts}
+    assert set(attached.values()) == {len(partitions(behind))}
+    assert "ledger_identity" in attached

@@ -114,6 +114,27 @@ def test_only_schedules_that_were_told_in_wrong_words_are_told_again(
     assert owed == [(kind, target) for target in wrong if kind]
 
 
+def test_indexes_of_the_ledger_that_were_built_before_are_attached_as_they_are(
+    empty_uri: str,
+) -> None:
+    built = "SELECT indexrelid FROM pg_index WHERE indrelid = %s::regclass AND indkey = %s"
+    with arranged(empty_uri) as behind:
+        for path in files():
+            if path.stem.startswith("0028"):
+                column = behind.value(
+                    "SELECT attnum::text FROM pg_attribute"
+                    " WHERE attrelid = 'ledger_default'::regclass AND attname = 'identity'"
+                )
+                behind.rows("CREATE INDEX CONCURRENTLY ON ledger_default (identity)")
+                before = behind.value(f"{built}::int2vector", "ledger_default", column)
+            behind.rows(path.read_text(encoding="utf-8"))
+        attached = behind.rows(
+            "SELECT inhrelid FROM pg_inherits WHERE inhparent = 'ledger_identity'::regclass"
+        )
+        assert before in [row["inhrelid"] for row in attached]
+        assert len(behind.rows(f"{built}::int2vector", "ledger_default", column)) == 1
+
+
 def test_each_opens_with_its_reason_and_records_itself() -> None:
     for path in files():
         text = path.read_text(encoding="utf-8")

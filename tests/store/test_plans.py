@@ -17,7 +17,7 @@ import pytest
 from attrs import define, evolve, field, frozen
 
 from sbm.model.send import Asked, GivenBack, Result, Send, Settled, Unknown
-from sbm.store import sends, ticks
+from sbm.store import clock, resends, sends, ticks
 from sbm.store.queries import Query
 from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
@@ -30,6 +30,7 @@ OWNER = uuid4()
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
 REFUSED = Settled(outcome="refused", stage="post", reason="no")
+AT_END = Settled(outcome="skipped", stage="content", reason="no more", is_at_end=True)
 
 # What grows; of everything else there are a few rows in every installation.
 LARGE = ("sends", "subscriptions", "ledger", "resend_requests", "failed_tasks")
@@ -320,6 +321,24 @@ def test_settling_reads_what_it_settles(
     assert_bounded(found, size, buffers=110)
 
 
+def test_whoever_stands_at_the_end_is_looked_up_in_the_ledger_by_subscription(
+    plans: Callable[..., list[Plan]], behind: Arranged
+) -> None:
+    batch = claims(behind)
+    behind.rows("UPDATE messages SET sequence_number = -sequence_number")
+    behind.rows("UPDATE content_changes SET changed_at = '-infinity'")
+    try:
+        plans(sends.claim, owner=OWNER, limit=BATCH, lease=MINUTE)
+        claimed = plans(sends.claim, owner=OWNER, limit=BATCH, lease=MINUTE)
+        settled = plans(sends.settle, results=[(send, AT_END) for send in batch])
+    finally:
+        behind.rows("UPDATE messages SET sequence_number = -sequence_number")
+    assert_bounded(claimed, BATCH, buffers=40)
+    assert any("ledger_" in scan for plan in settled for scan in plan.rows)
+    # Besides, each leaves the index of those under way, and that counts twice.
+    assert_bounded(settled, BATCH, buffers=250)
+
+
 def test_late_outbounds_are_looked_for_by_subscription(
     plans: Callable[..., list[Plan]], behind: Arranged
 ) -> None:
@@ -364,6 +383,14 @@ def test_a_trigger_reads_one_subscription(
     assert_bounded(plans(sends.owe, subscription_id=idle), 1, buffers=30)
 
 
+def test_a_resend_reads_the_ledger_of_one_subscription(
+    plans: Callable[..., list[Plan]], behind: Arranged
+) -> None:
+    idle = behind.value("SELECT md5(count(*)::text)::uuid FROM subscriptions")
+    # Each partition of the ledger is looked into, by its index.
+    assert_bounded(plans(resends.owe, subscription_id=idle), 1, buffers=60)
+
+
 def test_a_tick_reads_the_chunk_that_it_expands(plans: Callable[..., list[Plan]]) -> None:
     assert_bounded(plans(ticks.expand, limit=CHUNK), CHUNK, buffers=60)
 
@@ -372,3 +399,15 @@ def test_room_is_looked_for_in_so_many_sends(plans: Callable[..., list[Plan]]) -
     # Whoever comes first to dead rows reads and marks them; nobody else has to.
     plans(ticks.has_room, most=CHUNK)
     assert_bounded(plans(ticks.has_room, most=CHUNK), CHUNK, buffers=30)
+
+
+def test_what_a_wrong_clock_wrote_is_looked_for_among_what_lies_ahead(
+    plans: Callable[..., list[Plan]], behind: Arranged
+) -> None:
+    ahead = behind.value(
+        "SELECT count(*) FROM sends WHERE state = 'claimed' AND lease_until > now()"
+        " OR state = 'owed' AND due_at > now() OR state = 'unknown'"
+    )
+    plans(clock.repair, most=timedelta(hours=1), lease=MINUTE, limit=BATCH)
+    found = plans(clock.repair, most=timedelta(hours=1), lease=MINUTE, limit=BATCH)
+    assert_bounded([found[0]], max(BATCH, ahead), buffers=30)

@@ -96,6 +96,32 @@ async def test_a_claim_brings_all_that_delivery_needs(database: Database, behind
     assert recipient.message.metadata == {"k": "v"}
 
 
+@pytest.mark.parametrize(
+    ("prepend", "text", "odd"),
+    [
+        ('"Hi"', "Hi", None),
+        ('""', None, None),
+        ("null", None, None),
+        ("false", None, "boolean"),
+        ("{}", None, "object"),
+        ('["Hi"]', None, "array"),
+        ("9" * 5000, None, "number"),
+    ],
+)
+@ensureDeferred
+async def test_a_prepend_that_is_not_a_text_is_claimed_as_one_that_cannot_be_sent(
+    database: Database, behind: Arranged, prepend: str, text: str | None, odd: str | None
+) -> None:
+    schedule = behind.schedule()
+    behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    metadata = f'{{"prepend_next_delivery": {prepend}}}'
+    behind.rows("UPDATE subscriptions SET metadata = %s", metadata)
+    await tick(database, schedule)
+    (send,) = await claim(database)
+    assert (send.prepend, send.odd_prepend) == (text, odd)
+    assert send.sequence_number == 1
+
+
 @ensureDeferred
 async def test_nobody_claims_what_is_claimed(database: Database, behind: Arranged) -> None:
     schedule = behind.schedule()

@@ -191,7 +191,11 @@ async def test_whoever_is_sent_to_is_owed_one_message_in_the_operators_name(
             None,
         ),
         (
-            "UPDATE subscriptions SET next_sequence_number = 6",
+            "UPDATE subscriptions SET next_sequence_number = 6;"
+            " INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id,"
+            " identity, messageset_id)"
+            " SELECT gen_random_uuid(), 1, 'next', 'sent', 'post', id, identity, messageset_id"
+            " FROM subscriptions",
             None,
             "no message of her set is left to send",
         ),

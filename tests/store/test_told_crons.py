@@ -13,6 +13,7 @@ import pytest
 from attrs import define
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg2.extras import Json
 
 from sbm.model.cron import Cron
 from tests.arrange import Arranged, arranged
@@ -105,11 +106,9 @@ def behind(databases: Databases, template_database: str) -> Iterator[Arranged]:
 
 def told(behind: Arranged, fields: dict[str, str]) -> str | None:
     """What the Scheduler is told of a schedule with these fields."""
-    row = "(0, %s, %s, %s, %s, %s, NULL, NULL)::schedules"
-    values = (fields.get(name, "*") for name in RANGES)
+    row = Json({"id": 0, **{name: fields.get(name, "*") for name in RANGES}})
     found: str | None = behind.value(
-        f"SELECT cron_definition({row})",
-        *values,
+        "SELECT cron_definition(jsonb_populate_record(NULL::schedules, %s))", row
     )
     return found
 

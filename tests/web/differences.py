@@ -424,6 +424,19 @@ DIFFERENCES: dict[str, Different] = {
         answer={"detail": "The request cannot be read."},
     ),
     **each(
+        "the first message of a set is number 1",
+        "subscriptions: create next_sequence_number 0",
+        status=400,
+        answer={"next_sequence_number": ["Ensure this value is greater than or equal to 1."]},
+    ),
+    **each(
+        "HTTP/1.1 demands the Host header",
+        f"{EXTRA}HTTP/1.1 without Host",
+        status=400,
+        answer={"detail": "The Host header is missing."},
+        allow=ANY,
+    ),
+    **each(
         "the recording has both answers in one",
         f"{EXTRA}Expect: 100-continue",
         status=201,

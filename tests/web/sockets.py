@@ -30,6 +30,10 @@ class Conversation(Protocol):
     def send(self, data: bytes) -> None:
         self.transport.write(data)
 
+    def send_no_more(self) -> None:
+        """Close one direction alone, as ``shutdown`` does."""
+        self.transport.loseWriteConnection()
+
     def hang_up(self) -> None:
         self.transport.abortConnection()
 

@@ -293,6 +293,79 @@ def test_bodies_and_requests_that_come_in_one_piece_are_told_apart(house: House)
     assert len(house.echo.requests) == 3
 
 
+# Clients that send no more, and still read
+
+
+def test_a_client_that_sends_no_more_gets_its_answer(house: House) -> None:
+    house.echo.holds = True
+    client = house.client()
+    house.say(client, GET)
+    client.protocol.readConnectionLost()
+    client.protocol.readConnectionLost()  # reading was resumed meanwhile
+    assert client.is_open
+    house.echo.requests[0].write(b"done")
+    house.echo.requests[0].finish()
+    assert b"done" in client.value()
+    assert client.disconnecting
+
+
+def test_all_that_it_has_asked_for_is_answered(house: House) -> None:
+    client = house.client()
+    house.say(client, GET * 3)
+    client.protocol.readConnectionLost()
+    house.pass_time(3)
+    assert client.value().count(b" 200 ") == 3
+    assert client.disconnecting
+
+
+@pytest.mark.parametrize("sent", [GET[:10], GET[:-1], POST, POST + b"x" * 99])
+def test_a_client_that_sends_no_more_within_its_request_is_told_so(
+    house: House, sent: bytes
+) -> None:
+    client = house.client()
+    house.say(client, sent)
+    client.protocol.readConnectionLost()
+    assert told(client) == (400, "The request ended before it was complete.")
+    assert client.disconnecting
+
+
+def test_half_a_request_behind_a_whole_one_is_refused_after_it(house: House) -> None:
+    client = house.client()
+    house.say(client, GET + GET[:10])
+    client.protocol.readConnectionLost()
+    house.pass_time(1)
+    assert [client.value().count(b" %d " % status) for status in (200, 400)] == [1, 1]
+    assert client.disconnecting
+
+
+@pytest.mark.parametrize("before", [b"", GET])
+def test_a_connection_that_rests_is_closed_when_its_client_sends_no_more(
+    house: House, before: bytes
+) -> None:
+    client = house.client()
+    house.say(client, before)
+    client.protocol.readConnectionLost()
+    assert client.disconnecting
+
+
+def test_a_refused_client_that_sends_no_more_is_not_waited_for(house: House) -> None:
+    client = house.client()
+    house.say(client, b"NONSENSE\r\n")
+    assert (client.half_closed, client.disconnecting) == (True, False)
+    client.protocol.readConnectionLost()
+    assert client.disconnecting
+
+
+def test_a_client_that_sends_no_more_makes_room_where_there_are_too_many(house: House) -> None:
+    house.echo.holds = True
+    clients = [house.client(), house.client()]
+    for client in clients:
+        house.say(client, GET)
+    clients[1].protocol.readConnectionLost()
+    house.client()
+    assert [client.aborted for client in clients] == [False, True]
+
+
 # The rhythm of reading
 
 

@@ -127,3 +127,25 @@ async def test_services_that_are_away_are_told_of_with_their_probe(
     metrics = (await api.get("/metrics", token="")).text
     assert 'sbm_service_away{service="identity_store"} 0.0' in metrics
     assert 'sbm_service_away{service="message_sender"} 1.0' in metrics
+
+
+@pytest_twisted.ensureDeferred
+async def test_health_tells_whether_the_clock_is_trusted(measured: tuple[Api, Telemetry]) -> None:
+    api, telemetry = measured
+
+    async def told() -> tuple[Any, Any]:
+        answer = (await api.get("/api/health/")).json
+        return answer["up"], answer["result"]["clock"]
+
+    unknown = {"trusted": None, "jumps": 0, "last_jump_seconds": None}
+    assert await told() == (True, unknown)
+    telemetry.gauge("clock.doubted_seconds", 0)
+    assert await told() == (True, unknown | {"trusted": True})
+    telemetry.count("clock.jumps")
+    telemetry.gauge("clock.last_jump_seconds", -3600.5)
+    telemetry.gauge("clock.doubted_seconds", 179.5)
+    jumped = {"trusted": False, "jumps": 1, "last_jump_seconds": -3600.5}
+    assert await told() == (True, jumped)
+    text = (await api.get("/metrics")).text
+    assert "sbm_clock_jumps_total 1.0" in text
+    assert "sbm_clock_doubted_seconds 179.5" in text

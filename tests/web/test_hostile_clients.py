@@ -116,6 +116,66 @@ async def test_headers_that_are_no_text_are_no_error(api: Api) -> None:
     assert b" 406 " in await refused.rest()
 
 
+# The Host header
+
+
+@pytest.mark.parametrize("path", ["/api/v1/schedule/", "/livez", "/metrics", "/media/a", "/docs/"])
+@pytest.mark.parametrize(
+    ("lines", "detail"),
+    [
+        ([], "The Host header is missing."),
+        (["Host:"], "Invalid Host header."),
+        (["Host: a b"], "Invalid Host header."),
+        (["Host: a/b"], "Invalid Host header."),
+        (["Host: h", "Host: h"], "Invalid Host header."),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_http_1_1_without_a_host_is_refused_at_every_path(
+    api: Api, path: str, lines: list[str], detail: str
+) -> None:
+    start = "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""])
+    conversation = await asked(api, start.encode())
+    assert await conversation.answer() == (400, {"detail": detail})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_body_behind_a_wrong_host_is_not_taken_for_a_request(api: Api) -> None:
+    smuggled = head(api, "POST /api/v1/schedule/", JSON, "Content-Length: 2") + b"{}"
+    start = b"POST /livez HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
+    conversation = await asked(api, start + smuggled)
+    assert (await conversation.answer())[0] == 400
+    assert (await api.get("/api/v1/schedule/")).json["count"] == 0
+
+
+# Half-closed connections
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_closes_its_half_gets_all_its_answers(api: Api) -> None:
+    body = b'{"minute": "5"}'
+    post = head(api, "POST /api/v1/schedule/", JSON, f"Content-Length: {len(body)}") + body
+    conversation = await asked(api, post * 2)
+    conversation.send_no_more()
+    assert (await conversation.rest()).count(b"HTTP/1.1 201 ") == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_closes_its_half_within_a_request_is_told_so(api: Api) -> None:
+    conversation = await asked(api, head(api, "POST /api/v1/schedule/", JSON, "Content-Length: 9"))
+    conversation.send_no_more()
+    detail = {"detail": "The request ended before it was complete."}
+    assert await conversation.answer() == (400, detail)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_closes_its_half_gets_a_whole_file(api: Api) -> None:
+    (api.media_root / "a.png").write_bytes(b"x" * 3_000_000)
+    conversation = await asked(api, head(api, "GET /media/a.png"))
+    conversation.send_no_more()
+    assert (await conversation.rest()).endswith(b"x" * 3_000_000)
+
+
 # Methods and versions
 
 

@@ -74,6 +74,14 @@ def test_only_trusted_proxies_are_believed(peer: Any, is_trusted: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    "host",
+    ["a.org", "A.ORG.", "sbm_web-1:8000", "127.0.0.1:80", "[::1]", "[fe80::1]:8000", "a" * 63],
+)
+def test_what_is_a_host_is_one(host: str) -> None:
+    assert Proxies().origin(request(("Host", host))) == f"http://{host}"
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("Host", "a b"),
@@ -81,6 +89,18 @@ def test_only_trusted_proxies_are_believed(peer: Any, is_trusted: bool) -> None:
         ("Host", "user@a.org"),
         ("Host", "a.org:99999"),
         ("Host", "a.org:"),
+        ("Host", "a.org:0"),
+        ("Host", ""),
+        ("Host", "."),
+        ("Host", "a..org"),
+        ("Host", "-a.org"),
+        ("Host", "a-.org"),
+        ("Host", "a" * 64 + ".org"),
+        ("Host", "a." * 128 + "org"),
+        ("Host", "[1.2.3.4]"),
+        ("Host", "[:::]"),
+        ("Host", "::1"),
+        ("X-Forwarded-Host", "a..org"),
         ("X-Forwarded-Host", "a.org/<x>"),
         ("X-Forwarded-Proto", "javascript"),
         ("X-Forwarded-Port", "0"),

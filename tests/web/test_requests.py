@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
@@ -288,3 +291,51 @@ async def test_who_made_a_subscription_is_remembered(api: Api, database_uri: str
         ("user@example.org", True),
         (None, None),
     ]
+
+
+LONG = "Z" * 3000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers"),
+    [
+        ("POST", f"/api/v1/subscriptions/{LONG}/send", {}, {}),
+        ("POST", f"/api/v1/subscriptions/{LONG}/resend", {}, {}),
+        ("POST", "/api/v1/schedule/", "x", {"Content_Type": LONG}),
+        ("POST", "/api/v1/schedule/", {"minute": LONG, "hour": [LONG]}, {}),
+        ("POST", "/api/v1/schedule/", f"[{LONG}]", {}),
+        ("POST", "/api/v1/messageset/", {"content_type": LONG, "next_set": LONG}, {}),
+        ("POST", "/api/v1/messageset/", {"content_type": {LONG: [LONG]}}, {}),
+        ("POST", "/api/v1/messageset/", {"default_schedule": int("9" * 1000)}, {}),
+        ("POST", "/api/v1/message/", {"text_content": LONG + "’" * 500, "lang": LONG}, {}),
+        ("POST", "/api/v1/subscriptions/", {"identity": LONG, "process_status": LONG}, {}),
+        ("POST", "/api/v1/subscriptions/request", {"data": {"messageset": "9" * 999}}, {}),
+        ("GET", f"/api/v1/messageset/?content_type={LONG}", None, {}),
+        ("GET", f"/api/v1/subscriptions/?messageset={LONG}&created_after={LONG}", None, {}),
+        ("GET", f"/api/v1/failed-tasks/?kind={LONG}&stage={LONG}", None, {}),
+        ("POST", f"/api/v1/failed-tasks/?{LONG}=1", None, {}),
+        ("GET", f"/api/v1/subscriptions/?position={LONG}", None, {}),
+        ("GET", "/api/v1/", None, {"Authorization": f"Token {LONG}"}),
+        ("POST", "/api/v1/subscriptions/request", {"data": {}}, {"Idempotency_Key": LONG[:400]}),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+@pytest_twisted.ensureDeferred
+async def test_errors_echo_at_most_200_characters_of_what_was_sent(
+    api: Api, method: str, path: str, body: Any, headers: dict[str, str]
+) -> None:
+    answer = await api.call(method, path, body, **headers)
+    assert answer.status >= 400
+    for echo in answer.json.items():
+        text = json.dumps(echo, ensure_ascii=False)
+        assert sum(text.count(sent) for sent in ("Z", "9", "\u2019")) <= 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_part_of_a_form_that_is_no_text_is_not_echoed_whole(api: Api) -> None:
+    start = b'--B\r\nContent-Disposition: form-data; name="'
+    part = start + b"Z" * 2000 + b'\xff"\r\n\r\nx\r\n--B--'
+    headers = {"Content_Type": "multipart/form-data; boundary=B"}
+    for path in ("/api/v1/schedule/", "/api/v1/binarycontent/"):
+        answer = await api.post(path, part, **headers)
+        assert (answer.status, answer.text.count("Z") <= 200) == (400, True)

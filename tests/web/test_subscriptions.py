@@ -206,3 +206,102 @@ async def test_a_subscription_is_deleted_once(api: Api) -> None:
     made = await api.subscription()
     assert (await api.call("DELETE", path_of(made))).status == 204
     assert (await api.call("DELETE", path_of(made))).status == 404
+
+
+# Places in a message set
+
+TOO_LOW = ["Ensure this value is greater than or equal to 1."]
+NUMBERS = ("next_sequence_number", "initial_sequence_number")
+
+
+def described(made: Any, **fields: Any) -> dict[str, Any]:
+    names = ("identity", "lang", "messageset", "schedule")
+    return {name: made[name] for name in names} | fields
+
+
+@pytest.mark.parametrize("field", NUMBERS)
+@pytest.mark.parametrize("number", [0, -1, "0", -(2**31)])
+@pytest_twisted.ensureDeferred
+async def test_a_number_below_1_is_refused_at_every_door(
+    api: Api, field: str, number: object
+) -> None:
+    made = await api.subscription()
+    given = described(made, **{field: number})
+    answers = [
+        await api.post("/api/v1/subscriptions/", given),
+        await api.post("/api/v1/subscriptions/request", {"data": given}),
+        await api.call("PUT", path_of(made), given),
+        await api.call("PATCH", path_of(made), {field: number}),
+    ]
+    assert [(one.status, one.json) for one in answers] == [(400, {field: TOO_LOW})] * 4
+    assert (await api.get(path_of(made))).json[field] == 1
+    assert (await api.get("/api/v1/subscriptions/")).json["count"] == 1
+
+
+@pytest.mark.parametrize("given", [None, 0, -1, 2**31, "9" * 1001])
+@pytest_twisted.ensureDeferred
+async def test_of_a_wrong_next_number_the_webhook_names_that_field_alone(
+    api: Api, given: object
+) -> None:
+    data = described(await api.subscription(), next_sequence_number=given)
+    answer = await api.post("/api/v1/subscriptions/request", {"data": data})
+    assert (answer.status, list(answer.json)) == (400, ["next_sequence_number"])
+
+
+@pytest.mark.parametrize(
+    ("given", "numbers"),
+    [
+        ({}, (1, 1)),
+        ({"next_sequence_number": "7"}, (7, 7)),
+        ({"next_sequence_number": 7, "initial_sequence_number": 3}, (7, 3)),
+        ({"initial_sequence_number": 3}, (1, 3)),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_the_webhook_makes_begins_with_its_next_message(
+    api: Api, given: dict[str, Any], numbers: tuple[int, int]
+) -> None:
+    data = described(await api.subscription(), **given)
+    answer = await api.post("/api/v1/subscriptions/request", {"data": data})
+    assert answer.status == 201
+    made = (await api.get((answer.header("Location") or "").removeprefix(api.base))).json
+    assert tuple(made[name] for name in NUMBERS) == numbers
+    assert made["metadata"] == {}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "shown"),
+    [
+        ("next_sequence_number", "-3", -3),
+        ("initial_sequence_number", "0", 0),
+        ("identity", "'no uuid'", "no uuid"),
+        ("lang", "'e'", "e"),
+        ("metadata", "'[1]'", [1]),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_an_imported_value_can_be_written_back_as_it_is(
+    api: Api, database_uri: str, column: str, value: str, shown: object
+) -> None:
+    made = await api.subscription()
+    with arranged(database_uri) as behind:
+        behind.rows(f"UPDATE subscriptions SET {column} = {value}")  # noqa: S608
+    read = (await api.get(path_of(made))).json
+    assert read[column] == shown
+    for method, body in (("PUT", read | {"active": False}), ("PATCH", {column: shown})):
+        answer = await api.call(method, path_of(made), body)
+        assert (answer.status, answer.json[column]) == (200, shown), answer.text
+    other = {"metadata": [2]}.get(column, "other" if isinstance(shown, str) else -7)
+    assert (await api.call("PATCH", path_of(made), {column: other})).status == 400
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_imported_value_can_be_written_back_by_a_form(api: Api, database_uri: str) -> None:
+    made = await api.subscription()
+    with arranged(database_uri) as behind:
+        behind.rows("UPDATE subscriptions SET next_sequence_number = -3")
+    form = "application/x-www-form-urlencoded"
+    for number, status in ("-3", 200), ("-4", 400):
+        body = f"next_sequence_number={number}"
+        answer = await api.call("PATCH", path_of(made), body, Content_Type=form)
+        assert answer.status == status

@@ -173,9 +173,12 @@ class Target:
             cursor.execute(SCHEDULES.list_told.sql)
             return [Told(**row) for row in cursor.fetchall()]
 
-    def sign(self, *, actor: str, reason: str, tallies: list[Tally]) -> None:
+    def sign(
+        self, *, actor: str, reason: str, tallies: list[Tally], ended: int, gone_on: int
+    ) -> None:
         """Put the import down in the audit."""
         details = {one.table: {"read": one.read, "taken": one.taken} for one in tallies}
+        details["beyond_the_end"] = {"found": ended, "gone_on": gone_on}
         values = {
             "actor": actor,
             "command": "import-django",

@@ -11,8 +11,10 @@ import psycopg2
 from attrs import frozen
 from psycopg2.sql import SQL, Identifier
 
-from sbm.store.django import source, target
+from sbm.model.content_rules import Placed
+from sbm.store.django import sendable, source, target
 from sbm.store.django.account import ImportFailed, Note, OldFile, Origin, Progress, Tally
+from sbm.store.django.sendable import Ended, Waiting
 from sbm.store.django.target import NOUNS, STATEMENTS
 from sbm.store.errors import DatabaseUnavailable, one_line
 from sbm.store.schedules import Told
@@ -20,9 +22,11 @@ from sbm.store.schedules import Told
 
 @frozen(kw_only=True)
 class Taken:
-    """What was taken over; ``notes`` and ``files`` are read as they are looked at.
+    """What was taken over; what is an iterator is read as it is looked at.
 
     ``called`` are the schedules that the Scheduler calls; ``schedules`` are all of them.
+    ``contents`` are those of all messages, ``waiting`` all prepends of those under way, and
+    ``ended`` those who stand beyond the end of their content.
     """
 
     origin: Origin
@@ -32,6 +36,9 @@ class Taken:
     schedules: list[Told]
     notes: Iterator[Note]
     files: Iterator[OldFile]
+    contents: Iterator[Placed]
+    waiting: Iterator[Waiting]
+    ended: Iterator[Ended]
 
 
 def transfer(
@@ -42,22 +49,33 @@ def transfer(
     conclude: Callable[[Taken], bool],
     actor: str,
     reason: str,
+    go_on: bool = False,
 ) -> None:
     """Take the old service's data over into an empty database; both are named by libpq URIs.
+
+    Those who stand beyond the end of their content are completed and ``go_on`` to the next set, if
+    that is wanted.
 
     When all is there and checked, ``conclude`` is shown it, and says whether it is to stay. Raises
     ImportFailed; whatever is raised, and by whomever, nothing stays.
     """
     try:
         with target.opened(target_uri) as ours:
-            if conclude(_filled(source_uri, ours, progress, actor=actor, reason=reason)):
+            taken = _filled(source_uri, ours, progress, actor=actor, reason=reason, go_on=go_on)
+            if conclude(taken):
                 ours.connection.commit()
     except (psycopg2.Error, DatabaseUnavailable) as error:
         raise ImportFailed(f"{one_line(error)}: nothing was imported") from error
 
 
 def _filled(
-    source_uri: str, ours: target.Target, progress: Progress, *, actor: str, reason: str
+    source_uri: str,
+    ours: target.Target,
+    progress: Progress,
+    *,
+    actor: str,
+    reason: str,
+    go_on: bool,
 ) -> Taken:
     columns = ours.prepare()
     with source.opened(source_uri) as theirs:
@@ -83,7 +101,9 @@ def _filled(
             tallies.append(ours.tally(noun, sums[noun]))
             advance(1)
     merged = ours.finish()
-    ours.sign(actor=actor, reason=reason, tallies=tallies)
+    # Only now: until here, every row was compared with what it was.
+    ended, gone_on = sendable.find_ended(ours.connection, go_on=go_on)
+    ours.sign(actor=actor, reason=reason, tallies=tallies, ended=ended, gone_on=gone_on)
     return Taken(
         origin=origin,
         tallies=tallies,
@@ -92,6 +112,9 @@ def _filled(
         schedules=ours.list_told(),
         notes=ours.notes(),
         files=ours.files(),
+        contents=sendable.list_contents(ours.connection),
+        waiting=sendable.list_waiting(ours.connection),
+        ended=sendable.list_ended(ours.connection),
     )
 
 

@@ -50,9 +50,11 @@ _MESSAGESET = {
     "id": _ID,
     "short_name": "A unique name.",
     "label": "A name for people to read.",
-    "content_type": "Whether its messages are texts or sound.",
+    "content_type": "Whether its messages are texts or sound. It cannot change to what its messages"
+    " do not suit.",
     "channel": "The channel that the Message Sender is told to use; null: its own choice. Texts"
-    " of a set whose channel contains whatsapp may hold no newline, tab, or four blanks in a row.",
+    " of a set whose channel contains whatsapp may hold no newline, tab, or four blanks in a row; a"
+    " set with other texts does not get such a channel.",
     "notes": "Anything about the set.",
     "next_set": "The set that follows when this one is completed.",
     "default_schedule": "The schedule of subscriptions that follow from another set.",
@@ -65,8 +67,10 @@ _MESSAGE = {
     "sequence_number": "Its place in the set. Gaps are stepped over.",
     "lang": "ISO 639-3, or with a country: eng, eng_ZA.",
     "metadata": "Any JSON but null. What an object holds goes out with the message.",
-    "text_content": "The text, in plain characters: “ ” ’ – are refused.",
-    "binary_content": "The file.",
+    "text_content": "The text, in plain characters: “ ” ’ – are refused. At most 1,000 characters,"
+    " unless the service is set otherwise.",
+    "binary_content": "The file. In a set of sounds there must be one, and no image; in a set of"
+    " texts a sound alone is refused.",
     "created_at": _CREATED_AT,
     "updated_at": _UPDATED_AT,
 }

@@ -13,7 +13,6 @@ from typing import Any
 from sbm.web.binary_contents import FileField
 from sbm.web.fields import (
     LARGEST_INTEGER,
-    SMALLEST_INTEGER,
     Boolean,
     Choice,
     Field,
@@ -151,7 +150,7 @@ def _(field: Choice) -> Schema:
 def _(field: Integer) -> Schema:
     if field.choices:
         return {"type": "integer", "enum": list(field.choices)}
-    return {"type": "integer", "minimum": SMALLEST_INTEGER, "maximum": LARGEST_INTEGER}
+    return {"type": "integer", "minimum": field.least, "maximum": LARGEST_INTEGER}
 
 
 @taken_by.register

@@ -51,6 +51,24 @@ _LAW = one_object(
     },
     note="The law: triggers = outcomes + live sends. Null: not checked yet, since the start.",
 )
+_CLOCK = one_object(
+    {
+        "trusted": {
+            "description": "Whether leases end and absence is proven by the database's clock.",
+            "type": ["boolean", "null"],
+        },
+        "jumps": {
+            "description": "How often this process saw that the clock was set, since its start.",
+            "type": "integer",
+            "minimum": 0,
+        },
+        "last_jump_seconds": {
+            "description": "By how much it was set the last time; below zero: back.",
+            "type": ["number", "null"],
+        },
+    },
+    note="The database's clock. Null: not compared yet, or no jump was seen, since the start.",
+)
 _OPTION = {
     "type": "object",
     "properties": {
@@ -133,6 +151,7 @@ def schemas() -> dict[str, Schema]:
                         "libraries": {"type": "object", "additionalProperties": TEXT},
                         "law": _LAW,
                         "services": _SERVICES,
+                        "clock": _CLOCK,
                     }
                 ),
             }

@@ -42,7 +42,8 @@ _SUBSCRIPTION = {
     "version": "The version of the client's own form of subscriptions.",
     "identity": "The identity in the Identity Store. It is kept in lower case.",
     "messageset": "What is sent.",
-    "next_sequence_number": "The message that comes next, or the first one after it.",
+    "next_sequence_number": "The message that comes next, or the first one after it. Imported rows"
+    " may have a number below 1, which can be written back unchanged.",
     "lang": "ISO 639-3, or with a country: eng, eng_ZA.",
     "active": "Whether messages are sent.",
     "completed": "Whether the last message was sent. Writing true also makes active false, unless"
@@ -50,8 +51,10 @@ _SUBSCRIPTION = {
     "schedule": "When messages are sent.",
     "process_status": "0: ready; 1: a message is under way; 2: completed; -1 and -2: an error, and"
     " nothing is sent until 0 is written.",
-    "metadata": "What belongs to the subscription: an object, or null. `prepend_next_delivery`, a"
-    " text or a URL of sound, goes out before the next message, once.",
+    "metadata": "What belongs to the subscription: an object, or null. `prepend_next_delivery` goes"
+    " out before the next message, once: before a sound the URL of a sound, before a text a text,"
+    " but not for WhatsApp. With the next message it has at most 1,000 characters, unless the"
+    " service is set otherwise.",
     "created_at": "When it was made.",
     "updated_at": "When it was last changed.",
     "initial_sequence_number": "Where it began.",
@@ -232,7 +235,9 @@ def _triggers() -> Iterator[Path]:
             "POST": Operation(
                 name="resend_subscription",
                 summary="Send the last message of a subscription once more",
-                description="It is sent in the background. The body is not read.",
+                description="It is the last one that was sent of the present message set, in the"
+                " language of now, or else as it was sent. If it no longer exists, the resend"
+                " becomes a failed task. It is sent in the background. The body is not read.",
                 answers={202: answer_of(ACCEPTED, "It is owed."), 400: _UNKNOWN},
                 takes_key=True,
             )

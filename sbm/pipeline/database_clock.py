@@ -1,0 +1,254 @@
+"""Watching the database's clock: nothing is concluded from it while it may be wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import define, evolve, field, frozen
+from twisted.logger import Logger
+
+from sbm.pipeline.hand import uptime
+from sbm.store import clock
+from sbm.store.clock import ClockState, Distance
+from sbm.store.database import Database, Transaction
+from sbm.telemetry import Telemetry
+
+T = TypeVar("T")
+
+# A change of the distance that is no jump. Two clocks of which nobody takes care part by less than
+# a second in an hour.
+TOLERANCE_SECONDS = 1.0
+TOLERANCE_OF = 1 / 5000
+
+# A clock that is brought into line slowly is followed, up to this speed: chrony's is 1/12.
+FOLLOWED = 0.1
+
+# After a jump no tick is made and nothing is repaired for so long: a clock that is wrong for a few
+# seconds is right again by then.
+SETTLING_SECONDS = 15.0
+
+# What is deleted for its age can wait until a wrong clock was surely noticed by somebody.
+CALM_SECONDS = 86_400.0
+
+KEEP_SECONDS = 60.0
+
+
+def machine() -> str | None:
+    """A name for this machine since its last start; None where it has none.
+
+    Those who share the name share the uptime as well.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/time')}"
+    except OSError:
+        return None
+
+
+@frozen(kw_only=True)
+class Reading:
+    """What a transaction knows of the clock that its now() is of.
+
+    ``doubted_for``: for so long, nothing may be concluded from the time that has passed.
+    ``is_settled`` says that the last jump is some seconds ago; ``is_calm``, that it is a day ago.
+    """
+
+    now: datetime
+    doubted_for: timedelta = timedelta(0)
+    is_settled: bool = True
+    is_calm: bool = True
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether no lease may be taken for ended, and no settle time for over."""
+        return self.doubted_for > timedelta(0)
+
+
+@define(eq=False, slots=False, kw_only=True)
+class DatabaseClock:
+    """Compares the database's clock with this machine's uptime, in each transaction that concludes.
+
+    The distance between the two is known by an interval: now() is read after the transaction was
+    asked for, and before its answer is here. So a slow statement, a busy reactor, or a daemon that
+    was stopped makes the interval wide, but moves nothing. When the interval has moved by more than
+    a second, the clock was set, or the server is another one: for ``hold``, which is lease and
+    settle time together, nothing is concluded by this daemon, nor by any other that reads what it
+    has recorded.
+    """
+
+    hold: timedelta = timedelta(seconds=180)
+    # The longest that a lease or a delay of ours can be.
+    most: timedelta = timedelta(hours=1)
+    telemetry: Telemetry = field(factory=Telemetry)
+    uptime: Callable[[], float] = uptime
+    machine: str | None = field(factory=machine)
+    log: Logger = field(factory=Logger)
+    _distance: Distance | None = field(default=None, init=False)
+    _known: int | None = field(default=None, init=False)
+    _unrecorded: float = field(default=0.0, init=False)
+    _within: float = field(default=0.0, init=False)
+    _jumped_at: float = field(default=float("-inf"), init=False)
+    _doubted_until: float = field(default=float("-inf"), init=False)
+    _kept_at: float = field(default=float("-inf"), init=False)
+    _heeded: int = field(default=0, init=False)
+
+    async def begin(self, database: Database) -> None:
+        """Look at the clock for the first time, if that was not done yet.
+
+        Before anything is claimed: a jump is seen only by those who knew the clock before it.
+        """
+        if self._distance is None:
+            await self.transact(database, _nothing, keeps=True)
+
+    async def transact(
+        self,
+        database: Database,
+        work: Callable[[Transaction, Reading], Awaitable[T]],
+        *,
+        keeps: bool = False,
+    ) -> T:
+        """Run ``work(transaction, reading)`` in a transaction whose now() was compared first.
+
+        ``keeps``: it is a short one, and the distance is kept in it now and then.
+        """
+        asked_at = self.uptime()
+        recorded: list[tuple[float, int]] = []
+
+        async def compared(transaction: Transaction) -> T:
+            recorded.clear()
+            reading = await self.compare(transaction, asked_at=asked_at)
+            if self._unrecorded:
+                recorded.append((self._unrecorded, await self._record(transaction)))
+            elif keeps:
+                await self._keep(transaction)
+            return await work(transaction, reading)
+
+        result = await database.transact(compared)
+        for jump, jump_id in recorded:
+            if jump == self._unrecorded:  # else there was another one, which is to be recorded yet
+                self._known, self._unrecorded = jump_id, 0.0
+        return result
+
+    async def compare(self, transaction: Transaction, *, asked_at: float) -> Reading:
+        """Compare the now() of a transaction that was asked for at ``asked_at`` of ``uptime``.
+
+        A jump that is seen here is recorded by the next ``transact``.
+        """
+        state = await clock.read(transaction, machine=self.machine)
+        until = self.uptime()
+        seen = Distance(
+            lowest=state.seconds - until, highest=state.seconds - asked_at, uptime=until
+        )
+        if self._distance is None:
+            self._begin(state, seen)
+        assert self._distance is not None
+        is_overtaken = asked_at < self._distance.uptime
+        jump = _jump(self._distance, seen)
+        if not is_overtaken and jump:
+            self._see(jump, seen)
+        elif not is_overtaken:
+            self._distance = _followed(self._distance, seen)
+        self._heed(state, asked_at, until)
+        if not self._unrecorded:
+            self._known = max(self._known or 0, state.jump_id)
+        # Another transaction, which was asked for later, has read the clock before this one. Which
+        # of the two was first, nobody can say: if they differ, this one concludes nothing.
+        return self._reading(state, asked_at, is_odd=is_overtaken and bool(jump))
+
+    def _begin(self, state: ClockState, seen: Distance) -> None:
+        """The first look of a daemon, which may know how it was before it was started."""
+        if state.distance is not None and state.distance.uptime <= seen.uptime:
+            kept = state.distance
+            # Not later than this transaction was asked for, lest it seem to be overtaken.
+            asked_at = state.seconds - seen.highest
+            self._distance = evolve(kept, uptime=min(kept.uptime, asked_at))
+            self._known = state.known_then
+        else:
+            self._distance, self._known = seen, state.jump_id
+
+    def _see(self, jump: float, seen: Distance) -> None:
+        """The clock was set: say so, once, and doubt it from now on."""
+        assert self._distance is not None
+        self._within = seen.uptime - self._distance.uptime
+        self._distance = seen
+        self._unrecorded += jump
+        self._jumped_at = seen.uptime
+        self._doubted_until = seen.uptime + self.hold.total_seconds()
+        self.telemetry.count("clock.jumps")
+        self.telemetry.gauge("clock.last_jump_seconds", jump)
+        self.log.error(
+            "the database's clock was set {direction} by {seconds:.1f} s, or the server is another"
+            " one: for {hold:.0f} s no lease is taken for ended, and nothing is taken for not sent",
+            direction="forward" if jump > 0 else "back",
+            seconds=abs(jump),
+            hold=self.hold.total_seconds(),
+        )
+
+    async def _record(self, transaction: Transaction) -> int:
+        return await clock.record_jump(
+            transaction,
+            seconds=self._unrecorded,
+            known=self._known or 0,
+            within=self._within,
+            doubted_for=self.hold.total_seconds(),
+        )
+
+    def _heed(self, state: ClockState, asked_at: float, until: float) -> None:
+        """What another daemon has seen counts as well, and what was seen before this one began."""
+        if state.jump_id in (0, self._heeded):
+            return
+        self._heeded = state.jump_id
+        since, rest = state.seen_ago, state.doubted_for
+        if since < 0:
+            # It was seen by a clock that was set back since, when nobody was there.
+            since, rest = 0.0, self.hold.total_seconds()
+        self._jumped_at = max(self._jumped_at, asked_at - since)
+        if rest > 0:
+            self._doubted_until = max(self._doubted_until, until + rest)
+
+    def _reading(self, state: ClockState, asked_at: float, *, is_odd: bool) -> Reading:
+        rest = max(0.0, self._doubted_until - asked_at)
+        self.telemetry.gauge("clock.doubted_seconds", rest)
+        return Reading(
+            now=state.now,
+            doubted_for=timedelta(seconds=max(rest, 1.0) if is_odd else rest),
+            is_settled=not is_odd and asked_at >= self._jumped_at + SETTLING_SECONDS,
+            is_calm=not is_odd and asked_at >= self._jumped_at + CALM_SECONDS,
+        )
+
+    async def _keep(self, transaction: Transaction) -> None:
+        distance, now = self._distance, self.uptime()
+        if self.machine is None or distance is None:
+            return
+        if now >= self._kept_at + KEEP_SECONDS or self._kept_at < self._jumped_at:
+            await clock.keep(
+                transaction, machine=self.machine, distance=distance, jump_id=self._known or 0
+            )
+            self._kept_at = now
+
+
+async def _nothing(_transaction: Transaction, _reading: Reading) -> None:
+    """The look at the clock is all."""
+
+
+def _jump(before: Distance, seen: Distance) -> float:
+    """By how many seconds the clock was set between the two, at the likeliest; 0: it was not."""
+    tolerance = TOLERANCE_SECONDS + max(0.0, seen.uptime - before.uptime) * TOLERANCE_OF
+    if before.highest + tolerance < seen.lowest or seen.highest < before.lowest - tolerance:
+        return (seen.lowest + seen.highest - before.lowest - before.highest) / 2
+    return 0.0
+
+
+def _followed(before: Distance, seen: Distance) -> Distance:
+    """Where the distance is now, by both: no further from where it was than a clock may drift."""
+    drift = max(0.0, seen.uptime - before.uptime) * FOLLOWED
+    lowest, highest = before.lowest - drift, before.highest + drift
+    return Distance(
+        lowest=min(max(lowest, seen.lowest), highest),
+        highest=max(min(highest, seen.highest), lowest),
+        uptime=seen.uptime,
+    )

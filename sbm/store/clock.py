@@ -1,0 +1,119 @@
+"""The database's clock: what it says, when it jumped, and what it wrote while it was wrong."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from attrs import frozen
+
+from sbm.store.database import Transaction
+from sbm.store.queries import load
+
+QUERIES = load("clock")
+
+# Two daemons that have seen the same jump agree about its size, but for how long they waited.
+SAME_JUMP_SECONDS = 2.0
+
+
+@frozen(kw_only=True)
+class Distance:
+    """How far the database's clock is from the uptime of a machine: between these two, in seconds.
+
+    ``uptime`` is when the last look at it was over.
+    """
+
+    lowest: float
+    highest: float
+    uptime: float
+
+
+@frozen(kw_only=True)
+class ClockState:
+    """What the database knows of its clock; all but ``now`` in seconds, ``seconds`` in Unix time.
+
+    ``jump_id`` is the last jump that was recorded, 0 if there is none; it was seen ``seen_ago``,
+    and the clock is in doubt for ``doubted_for`` from now on (below zero: not any more).
+    ``distance`` is what was kept for this machine, when ``known_then`` was the last jump.
+    """
+
+    now: datetime
+    seconds: float
+    jump_id: int
+    seen_ago: float
+    doubted_for: float
+    distance: Distance | None
+    known_then: int
+
+
+async def read(transaction: Transaction, *, machine: str | None) -> ClockState:
+    """The time, the last jump, and what was kept for this machine."""
+    row = await transaction.row(QUERIES.read_clock, machine=machine)
+    assert row is not None
+    distance = None
+    if row["uptime"] is not None:
+        distance = Distance(lowest=row["lowest"], highest=row["highest"], uptime=row["uptime"])
+    return ClockState(
+        now=row["now"],
+        seconds=row["seconds"],
+        jump_id=row["jump_id"] or 0,
+        seen_ago=float("inf") if row["seen_ago"] is None else row["seen_ago"],
+        doubted_for=row["doubted_for"] or 0.0,
+        distance=distance,
+        known_then=row["reading_jump_id"] or 0,
+    )
+
+
+async def record_jump(
+    transaction: Transaction, *, seconds: float, known: int, within: float, doubted_for: float
+) -> int:
+    """Record that the clock was set by so many seconds since the jump that is ``known``.
+
+    It happened no longer ago than ``within`` seconds, and everybody is to doubt the clock for
+    ``doubted_for``. What others have recorded meanwhile is not recorded again. Returns the last
+    jump that there is.
+    """
+    await transaction.execute(QUERIES.lock_clock)
+    row = await transaction.row(QUERIES.sum_jumps, known=known)
+    assert row is not None
+    if row["jump_id"] is not None and abs(seconds - row["recorded"]) <= SAME_JUMP_SECONDS:
+        return int(row["jump_id"])
+    row = await transaction.row(
+        QUERIES.record_jump,
+        seconds=seconds - row["recorded"],
+        within=within,
+        doubted_for=doubted_for,
+    )
+    assert row is not None
+    return int(row["id"])
+
+
+async def keep(transaction: Transaction, *, machine: str, distance: Distance, jump_id: int) -> None:
+    """Keep the distance for daemons of the same machine that start later."""
+    await transaction.execute(
+        QUERIES.keep_reading,
+        machine=machine,
+        uptime=distance.uptime,
+        lowest=distance.lowest,
+        highest=distance.highest,
+        jump_id=jump_id,
+    )
+
+
+async def delete_old(transaction: Transaction) -> None:
+    """Delete what was known of machines and jumps of long ago."""
+    await transaction.execute(QUERIES.delete_old_readings)
+
+
+async def repair(
+    transaction: Transaction, *, most: timedelta, lease: timedelta, limit: int
+) -> dict[str, int]:
+    """Bring back what a wrong clock has written into rows that wait for a moment; returns how many.
+
+    Nothing waits for longer than ``most``. ``lease`` is what a claim gets whose own is not known.
+    """
+    limits = {"most": most, "lease": lease}
+    return {
+        "sends": len(await transaction.rows(QUERIES.repair_sends, **limits, limit=limit)),
+        "chores": len(await transaction.rows(QUERIES.repair_chores, **limits, limit=limit)),
+        "tasks": len(await transaction.rows(QUERIES.repair_tasks, **limits)),
+    }

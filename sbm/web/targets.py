@@ -1,0 +1,60 @@
+"""Targets of requests: the path that is asked for, and the pattern that it fits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from attrs import field, frozen
+
+# A path that there is not, and is not going to be.
+MISSING_PATH = b"/-"
+
+_ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+
+# The path of what is none of ours, and of that in which no path could be read.
+UNKNOWN_PATH = "unknown"
+NO_PATH = "none"
+
+# A placeholder stands for one part of a path. Ids in these may have several, all of them wrong.
+_LONG_IDS = frozenset({"/api/v1/subscriptions/{id}/send", "/api/v1/subscriptions/{id}/resend"})
+
+
+def plain_target(command: bytes, path: bytes) -> bytes:
+    """The path and query of a target, which may come as a whole URL, or with a fragment."""
+    target = _ORIGIN.sub(b"", path, count=1) if not path.startswith(b"/") else path
+    target = target.partition(b"#")[0]
+    if target.startswith(b"?"):
+        target = b"/" + target
+    if target == b"*" and command != b"OPTIONS":
+        return MISSING_PATH
+    return target or b"/"
+
+
+@frozen
+class Paths:
+    """The patterns of the paths that there are, such as ``/api/v1/schedule/{id}/``."""
+
+    patterns: Iterable[str] = ()
+    _expressions: list[tuple[re.Pattern[str], str]] = field(init=False)
+
+    @_expressions.default
+    def _compiled(self) -> list[tuple[re.Pattern[str], str]]:
+        literal_first = sorted(self.patterns, key=lambda pattern: (pattern.count("{"), pattern))
+        return [(_expression(pattern), pattern) for pattern in literal_first]
+
+    def pattern_of(self, target: bytes | None) -> str:
+        """The pattern that the target of a request fits; None: none was read."""
+        if target is None:
+            return NO_PATH
+        path = target.partition(b"?")[0].decode("ascii", "replace")
+        for expression, pattern in self._expressions:
+            if expression.fullmatch(path):
+                return pattern
+        return UNKNOWN_PATH
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    part = ".+" if pattern in _LONG_IDS else "[^/]+"
+    plain = re.sub(r"\\{\w+\\}", lambda _: part, re.escape(pattern.rstrip("/")))
+    return re.compile(f"{plain}/?")

@@ -1,0 +1,152 @@
+"""Every way in which an answer can be wrong is one of the outcomes that the callers know."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
+
+import pytest
+from pytest_twisted import ensureDeferred
+
+from sbm.clients.connections import MAX_BODY_BYTES
+from sbm.clients.exchange import Exchanges
+from sbm.clients.identity_store import IdentityStore
+from sbm.clients.message_sender import MessageSender
+from sbm.clients.metrics import MetricsApi
+from sbm.clients.outcomes import CannotBeAsked, Failed, Faulty, Rejected, Unanswered, Unknown
+from sbm.clients.scheduler import Scheduler
+from sbm.model.chore import CallBack
+from tests.clients.far import Far, Line, answer
+
+NOW = datetime(2026, 1, 5, tzinfo=timezone.utc)
+CALL_BACK = CallBack(cron_definition="* * * * *", endpoint="http://sbm/", auth_token="t")
+
+
+async def pages(exchanges: Exchanges) -> None:
+    async for _ in Scheduler(exchanges).pages():
+        pass
+
+
+# What is called, and whether it changes anything there.
+CALLS: dict[str, tuple[Callable[[Exchanges], Awaitable[object]], bool]] = {
+    "look up an address": (lambda far: IdentityStore(far).address_of("i"), False),
+    "post an outbound": (lambda far: MessageSender(far).post({}, begin=lambda: True), True),
+    "look for outbounds": (lambda far: MessageSender(far).find(["i"], after=NOW), False),
+    "make a schedule": (lambda far: Scheduler(far).create(CALL_BACK, begin=lambda: True), True),
+    "change a schedule": (lambda far: Scheduler(far).change("1", {"enabled": False}), False),
+    "list schedules": (pages, False),
+    "tell the metrics": (lambda far: MetricsApi(far).fire({"a.sum": 1.0}), True),
+}
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+_CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+# What comes over the wire; the connection is closed behind it.
+ANSWERS: dict[str, bytes] = {
+    "nothing": b"",
+    "no HTTP": b"SSH-2.0-OpenSSH\r\n\r\n",
+    "a strange version": b"ICY 200 OK\r\n\r\n",
+    "no status": b"HTTP/1.1\r\n\r\n",
+    "a status that is no number": b"HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n",
+    "half a status": b"HTTP/1.1 20",
+    "half of the headers": HEAD + b"Content-Le",
+    "a header without a colon": HEAD + b"nonsense\r\nContent-Length: 2\r\n\r\n{}",
+    "a length that is no number": HEAD + b"Content-Length: two\r\n\r\n{}",
+    "a negative length": HEAD + b"Content-Length: -2\r\n\r\n{}",
+    "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "a body that is too short": HEAD + b'Content-Length: 99\r\n\r\n{"id": 1',
+    "a chunk that is no chunk": _CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n",
+    "half of the chunks": _CHUNKED + b'5\r\n{"id"',
+    "a strange transfer": HEAD + b"Transfer-Encoding: gzip\r\n\r\n{}",
+    "only that it goes on": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "another protocol": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+    "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "a redirect": answer(302, Location="http://127.0.0.1:9/"),
+    "a redirect to nowhere": b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n",
+    "an empty body": answer(200),
+    "a page": answer(200, b"<html></html>", Content_Type="text/html"),
+    "half of the JSON": answer(200, b'{"id": '),
+    "other JSON": answer(200, b"[1]"),
+    "null": answer(200, b"null"),
+    "a number that is none": answer(200, b'{"id": NaN, "results": NaN}'),
+    "too many digits": answer(200, b'{"id": ' + b"9" * 5000 + b"}"),
+    "deep JSON": answer(200, b"[" * 100_000),
+    "no UTF-8": answer(200, b'{"id": "\xff", "results": [{"address": "\xff"}]}'),
+    "no gzip": answer(200, b"{}", Content_Encoding="gzip"),
+    "half of the gzip": answer(200, gzip.compress(b'{"id": 1}')[:12], Content_Encoding="gzip"),
+    "too long": answer(200, b" " * (MAX_BODY_BYTES + 1)),
+    "too long in chunks": _CHUNKED + b"500000\r\n" + b" " * 0x500000 + b"\r\n0\r\n\r\n",
+    **{f"status {status}": answer(status, b"<h1>no</h1>") for status in range(400, 600)},
+}
+
+
+@pytest.mark.parametrize("called", CALLS)
+@ensureDeferred
+async def test_whatever_comes_back_a_call_ends_in_an_outcome(
+    far: Far, exchanges: Exchanges, called: str
+) -> None:
+    call, changes = CALLS[called]
+    for name, said in ANSWERS.items():
+
+        def reply(line: Line, said: bytes = said) -> None:
+            line.hang_up(said)
+
+        far.reply = reply
+        error = await error_of(call(exchanges))
+        if error is None:
+            assert name in _FINE.get(called, ()), f"{name} is no success"
+            continue
+        assert isinstance(error, Failed | Rejected), f"{name}: {error!r}"
+        assert changes or not isinstance(error, Unknown), f"{name}: nothing was changed"
+        assert "\0" not in str(error)
+        assert len(str(error)) < 500
+
+
+async def error_of(call: Awaitable[object]) -> Exception | None:
+    """What a call raises."""
+    try:
+        await call
+    except Exception as error:
+        return error
+    return None
+
+
+# Where the status is all that counts, or nothing is what was looked for.
+_ANY_2XX = tuple(name for name, said in ANSWERS.items() if said[9:10] == b"2")
+_FINE = {"change a schedule": _ANY_2XX, "tell the metrics": _ANY_2XX, "look for outbounds": ANSWERS}
+
+
+@pytest.mark.parametrize("said", ["nothing", "half of the headers", "half of the chunks"])
+@ensureDeferred
+async def test_a_question_without_a_whole_answer_may_be_due_to_what_was_asked(
+    far: Far, exchanges: Exchanges, said: str
+) -> None:
+    far.reply = lambda line: line.hang_up(ANSWERS[said])
+    with pytest.raises(Unanswered):
+        await IdentityStore(exchanges).address_of("i")
+
+
+@ensureDeferred
+async def test_an_answer_that_is_too_long_is_a_faulty_one(far: Far, exchanges: Exchanges) -> None:
+    far.reply = lambda line: line.hang_up(ANSWERS["too long"])
+    with pytest.raises(Faulty):
+        await IdentityStore(exchanges).address_of("i")
+
+
+@ensureDeferred
+async def test_outbounds_that_were_looked_for_in_vain_are_in_doubt(
+    far: Far, exchanges: Exchanges
+) -> None:
+    """A wrong answer never proves that something is absent."""
+    for name, said in ANSWERS.items():
+
+        def reply(line: Line, said: bytes = said) -> None:
+            line.hang_up(said)
+
+        far.reply = reply
+        try:
+            found = await MessageSender(exchanges).find(["i"], after=NOW)
+        except (Failed, CannotBeAsked):
+            continue
+        assert found.doubt, name

@@ -1,0 +1,324 @@
+"""The database's clock beside this machine's uptime: what is a jump, and what follows from one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from attrs import define, field
+from pytest_twisted import ensureDeferred
+from twisted.logger import capturedLogs, formatEvent
+
+from sbm.pipeline.database_clock import (
+    CALM_SECONDS,
+    SETTLING_SECONDS,
+    DatabaseClock,
+    Reading,
+    machine,
+)
+from sbm.store.database import Database, Transaction
+from sbm.telemetry import Telemetry
+from tests.arrange import Arranged
+
+HOLD = 180.0
+DAY = 86_400.0
+
+# Both clocks are the test's: PostgreSQL's stands still until it is set.
+_STANDING = """
+CREATE SCHEMA standing;
+CREATE TABLE standing.clock (at timestamptz NOT NULL);
+INSERT INTO standing.clock VALUES ('2026-03-01Z');
+CREATE FUNCTION standing.now() RETURNS timestamptz LANGUAGE sql STABLE
+    AS 'SELECT at FROM standing.clock';
+ALTER TABLE clock_readings ALTER read_at SET DEFAULT standing.now();
+DO $$BEGIN
+    EXECUTE format('ALTER DATABASE %I SET search_path = standing, pg_catalog, public',
+                   current_database());
+END$$;
+SET search_path = standing, pg_catalog, public;
+"""
+
+
+async def _nothing(_: Transaction, reading: Reading) -> Reading:
+    return reading
+
+
+@define(eq=False, slots=False)
+class Bench:
+    """Daemons on one machine, or on several, over a database in the time of the test."""
+
+    database: Database
+    behind: Arranged
+    uptime: float = 1000.0
+    # How much of the uptime a transaction takes before and after its now() is fixed.
+    waits: list[float] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.behind.rows(_STANDING)
+        self.telemetry = Telemetry()
+
+    def daemon(self, name: str | None = "here") -> DatabaseClock:
+        return DatabaseClock(
+            hold=timedelta(seconds=HOLD),
+            telemetry=self.telemetry,
+            uptime=self._read_uptime,
+            machine=name,
+        )
+
+    def _read_uptime(self) -> float:
+        if self.waits:
+            self.uptime += self.waits.pop(0)
+        return self.uptime
+
+    def sets(self, by: float) -> None:
+        """The database's clock alone jumps."""
+        self.behind.rows("UPDATE standing.clock SET at = at + make_interval(secs => %s)", by)
+
+    def passes(self, seconds: float) -> None:
+        """Time passes, for both."""
+        self.uptime += seconds
+        self.sets(seconds)
+
+    async def reads(
+        self,
+        clock: DatabaseClock,
+        work: Callable[[Transaction, Reading], Awaitable[Any]] = _nothing,
+    ) -> Reading:
+        reading: Reading = await clock.transact(self.database, work, keeps=True)
+        return reading
+
+    def jumps(self) -> list[float]:
+        rows = self.behind.rows("SELECT EXTRACT(epoch FROM size) AS size FROM clock_jumps")
+        return [round(float(row["size"])) for row in rows]
+
+
+@pytest.fixture
+def bench(database: Database, behind: Arranged) -> Bench:
+    return Bench(database, behind)
+
+
+@ensureDeferred
+async def test_while_the_two_go_on_together_the_clock_is_trusted(bench: Bench) -> None:
+    clock = bench.daemon()
+    for seconds in (0, 5, 3600, 5):
+        bench.passes(seconds)
+        reading = await bench.reads(clock)
+        assert (reading.is_doubted, reading.is_settled, reading.is_calm) == (False, True, True)
+    assert (bench.jumps(), bench.telemetry.counts["clock.jumps"]) == ([], 0)
+    assert bench.telemetry.measured("clock.doubted_seconds") == 0
+
+
+@pytest.mark.parametrize("by", [1.5, -1.5, 30, -30, DAY, -DAY])
+@ensureDeferred
+async def test_a_jump_is_seen_in_the_transaction_that_would_conclude(
+    bench: Bench, by: float
+) -> None:
+    clock = bench.daemon()
+    await bench.reads(clock)
+    bench.passes(5)
+    bench.sets(by)
+    with capturedLogs() as events:
+        reading = await bench.reads(clock)
+        bench.passes(HOLD - 1)
+        assert (await bench.reads(clock)).is_doubted
+    assert (reading.is_doubted, reading.is_settled) == (True, False)
+    assert reading.doubted_for == timedelta(seconds=HOLD)
+    (told,) = [formatEvent(event) or "" for event in events]
+    direction = "forward" if by > 0 else "back"
+    assert f"was set {direction} by {abs(by):.1f} s" in told
+    assert bench.jumps() == [round(by)]
+    bench.passes(1)
+    after = await bench.reads(clock)
+    assert (after.is_doubted, after.is_settled, after.is_calm) == (False, True, False)
+    bench.passes(CALM_SECONDS)
+    assert (await bench.reads(clock)).is_calm
+
+
+@ensureDeferred
+async def test_some_seconds_after_a_jump_the_clock_is_settled_though_it_is_in_doubt(
+    bench: Bench,
+) -> None:
+    clock = bench.daemon()
+    await bench.reads(clock)
+    bench.sets(60)
+    await bench.reads(clock)
+    bench.passes(SETTLING_SECONDS - 1)
+    assert not (await bench.reads(clock)).is_settled
+    bench.passes(1)
+    reading = await bench.reads(clock)
+    assert (reading.is_settled, reading.is_doubted) == (True, True)
+
+
+@ensureDeferred
+async def test_each_further_jump_begins_the_time_anew(bench: Bench) -> None:
+    clock = bench.daemon()
+    await bench.reads(clock)
+    bench.sets(DAY)
+    await bench.reads(clock)
+    bench.passes(4)
+    bench.sets(-DAY)
+    assert (await bench.reads(clock)).doubted_for == timedelta(seconds=HOLD)
+    assert bench.jumps() == [DAY, -DAY]
+    assert bench.telemetry.counts["clock.jumps"] == 2
+    assert bench.telemetry.measured("clock.last_jump_seconds") == -DAY
+
+
+@ensureDeferred
+async def test_a_clock_that_is_brought_into_line_slowly_is_followed(bench: Bench) -> None:
+    clock = bench.daemon()
+    for _ in range(60):
+        bench.passes(5)
+        bench.sets(0.4)
+        assert not (await bench.reads(clock)).is_doubted
+    assert bench.jumps() == []
+
+
+@ensureDeferred
+async def test_many_small_jumps_are_one(bench: Bench) -> None:
+    clock = bench.daemon()
+    seen = []
+    for _ in range(5):
+        bench.sets(0.9)
+        seen.append((await bench.reads(clock)).is_doubted)
+    assert seen[-1], seen
+
+
+@ensureDeferred
+async def test_half_a_second_is_no_jump(bench: Bench) -> None:
+    clock = bench.daemon()
+    await bench.reads(clock)
+    for by in (0.5, -0.5, 0.9, -0.9):
+        bench.sets(by)
+        assert not (await bench.reads(clock)).is_doubted
+
+
+@pytest.mark.parametrize("waits", [(0.0, 30.0), (3600.0, 0.0), (0.0, 0.0)])
+@ensureDeferred
+async def test_a_slow_answer_or_a_daemon_that_was_stopped_is_no_jump(
+    bench: Bench, waits: tuple[float, float]
+) -> None:
+    """Stopped before the transaction, or between asking for it and hearing its answer."""
+    clock = bench.daemon()
+    await bench.reads(clock)
+    before, between = waits
+    bench.sets(before + between / 2)
+    bench.waits = [before, between]
+    assert not (await bench.reads(clock)).is_doubted
+    bench.sets(between / 2)
+    assert not (await bench.reads(clock)).is_doubted
+    bench.sets(2)
+    assert (await bench.reads(clock)).is_doubted, "after a wide look, it still sees a small jump"
+
+
+@ensureDeferred
+async def test_what_was_asked_before_another_look_says_nothing_and_concludes_nothing(
+    bench: Bench,
+) -> None:
+    clock = bench.daemon()
+    await bench.reads(clock)
+    bench.passes(5)
+    # Its uptime is read when it is asked for; the clock is set, and another one looks, before it is
+    # answered.
+    asked_at = bench.uptime
+    bench.passes(1)
+    bench.sets(DAY)
+    await bench.reads(clock)
+    bench.sets(-DAY)
+    uptimes = iter([asked_at, bench.uptime])
+    clock.uptime = lambda: next(uptimes, bench.uptime)
+    late = await clock.transact(bench.database, _nothing)
+    assert (late.is_doubted, late.is_settled) == (True, False)
+    assert bench.jumps() == [DAY], "nobody can say which of the two was first"
+
+
+@ensureDeferred
+async def test_several_daemons_record_a_jump_once_and_each_doubts(bench: Bench) -> None:
+    first, second, far = bench.daemon(), bench.daemon(), bench.daemon("elsewhere")
+    for clock in (first, second, far):
+        await bench.reads(clock)
+    bench.sets(DAY)
+    for clock in (first, second, far):
+        assert (await bench.reads(clock)).is_doubted
+        bench.passes(1)
+    assert bench.jumps() == [DAY]
+    bench.sets(-DAY)
+    for clock in (far, second, first):
+        assert (await bench.reads(clock)).is_doubted
+    assert bench.jumps() == [DAY, -DAY]
+
+
+@ensureDeferred
+async def test_a_daemon_that_starts_later_heeds_what_was_seen(bench: Bench) -> None:
+    clock = bench.daemon(None)
+    await bench.reads(clock)
+    bench.sets(DAY)
+    await bench.reads(clock)
+    bench.passes(10)
+    late = bench.daemon(None)
+    reading = await bench.reads(late)
+    assert (reading.is_settled, reading.is_doubted) == (False, True)
+    assert reading.doubted_for == timedelta(seconds=HOLD - 10)
+    bench.passes(HOLD - 10)
+    assert not (await bench.reads(late)).is_doubted
+    assert not (await bench.reads(bench.daemon(None))).is_doubted
+
+
+@ensureDeferred
+async def test_what_a_clock_saw_that_was_set_back_since_is_doubted_in_full(bench: Bench) -> None:
+    clock = bench.daemon(None)
+    await bench.reads(clock)
+    bench.sets(DAY)
+    await bench.reads(clock)
+    bench.sets(-DAY)
+    late = bench.daemon(None)
+    assert (await bench.reads(late)).doubted_for == timedelta(seconds=HOLD)
+    bench.passes(HOLD)
+    assert not (await bench.reads(late)).is_doubted
+
+
+@ensureDeferred
+async def test_a_jump_that_nobody_was_there_to_see_is_seen_by_the_next_on_the_machine(
+    bench: Bench,
+) -> None:
+    await bench.reads(bench.daemon())
+    bench.passes(3600)
+    assert not (await bench.reads(bench.daemon())).is_doubted
+    bench.sets(-30)
+    bench.passes(3600)
+    assert (await bench.reads(bench.daemon())).is_doubted
+    assert bench.jumps() == [-30]
+
+
+@ensureDeferred
+async def test_another_machine_knows_nothing_of_this_one(bench: Bench) -> None:
+    await bench.reads(bench.daemon())
+    bench.uptime = 5.0  # it was started a moment ago
+    assert not (await bench.reads(bench.daemon("started anew"))).is_doubted
+    assert bench.jumps() == []
+
+
+@ensureDeferred
+async def test_a_jump_that_was_rolled_back_is_recorded_by_the_next_transaction(
+    bench: Bench,
+) -> None:
+    clock = bench.daemon()
+    await bench.reads(clock)
+    bench.sets(DAY)
+
+    async def fails(_: Transaction, reading: Reading) -> None:
+        assert reading.is_doubted
+        raise ValueError("rain")
+
+    with pytest.raises(ValueError, match="rain"):
+        await clock.transact(bench.database, fails)
+    assert bench.jumps() == []
+    assert (await bench.reads(clock)).is_doubted
+    assert bench.jumps() == [DAY]
+    await bench.reads(clock)
+    assert bench.jumps() == [DAY]
+
+
+def test_a_machine_has_a_name_until_it_is_started_anew() -> None:
+    assert machine() == machine()
