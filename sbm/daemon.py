@@ -216,7 +216,9 @@ def _housekeeping(
     housekeeping = Housekeeping(database, config.ledger_months, clock=clock)
     yield Loop("housekeeping", housekeeping.one_pass, HOUSEKEEPING_SECONDS, Bell(reactor))
     callbacks = CallbackHousekeeping(
-        database=database, kept=scheduler_callback.kept(config.scheduling.join_window)
+        database=database,
+        kept=scheduler_callback.kept(config.scheduling.join_window),
+        clock=clock,
     )
     yield Loop("delete old calls", callbacks.one_pass, CALLBACKS_SECONDS, Bell(reactor))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from attrs import define, evolve, field
@@ -137,7 +138,7 @@ class Chores:
             await self._settle_step(chore, await self._do(chore, lease_end))
 
     async def _settle_step(self, chore: Chore, result: Result) -> None:
-        await self._database.transact(self._write_down, chore, result)
+        await self._clock.transact(self._database, partial(self._write_down, chore, result))
         self._telemetry.count(f"chores.{type(result).__name__.lower()}")
         if isinstance(result, Refused):
             self._log.error(
@@ -155,10 +156,16 @@ class Chores:
                 reason=result.reason,
             )
 
-    async def _write_down(self, transaction: Transaction, chore: Chore, result: Result) -> None:
+    async def _write_down(
+        self, chore: Chore, result: Result, transaction: Transaction, reading: Reading
+    ) -> None:
+        if isinstance(result, Told):
+            await self._missed.lock(transaction, chore=chore)
         silence = await chores.settle(transaction, chore=chore, result=result)
         if silence is not None:
-            await self._missed.make_up_for(transaction, chore=chore, silence=silence)
+            await self._missed.make_up_for(
+                transaction, chore=chore, silence=silence, reading=reading
+            )
 
     async def _look_at_members(self, chore: Chore) -> None:
         count = MEMBERS_AT_A_TIME

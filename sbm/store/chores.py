@@ -230,8 +230,9 @@ async def _remember(transaction: Transaction, chore: Chore, told: Told) -> Silen
     about = {"kind": chore.kind, "target": chore.target}
     before = await transaction.row(QUERIES.lock_remote, **about)
     silent_since = before["silent_since"] if before else None
-    # No clock is a day ahead, and no moment is made up for before it comes.
-    at = told.at if told.at is None or told.at < chore.claimed_at + _DAY else None
+    # No clock is a day ahead, but for a wrong one, and no moment is made up for before it comes.
+    latest = max(chore.claimed_at, transaction.local_time) + _DAY
+    at = told.at if told.at is None or told.at < latest else None
     row = await transaction.row(
         QUERIES.remember_remote,
         **about,
