@@ -8,5 +8,5 @@ ALTER TABLE scheduler_callbacks ADD COLUMN received_at timestamptz NOT NULL DEFA
 COMMENT ON COLUMN scheduler_callbacks.received_at IS
     'By the clock of the daemon that received it.';
 
-INSERT INTO schema_migrations (name) VALUES ('0025_date_scheduler_callbacks');
+INSERT INTO schema_migrations (name) VALUES ('0030_date_scheduler_callbacks');
 COMMIT;
