@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sbm.model.echo import echoed
-
 PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
 
 POSTGRES_PORT = 5432
+
+# Errors quote no more characters of a URL.
+MOST_QUOTED = 200
 
 # The schemes of DJ-Database-URL that mean PostgreSQL.
 _POSTGRES_SCHEMES = ("postgres", "postgresql", "pgsql", "postgis", "timescale", "timescalegis")
@@ -92,7 +93,7 @@ class DatabaseAddress:
             raise ValueError("must be a URL such as postgres://user:password@host:5432/name")
         if scheme.lower() not in _POSTGRES_SCHEMES:
             raise ValueError(
-                f"has the scheme {echoed(scheme)!r}, but only PostgreSQL will do:"
+                f"has the scheme {scheme[:MOST_QUOTED]!r}, but only PostgreSQL will do:"
                 " postgres://user:password@host:5432/name"
             )
         rest, _, query = rest.partition("?")
@@ -123,7 +124,8 @@ class DatabaseAddress:
             raise ValueError("does not name a database after the host: …@host:5432/name")
         unknown = sorted(set(address.options) - _LIBPQ_OPTIONS)
         if unknown:
-            raise ValueError(f"has parameters that are not supported: {echoed(', '.join(unknown))}")
+            names = ", ".join(unknown)[:MOST_QUOTED]
+            raise ValueError(f"has parameters that are not supported: {names}")
         return address
 
     def beginning_with(self, place: Place) -> DatabaseAddress:

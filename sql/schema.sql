@@ -1126,6 +1126,7 @@ CREATE TABLE public.scheduler_callbacks (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     status smallint NOT NULL,
     body bytea NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT scheduler_callbacks_kind_check CHECK ((kind = ANY (ARRAY['subscription'::text, 'schedule'::text]))),
     CONSTRAINT scheduler_callbacks_status_check CHECK (((status >= 200) AND (status <= 299)))
 );
@@ -1135,6 +1136,8 @@ COMMENT ON TABLE public.scheduler_callbacks IS 'Recent calls of the Seed Schedul
 COMMENT ON COLUMN public.scheduler_callbacks.target IS 'The id of the subscription or schedule, as in remote_schedules.';
 
 COMMENT ON COLUMN public.scheduler_callbacks.moment IS 'The due moment that the call belongs to; of a call that fits none, when it came.';
+
+COMMENT ON COLUMN public.scheduler_callbacks.received_at IS 'By the clock of the daemon that received it.';
 
 CREATE TABLE public.scheduler_crons (
     cron_definition text NOT NULL,

@@ -14,13 +14,15 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     {"tap"},
     {"daemon", "cli"},
+    {"sending"},
     {"web", "pipeline", "sandbox", "commands"},
     {"comparison"},
     {"store", "clients"},
     {"config", "files", "services", "signals", "slices", "telemetry"},
     {"audio_settings"},
     {"settings"},
-    {"model", "addresses"},
+    {"addresses"},
+    {"model"},
 )
 DEPTH = {layer: depth for depth, row in enumerate(ROWS) for layer in row}
 

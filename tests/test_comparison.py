@@ -128,6 +128,28 @@ async def test_what_is_told_while_the_list_is_read_is_left_alone(here: Here) -> 
     assert len(here.chores()) == 2
 
 
+@pytest.mark.parametrize("mode", ["subscription", "schedule"])
+@ensureDeferred
+async def test_what_was_told_by_a_clock_that_was_ahead_is_looked_at_all_the_same(
+    here: Here, mode: Scheduling
+) -> None:
+    await here.announce(mode)
+    here.subscribe()
+    here.behind.rows("SELECT owe_chore('schedule', %s)", str(here.schedule))
+    doing = here.doing(mode)
+    await here.do_all(doing)
+    here.behind.rows("UPDATE remote_schedules SET told_at = now() + interval '1 day'")
+    here.behind.rows("UPDATE scheduler_crons SET known_at = now() + interval '1 day'")
+    (entry,) = here.door.model.enabled()
+    here.door.model.delete(entry.id)
+    ((action, _),) = await differences(here, mode)
+    assert action == "create"
+    assert here.behind.value("SELECT count(known_at) FROM scheduler_crons") == 0
+    assert here.behind.rows("SELECT * FROM remote_schedules") == []
+    await here.do_all(doing)
+    assert len(here.door.model.enabled()) == 1
+
+
 @ensureDeferred
 async def test_what_is_known_already_is_not_written_again(here: Here) -> None:
     here.door.model.create(**payload(here.subscribe()))

@@ -13,7 +13,7 @@ from typing import Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from sbm.model.cron import Cron, CronError
 
@@ -52,13 +52,22 @@ class Crons:
 class RecordedCall:
     """A call that was done: when it came, its moment, and what it was answered.
 
-    The moment of a call that fits none is the time at which it came.
+    The moment of a call that fits none is the time at which it came. ``is_misdated``: its moment is
+    one of a clock that was wrong.
     """
 
     moment: datetime
     came_at: datetime
     status: int
     body: bytes
+    is_misdated: bool = False
+
+    def dated(self, definition: str | None, *, zone: ZoneInfo, back: timedelta) -> RecordedCall:
+        """With the moment that it has by the clock of now; the others are as for its own call."""
+        if not self.is_misdated:
+            return self
+        moment = nearest_moment(definition, zone=zone, now=self.came_at, back=back)
+        return evolve(self, moment=self.came_at if moment is None else moment, is_misdated=False)
 
 
 def nearest_moment(

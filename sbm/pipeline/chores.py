@@ -30,13 +30,12 @@ from sbm.model.chore import (
 )
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock, Reading
-from sbm.pipeline.dividing import divided
+from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.hand import uptime
 from sbm.pipeline.missed_moments import MissedMoments
 from sbm.pipeline.reconcile import CLOCK_MARGIN
 from sbm.store import chores, ticks, unreadable
 from sbm.store.database import Database, Transaction
-from sbm.store.errors import may_be_of_a_row, one_line
 from sbm.telemetry import Telemetry
 
 AT_A_TIME = 10
@@ -85,7 +84,7 @@ class Chores:
         if self._breaker.wait:
             return 0
         asked_at = self._uptime()
-        claim = await self._claim_what_can_be()
+        claim = await self._claim()
         all_wait = claim.held_back and not claim.claimed
         self._window = LOOKED_THROUGH if all_wait else AT_A_TIME
         lease_end = asked_at + self._lease.total_seconds()
@@ -106,51 +105,29 @@ class Chores:
         """Owe again what was claimed by a daemon that fell silent."""
         return await self._clock.transact(self._database, self._expire)
 
-    async def _claim_what_can_be(self) -> chores.Claim:
+    async def _claim(self) -> chores.Claim:
         """Those that are due; a batch that cannot be claimed is divided."""
         limit = 1 if self._breaker.is_probing else AT_A_TIME
-        window = max(limit, self._window)
-        try:
-            return await self._claim(limit, window)
-        except Exception as error:
-            if not may_be_of_a_row(error):
-                raise
-            self._log.warn("chores cannot be claimed together: {error}", error=one_line(error))
-        due = await self._database.transact(unreadable.list_due_chores, limit=limit)
-        await self._claim(1, 1, only=())  # fails if it fails for another reason than a row
-        parts = await divided(due, self._claim_only, self._refuse)
+        claim = partial(self._clock.transact, self._database)
+        parts = await whole_or_divided(
+            "chores",
+            partial(claim, partial(self._claimed, limit=limit, window=max(limit, self._window))),
+            due=partial(self._database.transact, unreadable.list_due_chores, limit=limit),
+            part=lambda ids: claim(partial(self._claimed, limit=limit, window=limit, only=ids)),
+            alone=self._refuse,
+        )
         return chores.Claim(
             claimed=[chore for part in parts for chore in part.claimed],
             held_back=sum(part.held_back for part in parts),
         )
 
-    async def _claim_only(self, ids: Sequence[int]) -> chores.Claim:
-        return await self._claim(len(ids), len(ids), only=ids)
-
-    async def _claim(
-        self, limit: int, window: int, *, only: Sequence[int] | None = None
-    ) -> chores.Claim:
-        claim = partial(self._claimed, limit=limit, window=window, only=only)
-        return await self._clock.transact(self._database, claim)
-
     async def _claimed(
-        self,
-        transaction: Transaction,
-        reading: Reading,
-        *,
-        limit: int,
-        window: int,
-        only: Sequence[int] | None,
+        self, transaction: Transaction, reading: Reading, **which: Any
     ) -> chores.Claim:
         """While the database's clock is in doubt, no settle time is taken for over."""
+        takes_over = not reading.is_doubted
         claim = await chores.claim(
-            transaction,
-            limit=limit,
-            lease=self._lease,
-            settle=self._settle,
-            window=window,
-            takes_over=not reading.is_doubted,
-            only=only,
+            transaction, lease=self._lease, settle=self._settle, takes_over=takes_over, **which
         )
         claimed = [
             evolve(
@@ -182,7 +159,7 @@ class Chores:
             await self._settle_step(chore, await self._do(chore, lease_end))
 
     async def _settle_step(self, chore: Chore, result: Result) -> None:
-        await self._database.transact(self._write_down, chore, result)
+        await self._clock.transact(self._database, partial(self._write_down, chore, result))
         self._telemetry.count(f"chores.{type(result).__name__.lower()}")
         if isinstance(result, Refused):
             self._log.error(
@@ -200,10 +177,16 @@ class Chores:
                 reason=result.reason,
             )
 
-    async def _write_down(self, transaction: Transaction, chore: Chore, result: Result) -> None:
+    async def _write_down(
+        self, chore: Chore, result: Result, transaction: Transaction, reading: Reading
+    ) -> None:
+        if isinstance(result, Told):
+            await self._missed.lock(transaction, chore=chore)
         silence = await chores.settle(transaction, chore=chore, result=result)
         if silence is not None:
-            await self._missed.make_up_for(transaction, chore=chore, silence=silence)
+            await self._missed.make_up_for(
+                transaction, chore=chore, silence=silence, reading=reading
+            )
 
     async def _look_at_members(self, chore: Chore) -> None:
         count = MEMBERS_AT_A_TIME

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,11 +14,11 @@ from twisted.logger import Logger
 from sbm.model.send import CONTENT_SETTLE, Send
 from sbm.pipeline.database_clock import DatabaseClock, Reading
 from sbm.pipeline.deliver import Blames, Delivery
-from sbm.pipeline.dividing import divided
+from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.hand import Hand
 from sbm.store import clock, sends, unreadable
 from sbm.store.database import Database, Transaction
-from sbm.store.errors import CommitUnknown, may_be_of_a_row, one_line
+from sbm.store.errors import CommitUnknown, may_be_of_a_row
 from sbm.telemetry import Telemetry
 
 EXPIRY_BATCH = 1000
@@ -85,25 +86,26 @@ class Claiming:
         return len(claimed) + self._ended
 
     async def _take(self, limit: int, of_ticks: int, *, but: Sequence[str] = ()) -> list[Send]:
-        try:
-            return await self._claimed(limit, of_ticks, but=but)
-        except Exception as error:
-            if not may_be_of_a_row(error):
-                raise
-            self._log.warn(
-                "sends that are due cannot be claimed together: {error}", error=one_line(error)
+        had_strays = self._may_have_strays
+
+        async def due() -> list[UUID]:
+            self._may_have_strays = True  # until all parts are here
+            return await self._database.transact(
+                unreadable.list_due_sends, limit=limit, of_ticks=of_ticks, but=but
             )
-        due = await self._database.transact(
-            unreadable.list_due_sends, limit=limit, of_ticks=of_ticks, but=but
+
+        parts = await whole_or_divided(
+            "sends that are due",
+            partial(self._claimed, limit, of_ticks, but=but),
+            due=due,
+            part=self._take_only,
+            alone=self._fail,
         )
-        await self._claimed(1, 1, only=())  # fails if it fails for another reason than a row
-        had_strays, self._may_have_strays = self._may_have_strays, True  # until all parts are here
-        parts = await divided(due, self._take_only, self._fail)
         self._may_have_strays = had_strays
         return [send for part in parts for send in part]
 
     async def _take_only(self, ids: Sequence[UUID]) -> list[Send]:
-        return await self._claimed(len(ids), len(ids), only=ids)
+        return await self._claimed(max(1, len(ids)), len(ids), only=ids)
 
     async def _claimed(self, limit: int, of_ticks: int, **options: Any) -> list[Send]:
         try:

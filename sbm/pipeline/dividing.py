@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from sbm.store.errors import may_be_of_a_row
+from twisted.logger import Logger
+
+from sbm.store.errors import may_be_of_a_row, one_line
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+_log = Logger()
 
 
 async def divided(
@@ -33,3 +37,26 @@ async def divided(
     middle = len(items) // 2
     first = await divided(items[:middle], work, alone)
     return first + await divided(items[middle:], work, alone)
+
+
+async def whole_or_divided(
+    what: str,
+    whole: Callable[[], Awaitable[R]],
+    *,
+    due: Callable[[], Awaitable[Sequence[A]]],
+    part: Callable[[Sequence[A]], Awaitable[R]],
+    alone: Callable[[A, Exception], Awaitable[object]],
+) -> list[R]:
+    """Do ``whole``, or, if a row of it cannot be read, the parts of what is ``due``.
+
+    What fails without any row as well is no row's fault, and is raised.
+    """
+    try:
+        return [await whole()]
+    except Exception as error:
+        if not may_be_of_a_row(error):
+            raise
+        _log.warn("{what} cannot be read together: {error}", what=what, error=one_line(error))
+    items = await due()
+    nothing = await part(())
+    return [nothing, *await divided(items, part, alone)]

@@ -68,18 +68,21 @@ class CallbackHousekeeping:
     """Deletes the recorded calls of the Scheduler that no repetition can come of.
 
     Those that the database's clock recorded while it was wrong are among them: a pass a minute
-    keeps them from being taken for the calls of moments that have not come yet.
+    keeps them from being taken for the calls of moments that have not come yet. Just after that
+    clock has jumped, nothing is deleted: the clock of the daemon may have jumped with it.
     """
 
     _database: Database
     _kept: timedelta
+    _clock: DatabaseClock = field(factory=DatabaseClock)
 
     async def one_pass(self) -> int:
         """Delete what is old, or later than now; returns how many calls were deleted."""
-        future = await self._database.transact(
-            scheduler_callbacks.delete_future, limit=CALLBACKS_PER_PASS
-        )
-        old = await self._database.transact(
-            scheduler_callbacks.delete_old, kept=self._kept, limit=CALLBACKS_PER_PASS
-        )
-        return future + old
+        return await self._clock.transact(self._database, self._delete)
+
+    async def _delete(self, transaction: Transaction, reading: Reading) -> int:
+        if not reading.is_settled:
+            return 0
+        kept, limit = self._kept, CALLBACKS_PER_PASS
+        future = await scheduler_callbacks.delete_future(transaction, kept=kept, limit=limit)
+        return future + await scheduler_callbacks.delete_old(transaction, kept=kept, limit=limit)

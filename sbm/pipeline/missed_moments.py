@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,8 @@ from twisted.logger import Logger
 
 from sbm.model.chore import Chore, Silence
 from sbm.model.cron import Cron, CronError
-from sbm.model.scheduler_callback import Target, kept
+from sbm.model.scheduler_callback import RecordedCall, Target, kept
+from sbm.pipeline.database_clock import Reading
 from sbm.store import scheduler_callbacks, sends, ticks
 from sbm.store.database import Transaction
 
@@ -35,16 +37,26 @@ class MissedMoments:
     _grace: timedelta
     _log: Logger = field(factory=Logger)
 
+    async def lock(self, transaction: Transaction, *, chore: Chore) -> None:
+        """Wait for a call for the same target, as a call does: before anything else is locked."""
+        target = _target(chore)
+        if target is not None:
+            await scheduler_callbacks.lock_target(transaction, target=target)
+
     async def make_up_for(
-        self, transaction: Transaction, *, chore: Chore, silence: Silence
+        self, transaction: Transaction, *, chore: Chore, silence: Silence, reading: Reading
     ) -> None:
-        """Tick for the latest moment in a time of silence, in the transaction that ends it."""
+        """Tick for the latest moment in a time of silence, in the transaction that ends it.
+
+        While the database's clock is in doubt, it is taken for as late as when the silence ended.
+        """
         if chore.wanted is None or chore.schedule_id is None:
             return
         moments = await self._moments(transaction, chore.wanted, silence)
         if not moments:
             return
-        is_in_time = silence.now - moments[0] <= self._grace
+        now = silence.until if reading.is_doubted else silence.now
+        is_in_time = now - moments[0] <= self._grace
         if is_in_time:
             await self._tick(transaction, chore, chore.schedule_id, moments.pop(0))
         if moments:
@@ -62,12 +74,15 @@ class MissedMoments:
         self, transaction: Transaction, chore: Chore, schedule_id: int, moment: datetime
     ) -> None:
         """Tick once, and let a call that comes late for this moment join, as it would a call."""
-        target = _target(chore, schedule_id)
-        await scheduler_callbacks.lock_target(transaction, target=target)
+        target = _target(chore)
+        assert target is not None
         calls = await scheduler_callbacks.list_recent(
             transaction, target=target, kept=kept(self._grace)
         )
-        if any(call.moment == moment for call in calls):
+        dated = partial(
+            RecordedCall.dated, definition=chore.wanted, zone=self._time_zone, back=self._grace
+        )
+        if any(dated(call).moment == moment for call in calls):
             return
         if chore.kind == "subscription":
             await sends.owe(transaction, subscription_id=UUID(chore.target))
@@ -106,10 +121,12 @@ class MissedMoments:
         return moments
 
 
-def _target(chore: Chore, schedule_id: int) -> Target:
+def _target(chore: Chore) -> Target | None:
     if chore.kind == "subscription":
         return Target(kind="subscription", id=UUID(chore.target))
-    return Target(kind="schedule", id=schedule_id)
+    if chore.kind == "schedule":
+        return Target(kind="schedule", id=int(chore.target))
+    return None
 
 
 # What a call is answered that comes late for a moment that was made up for.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,13 +16,13 @@ from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
 from sbm.model.send import Asked, Settled, Unread
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock, Reading
-from sbm.pipeline.dividing import divided
+from sbm.pipeline.dividing import divided, whole_or_divided
 from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import tell_doubles, tell_metrics
 from sbm.settings import Uncertain
 from sbm.store import sends, unreadable
 from sbm.store.database import Database, Transaction
-from sbm.store.errors import may_be_of_a_row, one_line
+from sbm.store.errors import one_line
 from sbm.store.sends import Committed
 from sbm.telemetry import Telemetry
 
@@ -82,21 +83,17 @@ class Reconciling:
 
     async def _take(self) -> tuple[list[Asked], Reading]:
         """Those whose turn it is; a batch that cannot be read is divided."""
-        try:
-            return await self._taken(limit=MOST_IDENTITIES)
-        except Exception as error:
-            if not may_be_of_a_row(error):
-                raise
-            self._log.warn(
-                "sends of unknown outcome cannot be read together: {error}", error=one_line(error)
-            )
-        due = await self._database.transact(unreadable.list_unknown_sends, limit=MOST_IDENTITIES)
-        # This fails if it fails for another reason than a row.
-        _, reading = await self._taken(limit=1, only=())
-        parts = await divided(due, self._take_only, self._give_up)
-        readings = [reading, *(of_part for _, of_part in parts)]
+        parts = await whole_or_divided(
+            "sends of unknown outcome",
+            partial(self._taken, limit=MOST_IDENTITIES),
+            due=partial(
+                self._database.transact, unreadable.list_unknown_sends, limit=MOST_IDENTITIES
+            ),
+            part=self._take_only,
+            alone=self._give_up,
+        )
         taken = [asked for part, _ in parts for asked in part]
-        return taken, max(readings, key=lambda one: one.doubted_for)
+        return taken, max((reading for _, reading in parts), key=lambda one: one.doubted_for)
 
     async def _take_only(self, due: Sequence[Unread]) -> tuple[list[Asked], Reading]:
         return await self._taken(limit=len(due), only=[send.id for send in due])

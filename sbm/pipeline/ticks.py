@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from sbm.model.cron import Cron
 from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock, Reading
-from sbm.pipeline.dividing import divided
+from sbm.pipeline.dividing import whole_or_divided
 from sbm.store import ticks, unreadable
 from sbm.store.database import Database, Transaction
 from sbm.store.errors import may_be_of_a_row, one_line
@@ -135,19 +135,18 @@ class Clock:
         if now >= self._reviewed_at + REVIEW_SECONDS:
             await self._review()
             self._reviewed_at = now
-        try:
-            parts = [await self._wind_only()]
-        except Exception as error:
-            if not may_be_of_a_row(error):
-                raise
-            self._log.warn("schedules cannot be read together: {error}", error=one_line(error))
-            due = await self._database.transact(
+        parts = await whole_or_divided(
+            "schedules",
+            self._wind_only,
+            due=partial(
+                self._database.transact,
                 unreadable.list_schedules_to_wind,
                 time_zone=self._time_zone,
                 limit=SCHEDULES_PER_PASS,
-            )
-            await self._wind_only(())  # fails if it fails for another reason than a row
-            parts = await divided(due, self._wind_only, self._stop)
+            ),
+            part=self._wind_only,
+            alone=self._stop,
+        )
         if any(ticked for _, ticked in parts):
             self._ticked()
         return sum(wound for wound, _ in parts)

@@ -26,6 +26,7 @@ from sbm.model.chore import (
 from sbm.model.send import Trigger
 from sbm.store.database import Row, Transaction
 from sbm.store.queries import load
+from sbm.store.text import storable
 
 QUERIES = load("chores")
 
@@ -129,7 +130,7 @@ async def settle(transaction: Transaction, *, chore: Chore, result: Result) -> S
             QUERIES.put_off_chore,
             **claim,
             delay=result.delay,
-            reason=_storable(result.reason),
+            reason=storable(result.reason),
             is_fault=result.is_fault,
             doubt=result.doubt,
         )
@@ -138,7 +139,7 @@ async def settle(transaction: Transaction, *, chore: Chore, result: Result) -> S
             QUERIES.refuse_chore,
             **claim,
             revision=chore.revision,
-            reason=_storable(result.reason),
+            reason=storable(result.reason),
         )
     else:
         goes_on = isinstance(result, Told) and result.goes_on
@@ -234,8 +235,9 @@ async def _remember(transaction: Transaction, chore: Chore, told: Told) -> Silen
     about = {"kind": chore.kind, "target": chore.target}
     before = await transaction.row(QUERIES.lock_remote, **about)
     silent_since = before["silent_since"] if before else None
-    # No clock is a day ahead, and no moment is made up for before it comes.
-    at = told.at if told.at is None or told.at < chore.claimed_at + _DAY else None
+    # No clock is a day ahead, but for a wrong one, and no moment is made up for before it comes.
+    latest = max(chore.claimed_at, transaction.local_time) + _DAY
+    at = told.at if told.at is None or told.at < latest else None
     row = await transaction.row(
         QUERIES.remember_remote,
         **about,
@@ -262,11 +264,6 @@ async def _in_metadata(transaction: Transaction, chore: Chore, remote_id: str | 
             subscription_id=UUID(chore.target),
             remote_id=remote_id,
         )
-
-
-def _storable(reason: str) -> str:
-    """A reason may hold the beginning of an answer: what PostgreSQL cannot store is replaced."""
-    return reason.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _chore(row: Row) -> Chore:

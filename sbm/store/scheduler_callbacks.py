@@ -34,7 +34,12 @@ async def list_recent(
 ) -> list[RecordedCall]:
     """The calls for this target that came in the time ``kept`` before now."""
     rows = await transaction.rows(
-        QUERIES.list_recent, kind=target.kind, target=str(target.id), kept=kept, ahead=AHEAD
+        QUERIES.list_recent,
+        kind=target.kind,
+        target=str(target.id),
+        kept=kept,
+        ahead=AHEAD,
+        local_time=transaction.local_time,
     )
     return [RecordedCall(**row | {"body": bytes(row["body"])}) for row in rows]
 
@@ -50,14 +55,23 @@ async def record(
         moment=moment,
         status=status,
         body=body,
+        received_at=transaction.local_time,
     )
 
 
 async def delete_old(transaction: Transaction, *, kept: timedelta, limit: int) -> int:
     """Delete up to ``limit`` calls that came longer than ``kept`` ago; returns how many."""
-    return await transaction.execute(QUERIES.delete_old, kept=kept, limit=limit)
+    return await transaction.execute(
+        QUERIES.delete_old, kept=kept, ahead=AHEAD, local_time=transaction.local_time, limit=limit
+    )
 
 
-async def delete_future(transaction: Transaction, *, limit: int) -> int:
+async def delete_future(transaction: Transaction, *, kept: timedelta, limit: int) -> int:
     """Delete up to ``limit`` calls that were recorded as later than now; returns how many."""
-    return await transaction.execute(QUERIES.delete_future, ahead=AHEAD, limit=limit)
+    return await transaction.execute(
+        QUERIES.delete_future,
+        kept=kept,
+        ahead=AHEAD,
+        local_time=transaction.local_time,
+        limit=limit,
+    )

@@ -49,9 +49,9 @@ class SchedulerCallbacks:
         crons = await scheduler_callbacks.read_crons(transaction, target=target)
         within = self._scheduling.join_window
         calls = await scheduler_callbacks.list_recent(transaction, target=target, kept=kept(within))
-        moment = nearest_moment(
-            crons.definition, zone=self._scheduling.timezone, now=crons.now, back=within
-        )
+        zone = self._scheduling.timezone
+        calls = [call.dated(crons.definition, zone=zone, back=within) for call in calls]
+        moment = nearest_moment(crons.definition, zone=zone, now=crons.now, back=within)
         first = find_repeated(calls, moment=moment, now=crons.now, within=within)
         if first is not None:
             return Answered(

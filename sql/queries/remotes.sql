@@ -27,7 +27,7 @@ SELECT cron, now() FROM unnest(%(crons)s::text[]) cron ORDER BY cron
 -- name: forget_unlisted_crons
 -- Nothing in the whole list was made with these, as far as it tells: the next one with such a cron
 -- is made alone again. The Scheduler may be another one than it was.
-UPDATE scheduler_crons SET known_at = NULL WHERE known_at < %(since)s;
+UPDATE scheduler_crons SET known_at = NULL WHERE NOT known_at BETWEEN %(since)s AND now() + interval '1 minute';
 
 -- name: forget_listings
 -- This listing is done with; and so are those that nobody came back to.
@@ -37,7 +37,8 @@ DELETE FROM remote_listing
 -- name: compare_subscriptions
 -- The next %(limit)s subscriptions after this id, and which of them the Scheduler is not in line
 -- with. An entry that we remember counts before others that call for the same subscription, and
--- then the oldest. What was told since the listing began, or is owed anyway, is not looked at.
+-- then the oldest. What was told since the listing began, or is owed anyway, is not looked at. (In
+-- the future, it was told by a clock that was wrong, and that may have been at any time.)
 WITH members AS MATERIALIZED (
     SELECT id, id::text AS target, schedule_id, active AND NOT completed AS is_under_way,
            CASE WHEN jsonb_typeof(metadata) = 'object'
@@ -64,7 +65,7 @@ WITH members AS MATERIALIZED (
             ORDER BY l.remote_id IS NOT DISTINCT FROM COALESCE(known.remote_id,
                                                                members.remote_id) DESC,
                      l.enabled DESC, l.created_at, l.remote_id LIMIT 1) entry ON true
-     WHERE COALESCE(known.told_at < %(since)s, true)
+     WHERE COALESCE(NOT known.told_at BETWEEN %(since)s AND now() + interval '1 minute', true)
        AND NOT EXISTS (SELECT FROM chores
                         WHERE chores.kind = 'subscription' AND chores.target = members.target
                           AND chores.state <> 'refused')
@@ -102,7 +103,7 @@ WITH compared AS MATERIALIZED (
               AND l.target = schedules.id::text
             ORDER BY l.remote_id IS NOT DISTINCT FROM known.remote_id DESC, l.enabled DESC,
                      l.created_at, l.remote_id LIMIT 1) entry ON true
-     WHERE COALESCE(known.told_at < %(since)s, true)
+     WHERE COALESCE(NOT known.told_at BETWEEN %(since)s AND now() + interval '1 minute', true)
        AND NOT EXISTS (SELECT FROM chores
                         WHERE chores.kind = 'schedule' AND chores.target = schedules.id::text
                           AND chores.state <> 'refused')
@@ -169,7 +170,7 @@ WITH found AS MATERIALIZED (
        SET remote_id = EXCLUDED.remote_id, cron_definition = EXCLUDED.cron_definition,
            made_with = EXCLUDED.made_with, enabled = EXCLUDED.enabled,
            is_addressed = EXCLUDED.is_addressed, told_at = now()
-     WHERE remote_schedules.told_at < %(since)s
+     WHERE NOT remote_schedules.told_at BETWEEN %(since)s AND now() + interval '1 minute'
        AND ROW(remote_schedules.remote_id, remote_schedules.cron_definition,
                remote_schedules.made_with, remote_schedules.enabled, remote_schedules.is_addressed)
            IS DISTINCT FROM ROW(EXCLUDED.remote_id, EXCLUDED.cron_definition, EXCLUDED.made_with,
@@ -177,7 +178,7 @@ WITH found AS MATERIALIZED (
 ), forgotten AS (
     DELETE FROM remote_schedules r USING found
      WHERE r.kind = found.kind AND r.target = found.target AND found.remote_id IS NULL
-       AND r.told_at < %(since)s
+       AND NOT r.told_at BETWEEN %(since)s AND now() + interval '1 minute'
 )
 SELECT count(*) FROM (SELECT owe_chore(kind, target) FROM found
                        WHERE action IS NOT NULL ORDER BY kind, target) owed;

@@ -17,21 +17,30 @@ SELECT now() AS now,
                                WHERE id = %(subscription_id)s::uuid))) AS wanted;
 
 -- name: list_recent
--- The recorded calls for this target. One that is recorded as later than now was recorded while the
--- clock was wrong, and is left out; %(ahead)s is for transactions that began after this one.
-SELECT moment, created_at AS came_at, status, body FROM scheduler_callbacks
+-- The recorded calls for this target; %(ahead)s is for transactions that began after this one. One
+-- that is recorded as later than now was recorded while the clock was wrong, and is left out.
+-- Within two days of a jump of the database's clock, a call came as long ago as the clock of the
+-- daemon says. Where the two differ, its moment is one of a clock that was wrong.
+SELECT moment, came_at, abs(EXTRACT(epoch FROM came_at - created_at)) > 1 AS is_misdated, status, body
+  FROM scheduler_callbacks,
+       LATERAL (SELECT CASE WHEN EXISTS (SELECT FROM clock_jumps
+                                          WHERE seen_at > now() - interval '2 days')
+                            THEN now() - (%(local_time)s::timestamptz - received_at)
+                            ELSE created_at END AS came_at) told
  WHERE kind = %(kind)s AND target = %(target)s
-   AND created_at > now() - %(kept)s::interval AND created_at < now() + %(ahead)s::interval;
+   AND came_at > now() - %(kept)s::interval AND came_at < now() + %(ahead)s::interval;
 
 -- name: record
 -- A call that was done, and its answer. One of the same moment that list_recent left out gives way.
-INSERT INTO scheduler_callbacks (kind, target, moment, status, body)
-VALUES (%(kind)s, %(target)s, %(moment)s, %(status)s, %(body)s)
+INSERT INTO scheduler_callbacks (kind, target, moment, status, body, received_at)
+VALUES (%(kind)s, %(target)s, %(moment)s, %(status)s, %(body)s, %(received_at)s)
     ON CONFLICT (kind, target, moment) DO UPDATE
-   SET created_at = excluded.created_at, status = excluded.status, body = excluded.body;
+   SET created_at = excluded.created_at, received_at = excluded.received_at,
+       status = excluded.status, body = excluded.body;
 
 -- name: delete_old
--- Calls that no repetition can come of any more. One that is being recorded anew is stepped over.
+-- Calls that no repetition can come of any more, by neither clock. One that is being recorded anew
+-- is stepped over.
 -- Rows are found by their place, which they keep while they are locked: by their key, the planner
 -- would read the whole table for each portion.
 DELETE FROM scheduler_callbacks
@@ -39,14 +48,18 @@ DELETE FROM scheduler_callbacks
    AND ctid = ANY(ARRAY(
            SELECT ctid FROM scheduler_callbacks
             WHERE created_at <= now() - %(kept)s::interval
+              AND NOT received_at BETWEEN %(local_time)s::timestamptz - %(kept)s::interval
+                                      AND %(local_time)s::timestamptz + %(ahead)s::interval
             ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED));
 
 -- name: delete_future
--- Calls that were recorded while the clock was wrong. When the right time reaches their moment, they
--- would be taken for the call of that moment.
+-- Calls that were recorded while the clock was wrong, and are not young by the clock of the daemon.
+-- When the right time reaches their moment, they would be taken for the call of that moment.
 DELETE FROM scheduler_callbacks
  WHERE created_at >= now() + %(ahead)s::interval
    AND ctid = ANY(ARRAY(
            SELECT ctid FROM scheduler_callbacks
             WHERE created_at >= now() + %(ahead)s::interval
+              AND NOT received_at BETWEEN %(local_time)s::timestamptz - %(kept)s::interval
+                                      AND %(local_time)s::timestamptz + %(ahead)s::interval
             ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED));

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Literal
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 from pytest_twisted import ensureDeferred
+from twisted.internet.defer import Deferred
 
 from sbm.model.chore import Scheduling
+from sbm.model.scheduler_callback import Target
 from sbm.pipeline.chores import Chores
 from sbm.sandbox.schedules import Scheduler
+from sbm.store import scheduler_callbacks
+from sbm.store.database import Transaction
 from tests.pipeline.test_chores import (
     Here,
     Trouble,
@@ -22,6 +27,8 @@ from tests.pipeline.test_chores import (
     store_and_hang_up,
 )
 from tests.pipeline.test_chores import here as here
+from tests.web.sockets import comes_true
+from tests.wrong_clock import WrongClock
 
 NINE = datetime(2025, 1, 6, 9, 0, tzinfo=timezone.utc)
 OLD, NEW = "30 8 * * *", "0 9 * * *"
@@ -389,3 +396,79 @@ async def test_weeks_of_every_minute_are_not_all_recorded(here: Here) -> None:
     found = ticks(here)
     assert found[-1] == ("clock", "expanding", NINE + timedelta(days=21))
     assert [state for _, state, _ in found[:-1]] == ["missed"] * 100
+
+
+# While others are at it
+
+LOCKS = (
+    "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+    " WHERE datname = current_database() AND locktype = 'advisory' AND granted = %s"
+)
+
+
+@pytest.mark.parametrize("mode", ["subscription", "schedule"])
+@ensureDeferred
+async def test_a_call_and_the_end_of_the_silence_do_not_wait_for_each_other(
+    here: Here, mode: Literal["subscription", "schedule"]
+) -> None:
+    """A call locks its target first, and then the rows; so does what makes up for a call."""
+    here.grace = LONG
+    doing, _ = await told(here, mode)
+    change(here)
+    await here.do_all_of("members", doing)
+    at(here, NINE - timedelta(minutes=1))
+    here.hurry()
+    await doing.one_pass()
+    at(here, NINE + timedelta(minutes=1))
+    until: Deferred[None] = Deferred()
+
+    async def call(transaction: Transaction) -> None:
+        target = here.behind.value("SELECT target FROM chores")
+        key = UUID(target) if mode == "subscription" else int(target)
+        await scheduler_callbacks.lock_target(transaction, target=Target(kind=mode, id=key))
+        await until
+
+    calling = Deferred.fromCoroutine(here.database(mode).transact(call))
+    await comes_true(lambda: here.behind.value(LOCKS, True) == 1)
+    settling = Deferred.fromCoroutine(here.do_all(doing))
+    await comes_true(lambda: here.behind.value(LOCKS, False) == 1)
+    here.behind.rows("SELECT FROM schedules FOR NO KEY UPDATE NOWAIT")
+    here.behind.rows("SELECT FROM subscriptions FOR NO KEY UPDATE NOWAIT")
+    until.callback(None)
+    await calling
+    await settling
+    assert here.behind.value("SELECT count(*) FROM scheduler_callbacks") == 1
+
+
+# A clock that is wrong meanwhile
+
+
+def soon() -> tuple[datetime, str]:
+    """The last full minute, and the cron of it."""
+    minute = datetime.now(timezone.utc).replace(second=0, microsecond=0)
+    return minute, f"{minute.minute} {minute.hour} * * *"
+
+
+@pytest.mark.parametrize("by", [-3 * 86_400.0, -7200.0, 7200.0, 3 * 86_400.0])
+@pytest.mark.parametrize("returns", [True, False])
+@pytest.mark.parametrize("came_between", [True, False])
+@ensureDeferred
+async def test_a_clock_that_jumps_while_a_schedule_is_replaced_changes_nothing(
+    here: Here, by: float, returns: bool, came_between: bool
+) -> None:
+    """It jumps before the disabling and returns after it, or jumps after it."""
+    wrong_clock = WrongClock(here.behind)
+    doing, _ = await told(here, "schedule")
+    moment, cron = soon()
+    change(here, cron)
+    if returns:
+        wrong_clock.set(by)
+    at(here, moment + timedelta(seconds=-1 if came_between else 1))
+    here.hurry()
+    await doing.one_pass()
+    assert fires(here.door.model) == []
+    wrong_clock.set(0 if returns else by)
+    at(here, moment + timedelta(seconds=2))
+    await here.do_all(doing)
+    assert [fires_at for _, fires_at in fires(here.door.model)] == [cron]
+    assert ticks(here) == ([("clock", "expanding", moment)] if came_between else [])

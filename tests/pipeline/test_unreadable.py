@@ -11,6 +11,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model.page import Window
 from sbm.model.send import Settled
+from sbm.pipeline.claim import LOOK_SECONDS
 from sbm.pipeline.ticks import Expansion
 from sbm.store import failed_tasks, sends, ticks, unreadable
 from sbm.store.database import Database
@@ -87,7 +88,10 @@ async def test_a_send_that_cannot_be_read_ends_as_failed_and_the_others_are_clai
 
 @ensureDeferred
 async def test_what_can_be_read_is_claimed_in_one_transaction(claims: Claims) -> None:
+    await claims.claiming.claim()  # the first looks at the clock as well
     await claims.owe_all()
+    claims.line.tries = 0
+    claims.clock.advance(LOOK_SECONDS)
     assert await claims.claiming.claim() == GOOD + 1
     assert claims.line.tries == 1
 
@@ -195,7 +199,7 @@ async def test_only_what_is_still_owed_is_failed(claims: Claims) -> None:
 @pytest.mark.parametrize(
     "spoiled",
     [
-        *("20000-01-01", "0044-03-15 BC", "identity", "rule"),
+        *("0044-03-15 BC", "identity", "rule"),
     ],
 )
 @ensureDeferred

@@ -21,7 +21,7 @@ from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock
 from sbm.pipeline.deliver import Blames
 from sbm.pipeline.desk import Desk
 from sbm.pipeline.hand import uptime
-from sbm.pipeline.housekeeping import Housekeeping
+from sbm.pipeline.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.law import REST, Law
 from sbm.pipeline.reconcile import Reconciling
 from sbm.pipeline.retries import Retries
@@ -605,3 +605,21 @@ async def test_a_task_is_taken_over_when_its_lease_has_really_ended(
     await bench.looks()
     assert await desk().one_pass({"estimate-sends": work}) == 1
     assert len(done) == 1
+
+
+@ensureDeferred
+async def test_no_recorded_call_is_deleted_just_after_a_jump(bench: Bench) -> None:
+    """The daemon's clock may have jumped with the database's, so they are old by both."""
+    bench.behind.rows(
+        "INSERT INTO scheduler_callbacks (kind, target, moment, created_at, received_at, status,"
+        " body) SELECT 'schedule', '1', long_ago, long_ago, long_ago, 202, '{}'"
+        " FROM (SELECT now() - interval '3 hours' AS long_ago) one"
+    )
+    housekeeping = CallbackHousekeeping(
+        database=bench.database, kept=timedelta(hours=1), clock=bench.clock
+    )
+    await bench.looks()
+    bench.sets(7200.0)
+    assert await housekeeping.one_pass() == 0
+    await bench.settles()
+    assert await housekeeping.one_pass() == 1

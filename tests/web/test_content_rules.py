@@ -78,7 +78,7 @@ async def patch(api: Api, path: str, **fields: Any) -> tuple[int, Any]:
             {
                 "text_content": [
                     LONG,
-                    f'Text "a’\nb{"x" * 196}…" has special characters which can be replaced: ’',
+                    f'Text "a’\nb{"x" * 146}…" has special characters which can be replaced: ’',
                 ]
             },
         ),

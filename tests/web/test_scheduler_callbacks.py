@@ -19,6 +19,9 @@ from twisted.logger import capturedLogs, formatEvent
 
 from sbm.model.chore import Scheduling as Mode
 from sbm.model.scheduler_callback import Crons, Target
+from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.pipeline.housekeeping import CallbackHousekeeping
+from sbm.store.database import Database, Transaction
 from sbm.telemetry import Telemetry
 from sbm.web.exchange import Reply
 from sbm.web.scheduler_callbacks import (
@@ -29,8 +32,10 @@ from sbm.web.scheduler_callbacks import (
     SchedulerCallbacks,
 )
 from tests.arrange import Arranged, arranged
+from tests.store.conftest import database as database
 from tests.web.conftest import SCHEDULER_TOKEN, Answer, Api, a_scheduling, served
 from tests.web.sockets import comes_true
+from tests.wrong_clock import WrongClock
 
 HALF_AN_HOUR = timedelta(minutes=30)
 RECORDED = "SELECT * FROM scheduler_callbacks ORDER BY created_at"
@@ -481,6 +486,77 @@ async def test_a_call_that_was_recorded_as_later_than_now_is_not_believed(here: 
     before = here.ticks
     await here.call()
     assert here.ticks == before + 1
+
+
+@pytest.fixture
+def wrong_clock(behind: Arranged) -> WrongClock:
+    """The database's, right at first."""
+    return WrongClock(behind)
+
+
+JUMPS = pytest.mark.parametrize("by", [40.0, -40.0, 7200.0, -7200.0, 86_400.0, -3 * 86_400.0])
+
+
+async def jump(
+    wrong_clock: WrongClock, database: Database, clock: DatabaseClock, by: float
+) -> None:
+    """The clock is set, and a daemon records that it was."""
+    wrong_clock.set(by)
+    for _ in range(2):
+        await clock.transact(database, _nothing)
+
+
+async def _nothing(_transaction: Transaction, _reading: Reading) -> None:
+    pass
+
+
+@JUMPS
+@pytest.mark.parametrize("returns", [True, False])
+@ensureDeferred
+async def test_a_call_is_joined_across_a_jump_of_the_clock(
+    wrong_clock: WrongClock, here: Joining, database: Database, by: float, returns: bool
+) -> None:
+    """Whether the clock was wrong at the call and is right again, or is wrong from then on."""
+    cron = here.cron(-5)
+    clock = DatabaseClock(machine=None)
+    await clock.begin(database)
+    if returns:
+        await jump(wrong_clock, database, clock, by)
+    first = await here.call()
+    await jump(wrong_clock, database, clock, 0 if returns else by)
+    housekeeping = CallbackHousekeeping(database=database, kept=HALF_AN_HOUR)
+    await housekeeping.one_pass()
+    assert here.behind.value("SELECT cron_definition FROM remote_schedules") == cron
+    for _ in range(2):
+        again = await here.call()
+        assert (again.status, again.text) == (first.status, first.text)
+    assert here.ticks == 1
+    # By the right clock, it is of another day.
+    here.behind.rows(
+        "UPDATE scheduler_callbacks SET moment = moment - interval '1 day', created_at = created_at"
+        " - interval '1 day', received_at = received_at - interval '1 day'"
+    )
+    await here.call()
+    assert here.ticks == 2
+
+
+@ensureDeferred
+async def test_the_call_of_a_wrong_clock_does_not_stand_in_for_the_moment_that_it_told(
+    wrong_clock: WrongClock, here: Joining, database: Database
+) -> None:
+    here.told(" ".join(["*/10", "* * * *"]))
+    clock = DatabaseClock(machine=None)
+    await clock.begin(database)
+    await jump(wrong_clock, database, clock, 600.0)
+    await here.call()
+    await jump(wrong_clock, database, clock, 0)
+    (told,) = here.behind.rows(RECORDED)
+    # Ten minutes later, with the call still young.
+    here.behind.rows("UPDATE scheduler_callbacks SET received_at = received_at - interval '10 min'")
+    await here.call()
+    assert here.ticks == 2
+    (row,) = here.behind.rows(f"{RECORDED} DESC LIMIT 1")
+    assert row["moment"] <= told["moment"]
 
 
 @ensureDeferred
