@@ -48,8 +48,9 @@ def add_to(commands: Any) -> None:
         help="which schedules are never due, and which restrict both day fields",
         description="List each schedule that restricts both day_of_month and day_of_week, with its"
         " next three ticks in the time zone in which they come; each that is never due, because its"
-        " date does not exist or its fields cannot be read; and each that the Seed Scheduler cannot be told. Changes"
-        " nothing. Exits with 0 if all are due some day and can be told, with 1 if not.",
+        " date does not exist or its fields cannot be read; and each that the Seed Scheduler cannot"
+        " be told. Changes nothing. Exits with 0 if all are due some day and can be told, with 1 if"
+        " not.",
     )
     check_schedules.set_defaults(command=_check_schedules)
 
