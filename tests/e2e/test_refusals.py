@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -210,6 +211,30 @@ async def test_whatever_the_identity_store_answers_about_a_few_the_others_go_thr
     seed.start(**FEW_TRIES)
     await most_go_through(seed, refused, others)
     assert seed.behind.value("SELECT min(process_status) FROM subscriptions") == 0
+
+
+@ensureDeferred
+async def test_while_more_than_a_fifth_are_refused_nobody_is_at_fault(seed: World) -> None:
+    """Not when all others have their messages either; and when it is over, everybody has theirs."""
+    schedule = seed.behind.schedule()
+    messageset = seed.behind.messageset("pregnancy", schedule)
+    subscribed = seed.subscribe(60, messageset, schedule)
+    refused = people_of(seed, subscribed[:20])
+    tried: Counter[str] = Counter()
+
+    def forbidden(request: Request, identity: str) -> bytes:
+        tried[identity] += 1
+        return refusal(request, 403, PAGE)
+
+    await put_before(seed.message_sender, message_sender(seed), refusing(refused, forbidden))
+    seed.start(**FEW_TRIES)
+    await seed.call("POST", f"/api/v1/schedule/{schedule}/send/")
+    await seed.until(lambda: tried.total() > 200)
+    assert len(seed.received()) == len(subscribed) - len(refused)
+    assert seed.behind.value("SELECT count(*) FROM failed_tasks") == 0
+    refused.clear()
+    await seed.settled()
+    assert len(seed.received()) == len(seed.sender) == len(subscribed)
 
 
 @ensureDeferred
