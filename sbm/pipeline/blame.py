@@ -43,7 +43,8 @@ class Blame:
     """Decides by the calls about other people at the same time; one for each service.
 
     ``seconds`` is the reactor's clock. ``is_well(but=identity)`` asks the service something that
-    changes nothing, and not about this person: nobody is blamed while it has no good answer.
+    changes nothing, and not about this person: nobody is blamed while it has no good answer. A
+    service that does not offer the question (None) is taken for well once any call went well.
 
     A person *fails again* who was blamed before (``faults`` of their send), or whose last call
     failed while later ones about others went well. That says nothing new about the service, so it
@@ -53,7 +54,7 @@ class Blame:
 
     breaker: Breaker
     seconds: Callable[[], float]
-    is_well: Callable[..., Awaitable[bool]]
+    is_well: Callable[..., Awaitable[bool | None]]
     # What came of the last call about each person, and when the first one ended, oldest first. A
     # person who fails and is tried again is no newer: else a few would soon outnumber the others.
     _recent: OrderedDict[str, tuple[Outcome, float]] = field(factory=OrderedDict)
@@ -121,10 +122,15 @@ class Blame:
             self.breaker.open(error)
             return False
         judges = self._has_witness(since, but=identity) or again
-        if judges and await self.is_well(but=identity):
+        if judges and await self._is_well(identity):
             return not too_many_fail and not self._is_away  # which others may have found meanwhile
         self.breaker.fail(error)
         return False
+
+    async def _is_well(self, identity: str) -> bool:
+        is_well = await self.is_well(but=identity)
+        # Where a call went well, the address is right.
+        return self._went_well_at > float("-inf") if is_well is None else is_well
 
     @property
     def _is_away(self) -> bool:

@@ -25,14 +25,14 @@ REFUSED = Faulty("403", hint="is its token right?")
 @define(eq=False, slots=False)
 class Bench:
     clock: Clock = field(factory=Clock)
-    answers_questions: bool = True
+    answers_questions: bool | None = True
     asked: list[str] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.breaker = Breaker("ms", self.clock.seconds, lambda: 1.0)
         self.blame = Blame(breaker=self.breaker, seconds=self.clock.seconds, is_well=self._is_well)
 
-    async def _is_well(self, *, but: str) -> bool:
+    async def _is_well(self, *, but: str) -> bool | None:
         self.asked.append(but)
         return self.answers_questions
 
@@ -180,6 +180,14 @@ async def test_after_an_hour_the_share_is_taken_anew(bench: Bench) -> None:
     bench.clock.advance(MEMORY.total_seconds() + 1)
     bench.well(5)
     assert await bench.fails("bad 0")
+
+
+@ensureDeferred
+async def test_a_service_without_the_question_is_well_once_a_call_went_well(bench: Bench) -> None:
+    bench.answers_questions = None
+    assert not await bench.fails("blamed before", faults=1)
+    bench.well(1)
+    assert await bench.fails("bad")
 
 
 @given(
