@@ -214,12 +214,11 @@ async def test_the_first_move_is_the_first_one_whatever_the_clock_said(
     database: Database, behind: Arranged
 ) -> None:
     mother = subscribed(behind, 5)
-    for place, ahead in ((3, 24), (4, 0)):
+    for place, ahead in ((3, timedelta(days=1)), (4, timedelta(0))):
         behind.rows(
             "INSERT INTO ledger (send_id, kind, outcome, stage, subscription_id, identity,"
             " messageset_id, sequence_number, settled_at) SELECT gen_random_uuid(), 'move',"
-            " 'moved', 'trigger', id, identity, messageset_id, %s, now() + make_interval(hours => %s)"
-            " FROM subscriptions",
+            " 'moved', 'trigger', id, identity, messageset_id, %s, now() + %s FROM subscriptions",
             *(place, ahead),
         )
     behind.rows("UPDATE subscriptions SET next_sequence_number = 5")
