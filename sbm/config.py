@@ -203,13 +203,23 @@ class Config:
         return config
 
 
-def _scheduling(settings: Settings, public_url: str) -> Scheduling:
-    has_scheduler = bool(settings.text("SCHEDULER_URL"))
-    mode = settings.choice(
+def read_time_zone_of_ticks(settings: Settings) -> ZoneInfo:
+    """The time zone in which ticks come: our own clock's, or the Scheduler's if that one calls."""
+    by_clock = _mode(settings) == "builtin"
+    return settings.timezone("SBM_TIMEZONE" if by_clock else "SBM_SCHEDULER_TIMEZONE")
+
+
+def _mode(settings: Settings) -> str:
+    return settings.choice(
         "SBM_SCHEDULING",
-        "subscription" if has_scheduler else "builtin",
+        "subscription" if settings.text("SCHEDULER_URL") else "builtin",
         ("subscription", "schedule", "builtin"),
     )
+
+
+def _scheduling(settings: Settings, public_url: str) -> Scheduling:
+    has_scheduler = bool(settings.text("SCHEDULER_URL"))
+    mode = _mode(settings)
     if mode != "builtin" and not has_scheduler:
         settings.problem("SCHEDULER_URL", f"is missing while SBM_SCHEDULING is {mode}")
     return Scheduling(

@@ -77,13 +77,16 @@ class MessageSender:
             raise Unknown(reason, answer.retry_after, at_once=True, may_be_theirs=False)
         raise Unknown(reason)
 
-    async def is_well(self, *, but: str = NOBODY) -> bool:  # noqa: ARG002
-        """Whether it answers a question about nobody, and so not about ``but`` either."""
+    async def is_well(self, *, but: str = NOBODY) -> bool | None:  # noqa: ARG002
+        """Whether it answers a question about nobody, and so not about ``but`` either.
+
+        None: it does not offer the question, or this is not its address.
+        """
         try:
             answer = await self._exchanges.get(*_LIST, query=_question([NOBODY], _NEVER))
         except Unavailable:
             return False
-        return answer.status == 200
+        return None if answer.status in (404, 405) else answer.status == 200
 
     def questions(self, identities: Iterable[str], *, after: datetime) -> list[tuple[str, ...]]:
         """The identities, in groups that one question each can be asked about."""

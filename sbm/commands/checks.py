@@ -12,6 +12,7 @@ from attrs import define, field
 from sbm.addresses import DatabaseAddress
 from sbm.commands.running import FAILED, OK, with_database
 from sbm.commands.schedules import remarks
+from sbm.config import read_time_zone_of_ticks
 from sbm.model.law import Reckoning, batches
 from sbm.settings import Settings
 from sbm.store import law, schedules
@@ -46,9 +47,10 @@ def add_to(commands: Any) -> None:
         "schedules",
         help="which schedules are never due, and which restrict both day fields",
         description="List each schedule that restricts both day_of_month and day_of_week, with its"
-        " next three ticks in SBM_TIMEZONE; each that is never due, because its date does not exist"
-        " or its fields cannot be read; and each that the Seed Scheduler cannot be told. Changes"
-        " nothing. Exits with 0 if all are due some day and can be told, with 1 if not.",
+        " next three ticks in the time zone in which they come; each that is never due, because its"
+        " date does not exist or its fields cannot be read; and each that the Seed Scheduler cannot"
+        " be told. Changes nothing. Exits with 0 if all are due some day and can be told, with 1 if"
+        " not.",
     )
     check_schedules.set_defaults(command=_check_schedules)
 
@@ -76,7 +78,7 @@ def _check(address: DatabaseAddress, *checks: _LawCheck | _ScheduleCheck) -> int
 
 def _time_zone(options: argparse.Namespace) -> ZoneInfo:
     settings = Settings(environ=options.environ)
-    time_zone = settings.timezone("SBM_TIMEZONE")
+    time_zone = read_time_zone_of_ticks(settings)
     settings.check()
     return time_zone
 

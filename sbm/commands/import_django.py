@@ -23,7 +23,7 @@ from sbm.addresses import DatabaseAddress
 from sbm.commands.old_files import Copies
 from sbm.commands.running import OK, CommandFailed, actor, add_signature, print_table
 from sbm.commands.schedules import Remark, remarks
-from sbm.config import read_max_text_length
+from sbm.config import read_max_text_length, read_time_zone_of_ticks
 from sbm.model.content_rules import PREPEND, content_problems, prepend_problems
 from sbm.settings import Settings
 from sbm.store.django.account import Advance, ImportFailed
@@ -79,7 +79,7 @@ def _folder(text: str) -> Path:
 
 def _import(options: argparse.Namespace, address: DatabaseAddress) -> int:
     settings = Settings(environ=options.environ)
-    time_zone = settings.timezone("SBM_TIMEZONE")
+    time_zone = read_time_zone_of_ticks(settings)
     limit = read_max_text_length(settings)
     copies = _copies(options, settings)
     settings.check()

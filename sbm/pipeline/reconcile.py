@@ -165,7 +165,12 @@ class Reconciling:
         try:
             found = await self._message_sender.find(identities, after=after)
         except CannotBeAsked as error:
-            await self._decide(about, error)
+            if await self._message_sender.is_well() is None:
+                await self._decide(about, error)
+                return
+            # There is such a list, and something dislikes the question about these.
+            self._doubt(about)
+            await self._ask_again_later(about)
             return
         except (Faulty, Unanswered) as error:
             # One of those whom the question is about may be the reason: they are asked about alone.

@@ -157,6 +157,7 @@ async def test_where_there_is_no_list_it_cannot_be_asked(
     pages(far, answer(status))
     with pytest.raises(CannotBeAsked):
         await find(exchanges)
+    assert await MessageSender(exchanges).is_well() is None
 
 
 @ensureDeferred

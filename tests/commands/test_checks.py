@@ -238,6 +238,17 @@ def test_ticks_whose_part_of_the_ledger_was_dropped_are_counted_apart(
     ]
 
 
+@pytest.mark.parametrize("zone", ["SBM_TIMEZONE", "SBM_SCHEDULER_TIMEZONE"])
+def test_next_ticks_are_told_in_the_time_zone_of_whoever_ticks(
+    check: Check, behind: Arranged, zone: str
+) -> None:
+    behind.schedule(**EXAMPLES[0])
+    mode = "builtin" if zone == "SBM_TIMEZONE" else "schedule"
+    others = {"SBM_TIMEZONE": "UTC", "SBM_SCHEDULER_TIMEZONE": "UTC", "SBM_SCHEDULING": mode}
+    _, lines = check("", "schedules", **others | {zone: "Africa/Johannesburg"})
+    assert lines[0].count("+02:00") == 3
+
+
 def test_schedules_with_both_days_are_listed_with_their_next_ticks_and_others_by_their_fault(
     check: Check, behind: Arranged
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from sbm.sandbox.identity_store import IdentityStoreApp
 from sbm.sandbox.message_sender import MessageSenderApp
-from tests.e2e.test_troubles import QUICK, put_before, refusal
+from tests.e2e.test_troubles import QUICK, hang_up, put_before, refusal
 from tests.e2e.world import World
 
 FEW_TRIES = {**QUICK, "SBM_MAX_FAULTS": "3"}
@@ -210,6 +211,77 @@ async def test_whatever_the_identity_store_answers_about_a_few_the_others_go_thr
     seed.start(**FEW_TRIES)
     await most_go_through(seed, refused, others)
     assert seed.behind.value("SELECT min(process_status) FROM subscriptions") == 0
+
+
+@pytest.mark.parametrize("status", [403, 500])
+@ensureDeferred
+async def test_where_no_outbounds_are_listed_a_few_who_are_refused_end_as_failures_as_well(
+    seed: World, status: int
+) -> None:
+    schedule = seed.behind.schedule()
+    messageset = seed.behind.messageset("pregnancy", schedule)
+    subscribed = seed.subscribe(60, messageset, schedule)
+    refused, others = subscribed[:3], subscribed[3:]
+    refuse = refusing(people_of(seed, refused), lambda request, _: refusal(request, status, PAGE))
+
+    def happens(request: Request) -> Any:
+        return refusal(request, 404) if request.method == b"GET" else refuse(request)
+
+    await put_before(seed.message_sender, message_sender(seed), happens)
+    seed.start(**FEW_TRIES)
+    await most_go_through(seed, refused, others)
+
+
+@ensureDeferred
+async def test_if_only_the_question_about_somebody_is_not_found_nobody_is_sent_to_twice(
+    seed: World,
+) -> None:
+    """The list is there: that something dislikes this question says nothing about the outcome."""
+    schedule = seed.behind.schedule()
+    subscribed = seed.subscribe(10, seed.behind.messageset("pregnancy", schedule), schedule)
+    (disliked,) = people_of(seed, subscribed[:1])
+    asked: list[Request] = []
+
+    def happens(request: Any) -> Any:
+        if request.method == b"GET":
+            if disliked.encode() not in request.uri:
+                return None
+            asked.append(request)
+            return refusal(request, 404, PAGE)
+        identity = json.loads(request.content.read())["to_identity"]
+        request.content.seek(0)
+        return hang_up(seed, request) if identity == disliked else None
+
+    await put_before(seed.message_sender, message_sender(seed), happens)
+    seed.start(**FEW_TRIES)
+    await seed.call("POST", f"/api/v1/schedule/{schedule}/send/")
+    await seed.until(lambda: len(asked) > 6)
+    assert len(seed.sender) == len(subscribed)
+    assert seed.behind.value("SELECT string_agg(state, ' ') FROM sends") == "unknown"
+
+
+@ensureDeferred
+async def test_while_more_than_a_fifth_are_refused_nobody_is_at_fault(seed: World) -> None:
+    """Not when all others have their messages either; and when it is over, everybody has theirs."""
+    schedule = seed.behind.schedule()
+    messageset = seed.behind.messageset("pregnancy", schedule)
+    subscribed = seed.subscribe(60, messageset, schedule)
+    refused = people_of(seed, subscribed[:20])
+    tried: Counter[str] = Counter()
+
+    def forbidden(request: Request, identity: str) -> bytes:
+        tried[identity] += 1
+        return refusal(request, 403, PAGE)
+
+    await put_before(seed.message_sender, message_sender(seed), refusing(refused, forbidden))
+    seed.start(**FEW_TRIES)
+    await seed.call("POST", f"/api/v1/schedule/{schedule}/send/")
+    await seed.until(lambda: tried.total() > 200)
+    assert len(seed.received()) == len(subscribed) - len(refused)
+    assert seed.behind.value("SELECT count(*) FROM failed_tasks") == 0
+    refused.clear()
+    await seed.settled()
+    assert len(seed.received()) == len(seed.sender) == len(subscribed)
 
 
 @ensureDeferred

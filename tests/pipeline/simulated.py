@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbm.clients.message_sender import Found
-from sbm.clients.outcomes import Unavailable
+from sbm.clients.outcomes import CannotBeAsked, Unavailable
 from sbm.model.backoff import CAP
 from sbm.pipeline.blame import Blame
 from sbm.pipeline.breaker import Breaker
@@ -175,6 +175,7 @@ class Client:
 
     daemon: Daemon
     world: World
+    has_list: bool = True
 
     async def address_of(self, identity: str) -> str:
         if self.world.has_no_addresses:
@@ -186,8 +187,8 @@ class Client:
         self.world.receiver.requests.append(request)
         return await request.wait()
 
-    async def is_well(self, *, but: str = "") -> bool:
-        return True
+    async def is_well(self, *, but: str = "") -> bool | None:
+        return True if self.has_list else None
 
     def questions(self, identities: Sequence[str], *, after: datetime) -> list[tuple[str, ...]]:
         """Two identities fit into one question."""
@@ -199,7 +200,13 @@ class Client:
         then = receiver.complete_list(about, after)
         question = Question(self.daemon, receiver, about, after, then)
         receiver.questions.append(question)
-        return await question.wait()
+        try:
+            found: Found = await question.wait()
+        except CannotBeAsked:
+            self.has_list = False
+            raise
+        self.has_list = True
+        return found
 
 
 @define(eq=False, slots=False)

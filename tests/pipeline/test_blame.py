@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sbm.clients.outcomes import Faulty, Unavailable
-from sbm.pipeline.blame import BEFORE, FEW, MOST_FAILED, MOST_RECENT, Blame
+from sbm.pipeline.blame import BEFORE, FEW, MEMORY, MOST_FAILED, MOST_RECENT, Blame
 from sbm.pipeline.breaker import TOLERATED, Breaker
 
 REFUSED = Faulty("403", hint="is its token right?")
@@ -25,14 +25,14 @@ REFUSED = Faulty("403", hint="is its token right?")
 @define(eq=False, slots=False)
 class Bench:
     clock: Clock = field(factory=Clock)
-    answers_questions: bool = True
+    answers_questions: bool | None = True
     asked: list[str] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.breaker = Breaker("ms", self.clock.seconds, lambda: 1.0)
         self.blame = Blame(breaker=self.breaker, seconds=self.clock.seconds, is_well=self._is_well)
 
-    async def _is_well(self, *, but: str) -> bool:
+    async def _is_well(self, *, but: str) -> bool | None:
         self.asked.append(but)
         return self.answers_questions
 
@@ -120,6 +120,102 @@ async def test_a_fifth_of_many_is_not_yet_too_many(bench: Bench) -> None:
 
 
 @ensureDeferred
+async def test_those_who_are_tried_again_are_no_more_people_than_they_were(bench: Bench) -> None:
+    """Now and then somebody else is sent to: of those called about just then, most fail."""
+    bench.well(95)
+    bad = people(5)
+    for tries in range(20):
+        assert await bench.all_fail(bad, faults=tries) == [True] * 5
+        bench.clock.advance(30)
+        bench.well(1, f"later {tries}")
+
+
+@ensureDeferred
+async def test_those_who_were_blamed_before_a_restart_are_no_share(bench: Bench) -> None:
+    """Else it would take hundreds of others until they are few again."""
+    bench.well(1)
+    assert await bench.all_fail(people(50), faults=1) == [True] * 50
+
+
+@ensureDeferred
+async def test_more_than_a_fifth_are_too_many_when_the_others_are_done_as_well(
+    bench: Bench,
+) -> None:
+    bad = people(30)
+    for number, identity in enumerate(bad):
+        bench.reopen()
+        bench.well(2, f"well {number}")
+        await bench.fails(identity)
+    bench.reopen()
+    bench.well(1)
+    faults = Counter[str]()
+    for _ in range(20):
+        bench.clock.advance(60)
+        for identity in bad:
+            faults[identity] += await bench.fails(identity)
+    assert not faults.total()
+    assert bench.breaker.is_probing, "one at a time is tried, and the status says so"
+
+
+@ensureDeferred
+async def test_a_tick_of_any_size_does_not_make_them_too_many(bench: Bench) -> None:
+    """Each of one in twenty is tried again while thousands of others come."""
+    waiting: list[tuple[str, int]] = []
+    for number in range(600):
+        bench.clock.advance(0.04)
+        bench.well(19, f"well {number}")
+        waiting.append((f"bad {number}", 0))
+        due, waiting = waiting[-10:], waiting[:-10]
+        for identity, faults in due:
+            assert await bench.fails(identity, faults=faults)
+            if faults < 9:
+                waiting.insert(0, (identity, faults + 1))
+
+
+@ensureDeferred
+async def test_after_an_hour_the_share_is_taken_anew(bench: Bench) -> None:
+    bench.well(5)
+    await bench.all_fail(people(3))
+    assert not await bench.fails("bad 0")
+    bench.clock.advance(MEMORY.total_seconds() + 1)
+    bench.well(5)
+    assert await bench.fails("bad 0")
+
+
+@ensureDeferred
+async def test_a_service_without_the_question_is_well_once_a_call_went_well(bench: Bench) -> None:
+    bench.answers_questions = None
+    assert not await bench.fails("blamed before", faults=1)
+    bench.well(1)
+    assert await bench.fails("bad")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 30), st.sampled_from(["well", "fail", "blamed", "wait", "reopen"])
+        ),
+        max_size=80,
+    )
+)
+def test_the_totals_are_those_of_the_people(calls: list[tuple[int, str]]) -> None:
+    bench = Bench()
+    for number, what in calls:
+        if what == "well":
+            bench.blame.went_well(str(number))
+        elif what == "wait":
+            bench.clock.advance(number * 60)
+        elif what == "reopen":
+            bench.reopen()
+        else:
+            told(bench.fails(str(number), faults=int(what == "blamed")))
+        outcomes = Counter(outcome for outcome, _ in bench.blame._recent.values())
+        assert +bench.blame._totals == outcomes
+        times = [at for _, at in bench.blame._recent.values()]
+        assert times == sorted(times)
+
+
+@ensureDeferred
 async def test_of_a_few_no_share_is_taken(bench: Bench) -> None:
     """In a programme of three people, one is a third."""
     bench.well(1)
@@ -176,12 +272,14 @@ async def test_while_the_service_is_away_nobody_is_at_fault(bench: Bench) -> Non
 
 
 @ensureDeferred
-async def test_what_failed_while_it_was_away_is_forgotten_when_it_is_back(bench: Bench) -> None:
+async def test_those_who_failed_before_it_was_away_do_not_open_it_again(bench: Bench) -> None:
     await bench.all_fail(people(TOLERATED))
     bench.reopen()
     bench.well(1)
+    assert not await bench.fails("bad 0"), "five of six fail"
     assert not bench.breaker.is_probing
-    assert await bench.fails("bad 0")
+    bench.well(4 * TOLERATED)
+    assert await bench.fails("bad 0"), "a fifth is not too many"
 
 
 @ensureDeferred

@@ -38,9 +38,9 @@ class Lister:
     error: Exception | None = None
     asked: list[tuple[tuple[str, ...], datetime]] = field(factory=list)
     doubtful: str | None = None
-    answers_others: bool = True
+    answers_others: bool | None = True
 
-    async def is_well(self) -> bool:
+    async def is_well(self) -> bool | None:
         return self.answers_others
 
     def questions(self, identities: Any, *, after: datetime) -> list[tuple[str, ...]]:
@@ -336,11 +336,28 @@ async def test_a_server_error_is_asked_about_one_by_one(bench: Bench) -> None:
 
 async def decide(bench: Bench) -> None:
     """Ask until it is certain that there is nothing to ask."""
-    bench.sender.error = CannotBeAsked("404")
+    bench.sender.error, bench.sender.answers_others = CannotBeAsked("404"), None
     for _ in range(2):
         await bench.reconciling.one_pass()
         bench.pass_by(2 * SETTLE)
     await bench.reconciling.one_pass()
+
+
+@pytest.mark.parametrize("uncertain", ["at-least-once", "at-most-once"])
+@pytest.mark.parametrize("answers_others", [True, False])
+@ensureDeferred
+async def test_if_only_the_question_about_these_is_not_found_nothing_is_decided(
+    database: Database, behind: Arranged, uncertain: Uncertain, answers_others: bool
+) -> None:
+    """Something in between dislikes the question: owed again, they would get it twice."""
+    bench = Bench(database, behind, uncertain)
+    (send,) = await bench.unknown(late=True)
+    bench.sender.error = CannotBeAsked("404")
+    bench.sender.answers_others = answers_others
+    for _ in range(4):
+        await bench.reconciling.one_pass()
+        bench.pass_by(2 * SETTLE)
+    assert bench.states() == {send.id: "unknown"}
 
 
 @ensureDeferred
@@ -372,7 +389,7 @@ async def test_a_list_that_is_missing_for_a_moment_decides_nothing(
 ) -> None:
     bench = Bench(database, behind, uncertain)
     (send,) = await bench.unknown(late=True)
-    bench.sender.error = CannotBeAsked("404")
+    bench.sender.error, bench.sender.answers_others = CannotBeAsked("404"), None
     await bench.reconciling.one_pass()
     assert bench.states() == {send.id: "unknown"}
     bench.sender.error, bench.sender.outbounds = None, {str(send.id): ("o",)}
