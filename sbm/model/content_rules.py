@@ -174,6 +174,8 @@ def new_problems(
         for one in _file_problems(after)
         if one.code not in had or not (is_same_file or one.code == "empty")
     ]
+    if before is not None and before.medium.is_audio and _is_sound_alone(after):
+        found.append(_ONLY_AUDIO)
     if not is_same_text:
         return found + _text_problems(after.text, after.medium, limit)
     return found + [
@@ -196,9 +198,20 @@ def _file_problems(content: Content) -> list[Problem]:
         return [_EMPTY]
     if content.medium.is_audio and (content.file_name is None or _is_no_sound(content.file_name)):
         return [_NO_AUDIO]
-    if not content.medium.is_audio and is_empty and _is_sound(content.file_name or ""):
-        return [_ONLY_AUDIO]
     return []
+
+
+def _is_sound_alone(content: Content) -> bool:
+    """Whether a text message set has nothing but a sound here.
+
+    The old service takes such a message, and so does the Message Sender. It is refused only where
+    the sounds of a set become texts.
+    """
+    return (
+        not content.medium.is_audio
+        and is_blank(content.text)
+        and _is_sound(content.file_name or "")
+    )
 
 
 def _text_problems(text: str | None, medium: Medium, limit: int) -> list[Problem]:
