@@ -74,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         "migrate",
         help="bring the database's schema up to date",
         description="Apply the migrations that the database lacks, in order, each in a transaction."
-        " Safe to repeat, and to run from several machines at once.",
+        " Safe to repeat, and to run from several machines at once. It waits for a lock for two"
+        " seconds at a time, says on standard error for whom, and tries again.",
     )
     migrate.add_argument(
         "--status", action="store_true", help="only list which are applied; exit 1 if any is not"
@@ -96,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
 def _migrate(options: argparse.Namespace, database: DatabaseAddress) -> int:
     if options.status:
         return _show_status(migrations.status(database.uri()))
-    applied = migrations.migrate(database.uri())
+    applied = migrations.migrate(
+        database.uri(), tell=lambda message: print(f"sbm: {message}", file=sys.stderr, flush=True)
+    )
     for name in applied:
         print(f"applied {name}")
     print(f"{len(applied)} applied; the schema is up to date")

@@ -122,6 +122,7 @@ def sending_services(
         blames,
         clock=clock,
         content_settle=config.content_settle,
+        telemetry=telemetry,
     )
     reconciling = Reconciling(
         reactor,

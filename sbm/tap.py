@@ -57,7 +57,8 @@ class Options(usage.Options):
 def makeService(options: Options) -> IService:
     """The daemon, or the sandbox around it; ends the process with a message if it cannot be.
 
-    A schema that is not ours is a reason to refuse; a database that does not answer is none.
+    A schema that is not ours is a reason to refuse. A database that does not answer, or is unfit in
+    another way, is none: the daemon waits for it.
     """
     later = _rotating(options)
     if options["sandbox"]:
@@ -84,7 +85,7 @@ def makeService(options: Options) -> IService:
         complaint = signals.waiting_for(lambda: migrations.check(config.database.uri()))
     except DatabaseUnavailable as error:
         complaint = None
-        _log.warn("the database cannot be reached yet: {error}", error=error)
+        _log.warn("the database cannot be used yet: {error}", error=error)
     if complaint:
         raise SystemExit(f"sbm cannot start: {complaint}.")
     for warning in config.warnings:

@@ -141,7 +141,8 @@ END
 $$;
 
 CREATE FUNCTION public.drop_ledger_partitions(months_kept integer) RETURNS integer
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
     AS $_$
 -- Drops the partitions that end before this month less so many, in UTC. Answers how many.
 DECLARE
@@ -180,10 +181,12 @@ SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM ledger_id
 $$;
 
 CREATE FUNCTION public.make_ledger_partitions(months_ahead integer) RETURNS integer
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 -- Makes the partitions of this month and the next ones, in UTC, and moves into them what the
--- default partition holds of those months. Answers how many it made; safe to repeat.
+-- default partition holds of those months. Answers how many it made; safe to repeat. They
+-- belong to the owner of the ledger, whoever calls this.
 DECLARE
     this_month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
     month_start timestamptz;

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from uuid import uuid4
 
+import psycopg2
 import pytest
 
 from sbm import cli
@@ -82,6 +86,54 @@ def test_status_shows_what_this_release_does_not_know(
     behind.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
     assert cli.run(["migrate", "--status"], {SETTING: database_uri}) == 1
     assert "unknown  9999_from_the_future" in capsys.readouterr().out
+
+
+def test_migrate_of_an_older_release_says_that_the_schema_is_newer(
+    database_uri: str, behind: Arranged, capsys: Captured
+) -> None:
+    behind.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
+    assert cli.run(["migrate"], {SETTING: database_uri}) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == (
+        "sbm: the schema is of a newer release: it has 9999_from_the_future: nothing was applied."
+        " Use `sbm migrate` of that release\n"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+@pytest.mark.parametrize("command", [["migrate"], ["migrate", "--status"], ["check"]])
+def test_a_database_of_another_encoding_is_told_on_stderr(
+    databases: Databases, encoding: str, command: list[str]
+) -> None:
+    name = f"sbm_test_{uuid4().hex[:12]}"
+    try:
+        ran = sbm(*command, **{SETTING: databases.create(name, encoding=encoding)})
+    finally:
+        databases.drop(name)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"sbm: the database's encoding is {encoding}, and it must be UTF8")
+
+
+def test_migrate_says_on_stderr_for_whom_it_waits(
+    empty_uri: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = psycopg2.connect(empty_uri, application_name="holder")
+    holder.autocommit = True
+
+    def let_go(_: float) -> None:
+        with holder.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock_all()")
+
+    monkeypatch.setattr(migrations, "migrate", partial(migrations.migrate, pause=let_go))
+    with closing(holder), holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(736266, 1)")
+        assert cli.run(["migrate"], {SETTING: empty_uri}) == 0
+    assert re.fullmatch(
+        r"sbm: the lock of migrations waits for .*; it will be tried again\n",
+        capsys.readouterr().err,
+    )
 
 
 def test_the_option_overrides_the_environment(database_uri: str, capsys: Captured) -> None:

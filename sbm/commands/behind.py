@@ -218,7 +218,9 @@ class _Round:
                 )
                 unsaid = len(chunk) - helped.done
                 if unsaid:
-                    self.skipped["it was changed meanwhile"] += unsaid
+                    self.skipped["it was changed meanwhile, or somebody else had it locked"] += (
+                        unsaid
+                    )
             if self.line is not None:
                 for one in chunk:
                     tqdm.write(self.line(one), file=sys.stdout)

@@ -22,8 +22,9 @@ from sbm.commands.selecting import (
 )
 from sbm.model.duplicate import Duplicate, Keep, Likeness
 from sbm.model.selection import Selection
-from sbm.store import duplicates, repairs
+from sbm.store import duplicates, locks, repairs
 from sbm.store.database import Database, Transaction
+from sbm.store.errors import RowLocked
 
 _FIELDS = ("identity", "messageset", "lang", "schedule")
 _LONGEST_SECONDS = 10 * 366 * 86400
@@ -56,6 +57,10 @@ def add_to(verbs: Any) -> None:
     )
     add_selection(twins)
     twins.set_defaults(command=_remove_duplicates)
+
+
+# How long smaller chunks wait for a lock that a whole one could not have.
+PATIENCE = timedelta(milliseconds=100)
 
 
 def _fields(text: str) -> tuple[str, ...]:
@@ -106,6 +111,7 @@ class _Removal:
     likeness: Likeness
     removed: int = field(default=0, init=False)
     busy: int = field(default=0, init=False)
+    locked: int = field(default=0, init=False)
 
     async def run(self, database: Database) -> None:
         selection = await database.transact(selection_from, self.options)
@@ -113,7 +119,7 @@ class _Removal:
         after = duplicates.FIRST
         with progress(total, "subscriptions") as bar:
             while self.removed != self.options.limit:
-                done = await database.transact(self._go_on, after, selection)
+                done = await self._next(database, after, selection)
                 if done.reach is None:
                     break
                 after = done.reach
@@ -130,13 +136,35 @@ class _Removal:
         print(f"{self.removed} {would}{self._deed}")
         if self.busy:
             print(f"{self.busy} left for now: a message to them is under way")
+        if self.locked:
+            print(
+                f"subscriptions of {self.locked} identities are locked by somebody else: left alone"
+            )
+
+    async def _next(self, database: Database, after: str, selection: Selection) -> _Removed:
+        """Fewer identities at once, down to one, where a subscription of theirs is locked."""
+        limit = CHUNK
+        while True:
+            try:
+                return await database.transact(self._go_on, after, selection, limit)
+            except RowLocked:
+                if limit == 1:
+                    break
+            limit //= 2
+        self.locked += 1
+        reach, rows = await database.transact(duplicates.reach, after=after, limit=1)
+        return _Removed(reach=reach, rows=rows)
 
     @property
     def _deed(self) -> str:
         return "deactivated" if self.options.deactivate else "removed"
 
-    async def _go_on(self, transaction: Transaction, after: str, selection: Selection) -> _Removed:
-        reach, rows = await duplicates.reach(transaction, after=after, limit=CHUNK)
+    async def _go_on(
+        self, transaction: Transaction, after: str, selection: Selection, limit: int
+    ) -> _Removed:
+        if limit < CHUNK:  # the others should not have to wait as well
+            await locks.wait_at_most(transaction, wait=PATIENCE)
+        reach, rows = await duplicates.reach(transaction, after=after, limit=limit)
         if reach is None:
             return _Removed(reach=None)
         likeness = self.likeness

@@ -68,6 +68,20 @@ class _Chosen:
     misfits: list[str]
 
 
+@frozen(kw_only=True)
+class _Step:
+    """What came of the next subscriptions; no ``place``: there were no more.
+
+    ``left`` are those that somebody else has locked.
+    """
+
+    place: repairs.Place | None
+    rows: int = 0
+    found: list[repairs.Prospect] = field(factory=list)
+    given: list[UUID] = field(factory=list)
+    left: int = 0
+
+
 @define(eq=False, kw_only=True)
 class _Prepending:
     """Goes through all subscriptions, from the newest on.
@@ -81,6 +95,7 @@ class _Prepending:
         init=False, factory=lambda: {"free": 0, "same": 0, "other": 0, "odd": 0, "long": 0}
     )
     given: int = field(default=0, init=False)
+    left: int = field(default=0, init=False)
 
     async def run(self, database: Database) -> None:
         chosen = await database.transact(self._choose)
@@ -90,11 +105,16 @@ class _Prepending:
         place: repairs.Place | None = repairs.Place()
         with progress(total, "subscriptions") as bar:
             while place is not None and self.given != self.options.limit:
-                place, rows, found, ids = await database.transact(self._go_on, place, chosen)
-                self.given += len(ids)
-                for prospect in found:
+                step = await database.transact(self._go_on, place, chosen)
+                place = step.place
+                self.given += len(step.given)
+                self.left += step.left
+                for prospect in step.found:
                     self.counts[prospect.verdict] += 1
-                bar.update(rows)
+                bar.update(step.rows)
+        self._tell()
+
+    def _tell(self) -> None:
         print(f"{self.given} {'would be given' if self.options.dry_run else 'given'} the prepend")
         if self.counts["same"]:
             print(f"{self.counts['same']} have it already")
@@ -107,6 +127,8 @@ class _Prepending:
             )
         if self.counts["other"] and not self.options.overwrite:
             print(f"{self.counts['other']} have another one waiting: left alone")
+        if self.left:
+            print(f"{self.left} are locked by somebody else: left alone")
 
     async def _choose(self, transaction: Transaction) -> _Chosen:
         selection = await selection_from(transaction, self.options)
@@ -128,10 +150,10 @@ class _Prepending:
 
     async def _go_on(
         self, transaction: Transaction, behind: repairs.Place, chosen: _Chosen
-    ) -> tuple[repairs.Place | None, int, list[repairs.Prospect], list[UUID]]:
+    ) -> _Step:
         reach, rows = await repairs.reach(transaction, behind=behind, limit=CHUNK)
         if reach is None:
-            return None, 0, [], []
+            return _Step(place=None)
         ids = await repairs.list_under_way(
             transaction,
             behind=behind,
@@ -139,8 +161,10 @@ class _Prepending:
             messageset_ids=chosen.messageset_ids,
             selection=chosen.selection,
         )
+        left = 0
         if ids and not self.options.dry_run:
-            await repairs.hold(transaction, ids=ids)
+            held = await repairs.hold(transaction, ids=ids)
+            left, ids = len(ids) - len(held), held
         found = await repairs.judge_prepends(
             transaction,
             ids=ids,
@@ -154,7 +178,9 @@ class _Prepending:
             meant = meant[: self.options.limit - self.given]
         if meant and not self.options.dry_run:
             await self._give(transaction, chosen.selection, meant)
-        return reach, rows, found, [one.id for one in meant]
+        return _Step(
+            place=reach, rows=rows, found=found, given=[one.id for one in meant], left=left
+        )
 
     async def _give(
         self, transaction: Transaction, selection: Selection, meant: list[repairs.Prospect]

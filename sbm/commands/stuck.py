@@ -52,6 +52,7 @@ class _Reset:
 
     options: argparse.Namespace
     reset: int = field(default=0, init=False)
+    left: int = field(default=0, init=False)
 
     async def run(self, database: Database) -> None:
         statuses = _STATUSES if self.options.status is None else (self.options.status,)
@@ -72,18 +73,25 @@ class _Reset:
             for status in statuses:
                 place: repairs.Place | None = repairs.Place()
                 while place is not None and self.reset != self.options.limit:
-                    ids, place = await database.transact(self._go_on, status, selection, place)
+                    ids, left, place = await database.transact(
+                        self._go_on, status, selection, place
+                    )
                     self.reset += len(ids)
+                    self.left += left
                     bar.update(len(ids))
         print(f"{self.reset} reset")
+        if self.left:
+            print(
+                f"{self.left} left: they were changed meanwhile, or somebody else has locked them"
+            )
 
     async def _go_on(
         self, transaction: Transaction, status: int, selection: Selection, behind: repairs.Place
-    ) -> tuple[list[UUID], repairs.Place | None]:
+    ) -> tuple[list[UUID], int, repairs.Place | None]:
         limit = CHUNK
         if self.options.limit is not None:
             limit = min(limit, self.options.limit - self.reset)
-        ids, place = await repairs.reset_stuck(
+        ids, left, place = await repairs.reset_stuck(
             transaction, status=status, selection=selection, behind=behind, limit=limit
         )
         if ids:
@@ -95,4 +103,4 @@ class _Reset:
                 details=told(selection)
                 | {"status": status, "count": len(ids), "subscriptions": list(map(str, ids))},
             )
-        return ids, place
+        return ids, left, place

@@ -75,12 +75,15 @@ EVERYTHING = Wanted()
 class Requeued:
     """What became of failures that were taken from the list: owed again, or skipped.
 
-    ``last_id`` is the newest of them, ``reason`` is why one was skipped. If it ``goes_on``, a task
-    does the others.
+    ``last_id`` is the newest of those that were looked at (``seen``), ``reason`` is why one was
+    skipped. Those that somebody else had ``locked`` were left in the list. If it ``goes_on``, a
+    task does the others.
     """
 
     taken: int = 0
     owed: int = 0
     last_id: int = 0
     reason: str = ""
+    seen: int = 0
+    locked: int = 0
     goes_on: bool = False

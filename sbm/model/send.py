@@ -173,6 +173,15 @@ class Asked:
     faults: int = 0
 
 
+@frozen(kw_only=True)
+class Unread:
+    """A send that cannot be read: all that is known of it."""
+
+    id: uuid.UUID
+    attempt: int
+    subscription_id: uuid.UUID
+
+
 def objection(send: Send, *, max_text_length: int = MAX_TEXT_LENGTH) -> Settled | None:
     """Say why there is nothing to deliver, or nothing that can be sent; None: it can be sent."""
     recipient = send.recipient

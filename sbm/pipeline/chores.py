@@ -30,10 +30,11 @@ from sbm.model.chore import (
 )
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.hand import uptime
 from sbm.pipeline.missed_moments import MissedMoments
 from sbm.pipeline.reconcile import CLOCK_MARGIN
-from sbm.store import chores, ticks
+from sbm.store import chores, ticks, unreadable
 from sbm.store.database import Database, Transaction
 from sbm.telemetry import Telemetry
 
@@ -83,7 +84,7 @@ class Chores:
         if self._breaker.wait:
             return 0
         asked_at = self._uptime()
-        claim = await self._clock.transact(self._database, self._claim)
+        claim = await self._claim()
         all_wait = claim.held_back and not claim.claimed
         self._window = LOOKED_THROUGH if all_wait else AT_A_TIME
         lease_end = asked_at + self._lease.total_seconds()
@@ -104,16 +105,29 @@ class Chores:
         """Owe again what was claimed by a daemon that fell silent."""
         return await self._clock.transact(self._database, self._expire)
 
-    async def _claim(self, transaction: Transaction, reading: Reading) -> chores.Claim:
-        """While the database's clock is in doubt, no settle time is taken for over."""
+    async def _claim(self) -> chores.Claim:
+        """Those that are due; a batch that cannot be claimed is divided."""
         limit = 1 if self._breaker.is_probing else AT_A_TIME
+        claim = partial(self._clock.transact, self._database)
+        parts = await whole_or_divided(
+            "chores",
+            partial(claim, partial(self._claimed, limit=limit, window=max(limit, self._window))),
+            due=partial(self._database.transact, unreadable.list_due_chores, limit=limit),
+            part=lambda ids: claim(partial(self._claimed, limit=limit, window=limit, only=ids)),
+            alone=self._refuse,
+        )
+        return chores.Claim(
+            claimed=[chore for part in parts for chore in part.claimed],
+            held_back=sum(part.held_back for part in parts),
+        )
+
+    async def _claimed(
+        self, transaction: Transaction, reading: Reading, **which: Any
+    ) -> chores.Claim:
+        """While the database's clock is in doubt, no settle time is taken for over."""
+        takes_over = not reading.is_doubted
         claim = await chores.claim(
-            transaction,
-            limit=limit,
-            lease=self._lease,
-            settle=self._settle,
-            window=max(limit, self._window),
-            takes_over=not reading.is_doubted,
+            transaction, lease=self._lease, settle=self._settle, takes_over=takes_over, **which
         )
         claimed = [
             evolve(
@@ -125,6 +139,13 @@ class Chores:
             for chore in claim.claimed
         ]
         return evolve(claim, claimed=claimed)
+
+    async def _refuse(self, chore_id: int, error: Exception) -> None:
+        reason = unreadable.reason(error)
+        await self._database.transact(unreadable.refuse_due_chore, chore_id=chore_id, reason=reason)
+        self._log.error(
+            "chore {id} waits until something changes: {reason}", id=chore_id, reason=reason
+        )
 
     async def _expire(self, transaction: Transaction, reading: Reading) -> int:
         if reading.is_doubted:

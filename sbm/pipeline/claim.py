@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -11,10 +14,12 @@ from twisted.logger import Logger
 from sbm.model.send import CONTENT_SETTLE, Send
 from sbm.pipeline.database_clock import DatabaseClock, Reading
 from sbm.pipeline.deliver import Blames, Delivery
+from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.hand import Hand
-from sbm.store import clock, sends
+from sbm.store import clock, sends, unreadable
 from sbm.store.database import Database, Transaction
-from sbm.store.errors import CommitUnknown
+from sbm.store.errors import CommitUnknown, may_be_of_a_row
+from sbm.telemetry import Telemetry
 
 EXPIRY_BATCH = 1000
 LOOK_SECONDS = 1.0
@@ -23,6 +28,9 @@ LOOK_SECONDS = 1.0
 @define(eq=False, slots=False)
 class Claiming:
     """The passes that claim, renew and expire.
+
+    A batch that cannot be claimed is divided, until the sends that cannot be read stand alone:
+    these end as failed, and the others are claimed.
 
     ``content_settle``: for how long content must have been at rest before those who stand beyond
     its end complete.
@@ -37,7 +45,9 @@ class Claiming:
     _is_asked: bool = True
     _looked_at: float = 0.0
     _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _telemetry: Telemetry = field(factory=Telemetry, kw_only=True)
     _log: Logger = field(factory=Logger, kw_only=True)
+    _ended: int = field(default=0, init=False)
 
     def look_for_single(self) -> None:
         """Somebody asked for a single send: the next claim need not wait for half of the hand."""
@@ -60,6 +70,7 @@ class Claiming:
                 sends.give_back_strays, owner=self._hand.owner, known=set(self._hand.held)
             )
             self._may_have_strays = False
+        self._ended = 0
         asked_at = self._looked_at = self._hand.uptime()
         self._is_asked = False
         failed = self._failed
@@ -72,9 +83,31 @@ class Claiming:
             self._is_asked = True  # there may be more, for whom the next free place is
         for send in claimed:
             self._delivery.begin(self._hand.take(send, asked_at=asked_at))
-        return len(claimed)
+        return len(claimed) + self._ended
 
     async def _take(self, limit: int, of_ticks: int, *, but: Sequence[str] = ()) -> list[Send]:
+        had_strays = self._may_have_strays
+
+        async def due() -> list[UUID]:
+            self._may_have_strays = True  # until all parts are here
+            return await self._database.transact(
+                unreadable.list_due_sends, limit=limit, of_ticks=of_ticks, but=but
+            )
+
+        parts = await whole_or_divided(
+            "sends that are due",
+            partial(self._claimed, limit, of_ticks, but=but),
+            due=due,
+            part=self._take_only,
+            alone=self._fail,
+        )
+        self._may_have_strays = had_strays
+        return [send for part in parts for send in part]
+
+    async def _take_only(self, ids: Sequence[UUID]) -> list[Send]:
+        return await self._claimed(max(1, len(ids)), len(ids), only=ids)
+
+    async def _claimed(self, limit: int, of_ticks: int, **options: Any) -> list[Send]:
         try:
             return await self._database.transact(
                 sends.claim,
@@ -82,12 +115,30 @@ class Claiming:
                 limit=limit,
                 of_ticks=of_ticks,
                 lease=self._hand.lease,
-                but=but,
                 content_settle=self._content_settle,
+                **options,
             )
         except CommitUnknown:
             self._may_have_strays = True
             raise
+
+    async def _fail(self, send_id: UUID, error: Exception) -> None:
+        """A send that cannot be read ends as failed, and is not read for that."""
+        reason = unreadable.reason(error)
+        try:
+            is_failed = await self._database.transact(
+                unreadable.fail_due_send, send_id=send_id, reason=reason
+            )
+        except Exception as another:
+            if not may_be_of_a_row(another):
+                raise
+            # It stays, and the others of its batches have to go on without it each time.
+            self._log.failure("send {id} cannot be read, nor be ended", id=send_id)
+            return
+        if is_failed:
+            self._ended += 1
+            self._telemetry.count("sends.failed")
+            self._log.error("send {id} has failed: {reason}", id=send_id, reason=reason)
 
     @property
     def _is_probing(self) -> bool:

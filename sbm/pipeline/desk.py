@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -12,9 +12,9 @@ from twisted.logger import Logger
 
 from sbm.model.task import Kind, Task
 from sbm.pipeline.database_clock import DatabaseClock, Reading
-from sbm.store import tasks
+from sbm.store import tasks, unreadable
 from sbm.store.database import Database, Transaction
-from sbm.store.errors import DatabaseUnavailable
+from sbm.store.errors import DatabaseUnavailable, may_be_of_a_row
 
 # Longer than any one step: with all that a lost database may cost it ends within three minutes.
 LEASE = timedelta(minutes=5)
@@ -49,17 +49,7 @@ class Desk:
 
         What does it may return its result.
         """
-
-        async def begin(transaction: Transaction, reading: Reading) -> Task | None:
-            return await tasks.begin(
-                transaction,
-                owner=self._owner,
-                kinds=work,
-                lease=LEASE,
-                is_doubted=reading.is_doubted,
-            )
-
-        task = await self._clock.transact(self._database, begin)
+        task = await self._begin(list(work))
         if task is None:
             return 0
         reason, result = "", None
@@ -83,6 +73,44 @@ class Desk:
         )
         self._log.info("task {id} ({kind}) is finished", id=task.id, kind=task.kind)
         return 1
+
+    async def _begin(self, kinds: Sequence[Kind]) -> Task | None:
+        """The oldest task; those that cannot be read end as failed, and hold up no other."""
+        try:
+            return await self._begun(kinds)
+        except Exception as error:
+            if not may_be_of_a_row(error):
+                raise
+        waiting = await self._database.transact(unreadable.list_tasks_to_begin, kinds=kinds)
+        for task_id in waiting:
+            task = await self._begin_alone(kinds, task_id)
+            if task is not None:
+                return task
+        return None
+
+    async def _begin_alone(self, kinds: Sequence[Kind], task_id: UUID) -> Task | None:
+        try:
+            return await self._begun(kinds, only=task_id)
+        except Exception as error:
+            if not may_be_of_a_row(error):
+                raise
+            reason = unreadable.reason(error)
+        await self._database.transact(unreadable.fail_task, task_id=task_id, reason=reason)
+        self._log.error("task {id} has failed: {reason}", id=task_id, reason=reason)
+        return None
+
+    async def _begun(self, kinds: Sequence[Kind], only: UUID | None = None) -> Task | None:
+        async def begin(transaction: Transaction, reading: Reading) -> Task | None:
+            return await tasks.begin(
+                transaction,
+                owner=self._owner,
+                kinds=kinds,
+                lease=LEASE,
+                is_doubted=reading.is_doubted,
+                only=only,
+            )
+
+        return await self._clock.transact(self._database, begin)
 
     async def keep(self, task: Task, progress: Mapping[str, Any] | None = None) -> None:
         """Go on, unless the daemon stops or somebody else has taken the task."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,14 +13,17 @@ from twisted.logger import Logger
 
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
-from sbm.model.send import Asked, Settled
+from sbm.model.send import Asked, Settled, Unread
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.pipeline.dividing import divided, whole_or_divided
 from sbm.pipeline.retries import Retries
 from sbm.pipeline.settle import tell_doubles, tell_metrics
 from sbm.settings import Uncertain
-from sbm.store import sends
+from sbm.store import sends, unreadable
 from sbm.store.database import Database, Transaction
+from sbm.store.errors import one_line
+from sbm.store.sends import Committed
 from sbm.telemetry import Telemetry
 
 # The far clock is not ours: what was stored a day before the first attempt cannot be meant.
@@ -62,7 +66,7 @@ class Reconciling:
         """Ask about the sends whose turn it is; returns how many there were."""
         if self._breaker.wait:
             return 0
-        taken, reading = await self._clock.transact(self._database, self._take)
+        taken, reading = await self._take()
         self._doubted_for = reading.doubted_for
         if not taken:
             return 0
@@ -77,16 +81,74 @@ class Reconciling:
                 await self._ask(about, identities, after=after)
         return len(taken)
 
-    async def _take(
-        self, transaction: Transaction, reading: Reading
+    async def _take(self) -> tuple[list[Asked], Reading]:
+        """Those whose turn it is; a batch that cannot be read is divided."""
+        parts = await whole_or_divided(
+            "sends of unknown outcome",
+            partial(self._taken, limit=MOST_IDENTITIES),
+            due=partial(
+                self._database.transact, unreadable.list_unknown_sends, limit=MOST_IDENTITIES
+            ),
+            part=self._take_only,
+            alone=self._give_up,
+        )
+        taken = [asked for part, _ in parts for asked in part]
+        return taken, max((reading for _, reading in parts), key=lambda one: one.doubted_for)
+
+    async def _take_only(self, due: Sequence[Unread]) -> tuple[list[Asked], Reading]:
+        return await self._taken(limit=len(due), only=[send.id for send in due])
+
+    async def _taken(
+        self, *, limit: int, only: Sequence[UUID] | None = None
     ) -> tuple[list[Asked], Reading]:
         """While the clock is in doubt, they are asked about, but nothing is proven by absence."""
-        taken = await sends.take_unknown(
-            transaction, limit=MOST_IDENTITIES, settle=self._settle, lease=self._lease
+
+        async def take(transaction: Transaction, reading: Reading) -> tuple[list[Asked], Reading]:
+            taken = await sends.take_unknown(
+                transaction, limit=limit, settle=self._settle, lease=self._lease, only=only
+            )
+            if reading.is_doubted:
+                taken = [evolve(asked, is_late=False) for asked in taken]
+            return taken, reading
+
+        return await self._clock.transact(self._database, take)
+
+    async def _give_up(self, send: Unread, error: Exception) -> None:
+        """Nobody can be asked about what cannot be read; it may have been sent, so only once."""
+        reason = f"it may have been sent; {unreadable.reason(error)}"
+        failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
+        settled: list[Committed] = []
+
+        async def settle(part: Sequence[tuple[Unread, Settled]]) -> None:
+            settled.append(await self._database.transact(unreadable.settle, results=part))
+
+        await divided([(send, failed)], settle, self._leave)
+        for committed in settled:
+            tell_metrics(committed, [(send, failed)], self._telemetry.tally)
+            if send.id in committed.sends:
+                self._log.error("send {id} has failed: {reason}", id=send.id, reason=reason)
+                self._telemetry.count("sends.failed")
+
+    async def _settle_all(self, results: Sequence[tuple[Asked, Settled]]) -> set[UUID]:
+        """Settle all that can be settled, and answer who was; the others' turn comes again."""
+        settled: set[UUID] = set()
+
+        async def settle(part: Sequence[tuple[Asked, Settled]]) -> None:
+            committed = await self._database.transact(sends.settle, results=part)
+            settled.update(committed.sends)
+            tell_doubles(committed, self._telemetry, self._log)
+            tell_metrics(committed, part, self._telemetry.tally)
+
+        await divided(results, settle, self._leave)
+        return settled
+
+    async def _leave(self, one: tuple[Asked | Unread, Settled], error: Exception) -> None:
+        self._log.error(
+            "send {id}: {result} cannot be settled: {error}",
+            id=one[0].id,
+            result=one[1],
+            error=one_line(error),
         )
-        if reading.is_doubted:
-            taken = [evolve(asked, is_late=False) for asked in taken]
-        return taken, reading
 
     def _groups(self, taken: Sequence[Asked]) -> list[list[Asked]]:
         """Those about whom an answer left doubts are asked about alone, so as not to spread it."""
@@ -151,10 +213,8 @@ class Reconciling:
                 outcome="adopted", stage="post", outbound_id=oldest, doubles=tuple(others)
             )
             results.append((asked, adopted))
-        committed = await self._database.transact(sends.settle, results=results)
-        self._telemetry.count("sends.adopted", len(committed.sends))
-        tell_doubles(committed, self._telemetry, self._log)
-        tell_metrics(committed, results, self._telemetry.tally)
+        settled = await self._settle_all(results)
+        self._telemetry.count("sends.adopted", len(settled))
 
     async def _owe_again(self, absent: Sequence[Asked], reason: str) -> None:
         count = await self._database.transact(
@@ -205,9 +265,8 @@ class Reconciling:
         reason = "it may have been sent; the Message Sender cannot be asked, and at most once"
         failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
         results = [(asked, failed) for asked in late]
-        committed = await self._database.transact(sends.settle, results=results)
-        self._telemetry.count("sends.failed", len(committed.sends))
-        tell_metrics(committed, results, self._telemetry.tally)
+        settled = await self._settle_all(results)
+        self._telemetry.count("sends.failed", len(settled))
 
     def _doubt(self, about: Sequence[Asked]) -> None:
         if len(about) > 1 and len(self._doubtful) < MOST_DOUBTFUL:

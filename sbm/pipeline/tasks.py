@@ -17,7 +17,7 @@ from sbm.model.estimate import days_ahead, is_due_on
 from sbm.model.metrics import of_week
 from sbm.model.task import Kind, Task
 from sbm.pipeline.database_clock import DatabaseClock
-from sbm.pipeline.desk import Desk
+from sbm.pipeline.desk import Desk, TaskFailed
 from sbm.pipeline.loop import Bell, Loop
 from sbm.store import behind_subscriptions, estimates, failed_tasks
 from sbm.store.database import Database
@@ -26,6 +26,10 @@ from sbm.telemetry import Tally
 
 REST_SECONDS = 5.0
 REQUEUE_BATCH = 500
+
+# So often, and after so long, it is looked again for what was locked.
+ROUNDS = 3
+LOCKED_SECONDS = 1.0
 SEARCH_BATCH = 2000
 
 
@@ -74,8 +78,19 @@ class Tasks(Service):
         await self._desk.keep(task)
 
     async def _requeue(self, task: Task) -> None:
-        taken, after = REQUEUE_BATCH, 0
-        while taken == REQUEUE_BATCH:
+        """What somebody else has locked is looked at again at the end, and left if it stays so."""
+        for _ in range(ROUNDS):
+            locked = await self._requeue_once(task)
+            if not locked:
+                return
+            await deferLater(self._reactor, LOCKED_SECONDS)
+        raise TaskFailed(
+            f"{locked} failed tasks are left: somebody else has locked their subscriptions"
+        )
+
+    async def _requeue_once(self, task: Task) -> int:
+        seen, after, locked = REQUEUE_BATCH, 0, 0
+        while seen == REQUEUE_BATCH:
             await self._keep(task)
             done = await self._database.transact(
                 failed_tasks.requeue,
@@ -84,8 +99,9 @@ class Tasks(Service):
                 wanted=task.wanted,
                 after=after,
             )
-            taken, after = done.taken, done.last_id
+            seen, after, locked = done.seen, done.last_id, locked + done.locked
             self._owed()
+        return locked
 
     async def _estimate(self, task: Task) -> None:
         now, crons = await self._database.transact(estimates.find_crons)

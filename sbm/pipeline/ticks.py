@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -12,8 +12,10 @@ from twisted.logger import Logger
 
 from sbm.model.cron import Cron
 from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock, Reading
-from sbm.store import ticks
+from sbm.pipeline.dividing import whole_or_divided
+from sbm.store import ticks, unreadable
 from sbm.store.database import Database, Transaction
+from sbm.store.errors import may_be_of_a_row, one_line
 
 CHUNK = 1000
 SCHEDULES_PER_PASS = 100
@@ -33,17 +35,22 @@ _SECOND = timedelta(seconds=1)
 
 @define(eq=False, slots=False)
 class Expansion:
-    """Owes their sends to the members of open ticks, a chunk at a time, by turns."""
+    """Owes their sends to the members of open ticks, a chunk at a time, by turns.
+
+    A chunk that cannot be expanded is divided, until the member that it fails by stands alone. That
+    ends as failed.
+    """
 
     _database: Database
     _owed: Callable[[], None]
+    _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
         self._last_turn = 0
 
     async def one_pass(self) -> int:
         """Expand one chunk, if there is room for it; ``owed`` is called when somebody is owed."""
-        chunk = await self._database.transact(self._expand)
+        chunk = await self._expand_what_can_be()
         if chunk is None:
             return 0
         self._last_turn = chunk.tick_id
@@ -52,10 +59,54 @@ class Expansion:
         # A tick that ends with an empty chunk was work, too: another may stand behind it.
         return max(1, chunk.triggers)
 
-    async def _expand(self, transaction: Transaction) -> ticks.Chunk | None:
+    async def _expand_what_can_be(self) -> ticks.Chunk | None:
+        """A chunk; if it cannot be expanded, a smaller one, and in the end one member."""
+        limit = CHUNK
+        while limit > 1:
+            try:
+                return await self._database.transact(self._expand, limit)
+            except Exception as error:
+                if not may_be_of_a_row(error):
+                    raise
+                self._log.warn(
+                    "{count} members of a tick cannot be owed their sends together: {error}",
+                    count=limit,
+                    error=one_line(error),
+                )
+            limit //= 2
+        member = await self._database.transact(unreadable.find_next_member, after=self._last_turn)
+        if member is None:
+            return await self._database.transact(self._expand, 1)
+        try:
+            return await self._database.transact(self._expand_alone, member)
+        except Exception as error:
+            if not may_be_of_a_row(error):
+                raise
+            self._last_turn = member.tick_id  # whatever comes of this, others have their turn
+            await self._fail(member, unreadable.reason(error))
+        return None  # and a rest: should it be so with all members, an operator can stop it
+
+    async def _fail(self, member: unreadable.NextMember, reason: str) -> None:
+        await self._database.transact(unreadable.fail_member, member=member, reason=reason)
+        self._log.error(
+            "subscription {id} cannot be owed the send of tick {tick}, and has failed: {reason}",
+            id=member.subscription_id,
+            tick=member.tick_id,
+            reason=reason,
+        )
+
+    async def _expand(self, transaction: Transaction, limit: int) -> ticks.Chunk | None:
         if not await ticks.has_room(transaction, most=MOST_WAITING):
             return None
-        return await ticks.expand(transaction, limit=CHUNK, after=self._last_turn)
+        return await ticks.expand(transaction, limit=limit, after=self._last_turn)
+
+    async def _expand_alone(
+        self, transaction: Transaction, member: unreadable.NextMember
+    ) -> ticks.Chunk | None:
+        """Just this member of just this tick, if that still comes next."""
+        if not await unreadable.hold_tick(transaction, member=member):
+            return None
+        return await ticks.expand(transaction, limit=1, after=member.tick_id - 1)
 
 
 @define(eq=False, slots=False)
@@ -84,10 +135,35 @@ class Clock:
         if now >= self._reviewed_at + REVIEW_SECONDS:
             await self._review()
             self._reviewed_at = now
-        wound, ticked = await self._clock.transact(self._database, self._wind)
-        if ticked:
+        parts = await whole_or_divided(
+            "schedules",
+            self._wind_only,
+            due=partial(
+                self._database.transact,
+                unreadable.list_schedules_to_wind,
+                time_zone=self._time_zone,
+                limit=SCHEDULES_PER_PASS,
+            ),
+            part=self._wind_only,
+            alone=self._stop,
+        )
+        if any(ticked for _, ticked in parts):
             self._ticked()
-        return wound
+        return sum(wound for wound, _ in parts)
+
+    async def _wind_only(self, only: Sequence[int] | None = None) -> tuple[int, int]:
+        return await self._clock.transact(self._database, partial(self._wind, only=only))
+
+    async def _stop(self, schedule_id: int, error: Exception) -> None:
+        """A schedule that cannot be read is never due until it is changed."""
+        await self._database.transact(
+            ticks.wind, schedule_id=schedule_id, time_zone=self._time_zone, next_tick_at=None
+        )
+        self._log.error(
+            "schedule {id} is not due any more until it is changed: {reason}",
+            id=schedule_id,
+            reason=unreadable.reason(error),
+        )
 
     async def _review(self) -> None:
         """Look for schedules that wait for a moment beyond their next one, whoever wrote it."""
@@ -115,11 +191,13 @@ class Clock:
             await ticks.doubt_winding(transaction, schedule_ids=beyond)
         return (wound[-1].schedule_id if wound else after), len(wound)
 
-    async def _wind(self, transaction: Transaction, reading: Reading) -> tuple[int, int]:
+    async def _wind(
+        self, transaction: Transaction, reading: Reading, *, only: Sequence[int] | None
+    ) -> tuple[int, int]:
         if not reading.is_settled:
             return 0, 0
         unwound = await ticks.find_unwound(
-            transaction, time_zone=self._time_zone, limit=SCHEDULES_PER_PASS
+            transaction, time_zone=self._time_zone, limit=SCHEDULES_PER_PASS, only=only
         )
         ticked = 0
         for schedule in unwound:

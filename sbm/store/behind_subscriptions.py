@@ -99,12 +99,10 @@ async def _help(
     actor: str,
     reason: str,
 ) -> Helped:
-    """Do it to those who still are behind, of all that are locked; the audit tells how many."""
+    """Do it to those who still are behind, of all that can be locked; the audit tells how many."""
     await searches.check(transaction, search_id=search_id)
-    await transaction.rows(QUERIES.lock_stragglers, ids=list(ids))
-    row = await transaction.row(
-        query, search_id=search_id, ids=list(ids), actor=actor, reason=reason
-    )
+    held = [row["id"] for row in await transaction.rows(QUERIES.lock_stragglers, ids=list(ids))]
+    row = await transaction.row(query, search_id=search_id, ids=held, actor=actor, reason=reason)
     assert row is not None
     helped = Helped(done=row["done"], skipped=row["skipped"], begun=row["begun"])
     if helped.done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import cast
 from uuid import UUID
@@ -25,6 +26,7 @@ from sbm.model.chore import (
 from sbm.model.send import Trigger
 from sbm.store.database import Row, Transaction
 from sbm.store.queries import load
+from sbm.store.text import storable
 
 QUERIES = load("chores")
 
@@ -65,9 +67,11 @@ async def claim(
     lease: timedelta,
     settle: timedelta,
     takes_over: bool = True,
+    only: Sequence[int] | None = None,
 ) -> Claim:
     """Lease up to ``limit`` of the next ``window`` chores that are due, each with its next step.
 
+    With ``only``, all are among those.
     Those that would be the second to make a schedule with a new cron wait for the first; for good,
     unless this one ``takes_over`` if the time of the first is over.
     """
@@ -81,6 +85,7 @@ async def claim(
         lease=lease,
         settle=settle,
         takes_over=takes_over,
+        only=None if only is None else list(only),
     )
     claimed = [_chore(row) for row in rows if row["is_claimed"]]
     return Claim(claimed=claimed, held_back=len(rows) - len(claimed))
@@ -125,7 +130,7 @@ async def settle(transaction: Transaction, *, chore: Chore, result: Result) -> S
             QUERIES.put_off_chore,
             **claim,
             delay=result.delay,
-            reason=_storable(result.reason),
+            reason=storable(result.reason),
             is_fault=result.is_fault,
             doubt=result.doubt,
         )
@@ -134,7 +139,7 @@ async def settle(transaction: Transaction, *, chore: Chore, result: Result) -> S
             QUERIES.refuse_chore,
             **claim,
             revision=chore.revision,
-            reason=_storable(result.reason),
+            reason=storable(result.reason),
         )
     else:
         goes_on = isinstance(result, Told) and result.goes_on
@@ -259,11 +264,6 @@ async def _in_metadata(transaction: Transaction, chore: Chore, remote_id: str | 
             subscription_id=UUID(chore.target),
             remote_id=remote_id,
         )
-
-
-def _storable(reason: str) -> str:
-    """A reason may hold the beginning of an answer: what PostgreSQL cannot store is replaced."""
-    return reason.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _chore(row: Row) -> Chore:

@@ -9,7 +9,9 @@ import psycopg2
 from attrs import frozen
 
 from sbm.store.connection import PROMPT_SECONDS, Connection, Server, run
+from sbm.store.errors import DatabaseUnfit
 from sbm.store.queries import load
+from sbm.store.session import POOLED
 
 QUERIES = load("commits")
 
@@ -32,9 +34,14 @@ class Pending:
 
 
 async def begin(reactor: Any, connection: Connection) -> Pending | None:
-    """What to ask by, should the COMMIT be lost; None: there is nothing to commit."""
+    """What to ask by, should the COMMIT be lost; None: there is nothing to commit.
+
+    Raises DatabaseUnfit where the session is on another server process than at its beginning.
+    """
     cursor = await run(reactor, connection, QUERIES.find_transaction_id.sql, seconds=PROMPT_SECONDS)
-    (transaction_id,) = cursor.fetchone()
+    transaction_id, pid = cursor.fetchone()
+    if pid != connection.pid:
+        raise DatabaseUnfit(POOLED)
     if transaction_id is None:
         return None
     return Pending(id=transaction_id, server=connection.server)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg2
@@ -19,8 +19,9 @@ from txpostgres import txpostgres
 from zope.interface import implementer
 
 from sbm.addresses import DatabaseAddress, Place
-from sbm.store import migrations
-from sbm.store.errors import DatabaseUnavailable, SchemaMismatch, one_line
+from sbm.store import migrations, session
+from sbm.store.errors import DatabaseUnavailable, DatabaseUnfit, SchemaMismatch, one_line
+from sbm.store.sockets import SocketWatch
 
 extras.register_uuid()
 
@@ -35,16 +36,14 @@ STATEMENT_SECONDS = 20.0
 SILENCE_SECONDS = STATEMENT_SECONDS + 5.0
 
 # The server, too, has to notice that we are gone: until then it keeps our locks and our place.
-_SESSION = f"""
-    SET statement_timeout = '{STATEMENT_SECONDS:.0f}s';
-    SET idle_in_transaction_session_timeout = '{STATEMENT_SECONDS:.0f}s';
-    SET lock_timeout = '3s';
-    SET tcp_keepalives_idle = 10;
-    SET tcp_keepalives_interval = 5;
-    SET tcp_keepalives_count = 3;
-    SET TimeZone = 'UTC';
-    SET jit = off;
-"""
+_LIMITS = {
+    "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
+    "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS:.0f}s",
+    "lock_timeout": "3s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 
 _SCHEDULING = "SELECT set_config('sbm.scheduling', %(mode)s, false)"
 
@@ -87,27 +86,54 @@ class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
     def _handleCancellation(self, failure: Failure) -> Failure:
         return failure
 
+    def doRead(self) -> None:
+        with self._connection.closed_if_lost():
+            super().doRead()
+
+    def doWrite(self) -> None:
+        with self._connection.closed_if_lost():
+            super().doWrite()
+
 
 class Connection(txpostgres.Connection):  # type: ignore[misc]
     """A connection that notices quietly when the server closes it while it idles.
 
     ``on_close`` is called when it is closed, by whichever side. ``place`` is which of the hosts it
-    leads to; ``server`` is None where the server does not say who it is.
+    leads to; ``server`` is None where the server does not say who it is. ``pid`` is the process
+    that serves it, which a pooler in transaction mode changes.
     """
 
     cursorFactory = _Cursor
     on_close: Callable[[], object] | None = None
     place: Place
     server: Server | None = None
+    pid: int = 0
+
+    def __init__(self, reactor: Any) -> None:
+        self._watch = SocketWatch(reactor=reactor)
+        super().__init__(reactor=self._watch)
 
     def close(self) -> None:
-        super().close()
+        try:
+            super().close()
+        finally:
+            self._watch.release()
         if self.on_close is not None:
             self.on_close()
 
     def doRead(self) -> None:
-        try:
+        with self.closed_if_lost():
             super().doRead()
+
+    def doWrite(self) -> None:
+        with self.closed_if_lost():
+            super().doWrite()
+
+    @contextmanager
+    def closed_if_lost(self) -> Iterator[None]:
+        """Close the connection if its socket is gone, which ends whatever waits on it."""
+        try:
+            yield
         except (psycopg2.Error, ValueError):  # the latter is of a socket that libpq has given up
             self.close()
 
@@ -143,7 +169,7 @@ async def open_connection(
     all of them, and however silent the first ones are, the last one gets its share. A standby, and
     a server that only lets read, count as not accepting. ``scheduling`` is what triggers of the
     database go by on this connection; empty, they go by what the last daemon said. Raises
-    DatabaseUnavailable, or SchemaMismatch when a server was reached but is not fit.
+    DatabaseUnavailable, or DatabaseUnfit when a server was reached but is not fit.
     """
     refusals = []
     give_up_at = reactor.seconds() + REACH_SECONDS
@@ -163,7 +189,7 @@ async def open_connection(
             try:
                 connection = await _open_at(reactor, address, where | {"port": str(port)}, seconds)
                 await run(reactor, connection, _SCHEDULING, {"mode": scheduling})
-            except SchemaMismatch:
+            except DatabaseUnfit:
                 raise
             except (*LOST, psycopg2.Error, DatabaseUnavailable) as error:
                 refusals.append(one_line(error) or f"{host}:{port} does not answer")
@@ -196,17 +222,66 @@ async def run(
 async def _open_at(
     reactor: Any, address: DatabaseAddress, where: dict[str, str], seconds: float
 ) -> Connection:
-    connection = Connection(reactor=reactor)
-    opened = connection.connect(**{**_SOCKET, **address.parameters(), **where})
+    async with _opened(reactor, address, where, seconds) as connection:
+        options = session.options_wanted(connection.info)
+        if options is not None and "options" not in where:
+            connection.close()
+            return await _open_at(reactor, address, where | {"options": options}, seconds)
+        complaint = session.version_complaint(connection.server_version)
+        complaint = complaint or session.encoding_complaint(
+            connection.info.parameter_status("server_encoding")
+        )
+        if complaint:
+            raise DatabaseUnfit(complaint)
+        mark = await _marked(reactor, connection)
+        if connection.pid != connection.info.backend_pid:
+            # A pooler is in between, and shows a pid of its own. Two sessions tell its mode.
+            async with _opened(reactor, address, where, seconds) as other:
+                await _refuse_shared(reactor, mark, {"ours": connection, "other": other})
+                other.close()
+        await _make_ready(reactor, connection)
+    return connection
+
+
+@asynccontextmanager
+async def _opened(
+    reactor: Any, address: DatabaseAddress, where: dict[str, str], seconds: float
+) -> AsyncIterator[Connection]:
+    """A connection that is closed if what is done with it fails, or takes too long."""
+    connection = Connection(reactor)
+    opened = connection.connect(
+        **{**_SOCKET, **address.parameters(), **session.PARAMETERS, **where}
+    )
     try:
         with _limit(reactor, connection, seconds):
             await _answered(opened)
-            await _make_ready(reactor, connection)
+            yield connection
     except BaseException:
         if connection.pollable() is not None:
             connection.close()
         raise
-    return connection
+
+
+async def _marked(reactor: Any, connection: Connection) -> tuple[int, str]:
+    cursor = await run(reactor, connection, session.MARK)
+    connection.pid, mark = cursor.fetchone()
+    return connection.pid, mark
+
+
+async def _refuse_shared(
+    reactor: Any, mark: tuple[int, str], sessions: Mapping[session.Which, Connection]
+) -> None:
+    """Raise DatabaseUnfit if a pooler mixes sessions up."""
+    questions, answer = session.are_apart(mark), None
+    while True:
+        try:
+            which, statement = questions.send(answer)
+        except StopIteration as end:
+            if not end.value:
+                raise DatabaseUnfit(session.POOLED) from None
+            return
+        cursor = await run(reactor, sessions[which], statement)
+        answer = cursor.fetchone() if cursor.description else None
 
 
 @contextmanager
@@ -228,17 +303,21 @@ async def _answered(answer: Deferred[Any]) -> None:
 
 
 async def _make_ready(reactor: Any, connection: Connection) -> None:
-    await run(reactor, connection, _SESSION)
+    await run(reactor, connection, session.settings(connection.server_version, **_LIMITS))
     cursor = await run(
         reactor,
         connection,
-        "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean",
+        "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean,"
+        f" ({session.ROLE})",
     )
-    is_standby, is_read_only = cursor.fetchone()
+    is_standby, is_read_only, role = cursor.fetchone()
     if is_standby or is_read_only:
         raise DatabaseUnavailable(
             "the server is a standby" if is_standby else "the server only lets read"
         )
+    if complaint := session.role_complaint(role):
+        raise DatabaseUnfit(complaint)
+    await run(reactor, connection, session.PLACED_FIRST)
     cursor = await run(reactor, connection, "SELECT to_regclass('schema_migrations')::text")
     found = set()
     if cursor.fetchone()[0]:

@@ -20,7 +20,14 @@ from sbm.slices import Slices
 from sbm.store import commits
 from sbm.store.commits import Fate, Pending
 from sbm.store.connection import LOST, PROMPT_SECONDS, Connection, open_connection, run
-from sbm.store.errors import CommitUnknown, DatabaseUnavailable, one_line
+from sbm.store.errors import (
+    CommitUnknown,
+    DatabaseUnavailable,
+    DatabaseUnfit,
+    RowLocked,
+    goes_too_far,
+    one_line,
+)
 from sbm.store.queries import Query
 
 P = ParamSpec("P")
@@ -160,15 +167,12 @@ class Database(Service):
                 pending = None
                 if transaction.may_have_written:
                     pending = await commits.begin(self._reactor, connection)
-            except psycopg2.extensions.TransactionRollbackError:
-                await self._roll_back(connection)
-                raise
-            except (*LOST, psycopg2.errors.ReadOnlySqlTransaction) as error:
-                await self._give_up(connection, error)
-                raise DatabaseUnavailable(one_line(error)) from error
-            except Exception:
-                await self._roll_back(connection)
-                raise
+            except Exception as error:
+                await self._undo(connection, error)
+                told = _told(error)
+                if told is error:
+                    raise
+                raise told from error
             await self._commit(connection, pending)
             return result
         except BaseException:
@@ -238,12 +242,16 @@ class Database(Service):
                 return fate
             await deferLater(self._reactor, LOOK_AGAIN_SECONDS)
 
-    async def _give_up(self, connection: Connection, error: Exception) -> None:
-        """After an error that is not the statement's fault; the server itself may be well."""
-        if connection.is_refused and not isinstance(error, psycopg2.errors.ReadOnlySqlTransaction):
-            await self._roll_back(connection)
-        else:
+    async def _undo(self, connection: Connection, error: Exception) -> None:
+        """Roll back, or lose the connection where it, or its server, may be the reason."""
+        if isinstance(error, DatabaseUnfit | psycopg2.errors.ReadOnlySqlTransaction) or (
+            isinstance(error, LOST)
+            and not isinstance(error, psycopg2.extensions.TransactionRollbackError)
+            and not connection.is_refused
+        ):
             self._lose(connection)
+        else:
+            await self._roll_back(connection)
 
     async def _roll_back(self, connection: Connection) -> None:
         try:
@@ -282,7 +290,7 @@ class Database(Service):
         if self._refusal is not None and (
             self._is_trying_again or self._reactor.seconds() < self._refusal[0] + RECONNECT_SECONDS
         ):
-            raise DatabaseUnavailable(str(self._refusal[1]))
+            raise type(self._refusal[1])(str(self._refusal[1]))
         self._is_trying_again = self._refusal is not None
         try:
             connection = await open_connection(self._reactor, self._address, self._scheduling)
@@ -310,6 +318,19 @@ class Database(Service):
         self._opened_at.pop(connection, None)
         if connection.is_open:
             connection.close()
+
+
+def _told(error: Exception) -> Exception:
+    """What callers are told of an error: that of a transaction is their own affair."""
+    if isinstance(error, psycopg2.extensions.TransactionRollbackError):
+        return error
+    if isinstance(error, psycopg2.errors.LockNotAvailable):
+        return RowLocked(one_line(error))
+    if isinstance(error, psycopg2.Error) and goes_too_far(error):
+        return error
+    if isinstance(error, (*LOST, psycopg2.errors.ReadOnlySqlTransaction)):
+        return DatabaseUnavailable(one_line(error))
+    return error
 
 
 class _NotDone(Exception):

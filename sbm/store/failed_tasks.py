@@ -50,8 +50,9 @@ async def requeue(
 ) -> Requeued:
     """Owe the oldest ``limit`` of those that match again, or skip them with a reason.
 
-    Their ids lie behind ``after``, and are ``up_to`` at most. If fewer than ``limit`` were taken
-    from the list, there are no more. One that is requeued ``alone`` overtakes those of a tick.
+    Their ids lie behind ``after``, and are ``up_to`` at most. If fewer than ``limit`` were seen,
+    there are no more. Those that somebody else has locked are left. One that is requeued ``alone``
+    overtakes those of a tick.
     """
     row = await transaction.row(
         QUERIES.requeue_failed_tasks,
@@ -67,6 +68,7 @@ async def requeue(
 
 async def requeue_one(transaction: Transaction, *, failed_task_id: int) -> Trigger:
     """Owe this one again; where it is skipped instead, the reason is that of the ledger."""
+    await transaction.rows(QUERIES.hold_failed_task, id=failed_task_id)
     done = await requeue(
         transaction, after=failed_task_id - 1, up_to=failed_task_id, limit=1, alone=True
     )
@@ -81,7 +83,7 @@ async def requeue_all(
     if up_to is None:
         return Requeued()
     done = await requeue(transaction, up_to=up_to, limit=AT_ONCE, wanted=wanted)
-    if done.taken < AT_ONCE:
+    if done.seen < AT_ONCE and not done.locked:
         return done
     await tasks.request(
         transaction,

@@ -51,10 +51,11 @@ class Place:
 
 async def reset_stuck(
     transaction: Transaction, *, status: int, selection: Selection, behind: Place, limit: int
-) -> tuple[list[UUID], Place | None]:
+) -> tuple[list[UUID], int, Place | None]:
     """Make the next ``limit`` ready again; who they were, and the place of the last one.
 
-    None: there are no more.
+    None: there are no more. In between, how many of them were left: changed meanwhile, or locked by
+    somebody else.
     """
     rows = await transaction.rows(
         QUERIES.reset_stuck,
@@ -65,9 +66,10 @@ async def reset_stuck(
         **asdict(selection),
     )
     if not rows:
-        return [], None
+        return [], 0, None
     place = Place(created_at=rows[-1]["created_at"], id=rows[-1]["id"])
-    return [row["id"] for row in rows if row["is_reset"]], place
+    reset = [row["id"] for row in rows if row["is_reset"]]
+    return reset, len(rows) - len(reset), place
 
 
 async def reach(transaction: Transaction, *, behind: Place, limit: int) -> tuple[Place | None, int]:
@@ -105,9 +107,13 @@ async def list_under_way(
     return [row["id"] for row in rows]
 
 
-async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> None:
-    """Keep these from being changed until the transaction ends."""
-    await transaction.rows(QUERIES.hold_subscriptions, ids=list(ids))
+async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
+    """Keep these from being changed until the transaction ends; answers those that are held.
+
+    The others are locked by somebody else, or gone.
+    """
+    rows = await transaction.rows(QUERIES.hold_subscriptions, ids=list(ids))
+    return [row["id"] for row in rows]
 
 
 # Nothing in the way; it waits already; another one waits; metadata that hold no keys; with the next

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -21,9 +21,11 @@ from sbm.model.send import (
     Settled,
     Trigger,
     Unknown,
+    Unread,
 )
 from sbm.store.database import Row, Transaction
 from sbm.store.queries import load
+from sbm.store.text import storable
 
 QUERIES = load("sends")
 
@@ -48,12 +50,14 @@ async def claim(
     of_ticks: int | None = None,
     but: Iterable[str] = (),
     content_settle: timedelta = CONTENT_SETTLE,
+    only: Sequence[uuid.UUID] | None = None,
 ) -> list[Send]:
     """Lease up to ``limit`` due sends to ``owner``; in no particular order.
 
     At most ``of_ticks`` of them are those of a tick; without it, that may be all. None of them is
-    for an identity in ``but``. A subscription beyond the end of its content is at the end once that
-    has been at rest for ``content_settle`` when the send is owed.
+    for an identity in ``but``, and with ``only``, all are among those. A subscription beyond the
+    end of its content is at the end once that has been at rest for ``content_settle`` when the send
+    is owed.
     """
     rows = await transaction.rows(
         QUERIES.claim_due_sends,
@@ -63,6 +67,7 @@ async def claim(
         lease=lease,
         but=list(but),
         content_settle=content_settle,
+        only=None if only is None else list(only),
     )
     return [_send(row) for row in rows]
 
@@ -87,6 +92,7 @@ async def renew(
 class Committed:
     """Whose results were taken, and outbounds (send id, outbound id) that should not be.
 
+    ``locked`` are left as they are: somebody else has their subscription locked.
     ``messagesets`` are the content types and short names of the sets whose messages were settled
     here and now, by send; ``chained`` says how many subscriptions to a next set that has begun.
     """
@@ -95,10 +101,11 @@ class Committed:
     doubles: list[tuple[uuid.UUID, str]]
     messagesets: Mapping[uuid.UUID, tuple[str, str]]
     chained: int
+    locked: frozenset[uuid.UUID] = frozenset()
 
 
 async def settle(
-    transaction: Transaction, *, results: Iterable[tuple[Send | Asked, Result]]
+    transaction: Transaction, *, results: Iterable[tuple[Send | Asked | Unread, Result]]
 ) -> Committed:
     """Settle, give back, or mark as unknown a batch of claims.
 
@@ -106,7 +113,7 @@ async def settle(
     an outbound: that settles the send if it is live, and is kept as a double if the send was
     settled without it.
     """
-    settled: list[tuple[Send | Asked, Settled]] = []
+    settled: list[tuple[Send | Asked | Unread, Settled]] = []
     given_back, unknown = [], []
     for send, result in results:
         if isinstance(result, Settled):
@@ -124,7 +131,7 @@ async def settle(
     taken = {row["id"] for row in rows}
     doubles: list[tuple[uuid.UUID, str]] = []
     messagesets: dict[uuid.UUID, tuple[str, str]] = {}
-    chained = 0
+    chained, locked = 0, frozenset[uuid.UUID]()
     if settled:
         rows = await transaction.rows(
             QUERIES.settle_sends,
@@ -134,7 +141,7 @@ async def settle(
                     | {
                         "outcome": result.outcome,
                         "stage": result.stage,
-                        "outbound_id": result.outbound_id and _storable(result.outbound_id),
+                        "outbound_id": result.outbound_id and storable(result.outbound_id),
                         "delivered": result.is_delivered,
                         "unaddressed": result.is_unaddressed,
                         "assumed": result.is_assumed,
@@ -144,23 +151,27 @@ async def settle(
                 ]
             ),
         )
-        taken |= {row["id"] for row in rows}
+        locked = frozenset(row["id"] for row in rows if row["is_locked"])
+        settled = [(send, result) for send, result in settled if send.id not in locked]
+        taken |= {row["id"] for row in rows} - locked
         messagesets = {
             row["id"]: (row["content_type"], row["short_name"])
             for row in rows
             if row["content_type"] is not None
         }
-        chained = rows[0]["chained"] if rows else 0
+        chained = max((row["chained"] for row in rows), default=0)
         doubles = await _keep_doubles(transaction, settled, taken)
         # What was not live and is no double was settled with this very outbound before.
         found = {send.id for send, result in settled if result.outbound_id}
         taken |= found - {send_id for send_id, _ in doubles}
-    return Committed(sends=taken, doubles=doubles, messagesets=messagesets, chained=chained)
+    return Committed(
+        sends=taken, doubles=doubles, messagesets=messagesets, chained=chained, locked=locked
+    )
 
 
 async def _keep_doubles(
     transaction: Transaction,
-    settled: Iterable[tuple[Send | Asked, Settled]],
+    settled: Iterable[tuple[Send | Asked | Unread, Settled]],
     taken: set[uuid.UUID],
 ) -> list[tuple[uuid.UUID, str]]:
     """Keep the outbounds that the ledger does not name; those of what was just taken it does."""
@@ -171,7 +182,7 @@ async def _keep_doubles(
             {
                 "send_id": str(send.id),
                 "subscription_id": str(send.subscription_id),
-                "outbound_id": _storable(outbound_id),
+                "outbound_id": storable(outbound_id),
             }
             for outbound_id in (*late, *result.doubles)
         ]
@@ -181,8 +192,8 @@ async def _keep_doubles(
     return [(row["send_id"], row["outbound_id"]) for row in rows]
 
 
-def _outcome(send: Send | Asked, result: Result) -> dict[str, Any]:
-    return {"id": str(send.id), "attempt": send.attempt, "reason": _storable(result.reason)}
+def _outcome(send: Send | Asked | Unread, result: Result) -> dict[str, Any]:
+    return {"id": str(send.id), "attempt": send.attempt, "reason": storable(result.reason)}
 
 
 async def expire(transaction: Transaction, *, limit: int) -> int:
@@ -191,11 +202,23 @@ async def expire(transaction: Transaction, *, limit: int) -> int:
 
 
 async def take_unknown(
-    transaction: Transaction, *, limit: int, settle: timedelta, lease: timedelta
+    transaction: Transaction,
+    *,
+    limit: int,
+    settle: timedelta,
+    lease: timedelta,
+    only: Sequence[uuid.UUID] | None = None,
 ) -> list[Asked]:
-    """Lease up to ``limit`` sends of unknown outcome whose turn it is to be asked about."""
+    """Lease up to ``limit`` sends of unknown outcome whose turn it is to be asked about.
+
+    With ``only``, all are among those.
+    """
     rows = await transaction.rows(
-        QUERIES.take_unknown_sends, limit=limit, settle=settle, lease=lease
+        QUERIES.take_unknown_sends,
+        limit=limit,
+        settle=settle,
+        lease=lease,
+        only=None if only is None else list(only),
     )
     return [Asked(**row) for row in rows]
 
@@ -238,11 +261,6 @@ def _questions(asked: Iterable[Asked]) -> Json:
 
 def _question(asked: Asked) -> dict[str, Any]:
     return {"id": str(asked.id), "attempt": asked.attempt, "token": asked.token.isoformat()}
-
-
-def _storable(text: str) -> str:
-    """The text without what PostgreSQL cannot store: one such answer would hold up its batch."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _send(row: Row) -> Send:

@@ -47,13 +47,20 @@ async def begin(
     kinds: Iterable[Kind],
     lease: timedelta,
     is_doubted: bool = False,
+    only: UUID | None = None,
 ) -> Task | None:
     """Lease the oldest task of these kinds that nobody is at, if there is one.
 
-    While the database's clock ``is_doubted``, no lease is taken for ended.
+    While the database's clock ``is_doubted``, no lease is taken for ended. With ``only``, it is
+    none but that.
     """
     row = await transaction.row(
-        QUERIES.begin_task, owner=owner, kinds=list(kinds), lease=lease, is_doubted=is_doubted
+        QUERIES.begin_task,
+        owner=owner,
+        kinds=list(kinds),
+        lease=lease,
+        is_doubted=is_doubted,
+        only=only,
     )
     return Task(**row | {"wanted": Wanted.read(row["wanted"])}) if row else None
 

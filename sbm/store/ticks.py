@@ -92,14 +92,22 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
 
 
 async def find_unwound(
-    transaction: Transaction, *, time_zone: ZoneInfo, limit: int
+    transaction: Transaction,
+    *,
+    time_zone: ZoneInfo,
+    limit: int,
+    only: Sequence[int] | None = None,
 ) -> list[Unwound]:
-    """Lock and return up to ``limit`` schedules for which the built-in clock has work."""
+    """Lock and return up to ``limit`` schedules for which the built-in clock has work.
+
+    With ``only``, all are among those.
+    """
     rows = await transaction.rows(
         QUERIES.find_schedules_to_wind,
         version=RULE_VERSION,
         time_zone=time_zone.key,
         limit=limit,
+        only=None if only is None else list(only),
     )
     return [
         Unwound(

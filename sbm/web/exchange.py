@@ -160,14 +160,14 @@ class Front:
         request: Request,
         about: About,
         methods: Mapping[str, Method],
-        unavailable: Any = None,
+        unavailable: Callable[[DatabaseUnavailable], Any] | None = None,
         *,
         permission: str | None = None,
         needs_user: bool = True,
     ) -> bytes:
         """Answer by one of the methods, or with an error; the result is the body.
 
-        ``unavailable`` is the body to answer with while there is no database, if not the usual.
+        ``unavailable`` makes the body to answer with while there is no database, if not the usual.
 
         ``permission: str | None`` is what a user must hold to use any method of this path, OPTIONS
         too (see ``sbm.model.user``): others are Forbidden before the method is looked at. None
@@ -181,7 +181,7 @@ class Front:
         except Exception as error:
             reply = _reply_to(error)
             if unavailable is not None and isinstance(error, DatabaseUnavailable):
-                reply = evolve(reply, body=unavailable)
+                reply = evolve(reply, body=unavailable(error))
         request.setHeader(b"Allow", ", ".join(_allowed(methods)).encode("ascii"))
         return written(request, reply)
 

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
 from twisted.web.server import Request
 
 from sbm.store.database import Transaction
+from sbm.store.errors import DatabaseUnavailable, DatabaseUnfit
 from sbm.telemetry import Telemetry
 from sbm.web.errors import Reason
 from sbm.web.exchange import About, Exchange, Front, Reply, new_app, written
@@ -45,25 +46,30 @@ class Health:
 
     @app.route("/")
     async def health(self, request: Request) -> bytes:
-        down = self._state(up=False, database="Not accessible")
         answer = Deferred.fromCoroutine(
-            self._front.answer(request, _ABOUT, {"GET": self._read}, unavailable=down)
+            self._front.answer(request, _ABOUT, {"GET": self._read}, unavailable=self._down)
         )
         try:
             return await answer.addTimeout(PATIENCE_SECONDS, self._front.database.reactor)
         except TimeoutError:
             request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
             reason = Reason(kind="database")
-            late = Reply(status=503, body=down, headers={"Retry-After": "5"}, reason=reason)
+            late = Reply(status=503, body=self._down(), headers={"Retry-After": "5"}, reason=reason)
             return written(request, late)
 
     async def _read(self, _exchange: Exchange) -> Reply:
         await self._front.database.transact(_nothing)
         return Reply(body=self._state(up=True, database="Accessible"))
 
-    def _state(self, *, up: bool, database: str) -> dict[str, Any]:
+    def _down(self, error: DatabaseUnavailable | None = None) -> dict[str, Any]:
+        """What to say without a database: why, only where that tells nothing of its place."""
+        reason = str(error) if isinstance(error, DatabaseUnfit) else ""
+        return self._state(up=False, database="Not accessible", reason=reason)
+
+    def _state(self, *, up: bool, database: str, reason: str = "") -> dict[str, Any]:
         result = {
             "database": database,
+            "database_reason": reason,
             "version": self._version,
             "libraries": dict(self._libraries),
             "law": self._law(),

@@ -3,12 +3,20 @@
 
 -- name: set_reading
 -- Both sides write times in the same way, in UTC; nothing but the operator ends an import. Of what is
--- imported the Scheduler is not told: it knows already, or is brought in line afterwards.
+-- imported the Scheduler is not told: it knows already, or is brought in line afterwards. What an
+-- old server does not know is left out. Tables that the search path does not show are looked for in
+-- public. All of it is for one transaction: the old database may be
+-- behind a pooler, where others would get what is set for a session.
 SELECT set_config(name, value, true)
-  FROM (VALUES ('timezone', 'UTC'), ('datestyle', 'ISO, YMD'),
-               ('standard_conforming_strings', 'on'), ('statement_timeout', '0'),
+  FROM (VALUES ('timezone', 'UTC'), ('datestyle', 'ISO, YMD'), ('intervalstyle', 'postgres'),
+               ('bytea_output', 'hex'), ('extra_float_digits', '1'),
+               ('standard_conforming_strings', 'on'), ('backslash_quote', 'safe_encoding'),
+               ('array_nulls', 'on'), ('transform_null_equals', 'off'),
+               ('statement_timeout', '0'), ('lock_timeout', '0'), ('transaction_timeout', '0'),
+               ('search_path', concat_ws(', ', NULLIF(current_setting('search_path'), ''), 'public')),
                ('sbm.scheduling', 'builtin'),
                ('idle_in_transaction_session_timeout', '0')) AS settings (name, value)
+ WHERE name = 'sbm.scheduling' OR name IN (SELECT lower(pg_settings.name) FROM pg_settings)
 
 -- name: lock_target
 -- Nobody writes, or reads half of it, before it is whole. A daemon that is at work is not waited for.

@@ -63,9 +63,10 @@ WITH members AS MATERIALIZED (
     SELECT subscription_id AS id, sum(missed) AS messages, max(step) AS steps
       FROM legs GROUP BY subscription_id HAVING sum(missed) > 0
 ), held AS MATERIALIZED (
-    -- Who is deleted at this moment is waited for, and then is not there to be put down.
+    -- One that is deleted at this moment is not put down. Nor is one that somebody else has locked
+    -- so that it might be; the next search will find it.
     SELECT s.id FROM behind JOIN subscriptions s ON s.id = behind.id
-     ORDER BY s.id FOR KEY SHARE OF s
+     ORDER BY s.id FOR KEY SHARE OF s SKIP LOCKED
 ), forgotten AS (
     DELETE FROM behind_subscriptions old USING members
      WHERE old.subscription_id = members.id
@@ -141,9 +142,10 @@ SELECT looked_at.last, looked_at.count AS looked_at, page.*
  WHERE looked_at.count > 0 ORDER BY page.id;
 
 -- name: lock_stragglers
--- These subscriptions, before they are judged anew: none of them steps meanwhile, and what has
--- stepped is seen by the statement that follows.
-SELECT id FROM subscriptions WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+-- Those of these subscriptions that nobody else has locked, before they are judged anew: none of
+-- them steps meanwhile, and what has stepped is seen by the statement that follows.
+SELECT id FROM subscriptions
+ WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: fast_forward
 -- Move those of these subscriptions that are behind to where they should be, and send nothing. Who

@@ -25,6 +25,7 @@ SELECT mode FROM scheduling;
 WITH due AS MATERIALIZED (
     SELECT id, due_at, attempt FROM chores
      WHERE state = 'owed' AND due_at <= now()
+       AND (%(only)s::bigint[] IS NULL OR id = ANY(%(only)s::bigint[]))
      ORDER BY due_at, id LIMIT %(window)s FOR UPDATE SKIP LOCKED
 ), steps AS MATERIALIZED (
     SELECT due.due_at, s.*, s.step = 'create' AND c.known_at IS NULL AS is_first,

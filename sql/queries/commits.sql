@@ -1,8 +1,9 @@
 -- What became of a transaction whose connection was lost during COMMIT.
 
 -- name: find_transaction_id
--- The id of this transaction, to ask by later; null: it has written nothing.
-SELECT pg_current_xact_id_if_assigned()::text AS id;
+-- The id of this transaction, to ask by later; null: it has written nothing. And the server process,
+-- which must be the one of this session.
+SELECT pg_current_xact_id_if_assigned()::text AS id, pg_backend_pid() AS pid;
 
 -- name: find_transaction_status
 -- What became of a transaction: 'committed', 'aborted', 'in progress'; null: it is too old to tell.

@@ -46,11 +46,12 @@ SELECT max(id) AS id FROM failed_tasks;
 -- trigger in the tick that those of this minute share. A next send only if its subscription still
 -- stands where it stood, and may be sent to, and no other is owed to it; whatever is not owed again
 -- is skipped, and the ledger says why. Either way the row is gone. The subscriptions are locked
--- before they are judged, so none of them steps meanwhile. What another requeue has in hand is
--- waited for: once that has ended, it is gone, or it is taken here. So fewer than the limit means
--- that there are no more.
+-- before they are judged, so none of them steps meanwhile. One that somebody else has locked is not
+-- waited for: its row stays, and is counted as locked. What another requeue has in hand is waited
+-- for: once that has ended, it is gone, or it is taken here. So fewer seen than the limit means that
+-- there are no more.
 WITH chosen AS MATERIALIZED (
-    SELECT id FROM failed_tasks
+    SELECT id, subscription_id FROM failed_tasks
      WHERE id > %(after)s AND id <= %(up_to)s
        AND (%(kind)s IS NULL OR kind = %(kind)s)
        AND (%(stage)s IS NULL OR stage = %(stage)s)
@@ -61,8 +62,18 @@ WITH chosen AS MATERIALIZED (
        AND (%(initiated_after)s IS NULL OR initiated_at >= %(initiated_after)s)
        AND (%(initiated_before)s IS NULL OR initiated_at <= %(initiated_before)s)
      ORDER BY id LIMIT %(limit)s FOR UPDATE
+), standing AS MATERIALIZED (
+    SELECT s.id, s.active, s.completed, s.process_status, s.messageset_id, s.next_sequence_number
+      FROM subscriptions s WHERE s.id = ANY (ARRAY(SELECT subscription_id FROM chosen))
+     ORDER BY s.id FOR NO KEY UPDATE OF s SKIP LOCKED
+), locked AS MATERIALIZED (
+    SELECT chosen.id FROM chosen
+     WHERE NOT EXISTS (SELECT FROM standing WHERE standing.id = chosen.subscription_id)
+       AND EXISTS (SELECT FROM subscriptions WHERE id = chosen.subscription_id OFFSET 0)
 ), taken AS (
-    DELETE FROM failed_tasks WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING *
+    DELETE FROM failed_tasks
+     WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND id <> ALL (ARRAY(SELECT id FROM locked))
+    RETURNING *
 ), minute AS (
     INSERT INTO ticks (source, state, due_at, shard, triggers, expanded_at)
     SELECT 'single', 'expanded', date_trunc('minute', now()), pg_backend_pid() %% 16, count(*),
@@ -71,10 +82,6 @@ WITH chosen AS MATERIALIZED (
         ON CONFLICT (due_at, shard) WHERE source = 'single'
         DO UPDATE SET triggers = ticks.triggers + EXCLUDED.triggers
     RETURNING id
-), standing AS MATERIALIZED (
-    SELECT s.id, s.active, s.completed, s.process_status, s.messageset_id, s.next_sequence_number
-      FROM subscriptions s WHERE s.id IN (SELECT subscription_id FROM taken)
-     ORDER BY s.id FOR NO KEY UPDATE OF s
 ), judged AS (
     SELECT taken.*,
            CASE WHEN s.id IS NULL THEN 'the subscription was deleted'
@@ -110,6 +117,15 @@ WITH chosen AS MATERIALIZED (
       FROM judged, minute WHERE NOT EXISTS (SELECT FROM owed WHERE owed.id = judged.send_id)
     RETURNING reason
 )
-SELECT count(*) AS taken, (SELECT count(*) FROM owed) AS owed, max(id) AS last_id,
-       (SELECT min(reason) FROM skipped) AS reason
+SELECT count(*) AS taken, (SELECT count(*) FROM owed) AS owed,
+       (SELECT max(id) FROM chosen) AS last_id, (SELECT min(reason) FROM skipped) AS reason,
+       (SELECT count(*) FROM chosen) AS seen, (SELECT count(*) FROM locked) AS locked
   FROM taken;
+
+-- name: hold_failed_task
+-- This one and its subscription, before it is requeued: one alone waits for those who have them
+-- locked.
+WITH held AS MATERIALIZED (
+    SELECT subscription_id FROM failed_tasks WHERE id = %(id)s FOR UPDATE
+)
+SELECT id FROM subscriptions WHERE id IN (SELECT subscription_id FROM held) FOR NO KEY UPDATE;

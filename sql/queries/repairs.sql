@@ -19,7 +19,7 @@ SELECT short_name, process_status, count(*) AS count
 -- name: reset_stuck
 -- The next of those that match and have this status are ready again, in the order of the index.
 -- They are locked before they are changed: one that was reset, or completed, meanwhile is left
--- alone. Who falls in error again while this goes on is not come by again. A null parameter is no
+-- alone, and so is one that somebody else has locked. Who falls in error again while this goes on is not come by again. A null parameter is no
 -- filter.
 WITH chosen AS MATERIALIZED (
     SELECT id, created_at FROM subscriptions
@@ -34,7 +34,7 @@ WITH chosen AS MATERIALIZED (
     SELECT id FROM subscriptions
      WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND process_status = %(status)s
        AND NOT completed
-     ORDER BY id FOR NO KEY UPDATE
+     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), reset AS (
     UPDATE subscriptions SET process_status = 0, updated_at = now()
      WHERE id = ANY (ARRAY(SELECT id FROM held)) RETURNING id
@@ -65,9 +65,10 @@ SELECT id FROM subscriptions
    AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s);
 
 -- name: hold_subscriptions
--- These, which are about to be judged: nobody changes them meanwhile.
+-- Those of these that nobody else has locked, which are about to be judged: nobody changes them
+-- meanwhile.
 SELECT id FROM subscriptions
- WHERE id = ANY (%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+ WHERE id = ANY (%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: judge_prepends
 -- What stands in the way of a prepend: metadata that hold no keys, a next message with which it

@@ -50,7 +50,8 @@ SELECT send_id, reason FROM answer;
 -- bring all that their delivery needs. At most %(of_ticks)s are those of a tick: none at all, where
 -- only the places that are kept for single ones are free. Rows that another daemon is claiming at
 -- this moment are stepped over, never waited for; and so are those for the identities in %(but)s,
--- whose last calls failed, where a single send tries whether a service is back. The limits bind in the materialized parts, before
+-- whose last calls failed, where a single send tries whether a service is back. %(only)s are the
+-- parts of a batch that could not be claimed as a whole. The limits bind in the materialized parts, before
 -- the update; where one is a plain number, the planner knows as well how few rows there will be.
 -- What the first lane leaves, the second asks for and locks one by one.
 -- What is claimed (set, numbers, language, prepend) is written down: a step is checked against it.
@@ -64,6 +65,7 @@ WITH single AS MATERIALIZED (
       FROM sends
      WHERE state = 'owed' AND lane = 'single' AND due_at <= now()
        AND identity <> ALL(%(but)s::text[])
+       AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
      ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), tick AS MATERIALIZED (
     SELECT * FROM (
@@ -71,6 +73,7 @@ WITH single AS MATERIALIZED (
           FROM sends
          WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
            AND identity <> ALL(%(but)s::text[])
+           AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
          ORDER BY due_at, id LIMIT %(of_ticks)s FOR UPDATE SKIP LOCKED) waiting
      LIMIT %(limit)s - (SELECT count(*) FROM single)
 ), due AS MATERIALIZED (
@@ -158,17 +161,37 @@ RETURNING id;
 -- comes between. A subscription that stands beyond the end of its content (at_end) completes without
 -- a message, if it still stands there and the content is still what it was when the send was owed;
 -- it goes on to the next set only if the ledger has a send of this set to it, since an imported one
--- may have stood there for years. Answers who was settled, of which set, and beside each of them how many
--- subscriptions to a next set have begun.
+-- may have stood there for years. A subscription that somebody else has locked is not waited for:
+-- its send is left as it is, and answered as locked. Answers who was settled, of which set, and
+-- beside each of them how many subscriptions to a next set have begun.
 WITH outcomes AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s)
         AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text,
               delivered boolean, unaddressed boolean, assumed boolean, at_end boolean)
+), concerned AS MATERIALIZED (
+    -- Those of kind "next" move their subscription. The kind is no condition here: there is an index
+    -- by it, in which the planner would go through all sends where it takes them for few.
+    SELECT sends.id, sends.kind, sends.subscription_id FROM sends, outcomes o
+     WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
+       AND (o.delivered OR o.unaddressed OR o.at_end)
+       AND (o.outbound_id IS NOT NULL
+            OR sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown'))
+), held AS MATERIALIZED (
+    SELECT id, active, completed, process_status, messageset_id, lang, next_sequence_number
+      FROM subscriptions
+     WHERE id = ANY(ARRAY(SELECT subscription_id FROM concerned WHERE kind = 'next'))
+     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+), locked AS MATERIALIZED (
+    SELECT concerned.id FROM concerned
+     WHERE kind = 'next'
+       AND NOT EXISTS (SELECT FROM held WHERE held.id = concerned.subscription_id)
+       AND EXISTS (SELECT FROM subscriptions WHERE id = concerned.subscription_id OFFSET 0)
 ), settled AS (
     DELETE FROM sends USING outcomes o
      WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
        AND (o.outbound_id IS NOT NULL
             OR sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown'))
+       AND sends.id <> ALL(ARRAY(SELECT id FROM locked))
     RETURNING sends.*, o.outcome, o.stage, o.reason AS why, o.outbound_id, o.delivered,
               o.unaddressed, o.assumed, o.at_end
 ), standing AS MATERIALIZED (
@@ -186,7 +209,7 @@ WITH outcomes AS MATERIALIZED (
            CASE WHEN settled.delivered THEN settled.prepend END AS carried,
            settled.unaddressed AND NOT s.completed AS unaddressed
       FROM settled
-      JOIN subscriptions s ON s.id = settled.subscription_id,
+      JOIN held s ON s.id = settled.subscription_id,
            LATERAL (SELECT NOT s.completed AND s.messageset_id = settled.messageset_id
                        AND s.next_sequence_number = settled.next_sequence_number AS stands) b,
            LATERAL (SELECT settled.delivered AND stands AS steps,
@@ -205,7 +228,6 @@ WITH outcomes AS MATERIALIZED (
                                           AND c.lang = s.lang AND c.changed_at > settled.owed_at
                                        OFFSET 0) AS ends) a
      WHERE settled.kind = 'next' AND (settled.delivered OR settled.unaddressed OR settled.at_end)
-     ORDER BY s.id FOR NO KEY UPDATE OF s
 ), moved AS (
     UPDATE subscriptions s
        SET next_sequence_number = CASE WHEN steps AND NOT finishes
@@ -261,8 +283,10 @@ WITH outcomes AS MATERIALIZED (
         ON CONFLICT (send_id) DO NOTHING
 )
 SELECT settled.id, messagesets.content_type, messagesets.short_name,
-       (SELECT count(*) FROM chained) AS chained
-  FROM settled LEFT JOIN messagesets ON messagesets.id = settled.messageset_id;
+       (SELECT count(*) FROM chained) AS chained, false AS is_locked
+  FROM settled LEFT JOIN messagesets ON messagesets.id = settled.messageset_id
+ UNION ALL
+SELECT id, NULL, NULL, 0, true FROM locked;
 
 -- name: keep_doubles
 -- Outbounds of sends that were settled without them. What the ledger names is none. Few, so each
@@ -335,7 +359,9 @@ RETURNING id;
 -- then nobody else asks, and whoever asks later has another due_at, so that it fences as well.
 -- is_late: the settle time is over, so that what is asked from now on is conclusive.
 WITH due AS MATERIALIZED (
-    SELECT id FROM sends WHERE state = 'unknown' AND due_at <= now()
+    SELECT id FROM sends
+     WHERE state = 'unknown' AND due_at <= now()
+       AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE sends SET due_at = now() + %(lease)s

@@ -17,7 +17,7 @@ UPDATE tasks
    SET state = 'begun', owner = %(owner)s, lease_until = now() + %(lease)s
  WHERE id = (
        SELECT id FROM tasks waiting
-        WHERE kind = ANY(%(kinds)s)
+        WHERE kind = ANY(%(kinds)s) AND (%(only)s::uuid IS NULL OR id = %(only)s)
           AND (state = 'begun' AND lease_until < now() AND NOT %(is_doubted)s
                OR state = 'waiting' AND NOT EXISTS (
                    SELECT FROM tasks begun

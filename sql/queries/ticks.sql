@@ -190,8 +190,8 @@ SELECT id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
        LATERAL (SELECT concat_ws(' ', minute, hour, day_of_month, month_of_year, day_of_week,
                                  %(time_zone)s::text) AS text) first_rule,
        LATERAL (SELECT concat_ws(' ', %(version)s::text, first_rule.text) AS text) rule
- WHERE next_tick_at <= now() OR next_tick_rule IS DISTINCT FROM rule.text
-    OR wound_at > now()
+ WHERE (next_tick_at <= now() OR next_tick_rule IS DISTINCT FROM rule.text OR wound_at > now())
+   AND (%(only)s::integer[] IS NULL OR id = ANY(%(only)s::integer[]))
  ORDER BY id LIMIT %(limit)s
    FOR NO KEY UPDATE OF schedules SKIP LOCKED;
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -15,13 +16,15 @@ import pytest
 
 from sbm import cli
 from sbm.commands.running import FAILED, MISUSED
-from tests.arrange import Arranged
+from tests.arrange import Arranged, arranged
 from tests.commands.test_users import ROOT, Sbm
 from tests.commands.test_users import behind as behind
 from tests.commands.test_users import sbm as sbm
-from tests.store.django.old import Old, subscribe
+from tests.db.databases import Databases
+from tests.store.django.old import Old, make, subscribe
 from tests.store.django.old import empty_old as empty_old
 from tests.store.django.old import old as old
+from tests.store.test_sessions import ODD, alter
 
 
 def test_everything_comes_with_its_files_and_a_report_and_only_once(
@@ -275,3 +278,72 @@ def test_files_need_a_folder_to_be_copied_to(
     environ = {"STAGE_BASED_MESSAGING_DATABASE": "postgres://h/d"}
     assert cli.run(arguments, environ) == MISUSED
     assert "SBM_MEDIA_ROOT is missing" in capsys.readouterr().err
+
+
+@pytest.fixture(params=["LATIN1", "SQL_ASCII"])
+def encoding(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def elsewhere(databases: Databases, encoding: str) -> Iterator[str]:
+    """An empty database of another encoding."""
+    name = f"sbm_test_{uuid4().hex[:12]}"
+    yield databases.create(name, encoding=encoding)
+    databases.drop(name)
+
+
+def test_nothing_is_imported_into_a_database_of_another_encoding(
+    sbm: Sbm, old: Old, elsewhere: str, encoding: str
+) -> None:
+    outcome = sbm("--database", elsewhere, "import-django", old.uri)
+    assert (outcome.status, outcome.out) == (FAILED, "")
+    assert f"encoding is {encoding}, and it must be UTF8" in outcome.complaint
+
+
+@pytest.mark.parametrize("text", ["é ÿ", "plain"])
+def test_an_old_database_may_have_another_encoding(
+    sbm: Sbm, behind: Arranged, elsewhere: str, encoding: str, text: str
+) -> None:
+    with arranged(f"{elsewhere}&client_encoding=UTF8") as there:
+        make(there)
+        there.rows(
+            "INSERT INTO contentstore_schedule VALUES (1, '0', '8', '*', '*', '*', NULL);"
+            " INSERT INTO contentstore_messageset VALUES"
+            " (1, %s, %s, now(), now(), 1, NULL, 'text', NULL, '');"
+            " INSERT INTO contentstore_message VALUES"
+            " (1, 1, 'eng_ZA', %s, now(), now(), NULL, 1, jsonb_build_object('a', %s::text))",
+            *("one", text, text, text),
+        )
+    outcome = sbm("import-django", elsewhere)
+    assert (outcome.status, outcome.complaint.splitlines()[-1]) == (0, "imported")
+    assert behind.rows("SELECT text_content, metadata FROM messages") == [
+        {"text_content": text, "metadata": {"a": text}}
+    ]
+
+
+def test_an_old_database_that_holds_bytes_that_are_no_text_is_refused(
+    sbm: Sbm, behind: Arranged, databases: Databases
+) -> None:
+    name = f"sbm_test_{uuid4().hex[:12]}"
+    uri = databases.create(name, encoding="SQL_ASCII")
+    try:
+        with arranged(uri) as there:
+            make(there)
+            there.rows("INSERT INTO contentstore_schedule VALUES (1, '0', '8', '*', '*', E'\\xe9')")
+        outcome = sbm("import-django", uri)
+    finally:
+        databases.drop(name)
+    assert (outcome.status, outcome.out) == (FAILED, "")
+    assert 'invalid byte sequence for encoding "UTF8"' in outcome.complaint
+    assert "nothing was imported" in outcome.complaint
+    assert behind.value("SELECT count(*) FROM schedules") == 0
+
+
+def test_an_import_goes_its_way_whatever_sessions_begin_with(
+    sbm: Sbm, old: Old, behind: Arranged
+) -> None:
+    alter(old.behind, ODD)
+    alter(behind, ODD)
+    outcome = sbm("import-django", old.uri)
+    assert (outcome.status, outcome.complaint.splitlines()[-1]) == (0, "imported")

@@ -28,9 +28,14 @@ class Databases:
         self._connection.autocommit = True
         self._strategy = " STRATEGY FILE_COPY" if self._copies_files() else ""
 
-    def create(self, name: str, *, template: str = "template0") -> str:
+    def create(self, name: str, *, template: str = "template0", encoding: str = "") -> str:
         """Make a database, a copy of the template, and return its URI."""
-        self._execute(f"CREATE DATABASE {{}} TEMPLATE {{}}{self._strategy}", name, template)
+        encoded = f" ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'" if encoding else ""
+        if encoding and self._connection.server_version >= 150000:
+            encoded += " LOCALE_PROVIDER libc"
+        self._execute(
+            f"CREATE DATABASE {{}} TEMPLATE {{}}{encoded}{self._strategy}", name, template
+        )
         self._names.append(name)
         return with_database(self._uri, name)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Any
 
+import psycopg2
 import pytest
 from attrs import define
 from pytest_twisted import ensureDeferred
@@ -13,12 +16,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sbm.model.send import GivenBack, Result, Send, Settled, Unknown
-from sbm.pipeline.settle import BATCH, RETRY_SECONDS, Settling
+from sbm.pipeline.settle import APART_SECONDS, BATCH, RETRY_SECONDS, Settling
 from sbm.store import sends, ticks
 from sbm.store.database import Database
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 from tests.pipeline.fakes import LEASE, Line, a_hand
+from tests.unreadable import refuse
 
 reactor: Any = _reactor
 
@@ -44,10 +48,10 @@ class Bench:
         self.settling = Settling(self.clock, line, self.hand, self.telemetry, self._settled, GRACE)
         self.settling.startService()
 
-    async def claim(self, count: int) -> list[Send]:
+    async def claim(self, count: int, name: str = "pregnancy") -> list[Send]:
         """Claims of so many subscribers, in the hand."""
         schedule = self.behind.schedule()
-        self.behind.subscriptions(count, self.behind.messageset("pregnancy", schedule), schedule)
+        self.behind.subscriptions(count, self.behind.messageset(name, schedule), schedule)
         await self.database.transact(ticks.open_tick, schedule_id=schedule)
         await self.database.transact(ticks.expand, limit=1000)
         return await self.claim_again()
@@ -260,7 +264,7 @@ async def test_one_result_that_cannot_be_stored_holds_nobody_up(
     while len(bench.hand.held) > 1:
         await bench.next_batch()
     assert (bench.outcomes(), list(bench.hand.held)) == (["sent", "sent"], [odd.id])
-    assert tries[:4] == [3, 1, 1, 1]
+    assert tries[:3] == [3, 1, 2]
 
 
 @ensureDeferred
@@ -318,3 +322,118 @@ async def test_stopping_gives_up_in_the_end(bench: Bench) -> None:
     assert stopped.called
     assert bench.clock.getDelayedCalls() == []
     assert bench.behind.value("SELECT state FROM sends") == "claimed"
+
+
+# Rows that somebody else has locked
+
+
+@contextmanager
+def locked(database_uri: str, statement: str, *values: Any) -> Iterator[None]:
+    """Somebody has rows locked, for as long as this lasts."""
+    holder = psycopg2.connect(database_uri)
+    with closing(holder), holder.cursor() as cursor:
+        cursor.execute(statement, values)
+        yield
+
+
+def settle_all(bench: Bench, claimed: list[Send], result: Result = SENT) -> None:
+    """Let all of them be one batch."""
+    bench.line.is_cut = True
+    for send in claimed:
+        bench.settling.add(send, result)
+    bench.line.is_cut, bench.line.tries = False, 0
+    bench.clock.advance(RETRY_SECONDS)
+
+
+@pytest.mark.parametrize("unaddressed", [False, True])
+@ensureDeferred
+async def test_a_locked_subscription_holds_up_no_other_and_is_settled_when_it_is_free(
+    bench: Bench, database_uri: str, unaddressed: bool
+) -> None:
+    kept, *others = await bench.claim(5)
+    result = SENT
+    if unaddressed:
+        result = Settled(outcome="failed", stage="address", is_unaddressed=True)
+    lock = "SELECT FROM subscriptions WHERE id = %s FOR UPDATE"
+    with locked(database_uri, lock, str(kept.subscription_id)):
+        settle_all(bench, [kept, *others], result)
+        await bench.next_batch()
+        assert len(bench.outcomes()) == len(others)
+        assert bench.line.tries <= 2, "the batch was divided"
+        assert list(bench.hand.held) == [kept.id]
+        bench.clock.advance(RETRY_SECONDS)
+        await bench.next_batch()
+    assert bench.behind.value("SELECT count(*) FROM doubles") == 0
+    while bench.hand.held:
+        bench.clock.advance(RETRY_SECONDS)
+        await bench.next_batch()
+    assert len(bench.outcomes()) == 5
+    assert bench.telemetry.counts == {f"sends.{result.outcome}": 5}
+    assert bench.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_what_does_not_move_its_subscription_does_not_wait_for_it(
+    bench: Bench, database_uri: str
+) -> None:
+    claimed = await bench.claim(3)
+    with locked(database_uri, "SELECT FROM subscriptions FOR UPDATE"):
+        settle_all(bench, claimed, Settled(outcome="refused", stage="post", reason="no"))
+        await bench.next_batch()
+    assert bench.outcomes() == ["refused"] * 3
+
+
+@ensureDeferred
+async def test_more_locked_subscriptions_than_a_batch_has_hold_up_no_other(
+    bench: Bench, database_uri: str
+) -> None:
+    claimed = await bench.claim(BATCH + 10)
+    free = claimed[-10:]
+    ids = [str(send.subscription_id) for send in claimed[:BATCH]]
+    lock = "SELECT FROM subscriptions WHERE id = ANY(%s::uuid[]) FOR UPDATE"
+    with locked(database_uri, lock, ids):
+        settle_all(bench, claimed)
+        while len(bench.outcomes()) < len(free):
+            await bench.next_batch()
+            bench.clock.advance(RETRY_SECONDS)
+    assert {entry["send_id"] for entry in bench.behind.ledger()} == {send.id for send in free}
+    await bench.settling.stopService()
+    assert len(bench.outcomes()) == len(claimed)
+
+
+@pytest.mark.parametrize("result", [SENT, BACK, Unknown(reason="timed out")], ids=str)
+@ensureDeferred
+async def test_another_locked_row_holds_up_no_other(
+    bench: Bench, database_uri: str, result: Result
+) -> None:
+    """The row of the send itself, say: the batch is divided, and then nobody waits for long."""
+    kept, *others = await bench.claim(5)
+    with locked(database_uri, "SELECT FROM sends WHERE id = %s FOR UPDATE", str(kept.id)):
+        settle_all(bench, [kept, *others], result)
+        while len(bench.hand.held) > 1:
+            await bench.next_batch()
+        assert list(bench.hand.held) == [kept.id]
+    while bench.hand.held:
+        bench.clock.advance(RETRY_SECONDS)
+        await bench.next_batch()
+    assert bench.behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_one_that_cannot_be_settled_is_tried_alone_from_then_on(
+    bench: Bench,
+) -> None:
+    odd, *others = await bench.claim(3)
+    refuse(bench.behind, "ledger", odd.subscription_id, when="INSERT")
+    settle_all(bench, [odd, *others])
+    while len(bench.hand.held) > 1:
+        await bench.next_batch()
+    settle_all(bench, await bench.claim(4, "baby"))
+    while len(bench.hand.held) > 1:
+        await bench.next_batch()
+    assert bench.line.tries == 1, "the batch was divided"
+    bench.behind.rows("DROP TRIGGER refuse_ledger ON ledger")
+    bench.clock.advance(APART_SECONDS)
+    while bench.hand.held:
+        await bench.next_batch()
+    assert bench.outcomes() == ["sent"] * 7

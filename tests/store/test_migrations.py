@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg2
 import pytest
+from attrs import define
 
-from sbm.store import migrations
-from sbm.store.errors import MigrationFailed
+from sbm.store import migrations, session
+from sbm.store.errors import DatabaseUnfit, MigrationFailed
 from sbm.store.queries import sql_directory
 from tests.arrange import arranged
 from tests.db.databases import Databases
@@ -144,6 +148,175 @@ def test_a_newer_schema_is_refused(database_uri: str) -> None:
     complaint = migrations.check(database_uri)
     assert complaint is not None
     assert "9999_from_the_future" in complaint
+
+
+def test_a_newer_schema_is_left_alone(empty_uri: str) -> None:
+    """Though it lacks something of this release as well."""
+    migrations.migrate(empty_uri)
+    with arranged(empty_uri) as behind:
+        behind.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
+        behind.rows("DELETE FROM schema_migrations WHERE name = %s", migrations.names()[-1])
+        with pytest.raises(MigrationFailed, match="newer release: it has 9999_from_the_future"):
+            migrations.migrate(empty_uri)
+        assert not behind.rows(
+            "SELECT FROM schema_migrations WHERE name = %s", migrations.names()[-1]
+        )
+
+
+def test_nothing_is_applied_on_an_old_server(
+    empty_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "OLDEST_SERVER", 990000)
+    with pytest.raises(DatabaseUnfit, match=r"PostgreSQL 99 or newer is needed, and the server is"):
+        migrations.migrate(empty_uri)
+    with arranged(empty_uri) as behind:
+        assert behind.value("SELECT to_regclass('schema_migrations') IS NULL")
+
+
+# Locks
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "LOCK TABLE schema_migrations IN SHARE MODE",
+        "SELECT pg_advisory_lock(736266, 1)",
+        "LOCK TABLE ledger IN ACCESS SHARE MODE",
+    ],
+)
+def test_a_lock_is_not_waited_for_for_long_but_tried_again_and_told(
+    database_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lock: str
+) -> None:
+    """The world would queue behind it."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(sql_directory() / "migrations", folder)
+    (folder / "9999_alter_ledger.sql").write_text(
+        "BEGIN; SELECT pg_advisory_xact_lock(736266, 1); ALTER TABLE ledger ADD COLUMN a integer;"
+        " INSERT INTO schema_migrations (name) VALUES ('9999_alter_ledger'); COMMIT;"
+    )
+    monkeypatch.setattr(migrations, "sql_directory", lambda: tmp_path)
+    holder = psycopg2.connect(database_uri, application_name="holder")
+    told: list[str] = []
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        with arranged(database_uri) as other:  # who comes in between is not held up
+            other.rows("SET statement_timeout = '10s'")
+            other.rows("SELECT FROM ledger")
+        if "holder" in told[-1]:
+            holder.rollback()
+            with holder.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock_all()")
+            holder.rollback()
+
+    with closing(holder), holder.cursor() as cursor:
+        cursor.execute(lock)
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone() or (0,)
+        assert migrations.migrate(database_uri, tell=told.append, pause=pause) == (
+            "9999_alter_ledger",
+        )
+    assert f"waits for process {pid} (user " in told[-1]
+    assert "holder, idle in transaction, since" in told[-1]
+    assert set(pauses) == {migrations.PAUSE_SECONDS}
+
+
+# Who owns the ledger's partitions
+
+
+@define(eq=False, kw_only=True)
+class Roles:
+    """An owner, and a member of the owner's role; sessions of either are a superuser's."""
+
+    uri: str
+    owner: str
+    member: str
+
+    def of(self, role: str) -> str:
+        return f"{self.uri}{'&' if '?' in self.uri else '?'}options={quote(f'-c role={role}')}"
+
+    def owners(self) -> set[str]:
+        with arranged(self.uri) as behind:
+            rows = behind.rows(
+                "SELECT pg_get_userbyid(relowner) AS owner FROM pg_class JOIN pg_inherits"
+                " ON inhrelid = pg_class.oid WHERE inhparent = 'ledger'::regclass"
+            )
+        return {row["owner"] for row in rows}
+
+
+@pytest.fixture
+def roles(empty_uri: str) -> Iterator[Roles]:
+    some = uuid4().hex[:12]
+    roles = Roles(uri=empty_uri, owner=f"sbm_owner_{some}", member=f"sbm_member_{some}")
+    with arranged(empty_uri) as behind:
+        name = behind.value("SELECT current_database()")
+        behind.rows(
+            f"CREATE ROLE {roles.owner}; CREATE ROLE {roles.member} IN ROLE {roles.owner};"
+            f"ALTER DATABASE {name} OWNER TO {roles.owner}; GRANT CREATE ON SCHEMA public TO"
+            f" {roles.owner}"
+        )
+        yield roles
+        behind.rows(
+            f"DROP OWNED BY {roles.owner}, {roles.member}; ALTER DATABASE {name} OWNER TO"
+            f" CURRENT_USER; DROP ROLE {roles.member}, {roles.owner}"
+        )
+
+
+def test_partitions_that_a_member_of_the_owners_role_makes_are_the_owners(roles: Roles) -> None:
+    migrations.migrate(roles.of(roles.owner))
+    with arranged(roles.of(roles.member)) as behind:
+        assert behind.value("SELECT make_ledger_partitions(12)") == 10
+    assert roles.owners() == {roles.owner}
+    with arranged(roles.of(roles.owner)) as behind:
+        behind.rows("ALTER TABLE ledger ADD COLUMN later integer")
+    with arranged(roles.of(roles.member)) as behind:
+        assert behind.value("SELECT drop_ledger_partitions(-14)") == 13
+
+
+def test_who_is_no_member_may_not_drop_the_ledger(roles: Roles) -> None:
+    migrations.migrate(roles.of(roles.owner))
+    with arranged(roles.uri) as behind:
+        behind.rows(f"REVOKE {roles.owner} FROM {roles.member}")
+    with arranged(roles.of(roles.member)) as behind:
+        for function in ("make", "drop"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                behind.rows(f"SELECT {function}_ledger_partitions(-14)")
+
+
+def disown_a_partition(roles: Roles) -> str:
+    with arranged(roles.uri) as behind:
+        name = str(
+            behind.value(
+                "SELECT max(inhrelid::regclass::text) FROM pg_inherits"
+                " WHERE inhparent = 'ledger'::regclass AND inhrelid <> 'ledger_default'::regclass"
+            )
+        )
+        behind.rows(f"ALTER TABLE {name} OWNER TO {roles.member}")
+    return name
+
+
+@pytest.mark.parametrize("by", ["member", "superuser"])
+def test_partitions_of_others_are_given_to_the_owner(roles: Roles, by: str) -> None:
+    migrations.migrate(roles.of(roles.owner))
+    disown_a_partition(roles)
+    assert migrations.migrate(roles.of(roles.member) if by == "member" else roles.uri) == ()
+    assert roles.owners() == {roles.owner}
+
+
+def test_partitions_that_cannot_be_given_are_told_before_anything_is_applied(
+    roles: Roles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = files()
+    monkeypatch.setattr(migrations, "_files", lambda: released[:6])
+    migrations.migrate(roles.of(roles.owner))
+    name = disown_a_partition(roles)
+    monkeypatch.undo()
+    with pytest.raises(MigrationFailed) as caught:
+        migrations.migrate(roles.of(roles.owner))
+    assert f'ALTER TABLE "{name}" OWNER TO "{roles.owner}"' in str(caught.value)
+    assert f"{name} belongs to {roles.member}" in str(caught.value)
+    assert len(migrations.status(roles.uri).applied) == 6
 
 
 def test_an_old_server_is_refused() -> None:

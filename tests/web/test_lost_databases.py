@@ -143,3 +143,37 @@ async def test_while_the_database_is_away_clients_are_asked_to_come_back_and_the
     while (answer := await api.get(PATH)).status == 503:
         pass
     assert (answer.status, answer.json["results"]) == (200, [made])
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_health_says_what_is_wrong_with_a_database_that_answers(
+    api: Api, database_uri: str
+) -> None:
+    up = (await api.get("/api/health/")).json
+    assert (up["up"], up["result"]["database_reason"]) == (True, "")
+    with arranged(database_uri) as behind:
+        behind.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
+        behind.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        for _ in range(2):
+            answer = await api.get("/api/health/")
+            assert (answer.status, answer.json["up"]) == (503, False)
+            assert answer.json["result"]["database"] == "Not accessible"
+            assert answer.json["result"]["database_reason"] == (
+                "the schema is of a newer release: it has 9999_from_the_future"
+            )
+        behind.rows("DELETE FROM schema_migrations WHERE name = '9999_from_the_future'")
+    while (answer := await api.get("/api/health/")).status == 503:
+        pass
+    assert answer.json["result"]["database_reason"] == ""
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_health_does_not_tell_where_a_database_is_that_does_not_answer(
+    api: Api, proxy: Proxy
+) -> None:
+    await proxy.close()
+    answer = await api.get("/api/health/")
+    assert (answer.status, answer.json["result"]["database_reason"]) == (503, "")

@@ -13,13 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-import psycopg2
 from attrs import define, field
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from sbm.store.django.account import Advance, ImportFailed, Origin, Sums
-from sbm.store.migrations import CONNECT_SECONDS
 from sbm.store.queries import load
+from sbm.store.synchronous import connected
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -171,15 +170,12 @@ class Source:
 @contextmanager
 def opened(uri: str) -> Iterator[Source]:
     """The old database at this libpq ``uri``, as it is at this moment, for as long as it takes."""
-    with closing(_connected(uri)) as connection:
+    with closing(connected(uri)) as connection:
+        connection.autocommit = False
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
             cursor.execute(QUERIES.set_reading.sql)
         yield Source(connection=connection)
-
-
-def _connected(uri: str) -> Connection:
-    return psycopg2.connect(uri, connect_timeout=CONNECT_SECONDS, client_encoding="UTF8")
 
 
 def read_sums(cursor: Cursor) -> Sums:

@@ -8,16 +8,15 @@ what reading it there makes of it is here, or it is in the copies and was noted 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import psycopg2
 from attrs import define
 from psycopg2.errors import LockNotAvailable
 from psycopg2.extras import Json, RealDictCursor
 from psycopg2.sql import SQL, Composable, Identifier, Literal
 
-from sbm.store import migrations
+from sbm.store import migrations, synchronous
 from sbm.store.audit import QUERIES as AUDIT
 from sbm.store.django import schedules
 from sbm.store.django.account import ImportFailed, Note, OldFile, Sums, Tally
@@ -259,8 +258,6 @@ def opened(uri: str) -> Iterator[Target]:
     """
     if complaint := migrations.check(uri):
         raise ImportFailed(complaint)
-    connection = psycopg2.connect(
-        uri, connect_timeout=migrations.CONNECT_SECONDS, client_encoding="UTF8"
-    )
-    with closing(connection):
+    with synchronous.opened(uri) as connection:
+        connection.autocommit = False
         yield Target(connection=connection)

@@ -16,7 +16,7 @@ from sbm.store.django import sendable, source, target
 from sbm.store.django.account import ImportFailed, Note, OldFile, Origin, Progress, Tally
 from sbm.store.django.sendable import Ended, Waiting
 from sbm.store.django.target import NOUNS, STATEMENTS
-from sbm.store.errors import one_line
+from sbm.store.errors import DatabaseUnavailable, one_line
 from sbm.store.schedules import Told
 
 
@@ -64,7 +64,7 @@ def transfer(
             taken = _filled(source_uri, ours, progress, actor=actor, reason=reason, go_on=go_on)
             if conclude(taken):
                 ours.connection.commit()
-    except psycopg2.Error as error:
+    except (psycopg2.Error, DatabaseUnavailable) as error:
         raise ImportFailed(f"{one_line(error)}: nothing was imported") from error
 
 

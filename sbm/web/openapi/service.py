@@ -144,6 +144,9 @@ def schemas() -> dict[str, Schema]:
                 "result": one_object(
                     {
                         "database": said(TEXT, "Whether the database can be used."),
+                        "database_reason": said(
+                            TEXT, "What an operator has to mend there; empty if nothing is known."
+                        ),
                         "version": said(TEXT, "The version of this service."),
                         "libraries": {"type": "object", "additionalProperties": TEXT},
                         "law": _LAW,

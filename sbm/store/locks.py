@@ -1,0 +1,16 @@
+"""How long a transaction waits for what others have locked."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sbm.store.database import Transaction
+from sbm.store.queries import load
+
+QUERIES = load("locks")
+
+
+async def wait_at_most(transaction: Transaction, *, wait: timedelta) -> None:
+    """Give up, with RowLocked, where a lock is not to be had in this time."""
+    milliseconds = max(1, round(wait.total_seconds() * 1000))
+    await transaction.execute(QUERIES.wait_at_most, milliseconds=milliseconds)

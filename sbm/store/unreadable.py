@@ -1,0 +1,121 @@
+"""Rows that cannot be read: which they may be, and what becomes of them.
+
+Each of these is for after a batch has failed. None reads anything but ids and numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from attrs import asdict, frozen
+
+from sbm.model.cron import RULE_VERSION
+from sbm.model.send import Settled, Unread
+from sbm.store import sends
+from sbm.store.database import Transaction
+from sbm.store.errors import one_line
+from sbm.store.queries import load
+from sbm.store.sends import Committed
+from sbm.store.text import storable
+
+QUERIES = load("unreadable")
+
+# Of what an error says: a driver may quote the value that it could not read.
+_LONGEST_REASON = 300
+
+
+def reason(error: Exception) -> str:
+    """Why a row could not be read, as it is stored."""
+    told = storable(f"it cannot be read: {type(error).__name__}: {one_line(error)}")
+    return told[:_LONGEST_REASON]
+
+
+async def list_due_sends(
+    transaction: Transaction, *, limit: int, of_ticks: int, but: Iterable[str]
+) -> list[UUID]:
+    """The ids of what a claim with these limits would claim."""
+    rows = await transaction.rows(
+        QUERIES.list_due_sends, limit=limit, of_ticks=of_ticks, but=list(but)
+    )
+    return [row["id"] for row in rows]
+
+
+async def fail_due_send(transaction: Transaction, *, send_id: UUID, reason: str) -> bool:
+    """End a send as failed; False: it is no longer owed."""
+    return bool(await transaction.execute(QUERIES.fail_due_send, id=send_id, reason=reason))
+
+
+async def list_unknown_sends(transaction: Transaction, *, limit: int) -> list[Unread]:
+    """The sends of unknown outcome whose turn it is to be asked about."""
+    rows = await transaction.rows(QUERIES.list_unknown_sends, limit=limit)
+    return [Unread(**row) for row in rows]
+
+
+async def settle(
+    transaction: Transaction, *, results: Sequence[tuple[Unread, Settled]]
+) -> Committed:
+    """Settle sends of unknown outcome that cannot be read; see ``sends.settle``."""
+    for send, _ in results:
+        await transaction.execute(QUERIES.mend_send, id=send.id)
+    return await sends.settle(transaction, results=results)
+
+
+@frozen(kw_only=True)
+class NextMember:
+    """The member of an open tick that comes next."""
+
+    tick_id: int
+    subscription_id: UUID
+
+
+async def find_next_member(transaction: Transaction, *, after: int) -> NextMember | None:
+    """Who would be the first of the chunk that ``ticks.expand`` expands; None: there is nobody."""
+    row = await transaction.row(QUERIES.find_next_member, after=after)
+    return None if row is None or row["subscription_id"] is None else NextMember(**row)
+
+
+async def hold_tick(transaction: Transaction, *, member: NextMember) -> bool:
+    """Lock the tick of this member; False: the tick has gone on meanwhile."""
+    return await transaction.row(QUERIES.hold_tick, **asdict(member)) is not None
+
+
+async def fail_member(transaction: Transaction, *, member: NextMember, reason: str) -> None:
+    """End the trigger for a member of a tick as failed, and let the tick go on."""
+    await transaction.execute(QUERIES.fail_member, **asdict(member), reason=reason)
+
+
+async def list_due_chores(transaction: Transaction, *, limit: int) -> list[int]:
+    """The ids of the chores that a claim would claim."""
+    rows = await transaction.rows(QUERIES.list_due_chores, limit=limit)
+    return [row["id"] for row in rows]
+
+
+async def refuse_due_chore(transaction: Transaction, *, chore_id: int, reason: str) -> None:
+    """Let a chore wait until something changes."""
+    await transaction.execute(QUERIES.refuse_due_chore, id=chore_id, reason=reason)
+
+
+async def list_tasks_to_begin(transaction: Transaction, *, kinds: Iterable[str]) -> list[UUID]:
+    """The tasks of these kinds that nobody is at."""
+    rows = await transaction.rows(QUERIES.list_tasks_to_begin, kinds=list(kinds))
+    return [row["id"] for row in rows]
+
+
+async def fail_task(transaction: Transaction, *, task_id: UUID, reason: str) -> None:
+    """End a task as failed that nobody is at."""
+    await transaction.execute(QUERIES.fail_task, id=task_id, reason=reason)
+
+
+async def list_schedules_to_wind(
+    transaction: Transaction, *, time_zone: ZoneInfo, limit: int
+) -> list[int]:
+    """The schedules for which the built-in clock has work."""
+    rows = await transaction.rows(
+        QUERIES.list_schedules_to_wind,
+        version=RULE_VERSION,
+        time_zone=time_zone.key,
+        limit=limit,
+    )
+    return [row["id"] for row in rows]

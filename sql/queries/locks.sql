@@ -1,0 +1,5 @@
+-- How long a transaction waits for what others have locked.
+
+-- name: wait_at_most
+-- In this transaction, for each lock.
+SELECT set_config('lock_timeout', %(milliseconds)s::integer::text, true);

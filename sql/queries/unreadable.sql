@@ -1,0 +1,138 @@
+-- Rows that the rest of their batch has to go on without: what claims them, or takes them up, fails.
+-- Nothing here is read but ids and numbers, and what is written about such a row is copied by the
+-- server, which does not look at it. These statements are only run after another one has failed.
+
+-- name: list_due_sends
+-- What claim_due_sends would claim, in the same order; which is not locked, and may be gone soon.
+WITH single AS MATERIALIZED (
+    SELECT id FROM sends
+     WHERE state = 'owed' AND lane = 'single' AND due_at <= now()
+       AND identity <> ALL(%(but)s::text[])
+     ORDER BY due_at, id LIMIT %(limit)s
+), tick AS MATERIALIZED (
+    SELECT id FROM sends
+     WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
+       AND identity <> ALL(%(but)s::text[])
+     ORDER BY due_at, id LIMIT %(of_ticks)s
+)
+SELECT id FROM (SELECT id FROM single UNION ALL SELECT id FROM tick) both_lanes LIMIT %(limit)s;
+
+-- name: fail_due_send
+-- It ends as failed, and can be requeued when it is mended. Where its subscription stands is noted,
+-- since that is what a requeue goes by. A time that clients could not read is brought within reach.
+WITH failed AS (
+    DELETE FROM sends WHERE id = %(id)s AND state = 'owed'
+    RETURNING *, GREATEST('0001-01-02Z', LEAST('9999-12-30Z', first_attempt_at)) AS attempted_at,
+              GREATEST('0001-01-02Z', LEAST('9999-12-30Z', owed_at)) AS owed_since
+), recorded AS (
+    INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
+                        messageset_id, sequence_number, attempts, owed_at, first_attempt_at, actor)
+    SELECT id, tick_id, kind, 'failed', 'content', %(reason)s, subscription_id, identity,
+           messageset_id, sequence_number, attempt, owed_since,
+           CASE WHEN first_attempt_at IS NOT NULL THEN attempted_at END, actor
+      FROM failed
+)
+INSERT INTO failed_tasks (send_id, kind, stage, reason, subscription_id, identity, initiated_at,
+                          attempt, first_attempt_at, messageset_id, next_sequence_number,
+                          sequence_number, lang, message_id)
+SELECT failed.id, kind, 'content', %(reason)s, subscription_id, identity,
+       CASE WHEN first_attempt_at IS NULL THEN owed_since ELSE attempted_at END, attempt,
+       CASE WHEN first_attempt_at IS NOT NULL THEN attempted_at END,
+       CASE WHEN kind = 'resend' THEN failed.messageset_id ELSE s.messageset_id END,
+       s.next_sequence_number, sequence_number, lang, message_id
+  FROM failed
+  LEFT JOIN LATERAL (
+       SELECT messageset_id, next_sequence_number FROM subscriptions
+        WHERE id = failed.subscription_id OFFSET 0) s ON true
+    ON CONFLICT (send_id) DO NOTHING;
+
+-- name: list_unknown_sends
+-- What take_unknown_sends would take.
+SELECT id, attempt, subscription_id FROM sends
+ WHERE state = 'unknown' AND due_at <= now() ORDER BY due_at LIMIT %(limit)s;
+
+-- name: mend_send
+-- Bring its times within what clients can read, before they are copied.
+UPDATE sends
+   SET first_attempt_at = GREATEST('0001-01-02Z', LEAST('9999-12-30Z', first_attempt_at)),
+       owed_at = GREATEST('0001-01-02Z', LEAST('9999-12-30Z', owed_at))
+ WHERE id = %(id)s
+   AND (first_attempt_at NOT BETWEEN '0001-01-02Z' AND '9999-12-30Z'
+        OR owed_at NOT BETWEEN '0001-01-02Z' AND '9999-12-30Z');
+
+-- name: find_next_member
+-- The member of an open tick that expand_tick would take first; without a tick there is no row,
+-- without a member there is no id.
+SELECT tick.id AS tick_id, s.id AS subscription_id
+  FROM (SELECT id, schedule_id, snapshot, created_at, expanded_up_to FROM ticks
+         WHERE state = 'expanding' ORDER BY id <= %(after)s, id LIMIT 1) tick
+  LEFT JOIN LATERAL (
+       SELECT id FROM subscriptions
+        WHERE schedule_id = tick.schedule_id AND active AND NOT completed AND process_status >= 0
+          AND id > tick.expanded_up_to
+          AND tick_covers(tick.snapshot, tick.created_at, joined_xid, joined_at, created_at)
+        ORDER BY id LIMIT 1) s ON true;
+
+-- name: hold_tick
+-- The tick still stands before this member, and stays there until the transaction ends.
+SELECT id FROM ticks
+ WHERE id = %(tick_id)s AND state = 'expanding' AND expanded_up_to < %(subscription_id)s::uuid
+   FOR UPDATE;
+
+-- name: fail_member
+-- A member that cannot be owed a send ends as failed, and the tick goes on behind it. Unless the
+-- tick has done so already.
+WITH tick AS MATERIALIZED (
+    SELECT id FROM ticks
+     WHERE id = %(tick_id)s AND state = 'expanding' AND expanded_up_to < %(subscription_id)s::uuid
+       FOR UPDATE
+), failed AS MATERIALIZED (
+    SELECT gen_random_uuid() AS send_id, tick.id AS tick_id, s.*
+      FROM tick, (SELECT id AS subscription_id, identity, messageset_id, next_sequence_number
+                    FROM subscriptions WHERE id = %(subscription_id)s) s
+), recorded AS (
+    INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
+                        messageset_id)
+    SELECT send_id, tick_id, 'next', 'failed', 'trigger', %(reason)s, subscription_id, identity,
+           messageset_id
+      FROM failed
+), failures AS (
+    INSERT INTO failed_tasks (send_id, kind, stage, reason, subscription_id, identity, initiated_at,
+                              attempt, messageset_id, next_sequence_number)
+    SELECT send_id, 'next', 'trigger', %(reason)s, subscription_id, identity, now(), 0,
+           messageset_id, next_sequence_number
+      FROM failed
+)
+UPDATE ticks
+   SET triggers = ticks.triggers + (SELECT count(*) FROM failed),
+       expanded_up_to = %(subscription_id)s
+  FROM tick WHERE ticks.id = tick.id;
+
+-- name: list_due_chores
+-- What claim_due_chores would claim.
+SELECT id FROM chores
+ WHERE state = 'owed' AND due_at <= now() ORDER BY due_at, id LIMIT %(limit)s;
+
+-- name: refuse_due_chore
+-- It is not tried again until something changes.
+UPDATE chores SET state = 'refused', reason = %(reason)s WHERE id = %(id)s AND state = 'owed';
+
+-- name: list_tasks_to_begin
+-- Tasks of these kinds that nobody is at, oldest first.
+SELECT id FROM tasks
+ WHERE kind = ANY(%(kinds)s) AND (state = 'waiting' OR state = 'begun' AND lease_until < now())
+ ORDER BY requested_at, id;
+
+-- name: fail_task
+-- A task that cannot be begun, and behind which others of its kind wait.
+UPDATE tasks
+   SET state = 'failed', reason = %(reason)s, owner = NULL, lease_until = NULL, finished_at = now()
+ WHERE id = %(id)s AND (state = 'waiting' OR state = 'begun' AND lease_until < now());
+
+-- name: list_schedules_to_wind
+-- What find_schedules_to_wind would find.
+SELECT id FROM schedules
+ WHERE next_tick_at <= now()
+    OR next_tick_rule IS DISTINCT FROM concat_ws(' ', %(version)s::text, minute, hour, day_of_month,
+                                                 month_of_year, day_of_week, %(time_zone)s::text)
+ ORDER BY id LIMIT %(limit)s;

@@ -1,0 +1,162 @@
+"""Commands for many subscriptions, while somebody else has one of them locked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta, timezone
+from uuid import UUID
+
+import psycopg2
+import pytest
+from pytest_twisted import ensureDeferred
+
+from sbm.pipeline import tasks as module
+from sbm.store import failed_tasks
+from sbm.store.database import Database
+from sbm.store.errors import RowLocked
+from tests.arrange import Arranged
+from tests.commands.test_users import Sbm
+from tests.commands.test_users import sbm as sbm
+from tests.pipeline.test_tasks import asked, behind, database, worker
+
+__all__ = ["behind", "database", "sbm"]
+
+
+@contextmanager
+def locked(database_uri: str, subscription: UUID) -> Iterator[None]:
+    holder = psycopg2.connect(database_uri)
+    with closing(holder), holder.cursor() as cursor:
+        cursor.execute("SELECT FROM subscriptions WHERE id = %s FOR UPDATE", (str(subscription),))
+        yield
+
+
+def four(behind: Arranged) -> list[UUID]:
+    schedule = behind.schedule(minute="0", hour="8")
+    messageset = behind.messageset("pregnancy", schedule, messages=9)
+    return sorted(behind.subscriptions(4, messageset, schedule))
+
+
+def test_of_those_in_error_the_others_are_reset(
+    sbm: Sbm, behind: Arranged, database_uri: str
+) -> None:
+    kept, *_ = four(behind)
+    behind.rows("UPDATE subscriptions SET process_status = -1")
+    with locked(database_uri, kept):
+        outcome = sbm("subscription", "reset-stuck", "--all")
+    assert (outcome.status, outcome.complaint) == (0, "")
+    assert outcome.out.splitlines() == [
+        "3 reset",
+        "1 left: they were changed meanwhile, or somebody else has locked them",
+    ]
+    stuck = behind.rows("SELECT id FROM subscriptions WHERE process_status = -1")
+    assert [row["id"] for row in stuck] == [kept]
+    assert sbm("subscription", "reset-stuck", "--all").out == "1 reset\n"
+
+
+def test_the_others_are_given_their_prepend(sbm: Sbm, behind: Arranged, database_uri: str) -> None:
+    kept, *_ = four(behind)
+    with locked(database_uri, kept):
+        outcome = sbm("subscription", "add-prepend", "Hi", "--all")
+    assert (outcome.status, outcome.complaint) == (0, "")
+    assert outcome.out.splitlines() == [
+        "3 given the prepend",
+        "1 are locked by somebody else: left alone",
+    ]
+    assert behind.subscription(kept)["metadata"] is None
+    assert "1 given the prepend" in sbm("subscription", "add-prepend", "Hi", "--all").out
+
+
+def test_the_others_lose_their_duplicates(sbm: Sbm, behind: Arranged, database_uri: str) -> None:
+    kept, *_ = four(behind)
+    behind.rows(
+        "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang)"
+        " SELECT identity, messageset_id, schedule_id, lang FROM subscriptions"
+    )
+    with locked(database_uri, kept):
+        outcome = sbm("subscription", "remove-duplicates", "--all")
+    assert (outcome.status, outcome.complaint) == (0, "")
+    assert outcome.out.splitlines() == [
+        "3 removed",
+        "subscriptions of 1 identities are locked by somebody else: left alone",
+    ]
+    assert sbm("subscription", "remove-duplicates", "--all").out == "1 removed\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "done"), [("fast-forward", "3 moved"), ("send", "3 owed a message")]
+)
+def test_the_others_that_are_behind_are_helped(
+    sbm: Sbm,
+    behind: Arranged,
+    database_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    done: str,
+) -> None:
+    monkeypatch.setenv("SBM_TIMEZONE", "UTC")
+    kept, *_ = four(behind)
+    began = datetime.now(timezone.utc) - timedelta(days=4)
+    behind.rows("UPDATE subscriptions SET created_at = %s", began)
+    with locked(database_uri, kept):
+        outcome = sbm("behind", command)
+    assert (outcome.status, outcome.complaint) == (0, "")
+    first, *_, last = outcome.out.splitlines()
+    assert first.startswith(done)
+    assert last == "1 skipped: it was changed meanwhile, or somebody else had it locked"
+
+
+@ensureDeferred
+async def test_the_other_failed_tasks_are_requeued_and_those_left_are_told(
+    database: Database, behind: Arranged, database_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOCKED_SECONDS", 0.01)
+    kept, *others = four(behind)
+    failures = behind.failures([kept, *others])
+    doing, _ = worker(database)
+    with locked(database_uri, kept):
+        await asked(database, "requeue-failed-tasks", up_to=failures[-1])
+        assert await doing.one_pass() == 1
+    assert [row["id"] for row in behind.rows("SELECT id FROM failed_tasks")] == failures[:1]
+    assert behind.value("SELECT count(*) FROM sends") == len(others)
+    (task,) = behind.rows("SELECT state, reason FROM tasks")
+    assert task == {
+        "state": "failed",
+        "reason": "1 failed tasks are left: somebody else has locked their subscriptions",
+    }
+    await asked(database, "requeue-failed-tasks", up_to=failures[-1])
+    await doing.one_pass()
+    assert behind.value("SELECT count(*) FROM sends") == 4
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_what_is_locked_for_a_moment_is_requeued_after_all(
+    database: Database, behind: Arranged, database_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, *others = four(behind)
+    failures = behind.failures([kept, *others])
+    doing, _ = worker(database)
+    lock = locked(database_uri, kept)
+    lock.__enter__()
+
+    async def let_go(*_: object) -> None:
+        lock.__exit__(None, None, None)
+
+    monkeypatch.setattr(module, "deferLater", let_go)
+    await asked(database, "requeue-failed-tasks", up_to=failures[-1])
+    await doing.one_pass()
+    assert behind.value("SELECT state FROM tasks") == "done"
+    assert behind.value("SELECT count(*) FROM sends") == 4
+
+
+@ensureDeferred
+async def test_one_that_is_requeued_alone_waits_for_its_subscription(
+    database: Database, behind: Arranged, database_uri: str
+) -> None:
+    kept, *_ = four(behind)
+    (failure,) = behind.failures([kept])
+    with locked(database_uri, kept), pytest.raises(RowLocked):
+        await database.transact(failed_tasks.requeue_one, failed_task_id=failure)
+    trigger = await database.transact(failed_tasks.requeue_one, failed_task_id=failure)
+    assert trigger.accepted

@@ -1,0 +1,382 @@
+"""One row that cannot be read ends as failed, and the others go on without it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import psycopg2
+import pytest
+from pytest_twisted import ensureDeferred
+
+from sbm.model.page import Window
+from sbm.model.send import Settled
+from sbm.pipeline.claim import LOOK_SECONDS
+from sbm.pipeline.ticks import Expansion
+from sbm.store import failed_tasks, sends, ticks, unreadable
+from sbm.store.database import Database
+from tests.arrange import Arranged
+from tests.pipeline import test_claim, test_reconcile, test_ticks
+from tests.pipeline.fakes import LEASE, Line
+from tests.pipeline.test_chores import Here
+from tests.pipeline.test_chores import here as here
+from tests.pipeline.test_tasks import asked, worker
+from tests.unreadable import BYTES, JSON, allow_bytes, put, refuse
+
+GOOD = 9
+
+WAYS = (*JSON, "no text", "no text in a prepend", "a rule of the server")
+
+
+def spoil(behind: Arranged, way: str, subscription: UUID) -> None:
+    """Let the message, the set or the send of this subscription be unreadable."""
+    messageset = behind.subscription(subscription)["messageset_id"]
+    allow_bytes(behind)
+    if way in JSON:
+        put(behind, "messages", "metadata", JSON[way], messageset_id=messageset)
+    elif way == "no text":
+        put(behind, "messages", "text_content", BYTES, messageset_id=messageset)
+    elif way == "no text in a prepend":
+        prepend = f"jsonb_build_object('prepend_next_delivery', {BYTES})"
+        put(behind, "subscriptions", "metadata", prepend, id=subscription)
+    else:
+        refuse(behind, "sends", subscription)
+
+
+class Claims(test_claim.Bench):
+    async def owe_all(self) -> UUID:
+        """So many that can be read, and in their midst one that is to be spoiled."""
+        schedule = self.behind.schedule()
+        good = self.behind.messageset("good", schedule)
+        bad = self.behind.messageset("bad", schedule)
+        self.behind.subscriptions(GOOD, good, schedule)
+        (subscription,) = self.behind.subscriptions(1, bad, schedule)
+        await self.database.transact(ticks.open_tick, schedule_id=schedule)
+        await self.database.transact(ticks.expand, limit=1000)
+        return subscription
+
+    def begun_for(self) -> set[UUID]:
+        return {held.send.subscription_id for held in self.begun.held}
+
+
+@pytest.fixture
+def claims(database: Database, behind: Arranged) -> Claims:
+    return Claims(database, behind)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@ensureDeferred
+async def test_a_send_that_cannot_be_read_ends_as_failed_and_the_others_are_claimed(
+    claims: Claims, way: str
+) -> None:
+    bad = await claims.owe_all()
+    spoil(claims.behind, way, bad)
+    while await claims.claiming.claim():
+        pass
+    assert len(claims.begun_for()) == GOOD
+    assert bad not in claims.begun_for()
+    (failed,) = claims.behind.ledger()
+    assert (failed["subscription_id"], failed["outcome"], failed["stage"]) == (
+        *(bad, "failed", "content"),
+    )
+    assert failed["reason"].startswith("it cannot be read: ")
+    (task,) = claims.behind.rows("SELECT * FROM failed_tasks")
+    assert (task["send_id"], task["reason"]) == (failed["send_id"], failed["reason"])
+    assert claims.behind.broken_law() == []
+    assert claims.claiming._telemetry.counts == {"sends.failed": 1}
+
+
+@ensureDeferred
+async def test_what_can_be_read_is_claimed_in_one_transaction(claims: Claims) -> None:
+    await claims.claiming.claim()  # the first looks at the clock as well
+    await claims.owe_all()
+    claims.line.tries = 0
+    claims.clock.advance(LOOK_SECONDS)
+    assert await claims.claiming.claim() == GOOD + 1
+    assert claims.line.tries == 1
+
+
+@ensureDeferred
+async def test_all_sends_of_a_message_that_cannot_be_read_end_as_failed(claims: Claims) -> None:
+    bad = await claims.owe_all()
+    claims.behind.rows(
+        "UPDATE subscriptions SET messageset_id ="
+        " (SELECT messageset_id FROM subscriptions WHERE id = %s)",
+        bad,
+    )
+    spoil(claims.behind, "deep nesting", bad)
+    assert await claims.claiming.claim() == GOOD + 1
+    assert claims.begun.held == []
+    assert len(claims.behind.ledger()) == GOOD + 1
+
+
+@ensureDeferred
+async def test_when_it_is_mended_it_can_be_requeued(claims: Claims) -> None:
+    bad = await claims.owe_all()
+    spoil(claims.behind, "a huge number", bad)
+    while await claims.claiming.claim():
+        pass
+    claims.let_go(GOOD)
+    claims.behind.rows("DELETE FROM sends; UPDATE messages SET metadata = '{}'")
+    last: int = claims.behind.value("SELECT max(id) FROM failed_tasks")
+    done = await claims.database.transact(failed_tasks.requeue, up_to=last, limit=10)
+    assert (done.taken, done.owed) == (1, 1)
+    assert await claims.claiming.claim() == 1
+    assert claims.begun.held[-1].send.subscription_id == bad
+
+
+@ensureDeferred
+async def test_a_send_that_can_neither_be_read_nor_ended_holds_up_no_other(claims: Claims) -> None:
+    bad = await claims.owe_all()
+    refuse(claims.behind, "sends", bad, when="UPDATE OR DELETE")
+    while await claims.claiming.claim():
+        pass
+    assert len(claims.begun_for()) == GOOD
+    assert claims.states() == {"claimed": GOOD, "owed": 1}
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "error"),
+    [
+        ("ALTER TABLE binary_contents RENAME TO elsewhere", psycopg2.ProgrammingError),
+        (
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE 'not today'; END $$; CREATE TRIGGER refuse BEFORE UPDATE ON sends"
+            " FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
+            psycopg2.errors.RaiseException,
+        ),
+    ],
+)
+@ensureDeferred
+async def test_what_is_wrong_with_all_of_them_is_held_against_none(
+    claims: Claims, spoiled: str, error: type[Exception]
+) -> None:
+    await claims.owe_all()
+    claims.behind.rows(spoiled)
+    with pytest.raises(error):
+        await claims.claiming.claim()
+    assert claims.states() == {"owed": GOOD + 1}
+    assert claims.behind.ledger() == []
+
+
+@ensureDeferred
+async def test_a_part_that_was_claimed_before_the_database_was_lost_is_given_back(
+    claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = await claims.owe_all()
+    spoil(claims.behind, "a huge number", bad)
+
+    async def lose(_: Any, **__: Any) -> bool:
+        claims.line.is_cut = True
+        return bool(await claims.line.transact(None))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(unreadable, "fail_due_send", lose)
+        with pytest.raises(Exception, match="cut"):
+            await claims.claiming.claim()
+    claims.line.is_cut = False
+    assert claims.states()["claimed"] > 0
+    assert claims.hand.held == {}
+    while await claims.claiming.claim():
+        pass
+    assert len(claims.begun_for()) == GOOD
+
+
+@ensureDeferred
+async def test_only_what_is_still_owed_is_failed(claims: Claims) -> None:
+    await claims.owe_all()
+    await claims.claiming.claim()
+    (send, *_) = claims.hand.held.values()
+    assert not await claims.database.transact(
+        unreadable.fail_due_send, send_id=send.send.id, reason="no"
+    )
+    assert claims.states() == {"claimed": GOOD + 1}
+
+
+# Unknown outcomes
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        *("0044-03-15 BC", "identity", "rule"),
+    ],
+)
+@ensureDeferred
+async def test_a_send_of_unknown_outcome_that_cannot_be_read_is_not_sent_again(
+    database: Database, behind: Arranged, spoiled: str
+) -> None:
+    bench = test_reconcile.Bench(database, behind)
+    bad, *good = await bench.unknown(GOOD, late=True)
+    if spoiled == "identity":
+        allow_bytes(behind)
+        put(behind, "sends", "identity", BYTES, id=bad.id)
+    elif spoiled == "rule":
+        refuse(behind, "sends", bad.subscription_id)
+    else:
+        put(behind, "sends", "first_attempt_at", f"'{spoiled}'", id=bad.id)
+    await bench.reconciling.one_pass()
+    states = behind.rows("SELECT id, state FROM sends")
+    assert {row["id"]: row["state"] for row in states} == {send.id: "owed" for send in good}
+    failures = await database.transact(failed_tasks.list_page, window=Window(limit=10))
+    (failed,) = failures.rows
+    assert (failed.send_id, failed.stage) == (bad.id, "post")
+    assert failed.reason.startswith("it may have been sent; it cannot be read: ")
+    assert behind.subscription(bad.subscription_id)["next_sequence_number"] == 2
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_one_that_cannot_be_adopted_holds_up_no_other(
+    database: Database, behind: Arranged
+) -> None:
+    bench = test_reconcile.Bench(database, behind)
+    bad, *good = await bench.unknown(3)
+    bench.sender.outbounds = {str(send.id): ("1",) for send in (bad, *good)}
+    refuse(behind, "ledger", bad.subscription_id, when="INSERT")
+    await bench.reconciling.one_pass()
+    assert {row["send_id"] for row in behind.ledger()} == {send.id for send in good}
+    assert behind.value("SELECT id FROM sends") == bad.id
+    assert bench.telemetry.counts["sends.adopted"] == 2
+
+
+# Ticks
+
+
+@ensureDeferred
+async def test_a_member_that_cannot_be_owed_a_send_ends_as_failed_and_the_others_are_owed(
+    database: Database, behind: Arranged
+) -> None:
+    expanding = test_ticks.Expanding(database, behind)
+    await expanding.tick(GOOD)
+    bad = behind.value("SELECT id FROM subscriptions ORDER BY id OFFSET 4 LIMIT 1")
+    refuse(behind, "sends", bad, when="INSERT")
+    for _ in range(30):
+        await expanding.expansion.one_pass()
+    assert behind.value("SELECT count(*) FROM sends") == GOOD - 1
+    assert behind.value("SELECT state FROM ticks") == "expanded"
+    assert behind.value("SELECT triggers FROM ticks") == GOOD
+    (failed,) = behind.ledger()
+    assert (failed["subscription_id"], failed["outcome"]) == (bad, "failed")
+    assert "this row is broken" in failed["reason"]
+    assert behind.broken_law() == []
+    behind.rows("DROP TRIGGER refuse_sends ON sends")
+    last: int = behind.value("SELECT max(id) FROM failed_tasks")
+    done = await database.transact(failed_tasks.requeue, up_to=last, limit=10)
+    assert done.owed == 1
+
+
+@ensureDeferred
+async def test_another_tick_has_its_turn_while_one_cannot_go_on(
+    database: Database, behind: Arranged
+) -> None:
+    expanding = test_ticks.Expanding(database, behind)
+    await expanding.tick(1)
+    bad = behind.value("SELECT id FROM subscriptions")
+    await expanding.tick(GOOD)
+    refuse(behind, "sends", bad, when="INSERT")
+    refuse(behind, "ledger", bad, when="INSERT")
+    for _ in range(5):
+        try:
+            await expanding.expansion.one_pass()
+        except psycopg2.Error:
+            continue
+    assert behind.value("SELECT count(*) FROM sends") == GOOD
+    states = behind.rows("SELECT state FROM ticks ORDER BY id")
+    assert [row["state"] for row in states] == ["expanding", "expanded"]
+
+
+@ensureDeferred
+async def test_a_member_whose_turn_has_passed_is_not_failed(
+    database: Database, behind: Arranged
+) -> None:
+    expanding = test_ticks.Expanding(database, behind)
+    await expanding.tick(2)
+    member = await database.transact(unreadable.find_next_member, after=0)
+    assert member is not None
+    await database.transact(ticks.expand, limit=1)
+    await database.transact(unreadable.fail_member, member=member, reason="no")
+    assert not await database.transact(unreadable.hold_tick, member=member)
+    assert behind.ledger() == []
+    assert behind.broken_law() == []
+
+
+@ensureDeferred
+async def test_a_chunk_that_can_be_expanded_takes_one_transaction(
+    database: Database, behind: Arranged
+) -> None:
+    line: Any = Line(database)
+    await test_ticks.Expanding(database, behind).tick(GOOD)
+    assert await Expansion(line, lambda: None).one_pass() == GOOD
+    assert line.tries == 1
+
+
+@pytest.mark.parametrize("moment", ["-infinity", "0044-03-15 BC"])
+@ensureDeferred
+async def test_a_schedule_whose_next_tick_cannot_be_read_stops_no_other(
+    database: Database, behind: Arranged, moment: str
+) -> None:
+    bench = test_ticks.Bench(database, behind)
+    bad, good = behind.schedule(), behind.schedule()
+    await bench.clock.one_pass()
+    put(behind, "schedules", "next_tick_at", f"'{moment}'", id=bad)
+    put(behind, "schedules", "next_tick_at", "date_trunc('minute', now())", id=good)
+    await bench.clock.one_pass()
+    assert bench.ticks() == [(good, "expanding")]
+    assert bench.schedule(bad)["next_tick_at"] is None
+    assert await bench.clock.one_pass() == 0
+    behind.rows("UPDATE schedules SET minute = '1' WHERE id = %s", bad)
+    await bench.clock.one_pass()
+    assert bench.schedule(bad)["is_ahead"]
+
+
+# Chores and tasks
+
+
+@ensureDeferred
+async def test_a_chore_that_cannot_be_read_is_refused_and_the_others_are_done(here: Here) -> None:
+    await here.announce("subscription")
+    good = [here.subscribe() for _ in range(3)]
+    here.behind.rows(
+        "INSERT INTO chores (kind, target, due_at)"
+        " VALUES ('subscription', 'nonsense', now() - interval '1 hour')"
+    )
+    doing = here.doing()
+    while await doing.one_pass():
+        pass
+    (refused,) = here.chores()
+    assert (refused["target"], refused["state"]) == ("nonsense", "refused")
+    assert "invalid input syntax for type uuid" in refused["reason"]
+    assert all(here.remote_id(one) for one in good)
+
+
+@ensureDeferred
+async def test_a_task_that_cannot_be_read_ends_as_failed_and_holds_up_no_other(
+    database: Database, behind: Arranged
+) -> None:
+    behind.rows(
+        "INSERT INTO tasks (kind, requested_at)"
+        " VALUES ('requeue-failed-tasks', now() - interval '1 hour')"
+    )
+    put(behind, "tasks", "wanted", JSON["a huge number"], kind="requeue-failed-tasks")
+    await asked(database, "requeue-failed-tasks", up_to=1)
+    doing, _ = worker(database)
+    while await doing.one_pass():
+        pass
+    rows = behind.rows("SELECT state, reason FROM tasks ORDER BY requested_at")
+    assert [row["state"] for row in rows] == ["failed", "done"]
+    assert rows[0]["reason"].startswith("it cannot be read: ValueError: ")
+
+
+@ensureDeferred
+async def test_the_lease_of_what_is_claimed_in_parts_is_no_longer_than_that_of_the_others(
+    claims: Claims,
+) -> None:
+    spoil(claims.behind, "deep nesting", await claims.owe_all())
+    claims.clock.advance(100)
+    await claims.claiming.claim()
+    assert {held.lease_end for held in claims.begun.held} == {100 + LEASE.total_seconds()}
+    sent = Settled(outcome="sent", stage="post", outbound_id="1")
+    results = [(held.send, sent) for held in claims.begun.held]
+    await claims.database.transact(sends.settle, results=results)
+    assert claims.behind.broken_law() == []
