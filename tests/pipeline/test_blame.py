@@ -159,17 +159,12 @@ async def test_more_than_a_fifth_are_too_many_when_the_others_are_done_as_well(
 
 @ensureDeferred
 async def test_a_tick_of_any_size_does_not_make_them_too_many(bench: Bench) -> None:
-    """Each of one in twenty is tried again while thousands of others come."""
-    waiting: list[tuple[str, int]] = []
-    for number in range(600):
-        bench.clock.advance(0.04)
-        bench.well(19, f"well {number}")
-        waiting.append((f"bad {number}", 0))
-        due, waiting = waiting[-10:], waiting[:-10]
-        for identity, faults in due:
-            assert await bench.fails(identity, faults=faults)
-            if faults < 9:
-                waiting.insert(0, (identity, faults + 1))
+    """Each of one in twenty is tried ten times, every six seconds, while others come."""
+    for step in range(300):
+        bench.clock.advance(0.4)
+        bench.well(19, f"well {step}")
+        for faults in range(min(10, step // 15 + 1)):
+            assert await bench.fails(f"bad {step - 15 * faults}", faults=faults)
 
 
 @ensureDeferred
