@@ -109,10 +109,6 @@ def test_whoever_stands_beyond_the_end_is_skipped(lack: Any, ends: bool) -> None
         ),
         ({"message": {"text_content": "\u200b"}}, "1 of pregnancy has neither a text nor a file"),
         (
-            {"message": {"text_content": None, "file_name": "1.mp3"}},
-            "1 of pregnancy has audio and no text, and its message set is of texts",
-        ),
-        (
             {"content_type": "audio", "message": {"file_name": "1.png"}},
             "1 of pregnancy has no audio",
         ),
