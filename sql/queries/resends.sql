@@ -9,9 +9,10 @@
 -- subscription, as after an import: the message before next_sequence_number (and never one below
 -- 1), or at it if the subscription is completed; where the numbers have a gap there, the one before
 -- the gap, or else the first there is. What a move of operators went over was not sent, so the
--- position is the one before the first move. The request counts as a trigger in the tick that those
--- of this minute share, and opens one send. A request that finds one unsettled joins it, which the
--- ledger tells as skipped. No row: there is no such subscription.
+-- position is the one before the first move. First and last are by id, since moments of the ledger
+-- may be those of a wrong clock. The request counts as a trigger in the tick that those of this
+-- minute share, and opens one send. A request that finds one unsettled joins it, which the ledger
+-- tells as skipped. No row: there is no such subscription.
 WITH subscription AS MATERIALIZED (
     SELECT id, identity, messageset_id, lang, next_sequence_number, completed,
            gen_random_uuid() AS new_send_id
@@ -22,7 +23,7 @@ WITH subscription AS MATERIALIZED (
            SELECT messageset_id, sequence_number, lang FROM ledger
             WHERE subscription_id = s.id AND kind = 'next' AND sequence_number IS NOT NULL
               AND (outcome IN ('sent', 'adopted', 'dry-run') OR is_assumed)
-            ORDER BY messageset_id = s.messageset_id DESC, settled_at DESC, id DESC LIMIT 1) ledger
+            ORDER BY messageset_id = s.messageset_id DESC, id DESC LIMIT 1) ledger
 ), last AS MATERIALIZED (
     SELECT sent.sequence_number, sent.lang
       FROM subscription s JOIN sent ON sent.messageset_id = s.messageset_id
@@ -35,7 +36,7 @@ WITH subscription AS MATERIALIZED (
       FROM subscription s LEFT JOIN LATERAL (
            SELECT sequence_number FROM ledger
             WHERE subscription_id = s.id AND kind = 'move' AND messageset_id = s.messageset_id
-            ORDER BY settled_at, id LIMIT 1) move ON true
+            ORDER BY id LIMIT 1) move ON true
      WHERE NOT EXISTS (SELECT FROM sent)
 ), message AS (
     SELECT found.id, COALESCE(last.sequence_number, found.sequence_number) AS sequence_number,

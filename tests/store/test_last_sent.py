@@ -199,6 +199,33 @@ async def test_what_a_move_went_over_was_not_sent(database: Database, behind: Ar
 
 
 @ensureDeferred
+async def test_the_last_one_is_the_last_one_whatever_the_clock_said(
+    database: Database, behind: Arranged
+) -> None:
+    mother = subscribed(behind, 5)
+    await send_next(database, mother)
+    behind.rows("UPDATE ledger SET settled_at = settled_at + interval '1 day'")
+    await send_next(database, mother)
+    assert await resent(database, mother) == "pregnancy 2 eng_ZA"
+
+
+@ensureDeferred
+async def test_the_first_move_is_the_first_one_whatever_the_clock_said(
+    database: Database, behind: Arranged
+) -> None:
+    mother = subscribed(behind, 5)
+    for place, ahead in ((3, timedelta(days=1)), (4, timedelta(0))):
+        behind.rows(
+            "INSERT INTO ledger (send_id, kind, outcome, stage, subscription_id, identity,"
+            " messageset_id, sequence_number, settled_at) SELECT gen_random_uuid(), 'move',"
+            " 'moved', 'trigger', id, identity, messageset_id, %s, now() + %s FROM subscriptions",
+            *(place, ahead),
+        )
+    behind.rows("UPDATE subscriptions SET next_sequence_number = 5")
+    assert await resent(database, mother) == "pregnancy 2 eng_ZA"
+
+
+@ensureDeferred
 async def test_what_others_were_sent_does_not_matter(database: Database, behind: Arranged) -> None:
     mother = subscribed(behind, 5)
     other = behind.subscriptions(1, 2, 1, next_sequence_number=4)[0]
