@@ -116,4 +116,5 @@ async def repair(
         "sends": len(await transaction.rows(QUERIES.repair_sends, **limits, limit=limit)),
         "chores": len(await transaction.rows(QUERIES.repair_chores, **limits, limit=limit)),
         "tasks": len(await transaction.rows(QUERIES.repair_tasks, **limits)),
+        "changes of content": len(await transaction.rows(QUERIES.repair_content_changes)),
     }

@@ -115,3 +115,13 @@ UPDATE tasks
                                   THEN lease_until - dated_at ELSE %(lease)s::interval END
  WHERE state = 'begun' AND (dated_at > now() OR lease_until > now() + %(most)s::interval)
 RETURNING id;
+
+-- name: repair_content_changes
+-- When content changed last, of which much is concluded an hour later: what lies ahead is as if it
+-- had been just now. By the clock that the trigger reads, since its rows may be younger than this
+-- transaction; and what an editor has in hand is written anew anyway.
+UPDATE content_changes SET changed_at = clock_timestamp()
+ WHERE (messageset_id, lang) IN (
+           SELECT messageset_id, lang FROM content_changes
+            WHERE changed_at > clock_timestamp() FOR UPDATE SKIP LOCKED)
+RETURNING lang;

@@ -289,6 +289,22 @@ async def test_moments_far_ahead_are_not_believed_whoever_wrote_them(
 
 
 @ensureDeferred
+async def test_content_that_was_changed_in_the_future_is_at_rest_an_hour_from_now(
+    bench: Bench,
+) -> None:
+    bench.behind.rows(
+        "UPDATE content_changes SET changed_at = clock_timestamp() + interval '1 day'"
+    )
+    await bench.looks()
+    bench.behind.rows("UPDATE content_changes SET changed_at = changed_at - interval '61 minutes'")
+    bench.behind.rows("UPDATE subscriptions SET next_sequence_number = 99")
+    await bench.owes()
+    claimed = await bench.claims()
+    assert claimed
+    assert {send.recipient.lack for send in claimed if send.recipient} == {"end"}
+
+
+@ensureDeferred
 async def test_a_repair_without_a_jump_touches_nothing(bench: Bench) -> None:
     await bench.owes()
     (claimed,) = await bench.claims(1)
@@ -296,8 +312,10 @@ async def test_a_repair_without_a_jump_touches_nothing(bench: Bench) -> None:
     await bench.database.transact(sends.settle, results=[(claimed, later)])
     await bench.claims(1)
     before = bench.behind.rows("SELECT * FROM sends ORDER BY id")
+    changes = bench.behind.rows("SELECT * FROM content_changes")
     await bench.looks()
     assert bench.behind.rows("SELECT * FROM sends ORDER BY id") == before
+    assert bench.behind.rows("SELECT * FROM content_changes") == changes
 
 
 @JUMPS
