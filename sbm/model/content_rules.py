@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import islice
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -125,7 +126,7 @@ def is_blank(text: str | None) -> bool:
         character.isspace()
         or unicodedata.category(character) in _INVISIBLE_CATEGORIES
         or _INVISIBLE.match(character)
-        for character in text or ""
+        for character in set(text or "")  # a body may be a million of the same
     )
 
 
@@ -146,8 +147,12 @@ def joined(prepend: str | None, text: str | None) -> str:
 
 
 def typographic_characters(text: str) -> list[str]:
-    """Each occurrence, in order, of a character that has to be replaced by its plain form."""
-    return _TYPOGRAPHIC.findall(text)
+    """The first occurrences, in order, of characters that have to be replaced by their plain form.
+
+    At least as many as are shown.
+    """
+    found = islice(_TYPOGRAPHIC.finditer(text), _SHOWN_OF_CHARACTERS)
+    return [one[0] for one in found]
 
 
 def content_problems(content: Content, *, limit: int = MAX_TEXT_LENGTH) -> list[Problem]:

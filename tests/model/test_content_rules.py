@@ -18,6 +18,7 @@ from sbm.model.content_rules import (
     new_problems,
     prepend_of,
     prepend_problems,
+    typographic_characters,
 )
 
 TEXTS = Medium(content_type="text", channel=None)
@@ -61,6 +62,12 @@ def test_what_shows_nothing_is_blank(blank: str | None) -> None:
 @pytest.mark.parametrize("text", ["a", "☃", ".", "\u200ba", "❤️", "\u0301", "0"])
 def test_what_shows_something_is_not_blank(text: str) -> None:
     assert not is_blank(text)
+
+
+def test_no_more_characters_are_told_than_are_shown() -> None:
+    (problem,) = content_problems(content("“’" * 400))
+    assert problem.clause.endswith(": " + "“ ’ " * 12 + "“ …")
+    assert len(typographic_characters("“" * 100_000)) <= 50
 
 
 @pytest.mark.parametrize(
