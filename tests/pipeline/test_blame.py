@@ -362,17 +362,19 @@ def test_where_everybody_is_refused_nobody_is_ever_at_fault(order: list[str]) ->
         bench.clock.advance(1)
 
 
-@given(st.lists(st.tuples(st.integers(0, 29), st.integers(0, 2)), min_size=50, max_size=300))
-def test_where_a_third_of_all_calls_fail_hardly_anybody_is_blamed(
-    calls: list[tuple[int, int]],
-) -> None:
-    """A service that fails at random: nobody gets near the tries that end in a failure."""
+@given(st.integers(0, 2**32))
+def test_where_a_third_of_all_calls_fail_hardly_anybody_is_blamed(seed: int) -> None:
+    """A service that fails at random: nobody gets near the tries that end in a failure.
+
+    The luck is drawn from a seed: Hypothesis would find the one who never has any.
+    """
+    random = Random(seed)
     bench = Bench()
     faults: Counter[str] = Counter()
-    for number, luck in calls:
+    for _ in range(300):
         bench.reopen()
-        identity = f"anybody {number}"
-        if luck:
+        identity = f"anybody {random.randrange(30)}"
+        if random.random() > 1 / 3:
             bench.blame.went_well(identity)
         elif told(bench.fails(identity, faults=faults[identity])):
             faults[identity] += 1
