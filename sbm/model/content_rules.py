@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import islice
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -125,7 +126,7 @@ def is_blank(text: str | None) -> bool:
         character.isspace()
         or unicodedata.category(character) in _INVISIBLE_CATEGORIES
         or _INVISIBLE.match(character)
-        for character in text or ""
+        for character in set(text or "")  # a body may be a million of the same
     )
 
 
@@ -146,8 +147,12 @@ def joined(prepend: str | None, text: str | None) -> str:
 
 
 def typographic_characters(text: str) -> list[str]:
-    """Each occurrence, in order, of a character that has to be replaced by its plain form."""
-    return _TYPOGRAPHIC.findall(text)
+    """The first occurrences, in order, of characters that have to be replaced by their plain form.
+
+    At least as many as are shown.
+    """
+    found = islice(_TYPOGRAPHIC.finditer(text), _SHOWN_OF_CHARACTERS)
+    return [one[0] for one in found]
 
 
 def content_problems(content: Content, *, limit: int = MAX_TEXT_LENGTH) -> list[Problem]:
@@ -174,6 +179,8 @@ def new_problems(
         for one in _file_problems(after)
         if one.code not in had or not (is_same_file or one.code == "empty")
     ]
+    if before is not None and before.medium.is_audio and _is_sound_alone(after):
+        found.append(_ONLY_AUDIO)
     if not is_same_text:
         return found + _text_problems(after.text, after.medium, limit)
     return found + [
@@ -196,9 +203,20 @@ def _file_problems(content: Content) -> list[Problem]:
         return [_EMPTY]
     if content.medium.is_audio and (content.file_name is None or _is_no_sound(content.file_name)):
         return [_NO_AUDIO]
-    if not content.medium.is_audio and is_empty and _is_sound(content.file_name or ""):
-        return [_ONLY_AUDIO]
     return []
+
+
+def _is_sound_alone(content: Content) -> bool:
+    """Whether a text message set has nothing but a sound here.
+
+    The old service takes such a message, and so does the Message Sender. It is refused only where
+    the sounds of a set become texts.
+    """
+    return (
+        not content.medium.is_audio
+        and is_blank(content.text)
+        and _is_sound(content.file_name or "")
+    )
 
 
 def _text_problems(text: str | None, medium: Medium, limit: int) -> list[Problem]:

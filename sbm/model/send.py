@@ -238,7 +238,10 @@ def _unsendable(
     )
     name = f"message {message.sequence_number} of {recipient.messageset}"
     for problem in content_problems(content, limit=max_text_length):
-        return _lacking(f"{name} {problem.clause}")
+        # They make a message longer. That is a reason to refuse a text that is written, but none to
+        # keep an imported one from the people who wait for it.
+        if problem.code != "typographic":
+            return _lacking(f"{name} {problem.clause}")
     if send.odd_prepend is not None:
         return _lacking(f"{PREPEND} of the subscription is of the JSON type {send.odd_prepend}")
     if send.prepend is None:

@@ -144,6 +144,7 @@ class Settling(Service):
             if send.id in committed.locked:
                 self._results[key] = (send, result)  # behind the others
         if committed.locked:
+            self._telemetry.count("sends.locked", len(committed.locked))
             self._log.info(
                 "{count} results wait for subscriptions that somebody else has locked",
                 count=len(committed.locked),

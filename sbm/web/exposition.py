@@ -27,6 +27,7 @@ _COUNTERS: Mapping[str, str] = {
     "sends.unknown": "Posts whose outcome is unknown.",
     "sends.owed_again": "Sends of unknown outcome that the Message Sender did not have.",
     "sends.at_fault": "Failed calls that count against one message or person, not the service.",
+    "sends.locked": "Results that waited for a subscription that somebody else had locked.",
     "sends.lost": "Results that came after the claim was lost.",
     "sends.doubled": "Outbounds beside the one that a send was settled with.",
     "scheduler.joined_calls": "Calls of the Scheduler that repeated one, and triggered nothing.",

@@ -69,7 +69,6 @@ class Health:
     def _state(self, *, up: bool, database: str, reason: str = "") -> dict[str, Any]:
         result = {
             "database": database,
-            "database_reason": reason,
             "version": self._version,
             "libraries": dict(self._libraries),
             "law": self._law(),
@@ -82,6 +81,7 @@ class Health:
                 for name, service in self._telemetry.services.items()
             },
             "clock": self._clock(),
+            "database_reason": reason,
         }
         return {"up": up, "result": result}
 

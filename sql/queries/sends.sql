@@ -225,7 +225,8 @@ WITH outcomes AS MATERIALIZED (
                                        OFFSET 0)
                        AND NOT EXISTS (SELECT FROM content_changes c
                                         WHERE c.messageset_id = s.messageset_id
-                                          AND c.lang = s.lang AND c.changed_at > settled.owed_at
+                                          AND c.lang = s.lang
+                                          AND c.changed_at > LEAST(settled.owed_at, now())
                                        OFFSET 0) AS ends) a
      WHERE settled.kind = 'next' AND (settled.delivered OR settled.unaddressed OR settled.at_end)
 ), moved AS (

@@ -8,12 +8,13 @@ from typing import Any
 
 import psycopg2
 import pytest
+import treq
 from attrs import define
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
 from tests.e2e.gates import Gate, gated
-from tests.e2e.world import World
+from tests.e2e.world import World, pause
 
 PREPEND = {"prepend_next_delivery": "Hello", "old": 1}
 
@@ -184,6 +185,16 @@ async def waits(seed: World, count: int) -> None:
     )
 
 
+async def settling_has_stepped_over_it(seed: World) -> None:
+    """Return when the result waits, because its subscription is locked."""
+    told = "sbm_sends_locked_total 0.0"
+    while told.endswith(" 0.0"):
+        response = await treq.get(f"{seed.daemons[-1][1]}/metrics", persistent=False)
+        lines = (await response.text()).splitlines()
+        (told,) = (line for line in lines if line.startswith("sbm_sends_locked_total "))
+        await pause(0.05)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 @ensureDeferred
 async def test_a_change_that_comes_before_the_settling_stands(
@@ -198,7 +209,7 @@ async def test_a_change_that_comes_before_the_settling_stands(
     changing = Deferred.fromCoroutine(seed.call("PUT", held.path, body))
     await waits(seed, 1)
     held.gate.open()
-    await waits(seed, 2)
+    await settling_has_stepped_over_it(seed)
     locks.rollback()
     status, _ = await changing
     assert status == 200
@@ -220,7 +231,7 @@ async def test_a_deletion_that_comes_before_the_settling_stands(seed: World, loc
     deleting = Deferred.fromCoroutine(seed.call("DELETE", held.path))
     await waits(seed, 1)
     held.gate.open()
-    await waits(seed, 2)
+    await settling_has_stepped_over_it(seed)
     locks.rollback()
     assert await deleting == (204, None)
     await held.was_sent_once()

@@ -51,7 +51,7 @@ async def told(seed: World, use: Callable[[Client, Arranged], None], **settings:
 
 def use_content(client: Client, behind: Arranged) -> None:
     schedule = behind.schedule(minute="5")
-    messageset = behind.messageset("pregnancy", schedule)
+    messageset = behind.messageset("pregnancy", schedule, content_type="audio")
     assert client.get_schedule(schedule)["minute"] == "5"
     assert [one["id"] for one in client.get_schedules()["results"]] == [schedule]
     assert client.get_messageset(messageset)["short_name"] == "pregnancy"

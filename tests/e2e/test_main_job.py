@@ -101,7 +101,7 @@ async def test_who_has_no_address_is_marked_and_nothing_is_sent(seed: World) -> 
 @ensureDeferred
 async def test_missing_content_is_a_failure_and_the_subscription_stays(seed: World) -> None:
     schedule = seed.behind.schedule()
-    messageset = seed.behind.messageset("pregnancy", schedule, messages=2)
+    messageset = seed.behind.messageset("pregnancy", schedule, messages=0)
     (mother,) = seed.subscribe(1, messageset, schedule, next_sequence_number=5)
     seed.start()
     await seed.tick(schedule)

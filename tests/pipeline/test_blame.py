@@ -159,17 +159,12 @@ async def test_more_than_a_fifth_are_too_many_when_the_others_are_done_as_well(
 
 @ensureDeferred
 async def test_a_tick_of_any_size_does_not_make_them_too_many(bench: Bench) -> None:
-    """Each of one in twenty is tried again while thousands of others come."""
-    waiting: list[tuple[str, int]] = []
-    for number in range(600):
-        bench.clock.advance(0.04)
-        bench.well(19, f"well {number}")
-        waiting.append((f"bad {number}", 0))
-        due, waiting = waiting[-10:], waiting[:-10]
-        for identity, faults in due:
-            assert await bench.fails(identity, faults=faults)
-            if faults < 9:
-                waiting.insert(0, (identity, faults + 1))
+    """Each of one in twenty is tried ten times, every six seconds, while others come."""
+    for step in range(300):
+        bench.clock.advance(0.4)
+        bench.well(19, f"well {step}")
+        for faults in range(min(10, step // 15 + 1)):
+            assert await bench.fails(f"bad {step - 15 * faults}", faults=faults)
 
 
 @ensureDeferred
@@ -367,17 +362,19 @@ def test_where_everybody_is_refused_nobody_is_ever_at_fault(order: list[str]) ->
         bench.clock.advance(1)
 
 
-@given(st.lists(st.tuples(st.integers(0, 29), st.integers(0, 2)), min_size=50, max_size=300))
-def test_where_a_third_of_all_calls_fail_hardly_anybody_is_blamed(
-    calls: list[tuple[int, int]],
-) -> None:
-    """A service that fails at random: nobody gets near the tries that end in a failure."""
+@given(st.integers(0, 2**32))
+def test_where_a_third_of_all_calls_fail_hardly_anybody_is_blamed(seed: int) -> None:
+    """A service that fails at random: nobody gets near the tries that end in a failure.
+
+    The luck is drawn from a seed: Hypothesis would find the one who never has any.
+    """
+    random = Random(seed)
     bench = Bench()
     faults: Counter[str] = Counter()
-    for number, luck in calls:
+    for _ in range(300):
         bench.reopen()
-        identity = f"anybody {number}"
-        if luck:
+        identity = f"anybody {random.randrange(30)}"
+        if random.random() > 1 / 3:
             bench.blame.went_well(identity)
         elif told(bench.fails(identity, faults=faults[identity])):
             faults[identity] += 1

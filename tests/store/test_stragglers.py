@@ -274,6 +274,7 @@ class Subscriber:
     schedule: int
     initial: int
     stands_at: int
+    was_sent_to: bool
 
 
 @frozen
@@ -303,6 +304,7 @@ PLANS = st.builds(
             schedule=st.integers(0, 1),
             initial=st.integers(1, 5),
             stands_at=st.integers(1, 10),
+            was_sent_to=st.booleans(),
         ),
         min_size=1,
         max_size=8,
@@ -315,16 +317,22 @@ def walked(plan: Plan, one: Subscriber) -> tuple[int, list[int], int, bool]:
     here, at, schedule, since = 0, one.initial, one.schedule, one.began
     sent: list[tuple[int, int]] = []  # the place on the way, and the number
     way, completed = [0], False
+    ends = bool(plan.sets[0][0]) and one.stands_at > max(plan.sets[0][0])
+    if ends and not one.was_sent_to:
+        return 0, way, one.stands_at, True  # it completes, and does not go on
     for moment in range(31):
         numbers, _, following = plan.sets[here]
         left = [number for number in numbers if number >= at]
-        if completed or moment not in plan.runs[schedule] or moment <= since or not left:
+        is_gone = ends and len(way) == 1 and not left  # all that there was from its beginning on
+        if completed or moment not in plan.runs[schedule] or moment <= since:
             continue
-        sent.append((len(way), left[0]))
+        if not left and not is_gone:
+            continue
+        sent += [(len(way), number) for number in left[:1]]
         if len(left) > 1:
             at = left[0] + 1
         elif following is None:
-            at, completed = left[0], True
+            at, completed = max(left, default=at), True
         else:
             here, at, since = following, 1, moment
             schedule = plan.sets[here][1]
@@ -364,6 +372,13 @@ async def check(database: Database, behind: Arranged, plan: Plan) -> None:
             " next_sequence_number = %s WHERE id = %s",
             *(BEGAN + one.began * HOUR, one.initial, one.stands_at, subscription),
         )
+        if one.was_sent_to:
+            behind.rows(
+                "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id,"
+                " identity, messageset_id) SELECT gen_random_uuid(), 1, 'next', 'sent', 'post', id,"
+                " identity, messageset_id FROM subscriptions WHERE id = %s",
+                subscription,
+            )
         missed, way, at, completed = walked(plan, one)
         if missed:
             expected[subscription] = missed, [ids[place] for place in way], at, completed

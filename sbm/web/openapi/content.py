@@ -69,8 +69,7 @@ _MESSAGE = {
     "metadata": "Any JSON but null. What an object holds goes out with the message.",
     "text_content": "The text, in plain characters: “ ” ’ – are refused. At most 1,000 characters,"
     " unless the service is set otherwise.",
-    "binary_content": "The file. In a set of sounds there must be one, and no image; in a set of"
-    " texts a sound alone is refused.",
+    "binary_content": "The file. In a set of sounds there must be one, and no image.",
     "created_at": _CREATED_AT,
     "updated_at": _UPDATED_AT,
 }

@@ -144,14 +144,16 @@ def schemas() -> dict[str, Schema]:
                 "result": one_object(
                     {
                         "database": said(TEXT, "Whether the database can be used."),
-                        "database_reason": said(
-                            TEXT, "What an operator has to mend there; empty if nothing is known."
-                        ),
                         "version": said(TEXT, "The version of this service."),
                         "libraries": {"type": "object", "additionalProperties": TEXT},
                         "law": _LAW,
                         "services": _SERVICES,
                         "clock": _CLOCK,
+                        "database_reason": said(
+                            TEXT,
+                            "What an operator has to mend at the database; empty if nothing is"
+                            " known.",
+                        ),
                     }
                 ),
             }
