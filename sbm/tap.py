@@ -16,7 +16,6 @@ from twisted.python import usage
 
 from sbm.config import Config
 from sbm.daemon import assemble
-from sbm.pipeline.hand import uptime
 from sbm.settings import ConfigError
 from sbm.signals import ENDING, Signals
 from sbm.store import migrations
@@ -61,7 +60,6 @@ def makeService(options: Options) -> IService:
     A schema that is not ours is a reason to refuse. A database that does not answer, or is unfit in
     another way, is none: the daemon waits for it.
     """
-    keep_time(reactor)
     later = _rotating(options)
     if options["sandbox"]:
         # Its parts are an extra that a production machine does not have.
@@ -100,15 +98,6 @@ def makeService(options: Options) -> IService:
     gc.collect()
     gc.freeze()
     return daemon
-
-
-def keep_time(reactor: Any) -> None:
-    """Let no timer depend on the machine's clock, which may be wrong for a moment.
-
-    Twisted's timers go by that clock. What was started while it was a day ahead would wait for a
-    day. Uptime goes on evenly, also while the machine sleeps.
-    """
-    reactor.seconds = uptime
 
 
 def _rotating(options: Options) -> frozenset[int]:

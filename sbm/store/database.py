@@ -61,7 +61,7 @@ class Transaction:
     @property
     def local_time(self) -> datetime:
         """What time it is by this machine's clock, as a second witness beside the database's."""
-        return datetime.now(timezone.utc)
+        return datetime.fromtimestamp(self._reactor.seconds(), timezone.utc)
 
     def slices(self) -> Slices:
         """For work between statements that might take long."""

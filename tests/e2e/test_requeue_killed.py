@@ -79,7 +79,9 @@ async def test_a_requeue_that_is_killed_in_the_middle_of_a_batch_goes_on_in_anot
     with process(seed, tmp_path, port) as daemon, arranged(seed.database_uri) as somebody:
         await seed.until(lambda: b"starting on" in (tmp_path / "log").read_bytes())
         somebody.rows("BEGIN")
-        somebody.rows("SELECT FROM subscriptions WHERE id = %s FOR UPDATE", in_second_batch)
+        somebody.rows(
+            "SELECT FROM failed_tasks WHERE subscription_id = %s FOR UPDATE", in_second_batch
+        )
         response = await treq.post(
             f"http://127.0.0.1:{port}/api/v1/failed-tasks/?reason_contains=CHANNEL",
             headers=Headers({"Authorization": [f"Token {token}"]}),
