@@ -236,9 +236,15 @@ async def _open_at(
         mark = await _marked(reactor, connection)
         if connection.pid != connection.info.backend_pid:
             # A pooler is in between, and shows a pid of its own. Two sessions tell its mode.
-            async with _opened(reactor, address, where, seconds) as other:
-                await _refuse_shared(reactor, mark, {"ours": connection, "other": other})
-                other.close()
+            try:
+                async with _opened(reactor, address, where, seconds) as other:
+                    await _refuse_shared(reactor, mark, {"ours": connection, "other": other})
+                    other.close()
+            except (*LOST, psycopg2.Error) as error:
+                raise DatabaseUnavailable(
+                    "the mode of the connection pooler could not be found out, for which it needs"
+                    f" a connection to spare: {one_line(error)}"
+                ) from error
         await _make_ready(reactor, connection)
     return connection
 
