@@ -89,7 +89,8 @@ class DatabaseClock:
     log: Logger = field(factory=Logger)
     _distance: Distance | None = field(default=None, init=False)
     _known: int | None = field(default=None, init=False)
-    _unrecorded: float = field(default=0.0, init=False)
+    # By how much the clock was set since the jump that is known; None: that is all recorded.
+    _unrecorded: float | None = field(default=None, init=False)
     _within: float = field(default=0.0, init=False)
     _jumped_at: float = field(default=float("-inf"), init=False)
     _doubted_until: float = field(default=float("-inf"), init=False)
@@ -121,7 +122,7 @@ class DatabaseClock:
         async def compared(transaction: Transaction) -> T:
             recorded.clear()
             reading = await self.compare(transaction, asked_at=asked_at)
-            if self._unrecorded:
+            if self._unrecorded is not None:
                 recorded.append((self._unrecorded, await self._record(transaction)))
             elif keeps:
                 await self._keep(transaction)
@@ -130,7 +131,7 @@ class DatabaseClock:
         result = await database.transact(compared)
         for jump, jump_id in recorded:
             if jump == self._unrecorded:  # else there was another one, which is to be recorded yet
-                self._known, self._unrecorded = jump_id, 0.0
+                self._known, self._unrecorded = jump_id, None
         return result
 
     async def compare(self, transaction: Transaction, *, asked_at: float) -> Reading:
@@ -138,7 +139,7 @@ class DatabaseClock:
 
         A jump that is seen here is recorded by the next ``transact``.
         """
-        state = await clock.read(transaction, machine=self.machine)
+        state = await clock.read(transaction, machine=self.machine, known=self._known)
         until = self.uptime()
         seen = Distance(
             lowest=state.seconds - until, highest=state.seconds - asked_at, uptime=until
@@ -148,13 +149,9 @@ class DatabaseClock:
         assert self._distance is not None
         is_overtaken = asked_at < self._distance.uptime
         jump = _jump(self._distance, seen)
-        if not is_overtaken and jump:
-            self._see(jump, seen)
-        elif not is_overtaken:
-            self._distance = _followed(self._distance, seen)
+        if not is_overtaken:
+            self._look(state, jump, seen)
         self._heed(state, asked_at, until)
-        if not self._unrecorded:
-            self._known = max(self._known or 0, state.jump_id)
         # Another transaction, which was asked for later, has read the clock before this one. Which
         # of the two was first, nobody can say: if they differ, this one concludes nothing.
         return self._reading(state, asked_at, is_odd=is_overtaken and bool(jump))
@@ -170,12 +167,28 @@ class DatabaseClock:
         else:
             self._distance, self._known = seen, state.jump_id
 
+    def _look(self, state: ClockState, jump: float, seen: Distance) -> None:
+        """Follow the clock; ``jump`` is by how much it was set since this daemon's last look."""
+        assert self._distance is not None
+        if jump:
+            self._unrecorded = (self._unrecorded or 0.0) + jump
+            self._see(jump, seen)
+        elif self._unrecorded is not None or abs(state.recorded) <= clock.SAME_JUMP_SECONDS:
+            self._distance = _followed(self._distance, seen)
+            if self._unrecorded is None:
+                self._known = max(self._known or 0, state.jump_id)
+        elif _jump(_moved(self._distance, state.recorded), seen):
+            # Others have seen it jump, and it is where it was: it was set right since, perhaps a
+            # moment ago. This daemon did not look in between.
+            self._unrecorded = 0.0
+            self._see(-state.recorded, seen)
+        # Else the look took so long that it fits both: the next one will tell.
+
     def _see(self, jump: float, seen: Distance) -> None:
         """The clock was set: say so, once, and doubt it from now on."""
         assert self._distance is not None
         self._within = seen.uptime - self._distance.uptime
         self._distance = seen
-        self._unrecorded += jump
         self._jumped_at = seen.uptime
         self._doubted_until = seen.uptime + self.hold.total_seconds()
         self.telemetry.count("clock.jumps")
@@ -191,7 +204,7 @@ class DatabaseClock:
     async def _record(self, transaction: Transaction) -> int:
         return await clock.record_jump(
             transaction,
-            seconds=self._unrecorded,
+            seconds=self._unrecorded or 0.0,
             known=self._known or 0,
             within=self._within,
             doubted_for=self.hold.total_seconds(),
@@ -241,6 +254,11 @@ def _jump(before: Distance, seen: Distance) -> float:
     if before.highest + tolerance < seen.lowest or seen.highest < before.lowest - tolerance:
         return (seen.lowest + seen.highest - before.lowest - before.highest) / 2
     return 0.0
+
+
+def _moved(before: Distance, seconds: float) -> Distance:
+    """Where the distance would be if the clock was set by so much."""
+    return evolve(before, lowest=before.lowest + seconds, highest=before.highest + seconds)
 
 
 def _followed(before: Distance, seen: Distance) -> Distance:

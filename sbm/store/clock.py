@@ -34,6 +34,8 @@ class ClockState:
     ``jump_id`` is the last jump that was recorded, 0 if there is none; it was seen ``seen_ago``,
     and the clock is in doubt for ``doubted_for`` from now on (below zero: not any more).
     ``distance`` is what was kept for this machine, when ``known_then`` was the last jump.
+    ``recorded`` is by how much the clock was set since the jump that the reader knows, as others
+    have recorded it.
     """
 
     now: datetime
@@ -43,11 +45,17 @@ class ClockState:
     doubted_for: float
     distance: Distance | None
     known_then: int
+    recorded: float = 0.0
 
 
-async def read(transaction: Transaction, *, machine: str | None) -> ClockState:
-    """The time, the last jump, and what was kept for this machine."""
-    row = await transaction.row(QUERIES.read_clock, machine=machine)
+async def read(
+    transaction: Transaction, *, machine: str | None, known: int | None = None
+) -> ClockState:
+    """The time, the jumps since the one that is ``known``, and what was kept for this machine.
+
+    Without ``known``, it is the jump that was known when something was kept for this machine.
+    """
+    row = await transaction.row(QUERIES.read_clock, machine=machine, known=known)
     assert row is not None
     distance = None
     if row["uptime"] is not None:
@@ -60,6 +68,7 @@ async def read(transaction: Transaction, *, machine: str | None) -> ClockState:
         doubted_for=row["doubted_for"] or 0.0,
         distance=distance,
         known_then=row["reading_jump_id"] or 0,
+        recorded=row["recorded"],
     )
 
 

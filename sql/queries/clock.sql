@@ -2,11 +2,14 @@
 
 -- name: read_clock
 -- What time it is, and what is known about the clock: the last jump, and what the machine read last.
+-- recorded: by how much the clock was set, as others have recorded it since the jump that is known.
 -- One look at two small tables.
 SELECT now() AS now, EXTRACT(epoch FROM now())::float8 AS seconds, last_jump.id AS jump_id,
        EXTRACT(epoch FROM now() - last_jump.seen_at)::float8 AS seen_ago,
        EXTRACT(epoch FROM last_jump.doubted_until - now())::float8 AS doubted_for,
-       reading.uptime, reading.lowest, reading.highest, reading.jump_id AS reading_jump_id
+       reading.uptime, reading.lowest, reading.highest, reading.jump_id AS reading_jump_id,
+       (SELECT COALESCE(EXTRACT(epoch FROM sum(size)), 0)::float8 FROM clock_jumps
+         WHERE id > COALESCE(%(known)s::bigint, reading.jump_id)) AS recorded
   FROM (SELECT) here
   LEFT JOIN LATERAL (SELECT * FROM clock_jumps ORDER BY id DESC LIMIT 1) last_jump ON true
   LEFT JOIN clock_readings reading ON reading.machine = %(machine)s;
