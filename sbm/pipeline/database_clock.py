@@ -91,7 +91,10 @@ class DatabaseClock:
     _known: int | None = field(default=None, init=False)
     # By how much the clock was set since the jump that is known; None: that is all recorded.
     _unrecorded: float | None = field(default=None, init=False)
+    # How far that may be from the truth, and by how much the clock was set when it was last.
+    _unsure: float = field(default=0.0, init=False)
     _within: float = field(default=0.0, init=False)
+    _last_jump: float = field(default=0.0, init=False)
     _jumped_at: float = field(default=float("-inf"), init=False)
     _doubted_until: float = field(default=float("-inf"), init=False)
     _kept_at: float = field(default=float("-inf"), init=False)
@@ -147,14 +150,15 @@ class DatabaseClock:
         if self._distance is None:
             self._begin(state, seen)
         assert self._distance is not None
-        is_overtaken = asked_at < self._distance.uptime
         jump = _jump(self._distance, seen)
-        if not is_overtaken:
-            self._look(state, jump, seen)
+        if asked_at < self._distance.uptime:
+            # Another transaction, which was asked for later, has read the clock before this one.
+            # Which of the two was first, nobody can say.
+            is_odd = bool(jump)
+        else:
+            is_odd = not self._look(state, jump, seen)
         self._heed(state, asked_at, until)
-        # Another transaction, which was asked for later, has read the clock before this one. Which
-        # of the two was first, nobody can say: if they differ, this one concludes nothing.
-        return self._reading(state, asked_at, is_odd=is_overtaken and bool(jump))
+        return self._reading(state, asked_at, is_odd=is_odd)
 
     def _begin(self, state: ClockState, seen: Distance) -> None:
         """The first look of a daemon, which may know how it was before it was started."""
@@ -167,27 +171,58 @@ class DatabaseClock:
         else:
             self._distance, self._known = seen, state.jump_id
 
-    def _look(self, state: ClockState, jump: float, seen: Distance) -> None:
-        """Follow the clock; ``jump`` is by how much it was set since this daemon's last look."""
+    def _look(self, state: ClockState, jump: float, seen: Distance) -> bool:
+        """Follow the clock, which was set by ``jump`` since this daemon's last look, or by 0.
+
+        Returns whether that can be told: if not, nothing is concluded in this transaction.
+        """
         assert self._distance is not None
         if jump:
-            self._unrecorded = (self._unrecorded or 0.0) + jump
+            if self._unrecorded is None:
+                self._unrecorded = self._unsure = 0.0
+            self._unrecorded += jump
+            self._unsure += (self._distance.width + seen.width) / 2
             self._see(jump, seen)
-        elif self._unrecorded is not None or abs(state.recorded) <= clock.SAME_JUMP_SECONDS:
+        elif (
+            self._unrecorded is not None
+            or abs(state.recorded) <= clock.SAME_JUMP_SECONDS + self._unsure
+        ):
             self._distance = _followed(self._distance, seen)
             if self._unrecorded is None:
-                self._known = max(self._known or 0, state.jump_id)
-        elif _jump(_moved(self._distance, state.recorded), seen):
-            # Others have seen it jump, and it is where it was: it was set right since, perhaps a
-            # moment ago. This daemon did not look in between.
+                self._know(state.jump_id)
+        else:
+            return self._look_again(state, seen)
+        return True
+
+    def _look_again(self, state: ClockState, seen: Distance) -> bool:
+        """Others have recorded a jump, yet the clock is where this daemon knew it to be.
+
+        It was set right since, perhaps a moment ago, and this daemon did not look in between. Or
+        the machine of the others stood still, and the clock never jumped.
+        """
+        assert self._distance is not None
+        is_right = bool(_jump(_moved(self._distance, state.recorded), seen))
+        if not is_right and seen.width > self._distance.width:
+            return False  # this look took so long that both may be: the next one will tell
+        # What takes back a jump that this daemon has seen itself is not taken back again: two
+        # machines that disagree would do so for ever.
+        if is_right and abs(state.recorded + self._last_jump) > clock.SAME_JUMP_SECONDS:
             self._unrecorded = 0.0
-            self._see(-state.recorded, seen)
-        # Else the look took so long that it fits both: the next one will tell.
+        else:
+            self._know(state.jump_id)
+        self._see(-state.recorded, seen)
+        return True
+
+    def _know(self, jump_id: int) -> None:
+        if jump_id > (self._known or 0):
+            # Others have said by how much it was set, as well as they know.
+            self._known, self._unsure = jump_id, 0.0
 
     def _see(self, jump: float, seen: Distance) -> None:
         """The clock was set: say so, once, and doubt it from now on."""
         assert self._distance is not None
         self._within = seen.uptime - self._distance.uptime
+        self._last_jump = jump
         self._distance = seen
         self._jumped_at = seen.uptime
         self._doubted_until = seen.uptime + self.hold.total_seconds()
@@ -205,6 +240,7 @@ class DatabaseClock:
         return await clock.record_jump(
             transaction,
             seconds=self._unrecorded or 0.0,
+            unsure=self._unsure,
             known=self._known or 0,
             within=self._within,
             doubted_for=self.hold.total_seconds(),

@@ -26,6 +26,11 @@ class Distance:
     highest: float
     uptime: float
 
+    @property
+    def width(self) -> float:
+        """How little is known of it."""
+        return self.highest - self.lowest
+
 
 @frozen(kw_only=True)
 class ClockState:
@@ -73,9 +78,17 @@ async def read(
 
 
 async def record_jump(
-    transaction: Transaction, *, seconds: float, known: int, within: float, doubted_for: float
+    transaction: Transaction,
+    *,
+    seconds: float,
+    unsure: float = 0.0,
+    known: int,
+    within: float,
+    doubted_for: float,
 ) -> int:
     """Record that the clock was set by so many seconds since the jump that is ``known``.
+
+    They may be ``unsure`` seconds from the truth: if others have recorded as much, that is taken.
 
     It happened no longer ago than ``within`` seconds, and everybody is to doubt the clock for
     ``doubted_for``. What others have recorded meanwhile is not recorded again. Returns the last
@@ -84,7 +97,7 @@ async def record_jump(
     await transaction.execute(QUERIES.lock_clock)
     row = await transaction.row(QUERIES.sum_jumps, known=known)
     assert row is not None
-    if row["jump_id"] is not None and abs(seconds - row["recorded"]) <= SAME_JUMP_SECONDS:
+    if row["jump_id"] is not None and abs(seconds - row["recorded"]) <= SAME_JUMP_SECONDS + unsure:
         return int(row["jump_id"])
     row = await transaction.row(
         QUERIES.record_jump,

@@ -52,6 +52,8 @@ class Bench:
     database: Database
     behind: Arranged
     uptime: float = 1000.0
+    # For how long each machine stood still, its uptime with it.
+    stood: dict[str | None, float] = field(factory=dict)
     # How much of the uptime a transaction takes before and after its now() is fixed.
     waits: list[float] = field(factory=list)
 
@@ -63,7 +65,7 @@ class Bench:
         return DatabaseClock(
             hold=timedelta(seconds=HOLD),
             telemetry=self.telemetry,
-            uptime=self._read_uptime,
+            uptime=lambda: self._read_uptime() - self.stood.get(name, 0.0),
             machine=name,
         )
 
@@ -247,6 +249,111 @@ async def test_several_daemons_record_a_jump_once_and_each_doubts(bench: Bench) 
     for clock in (far, second, first):
         assert (await bench.reads(clock)).is_doubted
     assert bench.jumps() == [DAY, -DAY]
+
+
+@pytest.mark.parametrize("first", ["who was away", "who saw it"])
+@pytest.mark.parametrize("by", [-90_000, 90_000, 30])
+@ensureDeferred
+async def test_a_daemon_that_did_not_look_while_it_was_wrong_sees_that_it_was_set_right(
+    bench: Bench, first: str, by: float
+) -> None:
+    away, other = bench.daemon(), bench.daemon("elsewhere")
+    for clock in (away, other):
+        await bench.reads(clock)
+    bench.sets(by)
+    await bench.reads(other)
+    bench.passes(HOLD + 1)
+    assert not (await bench.reads(other)).is_doubted
+    bench.sets(-by)
+    order = [away, other] if first == "who was away" else [other, away]
+    for clock in order:
+        reading = await bench.reads(clock)
+        assert (reading.is_doubted, reading.is_settled) == (True, False)
+    assert bench.jumps() == [by, -by]
+    bench.passes(HOLD + 1)
+    for clock in order:
+        assert not (await bench.reads(clock)).is_doubted
+    assert bench.jumps() == [by, -by]
+
+
+@ensureDeferred
+async def test_a_look_that_is_too_slow_to_tell_whether_it_was_set_right_concludes_nothing(
+    bench: Bench,
+) -> None:
+    away, other = bench.daemon(), bench.daemon()
+    for clock in (away, other):
+        await bench.reads(clock)
+    bench.sets(-30)
+    await bench.reads(other)
+    bench.passes(HOLD + 1)
+    bench.sets(30)
+    bench.waits = [0.0, 40.0]
+    assert (await bench.reads(away)).is_doubted
+    assert bench.jumps() == [-30]
+    bench.sets(40)
+    assert (await bench.reads(away)).doubted_for == timedelta(seconds=HOLD)
+    assert bench.jumps() == [-30, 30]
+
+
+@ensureDeferred
+async def test_who_knew_the_clock_too_roughly_to_tell_doubts_it_once(bench: Bench) -> None:
+    rough, other = bench.daemon("elsewhere"), bench.daemon()
+    await bench.reads(other)
+    bench.waits = [0.0, 100.0]
+    await bench.reads(rough)
+    bench.sets(100)
+    bench.passes(1)
+    await bench.reads(other)
+    bench.sets(-30)  # within what the rough one knows
+    await bench.reads(other)
+    bench.passes(HOLD + 1)
+    jumps = bench.jumps()
+    assert (await bench.reads(rough)).doubted_for == timedelta(seconds=HOLD)
+    bench.passes(HOLD)
+    assert not (await bench.reads(rough)).is_doubted
+    assert bench.jumps() == jumps, "it cannot say by how much"
+    bench.sets(2)
+    assert (await bench.reads(rough)).is_doubted, "by now it knows the clock well"
+
+
+@pytest.mark.parametrize("first", ["the rough one", "the other"])
+@ensureDeferred
+async def test_who_knew_the_clock_roughly_takes_the_size_of_a_jump_from_others(
+    bench: Bench, first: str
+) -> None:
+    rough, other = bench.daemon("elsewhere"), bench.daemon()
+    await bench.reads(other)
+    bench.waits = [0.0, 20.0]
+    await bench.reads(rough)
+    bench.sets(20)
+    await bench.reads(other)
+    bench.sets(DAY)
+    for _ in range(3):
+        for clock in [rough, other] if first == "the rough one" else [other, rough]:
+            assert (await bench.reads(clock)).is_doubted
+            bench.passes(1)
+    assert sum(bench.jumps()) == DAY
+    assert len(bench.jumps()) == (2 if first == "the rough one" else 1)
+
+
+@ensureDeferred
+async def test_machines_that_disagree_about_a_jump_do_not_take_each_other_back_for_ever(
+    bench: Bench,
+) -> None:
+    stood, *others = clocks = [bench.daemon(name) for name in ("stood", "here", "far")]
+    for clock in clocks:
+        await bench.reads(clock)
+    bench.passes(60)
+    bench.stood["stood"] = 60.0
+    for _ in range(3):
+        for clock in (stood, *others):
+            assert (await bench.reads(clock)).is_doubted
+            bench.passes(5)
+    assert bench.jumps() == [60, -60]
+    bench.passes(HOLD)
+    for clock in (*clocks, bench.daemon("stood"), bench.daemon("new")):
+        assert not (await bench.reads(clock)).is_doubted
+    assert bench.jumps() == [60, -60]
 
 
 @ensureDeferred
