@@ -35,14 +35,14 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from sbm.addresses import DatabaseAddress
 from sbm.model.cron import Cron
-from sbm.pipeline.loop import Bell
-from sbm.pipeline.tasks import Tasks
+from sbm.pipeline.tasks.requests import Tasks
+from sbm.runtime.loop import Bell
 from sbm.sandbox.postgres import EmbeddedPostgres
+from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import tasks
-from sbm.store.database import Database
-from sbm.store.migrations import migrate
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.migrations import migrate
 
 UTC = ZoneInfo("UTC")
 STATEMENTS = """

@@ -26,14 +26,14 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.task import react
 from twisted.web.server import Site
 
-from sbm.clients.exchange import Exchanges
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
-from sbm.config import Config
+from sbm.clients.service_client import Exchanges
 from sbm.daemon import assemble
-from sbm.sandbox import identity_store, message_sender
 from sbm.sandbox.postgres import EmbeddedPostgres
-from sbm.store.migrations import migrate
+from sbm.sandbox.stand_ins import identity_store, message_sender
+from sbm.settings.config import Config
+from sbm.store.postgres.migrations import migrate
 
 TEXT = "Welcome. This is the message of the week."
 

@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 
 from sbm.sandbox.postgres import EmbeddedPostgres
-from sbm.store.migrations import migrate
+from sbm.store.postgres.migrations import migrate
 from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
-from tests.store.django import old
+from tests.operations.django_import import old
 
 
 def fill(behind: Arranged, subscriptions: int) -> None:

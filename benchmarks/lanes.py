@@ -37,9 +37,9 @@ from benchmarks import delivery
 from benchmarks.delivery import arrange, free_port, identity
 from benchmarks.served import HEAD, HEADERS, TOKEN, line
 from sbm.daemon import assemble
-from sbm.sandbox import identity_store, message_sender
 from sbm.sandbox.postgres import EmbeddedPostgres
-from sbm.store.migrations import migrate
+from sbm.sandbox.stand_ins import identity_store, message_sender
+from sbm.store.postgres.migrations import migrate
 
 ALONE_SECONDS = 20
 PATIENCE_SECONDS = 60

@@ -25,7 +25,7 @@ from twisted.internet.task import react
 from twisted.internet.utils import getProcessValue
 
 from benchmarks.served import HEADERS, daemon, filled
-from sbm import slices
+from sbm.runtime import time_slices
 
 SUBSCRIPTIONS = 5000
 ENOUGH = 0.015
@@ -82,7 +82,7 @@ async def measure(reactor: Any, options: argparse.Namespace) -> None:
         service.startService()
         pulse = Pulse(reactor)
         await held(reactor, pulse, url, 3)
-        usual = slices.SECONDS
+        usual = time_slices.SECONDS
         sides: dict[str, list[float]] = {"one row": [], "in slices": [], "in one go": []}
         for number in range(options.rounds):
             for name, limit, seconds in (
@@ -90,11 +90,11 @@ async def measure(reactor: Any, options: argparse.Namespace) -> None:
                 ("in slices", 1000, usual),
                 ("in one go", 1000, 3600.0),
             ):
-                slices.SECONDS = seconds
+                time_slices.SECONDS = seconds
                 sides[name].append(
                     await held(reactor, pulse, f"{url}?limit={limit}", options.requests)
                 )
-            slices.SECONDS = usual
+            time_slices.SECONDS = usual
             figures = ", ".join(f"{name} {held[-1] * 1000:.1f} ms" for name, held in sides.items())
             print(f"round {number + 1}: longest hold: {figures}")
         medians = {name: statistics.median(held) for name, held in sides.items()}

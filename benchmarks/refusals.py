@@ -28,9 +28,9 @@ from twisted.web.server import Request, Site
 
 from benchmarks.delivery import arrange, config, free_port, identity, wait_for
 from sbm.daemon import assemble
-from sbm.sandbox import identity_store, message_sender
 from sbm.sandbox.postgres import EmbeddedPostgres
-from sbm.store.migrations import migrate
+from sbm.sandbox.stand_ins import identity_store, message_sender
+from sbm.store.postgres.migrations import migrate
 
 # One person in so many is refused.
 SHARE = 20

@@ -12,10 +12,10 @@ from typing import Any
 import psycopg2
 
 from benchmarks.delivery import free_port
-from sbm.config import Config
 from sbm.daemon import assemble
 from sbm.sandbox.postgres import EmbeddedPostgres
-from sbm.store.migrations import migrate
+from sbm.settings.config import Config
+from sbm.store.postgres.migrations import migrate
 
 TOKEN = "b" * 40
 HEADERS = {"Authorization": f"Token {TOKEN}"}

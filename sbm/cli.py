@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
-from sbm.addresses import DatabaseAddress
 from sbm.commands import (
     behind,
     checks,
@@ -22,10 +21,11 @@ from sbm.commands import (
     users,
 )
 from sbm.commands.running import FAILED, MISUSED, OK, CommandFailed
-from sbm.config import read_database
-from sbm.settings import ConfigError
-from sbm.store import migrations
-from sbm.store.errors import DatabaseUnavailable, MigrationFailed
+from sbm.settings.config import read_database
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.settings.reading import ConfigError
+from sbm.store.postgres import migrations
+from sbm.store.postgres.errors import DatabaseUnavailable, MigrationFailed
 from sbm.store.users import UnknownUser
 
 # What stands for bytes that could not be read as text, and that no database takes.

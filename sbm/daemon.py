@@ -11,30 +11,30 @@ from typing import Any
 
 from twisted.application.service import IService
 
-from sbm.clients.exchange import Exchanges
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.scheduler import Scheduler
-from sbm.clients.voice_vendor import VoiceVendor
-from sbm.config import Config
+from sbm.clients.service_client import Exchanges
+from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.model import scheduler_callback
-from sbm.pipeline.audio import AudioCopies
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.chores import AT_A_TIME, Announcement, Chores
 from sbm.pipeline.database_clock import DatabaseClock
-from sbm.pipeline.housekeeping import CallbackHousekeeping, Housekeeping
-from sbm.pipeline.law import Law
-from sbm.pipeline.loop import Bell, Loop
-from sbm.pipeline.metrics import Firing
-from sbm.pipeline.missed_moments import MissedMoments
-from sbm.pipeline.tasks import Tasks
+from sbm.pipeline.scheduler.missed_moments import MissedMoments
+from sbm.pipeline.scheduler.outbox import AT_A_TIME, Announcement, Chores
+from sbm.pipeline.tasks.audio import AudioCopies
+from sbm.pipeline.tasks.requests import Tasks
 from sbm.pipeline.ticks import Clock, Expansion
+from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
+from sbm.pipeline.upkeep.ledger_balance import Law
+from sbm.pipeline.upkeep.metrics_reporter import Firing
+from sbm.runtime.loop import Bell, Loop
+from sbm.runtime.services import Port, Row, Stack
 from sbm.sending import EXPIRY_SECONDS, POLL_SECONDS, question_lease, sending_services
-from sbm.services import Port, Row, Stack
-from sbm.store.database import Database
-from sbm.store.notifications import Notifications
+from sbm.settings.config import Config
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.notifications import Notifications
 from sbm.telemetry import Telemetry
 from sbm.web import api
-from sbm.web.request import Answers
+from sbm.web.http.request import Answers
 
 PIPELINE_CONNECTIONS = 4
 

@@ -11,24 +11,24 @@ from typing import Any
 from attrs import frozen
 from twisted.application.service import IService
 
-from sbm.clients.exchange import Exchanges
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
-from sbm.config import Config
+from sbm.clients.service_client import Exchanges
 from sbm.model.metrics import of_failure
-from sbm.pipeline.blame import Blame
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.claim import Claiming
 from sbm.pipeline.database_clock import DatabaseClock
-from sbm.pipeline.deliver import Blames, Delivery
-from sbm.pipeline.hand import Hand
-from sbm.pipeline.look_up import LookUp
-from sbm.pipeline.loop import Bell, Loop
-from sbm.pipeline.reconcile import Reconciling
-from sbm.pipeline.retries import Retries
-from sbm.pipeline.settle import Settling
-from sbm.pipeline.turns import Turns
-from sbm.store.database import Database
+from sbm.pipeline.sends.address_lookup import LookUp
+from sbm.pipeline.sends.blame import Blame
+from sbm.pipeline.sends.claimer import Claiming
+from sbm.pipeline.sends.completer import Settling
+from sbm.pipeline.sends.delivery import Blames, Delivery
+from sbm.pipeline.sends.in_flight import Hand
+from sbm.pipeline.sends.priority_slots import Turns
+from sbm.pipeline.sends.reconciler import Reconciling
+from sbm.pipeline.sends.retries import Retries
+from sbm.runtime.loop import Bell, Loop
+from sbm.settings.config import Config
+from sbm.store.postgres.database import Database
 from sbm.telemetry import Tally, Telemetry
 
 POLL_SECONDS = 1.0

@@ -14,12 +14,12 @@ from twisted.internet import reactor
 from twisted.logger import Logger
 from twisted.python import usage
 
-from sbm.config import Config
 from sbm.daemon import assemble
-from sbm.settings import ConfigError
-from sbm.signals import ENDING, Signals
-from sbm.store import migrations
-from sbm.store.errors import DatabaseUnavailable
+from sbm.runtime.signals import ENDING, Signals
+from sbm.settings.config import Config
+from sbm.settings.reading import ConfigError
+from sbm.store.postgres import migrations
+from sbm.store.postgres.errors import DatabaseUnavailable
 
 DEFAULT_LISTEN = "tcp:8000"
 
@@ -63,7 +63,7 @@ def makeService(options: Options) -> IService:
     later = _rotating(options)
     if options["sandbox"]:
         # Its parts are an extra that a production machine does not have.
-        from sbm.sandbox.house import build
+        from sbm.sandbox.demo.sandbox import build
 
         # Who closes the terminal of a sandbox wants it to end.
         ours = ENDING - {signal.SIGINT} | {signal.SIGHUP}

@@ -18,6 +18,9 @@ from hypothesis import settings
 from twisted.internet import reactor
 
 from sbm.sandbox.postgres import EmbeddedPostgres
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.store.postgres.database import Database
+from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
 
 # Nothing that a test commits has to outlive its server.
@@ -150,7 +153,7 @@ def databases(postgres_uri: str) -> Iterator[Databases]:
 @pytest.fixture(scope="session")
 def template_database(databases: Databases) -> str:
     """The name of a database with all migrations applied, to make copies of."""
-    from sbm.store.migrations import migrate
+    from sbm.store.postgres.migrations import migrate
 
     name = f"sbm_template_{uuid4().hex[:12]}"
     migrate(databases.create(name))
@@ -163,3 +166,18 @@ def database_uri(databases: Databases, template_database: str) -> Iterator[str]:
     name = f"sbm_test_{uuid4().hex[:12]}"
     yield databases.create(name, template=template_database)
     databases.drop(name)
+
+
+@pytest.fixture
+def database(database_uri: str) -> Iterator[Database]:
+    """The same database, as the store sees it."""
+    database = Database(reactor, DatabaseAddress.parse(database_uri), 5)
+    yield database
+    database.stopService()
+
+
+@pytest.fixture
+def direct(database_uri: str) -> Iterator[Arranged]:
+    """The same database, read and written without the store."""
+    with arranged(database_uri) as direct:
+        yield direct

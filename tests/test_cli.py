@@ -16,7 +16,7 @@ import pytest
 
 from sbm import cli
 from sbm.commands.running import MISUSED
-from sbm.store import migrations
+from sbm.store.postgres import migrations
 from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
 
@@ -29,12 +29,6 @@ def empty_uri(databases: Databases) -> Iterator[str]:
     name = f"sbm_test_{uuid4().hex[:12]}"
     yield databases.create(name)
     databases.drop(name)
-
-
-@pytest.fixture
-def behind(database_uri: str) -> Iterator[Arranged]:
-    with arranged(database_uri) as behind:
-        yield behind
 
 
 Captured = pytest.CaptureFixture[str]
@@ -81,17 +75,17 @@ def test_status_of_a_schema_that_is_up_to_date(database_uri: str, capsys: Captur
 
 
 def test_status_shows_what_this_release_does_not_know(
-    database_uri: str, behind: Arranged, capsys: Captured
+    database_uri: str, direct: Arranged, capsys: Captured
 ) -> None:
-    behind.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
+    direct.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
     assert cli.run(["migrate", "--status"], {SETTING: database_uri}) == 1
     assert "unknown  9999_from_the_future" in capsys.readouterr().out
 
 
 def test_migrate_of_an_older_release_says_that_the_schema_is_newer(
-    database_uri: str, behind: Arranged, capsys: Captured
+    database_uri: str, direct: Arranged, capsys: Captured
 ) -> None:
-    behind.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
+    direct.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
     assert cli.run(["migrate"], {SETTING: database_uri}) == 1
     told = capsys.readouterr()
     assert told.out == ""
@@ -142,8 +136,8 @@ def test_the_option_overrides_the_environment(database_uri: str, capsys: Capture
 
 
 def test_a_migration_that_fails_is_told_on_stderr(empty_uri: str, capsys: Captured) -> None:
-    with arranged(empty_uri) as behind:
-        behind.rows("CREATE TABLE users ()")
+    with arranged(empty_uri) as direct:
+        direct.rows("CREATE TABLE users ()")
     assert cli.run(["migrate"], {SETTING: empty_uri}) == 1
     told = capsys.readouterr()
     assert told.out == ""
@@ -185,7 +179,7 @@ def test_a_command_that_is_none_is_misuse(arguments: list[str], capsys: Captured
 
 @pytest.mark.parametrize("admin", [False, True])
 def test_a_token_is_all_that_is_printed_and_it_is_stored_as_a_digest(
-    database_uri: str, behind: Arranged, admin: bool
+    database_uri: str, direct: Arranged, admin: bool
 ) -> None:
     option = ["--admin"] if admin else []
     ran = sbm("token", "create", "mother@example.org", *option, **{SETTING: database_uri})
@@ -193,7 +187,7 @@ def test_a_token_is_all_that_is_printed_and_it_is_stored_as_a_digest(
     token = ran.stdout.removesuffix("\n")
     assert len(token) == 40
     assert ran.stdout == f"{token}\n"
-    (user,) = behind.rows(
+    (user,) = direct.rows(
         "SELECT username, email, is_admin FROM users JOIN tokens ON user_id = users.id"
         " WHERE digest = sha256(convert_to(%s, 'UTF8'))",
         token,
@@ -205,12 +199,12 @@ def test_a_token_is_all_that_is_printed_and_it_is_stored_as_a_digest(
     }
 
 
-def test_a_second_token_is_another_of_the_same_user(database_uri: str, behind: Arranged) -> None:
+def test_a_second_token_is_another_of_the_same_user(database_uri: str, direct: Arranged) -> None:
     first, second = (
         sbm("--database", database_uri, "token", "create", "a@example.org") for _ in range(2)
     )
     assert first.stdout != second.stdout
-    counts = behind.rows(
+    counts = direct.rows(
         "SELECT (SELECT count(*) FROM users) AS users, (SELECT count(*) FROM tokens) AS tokens"
     )
     assert counts == [{"users": 1, "tokens": 2}]

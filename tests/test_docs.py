@@ -14,17 +14,22 @@ ROOT = Path(__file__).parent.parent
 NAME = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
 
 
-READERS = ("config.py", "settings.py", "audio_settings.py")
+READERS = ("config.py", "reading.py", "voice_vendor.py")
 
 
 def sources() -> str:
     """The modules that read settings."""
-    return "\n".join((ROOT / "sbm" / name).read_text(encoding="utf-8") for name in READERS)
+    return "\n".join(
+        (ROOT / "sbm" / "settings" / name).read_text(encoding="utf-8") for name in READERS
+    )
 
 
 def named_in_code() -> set[str]:
     """Every text in these modules that is the name of a setting."""
-    trees = [ast.parse((ROOT / "sbm" / name).read_text(encoding="utf-8")) for name in READERS]
+    trees = [
+        ast.parse((ROOT / "sbm" / "settings" / name).read_text(encoding="utf-8"))
+        for name in READERS
+    ]
     nodes = (node for tree in trees for node in ast.walk(tree))
     texts = (node.value for node in nodes if isinstance(node, ast.Constant))
     return {text for text in texts if isinstance(text, str) and NAME.fullmatch(text)}

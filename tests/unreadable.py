@@ -17,27 +17,27 @@ JSON = {
 BYTES = r"'\x636166e9'::bytea::text"
 
 
-def allow_bytes(behind: Arranged) -> None:
+def allow_bytes(direct: Arranged) -> None:
     """Let BYTES be taken for text as they are: as from a database that had no encoding."""
-    behind.rows("CREATE CAST (bytea AS text) WITHOUT FUNCTION")
+    direct.rows("CREATE CAST (bytea AS text) WITHOUT FUNCTION")
 
 
-def put(behind: Arranged, table: str, column: str, value: str, **where: Any) -> None:
+def put(direct: Arranged, table: str, column: str, value: str, **where: Any) -> None:
     """Set a column of the rows with these values to an SQL expression."""
     conditions = SQL(" AND ").join(
         SQL("{} = {}").format(Identifier(name), Literal(value)) for name, value in where.items()
     )
-    behind.rows(
+    direct.rows(
         SQL("UPDATE {} SET {} = {} WHERE {}").format(
             Identifier(table), Identifier(column), SQL(value), conditions
         )
     )
 
 
-def refuse(behind: Arranged, table: str, subscription: UUID, *, when: str = "UPDATE") -> None:
+def refuse(direct: Arranged, table: str, subscription: UUID, *, when: str = "UPDATE") -> None:
     """Let the server refuse to write the row of one subscription."""
     name = f"refuse_{table}"
-    behind.rows(
+    direct.rows(
         f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         f" IF (COALESCE(NEW, OLD)).subscription_id = '{subscription}'"
         " THEN RAISE 'this row is broken'; END IF; RETURN COALESCE(NEW, OLD); END $$;"

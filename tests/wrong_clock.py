@@ -35,10 +35,10 @@ SET search_path = wrong, pg_catalog, public;
 class WrongClock:
     """The clock of one database; it is right at first. Install it before anybody connects."""
 
-    def __init__(self, behind: Arranged) -> None:
-        self._behind = behind
-        behind.rows(_INSTALLED)
+    def __init__(self, direct: Arranged) -> None:
+        self._direct = direct
+        direct.rows(_INSTALLED)
 
     def set(self, ahead: float) -> None:
         """Make it wrong by so many seconds; 0 sets it right."""
-        self._behind.rows("UPDATE wrong.clock SET ahead = make_interval(secs => %s)", ahead)
+        self._direct.rows("UPDATE wrong.clock SET ahead = make_interval(secs => %s)", ahead)

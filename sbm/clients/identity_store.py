@@ -6,8 +6,8 @@ import unicodedata
 
 from attrs import define
 
-from sbm.clients.exchange import Answer, Exchanges, faulty, unavailable
 from sbm.clients.outcomes import NotKnown, Rejected, Unavailable
+from sbm.clients.service_client import Answer, Exchanges, faulty, unavailable
 
 _SERVICE = "the Identity Store"
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from sbm.clients.exchange import (
+from sbm.clients.links import Query, next_query
+from sbm.clients.outcomes import CannotBeAsked, Rejected, Unavailable, Unknown
+from sbm.clients.service_client import (
     AWAY,
     TURNED_AWAY,
     Answer,
@@ -19,8 +21,6 @@ from sbm.clients.exchange import (
     said,
     unavailable,
 )
-from sbm.clients.links import Query, next_query
-from sbm.clients.outcomes import CannotBeAsked, Rejected, Unavailable, Unknown
 from sbm.model.outbound import SEND_KEY
 
 # Understood, and this message is at fault.

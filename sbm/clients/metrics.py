@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from attrs import define
 
-from sbm.clients.exchange import AWAY, Exchanges, unavailable
 from sbm.clients.outcomes import Rejected, Unknown
+from sbm.clients.service_client import AWAY, Exchanges, unavailable
 
 # Understood, and what was told is at fault.
 _REFUSALS = frozenset({400, 413, 415, 422})

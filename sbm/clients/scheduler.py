@@ -8,10 +8,10 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from sbm.clients.exchange import Answer, Exchanges, TooLong, unavailable
 from sbm.clients.links import Query, next_query
 from sbm.clients.outcomes import AnswerTooLong, Faulty, NotKnown, Rejected, Unavailable, Unknown
-from sbm.model.chore import CallBack
+from sbm.clients.service_client import Answer, Exchanges, TooLong, unavailable
+from sbm.model.scheduler_call import CallBack
 
 # Understood, and this schedule is at fault.
 _REFUSALS = frozenset({400, 413, 415, 422})

@@ -16,7 +16,6 @@ from zoneinfo import ZoneInfo
 from attrs import define, evolve, field, frozen
 from tqdm import tqdm
 
-from sbm.addresses import DatabaseAddress
 from sbm.commands.running import (
     OK,
     CommandFailed,
@@ -27,10 +26,12 @@ from sbm.commands.running import (
 )
 from sbm.commands.selecting import find_messageset, row_id, whole_number
 from sbm.model.behind import Helped, Straggler
-from sbm.settings import Settings
+from sbm.operations.schedule_runs import Preparation
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.settings.reading import Settings
 from sbm.store import behind_subscriptions, schedules
-from sbm.store.database import Database, Transaction
-from sbm.store.searches import FIRST, Preparation, Search, Wanted
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.schedule_runs import FIRST, Search, Wanted
 
 PAGE = 2000
 CHUNK = 500

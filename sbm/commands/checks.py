@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 
 from attrs import define, field
 
-from sbm.addresses import DatabaseAddress
 from sbm.commands.running import FAILED, OK, with_database
 from sbm.commands.schedules import remarks
-from sbm.config import read_time_zone_of_ticks
-from sbm.model.law import Reckoning, batches
-from sbm.settings import Settings
-from sbm.store import law, schedules
-from sbm.store.database import Database
+from sbm.model.ledger_balance import Reckoning, batches
+from sbm.settings.config import read_time_zone_of_ticks
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.settings.reading import Settings
+from sbm.store import ledger_balance, schedules
+from sbm.store.postgres.database import Database
 
 TICKS_PER_PAGE = 2000
 TRIGGERS_PER_STATEMENT = 500_000
@@ -116,12 +116,14 @@ class _LawCheck:
         print("the law is broken" if self.is_broken else "the law holds")
 
     async def _ticks(self, database: Database) -> None:
-        after = law.FIRST_TICK
-        while page := await database.transact(law.list_ticks, after=after, limit=TICKS_PER_PAGE):
+        after = ledger_balance.FIRST_TICK
+        while page := await database.transact(
+            ledger_balance.list_ticks, after=after, limit=TICKS_PER_PAGE
+        ):
             after = page[-1].id
             for batch in batches(page, most=TRIGGERS_PER_STATEMENT):
                 ids = [tick.id for tick in batch]
-                for reckoning in await database.transact(law.count, ids=ids):
+                for reckoning in await database.transact(ledger_balance.count, ids=ids):
                     self._judge(reckoning)
 
     def _judge(self, reckoning: Reckoning) -> None:
@@ -135,17 +137,21 @@ class _LawCheck:
             print(f"{reckoning}: {abs(missing)} {'missing' if missing > 0 else 'too many'}")
 
     async def _astray(self, database: Database) -> None:
-        after = law.FIRST_ID
-        while page := await database.transact(law.list_astray, after=after, limit=SENDS_PER_PAGE):
+        after = ledger_balance.FIRST_ID
+        while page := await database.transact(
+            ledger_balance.list_astray, after=after, limit=SENDS_PER_PAGE
+        ):
             after = page[-1].send_id
             for one in page:
                 print(f"send {one.send_id}: there is no tick {one.tick_id}")
             self.astray += len(page)
 
     async def _sent_twice(self, database: Database) -> None:
-        after = law.FIRST_ID
+        after = ledger_balance.FIRST_ID
         while True:
-            last, page = await database.transact(law.list_doubles, after=after, limit=ROWS_PER_PAGE)
+            last, page = await database.transact(
+                ledger_balance.list_doubles, after=after, limit=ROWS_PER_PAGE
+            )
             if last is None:
                 return
             after = last
@@ -158,8 +164,10 @@ class _LawCheck:
                 self.twice.add(one.send_id)
 
     async def _doubles(self, database: Database) -> None:
-        after = law.FIRST_DOUBLE
-        while page := await database.transact(law.list_surplus, after=after, limit=ROWS_PER_PAGE):
+        after = ledger_balance.FIRST_DOUBLE
+        while page := await database.transact(
+            ledger_balance.list_surplus, after=after, limit=ROWS_PER_PAGE
+        ):
             after = page[-1].id
             for one in page:
                 named = ", ".join(one.named) or "none that the ledger names"

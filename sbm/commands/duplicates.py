@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 from attrs import define, field, frozen
 
-from sbm.addresses import DatabaseAddress
 from sbm.commands.running import OK, actor, with_database
 from sbm.commands.selecting import (
     CHUNK,
@@ -22,9 +21,10 @@ from sbm.commands.selecting import (
 )
 from sbm.model.duplicate import Duplicate, Keep, Likeness
 from sbm.model.selection import Selection
+from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import duplicates, locks, repairs
-from sbm.store.database import Database, Transaction
-from sbm.store.errors import RowLocked
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.errors import RowLocked
 
 _FIELDS = ("identity", "messageset", "lang", "schedule")
 _LONGEST_SECONDS = 10 * 366 * 86400

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any, get_args
 from uuid import UUID
 
-from sbm.addresses import DatabaseAddress
 from sbm.commands.running import FAILED, OK, print_table, transact
 from sbm.model.failed_task import EVERYTHING, MAX_REASON, Requeued, Wanted
-from sbm.model.page import Window
+from sbm.model.paging import Window
 from sbm.model.send import Kind, Stage, Trigger
+from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import failed_tasks
-from sbm.store.database import Transaction
+from sbm.store.postgres.database import Transaction
 
 _SHOWN = 100
 _LARGEST_ID = 2**31 - 1

@@ -19,15 +19,15 @@ from zoneinfo import ZoneInfo
 from attrs import asdict, define
 from tqdm import tqdm
 
-from sbm.addresses import DatabaseAddress
 from sbm.commands.old_files import Copies
 from sbm.commands.running import OK, CommandFailed, actor, add_signature, print_table
 from sbm.commands.schedules import Remark, remarks
-from sbm.config import read_max_text_length, read_time_zone_of_ticks
 from sbm.model.content_rules import PREPEND, content_problems, prepend_problems
-from sbm.settings import Settings
-from sbm.store.django.account import Advance, ImportFailed
-from sbm.store.django.transfer import Taken, transfer
+from sbm.operations.django_import.report import Advance, ImportFailed
+from sbm.operations.django_import.transfer import Taken, transfer
+from sbm.settings.config import read_max_text_length, read_time_zone_of_ticks
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.settings.reading import Settings
 
 _ENDED = "subscriptions beyond the end of their content"
 

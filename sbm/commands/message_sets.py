@@ -12,17 +12,17 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from sbm import files
-from sbm.addresses import DatabaseAddress
 from sbm.commands.running import OK, CommandFailed, actor, add_signature, with_database
 from sbm.commands.selecting import find_messageset, progress
-from sbm.config import read_max_text_length
 from sbm.model.content import BinaryContent, MessageSet
 from sbm.model.content_rules import content_problems
-from sbm.settings import Settings
+from sbm.operations import media_files
+from sbm.settings.config import read_max_text_length
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.settings.reading import Settings
 from sbm.store import audit, binary_contents, messages, messagesets
-from sbm.store.database import Database, Transaction
-from sbm.store.errors import CommitUnknown
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.errors import CommitUnknown
 
 _MAX_NAME = 100
 # How many messages are named that cannot be sent.
@@ -234,8 +234,8 @@ def _copy_files(folder: Path, found: list[BinaryContent]) -> dict[int, str]:
     try:
         with progress(len(found), "files") as bar:
             for one in found:
-                names[one.id] = files.new_name(one.content, datetime.now(timezone.utc))
-                files.copy(folder / one.content, folder, names[one.id])
+                names[one.id] = media_files.new_name(one.content, datetime.now(timezone.utc))
+                media_files.copy(folder / one.content, folder, names[one.id])
                 bar.update()
     except BaseException as error:
         for name in names.values():

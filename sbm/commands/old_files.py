@@ -6,8 +6,8 @@ from pathlib import Path
 
 from attrs import define, field
 
-from sbm import files
-from sbm.store.django.account import OldFile
+from sbm.operations import media_files
+from sbm.operations.django_import.report import OldFile
 
 
 @define(eq=False, kw_only=True)
@@ -36,6 +36,6 @@ class Copies:
             self.there += 1
             return None
         if not self.only_looks:
-            files.copy(old, self.root, file.name)
+            media_files.copy(old, self.root, file.name)
         self.copied += 1
         return None

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from attrs import define, field, frozen
 
-from sbm.addresses import DatabaseAddress
 from sbm.commands.running import OK, CommandFailed, actor, with_database
 from sbm.commands.selecting import (
     CHUNK,
@@ -18,12 +17,13 @@ from sbm.commands.selecting import (
     selection_from,
     told,
 )
-from sbm.config import read_max_text_length
 from sbm.model.prepend import misfit, prepend_from
 from sbm.model.selection import Selection
-from sbm.settings import Settings
+from sbm.settings.config import read_max_text_length
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.settings.reading import Settings
 from sbm.store import audit, messagesets, repairs
-from sbm.store.database import Database, Transaction
+from sbm.store.postgres.database import Database, Transaction
 
 
 def add_to(verbs: Any) -> None:

@@ -13,8 +13,8 @@ from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from sbm.addresses import DatabaseAddress
-from sbm.store.database import Database, Transaction
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.store.postgres.database import Database, Transaction
 
 OK, FAILED, MISUSED = 0, 1, 2
 

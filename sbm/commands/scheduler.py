@@ -12,10 +12,9 @@ from typing import Any
 from tqdm import tqdm
 from twisted.internet.defer import Deferred
 
-from sbm.addresses import DatabaseAddress
-from sbm.clients.exchange import Exchanges
 from sbm.clients.outcomes import Unavailable
 from sbm.clients.scheduler import Scheduler
+from sbm.clients.service_client import Exchanges
 from sbm.commands.running import (
     FAILED,
     OK,
@@ -27,12 +26,13 @@ from sbm.commands.running import (
     transact,
     with_database,
 )
-from sbm.comparison import Comparison, summary
-from sbm.config import Scheduling, read_scheduling
-from sbm.model.chore import Troubled
-from sbm.store import audit, chores, gauges
-from sbm.store.database import Database, Transaction
+from sbm.model.scheduler_call import Troubled
+from sbm.operations.scheduler_sync import Comparison, summary
+from sbm.settings.config import Scheduling, read_scheduling
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.store import audit, gauges, scheduler_calls
 from sbm.store.gauges import OwedChores
+from sbm.store.postgres.database import Database, Transaction
 
 _SHOWN = 100
 _TIMEOUT = timedelta(seconds=60)
@@ -85,9 +85,9 @@ async def _read_status(
     transaction: Transaction,
 ) -> tuple[str, OwedChores, list[Troubled]]:
     return (
-        await chores.read_scheduling(transaction),
+        await scheduler_calls.read_scheduling(transaction),
         await gauges.measure_chores(transaction),
-        await chores.list_troubled(transaction, limit=_SHOWN),
+        await scheduler_calls.list_troubled(transaction, limit=_SHOWN),
     )
 
 
@@ -120,7 +120,7 @@ async def _bring_in_line(
     database: Database, scheduling: Scheduling, options: argparse.Namespace
 ) -> Counter[str]:
     assert scheduling.scheduler is not None
-    announced = await database.transact(chores.read_scheduling)
+    announced = await database.transact(scheduler_calls.read_scheduling)
     if announced != scheduling.mode:
         raise CommandFailed(
             f"SBM_SCHEDULING is {scheduling.mode} here, but the daemon that was started last said"

@@ -13,7 +13,7 @@ from sbm.commands.running import CommandFailed, add_signature
 from sbm.model.content import MessageSet
 from sbm.model.selection import EVERYBODY, Selection
 from sbm.store import messagesets, schedules
-from sbm.store.database import Transaction
+from sbm.store.postgres.database import Transaction
 
 # So many subscriptions are looked at, and perhaps changed, in one transaction. Changing one touches
 # every index of the table; settling must not have to wait for long.

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from attrs import define, field
 
-from sbm.addresses import DatabaseAddress
 from sbm.commands.running import OK, actor, print_table, with_database
 from sbm.commands.selecting import (
     CHUNK,
@@ -19,8 +18,9 @@ from sbm.commands.selecting import (
     told,
 )
 from sbm.model.selection import Selection
+from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import audit, repairs
-from sbm.store.database import Database, Transaction
+from sbm.store.postgres.database import Database, Transaction
 
 _STATUSES = (-1, -2)
 

@@ -7,8 +7,8 @@ import re
 import sys
 from typing import Any
 
-from sbm.addresses import DatabaseAddress
 from sbm.commands.running import OK, CommandFailed, print_table, transact
+from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import users
 
 # Shorter than any token, so that neither can be taken for the other.

@@ -7,11 +7,11 @@ import sys
 from functools import partial
 from typing import Any
 
-from sbm.addresses import DatabaseAddress
 from sbm.commands.running import OK, CommandFailed, print_table, transact
 from sbm.model.email import is_email
 from sbm.model.password import hash_password
 from sbm.model.user import PERMISSIONS
+from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import users
 
 

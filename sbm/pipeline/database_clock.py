@@ -11,10 +11,10 @@ from typing import TypeVar
 from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
-from sbm.pipeline.hand import uptime
+from sbm.runtime.lease import uptime
 from sbm.store import clock
 from sbm.store.clock import ClockState, Distance
-from sbm.store.database import Database, Transaction
+from sbm.store.postgres.database import Database, Transaction
 from sbm.telemetry import Telemetry
 
 T = TypeVar("T")

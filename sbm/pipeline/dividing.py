@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from twisted.logger import Logger
 
-from sbm.store.errors import may_be_of_a_row, one_line
+from sbm.store.postgres.errors import may_be_of_a_row, one_line
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -14,8 +14,8 @@ from sbm.model.cron import Cron
 from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock, Reading
 from sbm.pipeline.dividing import whole_or_divided
 from sbm.store import ticks, unreadable
-from sbm.store.database import Database, Transaction
-from sbm.store.errors import may_be_of_a_row, one_line
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.errors import may_be_of_a_row, one_line
 
 CHUNK = 1000
 SCHEDULES_PER_PASS = 100

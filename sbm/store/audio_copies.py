@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from sbm.model.content import FileToCompare
-from sbm.store.database import Transaction
-from sbm.store.queries import load
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("audio_copies")
 

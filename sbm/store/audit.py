@@ -7,8 +7,8 @@ from typing import Any
 
 from psycopg2.extras import Json
 
-from sbm.store.database import Transaction
-from sbm.store.queries import load
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("audit")
 

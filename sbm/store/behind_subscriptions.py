@@ -9,12 +9,12 @@ from uuid import UUID
 from attrs import asdict
 
 from sbm.model.behind import BehindSubscription, Helped, Leg, Look, Straggler
-from sbm.model.page import Part, Window
-from sbm.store import audit, searches
-from sbm.store.database import Row, Transaction
-from sbm.store.parts import NEWEST_FIRST, read_part
-from sbm.store.queries import Query, load
-from sbm.store.searches import Wanted
+from sbm.model.paging import Part, Window
+from sbm.store import audit, schedule_runs
+from sbm.store.paging import NEWEST_FIRST, read_part
+from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.statements import Query, load
+from sbm.store.schedule_runs import Wanted
 
 QUERIES = load("behind_subscriptions")
 
@@ -47,7 +47,7 @@ async def search(
 
     Returns the last one looked at, or None: there was none left.
     """
-    await searches.check(transaction, search_id=search_id)
+    await schedule_runs.check(transaction, search_id=search_id)
     row = await transaction.row(QUERIES.find_behind, search_id=search_id, after=after, limit=limit)
     return row["last"] if row else None
 
@@ -56,7 +56,7 @@ async def look(
     transaction: Transaction, *, search_id: int, after: UUID, limit: int, wanted: Wanted
 ) -> Look | None:
     """Look at the next ``limit`` subscriptions by id, and put nothing down; None: no more."""
-    await searches.check(transaction, search_id=search_id)
+    await schedule_runs.check(transaction, search_id=search_id)
     rows = await transaction.rows(
         QUERIES.look_for_behind,
         search_id=search_id,
@@ -100,7 +100,7 @@ async def _help(
     reason: str,
 ) -> Helped:
     """Do it to those who still are behind, of all that can be locked; the audit tells how many."""
-    await searches.check(transaction, search_id=search_id)
+    await schedule_runs.check(transaction, search_id=search_id)
     held = [row["id"] for row in await transaction.rows(QUERIES.lock_stragglers, ids=list(ids))]
     row = await transaction.row(query, search_id=search_id, ids=held, actor=actor, reason=reason)
     assert row is not None

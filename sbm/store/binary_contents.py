@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sbm.model.content import BinaryContent
-from sbm.model.page import Part, Window
-from sbm.store.database import Transaction
-from sbm.store.parts import read_part
-from sbm.store.queries import load
+from sbm.model.paging import Part, Window
+from sbm.store.paging import read_part
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("binary_contents")
 

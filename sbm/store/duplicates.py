@@ -11,8 +11,8 @@ from psycopg2.extras import Json
 
 from sbm.model.duplicate import Duplicate, Likeness
 from sbm.model.selection import Selection
-from sbm.store.database import Transaction
-from sbm.store.queries import load
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("duplicates")
 

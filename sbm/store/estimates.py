@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 from sbm.model.cron import Cron, CronError
 from sbm.model.estimate import Estimate, days_ahead
-from sbm.store.database import Row, Transaction
-from sbm.store.queries import load
+from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("estimates")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from attrs import asdict, evolve
 
 from sbm.model.failed_task import EVERYTHING, FailedTask, Requeued, Wanted
-from sbm.model.page import Part, Window
+from sbm.model.paging import Part, Window
 from sbm.model.send import Trigger
 from sbm.store import tasks
-from sbm.store.database import Transaction
-from sbm.store.parts import read_part
-from sbm.store.queries import load
+from sbm.store.paging import read_part
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("failed_tasks")
 

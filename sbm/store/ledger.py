@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sbm.store.database import Transaction
-from sbm.store.queries import load
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("ledger")
 

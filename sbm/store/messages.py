@@ -11,10 +11,10 @@ from psycopg2.extras import Json
 
 from sbm.model.content import BinaryContent, Message
 from sbm.model.content_rules import Content, Medium, Placed, Problem
-from sbm.model.page import Part, Window
-from sbm.store.database import Row, Transaction
-from sbm.store.parts import read_part
-from sbm.store.queries import load
+from sbm.model.paging import Part, Window
+from sbm.store.paging import read_part
+from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("messages")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from sbm.model.send import Trigger
-from sbm.store.database import Transaction
-from sbm.store.queries import load
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("resends")
 

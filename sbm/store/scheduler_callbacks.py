@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from sbm.model.scheduler_callback import AHEAD, Crons, RecordedCall, Target
-from sbm.store.database import Transaction
-from sbm.store.queries import load
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("scheduler_callbacks")
 

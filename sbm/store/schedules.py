@@ -9,10 +9,10 @@ from attrs import asdict, field, frozen
 
 from sbm.model.content import Schedule
 from sbm.model.cron import UNTOLD, Cron, CronError
-from sbm.model.page import Part, Window
-from sbm.store.database import Transaction
-from sbm.store.parts import read_part
-from sbm.store.queries import load
+from sbm.model.paging import Part, Window
+from sbm.store.paging import read_part
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("schedules")
 

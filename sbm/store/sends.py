@@ -23,9 +23,9 @@ from sbm.model.send import (
     Unknown,
     Unread,
 )
-from sbm.store.database import Row, Transaction
-from sbm.store.queries import load
-from sbm.store.text import storable
+from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.statements import load
+from sbm.store.postgres.text import storable
 
 QUERIES = load("sends")
 

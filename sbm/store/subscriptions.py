@@ -10,12 +10,12 @@ from uuid import UUID
 from attrs import asdict, frozen
 from psycopg2.extras import Json
 
-from sbm.model.page import Part, Window
+from sbm.model.paging import Part, Window
 from sbm.model.subscription import Subscription
 from sbm.store import messagesets
-from sbm.store.database import Transaction
-from sbm.store.parts import NEWEST_FIRST, read_part
-from sbm.store.queries import load
+from sbm.store.paging import NEWEST_FIRST, read_part
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("subscriptions")
 

@@ -10,11 +10,11 @@ from uuid import UUID
 from psycopg2.extras import Json
 
 from sbm.model.failed_task import EVERYTHING, Wanted
-from sbm.model.page import Part, Window
+from sbm.model.paging import Part, Window
 from sbm.model.task import Kind, State, Task, TaskRecord
-from sbm.store.database import Transaction
-from sbm.store.parts import NEWEST_FIRST, read_part
-from sbm.store.queries import load
+from sbm.store.paging import NEWEST_FIRST, read_part
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("tasks")
 

@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 from attrs import frozen
 
 from sbm.model.cron import RULE_VERSION, Cron, CronError
-from sbm.model.page import Part, Window
+from sbm.model.paging import Part, Window
 from sbm.model.tick import Source, Tick
-from sbm.store.database import Row, Transaction
-from sbm.store.parts import read_part
-from sbm.store.queries import load
+from sbm.store.paging import read_part
+from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("ticks")
 

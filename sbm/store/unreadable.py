@@ -14,11 +14,11 @@ from attrs import asdict, frozen
 from sbm.model.cron import RULE_VERSION
 from sbm.model.send import Settled, Unread
 from sbm.store import sends
-from sbm.store.database import Transaction
-from sbm.store.errors import one_line
-from sbm.store.queries import load
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.errors import one_line
+from sbm.store.postgres.statements import load
+from sbm.store.postgres.text import storable
 from sbm.store.sends import Committed
-from sbm.store.text import storable
 
 QUERIES = load("unreadable")
 

@@ -10,8 +10,8 @@ from hashlib import sha256
 from attrs import frozen
 
 from sbm.model.user import User
-from sbm.store.database import Row, Transaction
-from sbm.store.queries import load
+from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.statements import load
 
 QUERIES = load("users")
 

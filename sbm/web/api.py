@@ -11,39 +11,39 @@ from zoneinfo import ZoneInfo
 from attrs import frozen
 from twisted.web.server import Request
 
-from sbm.config import Scheduling
 from sbm.model.content_rules import MAX_TEXT_LENGTH
-from sbm.store.database import Database
+from sbm.settings.config import Scheduling
+from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
-from sbm.web.authentication import Authentication
-from sbm.web.background import Errand, SendEstimates, run_send_estimate, sync_audio_files
-from sbm.web.behind_subscriptions import BehindSubscriptions
-from sbm.web.binary_contents import PART, PATH, BinaryContents
-from sbm.web.channel import Limits
-from sbm.web.errors import MethodNotAllowed
-from sbm.web.exchange import About, Exchange, Front, Reply, new_app, written
-from sbm.web.exposition import Exposition
-from sbm.web.failed_tasks import FailedTasks
-from sbm.web.health import Health, library_versions
-from sbm.web.languages import Languages
-from sbm.web.media import Media
-from sbm.web.messages import Messages
-from sbm.web.messagesets import MessageSets
-from sbm.web.metrics import Metrics
+from sbm.web.http.authentication import Authentication
+from sbm.web.http.channel import Limits
+from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app, written
+from sbm.web.http.errors import MethodNotAllowed
+from sbm.web.http.origin import Network, Proxies
+from sbm.web.http.passwords import Passwords
+from sbm.web.http.refusals import Refusals
+from sbm.web.http.request import QuietSite
+from sbm.web.http.targets import Paths
+from sbm.web.http.uploads import Uploads
 from sbm.web.openapi.document import describe
 from sbm.web.openapi.published import Published, description, docs
-from sbm.web.origin import Network, Proxies
-from sbm.web.passwords import Passwords
-from sbm.web.refusals import Refusals
-from sbm.web.request import QuietSite
-from sbm.web.scheduler_callbacks import SchedulerCallbacks
-from sbm.web.schedules import Schedules
-from sbm.web.subscriptions import Subscriptions
-from sbm.web.targets import Paths
-from sbm.web.tasks import Tasks
-from sbm.web.ticks import Ticks
-from sbm.web.uploads import Uploads
-from sbm.web.users import TokenAuth, UserTokens
+from sbm.web.resources.background import Errand, SendEstimates, run_send_estimate, sync_audio_files
+from sbm.web.resources.behind_subscriptions import BehindSubscriptions
+from sbm.web.resources.binary_contents import PART, PATH, BinaryContents
+from sbm.web.resources.exposition import Exposition
+from sbm.web.resources.failed_tasks import FailedTasks
+from sbm.web.resources.health import Health, library_versions
+from sbm.web.resources.languages import Languages
+from sbm.web.resources.media import Media
+from sbm.web.resources.messages import Messages
+from sbm.web.resources.messagesets import MessageSets
+from sbm.web.resources.metrics import Metrics
+from sbm.web.resources.scheduler_callbacks import SchedulerCallbacks
+from sbm.web.resources.schedules import Schedules
+from sbm.web.resources.subscriptions import Subscriptions
+from sbm.web.resources.tasks import Tasks
+from sbm.web.resources.ticks import Ticks
+from sbm.web.resources.users import TokenAuth, UserTokens
 
 _COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
 MAX_UPLOAD_BYTES = 50 * 2**20

@@ -1,4 +1,4 @@
--- Schedules. Those whose fields cannot be read are mended by sbm/store/django/schedules.py.
+-- Schedules. Those whose fields cannot be read are mended by sbm/operations/django_import/schedules.py.
 
 -- name: stage
 -- The old table, of the newest release.

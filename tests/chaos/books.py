@@ -74,21 +74,21 @@ class Books:
     @classmethod
     def read(cls, uri: str) -> Books:
         """Read them."""
-        with arranged(uri) as behind:
-            ticks = behind.rows(
+        with arranged(uri) as direct:
+            ticks = direct.rows(
                 "SELECT schedule_id, count(*) FROM ticks WHERE source = 'post-back' GROUP BY 1"
             )
             return cls(
-                subscriptions=behind.rows("SELECT * FROM subscriptions"),
-                ledger=behind.rows(
+                subscriptions=direct.rows("SELECT * FROM subscriptions"),
+                ledger=direct.rows(
                     "SELECT ledger.*, ticks.source FROM ledger"
                     " LEFT JOIN ticks ON ticks.id = tick_id ORDER BY ledger.id"
                 ),
-                resend_requests=behind.rows("SELECT * FROM resend_requests"),
+                resend_requests=direct.rows("SELECT * FROM resend_requests"),
                 ticks=Counter({row["schedule_id"]: row["count"] for row in ticks}),
-                live=behind.rows("SELECT * FROM sends"),
-                expanding=behind.value("SELECT count(*) FROM ticks WHERE state = 'expanding'"),
-                broken_law=behind.broken_law(),
+                live=direct.rows("SELECT * FROM sends"),
+                expanding=direct.value("SELECT count(*) FROM ticks WHERE state = 'expanding'"),
+                broken_law=direct.broken_law(),
             )
 
 

@@ -53,17 +53,17 @@ class Content:
 
     def write(self, uri: str, length: int) -> None:
         """Put the schedules and so many message sets into the database; the last first."""
-        with arranged(uri) as behind:
-            self.schedules = [behind.schedule(**_NEVER) for _ in range(SCHEDULES)]
+        with arranged(uri) as direct:
+            self.schedules = [direct.schedule(**_NEVER) for _ in range(SCHEDULES)]
             following = None
             for generation in reversed(range(length)):
                 schedule = self.schedules[generation % SCHEDULES]
-                following = behind.messageset(
+                following = direct.messageset(
                     f"set {generation}", schedule, messages=[], next_set=following
                 )
                 for number in range(1, self.messages + 1):
                     text = self.text(Message(generation=generation, number=number))
-                    behind.message(following, number, LANG, text)
+                    direct.message(following, number, LANG, text)
                 self.sets.insert(0, following)
 
 
@@ -77,15 +77,15 @@ class People:
 
     def write(self, uri: str, content: Content, count: int) -> None:
         """Subscribe so many, in equal parts to the first sets of the chain."""
-        with arranged(uri) as behind:
+        with arranged(uri) as direct:
             for which, schedule in enumerate(content.schedules):
                 part = count // len(content.schedules)
-                self.subscribed += behind.subscriptions(
+                self.subscribed += direct.subscriptions(
                     part, content.sets[which], schedule, lang=LANG
                 )
             for subscription in self.subscribed[::PREPENDED]:
                 self.prepends[subscription] = (f"first of all {subscription}", True)
-                behind.rows(
+                direct.rows(
                     "UPDATE subscriptions SET metadata ="
                     " jsonb_build_object('kept', 'k', 'prepend_next_delivery', %s::text)"
                     " WHERE id = %s",
@@ -95,8 +95,8 @@ class People:
 
     def register(self, uri: str, journal: Path) -> None:
         """Make them known to the Identity Store that reads this journal."""
-        with arranged(uri) as behind:
-            known = [row["identity"] for row in behind.rows("SELECT identity FROM subscriptions")]
+        with arranged(uri) as direct:
+            known = [row["identity"] for row in direct.rows("SELECT identity FROM subscriptions")]
         lines = (
             json.dumps({"id": identity, "msisdn": f"+27820{number:06}"})
             for number, identity in enumerate([*known, *self.spare])

@@ -141,8 +141,8 @@ def through(uri: str, port: int) -> str:
 def backends(uri: str) -> list[int]:
     """The processes that serve the daemons; none while nobody can be asked."""
     try:
-        with arranged(uri) as behind:
-            rows = behind.rows(
+        with arranged(uri) as direct:
+            rows = direct.rows(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
                 " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
             )
@@ -156,5 +156,5 @@ def terminate_backends(uri: str, share: float) -> None:
     chosen = [pid for pid in backends(uri) if random.random() < share]
     if not chosen:
         return
-    with suppress(psycopg2.Error), arranged(uri) as behind:
-        behind.rows("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", chosen)
+    with suppress(psycopg2.Error), arranged(uri) as direct:
+        direct.rows("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", chosen)

@@ -167,8 +167,8 @@ class Run:
         end = time.monotonic() + self.options.patience
         while time.monotonic() < end:
             self.town.supervise()
-            with arranged(self.town.database.uri) as behind:
-                if not behind.value(
+            with arranged(self.town.database.uri) as direct:
+                if not direct.value(
                     "SELECT (SELECT count(*) FROM sends) +"
                     " (SELECT count(*) FROM ticks WHERE state = 'expanding')"
                 ):
@@ -192,8 +192,8 @@ class Run:
 
     def _standing(self) -> dict[UUID, tuple[int, bool]]:
         """Where everybody stands."""
-        with arranged(self.town.database.uri) as behind:
-            rows = behind.rows("SELECT id, next_sequence_number, completed FROM subscriptions")
+        with arranged(self.town.database.uri) as direct:
+            rows = direct.rows("SELECT id, next_sequence_number, completed FROM subscriptions")
         return {row["id"]: (row["next_sequence_number"], row["completed"]) for row in rows}
 
     def _completed(self, made: Account, storm: Storm, reached: list[str], took: str) -> Account:

@@ -16,10 +16,10 @@ from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from sbm.sandbox.identity_store import IdentityStore, IdentityStoreApp
-from sbm.sandbox.message_sender import MessageSender, MessageSenderApp
-from sbm.sandbox.neighbours import UnloggedSite
-from sbm.sandbox.rest import Refused, Reply
+from sbm.sandbox.stand_ins.identity_store import IdentityStore, IdentityStoreApp
+from sbm.sandbox.stand_ins.message_sender import MessageSender, MessageSenderApp
+from sbm.sandbox.stand_ins.rest import Refused, Reply
+from sbm.sandbox.stand_ins.servers import UnloggedSite
 from tests.chaos.trouble import LIST_TROUBLES, POST_TROUBLES, befallen
 
 reactor: Any = _reactor

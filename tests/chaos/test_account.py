@@ -22,7 +22,7 @@ class Run:
     """A run that came to rest: two subscribers; one of each kind of send for the first."""
 
     uri: str
-    behind: Arranged
+    direct: Arranged
     content: Content = field(factory=lambda: Content(MESSAGES))
     people: People = field(factory=People)
     outbounds: list[Outbound] = field(factory=list)
@@ -39,24 +39,24 @@ class Run:
 
     @property
     def identity(self) -> str:
-        return str(self.behind.subscription(self.one)["identity"])
+        return str(self.direct.subscription(self.one)["identity"])
 
     def send(self, number: int, *, prepend: str = "", kind: str = "next") -> Outbound:
         """A message is sent to the first subscriber, and she stands beyond it."""
         send_id, outbound_id = uuid4(), str(uuid4())
-        tick = self.behind.value(
+        tick = self.direct.value(
             "INSERT INTO ticks (source, state, due_at, shard, triggers, expanded_at)"
             " VALUES ('single', 'expanded', now() + %s * interval '1 minute', 0, 1, now())"
             " RETURNING id",
             len(self.outbounds),
         )
-        self.behind.rows(
+        self.direct.rows(
             "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id,"
             " identity, outbound_id) VALUES (%s, %s, %s, 'sent', 'post', %s, %s, %s)",
             *(send_id, tick, kind, self.one, self.identity, outbound_id),
         )
         if kind == "next":
-            self.behind.rows(
+            self.direct.rows(
                 "UPDATE subscriptions SET next_sequence_number = %s, metadata = NULL WHERE id = %s",
                 *(number + 1, self.one),
             )
@@ -81,8 +81,8 @@ class Run:
 
 @pytest.fixture
 def run(database_uri: str) -> Iterator[Run]:
-    with arranged(database_uri) as behind:
-        made = Run(database_uri, behind)
+    with arranged(database_uri) as direct:
+        made = Run(database_uri, direct)
         made.send(1, prepend=made.people.prepends[made.one][0])
         made.send(2)
         made.notes.prepends.update(made.people.prepends)
@@ -100,7 +100,7 @@ def test_a_message_that_is_not_there_is_lost(run: Run) -> None:
 
 
 def test_the_last_message_of_a_completed_subscription_can_be_lost(run: Run) -> None:
-    run.behind.rows(
+    run.direct.rows(
         "UPDATE subscriptions SET next_sequence_number = 3, completed = true, active = false,"
         " process_status = 2 WHERE id = %s",
         run.one,
@@ -143,7 +143,7 @@ def test_a_resend_is_not_a_second_message_but_may_be_there_once_only(run: Run) -
 
 
 def test_a_prepend_that_was_carried_and_still_waits_is_there_twice(run: Run) -> None:
-    run.behind.rows(
+    run.direct.rows(
         "UPDATE subscriptions SET metadata = jsonb_build_object('kept', 'k',"
         " 'prepend_next_delivery', %s::text) WHERE id = %s",
         *(run.people.prepends[run.one][0], run.one),
@@ -152,7 +152,7 @@ def test_a_prepend_that_was_carried_and_still_waits_is_there_twice(run: Run) -> 
 
 
 def _message_beyond(run: Run) -> None:
-    run.behind.rows("UPDATE subscriptions SET next_sequence_number = 2 WHERE id = %s", run.one)
+    run.direct.rows("UPDATE subscriptions SET next_sequence_number = 2 WHERE id = %s", run.one)
 
 
 def _wrong_order(run: Run) -> None:
@@ -166,7 +166,7 @@ def _outbound_of_nobody(run: Run) -> None:
 
 def _no_successor(run: Run) -> None:
     run.send(3)
-    run.behind.rows(
+    run.direct.rows(
         "UPDATE subscriptions SET next_sequence_number = 3, completed = true, active = false,"
         " process_status = 2 WHERE id = %s",
         run.one,
@@ -174,7 +174,7 @@ def _no_successor(run: Run) -> None:
 
 
 def _two_successors(run: Run) -> None:
-    run.behind.rows(
+    run.direct.rows(
         "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang)"
         " SELECT identity, messageset_id, schedule_id, lang FROM subscriptions WHERE id = %s",
         run.one,
@@ -182,11 +182,11 @@ def _two_successors(run: Run) -> None:
 
 
 def _in_error(run: Run) -> None:
-    run.behind.rows("UPDATE subscriptions SET process_status = -1 WHERE id = %s", run.one)
+    run.direct.rows("UPDATE subscriptions SET process_status = -1 WHERE id = %s", run.one)
 
 
 def _lost_metadata(run: Run) -> None:
-    run.behind.rows("UPDATE subscriptions SET metadata = '{}' WHERE id = %s", run.one)
+    run.direct.rows("UPDATE subscriptions SET metadata = '{}' WHERE id = %s", run.one)
 
 
 def _resend_with_prepend(run: Run) -> None:
@@ -195,8 +195,8 @@ def _resend_with_prepend(run: Run) -> None:
 
 
 def _resend_without_outbound(run: Run) -> None:
-    message = run.behind.value("SELECT min(id) FROM messages")
-    run.behind.rows(
+    message = run.direct.value("SELECT min(id) FROM messages")
+    run.direct.rows(
         "INSERT INTO resend_requests (subscription_id, message_id, send_id) VALUES (%s, %s, %s)",
         *(run.one, message, uuid4()),
     )
@@ -222,11 +222,11 @@ def test_what_disagrees_is_told(run: Run, disturb: Any) -> None:
 
 
 def test_a_live_send_is_stuck_and_a_failure_is_told(run: Run) -> None:
-    run.behind.rows(
+    run.direct.rows(
         "UPDATE ledger SET outcome = 'failed', outbound_id = NULL WHERE send_id = %s",
         UUID(run.outbounds[1].send_id),
     )
-    run.behind.rows(
+    run.direct.rows(
         "INSERT INTO sends (id, kind, lane, subscription_id, identity, tick_id)"
         " SELECT %s, 'next', 'single', id, identity, (SELECT min(id) FROM ticks)"
         " FROM subscriptions WHERE id = %s",

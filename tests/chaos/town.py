@@ -105,8 +105,8 @@ class Town:
         self._migrate()
         content.write(self.database.uri, generations)
         people.write(self.database.uri, content, count)
-        with arranged(self.database.uri) as behind:
-            behind.rows(sabotage or "SELECT")
+        with arranged(self.database.uri) as direct:
+            direct.rows(sabotage or "SELECT")
         people.register(self.database.uri, self.folder / "people")
         self.daemons = [self._daemon(number) for number in range(1, self.daemon_count + 1)]
         for proxy in self.proxies.values():

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import pytest_twisted
 
-from sbm.clients.exchange import Exchanges
+from sbm.clients.service_client import Exchanges
 from tests.clients.far import Far, HandWound
 
 

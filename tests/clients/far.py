@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from zope.interface import directlyProvides, providedBy
 
-from sbm.addresses import ServiceAddress
+from sbm.settings.endpoints import ServiceAddress
 
 reactor: Any = _reactor
 

@@ -8,14 +8,14 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.web.server import Site
 
-from sbm.addresses import ServiceAddress
-from sbm.clients.exchange import Exchanges
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable
-from sbm.sandbox.identity_store import IdentityStore as Store
-from sbm.sandbox.identity_store import IdentityStoreApp
+from sbm.clients.service_client import Exchanges
+from sbm.sandbox.stand_ins.identity_store import IdentityStore as Store
+from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
+from sbm.settings.endpoints import ServiceAddress
 from tests.clients.far import Far, answer, reactor
-from tests.clients.test_exchange import TIMEOUT
+from tests.clients.test_service_client import TIMEOUT
 
 MOTHER = "6fb30d6b-ba06-4964-825e-20f93388b9fe"
 

@@ -9,14 +9,14 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.web.server import Site
 
-from sbm.addresses import ServiceAddress
-from sbm.clients.exchange import Exchanges
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.outcomes import Rejected, Unavailable, Unknown
-from sbm.sandbox.message_sender import MessageSender as Store
-from sbm.sandbox.message_sender import MessageSenderApp
+from sbm.clients.service_client import Exchanges
+from sbm.sandbox.stand_ins.message_sender import MessageSender as Store
+from sbm.sandbox.stand_ins.message_sender import MessageSenderApp
+from sbm.settings.endpoints import ServiceAddress
 from tests.clients.far import Far, answer, reactor
-from tests.clients.test_exchange import TIMEOUT, yes
+from tests.clients.test_service_client import TIMEOUT, yes
 
 OUTBOUND = {"to_addr": "+27820001001", "to_identity": "i", "content": "two ☃"}
 

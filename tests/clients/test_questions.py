@@ -14,14 +14,14 @@ import pytest_twisted
 from pytest_twisted import ensureDeferred
 from twisted.web.server import Site
 
-from sbm.addresses import ServiceAddress
-from sbm.clients.exchange import Exchanges
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
-from sbm.sandbox.message_sender import MessageSender as Store
-from sbm.sandbox.message_sender import MessageSenderApp, NewOutbound
+from sbm.clients.service_client import Exchanges
+from sbm.sandbox.stand_ins.message_sender import MessageSender as Store
+from sbm.sandbox.stand_ins.message_sender import MessageSenderApp, NewOutbound
+from sbm.settings.endpoints import ServiceAddress
 from tests.clients.far import Far, Line, answer, reactor
-from tests.clients.test_exchange import TIMEOUT
+from tests.clients.test_service_client import TIMEOUT
 
 AFTER = datetime(2026, 11, 22, 9, 30, tzinfo=timezone.utc)
 NOTHING: dict[str, Any] = {"next": None, "previous": None, "results": []}

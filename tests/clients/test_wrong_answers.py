@@ -9,14 +9,14 @@ from datetime import datetime, timezone
 import pytest
 from pytest_twisted import ensureDeferred
 
-from sbm.clients.connections import MAX_BODY_BYTES
-from sbm.clients.exchange import Exchanges
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.outcomes import CannotBeAsked, Failed, Faulty, Rejected, Unanswered, Unknown
 from sbm.clients.scheduler import Scheduler
-from sbm.model.chore import CallBack
+from sbm.clients.service_client import Exchanges
+from sbm.clients.twisted_internals import MAX_BODY_BYTES
+from sbm.model.scheduler_call import CallBack
 from tests.clients.far import Far, Line, answer
 
 NOW = datetime(2026, 1, 5, tzinfo=timezone.utc)

@@ -13,7 +13,6 @@ from sbm.cli import run
 from sbm.commands.running import FAILED, MISUSED
 from tests.arrange import Arranged
 from tests.commands.test_users import Sbm
-from tests.commands.test_users import behind as behind
 from tests.commands.test_users import sbm as sbm
 
 # A month ago, at 7 in UTC: it is 9 in Johannesburg.
@@ -25,28 +24,28 @@ THEN = (BEGAN + timedelta(days=6)).strftime("%Y-%m-%dT08:00")
 
 
 @pytest.fixture
-def mothers(behind: Arranged, monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
+def mothers(direct: Arranged, monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
     """Three who have had no message of a set of four, which another one follows; one is late."""
     monkeypatch.setenv("SBM_TIMEZONE", "Africa/Johannesburg")
-    schedule = behind.schedule(minute="0", hour="8")
-    baby = behind.messageset("baby", schedule, messages=9)
-    pregnancy = behind.messageset("pregnancy", schedule, messages=4, next_set=baby)
-    mothers = sorted(behind.subscriptions(3, pregnancy, schedule))
-    behind.subscriptions(1, baby, schedule)
-    behind.rows("UPDATE subscriptions SET created_at = %s", BEGAN)
+    schedule = direct.schedule(minute="0", hour="8")
+    baby = direct.messageset("baby", schedule, messages=9)
+    pregnancy = direct.messageset("pregnancy", schedule, messages=4, next_set=baby)
+    mothers = sorted(direct.subscriptions(3, pregnancy, schedule))
+    direct.subscriptions(1, baby, schedule)
+    direct.rows("UPDATE subscriptions SET created_at = %s", BEGAN)
     return mothers
 
 
 def test_the_difference_is_printed_and_nothing_changes(
-    sbm: Sbm, behind: Arranged, mothers: list[UUID]
+    sbm: Sbm, direct: Arranged, mothers: list[UUID]
 ) -> None:
-    before = behind.rows("SELECT * FROM subscriptions ORDER BY id")
+    before = direct.rows("SELECT * FROM subscriptions ORDER BY id")
     outcome = sbm("behind", "diff", "--end-date", THEN, "--message-set", "pregnancy")
     assert (outcome.status, outcome.complaint) == (0, "3 behind\n")
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     assert [line["subscription"] for line in lines] == [str(mother) for mother in mothers]
-    row = behind.subscription(mothers[0])
-    baby = behind.value("SELECT id FROM messagesets WHERE short_name = 'baby'")
+    row = direct.subscription(mothers[0])
+    baby = direct.value("SELECT id FROM messagesets WHERE short_name = 'baby'")
     chained = BEGAN.replace(hour=6) + timedelta(days=4)
     assert lines[0] == {
         "subscription": str(mothers[0]),
@@ -80,20 +79,20 @@ def test_the_difference_is_printed_and_nothing_changes(
         ],
         "held_back": None,
     }
-    assert behind.rows("SELECT * FROM subscriptions ORDER BY id") == before
+    assert direct.rows("SELECT * FROM subscriptions ORDER BY id") == before
     for table in ("behind_subscriptions", "searches", "schedule_runs", "ledger", "audit"):
-        assert behind.rows(f"SELECT * FROM {table}") == []  # noqa: S608
+        assert direct.rows(f"SELECT * FROM {table}") == []  # noqa: S608
 
 
 def test_so_many_are_moved_in_somebodys_name_and_the_rest_the_next_time(
-    sbm: Sbm, behind: Arranged, mothers: list[UUID]
+    sbm: Sbm, direct: Arranged, mothers: list[UUID]
 ) -> None:
-    behind.rows(
+    direct.rows(
         "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
         " SELECT 'next', 'tick', id, identity, 1 FROM subscriptions WHERE id = %s",
         mothers[0],
     )
-    pregnancy = str(behind.subscription(mothers[0])["messageset_id"])
+    pregnancy = str(direct.subscription(mothers[0])["messageset_id"])
     command = ("behind", "fast-forward", "--end-date", THEN, "--message-set", pregnancy)
     skipped = "1 skipped: a message is already owed to the subscription\n"
     outcome = sbm(*command, "--dry-run")
@@ -102,32 +101,32 @@ def test_so_many_are_moved_in_somebodys_name_and_the_rest_the_next_time(
         f"{mothers[2]}: pregnancy 1 to baby 3, 6 behind\n"
         "2 would be moved; subscriptions to next sets that would be made: 2\n" + skipped
     )
-    assert behind.ledger() == []
+    assert direct.ledger() == []
     outcome = sbm(*command, "--limit", "1", "--by", "thandi", "--reason", "the clock stood still")
     assert outcome.out == "1 moved; subscriptions to next sets that were made: 1\n" + skipped
-    assert [behind.subscription(mother)["completed"] for mother in mothers] == [False, True, False]
-    assert {row["actor"] for row in behind.ledger()} == {"thandi"}
+    assert [direct.subscription(mother)["completed"] for mother in mothers] == [False, True, False]
+    assert {row["actor"] for row in direct.ledger()} == {"thandi"}
     outcome = sbm(*command)
     assert outcome.out == "1 moved; subscriptions to next sets that were made: 1\n" + skipped
-    assert [behind.subscription(mother)["completed"] for mother in mothers] == [False, True, True]
-    assert {row["actor"] for row in behind.ledger()} == {"thandi", getpass.getuser()}
+    assert [direct.subscription(mother)["completed"] for mother in mothers] == [False, True, True]
+    assert {row["actor"] for row in direct.ledger()} == {"thandi", getpass.getuser()}
 
 
-def test_one_message_is_owed_to_each(sbm: Sbm, behind: Arranged, mothers: list[UUID]) -> None:
+def test_one_message_is_owed_to_each(sbm: Sbm, direct: Arranged, mothers: list[UUID]) -> None:
     command = ("behind", "send", "--end-date", THEN, "--message-set", "pregnancy")
     outcome = sbm(*command, "--limit", "2", "--dry-run")
     assert outcome.out == (
         f"{mothers[0]}: pregnancy 1, 6 behind\n{mothers[1]}: pregnancy 1, 6 behind\n"
         "2 would be owed a message\n"
     )
-    assert behind.rows("SELECT * FROM sends") == []
+    assert direct.rows("SELECT * FROM sends") == []
     assert sbm(*command, "--limit", "2").out == "2 owed a message\n"
     skipped = "2 skipped: a message is already owed to the subscription\n"
     assert sbm(*command).out == "1 owed a message\n" + skipped
-    owed = behind.rows("SELECT subscription_id, actor FROM sends ORDER BY subscription_id")
+    owed = direct.rows("SELECT subscription_id, actor FROM sends ORDER BY subscription_id")
     assert [row["subscription_id"] for row in owed] == mothers
     assert {row["actor"] for row in owed} == {getpass.getuser()}
-    assert behind.broken_law() == []
+    assert direct.broken_law() == []
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from sbm.commands.running import MISUSED
-from tests.arrange import Arranged, arranged
+from tests.arrange import Arranged
 from tests.commands.test_users import Sbm
 from tests.commands.test_users import sbm as sbm
 
@@ -65,15 +65,9 @@ def check(database_uri: str) -> Check:
     return run
 
 
-@pytest.fixture
-def behind(database_uri: str) -> Iterator[Arranged]:
-    with arranged(database_uri) as behind:
-        yield behind
-
-
-def tick(behind: Arranged, triggers: int, created_at: str = "now") -> int:
+def tick(direct: Arranged, triggers: int, created_at: str = "now") -> int:
     return int(
-        behind.value(
+        direct.value(
             "INSERT INTO ticks (source, state, schedule_id, triggers, due_at, created_at) VALUES"
             " ('post-back', 'expanded', 1, %s, '2024-05-01 12:00+00', %s) RETURNING id",
             *(triggers, created_at),
@@ -81,16 +75,16 @@ def tick(behind: Arranged, triggers: int, created_at: str = "now") -> int:
     )
 
 
-def settled(behind: Arranged, tick_id: int, *, send_id: UUID, outbound: str | None) -> None:
-    behind.rows(
+def settled(direct: Arranged, tick_id: int, *, send_id: UUID, outbound: str | None) -> None:
+    direct.rows(
         "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id, identity,"
         " outbound_id) VALUES (%s, %s, 'next', %s, 'post', %s, 'i', %s)",
         *(send_id, tick_id, "sent" if outbound else "refused", send_id, outbound),
     )
 
 
-def live(behind: Arranged, tick_id: int) -> UUID:
-    send_id: UUID = behind.value(
+def live(direct: Arranged, tick_id: int) -> UUID:
+    send_id: UUID = direct.value(
         "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
         " VALUES ('next', 'tick', gen_random_uuid(), 'i', %s) RETURNING id",
         tick_id,
@@ -112,32 +106,32 @@ def test_where_there_is_nothing_the_law_holds(check: Check) -> None:
 
 @pytest.mark.parametrize("setting", ["", SMALL_PAGES])
 def test_all_is_looked_at_and_all_that_is_whole_is_fine(
-    check: Check, behind: Arranged, setting: str
+    check: Check, direct: Arranged, setting: str
 ) -> None:
     for triggers in range(5):
-        one = tick(behind, triggers)
+        one = tick(direct, triggers)
         for number in range(triggers):
             if number % 2:
-                live(behind, one)
+                live(direct, one)
             else:
-                settled(behind, one, send_id=uuid4(), outbound=str(number))
+                settled(direct, one, send_id=uuid4(), outbound=str(number))
     requeued = uuid4()
-    settled(behind, tick(behind, 1), send_id=requeued, outbound=None)
-    settled(behind, tick(behind, 1), send_id=requeued, outbound="x")
+    settled(direct, tick(direct, 1), send_id=requeued, outbound=None)
+    settled(direct, tick(direct, 1), send_id=requeued, outbound="x")
     status, lines = check(setting)
     assert (status, lines[0], lines[-1]) == (0, "0 of 7 ticks are broken", "the law holds")
 
 
 @pytest.mark.parametrize("setting", ["", SMALL_PAGES])
 def test_everything_that_is_broken_is_printed_and_counted(
-    check: Check, behind: Arranged, setting: str
+    check: Check, direct: Arranged, setting: str
 ) -> None:
-    less, more, whole = tick(behind, 3), tick(behind, 0), tick(behind, 2)
-    stray = live(behind, whole + 1)
-    live(behind, more)
+    less, more, whole = tick(direct, 3), tick(direct, 0), tick(direct, 2)
+    stray = live(direct, whole + 1)
+    live(direct, more)
     twice = uuid4()
     for outbound in ("one", "two"):
-        settled(behind, whole, send_id=twice, outbound=outbound)
+        settled(direct, whole, send_id=twice, outbound=outbound)
     status, lines = check(setting)
     name = "(post-back, 2024-05-01 12:00:00+00:00)"
     assert status == 1
@@ -154,22 +148,22 @@ def test_everything_that_is_broken_is_printed_and_counted(
     ]
 
 
-def test_a_send_without_a_tick_is_enough_to_break_the_law(check: Check, behind: Arranged) -> None:
-    live(behind, 1)
+def test_a_send_without_a_tick_is_enough_to_break_the_law(check: Check, direct: Arranged) -> None:
+    live(direct, 1)
     assert check()[0] == 1
 
 
 def test_a_send_that_was_sent_twice_is_enough_to_break_the_law(
-    check: Check, behind: Arranged
+    check: Check, direct: Arranged
 ) -> None:
-    whole, twice = tick(behind, 2), uuid4()
+    whole, twice = tick(direct, 2), uuid4()
     for outbound in ("one", "two"):
-        settled(behind, whole, send_id=twice, outbound=outbound)
+        settled(direct, whole, send_id=twice, outbound=outbound)
     assert check()[0] == 1
 
 
-def double(behind: Arranged, send_id: UUID, outbound: str) -> None:
-    behind.rows(
+def double(direct: Arranged, send_id: UUID, outbound: str) -> None:
+    direct.rows(
         "INSERT INTO doubles (send_id, subscription_id, outbound_id, noticed_at)"
         " VALUES (%s, %s, %s, '2024-05-01 12:00+00')",
         *(send_id, send_id, outbound),
@@ -178,18 +172,18 @@ def double(behind: Arranged, send_id: UUID, outbound: str) -> None:
 
 @pytest.mark.parametrize("setting", ["", SMALL_PAGES])
 def test_outbounds_beside_those_of_the_ledger_are_told_and_break_the_law(
-    check: Check, behind: Arranged, setting: str
+    check: Check, direct: Arranged, setting: str
 ) -> None:
-    whole = tick(behind, 3)
+    whole = tick(direct, 3)
     once, again, refused, forgotten = uuid4(), uuid4(), uuid4(), uuid4()
-    settled(behind, whole, send_id=once, outbound="one")
-    settled(behind, whole, send_id=again, outbound="three")
-    settled(behind, whole, send_id=refused, outbound=None)
+    settled(direct, whole, send_id=once, outbound="one")
+    settled(direct, whole, send_id=again, outbound="three")
+    settled(direct, whole, send_id=refused, outbound=None)
     for send_id, outbound in (
         *((once, "two"), (again, "four"), (again, "five")),
         *((refused, "six"), (forgotten, "seven")),
     ):
-        double(behind, send_id, outbound)
+        double(direct, send_id, outbound)
     status, lines = check(setting)
     end = "noticed 2024-05-01 12:00:00+00:00"
     none = "none that the ledger names"
@@ -211,25 +205,25 @@ def test_outbounds_beside_those_of_the_ledger_are_told_and_break_the_law(
             "the law is broken",
         ],
     )
-    behind.rows("DELETE FROM doubles")
+    direct.rows("DELETE FROM doubles")
     assert check(setting)[0] == 0
 
 
 def test_a_send_that_is_doubled_in_both_ways_is_counted_once(
-    check: Check, behind: Arranged
+    check: Check, direct: Arranged
 ) -> None:
-    whole, twice = tick(behind, 2), uuid4()
+    whole, twice = tick(direct, 2), uuid4()
     for outbound in ("one", "two"):
-        settled(behind, whole, send_id=twice, outbound=outbound)
-    double(behind, twice, "three")
+        settled(direct, whole, send_id=twice, outbound=outbound)
+    double(direct, twice, "three")
     status, lines = check()
     assert (status, "1 sends were sent more than once" in lines) == (1, True)
 
 
 def test_ticks_whose_part_of_the_ledger_was_dropped_are_counted_apart(
-    check: Check, behind: Arranged
+    check: Check, direct: Arranged
 ) -> None:
-    tick(behind, 3, created_at="2001-01-01")
+    tick(direct, 3, created_at="2001-01-01")
     status, lines = check()
     assert status == 0
     assert lines[:2] == [
@@ -240,9 +234,9 @@ def test_ticks_whose_part_of_the_ledger_was_dropped_are_counted_apart(
 
 @pytest.mark.parametrize("zone", ["SBM_TIMEZONE", "SBM_SCHEDULER_TIMEZONE"])
 def test_next_ticks_are_told_in_the_time_zone_of_whoever_ticks(
-    check: Check, behind: Arranged, zone: str
+    check: Check, direct: Arranged, zone: str
 ) -> None:
-    behind.schedule(**EXAMPLES[0])
+    direct.schedule(**EXAMPLES[0])
     mode = "builtin" if zone == "SBM_TIMEZONE" else "schedule"
     others = {"SBM_TIMEZONE": "UTC", "SBM_SCHEDULER_TIMEZONE": "UTC", "SBM_SCHEDULING": mode}
     _, lines = check("", "schedules", **others | {zone: "Africa/Johannesburg"})
@@ -250,10 +244,10 @@ def test_next_ticks_are_told_in_the_time_zone_of_whoever_ticks(
 
 
 def test_schedules_with_both_days_are_listed_with_their_next_ticks_and_others_by_their_fault(
-    check: Check, behind: Arranged
+    check: Check, direct: Arranged
 ) -> None:
     first, second, april, february, broken, untold, _ = (
-        behind.schedule(**fields) for fields in EXAMPLES
+        direct.schedule(**fields) for fields in EXAMPLES
     )
     status, lines = check("", "schedules", SBM_TIMEZONE="Africa/Johannesburg")
     assert status == 1
@@ -285,9 +279,9 @@ def test_schedules_with_both_days_are_listed_with_their_next_ticks_and_others_by
     ]
 
 
-def test_both_day_fields_are_no_fault(check: Check, behind: Arranged) -> None:
+def test_both_day_fields_are_no_fault(check: Check, direct: Arranged) -> None:
     for fields in EXAMPLES[:2]:
-        behind.schedule(**fields)
+        direct.schedule(**fields)
     status, lines = check("", "schedules")
     assert (status, lines[2:]) == (
         0,
@@ -298,17 +292,17 @@ def test_both_day_fields_are_no_fault(check: Check, behind: Arranged) -> None:
     )
 
 
-def test_without_a_subject_all_is_checked(check: Check, behind: Arranged, sbm: Sbm) -> None:
-    behind.schedule(**EXAMPLES[2])
+def test_without_a_subject_all_is_checked(check: Check, direct: Arranged, sbm: Sbm) -> None:
+    direct.schedule(**EXAMPLES[2])
     outcome = sbm("check")
     assert outcome.status == 1
     lines = outcome.out.splitlines()
     assert "the law holds" in lines
     assert lines[-1] == "1 of 1 schedules are never due, or cannot be told"
     assert check()[0] == 0
-    behind.rows("DELETE FROM schedules")
+    direct.rows("DELETE FROM schedules")
     assert sbm("check").status == 0
-    live(behind, 1)
+    live(direct, 1)
     assert sbm("check").status == 1
 
 

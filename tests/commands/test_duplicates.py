@@ -9,7 +9,6 @@ from sbm.commands.selecting import CHUNK
 from tests.arrange import Arranged
 from tests.commands.misuse import misused
 from tests.commands.test_users import Sbm
-from tests.commands.test_users import behind as behind
 from tests.commands.test_users import sbm as sbm
 
 REMOVE = ("subscription", "remove-duplicates")
@@ -24,18 +23,18 @@ BRING_BACK = (
 )
 
 
-def doubled(behind: Arranged) -> None:
+def doubled(direct: Arranged) -> None:
     """So many people, each subscribed three times, and one of them to another set as well."""
-    schedule = behind.schedule()
-    messageset = behind.messageset("pregnancy", schedule)
-    mothers = behind.subscriptions(DOUBLED, messageset, schedule, metadata={"n": 1e-7})
-    behind.rows(
+    schedule = direct.schedule()
+    messageset = direct.messageset("pregnancy", schedule)
+    mothers = direct.subscriptions(DOUBLED, messageset, schedule, metadata={"n": 1e-7})
+    direct.rows(
         "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang, metadata,"
         " next_sequence_number) SELECT identity, messageset_id, schedule_id, lang, metadata, again"
         " FROM subscriptions, generate_series(2, 3) again"
     )
-    other = behind.messageset("baby", schedule)
-    behind.rows(
+    other = direct.messageset("baby", schedule)
+    direct.rows(
         "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang)"
         " SELECT identity, %s, schedule_id, lang FROM subscriptions WHERE id = %s",
         *(other, mothers[0]),
@@ -43,22 +42,22 @@ def doubled(behind: Arranged) -> None:
 
 
 def test_what_would_go_is_told_and_then_goes_and_the_audit_has_it_in_full(
-    sbm: Sbm, behind: Arranged
+    sbm: Sbm, direct: Arranged
 ) -> None:
-    doubled(behind)
-    before = behind.rows("SELECT id, to_jsonb(s) AS whole FROM subscriptions s")
+    doubled(direct)
+    before = direct.rows("SELECT id, to_jsonb(s) AS whole FROM subscriptions s")
     *lines, last = sbm(*REMOVE, "--dry-run").out.splitlines()
     assert last == f"{2 * DOUBLED} would be removed"
-    assert len(before) == behind.value("SELECT count(*) FROM subscriptions")
+    assert len(before) == direct.value("SELECT count(*) FROM subscriptions")
     told = {line.split()[0] for line in lines}
 
     outcome = sbm(*REMOVE, "--all", "--by", "ann", "--reason", "the Hub retried")
     assert (outcome.status, outcome.out) == (0, f"{2 * DOUBLED} removed\n")
-    left = behind.rows("SELECT id, next_sequence_number AS number FROM subscriptions")
+    left = direct.rows("SELECT id, next_sequence_number AS number FROM subscriptions")
     assert [row["number"] for row in left].count(3) == DOUBLED == len(left) - 1
     gone = {str(row["id"]) for row in before} - {str(row["id"]) for row in left}
     assert gone == told
-    entries = behind.rows("SELECT actor, command, reason, details FROM audit")
+    entries = direct.rows("SELECT actor, command, reason, details FROM audit")
     assert len(entries) > 1  # each with what its transaction did
     assert {(row["actor"], row["command"], row["reason"]) for row in entries} == {
         ("ann", " ".join(REMOVE), "the Hub retried")
@@ -69,22 +68,22 @@ def test_what_would_go_is_told_and_then_goes_and_the_audit_has_it_in_full(
     assert all(one == whole[one["id"]] for one in kept)
 
     assert sbm(*REMOVE, "--all").out == "0 removed\n"
-    assert behind.value("SELECT count(*) FROM audit") == len(entries)
+    assert direct.value("SELECT count(*) FROM audit") == len(entries)
 
     lost = min(gone)
-    behind.rows(BRING_BACK, lost)
+    direct.rows(BRING_BACK, lost)
     assert (
-        behind.value("SELECT to_jsonb(s) FROM subscriptions s WHERE id = %s", lost) == whole[lost]
+        direct.value("SELECT to_jsonb(s) FROM subscriptions s WHERE id = %s", lost) == whole[lost]
     )
 
 
-def test_so_many_of_one_set_can_be_deactivated_instead(sbm: Sbm, behind: Arranged) -> None:
-    doubled(behind)
+def test_so_many_of_one_set_can_be_deactivated_instead(sbm: Sbm, direct: Arranged) -> None:
+    doubled(direct)
     assert sbm(*REMOVE, "--message-set", "baby").out == "0 removed\n"
     outcome = sbm(*REMOVE, "--message-set", "pregnancy", "--deactivate", "--limit", "7")
     assert outcome.out == "7 deactivated\n"
-    inactive = behind.rows("SELECT id FROM subscriptions WHERE NOT active")
-    (details,) = (row["details"] for row in behind.rows("SELECT details FROM audit"))
+    inactive = direct.rows("SELECT id FROM subscriptions WHERE NOT active")
+    (details,) = (row["details"] for row in direct.rows("SELECT details FROM audit"))
     told = {one["subscription"]["id"] for one in details["deactivated"]}
     assert {str(row["id"]) for row in inactive} == told
     assert (len(told), details["count"], details["messageset_id"]) == (7, 7, 1)

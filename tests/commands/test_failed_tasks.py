@@ -9,24 +9,23 @@ from sbm.model.failed_task import MAX_REASON
 from sbm.store.failed_tasks import AT_ONCE
 from tests.arrange import Arranged
 from tests.commands.test_users import Sbm
-from tests.commands.test_users import behind as behind
 from tests.commands.test_users import sbm as sbm
 
 
-def failures(behind: Arranged, count: int) -> list[int]:
+def failures(direct: Arranged, count: int) -> list[int]:
     """So many failures; the last one is of other content, and of a resend."""
-    schedule = behind.schedule()
-    messageset = behind.messageset("pregnancy", schedule)
-    *mothers, last = behind.subscriptions(count, messageset, schedule)
+    schedule = direct.schedule()
+    messageset = direct.messageset("pregnancy", schedule)
+    *mothers, last = direct.subscriptions(count, messageset, schedule)
     return [
-        *behind.failures(mothers),
-        *behind.failures([last], kind="resend", stage="content", reason="there is\nno message"),
+        *direct.failures(mothers),
+        *direct.failures([last], kind="resend", stage="content", reason="there is\nno message"),
     ]
 
 
-def test_failures_are_listed_newest_first(sbm: Sbm, behind: Arranged) -> None:
-    first, second = failures(behind, 2)
-    mother = behind.value("SELECT subscription_id FROM failed_tasks WHERE id = %s", second)
+def test_failures_are_listed_newest_first(sbm: Sbm, direct: Arranged) -> None:
+    first, second = failures(direct, 2)
+    mother = direct.value("SELECT subscription_id FROM failed_tasks WHERE id = %s", second)
     heading, newest, oldest = sbm("failed-task", "list").out.splitlines()
     assert heading.split() == ["ID", "KIND", "STAGE", "INITIATED", "SUBSCRIPTION", "REASON"]
     assert newest.split()[:3] == [str(second), "resend", "content"]
@@ -36,8 +35,8 @@ def test_failures_are_listed_newest_first(sbm: Sbm, behind: Arranged) -> None:
     assert listed[1:] == [newest]
 
 
-def test_a_long_list_says_how_long_it_is(sbm: Sbm, behind: Arranged) -> None:
-    failures(behind, 101)
+def test_a_long_list_says_how_long_it_is(sbm: Sbm, direct: Arranged) -> None:
+    failures(direct, 101)
     *_, last = sbm("failed-task", "list").out.splitlines()
     assert last == "the newest 100 of 101"
 
@@ -53,21 +52,21 @@ def test_a_long_list_says_how_long_it_is(sbm: Sbm, behind: Arranged) -> None:
     ],
 )
 def test_those_that_match_are_requeued(
-    sbm: Sbm, behind: Arranged, options: tuple[str, ...], owed: int
+    sbm: Sbm, direct: Arranged, options: tuple[str, ...], owed: int
 ) -> None:
-    failures(behind, 3)
+    failures(direct, 3)
     outcome = sbm("failed-task", "requeue", *options, "--dry-run")
     assert (outcome.status, outcome.out) == (0, f"{owed} would be requeued\n")
-    assert behind.value("SELECT count(*) FROM failed_tasks") == 3
+    assert direct.value("SELECT count(*) FROM failed_tasks") == 3
     outcome = sbm("failed-task", "requeue", *options)
     assert outcome.out == f"{owed} requeued: {owed} owed again, 0 skipped\n"
-    assert behind.value("SELECT count(*) FROM sends") == owed
-    assert behind.broken_law() == []
+    assert direct.value("SELECT count(*) FROM sends") == owed
+    assert direct.broken_law() == []
 
 
-def test_these_are_requeued_and_what_is_not_there_is_told(sbm: Sbm, behind: Arranged) -> None:
-    first, second, third = (str(number) for number in failures(behind, 3))
-    behind.rows(
+def test_these_are_requeued_and_what_is_not_there_is_told(sbm: Sbm, direct: Arranged) -> None:
+    first, second, third = (str(number) for number in failures(direct, 3))
+    direct.rows(
         "UPDATE subscriptions SET active = false FROM failed_tasks"
         " WHERE subscription_id = subscriptions.id AND failed_tasks.id = %s",
         int(second),
@@ -78,18 +77,18 @@ def test_these_are_requeued_and_what_is_not_there_is_told(sbm: Sbm, behind: Arra
     outcome = sbm("failed-task", "requeue", *wanted)
     assert (outcome.status, outcome.out) == (FAILED, "2 requeued: 1 owed again, 1 skipped\n")
     assert outcome.complaint == "sbm: there is no failed task 4711\n"
-    assert [str(row["id"]) for row in behind.rows("SELECT id FROM failed_tasks")] == [third]
-    assert behind.broken_law() == []
+    assert [str(row["id"]) for row in direct.rows("SELECT id FROM failed_tasks")] == [third]
+    assert direct.broken_law() == []
 
 
-def test_what_is_too_long_is_left_to_a_daemon(sbm: Sbm, behind: Arranged) -> None:
-    failures(behind, AT_ONCE + 2)
+def test_what_is_too_long_is_left_to_a_daemon(sbm: Sbm, direct: Arranged) -> None:
+    failures(direct, AT_ONCE + 2)
     outcome = sbm("failed-task", "requeue", "--kind", "next")
     told = (
         f"{AT_ONCE} requeued: {AT_ONCE} owed again, 0 skipped\na daemon goes on with the others\n"
     )
     assert (outcome.status, outcome.out) == (0, told)
-    assert behind.value("SELECT wanted FROM tasks") == {"kind": "next"}
+    assert direct.value("SELECT wanted FROM tasks") == {"kind": "next"}
 
 
 @pytest.mark.parametrize(
@@ -107,8 +106,8 @@ def test_what_is_too_long_is_left_to_a_daemon(sbm: Sbm, behind: Arranged) -> Non
     ],
 )
 def test_what_cannot_be_meant_requeues_nothing(
-    sbm: Sbm, behind: Arranged, options: tuple[str, ...]
+    sbm: Sbm, direct: Arranged, options: tuple[str, ...]
 ) -> None:
-    failures(behind, 2)
+    failures(direct, 2)
     assert sbm("failed-task", "requeue", *options).status == MISUSED
-    assert behind.value("SELECT count(*) FROM failed_tasks") == 2
+    assert direct.value("SELECT count(*) FROM failed_tasks") == 2

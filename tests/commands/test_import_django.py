@@ -18,17 +18,16 @@ from sbm import cli
 from sbm.commands.running import FAILED, MISUSED
 from tests.arrange import Arranged, arranged
 from tests.commands.test_users import ROOT, Sbm
-from tests.commands.test_users import behind as behind
 from tests.commands.test_users import sbm as sbm
 from tests.db.databases import Databases
-from tests.store.django.old import Old, make, subscribe
-from tests.store.django.old import empty_old as empty_old
-from tests.store.django.old import old as old
-from tests.store.test_sessions import ODD, alter
+from tests.operations.django_import.old import Old, make, subscribe
+from tests.operations.django_import.old import empty_old as empty_old
+from tests.operations.django_import.old import old as old
+from tests.store.postgres.test_sessions import ODD, alter
 
 
 def test_everything_comes_with_its_files_and_a_report_and_only_once(
-    sbm: Sbm, old: Old, behind: Arranged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sbm: Sbm, old: Old, direct: Arranged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     media, root, report = tmp_path / "media", tmp_path / "root", tmp_path / "report.jsonl"
     media.mkdir()
@@ -58,7 +57,7 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
     assert lines[-5]["table"] == "subscriptions"
     assert lines[-5]["read"] == 1
     assert report.stat().st_mode & 0o777 == 0o600
-    assert behind.value("SELECT actor FROM audit") == "ann"
+    assert direct.value("SELECT actor FROM audit") == "ann"
 
     again = sbm("import-django", old.uri)
     assert (again.status, again.out) == (FAILED, "")
@@ -68,7 +67,7 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
 def test_what_python_cannot_read_is_reported_as_it_was(sbm: Sbm, old: Old, tmp_path: Path) -> None:
     report, digits, deep = tmp_path / "report.jsonl", "9" * 5000, "[" * 2000 + "]" * 2000
     for metadata in (digits, deep):
-        subscribe(old.behind, uuid4(), identity="", metadata=metadata)
+        subscribe(old.direct, uuid4(), identity="", metadata=metadata)
     outcome = sbm("import-django", old.uri, "--report", str(report), "--dry-run")
     assert (outcome.status, outcome.complaint) == (0, "")
     left = [line for line in report.read_text().splitlines() if "it has no identity" in line]
@@ -78,11 +77,11 @@ def test_what_python_cannot_read_is_reported_as_it_was(sbm: Sbm, old: Old, tmp_p
 
 
 def test_schedules_that_restrict_both_days_or_are_never_due_are_kept_and_reported(
-    sbm: Sbm, old: Old, behind: Arranged, monkeypatch: pytest.MonkeyPatch
+    sbm: Sbm, old: Old, direct: Arranged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SBM_TIMEZONE", "Africa/Johannesburg")
     untellable = "1/15,7/27,5/16,14/14,12/13,10/11,13/11,17/15,8/9,23/28,4/11"
-    old.behind.rows(
+    old.direct.rows(
         "INSERT INTO contentstore_schedule VALUES"
         " (11, '0', '9', '1', '1 - 7', '*', NULL), (12, '0', '9', '*', '31', 'apr', NULL),"
         " (13, %s, '*', '*', '*', '*', NULL), (14, '0', '9', '1', '*', '*', NULL)",
@@ -107,9 +106,9 @@ def test_schedules_that_restrict_both_days_or_are_never_due_are_kept_and_reporte
         assert text in outcome.complaint
     assert "there is no day_of_month 31 in month_of_year 4" in found["12"]["reason"]
     assert found["12"]["next_ticks"] == found["13"]["next_ticks"] == []
-    kept = behind.rows("SELECT day_of_month, month_of_year FROM schedules WHERE id = 12")
+    kept = direct.rows("SELECT day_of_month, month_of_year FROM schedules WHERE id = 12")
     assert kept == [{"day_of_month": "31", "month_of_year": "4"}]
-    assert behind.value("SELECT minute FROM schedules WHERE id = 13") == untellable
+    assert direct.value("SELECT minute FROM schedules WHERE id = 13") == untellable
     checked = sbm("check", "schedules")
     assert (checked.status, [line.split(":")[0] for line in checked.out.splitlines()[:4]]) == (
         FAILED,
@@ -118,17 +117,17 @@ def test_schedules_that_restrict_both_days_or_are_never_due_are_kept_and_reporte
 
 
 def test_what_cannot_be_sent_is_kept_and_reported(
-    sbm: Sbm, old: Old, behind: Arranged, monkeypatch: pytest.MonkeyPatch
+    sbm: Sbm, old: Old, direct: Arranged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SBM_MAX_TEXT_LENGTH", "20")
-    old.behind.rows(
+    old.direct.rows(
         "INSERT INTO contentstore_message (id, sequence_number, lang, text_content, created_at,"
         " updated_at, messageset_id) VALUES (21, 4, 'eng_ZA', %s, now(), now(), 1),"
         " (22, 1, 'eng_ZA', E'a\\nb', now(), now(), 6), (23, 3, 'eng_ZA', 'x', now(), now(), 2),"
         " (24, 5, 'eng_ZA', %s, now(), now(), 1), (25, 6, 'eng_ZA', 'fine', now(), now(), 1)",
         *("x" * 21, "\u200b\ufeff"),
     )
-    old.behind.rows("UPDATE contentstore_message SET text_content = 'a text' WHERE id = 1")
+    old.direct.rows("UPDATE contentstore_message SET text_content = 'a text' WHERE id = 1")
     long, texts_set, sounds, whatsapp = f'"{"x" * 18}"', 1, 2, 6
     waiting = {
         uuid4(): given
@@ -141,7 +140,7 @@ def test_what_cannot_be_sent_is_kept_and_reported(
     for one, (prepend, messageset) in waiting.items():
         metadata = f'{{"prepend_next_delivery": {prepend}}}'
         place = {"messageset_id": messageset, "next_sequence_number": 1}
-        subscribe(old.behind, one, metadata=metadata, **place)
+        subscribe(old.direct, one, metadata=metadata, **place)
     outcome = sbm("import-django", old.uri)
     assert outcome.status == 0
     lines = [json.loads(line) for line in outcome.out.splitlines()]
@@ -165,9 +164,9 @@ def test_what_cannot_be_sent_is_kept_and_reported(
         ('"Hi"', whatsapp): "would be set apart from the text by a newline, which WhatsApp does not"
         " take",
     }
-    assert behind.value("SELECT count(*) FROM messages") == 10
+    assert direct.value("SELECT count(*) FROM messages") == 10
     for one, (prepend, _) in waiting.items():
-        kept = behind.subscription(one)["metadata"]
+        kept = direct.subscription(one)["metadata"]
         assert kept == {"prepend_next_delivery": json.loads(prepend)}
     assert "messages that cannot be sent as they are: 4" in outcome.complaint
     assert "subscriptions whose prepend_next_delivery cannot be sent: 7" in outcome.complaint
@@ -175,27 +174,27 @@ def test_what_cannot_be_sent_is_kept_and_reported(
 
 @pytest.mark.parametrize("options", [(), ("--go-on",), ("--go-on", "--dry-run")])
 def test_those_beyond_the_end_are_reported_and_go_on_if_that_is_wanted(
-    sbm: Sbm, old: Old, behind: Arranged, options: tuple[str, ...]
+    sbm: Sbm, old: Old, direct: Arranged, options: tuple[str, ...]
 ) -> None:
     goes, errs, last, ended, other, empty, inactive = (uuid4() for _ in range(7))
-    subscribe(old.behind, goes, next_sequence_number=4)
-    subscribe(old.behind, errs, next_sequence_number=9, process_status=-1)
-    old.behind.rows("UPDATE contentstore_messageset SET next_set_id = NULL WHERE id = 2")
-    subscribe(old.behind, last, messageset_id=2, next_sequence_number=3)
-    subscribe(old.behind, ended, next_sequence_number=4, completed=True, active=False)
-    subscribe(old.behind, other, next_sequence_number=3)
-    subscribe(old.behind, empty, next_sequence_number=4, lang="zul_ZA")
-    subscribe(old.behind, inactive, next_sequence_number=4, active=False)
+    subscribe(old.direct, goes, next_sequence_number=4)
+    subscribe(old.direct, errs, next_sequence_number=9, process_status=-1)
+    old.direct.rows("UPDATE contentstore_messageset SET next_set_id = NULL WHERE id = 2")
+    subscribe(old.direct, last, messageset_id=2, next_sequence_number=3)
+    subscribe(old.direct, ended, next_sequence_number=4, completed=True, active=False)
+    subscribe(old.direct, other, next_sequence_number=3)
+    subscribe(old.direct, empty, next_sequence_number=4, lang="zul_ZA")
+    subscribe(old.direct, inactive, next_sequence_number=4, active=False)
     outcome = sbm("import-django", old.uri, *options)
     assert outcome.status == 0
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     told = {line["id"]: line["reason"] for line in lines if line.get("fate") == "beyond the end"}
     assert set(told) == set(map(str, (goes, errs, last)))
     before = "it stands at 4, beyond the end of pregnancy.1 in eng_ZA: it"
-    followers = behind.rows("SELECT * FROM subscriptions WHERE chained_from IS NOT NULL")
+    followers = direct.rows("SELECT * FROM subscriptions WHERE chained_from IS NOT NULL")
     if not options:
         assert told[str(goes)] == f"{before} completes at a tick, and does not go on to baby.1"
-        assert not behind.subscription(goes)["completed"]
+        assert not direct.subscription(goes)["completed"]
         assert "which do not go on: 3" in outcome.complaint
     else:
         assert told[str(goes)].startswith(f"{before} is completed, and goes on to baby.1 as ")
@@ -208,26 +207,26 @@ def test_those_beyond_the_end_are_reported_and_go_on_if_that_is_wanted(
     (follower,) = followers
     assert (follower["chained_from"], follower["messageset_id"]) == (goes, 2)
     assert (follower["schedule_id"], follower["next_sequence_number"]) == (3, 1)
-    done = behind.subscription(goes)
+    done = direct.subscription(goes)
     assert (done["completed"], done["active"], done["process_status"]) == (True, False, 2)
-    assert not behind.subscription(errs)["completed"]
-    details = behind.value("SELECT details FROM audit")
+    assert not direct.subscription(errs)["completed"]
+    details = direct.value("SELECT details FROM audit")
     assert details["beyond_the_end"] == {"found": 3, "gone_on": 1}
 
 
-def test_a_dry_run_tells_the_same_and_changes_nothing(sbm: Sbm, old: Old, behind: Arranged) -> None:
+def test_a_dry_run_tells_the_same_and_changes_nothing(sbm: Sbm, old: Old, direct: Arranged) -> None:
     outcome = sbm("import-django", old.uri, "--dry-run")
     assert outcome.status == 0
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     assert sum(line["taken"] for line in lines if "taken" in line) == 25
     assert outcome.complaint.endswith("nothing was imported: --dry-run\n")
-    assert behind.value("SELECT count(*) FROM messages") == 0
+    assert direct.value("SELECT count(*) FROM messages") == 0
 
 
 def test_an_import_that_is_killed_leaves_nothing_behind(
-    sbm: Sbm, old: Old, behind: Arranged, database_uri: str
+    sbm: Sbm, old: Old, direct: Arranged, database_uri: str
 ) -> None:
-    behind.rows(
+    direct.rows(
         "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NEW; END $$;"
         " CREATE TRIGGER wait BEFORE INSERT ON subscriptions"
@@ -240,18 +239,18 @@ def test_an_import_that_is_killed_leaves_nothing_behind(
         "STAGE_BASED_MESSAGING_DATABASE": database_uri,
     }
     with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as killed:
-        until(behind, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND objid = 4711)")
+        until(direct, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND objid = 4711)")
         killed.kill()
-    behind.rows("SELECT pg_advisory_unlock(4711)")
-    until(behind, "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()")
-    assert behind.value("SELECT count(*) FROM messages") == 0
+    direct.rows("SELECT pg_advisory_unlock(4711)")
+    until(direct, "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()")
+    assert direct.value("SELECT count(*) FROM messages") == 0
     assert sbm("import-django", old.uri).status == 0
-    assert behind.value("SELECT count(*) FROM subscriptions") == 1
+    assert direct.value("SELECT count(*) FROM subscriptions") == 1
 
 
-def until(behind: Arranged, condition: str) -> None:
+def until(direct: Arranged, condition: str) -> None:
     """Return when the database says that it is so; what hangs is interrupted from outside."""
-    while not behind.value(condition):
+    while not direct.value(condition):
         time.sleep(0.02)
 
 
@@ -303,7 +302,7 @@ def test_nothing_is_imported_into_a_database_of_another_encoding(
 
 @pytest.mark.parametrize("text", ["é ÿ", "plain"])
 def test_an_old_database_may_have_another_encoding(
-    sbm: Sbm, behind: Arranged, elsewhere: str, encoding: str, text: str
+    sbm: Sbm, direct: Arranged, elsewhere: str, encoding: str, text: str
 ) -> None:
     with arranged(f"{elsewhere}&client_encoding=UTF8") as there:
         make(there)
@@ -317,13 +316,13 @@ def test_an_old_database_may_have_another_encoding(
         )
     outcome = sbm("import-django", elsewhere)
     assert (outcome.status, outcome.complaint.splitlines()[-1]) == (0, "imported")
-    assert behind.rows("SELECT text_content, metadata FROM messages") == [
+    assert direct.rows("SELECT text_content, metadata FROM messages") == [
         {"text_content": text, "metadata": {"a": text}}
     ]
 
 
 def test_an_old_database_that_holds_bytes_that_are_no_text_is_refused(
-    sbm: Sbm, behind: Arranged, databases: Databases
+    sbm: Sbm, direct: Arranged, databases: Databases
 ) -> None:
     name = f"sbm_test_{uuid4().hex[:12]}"
     uri = databases.create(name, encoding="SQL_ASCII")
@@ -337,13 +336,13 @@ def test_an_old_database_that_holds_bytes_that_are_no_text_is_refused(
     assert (outcome.status, outcome.out) == (FAILED, "")
     assert 'invalid byte sequence for encoding "UTF8"' in outcome.complaint
     assert "nothing was imported" in outcome.complaint
-    assert behind.value("SELECT count(*) FROM schedules") == 0
+    assert direct.value("SELECT count(*) FROM schedules") == 0
 
 
 def test_an_import_goes_its_way_whatever_sessions_begin_with(
-    sbm: Sbm, old: Old, behind: Arranged
+    sbm: Sbm, old: Old, direct: Arranged
 ) -> None:
-    alter(old.behind, ODD)
-    alter(behind, ODD)
+    alter(old.direct, ODD)
+    alter(direct, ODD)
     outcome = sbm("import-django", old.uri)
     assert (outcome.status, outcome.complaint.splitlines()[-1]) == (0, "imported")

@@ -11,16 +11,16 @@ import psycopg2
 import pytest
 from pytest_twisted import ensureDeferred
 
-from sbm.pipeline import tasks as module
+from sbm.pipeline.tasks import requests as module
 from sbm.store import failed_tasks
-from sbm.store.database import Database
-from sbm.store.errors import RowLocked
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.errors import RowLocked
 from tests.arrange import Arranged
 from tests.commands.test_users import Sbm
 from tests.commands.test_users import sbm as sbm
-from tests.pipeline.test_tasks import asked, behind, database, worker
+from tests.pipeline.tasks.test_requests import asked, worker
 
-__all__ = ["behind", "database", "sbm"]
+__all__ = ["sbm"]
 
 
 @contextmanager
@@ -31,17 +31,17 @@ def locked(database_uri: str, subscription: UUID) -> Iterator[None]:
         yield
 
 
-def four(behind: Arranged) -> list[UUID]:
-    schedule = behind.schedule(minute="0", hour="8")
-    messageset = behind.messageset("pregnancy", schedule, messages=9)
-    return sorted(behind.subscriptions(4, messageset, schedule))
+def four(direct: Arranged) -> list[UUID]:
+    schedule = direct.schedule(minute="0", hour="8")
+    messageset = direct.messageset("pregnancy", schedule, messages=9)
+    return sorted(direct.subscriptions(4, messageset, schedule))
 
 
 def test_of_those_in_error_the_others_are_reset(
-    sbm: Sbm, behind: Arranged, database_uri: str
+    sbm: Sbm, direct: Arranged, database_uri: str
 ) -> None:
-    kept, *_ = four(behind)
-    behind.rows("UPDATE subscriptions SET process_status = -1")
+    kept, *_ = four(direct)
+    direct.rows("UPDATE subscriptions SET process_status = -1")
     with locked(database_uri, kept):
         outcome = sbm("subscription", "reset-stuck", "--all")
     assert (outcome.status, outcome.complaint) == (0, "")
@@ -49,13 +49,13 @@ def test_of_those_in_error_the_others_are_reset(
         "3 reset",
         "1 left: they were changed meanwhile, or somebody else has locked them",
     ]
-    stuck = behind.rows("SELECT id FROM subscriptions WHERE process_status = -1")
+    stuck = direct.rows("SELECT id FROM subscriptions WHERE process_status = -1")
     assert [row["id"] for row in stuck] == [kept]
     assert sbm("subscription", "reset-stuck", "--all").out == "1 reset\n"
 
 
-def test_the_others_are_given_their_prepend(sbm: Sbm, behind: Arranged, database_uri: str) -> None:
-    kept, *_ = four(behind)
+def test_the_others_are_given_their_prepend(sbm: Sbm, direct: Arranged, database_uri: str) -> None:
+    kept, *_ = four(direct)
     with locked(database_uri, kept):
         outcome = sbm("subscription", "add-prepend", "Hi", "--all")
     assert (outcome.status, outcome.complaint) == (0, "")
@@ -63,13 +63,13 @@ def test_the_others_are_given_their_prepend(sbm: Sbm, behind: Arranged, database
         "3 given the prepend",
         "1 are locked by somebody else: left alone",
     ]
-    assert behind.subscription(kept)["metadata"] is None
+    assert direct.subscription(kept)["metadata"] is None
     assert "1 given the prepend" in sbm("subscription", "add-prepend", "Hi", "--all").out
 
 
-def test_the_others_lose_their_duplicates(sbm: Sbm, behind: Arranged, database_uri: str) -> None:
-    kept, *_ = four(behind)
-    behind.rows(
+def test_the_others_lose_their_duplicates(sbm: Sbm, direct: Arranged, database_uri: str) -> None:
+    kept, *_ = four(direct)
+    direct.rows(
         "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang)"
         " SELECT identity, messageset_id, schedule_id, lang FROM subscriptions"
     )
@@ -88,16 +88,16 @@ def test_the_others_lose_their_duplicates(sbm: Sbm, behind: Arranged, database_u
 )
 def test_the_others_that_are_behind_are_helped(
     sbm: Sbm,
-    behind: Arranged,
+    direct: Arranged,
     database_uri: str,
     monkeypatch: pytest.MonkeyPatch,
     command: str,
     done: str,
 ) -> None:
     monkeypatch.setenv("SBM_TIMEZONE", "UTC")
-    kept, *_ = four(behind)
+    kept, *_ = four(direct)
     began = datetime.now(timezone.utc) - timedelta(days=4)
-    behind.rows("UPDATE subscriptions SET created_at = %s", began)
+    direct.rows("UPDATE subscriptions SET created_at = %s", began)
     with locked(database_uri, kept):
         outcome = sbm("behind", command)
     assert (outcome.status, outcome.complaint) == (0, "")
@@ -108,34 +108,34 @@ def test_the_others_that_are_behind_are_helped(
 
 @ensureDeferred
 async def test_the_other_failed_tasks_are_requeued_and_those_left_are_told(
-    database: Database, behind: Arranged, database_uri: str, monkeypatch: pytest.MonkeyPatch
+    database: Database, direct: Arranged, database_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOCKED_SECONDS", 0.01)
-    kept, *others = four(behind)
-    failures = behind.failures([kept, *others])
+    kept, *others = four(direct)
+    failures = direct.failures([kept, *others])
     doing, _ = worker(database)
     with locked(database_uri, kept):
         await asked(database, "requeue-failed-tasks", up_to=failures[-1])
         assert await doing.one_pass() == 1
-    assert [row["id"] for row in behind.rows("SELECT id FROM failed_tasks")] == failures[:1]
-    assert behind.value("SELECT count(*) FROM sends") == len(others)
-    (task,) = behind.rows("SELECT state, reason FROM tasks")
+    assert [row["id"] for row in direct.rows("SELECT id FROM failed_tasks")] == failures[:1]
+    assert direct.value("SELECT count(*) FROM sends") == len(others)
+    (task,) = direct.rows("SELECT state, reason FROM tasks")
     assert task == {
         "state": "failed",
         "reason": "1 failed tasks are left: somebody else has locked their subscriptions",
     }
     await asked(database, "requeue-failed-tasks", up_to=failures[-1])
     await doing.one_pass()
-    assert behind.value("SELECT count(*) FROM sends") == 4
-    assert behind.broken_law() == []
+    assert direct.value("SELECT count(*) FROM sends") == 4
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_what_is_locked_for_a_moment_is_requeued_after_all(
-    database: Database, behind: Arranged, database_uri: str, monkeypatch: pytest.MonkeyPatch
+    database: Database, direct: Arranged, database_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, *others = four(behind)
-    failures = behind.failures([kept, *others])
+    kept, *others = four(direct)
+    failures = direct.failures([kept, *others])
     doing, _ = worker(database)
     lock = locked(database_uri, kept)
     lock.__enter__()
@@ -146,16 +146,16 @@ async def test_what_is_locked_for_a_moment_is_requeued_after_all(
     monkeypatch.setattr(module, "deferLater", let_go)
     await asked(database, "requeue-failed-tasks", up_to=failures[-1])
     await doing.one_pass()
-    assert behind.value("SELECT state FROM tasks") == "done"
-    assert behind.value("SELECT count(*) FROM sends") == 4
+    assert direct.value("SELECT state FROM tasks") == "done"
+    assert direct.value("SELECT count(*) FROM sends") == 4
 
 
 @ensureDeferred
 async def test_one_that_is_requeued_alone_waits_for_its_subscription(
-    database: Database, behind: Arranged, database_uri: str
+    database: Database, direct: Arranged, database_uri: str
 ) -> None:
-    kept, *_ = four(behind)
-    (failure,) = behind.failures([kept])
+    kept, *_ = four(direct)
+    (failure,) = direct.failures([kept])
     with locked(database_uri, kept), pytest.raises(RowLocked):
         await database.transact(failed_tasks.requeue_one, failed_task_id=failure)
     trigger = await database.transact(failed_tasks.requeue_one, failed_task_id=failure)

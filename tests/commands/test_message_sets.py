@@ -11,7 +11,6 @@ from sbm.commands.running import FAILED
 from tests.arrange import Arranged
 from tests.commands.misuse import misused
 from tests.commands.test_users import Sbm
-from tests.commands.test_users import behind as behind
 from tests.commands.test_users import sbm as sbm
 
 CLONE = ("message-set", "clone")
@@ -25,22 +24,22 @@ def media(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def source(behind: Arranged, media: Path) -> int:
+def source(direct: Arranged, media: Path) -> int:
     """A set of three sounds that are one file, one of them with a text, in two languages."""
-    schedule = behind.schedule()
-    following = behind.messageset("baby", schedule)
-    source = behind.messageset(
+    schedule = direct.schedule()
+    following = direct.messageset("baby", schedule)
+    source = direct.messageset(
         "pregnancy", schedule, messages=0, next_set=following, content_type="audio", channel="c"
     )
-    behind.rows("UPDATE messagesets SET label = 'Nine months', notes = 'n' WHERE id = %s", source)
-    behind.message(source, 1, "eng_ZA", "one", metadata={"k": [1, None]})
-    behind.message(source, 7, "eng_ZA", None, file_name="a.mp3")
-    behind.rows(
+    direct.rows("UPDATE messagesets SET label = 'Nine months', notes = 'n' WHERE id = %s", source)
+    direct.message(source, 1, "eng_ZA", "one", metadata={"k": [1, None]})
+    direct.message(source, 7, "eng_ZA", None, file_name="a.mp3")
+    direct.rows(
         "INSERT INTO messages (messageset_id, sequence_number, lang, binary_content_id)"
         " SELECT messageset_id, 7, 'zul_ZA', binary_content_id FROM messages"
         " WHERE binary_content_id IS NOT NULL"
     )
-    behind.rows(
+    direct.rows(
         "UPDATE messages SET binary_content_id = (SELECT id FROM binary_contents)"
         " WHERE messageset_id = %s",
         source,
@@ -49,8 +48,8 @@ def source(behind: Arranged, media: Path) -> int:
     return source
 
 
-def messages(behind: Arranged, messageset: int) -> list[dict[str, Any]]:
-    return behind.rows(
+def messages(direct: Arranged, messageset: int) -> list[dict[str, Any]]:
+    return direct.rows(
         "SELECT sequence_number, lang, text_content, metadata, content FROM messages"
         " LEFT JOIN binary_contents b ON b.id = binary_content_id WHERE messageset_id = %s"
         " ORDER BY messages.id",
@@ -58,30 +57,30 @@ def messages(behind: Arranged, messageset: int) -> list[dict[str, Any]]:
     )
 
 
-def named(behind: Arranged, name: str) -> int:
-    return int(behind.value("SELECT id FROM messagesets WHERE short_name = %s", name))
+def named(direct: Arranged, name: str) -> int:
+    return int(direct.value("SELECT id FROM messagesets WHERE short_name = %s", name))
 
 
-def fields(behind: Arranged, messageset: int) -> dict[str, Any]:
-    (row,) = behind.rows(f"SELECT {SET} FROM messagesets WHERE id = %s", messageset)  # noqa: S608
+def fields(direct: Arranged, messageset: int) -> dict[str, Any]:
+    (row,) = direct.rows(f"SELECT {SET} FROM messagesets WHERE id = %s", messageset)  # noqa: S608
     return row
 
 
 def test_a_clone_is_told_of_and_then_has_all_that_the_source_has_but_the_name(
-    sbm: Sbm, behind: Arranged, source: int, media: Path
+    sbm: Sbm, direct: Arranged, source: int, media: Path
 ) -> None:
     described = "'again', of 'pregnancy': 3 messages (eng_ZA 2, zul_ZA 1), 1 files shared\n"
     outcome = sbm(*CLONE, "pregnancy", "again", "--dry-run")
     assert outcome.out == f"would make message set {described}"
-    assert behind.value("SELECT count(*) FROM messagesets") == 2
+    assert direct.value("SELECT count(*) FROM messagesets") == 2
 
     outcome = sbm(*CLONE, str(source), " again ", "--by", "ann", "--reason", "a trial")
-    clone = named(behind, "again")
+    clone = named(direct, "again")
     assert (outcome.status, outcome.out) == (0, f"made message set {clone}, {described}")
-    assert fields(behind, clone) == fields(behind, source)
-    assert messages(behind, clone) == messages(behind, source)
+    assert fields(direct, clone) == fields(direct, source)
+    assert messages(direct, clone) == messages(direct, source)
     assert [path.name for path in media.iterdir()] == ["a.mp3"]
-    assert behind.rows("SELECT actor, command, reason, details FROM audit") == [
+    assert direct.rows("SELECT actor, command, reason, details FROM audit") == [
         {
             "actor": "ann",
             "command": " ".join(CLONE),
@@ -98,14 +97,14 @@ def test_a_clone_is_told_of_and_then_has_all_that_the_source_has_but_the_name(
 
 
 def test_the_files_of_a_clone_can_be_its_own(
-    sbm: Sbm, behind: Arranged, source: int, media: Path
+    sbm: Sbm, direct: Arranged, source: int, media: Path
 ) -> None:
     options = ("--messages", "copied", "--label", "Again", "--no-next-set")
     assert sbm(*CLONE, "pregnancy", "again", *options).status == 0
-    clone = named(behind, "again")
+    clone = named(direct, "again")
     changes = {"label": "Again", "next_set_id": None}
-    assert fields(behind, clone) == fields(behind, source) | changes
-    before, after = messages(behind, source), messages(behind, clone)
+    assert fields(direct, clone) == fields(direct, source) | changes
+    before, after = messages(direct, source), messages(direct, clone)
     sounds = [one.pop("content") for one in after]
     assert [one.pop("content") for one in before] == ["a.mp3"] * 3
     assert after == before
@@ -117,14 +116,14 @@ def test_the_files_of_a_clone_can_be_its_own(
 
 
 def test_a_set_that_follows_itself_has_a_clone_that_does_as_well(
-    sbm: Sbm, behind: Arranged, source: int
+    sbm: Sbm, direct: Arranged, source: int
 ) -> None:
-    behind.rows("UPDATE messagesets SET next_set_id = id WHERE id = %s", source)
+    direct.rows("UPDATE messagesets SET next_set_id = id WHERE id = %s", source)
     assert sbm(*CLONE, "pregnancy", "again").status == 0
-    clone = named(behind, "again")
-    assert fields(behind, clone)["next_set_id"] == clone
+    clone = named(direct, "again")
+    assert fields(direct, clone)["next_set_id"] == clone
     assert sbm(*CLONE, "pregnancy", "once", "--next-set", "pregnancy").status == 0
-    assert fields(behind, named(behind, "once"))["next_set_id"] == source
+    assert fields(direct, named(direct, "once"))["next_set_id"] == source
 
 
 @pytest.mark.parametrize(
@@ -142,15 +141,15 @@ def test_what_cannot_be_meant_is_misuse(arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("arguments", [("pregnancy", "baby"), ("nope", "again")])
 def test_what_cannot_be_made_is_not(
-    sbm: Sbm, behind: Arranged, source: int, arguments: tuple[str, ...]
+    sbm: Sbm, direct: Arranged, source: int, arguments: tuple[str, ...]
 ) -> None:
     outcome = sbm(*CLONE, *arguments)
     assert (outcome.status, outcome.out) == (FAILED, "")
-    assert behind.value("SELECT count(*) FROM messagesets") == 2
+    assert direct.value("SELECT count(*) FROM messagesets") == 2
 
 
-def test_files_are_copied_all_or_none(sbm: Sbm, behind: Arranged, source: int, media: Path) -> None:
-    behind.message(source, 8, "eng_ZA", None, file_name="lost.mp3")
+def test_files_are_copied_all_or_none(sbm: Sbm, direct: Arranged, source: int, media: Path) -> None:
+    direct.message(source, 8, "eng_ZA", None, file_name="lost.mp3")
     options = (*CLONE, "pregnancy", "again", "--messages", "copied")
     outcome = sbm(*options)
     assert (outcome.status, outcome.complaint) == (
@@ -159,26 +158,26 @@ def test_files_are_copied_all_or_none(sbm: Sbm, behind: Arranged, source: int, m
     )
     (media / "lost.mp3").write_bytes(b"found")
     # Now the last step fails, when all files are there.
-    behind.rows(
+    direct.rows(
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
         " 'BEGIN RAISE lock_not_available; END'"
     )
-    behind.rows("CREATE TRIGGER fail BEFORE INSERT ON audit EXECUTE FUNCTION fail()")
+    direct.rows("CREATE TRIGGER fail BEFORE INSERT ON audit EXECUTE FUNCTION fail()")
     assert sbm(*options).status == FAILED
     assert {path.name for path in media.iterdir()} == {"a.mp3", "lost.mp3"}
-    assert behind.value("SELECT count(*) FROM messagesets") == 2
+    assert direct.value("SELECT count(*) FROM messagesets") == 2
 
 
 @pytest.mark.parametrize("option", [(), ("--dry-run",)])
 def test_messages_that_cannot_be_sent_are_named_and_not_copied(
-    sbm: Sbm, behind: Arranged, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...]
+    sbm: Sbm, direct: Arranged, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("SBM_MAX_TEXT_LENGTH", "30")
-    schedule = behind.schedule()
-    source = behind.messageset("chat", schedule, channel="whatsapp", langs=("eng_ZA", "zul_ZA"))
+    schedule = direct.schedule()
+    source = direct.messageset("chat", schedule, channel="whatsapp", langs=("eng_ZA", "zul_ZA"))
     assert sbm(*CLONE, "chat", "fine", *option).status == 0
     for number, text in ((4, "a\nb"), (5, "“Hi”"), (6, "x" * 31), (7, "x" * 32)):
-        behind.message(source, number, "eng_ZA", text)
+        direct.message(source, number, "eng_ZA", text)
     outcome = sbm(*CLONE, "chat", "again", *option)
     assert (outcome.status, outcome.out) == (FAILED, "")
     first, second, third, last = outcome.complaint.splitlines()
@@ -188,4 +187,4 @@ def test_messages_that_cannot_be_sent_are_named_and_not_copied(
     assert "special characters which can be replaced: “ ”" in second
     assert third.endswith("has 31 characters, more than 30.")
     assert last == "such messages cannot be sent, and are not copied"
-    assert behind.rows("SELECT FROM messagesets WHERE short_name = 'again'") == []
+    assert direct.rows("SELECT FROM messagesets WHERE short_name = 'again'") == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sbm.commands.old_files import Copies
-from sbm.store.django.account import OldFile
+from sbm.operations.django_import.report import OldFile
 
 
 @pytest.fixture

@@ -12,30 +12,29 @@ from sbm.commands.selecting import CHUNK
 from tests.arrange import Arranged
 from tests.commands.misuse import misused
 from tests.commands.test_users import Sbm
-from tests.commands.test_users import behind as behind
 from tests.commands.test_users import sbm as sbm
 
 ADD = ("subscription", "add-prepend")
 KEY = "prepend_next_delivery"
 
 
-def metadata(behind: Arranged, ids: list[UUID]) -> list[Any]:
-    return [behind.subscription(one)["metadata"] for one in ids]
+def metadata(direct: Arranged, ids: list[UUID]) -> list[Any]:
+    return [direct.subscription(one)["metadata"] for one in ids]
 
 
 def test_a_text_is_given_to_those_whom_it_suits_once_and_another_is_left_waiting(
-    sbm: Sbm, behind: Arranged
+    sbm: Sbm, direct: Arranged
 ) -> None:
-    schedule = behind.schedule()
-    pregnancy = behind.messageset("pregnancy", schedule)
-    sounds = behind.messageset("sounds", schedule, content_type="audio")
-    whatsapp = behind.messageset("chat", schedule, channel="WhatsApp")
+    schedule = direct.schedule()
+    pregnancy = direct.messageset("pregnancy", schedule)
+    sounds = direct.messageset("sounds", schedule, content_type="audio")
+    whatsapp = direct.messageset("chat", schedule, channel="WhatsApp")
     kinds: list[Any] = [None, {}, {"k": [1], KEY: ""}, {KEY: None}, {KEY: "Wait"}, ["x"], "text"]
-    ids = [one for kind in kinds for one in behind.subscriptions(1, pregnancy, 1, metadata=kind)]
-    apart = [*behind.subscriptions(1, sounds, 1), *behind.subscriptions(1, whatsapp, 1)]
-    ended = behind.subscriptions(2, pregnancy, 1)
-    behind.rows("UPDATE subscriptions SET active = false WHERE id = %s", ended[0])
-    behind.rows("UPDATE subscriptions SET completed = true WHERE id = %s", ended[1])
+    ids = [one for kind in kinds for one in direct.subscriptions(1, pregnancy, 1, metadata=kind)]
+    apart = [*direct.subscriptions(1, sounds, 1), *direct.subscriptions(1, whatsapp, 1)]
+    ended = direct.subscriptions(2, pregnancy, 1)
+    direct.rows("UPDATE subscriptions SET active = false WHERE id = %s", ended[0])
+    direct.rows("UPDATE subscriptions SET completed = true WHERE id = %s", ended[1])
 
     for options, given in ((("--dry-run",), "4 would be given"), (("--all",), "4 given")):
         outcome = sbm(*ADD, " Good news in <LANG>", *options, "--by", "ann", "--reason", "new")
@@ -49,56 +48,56 @@ def test_a_text_is_given_to_those_whom_it_suits_once_and_another_is_left_waiting
             "1 have another one waiting: left alone",
         ]
         if "--dry-run" in options:
-            assert metadata(behind, ids) == kinds
+            assert metadata(direct, ids) == kinds
     news = {KEY: "Good news in eng_ZA"}
     wanted = [news, news, {"k": [1]} | news, news, {KEY: "Wait"}, ["x"], "text"]
-    assert metadata(behind, ids) == wanted
-    assert metadata(behind, apart + ended) == [None] * 4
-    (entry,) = behind.rows("SELECT actor, command, reason, details FROM audit")
+    assert metadata(direct, ids) == wanted
+    assert metadata(direct, apart + ended) == [None] * 4
+    (entry,) = direct.rows("SELECT actor, command, reason, details FROM audit")
     assert (entry["actor"], entry["command"], entry["reason"]) == ("ann", " ".join(ADD), "new")
     assert set(entry["details"]["subscriptions"]) == set(map(str, ids[:4]))
 
     outcome = sbm(*ADD, "Good news in <LANG>", "--message-set", "pregnancy", "--overwrite")
     assert outcome.out.splitlines()[:2] == ["1 given the prepend", "4 have it already"]
-    assert metadata(behind, ids)[4] == news
-    details = behind.value("SELECT details FROM audit ORDER BY id DESC LIMIT 1")
+    assert metadata(direct, ids)[4] == news
+    details = direct.value("SELECT details FROM audit ORDER BY id DESC LIMIT 1")
     assert details["replaced"] == {str(ids[4]): "Wait"}
 
 
 def test_a_url_goes_before_the_sounds_of_as_many_as_were_said_and_then_of_the_others(
-    sbm: Sbm, behind: Arranged
+    sbm: Sbm, direct: Arranged
 ) -> None:
-    schedule = behind.schedule()
-    behind.subscriptions(CHUNK + 20, behind.messageset("texts", schedule), schedule)
-    sounds = behind.messageset("sounds", schedule, content_type="audio")
-    english = behind.subscriptions(CHUNK // 2, sounds, schedule)
-    zulu = behind.subscriptions(3, sounds, schedule, lang="zul_ZA")
+    schedule = direct.schedule()
+    direct.subscriptions(CHUNK + 20, direct.messageset("texts", schedule), schedule)
+    sounds = direct.messageset("sounds", schedule, content_type="audio")
+    english = direct.subscriptions(CHUNK // 2, sounds, schedule)
+    zulu = direct.subscriptions(3, sounds, schedule, lang="zul_ZA")
     options = (*ADD, "http://example.org/<LANG>.mp3")
     assert sbm(*options, "--lang", "zul_ZA", "--limit", "2").out.endswith("\n2 given the prepend\n")
     assert sbm(*options, "--schedule", str(schedule)).out.splitlines()[1:] == [
         f"{CHUNK // 2 + 1} given the prepend",
         "2 have it already",
     ]
-    assert metadata(behind, [english[0], *zulu]) == [
+    assert metadata(direct, [english[0], *zulu]) == [
         {KEY: f"http://example.org/{lang}.mp3"} for lang in ("eng_ZA", *("zul_ZA",) * 3)
     ]
-    given = behind.value("SELECT count(*) FROM subscriptions WHERE metadata ? %s", KEY)
+    given = direct.value("SELECT count(*) FROM subscriptions WHERE metadata ? %s", KEY)
     assert given == CHUNK // 2 + 3
-    counts = [row["details"]["count"] for row in behind.rows("SELECT details FROM audit")]
+    counts = [row["details"]["count"] for row in direct.rows("SELECT details FROM audit")]
     assert sum(counts) == given
 
 
 def test_those_whose_next_message_would_become_too_long_are_left_alone(
-    sbm: Sbm, behind: Arranged, monkeypatch: pytest.MonkeyPatch
+    sbm: Sbm, direct: Arranged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SBM_MAX_TEXT_LENGTH", "30")
-    schedule = behind.schedule()
+    schedule = direct.schedule()
     # Of 14 characters: "texts 1 eng_ZA".
-    texts = behind.messageset("texts", schedule, langs=("eng_ZA", "zul_ZA"))
-    behind.message(texts, 4, "eng_ZA", "x" * 20)
-    behind.message(texts, 5, "eng_ZA", None, file_name="5.png")
+    texts = direct.messageset("texts", schedule, langs=("eng_ZA", "zul_ZA"))
+    direct.message(texts, 4, "eng_ZA", "x" * 20)
+    direct.message(texts, 5, "eng_ZA", None, file_name="5.png")
     ids = [
-        behind.subscriptions(1, texts, schedule, next_sequence_number=number)[0]
+        direct.subscriptions(1, texts, schedule, next_sequence_number=number)[0]
         for number in (1, 4, 5, 6)
     ]
     outcome = sbm(*ADD, "y" * 15, "--all")
@@ -107,10 +106,10 @@ def test_those_whose_next_message_would_become_too_long_are_left_alone(
         "1 would have more than 30 characters with their next message: left alone",
     ]
     given = {KEY: "y" * 15}
-    assert metadata(behind, ids) == [given, None, given, given]
+    assert metadata(direct, ids) == [given, None, given, given]
     outcome = sbm(*ADD, "z" * 16, "--all", "--overwrite")
     assert outcome.out.splitlines()[0] == "2 given the prepend"
-    assert metadata(behind, ids)[:2] == [given, None]
+    assert metadata(direct, ids)[:2] == [given, None]
     outcome = sbm(*ADD, "y" * 31, "--all")
     assert outcome.status == FAILED
     assert "'texts' is of texts, and this has 31 characters, more than 30" in outcome.complaint
@@ -121,9 +120,9 @@ def test_what_cannot_be_meant_is_misuse(arguments: tuple[str, ...]) -> None:
     assert misused(*ADD, *arguments)
 
 
-def test_a_sound_that_suits_nobody_is_refused(sbm: Sbm, behind: Arranged) -> None:
-    schedule = behind.schedule()
-    ids = behind.subscriptions(1, behind.messageset("texts", schedule), schedule)
+def test_a_sound_that_suits_nobody_is_refused(sbm: Sbm, direct: Arranged) -> None:
+    schedule = direct.schedule()
+    ids = direct.subscriptions(1, direct.messageset("texts", schedule), schedule)
     outcome = sbm(*ADD, "http://example.org/a.mp3", "--all")
     assert (outcome.status, outcome.out) == (FAILED, "")
-    assert metadata(behind, ids) == [None]
+    assert metadata(direct, ids) == [None]

@@ -12,11 +12,10 @@ import psycopg2
 from sbm.commands.running import FAILED
 from tests.arrange import Arranged
 from tests.commands.test_users import ROOT
-from tests.commands.test_users import behind as behind
 
 
 def test_a_command_that_is_interrupted_says_so_and_no_more(
-    database_uri: str, behind: Arranged
+    database_uri: str, direct: Arranged
 ) -> None:
     environ = {"PYTHONPATH": str(ROOT), "STAGE_BASED_MESSAGING_DATABASE": database_uri}
     started = [sys.executable, "-c", "from sbm.cli import main; main()"]
@@ -29,7 +28,7 @@ def test_a_command_that_is_interrupted_says_so_and_no_more(
             stderr=subprocess.PIPE,
             text=True,
         )
-        while not behind.value(
+        while not direct.value(
             "SELECT count(*) FROM pg_locks WHERE NOT granted"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         ):

@@ -14,9 +14,8 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.threads import deferToThread
 
 from tests.arrange import Arranged
-from tests.pipeline.conftest import behind as behind
-from tests.pipeline.test_chores import Here, payload
-from tests.pipeline.test_chores import here as here
+from tests.pipeline.scheduler.test_outbox import Here, payload
+from tests.pipeline.scheduler.test_outbox import here as here
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,7 +78,7 @@ async def test_the_differences_are_shown_and_then_owed(here: Here, run: Run) -> 
     await here.do_all(here.doing())
     assert here.door.changes == [("POST", payload(subscription))]
     assert (await run("sync"))[1] == ["both sides are in line"]
-    first, second = here.behind.rows("SELECT * FROM audit ORDER BY id")
+    first, second = here.direct.rows("SELECT * FROM audit ORDER BY id")
     assert (first["actor"], first["reason"]) == ("Thandi", "first time")
     assert first["details"] == {"mode": "subscription", "create": 1}
     assert second["details"] == {"mode": "subscription"}
@@ -105,15 +104,15 @@ async def test_a_setting_that_the_daemons_do_not_have_is_refused(here: Here, run
 
 
 @ensureDeferred
-async def test_what_was_refused_is_shown(here: Here, run: Run, behind: Arranged) -> None:
+async def test_what_was_refused_is_shown(here: Here, run: Run, direct: Arranged) -> None:
     await here.announce("subscription")
     subscription = here.subscribe()
-    behind.rows("UPDATE chores SET faults = 2, fault = 'oh', reason = 'still looked for'")
+    direct.rows("UPDATE chores SET faults = 2, fault = 'oh', reason = 'still looked for'")
     status, said, _ = await run("status")
     assert status == 0
     about = ["subscription", str(subscription), str(here.schedule), "30", "8", "*", "*", "*"]
     assert said[-1].split() == [*about, "failed", "2", "times", "oh"]
-    behind.rows(
+    direct.rows(
         "INSERT INTO chores (kind, target, state, reason) VALUES ('schedule', '7', 'refused', 'no')"
     )
     status, said, _ = await run("status")
@@ -142,4 +141,4 @@ async def test_whoever_has_seen_enough_leaves_nothing_behind(here: Here, run: Ru
     pipes = {"stdout": writing, "stderr": subprocess.PIPE}
     assert await run("sync", "--dry-run", pipes=pipes, PYTHONUNBUFFERED="1") == (0, [], "")
     os.close(writing)
-    assert here.behind.rows("SELECT * FROM remote_listing") == []
+    assert here.direct.rows("SELECT * FROM remote_listing") == []

@@ -10,31 +10,30 @@ from sbm.commands.selecting import CHUNK
 from tests.arrange import Arranged
 from tests.commands.misuse import misused
 from tests.commands.test_users import Sbm
-from tests.commands.test_users import behind as behind
 from tests.commands.test_users import sbm as sbm
 
 RESET = ("subscription", "reset-stuck")
 STUCK = CHUNK + 10
 
 
-def stuck(behind: Arranged, messageset: int, count: int, status: int) -> set[UUID]:
-    mothers = behind.subscriptions(count, messageset, 1)
-    behind.rows("UPDATE subscriptions SET process_status = %s WHERE id = ANY(%s)", status, mothers)
+def stuck(direct: Arranged, messageset: int, count: int, status: int) -> set[UUID]:
+    mothers = direct.subscriptions(count, messageset, 1)
+    direct.rows("UPDATE subscriptions SET process_status = %s WHERE id = ANY(%s)", status, mothers)
     return set(mothers)
 
 
-def ready(behind: Arranged) -> set[UUID]:
-    rows = behind.rows("SELECT id FROM subscriptions WHERE process_status = 0")
+def ready(direct: Arranged) -> set[UUID]:
+    rows = direct.rows("SELECT id FROM subscriptions WHERE process_status = 0")
     return {row["id"] for row in rows}
 
 
-def test_those_in_error_are_counted_and_then_ready_again(sbm: Sbm, behind: Arranged) -> None:
-    schedule = behind.schedule()
-    pregnancy, baby = (behind.messageset(name, schedule) for name in ("pregnancy", "baby"))
-    unreached = stuck(behind, pregnancy, STUCK, -1)
-    broken = stuck(behind, baby, 2, -2)
-    (completed,) = stuck(behind, baby, 1, -1)
-    behind.rows("UPDATE subscriptions SET completed = true WHERE id = %s", completed)
+def test_those_in_error_are_counted_and_then_ready_again(sbm: Sbm, direct: Arranged) -> None:
+    schedule = direct.schedule()
+    pregnancy, baby = (direct.messageset(name, schedule) for name in ("pregnancy", "baby"))
+    unreached = stuck(direct, pregnancy, STUCK, -1)
+    broken = stuck(direct, baby, 2, -2)
+    (completed,) = stuck(direct, baby, 1, -1)
+    direct.rows("UPDATE subscriptions SET completed = true WHERE id = %s", completed)
 
     outcome = sbm(*RESET, "--dry-run")
     assert [line.split() for line in outcome.out.splitlines()[1:]] == [
@@ -42,11 +41,11 @@ def test_those_in_error_are_counted_and_then_ready_again(sbm: Sbm, behind: Arran
         ["pregnancy", "-1", str(STUCK)],
         [str(STUCK + 2), "would", "be", "reset"],
     ]
-    assert ready(behind) == set()
+    assert ready(direct) == set()
 
     assert sbm(*RESET, "--status", "-2", "--by", "ann", "--reason", "mended").out == "2 reset\n"
-    assert ready(behind) == broken
-    (entry,) = behind.rows("SELECT actor, command, reason, details FROM audit")
+    assert ready(direct) == broken
+    (entry,) = direct.rows("SELECT actor, command, reason, details FROM audit")
     told = entry["details"].pop("subscriptions")
     assert set(map(UUID, told)) == broken
     assert entry == {
@@ -57,10 +56,10 @@ def test_those_in_error_are_counted_and_then_ready_again(sbm: Sbm, behind: Arran
     }
 
     assert sbm(*RESET, "--message-set", "1", "--limit", "5").out == "5 reset\n"
-    assert len(ready(behind) & unreached) == 5
+    assert len(ready(direct) & unreached) == 5
     assert sbm(*RESET, "--all").out == f"{STUCK - 5} reset\n"
-    assert ready(behind) == unreached | broken
-    numbers = [row["details"]["count"] for row in behind.rows("SELECT details FROM audit")]
+    assert ready(direct) == unreached | broken
+    numbers = [row["details"]["count"] for row in direct.rows("SELECT details FROM audit")]
     assert sum(numbers) == STUCK + 2
     assert max(numbers) == CHUNK
 

@@ -6,9 +6,9 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
-from sbm.sandbox.identity_store import IdentityStoreApp
-from sbm.sandbox.message_sender import MessageSenderApp
-from sbm.sandbox.rest import Reply
+from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
+from sbm.sandbox.stand_ins.message_sender import MessageSenderApp
+from sbm.sandbox.stand_ins.rest import Reply
 from tests.e2e.world import World, mounted
 
 

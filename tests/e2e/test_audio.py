@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytest_twisted import ensureDeferred
 
-from tests.clients.sftp import PASSWORD, USER, Vendor, pinned
+from tests.clients.voice_vendor.sftp import PASSWORD, USER, Vendor, pinned
 from tests.e2e.world import World, pause
 
 
@@ -18,7 +18,7 @@ async def test_sound_that_is_asked_for_comes_to_the_vendor(seed: World, tmp_path
     vendor = Vendor(folder)
     vendor.listen()
     (media / "hello.mp3").write_bytes(b"hello")
-    seed.behind.rows("INSERT INTO binary_contents (content) VALUES ('hello.mp3')")
+    seed.direct.rows("INSERT INTO binary_contents (content) VALUES ('hello.mp3')")
     seed.start(
         SBM_MEDIA_ROOT=str(media),
         AUDIO_FTP_HOST="127.0.0.1",

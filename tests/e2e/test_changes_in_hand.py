@@ -94,23 +94,23 @@ class InHand:
         await self.seed.settled()
         (outbound,) = self.seed.sender.outbounds()
         assert outbound.said.content == "Hello\npregnancy 1 eng_ZA"
-        (entry,) = self.seed.behind.ledger()
+        (entry,) = self.seed.direct.ledger()
         assert (entry["outcome"], entry["outbound_id"]) == ("sent", outbound.id)
         assert (entry["subscription_id"], entry["sequence_number"]) == (self.mother, 1)
-        assert self.seed.behind.broken_law() == []
+        assert self.seed.direct.broken_law() == []
 
     def holds(self, expected: dict[str, Any]) -> None:
-        subscription = self.seed.behind.subscription(self.mother)
+        subscription = self.seed.direct.subscription(self.mother)
         expected = self.values(expected)
         assert {name: subscription[name] for name in expected} == expected
 
 
 async def in_hand(seed: World, stage: str) -> InHand:
     """A send that was claimed, and has come to this stage."""
-    schedule = seed.behind.schedule()
+    schedule = seed.direct.schedule()
     langs = ("eng_ZA", "zul_ZA")
-    messageset = seed.behind.messageset("pregnancy", schedule, langs=langs)
-    other = seed.behind.messageset("baby", schedule, langs=langs)
+    messageset = seed.direct.messageset("pregnancy", schedule, langs=langs)
+    other = seed.direct.messageset("baby", schedule, langs=langs)
     (mother,) = seed.subscribe(1, messageset, schedule, metadata=PREPEND)
     gate = (await gated(seed)).only(stage)
     seed.start()
@@ -159,7 +159,7 @@ async def test_who_is_deleted_while_her_send_is_in_hand_leaves_its_row_in_the_le
     held = await in_hand(seed, stage)
     assert await seed.call("DELETE", held.path) == (204, None)
     await held.was_sent_once()
-    assert seed.behind.rows("SELECT * FROM subscriptions") == []
+    assert seed.direct.rows("SELECT * FROM subscriptions") == []
 
 
 # While it is settled: the change has the subscription, and the settling waits for it.
@@ -176,7 +176,7 @@ async def waits(seed: World, count: int) -> None:
     """Return when so many others wait for a lock."""
     await seed.until(
         lambda: (
-            seed.behind.value(
+            seed.direct.value(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
                 " AND wait_event_type = 'Lock'"
             )
@@ -220,7 +220,7 @@ async def test_a_change_that_comes_before_the_settling_stands(
 @ensureDeferred
 async def test_a_deletion_that_comes_before_the_settling_stands(seed: World, locks: Any) -> None:
     held = await in_hand(seed, "answer")
-    seed.behind.rows(
+    seed.direct.rows(
         "INSERT INTO behind_subscriptions (subscription_id, messages_behind,"
         " current_messageset_id, current_sequence_number, expected_messageset_id,"
         " expected_sequence_number) VALUES (%s, 1, %s, 1, %s, 2)",
@@ -235,16 +235,16 @@ async def test_a_deletion_that_comes_before_the_settling_stands(seed: World, loc
     locks.rollback()
     assert await deleting == (204, None)
     await held.was_sent_once()
-    assert seed.behind.rows("SELECT * FROM subscriptions") == []
+    assert seed.direct.rows("SELECT * FROM subscriptions") == []
 
 
 @ensureDeferred
 async def test_what_would_be_the_last_message_begins_no_next_set_for_who_was_made_inactive(
     seed: World,
 ) -> None:
-    schedule = seed.behind.schedule()
-    baby = seed.behind.messageset("baby", schedule)
-    pregnancy = seed.behind.messageset("pregnancy", schedule, messages=1, next_set=baby)
+    schedule = seed.direct.schedule()
+    baby = seed.direct.messageset("baby", schedule)
+    pregnancy = seed.direct.messageset("pregnancy", schedule, messages=1, next_set=baby)
     (mother,) = seed.subscribe(1, pregnancy, schedule)
     answers = (await gated(seed)).only("answer")
     seed.start()
@@ -254,7 +254,7 @@ async def test_what_would_be_the_last_message_begins_no_next_set_for_who_was_mad
     assert status == 200
     answers.open()
     await seed.settled()
-    (entry,) = seed.behind.ledger()
+    (entry,) = seed.direct.ledger()
     assert entry["outcome"] == "sent"
-    (row,) = seed.behind.rows("SELECT id, active, completed FROM subscriptions")
+    (row,) = seed.direct.rows("SELECT id, active, completed FROM subscriptions")
     assert row == {"id": mother, "active": False, "completed": True}

@@ -45,13 +45,13 @@ async def told(seed: World, use: Callable[[Client, Arranged], None], **settings:
     """Let a client use a daemon, in a thread of its own; which methods it used."""
     url = seed.start(**settings)
     client = Client(await seed.token(), f"{url}/api/v1")
-    await deferToThread(use, client, seed.behind)
+    await deferToThread(use, client, seed.direct)
     return client.used
 
 
-def use_content(client: Client, behind: Arranged) -> None:
-    schedule = behind.schedule(minute="5")
-    messageset = behind.messageset("pregnancy", schedule, content_type="audio")
+def use_content(client: Client, direct: Arranged) -> None:
+    schedule = direct.schedule(minute="5")
+    messageset = direct.messageset("pregnancy", schedule, content_type="audio")
     assert client.get_schedule(schedule)["minute"] == "5"
     assert [one["id"] for one in client.get_schedules()["results"]] == [schedule]
     assert client.get_messageset(messageset)["short_name"] == "pregnancy"
@@ -73,9 +73,9 @@ def use_content(client: Client, behind: Arranged) -> None:
         client.get_message(message["id"])
 
 
-def use_subscriptions(client: Client, behind: Arranged) -> None:
-    schedule = behind.schedule()
-    messageset = behind.messageset("baby", schedule)
+def use_subscriptions(client: Client, direct: Arranged) -> None:
+    schedule = direct.schedule()
+    messageset = direct.messageset("baby", schedule)
     made = client.create_subscription(
         {"identity": IDENTITY, "messageset": messageset, "lang": "eng_ZA", "schedule": schedule}
     )
@@ -85,7 +85,7 @@ def use_subscriptions(client: Client, behind: Arranged) -> None:
     (found,) = client.get_subscriptions({"identity": IDENTITY, "active": True})["results"]
     assert found == changed
     assert client.resend_subscription(made["id"]) == {"accepted": True}
-    behind.rows(
+    direct.rows(
         "INSERT INTO failed_tasks (send_id, kind, stage, reason, subscription_id, identity,"
         " initiated_at, attempt) VALUES (%s, 'next', 'post', 'no such channel', %s, %s, now(), 1)",
         *(UNKNOWN_SEND, made["id"], IDENTITY),
@@ -107,10 +107,10 @@ async def test_every_method_of_the_client_works(seed: World, tmp_path: Path) -> 
 async def test_the_client_follows_pages_to_their_end(seed: World) -> None:
     """Whether it says how long they are, or leaves that to the service."""
 
-    def follow(client: Client, behind: Arranged) -> None:
-        schedule = behind.schedule()
-        messageset = behind.messageset("pregnancy", schedule, messages=7)
-        made = {str(one) for one in behind.subscriptions(2100, messageset, schedule)}
+    def follow(client: Client, direct: Arranged) -> None:
+        schedule = direct.schedule()
+        messageset = direct.messageset("pregnancy", schedule, messages=7)
+        made = {str(one) for one in direct.subscriptions(2100, messageset, schedule)}
         everybody = [one["id"] for one in client.get_subscriptions()["results"]]
         assert (len(everybody), set(everybody)) == (2100, made)
         numbers = [

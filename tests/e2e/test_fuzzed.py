@@ -31,8 +31,8 @@ CHECKS = (
 async def fuzz(seed: World, folder: Path, *options: str) -> None:
     """Run Schemathesis against a daemon with a few rows, and fail with what it tells."""
     url = seed.start(SBM_MEDIA_ROOT=str(folder))
-    schedule = seed.behind.schedule()
-    messageset = seed.behind.messageset("pregnancy", schedule)
+    schedule = seed.direct.schedule()
+    messageset = seed.direct.messageset("pregnancy", schedule)
     seed.subscribe(3, messageset, schedule)
     arguments = [
         *("-m", "schemathesis.cli", "run", f"{url}/api/v1/openapi.json"),

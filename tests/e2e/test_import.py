@@ -6,9 +6,9 @@ from uuid import uuid4
 
 from pytest_twisted import ensureDeferred
 
-from sbm.store.django.transfer import transfer
+from sbm.operations.django_import.transfer import transfer
 from tests.e2e.world import World
-from tests.store.django.old import (
+from tests.operations.django_import.old import (
     ADMIN_TOKEN,
     CLIENT_TOKEN,
     IDENTITY,
@@ -17,9 +17,9 @@ from tests.store.django.old import (
     Old,
     subscribe,
 )
-from tests.store.django.old import empty_old as empty_old
-from tests.store.django.old import old as old
-from tests.store.django.test_transfer import unseen
+from tests.operations.django_import.old import empty_old as empty_old
+from tests.operations.django_import.old import old as old
+from tests.operations.django_import.test_transfer import unseen
 
 
 @ensureDeferred
@@ -27,7 +27,7 @@ async def test_clients_and_subscribers_go_on_where_the_old_service_stopped(
     seed: World, old: Old
 ) -> None:
     odd, person = uuid4(), str(uuid4())
-    subscribe(old.behind, odd, identity=person, metadata="[1]", process_status=5)
+    subscribe(old.direct, odd, identity=person, metadata="[1]", process_status=5)
     transfer(
         *(old.uri, seed.database_uri),
         progress=unseen,
@@ -44,8 +44,8 @@ async def test_clients_and_subscribers_go_on_where_the_old_service_stopped(
     shown = {one["id"]: one for one in page["results"]}
     assert shown[str(MOTHER)]["created_at"] == "2018-03-24T23:30:00.123456Z"
     assert (shown[str(odd)]["metadata"], shown[str(odd)]["process_status"]) == ([1], 0)
-    behind = "/api/v1/behind-subscriptions/"
-    assert (await seed.call("GET", behind, token=CLIENT_TOKEN))[0] == 200
+    direct = "/api/v1/behind-subscriptions/"
+    assert (await seed.call("GET", direct, token=CLIENT_TOKEN))[0] == 200
     made = await seed.call(
         "POST", "/api/v1/user/token/", {"email": "hub@example.org"}, token=ADMIN_TOKEN
     )
@@ -60,5 +60,5 @@ async def test_clients_and_subscribers_go_on_where_the_old_service_stopped(
 
     await seed.tick(1)
     assert seed.received() == {IDENTITY: ["two"], person: ["two"]}
-    assert seed.behind.subscription(MOTHER)["next_sequence_number"] == 3
-    assert seed.behind.broken_law() == []
+    assert seed.direct.subscription(MOTHER)["next_sequence_number"] == 3
+    assert seed.direct.broken_law() == []

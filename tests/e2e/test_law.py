@@ -9,8 +9,8 @@ import treq
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_twisted import ensureDeferred
 
-from sbm.store import law
-from sbm.store.queries import Query
+from sbm.store import ledger_balance
+from sbm.store.postgres.statements import Query
 from tests.e2e.world import World, pause
 
 
@@ -30,8 +30,8 @@ async def law_of(seed: World) -> tuple[bool, Any]:
 
 @ensureDeferred
 async def test_a_daemon_tells_that_the_law_holds_and_what_it_has_sent(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    seed.subscribe(3, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    seed.subscribe(3, seed.direct.messageset("pregnancy", schedule), schedule)
     url = seed.start()
     await seed.tick(schedule)
     while await gauge(url, "sbm_sends_sent_total") != 3:
@@ -39,15 +39,15 @@ async def test_a_daemon_tells_that_the_law_holds_and_what_it_has_sent(seed: Worl
     while (await law_of(seed))[1]["holds"] is None:
         await pause(0.05)
     assert await gauge(url, "sbm_law_broken_ticks") == 0
-    up, law = await law_of(seed)
-    assert (up, law["holds"], law["broken_ticks"]) == (True, True, 0)
-    assert seed.behind.broken_law() == []
+    up, ledger_balance = await law_of(seed)
+    assert (up, ledger_balance["holds"], ledger_balance["broken_ticks"]) == (True, True, 0)
+    assert seed.direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_a_daemon_tells_that_the_law_is_broken_and_stays_up(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    seed.behind.rows(
+    schedule = seed.direct.schedule()
+    seed.direct.rows(
         "INSERT INTO ticks (source, state, schedule_id, triggers)"
         " VALUES ('post-back', 'expanded', %s, 2)",
         schedule,
@@ -57,29 +57,29 @@ async def test_a_daemon_tells_that_the_law_is_broken_and_stays_up(seed: World) -
         # Whichever of them has checked it, the others come to know when they look.
         while await gauge(url, "sbm_law_broken_ticks") is None:
             await pause(0.05)
-    await seed.until(lambda: seed.behind.value("SELECT missing FROM ticks") == 2)
+    await seed.until(lambda: seed.direct.value("SELECT missing FROM ticks") == 2)
     restarted = seed.start()
     while await gauge(restarted, "sbm_law_broken_ticks") is None:
         await pause(0.05)
-    up, law = await law_of(seed)
-    assert (up, law["holds"], law["broken_ticks"]) == (True, False, 1)
+    up, ledger_balance = await law_of(seed)
+    assert (up, ledger_balance["holds"], ledger_balance["broken_ticks"]) == (True, False, 1)
 
 
 @ensureDeferred
 async def test_stopping_does_not_wait_for_a_count(
     seed: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    schedule = seed.behind.schedule()
-    seed.behind.rows(
+    schedule = seed.direct.schedule()
+    seed.direct.rows(
         "INSERT INTO ticks (source, state, schedule_id) VALUES ('post-back', 'expanded', %s)",
         schedule,
     )
     long = Query(name="count_ticks", sql="SELECT pg_sleep(15) /* %(ids)s */")
-    monkeypatch.setitem(law.QUERIES.by_name, "count_ticks", long)
+    monkeypatch.setitem(ledger_balance.QUERIES.by_name, "count_ticks", long)
 
     def counting() -> int:
         return int(
-            seed.behind.value(
+            seed.direct.value(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE wait_event = 'PgSleep' AND datname = current_database()"
             )

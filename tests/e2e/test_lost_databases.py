@@ -10,13 +10,13 @@ import pytest_twisted
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import CancelledError, Deferred
 
-from sbm.addresses import DatabaseAddress
-from sbm.store import commits, connection, notifications
-from sbm.store import database as module
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.store.postgres import commits, connection, notifications
+from sbm.store.postgres import database as module
 from tests.arrange import arranged
 from tests.e2e.gates import gated
 from tests.e2e.world import World, pause
-from tests.store.proxy import Proxy
+from tests.store.postgres.proxy import Proxy
 from tests.store.transactions import SOON
 
 
@@ -33,8 +33,8 @@ async def proxy(database_uri: str) -> AsyncIterator[Proxy]:
 @pytest_twisted.async_yield_fixture
 async def seed(proxy: Proxy, database_uri: str) -> AsyncIterator[World]:
     """A world whose daemons are far from their database."""
-    with arranged(database_uri) as behind:
-        made = World(proxy.address.uri(), behind)
+    with arranged(database_uri) as direct:
+        made = World(proxy.address.uri(), direct)
         yield made
         proxy.recover()
         if proxy.port is None:
@@ -62,8 +62,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_what_is_in_hand_while_the_database_is_away_is_settled_once_when_it_is_back(
     seed: World, proxy: Proxy, is_silent: bool
 ) -> None:
-    schedule = seed.behind.schedule()
-    mothers = seed.subscribe(30, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    mothers = seed.subscribe(30, seed.direct.messageset("pregnancy", schedule), schedule)
     gates = await gated(seed)
     answers = gates.only("answer")
     seed.start(SBM_CONCURRENCY="10")
@@ -81,28 +81,28 @@ async def test_what_is_in_hand_while_the_database_is_away_is_settled_once_when_i
     # What was claimed goes out without the database, and its results wait in the daemon.
     sent = len(seed.sender)
     assert 10 <= sent < len(mothers)
-    assert seed.behind.ledger() == []
+    assert seed.direct.ledger() == []
     if is_silent:
         proxy.recover()
     else:
         proxy.open()
     await seed.settled()
     assert len(seed.received()) == len(seed.sender) == len(mothers)
-    ledger = seed.behind.ledger()
+    ledger = seed.direct.ledger()
     assert {(entry["outcome"], entry["attempts"]) for entry in ledger} == {("sent", 1)}
     assert len(ledger) == len(mothers)
-    numbers = seed.behind.rows("SELECT DISTINCT next_sequence_number AS next FROM subscriptions")
+    numbers = seed.direct.rows("SELECT DISTINCT next_sequence_number AS next FROM subscriptions")
     assert [row["next"] for row in numbers] == [2]
     assert (await seed.call("GET", path))[0] == 200
-    assert seed.behind.broken_law() == []
+    assert seed.direct.broken_law() == []
 
 
 @pytest.mark.usefixtures("impatient")
 @ensureDeferred
 async def test_commits_may_be_lost_all_the_time(seed: World, proxy: Proxy) -> None:
     """Of ticks, claims, renewals and results alike; no send is held up as unknown by it."""
-    schedule = seed.behind.schedule()
-    messageset = seed.behind.messageset("pregnancy", schedule)
+    schedule = seed.direct.schedule()
+    messageset = seed.direct.messageset("pregnancy", schedule)
     mothers = seed.subscribe(60, messageset, schedule)
     seed.start(SBM_CONCURRENCY="2")
     losing = Deferred.fromCoroutine(_lose_commits(proxy))
@@ -112,9 +112,9 @@ async def test_commits_may_be_lost_all_the_time(seed: World, proxy: Proxy) -> No
     proxy.stop_before = proxy.stop_after = proxy.hole_before = proxy.deaf_after = b""
     assert proxy.hits > 10
     assert len(seed.received()) == len(seed.sender) == len(mothers)
-    ledger = seed.behind.ledger()
+    ledger = seed.direct.ledger()
     assert [entry["outcome"] for entry in ledger] == ["sent"] * len(mothers)
-    assert seed.behind.broken_law() == []
+    assert seed.direct.broken_law() == []
 
 
 async def _lose_commits(proxy: Proxy) -> None:

@@ -8,8 +8,8 @@ from attrs import frozen
 from pytest_twisted import ensureDeferred
 from twisted.web.server import Request
 
-from sbm.sandbox.identity_store import IdentityStoreApp
-from sbm.sandbox.rest import Refused, Reply
+from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
+from sbm.sandbox.stand_ins.rest import Refused, Reply
 from tests.e2e.world import World, mounted
 
 
@@ -17,9 +17,9 @@ from tests.e2e.world import World, mounted
 async def test_everybody_gets_every_message_once_in_order_and_then_the_next_set(
     seed: World,
 ) -> None:
-    schedule, weekly = seed.behind.schedule(), seed.behind.schedule(day_of_week="1")
-    baby = seed.behind.messageset("baby", weekly)
-    pregnancy = seed.behind.messageset("pregnancy", schedule, next_set=baby)
+    schedule, weekly = seed.direct.schedule(), seed.direct.schedule(day_of_week="1")
+    baby = seed.direct.messageset("baby", weekly)
+    pregnancy = seed.direct.messageset("pregnancy", schedule, next_set=baby)
     mothers = seed.subscribe(60, pregnancy, schedule)
     seed.start()
     seed.start()
@@ -29,18 +29,18 @@ async def test_everybody_gets_every_message_once_in_order_and_then_the_next_set(
     assert len(received) == len(mothers)
     for texts in received.values():
         assert texts == ["pregnancy 1 eng_ZA", "pregnancy 2 eng_ZA", "pregnancy 3 eng_ZA"]
-    chained = seed.behind.rows("SELECT * FROM subscriptions WHERE chained_from IS NOT NULL")
+    chained = seed.direct.rows("SELECT * FROM subscriptions WHERE chained_from IS NOT NULL")
     assert {row["chained_from"] for row in chained} == set(mothers)
     assert {row["messageset_id"] for row in chained} == {baby}
     await seed.tick(weekly)
     assert {texts[-1] for texts in seed.received().values()} == {"baby 1 eng_ZA"}
-    assert seed.behind.broken_law() == []
+    assert seed.direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_a_post_back_for_one_subscription_sends_her_next_message(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    messageset = seed.behind.messageset("pregnancy", schedule)
+    schedule = seed.direct.schedule()
+    messageset = seed.direct.messageset("pregnancy", schedule)
     one, _other = seed.subscribe(2, messageset, schedule)
     seed.start()
     assert await seed.call("POST", f"/api/v1/subscriptions/{one}/send") == (
@@ -50,13 +50,13 @@ async def test_a_post_back_for_one_subscription_sends_her_next_message(seed: Wor
     await seed.settled()
     (texts,) = seed.received().values()
     assert texts == ["pregnancy 1 eng_ZA"]
-    assert seed.behind.subscription(one)["next_sequence_number"] == 2
+    assert seed.direct.subscription(one)["next_sequence_number"] == 2
 
 
 @ensureDeferred
 async def test_each_hears_her_own_language(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    messageset = seed.behind.messageset("pregnancy", schedule, langs=("eng_ZA", "zul_ZA"))
+    schedule = seed.direct.schedule()
+    messageset = seed.direct.messageset("pregnancy", schedule, langs=("eng_ZA", "zul_ZA"))
     seed.subscribe(1, messageset, schedule, lang="eng_ZA")
     seed.subscribe(1, messageset, schedule, lang="zul_ZA")
     seed.start()
@@ -67,12 +67,12 @@ async def test_each_hears_her_own_language(seed: World) -> None:
 
 @ensureDeferred
 async def test_the_outbound_is_found_again_by_the_key_of_its_send(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    (mother,) = seed.subscribe(1, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    (mother,) = seed.subscribe(1, seed.direct.messageset("pregnancy", schedule), schedule)
     seed.start()
     await seed.tick(schedule)
     (outbound,) = seed.sender.outbounds()
-    (entry,) = seed.behind.ledger()
+    (entry,) = seed.direct.ledger()
     assert outbound.said.metadata == {"sbm_send_id": str(entry["send_id"])}
     assert entry["outbound_id"] == outbound.id
     assert (entry["subscription_id"], entry["identity"]) == (mother, outbound.said.to_identity)
@@ -80,18 +80,18 @@ async def test_the_outbound_is_found_again_by_the_key_of_its_send(seed: World) -
 
 @ensureDeferred
 async def test_who_has_no_address_is_marked_and_nothing_is_sent(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    messageset = seed.behind.messageset("pregnancy", schedule)
+    schedule = seed.direct.schedule()
+    messageset = seed.direct.messageset("pregnancy", schedule)
     (reached,) = seed.subscribe(1, messageset, schedule)
-    (stranger,) = seed.behind.subscriptions(1, messageset, schedule)
-    (silent,) = seed.behind.subscriptions(1, messageset, schedule)
-    seed.identities.add(None, seed.behind.subscription(silent)["identity"])
+    (stranger,) = seed.direct.subscriptions(1, messageset, schedule)
+    (silent,) = seed.direct.subscriptions(1, messageset, schedule)
+    seed.identities.add(None, seed.direct.subscription(silent)["identity"])
     seed.start()
     await seed.tick(schedule)
-    assert list(seed.received()) == [seed.behind.subscription(reached)["identity"]]
+    assert list(seed.received()) == [seed.direct.subscription(reached)["identity"]]
     for mother in (stranger, silent):
-        assert seed.behind.subscription(mother)["process_status"] == -1
-    reasons = {entry["reason"] for entry in seed.behind.ledger() if entry["stage"] == "address"}
+        assert seed.direct.subscription(mother)["process_status"] == -1
+    reasons = {entry["reason"] for entry in seed.direct.ledger() if entry["stage"] == "address"}
     assert reasons == {
         "the Identity Store does not know the identity",
         "the Identity Store has no address for the identity",
@@ -100,74 +100,74 @@ async def test_who_has_no_address_is_marked_and_nothing_is_sent(seed: World) -> 
 
 @ensureDeferred
 async def test_missing_content_is_a_failure_and_the_subscription_stays(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    messageset = seed.behind.messageset("pregnancy", schedule, messages=0)
+    schedule = seed.direct.schedule()
+    messageset = seed.direct.messageset("pregnancy", schedule, messages=0)
     (mother,) = seed.subscribe(1, messageset, schedule, next_sequence_number=5)
     seed.start()
     await seed.tick(schedule)
-    (entry,) = seed.behind.ledger()
+    (entry,) = seed.direct.ledger()
     assert (entry["outcome"], entry["stage"]) == ("failed", "content")
-    subscription = seed.behind.subscription(mother)
+    subscription = seed.direct.subscription(mother)
     assert (subscription["active"], subscription["process_status"]) == (True, 0)
 
 
 @ensureDeferred
 async def test_without_a_scheduler_the_clock_ticks_once_for_two_daemons(seed: World) -> None:
     # Of this minute, and of none that comes before tomorrow.
-    now = seed.behind.value("SELECT date_trunc('minute', now() AT TIME ZONE 'UTC')")
-    schedule = seed.behind.schedule(minute=str(now.minute), hour=str(now.hour))
-    never = seed.behind.schedule(minute=str((now.minute + 30) % 60), hour=str((now.hour + 12) % 24))
-    messageset = seed.behind.messageset("pregnancy", schedule)
+    now = seed.direct.value("SELECT date_trunc('minute', now() AT TIME ZONE 'UTC')")
+    schedule = seed.direct.schedule(minute=str(now.minute), hour=str(now.hour))
+    never = seed.direct.schedule(minute=str((now.minute + 30) % 60), hour=str((now.hour + 12) % 24))
+    messageset = seed.direct.messageset("pregnancy", schedule)
     mothers = seed.subscribe(20, messageset, schedule)
     seed.subscribe(1, messageset, never)
     for _ in range(2):
         seed.start(SBM_SCHEDULING="builtin")
     await seed.until(
-        lambda: seed.behind.value("SELECT count(*) = 2 FROM schedules WHERE next_tick_at > now()")
+        lambda: seed.direct.value("SELECT count(*) = 2 FROM schedules WHERE next_tick_at > now()")
     )
     # The minute is brought about, not waited for.
-    seed.behind.rows(
+    seed.direct.rows(
         "UPDATE schedules SET next_tick_at = %s AT TIME ZONE 'UTC' WHERE id = %s", now, schedule
     )
-    await seed.until(lambda: seed.behind.value("SELECT count(*) FROM ticks"))
+    await seed.until(lambda: seed.direct.value("SELECT count(*) FROM ticks"))
     await seed.settled()
     assert len(seed.sender) == len(mothers)
-    assert seed.behind.value("SELECT count(*) FROM ticks WHERE source = 'clock'") == 1
+    assert seed.direct.value("SELECT count(*) FROM ticks WHERE source = 'clock'") == 1
 
 
 @ensureDeferred
 async def test_with_a_scheduler_the_clock_stands_still(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    messageset = seed.behind.messageset("pregnancy", schedule)
+    schedule = seed.direct.schedule()
+    messageset = seed.direct.messageset("pregnancy", schedule)
     (mother,) = seed.subscribe(1, messageset, schedule)
     seed.start()
     status, _ = await seed.call("POST", f"/api/v1/subscriptions/{mother}/send")
     assert status == 201
     await seed.settled()
-    assert seed.behind.value("SELECT next_tick_rule FROM schedules") is None
+    assert seed.direct.value("SELECT next_tick_rule FROM schedules") is None
 
 
 @ensureDeferred
 async def test_while_a_service_is_away_sends_wait_and_then_go_out_once(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    mothers = seed.subscribe(30, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    mothers = seed.subscribe(30, seed.direct.messageset("pregnancy", schedule), schedule)
     await seed.message_sender.close()
     seed.start()
     status, _ = await seed.call("POST", f"/api/v1/schedule/{schedule}/send/")
     assert status == 202
     await seed.until(
-        lambda: seed.behind.value("SELECT count(*) FROM sends WHERE attempt > 0 AND state = 'owed'")
+        lambda: seed.direct.value("SELECT count(*) FROM sends WHERE attempt > 0 AND state = 'owed'")
     )
     seed.message_sender.open()
     await seed.settled()
     assert len(seed.sender) == len(mothers)
-    assert {entry["outcome"] for entry in seed.behind.ledger()} == {"sent"}
+    assert {entry["outcome"] for entry in seed.direct.ledger()} == {"sent"}
 
 
 @ensureDeferred
 async def test_a_daemon_that_stops_loses_nothing_and_another_goes_on(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    mothers = seed.subscribe(200, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    mothers = seed.subscribe(200, seed.direct.messageset("pregnancy", schedule), schedule)
     seed.start(SBM_CONCURRENCY="5")
     status, _ = await seed.call("POST", f"/api/v1/schedule/{schedule}/send/")
     assert status == 202
@@ -175,7 +175,7 @@ async def test_a_daemon_that_stops_loses_nothing_and_another_goes_on(seed: World
     daemon, _ = seed.daemons.pop()
     await daemon.stopService()
     assert len(seed.sender) < len(mothers)
-    assert seed.behind.value("SELECT count(*) FROM sends WHERE state <> 'owed'") == 0
+    assert seed.direct.value("SELECT count(*) FROM sends WHERE state <> 'owed'") == 0
     seed.start()
     await seed.settled()
     assert len(seed.received()) == len(seed.sender) == len(mothers)
@@ -183,13 +183,13 @@ async def test_a_daemon_that_stops_loses_nothing_and_another_goes_on(seed: World
 
 @ensureDeferred
 async def test_the_database_may_go_and_come_back(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    mothers = seed.subscribe(100, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    mothers = seed.subscribe(100, seed.direct.messageset("pregnancy", schedule), schedule)
     seed.start(SBM_CONCURRENCY="5")
     await seed.call("POST", f"/api/v1/schedule/{schedule}/send/")
     for wanted in (10, 40):
         await seed.until(partial(_has_more_than, seed, wanted))
-        seed.behind.rows(
+        seed.direct.rows(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
@@ -211,10 +211,10 @@ class OddIdentityStore(IdentityStoreApp):
 
 @ensureDeferred
 async def test_those_whose_address_cannot_be_looked_up_keep_nobody_else(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    messageset = seed.behind.messageset("pregnancy", schedule)
+    schedule = seed.direct.schedule()
+    messageset = seed.direct.messageset("pregnancy", schedule)
     mothers = seed.subscribe(300, messageset, schedule)
-    odd = {seed.behind.subscription(mother)["identity"] for mother in mothers[:10]}
+    odd = {seed.direct.subscription(mother)["identity"] for mother in mothers[:10]}
     seed.identity_store.resource = mounted(OddIdentityStore(seed.identities, odd).resource())
     await seed.identity_store.close()
     seed.identity_store.open()
@@ -223,12 +223,12 @@ async def test_those_whose_address_cannot_be_looked_up_keep_nobody_else(seed: Wo
     await seed.tick(schedule)
     assert len(seed.sender) == 290
     assert odd.isdisjoint(seed.received())
-    failures = seed.behind.rows("SELECT identity, kind, stage, reason FROM failed_tasks")
+    failures = seed.direct.rows("SELECT identity, kind, stage, reason FROM failed_tasks")
     assert {failure["identity"] for failure in failures} == odd
     assert {(failure["kind"], failure["stage"]) for failure in failures} == {("next", "address")}
     assert all("tried 3 times" in failure["reason"] for failure in failures)
-    assert seed.behind.value("SELECT max(abs(process_status)) FROM subscriptions") == 0
-    assert seed.behind.broken_law() == []
+    assert seed.direct.value("SELECT max(abs(process_status)) FROM subscriptions") == 0
+    assert seed.direct.broken_law() == []
 
 
 def _has_more_than(seed: World, outbounds: int) -> bool:

@@ -10,9 +10,9 @@ from attrs import define, field, frozen
 from pytest_twisted import ensureDeferred
 from twisted.web.server import Request
 
-from sbm.sandbox.identity_store import IdentityStoreApp
-from sbm.sandbox.metrics import Metrics, MetricsApp
-from sbm.sandbox.rest import Refused, Reply
+from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
+from sbm.sandbox.stand_ins.metrics import Metrics, MetricsApp
+from sbm.sandbox.stand_ins.rest import Refused, Reply
 from tests.clients.far import Far
 from tests.e2e.world import Address, World, mounted
 
@@ -78,12 +78,12 @@ async def test_what_was_committed_is_told_once_by_the_names_of_the_old_service(
     await seed.identity_store.close()
     seed.identity_store.resource = mounted(Shaky(seed.identities).resource())
     seed.identity_store.open()
-    schedule, later = seed.behind.schedule(), seed.behind.schedule()
-    baby = seed.behind.messageset("baby", schedule)
-    pregnancy = seed.behind.messageset("(my) pregnancy", schedule, messages=1, next_set=baby)
+    schedule, later = seed.direct.schedule(), seed.direct.schedule()
+    baby = seed.direct.messageset("baby", schedule)
+    pregnancy = seed.direct.messageset("(my) pregnancy", schedule, messages=1, next_set=baby)
     seed.subscribe(3, pregnancy, schedule)
-    (silent,) = seed.behind.subscriptions(1, baby, schedule)
-    seed.identities.add(None, seed.behind.subscription(silent)["identity"])
+    (silent,) = seed.direct.subscriptions(1, baby, schedule)
+    seed.identities.add(None, seed.direct.subscription(silent)["identity"])
     seed.start(METRICS_URL=ear.address.url, METRICS_AUTH_USER="me", METRICS_AUTH_PASSWORD="pass")
     token = await seed.token()
     made = {"identity": str(uuid4()), "messageset": baby, "schedule": later, "lang": "eng_ZA"}
@@ -99,8 +99,8 @@ async def test_what_was_committed_is_told_once_by_the_names_of_the_old_service(
         200,
         {"scheduled_metrics_initiated": True},
     )
-    await seed.until(lambda: seed.behind.value("SELECT bool_and(state = 'done') FROM tasks"))
-    today = seed.behind.value("SELECT (now() AT TIME ZONE 'UTC')::date")
+    await seed.until(lambda: seed.direct.value("SELECT bool_and(state = 'done') FROM tasks"))
+    today = seed.direct.value("SELECT (now() AT TIME ZONE 'UTC')::date")
     await stopped(seed)
     assert ear.values == {
         "subscriptions.created.sum": 2 + 3,
@@ -120,8 +120,8 @@ async def test_what_was_committed_is_told_once_by_the_names_of_the_old_service(
 async def test_one_who_never_answers_hinders_neither_sending_nor_stopping(seed: World) -> None:
     far = Far()
     far.open()
-    schedule = seed.behind.schedule()
-    seed.subscribe(5, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    seed.subscribe(5, seed.direct.messageset("pregnancy", schedule), schedule)
     url = far.address().url
     seed.start(METRICS_URL=url, METRICS_AUTH_TOKEN="t", SBM_METRICS_SECONDS="0.1")
     await seed.tick(schedule)

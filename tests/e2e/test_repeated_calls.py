@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from pytest_twisted import ensureDeferred
 
-from sbm.sandbox.schedules import Schedule
+from sbm.sandbox.stand_ins.schedules import Schedule
 from tests.e2e.processes import processes
 from tests.e2e.world import World
 
@@ -23,7 +23,7 @@ JOINING = {"SBM_SCHEDULER_JOIN_SECONDS": "1800", "SBM_SCHEDULER_TIMEZONE": "Afri
 async def scheduled(seed: World, minutes: int) -> int:
     """A schedule that was due so many minutes ago where the Scheduler is, made by the API."""
     now = "(now() - make_interval(mins => %s)) AT TIME ZONE 'Africa/Johannesburg'"
-    text = seed.behind.value(f"SELECT to_char({now}, 'FMMI FMHH24')", minutes)
+    text = seed.direct.value(f"SELECT to_char({now}, 'FMMI FMHH24')", minutes)
     minute, hour = text.split()
     token = await seed.token()
     status, made = await seed.call(
@@ -38,7 +38,7 @@ async def told(seed: World, count: int) -> list[Schedule]:
     await seed.until(
         lambda: (
             len(seed.schedules.enabled()) == count
-            and not seed.behind.value("SELECT count(*) FROM chores")
+            and not seed.direct.value("SELECT count(*) FROM chores")
         )
     )
     return seed.schedules.enabled()
@@ -69,7 +69,7 @@ async def repeat(seed: World, entry: Schedule, url: str) -> tuple[int, Any]:
 
 
 def triggers(seed: World) -> int:
-    return int(seed.behind.value("SELECT COALESCE(sum(triggers), 0) FROM ticks"))
+    return int(seed.direct.value("SELECT COALESCE(sum(triggers), 0) FROM ticks"))
 
 
 @ensureDeferred
@@ -81,11 +81,11 @@ async def test_a_call_for_a_schedule_whose_answer_is_lost_is_one_tick(seed: Worl
         seed.daemons.append((None, one))  # type: ignore[arg-type]
         schedule = await scheduled(seed, 3)
         seed.daemons.pop()
-        people = seed.subscribe(PEOPLE, seed.behind.messageset("set", schedule), schedule)
+        people = seed.subscribe(PEOPLE, seed.direct.messageset("set", schedule), schedule)
         (entry,) = await told(seed, 1)
 
         with lost([entry], one):
-            await seed.until(lambda: seed.behind.value("SELECT count(*) FROM scheduler_callbacks"))
+            await seed.until(lambda: seed.direct.value("SELECT count(*) FROM scheduler_callbacks"))
         # Once while the first tick is being sent, perhaps, and once after everybody was sent to.
         assert await repeat(seed, entry, two) == (202, {})
         await seed.settled()
@@ -95,9 +95,9 @@ async def test_a_call_for_a_schedule_whose_answer_is_lost_is_one_tick(seed: Worl
 
         received = seed.received()
         assert list(received.values()) == [["set 1 eng_ZA"]] * len(people)
-        assert seed.behind.value("SELECT count(*) FROM ticks") == 1
-        assert triggers(seed) == len(seed.behind.ledger()) == PEOPLE
-        assert seed.behind.broken_law() == []
+        assert seed.direct.value("SELECT count(*) FROM ticks") == 1
+        assert triggers(seed) == len(seed.direct.ledger()) == PEOPLE
+        assert seed.direct.broken_law() == []
         for daemon in daemons:
             assert await daemon.end() == 0, daemon.output
             assert "fits no moment" not in daemon.output
@@ -111,8 +111,8 @@ async def test_calls_for_subscriptions_whose_answers_are_lost_send_one_message_e
     one = seed.start(SBM_SCHEDULING="subscription", **JOINING)
     two = seed.start(SBM_SCHEDULING="subscription", **JOINING)
     schedule = await scheduled(seed, 3)
-    messages = seed.behind.messageset("set", schedule)
-    await seed.until(lambda: seed.behind.value("SELECT mode = 'subscription' FROM scheduling"))
+    messages = seed.direct.messageset("set", schedule)
+    await seed.until(lambda: seed.direct.value("SELECT mode = 'subscription' FROM scheduling"))
     seed.subscribe(PEOPLE, messages, schedule)
     entries = await told(seed, PEOPLE)
 
@@ -126,5 +126,5 @@ async def test_calls_for_subscriptions_whose_answers_are_lost_send_one_message_e
         await seed.settled()
 
     assert list(seed.received().values()) == [["set 1 eng_ZA"]] * PEOPLE
-    assert triggers(seed) == len(seed.behind.ledger()) == PEOPLE
-    assert seed.behind.broken_law() == []
+    assert triggers(seed) == len(seed.direct.ledger()) == PEOPLE
+    assert seed.direct.broken_law() == []

@@ -14,7 +14,7 @@ import treq
 from pytest_twisted import ensureDeferred
 from twisted.web.http_headers import Headers
 
-from sbm.pipeline.tasks import REQUEUE_BATCH
+from sbm.pipeline.tasks.requests import REQUEUE_BATCH
 from sbm.store.failed_tasks import AT_ONCE
 from tests.arrange import arranged
 from tests.e2e.world import World
@@ -55,22 +55,22 @@ def process(seed: World, folder: Path, port: int) -> Iterator[subprocess.Popen[b
 
 def left_and_waiting(seed: World) -> tuple[int, bool]:
     """How many failures are left, and whether somebody waits for a lock."""
-    left = seed.behind.value("SELECT count(*) FROM failed_tasks")
-    return left, bool(seed.behind.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+    left = seed.direct.value("SELECT count(*) FROM failed_tasks")
+    return left, bool(seed.direct.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
 
 @ensureDeferred
 async def test_a_requeue_that_is_killed_in_the_middle_of_a_batch_goes_on_in_another_daemon(
     seed: World, tmp_path: Path
 ) -> None:
-    schedule = seed.behind.schedule()
-    messageset = seed.behind.messageset("pregnancy", schedule)
+    schedule = seed.direct.schedule()
+    messageset = seed.direct.messageset("pregnancy", schedule)
     count = AT_ONCE + 2 * REQUEUE_BATCH + 10
     mothers = seed.subscribe(count, messageset, schedule)
-    ids = seed.behind.failures([*mothers, *mothers[:5]])
+    ids = seed.direct.failures([*mothers, *mothers[:5]])
     others = ids[count:]
-    seed.behind.rows("UPDATE failed_tasks SET reason = 'other' WHERE id = ANY(%s)", others)
-    meant = seed.behind.rows("SELECT send_id FROM failed_tasks WHERE reason <> 'other'")
+    seed.direct.rows("UPDATE failed_tasks SET reason = 'other' WHERE id = ANY(%s)", others)
+    meant = seed.direct.rows("SELECT send_id FROM failed_tasks WHERE reason <> 'other'")
     left = REQUEUE_BATCH + 10 + len(others)
     in_second_batch = mothers[AT_ONCE + REQUEUE_BATCH + 5]
     token = await seed.token()
@@ -93,13 +93,13 @@ async def test_a_requeue_that_is_killed_in_the_middle_of_a_batch_goes_on_in_anot
         daemon.wait()
         somebody.rows("ROLLBACK")
     assert left_and_waiting(seed)[0] == left
-    seed.behind.rows("UPDATE tasks SET lease_until = now() - interval '1 second'")
+    seed.direct.rows("UPDATE tasks SET lease_until = now() - interval '1 second'")
     seed.start()
-    await seed.until(lambda: seed.behind.value("SELECT state FROM tasks") == "done")
-    remaining = {row["id"] for row in seed.behind.rows("SELECT id FROM failed_tasks")}
+    await seed.until(lambda: seed.direct.value("SELECT state FROM tasks") == "done")
+    remaining = {row["id"] for row in seed.direct.rows("SELECT id FROM failed_tasks")}
     assert remaining == set(others)
-    owed = seed.behind.rows("SELECT id FROM sends")
+    owed = seed.direct.rows("SELECT id FROM sends")
     assert {row["id"] for row in owed} == {row["send_id"] for row in meant}
-    assert seed.behind.value("SELECT sum(triggers) FROM ticks") == count
-    assert seed.behind.value("SELECT count(*) FROM ledger") == 0
-    assert seed.behind.broken_law() == []
+    assert seed.direct.value("SELECT sum(triggers) FROM ticks") == count
+    assert seed.direct.value("SELECT count(*) FROM ledger") == 0
+    assert seed.direct.broken_law() == []

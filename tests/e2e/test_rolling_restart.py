@@ -58,7 +58,7 @@ class Load:
         status, _ = await self.balancer.post(f"/api/v1/schedule/{self.schedule}/send/")
         assert status == 202
         self.owed.update(self.mothers)
-        await self.seed.until(lambda: not self.seed.behind.value(OPEN_TICKS))
+        await self.seed.until(lambda: not self.seed.direct.value(OPEN_TICKS))
         await self.seed.settled()
         singles = self.mothers[:SINGLES]
         for start in range(0, SINGLES, 10):
@@ -76,8 +76,8 @@ OPEN_TICKS = "SELECT count(*) FROM ticks WHERE state = 'expanding'"
 
 @ensureDeferred
 async def test_a_rolling_restart_loses_doubles_and_delays_nothing(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    messageset = seed.behind.messageset("pregnancy", schedule, messages=MESSAGES)
+    schedule = seed.direct.schedule()
+    messageset = seed.direct.messageset("pregnancy", schedule, messages=MESSAGES)
     mothers = seed.subscribe(MOTHERS, messageset, schedule)
     with processes(seed, 2, SBM_CONCURRENCY="8") as daemons:
         for daemon in daemons:
@@ -96,14 +96,14 @@ async def test_a_rolling_restart_loses_doubles_and_delays_nothing(seed: World) -
         await rolling
         for daemon in daemons:
             assert await daemon.end() == 0, daemon.output
-    of = {row["id"]: row["identity"] for row in seed.behind.rows("SELECT * FROM subscriptions")}
+    of = {row["id"]: row["identity"] for row in seed.direct.rows("SELECT * FROM subscriptions")}
     assert seed.received() == {
         str(of[mother]): [f"pregnancy {number} eng_ZA" for number in range(1, count + 1)]
         for mother, count in load.owed.items()
     }
     # Whatever had been unknown, if only for a while, would have been adopted or still be there.
-    assert Counter(entry["outcome"] for entry in seed.behind.ledger()) == {
+    assert Counter(entry["outcome"] for entry in seed.direct.ledger()) == {
         "sent": sum(load.owed.values())
     }
-    assert seed.behind.value("SELECT count(*) FROM sends") == 0
-    assert seed.behind.broken_law() == []
+    assert seed.direct.value("SELECT count(*) FROM sends") == 0
+    assert seed.direct.broken_law() == []

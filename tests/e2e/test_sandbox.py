@@ -22,7 +22,7 @@ import pytest
 from attrs import define, field
 
 import sbm
-from sbm.sandbox.content import SETS
+from sbm.sandbox.demo.sample_content import SETS
 from tests.ports import free_port
 
 # Hang guards only: nothing is asserted about how long a thing takes.

@@ -14,7 +14,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from sbm.sandbox.beat import Beat
+from sbm.sandbox.stand_ins.beat import Beat
 from tests.e2e.world import SCHEDULER_TOKEN, World, pause, world
 
 API = "/api/v1"
@@ -29,7 +29,7 @@ def seed(database_uri: str) -> Iterator[World]:
 
 async def told(seed: World) -> None:
     """Return when nothing is owed to the Scheduler."""
-    await seed.until(lambda: not seed.behind.value("SELECT count(*) FROM chores"))
+    await seed.until(lambda: not seed.direct.value("SELECT count(*) FROM chores"))
 
 
 def calls(seed: World) -> dict[str, bool]:
@@ -53,9 +53,9 @@ async def test_a_subscription_is_called_for_until_it_is_completed_and_so_is_the_
     seed: World,
 ) -> None:
     try:
-        schedule = seed.behind.schedule(hour="8")
-        last = seed.behind.messageset("last", schedule, messages=1, langs=("eng",))
-        first = seed.behind.messageset("first", schedule, messages=1, next_set=last, langs=("eng",))
+        schedule = seed.direct.schedule(hour="8")
+        last = seed.direct.messageset("last", schedule, messages=1, langs=("eng",))
+        first = seed.direct.messageset("first", schedule, messages=1, next_set=last, langs=("eng",))
         seed.start()
         token = await seed.token()
         made = await subscribed(seed, token, messageset=first, schedule=schedule)
@@ -71,12 +71,12 @@ async def test_a_subscription_is_called_for_until_it_is_completed_and_so_is_the_
         assert status == 201
         await seed.settled()
         await told(seed)
-        chained = seed.behind.value("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
+        chained = seed.direct.value("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
         assert calls(seed) == {
             f"/subscriptions/{made}/send": False,
             f"/subscriptions/{chained}/send": True,
         }
-        assert set(seed.behind.subscription(UUID(str(chained)))["metadata"]) == {
+        assert set(seed.direct.subscription(UUID(str(chained)))["metadata"]) == {
             "scheduler_schedule_id"
         }
 
@@ -91,8 +91,8 @@ async def test_a_subscription_is_called_for_until_it_is_completed_and_so_is_the_
 @ensureDeferred
 async def test_a_leftover_is_disabled_and_sends_nothing(seed: World, mode: str) -> None:
     try:
-        schedule = seed.behind.schedule(minute="0", hour="0", day_of_month="1", month_of_year="1")
-        messages = seed.behind.messageset("set", schedule, langs=("eng",))
+        schedule = seed.direct.schedule(minute="0", hour="0", day_of_month="1", month_of_year="1")
+        messages = seed.direct.messageset("set", schedule, langs=("eng",))
         old = seed.schedules.create(endpoint="http://old/", auth_token=SCHEDULER_TOKEN)
         seed.start(SBM_SCHEDULING=mode)
         token = await seed.token()
@@ -108,7 +108,7 @@ async def test_a_leftover_is_disabled_and_sends_nothing(seed: World, mode: str) 
         assert (status, said["accepted"]) == (200, False)
         await seed.until(lambda: not seed.schedules.get(old.id).enabled)
         await told(seed)
-        assert seed.behind.ledger() == seed.behind.rows("SELECT * FROM sends") == []
+        assert seed.direct.ledger() == seed.direct.rows("SELECT * FROM sends") == []
         # Somebody has enabled it again.
         seed.schedules.change(old.id, enabled=True)
         await seed.call("POST", path)
@@ -153,19 +153,19 @@ async def test_a_schedule_that_the_scheduler_should_not_call_for_makes_no_tick(
         ticks = "SELECT * FROM ticks WHERE source = 'post-back'"
         assert await seed.call("POST", path) == (202, {})
         if mode == "subscription":  # nobody has told the Scheduler yet: its calls count
-            assert len(seed.behind.rows(ticks)) == 1
-            seed.behind.rows("SELECT owe_chore('schedule', %s)", str(made["id"]))
+            assert len(seed.direct.rows(ticks)) == 1
+            seed.direct.rows("SELECT owe_chore('schedule', %s)", str(made["id"]))
         for _ in range(2):
             await seed.until(lambda: not seed.schedules.enabled())
             await told(seed)
-            before = len(seed.behind.rows(ticks))
+            before = len(seed.direct.rows(ticks))
             assert before == (mode == "subscription")
             (entry,) = seed.schedules._schedules
             seed.schedules.change(entry, enabled=True)
             assert await seed.call("POST", path) == (202, {})
-        assert len(seed.behind.rows(ticks)) == before
+        assert len(seed.direct.rows(ticks)) == before
         assert await seed.call("POST", path, token=token) == (202, {})
-        assert len(seed.behind.rows(ticks)) == before + 1
+        assert len(seed.direct.rows(ticks)) == before + 1
     finally:
         await seed.stop()
 
@@ -173,8 +173,8 @@ async def test_a_schedule_that_the_scheduler_should_not_call_for_makes_no_tick(
 @ensureDeferred
 async def test_the_scheduler_being_away_hinders_nobody(seed: World) -> None:
     try:
-        schedule = seed.behind.schedule(hour="8")
-        messages = seed.behind.messageset("set", schedule, langs=("eng",))
+        schedule = seed.direct.schedule(hour="8")
+        messages = seed.direct.messageset("set", schedule, langs=("eng",))
         seed.start(SBM_BACKOFF_MAX_SECONDS="1")
         token = await seed.token()
         await seed.scheduler.close()
@@ -182,7 +182,7 @@ async def test_the_scheduler_being_away_hinders_nobody(seed: World) -> None:
         assert (await seed.call("POST", f"{API}/subscriptions/{made}/send"))[0] == 201
         await seed.settled()
         assert len(seed.sender.outbounds()) == 1
-        assert seed.behind.value("SELECT count(*) FROM chores") == 1
+        assert seed.direct.value("SELECT count(*) FROM chores") == 1
         seed.scheduler.open()
         await told(seed)
         assert calls(seed) == {f"/subscriptions/{made}/send": True}
@@ -218,7 +218,7 @@ async def test_a_changed_schedule_is_called_for_at_its_new_time_alone(seed: Worl
             while beat.is_calling:
                 await pause(0.01)
         await beat.stopService()
-        ticks = seed.behind.rows("SELECT * FROM ticks WHERE source = 'post-back'")
+        ticks = seed.direct.rows("SELECT * FROM ticks WHERE source = 'post-back'")
         assert [str(tick["schedule_id"]) for tick in ticks] == [str(made["id"])]
         assert list(seed.schedules.failures) == []
         fired = [entry.fires_at for entry in seed.schedules.enabled()]

@@ -19,14 +19,14 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
-from sbm.addresses import DatabaseAddress
-from sbm.pipeline.loop import Loop
-from sbm.sandbox.message_sender import MessageSenderApp
-from sbm.sandbox.rest import Reply
-from sbm.services import Several
+from sbm.runtime.loop import Loop
+from sbm.runtime.services import Several
+from sbm.sandbox.stand_ins.message_sender import MessageSenderApp
+from sbm.sandbox.stand_ins.rest import Reply
+from sbm.settings.endpoints import DatabaseAddress
 from tests.e2e.processes import Process, processes
 from tests.e2e.world import SCHEDULER_TOKEN, World, mounted
-from tests.store.proxy import Proxy
+from tests.store.postgres.proxy import Proxy
 
 CONCURRENCY = 5
 MOTHERS = 20
@@ -66,7 +66,7 @@ async def line(database_uri: str) -> AsyncIterator[Proxy]:
 
 def states(seed: World) -> dict[str, int]:
     """How many sends are in which state."""
-    rows = seed.behind.rows("SELECT state, count(*) FROM sends GROUP BY state")
+    rows = seed.direct.rows("SELECT state, count(*) FROM sends GROUP BY state")
     return {row["state"]: row["count"] for row in rows}
 
 
@@ -81,8 +81,8 @@ async def patient(seed: World) -> PatientSender:
 
 async def under_way(seed: World, daemon: Process) -> PatientSender:
     """A daemon whose hand is full, and the Message Sender that it waits for."""
-    schedule = seed.behind.schedule()
-    seed.subscribe(MOTHERS, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    seed.subscribe(MOTHERS, seed.direct.messageset("pregnancy", schedule), schedule)
     sender = await patient(seed)
     await daemon.start()
     status, _ = await seed.call("POST", f"/api/v1/schedule/{schedule}/send/", at=daemon.url)
@@ -121,7 +121,7 @@ async def test_other_signals_that_would_kill_a_daemon_leave_it_its_grace(
         await seed.until(partial(_is, seed, claimed=CONCURRENCY, owed=MOTHERS - CONCURRENCY))
         sender.answer()
         assert await daemon.ended() == 0
-    assert [entry["outcome"] for entry in seed.behind.ledger()] == ["sent"] * CONCURRENCY
+    assert [entry["outcome"] for entry in seed.direct.ledger()] == ["sent"] * CONCURRENCY
 
 
 @ensureDeferred
@@ -205,12 +205,12 @@ async def test_the_first_signal_gives_back_what_was_not_begun_and_waits_for_the_
         daemon.tell(signal.SIGTERM)
         await seed.until(partial(_is, seed, claimed=CONCURRENCY, owed=MOTHERS - CONCURRENCY))
         assert not daemon.answers
-        assert seed.behind.value("SELECT count(*) FROM sends WHERE due_at > now()") == 0
+        assert seed.direct.value("SELECT count(*) FROM sends WHERE due_at > now()") == 0
         sender.answer()
         assert await daemon.ended() == 0
     assert _is(seed, owed=MOTHERS - CONCURRENCY)
-    assert [entry["outcome"] for entry in seed.behind.ledger()] == ["sent"] * CONCURRENCY
-    assert seed.behind.broken_law() == []
+    assert [entry["outcome"] for entry in seed.direct.ledger()] == ["sent"] * CONCURRENCY
+    assert seed.direct.broken_law() == []
 
 
 def _is(seed: World, **wanted: int) -> bool:
@@ -228,7 +228,7 @@ async def test_the_second_signal_breaks_off_what_was_begun_which_is_written_down
         await seed.until(partial(_is, seed, claimed=CONCURRENCY, owed=MOTHERS - CONCURRENCY))
         assert await daemon.end(number) == 0
     assert _is(seed, unknown=CONCURRENCY, owed=MOTHERS - CONCURRENCY)
-    assert seed.behind.broken_law() == []
+    assert seed.direct.broken_law() == []
 
 
 @ensureDeferred
@@ -258,15 +258,15 @@ async def test_without_its_database_a_daemon_ends_with_0_and_loses_nothing(
         await seed.until(lambda: len(seed.sender) >= CONCURRENCY)
         assert await daemon.end() == 0
     # On a line that is deaf the statements still arrive: some results may have been committed.
-    assert sum(states(seed).values()) + len(seed.behind.ledger()) == MOTHERS
-    assert seed.behind.broken_law() == []
+    assert sum(states(seed).values()) + len(seed.direct.ledger()) == MOTHERS
+    assert seed.direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_a_tick_whose_expansion_is_stopped_is_expanded_by_the_next_start(seed: World) -> None:
     many = 10_000
-    schedule = seed.behind.schedule()
-    seed.behind.subscriptions(many, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    seed.direct.subscriptions(many, seed.direct.messageset("pregnancy", schedule), schedule)
     await seed.identity_store.close()
     with processes(seed, 1) as (daemon,):
         await daemon.start()
@@ -274,12 +274,12 @@ async def test_a_tick_whose_expansion_is_stopped_is_expanded_by_the_next_start(s
         assert status == 202
         await seed.until(lambda: states(seed))
         assert await daemon.end() == 0
-        assert seed.behind.broken_law() == []
+        assert seed.direct.broken_law() == []
         await daemon.start()
         await seed.until(lambda: sum(states(seed).values()) == many)
         assert await daemon.end() == 0
     assert states(seed) == {"owed": many}
-    assert seed.behind.broken_law() == []
+    assert seed.direct.broken_law() == []
 
 
 @ensureDeferred
@@ -307,7 +307,7 @@ async def test_a_request_under_way_is_answered(seed: World) -> None:
             answer = client.makefile("rb").read()
         assert await daemon.ended() == 0
     assert answer.startswith(b"HTTP/1.1 201 ")
-    assert seed.behind.value("SELECT count(*) FROM schedules") == 1
+    assert seed.direct.value("SELECT count(*) FROM schedules") == 1
 
 
 @ensureDeferred

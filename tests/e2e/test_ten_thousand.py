@@ -15,9 +15,9 @@ MOTHERS = 10_000
 @pytest.mark.long
 @ensureDeferred
 async def test_ten_thousand_get_each_message_once_in_order(seed: World) -> None:
-    schedule, weekly = seed.behind.schedule(), seed.behind.schedule()
-    baby = seed.behind.messageset("baby", weekly)
-    pregnancy = seed.behind.messageset("pregnancy", schedule, next_set=baby, messages=2)
+    schedule, weekly = seed.direct.schedule(), seed.direct.schedule()
+    baby = seed.direct.messageset("baby", weekly)
+    pregnancy = seed.direct.messageset("pregnancy", schedule, next_set=baby, messages=2)
     mothers = seed.subscribe(MOTHERS, pregnancy, schedule)
     seed.start()
     seed.start()
@@ -25,17 +25,17 @@ async def test_ten_thousand_get_each_message_once_in_order(seed: World) -> None:
         await seed.tick(schedule)
     counted = Counter(tuple(texts) for texts in seed.received().values())
     assert counted == {("pregnancy 1 eng_ZA", "pregnancy 2 eng_ZA"): MOTHERS}
-    chained = seed.behind.rows("SELECT * FROM subscriptions WHERE messageset_id = %s", baby)
+    chained = seed.direct.rows("SELECT * FROM subscriptions WHERE messageset_id = %s", baby)
     assert {row["chained_from"] for row in chained} == set(mothers)
     assert len(chained) == MOTHERS
-    assert seed.behind.broken_law() == []
+    assert seed.direct.broken_law() == []
 
 
 @pytest.mark.long
 @ensureDeferred
 async def test_ten_thousand_post_backs_of_one_subscription_each(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    mothers = seed.subscribe(MOTHERS, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    mothers = seed.subscribe(MOTHERS, seed.direct.messageset("pregnancy", schedule), schedule)
     seed.start()
     for start in range(0, MOTHERS, 20):
         answers = await seed.together(
@@ -46,4 +46,4 @@ async def test_ten_thousand_post_backs_of_one_subscription_each(seed: World) -> 
     await seed.settled()
     counted = Counter(tuple(texts) for texts in seed.received().values())
     assert counted == {("pregnancy 1 eng_ZA",): MOTHERS}
-    assert seed.behind.broken_law() == []
+    assert seed.direct.broken_law() == []

@@ -17,16 +17,16 @@ from tests.e2e.world import SCHEDULER_TOKEN, World
 async def test_a_tick_whose_daemon_is_killed_within_a_chunk_is_expanded_to_its_end_by_another(
     seed: World,
 ) -> None:
-    schedule = seed.behind.schedule()
-    messageset = seed.behind.messageset("pregnancy", schedule)
+    schedule = seed.direct.schedule()
+    messageset = seed.direct.messageset("pregnancy", schedule)
     count = 2 * CHUNK + 10
-    members = sorted(seed.behind.subscriptions(count, messageset, schedule))
+    members = sorted(seed.direct.subscriptions(count, messageset, schedule))
     await seed.identity_store.close()  # so that all who are owed a message can be counted
 
     def expanded_and_waiting() -> tuple[int, bool]:
         return (
-            seed.behind.value("SELECT triggers FROM ticks"),
-            seed.behind.value("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"),
+            seed.direct.value("SELECT triggers FROM ticks"),
+            seed.direct.value("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"),
         )
 
     with processes(seed, 1) as (daemon,), arranged(seed.database_uri) as somebody:
@@ -43,22 +43,22 @@ async def test_a_tick_whose_daemon_is_killed_within_a_chunk_is_expanded_to_its_e
         await seed.until(lambda: expanded_and_waiting() == (CHUNK, True))
         await daemon.end(signal.SIGKILL)
         somebody.rows("ROLLBACK")
-    (new,) = seed.behind.subscriptions(1, messageset, schedule)
+    (new,) = seed.direct.subscriptions(1, messageset, schedule)
     seed.start()
-    await seed.until(lambda: seed.behind.value("SELECT state FROM ticks") == "expanded")
-    owed = [row["subscription_id"] for row in seed.behind.rows("SELECT * FROM sends")]
+    await seed.until(lambda: seed.direct.value("SELECT state FROM ticks") == "expanded")
+    owed = [row["subscription_id"] for row in seed.direct.rows("SELECT * FROM sends")]
     assert sorted(owed) == members
     assert new not in owed
-    assert seed.behind.value("SELECT triggers FROM ticks") == count
-    assert seed.behind.ledger() == []
+    assert seed.direct.value("SELECT triggers FROM ticks") == count
+    assert seed.direct.ledger() == []
 
 
 @ensureDeferred
 async def test_a_tick_that_comes_while_the_last_one_is_being_sent_doubles_nobody(
     seed: World,
 ) -> None:
-    schedule = seed.behind.schedule()
-    seed.subscribe(6, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    seed.subscribe(6, seed.direct.messageset("pregnancy", schedule), schedule)
     storing = (await gated(seed)).only("storing")
     seed.start(SBM_CONCURRENCY="2")
 
@@ -69,10 +69,10 @@ async def test_a_tick_that_comes_while_the_last_one_is_being_sent_doubles_nobody
     await tick()
     await seed.until(lambda: storing.waiting)
     storing.waiting.pop(0).callback(None)
-    await seed.until(seed.behind.ledger)
+    await seed.until(seed.direct.ledger)
     await tick()
     await seed.until(
-        lambda: seed.behind.value("SELECT state = 'expanded' FROM ticks ORDER BY id DESC LIMIT 1")
+        lambda: seed.direct.value("SELECT state = 'expanded' FROM ticks ORDER BY id DESC LIMIT 1")
     )
     storing.open()
     await seed.settled()
@@ -86,24 +86,24 @@ async def test_a_tick_that_comes_while_the_last_one_is_being_sent_doubles_nobody
         path = f"/api/v1/ticks/{tick_of['id']}/"
         _, told = await seed.call("GET", path, token=SCHEDULER_TOKEN)
         assert told["progress"]["outcomes"][outcome] == told["progress"]["settled"] == 6
-    assert seed.behind.broken_law() == []
+    assert seed.direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_a_clock_that_takes_over_from_a_scheduler_makes_up_for_nothing(seed: World) -> None:
-    seed.behind.rows("UPDATE scheduling SET mode = 'schedule'")
+    seed.direct.rows("UPDATE scheduling SET mode = 'schedule'")
     ago = "SELECT to_char(now() AT TIME ZONE 'UTC' - interval '10 minutes', %s)"
-    hour, minute = (str(int(seed.behind.value(ago, part))) for part in ("HH24", "MI"))
-    schedule = seed.behind.schedule(hour=hour, minute=minute)
+    hour, minute = (str(int(seed.direct.value(ago, part))) for part in ("HH24", "MI"))
+    schedule = seed.direct.schedule(hour=hour, minute=minute)
     # As the clock left it months ago, when it was in charge the last time.
-    seed.behind.rows(
+    seed.direct.rows(
         "UPDATE schedules SET next_tick_at = now() - interval '90 days',"
         " next_tick_rule = concat_ws(' ', minute, hour, '* * * UTC')"
     )
     seed.start(SBM_SCHEDULING="builtin")
     await seed.until(
-        lambda: seed.behind.value(
+        lambda: seed.direct.value(
             "SELECT next_tick_at > now() FROM schedules WHERE id = %s", schedule
         )
     )
-    assert seed.behind.rows("SELECT source, state FROM ticks") == []
+    assert seed.direct.rows("SELECT source, state FROM ticks") == []

@@ -15,10 +15,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from sbm.model.outbound import compose
-from sbm.sandbox.identity_store import IdentityStoreApp
-from sbm.sandbox.message_sender import MessageSenderApp, NewOutbound
+from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
+from sbm.sandbox.stand_ins.message_sender import MessageSenderApp, NewOutbound
 from sbm.store import sends, ticks
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from tests.e2e.world import World, mounted, reactor
 
 QUICK = {
@@ -102,8 +102,8 @@ def without_id(seed: World, request: Request) -> Any:
 async def test_what_was_stored_without_an_answer_is_adopted_and_not_sent_again(
     seed: World, mishap: Callable[[World, Request], Any]
 ) -> None:
-    schedule = seed.behind.schedule()
-    mothers = seed.subscribe(8, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    mothers = seed.subscribe(8, seed.direct.messageset("pregnancy", schedule), schedule)
     befallen: set[Request] = set()
 
     def happens(request: Request) -> Any:
@@ -117,18 +117,18 @@ async def test_what_was_stored_without_an_answer_is_adopted_and_not_sent_again(
     await seed.tick(schedule)
     assert len(seed.sender) == len(mothers)
     assert len(seed.received()) == len(mothers)
-    outcomes = sorted(entry["outcome"] for entry in seed.behind.ledger())
+    outcomes = sorted(entry["outcome"] for entry in seed.direct.ledger())
     assert outcomes == ["adopted"] * len(befallen) + ["sent"] * (8 - len(befallen))
-    assert seed.behind.value("SELECT min(next_sequence_number) FROM subscriptions") == 2
+    assert seed.direct.value("SELECT min(next_sequence_number) FROM subscriptions") == 2
     held = {outbound.id for outbound in seed.sender.outbounds()}
-    assert {entry["outbound_id"] for entry in seed.behind.ledger()} == held
-    assert seed.behind.broken_law() == []
+    assert {entry["outbound_id"] for entry in seed.direct.ledger()} == held
+    assert seed.direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_what_was_lost_on_the_way_is_sent_once_the_settle_time_is_over(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    mothers = seed.subscribe(8, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    mothers = seed.subscribe(8, seed.direct.messageset("pregnancy", schedule), schedule)
     befallen: list[Request] = []
 
     def happens(request: Any) -> Any:
@@ -142,8 +142,8 @@ async def test_what_was_lost_on_the_way_is_sent_once_the_settle_time_is_over(see
     seed.start(**QUICK)
     await seed.tick(schedule)
     assert len(seed.sender) == len(seed.received()) == len(mothers)
-    assert {entry["outcome"] for entry in seed.behind.ledger()} == {"sent"}
-    assert max(entry["attempts"] for entry in seed.behind.ledger()) == 2
+    assert {entry["outcome"] for entry in seed.direct.ledger()} == {"sent"}
+    assert max(entry["attempts"] for entry in seed.direct.ledger()) == 2
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ async def test_what_was_lost_on_the_way_is_sent_once_the_settle_time_is_over(see
 async def test_a_message_sender_without_a_list_is_decided_by_the_setting(
     seed: World, uncertain: str, times: int, outcomes: list[str]
 ) -> None:
-    schedule = seed.behind.schedule()
-    seed.subscribe(1, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    seed.subscribe(1, seed.direct.messageset("pregnancy", schedule), schedule)
 
     def happens(request: Request) -> Any:
         if request.method == b"GET":
@@ -166,8 +166,8 @@ async def test_a_message_sender_without_a_list_is_decided_by_the_setting(
     seed.start(**QUICK, SBM_UNCERTAIN=uncertain)
     await seed.tick(schedule)
     assert len(seed.sender) == times
-    assert [entry["outcome"] for entry in seed.behind.ledger()] == outcomes
-    assert seed.behind.value("SELECT next_sequence_number FROM subscriptions") == 2
+    assert [entry["outcome"] for entry in seed.direct.ledger()] == outcomes
+    assert seed.direct.value("SELECT next_sequence_number FROM subscriptions") == 2
 
 
 @pytest.mark.parametrize("service", ["identity_store", "message_sender"])
@@ -176,8 +176,8 @@ async def test_a_message_sender_without_a_list_is_decided_by_the_setting(
 async def test_while_a_service_turns_everybody_away_nothing_is_burnt(
     seed: World, service: str, status: int
 ) -> None:
-    schedule = seed.behind.schedule()
-    mothers = seed.subscribe(40, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    mothers = seed.subscribe(40, seed.direct.messageset("pregnancy", schedule), schedule)
     turned_away: list[bytes] = []
     is_closed = [True]
 
@@ -197,18 +197,18 @@ async def test_while_a_service_turns_everybody_away_nothing_is_burnt(
     status_code, _ = await seed.call("POST", f"/api/v1/schedule/{schedule}/send/")
     assert status_code == 202
     await seed.until(lambda: len(turned_away) > 2)
-    assert seed.behind.ledger() == []
+    assert seed.direct.ledger() == []
     is_closed[0] = False
     await seed.settled()
     assert len(seed.sender) == len(seed.received()) == len(mothers)
-    assert {entry["outcome"] for entry in seed.behind.ledger()} == {"sent"}
-    assert seed.behind.value("SELECT count(*) FROM failed_tasks") == 0
+    assert {entry["outcome"] for entry in seed.direct.ledger()} == {"sent"}
+    assert seed.direct.value("SELECT count(*) FROM failed_tasks") == 0
 
 
 @ensureDeferred
 async def test_an_identity_store_at_the_wrong_address_marks_nobody(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    mothers = seed.subscribe(30, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    mothers = seed.subscribe(30, seed.direct.messageset("pregnancy", schedule), schedule)
     wrong, asked = [True], []
 
     def happens(request: Request) -> Any:
@@ -223,34 +223,34 @@ async def test_an_identity_store_at_the_wrong_address_marks_nobody(seed: World) 
     wrong[0] = False
     await seed.settled()
     assert len(seed.received()) == len(mothers)
-    assert seed.behind.value("SELECT min(process_status) FROM subscriptions") == 0
+    assert seed.direct.value("SELECT min(process_status) FROM subscriptions") == 0
 
 
 @ensureDeferred
 async def test_the_message_sets_of_a_dry_run_go_through_everything_but_the_post(
     seed: World,
 ) -> None:
-    schedule = seed.behind.schedule()
-    real = seed.behind.messageset("real", schedule)
-    dry = seed.behind.messageset("dry", schedule, messages=2, next_set=real)
+    schedule = seed.direct.schedule()
+    real = seed.direct.messageset("real", schedule)
+    dry = seed.direct.messageset("dry", schedule, messages=2, next_set=real)
     (mother,) = seed.subscribe(
         1, dry, schedule, metadata={"prepend_next_delivery": "Dear mother", "k": 1}
     )
     seed.start(DRY_RUN_MESSAGESETS=f"999, {dry}")
     for _ in range(3):
         await seed.tick(schedule)
-    assert [entry["outcome"] for entry in seed.behind.ledger()] == ["dry-run", "dry-run", "sent"]
+    assert [entry["outcome"] for entry in seed.direct.ledger()] == ["dry-run", "dry-run", "sent"]
     (texts,) = seed.received().values()
     assert texts == ["real 1 eng_ZA"]
-    subscription = seed.behind.subscription(mother)
+    subscription = seed.direct.subscription(mother)
     assert subscription["completed"]
     assert subscription["metadata"] == {"prepend_next_delivery": None, "k": 1}
 
 
 @ensureDeferred
 async def test_the_claims_of_a_daemon_that_died_are_taken_over_and_sent_once(seed: World) -> None:
-    schedule = seed.behind.schedule()
-    mothers = seed.subscribe(10, seed.behind.messageset("pregnancy", schedule), schedule)
+    schedule = seed.direct.schedule()
+    mothers = seed.subscribe(10, seed.direct.messageset("pregnancy", schedule), schedule)
     database = Database(reactor, seed.config().database, 1)
     await database.transact(ticks.open_tick, schedule_id=schedule)
     await database.transact(ticks.expand, limit=100)
@@ -263,7 +263,7 @@ async def test_the_claims_of_a_daemon_that_died_are_taken_over_and_sent_once(see
     seed.start(**QUICK)
     await seed.settled()
     assert len(seed.sender) == len(seed.received()) == len(mothers)
-    outcomes = {entry["send_id"]: entry["outcome"] for entry in seed.behind.ledger()}
+    outcomes = {entry["send_id"]: entry["outcome"] for entry in seed.direct.ledger()}
     assert outcomes == {
         send.id: "sent" if number % 2 else "adopted" for number, send in enumerate(dead)
     }

@@ -12,7 +12,7 @@ from tests.arrange import arranged
 from tests.db.databases import Databases
 from tests.e2e.processes import processes
 from tests.e2e.world import World, pause
-from tests.store.test_migrations import files
+from tests.store.postgres.test_migrations import files
 
 
 @pytest.fixture(params=["SQL_ASCII", "LATIN1"])
@@ -20,9 +20,9 @@ def other_uri(request: pytest.FixtureRequest, databases: Databases) -> Iterator[
     """A database of another encoding that has the schema, as an older release made it."""
     name = f"sbm_test_{uuid4().hex[:12]}"
     uri = databases.create(name, encoding=request.param)
-    with arranged(uri) as behind:
+    with arranged(uri) as direct:
         for path in files():
-            behind.rows(path.read_text(encoding="utf-8"))
+            direct.rows(path.read_text(encoding="utf-8"))
     yield uri
     databases.drop(name)
 
@@ -31,8 +31,8 @@ def other_uri(request: pytest.FixtureRequest, databases: Databases) -> Iterator[
 async def test_a_daemon_waits_for_a_database_of_the_right_encoding(
     other_uri: str, database_uri: str, databases: Databases, template_database: str
 ) -> None:
-    with arranged(other_uri) as behind:
-        name = behind.value("SELECT current_database()")
+    with arranged(other_uri) as direct:
+        name = direct.value("SELECT current_database()")
     with arranged(database_uri) as elsewhere:
         world = World(other_uri, elsewhere)
         with processes(world, 1) as (daemon,):

@@ -28,13 +28,13 @@ SETTINGS = {
 
 
 async def _try(seed: World, jumps: tuple[float, ...]) -> None:
-    wrong_clock = WrongClock(seed.behind)
+    wrong_clock = WrongClock(seed.direct)
     # It is asked to send by hand, and never by the clock.
-    yearly = seed.behind.schedule(minute="0", hour="0", day_of_month="29", month_of_year="2")
-    messageset = seed.behind.messageset("pregnancy", yearly, messages=len(jumps) + 1)
+    yearly = seed.direct.schedule(minute="0", hour="0", day_of_month="29", month_of_year="2")
+    messageset = seed.direct.messageset("pregnancy", yearly, messages=len(jumps) + 1)
     seed.subscribe(PEOPLE, messageset, yearly)
-    minutely = seed.behind.schedule()
-    often = seed.behind.messageset("often", minutely, messages=99)
+    minutely = seed.direct.schedule()
+    often = seed.direct.messageset("often", minutely, messages=99)
     seed.subscribe(2, often, minutely)
     storing = (await gated(seed)).only("storing")
 
@@ -63,25 +63,25 @@ async def _try(seed: World, jumps: tuple[float, ...]) -> None:
         # A restart helps nobody to believe what the wrong clock wrote.
         await second.end(signal.SIGKILL)
         await second.start()
-        returned_at = seed.behind.value("SELECT now()")
+        returned_at = seed.direct.value("SELECT now()")
         await seed.until(
-            lambda: seed.behind.value(
+            lambda: seed.direct.value(
                 "SELECT count(*) FROM ticks WHERE schedule_id = %s AND state = 'expanded'"
                 " AND due_at > %s",
                 *(minutely, returned_at),
             )
         )
-        await seed.until(lambda: not seed.behind.value("SELECT count(*) FROM sends"))
+        await seed.until(lambda: not seed.direct.value("SELECT count(*) FROM sends"))
         assert had() == [expected] * PEOPLE
         log = first.output + second.output
     # No tick was made, or recorded as missed, by a clock that was wrong.
     early = "SELECT * FROM ticks WHERE source = 'clock' AND due_at > pg_catalog.now()"
-    assert seed.behind.rows(early) == []
-    assert seed.behind.value("SELECT count(*) FROM ticks WHERE state = 'missed'") <= 4 * len(jumps)
+    assert seed.direct.rows(early) == []
+    assert seed.direct.value("SELECT count(*) FROM ticks WHERE state = 'missed'") <= 4 * len(jumps)
     for texts in seed.received().values():
         assert len(texts) == len(set(texts)), "somebody was sent something twice"
-    assert seed.behind.broken_law() == []
-    assert seed.behind.rows("SELECT * FROM doubles") == []
+    assert seed.direct.broken_law() == []
+    assert seed.direct.rows("SELECT * FROM doubles") == []
     assert "the database's clock was set forward" in log
     assert "the database's clock was set back" in log
 

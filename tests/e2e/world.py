@@ -16,14 +16,14 @@ from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from sbm.config import Config
 from sbm.daemon import assemble
-from sbm.sandbox.identity_store import IdentityStore, IdentityStoreApp
-from sbm.sandbox.message_sender import MessageSender, MessageSenderApp
-from sbm.sandbox.scheduler import SchedulerApp
-from sbm.sandbox.schedules import Scheduler
+from sbm.sandbox.stand_ins.identity_store import IdentityStore, IdentityStoreApp
+from sbm.sandbox.stand_ins.message_sender import MessageSender, MessageSenderApp
+from sbm.sandbox.stand_ins.scheduler import SchedulerApp
+from sbm.sandbox.stand_ins.schedules import Scheduler
+from sbm.settings.config import Config
 from sbm.store import users
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from tests.arrange import Arranged, arranged
 from tests.ports import free_port
 
@@ -73,7 +73,7 @@ class World:
     """What a test of the whole needs; ``behind`` is the database behind the daemons' backs."""
 
     database_uri: str
-    behind: Arranged
+    direct: Arranged
     identities: IdentityStore = field(factory=IdentityStore)
     sender: MessageSender = field(factory=MessageSender)
     settings: dict[str, str] = field(factory=dict)
@@ -137,8 +137,8 @@ class World:
 
     def subscribe(self, count: int, messageset: int, schedule: int, **more: Any) -> list[Any]:
         """Subscriptions of people whom the Identity Store knows."""
-        ids: list[Any] = self.behind.subscriptions(count, messageset, schedule, **more)
-        for row in self.behind.rows(
+        ids: list[Any] = self.direct.subscriptions(count, messageset, schedule, **more)
+        for row in self.direct.rows(
             "SELECT identity FROM subscriptions WHERE id = ANY(%s)", list(ids)
         ):
             self.identities.add(f"+27820{len(self.identities):06}", row["identity"])
@@ -190,7 +190,7 @@ class World:
         """Return when no tick is open and no send is live."""
         await self.until(
             lambda: (
-                not self.behind.value(
+                not self.direct.value(
                     "SELECT (SELECT count(*) FROM sends) +"
                     " (SELECT count(*) FROM ticks WHERE state = 'expanding')"
                 )
@@ -227,5 +227,5 @@ async def pause(seconds: float) -> None:
 @contextmanager
 def world(database_uri: str) -> Iterator[World]:
     """A world around a database; whoever uses it awaits ``stop``."""
-    with arranged(database_uri) as behind:
-        yield World(database_uri, behind)
+    with arranged(database_uri) as direct:
+        yield World(database_uri, direct)

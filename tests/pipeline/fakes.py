@@ -12,10 +12,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from sbm.model.send import Result, Send
-from sbm.pipeline.hand import Hand, Held
-from sbm.pipeline.loop import Bell
-from sbm.store.database import Database
-from sbm.store.errors import CommitUnknown, DatabaseUnavailable
+from sbm.pipeline.sends.in_flight import Hand, Held
+from sbm.runtime.loop import Bell
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from tests.model.sends import a_send
 
 LEASE = timedelta(seconds=60)

@@ -25,21 +25,21 @@ from twisted.python.failure import Failure
 from sbm.clients.message_sender import Found
 from sbm.clients.outcomes import CannotBeAsked, Unavailable
 from sbm.model.backoff import CAP
-from sbm.pipeline.blame import Blame
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.claim import Claiming
 from sbm.pipeline.database_clock import DatabaseClock
-from sbm.pipeline.deliver import Blames, Delivery
-from sbm.pipeline.hand import Hand
-from sbm.pipeline.look_up import LookUp
-from sbm.pipeline.loop import Bell
-from sbm.pipeline.reconcile import Reconciling
-from sbm.pipeline.retries import Retries
-from sbm.pipeline.settle import Settling
-from sbm.pipeline.turns import Turns
+from sbm.pipeline.sends.address_lookup import LookUp
+from sbm.pipeline.sends.blame import Blame
+from sbm.pipeline.sends.claimer import Claiming
+from sbm.pipeline.sends.completer import Settling
+from sbm.pipeline.sends.delivery import Blames, Delivery
+from sbm.pipeline.sends.in_flight import Hand
+from sbm.pipeline.sends.priority_slots import Turns
+from sbm.pipeline.sends.reconciler import Reconciling
+from sbm.pipeline.sends.retries import Retries
+from sbm.runtime.loop import Bell
 from sbm.store import ticks
-from sbm.store.database import Database
-from sbm.store.errors import CommitUnknown, DatabaseUnavailable
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 from tests.pipeline.receiver import SETTLE, TIMEOUT, Question, Receiver, Request
@@ -379,7 +379,7 @@ class World:
     """Two daemons, what they stand on, and the time."""
 
     database: Database
-    behind: Arranged
+    direct: Arranged
     begun: Callable[[Request], None] = lambda request: None
     uncertain: Any = "at-most-once"
     has_no_addresses: bool = False
@@ -392,7 +392,7 @@ class World:
     _graves: list[Daemon] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.behind.rows(_ANEW)
+        self.direct.rows(_ANEW)
         self.set_at = self.now
         self.receiver = Receiver(lambda: self.time, self.begun)
         self.daemons = [Daemon(self), Daemon(self)]
@@ -403,9 +403,9 @@ class World:
             daemon.die()
 
     @staticmethod
-    def prepare(behind: Arranged) -> None:
+    def prepare(direct: Arranged) -> None:
         """Make a database live in this time."""
-        behind.rows(_SIMULATED)
+        direct.rows(_SIMULATED)
 
     @property
     def time(self) -> datetime:
@@ -454,4 +454,4 @@ class World:
         self.replace(which)
 
     def _set_clock(self) -> None:
-        self.behind.rows("UPDATE simulated.clock SET at = %s", self.now)
+        self.direct.rows("UPDATE simulated.clock SET at = %s", self.now)

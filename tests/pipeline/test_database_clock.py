@@ -18,7 +18,7 @@ from sbm.pipeline.database_clock import (
     Reading,
     machine,
 )
-from sbm.store.database import Database, Transaction
+from sbm.store.postgres.database import Database, Transaction
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 
@@ -50,7 +50,7 @@ class Bench:
     """Daemons on one machine, or on several, over a database in the time of the test."""
 
     database: Database
-    behind: Arranged
+    direct: Arranged
     uptime: float = 1000.0
     # For how long each machine stood still, its uptime with it.
     stood: dict[str | None, float] = field(factory=dict)
@@ -58,7 +58,7 @@ class Bench:
     waits: list[float] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.behind.rows(_STANDING)
+        self.direct.rows(_STANDING)
         self.telemetry = Telemetry()
 
     def daemon(self, name: str | None = "here") -> DatabaseClock:
@@ -76,7 +76,7 @@ class Bench:
 
     def sets(self, by: float) -> None:
         """The database's clock alone jumps."""
-        self.behind.rows("UPDATE standing.clock SET at = at + make_interval(secs => %s)", by)
+        self.direct.rows("UPDATE standing.clock SET at = at + make_interval(secs => %s)", by)
 
     def passes(self, seconds: float) -> None:
         """Time passes, for both."""
@@ -92,13 +92,13 @@ class Bench:
         return reading
 
     def jumps(self) -> list[float]:
-        rows = self.behind.rows("SELECT EXTRACT(epoch FROM size) AS size FROM clock_jumps")
+        rows = self.direct.rows("SELECT EXTRACT(epoch FROM size) AS size FROM clock_jumps")
         return [round(float(row["size"])) for row in rows]
 
 
 @pytest.fixture
-def bench(database: Database, behind: Arranged) -> Bench:
-    return Bench(database, behind)
+def bench(database: Database, direct: Arranged) -> Bench:
+    return Bench(database, direct)
 
 
 @ensureDeferred

@@ -23,7 +23,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Rejected, Unavailable, Unknown
 from sbm.store import failed_tasks, resends, sends, subscriptions, ticks
-from sbm.store.database import Database, Transaction
+from sbm.store.postgres.database import Database, Transaction
 from tests.arrange import Arranged
 from tests.pipeline.receiver import TIMEOUT, Question, Request
 from tests.pipeline.simulated import CONCURRENCY, Daemon, World, apart
@@ -110,7 +110,7 @@ class Account:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.behind = world.behind
+        self.direct = world.direct
         # Whom an operator moved by hand, and of whom nothing can be said for certain, since the
         # Message Sender could not be asked: identities, and the keys of their sends.
         self.moved: set[str] = set()
@@ -119,9 +119,9 @@ class Account:
         self.prepends: dict[str, UUID] = {}
 
     def look(self) -> None:
-        self.sends = self.behind.rows("SELECT * FROM sends")
-        self.ledger = self.behind.rows("SELECT * FROM ledger ORDER BY id")
-        self.subscriptions = self.behind.rows(
+        self.sends = self.direct.rows("SELECT * FROM sends")
+        self.ledger = self.direct.rows("SELECT * FROM ledger ORDER BY id")
+        self.subscriptions = self.direct.rows(
             "SELECT s.*, short_name FROM subscriptions s"
             " JOIN messagesets ON messagesets.id = messageset_id ORDER BY s.id"
         )
@@ -141,7 +141,7 @@ class Account:
     def check(self) -> None:
         self.look()
         assert not self.world.broken, self.world.broken[0]
-        assert not self.behind.broken_law()
+        assert not self.direct.broken_law()
         self._check_stored()
         self._check_owed()
         self._check_ledger()
@@ -176,7 +176,7 @@ class Account:
         keys = {one.id: one.key for one in self.world.receiver.stored}
         for row in delivered:
             assert keys[row["outbound_id"]] == str(row["send_id"])
-        for row in self.behind.rows("SELECT send_id FROM doubles"):
+        for row in self.direct.rows("SELECT send_id FROM doubles"):
             assert str(row["send_id"]) in self.guessed_keys
 
     def _check_numbers(self) -> None:
@@ -221,7 +221,7 @@ class Account:
         assert not self.sends
         settled = {row["outbound_id"] for row in self.ledger if row["outbound_id"]}
         assert {one.id for one in self.stored} <= settled, "stored, and not in the ledger"
-        for row in self.behind.rows("SELECT send_id, outbound_id FROM resend_requests"):
+        for row in self.direct.rows("SELECT send_id, outbound_id FROM resend_requests"):
             delivered = [
                 one["outbound_id"]
                 for one in self.ledger
@@ -233,11 +233,11 @@ class Account:
 class ExactlyOnce(RuleBasedStateMachine):
     """Everything that may happen to two daemons, in any order."""
 
-    def __init__(self, database: Database, behind: Arranged, schedule: int, messageset: int):
+    def __init__(self, database: Database, direct: Arranged, schedule: int, messageset: int):
         super().__init__()
         self.schedule = schedule
-        self.world = World(database, behind, self._begins)
-        self.subscribers = sorted(behind.subscriptions(SUBSCRIBERS, messageset, schedule))
+        self.world = World(database, direct, self._begins)
+        self.subscribers = sorted(direct.subscriptions(SUBSCRIBERS, messageset, schedule))
         self.account = Account(self.world)
         self.prepends = 0
         self.is_sound = True
@@ -466,13 +466,13 @@ class ExactlyOnce(RuleBasedStateMachine):
         open_ticks = "SELECT FROM ticks WHERE state = 'expanding'"
         return (
             not self.account.sends
-            and not self.world.behind.rows(open_ticks)
+            and not self.world.direct.rows(open_ticks)
             and all(daemon.is_idle for daemon in self.world.daemons)
         )
 
     def _begins(self, request: Request) -> None:
         """A POST begins only under a lease that covers all of it, by the database's clock."""
-        (row,) = self.world.behind.rows("SELECT * FROM sends WHERE id = %s", request.key)
+        (row,) = self.world.direct.rows("SELECT * FROM sends WHERE id = %s", request.key)
         self.is_sound = False
         assert (row["state"], row["owner"]) == ("claimed", request.daemon.hand.owner)
         # A lease that was written by another clock says nothing; its owner's own count does.
@@ -540,14 +540,14 @@ class ExactlyOnce(RuleBasedStateMachine):
         return those[which % len(those)]
 
 
-def run(database: Database, behind: Arranged, **limits: Any) -> None:
-    World.prepare(behind)
-    schedule = behind.schedule()
-    baby = behind.messageset("baby", schedule, messages=MESSAGES["baby"])
-    pregnancy = behind.messageset(
+def run(database: Database, direct: Arranged, **limits: Any) -> None:
+    World.prepare(direct)
+    schedule = direct.schedule()
+    baby = direct.messageset("baby", schedule, messages=MESSAGES["baby"])
+    pregnancy = direct.messageset(
         "pregnancy", schedule, messages=MESSAGES["pregnancy"], next_set=baby
     )
-    machine: Any = partial(ExactlyOnce, database, behind, schedule, pregnancy)
+    machine: Any = partial(ExactlyOnce, database, direct, schedule, pregnancy)
     run_state_machine_as_test(
         machine,
         settings=settings(
@@ -562,14 +562,14 @@ def run(database: Database, behind: Arranged, **limits: Any) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_nothing_is_lost_and_nothing_is_sent_twice(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    await apart(lambda: run(database, behind, max_examples=60, stateful_step_count=40))
+    await apart(lambda: run(database, direct, max_examples=60, stateful_step_count=40))
 
 
 @pytest.mark.long
 @ensureDeferred
 async def test_nothing_is_lost_and_nothing_is_sent_twice_however_long_it_is_tried(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    await apart(lambda: run(database, behind, stateful_step_count=80))
+    await apart(lambda: run(database, direct, stateful_step_count=80))

@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from sbm.pipeline.ticks import CHUNK, MOST_MISSED, SCHEDULES_PER_PASS, Clock, Expansion
 from sbm.store import ticks
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
 UTC = ZoneInfo("UTC")
@@ -26,7 +26,7 @@ class Bench:
     """Clocks over one database; time is the database's, so schedules are set to what it says."""
 
     database: Database
-    behind: Arranged
+    direct: Arranged
 
     def __attrs_post_init__(self) -> None:
         self.rings = 0
@@ -37,9 +37,9 @@ class Bench:
 
     async def due(self, ago: str = "0 seconds", **fields: str) -> int:
         """A schedule that is wound, and whose tick came due so long ago."""
-        schedule = self.behind.schedule(**fields)
+        schedule = self.direct.schedule(**fields)
         await self.clock.one_pass()
-        self.behind.rows(
+        self.direct.rows(
             "UPDATE schedules SET next_tick_at = date_trunc('minute', now() - %s::interval)"
             " WHERE id = %s",
             *(ago, schedule),
@@ -48,20 +48,20 @@ class Bench:
 
     def at(self, ago: str) -> dict[str, str]:
         """Cron fields of the minute so long ago."""
-        text = self.behind.value(
+        text = self.direct.value(
             "SELECT to_char((now() - %s::interval) AT TIME ZONE 'UTC', 'MI HH24')", ago
         )
         minute, hour = str(text).split()
         return {"minute": str(int(minute)), "hour": str(int(hour))}
 
     def schedule(self, schedule: int) -> dict[str, Any]:
-        (row,) = self.behind.rows(
+        (row,) = self.direct.rows(
             "SELECT *, next_tick_at > now() AS is_ahead FROM schedules WHERE id = %s", schedule
         )
         return row
 
     def ticks(self) -> list[tuple[int, str]]:
-        rows = self.behind.rows("SELECT schedule_id, state FROM ticks ORDER BY id")
+        rows = self.direct.rows("SELECT schedule_id, state FROM ticks ORDER BY id")
         return [(row["schedule_id"], row["state"]) for row in rows]
 
     def _ring(self) -> None:
@@ -69,13 +69,13 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database: Database, behind: Arranged) -> Bench:
-    return Bench(database, behind)
+def bench(database: Database, direct: Arranged) -> Bench:
+    return Bench(database, direct)
 
 
 @ensureDeferred
 async def test_a_new_schedule_is_wound_and_does_not_tick(bench: Bench) -> None:
-    schedule = bench.behind.schedule()
+    schedule = bench.direct.schedule()
     assert await bench.clock.one_pass() == 1
     assert bench.schedule(schedule)["is_ahead"]
     assert (bench.ticks(), bench.rings) == ([], 0)
@@ -93,11 +93,11 @@ async def test_a_schedule_that_came_due_ticks_once_and_is_wound_again(bench: Ben
 
 @ensureDeferred
 async def test_several_clocks_make_one_tick_of_one_moment(bench: Bench) -> None:
-    schedules = [bench.behind.schedule(**bench.at("10 minutes")) for _ in range(20)]
+    schedules = [bench.direct.schedule(**bench.at("10 minutes")) for _ in range(20)]
     await bench.clock.one_pass()
     clocks = [bench.another_clock() for _ in range(5)]
     for _ in range(5):
-        bench.behind.rows(
+        bench.direct.rows(
             "UPDATE schedules SET next_tick_at = date_trunc('minute', now() - interval '10 min')"
         )
         await gatherResults([Deferred.fromCoroutine(clock.one_pass()) for clock in clocks])
@@ -113,7 +113,7 @@ async def test_of_several_moments_that_came_due_the_latest_ticks_and_the_others_
     schedule = await bench.due("10 minutes")
     with capturedLogs() as logged:
         await bench.clock.one_pass()
-    latest, *others = bench.behind.rows("SELECT * FROM ticks ORDER BY due_at DESC")
+    latest, *others = bench.direct.rows("SELECT * FROM ticks ORDER BY due_at DESC")
     assert (latest["schedule_id"], latest["state"]) == (schedule, "expanding")
     assert {row["state"] for row in others} == {"missed"}
     minutes = [latest["due_at"] - timedelta(minutes=n) for n in range(1, len(others) + 1)]
@@ -138,7 +138,7 @@ async def test_after_a_long_absence_so_many_moments_are_recorded_and_no_more(ben
 @ensureDeferred
 async def test_a_changed_field_winds_anew_without_a_tick(bench: Bench) -> None:
     schedule = await bench.due()
-    bench.behind.rows("UPDATE schedules SET minute = '7', hour = '7'")
+    bench.direct.rows("UPDATE schedules SET minute = '7', hour = '7'")
     assert await bench.clock.one_pass() == 1
     wound = bench.schedule(schedule)
     assert (wound["next_tick_at"].astimezone(UTC).hour, wound["is_ahead"]) == (7, True)
@@ -161,16 +161,16 @@ FORGET_VERSION = "UPDATE schedules SET next_tick_rule = regexp_replace(next_tick
 @ensureDeferred
 async def test_what_only_the_old_rule_asked_for_is_neither_ticked_nor_missed(bench: Bench) -> None:
     """Today's day of the month matches, and that of the week does not."""
-    schedule = bench.behind.schedule(
-        day_of_month=bench.behind.value("SELECT to_char(now() AT TIME ZONE 'UTC', 'FMDD')"),
-        day_of_week=bench.behind.value(
+    schedule = bench.direct.schedule(
+        day_of_month=bench.direct.value("SELECT to_char(now() AT TIME ZONE 'UTC', 'FMDD')"),
+        day_of_week=bench.direct.value(
             "SELECT to_char(now() AT TIME ZONE 'UTC' + interval '3 days', 'ID')"
         ),
     )
     await bench.clock.one_pass()
     ahead = bench.schedule(schedule)["next_tick_at"]
-    bench.behind.rows("UPDATE schedules SET next_tick_at = now() - interval '5 minutes'")
-    bench.behind.rows(FORGET_VERSION)
+    bench.direct.rows("UPDATE schedules SET next_tick_at = now() - interval '5 minutes'")
+    bench.direct.rows(FORGET_VERSION)
     assert await bench.clock.one_pass() == 1
     assert (bench.ticks(), bench.rings) == ([], 0)
     assert bench.schedule(schedule)["next_tick_at"] == ahead
@@ -179,11 +179,11 @@ async def test_what_only_the_old_rule_asked_for_is_neither_ticked_nor_missed(ben
 
 @ensureDeferred
 async def test_a_next_tick_that_only_the_old_rule_asks_for_is_dropped(bench: Bench) -> None:
-    schedule = bench.behind.schedule(minute="0", hour="0", day_of_month="1-7", day_of_week="1")
+    schedule = bench.direct.schedule(minute="0", hour="0", day_of_month="1-7", day_of_week="1")
     await bench.clock.one_pass()
     ahead = bench.schedule(schedule)["next_tick_at"]
-    bench.behind.rows("UPDATE schedules SET next_tick_at = now() + interval '5 minutes'")
-    bench.behind.rows(FORGET_VERSION)
+    bench.direct.rows("UPDATE schedules SET next_tick_at = now() + interval '5 minutes'")
+    bench.direct.rows(FORGET_VERSION)
     assert await bench.clock.one_pass() == 1
     assert bench.schedule(schedule)["next_tick_at"] == ahead
     assert bench.ticks() == []
@@ -196,20 +196,20 @@ async def test_what_both_rules_asked_for_is_not_lost_in_the_upgrade(
 ) -> None:
     schedule = await bench.due(ago, **bench.at(ago))
     # The minute may have ended meanwhile.
-    bench.behind.rows("UPDATE schedules SET next_tick_at = next_tick_at - interval '1 minute'")
-    bench.behind.rows(FORGET_VERSION)
+    bench.direct.rows("UPDATE schedules SET next_tick_at = next_tick_at - interval '1 minute'")
+    bench.direct.rows(FORGET_VERSION)
     await bench.clock.one_pass()
     assert bench.ticks() == [(schedule, state)]
 
 
 @ensureDeferred
 async def test_fields_that_cannot_be_read_stop_nobody_else(bench: Bench) -> None:
-    bad, good = bench.behind.schedule(minute="nonsense"), bench.behind.schedule()
+    bad, good = bench.direct.schedule(minute="nonsense"), bench.direct.schedule()
     assert await bench.clock.one_pass() == 2
     assert bench.schedule(bad)["next_tick_at"] is None
     assert bench.schedule(good)["is_ahead"]
     assert await bench.clock.one_pass() == 0
-    bench.behind.rows("UPDATE schedules SET minute = '*' WHERE id = %s", bad)
+    bench.direct.rows("UPDATE schedules SET minute = '*' WHERE id = %s", bad)
     await bench.clock.one_pass()
     assert bench.schedule(bad)["is_ahead"]
 
@@ -220,12 +220,12 @@ async def test_fields_that_cannot_be_read_stop_nobody_else(bench: Bench) -> None
 @ensureDeferred
 async def test_a_moment_long_past_is_recorded_as_missed(bench: Bench, ago: str, state: str) -> None:
     schedule = await bench.due(ago, **bench.at(ago))
-    bench.behind.subscriptions(1, bench.behind.messageset("pregnancy", schedule), schedule)
-    bench.behind.rows("UPDATE subscriptions SET created_at = now() - interval '1 day'")
+    bench.direct.subscriptions(1, bench.direct.messageset("pregnancy", schedule), schedule)
+    bench.direct.rows("UPDATE subscriptions SET created_at = now() - interval '1 day'")
     await bench.clock.one_pass()
     assert bench.ticks() == [(schedule, state)]
     await Expansion(bench.database, lambda: None).one_pass()
-    owed = bench.behind.value("SELECT count(*) FROM sends")
+    owed = bench.direct.value("SELECT count(*) FROM sends")
     assert owed == (1 if state == "expanding" else 0)
     assert bench.schedule(schedule)["is_ahead"]
 
@@ -254,13 +254,13 @@ async def test_no_moment_is_lost_or_doubled_when_the_clock_is_moved(
 ) -> None:
     local = datetime.fromisoformat(midnight.replace("Z", "+00:00")).astimezone(ZoneInfo(zone))
     day = {"day_of_month": str(local.day), "month_of_year": str(local.month)}
-    daily = bench.behind.schedule(minute="30", hour="2", **day)
-    often = bench.behind.schedule(minute="*/30", **day)
+    daily = bench.direct.schedule(minute="30", hour="2", **day)
+    often = bench.direct.schedule(minute="*/30", **day)
     clocks = [bench.another_clock(ZoneInfo(zone)) for _ in range(2)]
     await clocks[0].one_pass()
-    bench.behind.rows("UPDATE schedules SET next_tick_at = %s", midnight)
+    bench.direct.rows("UPDATE schedules SET next_tick_at = %s", midnight)
     await gatherResults([Deferred.fromCoroutine(clock.one_pass()) for clock in clocks])
-    moments = bench.behind.rows(
+    moments = bench.direct.rows(
         "SELECT schedule_id, to_char(due_at AT TIME ZONE 'UTC', 'HH24:MI') AS time FROM ticks"
         " WHERE due_at BETWEEN %s AND %s + interval '1 day 1 hour' ORDER BY due_at",
         *(local, local),
@@ -271,7 +271,7 @@ async def test_no_moment_is_lost_or_doubled_when_the_clock_is_moved(
 
 @ensureDeferred
 async def test_a_schedule_that_never_comes_due_is_left_alone(bench: Bench) -> None:
-    schedule = bench.behind.schedule(day_of_month="30", month_of_year="2")
+    schedule = bench.direct.schedule(day_of_month="30", month_of_year="2")
     assert await bench.clock.one_pass() == 1
     assert bench.schedule(schedule)["next_tick_at"] is None
     assert await bench.clock.one_pass() == 0
@@ -279,7 +279,7 @@ async def test_a_schedule_that_never_comes_due_is_left_alone(bench: Bench) -> No
 
 @ensureDeferred
 async def test_many_schedules_are_wound_in_several_passes(bench: Bench) -> None:
-    bench.behind.rows(
+    bench.direct.rows(
         "INSERT INTO schedules (minute) SELECT '*' FROM generate_series(1, %s)",
         SCHEDULES_PER_PASS + 5,
     )
@@ -308,7 +308,7 @@ async def test_a_failing_pass_ticks_for_nobody(bench: Bench, monkeypatch: Any) -
 @define(eq=False, slots=False)
 class Expanding:
     database: Database
-    behind: Arranged
+    direct: Arranged
 
     def __attrs_post_init__(self) -> None:
         self.rings = 0
@@ -321,16 +321,16 @@ class Expanding:
         return Expansion(self.database, ring)
 
     async def tick(self, members: int) -> int:
-        schedule = self.behind.schedule()
-        messageset = self.behind.messageset(f"set {schedule}", schedule)
-        self.behind.subscriptions(members, messageset, schedule)
+        schedule = self.direct.schedule()
+        messageset = self.direct.messageset(f"set {schedule}", schedule)
+        self.direct.subscriptions(members, messageset, schedule)
         await self.database.transact(ticks.open_tick, schedule_id=schedule)
         return schedule
 
 
 @pytest.fixture
-def expanding(database: Database, behind: Arranged) -> Expanding:
-    return Expanding(database, behind)
+def expanding(database: Database, direct: Arranged) -> Expanding:
+    return Expanding(database, direct)
 
 
 @ensureDeferred
@@ -345,7 +345,7 @@ async def test_a_tick_without_members_is_work_but_wakes_nobody(expanding: Expand
     await expanding.tick(0)
     assert [await expanding.expansion.one_pass() for _ in range(3)] == [1, 1, 0]
     assert expanding.rings == 0
-    assert expanding.behind.value("SELECT count(*) FROM ticks WHERE state = 'expanded'") == 2
+    assert expanding.direct.value("SELECT count(*) FROM ticks WHERE state = 'expanded'") == 2
 
 
 @ensureDeferred
@@ -353,8 +353,8 @@ async def test_a_large_tick_is_expanded_in_chunks(expanding: Expanding) -> None:
     await expanding.tick(CHUNK + 1)
     assert [await expanding.expansion.one_pass() for _ in range(3)] == [CHUNK, 1, 0]
     assert expanding.rings == 2
-    assert expanding.behind.value("SELECT count(*) FROM sends") == CHUNK + 1
-    assert expanding.behind.broken_law() == []
+    assert expanding.direct.value("SELECT count(*) FROM sends") == CHUNK + 1
+    assert expanding.direct.broken_law() == []
 
 
 @ensureDeferred
@@ -364,9 +364,9 @@ async def test_several_expansions_at_once_owe_everybody_one_send(expanding: Expa
     several = [expanding.another() for _ in range(4)]
     while any(await gatherResults([Deferred.fromCoroutine(each.one_pass()) for each in several])):
         pass
-    assert expanding.behind.value("SELECT count(DISTINCT subscription_id) FROM sends") == 4500
-    assert expanding.behind.ledger() == []
-    assert expanding.behind.broken_law() == []
+    assert expanding.direct.value("SELECT count(DISTINCT subscription_id) FROM sends") == 4500
+    assert expanding.direct.ledger() == []
+    assert expanding.direct.broken_law() == []
 
 
 @ensureDeferred
@@ -378,13 +378,13 @@ async def test_a_small_tick_has_its_turn_and_its_place_in_line_beside_a_large_on
     small, last = await expanding.tick(3), await expanding.tick(2)
     chunks = [await expanding.expansion.one_pass() for _ in range(4)]
     assert chunks == [3, 2, CHUNK, 5]
-    first_due = expanding.behind.rows(
+    first_due = expanding.direct.rows(
         "SELECT schedule_id, min(sends.due_at) AS due_at FROM sends"
         " JOIN ticks ON ticks.id = tick_id GROUP BY schedule_id"
     )
     places = {row["schedule_id"]: row["due_at"] for row in first_due}
     assert places[small] == places[last] == places[large]
-    assert expanding.behind.broken_law() == []
+    assert expanding.direct.broken_law() == []
 
 
 @ensureDeferred
@@ -395,12 +395,12 @@ async def test_a_tick_is_not_expanded_further_while_enough_of_it_waits(
     await expanding.tick(CHUNK + 5)
     assert [await expanding.expansion.one_pass() for _ in range(2)] == [CHUNK, 0]
     # What waits for a service, or was claimed, takes no room.
-    expanding.behind.rows(
+    expanding.direct.rows(
         "UPDATE sends SET due_at = now() + interval '1 hour'"
         " WHERE id = (SELECT id FROM sends LIMIT 1)"
     )
     assert [await expanding.expansion.one_pass() for _ in range(2)] == [5, 0]
-    assert expanding.behind.broken_law() == []
+    assert expanding.direct.broken_law() == []
 
 
 @ensureDeferred

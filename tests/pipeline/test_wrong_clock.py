@@ -14,21 +14,21 @@ from pytest_twisted import ensureDeferred
 from sbm.clients.message_sender import Found
 from sbm.model.backoff import CAP
 from sbm.model.send import GivenBack, Settled, Unknown
-from sbm.pipeline.blame import Blame
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.claim import Claiming
 from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock
-from sbm.pipeline.deliver import Blames
-from sbm.pipeline.desk import Desk
-from sbm.pipeline.hand import uptime
-from sbm.pipeline.housekeeping import CallbackHousekeeping, Housekeeping
-from sbm.pipeline.law import REST, Law
-from sbm.pipeline.reconcile import Reconciling
-from sbm.pipeline.retries import Retries
+from sbm.pipeline.sends.blame import Blame
+from sbm.pipeline.sends.claimer import Claiming
+from sbm.pipeline.sends.delivery import Blames
+from sbm.pipeline.sends.reconciler import Reconciling
+from sbm.pipeline.sends.retries import Retries
+from sbm.pipeline.tasks.runner import Desk
 from sbm.pipeline.ticks import REVIEW_SECONDS, Clock
-from sbm.store import idempotency, law, sends, tasks, ticks
-from sbm.store.database import Database, Transaction
+from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
+from sbm.pipeline.upkeep.ledger_balance import REST, Law
+from sbm.runtime.lease import uptime
+from sbm.store import idempotency, ledger_balance, sends, tasks, ticks
 from sbm.store.idempotency import KeyedRequest
+from sbm.store.postgres.database import Database, Transaction
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 from tests.pipeline.fakes import Begun, a_hand
@@ -76,12 +76,12 @@ class Bench:
     """A daemon's passes, over a database whose clock is wrong when the test says so."""
 
     database: Database
-    behind: Arranged
+    direct: Arranged
     skipped: float = 0.0
     wrong_by: float = 0.0
 
     def __attrs_post_init__(self) -> None:
-        self.wrong_clock = WrongClock(self.behind)
+        self.wrong_clock = WrongClock(self.direct)
         self.telemetry = Telemetry()
         self.clock = DatabaseClock(
             hold=HOLD,
@@ -109,9 +109,9 @@ class Bench:
             clock=self.clock,
         )
         self.ticking = Clock(self.database, UTC, timedelta(hours=1), lambda: None, clock=self.clock)
-        self.schedule = self.behind.schedule()
-        messageset = self.behind.messageset("pregnancy", self.schedule, messages=9)
-        self.members = self.behind.subscriptions(3, messageset, self.schedule)
+        self.schedule = self.direct.schedule()
+        messageset = self.direct.messageset("pregnancy", self.schedule, messages=9)
+        self.members = self.direct.subscriptions(3, messageset, self.schedule)
 
     def sets(self, wrong_by: float) -> None:
         self.wrong_by = wrong_by
@@ -139,12 +139,12 @@ class Bench:
             await self.database.transact(sends.owe, subscription_id=member)
 
     def sends(self, what: str) -> set[Any]:
-        rows = self.behind.rows(f"SELECT {what} AS told FROM sends")  # noqa: S608
+        rows = self.direct.rows(f"SELECT {what} AS told FROM sends")  # noqa: S608
         return {row["told"] for row in rows}
 
     def ticks(self) -> list[tuple[str, int]]:
         """The states of the clock's ticks, and how many minutes from now their moments lie."""
-        rows = self.behind.rows(
+        rows = self.direct.rows(
             "SELECT state, round(EXTRACT(epoch FROM due_at - date_trunc('minute', now())) / 60)"
             " AS minutes FROM ticks WHERE source = 'clock' ORDER BY id"
         )
@@ -152,8 +152,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database: Database, behind: Arranged) -> Bench:
-    return Bench(database, behind)
+def bench(database: Database, direct: Arranged) -> Bench:
+    return Bench(database, direct)
 
 
 @JUMPS
@@ -239,7 +239,7 @@ async def test_absence_is_proven_only_when_the_settle_time_is_really_over(
         bench.passes(9)
     assert bench.sends("state") == {"owed"}
     assert bench.lister.since
-    truth = bench.behind.value("SELECT pg_catalog.now() - interval '23 hours'")
+    truth = bench.direct.value("SELECT pg_catalog.now() - interval '23 hours'")
     assert all(since <= truth for since in bench.lister.since), "what it has may lie before"
 
 
@@ -277,7 +277,7 @@ async def test_moments_far_ahead_are_not_believed_whoever_wrote_them(
 ) -> None:
     await bench.owes()
     await bench.claims(1)
-    bench.behind.rows(
+    bench.direct.rows(
         "UPDATE sends SET due_at = now() + %s, lease_until = lease_until + %s",
         *(timedelta(seconds=abs(by)),) * 2,
     )
@@ -292,12 +292,12 @@ async def test_moments_far_ahead_are_not_believed_whoever_wrote_them(
 async def test_content_that_was_changed_in_the_future_is_at_rest_an_hour_from_now(
     bench: Bench,
 ) -> None:
-    bench.behind.rows(
+    bench.direct.rows(
         "UPDATE content_changes SET changed_at = clock_timestamp() + interval '1 day'"
     )
     await bench.looks()
-    bench.behind.rows("UPDATE content_changes SET changed_at = changed_at - interval '61 minutes'")
-    bench.behind.rows("UPDATE subscriptions SET next_sequence_number = 99")
+    bench.direct.rows("UPDATE content_changes SET changed_at = changed_at - interval '61 minutes'")
+    bench.direct.rows("UPDATE subscriptions SET next_sequence_number = 99")
     await bench.owes()
     claimed = await bench.claims()
     assert claimed
@@ -311,11 +311,11 @@ async def test_a_repair_without_a_jump_touches_nothing(bench: Bench) -> None:
     later = GivenBack(reason="away", delay=timedelta(seconds=3599))
     await bench.database.transact(sends.settle, results=[(claimed, later)])
     await bench.claims(1)
-    before = bench.behind.rows("SELECT * FROM sends ORDER BY id")
-    changes = bench.behind.rows("SELECT * FROM content_changes")
+    before = bench.direct.rows("SELECT * FROM sends ORDER BY id")
+    changes = bench.direct.rows("SELECT * FROM content_changes")
     await bench.looks()
-    assert bench.behind.rows("SELECT * FROM sends ORDER BY id") == before
-    assert bench.behind.rows("SELECT * FROM content_changes") == changes
+    assert bench.direct.rows("SELECT * FROM sends ORDER BY id") == before
+    assert bench.direct.rows("SELECT * FROM content_changes") == changes
 
 
 @JUMPS
@@ -351,7 +351,7 @@ async def test_after_a_clock_that_was_wrong_for_long_a_schedule_ticks_at_its_nex
     for _ in range(3):
         bench.passes(60)
         await bench.ticking.one_pass()
-    made = bench.behind.value("SELECT count(*) FROM ticks WHERE state <> 'missed'")
+    made = bench.direct.value("SELECT count(*) FROM ticks WHERE state <> 'missed'")
     assert made > 2, "while it is wrong, it goes on by the clock that there is"
     bench.sets(0)
     await bench.ticking.one_pass()
@@ -359,7 +359,7 @@ async def test_after_a_clock_that_was_wrong_for_long_a_schedule_ticks_at_its_nex
     for number in range(1, 4):
         bench.passes(60)
         await bench.ticking.one_pass()
-        assert bench.behind.value(
+        assert bench.direct.value(
             "SELECT count(*) FROM ticks WHERE source = 'clock' AND state <> 'missed'"
             " AND due_at = date_trunc('minute', now())"
         ), (number, bench.ticks())
@@ -374,22 +374,22 @@ async def test_a_moment_that_a_wrong_clock_ticked_for_comes_nevertheless(bench: 
     await bench.ticking.one_pass()
     ((moment, created_at),) = [
         (row["due_at"], row["created_at"])
-        for row in bench.behind.rows("SELECT * FROM ticks WHERE state = 'expanding'")
+        for row in bench.direct.rows("SELECT * FROM ticks WHERE state = 'expanding'")
     ]
-    missed = bench.behind.value("SELECT max(due_at) FROM ticks WHERE state = 'missed'")
+    missed = bench.direct.value("SELECT max(due_at) FROM ticks WHERE state = 'missed'")
     bench.sets(0)
     await bench.ticking.one_pass()
     bench.passes(SETTLING_SECONDS)
     await bench.ticking.one_pass()
     for due_at in (missed, moment):
-        left = bench.behind.value("SELECT EXTRACT(epoch FROM %s - now())::float8", due_at)
+        left = bench.direct.value("SELECT EXTRACT(epoch FROM %s - now())::float8", due_at)
         bench.passes(left + 1)
         await bench.ticking.one_pass()
-        (row,) = bench.behind.rows(
+        (row,) = bench.direct.rows(
             "SELECT state, created_at FROM ticks WHERE source = 'clock' AND due_at = %s", due_at
         )
         assert (row["state"], row["created_at"] >= due_at) == ("expanding", True)
-    (early,) = bench.behind.rows(
+    (early,) = bench.direct.rows(
         "SELECT due_at FROM ticks WHERE created_at = %s AND state <> 'missed'", created_at
     )
     assert early["due_at"] < moment - timedelta(minutes=119), "it is told by when it was made"
@@ -402,9 +402,9 @@ async def test_a_first_moment_that_comes_while_the_clock_settles_is_not_lost(ben
     await bench.ticking.one_pass()
     bench.passes(SETTLING_SECONDS)
     await bench.ticking.one_pass()
-    bench.behind.rows("DELETE FROM ticks")
+    bench.direct.rows("DELETE FROM ticks")
     bench.sets(0)
-    bench.passes(59 - bench.behind.value("SELECT EXTRACT(second FROM now())::float8"))
+    bench.passes(59 - bench.direct.value("SELECT EXTRACT(second FROM now())::float8"))
     await bench.ticking.one_pass()
     bench.passes(SETTLING_SECONDS + 1)
     await bench.ticking.one_pass()
@@ -416,10 +416,10 @@ async def test_a_clock_that_goes_back_for_minutes_does_not_tick_twice_for_one_mo
     bench: Bench,
 ) -> None:
     """A daily moment that has just come, a clock that goes back behind it, and comes back."""
-    at = bench.behind.value("SELECT (now() - interval '2 minutes') AT TIME ZONE 'UTC'")
-    bench.behind.rows("UPDATE schedules SET minute = %s, hour = %s", str(at.minute), str(at.hour))
+    at = bench.direct.value("SELECT (now() - interval '2 minutes') AT TIME ZONE 'UTC'")
+    bench.direct.rows("UPDATE schedules SET minute = %s, hour = %s", str(at.minute), str(at.hour))
     await bench.ticking.one_pass()
-    bench.behind.rows("UPDATE schedules SET next_tick_at = next_tick_at - interval '1 day'")
+    bench.direct.rows("UPDATE schedules SET next_tick_at = next_tick_at - interval '1 day'")
     await bench.ticking.one_pass()
     assert [state for state, _ in bench.ticks()] == ["expanding"]
     for by in (-7200, 0, -DAY, 0):
@@ -437,12 +437,12 @@ async def test_a_next_tick_beyond_the_next_moment_is_worked_out_anew(
 ) -> None:
     """Whoever wrote it: by a release before this one, it was not written down when that was."""
     await bench.ticking.one_pass()
-    bench.behind.rows(
+    bench.direct.rows(
         "UPDATE schedules SET next_tick_at = next_tick_at + %s::interval, wound_at = NULL", ahead
     )
     bench.passes(REVIEW_SECONDS)
     await bench.ticking.one_pass()
-    assert bench.behind.value("SELECT next_tick_at <= now() + interval '1 minute' FROM schedules")
+    assert bench.direct.value("SELECT next_tick_at <= now() + interval '1 minute' FROM schedules")
 
 
 @JUMPS
@@ -469,10 +469,10 @@ async def test_a_post_back_after_a_wrong_clock_skips_nobody(bench: Bench, by: fl
     await tick()
     await bench.looks()
     await tick()
-    assert bench.behind.value("SELECT count(*) FROM ledger WHERE outcome = 'sent'") == 12
-    assert bench.behind.value("SELECT count(*) FROM ledger WHERE outcome = 'skipped'") == 0
-    checked = await bench.database.transact(law.take, rest=REST, limit=100)
-    found = await bench.database.transact(law.count, ids=[tick.id for tick in checked])
+    assert bench.direct.value("SELECT count(*) FROM ledger WHERE outcome = 'sent'") == 12
+    assert bench.direct.value("SELECT count(*) FROM ledger WHERE outcome = 'skipped'") == 0
+    checked = await bench.database.transact(ledger_balance.take, rest=REST, limit=100)
+    found = await bench.database.transact(ledger_balance.count, ids=[tick.id for tick in checked])
     assert [one.missing for one in found] == [0] * 4, found
 
 
@@ -498,8 +498,8 @@ async def test_the_law_holds_for_a_tick_that_was_sent_across_a_jump(
         bench.sets(wrong_by)
         await bench.settles()
         await settle()
-    checked = await bench.database.transact(law.take, rest=REST, limit=100)
-    found = await bench.database.transact(law.count, ids=[tick.id for tick in checked])
+    checked = await bench.database.transact(ledger_balance.take, rest=REST, limit=100)
+    found = await bench.database.transact(ledger_balance.count, ids=[tick.id for tick in checked])
     assert [(one.settled, one.live, one.missing) for one in found] == [(3, 0, 0)] * 2
 
 
@@ -507,9 +507,9 @@ async def test_the_law_holds_for_a_tick_that_was_sent_across_a_jump(
 async def test_a_tick_that_was_checked_by_a_wrong_clock_is_checked_again(bench: Bench) -> None:
     await bench.database.transact(ticks.open_tick, schedule_id=bench.schedule)
     bench.sets(DAY)
-    assert len(await bench.database.transact(law.take, rest=REST, limit=9)) == 1
+    assert len(await bench.database.transact(ledger_balance.take, rest=REST, limit=9)) == 1
     bench.sets(0)
-    assert len(await bench.database.transact(law.take, rest=REST, limit=9)) == 1
+    assert len(await bench.database.transact(ledger_balance.take, rest=REST, limit=9)) == 1
 
 
 @ensureDeferred
@@ -525,10 +525,10 @@ async def test_no_minute_is_over_by_a_jump(bench: Bench) -> None:
     bench.sets(0)
     bench.passes(HOLD.total_seconds())
     await checking.one_pass()
-    assert not bench.behind.value("SELECT is_checked_off FROM ticks")
+    assert not bench.direct.value("SELECT is_checked_off FROM ticks")
     bench.passes(720)
     await checking.one_pass()
-    assert bench.behind.value("SELECT is_checked_off FROM ticks")
+    assert bench.direct.value("SELECT is_checked_off FROM ticks")
 
 
 @pytest.mark.parametrize("by", [100 * DAY, -100 * DAY])
@@ -537,11 +537,11 @@ async def test_nothing_is_deleted_while_the_clock_may_be_wrong(bench: Bench, by:
     housekeeping = Housekeeping(bench.database, 2, clock=bench.clock)
     await housekeeping.one_pass()
     names = "SELECT relname FROM pg_class WHERE relname ~ '^ledger_[0-9]{4}_[0-9]{2}$' ORDER BY 1"
-    before = bench.behind.rows(names)
+    before = bench.direct.rows(names)
     await bench.database.transact(ticks.open_tick, schedule_id=bench.schedule)
     await bench.database.transact(ticks.expand, limit=10)
-    bench.behind.rows("DELETE FROM sends")
-    bench.behind.rows(
+    bench.direct.rows("DELETE FROM sends")
+    bench.direct.rows(
         "INSERT INTO idempotency_keys (request, path, key, fingerprint, status, headers, body)"
         " VALUES (sha256('a'), '/', 'k', sha256('b'), 201, '{}', '')"
     )
@@ -552,10 +552,10 @@ async def test_nothing_is_deleted_while_the_clock_may_be_wrong(bench: Bench, by:
     bench.sets(0)
     await housekeeping.one_pass()
     assert {row["relname"] for row in before} <= {
-        row["relname"] for row in bench.behind.rows(names)
+        row["relname"] for row in bench.direct.rows(names)
     }
-    assert bench.behind.value("SELECT count(*) FROM ticks") == 1
-    assert bench.behind.value("SELECT count(*) FROM idempotency_keys") == 1
+    assert bench.direct.value("SELECT count(*) FROM ticks") == 1
+    assert bench.direct.value("SELECT count(*) FROM idempotency_keys") == 1
 
 
 @JUMPS
@@ -628,7 +628,7 @@ async def test_a_task_is_taken_over_when_its_lease_has_really_ended(
 @ensureDeferred
 async def test_no_recorded_call_is_deleted_just_after_a_jump(bench: Bench) -> None:
     """The daemon's clock may have jumped with the database's, so they are old by both."""
-    bench.behind.rows(
+    bench.direct.rows(
         "INSERT INTO scheduler_callbacks (kind, target, moment, created_at, received_at, status,"
         " body) SELECT 'schedule', '1', long_ago, long_ago, long_ago, 202, '{}'"
         " FROM (SELECT now() - interval '3 hours' AS long_ago) one"

@@ -9,24 +9,9 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from sbm.addresses import DatabaseAddress
-from sbm.store.database import Database
-from tests.arrange import Arranged, arranged
-from tests.store.proxy import Proxy
-
-
-@pytest.fixture
-def database(database_uri: str) -> Iterator[Database]:
-    database = Database(reactor, DatabaseAddress.parse(database_uri), 5)
-    yield database
-    database.stopService()
-
-
-@pytest.fixture
-def behind(database_uri: str) -> Iterator[Arranged]:
-    """The same database, behind the store's back."""
-    with arranged(database_uri) as behind:
-        yield behind
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.store.postgres.database import Database
+from tests.store.postgres.proxy import Proxy
 
 
 @pytest_twisted.async_yield_fixture

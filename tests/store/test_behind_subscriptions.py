@@ -11,22 +11,22 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.model.behind import BehindSubscription
-from sbm.model.page import Window
+from sbm.model.paging import Window
 from sbm.store import behind_subscriptions as store
-from sbm.store import searches
-from sbm.store.database import Database
+from sbm.store import schedule_runs
+from sbm.store.postgres.database import Database
 from tests.arrange import Arranged, arranged
 
 BEGAN = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
 
 
 @pytest.fixture
-def search_id(behind: Arranged) -> int:
-    return int(behind.value("INSERT INTO searches (as_of) VALUES (now()) RETURNING id"))
+def search_id(direct: Arranged) -> int:
+    return int(direct.value("INSERT INTO searches (as_of) VALUES (now()) RETURNING id"))
 
 
 async def search(database: Database, search_id: int, limit: int = 100) -> list[BehindSubscription]:
-    after: UUID | None = searches.FIRST
+    after: UUID | None = schedule_runs.FIRST
     while after is not None:
         after = await database.transact(store.search, search_id=search_id, after=after, limit=limit)
     part = await database.transact(store.list_page, window=Window(limit=100))
@@ -37,15 +37,15 @@ async def ran(database: Database, search_id: int, schedule: int, days: range) ->
     """The schedule ran on these days after the subscriptions began, an hour later than they."""
     runs = [BEGAN + timedelta(days=day, hours=1) for day in days]
     await database.transact(
-        searches.add_runs, search_id=search_id, schedule_id=schedule, first=1, runs=runs
+        schedule_runs.add_runs, search_id=search_id, schedule_id=schedule, first=1, runs=runs
     )
 
 
-def subscribed(behind: Arranged, messageset: int, schedule: int, **fields: Any) -> UUID:
-    (one,) = behind.subscriptions(1, messageset, schedule)
+def subscribed(direct: Arranged, messageset: int, schedule: int, **fields: Any) -> UUID:
+    (one,) = direct.subscriptions(1, messageset, schedule)
     values = {"created_at": BEGAN} | fields
     for name, value in values.items():
-        behind.rows(f"UPDATE subscriptions SET {name} = %s WHERE id = %s", value, one)  # noqa: S608
+        direct.rows(f"UPDATE subscriptions SET {name} = %s WHERE id = %s", value, one)  # noqa: S608
     return one
 
 
@@ -63,7 +63,7 @@ def subscribed(behind: Arranged, messageset: int, schedule: int, **fields: Any) 
 @ensureDeferred
 async def test_every_run_since_she_began_should_have_sent_a_message(
     database: Database,
-    behind: Arranged,
+    direct: Arranged,
     search_id: int,
     runs: int,
     initial: int,
@@ -71,10 +71,10 @@ async def test_every_run_since_she_began_should_have_sent_a_message(
     messages_behind: int,
     expected: int,
 ) -> None:
-    schedule = behind.schedule()
-    pregnancy = behind.messageset("pregnancy", schedule, messages=5, langs=("eng_ZA", "zul_ZA"))
+    schedule = direct.schedule()
+    pregnancy = direct.messageset("pregnancy", schedule, messages=5, langs=("eng_ZA", "zul_ZA"))
     mother = subscribed(
-        behind,
+        direct,
         pregnancy,
         schedule,
         initial_sequence_number=initial,
@@ -90,11 +90,11 @@ async def test_every_run_since_she_began_should_have_sent_a_message(
 
 @ensureDeferred
 async def test_gaps_in_the_numbers_are_no_messages(
-    database: Database, behind: Arranged, search_id: int
+    database: Database, direct: Arranged, search_id: int
 ) -> None:
-    schedule = behind.schedule()
-    pregnancy = behind.messageset("pregnancy", schedule, messages=[2, 5, 9, 12])
-    subscribed(behind, pregnancy, schedule, next_sequence_number=3)
+    schedule = direct.schedule()
+    pregnancy = direct.messageset("pregnancy", schedule, messages=[2, 5, 9, 12])
+    subscribed(direct, pregnancy, schedule, next_sequence_number=3)
     await ran(database, search_id, schedule, range(3))
     (found,) = await search(database, search_id)
     assert (found.messages_behind, found.expected_sequence_number) == (2, 10)
@@ -102,12 +102,12 @@ async def test_gaps_in_the_numbers_are_no_messages(
 
 @ensureDeferred
 async def test_the_way_goes_on_through_the_next_set_on_its_own_schedule(
-    database: Database, behind: Arranged, search_id: int
+    database: Database, direct: Arranged, search_id: int
 ) -> None:
-    daily, weekly = behind.schedule(), behind.schedule(day_of_week="1")
-    baby = behind.messageset("baby", weekly, messages=4)
-    pregnancy = behind.messageset("pregnancy", daily, messages=3, next_set=baby)
-    subscribed(behind, pregnancy, daily, next_sequence_number=2)
+    daily, weekly = direct.schedule(), direct.schedule(day_of_week="1")
+    baby = direct.messageset("baby", weekly, messages=4)
+    pregnancy = direct.messageset("pregnancy", daily, messages=3, next_set=baby)
+    subscribed(direct, pregnancy, daily, next_sequence_number=2)
     await ran(database, search_id, daily, range(30))
     # The first two come before the third daily run, which sends the last message of the first set.
     await ran(database, search_id, weekly, range(0, 28, 1)[::7])
@@ -130,38 +130,38 @@ async def test_the_way_goes_on_through_the_next_set_on_its_own_schedule(
 )
 @ensureDeferred
 async def test_who_is_in_time_or_not_under_way_is_not_behind(
-    database: Database, behind: Arranged, search_id: int, fields: dict[str, Any]
+    database: Database, direct: Arranged, search_id: int, fields: dict[str, Any]
 ) -> None:
-    schedule = behind.schedule()
-    pregnancy = behind.messageset("pregnancy", schedule, messages=9)
-    subscribed(behind, pregnancy, schedule, **fields)
+    schedule = direct.schedule()
+    pregnancy = direct.messageset("pregnancy", schedule, messages=9)
+    subscribed(direct, pregnancy, schedule, **fields)
     await ran(database, search_id, schedule, range(3))
     assert await search(database, search_id) == []
 
 
 @ensureDeferred
 async def test_a_new_search_replaces_what_the_last_one_found(
-    database: Database, behind: Arranged, search_id: int
+    database: Database, direct: Arranged, search_id: int
 ) -> None:
-    schedule = behind.schedule()
-    pregnancy = behind.messageset("pregnancy", schedule, messages=9)
-    late, later = (subscribed(behind, pregnancy, schedule) for _ in range(2))
+    schedule = direct.schedule()
+    pregnancy = direct.messageset("pregnancy", schedule, messages=9)
+    late, later = (subscribed(direct, pregnancy, schedule) for _ in range(2))
     await ran(database, search_id, schedule, range(3))
     assert len(await search(database, search_id, limit=1)) == 2
-    behind.rows("UPDATE subscriptions SET next_sequence_number = 4 WHERE id = %s", late)
-    behind.rows("UPDATE subscriptions SET next_sequence_number = 2 WHERE id = %s", later)
+    direct.rows("UPDATE subscriptions SET next_sequence_number = 4 WHERE id = %s", late)
+    direct.rows("UPDATE subscriptions SET next_sequence_number = 2 WHERE id = %s", later)
     (found,) = await search(database, search_id, limit=1)
     assert (found.subscription_id, found.messages_behind) == (later, 2)
 
 
 @ensureDeferred
 async def test_sets_that_follow_each_other_in_a_circle_come_to_an_end(
-    database: Database, behind: Arranged, search_id: int
+    database: Database, direct: Arranged, search_id: int
 ) -> None:
-    schedule = behind.schedule()
-    endless = behind.messageset("endless", schedule, messages=1)
-    behind.rows("UPDATE messagesets SET next_set_id = id")
-    subscribed(behind, endless, schedule)
+    schedule = direct.schedule()
+    endless = direct.messageset("endless", schedule, messages=1)
+    direct.rows("UPDATE messagesets SET next_set_id = id")
+    subscribed(direct, endless, schedule)
     await ran(database, search_id, schedule, range(300))
     (found,) = await search(database, search_id)
     assert found.messages_behind == 100
@@ -169,18 +169,18 @@ async def test_sets_that_follow_each_other_in_a_circle_come_to_an_end(
 
 @ensureDeferred
 async def test_one_who_is_deleted_meanwhile_does_not_disturb_the_search(
-    database: Database, behind: Arranged, search_id: int, database_uri: str
+    database: Database, direct: Arranged, search_id: int, database_uri: str
 ) -> None:
-    schedule = behind.schedule()
-    pregnancy = behind.messageset("pregnancy", schedule, messages=9)
-    stays, goes = (subscribed(behind, pregnancy, schedule) for _ in range(2))
+    schedule = direct.schedule()
+    pregnancy = direct.messageset("pregnancy", schedule, messages=9)
+    stays, goes = (subscribed(direct, pregnancy, schedule) for _ in range(2))
     await ran(database, search_id, schedule, range(3))
     with arranged(database_uri) as other:
         other.rows("BEGIN")
         other.rows("DELETE FROM subscriptions WHERE id = %s", goes)
         searching = Deferred.fromCoroutine(search(database, search_id))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        while not searching.called and not behind.value(waiting):
+        while not searching.called and not direct.value(waiting):
             await deferLater(reactor, 0.01)
         other.rows("COMMIT")
         (found,) = await searching

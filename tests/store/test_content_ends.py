@@ -11,9 +11,9 @@ from attrs import define, field
 from pytest_twisted import ensureDeferred
 
 from sbm.model.send import CONTENT_SETTLE, Send, Settled, objection
-from sbm.store import estimates, searches, sends, ticks
+from sbm.store import estimates, schedule_runs, sends, ticks
 from sbm.store.behind_subscriptions import fast_forward, look
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
@@ -27,15 +27,15 @@ class Ward:
     """A set of five messages in two languages, and the set that follows it."""
 
     database: Database
-    behind: Arranged
+    direct: Arranged
     schedule: int = field(init=False)
     baby: int = field(init=False)
     pregnancy: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.schedule = self.behind.schedule()
-        self.baby = self.behind.messageset("baby", self.schedule, langs=("eng_ZA", "zul_ZA"))
-        self.pregnancy = self.behind.messageset(
+        self.schedule = self.direct.schedule()
+        self.baby = self.direct.messageset("baby", self.schedule, langs=("eng_ZA", "zul_ZA"))
+        self.pregnancy = self.direct.messageset(
             *("pregnancy", self.schedule),
             messages=5,
             next_set=self.baby,
@@ -43,7 +43,7 @@ class Ward:
         )
 
     def mother(self, number: int = 5, **fields: Any) -> UUID:
-        (mother,) = self.behind.subscriptions(
+        (mother,) = self.direct.subscriptions(
             *(1, self.pregnancy, self.schedule), next_sequence_number=number, **fields
         )
         return mother
@@ -64,42 +64,42 @@ class Ward:
             assert found is not None
             results.append((send, found))
         await self.database.transact(sends.settle, results=results)
-        assert self.behind.broken_law() == []
+        assert self.direct.broken_law() == []
 
     async def tick(self, result: Settled | None = SENT, **options: Any) -> dict[str, Any]:
         """A tick, with this result for what can be sent; the last row of the ledger."""
         await self.settle(await self.claimed(**options), result)
-        return self.behind.ledger()[-1]
+        return self.direct.ledger()[-1]
 
     def rest(self, hours: float = 1.1) -> None:
         """So much time passes for what was changed."""
-        self.behind.rows(
+        self.direct.rows(
             "UPDATE content_changes SET changed_at = changed_at - %s", timedelta(hours=hours)
         )
 
     def delete_last(self) -> None:
-        self.behind.rows("DELETE FROM messages WHERE sequence_number = 5 AND lang = 'eng_ZA'")
+        self.direct.rows("DELETE FROM messages WHERE sequence_number = 5 AND lang = 'eng_ZA'")
 
     def changed(self) -> set[tuple[int, str]]:
         """Of which sets and languages a change was noted within the last hour."""
         return {
             (row["messageset_id"], row["lang"])
-            for row in self.behind.rows(
+            for row in self.direct.rows(
                 "SELECT messageset_id, lang FROM content_changes"
                 " WHERE changed_at > now() - interval '1 hour'"
             )
         }
 
     def followers(self, mother: UUID) -> list[dict[str, Any]]:
-        return self.behind.rows("SELECT * FROM subscriptions WHERE chained_from = %s", mother)
+        return self.direct.rows("SELECT * FROM subscriptions WHERE chained_from = %s", mother)
 
 
 @pytest.mark.parametrize("result", [SENT, DRY_RUN, ASSUMED])
 @ensureDeferred
 async def test_whoever_stands_before_a_deleted_message_completes_and_goes_on(
-    database: Database, behind: Arranged, result: Settled
+    database: Database, direct: Arranged, result: Settled
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     mother = ward.mother(4)
     await ward.tick(result)
     ward.delete_last()
@@ -109,122 +109,122 @@ async def test_whoever_stands_before_a_deleted_message_completes_and_goes_on(
     assert entry["reason"] == (
         "pregnancy has no further message in eng_ZA: the subscription is completed"
     )
-    done = behind.subscription(mother)
+    done = direct.subscription(mother)
     assert (done["completed"], done["active"], done["process_status"]) == (True, False, 2)
     assert done["next_sequence_number"] == 5
     (baby,) = ward.followers(mother)
     assert (baby["messageset_id"], baby["next_sequence_number"]) == (ward.baby, 1)
     assert (baby["lang"], baby["identity"]) == (done["lang"], done["identity"])
-    assert behind.rows("SELECT * FROM failed_tasks WHERE stage = 'content'") == []
+    assert direct.rows("SELECT * FROM failed_tasks WHERE stage = 'content'") == []
     entry = await ward.tick()
     assert (entry["subscription_id"], entry["outcome"]) == (baby["id"], "sent")
 
 
 @ensureDeferred
 async def test_until_the_content_has_been_at_rest_they_are_skipped_with_that_reason(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     mother = ward.mother(4)
     await ward.tick()
     ward.delete_last()
-    before = behind.subscription(mother)
+    before = direct.subscription(mother)
     for hours in (0.0, 0.9):
         ward.rest(hours)
         entry = await ward.tick()
         assert (entry["outcome"], entry["stage"]) == ("skipped", "content")
         assert "changed a short while ago" in entry["reason"]
-        assert behind.subscription(mother) == before
-    assert behind.rows("SELECT * FROM failed_tasks") == []
-    ward.behind.message(ward.pregnancy, 5, "eng_ZA", "five, anew")
+        assert direct.subscription(mother) == before
+    assert direct.rows("SELECT * FROM failed_tasks") == []
+    ward.direct.message(ward.pregnancy, 5, "eng_ZA", "five, anew")
     assert (await ward.tick())["sequence_number"] == 5
-    assert behind.subscription(mother)["completed"]
+    assert direct.subscription(mother)["completed"]
 
 
 @pytest.mark.parametrize(("settle", "completes"), [(0.0, True), (30.0, False)])
 @ensureDeferred
 async def test_how_long_content_has_to_rest_is_a_setting(
-    database: Database, behind: Arranged, settle: float, completes: bool
+    database: Database, direct: Arranged, settle: float, completes: bool
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     mother = ward.mother(6)
     await ward.tick(settle=timedelta(seconds=settle))
-    assert behind.subscription(mother)["completed"] == completes
+    assert direct.subscription(mother)["completed"] == completes
 
 
 @ensureDeferred
 async def test_a_send_that_was_owed_before_the_change_completes_nobody_however_late_it_is_claimed(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     mother = ward.mother()
     ward.rest(9)
     await database.transact(sends.owe, subscription_id=mother)
     ward.delete_last()
     # Both lie some hours back by now.
     ward.rest(3)
-    behind.rows("UPDATE sends SET owed_at = now() - interval '4 hours'")
+    direct.rows("UPDATE sends SET owed_at = now() - interval '4 hours'")
     claimed = await database.transact(sends.claim, owner=uuid4(), limit=9, lease=LEASE)
     await ward.settle(claimed)
-    assert "changed a short while ago" in behind.ledger()[-1]["reason"]
-    assert not behind.subscription(mother)["completed"]
+    assert "changed a short while ago" in direct.ledger()[-1]["reason"]
+    assert not direct.subscription(mother)["completed"]
     assert (await ward.tick())["outcome"] == "skipped"
-    assert behind.subscription(mother)["completed"]
+    assert direct.subscription(mother)["completed"]
 
 
 @ensureDeferred
 async def test_imported_people_beyond_the_end_complete_and_do_not_go_on(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     mother = ward.mother(99)
     ward.rest()
     entry = await ward.tick()
     assert entry["outcome"] == "skipped"
     assert entry["reason"].endswith("so that no next set begins")
-    assert behind.subscription(mother)["completed"]
+    assert direct.subscription(mother)["completed"]
     assert ward.followers(mother) == []
 
 
 @ensureDeferred
 async def test_a_send_of_another_set_does_not_carry_them_on(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     mother = ward.mother(3)
     await ward.tick()
-    toddler = behind.messageset("toddler", ward.schedule, next_set=ward.baby)
-    behind.rows("UPDATE subscriptions SET messageset_id = %s, next_sequence_number = 9", toddler)
+    toddler = direct.messageset("toddler", ward.schedule, next_set=ward.baby)
+    direct.rows("UPDATE subscriptions SET messageset_id = %s, next_sequence_number = 9", toddler)
     ward.rest()
     await ward.tick()
-    assert behind.subscription(mother)["completed"]
+    assert direct.subscription(mother)["completed"]
     assert ward.followers(mother) == []
 
 
 @ensureDeferred
 async def test_where_there_is_no_message_at_all_in_the_language_it_is_a_failed_task(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     mother = ward.mother(3, lang="xho_ZA")
     ward.rest()
     entry = await ward.tick()
     assert (entry["outcome"], entry["stage"]) == ("failed", "content")
     assert entry["reason"] == "pregnancy has no message in xho_ZA"
-    assert not behind.subscription(mother)["completed"]
-    assert len(behind.rows("SELECT * FROM failed_tasks")) == 1
+    assert not direct.subscription(mother)["completed"]
+    assert len(direct.rows("SELECT * FROM failed_tasks")) == 1
 
 
 @ensureDeferred
 async def test_the_end_is_that_of_the_language_which_the_person_has_now(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     mother = ward.mother(4)
     await ward.tick()
-    behind.rows("DELETE FROM messages WHERE sequence_number > 3 AND lang = 'zul_ZA'")
+    direct.rows("DELETE FROM messages WHERE sequence_number > 3 AND lang = 'zul_ZA'")
     ward.rest()
-    behind.rows("UPDATE subscriptions SET lang = 'zul_ZA'")
+    direct.rows("UPDATE subscriptions SET lang = 'zul_ZA'")
     assert (await ward.tick())["outcome"] == "skipped"
     (baby,) = ward.followers(mother)
     assert baby["lang"] == "zul_ZA"
@@ -252,56 +252,56 @@ async def test_the_end_is_that_of_the_language_which_the_person_has_now(
 )  # fmt: skip
 @ensureDeferred
 async def test_what_changes_between_claim_and_settling_is_heeded(
-    database: Database, behind: Arranged, change: str, completes: bool
+    database: Database, direct: Arranged, change: str, completes: bool
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     mother = ward.mother(4)
     await ward.tick()
     ward.delete_last()
     ward.rest()
     claimed = await ward.claimed()
-    behind.rows(change)
-    before = behind.rows("SELECT * FROM subscriptions")
+    direct.rows(change)
+    before = direct.rows("SELECT * FROM subscriptions")
     await ward.settle(claimed)
-    entry = behind.ledger()[-1]
+    entry = direct.ledger()[-1]
     assert entry["outcome"] == "skipped"
     if completes:
-        assert behind.subscription(mother)["completed"]
+        assert direct.subscription(mother)["completed"]
         assert len(ward.followers(mother)) == 1
     else:
-        assert behind.rows("SELECT * FROM subscriptions") == before
+        assert direct.rows("SELECT * FROM subscriptions") == before
         assert entry["reason"] == "the subscription, or the content of its set, changed meanwhile"
 
 
 @ensureDeferred
 async def test_a_language_that_the_person_has_since_the_claim_is_looked_at_by_the_next_tick(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     mother = ward.mother(5)
     ward.delete_last()
     ward.rest()
-    behind.rows("DELETE FROM messages WHERE sequence_number = 5")
+    direct.rows("DELETE FROM messages WHERE sequence_number = 5")
     claimed = await ward.claimed()
-    behind.rows("UPDATE subscriptions SET lang = 'zul_ZA'")
+    direct.rows("UPDATE subscriptions SET lang = 'zul_ZA'")
     await ward.settle(claimed)
-    assert not behind.subscription(mother)["completed"]
+    assert not direct.subscription(mother)["completed"]
 
 
 @ensureDeferred
 async def test_a_completion_that_lost_its_claim_moves_nothing(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     mother = ward.mother(9)
     ward.rest()
     (send,) = await ward.claimed()
-    behind.rows("UPDATE sends SET attempt = attempt + 1")
+    direct.rows("UPDATE sends SET attempt = attempt + 1")
     result = objection(send)
     assert result is not None
     committed = await database.transact(sends.settle, results=[(send, result)])
     assert committed.sends == set()
-    assert not behind.subscription(mother)["completed"]
+    assert not direct.subscription(mother)["completed"]
 
 
 ENGLISH = "messageset_id = 2 AND lang = 'eng_ZA'"
@@ -329,28 +329,32 @@ ENGLISH = "messageset_id = 2 AND lang = 'eng_ZA'"
 )  # fmt: skip
 @ensureDeferred
 async def test_every_change_of_content_is_noted_whoever_makes_it(
-    database: Database, behind: Arranged, change: str, noted: set[tuple[int, str]]
+    database: Database, direct: Arranged, change: str, noted: set[tuple[int, str]]
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     assert (ward.baby, ward.pregnancy) == (1, 2)
-    behind.message(2, 6, "zul_ZA", None, file_name="six.png")
+    direct.message(2, 6, "zul_ZA", None, file_name="six.png")
     assert ward.changed() == {(1, "eng_ZA"), (1, "zul_ZA"), (2, "eng_ZA"), (2, "zul_ZA")}
     ward.rest(2)
-    behind.rows(change.replace("[english]", ENGLISH))
+    direct.rows(change.replace("[english]", ENGLISH))
     assert ward.changed() == noted
 
 
-async def expected(database: Database, behind: Arranged, schedule: int, runs: int) -> Any:
+async def expected(database: Database, direct: Arranged, schedule: int, runs: int) -> Any:
     """Who is behind after so many runs since an hour after the beginning, and the search's id."""
-    search_id, _ = await database.transact(searches.begin, as_of=None)
-    behind.rows("UPDATE subscriptions SET created_at = now() - interval '30 days'")
-    behind.rows(
+    search_id, _ = await database.transact(schedule_runs.begin, as_of=None)
+    direct.rows("UPDATE subscriptions SET created_at = now() - interval '30 days'")
+    direct.rows(
         "INSERT INTO schedule_runs SELECT %s, %s, n, now() - interval '30 days' + n * interval"
         " '1 day' FROM generate_series(1, %s) n",
         *(search_id, schedule, runs),
     )
     found = await database.transact(
-        look, search_id=search_id, after=searches.FIRST, limit=100, wanted=searches.EVERYBODY
+        look,
+        search_id=search_id,
+        after=schedule_runs.FIRST,
+        limit=100,
+        wanted=schedule_runs.EVERYBODY,
     )
     assert found is not None
     return search_id, found.found
@@ -359,16 +363,16 @@ async def expected(database: Database, behind: Arranged, schedule: int, runs: in
 @pytest.mark.parametrize("initial", [1, 4])
 @ensureDeferred
 async def test_who_is_behind_agrees_about_who_goes_on(
-    database: Database, behind: Arranged, initial: int
+    database: Database, direct: Arranged, initial: int
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     sent_to = ward.mother(4)
     await ward.tick()
     imported = ward.mother(5)
-    behind.rows("UPDATE subscriptions SET initial_sequence_number = %s", initial)
+    direct.rows("UPDATE subscriptions SET initial_sequence_number = %s", initial)
     # All that she was to have of the set is gone, if she began with the fourth.
-    behind.rows("DELETE FROM messages WHERE sequence_number >= 4 AND messageset_id = 2")
-    search_id, found = await expected(database, behind, ward.schedule, 20)
+    direct.rows("DELETE FROM messages WHERE sequence_number >= 4 AND messageset_id = 2")
+    search_id, found = await expected(database, direct, ward.schedule, 20)
     (one,) = found
     assert one.id == sent_to
     assert [leg.messageset_id for leg in one.way] == [ward.pregnancy, ward.baby]
@@ -379,15 +383,15 @@ async def test_who_is_behind_agrees_about_who_goes_on(
         fast_forward, search_id=search_id, ids=ids, actor="a", reason=""
     )
     assert (helped.done, helped.begun) == (1, 1)
-    assert behind.subscription(sent_to)["completed"]
-    assert not behind.subscription(imported)["completed"]
+    assert direct.subscription(sent_to)["completed"]
+    assert not direct.subscription(imported)["completed"]
 
 
 @ensureDeferred
 async def test_estimates_leave_out_those_to_whom_nothing_is_sent(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, behind)
+    ward = Ward(database, direct)
     ward.mother(5)
     ward.mother(6)
     ward.mother(1, lang="xho_ZA")

@@ -12,7 +12,7 @@ from pytest_twisted import ensureDeferred
 from sbm.model.duplicate import Duplicate, Likeness
 from sbm.model.selection import EVERYBODY
 from sbm.store import duplicates, sends
-from sbm.store.database import Database, Transaction
+from sbm.store.postgres.database import Database, Transaction
 from tests.arrange import Arranged
 
 MINUTE = timedelta(seconds=60)
@@ -21,16 +21,16 @@ MINUTE = timedelta(seconds=60)
 class Mother:
     """Somebody's subscriptions, known by their places in the list that they were made from."""
 
-    def __init__(self, behind: Arranged, *rows: dict[str, Any]) -> None:
-        behind.schedule()
-        behind.schedule()
-        self.behind = behind
-        self.messageset = behind.messageset("pregnancy", 1, messages=20)
+    def __init__(self, direct: Arranged, *rows: dict[str, Any]) -> None:
+        direct.schedule()
+        direct.schedule()
+        self.direct = direct
+        self.messageset = direct.messageset("pregnancy", 1, messages=20)
         self.ids: list[UUID] = []
         identity = str(uuid4())
         for row in rows:
             values = {"identity": identity, "number": 1, "after": 0, "lang": "eng_ZA"} | row
-            made = behind.value(
+            made = direct.value(
                 "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang, active,"
                 " completed, process_status, next_sequence_number, created_at)"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s, %s,"
@@ -42,11 +42,11 @@ class Mother:
             self.ids.append(made)
 
     def owe(self, place: int, *, state: str = "owed", kind: str = "next") -> UUID:
-        tick = self.behind.value(
+        tick = self.direct.value(
             "INSERT INTO ticks (source, state, schedule_id, triggers)"
             " VALUES ('post-back', 'expanded', 1, 1) RETURNING id"
         )
-        send: UUID = self.behind.value(
+        send: UUID = self.direct.value(
             "INSERT INTO sends (kind, lane, state, subscription_id, identity, tick_id, owner,"
             " lease_until, unknown_since) SELECT %s, 'tick', state, s.id, s.identity, %s,"
             " CASE WHEN state = 'claimed' THEN gen_random_uuid() END,"
@@ -113,20 +113,20 @@ async def removed(transaction: Transaction, mother: Mother, likeness: Likeness) 
 @ensureDeferred
 async def test_the_same_again_soon_after_is_a_duplicate(
     database: Database,
-    behind: Arranged,
+    direct: Arranged,
     rows: list[dict[str, Any]],
     likeness: Likeness,
     pairs: set[tuple[int, int]],
 ) -> None:
-    mother = Mother(behind, *rows)
+    mother = Mother(direct, *rows)
     assert mother.pairs(await database.transact(judged, likeness)) == pairs
 
 
 @ensureDeferred
 async def test_of_two_that_came_as_far_the_one_that_is_owed_a_message_stays(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = Mother(behind, {}, {"after": 1})
+    mother = Mother(direct, {}, {"after": 1})
     mother.owe(1)
     assert mother.pairs(await database.transact(judged, Likeness())) == {(0, 1)}
     assert mother.pairs(await database.transact(judged, Likeness(keep="oldest"))) == {(1, 0)}
@@ -143,23 +143,23 @@ async def test_of_two_that_came_as_far_the_one_that_is_owed_a_message_stays(
 )
 @ensureDeferred
 async def test_what_may_be_on_its_way_is_waited_for_and_what_is_owed_is_skipped(
-    database: Database, behind: Arranged, state: str, kind: str, count: int
+    database: Database, direct: Arranged, state: str, kind: str, count: int
 ) -> None:
-    mother = Mother(behind, {"number": 2}, {})
+    mother = Mother(direct, {"number": 2}, {})
     send = mother.owe(1, state=state, kind=kind)
     assert await database.transact(removed, mother, Likeness()) == count
-    assert behind.value("SELECT count(*) FROM subscriptions") == 2 - count
-    assert [(row["send_id"], row["outcome"], row["actor"]) for row in behind.ledger()] == [
+    assert direct.value("SELECT count(*) FROM subscriptions") == 2 - count
+    assert [(row["send_id"], row["outcome"], row["actor"]) for row in direct.ledger()] == [
         (send, "skipped", "ann")
     ] * count
-    assert behind.broken_law() == []
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_a_send_that_is_being_claimed_is_stepped_over(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = Mother(behind, {"number": 2}, {})
+    mother = Mother(direct, {"number": 2}, {})
     mother.owe(1)
 
     async def while_another_claims(transaction: Transaction) -> int:
@@ -170,8 +170,8 @@ async def test_a_send_that_is_being_claimed_is_stepped_over(
 
 
 @ensureDeferred
-async def test_nobody_begins_what_is_held(database: Database, behind: Arranged) -> None:
-    mother = Mother(behind, {"number": 2}, {})
+async def test_nobody_begins_what_is_held(database: Database, direct: Arranged) -> None:
+    mother = Mother(direct, {"number": 2}, {})
     mother.owe(1)
 
     async def while_it_is_held(transaction: Transaction) -> list[Any]:
@@ -184,13 +184,13 @@ async def test_nobody_begins_what_is_held(database: Database, behind: Arranged) 
 
 @ensureDeferred
 async def test_the_one_that_stays_goes_on_from_where_the_furthest_stood(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = Mother(behind, {"number": 3}, {"number": 7, "after": 1}, {"number": 5, "after": 2})
+    mother = Mother(direct, {"number": 3}, {"number": 7, "after": 1}, {"number": 5, "after": 2})
     assert await database.transact(removed, mother, Likeness(keep="oldest")) == 2
-    (left,) = behind.rows("SELECT id, next_sequence_number FROM subscriptions")
+    (left,) = direct.rows("SELECT id, next_sequence_number FROM subscriptions")
     assert left == {"id": mother.ids[0], "next_sequence_number": 7}
-    (row,) = behind.ledger()
+    (row,) = direct.ledger()
     assert (row["kind"], row["outcome"], row["sequence_number"]) == ("move", "moved", 3)
     assert row["reason"] == "from 3 to 7, where a duplicate stood"
     assert (row["subscription_id"], row["actor"]) == (mother.ids[0], "ann")

@@ -5,7 +5,7 @@ from datetime import date
 from pytest_twisted import ensureDeferred
 
 from sbm.store import estimates
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
 DAY = date(2026, 3, 1)
@@ -13,18 +13,18 @@ DAY = date(2026, 3, 1)
 
 @ensureDeferred
 async def test_subscriptions_and_identities_are_counted_by_message_set(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    due, other = behind.schedule(), behind.schedule()
-    pregnancy = behind.messageset("pregnancy", due)
-    baby = behind.messageset("baby", other)
-    twice, _twin, *_rest = behind.subscriptions(5, pregnancy, due)
-    behind.rows("UPDATE subscriptions SET identity = 'same' WHERE id IN (%s, %s)", twice, _twin)
-    behind.subscriptions(4, pregnancy, other)
-    behind.subscriptions(2, baby, other)
+    due, other = direct.schedule(), direct.schedule()
+    pregnancy = direct.messageset("pregnancy", due)
+    baby = direct.messageset("baby", other)
+    twice, _twin, *_rest = direct.subscriptions(5, pregnancy, due)
+    direct.rows("UPDATE subscriptions SET identity = 'same' WHERE id IN (%s, %s)", twice, _twin)
+    direct.subscriptions(4, pregnancy, other)
+    direct.subscriptions(2, baby, other)
     for change in ("active = false", "completed = true", "process_status = -1"):
-        (one,) = behind.subscriptions(1, pregnancy, due)
-        behind.rows(f"UPDATE subscriptions SET {change} WHERE id = %s", one)  # noqa: S608
+        (one,) = direct.subscriptions(1, pregnancy, due)
+        direct.rows(f"UPDATE subscriptions SET {change} WHERE id = %s", one)  # noqa: S608
     await database.transact(estimates.estimate, send_date=DAY, schedules=[due])
     count, found = await database.transact(estimates.list_page, limit=10, offset=0)
     assert count == 2
@@ -35,10 +35,10 @@ async def test_subscriptions_and_identities_are_counted_by_message_set(
 
 
 @ensureDeferred
-async def test_a_day_is_estimated_anew(database: Database, behind: Arranged) -> None:
-    schedule = behind.schedule()
-    pregnancy = behind.messageset("pregnancy", schedule)
-    behind.subscriptions(3, pregnancy, schedule)
+async def test_a_day_is_estimated_anew(database: Database, direct: Arranged) -> None:
+    schedule = direct.schedule()
+    pregnancy = direct.messageset("pregnancy", schedule)
+    direct.subscriptions(3, pregnancy, schedule)
     await database.transact(estimates.estimate, send_date=DAY, schedules=[schedule])
     await database.transact(estimates.estimate, send_date=DAY, schedules=[])
     _, (found,) = await database.transact(estimates.list_page, limit=10, offset=0)
@@ -47,10 +47,10 @@ async def test_a_day_is_estimated_anew(database: Database, behind: Arranged) -> 
 
 @ensureDeferred
 async def test_schedules_that_cannot_be_read_are_left_out(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    good = behind.schedule(minute="5")
-    behind.schedule(minute="nonsense")
+    good = direct.schedule(minute="5")
+    direct.schedule(minute="nonsense")
     now, crons = await database.transact(estimates.find_crons)
     assert now is not None
     assert set(crons) == {good}

@@ -7,10 +7,10 @@ import pytest
 from pytest_twisted import ensureDeferred
 
 from sbm.model.failed_task import Requeued
-from sbm.model.page import Window
+from sbm.model.paging import Window
 from sbm.model.send import Send, Settled
 from sbm.store import failed_tasks, resends, sends
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
@@ -43,18 +43,18 @@ async def requeue(database: Database, limit: int = 100) -> int:
     return done.taken
 
 
-def mothers(behind: Arranged, count: int = 1) -> list[UUID]:
-    schedule = behind.schedule()
-    messageset = behind.messageset("pregnancy", schedule)
-    return behind.subscriptions(count, messageset, schedule, next_sequence_number=2)
+def mothers(direct: Arranged, count: int = 1) -> list[UUID]:
+    schedule = direct.schedule()
+    messageset = direct.messageset("pregnancy", schedule)
+    return direct.subscriptions(count, messageset, schedule, next_sequence_number=2)
 
 
 @pytest.mark.parametrize("result", [REFUSED, LACKING])
 @ensureDeferred
 async def test_a_failure_is_put_down_as_it_stood(
-    database: Database, behind: Arranged, result: Settled
+    database: Database, direct: Arranged, result: Settled
 ) -> None:
-    (mother,) = mothers(behind)
+    (mother,) = mothers(direct)
     (send,) = await failed(database, [mother], result)
     part = await database.transact(failed_tasks.list_page, window=Window(limit=10))
     (found,) = part.rows
@@ -62,9 +62,9 @@ async def test_a_failure_is_put_down_as_it_stood(
     assert await database.transact(failed_tasks.find, failed_task_id=found.id) == found
     assert (found.send_id, found.subscription_id, found.kind) == (send.id, mother, "next")
     assert (found.stage, found.reason) == (result.stage, result.reason)
-    (entry,) = behind.ledger()
+    (entry,) = direct.ledger()
     assert found.initiated_at == entry["first_attempt_at"]
-    assert behind.subscription(mother)["process_status"] == 0
+    assert direct.subscription(mother)["process_status"] == 0
 
 
 @pytest.mark.parametrize(
@@ -77,17 +77,17 @@ async def test_a_failure_is_put_down_as_it_stood(
 )
 @ensureDeferred
 async def test_other_outcomes_are_no_failures_to_requeue(
-    database: Database, behind: Arranged, result: Settled
+    database: Database, direct: Arranged, result: Settled
 ) -> None:
-    await failed(database, mothers(behind), result)
+    await failed(database, mothers(direct), result)
     assert await database.transact(failed_tasks.newest) is None
 
 
 @ensureDeferred
 async def test_a_requeued_send_is_the_same_send_and_its_attempts_go_on(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    (mother,) = mothers(behind)
+    (mother,) = mothers(direct)
     (first,) = await failed(database, [mother])
     assert await requeue(database) == 1
     assert await database.transact(failed_tasks.newest) is None
@@ -95,11 +95,11 @@ async def test_a_requeued_send_is_the_same_send_and_its_attempts_go_on(
     assert (second.id, second.attempt) == (first.id, first.attempt + 1)
     assert await settle(database, [first], REFUSED) == set()
     assert await settle(database, [second], SENT) == {second.id}
-    assert behind.subscription(mother)["next_sequence_number"] == 3
-    assert [entry["outcome"] for entry in behind.ledger()] == ["refused", "sent"]
-    assert behind.ledger()[0]["first_attempt_at"] == behind.ledger()[1]["first_attempt_at"]
-    assert behind.value("SELECT sum(triggers) FROM ticks") == 2
-    assert behind.broken_law() == []
+    assert direct.subscription(mother)["next_sequence_number"] == 3
+    assert [entry["outcome"] for entry in direct.ledger()] == ["refused", "sent"]
+    assert direct.ledger()[0]["first_attempt_at"] == direct.ledger()[1]["first_attempt_at"]
+    assert direct.value("SELECT sum(triggers) FROM ticks") == 2
+    assert direct.broken_law() == []
 
 
 @pytest.mark.parametrize(
@@ -114,69 +114,69 @@ async def test_a_requeued_send_is_the_same_send_and_its_attempts_go_on(
 )
 @ensureDeferred
 async def test_whoever_stands_elsewhere_by_now_is_skipped_with_a_reason(
-    database: Database, behind: Arranged, change: str, reason: str
+    database: Database, direct: Arranged, change: str, reason: str
 ) -> None:
-    await failed(database, mothers(behind))
-    behind.rows(change)
+    await failed(database, mothers(direct))
+    direct.rows(change)
     assert await requeue(database) == 1
     assert await claim(database) == []
     assert await database.transact(failed_tasks.newest) is None
-    entry = behind.ledger()[-1]
+    entry = direct.ledger()[-1]
     assert (entry["outcome"], entry["stage"]) == ("skipped", "trigger")
     assert reason in entry["reason"]
-    assert behind.broken_law() == []
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_of_two_failures_of_one_subscription_one_is_owed_again(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    (mother,) = mothers(behind)
+    (mother,) = mothers(direct)
     await failed(database, [mother])
     await failed(database, [mother])
     assert await requeue(database) == 2
     assert len(await claim(database)) == 1
-    assert "already owed" in behind.ledger()[-1]["reason"]
-    assert behind.broken_law() == []
+    assert "already owed" in direct.ledger()[-1]["reason"]
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_a_live_next_keeps_a_failed_one_from_being_owed_again(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    (mother,) = mothers(behind)
+    (mother,) = mothers(direct)
     (old,) = await failed(database, [mother])
     await database.transact(sends.owe, subscription_id=mother)
     assert await requeue(database) == 1
     (send,) = await claim(database)
     assert send.id != old.id
-    assert behind.broken_law() == []
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_a_failed_resend_is_resent_and_its_request_answered(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    (mother,) = mothers(behind)
+    (mother,) = mothers(direct)
     await database.transact(resends.owe, subscription_id=mother)
     (first,) = await claim(database)
     await settle(database, [first], REFUSED)
-    behind.rows("UPDATE subscriptions SET next_sequence_number = 3")
+    direct.rows("UPDATE subscriptions SET next_sequence_number = 3")
     assert await requeue(database) == 1
     (again,) = await claim(database)
     assert (again.id, again.kind) == (first.id, "resend")
     assert again.recipient == first.recipient
     await settle(database, [again], SENT)
-    assert behind.subscription(mother)["next_sequence_number"] == 3
-    assert behind.value("SELECT outbound_id FROM resend_requests") == "1"
-    assert behind.broken_law() == []
+    assert direct.subscription(mother)["next_sequence_number"] == 3
+    assert direct.value("SELECT outbound_id FROM resend_requests") == "1"
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_a_requeue_goes_by_batches_oldest_first_up_to_where_it_began(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    some = await failed(database, mothers(behind, 5))
+    some = await failed(database, mothers(direct, 5))
     up_to = await database.transact(failed_tasks.newest)
     assert up_to is not None
     first = await database.transact(failed_tasks.requeue, up_to=up_to, limit=3)
@@ -191,10 +191,10 @@ async def test_a_requeue_goes_by_batches_oldest_first_up_to_where_it_began(
     assert {send.id for send in await claim(database)} < {send.id for send in some}
     part = await database.transact(failed_tasks.list_page, window=Window(limit=10))
     assert part.count == 3
-    assert behind.broken_law() == []
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
-async def test_nothing_to_requeue_opens_no_tick(database: Database, behind: Arranged) -> None:
+async def test_nothing_to_requeue_opens_no_tick(database: Database, direct: Arranged) -> None:
     assert await requeue(database) == 0
-    assert behind.value("SELECT count(*) FROM ticks") == 0
+    assert direct.value("SELECT count(*) FROM ticks") == 0

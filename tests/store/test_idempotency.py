@@ -8,8 +8,8 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
 from sbm.store import idempotency
-from sbm.store.database import Database, Transaction
 from sbm.store.idempotency import Answer, KeyedRequest
+from sbm.store.postgres.database import Database, Transaction
 from tests.arrange import Arranged
 from tests.web.sockets import comes_true
 
@@ -51,14 +51,14 @@ async def answer(
 
 @ensureDeferred
 async def test_the_second_has_the_work_if_the_first_gave_it_up_and_the_answer_if_not(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
     for outcome, expected in ((GivesUp(), None), (None, ANSWER)):
         until: Deferred[None] = Deferred()
         first = Deferred.fromCoroutine(database.transact(answer, until))
-        await comes_true(lambda: bool(behind.value(LOCKED)))
+        await comes_true(lambda: bool(direct.value(LOCKED)))
         second = Deferred.fromCoroutine(database.transact(answer))
-        await comes_true(lambda: bool(behind.value(WAITING)))
+        await comes_true(lambda: bool(direct.value(WAITING)))
         if outcome is None:
             until.callback(None)
             assert await first == (None, ANSWER)
@@ -66,4 +66,4 @@ async def test_the_second_has_the_work_if_the_first_gave_it_up_and_the_answer_if
             until.errback(outcome)
             first.addErrback(lambda failure: failure.trap(GivesUp))
         assert await second == (expected, ANSWER)
-        behind.rows("DELETE FROM idempotency_keys")
+        direct.rows("DELETE FROM idempotency_keys")

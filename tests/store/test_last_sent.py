@@ -11,7 +11,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model.send import Send, Settled, objection
 from sbm.store import resends, sends
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
@@ -50,33 +50,33 @@ async def resent(database: Database, mother: UUID) -> str:
 
 
 def subscribed(
-    behind: Arranged, messages: Any, langs: tuple[str, ...] = ("eng_ZA",), **fields: Any
+    direct: Arranged, messages: Any, langs: tuple[str, ...] = ("eng_ZA",), **fields: Any
 ) -> UUID:
-    schedule = behind.schedule()
-    behind.messageset("baby", schedule, langs=langs)
-    pregnancy = behind.messageset("pregnancy", schedule, messages=messages, langs=langs)
-    (mother,) = behind.subscriptions(1, pregnancy, schedule, **fields)
+    schedule = direct.schedule()
+    direct.messageset("baby", schedule, langs=langs)
+    pregnancy = direct.messageset("pregnancy", schedule, messages=messages, langs=langs)
+    (mother,) = direct.subscriptions(1, pregnancy, schedule, **fields)
     return mother
 
 
 @pytest.mark.parametrize("result", [SENT, ADOPTED, DRY_RUN, ASSUMED])
 @ensureDeferred
 async def test_of_a_set_with_gaps_the_last_one_sent_is_resent(
-    database: Database, behind: Arranged, result: Settled
+    database: Database, direct: Arranged, result: Settled
 ) -> None:
-    mother = subscribed(behind, [1, 5])
+    mother = subscribed(direct, [1, 5])
     for expected in (1, 5):
         await send_next(database, mother, result)
         assert await resent(database, mother) == f"pregnancy {expected} eng_ZA"
-    assert behind.broken_law() == []
+    assert direct.broken_law() == []
 
 
 @pytest.mark.parametrize("result", [REFUSED, FAILED])
 @ensureDeferred
 async def test_what_was_not_sent_is_not_resent(
-    database: Database, behind: Arranged, result: Settled
+    database: Database, direct: Arranged, result: Settled
 ) -> None:
-    mother = subscribed(behind, [1, 3, 5])
+    mother = subscribed(direct, [1, 3, 5])
     await send_next(database, mother)
     await send_next(database, mother, result)
     assert await resent(database, mother) == "pregnancy 1 eng_ZA"
@@ -93,142 +93,142 @@ async def test_what_was_not_sent_is_not_resent(
 )
 @ensureDeferred
 async def test_where_the_subscription_stands_does_not_matter(
-    database: Database, behind: Arranged, change: str
+    database: Database, direct: Arranged, change: str
 ) -> None:
-    mother = subscribed(behind, 5)
+    mother = subscribed(direct, 5)
     for _ in range(2):
         await send_next(database, mother)
-    behind.rows(f"UPDATE subscriptions SET {change}")  # noqa: S608
+    direct.rows(f"UPDATE subscriptions SET {change}")  # noqa: S608
     assert await resent(database, mother) == "pregnancy 2 eng_ZA"
 
 
 @ensureDeferred
 async def test_it_comes_in_the_language_of_now_or_else_as_it_was_sent(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = subscribed(behind, 3, ("eng_ZA", "zul_ZA"))
+    mother = subscribed(direct, 3, ("eng_ZA", "zul_ZA"))
     await send_next(database, mother)
-    behind.rows("UPDATE subscriptions SET lang = 'zul_ZA'")
+    direct.rows("UPDATE subscriptions SET lang = 'zul_ZA'")
     assert await resent(database, mother) == "pregnancy 1 zul_ZA"
-    behind.rows("UPDATE subscriptions SET lang = 'xho_ZA'")
+    direct.rows("UPDATE subscriptions SET lang = 'xho_ZA'")
     assert await resent(database, mother) == "pregnancy 1 eng_ZA"
 
 
 @ensureDeferred
 async def test_the_failure_of_another_language_is_told_in_the_ledger_as_it_is(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = subscribed(behind, 3, ("eng_ZA", "zul_ZA"))
+    mother = subscribed(direct, 3, ("eng_ZA", "zul_ZA"))
     await send_next(database, mother)
-    behind.rows("UPDATE subscriptions SET lang = 'xho_ZA'")
+    direct.rows("UPDATE subscriptions SET lang = 'xho_ZA'")
     await resent(database, mother)
-    entry = behind.ledger()[-1]
+    entry = direct.ledger()[-1]
     assert (entry["kind"], entry["sequence_number"], entry["lang"]) == ("resend", 1, "eng_ZA")
 
 
 @ensureDeferred
 async def test_after_a_change_of_set_it_is_the_last_one_of_the_present_set(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = subscribed(behind, 5)
+    mother = subscribed(direct, 5)
     pregnancy, baby = (
-        behind.value("SELECT id FROM messagesets WHERE short_name = %s", name)
+        direct.value("SELECT id FROM messagesets WHERE short_name = %s", name)
         for name in ("pregnancy", "baby")
     )
     for _ in range(3):
         await send_next(database, mother)
-    behind.rows("UPDATE subscriptions SET messageset_id = %s, next_sequence_number = 2", baby)
+    direct.rows("UPDATE subscriptions SET messageset_id = %s, next_sequence_number = 2", baby)
     nothing = await resent(database, mother)
     assert nothing.startswith("there is no message that could be resent: none of baby is known")
     await send_next(database, mother)
     assert await resent(database, mother) == "baby 2 eng_ZA"
-    behind.rows("UPDATE subscriptions SET messageset_id = %s, next_sequence_number = 1", pregnancy)
+    direct.rows("UPDATE subscriptions SET messageset_id = %s, next_sequence_number = 1", pregnancy)
     assert await resent(database, mother) == "pregnancy 3 eng_ZA"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @ensureDeferred
 async def test_one_that_no_longer_exists_is_told_and_no_other_is_sent(
-    database: Database, behind: Arranged, when: str
+    database: Database, direct: Arranged, when: str
 ) -> None:
-    mother = subscribed(behind, 5)
+    mother = subscribed(direct, 5)
     for _ in range(2):
         await send_next(database, mother)
     gone = "DELETE FROM messages WHERE sequence_number = 2"
     if when == "before":
-        behind.rows(gone)
+        direct.rows(gone)
     await database.transact(resends.owe, subscription_id=mother)
-    behind.rows(gone)
+    direct.rows(gone)
     send = await claim(database)
     found = objection(send)
     assert found is not None
     reason = "message 2 of pregnancy, which was sent last, no longer exists"
     assert found.reason == reason
     await database.transact(sends.settle, results=[(send, found)])
-    (task,) = behind.rows("SELECT kind, stage, reason, sequence_number FROM failed_tasks")
+    (task,) = direct.rows("SELECT kind, stage, reason, sequence_number FROM failed_tasks")
     assert task == {"kind": "resend", "stage": "content", "reason": reason, "sequence_number": 2}
-    assert behind.ledger()[-1]["reason"] == reason
-    assert behind.broken_law() == []
+    assert direct.ledger()[-1]["reason"] == reason
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_of_an_imported_subscription_it_is_told_by_its_position_until_something_is_sent(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = subscribed(behind, 5, next_sequence_number=4)
+    mother = subscribed(direct, 5, next_sequence_number=4)
     await send_next(database, mother, REFUSED)
     assert await resent(database, mother) == "pregnancy 3 eng_ZA"
-    behind.rows("UPDATE subscriptions SET next_sequence_number = 2")
+    direct.rows("UPDATE subscriptions SET next_sequence_number = 2")
     await send_next(database, mother)
-    behind.rows("UPDATE subscriptions SET next_sequence_number = 5")
+    direct.rows("UPDATE subscriptions SET next_sequence_number = 5")
     assert await resent(database, mother) == "pregnancy 2 eng_ZA"
 
 
 @ensureDeferred
-async def test_what_a_move_went_over_was_not_sent(database: Database, behind: Arranged) -> None:
-    mother = subscribed(behind, 5, next_sequence_number=3)
+async def test_what_a_move_went_over_was_not_sent(database: Database, direct: Arranged) -> None:
+    mother = subscribed(direct, 5, next_sequence_number=3)
     for place in (3, 4):
-        behind.rows(
+        direct.rows(
             "INSERT INTO ledger (send_id, kind, outcome, stage, subscription_id, identity,"
             " messageset_id, sequence_number) SELECT gen_random_uuid(), 'move', 'moved',"
             " 'trigger', id, identity, messageset_id, %s FROM subscriptions",
             place,
         )
-    behind.rows("UPDATE subscriptions SET next_sequence_number = 5")
+    direct.rows("UPDATE subscriptions SET next_sequence_number = 5")
     assert await resent(database, mother) == "pregnancy 2 eng_ZA"
 
 
 @ensureDeferred
 async def test_the_last_one_is_the_last_one_whatever_the_clock_said(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = subscribed(behind, 5)
+    mother = subscribed(direct, 5)
     await send_next(database, mother)
-    behind.rows("UPDATE ledger SET settled_at = settled_at + interval '1 day'")
+    direct.rows("UPDATE ledger SET settled_at = settled_at + interval '1 day'")
     await send_next(database, mother)
     assert await resent(database, mother) == "pregnancy 2 eng_ZA"
 
 
 @ensureDeferred
 async def test_the_first_move_is_the_first_one_whatever_the_clock_said(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = subscribed(behind, 5)
+    mother = subscribed(direct, 5)
     for place, ahead in ((3, timedelta(days=1)), (4, timedelta(0))):
-        behind.rows(
+        direct.rows(
             "INSERT INTO ledger (send_id, kind, outcome, stage, subscription_id, identity,"
             " messageset_id, sequence_number, settled_at) SELECT gen_random_uuid(), 'move',"
             " 'moved', 'trigger', id, identity, messageset_id, %s, now() + %s FROM subscriptions",
             *(place, ahead),
         )
-    behind.rows("UPDATE subscriptions SET next_sequence_number = 5")
+    direct.rows("UPDATE subscriptions SET next_sequence_number = 5")
     assert await resent(database, mother) == "pregnancy 2 eng_ZA"
 
 
 @ensureDeferred
-async def test_what_others_were_sent_does_not_matter(database: Database, behind: Arranged) -> None:
-    mother = subscribed(behind, 5)
-    other = behind.subscriptions(1, 2, 1, next_sequence_number=4)[0]
+async def test_what_others_were_sent_does_not_matter(database: Database, direct: Arranged) -> None:
+    mother = subscribed(direct, 5)
+    other = direct.subscriptions(1, 2, 1, next_sequence_number=4)[0]
     await send_next(database, mother)
     await send_next(database, other)
     assert await resent(database, mother) == "pregnancy 1 eng_ZA"

@@ -7,7 +7,7 @@ from typing import Any
 from pytest_twisted import ensureDeferred
 
 from sbm.store import ledger
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
 ROW = (
@@ -17,8 +17,8 @@ ROW = (
 )
 
 
-def partitions(behind: Arranged) -> list[str]:
-    rows = behind.rows(
+def partitions(direct: Arranged) -> list[str]:
+    rows = direct.rows(
         "SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid"
         " WHERE inhparent = 'ledger'::regclass ORDER BY 1"
     )
@@ -26,39 +26,39 @@ def partitions(behind: Arranged) -> list[str]:
 
 
 @ensureDeferred
-async def test_partitions_are_made_ahead_once(database: Database, behind: Arranged) -> None:
-    before = len(partitions(behind))
+async def test_partitions_are_made_ahead_once(database: Database, direct: Arranged) -> None:
+    before = len(partitions(direct))
     assert await database.transact(ledger.make_partitions, months_ahead=6) == 4
     assert await database.transact(ledger.make_partitions, months_ahead=6) == 0
-    assert len(partitions(behind)) == before + 4
+    assert len(partitions(direct)) == before + 4
 
 
 @ensureDeferred
 async def test_rows_of_a_month_without_a_partition_are_kept_and_moved_into_it(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    behind.rows(ROW, "5 months")
-    assert behind.value("SELECT count(*) FROM ledger_default") == 1
+    direct.rows(ROW, "5 months")
+    assert direct.value("SELECT count(*) FROM ledger_default") == 1
     await database.transact(ledger.make_partitions, months_ahead=6)
-    assert behind.value("SELECT count(*) FROM ledger_default") == 0
-    assert len(behind.ledger()) == 1
+    assert direct.value("SELECT count(*) FROM ledger_default") == 0
+    assert len(direct.ledger()) == 1
 
 
 @ensureDeferred
 async def test_only_months_that_are_no_longer_kept_are_dropped(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
     for months in (3, 4, 5):
-        behind.rows(
+        direct.rows(
             "DO $$ DECLARE m timestamptz := date_trunc('month', now() AT TIME ZONE 'UTC')"
             f" AT TIME ZONE 'UTC' - make_interval(months => {months}); BEGIN"
             " EXECUTE format('CREATE TABLE %I PARTITION OF ledger FOR VALUES FROM (%L) TO (%L)',"
             " 'ledger_' || to_char(m AT TIME ZONE 'UTC', 'YYYY_MM'), m, m + interval '1 month');"
             " END $$"
         )
-    kept = partitions(behind)
+    kept = partitions(direct)
     assert await database.transact(ledger.drop_partitions, months_kept=4) == 1
-    assert partitions(behind) == kept[1:]
+    assert partitions(direct) == kept[1:]
     assert await database.transact(ledger.drop_partitions, months_kept=4) == 0
 
 
@@ -77,20 +77,20 @@ def of_one_person() -> str:
 
 @ensureDeferred
 async def test_somebody_whose_subscription_was_deleted_is_found_by_the_query_of_the_manual(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    schedule = behind.schedule()
-    made = behind.subscriptions(2, behind.messageset("a", schedule), schedule)
-    identity = behind.subscription(made[0])["identity"]
+    schedule = direct.schedule()
+    made = direct.subscriptions(2, direct.messageset("a", schedule), schedule)
+    identity = direct.subscription(made[0])["identity"]
     for months in (0, 1, 9):
-        behind.rows(
+        direct.rows(
             "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id, identity,"
             " messageset_id, settled_at) SELECT gen_random_uuid(), 1, 'next', 'sent', 'post', id,"
             " identity, messageset_id, now() + make_interval(months => %s) FROM subscriptions",
             months,
         )
-    behind.rows("DELETE FROM subscriptions")
-    found = behind.rows(of_one_person(), identity)
+    direct.rows("DELETE FROM subscriptions")
+    found = direct.rows(of_one_person(), identity)
     assert [row["short_name"] for row in found] == ["a"] * 3
 
 
@@ -102,29 +102,29 @@ def indexes(plan: Any) -> list[str]:
 
 @ensureDeferred
 async def test_the_query_of_the_manual_reads_no_partition_whole(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
     await database.transact(ledger.make_partitions, months_ahead=6)
-    behind.rows(
+    direct.rows(
         "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id, identity,"
         " settled_at) SELECT gen_random_uuid(), 1, 'next', 'sent', 'post', gen_random_uuid(),"
         " gen_random_uuid(), now() + make_interval(months => n %% %s)"
         " FROM generate_series(1, 20000) n",
-        len(partitions(behind)) + 1,
+        len(partitions(direct)) + 1,
     )
-    behind.rows("ANALYZE ledger")
-    plan = behind.value(f"EXPLAIN (FORMAT JSON) {of_one_person()}", "nobody")[0]["Plan"]
+    direct.rows("ANALYZE ledger")
+    plan = direct.value(f"EXPLAIN (FORMAT JSON) {of_one_person()}", "nobody")[0]["Plan"]
     scans = indexes(plan)
-    assert len(scans) == len(partitions(behind))
+    assert len(scans) == len(partitions(direct))
     assert set(scans) <= {"Index Scan", "Bitmap Heap Scan"}
 
 
 @ensureDeferred
 async def test_every_partition_has_the_indexes_of_the_ledger(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
     await database.transact(ledger.make_partitions, months_ahead=6)
-    counts = behind.rows(
+    counts = direct.rows(
         "SELECT parent.relname, count(*) FILTER (WHERE of_child.indisvalid) AS attached"
         "  FROM pg_index of_parent JOIN pg_class parent ON parent.oid = of_parent.indexrelid"
         "  JOIN pg_inherits ON inhparent = parent.oid"
@@ -132,5 +132,5 @@ async def test_every_partition_has_the_indexes_of_the_ledger(
         " WHERE of_parent.indrelid = 'ledger'::regclass GROUP BY 1"
     )
     attached = {row["relname"]: row["attached"] for row in counts}
-    assert set(attached.values()) == {len(partitions(behind))}
+    assert set(attached.values()) == {len(partitions(direct))}
     assert "ledger_identity" in attached

@@ -12,8 +12,8 @@ import pytest
 from attrs import asdict
 from psycopg2.extras import Json
 
-from sbm.model.page import Window
-from sbm.store.parts import NEWEST_FIRST, parameters
+from sbm.model.paging import Window
+from sbm.store.paging import NEWEST_FIRST, parameters
 from sbm.store.subscriptions import QUERIES, Wanted
 from tests.arrange import Arranged, arranged
 
@@ -29,29 +29,29 @@ FEW_BLOCKS = 120
 @pytest.fixture
 def stale(database_uri: str) -> Iterator[Any]:
     """Many subscriptions, of which the statistics know the first few; the oldest differ."""
-    with arranged(database_uri) as behind:
-        behind.rows("ALTER TABLE subscriptions SET (autovacuum_enabled = false)")
-        behind.rows("ALTER TABLE sends SET (autovacuum_enabled = false)")
-        one, two = behind.schedule(), behind.schedule()
-        usual = behind.messageset("usual", one, messages=0)
-        rare = behind.messageset("rare", two, messages=0)
+    with arranged(database_uri) as direct:
+        direct.rows("ALTER TABLE subscriptions SET (autovacuum_enabled = false)")
+        direct.rows("ALTER TABLE sends SET (autovacuum_enabled = false)")
+        one, two = direct.schedule(), direct.schedule()
+        usual = direct.messageset("usual", one, messages=0)
+        rare = direct.messageset("rare", two, messages=0)
         assert (usual, rare) == (1, 2)
-        behind.subscriptions(50, usual, one, metadata={"source": "hub"})
-        behind.rows("ANALYZE")
-        _fill(behind)
+        direct.subscriptions(50, usual, one, metadata={"source": "hub"})
+        direct.rows("ANALYZE")
+        _fill(direct)
     connection = psycopg2.connect(database_uri)
     yield connection
     connection.close()
 
 
-def _fill(behind: Arranged) -> None:
-    behind.rows(
+def _fill(direct: Arranged) -> None:
+    direct.rows(
         "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang, metadata,"
         " created_at) SELECT gen_random_uuid(), 1, 1, 'eng_ZA', '{\"source\": \"hub\"}',"
         " '2021-01-01Z'::timestamptz + n * interval '1 minute' FROM generate_series(1, %s) n",
         MANY,
     )
-    behind.rows(
+    direct.rows(
         "INSERT INTO subscriptions (id, identity, messageset_id, schedule_id, lang, active,"
         " completed, process_status, metadata, created_at)"
         " VALUES (%s, 'rare', 2, 2, 'zul', false, true, 2, '{\"rare\": 1}', %s),"
@@ -60,7 +60,7 @@ def _fill(behind: Arranged) -> None:
         " '\"abc\"', %s)",
         *(RARE, OLD, OLD, OLD),
     )
-    behind.rows(
+    direct.rows(
         "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
         " VALUES ('next', 'single', '00000000-0000-0000-0000-000000000009', 'x', 1)"
     )
@@ -135,8 +135,8 @@ def test_a_page_looks_up_sends_by_key_even_while_a_tick_is_under_way(stale: Any)
 
 
 def test_no_index_holds_what_every_send_changes(database_uri: str) -> None:
-    with arranged(database_uri) as behind:
-        indexed = behind.rows(
+    with arranged(database_uri) as direct:
+        indexed = direct.rows(
             "SELECT DISTINCT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid"
             " AND attnum = ANY (indkey) WHERE indrelid = 'subscriptions'::regclass"
         )

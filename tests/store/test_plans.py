@@ -18,7 +18,7 @@ from attrs import define, evolve, field, frozen
 
 from sbm.model.send import Asked, GivenBack, Result, Send, Settled, Unknown
 from sbm.store import clock, resends, sends, ticks
-from sbm.store.queries import Query
+from sbm.store.postgres.statements import Query
 from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
 from tests.model.sends import a_send
@@ -65,8 +65,8 @@ class Rows:
     due: str = "-1 minute"
     kind: str = "next"
 
-    def insert(self, behind: Arranged, first: int, last: int) -> None:
-        behind.rows(
+    def insert(self, direct: Arranged, first: int, last: int) -> None:
+        direct.rows(
             "INSERT INTO sends (kind, lane, state, subscription_id, identity, tick_id, due_at,"
             " owner, lease_until, unknown_since, attempt, first_attempt_at, messageset_id,"
             " next_sequence_number, sequence_number, lang)"
@@ -203,15 +203,15 @@ def filled(request: Any, databases: Databases, template_database: str) -> Iterat
     The planner was last told when there was nothing.
     """
     name = f"sbm_plans_{uuid4().hex[:12]}"
-    with arranged(databases.create(name, template=template_database)) as behind:
-        for table in behind.rows(
+    with arranged(databases.create(name, template=template_database)) as direct:
+        for table in direct.rows(
             "SELECT oid::regclass::text AS name FROM pg_class"
             " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
         ):
-            behind.rows(f"ALTER TABLE {table['name']} SET (autovacuum_enabled = false)")
-        behind.rows("ANALYZE")
+            direct.rows(f"ALTER TABLE {table['name']} SET (autovacuum_enabled = false)")
+        direct.rows("ANALYZE")
         for statement in FILLED:
-            behind.rows(statement, *([request.param] if "%s" in statement else []))
+            direct.rows(statement, *([request.param] if "%s" in statement else []))
     yield name, request.param
     databases.drop(name)
 
@@ -224,25 +224,25 @@ def uri(request: Any, databases: Databases, filled: tuple[str, int]) -> Iterator
     last = subscriptions - len(BATCHES) * BATCH - 1
     name = f"sbm_test_{uuid4().hex[:12]}"
     uri = databases.create(name, template=template)
-    with arranged(uri) as behind:
+    with arranged(uri) as direct:
         # A row is marked as dead only when the commit that removed it is on the disk.
-        behind.rows("SET synchronous_commit = on")
+        direct.rows("SET synchronous_commit = on")
         for step in SCENARIOS[request.param]:
             if isinstance(step, Rows):
-                step.insert(behind, 1, last)
+                step.insert(direct, 1, last)
             elif step == LIVE:
                 for place, batch in enumerate(BATCHES):
-                    batch.insert(behind, last + place * BATCH + 1, last + (place + 1) * BATCH)
+                    batch.insert(direct, last + place * BATCH + 1, last + (place + 1) * BATCH)
             else:
-                behind.rows(step.format(of_a_batch=f"identity::integer > {last}"))
+                direct.rows(step.format(of_a_batch=f"identity::integer > {last}"))
     yield uri
     databases.drop(name)
 
 
 @pytest.fixture
-def behind(uri: str) -> Iterator[Arranged]:
-    with arranged(uri) as behind:
-        yield behind
+def direct(uri: str) -> Iterator[Arranged]:
+    with arranged(uri) as direct:
+        yield direct
 
 
 @pytest.fixture
@@ -259,11 +259,11 @@ def plans(uri: str) -> Iterator[Callable[..., list[Plan]]]:
         yield explained
 
 
-def claims(behind: Arranged) -> list[Send]:
+def claims(direct: Arranged) -> list[Send]:
     """A batch of claims, the latest made."""
     return [
         evolve(a_send(), id=row["id"], subscription_id=row["subscription_id"])
-        for row in behind.rows(
+        for row in direct.rows(
             "SELECT * FROM sends WHERE state = 'claimed' AND lease_until < now() + %s"
             " ORDER BY identity::integer DESC LIMIT %s",
             *(2 * MINUTE, BATCH),
@@ -271,7 +271,7 @@ def claims(behind: Arranged) -> list[Send]:
     ]
 
 
-def questions(behind: Arranged) -> list[Asked]:
+def questions(direct: Arranged) -> list[Asked]:
     """All that may be asked about now."""
     return [
         Asked(
@@ -283,7 +283,7 @@ def questions(behind: Arranged) -> list[Asked]:
             first_attempt_at=row["first_attempt_at"],
             is_late=True,
         )
-        for row in behind.rows("SELECT * FROM sends WHERE state = 'unknown' AND due_at <= now()")
+        for row in direct.rows("SELECT * FROM sends WHERE state = 'unknown' AND due_at <= now()")
     ]
 
 
@@ -312,9 +312,9 @@ def test_a_claim_reads_what_it_claims(plans: Callable[..., list[Plan]], limit: i
     ids=["sent", "refused", "given back", "unknown"],
 )
 def test_settling_reads_what_it_settles(
-    plans: Callable[..., list[Plan]], behind: Arranged, result: Result, size: int
+    plans: Callable[..., list[Plan]], direct: Arranged, result: Result, size: int
 ) -> None:
-    batch = claims(behind)[:size]
+    batch = claims(direct)[:size]
     assert len(batch) == size
     found = plans(sends.settle, results=[(send, result) for send in batch])
     # Three tables with all their indexes, and what the next set would read counts a second time.
@@ -322,17 +322,17 @@ def test_settling_reads_what_it_settles(
 
 
 def test_whoever_stands_at_the_end_is_looked_up_in_the_ledger_by_subscription(
-    plans: Callable[..., list[Plan]], behind: Arranged
+    plans: Callable[..., list[Plan]], direct: Arranged
 ) -> None:
-    batch = claims(behind)
-    behind.rows("UPDATE messages SET sequence_number = -sequence_number")
-    behind.rows("UPDATE content_changes SET changed_at = '-infinity'")
+    batch = claims(direct)
+    direct.rows("UPDATE messages SET sequence_number = -sequence_number")
+    direct.rows("UPDATE content_changes SET changed_at = '-infinity'")
     try:
         plans(sends.claim, owner=OWNER, limit=BATCH, lease=MINUTE)
         claimed = plans(sends.claim, owner=OWNER, limit=BATCH, lease=MINUTE)
         settled = plans(sends.settle, results=[(send, AT_END) for send in batch])
     finally:
-        behind.rows("UPDATE messages SET sequence_number = -sequence_number")
+        direct.rows("UPDATE messages SET sequence_number = -sequence_number")
     assert_bounded(claimed, BATCH, buffers=40)
     assert any("ledger_" in scan for plan in settled for scan in plan.rows)
     # Besides, each leaves the index of those under way, and that counts twice.
@@ -340,16 +340,16 @@ def test_whoever_stands_at_the_end_is_looked_up_in_the_ledger_by_subscription(
 
 
 def test_late_outbounds_are_looked_for_by_subscription(
-    plans: Callable[..., list[Plan]], behind: Arranged
+    plans: Callable[..., list[Plan]], direct: Arranged
 ) -> None:
-    batch = [evolve(send, id=uuid4()) for send in claims(behind)]
+    batch = [evolve(send, id=uuid4()) for send in claims(direct)]
     found = plans(sends.settle, results=[(send, SENT) for send in batch])
     assert [plan.query for plan in found] == ["settle_sends", "keep_doubles"]
     assert_bounded(found, BATCH, buffers=40)
 
 
-def test_a_renewal_reads_what_it_renews(plans: Callable[..., list[Plan]], behind: Arranged) -> None:
-    ids = {send.id for send in claims(behind)}
+def test_a_renewal_reads_what_it_renews(plans: Callable[..., list[Plan]], direct: Arranged) -> None:
+    ids = {send.id for send in claims(direct)}
     assert_bounded(plans(sends.renew, owner=OWNER, ids=ids, lease=MINUTE), BATCH, buffers=30)
 
 
@@ -363,9 +363,9 @@ def test_questions_are_taken_by_the_batch(plans: Callable[..., list[Plan]]) -> N
 
 
 def test_answers_read_what_was_asked_about(
-    plans: Callable[..., list[Plan]], behind: Arranged
+    plans: Callable[..., list[Plan]], direct: Arranged
 ) -> None:
-    asked = questions(behind)
+    asked = questions(direct)
     assert len(asked) == BATCH
     found = plans(
         sends.owe_again, absent=[(one, MINUTE) for one in asked], reason="it is not there"
@@ -375,18 +375,18 @@ def test_answers_read_what_was_asked_about(
 
 
 def test_a_trigger_reads_one_subscription(
-    plans: Callable[..., list[Plan]], behind: Arranged
+    plans: Callable[..., list[Plan]], direct: Arranged
 ) -> None:
     # The one after those of the batches.
-    idle = behind.value("SELECT md5(count(*)::text)::uuid FROM subscriptions")
-    assert behind.rows("SELECT FROM sends WHERE subscription_id = %s", idle) == []
+    idle = direct.value("SELECT md5(count(*)::text)::uuid FROM subscriptions")
+    assert direct.rows("SELECT FROM sends WHERE subscription_id = %s", idle) == []
     assert_bounded(plans(sends.owe, subscription_id=idle), 1, buffers=30)
 
 
 def test_a_resend_reads_the_ledger_of_one_subscription(
-    plans: Callable[..., list[Plan]], behind: Arranged
+    plans: Callable[..., list[Plan]], direct: Arranged
 ) -> None:
-    idle = behind.value("SELECT md5(count(*)::text)::uuid FROM subscriptions")
+    idle = direct.value("SELECT md5(count(*)::text)::uuid FROM subscriptions")
     # Each partition of the ledger is looked into, by its index.
     assert_bounded(plans(resends.owe, subscription_id=idle), 1, buffers=60)
 
@@ -402,9 +402,9 @@ def test_room_is_looked_for_in_so_many_sends(plans: Callable[..., list[Plan]]) -
 
 
 def test_what_a_wrong_clock_wrote_is_looked_for_among_what_lies_ahead(
-    plans: Callable[..., list[Plan]], behind: Arranged
+    plans: Callable[..., list[Plan]], direct: Arranged
 ) -> None:
-    ahead = behind.value(
+    ahead = direct.value(
         "SELECT count(*) FROM sends WHERE state = 'claimed' AND lease_until > now()"
         " OR state = 'owed' AND due_at > now() OR state = 'unknown'"
     )

@@ -16,10 +16,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.model.failed_task import EVERYTHING, Requeued, Wanted
-from sbm.model.page import Window
+from sbm.model.paging import Window
 from sbm.model.send import Trigger
 from sbm.store import failed_tasks
-from sbm.store.database import Database, Transaction
+from sbm.store.postgres.database import Database, Transaction
 from tests.arrange import Arranged, arranged
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -31,10 +31,10 @@ MANY = 20_000
 FEW_BLOCKS = 120
 
 
-def mothers(behind: Arranged, count: int = 1) -> list[UUID]:
-    schedule = behind.schedule()
-    messageset = behind.messageset("pregnancy", schedule)
-    return behind.subscriptions(count, messageset, schedule, next_sequence_number=2)
+def mothers(direct: Arranged, count: int = 1) -> list[UUID]:
+    schedule = direct.schedule()
+    messageset = direct.messageset("pregnancy", schedule)
+    return direct.subscriptions(count, messageset, schedule, next_sequence_number=2)
 
 
 async def one_again(database: Database, number: int) -> Trigger:
@@ -45,18 +45,18 @@ async def all_again(database: Database, wanted: Wanted = EVERYTHING) -> Requeued
     return await database.transact(failed_tasks.requeue_all, wanted=wanted, requested_by=None)
 
 
-def various(behind: Arranged) -> list[int]:
+def various(direct: Arranged) -> list[int]:
     """Four failures that differ in everything."""
-    one, two, three, four = mothers(behind, 4)
-    behind.rows("UPDATE subscriptions SET identity = 'ann' WHERE id = %s", one)
-    behind.rows("UPDATE subscriptions SET id = %s WHERE id = %s", UUID(int=2), two)
+    one, two, three, four = mothers(direct, 4)
+    direct.rows("UPDATE subscriptions SET identity = 'ann' WHERE id = %s", one)
+    direct.rows("UPDATE subscriptions SET id = %s WHERE id = %s", UUID(int=2), two)
     return [
-        *behind.failures([one], reason="400: No such Channel"),
-        *behind.failures(
+        *direct.failures([one], reason="400: No such Channel"),
+        *direct.failures(
             [UUID(int=2)], kind="resend", reason="100% of it", initiated_at="2025-12-31Z"
         ),
-        *behind.failures([three], stage="content", reason="no_message", initiated_at=str(LATER)),
-        *behind.failures([four], stage="trigger", reason="because"),
+        *direct.failures([three], stage="content", reason="no_message", initiated_at=str(LATER)),
+        *direct.failures([four], stage="trigger", reason="because"),
     ]
 
 
@@ -83,89 +83,89 @@ def various(behind: Arranged) -> list[int]:
 )
 @ensureDeferred
 async def test_those_that_match_are_listed_and_requeued_and_no_others(
-    database: Database, behind: Arranged, wanted: Wanted, expected: str
+    database: Database, direct: Arranged, wanted: Wanted, expected: str
 ) -> None:
-    ids = various(behind)
+    ids = various(direct)
     number = {row_id: str(position) for position, row_id in enumerate(ids, start=1)}
     listed = await database.transact(failed_tasks.list_page, window=Window(limit=10), wanted=wanted)
     assert "".join(number[one.id] for one in reversed(listed.rows)) == expected
     assert listed.count == len(expected)
     done = await all_again(database, wanted)
     assert (done.taken, done.owed, done.goes_on) == (len(expected), len(expected), False)
-    left = {number[row["id"]] for row in behind.rows("SELECT id FROM failed_tasks")}
+    left = {number[row["id"]] for row in direct.rows("SELECT id FROM failed_tasks")}
     assert left == set("1234") - set(expected)
-    assert behind.broken_law() == []
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
-async def test_one_is_requeued_alone_ahead_of_a_tick(database: Database, behind: Arranged) -> None:
-    one, two, three = behind.failures(mothers(behind, 3))
-    send_id = behind.value("SELECT send_id FROM failed_tasks WHERE id = %s", two)
+async def test_one_is_requeued_alone_ahead_of_a_tick(database: Database, direct: Arranged) -> None:
+    one, two, three = direct.failures(mothers(direct, 3))
+    send_id = direct.value("SELECT send_id FROM failed_tasks WHERE id = %s", two)
     assert await one_again(database, two) == Trigger(found=True, accepted=True)
-    (send,) = behind.rows("SELECT id, kind, lane, attempt FROM sends")
+    (send,) = direct.rows("SELECT id, kind, lane, attempt FROM sends")
     assert send == {"id": send_id, "kind": "next", "lane": "single", "attempt": 1}
-    assert [row["id"] for row in behind.rows("SELECT id FROM failed_tasks")] == [one, three]
-    assert behind.broken_law() == []
+    assert [row["id"] for row in direct.rows("SELECT id FROM failed_tasks")] == [one, three]
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
-async def test_many_are_requeued_behind_single_ones(database: Database, behind: Arranged) -> None:
-    behind.failures(mothers(behind, 2))
+async def test_many_are_requeued_behind_single_ones(database: Database, direct: Arranged) -> None:
+    direct.failures(mothers(direct, 2))
     await all_again(database)
-    assert {row["lane"] for row in behind.rows("SELECT lane FROM sends")} == {"tick"}
+    assert {row["lane"] for row in direct.rows("SELECT lane FROM sends")} == {"tick"}
 
 
 @ensureDeferred
 async def test_one_that_is_skipped_says_why_as_the_ledger_does(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    (number,) = behind.failures(mothers(behind))
-    behind.rows("UPDATE subscriptions SET next_sequence_number = 3")
+    (number,) = direct.failures(mothers(direct))
+    direct.rows("UPDATE subscriptions SET next_sequence_number = 3")
     reason = "the subscription has moved on"
     assert await one_again(database, number) == Trigger(found=True, accepted=False, reason=reason)
-    assert [entry["reason"] for entry in behind.ledger()] == [reason]
+    assert [entry["reason"] for entry in direct.ledger()] == [reason]
     assert await one_again(database, number) == Trigger(found=False, accepted=False)
-    assert behind.broken_law() == []
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_a_failed_resend_is_requeued_beside_a_next_message(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    (mother,) = mothers(behind)
+    (mother,) = mothers(direct)
     first, second, third = (
-        behind.failures([mother], kind=kind)[0] for kind in ("next", "resend", "resend")
+        direct.failures([mother], kind=kind)[0] for kind in ("next", "resend", "resend")
     )
     assert (await one_again(database, first)).accepted
     assert (await one_again(database, second)).accepted
     reason = "a resend is already owed to the subscription"
     assert (await one_again(database, third)).reason == reason
-    assert behind.value("SELECT count(*) FROM sends") == 2
-    assert behind.broken_law() == []
+    assert direct.value("SELECT count(*) FROM sends") == 2
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_what_is_not_there_is_not_found_and_opens_no_tick(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
     assert await one_again(database, 4711) == Trigger(found=False, accepted=False)
-    assert behind.value("SELECT count(*) FROM ticks") == 0
+    assert direct.value("SELECT count(*) FROM ticks") == 0
 
 
 @ensureDeferred
 async def test_a_long_list_is_left_to_a_task_with_its_filter(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    ids = mothers(behind, failed_tasks.AT_ONCE + 3)
-    other, *matching = behind.failures(ids)
-    behind.rows("UPDATE failed_tasks SET stage = 'content' WHERE id = %s", other)
+    ids = mothers(direct, failed_tasks.AT_ONCE + 3)
+    other, *matching = direct.failures(ids)
+    direct.rows("UPDATE failed_tasks SET stage = 'content' WHERE id = %s", other)
     wanted = Wanted(stage="post", initiated_before=LATER)
     done = await all_again(database, wanted)
     assert (done.taken, done.goes_on) == (failed_tasks.AT_ONCE, True)
-    (task,) = behind.rows("SELECT kind, up_to, wanted FROM tasks")
+    (task,) = direct.rows("SELECT kind, up_to, wanted FROM tasks")
     assert (task["kind"], task["up_to"]) == ("requeue-failed-tasks", matching[-1])
     assert Wanted.read(task["wanted"]) == wanted
-    left = behind.rows("SELECT id FROM failed_tasks ORDER BY id")
+    left = direct.rows("SELECT id FROM failed_tasks ORDER BY id")
     assert [row["id"] for row in left] == [other, *matching[-2:]]
 
 
@@ -183,10 +183,10 @@ class Changed(Exception):
 @pytest.mark.parametrize("one_by_one", [True, False])
 @ensureDeferred
 async def test_of_two_at_the_same_time_one_requeues_each(
-    database: Database, behind: Arranged, ends_well: bool, one_by_one: bool
+    database: Database, direct: Arranged, ends_well: bool, one_by_one: bool
 ) -> None:
     """The other waits for how that ends: a failure that nobody requeued in the end is not lost."""
-    ids = behind.failures(mothers(behind, 3))
+    ids = direct.failures(mothers(direct, 3))
     limit = 1 if one_by_one else 2
     go_on: Deferred[None] = Deferred()
 
@@ -196,10 +196,10 @@ async def test_of_two_at_the_same_time_one_requeues_each(
         return done
 
     def waits() -> Any:
-        return behind.value("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return direct.value("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
     def begun() -> Any:
-        return behind.value(
+        return direct.value(
             "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
         )
 
@@ -223,24 +223,24 @@ async def test_of_two_at_the_same_time_one_requeues_each(
         (False, False): [0, 2],
     }
     assert taken == expected[one_by_one, ends_well]
-    assert behind.value("SELECT count(*) FROM sends") == sum(taken)
-    assert behind.value("SELECT count(*) FROM failed_tasks") == len(ids) - sum(taken)
-    assert behind.broken_law() == []
+    assert direct.value("SELECT count(*) FROM sends") == sum(taken)
+    assert direct.value("SELECT count(*) FROM failed_tasks") == len(ids) - sum(taken)
+    assert direct.broken_law() == []
 
 
 @pytest.fixture
 def stale(database_uri: str) -> Iterator[Any]:
     """Many failures, of which the statistics know the first few, and many that are gone."""
-    with arranged(database_uri) as behind:
-        behind.rows("ALTER TABLE failed_tasks SET (autovacuum_enabled = false)")
-        behind.rows("ALTER TABLE subscriptions SET (autovacuum_enabled = false)")
-        few = mothers(behind, 50)
-        behind.failures(few)
-        behind.rows("ANALYZE")
-        many = behind.subscriptions(MANY, 1, 1, next_sequence_number=2)
-        behind.rows("UPDATE subscriptions SET id = %s WHERE id = %s", UUID(int=7), many[-1])
-        behind.failures([*many[:-1], UUID(int=7)])
-        behind.rows("DELETE FROM failed_tasks WHERE id <= %s", MANY // 2)
+    with arranged(database_uri) as direct:
+        direct.rows("ALTER TABLE failed_tasks SET (autovacuum_enabled = false)")
+        direct.rows("ALTER TABLE subscriptions SET (autovacuum_enabled = false)")
+        few = mothers(direct, 50)
+        direct.failures(few)
+        direct.rows("ANALYZE")
+        many = direct.subscriptions(MANY, 1, 1, next_sequence_number=2)
+        direct.rows("UPDATE subscriptions SET id = %s WHERE id = %s", UUID(int=7), many[-1])
+        direct.failures([*many[:-1], UUID(int=7)])
+        direct.rows("DELETE FROM failed_tasks WHERE id <= %s", MANY // 2)
     connection = psycopg2.connect(database_uri)
     yield connection
     connection.close()

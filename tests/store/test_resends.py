@@ -10,7 +10,7 @@ from pytest_twisted import ensureDeferred
 from sbm.model.outbound import compose
 from sbm.model.send import Send, Settled, objection
 from sbm.store import resends, sends
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="outbound-1")
@@ -30,10 +30,10 @@ async def resend(database: Database, subscription: UUID) -> None:
     assert (trigger.found, trigger.accepted) == (True, True)
 
 
-def mother_at(behind: Arranged, number: int, messages: Any = 5, **fields: Any) -> UUID:
-    schedule = behind.schedule()
-    messageset = behind.messageset("pregnancy", schedule, messages=messages)
-    (mother,) = behind.subscriptions(1, messageset, schedule, next_sequence_number=number, **fields)
+def mother_at(direct: Arranged, number: int, messages: Any = 5, **fields: Any) -> UUID:
+    schedule = direct.schedule()
+    messageset = direct.messageset("pregnancy", schedule, messages=messages)
+    (mother,) = direct.subscriptions(1, messageset, schedule, next_sequence_number=number, **fields)
     return mother
 
 
@@ -52,16 +52,16 @@ def mother_at(behind: Arranged, number: int, messages: Any = 5, **fields: Any) -
 @ensureDeferred
 async def test_the_last_message_is_resent_and_moves_nothing(
     database: Database,
-    behind: Arranged,
+    direct: Arranged,
     number: int,
     messages: Any,
     completed: bool,
     expected: int,
 ) -> None:
-    mother = mother_at(behind, number, messages)
+    mother = mother_at(direct, number, messages)
     if completed:
-        behind.rows("UPDATE subscriptions SET completed = true, process_status = 2, active = false")
-    before = behind.subscription(mother)
+        direct.rows("UPDATE subscriptions SET completed = true, process_status = 2, active = false")
+    before = direct.subscription(mother)
     await resend(database, mother)
     (send,) = await claim(database)
     assert objection(send) is None
@@ -71,23 +71,23 @@ async def test_the_last_message_is_resent_and_moves_nothing(
     outbound = compose(send, "+27820001001", "http://x/media")
     assert (outbound["resend"], outbound["content"]) == ("true", f"pregnancy {expected} eng_ZA")
     await settle(database, send, SENT)
-    assert behind.subscription(mother) == before
-    (entry,) = behind.ledger()
+    assert direct.subscription(mother) == before
+    (entry,) = direct.ledger()
     assert (entry["kind"], entry["outcome"], entry["sequence_number"]) == (
         "resend",
         "sent",
         expected,
     )
-    assert behind.broken_law() == []
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_the_message_is_fixed_when_it_is_asked_for(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = mother_at(behind, 3)
+    mother = mother_at(direct, 3)
     await resend(database, mother)
-    behind.rows("UPDATE subscriptions SET next_sequence_number = 5, lang = 'zul_ZA'")
+    direct.rows("UPDATE subscriptions SET next_sequence_number = 5, lang = 'zul_ZA'")
     (send,) = await claim(database)
     assert send.recipient is not None
     assert send.recipient.message is not None
@@ -97,77 +97,77 @@ async def test_the_message_is_fixed_when_it_is_asked_for(
 
 @ensureDeferred
 async def test_the_request_gets_the_message_and_the_outbound(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = mother_at(behind, 3)
+    mother = mother_at(direct, 3)
     await resend(database, mother)
     (send,) = await claim(database)
     await settle(database, send, SENT)
-    (request,) = behind.rows("SELECT * FROM resend_requests")
-    message = behind.value("SELECT id FROM messages WHERE sequence_number = 2")
+    (request,) = direct.rows("SELECT * FROM resend_requests")
+    message = direct.value("SELECT id FROM messages WHERE sequence_number = 2")
     assert (request["subscription_id"], request["message_id"]) == (mother, message)
     assert (request["send_id"], request["outbound_id"]) == (send.id, "outbound-1")
 
 
 @ensureDeferred
 async def test_a_second_request_joins_the_first_until_that_is_settled(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = mother_at(behind, 3)
+    mother = mother_at(direct, 3)
     await resend(database, mother)
     (send,) = await claim(database)
     await resend(database, mother)
     assert await claim(database) == []
     await settle(database, send, SENT)
-    assert [row["outbound_id"] for row in behind.rows("SELECT * FROM resend_requests")] == [
+    assert [row["outbound_id"] for row in direct.rows("SELECT * FROM resend_requests")] == [
         "outbound-1",
         "outbound-1",
     ]
-    assert sorted(entry["outcome"] for entry in behind.ledger()) == ["sent", "skipped"]
-    assert behind.value("SELECT sum(triggers) FROM ticks") == 2
-    assert behind.broken_law() == []
+    assert sorted(entry["outcome"] for entry in direct.ledger()) == ["sent", "skipped"]
+    assert direct.value("SELECT sum(triggers) FROM ticks") == 2
+    assert direct.broken_law() == []
     await resend(database, mother)
     assert len(await claim(database)) == 1
 
 
 @ensureDeferred
 async def test_a_resend_stands_beside_a_next_and_leaves_it_its_prepend(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
     metadata = {"prepend_next_delivery": "Dear mother"}
-    mother = mother_at(behind, 3, metadata=metadata)
+    mother = mother_at(direct, 3, metadata=metadata)
     await database.transact(sends.owe, subscription_id=mother)
     await resend(database, mother)
     claimed = {send.kind: send for send in await claim(database)}
     assert (claimed["next"].prepend, claimed["resend"].prepend) == ("Dear mother", None)
     await settle(database, claimed["resend"], SENT)
-    assert behind.subscription(mother)["metadata"] == metadata
+    assert direct.subscription(mother)["metadata"] == metadata
     await settle(database, claimed["next"], SENT)
-    assert behind.subscription(mother)["next_sequence_number"] == 4
-    assert behind.broken_law() == []
+    assert direct.subscription(mother)["next_sequence_number"] == 4
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_a_resend_without_an_address_marks_nobody_and_is_a_failure(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    mother = mother_at(behind, 3)
+    mother = mother_at(direct, 3)
     await resend(database, mother)
     (send,) = await claim(database)
     await settle(database, send, Settled(outcome="failed", stage="address", reason="no address"))
-    assert behind.subscription(mother)["process_status"] == 0
-    (failed,) = behind.rows("SELECT * FROM failed_tasks")
+    assert direct.subscription(mother)["process_status"] == 0
+    (failed,) = direct.rows("SELECT * FROM failed_tasks")
     assert (failed["kind"], failed["stage"], failed["send_id"]) == ("resend", "address", send.id)
 
 
 @pytest.mark.parametrize("deletion", ["DELETE FROM messages", "SELECT 1"])
 @ensureDeferred
 async def test_where_there_is_no_message_the_delivery_says_so(
-    database: Database, behind: Arranged, deletion: str
+    database: Database, direct: Arranged, deletion: str
 ) -> None:
-    mother = mother_at(behind, 3, 0 if deletion == "SELECT 1" else 5)
+    mother = mother_at(direct, 3, 0 if deletion == "SELECT 1" else 5)
     await resend(database, mother)
-    behind.rows(deletion)
+    direct.rows(deletion)
     (send,) = await claim(database)
     complaint = objection(send)
     assert complaint is not None
@@ -175,7 +175,7 @@ async def test_where_there_is_no_message_the_delivery_says_so(
 
 
 @ensureDeferred
-async def test_a_resend_for_nobody_finds_nobody(database: Database, behind: Arranged) -> None:
+async def test_a_resend_for_nobody_finds_nobody(database: Database, direct: Arranged) -> None:
     assert not (await database.transact(resends.owe, subscription_id=uuid4())).found
-    assert behind.value("SELECT count(*) FROM ticks") == 0
-    assert behind.value("SELECT count(*) FROM resend_requests") == 0
+    assert direct.value("SELECT count(*) FROM ticks") == 0
+    assert direct.value("SELECT count(*) FROM resend_requests") == 0

@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred
 
 from sbm.model.scheduler_callback import AHEAD, Crons, RecordedCall, Target
 from sbm.store import scheduler_callbacks
-from sbm.store.database import Database, Transaction
-from sbm.store.queries import load
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.statements import load
 from tests.arrange import Arranged
 from tests.web.sockets import comes_true
 
@@ -53,13 +53,13 @@ async def recorded(
 @pytest.mark.parametrize("is_done", [True, False])
 @ensureDeferred
 async def test_the_second_waits_for_the_first_and_finds_it_only_if_it_was_done(
-    database: Database, behind: Arranged, is_done: bool
+    database: Database, direct: Arranged, is_done: bool
 ) -> None:
     until: Deferred[None] = Deferred()
     first = Deferred.fromCoroutine(database.transact(recorded, ONE, until))
-    await comes_true(lambda: behind.value(LOCKS, True) == 1)
+    await comes_true(lambda: direct.value(LOCKS, True) == 1)
     second = Deferred.fromCoroutine(database.transact(recorded, ONE))
-    await comes_true(lambda: behind.value(LOCKS, False) == 1)
+    await comes_true(lambda: direct.value(LOCKS, False) == 1)
     if is_done:
         until.callback(None)
         assert await first == []
@@ -68,14 +68,14 @@ async def test_the_second_waits_for_the_first_and_finds_it_only_if_it_was_done(
         first.addErrback(lambda failure: failure.trap(GivesUp))
     found = await second
     assert [one.moment for one in found] == [MOMENT] * is_done
-    assert behind.value("SELECT count(*) FROM scheduler_callbacks") == 1
+    assert direct.value("SELECT count(*) FROM scheduler_callbacks") == 1
 
 
 @ensureDeferred
-async def test_a_call_for_another_does_not_wait(database: Database, behind: Arranged) -> None:
+async def test_a_call_for_another_does_not_wait(database: Database, direct: Arranged) -> None:
     until: Deferred[None] = Deferred()
     first = Deferred.fromCoroutine(database.transact(recorded, ONE, until))
-    await comes_true(lambda: behind.value(LOCKS, True) == 1)
+    await comes_true(lambda: direct.value(LOCKS, True) == 1)
     for other in (Target(kind="schedule", id=11), Target(kind="subscription", id=uuid4())):
         assert await database.transact(recorded, other) == []
     until.callback(None)
@@ -84,19 +84,19 @@ async def test_a_call_for_another_does_not_wait(database: Database, behind: Arra
 
 @ensureDeferred
 async def test_a_moment_is_recorded_once_for_each_target(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
     for target in (ONE, ONE, Target(kind="schedule", id=2)):
         await database.transact(record, target)
     await database.transact(record, ONE, MOMENT + timedelta(minutes=1))
-    rows = behind.rows("SELECT target, count(*) FROM scheduler_callbacks GROUP BY 1 ORDER BY 1")
+    rows = direct.rows("SELECT target, count(*) FROM scheduler_callbacks GROUP BY 1 ORDER BY 1")
     assert [(row["target"], row["count"]) for row in rows] == [("1", 2), ("2", 1)]
 
 
 @ensureDeferred
-async def test_the_crons_are_those_of_the_target(database: Database, behind: Arranged) -> None:
-    schedule = behind.schedule(minute=" 1, 2", hour="3", day_of_week="4", day_of_month="5")
-    (subscription,) = behind.subscriptions(1, behind.messageset("set", schedule), schedule)
+async def test_the_crons_are_those_of_the_target(database: Database, direct: Arranged) -> None:
+    schedule = direct.schedule(minute=" 1, 2", hour="3", day_of_week="4", day_of_month="5")
+    (subscription,) = direct.subscriptions(1, direct.messageset("set", schedule), schedule)
     targets = [
         Target(kind="schedule", id=schedule),
         Target(kind="subscription", id=subscription),
@@ -114,7 +114,7 @@ async def test_the_crons_are_those_of_the_target(database: Database, behind: Arr
     wanted = "1,2 3 5 * 4"
     assert await read() == [(None, wanted)] * 2 + [(None, None)] * 2
     for target in targets:
-        behind.rows(
+        direct.rows(
             "INSERT INTO remote_schedules (kind, target, remote_id, cron_definition)"
             " VALUES (%s, %s, 'x', %s)",
             *(target.kind, str(target.id), f"{target.id}"),
@@ -125,10 +125,10 @@ async def test_the_crons_are_those_of_the_target(database: Database, behind: Arr
 
 @pytest.mark.parametrize("name", ["list_recent", "delete_old", "delete_future"])
 def test_what_is_read_does_not_grow_with_the_table(
-    behind: Arranged, database_uri: str, name: str
+    direct: Arranged, database_uri: str, name: str
 ) -> None:
     """In a table of nothing but old calls, whatever the planner believes about it."""
-    behind.rows(
+    direct.rows(
         "INSERT INTO scheduler_callbacks (kind, target, moment, created_at, received_at, status,"
         " body) SELECT 'subscription', n, moment, moment, moment, 201, '{}'"
         " FROM generate_series(1, 30000) n,"
@@ -146,7 +146,7 @@ def test_what_is_read_does_not_grow_with_the_table(
     explained = f"EXPLAIN (FORMAT JSON) {statement}"
     for step in ("", "ANALYZE scheduler_callbacks"):
         if step:
-            behind.rows(step)
+            direct.rows(step)
         with psycopg2.connect(database_uri) as connection, connection.cursor() as cursor:
             cursor.execute(explained, parameters)
             ((plan,),) = cursor.fetchone() or ()

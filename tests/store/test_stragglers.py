@@ -19,9 +19,9 @@ from twisted.internet.task import deferLater
 from sbm.model.behind import Helped, Straggler
 from sbm.model.send import Settled
 from sbm.store import behind_subscriptions as store
-from sbm.store import searches, sends, ticks
-from sbm.store.database import Database
-from sbm.store.errors import DatabaseUnavailable
+from sbm.store import schedule_runs, sends, ticks
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.errors import DatabaseUnavailable
 from tests.arrange import Arranged, arranged
 from tests.pipeline.simulated import apart
 
@@ -38,25 +38,25 @@ class Town:
     """Three sets that follow each other, and a search that knows when their schedules ran."""
 
     database: Database
-    behind: Arranged
+    direct: Arranged
     daily: int
     weekly: int
     pregnancy: int
     search_id: int
 
     @classmethod
-    async def built(cls, database: Database, behind: Arranged) -> Town:
-        daily, weekly = behind.schedule(), behind.schedule(day_of_week="1")
-        toddler = behind.messageset("toddler", daily, messages=9)
-        baby = behind.messageset("baby", weekly, messages=2, next_set=toddler)
-        pregnancy = behind.messageset("pregnancy", daily, messages=[1, 4, 5], next_set=baby)
-        search_id, _ = await database.transact(searches.begin, as_of=None)
-        return cls(database, behind, daily, weekly, pregnancy, search_id)
+    async def built(cls, database: Database, direct: Arranged) -> Town:
+        daily, weekly = direct.schedule(), direct.schedule(day_of_week="1")
+        toddler = direct.messageset("toddler", daily, messages=9)
+        baby = direct.messageset("baby", weekly, messages=2, next_set=toddler)
+        pregnancy = direct.messageset("pregnancy", daily, messages=[1, 4, 5], next_set=baby)
+        search_id, _ = await database.transact(schedule_runs.begin, as_of=None)
+        return cls(database, direct, daily, weekly, pregnancy, search_id)
 
     def begun(self, count: int, **fields: Any) -> list[UUID]:
-        subscriptions = self.behind.subscriptions(count, self.pregnancy, self.daily)
+        subscriptions = self.direct.subscriptions(count, self.pregnancy, self.daily)
         for name, value in ({"created_at": BEGAN} | fields).items():
-            self.behind.rows(f"UPDATE subscriptions SET {name} = %s", value)  # noqa: S608
+            self.direct.rows(f"UPDATE subscriptions SET {name} = %s", value)  # noqa: S608
         return sorted(subscriptions)
 
     async def ran(self, schedules: list[int]) -> None:
@@ -64,7 +64,7 @@ class Town:
         for schedule in set(schedules):
             runs = [BEGAN + (n + 1) * HOUR for n, one in enumerate(schedules) if one == schedule]
             await self.database.transact(
-                searches.add_runs,
+                schedule_runs.add_runs,
                 search_id=self.search_id,
                 schedule_id=schedule,
                 first=1,
@@ -75,9 +75,9 @@ class Town:
         found = await self.database.transact(
             store.look,
             search_id=self.search_id,
-            after=searches.FIRST,
+            after=schedule_runs.FIRST,
             limit=100,
-            wanted=searches.EVERYBODY,
+            wanted=schedule_runs.EVERYBODY,
         )
         return found.found if found else []
 
@@ -86,7 +86,7 @@ class Town:
 
     def chain(self, first: UUID) -> list[dict[str, Any]]:
         """What became of a subscription and those that followed it, without what must differ."""
-        rows = self.behind.rows(
+        rows = self.direct.rows(
             "WITH RECURSIVE chain AS (SELECT 1 AS place, s.* FROM subscriptions s WHERE id = %s"
             " UNION ALL SELECT place + 1, s.* FROM chain JOIN subscriptions s"
             " ON s.chained_from = chain.id)"
@@ -100,20 +100,20 @@ class Town:
 
 @ensureDeferred
 async def test_whoever_is_moved_is_left_as_the_ordinary_way_would_have_left_her(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    town = await Town.built(database, behind)
+    town = await Town.built(database, direct)
     walks, jumps = town.begun(2)
     runs = [town.daily] * 3 + [town.weekly] * 2 + [town.daily] * 4
     for schedule in runs:
         await database.transact(ticks.open_tick, schedule_id=schedule)
         # Only she walks: the other one is what the ticks have not reached.
-        behind.rows("UPDATE subscriptions SET active = false WHERE id = %s", jumps)
+        direct.rows("UPDATE subscriptions SET active = false WHERE id = %s", jumps)
         while await database.transact(ticks.expand, limit=100) is not None:
             pass
         claimed = await database.transact(sends.claim, owner=uuid4(), limit=9, lease=HOUR)
         await database.transact(sends.settle, results=[(send, SENT) for send in claimed])
-    behind.rows("UPDATE subscriptions SET active = true WHERE id = %s", jumps)
+    direct.rows("UPDATE subscriptions SET active = true WHERE id = %s", jumps)
     await town.ran(runs)
     (found,) = [one for one in await town.look() if one.id == jumps]
     assert found.messages_behind == len(runs)
@@ -121,18 +121,18 @@ async def test_whoever_is_moved_is_left_as_the_ordinary_way_would_have_left_her(
     assert town.chain(jumps) == town.chain(walks)
     assert len(town.chain(jumps)) == 3
     assert [leg.messageset_name for leg in found.way] == ["pregnancy", "baby", "toddler"]
-    assert behind.broken_law() == []
+    assert direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_a_move_is_in_the_ledger_with_who_and_why(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    town = await Town.built(database, behind)
+    town = await Town.built(database, direct)
     (mother,) = town.begun(1)
     await town.ran([town.daily] * 3 + [town.weekly])
     await town.help(store.fast_forward, mother)
-    mothers, babys = behind.ledger()
+    mothers, babys = direct.ledger()
     for entry in (mothers, babys):
         assert (entry["kind"], entry["outcome"], entry["stage"]) == ("move", "moved", "trigger")
         assert (entry["tick_id"], entry["actor"]) == (None, "thandi")
@@ -140,18 +140,18 @@ async def test_a_move_is_in_the_ledger_with_who_and_why(
         assert entry["reason"] == told
     assert (mothers["subscription_id"], mothers["messageset_id"]) == (mother, town.pregnancy)
     assert (mothers["sequence_number"], babys["sequence_number"]) == (1, 1)
-    (baby,) = behind.rows("SELECT * FROM subscriptions WHERE chained_from = %s", mother)
+    (baby,) = direct.rows("SELECT * FROM subscriptions WHERE chained_from = %s", mother)
     assert (babys["subscription_id"], baby["created_at"]) == (baby["id"], BEGAN + 3 * HOUR)
-    (entry,) = behind.rows("SELECT * FROM audit")
+    (entry,) = direct.rows("SELECT * FROM audit")
     assert (entry["actor"], entry["command"]) == ("thandi", "behind fast-forward")
     assert (entry["reason"], entry["details"]["done"]) == ("the clock stood still", 1)
 
 
 @ensureDeferred
 async def test_whoever_is_sent_to_is_owed_one_message_in_the_operators_name(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    town = await Town.built(database, behind)
+    town = await Town.built(database, direct)
     mother, owed = town.begun(2)
     await town.ran([town.daily] * 2)
     await database.transact(sends.owe, subscription_id=owed)
@@ -163,9 +163,9 @@ async def test_whoever_is_sent_to_is_owed_one_message_in_the_operators_name(
     assert await town.help(store.owe, mother, owed) == Helped(done=0, skipped=2)
     claimed = await database.transact(sends.claim, owner=uuid4(), limit=9, lease=HOUR)
     await database.transact(sends.settle, results=[(send, SENT) for send in claimed])
-    actors = {row["subscription_id"]: row["actor"] for row in behind.ledger()}
+    actors = {row["subscription_id"]: row["actor"] for row in direct.ledger()}
     assert actors == {mother: "thandi", owed: None}
-    assert behind.broken_law() == []
+    assert direct.broken_law() == []
     assert {one.messages_behind for one in await town.look()} == {1}
 
 
@@ -204,33 +204,33 @@ async def test_whoever_is_sent_to_is_owed_one_message_in_the_operators_name(
 @ensureDeferred
 async def test_what_stands_in_the_way_is_told_and_respected(
     database: Database,
-    behind: Arranged,
+    direct: Arranged,
     change: str,
     held_back: str | None,
     unsendable: str | None,
 ) -> None:
-    town = await Town.built(database, behind)
+    town = await Town.built(database, direct)
     (mother,) = town.begun(1)
     await town.ran([town.daily] * 3 + [town.weekly])
-    behind.rows(change)
+    direct.rows(change)
     (found,) = await town.look()
     assert (found.held_back, found.unsendable) == (held_back, unsendable)
-    before = behind.rows("SELECT * FROM subscriptions")
+    before = direct.rows("SELECT * FROM subscriptions")
     refused = Helped(done=0, skipped=1)
     if unsendable:
         assert await town.help(store.owe, mother) == refused
     if held_back:
         assert await town.help(store.fast_forward, mother) == refused
-        assert behind.rows("SELECT * FROM subscriptions") == before
-        assert behind.ledger() == []
-    assert behind.rows("SELECT * FROM audit") == []
+        assert direct.rows("SELECT * FROM subscriptions") == before
+        assert direct.ledger() == []
+    assert direct.rows("SELECT * FROM audit") == []
 
 
 @ensureDeferred
 async def test_whoever_is_changed_meanwhile_is_judged_anew(
-    database: Database, behind: Arranged, database_uri: str
+    database: Database, direct: Arranged, database_uri: str
 ) -> None:
-    town = await Town.built(database, behind)
+    town = await Town.built(database, direct)
     (mother,) = town.begun(1)
     await town.ran([town.daily] * 2)
     assert len(await town.look()) == 1
@@ -239,29 +239,29 @@ async def test_whoever_is_changed_meanwhile_is_judged_anew(
         other.rows("UPDATE subscriptions SET next_sequence_number = 5")
         helping = Deferred.fromCoroutine(town.help(store.fast_forward, mother))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        while not helping.called and not behind.value(waiting):
+        while not helping.called and not direct.value(waiting):
             await deferLater(reactor, 0.01)
         other.rows("COMMIT")
         assert await helping == Helped()
-    assert behind.subscription(mother)["next_sequence_number"] == 5
-    assert behind.ledger() == []
+    assert direct.subscription(mother)["next_sequence_number"] == 5
+    assert direct.ledger() == []
 
 
 @ensureDeferred
 async def test_a_search_that_was_lost_with_the_database_does_not_find_nobody(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    town = await Town.built(database, behind)
+    town = await Town.built(database, direct)
     (mother,) = town.begun(1)
     await town.ran([town.daily] * 2)
-    behind.rows("TRUNCATE searches, schedule_runs")
+    direct.rows("TRUNCATE searches, schedule_runs")
     with pytest.raises(DatabaseUnavailable):
         await town.look()
     with pytest.raises(DatabaseUnavailable):
         await town.help(store.fast_forward, mother)
     with pytest.raises(DatabaseUnavailable):
         await database.transact(
-            store.search, search_id=town.search_id, after=searches.FIRST, limit=9
+            store.search, search_id=town.search_id, after=schedule_runs.FIRST, limit=9
         )
 
 
@@ -338,27 +338,27 @@ def walked(plan: Plan, one: Subscriber) -> tuple[int, list[int], int, bool]:
             schedule = plan.sets[here][1]
             way.append(here)
     last = max((number for place, number in sent if place == 1), default=0)
-    behind = sum(one.stands_at <= number <= last for number in plan.sets[0][0])
-    return behind + sum(place > 1 for place, _ in sent), way, at, completed
+    direct = sum(one.stands_at <= number <= last for number in plan.sets[0][0])
+    return direct + sum(place > 1 for place, _ in sent), way, at, completed
 
 
-async def check(database: Database, behind: Arranged, plan: Plan) -> None:
-    behind.rows("DELETE FROM subscriptions; DELETE FROM messages; DELETE FROM messagesets")
-    behind.rows("DELETE FROM schedules; DELETE FROM searches; DELETE FROM schedule_runs")
-    schedules = [behind.schedule(), behind.schedule()]
+async def check(database: Database, direct: Arranged, plan: Plan) -> None:
+    direct.rows("DELETE FROM subscriptions; DELETE FROM messages; DELETE FROM messagesets")
+    direct.rows("DELETE FROM schedules; DELETE FROM searches; DELETE FROM schedule_runs")
+    schedules = [direct.schedule(), direct.schedule()]
     ids = [
-        behind.messageset(str(place), schedules[schedule], messages=numbers)
+        direct.messageset(str(place), schedules[schedule], messages=numbers)
         for place, (numbers, schedule, _) in enumerate(plan.sets)
     ]
     for messageset, (_, _, following) in zip(ids, plan.sets, strict=True):
         if following is not None:
-            behind.rows(
+            direct.rows(
                 "UPDATE messagesets SET next_set_id = %s WHERE id = %s", ids[following], messageset
             )
-    search_id, _ = await database.transact(searches.begin, as_of=None)
+    search_id, _ = await database.transact(schedule_runs.begin, as_of=None)
     for schedule, runs in zip(schedules, plan.runs, strict=True):
         await database.transact(
-            searches.add_runs,
+            schedule_runs.add_runs,
             search_id=search_id,
             schedule_id=schedule,
             first=1,
@@ -366,14 +366,14 @@ async def check(database: Database, behind: Arranged, plan: Plan) -> None:
         )
     expected = {}
     for one in plan.subscribers:
-        (subscription,) = behind.subscriptions(1, ids[0], schedules[one.schedule])
-        behind.rows(
+        (subscription,) = direct.subscriptions(1, ids[0], schedules[one.schedule])
+        direct.rows(
             "UPDATE subscriptions SET created_at = %s, initial_sequence_number = %s,"
             " next_sequence_number = %s WHERE id = %s",
             *(BEGAN + one.began * HOUR, one.initial, one.stands_at, subscription),
         )
         if one.was_sent_to:
-            behind.rows(
+            direct.rows(
                 "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id,"
                 " identity, messageset_id) SELECT gen_random_uuid(), 1, 'next', 'sent', 'post', id,"
                 " identity, messageset_id FROM subscriptions WHERE id = %s",
@@ -382,7 +382,7 @@ async def check(database: Database, behind: Arranged, plan: Plan) -> None:
         missed, way, at, completed = walked(plan, one)
         if missed:
             expected[subscription] = missed, [ids[place] for place in way], at, completed
-    town = Town(database, behind, schedules[0], schedules[1], ids[0], search_id)
+    town = Town(database, direct, schedules[0], schedules[1], ids[0], search_id)
     found = await town.look()
     assert {
         one.id: (
@@ -399,7 +399,7 @@ async def check(database: Database, behind: Arranged, plan: Plan) -> None:
 
 @ensureDeferred
 async def test_whatever_the_sets_and_schedules_a_walk_run_by_run_finds_the_same(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
     @settings(
         max_examples=40,
@@ -409,6 +409,6 @@ async def test_whatever_the_sets_and_schedules_a_walk_run_by_run_finds_the_same(
     )
     @given(PLANS)
     def run(plan: Plan) -> None:
-        blockon(Deferred.fromCoroutine(check(database, behind, plan)))
+        blockon(Deferred.fromCoroutine(check(database, direct, plan)))
 
     await apart(run)

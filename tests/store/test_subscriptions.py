@@ -2,21 +2,21 @@ from __future__ import annotations
 
 import pytest_twisted
 
-from sbm.model.page import Window
+from sbm.model.paging import Window
 from sbm.store import messages, messagesets, schedules, subscriptions
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
 
 @pytest_twisted.ensureDeferred
 async def test_only_a_live_next_send_reads_as_in_process(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    schedule = behind.schedule()
-    messageset = behind.messageset("set", schedule)
-    (one, two, three) = behind.subscriptions(3, messageset, schedule)
+    schedule = direct.schedule()
+    messageset = direct.messageset("set", schedule)
+    (one, two, three) = direct.subscriptions(3, messageset, schedule)
     for subscription, kind in ((one, "next"), (two, "resend")):
-        behind.rows(
+        direct.rows(
             "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
             " VALUES (%s, 'single', %s, 'x', 1)",
             *(kind, subscription),
@@ -28,12 +28,12 @@ async def test_only_a_live_next_send_reads_as_in_process(
 
 @pytest_twisted.ensureDeferred
 async def test_rows_of_one_moment_are_paged_without_a_gap(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    schedule = behind.schedule()
-    messageset = behind.messageset("set", schedule)
-    made = set(behind.subscriptions(5, messageset, schedule))
-    behind.rows("UPDATE subscriptions SET created_at = now()")
+    schedule = direct.schedule()
+    messageset = direct.messageset("set", schedule)
+    made = set(direct.subscriptions(5, messageset, schedule))
+    direct.rows("UPDATE subscriptions SET created_at = now()")
     seen = []
     for offset in range(0, 5, 2):
         page = await database.transact(
@@ -44,10 +44,10 @@ async def test_rows_of_one_moment_are_paged_without_a_gap(
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_taken_is_not_taken_again(database: Database, behind: Arranged) -> None:
-    schedule = behind.schedule()
-    one = behind.messageset("one", schedule, messages=2)
-    two = behind.messageset("two", schedule, messages=0)
+async def test_what_is_taken_is_not_taken_again(database: Database, direct: Arranged) -> None:
+    schedule = direct.schedule()
+    one = direct.messageset("one", schedule, messages=2)
+    two = direct.messageset("two", schedule, messages=0)
     second = await database.transact(messagesets.find, messageset_id=two)
     assert second is not None
     assert (
@@ -76,7 +76,7 @@ async def test_what_is_taken_is_not_taken_again(database: Database, behind: Arra
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_not_there_cannot_be_held(database: Database, behind: Arranged) -> None:
-    schedule = behind.schedule()
+async def test_what_is_not_there_cannot_be_held(database: Database, direct: Arranged) -> None:
+    schedule = direct.schedule()
     assert await database.transact(schedules.hold, row_id=schedule)
     assert not await database.transact(schedules.hold, row_id=schedule + 1)

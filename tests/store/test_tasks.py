@@ -8,7 +8,7 @@ from pytest_twisted import ensureDeferred
 from sbm.model.failed_task import EVERYTHING, MAX_IDENTITY, MAX_REASON, Wanted
 from sbm.model.task import Kind, Task
 from sbm.store import tasks
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
 LEASE = timedelta(seconds=60)
@@ -62,15 +62,15 @@ async def test_only_who_means_the_same_failures_joins_a_requeue_that_waits(
 
 @ensureDeferred
 async def test_of_two_that_begin_at_the_same_time_one_begins(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
     """The other does not take the one behind it."""
     first = await request(database, REQUEUE, 5)
     await request(database, REQUEUE, 6, Wanted(kind="resend"))
-    behind.rows("BEGIN")
-    behind.rows("SELECT FROM tasks WHERE id = %s FOR UPDATE", first)
+    direct.rows("BEGIN")
+    direct.rows("SELECT FROM tasks WHERE id = %s FOR UPDATE", first)
     assert await begin(database, uuid4()) is None
-    behind.rows("COMMIT")
+    direct.rows("COMMIT")
     begun = await begin(database, uuid4())
     assert begun is not None
     assert begun.id == first
@@ -115,17 +115,17 @@ async def test_a_kind_that_is_not_asked_for_waits(database: Database) -> None:
 
 @ensureDeferred
 async def test_a_task_whose_owner_fell_silent_is_begun_anew(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
     silent, other = uuid4(), uuid4()
     task_id = await request(database)
     await begin(database, silent)
     assert await database.transact(tasks.renew, task_id=task_id, owner=silent, lease=LEASE)
-    behind.rows("UPDATE tasks SET lease_until = now() - interval '1 second'")
+    direct.rows("UPDATE tasks SET lease_until = now() - interval '1 second'")
     assert await begin(database, other) == Task(id=task_id, kind=ESTIMATE)
     assert not await database.transact(tasks.renew, task_id=task_id, owner=silent, lease=LEASE)
     await database.transact(tasks.finish, task_id=task_id, owner=silent)
-    assert behind.value("SELECT state FROM tasks") == "begun"
+    assert direct.value("SELECT state FROM tasks") == "begun"
 
 
 @ensureDeferred
@@ -138,16 +138,16 @@ async def test_a_released_task_is_begun_anew_at_once(database: Database) -> None
 
 
 @ensureDeferred
-async def test_how_a_task_ended_is_kept_for_a_while(database: Database, behind: Arranged) -> None:
+async def test_how_a_task_ended_is_kept_for_a_while(database: Database, direct: Arranged) -> None:
     owner = uuid4()
     old = await request(database)
     await begin(database, owner)
     await database.transact(tasks.finish, task_id=old, owner=owner, reason="it broke")
-    (row,) = behind.rows("SELECT state, reason, finished_at FROM tasks")
+    (row,) = direct.rows("SELECT state, reason, finished_at FROM tasks")
     assert (row["state"], row["reason"]) == ("failed", "it broke")
-    behind.rows("UPDATE tasks SET finished_at = now() - interval '91 days'")
+    direct.rows("UPDATE tasks SET finished_at = now() - interval '91 days'")
     new = await request(database)
     await begin(database, owner)
     await database.transact(tasks.finish, task_id=new, owner=owner)
-    (row,) = behind.rows("SELECT id, state FROM tasks")
+    (row,) = direct.rows("SELECT id, state FROM tasks")
     assert (row["id"], row["state"]) == (new, "done")

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from sbm.model.send import Settled
 from sbm.store import sends, ticks
-from sbm.store.database import Database, Transaction
+from sbm.store.postgres.database import Database, Transaction
 from tests.arrange import Arranged, arranged
 from tests.store.transactions import together
 
@@ -26,17 +26,17 @@ class Town:
     """A schedule with a message set of one message, which another set of the same follows."""
 
     database: Database
-    behind: Arranged
+    direct: Arranged
 
     def __attrs_post_init__(self) -> None:
-        self.schedule = self.behind.schedule()
-        after = self.behind.messageset("after", self.schedule)
-        self.messageset = self.behind.messageset(
+        self.schedule = self.direct.schedule()
+        after = self.direct.messageset("after", self.schedule)
+        self.messageset = self.direct.messageset(
             "before", self.schedule, messages=1, next_set=after
         )
 
     def subscribe(self, count: int = 1, by: Arranged | None = None) -> list[UUID]:
-        return (by or self.behind).subscriptions(count, self.messageset, self.schedule)
+        return (by or self.direct).subscriptions(count, self.messageset, self.schedule)
 
     async def open(self) -> int:
         opened = await self.database.transact(ticks.open_tick, schedule_id=self.schedule)
@@ -59,7 +59,7 @@ class Town:
 
     def asked_for(self, tick: int) -> dict[UUID, str]:
         """What each member of a tick got of it: a live send, or the outcome in the ledger."""
-        rows = self.behind.rows(
+        rows = self.direct.rows(
             "SELECT subscription_id, 'live' AS outcome FROM sends WHERE tick_id = %s UNION ALL"
             " SELECT subscription_id, outcome FROM ledger WHERE tick_id = %s",
             *(tick, tick),
@@ -70,8 +70,8 @@ class Town:
 
 
 @pytest.fixture
-def town(database: Database, behind: Arranged) -> Town:
-    return Town(database, behind)
+def town(database: Database, direct: Arranged) -> Town:
+    return Town(database, direct)
 
 
 @pytest.fixture
@@ -115,11 +115,11 @@ async def opened_and_expanded(town: Town) -> int:
 async def test_who_becomes_a_member_later_is_not_covered(
     town: Town, before: str, after: str
 ) -> None:
-    schedules = {"own": town.schedule, "other": town.behind.schedule()}
+    schedules = {"own": town.schedule, "other": town.direct.schedule()}
     early, late, out = town.subscribe(3)
 
     def change(subscription: UUID, how: str) -> None:
-        town.behind.rows(
+        town.direct.rows(
             f"UPDATE subscriptions SET {how.format(**schedules)} WHERE id = %s",  # noqa: S608
             subscription,
         )
@@ -130,7 +130,7 @@ async def test_who_becomes_a_member_later_is_not_covered(
     tick = await town.open()
     change(late, after)
     # Whoever changes something else stays what she was.
-    town.behind.rows("UPDATE subscriptions SET active = active, version = version + 1")
+    town.direct.rows("UPDATE subscriptions SET active = active, version = version + 1")
     await town.expand_all()
     assert set(town.asked_for(tick)) == {early}
     assert out not in town.asked_for(await opened_and_expanded(town))
@@ -140,7 +140,7 @@ async def test_who_becomes_a_member_later_is_not_covered(
 async def test_who_leaves_before_her_turn_gets_nothing(town: Town) -> None:
     stays, leaves = town.subscribe(2)
     tick = await town.open()
-    town.behind.rows("UPDATE subscriptions SET active = false WHERE id = %s", leaves)
+    town.direct.rows("UPDATE subscriptions SET active = false WHERE id = %s", leaves)
     await town.expand_all()
     assert set(town.asked_for(tick)) == {stays}
 
@@ -151,21 +151,21 @@ async def test_who_is_chained_while_a_tick_is_expanded_is_not_covered(town: Town
     tick = await town.open()
     await town.expand(limit=10)
     await town.settle(10)
-    chained = town.behind.rows("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
+    chained = town.direct.rows("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
     assert len(chained) == 10
     await town.expand_all()
     assert set(town.asked_for(tick)) == set(members)
-    assert town.behind.broken_law() == []
+    assert town.direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_a_step_is_no_joining(town: Town) -> None:
-    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    town.direct.message(town.messageset, 2, "eng_ZA", "two")
     (member,) = town.subscribe()
-    joined = town.behind.subscription(member)["joined_xid"]
+    joined = town.direct.subscription(member)["joined_xid"]
     await opened_and_expanded(town)
     await town.settle(1)
-    stands = town.behind.subscription(member)
+    stands = town.direct.subscription(member)
     assert (stands["next_sequence_number"], stands["joined_xid"]) == (2, joined)
 
 
@@ -183,8 +183,8 @@ async def test_whoever_came_with_the_data_of_another_server_is_covered(
 ) -> None:
     (member,) = town.subscribe()
     tick = await town.open()
-    town.behind.value("SELECT pg_current_xact_id()")
-    town.behind.rows(f"UPDATE subscriptions SET {restored} FROM ticks")  # noqa: S608
+    town.direct.value("SELECT pg_current_xact_id()")
+    town.direct.rows(f"UPDATE subscriptions SET {restored} FROM ticks")  # noqa: S608
     await town.expand_all()
     assert set(town.asked_for(tick)) == {member}
 
@@ -196,7 +196,7 @@ async def test_for_a_tick_of_another_server_or_version_the_times_have_to_do(
 ) -> None:
     (before,) = town.subscribe()
     tick = await town.open()
-    town.behind.rows("UPDATE ticks SET snapshot = %s", snapshot)
+    town.direct.rows("UPDATE ticks SET snapshot = %s", snapshot)
     town.subscribe()
     await town.expand_all()
     assert set(town.asked_for(tick)) == {before}
@@ -214,7 +214,7 @@ async def test_while_a_tick_is_being_sent_the_next_one_doubles_nobody_sent_alrea
     await town.settle(2)
     chained = [
         row["id"]
-        for row in town.behind.rows("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
+        for row in town.direct.rows("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
     ]
     (new,) = town.subscribe()
     second = await opened_and_expanded(town)
@@ -224,27 +224,27 @@ async def test_while_a_tick_is_being_sent_the_next_one_doubles_nobody_sent_alrea
     assert len(waiting) == 3
     assert asked == dict.fromkeys(waiting, "skipped") | dict.fromkeys([*chained, new], "live")
     assert set(town.asked_for(third).values()) == {"skipped"}
-    follows = town.behind.rows("SELECT id, follows FROM ticks ORDER BY id")
+    follows = town.direct.rows("SELECT id, follows FROM ticks ORDER BY id")
     assert [row["follows"] for row in follows] == [None, first, second]
-    reasons = {entry["reason"] for entry in town.behind.ledger() if entry["outcome"] == "skipped"}
+    reasons = {entry["reason"] for entry in town.direct.ledger() if entry["outcome"] == "skipped"}
     assert reasons == {SPARED}
-    assert town.behind.broken_law() == []
+    assert town.direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_who_was_sent_the_one_is_not_sent_the_other(town: Town) -> None:
-    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    town.direct.message(town.messageset, 2, "eng_ZA", "two")
     town.subscribe(5)
     await opened_and_expanded(town)
     await town.settle(2)
     await opened_and_expanded(town)
     await town.settle(3)
     numbers = "SELECT next_sequence_number AS number FROM subscriptions"
-    assert [row["number"] for row in town.behind.rows(numbers)] == [2] * 5
-    assert town.behind.value("SELECT count(*) FROM sends") == 0
+    assert [row["number"] for row in town.direct.rows(numbers)] == [2] * 5
+    assert town.direct.value("SELECT count(*) FROM sends") == 0
     # It is over, so this is the next occasion.
     await opened_and_expanded(town)
-    assert town.behind.value("SELECT count(*) FROM sends") == 5
+    assert town.direct.value("SELECT count(*) FROM sends") == 5
 
 
 @pytest.mark.parametrize(
@@ -259,18 +259,18 @@ async def test_who_was_sent_the_one_is_not_sent_the_other(town: Town) -> None:
 async def test_a_tick_that_is_held_up_keeps_those_who_got_theirs_from_no_other(
     town: Town, trouble: str
 ) -> None:
-    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    town.direct.message(town.messageset, 2, "eng_ZA", "two")
     town.subscribe(3)
     await opened_and_expanded(town)
     await town.settle(2)
-    town.behind.rows(trouble)
+    town.direct.rows(trouble)
     outcomes = town.asked_for(await opened_and_expanded(town)).values()
     assert sorted(outcomes) == ["live", "live", "skipped"]
 
 
 @ensureDeferred
 async def test_ticks_that_only_skip_keep_nobody_from_the_next_one(town: Town) -> None:
-    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    town.direct.message(town.messageset, 2, "eng_ZA", "two")
     members = town.subscribe(3)
     await opened_and_expanded(town)
     second = await town.open()
@@ -284,12 +284,12 @@ async def test_ticks_that_only_skip_keep_nobody_from_the_next_one(town: Town) ->
     assert town.asked_for(third) == dict.fromkeys(everybody, "live")
     for later in (fourth, fifth):
         assert town.asked_for(later) == dict.fromkeys(everybody, "skipped")
-    assert town.behind.broken_law() == []
+    assert town.direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_whom_a_tick_that_only_skips_has_for_itself_are_not_doubled(town: Town) -> None:
-    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    town.direct.message(town.messageset, 2, "eng_ZA", "two")
     members = town.subscribe(3)
     await opened_and_expanded(town)
     (new,) = town.subscribe()
@@ -307,15 +307,15 @@ async def test_whom_a_tick_that_only_skips_has_for_itself_are_not_doubled(town: 
 async def test_after_ticks_that_were_held_up_for_hours_everybody_is_sent_one_message(
     town: Town,
 ) -> None:
-    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    town.direct.message(town.messageset, 2, "eng_ZA", "two")
     town.subscribe(6)
     opened = []
     for _ in range(3):
         opened.append(await town.open())
-        town.behind.rows(
+        town.direct.rows(
             "UPDATE ticks SET created_at = created_at - interval '1 day', snapshot = NULL"
         )
-        town.behind.rows(
+        town.direct.rows(
             "UPDATE subscriptions SET created_at = created_at - interval '2 days',"
             " joined_at = joined_at - interval '2 days'"
         )
@@ -326,20 +326,20 @@ async def test_after_ticks_that_were_held_up_for_hours_everybody_is_sent_one_mes
         if chunk.owed:
             await town.settle(chunk.owed)
     numbers = "SELECT next_sequence_number AS number FROM subscriptions"
-    assert [row["number"] for row in town.behind.rows(numbers)] == [2] * 6
+    assert [row["number"] for row in town.direct.rows(numbers)] == [2] * 6
     outcomes = [sorted(town.asked_for(tick).values()) for tick in opened]
     assert outcomes == [["sent"] * 6, ["skipped"] * 6, ["skipped"] * 6]
-    assert town.behind.broken_law() == []
+    assert town.direct.broken_law() == []
 
 
 @ensureDeferred
 async def test_who_is_settled_while_a_later_tick_goes_through_her_is_not_sent_to_again(
     town: Town,
 ) -> None:
-    town.behind.message(town.messageset, 2, "eng_ZA", "two")
+    town.direct.message(town.messageset, 2, "eng_ZA", "two")
     (member,) = town.subscribe()
     await opened_and_expanded(town)
-    town.behind.rows("UPDATE ticks SET created_at = created_at - interval '1 day'")
+    town.direct.rows("UPDATE ticks SET created_at = created_at - interval '1 day'")
     later = await town.open()
     claimed = await town.database.transact(
         sends.claim, owner=uuid4(), limit=1, lease=timedelta(minutes=1)
@@ -354,14 +354,14 @@ async def test_who_is_settled_while_a_later_tick_goes_through_her_is_not_sent_to
     settling = Deferred.fromCoroutine(town.database.transact(settle))
     await settled
     expanding = Deferred.fromCoroutine(town.expand_all())
-    while not town.behind.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+    while not town.direct.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
         await Deferred.fromCoroutine(town.database.transact(turn))
     may_commit.callback(None)
     await settling
     await expanding
     assert town.asked_for(later) == {member: "skipped"}
-    assert town.behind.value("SELECT count(*) FROM sends") == 0
-    assert town.behind.broken_law() == []
+    assert town.direct.value("SELECT count(*) FROM sends") == 0
+    assert town.direct.broken_law() == []
 
 
 @ensureDeferred
@@ -372,11 +372,11 @@ async def test_of_two_ticks_at_the_same_moment_one_comes_after_the_other(
     other.rows("BEGIN")
     other.rows("SELECT FROM schedules FOR UPDATE")
     both = together([town.open(), town.open()])
-    while town.behind.value("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2:
+    while town.direct.value("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2:
         await Deferred.fromCoroutine(town.database.transact(turn))
     other.rows("COMMIT")
     first, second = sorted(await both)
-    follows = {row["id"]: row["follows"] for row in town.behind.rows("SELECT * FROM ticks")}
+    follows = {row["id"]: row["follows"] for row in town.direct.rows("SELECT * FROM ticks")}
     assert follows == {first: None, second: first}
 
 

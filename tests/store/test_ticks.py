@@ -9,7 +9,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
 from sbm.store import ticks
-from sbm.store.database import Database, Transaction
+from sbm.store.postgres.database import Database, Transaction
 from sbm.store.ticks import Unwound
 from tests.arrange import Arranged
 
@@ -28,9 +28,9 @@ async def wind(database: Database, schedule: int, at: datetime | None) -> None:
 
 @ensureDeferred
 async def test_a_new_schedule_is_found_with_its_fields_and_nothing_is_due(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    schedule = behind.schedule(minute="1", hour="2", day_of_week="3", day_of_month="4")
+    schedule = direct.schedule(minute="1", hour="2", day_of_week="3", day_of_month="4")
     (found,) = await find(database)
     assert (found.schedule_id, found.due_since) == (schedule, None)
     assert found.cron is not None
@@ -39,18 +39,18 @@ async def test_a_new_schedule_is_found_with_its_fields_and_nothing_is_due(
 
 
 @ensureDeferred
-async def test_now_is_what_the_database_says(database: Database, behind: Arranged) -> None:
-    behind.schedule()
-    before = behind.value("SELECT clock_timestamp()")
+async def test_now_is_what_the_database_says(database: Database, direct: Arranged) -> None:
+    direct.schedule()
+    before = direct.value("SELECT clock_timestamp()")
     (found,) = await find(database)
-    assert before <= found.now <= behind.value("SELECT clock_timestamp()")
+    assert before <= found.now <= direct.value("SELECT clock_timestamp()")
 
 
 @ensureDeferred
 async def test_a_wound_schedule_is_found_when_it_is_due(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    ahead, due = behind.schedule(), behind.schedule()
+    ahead, due = direct.schedule(), direct.schedule()
     await wind(database, ahead, TOMORROW)
     await wind(database, due, NOON)
     (found,) = await find(database)
@@ -59,20 +59,20 @@ async def test_a_wound_schedule_is_found_when_it_is_due(
 
 @ensureDeferred
 async def test_a_schedule_that_never_comes_due_is_not_found_again(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    await wind(database, behind.schedule(), None)
+    await wind(database, direct.schedule(), None)
     assert await find(database) == []
 
 
 @ensureDeferred
 async def test_every_field_and_the_zone_are_part_of_the_rule(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    schedule = behind.schedule()
+    schedule = direct.schedule()
     for name in ("minute", "hour", "day_of_week", "day_of_month", "month_of_year"):
         await wind(database, schedule, NOON)
-        behind.rows(f"UPDATE schedules SET {name} = '1'")  # noqa: S608
+        direct.rows(f"UPDATE schedules SET {name} = '1'")  # noqa: S608
         (found,) = await find(database)
         assert found.due_since is None, name
     await wind(database, schedule, NOON)
@@ -82,12 +82,12 @@ async def test_every_field_and_the_zone_are_part_of_the_rule(
 
 @ensureDeferred
 async def test_the_version_is_part_of_the_rule_and_the_first_one_had_none(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    schedule = behind.schedule()
+    schedule = direct.schedule()
     for rule, due_since in (("v2 ", NOON), ("", NOON), ("v1 ", None), ("v3 ", None)):
         await wind(database, schedule, NOON)
-        behind.rows(
+        direct.rows(
             "UPDATE schedules SET next_tick_rule ="
             " %s || substr(next_tick_rule, strpos(next_tick_rule, ' ') + 1)",
             rule,
@@ -96,41 +96,41 @@ async def test_the_version_is_part_of_the_rule_and_the_first_one_had_none(
         assert found.due_since == due_since, rule
     await wind(database, schedule, TOMORROW)
     assert await find(database) == []
-    behind.rows("UPDATE schedules SET next_tick_rule = replace(next_tick_rule, 'v2 ', '')")
+    direct.rows("UPDATE schedules SET next_tick_rule = replace(next_tick_rule, 'v2 ', '')")
     assert len(await find(database)) == 1
 
 
 @ensureDeferred
 async def test_fields_that_change_places_are_another_rule(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    await wind(database, behind.schedule(minute="5"), TOMORROW)
-    behind.rows("UPDATE schedules SET minute = hour, hour = minute")
+    await wind(database, direct.schedule(minute="5"), TOMORROW)
+    direct.rows("UPDATE schedules SET minute = hour, hour = minute")
     assert len(await find(database)) == 1
 
 
 @ensureDeferred
 async def test_fields_that_cannot_be_read_are_found_as_such(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    behind.schedule(minute="61")
+    direct.schedule(minute="61")
     (found,) = await find(database)
     assert found.cron is None
 
 
 @ensureDeferred
 async def test_no_more_are_found_than_asked_for_the_oldest_first(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    schedules = [behind.schedule() for _ in range(5)]
+    schedules = [direct.schedule() for _ in range(5)]
     assert [found.schedule_id for found in await find(database, limit=3)] == schedules[:3]
 
 
 @ensureDeferred
 async def test_while_one_clock_winds_others_step_over_and_nobody_else_waits(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    schedule = behind.schedule()
+    schedule = direct.schedule()
     locked, done = Deferred[None](), Deferred[None]()
 
     async def hold(transaction: Transaction) -> None:
@@ -141,16 +141,16 @@ async def test_while_one_clock_winds_others_step_over_and_nobody_else_waits(
     holder = Deferred.fromCoroutine(database.transact(hold))
     await locked
     assert await find(database) == []
-    behind.rows("SET lock_timeout = '2s'")
-    behind.subscriptions(1, behind.messageset("pregnancy", schedule), schedule)
+    direct.rows("SET lock_timeout = '2s'")
+    direct.subscriptions(1, direct.messageset("pregnancy", schedule), schedule)
     done.callback(None)
     await holder
     assert len(await find(database)) == 1
 
 
 @ensureDeferred
-async def test_a_moment_ticks_once(database: Database, behind: Arranged) -> None:
-    schedule, other = behind.schedule(), behind.schedule()
+async def test_a_moment_ticks_once(database: Database, direct: Arranged) -> None:
+    schedule, other = direct.schedule(), direct.schedule()
 
     async def tick(schedule: int, due_at: datetime) -> bool:
         return await database.transact(ticks.open_clock_tick, schedule_id=schedule, due_at=due_at)
@@ -165,7 +165,7 @@ async def test_a_moment_ticks_once(database: Database, behind: Arranged) -> None
     await miss(NOON, later)
     await miss(later)
     assert not await tick(schedule, later)
-    states = behind.rows("SELECT schedule_id, state FROM ticks ORDER BY id")
+    states = direct.rows("SELECT schedule_id, state FROM ticks ORDER BY id")
     assert [(row["schedule_id"], row["state"]) for row in states] == [
         (schedule, "expanding"),
         (other, "expanding"),
@@ -174,21 +174,21 @@ async def test_a_moment_ticks_once(database: Database, behind: Arranged) -> None
 
 
 @ensureDeferred
-async def test_a_missed_tick_is_never_expanded(database: Database, behind: Arranged) -> None:
-    schedule = behind.schedule()
-    behind.subscriptions(3, behind.messageset("pregnancy", schedule), schedule)
+async def test_a_missed_tick_is_never_expanded(database: Database, direct: Arranged) -> None:
+    schedule = direct.schedule()
+    direct.subscriptions(3, direct.messageset("pregnancy", schedule), schedule)
     await database.transact(ticks.record_missed, schedule_id=schedule, moments=[NOON])
     assert await database.transact(ticks.expand, limit=100) is None
 
 
 @ensureDeferred
 async def test_a_post_back_beside_the_clock_s_tick_is_a_tick_of_its_own(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
-    schedule = behind.schedule()
+    schedule = direct.schedule()
     await database.transact(ticks.open_clock_tick, schedule_id=schedule, due_at=NOON)
     first = await database.transact(ticks.open_tick, schedule_id=schedule)
     second = await database.transact(ticks.open_tick, schedule_id=schedule)
     assert None not in (first, second)
     assert first != second
-    assert behind.value("SELECT count(*) FROM ticks") == 3
+    assert direct.value("SELECT count(*) FROM ticks") == 3

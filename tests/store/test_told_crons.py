@@ -96,25 +96,25 @@ class Celery:
 
 
 @pytest.fixture(scope="module")
-def behind(databases: Databases, template_database: str) -> Iterator[Arranged]:
+def direct(databases: Databases, template_database: str) -> Iterator[Arranged]:
     """One database for all of them: nothing is changed in it."""
     name = f"sbm_test_{uuid4().hex[:12]}"
-    with arranged(databases.create(name, template=template_database)) as behind:
-        yield behind
+    with arranged(databases.create(name, template=template_database)) as direct:
+        yield direct
     databases.drop(name)
 
 
-def told(behind: Arranged, fields: dict[str, str]) -> str | None:
+def told(direct: Arranged, fields: dict[str, str]) -> str | None:
     """What the Scheduler is told of a schedule with these fields."""
     row = Json({"id": 0, **{name: fields.get(name, "*") for name in RANGES}})
-    found: str | None = behind.value(
+    found: str | None = direct.value(
         "SELECT cron_definition(jsonb_populate_record(NULL::schedules, %s))", row
     )
     return found
 
 
-def told_field(behind: Arranged, name: str, text: str) -> str | None:
-    found: str | None = behind.value("SELECT told_cron_field(%s, %s)", name, text)
+def told_field(direct: Arranged, name: str, text: str) -> str | None:
+    found: str | None = direct.value("SELECT told_cron_field(%s, %s)", name, text)
     return found
 
 
@@ -149,29 +149,29 @@ def told_field(behind: Arranged, name: str, text: str) -> str | None:
     ],
 )
 def test_a_field_is_told_as_it_is_where_that_is_understood(
-    behind: Arranged, name: str, text: str, expected: str
+    direct: Arranged, name: str, text: str, expected: str
 ) -> None:
-    assert told_field(behind, name, text) == expected
+    assert told_field(direct, name, text) == expected
 
 
-def test_the_fields_stand_in_the_order_of_a_cron_line(behind: Arranged) -> None:
+def test_the_fields_stand_in_the_order_of_a_cron_line(direct: Arranged) -> None:
     fields = {"minute": "1", "hour": "2", "day_of_month": "3", "month_of_year": "4"}
-    assert told(behind, fields | {"day_of_week": "5"}) == "1 2 3 4 5"
+    assert told(direct, fields | {"day_of_week": "5"}) == "1 2 3 4 5"
 
 
 @pytest.mark.parametrize("text", LONG)
-def test_a_field_that_would_be_too_long_is_told_in_other_words(behind: Arranged, text: str) -> None:
-    found = told_field(behind, "minute", text)
+def test_a_field_that_would_be_too_long_is_told_in_other_words(direct: Arranged, text: str) -> None:
+    found = told_field(direct, "minute", text)
     assert found is not None
     assert len(text.replace("/", "-59/")) > LONGEST >= len(found)
     assert celery_numbers("minute", found) == meant("minute", text)
 
 
 @pytest.mark.parametrize("text", UNTELLABLE)
-def test_a_field_that_has_no_short_words_is_not_told(behind: Arranged, text: str) -> None:
+def test_a_field_that_has_no_short_words_is_not_told(direct: Arranged, text: str) -> None:
     assert len(text) <= LONGEST
-    assert told_field(behind, "minute", text) is None
-    assert told(behind, {"minute": text}) is None
+    assert told_field(direct, "minute", text) is None
+    assert told(direct, {"minute": text}) is None
 
 
 @pytest.mark.parametrize(
@@ -186,15 +186,15 @@ def test_a_field_that_has_no_short_words_is_not_told(behind: Arranged, text: str
     ],
 )
 def test_what_is_never_due_or_cannot_be_read_is_not_told(
-    behind: Arranged, fields: dict[str, str]
+    direct: Arranged, fields: dict[str, str]
 ) -> None:
-    assert told(behind, fields) is None
+    assert told(direct, fields) is None
 
 
-def test_all_blanks_that_python_knows_are_left_out(behind: Arranged) -> None:
+def test_all_blanks_that_python_knows_are_left_out(direct: Arranged) -> None:
     blanks = "".join(filter(str.isspace, map(chr, range(1, 0x3100))))
     assert blanks.split() == []
-    assert told_field(behind, "minute", f"1{blanks},2") == "1,2"
+    assert told_field(direct, "minute", f"1{blanks},2") == "1,2"
 
 
 def meant(name: str, text: str) -> set[int]:
@@ -223,12 +223,12 @@ wide = st.builds(Cron, **{name: st.one_of(long_fields(name)) for name in RANGES}
 
 @given(st.one_of(crons, both_days, few_days, wide), moments)
 def test_the_scheduler_calls_at_the_very_moments_that_we_mean(
-    behind: Arranged, cron: Cron, moment: datetime
+    direct: Arranged, cron: Cron, moment: datetime
 ) -> None:
     fields = {name: getattr(cron, name) for name in RANGES}
-    definition = told(behind, fields)
+    definition = told(direct, fields)
     if definition is None:
-        untold = [name for name, text in fields.items() if told_field(behind, name, text) is None]
+        untold = [name for name, text in fields.items() if told_field(direct, name, text) is None]
         assert untold or cron.impossible_date
         assert all(
             len(re.sub(r"(?<![-\d])(\d+)/", r"\1-NN/", fields[name])) > 64 for name in untold
@@ -251,16 +251,16 @@ def test_the_scheduler_calls_at_the_very_moments_that_we_mean(
     )
 )
 def test_the_database_reads_the_fields_that_we_read(
-    behind: Arranged, fields: dict[str, str]
+    direct: Arranged, fields: dict[str, str]
 ) -> None:
     for name, text in fields.items():
-        is_read = told_field(behind, name, text) is not None
+        is_read = told_field(direct, name, text) is not None
         assert is_read == (Cron.problems({name: text}) == {}), (name, text)
 
 
 @given(few_days)
-def test_the_database_knows_the_same_dates(behind: Arranged, cron: Cron) -> None:
-    definition = told(behind, {name: getattr(cron, name) for name in RANGES})
+def test_the_database_knows_the_same_dates(direct: Arranged, cron: Cron) -> None:
+    definition = told(direct, {name: getattr(cron, name) for name in RANGES})
     assert (definition is None) == (cron.impossible_date != {})
 
 

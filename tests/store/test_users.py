@@ -6,7 +6,7 @@ import pytest_twisted
 
 from sbm.model.user import ADMINISTER, User
 from sbm.store import users
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
 
@@ -18,12 +18,12 @@ async def test_a_token_belongs_to_its_user(database: Database) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_only_a_digest_of_the_token_is_stored(database: Database, behind: Arranged) -> None:
+async def test_only_a_digest_of_the_token_is_stored(database: Database, direct: Arranged) -> None:
     token = await database.transact(
         users.create_token, email="a@example.org", admin=False, random_bytes=bytes
     )
     assert token == "00" * 20
-    stored = bytes(behind.value("SELECT digest FROM tokens"))
+    stored = bytes(direct.value("SELECT digest FROM tokens"))
     assert len(stored) == 32
     assert bytes(20) not in stored
 
@@ -41,16 +41,16 @@ async def test_a_second_token_leaves_the_first_and_the_rights(database: Database
 
 @pytest.mark.parametrize("change", ["UPDATE tokens SET revoked_at = now()", "DELETE FROM users"])
 @pytest_twisted.ensureDeferred
-async def test_a_token_can_be_revoked(database: Database, behind: Arranged, change: str) -> None:
+async def test_a_token_can_be_revoked(database: Database, direct: Arranged, change: str) -> None:
     token = await database.transact(users.create_token, email="a@example.org", admin=False)
-    behind.rows(change)
+    direct.rows(change)
     assert await database.transact(users.find_user_by_token, token=token) is None
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_inactive_user_is_found_as_such(database: Database, behind: Arranged) -> None:
+async def test_an_inactive_user_is_found_as_such(database: Database, direct: Arranged) -> None:
     token = await database.transact(users.create_token, email="a@example.org", admin=False)
-    behind.rows("UPDATE users SET is_active = false")
+    direct.rows("UPDATE users SET is_active = false")
     found = await database.transact(users.find_user_by_token, token=token)
     assert found is not None
     assert not found.is_active
@@ -128,12 +128,12 @@ async def test_nobody_can_be_granted_to_be_an_administrator(database: Database) 
 
 @pytest_twisted.ensureDeferred
 async def test_a_password_that_was_changed_is_not_replaced(
-    database: Database, behind: Arranged
+    database: Database, direct: Arranged
 ) -> None:
     await database.transact(users.create, username="bob", password="old")
     await database.transact(users.set_password, username="bob", password="changed")
     await database.transact(users.replace_password, user_id=1, old="old", new="old, anew")
-    assert behind.value("SELECT password FROM users") == "changed"
+    assert direct.value("SELECT password FROM users") == "changed"
 
 
 @pytest_twisted.ensureDeferred

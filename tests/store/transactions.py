@@ -8,9 +8,9 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
 
-from sbm.store.database import Transaction
-from sbm.store.queries import Query
-from tests.store.proxy import reactor
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import Query
+from tests.store.postgres.proxy import reactor
 
 COUNT = "SELECT count(*) FROM schedules"
 

@@ -15,11 +15,11 @@ from twisted.internet import reactor as global_reactor
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
-from sbm.addresses import DatabaseAddress, ServiceAddress
-from sbm.config import Scheduling
-from sbm.model.chore import Scheduling as Mode
+from sbm.model.scheduler_call import Scheduling as Mode
+from sbm.settings.config import Scheduling
+from sbm.settings.endpoints import DatabaseAddress, ServiceAddress
 from sbm.store import users
-from sbm.store.database import Database
+from sbm.store.postgres.database import Database
 from sbm.web.api import build
 
 reactor: Any = global_reactor

@@ -12,7 +12,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from sbm.web.exchange import REPLAYED
+from sbm.web.http.endpoint import REPLAYED
 from tests.arrange import Arranged, arranged
 from tests.web.conftest import IDENTITY, SCHEDULER_TOKEN, Answer, Api, served
 from tests.web.sockets import asked, comes_true, head
@@ -33,10 +33,10 @@ def told(answer: Answer) -> tuple[int, str, str | None]:
 
 async def at_once(database_uri: str, *requests: Coroutine[Any, Any, Answer]) -> list[Answer]:
     """The answers to requests, none of which can go on before all of them wait for a lock."""
-    with arranged(database_uri) as holder, arranged(database_uri) as behind:
+    with arranged(database_uri) as holder, arranged(database_uri) as direct:
         hold(holder)
         answers = gatherResults([Deferred.fromCoroutine(one) for one in requests])
-        await comes_true(lambda: waiting(behind) == len(requests))
+        await comes_true(lambda: waiting(direct) == len(requests))
         holder.rows("ROLLBACK")
         return list(await answers)
 
@@ -47,10 +47,10 @@ def hold(holder: Arranged) -> None:
     holder.rows("SELECT id FROM messagesets FOR UPDATE")
 
 
-def waiting(behind: Arranged) -> int:
+def waiting(direct: Arranged) -> int:
     """How many wait for a lock."""
     return int(
-        behind.value(
+        direct.value(
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
@@ -90,12 +90,12 @@ async def test_a_request_that_comes_again_with_its_key_is_done_once_and_answered
         token = api.token
         elsewhere = await other.post(path, body(made), Idempotency_Key="8e03978e", token=token)
     assert told(elsewhere) == told(first)
-    with arranged(database_uri) as behind:
-        assert behind.value(done) == 1
+    with arranged(database_uri) as direct:
+        assert direct.value(done) == 1
         another = await api.post(path, body(made), Idempotency_Key="f00d")
         assert (another.status < 300, another.header(REPLAYED)) == (True, None)
-        assert behind.value(done) == 2
-        assert behind.broken_law() == []
+        assert direct.value(done) == 2
+        assert direct.broken_law() == []
 
 
 @pytest_twisted.ensureDeferred
@@ -107,10 +107,10 @@ async def test_a_key_is_its_users_and_its_paths_own(api: Api, database_uri: str)
         for path in (f"/api/v1/schedule/{one['schedule']}/send" for one in (first, second))
     ]
     assert [(one.status, one.header(REPLAYED)) for one in answers] == [(202, None)] * 6
-    with arranged(database_uri) as behind:
-        assert behind.value("SELECT count(*) FROM ticks") == 6
+    with arranged(database_uri) as direct:
+        assert direct.value("SELECT count(*) FROM ticks") == 6
         users = "SELECT user_id IS NULL AS scheduler, count(*) FROM idempotency_keys GROUP BY 1"
-        counts = {row["scheduler"]: row["count"] for row in behind.rows(users)}
+        counts = {row["scheduler"]: row["count"] for row in direct.rows(users)}
     assert counts == {False: 4, True: 2}
 
 
@@ -125,8 +125,8 @@ async def test_a_key_that_comes_with_another_body_is_refused_and_nothing_is_done
     assert answer.json == {
         "detail": "This Idempotency-Key was used for a request with another body."
     }
-    with arranged(database_uri) as behind:
-        assert behind.value("SELECT count(*) FROM subscriptions WHERE lang = 'zul_ZA'") == 0
+    with arranged(database_uri) as direct:
+        assert direct.value("SELECT count(*) FROM subscriptions WHERE lang = 'zul_ZA'") == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -137,9 +137,9 @@ async def test_what_was_refused_is_looked_at_again(api: Api, database_uri: str) 
     assert (await api.post(REQUEST, request, Idempotency_Key="1")).status == 400
     unknown = f"/api/v1/subscriptions/{IDENTITY}/send"
     assert (await api.post(unknown, Idempotency_Key="1")).status == 400
-    with arranged(database_uri) as behind:
-        assert behind.rows("SELECT * FROM idempotency_keys") == []
-        behind.messageset("late", made["schedule"])
+    with arranged(database_uri) as direct:
+        assert direct.rows("SELECT * FROM idempotency_keys") == []
+        direct.messageset("late", made["schedule"])
     answer = await api.post(REQUEST, request, Idempotency_Key="1")
     assert (answer.status, answer.header(REPLAYED)) == (201, None)
 
@@ -149,12 +149,12 @@ async def test_of_two_at_the_same_moment_the_second_waits_for_the_first_and_repe
     api: Api, database_uri: str
 ) -> None:
     made = await api.subscription()
-    with arranged(database_uri) as behind:
+    with arranged(database_uri) as direct:
         first, second = await at_once(
             database_uri,
             *(api.post(REQUEST, data(made), Idempotency_Key="1") for _ in range(2)),
         )
-        assert behind.value("SELECT count(*) FROM subscriptions") == 2
+        assert direct.value("SELECT count(*) FROM subscriptions") == 2
     assert told(first) == told(second)
     assert {first.header(REPLAYED), second.header(REPLAYED)} == {None, "true"}
 
@@ -170,26 +170,26 @@ async def test_whoever_hung_up_while_the_first_was_in_hand_and_asks_again_is_sub
         f"POST {REQUEST}",
         *("Idempotency-Key: 1", "Content-Type: application/json", f"Content-Length: {len(body)}"),
     )
-    with arranged(database_uri) as holder, arranged(database_uri) as behind:
+    with arranged(database_uri) as holder, arranged(database_uri) as direct:
         hold(holder)
         impatient = await asked(api, first + body.encode())
-        await comes_true(lambda: waiting(behind) == 1)
+        await comes_true(lambda: waiting(direct) == 1)
         impatient.hang_up()
         await impatient.rest()
         again = Deferred.fromCoroutine(api.post(REQUEST, body, Idempotency_Key="1"))
-        await comes_true(lambda: waiting(behind) == 2)
+        await comes_true(lambda: waiting(direct) == 2)
         holder.rows("ROLLBACK")
         assert (await again).status == 201
-        assert behind.value("SELECT count(*) FROM subscriptions") == 2
+        assert direct.value("SELECT count(*) FROM subscriptions") == 2
 
 
 @pytest_twisted.ensureDeferred
 async def test_after_a_day_a_key_is_new(api: Api, database_uri: str) -> None:
     made = await api.subscription()
     path = f"/api/v1/schedule/{made['schedule']}/send/"
-    with arranged(database_uri) as behind:
+    with arranged(database_uri) as direct:
         for hours, replayed in (("0", None), ("23.9", "true"), ("24", None), ("1", "true")):
-            behind.rows(
+            direct.rows(
                 "UPDATE idempotency_keys SET created_at = now() - %s * interval '1 hour'", hours
             )
             answer = await api.post(path, {}, Idempotency_Key="1")
@@ -239,9 +239,9 @@ async def test_the_twin_of_a_webhook_is_refused_with_a_success_that_shows_the_fi
     asked_for = data(made, metadata={"a": 1, "b": [2]}, next_sequence_number=2)
     first = await wary.post(REQUEST, asked_for)
     assert (first.status, first.json) == (201, {"accepted": True})
-    with arranged(database_uri) as behind:
+    with arranged(database_uri) as direct:
         # A message was sent meanwhile.
-        behind.rows("UPDATE subscriptions SET next_sequence_number = 3, metadata = '{}'")
+        direct.rows("UPDATE subscriptions SET next_sequence_number = 3, metadata = '{}'")
         respelt = data(
             made | {"identity": IDENTITY.upper(), "schedule": str(made["schedule"])},
             metadata={"b": [2], "a": 1},
@@ -255,7 +255,7 @@ async def test_the_twin_of_a_webhook_is_refused_with_a_success_that_shows_the_fi
             "accepted": False,
             "reason": "The same subscription was requested a short while ago",
         }
-        assert behind.value("SELECT count(*) FROM subscriptions") == 2
+        assert direct.value("SELECT count(*) FROM subscriptions") == 2
 
 
 @pytest_twisted.ensureDeferred
@@ -281,8 +281,8 @@ async def test_of_two_twins_at_the_same_moment_one_is_made(wary: Api, database_u
     answers = await at_once(database_uri, *requests)
     assert sorted(one.status for one in answers) == [200, 201]
     assert len({one.header("Location") for one in answers}) == 1
-    with arranged(database_uri) as behind:
-        assert behind.value("SELECT count(*) FROM subscriptions") == 2
+    with arranged(database_uri) as direct:
+        assert direct.value("SELECT count(*) FROM subscriptions") == 2
 
 
 @pytest_twisted.ensureDeferred
@@ -291,8 +291,8 @@ async def test_a_twin_is_made_after_the_window_without_the_first_or_with_a_key(
 ) -> None:
     made = await wary.subscription()
     locations = [(await wary.post(REQUEST, data(made))).header("Location") or ""]
-    with arranged(database_uri) as behind:
-        behind.rows("UPDATE recent_registrations SET created_at = now() - interval '61 minutes'")
+    with arranged(database_uri) as direct:
+        direct.rows("UPDATE recent_registrations SET created_at = now() - interval '61 minutes'")
     locations.append((await wary.post(REQUEST, data(made))).header("Location") or "")
     assert (await wary.call("DELETE", locations[1].removeprefix(wary.base))).status == 204
     locations.append((await wary.post(REQUEST, data(made))).header("Location") or "")

@@ -9,11 +9,11 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from sbm.addresses import DatabaseAddress
-from sbm.store import connection
-from sbm.store import database as module
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.store.postgres import connection
+from sbm.store.postgres import database as module
 from tests.arrange import arranged
-from tests.store.proxy import Proxy
+from tests.store.postgres.proxy import Proxy
 from tests.store.transactions import SOON
 from tests.web.conftest import SCHEDULER_TOKEN, Answer, Api, served
 
@@ -91,8 +91,8 @@ async def test_a_request_of_which_nobody_can_say_whether_it_was_done_is_answered
         "detail": "The database was lost while it stored this: it is not known whether this was"
         " done. Look before you try again."
     }
-    with arranged(database_uri) as behind:
-        assert behind.value("SELECT count(*) FROM schedules") == 1
+    with arranged(database_uri) as direct:
+        assert direct.value("SELECT count(*) FROM schedules") == 1
 
 
 @pytest_twisted.ensureDeferred
@@ -113,8 +113,8 @@ async def test_with_a_key_a_request_of_which_nobody_can_say_whether_it_was_done_
     while (answer := await api.post(path, {}, Idempotency_Key="1")).status == 503:
         pass
     assert (answer.status, answer.header("Idempotency-Replayed")) == (202, "true")
-    with arranged(database_uri) as behind:
-        assert behind.value("SELECT count(*) FROM ticks") == 1
+    with arranged(database_uri) as direct:
+        assert direct.value("SELECT count(*) FROM ticks") == 1
 
 
 @pytest.mark.parametrize("is_silent", [False, True])
@@ -151,9 +151,9 @@ async def test_the_health_says_what_is_wrong_with_a_database_that_answers(
 ) -> None:
     up = (await api.get("/api/health/")).json
     assert (up["up"], up["result"]["database_reason"]) == (True, "")
-    with arranged(database_uri) as behind:
-        behind.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
-        behind.rows(
+    with arranged(database_uri) as direct:
+        direct.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
+        direct.rows(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
@@ -164,7 +164,7 @@ async def test_the_health_says_what_is_wrong_with_a_database_that_answers(
             assert answer.json["result"]["database_reason"] == (
                 "the schema is of a newer release: it has 9999_from_the_future"
             )
-        behind.rows("DELETE FROM schema_migrations WHERE name = '9999_from_the_future'")
+        direct.rows("DELETE FROM schema_migrations WHERE name = '9999_from_the_future'")
     while (answer := await api.get("/api/health/")).status == 503:
         pass
     assert answer.json["result"]["database_reason"] == ""

@@ -35,7 +35,7 @@ class Stage:
 
     api: Api
     names: Names
-    behind: Arranged
+    direct: Arranged
 
     async def people(self) -> None:
         """Those whom the recording knows: an administrator, an ordinary and an inactive user."""
@@ -55,7 +55,7 @@ class Stage:
             scene(self)
 
     def grant(self, *permissions: str) -> None:
-        self.behind.rows(
+        self.direct.rows(
             "INSERT INTO user_permissions (user_id, permission)"
             " SELECT id, unnest(%s) FROM users WHERE username = 'normal' ON CONFLICT DO NOTHING",
             list(permissions),
@@ -63,11 +63,11 @@ class Stage:
 
     def five_subscriptions(self) -> None:
         """Only the last five, a day apart; an ordinary user has changed the second."""
-        self.behind.rows(
+        self.direct.rows(
             "DELETE FROM subscriptions WHERE id NOT IN"
             " (SELECT id FROM subscriptions ORDER BY created_at DESC LIMIT 5)"
         )
-        self.behind.rows(
+        self.direct.rows(
             "UPDATE subscriptions SET updated_by = users.id, created_at = moment,"
             " updated_at = moment + interval '1 hour' - interval '123456 microseconds'"
             " FROM (SELECT id, timestamptz '2025-12-31 10:00:00.123456Z' + interval '1 day' *"
@@ -77,10 +77,10 @@ class Stage:
         )
 
     def nothing_owed(self) -> None:
-        self.behind.rows("DELETE FROM sends")
+        self.direct.rows("DELETE FROM sends")
 
     def a_failure(self) -> None:
-        self.behind.rows(
+        self.direct.rows(
             "INSERT INTO failed_tasks (id, send_id, kind, stage, reason, subscription_id, identity,"
             " initiated_at, attempt) SELECT 1, '33333333-3333-4333-8333-333333333333', 'next',"
             " 'post', 'Unexpected response: url: x, code: 500, details: {}', id, identity,"
@@ -91,7 +91,7 @@ class Stage:
         """As they were found, the last first."""
         wanted = next(one for one in RECORDED if one["name"].endswith("with view permission"))
         for row in reversed(json.loads(wanted["response"]["body"])["results"]):
-            self.behind.rows(
+            self.direct.rows(
                 "INSERT INTO behind_subscriptions (id, subscription_id, messages_behind,"
                 " current_messageset_id, current_sequence_number, expected_messageset_id,"
                 " expected_sequence_number) VALUES (%s, %s, %s, %s, %s, %s, %s)",
@@ -105,7 +105,7 @@ class Stage:
             )
 
     def whatsapp(self) -> None:
-        self.behind.rows("UPDATE messagesets SET channel = 'WHATSAPP' WHERE short_name = 'wa'")
+        self.direct.rows("UPDATE messagesets SET channel = 'WHATSAPP' WHERE short_name = 'wa'")
 
 
 SCENES: dict[str, Callable[[Stage], None]] = {
@@ -143,8 +143,8 @@ async def replayed(stage: Stage, exchanges: list[Exchange]) -> list[str]:
 
 @pytest_twisted.ensureDeferred
 async def test_recorded_exchanges_are_answered_as_they_were(api: Api, database_uri: str) -> None:
-    with arranged(database_uri) as behind:
-        stage = Stage(api, Names({"a" * 40: api.token, HOST: api.base}), behind)
+    with arranged(database_uri) as direct:
+        stage = Stage(api, Names({"a" * 40: api.token, HOST: api.base}), direct)
         await stage.people()
         exchanges = [one for one in RECORDED if not one["name"].startswith(APART)]
         found = await replayed(stage, exchanges)
@@ -163,8 +163,8 @@ async def test_so_are_those_that_were_recorded_apart(api: Api, database_uri: str
             lang="eng_ZA",
             text_content="x",
         )
-    with arranged(database_uri) as behind:
-        stage = Stage(api, Names({"a" * 40: api.token, HOST: api.base}), behind)
+    with arranged(database_uri) as direct:
+        stage = Stage(api, Names({"a" * 40: api.token, HOST: api.base}), direct)
         found = await replayed(stage, [one for one in RECORDED if one["name"].startswith(APART)])
     assert not found, "\n".join(found)
 

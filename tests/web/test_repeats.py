@@ -55,9 +55,9 @@ async def test_a_resend_is_accepted_stored_and_wakes_the_pipeline(
         assert (answer.status, answer.json) == (202, {"accepted": True})
     assert answer.header("Allow") == "POST, OPTIONS"
     assert api.wakes
-    with arranged(database_uri) as behind:
-        assert behind.value("SELECT count(*) FROM resend_requests") == 2
-        assert behind.value("SELECT kind FROM sends") == "resend"
+    with arranged(database_uri) as direct:
+        assert direct.value("SELECT count(*) FROM resend_requests") == 2
+        assert direct.value("SELECT kind FROM sends") == "resend"
     assert (await api.get(path)).status == 405
 
 
@@ -128,17 +128,17 @@ async def test_a_long_list_is_left_to_a_task_up_to_where_it_ended(
     api: Api, database_uri: str
 ) -> None:
     made = await api.subscription()
-    with arranged(database_uri) as behind:
-        _failures(behind, made["id"], AT_ONCE + 10)
+    with arranged(database_uri) as direct:
+        _failures(direct, made["id"], AT_ONCE + 10)
         assert (await api.post("/api/v1/failed-tasks/")).status == 201
-        (task,) = behind.rows("SELECT kind, up_to FROM tasks")
+        (task,) = direct.rows("SELECT kind, up_to FROM tasks")
         assert task["kind"] == "requeue-failed-tasks"
-        assert task["up_to"] == behind.value("SELECT max(id) FROM failed_tasks")
-        assert behind.value("SELECT count(*) FROM failed_tasks") == 10
+        assert task["up_to"] == direct.value("SELECT max(id) FROM failed_tasks")
+        assert direct.value("SELECT count(*) FROM failed_tasks") == 10
 
 
-def _failures(behind: Arranged, subscription_id: str, count: int) -> None:
-    behind.rows(
+def _failures(direct: Arranged, subscription_id: str, count: int) -> None:
+    direct.rows(
         "INSERT INTO failed_tasks (send_id, kind, stage, reason, subscription_id, identity,"
         " initiated_at, attempt)"
         " SELECT gen_random_uuid(), 'next', 'post', 'no', %s, 'x', now(), 1"
@@ -198,8 +198,8 @@ async def test_work_that_is_asked_for_is_stored_and_answered_with_its_id(
     assert answer.header("Allow") == "POST, OPTIONS"
     assert api.wakes == ["woken"]
     assert (await api.post(f"/api/v1/{path}")).json["task_id"] == task_id
-    with arranged(database_uri) as behind:
-        (row,) = behind.rows("SELECT id, kind, requested_by FROM tasks")
+    with arranged(database_uri) as direct:
+        (row,) = direct.rows("SELECT id, kind, requested_by FROM tasks")
         assert (str(row["id"]), row["kind"]) == (task_id, kind)
         assert row["requested_by"] is not None
     refused = await api.get(f"/api/v1/{path}")
@@ -211,9 +211,9 @@ async def test_work_that_is_asked_for_is_stored_and_answered_with_its_id(
 @pytest_twisted.ensureDeferred
 async def test_estimates_are_read_by_day_and_by_message_set(api: Api, database_uri: str) -> None:
     made = await api.subscription()
-    with arranged(database_uri) as behind:
+    with arranged(database_uri) as direct:
         for day, number in (("2026-03-02", 7), ("2026-03-01", 5)):
-            behind.rows(
+            direct.rows(
                 "INSERT INTO estimated_sends (send_date, messageset_id, estimate_subscriptions,"
                 " estimate_identities) VALUES (%s, %s, %s, 3)",
                 *(day, made["messageset"], number),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sbm.model.content import CONTENT_TYPES
-from sbm.web import binary_contents, messages, messagesets, schedules
-from sbm.web.bodies import MULTIPART
+from sbm.web.http.bodies import MULTIPART
 from sbm.web.openapi.parts import Operation, Path, allow, answer_of, no_content
 from sbm.web.openapi.resources import NOT_FOUND, Resource, filters, key
 from sbm.web.openapi.schemas import (
@@ -22,7 +21,8 @@ from sbm.web.openapi.schemas import (
     shown,
     written,
 )
-from sbm.web.shapes import Shape
+from sbm.web.resources import binary_contents, messages, messagesets, schedules
+from sbm.web.schema.schema import Shape
 
 TAGS = (
     (

@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import frozen
 
-from sbm.web.bodies import FORM, JSON, MULTIPART
-from sbm.web.exchange import MAX_KEY_LENGTH, REPLAYED
+from sbm.web.http.bodies import FORM, JSON, MULTIPART
+from sbm.web.http.endpoint import MAX_KEY_LENGTH, REPLAYED
 from sbm.web.openapi.schemas import FLAG, TEXT, UUID, Schema, one_object, ref, said, schema
 
 # As it is in a header, without blanks and quotes.

@@ -10,10 +10,10 @@ from attrs import field, frozen
 from twisted.web.http import CACHED
 from twisted.web.server import Request
 
-from sbm.web.errors import MethodNotAllowed
+from sbm.web.http.errors import MethodNotAllowed
+from sbm.web.http.wire import compact_json
 from sbm.web.openapi.document import describe
 from sbm.web.openapi.page import render
-from sbm.web.wire import compact_json
 
 METHODS = ("GET", "HEAD", "OPTIONS")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from sbm.web.bodies import FORM, JSON, MULTIPART
+from sbm.web.http.bodies import FORM, JSON, MULTIPART
 from sbm.web.openapi.parts import Operation, Path, answer_of, no_content
 from sbm.web.openapi.schemas import Schema, page_of, ref, schema
 

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
-from sbm.web.binary_contents import FileField
-from sbm.web.fields import (
+from sbm.web.http.wire import LARGEST_ID
+from sbm.web.resources.binary_contents import FileField
+from sbm.web.resources.users import Email
+from sbm.web.schema.fields import (
     LARGEST_INTEGER,
     Boolean,
     Choice,
@@ -25,9 +27,7 @@ from sbm.web.fields import (
     Reference,
     Text,
 )
-from sbm.web.shapes import Shape
-from sbm.web.users import Email
-from sbm.web.wire import LARGEST_ID
+from sbm.web.schema.schema import Shape
 
 Schema = dict[str, Any]
 

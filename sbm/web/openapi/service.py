@@ -17,7 +17,7 @@ from sbm.web.openapi.schemas import (
     schema,
     written,
 )
-from sbm.web.users import EMAIL_SHAPE, PASSWORD_SHAPE
+from sbm.web.resources.users import EMAIL_SHAPE, PASSWORD_SHAPE
 
 TAGS = (
     ("Users", "Tokens to authenticate with."),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, VIEW_BEHIND_SUBSCRIPTIONS
-from sbm.web import subscriptions
-from sbm.web.bodies import JSON
+from sbm.web.http.bodies import JSON
 from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, TASK, Operation, Path, answer_of
 from sbm.web.openapi.resources import BY_OFFSET, NOT_FOUND, Resource, filters, key, listing
 from sbm.web.openapi.schemas import (
@@ -27,6 +26,7 @@ from sbm.web.openapi.schemas import (
     shown,
     written,
 )
+from sbm.web.resources import subscriptions
 
 TAGS = (
     ("Subscriptions", "Who gets which message set, and where she stands in it."),

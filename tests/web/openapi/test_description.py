@@ -12,7 +12,10 @@ import pytest_twisted
 from attrs import fields, resolve_types
 from openapi_spec_validator import validate
 
-from sbm.web import (
+from sbm.web.api import Root
+from sbm.web.openapi.document import describe
+from sbm.web.openapi.schemas import taken_by
+from sbm.web.resources import (
     background,
     behind_subscriptions,
     binary_contents,
@@ -24,10 +27,7 @@ from sbm.web import (
     tasks,
     ticks,
 )
-from sbm.web.api import Root
-from sbm.web.fields import Field
-from sbm.web.openapi.document import describe
-from sbm.web.openapi.schemas import taken_by
+from sbm.web.schema.fields import Field
 from tests.web.conftest import Api
 from tests.web.openapi.conformance import validator
 

@@ -1,0 +1,1 @@
+"""The voice vendor: a folder of files, by SFTP."""

@@ -1,0 +1,308 @@
+"""SSH to a server whose key is known beforehand, as far as SFTP needs it.
+
+Conch does the work. What it leaves to its callers, or does not do as servers of today want it, is
+here: the algorithms, the host key, each way to authenticate tried once, and reasons that tell.
+"""
+
+from __future__ import annotations
+
+import struct
+from base64 import b64encode
+from hashlib import sha256
+from typing import Any
+
+from twisted.conch.ssh import filetransfer, transport, userauth
+from twisted.conch.ssh.channel import SSHChannel
+from twisted.conch.ssh.common import NS, getNS
+from twisted.conch.ssh.connection import SSHConnection
+from twisted.conch.ssh.keys import Key
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionLost
+from twisted.logger import Logger, LogPublisher
+from twisted.python.failure import Failure
+
+from sbm.clients.outcomes import Rejected, Unavailable
+from sbm.settings.endpoints import VoiceVendorAddress
+
+# Conch would log every packet.
+_QUIET = Logger(observer=LogPublisher())
+
+_LOST = Failure(ConnectionLost())
+
+_LONGEST_REASON = 300
+
+
+class NoSuchFile(Rejected):
+    """There is no file, or no folder, of this name."""
+
+
+class Sftp(filetransfer.FileTransferClient):
+    """The files of the server; its requests fail with Unavailable or Rejected, or EOFError.
+
+    ``opened`` fires with it when it can be used, or fails.
+    """
+
+    _log = _QUIET
+
+    def __init__(self, ssh: Ssh, opened: Deferred[Sftp]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.ssh = ssh
+        self.extensions: frozenset[bytes] = frozenset()
+        self._opened = opened
+
+    def gotServerVersion(self, _version: int, extensions: dict[bytes, bytes]) -> None:
+        self.extensions = frozenset(extensions)
+        if not self._opened.called:
+            self._opened.callback(self)
+
+    def packet_STATUS(self, data: bytes) -> None:
+        """How a request ended; the text for it may be in any language, and need not be there."""
+        request, rest = self._parseRequest(data)  # type: ignore[no-untyped-call]
+        (code,) = struct.unpack("!L", rest[:4])
+        told = getNS(rest[4:])[0] if len(rest) >= 8 else b""
+        if code == filetransfer.FX_OK:
+            request.callback(None)
+        elif code == filetransfer.FX_EOF:
+            request.errback(EOFError())
+        else:
+            request.errback(_refusal(code, plain(told)))
+
+    def connectionLost(self, reason: Failure = _LOST) -> None:
+        self.connected = False
+        lost = self.ssh.why(reason)
+        while self.openRequests:
+            _, request = self.openRequests.popitem()
+            request.errback(lost)
+
+
+class Ssh(transport.SSHClientTransport):
+    """The connection: encrypted with what is good today, and only with the server that is meant."""
+
+    _log = _QUIET
+    supportedCiphers = [b"aes256-ctr", b"aes192-ctr", b"aes128-ctr"]  # noqa: RUF012
+    supportedMACs = [b"hmac-sha2-512", b"hmac-sha2-256"]  # noqa: RUF012
+    supportedCompressions = [b"none"]  # noqa: RUF012
+    supportedKeyExchanges = [  # noqa: RUF012
+        name for name in transport.SSHClientTransport.supportedKeyExchanges if b"sha1" not in name
+    ]
+    _dhMinimalGroupSize = 2048
+
+    def __init__(self, address: VoiceVendorAddress, opened: Deferred[Sftp]) -> None:
+        self._address = address
+        self._opened = opened
+        self._failed: Unavailable | Rejected | None = None
+        self._is_secure = False
+        self.is_open = True  # for requests; what ends may not have ended yet
+        self.supportedPublicKeys = _host_key_algorithms(address.host_key_type)
+
+    def verifyHostKey(self, key: bytes, _fingerprint: bytes) -> Deferred[bool]:
+        """Go on with the pinned key alone; nothing about us is told before that."""
+        shown = "SHA256:" + b64encode(sha256(key).digest()).decode("ascii").rstrip("=")
+        if shown == self._address.host_key:
+            return succeed(True)
+        kind = plain(getNS(key)[0])
+        self._fail(
+            Rejected(
+                f"the voice vendor's server shows the host key {shown} ({kind}), which is not the"
+                f" one in SBM_AUDIO_FTP_HOST_KEY, {self._address.host_key}: nothing was sent to it"
+            )
+        )
+        return fail(Rejected("not the key that is expected"))
+
+    def connectionSecure(self) -> None:
+        """The other side has the key that it has shown. Keys are exchanged again now and then."""
+        if not self._is_secure:
+            self._is_secure = True
+            connection = _Connection(self, self._opened)
+            self.requestService(_Account(self._address, connection))
+
+    def sendDisconnect(self, code: int, description: bytes) -> None:
+        if code == transport.DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE:
+            self._fail(
+                Rejected(
+                    f"the voice vendor lets {self._address.user!r} not in with"
+                    f" {_credentials(self._address)}"
+                )
+            )
+        elif code == transport.DISCONNECT_KEY_EXCHANGE_FAILED:
+            told, kind = plain(description), self._address.host_key_type
+            if kind:
+                told += f"; it has to have a host key of the type {kind} (SBM_AUDIO_FTP_HOST_KEY)"
+            self._fail(Rejected(f"no safe connection with the voice vendor: {told}"))
+        self._fail(Unavailable(f"broken off: {plain(description)}"))
+        super().sendDisconnect(code, description)  # type: ignore[no-untyped-call]
+
+    def receiveError(self, _code: int, description: bytes) -> None:
+        self._fail(Unavailable(f"the voice vendor has hung up: {plain(description)}"))
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self.is_open = False
+        super().connectionLost(reason)
+        if not self._opened.called:
+            self._opened.errback(self.why(reason or _LOST))
+
+    def why(self, reason: Failure) -> Unavailable | Rejected:
+        """Why the connection ended, as far as anybody has said so."""
+        lost = reason.getErrorMessage()
+        return self._failed or Unavailable(f"the connection to the voice vendor was lost: {lost}")
+
+    def abort(self, why: Unavailable | Rejected) -> None:
+        """End it now: what is still asked fails for this reason, in a moment."""
+        self._fail(why)
+        wire: Any = self.transport
+        if self.is_open and wire is not None:
+            self.is_open = False
+            wire.abortConnection()
+
+    def end(self) -> None:
+        """End it politely."""
+        if self.is_open and self.transport is not None:
+            self.is_open = False
+            self.transport.loseConnection()
+
+    def _fail(self, why: Unavailable | Rejected) -> None:
+        """The first reason is the one."""
+        self._failed = self._failed or why
+
+
+class _Account(userauth.SSHUserAuthClient):
+    """Who we are: a key, then the password, each way once.
+
+    Conch would sign with SHA-1 where the key is RSA, which servers refuse, and would give a refused
+    password again and again.
+    """
+
+    _log = _QUIET
+    transport: Any
+
+    def __init__(self, address: VoiceVendorAddress, connection: SSHConnection) -> None:
+        super().__init__(address.user.encode("utf-8", "surrogateescape"), connection)
+        self._address = address
+        self._left = {b"publickey", b"password", b"keyboard-interactive"}
+        self._answers_left = 1
+
+    def auth_publickey(self) -> bool:  # type: ignore[override]
+        if self._address.key is None or not self._takes(b"publickey"):
+            return False
+        key = Key(self._address.key)
+        algorithm = key.supportedSignatureAlgorithms()[0]
+        request = b"\x01" + NS(algorithm) + NS(key.public().blob())
+        signed = NS(self.transport.sessionID) + bytes((userauth.MSG_USERAUTH_REQUEST,))
+        signed += NS(self.user) + NS(self.instance.name) + NS(b"publickey") + request
+        self.askForAuth(b"publickey", request + NS(key.sign(signed, signatureType=algorithm)))
+        return True
+
+    def auth_password(self) -> bool:
+        if not self._address.password or not self._takes(b"password"):
+            return False
+        password = self._address.password.encode("utf-8", "surrogateescape")
+        self.askForAuth(b"password", b"\x00" + NS(password))
+        return True
+
+    def auth_keyboard_interactive(self) -> bool:
+        if not self._address.password or not self._takes(b"keyboard-interactive"):
+            return False
+        return bool(super().auth_keyboard_interactive())
+
+    def getGenericAnswers(
+        self, _name: bytes, _instruction: bytes, prompts: list[tuple[bytes, bool]]
+    ) -> Deferred[list[str]]:
+        """The password, where just one secret is asked for."""
+        if not prompts:
+            return succeed([])
+        if len(prompts) == 1 and not prompts[0][1] and self._answers_left:
+            self._answers_left = 0
+            return succeed([self._address.password])
+        return fail(Rejected("asked for more than a password"))
+
+    def getPassword(self, _prompt: bytes | None = None) -> Deferred[bytes]:
+        """Asked for only where the password has expired."""
+        return fail(Rejected("the password has to be changed"))
+
+    def _takes(self, method: bytes) -> bool:
+        """Whether this way is still to be tried, which it then is not any more."""
+        if method not in self._left:
+            return False
+        self._left.remove(method)
+        return True
+
+
+class _Connection(SSHConnection):
+    """What is opened once we are known: one channel, for SFTP."""
+
+    _log = _QUIET
+
+    def __init__(self, ssh: Ssh, opened: Deferred[Sftp]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._ssh, self._opened = ssh, opened
+
+    def serviceStarted(self) -> None:
+        super().serviceStarted()  # type: ignore[no-untyped-call]
+        channel = _Channel(self._ssh, self._opened, conn=self)
+        self.openChannel(channel)  # type: ignore[no-untyped-call]
+
+
+class _Channel(SSHChannel):
+    name = b"session"
+    _log = _QUIET
+    conn: Any
+
+    def __init__(self, ssh: Ssh, opened: Deferred[Sftp], conn: SSHConnection) -> None:
+        super().__init__(conn=conn)
+        self._ssh = ssh
+        self._client: Any = Sftp(ssh, opened)
+
+    def channelOpen(self, _data: bytes) -> None:
+        asked = self.conn.sendRequest(self, b"subsystem", NS(b"sftp"), wantReply=True)
+        asked.addCallbacks(self._begin, self._refused)
+
+    def _begin(self, _answer: Any) -> None:
+        self._client.makeConnection(self)
+
+    def _refused(self, _why: Failure) -> None:
+        self._ssh.abort(Rejected("the voice vendor's server does not offer SFTP to us"))
+
+    def openFailed(self, why: Any) -> None:
+        told = plain(str(getattr(why, "value", why)).encode("utf-8", "replace"))
+        self._ssh.abort(Unavailable(f"the voice vendor's server opens no session: {told}"))
+
+    def dataReceived(self, data: bytes) -> None:
+        self._client.dataReceived(data)
+
+    def closed(self) -> None:
+        self._client.connectionLost(Failure(ConnectionLost("the session was closed")))
+        self._ssh.end()
+
+
+def plain(told: bytes) -> str:
+    """What a server says, as one short line that can be stored and shown."""
+    text = told.decode("utf-8", "replace")
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[
+        :_LONGEST_REASON
+    ]
+
+
+def _refusal(code: int, told: str) -> Unavailable | Rejected:
+    """What a status means that is no success."""
+    if code in (filetransfer.FX_NO_CONNECTION, filetransfer.FX_CONNECTION_LOST):
+        return Unavailable(f"the voice vendor has lost its own connection: {told}")
+    if code == filetransfer.FX_NO_SUCH_FILE:
+        return NoSuchFile(told or "no such file")
+    if code == filetransfer.FX_PERMISSION_DENIED:
+        return Rejected(told or "permission denied")
+    return Rejected(f"{told or 'failure'} (status {code})")
+
+
+def _credentials(address: VoiceVendorAddress) -> str:
+    if address.key and address.password:
+        return "the key in SBM_AUDIO_FTP_KEY_FILE, nor with the password in AUDIO_FTP_PASS"
+    return "the key in SBM_AUDIO_FTP_KEY_FILE" if address.key else "the password in AUDIO_FTP_PASS"
+
+
+def _host_key_algorithms(kind: str) -> list[bytes]:
+    """What the server may prove itself with: with the type that is pinned, if that is known."""
+    rsa = [b"rsa-sha2-512", b"rsa-sha2-256"]
+    if kind == "ssh-rsa":
+        return rsa
+    curves = [b"ecdsa-sha2-nistp256", b"ecdsa-sha2-nistp384", b"ecdsa-sha2-nistp521"]
+    return [kind.encode("ascii")] if kind else [b"ssh-ed25519", *curves, *rsa]

@@ -1,0 +1,263 @@
+"""The database that the old service's data are taken over into, in one transaction.
+
+The old tables are copied into temporary ones of the same names, so that the statement that reads a
+table there reads its copy here. Every row of the old database is then accounted for by checksums:
+what reading it there makes of it is here, or it is in the copies and was noted as left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from attrs import define
+from psycopg2.errors import LockNotAvailable
+from psycopg2.extras import Json, RealDictCursor
+from psycopg2.sql import SQL, Composable, Identifier, Literal
+
+from sbm.operations.django_import import schedules
+from sbm.operations.django_import.report import ImportFailed, Note, OldFile, Sums, Tally
+from sbm.operations.django_import.source import QUERIES, Columns, read_sums
+from sbm.store.audit import QUERIES as AUDIT
+from sbm.store.postgres import migrations, synchronous
+from sbm.store.postgres.statements import Queries, load
+from sbm.store.schedules import QUERIES as SCHEDULES
+from sbm.store.schedules import Told
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+# In the order in which they can be taken over: what is referred to comes first.
+NOUNS = (
+    "users",
+    "permissions",
+    "tokens",
+    "schedules",
+    "messagesets",
+    "binary_contents",
+    "messages",
+    "subscriptions",
+    "failed_tasks",
+    "resend_requests",
+    "estimated_sends",
+    "behind_subscriptions",
+)
+STATEMENTS: dict[str, Queries] = {noun: load(noun, folder="django") for noun in NOUNS}
+
+# What the rows of an old table are taken over as, where they have times.
+_TAKEN_AS = {
+    "auth_user": "users",
+    "authtoken_token": "tokens",
+    "contentstore_messageset": "messagesets",
+    "contentstore_binarycontent": "binary_contents",
+    "contentstore_message": "messages",
+    "subscriptions_subscription": "subscriptions",
+    "subscriptions_subscriptionsendfailure": "failed_tasks",
+    "subscriptions_resendrequest": "resend_requests",
+    "subscriptions_behindsubscription": "behind_subscriptions",
+}
+
+# Where a table is not called after its noun, and those that number their own rows.
+_TABLES = {"permissions": "user_permissions"}
+_NUMBERED = tuple(noun for noun in NOUNS if noun not in ("permissions", "tokens", "subscriptions"))
+
+_AT_ONCE = 1000
+
+
+@define(eq=False, kw_only=True)
+class Target:
+    """An open transaction in the database that is filled."""
+
+    connection: Connection
+
+    def prepare(self) -> Columns:
+        """Make sure that it is empty, and make the copies; returns what is to be copied."""
+        self._lock()
+        with self.connection.cursor() as cursor:
+            cursor.execute(QUERIES.find_filled.sql)
+            filled = [noun for (noun,) in cursor.fetchall()]
+        if filled:
+            raise ImportFailed(
+                f"the database is not empty: it has {', '.join(filled)}. Data can be imported into"
+                " a new one only, made by `sbm migrate`"
+            )
+        self._run(QUERIES.make_notes.sql)
+        for statements in STATEMENTS.values():
+            self._run(statements.stage.sql)
+        return self._staged()
+
+    def note_odd_time(self, relation: str, row_id: str, was: dict[str, str]) -> None:
+        """Note that a row comes with another time than it had, as nobody could read that."""
+        values = {"noun": _TAKEN_AS[relation], "id": row_id, "was": Json(was)}
+        with self.connection.cursor() as cursor:
+            cursor.execute(QUERIES.note_odd_time.sql, values)
+
+    def set_aside(self) -> None:
+        """Let the ids of the operator's own users go to imported ones, until ``finish``."""
+        self._run(QUERIES.set_aside.sql)
+
+    def take(self, noun: str) -> None:
+        """Take over one table out of its copies, and note what does not come as it is."""
+        statements = STATEMENTS[noun]
+        view = SQL("CREATE TEMPORARY VIEW {} AS {}")
+        self._run(view.format(Identifier(f"old_{noun}"), SQL(statements.read.sql)))
+        self._run(statements.note.sql)
+        if noun == "schedules":
+            schedules.mend(self.connection, statements)
+        with self._indexed_afterwards(noun):
+            self._run(statements.take.sql)
+        if noun == "schedules":
+            self._run(statements.take_remote.sql)
+        self._run(SQL("ANALYZE {}").format(_table(noun)))
+
+    def tally(self, noun: str, there: Sums) -> Tally:
+        """Account for every row of a table, or raise ImportFailed.
+
+        ``there`` are the sums over all rows of the old database, as they are read.
+        """
+        read = SQL("SELECT * FROM {}").format(Identifier(f"old_{noun}"))
+        apart = self._sums(read, QUERIES.are_apart.sql, noun)
+        taken = self._sums(SQL(STATEMENTS[noun].ours.sql), QUERIES.are_taken.sql, noun)
+        if taken + apart != there:
+            raise ImportFailed(
+                f"{noun}: the checksums differ. There: {there.count} rows, {there.checksum}."
+                f" Here: {taken.count} and {apart.count} set apart,"
+                f" {(taken + apart).checksum}. Nothing was imported"
+            )
+        with self.connection.cursor() as cursor:
+            cursor.execute(QUERIES.count_notes.sql, {"noun": noun})
+            left_behind, changed = cursor.fetchone() or (0, 0)
+            cursor.execute(SQL("SELECT count(*) FROM {}").format(_table(noun)))
+            (here,) = cursor.fetchone() or (0,)
+        if here + left_behind != there.count:
+            raise ImportFailed(
+                f"{noun}: of {there.count} rows {here} are here, and {left_behind} were left"
+                " behind. Nothing was imported"
+            )
+        return Tally(
+            table=noun,
+            read=there.count,
+            taken=here,
+            changed=changed,
+            left_behind=left_behind,
+            checksum=taken.checksum,
+        )
+
+    def finish(self) -> tuple[str, ...]:
+        """Go on numbering behind the imported rows, and bring the operator's users back.
+
+        Returns the names of those who are one with an imported user.
+        """
+        with self.connection.cursor() as cursor:
+            for noun in _NUMBERED:
+                cursor.execute(SQL(QUERIES.find_room.sql).format(table=_table(noun)))
+                (following,) = cursor.fetchone() or (1,)
+                restart = SQL("ALTER TABLE {} ALTER COLUMN id RESTART WITH {}")
+                cursor.execute(restart.format(_table(noun), Literal(following)))
+            cursor.execute(QUERIES.find_merged.sql)
+            merged = tuple(name for (name,) in cursor.fetchall())
+            cursor.execute(QUERIES.give_back.sql)
+        return merged
+
+    def count_called(self) -> int:
+        """How many schedules the Scheduler calls."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(QUERIES.count_called.sql)
+            (count,) = cursor.fetchone() or (0,)
+            return int(count)
+
+    def list_told(self) -> list[Told]:
+        """The schedules, and what the Scheduler is told of them."""
+        with self.connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            cursor.execute(SCHEDULES.list_told.sql)
+            return [Told(**row) for row in cursor.fetchall()]
+
+    def sign(
+        self, *, actor: str, reason: str, tallies: list[Tally], ended: int, gone_on: int
+    ) -> None:
+        """Put the import down in the audit."""
+        details = {one.table: {"read": one.read, "taken": one.taken} for one in tallies}
+        details["beyond_the_end"] = {"found": ended, "gone_on": gone_on}
+        values = {
+            "actor": actor,
+            "command": "import-django",
+            "reason": reason,
+            "details": Json(details),
+        }
+        with self.connection.cursor() as cursor:
+            cursor.execute(AUDIT.insert_entry.sql, values)
+
+    def notes(self) -> Iterator[Note]:
+        """All that is to be told of single rows, a few at a time."""
+        with self.connection.cursor("notes") as cursor:
+            cursor.itersize = _AT_ONCE
+            cursor.execute(QUERIES.list_notes.sql)
+            for noun, row_id, fate, reason, was in cursor:
+                yield Note(table=noun, id=row_id, fate=fate, reason=reason, was=was)
+
+    def files(self) -> Iterator[OldFile]:
+        """The files of the messages that were taken over, a few at a time."""
+        with self.connection.cursor("files") as cursor:
+            cursor.itersize = _AT_ONCE
+            cursor.execute(QUERIES.list_files.sql)
+            for number, old_name, name in cursor:
+                yield OldFile(id=number, old_name=old_name, name=name)
+
+    def _lock(self) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(QUERIES.set_reading.sql)
+        try:
+            self._run(QUERIES.lock_target.sql)
+        except LockNotAvailable:
+            raise ImportFailed(
+                "somebody is at work in the database: stop the daemons first"
+            ) from None
+
+    @contextmanager
+    def _indexed_afterwards(self, noun: str) -> Iterator[None]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(QUERIES.find_indexes.sql, {"table": _TABLES.get(noun, noun)})
+            indexes = cursor.fetchall()
+            for name, _ in indexes:
+                cursor.execute(SQL("DROP INDEX {}").format(SQL(name)))
+            yield
+            for _, statement in indexes:
+                cursor.execute(statement)
+
+    def _staged(self) -> Columns:
+        columns: dict[str, dict[str, str]] = {}
+        with self.connection.cursor() as cursor:
+            cursor.execute(QUERIES.find_staged.sql)
+            for relation, name, kind in cursor.fetchall():
+                columns.setdefault(relation, {})[name] = kind
+        return columns
+
+    def _sums(self, rows: Composable, where: str, noun: str) -> Sums:
+        statement = SQL(QUERIES.sum_rows.sql).format(
+            rows=rows, where=SQL(where).format(noun=Literal(noun))
+        )
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement)
+            return read_sums(cursor)
+
+    def _run(self, statement: str | Composable) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+def _table(noun: str) -> Identifier:
+    return Identifier(_TABLES.get(noun, noun))
+
+
+@contextmanager
+def opened(uri: str) -> Iterator[Target]:
+    """The database at this libpq ``uri``; it is left as it was, unless it is committed.
+
+    Raises ImportFailed where the schema is not the one of this release.
+    """
+    if complaint := migrations.check(uri):
+        raise ImportFailed(complaint)
+    with synchronous.opened(uri) as connection:
+        connection.autocommit = False
+        yield Target(connection=connection)

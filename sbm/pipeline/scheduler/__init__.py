@@ -1,0 +1,1 @@
+"""What the Seed Scheduler has to be told."""

@@ -1,0 +1,136 @@
+"""Due moments that passed while the Scheduler held no enabled schedule to call for them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from sbm.model.cron import Cron, CronError
+from sbm.model.scheduler_call import Chore, Silence
+from sbm.model.scheduler_callback import RecordedCall, Target, kept
+from sbm.pipeline.database_clock import Reading
+from sbm.store import scheduler_callbacks, sends, ticks
+from sbm.store.postgres.database import Transaction
+
+# As many as the built-in clock records: a Scheduler may be away for weeks.
+MOST_MISSED = 100
+
+_SECOND = timedelta(seconds=1)
+
+
+@define(eq=False, slots=False, kw_only=True)
+class MissedMoments:
+    """Ticks once for the moments that came due while a schedule was being replaced.
+
+    The moments are those of the new cron, read in the time zone of the Scheduler. Those up to the
+    disabling of the old schedule were its business, and those after the making of the new one are
+    that one's. The latest is ticked, unless it lies further back than ``grace``; the others are
+    recorded as missed, as those of the built-in clock are.
+    """
+
+    _time_zone: ZoneInfo
+    _grace: timedelta
+    _log: Logger = field(factory=Logger)
+
+    async def lock(self, transaction: Transaction, *, chore: Chore) -> None:
+        """Wait for a call for the same target, as a call does: before anything else is locked."""
+        target = _target(chore)
+        if target is not None:
+            await scheduler_callbacks.lock_target(transaction, target=target)
+
+    async def make_up_for(
+        self, transaction: Transaction, *, chore: Chore, silence: Silence, reading: Reading
+    ) -> None:
+        """Tick for the latest moment in a time of silence, in the transaction that ends it.
+
+        While the database's clock is in doubt, it is taken for as late as when the silence ended.
+        """
+        if chore.wanted is None or chore.schedule_id is None:
+            return
+        moments = await self._moments(transaction, chore.wanted, silence)
+        if not moments:
+            return
+        now = silence.until if reading.is_doubted else silence.now
+        is_in_time = now - moments[0] <= self._grace
+        if is_in_time:
+            await self._tick(transaction, chore, chore.schedule_id, moments.pop(0))
+        if moments:
+            await ticks.record_missed(transaction, schedule_id=chore.schedule_id, moments=moments)
+            self._log.warn(
+                "{chore}: {count} moments were missed while its schedule at the Scheduler was"
+                " replaced, of {first} to {last}",
+                chore=str(chore),
+                count=len(moments),
+                first=moments[-1].isoformat(),
+                last=moments[0].isoformat(),
+            )
+
+    async def _tick(
+        self, transaction: Transaction, chore: Chore, schedule_id: int, moment: datetime
+    ) -> None:
+        """Tick once, and let a call that comes late for this moment join, as it would a call."""
+        target = _target(chore)
+        assert target is not None
+        calls = await scheduler_callbacks.list_recent(
+            transaction, target=target, kept=kept(self._grace)
+        )
+        dated = partial(
+            RecordedCall.dated, definition=chore.wanted, zone=self._time_zone, back=self._grace
+        )
+        if any(dated(call).moment == moment for call in calls):
+            return
+        if chore.kind == "subscription":
+            await sends.owe(transaction, subscription_id=UUID(chore.target))
+        else:
+            await ticks.open_clock_tick(transaction, schedule_id=schedule_id, due_at=moment)
+        status, body = _ANSWERS[target.kind]
+        await scheduler_callbacks.record(
+            transaction, target=target, moment=moment, status=status, body=body
+        )
+        self._log.info(
+            "{chore}: ticked for {moment}, which came while its schedule at the Scheduler was"
+            " replaced",
+            chore=str(chore),
+            moment=moment.isoformat(),
+        )
+
+    async def _moments(
+        self, transaction: Transaction, definition: str, silence: Silence
+    ) -> list[datetime]:
+        """The moments in the time of silence, the latest first."""
+        try:
+            cron = Cron.from_definition(definition)
+        except CronError:
+            return []
+        moments: list[datetime] = []
+        until = silence.until
+        slices = transaction.slices()
+        while until > silence.since and len(moments) <= MOST_MISSED:
+            moment = cron.latest_between(silence.since, until, self._time_zone)
+            if moment is None:
+                break
+            moments.append(moment)
+            until = moment - _SECOND
+            if slices.is_over:
+                await slices.next_turn()
+        return moments
+
+
+def _target(chore: Chore) -> Target | None:
+    if chore.kind == "subscription":
+        return Target(kind="subscription", id=UUID(chore.target))
+    if chore.kind == "schedule":
+        return Target(kind="schedule", id=int(chore.target))
+    return None
+
+
+# What a call is answered that comes late for a moment that was made up for.
+_ANSWERS = {
+    "subscription": (200, b'{"accepted":false,"reason":"this moment was made up for already"}'),
+    "schedule": (202, b"{}"),
+}

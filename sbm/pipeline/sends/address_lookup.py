@@ -1,0 +1,155 @@
+"""Looking up an address, and whom to blame where there is none: the service, or the identity."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import timedelta
+
+from attrs import define, field
+
+from sbm.clients.identity_store import IdentityStore
+from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unanswered, Unavailable
+from sbm.model.send import GivenBack, Send, Settled
+from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.sends.blame import Blame
+from sbm.pipeline.sends.retries import Retries
+
+# That an identity is not known is believed the second time: meanwhile others are looked up, and if
+# most of those are not known either, this is not the Identity Store, or not the right one.
+SECOND_LOOK = timedelta(seconds=2)
+
+# What "most" is about, and from how many on there is such a thing.
+RECENT = 50
+FEW = 3
+MOST_SUSPECTS = 10_000
+
+# Of how many identities that the service knew one is asked about, to see whether it still does.
+WITNESSES = 2
+
+
+@define(eq=False, slots=False)
+class Census:
+    """Which identities the service knew: of those looked up lately, at the first look."""
+
+    _known: OrderedDict[str, bool] = field(factory=OrderedDict)
+    _witnesses: OrderedDict[str, None] = field(factory=OrderedDict)
+
+    def note(self, identity: str, *, known: bool) -> None:
+        """The service has said so."""
+        self._known[identity] = known
+        self._known.move_to_end(identity)
+        if len(self._known) > RECENT:
+            self._known.popitem(last=False)
+        if not known:
+            self._witnesses.pop(identity, None)
+            return
+        self._witnesses[identity] = None
+        self._witnesses.move_to_end(identity)
+        if len(self._witnesses) > WITNESSES:
+            self._witnesses.popitem(last=False)
+
+    @property
+    def knows_few(self) -> bool:
+        """Whether most of them were not known."""
+        return len(self._known) >= FEW and 2 * sum(self._known.values()) < len(self._known)
+
+    def witness(self, *, but: str) -> str | None:
+        """The one that was known last, and is not this one."""
+        return next((one for one in reversed(self._witnesses) if one != but), None)
+
+
+@define(eq=False, slots=False)
+class LookUp:
+    """Asks the Identity Store for addresses; ``seconds`` is the reactor's clock.
+
+    An answer that is of no use may be due to the service or to this one identity: the look-ups of
+    other people at the same time tell. Where there are none, the same is asked about a witness,
+    whom the service knew a moment ago.
+    """
+
+    _identity_store: IdentityStore
+    _breaker: Breaker
+    _retries: Retries
+    _seconds: Callable[[], float]
+    _census: Census = field(factory=Census)
+    _suspects: OrderedDict[str, float] = field(factory=OrderedDict)
+
+    def __attrs_post_init__(self) -> None:
+        self.blame = Blame(
+            breaker=self._breaker, seconds=self._seconds, is_well=self._knows_its_witness
+        )
+
+    async def address_of(self, send: Send) -> str | GivenBack | Settled:
+        """The address, or what becomes of the send without one."""
+        began_at = self._seconds()
+        try:
+            address = await self._identity_store.address_of(send.identity)
+        except NotKnown as error:
+            return await self._not_known(send, error)
+        except Rejected as error:
+            self._is_known(send.identity)
+            return _unaddressed(error)
+        except (Faulty, Unanswered) as error:
+            if await self.blame.is_theirs(
+                send.identity, error, began_at=began_at, faults=send.faults
+            ):
+                return self._retries.fault(send, "address", str(error))
+            return self._retries.failed(send, self._breaker, str(error))
+        except Unavailable as error:
+            return self._away(send, error)
+        self._is_known(send.identity)
+        return address
+
+    def _is_known(self, identity: str) -> None:
+        self.blame.went_well(identity)
+        self._census.note(identity, known=True)
+        self._suspects.pop(identity, None)
+
+    async def _not_known(self, send: Send, error: NotKnown) -> GivenBack | Settled:
+        if send.identity not in self._suspects:
+            # Those who are looked at again come together, and would look like most of all.
+            self._census.note(send.identity, known=False)
+        if not self._is_second_look(send.identity):
+            return GivenBack(reason=str(error), delay=SECOND_LOOK)
+        has_witness = self._census.witness(but=send.identity) is not None
+        if self._census.knows_few or (
+            has_witness and not await self._knows_its_witness(but=send.identity)
+        ):
+            reason = "the Identity Store does not know most identities"
+            away = Unavailable(reason, at_once=True, hint="is its address right?")
+            return self._away(send, away)
+        self._breaker.succeed()
+        self._suspects.pop(send.identity, None)
+        return _unaddressed(error)
+
+    def _is_second_look(self, identity: str) -> bool:
+        first = self._suspects.setdefault(identity, self._seconds())
+        if len(self._suspects) > MOST_SUSPECTS:
+            self._suspects.popitem(last=False)
+        return self._seconds() - first >= SECOND_LOOK.total_seconds()
+
+    async def _knows_its_witness(self, *, but: str) -> bool:
+        """Whether the service answers as it should about somebody else, whom it knew."""
+        witness = self._census.witness(but=but)
+        if witness is None or self._breaker.wait:
+            return False
+        try:
+            await self._identity_store.address_of(witness)
+        except NotKnown:
+            self._census.note(witness, known=False)
+            return False
+        except Rejected:
+            pass
+        except Unavailable:
+            return False
+        self.blame.is_there()
+        return True
+
+    def _away(self, send: Send, error: Unavailable) -> GivenBack:
+        self._breaker.fail(error)
+        return self._retries.failed(send, self._breaker, str(error))
+
+
+def _unaddressed(error: Rejected) -> Settled:
+    return Settled(outcome="failed", stage="address", reason=str(error), is_unaddressed=True)

@@ -1,0 +1,214 @@
+"""Claiming: take as many due sends as there are hands for, and keep their leases alive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from sbm.model.send import CONTENT_SETTLE, Send
+from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.pipeline.dividing import whole_or_divided
+from sbm.pipeline.sends.delivery import Blames, Delivery
+from sbm.pipeline.sends.in_flight import Hand
+from sbm.store import clock, sends, unreadable
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.errors import CommitUnknown, may_be_of_a_row
+from sbm.telemetry import Telemetry
+
+EXPIRY_BATCH = 1000
+LOOK_SECONDS = 1.0
+
+
+@define(eq=False, slots=False)
+class Claiming:
+    """The passes that claim, renew and expire.
+
+    A batch that cannot be claimed is divided, until the sends that cannot be read stand alone:
+    these end as failed, and the others are claimed.
+
+    ``content_settle``: for how long content must have been at rest before those who stand beyond
+    its end complete.
+    """
+
+    _database: Database
+    _hand: Hand
+    _delivery: Delivery
+    _blames: Blames
+    _content_settle: timedelta = CONTENT_SETTLE
+    _may_have_strays: bool = False
+    _is_asked: bool = True
+    _looked_at: float = 0.0
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _telemetry: Telemetry = field(factory=Telemetry, kw_only=True)
+    _log: Logger = field(factory=Logger, kw_only=True)
+    _ended: int = field(default=0, init=False)
+
+    def look_for_single(self) -> None:
+        """Somebody asked for a single send: the next claim need not wait for half of the hand."""
+        self._is_asked = True
+
+    async def claim(self) -> int:
+        """Claim once half of the hand is free, so that batches stay worth their statement.
+
+        Single sends do not wait for that: they are looked for when somebody asked for one, and
+        once a second, as it may have been another daemon that was asked. Nothing is claimed while a
+        service that every send needs is away. Then a single send, the probe, shows whether it is
+        back: the send of a person whose last call did not fail, if one is due.
+        """
+        limit, of_ticks = self._wanted()
+        if limit < 1:
+            return 0
+        await self._clock.begin(self._database)
+        if self._may_have_strays:
+            await self._database.transact(
+                sends.give_back_strays, owner=self._hand.owner, known=set(self._hand.held)
+            )
+            self._may_have_strays = False
+        self._ended = 0
+        asked_at = self._looked_at = self._hand.uptime()
+        self._is_asked = False
+        failed = self._failed
+        claimed = await self._take(limit, of_ticks, but=failed)
+        if failed and not claimed:
+            claimed = await self._take(limit, of_ticks)  # nobody else is due
+        for send in claimed if self._is_probing else ():
+            self._name_the_probe(send)
+        if len(claimed) == limit and all(send.lane == "single" for send in claimed):
+            self._is_asked = True  # there may be more, for whom the next free place is
+        for send in claimed:
+            self._delivery.begin(self._hand.take(send, asked_at=asked_at))
+        return len(claimed) + self._ended
+
+    async def _take(self, limit: int, of_ticks: int, *, but: Sequence[str] = ()) -> list[Send]:
+        had_strays = self._may_have_strays
+
+        async def due() -> list[UUID]:
+            self._may_have_strays = True  # until all parts are here
+            return await self._database.transact(
+                unreadable.list_due_sends, limit=limit, of_ticks=of_ticks, but=but
+            )
+
+        parts = await whole_or_divided(
+            "sends that are due",
+            partial(self._claimed, limit, of_ticks, but=but),
+            due=due,
+            part=self._take_only,
+            alone=self._fail,
+        )
+        self._may_have_strays = had_strays
+        return [send for part in parts for send in part]
+
+    async def _take_only(self, ids: Sequence[UUID]) -> list[Send]:
+        return await self._claimed(max(1, len(ids)), len(ids), only=ids)
+
+    async def _claimed(self, limit: int, of_ticks: int, **options: Any) -> list[Send]:
+        try:
+            return await self._database.transact(
+                sends.claim,
+                owner=self._hand.owner,
+                limit=limit,
+                of_ticks=of_ticks,
+                lease=self._hand.lease,
+                content_settle=self._content_settle,
+                **options,
+            )
+        except CommitUnknown:
+            self._may_have_strays = True
+            raise
+
+    async def _fail(self, send_id: UUID, error: Exception) -> None:
+        """A send that cannot be read ends as failed, and is not read for that."""
+        reason = unreadable.reason(error)
+        try:
+            is_failed = await self._database.transact(
+                unreadable.fail_due_send, send_id=send_id, reason=reason
+            )
+        except Exception as another:
+            if not may_be_of_a_row(another):
+                raise
+            # It stays, and the others of its batches have to go on without it each time.
+            self._log.failure("send {id} cannot be read, nor be ended", id=send_id)
+            return
+        if is_failed:
+            self._ended += 1
+            self._telemetry.count("sends.failed")
+            self._log.error("send {id} has failed: {reason}", id=send_id, reason=reason)
+
+    @property
+    def _is_probing(self) -> bool:
+        return any(blame.breaker.is_probing for blame in self._blames)
+
+    @property
+    def _failed(self) -> list[str]:
+        """The people of whom none should be the probe."""
+        return [
+            identity
+            for blame in self._blames
+            if blame.breaker.is_probing
+            for identity in blame.failed
+        ]
+
+    def _name_the_probe(self, send: Send) -> None:
+        for blame in self._blames:
+            if blame.breaker.is_probing:
+                blame.breaker.probe = f"the send of subscription {send.subscription_id}"
+
+    def _wanted(self) -> tuple[int, int]:
+        """How many to claim, and how many of them may be those of a tick."""
+        room = self._hand.room
+        if any(breaker.wait for breaker in self._blames.breakers):
+            return 0, 0
+        if self._is_probing:
+            probes = 0 if self._hand.held else 1
+            return probes, probes
+        if room >= self._hand.capacity // 2:
+            return room + self._hand.spare, room
+        if self._is_asked or self._hand.uptime() >= self._looked_at + LOOK_SECONDS:
+            return room + self._hand.spare, 0
+        return 0, 0
+
+    async def renew(self) -> int:
+        """Tell the database that the owner of what is in hand is alive."""
+        ids = set(self._hand.held)
+        if ids:
+            asked_at = self._hand.uptime()
+            renewed = await self._database.transact(
+                sends.renew, owner=self._hand.owner, ids=ids, lease=self._hand.lease
+            )
+            self._hand.renew(renewed, asked_about=ids, asked_at=asked_at)
+        return 0
+
+    async def expire(self) -> int:
+        """Mark as unknown the claims whose lease ended.
+
+        Before, what the database's clock has written while it was wrong is brought back; and while
+        it may be wrong, no lease is taken for ended.
+        """
+        repaired, expired = await self._clock.transact(self._database, self._expire, keeps=True)
+        for what, count in repaired.items():
+            if count:
+                self._log.warn(
+                    "the database's clock was wrong when {count} {what} were written: they are"
+                    " brought back to the clock of now",
+                    count=count,
+                    what=what,
+                )
+        return expired + sum(repaired.values())
+
+    async def _expire(
+        self, transaction: Transaction, reading: Reading
+    ) -> tuple[dict[str, int], int]:
+        repaired: dict[str, int] = {}
+        if reading.is_settled:
+            repaired = await clock.repair(
+                transaction, most=self._clock.most, lease=self._hand.lease, limit=EXPIRY_BATCH
+            )
+        if reading.is_doubted:
+            return repaired, 0
+        return repaired, await sends.expire(transaction, limit=EXPIRY_BATCH)

@@ -1,0 +1,163 @@
+"""The path of one send, from claimed to its result."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from sbm.clients.message_sender import MessageSender
+from sbm.clients.outcomes import Failed, Faulty, HeldBack, Rejected, Unknown
+from sbm.model import send as model
+from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.outbound import compose
+from sbm.model.send import GivenBack, Result, Send, Settled, objection
+from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.sends.address_lookup import LookUp
+from sbm.pipeline.sends.blame import Blame
+from sbm.pipeline.sends.completer import Settling
+from sbm.pipeline.sends.in_flight import Hand, Held
+from sbm.pipeline.sends.priority_slots import Turns
+from sbm.pipeline.sends.retries import Retries
+
+STOPPING = "the daemon is stopping"
+
+
+class Blames(NamedTuple):
+    """Those of the services that a send needs."""
+
+    identity_store: Blame
+    message_sender: Blame
+
+    @property
+    def breakers(self) -> tuple[Breaker, Breaker]:
+        """The breakers of both."""
+        return self.identity_store.breaker, self.message_sender.breaker
+
+
+@define(eq=False, slots=False)
+class Delivery(Service):
+    """Delivers what is in hand, each send when it has its turn, and passes the results on.
+
+    Stopping gives back what was not begun, and lets the rest go on for ``grace``; what is then
+    still under way is broken off, and is unknown if its POST was begun. ``max_text_length`` is how
+    many characters the Message Sender takes.
+    """
+
+    _reactor: Any
+    _hand: Hand
+    _settling: Settling
+    _look_up: LookUp
+    _message_sender: MessageSender
+    _blames: Blames
+    _retries: Retries
+    _media_url: str
+    _dry_runs: frozenset[int]
+    _request_timeout: timedelta
+    _turns: Turns
+    _grace: timedelta
+    _max_text_length: int = MAX_TEXT_LENGTH
+    _log: Logger = field(factory=Logger)
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        give_up_at = self._reactor.seconds() + self._grace.total_seconds()
+        self._turns.turn_away()
+        try:
+            while self._hand.held and self._reactor.seconds() < give_up_at:
+                await self._hand.emptied.wait(give_up_at - self._reactor.seconds())
+        finally:
+            for held in list(self._hand.held.values()):
+                if held.work is not None:
+                    held.work.cancel()
+
+    def begin(self, held: Held) -> None:
+        """Deliver a send when its turn comes."""
+        held.work = Deferred.fromCoroutine(self._carry(held))
+        held.work.addErrback(lambda failure: self._log.failure("delivery broke", failure))
+
+    async def _carry(self, held: Held) -> None:
+        try:
+            async with self._turns.take(held.send.lane):
+                result = await self.deliver(held)
+        except CancelledError:
+            # Broken off, mostly while it waited for its turn.
+            result = self._broken(held, STOPPING, GivenBack(reason=STOPPING, delay=timedelta(0)))
+        except Exception as error:
+            self._log.failure("send {id} failed", id=held.send.id)
+            reason = f"{type(error).__name__}: {error}"
+            result = self._broken(held, reason, self._retries.fault(held.send, "content", reason))
+        self._settling.add(held.send, result)
+
+    @staticmethod
+    def _broken(held: Held, reason: str, otherwise: Result) -> Result:
+        """Once a POST may have begun, nobody knows how far it came."""
+        return model.Unknown(reason=reason) if held.is_begun else otherwise
+
+    async def deliver(self, held: Held) -> Result:
+        """Look up the address, hand the message over, and say how it went."""
+        send = held.send
+        if not self.running:
+            return GivenBack(reason=STOPPING, delay=timedelta(0))
+        nothing_to_do = objection(send, max_text_length=self._max_text_length)
+        nothing_to_do = nothing_to_do or self._retries.exhausted(send)
+        if nothing_to_do is not None:
+            return nothing_to_do
+        # What was claimed before a service went away need not learn it the hard way.
+        for breaker in self._blames.breakers:
+            if breaker.wait:
+                return self._retries.away(breaker)
+        to_addr = await self._look_up.address_of(send)
+        if isinstance(to_addr, GivenBack) and not self.running and not to_addr.is_fault:
+            return GivenBack(reason=STOPPING, delay=timedelta(0))  # mostly it was broken off
+        if not isinstance(to_addr, str):
+            return to_addr
+        return await self._post(held, compose(send, to_addr, self._media_url))
+
+    async def _post(self, held: Held, outbound: dict[str, Any]) -> Result:
+        send, blame = held.send, self._blames.message_sender
+        breaker = blame.breaker
+        if send.recipient is not None and send.recipient.messageset_id in self._dry_runs:
+            return Settled(outcome="dry-run", stage="post")
+        if breaker.wait:
+            return self._retries.away(breaker)
+        began_at = blame.seconds()
+
+        def begin() -> bool:
+            held.is_begun = self._hand.outlasts(held, self._request_timeout)
+            return held.is_begun
+
+        try:
+            outbound_id = await self._message_sender.post(outbound, begin=begin)
+        except HeldBack:
+            return GivenBack(reason="the lease was too short", delay=timedelta(0))
+        except Rejected as error:
+            breaker.succeed()
+            return Settled(outcome="refused", stage="post", reason=str(error))
+        except Failed as error:
+            return await self._failed(send, error, began_at)
+        blame.went_well(send.identity)
+        return Settled(outcome="sent", stage="post", outbound_id=outbound_id)
+
+    async def _failed(self, send: Send, error: Failed, began_at: float) -> Result:
+        """What becomes of a send whose POST was not answered as it should be."""
+        blame = self._blames.message_sender
+        reason, is_fault = str(error), False
+        if isinstance(error, Faulty) or (isinstance(error, Unknown) and error.may_be_theirs):
+            is_fault = await blame.is_theirs(
+                send.identity, error, began_at=began_at, faults=send.faults
+            )
+        else:
+            blame.breaker.fail(error)
+        if isinstance(error, Unknown):
+            return model.Unknown(reason=reason, is_fault=is_fault)
+        if is_fault:
+            return self._retries.fault(send, "post", reason)
+        return self._retries.failed(send, blame.breaker, reason)

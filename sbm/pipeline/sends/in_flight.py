@@ -1,0 +1,75 @@
+"""What this daemon has in hand: the sends it claimed and has not settled yet."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from sbm.model.send import Send
+from sbm.runtime.lease import outlasts, uptime
+from sbm.runtime.loop import Bell
+
+
+@define(eq=False)
+class Held:
+    """A claimed send, and the end of its lease by this machine's own clock.
+
+    ``is_begun``: from now on, nobody can say that no POST was made.
+    """
+
+    send: Send
+    lease_end: float
+    is_begun: bool = False
+    work: Deferred[None] | None = None
+
+
+@define(eq=False, slots=False)
+class Hand:
+    """The claims of one daemon: at most ``capacity`` of both lanes, and ``spare`` single ones more.
+
+    A lease is counted from before the statement that gave it was sent, so it never ends later in
+    the database than here. ``emptied`` rings when nothing is held any more.
+    """
+
+    owner: uuid.UUID
+    capacity: int
+    spare: int
+    lease: timedelta
+    emptied: Bell
+    uptime: Callable[[], float] = uptime
+    held: dict[uuid.UUID, Held] = field(factory=dict)
+
+    @property
+    def room(self) -> int:
+        """How many more may be claimed; below zero where single ones are in the spare places."""
+        return self.capacity - len(self.held)
+
+    def take(self, send: Send, *, asked_at: float) -> Held:
+        """Hold a claim whose statement was sent at ``asked_at`` of ``uptime``."""
+        held = Held(send=send, lease_end=asked_at + self.lease.total_seconds())
+        self.held[send.id] = held
+        return held
+
+    def renew(self, ids: set[uuid.UUID], *, asked_about: set[uuid.UUID], asked_at: float) -> None:
+        """Note which of the leases asked about were renewed; the others are lost."""
+        for send_id in asked_about & self.held.keys():
+            held = self.held[send_id]
+            renewed = asked_at + self.lease.total_seconds()
+            held.lease_end = renewed if send_id in ids else float("-inf")
+
+    def outlasts(self, held: Held, time_needed: timedelta) -> bool:
+        """Whether the lease still covers that much time, and a second more."""
+        return outlasts(held.lease_end, time_needed, now=self.uptime())
+
+    def release(self, sends: Iterable[Send]) -> None:
+        """Let go of claims that are settled; a newer claim of the same send stays."""
+        for send in sends:
+            held = self.held.get(send.id)
+            if held is not None and held.send.attempt == send.attempt:
+                del self.held[send.id]
+        if not self.held:
+            self.emptied.ring()

@@ -1,0 +1,272 @@
+"""Unknown outcomes are resolved by asking the Message Sender, never by sending again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from attrs import define, evolve, field
+from twisted.logger import Logger
+
+from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
+from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
+from sbm.model.send import Asked, Settled, Unread
+from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.pipeline.dividing import divided, whole_or_divided
+from sbm.pipeline.sends.completer import tell_doubles, tell_metrics
+from sbm.pipeline.sends.retries import Retries
+from sbm.runtime.lease import CLOCK_MARGIN
+from sbm.settings.reading import Uncertain
+from sbm.store import sends, unreadable
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.errors import one_line
+from sbm.store.sends import Committed
+from sbm.telemetry import Telemetry
+
+# So many whose answers left doubts are remembered, to be asked about one by one.
+MOST_DOUBTFUL = 10_000
+
+
+@define(eq=False, slots=False)
+class Reconciling:
+    """Takes unknown sends under a lease, asks about them, and settles them or owes them again.
+
+    What is found is adopted at once. What is not found is owed again only if the answer was
+    complete, and the question was asked when the settle time was over. ``uncertain`` says what
+    becomes of a send where the Message Sender cannot be asked. ``owed`` is called when somebody is
+    owed a send again.
+    """
+
+    _reactor: Any
+    _database: Database
+    _message_sender: MessageSender
+    _breaker: Breaker
+    _telemetry: Telemetry
+    _settle: timedelta
+    _lease: timedelta
+    _uncertain: Uncertain
+    _retries: Retries
+    _owed: Callable[[], None]
+    _unlisted_since: float | None = None
+    _doubtful: set[UUID] = field(factory=set)
+    _log: Logger = field(factory=Logger)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _wall_clock: Callable[[], datetime] = field(
+        default=lambda: datetime.now(timezone.utc), kw_only=True
+    )
+    _doubted_for: timedelta = field(default=timedelta(0), init=False)
+
+    async def one_pass(self) -> int:
+        """Ask about the sends whose turn it is; returns how many there were."""
+        if self._breaker.wait:
+            return 0
+        taken, reading = await self._take()
+        self._doubted_for = reading.doubted_for
+        if not taken:
+            return 0
+        # If the database's clock is ahead of this machine's, so was the first attempt, perhaps.
+        ahead = max(timedelta(0), reading.now - self._wall_clock())
+        # The far clock is not ours: what was stored a day before cannot be meant.
+        after = min(asked.first_attempt_at for asked in taken) - CLOCK_MARGIN - ahead
+        for group in self._groups(taken):
+            for identities in self._message_sender.questions(
+                (asked.identity for asked in group), after=after
+            ):
+                about = [asked for asked in group if asked.identity in identities]
+                await self._ask(about, identities, after=after)
+        return len(taken)
+
+    async def _take(self) -> tuple[list[Asked], Reading]:
+        """Those whose turn it is; a batch that cannot be read is divided."""
+        parts = await whole_or_divided(
+            "sends of unknown outcome",
+            partial(self._taken, limit=MOST_IDENTITIES),
+            due=partial(
+                self._database.transact, unreadable.list_unknown_sends, limit=MOST_IDENTITIES
+            ),
+            part=self._take_only,
+            alone=self._give_up,
+        )
+        taken = [asked for part, _ in parts for asked in part]
+        return taken, max((reading for _, reading in parts), key=lambda one: one.doubted_for)
+
+    async def _take_only(self, due: Sequence[Unread]) -> tuple[list[Asked], Reading]:
+        return await self._taken(limit=len(due), only=[send.id for send in due])
+
+    async def _taken(
+        self, *, limit: int, only: Sequence[UUID] | None = None
+    ) -> tuple[list[Asked], Reading]:
+        """While the clock is in doubt, they are asked about, but nothing is proven by absence."""
+
+        async def take(transaction: Transaction, reading: Reading) -> tuple[list[Asked], Reading]:
+            taken = await sends.take_unknown(
+                transaction, limit=limit, settle=self._settle, lease=self._lease, only=only
+            )
+            if reading.is_doubted:
+                taken = [evolve(asked, is_late=False) for asked in taken]
+            return taken, reading
+
+        return await self._clock.transact(self._database, take)
+
+    async def _give_up(self, send: Unread, error: Exception) -> None:
+        """Nobody can be asked about what cannot be read; it may have been sent, so only once."""
+        reason = f"it may have been sent; {unreadable.reason(error)}"
+        failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
+        settled: list[Committed] = []
+
+        async def settle(part: Sequence[tuple[Unread, Settled]]) -> None:
+            settled.append(await self._database.transact(unreadable.settle, results=part))
+
+        await divided([(send, failed)], settle, self._leave)
+        for committed in settled:
+            tell_metrics(committed, [(send, failed)], self._telemetry.tally)
+            if send.id in committed.sends:
+                self._log.error("send {id} has failed: {reason}", id=send.id, reason=reason)
+                self._telemetry.count("sends.failed")
+
+    async def _settle_all(self, results: Sequence[tuple[Asked, Settled]]) -> set[UUID]:
+        """Settle all that can be settled, and answer who was; the others' turn comes again."""
+        settled: set[UUID] = set()
+
+        async def settle(part: Sequence[tuple[Asked, Settled]]) -> None:
+            committed = await self._database.transact(sends.settle, results=part)
+            settled.update(committed.sends)
+            tell_doubles(committed, self._telemetry, self._log)
+            tell_metrics(committed, part, self._telemetry.tally)
+
+        await divided(results, settle, self._leave)
+        return settled
+
+    async def _leave(self, one: tuple[Asked | Unread, Settled], error: Exception) -> None:
+        self._log.error(
+            "send {id}: {result} cannot be settled: {error}",
+            id=one[0].id,
+            result=one[1],
+            error=one_line(error),
+        )
+
+    def _groups(self, taken: Sequence[Asked]) -> list[list[Asked]]:
+        """Those about whom an answer left doubts are asked about alone, so as not to spread it."""
+        plain = [asked for asked in taken if asked.id not in self._doubtful]
+        alone = [[asked] for asked in taken if asked.id in self._doubtful]
+        return [plain, *alone] if plain else alone
+
+    async def _ask(
+        self, about: Sequence[Asked], identities: Sequence[str], *, after: datetime
+    ) -> None:
+        if self._breaker.wait:
+            await self._ask_again_later(about)
+            return
+        try:
+            found = await self._message_sender.find(identities, after=after)
+        except CannotBeAsked as error:
+            if await self._message_sender.is_well() is None:
+                await self._decide(about, error)
+                return
+            # There is such a list, and something dislikes the question about these.
+            self._doubt(about)
+            await self._ask_again_later(about)
+            return
+        except (Faulty, Unanswered) as error:
+            # One of those whom the question is about may be the reason: they are asked about alone.
+            self._doubt(about)
+            if not await self._message_sender.is_well():
+                self._breaker.fail(error)
+            await self._ask_again_later(about)
+            return
+        except Unavailable as error:
+            self._breaker.fail(error)
+            await self._ask_again_later(about)
+            return
+        self._unlisted_since = None
+        await self._conclude(about, found)
+
+    async def _conclude(self, about: Sequence[Asked], found: Found) -> None:
+        present = [asked for asked in about if str(asked.id) in found.outbounds]
+        absent = [asked for asked in about if str(asked.id) not in found.outbounds]
+        if present:
+            await self._adopt(present, found)
+        if found.doubt and absent:
+            self._log.warn(
+                "the Message Sender was asked about {count} sends, and nothing follows: {doubt}",
+                count=len(absent),
+                doubt=found.doubt,
+            )
+            self._doubt(absent)
+        else:
+            self._doubtful.difference_update(asked.id for asked in about)
+        proven = [asked for asked in absent if asked.is_late and not found.doubt]
+        if proven:
+            await self._owe_again(proven, "the Message Sender does not have it")
+        await self._ask_again_later([asked for asked in absent if asked not in proven])
+
+    async def _adopt(self, present: Sequence[Asked], found: Found) -> None:
+        results = []
+        for asked in present:
+            oldest, *others = found.outbounds[str(asked.id)]
+            adopted = Settled(
+                outcome="adopted", stage="post", outbound_id=oldest, doubles=tuple(others)
+            )
+            results.append((asked, adopted))
+        settled = await self._settle_all(results)
+        self._telemetry.count("sends.adopted", len(settled))
+
+    async def _owe_again(self, absent: Sequence[Asked], reason: str) -> None:
+        count = await self._database.transact(
+            sends.owe_again, absent=[(one, self._delay_of(one)) for one in absent], reason=reason
+        )
+        self._telemetry.count("sends.owed_again", count)
+        if count:
+            self._owed()
+
+    def _delay_of(self, absent: Asked) -> timedelta:
+        """What was nobody's fault is due at once."""
+        return self._retries.after_fault(absent.faults + 1) if absent.is_fault else timedelta(0)
+
+    async def _ask_again_later(self, about: Sequence[Asked]) -> None:
+        if not about:
+            return
+        longest = sends.ASKED_AGAIN
+        if self._doubted_for:  # and then as soon as the clock is trusted again
+            longest = min(longest, max(self._doubted_for, timedelta(seconds=1)))
+        await self._database.transact(
+            sends.ask_again_later, asked=about, settle=self._settle, longest=longest
+        )
+
+    async def _decide(self, about: Sequence[Asked], error: CannotBeAsked) -> None:
+        """There is no such list: as the setting says, once that has been so for the settle time.
+
+        For as long, it may be a mishap, and the answer is still to be had.
+        """
+        now = self._reactor.seconds()
+        if self._unlisted_since is None:
+            self._unlisted_since = now
+            self._log.error(
+                "the Message Sender cannot be asked what it has ({error}): unknown outcomes are"
+                " decided by SBM_UNCERTAIN={uncertain}",
+                error=error,
+                uncertain=self._uncertain,
+            )
+        is_sure = now - self._unlisted_since >= self._settle.total_seconds()
+        late = [asked for asked in about if asked.is_late and is_sure]
+        if late and self._uncertain == "at-least-once":
+            await self._owe_again(late, "the Message Sender cannot be asked; at least once")
+        elif late:
+            await self._assume(late)
+        await self._ask_again_later([asked for asked in about if asked not in late])
+
+    async def _assume(self, late: Sequence[Asked]) -> None:
+        """At most once: nobody knows whether it was sent, and it is not sent again."""
+        reason = "it may have been sent; the Message Sender cannot be asked, and at most once"
+        failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
+        results = [(asked, failed) for asked in late]
+        settled = await self._settle_all(results)
+        self._telemetry.count("sends.failed", len(settled))
+
+    def _doubt(self, about: Sequence[Asked]) -> None:
+        if len(about) > 1 and len(self._doubtful) < MOST_DOUBTFUL:
+            self._doubtful.update(asked.id for asked in about)

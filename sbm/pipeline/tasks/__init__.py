@@ -1,0 +1,1 @@
+"""Work that clients ask for and do not wait for."""

@@ -1,0 +1,346 @@
+"""Copying the files of messages to the voice vendor.
+
+The vendor's folder itself says what is missing: it is listed at the start of every task, a part at
+a time, into a table. So files that somebody has taken away there are copied again, and a task that
+is gone on with, here or by another daemon, begins with what is there by then.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from sbm.clients.outcomes import Rejected, Unavailable
+from sbm.clients.voice_vendor.sftp import VoiceVendor
+from sbm.model.backoff import backoff
+from sbm.model.content import FileToCompare
+from sbm.model.task import Task
+from sbm.pipeline.database_clock import DatabaseClock
+from sbm.pipeline.tasks.runner import Desk, Interrupted, TaskFailed
+from sbm.runtime.loop import Bell, Loop
+from sbm.store import audio_copies
+from sbm.store.postgres.database import Database
+
+REST_SECONDS = 5.0
+PAGE = 200
+# How often a task says how far it is, and looks whether it is still its owner's.
+REPORT_SECONDS = 2.0
+# A pause may be longer than the lease: so often it is interrupted to renew it.
+RENEW_SECONDS = 60.0
+# So often a file may lose the connection without a byte more of it being there.
+MAX_LOSSES = 5
+MAX_FAULTS = 100
+
+# One step of a path, and no hidden file.
+_NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,254}")
+
+
+@define(eq=False)
+class _Tally:
+    """How far a task is, and what was wrong with which file."""
+
+    total: int = 0
+    there: int = 0
+    copied: int = 0
+    copied_bytes: int = 0
+    failed: int = 0
+    faults: list[dict[str, str]] = field(factory=list)
+    waiting_for: str | None = None
+
+    def fail(self, name: str, why: str) -> None:
+        self.failed += 1
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append({"file": name, "reason": why})
+
+    @property
+    def done(self) -> int:
+        return self.there + self.copied + self.failed
+
+    def expect(self, count: int) -> None:
+        """So many come next; some of them may have been uploaded since the total was taken."""
+        self.total = max(self.total, self.done + count)
+
+    def progress(self) -> dict[str, Any]:
+        return {"done": self.done, **self._counts(), "waiting_for": self.waiting_for}
+
+    def result(self) -> dict[str, Any]:
+        return {**self._counts(), "faults": self.faults}
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "total": self.total,
+            "there": self.there,
+            "copied": self.copied,
+            "copied_bytes": self.copied_bytes,
+            "failed": self.failed,
+        }
+
+
+@define(eq=False, slots=False)
+class AudioCopies(Service):
+    """Does the tasks of ``sync-audio-files``, beside all others: they may take hours.
+
+    While the vendor is away, the task waits for it. Without a ``vendor``, or a folder of files,
+    it fails. ``draw`` gives random numbers from 0 to 1.
+    """
+
+    _reactor: Any
+    _database: Database
+    _vendor: VoiceVendor | None
+    _media_root: Path | None
+    _owner: UUID
+    _draw: Callable[[], float]
+    _backoff_max: timedelta
+    _bell: Bell
+    _log: Logger = field(factory=Logger)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        self._desk = Desk(
+            self._database, self._owner, lambda: bool(self.running), clock=self._clock
+        )
+        self._loop = Loop("copy audio", self.one_pass, REST_SECONDS, self._bell)
+        self._stopping = Bell(self._reactor)
+        self._reported = 0.0
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._loop.startService()
+
+    def stopService(self) -> Deferred[None] | None:
+        """Leave the file in hand where it is: it is gone on with from there."""
+        Service.stopService(self)
+        self._stopping.ring()
+        if self._vendor is not None:
+            self._vendor.abandon()
+        return self._loop.stopService()
+
+    async def one_pass(self) -> int:
+        """Do one such task, if one waits."""
+        return await self._desk.one_pass({"sync-audio-files": self._synchronise})
+
+    async def _synchronise(self, task: Task) -> Mapping[str, Any]:
+        if self._vendor is None:
+            raise TaskFailed("AUDIO_FTP_HOST is not set: there is no voice vendor to copy to")
+        if self._media_root is None:
+            raise TaskFailed("SBM_MEDIA_ROOT is not set: there are no files here to be copied")
+        tally = _Tally(total=await self._database.transact(audio_copies.count_files))
+        work = _Sync(self, task, tally, self._vendor, self._media_root)
+        try:
+            await work.list_there()
+            await work.copy_missing()
+            await self._database.transact(audio_copies.forget_unseen, task_id=task.id)
+        except Rejected as rejected:
+            raise TaskFailed(str(rejected), tally.result()) from rejected
+        finally:
+            self._vendor.close()
+        await self.report(task, tally, at_once=True)
+        if tally.failed:
+            reason = f"{tally.failed} of {tally.total} files could not be copied: see the result"
+            raise TaskFailed(reason, tally.result())
+        return tally.result()
+
+    async def report(self, task: Task, tally: _Tally, *, at_once: bool = False) -> None:
+        """Say how far it is, now and then; raises Interrupted."""
+        if not self.running:
+            raise Interrupted
+        now = self._reactor.seconds()
+        if at_once or now - self._reported >= REPORT_SECONDS:
+            self._reported = now
+            await self._desk.keep(task, tally.progress())
+
+    async def wait(self, task: Task, tally: _Tally, failures: int, why: Unavailable) -> None:
+        """Give the vendor time to come back; raises Interrupted."""
+        if failures == 1 and self.running:
+            self._log.warn("copying files waits for the voice vendor: {why}", why=str(why))
+        tally.waiting_for = str(why)
+        await self.report(task, tally, at_once=True)
+        rest = backoff(failures, self._draw, cap=self._backoff_max).total_seconds()
+        while rest > RENEW_SECONDS:
+            rest -= RENEW_SECONDS
+            await self._stopping.wait(RENEW_SECONDS)
+            await self.report(task, tally, at_once=True)
+        await self._stopping.wait(rest)
+        tally.waiting_for = None
+        await self.report(task, tally, at_once=True)
+
+    async def in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
+        return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *args)
+
+    async def transact(self, work: Callable[..., Any], **kwargs: Any) -> Any:
+        return await self._database.transact(work, **kwargs)
+
+
+@define(eq=False)
+class _Sync:
+    """One task of copying."""
+
+    _copies: AudioCopies
+    _task: Task
+    _tally: _Tally
+    _vendor: VoiceVendor
+    _root: Path
+    _failures: int = 0
+    _moved: int = 0
+
+    async def list_there(self) -> None:
+        """Put down what the vendor has, a part of the list at a time."""
+        while True:
+            try:
+                await self._vendor.connect()
+                async with aclosing(self._vendor.list_sizes()) as parts:
+                    async for sizes in parts:
+                        await self._copies.transact(
+                            audio_copies.note_seen, task_id=self._task.id, sizes=sizes
+                        )
+                        await self._report()
+                return
+            except Unavailable as why:
+                await self._wait(why)
+
+    async def copy_missing(self) -> None:
+        """Compare all files with what the vendor has, and copy those that differ."""
+        after = 0
+        while True:
+            page: list[FileToCompare] = await self._copies.transact(
+                audio_copies.list_to_compare, task_id=self._task.id, after=after, limit=PAGE
+            )
+            if not page:
+                return
+            self._tally.expect(len(page))
+            sizes = await self._copies.in_thread(_sizes, self._root, [one.name for one in page])
+            for file, size in zip(page, sizes, strict=True):
+                await self._have_there(file, size)
+                await self._report()
+            after = page[-1].id
+
+    async def _have_there(self, file: FileToCompare, size: int | str) -> None:
+        if file.size_there is not None and (isinstance(size, str) or size == file.size_there):
+            self._count(file.is_copied, file.size_there)
+        elif isinstance(size, str):
+            self._tally.fail(file.name, size)
+        else:
+            await self._copy(file.name)
+
+    async def _copy(self, name: str) -> None:
+        """Copy one file, however often the connection is lost on the way."""
+        try:
+            descriptor, opened = await self._copies.in_thread(_open, self._root / name)
+        except OSError as error:
+            self._tally.fail(name, _why(error))
+            return
+        size = opened.st_size
+        try:
+            is_copied = await self._put(name, descriptor, opened)
+        except (Rejected, OSError) as error:
+            self._tally.fail(name, str(error))
+            return
+        finally:
+            os.close(descriptor)
+        if is_copied:
+            await self._copies.transact(
+                audio_copies.note_copied, task_id=self._task.id, name=name, size=size
+            )
+        else:
+            await self._copies.transact(
+                audio_copies.note_seen, task_id=self._task.id, sizes={name: size}
+            )
+        self._count(is_copied, size)
+
+    async def _put(self, name: str, descriptor: int, opened: os.stat_result) -> bool:
+        async def read(offset: int, length: int) -> bytes:
+            piece: bytes = await self._copies.in_thread(_read, descriptor, length, offset, opened)
+            return piece
+
+        losses = 0
+        while True:
+            await self._connect()
+            moved = self._moved
+            try:
+                return await self._vendor.put(name, opened.st_size, read, self._have_moved)
+            except Unavailable as why:
+                losses = losses + 1 if self._moved == moved else 0
+                if losses == MAX_LOSSES:
+                    raise Rejected(f"given up, {losses} times in a row: {why}") from why
+                await self._wait(why)
+
+    async def _connect(self) -> None:
+        """Have a connection; what is wrong with the whole vendor ends the task."""
+        while True:
+            await self._report()
+            try:
+                await self._vendor.connect()
+            except Unavailable as why:
+                await self._wait(why)
+            except Rejected as why:
+                raise TaskFailed(str(why), self._tally.result()) from why
+            else:
+                return
+
+    async def _have_moved(self, count: int) -> None:
+        self._moved += count
+        self._failures = 0
+        await self._report()
+
+    async def _wait(self, why: Unavailable) -> None:
+        self._failures += 1
+        await self._copies.wait(self._task, self._tally, self._failures, why)
+
+    async def _report(self) -> None:
+        await self._copies.report(self._task, self._tally)
+
+    def _count(self, is_copied: bool, size: int) -> None:
+        self._failures = 0
+        if is_copied:
+            self._tally.copied += 1
+            self._tally.copied_bytes += size
+        else:
+            self._tally.there += 1
+
+
+def _sizes(root: Path, names: list[str]) -> list[int | str]:
+    """The sizes of these files, or why they cannot be copied. In a thread."""
+    return [_size(root, name) for name in names]
+
+
+def _size(root: Path, name: str) -> int | str:
+    if not _NAME.fullmatch(name):
+        return "its name is no plain file name"
+    try:
+        found = os.stat(root / name, follow_symlinks=False)
+    except (OSError, ValueError) as error:
+        return _why(error)
+    return found.st_size if stat.S_ISREG(found.st_mode) else "it is no file"
+
+
+def _open(path: Path) -> tuple[int, os.stat_result]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    return descriptor, os.fstat(descriptor)
+
+
+def _read(descriptor: int, length: int, offset: int, opened: os.stat_result) -> bytes:
+    """A piece of the file as it was when it was opened; raises Rejected if it is another by now."""
+    piece = os.pread(descriptor, length, offset)
+    now = os.fstat(descriptor)
+    if (now.st_size, now.st_mtime_ns) != (opened.st_size, opened.st_mtime_ns):
+        raise Rejected("it was changed here while it was being copied")
+    return piece
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it is not in the media folder"
+    return f"it cannot be read here: {getattr(error, 'strerror', None) or error}"

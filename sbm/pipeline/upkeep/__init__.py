@@ -1,0 +1,1 @@
+"""What is checked, counted, reported and cleaned up now and then."""

@@ -1,0 +1,88 @@
+"""What has to be done now and then for the ledger, and for what is kept for a while only."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.store import clock, idempotency, ledger, scheduler_callbacks, ticks
+from sbm.store.postgres.database import Database, Transaction
+
+MONTHS_AHEAD = 2
+TICKS_PER_PASS = 10_000
+ANSWERS_PER_PASS = 10_000
+CALLBACKS_PER_PASS = 10_000
+
+
+@define(eq=False, slots=False)
+class Housekeeping:
+    """Makes the ledger's partitions ahead of time, and drops what is no longer kept.
+
+    For a day after the database's clock has jumped, nothing is deleted: a clock that is wrong by
+    months would have the ledger deleted, and a day later somebody will have noticed.
+    """
+
+    _database: Database
+    _months_kept: int
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _log: Logger = field(factory=Logger, kw_only=True)
+
+    async def one_pass(self) -> int:
+        """Bring the partitions up to date; returns how many old ticks and answers were deleted."""
+        if not await self._clock.transact(self._database, self._keep_ledger):
+            self._log.warn(
+                "the database's clock has jumped within the last day: nothing is deleted as too old"
+            )
+            return 0
+        old_ticks = await self._clock.transact(self._database, self._delete_ticks)
+        old_answers = await self._clock.transact(self._database, self._delete_answers)
+        return old_ticks + old_answers
+
+    async def _keep_ledger(self, transaction: Transaction, reading: Reading) -> bool:
+        """Whether old things may be deleted."""
+        if not reading.is_doubted:
+            await ledger.make_partitions(transaction, months_ahead=MONTHS_AHEAD)
+        if reading.is_calm:
+            await ledger.drop_partitions(transaction, months_kept=self._months_kept)
+        return reading.is_calm
+
+    async def _delete_ticks(self, transaction: Transaction, reading: Reading) -> int:
+        if not reading.is_calm:
+            return 0
+        return await ticks.delete_old(
+            transaction, months_kept=self._months_kept, limit=TICKS_PER_PASS
+        )
+
+    async def _delete_answers(self, transaction: Transaction, reading: Reading) -> int:
+        if not reading.is_calm:
+            return 0
+        await clock.delete_old(transaction)
+        return await idempotency.delete_old(transaction, limit=ANSWERS_PER_PASS)
+
+
+@define(eq=False, slots=False, kw_only=True)
+class CallbackHousekeeping:
+    """Deletes the recorded calls of the Scheduler that no repetition can come of.
+
+    Those that the database's clock recorded while it was wrong are among them: a pass a minute
+    keeps them from being taken for the calls of moments that have not come yet. Just after that
+    clock has jumped, nothing is deleted: the clock of the daemon may have jumped with it.
+    """
+
+    _database: Database
+    _kept: timedelta
+    _clock: DatabaseClock = field(factory=DatabaseClock)
+
+    async def one_pass(self) -> int:
+        """Delete what is old, or later than now; returns how many calls were deleted."""
+        return await self._clock.transact(self._database, self._delete)
+
+    async def _delete(self, transaction: Transaction, reading: Reading) -> int:
+        if not reading.is_settled:
+            return 0
+        kept, limit = self._kept, CALLBACKS_PER_PASS
+        future = await scheduler_callbacks.delete_future(transaction, kept=kept, limit=limit)
+        return future + await scheduler_callbacks.delete_old(transaction, kept=kept, limit=limit)

@@ -1,0 +1,131 @@
+"""The law is checked, and what is live is measured: all that somebody may draw a graph of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from attrs import define, evolve, field
+from twisted.logger import Logger
+
+from sbm.model.ledger_balance import Reckoning, TickToCheck, batches
+from sbm.pipeline.database_clock import DatabaseClock
+from sbm.store import gauges, ledger_balance
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.errors import DatabaseUnavailable
+from sbm.telemetry import Telemetry
+
+# A pass that comes a little early must not leave all its ticks to the next but one.
+REST = timedelta(seconds=55)
+
+# What a pass takes on, so that it can be told what it costs, whatever there is to be checked.
+TICKS_PER_PASS = 2000
+
+# Half a million rows in the ledger and as many live are counted in half a second, where they are
+# in memory; a statement may take twenty.
+TRIGGERS_PER_STATEMENT = 500_000
+
+# When everything is broken, the log is not the place to read about each.
+NAMED_PER_PASS = 20
+
+_STATES = ("owed", "claimed", "unknown")
+_LANES = ("single", "tick")
+
+
+@define(eq=False, slots=False)
+class Law:
+    """Measures the live sends at every pass, and checks the law for the ticks whose turn it is.
+
+    Several daemons share the ticks, by the rows, and tell the same number of broken ones.
+    """
+
+    _database: Database
+    _telemetry: Telemetry
+    _log: Logger = field(factory=Logger)
+    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        self._broken = 0
+        self._asked_at = 0.0
+
+    async def one_pass(self) -> int:
+        """Measure and check; there is always a rest before the next pass."""
+        await self._measure()
+        taken = await self._database.transact(ledger_balance.take, rest=REST, limit=TICKS_PER_PASS)
+        failures: list[tuple[TickToCheck, DatabaseUnavailable]] = []
+        for batch in batches(taken, most=TRIGGERS_PER_STATEMENT):
+            try:
+                self._asked_at = self._clock.uptime()
+                found = await self._database.transact(self._check, batch)
+            except DatabaseUnavailable as error:
+                failures.append((batch[0], error))
+            else:
+                self._tell(batch, found)
+        await self._sum_up(is_complete=not failures)
+        # The database is there, before and after: it was too much to count for one statement.
+        for tick, failure in failures:
+            self._log.error(
+                "the law could not be checked for tick {id} and others: {error}",
+                id=tick.id,
+                error=failure,
+            )
+        return 0
+
+    async def _measure(self) -> None:
+        measured = await self._database.transact(gauges.measure_sends)
+        counts = {(one.state, one.lane): one.count for one in measured}
+        for state in _STATES:
+            for lane in _LANES:
+                live = counts.get((state, lane), 0)
+                self._telemetry.gauge("sends.live", live, state=state, lane=lane)
+        owed = (one.owed_seconds for one in measured if one.state == "owed")
+        self._telemetry.gauge("sends.oldest_owed_seconds", max(owed, default=0.0))
+        unknown = (one.unknown_seconds or 0.0 for one in measured)
+        # It may be so from a moment to come: the end of a lease.
+        oldest_unknown = max(0.0, max(unknown, default=0.0))
+        self._telemetry.gauge("sends.oldest_unknown_seconds", oldest_unknown)
+        chores = await self._database.transact(gauges.measure_chores)
+        self._telemetry.gauge("chores.owed", chores.owed)
+        self._telemetry.gauge("chores.oldest_owed_seconds", chores.owed_seconds or 0.0)
+        self._telemetry.gauge("chores.refused", chores.refused)
+        doubles = await self._database.transact(gauges.count_doubles)
+        self._telemetry.gauge("doubles", doubles)
+
+    async def _check(
+        self, transaction: Transaction, batch: Sequence[TickToCheck]
+    ) -> list[Reckoning]:
+        reading = await self._clock.compare(transaction, asked_at=self._asked_at)
+        found = await ledger_balance.count(transaction, ids=[tick.id for tick in batch])
+        if reading.is_doubted:
+            # Perhaps the minute is not over: a tick that was checked off is not looked at again.
+            found = [evolve(one, is_closed=False) for one in found]
+        await ledger_balance.record(transaction, found=found)
+        return found
+
+    def _tell(self, batch: Sequence[TickToCheck], found: Sequence[Reckoning]) -> None:
+        """Log what is new: a tick that breaks, or breaks further, or is whole again."""
+        before = {tick.id: tick.missing for tick in batch}
+        news = [one for one in found if one.is_kept and one.missing != before[one.tick_id]]
+        for one in news[:NAMED_PER_PASS]:
+            if one.is_broken:
+                self._log.error("the law is broken: {reckoning}", reckoning=one)
+            else:
+                self._log.info("the law holds again: {reckoning}", reckoning=one)
+        if len(news) > NAMED_PER_PASS:
+            self._log.error(
+                "the law is broken or holds again for {count} more ticks",
+                count=len(news) - NAMED_PER_PASS,
+            )
+
+    async def _sum_up(self, *, is_complete: bool) -> None:
+        broken, now = await self._database.transact(ledger_balance.count_broken)
+        self._telemetry.gauge("law.broken_ticks", broken)
+        if is_complete:
+            self._telemetry.gauge("law.checked_at", now.timestamp())
+        if broken and broken != self._broken:
+            self._log.error(
+                "the law does not hold for {count} ticks: `sbm check law` names them", count=broken
+            )
+        elif self._broken and not broken:
+            self._log.info("the law holds for every tick again")
+        self._broken = broken

@@ -1,0 +1,26 @@
+"""Leases by this machine's own clock, and by how much the clocks of two machines may differ."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+# By so much at most may the clock of another service and ours be apart, where we compare them.
+CLOCK_MARGIN = timedelta(hours=24)
+
+# What a lease must have left beyond what its work needs at most.
+SPARE = timedelta(seconds=1)
+
+
+def uptime() -> float:
+    """Seconds on a clock that goes on while the machine sleeps, as a lease does."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def outlasts(lease_end: float, time_needed: timedelta, *, now: float) -> bool:
+    """Whether a lease still covers that much time, and a second more.
+
+    ``lease_end`` and ``now`` are seconds of ``uptime``. This is the rule that keeps a request from
+    being made after its lease: it is asked in the very callback that writes the first byte.
+    """
+    return now + (time_needed + SPARE).total_seconds() <= lease_end

@@ -1,0 +1,358 @@
+"""The sandbox: the daemon, and everything around it that it needs, in one process and one folder.
+
+Nothing in the daemon knows of it: it is given settings by the same environment variables as in
+production, and their values happen to lead to stand-ins on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from treq.client import HTTPClient
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import ILogObserver, Logger, LogPublisher
+from twisted.web.client import Agent
+
+from sbm.clients.scheduler import Scheduler
+from sbm.clients.service_client import Exchanges
+from sbm.operations.scheduler_sync import Comparison
+from sbm.runtime.services import Stack
+from sbm.sandbox.demo.activity_log import Chronicler, Narrator
+from sbm.sandbox.demo.api_caller import Caller
+from sbm.sandbox.demo.folder import Folder, write_secret
+from sbm.sandbox.demo.guide import Guide
+from sbm.sandbox.demo.hub import Hub, Library
+from sbm.sandbox.demo.periodic import Errand
+from sbm.sandbox.demo.ports import FIRST_PORT, where_to_listen
+from sbm.sandbox.demo.sample_content import BABY
+from sbm.sandbox.demo.terminal import Line, Terminal
+from sbm.sandbox.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from sbm.sandbox.stand_ins.scheduler import CallBacks
+from sbm.sandbox.stand_ins.servers import Neighbours
+from sbm.settings.config import Config
+from sbm.settings.reading import ConfigError
+from sbm.store import users
+from sbm.store.postgres import migrations
+from sbm.store.postgres.database import Database
+
+FOLDER = Path("var", "sandbox")
+
+ADMIN = "admin@example.org"
+
+# Every few seconds one of the schedules has its turn; a subscriber waits for three of them.
+TICK_PACE = timedelta(seconds=4)
+TURNS = 3
+
+REGISTRATION_SECONDS = 10.0
+SUM_SECONDS = 10.0
+STORY_SECONDS = 0.5
+
+# Short, so that a stop or a crash is seen to be made good while one is still looking.
+TUNABLES = {
+    "DEFAULT_REQUEST_TIMEOUT": "5",
+    "SBM_LEASE_SECONDS": "10",
+    "SBM_METRICS_SECONDS": "2",
+    # The Scheduler here calls every few seconds, whatever the cron says.
+    "SBM_SCHEDULER_JOIN_SECONDS": "0",
+    "SBM_SETTLE_SECONDS": "10",
+    "SBM_STOP_GRACE_SECONDS": "2",
+}
+
+# What makes the daemon: ``sbm.daemon.assemble``, which lies above us and so is handed in.
+Assemble = Callable[..., IService]
+
+
+def build(
+    reactor: Any,
+    environ: Mapping[str, str],
+    *,
+    listen: Sequence[str],
+    assemble: Assemble,
+    fail: Callable[[], None],
+) -> Stack:
+    """The sandbox in ``./var/sandbox``, not started; ``listen`` says where to serve the API.
+
+    ``fail`` stops the process in a way that shows that it failed.
+
+    Of the environment it takes what tunes the daemon (``SBM_…``, ``DEFAULT_REQUEST_TIMEOUT``) and
+    ``NO_COLOR``; the database and the other services are its own.
+    """
+    terminal: Any = Terminal(
+        stream=sys.stdout,
+        colours=sys.stdout.isatty() and not environ.get("NO_COLOR"),
+        width=lambda: shutil.get_terminal_size(fallback=(120, 24)).columns,
+    )
+    tunables = {
+        name: value
+        for name, value in environ.items()
+        if name.startswith("SBM_") or name == "DEFAULT_REQUEST_TIMEOUT"
+    }
+    house: Any = House(
+        reactor=reactor,
+        assemble=assemble,
+        folder=Folder(FOLDER.resolve()),
+        tunables={**TUNABLES, **tunables},
+        listen=tuple(listen),
+        observer=LogPublisher(terminal),
+        fail=fail,
+    )
+    sandbox: Stack = house
+    return sandbox
+
+
+@define(eq=False, slots=False, kw_only=True)
+class House(Stack):
+    """The parts of the sandbox, each standing on those that were started before it.
+
+    Starting blocks until the server runs and the API listens, and raises SystemExit with a message
+    where that cannot be. What needs the API follows as soon as the reactor runs.
+    """
+
+    _reactor: Any
+    _assemble: Assemble
+    _folder: Folder
+    _tunables: Mapping[str, str]
+    _listen: tuple[str, ...]
+    _observer: LogPublisher
+    _fail: Callable[[], None]
+    _scheduler_token: str = field(factory=lambda: secrets.token_hex(20), init=False, repr=False)
+    _log: Logger = field(factory=Logger, init=False)
+    _opening: Deferred[None] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        super().__init__()
+        self._postgres = EmbeddedPostgres(self._folder.database)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Have ``twistd`` log through us, besides becoming part of its application."""
+        set_component = getattr(parent, "setComponent", None)
+        if set_component is not None:
+            set_component(ILogObserver, self._observer)
+        Service.setServiceParent(self, parent)
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        try:
+            self._take_the_folder()
+            self._start_the_server()
+            self._start_the_daemon()
+        except KeyboardInterrupt:
+            self._postgres.stop()
+            raise SystemExit("Interrupted.") from None
+        except BaseException:
+            self._postgres.stop()
+            raise
+        self._reactor.callWhenRunning(self._open)
+
+    async def _stop(self) -> None:
+        Service.stopService(self)
+        self._say("Stopping ...")
+        self._folder.ready_file.unlink(missing_ok=True)
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+            await opening
+        await super()._stop()
+        self._say(f"Stopped. Everything is kept in {self._folder}.")
+
+    def _take_the_folder(self) -> None:
+        try:
+            self._folder.take()
+        except BlockingIOError:
+            raise SystemExit(
+                f"Another sandbox is running in {self._folder}: stop that one first."
+            ) from None
+        except OSError as error:
+            raise _cannot_start(error) from None
+        self._add(self._folder)
+        self._folder.ready_file.unlink(missing_ok=True)
+        self._observer.addObserver(self._folder.log_observer())
+
+    def _start_the_server(self) -> None:
+        """The server, and then its schema."""
+        is_first = not self._postgres.data.exists()
+        self._say("Starting PostgreSQL" + " (the first time takes a little longer)" * is_first)
+        try:
+            self._postgres.start()
+        except EmbeddedPostgresError as error:
+            raise _cannot_start(error) from None
+        self._add(Server(self._reactor, self._postgres))
+        try:
+            applied = migrations.migrate(self._postgres.uri())
+            complaint = migrations.check(self._postgres.uri())
+        except Exception as error:
+            raise _cannot_start(error) from error
+        if complaint:
+            raise _cannot_start(complaint)
+        if applied:
+            self._say(f"Applied {len(applied)} migrations")
+
+    def _start_the_daemon(self) -> None:
+        """The daemon, and first the stand-ins, which it finds by its settings."""
+        self._neighbours = Neighbours(self._reactor, self._folder.path)
+        self._add(self._neighbours)
+        try:
+            self._api, listen = where_to_listen(self._listen)
+            self._config = Config.from_environ(self._environ())
+        except (LookupError, ConfigError) as error:
+            raise _cannot_start(error) from None
+        if not self._listen and not self._api.endswith(f":{FIRST_PORT}"):
+            self._say(f"Port {FIRST_PORT} is taken: serving at {self._api} instead")
+        for warning in self._config.warnings:
+            self._log.warn("{warning}", warning=warning)
+        self._narrator = Narrator(identity_store=self._neighbours.identity_store)
+        self._add(
+            self._assemble(self._config, self._reactor, listen=listen, telemetry=self._narrator)
+        )
+
+    def _environ(self) -> dict[str, str]:
+        """The daemon's environment, as an operator would set it."""
+        return {
+            "SBM_MEDIA_ROOT": str(self._folder.media),
+            # One call-back for all of a schedule is the pace that a person can follow.
+            "SBM_SCHEDULING": "schedule",
+            **self._tunables,
+            **self._neighbours.settings(),
+            "SCHEDULER_INBOUND_API_TOKEN": self._scheduler_token,
+            "STAGE_BASED_MESSAGING_DATABASE": self._postgres.uri(),
+            "STAGE_BASED_MESSAGING_URL": self._api,
+        }
+
+    def _open(self) -> None:
+        self._opening = Deferred.fromCoroutine(self._furnish_or_end())
+
+    async def _furnish_or_end(self) -> None:
+        try:
+            await self._furnish()
+        except Exception:
+            if not self.running:
+                return  # broken off
+            self._log.failure("The sandbox cannot start")
+            self._fail()
+
+    async def _correct_the_scheduler(self, database: Database) -> None:
+        """What it was told in an earlier run had another port in it, perhaps, and another token."""
+        scheduling = self._config.scheduling
+        assert scheduling.scheduler is not None
+        exchanges = Exchanges(self._reactor, scheduling.scheduler, self._config.request_timeout)
+        self._add(exchanges)
+        comparison = Comparison(
+            database,
+            Scheduler(exchanges),
+            scheduling.mode,
+            scheduling.public_url,
+            scheduling.inbound_token,
+        )
+        async for difference in comparison.bring_in_line():
+            self._log.info("{action} {about}", action=difference.action, about=difference.about)
+
+    async def _furnish(self) -> None:
+        """What needs the API: content, subscribers, and the world that goes on around them."""
+        agent: Any = Agent(self._reactor)
+        treq: Any = HTTPClient(agent)
+        database = Database(self._reactor, self._config.database, 1)
+        self._add(database)
+        token = await self._admin_token(database)
+        caller = Caller(url=f"{self._api}/api/v1", token=token, treq=treq)
+        hub = Hub(caller=caller, identity_store=self._neighbours.identity_store)
+        await self._load(caller, database, hub)
+        await self._correct_the_scheduler(database)
+        chronicler = Chronicler(
+            caller=caller,
+            narrator=self._narrator,
+            message_sender=self._neighbours.message_sender,
+            scheduler=self._neighbours.scheduler,
+        )
+        await chronicler.learn_lengths()
+        await self._be_ready(caller)
+        self._errand("story", STORY_SECONDS, chronicler.follow_ends)
+        self._errand("sums", SUM_SECONDS, chronicler.sum_up)
+        self._errand("registration", REGISTRATION_SECONDS, hub.register_next)
+        self._add(
+            CallBacks(
+                scheduler=self._neighbours.scheduler,
+                treq=treq,
+                clock=self._reactor,
+                pace=TICK_PACE,
+                turns=TURNS,
+            )
+        )
+
+    async def _admin_token(self, database: Database) -> str:
+        """The token that was given out before, or a new one if that is unknown by now."""
+        file = self._folder.token_file
+        if file.exists():
+            token = file.read_text(encoding="ascii", errors="replace").strip()
+            user = await database.transact(users.find_user_by_token, token=token)
+            if user is not None and user.is_admin and user.is_active:
+                return token
+        token = await database.transact(users.create_token, email=ADMIN, admin=True)
+        write_secret(file, token + "\n")
+        return token
+
+    async def _load(self, caller: Caller, database: Database, hub: Hub) -> None:
+        media_root = self._config.media_root
+        assert media_root is not None
+        library = Library(caller=caller, database=database, media_root=media_root)
+        if await library.load():
+            self._say("Loaded the sample content: 3 message sets, 2 languages, 3 schedules")
+        registered = await hub.register_cohort()
+        if registered:
+            self._say(f"Registered {registered} mothers by POST {caller.url}/subscriptions/request")
+
+    async def _be_ready(self, caller: Caller) -> None:
+        """Say how to use it, to a person and to programs."""
+        urls = self._neighbours.urls()
+        contents = {
+            "api": self._api,
+            "token": caller.token,
+            "database": self._postgres.uri(),
+            **{name.removesuffix("_URL").lower(): url for name, url in urls.items()},
+        }
+        known = await caller.get("messageset/", short_name=BABY.short_name)
+        guide = Guide(
+            api=self._api,
+            token=caller.token,
+            folder=str(self._folder),
+            messagesets=known["results"],
+        )
+        write_secret(self._folder.ready_file, json.dumps(contents, indent=4) + "\n")
+        for line in guide.lines():
+            self._log.info("{line}", line=line)
+
+    def _errand(self, name: str, seconds: float, run: Callable[[], Awaitable[object]]) -> None:
+        self._add(Errand(clock=self._reactor, name=name, seconds=seconds, run=run))
+
+    def _add(self, service: Any) -> None:
+        """Start a part, on top of those that run already."""
+        service.setServiceParent(self)
+
+    def _say(self, text: str) -> None:
+        self._log.info("{line}", line=Line.of(text))
+
+
+@define(eq=False, slots=False)
+class Server(Service):
+    """The embedded server, which is started already; stopping it blocks, and so takes a thread."""
+
+    _reactor: Any
+    _postgres: EmbeddedPostgres
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, self._postgres.stop)
+
+
+def _cannot_start(why: object) -> SystemExit:
+    return SystemExit(f"The sandbox cannot start: {why}")

@@ -1,0 +1,1 @@
+"""Stand-ins of the other Seed services, which behave like the real ones."""

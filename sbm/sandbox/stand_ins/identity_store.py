@@ -1,0 +1,131 @@
+"""A stand-in of the Seed Identity Store: who is at which address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from attrs import define, field, frozen
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from sbm.sandbox.stand_ins.journal import Journal
+from sbm.sandbox.stand_ins.rest import (
+    Refused,
+    Reply,
+    exchange,
+    json_object,
+    new_app,
+    not_found,
+    server_error,
+)
+
+
+@define(eq=False, kw_only=True)
+class IdentityStore:
+    """Identities by their UUID, each with a telephone number or none (opted out, not given).
+
+    With a path, the identities are kept there and are known again after a restart.
+    """
+
+    path: Path | None = None
+    new_id: Callable[[], UUID] = uuid4
+    _journal: Journal = field(init=False)
+    _msisdns: dict[str, str | None] = field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Learn again what the file at ``path`` holds."""
+        self._journal = Journal(self.path)
+        for entry in self._journal.replay():
+            self._msisdns[entry["id"]] = entry["msisdn"]
+
+    def add(self, msisdn: str | None, identity: str | None = None) -> str:
+        """Store an identity, or give a known one another number; return its id."""
+        known_as = str(UUID(identity)) if identity is not None else str(self.new_id())
+        self._msisdns[known_as] = msisdn
+        self._journal.append({"id": known_as, "msisdn": msisdn})
+        return known_as
+
+    def msisdn(self, identity: str) -> str | None:
+        """The number of an identity. Errors: ``KeyError`` if it is unknown."""
+        try:
+            return self._msisdns[str(UUID(identity))]
+        except ValueError:
+            raise KeyError(identity) from None
+
+    def __len__(self) -> int:
+        """How many identities are stored."""
+        return len(self._msisdns)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._journal.close()
+
+
+@frozen(eq=False)
+class IdentityStoreApp:
+    """The Identity Store's HTTP face, as far as sbm and a person with curl use it."""
+
+    store: IdentityStore
+
+    app = new_app()
+
+    def resource(self) -> Resource:
+        """What a site serves, at its root or wherever it is mounted."""
+        return self.app.resource()
+
+    @exchange(app, "GET", "/identities/<identity>/addresses/msisdn")
+    def addresses(self, _request: Request, identity: str) -> Reply:
+        """The number to write to; ``default`` and ``use_communicate_through`` change nothing.
+
+        An identity that is not known, or is no UUID, is answered as the real service does: 500.
+        """
+        try:
+            msisdn = self.store.msisdn(identity)
+        except KeyError:
+            raise server_error() from None
+        results = [] if msisdn is None else [{"address": msisdn}]
+        body = {"count": len(results), "next": None, "previous": None, "results": results}
+        return Reply(body=body)
+
+    @exchange(app, "GET", "/identities/<identity>/")
+    def read(self, _request: Request, identity: str) -> Reply:
+        """One identity with its addresses."""
+        try:
+            msisdn = self.store.msisdn(identity)
+        except KeyError:
+            raise not_found() from None
+        return Reply(body=_described(str(UUID(identity)), msisdn))
+
+    @exchange(app, "POST", "/identities/")
+    def create(self, request: Request) -> Reply:
+        """Store a new identity with the number in ``details.addresses.msisdn``, if any."""
+        msisdn = _default_msisdn(json_object(request).get("details"))
+        return Reply(status=201, body=_described(self.store.add(msisdn), msisdn))
+
+
+def _described(identity: str, msisdn: str | None) -> dict[str, Any]:
+    numbers = {} if msisdn is None else {msisdn: {"default": True}}
+    addresses = {"msisdn": numbers}
+    return {
+        "id": identity,
+        "details": {"default_addr_type": "msisdn", "addresses": addresses},
+    }
+
+
+def _default_msisdn(details: object) -> str | None:
+    """The number marked as default, else the first, of those that are not opted out."""
+    if details is None:
+        return None
+    numbers: Any = details
+    for key in ("addresses", "msisdn"):
+        if not isinstance(numbers, dict):
+            raise Refused(400, {"details": ["Expected addresses.msisdn to be an object."]})
+        numbers = numbers.get(key, {})
+    if not isinstance(numbers, dict) or not all(isinstance(n, dict) for n in numbers.values()):
+        raise Refused(400, {"details": ["Expected addresses.msisdn to be an object."]})
+    reachable = [number for number, about in numbers.items() if not about.get("optedout")]
+    preferred = [number for number in reachable if numbers[number].get("default")]
+    return next(iter(preferred + reachable), None)

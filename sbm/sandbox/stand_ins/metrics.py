@@ -1,0 +1,54 @@
+"""A stand-in of the Metrics API: what was counted, for looking at."""
+
+from __future__ import annotations
+
+from attrs import define, field, frozen
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from sbm.sandbox.stand_ins.rest import Refused, Reply, exchange, json_object, new_app
+
+
+@define(eq=False)
+class Metrics:
+    """The sum of every metric whose name ends in ``.sum``, the last value of every other."""
+
+    values: dict[str, float] = field(init=False, factory=dict)
+
+    def fire(self, name: str, value: float) -> None:
+        """Take in one value."""
+        before = self.values.get(name, 0.0) if name.endswith(".sum") else 0.0
+        self.values[name] = before + value
+
+
+@frozen(eq=False)
+class MetricsApp:
+    """The Metrics API's HTTP face; Bearer, Basic and Token are all welcome."""
+
+    metrics: Metrics
+
+    app = new_app()
+
+    def resource(self) -> Resource:
+        """What a site serves, at its root or wherever it is mounted."""
+        return self.app.resource()
+
+    @exchange(app, "POST", "/metrics/")
+    def fire(self, request: Request) -> Reply:
+        """Take in ``{"<name>": <float>, …}``; all of it, or nothing and 400."""
+        fired = json_object(request)
+        wrong = [n for n, v in fired.items() if isinstance(v, bool) or not _is_number(v)]
+        if wrong:
+            raise Refused(400, {name: ["A valid number is required."] for name in wrong})
+        for name, value in fired.items():
+            self.metrics.fire(name, float(value))
+        return Reply(status=201, body=fired)
+
+    @exchange(app, "GET", "/metrics/")
+    def read(self, _request: Request) -> Reply:
+        """Every metric with its value, by name."""
+        return Reply(body=dict(sorted(self.metrics.values.items())))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float))

@@ -1,0 +1,232 @@
+"""A stand-in of the Seed Scheduler: it keeps schedules, and calls their endpoints back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from attrs import define, field, frozen
+from twisted.application.service import Service
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredSemaphore,
+    gatherResults,
+    succeed,
+)
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from sbm.sandbox.stand_ins.rest import (
+    Refused,
+    Reply,
+    collection_url,
+    exchange,
+    json_object,
+    new_app,
+    not_found,
+    page,
+    parsed_fields,
+    server_error,
+)
+from sbm.sandbox.stand_ins.schedules import WRITABLE, Schedule, Scheduler
+
+T = TypeVar("T")
+
+
+def _no_time() -> Deferred[None]:
+    return succeed(None)
+
+
+@frozen(eq=False)
+class SchedulerApp:
+    """The Scheduler's HTTP face.
+
+    ``turn`` is what lies between looking for the row of a new cron and storing one: a time in which
+    others may do the same. By default it is none, and nobody can.
+    """
+
+    scheduler: Scheduler
+    page_size: int = 1000
+    turn: Callable[[], Deferred[None]] = _no_time
+
+    app = new_app()
+
+    def resource(self) -> Resource:
+        """What a site serves, at its root or wherever it is mounted."""
+        return self.app.resource()
+
+    @exchange(app, "POST", "/schedule/")
+    async def create(self, request: Request) -> Reply:
+        """Store a schedule, and a row of its cron, if there is none.
+
+        Of those that store a row at the same time, one goes on: the names of its tasks are unique.
+        """
+        fields = parsed_fields(json_object(request), WRITABLE)
+        missing = [name for name in ("endpoint", "auth_token") if name not in fields]
+        if missing:
+            raise Refused(400, {name: ["This field is required."] for name in missing})
+        cron = fields.get("cron_definition")
+        if cron and self.scheduler.crons.count(cron) == 0:
+            await self.turn()
+            self.scheduler.add_cron(cron)
+        if cron and self.scheduler.crons.count(cron) > 1:
+            raise server_error()
+        schedule = self.scheduler.create(**fields)
+        return Reply(status=201, body=_described(request, schedule))
+
+    @exchange(app, "GET", "/schedule/")
+    def list_all(self, request: Request) -> Reply:
+        """A page of the schedules, newest first."""
+        return page(
+            request,
+            self.scheduler.find,
+            lambda schedule: _described(request, schedule),
+            size=self.page_size,
+        )
+
+    @exchange(app, "GET", "/schedule/<schedule_id>/")
+    def read(self, request: Request, schedule_id: str) -> Reply:
+        """One schedule."""
+        return Reply(body=_described(request, self._existing(schedule_id)))
+
+    @exchange(app, "PATCH", "/schedule/<schedule_id>/")
+    def change(self, request: Request, schedule_id: str) -> Reply:
+        """Set the fields that the body names."""
+        self._existing(schedule_id)
+        schedule = self.scheduler.change(
+            schedule_id, **parsed_fields(json_object(request), WRITABLE)
+        )
+        return Reply(body=_described(request, schedule))
+
+    @exchange(app, "DELETE", "/schedule/<schedule_id>/")
+    def delete(self, _request: Request, schedule_id: str) -> Reply:
+        """Forget a schedule."""
+        self.scheduler.delete(self._existing(schedule_id).id)
+        return Reply(status=204)
+
+    def _existing(self, schedule_id: str) -> Schedule:
+        try:
+            return self.scheduler.get(schedule_id)
+        except KeyError:
+            raise not_found() from None
+
+
+class Posts(Protocol):
+    """The one thing that is needed of treq, or of a client that looks like it."""
+
+    def post(self, url: str, **kwargs: Any) -> Deferred[Any]:
+        """Begin a POST; the result is a treq response."""
+
+
+@define(eq=False, slots=False, kw_only=True)
+class CallBacks(Service):
+    """While it runs, POSTs to the endpoint of every enabled schedule once per ``pace``.
+
+    With several ``turns`` the schedules take turns instead, so that not all are called together:
+    each is called once in as many paces, the oldest in the first.
+
+    It ignores the time of the cron on purpose: the fast clock of the sandbox is known here alone.
+    But what never fires there does not here, either. A schedule whose last call is still under way
+    is passed over; at most ``concurrency`` calls are under way together, and each has ``patience``
+    to be answered. What fails is recorded in the model; the next call takes the place of the
+    retries, which are those of ``sbm.sandbox.stand_ins.beat``.
+    """
+
+    scheduler: Scheduler
+    treq: Posts
+    clock: IReactorTime
+    pace: timedelta
+    patience: timedelta = timedelta(seconds=10)
+    concurrency: int = 20
+    turns: int = 1
+    _paces: int = field(init=False, default=0)
+    _under_way: dict[str, Deferred[None]] = field(init=False, factory=dict)
+    _loop: LoopingCall = field(init=False)
+    _free: DeferredSemaphore = field(init=False)
+
+    def startService(self) -> None:
+        """Begin; the first calls are made after one pace."""
+        Service.startService(self)
+        self._free = DeferredSemaphore(self.concurrency)
+        self._loop = LoopingCall(self._call_all)
+        self._loop.clock = self.clock
+        self._loop.start(self.pace.total_seconds(), now=False)
+
+    def stopService(self) -> Deferred[Any]:
+        """Make no more calls and break off those under way; done when the last has ended."""
+        Service.stopService(self)
+        self._loop.stop()
+        under_way = list(self._under_way.values())
+        for call in under_way:
+            call.cancel()
+        return gatherResults(under_way)
+
+    def _call_all(self) -> None:
+        self._paces += 1
+        for schedule in self.scheduler.firing():
+            is_its_turn = (self._paces - schedule.number) % self.turns == 0
+            if is_its_turn and schedule.id not in self._under_way:
+                self._begin(schedule.id)
+
+    def _begin(self, schedule_id: str) -> None:
+        def ended(_: None) -> None:
+            del self._under_way[schedule_id]
+
+        call = Deferred.fromCoroutine(self._call(schedule_id))
+        self._under_way[schedule_id] = call
+        call.addCallback(ended)
+
+    async def _call(self, schedule_id: str) -> None:
+        """Call one endpoint back; whatever happens ends here."""
+        try:
+            async with self._free:
+                await within(self.patience, self.clock, self._exchange(schedule_id))
+        except CancelledError:
+            return
+        except Exception as error:
+            # A call that was broken off by stopping fails in its own way, and is no failure.
+            if self.running:
+                self.scheduler.record_failure(schedule_id, f"{type(error).__name__}: {error}")
+
+    async def _exchange(self, schedule_id: str) -> None:
+        try:
+            schedule = self.scheduler.get(schedule_id)
+        except KeyError:
+            return
+        # It may have waited for its turn, and things have changed.
+        if not schedule.enabled or not self.running:
+            return
+        failure = await post_back(self.treq, schedule)
+        if failure is not None:
+            self.scheduler.record_failure(schedule_id, failure)
+
+
+async def post_back(treq: Posts, schedule: Schedule) -> str | None:
+    """Call the endpoint of a schedule; returns how it was answered, if not with a 2xx."""
+    response = await treq.post(
+        schedule.endpoint,
+        json=schedule.payload,
+        headers={"Authorization": f"Token {schedule.auth_token}"},
+    )
+    await response.content()
+    return None if 200 <= response.code < 300 else f"status {response.code}"
+
+
+def within(patience: timedelta, clock: IReactorTime, call: Coroutine[Any, Any, T]) -> Deferred[T]:
+    """A call that ends in TimeoutError when it takes longer than ``patience``."""
+    begun = Deferred.fromCoroutine(call)
+    return begun.addTimeout(patience.total_seconds(), clock, _too_late)
+
+
+def _too_late(_ended_with: object, seconds: float) -> NoReturn:
+    # A request that is cancelled ends in one of several errors, none of which says why.
+    raise TimeoutError(f"no answer within {seconds} s")
+
+
+def _described(request: Request, schedule: Schedule) -> dict[str, Any]:
+    url = f"{collection_url(request, 'schedule')}{schedule.id}/"
+    return {"url": url, **schedule.fields()}

@@ -1,0 +1,111 @@
+"""The other Seed services around the daemon: the stand-ins, each at an address of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.task import deferLater
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from sbm.runtime.services import Stack
+from sbm.sandbox.stand_ins.identity_store import IdentityStore, IdentityStoreApp
+from sbm.sandbox.stand_ins.message_sender import MessageSender, MessageSenderApp
+from sbm.sandbox.stand_ins.metrics import Metrics, MetricsApp
+from sbm.sandbox.stand_ins.scheduler import SchedulerApp
+from sbm.sandbox.stand_ins.schedules import Scheduler
+
+# The stand-ins take any.
+TOKEN = "sandbox"
+
+
+@define(eq=False, slots=False)
+class Neighbours(Stack):
+    """The stand-ins, which keep what they hold in a folder; served while this runs."""
+
+    _reactor: Any
+    _folder: Path
+
+    def __attrs_post_init__(self) -> None:
+        super().__init__()
+        self.identity_store = IdentityStore(path=self._folder / "identity_store.jsonl")
+        self.message_sender = MessageSender(path=self._folder / "message_sender.jsonl")
+        self.scheduler = Scheduler(path=self._folder / "scheduler.jsonl")
+        faces = {
+            "IDENTITY_STORE_URL": IdentityStoreApp(self.identity_store).resource(),
+            "MESSAGE_SENDER_URL": MessageSenderApp(self.message_sender).resource(),
+            "SCHEDULER_URL": SchedulerApp(
+                self.scheduler, turn=lambda: deferLater(self._reactor, 0)
+            ).resource(),
+            "METRICS_URL": MetricsApp(Metrics()).resource(),
+        }
+        self._stand_ins = {name: StandIn(self._reactor, face) for name, face in faces.items()}
+        models = (self.identity_store, self.message_sender, self.scheduler)
+        services: list[Any] = [Closing(model.close) for model in models]
+        for service in services + list(self._stand_ins.values()):
+            service.setServiceParent(self)
+
+    def urls(self) -> dict[str, str]:
+        """The values of the ``…_URL`` settings; only while they are served."""
+        return {name: stand_in.url for name, stand_in in self._stand_ins.items()}
+
+    def settings(self) -> dict[str, str]:
+        """What a daemon has to be told to call them."""
+        names = (
+            "IDENTITY_STORE_TOKEN",
+            "MESSAGE_SENDER_TOKEN",
+            "SCHEDULER_API_TOKEN",
+            "METRICS_AUTH_TOKEN",
+        )
+        return {**self.urls(), **dict.fromkeys(names, TOKEN)}
+
+
+@define(eq=False, slots=False)
+class StandIn(Service):
+    """Serves the HTTP face of a stand-in below ``/api/v1``, on a free port of this machine."""
+
+    _reactor: Any
+    _face: Resource
+    _port: Any = field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        """Where its API is; only while it runs."""
+        return f"http://127.0.0.1:{self._port.getHost().port}/api/v1"
+
+    def startService(self) -> None:
+        Service.startService(self)
+        root: Any = Resource()
+        versions: Any = Resource()
+        root.putChild(b"api", versions)
+        versions.putChild(b"v1", self._face)
+        site = UnloggedSite(root)  # type: ignore[no-untyped-call]
+        self._port = self._reactor.listenTCP(0, site, interface="127.0.0.1")
+
+    def stopService(self) -> Any:
+        Service.stopService(self)
+        return self._port.stopListening()
+
+
+class UnloggedSite(Site):
+    """A site that writes no access log: what happens is told elsewhere."""
+
+    noisy = False
+
+    def log(self, request: Any) -> None:
+        """Write nothing."""
+
+
+@define(eq=False, slots=False)
+class Closing(Service):
+    """Closes something when all that uses it has stopped."""
+
+    _close: Callable[[], None]
+
+    def stopService(self) -> None:
+        Service.stopService(self)
+        self._close()

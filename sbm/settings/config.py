@@ -1,0 +1,280 @@
+"""What the daemon is told: read once from the environment, checked all together, and frozen."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import cast
+from zoneinfo import ZoneInfo
+
+from attrs import evolve, field, frozen
+
+from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.scheduler_call import Scheduling as Mode
+from sbm.model.send import CONTENT_SETTLE
+from sbm.settings.endpoints import (
+    DatabaseAddress,
+    MetricsAddress,
+    ServiceAddress,
+    VoiceVendorAddress,
+)
+from sbm.settings.reading import Settings, Uncertain
+from sbm.settings.voice_vendor import read_voice_vendor
+
+_SBM_SETTINGS = (
+    "SBM_AUDIO_FTP_HOST_KEY",
+    "SBM_AUDIO_FTP_KEY_FILE",
+    "SBM_AUDIO_FTP_KEY_PASSPHRASE",
+    "SBM_BACKOFF_MAX_SECONDS",
+    "SBM_CONCURRENCY",
+    "SBM_CONTENT_SETTLE_SECONDS",
+    "SBM_DATABASE_CONNECTIONS",
+    "SBM_DUPLICATE_WINDOW",
+    "SBM_LEASE_SECONDS",
+    "SBM_LEDGER_MONTHS",
+    "SBM_MAX_FAULTS",
+    "SBM_MAX_TEXT_LENGTH",
+    "SBM_MAX_UPLOAD_BYTES",
+    "SBM_MEDIA_ROOT",
+    "SBM_MEDIA_URL",
+    "SBM_METRICS_SECONDS",
+    "SBM_SCHEDULER_JOIN_SECONDS",
+    "SBM_SCHEDULER_TIMEZONE",
+    "SBM_SCHEDULING",
+    "SBM_SETTLE_SECONDS",
+    "SBM_STOP_GRACE_SECONDS",
+    "SBM_TICK_GRACE_SECONDS",
+    "SBM_TIMEZONE",
+    "SBM_TRUSTED_PROXIES",
+    "SBM_UNCERTAIN",
+)
+
+# A POST begins only if the lease outlasts the request's deadline by a second; one more for
+# the way there.
+_LEASE_MARGIN = timedelta(seconds=2)
+
+_UTC = ZoneInfo("UTC")
+
+
+def read_database(environ: Mapping[str, str], *, database: str | None = None) -> DatabaseAddress:
+    """The database alone, for commands that need no more; raises ConfigError."""
+    settings = Settings(environ=environ)
+    address = settings.database(database)
+    settings.check()
+    return address
+
+
+def read_max_text_length(settings: Settings) -> int:
+    """How many characters the Message Sender takes, for the daemon and for commands."""
+    return settings.count("SBM_MAX_TEXT_LENGTH", MAX_TEXT_LENGTH, most=1000000)
+
+
+@frozen(kw_only=True)
+class Scheduling:
+    """Who says when: the Scheduler, for each subscription or each schedule, or our own clock.
+
+    ``scheduler`` is where it is, if there is one; ``inbound_token`` is what it shows when it calls
+    back, below ``public_url``. It reads crons in ``timezone``, and its calls that belong to one
+    moment are joined until ``join_window`` after that; zero: never.
+    """
+
+    mode: Mode
+    public_url: str
+    scheduler: ServiceAddress | None
+    inbound_token: str | None = field(repr=False)
+    timezone: ZoneInfo = _UTC
+    join_window: timedelta = timedelta(0)
+
+    @property
+    def complaint(self) -> str:
+        """Why the Scheduler cannot be told anything, though it should be; empty: it can."""
+        if self.mode == "builtin" or self.inbound_token:
+            return ""
+        return "SCHEDULER_INBOUND_API_TOKEN is missing: the Scheduler could not call back"
+
+
+def read_scheduling(environ: Mapping[str, str]) -> Scheduling:
+    """What concerns the Scheduler alone, for the command about it; raises ConfigError."""
+    settings = Settings(environ=environ)
+    scheduling = _scheduling(settings, settings.public_url())
+    settings.check()
+    return scheduling
+
+
+@frozen(kw_only=True)
+class Config:
+    """Everything that the daemon is told; ``from_environ`` is the only reader of the environment.
+
+    ``public_url`` is this service's own address as others see it, without ``/api/v1``; ``use_ssl``
+    makes https of the absolute URLs that are built for others; ``media_url`` is the folder of
+    uploaded files as others fetch them, and ``media_root`` where they lie here. None of the URLs
+    ends in a slash. ``trusted_proxies`` are believed about the host that a client has asked.
+    """
+
+    database: DatabaseAddress
+    database_connections: int
+    public_url: str
+    use_ssl: bool
+    media_url: str
+    media_root: Path | None
+    max_upload_bytes: int
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    duplicate_window: timedelta
+    identity_store: ServiceAddress
+    message_sender: ServiceAddress
+    scheduling: Scheduling
+    metrics: MetricsAddress | None
+    voice_vendor: VoiceVendorAddress | None
+    metrics_every: timedelta
+    timezone: ZoneInfo
+    tick_grace: timedelta
+    request_timeout: timedelta
+    lease: timedelta
+    settle: timedelta
+    stop_grace: timedelta
+    concurrency: int
+    backoff_max: timedelta
+    max_faults: int
+    max_text_length: int
+    content_settle: timedelta
+    uncertain: Uncertain
+    dry_run_messagesets: frozenset[int]
+    ledger_months: int
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], *, database: str | None = None) -> Config:
+        """Read and check all settings; ``database`` takes the place of its setting.
+
+        Raises ConfigError, which tells of everything that is missing or wrong at once.
+        """
+        settings = Settings(environ=environ)
+        public_url = settings.public_url()
+        use_ssl = settings.flag("USE_SSL", default=public_url.startswith("https:"))
+        scheduling = _scheduling(settings, public_url)
+        config = cls(
+            database=settings.database(database),
+            database_connections=settings.count("SBM_DATABASE_CONNECTIONS", 10, most=500),
+            public_url=public_url,
+            use_ssl=use_ssl,
+            media_url=settings.media_url(public_url, use_ssl=use_ssl),
+            media_root=settings.folder("SBM_MEDIA_ROOT"),
+            max_upload_bytes=settings.count("SBM_MAX_UPLOAD_BYTES", 52428800, most=2**29),
+            trusted_proxies=settings.networks("SBM_TRUSTED_PROXIES"),
+            duplicate_window=settings.seconds("SBM_DUPLICATE_WINDOW", 0, least=0, most=86400),
+            identity_store=settings.service("IDENTITY_STORE_URL", "IDENTITY_STORE_TOKEN"),
+            message_sender=settings.service("MESSAGE_SENDER_URL", "MESSAGE_SENDER_TOKEN"),
+            scheduling=scheduling,
+            metrics=settings.metrics(),
+            voice_vendor=read_voice_vendor(settings),
+            metrics_every=settings.seconds("SBM_METRICS_SECONDS", 10, least=0.1, most=3600),
+            timezone=settings.timezone("SBM_TIMEZONE"),
+            tick_grace=settings.seconds("SBM_TICK_GRACE_SECONDS", 3600, least=5, most=604800),
+            request_timeout=settings.seconds("DEFAULT_REQUEST_TIMEOUT", 30, least=0.1, most=600),
+            lease=settings.seconds("SBM_LEASE_SECONDS", 60, least=1, most=3600),
+            settle=settings.seconds("SBM_SETTLE_SECONDS", 120, least=1, most=86400),
+            stop_grace=settings.seconds("SBM_STOP_GRACE_SECONDS", 30, least=0, most=3600),
+            concurrency=settings.count("SBM_CONCURRENCY", 50, most=1000),
+            backoff_max=settings.seconds("SBM_BACKOFF_MAX_SECONDS", 60, least=1, most=3600),
+            max_faults=settings.count("SBM_MAX_FAULTS", 10, most=1000),
+            max_text_length=read_max_text_length(settings),
+            content_settle=settings.seconds(
+                "SBM_CONTENT_SETTLE_SECONDS",
+                int(CONTENT_SETTLE.total_seconds()),
+                least=0,
+                most=604800,
+            ),
+            uncertain=cast(
+                Uncertain,
+                # A message twice is better than none.
+                settings.choice(
+                    "SBM_UNCERTAIN", "at-least-once", ("at-least-once", "at-most-once")
+                ),
+            ),
+            dry_run_messagesets=settings.ids("DRY_RUN_MESSAGESETS"),
+            ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
+        )
+        config = evolve(config, warnings=_warnings(environ, config))
+        _check_times(settings, config)
+        settings.check()
+        return config
+
+
+def read_time_zone_of_ticks(settings: Settings) -> ZoneInfo:
+    """The time zone in which ticks come: our own clock's, or the Scheduler's if that one calls."""
+    by_clock = _mode(settings) == "builtin"
+    return settings.timezone("SBM_TIMEZONE" if by_clock else "SBM_SCHEDULER_TIMEZONE")
+
+
+def _mode(settings: Settings) -> str:
+    return settings.choice(
+        "SBM_SCHEDULING",
+        "subscription" if settings.text("SCHEDULER_URL") else "builtin",
+        ("subscription", "schedule", "builtin"),
+    )
+
+
+def _scheduling(settings: Settings, public_url: str) -> Scheduling:
+    has_scheduler = bool(settings.text("SCHEDULER_URL"))
+    mode = _mode(settings)
+    if mode != "builtin" and not has_scheduler:
+        settings.problem("SCHEDULER_URL", f"is missing while SBM_SCHEDULING is {mode}")
+    return Scheduling(
+        mode=cast(Mode, mode),
+        public_url=public_url,
+        scheduler=(
+            settings.service("SCHEDULER_URL", "SCHEDULER_API_TOKEN") if has_scheduler else None
+        ),
+        inbound_token=settings.token("SCHEDULER_INBOUND_API_TOKEN") or None,
+        timezone=settings.timezone("SBM_SCHEDULER_TIMEZONE"),
+        join_window=settings.seconds("SBM_SCHEDULER_JOIN_SECONDS", 1800, least=0, most=86400),
+    )
+
+
+def _check_times(settings: Settings, config: Config) -> None:
+    """Refuse times under which an unknown outcome could be taken for a known one."""
+    if settings.has_problem("DEFAULT_REQUEST_TIMEOUT"):
+        return
+    timeout = config.request_timeout
+    if not settings.has_problem("SBM_LEASE_SECONDS") and config.lease < timeout + _LEASE_MARGIN:
+        settings.problem(
+            "SBM_LEASE_SECONDS",
+            f"is {config.lease.total_seconds():g}, but a lease must outlast"
+            f" DEFAULT_REQUEST_TIMEOUT ({timeout.total_seconds():g}) by 2 seconds",
+        )
+    if not settings.has_problem("SBM_SETTLE_SECONDS") and config.settle <= timeout:
+        settings.problem(
+            "SBM_SETTLE_SECONDS",
+            f"is {config.settle.total_seconds():g}, but must be longer than"
+            f" DEFAULT_REQUEST_TIMEOUT ({timeout.total_seconds():g})",
+        )
+
+
+def _warnings(environ: Mapping[str, str], config: Config) -> tuple[str, ...]:
+    """What was set to no effect, is missing to some, or has an effect that may surprise."""
+    scheduling = config.scheduling
+    warnings = (
+        [f"{scheduling.complaint}, and is not told anything."] if scheduling.complaint else []
+    )
+    if config.dry_run_messagesets:
+        ids = ", ".join(map(str, sorted(config.dry_run_messagesets)))
+        warnings.append(
+            f"DRY_RUN_MESSAGESETS: nothing of the message sets {ids} is sent, and their"
+            " subscriptions move on from message to message all the same."
+        )
+    if config.media_url.startswith("http:") and config.public_url.startswith("https:"):
+        warnings.append(
+            f"The addresses of files begin with {config.media_url}, though"
+            " STAGE_BASED_MESSAGING_URL begins with https."
+        )
+    if environ.get("BROKER_URL", "").strip():
+        warnings.append("BROKER_URL is ignored: no broker is needed.")
+    for name in sorted(environ):
+        if name.startswith("SBM_") and name not in _SBM_SETTINGS:
+            near = difflib.get_close_matches(name, _SBM_SETTINGS, n=1, cutoff=0.75)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            warnings.append(f"{name} is not a setting and is ignored.{hint}")
+    return tuple(warnings)

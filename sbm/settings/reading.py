@@ -1,0 +1,220 @@
+"""Reading settings: each is checked, and everything that is wrong is told at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo
+
+from attrs import field, frozen
+
+from sbm.model.echo import echoed
+from sbm.settings.endpoints import DatabaseAddress, MetricsAddress, ServiceAddress
+
+# What becomes of a message that may have been sent, where nobody can be asked.
+Uncertain = Literal["at-least-once", "at-most-once"]
+
+# Files and folders beside the time zones of a machine. What they hold depends on the machine
+# (localtime, posixrules), is no place (Factory), counts leap seconds (right), or repeats (posix).
+_NO_ZONES = frozenset({"factory", "localtime", "posix", "posixrules", "right"})
+
+DATABASE_SETTING = "STAGE_BASED_MESSAGING_DATABASE"
+
+
+class ConfigError(Exception):
+    """Settings that are missing or wrong; ``problems`` has a sentence for each of them."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@frozen(kw_only=True)
+class Settings:
+    """A reading of the environment that collects what is wrong instead of stopping at it.
+
+    What is wrong is read as a stand-in of the right type, which ``check`` keeps from being used.
+    """
+
+    environ: Mapping[str, str]
+    problems: list[str] = field(factory=list)
+
+    def check(self) -> None:
+        """Raise ConfigError if anything was wrong."""
+        if self.problems:
+            raise ConfigError(tuple(self.problems))
+
+    def problem(self, name: str, clause: str) -> None:
+        """Put down that a setting is wrong; the clause goes on after its name."""
+        self.problems.append(f"{name} {clause}.")
+
+    def has_problem(self, name: str) -> bool:
+        """Whether this setting was found wrong."""
+        return any(problem.startswith(f"{name} ") for problem in self.problems)
+
+    def text(self, name: str) -> str:
+        """The setting; an empty value counts as not set."""
+        return self.environ.get(name, "").strip()
+
+    def database(self, given: str | None) -> DatabaseAddress:
+        given = (given or "").strip()
+        name = f"{DATABASE_SETTING} (given as --database)" if given else DATABASE_SETTING
+        url = given or self.text(DATABASE_SETTING)
+        try:
+            if url:
+                return DatabaseAddress.parse(url)
+            self.problem(name, "is missing")
+        except ValueError as error:
+            self.problem(name, str(error))
+        return DatabaseAddress(hosts=(), name="")
+
+    def service(self, url_name: str, token_name: str) -> ServiceAddress:
+        """A service whose URL and token are both required."""
+        return ServiceAddress(url=self.url(url_name), token=self.token(token_name, required=True))
+
+    def url(self, name: str) -> str:
+        """A required http or https URL, without slashes at the end."""
+        return self.parts(name).geturl().rstrip("/")
+
+    def parts(self, name: str) -> SplitResult:
+        text = self.text(name)
+        if not text:
+            self.problem(name, "is missing")
+        else:
+            try:
+                return _web_address(text)
+            except ValueError as error:
+                self.problem(name, str(error))
+        return urlsplit("")
+
+    def token(self, name: str, *, required: bool = False) -> str:
+        text = self.text(name)
+        if required and not text:
+            self.problem(name, "is missing")
+        if not re.fullmatch(r"[!-~]*", text):
+            self.problem(name, "must be visible ASCII characters without blanks")
+        return text
+
+    def public_url(self) -> str:
+        """Our own address, which was given in three forms: host, …/api/v1, …/subscriptions."""
+        parts = self.parts("STAGE_BASED_MESSAGING_URL")
+        prefix = re.split(r"/api/v1(?=/|$)", parts.path, maxsplit=1)[0]
+        return parts._replace(path=prefix.rstrip("/")).geturl()
+
+    def media_url(self, public_url: str, *, use_ssl: bool) -> str:
+        if self.text("SBM_MEDIA_URL"):
+            return self.url("SBM_MEDIA_URL")
+        scheme = "https" if use_ssl else "http"
+        return urlsplit(f"{public_url}/media")._replace(scheme=scheme).geturl()
+
+    def folder(self, name: str) -> Path | None:
+        """A folder that exists, or None where the setting is not set."""
+        text = self.text(name)
+        if text and not Path(text).is_dir():
+            self.problem(name, f"must be a folder that exists, not {_quoted(text)}")
+        return Path(text) if text else None
+
+    def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Addresses and networks, with commas between them."""
+        found = []
+        for text in filter(None, (part.strip() for part in self.text(name).split(","))):
+            try:
+                found.append(ip_network(text))
+            except ValueError:
+                clause = f"must be addresses or networks such as 10.0.0.0/8, not {_quoted(text)}"
+                self.problem(name, clause)
+        return tuple(found)
+
+    def metrics(self) -> MetricsAddress | None:
+        token = self.token("METRICS_AUTH_TOKEN")
+        user, password = self.text("METRICS_AUTH_USER"), self.text("METRICS_AUTH_PASSWORD")
+        if user and not password:
+            self.problem("METRICS_AUTH_PASSWORD", "is missing while METRICS_AUTH_USER is set")
+        if password and not user:
+            self.problem("METRICS_AUTH_USER", "is missing while METRICS_AUTH_PASSWORD is set")
+        if ":" in user:
+            self.problem("METRICS_AUTH_USER", "must not hold a colon")
+        if not self.text("METRICS_URL"):
+            return None
+        url = self.url("METRICS_URL")
+        return MetricsAddress(url=url, token=token, user=user, password=password)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """A setting that is true or false."""
+        text = self.text(name).lower()
+        if text in ("true", "yes", "on", "1"):
+            return True
+        if text in ("false", "no", "off", "0"):
+            return False
+        if text:
+            self.problem(name, f"must be true or false, not {_quoted(text)}")
+        return default
+
+    def choice(self, name: str, default: str, choices: Sequence[str]) -> str:
+        """One of a few words."""
+        text = self.text(name) or default
+        if text in choices:
+            return text
+        *others, last = choices
+        self.problem(name, f"must be {', '.join(others)} or {last}, not {_quoted(text)}")
+        return default
+
+    def ids(self, name: str) -> frozenset[int]:
+        """Whole numbers, with commas between them."""
+        texts = [part.strip() for part in self.text(name).split(",") if part.strip()]
+        wrong = [text for text in texts if not re.fullmatch(r"[0-9]{1,9}", text)]
+        if wrong:
+            self.problem(name, f"must be ids with commas between them, not {_quoted(wrong[0])}")
+            return frozenset()
+        return frozenset(int(text) for text in texts)
+
+    def timezone(self, name: str) -> ZoneInfo:
+        """A time zone by its IANA name, which means the same on every machine."""
+        text = self.text(name) or "UTC"
+        first, _, _ = text.casefold().partition("/")
+        try:
+            if first not in _NO_ZONES:
+                return ZoneInfo(text)
+        except (ValueError, OSError, LookupError):
+            pass  # besides unknown names: folders (Europe) and paths (/etc/localtime)
+        self.problem(name, f"must be the IANA name of a time zone, not {_quoted(text)}")
+        return ZoneInfo("UTC")
+
+    def count(self, name: str, default: int, *, most: int) -> int:
+        text = self.text(name) or str(default)
+        if re.fullmatch(r"[0-9]{1,9}", text) and 1 <= int(text) <= most:
+            return int(text)
+        self.problem(name, f"must be a whole number from 1 to {most}, not {_quoted(text)}")
+        return default
+
+    def seconds(self, name: str, default: float, *, least: float, most: float) -> timedelta:
+        text = self.text(name) or str(default)
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) and least <= float(text) <= most:
+            return timedelta(seconds=float(text))
+        self.problem(name, f"must be seconds from {least:g} to {most:g}, not {_quoted(text)}")
+        return timedelta(seconds=default)
+
+
+def _quoted(text: str) -> str:
+    return repr(echoed(text))
+
+
+def _web_address(text: str) -> SplitResult:
+    """An http or https URL of a host and perhaps a path; raises ValueError with a clause."""
+    wrong = ValueError("must be an http or https URL with a host, such as http://host/api/v1")
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        # An unfinished [ or a port that is no number.
+        raise wrong from None
+    if not usable or re.search(r"[\x00-\x20\x7f\\]", text):
+        raise wrong
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("must be a host and a path alone: no user, password, query or fragment")
+    return parts._replace(query="", fragment="")

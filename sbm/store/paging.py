@@ -1,0 +1,57 @@
+"""What all statements that list a part have in common: their parameters, and their rows.
+
+Such a statement answers one row more than the window has, if there is one, and at least one row:
+with the count alone where nothing was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sbm.model.paging import Part, Window
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import Query
+
+Value = TypeVar("Value")
+
+# What the parts of a key are called in statements.
+BY_ID = ("from_id",)
+NEWEST_FIRST = ("from_time", "from_id")
+
+
+async def read_part(
+    transaction: Transaction,
+    query: Query,
+    make: Callable[..., Value],
+    window: Window,
+    key: tuple[str, ...] = BY_ID,
+    **filters: Any,
+) -> Part[Value]:
+    """The part in this window; ``make`` makes values of the columns, less the count."""
+    rows = await transaction.rows(query, **filters, **parameters(window, key))
+    count = rows[0]["count"]
+    found = [row for row in rows if row["id"] is not None]
+    more = len(found) > window.limit
+    if more:
+        found.pop(0 if window.backwards else -1)
+    values = []
+    slices = transaction.slices()
+    for row in found:
+        del row["count"]
+        values.append(make(**row))
+        if slices.is_over:
+            await slices.next_turn()
+    return Part(rows=values, count=count, more=more)
+
+
+def parameters(window: Window, key: tuple[str, ...]) -> dict[str, Any]:
+    """The window as parameters; without a key those of the key are null."""
+    values = window.key or (None,) * len(key)
+    return {
+        "limit": window.limit,
+        "offset": 0 if window.key else window.offset,
+        "backwards": window.backwards,
+        "count": window.count,
+        **dict(zip(key, values, strict=True)),
+    }

@@ -1,0 +1,75 @@
+"""What became of a transaction whose connection was lost during COMMIT."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import psycopg2
+from attrs import frozen
+
+from sbm.store.postgres.connection import PROMPT_SECONDS, Connection, Server, run
+from sbm.store.postgres.errors import DatabaseUnfit
+from sbm.store.postgres.session import POOLED
+from sbm.store.postgres.statements import load
+
+QUERIES = load("commits")
+
+
+class Fate(Enum):
+    """What can be said of a transaction."""
+
+    DONE = "it was committed"
+    NOT_DONE = "it was not committed, and will never be"
+    OPEN = "it is neither yet"
+    UNTOLD = "this server cannot tell"
+
+
+@frozen(kw_only=True)
+class Pending:
+    """A transaction that has written, by its id at its server, just before its COMMIT."""
+
+    id: str
+    server: Server | None
+
+
+async def begin(reactor: Any, connection: Connection) -> Pending | None:
+    """What to ask by, should the COMMIT be lost; None: there is nothing to commit.
+
+    Raises DatabaseUnfit where the session is on another server process than at its beginning.
+    """
+    cursor = await run(reactor, connection, QUERIES.find_transaction_id.sql, seconds=PROMPT_SECONDS)
+    transaction_id, pid = cursor.fetchone()
+    if pid != connection.pid:
+        raise DatabaseUnfit(POOLED)
+    if transaction_id is None:
+        return None
+    return Pending(id=transaction_id, server=connection.server)
+
+
+async def look(reactor: Any, connection: Connection, pending: Pending) -> Fate:
+    """Ask on another connection what became of it.
+
+    Only the server itself can tell that it is done. After a crash, or in a standby that has become
+    the primary, an id may be that of another transaction, which was given the id of a forgotten
+    one. That it is not done can be told there, too: what was committed keeps its id.
+    """
+    here, there = connection.server, pending.server
+    if here is None or there is None or here.cluster != there.cluster:
+        return Fate.UNTOLD
+    try:
+        cursor = await run(
+            reactor, connection, QUERIES.find_transaction_status.sql, {"id": pending.id}
+        )
+    except psycopg2.errors.InvalidParameterValue:
+        return Fate.NOT_DONE  # the server that gave this id has forgotten it
+    (status,) = cursor.fetchone()
+    if status == "aborted":
+        return Fate.NOT_DONE
+    if status == "committed" and here == there:
+        return Fate.DONE
+    if status != "in progress":
+        return Fate.UNTOLD
+    if here == there:
+        await run(reactor, connection, QUERIES.end_transaction.sql, {"id": pending.id})
+    return Fate.OPEN

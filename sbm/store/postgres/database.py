@@ -1,0 +1,337 @@
+"""The database as the rest of sbm sees it: ``transact``, over a small pool of connections."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import psycopg2
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet import defer
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from sbm.runtime.time_slices import Slices
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.store.postgres import commits
+from sbm.store.postgres.commits import Fate, Pending
+from sbm.store.postgres.connection import LOST, PROMPT_SECONDS, Connection, open_connection, run
+from sbm.store.postgres.errors import (
+    CommitUnknown,
+    DatabaseUnavailable,
+    DatabaseUnfit,
+    RowLocked,
+    goes_too_far,
+    one_line,
+)
+from sbm.store.postgres.statements import Query
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Row = dict[str, Any]
+
+WAIT_SECONDS = 10.0
+LIFETIME_SECONDS = 1800.0
+RECONNECT_SECONDS = 1.0
+RESTARTS = 3
+# Nobody who has waited for so long is made to wait for yet another try.
+RESTART_SECONDS = 20.0
+
+# How long it is looked whether a lost COMMIT was done. A server notices within 20 s that we are
+# gone, and within 5 s of its coming back it answers; who called may wait a minute, as proxies do.
+LOOK_SECONDS = 20.0
+LOOK_AGAIN_SECONDS = 0.2
+
+
+@define(eq=False)
+class Transaction:
+    """A transaction that is under way; what store functions take first.
+
+    ``may_have_written`` is false as long as there is nothing to commit.
+    """
+
+    _reactor: Any
+    _connection: Connection
+    may_have_written: bool = field(default=False, init=False)
+
+    @property
+    def local_time(self) -> datetime:
+        """What time it is by this machine's clock, as a second witness beside the database's."""
+        return datetime.fromtimestamp(self._reactor.seconds(), timezone.utc)
+
+    def slices(self) -> Slices:
+        """For work between statements that might take long."""
+        return Slices(self._reactor)
+
+    async def rows(self, query: Query, **parameters: Any) -> list[Row]:
+        """Execute a statement, and return its rows as dicts by column name."""
+        cursor = await self._run(query, parameters)
+        columns = [column.name for column in cursor.description]
+        rows = []
+        slices = self.slices()
+        for values in iter(cursor.fetchone, None):  # which is when they are decoded
+            rows.append(dict(zip(columns, values, strict=True)))
+            if slices.is_over:
+                await slices.next_turn()
+        return rows
+
+    async def row(self, query: Query, **parameters: Any) -> Row | None:
+        """Execute a statement, and return its first row, if any."""
+        rows = await self.rows(query, **parameters)
+        return rows[0] if rows else None
+
+    async def execute(self, query: Query, **parameters: Any) -> int:
+        """Execute a statement, and return how many rows it touched."""
+        cursor = await self._run(query, parameters)
+        return int(cursor.rowcount)
+
+    async def _run(self, query: Query, parameters: Row) -> Any:
+        self.may_have_written |= not query.only_reads
+        return await run(self._reactor, self._connection, query.sql, parameters)
+
+
+@define(eq=False, slots=False)
+class Database(Service):
+    """At most ``size`` connections, opened as they are needed, and one way to use them.
+
+    A connection that failed, or grew old, is closed and never used again; when one is lost, so are
+    those that idle, since they would say nothing of it. While no server can be reached, callers get
+    DatabaseUnavailable at once, and one of them at a time tries again, every second. The host that
+    was reached last is tried first.
+    """
+
+    _reactor: Any
+    _address: DatabaseAddress
+    _size: int
+    _scheduling: str = ""
+    _log: Logger = field(factory=Logger, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._permits = DeferredSemaphore(self._size)
+        self._idle: list[Connection] = []
+        self._opened_at: dict[Connection, float] = {}
+        self._refusal: tuple[float, DatabaseUnavailable] | None = None
+        self._is_trying_again = False
+        self._stopped = False
+
+    @property
+    def reactor(self) -> Any:
+        """The reactor that it lives on."""
+        return self._reactor
+
+    def stopService(self) -> None:
+        """Close every connection; what is still under way fails with DatabaseUnavailable."""
+        Service.stopService(self)
+        self._stopped = True
+        for connection in list(self._opened_at):
+            self._discard(connection)
+
+    async def transact(
+        self,
+        work: Callable[Concatenate[Transaction, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run ``work(transaction, …)`` in a transaction of its own and commit; the only way to.
+
+        Whatever ``work`` raises rolls back. A transaction that loses a deadlock, finds its
+        connection dead at BEGIN, or lost it during COMMIT and was not committed is started again,
+        so ``work`` must have no effects of its own. Raises DatabaseUnavailable, or CommitUnknown
+        when the connection was lost during COMMIT and it cannot be found out what came of it.
+        """
+        restart_until = self._reactor.seconds() + RESTART_SECONDS
+        for restart in range(RESTARTS + 1):
+            try:
+                return await self._attempt(work, *args, **kwargs)
+            except (_NotDone, psycopg2.extensions.TransactionRollbackError) as error:
+                if restart == RESTARTS or self._reactor.seconds() > restart_until:
+                    raise DatabaseUnavailable(one_line(error)) from error
+        raise AssertionError("unreachable")
+
+    async def _attempt(
+        self,
+        work: Callable[Concatenate[Transaction, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        connection = await self._borrow()
+        try:
+            await self._begin(connection)
+            transaction = Transaction(self._reactor, connection)
+            try:
+                result = await work(transaction, *args, **kwargs)
+                pending = None
+                if transaction.may_have_written:
+                    pending = await commits.begin(self._reactor, connection)
+            except Exception as error:
+                await self._undo(connection, error)
+                told = _told(error)
+                if told is error:
+                    raise
+                raise told from error
+            await self._commit(connection, pending)
+            return result
+        except BaseException:
+            if not connection.is_idle:
+                self._discard(connection)
+            raise
+        finally:
+            self._give_back(connection)
+
+    async def _begin(self, connection: Connection) -> None:
+        try:
+            await run(self._reactor, connection, "BEGIN", seconds=PROMPT_SECONDS)
+        except LOST as error:
+            self._lose(connection)
+            raise _NotDone(str(error)) from error
+
+    async def _commit(self, connection: Connection, pending: Pending | None) -> None:
+        try:
+            await run(self._reactor, connection, "COMMIT")
+        except psycopg2.extensions.TransactionRollbackError:
+            raise  # the server has answered, and not committed
+        except LOST as error:
+            if connection.is_idle:  # it has answered here, too
+                raise DatabaseUnavailable(one_line(error)) from error
+            self._lose(connection)
+            if pending is None or not await self._was_committed(pending, one_line(error)):
+                raise _NotDone(one_line(error)) from error
+
+    async def _was_committed(self, pending: Pending, reason: str) -> bool:
+        """Find out what became of a COMMIT without an answer; raises CommitUnknown."""
+        self._log.warn("a COMMIT was lost ({reason}): looking what came of it", reason=reason)
+        looking = Deferred.fromCoroutine(self._look(pending))
+        try:
+            fate = await looking.addTimeout(LOOK_SECONDS, self._reactor)
+        except defer.TimeoutError:
+            fate = Fate.OPEN
+        self._log.info("a COMMIT was lost: {fate}", fate=fate.value)
+        if fate not in (Fate.DONE, Fate.NOT_DONE):
+            raise CommitUnknown(f"{reason}; {fate.value}")
+        return fate is Fate.DONE
+
+    async def _look(self, pending: Pending) -> Fate:
+        while True:
+            with suppress(DatabaseUnavailable):
+                connection = await self._open()
+                try:
+                    fate = await self._ask(connection, pending)
+                finally:
+                    # In place of the one that was lost.
+                    if connection.is_idle and not self._stopped:
+                        self._idle.append(connection)
+                    else:
+                        self._discard(connection)
+                if fate is not Fate.OPEN:
+                    return fate
+            if self._stopped:
+                return Fate.UNTOLD
+            await deferLater(self._reactor, LOOK_AGAIN_SECONDS)
+
+    async def _ask(self, connection: Connection, pending: Pending) -> Fate:
+        while True:
+            try:
+                fate = await commits.look(self._reactor, connection, pending)
+            except LOST as error:
+                raise DatabaseUnavailable(one_line(error)) from error
+            if fate is not Fate.OPEN:
+                return fate
+            await deferLater(self._reactor, LOOK_AGAIN_SECONDS)
+
+    async def _undo(self, connection: Connection, error: Exception) -> None:
+        """Roll back, or lose the connection where it, or its server, may be the reason."""
+        if isinstance(error, DatabaseUnfit | psycopg2.errors.ReadOnlySqlTransaction) or (
+            isinstance(error, LOST)
+            and not isinstance(error, psycopg2.extensions.TransactionRollbackError)
+            and not connection.is_refused
+        ):
+            self._lose(connection)
+        else:
+            await self._roll_back(connection)
+
+    async def _roll_back(self, connection: Connection) -> None:
+        try:
+            await run(self._reactor, connection, "ROLLBACK", seconds=PROMPT_SECONDS)
+        except Exception:
+            self._lose(connection)
+
+    async def _borrow(self) -> Connection:
+        try:
+            await self._permits.acquire().addTimeout(WAIT_SECONDS, self._reactor)
+        except defer.TimeoutError:
+            raise DatabaseUnavailable(f"all {self._size} connections are in use") from None
+        try:
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.is_open:
+                    return connection
+                self._discard(connection)
+            return await self._open()
+        except BaseException:
+            self._permits.release()
+            raise
+
+    def _give_back(self, connection: Connection) -> None:
+        if connection.is_open:
+            age = self._reactor.seconds() - self._opened_at[connection]
+            if self._stopped or age > LIFETIME_SECONDS:
+                self._discard(connection)
+            else:
+                self._idle.append(connection)
+        self._permits.release()
+
+    async def _open(self) -> Connection:
+        if self._stopped:
+            raise DatabaseUnavailable("sbm is stopping")
+        if self._refusal is not None and (
+            self._is_trying_again or self._reactor.seconds() < self._refusal[0] + RECONNECT_SECONDS
+        ):
+            raise type(self._refusal[1])(str(self._refusal[1]))
+        self._is_trying_again = self._refusal is not None
+        try:
+            connection = await open_connection(self._reactor, self._address, self._scheduling)
+        except DatabaseUnavailable as error:
+            if self._refusal is None or str(self._refusal[1]) != str(error):
+                self._log.warn("the database cannot be used: {error}", error=error)
+            self._refusal = (self._reactor.seconds(), error)
+            raise
+        finally:
+            self._is_trying_again = False
+        if self._refusal is not None:
+            self._log.info("the database can be used again")
+            self._refusal = None
+        self._address = self._address.beginning_with(connection.place)
+        self._opened_at[connection] = self._reactor.seconds()
+        return connection
+
+    def _lose(self, connection: Connection) -> None:
+        """Discard it and those that idle: what befell it may have befallen them."""
+        self._discard(connection)
+        while self._idle:
+            self._discard(self._idle.pop())
+
+    def _discard(self, connection: Connection) -> None:
+        self._opened_at.pop(connection, None)
+        if connection.is_open:
+            connection.close()
+
+
+def _told(error: Exception) -> Exception:
+    """What callers are told of an error: that of a transaction is their own affair."""
+    if isinstance(error, psycopg2.extensions.TransactionRollbackError):
+        return error
+    if isinstance(error, psycopg2.errors.LockNotAvailable):
+        return RowLocked(one_line(error))
+    if isinstance(error, psycopg2.Error) and goes_too_far(error):
+        return error
+    if isinstance(error, (*LOST, psycopg2.errors.ReadOnlySqlTransaction)):
+        return DatabaseUnavailable(one_line(error))
+    return error
+
+
+class _NotDone(Exception):
+    """A transaction was surely not done, and not because of what it said."""

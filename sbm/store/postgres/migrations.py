@@ -1,0 +1,205 @@
+"""Migrations: plain SQL files, applied in order, forward only.
+
+Applying is the operators' doing (``sbm migrate``), never the daemon's, and so it is synchronous.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg2
+from attrs import frozen
+from psycopg2.sql import SQL, Identifier
+
+from sbm.store.postgres import session
+from sbm.store.postgres.errors import MigrationFailed, one_line
+from sbm.store.postgres.onlooker import Onlooker
+from sbm.store.postgres.statements import sql_directory
+from sbm.store.postgres.synchronous import opened
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+# The files take the same lock, so a migration by hand and one by command wait for each other.
+_LOCK = (736266, 1)
+
+# For a lock on a table it waits so long, and whoever comes after it waits as long; daemons would
+# give up after three seconds. Then those have their turn.
+LOCK_SECONDS = 2.0
+PAUSE_SECONDS = 2.0
+
+# A schema to begin in, where the search path has none.
+_FIND_PLACE = """
+    SELECT set_config('search_path', 'public', false) FROM pg_catalog.pg_namespace
+     WHERE nspname = 'public' AND current_schema() IS NULL
+"""
+
+# Partitions that the owner of the ledger may not alter, and who may.
+_LIST_FOREIGN_PARTITIONS = """
+    SELECT child.relname, pg_get_userbyid(child.relowner), pg_get_userbyid(parent.relowner)
+      FROM pg_inherits
+      JOIN pg_class child ON child.oid = inhrelid JOIN pg_class parent ON parent.oid = inhparent
+     WHERE inhparent = to_regclass('ledger') AND child.relowner <> parent.relowner
+     ORDER BY child.relname
+"""
+
+Tell = Callable[[str], object]
+
+
+@frozen(kw_only=True)
+class MigrationStatus:
+    """Which migrations a database has, and which it lacks; names without ``.sql``, in order."""
+
+    applied: tuple[str, ...]
+    pending: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def names() -> tuple[str, ...]:
+    """The migrations of this release, in order."""
+    return tuple(path.stem for path in _files())
+
+
+def complaint(found: set[str], server_version: int) -> str | None:
+    """Why this release cannot work on a schema that these migrations made, if it cannot.
+
+    ``server_version`` is libpq's: 150004 is PostgreSQL 15.4.
+    """
+    if old := session.version_complaint(server_version):
+        return old
+    expected = set(names())
+    if missing := sorted(expected - found):
+        return f"the schema lacks {', '.join(missing)}: run `sbm migrate`"
+    if unknown := sorted(found - expected):
+        return _newer(unknown)
+    return None
+
+
+def check(uri: str) -> str | None:
+    """The ``complaint`` about the database at this libpq ``uri``; raises DatabaseUnavailable."""
+    with opened(uri) as connection:
+        return complaint(_found(connection), connection.server_version)
+
+
+def status(uri: str) -> MigrationStatus:
+    """Compare the database at this libpq ``uri`` with the migrations of this release."""
+    with opened(uri) as connection:
+        return _status(connection)
+
+
+def migrate(
+    uri: str, *, tell: Tell = lambda _: None, pause: Callable[[float], object] = time.sleep
+) -> tuple[str, ...]:
+    """Apply what the database at this libpq ``uri`` lacks, each file in its own transaction.
+
+    Returns the names applied, in order. Where a lock is not to be had within LOCK_SECONDS, ``tell``
+    is told who has it, and after a pause it is tried again. Raises MigrationFailed, or
+    DatabaseUnavailable.
+    """
+    with opened(uri) as connection, Onlooker(uri, _pid(connection)) as onlooker:
+        migration = _Migration(connection=connection, onlooker=onlooker, tell=tell, pause=pause)
+        return migration.run()
+
+
+@frozen(kw_only=True)
+class _Migration:
+    connection: Connection
+    onlooker: Onlooker
+    tell: Tell
+    pause: Callable[[float], object]
+
+    def run(self) -> tuple[str, ...]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(_FIND_PLACE)
+            cursor.execute("SET lock_timeout = %s", (f"{1000 * LOCK_SECONDS:.0f}ms",))
+        self._patiently("the lock of migrations", "SELECT pg_advisory_lock(%s, %s)", _LOCK)
+        status = _status(self.connection)
+        if status.unknown:
+            raise MigrationFailed(
+                f"{_newer(status.unknown)}: nothing was applied. Use `sbm migrate` of that release"
+            )
+        self._own_partitions()
+        for name in status.pending:
+            path = sql_directory() / "migrations" / f"{name}.sql"
+            try:
+                self._patiently(path.name, path.read_text(encoding="utf-8"))
+            except psycopg2.Error as error:
+                raise MigrationFailed(f"{path.name}: {one_line(error)}") from error
+        return status.pending
+
+    def _own_partitions(self) -> None:
+        """Give the ledger's partitions to its owner, or say which cannot be given."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(_LIST_FOREIGN_PARTITIONS)
+            foreign = cursor.fetchall()
+        complaints = []
+        for name, owner, wanted in foreign:
+            change = SQL("ALTER TABLE {} OWNER TO {}").format(Identifier(name), Identifier(wanted))
+            statement = change.as_string(self.connection)
+            try:
+                self._patiently(name, statement)
+            except psycopg2.errors.InsufficientPrivilege:
+                complaints.append(f"{name} belongs to {owner}: {statement}")
+        if complaints:
+            raise MigrationFailed(
+                "partitions of the ledger do not belong to its owner, and this user may not change"
+                f" that. As their owner, or as a superuser, run: {'; '.join(complaints)}"
+            )
+
+    def _patiently(self, what: str, statement: str, values: tuple[int, ...] | None = None) -> None:
+        """Execute a statement, or a file, as often as a lock is not to be had."""
+        while True:
+            self.onlooker.forget()
+            with self.connection.cursor() as cursor:
+                try:
+                    cursor.execute(statement, values)
+                    return
+                except psycopg2.errors.LockNotAvailable:
+                    self._roll_back()
+                except psycopg2.Error:
+                    self._roll_back()
+                    raise
+            self.tell(f"{what} waits for {self.onlooker.blockers()}; it will be tried again")
+            self.pause(PAUSE_SECONDS)
+
+    def _roll_back(self) -> None:
+        if not self.connection.closed:
+            with self.connection.cursor() as cursor:
+                cursor.execute("ROLLBACK")
+
+
+def _pid(connection: Connection) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone() or (0,)
+        return int(pid)
+
+
+def _newer(unknown: Iterable[str]) -> str:
+    return f"the schema is of a newer release: it has {', '.join(unknown)}"
+
+
+def _files() -> list[Path]:
+    return sorted((sql_directory() / "migrations").glob("*.sql"))
+
+
+def _status(connection: Connection) -> MigrationStatus:
+    expected, found = names(), _found(connection)
+    return MigrationStatus(
+        applied=tuple(name for name in expected if name in found),
+        pending=tuple(name for name in expected if name not in found),
+        unknown=tuple(sorted(found - set(expected))),
+    )
+
+
+def _found(connection: Connection) -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('schema_migrations') IS NOT NULL")
+        (exists,) = cursor.fetchone() or (False,)
+        if not exists:
+            return set()
+        cursor.execute("SELECT name FROM schema_migrations")
+        return {name for (name,) in cursor.fetchall()}

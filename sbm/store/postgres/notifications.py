@@ -1,0 +1,96 @@
+"""LISTEN: other daemons say that there is work. Only a convenience: polling alone is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.store.postgres.connection import LOST, PROMPT_SECONDS, Connection, open_connection, run
+from sbm.store.postgres.errors import DatabaseUnavailable
+
+CHANNEL = "sbm_work"
+RETRY_SECONDS = 5.0
+
+# The kernel watches the socket; this finds a server that hangs, and a connection that something in
+# between forgot. With the time for the answer it is below half a minute.
+CHECK_SECONDS = 15.0
+
+
+@define(eq=False, slots=False)
+class Notifications(Service):
+    """Calls ``heard`` for every notification, on a connection of its own.
+
+    A connection of the pool cannot listen: it is busy, or closed when it grows old. Notifications
+    carry nothing, so none is worth more than another, and a lost one costs a short wait.
+    """
+
+    _reactor: Any
+    _address: DatabaseAddress
+    _heard: Callable[[], None]
+    _log: Logger = field(factory=Logger)
+
+    def __attrs_post_init__(self) -> None:
+        self._listening: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._listening = Deferred.fromCoroutine(self._listen())
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            await self._listening
+
+    async def _listen(self) -> None:
+        while self.running:
+            try:
+                await self._listen_once()
+            except CancelledError:
+                return
+            except (*LOST, DatabaseUnavailable):
+                pass  # polling goes on, and the database says so itself
+            except Exception:
+                self._log.failure("listening failed; trying again")
+            try:
+                await self._pause(RETRY_SECONDS)
+            except CancelledError:
+                return
+
+    async def _listen_once(self) -> None:
+        connection = await open_connection(self._reactor, self._address)
+        try:
+            connection.addNotifyObserver(lambda _: self._heard())
+            await run(self._reactor, connection, f"LISTEN {CHANNEL}")
+            self._heard()  # what was said while nobody listened
+            while connection.is_open:
+                await self._pause(CHECK_SECONDS, connection)
+                await run(self._reactor, connection, "SELECT 1", seconds=PROMPT_SECONDS)
+        finally:
+            connection.close()
+
+    async def _pause(self, seconds: float, connection: Connection | None = None) -> None:
+        """Wait so long, or until the connection is closed."""
+        pause: Deferred[None] = Deferred()
+
+        def end() -> None:
+            if not pause.called:
+                pause.callback(None)
+
+        if connection is not None:
+            connection.on_close = end
+        timer = self._reactor.callLater(seconds, end)
+        try:
+            await pause
+        finally:
+            if timer.active():
+                timer.cancel()

@@ -1,0 +1,111 @@
+"""When every schedule was due, as a search for those who are behind has to know it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from attrs import frozen
+
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.errors import DatabaseUnavailable
+from sbm.store.postgres.statements import load
+
+QUERIES = load("schedule_runs")
+
+FIRST = UUID(int=0)
+
+
+@frozen(kw_only=True)
+class Search:
+    """A search: its id, for which moment, and how many subscriptions there are to look at."""
+
+    id: int
+    as_of: datetime
+    size: int
+
+
+@frozen(kw_only=True)
+class Wanted:
+    """Which subscriptions are meant; None is no filter."""
+
+    messageset_id: int | None = None
+    schedule_id: int | None = None
+
+
+EVERYBODY = Wanted()
+
+
+@frozen(kw_only=True)
+class Part:
+    """What was found out about some subscriptions, the last of which has this id."""
+
+    last: UUID
+    looked_at: int
+    since: datetime | None
+
+
+async def begin(transaction: Transaction, *, as_of: datetime | None) -> tuple[int, datetime]:
+    """Begin a search; returns its id, and for which moment it is."""
+    row = await transaction.row(QUERIES.begin_search, as_of=as_of)
+    assert row is not None
+    return row["id"], row["as_of"]
+
+
+async def survey(
+    transaction: Transaction, *, after: UUID, limit: int, wanted: Wanted
+) -> Part | None:
+    """Look over the next ``limit`` subscriptions by id; None: there are no more."""
+    row = await transaction.row(
+        QUERIES.survey_subscriptions,
+        after=after,
+        limit=limit,
+        messageset_id=wanted.messageset_id,
+        schedule_id=wanted.schedule_id,
+    )
+    return Part(**row) if row else None
+
+
+async def add_runs(
+    transaction: Transaction,
+    *,
+    search_id: int,
+    schedule_id: int,
+    first: int,
+    runs: Sequence[datetime],
+) -> None:
+    """Remember runs of a schedule, in order; ``first`` is the number of the first, from 1."""
+    await transaction.execute(
+        QUERIES.insert_runs,
+        search_id=search_id,
+        schedule_id=schedule_id,
+        first=first,
+        runs=list(runs),
+    )
+
+
+async def end_runs(transaction: Transaction) -> None:
+    """All runs are there: let the planner know."""
+    await transaction.execute(QUERIES.analyze_runs)
+
+
+async def check(transaction: Transaction, *, search_id: int) -> None:
+    """Raise DatabaseUnavailable if a crash of the database has lost the search, and so its runs."""
+    if await transaction.row(QUERIES.find_search, search_id=search_id) is None:
+        raise DatabaseUnavailable("the search was lost with the database; begin it anew")
+
+
+async def list_ended(transaction: Transaction) -> list[int]:
+    """The searches that nobody can be at any more."""
+    return [row["id"] for row in await transaction.rows(QUERIES.list_ended_searches)]
+
+
+async def delete_runs(transaction: Transaction, *, search_id: int, limit: int) -> int:
+    """Delete some runs of a search; returns how many."""
+    return await transaction.execute(QUERIES.delete_runs, search_id=search_id, limit=limit)
+
+
+async def delete(transaction: Transaction, *, search_id: int) -> None:
+    """Delete a search whose runs are gone."""
+    await transaction.execute(QUERIES.delete_search, search_id=search_id)

@@ -1,0 +1,149 @@
+"""What the Scheduler holds, listed, and compared with what it should hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from attrs import asdict, frozen
+from psycopg2.extras import Json
+
+from sbm.model.scheduler_call import Difference, Kind, Scheduling
+from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.statements import load
+
+QUERIES = load("scheduler_schedules")
+FIRST_ID = UUID(int=0)
+
+
+@frozen(kw_only=True)
+class Listed:
+    """An entry of the Scheduler's list; without a kind, it does not call us.
+
+    ``made_with`` is the cron that it was made with, if that is known. ``is_addressed``: its
+    endpoint and its token are what they should be.
+    """
+
+    remote_id: str
+    kind: Kind | None
+    target: str | None
+    cron_definition: str | None
+    made_with: str | None
+    enabled: bool
+    is_addressed: bool
+    created_at: str
+
+
+async def now(transaction: Transaction) -> datetime:
+    """The database's time."""
+    row = await transaction.row(QUERIES.now)
+    assert row is not None
+    moment: datetime = row["now"]
+    return moment
+
+
+async def note(transaction: Transaction, *, listing_id: UUID, entries: Iterable[Listed]) -> None:
+    """Note a page of the Scheduler's list."""
+    await transaction.execute(
+        QUERIES.list_remotes,
+        listing_id=listing_id,
+        entries=Json([asdict(entry) for entry in entries]),
+    )
+
+
+async def note_crons(transaction: Transaction, *, entries: Iterable[Listed]) -> None:
+    """Note with which crons the schedules on a page were made."""
+    crons = {entry.made_with for entry in entries if entry.made_with}
+    await transaction.execute(QUERIES.list_crons, crons=list(crons))
+
+
+async def forget_unlisted_crons(transaction: Transaction, *, since: datetime) -> None:
+    """Forget the crons that are on no page of a list that was begun at this moment."""
+    await transaction.execute(QUERIES.forget_unlisted_crons, since=since)
+
+
+async def forget(transaction: Transaction, *, listing_id: UUID) -> None:
+    """A listing is done with."""
+    await transaction.execute(QUERIES.forget_listings, listing_id=listing_id)
+
+
+async def compare_subscriptions(
+    transaction: Transaction,
+    *,
+    listing_id: UUID,
+    mode: Scheduling,
+    since: datetime,
+    after: UUID,
+    limit: int,
+) -> tuple[UUID | None, list[Difference]]:
+    """How the Scheduler and the next ``limit`` subscriptions compare.
+
+    Returns the last one that was looked at, too, or None at the end.
+    """
+    rows = await transaction.rows(
+        QUERIES.compare_subscriptions,
+        listing_id=listing_id,
+        mode=mode,
+        since=since,
+        after=after,
+        limit=limit,
+    )
+    summary = rows.pop()
+    return summary["last"], [_difference(row) for row in rows if row["remote_id"] or row["action"]]
+
+
+async def compare_schedules(
+    transaction: Transaction, *, listing_id: UUID, mode: Scheduling, since: datetime
+) -> list[Difference]:
+    """How the Scheduler and the schedules compare."""
+    rows = await transaction.rows(
+        QUERIES.compare_schedules, listing_id=listing_id, mode=mode, since=since
+    )
+    return [_difference(row) for row in rows if row["remote_id"] or row["action"]]
+
+
+async def list_surplus(
+    transaction: Transaction, *, listing_id: UUID, after: str, limit: int
+) -> tuple[str | None, list[Difference]]:
+    """What the Scheduler should not call for, of the next ``limit`` entries of a listing.
+
+    Returns the last one that was looked at, too, or None at the end.
+    """
+    rows = await transaction.rows(
+        QUERIES.list_surplus, listing_id=listing_id, after=after, limit=limit
+    )
+    last = rows[-1]["remote_id"] if rows else None
+    return last, [
+        Difference(
+            kind="leftover",
+            target=row["remote_id"],
+            remote_id=row["remote_id"],
+            cron_definition=None,
+            enabled=True,
+            action="disable",
+            about=f"{row['kind']} {row['target']}",
+        )
+        for row in rows
+        if row["is_surplus"]
+    ]
+
+
+async def apply(
+    transaction: Transaction, *, differences: Sequence[Difference], since: datetime
+) -> None:
+    """Remember what was found, and owe the calls that bring the Scheduler in line."""
+    await transaction.execute(
+        QUERIES.apply_differences,
+        differences=Json([asdict(one) for one in differences]),
+        since=since,
+    )
+
+
+def _difference(row: Row) -> Difference:
+    names = ("kind", "target", "remote_id", "cron_definition", "made_with", "enabled", "action")
+    return Difference(
+        **{name: row[name] for name in names},
+        is_addressed=row["is_addressed"] is not False,
+        about=f"{row['kind']} {row['target']}",
+    )

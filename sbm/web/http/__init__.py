@@ -1,0 +1,1 @@
+"""HTTP itself: sockets, bodies, limits, authentication, errors, and one request's reply."""

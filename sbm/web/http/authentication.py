@@ -1,0 +1,114 @@
+"""Who asks: the one place that reads the Authorization header."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+
+from attrs import field, frozen
+from twisted.web.server import Request
+
+from sbm.model.user import NOBODY, SCHEDULER, User
+from sbm.store import users
+from sbm.store.postgres.database import Database
+from sbm.web.http.errors import Unauthenticated
+from sbm.web.http.passwords import Passwords
+
+NOT_PROVIDED = "Authentication credentials were not provided."
+INVALID_TOKEN = "Invalid token."
+INVALID_PASSWORD = "Invalid username/password."
+INACTIVE = "User inactive or deleted."
+
+
+@frozen(eq=False)
+class Authentication:
+    """Knows users by a token or a password, and the Scheduler by the token that it was given."""
+
+    _database: Database
+    _passwords: Passwords
+    _scheduler_token: str | None = field(repr=False)
+
+    async def user_of(self, request: Request, *, needed: bool = True) -> User:
+        """Whose request this is; raises Unauthenticated, Busy, or DatabaseUnavailable.
+
+        NOBODY's, unless somebody is ``needed``, if it shows no credentials.
+        """
+        header = _header(request)
+        scheme = header[:1]
+        if scheme == [b"basic"]:
+            return await self._user_with(*_username_and_password(header))
+        if scheme == [b"token"]:
+            return await self._user_by(_token(header))
+        if needed:
+            raise Unauthenticated(NOT_PROVIDED, kind="no-credentials")
+        return NOBODY
+
+    async def _user_by(self, token: str) -> User:
+        if self._is_schedulers(token):
+            return SCHEDULER
+        user = await self._database.transact(users.find_user_by_token, token=token)
+        if user is None:
+            raise Unauthenticated(INVALID_TOKEN, kind="wrong-token")
+        if not user.is_active:
+            raise Unauthenticated(INACTIVE, kind="inactive-user")
+        return user
+
+    async def _user_with(self, username: str, password: str) -> User:
+        user = await self._passwords.user_with(username, password)
+        if user is None:
+            raise Unauthenticated(INVALID_PASSWORD, kind="wrong-password")
+        return user
+
+    def _is_schedulers(self, token: str) -> bool:
+        """Compared in constant time, and without a look into the database."""
+        if self._scheduler_token is None:
+            return False
+        return hmac.compare_digest(token.encode("utf-8"), self._scheduler_token.encode("utf-8"))
+
+
+def _header(request: Request) -> list[bytes]:
+    """The words of the Authorization header, the first, which is the scheme, in lower case."""
+    lines = request.requestHeaders.getRawHeaders(b"authorization", [])
+    scheme, *words = b", ".join(lines).split() or [b""]
+    return [scheme.lower(), *words]
+
+
+def _malformed(detail: str) -> Unauthenticated:
+    return Unauthenticated(detail, kind="malformed-credentials")
+
+
+def _token(header: list[bytes]) -> str:
+    """The token in the header; raises Unauthenticated in the words of the wire."""
+    if len(header) == 1:
+        raise _malformed("Invalid token header. No credentials provided.")
+    if len(header) > 2:
+        raise _malformed("Invalid token header. Token string should not contain spaces.")
+    try:
+        return header[1].decode("ascii")
+    except UnicodeDecodeError:
+        raise _malformed(
+            "Invalid token header. Token string should not contain invalid characters."
+        ) from None
+
+
+def _username_and_password(header: list[bytes]) -> tuple[str, str]:
+    """What the header says in Base64; raises Unauthenticated in the words of the wire.
+
+    Clients write UTF-8, or Latin-1, as it was in old times: any bytes are text in that.
+    """
+    if len(header) == 1:
+        raise _malformed("Invalid basic header. No credentials provided.")
+    if len(header) > 2:
+        raise _malformed("Invalid basic header. Credentials string should not contain spaces.")
+    try:
+        raw = base64.b64decode(header[1])
+    except ValueError:
+        raise _malformed(
+            "Invalid basic header. Credentials not correctly base64 encoded."
+        ) from None
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    username, _, password = text.partition(":")
+    return username, password

@@ -1,0 +1,145 @@
+"""Reading the body of a request: JSON, a form, or a multipart form."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
+
+from attrs import frozen
+from multipart import (  # type: ignore[import-untyped]
+    MultipartError,
+    MultipartParser,
+    parse_options_header,
+)
+
+from sbm.model.echo import echoed
+from sbm.web.http.errors import Invalid, Malformed, UnsupportedMediaType
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
+
+PARSED_TYPES = (JSON, FORM, MULTIPART)
+
+MAX_FORM_FIELDS = 1000
+
+# The character sets that are read as such; others are taken for UTF-8, as they always were. Not
+# every codec of Python may be let in: some take quadratic time.
+_CHARSETS = frozenset({"utf-8", "ascii", "iso8859-1", "cp1252", "utf-16", "utf-32"})
+
+
+@frozen(kw_only=True)
+class UploadedFile:
+    """A file in a multipart form."""
+
+    name: str
+    content: bytes
+
+
+@frozen(kw_only=True)
+class Body:
+    """What a body says: any JSON value, or the fields of a form, which are texts and files."""
+
+    value: Any
+    is_form: bool = False
+
+    def as_object(self) -> Mapping[str, Any]:
+        """The value, which has to be an object; raises Invalid in the words of the wire."""
+        if self.value is None:
+            raise Invalid({"non_field_errors": ["No data provided"]})
+        if not isinstance(self.value, dict):
+            kind = type(self.value).__name__
+            complaint = f"Invalid data. Expected a dictionary, but got {kind}."
+            raise Invalid({"non_field_errors": [complaint]})
+        return self.value
+
+
+def parse(raw: bytes, content_type: str) -> Body:
+    """Read a body by its Content-Type; an empty one is an empty object.
+
+    Raises Malformed, or UnsupportedMediaType.
+    """
+    kind, options = parse_options_header(content_type)
+    kind = kind.strip().lower()
+    if not raw:
+        return Body(value={}, is_form=kind in (FORM, MULTIPART))
+    charset = charset_of(options)
+    if kind == JSON:
+        return Body(value=_json(raw, charset))
+    if kind == FORM:
+        return Body(value=_form(raw, charset), is_form=True)
+    if kind == MULTIPART:
+        return Body(value=_multipart(raw, options.get("boundary", ""), charset), is_form=True)
+    raise UnsupportedMediaType(content_type)
+
+
+def parse_json(text: str) -> Any:
+    """Read JSON, and no more than JSON: no NaN, no Infinity. Raises ValueError."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("Nested too deeply") from None
+
+
+def _json(raw: bytes, charset: str) -> Any:
+    try:
+        return parse_json(raw.decode(charset))
+    except ValueError as error:
+        raise Malformed(f"JSON parse error - {echoed(error)}", kind="unreadable-body") from None
+
+
+def _form(raw: bytes, charset: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            raw.decode("ascii", "replace"),
+            keep_blank_values=True,
+            encoding=charset,
+            errors="replace",
+            max_num_fields=MAX_FORM_FIELDS,
+        )
+    except ValueError:
+        complaint = f"A form must not have more than {MAX_FORM_FIELDS} fields."
+        raise Malformed(complaint, kind="unreadable-body") from None
+    return dict(pairs)
+
+
+def _multipart(raw: bytes, boundary: str, charset: str) -> dict[str, str | UploadedFile]:
+    if not boundary:
+        return {}  # nothing can be told apart: as before, that is a form without fields
+    try:
+        parts = MultipartParser(
+            BytesIO(raw),
+            boundary,
+            charset=charset,
+            part_limit=MAX_FORM_FIELDS,
+            memory_limit=len(raw) + 1,
+            buffer_size=len(raw) + 1024,
+            spool_limit=len(raw) + 1,
+        ).parts()
+        return {
+            part.name: part.value
+            if part.filename is None
+            else UploadedFile(name=part.filename, content=part.raw)
+            for part in parts
+        }
+    except (MultipartError, ValueError) as error:
+        complaint = f"Multipart form parse error - {echoed(error)}"
+        raise Malformed(complaint, kind="unreadable-body") from None
+
+
+def charset_of(options: Mapping[str, str]) -> str:
+    """The codec for the charset that a Content-Type's options name; UTF-8 if we read no such."""
+    name = options.get("charset", "")
+    try:
+        found = codecs.lookup(name).name if name else "utf-8"
+    except (LookupError, ValueError):
+        return "utf-8"
+    return found if found in _CHARSETS else "utf-8"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"Out of range float values are not JSON compliant: {name!r}")

@@ -1,0 +1,314 @@
+"""One request and its reply, and the order in which every request is looked at.
+
+Host and Accept, then authentication, permission and method; after that the resource's own turn:
+row, body, validation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+from urllib.parse import parse_qsl
+
+from attrs import evolve, field, frozen
+from klein import Klein
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+from werkzeug.exceptions import NotFound as WerkzeugNotFound
+
+from sbm.model.user import User
+from sbm.store import idempotency
+from sbm.store.idempotency import KeyedRequest
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.errors import DatabaseUnavailable
+from sbm.web.http import errors
+from sbm.web.http.authentication import Authentication
+from sbm.web.http.bodies import PARSED_TYPES, Body, parse
+from sbm.web.http.errors import Reason
+from sbm.web.http.origin import Proxies
+from sbm.web.http.refusals import explain
+from sbm.web.http.uploads import Upload
+from sbm.web.http.wire import compact_json
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+# Browsers get JSON, too.
+_ACCEPTABLE = frozenset({"*/*", "application/*", "application/json", "text/*", "text/html"})
+
+# The key may stand in quotes, as the draft of the header has it, or without, as most clients write.
+_KEY_HEADER = b"idempotency-key"
+MAX_KEY_LENGTH = 255
+_KEY = re.compile(rb'("?)([!#-~]{1,%d})\1' % MAX_KEY_LENGTH)
+
+# On an answer that was given before.
+REPLAYED = "Idempotency-Replayed"
+
+
+@frozen(kw_only=True)
+class Reply:
+    """A status and the value that goes out as its JSON; without a value there is no body.
+
+    ``json`` is a body that has been written already, because that takes its time. ``reason`` says
+    why it is a refusal, or why nothing was done, if so.
+    """
+
+    status: int = 200
+    body: Any = None
+    json: bytes | None = None
+    headers: Mapping[str, str] = field(factory=dict)
+    reason: Reason = field(factory=Reason)
+
+
+@frozen(kw_only=True)
+class Exchange:
+    """A request that has come as far as its resource, and who makes it.
+
+    ``parameters`` are those of the query as they came; ``query`` has the last value of each name.
+    """
+
+    user: User
+    method: str
+    origin: str
+    path: str
+    parameters: Sequence[tuple[str, str]]
+    query: Mapping[str, str]
+    _request: Any = field(alias="request")
+
+    def body(self) -> Body:
+        """The body, parsed; raises Malformed, TooLarge or UnsupportedMediaType."""
+        return parse(self._raw_body(), self._request.getHeader("content-type") or "")
+
+    async def body_with_file(self) -> Body:
+        """The body, parsed; a file in it is on disk. Raises as ``body``, or NotStored."""
+        upload: Upload | None = self._request.upload
+        if upload is None:
+            return self.body()
+        if self._request.is_too_large:
+            raise errors.TooLarge(upload.limit)
+        return await upload.body()
+
+    def url(self, path: str) -> str:
+        """The absolute URL of a path, as the client sees this service."""
+        return self.origin + path
+
+    @property
+    def has_key(self) -> bool:
+        """Whether there is an Idempotency-Key, right or wrong."""
+        return bool(self._request.requestHeaders.hasHeader(_KEY_HEADER))
+
+    def keyed(self) -> KeyedRequest | None:
+        """What the Idempotency-Key names, if there is one; raises Malformed or TooLarge."""
+        if not self.has_key:
+            return None
+        lines = self._request.requestHeaders.getRawHeaders(_KEY_HEADER)
+        found = _KEY.fullmatch(b", ".join(lines))
+        if found is None:
+            raise errors.WrongKey(MAX_KEY_LENGTH)
+        key, path = found[2].decode("ascii"), self.path.rstrip("/")
+        return KeyedRequest(
+            user_id=self.user.id,
+            path=path,
+            key=key,
+            digest=sha256(f"{self.user.id} {key} {path}".encode()).digest(),
+            fingerprint=sha256(self._raw_body()).digest(),
+        )
+
+    def _raw_body(self) -> bytes:
+        if self._request.is_too_large:
+            raise errors.TooLarge(self._request.body_limit)
+        self._request.content.seek(0)
+        content: bytes = self._request.content.read()
+        return content
+
+
+Method = Callable[[Exchange], Awaitable[Reply]]
+
+
+@frozen(kw_only=True)
+class About:
+    """What OPTIONS says of a path; ``actions`` describes the fields by method."""
+
+    name: str
+    description: str = ""
+    parses: Sequence[str] = PARSED_TYPES
+    actions: Mapping[str, Any] | None = None
+
+    def reply(self) -> Reply:
+        """The answer to OPTIONS."""
+        body = {
+            "name": self.name,
+            "description": self.description,
+            "renders": ["application/json"],
+            "parses": list(self.parses),
+        }
+        return Reply(body=body if self.actions is None else body | {"actions": self.actions})
+
+
+@frozen(eq=False)
+class Front:
+    """What every path of the API has in common; a resource says only what is its own."""
+
+    database: Database
+    _authentication: Authentication
+    _proxies: Proxies = field(factory=Proxies)
+
+    async def answer(
+        self,
+        request: Request,
+        about: About,
+        methods: Mapping[str, Method],
+        unavailable: Callable[[DatabaseUnavailable], Any] | None = None,
+        *,
+        permission: str | None = None,
+        needs_user: bool = True,
+    ) -> bytes:
+        """Answer by one of the methods, or with an error; the result is the body.
+
+        ``unavailable`` makes the body to answer with while there is no database, if not the usual.
+
+        ``permission: str | None`` is what a user must hold to use any method of this path, OPTIONS
+        too (see ``sbm.model.user``): others are Forbidden before the method is looked at. None
+        lets every user in. Without ``needs_user`` nobody has to say who she is, and is NOBODY then;
+        credentials that are shown all the same must be right.
+        """
+        try:
+            reply = await self._reply(request, about, methods, permission, needs_user)
+        except CancelledError:
+            raise  # the client has gone
+        except Exception as error:
+            reply = _reply_to(error)
+            if unavailable is not None and isinstance(error, DatabaseUnavailable):
+                reply = evolve(reply, body=unavailable(error))
+        request.setHeader(b"Allow", ", ".join(_allowed(methods)).encode("ascii"))
+        return written(request, reply)
+
+    async def once(
+        self, exchange: Exchange, work: Callable[[Transaction], Awaitable[Reply]]
+    ) -> Reply:
+        """The reply of ``work`` in a transaction; a request with a key that was done has its own.
+
+        That reply is kept in the same transaction, so neither a crash nor a lost COMMIT makes it
+        twice. Of what ``work`` raises nothing is kept: a refusal must be raised.
+        """
+        request = exchange.keyed()
+        if request is None:
+            return await self.database.transact(work)
+        return await self.database.transact(_once, request, work)
+
+    async def _reply(
+        self,
+        request: Request,
+        about: About,
+        methods: Mapping[str, Method],
+        permission: str | None,
+        needs_user: bool,
+    ) -> Reply:
+        origin = self._proxies.origin(request)
+        if not _accepts_json(request.getHeader("accept")):
+            raise errors.NotAcceptable
+        user = await self._authentication.user_of(request, needed=needs_user)
+        if permission is not None and not user.may(permission):
+            raise errors.Forbidden
+        name = request.method.decode("ascii", "replace")
+        if name not in _allowed(methods):
+            raise errors.MethodNotAllowed(name)
+        if name == "OPTIONS":
+            return about.reply()
+        parameters = _parameters(request.uri)
+        exchange = Exchange(
+            user=user,
+            method=name,
+            origin=origin,
+            path=request.path.decode("ascii", "replace"),
+            parameters=parameters,
+            query=dict(parameters),
+            request=request,
+        )
+        return await methods["GET" if name == "HEAD" else name](exchange)
+
+
+def new_app() -> Klein:
+    """A Klein app whose paths are taken literally, and whose own errors are JSON, too."""
+    app = Klein()
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+
+    @app.handle_errors(WerkzeugNotFound)
+    def unknown_path(self: Any, request: Any, failure: Failure) -> bytes:  # noqa: ARG001
+        return written(request, _reply_to(errors.NoSuchPath()))
+
+    @app.handle_errors(Exception)
+    def unexpected(self: Any, request: Any, failure: Failure) -> bytes:  # noqa: ARG001
+        error = failure.value
+        assert isinstance(error, Exception)
+        return written(request, _reply_to(error))
+
+    return app
+
+
+def written(request: Request, reply: Reply) -> bytes:
+    """Put the reply's status, headers and reason on the request, and return its body."""
+    explain(request, reply.reason)
+    request.setResponseCode(reply.status)
+    for name, value in reply.headers.items():
+        request.setHeader(name.encode("ascii"), value.encode("utf-8"))
+    if reply.body is None and reply.json is None:
+        return b""
+    body = compact_json(reply.body) if reply.json is None else reply.json
+    request.setHeader(b"Content-Type", b"application/json")
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    return body
+
+
+async def _once(
+    transaction: Transaction,
+    request: KeyedRequest,
+    work: Callable[[Transaction], Awaitable[Reply]],
+) -> Reply:
+    answer = await idempotency.find_answer(transaction, request=request)
+    if answer is not None:
+        if answer.fingerprint != request.fingerprint:
+            raise errors.KeyReused
+        headers = {**answer.headers, REPLAYED: "true"}
+        reason = Reason(kind="replayed")
+        return Reply(status=answer.status, json=answer.body, headers=headers, reason=reason)
+    reply = await work(transaction)
+    body = compact_json(reply.body) if reply.json is None else reply.json
+    await idempotency.keep_answer(
+        transaction, request=request, status=reply.status, headers=reply.headers, body=body
+    )
+    return evolve(reply, body=None, json=body)
+
+
+def _reply_to(error: Exception) -> Reply:
+    return Reply(
+        status=errors.status_of(error) or 500,
+        body=errors.body_of(error),
+        headers=errors.headers_of(error),
+        reason=errors.reason_of(error),
+    )
+
+
+def _allowed(methods: Mapping[str, Method]) -> list[str]:
+    known = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+    return [name for name in _METHODS if name in known]
+
+
+def _accepts_json(accept: str | None) -> bool:
+    if not (accept or "").strip():
+        return True
+    for entry in (accept or "").split(","):
+        kind, *options = (part.strip().lower() for part in entry.split(";"))
+        refused = any(re.fullmatch(r"q\s*=\s*0(\.0*)?", option) for option in options)
+        if kind in _ACCEPTABLE and not refused:
+            return True
+    return False
+
+
+def _parameters(uri: bytes) -> list[tuple[str, str]]:
+    """The parameters of the query, in the order in which they came."""
+    text = uri.partition(b"?")[2].decode("ascii", "replace")
+    return parse_qsl(text, keep_blank_values=True, errors="replace")

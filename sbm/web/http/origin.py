@@ -1,0 +1,133 @@
+"""Where a client believes to be: the scheme, host and port that absolute URLs are built from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from attrs import frozen
+from twisted.web.http_headers import Headers
+from twisted.web.server import Request
+
+from sbm.web.http.errors import Malformed
+
+# Names of up to 63 characters with dots between them; the last may have one, too.
+_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
+_NAME = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(\.{_LABEL})*\.?", re.IGNORECASE)
+_HOST = re.compile(r"(?P<name>[a-z0-9._-]+|\[[a-f0-9:.]+\])(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
+
+_USUAL_PORTS = {"http": "80", "https": "443"}
+
+
+Network = IPv4Network | IPv6Network
+
+
+@frozen
+class Proxies:
+    """The proxies that are believed when they tell what the client has asked them for.
+
+    Of a header that several of them wrote to, the last value counts: it is the nearest proxy's,
+    while those before it may be anybody's.
+    """
+
+    networks: Sequence[Network] = ()
+
+    def origin(self, request: Request) -> str:
+        """Scheme and host as the client wrote them; raises Malformed.
+
+        The Host header says it, unless a trusted proxy tells it by X-Forwarded-Host, -Proto and
+        -Port. A port in X-Forwarded-Host stands; X-Forwarded-Port counts where there is none.
+        """
+        scheme = "https" if request.isSecure() else "http"
+        host = _host(request)
+        if not self._trust(request):
+            return f"{scheme}://{host}"
+        scheme = (_forwarded(request, "Proto") or scheme).lower()
+        if scheme not in _USUAL_PORTS:
+            raise _invalid("X-Forwarded-Proto")
+        given = _forwarded(request, "Host")
+        port = _forwarded(request, "Port")
+        if given:
+            host = _checked(given, "X-Forwarded-Host")
+        if port and not (given and _port_of(host)):
+            host = _with_port(host, port, scheme)
+        return f"{scheme}://{host}"
+
+    def _trust(self, request: Request) -> bool:
+        if not self.networks:
+            return False
+        peer = getattr(request.getClientAddress(), "host", None)
+        try:
+            address = ip_address(str(peer).partition("%")[0])
+        except ValueError:  # a Unix socket's
+            return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self.networks)
+
+
+def _host(request: Request) -> str:
+    hosts = request.requestHeaders.getRawHeaders(b"host", [])
+    if not hosts:  # HTTP/1.0
+        address = request.getHost()
+        name = f"[{address.host}]" if ":" in address.host else address.host
+        return f"{name}:{address.port}"
+    if len(hosts) > 1:
+        raise _invalid("Host")
+    return _checked(hosts[0].decode("latin-1"), "Host")
+
+
+def complaint_about_host(headers: Headers, *, is_needed: bool) -> str:
+    """What is wrong with the Host header, which HTTP/1.1 demands; empty if nothing is."""
+    hosts = headers.getRawHeaders(b"host", [])
+    if not hosts:
+        return "The Host header is missing." if is_needed else ""
+    if len(hosts) == 1 and is_host(hosts[0].decode("latin-1")):
+        return ""
+    return "Invalid Host header."
+
+
+def is_host(text: str) -> bool:
+    """Whether this is the name or the address of a host, perhaps with a port."""
+    match = _HOST.fullmatch(text)
+    if match is None or not 0 < int(match["port"] or 1) <= 65535:
+        return False
+    name = match["name"]
+    if not name.startswith("["):
+        return _NAME.fullmatch(name) is not None
+    try:
+        IPv6Address(name[1:-1])
+    except ValueError:
+        return False
+    return True
+
+
+def _checked(host: str, header: str) -> str:
+    if not is_host(host):
+        raise _invalid(header)
+    return host
+
+
+def _port_of(host: str) -> str | None:
+    match = _HOST.fullmatch(host)
+    return match["port"] if match else None
+
+
+def _with_port(host: str, port: str, scheme: str) -> str:
+    """The host with this port, which is left out where it is the usual one."""
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= 65535:
+        raise _invalid("X-Forwarded-Port")
+    match = _HOST.fullmatch(host)
+    name = match["name"] if match else host
+    return name if port == _USUAL_PORTS[scheme] else f"{name}:{port}"
+
+
+def _forwarded(request: Request, what: str) -> str:
+    name = f"x-forwarded-{what}".encode("ascii")
+    values = request.requestHeaders.getRawHeaders(name, [])
+    return values[-1].rpartition(b",")[2].strip().decode("latin-1") if values else ""
+
+
+def _invalid(header: str) -> Malformed:
+    return Malformed(f"Invalid {header} header.", kind="host")

@@ -1,0 +1,73 @@
+"""Checking passwords: slow on purpose, so in threads, and a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from attrs import define
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.threads import deferToThreadPool
+
+from sbm.model import password as passwords
+from sbm.model.user import User
+from sbm.store import users
+from sbm.store.postgres.database import Database
+from sbm.web.http.errors import Busy
+
+T = TypeVar("T")
+
+# One check takes some 30 ms of a core, which others want too: those who guess wait in a line.
+MAX_AT_ONCE = 2
+MAX_WAITING = 100
+
+
+@define(eq=False, slots=False)
+class Passwords:
+    """Knows users by name and password."""
+
+    _database: Database
+    _reactor: Any
+
+    def __attrs_post_init__(self) -> None:
+        self._slots = DeferredSemaphore(MAX_AT_ONCE)
+
+    async def user_with(self, username: str, password: str) -> User | None:
+        """The active user of this name and password, if there is one.
+
+        A name that nobody has takes as long as a wrong password. A password that is stored in an
+        older form is stored anew. Raises Busy, or DatabaseUnavailable.
+        """
+        user, stored = await self._find(username)
+        is_right = await self._in_thread(lambda: passwords.verify(password, stored))
+        if not is_right or user is None or not user.is_active:
+            return None
+        if stored is not None and not passwords.is_current(stored):
+            await self._store_anew(user, password, stored)
+        return user
+
+    async def _find(self, username: str) -> tuple[User | None, str | None]:
+        if "\0" in username or len(username) > users.MAX_USERNAME:
+            return None, None  # and the database would not take it
+        found = await self._database.transact(users.find_user_by_name, username=username)
+        return found or (None, None)
+
+    async def _store_anew(self, user: User, password: str, old: str) -> None:
+        assert user.id is not None
+        new = await self._in_thread(lambda: passwords.hash_password(password))
+        await self._database.transact(users.replace_password, user_id=user.id, old=old, new=new)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Do slow work in a thread once there is a slot, which it keeps even if nobody waits."""
+        if len(self._slots.waiting) >= MAX_WAITING:
+            raise Busy
+        await self._slots.acquire()
+        answer: Deferred[T] = Deferred()
+        running = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
+
+        def done(result: Any) -> None:
+            self._slots.release()
+            answer.callback(result)  # which a client that went has cancelled: then it is dropped
+
+        running.addBoth(done)
+        return await answer

@@ -1,0 +1,234 @@
+"""Requests as they come from the socket, before anything is made of them."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+from attrs import define
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Protocol
+from twisted.web.server import Request, Site
+
+from sbm.web.http.channel import BoundedChannel, Limits, Phase, refusal
+from sbm.web.http.errors import NotStored, Reason
+from sbm.web.http.refusals import Refusals
+from sbm.web.http.targets import plain_target
+from sbm.web.http.uploads import Upload, Uploads
+
+# JSON and forms.
+MAX_BODY_BYTES = 2**20
+
+# So much of a body is kept in memory, and the rest of it in a file without a name.
+IN_MEMORY_BYTES = 2**16
+
+
+class BoundedRequest(Request):
+    """A request that keeps no more of its body than is allowed, and leaves parsing to us.
+
+    ``upload`` takes the body of one that brings a file; ``reason`` says why it is refused, if it
+    is. A request that is refused is answered
+    before its body has come; what still comes of it is dropped.
+    """
+
+    channel: Any
+    content: Any
+    body_size = 0
+    body_limit = MAX_BODY_BYTES
+    upload: Upload | None = None
+    is_waiting = False
+    reason = Reason()
+    _is_unwelcome = False
+
+    def __init__(self, channel: Any, queued: Any = False) -> None:
+        del queued  # only given by old callers, and without effect
+        super().__init__(channel, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
+
+    @property
+    def is_too_large(self) -> bool:
+        return self.body_size > self.body_limit
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether no more of the body is wanted."""
+        in_upload = self.upload is not None and self.upload.error is not None
+        return self.is_too_large or self._is_unwelcome or in_upload
+
+    def getHeader(self, key: Any) -> Any:
+        """The value of a header, which may be written in anything: as text it is never an error."""
+        if isinstance(key, str):
+            value = super().getHeader(key.encode("ascii"))
+            return None if value is None else value.decode("utf-8", "replace")
+        return super().getHeader(key)
+
+    def gotLength(self, length: int | None) -> None:
+        if length == 0:
+            self.content = BytesIO()
+            return
+        uploads = self.channel.site.uploads
+        if uploads is not None:
+            self._begin_upload(uploads)
+        if length is not None and length > self.body_limit:
+            self.body_size = length
+        # Closed by Twisted, as soon as the answer is sent or the client has gone.
+        self.content = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
+
+    def handleContentChunk(self, data: bytes) -> None:
+        # Called for each chunk, of which there may be thousands in a row: no more than is needed.
+        self.body_size += len(data)
+        if self.body_size > self.body_limit or self._is_unwelcome:
+            return
+        if self.upload is not None:
+            self.upload.feed(data)
+        else:
+            self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Take the path alone: a target may come as a whole URL, or with a fragment."""
+        target = plain_target(command, path)
+        super().requestReceived(command, target, version)  # type: ignore[no-untyped-call]
+
+    def finish(self) -> None:
+        """The answer is complete; one that refuses the request, or changes nothing, is counted."""
+        refusals = self.channel.site.refusals
+        if self.code >= 400:
+            refusals.refused(self.path, self.code, self.reason)
+        elif self.reason.kind:
+            refusals.not_done(self.path, self.reason)
+        super().finish()  # type: ignore[no-untyped-call]
+
+    def _begin_upload(self, uploads: Uploads) -> None:
+        channel = self.channel
+        self.upload = uploads.begin(self, *channel.target)
+        if self.upload is None:
+            return
+        self.body_limit = uploads.body_limit
+        temporary = self.upload.temporary
+        temporary.hold = lambda: channel.hold(temporary)
+        temporary.release = lambda: channel.release(temporary)
+        self.notifyFinish().addBoth(lambda _: self._end_upload())
+        self.is_waiting = True
+        channel.hold(self)
+        Deferred.fromCoroutine(self._admit(uploads, self.upload, channel))
+
+    async def _admit(self, uploads: Uploads, upload: Upload, channel: BoundedChannel) -> None:
+        """Read on if it is known who sends, and otherwise answer right away."""
+        admitted = await uploads.admits(self)
+        self.is_waiting = False
+        if not admitted:
+            self._is_unwelcome = True
+            upload.fail(NotStored())
+        channel.release(self)
+        if admitted:
+            channel.send_owed_continue()
+        elif channel.phase is Phase.BODY and channel.requests[-1] is self:
+            channel.answer_now()
+
+    def _end_upload(self) -> None:
+        if self.upload is not None:
+            self.upload.discard()
+
+
+class QuietSite(Site):
+    """A site within limits, and without an access log, which would double a request's cost."""
+
+    displayTracebacks = False
+    protocol: Any = BoundedChannel
+
+    def __init__(
+        self,
+        resource: Any,
+        reactor: Any,
+        *,
+        limits: Limits | None = None,
+        uploads: Uploads | None = None,
+        refusals: Refusals | None = None,
+    ) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            resource, requestFactory=BoundedRequest, timeout=None, reactor=reactor
+        )
+        self.limits = limits or Limits()
+        self.uploads = uploads
+        self.refusals = refusals or Refusals(reactor=reactor)
+        self._channels: set[BoundedChannel] = set()
+        self._empty: Deferred[None] = succeed(None)
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """A channel; where there are too many, the one that waits longest makes room."""
+        if len(self._channels) >= self.limits.connections and not self._make_room():
+            self.refusals.refused(None, 503, Reason(kind="connections"))
+            return Full()
+        channel: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
+        channel.limits = self.limits
+        channel.since = self.reactor.seconds()
+        self._channels.add(channel)
+        return channel
+
+    def forget(self, channel: BoundedChannel) -> None:
+        """The channel is closed."""
+        self._channels.discard(channel)
+        if not self._channels and not self._empty.called:
+            self.refusals.flush()
+            self._empty.callback(None)
+
+    def emptied(self) -> Deferred[None]:
+        """Fires when the last connection is closed, which takes no longer than its limits allow."""
+        self._empty = Deferred() if self._channels else succeed(None)
+        return self._empty
+
+    def startFactory(self) -> None:
+        super().startFactory()
+        if self.uploads is not None:
+            self.uploads.start()
+
+    def stopFactory(self) -> None:
+        super().stopFactory()
+        self.refusals.flush()
+        for channel in list(self._channels):
+            channel.retire()
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/1.1 alone: its limits are known."""
+        return [b"http/1.1"]
+
+    def getResourceFor(self, request: Any) -> Any:
+        """Find the resource; what is no text in a path is a character that no path has."""
+        request.postpath = [
+            part.replace(b"\n", b"\xff").decode("utf-8", "replace").encode("utf-8")
+            for part in request.postpath
+        ]
+        return super().getResourceFor(request)  # type: ignore[no-untyped-call]
+
+    def log(self, request: Any) -> None:
+        """Write nothing."""
+
+    def _make_room(self) -> bool:
+        waiting = [one for one in self._channels if not one.is_working]
+        if not waiting:
+            return False
+        oldest = min(waiting, key=lambda one: (one.phase, one.since))
+        self._channels.discard(oldest)
+        oldest.abandon("connections")
+        return True
+
+
+@define(eq=False, slots=False)
+class Answers(Service):
+    """Waits, when it stops, until all requests are answered that came while the ports were open."""
+
+    _site: QuietSite
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return self._site.emptied()
+
+
+class Full(Protocol):
+    """Tells a client that there are too many, and hangs up."""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(refusal(503, "Too many connections. Try again later."))
+        self.transport.loseConnection()

@@ -1,0 +1,173 @@
+"""Uploaded files on their way to their names; see ``sbm.operations.media_files``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from sbm.operations import media_files
+from sbm.web.http.errors import NotStored
+
+# So much is written at once, and ``hold`` is called while so much waits to be.
+BATCH_BYTES = 2**16
+FULL_BYTES = 2**18
+
+T = TypeVar("T")
+
+_log = Logger()
+
+
+@define(eq=False, slots=False)
+class TemporaryFile:
+    """A file on its way to its name. What is written waits for a thread to put it on disk.
+
+    ``hold`` is called when too much waits, and ``release`` when it does no more.
+    """
+
+    _reactor: Any
+    _folder: Path
+    hold: Callable[[], None] = field(default=lambda: None, init=False)
+    release: Callable[[], None] = field(default=lambda: None, init=False)
+    size: int = field(default=0, init=False)
+    _waiting: list[bytes] = field(factory=list, init=False)
+    _waiting_bytes: int = field(default=0, init=False)
+    _work: Deferred[None] | None = field(default=None, init=False)
+    _descriptor: int | None = field(default=None, init=False)
+    _path: Path | None = field(default=None, init=False)
+    _must_truncate: bool = field(default=False, init=False)
+    _failure: OSError | None = field(default=None, init=False)
+    _is_taken: bool = field(default=False, init=False)
+    _is_discarded: bool = field(default=False, init=False)
+
+    def truncate(self) -> None:
+        """Forget what was written so far."""
+        self.size = 0
+        self._must_truncate = True
+        self._waiting, self._waiting_bytes = [], 0
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of the file."""
+        self.size += len(data)
+        if self._failure is not None or self._is_discarded:
+            return
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes >= BATCH_BYTES:
+            self._begin_work()
+        if self._waiting_bytes >= FULL_BYTES:
+            self.hold()
+
+    async def settle(self) -> None:
+        """Have everything written; raises NotStored."""
+        self._begin_work()
+        await self._idle()
+        if self._failure is not None:
+            _log.error("an upload could not be written: {error}", error=self._failure)
+            raise NotStored
+
+    async def publish(self, name: str) -> None:
+        """Give the file its name, durably; from now on ``discard`` leaves it. Raises NotStored.
+
+        To be called once, after ``settle``, and not to be cancelled.
+        """
+        self._is_taken = True
+        try:
+            await self._in_thread(self._publish, name)
+        except (OSError, ValueError) as error:  # names that the file system cannot write, too
+            _log.error("an upload could not be stored: {error}", error=error)
+            await self._in_thread(self._remove, self._folder / name)
+            raise NotStored from error
+
+    async def unpublish(self, name: str) -> None:
+        """Take a published file away again."""
+        await self._in_thread(self._remove, self._folder / name)
+
+    def discard(self) -> None:
+        """Remove it, unless it has its name, as soon as nobody writes to it."""
+        if self._is_taken or self._is_discarded:
+            return
+        self._is_discarded = True
+        self._waiting, self._waiting_bytes = [], 0
+        self.release()
+        if self._work is not None or self._descriptor is not None:
+            removal = Deferred.fromCoroutine(self._discard())
+            removal.addErrback(lambda failure: _log.failure("an upload stays behind", failure))
+
+    async def _discard(self) -> None:
+        await self._idle()
+        await self._in_thread(self._remove, None)
+
+    def _begin_work(self) -> None:
+        if self._work is None and self._waiting and self._failure is None:
+            self._work = Deferred.fromCoroutine(self._write_all())
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting, self._waiting_bytes = self._waiting, [], 0
+                truncates, self._must_truncate = self._must_truncate, False
+                await self._in_thread(self._append, batch, truncates)
+                self.release()
+        except OSError as error:
+            self._failure = error
+            self._waiting, self._waiting_bytes = [], 0
+        finally:
+            self._work = None
+            self.release()
+
+    async def _idle(self) -> None:
+        while self._work is not None:
+            await shielded(self._work)
+
+    def _in_thread(self, work: Callable[..., T], *args: Any) -> Deferred[T]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *args)
+
+    # In threads, one at a time
+
+    def _append(self, batch: Sequence[bytes], truncates: bool) -> None:
+        if self._descriptor is None:
+            self._path, self._descriptor = media_files.begin(self._folder)
+        if truncates:
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+        rest = memoryview(b"".join(batch))
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def _publish(self, name: str) -> None:
+        assert self._descriptor is not None
+        assert self._path is not None
+        media_files.publish(self._path, self._descriptor, name)
+        self._close()
+
+    def _remove(self, published: Path | None) -> None:
+        for path in filter(None, (self._path, published)):
+            path.unlink(missing_ok=True)
+        self._close()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def shielded(deferred: Deferred[T]) -> Deferred[T]:
+    """What can be awaited in its place: cancelling that leaves the work itself alone."""
+    seen: Deferred[T] = Deferred()
+
+    def tell(result: T) -> T:
+        seen.callback(result)
+        return result
+
+    def tell_failure(failure: Any) -> None:
+        seen.errback(failure)
+
+    deferred.addCallbacks(tell, tell_failure)
+    return seen

@@ -1,0 +1,194 @@
+"""Uploads: multipart bodies whose file goes to disk while they arrive."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from attrs import define, field, frozen
+from multipart import (  # type: ignore[import-untyped]
+    MultipartError,
+    MultipartSegment,
+    PushMultipartParser,
+    parse_options_header,
+)
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.web.server import Request
+
+from sbm.model.echo import echoed
+from sbm.operations.media_files import sweep
+from sbm.web.http.authentication import Authentication
+from sbm.web.http.bodies import MULTIPART, Body, charset_of
+from sbm.web.http.errors import Malformed, TooLarge
+from sbm.web.http.temporary_files import TemporaryFile
+
+# The texts beside the file.
+MAX_TEXT_BYTES = 2**20
+MAX_PARTS = 100
+
+_log = Logger()
+
+
+@frozen(eq=False)
+class Uploads:
+    """What becomes of multipart bodies at one path: the file in ``part`` goes to ``folder``.
+
+    ``limit`` is the largest file, in bytes.
+    """
+
+    reactor: Any
+    folder: Path
+    limit: int
+    _authentication: Authentication
+    _path: re.Pattern[str]
+    _part: str
+
+    @property
+    def body_limit(self) -> int:
+        """The largest body, in bytes: a file, and the form around it."""
+        return self.limit + MAX_TEXT_BYTES
+
+    def begin(self, request: Request, method: bytes, target: bytes) -> Upload | None:
+        """What takes the body of this request, of which the headers are known; None: not ours."""
+        path = unquote(target.partition(b"?")[0].decode("ascii", "replace"))
+        kind, options = parse_options_header(request.getHeader("content-type") or "")
+        boundary = options.get("boundary", "")
+        if method not in (b"POST", b"PUT", b"PATCH") or kind != MULTIPART or not boundary:
+            return None
+        if not self._path.fullmatch(path):
+            return None
+        temporary = TemporaryFile(self.reactor, self.folder)
+        return Upload(boundary, charset_of(options), self._part, self.limit, temporary)
+
+    async def admits(self, request: Request) -> bool:
+        """Whether it is known who sends this request; others may send, but nothing is kept."""
+        try:
+            await self._authentication.user_of(request)
+        except Exception:  # whatever it is, the answer to the request will tell
+            return False
+        return True
+
+    def start(self) -> None:
+        """Take away what a crash has left."""
+        swept = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), sweep, self.folder)
+        swept.addErrback(lambda failure: _log.failure("the media folder was not swept", failure))
+
+
+@frozen(kw_only=True)
+class StoredFile:
+    """A file that was sent, and lies in a temporary one."""
+
+    name: str
+    size: int
+    temporary: TemporaryFile
+
+
+@define(eq=False, slots=False)
+class Upload:
+    """A multipart body as it arrives: texts are kept, and one file is written to disk.
+
+    What is wrong with it is told in the end; from then on the rest is dropped.
+    """
+
+    _boundary: str
+    _charset: str
+    _part: str
+    limit: int
+    temporary: TemporaryFile
+    error: Exception | None = field(default=None, init=False)
+    _fields: dict[str, Any] = field(factory=dict, init=False)
+    _segment: MultipartSegment | None = field(default=None, init=False)
+    _text: bytearray = field(factory=bytearray, init=False)
+    _text_bytes: int = field(default=0, init=False)
+    _parser: Any = field(default=None, init=False)
+
+    @property
+    def is_too_large(self) -> bool:
+        return isinstance(self.error, TooLarge)
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        if self.error is not None:
+            return
+        try:
+            if self._parser is None:
+                self._parser = PushMultipartParser(self._boundary, max_segment_count=MAX_PARTS)
+            for event in self._parser.parse(data):
+                self._take(event)
+        except TooLarge as error:
+            self.fail(error)
+        except (MultipartError, ValueError) as error:
+            self.fail(_unreadable(error))
+
+    async def body(self) -> Body:
+        """The whole form, its file on disk; raises Malformed, TooLarge or NotStored."""
+        if self.error is None and self._parser is not None and not self._parser.closed:
+            try:
+                self._parser.close()
+            except MultipartError as error:
+                self.fail(_unreadable(error))
+        if self.error is not None:
+            raise self.error
+        await self.temporary.settle()
+        return Body(value=self._fields, is_form=True)
+
+    def discard(self) -> None:
+        """Keep nothing, if nothing was made of it."""
+        self.temporary.discard()
+
+    def fail(self, error: Exception) -> None:
+        """Drop what has come, and what is still to come, for this reason."""
+        self.error = error
+        self.discard()
+
+    def _take(self, event: MultipartSegment | bytes | None) -> None:
+        if isinstance(event, MultipartSegment):
+            self._segment = event
+            self._text.clear()
+            if self._is_file:
+                self.temporary.truncate()  # of a part that is there twice the last counts
+        elif event is None:
+            self._end()
+        elif self._is_file:
+            self.temporary.write(event)
+            if self.temporary.size > self.limit:
+                raise TooLarge(self.limit)
+        elif self._is_text:
+            self._text_bytes += len(event)
+            if self._text_bytes > MAX_TEXT_BYTES:
+                raise TooLarge(MAX_TEXT_BYTES)
+            self._text += event
+
+    def _end(self) -> None:
+        assert self._segment is not None
+        name, file_name = self._segment.name, self._segment.filename
+        if self._is_file:
+            stored = StoredFile(
+                name=_last_part(file_name), size=self.temporary.size, temporary=self.temporary
+            )
+            self._fields[name] = stored
+        elif self._is_text:
+            self._fields[name] = self._text.decode(self._charset, "replace")
+        elif name == self._part:
+            self._fields[name] = ""  # a file without a name is none
+
+    @property
+    def _is_file(self) -> bool:
+        one = self._segment
+        return one is not None and one.name == self._part and bool(one.filename)
+
+    @property
+    def _is_text(self) -> bool:
+        return self._segment is not None and self._segment.filename is None
+
+
+def _unreadable(error: Exception) -> Malformed:
+    return Malformed(f"Multipart form parse error - {echoed(error)}", kind="unreadable-body")
+
+
+def _last_part(file_name: str) -> str:
+    """The name of a file without the folders that some clients put before it."""
+    return re.split(r"[/\\]", file_name)[-1].strip()

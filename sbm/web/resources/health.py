@@ -1,0 +1,122 @@
+"""``/api/health``: whether the service can work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
+from twisted.web.server import Request
+
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit
+from sbm.telemetry import Telemetry
+from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app, written
+from sbm.web.http.errors import Reason
+from sbm.web.http.wire import instant
+
+# A database that is silent is no better than none, and whoever asks for the health does not wait
+# for long.
+PATIENCE_SECONDS = 4.0
+
+_ABOUT = About(
+    name="Healthcheck",
+    description="Healthcheck Interaction\nGET - returns service up - getting auth'd requires DB",
+)
+
+
+@frozen(eq=False)
+class Health:
+    """The state of the service; ``version`` is that of sbm.
+
+    Whether the law holds, and whether the database's clock can be trusted, is as this process last
+    found it. Neither is a reason to be down: a load balancer that took a daemon out for it would
+    only add to the trouble.
+    """
+
+    app = new_app()
+
+    _front: Front
+    _version: str
+    _libraries: Mapping[str, str]
+    _telemetry: Telemetry
+
+    @app.route("/")
+    async def health(self, request: Request) -> bytes:
+        answer = Deferred.fromCoroutine(
+            self._front.answer(request, _ABOUT, {"GET": self._read}, unavailable=self._down)
+        )
+        try:
+            return await answer.addTimeout(PATIENCE_SECONDS, self._front.database.reactor)
+        except TimeoutError:
+            request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
+            reason = Reason(kind="database")
+            late = Reply(status=503, body=self._down(), headers={"Retry-After": "5"}, reason=reason)
+            return written(request, late)
+
+    async def _read(self, _exchange: Exchange) -> Reply:
+        await self._front.database.transact(_nothing)
+        return Reply(body=self._state(up=True, database="Accessible"))
+
+    def _down(self, error: DatabaseUnavailable | None = None) -> dict[str, Any]:
+        """What to say without a database: why, only where that tells nothing of its place."""
+        reason = str(error) if isinstance(error, DatabaseUnfit) else ""
+        return self._state(up=False, database="Not accessible", reason=reason)
+
+    def _state(self, *, up: bool, database: str, reason: str = "") -> dict[str, Any]:
+        result = {
+            "database": database,
+            "version": self._version,
+            "libraries": dict(self._libraries),
+            "law": self._law(),
+            "services": {
+                name: {
+                    "is_away": service.is_probing,
+                    "reason": service.reason,
+                    "probe": service.probe,
+                }
+                for name, service in self._telemetry.services.items()
+            },
+            "clock": self._clock(),
+            "database_reason": reason,
+        }
+        return {"up": up, "result": result}
+
+    def _law(self) -> dict[str, Any]:
+        broken = self._telemetry.measured("law.broken_ticks")
+        checked_at = self._telemetry.measured("law.checked_at")
+        return {
+            "holds": None if broken is None else broken == 0,
+            "broken_ticks": None if broken is None else int(broken),
+            "checked_at": None
+            if checked_at is None
+            else instant(datetime.fromtimestamp(checked_at, timezone.utc)),
+        }
+
+    def _clock(self) -> dict[str, Any]:
+        doubted = self._telemetry.measured("clock.doubted_seconds")
+        return {
+            "trusted": None if doubted is None else doubted == 0,
+            "jumps": self._telemetry.counts["clock.jumps"],
+            "last_jump_seconds": self._telemetry.measured("clock.last_jump_seconds"),
+        }
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of the libraries that the health names."""
+    return {name: _version_of(name) for name in ("twisted", "klein", "psycopg2")}
+
+
+async def _nothing(transaction: Transaction) -> None:
+    """Beginning and committing are proof enough."""
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        # The driver comes under two names: to be built, or built.
+        return version(f"{package}-binary")

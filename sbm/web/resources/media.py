@@ -1,0 +1,284 @@
+"""``/media``: the files that messages carry, for whoever fetches them; nothing is ever listed.
+
+A file is known by its name alone, which nobody can guess, and never changes. Browsers are told to
+take it for what we say it is, and to run nothing that is in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Mapping
+from email.utils import formatdate, parsedate_to_datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.threads import deferToThreadPool
+from twisted.web.server import Request
+from zope.interface import implementer
+
+from sbm.web.http.errors import MethodNotAllowed, NotFound, Reason
+from sbm.web.http.refusals import explain
+from sbm.web.http.temporary_files import shielded
+
+# So much is read at once, in a thread.
+PIECE_BYTES = 2**17
+
+METHODS = ("GET", "HEAD", "OPTIONS")
+
+# One step of a path, and no hidden file.
+_NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,254}")
+
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_ETAG = re.compile(r'(?:W/)?("[^"]*")')
+
+# What may be shown where it is; everything else is only to be saved.
+_SHOWN = {
+    ".aac": "audio/aac",
+    ".amr": "audio/amr",
+    ".flac": "audio/flac",
+    ".m4a": "audio/mp4",
+    ".mp3": "audio/mpeg",
+    ".oga": "audio/ogg",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".wav": "audio/wav",
+    ".weba": "audio/webm",
+    ".avif": "image/avif",
+    ".bmp": "image/bmp",
+    ".gif": "image/gif",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+}
+_SAVED = {
+    ".csv": "text/csv; charset=utf-8",
+    ".json": "application/json",
+    ".mp4": "video/mp4",
+    ".pdf": "application/pdf",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".webm": "video/webm",
+    ".zip": "application/zip",
+}
+_UNKNOWN = "application/octet-stream"
+
+_PROTECTION = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+# A link, a socket, or a name that is too long.
+_NOT_A_FILE = (errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.EISDIR)
+
+_CACHING = "public, max-age=31536000, immutable"
+
+
+@frozen(eq=False)
+class Media:
+    """Serves the files right below ``root``; without one there are none."""
+
+    _reactor: Any
+    _root: Path | None
+
+    async def answer(self, request: Request, name: str) -> bytes:
+        """Answer with the file of this name, or a part of it; raises NotFound, MethodNotAllowed."""
+        request.setHeader(b"Allow", ", ".join(METHODS).encode("ascii"))
+        method = request.method.decode("ascii", "replace")
+        if method not in METHODS:
+            raise MethodNotAllowed(method)
+        if method == "OPTIONS":
+            return b""
+        if self._root is None or not _NAME.fullmatch(name) or request.path.endswith(b"/"):
+            raise NotFound
+        opening = self._in_thread(_open, self._root / name)
+        try:
+            file = await shielded(opening)
+        except BaseException:
+            opening.addCallback(_close)
+            raise
+        if file is None:
+            raise NotFound
+        reader = _Reader(self._reactor, file)
+        try:
+            await self._send(request, method, name, file, reader)
+        finally:
+            reader.close()
+        return b""
+
+    async def _send(
+        self, request: Request, method: str, name: str, file: _File, reader: _Reader
+    ) -> None:
+        start, length = _head(request, method, name, file)
+        if method == "HEAD" or not length:
+            return
+        request.registerProducer(reader, True)
+        try:
+            await reader.send(request, start, length)
+        finally:
+            if request.channel is not None:
+                request.unregisterProducer()
+
+    def _in_thread(self, work: Any, *args: Any) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *args)
+
+
+@frozen(kw_only=True)
+class _File:
+    """An open file."""
+
+    descriptor: int
+    size: int
+    modified: int
+    etag: str
+
+
+@implementer(IPushProducer)
+@define(eq=False, slots=False)
+class _Reader:
+    """Reads a file in threads, no faster than the client takes it."""
+
+    _reactor: Any
+    _file: _File
+    _reading: Deferred[bytes] | None = field(default=None, init=False)
+    _rest: Deferred[None] | None = field(default=None, init=False)
+
+    async def send(self, request: Any, start: int, length: int) -> None:
+        """Write this part of the file to the request."""
+        end = start + length
+        while start < end:
+            if self._rest is not None:
+                await self._rest
+            pool = self._reactor.getThreadPool()
+            count = min(PIECE_BYTES, end - start)
+            self._reading = deferToThreadPool(
+                self._reactor, pool, os.pread, self._file.descriptor, count, start
+            )
+            piece = await shielded(self._reading)
+            if not piece:  # cut off meanwhile: what was promised cannot be kept
+                request.channel.abandon("file")
+                return
+            request.write(piece)
+            start += len(piece)
+
+    def close(self) -> None:
+        """Close the file once no thread reads it."""
+        if self._reading is None:
+            os.close(self._file.descriptor)
+        else:
+            self._reading.addBoth(lambda _: os.close(self._file.descriptor))
+
+    def pauseProducing(self) -> None:
+        if self._rest is None:
+            self._rest = Deferred()
+
+    def resumeProducing(self) -> None:
+        if self._rest is not None:
+            rest, self._rest = self._rest, None
+            rest.callback(None)
+
+    def stopProducing(self) -> None:
+        """The client has gone, and whoever sends is told so."""
+
+
+def type_of(name: str) -> tuple[str, bool]:
+    """The Content-Type by the extension of a name, and whether browsers may show it."""
+    extension = PurePosixPath(name).suffix.lower()
+    if extension in _SHOWN:
+        return _SHOWN[extension], True
+    return _SAVED.get(extension, _UNKNOWN), False
+
+
+def _head(request: Request, method: str, name: str, file: _File) -> tuple[int, int]:
+    """Write status and headers; what is to be sent is so many bytes from there on."""
+    modified = formatdate(file.modified, usegmt=True)
+    _set(request, {**_PROTECTION, "Cache-Control": _CACHING, "ETag": file.etag})
+    _set(request, {"Last-Modified": modified, "Accept-Ranges": "bytes"})
+    if _is_known(request, file):
+        request.setResponseCode(304)
+        return 0, 0
+    content_type, is_shown = type_of(name)
+    _set(request, {"Content-Type": content_type})
+    if not is_shown:
+        _set(request, {"Content-Disposition": "attachment"})
+    part = _part(request, method, file, modified)
+    if part is None:
+        _set(request, {"Content-Length": str(file.size)})
+        return 0, file.size
+    start, length = part
+    request.setResponseCode(206 if length else 416)
+    if not length:
+        explain(request, Reason(kind="range"))
+    which = f"{start}-{start + length - 1}" if length else "*"
+    _set(request, {"Content-Range": f"bytes {which}/{file.size}", "Content-Length": str(length)})
+    return start, length
+
+
+def _is_known(request: Request, file: _File) -> bool:
+    """Whether the client has the file already."""
+    known = request.getHeader("if-none-match")
+    if known is not None:
+        return known.strip() == "*" or file.etag in _ETAG.findall(known)
+    since = request.getHeader("if-modified-since")
+    if since is None:
+        return False
+    try:
+        return file.modified <= parsedate_to_datetime(since).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+def _part(request: Request, method: str, file: _File, modified: str) -> tuple[int, int] | None:
+    """Start and length of the part that is asked for, 0 if there is none; None: all of the file.
+
+    A range that is not understood, or several of them, is all of it.
+    """
+    match = _RANGE.fullmatch((request.getHeader("range") or "").strip())
+    if method != "GET" or match is None or match.group(1, 2) == ("", ""):
+        return None
+    condition = request.getHeader("if-range")
+    if condition is not None and condition.strip() not in (file.etag, modified):
+        return None
+    first, last = match.groups()
+    if not first:
+        start, end = max(file.size - int(last), 0), file.size
+    else:
+        start, end = int(first), min(int(last) + 1 if last else file.size, file.size)
+        if last and int(last) < start:
+            return None
+    return start, max(end - start, 0)
+
+
+def _set(request: Request, headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        request.setHeader(name.encode("ascii"), value.encode("ascii"))
+
+
+def _open(path: Path) -> _File | None:
+    """Open a file of its own, if it is one: no link, no folder, no pipe. In a thread."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except (FileNotFoundError, NotADirectoryError, PermissionError, UnicodeEncodeError):
+        return None
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            return None
+        raise
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        return None
+    etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
+    return _File(descriptor=descriptor, size=found.st_size, modified=int(found.st_mtime), etag=etag)
+
+
+def _close(file: _File | None) -> None:
+    if file is not None:
+        os.close(file.descriptor)

@@ -1,0 +1,58 @@
+"""``/api/metrics``: the names of the metrics, and the firing of the scheduled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+from attrs import frozen
+from twisted.web.server import Request
+
+from sbm.model.metrics import names, of_week
+from sbm.store import estimates, messagesets, tasks
+from sbm.store.postgres.database import Transaction
+from sbm.telemetry import Tally
+from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+
+_ABOUT = About(name="Metrics", description="The names of all metrics; POST fires them.")
+
+
+@frozen(eq=False)
+class Metrics:
+    """The metrics of this service; ``wake`` is called once a task waits to be done."""
+
+    app = new_app()
+
+    _front: Front
+    _wake: Callable[[], None]
+    _tally: Tally
+    _zone: ZoneInfo
+
+    @app.route("/")
+    async def metrics(self, request: Request) -> bytes:
+        methods = {"GET": self._list, "POST": self._fire}
+        return await self._front.answer(request, _ABOUT, methods)
+
+    async def _list(self, _exchange: Exchange) -> Reply:
+        found = await self._front.database.transact(messagesets.list_names)
+        return Reply(body={"metrics_available": names(found)})
+
+    async def _fire(self, exchange: Exchange) -> Reply:
+        """The body is not read. What has to be estimated first is told by whoever does that."""
+        if self._tally.is_kept:
+            values = await self._front.database.transact(
+                _scheduled, zone=self._zone, requested_by=exchange.user.id
+            )
+            for name, value in values.items():
+                self._tally.tell(name, value)
+            self._wake()
+        return Reply(body={"scheduled_metrics_initiated": True})
+
+
+async def _scheduled(
+    transaction: Transaction, *, zone: ZoneInfo, requested_by: int | None
+) -> dict[str, float]:
+    today, week = await estimates.read_week(transaction, zone=zone)
+    if week is None:
+        await tasks.request(transaction, kind="estimate-sends", requested_by=requested_by)
+    return of_week(week or {}, today)

@@ -1,0 +1,107 @@
+"""Tokens: ``/api/v1/user/token`` for administrators, ``/api/token-auth`` for a password."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from attrs import frozen
+from twisted.web.server import Request
+
+from sbm.model.email import is_email
+from sbm.model.user import ADMINISTER
+from sbm.store import users
+from sbm.web.http.bodies import FORM, JSON, MULTIPART
+from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.errors import Invalid
+from sbm.web.http.passwords import Passwords
+from sbm.web.schema.fields import NON_FIELD, NOT_BLANK, Complaint, Text
+from sbm.web.schema.schema import Shape
+
+WRONG_EMAIL = "Enter a valid email address."
+WRONG_PASSWORD = "Unable to log in with provided credentials."
+
+
+@frozen(kw_only=True)
+class Email(Text):
+    """An e-mail address that can be the name of a user."""
+
+    kind: ClassVar[str] = "email"
+
+    def parse(self, given: Any) -> str:
+        if isinstance(given, bool) or not isinstance(given, (str, int, float)):
+            raise Complaint(WRONG_EMAIL)
+        return super().parse(given)
+
+    def objections(self, text: str) -> list[str]:
+        if self.max_length is not None and len(text) > self.max_length:
+            return super().objections(text)  # what is so long is not even looked at
+        return super().objections(text) + ([] if is_email(text) else [WRONG_EMAIL])
+
+
+@frozen(kw_only=True)
+class Password(Text):
+    """A text of which nothing is stripped."""
+
+    def parse(self, given: Any) -> str:
+        if not isinstance(given, str):
+            return super().parse(given)
+        if not given:
+            raise Complaint(NOT_BLANK)
+        objections = self.objections(given)
+        if objections:
+            raise Complaint(*objections)
+        return given
+
+
+EMAIL_SHAPE = Shape([Email(name="email", max_length=users.MAX_USERNAME)])
+PASSWORD_SHAPE = Shape([Text(name="username"), Password(name="password")])
+
+_USER_TOKEN = About(
+    name="User", description="Makes a token for the user of an e-mail, and the user if need be."
+)
+_TOKEN_AUTH = About(name="Obtain Auth Token", parses=(FORM, MULTIPART, JSON))
+
+
+@frozen(eq=False)
+class UserTokens:
+    """Administrators make tokens for others."""
+
+    app = new_app()
+
+    _front: Front
+
+    @app.route("/")
+    async def tokens(self, request: Request) -> bytes:
+        methods = {"POST": self._create}
+        return await self._front.answer(request, _USER_TOKEN, methods, permission=ADMINISTER)
+
+    async def _create(self, exchange: Exchange) -> Reply:
+        reading = EMAIL_SHAPE.read(exchange.body())
+        reading.check()
+        token = await self._front.database.transact(users.create_token, **reading.attributes())
+        return Reply(status=201, body={"token": token})
+
+
+@frozen(eq=False)
+class TokenAuth:
+    """Users make tokens for themselves, by their password."""
+
+    app = new_app()
+
+    _front: Front
+    _passwords: Passwords
+
+    @app.route("/")
+    async def log_in(self, request: Request) -> bytes:
+        methods = {"POST": self._create}
+        return await self._front.answer(request, _TOKEN_AUTH, methods, needs_user=False)
+
+    async def _create(self, exchange: Exchange) -> Reply:
+        reading = PASSWORD_SHAPE.read(exchange.body())
+        reading.check()
+        user = await self._passwords.user_with(**reading.attributes())
+        if user is None:
+            raise Invalid({NON_FIELD: [WRONG_PASSWORD]}, kind="wrong-password")
+        assert user.id is not None
+        token = await self._front.database.transact(users.add_token, user_id=user.id)
+        return Reply(body={"token": token})

@@ -1,0 +1,371 @@
+"""Fields of resources: declared once, and read in the dialect of the wire.
+
+The dialect is lenient (``"7 "`` is an integer, ``"on"`` a boolean, ``5`` a text) and its refusals
+have fixed words, which clients match. Forms differ: they have neither null nor types.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Awaitable, Sequence
+from typing import Any, ClassVar, Protocol
+
+from attrs import field, frozen
+
+from sbm.model.content import is_language
+from sbm.model.cron import Cron
+from sbm.model.echo import echoed
+from sbm.store.postgres.database import Transaction
+from sbm.web.http.bodies import parse_json
+from sbm.web.http.wire import LARGEST_ID
+
+SMALLEST_INTEGER = -(2**31)
+LARGEST_INTEGER = 2**31 - 1
+MAX_NUMBER_LENGTH = 1000
+MAX_DEPTH = 100
+
+REQUIRED = "This field is required."
+NOT_NULL = "This field may not be null."
+NOT_BLANK = "This field may not be blank."
+NO_NUL = "Null characters are not allowed."
+NO_SURROGATES = "Surrogate characters are not allowed."
+NOT_AN_INTEGER = "A valid integer is required."
+WRONG_LANGUAGE = (
+    "Enter a valid language code: ISO 639-3, optionally with a country, such as eng_ZA."
+)
+NON_FIELD = "non_field_errors"
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_TRUE = frozenset({"t", "T", "y", "Y", "yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
+_FALSE = frozenset({"f", "F", "n", "N", "no", "NO", "false", "False", "FALSE", "off", "Off", "OFF"})
+_UUID = re.compile(r"([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})")
+
+
+class _Absent:
+    """The value of a field that is not there."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Any = _Absent()
+
+
+class Complaint(ValueError):
+    """What is wrong with the value of one field, in one or more sentences."""
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__(*messages)
+        self.messages = list(messages)
+
+
+@frozen(kw_only=True)
+class Field:
+    """One field: its name on the wire, and how its value is read.
+
+    ``attribute`` is its name in the model where that differs, ``label`` that in OPTIONS. A field
+    without a ``default`` has to be given when a row is made, unless it is read-only.
+    """
+
+    kind: ClassVar[str] = "field"
+    missing: ClassVar[str] = REQUIRED
+
+    name: str
+    attribute: str = field(default="")
+    default: Any = ABSENT
+    null: bool = False
+    read_only: bool = False
+    label: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.attribute:
+            object.__setattr__(self, "attribute", self.name)
+
+    @property
+    def required(self) -> bool:
+        return self.default is ABSENT and not self.read_only
+
+    def read(self, given: Any) -> Any:
+        """The typed value of a JSON value; raises Complaint."""
+        if given is None:
+            if self.null:
+                return None
+            raise Complaint(NOT_NULL)
+        return self.parse(given)
+
+    def parse(self, given: Any) -> Any:
+        """The typed value of a JSON value that is not null; raises Complaint."""
+        raise NotImplementedError
+
+    def from_form(self, given: Any) -> Any:
+        """What a form's text (or ABSENT) would be in JSON; ABSENT if it says nothing."""
+        if given == "" and self.null:
+            return None
+        return ABSENT if given == "" and not self.required else given
+
+    def description(self) -> dict[str, Any]:
+        """What OPTIONS says of it."""
+        described: dict[str, Any] = {
+            "type": self.kind,
+            "required": self.required,
+            "read_only": self.read_only,
+            "label": self.label or self.name.replace("_", " ").capitalize(),
+        }
+        return described | self.limits()
+
+    def limits(self) -> dict[str, Any]:
+        """What OPTIONS says of the values that it takes."""
+        return {}
+
+
+@frozen(kw_only=True)
+class ReadOnly(Field):
+    """A field that clients only see; what they write there is ignored."""
+
+    shown_as: str = "field"
+    read_only: bool = True
+
+    def description(self) -> dict[str, Any]:
+        described = super().description() | {"type": self.shown_as}
+        return described | ({"label": "ID"} if self.shown_as == "integer" else {})
+
+
+@frozen(kw_only=True)
+class Text(Field):
+    """A text, stripped; numbers count as texts."""
+
+    kind: ClassVar[str] = "string"
+
+    max_length: int | None = None
+    blank: bool = False
+
+    def parse(self, given: Any) -> str:
+        if isinstance(given, bool) or not isinstance(given, (str, int, float)):
+            raise Complaint("Not a valid string.")
+        text = str(given).strip()
+        if not text and not self.blank:
+            raise Complaint(NOT_BLANK)
+        messages = self.objections(text)
+        if messages:
+            raise Complaint(*messages)
+        return text
+
+    def objections(self, text: str) -> list[str]:
+        """What is wrong with a stripped text that may be blank."""
+        messages = []
+        if self.max_length is not None and len(text) > self.max_length:
+            messages.append(f"Ensure this field has no more than {self.max_length} characters.")
+        if "\0" in text:
+            messages.append(NO_NUL)
+        if _SURROGATES.search(text):
+            messages.append(NO_SURROGATES)
+        return messages
+
+    def from_form(self, given: Any) -> Any:
+        return "" if given == "" and self.blank else super().from_form(given)
+
+    def limits(self) -> dict[str, Any]:
+        return {} if self.max_length is None else {"max_length": self.max_length}
+
+
+@frozen(kw_only=True)
+class CronField(Text):
+    """One of the five fields of a schedule."""
+
+    def objections(self, text: str) -> list[str]:
+        return super().objections(text) or list(Cron.problems({self.name: text}).values())
+
+
+@frozen(kw_only=True)
+class Language(Text):
+    """``eng`` or ``eng_ZA``."""
+
+    def objections(self, text: str) -> list[str]:
+        return [] if is_language(text) else [WRONG_LANGUAGE]
+
+
+@frozen(kw_only=True)
+class Identity(Text):
+    """A UUID, kept in lower case."""
+
+    def parse(self, given: Any) -> str:
+        identity = canonical_uuid(super().parse(given))
+        if identity is None:
+            raise Complaint("Must be a valid UUID.")
+        return identity
+
+    def objections(self, text: str) -> list[str]:  # noqa: ARG002  # one text says it all
+        return []
+
+
+@frozen(kw_only=True)
+class Choice(Field):
+    """One of a few texts."""
+
+    kind: ClassVar[str] = "choice"
+
+    choices: Sequence[str]
+
+    def parse(self, given: Any) -> str:
+        if str(given) not in self.choices:
+            raise Complaint(f'"{echoed(given)}" is not a valid choice.')
+        return str(given)
+
+    def limits(self) -> dict[str, Any]:
+        named = [{"value": choice, "display_name": choice.capitalize()} for choice in self.choices]
+        return {"choices": named}
+
+
+@frozen(kw_only=True)
+class Integer(Field):
+    """An integer of 32 bits, not below ``least``; if ``choices`` are given, one of these."""
+
+    kind: ClassVar[str] = "integer"
+
+    choices: Sequence[int] = ()
+    least: int = SMALLEST_INTEGER
+
+    def parse(self, given: Any) -> int:
+        if isinstance(given, str) and len(given) > MAX_NUMBER_LENGTH:
+            raise Complaint("String value too large.")
+        try:
+            number = int(re.sub(r"\.0*\s*$", "", str(given)))
+        except ValueError:
+            raise Complaint(NOT_AN_INTEGER) from None
+        if number > LARGEST_INTEGER:
+            raise Complaint(f"Ensure this value is less than or equal to {LARGEST_INTEGER}.")
+        if number < self.least:
+            raise Complaint(f"Ensure this value is greater than or equal to {self.least}.")
+        if self.choices and number not in self.choices:
+            raise Complaint(f'"{echoed(number)}" is not a valid choice.')
+        return number
+
+    def limits(self) -> dict[str, Any]:
+        # As clients know it: imported values below ``least`` are shown, and may be written back.
+        return {"min_value": SMALLEST_INTEGER, "max_value": LARGEST_INTEGER}
+
+
+@frozen(kw_only=True)
+class Boolean(Field):
+    """True or false, in many words."""
+
+    kind: ClassVar[str] = "boolean"
+
+    def parse(self, given: Any) -> bool:
+        if isinstance(given, (bool, int, float)) and given in (0, 1):
+            return bool(given)
+        if isinstance(given, str):
+            if given in _TRUE or given == "1":
+                return True
+            if given in _FALSE or given == "0":
+                return False
+        raise Complaint("Must be a valid boolean.")
+
+    def from_form(self, given: Any) -> Any:
+        """A box that is not ticked is not sent."""
+        return False if given is ABSENT else given
+
+
+class Hold(Protocol):
+    """Whether a row exists, and if it does, it stays until the transaction ends."""
+
+    def __call__(self, transaction: Transaction, *, row_id: int) -> Awaitable[bool]: ...
+
+
+@frozen(kw_only=True)
+class Reference(Field):
+    """The id of a row of another table, which ``hold`` looks up."""
+
+    hold: Hold
+
+    def read(self, given: Any) -> Any:
+        return super().read(None if given == "" else given)
+
+    def parse(self, given: Any) -> int:
+        wrong = Complaint(f"Incorrect type. Expected pk value, received {type(given).__name__}.")
+        if isinstance(given, bool) or not isinstance(given, (int, float, str)):
+            raise wrong
+        if isinstance(given, float) and not given.is_integer():
+            raise wrong
+        if isinstance(given, str) and len(given) > MAX_NUMBER_LENGTH:
+            raise wrong
+        try:
+            number = int(given)
+        except ValueError:
+            raise wrong from None
+        if not 0 < number <= LARGEST_ID:
+            raise Complaint(self.unknown(given))
+        return number
+
+    @staticmethod
+    def unknown(given: Any) -> str:
+        """What is said of a value that is no row's id."""
+        return f'Invalid pk "{echoed(given)}" - object does not exist.'
+
+
+@frozen(kw_only=True)
+class JsonValue(Field):
+    """Any JSON that the database can keep."""
+
+    def parse(self, given: Any) -> Any:
+        complaint = _unfit(given)
+        if complaint:
+            raise Complaint(complaint)
+        return given
+
+    def from_form(self, given: Any) -> Any:
+        if given is ABSENT:
+            return ABSENT
+        try:
+            return parse_json(given)
+        except (TypeError, ValueError):
+            return _NOT_JSON
+
+
+@frozen(kw_only=True)
+class JsonObject(JsonValue):
+    """A JSON object."""
+
+    def parse(self, given: Any) -> Any:
+        value = super().parse(given)
+        if not isinstance(value, dict):
+            kind = type(value).__name__
+            raise Complaint(f'Expected a dictionary of items but got type "{kind}".')
+        return value
+
+
+# What a form's field is when it should be JSON and is not.
+_NOT_JSON = math.nan
+
+
+def canonical_uuid(text: str) -> str | None:
+    """A UUID in lower case with its dashes; None if the text is none."""
+    match = _UUID.fullmatch(text.lower())
+    return "-".join(match.groups()) if match else None
+
+
+def _unfit(value: Any) -> str | None:
+    """Why the database could not keep this JSON value, if so."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 2):
+        complaint = next(filter(None, map(_unfit_scalar, level)), None)
+        if complaint or not level:
+            return complaint
+        level = [
+            below
+            for one in level
+            if isinstance(one, (dict, list))
+            for below in ([*one.keys(), *one.values()] if isinstance(one, dict) else one)
+        ]
+    return f"Ensure this value is nested no more than {MAX_DEPTH} levels deep."
+
+
+def _unfit_scalar(value: Any) -> str | None:
+    if isinstance(value, str) and "\0" in value:
+        return NO_NUL
+    if isinstance(value, str) and _SURROGATES.search(value):
+        return NO_SURROGATES
+    if isinstance(value, float) and not math.isfinite(value):
+        return "Value must be valid JSON."
+    return None

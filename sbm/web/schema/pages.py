@@ -1,0 +1,227 @@
+"""Lists, a page at a time.
+
+``limit`` and ``offset`` say which page, and are all that a client needs. The links to the next and
+the previous page carry a ``position`` besides: where the page that is shown ends or begins, and the
+count as it was taken on the first page. Whoever follows them skips nothing and sees nothing twice,
+while others insert and delete, and the millionth row costs what the first one did.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
+from uuid import UUID
+
+from attrs import evolve, frozen
+
+from sbm.model.paging import Part, Window
+from sbm.store.postgres.database import Database, Transaction
+from sbm.web.http.endpoint import Exchange, Reply
+from sbm.web.http.errors import Malformed
+from sbm.web.http.wire import compact_json, written_in_slices
+from sbm.web.schema.filters import Filter, read_filters
+
+MAX_LIMIT = 1000
+
+# Beyond any table; a larger offset would not be a number for the database.
+MAX_OFFSET = 2**62
+
+_NAMES = ("limit", "offset", "position")
+_LONGEST = 512
+_INVALID = "Invalid position: it was changed, or is one of another list."
+_SEAL_BYTES = 9
+
+Row = TypeVar("Row")
+
+
+@frozen(kw_only=True)
+class Order(Generic[Row]):
+    """What a list is sorted by: the key of a row as JSON, and as a store takes it.
+
+    ``read`` raises ValueError for what is no such key.
+    """
+
+    written: Callable[[Row], list[Any]]
+    read: Callable[[list[Any]], tuple[Any, ...]]
+
+
+def _id_of(key: list[Any]) -> tuple[int]:
+    (number,) = key
+    return (_natural(number),)
+
+
+def _moment_of(key: list[Any]) -> tuple[datetime, UUID]:
+    moment, row_id = key
+    created_at = datetime.fromisoformat(moment)
+    if created_at.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return created_at.astimezone(timezone.utc), UUID(row_id)
+
+
+BY_ID: Order[Any] = Order(written=lambda row: [row.id], read=_id_of)
+NEWEST_FIRST: Order[Any] = Order(
+    written=lambda row: [row.created_at.isoformat(), row.id.hex], read=_moment_of
+)
+
+
+@frozen(kw_only=True)
+class Listing(Generic[Row]):
+    """A list: how it is called, filtered, read, sorted and shown.
+
+    ``list_page`` is the store's function: it takes a transaction, and by name the window and the
+    parameters of the filters.
+    """
+
+    name: str
+    list_page: Callable[..., Awaitable[Part[Row]]]
+    shown: Callable[[Exchange, Row], Mapping[str, Any]]
+    order: Order[Row] = BY_ID
+    filters: Sequence[Filter] = ()
+
+    async def reply(self, database: Database, exchange: Exchange) -> Reply:
+        """The page asked for; raises Invalid for its filters, Malformed for its position."""
+        window = self._window(exchange)
+        part = await database.transact(self._read, window, exchange)
+        results = await written_in_slices(
+            database.reactor, (self.shown(exchange, row) for row in part.rows)
+        )
+        following, preceding = self._neighbours(exchange, window, part)
+        head = compact_json({"count": part.count, "next": following, "previous": preceding})
+        return Reply(json=b'%s,"results":%s}' % (head[:-1], results))
+
+    async def _read(
+        self, transaction: Transaction, window: Window, exchange: Exchange
+    ) -> Part[Row]:
+        wanted = await read_filters(transaction, self.filters, exchange.query)
+        return await self.list_page(transaction, window=window, **wanted)
+
+    def _window(self, exchange: Exchange) -> Window:
+        window = asked_for(exchange.query)
+        position = exchange.query.get("position")
+        if not position:
+            return window
+        backwards, offset, count, *key = self._unsealed(position, exchange)
+        if window.offset != offset:  # whoever writes an offset of her own goes there
+            return window
+        return evolve(window, key=tuple(key), backwards=backwards, count=count)
+
+    def _neighbours(
+        self, exchange: Exchange, window: Window, part: Part[Row]
+    ) -> tuple[str | None, str | None]:
+        """The URLs of the next and the previous page."""
+        end = window.offset + len(part.rows)
+        start = max(window.offset - window.limit, 0)
+        if window.backwards:
+            has_next, has_previous = True, part.more
+        else:
+            has_next, has_previous = part.more, window.offset > 0 or window.key is not None
+
+        def url(offset: int, *, backwards: bool) -> str:
+            position = None
+            if part.rows:
+                edge = part.rows[0] if backwards else part.rows[-1]
+                key = self.order.written(edge)
+                position = self._sealed([backwards, offset, part.count, *key], exchange)
+            return _url(exchange, limit=window.limit, offset=offset, position=position)
+
+        return (
+            url(end, backwards=False) if has_next else None,
+            url(start, backwards=True) if has_previous else None,
+        )
+
+    def _sealed(self, position: list[Any], exchange: Exchange) -> str:
+        payload = json.dumps(position, separators=(",", ":")).encode("ascii")
+        sealed = urlsafe_b64encode(self._seal(payload, exchange) + payload)
+        return sealed.decode("ascii").rstrip("=")
+
+    def _unsealed(self, position: str, exchange: Exchange) -> list[Any]:
+        """Direction, offset, count, and what the key is made of; raises Malformed."""
+        try:
+            if len(position) > _LONGEST:
+                raise ValueError("too long for a position")
+            sealed = urlsafe_b64decode(position.encode("ascii") + b"=" * (-len(position) % 4))
+            seal, payload = sealed[:_SEAL_BYTES], sealed[_SEAL_BYTES:]
+            if seal != self._seal(payload, exchange):
+                raise ValueError("not sealed for this list")
+            backwards, offset, count, *key = json.loads(payload)
+            return [bool(backwards), _natural(offset), _natural(count), *self.order.read(key)]
+        except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
+            raise Malformed(_INVALID, kind="position") from None
+
+    def _seal(self, payload: bytes, exchange: Exchange) -> bytes:
+        """Ties a position to its list and filters.
+
+        There is no secret in it: it tells mistakes. Who forges one gets no more than any offset.
+        """
+        asked = [[one.name, exchange.query.get(one.name) or None] for one in self.filters]
+        bound = json.dumps([self.name, asked]).encode("ascii")
+        return hashlib.sha256(bound + b"\n" + payload).digest()[:_SEAL_BYTES]
+
+
+@frozen(kw_only=True)
+class Page:
+    """A page of a list that is always short, by its offset alone."""
+
+    limit: int
+    offset: int
+
+    @classmethod
+    def asked_for(cls, query: Mapping[str, str]) -> Page:
+        """Read the page from the query; what is no number there is ignored."""
+        window = asked_for(query)
+        return cls(limit=window.limit, offset=window.offset)
+
+    def reply(self, exchange: Exchange, *, count: int, results: Sequence[Any]) -> Reply:
+        """The page, with the absolute URLs of its neighbours."""
+        following = self.offset + self.limit
+        preceding = max(self.offset - self.limit, 0)
+        next_url = _url(exchange, limit=self.limit, offset=following, position=None)
+        previous_url = _url(exchange, limit=self.limit, offset=preceding, position=None)
+        return Reply(
+            body={
+                "count": count,
+                "next": next_url if following < count else None,
+                "previous": previous_url if self.offset else None,
+                "results": results,
+            }
+        )
+
+
+def asked_for(query: Mapping[str, str]) -> Window:
+    """The window of limit and offset; what is no number there, or too small, is as if not given."""
+    limit = _number(query.get("limit")) or MAX_LIMIT
+    offset = _number(query.get("offset")) or 0
+    return Window(limit=min(limit, MAX_LIMIT), offset=min(offset, MAX_OFFSET))
+
+
+def _url(exchange: Exchange, *, limit: int, offset: int, position: str | None) -> str:
+    """The same list from elsewhere on: whatever else was asked is asked again."""
+    query = [pair for pair in exchange.parameters if pair[0] not in _NAMES]
+    query.append(("limit", str(limit)))
+    if offset:
+        query.append(("offset", str(offset)))
+    if position is not None:
+        query.append(("position", position))
+    query.sort(key=lambda pair: pair[0])
+    return f"{exchange.url(exchange.path)}?{urlencode(query)}"
+
+
+def _number(text: str | None) -> int | None:
+    """A number that is not negative, in any form that Python reads."""
+    try:
+        number = int(text[:1000]) if text is not None else -1
+    except ValueError:
+        return None
+    return number if number >= 0 else None
+
+
+def _natural(number: Any) -> int:
+    """A whole number that the database can hold; raises ValueError for anything else."""
+    if type(number) is not int or not 0 <= number < 2**63:
+        raise ValueError("no number")
+    return number

@@ -1,0 +1,645 @@
+"""An exchange: whole or not, in time or not, begun or not."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_twisted import ensureDeferred
+from twisted.internet import ssl
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.web.http_headers import Headers
+
+from sbm.clients import twisted_internals
+from sbm.clients.outcomes import HeldBack, Unavailable, Unknown
+from sbm.clients.service_client import Answer, ConnectionDropped, Exchanges, TooLong
+from sbm.settings.endpoints import ServiceAddress
+from tests.clients.certificate import self_signed
+from tests.clients.far import Far, HandWound, Line, answer, reactor
+
+TIMEOUT = timedelta(seconds=30)
+
+
+def yes() -> bool:
+    return True
+
+
+def under_way(far: Far, begin: Callable[[Line], object]) -> Deferred[Line]:
+    """Fires with the line of the first request, after ``begin`` was done on it."""
+    asked: Deferred[Line] = Deferred()
+
+    def tell(line: Line) -> None:
+        if not asked.called:
+            asked.callback(line)
+
+    def reply(line: Line) -> None:
+        begin(line)
+        # Not before what was said had a chance to arrive.
+        reactor.callLater(0, tell, line)
+
+    far.reply = reply
+    return asked
+
+
+@ensureDeferred
+async def test_a_request_carries_token_and_json(far: Far, exchanges: Exchanges) -> None:
+    far.says(answer(200, b"{}"))
+    got = await exchanges.post("a", "b", "", body={"ü": ["☃", None]}, begin=yes)
+    (request,) = far.requests
+    assert (got.status, got.json()) == (200, {})
+    assert (request.method, request.target) == ("POST", "/api/v1/a/b/")
+    assert request.headers["authorization"] == "Token the-token"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["accept"] == "application/json"
+    assert request.body == '{"ü":["☃",null]}'.encode()
+
+
+@ensureDeferred
+async def test_a_lone_surrogate_goes_out_as_its_escape(far: Far, exchanges: Exchanges) -> None:
+    far.says(answer(200, b"{}"))
+    await exchanges.post("a", body={"to_addr": "\ud800"}, begin=yes)
+    assert far.only(lambda request: request.body) == b'{"to_addr":"\\ud800"}'
+
+
+@pytest.mark.parametrize(
+    ("part", "quoted"),
+    [
+        ("a/b", "a%2Fb"),
+        ("a?b=c#d", "a%3Fb%3Dc%23d"),
+        ("%2e%zz", "%252e%25zz"),
+        ("a b+c", "a%20b%2Bc"),
+        ("Ünï☃", "%C3%9Cn%C3%AF%E2%98%83"),
+        ("a\r\nHost: x", "a%0D%0AHost%3A%20x"),
+    ],
+)
+@ensureDeferred
+async def test_no_part_of_a_path_becomes_anything_else(
+    far: Far, exchanges: Exchanges, part: str, quoted: str
+) -> None:
+    far.says(answer(200, b"{}"))
+    await exchanges.get("identities", part, "addresses")
+    assert far.only(lambda r: r.target) == f"/api/v1/identities/{quoted}/addresses"
+
+
+@ensureDeferred
+async def test_a_connection_is_used_again(far: Far, exchanges: Exchanges) -> None:
+    far.says(answer(200, b"{}"))
+    for _ in range(3):
+        await exchanges.get("a")
+    assert (len(far.requests), len(far.lines)) == (3, 1)
+
+
+@ensureDeferred
+async def test_a_stop_that_is_broken_off_says_so_once_and_the_connections_are_closed(
+    far: Far, exchanges: Exchanges
+) -> None:
+    """After a daemon's grace nobody waits; of each connection Twisted would log that it failed."""
+    far.says(answer(200, b"{}"))
+    await gatherResults(
+        [Deferred.fromCoroutine(exchanges.get(name)) for name in ("one", "two", "three")]
+    )
+    logged: list[Any] = []
+    observer: Any = logged.append
+    globalLogPublisher.addObserver(observer)
+    try:
+        stopped = exchanges.stopService()
+        stopped.cancel()
+        with pytest.raises(CancelledError):
+            await stopped
+        del stopped
+        assert len(far.lines) == 3
+        for line in far.lines:
+            assert await line.closed is ConnectionDone
+        gc.collect()
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert [event for event in logged if event["log_level"] >= LogLevel.warn] == []
+
+
+@ensureDeferred
+async def test_stopping_closes_what_is_kept_alive(far: Far, exchanges: Exchanges) -> None:
+    far.says(answer(200, b"{}"))
+    await exchanges.get("a")
+    await exchanges.stopService()
+    await far.lines[0].closed
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@ensureDeferred
+async def test_redirects_are_not_followed(far: Far, exchanges: Exchanges, status: int) -> None:
+    far.says(answer(status, Location="/api/v1/elsewhere"))
+    assert (await exchanges.get("a")).status == status
+    assert (await exchanges.post("a", body={}, begin=yes)).status == status
+    assert [request.target for request in far.requests] == ["/api/v1/a"] * 2
+
+
+@ensureDeferred
+async def test_cookies_are_not_kept(far: Far, exchanges: Exchanges) -> None:
+    far.says(answer(200, b"{}", Set_Cookie="a=b; Path=/"))
+    await exchanges.get("a")
+    await exchanges.get("a")
+    assert all("cookie" not in request.headers for request in far.requests)
+
+
+# Deadlines
+
+
+def asking(exchanges: Exchanges, method: str) -> Deferred[Answer]:
+    if method == "GET":
+        return Deferred.fromCoroutine(exchanges.get("a"))
+    return Deferred.fromCoroutine(exchanges.post("a", body={}, begin=yes))
+
+
+METHODS = pytest.mark.parametrize(("method", "failure"), [("GET", Unavailable), ("POST", Unknown)])
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 201 Created\r\n"])
+@METHODS
+@ensureDeferred
+async def test_the_deadline_holds_before_the_headers_and_aborts_the_connection(
+    far: Far,
+    exchanges: Exchanges,
+    wound: HandWound,
+    said: bytes,
+    method: str,
+    failure: type[Exception],
+) -> None:
+    asked = under_way(far, lambda line: line.say(said))
+    done = asking(exchanges, method)
+    line = await asked
+    wound.clock.advance(TIMEOUT.total_seconds() - 0.1)
+    assert not done.called
+    wound.clock.advance(0.2)
+    with pytest.raises(failure, match="TimeoutError"):
+        await done
+    assert (await line.closed) is ConnectionLost, "closed politely instead of aborted"
+    assert len(far.requests) == 1
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> Deferred[None]:
+    """Fires when the headers are there, and the body is being read."""
+    reading, read = Deferred[None](), twisted_internals.read_body
+
+    async def tell_and_read(*args: Any) -> bytes:
+        reactor.callLater(0, reading.callback, None)
+        return await read(*args)
+
+    monkeypatch.setattr("sbm.clients.service_client.read_body", tell_and_read)
+    return reading
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"Content-Length: 10\r\n\r\n",
+        b"Content-Length: 10\r\n\r\n{",
+        b"Content-Length: 10\r\nContent-Encoding: gzip\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\n{}   \r\n",
+        b"\r\n{}",
+    ],
+)
+@METHODS
+@ensureDeferred
+async def test_the_deadline_holds_for_the_body_too_and_aborts_the_connection(
+    far: Far,
+    exchanges: Exchanges,
+    wound: HandWound,
+    reading: Deferred[None],
+    said: bytes,
+    method: str,
+    failure: type[Exception],
+) -> None:
+    far.says(b"HTTP/1.1 201 Created\r\n" + said)
+    done = asking(exchanges, method)
+    await reading
+    wound.clock.advance(TIMEOUT.total_seconds() - 0.1)
+    assert not done.called
+    wound.clock.advance(0.2)
+    with pytest.raises(failure, match="TimeoutError"):
+        await done
+    assert (await far.lines[0].closed) is ConnectionLost, "closed politely instead of aborted"
+    assert len(far.requests) == 1
+
+
+@ensureDeferred
+async def test_a_dripping_body_does_not_move_the_deadline(
+    far: Far, exchanges: Exchanges, wound: HandWound, reading: Deferred[None]
+) -> None:
+    far.says(answer(201, b" " * 100)[:-90])
+    done = asking(exchanges, "POST")
+    await reading
+    (line,) = far.lines
+    for _ in range(29):
+        line.say(b" ")
+        wound.clock.advance(1)
+    assert not done.called
+    wound.clock.advance(1.1)
+    with pytest.raises(Unknown, match="TimeoutError"):
+        await done
+
+
+class NeverConnected(HandWound):
+    """A network on which no connection is ever made."""
+
+    def connectTCP(self, host: str, port: int, factory: Any, *args: Any, **kwargs: Any) -> Any:
+        class Connector:
+            def stopConnecting(self) -> None:
+                """There is nothing to stop."""
+
+        factory.doStart()
+        return Connector()
+
+
+@ensureDeferred
+async def test_a_deadline_before_there_is_a_connection_is_unavailable(far: Far) -> None:
+    wound = NeverConnected()
+    exchanges = Exchanges(wound, far.address(), TIMEOUT)
+    done = Deferred.fromCoroutine(exchanges.post("a", body={}, begin=yes))
+    wound.clock.advance(TIMEOUT.total_seconds())
+    with pytest.raises(Unavailable):
+        await done
+
+
+@METHODS
+@ensureDeferred
+async def test_who_stops_waiting_aborts_the_connection_and_nothing_is_repeated(
+    far: Far, exchanges: Exchanges, method: str, failure: type[Exception]
+) -> None:
+    asked = under_way(far, lambda line: None)
+    done = asking(exchanges, method)
+    line = await asked
+    done.cancel()
+    with pytest.raises(failure, match="CancelledError"):
+        await done
+    assert (await line.closed) is ConnectionLost
+    assert len(far.requests) == 1
+
+
+# Begun or not
+
+
+@ensureDeferred
+async def test_a_refused_connection_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        number = probe.getsockname()[1]
+    address = ServiceAddress(url=f"http://127.0.0.1:{number}", token="t")
+    exchanges = Exchanges(reactor, address, TIMEOUT)
+    with pytest.raises(Unavailable, match="refused"):
+        await exchanges.post("a", body={}, begin=yes)
+    with pytest.raises(Unavailable, match="refused"):
+        await exchanges.get("a")
+
+
+@ensureDeferred
+async def test_a_post_is_written_in_the_turn_in_which_it_was_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that is stopped in between would write it when it wakes."""
+    written: list[bytes] = []
+    request = twisted_internals.Connection.request
+
+    def at_once(connection: Any, what: Any) -> Any:
+        answered = request(connection, what)
+        line, _ = listener.accept()
+        written.append(line.recv(65536))
+        line.sendall(answer(201, b"{}"))
+        return answered
+
+    monkeypatch.setattr(twisted_internals.Connection, "request", at_once)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        exchanges = Exchanges(reactor, ServiceAddress(url=url, token="t"), TIMEOUT)
+        await exchanges.post("a", body={"k": "v"}, begin=yes)
+        await exchanges.stopService()
+    assert written[0].startswith(b"POST /a HTTP/1.1")
+    assert written[0].endswith(b'{"k":"v"}')
+
+
+class Nameless(HandWound):
+    """A network without names."""
+
+    class nameResolver:  # noqa: N801
+        @staticmethod
+        def resolveHostName(receiver: Any, name: str, *args: Any, **kwargs: Any) -> None:
+            receiver.resolutionBegan(None)
+            receiver.resolutionComplete()
+
+
+@ensureDeferred
+async def test_a_name_that_does_not_resolve_is_unavailable() -> None:
+    address = ServiceAddress(url="http://nobody.example/api", token="t")
+    with pytest.raises(Unavailable, match="DNSLookupError"):
+        await Exchanges(Nameless(), address, TIMEOUT).post("a", body={}, begin=yes)
+
+
+@ensureDeferred
+async def test_a_failed_tls_handshake_is_unavailable(far: Far, tmp_path: Path) -> None:
+    context = ssl.DefaultOpenSSLContextFactory(*self_signed(tmp_path))
+    port = reactor.listenSSL(0, far, context, interface="127.0.0.1")
+    url = f"https://127.0.0.1:{port.getHost().port}"
+    exchanges = Exchanges(reactor, ServiceAddress(url=url, token="t"), TIMEOUT)
+    try:
+        with pytest.raises(Unavailable, match=r"(?i)certificate|ssl"):
+            await exchanges.post("a", body={}, begin=yes)
+    finally:
+        await port.stopListening()
+    assert far.requests == []
+
+
+class Rude(Line):
+    """Hangs up on everybody."""
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.transport.abortConnection()
+
+
+class RudeFar(Far):
+    def buildProtocol(self, addr: Any) -> Line:
+        return Rude(self)
+
+
+@ensureDeferred
+async def test_a_tls_handshake_that_breaks_off_is_unavailable() -> None:
+    far = RudeFar()
+    far.open()
+    try:
+        with pytest.raises(Unavailable):
+            await Exchanges(reactor, far.address("https"), TIMEOUT).post("a", body={}, begin=yes)
+    finally:
+        await far.close()
+
+
+@ensureDeferred
+async def test_what_is_held_back_at_the_last_moment_was_never_written(
+    far: Far, exchanges: Exchanges
+) -> None:
+    with pytest.raises(HeldBack):
+        await exchanges.post("a", body={}, begin=lambda: False)
+    # The other end may not have accepted yet.
+    far.says(answer(200, b"{}"))
+    await exchanges.get("b")
+    first, second = far.lines
+    await first.closed
+    assert [request.target for request in far.requests] == ["/api/v1/b"]
+    assert not second.closed.called
+
+
+@ensureDeferred
+async def test_holding_back_takes_a_kept_connection_out_of_use(
+    far: Far, exchanges: Exchanges
+) -> None:
+    far.says(answer(200, b"{}"))
+    await exchanges.get("a")
+    with pytest.raises(Unavailable):
+        await exchanges.post("b", body={}, begin=lambda: False)
+    await far.lines[0].closed
+    assert len(far.requests) == 1
+
+
+@ensureDeferred
+async def test_begin_is_asked_when_there_is_a_connection_and_only_once(
+    far: Far, exchanges: Exchanges
+) -> None:
+    asked = []
+    far.says(answer(200, b"{}"))
+    await exchanges.post("a", body={}, begin=lambda: not asked.append(len(far.requests)))  # type: ignore[func-returns-value]
+    assert asked == [0]
+
+
+# Broken off
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 20", b"HTTP/1.1 201 Created\r\nContent-"])
+@ensureDeferred
+async def test_a_post_whose_connection_drops_is_unknown_and_not_repeated(
+    far: Far, exchanges: Exchanges, said: bytes
+) -> None:
+    far.reply = lambda line: line.hang_up(said)
+    with pytest.raises(Unknown):
+        await exchanges.post("a", body={}, begin=yes)
+    assert len(far.requests) == 1
+
+
+@ensureDeferred
+async def test_a_post_on_a_kept_connection_that_drops_is_unknown_too(
+    far: Far, exchanges: Exchanges
+) -> None:
+    far.says(answer(200, b"{}"))
+    await exchanges.get("a")
+    far.reply = lambda line: line.hang_up()
+    with pytest.raises(ConnectionDropped):
+        await exchanges.post("b", body={}, begin=yes)
+    assert [(len(far.requests), len(far.lines))] == [(2, 1)]
+
+
+@ensureDeferred
+async def test_a_get_whose_connection_drops_is_repeated_once(
+    far: Far, exchanges: Exchanges
+) -> None:
+    def second_time_lucky(line: Line) -> None:
+        if len(far.requests) == 1:
+            line.hang_up()
+        else:
+            line.say(answer(200, b"{}"))
+
+    far.reply = second_time_lucky
+    assert (await exchanges.get("a")).status == 200
+    assert len(far.requests) == 2
+
+
+@ensureDeferred
+async def test_a_get_is_repeated_no_more_than_once(far: Far, exchanges: Exchanges) -> None:
+    far.reply = lambda line: line.hang_up()
+    with pytest.raises(Unavailable):
+        await exchanges.get("a")
+    assert len(far.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        answer(201, b'{"id": "1"}')[:-1],
+        b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+        b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+        answer(201, gzip.compress(b'{"id": "1"}', mtime=0), Content_Encoding="gzip")[:-9],
+    ],
+)
+@ensureDeferred
+async def test_a_body_that_breaks_off_or_is_garbled_is_no_answer(
+    far: Far, exchanges: Exchanges, said: bytes
+) -> None:
+    far.reply = lambda line: line.hang_up(said)
+    with pytest.raises(Unknown):
+        await exchanges.post("a", body={}, begin=yes)
+    with pytest.raises(Unavailable):
+        await exchanges.get("a")
+
+
+@ensureDeferred
+async def test_a_body_without_a_length_ends_where_anybody_could_have_cut_it(
+    far: Far, exchanges: Exchanges
+) -> None:
+    far.reply = lambda line: line.hang_up(b"HTTP/1.1 201 Created\r\n\r\n{}")
+    with pytest.raises(Unknown, match="PotentialDataLoss"):
+        await exchanges.post("a", body={}, begin=yes)
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 OK\r\n\r\n", b"\0" * 99])
+@ensureDeferred
+async def test_what_is_no_http_is_no_answer(far: Far, exchanges: Exchanges, said: bytes) -> None:
+    far.reply = lambda line: line.hang_up(said)
+    with pytest.raises(Unknown):
+        await exchanges.post("a", body={}, begin=yes)
+
+
+@ensureDeferred
+async def test_a_body_in_gzip_is_read(far: Far, exchanges: Exchanges) -> None:
+    packed = gzip.compress(json.dumps(["a"] * 1000).encode())
+    far.says(answer(200, packed, Content_Encoding="gzip"))
+    assert (await exchanges.get("a")).json() == ["a"] * 1000
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@ensureDeferred
+async def test_a_body_that_is_too_large_is_not_read_to_its_end(
+    far: Far, exchanges: Exchanges, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twisted_internals, "MAX_BODY_BYTES", 1000)
+    body = b'"' + b"a" * 999 + b'"'
+    far.says(
+        answer(201, gzip.compress(body), Content_Encoding="gzip") if packed else answer(201, body)
+    )
+    with pytest.raises(Unknown):
+        await exchanges.post("a", body={}, begin=yes)
+    far.says(answer(201, body[:500] + body[501:]))
+    assert len((await exchanges.post("a", body={}, begin=yes)).body) == 1000
+
+
+@ensureDeferred
+async def test_an_endless_body_is_cut(far: Far, exchanges: Exchanges) -> None:
+    def pour(line: Line) -> None:
+        line.say(b"HTTP/1.1 200 OK\r\n\r\n")
+        line.transport.registerProducer(Tap(line), False)
+
+    far.reply = pour
+    with pytest.raises(TooLong):
+        await exchanges.get("a")
+    await far.lines[0].closed
+
+
+class Tap:
+    """Runs as long as somebody drinks."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+
+    def resumeProducing(self) -> None:
+        self.line.say(b" " * 65536)
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+
+
+# What an answer says
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"{'a': 1}"])
+def test_json_that_is_none_is_a_value_error(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Answer(status=200, headers=Headers(), body=body).json()
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("7", timedelta(seconds=7)),
+        (" 120 ", timedelta(minutes=2)),
+        ("0", timedelta(0)),
+        ("-1", None),
+        ("1.5", None),
+        ("", None),
+        ("9" * 50, None),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", timedelta(seconds=29)),
+        ("Fri, 31 Dec 1999 23:59:00 GMT", timedelta(0)),
+        ("Fri, 31 Dec", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_time(text: str, asked: timedelta | None) -> None:
+    headers = Headers({"Retry-After": [text], "Date": ["Fri, 31 Dec 1999 23:59:30 GMT"]})
+    assert Answer(status=429, headers=headers, body=b"").retry_after == asked
+
+
+def test_a_summary_is_short_and_readable_whatever_came() -> None:
+    said = Answer(status=500, headers=Headers(), body=b"\xffError " + b"x" * 5000).summary()
+    assert said.startswith("500 \ufffdError xxx")
+    assert len(said) < 250
+    assert Answer(status=204, headers=Headers(), body=b"").summary() == "204"
+
+
+# Told of failures
+
+
+async def failures(far: Far, method: str, *, deadline: bool = False) -> list[tuple[str, str]]:
+    """What whoever counts failures is told of one exchange."""
+    told: list[tuple[str, str]] = []
+    wound = HandWound()
+    exchanges = Exchanges(
+        *(wound, far.address(), TIMEOUT), failed=lambda *failure: told.append(failure)
+    )
+    if deadline:
+        asked = under_way(far, lambda line: None)
+        done = asking(exchanges, method)
+        await asked
+        wound.clock.advance(TIMEOUT.total_seconds())
+    else:
+        done = asking(exchanges, method)
+    with suppress(Unavailable, Unknown):
+        await done
+    await exchanges.stopService()
+    return told
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@ensureDeferred
+async def test_a_failure_is_told_once_by_its_kind(far: Far, method: str) -> None:
+    for status, kinds in ((201, []), (302, []), (400, ["http_error.400"])):
+        far.says(answer(status, b"{}"))
+        assert await failures(far, method) == [(method, kind) for kind in kinds]
+    assert await failures(far, method, deadline=True) == [(method, "timeout")]
+    far.reply = lambda line: line.transport.abortConnection()
+    assert await failures(far, method) == [(method, "connection_error")]
+
+
+@ensureDeferred
+async def test_what_succeeds_at_the_second_try_or_was_given_up_is_no_failure(far: Far) -> None:
+    def drop_the_first(line: Line) -> None:
+        line.hang_up() if len(far.requests) == 1 else line.say(answer(200, b"{}"))
+
+    far.reply = drop_the_first
+    assert await failures(far, "GET") == []
+    told: list[Any] = []
+    exchanges = Exchanges(
+        *(reactor, far.address(), TIMEOUT), failed=lambda *failure: told.append(failure)
+    )
+    asked = under_way(far, lambda line: None)
+    done = asking(exchanges, "POST")
+    await asked
+    done.cancel()
+    with pytest.raises(Unknown):
+        await done
+    with pytest.raises(HeldBack):
+        await exchanges.post("a", body={}, begin=lambda: False)
+    assert told == []

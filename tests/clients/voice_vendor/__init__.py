@@ -1,0 +1,1 @@
+"""Tests of ``sbm/clients/voice_vendor``."""

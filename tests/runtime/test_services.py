@@ -1,0 +1,300 @@
+"""One service above the other, and the ports at the top."""
+
+from __future__ import annotations
+
+import socket
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, field
+from pytest_twisted import ensureDeferred
+from twisted.application.service import Service
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+
+from sbm.runtime.services import CannotListen, Port, Row, Stack
+
+reactor: Any = _reactor
+
+
+@define(eq=False, slots=False)
+class Floor(Service):
+    """Tells when it starts and stops; it stops when ``stopping`` fires, if it has one."""
+
+    name: str
+    told: list[str]
+    stopping: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        self.told.append(f"start {self.name}")
+
+    def stopService(self) -> Deferred[None] | None:
+        self.told.append(f"stop {self.name}")
+        return self.stopping
+
+
+def a_stack(*floors: Any) -> Any:
+    make: Any = Stack
+    stack = make()
+    for floor in floors:
+        floor.setServiceParent(stack)
+    return stack
+
+
+def test_services_start_from_the_bottom() -> None:
+    told: list[str] = []
+    a_stack(Floor("database", told), Floor("pipeline", told), Floor("port", told)).startService()
+    assert told == ["start database", "start pipeline", "start port"]
+
+
+def test_services_stop_from_the_top_each_when_the_one_above_has_stopped() -> None:
+    told: list[str] = []
+    port, pipeline = Deferred[None](), Deferred[None]()
+    stack = a_stack(
+        Floor("database", told), Floor("pipeline", told, pipeline), Floor("port", told, port)
+    )
+    stopped = stack.stopService()
+    assert told == ["stop port"]
+    port.callback(None)
+    assert told == ["stop port", "stop pipeline"]
+    assert not stopped.called
+    pipeline.callback(None)
+    assert told == ["stop port", "stop pipeline", "stop database"]
+    assert stopped.called
+    assert not stack.running
+
+
+@define(eq=False, slots=False)
+class Stuck(Floor):
+    def stopService(self) -> Deferred[None] | None:
+        raise RuntimeError("stuck")
+
+
+def test_one_that_fails_to_stop_does_not_keep_those_below_it() -> None:
+    told: list[str] = []
+    failing = Deferred[None]()
+    failing.errback(RuntimeError("oh"))
+    stack = a_stack(Floor("database", told), Stuck("x", told), Floor("pipeline", told, failing))
+    assert stack.stopService().called
+    assert told == ["stop pipeline", "stop database"]
+
+
+def test_when_the_patience_ends_what_is_waited_for_is_broken_off() -> None:
+    told: list[str] = []
+    clock = Clock()
+    make: Any = Stack
+    stack = make(clock, timedelta(seconds=5))
+    floors: list[Any] = [
+        Floor("c", told),
+        Floor("b", told, Deferred()),
+        Floor("a", told, Deferred()),
+    ]
+    for floor in floors:
+        floor.setServiceParent(stack)
+    stopped = stack.stopService()
+    clock.advance(4.9)
+    assert told == ["stop a"]
+    clock.advance(0.1)
+    assert told == ["stop a", "stop b", "stop c"]
+    assert stopped.called
+    assert clock.getDelayedCalls() == []
+
+
+def a_hurried_house(told: list[str], clock: Clock) -> Any:
+    """Two floors to settle on, and two of work above them, each of which stops by itself never."""
+    make: Any = Stack
+    work = make(
+        clock,
+        timedelta(seconds=30),
+        services=[Floor("lease", told, Deferred()), Floor("delivery", told, Deferred())],
+    )
+    return make(
+        clock,
+        timedelta(seconds=32),
+        rush=timedelta(seconds=2),
+        services=[Floor("database", told), Floor("settling", told, Deferred()), work],
+    )
+
+
+def test_the_grace_of_the_work_leaves_those_below_it_what_is_theirs() -> None:
+    told: list[str] = []
+    clock = Clock()
+    stopped = a_hurried_house(told, clock).stopService()
+    clock.advance(29.9)
+    assert told == ["stop delivery"]
+    clock.advance(0.1)
+    assert told == ["stop delivery", "stop lease", "stop settling"]
+    clock.advance(1.9)
+    assert not stopped.called
+    clock.advance(0.1)
+    assert told == ["stop delivery", "stop lease", "stop settling", "stop database"]
+    assert stopped.called
+
+
+def test_hurrying_breaks_off_the_work_at_once_and_leaves_a_little_time_to_settle() -> None:
+    told: list[str] = []
+    clock = Clock()
+    house = a_hurried_house(told, clock)
+    stopped = house.stopService()
+    clock.advance(10)
+    house.hurry()
+    clock.advance(0)
+    assert told == ["stop delivery", "stop lease", "stop settling"]
+    clock.advance(1)
+    house.hurry()
+    clock.advance(0.9)
+    assert not stopped.called
+    clock.advance(0.1)
+    assert stopped.called
+    assert clock.getDelayedCalls() == []
+
+
+def test_one_that_is_hurried_before_it_is_stopped_hurries_then() -> None:
+    told: list[str] = []
+    clock = Clock()
+    house = a_hurried_house(told, clock)
+    house.hurry()
+    stopped = house.stopService()
+    clock.advance(0)
+    assert told == ["stop delivery", "stop lease", "stop settling"]
+    clock.advance(2)
+    assert stopped.called
+
+
+def test_one_without_a_patience_hurries_those_in_it() -> None:
+    told: list[str] = []
+    clock = Clock()
+    make: Any = Stack
+    around = make(services=[Row(a_hurried_house(told, clock))])
+    stopped = around.stopService()
+    around.hurry()
+    clock.advance(0)
+    clock.advance(2)
+    assert stopped.called
+
+
+def test_services_in_a_row_stop_together_and_all_are_waited_for() -> None:
+    told: list[str] = []
+    slow, quick = Deferred[None](), Deferred[None]()
+    row: Any = Row(
+        Floor("slow", told, slow), Stuck("x", told), Floor("quick", told, quick), Floor("y", told)
+    )
+    stopped = row.stopService()
+    assert told == ["stop y", "stop quick", "stop slow"]
+    quick.errback(RuntimeError("oh"))
+    assert not stopped.called
+    slow.callback(None)
+    assert stopped.called
+    assert not row.running
+
+
+def test_a_row_that_is_broken_off_waits_for_none_of_its_services() -> None:
+    told: list[str] = []
+    clock = Clock()
+    make: Any = Stack
+    row = Row(Floor("a", told, Deferred()), Floor("b", told, Deferred()))
+    stopped = make(clock, timedelta(seconds=1), services=[Floor("c", told), row]).stopService()
+    clock.advance(1)
+    assert told == ["stop b", "stop a", "stop c"]
+    assert stopped.called
+
+
+# Ports
+
+
+@define(eq=False)
+class Greeting(Factory):
+    """Says hello, and hangs up."""
+
+    heard: Deferred[bytes] = field(factory=Deferred)
+    noisy = False
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        return Greeter()
+
+
+class Greeter(Protocol):
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.write(b"hello")
+        transport.loseConnection()
+
+
+class Listener(Protocol):
+    def __init__(self) -> None:
+        self.said = b""
+        self.all: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.said += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.all.callback(self.said)
+
+
+def at(folder: Path) -> str:
+    return str(folder / "socket")
+
+
+async def greeting(path: str) -> bytes:
+    listener: Any = await connectProtocol(UNIXClientEndpoint(reactor, path), Listener())
+    return bytes(await listener.all)
+
+
+@ensureDeferred
+async def test_a_port_listens_from_its_privileged_start_until_it_stops(tmp_path: Path) -> None:
+    port: Any = Port(reactor, f"unix:{at(tmp_path)}", Greeting())
+    port.privilegedStartService()
+    port.startService()
+    assert await greeting(at(tmp_path)) == b"hello"
+    await port.stopService()
+    assert not Path(at(tmp_path)).exists()
+
+
+@ensureDeferred
+async def test_a_port_without_a_privileged_start_listens_all_the_same(tmp_path: Path) -> None:
+    port: Any = Port(reactor, f"unix:{at(tmp_path)}", Greeting())
+    port.startService()
+    assert await greeting(at(tmp_path)) == b"hello"
+    await port.stopService()
+
+
+@ensureDeferred
+async def test_a_port_that_never_listened_is_stopped_at_once() -> None:
+    port: Any = Port(reactor, "tcp:0", Greeting())
+    await port.stopService()
+
+
+def test_a_port_that_is_taken_ends_the_start_with_a_message() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        description = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+        port: Any = Port(reactor, description, Greeting())
+        with pytest.raises(CannotListen) as caught:
+            port.privilegedStartService()
+    assert str(caught.value).startswith(f"sbm cannot listen at {description}: ")
+    assert "in use" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "",
+        "tcp",
+        "tcp:http-ish",
+        "tcp:80:colour=red",
+        "telegraph:80",
+        "ssl:443:privateKey=/nowhere/key.pem",
+        "systemd:domain=INET:index=0",
+        "unix:/nowhere/at/all/socket",
+        "tcp:0:interface=no.such.address.invalid",
+    ],
+)
+def test_a_description_that_is_none_ends_the_start_with_a_message(description: str) -> None:
+    port: Any = Port(reactor, description, Greeting())
+    with pytest.raises(CannotListen, match="sbm cannot listen at"):
+        port.privilegedStartService()

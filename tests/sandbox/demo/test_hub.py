@@ -1,0 +1,231 @@
+"""The stand-in of a Hub, at the real API over a real database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from attrs import define, evolve, field
+from pytest_twisted import ensureDeferred
+from treq.client import HTTPClient
+from twisted.internet import reactor as global_reactor
+from twisted.web.client import Agent
+
+from sbm.sandbox.demo.api_caller import Caller, Refused
+from sbm.sandbox.demo.hub import Hub, Library
+from sbm.sandbox.demo.sample_content import AUDIO, BABY, COHORT, LANGUAGES, PREGNANCY, SETS, mother
+from sbm.sandbox.stand_ins.identity_store import IdentityStore
+from sbm.settings.config import Scheduling
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.store import users
+from sbm.store.postgres.database import Database
+from sbm.web.api import build
+
+reactor: Any = global_reactor
+
+
+@define
+class Town:
+    """A caller of a running API, and those who use it."""
+
+    caller: Caller
+    database: Database
+    media_root: Path
+    identities: IdentityStore = field(factory=IdentityStore)
+
+    async def load(self, caller: Any = None) -> bool:
+        library = Library(
+            caller=caller or self.caller, database=self.database, media_root=self.media_root
+        )
+        return await library.load()
+
+    def hub(self, caller: Any = None) -> Hub:
+        return Hub(caller=caller or self.caller, identity_store=self.identities)
+
+    async def all(self, path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self.caller.get(path))["results"]
+        return found
+
+
+@define
+class Dying:
+    """A caller whose process is killed before so many more POSTs have been made."""
+
+    caller: Caller
+    posts: int
+
+    async def get(self, path: str, **query: str) -> Any:
+        return await self.caller.get(path, **query)
+
+    async def post(self, path: str, body: Any, *, key: str = "") -> Any:
+        if not self.posts:
+            raise ConnectionAbortedError
+        self.posts -= 1
+        return await self.caller.post(path, body, key=key)
+
+
+@define
+class Deaf:
+    """A caller that loses the answers to its first POSTs."""
+
+    caller: Caller
+    lost: int
+
+    async def get(self, path: str, **query: str) -> Any:
+        return await self.caller.get(path, **query)
+
+    async def post(self, path: str, body: Any, *, key: str = "") -> Any:
+        answer = await self.caller.post(path, body, key=key)
+        if self.lost:
+            self.lost -= 1
+            raise ConnectionResetError
+        return answer
+
+
+@pytest_twisted.async_yield_fixture
+async def town(database_uri: str, tmp_path: Path) -> AsyncIterator[Town]:
+    database = Database(reactor, DatabaseAddress.parse(database_uri), 2)
+    site = build(
+        database=database,
+        scheduling=Scheduling(
+            mode="builtin", public_url="http://sbm", scheduler=None, inbound_token=None
+        ),
+        version="1",
+        wake=lambda: None,
+        media_root=tmp_path,
+    )
+    port = reactor.listenTCP(0, site, interface="127.0.0.1")
+    token = await database.transact(users.create_token, email="a@example.org", admin=True)
+    agent: Any = Agent(reactor)
+    caller = Caller(
+        url=f"http://127.0.0.1:{port.getHost().port}/api/v1",
+        token=token,
+        treq=HTTPClient(agent),
+    )
+    try:
+        yield Town(caller, database, tmp_path)
+    finally:
+        await port.stopListening()
+        database.stopService()
+
+
+async def content_of(town: Town) -> set[tuple[str, str, int]]:
+    names = {one["id"]: one["short_name"] for one in await town.all("messageset/")}
+    messages = await town.all("message/")
+    places = {(names[one["messageset"]], one["lang"], one["sequence_number"]) for one in messages}
+    assert len(places) == len(messages)
+    return places
+
+
+EVERYTHING = {
+    (sample.short_name, lang, number)
+    for sample in SETS
+    for lang in LANGUAGES
+    for number in range(1, len(sample) + 1)
+}
+
+
+@ensureDeferred
+async def test_the_content_is_loaded_and_linked(town: Town) -> None:
+    assert await town.load()
+    assert await content_of(town) == EVERYTHING
+    sets = {one["short_name"]: one for one in await town.all("messageset/")}
+    assert sets[PREGNANCY.short_name]["next_set"] == sets[BABY.short_name]["id"]
+    assert len({one["default_schedule"] for one in sets.values()}) == 3
+    assert sets[AUDIO.short_name]["content_type"] == "audio"
+
+
+@ensureDeferred
+async def test_a_recording_is_served_as_a_sound(town: Town) -> None:
+    await town.load()
+    (audio,) = (
+        one for one in await town.all("messageset/") if one["short_name"] == AUDIO.short_name
+    )
+    found = await town.caller.get(f"messageset/{audio['id']}/messages/")
+    urls = {one["binary_content"]["content"] for one in found["messages"]}
+    assert len(urls) == AUDIO.recordings
+    response = await town.caller.treq.get(min(urls))
+    assert (await response.content())[:4] == b"RIFF"
+
+
+@ensureDeferred
+async def test_a_load_that_was_interrupted_anywhere_is_completed(town: Town) -> None:
+    posts = 0
+    while True:
+        dying = Dying(town.caller, posts)
+        try:
+            await town.load(dying)
+        except ConnectionAbortedError:
+            posts = 1
+        else:
+            break
+    assert await content_of(town) == EVERYTHING
+    assert len(await town.all("schedule/")) == 3
+    assert len(await town.all("messageset/")) == 3
+
+
+@ensureDeferred
+async def test_an_interrupted_registration_is_completed_and_nobody_is_subscribed_twice(
+    town: Town,
+) -> None:
+    await town.load()
+    try:
+        await town.hub(Dying(town.caller, 10)).register_cohort()
+    except ConnectionAbortedError:
+        assert len(await town.all("subscriptions/")) == 10
+    assert await town.hub().register_cohort() == COHORT - 10
+    assert await town.hub().register_cohort() == 0
+    subscribed = [one["identity"] for one in await town.all("subscriptions/")]
+    assert sorted(subscribed) == sorted(mother(place).identity for place in range(1, COHORT + 1))
+
+
+@ensureDeferred
+async def test_content_is_the_users_once_somebody_is_subscribed(town: Town) -> None:
+    await town.load()
+    await town.hub().register_cohort()
+    assert not await town.load(Dying(town.caller, 0))
+
+
+@ensureDeferred
+async def test_the_next_in_the_queue_registers_after_a_restart_too(town: Town) -> None:
+    await town.load()
+    await town.hub().register_next()
+    await town.hub().register_next()
+    found = {one["identity"]: one for one in await town.all("subscriptions/")}
+    assert set(found) == {mother(COHORT + 1).identity, mother(COHORT + 2).identity}
+    assert {one["next_sequence_number"] for one in found.values()} == {1}
+    assert town.identities.msisdn(mother(COHORT + 1).identity) == mother(COHORT + 1).msisdn
+
+
+@ensureDeferred
+async def test_a_registration_is_made_again_if_its_answer_is_lost_but_not_if_it_is_refused(
+    town: Town,
+) -> None:
+    await town.load()
+    hub = town.hub(Deaf(town.caller, 2))
+    for _ in range(2):
+        with pytest.raises(ConnectionResetError):
+            await hub.register_next()
+    await hub.register_next()
+    hub.caller = evolve(town.caller, token="nobodys")
+    with pytest.raises(Refused):
+        await hub.register_next()
+    hub.caller = town.caller
+    await hub.register_next()
+    subscribed = [one["identity"] for one in await town.all("subscriptions/")]
+    assert subscribed == [mother(COHORT + place).identity for place in (3, 1)]
+
+
+@ensureDeferred
+async def test_without_the_set_that_she_wants_nobody_is_registered(town: Town) -> None:
+    await town.hub().register_next()
+    assert await town.all("subscriptions/") == []
+
+
+@ensureDeferred
+async def test_a_refusal_is_told_with_the_answer(town: Town) -> None:
+    with pytest.raises(Refused, match=r"answered 400: .*This field is required\."):
+        await town.caller.post("subscriptions/request", {})

@@ -1,0 +1,76 @@
+"""What is done again every few seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogPublisher
+
+from sbm.sandbox.demo.periodic import Errand
+
+
+@define
+class Runner:
+    """Runs when told to, and does what the test says."""
+
+    waits: Deferred[None] | None = None
+    fault: Exception | None = None
+    runs: int = 0
+    ended: list[str] = field(factory=list)
+
+    async def run(self) -> None:
+        self.runs += 1
+        try:
+            if self.fault is not None:
+                raise self.fault
+            if self.waits is not None:
+                await self.waits
+            self.ended.append("well")
+        except BaseException as error:
+            self.ended.append(type(error).__name__)
+            raise
+
+
+def errand(clock: Clock, runner: Runner, heard: list[Any]) -> Errand:
+    made = Errand(clock=clock, name="to market", seconds=10, run=runner.run)
+    publisher: Any = LogPublisher(heard.append)  # type: ignore[arg-type]
+    made._log.observer = publisher
+    return made
+
+
+def test_an_errand_is_run_at_once_and_then_every_so_often() -> None:
+    clock, runner = Clock(), Runner()
+    errand(clock, runner, []).startService()
+    assert runner.runs == 1
+    clock.advance(10)
+    assert runner.runs == 2
+
+
+def test_an_errand_that_fails_is_told_of_and_run_again() -> None:
+    clock, runner, heard = Clock(), Runner(fault=ValueError("rain")), []  # type: ignore[var-annotated]
+    errand(clock, runner, heard).startService()
+    clock.advance(10)
+    assert runner.runs == 2
+    assert [event["name"] for event in heard] == ["to market"] * 2
+
+
+def test_an_errand_is_not_begun_again_while_it_is_under_way() -> None:
+    clock, runner = Clock(), Runner(waits=Deferred())
+    errand(clock, runner, []).startService()
+    clock.advance(10)
+    assert runner.runs == 1
+
+
+def test_stopping_breaks_off_the_errand_under_way_and_says_nothing() -> None:
+    clock, runner, heard = Clock(), Runner(waits=Deferred()), []  # type: ignore[var-annotated]
+    made = errand(clock, runner, heard)
+    made.startService()
+    stopped = made.stopService()
+    assert stopped is not None
+    assert stopped.called
+    clock.advance(10)
+    assert runner.ended == ["CancelledError"]
+    assert heard == []

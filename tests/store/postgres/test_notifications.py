@@ -1,0 +1,196 @@
+"""Hearing of work, also after the connection was lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from attrs import define, evolve, field
+from pytest_twisted import ensureDeferred
+from twisted.internet.defer import Deferred
+
+from sbm.store import ticks
+from sbm.store.postgres import connection, notifications
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.notifications import Notifications
+from tests.arrange import Arranged
+from tests.store.postgres.proxy import Proxy, reactor
+from tests.store.transactions import SOON
+
+TERMINATE = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+)
+
+
+@define(eq=False)
+class Ear:
+    """Counts what it hears; ``next`` fires at the next time."""
+
+    heard: int = 0
+    next: Deferred[None] = field(factory=Deferred)
+
+    def __call__(self) -> None:
+        self.heard += 1
+        following, self.next = self.next, Deferred()
+        # Not from within the listening, which goes on first.
+        reactor.callLater(0, following.callback, None)
+
+
+@pytest.fixture
+def ear() -> Ear:
+    return Ear()
+
+
+@pytest_twisted.async_yield_fixture
+async def listening(
+    proxy: Proxy, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Notifications]:
+    """It tries again soon after a failure."""
+    monkeypatch.setattr(notifications, "RETRY_SECONDS", 0.02)
+    listening = Notifications(reactor, proxy.address, ear)
+    yield listening
+    if listening.running:
+        await listening.stopService()
+
+
+async def start(listening: Notifications, ear: Ear) -> None:
+    """Begin to listen; to begin with, it rings for what was said before."""
+    ready = ear.next
+    listening.startService()
+    await ready
+
+
+@ensureDeferred
+async def test_beginning_to_listen_rings_once(listening: Notifications, ear: Ear) -> None:
+    await start(listening, ear)
+    assert ear.heard == 1
+
+
+@ensureDeferred
+async def test_what_others_say_is_heard(
+    listening: Notifications, ear: Ear, direct: Arranged
+) -> None:
+    await start(listening, ear)
+    for _ in range(3):
+        said = ear.next
+        direct.rows("NOTIFY sbm_work")
+        await said
+    assert ear.heard == 4
+
+
+@ensureDeferred
+async def test_a_tick_is_heard(
+    listening: Notifications, ear: Ear, database: Database, direct: Arranged
+) -> None:
+    await start(listening, ear)
+    said = ear.next
+    await database.transact(ticks.open_tick, schedule_id=direct.schedule())
+    await said
+
+
+@ensureDeferred
+async def test_other_channels_are_not_listened_to(
+    listening: Notifications, ear: Ear, direct: Arranged
+) -> None:
+    await start(listening, ear)
+    said = ear.next
+    direct.rows("NOTIFY something_else")
+    direct.rows("NOTIFY sbm_work")
+    await said
+    assert ear.heard == 2
+
+
+@ensureDeferred
+async def test_a_listener_that_is_killed_listens_again(
+    listening: Notifications, ear: Ear, direct: Arranged
+) -> None:
+    await start(listening, ear)
+    for _ in range(3):
+        again = ear.next
+        direct.rows(TERMINATE)
+        await again
+    said = ear.next
+    direct.rows("NOTIFY sbm_work")
+    await said
+
+
+@ensureDeferred
+async def test_a_server_that_falls_silent_is_noticed_and_listened_to_again(
+    listening: Notifications,
+    ear: Ear,
+    proxy: Proxy,
+    direct: Arranged,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without being told that its connection is gone: it asks."""
+    assert notifications.CHECK_SECONDS + connection.PROMPT_SECONDS <= 30
+    monkeypatch.setattr(notifications, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(notifications, "PROMPT_SECONDS", SOON)
+    await start(listening, ear)
+    again = ear.next
+    proxy.lines[0].fall_silent()
+    await again
+    said = ear.next
+    direct.rows("NOTIFY sbm_work")
+    await said
+    assert len(proxy.lines) == 2
+
+
+@ensureDeferred
+async def test_a_server_that_comes_late_is_listened_to(
+    listening: Notifications, ear: Ear, proxy: Proxy
+) -> None:
+    await proxy.close()
+    ready = ear.next
+    listening.startService()
+    proxy.open()
+    await ready
+
+
+@ensureDeferred
+async def test_a_server_that_goes_and_comes_back_is_listened_to_again(
+    listening: Notifications, ear: Ear, proxy: Proxy, direct: Arranged
+) -> None:
+    await start(listening, ear)
+    await proxy.close()
+    again = ear.next
+    proxy.open()
+    await again
+    said = ear.next
+    direct.rows("NOTIFY sbm_work")
+    await said
+
+
+@ensureDeferred
+async def test_stopping_hangs_up(listening: Notifications, ear: Ear, proxy: Proxy) -> None:
+    await start(listening, ear)
+    await listening.stopService()
+    await proxy.lines[0].closed
+    assert (ear.heard, len(proxy.lines)) == (1, 1)
+
+
+@ensureDeferred
+async def test_it_stops_while_nobody_answers(
+    listening: Notifications, ear: Ear, proxy: Proxy
+) -> None:
+    proxy.is_silent = True
+    listening.startService()
+    await listening.stopService()
+    assert ear.heard == 0
+
+
+@ensureDeferred
+async def test_it_stops_while_it_rests(proxy: Proxy, ear: Ear, tmp_path: Path) -> None:
+    nowhere = evolve(proxy.address, hosts=((str(tmp_path / "nowhere"), 5432),))
+    listening = Notifications(reactor, nowhere, ear)
+    listening.startService()
+    await listening.stopService()
+    assert ear.heard == 0
+
+
+@ensureDeferred
+async def test_what_was_never_started_is_stopped_at_once(listening: Notifications) -> None:
+    await listening.stopService()

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from sbm.web.http.bodies import UploadedFile, parse
+from sbm.web.http.errors import Malformed, UnsupportedMediaType
+
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    ("raw", "detail"),
+    [
+        (b'{"minute": ', "Expecting value: line 1 column 12 (char 11)"),
+        (b"{} x", "Extra data: line 1 column 4 (char 3)"),
+        (
+            b"\xef\xbb\xbf{}",
+            "Unexpected UTF-8 BOM (decode using utf-8-sig): line 1 column 1 (char 0)",
+        ),
+        (b'{"a": NaN}', "Out of range float values are not JSON compliant: 'NaN'"),
+        (b"[" * 100_000, "Nested too deeply"),
+        (b'"\xff"', "'utf-8' codec can't decode byte 0xff in position 1: invalid start byte"),
+    ],
+)
+def test_what_is_no_json_is_refused_with_its_reason(raw: bytes, detail: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        parse(raw, JSON)
+    assert caught.value.body == {"detail": f"JSON parse error - {detail}"}
+
+
+def test_of_a_key_that_is_given_twice_the_last_value_counts() -> None:
+    assert parse(b'{"a": 1, "a": 2}', JSON).value == {"a": 2}
+
+
+def test_json_is_read_in_the_character_set_that_it_names() -> None:
+    assert parse('"é"'.encode("latin-1"), "application/json; charset=latin-1").value == "é"
+    assert parse('"é"'.encode(), "application/json; charset=punycode").value == "é"
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "text/plain; charset=utf-8"])
+def test_a_body_of_another_type_is_refused_and_an_empty_one_is_not(content_type: str) -> None:
+    assert parse(b"", content_type).value == {}
+    with pytest.raises(UnsupportedMediaType) as caught:
+        parse(b"x", content_type)
+    assert caught.value.body == {"detail": f'Unsupported media type "{content_type}" in request.'}
+
+
+def test_a_form_keeps_the_last_of_repeated_fields() -> None:
+    body = parse(b"a=1&a=%C3%A9+2&b=", "application/x-www-form-urlencoded")
+    assert (body.value, body.is_form) == ({"a": "é 2", "b": ""}, True)
+
+
+def test_a_form_of_more_than_a_thousand_fields_is_refused() -> None:
+    with pytest.raises(Malformed):
+        parse(b"&".join([b"a=1"] * 1001), "application/x-www-form-urlencoded")
+
+
+def test_a_multipart_form_has_texts_and_files() -> None:
+    raw = (
+        b'--X\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
+        b'--X\r\nContent-Disposition: form-data; name="f"; filename="n.png"\r\n\r\n'
+        b"\x89P\r\n--X--\r\n"
+    )
+    value = parse(raw, "multipart/form-data; boundary=X").value
+    assert value == {"a": "1", "f": UploadedFile(name="n.png", content=b"\x89P")}
+
+
+def test_a_broken_multipart_form_is_refused() -> None:
+    with pytest.raises(Malformed):
+        parse(b"--X\r\nnonsense", "multipart/form-data; boundary=X")

@@ -1,0 +1,380 @@
+"""Slow and greedy clients, by a clock that the tests move."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from sbm.web.http.channel import Limits
+from sbm.web.http.request import QuietSite
+
+LIMITS = Limits(
+    connections=2,
+    header_seconds=20,
+    body_seconds=60,
+    answer_seconds=100,
+    idle_seconds=75,
+    linger_seconds=15,
+)
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n"
+
+
+class Echo(Resource):
+    """Answers with the length of the body; or, while it ``holds``, not yet."""
+
+    isLeaf = True
+    holds = False
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.requests: list[Any] = []
+
+    def render(self, request: Any) -> Any:
+        self.requests.append(request)
+        return NOT_DONE_YET if self.holds else b"%d" % len(request.content.read())
+
+
+class Transport(StringTransport):
+    """Remembers how it was closed, and tells its protocol when that was at once."""
+
+    protocol: Any
+    aborted = False
+    half_closed = False
+
+    def value(self) -> bytes:
+        return bytes(super().value())  # type: ignore[no-untyped-call]
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self.hang_up()
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
+
+    def hang_up(self) -> None:
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    @property
+    def is_open(self) -> bool:
+        return not (self.aborted or self.half_closed or self.disconnecting)
+
+
+class House:
+    """A site on a clock, and its clients."""
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.clock = Clock()
+        self.echo = Echo()
+        self.site = QuietSite(self.echo, self.clock, limits=limits)
+
+    def client(self) -> Transport:
+        transport = Transport()  # type: ignore[no-untyped-call]
+        transport.protocol = self.site.buildProtocol(None)
+        transport.protocol.makeConnection(transport)
+        return transport
+
+    def say(self, client: Transport, data: bytes) -> None:
+        client.protocol.dataReceived(data)
+
+    def next_turn(self) -> None:
+        """What is due at once, but not what comes of it."""
+        calls: Any = self.clock.getDelayedCalls()
+        due = [one for one in calls if one.getTime() <= self.clock.seconds()]
+        for one in due:
+            work = one.func
+            one.cancel()
+            work()
+
+    def pass_time(self, seconds: int) -> None:
+        self.clock.pump([1] * seconds)
+
+
+def told(client: Transport) -> tuple[int, str]:
+    """The status and the detail of a refusal."""
+    head, _, body = client.value().partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]), json.loads(body)["detail"]
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def drip(house: House, client: Transport, piece: bytes, seconds: int) -> None:
+    """Send a piece every second."""
+    for _ in range(seconds):
+        house.say(client, piece)
+        house.clock.advance(1)
+
+
+# Time
+
+
+def test_headers_that_drip_in_are_cut_off_in_absolute_time(house: House) -> None:
+    client = house.client()
+    house.say(client, b"GET / HTTP/1.1\r\nX: ")
+    drip(house, client, b"x", 19)
+    assert client.is_open
+    drip(house, client, b"x", 1)
+    assert told(client) == (408, "The request took too long to arrive.")
+    assert client.half_closed
+
+
+def test_a_body_that_drips_in_is_cut_off_in_absolute_time(house: House) -> None:
+    client = house.client()
+    house.say(client, POST)
+    drip(house, client, b"x", 59)
+    assert client.is_open
+    drip(house, client, b"x", 1)
+    assert told(client)[0] == 408
+    assert house.echo.requests == []
+
+
+def test_a_client_that_does_not_hang_up_when_it_was_refused_is_cut_off(house: House) -> None:
+    client = house.client()
+    house.say(client, b"NONSENSE\r\n")
+    house.pass_time(14)
+    house.say(client, b"x" * 100_000)
+    assert not client.aborted
+    house.pass_time(1)
+    assert client.aborted
+
+
+def test_a_connection_that_says_nothing_is_closed(house: House) -> None:
+    client = house.client()
+    house.pass_time(19)
+    assert client.is_open
+    house.pass_time(1)
+    assert client.disconnecting
+    assert client.value() == b""
+    house.pass_time(75)
+    assert client.aborted
+
+
+def test_between_two_requests_a_connection_may_rest_but_not_for_ever(house: House) -> None:
+    client = house.client()
+    for _ in range(2):
+        house.say(client, GET)
+        house.pass_time(74)
+    assert client.value().count(b" 200 ") == 2
+    assert client.is_open
+    house.pass_time(1)
+    assert client.disconnecting
+
+
+def test_an_answer_may_take_its_time_and_no_more(house: House) -> None:
+    house.echo.holds = True
+    client = house.client()
+    house.say(client, GET)
+    house.pass_time(99)
+    assert client.is_open
+    house.pass_time(1)
+    assert client.aborted
+
+
+def test_what_is_done_in_time_leaves_no_clock_ticking(house: House) -> None:
+    client = house.client()
+    house.say(client, GET)
+    client.hang_up()
+    assert house.clock.getDelayedCalls() == []
+
+
+# Connections
+
+
+def test_where_there_are_too_many_the_one_that_waits_longest_makes_room(house: House) -> None:
+    first = house.client()
+    house.clock.advance(1)
+    second = house.client()
+    third = house.client()
+    assert (first.aborted, second.aborted) == (True, False)
+    house.say(third, GET)
+    assert b" 200 " in third.value()
+
+
+def test_a_connection_that_rests_makes_room_before_one_that_sends(house: House) -> None:
+    sending = house.client()
+    house.say(sending, POST)
+    house.clock.advance(1)
+    resting = house.client()
+    house.client()
+    assert (resting.aborted, sending.aborted) == (True, False)
+
+
+def test_where_all_are_being_answered_another_is_told_to_come_again(house: House) -> None:
+    house.echo.holds = True
+    working = [house.client(), house.client()]
+    for client in working:
+        house.say(client, GET)
+    late = house.client()
+    assert told(late) == (503, "Too many connections. Try again later.")
+    assert late.disconnecting
+    working[0].hang_up()
+    assert house.client().value() == b""
+
+
+def test_a_client_that_does_not_read_makes_room(house: House) -> None:
+    house.echo.holds = True
+    working = [house.client(), house.client()]
+    for client in working:
+        house.say(client, GET)
+    house.echo.requests[0].write(b"begun")
+    house.client()
+    assert [client.aborted for client in working] == [True, False]
+
+
+def test_when_the_site_stops_idle_connections_are_closed_and_others_answered(house: House) -> None:
+    house.echo.holds = True
+    idle, working = house.client(), house.client()
+    house.say(working, GET)
+    house.site.startFactory()
+    house.site.stopFactory()
+    house.next_turn()
+    assert idle.disconnecting
+    assert working.is_open
+    house.echo.requests[0].write(b"done")
+    house.echo.requests[0].finish()
+    assert b"done" in working.value()
+    assert working.disconnecting
+
+
+@pytest.mark.parametrize("before", [0, 2, len(GET) - 1])
+def test_a_request_that_came_as_the_site_stopped_is_answered(house: House, before: int) -> None:
+    """Its bytes were there already, but nobody had read all of them yet."""
+    client = house.client()
+    house.say(client, GET[:before])
+    house.site.startFactory()
+    house.site.stopFactory()
+    house.say(client, GET[before:])
+    house.next_turn()
+    assert b" 200 " in client.value()
+    assert b"\r\nConnection: close\r\n" in client.value()
+    assert client.disconnecting
+
+
+# Many requests at once
+
+
+def test_of_a_flood_of_requests_one_is_answered_in_a_turn(house: House) -> None:
+    client = house.client()
+    house.say(client, GET * 50)
+    assert client.value().count(b" 200 ") == 1
+    house.next_turn()
+    assert client.value().count(b" 200 ") == 2
+    house.pass_time(50)
+    assert client.value().count(b" 200 ") == 50
+    assert client.is_open
+
+
+def test_the_rest_of_a_flood_is_not_read_before_its_turn(house: House) -> None:
+    client = house.client()
+    house.say(client, GET * 2)
+    assert client.producerState == "paused"
+    house.clock.advance(0)
+    assert client.producerState == "producing"
+
+
+def test_bodies_and_requests_that_come_in_one_piece_are_told_apart(house: House) -> None:
+    client = house.client()
+    post = POST + b"x" * 100
+    house.say(client, post + GET + post)
+    house.pass_time(3)
+    bodies = [part.rpartition(b"\r\n\r\n")[2] for part in client.value().split(b"HTTP/1.1 200")[1:]]
+    assert bodies == [b"100", b"0", b"100"]
+    assert len(house.echo.requests) == 3
+
+
+# Clients that send no more, and still read
+
+
+def test_a_client_that_sends_no_more_gets_its_answer(house: House) -> None:
+    house.echo.holds = True
+    client = house.client()
+    house.say(client, GET)
+    client.protocol.readConnectionLost()
+    client.protocol.readConnectionLost()  # reading was resumed meanwhile
+    assert client.is_open
+    house.echo.requests[0].write(b"done")
+    house.echo.requests[0].finish()
+    assert b"done" in client.value()
+    assert client.disconnecting
+
+
+def test_all_that_it_has_asked_for_is_answered(house: House) -> None:
+    client = house.client()
+    house.say(client, GET * 3)
+    client.protocol.readConnectionLost()
+    house.pass_time(3)
+    assert client.value().count(b" 200 ") == 3
+    assert client.disconnecting
+
+
+@pytest.mark.parametrize("sent", [GET[:10], GET[:-1], POST, POST + b"x" * 99])
+def test_a_client_that_sends_no_more_within_its_request_is_told_so(
+    house: House, sent: bytes
+) -> None:
+    client = house.client()
+    house.say(client, sent)
+    client.protocol.readConnectionLost()
+    assert told(client) == (400, "The request ended before it was complete.")
+    assert client.disconnecting
+
+
+def test_half_a_request_behind_a_whole_one_is_refused_after_it(house: House) -> None:
+    client = house.client()
+    house.say(client, GET + GET[:10])
+    client.protocol.readConnectionLost()
+    house.pass_time(1)
+    assert [client.value().count(b" %d " % status) for status in (200, 400)] == [1, 1]
+    assert client.disconnecting
+
+
+@pytest.mark.parametrize("before", [b"", GET])
+def test_a_connection_that_rests_is_closed_when_its_client_sends_no_more(
+    house: House, before: bytes
+) -> None:
+    client = house.client()
+    house.say(client, before)
+    client.protocol.readConnectionLost()
+    assert client.disconnecting
+
+
+def test_a_refused_client_that_sends_no_more_is_not_waited_for(house: House) -> None:
+    client = house.client()
+    house.say(client, b"NONSENSE\r\n")
+    assert (client.half_closed, client.disconnecting) == (True, False)
+    client.protocol.readConnectionLost()
+    assert client.disconnecting
+
+
+def test_a_client_that_sends_no_more_makes_room_where_there_are_too_many(house: House) -> None:
+    house.echo.holds = True
+    clients = [house.client(), house.client()]
+    for client in clients:
+        house.say(client, GET)
+    clients[1].protocol.readConnectionLost()
+    house.client()
+    assert [client.aborted for client in clients] == [False, True]
+
+
+# The rhythm of reading
+
+
+def test_what_holds_a_connection_back_is_not_undone_by_its_sending(house: House) -> None:
+    client = house.client()
+    house.say(client, POST)
+    client.protocol.hold("disk")
+    client.protocol.pauseProducing()
+    client.protocol.resumeProducing()  # what was sent has gone out
+    assert client.producerState == "paused"
+    client.protocol.release("disk")
+    assert client.producerState == "producing"

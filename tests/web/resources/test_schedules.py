@@ -1,0 +1,114 @@
+"""Which schedules are taken: their fields are judged together, as they will be stored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from sbm.model.cron import UNTOLD
+from sbm.model.scheduler_call import Scheduling as Mode
+from tests.arrange import Arranged
+from tests.web.conftest import Api, a_scheduling, served
+
+PATH = "/api/v1/schedule/"
+NEVER = {"day_of_month": "31", "month_of_year": "4"}
+UNTELLABLE = "1/15,7/27,5/16,14/14,12/13,10/11,13/11,17/15,8/9,23/28,4/11"
+NO_SUCH_DATE = "There is no such date: day_of_month 31 does not occur in month_of_year 4."
+REFUSED = {"day_of_month": [NO_SUCH_DATE], "month_of_year": [NO_SUCH_DATE]}
+
+
+@pytest_twisted.async_yield_fixture(params=["subscription", "schedule", "builtin"])
+async def any_api(
+    request: pytest.FixtureRequest, database_uri: str, tmp_path: Path
+) -> AsyncIterator[Api]:
+    """The API, whoever makes the ticks."""
+    mode: Mode = request.param
+    async with served(database_uri, tmp_path, scheduling=a_scheduling(mode)) as api:
+        yield api
+
+
+def stored(direct: Arranged) -> list[dict[str, Any]]:
+    return direct.rows("SELECT day_of_month, month_of_year FROM schedules ORDER BY id")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_date_that_does_not_exist_is_refused_by_every_door(
+    any_api: Api, direct: Arranged
+) -> None:
+    answer = await any_api.post(PATH, NEVER)
+    assert (answer.status, answer.json) == (400, REFUSED)
+    made = await any_api.made("schedule", day_of_month="31", month_of_year="5")
+    for method, body in (
+        ("PUT", NEVER),
+        ("PUT", {"month_of_year": "4"}),
+        ("PATCH", {"month_of_year": "4"}),
+        ("PATCH", NEVER | {"hour": "1"}),
+    ):
+        answer = await any_api.call(method, f"{PATH}{made['id']}/", body)
+        assert (answer.status, answer.json) == (400, REFUSED), (method, body)
+    assert stored(direct) == [{"day_of_month": "31", "month_of_year": "5"}]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"day_of_month": "29", "month_of_year": "2"},
+        {"day_of_month": "29", "month_of_year": "2", "day_of_week": "1"},
+        {"day_of_month": "31", "month_of_year": "4,5"},
+        {"day_of_month": "1-31", "month_of_year": "2"},
+        {"day_of_month": "31", "month_of_year": "*"},
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_date_that_exists_is_taken(api: Api, fields: dict[str, str]) -> None:
+    made = await api.made("schedule", **fields)
+    assert {name: made[name] for name in fields} == fields
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_field_is_judged_beside_those_that_stay(api: Api) -> None:
+    made = await api.made("schedule", day_of_month="31")
+    path = f"{PATH}{made['id']}/"
+    refused = await api.call("PATCH", path, {"month_of_year": "2,4"})
+    assert (refused.status, set(refused.json)) == (400, {"day_of_month", "month_of_year"})
+    assert (await api.call("PATCH", path, {"month_of_year": "2,5"})).status == 200
+    assert (await api.call("PATCH", path, {"day_of_month": "30"})).status == 200
+    assert (await api.call("PATCH", path, {"month_of_year": "2"})).status == 400
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_imported_one_stays_and_can_be_written_as_it_is(
+    api: Api, direct: Arranged
+) -> None:
+    number = direct.schedule(**NEVER, hour=" 1 , 2")
+    path = f"{PATH}{number}/"
+    shown = (await api.get(path)).json
+    for method, body in (("PUT", shown), ("PATCH", NEVER), ("PATCH", {}), ("PUT", {"hour": "1,2"})):
+        assert (await api.call(method, path, body)).status == 200, (method, body)
+    answer = await api.call("PATCH", path, {"hour": "3"})
+    assert (answer.status, answer.json) == (400, REFUSED)
+    answer = await api.call("PATCH", path, {"day_of_month": "30"})
+    assert (answer.status, answer.json["day_of_month"]) == (200, "30")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_field_that_cannot_be_told_to_the_scheduler_is_refused(any_api: Api) -> None:
+    answer = await any_api.post(PATH, {"minute": UNTELLABLE})
+    assert (answer.status, answer.json) == (400, {"minute": [UNTOLD]})
+    made = await any_api.made("schedule", minute="1/15")
+    answer = await any_api.call("PATCH", f"{PATH}{made['id']}/", {"minute": UNTELLABLE})
+    assert (answer.status, answer.json) == (400, {"minute": [UNTOLD]})
+
+
+@pytest_twisted.ensureDeferred
+async def test_fields_that_were_broken_by_hand_are_named_until_all_are_mended(
+    api: Api, direct: Arranged
+) -> None:
+    path = f"{PATH}{direct.schedule(minute='61', hour='24')}/"
+    answer = await api.call("PATCH", path, {"minute": "5"})
+    assert (answer.status, list(answer.json)) == (400, ["hour"])
+    assert (await api.call("PATCH", path, {"minute": "5", "hour": "6"})).status == 200
