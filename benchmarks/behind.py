@@ -37,7 +37,7 @@ from twisted.internet.task import react
 
 from sbm.model.cron import Cron
 from sbm.pipeline.tasks.requests import Tasks
-from sbm.runtime.loop import Bell
+from sbm.runtime.loop import Wakeup
 from sbm.sandbox.postgres import EmbeddedPostgres
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import tasks
@@ -94,7 +94,7 @@ def search(uri: str) -> None:
 
     async def once(reactor: Any) -> None:
         database = Database(reactor, DatabaseAddress.parse(uri), 2)
-        worker = Tasks(reactor, database, UTC, uuid4(), lambda: None, Bell(reactor))
+        worker = Tasks(reactor, database, UTC, uuid4(), lambda: None, Wakeup(reactor))
         Service.startService(worker)
         await database.transact(tasks.request, kind="find-behind-subscriptions", requested_by=None)
         await worker.one_pass()

@@ -28,7 +28,7 @@ from twisted.web.server import Site
 
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
-from sbm.clients.service_client import Exchanges
+from sbm.clients.service_client import ServiceClient
 from sbm.daemon import assemble
 from sbm.sandbox.postgres import EmbeddedPostgres
 from sbm.sandbox.stand_ins import identity_store, message_sender
@@ -93,7 +93,7 @@ async def bare(reactor: Any, settings: Config, people: int) -> float:
     """Seconds for the two calls per person, and nothing else."""
     timeout, connections = settings.request_timeout, settings.concurrency
     exchanges = [
-        Exchanges(reactor, address, timeout, connections)
+        ServiceClient(reactor, address, timeout, connections)
         for address in (settings.identity_store, settings.message_sender)
     ]
     store, sender = IdentityStore(exchanges[0]), MessageSender(exchanges[1])

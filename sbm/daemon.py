@@ -13,28 +13,28 @@ from twisted.application.service import IService
 
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.scheduler import Scheduler
-from sbm.clients.service_client import Exchanges
+from sbm.clients.service_client import ServiceClient
 from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.model import scheduler_callback
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
-from sbm.pipeline.scheduler.outbox import AT_A_TIME, Announcement, Chores
+from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox, SchedulingMode
 from sbm.pipeline.tasks.audio import AudioCopies
 from sbm.pipeline.tasks.requests import Tasks
 from sbm.pipeline.ticks import Clock, Expansion
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
-from sbm.pipeline.upkeep.ledger_balance import Law
-from sbm.pipeline.upkeep.metrics_reporter import Firing
-from sbm.runtime.loop import Bell, Loop
-from sbm.runtime.services import Port, Row, Stack
+from sbm.pipeline.upkeep.ledger_balance import LedgerBalance
+from sbm.pipeline.upkeep.metrics_reporter import MetricsReporter
+from sbm.runtime.loop import Loop, Wakeup
+from sbm.runtime.services import Parallel, Port, Sequential
 from sbm.sending import EXPIRY_SECONDS, POLL_SECONDS, question_lease, sending_services
 from sbm.settings.config import Config
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.notifications import Notifications
 from sbm.telemetry import Telemetry
 from sbm.web import api
-from sbm.web.http.request import Answers
+from sbm.web.http.request import RequestDrain
 
 PIPELINE_CONNECTIONS = 4
 
@@ -58,7 +58,7 @@ def assemble(
     *,
     listen: Sequence[str],
     telemetry: Telemetry | None = None,
-) -> Stack:
+) -> Sequential:
     """Build the whole daemon, not started; ``listen`` are Twisted endpoint descriptions.
 
     To stop, it stops listening and claiming; then it lets what is under way come to its end, sends
@@ -68,8 +68,8 @@ def assemble(
     served = Database(reactor, config.database, config.database_connections, mode)
     # However many requests wait for each other's locks, results are settled and leases renewed.
     database = Database(reactor, config.database, PIPELINE_CONNECTIONS, mode)
-    claim_bell, tick_bell, task_bell = Bell(reactor), Bell(reactor), Bell(reactor)
-    audio_bell = Bell(reactor)
+    claim_bell, tick_bell, task_bell = Wakeup(reactor), Wakeup(reactor), Wakeup(reactor)
+    audio_bell = Wakeup(reactor)
     telemetry = telemetry or Telemetry()
     clock = _database_clock(config, telemetry)
 
@@ -95,8 +95,10 @@ def assemble(
         timezone=config.timezone,
         max_text_length=config.max_text_length,
     )
-    beginning = Row(*sending.claims, *(Port(reactor, description, site) for description in listen))
-    under_way = Row(
+    beginning = Parallel(
+        *sending.claims, *(Port(reactor, description, site) for description in listen)
+    )
+    under_way = Parallel(
         *sending.under_way,
         *_ticking(config, reactor, database, tick_bell, claim_bell, clock),
         *_housekeeping(config, reactor, database, clock),
@@ -109,10 +111,10 @@ def assemble(
         ),
         _audio(config, reactor, database, audio_bell, clock),
         Notifications(reactor, config.database, wake),
-        Answers(site),
+        RequestDrain(site),
     )
-    work = Stack(reactor, config.stop_grace, services=(*sending.leases, under_way, beginning))
-    return Stack(
+    work = Sequential(reactor, config.stop_grace, services=(*sending.leases, under_way, beginning))
+    return Sequential(
         reactor,
         config.stop_grace + SETTLING,
         rush=SETTLING,
@@ -138,21 +140,21 @@ def _metrics(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[ISe
         return
     telemetry.tally.is_kept = True
     timeout = min(config.request_timeout, METRICS_TIMEOUT)
-    exchanges = Exchanges(reactor, config.metrics, timeout, 1)
+    exchanges = ServiceClient(reactor, config.metrics, timeout, 1)
     breaker = Breaker(
         *("Metrics API", reactor.seconds, random.random, config.backoff_max), is_told_once=True
     )
     telemetry.services["metrics_api"] = breaker
     yield exchanges
-    yield Firing(reactor, MetricsApi(exchanges), telemetry, breaker, config.metrics_every)
+    yield MetricsReporter(reactor, MetricsApi(exchanges), telemetry, breaker, config.metrics_every)
 
 
 def _ticking(
     config: Config,
     reactor: Any,
     database: Database,
-    tick_bell: Bell,
-    claim_bell: Bell,
+    tick_bell: Wakeup,
+    claim_bell: Wakeup,
     database_clock: DatabaseClock,
 ) -> Iterable[IService]:
     """Who is owed a send: by POST-back, or by the clock where there is no Scheduler."""
@@ -162,14 +164,14 @@ def _ticking(
         clock = Clock(
             *(database, config.timezone, config.tick_grace, tick_bell.ring), clock=database_clock
         )
-        announcement = Announcement(database, config.scheduling.mode)
+        announcement = SchedulingMode(database, config.scheduling.mode)
 
         async def tick() -> int:
             # What it was wound to before it was others' turn has to be forgotten first.
             await announcement.one_pass()
             return await clock.one_pass()
 
-        yield Loop("clock", tick, POLL_SECONDS, Bell(reactor))
+        yield Loop("clock", tick, POLL_SECONDS, Wakeup(reactor))
 
 
 def _scheduling(
@@ -181,14 +183,14 @@ def _scheduling(
 ) -> Iterable[IService]:
     """Telling the Scheduler whom to call back for, where there is one."""
     scheduling = config.scheduling
-    announcement = Announcement(database, scheduling.mode)
-    yield Loop("announce", announcement.one_pass, HOUSEKEEPING_SECONDS, Bell(reactor))
+    announcement = SchedulingMode(database, scheduling.mode)
+    yield Loop("announce", announcement.one_pass, HOUSEKEEPING_SECONDS, Wakeup(reactor))
     if scheduling.scheduler is None or scheduling.complaint:
         return
-    exchanges = Exchanges(reactor, scheduling.scheduler, config.request_timeout, AT_A_TIME)
+    exchanges = ServiceClient(reactor, scheduling.scheduler, config.request_timeout, AT_A_TIME)
     breaker = Breaker("Scheduler", reactor.seconds, random.random, config.backoff_max)
     telemetry.services["scheduler"] = breaker
-    chores = Chores(
+    chores = SchedulerOutbox(
         database=database,
         scheduler=Scheduler(exchanges),
         breaker=breaker,
@@ -206,25 +208,25 @@ def _scheduling(
         clock=clock,
     )
     yield exchanges
-    yield Loop("do chores", chores.one_pass, POLL_SECONDS, Bell(reactor))
-    yield Loop("expire chores", chores.expire, EXPIRY_SECONDS, Bell(reactor))
+    yield Loop("do chores", chores.one_pass, POLL_SECONDS, Wakeup(reactor))
+    yield Loop("expire chores", chores.expire, EXPIRY_SECONDS, Wakeup(reactor))
 
 
 def _housekeeping(
     config: Config, reactor: Any, database: Database, clock: DatabaseClock
 ) -> Iterable[IService]:
     housekeeping = Housekeeping(database, config.ledger_months, clock=clock)
-    yield Loop("housekeeping", housekeeping.one_pass, HOUSEKEEPING_SECONDS, Bell(reactor))
+    yield Loop("housekeeping", housekeeping.one_pass, HOUSEKEEPING_SECONDS, Wakeup(reactor))
     callbacks = CallbackHousekeeping(
         database=database,
         kept=scheduler_callback.kept(config.scheduling.join_window),
         clock=clock,
     )
-    yield Loop("delete old calls", callbacks.one_pass, CALLBACKS_SECONDS, Bell(reactor))
+    yield Loop("delete old calls", callbacks.one_pass, CALLBACKS_SECONDS, Wakeup(reactor))
 
 
 def _audio(
-    config: Config, reactor: Any, database: Database, bell: Bell, clock: DatabaseClock
+    config: Config, reactor: Any, database: Database, bell: Wakeup, clock: DatabaseClock
 ) -> IService:
     """Files for the voice vendor; without one, whoever asks for them is told so."""
     vendor = None
@@ -250,6 +252,6 @@ def _law(
 ) -> Iterable[IService]:
     """Counting a tick of a million takes seconds, in which nobody waits for its connection."""
     database = Database(reactor, config.database, 1)
-    law = Law(database, telemetry, clock=clock)
+    law = LedgerBalance(database, telemetry, clock=clock)
     yield database
-    yield Loop("check the law", law.one_pass, LAW_SECONDS, Bell(reactor), may_be_cut=True)
+    yield Loop("check the law", law.one_pass, LAW_SECONDS, Wakeup(reactor), may_be_cut=True)

@@ -13,20 +13,20 @@ from twisted.application.service import IService
 
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
-from sbm.clients.service_client import Exchanges
+from sbm.clients.service_client import ServiceClient
 from sbm.model.metrics import of_failure
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock
-from sbm.pipeline.sends.address_lookup import LookUp
+from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
-from sbm.pipeline.sends.claimer import Claiming
-from sbm.pipeline.sends.completer import Settling
+from sbm.pipeline.sends.claimer import Claimer
+from sbm.pipeline.sends.completer import Completer
 from sbm.pipeline.sends.delivery import Blames, Delivery
-from sbm.pipeline.sends.in_flight import Hand
-from sbm.pipeline.sends.priority_slots import Turns
-from sbm.pipeline.sends.reconciler import Reconciling
+from sbm.pipeline.sends.in_flight import InFlight
+from sbm.pipeline.sends.priority_slots import PrioritySlots
+from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
-from sbm.runtime.loop import Bell, Loop
+from sbm.runtime.loop import Loop, Wakeup
 from sbm.settings.config import Config
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Tally, Telemetry
@@ -54,14 +54,14 @@ def sending_services(
     reactor: Any,
     database: Database,
     telemetry: Telemetry,
-    claim_bell: Bell,
+    claim_bell: Wakeup,
     clock: DatabaseClock,
 ) -> Sending:
     """The services that claim, deliver, settle and ask, not started."""
     # Places in hand that no tick can fill, so that a single send is claimed at once.
     reserved = config.concurrency // RESERVED_OF
     exchanges = {
-        name: Exchanges(
+        name: ServiceClient(
             *(reactor, address, config.request_timeout, config.concurrency),
             _count_failures(telemetry.tally, method),
         )
@@ -75,18 +75,18 @@ def sending_services(
     )
     telemetry.services |= {"identity_store": identity_store, "message_sender": message_sender}
     retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
-    hand = Hand(
+    hand = InFlight(
         owner=uuid.uuid4(),
         # Twice what is under way, so that nobody waits for the next claim, and no more than that,
         # so that a crash leaves little to ask about.
         capacity=2 * config.concurrency - reserved,
         spare=reserved,
         lease=config.lease,
-        emptied=Bell(reactor),
+        emptied=Wakeup(reactor),
     )
-    settling = Settling(reactor, database, hand, telemetry, claim_bell.ring, config.stop_grace)
+    settling = Completer(reactor, database, hand, telemetry, claim_bell.ring, config.stop_grace)
     sender = MessageSender(exchanges["Message Sender"])
-    look_up = LookUp(
+    look_up = AddressLookup(
         IdentityStore(exchanges["Identity Store"]),
         identity_store,
         retries,
@@ -111,11 +111,11 @@ def sending_services(
         config.media_url,
         config.dry_run_messagesets,
         config.request_timeout,
-        Turns(config.concurrency),
+        PrioritySlots(config.concurrency),
         config.stop_grace,
         config.max_text_length,
     )
-    claiming = Claiming(
+    claiming = Claimer(
         database,
         hand,
         delivery,
@@ -124,7 +124,7 @@ def sending_services(
         content_settle=config.content_settle,
         telemetry=telemetry,
     )
-    reconciling = Reconciling(
+    reconciling = Reconciler(
         reactor,
         database,
         sender,
@@ -137,22 +137,22 @@ def sending_services(
         claim_bell.ring,
         clock=clock,
     )
-    renewing = Loop("renew leases", claiming.renew, _renewal_seconds(config), Bell(reactor))
-    expiring = Loop("expire leases", claiming.expire, EXPIRY_SECONDS, Bell(reactor))
+    renewing = Loop("renew leases", claiming.renew, _renewal_seconds(config), Wakeup(reactor))
+    expiring = Loop("expire leases", claiming.expire, EXPIRY_SECONDS, Wakeup(reactor))
     return Sending(
         ground=[*exchanges.values(), settling],
         leases=[renewing],
         under_way=[delivery, expiring],
         claims=[
             Loop("claim", claiming.claim, POLL_SECONDS, claim_bell),
-            Loop("reconcile", reconciling.one_pass, POLL_SECONDS, Bell(reactor), may_be_cut=True),
+            Loop("reconcile", reconciling.one_pass, POLL_SECONDS, Wakeup(reactor), may_be_cut=True),
         ],
         look_for_single=claiming.look_for_single,
     )
 
 
 def _renewal_seconds(config: Config) -> float:
-    """Often enough for a lease to cover a POST that waits for its turn; see Hand.outlasts."""
+    """Often enough for a lease to cover a POST that waits for its turn; see runtime.lease.outlasts."""
     spare = config.lease - config.request_timeout - timedelta(seconds=1)
     return min(config.lease / 3, spare / 2).total_seconds()
 

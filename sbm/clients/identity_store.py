@@ -7,7 +7,7 @@ import unicodedata
 from attrs import define
 
 from sbm.clients.outcomes import NotKnown, Rejected, Unavailable
-from sbm.clients.service_client import Answer, Exchanges, faulty, unavailable
+from sbm.clients.service_client import HttpResponse, ServiceClient, faulty, unavailable
 
 _SERVICE = "the Identity Store"
 
@@ -16,7 +16,7 @@ _SERVICE = "the Identity Store"
 class IdentityStore:
     """Reads addresses, by the API of the Seed Identity Store."""
 
-    _exchanges: Exchanges
+    _exchanges: ServiceClient
 
     async def address_of(self, identity: str) -> str:
         """The default msisdn of the identity, or of the person that reads for them.
@@ -57,7 +57,7 @@ class IdentityStore:
 _NOT_KNOWN = "the Identity Store does not know the identity"
 
 
-def _first_address(answer: Answer) -> str:
+def _first_address(answer: HttpResponse) -> str:
     try:
         results = answer.json()["results"]
         address = results[0]["address"] if results != [] else None
@@ -84,7 +84,7 @@ def _fault_of(address: str) -> str:
     )
 
 
-def _is_about_the_identity(answer: Answer) -> bool:
+def _is_about_the_identity(answer: HttpResponse) -> bool:
     """A 404 of the service, and not of a wrong base URL or of something in between."""
     try:
         body = answer.json()

@@ -14,8 +14,8 @@ from sbm.clients.outcomes import CannotBeAsked, Rejected, Unavailable, Unknown
 from sbm.clients.service_client import (
     AWAY,
     TURNED_AWAY,
-    Answer,
-    Exchanges,
+    HttpResponse,
+    ServiceClient,
     TooLong,
     faulty,
     said,
@@ -55,7 +55,7 @@ class Found:
 class MessageSender:
     """Hands outbounds over. It has no idempotency key: every POST that arrives is a message."""
 
-    _exchanges: Exchanges
+    _exchanges: ServiceClient
 
     async def post(self, outbound: dict[str, Any], *, begin: Callable[[], bool]) -> str:
         """POST an outbound, if ``begin()`` still allows it at the last moment; returns its id.
@@ -150,7 +150,7 @@ class _Pages:
         }
         return Found(outbounds=outbounds, doubt=self.doubt)
 
-    def read(self, answer: Answer) -> Query | None:
+    def read(self, answer: HttpResponse) -> Query | None:
         """Take in a page; returns the query of the next one, if there is one."""
         try:
             if answer.status != 200:
@@ -185,7 +185,7 @@ class _Pages:
             self._outbounds[key].add((created_at, str(outbound_id)))
 
 
-def _outbound_id(answer: Answer) -> str:
+def _outbound_id(answer: HttpResponse) -> str:
     try:
         outbound_id = answer.json()["id"]
     except (ValueError, LookupError, TypeError):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from attrs import define
 
 from sbm.clients.outcomes import Rejected, Unknown
-from sbm.clients.service_client import AWAY, Exchanges, unavailable
+from sbm.clients.service_client import AWAY, ServiceClient, unavailable
 
 # Understood, and what was told is at fault.
 _REFUSALS = frozenset({400, 413, 415, 422})
@@ -17,7 +17,7 @@ _REFUSALS = frozenset({400, 413, 415, 422})
 class MetricsApi:
     """Tells values by name. It adds up whatever it is told, and has no key against repetition."""
 
-    _exchanges: Exchanges
+    _exchanges: ServiceClient
 
     async def fire(self, values: Mapping[str, float]) -> None:
         """Tell all of these values.

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from sbm.clients.links import Query, next_query
 from sbm.clients.outcomes import AnswerTooLong, Faulty, NotKnown, Rejected, Unavailable, Unknown
-from sbm.clients.service_client import Answer, Exchanges, TooLong, unavailable
+from sbm.clients.service_client import HttpResponse, ServiceClient, TooLong, unavailable
 from sbm.model.scheduler_call import CallBack
 
 # Understood, and this schedule is at fault.
@@ -65,7 +65,7 @@ class Made:
 class Scheduler:
     """Has schedules made and changed. It takes no id of ours: every POST makes one."""
 
-    _exchanges: Exchanges
+    _exchanges: ServiceClient
 
     async def create(self, call_back: CallBack, *, begin: Callable[[], bool]) -> Made:
         """Have a schedule made, if ``begin()`` allows it at the last moment.
@@ -130,7 +130,7 @@ class Scheduler:
             reason = f"a schedule of the Scheduler cannot be read: {type(error).__name__}: {error}"
             raise Faulty(reason) from None
 
-    async def _check(self, answer: Answer) -> None:
+    async def _check(self, answer: HttpResponse) -> None:
         """Raise what an answer about one schedule means, unless it is a fault of that call."""
         if answer.status in _REFUSALS:
             raise Rejected(f"the Scheduler answered {answer.summary()}")
@@ -208,7 +208,7 @@ class Scheduler:
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 
 
-def _made(answer: Answer) -> Made | None:
+def _made(answer: HttpResponse) -> Made | None:
     try:
         remote_id = answer.json()["id"]
     except _UNREADABLE:
@@ -220,7 +220,7 @@ def _made(answer: Answer) -> Made | None:
     return Made(id=str(remote_id), created_at=_moment_in(answer, "created_at"))
 
 
-def _moment_in(answer: Answer, name: str) -> datetime | None:
+def _moment_in(answer: HttpResponse, name: str) -> datetime | None:
     try:
         return _moment(answer.json()[name])
     except _UNREADABLE:

@@ -27,7 +27,7 @@ from sbm.clients.outcomes import (
     Unavailable,
     Unknown,
 )
-from sbm.clients.twisted_internals import Body, Gate, Pool, read_body
+from sbm.clients.twisted_internals import BytesProducer, Gate, Pool, read_body
 from sbm.settings.endpoints import MetricsAddress, ServiceAddress
 
 # By how much a busy process may be late to end an exchange whose time is over.
@@ -39,7 +39,7 @@ KEEP_ALIVE_SECONDS = 1.5
 
 
 @frozen(kw_only=True)
-class Answer:
+class HttpResponse:
     """A complete answer: status, and the body as it came."""
 
     status: int
@@ -96,24 +96,24 @@ _HINTS = {401: "is its token right?", 403: "is its token right?"} | dict.fromkey
 )
 
 
-def unavailable(service: str, answer: Answer) -> Unavailable:
+def unavailable(service: str, answer: HttpResponse) -> Unavailable:
     """What an answer means that is due to the service, and surely did nothing."""
     return Unavailable(
         said(service, answer), answer.retry_after, at_once=True, hint=hint_of(answer)
     )
 
 
-def faulty(service: str, answer: Answer) -> Faulty:
+def faulty(service: str, answer: HttpResponse) -> Faulty:
     """What an answer means that may be due to what the service was asked about."""
     return Faulty(said(service, answer), hint=hint_of(answer))
 
 
-def said(service: str, answer: Answer) -> str:
+def said(service: str, answer: HttpResponse) -> str:
     """An answer as a reason that people read."""
     return f"{service} answered {answer.summary()}"
 
 
-def hint_of(answer: Answer) -> str:
+def hint_of(answer: HttpResponse) -> str:
     """What to look at if everybody is answered like this."""
     return _HINTS.get(answer.status, "")
 
@@ -123,7 +123,7 @@ def _unheard(_method: str, _failure: str) -> None:
 
 
 @define(eq=False, slots=False)
-class Exchanges(Service):
+class ServiceClient(Service):
     """HTTP with one service, under its address and with our authorization there.
 
     ``timeout`` is one deadline over connection, request and body; when it ends, the connection is
@@ -159,7 +159,7 @@ class Exchanges(Service):
         self._pool.closeCachedConnections().chainDeferred(closed)
         return closed
 
-    async def get(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> Answer:
+    async def get(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> HttpResponse:
         """GET ``<url>/<path>``; each part of the path is quoted.
 
         Raises Unavailable: TooLong or Unanswered for what may be due to this question.
@@ -173,7 +173,7 @@ class Exchanges(Service):
             kind = Unanswered if error.may_be_theirs else Unavailable
             raise kind(str(error)) from error
 
-    async def _ask(self, url: DecodedURL) -> Answer:
+    async def _ask(self, url: DecodedURL) -> HttpResponse:
         try:
             return await self._exchange("GET", url, None, _always)
         except ConnectionDropped:
@@ -184,7 +184,9 @@ class Exchanges(Service):
         uri = self._base.child(*path).replace(query=query).to_uri()
         return uri.replace(scheme="", host="", port=None, rooted=True).to_text()
 
-    async def post(self, *path: str, body: Any, begin: Callable[[], bool] | None = None) -> Answer:
+    async def post(
+        self, *path: str, body: Any, begin: Callable[[], bool] | None = None
+    ) -> HttpResponse:
         """POST JSON, if ``begin()`` still says yes in the moment when a connection is there.
 
         Raises Unavailable where the request was surely not begun, else Unknown.
@@ -192,7 +194,7 @@ class Exchanges(Service):
         url = self._base.child(*path)
         return await self._told("POST", self._exchange("POST", url, body, begin or _always))
 
-    async def _told(self, method: str, exchange: Coroutine[Any, Any, Answer]) -> Answer:
+    async def _told(self, method: str, exchange: Coroutine[Any, Any, HttpResponse]) -> HttpResponse:
         """The answer; and whoever counts failures is told if it is, or is none for, a failure."""
         try:
             answer = await exchange
@@ -205,13 +207,13 @@ class Exchanges(Service):
             self._failed(method, f"http_error.{answer.status}")
         return answer
 
-    async def patch(self, *path: str, body: Any) -> Answer:
+    async def patch(self, *path: str, body: Any) -> HttpResponse:
         """PATCH JSON; the same again does no harm. Raises Unavailable, or Unknown."""
         return await self._exchange("PATCH", self._base.child(*path), body, _always)
 
     async def _exchange(
         self, method: str, url: DecodedURL, body: Any, begin: Callable[[], bool]
-    ) -> Answer:
+    ) -> HttpResponse:
         gate = Gate(pool=self._pool, begin=begin)
         agent: Any = Agent(self._reactor, pool=gate)
         client = HTTPClient(agent)
@@ -221,7 +223,7 @@ class Exchanges(Service):
             headers["Content-Type"] = "application/json"
             text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
             # A lone surrogate has no UTF-8, but its backslash form is its escape in JSON.
-            data = Body(data=text.encode("utf-8", "backslashreplace"))
+            data = BytesProducer(data=text.encode("utf-8", "backslashreplace"))
         request = client.request(
             method, url, headers=headers, data=data, unbuffered=True, allow_redirects=False
         )
@@ -263,10 +265,10 @@ def _always() -> bool:
     return True
 
 
-async def _complete(request: Deferred[Any], gate: Gate) -> Answer:
+async def _complete(request: Deferred[Any], gate: Gate) -> HttpResponse:
     response = await request
     body = await read_body(response, gate.connection.abort_at_once)
-    return Answer(status=response.code, headers=response.headers, body=body)
+    return HttpResponse(status=response.code, headers=response.headers, body=body)
 
 
 def _late(outcome: Any, seconds: float) -> Any:

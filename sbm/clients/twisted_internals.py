@@ -59,7 +59,7 @@ class Connection(HTTP11ClientProtocol):
 
 @implementer(IBodyProducer)
 @define(eq=False, kw_only=True)
-class Body:
+class BytesProducer:
     """A body that is written at once, with the headers."""
 
     data: bytes

@@ -25,20 +25,20 @@ from sbm.commands.running import (
     with_database,
 )
 from sbm.commands.selecting import find_messageset, row_id, whole_number
-from sbm.model.behind import Helped, Straggler
+from sbm.model.behind import BehindRecord, RepairCount
 from sbm.operations.schedule_runs import Preparation
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
 from sbm.store import behind_subscriptions, schedules
 from sbm.store.postgres.database import Database, Transaction
-from sbm.store.schedule_runs import FIRST, Search, Wanted
+from sbm.store.schedule_runs import FIRST, ScheduleRuns, Wanted
 
 PAGE = 2000
 CHUNK = 500
 # Beyond that, cron fields and calendars say little.
 FARTHEST = timedelta(days=3660)
 
-Help = Callable[..., Awaitable[Helped]]
+Help = Callable[..., Awaitable[RepairCount]]
 
 
 def add_to(commands: Any) -> None:
@@ -156,12 +156,12 @@ class _Round:
 
     choice: _Choice
     # What keeps it from being done to one of them, if anything.
-    obstacle: Callable[[Straggler], str | None]
+    obstacle: Callable[[BehindRecord], str | None]
     help: Help | None
     # The line about one of them that is done, if there is to be one.
-    line: Callable[[Straggler], str] | None
+    line: Callable[[BehindRecord], str] | None
     signature: dict[str, str] = field(factory=dict)
-    helped: Helped = field(factory=Helped, init=False)
+    helped: RepairCount = field(factory=RepairCount, init=False)
     skipped: Counter[str] = field(factory=Counter, init=False)
 
     async def run(self, database: Database) -> None:
@@ -175,7 +175,7 @@ class _Round:
             await preparation.end(search)
 
     async def _look_at_all(
-        self, database: Database, search: Search, wanted: Wanted, bar: tqdm[Any]
+        self, database: Database, search: ScheduleRuns, wanted: Wanted, bar: tqdm[Any]
     ) -> None:
         after: UUID = FIRST
         while not self._is_enough:
@@ -200,7 +200,9 @@ class _Round:
     def _left(self) -> int | None:
         return None if self.choice.limit is None else self.choice.limit - self.helped.done
 
-    async def _attend(self, database: Database, search_id: int, found: Sequence[Straggler]) -> None:
+    async def _attend(
+        self, database: Database, search_id: int, found: Sequence[BehindRecord]
+    ) -> None:
         meant = []
         for one in found:
             obstacle = self.obstacle(one)
@@ -212,7 +214,7 @@ class _Round:
             size = CHUNK if self._left is None else min(CHUNK, self._left)
             chunk, meant = meant[:size], meant[size:]
             if self.help is None:
-                helped = Helped(done=len(chunk), begun=sum(len(one.way) - 1 for one in chunk))
+                helped = RepairCount(done=len(chunk), begun=sum(len(one.way) - 1 for one in chunk))
             else:
                 helped = await database.transact(
                     self.help, search_id=search_id, ids=[one.id for one in chunk], **self.signature
@@ -274,8 +276,8 @@ def _fast_forward(options: argparse.Namespace, address: DatabaseAddress) -> int:
 def _deed(
     options: argparse.Namespace,
     help_: Help,
-    obstacle: Callable[[Straggler], str | None],
-    line: Callable[[Straggler], str],
+    obstacle: Callable[[BehindRecord], str | None],
+    line: Callable[[BehindRecord], str],
 ) -> _Round:
     return _Round(
         choice=_Choice.read(options),
@@ -286,7 +288,7 @@ def _deed(
     )
 
 
-def _json(one: Straggler) -> str:
+def _json(one: BehindRecord) -> str:
     *_, end = one.way
     return json.dumps(
         {
@@ -318,12 +320,12 @@ def _json(one: Straggler) -> str:
     )
 
 
-def _send_line(one: Straggler) -> str:
+def _send_line(one: BehindRecord) -> str:
     where = f"{one.messageset_name} {one.next_sequence_number}"
     return f"{one.id}: {where}, {one.messages_behind} behind"
 
 
-def _move_line(one: Straggler) -> str:
+def _move_line(one: BehindRecord) -> str:
     *_, end = one.way
     there = f"{end.messageset_name} {end.next_sequence_number}"
     completed = ", completed" if end.completed else ""

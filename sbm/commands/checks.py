@@ -11,7 +11,7 @@ from attrs import define, field
 
 from sbm.commands.running import FAILED, OK, with_database
 from sbm.commands.schedules import remarks
-from sbm.model.ledger_balance import Reckoning, batches
+from sbm.model.ledger_balance import TickBalance, batches
 from sbm.settings.config import read_time_zone_of_ticks
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
@@ -126,7 +126,7 @@ class _LawCheck:
                 for reckoning in await database.transact(ledger_balance.count, ids=ids):
                     self._judge(reckoning)
 
-    def _judge(self, reckoning: Reckoning) -> None:
+    def _judge(self, reckoning: TickBalance) -> None:
         if not reckoning.is_kept:
             self.not_kept += 1
             return

@@ -19,7 +19,7 @@ from sbm.commands.selecting import (
     selection_from,
     told,
 )
-from sbm.model.duplicate import Duplicate, Keep, Likeness
+from sbm.model.duplicate import Duplicate, DuplicateRule, Keep
 from sbm.model.selection import Selection
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import duplicates, locks, repairs
@@ -82,8 +82,8 @@ def _seconds(text: str) -> timedelta:
 
 def _remove_duplicates(options: argparse.Namespace, address: DatabaseAddress) -> int:
     demand_selection(options)
-    within = Likeness().within if options.within is None else options.within
-    likeness = Likeness(
+    within = DuplicateRule().within if options.within is None else options.within
+    likeness = DuplicateRule(
         by_lang="lang" in options.fields,
         by_schedule="schedule" in options.fields,
         within=None if options.any_time else within,
@@ -108,7 +108,7 @@ class _Removal:
     """Goes through all subscriptions, identity by identity."""
 
     options: argparse.Namespace
-    likeness: Likeness
+    likeness: DuplicateRule
     removed: int = field(default=0, init=False)
     busy: int = field(default=0, init=False)
     locked: int = field(default=0, init=False)

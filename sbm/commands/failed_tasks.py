@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sbm.commands.running import FAILED, OK, print_table, transact
 from sbm.model.failed_task import EVERYTHING, MAX_REASON, Requeued, Wanted
-from sbm.model.paging import Window
+from sbm.model.paging import PageRequest
 from sbm.model.send import Kind, Stage, Trigger
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import failed_tasks
@@ -79,7 +79,7 @@ def _wanted(options: argparse.Namespace) -> Wanted:
 
 def _list(options: argparse.Namespace, address: DatabaseAddress) -> int:
     part = transact(
-        address, failed_tasks.list_page, window=Window(limit=_SHOWN), wanted=_wanted(options)
+        address, failed_tasks.list_page, window=PageRequest(limit=_SHOWN), wanted=_wanted(options)
     )
     print_table(
         ("ID", "KIND", "STAGE", "INITIATED", "SUBSCRIPTION", "REASON"),
@@ -107,7 +107,7 @@ def _requeue(options: argparse.Namespace, address: DatabaseAddress) -> int:
     if options.ids:
         return _requeue_these(options.ids, address, dry_run=options.dry_run)
     if options.dry_run:
-        part = transact(address, failed_tasks.list_page, window=Window(limit=1), wanted=wanted)
+        part = transact(address, failed_tasks.list_page, window=PageRequest(limit=1), wanted=wanted)
         print(f"{part.count} would be requeued")
         return OK
     done = transact(address, failed_tasks.requeue_all, wanted=wanted, requested_by=None)

@@ -77,7 +77,7 @@ class _Step:
 
     place: repairs.Place | None
     rows: int = 0
-    found: list[repairs.Prospect] = field(factory=list)
+    found: list[repairs.PrependCandidate] = field(factory=list)
     given: list[UUID] = field(factory=list)
     left: int = 0
 
@@ -183,7 +183,7 @@ class _Prepending:
         )
 
     async def _give(
-        self, transaction: Transaction, selection: Selection, meant: list[repairs.Prospect]
+        self, transaction: Transaction, selection: Selection, meant: list[repairs.PrependCandidate]
     ) -> None:
         ids = [one.id for one in meant]
         await repairs.set_prepends(transaction, ids=ids, prepend=self.options.prepend)

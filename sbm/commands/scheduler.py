@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from sbm.clients.outcomes import Unavailable
 from sbm.clients.scheduler import Scheduler
-from sbm.clients.service_client import Exchanges
+from sbm.clients.service_client import ServiceClient
 from sbm.commands.running import (
     FAILED,
     OK,
@@ -126,7 +126,7 @@ async def _bring_in_line(
             f"SBM_SCHEDULING is {scheduling.mode} here, but the daemon that was started last said"
             f" {announced}: restart the daemons with the new setting first"
         )
-    exchanges = Exchanges(database.reactor, scheduling.scheduler, _TIMEOUT)
+    exchanges = ServiceClient(database.reactor, scheduling.scheduler, _TIMEOUT)
     counts: Counter[str] = Counter()
     with tqdm(desc="listed", unit=" entries", disable=None) as progress:
         comparison = Comparison(
@@ -158,6 +158,6 @@ async def _bring_in_line(
     return counts
 
 
-async def _stopped(exchanges: Exchanges) -> None:
+async def _stopped(exchanges: ServiceClient) -> None:
     stopped: Deferred[None] = exchanges.stopService()
     await stopped

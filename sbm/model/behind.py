@@ -28,7 +28,7 @@ class BehindSubscription:
 
 
 @frozen(kw_only=True)
-class Leg:
+class PathStep:
     """One message set on a subscriber's way, and where she should be in it.
 
     ``since`` is when her subscription to it began, or would have.
@@ -42,7 +42,7 @@ class Leg:
 
 
 @frozen(kw_only=True)
-class Straggler:
+class BehindRecord:
     """A subscription that is behind, and the way on which it should have gone.
 
     ``way`` begins with its own set. ``held_back`` says why it cannot be moved on now,
@@ -56,22 +56,22 @@ class Straggler:
     messageset_name: str
     next_sequence_number: int
     messages_behind: int
-    way: list[Leg]
+    way: list[PathStep]
     held_back: str | None
     unsendable: str | None
 
 
 @frozen(kw_only=True)
-class Look:
+class BehindPage:
     """Who is behind of so many subscriptions, the last of which has this id."""
 
     last: UUID
     looked_at: int
-    found: list[Straggler]
+    found: list[BehindRecord]
 
 
 @frozen(kw_only=True)
-class Helped:
+class RepairCount:
     """To how many it was done, how many were left as they are, and how many followed others.
 
     Who is no longer behind counts in none of them.

@@ -13,7 +13,7 @@ Keep = Literal["furthest", "oldest", "newest"]
 
 
 @frozen(kw_only=True)
-class Likeness:
+class DuplicateRule:
     """What makes a subscription the duplicate of another one of the same person and set.
 
     ``within`` is how long after one another they were made at most; None: no matter when.

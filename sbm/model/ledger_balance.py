@@ -18,7 +18,7 @@ class TickToCheck:
 
 
 @frozen(kw_only=True)
-class Reckoning:
+class TickBalance:
     """Both sides of the law for one tick, at one moment.
 
     A closed tick does not change any more. Of one that is not kept, a part of the ledger was

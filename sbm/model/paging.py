@@ -10,7 +10,7 @@ Row = TypeVar("Row")
 
 
 @frozen(kw_only=True)
-class Window:
+class PageRequest:
     """Which rows of a list: ``limit`` of them, in the order of the list.
 
     Without a ``key`` they come after the first ``offset`` rows. With one, they stand right after
@@ -26,7 +26,7 @@ class Window:
 
 
 @frozen(kw_only=True)
-class Part(Generic[Row]):
+class Page(Generic[Row]):
     """The rows of a window, in the order of the list, and how many the whole list has.
 
     ``more``: whether the list goes on beyond them, in the direction of the window.

@@ -62,7 +62,7 @@ class Remote:
 
 
 @frozen(kw_only=True)
-class Chore:
+class SchedulerCall:
     """A claimed chore, with its next step.
 
     ``wanted`` is the cron at which the Scheduler should call; None if it should not call.

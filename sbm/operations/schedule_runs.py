@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 from attrs import define, field
 
 from sbm.model.cron import Cron
-from sbm.runtime.time_slices import Slices
+from sbm.runtime.time_slices import TimeSlice
 from sbm.store import estimates, schedule_runs
 from sbm.store.postgres.database import Database
-from sbm.store.schedule_runs import EVERYBODY, Search, Wanted
+from sbm.store.schedule_runs import EVERYBODY, ScheduleRuns, Wanted
 
 SURVEY_BATCH = 20_000
 RUNS_BATCH = 1000
@@ -35,7 +35,9 @@ class Preparation:
     time_zone: ZoneInfo
     keep: Callable[[], Awaitable[None]] = field(default=_go_on)
 
-    async def begin(self, *, as_of: datetime | None = None, wanted: Wanted = EVERYBODY) -> Search:
+    async def begin(
+        self, *, as_of: datetime | None = None, wanted: Wanted = EVERYBODY
+    ) -> ScheduleRuns:
         """Prepare a search for where they should be at a moment, or now."""
         await self._forget_ended()
         search_id, until = await self.database.transact(schedule_runs.begin, as_of=as_of)
@@ -46,9 +48,9 @@ class Preparation:
                 await self.keep()
                 await self._add_runs(search_id, schedule_id, await self._runs(cron, since, until))
             await self.database.transact(schedule_runs.end_runs)
-        return Search(id=search_id, as_of=until, size=size)
+        return ScheduleRuns(id=search_id, as_of=until, size=size)
 
-    async def end(self, search: Search) -> None:
+    async def end(self, search: ScheduleRuns) -> None:
         """Forget a search that nobody goes on with."""
         await self._forget(search.id)
 
@@ -80,7 +82,7 @@ class Preparation:
     async def _runs(self, cron: Cron, since: datetime, until: datetime) -> list[datetime]:
         """When the schedule was due, in order: the latest MAX_RUNS of them."""
         runs: list[datetime] = []
-        slices = Slices(self.database.reactor)
+        slices = TimeSlice(self.database.reactor)
         while len(runs) < MAX_RUNS:
             run = cron.latest_between(since, until, self.time_zone)
             if run is None:

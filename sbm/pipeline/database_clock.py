@@ -50,7 +50,7 @@ def machine() -> str | None:
 
 
 @frozen(kw_only=True)
-class Reading:
+class ClockReading:
     """What a transaction knows of the clock that its now() is of.
 
     ``doubted_for``: for so long, nothing may be concluded from the time that has passed.
@@ -111,7 +111,7 @@ class DatabaseClock:
     async def transact(
         self,
         database: Database,
-        work: Callable[[Transaction, Reading], Awaitable[T]],
+        work: Callable[[Transaction, ClockReading], Awaitable[T]],
         *,
         keeps: bool = False,
     ) -> T:
@@ -137,7 +137,7 @@ class DatabaseClock:
                 self._known, self._unrecorded = jump_id, None
         return result
 
-    async def compare(self, transaction: Transaction, *, asked_at: float) -> Reading:
+    async def compare(self, transaction: Transaction, *, asked_at: float) -> ClockReading:
         """Compare the now() of a transaction that was asked for at ``asked_at`` of ``uptime``.
 
         A jump that is seen here is recorded by the next ``transact``.
@@ -259,10 +259,10 @@ class DatabaseClock:
         if rest > 0:
             self._doubted_until = max(self._doubted_until, until + rest)
 
-    def _reading(self, state: ClockState, asked_at: float, *, is_odd: bool) -> Reading:
+    def _reading(self, state: ClockState, asked_at: float, *, is_odd: bool) -> ClockReading:
         rest = max(0.0, self._doubted_until - asked_at)
         self.telemetry.gauge("clock.doubted_seconds", rest)
-        return Reading(
+        return ClockReading(
             now=state.now,
             doubted_for=timedelta(seconds=max(rest, 1.0) if is_odd else rest),
             is_settled=not is_odd and asked_at >= self._jumped_at + SETTLING_SECONDS,
@@ -280,7 +280,7 @@ class DatabaseClock:
             self._kept_at = now
 
 
-async def _nothing(_transaction: Transaction, _reading: Reading) -> None:
+async def _nothing(_transaction: Transaction, _reading: ClockReading) -> None:
     """The look at the clock is all."""
 
 

@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.cron import Cron
-from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock, Reading
+from sbm.pipeline.database_clock import SETTLING_SECONDS, ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
 from sbm.store import ticks, unreadable
 from sbm.store.postgres.database import Database, Transaction
@@ -174,7 +174,7 @@ class Clock:
             )
 
     async def _doubt(
-        self, transaction: Transaction, reading: Reading, *, after: int
+        self, transaction: Transaction, reading: ClockReading, *, after: int
     ) -> tuple[int, int]:
         if not reading.is_settled:
             return after, 0
@@ -192,7 +192,7 @@ class Clock:
         return (wound[-1].schedule_id if wound else after), len(wound)
 
     async def _wind(
-        self, transaction: Transaction, reading: Reading, *, only: Sequence[int] | None
+        self, transaction: Transaction, reading: ClockReading, *, only: Sequence[int] | None
     ) -> tuple[int, int]:
         if not reading.is_settled:
             return 0, 0

@@ -17,7 +17,7 @@ RETRY_SECONDS = 5.0
 
 
 @define(eq=False, slots=False)
-class Bell:
+class Wakeup:
     """Wakes the one who waits for it; a ring that nobody hears is kept for the next wait."""
 
     _reactor: Any
@@ -59,7 +59,7 @@ class Loop(Service):
     _name: str
     _one_pass: Callable[[], Awaitable[int]]
     _rest: float
-    bell: Bell
+    bell: Wakeup
     may_be_cut: bool = False
     _log: Logger = field(factory=Logger)
 

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 
-class Several(MultiService):
+class ServiceGroup(MultiService):
     """Services that are kept together; how they stop is what a Row and a Stack differ in.
 
     One that fails to stop does not keep the others from stopping.
@@ -26,7 +26,7 @@ class Several(MultiService):
     def hurry(self) -> None:
         """Tell the Stacks among them that there is no more time."""
         for service in self:
-            if isinstance(service, Several):
+            if isinstance(service, ServiceGroup):
                 service.hurry()
 
     def _stopped(self, service: Any) -> Deferred[None]:
@@ -45,7 +45,7 @@ class Several(MultiService):
             self._log.failure("{name} did not stop as it should", name=name)
 
 
-class Row(Several):
+class Parallel(ServiceGroup):
     """Services that do not stand on each other: all are told to stop, then all are waited for."""
 
     def __init__(self, *services: Any) -> None:
@@ -58,7 +58,7 @@ class Row(Several):
         return DeferredList([self._stopped(service) for service in reversed(list(self))])
 
 
-class Stack(Several):
+class Sequential(ServiceGroup):
     """Starts its services in order and stops them in reverse, one at a time, each waited for.
 
     Each may use those below it: nobody loses what it stands on while it is at work. Where a

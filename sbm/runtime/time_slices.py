@@ -12,7 +12,7 @@ SECONDS = 0.003
 
 
 @define(eq=False, slots=False)
-class Slices:
+class TimeSlice:
     """The slices of one piece of work, measured by the reactor's clock.
 
     The worker asks often whether its slice is over, and if so, awaits its next turn.

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from attrs import asdict
 
-from sbm.model.behind import BehindSubscription, Helped, Leg, Look, Straggler
-from sbm.model.paging import Part, Window
+from sbm.model.behind import BehindPage, BehindRecord, BehindSubscription, PathStep, RepairCount
+from sbm.model.paging import Page, PageRequest
 from sbm.store import audit, schedule_runs
 from sbm.store.paging import NEWEST_FIRST, read_part
 from sbm.store.postgres.database import Row, Transaction
@@ -19,7 +19,7 @@ from sbm.store.schedule_runs import Wanted
 QUERIES = load("behind_subscriptions")
 
 
-async def list_page(transaction: Transaction, *, window: Window) -> Part[BehindSubscription]:
+async def list_page(transaction: Transaction, *, window: PageRequest) -> Page[BehindSubscription]:
     """A part of all of them, newest first."""
     return await read_part(
         transaction, QUERIES.list_behind, BehindSubscription, window, NEWEST_FIRST
@@ -54,7 +54,7 @@ async def search(
 
 async def look(
     transaction: Transaction, *, search_id: int, after: UUID, limit: int, wanted: Wanted
-) -> Look | None:
+) -> BehindPage | None:
     """Look at the next ``limit`` subscriptions by id, and put nothing down; None: no more."""
     await schedule_runs.check(transaction, search_id=search_id)
     rows = await transaction.rows(
@@ -69,12 +69,12 @@ async def look(
         return None
     last, looked_at = rows[0]["last"], rows[0]["looked_at"]
     found = [_straggler(row) for row in rows if row["id"] is not None]
-    return Look(last=last, looked_at=looked_at, found=found)
+    return BehindPage(last=last, looked_at=looked_at, found=found)
 
 
 async def fast_forward(
     transaction: Transaction, *, search_id: int, ids: Sequence[UUID], actor: str, reason: str
-) -> Helped:
+) -> RepairCount:
     """Move these to where they should be, if they still are behind, and send nothing."""
     return await _help(
         transaction, QUERIES.fast_forward, "behind fast-forward", search_id, ids, actor, reason
@@ -83,7 +83,7 @@ async def fast_forward(
 
 async def owe(
     transaction: Transaction, *, search_id: int, ids: Sequence[UUID], actor: str, reason: str
-) -> Helped:
+) -> RepairCount:
     """Owe the next message to each of these, if they still are behind."""
     return await _help(
         transaction, QUERIES.owe_to_stragglers, "behind send", search_id, ids, actor, reason
@@ -98,13 +98,13 @@ async def _help(
     ids: Sequence[UUID],
     actor: str,
     reason: str,
-) -> Helped:
+) -> RepairCount:
     """Do it to those who still are behind, of all that can be locked; the audit tells how many."""
     await schedule_runs.check(transaction, search_id=search_id)
     held = [row["id"] for row in await transaction.rows(QUERIES.lock_stragglers, ids=list(ids))]
     row = await transaction.row(query, search_id=search_id, ids=held, actor=actor, reason=reason)
     assert row is not None
-    helped = Helped(done=row["done"], skipped=row["skipped"], begun=row["begun"])
+    helped = RepairCount(done=row["done"], skipped=row["skipped"], begun=row["begun"])
     if helped.done:
         await audit.record(
             transaction, actor=actor, command=command, reason=reason, details=asdict(helped)
@@ -112,7 +112,7 @@ async def _help(
     return helped
 
 
-def _straggler(row: Row) -> Straggler:
+def _straggler(row: Row) -> BehindRecord:
     fields = {name: value for name, value in row.items() if name not in ("last", "looked_at")}
-    way = [Leg(**leg | {"since": datetime.fromisoformat(leg["since"])}) for leg in row["way"]]
-    return Straggler(**fields | {"way": way})
+    way = [PathStep(**leg | {"since": datetime.fromisoformat(leg["since"])}) for leg in row["way"]]
+    return BehindRecord(**fields | {"way": way})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sbm.model.content import BinaryContent
-from sbm.model.paging import Part, Window
+from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
@@ -44,6 +44,6 @@ async def delete(transaction: Transaction, *, file_id: int) -> bool:
     return await transaction.execute(QUERIES.delete_binary_content, id=file_id) > 0
 
 
-async def list_page(transaction: Transaction, *, window: Window) -> Part[BinaryContent]:
+async def list_page(transaction: Transaction, *, window: PageRequest) -> Page[BinaryContent]:
     """A part of all files, by id."""
     return await read_part(transaction, QUERIES.list_binary_contents, BinaryContent, window)

@@ -9,7 +9,7 @@ from uuid import UUID
 from attrs import asdict
 from psycopg2.extras import Json
 
-from sbm.model.duplicate import Duplicate, Likeness
+from sbm.model.duplicate import Duplicate, DuplicateRule
 from sbm.model.selection import Selection
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
@@ -31,7 +31,12 @@ async def reach(transaction: Transaction, *, after: str, limit: int) -> tuple[st
 
 
 async def list_twins(
-    transaction: Transaction, *, after: str, reach: str, selection: Selection, likeness: Likeness
+    transaction: Transaction,
+    *,
+    after: str,
+    reach: str,
+    selection: Selection,
+    likeness: DuplicateRule,
 ) -> list[UUID]:
     """Of the identities behind ``after``, to ``reach``: whatever may be one of several."""
     rows = await transaction.rows(
@@ -60,7 +65,7 @@ async def judge(
     *,
     ids: Sequence[UUID],
     selection: Selection,
-    likeness: Likeness,
+    likeness: DuplicateRule,
     held: Sequence[UUID] | None = None,
 ) -> list[Duplicate]:
     """Which of these are to go, by identity; with the sends that are ``held``, if they are."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import asdict, evolve
 
 from sbm.model.failed_task import EVERYTHING, FailedTask, Requeued, Wanted
-from sbm.model.paging import Part, Window
+from sbm.model.paging import Page, PageRequest
 from sbm.model.send import Trigger
 from sbm.store import tasks
 from sbm.store.paging import read_part
@@ -19,8 +19,8 @@ AT_ONCE = 200
 
 
 async def list_page(
-    transaction: Transaction, *, window: Window, wanted: Wanted = EVERYTHING
-) -> Part[FailedTask]:
+    transaction: Transaction, *, window: PageRequest, wanted: Wanted = EVERYTHING
+) -> Page[FailedTask]:
     """A part of those that match the filter, newest first."""
     return await read_part(
         transaction, QUERIES.list_failed_tasks, FailedTask, window, **asdict(wanted)

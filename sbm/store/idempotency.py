@@ -34,7 +34,7 @@ class KeyedRequest:
 
 
 @frozen(kw_only=True)
-class Answer:
+class KeptAnswer:
     """What a request was answered, as it went out; ``fingerprint`` is that of the request."""
 
     fingerprint: bytes
@@ -43,7 +43,7 @@ class Answer:
     body: bytes
 
 
-async def find_answer(transaction: Transaction, *, request: KeyedRequest) -> Answer | None:
+async def find_answer(transaction: Transaction, *, request: KeyedRequest) -> KeptAnswer | None:
     """The answer to a request with this key, or None: it is up to us, until the transaction ends.
 
     Whoever has the same request in hand is waited for.
@@ -57,7 +57,7 @@ async def find_answer(transaction: Transaction, *, request: KeyedRequest) -> Ans
     )
     if row is None:
         return None
-    return Answer(
+    return KeptAnswer(
         fingerprint=bytes(row["fingerprint"]),
         status=row["status"],
         headers=row["headers"],

@@ -9,7 +9,7 @@ from uuid import UUID
 from attrs import frozen
 from psycopg2.extras import Json
 
-from sbm.model.ledger_balance import Reckoning, TickToCheck
+from sbm.model.ledger_balance import TickBalance, TickToCheck
 from sbm.store.postgres.database import Row, Transaction
 from sbm.store.postgres.statements import load
 
@@ -22,7 +22,7 @@ FIRST_ID = UUID(int=0)
 
 
 @frozen(kw_only=True)
-class Astray:
+class OrphanSend:
     """A live send whose tick is not there."""
 
     send_id: UUID
@@ -72,11 +72,11 @@ async def list_ticks(transaction: Transaction, *, after: int, limit: int) -> lis
     return [_tick(row) for row in rows]
 
 
-async def count(transaction: Transaction, *, ids: Iterable[int]) -> list[Reckoning]:
+async def count(transaction: Transaction, *, ids: Iterable[int]) -> list[TickBalance]:
     """Both sides of the law for these ticks, all at the same moment; those that are there."""
     rows = await transaction.rows(QUERIES.count_ticks, ids=list(ids))
     return [
-        Reckoning(
+        TickBalance(
             tick_id=row["id"],
             source=row["source"],
             due_at=row["due_at"],
@@ -91,7 +91,7 @@ async def count(transaction: Transaction, *, ids: Iterable[int]) -> list[Reckoni
     ]
 
 
-async def record(transaction: Transaction, *, found: Iterable[Reckoning]) -> None:
+async def record(transaction: Transaction, *, found: Iterable[TickBalance]) -> None:
     """Remember what was found; closed ticks are checked off, unless the law is broken for them.
 
     Of a tick that is not kept any longer, what was found before stays.
@@ -116,10 +116,10 @@ async def count_broken(transaction: Transaction) -> tuple[int, datetime]:
     return row["broken_ticks"], row["now"]
 
 
-async def list_astray(transaction: Transaction, *, after: UUID, limit: int) -> list[Astray]:
+async def list_astray(transaction: Transaction, *, after: UUID, limit: int) -> list[OrphanSend]:
     """The next ``limit`` live sends without a tick, in the order of their ids."""
     rows = await transaction.rows(QUERIES.list_astray, after=after, limit=limit)
-    return [Astray(send_id=row["id"], tick_id=row["tick_id"]) for row in rows]
+    return [OrphanSend(send_id=row["id"], tick_id=row["tick_id"]) for row in rows]
 
 
 async def list_doubles(

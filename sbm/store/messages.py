@@ -11,7 +11,7 @@ from psycopg2.extras import Json
 
 from sbm.model.content import BinaryContent, Message
 from sbm.model.content_rules import Content, Medium, Placed, Problem
-from sbm.model.paging import Part, Window
+from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_part
 from sbm.store.postgres.database import Row, Transaction
 from sbm.store.postgres.statements import load
@@ -205,11 +205,11 @@ async def copy_all(
 async def list_page(
     transaction: Transaction,
     *,
-    window: Window,
+    window: PageRequest,
     messageset_id: int | None = None,
     sequence_number: int | None = None,
     lang: str | None = None,
-) -> Part[Message]:
+) -> Page[Message]:
     """A part of the messages that match the filters (None: no filter), by id."""
     return await read_part(
         transaction,

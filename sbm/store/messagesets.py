@@ -6,7 +6,7 @@ from attrs import asdict
 from psycopg2.errors import UniqueViolation
 
 from sbm.model.content import MessageSet
-from sbm.model.paging import Part, Window
+from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
@@ -101,10 +101,10 @@ async def find_containing(transaction: Transaction, *, text: str) -> list[int]:
 async def list_page(
     transaction: Transaction,
     *,
-    window: Window,
+    window: PageRequest,
     short_name: str | None = None,
     content_type: str | None = None,
-) -> Part[MessageSet]:
+) -> Page[MessageSet]:
     """A part of the message sets that match the filters (None: no filter), by id."""
     return await read_part(
         transaction,

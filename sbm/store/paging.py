@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sbm.model.paging import Part, Window
+from sbm.model.paging import Page, PageRequest
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import Query
 
@@ -24,10 +24,10 @@ async def read_part(
     transaction: Transaction,
     query: Query,
     make: Callable[..., Value],
-    window: Window,
+    window: PageRequest,
     key: tuple[str, ...] = BY_ID,
     **filters: Any,
-) -> Part[Value]:
+) -> Page[Value]:
     """The part in this window; ``make`` makes values of the columns, less the count."""
     rows = await transaction.rows(query, **filters, **parameters(window, key))
     count = rows[0]["count"]
@@ -42,10 +42,10 @@ async def read_part(
         values.append(make(**row))
         if slices.is_over:
             await slices.next_turn()
-    return Part(rows=values, count=count, more=more)
+    return Page(rows=values, count=count, more=more)
 
 
-def parameters(window: Window, key: tuple[str, ...]) -> dict[str, Any]:
+def parameters(window: PageRequest, key: tuple[str, ...]) -> dict[str, Any]:
     """The window as parameters; without a key those of the key are null."""
     values = window.key or (None,) * len(key)
     return {

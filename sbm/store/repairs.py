@@ -122,7 +122,7 @@ Verdict = Literal["free", "same", "other", "odd", "long"]
 
 
 @frozen(kw_only=True)
-class Prospect:
+class PrependCandidate:
     """One that may be given a prepend; ``waiting`` is the one that it has."""
 
     id: UUID
@@ -137,7 +137,7 @@ async def judge_prepends(
     messageset_ids: Sequence[int],
     prepend: str,
     limit: int,
-) -> list[Prospect]:
+) -> list[PrependCandidate]:
     """What stands in the way of this prepend, for those of these that are still under way.
 
     ``limit``: how many characters it may have together with the next message.
@@ -150,7 +150,7 @@ async def judge_prepends(
         language=LANGUAGE,
         limit=limit,
     )
-    return [Prospect(**row) for row in rows]
+    return [PrependCandidate(**row) for row in rows]
 
 
 async def set_prepends(transaction: Transaction, *, ids: Sequence[UUID], prepend: str) -> int:

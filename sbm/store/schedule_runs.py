@@ -18,7 +18,7 @@ FIRST = UUID(int=0)
 
 
 @frozen(kw_only=True)
-class Search:
+class ScheduleRuns:
     """A search: its id, for which moment, and how many subscriptions there are to look at."""
 
     id: int
@@ -38,7 +38,7 @@ EVERYBODY = Wanted()
 
 
 @frozen(kw_only=True)
-class Part:
+class SurveyPart:
     """What was found out about some subscriptions, the last of which has this id."""
 
     last: UUID
@@ -55,7 +55,7 @@ async def begin(transaction: Transaction, *, as_of: datetime | None) -> tuple[in
 
 async def survey(
     transaction: Transaction, *, after: UUID, limit: int, wanted: Wanted
-) -> Part | None:
+) -> SurveyPart | None:
     """Look over the next ``limit`` subscriptions by id; None: there are no more."""
     row = await transaction.row(
         QUERIES.survey_subscriptions,
@@ -64,7 +64,7 @@ async def survey(
         messageset_id=wanted.messageset_id,
         schedule_id=wanted.schedule_id,
     )
-    return Part(**row) if row else None
+    return SurveyPart(**row) if row else None
 
 
 async def add_runs(

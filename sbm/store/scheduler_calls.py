@@ -10,7 +10,6 @@ from uuid import UUID
 from attrs import asdict, frozen
 
 from sbm.model.scheduler_call import (
-    Chore,
     Gone,
     Kind,
     Nothing,
@@ -18,6 +17,7 @@ from sbm.model.scheduler_call import (
     Refused,
     Remote,
     Result,
+    SchedulerCall,
     Scheduling,
     Silence,
     Told,
@@ -42,7 +42,7 @@ _DAY = timedelta(days=1)
 class Claim:
     """Chores that were claimed, and how many more were found that have to wait for one of them."""
 
-    claimed: list[Chore]
+    claimed: list[SchedulerCall]
     held_back: int
 
 
@@ -110,7 +110,9 @@ async def expire(transaction: Transaction, *, limit: int) -> int:
     return await transaction.execute(QUERIES.expire_chores, limit=limit)
 
 
-async def settle(transaction: Transaction, *, chore: Chore, result: Result) -> Silence | None:
+async def settle(
+    transaction: Transaction, *, chore: SchedulerCall, result: Result
+) -> Silence | None:
     """Write down what came of a step, and what the Scheduler is known to hold now.
 
     That is evidence, and counts even where the lease was lost; what is made a second time is
@@ -153,7 +155,7 @@ async def settle(transaction: Transaction, *, chore: Chore, result: Result) -> S
     return silence
 
 
-async def _settle_cron(transaction: Transaction, chore: Chore, result: Result) -> None:
+async def _settle_cron(transaction: Transaction, chore: SchedulerCall, result: Result) -> None:
     """Let those go on that wait for what this chore was to find out of its cron."""
     if chore.step not in ("create", "look"):
         return
@@ -166,7 +168,7 @@ async def _settle_cron(transaction: Transaction, chore: Chore, result: Result) -
 
 
 async def look_at_members(
-    transaction: Transaction, *, chore: Chore, limit: int, lease: timedelta
+    transaction: Transaction, *, chore: SchedulerCall, limit: int, lease: timedelta
 ) -> int:
     """Owe chores for the next ``limit`` subscriptions that ``chore`` is about; returns how many.
 
@@ -223,7 +225,7 @@ async def list_troubled(transaction: Transaction, *, limit: int) -> list[Trouble
     return [Troubled(**row) for row in rows]
 
 
-async def _remember(transaction: Transaction, chore: Chore, told: Told) -> Silence | None:
+async def _remember(transaction: Transaction, chore: SchedulerCall, told: Told) -> Silence | None:
     for surplus in told.surplus:
         await owe(transaction, kind="leftover", target=surplus)
     if chore.kind == "leftover":
@@ -257,7 +259,9 @@ async def _remember(transaction: Transaction, chore: Chore, told: Told) -> Silen
     return Silence(since=silent_since, until=at or before["now"], now=before["now"])
 
 
-async def _in_metadata(transaction: Transaction, chore: Chore, remote_id: str | None) -> None:
+async def _in_metadata(
+    transaction: Transaction, chore: SchedulerCall, remote_id: str | None
+) -> None:
     if chore.kind == "subscription":
         await transaction.execute(
             QUERIES.remember_in_metadata,
@@ -266,10 +270,10 @@ async def _in_metadata(transaction: Transaction, chore: Chore, remote_id: str | 
         )
 
 
-def _chore(row: Row) -> Chore:
+def _chore(row: Row) -> SchedulerCall:
     names = ("id", "kind", "target", "attempt", "revision", "faults", "fault", "owed_at")
     more = ("claimed_at", "step", "schedule_id", "wanted", "is_late")
-    return Chore(
+    return SchedulerCall(
         **{name: row[name] for name in (*names, *more)},
         remote=_remote(row) if row["remote_id"] is not None else None,
     )

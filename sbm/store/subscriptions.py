@@ -10,7 +10,7 @@ from uuid import UUID
 from attrs import asdict, frozen
 from psycopg2.extras import Json
 
-from sbm.model.paging import Part, Window
+from sbm.model.paging import Page, PageRequest
 from sbm.model.subscription import Subscription
 from sbm.store import messagesets
 from sbm.store.paging import NEWEST_FIRST, read_part
@@ -125,8 +125,8 @@ _EVERYTHING = Wanted()
 
 
 async def list_page(
-    transaction: Transaction, *, window: Window, wanted: Wanted = _EVERYTHING
-) -> Part[Subscription]:
+    transaction: Transaction, *, window: PageRequest, wanted: Wanted = _EVERYTHING
+) -> Page[Subscription]:
     """A part of the subscriptions that match the filters, newest first."""
     filters = asdict(wanted) | {"messageset_ids": None}
     contained = filters.pop("messageset_contains")

@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg2.extras import Json
 
 from sbm.model.failed_task import EVERYTHING, Wanted
-from sbm.model.paging import Part, Window
+from sbm.model.paging import Page, PageRequest
 from sbm.model.task import Kind, State, Task, TaskRecord
 from sbm.store.paging import NEWEST_FIRST, read_part
 from sbm.store.postgres.database import Transaction
@@ -114,10 +114,10 @@ async def find(transaction: Transaction, *, task_id: UUID) -> TaskRecord | None:
 async def list_page(
     transaction: Transaction,
     *,
-    window: Window,
+    window: PageRequest,
     kind: Kind | None = None,
     state: State | None = None,
-) -> Part[TaskRecord]:
+) -> Page[TaskRecord]:
     """A part of those of this kind and state, newest first."""
     return await read_part(
         transaction, QUERIES.list_tasks, TaskRecord, window, NEWEST_FIRST, kind=kind, state=state

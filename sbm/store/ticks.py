@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from attrs import frozen
 
 from sbm.model.cron import RULE_VERSION, Cron, CronError
-from sbm.model.paging import Part, Window
+from sbm.model.paging import Page, PageRequest
 from sbm.model.tick import Source, Tick
 from sbm.store.paging import read_part
 from sbm.store.postgres.database import Row, Transaction
@@ -199,13 +199,13 @@ async def record_missed(
 async def list_page(
     transaction: Transaction,
     *,
-    window: Window,
+    window: PageRequest,
     schedule_id: int | None = None,
     source: str | None = None,
     state: str | None = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
-) -> Part[Tick]:
+) -> Page[Tick]:
     """A part of the ticks of whole schedules that match the filters, newest first."""
     return await read_part(
         transaction,

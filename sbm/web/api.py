@@ -17,20 +17,25 @@ from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
 from sbm.web.http.authentication import Authentication
 from sbm.web.http.channel import Limits
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app, written
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, written
 from sbm.web.http.errors import MethodNotAllowed
 from sbm.web.http.origin import Network, Proxies
 from sbm.web.http.passwords import Passwords
 from sbm.web.http.refusals import Refusals
-from sbm.web.http.request import QuietSite
+from sbm.web.http.request import BoundedSite
 from sbm.web.http.targets import Paths
 from sbm.web.http.uploads import Uploads
 from sbm.web.openapi.document import describe
-from sbm.web.openapi.published import Published, description, docs
-from sbm.web.resources.background import Errand, SendEstimates, run_send_estimate, sync_audio_files
+from sbm.web.openapi.published import StaticDocument, description, docs
+from sbm.web.resources.background import (
+    SendEstimates,
+    TaskRequest,
+    run_send_estimate,
+    sync_audio_files,
+)
 from sbm.web.resources.behind_subscriptions import BehindSubscriptions
 from sbm.web.resources.binary_contents import PART, PATH, BinaryContents
-from sbm.web.resources.exposition import Exposition
+from sbm.web.resources.exposition import PrometheusMetrics
 from sbm.web.resources.failed_tasks import FailedTasks
 from sbm.web.resources.health import Health, library_versions
 from sbm.web.resources.languages import Languages
@@ -49,7 +54,7 @@ _COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
 MAX_UPLOAD_BYTES = 50 * 2**20
 _UTC = ZoneInfo("UTC")
 
-_ABOUT = About(name="Api Root", description="The collections, and where they are.")
+_ABOUT = OptionsInfo(name="Api Root", description="The collections, and where they are.")
 
 
 @frozen(eq=False)
@@ -58,7 +63,7 @@ class Root:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
     _user_tokens: UserTokens
     _token_auth: TokenAuth
     _schedules: Schedules
@@ -71,15 +76,15 @@ class Root:
     _ticks: Ticks
     _languages: Languages
     _send_estimates: SendEstimates
-    _run_send_estimate: Errand
-    _sync_audio_files: Errand
+    _run_send_estimate: TaskRequest
+    _sync_audio_files: TaskRequest
     _tasks: Tasks
     _metrics: Metrics
     _health: Health
-    _exposition: Exposition
+    _exposition: PrometheusMetrics
     _media: Media
-    _description: Published
-    _docs: Published
+    _description: StaticDocument
+    _docs: StaticDocument
 
     @app.route("/api/v1")
     async def collections(self, request: Request) -> bytes:
@@ -178,7 +183,7 @@ class Root:
     def docs(self, request: Request) -> bytes:
         return self._docs.answer(request)
 
-    async def _read_collections(self, exchange: Exchange) -> Reply:
+    async def _read_collections(self, exchange: ApiRequest) -> Reply:
         return Reply(body={name: exchange.url(f"/api/v1/{name}/") for name in _COLLECTIONS})
 
 
@@ -196,7 +201,7 @@ def build(
     telemetry: Telemetry | None = None,
     timezone: ZoneInfo = _UTC,
     max_text_length: int = MAX_TEXT_LENGTH,
-) -> QuietSite:
+) -> BoundedSite:
     """The site of the API.
 
     ``scheduling`` says what the Scheduler shows, and what it may call back for; ``version`` is told
@@ -212,7 +217,7 @@ def build(
     telemetry = telemetry or Telemetry()
     passwords = Passwords(database, database.reactor)
     authentication = Authentication(database, passwords, scheduling.inbound_token)
-    front = Front(database, authentication, Proxies(trusted_proxies))
+    front = Endpoint(database, authentication, Proxies(trusted_proxies))
     callbacks = SchedulerCallbacks(reactor=reactor, scheduling=scheduling, telemetry=telemetry)
     uploads = None
     if media_root is not None:
@@ -239,7 +244,7 @@ def build(
         Tasks(front),
         Metrics(front, wake, telemetry.tally, timezone),
         Health(front, version, library_versions(), telemetry),
-        Exposition(telemetry, version),
+        PrometheusMetrics(telemetry, version),
         Media(reactor, media_root),
         description(version),
         docs(version),
@@ -248,4 +253,4 @@ def build(
     refusals = Refusals(
         reactor=reactor, telemetry=telemetry, paths=Paths(describe(version)["paths"])
     )
-    return QuietSite(resource, reactor, limits=limits, uploads=uploads, refusals=refusals)
+    return BoundedSite(resource, reactor, limits=limits, uploads=uploads, refusals=refusals)

@@ -104,7 +104,7 @@ def _normal(text: str) -> str:
     return _instant(moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc))
 
 
-class Exchange(BaseHTTPRequestHandler):
+class ApiRequest(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
@@ -199,7 +199,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, port: int, outbounds: Outbounds, trouble: Path) -> None:
-        super().__init__(("127.0.0.1", port), Exchange)
+        super().__init__(("127.0.0.1", port), ApiRequest)
         self.outbounds = outbounds
         self.trouble = trouble
 

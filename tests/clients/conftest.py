@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import pytest_twisted
 
-from sbm.clients.service_client import Exchanges
+from sbm.clients.service_client import ServiceClient
 from tests.clients.far import Far, HandWound
 
 
@@ -26,7 +26,7 @@ def wound() -> HandWound:
 
 
 @pytest_twisted.async_yield_fixture
-async def exchanges(far: Far, wound: HandWound) -> AsyncIterator[Exchanges]:
-    exchanges = Exchanges(wound, far.address(), timedelta(seconds=30))
+async def exchanges(far: Far, wound: HandWound) -> AsyncIterator[ServiceClient]:
+    exchanges = ServiceClient(wound, far.address(), timedelta(seconds=30))
     yield exchanges
     await exchanges.stopService()

@@ -10,7 +10,7 @@ from twisted.web.server import Site
 
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable
-from sbm.clients.service_client import Exchanges
+from sbm.clients.service_client import ServiceClient
 from sbm.sandbox.stand_ins.identity_store import IdentityStore as Store
 from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
 from sbm.settings.endpoints import ServiceAddress
@@ -20,12 +20,12 @@ from tests.clients.test_service_client import TIMEOUT
 MOTHER = "6fb30d6b-ba06-4964-825e-20f93388b9fe"
 
 
-async def ask(exchanges: Exchanges, identity: str = MOTHER) -> str:
+async def ask(exchanges: ServiceClient, identity: str = MOTHER) -> str:
     return await IdentityStore(exchanges).address_of(identity)
 
 
 @ensureDeferred
-async def test_the_request_is_as_the_service_knows_it(far: Far, exchanges: Exchanges) -> None:
+async def test_the_request_is_as_the_service_knows_it(far: Far, exchanges: ServiceClient) -> None:
     far.says(answer(200, b'{"results": [{"address": "+27820001001"}, {"address": "+1"}]}'))
     assert await ask(exchanges) == "+27820001001"
     (request,) = far.requests
@@ -38,7 +38,7 @@ async def test_the_request_is_as_the_service_knows_it(far: Far, exchanges: Excha
 
 @ensureDeferred
 async def test_an_identity_that_is_no_uuid_stays_one_part_of_the_path(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     far.says(answer(200, b'{"results": [{"address": "+1"}]}'))
     await ask(exchanges, "../x?default=False#/é")
@@ -53,7 +53,7 @@ async def test_the_stand_in_is_understood() -> None:
     known, silent = store.add("+27820001001"), store.add(None)
     port = reactor.listenTCP(0, Site(IdentityStoreApp(store).resource()), interface="127.0.0.1")
     address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
-    exchanges = Exchanges(reactor, address, TIMEOUT)
+    exchanges = ServiceClient(reactor, address, TIMEOUT)
     try:
         assert await ask(exchanges, known) == "+27820001001"
         with pytest.raises(Rejected, match="no address"):
@@ -70,14 +70,14 @@ async def test_the_stand_in_is_understood() -> None:
     [b'{"results": []}', b'{"results": [{"address": null}]}', b'{"results":[{"address":""}]}'],
 )
 @ensureDeferred
-async def test_no_address_is_an_answer(far: Far, exchanges: Exchanges, body: bytes) -> None:
+async def test_no_address_is_an_answer(far: Far, exchanges: ServiceClient, body: bytes) -> None:
     far.says(answer(200, body))
     with pytest.raises(Rejected, match="no address"):
         await ask(exchanges)
 
 
 @ensureDeferred
-async def test_a_404_of_the_service_means_the_identity(far: Far, exchanges: Exchanges) -> None:
+async def test_a_404_of_the_service_means_the_identity(far: Far, exchanges: ServiceClient) -> None:
     far.says(answer(404, b'{"detail":"Not found."}'))
     with pytest.raises(Rejected, match="does not know"):
         await ask(exchanges)
@@ -88,7 +88,7 @@ async def test_a_404_of_the_service_means_the_identity(far: Far, exchanges: Exch
 )
 @ensureDeferred
 async def test_a_404_of_somebody_else_marks_nobody(
-    far: Far, exchanges: Exchanges, body: bytes
+    far: Far, exchanges: ServiceClient, body: bytes
 ) -> None:
     far.says(answer(404, body))
     with pytest.raises(Unavailable):
@@ -118,7 +118,7 @@ async def test_a_404_of_somebody_else_marks_nobody(
 )
 @ensureDeferred
 async def test_an_answer_that_makes_no_sense_marks_nobody(
-    far: Far, exchanges: Exchanges, body: bytes
+    far: Far, exchanges: ServiceClient, body: bytes
 ) -> None:
     far.says(answer(200, body))
     with pytest.raises(Unavailable):
@@ -130,7 +130,7 @@ async def test_an_answer_that_makes_no_sense_marks_nobody(
 )
 @ensureDeferred
 async def test_every_other_status_may_be_due_to_the_identity(
-    far: Far, exchanges: Exchanges, status: int
+    far: Far, exchanges: ServiceClient, status: int
 ) -> None:
     far.says(answer(status, b'{"detail": "x", "results": []}'))
     with pytest.raises(Faulty, match=f"answered {status} ") as caught:
@@ -141,7 +141,7 @@ async def test_every_other_status_may_be_due_to_the_identity(
 @pytest.mark.parametrize("status", [429, 503])
 @ensureDeferred
 async def test_a_service_that_asks_for_a_pause_is_away(
-    far: Far, exchanges: Exchanges, status: int
+    far: Far, exchanges: ServiceClient, status: int
 ) -> None:
     far.says(answer(status, b'{"detail": "x"}', Retry_After="9"))
     with pytest.raises(Unavailable) as caught:
@@ -153,7 +153,7 @@ async def test_a_service_that_asks_for_a_pause_is_away(
 @pytest.mark.parametrize("status", [400, 403, 500, 502])
 @ensureDeferred
 async def test_what_an_error_asks_for_is_not_asked_of_everybody(
-    far: Far, exchanges: Exchanges, status: int
+    far: Far, exchanges: ServiceClient, status: int
 ) -> None:
     far.says(answer(status, Retry_After="3600"))
     with pytest.raises(Faulty) as caught:
@@ -171,7 +171,7 @@ SERVER_ERROR = answer(500, b"<h1>Server Error (500)</h1>", Content_Type="text/ht
 
 @ensureDeferred
 async def test_a_500_about_an_identity_that_is_not_there_means_not_known(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     telling(far, [SERVER_ERROR, answer(404, b'{"detail":"Not found."}')])
     with pytest.raises(NotKnown):
@@ -194,7 +194,7 @@ async def test_a_500_about_an_identity_that_is_not_there_means_not_known(
 )
 @ensureDeferred
 async def test_a_500_about_anything_else_is_a_faulty_answer(
-    far: Far, exchanges: Exchanges, second: bytes
+    far: Far, exchanges: ServiceClient, second: bytes
 ) -> None:
     telling(far, [SERVER_ERROR, second])
     with pytest.raises(Faulty, match="answered 500") as caught:
@@ -216,7 +216,7 @@ async def test_a_500_about_anything_else_is_a_faulty_answer(
 )
 @ensureDeferred
 async def test_what_is_no_address_is_told_from_none(
-    far: Far, exchanges: Exchanges, address: str, fault: str
+    far: Far, exchanges: ServiceClient, address: str, fault: str
 ) -> None:
     far.says(answer(200, json.dumps({"results": [{"address": address}]}).encode()))
     with pytest.raises(Rejected, match=fault) as caught:
@@ -227,14 +227,16 @@ async def test_what_is_no_address_is_told_from_none(
 @pytest.mark.parametrize("address", ["+27 82 000 1001", "mother@example.org", "☎", "\ud800"])
 @ensureDeferred
 async def test_other_addresses_are_taken_as_they_are(
-    far: Far, exchanges: Exchanges, address: str
+    far: Far, exchanges: ServiceClient, address: str
 ) -> None:
     far.says(answer(200, json.dumps({"results": [{"address": address}]}).encode()))
     assert await ask(exchanges) == address
 
 
 @ensureDeferred
-async def test_a_connection_that_drops_once_costs_nothing(far: Far, exchanges: Exchanges) -> None:
+async def test_a_connection_that_drops_once_costs_nothing(
+    far: Far, exchanges: ServiceClient
+) -> None:
     def reply(line: object) -> None:
         if len(far.requests) == 1:
             far.lines[0].hang_up()

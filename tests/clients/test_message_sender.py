@@ -11,7 +11,7 @@ from twisted.web.server import Site
 
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.outcomes import Rejected, Unavailable, Unknown
-from sbm.clients.service_client import Exchanges
+from sbm.clients.service_client import ServiceClient
 from sbm.sandbox.stand_ins.message_sender import MessageSender as Store
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp
 from sbm.settings.endpoints import ServiceAddress
@@ -21,12 +21,14 @@ from tests.clients.test_service_client import TIMEOUT, yes
 OUTBOUND = {"to_addr": "+27820001001", "to_identity": "i", "content": "two ☃"}
 
 
-async def post(exchanges: Exchanges) -> str:
+async def post(exchanges: ServiceClient) -> str:
     return await MessageSender(exchanges).post(OUTBOUND, begin=yes)
 
 
 @ensureDeferred
-async def test_the_request_is_the_outbound_and_nothing_else(far: Far, exchanges: Exchanges) -> None:
+async def test_the_request_is_the_outbound_and_nothing_else(
+    far: Far, exchanges: ServiceClient
+) -> None:
     far.says(answer(201, b'{"id": "7"}'))
     assert await post(exchanges) == "7"
     (request,) = far.requests
@@ -42,7 +44,7 @@ async def test_the_stand_in_takes_it_and_its_id_comes_back() -> None:
     store = Store()
     port = reactor.listenTCP(0, Site(MessageSenderApp(store).resource()), interface="127.0.0.1")
     address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
-    exchanges = Exchanges(reactor, address, TIMEOUT)
+    exchanges = ServiceClient(reactor, address, TIMEOUT)
     try:
         outbound_id = await post(exchanges)
     finally:
@@ -57,7 +59,7 @@ async def test_the_stand_in_takes_it_and_its_id_comes_back() -> None:
 )
 @ensureDeferred
 async def test_a_success_with_an_id_is_sent(
-    far: Far, exchanges: Exchanges, status: int, body: Any, outbound_id: str
+    far: Far, exchanges: ServiceClient, status: int, body: Any, outbound_id: str
 ) -> None:
     far.says(answer(status, json.dumps(body).encode()))
     assert await post(exchanges) == outbound_id
@@ -84,7 +86,7 @@ async def test_a_success_with_an_id_is_sent(
 )
 @ensureDeferred
 async def test_a_success_without_an_id_is_unknown(
-    far: Far, exchanges: Exchanges, body: bytes
+    far: Far, exchanges: ServiceClient, body: bytes
 ) -> None:
     far.says(answer(201, body))
     with pytest.raises(Unknown):
@@ -92,14 +94,14 @@ async def test_a_success_without_an_id_is_unknown(
 
 
 @ensureDeferred
-async def test_a_success_in_garbled_gzip_is_unknown(far: Far, exchanges: Exchanges) -> None:
+async def test_a_success_in_garbled_gzip_is_unknown(far: Far, exchanges: ServiceClient) -> None:
     far.says(answer(201, b"no gzip at all", Content_Encoding="gzip"))
     with pytest.raises(Unknown):
         await post(exchanges)
 
 
 @ensureDeferred
-async def test_a_success_without_content_is_unknown(far: Far, exchanges: Exchanges) -> None:
+async def test_a_success_without_content_is_unknown(far: Far, exchanges: ServiceClient) -> None:
     far.says(b"HTTP/1.1 204 No Content\r\n\r\n")
     with pytest.raises(Unknown):
         await post(exchanges)
@@ -116,7 +118,7 @@ async def test_a_success_without_content_is_unknown(far: Far, exchanges: Exchang
 )
 @ensureDeferred
 async def test_every_other_status_has_its_meaning(
-    far: Far, exchanges: Exchanges, statuses: tuple[int, ...], meaning: type[Exception]
+    far: Far, exchanges: ServiceClient, statuses: tuple[int, ...], meaning: type[Exception]
 ) -> None:
     for status in statuses:
         far.says(answer(status, b'{"id": "1", "detail": "so"}'))
@@ -127,7 +129,7 @@ async def test_every_other_status_has_its_meaning(
 
 
 @ensureDeferred
-async def test_what_the_service_asks_for_is_passed_on(far: Far, exchanges: Exchanges) -> None:
+async def test_what_the_service_asks_for_is_passed_on(far: Far, exchanges: ServiceClient) -> None:
     far.says(answer(429, Retry_After="7"))
     with pytest.raises(Unavailable) as caught:
         await post(exchanges)

@@ -16,7 +16,7 @@ from twisted.web.server import Site
 
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
-from sbm.clients.service_client import Exchanges
+from sbm.clients.service_client import ServiceClient
 from sbm.sandbox.stand_ins.message_sender import MessageSender as Store
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp, NewOutbound
 from sbm.settings.endpoints import ServiceAddress
@@ -27,7 +27,7 @@ AFTER = datetime(2026, 11, 22, 9, 30, tzinfo=timezone.utc)
 NOTHING: dict[str, Any] = {"next": None, "previous": None, "results": []}
 
 
-async def find(exchanges: Exchanges, *identities: str) -> Found:
+async def find(exchanges: ServiceClient, *identities: str) -> Found:
     return await MessageSender(exchanges).find(identities or ("i",), after=AFTER)
 
 
@@ -58,7 +58,7 @@ def asked(far: Far) -> list[list[tuple[str, str]]]:
 
 @ensureDeferred
 async def test_the_question_names_the_identities_and_the_time(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     pages(far, page())
     assert await find(exchanges, "one", "two") == Found(outbounds={})
@@ -68,7 +68,9 @@ async def test_the_question_names_the_identities_and_the_time(
 
 
 @ensureDeferred
-async def test_what_carries_a_key_is_found_the_oldest_first(far: Far, exchanges: Exchanges) -> None:
+async def test_what_carries_a_key_is_found_the_oldest_first(
+    far: Far, exchanges: ServiceClient
+) -> None:
     newer, older = row(id="b"), row(id=7, created_at="2026-11-23T08:00:00Z")
     pages(far, page(newer, older, row("other", id="c"), row(None, id="d"), row(id="e", metadata=3)))
     assert await find(exchanges) == Found(outbounds={"k": ("7", "b"), "other": ("c",)})
@@ -76,7 +78,7 @@ async def test_what_carries_a_key_is_found_the_oldest_first(far: Far, exchanges:
 
 @ensureDeferred
 async def test_of_a_link_only_the_query_is_used_and_all_pages_are_read(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     link = "https://elsewhere.example:99/other/?to_identity=i&cursor=a%2Bb"
     pages(far, page(row(id="a"), following=link), page(row("k2", id="b")))
@@ -87,7 +89,7 @@ async def test_of_a_link_only_the_query_is_used_and_all_pages_are_read(
 
 @ensureDeferred
 async def test_a_row_that_comes_on_two_pages_is_one_outbound(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     pages(far, page(row(), following="http://x/?cursor=1"), page(row()))
     assert (await find(exchanges)).outbounds == {"k": ("1",)}
@@ -122,7 +124,7 @@ async def test_a_row_that_comes_on_two_pages_is_one_outbound(
 @pytest.mark.parametrize("when", ["first", "second"])
 @ensureDeferred
 async def test_after_a_bad_page_nothing_follows_from_absence_but_from_presence(
-    far: Far, exchanges: Exchanges, bad: bytes, when: str
+    far: Far, exchanges: ServiceClient, bad: bytes, when: str
 ) -> None:
     if when == "second":
         pages(far, page(row(), following="http://x/?cursor=1"), bad)
@@ -136,7 +138,9 @@ async def test_after_a_bad_page_nothing_follows_from_absence_but_from_presence(
 
 
 @ensureDeferred
-async def test_a_link_back_to_the_question_itself_ends_it(far: Far, exchanges: Exchanges) -> None:
+async def test_a_link_back_to_the_question_itself_ends_it(
+    far: Far, exchanges: ServiceClient
+) -> None:
     link = "http://x/?to_identity=i&after=2026-11-22T09%3A30%3A00Z"
     pages(far, page(row(), following=link))
     assert (await find(exchanges)).doubt
@@ -144,7 +148,7 @@ async def test_a_link_back_to_the_question_itself_ends_it(far: Far, exchanges: E
 
 
 @ensureDeferred
-async def test_an_answer_without_end_is_in_doubt(far: Far, exchanges: Exchanges) -> None:
+async def test_an_answer_without_end_is_in_doubt(far: Far, exchanges: ServiceClient) -> None:
     pages(far, answer(200, b" " * (5 * 1024 * 1024)))
     assert "bytes" in (await find(exchanges)).doubt
 
@@ -152,7 +156,7 @@ async def test_an_answer_without_end_is_in_doubt(far: Far, exchanges: Exchanges)
 @pytest.mark.parametrize("status", [404, 405])
 @ensureDeferred
 async def test_where_there_is_no_list_it_cannot_be_asked(
-    far: Far, exchanges: Exchanges, status: int
+    far: Far, exchanges: ServiceClient, status: int
 ) -> None:
     pages(far, answer(status))
     with pytest.raises(CannotBeAsked):
@@ -162,7 +166,7 @@ async def test_where_there_is_no_list_it_cannot_be_asked(
 
 @ensureDeferred
 async def test_a_page_that_is_gone_does_not_mean_that_there_is_no_list(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     pages(far, page(following="http://x/?cursor=1"), answer(404))
     with pytest.raises(Unavailable):
@@ -172,7 +176,7 @@ async def test_a_page_that_is_gone_does_not_mean_that_there_is_no_list(
 @pytest.mark.parametrize("status", [429, 503])
 @ensureDeferred
 async def test_a_service_that_asks_for_a_pause_does_so_for_every_question(
-    far: Far, exchanges: Exchanges, status: int
+    far: Far, exchanges: ServiceClient, status: int
 ) -> None:
     pages(far, answer(status, Retry_After="9"))
     with pytest.raises(Unavailable) as caught:
@@ -184,7 +188,7 @@ async def test_a_service_that_asks_for_a_pause_does_so_for_every_question(
 @pytest.mark.parametrize("status", [401, 403, 500, 502, 503, 599])
 @ensureDeferred
 async def test_any_other_error_may_be_due_to_the_question(
-    far: Far, exchanges: Exchanges, status: int
+    far: Far, exchanges: ServiceClient, status: int
 ) -> None:
     pages(far, answer(status))
     with pytest.raises(Faulty):
@@ -192,7 +196,7 @@ async def test_any_other_error_may_be_due_to_the_question(
 
 
 def test_a_question_is_as_long_as_the_service_takes_it(far: Far) -> None:
-    exchanges = Exchanges(reactor, ServiceAddress(url="http://h/api/v1", token="t"), TIMEOUT)
+    exchanges = ServiceClient(reactor, ServiceAddress(url="http://h/api/v1", token="t"), TIMEOUT)
     sender = MessageSender(exchanges)
     identities = [str(uuid4()) for _ in range(200)]
     questions = sender.questions([*identities, *identities], after=AFTER)
@@ -214,7 +218,7 @@ async def store() -> AsyncIterator[tuple[Store, MessageSender]]:
     app = MessageSenderApp(model, page_size=7)
     port = reactor.listenTCP(0, Site(app.resource()), interface="127.0.0.1")
     address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
-    exchanges = Exchanges(reactor, address, TIMEOUT)
+    exchanges = ServiceClient(reactor, address, TIMEOUT)
     yield model, MessageSender(exchanges)
     await exchanges.stopService()
     await port.stopListening()

@@ -22,7 +22,7 @@ from twisted.web.http_headers import Headers
 
 from sbm.clients import twisted_internals
 from sbm.clients.outcomes import HeldBack, Unavailable, Unknown
-from sbm.clients.service_client import Answer, ConnectionDropped, Exchanges, TooLong
+from sbm.clients.service_client import ConnectionDropped, HttpResponse, ServiceClient, TooLong
 from sbm.settings.endpoints import ServiceAddress
 from tests.clients.certificate import self_signed
 from tests.clients.far import Far, HandWound, Line, answer, reactor
@@ -52,7 +52,7 @@ def under_way(far: Far, begin: Callable[[Line], object]) -> Deferred[Line]:
 
 
 @ensureDeferred
-async def test_a_request_carries_token_and_json(far: Far, exchanges: Exchanges) -> None:
+async def test_a_request_carries_token_and_json(far: Far, exchanges: ServiceClient) -> None:
     far.says(answer(200, b"{}"))
     got = await exchanges.post("a", "b", "", body={"ü": ["☃", None]}, begin=yes)
     (request,) = far.requests
@@ -65,7 +65,7 @@ async def test_a_request_carries_token_and_json(far: Far, exchanges: Exchanges) 
 
 
 @ensureDeferred
-async def test_a_lone_surrogate_goes_out_as_its_escape(far: Far, exchanges: Exchanges) -> None:
+async def test_a_lone_surrogate_goes_out_as_its_escape(far: Far, exchanges: ServiceClient) -> None:
     far.says(answer(200, b"{}"))
     await exchanges.post("a", body={"to_addr": "\ud800"}, begin=yes)
     assert far.only(lambda request: request.body) == b'{"to_addr":"\\ud800"}'
@@ -84,7 +84,7 @@ async def test_a_lone_surrogate_goes_out_as_its_escape(far: Far, exchanges: Exch
 )
 @ensureDeferred
 async def test_no_part_of_a_path_becomes_anything_else(
-    far: Far, exchanges: Exchanges, part: str, quoted: str
+    far: Far, exchanges: ServiceClient, part: str, quoted: str
 ) -> None:
     far.says(answer(200, b"{}"))
     await exchanges.get("identities", part, "addresses")
@@ -92,7 +92,7 @@ async def test_no_part_of_a_path_becomes_anything_else(
 
 
 @ensureDeferred
-async def test_a_connection_is_used_again(far: Far, exchanges: Exchanges) -> None:
+async def test_a_connection_is_used_again(far: Far, exchanges: ServiceClient) -> None:
     far.says(answer(200, b"{}"))
     for _ in range(3):
         await exchanges.get("a")
@@ -101,7 +101,7 @@ async def test_a_connection_is_used_again(far: Far, exchanges: Exchanges) -> Non
 
 @ensureDeferred
 async def test_a_stop_that_is_broken_off_says_so_once_and_the_connections_are_closed(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     """After a daemon's grace nobody waits; of each connection Twisted would log that it failed."""
     far.says(answer(200, b"{}"))
@@ -127,7 +127,7 @@ async def test_a_stop_that_is_broken_off_says_so_once_and_the_connections_are_cl
 
 
 @ensureDeferred
-async def test_stopping_closes_what_is_kept_alive(far: Far, exchanges: Exchanges) -> None:
+async def test_stopping_closes_what_is_kept_alive(far: Far, exchanges: ServiceClient) -> None:
     far.says(answer(200, b"{}"))
     await exchanges.get("a")
     await exchanges.stopService()
@@ -136,7 +136,7 @@ async def test_stopping_closes_what_is_kept_alive(far: Far, exchanges: Exchanges
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @ensureDeferred
-async def test_redirects_are_not_followed(far: Far, exchanges: Exchanges, status: int) -> None:
+async def test_redirects_are_not_followed(far: Far, exchanges: ServiceClient, status: int) -> None:
     far.says(answer(status, Location="/api/v1/elsewhere"))
     assert (await exchanges.get("a")).status == status
     assert (await exchanges.post("a", body={}, begin=yes)).status == status
@@ -144,7 +144,7 @@ async def test_redirects_are_not_followed(far: Far, exchanges: Exchanges, status
 
 
 @ensureDeferred
-async def test_cookies_are_not_kept(far: Far, exchanges: Exchanges) -> None:
+async def test_cookies_are_not_kept(far: Far, exchanges: ServiceClient) -> None:
     far.says(answer(200, b"{}", Set_Cookie="a=b; Path=/"))
     await exchanges.get("a")
     await exchanges.get("a")
@@ -154,7 +154,7 @@ async def test_cookies_are_not_kept(far: Far, exchanges: Exchanges) -> None:
 # Deadlines
 
 
-def asking(exchanges: Exchanges, method: str) -> Deferred[Answer]:
+def asking(exchanges: ServiceClient, method: str) -> Deferred[HttpResponse]:
     if method == "GET":
         return Deferred.fromCoroutine(exchanges.get("a"))
     return Deferred.fromCoroutine(exchanges.post("a", body={}, begin=yes))
@@ -168,7 +168,7 @@ METHODS = pytest.mark.parametrize(("method", "failure"), [("GET", Unavailable), 
 @ensureDeferred
 async def test_the_deadline_holds_before_the_headers_and_aborts_the_connection(
     far: Far,
-    exchanges: Exchanges,
+    exchanges: ServiceClient,
     wound: HandWound,
     said: bytes,
     method: str,
@@ -213,7 +213,7 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> Deferred[None]:
 @ensureDeferred
 async def test_the_deadline_holds_for_the_body_too_and_aborts_the_connection(
     far: Far,
-    exchanges: Exchanges,
+    exchanges: ServiceClient,
     wound: HandWound,
     reading: Deferred[None],
     said: bytes,
@@ -234,7 +234,7 @@ async def test_the_deadline_holds_for_the_body_too_and_aborts_the_connection(
 
 @ensureDeferred
 async def test_a_dripping_body_does_not_move_the_deadline(
-    far: Far, exchanges: Exchanges, wound: HandWound, reading: Deferred[None]
+    far: Far, exchanges: ServiceClient, wound: HandWound, reading: Deferred[None]
 ) -> None:
     far.says(answer(201, b" " * 100)[:-90])
     done = asking(exchanges, "POST")
@@ -264,7 +264,7 @@ class NeverConnected(HandWound):
 @ensureDeferred
 async def test_a_deadline_before_there_is_a_connection_is_unavailable(far: Far) -> None:
     wound = NeverConnected()
-    exchanges = Exchanges(wound, far.address(), TIMEOUT)
+    exchanges = ServiceClient(wound, far.address(), TIMEOUT)
     done = Deferred.fromCoroutine(exchanges.post("a", body={}, begin=yes))
     wound.clock.advance(TIMEOUT.total_seconds())
     with pytest.raises(Unavailable):
@@ -274,7 +274,7 @@ async def test_a_deadline_before_there_is_a_connection_is_unavailable(far: Far) 
 @METHODS
 @ensureDeferred
 async def test_who_stops_waiting_aborts_the_connection_and_nothing_is_repeated(
-    far: Far, exchanges: Exchanges, method: str, failure: type[Exception]
+    far: Far, exchanges: ServiceClient, method: str, failure: type[Exception]
 ) -> None:
     asked = under_way(far, lambda line: None)
     done = asking(exchanges, method)
@@ -294,7 +294,7 @@ async def test_a_refused_connection_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         number = probe.getsockname()[1]
     address = ServiceAddress(url=f"http://127.0.0.1:{number}", token="t")
-    exchanges = Exchanges(reactor, address, TIMEOUT)
+    exchanges = ServiceClient(reactor, address, TIMEOUT)
     with pytest.raises(Unavailable, match="refused"):
         await exchanges.post("a", body={}, begin=yes)
     with pytest.raises(Unavailable, match="refused"):
@@ -320,7 +320,7 @@ async def test_a_post_is_written_in_the_turn_in_which_it_was_allowed(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        exchanges = Exchanges(reactor, ServiceAddress(url=url, token="t"), TIMEOUT)
+        exchanges = ServiceClient(reactor, ServiceAddress(url=url, token="t"), TIMEOUT)
         await exchanges.post("a", body={"k": "v"}, begin=yes)
         await exchanges.stopService()
     assert written[0].startswith(b"POST /a HTTP/1.1")
@@ -341,7 +341,7 @@ class Nameless(HandWound):
 async def test_a_name_that_does_not_resolve_is_unavailable() -> None:
     address = ServiceAddress(url="http://nobody.example/api", token="t")
     with pytest.raises(Unavailable, match="DNSLookupError"):
-        await Exchanges(Nameless(), address, TIMEOUT).post("a", body={}, begin=yes)
+        await ServiceClient(Nameless(), address, TIMEOUT).post("a", body={}, begin=yes)
 
 
 @ensureDeferred
@@ -349,7 +349,7 @@ async def test_a_failed_tls_handshake_is_unavailable(far: Far, tmp_path: Path) -
     context = ssl.DefaultOpenSSLContextFactory(*self_signed(tmp_path))
     port = reactor.listenSSL(0, far, context, interface="127.0.0.1")
     url = f"https://127.0.0.1:{port.getHost().port}"
-    exchanges = Exchanges(reactor, ServiceAddress(url=url, token="t"), TIMEOUT)
+    exchanges = ServiceClient(reactor, ServiceAddress(url=url, token="t"), TIMEOUT)
     try:
         with pytest.raises(Unavailable, match=r"(?i)certificate|ssl"):
             await exchanges.post("a", body={}, begin=yes)
@@ -377,14 +377,16 @@ async def test_a_tls_handshake_that_breaks_off_is_unavailable() -> None:
     far.open()
     try:
         with pytest.raises(Unavailable):
-            await Exchanges(reactor, far.address("https"), TIMEOUT).post("a", body={}, begin=yes)
+            await ServiceClient(reactor, far.address("https"), TIMEOUT).post(
+                "a", body={}, begin=yes
+            )
     finally:
         await far.close()
 
 
 @ensureDeferred
 async def test_what_is_held_back_at_the_last_moment_was_never_written(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     with pytest.raises(HeldBack):
         await exchanges.post("a", body={}, begin=lambda: False)
@@ -399,7 +401,7 @@ async def test_what_is_held_back_at_the_last_moment_was_never_written(
 
 @ensureDeferred
 async def test_holding_back_takes_a_kept_connection_out_of_use(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     far.says(answer(200, b"{}"))
     await exchanges.get("a")
@@ -411,7 +413,7 @@ async def test_holding_back_takes_a_kept_connection_out_of_use(
 
 @ensureDeferred
 async def test_begin_is_asked_when_there_is_a_connection_and_only_once(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     asked = []
     far.says(answer(200, b"{}"))
@@ -425,7 +427,7 @@ async def test_begin_is_asked_when_there_is_a_connection_and_only_once(
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 20", b"HTTP/1.1 201 Created\r\nContent-"])
 @ensureDeferred
 async def test_a_post_whose_connection_drops_is_unknown_and_not_repeated(
-    far: Far, exchanges: Exchanges, said: bytes
+    far: Far, exchanges: ServiceClient, said: bytes
 ) -> None:
     far.reply = lambda line: line.hang_up(said)
     with pytest.raises(Unknown):
@@ -435,7 +437,7 @@ async def test_a_post_whose_connection_drops_is_unknown_and_not_repeated(
 
 @ensureDeferred
 async def test_a_post_on_a_kept_connection_that_drops_is_unknown_too(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     far.says(answer(200, b"{}"))
     await exchanges.get("a")
@@ -447,7 +449,7 @@ async def test_a_post_on_a_kept_connection_that_drops_is_unknown_too(
 
 @ensureDeferred
 async def test_a_get_whose_connection_drops_is_repeated_once(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     def second_time_lucky(line: Line) -> None:
         if len(far.requests) == 1:
@@ -461,7 +463,7 @@ async def test_a_get_whose_connection_drops_is_repeated_once(
 
 
 @ensureDeferred
-async def test_a_get_is_repeated_no_more_than_once(far: Far, exchanges: Exchanges) -> None:
+async def test_a_get_is_repeated_no_more_than_once(far: Far, exchanges: ServiceClient) -> None:
     far.reply = lambda line: line.hang_up()
     with pytest.raises(Unavailable):
         await exchanges.get("a")
@@ -479,7 +481,7 @@ async def test_a_get_is_repeated_no_more_than_once(far: Far, exchanges: Exchange
 )
 @ensureDeferred
 async def test_a_body_that_breaks_off_or_is_garbled_is_no_answer(
-    far: Far, exchanges: Exchanges, said: bytes
+    far: Far, exchanges: ServiceClient, said: bytes
 ) -> None:
     far.reply = lambda line: line.hang_up(said)
     with pytest.raises(Unknown):
@@ -490,7 +492,7 @@ async def test_a_body_that_breaks_off_or_is_garbled_is_no_answer(
 
 @ensureDeferred
 async def test_a_body_without_a_length_ends_where_anybody_could_have_cut_it(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     far.reply = lambda line: line.hang_up(b"HTTP/1.1 201 Created\r\n\r\n{}")
     with pytest.raises(Unknown, match="PotentialDataLoss"):
@@ -499,14 +501,16 @@ async def test_a_body_without_a_length_ends_where_anybody_could_have_cut_it(
 
 @pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 OK\r\n\r\n", b"\0" * 99])
 @ensureDeferred
-async def test_what_is_no_http_is_no_answer(far: Far, exchanges: Exchanges, said: bytes) -> None:
+async def test_what_is_no_http_is_no_answer(
+    far: Far, exchanges: ServiceClient, said: bytes
+) -> None:
     far.reply = lambda line: line.hang_up(said)
     with pytest.raises(Unknown):
         await exchanges.post("a", body={}, begin=yes)
 
 
 @ensureDeferred
-async def test_a_body_in_gzip_is_read(far: Far, exchanges: Exchanges) -> None:
+async def test_a_body_in_gzip_is_read(far: Far, exchanges: ServiceClient) -> None:
     packed = gzip.compress(json.dumps(["a"] * 1000).encode())
     far.says(answer(200, packed, Content_Encoding="gzip"))
     assert (await exchanges.get("a")).json() == ["a"] * 1000
@@ -515,7 +519,7 @@ async def test_a_body_in_gzip_is_read(far: Far, exchanges: Exchanges) -> None:
 @pytest.mark.parametrize("packed", [False, True])
 @ensureDeferred
 async def test_a_body_that_is_too_large_is_not_read_to_its_end(
-    far: Far, exchanges: Exchanges, packed: bool, monkeypatch: pytest.MonkeyPatch
+    far: Far, exchanges: ServiceClient, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(twisted_internals, "MAX_BODY_BYTES", 1000)
     body = b'"' + b"a" * 999 + b'"'
@@ -529,7 +533,7 @@ async def test_a_body_that_is_too_large_is_not_read_to_its_end(
 
 
 @ensureDeferred
-async def test_an_endless_body_is_cut(far: Far, exchanges: Exchanges) -> None:
+async def test_an_endless_body_is_cut(far: Far, exchanges: ServiceClient) -> None:
     def pour(line: Line) -> None:
         line.say(b"HTTP/1.1 200 OK\r\n\r\n")
         line.transport.registerProducer(Tap(line), False)
@@ -559,7 +563,7 @@ class Tap:
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"{'a': 1}"])
 def test_json_that_is_none_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        Answer(status=200, headers=Headers(), body=body).json()
+        HttpResponse(status=200, headers=Headers(), body=body).json()
 
 
 @pytest.mark.parametrize(
@@ -579,14 +583,14 @@ def test_json_that_is_none_is_a_value_error(body: bytes) -> None:
 )
 def test_retry_after_is_seconds_or_a_time(text: str, asked: timedelta | None) -> None:
     headers = Headers({"Retry-After": [text], "Date": ["Fri, 31 Dec 1999 23:59:30 GMT"]})
-    assert Answer(status=429, headers=headers, body=b"").retry_after == asked
+    assert HttpResponse(status=429, headers=headers, body=b"").retry_after == asked
 
 
 def test_a_summary_is_short_and_readable_whatever_came() -> None:
-    said = Answer(status=500, headers=Headers(), body=b"\xffError " + b"x" * 5000).summary()
+    said = HttpResponse(status=500, headers=Headers(), body=b"\xffError " + b"x" * 5000).summary()
     assert said.startswith("500 \ufffdError xxx")
     assert len(said) < 250
-    assert Answer(status=204, headers=Headers(), body=b"").summary() == "204"
+    assert HttpResponse(status=204, headers=Headers(), body=b"").summary() == "204"
 
 
 # Told of failures
@@ -596,7 +600,7 @@ async def failures(far: Far, method: str, *, deadline: bool = False) -> list[tup
     """What whoever counts failures is told of one exchange."""
     told: list[tuple[str, str]] = []
     wound = HandWound()
-    exchanges = Exchanges(
+    exchanges = ServiceClient(
         *(wound, far.address(), TIMEOUT), failed=lambda *failure: told.append(failure)
     )
     if deadline:
@@ -631,7 +635,7 @@ async def test_what_succeeds_at_the_second_try_or_was_given_up_is_no_failure(far
     far.reply = drop_the_first
     assert await failures(far, "GET") == []
     told: list[Any] = []
-    exchanges = Exchanges(
+    exchanges = ServiceClient(
         *(reactor, far.address(), TIMEOUT), failed=lambda *failure: told.append(failure)
     )
     asked = under_way(far, lambda line: None)

@@ -14,7 +14,7 @@ from sbm.clients.message_sender import MessageSender
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.outcomes import CannotBeAsked, Failed, Faulty, Rejected, Unanswered, Unknown
 from sbm.clients.scheduler import Scheduler
-from sbm.clients.service_client import Exchanges
+from sbm.clients.service_client import ServiceClient
 from sbm.clients.twisted_internals import MAX_BODY_BYTES
 from sbm.model.scheduler_call import CallBack
 from tests.clients.far import Far, Line, answer
@@ -23,13 +23,13 @@ NOW = datetime(2026, 1, 5, tzinfo=timezone.utc)
 CALL_BACK = CallBack(cron_definition="* * * * *", endpoint="http://sbm/", auth_token="t")
 
 
-async def pages(exchanges: Exchanges) -> None:
+async def pages(exchanges: ServiceClient) -> None:
     async for _ in Scheduler(exchanges).pages():
         pass
 
 
 # What is called, and whether it changes anything there.
-CALLS: dict[str, tuple[Callable[[Exchanges], Awaitable[object]], bool]] = {
+CALLS: dict[str, tuple[Callable[[ServiceClient], Awaitable[object]], bool]] = {
     "look up an address": (lambda far: IdentityStore(far).address_of("i"), False),
     "post an outbound": (lambda far: MessageSender(far).post({}, begin=lambda: True), True),
     "look for outbounds": (lambda far: MessageSender(far).find(["i"], after=NOW), False),
@@ -84,7 +84,7 @@ ANSWERS: dict[str, bytes] = {
 @pytest.mark.parametrize("called", CALLS)
 @ensureDeferred
 async def test_whatever_comes_back_a_call_ends_in_an_outcome(
-    far: Far, exchanges: Exchanges, called: str
+    far: Far, exchanges: ServiceClient, called: str
 ) -> None:
     call, changes = CALLS[called]
     for name, said in ANSWERS.items():
@@ -120,7 +120,7 @@ _FINE = {"change a schedule": _ANY_2XX, "tell the metrics": _ANY_2XX, "look for 
 @pytest.mark.parametrize("said", ["nothing", "half of the headers", "half of the chunks"])
 @ensureDeferred
 async def test_a_question_without_a_whole_answer_may_be_due_to_what_was_asked(
-    far: Far, exchanges: Exchanges, said: str
+    far: Far, exchanges: ServiceClient, said: str
 ) -> None:
     far.reply = lambda line: line.hang_up(ANSWERS[said])
     with pytest.raises(Unanswered):
@@ -128,7 +128,9 @@ async def test_a_question_without_a_whole_answer_may_be_due_to_what_was_asked(
 
 
 @ensureDeferred
-async def test_an_answer_that_is_too_long_is_a_faulty_one(far: Far, exchanges: Exchanges) -> None:
+async def test_an_answer_that_is_too_long_is_a_faulty_one(
+    far: Far, exchanges: ServiceClient
+) -> None:
     far.reply = lambda line: line.hang_up(ANSWERS["too long"])
     with pytest.raises(Faulty):
         await IdentityStore(exchanges).address_of("i")
@@ -136,7 +138,7 @@ async def test_an_answer_that_is_too_long_is_a_faulty_one(far: Far, exchanges: E
 
 @ensureDeferred
 async def test_outbounds_that_were_looked_for_in_vain_are_in_doubt(
-    far: Far, exchanges: Exchanges
+    far: Far, exchanges: ServiceClient
 ) -> None:
     """A wrong answer never proves that something is absent."""
     for name, said in ANSWERS.items():

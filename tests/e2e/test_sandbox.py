@@ -44,7 +44,7 @@ OUTBOUNDS = "outbound/?ordering=created_at"
 
 
 @define
-class Sandbox:
+class RunningSandbox:
     """Runs of the sandbox in one folder; their output is in ``output``.
 
     They are told where to listen: by itself each would take the first port that is free, and knows
@@ -131,10 +131,10 @@ def processes_of(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
+def sandbox() -> Iterator[RunningSandbox]:
     # Not below pytest's own directory, which pytest closes to the server's account.
     folder = Path(tempfile.mkdtemp(prefix="sbm-tests-")).resolve()
-    sandbox = Sandbox(folder)
+    sandbox = RunningSandbox(folder)
     try:
         yield sandbox
     finally:
@@ -144,7 +144,7 @@ def sandbox() -> Iterator[Sandbox]:
         shutil.rmtree(folder)
 
 
-def test_a_first_run_delivers_and_a_stop_leaves_nothing_running(sandbox: Sandbox) -> None:
+def test_a_first_run_delivers_and_a_stop_leaves_nothing_running(sandbox: RunningSandbox) -> None:
     sandbox.options.clear()
     sandbox.run()
     assert list(sandbox.contents) == [
@@ -162,7 +162,7 @@ def test_a_first_run_delivers_and_a_stop_leaves_nothing_running(sandbox: Sandbox
     assert "Traceback" not in sandbox.output
 
 
-def test_the_commands_that_it_shows_work_as_they_stand(sandbox: Sandbox) -> None:
+def test_the_commands_that_it_shows_work_as_they_stand(sandbox: RunningSandbox) -> None:
     sandbox.run()
     eventually(lambda: sandbox.output.count("curl ") == 3)
     answers = []
@@ -184,7 +184,7 @@ def test_the_commands_that_it_shows_work_as_they_stand(sandbox: Sandbox) -> None
     assert accepted == {"accepted": True}
 
 
-def test_the_next_run_goes_on_where_the_last_one_stopped(sandbox: Sandbox) -> None:
+def test_the_next_run_goes_on_where_the_last_one_stopped(sandbox: RunningSandbox) -> None:
     sandbox.run()
     eventually(sandbox.outbounds)
     assert sandbox.end(signal.SIGINT) == -signal.SIGINT  # as a shell expects after Ctrl-C
@@ -202,7 +202,7 @@ def test_the_next_run_goes_on_where_the_last_one_stopped(sandbox: Sandbox) -> No
     assert set(places.values()) == {1}
 
 
-def test_a_run_works_at_once_after_the_last_one_was_killed(sandbox: Sandbox) -> None:
+def test_a_run_works_at_once_after_the_last_one_was_killed(sandbox: RunningSandbox) -> None:
     sandbox.run()
     sandbox.end(signal.SIGKILL)
     assert sandbox.ready_file.exists()
@@ -211,7 +211,7 @@ def test_a_run_works_at_once_after_the_last_one_was_killed(sandbox: Sandbox) -> 
     eventually(sandbox.outbounds)
 
 
-def test_a_second_ctrl_c_is_no_error(sandbox: Sandbox) -> None:
+def test_a_second_ctrl_c_is_no_error(sandbox: RunningSandbox) -> None:
     sandbox.run()
     process = sandbox.process
     assert process is not None
@@ -223,7 +223,7 @@ def test_a_second_ctrl_c_is_no_error(sandbox: Sandbox) -> None:
 
 
 def test_a_sandbox_that_cannot_be_furnished_stops_and_shows_that_it_failed(
-    sandbox: Sandbox,
+    sandbox: RunningSandbox,
 ) -> None:
     (sandbox.folder / "var" / "sandbox" / "token").mkdir(parents=True)
     process = sandbox.begin()
@@ -233,7 +233,7 @@ def test_a_sandbox_that_cannot_be_furnished_stops_and_shows_that_it_failed(
 
 
 def test_a_second_sandbox_in_the_same_folder_is_refused_and_harms_nothing(
-    sandbox: Sandbox,
+    sandbox: RunningSandbox,
 ) -> None:
     sandbox.run()
     second = sandbox.begin()

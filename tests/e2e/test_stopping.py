@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
 from sbm.runtime.loop import Loop
-from sbm.runtime.services import Several
+from sbm.runtime.services import ServiceGroup
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp
 from sbm.sandbox.stand_ins.rest import Reply
 from sbm.settings.endpoints import DatabaseAddress
@@ -325,7 +325,7 @@ async def test_a_client_that_does_not_end_her_request_holds_nobody_up_for_long(s
 def loops(services: Any) -> Iterator[Loop]:
     """All loops of a daemon."""
     for service in services:
-        if isinstance(service, Several):
+        if isinstance(service, ServiceGroup):
             yield from loops(service)
         elif isinstance(service, Loop):
             yield service

@@ -12,8 +12,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from sbm.model.send import Result, Send
-from sbm.pipeline.sends.in_flight import Hand, Held
-from sbm.runtime.loop import Bell
+from sbm.pipeline.sends.in_flight import ClaimedSend, InFlight
+from sbm.runtime.loop import Wakeup
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from tests.model.sends import a_send
@@ -26,14 +26,16 @@ def another_send(**difference: Any) -> Send:
     return evolve(a_send(**difference), id=uuid4())
 
 
-def a_hand(clock: Clock, *, capacity: int = 10, spare: int = 0, owner: UUID | None = None) -> Hand:
+def a_hand(
+    clock: Clock, *, capacity: int = 10, spare: int = 0, owner: UUID | None = None
+) -> InFlight:
     """An empty hand, whose uptime is the clock's."""
-    return Hand(
+    return InFlight(
         owner=owner or uuid4(),
         capacity=capacity,
         spare=spare,
         lease=LEASE,
-        emptied=Bell(clock),
+        emptied=Wakeup(clock),
         uptime=clock.seconds,
     )
 
@@ -81,7 +83,7 @@ class Service:
 class Results:
     """Takes results as settling does, and lets go of the send at once."""
 
-    hand: Hand
+    hand: InFlight
     results: dict[UUID, Result] = field(factory=dict)
 
     def add(self, send: Send, result: Result) -> None:
@@ -94,9 +96,9 @@ class Results:
 class Begun:
     """Takes sends as delivery does, and does nothing with them."""
 
-    held: list[Held] = field(factory=list)
+    held: list[ClaimedSend] = field(factory=list)
 
-    def begin(self, held: Held) -> None:
+    def begin(self, held: ClaimedSend) -> None:
         self.held.append(held)
 
 

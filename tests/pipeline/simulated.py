@@ -27,16 +27,16 @@ from sbm.clients.outcomes import CannotBeAsked, Unavailable
 from sbm.model.backoff import CAP
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock
-from sbm.pipeline.sends.address_lookup import LookUp
+from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
-from sbm.pipeline.sends.claimer import Claiming
-from sbm.pipeline.sends.completer import Settling
+from sbm.pipeline.sends.claimer import Claimer
+from sbm.pipeline.sends.completer import Completer
 from sbm.pipeline.sends.delivery import Blames, Delivery
-from sbm.pipeline.sends.in_flight import Hand
-from sbm.pipeline.sends.priority_slots import Turns
-from sbm.pipeline.sends.reconciler import Reconciling
+from sbm.pipeline.sends.in_flight import InFlight
+from sbm.pipeline.sends.priority_slots import PrioritySlots
+from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
-from sbm.runtime.loop import Bell
+from sbm.runtime.loop import Wakeup
 from sbm.store import ticks
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
@@ -227,12 +227,12 @@ class Daemon:
         world = self.world
         self.clock = Clock()
         self.way = Way(self, world.database, world.traffic)
-        self.hand = Hand(
+        self.hand = InFlight(
             owner=uuid4(),
             capacity=2 * CONCURRENCY,
             spare=RESERVED,
             lease=LEASE,
-            emptied=Bell(self.clock),
+            emptied=Wakeup(self.clock),
             uptime=lambda: world.seconds,
         )
         self._assemble(Telemetry(), Client(self, world))
@@ -255,10 +255,10 @@ class Daemon:
         retries = Retries(max_faults=3, cap=CAP, draw=lambda: 1.0)
         observer: Any = self._read_log
         log = Logger("simulated", observer=observer)
-        self.settling = Settling(
+        self.settling = Completer(
             self.clock, way, self.hand, telemetry, lambda: None, GRACE, log=log
         )
-        look_up = LookUp(client, identity_store, retries, seconds)
+        look_up = AddressLookup(client, identity_store, retries, seconds)
         blames = Blames(
             identity_store=look_up.blame,
             message_sender=Blame(breaker=message_sender, seconds=seconds, is_well=client.is_well),
@@ -274,7 +274,7 @@ class Daemon:
             "http://media",
             frozenset(),
             TIMEOUT,
-            Turns(CONCURRENCY),
+            PrioritySlots(CONCURRENCY),
             GRACE,
             log=log,
         )
@@ -285,8 +285,8 @@ class Daemon:
             machine="the one machine",
             log=log,
         )
-        self._claiming = Claiming(way, self.hand, self.delivery, blames, clock=database_clock)
-        self._reconciling = Reconciling(
+        self._claiming = Claimer(way, self.hand, self.delivery, blames, clock=database_clock)
+        self._reconciling = Reconciler(
             self.clock,
             way,
             client,

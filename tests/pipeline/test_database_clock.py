@@ -14,8 +14,8 @@ from twisted.logger import capturedLogs, formatEvent
 from sbm.pipeline.database_clock import (
     CALM_SECONDS,
     SETTLING_SECONDS,
+    ClockReading,
     DatabaseClock,
-    Reading,
     machine,
 )
 from sbm.store.postgres.database import Database, Transaction
@@ -41,7 +41,7 @@ SET search_path = standing, pg_catalog, public;
 """
 
 
-async def _nothing(_: Transaction, reading: Reading) -> Reading:
+async def _nothing(_: Transaction, reading: ClockReading) -> ClockReading:
     return reading
 
 
@@ -86,9 +86,9 @@ class Bench:
     async def reads(
         self,
         clock: DatabaseClock,
-        work: Callable[[Transaction, Reading], Awaitable[Any]] = _nothing,
-    ) -> Reading:
-        reading: Reading = await clock.transact(self.database, work, keeps=True)
+        work: Callable[[Transaction, ClockReading], Awaitable[Any]] = _nothing,
+    ) -> ClockReading:
+        reading: ClockReading = await clock.transact(self.database, work, keeps=True)
         return reading
 
     def jumps(self) -> list[float]:
@@ -414,7 +414,7 @@ async def test_a_jump_that_was_rolled_back_is_recorded_by_the_next_transaction(
     await bench.reads(clock)
     bench.sets(DAY)
 
-    async def fails(_: Transaction, reading: Reading) -> None:
+    async def fails(_: Transaction, reading: ClockReading) -> None:
         assert reading.is_doubted
         raise ValueError("rain")
 

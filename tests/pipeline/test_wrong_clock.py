@@ -17,14 +17,14 @@ from sbm.model.send import GivenBack, Settled, Unknown
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock
 from sbm.pipeline.sends.blame import Blame
-from sbm.pipeline.sends.claimer import Claiming
+from sbm.pipeline.sends.claimer import Claimer
 from sbm.pipeline.sends.delivery import Blames
-from sbm.pipeline.sends.reconciler import Reconciling
+from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
-from sbm.pipeline.tasks.runner import Desk
+from sbm.pipeline.tasks.runner import TaskRunner
 from sbm.pipeline.ticks import REVIEW_SECONDS, Clock
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
-from sbm.pipeline.upkeep.ledger_balance import REST, Law
+from sbm.pipeline.upkeep.ledger_balance import REST, LedgerBalance
 from sbm.runtime.lease import uptime
 from sbm.store import idempotency, ledger_balance, sends, tasks, ticks
 from sbm.store.idempotency import KeyedRequest
@@ -94,8 +94,8 @@ class Bench:
         lister: Any = self.lister
         delivery: Any = Begun()
         hand = a_hand(reactor)
-        self.claiming = Claiming(self.database, hand, delivery, NO_BLAMES, clock=self.clock)
-        self.reconciling = Reconciling(
+        self.claiming = Claimer(self.database, hand, delivery, NO_BLAMES, clock=self.clock)
+        self.reconciling = Reconciler(
             reactor,
             self.database,
             lister,
@@ -191,7 +191,7 @@ async def test_who_claims_knows_the_clock_before_it_jumps(bench: Bench) -> None:
     clock = DatabaseClock(hold=HOLD, uptime=bench.clock.uptime, machine="here")
     delivery: Any = Begun()
     hand = a_hand(bench.database.reactor)
-    await Claiming(bench.database, hand, delivery, NO_BLAMES, clock=clock).expire()
+    await Claimer(bench.database, hand, delivery, NO_BLAMES, clock=clock).expire()
     assert bench.sends("state") == {"claimed"}
 
 
@@ -515,7 +515,7 @@ async def test_a_tick_that_was_checked_by_a_wrong_clock_is_checked_again(bench: 
 @ensureDeferred
 async def test_no_minute_is_over_by_a_jump(bench: Bench) -> None:
     await bench.looks()
-    checking = Law(bench.database, Telemetry(), clock=bench.clock)
+    checking = LedgerBalance(bench.database, Telemetry(), clock=bench.clock)
     await bench.database.transact(sends.owe, subscription_id=bench.members[0])
     (send,) = await bench.claims()
     sent = Settled(outcome="sent", stage="post", outbound_id="1")
@@ -600,8 +600,8 @@ async def test_a_request_that_is_repeated_across_a_jump_is_done_once(
 async def test_a_task_is_taken_over_when_its_lease_has_really_ended(
     bench: Bench, by: float
 ) -> None:
-    def desk() -> Desk:
-        return Desk(bench.database, uuid4(), lambda: True, clock=bench.clock)
+    def desk() -> TaskRunner:
+        return TaskRunner(bench.database, uuid4(), lambda: True, clock=bench.clock)
 
     await bench.looks()
     bench.sets(by)

@@ -17,7 +17,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
-from sbm.runtime.services import CannotListen, Port, Row, Stack
+from sbm.runtime.services import CannotListen, Parallel, Port, Sequential
 
 reactor: Any = _reactor
 
@@ -39,7 +39,7 @@ class Floor(Service):
 
 
 def a_stack(*floors: Any) -> Any:
-    make: Any = Stack
+    make: Any = Sequential
     stack = make()
     for floor in floors:
         floor.setServiceParent(stack)
@@ -87,7 +87,7 @@ def test_one_that_fails_to_stop_does_not_keep_those_below_it() -> None:
 def test_when_the_patience_ends_what_is_waited_for_is_broken_off() -> None:
     told: list[str] = []
     clock = Clock()
-    make: Any = Stack
+    make: Any = Sequential
     stack = make(clock, timedelta(seconds=5))
     floors: list[Any] = [
         Floor("c", told),
@@ -107,7 +107,7 @@ def test_when_the_patience_ends_what_is_waited_for_is_broken_off() -> None:
 
 def a_hurried_house(told: list[str], clock: Clock) -> Any:
     """Two floors to settle on, and two of work above them, each of which stops by itself never."""
-    make: Any = Stack
+    make: Any = Sequential
     work = make(
         clock,
         timedelta(seconds=30),
@@ -169,8 +169,8 @@ def test_one_that_is_hurried_before_it_is_stopped_hurries_then() -> None:
 def test_one_without_a_patience_hurries_those_in_it() -> None:
     told: list[str] = []
     clock = Clock()
-    make: Any = Stack
-    around = make(services=[Row(a_hurried_house(told, clock))])
+    make: Any = Sequential
+    around = make(services=[Parallel(a_hurried_house(told, clock))])
     stopped = around.stopService()
     around.hurry()
     clock.advance(0)
@@ -181,7 +181,7 @@ def test_one_without_a_patience_hurries_those_in_it() -> None:
 def test_services_in_a_row_stop_together_and_all_are_waited_for() -> None:
     told: list[str] = []
     slow, quick = Deferred[None](), Deferred[None]()
-    row: Any = Row(
+    row: Any = Parallel(
         Floor("slow", told, slow), Stuck("x", told), Floor("quick", told, quick), Floor("y", told)
     )
     stopped = row.stopService()
@@ -196,8 +196,8 @@ def test_services_in_a_row_stop_together_and_all_are_waited_for() -> None:
 def test_a_row_that_is_broken_off_waits_for_none_of_its_services() -> None:
     told: list[str] = []
     clock = Clock()
-    make: Any = Stack
-    row = Row(Floor("a", told, Deferred()), Floor("b", told, Deferred()))
+    make: Any = Sequential
+    row = Parallel(Floor("a", told, Deferred()), Floor("b", told, Deferred()))
     stopped = make(clock, timedelta(seconds=1), services=[Floor("c", told), row]).stopService()
     clock.advance(1)
     assert told == ["stop b", "stop a", "stop c"]

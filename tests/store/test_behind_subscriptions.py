@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.model.behind import BehindSubscription
-from sbm.model.paging import Window
+from sbm.model.paging import PageRequest
 from sbm.store import behind_subscriptions as store
 from sbm.store import schedule_runs
 from sbm.store.postgres.database import Database
@@ -29,7 +29,7 @@ async def search(database: Database, search_id: int, limit: int = 100) -> list[B
     after: UUID | None = schedule_runs.FIRST
     while after is not None:
         after = await database.transact(store.search, search_id=search_id, after=after, limit=limit)
-    part = await database.transact(store.list_page, window=Window(limit=100))
+    part = await database.transact(store.list_page, window=PageRequest(limit=100))
     return part.rows
 
 

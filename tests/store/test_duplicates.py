@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_twisted import ensureDeferred
 
-from sbm.model.duplicate import Duplicate, Likeness
+from sbm.model.duplicate import Duplicate, DuplicateRule
 from sbm.model.selection import EVERYBODY
 from sbm.store import duplicates, sends
 from sbm.store.postgres.database import Database, Transaction
@@ -18,7 +18,7 @@ from tests.arrange import Arranged
 MINUTE = timedelta(seconds=60)
 
 
-class Mother:
+class Person:
     """Somebody's subscriptions, known by their places in the list that they were made from."""
 
     def __init__(self, direct: Arranged, *rows: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class Mother:
         return {(self.ids.index(one.id), self.ids.index(one.kept_id)) for one in found}
 
 
-async def judged(transaction: Transaction, likeness: Likeness) -> list[Duplicate]:
+async def judged(transaction: Transaction, likeness: DuplicateRule) -> list[Duplicate]:
     reach, _ = await duplicates.reach(transaction, after=duplicates.FIRST, limit=100)
     assert reach is not None
     ids = await duplicates.list_twins(
@@ -73,7 +73,7 @@ async def judged(transaction: Transaction, likeness: Likeness) -> list[Duplicate
     )
 
 
-async def removed(transaction: Transaction, mother: Mother, likeness: Likeness) -> int:
+async def removed(transaction: Transaction, mother: Person, likeness: DuplicateRule) -> int:
     held = await duplicates.hold(transaction, ids=mother.ids)
     found = await duplicates.judge(
         transaction, ids=mother.ids, selection=EVERYBODY, likeness=likeness, held=held
@@ -93,21 +93,25 @@ async def removed(transaction: Transaction, mother: Mother, likeness: Likeness) 
 @pytest.mark.parametrize(
     ("rows", "likeness", "pairs"),
     [
-        ([{}, {"after": 1}], Likeness(), {(1, 0)}),
-        ([{}, {"identity": "another"}], Likeness(), set()),
-        ([{}, {"number": 2}], Likeness(), {(0, 1)}),
-        ([{}, {"number": 2, "after": 1}, {"after": 2}], Likeness(keep="oldest"), {(1, 0), (2, 0)}),
-        ([{"number": 2}, {"after": 1}], Likeness(keep="newest"), {(0, 1)}),
+        ([{}, {"after": 1}], DuplicateRule(), {(1, 0)}),
+        ([{}, {"identity": "another"}], DuplicateRule(), set()),
+        ([{}, {"number": 2}], DuplicateRule(), {(0, 1)}),
+        (
+            [{}, {"number": 2, "after": 1}, {"after": 2}],
+            DuplicateRule(keep="oldest"),
+            {(1, 0), (2, 0)},
+        ),
+        ([{"number": 2}, {"after": 1}], DuplicateRule(keep="newest"), {(0, 1)}),
         # Each is near the one before it, and all of them are one.
-        ([{}, {"after": 60}, {"after": 120}, {"after": 181}], Likeness(), {(1, 0), (2, 0)}),
-        ([{}, {"after": 181}], Likeness(within=None), {(1, 0)}),
-        ([{}, {"lang": "zul_ZA"}], Likeness(), set()),
-        ([{}, {"lang": "zul_ZA", "after": 1}], Likeness(by_lang=False), {(1, 0)}),
-        ([{}, {"schedule": 2}], Likeness(), set()),
-        ([{}, {"schedule": 2, "after": 1}], Likeness(by_schedule=False), {(1, 0)}),
-        ([{}, {"active": False}, {"completed": True}], Likeness(), set()),
+        ([{}, {"after": 60}, {"after": 120}, {"after": 181}], DuplicateRule(), {(1, 0), (2, 0)}),
+        ([{}, {"after": 181}], DuplicateRule(within=None), {(1, 0)}),
+        ([{}, {"lang": "zul_ZA"}], DuplicateRule(), set()),
+        ([{}, {"lang": "zul_ZA", "after": 1}], DuplicateRule(by_lang=False), {(1, 0)}),
+        ([{}, {"schedule": 2}], DuplicateRule(), set()),
+        ([{}, {"schedule": 2, "after": 1}], DuplicateRule(by_schedule=False), {(1, 0)}),
+        ([{}, {"active": False}, {"completed": True}], DuplicateRule(), set()),
         # Nobody would be sent to by the one that came furthest.
-        ([{"number": 2, "status": -1}, {}], Likeness(), {(0, 1)}),
+        ([{"number": 2, "status": -1}, {}], DuplicateRule(), {(0, 1)}),
     ],
 )
 @ensureDeferred
@@ -115,10 +119,10 @@ async def test_the_same_again_soon_after_is_a_duplicate(
     database: Database,
     direct: Arranged,
     rows: list[dict[str, Any]],
-    likeness: Likeness,
+    likeness: DuplicateRule,
     pairs: set[tuple[int, int]],
 ) -> None:
-    mother = Mother(direct, *rows)
+    mother = Person(direct, *rows)
     assert mother.pairs(await database.transact(judged, likeness)) == pairs
 
 
@@ -126,10 +130,10 @@ async def test_the_same_again_soon_after_is_a_duplicate(
 async def test_of_two_that_came_as_far_the_one_that_is_owed_a_message_stays(
     database: Database, direct: Arranged
 ) -> None:
-    mother = Mother(direct, {}, {"after": 1})
+    mother = Person(direct, {}, {"after": 1})
     mother.owe(1)
-    assert mother.pairs(await database.transact(judged, Likeness())) == {(0, 1)}
-    assert mother.pairs(await database.transact(judged, Likeness(keep="oldest"))) == {(1, 0)}
+    assert mother.pairs(await database.transact(judged, DuplicateRule())) == {(0, 1)}
+    assert mother.pairs(await database.transact(judged, DuplicateRule(keep="oldest"))) == {(1, 0)}
 
 
 @pytest.mark.parametrize(
@@ -145,9 +149,9 @@ async def test_of_two_that_came_as_far_the_one_that_is_owed_a_message_stays(
 async def test_what_may_be_on_its_way_is_waited_for_and_what_is_owed_is_skipped(
     database: Database, direct: Arranged, state: str, kind: str, count: int
 ) -> None:
-    mother = Mother(direct, {"number": 2}, {})
+    mother = Person(direct, {"number": 2}, {})
     send = mother.owe(1, state=state, kind=kind)
-    assert await database.transact(removed, mother, Likeness()) == count
+    assert await database.transact(removed, mother, DuplicateRule()) == count
     assert direct.value("SELECT count(*) FROM subscriptions") == 2 - count
     assert [(row["send_id"], row["outcome"], row["actor"]) for row in direct.ledger()] == [
         (send, "skipped", "ann")
@@ -159,19 +163,19 @@ async def test_what_may_be_on_its_way_is_waited_for_and_what_is_owed_is_skipped(
 async def test_a_send_that_is_being_claimed_is_stepped_over(
     database: Database, direct: Arranged
 ) -> None:
-    mother = Mother(direct, {"number": 2}, {})
+    mother = Person(direct, {"number": 2}, {})
     mother.owe(1)
 
     async def while_another_claims(transaction: Transaction) -> int:
         await sends.claim(transaction, owner=uuid4(), limit=1, lease=MINUTE)
-        return await database.transact(removed, mother, Likeness())
+        return await database.transact(removed, mother, DuplicateRule())
 
     assert await database.transact(while_another_claims) == 0
 
 
 @ensureDeferred
 async def test_nobody_begins_what_is_held(database: Database, direct: Arranged) -> None:
-    mother = Mother(direct, {"number": 2}, {})
+    mother = Person(direct, {"number": 2}, {})
     mother.owe(1)
 
     async def while_it_is_held(transaction: Transaction) -> list[Any]:
@@ -186,8 +190,8 @@ async def test_nobody_begins_what_is_held(database: Database, direct: Arranged) 
 async def test_the_one_that_stays_goes_on_from_where_the_furthest_stood(
     database: Database, direct: Arranged
 ) -> None:
-    mother = Mother(direct, {"number": 3}, {"number": 7, "after": 1}, {"number": 5, "after": 2})
-    assert await database.transact(removed, mother, Likeness(keep="oldest")) == 2
+    mother = Person(direct, {"number": 3}, {"number": 7, "after": 1}, {"number": 5, "after": 2})
+    assert await database.transact(removed, mother, DuplicateRule(keep="oldest")) == 2
     (left,) = direct.rows("SELECT id, next_sequence_number FROM subscriptions")
     assert left == {"id": mother.ids[0], "next_sequence_number": 7}
     (row,) = direct.ledger()

@@ -9,7 +9,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
-from sbm.model.ledger_balance import Reckoning, TickToCheck, batches
+from sbm.model.ledger_balance import TickBalance, TickToCheck, batches
 from sbm.model.send import Settled
 from sbm.store import ledger_balance, sends, ticks
 from sbm.store.postgres.database import Database, Transaction
@@ -21,7 +21,7 @@ NO_REST = timedelta()
 A_MINUTE = timedelta(minutes=1)
 
 
-async def count(database: Database, *ids: int) -> list[Reckoning]:
+async def count(database: Database, *ids: int) -> list[TickBalance]:
     return await database.transact(ledger_balance.count, ids=ids)
 
 
@@ -105,7 +105,7 @@ async def test_nothing_is_seen_on_its_way_from_one_side_to_the_other(
     direct.subscriptions(1, direct.messageset("pregnancy", schedule), schedule)
     tick = await database.transact(ticks.open_tick, schedule_id=schedule)
     assert tick is not None
-    counted: list[Reckoning] = []
+    counted: list[TickBalance] = []
 
     async def expand_and_look(transaction: Transaction) -> None:
         await ticks.expand(transaction, limit=10)

@@ -12,7 +12,7 @@ import pytest
 from attrs import asdict
 from psycopg2.extras import Json
 
-from sbm.model.paging import Window
+from sbm.model.paging import PageRequest
 from sbm.store.paging import NEWEST_FIRST, parameters
 from sbm.store.subscriptions import QUERIES, Wanted
 from tests.arrange import Arranged, arranged
@@ -66,7 +66,7 @@ def _fill(direct: Arranged) -> None:
     )
 
 
-def touched(connection: Any, window: Window, wanted: Wanted = EVERYTHING) -> tuple[int, int]:
+def touched(connection: Any, window: PageRequest, wanted: Wanted = EVERYTHING) -> tuple[int, int]:
     """How many rows a page has, the one too many included, and the blocks that it took."""
     filters = asdict(wanted) | {"messageset_ids": None}
     filters["metadata"] = None if wanted.metadata is None else Json(wanted.metadata)
@@ -83,9 +83,9 @@ def touched(connection: Any, window: Window, wanted: Wanted = EVERYTHING) -> tup
 def test_the_last_page_costs_what_the_first_one_does(stale: Any) -> None:
     late = (datetime(2021, 1, 1, 0, 30, tzinfo=timezone.utc), RARE)
     for window in (
-        Window(limit=10, count=MANY),
-        Window(limit=10, count=MANY, key=late),
-        Window(limit=10, count=MANY, key=late, backwards=True),
+        PageRequest(limit=10, count=MANY),
+        PageRequest(limit=10, count=MANY, key=late),
+        PageRequest(limit=10, count=MANY, key=late, backwards=True),
     ):
         rows, blocks = touched(stale, window)
         assert rows == 11
@@ -115,7 +115,7 @@ def test_the_last_page_costs_what_the_first_one_does(stale: Any) -> None:
 def test_the_few_that_match_are_found_without_a_pass_over_the_table(
     stale: Any, wanted: Wanted
 ) -> None:
-    rows, blocks = touched(stale, Window(limit=10), wanted)
+    rows, blocks = touched(stale, PageRequest(limit=10), wanted)
     assert rows == 1
     assert blocks < FEW_BLOCKS
 
@@ -127,10 +127,10 @@ def test_a_page_looks_up_sends_by_key_even_while_a_tick_is_under_way(stale: Any)
             " SELECT 'next', 'tick', id, identity, 1 FROM subscriptions"
             " ON CONFLICT (subscription_id, kind) DO NOTHING"
         )
-    rows, blocks = touched(stale, Window(limit=10, count=MANY))
+    rows, blocks = touched(stale, PageRequest(limit=10, count=MANY))
     assert rows == 11
     assert blocks < FEW_BLOCKS
-    rows, blocks = touched(stale, Window(limit=10, count=MANY), Wanted(process_status=1))
+    rows, blocks = touched(stale, PageRequest(limit=10, count=MANY), Wanted(process_status=1))
     assert rows == 11
 
 

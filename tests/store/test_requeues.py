@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.model.failed_task import EVERYTHING, Requeued, Wanted
-from sbm.model.paging import Window
+from sbm.model.paging import PageRequest
 from sbm.model.send import Trigger
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Database, Transaction
@@ -87,7 +87,9 @@ async def test_those_that_match_are_listed_and_requeued_and_no_others(
 ) -> None:
     ids = various(direct)
     number = {row_id: str(position) for position, row_id in enumerate(ids, start=1)}
-    listed = await database.transact(failed_tasks.list_page, window=Window(limit=10), wanted=wanted)
+    listed = await database.transact(
+        failed_tasks.list_page, window=PageRequest(limit=10), wanted=wanted
+    )
     assert "".join(number[one.id] for one in reversed(listed.rows)) == expected
     assert listed.count == len(expected)
     done = await all_again(database, wanted)

@@ -9,7 +9,7 @@ from psycopg2.extensions import AsIs
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
-from sbm.model.scheduler_call import Chore, Nothing, Refused
+from sbm.model.scheduler_call import Nothing, Refused, SchedulerCall
 from sbm.store import scheduler_calls
 from sbm.store.postgres.database import Database
 from tests.arrange import arranged
@@ -20,7 +20,7 @@ from tests.pipeline.scheduler.test_outbox import here as here
 MINUTE = timedelta(seconds=60)
 
 
-async def claim(database: Database, *, window: Any = 10, limit: int = 10) -> list[Chore]:
+async def claim(database: Database, *, window: Any = 10, limit: int = 10) -> list[SchedulerCall]:
     found = await database.transact(
         scheduler_calls.claim, limit=limit, window=window, lease=MINUTE, settle=MINUTE
     )

@@ -16,7 +16,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from sbm.model.behind import Helped, Straggler
+from sbm.model.behind import BehindRecord, RepairCount
 from sbm.model.send import Settled
 from sbm.store import behind_subscriptions as store
 from sbm.store import schedule_runs, sends, ticks
@@ -71,7 +71,7 @@ class Town:
                 runs=runs,
             )
 
-    async def look(self) -> list[Straggler]:
+    async def look(self) -> list[BehindRecord]:
         found = await self.database.transact(
             store.look,
             search_id=self.search_id,
@@ -81,7 +81,7 @@ class Town:
         )
         return found.found if found else []
 
-    async def help(self, work: Callable[..., Awaitable[Helped]], *ids: UUID) -> Helped:
+    async def help(self, work: Callable[..., Awaitable[RepairCount]], *ids: UUID) -> RepairCount:
         return await self.database.transact(work, search_id=self.search_id, ids=ids, **SIGNED)
 
     def chain(self, first: UUID) -> list[dict[str, Any]]:
@@ -117,7 +117,7 @@ async def test_whoever_is_moved_is_left_as_the_ordinary_way_would_have_left_her(
     await town.ran(runs)
     (found,) = [one for one in await town.look() if one.id == jumps]
     assert found.messages_behind == len(runs)
-    assert await town.help(store.fast_forward, jumps) == Helped(done=1, begun=2)
+    assert await town.help(store.fast_forward, jumps) == RepairCount(done=1, begun=2)
     assert town.chain(jumps) == town.chain(walks)
     assert len(town.chain(jumps)) == 3
     assert [leg.messageset_name for leg in found.way] == ["pregnancy", "baby", "toddler"]
@@ -159,8 +159,8 @@ async def test_whoever_is_sent_to_is_owed_one_message_in_the_operators_name(
         mother: None,
         owed: "a message is already owed to the subscription",
     }
-    assert await town.help(store.owe, mother, owed) == Helped(done=1, skipped=1)
-    assert await town.help(store.owe, mother, owed) == Helped(done=0, skipped=2)
+    assert await town.help(store.owe, mother, owed) == RepairCount(done=1, skipped=1)
+    assert await town.help(store.owe, mother, owed) == RepairCount(done=0, skipped=2)
     claimed = await database.transact(sends.claim, owner=uuid4(), limit=9, lease=HOUR)
     await database.transact(sends.settle, results=[(send, SENT) for send in claimed])
     actors = {row["subscription_id"]: row["actor"] for row in direct.ledger()}
@@ -216,7 +216,7 @@ async def test_what_stands_in_the_way_is_told_and_respected(
     (found,) = await town.look()
     assert (found.held_back, found.unsendable) == (held_back, unsendable)
     before = direct.rows("SELECT * FROM subscriptions")
-    refused = Helped(done=0, skipped=1)
+    refused = RepairCount(done=0, skipped=1)
     if unsendable:
         assert await town.help(store.owe, mother) == refused
     if held_back:
@@ -242,7 +242,7 @@ async def test_whoever_is_changed_meanwhile_is_judged_anew(
         while not helping.called and not direct.value(waiting):
             await deferLater(reactor, 0.01)
         other.rows("COMMIT")
-        assert await helping == Helped()
+        assert await helping == RepairCount()
     assert direct.subscription(mother)["next_sequence_number"] == 5
     assert direct.ledger() == []
 

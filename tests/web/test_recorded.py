@@ -20,9 +20,9 @@ from tests.arrange import Arranged, arranged
 from tests.web.conftest import Api
 from tests.web.differences import DIFFERENCES
 from tests.web.openapi.conformance import objections
-from tests.web.replay import HOST, Exchange, Names, ask, differences, other_form
+from tests.web.replay import HOST, ApiRequest, Names, ask, differences, other_form
 
-RECORDED: list[Exchange] = json.loads(
+RECORDED: list[ApiRequest] = json.loads(
     Path(__file__).with_name("recorded.json").read_text(encoding="utf-8")
 )
 # Recorded from a service of its own.
@@ -124,7 +124,7 @@ SCENES: dict[str, Callable[[Stage], None]] = {
 }
 
 
-async def replayed(stage: Stage, exchanges: list[Exchange]) -> list[str]:
+async def replayed(stage: Stage, exchanges: list[ApiRequest]) -> list[str]:
     """In what the answers of here are other ones than they should be."""
     found = []
     for one in exchanges:

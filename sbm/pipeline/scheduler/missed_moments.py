@@ -11,9 +11,9 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.cron import Cron, CronError
-from sbm.model.scheduler_call import Chore, Silence
+from sbm.model.scheduler_call import SchedulerCall, Silence
 from sbm.model.scheduler_callback import RecordedCall, Target, kept
-from sbm.pipeline.database_clock import Reading
+from sbm.pipeline.database_clock import ClockReading
 from sbm.store import scheduler_callbacks, sends, ticks
 from sbm.store.postgres.database import Transaction
 
@@ -37,14 +37,19 @@ class MissedMoments:
     _grace: timedelta
     _log: Logger = field(factory=Logger)
 
-    async def lock(self, transaction: Transaction, *, chore: Chore) -> None:
+    async def lock(self, transaction: Transaction, *, chore: SchedulerCall) -> None:
         """Wait for a call for the same target, as a call does: before anything else is locked."""
         target = _target(chore)
         if target is not None:
             await scheduler_callbacks.lock_target(transaction, target=target)
 
     async def make_up_for(
-        self, transaction: Transaction, *, chore: Chore, silence: Silence, reading: Reading
+        self,
+        transaction: Transaction,
+        *,
+        chore: SchedulerCall,
+        silence: Silence,
+        reading: ClockReading,
     ) -> None:
         """Tick for the latest moment in a time of silence, in the transaction that ends it.
 
@@ -71,7 +76,7 @@ class MissedMoments:
             )
 
     async def _tick(
-        self, transaction: Transaction, chore: Chore, schedule_id: int, moment: datetime
+        self, transaction: Transaction, chore: SchedulerCall, schedule_id: int, moment: datetime
     ) -> None:
         """Tick once, and let a call that comes late for this moment join, as it would a call."""
         target = _target(chore)
@@ -121,7 +126,7 @@ class MissedMoments:
         return moments
 
 
-def _target(chore: Chore) -> Target | None:
+def _target(chore: SchedulerCall) -> Target | None:
     if chore.kind == "subscription":
         return Target(kind="subscription", id=UUID(chore.target))
     if chore.kind == "schedule":

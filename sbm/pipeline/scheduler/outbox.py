@@ -16,7 +16,6 @@ from sbm.clients.scheduler import Entry, FaultyUnknown, Scheduler
 from sbm.model.backoff import backoff
 from sbm.model.scheduler_call import (
     CallBack,
-    Chore,
     Doubt,
     Gone,
     Nothing,
@@ -24,12 +23,13 @@ from sbm.model.scheduler_call import (
     Refused,
     Remote,
     Result,
+    SchedulerCall,
     Scheduling,
     Told,
     endpoint,
 )
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
 from sbm.runtime.lease import CLOCK_MARGIN, outlasts, uptime
@@ -48,7 +48,7 @@ LOOKED_THROUGH = 1000
 
 
 @define(eq=False, slots=False, kw_only=True)
-class Chores:
+class SchedulerOutbox:
     """Claims chores, does the next step of each, and writes down what the Scheduler holds then.
 
     A chore tells how things stand, not what has changed, so it may be done twice. What may not is
@@ -121,7 +121,7 @@ class Chores:
         )
 
     async def _claimed(
-        self, transaction: Transaction, reading: Reading, **which: Any
+        self, transaction: Transaction, reading: ClockReading, **which: Any
     ) -> scheduler_calls.Claim:
         """While the database's clock is in doubt, no settle time is taken for over."""
         takes_over = not reading.is_doubted
@@ -146,18 +146,18 @@ class Chores:
             "chore {id} waits until something changes: {reason}", id=chore_id, reason=reason
         )
 
-    async def _expire(self, transaction: Transaction, reading: Reading) -> int:
+    async def _expire(self, transaction: Transaction, reading: ClockReading) -> int:
         if reading.is_doubted:
             return 0
         return await scheduler_calls.expire(transaction, limit=EXPIRY_BATCH)
 
-    async def _do_and_settle(self, chore: Chore, lease_end: float) -> None:
+    async def _do_and_settle(self, chore: SchedulerCall, lease_end: float) -> None:
         if chore.step == "members":
             await self._look_at_members(chore)
         else:
             await self._settle_step(chore, await self._do(chore, lease_end))
 
-    async def _settle_step(self, chore: Chore, result: Result) -> None:
+    async def _settle_step(self, chore: SchedulerCall, result: Result) -> None:
         await self._clock.transact(self._database, partial(self._write_down, chore, result))
         self._telemetry.count(f"chores.{type(result).__name__.lower()}")
         if isinstance(result, Refused):
@@ -177,7 +177,7 @@ class Chores:
             )
 
     async def _write_down(
-        self, chore: Chore, result: Result, transaction: Transaction, reading: Reading
+        self, chore: SchedulerCall, result: Result, transaction: Transaction, reading: ClockReading
     ) -> None:
         if isinstance(result, Told):
             await self._missed.lock(transaction, chore=chore)
@@ -187,7 +187,7 @@ class Chores:
                 transaction, chore=chore, silence=silence, reading=reading
             )
 
-    async def _look_at_members(self, chore: Chore) -> None:
+    async def _look_at_members(self, chore: SchedulerCall) -> None:
         count = MEMBERS_AT_A_TIME
         while count == MEMBERS_AT_A_TIME:
             count = await self._database.transact(
@@ -197,7 +197,7 @@ class Chores:
                 lease=self._lease,
             )
 
-    async def _do(self, chore: Chore, lease_end: float) -> Result:
+    async def _do(self, chore: SchedulerCall, lease_end: float) -> Result:
         """Do the next step, and say how it went."""
         if chore.step == "none" or (chore.remote is None and chore.step != "create"):
             return Nothing()
@@ -215,7 +215,7 @@ class Chores:
             self._breaker.fail(error)
             return self._put_off(chore, str(error), doubt="begun")
 
-    def _blamed(self, chore: Chore, error: Exception) -> Result:
+    def _blamed(self, chore: SchedulerCall, error: Exception) -> Result:
         """What an answer means that is due to the one call alone."""
         if isinstance(error, NotKnown):
             return Gone()
@@ -224,7 +224,7 @@ class Chores:
         is_unknown = isinstance(error, FaultyUnknown)
         return self._fault(chore, str(error), doubt="begun" if is_unknown else "none")
 
-    async def _call(self, chore: Chore, lease_end: float) -> Result:
+    async def _call(self, chore: SchedulerCall, lease_end: float) -> Result:
         if chore.step == "create":
             return await self._create(chore, lease_end)
         if chore.step == "replace":
@@ -233,7 +233,7 @@ class Chores:
             return await self._disable(chore, is_replaced=False)
         return await self._change(chore)
 
-    async def _create(self, chore: Chore, lease_end: float) -> Result:
+    async def _create(self, chore: SchedulerCall, lease_end: float) -> Result:
         call_back = self._call_back(chore)
         made = await self._scheduler.create(call_back, begin=lambda: self._outlasts(lease_end))
         self._breaker.succeed()
@@ -244,7 +244,7 @@ class Chores:
             replaces=chore.remote.id if chore.remote else None,
         )
 
-    async def _disable(self, chore: Chore, *, is_replaced: bool) -> Result:
+    async def _disable(self, chore: SchedulerCall, *, is_replaced: bool) -> Result:
         """Disable a schedule; the next step makes the one that takes its place."""
         remote, at = _known(chore), None
         if chore.attempt > 1 and is_replaced:
@@ -263,7 +263,7 @@ class Chores:
             is_silent=is_replaced,
         )
 
-    async def _change(self, chore: Chore) -> Result:
+    async def _change(self, chore: SchedulerCall) -> Result:
         """Enable a schedule with the right cron, and have it call us, if it is not so."""
         remote, at = _known(chore), None
         changes: dict[str, Any] = {}
@@ -281,7 +281,7 @@ class Chores:
         self._breaker.succeed()
         return changed_at
 
-    async def _look_and_settle(self, looks: Sequence[Chore]) -> None:
+    async def _look_and_settle(self, looks: Sequence[SchedulerCall]) -> None:
         """Look for what POSTs without an answer may have made: the list is read once for all."""
         endpoints = {chore.id: self._endpoint(chore) for chore in looks}
         since = min(chore.owed_at for chore in looks) - CLOCK_MARGIN
@@ -298,7 +298,7 @@ class Chores:
         for chore in looks:
             await self._settle_step(chore, self._found(chore, found[endpoints[chore.id]]))
 
-    def _found(self, chore: Chore, entries: Sequence[Entry]) -> Result:
+    def _found(self, chore: SchedulerCall, entries: Sequence[Entry]) -> Result:
         """What was found is adopted, the one that fires as it should first; others are disabled.
 
         Those that are disabled are of earlier times: what a POST makes is enabled.
@@ -332,7 +332,7 @@ class Chores:
         # It was surely not made: that is written down before anything else is done.
         return PutOff(reason=chore.fault, delay=timedelta(0), doubt="none")
 
-    def _call_back(self, chore: Chore) -> CallBack:
+    def _call_back(self, chore: SchedulerCall) -> CallBack:
         assert chore.wanted is not None
         return CallBack(
             cron_definition=chore.wanted,
@@ -340,14 +340,14 @@ class Chores:
             auth_token=self._auth_token,
         )
 
-    def _endpoint(self, chore: Chore) -> str:
+    def _endpoint(self, chore: SchedulerCall) -> str:
         return endpoint(self._public_url, chore.kind, chore.target)
 
     def _outlasts(self, lease_end: float) -> bool:
         """Whether a POST that begins now is over, one way or the other, before the lease."""
         return outlasts(lease_end, self._request_timeout, now=self._uptime())
 
-    def _fault(self, chore: Chore, reason: str, *, doubt: Doubt) -> Result:
+    def _fault(self, chore: SchedulerCall, reason: str, *, doubt: Doubt) -> Result:
         """It counts; the last one ends the chore, unless it may have had a schedule made."""
         faults = chore.faults + 1
         if faults >= self._max_faults and doubt == "none":
@@ -355,18 +355,18 @@ class Chores:
         delay = backoff(faults, self._draw, cap=self._cap)
         return PutOff(reason=reason, delay=delay, doubt=doubt, is_fault=True)
 
-    def _put_off(self, chore: Chore, reason: str, *, doubt: Doubt) -> PutOff:
+    def _put_off(self, chore: SchedulerCall, reason: str, *, doubt: Doubt) -> PutOff:
         delay = self._breaker.wait + backoff(max(chore.attempt, 1), self._draw, cap=self._cap)
         return PutOff(reason=reason, delay=max(delay, FIRST_DELAY), doubt=doubt)
 
 
-def _known(chore: Chore) -> Remote:
+def _known(chore: SchedulerCall) -> Remote:
     assert chore.remote is not None
     return chore.remote
 
 
 @define(eq=False, slots=False)
-class Announcement:
+class SchedulingMode:
     """Tells the database how this daemon schedules, for sessions that are not a daemon's."""
 
     _database: Database

@@ -29,7 +29,7 @@ WITNESSES = 2
 
 
 @define(eq=False, slots=False)
-class Census:
+class RecentIdentities:
     """Which identities the service knew: of those looked up lately, at the first look."""
 
     _known: OrderedDict[str, bool] = field(factory=OrderedDict)
@@ -60,7 +60,7 @@ class Census:
 
 
 @define(eq=False, slots=False)
-class LookUp:
+class AddressLookup:
     """Asks the Identity Store for addresses; ``seconds`` is the reactor's clock.
 
     An answer that is of no use may be due to the service or to this one identity: the look-ups of
@@ -72,7 +72,7 @@ class LookUp:
     _breaker: Breaker
     _retries: Retries
     _seconds: Callable[[], float]
-    _census: Census = field(factory=Census)
+    _census: RecentIdentities = field(factory=RecentIdentities)
     _suspects: OrderedDict[str, float] = field(factory=OrderedDict)
 
     def __attrs_post_init__(self) -> None:

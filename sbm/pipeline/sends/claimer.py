@@ -12,10 +12,10 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.send import CONTENT_SETTLE, Send
-from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.sends.delivery import Blames, Delivery
-from sbm.pipeline.sends.in_flight import Hand
+from sbm.pipeline.sends.in_flight import InFlight
 from sbm.store import clock, sends, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import CommitUnknown, may_be_of_a_row
@@ -26,7 +26,7 @@ LOOK_SECONDS = 1.0
 
 
 @define(eq=False, slots=False)
-class Claiming:
+class Claimer:
     """The passes that claim, renew and expire.
 
     A batch that cannot be claimed is divided, until the sends that cannot be read stand alone:
@@ -37,7 +37,7 @@ class Claiming:
     """
 
     _database: Database
-    _hand: Hand
+    _hand: InFlight
     _delivery: Delivery
     _blames: Blames
     _content_settle: timedelta = CONTENT_SETTLE
@@ -202,7 +202,7 @@ class Claiming:
         return expired + sum(repaired.values())
 
     async def _expire(
-        self, transaction: Transaction, reading: Reading
+        self, transaction: Transaction, reading: ClockReading
     ) -> tuple[dict[str, int], int]:
         repaired: dict[str, int] = {}
         if reading.is_settled:

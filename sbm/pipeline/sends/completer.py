@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from sbm.model import metrics
 from sbm.model.send import Asked, Result, Send, Settled, Unread
 from sbm.pipeline.dividing import divided
-from sbm.pipeline.sends.in_flight import Hand
-from sbm.runtime.loop import Bell, Loop
+from sbm.pipeline.sends.in_flight import InFlight
+from sbm.runtime.loop import Loop, Wakeup
 from sbm.store import locks, sends
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import RowLocked, may_be_of_a_row, one_line
@@ -35,7 +35,7 @@ Work = tuple[Send, Result]
 
 
 @define(eq=False, slots=False)
-class Settling(Service):
+class Completer(Service):
     """Keeps every result until it is committed; while the database is away, they wait here.
 
     One whose subscription is locked by somebody else waits, too, and holds up no other.
@@ -45,7 +45,7 @@ class Settling(Service):
 
     _reactor: Any
     _database: Database
-    _hand: Hand
+    _hand: InFlight
     _telemetry: Telemetry
     _settled: Callable[[], None]
     _grace: timedelta
@@ -54,7 +54,7 @@ class Settling(Service):
     def __attrs_post_init__(self) -> None:
         self._results: dict[tuple[uuid.UUID, int], Work] = {}
         self._apart: dict[tuple[uuid.UUID, int], float] = {}
-        self._loop = Loop("settle", self._one_pass, RETRY_SECONDS, Bell(self._reactor))
+        self._loop = Loop("settle", self._one_pass, RETRY_SECONDS, Wakeup(self._reactor))
 
     def startService(self) -> None:
         Service.startService(self)

@@ -17,11 +17,11 @@ from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.model.outbound import compose
 from sbm.model.send import GivenBack, Result, Send, Settled, objection
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.sends.address_lookup import LookUp
+from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
-from sbm.pipeline.sends.completer import Settling
-from sbm.pipeline.sends.in_flight import Hand, Held
-from sbm.pipeline.sends.priority_slots import Turns
+from sbm.pipeline.sends.completer import Completer
+from sbm.pipeline.sends.in_flight import ClaimedSend, InFlight
+from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.retries import Retries
 
 STOPPING = "the daemon is stopping"
@@ -49,16 +49,16 @@ class Delivery(Service):
     """
 
     _reactor: Any
-    _hand: Hand
-    _settling: Settling
-    _look_up: LookUp
+    _hand: InFlight
+    _settling: Completer
+    _look_up: AddressLookup
     _message_sender: MessageSender
     _blames: Blames
     _retries: Retries
     _media_url: str
     _dry_runs: frozenset[int]
     _request_timeout: timedelta
-    _turns: Turns
+    _turns: PrioritySlots
     _grace: timedelta
     _max_text_length: int = MAX_TEXT_LENGTH
     _log: Logger = field(factory=Logger)
@@ -78,12 +78,12 @@ class Delivery(Service):
                 if held.work is not None:
                     held.work.cancel()
 
-    def begin(self, held: Held) -> None:
+    def begin(self, held: ClaimedSend) -> None:
         """Deliver a send when its turn comes."""
         held.work = Deferred.fromCoroutine(self._carry(held))
         held.work.addErrback(lambda failure: self._log.failure("delivery broke", failure))
 
-    async def _carry(self, held: Held) -> None:
+    async def _carry(self, held: ClaimedSend) -> None:
         try:
             async with self._turns.take(held.send.lane):
                 result = await self.deliver(held)
@@ -97,11 +97,11 @@ class Delivery(Service):
         self._settling.add(held.send, result)
 
     @staticmethod
-    def _broken(held: Held, reason: str, otherwise: Result) -> Result:
+    def _broken(held: ClaimedSend, reason: str, otherwise: Result) -> Result:
         """Once a POST may have begun, nobody knows how far it came."""
         return model.Unknown(reason=reason) if held.is_begun else otherwise
 
-    async def deliver(self, held: Held) -> Result:
+    async def deliver(self, held: ClaimedSend) -> Result:
         """Look up the address, hand the message over, and say how it went."""
         send = held.send
         if not self.running:
@@ -121,7 +121,7 @@ class Delivery(Service):
             return to_addr
         return await self._post(held, compose(send, to_addr, self._media_url))
 
-    async def _post(self, held: Held, outbound: dict[str, Any]) -> Result:
+    async def _post(self, held: ClaimedSend, outbound: dict[str, Any]) -> Result:
         send, blame = held.send, self._blames.message_sender
         breaker = blame.breaker
         if send.recipient is not None and send.recipient.messageset_id in self._dry_runs:

@@ -11,11 +11,11 @@ from twisted.internet.defer import Deferred
 
 from sbm.model.send import Send
 from sbm.runtime.lease import outlasts, uptime
-from sbm.runtime.loop import Bell
+from sbm.runtime.loop import Wakeup
 
 
 @define(eq=False)
-class Held:
+class ClaimedSend:
     """A claimed send, and the end of its lease by this machine's own clock.
 
     ``is_begun``: from now on, nobody can say that no POST was made.
@@ -28,7 +28,7 @@ class Held:
 
 
 @define(eq=False, slots=False)
-class Hand:
+class InFlight:
     """The claims of one daemon: at most ``capacity`` of both lanes, and ``spare`` single ones more.
 
     A lease is counted from before the statement that gave it was sent, so it never ends later in
@@ -39,18 +39,18 @@ class Hand:
     capacity: int
     spare: int
     lease: timedelta
-    emptied: Bell
+    emptied: Wakeup
     uptime: Callable[[], float] = uptime
-    held: dict[uuid.UUID, Held] = field(factory=dict)
+    held: dict[uuid.UUID, ClaimedSend] = field(factory=dict)
 
     @property
     def room(self) -> int:
         """How many more may be claimed; below zero where single ones are in the spare places."""
         return self.capacity - len(self.held)
 
-    def take(self, send: Send, *, asked_at: float) -> Held:
+    def take(self, send: Send, *, asked_at: float) -> ClaimedSend:
         """Hold a claim whose statement was sent at ``asked_at`` of ``uptime``."""
-        held = Held(send=send, lease_end=asked_at + self.lease.total_seconds())
+        held = ClaimedSend(send=send, lease_end=asked_at + self.lease.total_seconds())
         self.held[send.id] = held
         return held
 
@@ -61,7 +61,7 @@ class Hand:
             renewed = asked_at + self.lease.total_seconds()
             held.lease_end = renewed if send_id in ids else float("-inf")
 
-    def outlasts(self, held: Held, time_needed: timedelta) -> bool:
+    def outlasts(self, held: ClaimedSend, time_needed: timedelta) -> bool:
         """Whether the lease still covers that much time, and a second more."""
         return outlasts(held.lease_end, time_needed, now=self.uptime())
 

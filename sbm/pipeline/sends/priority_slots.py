@@ -12,7 +12,7 @@ from sbm.model.send import Lane
 
 
 @define(eq=False, slots=False)
-class Turns:
+class PrioritySlots:
     """So many places; of those that wait for one, single sends come before those of a tick.
 
     Within a lane, whoever came first is first.

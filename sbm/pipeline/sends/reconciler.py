@@ -15,7 +15,7 @@ from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
 from sbm.model.send import Asked, Settled, Unread
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.dividing import divided, whole_or_divided
 from sbm.pipeline.sends.completer import tell_doubles, tell_metrics
 from sbm.pipeline.sends.retries import Retries
@@ -32,7 +32,7 @@ MOST_DOUBTFUL = 10_000
 
 
 @define(eq=False, slots=False)
-class Reconciling:
+class Reconciler:
     """Takes unknown sends under a lease, asks about them, and settles them or owes them again.
 
     What is found is adopted at once. What is not found is owed again only if the answer was
@@ -80,7 +80,7 @@ class Reconciling:
                 await self._ask(about, identities, after=after)
         return len(taken)
 
-    async def _take(self) -> tuple[list[Asked], Reading]:
+    async def _take(self) -> tuple[list[Asked], ClockReading]:
         """Those whose turn it is; a batch that cannot be read is divided."""
         parts = await whole_or_divided(
             "sends of unknown outcome",
@@ -94,15 +94,17 @@ class Reconciling:
         taken = [asked for part, _ in parts for asked in part]
         return taken, max((reading for _, reading in parts), key=lambda one: one.doubted_for)
 
-    async def _take_only(self, due: Sequence[Unread]) -> tuple[list[Asked], Reading]:
+    async def _take_only(self, due: Sequence[Unread]) -> tuple[list[Asked], ClockReading]:
         return await self._taken(limit=len(due), only=[send.id for send in due])
 
     async def _taken(
         self, *, limit: int, only: Sequence[UUID] | None = None
-    ) -> tuple[list[Asked], Reading]:
+    ) -> tuple[list[Asked], ClockReading]:
         """While the clock is in doubt, they are asked about, but nothing is proven by absence."""
 
-        async def take(transaction: Transaction, reading: Reading) -> tuple[list[Asked], Reading]:
+        async def take(
+            transaction: Transaction, reading: ClockReading
+        ) -> tuple[list[Asked], ClockReading]:
             taken = await sends.take_unknown(
                 transaction, limit=limit, settle=self._settle, lease=self._lease, only=only
             )

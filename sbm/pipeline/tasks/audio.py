@@ -29,8 +29,8 @@ from sbm.model.backoff import backoff
 from sbm.model.content import FileToCompare
 from sbm.model.task import Task
 from sbm.pipeline.database_clock import DatabaseClock
-from sbm.pipeline.tasks.runner import Desk, Interrupted, TaskFailed
-from sbm.runtime.loop import Bell, Loop
+from sbm.pipeline.tasks.runner import Interrupted, TaskFailed, TaskRunner
+from sbm.runtime.loop import Loop, Wakeup
 from sbm.store import audio_copies
 from sbm.store.postgres.database import Database
 
@@ -104,16 +104,16 @@ class AudioCopies(Service):
     _owner: UUID
     _draw: Callable[[], float]
     _backoff_max: timedelta
-    _bell: Bell
+    _bell: Wakeup
     _log: Logger = field(factory=Logger)
     _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        self._desk = Desk(
+        self._desk = TaskRunner(
             self._database, self._owner, lambda: bool(self.running), clock=self._clock
         )
         self._loop = Loop("copy audio", self.one_pass, REST_SECONDS, self._bell)
-        self._stopping = Bell(self._reactor)
+        self._stopping = Wakeup(self._reactor)
         self._reported = 0.0
 
     def startService(self) -> None:

@@ -18,8 +18,8 @@ from sbm.model.metrics import of_week
 from sbm.model.task import Kind, Task
 from sbm.operations.schedule_runs import Preparation
 from sbm.pipeline.database_clock import DatabaseClock
-from sbm.pipeline.tasks.runner import Desk, TaskFailed
-from sbm.runtime.loop import Bell, Loop
+from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner
+from sbm.runtime.loop import Loop, Wakeup
 from sbm.store import behind_subscriptions, estimates, failed_tasks
 from sbm.store.postgres.database import Database
 from sbm.store.schedule_runs import FIRST
@@ -47,12 +47,12 @@ class Tasks(Service):
     _time_zone: ZoneInfo
     _owner: UUID
     _owed: Callable[[], None]
-    _bell: Bell
+    _bell: Wakeup
     _tally: Tally = field(factory=Tally)
     _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        self._desk = Desk(
+        self._desk = TaskRunner(
             self._database, self._owner, lambda: bool(self.running), clock=self._clock
         )
         self._loop = Loop("tasks", self.one_pass, REST_SECONDS, self._bell)

@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.task import Kind, Task
-from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.store import tasks, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable, may_be_of_a_row
@@ -33,7 +33,7 @@ class TaskFailed(Exception):
 
 
 @define(eq=False, slots=False)
-class Desk:
+class TaskRunner:
     """Has one task at a time done, in the name of one owner, while it ``is_open``."""
 
     _database: Database
@@ -100,7 +100,7 @@ class Desk:
         return None
 
     async def _begun(self, kinds: Sequence[Kind], only: UUID | None = None) -> Task | None:
-        async def begin(transaction: Transaction, reading: Reading) -> Task | None:
+        async def begin(transaction: Transaction, reading: ClockReading) -> Task | None:
             return await tasks.begin(
                 transaction,
                 owner=self._owner,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from attrs import define, field
 from twisted.logger import Logger
 
-from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.store import clock, idempotency, ledger, scheduler_callbacks, ticks
 from sbm.store.postgres.database import Database, Transaction
 
@@ -41,7 +41,7 @@ class Housekeeping:
         old_answers = await self._clock.transact(self._database, self._delete_answers)
         return old_ticks + old_answers
 
-    async def _keep_ledger(self, transaction: Transaction, reading: Reading) -> bool:
+    async def _keep_ledger(self, transaction: Transaction, reading: ClockReading) -> bool:
         """Whether old things may be deleted."""
         if not reading.is_doubted:
             await ledger.make_partitions(transaction, months_ahead=MONTHS_AHEAD)
@@ -49,14 +49,14 @@ class Housekeeping:
             await ledger.drop_partitions(transaction, months_kept=self._months_kept)
         return reading.is_calm
 
-    async def _delete_ticks(self, transaction: Transaction, reading: Reading) -> int:
+    async def _delete_ticks(self, transaction: Transaction, reading: ClockReading) -> int:
         if not reading.is_calm:
             return 0
         return await ticks.delete_old(
             transaction, months_kept=self._months_kept, limit=TICKS_PER_PASS
         )
 
-    async def _delete_answers(self, transaction: Transaction, reading: Reading) -> int:
+    async def _delete_answers(self, transaction: Transaction, reading: ClockReading) -> int:
         if not reading.is_calm:
             return 0
         await clock.delete_old(transaction)
@@ -80,7 +80,7 @@ class CallbackHousekeeping:
         """Delete what is old, or later than now; returns how many calls were deleted."""
         return await self._clock.transact(self._database, self._delete)
 
-    async def _delete(self, transaction: Transaction, reading: Reading) -> int:
+    async def _delete(self, transaction: Transaction, reading: ClockReading) -> int:
         if not reading.is_settled:
             return 0
         kept, limit = self._kept, CALLBACKS_PER_PASS

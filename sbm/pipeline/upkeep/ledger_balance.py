@@ -8,7 +8,7 @@ from datetime import timedelta
 from attrs import define, evolve, field
 from twisted.logger import Logger
 
-from sbm.model.ledger_balance import Reckoning, TickToCheck, batches
+from sbm.model.ledger_balance import TickBalance, TickToCheck, batches
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.store import gauges, ledger_balance
 from sbm.store.postgres.database import Database, Transaction
@@ -33,7 +33,7 @@ _LANES = ("single", "tick")
 
 
 @define(eq=False, slots=False)
-class Law:
+class LedgerBalance:
     """Measures the live sends at every pass, and checks the law for the ticks whose turn it is.
 
     Several daemons share the ticks, by the rows, and tell the same number of broken ones.
@@ -93,7 +93,7 @@ class Law:
 
     async def _check(
         self, transaction: Transaction, batch: Sequence[TickToCheck]
-    ) -> list[Reckoning]:
+    ) -> list[TickBalance]:
         reading = await self._clock.compare(transaction, asked_at=self._asked_at)
         found = await ledger_balance.count(transaction, ids=[tick.id for tick in batch])
         if reading.is_doubted:
@@ -102,7 +102,7 @@ class Law:
         await ledger_balance.record(transaction, found=found)
         return found
 
-    def _tell(self, batch: Sequence[TickToCheck], found: Sequence[Reckoning]) -> None:
+    def _tell(self, batch: Sequence[TickToCheck], found: Sequence[TickBalance]) -> None:
         """Log what is new: a tick that breaks, or breaks further, or is whole again."""
         before = {tick.id: tick.missing for tick in batch}
         news = [one for one in found if one.is_kept and one.missing != before[one.tick_id]]

@@ -15,7 +15,7 @@ from sbm.clients.metrics import MetricsApi
 from sbm.clients.outcomes import Failed, Rejected, Unavailable, Unknown
 from sbm.model.metrics import CREATED
 from sbm.pipeline.breaker import Breaker
-from sbm.runtime.loop import Bell, Loop
+from sbm.runtime.loop import Loop, Wakeup
 from sbm.telemetry import MOST_NAMES, Telemetry
 
 # What the last batch may take of the time for stopping.
@@ -26,7 +26,7 @@ PROBE: Mapping[str, float] = {CREATED: 0.0}
 
 
 @define(eq=False, slots=False)
-class Firing(Service):
+class MetricsReporter(Service):
     """Tells the Metrics API ``every`` so often what was counted, and once more when it stops.
 
     What was surely not taken is told with the next batch. What may have been is not: a sum cannot
@@ -44,7 +44,7 @@ class Firing(Service):
     def __attrs_post_init__(self) -> None:
         self._refused: set[str] = set()
         self._loop = Loop(
-            "fire metrics", self.one_pass, self._every.total_seconds(), Bell(self._reactor)
+            "fire metrics", self.one_pass, self._every.total_seconds(), Wakeup(self._reactor)
         )
 
     def startService(self) -> None:

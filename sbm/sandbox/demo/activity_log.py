@@ -17,7 +17,7 @@ from sbm.telemetry import Telemetry
 
 
 @define(eq=False, slots=False)
-class Narrator(Telemetry):
+class ActivityLog(Telemetry):
     """Tells of every committed result, and remembers which of them may have ended a set.
 
     ``lengths`` are the last sequence numbers by set and language, as far as they are known;
@@ -89,7 +89,7 @@ class Chronicler:
     """Looks up by the API what the results alone do not tell: ends, beginnings and sums."""
 
     caller: Caller
-    narrator: Narrator
+    narrator: ActivityLog
     message_sender: MessageSender
     scheduler: Scheduler
     _completed: int = field(default=0, init=False)

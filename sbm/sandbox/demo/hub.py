@@ -16,8 +16,8 @@ from sbm.sandbox.demo.sample_content import (
     COHORT,
     LANGUAGES,
     SETS,
-    Mother,
     SampleSet,
+    SampleSubscriber,
     mother,
     neighbour,
     sound,
@@ -148,7 +148,7 @@ class Hub:
     identity_store: IdentityStore
     draw_key: Callable[[], UUID] = uuid4
     _place: int = field(default=COHORT, init=False)
-    _unanswered: tuple[Mother, str] | None = field(default=None, init=False)
+    _unanswered: tuple[SampleSubscriber, str] | None = field(default=None, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     async def register_cohort(self) -> int:
@@ -182,7 +182,7 @@ class Hub:
             )
             self._log.info("{line}", line=line)
 
-    def _next(self) -> Mother:
+    def _next(self) -> SampleSubscriber:
         self._place += 1
         while self._knows(mother(self._place)):
             self._place += 1
@@ -190,7 +190,7 @@ class Hub:
         self._introduce(one)
         return one
 
-    async def _register(self, one: Mother, key: str) -> bool:
+    async def _register(self, one: SampleSubscriber, key: str) -> bool:
         """Subscribe her, unless somebody has removed the set that she wants."""
         known = await self.caller.get("messageset/", short_name=one.short_name)
         for messageset in known["results"]:
@@ -198,11 +198,11 @@ class Hub:
             await self.caller.post("subscriptions/request", body, key=key)
         return bool(known["results"])
 
-    def _introduce(self, one: Mother) -> None:
+    def _introduce(self, one: SampleSubscriber) -> None:
         if not self._knows(one):
             self.identity_store.add(one.msisdn, one.identity)
 
-    def _knows(self, one: Mother) -> bool:
+    def _knows(self, one: SampleSubscriber) -> bool:
         try:
             self.identity_store.msisdn(one.identity)
         except KeyError:
@@ -210,7 +210,7 @@ class Hub:
         return True
 
 
-def registration(one: Mother, messageset: dict[str, Any]) -> dict[str, Any]:
+def registration(one: SampleSubscriber, messageset: dict[str, Any]) -> dict[str, Any]:
     """What the Hub POSTs to subscribe a mother to a set, as the API described it."""
     return {
         "data": {

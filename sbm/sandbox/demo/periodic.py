@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 
 @define(eq=False, slots=False, kw_only=True)
-class Errand(Service):
+class Periodic(Service):
     """Runs an errand every few seconds, from the start on, and tells when it fails.
 
     Stopping breaks off the one that is under way.

@@ -49,7 +49,7 @@ class SampleSet:
 
 
 @frozen(kw_only=True)
-class Mother:
+class SampleSubscriber:
     """Somebody who registers: her identity, her number, and what she wants to hear."""
 
     identity: str
@@ -59,7 +59,7 @@ class Mother:
     first: int
 
 
-def mother(place: int) -> Mother:
+def mother(place: int) -> SampleSubscriber:
     """The mother who registers at this place in the queue, counted from 1; the same every time.
 
     Those of the cohort are somewhere on their way already, so that some soon come to the end of
@@ -68,7 +68,7 @@ def mother(place: int) -> Mother:
     sample = AUDIO if place % 6 == 0 else BABY if place % 6 == 4 else PREGNANCY
     if place > COHORT and sample is BABY:
         sample = PREGNANCY
-    return Mother(
+    return SampleSubscriber(
         identity=str(uuid5(_PEOPLE, str(place))),
         # It looks like a number, and nothing that is sent to it ever leaves this machine.
         msisdn=f"+2782000{place:04d}",
@@ -78,9 +78,9 @@ def mother(place: int) -> Mother:
     )
 
 
-def neighbour() -> Mother:
+def neighbour() -> SampleSubscriber:
     """Somebody whom the Identity Store knows, and who has not registered yet."""
-    return Mother(
+    return SampleSubscriber(
         identity=str(uuid5(_PEOPLE, "neighbour")),
         msisdn="+27820999999",
         short_name=PREGNANCY.short_name,

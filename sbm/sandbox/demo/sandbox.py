@@ -24,21 +24,21 @@ from twisted.logger import ILogObserver, Logger, LogPublisher
 from twisted.web.client import Agent
 
 from sbm.clients.scheduler import Scheduler
-from sbm.clients.service_client import Exchanges
+from sbm.clients.service_client import ServiceClient
 from sbm.operations.scheduler_sync import Comparison
-from sbm.runtime.services import Stack
-from sbm.sandbox.demo.activity_log import Chronicler, Narrator
+from sbm.runtime.services import Sequential
+from sbm.sandbox.demo.activity_log import ActivityLog, Chronicler
 from sbm.sandbox.demo.api_caller import Caller
 from sbm.sandbox.demo.folder import Folder, write_secret
 from sbm.sandbox.demo.guide import Guide
 from sbm.sandbox.demo.hub import Hub, Library
-from sbm.sandbox.demo.periodic import Errand
+from sbm.sandbox.demo.periodic import Periodic
 from sbm.sandbox.demo.ports import FIRST_PORT, where_to_listen
 from sbm.sandbox.demo.sample_content import BABY
 from sbm.sandbox.demo.terminal import Line, Terminal
 from sbm.sandbox.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from sbm.sandbox.stand_ins.scheduler import CallBacks
-from sbm.sandbox.stand_ins.servers import Neighbours
+from sbm.sandbox.stand_ins.servers import StandIns
 from sbm.settings.config import Config
 from sbm.settings.reading import ConfigError
 from sbm.store import users
@@ -79,7 +79,7 @@ def build(
     listen: Sequence[str],
     assemble: Assemble,
     fail: Callable[[], None],
-) -> Stack:
+) -> Sequential:
     """The sandbox in ``./var/sandbox``, not started; ``listen`` says where to serve the API.
 
     ``fail`` stops the process in a way that shows that it failed.
@@ -97,7 +97,7 @@ def build(
         for name, value in environ.items()
         if name.startswith("SBM_") or name == "DEFAULT_REQUEST_TIMEOUT"
     }
-    house: Any = House(
+    house: Any = Sandbox(
         reactor=reactor,
         assemble=assemble,
         folder=Folder(FOLDER.resolve()),
@@ -106,12 +106,12 @@ def build(
         observer=LogPublisher(terminal),
         fail=fail,
     )
-    sandbox: Stack = house
+    sandbox: Sequential = house
     return sandbox
 
 
 @define(eq=False, slots=False, kw_only=True)
-class House(Stack):
+class Sandbox(Sequential):
     """The parts of the sandbox, each standing on those that were started before it.
 
     Starting blocks until the server runs and the API listens, and raises SystemExit with a message
@@ -199,7 +199,7 @@ class House(Stack):
 
     def _start_the_daemon(self) -> None:
         """The daemon, and first the stand-ins, which it finds by its settings."""
-        self._neighbours = Neighbours(self._reactor, self._folder.path)
+        self._neighbours = StandIns(self._reactor, self._folder.path)
         self._add(self._neighbours)
         try:
             self._api, listen = where_to_listen(self._listen)
@@ -210,7 +210,7 @@ class House(Stack):
             self._say(f"Port {FIRST_PORT} is taken: serving at {self._api} instead")
         for warning in self._config.warnings:
             self._log.warn("{warning}", warning=warning)
-        self._narrator = Narrator(identity_store=self._neighbours.identity_store)
+        self._narrator = ActivityLog(identity_store=self._neighbours.identity_store)
         self._add(
             self._assemble(self._config, self._reactor, listen=listen, telemetry=self._narrator)
         )
@@ -244,7 +244,7 @@ class House(Stack):
         """What it was told in an earlier run had another port in it, perhaps, and another token."""
         scheduling = self._config.scheduling
         assert scheduling.scheduler is not None
-        exchanges = Exchanges(self._reactor, scheduling.scheduler, self._config.request_timeout)
+        exchanges = ServiceClient(self._reactor, scheduling.scheduler, self._config.request_timeout)
         self._add(exchanges)
         comparison = Comparison(
             database,
@@ -331,7 +331,7 @@ class House(Stack):
             self._log.info("{line}", line=line)
 
     def _errand(self, name: str, seconds: float, run: Callable[[], Awaitable[object]]) -> None:
-        self._add(Errand(clock=self._reactor, name=name, seconds=seconds, run=run))
+        self._add(Periodic(clock=self._reactor, name=name, seconds=seconds, run=run))
 
     def _add(self, service: Any) -> None:
         """Start a part, on top of those that run already."""

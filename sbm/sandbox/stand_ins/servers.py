@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from sbm.runtime.services import Stack
+from sbm.runtime.services import Sequential
 from sbm.sandbox.stand_ins.identity_store import IdentityStore, IdentityStoreApp
 from sbm.sandbox.stand_ins.message_sender import MessageSender, MessageSenderApp
 from sbm.sandbox.stand_ins.metrics import Metrics, MetricsApp
@@ -24,7 +24,7 @@ TOKEN = "sandbox"
 
 
 @define(eq=False, slots=False)
-class Neighbours(Stack):
+class StandIns(Sequential):
     """The stand-ins, which keep what they hold in a folder; served while this runs."""
 
     _reactor: Any

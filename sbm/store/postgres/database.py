@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from sbm.runtime.time_slices import Slices
+from sbm.runtime.time_slices import TimeSlice
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits
 from sbm.store.postgres.commits import Fate, Pending
@@ -63,9 +63,9 @@ class Transaction:
         """What time it is by this machine's clock, as a second witness beside the database's."""
         return datetime.fromtimestamp(self._reactor.seconds(), timezone.utc)
 
-    def slices(self) -> Slices:
+    def slices(self) -> TimeSlice:
         """For work between statements that might take long."""
-        return Slices(self._reactor)
+        return TimeSlice(self._reactor)
 
     async def rows(self, query: Query, **parameters: Any) -> list[Row]:
         """Execute a statement, and return its rows as dicts by column name."""

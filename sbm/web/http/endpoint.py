@@ -63,7 +63,7 @@ class Reply:
 
 
 @frozen(kw_only=True)
-class Exchange:
+class ApiRequest:
     """A request that has come as far as its resource, and who makes it.
 
     ``parameters`` are those of the query as they came; ``query`` has the last value of each name.
@@ -124,11 +124,11 @@ class Exchange:
         return content
 
 
-Method = Callable[[Exchange], Awaitable[Reply]]
+Method = Callable[[ApiRequest], Awaitable[Reply]]
 
 
 @frozen(kw_only=True)
-class About:
+class OptionsInfo:
     """What OPTIONS says of a path; ``actions`` describes the fields by method."""
 
     name: str
@@ -148,7 +148,7 @@ class About:
 
 
 @frozen(eq=False)
-class Front:
+class Endpoint:
     """What every path of the API has in common; a resource says only what is its own."""
 
     database: Database
@@ -158,7 +158,7 @@ class Front:
     async def answer(
         self,
         request: Request,
-        about: About,
+        about: OptionsInfo,
         methods: Mapping[str, Method],
         unavailable: Callable[[DatabaseUnavailable], Any] | None = None,
         *,
@@ -186,7 +186,7 @@ class Front:
         return written(request, reply)
 
     async def once(
-        self, exchange: Exchange, work: Callable[[Transaction], Awaitable[Reply]]
+        self, exchange: ApiRequest, work: Callable[[Transaction], Awaitable[Reply]]
     ) -> Reply:
         """The reply of ``work`` in a transaction; a request with a key that was done has its own.
 
@@ -201,7 +201,7 @@ class Front:
     async def _reply(
         self,
         request: Request,
-        about: About,
+        about: OptionsInfo,
         methods: Mapping[str, Method],
         permission: str | None,
         needs_user: bool,
@@ -218,7 +218,7 @@ class Front:
         if name == "OPTIONS":
             return about.reply()
         parameters = _parameters(request.uri)
-        exchange = Exchange(
+        exchange = ApiRequest(
             user=user,
             method=name,
             origin=origin,

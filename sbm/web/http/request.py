@@ -131,7 +131,7 @@ class BoundedRequest(Request):
             self.upload.discard()
 
 
-class QuietSite(Site):
+class BoundedSite(Site):
     """A site within limits, and without an access log, which would double a request's cost."""
 
     displayTracebacks = False
@@ -159,7 +159,7 @@ class QuietSite(Site):
         """A channel; where there are too many, the one that waits longest makes room."""
         if len(self._channels) >= self.limits.connections and not self._make_room():
             self.refusals.refused(None, 503, Reason(kind="connections"))
-            return Full()
+            return Overloaded()
         channel: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
         channel.limits = self.limits
         channel.since = self.reactor.seconds()
@@ -215,17 +215,17 @@ class QuietSite(Site):
 
 
 @define(eq=False, slots=False)
-class Answers(Service):
+class RequestDrain(Service):
     """Waits, when it stops, until all requests are answered that came while the ports were open."""
 
-    _site: QuietSite
+    _site: BoundedSite
 
     def stopService(self) -> Deferred[None]:
         Service.stopService(self)
         return self._site.emptied()
 
 
-class Full(Protocol):
+class Overloaded(Protocol):
     """Tells a client that there are too many, and hangs up."""
 
     def connectionMade(self) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
-from sbm.runtime.time_slices import Slices
+from sbm.runtime.time_slices import TimeSlice
 from sbm.web.http.errors import NotFound
 
 LARGEST_ID = 2**31 - 1
@@ -29,7 +29,7 @@ def compact_json(value: Any) -> bytes:
 
 async def written_in_slices(reactor: Any, values: Iterable[Any]) -> bytes:
     """A JSON array. A thousand rows written at once would keep everybody else waiting."""
-    slices = Slices(reactor)
+    slices = TimeSlice(reactor)
     written = []
     for value in values:
         written.append(compact_json(value))

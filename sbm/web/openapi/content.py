@@ -13,7 +13,7 @@ from sbm.web.openapi.schemas import (
     ROW_ID,
     TEXT,
     URL,
-    Schema,
+    JsonSchema,
     nullable,
     one_object,
     said,
@@ -22,7 +22,7 @@ from sbm.web.openapi.schemas import (
     written,
 )
 from sbm.web.resources import binary_contents, messages, messagesets, schedules
-from sbm.web.schema.schema import Shape
+from sbm.web.schema.schema import Schema
 
 TAGS = (
     (
@@ -161,12 +161,12 @@ FILES = Resource(
     },
 )
 
-_CONTENT: Schema = nullable(
+_CONTENT: JsonSchema = nullable(
     one_object({"id": ROW_ID, "content": said(URL, "The URL that the file is fetched by.")})
 )
 
 
-def schemas() -> dict[str, Schema]:
+def schemas() -> dict[str, JsonSchema]:
     """The schemas of all this."""
     with_file = {
         name: taken
@@ -270,7 +270,7 @@ def paths() -> Iterator[Path]:
     yield _media()
 
 
-def _of(resource: Resource, shape: Shape, notes: dict[str, str]) -> dict[str, Schema]:
+def _of(resource: Resource, shape: Schema, notes: dict[str, str]) -> dict[str, JsonSchema]:
     return resource.schemas(
         shown(shape, notes), written(shape, notes), written(shape, notes, partial=True)
     )

@@ -6,7 +6,7 @@ from itertools import chain
 
 from sbm.web.openapi import content, failures, service, subscribers, tasks, ticks
 from sbm.web.openapi.parts import HEADERS, PARAMETERS, responses, tagged
-from sbm.web.openapi.schemas import Schema
+from sbm.web.openapi.schemas import JsonSchema
 
 _ABOUT = """\
 Stores the messages that people get stage by stage, the schedules they get them on, and who gets
@@ -30,7 +30,7 @@ refused. Times are ISO 8601, in UTC unless they tell their offset.
 **URLs** in answers follow the Host header.
 """
 
-_SECURITY: dict[str, Schema] = {
+_SECURITY: dict[str, JsonSchema] = {
     "token": {
         "type": "apiKey",
         "in": "header",
@@ -45,7 +45,7 @@ _SECURITY: dict[str, Schema] = {
 }
 
 
-def describe(version: str) -> Schema:
+def describe(version: str) -> JsonSchema:
     """The description of the API of this version of sbm: OpenAPI 3.1, ready to be JSON."""
     parts = (content, subscribers, ticks, failures, tasks, service)
     everything = chain.from_iterable(one.paths() for one in parts)

@@ -16,7 +16,7 @@ from sbm.web.openapi.schemas import (
     TEXT,
     URL,
     UUID,
-    Schema,
+    JsonSchema,
     one_object,
     page_of,
     said,
@@ -39,7 +39,7 @@ _FILTERS = filters(
 )
 
 
-def schemas() -> dict[str, Schema]:
+def schemas() -> dict[str, JsonSchema]:
     """The schemas of all this."""
     failed = one_object(
         {

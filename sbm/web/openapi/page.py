@@ -14,7 +14,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.web.template import Tag, flattenString, tags
 
-from sbm.web.openapi.schemas import Schema
+from sbm.web.openapi.schemas import JsonSchema
 
 _MARKED = re.compile(r"\*\*(?P<strong>[^*]+)\*\*|`(?P<code>[^`]+)`")
 
@@ -23,14 +23,14 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 
 
 @frozen(kw_only=True)
-class Page:
+class DescriptionPage:
     """A page, and what browsers are told that it may do."""
 
     html: bytes
     policy: str
 
 
-def render(description: Schema) -> Page:
+def render(description: JsonSchema) -> DescriptionPage:
     """The page of a description."""
     style = files("sbm.web.openapi").joinpath("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
@@ -39,14 +39,16 @@ def render(description: Schema) -> Page:
     flattened.addCallback(html.append)
     (body,) = html  # nothing in it is waited for
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return Page(html=b"<!DOCTYPE html>\n" + body, policy=f"{policy}; frame-ancestors 'none'")
+    return DescriptionPage(
+        html=b"<!DOCTYPE html>\n" + body, policy=f"{policy}; frame-ancestors 'none'"
+    )
 
 
 @frozen
 class _Writer:
     """Writes a description in tags."""
 
-    _whole: Schema
+    _whole: JsonSchema
 
     def page(self, style: str) -> Tag:
         info = self._whole["info"]
@@ -96,7 +98,7 @@ class _Writer:
                     if method in item and tag["name"] in item[method]["tags"]:
                         yield self._operation(path, method, item)
 
-    def _operation(self, path: str, method: str, item: Schema) -> Tag:
+    def _operation(self, path: str, method: str, item: JsonSchema) -> Tag:
         operation = item[method]
         parameters = [*item.get("parameters", []), *operation.get("parameters", [])]
         parts: list[Any] = [
@@ -124,15 +126,15 @@ class _Writer:
         parts += [tags.h4("Answers"), self._answers(operation["responses"])]
         return tags.details(*parts, id=operation["operationId"])
 
-    def _parameters(self, parameters: Iterable[Schema]) -> Tag:
+    def _parameters(self, parameters: Iterable[JsonSchema]) -> Tag:
         resolved = [self._resolved(one) for one in parameters]
         return _terms(
             (one["name"], [f"in the {one['in']}: ", self._type(one["schema"]), _told(one)])
             for one in resolved
         )
 
-    def _answers(self, responses: Schema) -> Tag:
-        def said(answer: Schema) -> list[Any]:
+    def _answers(self, responses: JsonSchema) -> Tag:
+        def said(answer: JsonSchema) -> list[Any]:
             found = self._resolved(answer)
             content = found.get("content", {})
             types = [self._type(one["schema"]) for one in content.values()]
@@ -144,7 +146,7 @@ class _Writer:
         for name, one in self._whole["components"]["schemas"].items():
             yield tags.details(tags.summary(tags.code(name)), self._shape(one), id=f"schema-{name}")
 
-    def _shape(self, schema: Schema) -> Tag:
+    def _shape(self, schema: JsonSchema) -> Tag:
         if "properties" not in schema:
             return tags.p(self._type(schema), _told(schema))
         required = schema.get("required", [])
@@ -161,7 +163,7 @@ class _Writer:
             for name, one in schema["properties"].items()
         )
 
-    def _type(self, schema: Schema) -> Any:
+    def _type(self, schema: JsonSchema) -> Any:
         """A schema in a few words."""
         if "$ref" in schema:
             return _link(schema["$ref"])
@@ -178,7 +180,7 @@ class _Writer:
             return ["object of ", self._type(schema["additionalProperties"])]
         return _scalar(schema)
 
-    def _resolved(self, value: Schema) -> Schema:
+    def _resolved(self, value: JsonSchema) -> JsonSchema:
         if "$ref" not in value:
             return value
         found = self._whole
@@ -187,7 +189,7 @@ class _Writer:
         return found
 
 
-def _scalar(schema: Schema) -> str:
+def _scalar(schema: JsonSchema) -> str:
     kinds = schema.get("type", "any JSON")
     words = [kinds if isinstance(kinds, str) else " or ".join(kinds)]
     limits = {
@@ -214,7 +216,7 @@ def _access(security: list[dict[str, list[str]]]) -> str:
     return f"Needs the permission {roles[0]}." if roles else "Needs any user."
 
 
-def _told(schema: Schema) -> list[Any]:
+def _told(schema: JsonSchema) -> list[Any]:
     return [". ", *_marked(schema["description"])] if "description" in schema else []
 
 

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from sbm.web.http.bodies import FORM, JSON, MULTIPART
 from sbm.web.http.endpoint import MAX_KEY_LENGTH, REPLAYED
-from sbm.web.openapi.schemas import FLAG, TEXT, UUID, Schema, one_object, ref, said, schema
+from sbm.web.openapi.schemas import FLAG, TEXT, UUID, JsonSchema, one_object, ref, said, schema
 
 # As it is in a header, without blanks and quotes.
 _KEY = f"[!#-~]{{1,{MAX_KEY_LENGTH}}}"
@@ -18,7 +18,7 @@ ALLOW = {
     "description": "The methods of this path.",
     "schema": TEXT | {"examples": ["GET, POST, HEAD, OPTIONS"]},
 }
-HEADERS: Mapping[str, Schema] = {
+HEADERS: Mapping[str, JsonSchema] = {
     "Allow": {"required": True, **ALLOW},
     "AllowIfKnown": ALLOW,
     "WWW-Authenticate": {
@@ -41,7 +41,7 @@ HEADERS: Mapping[str, Schema] = {
     },
 }
 
-PARAMETERS: Mapping[str, Schema] = {
+PARAMETERS: Mapping[str, JsonSchema] = {
     "limit": {
         "name": "limit",
         "in": "query",
@@ -73,7 +73,7 @@ PARAMETERS: Mapping[str, Schema] = {
 }
 
 # The answers that have the same form wherever they are given.
-ERRORS: Mapping[str, Schema] = {
+ERRORS: Mapping[str, JsonSchema] = {
     "Unreadable": {
         "description": "The request cannot be read, is too large in its headers, or has a Host"
         " header that is none.",
@@ -148,10 +148,10 @@ class Operation:
 
     name: str
     summary: str
-    answers: Mapping[int, Schema]
+    answers: Mapping[int, JsonSchema]
     description: str = ""
-    parameters: Sequence[Schema] = ()
-    body: Schema | None = None
+    parameters: Sequence[JsonSchema] = ()
+    body: JsonSchema | None = None
     example: Any = None
     media_types: Sequence[str] = (JSON, FORM, MULTIPART)
     takes_key: bool = False
@@ -167,14 +167,14 @@ class Path:
     path: str
     tag: str
     operations: Mapping[str, Operation]
-    parameters: Sequence[Schema] = ()
+    parameters: Sequence[JsonSchema] = ()
     permission: str | None = None
     needs_user: bool = True
     is_api: bool = True
 
-    def described(self) -> Schema:
+    def described(self) -> JsonSchema:
         """The path as OpenAPI writes it, HEAD and OPTIONS included."""
-        described: Schema = {"parameters": list(self.parameters)} if self.parameters else {}
+        described: JsonSchema = {"parameters": list(self.parameters)} if self.parameters else {}
         for method, operation in self.operations.items():
             described[method.lower()] = self._described(operation)
         read = self.operations.get("GET")
@@ -183,7 +183,7 @@ class Path:
         described["options"] = self._described(self._options())
         return described
 
-    def _described(self, operation: Operation, *, is_head: bool = False) -> Schema:
+    def _described(self, operation: Operation, *, is_head: bool = False) -> JsonSchema:
         errors = self._errors(operation)
         answers = {status: ref("responses", name) for status, name in errors.items()}
         answers |= operation.answers
@@ -197,7 +197,7 @@ class Path:
             }
         if is_head:
             answers = {status: _without_content(one) for status, one in answers.items()}
-        described: Schema = {
+        described: JsonSchema = {
             "operationId": f"head_{operation.name}" if is_head else operation.name,
             "tags": [self.tag],
             "summary": f"{operation.summary}, without the body" if is_head else operation.summary,
@@ -227,7 +227,7 @@ class Path:
             errors[422] = "KeyReused"
         return errors
 
-    def _security(self) -> list[Schema]:
+    def _security(self) -> list[JsonSchema]:
         if not self.needs_user:
             return []
         roles = [] if self.permission is None else [self.permission]
@@ -243,7 +243,7 @@ class Path:
         )
 
 
-def answer_of(body: Schema, description: str, **headers: Schema) -> Schema:
+def answer_of(body: JsonSchema, description: str, **headers: JsonSchema) -> JsonSchema:
     """A response with a JSON body; besides Allow it has these headers."""
     return {
         "description": description,
@@ -252,17 +252,17 @@ def answer_of(body: Schema, description: str, **headers: Schema) -> Schema:
     }
 
 
-def no_content(description: str) -> Schema:
+def no_content(description: str) -> JsonSchema:
     """A response without a body."""
     return {"description": description, "headers": allow()}
 
 
-def allow() -> Schema:
+def allow() -> JsonSchema:
     """The header that every answer of a path has."""
     return {"Allow": ref("headers", "Allow")}
 
 
-def responses() -> dict[str, Schema]:
+def responses() -> dict[str, JsonSchema]:
     """The shared answers, and each of those to HEAD, which have no body."""
     whole = {name: _error(name, error) for name, error in ERRORS.items()}
     bare = {
@@ -272,7 +272,7 @@ def responses() -> dict[str, Schema]:
     return whole | bare
 
 
-def _error(name: str, error: Schema) -> Schema:
+def _error(name: str, error: JsonSchema) -> JsonSchema:
     headers = {"Allow": ref("headers", "AllowIfKnown")}
     if name == "Unauthenticated":
         headers["WWW-Authenticate"] = ref("headers", "WWW-Authenticate")
@@ -285,12 +285,12 @@ def _error(name: str, error: Schema) -> Schema:
     }
 
 
-def _replayable(answer: Schema) -> Schema:
+def _replayable(answer: JsonSchema) -> JsonSchema:
     replayed = {REPLAYED: ref("headers", REPLAYED)}
     return answer | {"headers": answer["headers"] | replayed}
 
 
-def _without_content(answer: Schema) -> Schema:
+def _without_content(answer: JsonSchema) -> JsonSchema:
     if "$ref" in answer:
         return {"$ref": answer["$ref"] + "WithoutBody"}
     return {part: value for part, value in answer.items() if part != "content"}

@@ -19,7 +19,7 @@ METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 @frozen(eq=False, kw_only=True)
-class Published:
+class StaticDocument:
     """One document: it needs neither a user nor the database."""
 
     body: bytes = field(repr=False)
@@ -50,16 +50,16 @@ class Published:
 
 
 @cache
-def description(version: str) -> Published:
+def description(version: str) -> StaticDocument:
     """``/api/v1/openapi.json``."""
-    return Published(body=compact_json(describe(version)), content_type="application/json")
+    return StaticDocument(body=compact_json(describe(version)), content_type="application/json")
 
 
 @cache
-def docs(version: str) -> Published:
+def docs(version: str) -> StaticDocument:
     """``/docs/``."""
     page = render(describe(version))
-    return Published(
+    return StaticDocument(
         body=page.html,
         content_type="text/html; charset=utf-8",
         headers={

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from sbm.web.http.bodies import FORM, JSON, MULTIPART
 from sbm.web.openapi.parts import Operation, Path, answer_of, no_content
-from sbm.web.openapi.schemas import Schema, page_of, ref, schema
+from sbm.web.openapi.schemas import JsonSchema, page_of, ref, schema
 
 NOT_FOUND = {404: ref("responses", "NotFound")}
 PAGES = tuple(ref("parameters", name) for name in ("limit", "offset", "position"))
@@ -17,7 +17,7 @@ BY_OFFSET = PAGES[:2]
 INVALID_FILTER = {400: ref("responses", "InvalidFilter")}
 
 
-def filters(**told: tuple[Schema, str]) -> list[Schema]:
+def filters(**told: tuple[JsonSchema, str]) -> list[JsonSchema]:
     """Filters of a list, by name: what each takes, and what it finds."""
     return [
         {"name": name, "in": "query", "description": description, "schema": taken}
@@ -29,9 +29,9 @@ def listing(
     name: str,
     summary: str,
     one: str,
-    told: Sequence[Schema] = (),
+    told: Sequence[JsonSchema] = (),
     *,
-    pages: Sequence[Schema] = PAGES,
+    pages: Sequence[JsonSchema] = PAGES,
     description: str = "",
 ) -> Operation:
     """A list of these, a page at a time; ``told`` are its filters."""
@@ -44,7 +44,7 @@ def listing(
     )
 
 
-def key(name: str, taken: Schema, description: str) -> list[Schema]:
+def key(name: str, taken: JsonSchema, description: str) -> list[JsonSchema]:
     """The parameter of a path that names a row."""
     return [
         {"name": name, "in": "path", "required": True, "description": description, "schema": taken}
@@ -66,10 +66,10 @@ class Resource:
     one: str
     many: str
     schema_name: str
-    row_key: Sequence[Schema]
-    filters: Sequence[Schema] = ()
+    row_key: Sequence[JsonSchema]
+    filters: Sequence[JsonSchema] = ()
     media_types: Sequence[str] = (JSON, FORM, MULTIPART)
-    created: Mapping[str, Schema] = {}
+    created: Mapping[str, JsonSchema] = {}
     takes_key: bool = False
     in_use: bool = False
     notes: Mapping[str, str] = {}
@@ -119,7 +119,9 @@ class Resource:
             ),
         ]
 
-    def schemas(self, shown: Schema, written: Schema, changed: Schema) -> dict[str, Schema]:
+    def schemas(
+        self, shown: JsonSchema, written: JsonSchema, changed: JsonSchema
+    ) -> dict[str, JsonSchema]:
         """The schemas that the operations refer to."""
         return {
             self.schema_name: shown,
@@ -128,7 +130,7 @@ class Resource:
             f"{self.schema_name}Changed": changed,
         }
 
-    def _answer(self, description: str, **headers: Schema) -> Schema:
+    def _answer(self, description: str, **headers: JsonSchema) -> JsonSchema:
         return answer_of(schema(self.schema_name), description, **headers)
 
     def _writing(self, method: str, name: str, summary: str) -> Operation:

@@ -27,35 +27,35 @@ from sbm.web.schema.fields import (
     Reference,
     Text,
 )
-from sbm.web.schema.schema import Shape
+from sbm.web.schema.schema import Schema
 
-Schema = dict[str, Any]
+JsonSchema = dict[str, Any]
 
-TEXT: Schema = {"type": "string"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-FLAG: Schema = {"type": "boolean"}
-ROW_ID: Schema = {"type": "integer", "minimum": 1, "maximum": LARGEST_ID}
-UUID: Schema = {"type": "string", "format": "uuid"}
-URL: Schema = {"type": "string", "format": "uri"}
-MOMENT: Schema = {"type": "string", "format": "date-time"}
-DAY: Schema = {"type": "string", "format": "date"}
+TEXT: JsonSchema = {"type": "string"}
+COUNT: JsonSchema = {"type": "integer", "minimum": 0}
+FLAG: JsonSchema = {"type": "boolean"}
+ROW_ID: JsonSchema = {"type": "integer", "minimum": 1, "maximum": LARGEST_ID}
+UUID: JsonSchema = {"type": "string", "format": "uuid"}
+URL: JsonSchema = {"type": "string", "format": "uri"}
+MOMENT: JsonSchema = {"type": "string", "format": "date-time"}
+DAY: JsonSchema = {"type": "string", "format": "date"}
 
 _SHOWN_AS = {"integer": ROW_ID, "datetime": MOMENT, "string": UUID, "field": TEXT}
 
 
-def ref(kind: str, name: str) -> Schema:
+def ref(kind: str, name: str) -> JsonSchema:
     """A reference to a component of the description."""
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
-def schema(name: str) -> Schema:
+def schema(name: str) -> JsonSchema:
     """A reference to a schema."""
     return ref("schemas", name)
 
 
 def one_object(
-    properties: Mapping[str, Schema], *, required: Sequence[str] | None = None, note: str = ""
-) -> Schema:
+    properties: Mapping[str, JsonSchema], *, required: Sequence[str] | None = None, note: str = ""
+) -> JsonSchema:
     """An object of an answer: it has these members, and no others; all, unless some are told."""
     return {
         "type": "object",
@@ -66,18 +66,18 @@ def one_object(
     }
 
 
-def said(basis: Schema, description: str) -> Schema:
+def said(basis: JsonSchema, description: str) -> JsonSchema:
     """A schema with a description of its own."""
     return {**basis, "description": description}
 
 
-def nullable(basis: Schema) -> Schema:
+def nullable(basis: JsonSchema) -> JsonSchema:
     """A schema that takes null, too."""
     widened = {**basis, "type": [basis["type"], "null"]}
     return widened | ({"enum": [*basis["enum"], None]} if "enum" in basis else {})
 
 
-def page_of(name: str) -> Schema:
+def page_of(name: str) -> JsonSchema:
     """A page of a list of these."""
     return one_object(
         {
@@ -89,12 +89,12 @@ def page_of(name: str) -> Schema:
     )
 
 
-def shown(shape: Shape, notes: Mapping[str, str]) -> Schema:
+def shown(shape: Schema, notes: Mapping[str, str]) -> JsonSchema:
     """A resource as it is shown; ``notes`` tell of each of its fields."""
     return one_object({one.name: said(_shown(one), notes[one.name]) for one in shape.fields})
 
 
-def written(shape: Shape, notes: Mapping[str, str], *, partial: bool = False) -> Schema:
+def written(shape: Schema, notes: Mapping[str, str], *, partial: bool = False) -> JsonSchema:
     """What a client may write of a resource; what else it writes there is ignored.
 
     If ``partial``, nothing is required, as in a PATCH.
@@ -114,71 +114,71 @@ def written(shape: Shape, notes: Mapping[str, str], *, partial: bool = False) ->
 
 
 @singledispatch
-def taken_by(field: Field) -> Schema:
+def taken_by(field: Field) -> JsonSchema:
     """What a field takes, null aside."""
     raise TypeError(f"{type(field).__name__} is not described")
 
 
 @taken_by.register
-def _(field: Text) -> Schema:
-    shortest: Schema = {} if field.blank else {"minLength": 1}
-    longest: Schema = {} if field.max_length is None else {"maxLength": field.max_length}
+def _(field: Text) -> JsonSchema:
+    shortest: JsonSchema = {} if field.blank else {"minLength": 1}
+    longest: JsonSchema = {} if field.max_length is None else {"maxLength": field.max_length}
     return TEXT | shortest | longest
 
 
 @taken_by.register
-def _(field: Language) -> Schema:
+def _(field: Language) -> JsonSchema:
     return TEXT | {"pattern": "^[a-z]{3}(_[A-Z]{2})?$", "maxLength": field.max_length}
 
 
 @taken_by.register
-def _(field: Identity) -> Schema:  # noqa: ARG001  # the type says it all
+def _(field: Identity) -> JsonSchema:  # noqa: ARG001  # the type says it all
     return UUID
 
 
 @taken_by.register
-def _(field: Email) -> Schema:
+def _(field: Email) -> JsonSchema:
     return TEXT | {"format": "email", "maxLength": field.max_length}
 
 
 @taken_by.register
-def _(field: Choice) -> Schema:
+def _(field: Choice) -> JsonSchema:
     return TEXT | {"enum": list(field.choices)}
 
 
 @taken_by.register
-def _(field: Integer) -> Schema:
+def _(field: Integer) -> JsonSchema:
     if field.choices:
         return {"type": "integer", "enum": list(field.choices)}
     return {"type": "integer", "minimum": field.least, "maximum": LARGEST_INTEGER}
 
 
 @taken_by.register
-def _(field: Boolean) -> Schema:  # noqa: ARG001
+def _(field: Boolean) -> JsonSchema:  # noqa: ARG001
     return FLAG
 
 
 @taken_by.register
-def _(field: Reference) -> Schema:  # noqa: ARG001
+def _(field: Reference) -> JsonSchema:  # noqa: ARG001
     return ROW_ID
 
 
 @taken_by.register
-def _(field: JsonValue) -> Schema:  # noqa: ARG001
+def _(field: JsonValue) -> JsonSchema:  # noqa: ARG001
     return {"type": ["string", "number", "boolean", "object", "array"]}
 
 
 @taken_by.register
-def _(field: JsonObject) -> Schema:  # noqa: ARG001
+def _(field: JsonObject) -> JsonSchema:  # noqa: ARG001
     return {"type": "object"}
 
 
 @taken_by.register
-def _(field: FileField) -> Schema:  # noqa: ARG001
+def _(field: FileField) -> JsonSchema:  # noqa: ARG001
     return TEXT | {"format": "binary", "contentMediaType": "application/octet-stream"}
 
 
-def _shown(field: Field) -> Schema:
+def _shown(field: Field) -> JsonSchema:
     if isinstance(field, ReadOnly):
         return URL if field.name == "url" else _SHOWN_AS[field.shown_as]
     if isinstance(field, FileField):

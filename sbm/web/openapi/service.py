@@ -11,7 +11,7 @@ from sbm.web.openapi.schemas import (
     TEXT,
     URL,
     UUID,
-    Schema,
+    JsonSchema,
     one_object,
     said,
     schema,
@@ -89,7 +89,7 @@ _OPTION = {
 }
 
 
-_SERVICES: Schema = {
+_SERVICES: JsonSchema = {
     "type": "object",
     "description": "The services that this process calls, by name, as it last found them.",
     "additionalProperties": one_object(
@@ -102,7 +102,7 @@ _SERVICES: Schema = {
 }
 
 
-def schemas() -> dict[str, Schema]:
+def schemas() -> dict[str, JsonSchema]:
     """The schemas of all this, and of errors."""
     sentences = {"type": "array", "items": TEXT, "minItems": 1}
     return {

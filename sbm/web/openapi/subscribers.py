@@ -17,7 +17,7 @@ from sbm.web.openapi.schemas import (
     TEXT,
     URL,
     UUID,
-    Schema,
+    JsonSchema,
     one_object,
     page_of,
     ref,
@@ -34,7 +34,7 @@ TAGS = (
     ("Send estimates", "How many are sent to on each of the next seven days."),
 )
 
-_NUMBER: Schema = {"type": "number"}
+_NUMBER: JsonSchema = {"type": "number"}
 
 _SUBSCRIPTION = {
     "url": "Where it is read.",
@@ -118,7 +118,7 @@ _TRIGGER_KEY = key(
 _UNKNOWN = answer_of({"anyOf": [NOT_ACCEPTED, schema("Detail")]}, "There is no such subscription.")
 
 
-def schemas() -> dict[str, Schema]:
+def schemas() -> dict[str, JsonSchema]:
     """The schemas of all this."""
     shape = subscriptions.SHAPE
     behind = one_object(

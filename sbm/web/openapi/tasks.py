@@ -13,7 +13,7 @@ from sbm.web.openapi.schemas import (
     TEXT,
     URL,
     UUID,
-    Schema,
+    JsonSchema,
     one_object,
     page_of,
     said,
@@ -26,7 +26,7 @@ _KIND = TEXT | {"enum": list(get_args(Kind))}
 _STATE = TEXT | {"enum": list(get_args(State))}
 
 
-def schemas() -> dict[str, Schema]:
+def schemas() -> dict[str, JsonSchema]:
     """The schemas of all this."""
     task = one_object(
         {

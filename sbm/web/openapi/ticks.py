@@ -15,7 +15,7 @@ from sbm.web.openapi.schemas import (
     ROW_ID,
     TEXT,
     URL,
-    Schema,
+    JsonSchema,
     nullable,
     one_object,
     page_of,
@@ -36,7 +36,7 @@ _FILTERS = filters(
 )
 
 
-def schemas() -> dict[str, Schema]:
+def schemas() -> dict[str, JsonSchema]:
     """The schemas of all this."""
     outcomes = one_object(dict.fromkeys(get_args(Outcome), COUNT))
     progress = one_object(

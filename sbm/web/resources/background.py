@@ -13,21 +13,21 @@ from sbm.model.estimate import Estimate
 from sbm.model.task import Kind
 from sbm.store import estimates, messagesets, tasks
 from sbm.store.postgres.database import Transaction
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.schema import filters
-from sbm.web.schema.fields import Complaint
+from sbm.web.schema.fields import FieldError
 from sbm.web.schema.filters import Filter, read_filters
-from sbm.web.schema.pages import Page
+from sbm.web.schema.pages import ShortPage
 
-_RUN = About(
+_RUN = OptionsInfo(
     name="Run Send Estimate",
     description="Estimates in the background how many are sent to on each of the next seven days.",
 )
-_ESTIMATES = About(
+_ESTIMATES = OptionsInfo(
     name="Send Estimate List",
     description="How many subscriptions and identities are sent to, by day and message set.",
 )
-_SYNC = About(
+_SYNC = OptionsInfo(
     name="Sync Audio Files",
     description="Asks for new audio files to be copied to the voice vendor.",
 )
@@ -38,9 +38,9 @@ def _day(given: str) -> date:
     try:
         day = date.fromisoformat(given)
     except ValueError:
-        raise Complaint("Enter a valid date.") from None
+        raise FieldError("Enter a valid date.") from None
     if day.isoformat() != given:  # newer Pythons read more than this
-        raise Complaint("Enter a valid date.")
+        raise FieldError("Enter a valid date.")
     return day
 
 
@@ -61,20 +61,20 @@ class SendEstimates:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
         return await self._front.answer(request, _ESTIMATES, {"GET": self._list})
 
-    async def _list(self, exchange: Exchange) -> Reply:
-        page = Page.asked_for(exchange.query)
+    async def _list(self, exchange: ApiRequest) -> Reply:
+        page = ShortPage.asked_for(exchange.query)
         count, found = await self._front.database.transact(_list_page, page, exchange)
         return page.reply(exchange, count=count, results=[shown(one) for one in found])
 
 
 @frozen(eq=False)
-class Errand:
+class TaskRequest:
     """One path whose POST asks for a task; ``wake`` is called once that is committed.
 
     ``accepted`` is what the answer says besides the task's id. The body of the POST is not read.
@@ -82,17 +82,17 @@ class Errand:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
     _wake: Callable[[], None]
     _kind: Kind
-    _about: About
+    _about: OptionsInfo
     _accepted: str
 
     @app.route("/")
     async def path(self, request: Request) -> bytes:
         return await self._front.answer(request, self._about, {"POST": self._request})
 
-    async def _request(self, exchange: Exchange) -> Reply:
+    async def _request(self, exchange: ApiRequest) -> Reply:
         task_id = await self._front.database.transact(
             tasks.request, kind=self._kind, requested_by=exchange.user.id
         )
@@ -100,14 +100,14 @@ class Errand:
         return Reply(status=202, body={self._accepted: True, "task_id": str(task_id)})
 
 
-def run_send_estimate(front: Front, wake: Callable[[], None]) -> Errand:
+def run_send_estimate(front: Endpoint, wake: Callable[[], None]) -> TaskRequest:
     """``POST /api/v1/runsendestimate``."""
-    return Errand(front, wake, "estimate-sends", _RUN, "accepted")
+    return TaskRequest(front, wake, "estimate-sends", _RUN, "accepted")
 
 
-def sync_audio_files(front: Front, wake: Callable[[], None]) -> Errand:
+def sync_audio_files(front: Endpoint, wake: Callable[[], None]) -> TaskRequest:
     """``POST /api/v1/sync_audio_files/``."""
-    return Errand(front, wake, "sync-audio-files", _SYNC, "sync_audio_files_initiated")
+    return TaskRequest(front, wake, "sync-audio-files", _SYNC, "sync_audio_files_initiated")
 
 
 def shown(estimate: Estimate) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def shown(estimate: Estimate) -> dict[str, Any]:
 
 
 async def _list_page(
-    transaction: Transaction, page: Page, exchange: Exchange
+    transaction: Transaction, page: ShortPage, exchange: ApiRequest
 ) -> tuple[int, list[Estimate]]:
     wanted = await read_filters(transaction, FILTERS, exchange.query)
     return await estimates.list_page(transaction, limit=page.limit, offset=page.offset, **wanted)

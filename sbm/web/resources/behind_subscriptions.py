@@ -13,17 +13,17 @@ from twisted.web.server import Request
 from sbm.model.behind import BehindSubscription
 from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.store import behind_subscriptions, tasks
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.http.errors import NotFound
 from sbm.web.http.wire import LARGEST_ID, instant, row_id
 from sbm.web.schema.pages import Listing, Order
 
-_LIST = About(
+_LIST = OptionsInfo(
     name="Behind Subscription List",
     description="The subscriptions that were behind when they were last looked for.",
 )
-_INSTANCE = About(name="Behind Subscription Instance", description=_LIST.description)
-_FIND = About(
+_INSTANCE = OptionsInfo(name="Behind Subscription Instance", description=_LIST.description)
+_FIND = OptionsInfo(
     name="Find Behind Subscriptions",
     description="Looks for the subscriptions that are behind now, in the background.",
 )
@@ -35,7 +35,7 @@ class BehindSubscriptions:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
     _wake: Callable[[], None]
 
     @app.route("/")
@@ -59,10 +59,10 @@ class BehindSubscriptions:
             request, _INSTANCE, methods, permission=VIEW_BEHIND_SUBSCRIPTIONS
         )
 
-    async def _list(self, exchange: Exchange) -> Reply:
+    async def _list(self, exchange: ApiRequest) -> Reply:
         return await _LISTING.reply(self._front.database, exchange)
 
-    async def _read(self, number: str, exchange: Exchange) -> Reply:
+    async def _read(self, number: str, exchange: ApiRequest) -> Reply:
         found = await self._front.database.transact(
             behind_subscriptions.find, behind_id=row_id(number)
         )
@@ -70,7 +70,7 @@ class BehindSubscriptions:
             raise NotFound
         return Reply(body=shown(exchange, found))
 
-    async def _find(self, exchange: Exchange) -> Reply:
+    async def _find(self, exchange: ApiRequest) -> Reply:
         """The body is not read."""
         task_id = await self._front.database.transact(
             tasks.request, kind="find-behind-subscriptions", requested_by=exchange.user.id
@@ -79,7 +79,7 @@ class BehindSubscriptions:
         return Reply(status=202, body={"accepted": True, "task_id": str(task_id)})
 
 
-def shown(exchange: Exchange, behind: BehindSubscription) -> dict[str, Any]:
+def shown(exchange: ApiRequest, behind: BehindSubscription) -> dict[str, Any]:
     """One of them as clients see it."""
     subscription_id = behind.subscription_id
     current, expected = behind.current_messageset_id, behind.expected_messageset_id

@@ -23,14 +23,14 @@ from sbm.operations.media_files import new_name
 from sbm.store import binary_contents, messages
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import CommitUnknown
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.http.errors import Invalid, NotFound, NotStored
 from sbm.web.http.temporary_files import shielded
 from sbm.web.http.uploads import StoredFile
 from sbm.web.http.wire import row_id
-from sbm.web.schema.fields import Complaint, Field, ReadOnly
+from sbm.web.schema.fields import Field, FieldError, ReadOnly
 from sbm.web.schema.pages import Listing
-from sbm.web.schema.schema import Reading, Shape
+from sbm.web.schema.schema import ParsedBody, Schema
 
 # Where files are uploaded to, and the part of the form that has the file.
 PATH = re.compile(r"/api/v1/binarycontent(/[^/]*)?/?")
@@ -53,13 +53,13 @@ class FileField(Field):
 
     def parse(self, given: Any) -> StoredFile:
         if not isinstance(given, StoredFile):
-            raise Complaint(_NO_FILE)
+            raise FieldError(_NO_FILE)
         if not given.name:
-            raise Complaint("No filename could be determined.")
+            raise FieldError("No filename could be determined.")
         if not given.size:
-            raise Complaint("The submitted file is empty.")
+            raise FieldError("The submitted file is empty.")
         if len(given.name) > self.max_length:
-            raise Complaint(
+            raise FieldError(
                 f"Ensure this filename has at most {self.max_length} characters"
                 f" (it has {len(given.name)})."
             )
@@ -69,13 +69,13 @@ class FileField(Field):
         return {"max_length": self.max_length}
 
 
-SHAPE = Shape([ReadOnly(name="id", shown_as="integer"), FileField(name=PART, max_length=100)])
+SHAPE = Schema([ReadOnly(name="id", shown_as="integer"), FileField(name=PART, max_length=100)])
 
 _DESCRIPTION = "API endpoint that allows BinaryContent models to be viewed or edited."
-_LIST = About(
+_LIST = OptionsInfo(
     name="Binary Content List", description=_DESCRIPTION, actions={"POST": SHAPE.description()}
 )
-_INSTANCE = About(
+_INSTANCE = OptionsInfo(
     name="Binary Content Instance", description=_DESCRIPTION, actions={"PUT": SHAPE.description()}
 )
 
@@ -86,7 +86,7 @@ class BinaryContents:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
     _can_store: bool
     _max_text_length: int
 
@@ -106,18 +106,18 @@ class BinaryContents:
         }
         return await self._front.answer(request, _INSTANCE, methods)
 
-    async def _list(self, exchange: Exchange) -> Reply:
+    async def _list(self, exchange: ApiRequest) -> Reply:
         return await _LISTING.reply(self._front.database, exchange)
 
-    async def _create(self, exchange: Exchange) -> Reply:
+    async def _create(self, exchange: ApiRequest) -> Reply:
         reading = await self._reading(exchange)
         made = await self._store(reading.values[PART], binary_contents.create)
         return Reply(status=201, body=shown(exchange, made))
 
-    async def _read(self, number: str, exchange: Exchange) -> Reply:
+    async def _read(self, number: str, exchange: ApiRequest) -> Reply:
         return Reply(body=shown(exchange, await self._found(row_id(number))))
 
-    async def _change(self, number: str, exchange: Exchange) -> Reply:
+    async def _change(self, number: str, exchange: ApiRequest) -> Reply:
         found = await self._found(row_id(number))
         reading = await self._reading(exchange)
         if PART in reading.values:
@@ -125,7 +125,7 @@ class BinaryContents:
             found = await self._store(reading.values[PART], replace)
         return Reply(body=shown(exchange, found))
 
-    async def _delete(self, number: str, _exchange: Exchange) -> Reply:
+    async def _delete(self, number: str, _exchange: ApiRequest) -> Reply:
         deleted = await self._front.database.transact(
             binary_contents.delete, file_id=row_id(number)
         )
@@ -139,7 +139,7 @@ class BinaryContents:
             raise NotFound
         return found[file_id]
 
-    async def _reading(self, exchange: Exchange) -> Reading:
+    async def _reading(self, exchange: ApiRequest) -> ParsedBody:
         if not self._can_store:
             raise NotStored("Files cannot be stored here: no folder is set for them.")
         reading = SHAPE.read(await exchange.body_with_file(), method=exchange.method)
@@ -166,7 +166,7 @@ class BinaryContents:
             raise
 
 
-def shown(exchange: Exchange, file: BinaryContent) -> dict[str, Any]:
+def shown(exchange: ApiRequest, file: BinaryContent) -> dict[str, Any]:
     """A file as clients see it."""
     return {"id": file.id, "content": exchange.url(f"/media/{quote(file.content)}")}
 

@@ -69,7 +69,7 @@ _NAMES: Mapping[str, str] = {"law.checked_at": "law_checked_timestamp_seconds"}
 
 
 @frozen(eq=False)
-class Exposition(Collector):
+class PrometheusMetrics(Collector):
     """The counters and gauges of a process, in a registry of their own.
 
     Nothing is asked of the database, and nobody has to say who she is: there is nothing in it but

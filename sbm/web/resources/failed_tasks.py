@@ -10,23 +10,23 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, Wanted
-from sbm.model.paging import Part, Window
+from sbm.model.paging import Page, PageRequest
 from sbm.model.send import Kind, Stage
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Transaction
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.http.errors import NotFound, Reason
 from sbm.web.http.wire import instant, row_id
 from sbm.web.schema import filters
 from sbm.web.schema.fields import Field, ReadOnly, Text
 from sbm.web.schema.filters import Filter, read_filters
 from sbm.web.schema.pages import Listing
-from sbm.web.schema.schema import Shape
+from sbm.web.schema.schema import Schema
 
 PATH = "/api/v1/failed-tasks/"
 
 # The wire describes these fields as if a POST took them. It reads nothing.
-SHAPE = Shape(
+SHAPE = Schema(
     [
         ReadOnly(name="url"),
         ReadOnly(name="id", shown_as="integer"),
@@ -59,9 +59,9 @@ FILTERS = [
     ),
 ]
 
-_LIST = About(name="Failed Task List", actions={"POST": SHAPE.description()})
-_INSTANCE = About(name="Failed Task Instance")
-_REQUEUE = About(name="Failed Task Requeue", description="Owes what failed again")
+_LIST = OptionsInfo(name="Failed Task List", actions={"POST": SHAPE.description()})
+_INSTANCE = OptionsInfo(name="Failed Task Instance")
+_REQUEUE = OptionsInfo(name="Failed Task Requeue", description="Owes what failed again")
 
 
 @frozen(eq=False)
@@ -70,7 +70,7 @@ class FailedTasks:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
     _wake: Callable[[], None]
 
     @app.route("/")
@@ -87,10 +87,10 @@ class FailedTasks:
         methods = {"POST": partial(self._requeue_one, number)}
         return await self._front.answer(request, _REQUEUE, methods)
 
-    async def _list(self, exchange: Exchange) -> Reply:
+    async def _list(self, exchange: ApiRequest) -> Reply:
         return await _LISTING.reply(self._front.database, exchange)
 
-    async def _read(self, number: str, exchange: Exchange) -> Reply:
+    async def _read(self, number: str, exchange: ApiRequest) -> Reply:
         found = await self._front.database.transact(
             failed_tasks.find, failed_task_id=row_id(number)
         )
@@ -98,13 +98,13 @@ class FailedTasks:
             raise NotFound
         return Reply(body=shown(exchange, found))
 
-    async def _requeue(self, exchange: Exchange) -> Reply:
+    async def _requeue(self, exchange: ApiRequest) -> Reply:
         """The body is not read: all that there are now and match the filters are meant."""
         await self._front.database.transact(_requeue, exchange)
         self._wake()
         return Reply(status=201, body={"requeued_failed_tasks": True})
 
-    async def _requeue_one(self, number: str, _exchange: Exchange) -> Reply:
+    async def _requeue_one(self, number: str, _exchange: ApiRequest) -> Reply:
         """The body is not read."""
         trigger = await self._front.database.transact(
             failed_tasks.requeue_one, failed_task_id=row_id(number)
@@ -118,7 +118,7 @@ class FailedTasks:
         return Reply(status=201, body={"accepted": True})
 
 
-def shown(exchange: Exchange, failed_task: FailedTask) -> dict[str, Any]:
+def shown(exchange: ApiRequest, failed_task: FailedTask) -> dict[str, Any]:
     """A failure as clients see it."""
     subscription_id = failed_task.subscription_id
     return {
@@ -133,15 +133,15 @@ def shown(exchange: Exchange, failed_task: FailedTask) -> dict[str, Any]:
 
 
 async def _list_page(
-    transaction: Transaction, *, window: Window, **wanted: Any
-) -> Part[FailedTask]:
+    transaction: Transaction, *, window: PageRequest, **wanted: Any
+) -> Page[FailedTask]:
     return await failed_tasks.list_page(transaction, window=window, wanted=Wanted(**wanted))
 
 
 _LISTING = Listing(name="failed-tasks", list_page=_list_page, shown=shown, filters=FILTERS)
 
 
-async def _requeue(transaction: Transaction, exchange: Exchange) -> None:
+async def _requeue(transaction: Transaction, exchange: ApiRequest) -> None:
     wanted = await read_filters(transaction, FILTERS, exchange.query, strictly=True)
     await failed_tasks.requeue_all(
         transaction, wanted=Wanted(**wanted), requested_by=exchange.user.id

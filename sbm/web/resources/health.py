@@ -14,7 +14,7 @@ from twisted.web.server import Request
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit
 from sbm.telemetry import Telemetry
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app, written
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, written
 from sbm.web.http.errors import Reason
 from sbm.web.http.wire import instant
 
@@ -22,7 +22,7 @@ from sbm.web.http.wire import instant
 # for long.
 PATIENCE_SECONDS = 4.0
 
-_ABOUT = About(
+_ABOUT = OptionsInfo(
     name="Healthcheck",
     description="Healthcheck Interaction\nGET - returns service up - getting auth'd requires DB",
 )
@@ -39,7 +39,7 @@ class Health:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
     _version: str
     _libraries: Mapping[str, str]
     _telemetry: Telemetry
@@ -57,7 +57,7 @@ class Health:
             late = Reply(status=503, body=self._down(), headers={"Retry-After": "5"}, reason=reason)
             return written(request, late)
 
-    async def _read(self, _exchange: Exchange) -> Reply:
+    async def _read(self, _exchange: ApiRequest) -> Reply:
         await self._front.database.transact(_nothing)
         return Reply(body=self._state(up=True, database="Accessible"))
 

@@ -6,9 +6,9 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.store import messagesets
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 
-_ABOUT = About(
+_ABOUT = OptionsInfo(
     name="Messageset Languages", description="The languages of the messages of each message set."
 )
 
@@ -19,12 +19,12 @@ class Languages:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
 
     @app.route("/")
     async def languages(self, request: Request) -> bytes:
         return await self._front.answer(request, _ABOUT, {"GET": self._read})
 
-    async def _read(self, _exchange: Exchange) -> Reply:
+    async def _read(self, _exchange: ApiRequest) -> Reply:
         found = await self._front.database.transact(messagesets.list_languages)
         return Reply(body={str(messageset_id): langs for messageset_id, langs in found.items()})

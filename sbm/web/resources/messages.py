@@ -14,19 +14,19 @@ from sbm.model.content import BinaryContent, Message
 from sbm.model.content_rules import Code, Content, Medium, new_problems
 from sbm.store import binary_contents, messages, messagesets
 from sbm.store.postgres.database import Transaction
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.http.errors import Invalid, NotFound
 from sbm.web.http.wire import instant, row_id
 from sbm.web.schema import filters
 from sbm.web.schema.fields import NON_FIELD, Integer, JsonValue, Language, ReadOnly, Reference, Text
 from sbm.web.schema.filters import Filter
 from sbm.web.schema.pages import Listing
-from sbm.web.schema.schema import Reading, Shape
+from sbm.web.schema.schema import ParsedBody, Schema
 
 Files = Mapping[int, BinaryContent]
 
 
-SHAPE = Shape(
+SHAPE = Schema(
     [
         ReadOnly(name="id", shown_as="integer"),
         Reference(name="messageset", attribute="messageset_id", hold=messagesets.hold),
@@ -58,11 +58,13 @@ FILTERS = [
 ]
 
 _DESCRIPTION = "API endpoint that allows Message models to be viewed or edited."
-_LIST = About(name="Message List", description=_DESCRIPTION, actions={"POST": SHAPE.description()})
-_INSTANCE = About(
+_LIST = OptionsInfo(
+    name="Message List", description=_DESCRIPTION, actions={"POST": SHAPE.description()}
+)
+_INSTANCE = OptionsInfo(
     name="Message Instance", description=_DESCRIPTION, actions={"PUT": SHAPE.description()}
 )
-_CONTENT = About(name="Messages Content", description="A message, with its file.")
+_CONTENT = OptionsInfo(name="Messages Content", description="A message, with its file.")
 
 _DUPLICATE = "The fields messageset, sequence_number, lang must make a unique set."
 
@@ -81,7 +83,7 @@ class Messages:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
     _max_text_length: int
 
     @app.route("/")
@@ -105,32 +107,32 @@ class Messages:
         methods = {"GET": partial(self._read_content, number)}
         return await self._front.answer(request, _CONTENT, methods)
 
-    async def _list(self, exchange: Exchange) -> Reply:
+    async def _list(self, exchange: ApiRequest) -> Reply:
         return await _LISTING.reply(self._front.database, exchange)
 
-    async def _create(self, exchange: Exchange) -> Reply:
+    async def _create(self, exchange: ApiRequest) -> Reply:
         reading = SHAPE.read(exchange.body())
         made = await self._front.database.transact(_create, reading, self._max_text_length)
         return Reply(status=201, body=shown(made))
 
-    async def _read(self, number: str, _exchange: Exchange) -> Reply:
+    async def _read(self, number: str, _exchange: ApiRequest) -> Reply:
         found = await self._front.database.transact(messages.find, message_id=row_id(number))
         if found is None:
             raise NotFound
         return Reply(body=shown(found))
 
-    async def _change(self, number: str, exchange: Exchange) -> Reply:
+    async def _change(self, number: str, exchange: ApiRequest) -> Reply:
         changed = await self._front.database.transact(
             _change, row_id(number), exchange, self._max_text_length
         )
         return Reply(body=shown(changed))
 
-    async def _delete(self, number: str, _exchange: Exchange) -> Reply:
+    async def _delete(self, number: str, _exchange: ApiRequest) -> Reply:
         if not await self._front.database.transact(messages.delete, message_id=row_id(number)):
             raise NotFound
         return Reply(status=204)
 
-    async def _read_content(self, number: str, exchange: Exchange) -> Reply:
+    async def _read_content(self, number: str, exchange: ApiRequest) -> Reply:
         found, files = await self._front.database.transact(_find_with_file, row_id(number))
         return Reply(body=shown_with_file(exchange, found, files))
 
@@ -158,7 +160,7 @@ _LISTING = Listing(
 )
 
 
-def shown_with_file(exchange: Exchange, message: Message, files: Files) -> dict[str, Any]:
+def shown_with_file(exchange: ApiRequest, message: Message, files: Files) -> dict[str, Any]:
     """A message as clients see it among its set's, or alone with its content."""
     file = files.get(message.binary_content_id) if message.binary_content_id else None
     return {
@@ -187,7 +189,7 @@ async def _find_with_file(transaction: Transaction, message_id: int) -> tuple[Me
     return found, await files_of(transaction, [found])
 
 
-async def _create(transaction: Transaction, reading: Reading, limit: int) -> Message:
+async def _create(transaction: Transaction, reading: ParsedBody, limit: int) -> Message:
     await reading.look_up(transaction)
     values = await _checked(transaction, reading, None, limit)
     made = await messages.create(transaction, **values)
@@ -197,7 +199,7 @@ async def _create(transaction: Transaction, reading: Reading, limit: int) -> Mes
 
 
 async def _change(
-    transaction: Transaction, message_id: int, exchange: Exchange, limit: int
+    transaction: Transaction, message_id: int, exchange: ApiRequest, limit: int
 ) -> Message:
     found = await messages.lock(transaction, message_id=message_id)
     if found is None:
@@ -212,7 +214,7 @@ async def _change(
 
 
 async def _checked(
-    transaction: Transaction, reading: Reading, found: Message | None, limit: int
+    transaction: Transaction, reading: ParsedBody, found: Message | None, limit: int
 ) -> dict[str, Any]:
     """The values to write; raises Invalid unless the place is free, and it all can be sent.
 

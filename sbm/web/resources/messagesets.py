@@ -12,7 +12,7 @@ from sbm.model.content import CONTENT_TYPES, Message, MessageSet
 from sbm.model.content_rules import Content, Problem, new_problems
 from sbm.store import messages, messagesets, schedules
 from sbm.store.postgres.database import Transaction
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.http.errors import InUse, Invalid, NotFound
 from sbm.web.http.wire import compact_json, instant, row_id, written_in_slices
 from sbm.web.resources.messages import Files, files_of, shown_with_file
@@ -20,9 +20,9 @@ from sbm.web.schema import filters
 from sbm.web.schema.fields import Choice, ReadOnly, Reference, Text
 from sbm.web.schema.filters import Filter
 from sbm.web.schema.pages import Listing
-from sbm.web.schema.schema import Reading, Shape
+from sbm.web.schema.schema import ParsedBody, Schema
 
-SHAPE = Shape(
+SHAPE = Schema(
     [
         ReadOnly(name="id", shown_as="integer"),
         Text(name="short_name", max_length=100),
@@ -49,13 +49,13 @@ FILTERS = [
 ]
 
 _DESCRIPTION = "API endpoint that allows MessageSet models to be viewed or edited."
-_LIST = About(
+_LIST = OptionsInfo(
     name="Message Set List", description=_DESCRIPTION, actions={"POST": SHAPE.description()}
 )
-_INSTANCE = About(
+_INSTANCE = OptionsInfo(
     name="Message Set Instance", description=_DESCRIPTION, actions={"PUT": SHAPE.description()}
 )
-_MESSAGES = About(
+_MESSAGES = OptionsInfo(
     name="Messageset Messages Content",
     description="A message set, with all of its messages and their files.",
 )
@@ -71,7 +71,7 @@ class MessageSets:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
     _max_text_length: int
 
     @app.route("/")
@@ -95,30 +95,30 @@ class MessageSets:
         methods = {"GET": partial(self._read_with_messages, number)}
         return await self._front.answer(request, _MESSAGES, methods)
 
-    async def _list(self, exchange: Exchange) -> Reply:
+    async def _list(self, exchange: ApiRequest) -> Reply:
         return await _LISTING.reply(self._front.database, exchange)
 
-    async def _create(self, exchange: Exchange) -> Reply:
+    async def _create(self, exchange: ApiRequest) -> Reply:
         made = await self._front.database.transact(_create, SHAPE.read(exchange.body()))
         return Reply(status=201, body=shown(made))
 
-    async def _read(self, number: str, _exchange: Exchange) -> Reply:
+    async def _read(self, number: str, _exchange: ApiRequest) -> Reply:
         found = await self._front.database.transact(messagesets.find, messageset_id=row_id(number))
         if found is None:
             raise NotFound
         return Reply(body=shown(found))
 
-    async def _change(self, number: str, exchange: Exchange) -> Reply:
+    async def _change(self, number: str, exchange: ApiRequest) -> Reply:
         changed = await self._front.database.transact(
             _change, row_id(number), exchange, self._max_text_length
         )
         return Reply(body=shown(changed))
 
-    async def _delete(self, number: str, _exchange: Exchange) -> Reply:
+    async def _delete(self, number: str, _exchange: ApiRequest) -> Reply:
         await self._front.database.transact(_delete, row_id(number))
         return Reply(status=204)
 
-    async def _read_with_messages(self, number: str, exchange: Exchange) -> Reply:
+    async def _read_with_messages(self, number: str, exchange: ApiRequest) -> Reply:
         messageset, found, files = await self._front.database.transact(
             _find_with_messages, row_id(number)
         )
@@ -167,7 +167,7 @@ _LISTING = Listing(
 )
 
 
-async def _create(transaction: Transaction, reading: Reading) -> MessageSet:
+async def _create(transaction: Transaction, reading: ParsedBody) -> MessageSet:
     await _check(transaction, reading)
     made = await messagesets.create(transaction, **reading.attributes())
     if made is None:  # taken by another, just now
@@ -176,7 +176,7 @@ async def _create(transaction: Transaction, reading: Reading) -> MessageSet:
 
 
 async def _change(
-    transaction: Transaction, messageset_id: int, exchange: Exchange, limit: int
+    transaction: Transaction, messageset_id: int, exchange: ApiRequest, limit: int
 ) -> MessageSet:
     found = await messagesets.lock(transaction, messageset_id=messageset_id)
     if found is None:
@@ -200,7 +200,9 @@ async def _delete(transaction: Transaction, messageset_id: int) -> None:
     await messagesets.delete(transaction, messageset_id=messageset_id)
 
 
-async def _check(transaction: Transaction, reading: Reading, *, besides: int | None = None) -> None:
+async def _check(
+    transaction: Transaction, reading: ParsedBody, *, besides: int | None = None
+) -> None:
     """Raise Invalid for wrong fields, unknown references, and a name that another set has."""
     await reading.look_up(transaction)
     short_name = reading.values.get("short_name")

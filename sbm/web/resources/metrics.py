@@ -12,9 +12,9 @@ from sbm.model.metrics import names, of_week
 from sbm.store import estimates, messagesets, tasks
 from sbm.store.postgres.database import Transaction
 from sbm.telemetry import Tally
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 
-_ABOUT = About(name="Metrics", description="The names of all metrics; POST fires them.")
+_ABOUT = OptionsInfo(name="Metrics", description="The names of all metrics; POST fires them.")
 
 
 @frozen(eq=False)
@@ -23,7 +23,7 @@ class Metrics:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
     _wake: Callable[[], None]
     _tally: Tally
     _zone: ZoneInfo
@@ -33,11 +33,11 @@ class Metrics:
         methods = {"GET": self._list, "POST": self._fire}
         return await self._front.answer(request, _ABOUT, methods)
 
-    async def _list(self, _exchange: Exchange) -> Reply:
+    async def _list(self, _exchange: ApiRequest) -> Reply:
         found = await self._front.database.transact(messagesets.list_names)
         return Reply(body={"metrics_available": names(found)})
 
-    async def _fire(self, exchange: Exchange) -> Reply:
+    async def _fire(self, exchange: ApiRequest) -> Reply:
         """The body is not read. What has to be estimated first is told by whoever does that."""
         if self._tally.is_kept:
             values = await self._front.database.transact(

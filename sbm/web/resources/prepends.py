@@ -8,7 +8,7 @@ from typing import Any
 from sbm.model.content_rules import prepend_of, prepend_problems
 from sbm.store import messages, messagesets
 from sbm.store.postgres.database import Transaction
-from sbm.web.schema.schema import Reading
+from sbm.web.schema.schema import ParsedBody
 
 # What decides which message is next, in the model's words and in those of the wire.
 _PLACE = ("messageset_id", "lang", "next_sequence_number")
@@ -16,7 +16,7 @@ _FIELDS = ("metadata", "messageset", "lang", "next_sequence_number")
 
 
 async def judge_prepend(
-    transaction: Transaction, reading: Reading, before: Mapping[str, Any], limit: int
+    transaction: Transaction, reading: ParsedBody, before: Mapping[str, Any], limit: int
 ) -> None:
     """Refuse metadata with a prepend that cannot go out before the next message.
 

@@ -16,17 +16,17 @@ from sbm.model.user import SCHEDULER, User
 from sbm.settings.config import Scheduling
 from sbm.store import scheduler_calls, schedules, ticks
 from sbm.store.postgres.database import Transaction
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.http.errors import InUse, NotFound, Reason
 from sbm.web.http.wire import row_id
 from sbm.web.resources.scheduler_callbacks import Callback, SchedulerCallbacks
 from sbm.web.schema.fields import CronField, ReadOnly
 from sbm.web.schema.pages import Listing
-from sbm.web.schema.schema import Reading, Shape
+from sbm.web.schema.schema import ParsedBody, Schema
 
 CRON_FIELDS = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
 
-SHAPE = Shape(
+SHAPE = Schema(
     [
         ReadOnly(name="id", shown_as="integer"),
         *(CronField(name=name, default="*", max_length=64) for name in CRON_FIELDS),
@@ -34,11 +34,13 @@ SHAPE = Shape(
 )
 
 _DESCRIPTION = "API endpoint that allows Schedule models to be viewed or edited."
-_LIST = About(name="Schedule List", description=_DESCRIPTION, actions={"POST": SHAPE.description()})
-_INSTANCE = About(
+_LIST = OptionsInfo(
+    name="Schedule List", description=_DESCRIPTION, actions={"POST": SHAPE.description()}
+)
+_INSTANCE = OptionsInfo(
     name="Schedule Instance", description=_DESCRIPTION, actions={"PUT": SHAPE.description()}
 )
-_SEND = About(
+_SEND = OptionsInfo(
     name="Send",
     description="Sends all the subscriptions for the specified schedule",
     actions={"POST": SHAPE.description()},
@@ -54,7 +56,7 @@ class Schedules:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
     _wake: Callable[[], None]
     _scheduling: Scheduling
     _callbacks: SchedulerCallbacks
@@ -80,30 +82,30 @@ class Schedules:
         methods = {"POST": partial(self._send, number)}
         return await self._front.answer(request, _SEND, methods)
 
-    async def _list(self, exchange: Exchange) -> Reply:
+    async def _list(self, exchange: ApiRequest) -> Reply:
         return await _LISTING.reply(self._front.database, exchange)
 
-    async def _create(self, exchange: Exchange) -> Reply:
+    async def _create(self, exchange: ApiRequest) -> Reply:
         reading = SHAPE.read(exchange.body())
         reading.check()
         made = await self._front.database.transact(_create, reading)
         return Reply(status=201, body=shown(made))
 
-    async def _read(self, number: str, _exchange: Exchange) -> Reply:
+    async def _read(self, number: str, _exchange: ApiRequest) -> Reply:
         found = await self._front.database.transact(schedules.find, schedule_id=row_id(number))
         if found is None:
             raise NotFound
         return Reply(body=shown(found))
 
-    async def _change(self, number: str, exchange: Exchange) -> Reply:
+    async def _change(self, number: str, exchange: ApiRequest) -> Reply:
         changed = await self._front.database.transact(_change, row_id(number), exchange)
         return Reply(body=shown(changed))
 
-    async def _delete(self, number: str, _exchange: Exchange) -> Reply:
+    async def _delete(self, number: str, _exchange: ApiRequest) -> Reply:
         await self._front.database.transact(_delete, row_id(number))
         return Reply(status=204)
 
-    async def _send(self, number: str, exchange: Exchange) -> Reply:
+    async def _send(self, number: str, exchange: ApiRequest) -> Reply:
         """The body is not read: whatever it says, it is time."""
         callback = self._callbacks.of(exchange.user)
         post_back = partial(_post_back, row_id(number), exchange.user, self._scheduling, callback)
@@ -149,7 +151,7 @@ async def _open_tick(schedule_id: int, user: User, transaction: Transaction) -> 
     return Reply(status=202, body={})
 
 
-async def _change(transaction: Transaction, schedule_id: int, exchange: Exchange) -> Schedule:
+async def _change(transaction: Transaction, schedule_id: int, exchange: ApiRequest) -> Schedule:
     found = await schedules.lock(transaction, schedule_id=schedule_id)
     if found is None:
         raise NotFound
@@ -162,12 +164,12 @@ async def _change(transaction: Transaction, schedule_id: int, exchange: Exchange
     return changed
 
 
-async def _create(transaction: Transaction, reading: Reading) -> Schedule:
+async def _create(transaction: Transaction, reading: ParsedBody) -> Schedule:
     await _judge(transaction, reading, reading.attributes())
     return await schedules.create(transaction, **reading.attributes())
 
 
-async def _judge(transaction: Transaction, reading: Reading, fields: Mapping[str, str]) -> None:
+async def _judge(transaction: Transaction, reading: ParsedBody, fields: Mapping[str, str]) -> None:
     """Refuse fields that are wrong together. Imported ones may be, and stay until they change."""
     for name, message in (await schedules.problems(transaction, fields=fields)).items():
         reading.refuse(name, message)

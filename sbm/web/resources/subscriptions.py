@@ -14,7 +14,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.metrics import CREATED
-from sbm.model.paging import Part, Window
+from sbm.model.paging import Page, PageRequest
 from sbm.model.subscription import (
     PROCESS_STATUSES,
     READY,
@@ -28,7 +28,7 @@ from sbm.store import idempotency, messagesets, schedules, subscriptions
 from sbm.store.postgres.database import Transaction
 from sbm.telemetry import Tally
 from sbm.web.http.bodies import Body
-from sbm.web.http.endpoint import REPLAYED, About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import REPLAYED, ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.http.errors import Invalid, NotFound, Reason
 from sbm.web.http.wire import instant, uuid_of
 from sbm.web.resources import triggers
@@ -48,14 +48,15 @@ from sbm.web.schema.fields import (
 )
 from sbm.web.schema.filters import Filter
 from sbm.web.schema.pages import NEWEST_FIRST, Listing
-from sbm.web.schema.schema import Reading, Shape
+from sbm.web.schema.schema import ParsedBody, Schema
 
 PATH = "/api/v1/subscriptions/"
 
 # The lowest place in a message set.
 FIRST = 1
+NUMBERS_IN_SET = ("next_sequence_number", "initial_sequence_number")
 
-SHAPE = Shape(
+SHAPE = Schema(
     [
         ReadOnly(name="url"),
         ReadOnly(name="id", shown_as="string"),
@@ -96,12 +97,7 @@ FILTERS = [
     *(Filter(name=name, parameter=name, read=filters.boolean) for name in ("active", "completed")),
     *(
         Filter(name=name, parameter=name, read=filters.integer)
-        for name in (
-            "process_status",
-            "version",
-            "next_sequence_number",
-            "initial_sequence_number",
-        )
+        for name in ("process_status", "version", *NUMBERS_IN_SET)
     ),
     *(
         Filter(name=name, parameter=name, read=filters.moment)
@@ -114,20 +110,20 @@ FILTERS = [
 ]
 
 _DESCRIPTION = "API endpoint that allows Subscription models to be viewed or edited."
-_LIST = About(
+_LIST = OptionsInfo(
     name="Subscription List", description=_DESCRIPTION, actions={"POST": SHAPE.description()}
 )
-_INSTANCE = About(
+_INSTANCE = OptionsInfo(
     name="Subscription Instance", description=_DESCRIPTION, actions={"PUT": SHAPE.description()}
 )
-_REQUEST = About(
+_REQUEST = OptionsInfo(
     name="Subscription Request",
     description="Webhook listener for registrations now needing a subscription",
 )
-_SEND = About(
+_SEND = OptionsInfo(
     name="Subscription Send", description="Triggers a send for the next subscription message"
 )
-_RESEND = About(
+_RESEND = OptionsInfo(
     name="Subscription Resend", description="Sends the last message of a subscription once more"
 )
 
@@ -146,7 +142,7 @@ class Subscriptions:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
     _wake: Callable[[], None]
     _scheduling: Scheduling
     _callbacks: SchedulerCallbacks
@@ -189,15 +185,15 @@ class Subscriptions:
         methods = {"POST": partial(self._resend, key)}
         return await self._front.answer(request, _RESEND, methods)
 
-    async def _list(self, exchange: Exchange) -> Reply:
+    async def _list(self, exchange: ApiRequest) -> Reply:
         return await _LISTING.reply(self._front.database, exchange)
 
-    async def _create(self, exchange: Exchange) -> Reply:
+    async def _create(self, exchange: ApiRequest) -> Reply:
         reading = SHAPE.read(exchange.body())
         create = partial(_create, exchange, reading, self._max_text_length)
         return self._told(await self._front.once(exchange, create))
 
-    async def _subscribe(self, exchange: Exchange) -> Reply:
+    async def _subscribe(self, exchange: ApiRequest) -> Reply:
         reading = SHAPE.read(requested(exchange.body()))
         _begin_with_next(reading)
         window = timedelta(0) if exchange.has_key else self._window
@@ -210,7 +206,7 @@ class Subscriptions:
             self._tally.tell(CREATED)
         return reply
 
-    async def _read(self, key: str, exchange: Exchange) -> Reply:
+    async def _read(self, key: str, exchange: ApiRequest) -> Reply:
         found = await self._front.database.transact(
             subscriptions.find, subscription_id=_subscription_id(key)
         )
@@ -218,20 +214,20 @@ class Subscriptions:
             raise NotFound
         return Reply(body=shown(exchange, found))
 
-    async def _change(self, key: str, exchange: Exchange) -> Reply:
+    async def _change(self, key: str, exchange: ApiRequest) -> Reply:
         changed = await self._front.database.transact(
             _change, _subscription_id(key), exchange, self._max_text_length
         )
         return Reply(body=shown(exchange, changed))
 
-    async def _delete(self, key: str, _exchange: Exchange) -> Reply:
+    async def _delete(self, key: str, _exchange: ApiRequest) -> Reply:
         if not await self._front.database.transact(
             subscriptions.delete, subscription_id=_subscription_id(key)
         ):
             raise NotFound
         return Reply(status=204)
 
-    async def _send(self, key: str, exchange: Exchange) -> Reply:
+    async def _send(self, key: str, exchange: ApiRequest) -> Reply:
         """The body is not read."""
         if exchange.user is SCHEDULER and self._scheduling.mode != "subscription":
             return await self._front.database.transact(partial(triggers.stop_calling, key))
@@ -242,14 +238,14 @@ class Subscriptions:
             self._wake()
         return reply
 
-    async def _resend(self, key: str, exchange: Exchange) -> Reply:
+    async def _resend(self, key: str, exchange: ApiRequest) -> Reply:
         """The body is not read."""
         reply = await self._front.once(exchange, partial(triggers.resend, key))
         self._wake()
         return reply
 
 
-def shown(exchange: Exchange, subscription: Subscription) -> dict[str, Any]:
+def shown(exchange: ApiRequest, subscription: Subscription) -> dict[str, Any]:
     """A subscription as clients see it."""
     return {
         "url": _url(exchange, subscription.id),
@@ -272,8 +268,8 @@ def shown(exchange: Exchange, subscription: Subscription) -> dict[str, Any]:
 
 
 async def _list_page(
-    transaction: Transaction, *, window: Window, **wanted: Any
-) -> Part[Subscription]:
+    transaction: Transaction, *, window: PageRequest, **wanted: Any
+) -> Page[Subscription]:
     return await subscriptions.list_page(
         transaction, window=window, wanted=subscriptions.Wanted(**wanted)
     )
@@ -300,7 +296,7 @@ def requested(body: Body) -> Body:
     return Body(value={"metadata": {}, **given})
 
 
-def _begin_with_next(reading: Reading) -> None:
+def _begin_with_next(reading: ParsedBody) -> None:
     """What the webhook makes begins with its next message, unless it says otherwise."""
     if "initial_sequence_number" in reading.given:
         return
@@ -311,19 +307,23 @@ def _begin_with_next(reading: Reading) -> None:
         reading.refuse("initial_sequence_number", NOT_AN_INTEGER)
 
 
-def _url(exchange: Exchange, subscription_id: UUID) -> str:
+def _url(exchange: ApiRequest, subscription_id: UUID) -> str:
     return exchange.url(f"{PATH}{subscription_id}/")
 
 
 async def _create(
-    exchange: Exchange, reading: Reading, limit: int, transaction: Transaction
+    exchange: ApiRequest, reading: ParsedBody, limit: int, transaction: Transaction
 ) -> Reply:
     body = shown(exchange, await _made(exchange, reading, limit, transaction))
     return Reply(status=201, body=body, headers={"Location": body["url"]})
 
 
 async def _subscribe(
-    exchange: Exchange, reading: Reading, window: timedelta, limit: int, transaction: Transaction
+    exchange: ApiRequest,
+    reading: ParsedBody,
+    window: timedelta,
+    limit: int,
+    transaction: Transaction,
 ) -> Reply:
     """A twin is answered with a success, or the Hub would try again."""
     if not window:
@@ -342,19 +342,19 @@ async def _subscribe(
     return _subscribed(exchange, made.id)
 
 
-def _subscribed(exchange: Exchange, subscription_id: UUID) -> Reply:
+def _subscribed(exchange: ApiRequest, subscription_id: UUID) -> Reply:
     headers = {"Location": _url(exchange, subscription_id)}
     return Reply(status=201, body={"accepted": True}, headers=headers)
 
 
-def _fingerprint(reading: Reading) -> bytes:
+def _fingerprint(reading: ParsedBody) -> bytes:
     """Of what is asked for, however it was spelt. What cannot be read is nobody's twin."""
     text = json.dumps(reading.attributes(), sort_keys=True)
     return sha256(text.encode("ascii")).digest()
 
 
 async def _made(
-    exchange: Exchange, reading: Reading, limit: int, transaction: Transaction
+    exchange: ApiRequest, reading: ParsedBody, limit: int, transaction: Transaction
 ) -> Subscription:
     await reading.look_up(transaction)
     await judge_prepend(transaction, reading, {}, limit)
@@ -364,7 +364,7 @@ async def _made(
 
 
 async def _change(
-    transaction: Transaction, subscription_id: UUID, exchange: Exchange, limit: int
+    transaction: Transaction, subscription_id: UUID, exchange: ApiRequest, limit: int
 ) -> Subscription:
     fields = await subscriptions.lock(transaction, subscription_id=subscription_id)
     if fields is None:

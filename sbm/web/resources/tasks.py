@@ -12,15 +12,17 @@ from twisted.web.server import Request
 
 from sbm.model.task import Kind, State, TaskRecord
 from sbm.store import tasks
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.http.errors import NotFound
 from sbm.web.http.wire import instant, uuid_of
 from sbm.web.schema import filters
 from sbm.web.schema.filters import Filter
 from sbm.web.schema.pages import Listing, Order
 
-_LIST = About(name="Task List", description="What was asked for in the background, newest first.")
-_INSTANCE = About(name="Task Instance", description=_LIST.description)
+_LIST = OptionsInfo(
+    name="Task List", description="What was asked for in the background, newest first."
+)
+_INSTANCE = OptionsInfo(name="Task Instance", description=_LIST.description)
 
 FILTERS = [
     Filter(name="kind", parameter="kind", read=filters.choice(get_args(Kind))),
@@ -34,7 +36,7 @@ class Tasks:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -44,10 +46,10 @@ class Tasks:
     async def instance(self, request: Request, task_id: str) -> bytes:
         return await self._front.answer(request, _INSTANCE, {"GET": partial(self._read, task_id)})
 
-    async def _list(self, exchange: Exchange) -> Reply:
+    async def _list(self, exchange: ApiRequest) -> Reply:
         return await _LISTING.reply(self._front.database, exchange)
 
-    async def _read(self, written: str, exchange: Exchange) -> Reply:
+    async def _read(self, written: str, exchange: ApiRequest) -> Reply:
         task_id = uuid_of(written)
         if task_id is None:
             raise NotFound
@@ -57,7 +59,7 @@ class Tasks:
         return Reply(body=shown(exchange, found))
 
 
-def shown(exchange: Exchange, task: TaskRecord) -> dict[str, Any]:
+def shown(exchange: ApiRequest, task: TaskRecord) -> dict[str, Any]:
     """A task as clients see it."""
     return {
         "url": exchange.url(f"/api/v1/tasks/{task.id}/"),

@@ -11,7 +11,7 @@ from twisted.web.server import Request
 from sbm.model.send import Outcome
 from sbm.model.tick import Source, State, Tick
 from sbm.store import schedules, ticks
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.http.errors import NotFound
 from sbm.web.http.wire import instant, row_id
 from sbm.web.schema import filters
@@ -35,8 +35,8 @@ FILTERS = [
     ),
 ]
 
-_LIST = About(name="Tick List", description="The ticks of whole schedules.")
-_INSTANCE = About(name="Tick Instance")
+_LIST = OptionsInfo(name="Tick List", description="The ticks of whole schedules.")
+_INSTANCE = OptionsInfo(name="Tick Instance")
 
 
 @frozen(eq=False)
@@ -45,7 +45,7 @@ class Ticks:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -55,17 +55,17 @@ class Ticks:
     async def instance(self, request: Request, number: str) -> bytes:
         return await self._front.answer(request, _INSTANCE, {"GET": partial(self._read, number)})
 
-    async def _list(self, exchange: Exchange) -> Reply:
+    async def _list(self, exchange: ApiRequest) -> Reply:
         return await _LISTING.reply(self._front.database, exchange)
 
-    async def _read(self, number: str, exchange: Exchange) -> Reply:
+    async def _read(self, number: str, exchange: ApiRequest) -> Reply:
         found = await self._front.database.transact(ticks.find, tick_id=row_id(number))
         if found is None:
             raise NotFound
         return Reply(body=shown(exchange, found))
 
 
-def shown(exchange: Exchange, tick: Tick) -> dict[str, Any]:
+def shown(exchange: ApiRequest, tick: Tick) -> dict[str, Any]:
     """A tick as clients see it."""
     outcomes = tick.outcomes
     if outcomes is not None:

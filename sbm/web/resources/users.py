@@ -11,11 +11,11 @@ from sbm.model.email import is_email
 from sbm.model.user import ADMINISTER
 from sbm.store import users
 from sbm.web.http.bodies import FORM, JSON, MULTIPART
-from sbm.web.http.endpoint import About, Exchange, Front, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.http.errors import Invalid
 from sbm.web.http.passwords import Passwords
-from sbm.web.schema.fields import NON_FIELD, NOT_BLANK, Complaint, Text
-from sbm.web.schema.schema import Shape
+from sbm.web.schema.fields import NON_FIELD, NOT_BLANK, FieldError, Text
+from sbm.web.schema.schema import Schema
 
 WRONG_EMAIL = "Enter a valid email address."
 WRONG_PASSWORD = "Unable to log in with provided credentials."
@@ -29,7 +29,7 @@ class Email(Text):
 
     def parse(self, given: Any) -> str:
         if isinstance(given, bool) or not isinstance(given, (str, int, float)):
-            raise Complaint(WRONG_EMAIL)
+            raise FieldError(WRONG_EMAIL)
         return super().parse(given)
 
     def objections(self, text: str) -> list[str]:
@@ -46,20 +46,20 @@ class Password(Text):
         if not isinstance(given, str):
             return super().parse(given)
         if not given:
-            raise Complaint(NOT_BLANK)
+            raise FieldError(NOT_BLANK)
         objections = self.objections(given)
         if objections:
-            raise Complaint(*objections)
+            raise FieldError(*objections)
         return given
 
 
-EMAIL_SHAPE = Shape([Email(name="email", max_length=users.MAX_USERNAME)])
-PASSWORD_SHAPE = Shape([Text(name="username"), Password(name="password")])
+EMAIL_SHAPE = Schema([Email(name="email", max_length=users.MAX_USERNAME)])
+PASSWORD_SHAPE = Schema([Text(name="username"), Password(name="password")])
 
-_USER_TOKEN = About(
+_USER_TOKEN = OptionsInfo(
     name="User", description="Makes a token for the user of an e-mail, and the user if need be."
 )
-_TOKEN_AUTH = About(name="Obtain Auth Token", parses=(FORM, MULTIPART, JSON))
+_TOKEN_AUTH = OptionsInfo(name="Obtain Auth Token", parses=(FORM, MULTIPART, JSON))
 
 
 @frozen(eq=False)
@@ -68,14 +68,14 @@ class UserTokens:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
 
     @app.route("/")
     async def tokens(self, request: Request) -> bytes:
         methods = {"POST": self._create}
         return await self._front.answer(request, _USER_TOKEN, methods, permission=ADMINISTER)
 
-    async def _create(self, exchange: Exchange) -> Reply:
+    async def _create(self, exchange: ApiRequest) -> Reply:
         reading = EMAIL_SHAPE.read(exchange.body())
         reading.check()
         token = await self._front.database.transact(users.create_token, **reading.attributes())
@@ -88,7 +88,7 @@ class TokenAuth:
 
     app = new_app()
 
-    _front: Front
+    _front: Endpoint
     _passwords: Passwords
 
     @app.route("/")
@@ -96,7 +96,7 @@ class TokenAuth:
         methods = {"POST": self._create}
         return await self._front.answer(request, _TOKEN_AUTH, methods, needs_user=False)
 
-    async def _create(self, exchange: Exchange) -> Reply:
+    async def _create(self, exchange: ApiRequest) -> Reply:
         reading = PASSWORD_SHAPE.read(exchange.body())
         reading.check()
         user = await self._passwords.user_with(**reading.attributes())

@@ -52,7 +52,7 @@ class _Absent:
 ABSENT: Any = _Absent()
 
 
-class Complaint(ValueError):
+class FieldError(ValueError):
     """What is wrong with the value of one field, in one or more sentences."""
 
     def __init__(self, *messages: str) -> None:
@@ -91,7 +91,7 @@ class Field:
         if given is None:
             if self.null:
                 return None
-            raise Complaint(NOT_NULL)
+            raise FieldError(NOT_NULL)
         return self.parse(given)
 
     def parse(self, given: Any) -> Any:
@@ -142,13 +142,13 @@ class Text(Field):
 
     def parse(self, given: Any) -> str:
         if isinstance(given, bool) or not isinstance(given, (str, int, float)):
-            raise Complaint("Not a valid string.")
+            raise FieldError("Not a valid string.")
         text = str(given).strip()
         if not text and not self.blank:
-            raise Complaint(NOT_BLANK)
+            raise FieldError(NOT_BLANK)
         messages = self.objections(text)
         if messages:
-            raise Complaint(*messages)
+            raise FieldError(*messages)
         return text
 
     def objections(self, text: str) -> list[str]:
@@ -192,7 +192,7 @@ class Identity(Text):
     def parse(self, given: Any) -> str:
         identity = canonical_uuid(super().parse(given))
         if identity is None:
-            raise Complaint("Must be a valid UUID.")
+            raise FieldError("Must be a valid UUID.")
         return identity
 
     def objections(self, text: str) -> list[str]:  # noqa: ARG002  # one text says it all
@@ -209,7 +209,7 @@ class Choice(Field):
 
     def parse(self, given: Any) -> str:
         if str(given) not in self.choices:
-            raise Complaint(f'"{echoed(given)}" is not a valid choice.')
+            raise FieldError(f'"{echoed(given)}" is not a valid choice.')
         return str(given)
 
     def limits(self) -> dict[str, Any]:
@@ -228,17 +228,17 @@ class Integer(Field):
 
     def parse(self, given: Any) -> int:
         if isinstance(given, str) and len(given) > MAX_NUMBER_LENGTH:
-            raise Complaint("String value too large.")
+            raise FieldError("String value too large.")
         try:
             number = int(re.sub(r"\.0*\s*$", "", str(given)))
         except ValueError:
-            raise Complaint(NOT_AN_INTEGER) from None
+            raise FieldError(NOT_AN_INTEGER) from None
         if number > LARGEST_INTEGER:
-            raise Complaint(f"Ensure this value is less than or equal to {LARGEST_INTEGER}.")
+            raise FieldError(f"Ensure this value is less than or equal to {LARGEST_INTEGER}.")
         if number < self.least:
-            raise Complaint(f"Ensure this value is greater than or equal to {self.least}.")
+            raise FieldError(f"Ensure this value is greater than or equal to {self.least}.")
         if self.choices and number not in self.choices:
-            raise Complaint(f'"{echoed(number)}" is not a valid choice.')
+            raise FieldError(f'"{echoed(number)}" is not a valid choice.')
         return number
 
     def limits(self) -> dict[str, Any]:
@@ -260,7 +260,7 @@ class Boolean(Field):
                 return True
             if given in _FALSE or given == "0":
                 return False
-        raise Complaint("Must be a valid boolean.")
+        raise FieldError("Must be a valid boolean.")
 
     def from_form(self, given: Any) -> Any:
         """A box that is not ticked is not sent."""
@@ -283,7 +283,7 @@ class Reference(Field):
         return super().read(None if given == "" else given)
 
     def parse(self, given: Any) -> int:
-        wrong = Complaint(f"Incorrect type. Expected pk value, received {type(given).__name__}.")
+        wrong = FieldError(f"Incorrect type. Expected pk value, received {type(given).__name__}.")
         if isinstance(given, bool) or not isinstance(given, (int, float, str)):
             raise wrong
         if isinstance(given, float) and not given.is_integer():
@@ -295,7 +295,7 @@ class Reference(Field):
         except ValueError:
             raise wrong from None
         if not 0 < number <= LARGEST_ID:
-            raise Complaint(self.unknown(given))
+            raise FieldError(self.unknown(given))
         return number
 
     @staticmethod
@@ -311,7 +311,7 @@ class JsonValue(Field):
     def parse(self, given: Any) -> Any:
         complaint = _unfit(given)
         if complaint:
-            raise Complaint(complaint)
+            raise FieldError(complaint)
         return given
 
     def from_form(self, given: Any) -> Any:
@@ -331,7 +331,7 @@ class JsonObject(JsonValue):
         value = super().parse(given)
         if not isinstance(value, dict):
             kind = type(value).__name__
-            raise Complaint(f'Expected a dictionary of items but got type "{kind}".')
+            raise FieldError(f'Expected a dictionary of items but got type "{kind}".')
         return value
 
 

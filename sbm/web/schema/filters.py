@@ -19,7 +19,7 @@ from sbm.model.echo import echoed
 from sbm.store.postgres.database import Transaction
 from sbm.web.http.errors import Invalid
 from sbm.web.http.wire import LARGEST_ID, uuid_of
-from sbm.web.schema.fields import NO_NUL, NOT_BLANK, Complaint, canonical_uuid
+from sbm.web.schema.fields import NO_NUL, NOT_BLANK, FieldError, canonical_uuid
 
 NO_SUCH_FILTER = "There is no such filter."
 NO_SUCH_CHOICE = "Select a valid choice. That choice is not one of the available choices."
@@ -72,12 +72,12 @@ async def read_filters(
             continue
         try:
             if "\0" in given:
-                raise Complaint(NO_NUL)
+                raise FieldError(NO_NUL)
             value = one.read(given)
             if one.exists is not None and not await one.exists(transaction, row_id=value):
-                raise Complaint(NO_SUCH_CHOICE)
+                raise FieldError(NO_SUCH_CHOICE)
             parameters[one.parameter] = value
-        except Complaint as complaint:
+        except FieldError as complaint:
             errors[one.name] = complaint.messages
     if errors:
         raise Invalid(errors, fields=[one.name for one in filters if one.name in errors])
@@ -100,7 +100,7 @@ def at_most(length: int, read: Callable[[str], str | None]) -> Callable[[str], s
     def limited(given: str) -> str | None:
         found = read(given)
         if found is not None and len(found) > length:
-            raise Complaint(f"Ensure this field has no more than {length} characters.")
+            raise FieldError(f"Ensure this field has no more than {length} characters.")
         return found
 
     return limited
@@ -110,7 +110,7 @@ def row_uuid(given: str) -> UUID | None:
     """A UUID in any of its spellings; raises Complaint."""
     found = uuid_of(given.strip())
     if found is None and given.strip():
-        raise Complaint("Enter a valid UUID.")
+        raise FieldError("Enter a valid UUID.")
     return found
 
 
@@ -132,7 +132,7 @@ def moment(given: str) -> datetime | None:
         told = datetime(*fields, microsecond, tzinfo=_zone(offset))  # type: ignore[misc, arg-type]
         return told.astimezone(timezone.utc)  # psycopg2 knows no offset of 16 hours or more
     except (ValueError, OverflowError):
-        raise Complaint("Enter a valid date/time.") from None
+        raise FieldError("Enter a valid date/time.") from None
 
 
 def _zone(offset: str | None) -> timezone:
@@ -155,19 +155,19 @@ def integer(given: str) -> int:
     try:
         number = Decimal(given.strip())
     except InvalidOperation:
-        raise Complaint("Enter a number.") from None
+        raise FieldError("Enter a number.") from None
     if not number.is_finite():
-        raise Complaint("Enter a number.")
+        raise FieldError("Enter a number.")
     return int(max(min(number, Decimal(_BEYOND)), Decimal(-_BEYOND)))
 
 
 def reference(given: str) -> int:
     """The id of a row; raises Complaint where no row can have it."""
     if len(given) > 1000 or not given.isascii() or not given.strip().isdigit():
-        raise Complaint(NO_SUCH_CHOICE)
+        raise FieldError(NO_SUCH_CHOICE)
     number = int(given)
     if not 0 < number <= LARGEST_ID:
-        raise Complaint(NO_SUCH_CHOICE)
+        raise FieldError(NO_SUCH_CHOICE)
     return number
 
 
@@ -176,7 +176,7 @@ def choice(choices: Sequence[str]) -> Callable[[str], str]:
 
     def read(given: str) -> str:
         if given not in choices:
-            raise Complaint(
+            raise FieldError(
                 f"Select a valid choice. {echoed(given)} is not one of the available choices."
             )
         return given

@@ -19,9 +19,9 @@ from uuid import UUID
 
 from attrs import evolve, frozen
 
-from sbm.model.paging import Part, Window
+from sbm.model.paging import Page, PageRequest
 from sbm.store.postgres.database import Database, Transaction
-from sbm.web.http.endpoint import Exchange, Reply
+from sbm.web.http.endpoint import ApiRequest, Reply
 from sbm.web.http.errors import Malformed
 from sbm.web.http.wire import compact_json, written_in_slices
 from sbm.web.schema.filters import Filter, read_filters
@@ -78,12 +78,12 @@ class Listing(Generic[Row]):
     """
 
     name: str
-    list_page: Callable[..., Awaitable[Part[Row]]]
-    shown: Callable[[Exchange, Row], Mapping[str, Any]]
+    list_page: Callable[..., Awaitable[Page[Row]]]
+    shown: Callable[[ApiRequest, Row], Mapping[str, Any]]
     order: Order[Row] = BY_ID
     filters: Sequence[Filter] = ()
 
-    async def reply(self, database: Database, exchange: Exchange) -> Reply:
+    async def reply(self, database: Database, exchange: ApiRequest) -> Reply:
         """The page asked for; raises Invalid for its filters, Malformed for its position."""
         window = self._window(exchange)
         part = await database.transact(self._read, window, exchange)
@@ -95,12 +95,12 @@ class Listing(Generic[Row]):
         return Reply(json=b'%s,"results":%s}' % (head[:-1], results))
 
     async def _read(
-        self, transaction: Transaction, window: Window, exchange: Exchange
-    ) -> Part[Row]:
+        self, transaction: Transaction, window: PageRequest, exchange: ApiRequest
+    ) -> Page[Row]:
         wanted = await read_filters(transaction, self.filters, exchange.query)
         return await self.list_page(transaction, window=window, **wanted)
 
-    def _window(self, exchange: Exchange) -> Window:
+    def _window(self, exchange: ApiRequest) -> PageRequest:
         window = asked_for(exchange.query)
         position = exchange.query.get("position")
         if not position:
@@ -111,7 +111,7 @@ class Listing(Generic[Row]):
         return evolve(window, key=tuple(key), backwards=backwards, count=count)
 
     def _neighbours(
-        self, exchange: Exchange, window: Window, part: Part[Row]
+        self, exchange: ApiRequest, window: PageRequest, part: Page[Row]
     ) -> tuple[str | None, str | None]:
         """The URLs of the next and the previous page."""
         end = window.offset + len(part.rows)
@@ -134,12 +134,12 @@ class Listing(Generic[Row]):
             url(start, backwards=True) if has_previous else None,
         )
 
-    def _sealed(self, position: list[Any], exchange: Exchange) -> str:
+    def _sealed(self, position: list[Any], exchange: ApiRequest) -> str:
         payload = json.dumps(position, separators=(",", ":")).encode("ascii")
         sealed = urlsafe_b64encode(self._seal(payload, exchange) + payload)
         return sealed.decode("ascii").rstrip("=")
 
-    def _unsealed(self, position: str, exchange: Exchange) -> list[Any]:
+    def _unsealed(self, position: str, exchange: ApiRequest) -> list[Any]:
         """Direction, offset, count, and what the key is made of; raises Malformed."""
         try:
             if len(position) > _LONGEST:
@@ -153,7 +153,7 @@ class Listing(Generic[Row]):
         except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
             raise Malformed(_INVALID, kind="position") from None
 
-    def _seal(self, payload: bytes, exchange: Exchange) -> bytes:
+    def _seal(self, payload: bytes, exchange: ApiRequest) -> bytes:
         """Ties a position to its list and filters.
 
         There is no secret in it: it tells mistakes. Who forges one gets no more than any offset.
@@ -164,19 +164,19 @@ class Listing(Generic[Row]):
 
 
 @frozen(kw_only=True)
-class Page:
+class ShortPage:
     """A page of a list that is always short, by its offset alone."""
 
     limit: int
     offset: int
 
     @classmethod
-    def asked_for(cls, query: Mapping[str, str]) -> Page:
+    def asked_for(cls, query: Mapping[str, str]) -> ShortPage:
         """Read the page from the query; what is no number there is ignored."""
         window = asked_for(query)
         return cls(limit=window.limit, offset=window.offset)
 
-    def reply(self, exchange: Exchange, *, count: int, results: Sequence[Any]) -> Reply:
+    def reply(self, exchange: ApiRequest, *, count: int, results: Sequence[Any]) -> Reply:
         """The page, with the absolute URLs of its neighbours."""
         following = self.offset + self.limit
         preceding = max(self.offset - self.limit, 0)
@@ -192,14 +192,14 @@ class Page:
         )
 
 
-def asked_for(query: Mapping[str, str]) -> Window:
+def asked_for(query: Mapping[str, str]) -> PageRequest:
     """The window of limit and offset; what is no number there, or too small, is as if not given."""
     limit = _number(query.get("limit")) or MAX_LIMIT
     offset = _number(query.get("offset")) or 0
-    return Window(limit=min(limit, MAX_LIMIT), offset=min(offset, MAX_OFFSET))
+    return PageRequest(limit=min(limit, MAX_LIMIT), offset=min(offset, MAX_OFFSET))
 
 
-def _url(exchange: Exchange, *, limit: int, offset: int, position: str | None) -> str:
+def _url(exchange: ApiRequest, *, limit: int, offset: int, position: str | None) -> str:
     """The same list from elsewhere on: whatever else was asked is asked again."""
     query = [pair for pair in exchange.parameters if pair[0] not in _NAMES]
     query.append(("limit", str(limit)))

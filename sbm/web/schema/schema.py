@@ -10,14 +10,14 @@ from attrs import define, field, frozen
 from sbm.store.postgres.database import Transaction
 from sbm.web.http.bodies import Body
 from sbm.web.http.errors import Invalid
-from sbm.web.schema.fields import ABSENT, NON_FIELD, Complaint, Field, Reference
+from sbm.web.schema.fields import ABSENT, NON_FIELD, Field, FieldError, Reference
 
 
 @define
-class Reading:
+class ParsedBody:
     """What was read from a body: typed values by field name, and what is wrong with others."""
 
-    _shape: Shape
+    _shape: Schema
     given: Mapping[str, Any]
     values: dict[str, Any] = field(factory=dict)
     errors: dict[str, list[str]] = field(factory=dict)
@@ -31,7 +31,7 @@ class Reading:
         """Read the value of a field, or remember what is wrong with it."""
         try:
             self.values[one.name] = one.read(given)
-        except Complaint as complaint:
+        except FieldError as complaint:
             if _is_same(given, stored.get(one.attribute, ABSENT)):
                 self.values[one.name] = stored[one.attribute]
             else:
@@ -77,14 +77,14 @@ def _is_same(given: Any, stored: Any) -> bool:
 
 
 @frozen
-class Shape:
+class Schema:
     """The fields of a resource, in the order of the wire."""
 
     fields: Sequence[Field]
 
     def read(
         self, body: Body, *, method: str = "POST", stored: Mapping[str, Any] | None = None
-    ) -> Reading:
+    ) -> ParsedBody:
         """Read the fields that can be written; others are ignored.
 
         Only in a POST do defaults stand in for what is not given; in a PATCH nothing is required.
@@ -95,7 +95,7 @@ class Shape:
         """
         partial = method == "PATCH"
         given = body.as_object()
-        reading = Reading(self, given)
+        reading = ParsedBody(self, given)
         for one in self.fields:
             if one.read_only:
                 continue

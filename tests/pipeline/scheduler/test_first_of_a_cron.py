@@ -11,7 +11,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred, gatherResults
 
 from sbm.model.scheduler_call import PutOff
-from sbm.pipeline.scheduler.outbox import AT_A_TIME, Chores
+from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
 from sbm.store import scheduler_calls
 from tests.e2e.world import pause
 from tests.operations.test_scheduler_sync import differences
@@ -64,7 +64,7 @@ class _Always:
         return self.trouble
 
 
-def begun(doing: Chores) -> Any:
+def begun(doing: SchedulerOutbox) -> Any:
     return Deferred.fromCoroutine(doing.one_pass())
 
 

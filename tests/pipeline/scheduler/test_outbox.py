@@ -20,11 +20,11 @@ from twisted.web.resource import Resource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from sbm.clients.scheduler import Scheduler as Client
-from sbm.clients.service_client import Exchanges
+from sbm.clients.service_client import ServiceClient
 from sbm.model.scheduler_call import Remote, Scheduling, Told
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
-from sbm.pipeline.scheduler.outbox import Announcement, Chores
+from sbm.pipeline.scheduler.outbox import SchedulerOutbox, SchedulingMode
 from sbm.sandbox.stand_ins.scheduler import SchedulerApp
 from sbm.sandbox.stand_ins.schedules import Scheduler
 from sbm.settings.endpoints import DatabaseAddress, ServiceAddress
@@ -95,11 +95,13 @@ class Here:
         self.databases.append(Database(reactor, self.address, 3, mode))
         return self.databases[-1]
 
-    def doing(self, mode: Scheduling = "subscription") -> Chores:
-        return Chores(
+    def doing(self, mode: Scheduling = "subscription") -> SchedulerOutbox:
+        return SchedulerOutbox(
             database=self.database(mode),
             scheduler=Client(
-                Exchanges(reactor, ServiceAddress(url=self.url, token="t"), timedelta(seconds=30))
+                ServiceClient(
+                    reactor, ServiceAddress(url=self.url, token="t"), timedelta(seconds=30)
+                )
             ),
             breaker=Breaker("Scheduler", lambda: self.now, lambda: 0.0),
             telemetry=Telemetry(),
@@ -115,15 +117,15 @@ class Here:
         )
 
     async def announce(self, mode: Scheduling) -> None:
-        await Announcement(self.database(mode), mode).one_pass()
+        await SchedulingMode(self.database(mode), mode).one_pass()
 
-    async def do_all(self, doing: Chores) -> None:
+    async def do_all(self, doing: SchedulerOutbox) -> None:
         """Do what is owed, as if no time had to pass."""
         while self.direct.value("SELECT count(*) FROM chores WHERE state = 'owed'"):
             self.hurry()
             assert await doing.one_pass()
 
-    async def do_all_of(self, kind: str, doing: Chores) -> None:
+    async def do_all_of(self, kind: str, doing: SchedulerOutbox) -> None:
         """Do what is owed of a kind, while nothing of another is owed yet."""
         while self.direct.value("SELECT count(*) FROM chores WHERE kind = %s", kind):
             await doing.one_pass()
@@ -588,7 +590,7 @@ async def test_several_daemons_make_each_call_once(here: Here) -> None:
     )
 
 
-def _begun(doing: Chores) -> Any:
+def _begun(doing: SchedulerOutbox) -> Any:
     return Deferred.fromCoroutine(doing.one_pass())
 
 

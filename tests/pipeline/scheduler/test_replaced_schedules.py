@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from sbm.model.scheduler_call import Scheduling
 from sbm.model.scheduler_callback import Target
-from sbm.pipeline.scheduler.outbox import Chores
+from sbm.pipeline.scheduler.outbox import SchedulerOutbox
 from sbm.sandbox.stand_ins.schedules import Scheduler
 from sbm.store import scheduler_callbacks
 from sbm.store.postgres.database import Transaction
@@ -55,7 +55,7 @@ def fires(model: Scheduler) -> list[tuple[str, str | None]]:
     return [(entry.endpoint, entry.fires_at) for entry in model.enabled()]
 
 
-async def told(here: Here, mode: Scheduling) -> tuple[Chores, str]:
+async def told(here: Here, mode: Scheduling) -> tuple[SchedulerOutbox, str]:
     """A schedule that the Scheduler was told of with its old cron; and where it calls."""
     await here.announce(mode)
     doing = here.doing(mode)
@@ -142,7 +142,7 @@ async def test_whatever_is_lost_one_schedule_fires_at_the_new_times(
     assert here.direct.value("SELECT remote_id FROM remote_schedules") == kept
 
 
-async def settled(here: Here, doing: Chores) -> None:
+async def settled(here: Here, doing: SchedulerOutbox) -> None:
     """Do what is owed, with all the time that has to pass."""
     while here.direct.value("SELECT count(*) FROM chores"):
         here.now += 3600

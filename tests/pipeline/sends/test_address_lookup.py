@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable
 from sbm.model.send import GivenBack, Settled
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.sends.address_lookup import SECOND_LOOK, LookUp
+from sbm.pipeline.sends.address_lookup import SECOND_LOOK, AddressLookup
 from sbm.pipeline.sends.retries import Retries
 from tests.pipeline.fakes import another_send
 
@@ -35,7 +35,7 @@ class Bench:
         self.breaker = Breaker("is", self.clock.seconds, lambda: 1.0)
         retries = Retries(max_faults=MAX_FAULTS, cap=timedelta(seconds=60), draw=lambda: 1.0)
         store: Any = self
-        self.look_up = LookUp(store, self.breaker, retries, self.clock.seconds)
+        self.look_up = AddressLookup(store, self.breaker, retries, self.clock.seconds)
 
     async def address_of(self, identity: str) -> str:
         self.asked.append(identity)

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from sbm.clients.outcomes import Unavailable
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.blame import Blame
-from sbm.pipeline.sends.claimer import LOOK_SECONDS, Claiming
+from sbm.pipeline.sends.claimer import LOOK_SECONDS, Claimer
 from sbm.pipeline.sends.delivery import Blames
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
@@ -44,7 +44,7 @@ class Bench:
                 for breaker in self.breakers
             )
         )
-        make: Any = Claiming
+        make: Any = Claimer
         self.claiming = make(self.line, self.hand, self.begun, self.blames)
 
     async def owe(self, count: int) -> None:

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sbm.model.send import GivenBack, Result, Send, Settled, Unknown
-from sbm.pipeline.sends.completer import APART_SECONDS, BATCH, RETRY_SECONDS, Settling
+from sbm.pipeline.sends.completer import APART_SECONDS, BATCH, RETRY_SECONDS, Completer
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
@@ -45,7 +45,7 @@ class Bench:
         self.telemetry = Telemetry()
         self.batch: Deferred[None] = Deferred()
         line: Any = self.line
-        self.settling = Settling(self.clock, line, self.hand, self.telemetry, self._settled, GRACE)
+        self.settling = Completer(self.clock, line, self.hand, self.telemetry, self._settled, GRACE)
         self.settling.startService()
 
     async def claim(self, count: int, name: str = "pregnancy") -> list[Send]:

@@ -17,11 +17,11 @@ from sbm.model.backoff import CAP
 from sbm.model.send import GivenBack, Result, Send, Settled
 from sbm.model.send import Unknown as UnknownOutcome
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.sends.address_lookup import LookUp
+from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.delivery import STOPPING, Blames, Delivery
-from sbm.pipeline.sends.in_flight import Hand
-from sbm.pipeline.sends.priority_slots import Turns
+from sbm.pipeline.sends.in_flight import InFlight
+from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.retries import Retries
 from tests.pipeline.fakes import LEASE, Results, Service, a_hand, another_send
 
@@ -42,12 +42,12 @@ class Bench:
     message_sender: Service = field(factory=lambda: Service("outbound-1"))
 
     def __attrs_post_init__(self) -> None:
-        self.hand: Hand = a_hand(self.clock)
+        self.hand: InFlight = a_hand(self.clock)
         self.settling = Results(self.hand)
         self.away = self._breaker("is"), self._breaker("ms")
         retries = Retries(max_faults=MAX_FAULTS, cap=CAP, draw=lambda: 1.0)
         identity_store: Any = self.identity_store
-        look_up = LookUp(identity_store, self.away[0], retries, self.clock.seconds)
+        look_up = AddressLookup(identity_store, self.away[0], retries, self.clock.seconds)
         self.blames = Blames(
             identity_store=look_up.blame,
             message_sender=Blame(
@@ -68,7 +68,7 @@ class Bench:
             "http://media",
             frozenset({DRY_RUN}),
             TIMEOUT,
-            Turns(self.concurrency),
+            PrioritySlots(self.concurrency),
             GRACE,
         )
         self.delivery.startService()

@@ -17,7 +17,7 @@ from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
 from sbm.model.backoff import CAP
 from sbm.model.send import Asked, Send, Unknown
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.sends.reconciler import Reconciling
+from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
 from sbm.settings.reading import Uncertain
 from sbm.store import sends, ticks
@@ -70,10 +70,10 @@ class Bench:
         self.rings: list[None] = []
         self.reconciling = self.another()
 
-    def another(self) -> Reconciling:
+    def another(self) -> Reconciler:
         """That of one more daemon."""
-        make: Any = Reconciling
-        reconciling: Reconciling = make(
+        make: Any = Reconciler
+        reconciling: Reconciler = make(
             self.clock,
             self.database,
             self.sender,

@@ -21,7 +21,7 @@ from twisted.internet.task import deferLater
 from sbm.clients.voice_vendor.sftp import WINDOW_BYTES, VoiceVendor
 from sbm.pipeline.tasks import audio
 from sbm.pipeline.tasks.audio import AudioCopies
-from sbm.runtime.loop import Bell
+from sbm.runtime.loop import Wakeup
 from sbm.store import tasks
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -67,7 +67,7 @@ class Town:
             uuid4(),
             told["draw"],
             timedelta(seconds=60),
-            Bell(reactor),
+            Wakeup(reactor),
         )
         Service.startService(copies)
         return copies

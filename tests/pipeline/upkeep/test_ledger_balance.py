@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from sbm.model.send import Settled
 from sbm.pipeline.upkeep import ledger_balance
-from sbm.pipeline.upkeep.ledger_balance import NAMED_PER_PASS, Law
+from sbm.pipeline.upkeep.ledger_balance import NAMED_PER_PASS, LedgerBalance
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
@@ -46,7 +46,7 @@ class Bench:
         self.direct = direct
         self.telemetry = Telemetry()
         self.log = Lines()
-        self.law = Law(database, self.telemetry, Logger(observer=self.log))
+        self.law = LedgerBalance(database, self.telemetry, Logger(observer=self.log))
 
     async def again(self) -> list[str]:
         self.direct.rows("UPDATE ticks SET checked_at = checked_at - interval '1 hour'")

@@ -16,10 +16,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from sbm.clients.metrics import MetricsApi
-from sbm.clients.service_client import Exchanges
+from sbm.clients.service_client import ServiceClient
 from sbm.model.metrics import CREATED
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.upkeep.metrics_reporter import LAST_SECONDS, PROBE, Firing
+from sbm.pipeline.upkeep.metrics_reporter import LAST_SECONDS, PROBE, MetricsReporter
 from sbm.settings.endpoints import MetricsAddress
 from sbm.telemetry import Telemetry
 from tests.clients.far import Far, HandWound, Line, answer, reactor
@@ -44,13 +44,13 @@ class Bench:
         self.far.says(TAKEN)
         port = self.far.port.getHost().port
         address = MetricsAddress(url=f"http://127.0.0.1:{port}/api/v1", token="t")
-        self.exchanges = Exchanges(self.wound, address, timedelta(seconds=TIMEOUT), 1)
+        self.exchanges = ServiceClient(self.wound, address, timedelta(seconds=TIMEOUT), 1)
         self.breaker = Breaker(
             *("Metrics API", self.wound.seconds, lambda: 1.0, timedelta(seconds=60)),
             is_told_once=True,
         )
-        make: Any = Firing
-        self.firing: Firing = make(
+        make: Any = MetricsReporter
+        self.firing: MetricsReporter = make(
             *(self.wound, MetricsApi(self.exchanges), self.telemetry, self.breaker),
             timedelta(seconds=EVERY),
         )

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogPublisher
 
 from sbm.model.send import GivenBack, Message, Recipient, Result, Send, Settled, Unknown
-from sbm.sandbox.demo.activity_log import Chronicler, Narrator
+from sbm.sandbox.demo.activity_log import ActivityLog, Chronicler
 from sbm.sandbox.demo.terminal import Line
 from sbm.sandbox.stand_ins.identity_store import IdentityStore
 from sbm.sandbox.stand_ins.message_sender import MessageSender
@@ -69,7 +69,7 @@ class Story:
         self.events: list[Any] = []
         identities = IdentityStore()
         identities.add("+27820001001", IDENTITY)
-        self.narrator = Narrator(identity_store=identities)
+        self.narrator = ActivityLog(identity_store=identities)
         self.narrator.lengths = {("pregnancy", "eng_ZA"): 3}
         self.far = Far()
         far: Any = self.far

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogPublisher
 
-from sbm.sandbox.demo.periodic import Errand
+from sbm.sandbox.demo.periodic import Periodic
 
 
 @define
@@ -34,8 +34,8 @@ class Runner:
             raise
 
 
-def errand(clock: Clock, runner: Runner, heard: list[Any]) -> Errand:
-    made = Errand(clock=clock, name="to market", seconds=10, run=runner.run)
+def errand(clock: Clock, runner: Runner, heard: list[Any]) -> Periodic:
+    made = Periodic(clock=clock, name="to market", seconds=10, run=runner.run)
     publisher: Any = LogPublisher(heard.append)  # type: ignore[arg-type]
     made._log.observer = publisher
     return made

@@ -195,7 +195,7 @@ def test_what_never_fires_is_taken_and_never_called(
     wire: Wire, scheduler: Scheduler, cron: str
 ) -> None:
     assert wire.post("/schedule/", NEW | {"cron_definition": cron}).status == 201
-    endpoint = Endpoint()
+    endpoint = CalledEndpoint()
     new_schedule(scheduler, endpoint="http://sbm.example/other", cron_definition="* * * * *")
     _, clock = calling(scheduler, endpoint.treq())
     clock.advance(3)
@@ -203,7 +203,7 @@ def test_what_never_fires_is_taken_and_never_called(
 
 
 def test_a_date_that_does_not_exist_hangs_all_for_good(scheduler: Scheduler) -> None:
-    endpoint = Endpoint()
+    endpoint = CalledEndpoint()
     new_schedule(scheduler, cron_definition="* * * * *")
     hanging = new_schedule(scheduler, cron_definition="0 0 31 4,6 *")
     _, clock = calling(scheduler, endpoint.treq())
@@ -216,7 +216,7 @@ def test_a_date_that_does_not_exist_hangs_all_for_good(scheduler: Scheduler) -> 
 
 
 @define
-class Endpoint:
+class CalledEndpoint:
     """What is called back: remembers the calls, and answers with a status."""
 
     status: int = 202
@@ -262,7 +262,7 @@ def new_schedule(scheduler: Scheduler, **fields: Any) -> Schedule:
 
 
 def test_every_enabled_schedule_is_called_once_per_pace(scheduler: Scheduler) -> None:
-    endpoint = Endpoint()
+    endpoint = CalledEndpoint()
     new_schedule(scheduler)
     new_schedule(scheduler, endpoint="http://sbm.example/off", enabled=False)
     _, clock = calling(scheduler, endpoint.treq())
@@ -273,7 +273,7 @@ def test_every_enabled_schedule_is_called_once_per_pace(scheduler: Scheduler) ->
 
 
 def test_with_turns_each_schedule_is_called_in_its_own(scheduler: Scheduler) -> None:
-    endpoint = Endpoint()
+    endpoint = CalledEndpoint()
     ends = [f"http://sbm.example/{number}" for number in range(4)]
     for end in ends:
         new_schedule(scheduler, endpoint=end)
@@ -284,7 +284,7 @@ def test_with_turns_each_schedule_is_called_in_its_own(scheduler: Scheduler) -> 
 
 
 def test_a_schedule_made_or_disabled_while_running_counts_at_once(scheduler: Scheduler) -> None:
-    endpoint = Endpoint()
+    endpoint = CalledEndpoint()
     _, clock = calling(scheduler, endpoint.treq())
     schedule = new_schedule(scheduler)
     clock.advance(3)
@@ -294,7 +294,7 @@ def test_a_schedule_made_or_disabled_while_running_counts_at_once(scheduler: Sch
 
 
 def test_an_answer_that_is_no_success_is_recorded_and_called_again(scheduler: Scheduler) -> None:
-    endpoint = Endpoint(status=503)
+    endpoint = CalledEndpoint(status=503)
     schedule = new_schedule(scheduler)
     _, clock = calling(scheduler, endpoint.treq())
     clock.pump([3, 3])
@@ -393,7 +393,7 @@ def test_stopping_waits_for_a_call_that_ends_later(scheduler: Scheduler) -> None
 
 
 def test_it_starts_again_after_it_was_stopped(scheduler: Scheduler) -> None:
-    endpoint = Endpoint()
+    endpoint = CalledEndpoint()
     new_schedule(scheduler)
     service, clock = calling(scheduler, endpoint.treq())
     result_of(service.stopService())

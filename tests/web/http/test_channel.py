@@ -14,7 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from sbm.web.http.channel import Limits
-from sbm.web.http.request import QuietSite
+from sbm.web.http.request import BoundedSite
 
 LIMITS = Limits(
     connections=2,
@@ -68,13 +68,13 @@ class Transport(StringTransport):
         return not (self.aborted or self.half_closed or self.disconnecting)
 
 
-class House:
+class SiteUnderTest:
     """A site on a clock, and its clients."""
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.clock = Clock()
         self.echo = Echo()
-        self.site = QuietSite(self.echo, self.clock, limits=limits)
+        self.site = BoundedSite(self.echo, self.clock, limits=limits)
 
     def client(self) -> Transport:
         transport = Transport()  # type: ignore[no-untyped-call]
@@ -105,11 +105,11 @@ def told(client: Transport) -> tuple[int, str]:
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def house() -> SiteUnderTest:
+    return SiteUnderTest()
 
 
-def drip(house: House, client: Transport, piece: bytes, seconds: int) -> None:
+def drip(house: SiteUnderTest, client: Transport, piece: bytes, seconds: int) -> None:
     """Send a piece every second."""
     for _ in range(seconds):
         house.say(client, piece)
@@ -119,7 +119,7 @@ def drip(house: House, client: Transport, piece: bytes, seconds: int) -> None:
 # Time
 
 
-def test_headers_that_drip_in_are_cut_off_in_absolute_time(house: House) -> None:
+def test_headers_that_drip_in_are_cut_off_in_absolute_time(house: SiteUnderTest) -> None:
     client = house.client()
     house.say(client, b"GET / HTTP/1.1\r\nX: ")
     drip(house, client, b"x", 19)
@@ -129,7 +129,7 @@ def test_headers_that_drip_in_are_cut_off_in_absolute_time(house: House) -> None
     assert client.half_closed
 
 
-def test_a_body_that_drips_in_is_cut_off_in_absolute_time(house: House) -> None:
+def test_a_body_that_drips_in_is_cut_off_in_absolute_time(house: SiteUnderTest) -> None:
     client = house.client()
     house.say(client, POST)
     drip(house, client, b"x", 59)
@@ -139,7 +139,9 @@ def test_a_body_that_drips_in_is_cut_off_in_absolute_time(house: House) -> None:
     assert house.echo.requests == []
 
 
-def test_a_client_that_does_not_hang_up_when_it_was_refused_is_cut_off(house: House) -> None:
+def test_a_client_that_does_not_hang_up_when_it_was_refused_is_cut_off(
+    house: SiteUnderTest,
+) -> None:
     client = house.client()
     house.say(client, b"NONSENSE\r\n")
     house.pass_time(14)
@@ -149,7 +151,7 @@ def test_a_client_that_does_not_hang_up_when_it_was_refused_is_cut_off(house: Ho
     assert client.aborted
 
 
-def test_a_connection_that_says_nothing_is_closed(house: House) -> None:
+def test_a_connection_that_says_nothing_is_closed(house: SiteUnderTest) -> None:
     client = house.client()
     house.pass_time(19)
     assert client.is_open
@@ -160,7 +162,7 @@ def test_a_connection_that_says_nothing_is_closed(house: House) -> None:
     assert client.aborted
 
 
-def test_between_two_requests_a_connection_may_rest_but_not_for_ever(house: House) -> None:
+def test_between_two_requests_a_connection_may_rest_but_not_for_ever(house: SiteUnderTest) -> None:
     client = house.client()
     for _ in range(2):
         house.say(client, GET)
@@ -171,7 +173,7 @@ def test_between_two_requests_a_connection_may_rest_but_not_for_ever(house: Hous
     assert client.disconnecting
 
 
-def test_an_answer_may_take_its_time_and_no_more(house: House) -> None:
+def test_an_answer_may_take_its_time_and_no_more(house: SiteUnderTest) -> None:
     house.echo.holds = True
     client = house.client()
     house.say(client, GET)
@@ -181,7 +183,7 @@ def test_an_answer_may_take_its_time_and_no_more(house: House) -> None:
     assert client.aborted
 
 
-def test_what_is_done_in_time_leaves_no_clock_ticking(house: House) -> None:
+def test_what_is_done_in_time_leaves_no_clock_ticking(house: SiteUnderTest) -> None:
     client = house.client()
     house.say(client, GET)
     client.hang_up()
@@ -191,7 +193,9 @@ def test_what_is_done_in_time_leaves_no_clock_ticking(house: House) -> None:
 # Connections
 
 
-def test_where_there_are_too_many_the_one_that_waits_longest_makes_room(house: House) -> None:
+def test_where_there_are_too_many_the_one_that_waits_longest_makes_room(
+    house: SiteUnderTest,
+) -> None:
     first = house.client()
     house.clock.advance(1)
     second = house.client()
@@ -201,7 +205,7 @@ def test_where_there_are_too_many_the_one_that_waits_longest_makes_room(house: H
     assert b" 200 " in third.value()
 
 
-def test_a_connection_that_rests_makes_room_before_one_that_sends(house: House) -> None:
+def test_a_connection_that_rests_makes_room_before_one_that_sends(house: SiteUnderTest) -> None:
     sending = house.client()
     house.say(sending, POST)
     house.clock.advance(1)
@@ -210,7 +214,7 @@ def test_a_connection_that_rests_makes_room_before_one_that_sends(house: House) 
     assert (resting.aborted, sending.aborted) == (True, False)
 
 
-def test_where_all_are_being_answered_another_is_told_to_come_again(house: House) -> None:
+def test_where_all_are_being_answered_another_is_told_to_come_again(house: SiteUnderTest) -> None:
     house.echo.holds = True
     working = [house.client(), house.client()]
     for client in working:
@@ -222,7 +226,7 @@ def test_where_all_are_being_answered_another_is_told_to_come_again(house: House
     assert house.client().value() == b""
 
 
-def test_a_client_that_does_not_read_makes_room(house: House) -> None:
+def test_a_client_that_does_not_read_makes_room(house: SiteUnderTest) -> None:
     house.echo.holds = True
     working = [house.client(), house.client()]
     for client in working:
@@ -232,7 +236,9 @@ def test_a_client_that_does_not_read_makes_room(house: House) -> None:
     assert [client.aborted for client in working] == [True, False]
 
 
-def test_when_the_site_stops_idle_connections_are_closed_and_others_answered(house: House) -> None:
+def test_when_the_site_stops_idle_connections_are_closed_and_others_answered(
+    house: SiteUnderTest,
+) -> None:
     house.echo.holds = True
     idle, working = house.client(), house.client()
     house.say(working, GET)
@@ -248,7 +254,9 @@ def test_when_the_site_stops_idle_connections_are_closed_and_others_answered(hou
 
 
 @pytest.mark.parametrize("before", [0, 2, len(GET) - 1])
-def test_a_request_that_came_as_the_site_stopped_is_answered(house: House, before: int) -> None:
+def test_a_request_that_came_as_the_site_stopped_is_answered(
+    house: SiteUnderTest, before: int
+) -> None:
     """Its bytes were there already, but nobody had read all of them yet."""
     client = house.client()
     house.say(client, GET[:before])
@@ -264,7 +272,7 @@ def test_a_request_that_came_as_the_site_stopped_is_answered(house: House, befor
 # Many requests at once
 
 
-def test_of_a_flood_of_requests_one_is_answered_in_a_turn(house: House) -> None:
+def test_of_a_flood_of_requests_one_is_answered_in_a_turn(house: SiteUnderTest) -> None:
     client = house.client()
     house.say(client, GET * 50)
     assert client.value().count(b" 200 ") == 1
@@ -275,7 +283,7 @@ def test_of_a_flood_of_requests_one_is_answered_in_a_turn(house: House) -> None:
     assert client.is_open
 
 
-def test_the_rest_of_a_flood_is_not_read_before_its_turn(house: House) -> None:
+def test_the_rest_of_a_flood_is_not_read_before_its_turn(house: SiteUnderTest) -> None:
     client = house.client()
     house.say(client, GET * 2)
     assert client.producerState == "paused"
@@ -283,7 +291,7 @@ def test_the_rest_of_a_flood_is_not_read_before_its_turn(house: House) -> None:
     assert client.producerState == "producing"
 
 
-def test_bodies_and_requests_that_come_in_one_piece_are_told_apart(house: House) -> None:
+def test_bodies_and_requests_that_come_in_one_piece_are_told_apart(house: SiteUnderTest) -> None:
     client = house.client()
     post = POST + b"x" * 100
     house.say(client, post + GET + post)
@@ -296,7 +304,7 @@ def test_bodies_and_requests_that_come_in_one_piece_are_told_apart(house: House)
 # Clients that send no more, and still read
 
 
-def test_a_client_that_sends_no_more_gets_its_answer(house: House) -> None:
+def test_a_client_that_sends_no_more_gets_its_answer(house: SiteUnderTest) -> None:
     house.echo.holds = True
     client = house.client()
     house.say(client, GET)
@@ -309,7 +317,7 @@ def test_a_client_that_sends_no_more_gets_its_answer(house: House) -> None:
     assert client.disconnecting
 
 
-def test_all_that_it_has_asked_for_is_answered(house: House) -> None:
+def test_all_that_it_has_asked_for_is_answered(house: SiteUnderTest) -> None:
     client = house.client()
     house.say(client, GET * 3)
     client.protocol.readConnectionLost()
@@ -320,7 +328,7 @@ def test_all_that_it_has_asked_for_is_answered(house: House) -> None:
 
 @pytest.mark.parametrize("sent", [GET[:10], GET[:-1], POST, POST + b"x" * 99])
 def test_a_client_that_sends_no_more_within_its_request_is_told_so(
-    house: House, sent: bytes
+    house: SiteUnderTest, sent: bytes
 ) -> None:
     client = house.client()
     house.say(client, sent)
@@ -329,7 +337,7 @@ def test_a_client_that_sends_no_more_within_its_request_is_told_so(
     assert client.disconnecting
 
 
-def test_half_a_request_behind_a_whole_one_is_refused_after_it(house: House) -> None:
+def test_half_a_request_behind_a_whole_one_is_refused_after_it(house: SiteUnderTest) -> None:
     client = house.client()
     house.say(client, GET + GET[:10])
     client.protocol.readConnectionLost()
@@ -340,7 +348,7 @@ def test_half_a_request_behind_a_whole_one_is_refused_after_it(house: House) -> 
 
 @pytest.mark.parametrize("before", [b"", GET])
 def test_a_connection_that_rests_is_closed_when_its_client_sends_no_more(
-    house: House, before: bytes
+    house: SiteUnderTest, before: bytes
 ) -> None:
     client = house.client()
     house.say(client, before)
@@ -348,7 +356,7 @@ def test_a_connection_that_rests_is_closed_when_its_client_sends_no_more(
     assert client.disconnecting
 
 
-def test_a_refused_client_that_sends_no_more_is_not_waited_for(house: House) -> None:
+def test_a_refused_client_that_sends_no_more_is_not_waited_for(house: SiteUnderTest) -> None:
     client = house.client()
     house.say(client, b"NONSENSE\r\n")
     assert (client.half_closed, client.disconnecting) == (True, False)
@@ -356,7 +364,9 @@ def test_a_refused_client_that_sends_no_more_is_not_waited_for(house: House) -> 
     assert client.disconnecting
 
 
-def test_a_client_that_sends_no_more_makes_room_where_there_are_too_many(house: House) -> None:
+def test_a_client_that_sends_no_more_makes_room_where_there_are_too_many(
+    house: SiteUnderTest,
+) -> None:
     house.echo.holds = True
     clients = [house.client(), house.client()]
     for client in clients:
@@ -369,7 +379,7 @@ def test_a_client_that_sends_no_more_makes_room_where_there_are_too_many(house: 
 # The rhythm of reading
 
 
-def test_what_holds_a_connection_back_is_not_undone_by_its_sending(house: House) -> None:
+def test_what_holds_a_connection_back_is_not_undone_by_its_sending(house: SiteUnderTest) -> None:
     client = house.client()
     house.say(client, POST)
     client.protocol.hold("disk")

@@ -19,7 +19,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from sbm.model.scheduler_call import Scheduling as Mode
 from sbm.model.scheduler_callback import Crons, Target
-from sbm.pipeline.database_clock import DatabaseClock, Reading
+from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping
 from sbm.store.postgres.database import Database, Transaction
 from sbm.telemetry import Telemetry
@@ -499,7 +499,7 @@ async def jump(
         await clock.transact(database, _nothing)
 
 
-async def _nothing(_transaction: Transaction, _reading: Reading) -> None:
+async def _nothing(_transaction: Transaction, _reading: ClockReading) -> None:
     pass
 
 

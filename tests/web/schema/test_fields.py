@@ -15,9 +15,9 @@ from sbm.web.schema import fields
 from sbm.web.schema.fields import (
     Boolean,
     Choice,
-    Complaint,
     CronField,
     Field,
+    FieldError,
     Identity,
     Integer,
     JsonObject,
@@ -27,7 +27,7 @@ from sbm.web.schema.fields import (
     Reference,
     Text,
 )
-from sbm.web.schema.schema import Shape
+from sbm.web.schema.schema import Schema
 
 
 async def _hold(transaction: Any, *, row_id: int) -> bool:
@@ -123,17 +123,17 @@ def test_a_value_is_read_as_what_it_means(field: Field, value: Any, expected: An
 def test_a_wrong_value_is_refused_in_the_words_of_the_wire(
     field: Field, value: Any, messages: list[str]
 ) -> None:
-    with pytest.raises(Complaint) as caught:
+    with pytest.raises(FieldError) as caught:
         field.read(value)
     assert caught.value.messages == messages
 
 
 def test_a_cron_field_is_checked_by_the_range_of_its_own() -> None:
-    with pytest.raises(Complaint, match="0 to 59"):
+    with pytest.raises(FieldError, match="0 to 59"):
         CRON.read("60")
 
 
-SHAPE = Shape(
+SHAPE = Schema(
     [
         ReadOnly(name="id"),
         Text(name="name"),
@@ -220,5 +220,5 @@ json_values = st.recursive(
 @given(value=json_values)
 def test_every_value_is_read_or_refused(value: Any) -> None:
     for field in (INTEGER, TEXT, BOOLEAN, REFERENCE, IDENTITY, LANGUAGE, JSON, CRON):
-        with suppress(Complaint):  # anything else would be a defect
+        with suppress(FieldError):  # anything else would be a defect
             field.read(value)

@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 
 from sbm.web.schema import filters
-from sbm.web.schema.fields import Complaint
+from sbm.web.schema.fields import FieldError
 from tests.arrange import Arranged, arranged
 from tests.web.conftest import Api
 
@@ -219,7 +219,7 @@ def test_a_moment_is_read_in_iso_8601(given: str, expected: str | None) -> None:
     ],
 )
 def test_what_is_no_moment_is_refused(given: str) -> None:
-    with pytest.raises(Complaint):
+    with pytest.raises(FieldError):
         filters.moment(given)
 
 
@@ -232,5 +232,5 @@ def test_a_moment_may_have_any_offset_of_a_day(offset: str) -> None:
 
 
 def test_a_moment_before_the_first_is_refused() -> None:
-    with pytest.raises(Complaint):
+    with pytest.raises(FieldError):
         filters.moment("0001-01-01T00:00:00+23:00")
