@@ -34,9 +34,9 @@ def empty_uri(databases: Databases) -> Iterator[str]:
 Captured = pytest.CaptureFixture[str]
 
 
-def sbm(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
-    started = [sys.executable, "-c", "from sbm.cli import main; main()", *arguments]
+def sbm(*arguments: str, first: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, which does something else ``first``."""
+    started = [sys.executable, "-c", f"{first}from sbm.cli import main; main()", *arguments]
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     return subprocess.run(
         started, env={**kept, **environ}, capture_output=True, text=True, check=False, timeout=60
@@ -238,3 +238,33 @@ def test_the_version_is_told(capsys: Captured) -> None:
     with pytest.raises(SystemExit):
         cli.run(["--version"], {})
     assert capsys.readouterr().out.startswith("sbm ")
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
+def test_every_command_of_the_list_tells_of_itself(command: cli.Command, capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run([command.name, "--help"], {})
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: sbm {command.name} [-h]")
+
+
+# What takes long to import, and only a few commands need.
+HEAVY = ("treq", "twisted.web", "OpenSSL", "sbm.clients")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--help"], []),
+        (["token", "--help"], []),
+        (["token", "list"], ["OpenSSL"]),  # by the reactor
+        (["scheduler", "--help"], list(HEAVY)),
+    ],
+)
+def test_a_command_imports_what_it_needs(
+    database_uri: str, arguments: list[str], expected: list[str]
+) -> None:
+    tell = f"print(*(one for one in {HEAVY} if one in sys.modules), file=sys.stderr)"
+    begin = f"import atexit, sys; atexit.register(lambda: {tell})"
+    ran = sbm(*arguments, first=f"{begin}; ", **{SETTING: database_uri})
+    assert (ran.returncode, ran.stderr.split()) == (0, expected)

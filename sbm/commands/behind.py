@@ -41,9 +41,8 @@ FARTHEST = timedelta(days=3660)
 Help = Callable[..., Awaitable[RepairCount]]
 
 
-def add_to(commands: Any) -> None:
-    """Add ``behind`` and what it can do to the commands of a parser."""
-    parser = commands.add_parser("behind", help="subscriptions that had too few messages")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``behind`` can do to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     diff = verbs.add_parser(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -24,13 +23,9 @@ ROWS_PER_PAGE = 20_000
 SENDS_PER_PAGE = 1000
 
 
-def add_to(commands: Any) -> None:
-    """Add ``check`` and what it can look at to the commands of a parser."""
-    parser = commands.add_parser(
-        "check",
-        help="whether what is stored agrees with itself",
-        description="Check all that can be checked, or only WHAT.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``check`` can look at to its parser."""
+    parser.description = "Check all that can be checked, or only WHAT."
     parser.set_defaults(command=_check_all)
     subjects = parser.add_subparsers(metavar="WHAT")
     check_law = subjects.add_parser(

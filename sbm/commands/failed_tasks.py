@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import get_args
 from uuid import UUID
 
 from sbm.commands.running import FAILED, OK, print_table, transact
@@ -20,9 +20,8 @@ _SHOWN = 100
 _LARGEST_ID = 2**31 - 1
 
 
-def add_to(commands: Any) -> None:
-    """Add ``failed-task`` and what it can do to the commands of a parser."""
-    parser = commands.add_parser("failed-task", help="sends that were refused or failed")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``failed-task`` can do to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listing = verbs.add_parser(

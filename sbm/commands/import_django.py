@@ -32,14 +32,12 @@ from sbm.settings.reading import Settings
 _ENDED = "subscriptions beyond the end of their content"
 
 
-def add_to(commands: Any) -> None:
-    """Add ``import-django`` to the commands of a parser."""
-    parser = commands.add_parser(
-        "import-django",
-        help="take over the data of the old service",
-        description="Copy everything from the database of the old service, release 0.10 to 0.13,"
-        " into an empty one of sbm: all of it, checked, or nothing. The old database is only read."
-        " What becomes of single rows is reported as JSON lines on standard output.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``import-django`` takes to its parser."""
+    parser.description = (
+        "Copy everything from the database of the old service, release 0.10 to 0.13, into an empty"
+        " one of sbm: all of it, checked, or nothing. The old database is only read. What becomes"
+        " of single rows is reported as JSON lines on standard output."
     )
     parser.add_argument("source", metavar="DSN", type=_address, help="the old database, as a URL")
     parser.add_argument(

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from attrs import evolve, frozen
 
@@ -30,9 +29,8 @@ _NAMED = 3
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def add_to(commands: Any) -> None:
-    """Add ``message-set`` and what can be done with one to the commands of a parser."""
-    parser = commands.add_parser("message-set", help="message sets")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``message-set`` can do to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     clone = verbs.add_parser(
         "clone",

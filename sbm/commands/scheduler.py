@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from contextlib import aclosing
 from datetime import timedelta
-from typing import Any
 
 from tqdm import tqdm
 from twisted.internet.defer import Deferred
@@ -38,9 +37,8 @@ _SHOWN = 100
 _TIMEOUT = timedelta(seconds=60)
 
 
-def add_to(commands: Any) -> None:
-    """Add ``scheduler`` and what it can do to the commands of a parser."""
-    parser = commands.add_parser("scheduler", help="what is told to the Seed Scheduler")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``scheduler`` can do to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     status = verbs.add_parser(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from typing import Any
 
 from sbm.commands.running import OK, CommandFailed, print_table, transact
 from sbm.settings.endpoints import DatabaseAddress
@@ -15,9 +14,8 @@ from sbm.store import users
 _ID = re.compile(r"[0-9]{1,9}")
 
 
-def add_to(commands: Any) -> None:
-    """Add ``token`` and what it can do to the commands of a parser."""
-    parser = commands.add_parser("token", help="tokens for users of the API")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``token`` can do to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     create = verbs.add_parser(

@@ -15,9 +15,8 @@ from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import users
 
 
-def add_to(commands: Any) -> None:
-    """Add ``user`` and what it can do to the commands of a parser."""
-    parser = commands.add_parser("user", help="users of the API")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``user`` can do to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     create = _verb(
