@@ -17,7 +17,7 @@ from typing import Any
 
 from attrs import frozen
 
-from sbm.commands.running import FAILED, MISUSED, CommandFailed
+from sbm.commands.running import FAILED, MISUSED, CommandFailed, Work, with_database
 from sbm.settings.config import read_database
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import ConfigError
@@ -26,7 +26,7 @@ from sbm.store.users import UnknownUser
 
 
 @frozen(kw_only=True)
-class Command:
+class ListedCommand:
     """A command of the list: its module has ``add_arguments(parser)``."""
 
     name: str
@@ -35,40 +35,40 @@ class Command:
 
 
 COMMANDS = (
-    Command(
+    ListedCommand(
         name="migrate",
         module="sbm.commands.migrate",
         help="bring the database's schema up to date",
     ),
-    Command(name="user", module="sbm.commands.users", help="users of the API"),
-    Command(name="token", module="sbm.commands.tokens", help="tokens for users of the API"),
-    Command(
+    ListedCommand(name="user", module="sbm.commands.users", help="users of the API"),
+    ListedCommand(name="token", module="sbm.commands.tokens", help="tokens for users of the API"),
+    ListedCommand(
         name="failed-task",
         module="sbm.commands.failed_tasks",
         help="sends that were refused or failed",
     ),
-    Command(
+    ListedCommand(
         name="scheduler",
         module="sbm.commands.scheduler",
         help="what is told to the Seed Scheduler",
     ),
-    Command(
+    ListedCommand(
         name="behind",
         module="sbm.commands.behind",
         help="subscriptions that had too few messages",
     ),
-    Command(name="message-set", module="sbm.commands.message_sets", help="message sets"),
-    Command(
+    ListedCommand(name="message-set", module="sbm.commands.message_sets", help="message sets"),
+    ListedCommand(
         name="subscription",
         module="sbm.commands.subscriptions",
         help="repairs of many subscriptions",
     ),
-    Command(
+    ListedCommand(
         name="check",
         module="sbm.commands.checks",
         help="whether what is stored agrees with itself",
     ),
-    Command(
+    ListedCommand(
         name="import-django",
         module="sbm.commands.import_django",
         help="take over the data of the old service",
@@ -84,11 +84,20 @@ def main() -> None:
     sys.exit(run(sys.argv[1:], os.environ))
 
 
-def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run a command; returns the exit status: 0, 1 when it failed, 2 when it was misused."""
+def run(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    with_database: Callable[[DatabaseAddress, Work], int] = with_database,
+) -> int:
+    """Run a command; returns the exit status: 0, 1 when it failed, 2 when it was misused.
+
+    ``with_database`` runs what a command does in the database.
+    """
     if any(_NO_TEXT.search(argument) for argument in arguments):
         return _complain("the arguments must be text in UTF-8", MISUSED)
-    options = _parser().parse_args(arguments, argparse.Namespace(environ=environ))
+    given = argparse.Namespace(environ=environ, with_database=with_database)
+    options = _parser().parse_args(arguments, given)
     try:
         database = read_database(environ, database=options.database)
         command: Callable[[argparse.Namespace, DatabaseAddress], int] = options.command

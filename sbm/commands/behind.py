@@ -19,15 +19,15 @@ from tqdm import tqdm
 from sbm.commands.running import (
     OK,
     CommandFailed,
+    Work,
     actor,
     add_signature,
+    in_database,
     stop_telling,
-    with_database,
 )
 from sbm.commands.selecting import find_messageset, row_id, whole_number
 from sbm.model.behind import BehindRecord, RepairCount
 from sbm.operations.schedule_runs import Preparation
-from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
 from sbm.store import behind_subscriptions, schedules
 from sbm.store.postgres.database import Database, Transaction
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " where it should be, and what fast-forward would make of it. Changes nothing.",
     )
     _add_choice(diff)
-    diff.set_defaults(command=_diff)
+    diff.set_defaults(command=in_database(_diff))
 
     send = verbs.add_parser(
         "send",
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_choice(send)
     _add_deed(send)
-    send.set_defaults(command=_send)
+    send.set_defaults(command=in_database(_send))
 
     forward = verbs.add_parser(
         "fast-forward",
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_choice(forward)
     _add_deed(forward)
-    forward.set_defaults(command=_fast_forward)
+    forward.set_defaults(command=in_database(_fast_forward))
 
 
 def _add_choice(verb: argparse.ArgumentParser) -> None:
@@ -237,39 +237,51 @@ class _Round:
             print(f"{count} skipped: {reason}")
 
 
-def _diff(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _diff(options: argparse.Namespace) -> Work:
     round_ = _Round(choice=_Choice.read(options), obstacle=lambda _one: None, help=None, line=_json)
-    try:
-        with_database(address, round_.run)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        stop_telling()
+
+    async def work(database: Database) -> int:
+        try:
+            await round_.run(database)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            stop_telling()
+            return OK
+        print(f"{round_.helped.done} behind", file=sys.stderr)
         return OK
-    print(f"{round_.helped.done} behind", file=sys.stderr)
-    return OK
+
+    return work
 
 
-def _send(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _send(options: argparse.Namespace) -> Work:
     round_ = _deed(options, behind_subscriptions.owe, lambda one: one.unsendable, _send_line)
-    with_database(address, round_.run)
-    done = round_.helped.done
-    print(f"{done} would be owed a message" if options.dry_run else f"{done} owed a message")
-    round_.tell_skipped()
-    return OK
+
+    async def work(database: Database) -> int:
+        await round_.run(database)
+        done = round_.helped.done
+        print(f"{done} would be owed a message" if options.dry_run else f"{done} owed a message")
+        round_.tell_skipped()
+        return OK
+
+    return work
 
 
-def _fast_forward(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _fast_forward(options: argparse.Namespace) -> Work:
     round_ = _deed(
         options, behind_subscriptions.fast_forward, lambda one: one.held_back, _move_line
     )
-    with_database(address, round_.run)
-    done, begun = round_.helped.done, round_.helped.begun
-    if options.dry_run:
-        print(f"{done} would be moved; subscriptions to next sets that would be made: {begun}")
-    else:
-        print(f"{done} moved; subscriptions to next sets that were made: {begun}")
-    round_.tell_skipped()
-    return OK
+
+    async def work(database: Database) -> int:
+        await round_.run(database)
+        done, begun = round_.helped.done, round_.helped.begun
+        if options.dry_run:
+            print(f"{done} would be moved; subscriptions to next sets that would be made: {begun}")
+        else:
+            print(f"{done} moved; subscriptions to next sets that were made: {begun}")
+        round_.tell_skipped()
+        return OK
+
+    return work
 
 
 def _deed(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from attrs import define, field
 
-from sbm.commands.running import FAILED, OK, with_database
+from sbm.commands.running import FAILED, OK, Work, in_database
 from sbm.commands.schedules import remarks
 from sbm.model.ledger_balance import TickBalance, batches
 from sbm.settings.config import read_time_zone_of_ticks
-from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
 from sbm.store import ledger_balance, schedules
 from sbm.store.postgres.database import Database
@@ -26,7 +27,7 @@ SENDS_PER_PAGE = 1000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``check`` can look at to its parser."""
     parser.description = "Check all that can be checked, or only WHAT."
-    parser.set_defaults(command=_check_all)
+    parser.set_defaults(command=in_database(_check_all))
     subjects = parser.add_subparsers(metavar="WHAT")
     check_law = subjects.add_parser(
         "law",
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " not so, and sums. Changes nothing, and can be run while daemons work. Exits with 0 if all"
         " is well, with 1 if not. Doubles count until their rows are deleted.",
     )
-    check_law.set_defaults(command=_check_law)
+    check_law.set_defaults(command=in_database(_check_law))
     check_schedules = subjects.add_parser(
         "schedules",
         help="which schedules are never due, and which restrict both day fields",
@@ -47,27 +48,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " be told. Changes nothing. Exits with 0 if all are due some day and can be told, with 1 if"
         " not.",
     )
-    check_schedules.set_defaults(command=_check_schedules)
+    check_schedules.set_defaults(command=in_database(_check_schedules))
 
 
-def _check_all(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    return _check(address, _LawCheck(), _ScheduleCheck(time_zone=_time_zone(options)))
+def _check_all(options: argparse.Namespace) -> Work:
+    return partial(_check, checks=(_LawCheck(), _ScheduleCheck(time_zone=_time_zone(options))))
 
 
-def _check_law(_options: argparse.Namespace, address: DatabaseAddress) -> int:
-    return _check(address, _LawCheck())
+def _check_law(_options: argparse.Namespace) -> Work:
+    return partial(_check, checks=(_LawCheck(),))
 
 
-def _check_schedules(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    return _check(address, _ScheduleCheck(time_zone=_time_zone(options)))
+def _check_schedules(options: argparse.Namespace) -> Work:
+    return partial(_check, checks=(_ScheduleCheck(time_zone=_time_zone(options)),))
 
 
-def _check(address: DatabaseAddress, *checks: _LawCheck | _ScheduleCheck) -> int:
-    async def work(database: Database) -> None:
-        for check in checks:
-            await check.run(database)
-
-    with_database(address, work)
+async def _check(database: Database, *, checks: Sequence[_LawCheck | _ScheduleCheck]) -> int:
+    for check in checks:
+        await check.run(database)
     return FAILED if any(check.is_broken for check in checks) else OK
 
 

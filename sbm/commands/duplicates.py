@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from attrs import define, field, frozen
 
-from sbm.commands.running import OK, actor, with_database
+from sbm.commands.running import OK, Work, actor, in_database
 from sbm.commands.selecting import (
     CHUNK,
     add_selection,
@@ -21,7 +21,6 @@ from sbm.commands.selecting import (
 )
 from sbm.model.duplicate import Duplicate, DuplicateRule, Keep
 from sbm.model.selection import Selection
-from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import duplicates, locks, repairs
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import RowLocked
@@ -56,7 +55,7 @@ def add_to(verbs: Any) -> None:
         "--deactivate", action="store_true", help="keep the others as well, but inactive"
     )
     add_selection(twins)
-    twins.set_defaults(command=_remove_duplicates)
+    twins.set_defaults(command=in_database(_remove_duplicates))
 
 
 # How long smaller chunks wait for a lock that a whole one could not have.
@@ -80,7 +79,7 @@ def _seconds(text: str) -> timedelta:
     return timedelta(seconds=int(text))
 
 
-def _remove_duplicates(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _remove_duplicates(options: argparse.Namespace) -> Work:
     demand_selection(options)
     within = DuplicateRule().within if options.within is None else options.within
     likeness = DuplicateRule(
@@ -89,8 +88,7 @@ def _remove_duplicates(options: argparse.Namespace, address: DatabaseAddress) ->
         within=None if options.any_time else within,
         keep=options.keep,
     )
-    with_database(address, _Removal(options=options, likeness=likeness).run)
-    return OK
+    return _Removal(options=options, likeness=likeness).run
 
 
 @frozen(kw_only=True)
@@ -113,7 +111,7 @@ class _Removal:
     busy: int = field(default=0, init=False)
     locked: int = field(default=0, init=False)
 
-    async def run(self, database: Database) -> None:
+    async def run(self, database: Database) -> int:
         selection = await database.transact(selection_from, self.options)
         total = await database.transact(repairs.count_all)
         after = duplicates.FIRST
@@ -140,6 +138,7 @@ class _Removal:
             print(
                 f"subscriptions of {self.locked} identities are locked by somebody else: left alone"
             )
+        return OK
 
     async def _next(self, database: Database, after: str, selection: Selection) -> _Removed:
         """Fewer identities at once, down to one, where a subscription of theirs is locked."""

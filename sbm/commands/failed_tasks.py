@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import get_args
 from uuid import UUID
 
-from sbm.commands.running import FAILED, OK, print_table, transact
+from sbm.commands.running import FAILED, OK, Work, in_database, print_table
 from sbm.model.failed_task import EVERYTHING, MAX_REASON, Requeued, Wanted
 from sbm.model.paging import PageRequest
 from sbm.model.send import Kind, Stage, Trigger
-from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import failed_tasks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.database import Database, Transaction
 
 _SHOWN = 100
 _LARGEST_ID = 2**31 - 1
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description=f"List those that match, the newest {_SHOWN}, and say how many there are.",
     )
     _add_filters(listing)
-    listing.set_defaults(command=_list)
+    listing.set_defaults(command=in_database(_list))
 
     requeue = verbs.add_parser(
         "requeue",
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     requeue.add_argument("ids", metavar="ID", nargs="*", type=_id, help="from `failed-task list`")
     _add_filters(requeue)
     requeue.add_argument("--dry-run", action="store_true", help="only say how many are meant")
-    requeue.set_defaults(command=_requeue, misused=requeue.error)
+    requeue.set_defaults(command=in_database(_requeue), misused=requeue.error)
 
 
 def _add_filters(verb: argparse.ArgumentParser) -> None:
@@ -76,9 +76,13 @@ def _wanted(options: argparse.Namespace) -> Wanted:
     )
 
 
-def _list(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    part = transact(
-        address, failed_tasks.list_page, window=PageRequest(limit=_SHOWN), wanted=_wanted(options)
+def _list(options: argparse.Namespace) -> Work:
+    return partial(_list_those, wanted=_wanted(options))
+
+
+async def _list_those(database: Database, *, wanted: Wanted) -> int:
+    part = await database.transact(
+        failed_tasks.list_page, window=PageRequest(limit=_SHOWN), wanted=wanted
     )
     print_table(
         ("ID", "KIND", "STAGE", "INITIATED", "SUBSCRIPTION", "REASON"),
@@ -99,30 +103,36 @@ def _list(options: argparse.Namespace, address: DatabaseAddress) -> int:
     return OK
 
 
-def _requeue(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _requeue(options: argparse.Namespace) -> Work:
     wanted = _wanted(options)
     if options.ids and wanted != EVERYTHING:
         options.misused("give IDs or filters, not both")
     if options.ids:
-        return _requeue_these(options.ids, address, dry_run=options.dry_run)
-    if options.dry_run:
-        part = transact(address, failed_tasks.list_page, window=PageRequest(limit=1), wanted=wanted)
+        return partial(_requeue_these, ids=sorted(set(options.ids)), is_dry=options.dry_run)
+    return partial(_requeue_all, wanted=wanted, is_dry=options.dry_run)
+
+
+async def _requeue_all(database: Database, *, wanted: Wanted, is_dry: bool) -> int:
+    if is_dry:
+        part = await database.transact(
+            failed_tasks.list_page, window=PageRequest(limit=1), wanted=wanted
+        )
         print(f"{part.count} would be requeued")
         return OK
-    done = transact(address, failed_tasks.requeue_all, wanted=wanted, requested_by=None)
+    done = await database.transact(failed_tasks.requeue_all, wanted=wanted, requested_by=None)
     _tell(done)
     if done.goes_on:
         print("a daemon goes on with the others")
     return OK
 
 
-def _requeue_these(ids: Sequence[int], address: DatabaseAddress, *, dry_run: bool) -> int:
-    found = transact(address, _look_up if dry_run else _owe, ids=sorted(set(ids)))
+async def _requeue_these(database: Database, *, ids: Sequence[int], is_dry: bool) -> int:
+    found = await database.transact(_look_up if is_dry else _owe, ids=ids)
     missing = [number for number, trigger in found.items() if not trigger.found]
     for number in missing:
         print(f"sbm: there is no failed task {number}", file=sys.stderr)
     taken = len(found) - len(missing)
-    if dry_run:
+    if is_dry:
         print(f"{taken} would be requeued")
     else:
         _tell(Requeued(taken=taken, owed=sum(one.accepted for one in found.values())))

@@ -11,13 +11,12 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from sbm.commands.running import OK, CommandFailed, actor, add_signature, with_database
+from sbm.commands.running import OK, CommandFailed, Work, actor, add_signature, in_database
 from sbm.commands.selecting import find_messageset, progress
 from sbm.model.content import BinaryContent, MessageSet
 from sbm.model.content_rules import content_problems, is_blank
 from sbm.operations import media_files
 from sbm.settings.config import read_max_text_length
-from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
 from sbm.store import audit, binary_contents, messages, messagesets
 from sbm.store.postgres.database import Database, Transaction
@@ -53,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     following.add_argument("--no-next-set", action="store_true", help="no set follows it")
     clone.add_argument("--dry-run", action="store_true", help="only say what would be made")
     add_signature(clone)
-    clone.set_defaults(command=_clone)
+    clone.set_defaults(command=in_database(_clone))
 
 
 def _short_name(text: str) -> str:
@@ -73,7 +72,7 @@ def _label(text: str) -> str:
     return label
 
 
-def _clone(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _clone(options: argparse.Namespace) -> Work:
     folder = None
     settings = Settings(environ=options.environ)
     limit = read_max_text_length(settings)
@@ -82,8 +81,7 @@ def _clone(options: argparse.Namespace, address: DatabaseAddress) -> int:
         if folder is None and not settings.problems:
             settings.problem("SBM_MEDIA_ROOT", "is missing, and files are to be copied into it")
     settings.check()
-    with_database(address, _Clone(options=options, folder=folder, limit=limit).run)
-    return OK
+    return _Clone(options=options, folder=folder, limit=limit).run
 
 
 @frozen(kw_only=True)
@@ -107,13 +105,13 @@ class _Clone:
     folder: Path | None
     limit: int
 
-    async def run(self, database: Database) -> None:
+    async def run(self, database: Database) -> int:
         plan = await database.transact(self._plan)
         if self.folder is not None:
             _check_files(self.folder, plan.files)
         if self.options.dry_run:
             print(f"would make message set {self._described(plan)}")
-            return
+            return OK
         names: dict[int, str] = {}
         try:
             if self.folder is not None:
@@ -127,6 +125,7 @@ class _Clone:
                 (self.folder / name).unlink(missing_ok=True)
             raise
         print(f"made message set {made.id}, {self._described(plan)}")
+        return OK
 
     def _described(self, plan: _Plan) -> str:
         counts = ", ".join(f"{lang} {count}" for lang, count in plan.languages.items())

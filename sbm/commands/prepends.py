@@ -8,7 +8,7 @@ from uuid import UUID
 
 from attrs import define, field, frozen
 
-from sbm.commands.running import OK, CommandFailed, actor, with_database
+from sbm.commands.running import OK, CommandFailed, Work, actor, in_database
 from sbm.commands.selecting import (
     CHUNK,
     add_selection,
@@ -20,7 +20,6 @@ from sbm.commands.selecting import (
 from sbm.model.prepend import misfit, prepend_from
 from sbm.model.selection import Selection
 from sbm.settings.config import read_max_text_length
-from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
 from sbm.store import audit, messagesets, repairs
 from sbm.store.postgres.database import Database, Transaction
@@ -40,7 +39,7 @@ def add_to(verbs: Any) -> None:
         "--overwrite", action="store_true", help="even where another one is waiting"
     )
     add_selection(prepend)
-    prepend.set_defaults(command=_add_prepend)
+    prepend.set_defaults(command=in_database(_add_prepend))
 
 
 def _prepend(text: str) -> str:
@@ -50,13 +49,12 @@ def _prepend(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _add_prepend(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _add_prepend(options: argparse.Namespace) -> Work:
     demand_selection(options)
     settings = Settings(environ=options.environ)
     limit = read_max_text_length(settings)
     settings.check()
-    with_database(address, _Prepending(options=options, limit=limit).run)
-    return OK
+    return _Prepending(options=options, limit=limit).run
 
 
 @frozen(kw_only=True)
@@ -97,7 +95,7 @@ class _Prepending:
     given: int = field(default=0, init=False)
     left: int = field(default=0, init=False)
 
-    async def run(self, database: Database) -> None:
+    async def run(self, database: Database) -> int:
         chosen = await database.transact(self._choose)
         for one in chosen.misfits:
             print(f"left out: {one}")
@@ -113,6 +111,7 @@ class _Prepending:
                     self.counts[prospect.verdict] += 1
                 bar.update(step.rows)
         self._tell()
+        return OK
 
     def _tell(self) -> None:
         print(f"{self.given} {'would be given' if self.options.dry_run else 'given'} the prepend")

@@ -8,44 +8,41 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import IO, Any, Concatenate, ParamSpec, TypeVar
+from typing import IO, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from sbm.settings.endpoints import DatabaseAddress
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 
 OK, FAILED, MISUSED = 0, 1, 2
 
-P = ParamSpec("P")
-T = TypeVar("T")
+# What a command does in the database, once its options are read; returns its exit status.
+Work = Callable[[Database], Awaitable[int]]
+Command = Callable[[argparse.Namespace, DatabaseAddress], int]
 
 
 class CommandFailed(Exception):
     """A command could not do its work; the message says why, for a person."""
 
 
-def transact(
-    address: DatabaseAddress,
-    work: Callable[Concatenate[Transaction, P], Awaitable[T]],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T:
-    """Run one store function in a transaction of its own; see ``with_database``."""
+def in_database(read: Callable[[argparse.Namespace], Work]) -> Command:
+    """The command whose options ``read`` makes into its work in the database."""
 
-    async def once(database: Database) -> T:
-        return await database.transact(work, *args, **kwargs)
+    def command(options: argparse.Namespace, address: DatabaseAddress) -> int:
+        status: int = options.with_database(address, read(options))
+        return status
 
-    return with_database(address, once)
+    return command
 
 
-def with_database(address: DatabaseAddress, work: Callable[[Database], Awaitable[T]]) -> T:
+def with_database(address: DatabaseAddress, work: Work) -> int:
     """Run ``work`` in a reactor that ends with it. So a process can do this once.
 
     Raises CommandFailed where it was interrupted: what it had committed stays done.
     """
-    outcome: list[T | Exception] = []
+    outcome: list[int | Exception] = []
 
     async def once(reactor: Any) -> None:
         database = Database(reactor, address, 1)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from attrs import define, field
 
-from sbm.commands.running import OK, actor, print_table, with_database
+from sbm.commands.running import OK, Work, actor, in_database, print_table
 from sbm.commands.selecting import (
     CHUNK,
     add_selection,
@@ -18,7 +18,6 @@ from sbm.commands.selecting import (
     told,
 )
 from sbm.model.selection import Selection
-from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import audit, repairs
 from sbm.store.postgres.database import Database, Transaction
 
@@ -37,13 +36,12 @@ def add_to(verbs: Any) -> None:
         "--status", metavar="STATUS", type=int, choices=_STATUSES, help="only -1, or only -2"
     )
     add_selection(stuck)
-    stuck.set_defaults(command=_reset_stuck)
+    stuck.set_defaults(command=in_database(_reset_stuck))
 
 
-def _reset_stuck(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _reset_stuck(options: argparse.Namespace) -> Work:
     demand_selection(options, options.status)
-    with_database(address, _Reset(options=options).run)
-    return OK
+    return _Reset(options=options).run
 
 
 @define(eq=False, kw_only=True)
@@ -54,7 +52,7 @@ class _Reset:
     reset: int = field(default=0, init=False)
     left: int = field(default=0, init=False)
 
-    async def run(self, database: Database) -> None:
+    async def run(self, database: Database) -> int:
         statuses = _STATUSES if self.options.status is None else (self.options.status,)
         selection = await database.transact(selection_from, self.options)
         stuck = await database.transact(repairs.count_stuck, statuses=statuses, selection=selection)
@@ -68,7 +66,7 @@ class _Reset:
                     [(one.short_name, str(one.process_status), str(one.count)) for one in stuck],
                 )
             print(f"{meant} would be reset")
-            return
+            return OK
         with progress(meant, "subscriptions") as bar:
             for status in statuses:
                 place: repairs.Place | None = repairs.Place()
@@ -84,6 +82,7 @@ class _Reset:
             print(
                 f"{self.left} left: they were changed meanwhile, or somebody else has locked them"
             )
+        return OK
 
     async def _go_on(
         self, transaction: Transaction, status: int, selection: Selection, behind: repairs.Place
