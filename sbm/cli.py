@@ -18,6 +18,7 @@ from typing import Any
 from attrs import frozen
 
 from sbm.commands.running import FAILED, MISUSED, CommandFailed, Work, with_database
+from sbm.operations.refusals import Refused
 from sbm.settings.config import read_database
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import ConfigError
@@ -104,7 +105,7 @@ def run(
         return command(options, database)
     except ConfigError as error:
         return _complain("\n".join(error.problems), MISUSED)
-    except (CommandFailed, UnknownUser, DatabaseUnavailable, MigrationFailed) as error:
+    except (CommandFailed, Refused, UnknownUser, DatabaseUnavailable, MigrationFailed) as error:
         return _complain(str(error).strip(), FAILED)
 
 

@@ -20,7 +20,7 @@ from attrs import asdict, define
 from tqdm import tqdm
 
 from sbm.commands.old_files import Copies
-from sbm.commands.running import OK, CommandFailed, actor, add_signature, print_table
+from sbm.commands.running import OK, CommandFailed, add_signature, print_table, signature_from
 from sbm.commands.schedules import Remark, remarks
 from sbm.model.content_rules import PREPEND, content_problems, prepend_problems
 from sbm.operations.django_import.report import Advance, ImportFailed
@@ -93,7 +93,7 @@ def _import(options: argparse.Namespace, address: DatabaseAddress) -> int:
                 address.uri(),
                 progress=_progress,
                 conclude=conclusion.show,
-                actor=actor(options),
+                actor=signature_from(options).actor,
                 reason=options.reason,
                 go_on=options.go_on,
             )

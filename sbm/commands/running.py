@@ -6,13 +6,16 @@ import argparse
 import getpass
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
+from tqdm import tqdm
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
+from sbm.model.signature import Signature
+from sbm.operations.progress import Advance
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres.database import Database
 
@@ -67,6 +70,18 @@ def with_database(address: DatabaseAddress, work: Work) -> int:
     return result
 
 
+@contextmanager
+def progress(what: str, count: int) -> Iterator[Advance]:
+    """How far it has come, on standard error, if that is a terminal."""
+    with tqdm(total=count, unit=f" {what}", disable=None, leave=False) as bar:
+        yield bar.update
+
+
+def print_above(line: str) -> None:
+    """Print a line while progress is shown, which stays below it."""
+    tqdm.write(line, file=sys.stdout)
+
+
 def stop_telling() -> None:
     """Whoever was reading has seen enough: nothing more is said, not even at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -78,11 +93,12 @@ def add_signature(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--reason", metavar="TEXT", default="", help="why it is done")
 
 
-def actor(options: argparse.Namespace) -> str:
-    """Who does it: as she says, or as the machine knows her."""
-    given: str | None = options.by
-    if given:
-        return given
+def signature_from(options: argparse.Namespace) -> Signature:
+    """Who does it, and why: as the options say, or else as the machine knows the user."""
+    return Signature(actor=options.by or _user(), reason=options.reason)
+
+
+def _user() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # an account without a name, as in a container

@@ -19,10 +19,10 @@ from sbm.commands.running import (
     OK,
     CommandFailed,
     Work,
-    actor,
     add_signature,
     in_database,
     print_table,
+    signature_from,
     stop_telling,
 )
 from sbm.model.scheduler_call import Troubled
@@ -151,7 +151,7 @@ async def _bring_in_line(
     if not options.dry_run:
         await database.transact(
             audit.record,
-            actor=actor(options),
+            actor=signature_from(options).actor,
             command="scheduler sync",
             reason=options.reason,
             details={"mode": scheduling.mode, **counts},

@@ -9,7 +9,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 
 from sbm.commands.running import FAILED
-from sbm.commands.selecting import CHUNK
+from sbm.operations.selection import CHUNK
 from tests.arrange import Arranged
 from tests.commands.misuse import misused
 from tests.commands.operator import Sbm

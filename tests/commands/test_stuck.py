@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from pytest_twisted import ensureDeferred
 
-from sbm.commands.selecting import CHUNK
+from sbm.operations.selection import CHUNK
 from tests.arrange import Arranged
 from tests.commands.misuse import misused
 from tests.commands.operator import Sbm
