@@ -19,12 +19,12 @@ from zoneinfo import ZoneInfo
 from attrs import asdict, define
 from tqdm import tqdm
 
-from sbm.commands.old_files import Copies
 from sbm.commands.running import OK, CommandFailed, add_signature, print_table, signature_from
-from sbm.commands.schedules import Remark, remarks
 from sbm.model.content_rules import PREPEND, content_problems, prepend_problems
+from sbm.operations.django_import.old_files import Copies
 from sbm.operations.django_import.report import Advance, ImportFailed
 from sbm.operations.django_import.transfer import Taken, transfer
+from sbm.operations.schedule_remarks import Remark, remarks
 from sbm.settings.config import read_max_text_length, read_time_zone_of_ticks
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings

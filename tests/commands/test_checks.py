@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_twisted import ensureDeferred
 
-from sbm.commands import checks
 from sbm.commands.running import MISUSED
+from sbm.operations import checks
 from tests.arrange import Arranged
 from tests.commands.operator import Sbm
 
