@@ -10,14 +10,15 @@ from typing import get_args
 from uuid import UUID
 
 from sbm.commands.running import FAILED, OK, Work, in_database, print_table
-from sbm.model.failed_task import EVERYTHING, MAX_REASON, Requeued, Wanted
+from sbm.model.failed_task import EVERYTHING, MAX_REASON, Wanted
 from sbm.model.paging import PageRequest
-from sbm.model.send import Kind, Stage, Trigger
+from sbm.model.send import Kind, Stage
+from sbm.operations.requeue import requeue_all, requeue_these
+from sbm.operations.selection import LARGEST_ID
 from sbm.store import failed_tasks
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 
 _SHOWN = 100
-_LARGEST_ID = 2**31 - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +56,7 @@ def _add_filters(verb: argparse.ArgumentParser) -> None:
 
 def _id(text: str) -> int:
     number = int(text)
-    if not 0 < number <= _LARGEST_ID:
+    if not 0 < number <= LARGEST_ID:
         raise ValueError("no row can have this id")
     return number
 
@@ -119,36 +120,23 @@ async def _requeue_all(database: Database, *, wanted: Wanted, is_dry: bool) -> i
         )
         print(f"{part.count} would be requeued")
         return OK
-    done = await database.transact(failed_tasks.requeue_all, wanted=wanted, requested_by=None)
-    _tell(done)
+    done = await database.transact(requeue_all, wanted=wanted, requested_by=None)
+    _tell(taken=done.taken, owed=done.owed)
     if done.goes_on:
         print("a daemon goes on with the others")
     return OK
 
 
 async def _requeue_these(database: Database, *, ids: Sequence[int], is_dry: bool) -> int:
-    found = await database.transact(_look_up if is_dry else _owe, ids=ids)
-    missing = [number for number, trigger in found.items() if not trigger.found]
-    for number in missing:
+    done = await database.transact(requeue_these, ids=ids, is_dry=is_dry)
+    for number in done.missing:
         print(f"sbm: there is no failed task {number}", file=sys.stderr)
-    taken = len(found) - len(missing)
     if is_dry:
-        print(f"{taken} would be requeued")
+        print(f"{done.taken} would be requeued")
     else:
-        _tell(Requeued(taken=taken, owed=sum(one.accepted for one in found.values())))
-    return FAILED if missing else OK
+        _tell(taken=done.taken, owed=done.owed)
+    return FAILED if done.missing else OK
 
 
-def _tell(done: Requeued) -> None:
-    print(f"{done.taken} requeued: {done.owed} owed again, {done.taken - done.owed} skipped")
-
-
-async def _owe(transaction: Transaction, *, ids: Sequence[int]) -> dict[int, Trigger]:
-    return {
-        number: await failed_tasks.requeue_one(transaction, failed_task_id=number) for number in ids
-    }
-
-
-async def _look_up(transaction: Transaction, *, ids: Sequence[int]) -> dict[int, Trigger]:
-    found = {number: await failed_tasks.find(transaction, failed_task_id=number) for number in ids}
-    return {number: Trigger(found=one is not None, accepted=False) for number, one in found.items()}
+def _tell(*, taken: int, owed: int) -> None:
+    print(f"{taken} requeued: {owed} owed again, {taken - owed} skipped")

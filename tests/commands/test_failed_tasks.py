@@ -7,7 +7,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.commands.running import FAILED, MISUSED
 from sbm.model.failed_task import MAX_REASON
-from sbm.store.failed_tasks import AT_ONCE
+from sbm.operations.requeue import AT_ONCE
 from tests.arrange import Arranged
 from tests.commands.operator import Sbm
 

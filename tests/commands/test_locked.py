@@ -11,8 +11,8 @@ import psycopg2
 import pytest
 from pytest_twisted import ensureDeferred
 
+from sbm.operations import requeue
 from sbm.pipeline.tasks import requests as module
-from sbm.store import failed_tasks
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import RowLocked
 from tests.arrange import Arranged
@@ -162,6 +162,6 @@ async def test_one_that_is_requeued_alone_waits_for_its_subscription(
     kept, *_ = four(direct)
     (failure,) = direct.failures([kept])
     with locked(database_uri, kept), pytest.raises(RowLocked):
-        await database.transact(failed_tasks.requeue_one, failed_task_id=failure)
-    trigger = await database.transact(failed_tasks.requeue_one, failed_task_id=failure)
+        await database.transact(requeue.requeue_one, failed_task_id=failure)
+    trigger = await database.transact(requeue.requeue_one, failed_task_id=failure)
     assert trigger.accepted
