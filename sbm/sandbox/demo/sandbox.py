@@ -247,11 +247,11 @@ class Sandbox(Sequential):
         exchanges = ServiceClient(self._reactor, scheduling.scheduler, self._config.request_timeout)
         self._add(exchanges)
         comparison = Comparison(
-            database,
-            Scheduler(exchanges),
-            scheduling.mode,
-            scheduling.public_url,
-            scheduling.inbound_token,
+            database=database,
+            scheduler=Scheduler(exchanges),
+            mode=scheduling.mode,
+            public_url=scheduling.public_url,
+            auth_token=scheduling.inbound_token,
         )
         async for difference in comparison.bring_in_line():
             self._log.info("{action} {about}", action=difference.action, about=difference.about)
