@@ -22,12 +22,13 @@ from tqdm import tqdm
 from sbm.commands.running import OK, CommandFailed, add_signature, print_table, signature_from
 from sbm.model.content_rules import PREPEND, content_problems, prepend_problems
 from sbm.operations.django_import.old_files import Copies
-from sbm.operations.django_import.report import Advance, ImportFailed
 from sbm.operations.django_import.transfer import Taken, transfer
+from sbm.operations.progress import Advance
 from sbm.operations.schedule_remarks import Remark, remarks
 from sbm.settings.config import read_max_text_length, read_time_zone_of_ticks
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
+from sbm.store.django.report import ImportFailed
 
 _ENDED = "subscriptions beyond the end of their content"
 
@@ -93,8 +94,7 @@ def _import(options: argparse.Namespace, address: DatabaseAddress) -> int:
                 address.uri(),
                 progress=_progress,
                 conclude=conclusion.show,
-                actor=signature_from(options).actor,
-                reason=options.reason,
+                signature=signature_from(options),
                 go_on=options.go_on,
             )
     except ImportFailed as error:

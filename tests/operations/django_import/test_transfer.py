@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,9 +14,11 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model import password
 from sbm.model.failed_task import EVERYTHING
+from sbm.model.signature import Signature
 from sbm.operations import requeue
-from sbm.operations.django_import.report import Advance, ImportFailed, Note
 from sbm.operations.django_import.transfer import Taken, transfer
+from sbm.operations.progress import untold
+from sbm.store.django.report import ImportFailed, Note
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 from tests.operations.django_import.old import (
@@ -38,11 +39,6 @@ Outcome = tuple[Taken, list[Note]]
 Import = Callable[..., Outcome]
 
 
-@contextmanager
-def unseen(what: str, count: int) -> Iterator[Advance]:
-    yield lambda more: None
-
-
 @pytest.fixture
 def bring(database_uri: str) -> Import:
     """Take over an old database; returns what was told of it."""
@@ -56,10 +52,9 @@ def bring(database_uri: str) -> Import:
 
         transfer(
             *(old.uri, database_uri),
-            progress=unseen,
+            progress=untold,
             conclude=conclude,
-            actor="tester",
-            reason="we move",
+            signature=Signature(actor="tester", reason="we move"),
         )
         (outcome,) = told
         return outcome

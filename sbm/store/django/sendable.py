@@ -10,7 +10,7 @@ from attrs import frozen
 from psycopg2.extras import RealDictCursor
 
 from sbm.model.content_rules import Medium, Placed
-from sbm.operations.django_import.source import QUERIES
+from sbm.store.django.source import QUERIES
 from sbm.store.messages import placed
 from sbm.store.postgres.statements import Query
 
