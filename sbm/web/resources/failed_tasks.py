@@ -12,6 +12,7 @@ from twisted.web.server import Request
 from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, Wanted
 from sbm.model.paging import Page, PageRequest
 from sbm.model.send import Kind, Stage
+from sbm.operations import requeue
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Transaction
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
@@ -107,7 +108,7 @@ class FailedTasks:
     async def _requeue_one(self, number: str, _exchange: ApiRequest) -> Reply:
         """The body is not read."""
         trigger = await self._front.database.transact(
-            failed_tasks.requeue_one, failed_task_id=row_id(number)
+            requeue.requeue_one, failed_task_id=row_id(number)
         )
         if not trigger.found:
             raise NotFound
@@ -143,6 +144,4 @@ _LISTING = Listing(name="failed-tasks", list_page=_list_page, shown=shown, filte
 
 async def _requeue(transaction: Transaction, exchange: ApiRequest) -> None:
     wanted = await read_filters(transaction, FILTERS, exchange.query, strictly=True)
-    await failed_tasks.requeue_all(
-        transaction, wanted=Wanted(**wanted), requested_by=exchange.user.id
-    )
+    await requeue.requeue_all(transaction, wanted=Wanted(**wanted), requested_by=exchange.user.id)
