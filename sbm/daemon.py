@@ -68,8 +68,12 @@ def assemble(
     served = Database(reactor, config.database, config.database_connections, mode)
     # However many requests wait for each other's locks, results are settled and leases renewed.
     database = Database(reactor, config.database, PIPELINE_CONNECTIONS, mode)
-    claim_bell, tick_bell, task_bell = Wakeup(reactor), Wakeup(reactor), Wakeup(reactor)
-    audio_bell = Wakeup(reactor)
+    claim_bell, tick_bell, task_bell = (
+        Wakeup(reactor=reactor),
+        Wakeup(reactor=reactor),
+        Wakeup(reactor=reactor),
+    )
+    audio_bell = Wakeup(reactor=reactor)
     telemetry = telemetry or Telemetry()
     clock = _database_clock(config, telemetry)
 
@@ -96,7 +100,8 @@ def assemble(
         max_text_length=config.max_text_length,
     )
     beginning = Parallel(
-        *sending.claims, *(Port(reactor, description, site) for description in listen)
+        *sending.claims,
+        *(Port(reactor=reactor, description=description, factory=site) for description in listen),
     )
     under_way = Parallel(
         *sending.under_way,
@@ -105,22 +110,34 @@ def assemble(
         *_law(config, reactor, telemetry, clock),
         *_scheduling(config, reactor, database, telemetry, clock),
         Tasks(
-            *(reactor, database, config.timezone, uuid.uuid4(), claim_bell.ring, task_bell),
-            telemetry.tally,
+            reactor=reactor,
+            database=database,
+            time_zone=config.timezone,
+            owner=uuid.uuid4(),
+            owed=claim_bell.ring,
+            bell=task_bell,
+            tally=telemetry.tally,
             clock=clock,
         ),
         _audio(config, reactor, database, audio_bell, clock),
-        Notifications(reactor, config.database, wake),
+        Notifications(reactor=reactor, address=config.database, heard=wake),
         RequestDrain(site),
     )
-    work = Sequential(reactor, config.stop_grace, services=(*sending.leases, under_way, beginning))
+    work = Sequential(
+        reactor=reactor,
+        patience=config.stop_grace,
+        services=(*sending.leases, under_way, beginning),
+    )
     return Sequential(
-        reactor,
-        config.stop_grace + SETTLING,
+        reactor=reactor,
+        patience=config.stop_grace + SETTLING,
         rush=SETTLING,
         services=(
-            *(served, database, *_metrics(config, reactor, telemetry)),
-            *(*sending.ground, work),
+            served,
+            database,
+            *_metrics(config, reactor, telemetry),
+            *sending.ground,
+            work,
         ),
     )
 
@@ -140,13 +157,25 @@ def _metrics(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[ISe
         return
     telemetry.tally.is_kept = True
     timeout = min(config.request_timeout, METRICS_TIMEOUT)
-    exchanges = ServiceClient(reactor, config.metrics, timeout, 1)
+    exchanges = ServiceClient(
+        reactor=reactor, address=config.metrics, timeout=timeout, connections=1
+    )
     breaker = Breaker(
-        *("Metrics API", reactor.seconds, random.random, config.backoff_max), is_told_once=True
+        service="Metrics API",
+        seconds=reactor.seconds,
+        draw=random.random,
+        cap=config.backoff_max,
+        is_told_once=True,
     )
     telemetry.services["metrics_api"] = breaker
     yield exchanges
-    yield MetricsReporter(reactor, MetricsApi(exchanges), telemetry, breaker, config.metrics_every)
+    yield MetricsReporter(
+        reactor=reactor,
+        metrics=MetricsApi(exchanges=exchanges),
+        telemetry=telemetry,
+        breaker=breaker,
+        every=config.metrics_every,
+    )
 
 
 def _ticking(
@@ -158,20 +187,24 @@ def _ticking(
     database_clock: DatabaseClock,
 ) -> Iterable[IService]:
     """Who is owed a send: by POST-back, or by the clock where there is no Scheduler."""
-    expansion = Expansion(database, claim_bell.ring)
-    yield Loop("expand ticks", expansion.one_pass, POLL_SECONDS, tick_bell)
+    expansion = Expansion(database=database, owed=claim_bell.ring)
+    yield Loop(name="expand ticks", one_pass=expansion.one_pass, rest=POLL_SECONDS, bell=tick_bell)
     if config.scheduling.mode == "builtin":
         clock = Clock(
-            *(database, config.timezone, config.tick_grace, tick_bell.ring), clock=database_clock
+            database=database,
+            time_zone=config.timezone,
+            grace=config.tick_grace,
+            ticked=tick_bell.ring,
+            clock=database_clock,
         )
-        announcement = SchedulingMode(database, config.scheduling.mode)
+        announcement = SchedulingMode(database=database, mode=config.scheduling.mode)
 
         async def tick() -> int:
             # What it was wound to before it was others' turn has to be forgotten first.
             await announcement.one_pass()
             return await clock.one_pass()
 
-        yield Loop("clock", tick, POLL_SECONDS, Wakeup(reactor))
+        yield Loop(name="clock", one_pass=tick, rest=POLL_SECONDS, bell=Wakeup(reactor=reactor))
 
 
 def _scheduling(
@@ -183,16 +216,28 @@ def _scheduling(
 ) -> Iterable[IService]:
     """Telling the Scheduler whom to call back for, where there is one."""
     scheduling = config.scheduling
-    announcement = SchedulingMode(database, scheduling.mode)
-    yield Loop("announce", announcement.one_pass, HOUSEKEEPING_SECONDS, Wakeup(reactor))
+    announcement = SchedulingMode(database=database, mode=scheduling.mode)
+    yield Loop(
+        name="announce",
+        one_pass=announcement.one_pass,
+        rest=HOUSEKEEPING_SECONDS,
+        bell=Wakeup(reactor=reactor),
+    )
     if scheduling.scheduler is None or scheduling.complaint:
         return
-    exchanges = ServiceClient(reactor, scheduling.scheduler, config.request_timeout, AT_A_TIME)
-    breaker = Breaker("Scheduler", reactor.seconds, random.random, config.backoff_max)
+    exchanges = ServiceClient(
+        reactor=reactor,
+        address=scheduling.scheduler,
+        timeout=config.request_timeout,
+        connections=AT_A_TIME,
+    )
+    breaker = Breaker(
+        service="Scheduler", seconds=reactor.seconds, draw=random.random, cap=config.backoff_max
+    )
     telemetry.services["scheduler"] = breaker
     chores = SchedulerOutbox(
         database=database,
-        scheduler=Scheduler(exchanges),
+        scheduler=Scheduler(exchanges=exchanges),
         breaker=breaker,
         telemetry=telemetry,
         missed=MissedMoments(time_zone=scheduling.timezone, grace=config.tick_grace),
@@ -208,21 +253,38 @@ def _scheduling(
         clock=clock,
     )
     yield exchanges
-    yield Loop("do chores", chores.one_pass, POLL_SECONDS, Wakeup(reactor))
-    yield Loop("expire chores", chores.expire, EXPIRY_SECONDS, Wakeup(reactor))
+    yield Loop(
+        name="do chores", one_pass=chores.one_pass, rest=POLL_SECONDS, bell=Wakeup(reactor=reactor)
+    )
+    yield Loop(
+        name="expire chores",
+        one_pass=chores.expire,
+        rest=EXPIRY_SECONDS,
+        bell=Wakeup(reactor=reactor),
+    )
 
 
 def _housekeeping(
     config: Config, reactor: Any, database: Database, clock: DatabaseClock
 ) -> Iterable[IService]:
-    housekeeping = Housekeeping(database, config.ledger_months, clock=clock)
-    yield Loop("housekeeping", housekeeping.one_pass, HOUSEKEEPING_SECONDS, Wakeup(reactor))
+    housekeeping = Housekeeping(database=database, months_kept=config.ledger_months, clock=clock)
+    yield Loop(
+        name="housekeeping",
+        one_pass=housekeeping.one_pass,
+        rest=HOUSEKEEPING_SECONDS,
+        bell=Wakeup(reactor=reactor),
+    )
     callbacks = CallbackHousekeeping(
         database=database,
         kept=scheduler_callback.kept(config.scheduling.join_window),
         clock=clock,
     )
-    yield Loop("delete old calls", callbacks.one_pass, CALLBACKS_SECONDS, Wakeup(reactor))
+    yield Loop(
+        name="delete old calls",
+        one_pass=callbacks.one_pass,
+        rest=CALLBACKS_SECONDS,
+        bell=Wakeup(reactor=reactor),
+    )
 
 
 def _audio(
@@ -232,16 +294,16 @@ def _audio(
     vendor = None
     if config.voice_vendor is not None:
         timeout = min(config.request_timeout, VENDOR_TIMEOUT)
-        vendor = VoiceVendor(reactor, config.voice_vendor, timeout)
+        vendor = VoiceVendor(reactor=reactor, address=config.voice_vendor, timeout=timeout)
     copies: IService = AudioCopies(
-        reactor,
-        database,
-        vendor,
-        config.media_root,
-        uuid.uuid4(),
-        random.random,
-        config.backoff_max,
-        bell,
+        reactor=reactor,
+        database=database,
+        vendor=vendor,
+        media_root=config.media_root,
+        owner=uuid.uuid4(),
+        draw=random.random,
+        backoff_max=config.backoff_max,
+        bell=bell,
         clock=clock,
     )
     return copies
@@ -252,6 +314,12 @@ def _law(
 ) -> Iterable[IService]:
     """Counting a tick of a million takes seconds, in which nobody waits for its connection."""
     database = Database(reactor, config.database, 1)
-    law = LedgerBalance(database, telemetry, clock=clock)
+    law = LedgerBalance(database=database, telemetry=telemetry, clock=clock)
     yield database
-    yield Loop("check the law", law.one_pass, LAW_SECONDS, Wakeup(reactor), may_be_cut=True)
+    yield Loop(
+        name="check the law",
+        one_pass=law.one_pass,
+        rest=LAW_SECONDS,
+        bell=Wakeup(reactor=reactor),
+        may_be_cut=True,
+    )

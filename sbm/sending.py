@@ -62,8 +62,11 @@ def sending_services(
     reserved = config.concurrency // RESERVED_OF
     exchanges = {
         name: ServiceClient(
-            *(reactor, address, config.request_timeout, config.concurrency),
-            _count_failures(telemetry.tally, method),
+            reactor=reactor,
+            address=address,
+            timeout=config.request_timeout,
+            connections=config.concurrency,
+            failed=_count_failures(telemetry.tally, method),
         )
         for name, method, address in (
             ("Identity Store", "GET", config.identity_store),
@@ -71,7 +74,8 @@ def sending_services(
         )
     }
     identity_store, message_sender = (
-        Breaker(name, reactor.seconds, random.random, config.backoff_max) for name in exchanges
+        Breaker(service=name, seconds=reactor.seconds, draw=random.random, cap=config.backoff_max)
+        for name in exchanges
     )
     telemetry.services |= {"identity_store": identity_store, "message_sender": message_sender}
     retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
@@ -82,15 +86,22 @@ def sending_services(
         capacity=2 * config.concurrency - reserved,
         spare=reserved,
         lease=config.lease,
-        emptied=Wakeup(reactor),
+        emptied=Wakeup(reactor=reactor),
     )
-    settling = Completer(reactor, database, hand, telemetry, claim_bell.ring, config.stop_grace)
-    sender = MessageSender(exchanges["Message Sender"])
+    settling = Completer(
+        reactor=reactor,
+        database=database,
+        hand=hand,
+        telemetry=telemetry,
+        settled=claim_bell.ring,
+        grace=config.stop_grace,
+    )
+    sender = MessageSender(exchanges=exchanges["Message Sender"])
     look_up = AddressLookup(
-        IdentityStore(exchanges["Identity Store"]),
-        identity_store,
-        retries,
-        reactor.seconds,
+        identity_store=IdentityStore(exchanges=exchanges["Identity Store"]),
+        breaker=identity_store,
+        retries=retries,
+        seconds=reactor.seconds,
     )
     blames = Blames(
         identity_store=look_up.blame,
@@ -101,58 +112,74 @@ def sending_services(
         ),
     )
     delivery = Delivery(
-        reactor,
-        hand,
-        settling,
-        look_up,
-        sender,
-        blames,
-        retries,
-        config.media_url,
-        config.dry_run_messagesets,
-        config.request_timeout,
-        PrioritySlots(config.concurrency),
-        config.stop_grace,
-        config.max_text_length,
+        reactor=reactor,
+        hand=hand,
+        settling=settling,
+        look_up=look_up,
+        message_sender=sender,
+        blames=blames,
+        retries=retries,
+        media_url=config.media_url,
+        dry_runs=config.dry_run_messagesets,
+        request_timeout=config.request_timeout,
+        turns=PrioritySlots(places=config.concurrency),
+        grace=config.stop_grace,
+        max_text_length=config.max_text_length,
     )
     claiming = Claimer(
-        database,
-        hand,
-        delivery,
-        blames,
+        database=database,
+        hand=hand,
+        delivery=delivery,
+        blames=blames,
         clock=clock,
         content_settle=config.content_settle,
         telemetry=telemetry,
     )
     reconciling = Reconciler(
-        reactor,
-        database,
-        sender,
-        message_sender,
-        telemetry,
-        config.settle,
-        question_lease(config),
-        config.uncertain,
-        retries,
-        claim_bell.ring,
+        reactor=reactor,
+        database=database,
+        message_sender=sender,
+        breaker=message_sender,
+        telemetry=telemetry,
+        settle=config.settle,
+        lease=question_lease(config),
+        uncertain=config.uncertain,
+        retries=retries,
+        owed=claim_bell.ring,
         clock=clock,
     )
-    renewing = Loop("renew leases", claiming.renew, _renewal_seconds(config), Wakeup(reactor))
-    expiring = Loop("expire leases", claiming.expire, EXPIRY_SECONDS, Wakeup(reactor))
+    renewing = Loop(
+        name="renew leases",
+        one_pass=claiming.renew,
+        rest=_renewal_seconds(config),
+        bell=Wakeup(reactor=reactor),
+    )
+    expiring = Loop(
+        name="expire leases",
+        one_pass=claiming.expire,
+        rest=EXPIRY_SECONDS,
+        bell=Wakeup(reactor=reactor),
+    )
     return Sending(
         ground=[*exchanges.values(), settling],
         leases=[renewing],
         under_way=[delivery, expiring],
         claims=[
-            Loop("claim", claiming.claim, POLL_SECONDS, claim_bell),
-            Loop("reconcile", reconciling.one_pass, POLL_SECONDS, Wakeup(reactor), may_be_cut=True),
+            Loop(name="claim", one_pass=claiming.claim, rest=POLL_SECONDS, bell=claim_bell),
+            Loop(
+                name="reconcile",
+                one_pass=reconciling.one_pass,
+                rest=POLL_SECONDS,
+                bell=Wakeup(reactor=reactor),
+                may_be_cut=True,
+            ),
         ],
         look_for_single=claiming.look_for_single,
     )
 
 
 def _renewal_seconds(config: Config) -> float:
-    """Often enough for a lease to cover a POST that waits for its turn; see runtime.lease.outlasts."""
+    """Often enough for a lease to cover a POST that waits for its turn; see runtime.lease."""
     spare = config.lease - config.request_timeout - timedelta(seconds=1)
     return min(config.lease / 3, spare / 2).total_seconds()
 

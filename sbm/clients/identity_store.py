@@ -12,7 +12,7 @@ from sbm.clients.service_client import HttpResponse, ServiceClient, faulty, unav
 _SERVICE = "the Identity Store"
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class IdentityStore:
     """Reads addresses, by the API of the Seed Identity Store."""
 

@@ -51,7 +51,7 @@ class Found:
     doubt: str = ""
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class MessageSender:
     """Hands outbounds over. It has no idempotency key: every POST that arrives is a message."""
 

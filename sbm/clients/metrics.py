@@ -13,7 +13,7 @@ from sbm.clients.service_client import AWAY, ServiceClient, unavailable
 _REFUSALS = frozenset({400, 413, 415, 422})
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class MetricsApi:
     """Tells values by name. It adds up whatever it is told, and has no key against repetition."""
 

@@ -61,7 +61,7 @@ class Made:
     created_at: datetime | None
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Scheduler:
     """Has schedules made and changed. It takes no id of ours: every POST makes one."""
 

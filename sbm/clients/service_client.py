@@ -122,7 +122,7 @@ def _unheard(_method: str, _failure: str) -> None:
     """Nobody counts failures."""
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class ServiceClient(Service):
     """HTTP with one service, under its address and with our authorization there.
 

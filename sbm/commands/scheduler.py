@@ -126,16 +126,18 @@ async def _bring_in_line(
             f"SBM_SCHEDULING is {scheduling.mode} here, but the daemon that was started last said"
             f" {announced}: restart the daemons with the new setting first"
         )
-    exchanges = ServiceClient(database.reactor, scheduling.scheduler, _TIMEOUT)
+    exchanges = ServiceClient(
+        reactor=database.reactor, address=scheduling.scheduler, timeout=_TIMEOUT
+    )
     counts: Counter[str] = Counter()
     with tqdm(desc="listed", unit=" entries", disable=None) as progress:
         comparison = Comparison(
-            database,
-            Scheduler(exchanges),
-            scheduling.mode,
-            scheduling.public_url,
-            scheduling.inbound_token,
-            progress.update,
+            database=database,
+            scheduler=Scheduler(exchanges=exchanges),
+            mode=scheduling.mode,
+            public_url=scheduling.public_url,
+            auth_token=scheduling.inbound_token,
+            listed=progress.update,
         )
         try:
             async with aclosing(comparison.bring_in_line(is_dry=options.dry_run)) as differences:

@@ -82,7 +82,7 @@ class Preparation:
     async def _runs(self, cron: Cron, since: datetime, until: datetime) -> list[datetime]:
         """When the schedule was due, in order: the latest MAX_RUNS of them."""
         runs: list[datetime] = []
-        slices = TimeSlice(self.database.reactor)
+        slices = TimeSlice(reactor=self.database.reactor)
         while len(runs) < MAX_RUNS:
             run = cron.latest_between(since, until, self.time_zone)
             if run is None:

@@ -19,7 +19,7 @@ TOLERATED = 5
 LONGEST_RETRY_AFTER = timedelta(hours=1)
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Breaker:
     """Open while the service is away. When its time is over, one call may try; success closes it.
 

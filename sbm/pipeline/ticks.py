@@ -33,7 +33,7 @@ REVIEW_SECONDS = 20.0
 _SECOND = timedelta(seconds=1)
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Expansion:
     """Owes their sends to the members of open ticks, a chunk at a time, by turns.
 
@@ -109,7 +109,7 @@ class Expansion:
         return await ticks.expand(transaction, limit=1, after=member.tick_id - 1)
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Clock:
     """Makes the ticks that the cron fields ask for, where no outside Scheduler does.
 
@@ -126,7 +126,7 @@ class Clock:
     _grace: timedelta
     _ticked: Callable[[], None]
     _log: Logger = field(factory=Logger)
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _clock: DatabaseClock = field(factory=DatabaseClock)
     _reviewed_at: float = field(default=float("-inf"), init=False)
 
     async def one_pass(self) -> int:

@@ -16,7 +16,7 @@ from sbm.runtime.errors import AlreadyTold
 RETRY_SECONDS = 5.0
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Wakeup:
     """Wakes the one who waits for it; a ring that nobody hears is kept for the next wait."""
 
@@ -47,7 +47,7 @@ class Wakeup:
         self._rung = False
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Loop(Service):
     """Makes one pass after the other; a pass answers how much it found.
 

@@ -27,6 +27,6 @@ def wound() -> HandWound:
 
 @pytest_twisted.async_yield_fixture
 async def exchanges(far: Far, wound: HandWound) -> AsyncIterator[ServiceClient]:
-    exchanges = ServiceClient(wound, far.address(), timedelta(seconds=30))
+    exchanges = ServiceClient(reactor=wound, address=far.address(), timeout=timedelta(seconds=30))
     yield exchanges
     await exchanges.stopService()

@@ -21,7 +21,7 @@ MOTHER = "6fb30d6b-ba06-4964-825e-20f93388b9fe"
 
 
 async def ask(exchanges: ServiceClient, identity: str = MOTHER) -> str:
-    return await IdentityStore(exchanges).address_of(identity)
+    return await IdentityStore(exchanges=exchanges).address_of(identity)
 
 
 @ensureDeferred
@@ -51,9 +51,11 @@ async def test_an_identity_that_is_no_uuid_stays_one_part_of_the_path(
 async def test_the_stand_in_is_understood() -> None:
     store = Store()
     known, silent = store.add("+27820001001"), store.add(None)
-    port = reactor.listenTCP(0, Site(IdentityStoreApp(store).resource()), interface="127.0.0.1")
+    port = reactor.listenTCP(
+        0, Site(IdentityStoreApp(store=store).resource()), interface="127.0.0.1"
+    )
     address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
-    exchanges = ServiceClient(reactor, address, TIMEOUT)
+    exchanges = ServiceClient(reactor=reactor, address=address, timeout=TIMEOUT)
     try:
         assert await ask(exchanges, known) == "+27820001001"
         with pytest.raises(Rejected, match="no address"):

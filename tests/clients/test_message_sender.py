@@ -22,7 +22,7 @@ OUTBOUND = {"to_addr": "+27820001001", "to_identity": "i", "content": "two ☃"}
 
 
 async def post(exchanges: ServiceClient) -> str:
-    return await MessageSender(exchanges).post(OUTBOUND, begin=yes)
+    return await MessageSender(exchanges=exchanges).post(OUTBOUND, begin=yes)
 
 
 @ensureDeferred
@@ -42,9 +42,11 @@ async def test_the_request_is_the_outbound_and_nothing_else(
 @ensureDeferred
 async def test_the_stand_in_takes_it_and_its_id_comes_back() -> None:
     store = Store()
-    port = reactor.listenTCP(0, Site(MessageSenderApp(store).resource()), interface="127.0.0.1")
+    port = reactor.listenTCP(
+        0, Site(MessageSenderApp(sender=store).resource()), interface="127.0.0.1"
+    )
     address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
-    exchanges = ServiceClient(reactor, address, TIMEOUT)
+    exchanges = ServiceClient(reactor=reactor, address=address, timeout=TIMEOUT)
     try:
         outbound_id = await post(exchanges)
     finally:

@@ -28,7 +28,7 @@ NOTHING: dict[str, Any] = {"next": None, "previous": None, "results": []}
 
 
 async def find(exchanges: ServiceClient, *identities: str) -> Found:
-    return await MessageSender(exchanges).find(identities or ("i",), after=AFTER)
+    return await MessageSender(exchanges=exchanges).find(identities or ("i",), after=AFTER)
 
 
 def row(key: str | None = "k", **fields: Any) -> dict[str, Any]:
@@ -161,7 +161,7 @@ async def test_where_there_is_no_list_it_cannot_be_asked(
     pages(far, answer(status))
     with pytest.raises(CannotBeAsked):
         await find(exchanges)
-    assert await MessageSender(exchanges).is_well() is None
+    assert await MessageSender(exchanges=exchanges).is_well() is None
 
 
 @ensureDeferred
@@ -196,8 +196,10 @@ async def test_any_other_error_may_be_due_to_the_question(
 
 
 def test_a_question_is_as_long_as_the_service_takes_it(far: Far) -> None:
-    exchanges = ServiceClient(reactor, ServiceAddress(url="http://h/api/v1", token="t"), TIMEOUT)
-    sender = MessageSender(exchanges)
+    exchanges = ServiceClient(
+        reactor=reactor, address=ServiceAddress(url="http://h/api/v1", token="t"), timeout=TIMEOUT
+    )
+    sender = MessageSender(exchanges=exchanges)
     identities = [str(uuid4()) for _ in range(200)]
     questions = sender.questions([*identities, *identities], after=AFTER)
     assert [identity for question in questions for identity in question] == identities
@@ -215,11 +217,11 @@ def test_a_question_is_as_long_as_the_service_takes_it(far: Far) -> None:
 async def store() -> AsyncIterator[tuple[Store, MessageSender]]:
     """The stand-in, with small pages and the limit of the real web server."""
     model = Store()
-    app = MessageSenderApp(model, page_size=7)
+    app = MessageSenderApp(sender=model, page_size=7)
     port = reactor.listenTCP(0, Site(app.resource()), interface="127.0.0.1")
     address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
-    exchanges = ServiceClient(reactor, address, TIMEOUT)
-    yield model, MessageSender(exchanges)
+    exchanges = ServiceClient(reactor=reactor, address=address, timeout=TIMEOUT)
+    yield model, MessageSender(exchanges=exchanges)
     await exchanges.stopService()
     await port.stopListening()
 

@@ -264,7 +264,7 @@ class NeverConnected(HandWound):
 @ensureDeferred
 async def test_a_deadline_before_there_is_a_connection_is_unavailable(far: Far) -> None:
     wound = NeverConnected()
-    exchanges = ServiceClient(wound, far.address(), TIMEOUT)
+    exchanges = ServiceClient(reactor=wound, address=far.address(), timeout=TIMEOUT)
     done = Deferred.fromCoroutine(exchanges.post("a", body={}, begin=yes))
     wound.clock.advance(TIMEOUT.total_seconds())
     with pytest.raises(Unavailable):
@@ -294,7 +294,7 @@ async def test_a_refused_connection_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         number = probe.getsockname()[1]
     address = ServiceAddress(url=f"http://127.0.0.1:{number}", token="t")
-    exchanges = ServiceClient(reactor, address, TIMEOUT)
+    exchanges = ServiceClient(reactor=reactor, address=address, timeout=TIMEOUT)
     with pytest.raises(Unavailable, match="refused"):
         await exchanges.post("a", body={}, begin=yes)
     with pytest.raises(Unavailable, match="refused"):
@@ -320,7 +320,9 @@ async def test_a_post_is_written_in_the_turn_in_which_it_was_allowed(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        exchanges = ServiceClient(reactor, ServiceAddress(url=url, token="t"), TIMEOUT)
+        exchanges = ServiceClient(
+            reactor=reactor, address=ServiceAddress(url=url, token="t"), timeout=TIMEOUT
+        )
         await exchanges.post("a", body={"k": "v"}, begin=yes)
         await exchanges.stopService()
     assert written[0].startswith(b"POST /a HTTP/1.1")
@@ -341,7 +343,9 @@ class Nameless(HandWound):
 async def test_a_name_that_does_not_resolve_is_unavailable() -> None:
     address = ServiceAddress(url="http://nobody.example/api", token="t")
     with pytest.raises(Unavailable, match="DNSLookupError"):
-        await ServiceClient(Nameless(), address, TIMEOUT).post("a", body={}, begin=yes)
+        await ServiceClient(reactor=Nameless(), address=address, timeout=TIMEOUT).post(
+            "a", body={}, begin=yes
+        )
 
 
 @ensureDeferred
@@ -349,7 +353,9 @@ async def test_a_failed_tls_handshake_is_unavailable(far: Far, tmp_path: Path) -
     context = ssl.DefaultOpenSSLContextFactory(*self_signed(tmp_path))
     port = reactor.listenSSL(0, far, context, interface="127.0.0.1")
     url = f"https://127.0.0.1:{port.getHost().port}"
-    exchanges = ServiceClient(reactor, ServiceAddress(url=url, token="t"), TIMEOUT)
+    exchanges = ServiceClient(
+        reactor=reactor, address=ServiceAddress(url=url, token="t"), timeout=TIMEOUT
+    )
     try:
         with pytest.raises(Unavailable, match=r"(?i)certificate|ssl"):
             await exchanges.post("a", body={}, begin=yes)
@@ -377,9 +383,9 @@ async def test_a_tls_handshake_that_breaks_off_is_unavailable() -> None:
     far.open()
     try:
         with pytest.raises(Unavailable):
-            await ServiceClient(reactor, far.address("https"), TIMEOUT).post(
-                "a", body={}, begin=yes
-            )
+            await ServiceClient(
+                reactor=reactor, address=far.address("https"), timeout=TIMEOUT
+            ).post("a", body={}, begin=yes)
     finally:
         await far.close()
 
@@ -601,7 +607,10 @@ async def failures(far: Far, method: str, *, deadline: bool = False) -> list[tup
     told: list[tuple[str, str]] = []
     wound = HandWound()
     exchanges = ServiceClient(
-        *(wound, far.address(), TIMEOUT), failed=lambda *failure: told.append(failure)
+        reactor=wound,
+        address=far.address(),
+        timeout=TIMEOUT,
+        failed=lambda *failure: told.append(failure),
     )
     if deadline:
         asked = under_way(far, lambda line: None)
@@ -636,7 +645,10 @@ async def test_what_succeeds_at_the_second_try_or_was_given_up_is_no_failure(far
     assert await failures(far, "GET") == []
     told: list[Any] = []
     exchanges = ServiceClient(
-        *(reactor, far.address(), TIMEOUT), failed=lambda *failure: told.append(failure)
+        reactor=reactor,
+        address=far.address(),
+        timeout=TIMEOUT,
+        failed=lambda *failure: told.append(failure),
     )
     asked = under_way(far, lambda line: None)
     done = asking(exchanges, "POST")

@@ -24,19 +24,28 @@ CALL_BACK = CallBack(cron_definition="* * * * *", endpoint="http://sbm/", auth_t
 
 
 async def pages(exchanges: ServiceClient) -> None:
-    async for _ in Scheduler(exchanges).pages():
+    async for _ in Scheduler(exchanges=exchanges).pages():
         pass
 
 
 # What is called, and whether it changes anything there.
 CALLS: dict[str, tuple[Callable[[ServiceClient], Awaitable[object]], bool]] = {
-    "look up an address": (lambda far: IdentityStore(far).address_of("i"), False),
-    "post an outbound": (lambda far: MessageSender(far).post({}, begin=lambda: True), True),
-    "look for outbounds": (lambda far: MessageSender(far).find(["i"], after=NOW), False),
-    "make a schedule": (lambda far: Scheduler(far).create(CALL_BACK, begin=lambda: True), True),
-    "change a schedule": (lambda far: Scheduler(far).change("1", {"enabled": False}), False),
+    "look up an address": (lambda far: IdentityStore(exchanges=far).address_of("i"), False),
+    "post an outbound": (
+        lambda far: MessageSender(exchanges=far).post({}, begin=lambda: True),
+        True,
+    ),
+    "look for outbounds": (lambda far: MessageSender(exchanges=far).find(["i"], after=NOW), False),
+    "make a schedule": (
+        lambda far: Scheduler(exchanges=far).create(CALL_BACK, begin=lambda: True),
+        True,
+    ),
+    "change a schedule": (
+        lambda far: Scheduler(exchanges=far).change("1", {"enabled": False}),
+        False,
+    ),
     "list schedules": (pages, False),
-    "tell the metrics": (lambda far: MetricsApi(far).fire({"a.sum": 1.0}), True),
+    "tell the metrics": (lambda far: MetricsApi(exchanges=far).fire({"a.sum": 1.0}), True),
 }
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -124,7 +133,7 @@ async def test_a_question_without_a_whole_answer_may_be_due_to_what_was_asked(
 ) -> None:
     far.reply = lambda line: line.hang_up(ANSWERS[said])
     with pytest.raises(Unanswered):
-        await IdentityStore(exchanges).address_of("i")
+        await IdentityStore(exchanges=exchanges).address_of("i")
 
 
 @ensureDeferred
@@ -133,7 +142,7 @@ async def test_an_answer_that_is_too_long_is_a_faulty_one(
 ) -> None:
     far.reply = lambda line: line.hang_up(ANSWERS["too long"])
     with pytest.raises(Faulty):
-        await IdentityStore(exchanges).address_of("i")
+        await IdentityStore(exchanges=exchanges).address_of("i")
 
 
 @ensureDeferred
@@ -148,7 +157,7 @@ async def test_outbounds_that_were_looked_for_in_vain_are_in_doubt(
 
         far.reply = reply
         try:
-            found = await MessageSender(exchanges).find(["i"], after=NOW)
+            found = await MessageSender(exchanges=exchanges).find(["i"], after=NOW)
         except (Failed, CannotBeAsked):
             continue
         assert found.doubt, name

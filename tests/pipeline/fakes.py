@@ -35,7 +35,7 @@ def a_hand(
         capacity=capacity,
         spare=spare,
         lease=LEASE,
-        emptied=Wakeup(clock),
+        emptied=Wakeup(reactor=clock),
         uptime=clock.seconds,
     )
 

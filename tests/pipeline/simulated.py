@@ -232,7 +232,7 @@ class Daemon:
             capacity=2 * CONCURRENCY,
             spare=RESERVED,
             lease=LEASE,
-            emptied=Wakeup(self.clock),
+            emptied=Wakeup(reactor=self.clock),
             uptime=lambda: world.seconds,
         )
         self._assemble(Telemetry(), Client(self, world))
@@ -250,32 +250,40 @@ class Daemon:
         way: Any = self.way
         seconds = self.clock.seconds
         identity_store, message_sender = (
-            Breaker(name, seconds, lambda: 1.0) for name in ("is", "ms")
+            Breaker(service=name, seconds=seconds, draw=lambda: 1.0) for name in ("is", "ms")
         )
         retries = Retries(max_faults=3, cap=CAP, draw=lambda: 1.0)
         observer: Any = self._read_log
         log = Logger("simulated", observer=observer)
         self.settling = Completer(
-            self.clock, way, self.hand, telemetry, lambda: None, GRACE, log=log
+            reactor=self.clock,
+            database=way,
+            hand=self.hand,
+            telemetry=telemetry,
+            settled=lambda: None,
+            grace=GRACE,
+            log=log,
         )
-        look_up = AddressLookup(client, identity_store, retries, seconds)
+        look_up = AddressLookup(
+            identity_store=client, breaker=identity_store, retries=retries, seconds=seconds
+        )
         blames = Blames(
             identity_store=look_up.blame,
             message_sender=Blame(breaker=message_sender, seconds=seconds, is_well=client.is_well),
         )
         self.delivery = Delivery(
-            self.clock,
-            self.hand,
-            self.settling,
-            look_up,
-            client,
-            blames,
-            retries,
-            "http://media",
-            frozenset(),
-            TIMEOUT,
-            PrioritySlots(CONCURRENCY),
-            GRACE,
+            reactor=self.clock,
+            hand=self.hand,
+            settling=self.settling,
+            look_up=look_up,
+            message_sender=client,
+            blames=blames,
+            retries=retries,
+            media_url="http://media",
+            dry_runs=frozenset(),
+            request_timeout=TIMEOUT,
+            turns=PrioritySlots(places=CONCURRENCY),
+            grace=GRACE,
             log=log,
         )
         database_clock = DatabaseClock(
@@ -285,18 +293,24 @@ class Daemon:
             machine="the one machine",
             log=log,
         )
-        self._claiming = Claimer(way, self.hand, self.delivery, blames, clock=database_clock)
+        self._claiming = Claimer(
+            database=way,
+            hand=self.hand,
+            delivery=self.delivery,
+            blames=blames,
+            clock=database_clock,
+        )
         self._reconciling = Reconciler(
-            self.clock,
-            way,
-            client,
-            message_sender,
-            telemetry,
-            SETTLE,
-            QUESTION_LEASE,
-            self.world.uncertain,
-            retries,
-            lambda: None,
+            reactor=self.clock,
+            database=way,
+            message_sender=client,
+            breaker=message_sender,
+            telemetry=telemetry,
+            settle=SETTLE,
+            lease=QUESTION_LEASE,
+            uncertain=self.world.uncertain,
+            retries=retries,
+            owed=lambda: None,
             clock=database_clock,
             wall_clock=lambda: self.world.time,
         )

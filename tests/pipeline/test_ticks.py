@@ -33,7 +33,7 @@ class Bench:
         self.clock = self.another_clock()
 
     def another_clock(self, time_zone: ZoneInfo = UTC, grace: timedelta = HOUR) -> Clock:
-        return Clock(self.database, time_zone, grace, self._ring)
+        return Clock(database=self.database, time_zone=time_zone, grace=grace, ticked=self._ring)
 
     async def due(self, ago: str = "0 seconds", **fields: str) -> int:
         """A schedule that is wound, and whose tick came due so long ago."""
@@ -224,7 +224,7 @@ async def test_a_moment_long_past_is_recorded_as_missed(bench: Bench, ago: str, 
     bench.direct.rows("UPDATE subscriptions SET created_at = now() - interval '1 day'")
     await bench.clock.one_pass()
     assert bench.ticks() == [(schedule, state)]
-    await Expansion(bench.database, lambda: None).one_pass()
+    await Expansion(database=bench.database, owed=lambda: None).one_pass()
     owed = bench.direct.value("SELECT count(*) FROM sends")
     assert owed == (1 if state == "expanding" else 0)
     assert bench.schedule(schedule)["is_ahead"]
@@ -318,7 +318,7 @@ class Expanding:
         def ring() -> None:
             self.rings += 1
 
-        return Expansion(self.database, ring)
+        return Expansion(database=self.database, owed=ring)
 
     async def tick(self, members: int) -> int:
         schedule = self.direct.schedule()

@@ -312,7 +312,7 @@ async def test_a_chunk_that_can_be_expanded_takes_one_transaction(
 ) -> None:
     line: Any = Line(database)
     await test_ticks.Expanding(database, direct).tick(GOOD)
-    assert await Expansion(line, lambda: None).one_pass() == GOOD
+    assert await Expansion(database=line, owed=lambda: None).one_pass() == GOOD
     assert line.tries == 1
 
 

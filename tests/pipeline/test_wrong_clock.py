@@ -64,7 +64,9 @@ async def _is_well(*, but: str) -> bool:
 NO_BLAMES = Blames(
     *(
         Blame(
-            breaker=Breaker(name, lambda: 0.0, lambda: 1.0), seconds=lambda: 0.0, is_well=_is_well
+            breaker=Breaker(service=name, seconds=lambda: 0.0, draw=lambda: 1.0),
+            seconds=lambda: 0.0,
+            is_well=_is_well,
         )
         for name in ("is", "ms")
     )
@@ -94,21 +96,29 @@ class Bench:
         lister: Any = self.lister
         delivery: Any = Begun()
         hand = a_hand(reactor)
-        self.claiming = Claimer(self.database, hand, delivery, NO_BLAMES, clock=self.clock)
+        self.claiming = Claimer(
+            database=self.database, hand=hand, delivery=delivery, blames=NO_BLAMES, clock=self.clock
+        )
         self.reconciling = Reconciler(
-            reactor,
-            self.database,
-            lister,
-            Breaker("ms", reactor.seconds, lambda: 1.0),
-            Telemetry(),
-            SETTLE,
-            LEASE,
-            "at-most-once",
-            Retries(max_faults=3, cap=CAP, draw=lambda: 1.0),
-            lambda: None,
+            reactor=reactor,
+            database=self.database,
+            message_sender=lister,
+            breaker=Breaker(service="ms", seconds=reactor.seconds, draw=lambda: 1.0),
+            telemetry=Telemetry(),
+            settle=SETTLE,
+            lease=LEASE,
+            uncertain="at-most-once",
+            retries=Retries(max_faults=3, cap=CAP, draw=lambda: 1.0),
+            owed=lambda: None,
             clock=self.clock,
         )
-        self.ticking = Clock(self.database, UTC, timedelta(hours=1), lambda: None, clock=self.clock)
+        self.ticking = Clock(
+            database=self.database,
+            time_zone=UTC,
+            grace=timedelta(hours=1),
+            ticked=lambda: None,
+            clock=self.clock,
+        )
         self.schedule = self.direct.schedule()
         messageset = self.direct.messageset("pregnancy", self.schedule, messages=9)
         self.members = self.direct.subscriptions(3, messageset, self.schedule)
@@ -191,7 +201,9 @@ async def test_who_claims_knows_the_clock_before_it_jumps(bench: Bench) -> None:
     clock = DatabaseClock(hold=HOLD, uptime=bench.clock.uptime, machine="here")
     delivery: Any = Begun()
     hand = a_hand(bench.database.reactor)
-    await Claimer(bench.database, hand, delivery, NO_BLAMES, clock=clock).expire()
+    await Claimer(
+        database=bench.database, hand=hand, delivery=delivery, blames=NO_BLAMES, clock=clock
+    ).expire()
     assert bench.sends("state") == {"claimed"}
 
 
@@ -515,7 +527,7 @@ async def test_a_tick_that_was_checked_by_a_wrong_clock_is_checked_again(bench: 
 @ensureDeferred
 async def test_no_minute_is_over_by_a_jump(bench: Bench) -> None:
     await bench.looks()
-    checking = LedgerBalance(bench.database, Telemetry(), clock=bench.clock)
+    checking = LedgerBalance(database=bench.database, telemetry=Telemetry(), clock=bench.clock)
     await bench.database.transact(sends.owe, subscription_id=bench.members[0])
     (send,) = await bench.claims()
     sent = Settled(outcome="sent", stage="post", outbound_id="1")
@@ -534,7 +546,7 @@ async def test_no_minute_is_over_by_a_jump(bench: Bench) -> None:
 @pytest.mark.parametrize("by", [100 * DAY, -100 * DAY])
 @ensureDeferred
 async def test_nothing_is_deleted_while_the_clock_may_be_wrong(bench: Bench, by: float) -> None:
-    housekeeping = Housekeeping(bench.database, 2, clock=bench.clock)
+    housekeeping = Housekeeping(database=bench.database, months_kept=2, clock=bench.clock)
     await housekeeping.one_pass()
     names = "SELECT relname FROM pg_class WHERE relname ~ '^ledger_[0-9]{4}_[0-9]{2}$' ORDER BY 1"
     before = bench.direct.rows(names)
@@ -601,7 +613,9 @@ async def test_a_task_is_taken_over_when_its_lease_has_really_ended(
     bench: Bench, by: float
 ) -> None:
     def desk() -> TaskRunner:
-        return TaskRunner(bench.database, uuid4(), lambda: True, clock=bench.clock)
+        return TaskRunner(
+            database=bench.database, owner=uuid4(), is_open=lambda: True, clock=bench.clock
+        )
 
     await bench.looks()
     bench.sets(by)

@@ -28,7 +28,7 @@ def wait(bell: Wakeup, seconds: float = 10) -> Deferred[None]:
 
 
 def test_a_ring_ends_the_wait_and_its_timer(clock: Clock) -> None:
-    bell = Wakeup(clock)
+    bell = Wakeup(reactor=clock)
     waited = wait(bell)
     assert not done(waited)
     bell.ring()
@@ -37,7 +37,7 @@ def test_a_ring_ends_the_wait_and_its_timer(clock: Clock) -> None:
 
 
 def test_a_ring_that_nobody_hears_ends_the_next_wait_but_not_the_one_after(clock: Clock) -> None:
-    bell = Wakeup(clock)
+    bell = Wakeup(reactor=clock)
     bell.ring()
     bell.ring()
     assert done(wait(bell))
@@ -45,14 +45,14 @@ def test_a_ring_that_nobody_hears_ends_the_next_wait_but_not_the_one_after(clock
 
 
 def test_a_ring_that_was_heard_is_used_up(clock: Clock) -> None:
-    bell = Wakeup(clock)
+    bell = Wakeup(reactor=clock)
     wait(bell)
     bell.ring()
     assert not done(wait(bell))
 
 
 def test_a_wait_has_an_end(clock: Clock) -> None:
-    bell = Wakeup(clock)
+    bell = Wakeup(reactor=clock)
     waited = wait(bell, 10)
     clock.advance(9.9)
     assert not done(waited)
@@ -62,7 +62,7 @@ def test_a_wait_has_an_end(clock: Clock) -> None:
 
 
 def test_a_ring_after_the_end_is_kept(clock: Clock) -> None:
-    bell = Wakeup(clock)
+    bell = Wakeup(reactor=clock)
     wait(bell, 1)
     clock.advance(1)
     bell.ring()
@@ -97,7 +97,7 @@ def passes() -> Passes:
 
 @pytest.fixture
 def loop(clock: Clock, passes: Passes) -> Loop:
-    return Loop("test", passes, 60, Wakeup(clock))
+    return Loop(name="test", one_pass=passes, rest=60, bell=Wakeup(reactor=clock))
 
 
 def test_nothing_happens_before_the_start(loop: Loop, passes: Passes) -> None:
@@ -150,7 +150,7 @@ def test_it_survives_a_failure_and_tries_again_soon(
 
 
 def test_a_failure_costs_no_longer_rest_than_finding_nothing(clock: Clock, passes: Passes) -> None:
-    Loop("quick", passes, 1, Wakeup(clock)).startService()
+    Loop(name="quick", one_pass=passes, rest=1, bell=Wakeup(reactor=clock)).startService()
     passes.end(RuntimeError("oh"))
     clock.advance(1)
     assert passes.count == 2

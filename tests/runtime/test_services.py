@@ -248,7 +248,7 @@ async def greeting(path: str) -> bytes:
 
 @ensureDeferred
 async def test_a_port_listens_from_its_privileged_start_until_it_stops(tmp_path: Path) -> None:
-    port: Any = Port(reactor, f"unix:{at(tmp_path)}", Greeting())
+    port: Any = Port(reactor=reactor, description=f"unix:{at(tmp_path)}", factory=Greeting())
     port.privilegedStartService()
     port.startService()
     assert await greeting(at(tmp_path)) == b"hello"
@@ -258,7 +258,7 @@ async def test_a_port_listens_from_its_privileged_start_until_it_stops(tmp_path:
 
 @ensureDeferred
 async def test_a_port_without_a_privileged_start_listens_all_the_same(tmp_path: Path) -> None:
-    port: Any = Port(reactor, f"unix:{at(tmp_path)}", Greeting())
+    port: Any = Port(reactor=reactor, description=f"unix:{at(tmp_path)}", factory=Greeting())
     port.startService()
     assert await greeting(at(tmp_path)) == b"hello"
     await port.stopService()
@@ -266,14 +266,14 @@ async def test_a_port_without_a_privileged_start_listens_all_the_same(tmp_path: 
 
 @ensureDeferred
 async def test_a_port_that_never_listened_is_stopped_at_once() -> None:
-    port: Any = Port(reactor, "tcp:0", Greeting())
+    port: Any = Port(reactor=reactor, description="tcp:0", factory=Greeting())
     await port.stopService()
 
 
 def test_a_port_that_is_taken_ends_the_start_with_a_message() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         description = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
-        port: Any = Port(reactor, description, Greeting())
+        port: Any = Port(reactor=reactor, description=description, factory=Greeting())
         with pytest.raises(CannotListen) as caught:
             port.privilegedStartService()
     assert str(caught.value).startswith(f"sbm cannot listen at {description}: ")
@@ -295,6 +295,6 @@ def test_a_port_that_is_taken_ends_the_start_with_a_message() -> None:
     ],
 )
 def test_a_description_that_is_none_ends_the_start_with_a_message(description: str) -> None:
-    port: Any = Port(reactor, description, Greeting())
+    port: Any = Port(reactor=reactor, description=description, factory=Greeting())
     with pytest.raises(CannotListen, match="sbm cannot listen at"):
         port.privilegedStartService()

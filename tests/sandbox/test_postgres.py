@@ -46,7 +46,7 @@ def run() -> Iterator[Run]:
     made = []
 
     def run(folder: Path, **settings: str | int) -> EmbeddedPostgres:
-        made.append(EmbeddedPostgres(folder, {"fsync": "off", **settings}))
+        made.append(EmbeddedPostgres(folder=folder, settings={"fsync": "off", **settings}))
         made[-1].start()
         return made[-1]
 

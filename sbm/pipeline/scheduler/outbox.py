@@ -365,7 +365,7 @@ def _known(chore: SchedulerCall) -> Remote:
     return chore.remote
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class SchedulingMode:
     """Tells the database how this daemon schedules, for sessions that are not a daemon's."""
 

@@ -25,7 +25,7 @@ EXPIRY_BATCH = 1000
 LOOK_SECONDS = 1.0
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Claimer:
     """The passes that claim, renew and expire.
 
@@ -44,9 +44,9 @@ class Claimer:
     _may_have_strays: bool = False
     _is_asked: bool = True
     _looked_at: float = 0.0
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
-    _telemetry: Telemetry = field(factory=Telemetry, kw_only=True)
-    _log: Logger = field(factory=Logger, kw_only=True)
+    _clock: DatabaseClock = field(factory=DatabaseClock)
+    _telemetry: Telemetry = field(factory=Telemetry)
+    _log: Logger = field(factory=Logger)
     _ended: int = field(default=0, init=False)
 
     def look_for_single(self) -> None:

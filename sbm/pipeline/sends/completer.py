@@ -34,7 +34,7 @@ APART_SECONDS = 10.0
 Work = tuple[Send, Result]
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Completer(Service):
     """Keeps every result until it is committed; while the database is away, they wait here.
 
@@ -54,7 +54,12 @@ class Completer(Service):
     def __attrs_post_init__(self) -> None:
         self._results: dict[tuple[uuid.UUID, int], Work] = {}
         self._apart: dict[tuple[uuid.UUID, int], float] = {}
-        self._loop = Loop("settle", self._one_pass, RETRY_SECONDS, Wakeup(self._reactor))
+        self._loop = Loop(
+            name="settle",
+            one_pass=self._one_pass,
+            rest=RETRY_SECONDS,
+            bell=Wakeup(reactor=self._reactor),
+        )
 
     def startService(self) -> None:
         Service.startService(self)

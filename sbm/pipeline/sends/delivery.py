@@ -39,7 +39,7 @@ class Blames(NamedTuple):
         return self.identity_store.breaker, self.message_sender.breaker
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Delivery(Service):
     """Delivers what is in hand, each send when it has its turn, and passes the results on.
 

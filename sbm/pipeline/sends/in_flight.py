@@ -14,7 +14,7 @@ from sbm.runtime.lease import outlasts, uptime
 from sbm.runtime.loop import Wakeup
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class ClaimedSend:
     """A claimed send, and the end of its lease by this machine's own clock.
 
@@ -27,7 +27,7 @@ class ClaimedSend:
     work: Deferred[None] | None = None
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class InFlight:
     """The claims of one daemon: at most ``capacity`` of both lanes, and ``spare`` single ones more.
 

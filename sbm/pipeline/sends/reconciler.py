@@ -31,7 +31,7 @@ from sbm.telemetry import Telemetry
 MOST_DOUBTFUL = 10_000
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Reconciler:
     """Takes unknown sends under a lease, asks about them, and settles them or owes them again.
 
@@ -54,10 +54,8 @@ class Reconciler:
     _unlisted_since: float | None = None
     _doubtful: set[UUID] = field(factory=set)
     _log: Logger = field(factory=Logger)
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
-    _wall_clock: Callable[[], datetime] = field(
-        default=lambda: datetime.now(timezone.utc), kw_only=True
-    )
+    _clock: DatabaseClock = field(factory=DatabaseClock)
+    _wall_clock: Callable[[], datetime] = field(default=lambda: datetime.now(timezone.utc))
     _doubted_for: timedelta = field(default=timedelta(0), init=False)
 
     async def one_pass(self) -> int:

@@ -34,7 +34,7 @@ LOCKED_SECONDS = 1.0
 SEARCH_BATCH = 2000
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Tasks(Service):
     """Does the tasks that wait, and leaves unfinished what it is stopped in.
 
@@ -49,13 +49,16 @@ class Tasks(Service):
     _owed: Callable[[], None]
     _bell: Wakeup
     _tally: Tally = field(factory=Tally)
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _clock: DatabaseClock = field(factory=DatabaseClock)
 
     def __attrs_post_init__(self) -> None:
         self._desk = TaskRunner(
-            self._database, self._owner, lambda: bool(self.running), clock=self._clock
+            database=self._database,
+            owner=self._owner,
+            is_open=lambda: bool(self.running),
+            clock=self._clock,
         )
-        self._loop = Loop("tasks", self.one_pass, REST_SECONDS, self._bell)
+        self._loop = Loop(name="tasks", one_pass=self.one_pass, rest=REST_SECONDS, bell=self._bell)
         self._work: Mapping[Kind, Callable[[Task], Awaitable[None]]] = {
             "requeue-failed-tasks": self._requeue,
             "estimate-sends": self._estimate,

@@ -25,7 +25,7 @@ LAST_SECONDS = 2.0
 PROBE: Mapping[str, float] = {CREATED: 0.0}
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class MetricsReporter(Service):
     """Tells the Metrics API ``every`` so often what was counted, and once more when it stops.
 
@@ -44,7 +44,10 @@ class MetricsReporter(Service):
     def __attrs_post_init__(self) -> None:
         self._refused: set[str] = set()
         self._loop = Loop(
-            "fire metrics", self.one_pass, self._every.total_seconds(), Wakeup(self._reactor)
+            name="fire metrics",
+            one_pass=self.one_pass,
+            rest=self._every.total_seconds(),
+            bell=Wakeup(reactor=self._reactor),
         )
 
     def startService(self) -> None:

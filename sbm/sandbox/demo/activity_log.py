@@ -16,7 +16,7 @@ from sbm.sandbox.stand_ins.schedules import Scheduler
 from sbm.telemetry import Telemetry
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class ActivityLog(Telemetry):
     """Tells of every committed result, and remembers which of them may have ended a set.
 

@@ -100,7 +100,7 @@ def build(
     house: Any = Sandbox(
         reactor=reactor,
         assemble=assemble,
-        folder=Folder(FOLDER.resolve()),
+        folder=Folder(path=FOLDER.resolve()),
         tunables={**TUNABLES, **tunables},
         listen=tuple(listen),
         observer=LogPublisher(terminal),
@@ -131,7 +131,7 @@ class Sandbox(Sequential):
 
     def __attrs_post_init__(self) -> None:
         super().__init__()
-        self._postgres = EmbeddedPostgres(self._folder.database)
+        self._postgres = EmbeddedPostgres(folder=self._folder.database)
 
     def setServiceParent(self, parent: Any) -> None:
         """Have ``twistd`` log through us, besides becoming part of its application."""
@@ -186,7 +186,7 @@ class Sandbox(Sequential):
             self._postgres.start()
         except EmbeddedPostgresError as error:
             raise _cannot_start(error) from None
-        self._add(Server(self._reactor, self._postgres))
+        self._add(Server(reactor=self._reactor, postgres=self._postgres))
         try:
             applied = migrations.migrate(self._postgres.uri())
             complaint = migrations.check(self._postgres.uri())
@@ -199,7 +199,7 @@ class Sandbox(Sequential):
 
     def _start_the_daemon(self) -> None:
         """The daemon, and first the stand-ins, which it finds by its settings."""
-        self._neighbours = StandIns(self._reactor, self._folder.path)
+        self._neighbours = StandIns(reactor=self._reactor, folder=self._folder.path)
         self._add(self._neighbours)
         try:
             self._api, listen = where_to_listen(self._listen)
@@ -244,14 +244,18 @@ class Sandbox(Sequential):
         """What it was told in an earlier run had another port in it, perhaps, and another token."""
         scheduling = self._config.scheduling
         assert scheduling.scheduler is not None
-        exchanges = ServiceClient(self._reactor, scheduling.scheduler, self._config.request_timeout)
+        exchanges = ServiceClient(
+            reactor=self._reactor,
+            address=scheduling.scheduler,
+            timeout=self._config.request_timeout,
+        )
         self._add(exchanges)
         comparison = Comparison(
-            database,
-            Scheduler(exchanges),
-            scheduling.mode,
-            scheduling.public_url,
-            scheduling.inbound_token,
+            database=database,
+            scheduler=Scheduler(exchanges=exchanges),
+            mode=scheduling.mode,
+            public_url=scheduling.public_url,
+            auth_token=scheduling.inbound_token,
         )
         async for difference in comparison.bring_in_line():
             self._log.info("{action} {about}", action=difference.action, about=difference.about)
@@ -341,7 +345,7 @@ class Sandbox(Sequential):
         self._log.info("{line}", line=Line.of(text))
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Server(Service):
     """The embedded server, which is started already; stopping it blocks, and so takes a thread."""
 

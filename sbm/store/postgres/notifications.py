@@ -22,7 +22,7 @@ RETRY_SECONDS = 5.0
 CHECK_SECONDS = 15.0
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Notifications(Service):
     """Calls ``heard`` for every notification, on a connection of its own.
 

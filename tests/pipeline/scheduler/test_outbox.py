@@ -53,7 +53,7 @@ class Door(Resource):
     def __attrs_post_init__(self) -> None:
         Resource.__init__(self)
         self._face = SchedulerApp(
-            self.model, page_size=2, turn=lambda: deferLater(reactor, 0)
+            scheduler=self.model, page_size=2, turn=lambda: deferLater(reactor, 0)
         ).resource()
 
     def render(self, request: Any) -> Any:
@@ -99,11 +99,13 @@ class Here:
         return SchedulerOutbox(
             database=self.database(mode),
             scheduler=Client(
-                ServiceClient(
-                    reactor, ServiceAddress(url=self.url, token="t"), timedelta(seconds=30)
+                exchanges=ServiceClient(
+                    reactor=reactor,
+                    address=ServiceAddress(url=self.url, token="t"),
+                    timeout=timedelta(seconds=30),
                 )
             ),
-            breaker=Breaker("Scheduler", lambda: self.now, lambda: 0.0),
+            breaker=Breaker(service="Scheduler", seconds=lambda: self.now, draw=lambda: 0.0),
             telemetry=Telemetry(),
             missed=MissedMoments(time_zone=self.time_zone, grace=self.grace),
             public_url="http://sbm",
@@ -117,7 +119,7 @@ class Here:
         )
 
     async def announce(self, mode: Scheduling) -> None:
-        await SchedulingMode(self.database(mode), mode).one_pass()
+        await SchedulingMode(database=self.database(mode), mode=mode).one_pass()
 
     async def do_all(self, doing: SchedulerOutbox) -> None:
         """Do what is owed, as if no time had to pass."""

@@ -32,10 +32,12 @@ class Bench:
     asked: list[str] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.breaker = Breaker("is", self.clock.seconds, lambda: 1.0)
+        self.breaker = Breaker(service="is", seconds=self.clock.seconds, draw=lambda: 1.0)
         retries = Retries(max_faults=MAX_FAULTS, cap=timedelta(seconds=60), draw=lambda: 1.0)
         store: Any = self
-        self.look_up = AddressLookup(store, self.breaker, retries, self.clock.seconds)
+        self.look_up = AddressLookup(
+            identity_store=store, breaker=self.breaker, retries=retries, seconds=self.clock.seconds
+        )
 
     async def address_of(self, identity: str) -> str:
         self.asked.append(identity)

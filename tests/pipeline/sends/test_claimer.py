@@ -37,7 +37,9 @@ class Bench:
         self.hand = a_hand(self.clock, capacity=10, spare=2)
         self.line = Line(self.database)
         self.begun = Begun()
-        self.breakers = tuple(Breaker(name, self.clock.seconds, lambda: 1.0) for name in "ab")
+        self.breakers = tuple(
+            Breaker(service=name, seconds=self.clock.seconds, draw=lambda: 1.0) for name in "ab"
+        )
         self.blames = Blames(
             *(
                 Blame(breaker=breaker, seconds=self.clock.seconds, is_well=Service("").is_well)
@@ -45,7 +47,9 @@ class Bench:
             )
         )
         make: Any = Claimer
-        self.claiming = make(self.line, self.hand, self.begun, self.blames)
+        self.claiming = make(
+            database=self.line, hand=self.hand, delivery=self.begun, blames=self.blames
+        )
 
     async def owe(self, count: int) -> None:
         schedule = self.direct.schedule()

@@ -45,7 +45,14 @@ class Bench:
         self.telemetry = Telemetry()
         self.batch: Deferred[None] = Deferred()
         line: Any = self.line
-        self.settling = Completer(self.clock, line, self.hand, self.telemetry, self._settled, GRACE)
+        self.settling = Completer(
+            reactor=self.clock,
+            database=line,
+            hand=self.hand,
+            telemetry=self.telemetry,
+            settled=self._settled,
+            grace=GRACE,
+        )
         self.settling.startService()
 
     async def claim(self, count: int, name: str = "pregnancy") -> list[Send]:

@@ -47,7 +47,12 @@ class Bench:
         self.away = self._breaker("is"), self._breaker("ms")
         retries = Retries(max_faults=MAX_FAULTS, cap=CAP, draw=lambda: 1.0)
         identity_store: Any = self.identity_store
-        look_up = AddressLookup(identity_store, self.away[0], retries, self.clock.seconds)
+        look_up = AddressLookup(
+            identity_store=identity_store,
+            breaker=self.away[0],
+            retries=retries,
+            seconds=self.clock.seconds,
+        )
         self.blames = Blames(
             identity_store=look_up.blame,
             message_sender=Blame(
@@ -58,23 +63,23 @@ class Bench:
         )
         make: Any = Delivery
         self.delivery = make(
-            self.clock,
-            self.hand,
-            self.settling,
-            look_up,
-            self.message_sender,
-            self.blames,
-            retries,
-            "http://media",
-            frozenset({DRY_RUN}),
-            TIMEOUT,
-            PrioritySlots(self.concurrency),
-            GRACE,
+            reactor=self.clock,
+            hand=self.hand,
+            settling=self.settling,
+            look_up=look_up,
+            message_sender=self.message_sender,
+            blames=self.blames,
+            retries=retries,
+            media_url="http://media",
+            dry_runs=frozenset({DRY_RUN}),
+            request_timeout=TIMEOUT,
+            turns=PrioritySlots(places=self.concurrency),
+            grace=GRACE,
         )
         self.delivery.startService()
 
     def _breaker(self, name: str) -> Breaker:
-        return Breaker(name, self.clock.seconds, lambda: 1.0)
+        return Breaker(service=name, seconds=self.clock.seconds, draw=lambda: 1.0)
 
     def begin(self, send: Send | None = None) -> Send:
         send = send or another_send()

@@ -32,7 +32,7 @@ class Bench:
 
 
 def test_single_ones_go_first_and_each_lane_in_its_order() -> None:
-    bench = Bench(PrioritySlots(1))
+    bench = Bench(PrioritySlots(places=1))
     for name in ("tick 1", "tick 2", "tick 3"):
         bench.begin(name)
     for name in ("single 1", "single 2"):
@@ -43,7 +43,7 @@ def test_single_ones_go_first_and_each_lane_in_its_order() -> None:
 
 
 def test_nobody_has_a_turn_beyond_the_places() -> None:
-    bench = Bench(PrioritySlots(2))
+    bench = Bench(PrioritySlots(places=2))
     for name in ("tick 1", "tick 2", "tick 3"):
         bench.begin(name)
     bench.begin("single", "single")
@@ -55,7 +55,7 @@ def test_nobody_has_a_turn_beyond_the_places() -> None:
 
 
 def test_who_is_broken_off_while_it_waits_takes_no_turn_of_the_others() -> None:
-    bench = Bench(PrioritySlots(1))
+    bench = Bench(PrioritySlots(places=1))
     bench.begin("1")
     second, third = bench.begin("2"), bench.begin("3")
     second.addErrback(lambda _: None)
@@ -66,7 +66,7 @@ def test_who_is_broken_off_while_it_waits_takes_no_turn_of_the_others() -> None:
 
 
 def test_who_is_broken_off_in_its_turn_passes_it_on() -> None:
-    bench = Bench(PrioritySlots(1))
+    bench = Bench(PrioritySlots(places=1))
     first = bench.begin("1")
     bench.begin("2")
     first.addErrback(lambda _: None)
@@ -75,7 +75,7 @@ def test_who_is_broken_off_in_its_turn_passes_it_on() -> None:
 
 
 def test_all_who_wait_can_be_turned_away() -> None:
-    bench = Bench(PrioritySlots(1))
+    bench = Bench(PrioritySlots(places=1))
     bench.begin("1")
     waiting = [bench.begin("2"), bench.begin("3", "single")]
     broken_off: list[Failure] = []
@@ -89,7 +89,7 @@ def test_all_who_wait_can_be_turned_away() -> None:
 
 def test_a_long_queue_of_work_that_is_over_at_once_is_called_one_by_one() -> None:
     """Called by each other, they would be too many for the stack."""
-    turns, done = PrioritySlots(1), []
+    turns, done = PrioritySlots(places=1), []
 
     async def work() -> None:
         async with turns.take("tick"):

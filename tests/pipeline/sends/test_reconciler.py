@@ -65,7 +65,7 @@ class Bench:
         self.clock = Clock()
         self.owner = a_hand(self.clock).owner
         self.sender = Lister()
-        self.breaker = Breaker("ms", self.clock.seconds, lambda: 1.0)
+        self.breaker = Breaker(service="ms", seconds=self.clock.seconds, draw=lambda: 1.0)
         self.telemetry = Telemetry()
         self.rings: list[None] = []
         self.reconciling = self.another()
@@ -74,16 +74,16 @@ class Bench:
         """That of one more daemon."""
         make: Any = Reconciler
         reconciling: Reconciler = make(
-            self.clock,
-            self.database,
-            self.sender,
-            self.breaker,
-            self.telemetry,
-            SETTLE,
-            LEASE,
-            self.uncertain,
-            Retries(max_faults=3, cap=CAP, draw=lambda: 1.0),
-            lambda: self.rings.append(None),
+            reactor=self.clock,
+            database=self.database,
+            message_sender=self.sender,
+            breaker=self.breaker,
+            telemetry=self.telemetry,
+            settle=SETTLE,
+            lease=LEASE,
+            uncertain=self.uncertain,
+            retries=Retries(max_faults=3, cap=CAP, draw=lambda: 1.0),
+            owed=lambda: self.rings.append(None),
         )
         return reconciling
 

@@ -37,7 +37,14 @@ def worker(
         said.append("owed")
         owed()
 
-    made = Tasks(reactor, database, ZONE, uuid4(), say, Wakeup(reactor))
+    made = Tasks(
+        reactor=reactor,
+        database=database,
+        time_zone=ZONE,
+        owner=uuid4(),
+        owed=say,
+        bell=Wakeup(reactor=reactor),
+    )
     if running:
         Service.startService(made)
     return made, said

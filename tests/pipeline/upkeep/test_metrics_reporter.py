@@ -44,15 +44,23 @@ class Bench:
         self.far.says(TAKEN)
         port = self.far.port.getHost().port
         address = MetricsAddress(url=f"http://127.0.0.1:{port}/api/v1", token="t")
-        self.exchanges = ServiceClient(self.wound, address, timedelta(seconds=TIMEOUT), 1)
+        self.exchanges = ServiceClient(
+            reactor=self.wound, address=address, timeout=timedelta(seconds=TIMEOUT), connections=1
+        )
         self.breaker = Breaker(
-            *("Metrics API", self.wound.seconds, lambda: 1.0, timedelta(seconds=60)),
+            service="Metrics API",
+            seconds=self.wound.seconds,
+            draw=lambda: 1.0,
+            cap=timedelta(seconds=60),
             is_told_once=True,
         )
         make: Any = MetricsReporter
         self.firing: MetricsReporter = make(
-            *(self.wound, MetricsApi(self.exchanges), self.telemetry, self.breaker),
-            timedelta(seconds=EVERY),
+            reactor=self.wound,
+            metrics=MetricsApi(exchanges=self.exchanges),
+            telemetry=self.telemetry,
+            breaker=self.breaker,
+            every=timedelta(seconds=EVERY),
         )
         self.log: list[str] = []
         PUBLISHER.addObserver(self._hear)

@@ -50,7 +50,7 @@ async def listening(
 ) -> AsyncIterator[Notifications]:
     """It tries again soon after a failure."""
     monkeypatch.setattr(notifications, "RETRY_SECONDS", 0.02)
-    listening = Notifications(reactor, proxy.address, ear)
+    listening = Notifications(reactor=reactor, address=proxy.address, heard=ear)
     yield listening
     if listening.running:
         await listening.stopService()
@@ -185,7 +185,7 @@ async def test_it_stops_while_nobody_answers(
 @ensureDeferred
 async def test_it_stops_while_it_rests(proxy: Proxy, ear: Ear, tmp_path: Path) -> None:
     nowhere = evolve(proxy.address, hosts=((str(tmp_path / "nowhere"), 5432),))
-    listening = Notifications(reactor, nowhere, ear)
+    listening = Notifications(reactor=reactor, address=nowhere, heard=ear)
     listening.startService()
     await listening.stopService()
     assert ear.heard == 0
