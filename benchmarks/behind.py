@@ -37,7 +37,7 @@ from twisted.internet.task import react
 
 from sbm.model.cron import Cron
 from sbm.pipeline.tasks.requests import Tasks
-from sbm.runtime.loop import Wakeup
+from sbm.runtime.wakeups import Wakeup
 from sbm.sandbox.postgres import EmbeddedPostgres
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import tasks
@@ -100,7 +100,7 @@ def search(uri: str) -> None:
             time_zone=UTC,
             owner=uuid4(),
             owed=lambda: None,
-            bell=Wakeup(reactor=reactor),
+            wakeup=Wakeup(reactor=reactor),
         )
         Service.startService(worker)
         await database.transact(tasks.request, kind="find-behind-subscriptions", requested_by=None)

@@ -130,7 +130,7 @@ async def daemon(reactor: Any, settings: Config, behind: Any, schedule: int) -> 
     began = time.perf_counter()
     behind.execute(
         "INSERT INTO ticks (source, state, schedule_id) VALUES ('post-back', 'expanding', %s);"
-        " NOTIFY sbm_work",
+        " NOTIFY sbm_ticks",
         (schedule,),
     )
     while True:

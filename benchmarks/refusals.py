@@ -88,7 +88,7 @@ async def tick(reactor: Any, settings: Any, behind: Any, schedule: int, others: 
     wall, processor = time.perf_counter(), time.process_time()
     behind.execute(
         "INSERT INTO ticks (source, state, schedule_id) VALUES ('post-back', 'expanding', %s);"
-        " NOTIFY sbm_work",
+        " NOTIFY sbm_ticks",
         (schedule,),
     )
     while True:

@@ -26,8 +26,9 @@ from sbm.pipeline.ticks import Clock, Expansion
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.upkeep.ledger_balance import LedgerBalance
 from sbm.pipeline.upkeep.metrics_reporter import MetricsReporter
-from sbm.runtime.loop import Loop, Wakeup
+from sbm.runtime.loop import Loop
 from sbm.runtime.services import Parallel, Port, Sequential
+from sbm.runtime.wakeups import Wakeups
 from sbm.sending import EXPIRY_SECONDS, POLL_SECONDS, question_lease, sending_services
 from sbm.settings.config import Config
 from sbm.store.postgres.database import Database
@@ -68,29 +69,16 @@ def assemble(
     served = Database(reactor, config.database, config.database_connections, mode)
     # However many requests wait for each other's locks, results are settled and leases renewed.
     database = Database(reactor, config.database, PIPELINE_CONNECTIONS, mode)
-    claim_bell, tick_bell, task_bell = (
-        Wakeup(reactor=reactor),
-        Wakeup(reactor=reactor),
-        Wakeup(reactor=reactor),
-    )
-    audio_bell = Wakeup(reactor=reactor)
+    wakeups = Wakeups.of(reactor)
     telemetry = telemetry or Telemetry()
     clock = _database_clock(config, telemetry)
 
-    sending = sending_services(config, reactor, database, telemetry, claim_bell, clock)
-
-    def wake() -> None:
-        tick_bell.ring()
-        sending.look_for_single()
-        claim_bell.ring()
-        task_bell.ring()
-        audio_bell.ring()
-
+    sending = sending_services(config, reactor, database, telemetry, wakeups.sends, clock)
     site = api.build(
         database=served,
         scheduling=config.scheduling,
         version=version("sbm"),
-        wake=wake,
+        wakeups=wakeups,
         media_root=config.media_root,
         max_upload_bytes=config.max_upload_bytes,
         duplicate_window=config.duplicate_window,
@@ -105,22 +93,22 @@ def assemble(
     )
     under_way = Parallel(
         *sending.under_way,
-        *_ticking(config, reactor, database, tick_bell, claim_bell, clock),
+        *_ticking(config, reactor, database, wakeups, clock),
         *_housekeeping(config, reactor, database, clock),
         *_law(config, reactor, telemetry, clock),
-        *_scheduling(config, reactor, database, telemetry, clock),
+        *_scheduling(config, reactor, database, telemetry, wakeups, clock),
         Tasks(
             reactor=reactor,
             database=database,
             time_zone=config.timezone,
             owner=uuid.uuid4(),
-            owed=claim_bell.ring,
-            bell=task_bell,
+            owed=wakeups.sends.wake,
+            wakeup=wakeups.tasks,
             tally=telemetry.tally,
             clock=clock,
         ),
-        _audio(config, reactor, database, audio_bell, clock),
-        Notifications(reactor=reactor, address=config.database, heard=wake),
+        _audio(config, reactor, database, wakeups, clock),
+        Notifications(reactor=reactor, address=config.database, heard=wakeups.by_channel()),
         RequestDrain(site),
     )
     work = Sequential(
@@ -182,19 +170,24 @@ def _ticking(
     config: Config,
     reactor: Any,
     database: Database,
-    tick_bell: Wakeup,
-    claim_bell: Wakeup,
+    wakeups: Wakeups,
     database_clock: DatabaseClock,
 ) -> Iterable[IService]:
     """Who is owed a send: by POST-back, or by the clock where there is no Scheduler."""
-    expansion = Expansion(database=database, owed=claim_bell.ring)
-    yield Loop(name="expand ticks", one_pass=expansion.one_pass, rest=POLL_SECONDS, bell=tick_bell)
+    expansion = Expansion(database=database, owed=wakeups.sends.wake)
+    yield Loop(
+        reactor=reactor,
+        name="expand ticks",
+        one_pass=expansion.one_pass,
+        rest=POLL_SECONDS,
+        wakeup=wakeups.ticks,
+    )
     if config.scheduling.mode == "builtin":
         clock = Clock(
             database=database,
             time_zone=config.timezone,
             grace=config.tick_grace,
-            ticked=tick_bell.ring,
+            ticked=wakeups.ticks.wake,
             clock=database_clock,
         )
         announcement = SchedulingMode(database=database, mode=config.scheduling.mode)
@@ -204,7 +197,7 @@ def _ticking(
             await announcement.one_pass()
             return await clock.one_pass()
 
-        yield Loop(name="clock", one_pass=tick, rest=POLL_SECONDS, bell=Wakeup(reactor=reactor))
+        yield Loop(reactor=reactor, name="clock", one_pass=tick, rest=POLL_SECONDS)
 
 
 def _scheduling(
@@ -212,16 +205,17 @@ def _scheduling(
     reactor: Any,
     database: Database,
     telemetry: Telemetry,
+    wakeups: Wakeups,
     clock: DatabaseClock,
 ) -> Iterable[IService]:
     """Telling the Scheduler whom to call back for, where there is one."""
     scheduling = config.scheduling
     announcement = SchedulingMode(database=database, mode=scheduling.mode)
     yield Loop(
+        reactor=reactor,
         name="announce",
         one_pass=announcement.one_pass,
         rest=HOUSEKEEPING_SECONDS,
-        bell=Wakeup(reactor=reactor),
     )
     if scheduling.scheduler is None or scheduling.complaint:
         return
@@ -254,13 +248,17 @@ def _scheduling(
     )
     yield exchanges
     yield Loop(
-        name="do chores", one_pass=chores.one_pass, rest=POLL_SECONDS, bell=Wakeup(reactor=reactor)
+        reactor=reactor,
+        name="do chores",
+        one_pass=chores.one_pass,
+        rest=POLL_SECONDS,
+        wakeup=wakeups.scheduler_calls,
     )
     yield Loop(
+        reactor=reactor,
         name="expire chores",
         one_pass=chores.expire,
         rest=EXPIRY_SECONDS,
-        bell=Wakeup(reactor=reactor),
     )
 
 
@@ -269,10 +267,10 @@ def _housekeeping(
 ) -> Iterable[IService]:
     housekeeping = Housekeeping(database=database, months_kept=config.ledger_months, clock=clock)
     yield Loop(
+        reactor=reactor,
         name="housekeeping",
         one_pass=housekeeping.one_pass,
         rest=HOUSEKEEPING_SECONDS,
-        bell=Wakeup(reactor=reactor),
     )
     callbacks = CallbackHousekeeping(
         database=database,
@@ -280,15 +278,15 @@ def _housekeeping(
         clock=clock,
     )
     yield Loop(
+        reactor=reactor,
         name="delete old calls",
         one_pass=callbacks.one_pass,
         rest=CALLBACKS_SECONDS,
-        bell=Wakeup(reactor=reactor),
     )
 
 
 def _audio(
-    config: Config, reactor: Any, database: Database, bell: Wakeup, clock: DatabaseClock
+    config: Config, reactor: Any, database: Database, wakeups: Wakeups, clock: DatabaseClock
 ) -> IService:
     """Files for the voice vendor; without one, whoever asks for them is told so."""
     vendor = None
@@ -303,7 +301,7 @@ def _audio(
         owner=uuid.uuid4(),
         draw=random.random,
         backoff_max=config.backoff_max,
-        bell=bell,
+        wakeup=wakeups.audio_copies,
         clock=clock,
     )
     return copies
@@ -317,9 +315,9 @@ def _law(
     law = LedgerBalance(database=database, telemetry=telemetry, clock=clock)
     yield database
     yield Loop(
+        reactor=reactor,
         name="check the law",
         one_pass=law.one_pass,
         rest=LAW_SECONDS,
-        bell=Wakeup(reactor=reactor),
         may_be_cut=True,
     )

@@ -26,7 +26,8 @@ from sbm.pipeline.sends.in_flight import InFlight
 from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
-from sbm.runtime.loop import Loop, Wakeup
+from sbm.runtime.loop import Loop
+from sbm.runtime.wakeups import Wakeup
 from sbm.settings.config import Config
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Tally, Telemetry
@@ -46,7 +47,6 @@ class Sending:
     leases: Sequence[IService]
     under_way: Sequence[IService]
     claims: Sequence[IService]
-    look_for_single: Callable[[], None]
 
 
 def sending_services(
@@ -54,7 +54,7 @@ def sending_services(
     reactor: Any,
     database: Database,
     telemetry: Telemetry,
-    claim_bell: Wakeup,
+    wakeup: Wakeup,
     clock: DatabaseClock,
 ) -> Sending:
     """The services that claim, deliver, settle and ask, not started."""
@@ -93,7 +93,7 @@ def sending_services(
         database=database,
         hand=hand,
         telemetry=telemetry,
-        settled=claim_bell.ring,
+        claims=wakeup,
         grace=config.stop_grace,
     )
     sender = MessageSender(exchanges=exchanges["Message Sender"])
@@ -131,6 +131,7 @@ def sending_services(
         hand=hand,
         delivery=delivery,
         blames=blames,
+        wakeup=wakeup,
         clock=clock,
         content_settle=config.content_settle,
         telemetry=telemetry,
@@ -145,36 +146,41 @@ def sending_services(
         lease=question_lease(config),
         uncertain=config.uncertain,
         retries=retries,
-        owed=claim_bell.ring,
+        owed=wakeup.wake,
         clock=clock,
     )
     renewing = Loop(
+        reactor=reactor,
         name="renew leases",
         one_pass=claiming.renew,
         rest=_renewal_seconds(config),
-        bell=Wakeup(reactor=reactor),
     )
     expiring = Loop(
+        reactor=reactor,
         name="expire leases",
         one_pass=claiming.expire,
         rest=EXPIRY_SECONDS,
-        bell=Wakeup(reactor=reactor),
     )
     return Sending(
         ground=[*exchanges.values(), settling],
         leases=[renewing],
         under_way=[delivery, expiring],
         claims=[
-            Loop(name="claim", one_pass=claiming.claim, rest=POLL_SECONDS, bell=claim_bell),
             Loop(
+                reactor=reactor,
+                name="claim",
+                one_pass=claiming.claim,
+                rest=POLL_SECONDS,
+                wakeup=wakeup,
+            ),
+            Loop(
+                reactor=reactor,
                 name="reconcile",
                 one_pass=reconciling.one_pass,
                 rest=POLL_SECONDS,
-                bell=Wakeup(reactor=reactor),
                 may_be_cut=True,
             ),
         ],
-        look_for_single=claiming.look_for_single,
     )
 
 

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from sbm.model.send import Result, Send
 from sbm.pipeline.sends.in_flight import ClaimedSend, InFlight
-from sbm.runtime.loop import Wakeup
+from sbm.runtime.wakeups import Wakeup
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from tests.model.sends import a_send

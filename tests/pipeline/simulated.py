@@ -36,7 +36,7 @@ from sbm.pipeline.sends.in_flight import InFlight
 from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
-from sbm.runtime.loop import Wakeup
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import ticks
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
@@ -235,6 +235,7 @@ class Daemon:
             emptied=Wakeup(reactor=self.clock),
             uptime=lambda: world.seconds,
         )
+        self.wakeup = Wakeup(reactor=self.clock)
         self._assemble(Telemetry(), Client(self, world))
         self._start: dict[str, Callable[[], Awaitable[int]]] = {
             "expand": self._expand,
@@ -260,7 +261,7 @@ class Daemon:
             database=way,
             hand=self.hand,
             telemetry=telemetry,
-            settled=lambda: None,
+            claims=self.wakeup,
             grace=GRACE,
             log=log,
         )
@@ -298,6 +299,7 @@ class Daemon:
             hand=self.hand,
             delivery=self.delivery,
             blames=blames,
+            wakeup=self.wakeup,
             clock=database_clock,
         )
         self._reconciling = Reconciler(
@@ -310,7 +312,7 @@ class Daemon:
             lease=QUESTION_LEASE,
             uncertain=self.world.uncertain,
             retries=retries,
-            owed=lambda: None,
+            owed=self.wakeup.wake,
             clock=database_clock,
             wall_clock=lambda: self.world.time,
         )
@@ -322,6 +324,7 @@ class Daemon:
     async def _expand(self) -> int:
         way: Any = self.way
         chunk = await way.transact(ticks.expand, limit=CHUNK)
+        self.wakeup.wake()
         return 0 if chunk is None else chunk.triggers
 
     @property

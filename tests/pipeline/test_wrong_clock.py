@@ -26,6 +26,7 @@ from sbm.pipeline.ticks import REVIEW_SECONDS, Clock
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.upkeep.ledger_balance import REST, LedgerBalance
 from sbm.runtime.lease import uptime
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import idempotency, ledger_balance, sends, tasks, ticks
 from sbm.store.idempotency import KeyedRequest
 from sbm.store.postgres.database import Database, Transaction
@@ -97,7 +98,12 @@ class Bench:
         delivery: Any = Begun()
         hand = a_hand(reactor)
         self.claiming = Claimer(
-            database=self.database, hand=hand, delivery=delivery, blames=NO_BLAMES, clock=self.clock
+            database=self.database,
+            hand=hand,
+            delivery=delivery,
+            blames=NO_BLAMES,
+            wakeup=Wakeup(reactor=reactor),
+            clock=self.clock,
         )
         self.reconciling = Reconciler(
             reactor=reactor,
@@ -202,7 +208,12 @@ async def test_who_claims_knows_the_clock_before_it_jumps(bench: Bench) -> None:
     delivery: Any = Begun()
     hand = a_hand(bench.database.reactor)
     await Claimer(
-        database=bench.database, hand=hand, delivery=delivery, blames=NO_BLAMES, clock=clock
+        database=bench.database,
+        hand=hand,
+        delivery=delivery,
+        blames=NO_BLAMES,
+        wakeup=Wakeup(reactor=bench.database.reactor),
+        clock=clock,
     ).expire()
     assert bench.sends("state") == {"claimed"}
 

@@ -88,7 +88,7 @@ def test_when_the_patience_ends_what_is_waited_for_is_broken_off() -> None:
     told: list[str] = []
     clock = Clock()
     make: Any = Sequential
-    stack = make(clock, timedelta(seconds=5))
+    stack = make(reactor=clock, patience=timedelta(seconds=5))
     floors: list[Any] = [
         Floor("c", told),
         Floor("b", told, Deferred()),
@@ -109,13 +109,13 @@ def a_hurried_house(told: list[str], clock: Clock) -> Any:
     """Two floors to settle on, and two of work above them, each of which stops by itself never."""
     make: Any = Sequential
     work = make(
-        clock,
-        timedelta(seconds=30),
+        reactor=clock,
+        patience=timedelta(seconds=30),
         services=[Floor("lease", told, Deferred()), Floor("delivery", told, Deferred())],
     )
     return make(
-        clock,
-        timedelta(seconds=32),
+        reactor=clock,
+        patience=timedelta(seconds=32),
         rush=timedelta(seconds=2),
         services=[Floor("database", told), Floor("settling", told, Deferred()), work],
     )
@@ -198,7 +198,9 @@ def test_a_row_that_is_broken_off_waits_for_none_of_its_services() -> None:
     clock = Clock()
     make: Any = Sequential
     row = Parallel(Floor("a", told, Deferred()), Floor("b", told, Deferred()))
-    stopped = make(clock, timedelta(seconds=1), services=[Floor("c", told), row]).stopService()
+    stopped = make(
+        reactor=clock, patience=timedelta(seconds=1), services=[Floor("c", told), row]
+    ).stopService()
     clock.advance(1)
     assert told == ["stop b", "stop a", "stop c"]
     assert stopped.called

@@ -25,7 +25,7 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from sbm.sandbox.postgres import EmbeddedPostgres
-server = EmbeddedPostgres(Path(sys.argv[1]))
+server = EmbeddedPostgres(folder=Path(sys.argv[1]))
 server.start()
 print(server._watcher.pid, flush=True)
 time.sleep(600)

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from sbm.model.send import Send
 from sbm.runtime.lease import outlasts, uptime
-from sbm.runtime.loop import Wakeup
+from sbm.runtime.wakeups import Wakeup
 
 
 @define(eq=False, kw_only=True)
@@ -32,7 +32,7 @@ class InFlight:
     """The claims of one daemon: at most ``capacity`` of both lanes, and ``spare`` single ones more.
 
     A lease is counted from before the statement that gave it was sent, so it never ends later in
-    the database than here. ``emptied`` rings when nothing is held any more.
+    the database than here. ``emptied`` is woken when nothing is held any more.
     """
 
     owner: uuid.UUID
@@ -72,4 +72,4 @@ class InFlight:
             if held is not None and held.send.attempt == send.attempt:
                 del self.held[send.id]
         if not self.held:
-            self.emptied.ring()
+            self.emptied.wake()

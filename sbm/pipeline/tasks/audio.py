@@ -30,7 +30,8 @@ from sbm.model.content import FileToCompare
 from sbm.model.task import Task
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.tasks.runner import Interrupted, TaskFailed, TaskRunner
-from sbm.runtime.loop import Loop, Wakeup
+from sbm.runtime.loop import Loop
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import audio_copies
 from sbm.store.postgres.database import Database
 
@@ -104,7 +105,7 @@ class AudioCopies(Service):
     _owner: UUID
     _draw: Callable[[], float]
     _backoff_max: timedelta
-    _bell: Wakeup
+    _wakeup: Wakeup
     _log: Logger = field(factory=Logger)
     _clock: DatabaseClock = field(factory=DatabaseClock)
 
@@ -116,7 +117,11 @@ class AudioCopies(Service):
             clock=self._clock,
         )
         self._loop = Loop(
-            name="copy audio", one_pass=self.one_pass, rest=REST_SECONDS, bell=self._bell
+            reactor=self._reactor,
+            name="copy audio",
+            one_pass=self.one_pass,
+            rest=REST_SECONDS,
+            wakeup=self._wakeup,
         )
         self._stopping = Wakeup(reactor=self._reactor)
         self._reported = 0.0
@@ -128,7 +133,7 @@ class AudioCopies(Service):
     def stopService(self) -> Deferred[None] | None:
         """Leave the file in hand where it is: it is gone on with from there."""
         Service.stopService(self)
-        self._stopping.ring()
+        self._stopping.wake()
         if self._vendor is not None:
             self._vendor.abandon()
         return self._loop.stopService()

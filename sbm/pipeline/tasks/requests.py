@@ -19,7 +19,8 @@ from sbm.model.task import Kind, Task
 from sbm.operations.schedule_runs import Preparation
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner
-from sbm.runtime.loop import Loop, Wakeup
+from sbm.runtime.loop import Loop
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import behind_subscriptions, estimates, failed_tasks
 from sbm.store.postgres.database import Database
 from sbm.store.schedule_runs import FIRST
@@ -47,7 +48,7 @@ class Tasks(Service):
     _time_zone: ZoneInfo
     _owner: UUID
     _owed: Callable[[], None]
-    _bell: Wakeup
+    _wakeup: Wakeup
     _tally: Tally = field(factory=Tally)
     _clock: DatabaseClock = field(factory=DatabaseClock)
 
@@ -58,7 +59,13 @@ class Tasks(Service):
             is_open=lambda: bool(self.running),
             clock=self._clock,
         )
-        self._loop = Loop(name="tasks", one_pass=self.one_pass, rest=REST_SECONDS, bell=self._bell)
+        self._loop = Loop(
+            reactor=self._reactor,
+            name="tasks",
+            one_pass=self.one_pass,
+            rest=REST_SECONDS,
+            wakeup=self._wakeup,
+        )
         self._work: Mapping[Kind, Callable[[Task], Awaitable[None]]] = {
             "requeue-failed-tasks": self._requeue,
             "estimate-sends": self._estimate,

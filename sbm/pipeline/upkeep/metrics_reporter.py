@@ -15,7 +15,7 @@ from sbm.clients.metrics import MetricsApi
 from sbm.clients.outcomes import Failed, Rejected, Unavailable, Unknown
 from sbm.model.metrics import CREATED
 from sbm.pipeline.breaker import Breaker
-from sbm.runtime.loop import Loop, Wakeup
+from sbm.runtime.loop import Loop
 from sbm.telemetry import MOST_NAMES, Telemetry
 
 # What the last batch may take of the time for stopping.
@@ -44,10 +44,10 @@ class MetricsReporter(Service):
     def __attrs_post_init__(self) -> None:
         self._refused: set[str] = set()
         self._loop = Loop(
+            reactor=self._reactor,
             name="fire metrics",
             one_pass=self.one_pass,
             rest=self._every.total_seconds(),
-            bell=Wakeup(reactor=self._reactor),
         )
 
     def startService(self) -> None:

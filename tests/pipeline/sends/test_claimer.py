@@ -15,6 +15,7 @@ from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.claimer import LOOK_SECONDS, Claimer
 from sbm.pipeline.sends.delivery import Blames
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
@@ -47,13 +48,18 @@ class Bench:
             )
         )
         make: Any = Claimer
+        self.wakeup = Wakeup(reactor=self.clock)
         self.claiming = make(
-            database=self.line, hand=self.hand, delivery=self.begun, blames=self.blames
+            database=self.line,
+            hand=self.hand,
+            delivery=self.begun,
+            blames=self.blames,
+            wakeup=self.wakeup,
         )
 
-    async def owe(self, count: int) -> None:
+    async def owe(self, count: int, name: str = "pregnancy") -> None:
         schedule = self.direct.schedule()
-        self.direct.subscriptions(count, self.direct.messageset("pregnancy", schedule), schedule)
+        self.direct.subscriptions(count, self.direct.messageset(name, schedule), schedule)
         await self.database.transact(ticks.open_tick, schedule_id=schedule)
         await self.database.transact(ticks.expand, limit=1000)
 
@@ -118,11 +124,11 @@ async def test_single_sends_that_were_asked_for_do_not_wait_for_half_of_the_hand
     bench.line.tries = 0
     assert await bench.claiming.claim() == 0
     assert bench.line.tries == 0, "the database was asked though nobody asked for a single send"
-    bench.claiming.look_for_single()
+    bench.wakeup.wake()
     assert await bench.claiming.claim() == 2, "as many as there are spare places"
     assert [held.send.lane for held in bench.begun.held] == ["tick"] * 10 + ["single"] * 2
     bench.let_go(5)
-    bench.claiming.look_for_single()
+    bench.wakeup.wake()
     assert await bench.claiming.claim() == 1, "one of a tick before half of the hand is free"
 
 
@@ -131,9 +137,9 @@ async def test_a_single_send_waits_for_its_place_and_is_not_forgotten(bench: Ben
     await bench.owe(10)
     await bench.claiming.claim()
     await bench.owe_single(3)
-    bench.claiming.look_for_single()
+    bench.wakeup.wake()
     assert await bench.claiming.claim() == 2
-    bench.claiming.look_for_single()
+    bench.wakeup.wake()
     assert await bench.claiming.claim() == 0
     bench.let_go(1)
     assert await bench.claiming.claim() == 1
@@ -146,7 +152,7 @@ async def test_while_single_sends_are_waiting_each_free_place_is_for_one_of_them
     await bench.owe(10)
     await bench.claiming.claim()
     await bench.owe_single(4)
-    bench.claiming.look_for_single()
+    bench.wakeup.wake()
     assert await bench.claiming.claim() == 2
     for _ in range(2):
         bench.let_go(1)
@@ -168,6 +174,38 @@ async def test_single_sends_that_another_daemon_was_asked_for_are_found_within_a
     bench.clock.advance(LOOK_SECONDS)
     assert await bench.claiming.claim() == 1
     assert bench.begun.held[-1].send.lane == "single"
+
+
+@ensureDeferred
+async def test_where_nothing_was_left_nothing_is_looked_for_until_there_is_a_reason(
+    bench: Bench,
+) -> None:
+    await bench.owe(3)
+    assert await bench.claiming.claim() == 3
+    bench.line.tries = 0
+    bench.let_go(3)
+    bench.wakeup.look_again()
+    assert await bench.claiming.claim() == 0
+    assert bench.line.tries == 0
+    await bench.owe_single(1)
+    bench.wakeup.wake()
+    assert await bench.claiming.claim() == 1
+    await bench.owe(1, "another")
+    bench.clock.advance(LOOK_SECONDS)
+    assert await bench.claiming.claim() == 1
+
+
+@ensureDeferred
+async def test_what_a_look_for_single_sends_may_have_left_is_claimed_once_there_is_room(
+    bench: Bench,
+) -> None:
+    await bench.owe(10)
+    await bench.claiming.claim()
+    await bench.owe(1, "another")
+    bench.wakeup.wake()
+    assert await bench.claiming.claim() == 0
+    bench.let_go(5)
+    assert await bench.claiming.claim() == 1
 
 
 @ensureDeferred
@@ -229,6 +267,7 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_what_is_in_hand_i
         " SELECT 'next', 'tick', gen_random_uuid(), 'i', 1 FROM generate_series(1, 3)"
     )
     bench.line.is_cut_at_commit = True
+    bench.wakeup.wake()
     with pytest.raises(CommitUnknown):
         await bench.claiming.claim()
     assert bench.states() == {"claimed": 7}

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from attrs import define
+from attrs import define, field
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 
 from sbm.model.send import GivenBack, Result, Send, Settled, Unknown
 from sbm.pipeline.sends.completer import APART_SECONDS, BATCH, RETRY_SECONDS, Completer
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
@@ -31,6 +32,22 @@ BACK = GivenBack(reason="away", delay=timedelta(0))
 GRACE = timedelta(seconds=5)
 
 
+@define(eq=False, slots=False, kw_only=True)
+class Claims(Wakeup):
+    """Those who claim, and are woken once there is room again."""
+
+    woken: Deferred[None] = field(factory=Deferred)
+
+    def look_again(self) -> None:
+        super().look_again()
+        # Not before the batch is concluded.
+        reactor.callLater(0, self._tell)
+
+    def _tell(self) -> None:
+        if not self.woken.called:
+            self.woken.callback(None)
+
+
 @define(eq=False, slots=False)
 class Bench:
     """Settling over a real database, by a clock that the test moves."""
@@ -43,14 +60,14 @@ class Bench:
         self.hand = a_hand(self.clock, capacity=1000)
         self.line = Line(self.database)
         self.telemetry = Telemetry()
-        self.batch: Deferred[None] = Deferred()
+        self.claims = Claims(reactor=self.clock)
         line: Any = self.line
         self.settling = Completer(
             reactor=self.clock,
             database=line,
             hand=self.hand,
             telemetry=self.telemetry,
-            settled=self._settled,
+            claims=self.claims,
             grace=GRACE,
         )
         self.settling.startService()
@@ -72,19 +89,11 @@ class Bench:
         return claimed
 
     async def next_batch(self) -> None:
-        await self.batch
-        self.batch = Deferred()
+        await self.claims.woken
+        self.claims.woken = Deferred()
 
     def outcomes(self) -> list[str]:
         return [entry["outcome"] for entry in self.direct.ledger()]
-
-    def _settled(self) -> None:
-        # Not before the batch is concluded.
-        reactor.callLater(0, self._tell)
-
-    def _tell(self) -> None:
-        if not self.batch.called:
-            self.batch.callback(None)
 
 
 @pytest.fixture
@@ -100,6 +109,17 @@ async def test_a_result_is_committed_and_then_let_go(bench: Bench) -> None:
     await bench.next_batch()
     assert (bench.outcomes(), bench.hand.held) == (["sent"], {})
     assert bench.telemetry.counts == {"sends.sent": 1}
+
+
+@pytest.mark.parametrize(("delay", "calls"), [(0, 1), (5, 0)])
+@ensureDeferred
+async def test_what_is_given_back_at_once_is_new_work(
+    bench: Bench, delay: float, calls: int
+) -> None:
+    (send,) = await bench.claim(1)
+    bench.settling.add(send, GivenBack(reason="away", delay=timedelta(seconds=delay)))
+    await bench.next_batch()
+    assert bench.claims.calls == calls
 
 
 @ensureDeferred

@@ -21,7 +21,7 @@ from twisted.internet.task import deferLater
 from sbm.clients.voice_vendor.sftp import WINDOW_BYTES, VoiceVendor
 from sbm.pipeline.tasks import audio
 from sbm.pipeline.tasks.audio import AudioCopies
-from sbm.runtime.loop import Wakeup
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import tasks
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -69,7 +69,7 @@ class Town:
             owner=uuid4(),
             draw=told["draw"],
             backoff_max=timedelta(seconds=60),
-            bell=Wakeup(reactor=reactor),
+            wakeup=Wakeup(reactor=reactor),
         )
         Service.startService(copies)
         return copies
