@@ -20,6 +20,7 @@ from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
 from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox, SchedulingMode
+from sbm.pipeline.sends.completer import Listener
 from sbm.pipeline.tasks.audio import AudioCopies
 from sbm.pipeline.tasks.requests import Tasks
 from sbm.pipeline.ticks import Clock, Expansion
@@ -59,8 +60,11 @@ def assemble(
     *,
     listen: Sequence[str],
     telemetry: Telemetry | None = None,
+    listeners: Sequence[Listener] = (),
 ) -> Sequential:
     """Build the whole daemon, not started; ``listen`` are Twisted endpoint descriptions.
+
+    ``listeners`` are told of each result that is committed, once it was counted.
 
     To stop, it stops listening and claiming; then it lets what is under way come to its end, sends
     and requests alike, for as long as the grace lasts; then it settles, and hangs up.
@@ -73,7 +77,9 @@ def assemble(
     telemetry = telemetry or Telemetry()
     clock = _database_clock(config, telemetry)
 
-    sending = sending_services(config, reactor, database, telemetry, wakeups.sends, clock)
+    sending = sending_services(
+        config, reactor, database, telemetry, wakeups.sends, clock, listeners
+    )
     site = api.build(
         database=served,
         scheduling=config.scheduling,

@@ -20,7 +20,7 @@ from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.claimer import Claimer
-from sbm.pipeline.sends.completer import Completer
+from sbm.pipeline.sends.completer import Completer, Listener
 from sbm.pipeline.sends.delivery import Blames, Delivery
 from sbm.pipeline.sends.in_flight import InFlight
 from sbm.pipeline.sends.priority_slots import PrioritySlots
@@ -56,6 +56,7 @@ def sending_services(
     telemetry: Telemetry,
     wakeup: Wakeup,
     clock: DatabaseClock,
+    listeners: Sequence[Listener],
 ) -> Sending:
     """The services that claim, deliver, settle and ask, not started."""
     # Places in hand that no tick can fill, so that a single send is claimed at once.
@@ -93,6 +94,7 @@ def sending_services(
         database=database,
         hand=hand,
         telemetry=telemetry,
+        listeners=[telemetry.settled, *listeners],
         claims=wakeup,
         grace=config.stop_grace,
     )

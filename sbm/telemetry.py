@@ -1,4 +1,4 @@
-"""What the daemon counts and measures while it works; injected, so that others may listen in."""
+"""What the daemon counts and measures while it works; an injected object."""
 
 from __future__ import annotations
 

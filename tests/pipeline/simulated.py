@@ -261,6 +261,7 @@ class Daemon:
             database=way,
             hand=self.hand,
             telemetry=telemetry,
+            listeners=[],
             claims=self.wakeup,
             grace=GRACE,
             log=log,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -34,20 +34,25 @@ APART_SECONDS = 10.0
 
 Work = tuple[Send, Result]
 
+# Is told of each result that is committed.
+Listener = Callable[[Send, Result], None]
+
 
 @define(eq=False, slots=False, kw_only=True)
 class Completer(Service):
     """Keeps every result until it is committed; while the database is away, they wait here.
 
     One whose subscription is locked by somebody else waits, too, and holds up no other.
-    ``claims`` is the wake-up of those who claim: after each batch there is room to claim again.
-    Stopping settles what is left, for at most ``grace``.
+    ``listeners`` are told of each result that is committed, in order. ``claims`` is the wake-up of
+    those who claim: after each batch there is room to claim again. Stopping settles what is left,
+    for at most ``grace``.
     """
 
     _reactor: Any
     _database: Database
     _hand: InFlight
     _telemetry: Telemetry
+    _listeners: Sequence[Listener]
     _claims: Wakeup
     _grace: timedelta
     _log: Logger = field(factory=Logger)
@@ -161,7 +166,8 @@ class Completer(Service):
         self._wake_claims(result for _, result in done)
         for send, result in done:
             if send.id in committed.sends:
-                self._telemetry.settled(send, result)
+                for listener in self._listeners:
+                    listener(send, result)
             else:
                 self._telemetry.count("sends.lost")
                 self._log.warn(

@@ -44,6 +44,7 @@ from sbm.settings.reading import ConfigError
 from sbm.store import users
 from sbm.store.postgres import migrations
 from sbm.store.postgres.database import Database
+from sbm.telemetry import Telemetry
 
 FOLDER = Path("var", "sandbox")
 
@@ -210,9 +211,16 @@ class Sandbox(Sequential):
             self._say(f"Port {FIRST_PORT} is taken: serving at {self._api} instead")
         for warning in self._config.warnings:
             self._log.warn("{warning}", warning=warning)
-        self._narrator = ActivityLog(identity_store=self._neighbours.identity_store)
+        self._telemetry = Telemetry()
+        self._activity_log = ActivityLog(identity_store=self._neighbours.identity_store)
         self._add(
-            self._assemble(self._config, self._reactor, listen=listen, telemetry=self._narrator)
+            self._assemble(
+                self._config,
+                self._reactor,
+                listen=listen,
+                telemetry=self._telemetry,
+                listeners=[self._activity_log.settled],
+            )
         )
 
     def _environ(self) -> dict[str, str]:
@@ -273,7 +281,8 @@ class Sandbox(Sequential):
         await self._correct_the_scheduler(database)
         chronicler = Chronicler(
             caller=caller,
-            narrator=self._narrator,
+            activity_log=self._activity_log,
+            telemetry=self._telemetry,
             message_sender=self._neighbours.message_sender,
             scheduler=self._neighbours.scheduler,
         )

@@ -60,6 +60,7 @@ class Bench:
         self.hand = a_hand(self.clock, capacity=1000)
         self.line = Line(self.database)
         self.telemetry = Telemetry()
+        self.heard: list[tuple[Send, Result]] = []
         self.claims = Claims(reactor=self.clock)
         line: Any = self.line
         self.settling = Completer(
@@ -67,10 +68,14 @@ class Bench:
             database=line,
             hand=self.hand,
             telemetry=self.telemetry,
+            listeners=[self.telemetry.settled, self._hear],
             claims=self.claims,
             grace=GRACE,
         )
         self.settling.startService()
+
+    def _hear(self, send: Send, result: Result) -> None:
+        self.heard.append((send, result))
 
     async def claim(self, count: int, name: str = "pregnancy") -> list[Send]:
         """Claims of so many subscribers, in the hand."""
@@ -109,6 +114,7 @@ async def test_a_result_is_committed_and_then_let_go(bench: Bench) -> None:
     await bench.next_batch()
     assert (bench.outcomes(), bench.hand.held) == (["sent"], {})
     assert bench.telemetry.counts == {"sends.sent": 1}
+    assert bench.heard == [(send, SENT)]
 
 
 @pytest.mark.parametrize(("delay", "calls"), [(0, 1), (5, 0)])
