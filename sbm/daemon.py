@@ -16,6 +16,7 @@ from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
 from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.model import scheduler_callback
+from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
@@ -49,7 +50,7 @@ CALLBACKS_SECONDS = 60.0
 LAW_SECONDS = 15.0
 
 # It answers from its memory, and nothing waits for it.
-METRICS_TIMEOUT = timedelta(seconds=5)
+METRICS_TIMEOUT = RequestTimeout(timedelta(seconds=5))
 # The lease of a task covers several steps at the vendor's, one after the other.
 VENDOR_TIMEOUT = timedelta(seconds=30)
 
@@ -245,7 +246,7 @@ def _scheduling(
         auth_token=scheduling.inbound_token or "",
         request_timeout=config.request_timeout,
         # To look for one that may have been made, and to make it, at their slowest.
-        lease=max(config.lease, 5 * config.request_timeout),
+        lease=LeaseTime(max(config.lease, 5 * config.request_timeout)),
         settle=config.settle,
         max_faults=config.max_faults,
         cap=config.backoff_max,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
 from attrs import frozen
@@ -14,6 +13,7 @@ from twisted.application.service import IService
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import LeaseTime
 from sbm.model.metrics import of_failure
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock
@@ -26,6 +26,7 @@ from sbm.pipeline.sends.in_flight import InFlight
 from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
+from sbm.runtime.lease import SPARE
 from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup
 from sbm.settings.config import Config
@@ -188,7 +189,7 @@ def sending_services(
 
 def _renewal_seconds(config: Config) -> float:
     """Often enough for a lease to cover a POST that waits for its turn; see ``outlasts``."""
-    spare = config.lease - config.request_timeout - timedelta(seconds=1)
+    spare = config.lease - config.request_timeout - SPARE
     return min(config.lease / 3, spare / 2).total_seconds()
 
 
@@ -202,6 +203,6 @@ def _count_failures(tally: Tally, method: str) -> Callable[[str, str], None]:
     return failed
 
 
-def question_lease(config: Config) -> timedelta:
+def question_lease(config: Config) -> LeaseTime:
     """A few pages at their slowest; a question that takes longer is asked by others, too."""
-    return max(config.lease, 5 * config.request_timeout)
+    return LeaseTime(max(config.lease, 5 * config.request_timeout))

@@ -26,6 +26,7 @@ from sbm.commands.running import (
     transact,
     with_database,
 )
+from sbm.model.durations import RequestTimeout
 from sbm.model.scheduler_call import Troubled
 from sbm.operations.scheduler_sync import Comparison, summary
 from sbm.settings.config import Scheduling, read_scheduling
@@ -35,7 +36,7 @@ from sbm.store.gauges import OwedChores
 from sbm.store.postgres.database import Database, Transaction
 
 _SHOWN = 100
-_TIMEOUT = timedelta(seconds=60)
+_TIMEOUT = RequestTimeout(timedelta(seconds=60))
 
 
 def add_to(commands: Any) -> None:

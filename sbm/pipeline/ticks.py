@@ -11,6 +11,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.cron import Cron
+from sbm.model.durations import TickGrace
 from sbm.pipeline.database_clock import SETTLING_SECONDS, ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
 from sbm.store import ticks, unreadable
@@ -123,7 +124,7 @@ class Clock:
 
     _database: Database
     _time_zone: ZoneInfo
-    _grace: timedelta
+    _grace: TickGrace
     _ticked: Callable[[], None]
     _log: Logger = field(factory=Logger)
     _clock: DatabaseClock = field(factory=DatabaseClock)

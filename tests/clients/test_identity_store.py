@@ -11,6 +11,7 @@ from twisted.web.server import Site
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import RequestTimeout
 from sbm.sandbox.stand_ins.identity_store import IdentityStore as Store
 from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
 from sbm.settings.endpoints import ServiceAddress
@@ -55,7 +56,7 @@ async def test_the_stand_in_is_understood() -> None:
         0, Site(IdentityStoreApp(store=store).resource()), interface="127.0.0.1"
     )
     address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
-    exchanges = ServiceClient(reactor=reactor, address=address, timeout=TIMEOUT)
+    exchanges = ServiceClient(reactor=reactor, address=address, timeout=RequestTimeout(TIMEOUT))
     try:
         assert await ask(exchanges, known) == "+27820001001"
         with pytest.raises(Rejected, match="no address"):

@@ -12,6 +12,7 @@ from twisted.web.server import Site
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.outcomes import Rejected, Unavailable, Unknown
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import RequestTimeout
 from sbm.sandbox.stand_ins.message_sender import MessageSender as Store
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp
 from sbm.settings.endpoints import ServiceAddress
@@ -46,7 +47,7 @@ async def test_the_stand_in_takes_it_and_its_id_comes_back() -> None:
         0, Site(MessageSenderApp(sender=store).resource()), interface="127.0.0.1"
     )
     address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
-    exchanges = ServiceClient(reactor=reactor, address=address, timeout=TIMEOUT)
+    exchanges = ServiceClient(reactor=reactor, address=address, timeout=RequestTimeout(TIMEOUT))
     try:
         outbound_id = await post(exchanges)
     finally:

@@ -17,6 +17,7 @@ from twisted.web.server import Site
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import RequestTimeout
 from sbm.sandbox.stand_ins.message_sender import MessageSender as Store
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp, NewOutbound
 from sbm.settings.endpoints import ServiceAddress
@@ -197,7 +198,9 @@ async def test_any_other_error_may_be_due_to_the_question(
 
 def test_a_question_is_as_long_as_the_service_takes_it(far: Far) -> None:
     exchanges = ServiceClient(
-        reactor=reactor, address=ServiceAddress(url="http://h/api/v1", token="t"), timeout=TIMEOUT
+        reactor=reactor,
+        address=ServiceAddress(url="http://h/api/v1", token="t"),
+        timeout=RequestTimeout(TIMEOUT),
     )
     sender = MessageSender(exchanges=exchanges)
     identities = [str(uuid4()) for _ in range(200)]
@@ -220,7 +223,7 @@ async def store() -> AsyncIterator[tuple[Store, MessageSender]]:
     app = MessageSenderApp(sender=model, page_size=7)
     port = reactor.listenTCP(0, Site(app.resource()), interface="127.0.0.1")
     address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
-    exchanges = ServiceClient(reactor=reactor, address=address, timeout=TIMEOUT)
+    exchanges = ServiceClient(reactor=reactor, address=address, timeout=RequestTimeout(TIMEOUT))
     yield model, MessageSender(exchanges=exchanges)
     await exchanges.stopService()
     await port.stopListening()

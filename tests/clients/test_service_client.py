@@ -23,11 +23,12 @@ from twisted.web.http_headers import Headers
 from sbm.clients import twisted_internals
 from sbm.clients.outcomes import HeldBack, Unavailable, Unknown
 from sbm.clients.service_client import ConnectionDropped, HttpResponse, ServiceClient, TooLong
+from sbm.model.durations import RequestTimeout
 from sbm.settings.endpoints import ServiceAddress
 from tests.clients.certificate import self_signed
 from tests.clients.far import Far, HandWound, Line, answer, reactor
 
-TIMEOUT = timedelta(seconds=30)
+TIMEOUT = RequestTimeout(timedelta(seconds=30))
 
 
 def yes() -> bool:

@@ -11,6 +11,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
+from sbm.model.durations import LeaseTime
 from sbm.model.send import Result, Send
 from sbm.pipeline.sends.in_flight import ClaimedSend, InFlight
 from sbm.runtime.wakeups import Wakeup
@@ -18,7 +19,7 @@ from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from tests.model.sends import a_send
 
-LEASE = timedelta(seconds=60)
+LEASE = LeaseTime(timedelta(seconds=60))
 
 
 def another_send(**difference: Any) -> Send:

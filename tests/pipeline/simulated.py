@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from sbm.clients.message_sender import Found
 from sbm.clients.outcomes import CannotBeAsked, Unavailable
 from sbm.model.backoff import CAP
+from sbm.model.durations import LeaseTime, RequestTimeout, SettleTime, StopGrace
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.sends.address_lookup import AddressLookup
@@ -46,9 +47,9 @@ from tests.pipeline.receiver import SETTLE, TIMEOUT, Question, Receiver, Request
 
 reactor: Any = _reactor
 
-LEASE = timedelta(seconds=60)
-GRACE = timedelta(seconds=20)
-QUESTION_LEASE = timedelta(seconds=150)
+LEASE = LeaseTime(timedelta(seconds=60))
+GRACE = StopGrace(timedelta(seconds=20))
+QUESTION_LEASE = LeaseTime(timedelta(seconds=150))
 CONCURRENCY = 2
 RESERVED = 1
 # So that it takes several passes to expand a tick.
@@ -283,7 +284,7 @@ class Daemon:
             retries=retries,
             media_url="http://media",
             dry_runs=frozenset(),
-            request_timeout=TIMEOUT,
+            request_timeout=RequestTimeout(TIMEOUT),
             turns=PrioritySlots(places=CONCURRENCY),
             grace=GRACE,
             log=log,
@@ -309,7 +310,7 @@ class Daemon:
             message_sender=client,
             breaker=message_sender,
             telemetry=telemetry,
-            settle=SETTLE,
+            settle=SettleTime(SETTLE),
             lease=QUESTION_LEASE,
             uncertain=self.world.uncertain,
             retries=retries,

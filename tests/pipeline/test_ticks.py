@@ -12,6 +12,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import capturedLogs, formatEvent
 
+from sbm.model.durations import TickGrace
 from sbm.pipeline.ticks import CHUNK, MOST_MISSED, SCHEDULES_PER_PASS, Clock, Expansion
 from sbm.store import ticks
 from sbm.store.postgres.database import Database
@@ -33,7 +34,9 @@ class Bench:
         self.clock = self.another_clock()
 
     def another_clock(self, time_zone: ZoneInfo = UTC, grace: timedelta = HOUR) -> Clock:
-        return Clock(database=self.database, time_zone=time_zone, grace=grace, ticked=self._ring)
+        return Clock(
+            database=self.database, time_zone=time_zone, grace=TickGrace(grace), ticked=self._ring
+        )
 
     async def due(self, ago: str = "0 seconds", **fields: str) -> int:
         """A schedule that is wound, and whose tick came due so long ago."""

@@ -13,6 +13,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.clients.message_sender import Found
 from sbm.model.backoff import CAP
+from sbm.model.durations import LeaseTime, SettleTime, TickGrace
 from sbm.model.send import GivenBack, Settled, Unknown
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock
@@ -36,8 +37,8 @@ from tests.pipeline.fakes import Begun, a_hand
 from tests.wrong_clock import WrongClock
 
 UTC = ZoneInfo("UTC")
-LEASE = timedelta(seconds=60)
-SETTLE = timedelta(seconds=120)
+LEASE = LeaseTime(timedelta(seconds=60))
+SETTLE = SettleTime(timedelta(seconds=120))
 HOLD = LEASE + SETTLE
 DAY = 86_400.0
 
@@ -121,7 +122,7 @@ class Bench:
         self.ticking = Clock(
             database=self.database,
             time_zone=UTC,
-            grace=timedelta(hours=1),
+            grace=TickGrace(timedelta(hours=1)),
             ticked=lambda: None,
             clock=self.clock,
         )

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from sbm.model import metrics
+from sbm.model.durations import StopGrace
 from sbm.model.send import Asked, GivenBack, Result, Send, Settled, Unread
 from sbm.pipeline.dividing import divided
 from sbm.pipeline.sends.in_flight import InFlight
@@ -54,7 +55,7 @@ class Completer(Service):
     _telemetry: Telemetry
     _listeners: Sequence[Listener]
     _claims: Wakeup
-    _grace: timedelta
+    _grace: StopGrace
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:

@@ -14,6 +14,7 @@ from sbm.clients.message_sender import MessageSender
 from sbm.clients.outcomes import Failed, Faulty, HeldBack, Rejected, Unknown
 from sbm.model import send as model
 from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.durations import RequestTimeout, StopGrace
 from sbm.model.outbound import compose
 from sbm.model.send import GivenBack, Result, Send, Settled, objection
 from sbm.pipeline.breaker import Breaker
@@ -57,9 +58,9 @@ class Delivery(Service):
     _retries: Retries
     _media_url: str
     _dry_runs: frozenset[int]
-    _request_timeout: timedelta
+    _request_timeout: RequestTimeout
     _turns: PrioritySlots
-    _grace: timedelta
+    _grace: StopGrace
     _max_text_length: int = MAX_TEXT_LENGTH
     _log: Logger = field(factory=Logger)
 

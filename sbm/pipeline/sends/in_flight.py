@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
+from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.send import Send
 from sbm.runtime.lease import outlasts, uptime
 from sbm.runtime.wakeups import Wakeup
@@ -38,7 +38,7 @@ class InFlight:
     owner: uuid.UUID
     capacity: int
     spare: int
-    lease: timedelta
+    lease: LeaseTime
     emptied: Wakeup
     uptime: Callable[[], float] = uptime
     held: dict[uuid.UUID, ClaimedSend] = field(factory=dict)
@@ -61,9 +61,9 @@ class InFlight:
             renewed = asked_at + self.lease.total_seconds()
             held.lease_end = renewed if send_id in ids else float("-inf")
 
-    def outlasts(self, held: ClaimedSend, time_needed: timedelta) -> bool:
-        """Whether the lease still covers that much time, and a second more."""
-        return outlasts(held.lease_end, time_needed, now=self.uptime())
+    def outlasts(self, held: ClaimedSend, timeout: RequestTimeout) -> bool:
+        """Whether the lease still covers a request with that timeout, and a second more."""
+        return outlasts(held.lease_end, timeout, now=self.uptime())
 
     def release(self, sends: Iterable[Send]) -> None:
         """Let go of claims that are settled; a newer claim of the same send stays."""

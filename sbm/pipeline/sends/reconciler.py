@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
+from sbm.model.durations import LeaseTime, SettleTime
 from sbm.model.send import Asked, Settled, Unread
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
@@ -46,8 +47,8 @@ class Reconciler:
     _message_sender: MessageSender
     _breaker: Breaker
     _telemetry: Telemetry
-    _settle: timedelta
-    _lease: timedelta
+    _settle: SettleTime
+    _lease: LeaseTime
     _uncertain: Uncertain
     _retries: Retries
     _owed: Callable[[], None]

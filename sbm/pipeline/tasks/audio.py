@@ -12,7 +12,6 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,6 +26,7 @@ from sbm.clients.outcomes import Rejected, Unavailable
 from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.model.backoff import backoff
 from sbm.model.content import FileToCompare
+from sbm.model.durations import LongestDelay
 from sbm.model.task import Task
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.tasks.runner import Interrupted, TaskFailed, TaskRunner
@@ -104,7 +104,7 @@ class AudioCopies(Service):
     _media_root: Path | None
     _owner: UUID
     _draw: Callable[[], float]
-    _backoff_max: timedelta
+    _backoff_max: LongestDelay
     _wakeup: Wakeup
     _log: Logger = field(factory=Logger)
     _clock: DatabaseClock = field(factory=DatabaseClock)

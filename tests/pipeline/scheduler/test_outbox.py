@@ -21,6 +21,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from sbm.clients.scheduler import Scheduler as Client
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import LeaseTime, LongestDelay, RequestTimeout, SettleTime, TickGrace
 from sbm.model.scheduler_call import Remote, Scheduling, Told
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
@@ -102,19 +103,19 @@ class Here:
                 exchanges=ServiceClient(
                     reactor=reactor,
                     address=ServiceAddress(url=self.url, token="t"),
-                    timeout=timedelta(seconds=30),
+                    timeout=RequestTimeout(timedelta(seconds=30)),
                 )
             ),
             breaker=Breaker(service="Scheduler", seconds=lambda: self.now, draw=lambda: 0.0),
             telemetry=Telemetry(),
-            missed=MissedMoments(time_zone=self.time_zone, grace=self.grace),
+            missed=MissedMoments(time_zone=self.time_zone, grace=TickGrace(self.grace)),
             public_url="http://sbm",
             auth_token="inbound",
-            request_timeout=timedelta(seconds=30),
-            lease=timedelta(seconds=150),
-            settle=self.settle,
+            request_timeout=RequestTimeout(timedelta(seconds=30)),
+            lease=LeaseTime(timedelta(seconds=150)),
+            settle=SettleTime(self.settle),
             max_faults=self.max_faults,
-            cap=timedelta(seconds=60),
+            cap=LongestDelay(timedelta(seconds=60)),
             draw=lambda: 0.0,
         )
 

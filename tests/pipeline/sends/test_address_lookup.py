@@ -11,6 +11,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.task import Clock
 
 from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable
+from sbm.model.durations import LongestDelay
 from sbm.model.send import GivenBack, Settled
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.address_lookup import SECOND_LOOK, AddressLookup
@@ -33,7 +34,9 @@ class Bench:
 
     def __attrs_post_init__(self) -> None:
         self.breaker = Breaker(service="is", seconds=self.clock.seconds, draw=lambda: 1.0)
-        retries = Retries(max_faults=MAX_FAULTS, cap=timedelta(seconds=60), draw=lambda: 1.0)
+        retries = Retries(
+            max_faults=MAX_FAULTS, cap=LongestDelay(timedelta(seconds=60)), draw=lambda: 1.0
+        )
         store: Any = self
         self.look_up = AddressLookup(
             identity_store=store, breaker=self.breaker, retries=retries, seconds=self.clock.seconds

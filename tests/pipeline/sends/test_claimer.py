@@ -11,6 +11,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.task import Clock
 
 from sbm.clients.outcomes import Unavailable
+from sbm.model.durations import RequestTimeout
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.claimer import LOOK_SECONDS, Claimer
@@ -311,8 +312,8 @@ async def test_a_lease_that_somebody_ended_is_lost(bench: Bench) -> None:
         "UPDATE sends SET attempt = 2, owner = gen_random_uuid() WHERE id = %s", lost.send.id
     )
     await bench.claiming.renew()
-    assert not bench.hand.outlasts(lost, timedelta(0))
-    assert bench.hand.outlasts(kept, timedelta(0))
+    assert not bench.hand.outlasts(lost, RequestTimeout(timedelta(0)))
+    assert bench.hand.outlasts(kept, RequestTimeout(timedelta(0)))
 
 
 @ensureDeferred

@@ -15,6 +15,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from sbm.model.durations import StopGrace
 from sbm.model.send import GivenBack, Result, Send, Settled, Unknown
 from sbm.pipeline.sends.completer import APART_SECONDS, BATCH, RETRY_SECONDS, Completer
 from sbm.runtime.wakeups import Wakeup
@@ -29,7 +30,7 @@ reactor: Any = _reactor
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
 BACK = GivenBack(reason="away", delay=timedelta(0))
-GRACE = timedelta(seconds=5)
+GRACE = StopGrace(timedelta(seconds=5))
 
 
 @define(eq=False, slots=False, kw_only=True)

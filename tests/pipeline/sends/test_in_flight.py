@@ -9,11 +9,12 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from sbm.model.durations import RequestTimeout
 from sbm.pipeline.sends.in_flight import InFlight
 from sbm.runtime.lease import uptime
 from tests.pipeline.fakes import LEASE, a_hand, another_send
 
-TIMEOUT = timedelta(seconds=30)
+TIMEOUT = RequestTimeout(timedelta(seconds=30))
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_a_renewed_lease_counts_from_the_renewing_statement(hand: InFlight, cloc
 def test_a_lease_that_was_not_renewed_is_lost_for_good(hand: InFlight) -> None:
     held = hand.take(another_send(), asked_at=0)
     hand.renew(set(), asked_about={held.send.id}, asked_at=0)
-    assert not hand.outlasts(held, timedelta(0))
+    assert not hand.outlasts(held, RequestTimeout(timedelta(0)))
 
 
 def test_what_was_claimed_while_others_were_renewed_keeps_its_lease(hand: InFlight) -> None:

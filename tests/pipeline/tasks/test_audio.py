@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.clients.voice_vendor.sftp import WINDOW_BYTES, VoiceVendor
+from sbm.model.durations import LongestDelay
 from sbm.pipeline.tasks import audio
 from sbm.pipeline.tasks.audio import AudioCopies
 from sbm.runtime.wakeups import Wakeup
@@ -68,7 +69,7 @@ class Town:
             media_root=told["media_root"],
             owner=uuid4(),
             draw=told["draw"],
-            backoff_max=timedelta(seconds=60),
+            backoff_max=LongestDelay(timedelta(seconds=60)),
             wakeup=Wakeup(reactor=reactor),
         )
         Service.startService(copies)

@@ -17,6 +17,7 @@ from twisted.logger import globalLogPublisher
 
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import LongestDelay, RequestTimeout
 from sbm.model.metrics import CREATED
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.upkeep.metrics_reporter import LAST_SECONDS, PROBE, MetricsReporter
@@ -45,13 +46,16 @@ class Bench:
         port = self.far.port.getHost().port
         address = MetricsAddress(url=f"http://127.0.0.1:{port}/api/v1", token="t")
         self.exchanges = ServiceClient(
-            reactor=self.wound, address=address, timeout=timedelta(seconds=TIMEOUT), connections=1
+            reactor=self.wound,
+            address=address,
+            timeout=RequestTimeout(timedelta(seconds=TIMEOUT)),
+            connections=1,
         )
         self.breaker = Breaker(
             service="Metrics API",
             seconds=self.wound.seconds,
             draw=lambda: 1.0,
-            cap=timedelta(seconds=60),
+            cap=LongestDelay(timedelta(seconds=60)),
             is_told_once=True,
         )
         make: Any = MetricsReporter
