@@ -99,7 +99,7 @@ async def bare(reactor: Any, settings: Config, people: int) -> float:
         ServiceClient(reactor=reactor, address=address, timeout=timeout, connections=connections)
         for address in (settings.identity_store, settings.message_sender)
     ]
-    store, sender = IdentityStore(exchanges=exchanges[0]), MessageSender(exchanges=exchanges[1])
+    store, sender = IdentityStore(client=exchanges[0]), MessageSender(client=exchanges[1])
     permits = DeferredSemaphore(settings.concurrency)
 
     async def one(number: int) -> None:

@@ -41,7 +41,7 @@ from sbm.web.http.request import RequestDrain
 
 PIPELINE_CONNECTIONS = 4
 
-# What stopping may take beyond the grace for work in hand: to settle it, and to hang up.
+# What stopping may take beyond the grace for work under way: to settle it, and to hang up.
 SETTLING = timedelta(seconds=2)
 # What a service may ask for at most, and what the settings allow for leases and delays.
 LONGEST_DELAY = timedelta(hours=1)
@@ -152,9 +152,7 @@ def _metrics(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[ISe
         return
     telemetry.tally.is_kept = True
     timeout = min(config.request_timeout, METRICS_TIMEOUT)
-    exchanges = ServiceClient(
-        reactor=reactor, address=config.metrics, timeout=timeout, connections=1
-    )
+    client = ServiceClient(reactor=reactor, address=config.metrics, timeout=timeout, connections=1)
     breaker = Breaker(
         service="Metrics API",
         seconds=reactor.seconds,
@@ -163,10 +161,10 @@ def _metrics(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[ISe
         is_told_once=True,
     )
     telemetry.services["metrics_api"] = breaker
-    yield exchanges
+    yield client
     yield MetricsReporter(
         reactor=reactor,
-        metrics=MetricsApi(exchanges=exchanges),
+        metrics=MetricsApi(client=client),
         telemetry=telemetry,
         breaker=breaker,
         every=config.metrics_every,
@@ -226,7 +224,7 @@ def _scheduling(
     )
     if scheduling.scheduler is None or scheduling.complaint:
         return
-    exchanges = ServiceClient(
+    client = ServiceClient(
         reactor=reactor,
         address=scheduling.scheduler,
         timeout=config.request_timeout,
@@ -238,7 +236,7 @@ def _scheduling(
     telemetry.services["scheduler"] = breaker
     chores = SchedulerOutbox(
         database=database,
-        scheduler=Scheduler(exchanges=exchanges),
+        scheduler=Scheduler(client=client),
         breaker=breaker,
         telemetry=telemetry,
         missed=MissedMoments(time_zone=scheduling.timezone, grace=config.tick_grace),
@@ -253,7 +251,7 @@ def _scheduling(
         draw=random.random,
         clock=clock,
     )
-    yield exchanges
+    yield client
     yield Loop(
         reactor=reactor,
         name="do chores",

@@ -60,9 +60,9 @@ def sending_services(
     listeners: Sequence[Listener],
 ) -> Sending:
     """The services that claim, deliver, settle and ask, not started."""
-    # Places in hand that no tick can fill, so that a single send is claimed at once.
+    # Places that no tick can fill, so that a single send is claimed at once.
     reserved = config.concurrency // RESERVED_OF
-    exchanges = {
+    clients = {
         name: ServiceClient(
             reactor=reactor,
             address=address,
@@ -77,11 +77,11 @@ def sending_services(
     }
     identity_store, message_sender = (
         Breaker(service=name, seconds=reactor.seconds, draw=random.random, cap=config.backoff_max)
-        for name in exchanges
+        for name in clients
     )
     telemetry.services |= {"identity_store": identity_store, "message_sender": message_sender}
     retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
-    hand = InFlight(
+    in_flight = InFlight(
         owner=uuid.uuid4(),
         # Twice what is under way, so that nobody waits for the next claim, and no more than that,
         # so that a crash leaves little to ask about.
@@ -90,24 +90,24 @@ def sending_services(
         lease=config.lease,
         emptied=Wakeup(reactor=reactor),
     )
-    settling = Completer(
+    completer = Completer(
         reactor=reactor,
         database=database,
-        hand=hand,
+        in_flight=in_flight,
         telemetry=telemetry,
         listeners=[telemetry.settled, *listeners],
         claims=wakeup,
         grace=config.stop_grace,
     )
-    sender = MessageSender(exchanges=exchanges["Message Sender"])
-    look_up = AddressLookup(
-        identity_store=IdentityStore(exchanges=exchanges["Identity Store"]),
+    sender = MessageSender(client=clients["Message Sender"])
+    address_lookup = AddressLookup(
+        identity_store=IdentityStore(client=clients["Identity Store"]),
         breaker=identity_store,
         retries=retries,
         seconds=reactor.seconds,
     )
     blames = Blames(
-        identity_store=look_up.blame,
+        identity_store=address_lookup.blame,
         message_sender=Blame(
             breaker=message_sender,
             seconds=reactor.seconds,
@@ -116,22 +116,22 @@ def sending_services(
     )
     delivery = Delivery(
         reactor=reactor,
-        hand=hand,
-        settling=settling,
-        look_up=look_up,
+        in_flight=in_flight,
+        completer=completer,
+        address_lookup=address_lookup,
         message_sender=sender,
         blames=blames,
         retries=retries,
         media_url=config.media_url,
         dry_runs=config.dry_run_messagesets,
         request_timeout=config.request_timeout,
-        turns=PrioritySlots(places=config.concurrency),
+        slots=PrioritySlots(places=config.concurrency),
         grace=config.stop_grace,
         max_text_length=config.max_text_length,
     )
-    claiming = Claimer(
+    claimer = Claimer(
         database=database,
-        hand=hand,
+        in_flight=in_flight,
         delivery=delivery,
         blames=blames,
         wakeup=wakeup,
@@ -139,7 +139,7 @@ def sending_services(
         content_settle=config.content_settle,
         telemetry=telemetry,
     )
-    reconciling = Reconciler(
+    reconciler = Reconciler(
         reactor=reactor,
         database=database,
         message_sender=sender,
@@ -155,31 +155,31 @@ def sending_services(
     renewing = Loop(
         reactor=reactor,
         name="renew leases",
-        one_pass=claiming.renew,
+        one_pass=claimer.renew,
         rest=_renewal_seconds(config),
     )
     expiring = Loop(
         reactor=reactor,
         name="expire leases",
-        one_pass=claiming.expire,
+        one_pass=claimer.expire,
         rest=EXPIRY_SECONDS,
     )
     return Sending(
-        ground=[*exchanges.values(), settling],
+        ground=[*clients.values(), completer],
         leases=[renewing],
         under_way=[delivery, expiring],
         claims=[
             Loop(
                 reactor=reactor,
                 name="claim",
-                one_pass=claiming.claim,
+                one_pass=claimer.claim,
                 rest=POLL_SECONDS,
                 wakeup=wakeup,
             ),
             Loop(
                 reactor=reactor,
                 name="reconcile",
-                one_pass=reconciling.one_pass,
+                one_pass=reconciler.one_pass,
                 rest=POLL_SECONDS,
                 may_be_cut=True,
             ),

@@ -134,7 +134,7 @@ async def _bring_in_line(
     with tqdm(desc="listed", unit=" entries", disable=None) as progress:
         comparison = Comparison(
             database=database,
-            scheduler=Scheduler(exchanges=exchanges),
+            scheduler=Scheduler(client=exchanges),
             mode=scheduling.mode,
             public_url=scheduling.public_url,
             auth_token=scheduling.inbound_token,

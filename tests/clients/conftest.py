@@ -27,9 +27,9 @@ def wound() -> HandWound:
 
 
 @pytest_twisted.async_yield_fixture
-async def exchanges(far: Far, wound: HandWound) -> AsyncIterator[ServiceClient]:
-    exchanges = ServiceClient(
+async def client(far: Far, wound: HandWound) -> AsyncIterator[ServiceClient]:
+    client = ServiceClient(
         reactor=wound, address=far.address(), timeout=RequestTimeout(timedelta(seconds=30))
     )
-    yield exchanges
-    await exchanges.stopService()
+    yield client
+    await client.stopService()

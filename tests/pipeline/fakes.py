@@ -27,10 +27,10 @@ def another_send(**difference: Any) -> Send:
     return evolve(a_send(**difference), id=uuid4())
 
 
-def a_hand(
+def nothing_in_flight(
     clock: Clock, *, capacity: int = 10, spare: int = 0, owner: UUID | None = None
 ) -> InFlight:
-    """An empty hand, whose uptime is the clock's."""
+    """Room for sends, and none in it; its uptime is the clock's."""
     return InFlight(
         owner=owner or uuid4(),
         capacity=capacity,
@@ -84,13 +84,13 @@ class Service:
 class Results:
     """Takes results as settling does, and lets go of the send at once."""
 
-    hand: InFlight
+    in_flight: InFlight
     results: dict[UUID, Result] = field(factory=dict)
 
     def add(self, send: Send, result: Result) -> None:
         assert send.id not in self.results, "two results for one claim"
         self.results[send.id] = result
-        self.hand.release([send])
+        self.in_flight.release([send])
 
 
 @define(eq=False)

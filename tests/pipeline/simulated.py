@@ -228,7 +228,7 @@ class Daemon:
         world = self.world
         self.clock = Clock()
         self.way = Way(self, world.database, world.traffic)
-        self.hand = InFlight(
+        self.in_flight = InFlight(
             owner=uuid4(),
             capacity=2 * CONCURRENCY,
             spare=RESERVED,
@@ -240,12 +240,12 @@ class Daemon:
         self._assemble(Telemetry(), Client(self, world))
         self._start: dict[str, Callable[[], Awaitable[int]]] = {
             "expand": self._expand,
-            "claim": self._claiming.claim,
-            "renew": self._claiming.renew,
-            "expire": self._claiming.expire,
-            "reconcile": self._reconciling.one_pass,
+            "claim": self._claimer.claim,
+            "renew": self._claimer.renew,
+            "expire": self._claimer.expire,
+            "reconcile": self._reconciler.one_pass,
         }
-        for service in (self.settling, self.delivery):
+        for service in (self.completer, self.delivery):
             service.startService()
 
     def _assemble(self, telemetry: Telemetry, client: Any) -> None:
@@ -257,35 +257,35 @@ class Daemon:
         retries = Retries(max_faults=3, cap=CAP, draw=lambda: 1.0)
         observer: Any = self._read_log
         log = Logger("simulated", observer=observer)
-        self.settling = Completer(
+        self.completer = Completer(
             reactor=self.clock,
             database=way,
-            hand=self.hand,
+            in_flight=self.in_flight,
             telemetry=telemetry,
             listeners=[],
             claims=self.wakeup,
             grace=GRACE,
             log=log,
         )
-        look_up = AddressLookup(
+        address_lookup = AddressLookup(
             identity_store=client, breaker=identity_store, retries=retries, seconds=seconds
         )
         blames = Blames(
-            identity_store=look_up.blame,
+            identity_store=address_lookup.blame,
             message_sender=Blame(breaker=message_sender, seconds=seconds, is_well=client.is_well),
         )
         self.delivery = Delivery(
             reactor=self.clock,
-            hand=self.hand,
-            settling=self.settling,
-            look_up=look_up,
+            in_flight=self.in_flight,
+            completer=self.completer,
+            address_lookup=address_lookup,
             message_sender=client,
             blames=blames,
             retries=retries,
             media_url="http://media",
             dry_runs=frozenset(),
             request_timeout=RequestTimeout(TIMEOUT),
-            turns=PrioritySlots(places=CONCURRENCY),
+            slots=PrioritySlots(places=CONCURRENCY),
             grace=GRACE,
             log=log,
         )
@@ -296,15 +296,15 @@ class Daemon:
             machine="the one machine",
             log=log,
         )
-        self._claiming = Claimer(
+        self._claimer = Claimer(
             database=way,
-            hand=self.hand,
+            in_flight=self.in_flight,
             delivery=self.delivery,
             blames=blames,
             wakeup=self.wakeup,
             clock=database_clock,
         )
-        self._reconciling = Reconciler(
+        self._reconciler = Reconciler(
             reactor=self.clock,
             database=way,
             message_sender=client,
@@ -331,7 +331,7 @@ class Daemon:
 
     @property
     def is_idle(self) -> bool:
-        return not self.hand.held and not self._passes
+        return not self.in_flight.held and not self._passes
 
     def makes(self, name: str) -> None:
         """Make a pass, unless the last one is still under way."""
@@ -466,7 +466,7 @@ class World:
     def shut_down(self, which: int) -> None:
         """A daemon is stopped as it should be, and another one is started."""
         daemon = self.daemons[which]
-        for service in (daemon.delivery, daemon.settling):
+        for service in (daemon.delivery, daemon.completer):
             service.stopService()
             self.traffic.wait()
             self.passes(GRACE.total_seconds())

@@ -33,7 +33,7 @@ from sbm.store.idempotency import KeyedRequest
 from sbm.store.postgres.database import Database, Transaction
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
-from tests.pipeline.fakes import Begun, a_hand
+from tests.pipeline.fakes import Begun, nothing_in_flight
 from tests.wrong_clock import WrongClock
 
 UTC = ZoneInfo("UTC")
@@ -97,16 +97,16 @@ class Bench:
         reactor: Any = self.database.reactor
         lister: Any = self.lister
         delivery: Any = Begun()
-        hand = a_hand(reactor)
-        self.claiming = Claimer(
+        in_flight = nothing_in_flight(reactor)
+        self.claimer = Claimer(
             database=self.database,
-            hand=hand,
+            in_flight=in_flight,
             delivery=delivery,
             blames=NO_BLAMES,
             wakeup=Wakeup(reactor=reactor),
             clock=self.clock,
         )
-        self.reconciling = Reconciler(
+        self.reconciler = Reconciler(
             reactor=reactor,
             database=self.database,
             message_sender=lister,
@@ -140,7 +140,7 @@ class Bench:
         self.sets(self.wrong_by)
 
     async def looks(self) -> None:
-        await self.claiming.expire()
+        await self.claimer.expire()
 
     async def settles(self) -> None:
         """The jump is some seconds ago."""
@@ -202,15 +202,15 @@ async def test_no_lease_ends_by_a_jump_and_none_is_believed(bench: Bench, by: fl
 async def test_who_claims_knows_the_clock_before_it_jumps(bench: Bench) -> None:
     """The first thing that a daemon does may be a claim, and the next one is started afterwards."""
     await bench.owes()
-    assert await bench.claiming.claim() == 3
+    assert await bench.claimer.claim() == 3
     bench.sets(DAY)
     await bench.looks()
     clock = DatabaseClock(hold=HOLD, uptime=bench.clock.uptime, machine="here")
     delivery: Any = Begun()
-    hand = a_hand(bench.database.reactor)
+    in_flight = nothing_in_flight(bench.database.reactor)
     await Claimer(
         database=bench.database,
-        hand=hand,
+        in_flight=in_flight,
         delivery=delivery,
         blames=NO_BLAMES,
         wakeup=Wakeup(reactor=bench.database.reactor),
@@ -249,17 +249,17 @@ async def test_absence_is_proven_only_when_the_settle_time_is_really_over(
     bench.sets(by)
     unknown = [(send, Unknown(reason="cut")) for send in claimed]
     await bench.database.transact(sends.settle, results=unknown)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     bench.passes(4)
     bench.sets(0)
     for _ in range(19):
         await bench.looks()
-        await bench.reconciling.one_pass()
+        await bench.reconciler.one_pass()
         assert bench.sends("state") == {"unknown"}
         bench.passes(9)
     for _ in range(12):
         await bench.looks()
-        await bench.reconciling.one_pass()
+        await bench.reconciler.one_pass()
         bench.passes(9)
     assert bench.sends("state") == {"owed"}
     assert bench.lister.since
@@ -277,7 +277,7 @@ async def test_a_first_attempt_in_the_future_does_not_hide_what_was_posted(bench
     unknown = [(send, Unknown(reason="cut")) for send in claimed]
     await bench.database.transact(sends.settle, results=unknown)
     await bench.settles()
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     now = datetime.now(timezone.utc)
     assert bench.lister.since
     assert all(since <= now - timedelta(hours=23) for since in bench.lister.since)
@@ -289,7 +289,7 @@ async def test_a_clock_that_stays_ahead_does_not_hide_what_was_posted(bench: Ben
     await bench.owes()
     unknown = [(send, Unknown(reason="cut")) for send in await bench.claims()]
     await bench.database.transact(sends.settle, results=unknown)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     now = datetime.now(timezone.utc)
     assert all(since <= now - timedelta(hours=23) for since in bench.lister.since)
 

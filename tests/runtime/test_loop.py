@@ -167,7 +167,7 @@ def test_a_wake_up_ends_the_rest_after_a_failure(loop: Loop, passes: Passes) -> 
 
 
 @pytest.mark.parametrize("found", [0, 5, RuntimeError("oh")])
-def test_stopping_waits_for_the_pass_in_hand_and_makes_no_other(
+def test_stopping_waits_for_the_pass_under_way_and_makes_no_other(
     loop: Loop, passes: Passes, clock: Clock, found: Any
 ) -> None:
     loop.startService()

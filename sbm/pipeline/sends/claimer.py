@@ -1,4 +1,4 @@
-"""Claiming: take as many due sends as there are hands for, and keep their leases alive."""
+"""Claiming: take as many due sends as there are places for, and keep their leases alive."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Claimer:
     """
 
     _database: Database
-    _hand: InFlight
+    _in_flight: InFlight
     _delivery: Delivery
     _blames: Blames
     _wakeup: Wakeup
@@ -73,11 +73,11 @@ class Claimer:
         await self._clock.begin(self._database)
         if self._may_have_strays:
             await self._database.transact(
-                sends.give_back_strays, owner=self._hand.owner, known=set(self._hand.held)
+                sends.give_back_strays, owner=self._in_flight.owner, known=set(self._in_flight.held)
             )
             self._may_have_strays = False
         self._ended = 0
-        asked_at = self._looked_at = self._hand.uptime()
+        asked_at = self._looked_at = self._in_flight.uptime()
         self._is_asked, self._may_be_more = False, True
         failed = self._failed
         claimed = await self._take(limit, of_ticks, but=failed)
@@ -91,7 +91,7 @@ class Claimer:
         if len(claimed) == limit and not of_tick:
             self._is_asked = True  # there may be more, for whom the next free place is
         for send in claimed:
-            self._delivery.begin(self._hand.take(send, asked_at=asked_at))
+            self._delivery.begin(self._in_flight.take(send, asked_at=asked_at))
         return len(claimed) + self._ended
 
     async def _take(self, limit: int, of_ticks: int, *, but: Sequence[str] = ()) -> list[Send]:
@@ -120,10 +120,10 @@ class Claimer:
         try:
             return await self._database.transact(
                 sends.claim,
-                owner=self._hand.owner,
+                owner=self._in_flight.owner,
                 limit=limit,
                 of_ticks=of_ticks,
-                lease=self._hand.lease,
+                lease=self._in_flight.lease,
                 content_settle=self._content_settle,
                 **options,
             )
@@ -170,32 +170,32 @@ class Claimer:
 
     def _wanted(self) -> tuple[int, int]:
         """How many to claim, and how many of them may be those of a tick."""
-        room = self._hand.room
+        room = self._in_flight.room
         if self._wakeup.calls > self._heeded:
             self._heeded, self._is_asked = self._wakeup.calls, True
         if any(breaker.wait for breaker in self._blames.breakers):
             return 0, 0
         if self._is_probing:
-            probes = 0 if self._hand.held else 1
+            probes = 0 if self._in_flight.held else 1
             return probes, probes
-        is_half_free = room >= self._hand.capacity // 2
+        is_half_free = room >= self._in_flight.capacity // 2
         if (
             self._is_asked
             or (is_half_free and self._may_be_more)
-            or self._hand.uptime() >= self._looked_at + LOOK_SECONDS
+            or self._in_flight.uptime() >= self._looked_at + LOOK_SECONDS
         ):
-            return room + self._hand.spare, room if is_half_free else 0
+            return room + self._in_flight.spare, room if is_half_free else 0
         return 0, 0
 
     async def renew(self) -> int:
-        """Tell the database that the owner of what is in hand is alive."""
-        ids = set(self._hand.held)
+        """Tell the database that the owner of what is in flight is alive."""
+        ids = set(self._in_flight.held)
         if ids:
-            asked_at = self._hand.uptime()
+            asked_at = self._in_flight.uptime()
             renewed = await self._database.transact(
-                sends.renew, owner=self._hand.owner, ids=ids, lease=self._hand.lease
+                sends.renew, owner=self._in_flight.owner, ids=ids, lease=self._in_flight.lease
             )
-            self._hand.renew(renewed, asked_about=ids, asked_at=asked_at)
+            self._in_flight.renew(renewed, asked_about=ids, asked_at=asked_at)
         return 0
 
     async def expire(self) -> int:
@@ -221,7 +221,7 @@ class Claimer:
         repaired: dict[str, int] = {}
         if reading.is_settled:
             repaired = await clock.repair(
-                transaction, most=self._clock.most, lease=self._hand.lease, limit=EXPIRY_BATCH
+                transaction, most=self._clock.most, lease=self._in_flight.lease, limit=EXPIRY_BATCH
             )
         if reading.is_doubted:
             return repaired, 0

@@ -51,7 +51,7 @@ class Completer(Service):
 
     _reactor: Any
     _database: Database
-    _hand: InFlight
+    _in_flight: InFlight
     _telemetry: Telemetry
     _listeners: Sequence[Listener]
     _claims: Wakeup
@@ -80,7 +80,7 @@ class Completer(Service):
         give_up_at = self._reactor.seconds() + self._grace.total_seconds()
         while self._results and self._reactor.seconds() < give_up_at:
             self._loop.wakeup.wake()
-            await self._hand.emptied.wait(RETRY_SECONDS)
+            await self._in_flight.emptied.wait(RETRY_SECONDS)
         stopped = self._loop.stopService()
         if stopped is not None:
             await stopped
@@ -162,8 +162,8 @@ class Completer(Service):
                 count=len(committed.locked),
             )
         done = [(send, result) for send, result in batch if send.id not in committed.locked]
-        # Before anybody else is told, whose fault must not keep a send in hand.
-        self._hand.release(send for send, _ in done)
+        # Before anybody else is told, whose fault must not keep a send in flight.
+        self._in_flight.release(send for send, _ in done)
         self._wake_claims(result for _, result in done)
         for send, result in done:
             if send.id in committed.sends:

@@ -1,4 +1,4 @@
-"""What this daemon has in hand: the sends it claimed and has not settled yet."""
+"""What this daemon has in flight: the sends it claimed and has not settled yet."""
 
 from __future__ import annotations
 

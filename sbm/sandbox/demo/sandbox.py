@@ -252,15 +252,15 @@ class Sandbox(Sequential):
         """What it was told in an earlier run had another port in it, perhaps, and another token."""
         scheduling = self._config.scheduling
         assert scheduling.scheduler is not None
-        exchanges = ServiceClient(
+        client = ServiceClient(
             reactor=self._reactor,
             address=scheduling.scheduler,
             timeout=self._config.request_timeout,
         )
-        self._add(exchanges)
+        self._add(client)
         comparison = Comparison(
             database=database,
-            scheduler=Scheduler(exchanges=exchanges),
+            scheduler=Scheduler(client=client),
             mode=scheduling.mode,
             public_url=scheduling.public_url,
             auth_token=scheduling.inbound_token,

@@ -100,7 +100,7 @@ class Here:
         return SchedulerOutbox(
             database=self.database(mode),
             scheduler=Client(
-                exchanges=ServiceClient(
+                client=ServiceClient(
                     reactor=reactor,
                     address=ServiceAddress(url=self.url, token="t"),
                     timeout=RequestTimeout(timedelta(seconds=30)),

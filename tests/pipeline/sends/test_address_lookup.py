@@ -38,7 +38,7 @@ class Bench:
             max_faults=MAX_FAULTS, cap=LongestDelay(timedelta(seconds=60)), draw=lambda: 1.0
         )
         store: Any = self
-        self.look_up = AddressLookup(
+        self.address_lookup = AddressLookup(
             identity_store=store, breaker=self.breaker, retries=retries, seconds=self.clock.seconds
         )
 
@@ -51,7 +51,7 @@ class Bench:
 
     async def of(self, identity: str, **send: Any) -> str | GivenBack | Settled:
         send = {"identity": identity, **send}
-        return await self.look_up.address_of(evolve(another_send(), **send))
+        return await self.address_lookup.address_of(evolve(another_send(), **send))
 
     async def twice(self, identity: str) -> str | GivenBack | Settled:
         """What comes of it at the second look."""

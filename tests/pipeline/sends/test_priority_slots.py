@@ -14,7 +14,7 @@ from sbm.pipeline.sends.priority_slots import PrioritySlots
 class Bench:
     """Work that lasts until the test ends it; ``order`` is who had a turn."""
 
-    turns: PrioritySlots
+    slots: PrioritySlots
     order: list[str] = field(factory=list)
     _ends: dict[str, Deferred[None]] = field(factory=dict)
 
@@ -22,7 +22,7 @@ class Bench:
         return Deferred.fromCoroutine(self._work(name, lane))
 
     async def _work(self, name: str, lane: Lane) -> None:
-        async with self.turns.take(lane):
+        async with self.slots.take(lane):
             self.order.append(name)
             self._ends[name] = Deferred()
             await self._ends[name]
@@ -81,7 +81,7 @@ def test_all_who_wait_can_be_turned_away() -> None:
     broken_off: list[Failure] = []
     for one in waiting:
         one.addErrback(broken_off.append)
-    bench.turns.turn_away()
+    bench.slots.turn_away()
     assert [failure.type for failure in broken_off] == [CancelledError, CancelledError]
     bench.end("1")
     assert bench.order == ["1"]
@@ -89,14 +89,14 @@ def test_all_who_wait_can_be_turned_away() -> None:
 
 def test_a_long_queue_of_work_that_is_over_at_once_is_called_one_by_one() -> None:
     """Called by each other, they would be too many for the stack."""
-    turns, done = PrioritySlots(places=1), []
+    slots, done = PrioritySlots(places=1), []
 
     async def work() -> None:
-        async with turns.take("tick"):
+        async with slots.take("tick"):
             done.append(1)
 
     async def wait() -> None:
-        async with turns.take("tick"):
+        async with slots.take("tick"):
             await first
 
     first: Deferred[None] = Deferred()

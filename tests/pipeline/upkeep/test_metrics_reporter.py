@@ -45,7 +45,7 @@ class Bench:
         self.far.says(TAKEN)
         port = self.far.port.getHost().port
         address = MetricsAddress(url=f"http://127.0.0.1:{port}/api/v1", token="t")
-        self.exchanges = ServiceClient(
+        self.client = ServiceClient(
             reactor=self.wound,
             address=address,
             timeout=RequestTimeout(timedelta(seconds=TIMEOUT)),
@@ -61,7 +61,7 @@ class Bench:
         make: Any = MetricsReporter
         self.firing: MetricsReporter = make(
             reactor=self.wound,
-            metrics=MetricsApi(exchanges=self.exchanges),
+            metrics=MetricsApi(client=self.client),
             telemetry=self.telemetry,
             breaker=self.breaker,
             every=timedelta(seconds=EVERY),
@@ -75,7 +75,7 @@ class Bench:
 
     async def close(self) -> None:
         PUBLISHER.removeObserver(self._hear)
-        await self.exchanges.stopService()
+        await self.client.stopService()
 
     def tell(self, **counts: float) -> None:
         for name, value in counts.items():
