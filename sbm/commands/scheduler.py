@@ -25,6 +25,7 @@ from sbm.commands.running import (
     signature_from,
     stop_telling,
 )
+from sbm.model.durations import RequestTimeout
 from sbm.model.scheduler_call import Troubled
 from sbm.operations.scheduler_sync import Comparison, summary
 from sbm.settings.config import Scheduling, read_scheduling
@@ -33,7 +34,7 @@ from sbm.store.gauges import OwedChores
 from sbm.store.postgres.database import Database, Transaction
 
 _SHOWN = 100
-_TIMEOUT = timedelta(seconds=60)
+_TIMEOUT = RequestTimeout(timedelta(seconds=60))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,16 +128,18 @@ async def _bring_in_line(
             f"SBM_SCHEDULING is {scheduling.mode} here, but the daemon that was started last said"
             f" {announced}: restart the daemons with the new setting first"
         )
-    exchanges = ServiceClient(database.reactor, scheduling.scheduler, _TIMEOUT)
+    exchanges = ServiceClient(
+        reactor=database.reactor, address=scheduling.scheduler, timeout=_TIMEOUT
+    )
     counts: Counter[str] = Counter()
     with tqdm(desc="listed", unit=" entries", disable=None) as progress:
         comparison = Comparison(
-            database,
-            Scheduler(exchanges),
-            scheduling.mode,
-            scheduling.public_url,
-            scheduling.inbound_token,
-            progress.update,
+            database=database,
+            scheduler=Scheduler(client=exchanges),
+            mode=scheduling.mode,
+            public_url=scheduling.public_url,
+            auth_token=scheduling.inbound_token,
+            listed=progress.update,
         )
         try:
             async with aclosing(comparison.bring_in_line(is_dry=options.dry_run)) as differences:

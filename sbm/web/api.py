@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.runtime.wakeups import Wakeups
 from sbm.settings.config import Scheduling
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
@@ -192,7 +193,7 @@ def build(
     database: Database,
     scheduling: Scheduling,
     version: str,
-    wake: Callable[[], None],
+    wakeups: Wakeups,
     media_root: Path | None,
     max_upload_bytes: int = MAX_UPLOAD_BYTES,
     duplicate_window: timedelta = timedelta(0),
@@ -205,8 +206,8 @@ def build(
     """The site of the API.
 
     ``scheduling`` says what the Scheduler shows, and what it may call back for; ``version`` is told
-    by the health check; ``wake`` is called after the commit of work for the pipeline; files of up
-    to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
+    by the health check; ``wakeups`` are woken after the commit of work for the pipeline; files of
+    up to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
     for ``duplicate_window`` the webhook refuses the twin of a request, a day at most, zero: never;
     ``trusted_proxies`` are believed about the address that the client sees; ``telemetry`` is what
     ``/metrics`` and the health show, and its tally is told what the Metrics API shall know;
@@ -226,23 +227,23 @@ def build(
         front,
         UserTokens(front),
         TokenAuth(front, passwords),
-        Schedules(front, wake, scheduling, callbacks),
+        Schedules(front, wakeups.ticks.wake, scheduling, callbacks),
         MessageSets(front, max_text_length),
         Messages(front, max_text_length),
         BinaryContents(front, can_store=uploads is not None, max_text_length=max_text_length),
         Subscriptions(
-            *(front, wake, scheduling, callbacks, duplicate_window, telemetry.tally),
+            *(front, wakeups.sends.wake, scheduling, callbacks, duplicate_window, telemetry.tally),
             max_text_length,
         ),
-        FailedTasks(front, wake),
-        BehindSubscriptions(front, wake),
+        FailedTasks(front, wakeups.sends.wake, wakeups.tasks.wake),
+        BehindSubscriptions(front, wakeups.tasks.wake),
         Ticks(front),
         Languages(front),
         SendEstimates(front),
-        run_send_estimate(front, wake),
-        sync_audio_files(front, wake),
+        run_send_estimate(front, wakeups.tasks.wake),
+        sync_audio_files(front, wakeups.audio_copies.wake),
         Tasks(front),
-        Metrics(front, wake, telemetry.tally, timezone),
+        Metrics(front, wakeups.tasks.wake, telemetry.tally, timezone),
         Health(front, version, library_versions(), telemetry),
         PrometheusMetrics(telemetry, version),
         Media(reactor, media_root),

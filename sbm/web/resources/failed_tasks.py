@@ -9,7 +9,7 @@ from typing import Any, get_args
 from attrs import frozen
 from twisted.web.server import Request
 
-from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, Wanted
+from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, Requeued, Wanted
 from sbm.model.paging import Page, PageRequest
 from sbm.model.send import Kind, Stage
 from sbm.operations import requeue
@@ -67,12 +67,16 @@ _REQUEUE = OptionsInfo(name="Failed Task Requeue", description="Owes what failed
 
 @frozen(eq=False)
 class FailedTasks:
-    """The failures; ``wake`` is called once some are owed again and committed."""
+    """The failures; ``wake`` is called once one is owed again and committed.
+
+    ``wake_tasks`` is called where a task goes on with them.
+    """
 
     app = new_app()
 
     _front: Endpoint
     _wake: Callable[[], None]
+    _wake_tasks: Callable[[], None]
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
@@ -101,8 +105,10 @@ class FailedTasks:
 
     async def _requeue(self, exchange: ApiRequest) -> Reply:
         """The body is not read: all that there are now and match the filters are meant."""
-        await self._front.database.transact(_requeue, exchange)
+        done = await self._front.database.transact(_requeue, exchange)
         self._wake()
+        if done.goes_on:
+            self._wake_tasks()
         return Reply(status=201, body={"requeued_failed_tasks": True})
 
     async def _requeue_one(self, number: str, _exchange: ApiRequest) -> Reply:
@@ -142,6 +148,6 @@ async def _list_page(
 _LISTING = Listing(name="failed-tasks", list_page=_list_page, shown=shown, filters=FILTERS)
 
 
-async def _requeue(transaction: Transaction, exchange: ApiRequest) -> None:
+async def _requeue(transaction: Transaction, exchange: ApiRequest) -> Requeued:
     wanted = await read_filters(transaction, FILTERS, exchange.query, strictly=True)
-    await requeue.requeue_all(transaction, wanted=Wanted(**wanted), requested_by=exchange.user.id)
+    return await requeue.requeue_all(transaction, wanted=Wanted(**wanted), requested_by=exchange.user.id)
