@@ -25,6 +25,7 @@ from sbm.commands.running import (
     signature_from,
     stop_telling,
 )
+from sbm.model.durations import RequestTimeout
 from sbm.model.scheduler_call import Difference, Troubled
 from sbm.model.signature import Signature
 from sbm.operations.scheduler_sync import Comparison, sync
@@ -35,7 +36,7 @@ from sbm.store.gauges import OwedChores
 from sbm.store.postgres.database import Database, Transaction
 
 _SHOWN = 100
-_TIMEOUT = timedelta(seconds=60)
+_TIMEOUT = RequestTimeout(timedelta(seconds=60))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,12 +118,12 @@ async def _sync_both(
     signature: Signature,
     is_dry: bool,
 ) -> int:
-    client = ServiceClient(database.reactor, address, _TIMEOUT)
+    client = ServiceClient(reactor=database.reactor, address=address, timeout=_TIMEOUT)
     try:
         with tqdm(desc="listed", unit=" entries", disable=None) as listed:
             comparison = Comparison(
                 database=database,
-                scheduler=Scheduler(client),
+                scheduler=Scheduler(client=client),
                 mode=scheduling.mode,
                 public_url=scheduling.public_url,
                 auth_token=scheduling.inbound_token,

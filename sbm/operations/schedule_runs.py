@@ -87,7 +87,7 @@ async def _list_runs(
 ) -> list[datetime]:
     """When the schedule was due, in order: the latest MAX_RUNS of them."""
     runs: list[datetime] = []
-    slices = TimeSlice(reactor)
+    slices = TimeSlice(reactor=reactor)
     while len(runs) < MAX_RUNS:
         run = cron.latest_between(since, until, time_zone)
         if run is None:

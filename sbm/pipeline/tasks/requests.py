@@ -19,7 +19,8 @@ from sbm.model.task import Kind, Task
 from sbm.operations import schedule_runs
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner
-from sbm.runtime.loop import Loop, Wakeup
+from sbm.runtime.loop import Loop
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import behind_subscriptions, estimates, failed_tasks
 from sbm.store.postgres.database import Database
 from sbm.store.schedule_runs import FIRST
@@ -34,7 +35,7 @@ LOCKED_SECONDS = 1.0
 SEARCH_BATCH = 2000
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Tasks(Service):
     """Does the tasks that wait, and leaves unfinished what it is stopped in.
 
@@ -47,15 +48,24 @@ class Tasks(Service):
     _time_zone: ZoneInfo
     _owner: UUID
     _owed: Callable[[], None]
-    _bell: Wakeup
+    _wakeup: Wakeup
     _tally: Tally = field(factory=Tally)
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _clock: DatabaseClock = field(factory=DatabaseClock)
 
     def __attrs_post_init__(self) -> None:
         self._desk = TaskRunner(
-            self._database, self._owner, lambda: bool(self.running), clock=self._clock
+            database=self._database,
+            owner=self._owner,
+            is_open=lambda: bool(self.running),
+            clock=self._clock,
         )
-        self._loop = Loop("tasks", self.one_pass, REST_SECONDS, self._bell)
+        self._loop = Loop(
+            reactor=self._reactor,
+            name="tasks",
+            one_pass=self.one_pass,
+            rest=REST_SECONDS,
+            wakeup=self._wakeup,
+        )
         self._work: Mapping[Kind, Callable[[Task], Awaitable[None]]] = {
             "requeue-failed-tasks": self._requeue,
             "estimate-sends": self._estimate,
