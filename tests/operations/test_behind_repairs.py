@@ -372,7 +372,10 @@ async def check(database: Database, direct: Arranged, plan: Plan) -> None:
         direct.rows(
             "UPDATE subscriptions SET created_at = %s, initial_sequence_number = %s,"
             " next_sequence_number = %s WHERE id = %s",
-            *(BEGAN + one.began * HOUR, one.initial, one.stands_at, subscription),
+            BEGAN + one.began * HOUR,
+            one.initial,
+            one.stands_at,
+            subscription,
         )
         if one.was_sent_to:
             direct.rows(

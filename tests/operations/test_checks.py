@@ -32,12 +32,16 @@ async def test_each_kind_of_finding_is_told_and_counted(
         direct.rows(
             "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id,"
             " identity, outbound_id) VALUES (%s, %s, 'next', 'sent', 'post', %s, 'i', %s)",
-            *(twice, tick, twice, outbound),
+            twice,
+            tick,
+            twice,
+            outbound,
         )
     direct.rows(
         "INSERT INTO doubles (send_id, subscription_id, outbound_id, noticed_at)"
         " VALUES (%s, %s, 'three', now())",
-        *(twice, twice),
+        twice,
+        twice,
     )
     found: list[Finding] = []
     check = await check_ledger(database, tell=found.append)

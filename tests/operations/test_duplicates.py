@@ -32,7 +32,8 @@ def arrange(direct: Arranged) -> None:
         " lease_until) SELECT 'next', 'tick', 'claimed', id, identity, 1, gen_random_uuid(),"
         " now() + interval '1 hour' FROM subscriptions WHERE id <> %s AND identity ="
         " (SELECT identity FROM subscriptions WHERE id = %s)",
-        *(first, first),
+        first,
+        first,
     )
 
 

@@ -51,7 +51,8 @@ def bring(database_uri: str) -> Import:
             return stays
 
         transfer(
-            *(old.uri, database_uri),
+            old.uri,
+            database_uri,
             progress=untold,
             conclude=conclude,
             signature=Signature(actor="tester", reason="we move"),
@@ -296,14 +297,18 @@ def test_what_cannot_be_taken_over_is_told_and_leaves_nothing_dangling(
         "INSERT INTO subscriptions_resendrequest (received_at, outbound, message_id,"
         " subscription_id) SELECT now(), gen_random_uuid(), message, subscription"
         " FROM (VALUES (1, %s), (20, %s), (1, %s)) AS given (message, subscription)",
-        *(MOTHER, MOTHER, OTHER),
+        MOTHER,
+        MOTHER,
+        OTHER,
     )
     old.direct.rows(
         "INSERT INTO subscriptions_behindsubscription (messages_behind, current_sequence_number,"
         " expected_sequence_number, created_at, current_messageset_id, expected_messageset_id,"
         " subscription_id) SELECT 1, 1, 2, now(), 1, 2, given.id"
         " FROM unnest(ARRAY[%s, %s, %s]::uuid[]) AS given (id)",
-        *(MOTHER, MOTHER, OTHER),
+        MOTHER,
+        MOTHER,
+        OTHER,
     )
     old.direct.rows(
         "INSERT INTO subscriptions_subscriptionsendfailure (task_id, initiated_at, reason,"
@@ -348,7 +353,8 @@ def test_numbering_goes_on_where_there_is_room(bring: Import, old: Old, direct: 
         "UPDATE contentstore_message SET id = %s WHERE id = 5; UPDATE auth_user SET id = %s"
         " WHERE id = 8;"
         " DELETE FROM contentstore_message WHERE id BETWEEN 1 AND 4",
-        *(-5, last),
+        -5,
+        last,
     )
     bring(old)
     assert direct.value("INSERT INTO users (username) VALUES ('new') RETURNING id") == 8
@@ -382,7 +388,8 @@ async def test_failures_are_requeued_only_where_nothing_has_happened_since(
         old.direct.rows(
             "INSERT INTO subscriptions_subscriptionsendfailure (task_id, initiated_at, reason,"
             " subscription_id) VALUES (%s, '2018-06-01', 'Read timed out', %s)",
-            *(task if subscription == MOTHER else uuid4(), subscription),
+            task if subscription == MOTHER else uuid4(),
+            subscription,
         )
     old.direct.rows(
         "INSERT INTO subscriptions_resendrequest (received_at, subscription_id)"
