@@ -29,7 +29,7 @@ from sbm.model.behind import BehindRecord, RepairCount
 from sbm.operations.schedule_runs import Preparation
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
-from sbm.store import behind_subscriptions, schedules
+from sbm.store import behind_subscriptions, clock, schedules
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.schedule_runs import FIRST, ScheduleRuns, Wanted
 
@@ -145,7 +145,7 @@ class _Choice:
         return Wanted(messageset_id=messageset_id, schedule_id=self.schedule_id)
 
     async def _check_moment(self, transaction: Transaction) -> None:
-        now = await behind_subscriptions.now(transaction)
+        now = await clock.now(transaction)
         if self.as_of is not None and abs(self.as_of - now) > FARTHEST:
             raise CommandFailed("--end-date must be within ten years of now")
 

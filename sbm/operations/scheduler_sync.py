@@ -11,7 +11,7 @@ from attrs import define, field
 
 from sbm.clients.scheduler import Entry, Scheduler
 from sbm.model.scheduler_call import Difference, Scheduling, endpoint, target_of
-from sbm.store import scheduler_schedules
+from sbm.store import clock, scheduler_schedules
 from sbm.store.postgres.database import Database
 from sbm.store.scheduler_schedules import Listed
 
@@ -39,7 +39,7 @@ class Comparison:
         Raises Unavailable where the Scheduler does not tell all that it holds.
         """
         listing_id = uuid4()
-        since = await self._database.transact(scheduler_schedules.now)
+        since = await self._database.transact(clock.now)
         try:
             async for page in self._scheduler.pages():
                 entries = [self._read(entry) for entry in page]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from attrs import asdict
@@ -12,7 +13,7 @@ from sbm.model.behind import BehindPage, BehindRecord, BehindSubscription, PathS
 from sbm.model.paging import Page, PageRequest
 from sbm.store import audit, schedule_runs
 from sbm.store.paging import NEWEST_FIRST, read_part
-from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import Query, load
 from sbm.store.schedule_runs import Wanted
 
@@ -28,16 +29,7 @@ async def list_page(transaction: Transaction, *, window: PageRequest) -> Page[Be
 
 async def find(transaction: Transaction, *, behind_id: int) -> BehindSubscription | None:
     """The one with this id, if there is one."""
-    row = await transaction.row(QUERIES.find_one_behind, id=behind_id)
-    return BehindSubscription(**row) if row else None
-
-
-async def now(transaction: Transaction) -> datetime:
-    """The database's now."""
-    row = await transaction.row(QUERIES.read_now)
-    assert row is not None
-    moment: datetime = row["now"]
-    return moment
+    return await transaction.maybe(QUERIES.find_one_behind, BehindSubscription, id=behind_id)
 
 
 async def search(
@@ -48,8 +40,9 @@ async def search(
     Returns the last one looked at, or None: there was none left.
     """
     await schedule_runs.check(transaction, search_id=search_id)
-    row = await transaction.row(QUERIES.find_behind, search_id=search_id, after=after, limit=limit)
-    return row["last"] if row else None
+    return await transaction.maybe(
+        QUERIES.find_behind, UUID, search_id=search_id, after=after, limit=limit
+    )
 
 
 async def look(
@@ -57,8 +50,9 @@ async def look(
 ) -> BehindPage | None:
     """Look at the next ``limit`` subscriptions by id, and put nothing down; None: no more."""
     await schedule_runs.check(transaction, search_id=search_id)
-    rows = await transaction.rows(
+    rows = await transaction.many(
         QUERIES.look_for_behind,
+        _looked_at,
         search_id=search_id,
         after=after,
         limit=limit,
@@ -67,8 +61,8 @@ async def look(
     )
     if not rows:
         return None
-    last, looked_at = rows[0]["last"], rows[0]["looked_at"]
-    found = [_straggler(row) for row in rows if row["id"] is not None]
+    last, looked_at, _ = rows[0]
+    found = [record for _, _, record in rows if record is not None]
     return BehindPage(last=last, looked_at=looked_at, found=found)
 
 
@@ -101,10 +95,10 @@ async def _help(
 ) -> RepairCount:
     """Do it to those who still are behind, of all that can be locked; the audit tells how many."""
     await schedule_runs.check(transaction, search_id=search_id)
-    held = [row["id"] for row in await transaction.rows(QUERIES.lock_stragglers, ids=list(ids))]
-    row = await transaction.row(query, search_id=search_id, ids=held, actor=actor, reason=reason)
-    assert row is not None
-    helped = RepairCount(done=row["done"], skipped=row["skipped"], begun=row["begun"])
+    held = await transaction.many(QUERIES.lock_stragglers, UUID, ids=list(ids))
+    helped = await transaction.one(
+        query, _repair_count, search_id=search_id, ids=held, actor=actor, reason=reason
+    )
     if helped.done:
         await audit.record(
             transaction, actor=actor, command=command, reason=reason, details=asdict(helped)
@@ -112,7 +106,14 @@ async def _help(
     return helped
 
 
-def _straggler(row: Row) -> BehindRecord:
-    fields = {name: value for name, value in row.items() if name not in ("last", "looked_at")}
-    way = [PathStep(**leg | {"since": datetime.fromisoformat(leg["since"])}) for leg in row["way"]]
-    return BehindRecord(**fields | {"way": way})
+def _repair_count(*, done: int, skipped: int, begun: int, **_: Any) -> RepairCount:
+    return RepairCount(done=done, skipped=skipped, begun=begun)
+
+
+def _looked_at(
+    *, last: UUID, looked_at: int, way: list[dict[str, Any]] | None, **columns: Any
+) -> tuple[UUID, int, BehindRecord | None]:
+    if way is None:
+        return last, looked_at, None
+    steps = [PathStep(**step | {"since": datetime.fromisoformat(step["since"])}) for step in way]
+    return last, looked_at, BehindRecord(**columns, way=steps)

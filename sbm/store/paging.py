@@ -29,20 +29,16 @@ async def read_part(
     **filters: Any,
 ) -> Page[Value]:
     """The part in this window; ``make`` makes values of the columns, less the count."""
-    rows = await transaction.rows(query, **filters, **parameters(window, key))
-    count = rows[0]["count"]
-    found = [row for row in rows if row["id"] is not None]
-    more = len(found) > window.limit
+
+    def counted(count: int, **columns: Any) -> tuple[int, Value | None]:
+        return count, None if columns["id"] is None else make(**columns)
+
+    rows = await transaction.many(query, counted, **filters, **parameters(window, key))
+    values = [value for _, value in rows if value is not None]
+    more = len(values) > window.limit
     if more:
-        found.pop(0 if window.backwards else -1)
-    values = []
-    slices = transaction.slices()
-    for row in found:
-        del row["count"]
-        values.append(make(**row))
-        if slices.is_over:
-            await slices.next_turn()
-    return Page(rows=values, count=count, more=more)
+        values.pop(0 if window.backwards else -1)
+    return Page(rows=values, count=rows[0][0], more=more)
 
 
 def parameters(window: PageRequest, key: tuple[str, ...]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 -- Sends that were refused or failed. They come into being where sends are settled.
 
--- name: list_failed_tasks
+-- name: list_failed_tasks :many
+-- reads
 -- A page of them, newest first. A null parameter is no filter.
 -- A row more than the page has tells whether the list goes on; the count is worked out only where
 -- the page alone does not tell it, and comes with a row of nulls where nothing was found.
@@ -31,16 +32,18 @@ WITH wanted AS NOT MATERIALIZED (
 )
 SELECT total.count, page.* FROM total LEFT JOIN page ON true ORDER BY page.id DESC;
 
--- name: find_failed_task
+-- name: find_failed_task :maybe
+-- reads
 -- One of them.
 SELECT id, send_id, kind, stage, reason, subscription_id, initiated_at FROM failed_tasks
  WHERE id = %(id)s;
 
--- name: find_newest_failed_task
+-- name: find_newest_failed_task :maybe
+-- reads
 -- Where a requeue of all of them ends: what fails while it goes on is not meant.
-SELECT max(id) AS id FROM failed_tasks;
+SELECT id FROM failed_tasks ORDER BY id DESC LIMIT 1;
 
--- name: requeue_failed_tasks
+-- name: requeue_failed_tasks :one
 -- Owe up to %(limit)s of them again, oldest first, from the one behind %(after)s to %(up_to)s, of
 -- those that match; a null parameter is no filter. Each is the same send, by kind, and a new
 -- trigger in the tick that those of this minute share. A next send only if its subscription still
@@ -122,7 +125,7 @@ SELECT count(*) AS taken, (SELECT count(*) FROM owed) AS owed,
        (SELECT count(*) FROM chosen) AS seen, (SELECT count(*) FROM locked) AS locked
   FROM taken;
 
--- name: hold_failed_task
+-- name: hold_failed_task :exec
 -- This one and its subscription, before it is requeued: one alone waits for those who have them
 -- locked.
 WITH held AS MATERIALIZED (

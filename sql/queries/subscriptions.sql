@@ -1,4 +1,4 @@
--- name: insert_subscription
+-- name: insert_subscription :one
 -- A new subscription, as it reads: it cannot have a send yet.
 WITH made AS (
     INSERT INTO subscriptions
@@ -15,7 +15,8 @@ SELECT made.id, made.version, made.identity, made.messageset_id,
        made.updated_by
   FROM made JOIN messagesets ON messagesets.id = made.messageset_id;
 
--- name: find_subscription
+-- name: find_subscription :maybe
+-- reads
 -- One subscription. Ready reads as in process while there is a live next send.
 SELECT subscriptions.id, version, identity, messageset_id,
        messagesets.label AS messageset_label, next_sequence_number, initial_sequence_number, lang,
@@ -28,7 +29,8 @@ SELECT subscriptions.id, version, identity, messageset_id,
   FROM subscriptions JOIN messagesets ON messagesets.id = messageset_id
  WHERE subscriptions.id = %(id)s;
 
--- name: list_subscriptions
+-- name: list_subscriptions :many
+-- reads
 -- A page of subscriptions, newest first. A null parameter is no filter. The statuses 0 and 1 are
 -- told apart by whether there is a live next send; where nobody asks, that join is dropped by the
 -- planner. What a page is made of is found by keys, from indexes, whatever the table's width; only
@@ -99,17 +101,18 @@ SELECT total.count, rows.* FROM total LEFT JOIN (
       JOIN messagesets ON messagesets.id = s.messageset_id) AS rows ON true
  ORDER BY rows.created_at DESC, rows.id DESC;
 
--- name: find_filtered_user
+-- name: find_filtered_user :maybe
+-- reads
 -- Whether there is this user, by whom subscriptions may have been made or changed.
 SELECT id FROM users WHERE id = %(id)s;
 
--- name: lock_subscription
+-- name: lock_subscription :maybe
 -- One subscription as it is stored, which is about to be changed: no send may step it meanwhile.
 SELECT version, identity, messageset_id, next_sequence_number, initial_sequence_number, lang,
        active, completed, schedule_id, process_status, metadata
   FROM subscriptions WHERE id = %(id)s FOR NO KEY UPDATE;
 
--- name: update_subscription
+-- name: update_subscription :exec
 -- New fields for a subscription.
 UPDATE subscriptions
    SET version = %(version)s, identity = %(identity)s, messageset_id = %(messageset_id)s,
@@ -120,6 +123,6 @@ UPDATE subscriptions
        updated_at = now(), updated_by = %(updated_by)s
  WHERE id = %(id)s;
 
--- name: delete_subscription
+-- name: delete_subscription :exec
 -- A subscription. What it is owed is settled as skipped.
 DELETE FROM subscriptions WHERE id = %(id)s;

@@ -1,6 +1,6 @@
 -- Work that the API is asked to do in the background.
 
--- name: request_task
+-- name: request_task :one
 -- Ask for a task of this kind. While one is waiting that means the same, it is the one: nothing that
 -- it will find has been looked at yet.
 INSERT INTO tasks (kind, requested_by, up_to, wanted)
@@ -9,7 +9,7 @@ ON CONFLICT (kind, wanted) WHERE state = 'waiting'
 DO UPDATE SET up_to = GREATEST(tasks.up_to, EXCLUDED.up_to)
 RETURNING id;
 
--- name: begin_task
+-- name: begin_task :maybe
 -- Take the oldest task of these kinds that nobody is at, or whose owner fell silent (while the clock
 -- is in doubt, that cannot be told). Only the first
 -- of its kind that waits can be begun: whoever finds it locked leaves those behind it alone, too.
@@ -29,20 +29,19 @@ UPDATE tasks
         ORDER BY requested_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING id, kind, up_to, wanted;
 
--- name: renew_task
--- Its owner is at it, and says how far it has come, or (null) nothing new. No row: it is not the
+-- name: renew_task :exec
+-- Its owner is at it, and says how far it has come, or (null) nothing new. Not where it is not the
 -- owner's any more.
 UPDATE tasks
    SET lease_until = now() + %(lease)s, progress = coalesce(%(progress)s::jsonb, progress)
- WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun'
-RETURNING id;
+ WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';
 
--- name: release_task
+-- name: release_task :exec
 -- Its owner stops in the middle: somebody else may begin it again at once.
 UPDATE tasks SET lease_until = now() - interval '1 second'
  WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';
 
--- name: finish_task
+-- name: finish_task :exec
 -- It is done, or failed for a reason. What finished long ago is forgotten, unless the clock was set
 -- within the last day: then it is not certain how long ago that was.
 WITH forgotten AS (
@@ -57,14 +56,16 @@ UPDATE tasks
        owner = NULL, lease_until = NULL, finished_at = now()
  WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';
 
--- name: find_task
+-- name: find_task :maybe
+-- reads
 -- One of them, and who asked for it.
 SELECT tasks.id, kind, state, requested_at, username AS requested_by, finished_at, reason,
        progress, result
   FROM tasks LEFT JOIN users ON users.id = requested_by
  WHERE tasks.id = %(id)s;
 
--- name: list_tasks
+-- name: list_tasks :many
+-- reads
 -- A page of them, newest first. A null parameter is no filter.
 -- A row more than the page has tells whether the list goes on; the count is worked out only where
 -- the page alone does not tell it, and comes with a row of nulls where nothing was found.

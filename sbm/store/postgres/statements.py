@@ -1,39 +1,49 @@
-"""The statements in ``sql/queries``: each has a name, says what it is for, and lives in a file."""
+"""The statements in ``sql/queries``: each has a name, says what it returns, and lives in a file.
+
+A statement begins with its name and its cardinality, and may say more of itself on the lines that
+follow; then comes what it is for, and then SQL::
+
+    -- name: find_message :maybe
+    -- reads
+    -- One message.
+    SELECT id, lang FROM messages WHERE id = %(id)s;
+
+``:one``, ``:maybe`` and ``:many`` say how many rows it returns: one, at most one, any number.
+``:exec`` is for what it does, and returns how many rows that touched. The lines that may follow:
+
+``-- reads``
+    It leaves nothing to commit.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal, cast, get_args
 
-from attrs import field, frozen
+from attrs import frozen
 
 import sbm
 
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-_COMMENT = re.compile(r"--.*")
-_READS = re.compile(r"\s*(SELECT|WITH)\b", re.IGNORECASE)
-# What writes, wherever it stands in a statement: locking a row writes, too.
-_WRITES = re.compile(
-    r"\b(INSERT|UPDATE|DELETE|MERGE|INTO|SHARE|pg_notify|nextval|owe_chore|(make|drop)_ledger_partitions)\b",
-    re.IGNORECASE,
-)
+Cardinality = Literal["one", "maybe", "many", "exec"]
+
+_NAME = re.compile(r"^-- name: (.*)\n", re.MULTILINE)
+_NAMED = re.compile(rf"(\w+) :({'|'.join(get_args(Cardinality))})")
+# Prose begins with a capital, so that a word that is not known is not taken for it.
+_HEADER = re.compile(r"-- ([a-z]+)(?:: (.+))?\n")
 
 
 @frozen(kw_only=True)
 class Query:
     """One SQL statement; ``sql`` takes its parameters as ``%(name)s``.
 
-    ``only_reads``: whoever has run nothing but such statements has nothing to commit.
+    ``reads``: whoever has run nothing but such statements has nothing to commit.
     """
 
     name: str
     sql: str
-    only_reads: bool = field(init=False)
-
-    @only_reads.default
-    def _does_only_read(self) -> bool:
-        statement = _COMMENT.sub("", self.sql)
-        return _READS.match(statement) is not None and _WRITES.search(statement) is None
+    returns: Cardinality
+    reads: bool = False
 
 
 @frozen
@@ -58,14 +68,37 @@ def sql_directory() -> Path:
 
 
 def load(noun: str, folder: str = "queries") -> Queries:
-    """Read the statements of ``sql/<folder>/<noun>.sql``."""
+    """Read the statements of ``sql/<folder>/<noun>.sql``; raises ValueError where one is wrong."""
     path = sql_directory() / folder / f"{noun}.sql"
     _prose, *parts = _NAME.split(path.read_text(encoding="utf-8"))
-    names, statements = parts[::2], parts[1::2]
-    if len(set(names)) < len(names):
-        raise ValueError(f"{path.name} names a statement twice")
-    by_name = {
-        name: Query(name=name, sql=statement.strip())
-        for name, statement in zip(names, statements, strict=True)
-    }
+    by_name: dict[str, Query] = {}
+    for named, text in zip(parts[::2], parts[1::2], strict=True):
+        try:
+            query = _query(named, text)
+        except ValueError as error:
+            raise ValueError(f"{path.name}, {named}: {error}") from None
+        if query.name in by_name:
+            raise ValueError(f"{path.name} names {query.name} twice")
+        by_name[query.name] = query
     return Queries(path.name, by_name)
+
+
+def _query(named: str, text: str) -> Query:
+    match = _NAMED.fullmatch(named)
+    if match is None:
+        raise ValueError("behind its name it has to say :one, :maybe, :many or :exec")
+    name, returns = match.groups()
+    said: dict[str, str] = {}
+    while header := _HEADER.match(text):
+        said[header[1]] = header[2] or ""
+        text = text[header.end() :]
+    if unknown := said.keys() - {"reads"}:
+        raise ValueError(f"what {', '.join(sorted(unknown))} means is not known")
+    if not text.startswith("-- "):
+        raise ValueError("it does not say what it is for")
+    return Query(
+        name=name,
+        sql=text.strip(),
+        returns=cast(Cardinality, returns),
+        reads="reads" in said,
+    )
