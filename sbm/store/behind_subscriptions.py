@@ -12,7 +12,7 @@ from attrs import asdict
 from sbm.model.behind import BehindPage, BehindRecord, BehindSubscription, PathStep, RepairCount
 from sbm.model.paging import Page, PageRequest
 from sbm.store import audit, schedule_runs
-from sbm.store.paging import NEWEST_FIRST, read_part
+from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import Query, load
 from sbm.store.schedule_runs import Wanted
@@ -22,9 +22,7 @@ QUERIES = load("behind_subscriptions")
 
 async def list_page(transaction: Transaction, *, window: PageRequest) -> Page[BehindSubscription]:
     """A part of all of them, newest first."""
-    return await read_part(
-        transaction, QUERIES.list_behind, BehindSubscription, window, NEWEST_FIRST
-    )
+    return await read_part(transaction, QUERIES.list_behind, BehindSubscription, window)
 
 
 async def find(transaction: Transaction, *, behind_id: int) -> BehindSubscription | None:

@@ -13,7 +13,7 @@ from psycopg2.extras import Json
 from sbm.model.paging import Page, PageRequest
 from sbm.model.subscription import Subscription
 from sbm.store import messagesets
-from sbm.store.paging import NEWEST_FIRST, read_part
+from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.rows import by_column
 from sbm.store.postgres.statements import load
@@ -141,8 +141,6 @@ async def list_page(
         QUERIES.list_subscriptions,
         Subscription,
         window,
-        NEWEST_FIRST,
-        unfiltered=wanted == _EVERYTHING,
         **filters,
     )
 

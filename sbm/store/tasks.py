@@ -12,7 +12,7 @@ from psycopg2.extras import Json
 from sbm.model.failed_task import EVERYTHING, Wanted
 from sbm.model.paging import Page, PageRequest
 from sbm.model.task import Kind, State, Task, TaskRecord
-from sbm.store.paging import NEWEST_FIRST, read_part
+from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -117,7 +117,7 @@ async def list_page(
 ) -> Page[TaskRecord]:
     """A part of those of this kind and state, newest first."""
     return await read_part(
-        transaction, QUERIES.list_tasks, TaskRecord, window, NEWEST_FIRST, kind=kind, state=state
+        transaction, QUERIES.list_tasks, TaskRecord, window, kind=kind, state=state
     )
 
 

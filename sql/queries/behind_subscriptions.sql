@@ -3,38 +3,18 @@
 
 -- name: list_behind :many
 -- reads
+-- page: created_at DESC, id DESC
 -- A page of them, newest first.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, created_at FROM behind_subscriptions
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s
-        AND (created_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
-                                coalesce(%(from_id)s, 2147483647))
-      ORDER BY created_at DESC, id DESC LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND (created_at, id) > (%(from_time)s::timestamptz, %(from_id)s)
-      ORDER BY created_at, id LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, rows.* FROM total LEFT JOIN (
-    SELECT behind.id, subscription_id, messages_behind, current_messageset_id,
-           reached.short_name AS current_messageset_name, current_sequence_number,
-           expected_messageset_id, expected.short_name AS expected_messageset_name,
-           expected_sequence_number, behind.created_at
-      FROM page
-      JOIN behind_subscriptions behind ON behind.id = page.id
-      JOIN messagesets reached ON reached.id = current_messageset_id
-      JOIN messagesets expected ON expected.id = expected_messageset_id) AS rows ON true
- ORDER BY rows.created_at DESC, rows.id DESC;
+SELECT id, created_at FROM behind_subscriptions
+-- shown:
+SELECT behind.id, subscription_id, messages_behind, current_messageset_id,
+       reached.short_name AS current_messageset_name, current_sequence_number,
+       expected_messageset_id, expected.short_name AS expected_messageset_name,
+       expected_sequence_number, behind.created_at
+  FROM page
+  JOIN behind_subscriptions behind ON behind.id = page.id
+  JOIN messagesets reached ON reached.id = current_messageset_id
+  JOIN messagesets expected ON expected.id = expected_messageset_id;
 
 -- name: find_one_behind :maybe
 -- reads

@@ -31,32 +31,14 @@ SELECT id, messageset_id, sequence_number, lang, metadata, text_content, binary_
 
 -- name: list_messages :many
 -- reads
+-- page: id
 -- A page of messages, in the order in which they were made. A null parameter is no filter.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-           created_at, updated_at
-      FROM messages
-     WHERE (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
-       AND (%(sequence_number)s IS NULL OR sequence_number = %(sequence_number)s)
-       AND (%(lang)s IS NULL OR lang = %(lang)s)
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id > %(from_id)s)
-      ORDER BY id LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND id < %(from_id)s
-      ORDER BY id DESC LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, page.* FROM total LEFT JOIN page ON true ORDER BY page.id;
+SELECT id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
+       created_at, updated_at
+  FROM messages
+ WHERE (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
+   AND (%(sequence_number)s IS NULL OR sequence_number = %(sequence_number)s)
+   AND (%(lang)s IS NULL OR lang = %(lang)s);
 
 -- name: lock_message :maybe
 -- One message, which is about to be changed.

@@ -27,31 +27,13 @@ SELECT id FROM messagesets WHERE id = %(id)s FOR KEY SHARE;
 
 -- name: list_messagesets :many
 -- reads
+-- page: id
 -- A page of message sets, in the order in which they were made. A null parameter is no filter.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-           created_at, updated_at
-      FROM messagesets
-     WHERE (%(short_name)s IS NULL OR short_name = %(short_name)s)
-       AND (%(content_type)s IS NULL OR content_type = %(content_type)s)
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id > %(from_id)s)
-      ORDER BY id LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND id < %(from_id)s
-      ORDER BY id DESC LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, page.* FROM total LEFT JOIN page ON true ORDER BY page.id;
+SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
+       created_at, updated_at
+  FROM messagesets
+ WHERE (%(short_name)s IS NULL OR short_name = %(short_name)s)
+   AND (%(content_type)s IS NULL OR content_type = %(content_type)s);
 
 -- name: find_messagesets_containing :many
 -- reads

@@ -17,28 +17,10 @@ SELECT id FROM schedules WHERE id = %(id)s FOR KEY SHARE;
 
 -- name: list_schedules :many
 -- reads
+-- page: id
 -- A page of schedules, in the order in which they were made.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, minute, hour, day_of_week, day_of_month, month_of_year
-      FROM schedules
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id > %(from_id)s)
-      ORDER BY id LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND id < %(from_id)s
-      ORDER BY id DESC LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, page.* FROM total LEFT JOIN page ON true ORDER BY page.id;
+SELECT id, minute, hour, day_of_week, day_of_month, month_of_year
+  FROM schedules;
 
 -- name: lock_schedule :maybe
 -- One schedule, which is about to be changed or deleted: nobody else may, or may refer to it.

@@ -31,75 +31,54 @@ SELECT subscriptions.id, version, identity, messageset_id,
 
 -- name: list_subscriptions :many
 -- reads
+-- page: created_at DESC, id DESC
 -- A page of subscriptions, newest first. A null parameter is no filter. The statuses 0 and 1 are
 -- told apart by whether there is a live next send; where nobody asks, that join is dropped by the
 -- planner. What a page is made of is found by keys, from indexes, whatever the table's width; only
 -- its own rows are then read. The key of a row that was shown stands for all that was passed, so
 -- none of it is read again.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT s.id, s.created_at
-      FROM subscriptions s
-      LEFT JOIN sends live ON live.subscription_id = s.id AND live.kind = 'next'
-     WHERE (%(id)s IS NULL OR s.id = %(id)s)
-       AND (%(identity)s IS NULL OR s.identity = %(identity)s)
-       AND (%(messageset_id)s IS NULL OR s.messageset_id = %(messageset_id)s)
-       AND (%(messageset_ids)s IS NULL OR s.messageset_id = ANY(%(messageset_ids)s))
-       AND (%(schedule_id)s IS NULL OR s.schedule_id = %(schedule_id)s)
-       AND (%(lang)s IS NULL OR s.lang = %(lang)s)
-       AND (%(active)s IS NULL OR s.active = %(active)s)
-       AND (%(completed)s IS NULL OR s.completed = %(completed)s)
-       AND (%(process_status)s IS NULL
-            OR s.process_status = coalesce(nullif(%(process_status)s::bigint, 1), 0))
-       AND (%(process_status)s IS DISTINCT FROM 0 OR live.id IS NULL)
-       AND (%(process_status)s IS DISTINCT FROM 1 OR live.id IS NOT NULL)
-       AND (%(version)s IS NULL OR s.version = %(version)s)
-       AND (%(next_sequence_number)s IS NULL
-            OR s.next_sequence_number = %(next_sequence_number)s)
-       AND (%(initial_sequence_number)s IS NULL
-            OR s.initial_sequence_number = %(initial_sequence_number)s)
-       AND (%(created_by)s IS NULL OR s.created_by = %(created_by)s)
-       AND (%(updated_by)s IS NULL OR s.updated_by = %(updated_by)s)
-       AND (%(created_at)s IS NULL OR s.created_at = %(created_at)s)
-       AND (%(created_after)s IS NULL OR s.created_at >= %(created_after)s)
-       AND (%(created_before)s IS NULL OR s.created_at <= %(created_before)s)
-       AND (%(updated_at)s IS NULL OR s.updated_at = %(updated_at)s)
-       AND (%(metadata)s IS NULL
-            OR (s.metadata @> %(metadata)s::jsonb AND s.metadata = %(metadata)s::jsonb))
-       AND (%(metadata_has_key)s IS NULL OR s.metadata ? %(metadata_has_key)s)
-       AND (%(metadata_not_has_key)s IS NULL
-            OR s.metadata IS NULL OR NOT s.metadata ? %(metadata_not_has_key)s)
-), page AS MATERIALIZED (
-    (SELECT created_at, id FROM wanted
-      WHERE NOT %(backwards)s
-        AND (created_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
-                                coalesce(%(from_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-      ORDER BY created_at DESC, id DESC LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT created_at, id FROM wanted
-      WHERE %(backwards)s AND (created_at, id) > (%(from_time)s::timestamptz, %(from_id)s::uuid)
-      ORDER BY created_at, id LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                WHEN %(unfiltered)s THEN (SELECT count(*) FROM subscriptions)
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, rows.* FROM total LEFT JOIN (
-    SELECT s.id, s.version, s.identity, s.messageset_id, messagesets.label AS messageset_label,
-           s.next_sequence_number, s.initial_sequence_number, s.lang, s.active, s.completed,
-           s.schedule_id,
-           CASE WHEN s.process_status = 0 AND EXISTS (
-                    SELECT FROM sends WHERE sends.subscription_id = s.id AND sends.kind = 'next')
-                THEN 1 ELSE s.process_status END AS process_status,
-           s.metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
-      FROM page
-      JOIN subscriptions s ON s.id = page.id
-      JOIN messagesets ON messagesets.id = s.messageset_id) AS rows ON true
- ORDER BY rows.created_at DESC, rows.id DESC;
+SELECT s.id, s.created_at
+  FROM subscriptions s
+  LEFT JOIN sends live ON live.subscription_id = s.id AND live.kind = 'next'
+ WHERE (%(id)s IS NULL OR s.id = %(id)s)
+   AND (%(identity)s IS NULL OR s.identity = %(identity)s)
+   AND (%(messageset_id)s IS NULL OR s.messageset_id = %(messageset_id)s)
+   AND (%(messageset_ids)s IS NULL OR s.messageset_id = ANY(%(messageset_ids)s))
+   AND (%(schedule_id)s IS NULL OR s.schedule_id = %(schedule_id)s)
+   AND (%(lang)s IS NULL OR s.lang = %(lang)s)
+   AND (%(active)s IS NULL OR s.active = %(active)s)
+   AND (%(completed)s IS NULL OR s.completed = %(completed)s)
+   AND (%(process_status)s IS NULL
+        OR s.process_status = coalesce(nullif(%(process_status)s::bigint, 1), 0))
+   AND (%(process_status)s IS DISTINCT FROM 0 OR live.id IS NULL)
+   AND (%(process_status)s IS DISTINCT FROM 1 OR live.id IS NOT NULL)
+   AND (%(version)s IS NULL OR s.version = %(version)s)
+   AND (%(next_sequence_number)s IS NULL
+        OR s.next_sequence_number = %(next_sequence_number)s)
+   AND (%(initial_sequence_number)s IS NULL
+        OR s.initial_sequence_number = %(initial_sequence_number)s)
+   AND (%(created_by)s IS NULL OR s.created_by = %(created_by)s)
+   AND (%(updated_by)s IS NULL OR s.updated_by = %(updated_by)s)
+   AND (%(created_at)s IS NULL OR s.created_at = %(created_at)s)
+   AND (%(created_after)s IS NULL OR s.created_at >= %(created_after)s)
+   AND (%(created_before)s IS NULL OR s.created_at <= %(created_before)s)
+   AND (%(updated_at)s IS NULL OR s.updated_at = %(updated_at)s)
+   AND (%(metadata)s IS NULL
+        OR (s.metadata @> %(metadata)s::jsonb AND s.metadata = %(metadata)s::jsonb))
+   AND (%(metadata_has_key)s IS NULL OR s.metadata ? %(metadata_has_key)s)
+   AND (%(metadata_not_has_key)s IS NULL
+        OR s.metadata IS NULL OR NOT s.metadata ? %(metadata_not_has_key)s)
+-- shown:
+SELECT s.id, s.version, s.identity, s.messageset_id, messagesets.label AS messageset_label,
+       s.next_sequence_number, s.initial_sequence_number, s.lang, s.active, s.completed,
+       s.schedule_id,
+       CASE WHEN s.process_status = 0 AND EXISTS (
+                SELECT FROM sends WHERE sends.subscription_id = s.id AND sends.kind = 'next')
+            THEN 1 ELSE s.process_status END AS process_status,
+       s.metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
+  FROM page
+  JOIN subscriptions s ON s.id = page.id
+  JOIN messagesets ON messagesets.id = s.messageset_id;
 
 -- name: find_filtered_user :maybe
 -- reads

@@ -66,34 +66,12 @@ SELECT tasks.id, kind, state, requested_at, username AS requested_by, finished_a
 
 -- name: list_tasks :many
 -- reads
+-- page: requested_at DESC, id DESC
 -- A page of them, newest first. A null parameter is no filter.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, requested_at FROM tasks
-     WHERE (%(kind)s IS NULL OR kind = %(kind)s)
-       AND (%(state)s IS NULL OR state = %(state)s)
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s
-        AND (requested_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
-                                  coalesce(%(from_id)s,
-                                           'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
-      ORDER BY requested_at DESC, id DESC LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND (requested_at, id) > (%(from_time)s::timestamptz, %(from_id)s::uuid)
-      ORDER BY requested_at, id LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, rows.* FROM total LEFT JOIN (
-    SELECT tasks.id, kind, state, tasks.requested_at, username AS requested_by, finished_at, reason,
-           progress, result
-      FROM page JOIN tasks ON tasks.id = page.id LEFT JOIN users ON users.id = requested_by
-) AS rows ON true
- ORDER BY rows.requested_at DESC, rows.id DESC;
+SELECT id, requested_at FROM tasks
+ WHERE (%(kind)s IS NULL OR kind = %(kind)s)
+   AND (%(state)s IS NULL OR state = %(state)s)
+-- shown:
+SELECT tasks.id, kind, state, tasks.requested_at, username AS requested_by, finished_at, reason,
+       progress, result
+  FROM page JOIN tasks ON tasks.id = page.id LEFT JOIN users ON users.id = requested_by;

@@ -267,41 +267,24 @@ DELETE FROM ticks
 
 -- name: list_schedule_ticks :many
 -- reads
+-- page: id DESC
 -- A page of the ticks of whole schedules, newest first, with what is live of each: one pass over
 -- the sends, which are few, serves the page. A null parameter is no filter.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
-           created_at, expanded_at, outcomes, counted_at
-      FROM ticks
-     WHERE source <> 'single'
-       AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)
-       AND (%(source)s IS NULL OR source = %(source)s)
-       AND (%(state)s IS NULL OR state = %(state)s)
-       AND (%(created_after)s IS NULL OR created_at >= %(created_after)s)
-       AND (%(created_before)s IS NULL OR created_at <= %(created_before)s)
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id < %(from_id)s)
-      ORDER BY id DESC LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND id > %(from_id)s
-      ORDER BY id LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-), live AS MATERIALIZED (
+SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
+       created_at, expanded_at, outcomes, counted_at
+  FROM ticks
+ WHERE source <> 'single'
+   AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)
+   AND (%(source)s IS NULL OR source = %(source)s)
+   AND (%(state)s IS NULL OR state = %(state)s)
+   AND (%(created_after)s IS NULL OR created_at >= %(created_after)s)
+   AND (%(created_before)s IS NULL OR created_at <= %(created_before)s)
+-- shown:
+WITH live AS MATERIALIZED (
     SELECT tick_id, count(*) AS count FROM sends WHERE tick_id = ANY(ARRAY(SELECT id FROM page))
      GROUP BY tick_id
 )
-SELECT total.count, page.*, COALESCE(live.count, 0) AS live
-  FROM total LEFT JOIN page ON true LEFT JOIN live ON live.tick_id = page.id
- ORDER BY page.id DESC;
+SELECT page.*, COALESCE(live.count, 0) AS live FROM page LEFT JOIN live ON live.tick_id = page.id;
 
 -- name: find_tick :maybe
 -- reads

@@ -17,7 +17,9 @@ from sbm.store.postgres import statements
 from sbm.store.postgres.statements import Queries, Query, load, sql_directory
 from tests.db.databases import Databases
 
-NOUNS = sorted(path.stem for path in (sql_directory() / "queries").glob("*.sql"))
+NOUNS = sorted(
+    path.stem for path in (sql_directory() / "queries").glob("*.sql") if path.stem != "page"
+)
 STATEMENTS = [
     pytest.param(query, id=f"{noun}.{query.name}")
     for noun in NOUNS
@@ -79,10 +81,14 @@ def test_a_name_that_is_not_there_is_told() -> None:
         _ = load("sends").nonsense
 
 
+FRAME = "-- The frame.\n{wanted} | {shown} | {key} {behind} {from} | {order} | {reversed}"
+
+
 @pytest.fixture
 def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Queries]:
     """Loads statements that a test has written."""
     (tmp_path / "queries").mkdir()
+    (tmp_path / "queries" / "page.sql").write_text(FRAME)
     monkeypatch.setattr(statements, "sql_directory", lambda: tmp_path)
 
     def loaded(text: str) -> Queries:
@@ -94,17 +100,33 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Q
 
 def test_a_statement_is_what_its_header_says(loaded: Callable[[str], Queries]) -> None:
     queries = loaded(
-        "-- Odd ones.\n\n"
-        "-- name: first :maybe\n-- reads\n-- One.\nSELECT b FROM t;\n\n"
-        "-- name: second :exec\n-- Another.\n-- reads\nDELETE FROM t;\n"
+        "-- Odd ones.\n\n-- columns:\nid,\n       b\n\n"
+        "-- name: first :maybe\n-- reads\n-- One.\nSELECT {columns} FROM t;\n\n"
+        "-- name: second :exec\n-- fires: a, b\n-- Another.\n-- reads\nDELETE FROM t;\n"
     )
     assert queries.first == Query(
-        name="first", sql="-- One.\nSELECT b FROM t;", returns="maybe", reads=True
+        name="first", sql="-- One.\nSELECT id,\n       b FROM t;", returns="maybe", reads=True
     )
     assert queries.second == Query(
         name="second",
         sql="-- Another.\n-- reads\nDELETE FROM t;",
         returns="exec",
+        fires=("a", "b"),
+    )
+
+
+def test_a_page_gets_its_frame(loaded: Callable[[str], Queries]) -> None:
+    plain = "-- name: a :many\n-- page: id\n-- A.\nSELECT 1;\n"
+    shown = "-- name: b :many\n-- page: at DESC, id DESC\n-- B.\nSELECT 2\n-- shown:\nSELECT 3;\n"
+    queries = loaded(plain + shown)
+    assert queries.a.page == ("id",)
+    assert queries.a.sql == (
+        "-- The frame.\n-- A.\nSELECT 1 | SELECT * FROM page | id > %(from_id)s | id | id DESC"
+    )
+    assert queries.b.page == ("at", "id")
+    assert queries.b.sql == (
+        "-- The frame.\n-- B.\nSELECT 2 | SELECT 3 | at, id < %(from_at)s, %(from_id)s"
+        " | at DESC, id DESC | at, id"
     )
 
 
@@ -116,6 +138,8 @@ def test_a_statement_is_what_its_header_says(loaded: Callable[[str], Queries]) -
         ("-- name: a :two\n-- A.\nSELECT 1", "odd.sql, a :two: .* say :one"),
         ("-- name: a :one\nSELECT 1", "odd.sql, a :one: it does not say what it is for"),
         ("-- name: a :one\n-- fries: b\n-- A.\nSELECT 1", "what fries means is not known"),
+        ("-- name: a :one\n-- page: id\n-- A.\nSELECT 1", "a page is :many"),
+        ("-- name: a :many\n-- page: a DESC, id\n-- A.\nSELECT 1", "in one direction"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
