@@ -128,6 +128,7 @@ SELECT id FROM subscriptions
  WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: fast_forward :one
+-- fires: owe_chore_of_changed, owe_chore_of_new, subscriptions_join
 -- Move those of these subscriptions that are behind to where they should be, and send nothing. Who
 -- is in error, or is owed a message, or has gone on already, is left as she is. Each set that she
 -- would have finished on her way is left as settling its last message would have: completed, and

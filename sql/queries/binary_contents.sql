@@ -19,6 +19,7 @@ UPDATE binary_contents SET content = %(content)s, updated_at = now() WHERE id = 
 RETURNING id, content, created_at, updated_at;
 
 -- name: delete_binary_content :exec
+-- fires: messages_deleted
 -- A file, and the messages that carry it.
 DELETE FROM binary_contents WHERE id = %(id)s;
 

@@ -57,6 +57,7 @@ DELETE FROM clock_jumps
  WHERE seen_at < now() - interval '90 days' AND last_tick_id < (SELECT min(id) FROM ticks);
 
 -- name: repair_sends :exec
+-- fires: date_moments
 -- Bring back what a wrong clock has written into sends: what was due, or leased, for so long from
 -- then on, is so from now on. What was not written by the clock of now is known by dated_at; and
 -- what lies further ahead than any delay or lease of ours can reach is wrong all the same. The other
@@ -100,6 +101,7 @@ UPDATE sends
  WHERE id = ANY(ARRAY(SELECT id FROM ahead));
 
 -- name: repair_chores :exec
+-- fires: date_moments
 -- The same for what the Scheduler is owed.
 WITH ahead AS MATERIALIZED (
     SELECT id FROM chores
@@ -118,6 +120,7 @@ UPDATE chores
  WHERE id = ANY(ARRAY(SELECT id FROM ahead));
 
 -- name: repair_tasks :exec
+-- fires: date_moments
 -- The same for work in the background: whose owner fell silent is begun anew when its lease ends.
 UPDATE tasks
    SET lease_until = now() + CASE WHEN lease_until - dated_at <= %(most)s::interval

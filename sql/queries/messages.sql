@@ -1,4 +1,5 @@
 -- name: insert_message :maybe
+-- fires: messages_inserted
 -- A new message; no row when its set has one of this number in this language.
 INSERT INTO messages
        (messageset_id, sequence_number, lang, metadata, text_content, binary_content_id)
@@ -47,6 +48,7 @@ SELECT id, messageset_id, sequence_number, lang, metadata, text_content, binary_
   FROM messages WHERE id = %(id)s FOR UPDATE;
 
 -- name: update_message :one
+-- fires: messages_updated
 -- New fields for a message.
 UPDATE messages
    SET messageset_id = %(messageset_id)s, sequence_number = %(sequence_number)s,
@@ -57,6 +59,7 @@ RETURNING id, messageset_id, sequence_number, lang, metadata, text_content, bina
           created_at, updated_at;
 
 -- name: delete_message :exec
+-- fires: messages_deleted
 -- A message.
 DELETE FROM messages WHERE id = %(id)s;
 
@@ -74,6 +77,7 @@ SELECT DISTINCT b.id, b.content, b.created_at, b.updated_at
  WHERE messageset_id = %(messageset_id)s ORDER BY b.id;
 
 -- name: copy_messages :exec
+-- fires: messages_inserted
 -- The messages of one set as messages of another, which has none, in the order in which they were
 -- made. A file that another takes the place of is not carried by the copy.
 INSERT INTO messages

@@ -68,6 +68,7 @@ RETURNING id, short_name, label, content_type, channel, notes, next_set_id, defa
 SELECT EXISTS (SELECT 1 FROM subscriptions WHERE messageset_id = %(id)s) AS subscriptions;
 
 -- name: delete_messageset :exec
+-- fires: messages_deleted
 -- A message set that nobody is subscribed to, with its messages; sets that it follows lose it.
 DELETE FROM messagesets WHERE id = %(id)s;
 

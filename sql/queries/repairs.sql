@@ -19,6 +19,7 @@ SELECT short_name, process_status, count(*) AS count
  GROUP BY short_name, process_status ORDER BY short_name, process_status;
 
 -- name: reset_stuck :many
+-- fires: subscriptions_join
 -- The next of those that match and have this status are ready again, in the order of the index.
 -- They are locked before they are changed: one that was reset, or completed, meanwhile is left
 -- alone, and so is one that somebody else has locked. Who falls in error again while this goes on is not come by again. A null parameter is no

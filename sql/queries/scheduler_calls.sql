@@ -12,6 +12,7 @@ RETURNING EXISTS (SELECT FROM schedules) AS matters;
 SELECT mode FROM scheduling;
 
 -- name: claim_due_chores :many
+-- fires: date_moments
 -- Lease up to %(limit)s chores that are due, with the next step of each. Before a step that makes a
 -- schedule, the chore is marked: if no answer comes back, the schedule is looked for.
 -- The first schedule with a cron is made alone, by whichever daemon: the row of the cron in
@@ -73,6 +74,7 @@ RETURNING chores.id, chores.kind, chores.target, chores.attempt, decided.revisio
           COALESCE(now() >= decided.unknown_since + %(settle)s, true) AS is_late;
 
 -- name: release_chores :exec
+-- fires: date_moments
 -- Up to %(limit)s of the chores that wait for a cron which is known by now are owed again, at the
 -- end of the line; where the cron is not known, but no POST with it is under way or of unknown
 -- outcome any more, one of them.
@@ -158,6 +160,7 @@ DELETE FROM remote_schedules r
                     WHERE id = CASE WHEN r.kind = 'schedule' THEN r.target::integer END);
 
 -- name: finish_chore :exec
+-- fires: date_moments
 -- Done, unless something has changed since it was claimed: then it is owed again, at once.
 WITH chore AS MATERIALIZED (
     SELECT id, revision FROM chores
@@ -173,6 +176,7 @@ UPDATE chores
  WHERE chores.id = chore.id AND (chore.revision <> %(revision)s OR %(is_owed_again)s);
 
 -- name: put_off_chore :exec
+-- fires: date_moments
 -- Owed again, later.
 UPDATE chores
    SET state = 'owed', lease_until = NULL, due_at = now() + %(delay)s, reason = %(reason)s,
@@ -183,6 +187,7 @@ UPDATE chores
  WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed';
 
 -- name: refuse_chore :exec
+-- fires: date_moments
 -- Not tried again until something changes, or the two sides are compared. If something has changed
 -- since it was claimed, it is owed again, at once.
 UPDATE chores
@@ -191,6 +196,7 @@ UPDATE chores
  WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed';
 
 -- name: expire_chores :exec
+-- fires: date_moments
 -- Who had claimed these fell silent. What it may have had made is looked for.
 UPDATE chores SET state = 'owed', lease_until = NULL, due_at = now()
  WHERE id = ANY(ARRAY(
@@ -198,10 +204,12 @@ UPDATE chores SET state = 'owed', lease_until = NULL, due_at = now()
             ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED));
 
 -- name: owe_chore :exec
+-- fires: date_moments
 -- Somebody found out that the Scheduler is not in line.
 SELECT owe_chore(%(kind)s, %(target)s);
 
 -- name: stop_calling :one
+-- fires: date_moments
 -- The Scheduler still calls for a subscription that it should not call for. Whatever it was told
 -- before, it is told again.
 WITH subscription AS (
@@ -218,6 +226,7 @@ WITH subscription AS (
 SELECT (SELECT count(*) FROM owed) AS owed, EXISTS (SELECT FROM subscription) AS found;
 
 -- name: stop_calling_schedule :maybe
+-- fires: date_moments
 -- The same for a whole schedule, where it is known that the Scheduler has it, and where the clock
 -- ticks or it was told to stop. No row: it may call.
 WITH forgotten AS (
@@ -241,6 +250,7 @@ SELECT remote_id, cron_definition, made_with, enabled, is_addressed FROM remote_
 SELECT id FROM chores WHERE id = %(id)s FOR UPDATE;
 
 -- name: look_at_members :maybe
+-- fires: date_moments
 -- Of the next %(limit)s subscriptions of this schedule, those under way that the Scheduler was told
 -- something else about are owed a chore.
 -- Where there is nothing to tell, it is all that are not known to be disabled there.

@@ -153,6 +153,7 @@ SELECT e.kind, e.target, e.remote_id,
  ORDER BY e.remote_id;
 
 -- name: apply_differences :exec
+-- fires: date_moments
 -- Remember what the Scheduler was found to hold, in place of what we thought, and owe the calls that
 -- bring it in line. What it was told since the listing began is newer than what was found; what was
 -- known already is not written again. Of what is to be made anew it is not known when it fires.

@@ -1,4 +1,5 @@
 -- name: insert_subscription :one
+-- fires: owe_chore_of_new
 -- A new subscription, as it reads: it cannot have a send yet.
 WITH made AS (
     INSERT INTO subscriptions
@@ -92,6 +93,7 @@ SELECT version, identity, messageset_id, next_sequence_number, initial_sequence_
   FROM subscriptions WHERE id = %(id)s FOR NO KEY UPDATE;
 
 -- name: update_subscription :exec
+-- fires: owe_chore_of_changed, subscriptions_join
 -- New fields for a subscription.
 UPDATE subscriptions
    SET version = %(version)s, identity = %(identity)s, messageset_id = %(messageset_id)s,
@@ -103,5 +105,6 @@ UPDATE subscriptions
  WHERE id = %(id)s;
 
 -- name: delete_subscription :exec
+-- fires: owe_chore_of_deleted
 -- A subscription. What it is owed is settled as skipped.
 DELETE FROM subscriptions WHERE id = %(id)s;

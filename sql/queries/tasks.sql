@@ -10,6 +10,7 @@ DO UPDATE SET up_to = GREATEST(tasks.up_to, EXCLUDED.up_to)
 RETURNING id;
 
 -- name: begin_task :maybe
+-- fires: date_moments
 -- Take the oldest task of these kinds that nobody is at, or whose owner fell silent (while the clock
 -- is in doubt, that cannot be told). Only the first
 -- of its kind that waits can be begun: whoever finds it locked leaves those behind it alone, too.
@@ -30,6 +31,7 @@ UPDATE tasks
 RETURNING id, kind, up_to, wanted;
 
 -- name: renew_task :exec
+-- fires: date_moments
 -- Its owner is at it, and says how far it has come, or (null) nothing new. Not where it is not the
 -- owner's any more.
 UPDATE tasks
@@ -37,11 +39,13 @@ UPDATE tasks
  WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';
 
 -- name: release_task :exec
+-- fires: date_moments
 -- Its owner stops in the middle: somebody else may begin it again at once.
 UPDATE tasks SET lease_until = now() - interval '1 second'
  WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';
 
 -- name: finish_task :exec
+-- fires: date_moments
 -- It is done, or failed for a reason. What finished long ago is forgotten, unless the clock was set
 -- within the last day: then it is not certain how long ago that was.
 WITH forgotten AS (

@@ -129,6 +129,7 @@ SELECT id FROM tasks
  ORDER BY requested_at, id;
 
 -- name: fail_task :exec
+-- fires: date_moments
 -- A task that cannot be begun, and behind which others of its kind wait.
 UPDATE tasks
    SET state = 'failed', reason = %(reason)s, owner = NULL, lease_until = NULL, finished_at = now()

@@ -14,7 +14,7 @@ follow; then comes what it is for, and then SQL::
 ``-- reads``
     It leaves nothing to commit.
 ``-- fires: a, b``
-    The triggers that it can fire, on the tables that it writes and those that its deletions reach.
+    The triggers that it can fire: on what it writes, or has a function write, or its deletes reach.
 ``-- page: created_at DESC, id DESC``
     It lists a page in this order: ``sql/queries/page.sql`` is put around it. What it selects is all
     that is listed; after a line ``-- shown:`` it may say what is shown of each row of the ``page``.
