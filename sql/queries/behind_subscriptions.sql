@@ -1,17 +1,18 @@
 -- Who has had fewer messages than her schedules have asked for since she began: found, told, and
 -- helped. The function walk() (see the migrations) works out what is expected of a subscription.
 
+-- columns:
+behind.id, subscription_id, messages_behind, current_messageset_id,
+reached.short_name AS current_messageset_name, current_sequence_number, expected_messageset_id,
+expected.short_name AS expected_messageset_name, expected_sequence_number, behind.created_at
+
 -- name: list_behind :many
 -- reads
 -- page: created_at DESC, id DESC
 -- A page of them, newest first.
 SELECT id, created_at FROM behind_subscriptions
 -- shown:
-SELECT behind.id, subscription_id, messages_behind, current_messageset_id,
-       reached.short_name AS current_messageset_name, current_sequence_number,
-       expected_messageset_id, expected.short_name AS expected_messageset_name,
-       expected_sequence_number, behind.created_at
-  FROM page
+SELECT {columns} FROM page
   JOIN behind_subscriptions behind ON behind.id = page.id
   JOIN messagesets reached ON reached.id = current_messageset_id
   JOIN messagesets expected ON expected.id = expected_messageset_id;
@@ -19,11 +20,7 @@ SELECT behind.id, subscription_id, messages_behind, current_messageset_id,
 -- name: find_one_behind :maybe
 -- reads
 -- One of them.
-SELECT behind.id, subscription_id, messages_behind, current_messageset_id,
-       reached.short_name AS current_messageset_name, current_sequence_number,
-       expected_messageset_id, expected.short_name AS expected_messageset_name,
-       expected_sequence_number, behind.created_at
-  FROM behind_subscriptions behind
+SELECT {columns} FROM behind_subscriptions behind
   JOIN messagesets reached ON reached.id = current_messageset_id
   JOIN messagesets expected ON expected.id = expected_messageset_id
  WHERE behind.id = %(id)s;

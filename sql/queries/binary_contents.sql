@@ -1,7 +1,10 @@
+-- columns:
+id, content, created_at, updated_at
+
 -- name: find_binary_contents :many
 -- reads
 -- Those of these files that exist.
-SELECT id, content, created_at, updated_at FROM binary_contents WHERE id = ANY (%(ids)s);
+SELECT {columns} FROM binary_contents WHERE id = ANY (%(ids)s);
 
 -- name: hold_binary_content :maybe
 -- Whether there is this file, which then cannot be deleted before this transaction ends: it is
@@ -11,12 +14,12 @@ SELECT id FROM binary_contents WHERE id = %(id)s FOR KEY SHARE;
 -- name: insert_binary_content :one
 -- A file that has been stored below the media folder under this name.
 INSERT INTO binary_contents (content) VALUES (%(content)s)
-RETURNING id, content, created_at, updated_at;
+RETURNING {columns};
 
 -- name: replace_binary_content :maybe
 -- Another file in the place of the one that was stored, for all messages that carry it.
 UPDATE binary_contents SET content = %(content)s, updated_at = now() WHERE id = %(id)s
-RETURNING id, content, created_at, updated_at;
+RETURNING {columns};
 
 -- name: delete_binary_content :exec
 -- fires: messages_deleted
@@ -27,5 +30,4 @@ DELETE FROM binary_contents WHERE id = %(id)s;
 -- reads
 -- page: id
 -- A page of files, in the order in which they were made.
-SELECT id, content, created_at, updated_at
-  FROM binary_contents;
+SELECT {columns} FROM binary_contents;

@@ -1,10 +1,13 @@
 -- Sends that were refused or failed. They come into being where sends are settled.
 
+-- columns:
+id, send_id, kind, stage, reason, subscription_id, initiated_at
+
 -- name: list_failed_tasks :many
 -- reads
 -- page: id DESC
 -- A page of them, newest first. A null parameter is no filter.
-SELECT id, send_id, kind, stage, reason, subscription_id, initiated_at FROM failed_tasks
+SELECT {columns} FROM failed_tasks
  WHERE (%(kind)s IS NULL OR kind = %(kind)s)
    AND (%(stage)s IS NULL OR stage = %(stage)s)
    AND (%(subscription_id)s IS NULL OR subscription_id = %(subscription_id)s)
@@ -17,7 +20,7 @@ SELECT id, send_id, kind, stage, reason, subscription_id, initiated_at FROM fail
 -- name: find_failed_task :maybe
 -- reads
 -- One of them.
-SELECT id, send_id, kind, stage, reason, subscription_id, initiated_at FROM failed_tasks
+SELECT {columns} FROM failed_tasks
  WHERE id = %(id)s;
 
 -- name: find_newest_failed_task :maybe

@@ -1,3 +1,7 @@
+-- columns:
+id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id, created_at,
+updated_at
+
 -- name: insert_message :maybe
 -- fires: messages_inserted
 -- A new message; no row when its set has one of this number in this language.
@@ -6,15 +10,12 @@ INSERT INTO messages
 VALUES (%(messageset_id)s, %(sequence_number)s, %(lang)s, %(metadata)s, %(text_content)s,
         %(binary_content_id)s)
 ON CONFLICT (messageset_id, lang, sequence_number) DO NOTHING
-RETURNING id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-          created_at, updated_at;
+RETURNING {columns};
 
 -- name: find_message :maybe
 -- reads
 -- One message.
-SELECT id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-       created_at, updated_at
-  FROM messages WHERE id = %(id)s;
+SELECT {columns} FROM messages WHERE id = %(id)s;
 
 -- name: find_message_in_place :maybe
 -- reads
@@ -26,26 +27,20 @@ SELECT id FROM messages
 -- name: list_messages_of_set :many
 -- reads
 -- All messages of one set, as they are sent.
-SELECT id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-       created_at, updated_at
-  FROM messages WHERE messageset_id = %(messageset_id)s ORDER BY sequence_number, id;
+SELECT {columns} FROM messages WHERE messageset_id = %(messageset_id)s ORDER BY sequence_number, id;
 
 -- name: list_messages :many
 -- reads
 -- page: id
 -- A page of messages, in the order in which they were made. A null parameter is no filter.
-SELECT id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-       created_at, updated_at
-  FROM messages
+SELECT {columns} FROM messages
  WHERE (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
    AND (%(sequence_number)s IS NULL OR sequence_number = %(sequence_number)s)
    AND (%(lang)s IS NULL OR lang = %(lang)s);
 
 -- name: lock_message :maybe
 -- One message, which is about to be changed.
-SELECT id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-       created_at, updated_at
-  FROM messages WHERE id = %(id)s FOR UPDATE;
+SELECT {columns} FROM messages WHERE id = %(id)s FOR UPDATE;
 
 -- name: update_message :one
 -- fires: messages_updated
@@ -55,8 +50,7 @@ UPDATE messages
        lang = %(lang)s, metadata = %(metadata)s, text_content = %(text_content)s,
        binary_content_id = %(binary_content_id)s, updated_at = now()
  WHERE id = %(id)s
-RETURNING id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-          created_at, updated_at;
+RETURNING {columns};
 
 -- name: delete_message :exec
 -- fires: messages_deleted

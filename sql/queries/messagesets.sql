@@ -1,3 +1,7 @@
+-- columns:
+id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id, created_at,
+updated_at
+
 -- name: insert_messageset :maybe
 -- A new message set; no row when its short name is taken.
 INSERT INTO messagesets
@@ -5,15 +9,12 @@ INSERT INTO messagesets
 VALUES (%(short_name)s, %(label)s, %(content_type)s, %(channel)s, %(notes)s, %(next_set_id)s,
         %(default_schedule_id)s)
 ON CONFLICT (short_name) DO NOTHING
-RETURNING id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-          created_at, updated_at;
+RETURNING {columns};
 
 -- name: find_messageset :maybe
 -- reads
 -- One message set.
-SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-       created_at, updated_at
-  FROM messagesets WHERE id = %(id)s;
+SELECT {columns} FROM messagesets WHERE id = %(id)s;
 
 -- name: find_short_name :maybe
 -- reads
@@ -29,9 +30,7 @@ SELECT id FROM messagesets WHERE id = %(id)s FOR KEY SHARE;
 -- reads
 -- page: id
 -- A page of message sets, in the order in which they were made. A null parameter is no filter.
-SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-       created_at, updated_at
-  FROM messagesets
+SELECT {columns} FROM messagesets
  WHERE (%(short_name)s IS NULL OR short_name = %(short_name)s)
    AND (%(content_type)s IS NULL OR content_type = %(content_type)s);
 
@@ -48,9 +47,7 @@ SELECT pg_advisory_xact_lock(736266, 3);
 
 -- name: lock_messageset :maybe
 -- One message set, which is about to be changed or deleted: nobody else may, or may refer to it.
-SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-       created_at, updated_at
-  FROM messagesets WHERE id = %(id)s FOR UPDATE;
+SELECT {columns} FROM messagesets WHERE id = %(id)s FOR UPDATE;
 
 -- name: update_messageset :one
 -- New fields for a message set.
@@ -59,8 +56,7 @@ UPDATE messagesets
        channel = %(channel)s, notes = %(notes)s, next_set_id = %(next_set_id)s,
        default_schedule_id = %(default_schedule_id)s, updated_at = now()
  WHERE id = %(id)s
-RETURNING id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-          created_at, updated_at;
+RETURNING {columns};
 
 -- name: find_users_of_messageset :one
 -- reads
@@ -89,6 +85,4 @@ SELECT content_type, short_name FROM messagesets ORDER BY id;
 -- name: list_all_messagesets :many
 -- reads
 -- All message sets.
-SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-       created_at, updated_at
-  FROM messagesets ORDER BY id;
+SELECT {columns} FROM messagesets ORDER BY id;

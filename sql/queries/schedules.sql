@@ -1,15 +1,17 @@
+-- columns:
+id, minute, hour, day_of_week, day_of_month, month_of_year
+
 -- name: insert_schedule :one
 -- fires: owe_chore_of_gone_or_new
 -- A new schedule. When it is due next is worked out by whoever looks for due schedules.
 INSERT INTO schedules (minute, hour, day_of_week, day_of_month, month_of_year)
 VALUES (%(minute)s, %(hour)s, %(day_of_week)s, %(day_of_month)s, %(month_of_year)s)
-RETURNING id, minute, hour, day_of_week, day_of_month, month_of_year;
+RETURNING {columns};
 
 -- name: find_schedule :maybe
 -- reads
 -- One schedule.
-SELECT id, minute, hour, day_of_week, day_of_month, month_of_year
-  FROM schedules WHERE id = %(id)s;
+SELECT {columns} FROM schedules WHERE id = %(id)s;
 
 -- name: hold_schedule :maybe
 -- Whether there is this schedule, which then cannot be deleted before this transaction ends: it
@@ -20,13 +22,11 @@ SELECT id FROM schedules WHERE id = %(id)s FOR KEY SHARE;
 -- reads
 -- page: id
 -- A page of schedules, in the order in which they were made.
-SELECT id, minute, hour, day_of_week, day_of_month, month_of_year
-  FROM schedules;
+SELECT {columns} FROM schedules;
 
 -- name: lock_schedule :maybe
 -- One schedule, which is about to be changed or deleted: nobody else may, or may refer to it.
-SELECT id, minute, hour, day_of_week, day_of_month, month_of_year
-  FROM schedules WHERE id = %(id)s FOR UPDATE;
+SELECT {columns} FROM schedules WHERE id = %(id)s FOR UPDATE;
 
 -- name: update_schedule :exec
 -- fires: owe_chore_of_changed
@@ -48,7 +48,7 @@ SELECT name
 -- name: list_told :many
 -- reads
 -- All schedules, what the Scheduler is told of them (null: nothing), and what time it is.
-SELECT id, minute, hour, day_of_week, day_of_month, month_of_year,
+SELECT {columns},
        cron_definition(schedules), now() AS now
   FROM schedules ORDER BY id;
 

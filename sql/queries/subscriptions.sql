@@ -1,6 +1,16 @@
+-- Subscriptions, as clients see them: ready reads as in process while there is a live next send.
+
+-- columns:
+s.id, s.version, s.identity, s.messageset_id, messagesets.label AS messageset_label,
+s.next_sequence_number, s.initial_sequence_number, s.lang, s.active, s.completed, s.schedule_id,
+CASE WHEN s.process_status = 0 AND EXISTS (
+         SELECT FROM sends WHERE sends.subscription_id = s.id AND sends.kind = 'next')
+     THEN 1 ELSE s.process_status END AS process_status,
+s.metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
+
 -- name: insert_subscription :one
 -- fires: owe_chore_of_new
--- A new subscription, as it reads: it cannot have a send yet.
+-- A new subscription, as it reads.
 WITH made AS (
     INSERT INTO subscriptions
            (version, identity, messageset_id, next_sequence_number, initial_sequence_number, lang,
@@ -9,26 +19,13 @@ WITH made AS (
             %(initial_sequence_number)s, %(lang)s, %(active)s, %(completed)s, %(schedule_id)s,
             %(process_status)s, %(metadata)s, %(created_by)s, %(created_by)s)
     RETURNING *)
-SELECT made.id, made.version, made.identity, made.messageset_id,
-       messagesets.label AS messageset_label, made.next_sequence_number,
-       made.initial_sequence_number, made.lang, made.active, made.completed, made.schedule_id,
-       made.process_status, made.metadata, made.created_at, made.updated_at, made.created_by,
-       made.updated_by
-  FROM made JOIN messagesets ON messagesets.id = made.messageset_id;
+SELECT {columns} FROM made s JOIN messagesets ON messagesets.id = s.messageset_id;
 
 -- name: find_subscription :maybe
 -- reads
--- One subscription. Ready reads as in process while there is a live next send.
-SELECT subscriptions.id, version, identity, messageset_id,
-       messagesets.label AS messageset_label, next_sequence_number, initial_sequence_number, lang,
-       active, completed, schedule_id,
-       CASE WHEN process_status = 0 AND EXISTS (
-                SELECT 1 FROM sends
-                 WHERE sends.subscription_id = subscriptions.id AND sends.kind = 'next')
-            THEN 1 ELSE process_status END AS process_status,
-       metadata, subscriptions.created_at, subscriptions.updated_at, created_by, updated_by
-  FROM subscriptions JOIN messagesets ON messagesets.id = messageset_id
- WHERE subscriptions.id = %(id)s;
+-- One subscription.
+SELECT {columns} FROM subscriptions s JOIN messagesets ON messagesets.id = s.messageset_id
+ WHERE s.id = %(id)s;
 
 -- name: list_subscriptions :many
 -- reads
@@ -70,14 +67,7 @@ SELECT s.id, s.created_at
    AND (%(metadata_not_has_key)s IS NULL
         OR s.metadata IS NULL OR NOT s.metadata ? %(metadata_not_has_key)s)
 -- shown:
-SELECT s.id, s.version, s.identity, s.messageset_id, messagesets.label AS messageset_label,
-       s.next_sequence_number, s.initial_sequence_number, s.lang, s.active, s.completed,
-       s.schedule_id,
-       CASE WHEN s.process_status = 0 AND EXISTS (
-                SELECT FROM sends WHERE sends.subscription_id = s.id AND sends.kind = 'next')
-            THEN 1 ELSE s.process_status END AS process_status,
-       s.metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
-  FROM page
+SELECT {columns} FROM page
   JOIN subscriptions s ON s.id = page.id
   JOIN messagesets ON messagesets.id = s.messageset_id;
 

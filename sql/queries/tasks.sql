@@ -1,5 +1,9 @@
 -- Work that the API is asked to do in the background.
 
+-- columns:
+tasks.id, kind, state, tasks.requested_at, username AS requested_by, finished_at, reason, progress,
+result
+
 -- name: request_task :one
 -- Ask for a task of this kind. While one is waiting that means the same, it is the one: nothing that
 -- it will find has been looked at yet.
@@ -63,9 +67,7 @@ UPDATE tasks
 -- name: find_task :maybe
 -- reads
 -- One of them, and who asked for it.
-SELECT tasks.id, kind, state, requested_at, username AS requested_by, finished_at, reason,
-       progress, result
-  FROM tasks LEFT JOIN users ON users.id = requested_by
+SELECT {columns} FROM tasks LEFT JOIN users ON users.id = requested_by
  WHERE tasks.id = %(id)s;
 
 -- name: list_tasks :many
@@ -76,6 +78,5 @@ SELECT id, requested_at FROM tasks
  WHERE (%(kind)s IS NULL OR kind = %(kind)s)
    AND (%(state)s IS NULL OR state = %(state)s)
 -- shown:
-SELECT tasks.id, kind, state, tasks.requested_at, username AS requested_by, finished_at, reason,
-       progress, result
+SELECT {columns}
   FROM page JOIN tasks ON tasks.id = page.id LEFT JOIN users ON users.id = requested_by;
