@@ -1,25 +1,25 @@
-"""The statements in ``sql/queries``: each has a name, says what it returns, and lives in a file.
+"""The statements in ``sql/queries``, by name: what each is, returns and does.
 
-A statement begins with its name and its cardinality, and may say more of itself on the lines that
-follow; then comes what it is for, and then SQL::
+A statement begins with its name and its cardinality. Lines that say more of it may follow; then
+comes what it is for, and then SQL::
 
     -- name: find_message :maybe
     -- reads
     -- One message.
     SELECT {columns} FROM messages WHERE id = %(id)s;
 
-``:one``, ``:maybe`` and ``:many`` say how many rows it returns: one, at most one, any number.
-``:exec`` is for what it does, and returns how many rows that touched. The lines that may follow:
+``:one``, ``:maybe`` and ``:many`` say how many rows it returns: one, at most one, any number. Of an
+``:exec`` only the number of rows that it touches is returned. The lines that may follow:
 
 ``-- reads``
     It leaves nothing to commit.
 ``-- fires: a, b``
-    The triggers that it can fire: on what it writes, or has a function write, or its deletes reach.
+    The triggers that it can fire, also by a function that it calls, and by a delete that cascades.
 ``-- page: created_at DESC, id DESC``
-    It lists a page in this order: ``sql/queries/page.sql`` is put around it. What it selects is all
-    that is listed; after a line ``-- shown:`` it may say what is shown of each row of the ``page``.
+    It lists pages in this order: ``sql/queries/page.sql`` is put around it. It selects all of the
+    list; after a line ``-- shown:``, a second SELECT may say what is shown of each row of ``page``.
 
-``{columns}`` stands for what the head of the file has behind its line ``-- columns:``.
+``{columns}`` stands for the list of columns at the head of the file, below ``-- columns:``.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _WHOLE_PAGE = "SELECT * FROM page"
 class Query:
     """One SQL statement; ``sql`` takes its parameters as ``%(name)s``.
 
-    ``reads``: whoever has run nothing but such statements has nothing to commit. ``page`` are the
-    columns of the key in whose order it lists, if it lists a page.
+    ``reads``: a transaction of such statements alone has nothing to commit. ``fires`` are the names
+    of triggers. ``page`` are the columns of the key in whose order it lists pages, if it does.
     """
 
     name: str
@@ -134,6 +134,8 @@ def _page(order: str, text: str) -> tuple[tuple[str, ...], str]:
     descending = terms == [f"{column} DESC" for column in key]
     if not descending and order != ", ".join(key):
         raise ValueError("a page is listed in one direction")
+    if key[-1] != "id":
+        raise ValueError("the key of a page ends with id")
     wanted, _, shown = text.strip().removesuffix(";").partition(_SHOWN)
     slots = {
         "wanted": wanted.strip(),

@@ -139,6 +139,7 @@ def test_a_page_gets_its_frame(loaded: Callable[[str], Queries]) -> None:
         ("-- name: a :one\nSELECT 1", "odd.sql, a :one: it does not say what it is for"),
         ("-- name: a :one\n-- fries: b\n-- A.\nSELECT 1", "what fries means is not known"),
         ("-- name: a :one\n-- page: id\n-- A.\nSELECT 1", "a page is :many"),
+        ("-- name: a :many\n-- page: at\n-- A.\nSELECT 1", "ends with id"),
         ("-- name: a :many\n-- page: a DESC, id\n-- A.\nSELECT 1", "in one direction"),
     ],
 )
