@@ -82,11 +82,10 @@ async def renew(
     transaction: Transaction, *, owner: uuid.UUID, ids: Iterable[uuid.UUID], lease: timedelta
 ) -> set[uuid.UUID]:
     """Lengthen the leases of these claims to ``lease`` from now; returns those still owned."""
-    return set(
-        await transaction.many(
-            QUERIES.renew_leases, uuid.UUID, owner=owner, ids=list(ids), lease=lease
-        )
+    renewed = await transaction.many(
+        QUERIES.renew_leases, uuid.UUID, owner=owner, ids=list(ids), lease=lease
     )
+    return set(renewed)
 
 
 @frozen(kw_only=True)
@@ -126,11 +125,11 @@ async def settle(
             unknown.append(_outcome(send, result) | {"fault": result.is_fault})
     taken: set[uuid.UUID] = set()
     if given_back:
-        taken |= set(
+        taken.update(
             await transaction.many(QUERIES.give_back_sends, uuid.UUID, given_back=Json(given_back))
         )
     if unknown:
-        taken |= set(await transaction.many(QUERIES.mark_unknown, uuid.UUID, unknown=Json(unknown)))
+        taken.update(await transaction.many(QUERIES.mark_unknown, uuid.UUID, unknown=Json(unknown)))
     doubles: list[tuple[uuid.UUID, str]] = []
     messagesets: dict[uuid.UUID, tuple[str, str]] = {}
     chained, locked = 0, frozenset[uuid.UUID]()
@@ -266,6 +265,8 @@ def _question(asked: Asked) -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class _SettledRow:
+    """One send of ``settle_sends``; ``chained`` is of all of them."""
+
     id: uuid.UUID
     content_type: str | None
     short_name: str | None
