@@ -1,4 +1,4 @@
-"""Subscriptions that are behind: found, told, and helped."""
+"""Subscriptions that are behind: found, told, sent to, moved on."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from attrs import asdict
-
 from sbm.model.behind import BehindPage, BehindRecord, BehindSubscription, PathStep, RepairCount
 from sbm.model.paging import Page, PageRequest
-from sbm.store import audit, schedule_runs
+from sbm.store import schedule_runs
 from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
-from sbm.store.postgres.statements import Query, load
+from sbm.store.postgres.statements import load
 from sbm.store.schedule_runs import Wanted
 
 QUERIES = load("behind_subscriptions")
@@ -64,48 +62,37 @@ async def look(
     return BehindPage(last=last, looked_at=looked_at, found=found)
 
 
+async def lock(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
+    """Keep these from being changed until the transaction ends; returns those that are held."""
+    return await transaction.many(QUERIES.lock_stragglers, UUID, ids=list(ids))
+
+
 async def fast_forward(
     transaction: Transaction, *, search_id: int, ids: Sequence[UUID], actor: str, reason: str
 ) -> RepairCount:
-    """Move these to where they should be, if they still are behind, and send nothing."""
-    return await _help(
-        transaction, QUERIES.fast_forward, "behind fast-forward", search_id, ids, actor, reason
+    """Move these, which are held, to where they should be, if they are behind; send nothing."""
+    return await transaction.one(
+        QUERIES.fast_forward,
+        RepairCount,
+        search_id=search_id,
+        ids=list(ids),
+        actor=actor,
+        reason=reason,
     )
 
 
 async def owe(
     transaction: Transaction, *, search_id: int, ids: Sequence[UUID], actor: str, reason: str
 ) -> RepairCount:
-    """Owe the next message to each of these, if they still are behind."""
-    return await _help(
-        transaction, QUERIES.owe_to_stragglers, "behind send", search_id, ids, actor, reason
+    """Owe the next message to each of these, which are held, if they are behind."""
+    return await transaction.one(
+        QUERIES.owe_to_stragglers,
+        RepairCount,
+        search_id=search_id,
+        ids=list(ids),
+        actor=actor,
+        reason=reason,
     )
-
-
-async def _help(
-    transaction: Transaction,
-    query: Query,
-    command: str,
-    search_id: int,
-    ids: Sequence[UUID],
-    actor: str,
-    reason: str,
-) -> RepairCount:
-    """Do it to those who still are behind, of all that can be locked; the audit tells how many."""
-    await schedule_runs.check(transaction, search_id=search_id)
-    held = await transaction.many(QUERIES.lock_stragglers, UUID, ids=list(ids))
-    helped = await transaction.one(
-        query, _repair_count, search_id=search_id, ids=held, actor=actor, reason=reason
-    )
-    if helped.done:
-        await audit.record(
-            transaction, actor=actor, command=command, reason=reason, details=asdict(helped)
-        )
-    return helped
-
-
-def _repair_count(*, done: int, skipped: int, begun: int, **_: Any) -> RepairCount:
-    return RepairCount(done=done, skipped=skipped, begun=begun)
 
 
 def _looked_at(
@@ -113,5 +100,5 @@ def _looked_at(
 ) -> tuple[UUID, int, BehindRecord | None]:
     if way is None:
         return last, looked_at, None
-    steps = [PathStep(**step | {"since": datetime.fromisoformat(step["since"])}) for step in way]
-    return last, looked_at, BehindRecord(**columns, way=steps)
+    path = [PathStep(**step | {"since": datetime.fromisoformat(step["since"])}) for step in way]
+    return last, looked_at, BehindRecord(**columns, path=path)

@@ -1,4 +1,4 @@
-"""Subscriptions that somebody has twice: found, judged, removed."""
+"""Subscriptions that somebody has twice: found, decided on, removed."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ async def reach(transaction: Transaction, *, after: str, limit: int) -> tuple[st
     return await transaction.one(QUERIES.reach_identity, _reach, after=after, limit=limit)
 
 
-async def list_twins(
+async def list_candidates(
     transaction: Transaction,
     *,
     after: str,
     reach: str,
     selection: Selection,
-    likeness: DuplicateRule,
+    rule: DuplicateRule,
 ) -> list[UUID]:
     """Of the identities behind ``after``, to ``reach``: whatever may be one of several."""
     return await transaction.many(
@@ -42,8 +42,8 @@ async def list_twins(
         UUID,
         after=after,
         reach=reach,
-        by_lang=likeness.by_lang,
-        by_schedule=likeness.by_schedule,
+        by_lang=rule.by_lang,
+        by_schedule=rule.by_schedule,
         **asdict(selection),
     )
 
@@ -58,12 +58,12 @@ async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
     return sends
 
 
-async def judge(
+async def decide(
     transaction: Transaction,
     *,
     ids: Sequence[UUID],
     selection: Selection,
-    likeness: DuplicateRule,
+    rule: DuplicateRule,
     held: Sequence[UUID] | None = None,
 ) -> list[Duplicate]:
     """Which of these are to go, by identity; with the sends that are ``held``, if they are."""
@@ -73,7 +73,7 @@ async def judge(
         ids=list(ids),
         held=None if held is None else list(held),
         **asdict(selection),
-        **asdict(likeness),
+        **asdict(rule),
     )
 
 
@@ -89,7 +89,7 @@ async def remove(
     details: Mapping[str, Any],
 ) -> int:
     """Remove these, which are held, or only ``deactivate`` them; the audit has them in full."""
-    verdicts = [
+    decisions = [
         {
             "id": str(one.id),
             "kept_id": str(one.kept_id),
@@ -101,7 +101,7 @@ async def remove(
     return await transaction.one(
         QUERIES.remove_duplicates,
         int,
-        verdicts=Json(verdicts),
+        verdicts=Json(decisions),
         held=list(held),
         deactivate=deactivate,
         actor=actor,

@@ -127,7 +127,7 @@ class PrependCandidate:
     waiting: str | None
 
 
-async def judge_prepends(
+async def decide_prepends(
     transaction: Transaction,
     *,
     ids: Sequence[UUID],

@@ -202,10 +202,10 @@ async def stop_calling_schedule(
 
     That is, it is not known to hold it; or, unless our own clock ticks, it was not told to stop.
     """
-    owed = await transaction.maybe(
-        QUERIES.stop_calling_schedule, str, schedule_id=schedule_id, clock_ticks=clock_ticks
+    owed = await transaction.execute(
+        QUERIES.stop_calling_schedule, schedule_id=schedule_id, clock_ticks=clock_ticks
     )
-    return owed is not None
+    return owed > 0
 
 
 async def find_remote(transaction: Transaction, *, kind: Kind, target: str) -> Remote | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -225,7 +224,7 @@ async def _open(
 ) -> int | None:
     return await transaction.maybe(
         QUERIES.open_tick,
-        _tick_id,
+        int,
         source=source,
         schedule_id=schedule_id,
         due_at=due_at,
@@ -233,13 +232,7 @@ async def _open(
     )
 
 
-def _tick_id(*, tick_id: int, **_: Any) -> int:
-    return tick_id
-
-
-def _expanded(
-    *, tick_id: int, triggers: int, owed: list[UUID], **_: Any
-) -> tuple[int, int, list[UUID]]:
+def _expanded(*, tick_id: int, triggers: int, owed: list[UUID]) -> tuple[int, int, list[UUID]]:
     return tick_id, triggers, owed
 
 

@@ -225,7 +225,7 @@ WITH subscription AS (
 )
 SELECT (SELECT count(*) FROM owed) AS owed, EXISTS (SELECT FROM subscription) AS found;
 
--- name: stop_calling_schedule :maybe
+-- name: stop_calling_schedule :exec
 -- fires: date_moments
 -- The same for a whole schedule, where it is known that the Scheduler has it, and where the clock
 -- ticks or it was told to stop. No row: it may call.
@@ -279,7 +279,8 @@ UPDATE chores
    SET up_to = COALESCE(looked_at.last, chores.up_to), lease_until = now() + %(lease)s
   FROM chore, looked_at, (SELECT count(*) AS owed FROM owed) counted
  WHERE chores.id = chore.id
-RETURNING looked_at.count;
+RETURNING looked_at.count,
+          CASE WHEN counted.owed > 0 THEN pg_notify('sbm_scheduler_calls', '') END;
 
 -- name: list_troubled :many
 -- reads

@@ -46,7 +46,7 @@ WITH recent AS MATERIALIZED (
         ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING
     RETURNING id
 )
-SELECT id AS tick_id, pg_notify('sbm_work', '') FROM tick;
+SELECT id AS tick_id, pg_notify('sbm_ticks', '') FROM tick;
 
 -- name: record_missed_ticks :exec
 -- Moments that passed too long ago, or that a later one made up for: nobody is sent anything.
@@ -140,7 +140,7 @@ UPDATE ticks
        expanded_at = CASE WHEN expansion.triggers < %(limit)s THEN now() END
   FROM tick, expansion WHERE ticks.id = tick.id
 RETURNING ticks.id AS tick_id, expansion.triggers, ARRAY(SELECT id FROM owed) AS owed,
-          pg_notify('sbm_work', '');
+          pg_notify('sbm_sends', '');
 
 -- name: withdraw_sends :exec
 -- Of those that were owed just now, in this transaction: whoever had her turn in another tick since

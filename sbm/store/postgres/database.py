@@ -69,7 +69,7 @@ class Transaction:
 
     def slices(self) -> TimeSlice:
         """For work between statements that might take long."""
-        return TimeSlice(self._reactor)
+        return TimeSlice(reactor=self._reactor)
 
     async def one(self, query: Query, make: Callable[..., T], /, **parameters: Any) -> T:
         """Execute a statement of one row, and return what ``make`` makes of it.
@@ -106,7 +106,7 @@ class Transaction:
             raise StatementMisused(
                 f"{query.name} is :{returns}, and returned {cursor.rowcount} rows"
             )
-        mapped = row_mapping(query.name, make, [column.name for column in cursor.description])
+        mapped = row_mapping(query.name, make, cursor.description)
         values = []
         slices = self.slices()
         for row in iter(cursor.fetchone, None):  # which is when it is decoded

@@ -11,22 +11,27 @@ from sbm.store.postgres.errors import StatementMisused
 
 T = TypeVar("T")
 
+_VOID = 2278  # the type's number, as of all types that come with the server
+
 
 def row_mapping(
-    statement: str, make: Callable[..., T], columns: Sequence[str]
+    statement: str, make: Callable[..., T], columns: Sequence[Any]
 ) -> Callable[[Sequence[Any]], T]:
-    """What makes a value of each row of these columns.
+    """What makes a value of each row of these ``columns``, as a cursor describes them.
 
     A class of attrs, or a function, takes the columns by their names. Any other type is that of the
-    only column, which is the value. Raises StatementMisused where there are more, or another type.
+    only column, which is the value. What pg_notify returns is of type void, and not counted as a
+    column. Raises StatementMisused if there are more columns, or their type is another one.
     """
+    places = {one.name: place for place, one in enumerate(columns) if one.type_code != _VOID}
     takes_columns = not isinstance(make, type) or has(make)
     if takes_columns:
-        return lambda row: make(**dict(zip(columns, row, strict=True)))
-    if len(columns) != 1:
-        raise StatementMisused(f"{statement} returns {len(columns)} columns, not one")
+        return lambda row: make(**{name: row[place] for name, place in places.items()})
+    if len(places) != 1:
+        raise StatementMisused(f"{statement} returns {len(places)} columns, not one")
     kind = cast("type[T]", make)
-    return lambda row: _scalar(statement, kind, row[0])
+    (only,) = places.values()
+    return lambda row: _scalar(statement, kind, row[only])
 
 
 def _scalar(statement: str, kind: type[T], value: Any) -> T:

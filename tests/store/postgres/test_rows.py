@@ -55,6 +55,18 @@ async def test_an_only_column_is_the_value(database: Database) -> None:
     assert await database.transact(work) == ([1, 2, 3], 1, None, 2)
 
 
+@ensureDeferred
+async def test_what_a_notification_returns_is_no_column(database: Database) -> None:
+    notify = "CASE WHEN n > 1 THEN pg_notify('sbm_nobody', '') END"
+
+    async def work(transaction: Transaction) -> Any:
+        return await transaction.many(
+            query(NUMBERS.replace("n FROM", f"n, {notify} FROM"), "many"), int, most=2
+        )
+
+    assert await database.transact(work) == [1, 2]
+
+
 def test_the_names_of_true_columns() -> None:
     assert names_of_true(first=True, second=False, third=True) == ["first", "third"]
 
