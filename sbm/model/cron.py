@@ -92,6 +92,14 @@ class Cron:
             raise CronError(problems)
 
     @classmethod
+    def read(cls, **fields: str) -> Cron | None:
+        """The cron of fields as they are stored, or None where they cannot be read."""
+        try:
+            return cls(**fields)
+        except CronError:
+            return None
+
+    @classmethod
     def from_definition(cls, text: str) -> Cron:
         """Read a cron as the Scheduler has it: minute, hour, day of month, month, day of week.
 

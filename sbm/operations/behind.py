@@ -16,7 +16,7 @@ from sbm.operations import schedule_runs
 from sbm.operations.progress import Advance, Progress, untold
 from sbm.operations.refusals import Refused
 from sbm.operations.selection import CHUNK, Filters, Repair, check_schedule, find_messageset
-from sbm.store import audit, behind_subscriptions
+from sbm.store import audit, behind_subscriptions, clock
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.schedule_runs import FIRST, Wanted
 from sbm.store.schedule_runs import check as check_runs
@@ -284,7 +284,7 @@ class _Pass:
 async def _choose(
     transaction: Transaction, *, expectation: Expectation, filters: Filters
 ) -> Wanted:
-    now = await behind_subscriptions.now(transaction)
+    now = await clock.now(transaction)
     if expectation.as_of is not None and abs(expectation.as_of - now) > FARTHEST:
         raise MomentTooFar
     if filters.schedule_id is not None:

@@ -14,7 +14,7 @@ from sbm.clients.scheduler import Entry, Scheduler
 from sbm.model.scheduler_call import Difference, Scheduling, endpoint, target_of
 from sbm.model.signature import Signature
 from sbm.operations.refusals import Refused
-from sbm.store import audit, scheduler_calls, scheduler_schedules
+from sbm.store import audit, clock, scheduler_calls, scheduler_schedules
 from sbm.store.postgres.database import Database
 from sbm.store.scheduler_schedules import Listed
 
@@ -52,7 +52,7 @@ class Comparison:
         Raises Unavailable where the Scheduler does not tell all that it holds.
         """
         listing_id = uuid4()
-        since = await self.database.transact(scheduler_schedules.now)
+        since = await self.database.transact(clock.now)
         try:
             async for page in self.scheduler.pages():
                 entries = [self._read(entry) for entry in page]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
 from attrs import frozen
 
 from sbm.model.user import User
-from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
 QUERIES = load("users")
@@ -68,16 +69,16 @@ async def create_token(
     digest of the token is stored. Raises ValueError if a user name cannot be empty or so long.
     """
     _check_text(email, MAX_USERNAME)
-    found = await transaction.rows(QUERIES.find_users_called, called=email)
-    is_meant = bool(found) and (found[0]["username"] == email or len(found) == 1)
-    user = await transaction.row(
+    found = await transaction.many(QUERIES.find_users_called, str, called=email)
+    is_meant = bool(found) and (found[0] == email or len(found) == 1)
+    user_id = await transaction.one(
         QUERIES.upsert_user,
-        username=found[0]["username"] if is_meant else email,
+        int,
+        username=found[0] if is_meant else email,
         email=email if "@" in email else "",
         is_admin=admin,
     )
-    assert user is not None
-    return await add_token(transaction, user_id=user["id"], random_bytes=random_bytes)
+    return await add_token(transaction, user_id=user_id, random_bytes=random_bytes)
 
 
 async def add_token(
@@ -94,16 +95,14 @@ async def add_token(
 
 async def find_user_by_token(transaction: Transaction, *, token: str) -> User | None:
     """The user, active or not, whom this token belongs to, unless it is unknown or revoked."""
-    row = await transaction.row(QUERIES.find_user_by_digest, digest=_digest(token))
-    return _user(row) if row else None
+    return await transaction.maybe(QUERIES.find_user_by_digest, _user, digest=_digest(token))
 
 
 async def find_user_by_name(
     transaction: Transaction, *, username: str
 ) -> tuple[User, str | None] | None:
     """The user, active or not, of this name, and her password as it is stored, if she has one."""
-    row = await transaction.row(QUERIES.find_user_by_name, username=username)
-    return (_user(row), row["password"]) if row else None
+    return await transaction.maybe(QUERIES.find_user_by_name, _with_password, username=username)
 
 
 async def create(
@@ -120,12 +119,12 @@ async def create(
     """
     _check_text(username, MAX_USERNAME)
     _check_text(email, MAX_EMAIL, shortest=0)
-    row = await transaction.row(
-        QUERIES.insert_user, username=username, email=email, is_admin=admin, password=password
+    user_id = await transaction.maybe(
+        QUERIES.insert_user, int, username=username, email=email, is_admin=admin, password=password
     )
-    if row is None:
+    if user_id is None:
         raise UsernameTaken(username)
-    return int(row["id"])
+    return user_id
 
 
 async def set_password(transaction: Transaction, *, username: str, password: str) -> None:
@@ -162,16 +161,7 @@ async def revoke(transaction: Transaction, *, username: str, permission: str) ->
 
 async def list_users(transaction: Transaction) -> list[ListedUser]:
     """All users, by name."""
-    rows = await transaction.rows(QUERIES.list_users)
-    return [
-        ListedUser(
-            user=_user(row),
-            email=row["email"],
-            has_password=row["has_password"],
-            tokens=row["tokens"],
-        )
-        for row in rows
-    ]
+    return await transaction.many(QUERIES.list_users, _listed)
 
 
 async def list_tokens(
@@ -180,8 +170,7 @@ async def list_tokens(
     """The tokens of one user, or of all, revoked ones too, oldest first; raises UnknownUser."""
     if username is not None:
         await _lock(transaction, username)
-    rows = await transaction.rows(QUERIES.list_tokens, username=username)
-    return [ListedToken(**row) for row in rows]
+    return await transaction.many(QUERIES.list_tokens, ListedToken, username=username)
 
 
 async def revoke_token(
@@ -196,22 +185,25 @@ async def revoke_token(
 
 
 async def _lock(transaction: Transaction, username: str) -> int:
-    row = None
+    user_id = None
     if username.isprintable():  # the database could not look for another one
-        row = await transaction.row(QUERIES.lock_user, username=username)
-    if row is None:
+        user_id = await transaction.maybe(QUERIES.lock_user, int, username=username)
+    if user_id is None:
         raise UnknownUser(username)
-    return int(row["id"])
+    return user_id
 
 
-def _user(row: Row) -> User:
-    return User(
-        id=row["id"],
-        username=row["username"],
-        is_admin=row["is_admin"],
-        is_active=row["is_active"],
-        permissions=frozenset(row["permissions"]),
-    )
+def _user(*, permissions: Iterable[str], **columns: Any) -> User:
+    return User(permissions=frozenset(permissions), **columns)
+
+
+def _with_password(*, password: str | None, **columns: Any) -> tuple[User, str | None]:
+    return _user(**columns), password
+
+
+def _listed(*, email: str, has_password: bool, tokens: int, **columns: Any) -> ListedUser:
+    user = _user(**columns)
+    return ListedUser(user=user, email=email, has_password=has_password, tokens=tokens)
 
 
 def _check_text(text: str, longest: int, *, shortest: int = 1) -> None:

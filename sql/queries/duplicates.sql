@@ -1,13 +1,15 @@
 -- Subscriptions that somebody has twice. What is large is walked identity by identity, so that all
 -- of one person's are seen together; what belongs together is judged once it is locked.
 
--- name: reach_identity
+-- name: reach_identity :one
+-- reads
 -- Where the next %(limit)s rows, by identity, end; null: there are no more.
 SELECT max(identity) AS reach, count(*) AS rows
   FROM (SELECT identity FROM subscriptions WHERE identity > %(after)s
          ORDER BY identity LIMIT %(limit)s) AS next;
 
--- name: list_twins
+-- name: list_twins :many
+-- reads
 -- Of these identities, the subscriptions that match and have another beside them which does, too:
 -- neither completed nor ended, and of the same person, set, and whatever else is compared. A null
 -- parameter is no filter.
@@ -22,18 +24,19 @@ SELECT id FROM (
        AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)) AS members
  WHERE twins > 1;
 
--- name: hold_owed_sends
+-- name: hold_owed_sends :many
 -- The next sends of these that nobody has begun: nobody will, until this transaction ends. What a
 -- daemon is claiming at this moment is stepped over.
 SELECT id FROM sends
  WHERE subscription_id = ANY (%(ids)s::uuid[]) AND kind = 'next' AND state = 'owed'
    FOR UPDATE SKIP LOCKED;
 
--- name: lock_subscriptions
+-- name: lock_subscriptions :exec
 -- These, which are about to be judged: nobody changes them meanwhile.
 SELECT id FROM subscriptions WHERE id = ANY (%(ids)s::uuid[]) ORDER BY id FOR UPDATE;
 
--- name: judge_duplicates
+-- name: judge_duplicates :many
+-- reads
 -- Which of these is a duplicate of which. Those that were made soon after one another are the same
 -- one, made again; no limit: however long after. One that is in error is not kept if another is
 -- not, or she would get nothing. is_busy: more is under way than a next send that nobody has begun
@@ -81,7 +84,8 @@ WITH members AS MATERIALIZED (
 )
 SELECT * FROM ranked WHERE id <> kept_id ORDER BY identity, id;
 
--- name: remove_duplicates
+-- name: remove_duplicates :one
+-- fires: owe_chore_of_changed, owe_chore_of_deleted, subscriptions_join
 -- The duplicates go, or are ended where they are to stay, and the audit keeps them whole. What was
 -- owed to them is skipped. The one that is kept goes on from where the furthest of them stood, so
 -- that nobody gets a message again. All of them are locked, and their sends are held.
@@ -134,4 +138,4 @@ WITH verdicts AS MATERIALIZED (
                       'kept', verdicts.kept_id, 'subscription', gone.whole) ORDER BY gone.id))
       FROM gone JOIN verdicts ON verdicts.id = gone.id HAVING count(*) > 0
 )
-SELECT count(*) AS removed, (SELECT count(*) FROM moved) AS moved FROM gone;
+SELECT count(*) AS removed FROM gone;

@@ -53,7 +53,7 @@ class Ended:
 def list_contents(connection: Connection) -> Iterator[Placed]:
     """What every message carries, a few at a time."""
     for row in _rows(connection, QUERIES.list_contents):
-        yield placed(row)
+        yield placed(**row)
 
 
 def list_waiting(connection: Connection) -> Iterator[Waiting]:

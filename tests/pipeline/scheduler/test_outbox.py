@@ -323,6 +323,7 @@ async def test_a_daemon_goes_by_its_own_setting_before_anybody_has_announced_it(
 def _query(insert: str) -> Any:
     return Query(
         name="subscribe",
+        returns="exec",
         sql=f"{insert} SELECT 'x', id, default_schedule_id, 'eng' FROM messagesets",  # noqa: S608
     )
 
