@@ -23,7 +23,6 @@ from sbm.settings.config import read_database
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import ConfigError
 from sbm.store.postgres.errors import DatabaseUnavailable, MigrationFailed
-from sbm.store.users import UnknownUser
 
 
 @frozen(kw_only=True)
@@ -105,7 +104,7 @@ def run(
         return command(options, database)
     except ConfigError as error:
         return _complain("\n".join(error.problems), MISUSED)
-    except (CommandFailed, Refused, UnknownUser, DatabaseUnavailable, MigrationFailed) as error:
+    except (CommandFailed, Refused, DatabaseUnavailable, MigrationFailed) as error:
         return _complain(str(error).strip(), FAILED)
 
 

@@ -13,6 +13,10 @@ PERMISSIONS = (VIEW_BEHIND_SUBSCRIPTIONS, FIND_BEHIND_SUBSCRIPTIONS)
 # What only administrators may: it cannot be granted.
 ADMINISTER = "administer"
 
+# The longest names and e-mail addresses, in characters.
+MAX_USERNAME = 150
+MAX_EMAIL = 254
+
 
 @frozen(kw_only=True)
 class User:

@@ -17,22 +17,6 @@ from sbm.store.postgres.statements import load
 QUERIES = load("users")
 
 TOKEN_BYTES = 20
-MAX_USERNAME = 150
-MAX_EMAIL = 254
-
-
-class UnknownUser(LookupError):
-    """There is no user of this name."""
-
-    def __init__(self, username: str) -> None:
-        super().__init__(f"there is no user {username!r}")
-
-
-class UsernameTaken(ValueError):
-    """There is a user of this name already."""
-
-    def __init__(self, username: str) -> None:
-        super().__init__(f"there is a user {username!r} already")
 
 
 @frozen(kw_only=True)
@@ -55,30 +39,18 @@ class ListedToken:
     revoked_at: datetime | None
 
 
-async def create_token(
-    transaction: Transaction,
-    *,
-    email: str,
-    admin: bool = False,
-    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
-) -> str:
-    """A new token, 40 hexadecimal digits, of a user, who is made if need be.
+async def list_called(transaction: Transaction, *, called: str) -> list[str]:
+    """The names of the users of this name or e-mail; first the one of this name."""
+    return await transaction.many(QUERIES.find_users_called, str, called=called)
 
-    It is the user of whom ``email`` is the name, or else the one whose e-mail it is, if that is one
-    alone. With ``admin`` the user becomes an administrator; without, stays what she is. Only a
-    digest of the token is stored. Raises ValueError if a user name cannot be empty or so long.
-    """
-    _check_text(email, MAX_USERNAME)
-    found = await transaction.many(QUERIES.find_users_called, str, called=email)
-    is_meant = bool(found) and (found[0] == email or len(found) == 1)
-    user_id = await transaction.one(
-        QUERIES.upsert_user,
-        int,
-        username=found[0] if is_meant else email,
-        email=email if "@" in email else "",
-        is_admin=admin,
+
+async def find_or_create(
+    transaction: Transaction, *, username: str, email: str, admin: bool
+) -> int:
+    """The id of the user of this name, made if need be, and made an ``admin`` if that is given."""
+    return await transaction.one(
+        QUERIES.upsert_user, int, username=username, email=email, is_admin=admin
     )
-    return await add_token(transaction, user_id=user_id, random_bytes=random_bytes)
 
 
 async def add_token(
@@ -106,30 +78,21 @@ async def find_user_by_name(
 
 
 async def create(
-    transaction: Transaction,
-    *,
-    username: str,
-    email: str = "",
-    admin: bool = False,
-    password: str | None = None,
-) -> int:
-    """Make a user, with a hashed password or none, and return her id.
-
-    Raises UsernameTaken, or another ValueError if name or e-mail cannot be stored.
-    """
-    _check_text(username, MAX_USERNAME)
-    _check_text(email, MAX_EMAIL, shortest=0)
-    user_id = await transaction.maybe(
+    transaction: Transaction, *, username: str, email: str, admin: bool, password: str | None
+) -> int | None:
+    """Make a user, with a hashed password or none, and return the id; None: the name is taken."""
+    return await transaction.maybe(
         QUERIES.insert_user, int, username=username, email=email, is_admin=admin, password=password
     )
-    if user_id is None:
-        raise UsernameTaken(username)
-    return user_id
 
 
-async def set_password(transaction: Transaction, *, username: str, password: str) -> None:
-    """Store another password, hashed; raises UnknownUser."""
-    user_id = await _lock(transaction, username)
+async def lock(transaction: Transaction, *, username: str) -> int | None:
+    """The id of the user of this name, kept from being changed until the transaction ends."""
+    return await transaction.maybe(QUERIES.lock_user, int, username=username)
+
+
+async def set_password(transaction: Transaction, *, user_id: int, password: str) -> None:
+    """Store another password, hashed."""
     await transaction.execute(QUERIES.set_password, user_id=user_id, password=password)
 
 
@@ -138,21 +101,18 @@ async def replace_password(transaction: Transaction, *, user_id: int, old: str, 
     await transaction.execute(QUERIES.replace_password, user_id=user_id, old=old, new=new)
 
 
-async def set_active(transaction: Transaction, *, username: str, is_active: bool) -> None:
-    """Let a user in, or keep her out whatever she shows; raises UnknownUser."""
-    user_id = await _lock(transaction, username)
+async def set_active(transaction: Transaction, *, user_id: int, is_active: bool) -> None:
+    """Let a user in, or keep out with every token and password."""
     await transaction.execute(QUERIES.set_active, user_id=user_id, is_active=is_active)
 
 
-async def grant(transaction: Transaction, *, username: str, permission: str) -> None:
-    """Give a user a permission, if she lacks it; raises UnknownUser."""
-    user_id = await _lock(transaction, username)
+async def grant(transaction: Transaction, *, user_id: int, permission: str) -> None:
+    """Give a user a permission that is lacking."""
     await transaction.execute(QUERIES.grant_permission, user_id=user_id, permission=permission)
 
 
-async def revoke(transaction: Transaction, *, username: str, permission: str) -> bool:
-    """Take a permission from a user; whether she held it. Raises UnknownUser."""
-    user_id = await _lock(transaction, username)
+async def revoke(transaction: Transaction, *, user_id: int, permission: str) -> bool:
+    """Take a permission from a user; whether it was held."""
     revoked = await transaction.execute(
         QUERIES.revoke_permission, user_id=user_id, permission=permission
     )
@@ -167,9 +127,7 @@ async def list_users(transaction: Transaction) -> list[ListedUser]:
 async def list_tokens(
     transaction: Transaction, *, username: str | None = None
 ) -> list[ListedToken]:
-    """The tokens of one user, or of all, revoked ones too, oldest first; raises UnknownUser."""
-    if username is not None:
-        await _lock(transaction, username)
+    """The tokens of one user, or of all, revoked ones too, oldest first."""
     return await transaction.many(QUERIES.list_tokens, ListedToken, username=username)
 
 
@@ -184,15 +142,6 @@ async def revoke_token(
     return revoked > 0
 
 
-async def _lock(transaction: Transaction, username: str) -> int:
-    user_id = None
-    if username.isprintable():  # the database could not look for another one
-        user_id = await transaction.maybe(QUERIES.lock_user, int, username=username)
-    if user_id is None:
-        raise UnknownUser(username)
-    return user_id
-
-
 def _user(*, permissions: Iterable[str], **columns: Any) -> User:
     return User(permissions=frozenset(permissions), **columns)
 
@@ -204,13 +153,6 @@ def _with_password(*, password: str | None, **columns: Any) -> tuple[User, str |
 def _listed(*, email: str, has_password: bool, tokens: int, **columns: Any) -> ListedUser:
     user = _user(**columns)
     return ListedUser(user=user, email=email, has_password=has_password, tokens=tokens)
-
-
-def _check_text(text: str, longest: int, *, shortest: int = 1) -> None:
-    if not shortest <= len(text) <= longest:
-        raise ValueError(f"must have {shortest} to {longest} characters")
-    if not text.isprintable():
-        raise ValueError("must not contain control characters")
 
 
 def _digest(token: str) -> bytes:

@@ -26,6 +26,7 @@ from twisted.web.client import Agent
 from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
 from sbm.operations.scheduler_sync import Comparison
+from sbm.operations.users import create_token
 from sbm.runtime.services import Sequential
 from sbm.sandbox.demo.activity_log import ActivityLog, Chronicler
 from sbm.sandbox.demo.api_caller import Caller
@@ -309,7 +310,7 @@ class Sandbox(Sequential):
             user = await database.transact(users.find_user_by_token, token=token)
             if user is not None and user.is_admin and user.is_active:
                 return token
-        token = await database.transact(users.create_token, email=ADMIN, admin=True)
+        token = await database.transact(create_token, email=ADMIN, admin=True)
         write_secret(file, token + "\n")
         return token
 

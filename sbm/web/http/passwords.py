@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThreadPool
 
 from sbm.model import password as passwords
-from sbm.model.user import User
+from sbm.model.user import MAX_USERNAME, User
 from sbm.store import users
 from sbm.store.postgres.database import Database
 from sbm.web.http.errors import Busy
@@ -47,7 +47,7 @@ class Passwords:
         return user
 
     async def _find(self, username: str) -> tuple[User | None, str | None]:
-        if "\0" in username or len(username) > users.MAX_USERNAME:
+        if "\0" in username or len(username) > MAX_USERNAME:
             return None, None  # and the database would not take it
         found = await self._database.transact(users.find_user_by_name, username=username)
         return found or (None, None)

@@ -8,7 +8,8 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.email import is_email
-from sbm.model.user import ADMINISTER
+from sbm.model.user import ADMINISTER, MAX_USERNAME
+from sbm.operations.users import create_token
 from sbm.store import users
 from sbm.web.http.bodies import FORM, JSON, MULTIPART
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
@@ -53,7 +54,7 @@ class Password(Text):
         return given
 
 
-EMAIL_SCHEMA = Schema([Email(name="email", max_length=users.MAX_USERNAME)])
+EMAIL_SCHEMA = Schema([Email(name="email", max_length=MAX_USERNAME)])
 PASSWORD_SCHEMA = Schema([Text(name="username"), Password(name="password")])
 
 _USER_TOKEN = OptionsInfo(
@@ -78,7 +79,7 @@ class UserTokens:
     async def _create(self, request: ApiRequest) -> Reply:
         parsed = EMAIL_SCHEMA.read(request.body())
         parsed.check()
-        token = await self.endpoint.database.transact(users.create_token, **parsed.attributes())
+        token = await self.endpoint.database.transact(create_token, **parsed.attributes())
         return Reply(status=201, body={"token": token})
 
 

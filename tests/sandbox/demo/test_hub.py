@@ -14,6 +14,7 @@ from treq.client import HTTPClient
 from twisted.internet import reactor as global_reactor
 from twisted.web.client import Agent
 
+from sbm.operations import users
 from sbm.runtime.wakeups import Wakeups
 from sbm.sandbox.demo.api_caller import Caller, Refused
 from sbm.sandbox.demo.hub import Hub, Library
@@ -21,7 +22,6 @@ from sbm.sandbox.demo.sample_content import AUDIO, BABY, COHORT, LANGUAGES, PREG
 from sbm.sandbox.stand_ins.identity_store import IdentityStore
 from sbm.settings.config import Scheduling
 from sbm.settings.endpoints import DatabaseAddress
-from sbm.store import users
 from sbm.store.postgres.database import Database
 from sbm.web.api import build
 
