@@ -64,7 +64,7 @@ async def look(
 
 async def lock(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
     """Keep these from being changed until the transaction ends; returns those that are held."""
-    return await transaction.many(QUERIES.lock_stragglers, UUID, ids=list(ids))
+    return await transaction.many(QUERIES.lock_behind, UUID, ids=list(ids))
 
 
 async def fast_forward(
@@ -86,7 +86,7 @@ async def owe(
 ) -> RepairCount:
     """Owe the next message to each of these, which are held, if they are behind."""
     return await transaction.one(
-        QUERIES.owe_to_stragglers,
+        QUERIES.owe_to_behind,
         RepairCount,
         search_id=search_id,
         ids=list(ids),

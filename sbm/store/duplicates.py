@@ -38,7 +38,7 @@ async def list_candidates(
 ) -> list[UUID]:
     """Of the identities behind ``after``, to ``reach``: whatever may be one of several."""
     return await transaction.many(
-        QUERIES.list_twins,
+        QUERIES.list_candidates,
         UUID,
         after=after,
         reach=reach,
@@ -68,7 +68,7 @@ async def decide(
 ) -> list[Duplicate]:
     """Which of these are to go, by identity; with the sends that are ``held``, if they are."""
     return await transaction.many(
-        QUERIES.judge_duplicates,
+        QUERIES.decide_duplicates,
         Duplicate,
         ids=list(ids),
         held=None if held is None else list(held),
@@ -101,7 +101,7 @@ async def remove(
     return await transaction.one(
         QUERIES.remove_duplicates,
         int,
-        verdicts=Json(decisions),
+        decisions=Json(decisions),
         held=list(held),
         deactivate=deactivate,
         actor=actor,

@@ -140,7 +140,7 @@ async def decide_prepends(
     ``limit``: how many characters it may have together with the next message.
     """
     return await transaction.many(
-        QUERIES.judge_prepends,
+        QUERIES.decide_prepends,
         PrependCandidate,
         ids=list(ids),
         messageset_ids=list(messageset_ids),

@@ -118,7 +118,7 @@ SELECT looked_at.last, looked_at.count AS looked_at, page.*
   LEFT JOIN page ON true
  WHERE looked_at.count > 0 ORDER BY page.id;
 
--- name: lock_stragglers :many
+-- name: lock_behind :many
 -- Those of these subscriptions that nobody else has locked, before they are judged anew: none of
 -- them steps meanwhile, and what has stepped is seen by the statement that follows.
 SELECT id FROM subscriptions
@@ -186,7 +186,7 @@ SELECT count(*) FILTER (WHERE NOT is_held_back) AS done,
        COALESCE(sum(steps - 1) FILTER (WHERE NOT is_held_back), 0)::integer AS begun
   FROM judged;
 
--- name: owe_to_stragglers :one
+-- name: owe_to_behind :one
 -- Owe the next message to those of these subscriptions that are behind. Who is in error, or has no
 -- message left in her set, is left as she is, and so is who is owed one already. They share the
 -- tick of the single triggers of this minute, but do not keep those waiting.

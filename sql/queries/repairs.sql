@@ -75,7 +75,7 @@ SELECT id FROM subscriptions
 SELECT id FROM subscriptions
  WHERE id = ANY (%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
 
--- name: judge_prepends :many
+-- name: decide_prepends :many
 -- reads
 -- What stands in the way of a prepend: metadata that hold no keys, a next message with which it
 -- would have more than %(limit)s characters, or another prepend that waits. A subscription that is
