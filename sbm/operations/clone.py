@@ -13,6 +13,7 @@ from sbm.model.content import BinaryContent, MessageSet
 from sbm.model.content_rules import content_problems
 from sbm.model.signature import Signature
 from sbm.operations import media_files
+from sbm.operations.offenders import find_offenders
 from sbm.operations.progress import Progress, untold
 from sbm.operations.refusals import Refused
 from sbm.operations.selection import find_messageset
@@ -135,7 +136,7 @@ async def _check_name(transaction: Transaction, request: CloneRequest) -> None:
 async def _check_messages(
     transaction: Transaction, request: CloneRequest, source: MessageSet
 ) -> None:
-    offenders = await messages.find_offenders(
+    offenders = await find_offenders(
         transaction,
         messageset_id=source.id,
         problems=lambda content: content_problems(content, limit=request.text_limit),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import asdict
@@ -10,20 +10,13 @@ from psycopg2.errors import UniqueViolation
 from psycopg2.extras import Json
 
 from sbm.model.content import BinaryContent, Message
-from sbm.model.content_rules import Content, Medium, Placed, Problem
+from sbm.model.content_rules import Content, Medium, Placed
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
 QUERIES = load("messages")
-
-# So many are read at a time, and let go again, when all messages of a set are judged.
-JUDGED_AT_ONCE = 500
-# Of one file.
-JUDGED_OF_FILE = 1000
-
-Problems = Callable[[Content], Sequence[Problem]]
 
 
 async def create(
@@ -110,51 +103,27 @@ async def list_files(transaction: Transaction, *, messageset_id: int) -> list[Bi
     )
 
 
-async def find_offenders(
-    transaction: Transaction, *, messageset_id: int, problems: Problems, most: int
-) -> list[tuple[Placed, Problem]]:
-    """The first messages of a set, by language and number, of which ``problems`` finds any.
-
-    Each comes with its first problem; ``most`` of them are looked for.
-    """
-    found: list[tuple[Placed, Problem]] = []
-    lang, number = "", 0
-    while len(found) < most:
-        messages = await transaction.many(
-            QUERIES.list_contents,
-            placed,
-            messageset_id=messageset_id,
-            after_lang=lang,
-            after_number=number,
-            limit=JUDGED_AT_ONCE,
-        )
-        found += await _offenders(transaction, messages, problems)
-        if len(messages) < JUDGED_AT_ONCE:
-            break
-        lang, number = messages[-1].lang, messages[-1].sequence_number
-    return found[:most]
-
-
-async def find_offenders_of_file(
-    transaction: Transaction, *, file_id: int, problems: Problems, most: int
-) -> list[tuple[Placed, Problem]]:
-    """The first messages that carry a file of which ``problems`` finds any, ``most`` of them."""
-    messages = await transaction.many(
-        QUERIES.list_contents_of_file, placed, file_id=file_id, limit=JUDGED_OF_FILE
+async def list_contents(
+    transaction: Transaction, *, messageset_id: int, lang: str, number: int, limit: int
+) -> list[Placed]:
+    """The next ``limit`` messages of a set behind this place, by language and number."""
+    return await transaction.many(
+        QUERIES.list_contents,
+        placed,
+        messageset_id=messageset_id,
+        after_lang=lang,
+        after_number=number,
+        limit=limit,
     )
-    return (await _offenders(transaction, messages, problems))[:most]
 
 
-async def _offenders(
-    transaction: Transaction, messages: Sequence[Placed], problems: Problems
-) -> list[tuple[Placed, Problem]]:
-    found = []
-    slices = transaction.slices()
-    for one in messages:
-        found += [(one, problem) for problem in problems(one.content)[:1]]
-        if slices.is_over:
-            await slices.next_turn()
-    return found
+async def list_contents_of_file(
+    transaction: Transaction, *, file_id: int, limit: int
+) -> list[Placed]:
+    """The first ``limit`` messages that carry a file."""
+    return await transaction.many(
+        QUERIES.list_contents_of_file, placed, file_id=file_id, limit=limit
+    )
 
 
 def placed(
