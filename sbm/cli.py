@@ -102,10 +102,17 @@ def run(
         database = read_database(environ, database=options.database)
         command: Callable[[argparse.Namespace, DatabaseAddress], int] = options.command
         return command(options, database)
-    except ConfigError as error:
+    except Exception as error:
+        return tell(error)
+
+
+def tell(error: Exception) -> int:
+    """Say why a command failed, and return its exit status; raises what is a fault of ours."""
+    if isinstance(error, ConfigError):
         return _complain("\n".join(error.problems), MISUSED)
-    except (CommandFailed, Refused, DatabaseUnavailable, MigrationFailed) as error:
+    if isinstance(error, (CommandFailed, Refused, DatabaseUnavailable, MigrationFailed)):
         return _complain(str(error).strip(), FAILED)
+    raise error
 
 
 def _complain(message: str, status: int) -> int:
