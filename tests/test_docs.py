@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from sbm.web.openapi.document import describe
+from sbm.web.description import describe
 
 ROOT = Path(__file__).parent.parent
 

@@ -38,6 +38,11 @@ WRONG_LANGUAGE = (
 )
 NON_FIELD = "non_field_errors"
 
+# What the description says of fields that many resources have.
+ID = "The number of the row; it is given, and stays."
+CREATED_AT = "When the row was made."
+UPDATED_AT = "When the row was last changed."
+
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _TRUE = frozenset({"t", "T", "y", "Y", "yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
 _FALSE = frozenset({"f", "F", "n", "N", "no", "NO", "false", "False", "FALSE", "off", "Off", "OFF"})
