@@ -161,7 +161,14 @@ def build(
     callbacks = SchedulerCallbacks(reactor=reactor, scheduling=scheduling, telemetry=telemetry)
     uploads = None
     if media_root is not None:
-        uploads = Uploads(reactor, media_root, max_upload_bytes, authentication, PATH, PART)
+        uploads = Uploads(
+            reactor=reactor,
+            folder=media_root,
+            limit=max_upload_bytes,
+            authentication=authentication,
+            path=PATH,
+            part=PART,
+        )
     site_root = Root(
         endpoint=endpoint,
         mounted={

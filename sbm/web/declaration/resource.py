@@ -28,22 +28,24 @@ EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE")
 class Resource(Generic[Row]):
     """What is special about the rows of one kind.
 
-    ``path`` is that of the list, ``methods`` are what clients may do: GET of the list and of a row,
-    POST to the list, and the others to a row.
+    ``path`` is the path of the list. ``methods`` are what clients may do: GET reads the list or a
+    row, POST goes to the list, the others go to a row. ``permission`` is what a user must hold.
 
-    The functions take a transaction. ``list_page`` takes by name a window and the parameters of the
-    filters; ``find``, ``change`` and ``delete`` have the id as ``key``, of what ``read_key`` makes
-    of the path. ``create`` takes a draft, ``change`` what makes one of the stored row.
+    ``schema`` has the fields. ``shown`` makes the JSON of a row; without it, the fields do.
 
-    ``title`` and ``about`` are what OPTIONS says, ``row_about`` where it says other things of a
-    row; ``sentences`` are for the OpenAPI description. Clients see a row as its ``schema`` says,
-    unless there is ``shown``. ``permission`` is what a user must hold.
+    The functions take a transaction first. ``list_page`` takes a window and the parameters of the
+    filters, by name. ``find``, ``change`` and ``delete`` take the id of a row; ``key`` is its name
+    there, and ``read_key`` reads it from the path. ``create`` takes a Draft, ``change`` takes
+    Changes (see ``sbm.operations.drafts``).
+
+    ``title`` and ``description`` are for OPTIONS; ``row_description`` is for that of a row, if it
+    differs. ``sentences`` are for the OpenAPI description.
     """
 
     path: str
     title: str
-    about: str = ""
-    row_about: str | None = None
+    description: str = ""
+    row_description: str | None = None
     methods: Sequence[str] = EVERY_METHOD
     permission: str | None = None
     schema: Schema | None = None
@@ -59,15 +61,19 @@ class Resource(Generic[Row]):
     delete: Callable[..., Awaitable[None]] | None = None
     sentences: Sentences
 
+    # Made once, not for each request.
+    listing: Listing[Row] = field(init=False)
+    list_options: OptionsInfo = field(init=False)
+    row_options: OptionsInfo = field(init=False)
+
     @shown.default
     def _shown_by_schema(self) -> Callable[[ApiRequest, Row], Mapping[str, Any]]:
         assert self.schema is not None
         schema = self.schema
         return lambda request, row: schema.show(row, request)
 
-    @property
-    def listing(self) -> Listing[Row]:
-        """How the list is filtered, read, sorted and shown."""
+    @listing.default
+    def _listing(self) -> Listing[Row]:
         return Listing(
             name=self.path.strip("/").rpartition("/")[2],
             list_page=self.list_page,
@@ -76,16 +82,14 @@ class Resource(Generic[Row]):
             filters=self.filters,
         )
 
-    @property
-    def list_options(self) -> OptionsInfo:
-        """What OPTIONS says of the list."""
-        return self._options("List", self.about, "POST")
+    @list_options.default
+    def _list_options(self) -> OptionsInfo:
+        return self._options("List", self.description, "POST")
 
-    @property
-    def row_options(self) -> OptionsInfo:
-        """What OPTIONS says of a row."""
-        about = self.about if self.row_about is None else self.row_about
-        return self._options("Instance", about, "PUT")
+    @row_options.default
+    def _row_options(self) -> OptionsInfo:
+        description = self.description if self.row_description is None else self.row_description
+        return self._options("Instance", description, "PUT")
 
     @property
     def row_key(self) -> list[JsonSchema]:
@@ -143,11 +147,11 @@ class Resource(Generic[Row]):
             f"{name}Changed": written(self.schema, partial=True),
         }
 
-    def _options(self, kind: str, about: str, method: str) -> OptionsInfo:
+    def _options(self, kind: str, description: str, method: str) -> OptionsInfo:
         actions = None
         if self.schema is not None and method in self.methods:
             actions = {method: self.schema.description()}
-        return OptionsInfo(name=f"{self.title} {kind}", description=about, actions=actions)
+        return OptionsInfo(name=f"{self.title} {kind}", description=description, actions=actions)
 
     def _path(
         self, path: str, operations: Mapping[str, Operation], key: Sequence[JsonSchema] = ()

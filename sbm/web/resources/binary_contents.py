@@ -104,7 +104,7 @@ async def _find(transaction: Transaction, *, file_id: int) -> BinaryContent | No
 RESOURCE = Resource[BinaryContent](
     path="/api/v1/binarycontent/",
     title="Binary Content",
-    about="API endpoint that allows BinaryContent models to be viewed or edited.",
+    description="API endpoint that allows BinaryContent models to be viewed or edited.",
     schema=SCHEMA,
     key="file_id",
     list_page=binary_contents.list_page,

@@ -210,7 +210,7 @@ async def _list_page(
 RESOURCE = Resource[Subscription](
     path=PATH,
     title="Subscription",
-    about="API endpoint that allows Subscription models to be viewed or edited.",
+    description="API endpoint that allows Subscription models to be viewed or edited.",
     schema=SCHEMA,
     filters=FILTERS,
     order=NEWEST_FIRST,

@@ -81,7 +81,7 @@ def _key(given: list[Any]) -> tuple[datetime, UUID]:
 RESOURCE = Resource[TaskRecord](
     path=PATH,
     title="Task",
-    about="What was asked for in the background, newest first.",
+    description="What was asked for in the background, newest first.",
     methods=("GET",),
     shown=shown,
     filters=FILTERS,

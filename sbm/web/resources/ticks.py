@@ -111,8 +111,8 @@ def shown(request: ApiRequest, tick: Tick) -> dict[str, Any]:
 RESOURCE = Resource[Tick](
     path=PATH,
     title="Tick",
-    about="The ticks of whole schedules.",
-    row_about="",
+    description="The ticks of whole schedules.",
+    row_description="",
     methods=("GET",),
     shown=shown,
     filters=FILTERS,

@@ -332,9 +332,9 @@ class JsonValue(Field):
     """Any JSON that the database can keep."""
 
     def parse(self, given: Any) -> Any:
-        complaint = _unfit(given)
-        if complaint:
-            raise FieldError(complaint)
+        fault = _unfit(given)
+        if fault:
+            raise FieldError(fault)
         return given
 
     def from_form(self, given: Any) -> Any:
@@ -372,9 +372,9 @@ def _unfit(value: Any) -> str | None:
     """Why the database could not keep this JSON value, if so."""
     level = [value]
     for _ in range(MAX_DEPTH + 2):
-        complaint = next(filter(None, map(_unfit_scalar, level)), None)
-        if complaint or not level:
-            return complaint
+        fault = next(filter(None, map(_unfit_scalar, level)), None)
+        if fault or not level:
+            return fault
         level = [
             below
             for one in level
