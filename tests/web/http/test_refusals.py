@@ -16,6 +16,8 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
+from sbm.operations import refusals
+from sbm.operations.refusals import CannotBeSent, NoSuchRow
 from sbm.telemetry import Labels, Telemetry
 from sbm.web.description import describe
 from sbm.web.http.channel import Limits
@@ -79,7 +81,14 @@ async def seen(database_uri: str, tmp_path: Path) -> AsyncIterator[Seen]:
 
 def test_every_error_with_a_status_has_a_reason_of_its_own() -> None:
     assert set(STATUSES) <= set(KINDS)
-    assert len(set(KINDS.values())) == len(KINDS)
+    ours = [kind for error, kind in KINDS.items() if error.__module__ != refusals.__name__]
+    assert len(set(ours)) == len(ours)
+
+
+def test_a_refusal_of_an_operation_is_answered_as_the_error_that_it_is_counted_as() -> None:
+    ours = {kind: error for error, kind in KINDS.items() if error.__module__ != refusals.__name__}
+    for refusal in (CannotBeSent, NoSuchRow):
+        assert STATUSES[refusal] == STATUSES[ours[KINDS[refusal]]]
 
 
 # What is counted
