@@ -30,8 +30,11 @@ class WrongValues(Refused):
     """Values that cannot be stored; ``problems`` are sentences by attribute, or for SEVERAL."""
 
     def __init__(self, problems: Mapping[str, Sequence[str]]) -> None:
-        told = (" ".join([f"{name}:" if name else "", *one]) for name, one in problems.items())
-        super().__init__("; ".join(told).strip())
+        told = [
+            f"{name}: {' '.join(sentences)}" if name else " ".join(sentences)
+            for name, sentences in problems.items()
+        ]
+        super().__init__("; ".join(told))
         self.problems = problems
 
 
