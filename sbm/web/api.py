@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.runtime.wakeups import Wakeups
 from sbm.settings.config import Scheduling
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
@@ -130,7 +131,7 @@ def build(
     database: Database,
     scheduling: Scheduling,
     version: str,
-    wake: Callable[[], None],
+    wakeups: Wakeups,
     media_root: Path | None,
     max_upload_bytes: int = MAX_UPLOAD_BYTES,
     duplicate_window: timedelta = timedelta(0),
@@ -143,8 +144,8 @@ def build(
     """The site of the API.
 
     ``scheduling`` says what the Scheduler shows, and what it may call back for; ``version`` is told
-    by the health check; ``wake`` is called after the commit of work for the pipeline; files of up
-    to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
+    by the health check; ``wakeups`` are woken after the commit of work for the pipeline; files of
+    up to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
     for ``duplicate_window`` the webhook refuses the twin of a request, a day at most, zero: never;
     ``trusted_proxies`` are believed about the address that the client sees; ``telemetry`` is what
     ``/metrics`` and the health show, and its tally is told what the Metrics API shall know;
@@ -175,7 +176,10 @@ def build(
             "/api/v1/user/token": UserTokens(endpoint=endpoint),
             "/api/token-auth": TokenAuth(endpoint=endpoint, passwords=passwords),
             "/api/v1/schedule": Schedules(
-                endpoint=endpoint, wake=wake, scheduling=scheduling, callbacks=callbacks
+                endpoint=endpoint,
+                wake=wakeups.ticks.wake,
+                scheduling=scheduling,
+                callbacks=callbacks,
             ),
             "/api/v1/messageset": MessageSets(endpoint=endpoint, max_text_length=max_text_length),
             "/api/v1/message": Messages(endpoint=endpoint, max_text_length=max_text_length),
@@ -187,22 +191,29 @@ def build(
             "/api/v1/subscriptions": Subscriptions(
                 endpoint=endpoint,
                 triggers=Triggers(
-                    endpoint=endpoint, wake=wake, scheduling=scheduling, callbacks=callbacks
+                    endpoint=endpoint,
+                    wake=wakeups.sends.wake,
+                    scheduling=scheduling,
+                    callbacks=callbacks,
                 ),
                 window=duplicate_window,
                 tally=telemetry.tally,
                 max_text_length=max_text_length,
             ),
-            "/api/v1/failed-tasks": FailedTasks(endpoint=endpoint, wake=wake),
-            "/api/v1/behind-subscriptions": BehindSubscriptions(endpoint=endpoint, wake=wake),
+            "/api/v1/failed-tasks": FailedTasks(
+                endpoint=endpoint, wake=wakeups.sends.wake, wake_tasks=wakeups.tasks.wake
+            ),
+            "/api/v1/behind-subscriptions": BehindSubscriptions(
+                endpoint=endpoint, wake=wakeups.tasks.wake
+            ),
             "/api/v1/ticks": Ticks(endpoint=endpoint),
             "/api/v1/messageset_languages": Languages(endpoint=endpoint),
             "/api/v1/send-estimates": SendEstimates(endpoint=endpoint),
-            "/api/v1/runsendestimate": run_send_estimate(endpoint, wake),
-            "/api/v1/sync_audio_files": sync_audio_files(endpoint, wake),
+            "/api/v1/runsendestimate": run_send_estimate(endpoint, wakeups.tasks.wake),
+            "/api/v1/sync_audio_files": sync_audio_files(endpoint, wakeups.audio_copies.wake),
             "/api/v1/tasks": Tasks(endpoint=endpoint),
             "/api/metrics": Metrics(
-                endpoint=endpoint, wake=wake, tally=telemetry.tally, zone=timezone
+                endpoint=endpoint, wake=wakeups.tasks.wake, tally=telemetry.tally, zone=timezone
             ),
             "/api/health": Health(
                 endpoint=endpoint,

@@ -71,8 +71,8 @@ def listening(
     """Signals as a process has them; ``interrupts`` is how it was started to take Ctrl-C."""
     signal.signal(INT, interrupts)
     signals = Signals(
-        reactor,
-        frozenset(ours),
+        reactor=reactor,
+        ours=frozenset(ours),
         ignored=frozenset(ignored),
         later=frozenset(later),
         hurry=lambda: reactor.told.append("hurry"),

@@ -29,7 +29,7 @@ def compact_json(value: Any) -> bytes:
 
 async def written_in_slices(reactor: Any, values: Iterable[Any]) -> bytes:
     """A JSON array. A thousand rows written at once would keep everybody else waiting."""
-    slices = TimeSlice(reactor)
+    slices = TimeSlice(reactor=reactor)
     written = []
     for value in values:
         written.append(compact_json(value))

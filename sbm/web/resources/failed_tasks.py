@@ -9,9 +9,10 @@ from typing import Any, get_args
 from attrs import frozen
 from twisted.web.server import Request
 
-from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, Wanted
+from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, Requeued, Wanted
 from sbm.model.paging import Page, PageRequest
 from sbm.model.send import Kind, Stage
+from sbm.operations import requeue
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.resource import Resource
@@ -153,12 +154,16 @@ RESOURCE = Resource[FailedTask](
 
 @frozen(eq=False, kw_only=True)
 class FailedTasks(Rows):
-    """The failures; ``wake`` is called once some are owed again and committed."""
+    """The failures; ``wake`` is called once some are owed again and committed.
+
+    ``wake_tasks`` is called where a task goes on with them.
+    """
 
     app = collection()
     resource = RESOURCE
 
     wake: Callable[[], None]
+    wake_tasks: Callable[[], None]
 
     @app.route("/<key>/requeue")
     async def again(self, request: Request, key: str) -> bytes:
@@ -167,14 +172,16 @@ class FailedTasks(Rows):
 
     async def create(self, request: ApiRequest) -> Reply:
         """Requeue all that there are now and match the filters. The body is not read."""
-        await self.endpoint.database.transact(_requeue, request)
+        done = await self.endpoint.database.transact(_requeue, request)
         self.wake()
+        if done.goes_on:
+            self.wake_tasks()
         return Reply(status=201, body={"requeued_failed_tasks": True})
 
     async def _requeue_one(self, key: str, _request: ApiRequest) -> Reply:
         """The body is not read."""
         trigger = await self.endpoint.database.transact(
-            failed_tasks.requeue_one, failed_task_id=row_id(key)
+            requeue.requeue_one, failed_task_id=row_id(key)
         )
         if not trigger.found:
             raise NotFound
@@ -185,9 +192,9 @@ class FailedTasks(Rows):
         return Reply(status=201, body={"accepted": True})
 
 
-async def _requeue(transaction: Transaction, request: ApiRequest) -> None:
+async def _requeue(transaction: Transaction, request: ApiRequest) -> Requeued:
     wanted = await read_filters(transaction, FILTERS, request.query, strictly=True)
-    await failed_tasks.requeue_all(
+    return await requeue.requeue_all(
         transaction, wanted=Wanted(**wanted), requested_by=request.user.id
     )
 
