@@ -12,8 +12,8 @@ from twisted.web.server import Request
 from sbm.model.behind import BehindSubscription
 from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.store import behind_subscriptions, tasks
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
 from sbm.web.http.wire import LARGEST_ID, instant
@@ -100,10 +100,10 @@ RESOURCE = Resource[BehindSubscription](
 
 
 @frozen(eq=False, kw_only=True)
-class BehindSubscriptions(Rows):
+class BehindSubscriptions(Collection):
     """Those who are behind; ``wake`` is called once a search is asked for and committed."""
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
     wake: Callable[[], None]

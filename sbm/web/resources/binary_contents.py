@@ -23,8 +23,8 @@ from sbm.operations.refusals import WrongValues
 from sbm.store import binary_contents
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import CommitUnknown
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.bodies import MULTIPART
 from sbm.web.http.endpoint import ApiRequest, Reply
@@ -131,10 +131,10 @@ RESOURCE = Resource[BinaryContent](
 
 
 @frozen(eq=False, kw_only=True)
-class BinaryContents(Rows):
+class BinaryContents(Collection):
     """The files of messages; without a folder for them, none ``can_store``."""
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
     can_store: bool

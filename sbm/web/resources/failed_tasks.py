@@ -15,8 +15,8 @@ from sbm.model.send import Kind, Stage
 from sbm.operations import requeue
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Transaction
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
 from sbm.web.http.errors import NotFound, Reason
@@ -153,13 +153,13 @@ RESOURCE = Resource[FailedTask](
 
 
 @frozen(eq=False, kw_only=True)
-class FailedTasks(Rows):
+class FailedTasks(Collection):
     """The failures; ``wake`` is called once some are owed again and committed.
 
     ``wake_tasks`` is called where a task goes on with them.
     """
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
     wake: Callable[[], None]

@@ -11,8 +11,8 @@ from sbm.model.content import Message
 from sbm.operations.content import change_message, create_message, delete_message
 from sbm.store import binary_contents, messages, messagesets
 from sbm.store.postgres.database import Transaction
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
 from sbm.web.http.errors import NotFound
@@ -124,10 +124,10 @@ _CONTENT = OptionsInfo(name="Messages Content", description="A message, with its
 
 
 @frozen(eq=False, kw_only=True)
-class Messages(Rows):
+class Messages(Collection):
     """The messages, and one with its file."""
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
     @app.route("/<key>/content")

@@ -11,8 +11,8 @@ from sbm.model.content import CONTENT_TYPES, Message, MessageSet
 from sbm.operations.content import change_messageset, create_messageset, delete_messageset
 from sbm.store import messages, messagesets, schedules
 from sbm.store.postgres.database import Transaction
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
 from sbm.web.http.errors import NotFound
@@ -124,10 +124,10 @@ _MESSAGES = OptionsInfo(
 
 
 @frozen(eq=False, kw_only=True)
-class MessageSets(Rows):
+class MessageSets(Collection):
     """The message sets, and one with its messages."""
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
     @app.route("/<key>/messages")

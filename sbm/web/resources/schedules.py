@@ -16,8 +16,8 @@ from sbm.operations.schedules import change_schedule, create_schedule, delete_sc
 from sbm.settings.config import Scheduling
 from sbm.store import schedules
 from sbm.store.postgres.database import Transaction
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
 from sbm.web.http.errors import Reason
@@ -85,13 +85,13 @@ _SEND = OptionsInfo(
 
 
 @frozen(eq=False, kw_only=True)
-class Schedules(Rows):
+class Schedules(Collection):
     """The schedules, and their POST-backs; ``wake`` is called once a tick is committed.
 
     A POST-back that the Scheduler should have stopped makes no tick, and has it stopped.
     """
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
     wake: Callable[[], None]

@@ -24,8 +24,8 @@ from sbm.operations.subscribing import (
 from sbm.store import messagesets, schedules, subscriptions
 from sbm.store.postgres.database import Transaction
 from sbm.telemetry import Tally
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.bodies import JSON, Body
 from sbm.web.http.endpoint import REPLAYED, ApiRequest, OptionsInfo, Reply
@@ -247,14 +247,14 @@ _TWIN = "The same subscription was requested a short while ago"
 
 
 @frozen(eq=False, kw_only=True)
-class Subscriptions(Rows):
+class Subscriptions(Collection):
     """The subscriptions, the webhook that makes them, and their triggers.
 
     ``window``: for how long the webhook refuses the twin of a request without a key; zero: never.
     ``tally`` is told of every subscription that is made.
     """
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
     triggers: Triggers

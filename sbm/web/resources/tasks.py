@@ -10,8 +10,8 @@ from attrs import frozen
 
 from sbm.model.task import Kind, State, TaskRecord
 from sbm.store import tasks
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest
 from sbm.web.http.wire import instant, row_uuid
@@ -105,10 +105,10 @@ RESOURCE = Resource[TaskRecord](
 
 
 @frozen(eq=False, kw_only=True)
-class Tasks(Rows):
+class Tasks(Collection):
     """The tasks of the last 90 days."""
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
 

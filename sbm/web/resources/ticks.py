@@ -9,8 +9,8 @@ from attrs import frozen
 from sbm.model.send import Outcome
 from sbm.model.tick import Source, State, Tick
 from sbm.store import schedules, ticks
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest
 from sbm.web.http.wire import instant
@@ -134,10 +134,10 @@ RESOURCE = Resource[Tick](
 
 
 @frozen(eq=False, kw_only=True)
-class Ticks(Rows):
+class Ticks(Collection):
     """The ticks, which are only read here."""
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
 
