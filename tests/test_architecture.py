@@ -26,7 +26,15 @@ ROWS = (
 # The same inside a layer. What is not named there lies in the row of REST.
 REST = "*"
 ROWS_INSIDE = {
-    "web": ({"api"}, {"openapi"}, {"resources"}, {"declaration"}, {"schema"}, {"http"}),
+    "web": (
+        {"api"},
+        {"description"},
+        {"resources"},
+        {"declaration"},
+        {"openapi"},
+        {"schema"},
+        {"http"},
+    ),
     "store": ({REST}, {"postgres"}),
     "pipeline": ({"sends", "scheduler", "tasks", "upkeep"}, {REST}),
     "sandbox": ({"demo"}, {"stand_ins"}, {"postgres"}, {"account"}),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
-from sbm.web.openapi.document import describe
+from sbm.web.description import describe
 
 ROOT = Path(__file__).parent.parent
 
@@ -78,6 +79,23 @@ def test_the_manual_names_every_path_of_the_description() -> None:
     assert {re.sub("<.*?>", "<>", path) for path in told} == {
         re.sub("{.*?}", "<>", path) for path in described
     }
+
+
+def test_the_example_of_a_new_field_applies_and_changes_what_its_page_says() -> None:
+    example = ROOT / "docs" / "examples" / "add-a-field.diff"
+    checked = subprocess.run(
+        ["git", "apply", "--check", "-C0", str(example)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+
+    changed = re.findall(
+        r"^diff --git a/(\S+) b/", example.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    page = (ROOT / "docs" / "add-a-field.rst").read_text(encoding="utf-8")
+    told = re.findall(r"^   \* - ``(\S+)``$", page, re.MULTILINE)
+    assert changed
+    assert not [name for name in changed if not any(name.startswith(one) for one in told)]
+    assert not [one for one in told if not any(name.startswith(one) for name in changed)]
 
 
 def test_every_decision_has_a_date_and_a_status_and_names_what_it_replaces() -> None:

@@ -25,6 +25,9 @@ from zope.interface import implementer
 from sbm.web.http.errors import MethodNotAllowed, NotFound, Reason
 from sbm.web.http.refusals import explain
 from sbm.web.http.temporary_files import shielded
+from sbm.web.openapi.lists import NOT_FOUND, key
+from sbm.web.openapi.parts import Operation, PathItem, Section, allow, no_content
+from sbm.web.schema.json_schema import TEXT
 
 # So much is read at once, in a thread.
 PIECE_BYTES = 2**17
@@ -282,3 +285,37 @@ def _open(path: Path) -> _File | None:
 def _close(file: _File | None) -> None:
     if file is not None:
         os.close(file.descriptor)
+
+
+_WHOLE = {
+    "description": "The file.",
+    "headers": allow(),
+    "content": {"*/*": {"schema": TEXT | {"format": "binary"}}},
+}
+
+SECTION = Section(
+    paths=[
+        PathItem(
+            path="/media/{name}",
+            tag="Files",
+            needs_user=False,
+            is_api=False,
+            parameters=key("name", TEXT, "The name of the file."),
+            operations={
+                "GET": Operation(
+                    name="fetch_file",
+                    summary="Fetch a file, or a range of it",
+                    description="Images and sound are shown; everything else is to be saved. Files"
+                    " never change, and can be kept.",
+                    answers={
+                        200: _WHOLE,
+                        206: {**_WHOLE, "description": "The part of the file that was asked for."},
+                        304: no_content("The client has it already."),
+                        **NOT_FOUND,
+                        416: no_content("The file ends before the range begins."),
+                    },
+                )
+            },
+        )
+    ]
+)

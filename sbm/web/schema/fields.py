@@ -38,6 +38,11 @@ WRONG_LANGUAGE = (
 )
 NON_FIELD = "non_field_errors"
 
+# What the description says of fields that many resources have.
+ID = "The number of the row; it is given, and stays."
+CREATED_AT = "When the row was made."
+UPDATED_AT = "When the row was last changed."
+
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _TRUE = frozenset({"t", "T", "y", "Y", "yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
 _FALSE = frozenset({"f", "F", "n", "N", "no", "NO", "false", "False", "FALSE", "off", "Off", "OFF"})
@@ -327,9 +332,9 @@ class JsonValue(Field):
     """Any JSON that the database can keep."""
 
     def parse(self, given: Any) -> Any:
-        complaint = _unfit(given)
-        if complaint:
-            raise FieldError(complaint)
+        fault = _unfit(given)
+        if fault:
+            raise FieldError(fault)
         return given
 
     def from_form(self, given: Any) -> Any:
@@ -367,9 +372,9 @@ def _unfit(value: Any) -> str | None:
     """Why the database could not keep this JSON value, if so."""
     level = [value]
     for _ in range(MAX_DEPTH + 2):
-        complaint = next(filter(None, map(_unfit_scalar, level)), None)
-        if complaint or not level:
-            return complaint
+        fault = next(filter(None, map(_unfit_scalar, level)), None)
+        if fault or not level:
+            return fault
         level = [
             below
             for one in level
