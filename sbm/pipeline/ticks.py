@@ -14,6 +14,7 @@ from sbm.model.cron import Cron
 from sbm.model.durations import TickGrace
 from sbm.pipeline.database_clock import SETTLING_SECONDS, ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
+from sbm.pipeline.scheduling_mode import SchedulingMode
 from sbm.store import ticks, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import may_be_of_a_row, one_line
@@ -123,6 +124,7 @@ class Clock:
     """
 
     _database: Database
+    _mode: SchedulingMode
     _time_zone: ZoneInfo
     _grace: TickGrace
     _ticked: Callable[[], None]
@@ -132,6 +134,8 @@ class Clock:
 
     async def one_pass(self) -> int:
         """Tick for the schedules that are due; ``ticked`` is called when there was one."""
+        # What it was wound to before it was others' turn has to be forgotten first.
+        await self._mode.one_pass()
         now = self._clock.uptime()
         if now >= self._reviewed_at + REVIEW_SECONDS:
             await self._review()

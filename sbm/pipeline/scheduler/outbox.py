@@ -25,7 +25,6 @@ from sbm.model.scheduler_call import (
     Remote,
     Result,
     SchedulerCall,
-    Scheduling,
     Told,
     endpoint,
 )
@@ -34,7 +33,7 @@ from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
 from sbm.runtime.lease import CLOCK_MARGIN, outlasts, uptime
-from sbm.store import scheduler_calls, ticks, unreadable
+from sbm.store import scheduler_calls, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.telemetry import Telemetry
 
@@ -364,32 +363,3 @@ class SchedulerOutbox:
 def _known(chore: SchedulerCall) -> Remote:
     assert chore.remote is not None
     return chore.remote
-
-
-@define(eq=False, slots=False, kw_only=True)
-class SchedulingMode:
-    """Tells the database how this daemon schedules, for sessions that are not a daemon's."""
-
-    _database: Database
-    _mode: Scheduling
-    _is_made: bool = False
-    _log: Logger = field(factory=Logger)
-
-    async def one_pass(self) -> int:
-        """Say so, once."""
-        if not self._is_made:
-            is_new = await self._database.transact(self._say)
-            self._is_made = True
-            if is_new:
-                self._log.warn(
-                    "SBM_SCHEDULING is {mode} now: `sbm scheduler sync` brings the Scheduler in"
-                    " line",
-                    mode=self._mode,
-                )
-        return 0
-
-    async def _say(self, transaction: Transaction) -> bool:
-        is_new = await scheduler_calls.set_scheduling(transaction, mode=self._mode)
-        if is_new:
-            await ticks.unwind(transaction)
-        return is_new
