@@ -19,7 +19,6 @@ from attrs import define, field
 from treq.client import HTTPClient
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger, LogPublisher
 from twisted.web.client import Agent
 
@@ -28,6 +27,7 @@ from sbm.clients.service_client import ServiceClient
 from sbm.operations.scheduler_sync import Comparison
 from sbm.runtime.loop import Loop
 from sbm.runtime.services import Sequential
+from sbm.runtime.threads import in_thread
 from sbm.sandbox.demo.activity_log import ActivityLog, Chronicler
 from sbm.sandbox.demo.api_caller import Caller
 from sbm.sandbox.demo.folder import Folder, write_secret
@@ -372,8 +372,7 @@ class Server(Service):
 
     def stopService(self) -> Deferred[None]:
         Service.stopService(self)
-        pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, self._postgres.stop)
+        return in_thread(self._reactor, self._postgres.stop)
 
 
 def _cannot_start(why: object) -> SystemExit:

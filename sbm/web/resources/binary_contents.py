@@ -20,12 +20,12 @@ from twisted.web.server import Request
 from sbm.model.content import BinaryContent
 from sbm.model.content_rules import Content, Problem, new_problems
 from sbm.operations.media_files import new_name
+from sbm.runtime.threads import shielded
 from sbm.store import binary_contents, messages
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import CommitUnknown
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.http.errors import Invalid, NotFound, NotStored
-from sbm.web.http.temporary_files import shielded
 from sbm.web.http.uploads import StoredFile
 from sbm.web.http.wire import row_id
 from sbm.web.schema.fields import Field, FieldError, ReadOnly
