@@ -51,6 +51,9 @@ RESERVED = {
     "prometheus_client": {"web"},
     "twisted.internet.reactor": {"tap"},
 }
+# The private parts of Twisted that we use, in the one place that an upgrade has to look at.
+TWISTED_INTERNALS = "clients/twisted_internals.py"
+
 FORBIDDEN = {"model": {"twisted", "klein", "treq", "psycopg2", "txpostgres"}}
 
 LONGEST_MODULE = 400
@@ -123,6 +126,11 @@ def lies_in(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
+def is_private_to_twisted(name: str) -> bool:
+    """Whether Twisted may take a name away without notice."""
+    return lies_in(name, "twisted") and any(part.startswith("_") for part in name.split("."))
+
+
 def room(layer: str, name: str) -> str:
     """In which room of its layer a module lies, as ROWS_INSIDE names them."""
     return name if name in DEPTH_INSIDE[layer] else REST
@@ -136,6 +144,8 @@ def import_faults(path: Path, name: str) -> Iterator[str]:
     for package, places in RESERVED.items():
         if lies_in(name, package) and not places & {layer, "/".join(path.parts[:2])}:
             yield f"is for {' and '.join(sorted(places))} only"
+    if is_private_to_twisted(name) and path.as_posix() != TWISTED_INTERNALS:
+        yield f"is for {TWISTED_INTERNALS} only"
     if any(lies_in(name, package) for package in FORBIDDEN.get(layer, ())):
         yield f"has no place in {layer}"
     if not points_down(path, name):
@@ -221,6 +231,16 @@ FIVE_FIELDS = "".join(f"    {name}: int\n" for name in "abcde")
         ("daemon.py", "from twisted.internet import reactor", "is for tap only"),
         ("daemon.py", "import twisted.internet.reactor as r", "is for tap only"),
         ("daemon.py", "from .settings import config", "is relative"),
+        (
+            "clients/metrics.py",
+            "from twisted.web._newclient import RequestNotSent",
+            "is for clients/twisted_internals.py only",
+        ),
+        (
+            "web/http/wire.py",
+            "from twisted.web.http import _IdentityTransferDecoder",
+            "is for clients/twisted_internals.py only",
+        ),
         ("jobs/run.py", "", "is in no layer"),
         ("web/__init__.py", "", "more, or less, than a docstring"),
         ("web/__init__.py", '"""Web."""\nimport os', "more, or less, than a docstring"),
@@ -244,6 +264,7 @@ def test_a_fault_is_found(path: str, source: str, fault: str) -> None:
     [
         ("tap.py", "from twisted.internet import reactor\nfrom sbm.daemon import assemble"),
         ("daemon.py", "from sbm.web import api\nfrom sbm.store.pool import Pool"),
+        (TWISTED_INTERNALS, "from twisted.web.client import _HTTP11ClientFactory"),
         ("store/sends.py", "import psycopg2\nfrom sbm.model.send import Send"),
         ("clients/identity_store.py", "import treq\nfrom sbm.settings.config import Config"),
         ("web/__init__.py", '"""Web."""'),
