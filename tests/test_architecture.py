@@ -26,7 +26,7 @@ ROWS = (
 # The same inside a layer. What is not named there lies in the row of REST, if there is one.
 REST = "*"
 ROWS_INSIDE = {
-    "web": ({"api"}, {"openapi"}, {"resources"}, {"schema"}, {"http"}),
+    "web": ({"api"}, {"openapi"}, {"resources"}, {"declaration"}, {"schema"}, {"http"}),
     "store": ({REST}, {"postgres"}),
     "pipeline": ({"sends", "scheduler", "tasks", "ticks", "upkeep"}, {REST}),
     "clients": (

@@ -111,6 +111,7 @@ async def test_a_stop_that_is_broken_off_says_so_once_and_the_connections_are_cl
     )
     logged: list[Any] = []
     observer: Any = logged.append
+    gc.collect()  # what tests before this one have left says so now
     globalLogPublisher.addObserver(observer)
     try:
         stopped = client.stopService()

@@ -10,8 +10,8 @@ import pytest
 import pytest_twisted
 
 from sbm.model.send import Settled
+from sbm.operations.requeue import AT_ONCE
 from sbm.store import sends, tasks
-from sbm.store.failed_tasks import AT_ONCE
 from tests.arrange import Arranged, arranged
 from tests.web.conftest import Api
 

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from sbm.model.estimate import days_ahead, is_due_on
 from sbm.model.metrics import of_week
 from sbm.model.task import Kind, Task
-from sbm.operations.schedule_runs import Preparation
+from sbm.operations import schedule_runs
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner
 from sbm.runtime.loop import Loop
@@ -129,17 +129,15 @@ class Tasks(Service):
             self._tally.tell(name, value)
 
     async def _find_behind(self, task: Task) -> None:
-        preparation = Preparation(
-            database=self._database, time_zone=self._time_zone, keep=partial(self._keep, task)
-        )
-        search = await preparation.begin()
+        keep = partial(self._keep, task)
+        runs = await schedule_runs.prepare(self._database, time_zone=self._time_zone, keep=keep)
         after: UUID | None = FIRST
         while after is not None:
             await self._keep(task)
             after = await self._database.transact(
-                behind_subscriptions.search, search_id=search.id, after=after, limit=SEARCH_BATCH
+                behind_subscriptions.search, search_id=runs.id, after=after, limit=SEARCH_BATCH
             )
-        await preparation.end(search)
+        await schedule_runs.forget(self._database, runs_id=runs.id, keep=keep)
 
     async def _breathe(self) -> None:
         """Let everything else have its turn."""

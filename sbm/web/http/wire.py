@@ -56,3 +56,11 @@ def uuid_of(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
+
+
+def row_uuid(text: str) -> UUID:
+    """The UUID in a path, in any spelling; raises NotFound where no row can have it."""
+    found = uuid_of(text)
+    if found is None:
+        raise NotFound
+    return found
