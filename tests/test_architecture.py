@@ -70,10 +70,7 @@ MOST_POSITIONAL = 4
 
 # Modules whose arguments are still to be named.
 NOT_NAMED_YET = {
-    "web/api.py",
     "web/http/uploads.py",
-    "web/resources/background.py",
-    "web/resources/subscriptions.py",
     "web/schema/schema.py",
 }
 
