@@ -92,7 +92,7 @@ def sending_services(shared: Shared, listeners: Sequence[Listener]) -> Sending:
         # so that a crash leaves little to ask about.
         capacity=2 * config.concurrency - reserved,
         spare=reserved,
-        lease=config.lease,
+        lease_time=config.lease,
         emptied=Wakeup(reactor=reactor),
     )
     completer = Completer(
@@ -217,7 +217,7 @@ def _count_failures(tally: Tally, method: str) -> Callable[[str, str], None]:
 
 
 def _renewal_seconds(config: Config) -> float:
-    """Often enough for a lease to cover a POST that waits for its turn; see ``outlasts``."""
+    """Often enough for a lease to cover a POST that waits for its turn; see ``Lease``."""
     spare = config.lease - config.request_timeout - SPARE
     return min(config.lease / 3, spare / 2).total_seconds()
 
