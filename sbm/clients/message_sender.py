@@ -13,6 +13,7 @@ from sbm.clients.links import Query, next_query
 from sbm.clients.outcomes import CannotBeAsked, Rejected, Unavailable, Unknown
 from sbm.clients.service_client import (
     AWAY,
+    REFUSALS,
     TURNED_AWAY,
     HttpResponse,
     ServiceClient,
@@ -22,9 +23,6 @@ from sbm.clients.service_client import (
     unavailable,
 )
 from sbm.model.outbound import SEND_KEY
-
-# Understood, and this message is at fault.
-_REFUSALS = frozenset({400, 413, 415, 422})
 
 # What one question may hold: the web server in front of the service takes request lines of 4,094
 # bytes, and a link to the next page is a little longer than the question.
@@ -67,7 +65,7 @@ class MessageSender:
         if 200 <= answer.status < 300:
             return _outbound_id(answer)
         reason = said(_SERVICE, answer)
-        if answer.status in _REFUSALS:
+        if answer.status in REFUSALS:
             raise Rejected(reason)
         if answer.status in TURNED_AWAY:
             raise faulty(_SERVICE, answer)

@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from attrs import define
 
 from sbm.clients.outcomes import Rejected, Unknown
-from sbm.clients.service_client import AWAY, ServiceClient, unavailable
-
-# Understood, and what was told is at fault.
-_REFUSALS = frozenset({400, 413, 415, 422})
+from sbm.clients.service_client import AWAY, REFUSALS, ServiceClient, unavailable
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -29,7 +26,7 @@ class MetricsApi:
         if 200 <= answer.status < 300:
             return
         reason = f"the Metrics API answered {answer.summary()}"
-        if answer.status in _REFUSALS:
+        if answer.status in REFUSALS:
             raise Rejected(reason)
         if answer.status in AWAY:
             raise unavailable("the Metrics API", answer)

@@ -10,11 +10,14 @@ from attrs import define, field, frozen
 
 from sbm.clients.links import Query, next_query
 from sbm.clients.outcomes import AnswerTooLong, Faulty, NotKnown, Rejected, Unavailable, Unknown
-from sbm.clients.service_client import HttpResponse, ServiceClient, TooLong, unavailable
+from sbm.clients.service_client import (
+    REFUSALS,
+    HttpResponse,
+    ServiceClient,
+    TooLong,
+    unavailable,
+)
 from sbm.model.scheduler_call import CallBack
-
-# Understood, and this schedule is at fault.
-_REFUSALS = frozenset({400, 413, 415, 422})
 
 # Due to the Scheduler and not to what it was asked: a wrong token, too many requests, closed.
 _AWAY = frozenset({401, 403, 429, 503})
@@ -83,7 +86,7 @@ class Scheduler:
             if made is None:
                 raise await self._faulty_unknown(reason)
             return made
-        if answer.status in _REFUSALS:
+        if answer.status in REFUSALS:
             raise Rejected(reason)
         if answer.status in _AWAY:
             if answer.status == 503:  # it may have come from something between us
@@ -130,7 +133,7 @@ class Scheduler:
 
     async def _check(self, answer: HttpResponse) -> None:
         """Raise what an answer about one schedule means, unless it is a fault of that call."""
-        if answer.status in _REFUSALS:
+        if answer.status in REFUSALS:
             raise Rejected(f"the Scheduler answered {answer.summary()}")
         if answer.status in _AWAY:
             raise unavailable("the Scheduler", answer)

@@ -14,7 +14,6 @@ from treq.client import HTTPClient
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004
 from twisted.python.failure import Failure
-from twisted.web._newclient import RequestNotSent
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 
@@ -27,7 +26,7 @@ from sbm.clients.outcomes import (
     Unavailable,
     Unknown,
 )
-from sbm.clients.twisted_internals import BytesProducer, Gate, Pool, read_body
+from sbm.clients.twisted_internals import BytesProducer, Gate, Pool, read_body, was_not_sent
 from sbm.model.durations import RequestTimeout
 from sbm.settings.endpoints import MetricsAddress, ServiceAddress
 
@@ -88,6 +87,9 @@ def _http_date(text: str) -> datetime | None:
 
 # Surely nothing was done: the request was turned away before anybody read it.
 TURNED_AWAY = frozenset({401, 403, 404, 405})
+
+# Understood, and this one request is at fault.
+REFUSALS = frozenset({400, 413, 415, 422})
 
 # Answers that are mostly due to the service and not to what it was asked about.
 AWAY = TURNED_AWAY | {429, 503}
@@ -235,7 +237,7 @@ class ServiceClient(Service):
         except HeldBack:
             raise
         except Exception as error:
-            if not gate.begun or isinstance(error, RequestNotSent):
+            if not gate.begun or was_not_sent(error):
                 raise Unavailable(_reason(error)) from error
             if isinstance(error, AnswerTooLong):
                 raise

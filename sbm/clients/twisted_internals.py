@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IHandshakeListener, ISSLTransport, IWriteDescriptor
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.web._newclient import HTTP11ClientProtocol
+from twisted.web._newclient import HTTP11ClientProtocol, RequestNotSent
 from twisted.web.client import HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
@@ -125,6 +125,11 @@ class Gate:
             raise HeldBack("no time was left")
         self.connection = connection
         return connection
+
+
+def was_not_sent(error: BaseException) -> bool:
+    """Whether Twisted says that it has not written the request."""
+    return isinstance(error, RequestNotSent)
 
 
 async def read_body(response: Any, abort: Callable[[], None]) -> bytes:

@@ -19,7 +19,6 @@ from attrs import define, field
 from treq.client import HTTPClient
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger, LogPublisher
 from twisted.web.client import Agent
 
@@ -27,13 +26,14 @@ from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
 from sbm.operations.scheduler_sync import Comparison
 from sbm.operations.users import create_token
+from sbm.runtime.loop import Loop
 from sbm.runtime.services import Sequential
+from sbm.runtime.threads import in_thread
 from sbm.sandbox.demo.activity_log import ActivityLog, Chronicler
 from sbm.sandbox.demo.api_caller import Caller
 from sbm.sandbox.demo.folder import Folder, write_secret
 from sbm.sandbox.demo.guide import Guide
 from sbm.sandbox.demo.hub import Hub, Library
-from sbm.sandbox.demo.periodic import Periodic
 from sbm.sandbox.demo.ports import FIRST_PORT, where_to_listen
 from sbm.sandbox.demo.sample_content import BABY
 from sbm.sandbox.demo.terminal import Line, Terminal
@@ -289,9 +289,9 @@ class Sandbox(Sequential):
         )
         await chronicler.learn_lengths()
         await self._be_ready(caller)
-        self._errand("story", STORY_SECONDS, chronicler.follow_ends)
-        self._errand("sums", SUM_SECONDS, chronicler.sum_up)
-        self._errand("registration", REGISTRATION_SECONDS, hub.register_next)
+        self._repeat("story", STORY_SECONDS, chronicler.follow_ends)
+        self._repeat("sums", SUM_SECONDS, chronicler.sum_up)
+        self._repeat("registration", REGISTRATION_SECONDS, hub.register_next)
         self._add(
             CallBacks(
                 scheduler=self._neighbours.scheduler,
@@ -344,8 +344,17 @@ class Sandbox(Sequential):
         for line in guide.lines():
             self._log.info("{line}", line=line)
 
-    def _errand(self, name: str, seconds: float, run: Callable[[], Awaitable[object]]) -> None:
-        self._add(Periodic(clock=self._reactor, name=name, seconds=seconds, run=run))
+    def _repeat(self, name: str, seconds: float, run: Callable[[], Awaitable[None]]) -> None:
+        """Do it now, and again after each rest."""
+        self._add(
+            Loop(
+                reactor=self._reactor,
+                name=name,
+                one_pass=run,
+                rest=seconds,
+                may_be_cut=True,
+            )
+        )
 
     def _add(self, service: Any) -> None:
         """Start a part, on top of those that run already."""
@@ -364,8 +373,7 @@ class Server(Service):
 
     def stopService(self) -> Deferred[None]:
         Service.stopService(self)
-        pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, self._postgres.stop)
+        return in_thread(self._reactor, self._postgres.stop)
 
 
 def _cannot_start(why: object) -> SystemExit:

@@ -14,12 +14,12 @@ from multipart import (  # type: ignore[import-untyped]
     PushMultipartParser,
     parse_options_header,
 )
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.server import Request
 
 from sbm.model.echo import echoed
 from sbm.operations.media_files import sweep
+from sbm.runtime.threads import in_thread
 from sbm.web.http.authentication import Authentication
 from sbm.web.http.bodies import MULTIPART, Body, charset_of
 from sbm.web.http.errors import Malformed, TooLarge
@@ -79,7 +79,7 @@ class Uploads:
 
     def start(self) -> None:
         """Take away what a crash has left."""
-        swept = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), sweep, self.folder)
+        swept = in_thread(self.reactor, sweep, self.folder)
         swept.addErrback(lambda failure: _log.failure("the media folder was not swept", failure))
 
 

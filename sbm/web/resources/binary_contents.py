@@ -20,6 +20,7 @@ from sbm.model.content import BinaryContent
 from sbm.operations.content import delete_file, replace_file
 from sbm.operations.media_files import new_name
 from sbm.operations.refusals import WrongValues
+from sbm.runtime.threads import shielded
 from sbm.store import binary_contents
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import CommitUnknown
@@ -29,7 +30,6 @@ from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.bodies import MULTIPART
 from sbm.web.http.endpoint import ApiRequest, Reply
 from sbm.web.http.errors import NotFound, NotStored
-from sbm.web.http.temporary_files import shielded
 from sbm.web.http.uploads import StoredFile
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.parts import Section
