@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from attrs import define, field
 
 from sbm.clients.scheduler import Entry, Scheduler
+from sbm.model.ids import BEFORE_ALL
 from sbm.model.scheduler_call import Difference, Scheduling, endpoint, target_of
 from sbm.store import clock, scheduler_schedules
 from sbm.store.postgres.database import Database
@@ -78,7 +79,7 @@ class Comparison:
             mode=self._mode,
             since=since,
         )
-        after: UUID | None = scheduler_schedules.FIRST_ID
+        after: UUID | None = BEFORE_ALL
         while after is not None:
             after, found = await self._database.transact(
                 scheduler_schedules.compare_subscriptions,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
-from sbm.web.http.wire import LARGEST_ID
+from sbm.model.ids import LARGEST_ID
 from sbm.web.resources.binary_contents import FileField
 from sbm.web.resources.users import Email
 from sbm.web.schema.fields import (

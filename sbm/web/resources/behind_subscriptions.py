@@ -10,12 +10,13 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.behind import BehindSubscription
+from sbm.model.ids import LARGEST_ID
 from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.store import behind_subscriptions, tasks
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.rows import Rows, collection
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
-from sbm.web.http.wire import LARGEST_ID, instant
+from sbm.web.http.wire import instant
 from sbm.web.schema.pages import Order
 
 _FIND = OptionsInfo(
