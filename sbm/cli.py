@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -18,6 +17,7 @@ from typing import Any
 from attrs import frozen
 
 from sbm.commands.running import FAILED, MISUSED, CommandFailed, Work, with_database
+from sbm.model.text import has_surrogates
 from sbm.operations.refusals import Refused
 from sbm.settings.config import read_database
 from sbm.settings.endpoints import DatabaseAddress
@@ -75,9 +75,6 @@ COMMANDS = (
     ),
 )
 
-# What stands for bytes that could not be read as text, and that no database takes.
-_NO_TEXT = re.compile("[\ud800-\udfff]")
-
 
 def main() -> None:
     """Run the command that the process was started with, and exit with its status."""
@@ -94,7 +91,8 @@ def run(
 
     ``with_database`` runs what a command does in the database.
     """
-    if any(_NO_TEXT.search(argument) for argument in arguments):
+    # They stand for bytes that could not be read as text.
+    if any(has_surrogates(argument) for argument in arguments):
         return _complain("the arguments must be text in UTF-8", MISUSED)
     given = argparse.Namespace(environ=environ, with_database=with_database)
     options = _parser().parse_args(arguments, given)

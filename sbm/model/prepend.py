@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from sbm.model.content import MessageSet
 from sbm.model.content_rules import (
     MAX_TEXT_LENGTH,
@@ -12,6 +10,7 @@ from sbm.model.content_rules import (
     prepend_problems,
     typographic_characters,
 )
+from sbm.model.text import is_storable
 
 # Stands for the language of each subscription, as in the name of a file per language.
 LANGUAGE = "<LANG>"
@@ -19,15 +18,13 @@ LANGUAGE = "<LANG>"
 # Of a URL; how long a text may be is one of the rules of what can be sent.
 MAX_PREPEND = 2000
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
 
 def prepend_from(text: str) -> str:
     """The prepend that an operator wrote, without the blanks around it; raises ValueError."""
     prepend = text.strip()
     if is_blank(prepend) or len(prepend) > MAX_PREPEND:
         raise ValueError(f"must have from 1 to {MAX_PREPEND} characters")
-    if _UNSTORABLE.search(prepend):
+    if not is_storable(prepend):
         raise ValueError("must be text in UTF-8")
     found = typographic_characters(prepend)
     if found:

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from attrs import define, field
 
 from sbm.clients.scheduler import Entry, Scheduler
+from sbm.model.ids import BEFORE_ALL
 from sbm.model.scheduler_call import Difference, Scheduling, endpoint, target_of
 from sbm.model.signature import Signature
 from sbm.operations.refusals import Refused
@@ -89,7 +90,7 @@ class Comparison:
             mode=self.mode,
             since=since,
         )
-        after: UUID | None = scheduler_schedules.FIRST_ID
+        after: UUID | None = BEFORE_ALL
         while after is not None:
             after, found = await self.database.transact(
                 scheduler_schedules.compare_subscriptions,

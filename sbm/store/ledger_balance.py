@@ -18,7 +18,6 @@ QUERIES = load("ledger_balance")
 # Before all others, in the order of ids.
 FIRST_TICK = 0
 FIRST_DOUBLE = 0
-FIRST_ID = UUID(int=0)
 
 
 @frozen(kw_only=True)

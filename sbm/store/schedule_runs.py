@@ -14,8 +14,6 @@ from sbm.store.postgres.statements import load
 
 QUERIES = load("schedule_runs")
 
-FIRST = UUID(int=0)
-
 
 @frozen(kw_only=True)
 class ScheduleRuns:

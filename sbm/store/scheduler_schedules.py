@@ -15,7 +15,6 @@ from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
 QUERIES = load("scheduler_schedules")
-FIRST_ID = UUID(int=0)
 
 
 @frozen(kw_only=True)

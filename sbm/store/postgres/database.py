@@ -106,7 +106,7 @@ class Transaction:
             raise StatementMisused(
                 f"{query.name} is :{returns}, and returned {cursor.rowcount} rows"
             )
-        mapped = row_mapping(query.name, make, cursor.description)
+        mapped = row_mapping(query.name, make, cursor.description or ())
         values = []
         slices = self.slices()
         for row in iter(cursor.fetchone, None):  # which is when it is decoded

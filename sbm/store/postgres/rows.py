@@ -24,6 +24,8 @@ def row_mapping(
     column. Raises StatementMisused if there are more columns, or their type is another one.
     """
     places = {one.name: place for place, one in enumerate(columns) if one.type_code != _VOID}
+    if len({one.name for one in columns}) < len(columns):
+        raise StatementMisused(f"{statement} calls two columns alike")
     takes_columns = not isinstance(make, type) or has(make)
     if takes_columns:
         return lambda row: make(**{name: row[place] for name, place in places.items()})

@@ -10,13 +10,14 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.behind import BehindSubscription
+from sbm.model.ids import LARGEST_ID
 from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.store import behind_subscriptions, tasks
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
-from sbm.web.http.wire import LARGEST_ID, instant
+from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import TASK, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, said
 from sbm.web.schema.json_schema import COUNT, MOMENT, ROW_ID, TEXT, URL, UUID

@@ -16,9 +16,10 @@ from uuid import UUID
 from attrs import field, frozen
 
 from sbm.model.echo import echoed
+from sbm.model.ids import LARGEST_ID
 from sbm.store.postgres.database import Transaction
 from sbm.web.http.errors import Invalid
-from sbm.web.http.wire import LARGEST_ID, uuid_of
+from sbm.web.http.wire import uuid_of
 from sbm.web.schema import json_schema
 from sbm.web.schema.fields import NO_NUL, NOT_BLANK, FieldError, canonical_uuid
 from sbm.web.schema.json_schema import FLAG, MOMENT, NUMBER, ROW_ID, TEXT, JsonSchema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sbm.web.http.wire import LARGEST_ID
+from sbm.model.ids import LARGEST_ID
 
 JsonSchema = dict[str, Any]
 

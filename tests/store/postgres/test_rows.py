@@ -11,7 +11,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import StatementMisused
-from sbm.store.postgres.rows import names_of_true
+from sbm.store.postgres.rows import by_column, names_of_true
 from tests.store.transactions import query
 
 
@@ -84,6 +84,8 @@ Run = Callable[[Transaction], Awaitable[Any]]
         (lambda it: it.one(query(NUMBERS, "maybe"), int, most=1), ":maybe, and was run as :one"),
         (lambda it: it.execute(query(NUMBERS, "many"), most=1), ":many, and was run as :exec"),
         (lambda it: it.one(query(SQUARES, "one"), int, most=1), "returns 2 columns, not one"),
+        (lambda it: it.one(query("SELECT 1 AS n, 2 AS n", "one"), by_column), "columns alike"),
+        (lambda it: it.many(query("SET LOCAL jit = off", "many"), int), "returns 0 columns"),
         (lambda it: it.one(query("SELECT NULL", "one"), int), "returned NoneType, not int"),
         (lambda it: it.one(query("SELECT 1.5", "one"), float), "returned Decimal, not float"),
     ],
