@@ -1,4 +1,4 @@
-"""What is done again every few seconds."""
+"""Functions that run every few seconds."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from twisted.logger import Logger
 
 @define(eq=False, slots=False, kw_only=True)
 class Periodic(Service):
-    """Runs an errand every few seconds, from the start on, and tells when it fails.
+    """Runs a function every few seconds, first at the start, and logs its failures.
 
-    Stopping breaks off the one that is under way.
+    Stopping cancels a run that is in progress.
     """
 
     clock: Any
@@ -48,6 +48,6 @@ class Periodic(Service):
         try:
             await self.run()
         except Exception:
-            # One that was broken off by stopping fails in its own way, and is no failure.
+            # If stopping canceled the run, it may raise any error, and that is not a failure.
             if self.running:
                 self._log.failure("{name} failed", name=self.name)

@@ -34,39 +34,39 @@ class Runner:
             raise
 
 
-def errand(clock: Clock, runner: Runner, heard: list[Any]) -> Periodic:
+def periodic(clock: Clock, runner: Runner, heard: list[Any]) -> Periodic:
     made = Periodic(clock=clock, name="to market", seconds=10, run=runner.run)
     publisher: Any = LogPublisher(heard.append)  # type: ignore[arg-type]
     made._log.observer = publisher
     return made
 
 
-def test_an_errand_is_run_at_once_and_then_every_so_often() -> None:
+def test_the_function_is_run_at_once_and_then_every_so_often() -> None:
     clock, runner = Clock(), Runner()
-    errand(clock, runner, []).startService()
+    periodic(clock, runner, []).startService()
     assert runner.runs == 1
     clock.advance(10)
     assert runner.runs == 2
 
 
-def test_an_errand_that_fails_is_told_of_and_run_again() -> None:
+def test_the_function_that_fails_is_told_of_and_run_again() -> None:
     clock, runner, heard = Clock(), Runner(fault=ValueError("rain")), []  # type: ignore[var-annotated]
-    errand(clock, runner, heard).startService()
+    periodic(clock, runner, heard).startService()
     clock.advance(10)
     assert runner.runs == 2
     assert [event["name"] for event in heard] == ["to market"] * 2
 
 
-def test_an_errand_is_not_begun_again_while_it_is_under_way() -> None:
+def test_the_function_is_not_begun_again_while_it_is_under_way() -> None:
     clock, runner = Clock(), Runner(waits=Deferred())
-    errand(clock, runner, []).startService()
+    periodic(clock, runner, []).startService()
     clock.advance(10)
     assert runner.runs == 1
 
 
-def test_stopping_breaks_off_the_errand_under_way_and_says_nothing() -> None:
+def test_stopping_breaks_off_the_run_in_progress_and_says_nothing() -> None:
     clock, runner, heard = Clock(), Runner(waits=Deferred()), []  # type: ignore[var-annotated]
-    made = errand(clock, runner, heard)
+    made = periodic(clock, runner, heard)
     made.startService()
     stopped = made.stopService()
     assert stopped is not None
