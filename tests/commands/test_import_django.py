@@ -176,8 +176,8 @@ def test_what_cannot_be_sent_is_kept_and_reported(
         (long, texts_set): "and the message have 25 characters together, more than 20",
         ('"Hi"', sounds): "is not the URL of a sound",
         ("5", sounds): "is not the URL of a sound",
-        ('"Hi"', whatsapp): "would be set apart from the text by a newline, which WhatsApp does not"
-        " take",
+        ('"Hi"', whatsapp): "would be separated from the text by a newline, which WhatsApp does not"
+        " accept",
     }
     assert direct.value("SELECT count(*) FROM messages") == 10
     for one, (prepend, _) in waiting.items():

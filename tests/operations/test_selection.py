@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from pytest_twisted import ensureDeferred
 
+from sbm.model.ids import LARGEST_ID
 from sbm.model.selection import EVERYBODY, Selection
 from sbm.operations.selection import (
-    LARGEST_ID,
     Filters,
     NoMessageSet,
     NoSchedule,

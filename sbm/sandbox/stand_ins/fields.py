@@ -1,4 +1,4 @@
-"""The values on the wire: how the Seed services read them, and write times."""
+"""How the Seed services read JSON values, and write times."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 class Invalid(Exception):
-    """Says what is wrong with one value, in the words of the real services."""
+    """One value is wrong; the message has the words of the real services."""
 
 
 def parsed_boolean(value: Any) -> bool:
-    """The boolean that the services read in a JSON value. Errors: ``Invalid``."""
+    """A boolean, or a value that the services read as one. Errors: ``Invalid``."""
     if isinstance(value, (bool, int, float, str)):
         if value in _TRUE:
             return True
@@ -30,7 +30,7 @@ def parsed_integer(value: Any) -> int:
 
 
 def parsed_text(value: Any) -> str | None:
-    """A text or null; a number is taken for its digits. Errors: ``Invalid``."""
+    """A text or null; a number is read as its digits. Errors: ``Invalid``."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -39,14 +39,14 @@ def parsed_text(value: Any) -> str | None:
 
 
 def parsed_json(value: Any) -> Any:
-    """Any JSON value but null. Errors: ``Invalid``."""
+    """Any JSON value except null. Errors: ``Invalid``."""
     if value is None:
         raise Invalid("This field may not be null.")
     return value
 
 
 def required_text(value: Any) -> str:
-    """A text that says something. Errors: ``Invalid``."""
+    """A text that is not empty. Errors: ``Invalid``."""
     text = parsed_text(parsed_json(value))
     if not text:
         raise Invalid("This field may not be blank.")
@@ -54,7 +54,7 @@ def required_text(value: Any) -> str:
 
 
 def required_url(value: Any) -> str:
-    """An address to POST to. Errors: ``Invalid``."""
+    """An http or https URL. Errors: ``Invalid``."""
     url = required_text(value)
     if not url.startswith(("http://", "https://")):
         raise Invalid("Enter a valid URL.")
@@ -84,7 +84,7 @@ def instant(moment: datetime) -> str:
 
 
 def utc_now() -> datetime:
-    """The time of day, aware: the clock of a stand-in that is given no other."""
+    """The time, aware; the default clock of the stand-ins."""
     return datetime.now(timezone.utc)
 
 
