@@ -10,7 +10,7 @@ CONSTRAINTS := requirements/dev.txt
 TOX := .tools/bin/tox
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-long lint types docs package schema lock clean FORCE
+.PHONY: help run install test test-long lint types docs package schema changelog lock clean FORCE
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -38,6 +38,9 @@ docs: ## build the manual into docs/_build/html
 package: ## build dist/, and try the wheel in an empty environment
 
 schema: ## write sql/schema.sql anew, after a migration was added
+
+changelog: $(TOX) ## show what the next release brings; VERSION=0.1.0 writes it into CHANGELOG.rst
+	@$(TOX) run -q -e changelog $(if $(VERSION),-- --version $(VERSION) --yes)
 
 lock: $(TOX) ## write requirements/ anew, with the newest versions
 	@$(TOX) run -q -e lock

@@ -26,7 +26,7 @@ TEST = [
 ]
 LINT = ["ruff"]
 TYPES = ["mypy", "mypy-zope", "types-psycopg2", "types-tqdm"]
-DOCS = ["furo", "sphinx"]
+DOCS = ["furo", "sphinx", "towncrier"]
 
 setup(
     name="sbm",

@@ -13,6 +13,8 @@ copyright = "2026, the sbm authors"
 release = re.findall(r'^VERSION = "(.+?)"', (ROOT / "setup.py").read_text("utf-8"), re.MULTILINE)[0]
 version = release
 
+extensions = ["sphinx.ext.graphviz"]
+graphviz_output_format = "svg"
 exclude_patterns = ["_build"]
 nitpicky = True
 smartquotes = False

@@ -152,7 +152,7 @@ def sending_services(
 
 
 def _renewal_seconds(config: Config) -> float:
-    """Often enough for a lease to cover a POST that waits for its turn; see runtime.lease.outlasts."""
+    """Often enough for a lease to cover a POST that waits for its turn; see ``outlasts``."""
     spare = config.lease - config.request_timeout - timedelta(seconds=1)
     return min(config.lease / 3, spare / 2).total_seconds()
 

@@ -78,3 +78,36 @@ def test_the_manual_names_every_path_of_the_description() -> None:
     assert {re.sub("<.*?>", "<>", path) for path in told} == {
         re.sub("{.*?}", "<>", path) for path in described
     }
+
+
+def test_every_decision_has_a_date_and_a_status_and_names_what_it_replaces() -> None:
+    pages = {
+        path.name[:4]: path.read_text(encoding="utf-8")
+        for path in (ROOT / "docs" / "decisions").glob("0*.rst")
+    }
+    replaced, replacing = {}, {}
+    for number, page in pages.items():
+        head = re.search(
+            r"^:Date: \d{4}-\d\d-\d\d\n:Status: (accepted|replaced by (\d{4}))(.*)$",
+            page,
+            re.MULTILINE,
+        )
+        assert head is not None, number
+        if head[2]:
+            replaced[number] = head[2]
+        elif of := re.search(r"replaces (\d{4})", head[3]):
+            replacing[of[1]] = number
+    assert replaced == replacing
+
+
+def test_every_fragment_of_the_changelog_is_of_a_known_kind_and_says_something() -> None:
+    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    kinds = set(
+        re.findall(r'^\[\[tool\.towncrier\.type\]\]\ndirectory = "(\w+)"', settings, re.MULTILINE)
+    )
+    assert kinds
+    for path in (ROOT / "changelog.d").iterdir():
+        name = re.fullmatch(r"\+[\w-]+\.(\w+)\.rst", path.name)
+        assert name is not None, path.name
+        assert name[1] in kinds, path.name
+        assert path.read_text(encoding="utf-8").strip(), path.name

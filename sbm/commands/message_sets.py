@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from sbm.commands.running import OK, CommandFailed, actor, add_signature, with_database
 from sbm.commands.selecting import find_messageset, progress
 from sbm.model.content import BinaryContent, MessageSet
-from sbm.model.content_rules import content_problems
+from sbm.model.content_rules import content_problems, is_blank
 from sbm.operations import media_files
 from sbm.settings.config import read_max_text_length
 from sbm.settings.endpoints import DatabaseAddress
@@ -61,7 +61,7 @@ def add_to(commands: Any) -> None:
 def _short_name(text: str) -> str:
     """A name that the API would take."""
     name = _label(text)
-    if not name:
+    if is_blank(name):
         raise argparse.ArgumentTypeError("must not be blank")
     return name
 

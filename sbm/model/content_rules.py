@@ -43,9 +43,11 @@ _TYPOGRAPHIC = re.compile("[“”’–]")
 # What WhatsApp refuses in the parameters of a template.
 _NOT_IN_WHATSAPP = re.compile(r"\n|\t|\s{4}")
 
-# Characters that show nothing though Unicode counts them as letters, marks or symbols.
+# Characters that show nothing though Unicode counts them as letters, marks or symbols, or keeps
+# their places for more of the kind (Default_Ignorable_Code_Point).
 _INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
+    "\U0001d159\U000e0000-\U000e0fff]"
 )
 # Controls, formats (among them the zero-width ones) and separators.
 _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})

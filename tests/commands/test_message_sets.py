@@ -130,6 +130,7 @@ def test_a_set_that_follows_itself_has_a_clone_that_does_as_well(
     "arguments",
     [
         ("pregnancy", " "),
+        ("pregnancy", "\u200b"),
         ("pregnancy", "x" * 101),
         ("pregnancy", "again", "--next-set", "baby", "--no-next-set"),
         ("pregnancy", "again", "--messages", "copied"),  # where to?

@@ -52,6 +52,9 @@ def codes(problems: Any) -> list[str]:
         "\u2060\u00ad",
         "\u3164",
         "\u2800\ufe0f",
+        "\u2065\ufff0\ufff8",
+        "\U000e0000\U000e0080\U000e0fff",
+        "\U0001d159",
         None,
     ],
 )

@@ -31,6 +31,7 @@ _RELIED_ON: Mapping[str, str] = {
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     "idle_session_timeout": "0",
+    "exit_on_error": "off",
     "jit": "off",
 }
 

@@ -10,7 +10,7 @@ from attrs import asdict, evolve, frozen
 from twisted.web.server import Request
 
 from sbm.model.content import Schedule
-from sbm.model.cron import tidy
+from sbm.model.cron import Cron, tidy
 from sbm.model.scheduler_callback import Target
 from sbm.model.user import SCHEDULER, User
 from sbm.settings.config import Scheduling
@@ -158,21 +158,33 @@ async def _change(transaction: Transaction, schedule_id: int, exchange: ApiReque
     reading = SHAPE.read(exchange.body(), method=exchange.method, stored=asdict(found))
     reading.check()
     changed = evolve(found, **reading.attributes())
-    if _fields(changed) != _fields(found):
-        await _judge(transaction, reading, _fields(changed))
+    await _judge(transaction, reading, _fields(changed), before=_fields(found))
     await schedules.update(transaction, schedule=changed)
     return changed
 
 
 async def _create(transaction: Transaction, reading: ParsedBody) -> Schedule:
-    await _judge(transaction, reading, reading.attributes())
+    await _judge(transaction, reading, reading.attributes(), before={})
     return await schedules.create(transaction, **reading.attributes())
 
 
-async def _judge(transaction: Transaction, reading: ParsedBody, fields: Mapping[str, str]) -> None:
-    """Refuse fields that are wrong together. Imported ones may be, and stay until they change."""
-    for name, message in (await schedules.problems(transaction, fields=fields)).items():
-        reading.refuse(name, message)
+async def _judge(
+    transaction: Transaction,
+    reading: ParsedBody,
+    fields: Mapping[str, str],
+    *,
+    before: Mapping[str, str],
+) -> None:
+    """Refuse fields that are wrong together.
+
+    Imported ones may be: what is wrong about those that stay as they are is no reason to refuse.
+    """
+    kept = {name for name, value in fields.items() if before.get(name) == value}
+    unread = kept & Cron.problems(fields).keys()
+    found = await schedules.problems(transaction, fields={**fields, **dict.fromkeys(unread, "*")})
+    if not found.keys() <= kept:
+        for name, message in found.items():
+            reading.refuse(name, message)
     reading.check()
 
 

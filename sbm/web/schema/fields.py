@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 from attrs import field, frozen
 
 from sbm.model.content import is_language
+from sbm.model.content_rules import is_blank
 from sbm.model.cron import Cron
 from sbm.model.echo import echoed
 from sbm.store.postgres.database import Transaction
@@ -144,7 +145,7 @@ class Text(Field):
         if isinstance(given, bool) or not isinstance(given, (str, int, float)):
             raise FieldError("Not a valid string.")
         text = str(given).strip()
-        if not text and not self.blank:
+        if not self.blank and is_blank(text):
             raise FieldError(NOT_BLANK)
         messages = self.objections(text)
         if messages:

@@ -48,6 +48,7 @@ ODD = {
     "lock_timeout": "30s",
     "idle_in_transaction_session_timeout": "30s",
     "idle_session_timeout": "30s",
+    "exit_on_error": "on",
     "jit": "on",
     "sbm.scheduling": "subscription",
     "search_path": "elsewhere",
@@ -69,6 +70,7 @@ RELIED_ON = {
     "transaction_isolation": "read committed",
     "transaction_deferrable": "off",
     "idle_session_timeout": "0",
+    "exit_on_error": "off",
     "jit": "off",
 }
 LIMITS = {

@@ -90,7 +90,9 @@ async def test_an_imported_one_stays_and_can_be_written_as_it_is(
     for method, body in (("PUT", shown), ("PATCH", NEVER), ("PATCH", {}), ("PUT", {"hour": "1,2"})):
         assert (await api.call(method, path, body)).status == 200, (method, body)
     answer = await api.call("PATCH", path, {"hour": "3"})
-    assert (answer.status, answer.json) == (400, REFUSED)
+    assert (answer.status, answer.json) == (200, {**shown, "hour": "3"})
+    answer = await api.call("PATCH", path, {"month_of_year": "2"})
+    assert (answer.status, set(answer.json)) == (400, set(NEVER))
     answer = await api.call("PATCH", path, {"day_of_month": "30"})
     assert (answer.status, answer.json["day_of_month"]) == (200, "30")
 
@@ -105,10 +107,26 @@ async def test_a_field_that_cannot_be_told_to_the_scheduler_is_refused(any_api: 
 
 
 @pytest_twisted.ensureDeferred
-async def test_fields_that_were_broken_by_hand_are_named_until_all_are_mended(
+async def test_imported_fields_that_are_wrong_are_mended_one_after_the_other(
+    any_api: Api, direct: Arranged
+) -> None:
+    number = direct.schedule(minute="61", hour="24", day_of_week=UNTELLABLE)
+    path = f"{PATH}{number}/"
+    shown = (await any_api.get(path)).json
+    assert (await any_api.call("PUT", path, {**shown, "month_of_year": "5"})).status == 200
+    assert (await any_api.call("PATCH", path, {"minute": "5"})).status == 200
+    answer = await any_api.call("PATCH", path, {"hour": "25"})
+    assert (answer.status, list(answer.json)) == (400, ["hour"])
+    assert (await any_api.call("PATCH", path, {"hour": "6"})).status == 200
+    assert (await any_api.call("PATCH", path, {"day_of_week": "1"})).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_imported_field_that_is_wrong_hides_nothing_about_those_that_change(
     api: Api, direct: Arranged
 ) -> None:
-    path = f"{PATH}{direct.schedule(minute='61', hour='24')}/"
-    answer = await api.call("PATCH", path, {"minute": "5"})
+    path = f"{PATH}{direct.schedule(minute='61', day_of_month='31')}/"
+    answer = await api.call("PATCH", path, {"month_of_year": "4"})
+    assert (answer.status, answer.json) == (400, REFUSED)
+    answer = await api.call("PATCH", path, {"hour": "24"})
     assert (answer.status, list(answer.json)) == (400, ["hour"])
-    assert (await api.call("PATCH", path, {"minute": "5", "hour": "6"})).status == 200
