@@ -37,7 +37,7 @@ from twisted.internet.task import react
 
 from sbm.model.cron import Cron
 from sbm.pipeline.tasks.requests import Tasks
-from sbm.runtime.loop import Wakeup
+from sbm.runtime.wakeups import Wakeup
 from sbm.sandbox.postgres import EmbeddedPostgres
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import tasks
@@ -74,7 +74,7 @@ STATEMENTS = """
 def filled(subscriptions: int) -> Iterator[str]:
     """The URI of a database with so many subscriptions, in an embedded server of its own."""
     folder = Path(tempfile.mkdtemp(prefix="sbm-benchmark-"))
-    server = EmbeddedPostgres(folder)
+    server = EmbeddedPostgres(folder=folder)
     server.start()
     try:
         migrate(server.uri())
@@ -94,7 +94,14 @@ def search(uri: str) -> None:
 
     async def once(reactor: Any) -> None:
         database = Database(reactor, DatabaseAddress.parse(uri), 2)
-        worker = Tasks(reactor, database, UTC, uuid4(), lambda: None, Wakeup(reactor))
+        worker = Tasks(
+            reactor=reactor,
+            database=database,
+            time_zone=UTC,
+            owner=uuid4(),
+            owed=lambda: None,
+            wakeup=Wakeup(reactor=reactor),
+        )
         Service.startService(worker)
         await database.transact(tasks.request, kind="find-behind-subscriptions", requested_by=None)
         await worker.one_pass()

@@ -51,8 +51,11 @@ def serve(ports: list[int], people: int) -> None:
     for number in range(people):
         identities.add(f"+2782{number:07}", identity(number))
     for port, resource in (
-        (ports[0], identity_store.IdentityStoreApp(identities).resource()),
-        (ports[1], message_sender.MessageSenderApp(message_sender.MessageSender()).resource()),
+        (ports[0], identity_store.IdentityStoreApp(store=identities).resource()),
+        (
+            ports[1],
+            message_sender.MessageSenderApp(sender=message_sender.MessageSender()).resource(),
+        ),
     ):
         site = Site(resource)
         site.displayTracebacks = False
@@ -93,10 +96,10 @@ async def bare(reactor: Any, settings: Config, people: int) -> float:
     """Seconds for the two calls per person, and nothing else."""
     timeout, connections = settings.request_timeout, settings.concurrency
     exchanges = [
-        ServiceClient(reactor, address, timeout, connections)
+        ServiceClient(reactor=reactor, address=address, timeout=timeout, connections=connections)
         for address in (settings.identity_store, settings.message_sender)
     ]
-    store, sender = IdentityStore(exchanges[0]), MessageSender(exchanges[1])
+    store, sender = IdentityStore(client=exchanges[0]), MessageSender(client=exchanges[1])
     permits = DeferredSemaphore(settings.concurrency)
 
     async def one(number: int) -> None:
@@ -127,7 +130,7 @@ async def daemon(reactor: Any, settings: Config, behind: Any, schedule: int) -> 
     began = time.perf_counter()
     behind.execute(
         "INSERT INTO ticks (source, state, schedule_id) VALUES ('post-back', 'expanding', %s);"
-        " NOTIFY sbm_work",
+        " NOTIFY sbm_ticks",
         (schedule,),
     )
     while True:
@@ -171,7 +174,7 @@ def arrange(behind: Any, people: int, rounds: int) -> int:
 async def measure(reactor: Any, options: argparse.Namespace, ports: list[int]) -> None:
     """Take turns, and print."""
     folder = Path(tempfile.mkdtemp(prefix="sbm-benchmark-"))
-    server = EmbeddedPostgres(folder)
+    server = EmbeddedPostgres(folder=folder)
     server.start()
     try:
         migrate(server.uri())

@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--subscriptions", type=int, default=1_000_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sbm-report-") as folder:
-        server = EmbeddedPostgres(Path(tempfile.mkdtemp(prefix="sbm-benchmark-")))
+        server = EmbeddedPostgres(folder=Path(tempfile.mkdtemp(prefix="sbm-benchmark-")))
         server.start()
         try:
             databases = Databases(server.uri())

@@ -81,8 +81,8 @@ def serve_stand_ins(ports: list[int], ticked: int, people: int, post: float) -> 
             print(whom, time.time(), flush=True)
 
     sender = message_sender.MessageSender(observer=observe)
-    _listen(ports[0], identity_store.IdentityStoreApp(identities).resource())
-    _listen(ports[1], Slow(message_sender.MessageSenderApp(sender).resource(), post))
+    _listen(ports[0], identity_store.IdentityStoreApp(store=identities).resource())
+    _listen(ports[1], Slow(message_sender.MessageSenderApp(sender=sender).resource(), post))
     _run()
 
 
@@ -325,7 +325,7 @@ def main() -> None:
     singles = int(options.pace * seconds) + 2
     people = options.subscriptions + singles + SMALL
     ports, port = [free_port(), free_port()], free_port()
-    server = EmbeddedPostgres(Path(tempfile.mkdtemp(prefix="sbm-benchmark-")))
+    server = EmbeddedPostgres(folder=Path(tempfile.mkdtemp(prefix="sbm-benchmark-")))
     server.start()
     try:
         migrate(server.uri())

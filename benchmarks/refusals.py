@@ -66,9 +66,11 @@ def serve(ports: list[int], people: int, status: int) -> None:
     for number in range(people):
         identities.add(f"+2782{number:07}", identity(number))
     refused = frozenset(identity(number) for number in range(0, people, SHARE))
-    senders = [message_sender.MessageSenderApp(message_sender.MessageSender()) for _ in range(2)]
+    senders = [
+        message_sender.MessageSenderApp(sender=message_sender.MessageSender()) for _ in range(2)
+    ]
     resources = [
-        identity_store.IdentityStoreApp(identities).resource(),
+        identity_store.IdentityStoreApp(store=identities).resource(),
         senders[0].resource(),
         Refusing(senders[1].resource(), refused, status),
     ]
@@ -86,7 +88,7 @@ async def tick(reactor: Any, settings: Any, behind: Any, schedule: int, others: 
     wall, processor = time.perf_counter(), time.process_time()
     behind.execute(
         "INSERT INTO ticks (source, state, schedule_id) VALUES ('post-back', 'expanding', %s);"
-        " NOTIFY sbm_work",
+        " NOTIFY sbm_ticks",
         (schedule,),
     )
     while True:
@@ -103,7 +105,7 @@ async def tick(reactor: Any, settings: Any, behind: Any, schedule: int, others: 
 
 async def measure(reactor: Any, options: argparse.Namespace, ports: list[int]) -> None:
     """Take turns, and print."""
-    server = EmbeddedPostgres(Path(tempfile.mkdtemp(prefix="sbm-benchmark-")))
+    server = EmbeddedPostgres(folder=Path(tempfile.mkdtemp(prefix="sbm-benchmark-")))
     server.start()
     try:
         migrate(server.uri())

@@ -31,7 +31,7 @@ def filled(subscriptions: int) -> Iterator[str]:
     of a thousand is in error, one of 5,000 has a rare key. No schedule is ever due.
     """
     folder = Path(tempfile.mkdtemp(prefix="sbm-benchmark-"))
-    server = EmbeddedPostgres(folder)
+    server = EmbeddedPostgres(folder=folder)
     server.start()
     try:
         migrate(server.uri())

@@ -1,4 +1,8 @@
-"""``sbm``: the operator's commands. They read the same environment variables as the daemon."""
+"""``sbm``: the operator's commands. They read the same environment variables as the daemon.
+
+The module of a command is imported when the command is called: the others may need more than it
+does, and importing takes longer than most of what is done.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +11,70 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
-from sbm.commands import (
-    behind,
-    checks,
-    failed_tasks,
-    import_django,
-    message_sets,
-    scheduler,
-    subscriptions,
-    tokens,
-    users,
-)
-from sbm.commands.running import FAILED, MISUSED, OK, CommandFailed
+from attrs import frozen
+
+from sbm.commands.running import FAILED, MISUSED, CommandFailed, Work, with_database
+from sbm.operations.refusals import Refused
 from sbm.settings.config import read_database
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import ConfigError
-from sbm.store.postgres import migrations
 from sbm.store.postgres.errors import DatabaseUnavailable, MigrationFailed
 from sbm.store.users import UnknownUser
+
+
+@frozen(kw_only=True)
+class ListedCommand:
+    """A command of the list: its module has ``add_arguments(parser)``."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS = (
+    ListedCommand(
+        name="migrate",
+        module="sbm.commands.migrate",
+        help="bring the database's schema up to date",
+    ),
+    ListedCommand(name="user", module="sbm.commands.users", help="users of the API"),
+    ListedCommand(name="token", module="sbm.commands.tokens", help="tokens for users of the API"),
+    ListedCommand(
+        name="failed-task",
+        module="sbm.commands.failed_tasks",
+        help="sends that were refused or failed",
+    ),
+    ListedCommand(
+        name="scheduler",
+        module="sbm.commands.scheduler",
+        help="what is told to the Seed Scheduler",
+    ),
+    ListedCommand(
+        name="behind",
+        module="sbm.commands.behind",
+        help="subscriptions that had too few messages",
+    ),
+    ListedCommand(name="message-set", module="sbm.commands.message_sets", help="message sets"),
+    ListedCommand(
+        name="subscription",
+        module="sbm.commands.subscriptions",
+        help="repairs of many subscriptions",
+    ),
+    ListedCommand(
+        name="check",
+        module="sbm.commands.checks",
+        help="whether what is stored agrees with itself",
+    ),
+    ListedCommand(
+        name="import-django",
+        module="sbm.commands.import_django",
+        help="take over the data of the old service",
+    ),
+)
 
 # What stands for bytes that could not be read as text, and that no database takes.
 _NO_TEXT = re.compile("[\ud800-\udfff]")
@@ -37,24 +85,47 @@ def main() -> None:
     sys.exit(run(sys.argv[1:], os.environ))
 
 
-def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run a command; returns the exit status: 0, 1 when it failed, 2 when it was misused."""
+def run(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    with_database: Callable[[DatabaseAddress, Work], int] = with_database,
+) -> int:
+    """Run a command; returns the exit status: 0, 1 when it failed, 2 when it was misused.
+
+    ``with_database`` runs what a command does in the database.
+    """
     if any(_NO_TEXT.search(argument) for argument in arguments):
         return _complain("the arguments must be text in UTF-8", MISUSED)
-    options = _parser().parse_args(arguments, argparse.Namespace(environ=environ))
+    given = argparse.Namespace(environ=environ, with_database=with_database)
+    options = _parser().parse_args(arguments, given)
     try:
         database = read_database(environ, database=options.database)
         command: Callable[[argparse.Namespace, DatabaseAddress], int] = options.command
         return command(options, database)
     except ConfigError as error:
         return _complain("\n".join(error.problems), MISUSED)
-    except (CommandFailed, UnknownUser, DatabaseUnavailable, MigrationFailed) as error:
+    except (CommandFailed, Refused, UnknownUser, DatabaseUnavailable, MigrationFailed) as error:
         return _complain(str(error).strip(), FAILED)
 
 
 def _complain(message: str, status: int) -> int:
     print(f"sbm: {message}", file=sys.stderr)
     return status
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """The parser of one command, whose arguments are added when it first has to parse."""
+
+    def __init__(self, *, module: str = "", **options: Any) -> None:
+        super().__init__(**options)
+        self._module = module
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        module, self._module = self._module, ""
+        if module:
+            import_module(module).add_arguments(self)
+        return super().parse_known_args(args, namespace)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,49 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="database URL (default: $STAGE_BASED_MESSAGING_DATABASE)",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    migrate = commands.add_parser(
-        "migrate",
-        help="bring the database's schema up to date",
-        description="Apply the migrations that the database lacks, in order, each in a transaction."
-        " Safe to repeat, and to run from several machines at once. It waits for a lock for two"
-        " seconds at a time, says on standard error for whom, and tries again.",
-    )
-    migrate.add_argument(
-        "--status", action="store_true", help="only list which are applied; exit 1 if any is not"
-    )
-    migrate.set_defaults(command=_migrate)
-
-    users.add_to(commands)
-    tokens.add_to(commands)
-    failed_tasks.add_to(commands)
-    scheduler.add_to(commands)
-    behind.add_to(commands)
-    message_sets.add_to(commands)
-    subscriptions.add_to(commands)
-    checks.add_to(commands)
-    import_django.add_to(commands)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_CommandParser)
+    for command in COMMANDS:
+        commands.add_parser(command.name, help=command.help, module=command.module)
     return parser
-
-
-def _migrate(options: argparse.Namespace, database: DatabaseAddress) -> int:
-    if options.status:
-        return _show_status(migrations.status(database.uri()))
-    applied = migrations.migrate(
-        database.uri(), tell=lambda message: print(f"sbm: {message}", file=sys.stderr, flush=True)
-    )
-    for name in applied:
-        print(f"applied {name}")
-    print(f"{len(applied)} applied; the schema is up to date")
-    return OK
-
-
-def _show_status(status: migrations.MigrationStatus) -> int:
-    for name in status.applied:
-        print(f"applied  {name}")
-    for name in status.pending:
-        print(f"pending  {name}")
-    for name in status.unknown:
-        print(f"unknown  {name}")
-    return FAILED if status.pending or status.unknown else OK

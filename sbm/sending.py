@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
 from attrs import frozen
@@ -14,19 +13,22 @@ from twisted.application.service import IService
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import LeaseTime
 from sbm.model.metrics import of_failure
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.claimer import Claimer
-from sbm.pipeline.sends.completer import Completer
+from sbm.pipeline.sends.completer import Completer, Listener
 from sbm.pipeline.sends.delivery import Blames, Delivery
 from sbm.pipeline.sends.in_flight import InFlight
 from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
-from sbm.runtime.loop import Loop, Wakeup
+from sbm.runtime.lease import SPARE
+from sbm.runtime.loop import Loop
+from sbm.runtime.wakeups import Wakeup
 from sbm.settings.config import Config
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Tally, Telemetry
@@ -46,7 +48,6 @@ class Sending:
     leases: Sequence[IService]
     under_way: Sequence[IService]
     claims: Sequence[IService]
-    look_for_single: Callable[[], None]
 
 
 def sending_services(
@@ -54,16 +55,20 @@ def sending_services(
     reactor: Any,
     database: Database,
     telemetry: Telemetry,
-    claim_bell: Wakeup,
+    wakeup: Wakeup,
     clock: DatabaseClock,
+    listeners: Sequence[Listener],
 ) -> Sending:
     """The services that claim, deliver, settle and ask, not started."""
-    # Places in hand that no tick can fill, so that a single send is claimed at once.
+    # Places that no tick can fill, so that a single send is claimed at once.
     reserved = config.concurrency // RESERVED_OF
-    exchanges = {
+    clients = {
         name: ServiceClient(
-            *(reactor, address, config.request_timeout, config.concurrency),
-            _count_failures(telemetry.tally, method),
+            reactor=reactor,
+            address=address,
+            timeout=config.request_timeout,
+            connections=config.concurrency,
+            failed=_count_failures(telemetry.tally, method),
         )
         for name, method, address in (
             ("Identity Store", "GET", config.identity_store),
@@ -71,29 +76,38 @@ def sending_services(
         )
     }
     identity_store, message_sender = (
-        Breaker(name, reactor.seconds, random.random, config.backoff_max) for name in exchanges
+        Breaker(service=name, seconds=reactor.seconds, draw=random.random, cap=config.backoff_max)
+        for name in clients
     )
     telemetry.services |= {"identity_store": identity_store, "message_sender": message_sender}
     retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
-    hand = InFlight(
+    in_flight = InFlight(
         owner=uuid.uuid4(),
         # Twice what is under way, so that nobody waits for the next claim, and no more than that,
         # so that a crash leaves little to ask about.
         capacity=2 * config.concurrency - reserved,
         spare=reserved,
         lease=config.lease,
-        emptied=Wakeup(reactor),
+        emptied=Wakeup(reactor=reactor),
     )
-    settling = Completer(reactor, database, hand, telemetry, claim_bell.ring, config.stop_grace)
-    sender = MessageSender(exchanges["Message Sender"])
-    look_up = AddressLookup(
-        IdentityStore(exchanges["Identity Store"]),
-        identity_store,
-        retries,
-        reactor.seconds,
+    completer = Completer(
+        reactor=reactor,
+        database=database,
+        in_flight=in_flight,
+        telemetry=telemetry,
+        listeners=[telemetry.settled, *listeners],
+        claims=wakeup,
+        grace=config.stop_grace,
+    )
+    sender = MessageSender(client=clients["Message Sender"])
+    address_lookup = AddressLookup(
+        identity_store=IdentityStore(client=clients["Identity Store"]),
+        breaker=identity_store,
+        retries=retries,
+        seconds=reactor.seconds,
     )
     blames = Blames(
-        identity_store=look_up.blame,
+        identity_store=address_lookup.blame,
         message_sender=Blame(
             breaker=message_sender,
             seconds=reactor.seconds,
@@ -101,59 +115,81 @@ def sending_services(
         ),
     )
     delivery = Delivery(
-        reactor,
-        hand,
-        settling,
-        look_up,
-        sender,
-        blames,
-        retries,
-        config.media_url,
-        config.dry_run_messagesets,
-        config.request_timeout,
-        PrioritySlots(config.concurrency),
-        config.stop_grace,
-        config.max_text_length,
+        reactor=reactor,
+        in_flight=in_flight,
+        completer=completer,
+        address_lookup=address_lookup,
+        message_sender=sender,
+        blames=blames,
+        retries=retries,
+        media_url=config.media_url,
+        dry_runs=config.dry_run_messagesets,
+        request_timeout=config.request_timeout,
+        slots=PrioritySlots(places=config.concurrency),
+        grace=config.stop_grace,
+        max_text_length=config.max_text_length,
     )
-    claiming = Claimer(
-        database,
-        hand,
-        delivery,
-        blames,
+    claimer = Claimer(
+        database=database,
+        in_flight=in_flight,
+        delivery=delivery,
+        blames=blames,
+        wakeup=wakeup,
         clock=clock,
         content_settle=config.content_settle,
         telemetry=telemetry,
     )
-    reconciling = Reconciler(
-        reactor,
-        database,
-        sender,
-        message_sender,
-        telemetry,
-        config.settle,
-        question_lease(config),
-        config.uncertain,
-        retries,
-        claim_bell.ring,
+    reconciler = Reconciler(
+        reactor=reactor,
+        database=database,
+        message_sender=sender,
+        breaker=message_sender,
+        telemetry=telemetry,
+        settle=config.settle,
+        lease=question_lease(config),
+        uncertain=config.uncertain,
+        retries=retries,
+        owed=wakeup.wake,
         clock=clock,
     )
-    renewing = Loop("renew leases", claiming.renew, _renewal_seconds(config), Wakeup(reactor))
-    expiring = Loop("expire leases", claiming.expire, EXPIRY_SECONDS, Wakeup(reactor))
+    renewing = Loop(
+        reactor=reactor,
+        name="renew leases",
+        one_pass=claimer.renew,
+        rest=_renewal_seconds(config),
+    )
+    expiring = Loop(
+        reactor=reactor,
+        name="expire leases",
+        one_pass=claimer.expire,
+        rest=EXPIRY_SECONDS,
+    )
     return Sending(
-        ground=[*exchanges.values(), settling],
+        ground=[*clients.values(), completer],
         leases=[renewing],
         under_way=[delivery, expiring],
         claims=[
-            Loop("claim", claiming.claim, POLL_SECONDS, claim_bell),
-            Loop("reconcile", reconciling.one_pass, POLL_SECONDS, Wakeup(reactor), may_be_cut=True),
+            Loop(
+                reactor=reactor,
+                name="claim",
+                one_pass=claimer.claim,
+                rest=POLL_SECONDS,
+                wakeup=wakeup,
+            ),
+            Loop(
+                reactor=reactor,
+                name="reconcile",
+                one_pass=reconciler.one_pass,
+                rest=POLL_SECONDS,
+                may_be_cut=True,
+            ),
         ],
-        look_for_single=claiming.look_for_single,
     )
 
 
 def _renewal_seconds(config: Config) -> float:
     """Often enough for a lease to cover a POST that waits for its turn; see ``outlasts``."""
-    spare = config.lease - config.request_timeout - timedelta(seconds=1)
+    spare = config.lease - config.request_timeout - SPARE
     return min(config.lease / 3, spare / 2).total_seconds()
 
 
@@ -167,6 +203,6 @@ def _count_failures(tally: Tally, method: str) -> Callable[[str, str], None]:
     return failed
 
 
-def question_lease(config: Config) -> timedelta:
+def question_lease(config: Config) -> LeaseTime:
     """A few pages at their slowest; a question that takes longer is asked by others, too."""
-    return max(config.lease, 5 * config.request_timeout)
+    return LeaseTime(max(config.lease, 5 * config.request_timeout))

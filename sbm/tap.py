@@ -67,7 +67,7 @@ def makeService(options: Options) -> IService:
 
         # Who closes the terminal of a sandbox wants it to end.
         ours = ENDING - {signal.SIGINT} | {signal.SIGHUP}
-        signals = Signals(reactor, ours - later, later=later)
+        signals = Signals(reactor=reactor, ours=ours - later, later=later)
         house = build(
             reactor, os.environ, listen=options.listen, assemble=assemble, fail=signals.fail
         )
@@ -75,7 +75,7 @@ def makeService(options: Options) -> IService:
         signals.install()
         return house
     ignored = frozenset({signal.SIGHUP})
-    signals = Signals(reactor, ENDING - later, ignored=ignored, later=later)
+    signals = Signals(reactor=reactor, ours=ENDING - later, ignored=ignored, later=later)
     signals.install()
     try:
         config = Config.from_environ(os.environ, database=options["database"])

@@ -1,4 +1,4 @@
-"""What the daemon counts and measures while it works; injected, so that others may listen in."""
+"""What the daemon counts and measures while it works; an injected object."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Labels = tuple[tuple[str, str], ...]
 MOST_NAMES = 10_000
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Tally:
     """What the Metrics API is still to be told: values by name, kept once there is one to tell.
 
@@ -65,7 +65,7 @@ class Watched(Protocol):
         """Whether it is away."""
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Telemetry:
     """Counters since the start of the process, and gauges, which say how things stand now.
 

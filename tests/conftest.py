@@ -137,7 +137,7 @@ def postgres_uri() -> Iterator[str]:
         return
     # Not below pytest's own directory, which pytest closes to the server's account.
     folder = Path(tempfile.mkdtemp(prefix="sbm-tests-", dir=_fast_folder()))
-    server = EmbeddedPostgres(folder, _SETTINGS)
+    server = EmbeddedPostgres(folder=folder, settings=_SETTINGS)
     try:
         server.start()
         yield server.uri()

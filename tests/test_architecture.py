@@ -26,7 +26,7 @@ ROWS = (
 # The same inside a layer. What is not named there lies in the row of REST.
 REST = "*"
 ROWS_INSIDE = {
-    "web": ({"api"}, {"openapi"}, {"resources"}, {"schema"}, {"http"}),
+    "web": ({"api"}, {"openapi"}, {"resources"}, {"declaration"}, {"schema"}, {"http"}),
     "store": ({REST}, {"postgres"}),
     "pipeline": ({"sends", "scheduler", "tasks", "upkeep"}, {REST}),
     "sandbox": ({"demo"}, {"stand_ins"}, {"postgres"}, {"account"}),
@@ -54,6 +54,58 @@ RESERVED = {
 FORBIDDEN = {"model": {"twisted", "klein", "treq", "psycopg2", "txpostgres"}}
 
 LONGEST_MODULE = 400
+
+# Arguments that stand side by side are easily swapped, and durations without mypy noticing.
+MOST_POSITIONAL = 4
+
+# Modules whose arguments are still to be named.
+NOT_NAMED_YET = {
+    "web/api.py",
+    "web/http/uploads.py",
+    "web/resources/background.py",
+    "web/resources/subscriptions.py",
+    "web/schema/schema.py",
+}
+
+
+def positional_fields(class_: ast.ClassDef) -> list[str]:
+    """The fields of an attrs class that its constructor takes by their position."""
+    decorators = [decorator for decorator in class_.decorator_list if _is_attrs(decorator)]
+    if not decorators or any(_is_set(decorator, "kw_only", True) for decorator in decorators):
+        return []
+    return [
+        ast.unparse(node.target)
+        for node in class_.body
+        if isinstance(node, ast.AnnAssign)
+        and not lies_in(ast.unparse(node.annotation).partition("[")[0], "ClassVar")
+        and not _is_set(node.value, "init", False)
+        and not _is_set(node.value, "kw_only", True)
+    ]
+
+
+def _is_attrs(decorator: ast.expr) -> bool:
+    name = ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
+    return name.removeprefix("attrs.") in ("define", "frozen", "mutable")
+
+
+def _is_set(call: ast.expr | None, name: str, value: bool) -> bool:
+    return isinstance(call, ast.Call) and any(
+        keyword.arg == name
+        and isinstance(keyword.value, ast.Constant)
+        and keyword.value.value is value
+        for keyword in call.keywords
+    )
+
+
+def unnamed_arguments(tree: ast.Module) -> Iterator[str]:
+    """Where arguments are told apart by their position though they are many."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and len(positional_fields(node)) > MOST_POSITIONAL:
+            yield f"{node.name} takes more than {MOST_POSITIONAL} arguments by position"
+        elif isinstance(node, ast.Call):
+            for argument in node.args:
+                if isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Tuple):
+                    yield f"line {argument.lineno}: arguments are wrapped in a tuple"
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
@@ -121,6 +173,8 @@ def faults(path: Path, source: str) -> list[str]:
             for name in imports(tree)
             for fault in import_faults(path, name)
         ]
+    if path.as_posix() not in NOT_NAMED_YET:
+        found += [f"{path}: {fault}" for fault in unnamed_arguments(tree)]
     if len(source.splitlines()) > LONGEST_MODULE:
         found.append(f"{path}: is longer than {LONGEST_MODULE} lines")
     return found
@@ -137,6 +191,9 @@ def test_the_package_keeps_the_rules() -> None:
 
     assert paths
     assert "\n".join(found) == ""
+
+
+FIVE_FIELDS = "".join(f"    {name}: int\n" for name in "abcde")
 
 
 @pytest.mark.parametrize(
@@ -164,6 +221,12 @@ def test_the_package_keeps_the_rules() -> None:
         ("web/__init__.py", "", "more, or less, than a docstring"),
         ("web/__init__.py", '"""Web."""\nimport os', "more, or less, than a docstring"),
         ("web/schedule.py", "\n" * 401, "longer than 400 lines"),
+        ("daemon.py", "Breaker(*(name, seconds), cap=cap)", "wrapped in a tuple"),
+        (
+            "daemon.py",
+            f"@define(eq=False)\nclass A:\n{FIVE_FIELDS}",
+            "A takes more than 4 arguments by position",
+        ),
     ],
 )
 def test_a_fault_is_found(path: str, source: str, fault: str) -> None:
@@ -180,6 +243,16 @@ def test_a_fault_is_found(path: str, source: str, fault: str) -> None:
         ("store/sends.py", "import psycopg2\nfrom sbm.model.send import Send"),
         ("clients/identity_store.py", "import treq\nfrom sbm.settings.config import Config"),
         ("web/__init__.py", '"""Web."""'),
+        ("daemon.py", "Parallel(*services, *(Port(one) for one in ports))"),
+        (
+            "daemon.py",
+            f"@frozen(kw_only=True)\nclass A:\n{FIVE_FIELDS}",
+        ),
+        (
+            "daemon.py",
+            "@define\nclass A:\n    a: int = field(init=False)\n    b: int = field(kw_only=True)\n"
+            "    c: ClassVar[int] = 1\n    d: int\n    e: int",
+        ),
     ],
 )
 def test_what_the_rules_allow_passes(path: str, source: str) -> None:

@@ -13,11 +13,13 @@ from uuid import uuid4
 
 import psycopg2
 import pytest
+from pytest_twisted import ensureDeferred
 
 from sbm import cli
 from sbm.commands.running import MISUSED
 from sbm.store.postgres import migrations
 from tests.arrange import Arranged, arranged
+from tests.commands.operator import run_here
 from tests.db.databases import Databases
 
 SETTING = "STAGE_BASED_MESSAGING_DATABASE"
@@ -34,9 +36,9 @@ def empty_uri(databases: Databases) -> Iterator[str]:
 Captured = pytest.CaptureFixture[str]
 
 
-def sbm(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
-    started = [sys.executable, "-c", "from sbm.cli import main; main()", *arguments]
+def sbm(*arguments: str, first: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, which does something else ``first``."""
+    started = [sys.executable, "-c", f"{first}from sbm.cli import main; main()", *arguments]
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     return subprocess.run(
         started, env={**kept, **environ}, capture_output=True, text=True, check=False, timeout=60
@@ -97,16 +99,18 @@ def test_migrate_of_an_older_release_says_that_the_schema_is_newer(
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
 @pytest.mark.parametrize("command", [["migrate"], ["migrate", "--status"], ["check"]])
-def test_a_database_of_another_encoding_is_told_on_stderr(
+@ensureDeferred
+async def test_a_database_of_another_encoding_is_told_on_stderr(
     databases: Databases, encoding: str, command: list[str]
 ) -> None:
     name = f"sbm_test_{uuid4().hex[:12]}"
     try:
-        ran = sbm(*command, **{SETTING: databases.create(name, encoding=encoding)})
+        uri = databases.create(name, encoding=encoding)
+        ran = await run_here(*command, database_uri=uri)
     finally:
         databases.drop(name)
-    assert (ran.returncode, ran.stdout) == (1, "")
-    (line,) = ran.stderr.splitlines()
+    assert (ran.status, ran.out) == (1, "")
+    (line,) = ran.complaint.splitlines()
     assert line.startswith(f"sbm: the database's encoding is {encoding}, and it must be UTF8")
 
 
@@ -199,11 +203,15 @@ def test_a_token_is_all_that_is_printed_and_it_is_stored_as_a_digest(
     }
 
 
-def test_a_second_token_is_another_of_the_same_user(database_uri: str, direct: Arranged) -> None:
-    first, second = (
-        sbm("--database", database_uri, "token", "create", "a@example.org") for _ in range(2)
-    )
-    assert first.stdout != second.stdout
+@ensureDeferred
+async def test_a_second_token_is_another_of_the_same_user(
+    database_uri: str, direct: Arranged
+) -> None:
+    first, second = [
+        await run_here("token", "create", "a@example.org", database_uri=database_uri)
+        for _ in range(2)
+    ]
+    assert first.out != second.out
     counts = direct.rows(
         "SELECT (SELECT count(*) FROM users) AS users, (SELECT count(*) FROM tokens) AS tokens"
     )
@@ -211,10 +219,11 @@ def test_a_second_token_is_another_of_the_same_user(database_uri: str, direct: A
 
 
 @pytest.mark.parametrize("email", ["", "x" * 151])
-def test_an_e_mail_that_does_not_fit_is_told(database_uri: str, email: str) -> None:
-    ran = sbm("token", "create", email, **{SETTING: database_uri})
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == "sbm: NAME must have 1 to 150 characters\n"
+@ensureDeferred
+async def test_an_e_mail_that_does_not_fit_is_told(database_uri: str, email: str) -> None:
+    ran = await run_here("token", "create", email, database_uri=database_uri)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.complaint == "sbm: NAME must have 1 to 150 characters\n"
 
 
 @pytest.mark.parametrize("which", ["nowhere", "empty"])
@@ -238,3 +247,35 @@ def test_the_version_is_told(capsys: Captured) -> None:
     with pytest.raises(SystemExit):
         cli.run(["--version"], {})
     assert capsys.readouterr().out.startswith("sbm ")
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
+def test_every_command_of_the_list_tells_of_itself(
+    command: cli.ListedCommand, capsys: Captured
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run([command.name, "--help"], {})
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: sbm {command.name} [-h]")
+
+
+# What takes long to import, and only a few commands need.
+HEAVY = ("treq", "twisted.web", "OpenSSL", "sbm.clients")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--help"], []),
+        (["token", "--help"], []),
+        (["token", "list"], ["OpenSSL"]),  # by the reactor
+        (["scheduler", "--help"], list(HEAVY)),
+    ],
+)
+def test_a_command_imports_what_it_needs(
+    database_uri: str, arguments: list[str], expected: list[str]
+) -> None:
+    tell = f"print(*(one for one in {HEAVY} if one in sys.modules), file=sys.stderr)"
+    begin = f"import atexit, sys; atexit.register(lambda: {tell})"
+    ran = sbm(*arguments, first=f"{begin}; ", **{SETTING: database_uri})
+    assert (ran.returncode, ran.stderr.split()) == (0, expected)

@@ -12,11 +12,11 @@ from sbm.clients.service_client import HttpResponse, ServiceClient, faulty, unav
 _SERVICE = "the Identity Store"
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class IdentityStore:
     """Reads addresses, by the API of the Seed Identity Store."""
 
-    _exchanges: ServiceClient
+    _client: ServiceClient
 
     async def address_of(self, identity: str) -> str:
         """The default msisdn of the identity, or of the person that reads for them.
@@ -24,7 +24,7 @@ class IdentityStore:
         Raises Rejected where there is none, NotKnown where the identity is not known, Faulty or
         Unanswered for what may be due to this one identity, and Unavailable otherwise.
         """
-        answer = await self._exchanges.get(
+        answer = await self._client.get(
             "identities",
             identity,
             "addresses",
@@ -48,7 +48,7 @@ class IdentityStore:
         says 404 only if it is asked for the identity itself.
         """
         try:
-            answer = await self._exchanges.get("identities", identity, "")
+            answer = await self._client.get("identities", identity, "")
         except Unavailable:
             return True
         return not (answer.status == 404 and _is_about_the_identity(answer))

@@ -51,11 +51,11 @@ class Found:
     doubt: str = ""
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class MessageSender:
     """Hands outbounds over. It has no idempotency key: every POST that arrives is a message."""
 
-    _exchanges: ServiceClient
+    _client: ServiceClient
 
     async def post(self, outbound: dict[str, Any], *, begin: Callable[[], bool]) -> str:
         """POST an outbound, if ``begin()`` still allows it at the last moment; returns its id.
@@ -63,7 +63,7 @@ class MessageSender:
         Raises Unavailable (surely not done; Faulty where it may be due to this outbound), Rejected
         (this outbound is refused) or Unknown.
         """
-        answer = await self._exchanges.post("outbound", "", body=outbound, begin=begin)
+        answer = await self._client.post("outbound", "", body=outbound, begin=begin)
         if 200 <= answer.status < 300:
             return _outbound_id(answer)
         reason = said(_SERVICE, answer)
@@ -83,7 +83,7 @@ class MessageSender:
         None: it does not offer the question, or this is not its address.
         """
         try:
-            answer = await self._exchanges.get(*_LIST, query=_question([NOBODY], _NEVER))
+            answer = await self._client.get(*_LIST, query=_question([NOBODY], _NEVER))
         except Unavailable:
             return False
         return None if answer.status in (404, 405) else answer.status == 200
@@ -110,7 +110,7 @@ class MessageSender:
         query: Query | None = _question(identities, after)
         while query is not None and not pages.doubt:
             try:
-                answer = await self._exchanges.get(*_LIST, query=query)
+                answer = await self._client.get(*_LIST, query=query)
             except TooLong as error:
                 pages.doubt = str(error)
                 break
@@ -125,7 +125,7 @@ class MessageSender:
         return pages.found()
 
     def _fits(self, identities: Sequence[str], after: datetime) -> bool:
-        target = self._exchanges.target(*_LIST, query=_question(identities, after))
+        target = self._client.target(*_LIST, query=_question(identities, after))
         return len(f"GET {target} HTTP/1.1") <= LONGEST_REQUEST_LINE
 
 

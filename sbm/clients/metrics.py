@@ -13,11 +13,11 @@ from sbm.clients.service_client import AWAY, ServiceClient, unavailable
 _REFUSALS = frozenset({400, 413, 415, 422})
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class MetricsApi:
     """Tells values by name. It adds up whatever it is told, and has no key against repetition."""
 
-    _exchanges: ServiceClient
+    _client: ServiceClient
 
     async def fire(self, values: Mapping[str, float]) -> None:
         """Tell all of these values.
@@ -25,7 +25,7 @@ class MetricsApi:
         Raises Unavailable (surely not taken), Rejected (these values are refused) or Unknown.
         """
         body = {name: float(value) for name, value in values.items()}
-        answer = await self._exchanges.post("metrics", "", body=body)
+        answer = await self._client.post("metrics", "", body=body)
         if 200 <= answer.status < 300:
             return
         reason = f"the Metrics API answered {answer.summary()}"

@@ -61,11 +61,11 @@ class Made:
     created_at: datetime | None
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Scheduler:
     """Has schedules made and changed. It takes no id of ours: every POST makes one."""
 
-    _exchanges: ServiceClient
+    _client: ServiceClient
 
     async def create(self, call_back: CallBack, *, begin: Callable[[], bool]) -> Made:
         """Have a schedule made, if ``begin()`` allows it at the last moment.
@@ -74,9 +74,7 @@ class Scheduler:
         FaultyUnknown for what may be due to this one, as the list is answered.
         """
         try:
-            answer = await self._exchanges.post(
-                "schedule", "", body=call_back.payload(), begin=begin
-            )
+            answer = await self._client.post("schedule", "", body=call_back.payload(), begin=begin)
         except AnswerTooLong as error:
             raise await self._faulty_unknown(str(error)) from error
         reason = f"the Scheduler answered {answer.summary()}"
@@ -103,7 +101,7 @@ class Scheduler:
         there is no such schedule, Rejected, Faulty for what may be due to this one, or Unavailable.
         """
         try:
-            answer = await self._exchanges.patch("schedule", remote_id, "", body=fields)
+            answer = await self._client.patch("schedule", remote_id, "", body=fields)
         except AnswerTooLong as error:
             await self._is_there()
             raise Faulty(str(error)) from error
@@ -117,7 +115,7 @@ class Scheduler:
     async def read(self, remote_id: str) -> Entry:
         """One schedule. Raises as ``change`` does."""
         try:
-            answer = await self._exchanges.get("schedule", remote_id, "")
+            answer = await self._client.get("schedule", remote_id, "")
         except TooLong as error:
             await self._is_there()
             raise Faulty(str(error)) from error
@@ -174,7 +172,7 @@ class Scheduler:
         while query is not None:
             seen.add(query)
             try:
-                answer = await self._exchanges.get("schedule", "", query=query)
+                answer = await self._client.get("schedule", "", query=query)
             except TooLong as error:
                 raise Faulty(f"a page of the Scheduler cannot be read: {error}") from None
             if answer.status in (_AWAY if query else _AWAY | _NOWHERE):
@@ -196,7 +194,7 @@ class Scheduler:
         Then a 404 was that of a wrong address, and an error says nothing about one schedule.
         """
         try:
-            answer = await self._exchanges.get("schedule", "")
+            answer = await self._client.get("schedule", "")
         except TooLong:
             return  # there is more than can be read, but it answers
         if answer.status in _AWAY | _NOWHERE:

@@ -28,6 +28,7 @@ from sbm.clients.outcomes import (
     Unknown,
 )
 from sbm.clients.twisted_internals import BytesProducer, Gate, Pool, read_body
+from sbm.model.durations import RequestTimeout
 from sbm.settings.endpoints import MetricsAddress, ServiceAddress
 
 # By how much a busy process may be late to end an exchange whose time is over.
@@ -122,7 +123,7 @@ def _unheard(_method: str, _failure: str) -> None:
     """Nobody counts failures."""
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class ServiceClient(Service):
     """HTTP with one service, under its address and with our authorization there.
 
@@ -133,7 +134,7 @@ class ServiceClient(Service):
 
     _reactor: Any
     _address: ServiceAddress | MetricsAddress
-    _timeout: timedelta
+    _timeout: RequestTimeout
     _connections: int = 50
     _failed: Callable[[str, str], None] = _unheard
     _pool: HTTPConnectionPool = field(init=False)

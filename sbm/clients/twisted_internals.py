@@ -99,7 +99,7 @@ class Pool(HTTPConnectionPool):
     _factory = _Connections
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class Gate:
     """The pool, for one request: the last moment at which a request can still be held back.
 
@@ -137,7 +137,7 @@ async def read_body(response: Any, abort: Callable[[], None]) -> bytes:
 _DONE = Failure(ResponseDone())
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class _Reader(Protocol):
     """Collects a body of at most MAX_BODY_BYTES."""
 

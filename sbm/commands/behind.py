@@ -7,43 +7,38 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
-from zoneinfo import ZoneInfo
-
-from attrs import define, evolve, field, frozen
-from tqdm import tqdm
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
 
 from sbm.commands.running import (
     OK,
     CommandFailed,
-    actor,
+    Work,
     add_signature,
+    in_database,
+    print_above,
+    progress,
+    signature_from,
     stop_telling,
-    with_database,
 )
-from sbm.commands.selecting import find_messageset, row_id, whole_number
-from sbm.model.behind import BehindRecord, RepairCount
-from sbm.operations.schedule_runs import Preparation
-from sbm.settings.endpoints import DatabaseAddress
+from sbm.commands.selecting import row_id, whole_number
+from sbm.model.behind import BehindRecord
+from sbm.operations.behind import (
+    Expectation,
+    MomentTooFar,
+    fast_forward,
+    list_behind,
+    send_to_behind,
+)
+from sbm.operations.selection import Filters, Repair
 from sbm.settings.reading import Settings
-from sbm.store import behind_subscriptions, schedules
-from sbm.store.postgres.database import Database, Transaction
-from sbm.store.schedule_runs import FIRST, ScheduleRuns, Wanted
-
-PAGE = 2000
-CHUNK = 500
-# Beyond that, cron fields and calendars say little.
-FARTHEST = timedelta(days=3660)
-
-Help = Callable[..., Awaitable[RepairCount]]
+from sbm.store.postgres.database import Database
 
 
-def add_to(commands: Any) -> None:
-    """Add ``behind`` and what it can do to the commands of a parser."""
-    parser = commands.add_parser("behind", help="subscriptions that had too few messages")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``behind`` can do to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     diff = verbs.add_parser(
@@ -53,7 +48,7 @@ def add_to(commands: Any) -> None:
         " where it should be, and what fast-forward would make of it. Changes nothing.",
     )
     _add_choice(diff)
-    diff.set_defaults(command=_diff)
+    diff.set_defaults(command=in_database(_diff))
 
     send = verbs.add_parser(
         "send",
@@ -62,8 +57,8 @@ def add_to(commands: Any) -> None:
         " it. Who is owed one already is skipped.",
     )
     _add_choice(send)
-    _add_deed(send)
-    send.set_defaults(command=_send)
+    _add_repair(send)
+    send.set_defaults(command=in_database(_send))
 
     forward = verbs.add_parser(
         "fast-forward",
@@ -72,8 +67,8 @@ def add_to(commands: Any) -> None:
         " that follow. Nothing is sent: the messages between are left out for good.",
     )
     _add_choice(forward)
-    _add_deed(forward)
-    forward.set_defaults(command=_fast_forward)
+    _add_repair(forward)
+    forward.set_defaults(command=in_database(_fast_forward))
 
 
 def _add_choice(verb: argparse.ArgumentParser) -> None:
@@ -91,7 +86,7 @@ def _add_choice(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_deed(verb: argparse.ArgumentParser) -> None:
+def _add_repair(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--dry-run", action="store_true", help="only say what would be done")
     add_signature(verb)
 
@@ -106,190 +101,117 @@ def _moment(text: str) -> datetime:
     return moment
 
 
-@frozen(kw_only=True)
-class _Choice:
-    """Whom the operator means, and as of when."""
-
-    messageset: str | None
-    schedule_id: int | None
-    limit: int | None
-    as_of: datetime | None
-    time_zone: ZoneInfo
-
-    @classmethod
-    def read(cls, options: argparse.Namespace) -> _Choice:
-        settings = Settings(environ=options.environ)
-        time_zone = settings.timezone("SBM_TIMEZONE")
-        settings.check()
-        as_of: datetime | None = options.end_date
-        if as_of is not None and as_of.tzinfo is None:
-            as_of = as_of.replace(tzinfo=time_zone)
-        return cls(
-            messageset=options.message_set,
-            schedule_id=options.schedule,
-            limit=options.limit,
-            as_of=as_of,
-            time_zone=time_zone,
-        )
-
-    async def wanted(self, transaction: Transaction) -> Wanted:
-        """The same by ids; raises CommandFailed for what there is not."""
-        await self._check_moment(transaction)
-        if self.schedule_id is not None and not await schedules.exists(
-            transaction, row_id=self.schedule_id
-        ):
-            raise CommandFailed(f"there is no schedule {self.schedule_id}")
-        messageset_id: int | None = None
-        if self.messageset is not None:
-            messageset_id = (await find_messageset(transaction, self.messageset)).id
-        return Wanted(messageset_id=messageset_id, schedule_id=self.schedule_id)
-
-    async def _check_moment(self, transaction: Transaction) -> None:
-        now = await behind_subscriptions.now(transaction)
-        if self.as_of is not None and abs(self.as_of - now) > FARTHEST:
-            raise CommandFailed("--end-date must be within ten years of now")
+def _filters(options: argparse.Namespace) -> Filters:
+    return Filters(messageset=options.message_set, schedule_id=options.schedule)
 
 
-@define(eq=False, kw_only=True)
-class _Round:
-    """Looks at all subscriptions once, a page at a time, and does something to those behind."""
-
-    choice: _Choice
-    # What keeps it from being done to one of them, if anything.
-    obstacle: Callable[[BehindRecord], str | None]
-    help: Help | None
-    # The line about one of them that is done, if there is to be one.
-    line: Callable[[BehindRecord], str] | None
-    signature: dict[str, str] = field(factory=dict)
-    helped: RepairCount = field(factory=RepairCount, init=False)
-    skipped: Counter[str] = field(factory=Counter, init=False)
-
-    async def run(self, database: Database) -> None:
-        wanted = await database.transact(self.choice.wanted)
-        preparation = Preparation(database=database, time_zone=self.choice.time_zone)
-        search = await preparation.begin(as_of=self.choice.as_of, wanted=wanted)
-        try:
-            with tqdm(total=search.size, unit=" subscriptions", disable=None) as bar:
-                await self._look_at_all(database, search, wanted, bar)
-        finally:
-            await preparation.end(search)
-
-    async def _look_at_all(
-        self, database: Database, search: ScheduleRuns, wanted: Wanted, bar: tqdm[Any]
-    ) -> None:
-        after: UUID = FIRST
-        while not self._is_enough:
-            look = await database.transact(
-                behind_subscriptions.look,
-                search_id=search.id,
-                after=after,
-                limit=PAGE,
-                wanted=wanted,
-            )
-            if look is None:
-                break
-            await self._attend(database, search.id, look.found)
-            after = look.last
-            bar.update(look.looked_at)
-
-    @property
-    def _is_enough(self) -> bool:
-        return self._left is not None and self._left <= 0
-
-    @property
-    def _left(self) -> int | None:
-        return None if self.choice.limit is None else self.choice.limit - self.helped.done
-
-    async def _attend(
-        self, database: Database, search_id: int, found: Sequence[BehindRecord]
-    ) -> None:
-        meant = []
-        for one in found:
-            obstacle = self.obstacle(one)
-            if obstacle is None:
-                meant.append(one)
-            else:
-                self.skipped[obstacle] += 1
-        while meant and not self._is_enough:
-            size = CHUNK if self._left is None else min(CHUNK, self._left)
-            chunk, meant = meant[:size], meant[size:]
-            if self.help is None:
-                helped = RepairCount(done=len(chunk), begun=sum(len(one.way) - 1 for one in chunk))
-            else:
-                helped = await database.transact(
-                    self.help, search_id=search_id, ids=[one.id for one in chunk], **self.signature
-                )
-                unsaid = len(chunk) - helped.done
-                if unsaid:
-                    self.skipped["it was changed meanwhile, or somebody else had it locked"] += (
-                        unsaid
-                    )
-            if self.line is not None:
-                for one in chunk:
-                    tqdm.write(self.line(one), file=sys.stdout)
-            self.helped = evolve(
-                self.helped,
-                done=self.helped.done + helped.done,
-                begun=self.helped.begun + helped.begun,
-            )
-
-    def tell_skipped(self) -> None:
-        for reason, count in self.skipped.most_common():
-            print(f"{count} skipped: {reason}")
+def _repair(options: argparse.Namespace) -> Repair:
+    return Repair(
+        filters=_filters(options),
+        limit=options.limit,
+        is_dry=options.dry_run,
+        signature=signature_from(options),
+    )
 
 
-def _diff(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    round_ = _Round(choice=_Choice.read(options), obstacle=lambda _one: None, help=None, line=_json)
+def _expectation(options: argparse.Namespace) -> Expectation:
+    settings = Settings(environ=options.environ)
+    time_zone = settings.timezone("SBM_TIMEZONE")
+    settings.check()
+    as_of: datetime | None = options.end_date
+    if as_of is not None and as_of.tzinfo is None:
+        as_of = as_of.replace(tzinfo=time_zone)
+    return Expectation(time_zone=time_zone, as_of=as_of)
+
+
+@contextmanager
+def _options_named() -> Iterator[None]:
+    """Name the option that an operation refuses."""
     try:
-        with_database(address, round_.run)
+        yield
+    except MomentTooFar as error:
+        raise CommandFailed(f"--end-date {error}") from None
+
+
+def _diff(options: argparse.Namespace) -> Work:
+    return partial(
+        _print_those_behind,
+        expectation=_expectation(options),
+        filters=_filters(options),
+        limit=options.limit,
+    )
+
+
+async def _print_those_behind(
+    database: Database, *, expectation: Expectation, filters: Filters, limit: int | None
+) -> int:
+    try:
+        with _options_named():
+            count = await list_behind(
+                database,
+                expectation=expectation,
+                filters=filters,
+                limit=limit,
+                tell=lambda one: print_above(_json(one)),
+                progress=progress,
+            )
         sys.stdout.flush()
     except BrokenPipeError:
         stop_telling()
         return OK
-    print(f"{round_.helped.done} behind", file=sys.stderr)
+    print(f"{count.done} behind", file=sys.stderr)
     return OK
 
 
-def _send(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    round_ = _deed(options, behind_subscriptions.owe, lambda one: one.unsendable, _send_line)
-    with_database(address, round_.run)
-    done = round_.helped.done
-    print(f"{done} would be owed a message" if options.dry_run else f"{done} owed a message")
-    round_.tell_skipped()
-    return OK
+def _send(options: argparse.Namespace) -> Work:
+    return partial(_send_to_those, expectation=_expectation(options), repair=_repair(options))
 
 
-def _fast_forward(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    round_ = _deed(
-        options, behind_subscriptions.fast_forward, lambda one: one.held_back, _move_line
+async def _send_to_those(database: Database, *, expectation: Expectation, repair: Repair) -> int:
+    with _options_named():
+        count = await send_to_behind(
+            database,
+            expectation=expectation,
+            repair=repair,
+            tell=lambda one: print_above(_send_line(one)) if repair.is_dry else None,
+            progress=progress,
+        )
+    print(
+        f"{count.done} would be owed a message" if repair.is_dry else f"{count.done} owed a message"
     )
-    with_database(address, round_.run)
-    done, begun = round_.helped.done, round_.helped.begun
-    if options.dry_run:
+    _tell_skipped(count.skipped)
+    return OK
+
+
+def _fast_forward(options: argparse.Namespace) -> Work:
+    return partial(_move_those, expectation=_expectation(options), repair=_repair(options))
+
+
+async def _move_those(database: Database, *, expectation: Expectation, repair: Repair) -> int:
+    with _options_named():
+        count = await fast_forward(
+            database,
+            expectation=expectation,
+            repair=repair,
+            tell=lambda one: print_above(_move_line(one)) if repair.is_dry else None,
+            progress=progress,
+        )
+    done, begun = count.done, count.begun
+    if repair.is_dry:
         print(f"{done} would be moved; subscriptions to next sets that would be made: {begun}")
     else:
         print(f"{done} moved; subscriptions to next sets that were made: {begun}")
-    round_.tell_skipped()
+    _tell_skipped(count.skipped)
     return OK
 
 
-def _deed(
-    options: argparse.Namespace,
-    help_: Help,
-    obstacle: Callable[[BehindRecord], str | None],
-    line: Callable[[BehindRecord], str],
-) -> _Round:
-    return _Round(
-        choice=_Choice.read(options),
-        obstacle=obstacle,
-        help=None if options.dry_run else help_,
-        line=line if options.dry_run else None,
-        signature={"actor": actor(options), "reason": options.reason},
-    )
+def _tell_skipped(skipped: Counter[str]) -> None:
+    for reason, count in skipped.most_common():
+        print(f"{count} skipped: {reason}")
 
 
 def _json(one: BehindRecord) -> str:
-    *_, end = one.way
+    *_, end = one.path
     return json.dumps(
         {
             "subscription": str(one.id),
@@ -306,13 +228,13 @@ def _json(one: BehindRecord) -> str:
             "fast_forward": [
                 {
                     "subscription": None if place else str(one.id),
-                    "messageset": leg.messageset_id,
-                    "messageset_name": leg.messageset_name,
-                    "next_sequence_number": leg.next_sequence_number,
-                    "completed": leg.completed,
-                    "created_at": leg.since.isoformat(),
+                    "messageset": step.messageset_id,
+                    "messageset_name": step.messageset_name,
+                    "next_sequence_number": step.next_sequence_number,
+                    "completed": step.completed,
+                    "created_at": step.since.isoformat(),
                 }
-                for place, leg in enumerate(one.way)
+                for place, step in enumerate(one.path)
             ],
             "held_back": one.held_back,
         },
@@ -326,7 +248,7 @@ def _send_line(one: BehindRecord) -> str:
 
 
 def _move_line(one: BehindRecord) -> str:
-    *_, end = one.way
+    *_, end = one.path
     there = f"{end.messageset_name} {end.next_sequence_number}"
     completed = ", completed" if end.completed else ""
     return (

@@ -5,24 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any, get_args
+from functools import partial
+from typing import get_args
 from uuid import UUID
 
-from sbm.commands.running import FAILED, OK, print_table, transact
-from sbm.model.failed_task import EVERYTHING, MAX_REASON, Requeued, Wanted
+from sbm.commands.running import FAILED, OK, Work, in_database, print_table
+from sbm.model.failed_task import EVERYTHING, MAX_REASON, Wanted
 from sbm.model.paging import PageRequest
-from sbm.model.send import Kind, Stage, Trigger
-from sbm.settings.endpoints import DatabaseAddress
+from sbm.model.send import Kind, Stage
+from sbm.operations.requeue import requeue_all, requeue_these
+from sbm.operations.selection import LARGEST_ID
 from sbm.store import failed_tasks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.database import Database
 
 _SHOWN = 100
-_LARGEST_ID = 2**31 - 1
 
 
-def add_to(commands: Any) -> None:
-    """Add ``failed-task`` and what it can do to the commands of a parser."""
-    parser = commands.add_parser("failed-task", help="sends that were refused or failed")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``failed-task`` can do to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listing = verbs.add_parser(
@@ -31,7 +31,7 @@ def add_to(commands: Any) -> None:
         description=f"List those that match, the newest {_SHOWN}, and say how many there are.",
     )
     _add_filters(listing)
-    listing.set_defaults(command=_list)
+    listing.set_defaults(command=in_database(_list))
 
     requeue = verbs.add_parser(
         "requeue",
@@ -42,7 +42,7 @@ def add_to(commands: Any) -> None:
     requeue.add_argument("ids", metavar="ID", nargs="*", type=_id, help="from `failed-task list`")
     _add_filters(requeue)
     requeue.add_argument("--dry-run", action="store_true", help="only say how many are meant")
-    requeue.set_defaults(command=_requeue, misused=requeue.error)
+    requeue.set_defaults(command=in_database(_requeue), misused=requeue.error)
 
 
 def _add_filters(verb: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def _add_filters(verb: argparse.ArgumentParser) -> None:
 
 def _id(text: str) -> int:
     number = int(text)
-    if not 0 < number <= _LARGEST_ID:
+    if not 0 < number <= LARGEST_ID:
         raise ValueError("no row can have this id")
     return number
 
@@ -77,9 +77,13 @@ def _wanted(options: argparse.Namespace) -> Wanted:
     )
 
 
-def _list(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    part = transact(
-        address, failed_tasks.list_page, window=PageRequest(limit=_SHOWN), wanted=_wanted(options)
+def _list(options: argparse.Namespace) -> Work:
+    return partial(_list_those, wanted=_wanted(options))
+
+
+async def _list_those(database: Database, *, wanted: Wanted) -> int:
+    part = await database.transact(
+        failed_tasks.list_page, window=PageRequest(limit=_SHOWN), wanted=wanted
     )
     print_table(
         ("ID", "KIND", "STAGE", "INITIATED", "SUBSCRIPTION", "REASON"),
@@ -100,46 +104,39 @@ def _list(options: argparse.Namespace, address: DatabaseAddress) -> int:
     return OK
 
 
-def _requeue(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _requeue(options: argparse.Namespace) -> Work:
     wanted = _wanted(options)
     if options.ids and wanted != EVERYTHING:
         options.misused("give IDs or filters, not both")
     if options.ids:
-        return _requeue_these(options.ids, address, dry_run=options.dry_run)
-    if options.dry_run:
-        part = transact(address, failed_tasks.list_page, window=PageRequest(limit=1), wanted=wanted)
+        return partial(_requeue_these, ids=sorted(set(options.ids)), is_dry=options.dry_run)
+    return partial(_requeue_all, wanted=wanted, is_dry=options.dry_run)
+
+
+async def _requeue_all(database: Database, *, wanted: Wanted, is_dry: bool) -> int:
+    if is_dry:
+        part = await database.transact(
+            failed_tasks.list_page, window=PageRequest(limit=1), wanted=wanted
+        )
         print(f"{part.count} would be requeued")
         return OK
-    done = transact(address, failed_tasks.requeue_all, wanted=wanted, requested_by=None)
-    _tell(done)
+    done = await database.transact(requeue_all, wanted=wanted, requested_by=None)
+    _tell(taken=done.taken, owed=done.owed)
     if done.goes_on:
         print("a daemon goes on with the others")
     return OK
 
 
-def _requeue_these(ids: Sequence[int], address: DatabaseAddress, *, dry_run: bool) -> int:
-    found = transact(address, _look_up if dry_run else _owe, ids=sorted(set(ids)))
-    missing = [number for number, trigger in found.items() if not trigger.found]
-    for number in missing:
+async def _requeue_these(database: Database, *, ids: Sequence[int], is_dry: bool) -> int:
+    done = await database.transact(requeue_these, ids=ids, is_dry=is_dry)
+    for number in done.missing:
         print(f"sbm: there is no failed task {number}", file=sys.stderr)
-    taken = len(found) - len(missing)
-    if dry_run:
-        print(f"{taken} would be requeued")
+    if is_dry:
+        print(f"{done.taken} would be requeued")
     else:
-        _tell(Requeued(taken=taken, owed=sum(one.accepted for one in found.values())))
-    return FAILED if missing else OK
+        _tell(taken=done.taken, owed=done.owed)
+    return FAILED if done.missing else OK
 
 
-def _tell(done: Requeued) -> None:
-    print(f"{done.taken} requeued: {done.owed} owed again, {done.taken - done.owed} skipped")
-
-
-async def _owe(transaction: Transaction, *, ids: Sequence[int]) -> dict[int, Trigger]:
-    return {
-        number: await failed_tasks.requeue_one(transaction, failed_task_id=number) for number in ids
-    }
-
-
-async def _look_up(transaction: Transaction, *, ids: Sequence[int]) -> dict[int, Trigger]:
-    found = {number: await failed_tasks.find(transaction, failed_task_id=number) for number in ids}
-    return {number: Trigger(found=one is not None, accepted=False) for number, one in found.items()}
+def _tell(*, taken: int, owed: int) -> None:
+    print(f"{taken} requeued: {owed} owed again, {taken - owed} skipped")

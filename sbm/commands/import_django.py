@@ -19,12 +19,12 @@ from zoneinfo import ZoneInfo
 from attrs import asdict, define
 from tqdm import tqdm
 
-from sbm.commands.old_files import Copies
-from sbm.commands.running import OK, CommandFailed, actor, add_signature, print_table
-from sbm.commands.schedules import Remark, remarks
+from sbm.commands.running import OK, CommandFailed, add_signature, print_table, signature_from
 from sbm.model.content_rules import PREPEND, content_problems, prepend_problems
+from sbm.operations.django_import.old_files import Copies
 from sbm.operations.django_import.report import Advance, ImportFailed
 from sbm.operations.django_import.transfer import Taken, transfer
+from sbm.operations.schedule_remarks import Remark, remarks
 from sbm.settings.config import read_max_text_length, read_time_zone_of_ticks
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
@@ -32,14 +32,12 @@ from sbm.settings.reading import Settings
 _ENDED = "subscriptions beyond the end of their content"
 
 
-def add_to(commands: Any) -> None:
-    """Add ``import-django`` to the commands of a parser."""
-    parser = commands.add_parser(
-        "import-django",
-        help="take over the data of the old service",
-        description="Copy everything from the database of the old service, release 0.10 to 0.13,"
-        " into an empty one of sbm: all of it, checked, or nothing. The old database is only read."
-        " What becomes of single rows is reported as JSON lines on standard output.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``import-django`` takes to its parser."""
+    parser.description = (
+        "Copy everything from the database of the old service, release 0.10 to 0.13, into an empty"
+        " one of sbm: all of it, checked, or nothing. The old database is only read. What becomes"
+        " of single rows is reported as JSON lines on standard output."
     )
     parser.add_argument("source", metavar="DSN", type=_address, help="the old database, as a URL")
     parser.add_argument(
@@ -95,7 +93,7 @@ def _import(options: argparse.Namespace, address: DatabaseAddress) -> int:
                 address.uri(),
                 progress=_progress,
                 conclude=conclusion.show,
-                actor=actor(options),
+                actor=signature_from(options).actor,
                 reason=options.reason,
                 go_on=options.go_on,
             )

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import Any
-from uuid import UUID
 
-from attrs import define, field, frozen
-
-from sbm.commands.running import OK, CommandFailed, actor, with_database
-from sbm.commands.selecting import (
-    CHUNK,
-    add_selection,
-    demand_selection,
-    progress,
-    selection_from,
-    told,
-)
-from sbm.model.prepend import misfit, prepend_from
-from sbm.model.selection import Selection
+from sbm.commands.running import OK, Work, in_database, progress
+from sbm.commands.selecting import add_selection, repair_from
+from sbm.model.prepend import prepend_from
+from sbm.operations.prepends import Prepended, Prepending, add_prepends, choose
 from sbm.settings.config import read_max_text_length
-from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
-from sbm.store import audit, messagesets, repairs
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 
 
 def add_to(verbs: Any) -> None:
@@ -40,7 +29,7 @@ def add_to(verbs: Any) -> None:
         "--overwrite", action="store_true", help="even where another one is waiting"
     )
     add_selection(prepend)
-    prepend.set_defaults(command=_add_prepend)
+    prepend.set_defaults(command=in_database(_add_prepend))
 
 
 def _prepend(text: str) -> str:
@@ -50,153 +39,38 @@ def _prepend(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _add_prepend(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    demand_selection(options)
+def _add_prepend(options: argparse.Namespace) -> Work:
+    repair = repair_from(options)
     settings = Settings(environ=options.environ)
     limit = read_max_text_length(settings)
     settings.check()
-    with_database(address, _Prepending(options=options, limit=limit).run)
+    wanted = Prepending(
+        repair=repair, prepend=options.prepend, limit=limit, overwrite=options.overwrite
+    )
+    return partial(_add, wanted=wanted)
+
+
+async def _add(database: Database, *, wanted: Prepending) -> int:
+    recipients = await database.transact(choose, wanted=wanted)
+    for one in recipients.left_out:
+        print(f"left out: {one}")
+    done = await add_prepends(database, wanted=wanted, recipients=recipients, progress=progress)
+    _tell(done, wanted)
     return OK
 
 
-@frozen(kw_only=True)
-class _Chosen:
-    """Whom a prepend is for, and what was said about the sets that it is not for."""
-
-    selection: Selection
-    messageset_ids: list[int]
-    misfits: list[str]
-
-
-@frozen(kw_only=True)
-class _Step:
-    """What came of the next subscriptions; no ``place``: there were no more.
-
-    ``left`` are those that somebody else has locked.
-    """
-
-    place: repairs.Place | None
-    rows: int = 0
-    found: list[repairs.PrependCandidate] = field(factory=list)
-    given: list[UUID] = field(factory=list)
-    left: int = 0
-
-
-@define(eq=False, kw_only=True)
-class _Prepending:
-    """Goes through all subscriptions, from the newest on.
-
-    ``limit``: how many characters a message may have together with what is prepended.
-    """
-
-    options: argparse.Namespace
-    limit: int
-    counts: dict[repairs.Verdict, int] = field(
-        init=False, factory=lambda: {"free": 0, "same": 0, "other": 0, "odd": 0, "long": 0}
-    )
-    given: int = field(default=0, init=False)
-    left: int = field(default=0, init=False)
-
-    async def run(self, database: Database) -> None:
-        chosen = await database.transact(self._choose)
-        for one in chosen.misfits:
-            print(f"left out: {one}")
-        total = await database.transact(repairs.count_all)
-        place: repairs.Place | None = repairs.Place()
-        with progress(total, "subscriptions") as bar:
-            while place is not None and self.given != self.options.limit:
-                step = await database.transact(self._go_on, place, chosen)
-                place = step.place
-                self.given += len(step.given)
-                self.left += step.left
-                for prospect in step.found:
-                    self.counts[prospect.verdict] += 1
-                bar.update(step.rows)
-        self._tell()
-
-    def _tell(self) -> None:
-        print(f"{self.given} {'would be given' if self.options.dry_run else 'given'} the prepend")
-        if self.counts["same"]:
-            print(f"{self.counts['same']} have it already")
-        if self.counts["odd"]:
-            print(f"{self.counts['odd']} have metadata that are no object: left alone")
-        if self.counts["long"]:
-            print(
-                f"{self.counts['long']} would have more than {self.limit} characters with their"
-                " next message: left alone"
-            )
-        if self.counts["other"] and not self.options.overwrite:
-            print(f"{self.counts['other']} have another one waiting: left alone")
-        if self.left:
-            print(f"{self.left} are locked by somebody else: left alone")
-
-    async def _choose(self, transaction: Transaction) -> _Chosen:
-        selection = await selection_from(transaction, self.options)
-        found = [
-            one
-            for one in await messagesets.list_all(transaction)
-            if selection.messageset_id in (None, one.id)
-        ]
-        objections = {one.id: misfit(self.options.prepend, one, limit=self.limit) for one in found}
-        misfits = [
-            f"message set {one.short_name!r} {objections[one.id]}"
-            for one in found
-            if objections[one.id] is not None
-        ]
-        if len(misfits) == len(found):
-            raise CommandFailed("\n".join(misfits) or "there is no message set")
-        fitting = [one.id for one in found if objections[one.id] is None]
-        return _Chosen(selection=selection, messageset_ids=fitting, misfits=misfits)
-
-    async def _go_on(
-        self, transaction: Transaction, behind: repairs.Place, chosen: _Chosen
-    ) -> _Step:
-        reach, rows = await repairs.reach(transaction, behind=behind, limit=CHUNK)
-        if reach is None:
-            return _Step(place=None)
-        ids = await repairs.list_under_way(
-            transaction,
-            behind=behind,
-            reach=reach,
-            messageset_ids=chosen.messageset_ids,
-            selection=chosen.selection,
+def _tell(done: Prepended, wanted: Prepending) -> None:
+    print(f"{done.given} {'would be given' if wanted.repair.is_dry else 'given'} the prepend")
+    if done.verdicts["same"]:
+        print(f"{done.verdicts['same']} have it already")
+    if done.verdicts["odd"]:
+        print(f"{done.verdicts['odd']} have metadata that are no object: left alone")
+    if done.verdicts["long"]:
+        print(
+            f"{done.verdicts['long']} would have more than {wanted.limit} characters with their"
+            " next message: left alone"
         )
-        left = 0
-        if ids and not self.options.dry_run:
-            held = await repairs.hold(transaction, ids=ids)
-            left, ids = len(ids) - len(held), held
-        found = await repairs.judge_prepends(
-            transaction,
-            ids=ids,
-            messageset_ids=chosen.messageset_ids,
-            prepend=self.options.prepend,
-            limit=self.limit,
-        )
-        willing = ("free", "other") if self.options.overwrite else ("free",)
-        meant = [one for one in found if one.verdict in willing]
-        if self.options.limit is not None:
-            meant = meant[: self.options.limit - self.given]
-        if meant and not self.options.dry_run:
-            await self._give(transaction, chosen.selection, meant)
-        return _Step(
-            place=reach, rows=rows, found=found, given=[one.id for one in meant], left=left
-        )
-
-    async def _give(
-        self, transaction: Transaction, selection: Selection, meant: list[repairs.PrependCandidate]
-    ) -> None:
-        ids = [one.id for one in meant]
-        await repairs.set_prepends(transaction, ids=ids, prepend=self.options.prepend)
-        await audit.record(
-            transaction,
-            actor=actor(self.options),
-            command="subscription add-prepend",
-            reason=self.options.reason,
-            details=told(selection)
-            | {
-                "prepend": self.options.prepend,
-                "count": len(ids),
-                "subscriptions": list(map(str, ids)),
-                "replaced": {str(one.id): one.waiting for one in meant if one.waiting},
-            },
-        )
+    if done.verdicts["other"] and not wanted.overwrite:
+        print(f"{done.verdicts['other']} have another one waiting: left alone")
+    if done.locked:
+        print(f"{done.locked} are locked by somebody else: left alone")

@@ -6,46 +6,46 @@ import argparse
 import getpass
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
-from typing import IO, Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO, Any
 
+from tqdm import tqdm
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
+from sbm.model.signature import Signature
+from sbm.operations.progress import Advance
 from sbm.settings.endpoints import DatabaseAddress
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 
 OK, FAILED, MISUSED = 0, 1, 2
 
-P = ParamSpec("P")
-T = TypeVar("T")
+# What a command does in the database, once its options are read; returns its exit status.
+Work = Callable[[Database], Awaitable[int]]
+Command = Callable[[argparse.Namespace, DatabaseAddress], int]
 
 
 class CommandFailed(Exception):
     """A command could not do its work; the message says why, for a person."""
 
 
-def transact(
-    address: DatabaseAddress,
-    work: Callable[Concatenate[Transaction, P], Awaitable[T]],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T:
-    """Run one store function in a transaction of its own; see ``with_database``."""
+def in_database(read: Callable[[argparse.Namespace], Work]) -> Command:
+    """The command whose options ``read`` makes into its work in the database."""
 
-    async def once(database: Database) -> T:
-        return await database.transact(work, *args, **kwargs)
+    def command(options: argparse.Namespace, address: DatabaseAddress) -> int:
+        status: int = options.with_database(address, read(options))
+        return status
 
-    return with_database(address, once)
+    return command
 
 
-def with_database(address: DatabaseAddress, work: Callable[[Database], Awaitable[T]]) -> T:
+def with_database(address: DatabaseAddress, work: Work) -> int:
     """Run ``work`` in a reactor that ends with it. So a process can do this once.
 
     Raises CommandFailed where it was interrupted: what it had committed stays done.
     """
-    outcome: list[T | Exception] = []
+    outcome: list[int | Exception] = []
 
     async def once(reactor: Any) -> None:
         database = Database(reactor, address, 1)
@@ -70,6 +70,18 @@ def with_database(address: DatabaseAddress, work: Callable[[Database], Awaitable
     return result
 
 
+@contextmanager
+def progress(what: str, count: int) -> Iterator[Advance]:
+    """How far it has come, on standard error, if that is a terminal."""
+    with tqdm(total=count, unit=f" {what}", disable=None, leave=False) as bar:
+        yield bar.update
+
+
+def print_above(line: str) -> None:
+    """Print a line while progress is shown, which stays below it."""
+    tqdm.write(line, file=sys.stdout)
+
+
 def stop_telling() -> None:
     """Whoever was reading has seen enough: nothing more is said, not even at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -81,11 +93,12 @@ def add_signature(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--reason", metavar="TEXT", default="", help="why it is done")
 
 
-def actor(options: argparse.Namespace) -> str:
-    """Who does it: as she says, or as the machine knows her."""
-    given: str | None = options.by
-    if given:
-        return given
+def signature_from(options: argparse.Namespace) -> Signature:
+    """Who does it, and why: as the options say, or else as the machine knows the user."""
+    return Signature(actor=options.by or _user(), reason=options.reason)
+
+
+def _user() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # an account without a name, as in a container

@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from contextlib import aclosing
 from datetime import timedelta
-from typing import Any
 
 from tqdm import tqdm
 from twisted.internet.defer import Deferred
@@ -19,28 +18,27 @@ from sbm.commands.running import (
     FAILED,
     OK,
     CommandFailed,
-    actor,
+    Work,
     add_signature,
+    in_database,
     print_table,
+    signature_from,
     stop_telling,
-    transact,
-    with_database,
 )
+from sbm.model.durations import RequestTimeout
 from sbm.model.scheduler_call import Troubled
 from sbm.operations.scheduler_sync import Comparison, summary
 from sbm.settings.config import Scheduling, read_scheduling
-from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import audit, gauges, scheduler_calls
 from sbm.store.gauges import OwedChores
 from sbm.store.postgres.database import Database, Transaction
 
 _SHOWN = 100
-_TIMEOUT = timedelta(seconds=60)
+_TIMEOUT = RequestTimeout(timedelta(seconds=60))
 
 
-def add_to(commands: Any) -> None:
-    """Add ``scheduler`` and what it can do to the commands of a parser."""
-    parser = commands.add_parser("scheduler", help="what is told to the Seed Scheduler")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``scheduler`` can do to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     status = verbs.add_parser(
@@ -50,7 +48,7 @@ def add_to(commands: Any) -> None:
         " which it has refused, or fails at: about which schedule and subscription, and with which"
         " cron. Exits with 1 if it has refused any.",
     )
-    status.set_defaults(command=_status)
+    status.set_defaults(command=in_database(_status))
 
     sync = verbs.add_parser(
         "sync",
@@ -61,11 +59,15 @@ def add_to(commands: Any) -> None:
     )
     sync.add_argument("--dry-run", action="store_true", help="only show the differences")
     add_signature(sync)
-    sync.set_defaults(command=_sync)
+    sync.set_defaults(command=in_database(_sync))
 
 
-def _status(_options: argparse.Namespace, address: DatabaseAddress) -> int:
-    mode, count, troubled = transact(address, _read_status)
+def _status(_options: argparse.Namespace) -> Work:
+    return _tell_status
+
+
+async def _tell_status(database: Database) -> int:
+    mode, count, troubled = await database.transact(_read_status)
     print(f"scheduling by {mode}; {count.owed} calls owed; {count.refused} refused")
     if count.owed_seconds is not None:
         print(f"the oldest has been owed for {count.owed_seconds:.0f} s")
@@ -91,29 +93,29 @@ async def _read_status(
     )
 
 
-def _sync(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _sync(options: argparse.Namespace) -> Work:
     scheduling = read_scheduling(options.environ)
     if scheduling.scheduler is None:
         raise CommandFailed("SCHEDULER_URL is not set: there is no Scheduler to be told")
     if scheduling.complaint:
         raise CommandFailed(scheduling.complaint)
 
-    async def work(database: Database) -> Counter[str]:
-        return await _bring_in_line(database, scheduling, options)
-
-    try:
-        counts = with_database(address, work)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        stop_telling()
+    async def work(database: Database) -> int:
+        try:
+            counts = await _bring_in_line(database, scheduling, options)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            stop_telling()
+            return OK
+        if options.dry_run:
+            print(f"{summary(counts)}; nothing was changed")
+        elif counts.total():
+            print(f"{summary(counts)}: the daemons make these calls")
+        else:
+            print("both sides are in line")
         return OK
-    if options.dry_run:
-        print(f"{summary(counts)}; nothing was changed")
-    elif counts.total():
-        print(f"{summary(counts)}: the daemons make these calls")
-    else:
-        print("both sides are in line")
-    return OK
+
+    return work
 
 
 async def _bring_in_line(
@@ -126,16 +128,18 @@ async def _bring_in_line(
             f"SBM_SCHEDULING is {scheduling.mode} here, but the daemon that was started last said"
             f" {announced}: restart the daemons with the new setting first"
         )
-    exchanges = ServiceClient(database.reactor, scheduling.scheduler, _TIMEOUT)
+    exchanges = ServiceClient(
+        reactor=database.reactor, address=scheduling.scheduler, timeout=_TIMEOUT
+    )
     counts: Counter[str] = Counter()
     with tqdm(desc="listed", unit=" entries", disable=None) as progress:
         comparison = Comparison(
-            database,
-            Scheduler(exchanges),
-            scheduling.mode,
-            scheduling.public_url,
-            scheduling.inbound_token,
-            progress.update,
+            database=database,
+            scheduler=Scheduler(client=exchanges),
+            mode=scheduling.mode,
+            public_url=scheduling.public_url,
+            auth_token=scheduling.inbound_token,
+            listed=progress.update,
         )
         try:
             async with aclosing(comparison.bring_in_line(is_dry=options.dry_run)) as differences:
@@ -150,7 +154,7 @@ async def _bring_in_line(
     if not options.dry_run:
         await database.transact(
             audit.record,
-            actor=actor(options),
+            actor=signature_from(options).actor,
             command="scheduler sync",
             reason=options.reason,
             details={"mode": scheduling.mode, **counts},

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
-from uuid import UUID
 
-from attrs import define, field
-
-from sbm.commands.running import OK, actor, print_table, with_database
-from sbm.commands.selecting import (
-    CHUNK,
-    add_selection,
-    demand_selection,
-    progress,
-    selection_from,
-    told,
-)
-from sbm.model.selection import Selection
-from sbm.settings.endpoints import DatabaseAddress
-from sbm.store import audit, repairs
-from sbm.store.postgres.database import Database, Transaction
-
-_STATUSES = (-1, -2)
+from sbm.commands.running import OK, Work, in_database, print_table, progress
+from sbm.commands.selecting import add_selection, repair_from
+from sbm.operations.selection import Repair
+from sbm.operations.stuck import STATUSES, find_stuck, reset_stuck
+from sbm.store.postgres.database import Database
 
 
 def add_to(verbs: Any) -> None:
@@ -34,73 +23,34 @@ def add_to(verbs: Any) -> None:
         " completed ones are left alone.",
     )
     stuck.add_argument(
-        "--status", metavar="STATUS", type=int, choices=_STATUSES, help="only -1, or only -2"
+        "--status", metavar="STATUS", type=int, choices=STATUSES, help="only -1, or only -2"
     )
     add_selection(stuck)
-    stuck.set_defaults(command=_reset_stuck)
+    stuck.set_defaults(command=in_database(_reset_stuck))
 
 
-def _reset_stuck(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    demand_selection(options, options.status)
-    with_database(address, _Reset(options=options).run)
+def _reset_stuck(options: argparse.Namespace) -> Work:
+    return partial(
+        _reset,
+        repair=repair_from(options, options.status),
+        statuses=STATUSES if options.status is None else (options.status,),
+    )
+
+
+async def _reset(database: Database, *, repair: Repair, statuses: Sequence[int]) -> int:
+    stuck = await database.transact(find_stuck, repair=repair, statuses=statuses)
+    if repair.is_dry:
+        if stuck.counts:
+            print_table(
+                ("MESSAGE SET", "STATUS", "STUCK"),
+                [(one.short_name, str(one.process_status), str(one.count)) for one in stuck.counts],
+            )
+        print(f"{stuck.meant} would be reset")
+        return OK
+    done = await reset_stuck(
+        database, repair=repair, stuck=stuck, statuses=statuses, progress=progress
+    )
+    print(f"{done.reset} reset")
+    if done.left:
+        print(f"{done.left} left: they were changed meanwhile, or somebody else has locked them")
     return OK
-
-
-@define(eq=False, kw_only=True)
-class _Reset:
-    """Goes through those that are in error, status by status."""
-
-    options: argparse.Namespace
-    reset: int = field(default=0, init=False)
-    left: int = field(default=0, init=False)
-
-    async def run(self, database: Database) -> None:
-        statuses = _STATUSES if self.options.status is None else (self.options.status,)
-        selection = await database.transact(selection_from, self.options)
-        stuck = await database.transact(repairs.count_stuck, statuses=statuses, selection=selection)
-        meant = sum(one.count for one in stuck)
-        if self.options.limit is not None:
-            meant = min(meant, self.options.limit)
-        if self.options.dry_run:
-            if stuck:
-                print_table(
-                    ("MESSAGE SET", "STATUS", "STUCK"),
-                    [(one.short_name, str(one.process_status), str(one.count)) for one in stuck],
-                )
-            print(f"{meant} would be reset")
-            return
-        with progress(meant, "subscriptions") as bar:
-            for status in statuses:
-                place: repairs.Place | None = repairs.Place()
-                while place is not None and self.reset != self.options.limit:
-                    ids, left, place = await database.transact(
-                        self._go_on, status, selection, place
-                    )
-                    self.reset += len(ids)
-                    self.left += left
-                    bar.update(len(ids))
-        print(f"{self.reset} reset")
-        if self.left:
-            print(
-                f"{self.left} left: they were changed meanwhile, or somebody else has locked them"
-            )
-
-    async def _go_on(
-        self, transaction: Transaction, status: int, selection: Selection, behind: repairs.Place
-    ) -> tuple[list[UUID], int, repairs.Place | None]:
-        limit = CHUNK
-        if self.options.limit is not None:
-            limit = min(limit, self.options.limit - self.reset)
-        ids, left, place = await repairs.reset_stuck(
-            transaction, status=status, selection=selection, behind=behind, limit=limit
-        )
-        if ids:
-            await audit.record(
-                transaction,
-                actor=actor(self.options),
-                command="subscription reset-stuck",
-                reason=self.options.reason,
-                details=told(selection)
-                | {"status": status, "count": len(ids), "subscriptions": list(map(str, ids))},
-            )
-        return ids, left, place

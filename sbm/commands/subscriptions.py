@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import argparse
 
 from sbm.commands import duplicates, prepends, stuck
 
 
-def add_to(commands: Any) -> None:
-    """Add ``subscription`` and what can be done with many to the commands of a parser."""
-    parser = commands.add_parser("subscription", help="repairs of many subscriptions")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``subscription`` can do to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     duplicates.add_to(verbs)
     stuck.add_to(verbs)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from typing import Any
+from functools import partial
 
-from sbm.commands.running import OK, CommandFailed, print_table, transact
-from sbm.settings.endpoints import DatabaseAddress
+from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table
 from sbm.store import users
+from sbm.store.postgres.database import Database
 
 # Shorter than any token, so that neither can be taken for the other.
 _ID = re.compile(r"[0-9]{1,9}")
 
 
-def add_to(commands: Any) -> None:
-    """Add ``token`` and what it can do to the commands of a parser."""
-    parser = commands.add_parser("token", help="tokens for users of the API")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``token`` can do to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     create = verbs.add_parser(
@@ -28,11 +27,11 @@ def add_to(commands: Any) -> None:
     )
     create.add_argument("name", metavar="NAME", help="the user's name, or her e-mail address")
     create.add_argument("--admin", action="store_true", help="make the user an administrator")
-    create.set_defaults(command=_create)
+    create.set_defaults(command=in_database(_create))
 
     listing = verbs.add_parser("list", help="list the tokens, without the tokens themselves")
     listing.add_argument("name", metavar="NAME", nargs="?", help="only those of this user")
-    listing.set_defaults(command=_list)
+    listing.set_defaults(command=in_database(_list))
 
     revoke = verbs.add_parser(
         "revoke",
@@ -45,18 +44,27 @@ def add_to(commands: Any) -> None:
         nargs="?",
         help="its id from `sbm token list`, or the token; without, it is read from standard input",
     )
-    revoke.set_defaults(command=_revoke)
+    revoke.set_defaults(command=in_database(_revoke))
 
 
-def _create(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _create(options: argparse.Namespace) -> Work:
+    return partial(_create_token, name=options.name, is_admin=options.admin)
+
+
+async def _create_token(database: Database, *, name: str, is_admin: bool) -> int:
     try:
-        print(transact(address, users.create_token, email=options.name, admin=options.admin))
+        print(await database.transact(users.create_token, email=name, admin=is_admin))
     except ValueError as error:
         raise CommandFailed(f"NAME {error}") from None
     return OK
 
 
-def _list(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _list(options: argparse.Namespace) -> Work:
+    return partial(_list_tokens, username=options.name)
+
+
+async def _list_tokens(database: Database, *, username: str | None) -> int:
+    tokens = await database.transact(users.list_tokens, username=username)
     print_table(
         ("ID", "USER", "CREATED", "REVOKED"),
         [
@@ -66,20 +74,24 @@ def _list(options: argparse.Namespace, address: DatabaseAddress) -> int:
                 token.created_at.isoformat(" ", "seconds"),
                 token.revoked_at.isoformat(" ", "seconds") if token.revoked_at else "",
             )
-            for token in transact(address, users.list_tokens, username=options.name)
+            for token in tokens
         ],
     )
     return OK
 
 
-def _revoke(options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _revoke(options: argparse.Namespace) -> Work:
     known_as = options.token
     if known_as is None:
         known_as = sys.stdin.buffer.read().decode("ascii", "replace").strip()
+    return partial(_revoke_token, known_as=known_as)
+
+
+async def _revoke_token(database: Database, *, known_as: str) -> int:
     if _ID.fullmatch(known_as):
-        revoked = transact(address, users.revoke_token, token_id=int(known_as))
+        revoked = await database.transact(users.revoke_token, token_id=int(known_as))
     else:
-        revoked = transact(address, users.revoke_token, token=known_as)
+        revoked = await database.transact(users.revoke_token, token=known_as)
     if not revoked:
         raise CommandFailed("there is no such token, or it is revoked already")
     print("revoked")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from sbm.commands.running import OK, CommandFailed, print_table, transact
+from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table
 from sbm.model.email import is_email
 from sbm.model.password import hash_password
 from sbm.model.user import PERMISSIONS
-from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import users
+from sbm.store.postgres.database import Database
 
 
-def add_to(commands: Any) -> None:
-    """Add ``user`` and what it can do to the commands of a parser."""
-    parser = commands.add_parser("user", help="users of the API")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``user`` can do to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     create = _verb(
@@ -43,29 +43,29 @@ def add_to(commands: Any) -> None:
     _verb(
         verbs,
         "disable",
-        partial(_set_active, is_active=False),
+        _disable,
         "keep a user out",
         "Refuse a user, whatever she shows, until she is enabled again.",
     )
     _verb(
         verbs,
         "enable",
-        partial(_set_active, is_active=True),
+        _enable,
         "let a user in again",
         "Let a user in again: her password and her tokens are what they were.",
     )
 
-    for name, command, what in (
+    for name, read, what in (
         ("grant", _grant, "give a user a permission"),
         ("revoke", _revoke, "take a permission from a user"),
     ):
-        verb = _verb(verbs, name, command, what, "Administrators hold every permission anyway.")
+        verb = _verb(verbs, name, read, what, "Administrators hold every permission anyway.")
         verb.add_argument(
             "permission", metavar="PERMISSION", choices=PERMISSIONS, help=" or ".join(PERMISSIONS)
         )
 
     listing = verbs.add_parser("list", help="list the users")
-    listing.set_defaults(command=_list)
+    listing.set_defaults(command=in_database(_list))
 
 
 def password_from(raw: bytes) -> str:
@@ -84,11 +84,15 @@ def password_from(raw: bytes) -> str:
 
 
 def _verb(
-    verbs: Any, name: str, command: Any, what: str, description: str
+    verbs: Any,
+    name: str,
+    read: Callable[[argparse.Namespace], Work],
+    what: str,
+    description: str,
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=what, description=description)
     parser.add_argument("name", metavar="NAME", help="the user's name")
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=in_database(read))
     return parser
 
 
@@ -111,52 +115,82 @@ def _hashed_password() -> str:
     return hash_password(password_from(sys.stdin.buffer.read()))
 
 
-def _create(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    email = options.email or (options.name if is_email(options.name) else "")
-    password = _hashed_password() if options.password_stdin else None
+def _create(options: argparse.Namespace) -> Work:
+    return partial(
+        _create_user,
+        username=options.name,
+        email=options.email or (options.name if is_email(options.name) else ""),
+        is_admin=options.admin,
+        password=_hashed_password() if options.password_stdin else None,
+    )
+
+
+async def _create_user(
+    database: Database, *, username: str, email: str, is_admin: bool, password: str | None
+) -> int:
     try:
-        transact(
-            address,
-            users.create,
-            username=options.name,
-            email=email,
-            admin=options.admin,
-            password=password,
+        await database.transact(
+            users.create, username=username, email=email, admin=is_admin, password=password
         )
     except users.UsernameTaken as error:
         raise CommandFailed(str(error)) from None
     except ValueError as error:
         raise CommandFailed(f"NAME {error}") from None
-    print(f"made user {options.name!r}")
+    print(f"made user {username!r}")
     return OK
 
 
-def _set_password(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    transact(address, users.set_password, username=options.name, password=_hashed_password())
-    print(f"user {options.name!r} has another password")
+def _set_password(options: argparse.Namespace) -> Work:
+    return partial(_change_password, username=options.name, password=_hashed_password())
+
+
+async def _change_password(database: Database, *, username: str, password: str) -> int:
+    await database.transact(users.set_password, username=username, password=password)
+    print(f"user {username!r} has another password")
     return OK
 
 
-def _set_active(options: argparse.Namespace, address: DatabaseAddress, *, is_active: bool) -> int:
-    transact(address, users.set_active, username=options.name, is_active=is_active)
-    print(f"user {options.name!r} is {'enabled' if is_active else 'disabled'}")
+def _disable(options: argparse.Namespace) -> Work:
+    return partial(_set_active, username=options.name, is_active=False)
+
+
+def _enable(options: argparse.Namespace) -> Work:
+    return partial(_set_active, username=options.name, is_active=True)
+
+
+async def _set_active(database: Database, *, username: str, is_active: bool) -> int:
+    await database.transact(users.set_active, username=username, is_active=is_active)
+    print(f"user {username!r} is {'enabled' if is_active else 'disabled'}")
     return OK
 
 
-def _grant(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    transact(address, users.grant, username=options.name, permission=options.permission)
-    print(f"user {options.name!r} holds {options.permission}")
+def _grant(options: argparse.Namespace) -> Work:
+    return partial(_grant_permission, username=options.name, permission=options.permission)
+
+
+async def _grant_permission(database: Database, *, username: str, permission: str) -> int:
+    await database.transact(users.grant, username=username, permission=permission)
+    print(f"user {username!r} holds {permission}")
     return OK
 
 
-def _revoke(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    held = transact(address, users.revoke, username=options.name, permission=options.permission)
+def _revoke(options: argparse.Namespace) -> Work:
+    return partial(_revoke_permission, username=options.name, permission=options.permission)
+
+
+async def _revoke_permission(database: Database, *, username: str, permission: str) -> int:
+    held = await database.transact(users.revoke, username=username, permission=permission)
     outcome = "no longer holds" if held else "did not hold"
-    print(f"user {options.name!r} {outcome} {options.permission}")
+    print(f"user {username!r} {outcome} {permission}")
     return OK
 
 
-def _list(_options: argparse.Namespace, address: DatabaseAddress) -> int:
+def _list(_options: argparse.Namespace) -> Work:
+    return _list_users
+
+
+async def _list_users(database: Database) -> int:
+    listed = await database.transact(users.list_users)
     print_table(
         ("NAME", "E-MAIL", "STATE", "PASSWORD", "TOKENS", "PERMISSIONS"),
         [
@@ -170,7 +204,7 @@ def _list(_options: argparse.Namespace, address: DatabaseAddress) -> int:
                 if one.user.is_admin
                 else " ".join(sorted(one.user.permissions)),
             )
-            for one in transact(address, users.list_users)
+            for one in listed
         ],
     )
     return OK

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from sbm.model.durations import LongestDelay
+
 FIRST = timedelta(seconds=1)
-CAP = timedelta(seconds=60)
+CAP = LongestDelay(timedelta(seconds=60))
 
 
-def backoff(failures: int, draw: Callable[[], float], *, cap: timedelta = CAP) -> timedelta:
+def backoff(failures: int, draw: Callable[[], float], *, cap: LongestDelay = CAP) -> timedelta:
     """Full jitter: anything up to 1 s after the first failure, doubling with each, up to ``cap``.
 
     ``failures`` counts from 1; ``draw`` gives a random number from 0 to 1. Spreading the whole

@@ -29,7 +29,7 @@ class BehindSubscription:
 
 @frozen(kw_only=True)
 class PathStep:
-    """One message set on a subscriber's way, and where she should be in it.
+    """One message set on the path of a subscriber, and where she should be in it.
 
     ``since`` is when her subscription to it began, or would have.
     """
@@ -43,9 +43,9 @@ class PathStep:
 
 @frozen(kw_only=True)
 class BehindRecord:
-    """A subscription that is behind, and the way on which it should have gone.
+    """A subscription that is behind, and the path on which it should have gone.
 
-    ``way`` begins with its own set. ``held_back`` says why it cannot be moved on now,
+    ``path`` begins with its own set. ``held_back`` says why it cannot be moved on now,
     ``unsendable`` why it cannot be sent to; None: it can.
     """
 
@@ -56,7 +56,7 @@ class BehindRecord:
     messageset_name: str
     next_sequence_number: int
     messages_behind: int
-    way: list[PathStep]
+    path: list[PathStep]
     held_back: str | None
     unsendable: str | None
 

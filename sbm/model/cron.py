@@ -34,6 +34,8 @@ _RANGES: Mapping[str, tuple[int, int, str]] = {
     "month_of_year": (1, 12, "1 to 12"),
 }
 
+CRON_FIELDS = tuple(_RANGES)
+
 # The order of the fields in the text of a cron, which is that of the Seed Scheduler as well.
 _ORDER = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from typing import Any
+
+from attrs import asdict, frozen
 
 
 @frozen(kw_only=True)
@@ -12,6 +14,12 @@ class Selection:
     messageset_id: int | None = None
     lang: str | None = None
     schedule_id: int | None = None
+
+    def told(self) -> dict[str, Any]:
+        """The filters that were given, for the audit."""
+        if self == EVERYBODY:
+            return {"all": True}
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 EVERYBODY = Selection()

@@ -18,7 +18,7 @@ from sbm.store.scheduler_schedules import Listed
 CHUNK = 1000
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Comparison:
     """Lists what the Scheduler holds, and tells the differences, a chunk at a time.
 

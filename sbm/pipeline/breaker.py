@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from sbm.clients.outcomes import Failed
 from sbm.model.backoff import CAP, backoff
+from sbm.model.durations import LongestDelay
 
 # A single message or person may be answered with an error for ever; a service that is away fails
 # everybody. So many failures, and not one success between them, are the service's.
@@ -19,7 +20,7 @@ TOLERATED = 5
 LONGEST_RETRY_AFTER = timedelta(hours=1)
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Breaker:
     """Open while the service is away. When its time is over, one call may try; success closes it.
 
@@ -33,7 +34,7 @@ class Breaker:
     service: str
     _seconds: Callable[[], float]
     _draw: Callable[[], float]
-    _cap: timedelta = CAP
+    _cap: LongestDelay = CAP
     is_told_once: bool = False
     failures: int = 0
     openings: int = 0

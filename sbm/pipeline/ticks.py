@@ -11,6 +11,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.cron import Cron
+from sbm.model.durations import TickGrace
 from sbm.pipeline.database_clock import SETTLING_SECONDS, ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
 from sbm.store import ticks, unreadable
@@ -33,7 +34,7 @@ REVIEW_SECONDS = 20.0
 _SECOND = timedelta(seconds=1)
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Expansion:
     """Owes their sends to the members of open ticks, a chunk at a time, by turns.
 
@@ -109,7 +110,7 @@ class Expansion:
         return await ticks.expand(transaction, limit=1, after=member.tick_id - 1)
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Clock:
     """Makes the ticks that the cron fields ask for, where no outside Scheduler does.
 
@@ -123,10 +124,10 @@ class Clock:
 
     _database: Database
     _time_zone: ZoneInfo
-    _grace: timedelta
+    _grace: TickGrace
     _ticked: Callable[[], None]
     _log: Logger = field(factory=Logger)
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _clock: DatabaseClock = field(factory=DatabaseClock)
     _reviewed_at: float = field(default=float("-inf"), init=False)
 
     async def one_pass(self) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+from sbm.model.durations import RequestTimeout
+
 # By so much at most may the clock of another service and ours be apart, where we compare them.
 CLOCK_MARGIN = timedelta(hours=24)
 
-# What a lease must have left beyond what its work needs at most.
+# What a lease must have left beyond the timeout of the request that it covers.
 SPARE = timedelta(seconds=1)
 
 
@@ -17,10 +19,10 @@ def uptime() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def outlasts(lease_end: float, time_needed: timedelta, *, now: float) -> bool:
-    """Whether a lease still covers that much time, and a second more.
+def outlasts(lease_end: float, timeout: RequestTimeout, *, now: float) -> bool:
+    """Whether a lease still covers a request with that timeout, and a second more.
 
     ``lease_end`` and ``now`` are seconds of ``uptime``. This is the rule that keeps a request from
     being made after its lease: it is asked in the very callback that writes the first byte.
     """
-    return now + (time_needed + SPARE).total_seconds() <= lease_end
+    return now + (timeout + SPARE).total_seconds() <= lease_end

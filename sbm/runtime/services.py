@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 
 class ServiceGroup(MultiService):
-    """Services that are kept together; how they stop is what a Row and a Stack differ in.
+    """Services that are kept together; how they stop is what Parallel and Sequential differ in.
 
     One that fails to stop does not keep the others from stopping.
     """
@@ -24,7 +24,7 @@ class ServiceGroup(MultiService):
     _log = Logger()
 
     def hurry(self) -> None:
-        """Tell the Stacks among them that there is no more time."""
+        """Tell the Sequential ones among them that there is no more time."""
         for service in self:
             if isinstance(service, ServiceGroup):
                 service.hurry()
@@ -68,6 +68,7 @@ class Sequential(ServiceGroup):
 
     def __init__(
         self,
+        *,
         reactor: Any = None,
         patience: timedelta | None = None,
         rush: timedelta = timedelta(0),
@@ -116,7 +117,7 @@ class CannotListen(SystemExit):
     """A port cannot be had. Nothing was started, and the process ends with this message."""
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Port(Service):
     """Listens at a Twisted endpoint description, before privileges are shed.
 

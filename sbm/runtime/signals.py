@@ -37,7 +37,7 @@ _RECURRING = frozenset({signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal
 _UNHANDLED = (signal.SIG_DFL, signal.default_int_handler)
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Signals:
     """Handles the signals in ``ours``: the first stops the reactor, the next ones call ``hurry``.
 

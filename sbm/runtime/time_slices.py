@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 SECONDS = 0.003
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class TimeSlice:
     """The slices of one piece of work, measured by the reactor's clock.
 

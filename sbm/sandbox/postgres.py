@@ -61,7 +61,7 @@ def _resolved(folder: Path) -> Path:
     return folder.resolve()
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class EmbeddedPostgres:
     """One PostgreSQL server for one folder, reached over a unix socket only.
 

@@ -13,6 +13,14 @@ from zoneinfo import ZoneInfo
 from attrs import evolve, field, frozen
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.durations import (
+    LeaseTime,
+    LongestDelay,
+    RequestTimeout,
+    SettleTime,
+    StopGrace,
+    TickGrace,
+)
 from sbm.model.scheduler_call import Scheduling as Mode
 from sbm.model.send import CONTENT_SETTLE
 from sbm.settings.endpoints import (
@@ -130,13 +138,13 @@ class Config:
     voice_vendor: VoiceVendorAddress | None
     metrics_every: timedelta
     timezone: ZoneInfo
-    tick_grace: timedelta
-    request_timeout: timedelta
-    lease: timedelta
-    settle: timedelta
-    stop_grace: timedelta
+    tick_grace: TickGrace
+    request_timeout: RequestTimeout
+    lease: LeaseTime
+    settle: SettleTime
+    stop_grace: StopGrace
     concurrency: int
-    backoff_max: timedelta
+    backoff_max: LongestDelay
     max_faults: int
     max_text_length: int
     content_settle: timedelta
@@ -172,13 +180,21 @@ class Config:
             voice_vendor=read_voice_vendor(settings),
             metrics_every=settings.seconds("SBM_METRICS_SECONDS", 10, least=0.1, most=3600),
             timezone=settings.timezone("SBM_TIMEZONE"),
-            tick_grace=settings.seconds("SBM_TICK_GRACE_SECONDS", 3600, least=5, most=604800),
-            request_timeout=settings.seconds("DEFAULT_REQUEST_TIMEOUT", 30, least=0.1, most=600),
-            lease=settings.seconds("SBM_LEASE_SECONDS", 60, least=1, most=3600),
-            settle=settings.seconds("SBM_SETTLE_SECONDS", 120, least=1, most=86400),
-            stop_grace=settings.seconds("SBM_STOP_GRACE_SECONDS", 30, least=0, most=3600),
+            tick_grace=TickGrace(
+                settings.seconds("SBM_TICK_GRACE_SECONDS", 3600, least=5, most=604800)
+            ),
+            request_timeout=RequestTimeout(
+                settings.seconds("DEFAULT_REQUEST_TIMEOUT", 30, least=0.1, most=600)
+            ),
+            lease=LeaseTime(settings.seconds("SBM_LEASE_SECONDS", 60, least=1, most=3600)),
+            settle=SettleTime(settings.seconds("SBM_SETTLE_SECONDS", 120, least=1, most=86400)),
+            stop_grace=StopGrace(
+                settings.seconds("SBM_STOP_GRACE_SECONDS", 30, least=0, most=3600)
+            ),
             concurrency=settings.count("SBM_CONCURRENCY", 50, most=1000),
-            backoff_max=settings.seconds("SBM_BACKOFF_MAX_SECONDS", 60, least=1, most=3600),
+            backoff_max=LongestDelay(
+                settings.seconds("SBM_BACKOFF_MAX_SECONDS", 60, least=1, most=3600)
+            ),
             max_faults=settings.count("SBM_MAX_FAULTS", 10, most=1000),
             max_text_length=read_max_text_length(settings),
             content_settle=settings.seconds(

@@ -1,4 +1,4 @@
-"""Subscriptions that are behind: found, told, and helped."""
+"""Subscriptions that are behind: found, told, sent to, moved on."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from attrs import asdict
-
 from sbm.model.behind import BehindPage, BehindRecord, BehindSubscription, PathStep, RepairCount
 from sbm.model.paging import Page, PageRequest
-from sbm.store import audit, schedule_runs
+from sbm.store import schedule_runs
 from sbm.store.paging import NEWEST_FIRST, read_part
 from sbm.store.postgres.database import Row, Transaction
-from sbm.store.postgres.statements import Query, load
+from sbm.store.postgres.statements import load
 from sbm.store.schedule_runs import Wanted
 
 QUERIES = load("behind_subscriptions")
@@ -68,51 +66,42 @@ async def look(
     if not rows:
         return None
     last, looked_at = rows[0]["last"], rows[0]["looked_at"]
-    found = [_straggler(row) for row in rows if row["id"] is not None]
+    found = [_record(row) for row in rows if row["id"] is not None]
     return BehindPage(last=last, looked_at=looked_at, found=found)
+
+
+async def lock(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
+    """Keep these from being changed until the transaction ends; returns those that are held."""
+    rows = await transaction.rows(QUERIES.lock_stragglers, ids=list(ids))
+    return [row["id"] for row in rows]
 
 
 async def fast_forward(
     transaction: Transaction, *, search_id: int, ids: Sequence[UUID], actor: str, reason: str
 ) -> RepairCount:
-    """Move these to where they should be, if they still are behind, and send nothing."""
-    return await _help(
-        transaction, QUERIES.fast_forward, "behind fast-forward", search_id, ids, actor, reason
+    """Move these, which are held, to where they should be, if they are behind; send nothing."""
+    row = await transaction.row(
+        QUERIES.fast_forward, search_id=search_id, ids=list(ids), actor=actor, reason=reason
     )
+    assert row is not None
+    return RepairCount(done=row["done"], skipped=row["skipped"], begun=row["begun"])
 
 
 async def owe(
     transaction: Transaction, *, search_id: int, ids: Sequence[UUID], actor: str, reason: str
 ) -> RepairCount:
-    """Owe the next message to each of these, if they still are behind."""
-    return await _help(
-        transaction, QUERIES.owe_to_stragglers, "behind send", search_id, ids, actor, reason
+    """Owe the next message to each of these, which are held, if they are behind."""
+    row = await transaction.row(
+        QUERIES.owe_to_stragglers, search_id=search_id, ids=list(ids), actor=actor, reason=reason
     )
-
-
-async def _help(
-    transaction: Transaction,
-    query: Query,
-    command: str,
-    search_id: int,
-    ids: Sequence[UUID],
-    actor: str,
-    reason: str,
-) -> RepairCount:
-    """Do it to those who still are behind, of all that can be locked; the audit tells how many."""
-    await schedule_runs.check(transaction, search_id=search_id)
-    held = [row["id"] for row in await transaction.rows(QUERIES.lock_stragglers, ids=list(ids))]
-    row = await transaction.row(query, search_id=search_id, ids=held, actor=actor, reason=reason)
     assert row is not None
-    helped = RepairCount(done=row["done"], skipped=row["skipped"], begun=row["begun"])
-    if helped.done:
-        await audit.record(
-            transaction, actor=actor, command=command, reason=reason, details=asdict(helped)
-        )
-    return helped
+    return RepairCount(done=row["done"], skipped=row["skipped"], begun=row["begun"])
 
 
-def _straggler(row: Row) -> BehindRecord:
-    fields = {name: value for name, value in row.items() if name not in ("last", "looked_at")}
-    way = [PathStep(**leg | {"since": datetime.fromisoformat(leg["since"])}) for leg in row["way"]]
-    return BehindRecord(**fields | {"way": way})
+def _record(row: Row) -> BehindRecord:
+    apart = ("last", "looked_at", "way")
+    fields = {name: value for name, value in row.items() if name not in apart}
+    path = [
+        PathStep(**step | {"since": datetime.fromisoformat(step["since"])}) for step in row["way"]
+    ]
+    return BehindRecord(**fields, path=path)

@@ -1,4 +1,4 @@
-"""Subscriptions that somebody has twice: found, judged, removed."""
+"""Subscriptions that somebody has twice: found, decided on, removed."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ async def reach(transaction: Transaction, *, after: str, limit: int) -> tuple[st
     return row["reach"], row["rows"]
 
 
-async def list_twins(
+async def list_candidates(
     transaction: Transaction,
     *,
     after: str,
     reach: str,
     selection: Selection,
-    likeness: DuplicateRule,
+    rule: DuplicateRule,
 ) -> list[UUID]:
     """Of the identities behind ``after``, to ``reach``: whatever may be one of several."""
     rows = await transaction.rows(
         QUERIES.list_twins,
         after=after,
         reach=reach,
-        by_lang=likeness.by_lang,
-        by_schedule=likeness.by_schedule,
+        by_lang=rule.by_lang,
+        by_schedule=rule.by_schedule,
         **asdict(selection),
     )
     return [row["id"] for row in rows]
@@ -60,12 +60,12 @@ async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
     return [row["id"] for row in sends]
 
 
-async def judge(
+async def decide(
     transaction: Transaction,
     *,
     ids: Sequence[UUID],
     selection: Selection,
-    likeness: DuplicateRule,
+    rule: DuplicateRule,
     held: Sequence[UUID] | None = None,
 ) -> list[Duplicate]:
     """Which of these are to go, by identity; with the sends that are ``held``, if they are."""
@@ -74,7 +74,7 @@ async def judge(
         ids=list(ids),
         held=None if held is None else list(held),
         **asdict(selection),
-        **asdict(likeness),
+        **asdict(rule),
     )
     return [Duplicate(**row) for row in rows]
 
@@ -91,7 +91,7 @@ async def remove(
     details: Mapping[str, Any],
 ) -> int:
     """Remove these, which are held, or only ``deactivate`` them; the audit has them in full."""
-    verdicts = [
+    decisions = [
         {
             "id": str(one.id),
             "kept_id": str(one.kept_id),
@@ -102,7 +102,7 @@ async def remove(
     ]
     row = await transaction.row(
         QUERIES.remove_duplicates,
-        verdicts=Json(verdicts),
+        verdicts=Json(decisions),
         held=list(held),
         deactivate=deactivate,
         actor=actor,

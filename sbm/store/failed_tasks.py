@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from attrs import asdict, evolve
+from attrs import asdict
 
 from sbm.model.failed_task import EVERYTHING, FailedTask, Requeued, Wanted
 from sbm.model.paging import Page, PageRequest
-from sbm.model.send import Trigger
-from sbm.store import tasks
 from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
 QUERIES = load("failed_tasks")
-
-# So many are owed again at once; a list that is longer is left to a task.
-AT_ONCE = 200
 
 
 async def list_page(
@@ -66,30 +61,6 @@ async def requeue(
     return Requeued(**{name: value for name, value in row.items() if value is not None})
 
 
-async def requeue_one(transaction: Transaction, *, failed_task_id: int) -> Trigger:
-    """Owe this one again; where it is skipped instead, the reason is that of the ledger."""
+async def hold(transaction: Transaction, *, failed_task_id: int) -> None:
+    """Keep this one, and its subscription, from everybody else until the transaction ends."""
     await transaction.rows(QUERIES.hold_failed_task, id=failed_task_id)
-    done = await requeue(
-        transaction, after=failed_task_id - 1, up_to=failed_task_id, limit=1, alone=True
-    )
-    return Trigger(found=done.taken > 0, accepted=done.owed > 0, reason=done.reason)
-
-
-async def requeue_all(
-    transaction: Transaction, *, wanted: Wanted, requested_by: int | None
-) -> Requeued:
-    """Owe all that match now again: the oldest at once, whatever is left by a task."""
-    up_to = await newest(transaction)
-    if up_to is None:
-        return Requeued()
-    done = await requeue(transaction, up_to=up_to, limit=AT_ONCE, wanted=wanted)
-    if done.seen < AT_ONCE and not done.locked:
-        return done
-    await tasks.request(
-        transaction,
-        kind="requeue-failed-tasks",
-        requested_by=requested_by,
-        up_to=up_to,
-        wanted=wanted,
-    )
-    return evolve(done, goes_on=True)

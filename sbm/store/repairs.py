@@ -130,7 +130,7 @@ class PrependCandidate:
     waiting: str | None
 
 
-async def judge_prepends(
+async def decide_prepends(
     transaction: Transaction,
     *,
     ids: Sequence[UUID],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.runtime.wakeups import Wakeups
 from sbm.settings.config import Scheduling
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
@@ -54,108 +55,49 @@ _COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
 MAX_UPLOAD_BYTES = 50 * 2**20
 _UTC = ZoneInfo("UTC")
 
-_ABOUT = OptionsInfo(name="Api Root", description="The collections, and where they are.")
+_OPTIONS = OptionsInfo(name="Api Root", description="The collections, and where they are.")
+
+# What has routes of its own, by the path that they lie below.
+MOUNTED: Mapping[str, type[Any]] = {
+    "/api/v1/user/token": UserTokens,
+    "/api/token-auth": TokenAuth,
+    "/api/v1/schedule": Schedules,
+    "/api/v1/messageset": MessageSets,
+    "/api/v1/message": Messages,
+    "/api/v1/binarycontent": BinaryContents,
+    "/api/v1/subscriptions": Subscriptions,
+    "/api/v1/failed-tasks": FailedTasks,
+    "/api/v1/behind-subscriptions": BehindSubscriptions,
+    "/api/v1/ticks": Ticks,
+    "/api/v1/messageset_languages": Languages,
+    "/api/v1/send-estimates": SendEstimates,
+    "/api/v1/runsendestimate": TaskRequest,
+    "/api/v1/sync_audio_files": TaskRequest,
+    "/api/v1/tasks": Tasks,
+    "/api/metrics": Metrics,
+    "/api/health": Health,
+}
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class Root:
-    """Everything below ``/``."""
+    """Everything below ``/``; ``mounted`` are the resources of MOUNTED, by the same paths."""
 
     app = new_app()
 
-    _front: Endpoint
-    _user_tokens: UserTokens
-    _token_auth: TokenAuth
-    _schedules: Schedules
-    _messagesets: MessageSets
-    _messages: Messages
-    _binary_contents: BinaryContents
-    _subscriptions: Subscriptions
-    _failed_tasks: FailedTasks
-    _behind_subscriptions: BehindSubscriptions
-    _ticks: Ticks
-    _languages: Languages
-    _send_estimates: SendEstimates
-    _run_send_estimate: TaskRequest
-    _sync_audio_files: TaskRequest
-    _tasks: Tasks
-    _metrics: Metrics
-    _health: Health
-    _exposition: PrometheusMetrics
-    _media: Media
-    _description: StaticDocument
-    _docs: StaticDocument
+    endpoint: Endpoint
+    mounted: Mapping[str, Any]
+    exposition: PrometheusMetrics
+    media: Media
+    description: StaticDocument
+    docs: StaticDocument
 
     @app.route("/api/v1")
-    async def collections(self, request: Request) -> bytes:
-        return await self._front.answer(request, _ABOUT, {"GET": self._read_collections})
-
-    @app.route("/api/v1/user/token", branch=True)
-    def user_tokens(self, _request: Request) -> Any:
-        return self._user_tokens.app.resource()
-
-    @app.route("/api/token-auth", branch=True)
-    def token_auth(self, _request: Request) -> Any:
-        return self._token_auth.app.resource()
-
-    @app.route("/api/v1/schedule", branch=True)
-    def schedules(self, _request: Request) -> Any:
-        return self._schedules.app.resource()
-
-    @app.route("/api/v1/messageset", branch=True)
-    def messagesets(self, _request: Request) -> Any:
-        return self._messagesets.app.resource()
-
-    @app.route("/api/v1/message", branch=True)
-    def messages(self, _request: Request) -> Any:
-        return self._messages.app.resource()
-
-    @app.route("/api/v1/binarycontent", branch=True)
-    def binary_contents(self, _request: Request) -> Any:
-        return self._binary_contents.app.resource()
-
-    @app.route("/api/v1/subscriptions", branch=True)
-    def subscriptions(self, _request: Request) -> Any:
-        return self._subscriptions.app.resource()
-
-    @app.route("/api/v1/failed-tasks", branch=True)
-    def failed_tasks(self, _request: Request) -> Any:
-        return self._failed_tasks.app.resource()
-
-    @app.route("/api/v1/behind-subscriptions", branch=True)
-    def behind_subscriptions(self, _request: Request) -> Any:
-        return self._behind_subscriptions.app.resource()
-
-    @app.route("/api/v1/ticks", branch=True)
-    def ticks(self, _request: Request) -> Any:
-        return self._ticks.app.resource()
-
-    @app.route("/api/v1/messageset_languages", branch=True)
-    def languages(self, _request: Request) -> Any:
-        return self._languages.app.resource()
-
-    @app.route("/api/v1/send-estimates", branch=True)
-    def send_estimates(self, _request: Request) -> Any:
-        return self._send_estimates.app.resource()
-
-    @app.route("/api/v1/runsendestimate", branch=True)
-    def run_send_estimate(self, _request: Request) -> Any:
-        return self._run_send_estimate.app.resource()
-
-    @app.route("/api/v1/sync_audio_files", branch=True)
-    def sync_audio_files(self, _request: Request) -> Any:
-        return self._sync_audio_files.app.resource()
-
-    @app.route("/api/v1/tasks", branch=True)
-    def tasks(self, _request: Request) -> Any:
-        return self._tasks.app.resource()
-
-    @app.route("/api/metrics", branch=True)
-    def metrics(self, _request: Request) -> Any:
-        return self._metrics.app.resource()
+    async def read_collections(self, request: Request) -> bytes:
+        return await self.endpoint.answer(request, _OPTIONS, {"GET": self._collections})
 
     @app.route("/livez")
-    def livez(self, request: Request) -> bytes:
+    def read_liveness(self, request: Request) -> bytes:
         """The process answers: nothing else is looked at, and nobody has to say who she is."""
         request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
         if request.method not in (b"GET", b"HEAD", b"OPTIONS"):
@@ -163,28 +105,34 @@ class Root:
         request.setHeader(b"Content-Length", b"0")
         return written(request, Reply())
 
-    @app.route("/api/health", branch=True)
-    def health(self, _request: Request) -> Any:
-        return self._health.app.resource()
-
     @app.route("/metrics")
-    def exposition(self, request: Request) -> bytes:
-        return self._exposition.answer(request)
+    def read_exposition(self, request: Request) -> bytes:
+        return self.exposition.answer(request)
 
     @app.route("/media/<name>")
-    async def media(self, request: Request, name: str) -> bytes:
-        return await self._media.answer(request, name)
+    async def fetch_file(self, request: Request, name: str) -> bytes:
+        return await self.media.answer(request, name)
 
     @app.route("/api/v1/openapi.json")
-    def description(self, request: Request) -> bytes:
-        return self._description.answer(request)
+    def read_description(self, request: Request) -> bytes:
+        return self.description.answer(request)
 
     @app.route("/docs")
-    def docs(self, request: Request) -> bytes:
-        return self._docs.answer(request)
+    def read_docs(self, request: Request) -> bytes:
+        return self.docs.answer(request)
 
-    async def _read_collections(self, exchange: ApiRequest) -> Reply:
-        return Reply(body={name: exchange.url(f"/api/v1/{name}/") for name in _COLLECTIONS})
+    async def _collections(self, request: ApiRequest) -> Reply:
+        return Reply(body={name: request.url(f"/api/v1/{name}/") for name in _COLLECTIONS})
+
+
+def _mount(path: str) -> None:
+    @Root.app.route(path, branch=True, endpoint=path)
+    def resource(self: Root, _request: Request) -> Any:
+        return self.mounted[path].app.resource()
+
+
+for _path in MOUNTED:
+    _mount(_path)
 
 
 def build(
@@ -192,7 +140,7 @@ def build(
     database: Database,
     scheduling: Scheduling,
     version: str,
-    wake: Callable[[], None],
+    wakeups: Wakeups,
     media_root: Path | None,
     max_upload_bytes: int = MAX_UPLOAD_BYTES,
     duplicate_window: timedelta = timedelta(0),
@@ -205,8 +153,8 @@ def build(
     """The site of the API.
 
     ``scheduling`` says what the Scheduler shows, and what it may call back for; ``version`` is told
-    by the health check; ``wake`` is called after the commit of work for the pipeline; files of up
-    to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
+    by the health check; ``wakeups`` are woken after the commit of work for the pipeline; files of
+    up to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
     for ``duplicate_window`` the webhook refuses the twin of a request, a day at most, zero: never;
     ``trusted_proxies`` are believed about the address that the client sees; ``telemetry`` is what
     ``/metrics`` and the health show, and its tally is told what the Metrics API shall know;
@@ -215,39 +163,68 @@ def build(
     """
     reactor = database.reactor
     telemetry = telemetry or Telemetry()
-    passwords = Passwords(database, database.reactor)
+    passwords = Passwords(database, reactor)
     authentication = Authentication(database, passwords, scheduling.inbound_token)
-    front = Endpoint(database, authentication, Proxies(trusted_proxies))
+    endpoint = Endpoint(
+        database=database, authentication=authentication, proxies=Proxies(trusted_proxies)
+    )
     callbacks = SchedulerCallbacks(reactor=reactor, scheduling=scheduling, telemetry=telemetry)
     uploads = None
     if media_root is not None:
         uploads = Uploads(reactor, media_root, max_upload_bytes, authentication, PATH, PART)
     root = Root(
-        front,
-        UserTokens(front),
-        TokenAuth(front, passwords),
-        Schedules(front, wake, scheduling, callbacks),
-        MessageSets(front, max_text_length),
-        Messages(front, max_text_length),
-        BinaryContents(front, can_store=uploads is not None, max_text_length=max_text_length),
-        Subscriptions(
-            *(front, wake, scheduling, callbacks, duplicate_window, telemetry.tally),
-            max_text_length,
-        ),
-        FailedTasks(front, wake),
-        BehindSubscriptions(front, wake),
-        Ticks(front),
-        Languages(front),
-        SendEstimates(front),
-        run_send_estimate(front, wake),
-        sync_audio_files(front, wake),
-        Tasks(front),
-        Metrics(front, wake, telemetry.tally, timezone),
-        Health(front, version, library_versions(), telemetry),
-        PrometheusMetrics(telemetry, version),
-        Media(reactor, media_root),
-        description(version),
-        docs(version),
+        endpoint=endpoint,
+        mounted={
+            "/api/v1/user/token": UserTokens(endpoint=endpoint),
+            "/api/token-auth": TokenAuth(endpoint=endpoint, passwords=passwords),
+            "/api/v1/schedule": Schedules(
+                endpoint=endpoint,
+                wake=wakeups.ticks.wake,
+                scheduling=scheduling,
+                callbacks=callbacks,
+            ),
+            "/api/v1/messageset": MessageSets(endpoint=endpoint, max_text_length=max_text_length),
+            "/api/v1/message": Messages(endpoint=endpoint, max_text_length=max_text_length),
+            "/api/v1/binarycontent": BinaryContents(
+                endpoint=endpoint,
+                can_store=uploads is not None,
+                max_text_length=max_text_length,
+            ),
+            "/api/v1/subscriptions": Subscriptions(
+                endpoint=endpoint,
+                wake=wakeups.sends.wake,
+                scheduling=scheduling,
+                callbacks=callbacks,
+                window=duplicate_window,
+                tally=telemetry.tally,
+                max_text_length=max_text_length,
+            ),
+            "/api/v1/failed-tasks": FailedTasks(
+                endpoint=endpoint, wake=wakeups.sends.wake, wake_tasks=wakeups.tasks.wake
+            ),
+            "/api/v1/behind-subscriptions": BehindSubscriptions(
+                endpoint=endpoint, wake=wakeups.tasks.wake
+            ),
+            "/api/v1/ticks": Ticks(endpoint=endpoint),
+            "/api/v1/messageset_languages": Languages(endpoint=endpoint),
+            "/api/v1/send-estimates": SendEstimates(endpoint=endpoint),
+            "/api/v1/runsendestimate": run_send_estimate(endpoint, wakeups.tasks.wake),
+            "/api/v1/sync_audio_files": sync_audio_files(endpoint, wakeups.audio_copies.wake),
+            "/api/v1/tasks": Tasks(endpoint=endpoint),
+            "/api/metrics": Metrics(
+                endpoint=endpoint, wake=wakeups.tasks.wake, tally=telemetry.tally, zone=timezone
+            ),
+            "/api/health": Health(
+                endpoint=endpoint,
+                version=version,
+                libraries=library_versions(),
+                telemetry=telemetry,
+            ),
+        },
+        exposition=PrometheusMetrics(telemetry, version),
+        media=Media(reactor, media_root),
+        description=description(version),
+        docs=docs(version),
     )
     resource = root.app.resource()
     refusals = Refusals(

@@ -249,5 +249,5 @@ WITH legs AS MATERIALIZED (
 )
 SELECT count(owed.subscription_id) AS done,
        count(*) - count(owed.subscription_id) AS skipped, 0 AS begun,
-       CASE WHEN count(owed.subscription_id) > 0 THEN pg_notify('sbm_work', '') END
+       CASE WHEN count(owed.subscription_id) > 0 THEN pg_notify('sbm_sends', '') END
   FROM judged LEFT JOIN owed ON owed.subscription_id = judged.id;

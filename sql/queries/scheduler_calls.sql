@@ -267,7 +267,8 @@ UPDATE chores
    SET up_to = COALESCE(looked_at.last, chores.up_to), lease_until = now() + %(lease)s
   FROM chore, looked_at, (SELECT count(*) AS owed FROM owed) counted
  WHERE chores.id = chore.id
-RETURNING looked_at.count;
+RETURNING looked_at.count,
+          CASE WHEN counted.owed > 0 THEN pg_notify('sbm_scheduler_calls', '') END;
 
 -- name: list_troubled
 -- The chores that the Scheduler has refused, and those that it fails at, the newest %(limit)s: about

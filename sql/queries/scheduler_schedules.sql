@@ -180,8 +180,9 @@ WITH found AS MATERIALIZED (
      WHERE r.kind = found.kind AND r.target = found.target AND found.remote_id IS NULL
        AND NOT r.told_at BETWEEN %(since)s AND now() + interval '1 minute'
 )
-SELECT count(*) FROM (SELECT owe_chore(kind, target) FROM found
-                       WHERE action IS NOT NULL ORDER BY kind, target) owed;
+SELECT count(*), CASE WHEN count(*) > 0 THEN pg_notify('sbm_scheduler_calls', '') END
+  FROM (SELECT owe_chore(kind, target) FROM found
+         WHERE action IS NOT NULL ORDER BY kind, target) owed;
 
 -- name: now
 -- The database's time.

@@ -7,7 +7,9 @@ INSERT INTO tasks (kind, requested_by, up_to, wanted)
 VALUES (%(kind)s, %(requested_by)s, %(up_to)s, %(wanted)s)
 ON CONFLICT (kind, wanted) WHERE state = 'waiting'
 DO UPDATE SET up_to = GREATEST(tasks.up_to, EXCLUDED.up_to)
-RETURNING id;
+RETURNING id,
+          pg_notify(CASE kind WHEN 'sync-audio-files' THEN 'sbm_audio_copies' ELSE 'sbm_tasks' END,
+                    '');
 
 -- name: begin_task
 -- Take the oldest task of these kinds that nobody is at, or whose owner fell silent (while the clock

@@ -46,7 +46,7 @@ WITH recent AS MATERIALIZED (
         ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING
     RETURNING id
 )
-SELECT id, pg_notify('sbm_work', '') FROM tick;
+SELECT id, pg_notify('sbm_ticks', '') FROM tick;
 
 -- name: record_missed_ticks
 -- Moments that passed too long ago, or that a later one made up for: nobody is sent anything.
@@ -138,7 +138,7 @@ UPDATE ticks
        expanded_at = CASE WHEN expansion.triggers < %(limit)s THEN now() END
   FROM tick, expansion WHERE ticks.id = tick.id
 RETURNING ticks.id, expansion.triggers, ARRAY(SELECT id FROM owed) AS owed,
-          pg_notify('sbm_work', '');
+          pg_notify('sbm_sends', '');
 
 -- name: withdraw_sends
 -- Of those that were owed just now, in this transaction: whoever had her turn in another tick since

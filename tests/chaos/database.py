@@ -62,7 +62,7 @@ class OwnServer:
     _server: EmbeddedPostgres = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._server = EmbeddedPostgres(self.folder, _DURABLE)
+        self._server = EmbeddedPostgres(folder=self.folder, settings=_DURABLE)
 
     def start(self) -> None:
         """Start it, as soon as what a kill has left of it has ended."""

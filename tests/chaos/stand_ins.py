@@ -90,7 +90,7 @@ async def _pause(seconds: float) -> None:
 
 def _face(kind: str, journal: Path, *more: str) -> Resource:
     if kind == "identity-store":
-        return IdentityStoreApp(IdentityStore(path=journal)).resource()
+        return IdentityStoreApp(store=IdentityStore(path=journal)).resource()
     (trouble,) = more
     app = TroubledMessageSender(sender=MessageSender(path=journal), trouble=Path(trouble))
     return app.resource()

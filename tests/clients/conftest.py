@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import RequestTimeout
 from tests.clients.far import Far, HandWound
 
 
@@ -26,7 +27,9 @@ def wound() -> HandWound:
 
 
 @pytest_twisted.async_yield_fixture
-async def exchanges(far: Far, wound: HandWound) -> AsyncIterator[ServiceClient]:
-    exchanges = ServiceClient(wound, far.address(), timedelta(seconds=30))
-    yield exchanges
-    await exchanges.stopService()
+async def client(far: Far, wound: HandWound) -> AsyncIterator[ServiceClient]:
+    client = ServiceClient(
+        reactor=wound, address=far.address(), timeout=RequestTimeout(timedelta(seconds=30))
+    )
+    yield client
+    await client.stopService()

@@ -11,6 +11,7 @@ from twisted.web.server import Site
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import RequestTimeout
 from sbm.sandbox.stand_ins.identity_store import IdentityStore as Store
 from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
 from sbm.settings.endpoints import ServiceAddress
@@ -20,14 +21,14 @@ from tests.clients.test_service_client import TIMEOUT
 MOTHER = "6fb30d6b-ba06-4964-825e-20f93388b9fe"
 
 
-async def ask(exchanges: ServiceClient, identity: str = MOTHER) -> str:
-    return await IdentityStore(exchanges).address_of(identity)
+async def ask(client: ServiceClient, identity: str = MOTHER) -> str:
+    return await IdentityStore(client=client).address_of(identity)
 
 
 @ensureDeferred
-async def test_the_request_is_as_the_service_knows_it(far: Far, exchanges: ServiceClient) -> None:
+async def test_the_request_is_as_the_service_knows_it(far: Far, client: ServiceClient) -> None:
     far.says(answer(200, b'{"results": [{"address": "+27820001001"}, {"address": "+1"}]}'))
-    assert await ask(exchanges) == "+27820001001"
+    assert await ask(client) == "+27820001001"
     (request,) = far.requests
     assert (request.method, request.body) == ("GET", b"")
     assert request.target == (
@@ -38,10 +39,10 @@ async def test_the_request_is_as_the_service_knows_it(far: Far, exchanges: Servi
 
 @ensureDeferred
 async def test_an_identity_that_is_no_uuid_stays_one_part_of_the_path(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     far.says(answer(200, b'{"results": [{"address": "+1"}]}'))
-    await ask(exchanges, "../x?default=False#/é")
+    await ask(client, "../x?default=False#/é")
     assert far.only(lambda request: request.target).startswith(
         "/api/v1/identities/..%2Fx%3Fdefault%3DFalse%23%2F%C3%A9/addresses/msisdn?default=True&"
     )
@@ -51,17 +52,19 @@ async def test_an_identity_that_is_no_uuid_stays_one_part_of_the_path(
 async def test_the_stand_in_is_understood() -> None:
     store = Store()
     known, silent = store.add("+27820001001"), store.add(None)
-    port = reactor.listenTCP(0, Site(IdentityStoreApp(store).resource()), interface="127.0.0.1")
+    port = reactor.listenTCP(
+        0, Site(IdentityStoreApp(store=store).resource()), interface="127.0.0.1"
+    )
     address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
-    exchanges = ServiceClient(reactor, address, TIMEOUT)
+    client = ServiceClient(reactor=reactor, address=address, timeout=RequestTimeout(TIMEOUT))
     try:
-        assert await ask(exchanges, known) == "+27820001001"
+        assert await ask(client, known) == "+27820001001"
         with pytest.raises(Rejected, match="no address"):
-            await ask(exchanges, silent)
+            await ask(client, silent)
         with pytest.raises(Rejected, match="does not know"):
-            await ask(exchanges, MOTHER)
+            await ask(client, MOTHER)
     finally:
-        await exchanges.stopService()
+        await client.stopService()
         await port.stopListening()
 
 
@@ -70,17 +73,17 @@ async def test_the_stand_in_is_understood() -> None:
     [b'{"results": []}', b'{"results": [{"address": null}]}', b'{"results":[{"address":""}]}'],
 )
 @ensureDeferred
-async def test_no_address_is_an_answer(far: Far, exchanges: ServiceClient, body: bytes) -> None:
+async def test_no_address_is_an_answer(far: Far, client: ServiceClient, body: bytes) -> None:
     far.says(answer(200, body))
     with pytest.raises(Rejected, match="no address"):
-        await ask(exchanges)
+        await ask(client)
 
 
 @ensureDeferred
-async def test_a_404_of_the_service_means_the_identity(far: Far, exchanges: ServiceClient) -> None:
+async def test_a_404_of_the_service_means_the_identity(far: Far, client: ServiceClient) -> None:
     far.says(answer(404, b'{"detail":"Not found."}'))
     with pytest.raises(Rejected, match="does not know"):
-        await ask(exchanges)
+        await ask(client)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +91,11 @@ async def test_a_404_of_the_service_means_the_identity(far: Far, exchanges: Serv
 )
 @ensureDeferred
 async def test_a_404_of_somebody_else_marks_nobody(
-    far: Far, exchanges: ServiceClient, body: bytes
+    far: Far, client: ServiceClient, body: bytes
 ) -> None:
     far.says(answer(404, body))
     with pytest.raises(Unavailable):
-        await ask(exchanges)
+        await ask(client)
 
 
 @pytest.mark.parametrize(
@@ -118,11 +121,11 @@ async def test_a_404_of_somebody_else_marks_nobody(
 )
 @ensureDeferred
 async def test_an_answer_that_makes_no_sense_marks_nobody(
-    far: Far, exchanges: ServiceClient, body: bytes
+    far: Far, client: ServiceClient, body: bytes
 ) -> None:
     far.says(answer(200, body))
     with pytest.raises(Unavailable):
-        await ask(exchanges)
+        await ask(client)
 
 
 @pytest.mark.parametrize(
@@ -130,22 +133,22 @@ async def test_an_answer_that_makes_no_sense_marks_nobody(
 )
 @ensureDeferred
 async def test_every_other_status_may_be_due_to_the_identity(
-    far: Far, exchanges: ServiceClient, status: int
+    far: Far, client: ServiceClient, status: int
 ) -> None:
     far.says(answer(status, b'{"detail": "x", "results": []}'))
     with pytest.raises(Faulty, match=f"answered {status} ") as caught:
-        await ask(exchanges)
+        await ask(client)
     assert not caught.value.at_once
 
 
 @pytest.mark.parametrize("status", [429, 503])
 @ensureDeferred
 async def test_a_service_that_asks_for_a_pause_is_away(
-    far: Far, exchanges: ServiceClient, status: int
+    far: Far, client: ServiceClient, status: int
 ) -> None:
     far.says(answer(status, b'{"detail": "x"}', Retry_After="9"))
     with pytest.raises(Unavailable) as caught:
-        await ask(exchanges)
+        await ask(client)
     assert not isinstance(caught.value, Faulty)
     assert caught.value.retry_after is not None
 
@@ -153,11 +156,11 @@ async def test_a_service_that_asks_for_a_pause_is_away(
 @pytest.mark.parametrize("status", [400, 403, 500, 502])
 @ensureDeferred
 async def test_what_an_error_asks_for_is_not_asked_of_everybody(
-    far: Far, exchanges: ServiceClient, status: int
+    far: Far, client: ServiceClient, status: int
 ) -> None:
     far.says(answer(status, Retry_After="3600"))
     with pytest.raises(Faulty) as caught:
-        await ask(exchanges)
+        await ask(client)
     assert caught.value.retry_after is None
 
 
@@ -171,11 +174,11 @@ SERVER_ERROR = answer(500, b"<h1>Server Error (500)</h1>", Content_Type="text/ht
 
 @ensureDeferred
 async def test_a_500_about_an_identity_that_is_not_there_means_not_known(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     telling(far, [SERVER_ERROR, answer(404, b'{"detail":"Not found."}')])
     with pytest.raises(NotKnown):
-        await ask(exchanges)
+        await ask(client)
     assert [request.target.partition("?")[0] for request in far.requests] == [
         f"/api/v1/identities/{MOTHER}/addresses/msisdn",
         f"/api/v1/identities/{MOTHER}/",
@@ -194,11 +197,11 @@ async def test_a_500_about_an_identity_that_is_not_there_means_not_known(
 )
 @ensureDeferred
 async def test_a_500_about_anything_else_is_a_faulty_answer(
-    far: Far, exchanges: ServiceClient, second: bytes
+    far: Far, client: ServiceClient, second: bytes
 ) -> None:
     telling(far, [SERVER_ERROR, second])
     with pytest.raises(Faulty, match="answered 500") as caught:
-        await ask(exchanges)
+        await ask(client)
     assert not isinstance(caught.value, NotKnown)
 
 
@@ -216,27 +219,25 @@ async def test_a_500_about_anything_else_is_a_faulty_answer(
 )
 @ensureDeferred
 async def test_what_is_no_address_is_told_from_none(
-    far: Far, exchanges: ServiceClient, address: str, fault: str
+    far: Far, client: ServiceClient, address: str, fault: str
 ) -> None:
     far.says(answer(200, json.dumps({"results": [{"address": address}]}).encode()))
     with pytest.raises(Rejected, match=fault) as caught:
-        await ask(exchanges)
+        await ask(client)
     assert not address.strip() or address not in str(caught.value)
 
 
 @pytest.mark.parametrize("address", ["+27 82 000 1001", "mother@example.org", "☎", "\ud800"])
 @ensureDeferred
 async def test_other_addresses_are_taken_as_they_are(
-    far: Far, exchanges: ServiceClient, address: str
+    far: Far, client: ServiceClient, address: str
 ) -> None:
     far.says(answer(200, json.dumps({"results": [{"address": address}]}).encode()))
-    assert await ask(exchanges) == address
+    assert await ask(client) == address
 
 
 @ensureDeferred
-async def test_a_connection_that_drops_once_costs_nothing(
-    far: Far, exchanges: ServiceClient
-) -> None:
+async def test_a_connection_that_drops_once_costs_nothing(far: Far, client: ServiceClient) -> None:
     def reply(line: object) -> None:
         if len(far.requests) == 1:
             far.lines[0].hang_up()
@@ -244,4 +245,4 @@ async def test_a_connection_that_drops_once_costs_nothing(
             far.lines[1].say(answer(200, b'{"results": [{"address": "+1"}]}'))
 
     far.reply = reply
-    assert await ask(exchanges) == "+1"
+    assert await ask(client) == "+1"

@@ -12,6 +12,7 @@ from twisted.web.server import Site
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.outcomes import Rejected, Unavailable, Unknown
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import RequestTimeout
 from sbm.sandbox.stand_ins.message_sender import MessageSender as Store
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp
 from sbm.settings.endpoints import ServiceAddress
@@ -21,16 +22,16 @@ from tests.clients.test_service_client import TIMEOUT, yes
 OUTBOUND = {"to_addr": "+27820001001", "to_identity": "i", "content": "two ☃"}
 
 
-async def post(exchanges: ServiceClient) -> str:
-    return await MessageSender(exchanges).post(OUTBOUND, begin=yes)
+async def post(client: ServiceClient) -> str:
+    return await MessageSender(client=client).post(OUTBOUND, begin=yes)
 
 
 @ensureDeferred
 async def test_the_request_is_the_outbound_and_nothing_else(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     far.says(answer(201, b'{"id": "7"}'))
-    assert await post(exchanges) == "7"
+    assert await post(client) == "7"
     (request,) = far.requests
     assert (request.method, request.target) == ("POST", "/api/v1/outbound/")
     assert request.headers["authorization"] == "Token the-token"
@@ -42,13 +43,15 @@ async def test_the_request_is_the_outbound_and_nothing_else(
 @ensureDeferred
 async def test_the_stand_in_takes_it_and_its_id_comes_back() -> None:
     store = Store()
-    port = reactor.listenTCP(0, Site(MessageSenderApp(store).resource()), interface="127.0.0.1")
+    port = reactor.listenTCP(
+        0, Site(MessageSenderApp(sender=store).resource()), interface="127.0.0.1"
+    )
     address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
-    exchanges = ServiceClient(reactor, address, TIMEOUT)
+    client = ServiceClient(reactor=reactor, address=address, timeout=RequestTimeout(TIMEOUT))
     try:
-        outbound_id = await post(exchanges)
+        outbound_id = await post(client)
     finally:
-        await exchanges.stopService()
+        await client.stopService()
         await port.stopListening()
     assert store.get(outbound_id).said.content == "two ☃"
 
@@ -59,10 +62,10 @@ async def test_the_stand_in_takes_it_and_its_id_comes_back() -> None:
 )
 @ensureDeferred
 async def test_a_success_with_an_id_is_sent(
-    far: Far, exchanges: ServiceClient, status: int, body: Any, outbound_id: str
+    far: Far, client: ServiceClient, status: int, body: Any, outbound_id: str
 ) -> None:
     far.says(answer(status, json.dumps(body).encode()))
-    assert await post(exchanges) == outbound_id
+    assert await post(client) == outbound_id
 
 
 @pytest.mark.parametrize(
@@ -86,25 +89,25 @@ async def test_a_success_with_an_id_is_sent(
 )
 @ensureDeferred
 async def test_a_success_without_an_id_is_unknown(
-    far: Far, exchanges: ServiceClient, body: bytes
+    far: Far, client: ServiceClient, body: bytes
 ) -> None:
     far.says(answer(201, body))
     with pytest.raises(Unknown):
-        await post(exchanges)
+        await post(client)
 
 
 @ensureDeferred
-async def test_a_success_in_garbled_gzip_is_unknown(far: Far, exchanges: ServiceClient) -> None:
+async def test_a_success_in_garbled_gzip_is_unknown(far: Far, client: ServiceClient) -> None:
     far.says(answer(201, b"no gzip at all", Content_Encoding="gzip"))
     with pytest.raises(Unknown):
-        await post(exchanges)
+        await post(client)
 
 
 @ensureDeferred
-async def test_a_success_without_content_is_unknown(far: Far, exchanges: ServiceClient) -> None:
+async def test_a_success_without_content_is_unknown(far: Far, client: ServiceClient) -> None:
     far.says(b"HTTP/1.1 204 No Content\r\n\r\n")
     with pytest.raises(Unknown):
-        await post(exchanges)
+        await post(client)
 
 
 @pytest.mark.parametrize(
@@ -118,20 +121,20 @@ async def test_a_success_without_content_is_unknown(far: Far, exchanges: Service
 )
 @ensureDeferred
 async def test_every_other_status_has_its_meaning(
-    far: Far, exchanges: ServiceClient, statuses: tuple[int, ...], meaning: type[Exception]
+    far: Far, client: ServiceClient, statuses: tuple[int, ...], meaning: type[Exception]
 ) -> None:
     for status in statuses:
         far.says(answer(status, b'{"id": "1", "detail": "so"}'))
         with pytest.raises(meaning) as caught:
-            await post(exchanges)
+            await post(client)
         if status != 304:  # which has no body
             assert f'answered {status} {{"id"' in str(caught.value)
 
 
 @ensureDeferred
-async def test_what_the_service_asks_for_is_passed_on(far: Far, exchanges: ServiceClient) -> None:
+async def test_what_the_service_asks_for_is_passed_on(far: Far, client: ServiceClient) -> None:
     far.says(answer(429, Retry_After="7"))
     with pytest.raises(Unavailable) as caught:
-        await post(exchanges)
+        await post(client)
     assert caught.value.retry_after is not None
     assert caught.value.retry_after.total_seconds() == 7

@@ -17,6 +17,7 @@ from twisted.web.server import Site
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import RequestTimeout
 from sbm.sandbox.stand_ins.message_sender import MessageSender as Store
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp, NewOutbound
 from sbm.settings.endpoints import ServiceAddress
@@ -27,8 +28,8 @@ AFTER = datetime(2026, 11, 22, 9, 30, tzinfo=timezone.utc)
 NOTHING: dict[str, Any] = {"next": None, "previous": None, "results": []}
 
 
-async def find(exchanges: ServiceClient, *identities: str) -> Found:
-    return await MessageSender(exchanges).find(identities or ("i",), after=AFTER)
+async def find(client: ServiceClient, *identities: str) -> Found:
+    return await MessageSender(client=client).find(identities or ("i",), after=AFTER)
 
 
 def row(key: str | None = "k", **fields: Any) -> dict[str, Any]:
@@ -58,10 +59,10 @@ def asked(far: Far) -> list[list[tuple[str, str]]]:
 
 @ensureDeferred
 async def test_the_question_names_the_identities_and_the_time(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     pages(far, page())
-    assert await find(exchanges, "one", "two") == Found(outbounds={})
+    assert await find(client, "one", "two") == Found(outbounds={})
     assert far.only(lambda request: request.target.split("?")[0]) == "/api/v1/outbound/"
     after = ("after", "2026-11-22T09:30:00Z")
     assert asked(far) == [[("to_identity", "one"), ("to_identity", "two"), after]]
@@ -69,30 +70,30 @@ async def test_the_question_names_the_identities_and_the_time(
 
 @ensureDeferred
 async def test_what_carries_a_key_is_found_the_oldest_first(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     newer, older = row(id="b"), row(id=7, created_at="2026-11-23T08:00:00Z")
     pages(far, page(newer, older, row("other", id="c"), row(None, id="d"), row(id="e", metadata=3)))
-    assert await find(exchanges) == Found(outbounds={"k": ("7", "b"), "other": ("c",)})
+    assert await find(client) == Found(outbounds={"k": ("7", "b"), "other": ("c",)})
 
 
 @ensureDeferred
 async def test_of_a_link_only_the_query_is_used_and_all_pages_are_read(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     link = "https://elsewhere.example:99/other/?to_identity=i&cursor=a%2Bb"
     pages(far, page(row(id="a"), following=link), page(row("k2", id="b")))
-    assert await find(exchanges) == Found(outbounds={"k": ("a",), "k2": ("b",)})
+    assert await find(client) == Found(outbounds={"k": ("a",), "k2": ("b",)})
     assert [request.target.split("?")[0] for request in far.requests] == ["/api/v1/outbound/"] * 2
     assert asked(far)[1] == [("to_identity", "i"), ("cursor", "a+b")]
 
 
 @ensureDeferred
 async def test_a_row_that_comes_on_two_pages_is_one_outbound(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     pages(far, page(row(), following="http://x/?cursor=1"), page(row()))
-    assert (await find(exchanges)).outbounds == {"k": ("1",)}
+    assert (await find(client)).outbounds == {"k": ("1",)}
 
 
 @pytest.mark.parametrize(
@@ -124,13 +125,13 @@ async def test_a_row_that_comes_on_two_pages_is_one_outbound(
 @pytest.mark.parametrize("when", ["first", "second"])
 @ensureDeferred
 async def test_after_a_bad_page_nothing_follows_from_absence_but_from_presence(
-    far: Far, exchanges: ServiceClient, bad: bytes, when: str
+    far: Far, client: ServiceClient, bad: bytes, when: str
 ) -> None:
     if when == "second":
         pages(far, page(row(), following="http://x/?cursor=1"), bad)
     else:
         pages(far, bad)
-    found = await find(exchanges)
+    found = await find(client)
     assert found.doubt
     assert found.outbounds.get("k") == (("1",) if when == "second" else None)
     # A link that leads in a circle was followed once, another that does not lead anywhere never.
@@ -138,49 +139,47 @@ async def test_after_a_bad_page_nothing_follows_from_absence_but_from_presence(
 
 
 @ensureDeferred
-async def test_a_link_back_to_the_question_itself_ends_it(
-    far: Far, exchanges: ServiceClient
-) -> None:
+async def test_a_link_back_to_the_question_itself_ends_it(far: Far, client: ServiceClient) -> None:
     link = "http://x/?to_identity=i&after=2026-11-22T09%3A30%3A00Z"
     pages(far, page(row(), following=link))
-    assert (await find(exchanges)).doubt
+    assert (await find(client)).doubt
     assert len(far.requests) == 1
 
 
 @ensureDeferred
-async def test_an_answer_without_end_is_in_doubt(far: Far, exchanges: ServiceClient) -> None:
+async def test_an_answer_without_end_is_in_doubt(far: Far, client: ServiceClient) -> None:
     pages(far, answer(200, b" " * (5 * 1024 * 1024)))
-    assert "bytes" in (await find(exchanges)).doubt
+    assert "bytes" in (await find(client)).doubt
 
 
 @pytest.mark.parametrize("status", [404, 405])
 @ensureDeferred
 async def test_where_there_is_no_list_it_cannot_be_asked(
-    far: Far, exchanges: ServiceClient, status: int
+    far: Far, client: ServiceClient, status: int
 ) -> None:
     pages(far, answer(status))
     with pytest.raises(CannotBeAsked):
-        await find(exchanges)
-    assert await MessageSender(exchanges).is_well() is None
+        await find(client)
+    assert await MessageSender(client=client).is_well() is None
 
 
 @ensureDeferred
 async def test_a_page_that_is_gone_does_not_mean_that_there_is_no_list(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     pages(far, page(following="http://x/?cursor=1"), answer(404))
     with pytest.raises(Unavailable):
-        await find(exchanges)
+        await find(client)
 
 
 @pytest.mark.parametrize("status", [429, 503])
 @ensureDeferred
 async def test_a_service_that_asks_for_a_pause_does_so_for_every_question(
-    far: Far, exchanges: ServiceClient, status: int
+    far: Far, client: ServiceClient, status: int
 ) -> None:
     pages(far, answer(status, Retry_After="9"))
     with pytest.raises(Unavailable) as caught:
-        await find(exchanges)
+        await find(client)
     assert caught.value.at_once
     assert not isinstance(caught.value, Faulty)
 
@@ -188,16 +187,20 @@ async def test_a_service_that_asks_for_a_pause_does_so_for_every_question(
 @pytest.mark.parametrize("status", [401, 403, 500, 502, 503, 599])
 @ensureDeferred
 async def test_any_other_error_may_be_due_to_the_question(
-    far: Far, exchanges: ServiceClient, status: int
+    far: Far, client: ServiceClient, status: int
 ) -> None:
     pages(far, answer(status))
     with pytest.raises(Faulty):
-        await find(exchanges)
+        await find(client)
 
 
 def test_a_question_is_as_long_as_the_service_takes_it(far: Far) -> None:
-    exchanges = ServiceClient(reactor, ServiceAddress(url="http://h/api/v1", token="t"), TIMEOUT)
-    sender = MessageSender(exchanges)
+    client = ServiceClient(
+        reactor=reactor,
+        address=ServiceAddress(url="http://h/api/v1", token="t"),
+        timeout=RequestTimeout(TIMEOUT),
+    )
+    sender = MessageSender(client=client)
     identities = [str(uuid4()) for _ in range(200)]
     questions = sender.questions([*identities, *identities], after=AFTER)
     assert [identity for question in questions for identity in question] == identities
@@ -207,7 +210,7 @@ def test_a_question_is_as_long_as_the_service_takes_it(far: Far) -> None:
     odd = ["\u2603" * 36 + str(number) for number in range(30)]
     for question in sender.questions(odd, after=AFTER):
         query = (*(("to_identity", one) for one in question), ("after", "2026-11-22T09:30:00Z"))
-        assert len(exchanges.target("outbound", "", query=query)) < 3990
+        assert len(client.target("outbound", "", query=query)) < 3990
     assert sender.questions([], after=AFTER) == []
 
 
@@ -215,12 +218,12 @@ def test_a_question_is_as_long_as_the_service_takes_it(far: Far) -> None:
 async def store() -> AsyncIterator[tuple[Store, MessageSender]]:
     """The stand-in, with small pages and the limit of the real web server."""
     model = Store()
-    app = MessageSenderApp(model, page_size=7)
+    app = MessageSenderApp(sender=model, page_size=7)
     port = reactor.listenTCP(0, Site(app.resource()), interface="127.0.0.1")
     address = ServiceAddress(url=f"http://127.0.0.1:{port.getHost().port}", token="t")
-    exchanges = ServiceClient(reactor, address, TIMEOUT)
-    yield model, MessageSender(exchanges)
-    await exchanges.stopService()
+    client = ServiceClient(reactor=reactor, address=address, timeout=RequestTimeout(TIMEOUT))
+    yield model, MessageSender(client=client)
+    await client.stopService()
     await port.stopListening()
 
 

@@ -23,11 +23,12 @@ from twisted.web.http_headers import Headers
 from sbm.clients import twisted_internals
 from sbm.clients.outcomes import HeldBack, Unavailable, Unknown
 from sbm.clients.service_client import ConnectionDropped, HttpResponse, ServiceClient, TooLong
+from sbm.model.durations import RequestTimeout
 from sbm.settings.endpoints import ServiceAddress
 from tests.clients.certificate import self_signed
 from tests.clients.far import Far, HandWound, Line, answer, reactor
 
-TIMEOUT = timedelta(seconds=30)
+TIMEOUT = RequestTimeout(timedelta(seconds=30))
 
 
 def yes() -> bool:
@@ -52,9 +53,9 @@ def under_way(far: Far, begin: Callable[[Line], object]) -> Deferred[Line]:
 
 
 @ensureDeferred
-async def test_a_request_carries_token_and_json(far: Far, exchanges: ServiceClient) -> None:
+async def test_a_request_carries_token_and_json(far: Far, client: ServiceClient) -> None:
     far.says(answer(200, b"{}"))
-    got = await exchanges.post("a", "b", "", body={"ü": ["☃", None]}, begin=yes)
+    got = await client.post("a", "b", "", body={"ü": ["☃", None]}, begin=yes)
     (request,) = far.requests
     assert (got.status, got.json()) == (200, {})
     assert (request.method, request.target) == ("POST", "/api/v1/a/b/")
@@ -65,9 +66,9 @@ async def test_a_request_carries_token_and_json(far: Far, exchanges: ServiceClie
 
 
 @ensureDeferred
-async def test_a_lone_surrogate_goes_out_as_its_escape(far: Far, exchanges: ServiceClient) -> None:
+async def test_a_lone_surrogate_goes_out_as_its_escape(far: Far, client: ServiceClient) -> None:
     far.says(answer(200, b"{}"))
-    await exchanges.post("a", body={"to_addr": "\ud800"}, begin=yes)
+    await client.post("a", body={"to_addr": "\ud800"}, begin=yes)
     assert far.only(lambda request: request.body) == b'{"to_addr":"\\ud800"}'
 
 
@@ -84,35 +85,36 @@ async def test_a_lone_surrogate_goes_out_as_its_escape(far: Far, exchanges: Serv
 )
 @ensureDeferred
 async def test_no_part_of_a_path_becomes_anything_else(
-    far: Far, exchanges: ServiceClient, part: str, quoted: str
+    far: Far, client: ServiceClient, part: str, quoted: str
 ) -> None:
     far.says(answer(200, b"{}"))
-    await exchanges.get("identities", part, "addresses")
+    await client.get("identities", part, "addresses")
     assert far.only(lambda r: r.target) == f"/api/v1/identities/{quoted}/addresses"
 
 
 @ensureDeferred
-async def test_a_connection_is_used_again(far: Far, exchanges: ServiceClient) -> None:
+async def test_a_connection_is_used_again(far: Far, client: ServiceClient) -> None:
     far.says(answer(200, b"{}"))
     for _ in range(3):
-        await exchanges.get("a")
+        await client.get("a")
     assert (len(far.requests), len(far.lines)) == (3, 1)
 
 
 @ensureDeferred
 async def test_a_stop_that_is_broken_off_says_so_once_and_the_connections_are_closed(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     """After a daemon's grace nobody waits; of each connection Twisted would log that it failed."""
     far.says(answer(200, b"{}"))
     await gatherResults(
-        [Deferred.fromCoroutine(exchanges.get(name)) for name in ("one", "two", "three")]
+        [Deferred.fromCoroutine(client.get(name)) for name in ("one", "two", "three")]
     )
     logged: list[Any] = []
     observer: Any = logged.append
+    gc.collect()  # what tests before this one have left says so now
     globalLogPublisher.addObserver(observer)
     try:
-        stopped = exchanges.stopService()
+        stopped = client.stopService()
         stopped.cancel()
         with pytest.raises(CancelledError):
             await stopped
@@ -127,37 +129,37 @@ async def test_a_stop_that_is_broken_off_says_so_once_and_the_connections_are_cl
 
 
 @ensureDeferred
-async def test_stopping_closes_what_is_kept_alive(far: Far, exchanges: ServiceClient) -> None:
+async def test_stopping_closes_what_is_kept_alive(far: Far, client: ServiceClient) -> None:
     far.says(answer(200, b"{}"))
-    await exchanges.get("a")
-    await exchanges.stopService()
+    await client.get("a")
+    await client.stopService()
     await far.lines[0].closed
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @ensureDeferred
-async def test_redirects_are_not_followed(far: Far, exchanges: ServiceClient, status: int) -> None:
+async def test_redirects_are_not_followed(far: Far, client: ServiceClient, status: int) -> None:
     far.says(answer(status, Location="/api/v1/elsewhere"))
-    assert (await exchanges.get("a")).status == status
-    assert (await exchanges.post("a", body={}, begin=yes)).status == status
+    assert (await client.get("a")).status == status
+    assert (await client.post("a", body={}, begin=yes)).status == status
     assert [request.target for request in far.requests] == ["/api/v1/a"] * 2
 
 
 @ensureDeferred
-async def test_cookies_are_not_kept(far: Far, exchanges: ServiceClient) -> None:
+async def test_cookies_are_not_kept(far: Far, client: ServiceClient) -> None:
     far.says(answer(200, b"{}", Set_Cookie="a=b; Path=/"))
-    await exchanges.get("a")
-    await exchanges.get("a")
+    await client.get("a")
+    await client.get("a")
     assert all("cookie" not in request.headers for request in far.requests)
 
 
 # Deadlines
 
 
-def asking(exchanges: ServiceClient, method: str) -> Deferred[HttpResponse]:
+def asking(client: ServiceClient, method: str) -> Deferred[HttpResponse]:
     if method == "GET":
-        return Deferred.fromCoroutine(exchanges.get("a"))
-    return Deferred.fromCoroutine(exchanges.post("a", body={}, begin=yes))
+        return Deferred.fromCoroutine(client.get("a"))
+    return Deferred.fromCoroutine(client.post("a", body={}, begin=yes))
 
 
 METHODS = pytest.mark.parametrize(("method", "failure"), [("GET", Unavailable), ("POST", Unknown)])
@@ -168,14 +170,14 @@ METHODS = pytest.mark.parametrize(("method", "failure"), [("GET", Unavailable), 
 @ensureDeferred
 async def test_the_deadline_holds_before_the_headers_and_aborts_the_connection(
     far: Far,
-    exchanges: ServiceClient,
+    client: ServiceClient,
     wound: HandWound,
     said: bytes,
     method: str,
     failure: type[Exception],
 ) -> None:
     asked = under_way(far, lambda line: line.say(said))
-    done = asking(exchanges, method)
+    done = asking(client, method)
     line = await asked
     wound.clock.advance(TIMEOUT.total_seconds() - 0.1)
     assert not done.called
@@ -213,7 +215,7 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> Deferred[None]:
 @ensureDeferred
 async def test_the_deadline_holds_for_the_body_too_and_aborts_the_connection(
     far: Far,
-    exchanges: ServiceClient,
+    client: ServiceClient,
     wound: HandWound,
     reading: Deferred[None],
     said: bytes,
@@ -221,7 +223,7 @@ async def test_the_deadline_holds_for_the_body_too_and_aborts_the_connection(
     failure: type[Exception],
 ) -> None:
     far.says(b"HTTP/1.1 201 Created\r\n" + said)
-    done = asking(exchanges, method)
+    done = asking(client, method)
     await reading
     wound.clock.advance(TIMEOUT.total_seconds() - 0.1)
     assert not done.called
@@ -234,10 +236,10 @@ async def test_the_deadline_holds_for_the_body_too_and_aborts_the_connection(
 
 @ensureDeferred
 async def test_a_dripping_body_does_not_move_the_deadline(
-    far: Far, exchanges: ServiceClient, wound: HandWound, reading: Deferred[None]
+    far: Far, client: ServiceClient, wound: HandWound, reading: Deferred[None]
 ) -> None:
     far.says(answer(201, b" " * 100)[:-90])
-    done = asking(exchanges, "POST")
+    done = asking(client, "POST")
     await reading
     (line,) = far.lines
     for _ in range(29):
@@ -264,8 +266,8 @@ class NeverConnected(HandWound):
 @ensureDeferred
 async def test_a_deadline_before_there_is_a_connection_is_unavailable(far: Far) -> None:
     wound = NeverConnected()
-    exchanges = ServiceClient(wound, far.address(), TIMEOUT)
-    done = Deferred.fromCoroutine(exchanges.post("a", body={}, begin=yes))
+    client = ServiceClient(reactor=wound, address=far.address(), timeout=TIMEOUT)
+    done = Deferred.fromCoroutine(client.post("a", body={}, begin=yes))
     wound.clock.advance(TIMEOUT.total_seconds())
     with pytest.raises(Unavailable):
         await done
@@ -274,10 +276,10 @@ async def test_a_deadline_before_there_is_a_connection_is_unavailable(far: Far) 
 @METHODS
 @ensureDeferred
 async def test_who_stops_waiting_aborts_the_connection_and_nothing_is_repeated(
-    far: Far, exchanges: ServiceClient, method: str, failure: type[Exception]
+    far: Far, client: ServiceClient, method: str, failure: type[Exception]
 ) -> None:
     asked = under_way(far, lambda line: None)
-    done = asking(exchanges, method)
+    done = asking(client, method)
     line = await asked
     done.cancel()
     with pytest.raises(failure, match="CancelledError"):
@@ -294,11 +296,11 @@ async def test_a_refused_connection_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         number = probe.getsockname()[1]
     address = ServiceAddress(url=f"http://127.0.0.1:{number}", token="t")
-    exchanges = ServiceClient(reactor, address, TIMEOUT)
+    client = ServiceClient(reactor=reactor, address=address, timeout=TIMEOUT)
     with pytest.raises(Unavailable, match="refused"):
-        await exchanges.post("a", body={}, begin=yes)
+        await client.post("a", body={}, begin=yes)
     with pytest.raises(Unavailable, match="refused"):
-        await exchanges.get("a")
+        await client.get("a")
 
 
 @ensureDeferred
@@ -320,9 +322,11 @@ async def test_a_post_is_written_in_the_turn_in_which_it_was_allowed(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        exchanges = ServiceClient(reactor, ServiceAddress(url=url, token="t"), TIMEOUT)
-        await exchanges.post("a", body={"k": "v"}, begin=yes)
-        await exchanges.stopService()
+        client = ServiceClient(
+            reactor=reactor, address=ServiceAddress(url=url, token="t"), timeout=TIMEOUT
+        )
+        await client.post("a", body={"k": "v"}, begin=yes)
+        await client.stopService()
     assert written[0].startswith(b"POST /a HTTP/1.1")
     assert written[0].endswith(b'{"k":"v"}')
 
@@ -341,7 +345,9 @@ class Nameless(HandWound):
 async def test_a_name_that_does_not_resolve_is_unavailable() -> None:
     address = ServiceAddress(url="http://nobody.example/api", token="t")
     with pytest.raises(Unavailable, match="DNSLookupError"):
-        await ServiceClient(Nameless(), address, TIMEOUT).post("a", body={}, begin=yes)
+        await ServiceClient(reactor=Nameless(), address=address, timeout=TIMEOUT).post(
+            "a", body={}, begin=yes
+        )
 
 
 @ensureDeferred
@@ -349,10 +355,12 @@ async def test_a_failed_tls_handshake_is_unavailable(far: Far, tmp_path: Path) -
     context = ssl.DefaultOpenSSLContextFactory(*self_signed(tmp_path))
     port = reactor.listenSSL(0, far, context, interface="127.0.0.1")
     url = f"https://127.0.0.1:{port.getHost().port}"
-    exchanges = ServiceClient(reactor, ServiceAddress(url=url, token="t"), TIMEOUT)
+    client = ServiceClient(
+        reactor=reactor, address=ServiceAddress(url=url, token="t"), timeout=TIMEOUT
+    )
     try:
         with pytest.raises(Unavailable, match=r"(?i)certificate|ssl"):
-            await exchanges.post("a", body={}, begin=yes)
+            await client.post("a", body={}, begin=yes)
     finally:
         await port.stopListening()
     assert far.requests == []
@@ -377,22 +385,22 @@ async def test_a_tls_handshake_that_breaks_off_is_unavailable() -> None:
     far.open()
     try:
         with pytest.raises(Unavailable):
-            await ServiceClient(reactor, far.address("https"), TIMEOUT).post(
-                "a", body={}, begin=yes
-            )
+            await ServiceClient(
+                reactor=reactor, address=far.address("https"), timeout=TIMEOUT
+            ).post("a", body={}, begin=yes)
     finally:
         await far.close()
 
 
 @ensureDeferred
 async def test_what_is_held_back_at_the_last_moment_was_never_written(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     with pytest.raises(HeldBack):
-        await exchanges.post("a", body={}, begin=lambda: False)
+        await client.post("a", body={}, begin=lambda: False)
     # The other end may not have accepted yet.
     far.says(answer(200, b"{}"))
-    await exchanges.get("b")
+    await client.get("b")
     first, second = far.lines
     await first.closed
     assert [request.target for request in far.requests] == ["/api/v1/b"]
@@ -401,23 +409,23 @@ async def test_what_is_held_back_at_the_last_moment_was_never_written(
 
 @ensureDeferred
 async def test_holding_back_takes_a_kept_connection_out_of_use(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     far.says(answer(200, b"{}"))
-    await exchanges.get("a")
+    await client.get("a")
     with pytest.raises(Unavailable):
-        await exchanges.post("b", body={}, begin=lambda: False)
+        await client.post("b", body={}, begin=lambda: False)
     await far.lines[0].closed
     assert len(far.requests) == 1
 
 
 @ensureDeferred
 async def test_begin_is_asked_when_there_is_a_connection_and_only_once(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     asked = []
     far.says(answer(200, b"{}"))
-    await exchanges.post("a", body={}, begin=lambda: not asked.append(len(far.requests)))  # type: ignore[func-returns-value]
+    await client.post("a", body={}, begin=lambda: not asked.append(len(far.requests)))  # type: ignore[func-returns-value]
     assert asked == [0]
 
 
@@ -427,29 +435,29 @@ async def test_begin_is_asked_when_there_is_a_connection_and_only_once(
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 20", b"HTTP/1.1 201 Created\r\nContent-"])
 @ensureDeferred
 async def test_a_post_whose_connection_drops_is_unknown_and_not_repeated(
-    far: Far, exchanges: ServiceClient, said: bytes
+    far: Far, client: ServiceClient, said: bytes
 ) -> None:
     far.reply = lambda line: line.hang_up(said)
     with pytest.raises(Unknown):
-        await exchanges.post("a", body={}, begin=yes)
+        await client.post("a", body={}, begin=yes)
     assert len(far.requests) == 1
 
 
 @ensureDeferred
 async def test_a_post_on_a_kept_connection_that_drops_is_unknown_too(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     far.says(answer(200, b"{}"))
-    await exchanges.get("a")
+    await client.get("a")
     far.reply = lambda line: line.hang_up()
     with pytest.raises(ConnectionDropped):
-        await exchanges.post("b", body={}, begin=yes)
+        await client.post("b", body={}, begin=yes)
     assert [(len(far.requests), len(far.lines))] == [(2, 1)]
 
 
 @ensureDeferred
 async def test_a_get_whose_connection_drops_is_repeated_once(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     def second_time_lucky(line: Line) -> None:
         if len(far.requests) == 1:
@@ -458,15 +466,15 @@ async def test_a_get_whose_connection_drops_is_repeated_once(
             line.say(answer(200, b"{}"))
 
     far.reply = second_time_lucky
-    assert (await exchanges.get("a")).status == 200
+    assert (await client.get("a")).status == 200
     assert len(far.requests) == 2
 
 
 @ensureDeferred
-async def test_a_get_is_repeated_no_more_than_once(far: Far, exchanges: ServiceClient) -> None:
+async def test_a_get_is_repeated_no_more_than_once(far: Far, client: ServiceClient) -> None:
     far.reply = lambda line: line.hang_up()
     with pytest.raises(Unavailable):
-        await exchanges.get("a")
+        await client.get("a")
     assert len(far.requests) == 2
 
 
@@ -481,45 +489,43 @@ async def test_a_get_is_repeated_no_more_than_once(far: Far, exchanges: ServiceC
 )
 @ensureDeferred
 async def test_a_body_that_breaks_off_or_is_garbled_is_no_answer(
-    far: Far, exchanges: ServiceClient, said: bytes
+    far: Far, client: ServiceClient, said: bytes
 ) -> None:
     far.reply = lambda line: line.hang_up(said)
     with pytest.raises(Unknown):
-        await exchanges.post("a", body={}, begin=yes)
+        await client.post("a", body={}, begin=yes)
     with pytest.raises(Unavailable):
-        await exchanges.get("a")
+        await client.get("a")
 
 
 @ensureDeferred
 async def test_a_body_without_a_length_ends_where_anybody_could_have_cut_it(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     far.reply = lambda line: line.hang_up(b"HTTP/1.1 201 Created\r\n\r\n{}")
     with pytest.raises(Unknown, match="PotentialDataLoss"):
-        await exchanges.post("a", body={}, begin=yes)
+        await client.post("a", body={}, begin=yes)
 
 
 @pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 OK\r\n\r\n", b"\0" * 99])
 @ensureDeferred
-async def test_what_is_no_http_is_no_answer(
-    far: Far, exchanges: ServiceClient, said: bytes
-) -> None:
+async def test_what_is_no_http_is_no_answer(far: Far, client: ServiceClient, said: bytes) -> None:
     far.reply = lambda line: line.hang_up(said)
     with pytest.raises(Unknown):
-        await exchanges.post("a", body={}, begin=yes)
+        await client.post("a", body={}, begin=yes)
 
 
 @ensureDeferred
-async def test_a_body_in_gzip_is_read(far: Far, exchanges: ServiceClient) -> None:
+async def test_a_body_in_gzip_is_read(far: Far, client: ServiceClient) -> None:
     packed = gzip.compress(json.dumps(["a"] * 1000).encode())
     far.says(answer(200, packed, Content_Encoding="gzip"))
-    assert (await exchanges.get("a")).json() == ["a"] * 1000
+    assert (await client.get("a")).json() == ["a"] * 1000
 
 
 @pytest.mark.parametrize("packed", [False, True])
 @ensureDeferred
 async def test_a_body_that_is_too_large_is_not_read_to_its_end(
-    far: Far, exchanges: ServiceClient, packed: bool, monkeypatch: pytest.MonkeyPatch
+    far: Far, client: ServiceClient, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(twisted_internals, "MAX_BODY_BYTES", 1000)
     body = b'"' + b"a" * 999 + b'"'
@@ -527,20 +533,20 @@ async def test_a_body_that_is_too_large_is_not_read_to_its_end(
         answer(201, gzip.compress(body), Content_Encoding="gzip") if packed else answer(201, body)
     )
     with pytest.raises(Unknown):
-        await exchanges.post("a", body={}, begin=yes)
+        await client.post("a", body={}, begin=yes)
     far.says(answer(201, body[:500] + body[501:]))
-    assert len((await exchanges.post("a", body={}, begin=yes)).body) == 1000
+    assert len((await client.post("a", body={}, begin=yes)).body) == 1000
 
 
 @ensureDeferred
-async def test_an_endless_body_is_cut(far: Far, exchanges: ServiceClient) -> None:
+async def test_an_endless_body_is_cut(far: Far, client: ServiceClient) -> None:
     def pour(line: Line) -> None:
         line.say(b"HTTP/1.1 200 OK\r\n\r\n")
         line.transport.registerProducer(Tap(line), False)
 
     far.reply = pour
     with pytest.raises(TooLong):
-        await exchanges.get("a")
+        await client.get("a")
     await far.lines[0].closed
 
 
@@ -600,19 +606,22 @@ async def failures(far: Far, method: str, *, deadline: bool = False) -> list[tup
     """What whoever counts failures is told of one exchange."""
     told: list[tuple[str, str]] = []
     wound = HandWound()
-    exchanges = ServiceClient(
-        *(wound, far.address(), TIMEOUT), failed=lambda *failure: told.append(failure)
+    client = ServiceClient(
+        reactor=wound,
+        address=far.address(),
+        timeout=TIMEOUT,
+        failed=lambda *failure: told.append(failure),
     )
     if deadline:
         asked = under_way(far, lambda line: None)
-        done = asking(exchanges, method)
+        done = asking(client, method)
         await asked
         wound.clock.advance(TIMEOUT.total_seconds())
     else:
-        done = asking(exchanges, method)
+        done = asking(client, method)
     with suppress(Unavailable, Unknown):
         await done
-    await exchanges.stopService()
+    await client.stopService()
     return told
 
 
@@ -635,15 +644,18 @@ async def test_what_succeeds_at_the_second_try_or_was_given_up_is_no_failure(far
     far.reply = drop_the_first
     assert await failures(far, "GET") == []
     told: list[Any] = []
-    exchanges = ServiceClient(
-        *(reactor, far.address(), TIMEOUT), failed=lambda *failure: told.append(failure)
+    client = ServiceClient(
+        reactor=reactor,
+        address=far.address(),
+        timeout=TIMEOUT,
+        failed=lambda *failure: told.append(failure),
     )
     asked = under_way(far, lambda line: None)
-    done = asking(exchanges, "POST")
+    done = asking(client, "POST")
     await asked
     done.cancel()
     with pytest.raises(Unknown):
         await done
     with pytest.raises(HeldBack):
-        await exchanges.post("a", body={}, begin=lambda: False)
+        await client.post("a", body={}, begin=lambda: False)
     assert told == []

@@ -23,20 +23,29 @@ NOW = datetime(2026, 1, 5, tzinfo=timezone.utc)
 CALL_BACK = CallBack(cron_definition="* * * * *", endpoint="http://sbm/", auth_token="t")
 
 
-async def pages(exchanges: ServiceClient) -> None:
-    async for _ in Scheduler(exchanges).pages():
+async def pages(client: ServiceClient) -> None:
+    async for _ in Scheduler(client=client).pages():
         pass
 
 
 # What is called, and whether it changes anything there.
 CALLS: dict[str, tuple[Callable[[ServiceClient], Awaitable[object]], bool]] = {
-    "look up an address": (lambda far: IdentityStore(far).address_of("i"), False),
-    "post an outbound": (lambda far: MessageSender(far).post({}, begin=lambda: True), True),
-    "look for outbounds": (lambda far: MessageSender(far).find(["i"], after=NOW), False),
-    "make a schedule": (lambda far: Scheduler(far).create(CALL_BACK, begin=lambda: True), True),
-    "change a schedule": (lambda far: Scheduler(far).change("1", {"enabled": False}), False),
+    "look up an address": (lambda far: IdentityStore(client=far).address_of("i"), False),
+    "post an outbound": (
+        lambda far: MessageSender(client=far).post({}, begin=lambda: True),
+        True,
+    ),
+    "look for outbounds": (lambda far: MessageSender(client=far).find(["i"], after=NOW), False),
+    "make a schedule": (
+        lambda far: Scheduler(client=far).create(CALL_BACK, begin=lambda: True),
+        True,
+    ),
+    "change a schedule": (
+        lambda far: Scheduler(client=far).change("1", {"enabled": False}),
+        False,
+    ),
     "list schedules": (pages, False),
-    "tell the metrics": (lambda far: MetricsApi(far).fire({"a.sum": 1.0}), True),
+    "tell the metrics": (lambda far: MetricsApi(client=far).fire({"a.sum": 1.0}), True),
 }
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -84,7 +93,7 @@ ANSWERS: dict[str, bytes] = {
 @pytest.mark.parametrize("called", CALLS)
 @ensureDeferred
 async def test_whatever_comes_back_a_call_ends_in_an_outcome(
-    far: Far, exchanges: ServiceClient, called: str
+    far: Far, client: ServiceClient, called: str
 ) -> None:
     call, changes = CALLS[called]
     for name, said in ANSWERS.items():
@@ -93,7 +102,7 @@ async def test_whatever_comes_back_a_call_ends_in_an_outcome(
             line.hang_up(said)
 
         far.reply = reply
-        error = await error_of(call(exchanges))
+        error = await error_of(call(client))
         if error is None:
             assert name in _FINE.get(called, ()), f"{name} is no success"
             continue
@@ -120,25 +129,23 @@ _FINE = {"change a schedule": _ANY_2XX, "tell the metrics": _ANY_2XX, "look for 
 @pytest.mark.parametrize("said", ["nothing", "half of the headers", "half of the chunks"])
 @ensureDeferred
 async def test_a_question_without_a_whole_answer_may_be_due_to_what_was_asked(
-    far: Far, exchanges: ServiceClient, said: str
+    far: Far, client: ServiceClient, said: str
 ) -> None:
     far.reply = lambda line: line.hang_up(ANSWERS[said])
     with pytest.raises(Unanswered):
-        await IdentityStore(exchanges).address_of("i")
+        await IdentityStore(client=client).address_of("i")
 
 
 @ensureDeferred
-async def test_an_answer_that_is_too_long_is_a_faulty_one(
-    far: Far, exchanges: ServiceClient
-) -> None:
+async def test_an_answer_that_is_too_long_is_a_faulty_one(far: Far, client: ServiceClient) -> None:
     far.reply = lambda line: line.hang_up(ANSWERS["too long"])
     with pytest.raises(Faulty):
-        await IdentityStore(exchanges).address_of("i")
+        await IdentityStore(client=client).address_of("i")
 
 
 @ensureDeferred
 async def test_outbounds_that_were_looked_for_in_vain_are_in_doubt(
-    far: Far, exchanges: ServiceClient
+    far: Far, client: ServiceClient
 ) -> None:
     """A wrong answer never proves that something is absent."""
     for name, said in ANSWERS.items():
@@ -148,7 +155,7 @@ async def test_outbounds_that_were_looked_for_in_vain_are_in_doubt(
 
         far.reply = reply
         try:
-            found = await MessageSender(exchanges).find(["i"], after=NOW)
+            found = await MessageSender(client=client).find(["i"], after=NOW)
         except (Failed, CannotBeAsked):
             continue
         assert found.doubt, name

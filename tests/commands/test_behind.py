@@ -8,12 +8,12 @@ from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
+from pytest_twisted import ensureDeferred
 
 from sbm.cli import run
 from sbm.commands.running import FAILED, MISUSED
 from tests.arrange import Arranged
-from tests.commands.test_users import Sbm
-from tests.commands.test_users import sbm as sbm
+from tests.commands.operator import Sbm
 
 # A month ago, at 7 in UTC: it is 9 in Johannesburg.
 BEGAN = datetime.now(timezone.utc).replace(hour=7, minute=0, second=0, microsecond=0) - timedelta(
@@ -36,11 +36,12 @@ def mothers(direct: Arranged, monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
     return mothers
 
 
-def test_the_difference_is_printed_and_nothing_changes(
+@ensureDeferred
+async def test_the_difference_is_printed_and_nothing_changes(
     sbm: Sbm, direct: Arranged, mothers: list[UUID]
 ) -> None:
     before = direct.rows("SELECT * FROM subscriptions ORDER BY id")
-    outcome = sbm("behind", "diff", "--end-date", THEN, "--message-set", "pregnancy")
+    outcome = await sbm("behind", "diff", "--end-date", THEN, "--message-set", "pregnancy")
     assert (outcome.status, outcome.complaint) == (0, "3 behind\n")
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     assert [line["subscription"] for line in lines] == [str(mother) for mother in mothers]
@@ -84,7 +85,8 @@ def test_the_difference_is_printed_and_nothing_changes(
         assert direct.rows(f"SELECT * FROM {table}") == []  # noqa: S608
 
 
-def test_so_many_are_moved_in_somebodys_name_and_the_rest_the_next_time(
+@ensureDeferred
+async def test_so_many_are_moved_in_somebodys_name_and_the_rest_the_next_time(
     sbm: Sbm, direct: Arranged, mothers: list[UUID]
 ) -> None:
     direct.rows(
@@ -95,34 +97,37 @@ def test_so_many_are_moved_in_somebodys_name_and_the_rest_the_next_time(
     pregnancy = str(direct.subscription(mothers[0])["messageset_id"])
     command = ("behind", "fast-forward", "--end-date", THEN, "--message-set", pregnancy)
     skipped = "1 skipped: a message is already owed to the subscription\n"
-    outcome = sbm(*command, "--dry-run")
+    outcome = await sbm(*command, "--dry-run")
     assert outcome.out == (
         f"{mothers[1]}: pregnancy 1 to baby 3, 6 behind\n"
         f"{mothers[2]}: pregnancy 1 to baby 3, 6 behind\n"
         "2 would be moved; subscriptions to next sets that would be made: 2\n" + skipped
     )
     assert direct.ledger() == []
-    outcome = sbm(*command, "--limit", "1", "--by", "thandi", "--reason", "the clock stood still")
+    outcome = await sbm(
+        *command, "--limit", "1", "--by", "thandi", "--reason", "the clock stood still"
+    )
     assert outcome.out == "1 moved; subscriptions to next sets that were made: 1\n" + skipped
     assert [direct.subscription(mother)["completed"] for mother in mothers] == [False, True, False]
     assert {row["actor"] for row in direct.ledger()} == {"thandi"}
-    outcome = sbm(*command)
+    outcome = await sbm(*command)
     assert outcome.out == "1 moved; subscriptions to next sets that were made: 1\n" + skipped
     assert [direct.subscription(mother)["completed"] for mother in mothers] == [False, True, True]
     assert {row["actor"] for row in direct.ledger()} == {"thandi", getpass.getuser()}
 
 
-def test_one_message_is_owed_to_each(sbm: Sbm, direct: Arranged, mothers: list[UUID]) -> None:
+@ensureDeferred
+async def test_one_message_is_owed_to_each(sbm: Sbm, direct: Arranged, mothers: list[UUID]) -> None:
     command = ("behind", "send", "--end-date", THEN, "--message-set", "pregnancy")
-    outcome = sbm(*command, "--limit", "2", "--dry-run")
+    outcome = await sbm(*command, "--limit", "2", "--dry-run")
     assert outcome.out == (
         f"{mothers[0]}: pregnancy 1, 6 behind\n{mothers[1]}: pregnancy 1, 6 behind\n"
         "2 would be owed a message\n"
     )
     assert direct.rows("SELECT * FROM sends") == []
-    assert sbm(*command, "--limit", "2").out == "2 owed a message\n"
+    assert (await sbm(*command, "--limit", "2")).out == "2 owed a message\n"
     skipped = "2 skipped: a message is already owed to the subscription\n"
-    assert sbm(*command).out == "1 owed a message\n" + skipped
+    assert (await sbm(*command)).out == "1 owed a message\n" + skipped
     owed = direct.rows("SELECT subscription_id, actor FROM sends ORDER BY subscription_id")
     assert [row["subscription_id"] for row in owed] == mothers
     assert {row["actor"] for row in owed} == {getpass.getuser()}
@@ -137,8 +142,9 @@ def test_one_message_is_owed_to_each(sbm: Sbm, direct: Arranged, mothers: list[U
         (("--end-date", "1999-01-01"), "--end-date must be within ten years of now"),
     ],
 )
-def test_what_there_is_not_is_told(sbm: Sbm, options: tuple[str, ...], told: str) -> None:
-    outcome = sbm("behind", "diff", *options)
+@ensureDeferred
+async def test_what_there_is_not_is_told(sbm: Sbm, options: tuple[str, ...], told: str) -> None:
+    outcome = await sbm("behind", "diff", *options)
     assert (outcome.status, outcome.complaint) == (FAILED, f"sbm: {told}\n")
 
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from pytest_twisted import ensureDeferred
 
 from sbm.commands.running import MISUSED
+from sbm.operations import checks
 from tests.arrange import Arranged
-from tests.commands.test_users import Sbm
-from tests.commands.test_users import sbm as sbm
+from tests.commands.operator import Sbm
 
-ROOT = Path(__file__).parents[2]
-
-Check = Callable[..., tuple[int, list[str]]]
+Check = Callable[..., Awaitable[tuple[int, list[str]]]]
 
 EXAMPLES = (
     {"minute": "0", "hour": "9", "day_of_month": "1-7", "day_of_week": "1"},
@@ -31,36 +26,23 @@ EXAMPLES = (
     {"minute": "0", "hour": "9", "day_of_week": "1"},
 )
 
-# With pages this small, a few rows are many pages.
-SMALL_PAGES = "".join(
-    f"checks.{name} = 2; "
-    for name in ("TICKS_PER_PAGE", "TRIGGERS_PER_STATEMENT", "ROWS_PER_PAGE", "SENDS_PER_PAGE")
-)
+
+@pytest.fixture(params=["whole", "small"])
+def pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages as they are; and so small that a few rows are many pages."""
+    if request.param == "small":
+        for name in ("TICKS_PER_PAGE", "TRIGGERS_PER_STATEMENT", "ROWS_PER_PAGE", "SENDS_PER_PAGE"):
+            monkeypatch.setattr(checks, name, 2)
 
 
 @pytest.fixture
-def check(database_uri: str) -> Check:
+def check(sbm: Sbm) -> Check:
     """Run ``sbm check``; returns its status and what it printed."""
 
-    def run(setting: str = "", *subjects: str, **environ: str) -> tuple[int, list[str]]:
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                f"from sbm.cli import main; from sbm.commands import checks; {setting}main()",
-                "check",
-                *(subjects or ("law",)),
-            ],
-            capture_output=True,
-            check=False,
-            timeout=60,
-            text=True,
-            env=os.environ
-            | {"PYTHONPATH": str(ROOT), "STAGE_BASED_MESSAGING_DATABASE": database_uri}
-            | environ,
-        )
-        assert done.stderr == ""
-        return done.returncode, done.stdout.splitlines()
+    async def run(subject: str = "law", **environ: str) -> tuple[int, list[str]]:
+        outcome = await sbm("check", subject, **environ)
+        assert outcome.complaint == ""
+        return outcome.status, outcome.out.splitlines()
 
     return run
 
@@ -92,8 +74,9 @@ def live(direct: Arranged, tick_id: int) -> UUID:
     return send_id
 
 
-def test_where_there_is_nothing_the_law_holds(check: Check) -> None:
-    assert check() == (
+@ensureDeferred
+async def test_where_there_is_nothing_the_law_holds(check: Check) -> None:
+    assert await check() == (
         0,
         [
             "0 of 0 ticks are broken",
@@ -104,9 +87,10 @@ def test_where_there_is_nothing_the_law_holds(check: Check) -> None:
     )
 
 
-@pytest.mark.parametrize("setting", ["", SMALL_PAGES])
-def test_all_is_looked_at_and_all_that_is_whole_is_fine(
-    check: Check, direct: Arranged, setting: str
+@pytest.mark.usefixtures("pages")
+@ensureDeferred
+async def test_all_is_looked_at_and_all_that_is_whole_is_fine(
+    check: Check, direct: Arranged
 ) -> None:
     for triggers in range(5):
         one = tick(direct, triggers)
@@ -118,13 +102,14 @@ def test_all_is_looked_at_and_all_that_is_whole_is_fine(
     requeued = uuid4()
     settled(direct, tick(direct, 1), send_id=requeued, outbound=None)
     settled(direct, tick(direct, 1), send_id=requeued, outbound="x")
-    status, lines = check(setting)
+    status, lines = await check()
     assert (status, lines[0], lines[-1]) == (0, "0 of 7 ticks are broken", "the law holds")
 
 
-@pytest.mark.parametrize("setting", ["", SMALL_PAGES])
-def test_everything_that_is_broken_is_printed_and_counted(
-    check: Check, direct: Arranged, setting: str
+@pytest.mark.usefixtures("pages")
+@ensureDeferred
+async def test_everything_that_is_broken_is_printed_and_counted(
+    check: Check, direct: Arranged
 ) -> None:
     less, more, whole = tick(direct, 3), tick(direct, 0), tick(direct, 2)
     stray = live(direct, whole + 1)
@@ -132,7 +117,7 @@ def test_everything_that_is_broken_is_printed_and_counted(
     twice = uuid4()
     for outbound in ("one", "two"):
         settled(direct, whole, send_id=twice, outbound=outbound)
-    status, lines = check(setting)
+    status, lines = await check()
     name = "(post-back, 2024-05-01 12:00:00+00:00)"
     assert status == 1
     # Within a page, small ticks come first.
@@ -148,18 +133,22 @@ def test_everything_that_is_broken_is_printed_and_counted(
     ]
 
 
-def test_a_send_without_a_tick_is_enough_to_break_the_law(check: Check, direct: Arranged) -> None:
+@ensureDeferred
+async def test_a_send_without_a_tick_is_enough_to_break_the_law(
+    check: Check, direct: Arranged
+) -> None:
     live(direct, 1)
-    assert check()[0] == 1
+    assert (await check())[0] == 1
 
 
-def test_a_send_that_was_sent_twice_is_enough_to_break_the_law(
+@ensureDeferred
+async def test_a_send_that_was_sent_twice_is_enough_to_break_the_law(
     check: Check, direct: Arranged
 ) -> None:
     whole, twice = tick(direct, 2), uuid4()
     for outbound in ("one", "two"):
         settled(direct, whole, send_id=twice, outbound=outbound)
-    assert check()[0] == 1
+    assert (await check())[0] == 1
 
 
 def double(direct: Arranged, send_id: UUID, outbound: str) -> None:
@@ -170,9 +159,10 @@ def double(direct: Arranged, send_id: UUID, outbound: str) -> None:
     )
 
 
-@pytest.mark.parametrize("setting", ["", SMALL_PAGES])
-def test_outbounds_beside_those_of_the_ledger_are_told_and_break_the_law(
-    check: Check, direct: Arranged, setting: str
+@pytest.mark.usefixtures("pages")
+@ensureDeferred
+async def test_outbounds_beside_those_of_the_ledger_are_told_and_break_the_law(
+    check: Check, direct: Arranged
 ) -> None:
     whole = tick(direct, 3)
     once, again, refused, forgotten = uuid4(), uuid4(), uuid4(), uuid4()
@@ -184,7 +174,7 @@ def test_outbounds_beside_those_of_the_ledger_are_told_and_break_the_law(
         *((refused, "six"), (forgotten, "seven")),
     ):
         double(direct, send_id, outbound)
-    status, lines = check(setting)
+    status, lines = await check()
     end = "noticed 2024-05-01 12:00:00+00:00"
     none = "none that the ledger names"
     assert (status, lines) == (
@@ -206,25 +196,27 @@ def test_outbounds_beside_those_of_the_ledger_are_told_and_break_the_law(
         ],
     )
     direct.rows("DELETE FROM doubles")
-    assert check(setting)[0] == 0
+    assert (await check())[0] == 0
 
 
-def test_a_send_that_is_doubled_in_both_ways_is_counted_once(
+@ensureDeferred
+async def test_a_send_that_is_doubled_in_both_ways_is_counted_once(
     check: Check, direct: Arranged
 ) -> None:
     whole, twice = tick(direct, 2), uuid4()
     for outbound in ("one", "two"):
         settled(direct, whole, send_id=twice, outbound=outbound)
     double(direct, twice, "three")
-    status, lines = check()
+    status, lines = await check()
     assert (status, "1 sends were sent more than once" in lines) == (1, True)
 
 
-def test_ticks_whose_part_of_the_ledger_was_dropped_are_counted_apart(
+@ensureDeferred
+async def test_ticks_whose_part_of_the_ledger_was_dropped_are_counted_apart(
     check: Check, direct: Arranged
 ) -> None:
     tick(direct, 3, created_at="2001-01-01")
-    status, lines = check()
+    status, lines = await check()
     assert status == 0
     assert lines[:2] == [
         "0 of 0 ticks are broken",
@@ -233,23 +225,25 @@ def test_ticks_whose_part_of_the_ledger_was_dropped_are_counted_apart(
 
 
 @pytest.mark.parametrize("zone", ["SBM_TIMEZONE", "SBM_SCHEDULER_TIMEZONE"])
-def test_next_ticks_are_told_in_the_time_zone_of_whoever_ticks(
+@ensureDeferred
+async def test_next_ticks_are_told_in_the_time_zone_of_whoever_ticks(
     check: Check, direct: Arranged, zone: str
 ) -> None:
     direct.schedule(**EXAMPLES[0])
     mode = "builtin" if zone == "SBM_TIMEZONE" else "schedule"
     others = {"SBM_TIMEZONE": "UTC", "SBM_SCHEDULER_TIMEZONE": "UTC", "SBM_SCHEDULING": mode}
-    _, lines = check("", "schedules", **others | {zone: "Africa/Johannesburg"})
+    _, lines = await check("schedules", **others | {zone: "Africa/Johannesburg"})
     assert lines[0].count("+02:00") == 3
 
 
-def test_schedules_with_both_days_are_listed_with_their_next_ticks_and_others_by_their_fault(
+@ensureDeferred
+async def test_schedules_with_both_days_are_listed_with_their_next_ticks_and_others_by_their_fault(
     check: Check, direct: Arranged
 ) -> None:
     first, second, april, february, broken, untold, _ = (
         direct.schedule(**fields) for fields in EXAMPLES
     )
-    status, lines = check("", "schedules", SBM_TIMEZONE="Africa/Johannesburg")
+    status, lines = await check("schedules", SBM_TIMEZONE="Africa/Johannesburg")
     assert status == 1
     ticks = [line.partition("; next ticks ") for line in lines[:2]]
     assert [before for before, _, _ in ticks] == [
@@ -279,10 +273,11 @@ def test_schedules_with_both_days_are_listed_with_their_next_ticks_and_others_by
     ]
 
 
-def test_both_day_fields_are_no_fault(check: Check, direct: Arranged) -> None:
+@ensureDeferred
+async def test_both_day_fields_are_no_fault(check: Check, direct: Arranged) -> None:
     for fields in EXAMPLES[:2]:
         direct.schedule(**fields)
-    status, lines = check("", "schedules")
+    status, lines = await check("schedules")
     assert (status, lines[2:]) == (
         0,
         [
@@ -292,23 +287,27 @@ def test_both_day_fields_are_no_fault(check: Check, direct: Arranged) -> None:
     )
 
 
-def test_without_a_subject_all_is_checked(check: Check, direct: Arranged, sbm: Sbm) -> None:
+@ensureDeferred
+async def test_without_a_subject_all_is_checked(check: Check, direct: Arranged, sbm: Sbm) -> None:
     direct.schedule(**EXAMPLES[2])
-    outcome = sbm("check")
+    outcome = await sbm("check")
     assert outcome.status == 1
     lines = outcome.out.splitlines()
     assert "the law holds" in lines
     assert lines[-1] == "1 of 1 schedules are never due, or cannot be told"
-    assert check()[0] == 0
+    assert (await check())[0] == 0
     direct.rows("DELETE FROM schedules")
-    assert sbm("check").status == 0
+    assert (await sbm("check")).status == 0
     live(direct, 1)
-    assert sbm("check").status == 1
+    assert (await sbm("check")).status == 1
 
 
-def test_a_time_zone_that_does_not_exist_is_told(sbm: Sbm, monkeypatch: pytest.MonkeyPatch) -> None:
+@ensureDeferred
+async def test_a_time_zone_that_does_not_exist_is_told(
+    sbm: Sbm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SBM_TIMEZONE", "Mars/Olympus")
     for arguments in (("check",), ("check", "schedules"), ("import-django", "postgres://h/db")):
-        outcome = sbm(*arguments)
+        outcome = await sbm(*arguments)
         assert (outcome.status, outcome.out) == (MISUSED, "")
         assert "SBM_TIMEZONE must be the IANA name of a time zone" in outcome.complaint

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from pytest_twisted import ensureDeferred
 
 from sbm.commands.running import FAILED
-from sbm.commands.selecting import CHUNK
+from sbm.operations.selection import CHUNK
 from tests.arrange import Arranged
 from tests.commands.misuse import misused
-from tests.commands.test_users import Sbm
-from tests.commands.test_users import sbm as sbm
+from tests.commands.operator import Sbm
 
 REMOVE = ("subscription", "remove-duplicates")
 DOUBLED = CHUNK // 2 + 100
@@ -41,17 +41,18 @@ def doubled(direct: Arranged) -> None:
     )
 
 
-def test_what_would_go_is_told_and_then_goes_and_the_audit_has_it_in_full(
+@ensureDeferred
+async def test_what_would_go_is_told_and_then_goes_and_the_audit_has_it_in_full(
     sbm: Sbm, direct: Arranged
 ) -> None:
     doubled(direct)
     before = direct.rows("SELECT id, to_jsonb(s) AS whole FROM subscriptions s")
-    *lines, last = sbm(*REMOVE, "--dry-run").out.splitlines()
+    *lines, last = (await sbm(*REMOVE, "--dry-run")).out.splitlines()
     assert last == f"{2 * DOUBLED} would be removed"
     assert len(before) == direct.value("SELECT count(*) FROM subscriptions")
     told = {line.split()[0] for line in lines}
 
-    outcome = sbm(*REMOVE, "--all", "--by", "ann", "--reason", "the Hub retried")
+    outcome = await sbm(*REMOVE, "--all", "--by", "ann", "--reason", "the Hub retried")
     assert (outcome.status, outcome.out) == (0, f"{2 * DOUBLED} removed\n")
     left = direct.rows("SELECT id, next_sequence_number AS number FROM subscriptions")
     assert [row["number"] for row in left].count(3) == DOUBLED == len(left) - 1
@@ -67,7 +68,7 @@ def test_what_would_go_is_told_and_then_goes_and_the_audit_has_it_in_full(
     assert sorted(one["id"] for one in kept) == sorted(gone)
     assert all(one == whole[one["id"]] for one in kept)
 
-    assert sbm(*REMOVE, "--all").out == "0 removed\n"
+    assert (await sbm(*REMOVE, "--all")).out == "0 removed\n"
     assert direct.value("SELECT count(*) FROM audit") == len(entries)
 
     lost = min(gone)
@@ -77,10 +78,11 @@ def test_what_would_go_is_told_and_then_goes_and_the_audit_has_it_in_full(
     )
 
 
-def test_so_many_of_one_set_can_be_deactivated_instead(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_so_many_of_one_set_can_be_deactivated_instead(sbm: Sbm, direct: Arranged) -> None:
     doubled(direct)
-    assert sbm(*REMOVE, "--message-set", "baby").out == "0 removed\n"
-    outcome = sbm(*REMOVE, "--message-set", "pregnancy", "--deactivate", "--limit", "7")
+    assert (await sbm(*REMOVE, "--message-set", "baby")).out == "0 removed\n"
+    outcome = await sbm(*REMOVE, "--message-set", "pregnancy", "--deactivate", "--limit", "7")
     assert outcome.out == "7 deactivated\n"
     inactive = direct.rows("SELECT id FROM subscriptions WHERE NOT active")
     (details,) = (row["details"] for row in direct.rows("SELECT details FROM audit"))
@@ -112,7 +114,8 @@ def test_a_number_that_is_none_is_told_as_such(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("options", [("--message-set", "4711"), ("--schedule", "4711")])
-def test_what_is_not_there_is_told(sbm: Sbm, options: tuple[str, ...]) -> None:
-    outcome = sbm(*REMOVE, *options)
+@ensureDeferred
+async def test_what_is_not_there_is_told(sbm: Sbm, options: tuple[str, ...]) -> None:
+    outcome = await sbm(*REMOVE, *options)
     assert (outcome.status, outcome.out) == (FAILED, "")
     assert "4711" in outcome.complaint

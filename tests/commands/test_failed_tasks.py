@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from pytest_twisted import ensureDeferred
 
 from sbm.commands.running import FAILED, MISUSED
 from sbm.model.failed_task import MAX_REASON
-from sbm.store.failed_tasks import AT_ONCE
+from sbm.operations.requeue import AT_ONCE
 from tests.arrange import Arranged
-from tests.commands.test_users import Sbm
-from tests.commands.test_users import sbm as sbm
+from tests.commands.operator import Sbm
 
 
 def failures(direct: Arranged, count: int) -> list[int]:
@@ -23,21 +23,23 @@ def failures(direct: Arranged, count: int) -> list[int]:
     ]
 
 
-def test_failures_are_listed_newest_first(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_failures_are_listed_newest_first(sbm: Sbm, direct: Arranged) -> None:
     first, second = failures(direct, 2)
     mother = direct.value("SELECT subscription_id FROM failed_tasks WHERE id = %s", second)
-    heading, newest, oldest = sbm("failed-task", "list").out.splitlines()
+    heading, newest, oldest = (await sbm("failed-task", "list")).out.splitlines()
     assert heading.split() == ["ID", "KIND", "STAGE", "INITIATED", "SUBSCRIPTION", "REASON"]
     assert newest.split()[:3] == [str(second), "resend", "content"]
     assert newest.endswith(f"2026-01-01 00:00:00+00:00  {mother}  there is no message")
     assert oldest.split()[0] == str(first)
-    listed = sbm("failed-task", "list", "--subscription", str(mother)).out.splitlines()
+    listed = (await sbm("failed-task", "list", "--subscription", str(mother))).out.splitlines()
     assert listed[1:] == [newest]
 
 
-def test_a_long_list_says_how_long_it_is(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_a_long_list_says_how_long_it_is(sbm: Sbm, direct: Arranged) -> None:
     failures(direct, 101)
-    *_, last = sbm("failed-task", "list").out.splitlines()
+    *_, last = (await sbm("failed-task", "list")).out.splitlines()
     assert last == "the newest 100 of 101"
 
 
@@ -51,20 +53,22 @@ def test_a_long_list_says_how_long_it_is(sbm: Sbm, direct: Arranged) -> None:
         (("--reason-contains", "channel", "--kind", "resend"), 0),
     ],
 )
-def test_those_that_match_are_requeued(
+@ensureDeferred
+async def test_those_that_match_are_requeued(
     sbm: Sbm, direct: Arranged, options: tuple[str, ...], owed: int
 ) -> None:
     failures(direct, 3)
-    outcome = sbm("failed-task", "requeue", *options, "--dry-run")
+    outcome = await sbm("failed-task", "requeue", *options, "--dry-run")
     assert (outcome.status, outcome.out) == (0, f"{owed} would be requeued\n")
     assert direct.value("SELECT count(*) FROM failed_tasks") == 3
-    outcome = sbm("failed-task", "requeue", *options)
+    outcome = await sbm("failed-task", "requeue", *options)
     assert outcome.out == f"{owed} requeued: {owed} owed again, 0 skipped\n"
     assert direct.value("SELECT count(*) FROM sends") == owed
     assert direct.broken_law() == []
 
 
-def test_these_are_requeued_and_what_is_not_there_is_told(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_these_are_requeued_and_what_is_not_there_is_told(sbm: Sbm, direct: Arranged) -> None:
     first, second, third = (str(number) for number in failures(direct, 3))
     direct.rows(
         "UPDATE subscriptions SET active = false FROM failed_tasks"
@@ -72,18 +76,19 @@ def test_these_are_requeued_and_what_is_not_there_is_told(sbm: Sbm, direct: Arra
         int(second),
     )
     wanted = (first, second, second, "4711")
-    outcome = sbm("failed-task", "requeue", *wanted, "--dry-run")
+    outcome = await sbm("failed-task", "requeue", *wanted, "--dry-run")
     assert (outcome.status, outcome.out) == (FAILED, "2 would be requeued\n")
-    outcome = sbm("failed-task", "requeue", *wanted)
+    outcome = await sbm("failed-task", "requeue", *wanted)
     assert (outcome.status, outcome.out) == (FAILED, "2 requeued: 1 owed again, 1 skipped\n")
     assert outcome.complaint == "sbm: there is no failed task 4711\n"
     assert [str(row["id"]) for row in direct.rows("SELECT id FROM failed_tasks")] == [third]
     assert direct.broken_law() == []
 
 
-def test_what_is_too_long_is_left_to_a_daemon(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_what_is_too_long_is_left_to_a_daemon(sbm: Sbm, direct: Arranged) -> None:
     failures(direct, AT_ONCE + 2)
-    outcome = sbm("failed-task", "requeue", "--kind", "next")
+    outcome = await sbm("failed-task", "requeue", "--kind", "next")
     told = (
         f"{AT_ONCE} requeued: {AT_ONCE} owed again, 0 skipped\na daemon goes on with the others\n"
     )
@@ -105,9 +110,10 @@ def test_what_is_too_long_is_left_to_a_daemon(sbm: Sbm, direct: Arranged) -> Non
         ("7", "--kind", "next"),
     ],
 )
-def test_what_cannot_be_meant_requeues_nothing(
+@ensureDeferred
+async def test_what_cannot_be_meant_requeues_nothing(
     sbm: Sbm, direct: Arranged, options: tuple[str, ...]
 ) -> None:
     failures(direct, 2)
-    assert sbm("failed-task", "requeue", *options).status == MISUSED
+    assert (await sbm("failed-task", "requeue", *options)).status == MISUSED
     assert direct.value("SELECT count(*) FROM failed_tasks") == 2

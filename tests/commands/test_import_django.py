@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,12 +11,12 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from pytest_twisted import ensureDeferred
 
 from sbm import cli
 from sbm.commands.running import FAILED, MISUSED
 from tests.arrange import Arranged, arranged
-from tests.commands.test_users import ROOT, Sbm
-from tests.commands.test_users import sbm as sbm
+from tests.commands.operator import COMMAND, Sbm, SbmAtOnce, process_environ
 from tests.db.databases import Databases
 from tests.operations.django_import.old import Old, make, subscribe
 from tests.operations.django_import.old import empty_old as empty_old
@@ -27,7 +25,11 @@ from tests.store.postgres.test_sessions import ODD, alter
 
 
 def test_everything_comes_with_its_files_and_a_report_and_only_once(
-    sbm: Sbm, old: Old, direct: Arranged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sbm_at_once: SbmAtOnce,
+    old: Old,
+    direct: Arranged,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     media, root, report = tmp_path / "media", tmp_path / "root", tmp_path / "report.jsonl"
     media.mkdir()
@@ -36,7 +38,7 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
     monkeypatch.setenv("SBM_MEDIA_ROOT", str(root))
     monkeypatch.setenv("STAGE_BASED_MESSAGING_URL", "http://new.example.org/api/v1")
     options = ("--media", str(media), "--report", str(report), "--by", "ann", "--reason", "move")
-    outcome = sbm("import-django", old.uri, *options)
+    outcome = sbm_at_once("import-django", old.uri, *options)
     assert (outcome.status, outcome.complaint) == (0, "")
     *told, called, never, files, host, unsendable, last = outcome.out.splitlines()
     assert called.startswith("the Scheduler calls 1 of the schedules: set SBM_SCHEDULING=schedule")
@@ -59,16 +61,18 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
     assert report.stat().st_mode & 0o777 == 0o600
     assert direct.value("SELECT actor FROM audit") == "ann"
 
-    again = sbm("import-django", old.uri)
+    again = sbm_at_once("import-django", old.uri)
     assert (again.status, again.out) == (FAILED, "")
     assert "the database is not empty: it has schedules, messagesets," in again.complaint
 
 
-def test_what_python_cannot_read_is_reported_as_it_was(sbm: Sbm, old: Old, tmp_path: Path) -> None:
+def test_what_python_cannot_read_is_reported_as_it_was(
+    sbm_at_once: SbmAtOnce, old: Old, tmp_path: Path
+) -> None:
     report, digits, deep = tmp_path / "report.jsonl", "9" * 5000, "[" * 2000 + "]" * 2000
     for metadata in (digits, deep):
         subscribe(old.direct, uuid4(), identity="", metadata=metadata)
-    outcome = sbm("import-django", old.uri, "--report", str(report), "--dry-run")
+    outcome = sbm_at_once("import-django", old.uri, "--report", str(report), "--dry-run")
     assert (outcome.status, outcome.complaint) == (0, "")
     left = [line for line in report.read_text().splitlines() if "it has no identity" in line]
     assert sorted(f'"metadata": {value},' in line for line in left for value in (digits, deep)) == [
@@ -76,8 +80,13 @@ def test_what_python_cannot_read_is_reported_as_it_was(sbm: Sbm, old: Old, tmp_p
     ]
 
 
-def test_schedules_that_restrict_both_days_or_are_never_due_are_kept_and_reported(
-    sbm: Sbm, old: Old, direct: Arranged, monkeypatch: pytest.MonkeyPatch
+@ensureDeferred
+async def test_schedules_that_restrict_both_days_or_are_never_due_are_kept_and_reported(
+    sbm: Sbm,
+    sbm_at_once: SbmAtOnce,
+    old: Old,
+    direct: Arranged,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SBM_TIMEZONE", "Africa/Johannesburg")
     untellable = "1/15,7/27,5/16,14/14,12/13,10/11,13/11,17/15,8/9,23/28,4/11"
@@ -87,7 +96,7 @@ def test_schedules_that_restrict_both_days_or_are_never_due_are_kept_and_reporte
         " (13, %s, '*', '*', '*', '*', NULL), (14, '0', '9', '1', '*', '*', NULL)",
         untellable,
     )
-    outcome = sbm("import-django", old.uri)
+    outcome = sbm_at_once("import-django", old.uri)
     assert outcome.status == 0
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     found = {line["id"]: line for line in lines if "next_ticks" in line}
@@ -109,7 +118,7 @@ def test_schedules_that_restrict_both_days_or_are_never_due_are_kept_and_reporte
     kept = direct.rows("SELECT day_of_month, month_of_year FROM schedules WHERE id = 12")
     assert kept == [{"day_of_month": "31", "month_of_year": "4"}]
     assert direct.value("SELECT minute FROM schedules WHERE id = 13") == untellable
-    checked = sbm("check", "schedules")
+    checked = await sbm("check", "schedules")
     assert (checked.status, [line.split(":")[0] for line in checked.out.splitlines()[:4]]) == (
         FAILED,
         [f"schedule {number}" for number in (5, 11, 12, 13)],
@@ -117,7 +126,7 @@ def test_schedules_that_restrict_both_days_or_are_never_due_are_kept_and_reporte
 
 
 def test_what_cannot_be_sent_is_kept_and_reported(
-    sbm: Sbm, old: Old, direct: Arranged, monkeypatch: pytest.MonkeyPatch
+    sbm_at_once: SbmAtOnce, old: Old, direct: Arranged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SBM_MAX_TEXT_LENGTH", "20")
     old.direct.rows(
@@ -141,7 +150,7 @@ def test_what_cannot_be_sent_is_kept_and_reported(
         metadata = f'{{"prepend_next_delivery": {prepend}}}'
         place = {"messageset_id": messageset, "next_sequence_number": 1}
         subscribe(old.direct, one, metadata=metadata, **place)
-    outcome = sbm("import-django", old.uri)
+    outcome = sbm_at_once("import-django", old.uri)
     assert outcome.status == 0
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     found = [line for line in lines if line.get("fate") == "cannot be sent"]
@@ -174,7 +183,7 @@ def test_what_cannot_be_sent_is_kept_and_reported(
 
 @pytest.mark.parametrize("options", [(), ("--go-on",), ("--go-on", "--dry-run")])
 def test_those_beyond_the_end_are_reported_and_go_on_if_that_is_wanted(
-    sbm: Sbm, old: Old, direct: Arranged, options: tuple[str, ...]
+    sbm_at_once: SbmAtOnce, old: Old, direct: Arranged, options: tuple[str, ...]
 ) -> None:
     goes, errs, last, ended, other, empty, inactive = (uuid4() for _ in range(7))
     subscribe(old.direct, goes, next_sequence_number=4)
@@ -185,7 +194,7 @@ def test_those_beyond_the_end_are_reported_and_go_on_if_that_is_wanted(
     subscribe(old.direct, other, next_sequence_number=3)
     subscribe(old.direct, empty, next_sequence_number=4, lang="zul_ZA")
     subscribe(old.direct, inactive, next_sequence_number=4, active=False)
-    outcome = sbm("import-django", old.uri, *options)
+    outcome = sbm_at_once("import-django", old.uri, *options)
     assert outcome.status == 0
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     told = {line["id"]: line["reason"] for line in lines if line.get("fate") == "beyond the end"}
@@ -214,8 +223,10 @@ def test_those_beyond_the_end_are_reported_and_go_on_if_that_is_wanted(
     assert details["beyond_the_end"] == {"found": 3, "gone_on": 1}
 
 
-def test_a_dry_run_tells_the_same_and_changes_nothing(sbm: Sbm, old: Old, direct: Arranged) -> None:
-    outcome = sbm("import-django", old.uri, "--dry-run")
+def test_a_dry_run_tells_the_same_and_changes_nothing(
+    sbm_at_once: SbmAtOnce, old: Old, direct: Arranged
+) -> None:
+    outcome = sbm_at_once("import-django", old.uri, "--dry-run")
     assert outcome.status == 0
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     assert sum(line["taken"] for line in lines if "taken" in line) == 25
@@ -224,7 +235,7 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(sbm: Sbm, old: Old, direct
 
 
 def test_an_import_that_is_killed_leaves_nothing_behind(
-    sbm: Sbm, old: Old, direct: Arranged, database_uri: str
+    sbm_apart: SbmAtOnce, old: Old, direct: Arranged, database_uri: str
 ) -> None:
     direct.rows(
         "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
@@ -233,18 +244,15 @@ def test_an_import_that_is_killed_leaves_nothing_behind(
         " FOR EACH ROW EXECUTE FUNCTION wait();"
         " SELECT pg_advisory_lock(4711)"
     )
-    command = [sys.executable, "-c", "from sbm.cli import main; main()", "import-django", old.uri]
-    environ = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "STAGE_BASED_MESSAGING_DATABASE": database_uri,
-    }
+    command = [*COMMAND, "import-django", old.uri]
+    environ = process_environ(database_uri)
     with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as killed:
         until(direct, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND objid = 4711)")
         killed.kill()
     direct.rows("SELECT pg_advisory_unlock(4711)")
     until(direct, "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()")
     assert direct.value("SELECT count(*) FROM messages") == 0
-    assert sbm("import-django", old.uri).status == 0
+    assert sbm_apart("import-django", old.uri).status == 0
     assert direct.value("SELECT count(*) FROM subscriptions") == 1
 
 
@@ -293,16 +301,16 @@ def elsewhere(databases: Databases, encoding: str) -> Iterator[str]:
 
 
 def test_nothing_is_imported_into_a_database_of_another_encoding(
-    sbm: Sbm, old: Old, elsewhere: str, encoding: str
+    sbm_at_once: SbmAtOnce, old: Old, elsewhere: str, encoding: str
 ) -> None:
-    outcome = sbm("--database", elsewhere, "import-django", old.uri)
+    outcome = sbm_at_once("--database", elsewhere, "import-django", old.uri)
     assert (outcome.status, outcome.out) == (FAILED, "")
     assert f"encoding is {encoding}, and it must be UTF8" in outcome.complaint
 
 
 @pytest.mark.parametrize("text", ["é ÿ", "plain"])
 def test_an_old_database_may_have_another_encoding(
-    sbm: Sbm, direct: Arranged, elsewhere: str, encoding: str, text: str
+    sbm_at_once: SbmAtOnce, direct: Arranged, elsewhere: str, encoding: str, text: str
 ) -> None:
     with arranged(f"{elsewhere}&client_encoding=UTF8") as there:
         make(there)
@@ -314,7 +322,7 @@ def test_an_old_database_may_have_another_encoding(
             " (1, 1, 'eng_ZA', %s, now(), now(), NULL, 1, jsonb_build_object('a', %s::text))",
             *("one", text, text, text),
         )
-    outcome = sbm("import-django", elsewhere)
+    outcome = sbm_at_once("import-django", elsewhere)
     assert (outcome.status, outcome.complaint.splitlines()[-1]) == (0, "imported")
     assert direct.rows("SELECT text_content, metadata FROM messages") == [
         {"text_content": text, "metadata": {"a": text}}
@@ -322,7 +330,7 @@ def test_an_old_database_may_have_another_encoding(
 
 
 def test_an_old_database_that_holds_bytes_that_are_no_text_is_refused(
-    sbm: Sbm, direct: Arranged, databases: Databases
+    sbm_at_once: SbmAtOnce, direct: Arranged, databases: Databases
 ) -> None:
     name = f"sbm_test_{uuid4().hex[:12]}"
     uri = databases.create(name, encoding="SQL_ASCII")
@@ -330,7 +338,7 @@ def test_an_old_database_that_holds_bytes_that_are_no_text_is_refused(
         with arranged(uri) as there:
             make(there)
             there.rows("INSERT INTO contentstore_schedule VALUES (1, '0', '8', '*', '*', E'\\xe9')")
-        outcome = sbm("import-django", uri)
+        outcome = sbm_at_once("import-django", uri)
     finally:
         databases.drop(name)
     assert (outcome.status, outcome.out) == (FAILED, "")
@@ -340,9 +348,9 @@ def test_an_old_database_that_holds_bytes_that_are_no_text_is_refused(
 
 
 def test_an_import_goes_its_way_whatever_sessions_begin_with(
-    sbm: Sbm, old: Old, direct: Arranged
+    sbm_at_once: SbmAtOnce, old: Old, direct: Arranged
 ) -> None:
     alter(old.direct, ODD)
     alter(direct, ODD)
-    outcome = sbm("import-django", old.uri)
+    outcome = sbm_at_once("import-django", old.uri)
     assert (outcome.status, outcome.complaint.splitlines()[-1]) == (0, "imported")

@@ -11,16 +11,13 @@ import psycopg2
 import pytest
 from pytest_twisted import ensureDeferred
 
+from sbm.operations import requeue
 from sbm.pipeline.tasks import requests as module
-from sbm.store import failed_tasks
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import RowLocked
 from tests.arrange import Arranged
-from tests.commands.test_users import Sbm
-from tests.commands.test_users import sbm as sbm
+from tests.commands.operator import Sbm
 from tests.pipeline.tasks.test_requests import asked, worker
-
-__all__ = ["sbm"]
 
 
 @contextmanager
@@ -37,13 +34,14 @@ def four(direct: Arranged) -> list[UUID]:
     return sorted(direct.subscriptions(4, messageset, schedule))
 
 
-def test_of_those_in_error_the_others_are_reset(
+@ensureDeferred
+async def test_of_those_in_error_the_others_are_reset(
     sbm: Sbm, direct: Arranged, database_uri: str
 ) -> None:
     kept, *_ = four(direct)
     direct.rows("UPDATE subscriptions SET process_status = -1")
     with locked(database_uri, kept):
-        outcome = sbm("subscription", "reset-stuck", "--all")
+        outcome = await sbm("subscription", "reset-stuck", "--all")
     assert (outcome.status, outcome.complaint) == (0, "")
     assert outcome.out.splitlines() == [
         "3 reset",
@@ -51,42 +49,49 @@ def test_of_those_in_error_the_others_are_reset(
     ]
     stuck = direct.rows("SELECT id FROM subscriptions WHERE process_status = -1")
     assert [row["id"] for row in stuck] == [kept]
-    assert sbm("subscription", "reset-stuck", "--all").out == "1 reset\n"
+    assert (await sbm("subscription", "reset-stuck", "--all")).out == "1 reset\n"
 
 
-def test_the_others_are_given_their_prepend(sbm: Sbm, direct: Arranged, database_uri: str) -> None:
+@ensureDeferred
+async def test_the_others_are_given_their_prepend(
+    sbm: Sbm, direct: Arranged, database_uri: str
+) -> None:
     kept, *_ = four(direct)
     with locked(database_uri, kept):
-        outcome = sbm("subscription", "add-prepend", "Hi", "--all")
+        outcome = await sbm("subscription", "add-prepend", "Hi", "--all")
     assert (outcome.status, outcome.complaint) == (0, "")
     assert outcome.out.splitlines() == [
         "3 given the prepend",
         "1 are locked by somebody else: left alone",
     ]
     assert direct.subscription(kept)["metadata"] is None
-    assert "1 given the prepend" in sbm("subscription", "add-prepend", "Hi", "--all").out
+    assert "1 given the prepend" in (await sbm("subscription", "add-prepend", "Hi", "--all")).out
 
 
-def test_the_others_lose_their_duplicates(sbm: Sbm, direct: Arranged, database_uri: str) -> None:
+@ensureDeferred
+async def test_the_others_lose_their_duplicates(
+    sbm: Sbm, direct: Arranged, database_uri: str
+) -> None:
     kept, *_ = four(direct)
     direct.rows(
         "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang)"
         " SELECT identity, messageset_id, schedule_id, lang FROM subscriptions"
     )
     with locked(database_uri, kept):
-        outcome = sbm("subscription", "remove-duplicates", "--all")
+        outcome = await sbm("subscription", "remove-duplicates", "--all")
     assert (outcome.status, outcome.complaint) == (0, "")
     assert outcome.out.splitlines() == [
         "3 removed",
         "subscriptions of 1 identities are locked by somebody else: left alone",
     ]
-    assert sbm("subscription", "remove-duplicates", "--all").out == "1 removed\n"
+    assert (await sbm("subscription", "remove-duplicates", "--all")).out == "1 removed\n"
 
 
 @pytest.mark.parametrize(
     ("command", "done"), [("fast-forward", "3 moved"), ("send", "3 owed a message")]
 )
-def test_the_others_that_are_behind_are_helped(
+@ensureDeferred
+async def test_the_others_that_are_behind_are_helped(
     sbm: Sbm,
     direct: Arranged,
     database_uri: str,
@@ -99,7 +104,7 @@ def test_the_others_that_are_behind_are_helped(
     began = datetime.now(timezone.utc) - timedelta(days=4)
     direct.rows("UPDATE subscriptions SET created_at = %s", began)
     with locked(database_uri, kept):
-        outcome = sbm("behind", command)
+        outcome = await sbm("behind", command)
     assert (outcome.status, outcome.complaint) == (0, "")
     first, *_, last = outcome.out.splitlines()
     assert first.startswith(done)
@@ -157,6 +162,6 @@ async def test_one_that_is_requeued_alone_waits_for_its_subscription(
     kept, *_ = four(direct)
     (failure,) = direct.failures([kept])
     with locked(database_uri, kept), pytest.raises(RowLocked):
-        await database.transact(failed_tasks.requeue_one, failed_task_id=failure)
-    trigger = await database.transact(failed_tasks.requeue_one, failed_task_id=failure)
+        await database.transact(requeue.requeue_one, failed_task_id=failure)
+    trigger = await database.transact(requeue.requeue_one, failed_task_id=failure)
     assert trigger.accepted

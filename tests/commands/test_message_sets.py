@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_twisted import ensureDeferred
 
 from sbm.commands.running import FAILED
 from tests.arrange import Arranged
 from tests.commands.misuse import misused
-from tests.commands.test_users import Sbm
-from tests.commands.test_users import sbm as sbm
+from tests.commands.operator import Sbm
 
 CLONE = ("message-set", "clone")
 SET = "label, content_type, channel, notes, next_set_id, default_schedule_id"
@@ -66,15 +66,16 @@ def fields(direct: Arranged, messageset: int) -> dict[str, Any]:
     return row
 
 
-def test_a_clone_is_told_of_and_then_has_all_that_the_source_has_but_the_name(
+@ensureDeferred
+async def test_a_clone_is_told_of_and_then_has_all_that_the_source_has_but_the_name(
     sbm: Sbm, direct: Arranged, source: int, media: Path
 ) -> None:
     described = "'again', of 'pregnancy': 3 messages (eng_ZA 2, zul_ZA 1), 1 files shared\n"
-    outcome = sbm(*CLONE, "pregnancy", "again", "--dry-run")
+    outcome = await sbm(*CLONE, "pregnancy", "again", "--dry-run")
     assert outcome.out == f"would make message set {described}"
     assert direct.value("SELECT count(*) FROM messagesets") == 2
 
-    outcome = sbm(*CLONE, str(source), " again ", "--by", "ann", "--reason", "a trial")
+    outcome = await sbm(*CLONE, str(source), " again ", "--by", "ann", "--reason", "a trial")
     clone = named(direct, "again")
     assert (outcome.status, outcome.out) == (0, f"made message set {clone}, {described}")
     assert fields(direct, clone) == fields(direct, source)
@@ -96,11 +97,12 @@ def test_a_clone_is_told_of_and_then_has_all_that_the_source_has_but_the_name(
     ]
 
 
-def test_the_files_of_a_clone_can_be_its_own(
+@ensureDeferred
+async def test_the_files_of_a_clone_can_be_its_own(
     sbm: Sbm, direct: Arranged, source: int, media: Path
 ) -> None:
     options = ("--messages", "copied", "--label", "Again", "--no-next-set")
-    assert sbm(*CLONE, "pregnancy", "again", *options).status == 0
+    assert (await sbm(*CLONE, "pregnancy", "again", *options)).status == 0
     clone = named(direct, "again")
     changes = {"label": "Again", "next_set_id": None}
     assert fields(direct, clone) == fields(direct, source) | changes
@@ -115,14 +117,15 @@ def test_the_files_of_a_clone_can_be_its_own(
     assert copied.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_set_that_follows_itself_has_a_clone_that_does_as_well(
+@ensureDeferred
+async def test_a_set_that_follows_itself_has_a_clone_that_does_as_well(
     sbm: Sbm, direct: Arranged, source: int
 ) -> None:
     direct.rows("UPDATE messagesets SET next_set_id = id WHERE id = %s", source)
-    assert sbm(*CLONE, "pregnancy", "again").status == 0
+    assert (await sbm(*CLONE, "pregnancy", "again")).status == 0
     clone = named(direct, "again")
     assert fields(direct, clone)["next_set_id"] == clone
-    assert sbm(*CLONE, "pregnancy", "once", "--next-set", "pregnancy").status == 0
+    assert (await sbm(*CLONE, "pregnancy", "once", "--next-set", "pregnancy")).status == 0
     assert fields(direct, named(direct, "once"))["next_set_id"] == source
 
 
@@ -141,18 +144,22 @@ def test_what_cannot_be_meant_is_misuse(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("pregnancy", "baby"), ("nope", "again")])
-def test_what_cannot_be_made_is_not(
+@ensureDeferred
+async def test_what_cannot_be_made_is_not(
     sbm: Sbm, direct: Arranged, source: int, arguments: tuple[str, ...]
 ) -> None:
-    outcome = sbm(*CLONE, *arguments)
+    outcome = await sbm(*CLONE, *arguments)
     assert (outcome.status, outcome.out) == (FAILED, "")
     assert direct.value("SELECT count(*) FROM messagesets") == 2
 
 
-def test_files_are_copied_all_or_none(sbm: Sbm, direct: Arranged, source: int, media: Path) -> None:
+@ensureDeferred
+async def test_files_are_copied_all_or_none(
+    sbm: Sbm, direct: Arranged, source: int, media: Path
+) -> None:
     direct.message(source, 8, "eng_ZA", None, file_name="lost.mp3")
     options = (*CLONE, "pregnancy", "again", "--messages", "copied")
-    outcome = sbm(*options)
+    outcome = await sbm(*options)
     assert (outcome.status, outcome.complaint) == (
         FAILED,
         f"sbm: there is no file 'lost.mp3' in {media}\n",
@@ -164,22 +171,23 @@ def test_files_are_copied_all_or_none(sbm: Sbm, direct: Arranged, source: int, m
         " 'BEGIN RAISE lock_not_available; END'"
     )
     direct.rows("CREATE TRIGGER fail BEFORE INSERT ON audit EXECUTE FUNCTION fail()")
-    assert sbm(*options).status == FAILED
+    assert (await sbm(*options)).status == FAILED
     assert {path.name for path in media.iterdir()} == {"a.mp3", "lost.mp3"}
     assert direct.value("SELECT count(*) FROM messagesets") == 2
 
 
 @pytest.mark.parametrize("option", [(), ("--dry-run",)])
-def test_messages_that_cannot_be_sent_are_named_and_not_copied(
+@ensureDeferred
+async def test_messages_that_cannot_be_sent_are_named_and_not_copied(
     sbm: Sbm, direct: Arranged, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("SBM_MAX_TEXT_LENGTH", "30")
     schedule = direct.schedule()
     source = direct.messageset("chat", schedule, channel="whatsapp", langs=("eng_ZA", "zul_ZA"))
-    assert sbm(*CLONE, "chat", "fine", *option).status == 0
+    assert (await sbm(*CLONE, "chat", "fine", *option)).status == 0
     for number, text in ((4, "a\nb"), (5, "“Hi”"), (6, "x" * 31), (7, "x" * 32)):
         direct.message(source, number, "eng_ZA", text)
-    outcome = sbm(*CLONE, "chat", "again", *option)
+    outcome = await sbm(*CLONE, "chat", "again", *option)
     assert (outcome.status, outcome.out) == (FAILED, "")
     first, second, third, last = outcome.complaint.splitlines()
     assert "Message 4 in eng_ZA" in first

@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pytest_twisted import ensureDeferred
 
 from sbm.commands.running import FAILED
-from sbm.commands.selecting import CHUNK
+from sbm.operations.selection import CHUNK
 from tests.arrange import Arranged
 from tests.commands.misuse import misused
-from tests.commands.test_users import Sbm
-from tests.commands.test_users import sbm as sbm
+from tests.commands.operator import Sbm
 
 ADD = ("subscription", "add-prepend")
 KEY = "prepend_next_delivery"
@@ -22,7 +22,8 @@ def metadata(direct: Arranged, ids: list[UUID]) -> list[Any]:
     return [direct.subscription(one)["metadata"] for one in ids]
 
 
-def test_a_text_is_given_to_those_whom_it_suits_once_and_another_is_left_waiting(
+@ensureDeferred
+async def test_a_text_is_given_to_those_whom_it_suits_once_and_another_is_left_waiting(
     sbm: Sbm, direct: Arranged
 ) -> None:
     schedule = direct.schedule()
@@ -37,7 +38,9 @@ def test_a_text_is_given_to_those_whom_it_suits_once_and_another_is_left_waiting
     direct.rows("UPDATE subscriptions SET completed = true WHERE id = %s", ended[1])
 
     for options, given in ((("--dry-run",), "4 would be given"), (("--all",), "4 given")):
-        outcome = sbm(*ADD, " Good news in <LANG>", *options, "--by", "ann", "--reason", "new")
+        outcome = await sbm(
+            *ADD, " Good news in <LANG>", *options, "--by", "ann", "--reason", "new"
+        )
         assert outcome.status == 0
         assert outcome.out.splitlines() == [
             "left out: message set 'sounds' is of sounds, and this is not the URL of one",
@@ -57,14 +60,15 @@ def test_a_text_is_given_to_those_whom_it_suits_once_and_another_is_left_waiting
     assert (entry["actor"], entry["command"], entry["reason"]) == ("ann", " ".join(ADD), "new")
     assert set(entry["details"]["subscriptions"]) == set(map(str, ids[:4]))
 
-    outcome = sbm(*ADD, "Good news in <LANG>", "--message-set", "pregnancy", "--overwrite")
+    outcome = await sbm(*ADD, "Good news in <LANG>", "--message-set", "pregnancy", "--overwrite")
     assert outcome.out.splitlines()[:2] == ["1 given the prepend", "4 have it already"]
     assert metadata(direct, ids)[4] == news
     details = direct.value("SELECT details FROM audit ORDER BY id DESC LIMIT 1")
     assert details["replaced"] == {str(ids[4]): "Wait"}
 
 
-def test_a_url_goes_before_the_sounds_of_as_many_as_were_said_and_then_of_the_others(
+@ensureDeferred
+async def test_a_url_goes_before_the_sounds_of_as_many_as_were_said_and_then_of_the_others(
     sbm: Sbm, direct: Arranged
 ) -> None:
     schedule = direct.schedule()
@@ -73,8 +77,10 @@ def test_a_url_goes_before_the_sounds_of_as_many_as_were_said_and_then_of_the_ot
     english = direct.subscriptions(CHUNK // 2, sounds, schedule)
     zulu = direct.subscriptions(3, sounds, schedule, lang="zul_ZA")
     options = (*ADD, "http://example.org/<LANG>.mp3")
-    assert sbm(*options, "--lang", "zul_ZA", "--limit", "2").out.endswith("\n2 given the prepend\n")
-    assert sbm(*options, "--schedule", str(schedule)).out.splitlines()[1:] == [
+    assert (await sbm(*options, "--lang", "zul_ZA", "--limit", "2")).out.endswith(
+        "\n2 given the prepend\n"
+    )
+    assert (await sbm(*options, "--schedule", str(schedule))).out.splitlines()[1:] == [
         f"{CHUNK // 2 + 1} given the prepend",
         "2 have it already",
     ]
@@ -87,7 +93,8 @@ def test_a_url_goes_before_the_sounds_of_as_many_as_were_said_and_then_of_the_ot
     assert sum(counts) == given
 
 
-def test_those_whose_next_message_would_become_too_long_are_left_alone(
+@ensureDeferred
+async def test_those_whose_next_message_would_become_too_long_are_left_alone(
     sbm: Sbm, direct: Arranged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SBM_MAX_TEXT_LENGTH", "30")
@@ -100,17 +107,17 @@ def test_those_whose_next_message_would_become_too_long_are_left_alone(
         direct.subscriptions(1, texts, schedule, next_sequence_number=number)[0]
         for number in (1, 4, 5, 6)
     ]
-    outcome = sbm(*ADD, "y" * 15, "--all")
+    outcome = await sbm(*ADD, "y" * 15, "--all")
     assert outcome.out.splitlines() == [
         "3 given the prepend",
         "1 would have more than 30 characters with their next message: left alone",
     ]
     given = {KEY: "y" * 15}
     assert metadata(direct, ids) == [given, None, given, given]
-    outcome = sbm(*ADD, "z" * 16, "--all", "--overwrite")
+    outcome = await sbm(*ADD, "z" * 16, "--all", "--overwrite")
     assert outcome.out.splitlines()[0] == "2 given the prepend"
     assert metadata(direct, ids)[:2] == [given, None]
-    outcome = sbm(*ADD, "y" * 31, "--all")
+    outcome = await sbm(*ADD, "y" * 31, "--all")
     assert outcome.status == FAILED
     assert "'texts' is of texts, and this has 31 characters, more than 30" in outcome.complaint
 
@@ -120,9 +127,10 @@ def test_what_cannot_be_meant_is_misuse(arguments: tuple[str, ...]) -> None:
     assert misused(*ADD, *arguments)
 
 
-def test_a_sound_that_suits_nobody_is_refused(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_a_sound_that_suits_nobody_is_refused(sbm: Sbm, direct: Arranged) -> None:
     schedule = direct.schedule()
     ids = direct.subscriptions(1, direct.messageset("texts", schedule), schedule)
-    outcome = sbm(*ADD, "http://example.org/a.mp3", "--all")
+    outcome = await sbm(*ADD, "http://example.org/a.mp3", "--all")
     assert (outcome.status, outcome.out) == (FAILED, "")
     assert metadata(direct, ids) == [None]

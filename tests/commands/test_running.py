@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 
 import psycopg2
 
 from sbm.commands.running import FAILED
 from tests.arrange import Arranged
-from tests.commands.test_users import ROOT
+from tests.commands.operator import COMMAND, process_environ
 
 
 def test_a_command_that_is_interrupted_says_so_and_no_more(
     database_uri: str, direct: Arranged
 ) -> None:
-    environ = {"PYTHONPATH": str(ROOT), "STAGE_BASED_MESSAGING_DATABASE": database_uri}
-    started = [sys.executable, "-c", "from sbm.cli import main; main()"]
     holder = psycopg2.connect(database_uri)
     try:
         holder.cursor().execute("LOCK TABLE subscriptions")
         command = subprocess.Popen(
-            [*started, "subscription", "reset-stuck", "--all"],
-            env=os.environ | environ,
+            [*COMMAND, "subscription", "reset-stuck", "--all"],
+            env=process_environ(database_uri),
             stderr=subprocess.PIPE,
             text=True,
         )

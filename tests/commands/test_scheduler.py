@@ -4,61 +4,39 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet.threads import deferToThread
 
 from tests.arrange import Arranged
+from tests.commands.operator import COMMAND, Sbm, process_environ
 from tests.pipeline.scheduler.test_outbox import Here, payload
 from tests.pipeline.scheduler.test_outbox import here as here
 
-ROOT = Path(__file__).parents[2]
+Run = Callable[..., Awaitable[tuple[int, list[str], str]]]
 
-Run = Callable[..., Any]
+
+def settings(here: Here) -> dict[str, str]:
+    """The daemon's settings, which the command reads as well."""
+    return {
+        "STAGE_BASED_MESSAGING_URL": "http://sbm",
+        "SCHEDULER_URL": here.url,
+        "SCHEDULER_API_TOKEN": "t",
+        "SCHEDULER_INBOUND_API_TOKEN": "inbound",
+    }
 
 
 @pytest.fixture
-def run(database_uri: str, here: Here) -> Run:
+def run(sbm: Sbm, here: Here) -> Run:
     """Run ``sbm scheduler …``, with these settings; returns status, output and complaint."""
 
-    def run(
-        *arguments: str, pipes: dict[str, Any] | None = None, **settings: str
-    ) -> tuple[int, list[str], str]:
-        environ = {
-            "PYTHONPATH": str(ROOT),
-            "STAGE_BASED_MESSAGING_DATABASE": database_uri,
-            "STAGE_BASED_MESSAGING_URL": "http://sbm",
-            "SCHEDULER_URL": here.url,
-            "SCHEDULER_API_TOKEN": "t",
-            "SCHEDULER_INBOUND_API_TOKEN": "inbound",
-            **settings,
-        }
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from sbm.cli import main; main()",
-                "scheduler",
-                *arguments,
-            ],
-            check=False,
-            timeout=60,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, **environ},
-            **(pipes or {"capture_output": True}),
-        )
-        return done.returncode, (done.stdout or "").splitlines(), done.stderr
+    async def run(*arguments: str, **changed: str) -> tuple[int, list[str], str]:
+        outcome = await sbm("scheduler", *arguments, **settings(here) | changed)
+        return outcome.status, outcome.out.splitlines(), outcome.complaint
 
-    def begin(*arguments: str, **settings: Any) -> Any:
-        return deferToThread(run, *arguments, **settings)
-
-    return begin
+    return run
 
 
 @ensureDeferred
@@ -133,12 +111,20 @@ async def test_a_scheduler_that_is_away_is_told_of(here: Here, run: Run) -> None
 
 
 @ensureDeferred
-async def test_whoever_has_seen_enough_leaves_nothing_behind(here: Here, run: Run) -> None:
+async def test_whoever_has_seen_enough_leaves_nothing_behind(here: Here, database_uri: str) -> None:
     here.door.model.create(**payload(here.subscribe()), enabled=False)
     await here.announce("subscription")
     reading, writing = os.pipe()
     os.close(reading)
-    pipes = {"stdout": writing, "stderr": subprocess.PIPE}
-    assert await run("sync", "--dry-run", pipes=pipes, PYTHONUNBUFFERED="1") == (0, [], "")
+    done = await deferToThread(
+        subprocess.run,
+        [*COMMAND, "scheduler", "sync", "--dry-run"],
+        check=False,
+        timeout=60,
+        env=process_environ(database_uri) | settings(here) | {"PYTHONUNBUFFERED": "1"},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+    )
     os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
     assert here.direct.rows("SELECT * FROM remote_listing") == []

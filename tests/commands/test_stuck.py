@@ -5,12 +5,12 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from pytest_twisted import ensureDeferred
 
-from sbm.commands.selecting import CHUNK
+from sbm.operations.selection import CHUNK
 from tests.arrange import Arranged
 from tests.commands.misuse import misused
-from tests.commands.test_users import Sbm
-from tests.commands.test_users import sbm as sbm
+from tests.commands.operator import Sbm
 
 RESET = ("subscription", "reset-stuck")
 STUCK = CHUNK + 10
@@ -27,7 +27,8 @@ def ready(direct: Arranged) -> set[UUID]:
     return {row["id"] for row in rows}
 
 
-def test_those_in_error_are_counted_and_then_ready_again(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_those_in_error_are_counted_and_then_ready_again(sbm: Sbm, direct: Arranged) -> None:
     schedule = direct.schedule()
     pregnancy, baby = (direct.messageset(name, schedule) for name in ("pregnancy", "baby"))
     unreached = stuck(direct, pregnancy, STUCK, -1)
@@ -35,7 +36,7 @@ def test_those_in_error_are_counted_and_then_ready_again(sbm: Sbm, direct: Arran
     (completed,) = stuck(direct, baby, 1, -1)
     direct.rows("UPDATE subscriptions SET completed = true WHERE id = %s", completed)
 
-    outcome = sbm(*RESET, "--dry-run")
+    outcome = await sbm(*RESET, "--dry-run")
     assert [line.split() for line in outcome.out.splitlines()[1:]] == [
         ["baby", "-2", "2"],
         ["pregnancy", "-1", str(STUCK)],
@@ -43,7 +44,9 @@ def test_those_in_error_are_counted_and_then_ready_again(sbm: Sbm, direct: Arran
     ]
     assert ready(direct) == set()
 
-    assert sbm(*RESET, "--status", "-2", "--by", "ann", "--reason", "mended").out == "2 reset\n"
+    assert (
+        await sbm(*RESET, "--status", "-2", "--by", "ann", "--reason", "mended")
+    ).out == "2 reset\n"
     assert ready(direct) == broken
     (entry,) = direct.rows("SELECT actor, command, reason, details FROM audit")
     told = entry["details"].pop("subscriptions")
@@ -55,9 +58,9 @@ def test_those_in_error_are_counted_and_then_ready_again(sbm: Sbm, direct: Arran
         "details": {"all": True, "status": -2, "count": 2},
     }
 
-    assert sbm(*RESET, "--message-set", "1", "--limit", "5").out == "5 reset\n"
+    assert (await sbm(*RESET, "--message-set", "1", "--limit", "5")).out == "5 reset\n"
     assert len(ready(direct) & unreached) == 5
-    assert sbm(*RESET, "--all").out == f"{STUCK - 5} reset\n"
+    assert (await sbm(*RESET, "--all")).out == f"{STUCK - 5} reset\n"
     assert ready(direct) == unreached | broken
     numbers = [row["details"]["count"] for row in direct.rows("SELECT details FROM audit")]
     assert sum(numbers) == STUCK + 2

@@ -1,53 +1,15 @@
-"""The commands as an operator runs them: processes that are given a database."""
+"""``sbm user`` and ``sbm token``, as an operator runs them."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
-from attrs import frozen
+from pytest_twisted import ensureDeferred
 
 from sbm.commands.running import FAILED, MISUSED, CommandFailed
 from sbm.commands.users import password_from
 from sbm.model import password
 from tests.arrange import Arranged
-
-ROOT = Path(__file__).parents[2]
-
-
-@frozen(kw_only=True)
-class Outcome:
-    status: int
-    out: str
-    complaint: str
-
-
-Sbm = Callable[..., Outcome]
-
-
-@pytest.fixture
-def sbm(database_uri: str) -> Sbm:
-    """Run ``sbm`` with these arguments."""
-
-    def run(*arguments: str, stdin: bytes = b"") -> Outcome:
-        done = subprocess.run(
-            [sys.executable, "-c", "from sbm.cli import main; main()", *arguments],
-            input=stdin,
-            capture_output=True,
-            check=False,
-            timeout=60,
-            env=os.environ
-            | {"PYTHONPATH": str(ROOT), "STAGE_BASED_MESSAGING_DATABASE": database_uri},
-        )
-        return Outcome(
-            status=done.returncode, out=done.stdout.decode(), complaint=done.stderr.decode()
-        )
-
-    return run
+from tests.commands.operator import Sbm
 
 
 def worth(direct: Arranged) -> int:
@@ -76,49 +38,57 @@ def test_no_password_is_none(raw: bytes) -> None:
         password_from(raw)
 
 
-def test_a_user_is_made_with_all_that_is_said_of_her(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_a_user_is_made_with_all_that_is_said_of_her(sbm: Sbm, direct: Arranged) -> None:
     options = ("--email", "b@example.org", "--admin", "--password-stdin")
-    assert sbm("user", "create", "bob", *options, stdin=b" pw\n").status == 0
+    assert (await sbm("user", "create", "bob", *options, stdin=b" pw\n")).status == 0
     (row,) = direct.rows("SELECT * FROM users")
     assert (row["username"], row["email"], row["is_admin"]) == ("bob", "b@example.org", True)
     assert password.verify(" pw", row["password"])
 
 
-def test_a_user_of_little_words_has_no_password_and_no_rights(sbm: Sbm, direct: Arranged) -> None:
-    assert sbm("user", "create", "ann@example.org").status == 0
+@ensureDeferred
+async def test_a_user_of_little_words_has_no_password_and_no_rights(
+    sbm: Sbm, direct: Arranged
+) -> None:
+    assert (await sbm("user", "create", "ann@example.org")).status == 0
     (row,) = direct.rows("SELECT * FROM users")
     assert (row["email"], row["is_admin"], row["password"]) == ("ann@example.org", False, None)
 
 
-def test_a_name_that_is_taken_is_left_alone(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_a_name_that_is_taken_is_left_alone(sbm: Sbm, direct: Arranged) -> None:
     direct.rows("INSERT INTO users (username) VALUES ('bob')")
-    outcome = sbm("user", "create", "bob", "--admin")
+    outcome = await sbm("user", "create", "bob", "--admin")
     assert (outcome.status, outcome.out) == (FAILED, "")
     assert outcome.complaint == "sbm: there is a user 'bob' already\n"
     assert direct.value("SELECT is_admin FROM users") is False
 
 
-def test_a_password_can_be_changed(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_a_password_can_be_changed(sbm: Sbm, direct: Arranged) -> None:
     direct.rows("INSERT INTO users (username, password) VALUES ('bob', 'old')")
-    assert sbm("user", "password", "bob", "--password-stdin", stdin=b"new").status == 0
+    assert (await sbm("user", "password", "bob", "--password-stdin", stdin=b"new")).status == 0
     assert password.verify("new", direct.value("SELECT password FROM users"))
 
 
-def test_a_user_can_be_kept_out_and_let_in(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_a_user_can_be_kept_out_and_let_in(sbm: Sbm, direct: Arranged) -> None:
     direct.rows("INSERT INTO users (username) VALUES ('bob')")
-    assert sbm("user", "disable", "bob").status == 0
+    assert (await sbm("user", "disable", "bob")).status == 0
     assert direct.value("SELECT is_active FROM users") is False
-    assert sbm("user", "enable", "bob").status == 0
+    assert (await sbm("user", "enable", "bob")).status == 0
     assert direct.value("SELECT is_active FROM users") is True
 
 
-def test_permissions_are_given_and_taken(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_permissions_are_given_and_taken(sbm: Sbm, direct: Arranged) -> None:
     direct.rows("INSERT INTO users (username) VALUES ('bob')")
     for _ in range(2):
-        assert sbm("user", "grant", "bob", "view_behindsubscription").status == 0
+        assert (await sbm("user", "grant", "bob", "view_behindsubscription")).status == 0
     held = direct.rows("SELECT permission FROM user_permissions")
     assert held == [{"permission": "view_behindsubscription"}]
-    assert sbm("user", "revoke", "bob", "view_behindsubscription").status == 0
+    assert (await sbm("user", "revoke", "bob", "view_behindsubscription")).status == 0
     assert direct.rows("SELECT permission FROM user_permissions") == []
 
 
@@ -130,8 +100,9 @@ def test_permissions_are_given_and_taken(sbm: Sbm, direct: Arranged) -> None:
         ("user", "create", "bob", "--email", "nope"),
     ],
 )
-def test_what_cannot_be_meant_is_misuse(sbm: Sbm, arguments: tuple[str, ...]) -> None:
-    assert sbm(*arguments).status == MISUSED
+@ensureDeferred
+async def test_what_cannot_be_meant_is_misuse(sbm: Sbm, arguments: tuple[str, ...]) -> None:
+    assert (await sbm(*arguments)).status == MISUSED
 
 
 @pytest.mark.parametrize(
@@ -142,45 +113,50 @@ def test_what_cannot_be_meant_is_misuse(sbm: Sbm, arguments: tuple[str, ...]) ->
         ("token", "list", "bob"),
     ],
 )
-def test_a_user_who_is_none_is_missed(sbm: Sbm, arguments: tuple[str, ...]) -> None:
-    outcome = sbm(*arguments)
+@ensureDeferred
+async def test_a_user_who_is_none_is_missed(sbm: Sbm, arguments: tuple[str, ...]) -> None:
+    outcome = await sbm(*arguments)
     assert (outcome.status, outcome.complaint) == (FAILED, "sbm: there is no user 'bob'\n")
 
 
-def test_users_are_listed(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_users_are_listed(sbm: Sbm, direct: Arranged) -> None:
     direct.rows("INSERT INTO users (username, email, is_admin) VALUES ('bob', 'b@x.org', true)")
     direct.rows("INSERT INTO users (username, is_active, password) VALUES ('ann', false, 'x')")
     direct.rows("INSERT INTO user_permissions SELECT id, 'view' FROM users WHERE username = 'ann'")
-    assert [line.split() for line in sbm("user", "list").out.splitlines()] == [
+    assert [line.split() for line in (await sbm("user", "list")).out.splitlines()] == [
         ["NAME", "E-MAIL", "STATE", "PASSWORD", "TOKENS", "PERMISSIONS"],
         ["ann", "-", "disabled", "yes", "0", "view"],
         ["bob", "b@x.org", "active", "no", "0", "all", "(administrator)"],
     ]
 
 
-def test_a_token_is_printed_alone_and_its_user_made(sbm: Sbm, direct: Arranged) -> None:
-    outcome = sbm("token", "create", "bob@example.org", "--admin")
+@ensureDeferred
+async def test_a_token_is_printed_alone_and_its_user_made(sbm: Sbm, direct: Arranged) -> None:
+    outcome = await sbm("token", "create", "bob@example.org", "--admin")
     assert len(outcome.out) == 41
     (row,) = direct.rows("SELECT username, email, is_admin FROM users")
     assert set(row.values()) == {"bob@example.org", True}
 
 
-def test_tokens_are_listed_and_revoked_by_id(sbm: Sbm, direct: Arranged) -> None:
+@ensureDeferred
+async def test_tokens_are_listed_and_revoked_by_id(sbm: Sbm, direct: Arranged) -> None:
     for name in ("bob", "ann", "bob"):
-        assert sbm("token", "create", name).status == 0
-    listed = [line.split() for line in sbm("token", "list", "bob").out.splitlines()]
+        assert (await sbm("token", "create", name)).status == 0
+    listed = [line.split() for line in (await sbm("token", "list", "bob")).out.splitlines()]
     assert [line[:2] for line in listed] == [["ID", "USER"], ["1", "bob"], ["3", "bob"]]
     assert [line[-1] for line in listed] == ["REVOKED", "-", "-"]
-    assert sbm("token", "revoke", "3").status == 0
+    assert (await sbm("token", "revoke", "3")).status == 0
     assert worth(direct) == 2
-    assert sbm("token", "list").out.splitlines()[-1].split()[-1] != "-"
+    assert (await sbm("token", "list")).out.splitlines()[-1].split()[-1] != "-"
 
 
-def test_a_token_is_revoked_by_showing_it(sbm: Sbm, direct: Arranged) -> None:
-    first, second = (sbm("token", "create", "bob").out for _ in range(2))
-    assert sbm("token", "revoke", stdin=first.encode()).status == 0
+@ensureDeferred
+async def test_a_token_is_revoked_by_showing_it(sbm: Sbm, direct: Arranged) -> None:
+    first, second = [(await sbm("token", "create", "bob")).out for _ in range(2)]
+    assert (await sbm("token", "revoke", stdin=first.encode())).status == 0
     assert worth(direct) == 1
-    assert sbm("token", "revoke", second.strip()).status == 0
+    assert (await sbm("token", "revoke", second.strip())).status == 0
     assert worth(direct) == 0
-    again = sbm("token", "revoke", "1")
+    again = await sbm("token", "revoke", "1")
     assert (again.status, "revoked already" in again.complaint) == (FAILED, True)

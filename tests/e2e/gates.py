@@ -31,7 +31,7 @@ class Gate:
             self.waiting.pop().callback(None)
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class _IdentityStore(IdentityStoreApp):
     before: Gate
 
@@ -71,7 +71,7 @@ class Gates:
 async def gated(seed: World) -> Gates:
     """Put gates, all shut, into the services of a world."""
     gates = Gates()
-    identity_store = _IdentityStore(seed.identities, gates.address)
+    identity_store = _IdentityStore(store=seed.identities, before=gates.address)
     message_sender = _MessageSender(sender=seed.sender, before=gates.storing, behind=gates.answer)
     for address, app in (
         (seed.identity_store, identity_store),

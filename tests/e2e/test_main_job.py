@@ -197,7 +197,7 @@ async def test_the_database_may_go_and_come_back(seed: World) -> None:
     assert len(seed.received()) == len(seed.sender) == len(mothers)
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class OddIdentityStore(IdentityStoreApp):
     """Answers 500 whenever it is asked for one of these."""
 
@@ -215,7 +215,9 @@ async def test_those_whose_address_cannot_be_looked_up_keep_nobody_else(seed: Wo
     messageset = seed.direct.messageset("pregnancy", schedule)
     mothers = seed.subscribe(300, messageset, schedule)
     odd = {seed.direct.subscription(mother)["identity"] for mother in mothers[:10]}
-    seed.identity_store.resource = mounted(OddIdentityStore(seed.identities, odd).resource())
+    seed.identity_store.resource = mounted(
+        OddIdentityStore(store=seed.identities, odd=odd).resource()
+    )
     await seed.identity_store.close()
     seed.identity_store.open()
     seed.start(SBM_MAX_FAULTS="3", SBM_BACKOFF_MAX_SECONDS="1")

@@ -17,7 +17,7 @@ from tests.clients.far import Far
 from tests.e2e.world import Address, World, mounted
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class Listening(MetricsApp):
     """Remembers who came."""
 
@@ -32,7 +32,7 @@ class Listening(MetricsApp):
 class Ear:
     """A Metrics API at an address."""
 
-    app: Listening = field(factory=lambda: Listening(Metrics()))
+    app: Listening = field(factory=lambda: Listening(metrics=Metrics()))
     address: Address = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -51,7 +51,7 @@ async def ear() -> AsyncIterator[Ear]:
     await ear.address.close()
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class Shaky(IdentityStoreApp):
     """Fails the first time that it is asked."""
 
@@ -76,7 +76,7 @@ async def test_what_was_committed_is_told_once_by_the_names_of_the_old_service(
 ) -> None:
     """A set is finished and leads to another, one has no address, two are subscribed."""
     await seed.identity_store.close()
-    seed.identity_store.resource = mounted(Shaky(seed.identities).resource())
+    seed.identity_store.resource = mounted(Shaky(store=seed.identities).resource())
     seed.identity_store.open()
     schedule, later = seed.direct.schedule(), seed.direct.schedule()
     baby = seed.direct.messageset("baby", schedule)

@@ -83,11 +83,11 @@ def not_finding(identities: list[str], how: Callable[[Request], Any]) -> Callabl
 
 
 def message_sender(seed: World) -> Resource:
-    return MessageSenderApp(seed.sender).resource()
+    return MessageSenderApp(sender=seed.sender).resource()
 
 
 def identity_store(seed: World) -> Resource:
-    return IdentityStoreApp(seed.identities).resource()
+    return IdentityStoreApp(store=seed.identities).resource()
 
 
 @ensureDeferred

@@ -14,8 +14,8 @@ import treq
 from pytest_twisted import ensureDeferred
 from twisted.web.http_headers import Headers
 
+from sbm.operations.requeue import AT_ONCE
 from sbm.pipeline.tasks.requests import REQUEUE_BATCH
-from sbm.store.failed_tasks import AT_ONCE
 from tests.arrange import arranged
 from tests.e2e.world import World
 from tests.ports import free_port

@@ -35,7 +35,7 @@ MOTHERS = 20
 PR_SET_CHILD_SUBREAPER = 36
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class PatientSender(MessageSenderApp):
     """Stores an outbound, and answers, when it is told to."""
 
@@ -72,7 +72,7 @@ def states(seed: World) -> dict[str, int]:
 
 async def patient(seed: World) -> PatientSender:
     """Replace the Message Sender by one that answers when it is told to."""
-    sender = PatientSender(seed.sender)
+    sender = PatientSender(sender=seed.sender)
     await seed.message_sender.close()
     seed.message_sender.resource = mounted(sender.resource())
     seed.message_sender.open()

@@ -112,7 +112,7 @@ async def test_what_was_stored_without_an_answer_is_adopted_and_not_sent_again(
             return mishap(seed, request)
         return None
 
-    await put_before(seed.message_sender, MessageSenderApp(seed.sender).resource(), happens)
+    await put_before(seed.message_sender, MessageSenderApp(sender=seed.sender).resource(), happens)
     seed.start(**QUICK)
     await seed.tick(schedule)
     assert len(seed.sender) == len(mothers)
@@ -138,7 +138,7 @@ async def test_what_was_lost_on_the_way_is_sent_once_the_settle_time_is_over(see
             return NOT_DONE_YET
         return None
 
-    await put_before(seed.message_sender, MessageSenderApp(seed.sender).resource(), happens)
+    await put_before(seed.message_sender, MessageSenderApp(sender=seed.sender).resource(), happens)
     seed.start(**QUICK)
     await seed.tick(schedule)
     assert len(seed.sender) == len(seed.received()) == len(mothers)
@@ -162,7 +162,7 @@ async def test_a_message_sender_without_a_list_is_decided_by_the_setting(
             return refusal(request, 405)
         return hang_up(seed, request) if not len(seed.sender) else None
 
-    await put_before(seed.message_sender, MessageSenderApp(seed.sender).resource(), happens)
+    await put_before(seed.message_sender, MessageSenderApp(sender=seed.sender).resource(), happens)
     seed.start(**QUICK, SBM_UNCERTAIN=uncertain)
     await seed.tick(schedule)
     assert len(seed.sender) == times
@@ -188,9 +188,9 @@ async def test_while_a_service_turns_everybody_away_nothing_is_burnt(
         return refusal(request, status, b'{"detail": "no"}')
 
     app: Any = (
-        IdentityStoreApp(seed.identities)
+        IdentityStoreApp(store=seed.identities)
         if service == "identity_store"
-        else MessageSenderApp(seed.sender)
+        else MessageSenderApp(sender=seed.sender)
     )
     await put_before(getattr(seed, service), app.resource(), happens)
     seed.start(**QUICK, SBM_MAX_FAULTS="1", SBM_CONCURRENCY="4")
@@ -215,7 +215,7 @@ async def test_an_identity_store_at_the_wrong_address_marks_nobody(seed: World) 
         asked.append(request)
         return refusal(request, 404, b'{"detail":"Not Found"}') if wrong[0] else None
 
-    app = IdentityStoreApp(seed.identities)
+    app = IdentityStoreApp(store=seed.identities)
     await put_before(seed.identity_store, app.resource(), happens)
     seed.start(**QUICK)
     await seed.call("POST", f"/api/v1/schedule/{schedule}/send/")

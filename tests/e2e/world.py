@@ -84,9 +84,9 @@ class World:
     daemons: list[tuple[IService, str]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.identity_store = Address(mounted(IdentityStoreApp(self.identities).resource()))
-        self.message_sender = Address(mounted(MessageSenderApp(self.sender).resource()))
-        scheduler = SchedulerApp(self.schedules, turn=lambda: deferLater(reactor, 0))
+        self.identity_store = Address(mounted(IdentityStoreApp(store=self.identities).resource()))
+        self.message_sender = Address(mounted(MessageSenderApp(sender=self.sender).resource()))
+        scheduler = SchedulerApp(scheduler=self.schedules, turn=lambda: deferLater(reactor, 0))
         self.scheduler = Address(mounted(scheduler.resource()))
         self.identity_store.open()
         self.message_sender.open()

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbm.model.backoff import CAP, FIRST, backoff
+from sbm.model.durations import LongestDelay
 
 FAILURES = st.integers(1, 10_000)
 DRAWS = st.floats(0, 1)
 
 
 def longest(failures: int, cap: timedelta = CAP) -> timedelta:
-    return backoff(failures, lambda: 1.0, cap=cap)
+    return backoff(failures, lambda: 1.0, cap=LongestDelay(cap))
 
 
 @given(failures=FAILURES, draw=DRAWS)

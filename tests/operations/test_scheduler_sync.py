@@ -19,7 +19,13 @@ from tests.pipeline.scheduler.test_outbox import here as here
 
 def comparing(here: Here, mode: Scheduling = "subscription") -> Comparison:
     doing: Any = here.doing(mode)
-    return Comparison(here.database(mode), doing._scheduler, mode, "http://sbm", "inbound")
+    return Comparison(
+        database=here.database(mode),
+        scheduler=doing._scheduler,
+        mode=mode,
+        public_url="http://sbm",
+        auth_token="inbound",
+    )
 
 
 async def differences(here: Here, mode: Scheduling = "subscription", **how: Any) -> list[Any]:

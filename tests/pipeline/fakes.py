@@ -11,14 +11,15 @@ from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
+from sbm.model.durations import LeaseTime
 from sbm.model.send import Result, Send
 from sbm.pipeline.sends.in_flight import ClaimedSend, InFlight
-from sbm.runtime.loop import Wakeup
+from sbm.runtime.wakeups import Wakeup
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from tests.model.sends import a_send
 
-LEASE = timedelta(seconds=60)
+LEASE = LeaseTime(timedelta(seconds=60))
 
 
 def another_send(**difference: Any) -> Send:
@@ -26,16 +27,16 @@ def another_send(**difference: Any) -> Send:
     return evolve(a_send(**difference), id=uuid4())
 
 
-def a_hand(
+def nothing_in_flight(
     clock: Clock, *, capacity: int = 10, spare: int = 0, owner: UUID | None = None
 ) -> InFlight:
-    """An empty hand, whose uptime is the clock's."""
+    """Room for sends, and none in it; its uptime is the clock's."""
     return InFlight(
         owner=owner or uuid4(),
         capacity=capacity,
         spare=spare,
         lease=LEASE,
-        emptied=Wakeup(clock),
+        emptied=Wakeup(reactor=clock),
         uptime=clock.seconds,
     )
 
@@ -83,13 +84,13 @@ class Service:
 class Results:
     """Takes results as settling does, and lets go of the send at once."""
 
-    hand: InFlight
+    in_flight: InFlight
     results: dict[UUID, Result] = field(factory=dict)
 
     def add(self, send: Send, result: Result) -> None:
         assert send.id not in self.results, "two results for one claim"
         self.results[send.id] = result
-        self.hand.release([send])
+        self.in_flight.release([send])
 
 
 @define(eq=False)

@@ -1,7 +1,7 @@
 """A Message Sender that can lose answers, delay them, and store what nobody waits for any longer.
 
 The test says what comes of every POST and of every question, and when. A daemon here is whoever
-``hears`` of it, now or when it wakes, and has a clock and a hand.
+``hears`` of it, now or when it wakes, and has a clock and sends in flight.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Request:
         if self.answer.called:
             return
         if self.may_begin():
-            held = self.daemon.hand.held[UUID(self.key)]
+            held = self.daemon.in_flight.held[UUID(self.key)]
             self.latest = held.lease_end + SETTLE.total_seconds()
             self.receiver.begun(self)
         else:

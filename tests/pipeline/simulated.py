@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from sbm.clients.message_sender import Found
 from sbm.clients.outcomes import CannotBeAsked, Unavailable
 from sbm.model.backoff import CAP
+from sbm.model.durations import LeaseTime, RequestTimeout, SettleTime, StopGrace
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.sends.address_lookup import AddressLookup
@@ -36,7 +37,7 @@ from sbm.pipeline.sends.in_flight import InFlight
 from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
-from sbm.runtime.loop import Wakeup
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import ticks
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
@@ -46,9 +47,9 @@ from tests.pipeline.receiver import SETTLE, TIMEOUT, Question, Receiver, Request
 
 reactor: Any = _reactor
 
-LEASE = timedelta(seconds=60)
-GRACE = timedelta(seconds=20)
-QUESTION_LEASE = timedelta(seconds=150)
+LEASE = LeaseTime(timedelta(seconds=60))
+GRACE = StopGrace(timedelta(seconds=20))
+QUESTION_LEASE = LeaseTime(timedelta(seconds=150))
 CONCURRENCY = 2
 RESERVED = 1
 # So that it takes several passes to expand a tick.
@@ -227,55 +228,65 @@ class Daemon:
         world = self.world
         self.clock = Clock()
         self.way = Way(self, world.database, world.traffic)
-        self.hand = InFlight(
+        self.in_flight = InFlight(
             owner=uuid4(),
             capacity=2 * CONCURRENCY,
             spare=RESERVED,
             lease=LEASE,
-            emptied=Wakeup(self.clock),
+            emptied=Wakeup(reactor=self.clock),
             uptime=lambda: world.seconds,
         )
+        self.wakeup = Wakeup(reactor=self.clock)
         self._assemble(Telemetry(), Client(self, world))
         self._start: dict[str, Callable[[], Awaitable[int]]] = {
             "expand": self._expand,
-            "claim": self._claiming.claim,
-            "renew": self._claiming.renew,
-            "expire": self._claiming.expire,
-            "reconcile": self._reconciling.one_pass,
+            "claim": self._claimer.claim,
+            "renew": self._claimer.renew,
+            "expire": self._claimer.expire,
+            "reconcile": self._reconciler.one_pass,
         }
-        for service in (self.settling, self.delivery):
+        for service in (self.completer, self.delivery):
             service.startService()
 
     def _assemble(self, telemetry: Telemetry, client: Any) -> None:
         way: Any = self.way
         seconds = self.clock.seconds
         identity_store, message_sender = (
-            Breaker(name, seconds, lambda: 1.0) for name in ("is", "ms")
+            Breaker(service=name, seconds=seconds, draw=lambda: 1.0) for name in ("is", "ms")
         )
         retries = Retries(max_faults=3, cap=CAP, draw=lambda: 1.0)
         observer: Any = self._read_log
         log = Logger("simulated", observer=observer)
-        self.settling = Completer(
-            self.clock, way, self.hand, telemetry, lambda: None, GRACE, log=log
+        self.completer = Completer(
+            reactor=self.clock,
+            database=way,
+            in_flight=self.in_flight,
+            telemetry=telemetry,
+            listeners=[],
+            claims=self.wakeup,
+            grace=GRACE,
+            log=log,
         )
-        look_up = AddressLookup(client, identity_store, retries, seconds)
+        address_lookup = AddressLookup(
+            identity_store=client, breaker=identity_store, retries=retries, seconds=seconds
+        )
         blames = Blames(
-            identity_store=look_up.blame,
+            identity_store=address_lookup.blame,
             message_sender=Blame(breaker=message_sender, seconds=seconds, is_well=client.is_well),
         )
         self.delivery = Delivery(
-            self.clock,
-            self.hand,
-            self.settling,
-            look_up,
-            client,
-            blames,
-            retries,
-            "http://media",
-            frozenset(),
-            TIMEOUT,
-            PrioritySlots(CONCURRENCY),
-            GRACE,
+            reactor=self.clock,
+            in_flight=self.in_flight,
+            completer=self.completer,
+            address_lookup=address_lookup,
+            message_sender=client,
+            blames=blames,
+            retries=retries,
+            media_url="http://media",
+            dry_runs=frozenset(),
+            request_timeout=RequestTimeout(TIMEOUT),
+            slots=PrioritySlots(places=CONCURRENCY),
+            grace=GRACE,
             log=log,
         )
         database_clock = DatabaseClock(
@@ -285,18 +296,25 @@ class Daemon:
             machine="the one machine",
             log=log,
         )
-        self._claiming = Claimer(way, self.hand, self.delivery, blames, clock=database_clock)
-        self._reconciling = Reconciler(
-            self.clock,
-            way,
-            client,
-            message_sender,
-            telemetry,
-            SETTLE,
-            QUESTION_LEASE,
-            self.world.uncertain,
-            retries,
-            lambda: None,
+        self._claimer = Claimer(
+            database=way,
+            in_flight=self.in_flight,
+            delivery=self.delivery,
+            blames=blames,
+            wakeup=self.wakeup,
+            clock=database_clock,
+        )
+        self._reconciler = Reconciler(
+            reactor=self.clock,
+            database=way,
+            message_sender=client,
+            breaker=message_sender,
+            telemetry=telemetry,
+            settle=SettleTime(SETTLE),
+            lease=QUESTION_LEASE,
+            uncertain=self.world.uncertain,
+            retries=retries,
+            owed=self.wakeup.wake,
             clock=database_clock,
             wall_clock=lambda: self.world.time,
         )
@@ -308,11 +326,12 @@ class Daemon:
     async def _expand(self) -> int:
         way: Any = self.way
         chunk = await way.transact(ticks.expand, limit=CHUNK)
+        self.wakeup.wake()
         return 0 if chunk is None else chunk.triggers
 
     @property
     def is_idle(self) -> bool:
-        return not self.hand.held and not self._passes
+        return not self.in_flight.held and not self._passes
 
     def makes(self, name: str) -> None:
         """Make a pass, unless the last one is still under way."""
@@ -447,7 +466,7 @@ class World:
     def shut_down(self, which: int) -> None:
         """A daemon is stopped as it should be, and another one is started."""
         daemon = self.daemons[which]
-        for service in (daemon.delivery, daemon.settling):
+        for service in (daemon.delivery, daemon.completer):
             service.stopService()
             self.traffic.wait()
             self.passes(GRACE.total_seconds())

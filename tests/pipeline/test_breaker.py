@@ -22,7 +22,7 @@ def clock() -> Clock:
 @pytest.fixture
 def breaker(clock: Clock) -> Breaker:
     """One that always draws the longest pause."""
-    return Breaker("the service", clock.seconds, lambda: 1.0)
+    return Breaker(service="the service", seconds=clock.seconds, draw=lambda: 1.0)
 
 
 def test_it_is_closed_at_first(breaker: Breaker) -> None:

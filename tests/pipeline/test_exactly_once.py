@@ -474,11 +474,11 @@ class ExactlyOnce(RuleBasedStateMachine):
         """A POST begins only under a lease that covers all of it, by the database's clock."""
         (row,) = self.world.direct.rows("SELECT * FROM sends WHERE id = %s", request.key)
         self.is_sound = False
-        assert (row["state"], row["owner"]) == ("claimed", request.daemon.hand.owner)
+        assert (row["state"], row["owner"]) == ("claimed", request.daemon.in_flight.owner)
         # A lease that was written by another clock says nothing; its owner's own count does.
         if row["dated_at"] >= self.world.set_at:
             assert row["lease_until"] > self.world.now + TIMEOUT
-        held = request.daemon.hand.held[row["id"]]
+        held = request.daemon.in_flight.held[row["id"]]
         assert held.lease_end > self.world.seconds + TIMEOUT.total_seconds()
         self.is_sound = True
 

@@ -12,6 +12,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import capturedLogs, formatEvent
 
+from sbm.model.durations import TickGrace
 from sbm.pipeline.ticks import CHUNK, MOST_MISSED, SCHEDULES_PER_PASS, Clock, Expansion
 from sbm.store import ticks
 from sbm.store.postgres.database import Database
@@ -29,11 +30,13 @@ class Bench:
     direct: Arranged
 
     def __attrs_post_init__(self) -> None:
-        self.rings = 0
+        self.wakes = 0
         self.clock = self.another_clock()
 
     def another_clock(self, time_zone: ZoneInfo = UTC, grace: timedelta = HOUR) -> Clock:
-        return Clock(self.database, time_zone, grace, self._ring)
+        return Clock(
+            database=self.database, time_zone=time_zone, grace=TickGrace(grace), ticked=self._wake
+        )
 
     async def due(self, ago: str = "0 seconds", **fields: str) -> int:
         """A schedule that is wound, and whose tick came due so long ago."""
@@ -64,8 +67,8 @@ class Bench:
         rows = self.direct.rows("SELECT schedule_id, state FROM ticks ORDER BY id")
         return [(row["schedule_id"], row["state"]) for row in rows]
 
-    def _ring(self) -> None:
-        self.rings += 1
+    def _wake(self) -> None:
+        self.wakes += 1
 
 
 @pytest.fixture
@@ -78,7 +81,7 @@ async def test_a_new_schedule_is_wound_and_does_not_tick(bench: Bench) -> None:
     schedule = bench.direct.schedule()
     assert await bench.clock.one_pass() == 1
     assert bench.schedule(schedule)["is_ahead"]
-    assert (bench.ticks(), bench.rings) == ([], 0)
+    assert (bench.ticks(), bench.wakes) == ([], 0)
     assert await bench.clock.one_pass() == 0
 
 
@@ -88,7 +91,7 @@ async def test_a_schedule_that_came_due_ticks_once_and_is_wound_again(bench: Ben
     assert await bench.clock.one_pass() == 1
     assert bench.schedule(schedule)["is_ahead"]
     assert await bench.clock.one_pass() == 0
-    assert (bench.ticks(), bench.rings) == ([(schedule, "expanding")], 1)
+    assert (bench.ticks(), bench.wakes) == ([(schedule, "expanding")], 1)
 
 
 @ensureDeferred
@@ -142,7 +145,7 @@ async def test_a_changed_field_winds_anew_without_a_tick(bench: Bench) -> None:
     assert await bench.clock.one_pass() == 1
     wound = bench.schedule(schedule)
     assert (wound["next_tick_at"].astimezone(UTC).hour, wound["is_ahead"]) == (7, True)
-    assert (bench.ticks(), bench.rings) == ([], 0)
+    assert (bench.ticks(), bench.wakes) == ([], 0)
 
 
 @ensureDeferred
@@ -172,7 +175,7 @@ async def test_what_only_the_old_rule_asked_for_is_neither_ticked_nor_missed(ben
     bench.direct.rows("UPDATE schedules SET next_tick_at = now() - interval '5 minutes'")
     bench.direct.rows(FORGET_VERSION)
     assert await bench.clock.one_pass() == 1
-    assert (bench.ticks(), bench.rings) == ([], 0)
+    assert (bench.ticks(), bench.wakes) == ([], 0)
     assert bench.schedule(schedule)["next_tick_at"] == ahead
     assert await bench.clock.one_pass() == 0
 
@@ -224,7 +227,7 @@ async def test_a_moment_long_past_is_recorded_as_missed(bench: Bench, ago: str, 
     bench.direct.rows("UPDATE subscriptions SET created_at = now() - interval '1 day'")
     await bench.clock.one_pass()
     assert bench.ticks() == [(schedule, state)]
-    await Expansion(bench.database, lambda: None).one_pass()
+    await Expansion(database=bench.database, owed=lambda: None).one_pass()
     owed = bench.direct.value("SELECT count(*) FROM sends")
     assert owed == (1 if state == "expanding" else 0)
     assert bench.schedule(schedule)["is_ahead"]
@@ -297,7 +300,7 @@ async def test_a_failing_pass_ticks_for_nobody(bench: Bench, monkeypatch: Any) -
         patched.setattr(ticks, "wind", fail)
         with pytest.raises(RuntimeError):
             await bench.clock.one_pass()
-    assert (bench.ticks(), bench.rings) == ([], 0)
+    assert (bench.ticks(), bench.wakes) == ([], 0)
     await bench.clock.one_pass()
     assert bench.ticks() == [(schedule, "expanding")]
 
@@ -311,14 +314,14 @@ class Expanding:
     direct: Arranged
 
     def __attrs_post_init__(self) -> None:
-        self.rings = 0
+        self.wakes = 0
         self.expansion = self.another()
 
     def another(self) -> Expansion:
-        def ring() -> None:
-            self.rings += 1
+        def wake() -> None:
+            self.wakes += 1
 
-        return Expansion(self.database, ring)
+        return Expansion(database=self.database, owed=wake)
 
     async def tick(self, members: int) -> int:
         schedule = self.direct.schedule()
@@ -336,7 +339,7 @@ def expanding(database: Database, direct: Arranged) -> Expanding:
 @ensureDeferred
 async def test_without_a_tick_there_is_nothing_to_expand(expanding: Expanding) -> None:
     assert await expanding.expansion.one_pass() == 0
-    assert expanding.rings == 0
+    assert expanding.wakes == 0
 
 
 @ensureDeferred
@@ -344,7 +347,7 @@ async def test_a_tick_without_members_is_work_but_wakes_nobody(expanding: Expand
     await expanding.tick(0)
     await expanding.tick(0)
     assert [await expanding.expansion.one_pass() for _ in range(3)] == [1, 1, 0]
-    assert expanding.rings == 0
+    assert expanding.wakes == 0
     assert expanding.direct.value("SELECT count(*) FROM ticks WHERE state = 'expanded'") == 2
 
 
@@ -352,7 +355,7 @@ async def test_a_tick_without_members_is_work_but_wakes_nobody(expanding: Expand
 async def test_a_large_tick_is_expanded_in_chunks(expanding: Expanding) -> None:
     await expanding.tick(CHUNK + 1)
     assert [await expanding.expansion.one_pass() for _ in range(3)] == [CHUNK, 1, 0]
-    assert expanding.rings == 2
+    assert expanding.wakes == 2
     assert expanding.direct.value("SELECT count(*) FROM sends") == CHUNK + 1
     assert expanding.direct.broken_law() == []
 
@@ -409,4 +412,4 @@ async def test_a_tick_that_skips_everybody_wakes_nobody(expanding: Expanding) ->
     await expanding.expansion.one_pass()
     await expanding.database.transact(ticks.open_tick, schedule_id=schedule)
     assert await expanding.expansion.one_pass() == 3
-    assert expanding.rings == 1
+    assert expanding.wakes == 1

@@ -72,7 +72,7 @@ async def test_a_send_that_cannot_be_read_ends_as_failed_and_the_others_are_clai
 ) -> None:
     bad = await claims.owe_all()
     spoil(claims.direct, way, bad)
-    while await claims.claiming.claim():
+    while await claims.claimer.claim():
         pass
     assert len(claims.begun_for()) == GOOD
     assert bad not in claims.begun_for()
@@ -84,16 +84,16 @@ async def test_a_send_that_cannot_be_read_ends_as_failed_and_the_others_are_clai
     (task,) = claims.direct.rows("SELECT * FROM failed_tasks")
     assert (task["send_id"], task["reason"]) == (failed["send_id"], failed["reason"])
     assert claims.direct.broken_law() == []
-    assert claims.claiming._telemetry.counts == {"sends.failed": 1}
+    assert claims.claimer._telemetry.counts == {"sends.failed": 1}
 
 
 @ensureDeferred
 async def test_what_can_be_read_is_claimed_in_one_transaction(claims: Claims) -> None:
-    await claims.claiming.claim()  # the first looks at the clock as well
+    await claims.claimer.claim()  # the first looks at the clock as well
     await claims.owe_all()
     claims.line.tries = 0
     claims.clock.advance(LOOK_SECONDS)
-    assert await claims.claiming.claim() == GOOD + 1
+    assert await claims.claimer.claim() == GOOD + 1
     assert claims.line.tries == 1
 
 
@@ -106,7 +106,7 @@ async def test_all_sends_of_a_message_that_cannot_be_read_end_as_failed(claims: 
         bad,
     )
     spoil(claims.direct, "deep nesting", bad)
-    assert await claims.claiming.claim() == GOOD + 1
+    assert await claims.claimer.claim() == GOOD + 1
     assert claims.begun.held == []
     assert len(claims.direct.ledger()) == GOOD + 1
 
@@ -115,14 +115,15 @@ async def test_all_sends_of_a_message_that_cannot_be_read_end_as_failed(claims: 
 async def test_when_it_is_mended_it_can_be_requeued(claims: Claims) -> None:
     bad = await claims.owe_all()
     spoil(claims.direct, "a huge number", bad)
-    while await claims.claiming.claim():
+    while await claims.claimer.claim():
         pass
     claims.let_go(GOOD)
     claims.direct.rows("DELETE FROM sends; UPDATE messages SET metadata = '{}'")
     last: int = claims.direct.value("SELECT max(id) FROM failed_tasks")
     done = await claims.database.transact(failed_tasks.requeue, up_to=last, limit=10)
     assert (done.taken, done.owed) == (1, 1)
-    assert await claims.claiming.claim() == 1
+    claims.wakeup.wake()
+    assert await claims.claimer.claim() == 1
     assert claims.begun.held[-1].send.subscription_id == bad
 
 
@@ -130,7 +131,7 @@ async def test_when_it_is_mended_it_can_be_requeued(claims: Claims) -> None:
 async def test_a_send_that_can_neither_be_read_nor_ended_holds_up_no_other(claims: Claims) -> None:
     bad = await claims.owe_all()
     refuse(claims.direct, "sends", bad, when="UPDATE OR DELETE")
-    while await claims.claiming.claim():
+    while await claims.claimer.claim():
         pass
     assert len(claims.begun_for()) == GOOD
     assert claims.states() == {"claimed": GOOD, "owed": 1}
@@ -155,7 +156,7 @@ async def test_what_is_wrong_with_all_of_them_is_held_against_none(
     await claims.owe_all()
     claims.direct.rows(spoiled)
     with pytest.raises(error):
-        await claims.claiming.claim()
+        await claims.claimer.claim()
     assert claims.states() == {"owed": GOOD + 1}
     assert claims.direct.ledger() == []
 
@@ -178,11 +179,11 @@ async def test_a_part_that_was_claimed_before_the_database_was_lost_is_given_bac
     with monkeypatch.context() as patched:
         patched.setattr(unreadable, "fail_due_send", lose)
         with pytest.raises(Exception, match="cut"):
-            await claims.claiming.claim()
+            await claims.claimer.claim()
     claims.line.is_cut = False
     assert claims.states()["claimed"] > 0
-    assert claims.hand.held == {}
-    while await claims.claiming.claim():
+    assert claims.in_flight.held == {}
+    while await claims.claimer.claim():
         pass
     assert len(claims.begun_for()) == GOOD
 
@@ -190,8 +191,8 @@ async def test_a_part_that_was_claimed_before_the_database_was_lost_is_given_bac
 @ensureDeferred
 async def test_only_what_is_still_owed_is_failed(claims: Claims) -> None:
     await claims.owe_all()
-    await claims.claiming.claim()
-    (send, *_) = claims.hand.held.values()
+    await claims.claimer.claim()
+    (send, *_) = claims.in_flight.held.values()
     assert not await claims.database.transact(
         unreadable.fail_due_send, send_id=send.send.id, reason="no"
     )
@@ -220,7 +221,7 @@ async def test_a_send_of_unknown_outcome_that_cannot_be_read_is_not_sent_again(
         refuse(direct, "sends", bad.subscription_id)
     else:
         put(direct, "sends", "first_attempt_at", f"'{spoiled}'", id=bad.id)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     states = direct.rows("SELECT id, state FROM sends")
     assert {row["id"]: row["state"] for row in states} == {send.id: "owed" for send in good}
     failures = await database.transact(failed_tasks.list_page, window=PageRequest(limit=10))
@@ -239,7 +240,7 @@ async def test_one_that_cannot_be_adopted_holds_up_no_other(
     bad, *good = await bench.unknown(3)
     bench.sender.outbounds = {str(send.id): ("1",) for send in (bad, *good)}
     refuse(direct, "ledger", bad.subscription_id, when="INSERT")
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert {row["send_id"] for row in direct.ledger()} == {send.id for send in good}
     assert direct.value("SELECT id FROM sends") == bad.id
     assert bench.telemetry.counts["sends.adopted"] == 2
@@ -312,7 +313,7 @@ async def test_a_chunk_that_can_be_expanded_takes_one_transaction(
 ) -> None:
     line: Any = Line(database)
     await test_ticks.Expanding(database, direct).tick(GOOD)
-    assert await Expansion(line, lambda: None).one_pass() == GOOD
+    assert await Expansion(database=line, owed=lambda: None).one_pass() == GOOD
     assert line.tries == 1
 
 
@@ -379,7 +380,7 @@ async def test_the_lease_of_what_is_claimed_in_parts_is_no_longer_than_that_of_t
 ) -> None:
     spoil(claims.direct, "deep nesting", await claims.owe_all())
     claims.clock.advance(100)
-    await claims.claiming.claim()
+    await claims.claimer.claim()
     assert {held.lease_end for held in claims.begun.held} == {100 + LEASE.total_seconds()}
     sent = Settled(outcome="sent", stage="post", outbound_id="1")
     results = [(held.send, sent) for held in claims.begun.held]

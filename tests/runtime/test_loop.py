@@ -1,4 +1,4 @@
-"""Bells and loops."""
+"""Wake-ups and loops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
-from sbm.runtime.loop import RETRY_SECONDS, Loop, Wakeup
+from sbm.runtime.loop import RETRY_SECONDS, Loop
+from sbm.runtime.wakeups import Wakeup
 from sbm.store.postgres.errors import DatabaseUnavailable
 
 
@@ -23,50 +24,52 @@ def done(deferred: Deferred[Any] | None) -> bool:
     return deferred is not None and bool(deferred.called)
 
 
-def wait(bell: Wakeup, seconds: float = 10) -> Deferred[None]:
-    return Deferred.fromCoroutine(bell.wait(seconds))
+def wait(wakeup: Wakeup, seconds: float = 10) -> Deferred[None]:
+    return Deferred.fromCoroutine(wakeup.wait(seconds))
 
 
-def test_a_ring_ends_the_wait_and_its_timer(clock: Clock) -> None:
-    bell = Wakeup(clock)
-    waited = wait(bell)
+def test_a_wake_up_ends_the_wait_and_its_timer(clock: Clock) -> None:
+    wakeup = Wakeup(reactor=clock)
+    waited = wait(wakeup)
     assert not done(waited)
-    bell.ring()
+    wakeup.wake()
     assert done(waited)
     assert clock.getDelayedCalls() == []
 
 
-def test_a_ring_that_nobody_hears_ends_the_next_wait_but_not_the_one_after(clock: Clock) -> None:
-    bell = Wakeup(clock)
-    bell.ring()
-    bell.ring()
-    assert done(wait(bell))
-    assert not done(wait(bell))
+def test_a_wake_up_that_nobody_waits_for_ends_the_next_wait_but_not_the_one_after(
+    clock: Clock,
+) -> None:
+    wakeup = Wakeup(reactor=clock)
+    wakeup.wake()
+    wakeup.wake()
+    assert done(wait(wakeup))
+    assert not done(wait(wakeup))
 
 
-def test_a_ring_that_was_heard_is_used_up(clock: Clock) -> None:
-    bell = Wakeup(clock)
-    wait(bell)
-    bell.ring()
-    assert not done(wait(bell))
+def test_a_wake_up_that_was_waited_for_is_used_up(clock: Clock) -> None:
+    wakeup = Wakeup(reactor=clock)
+    wait(wakeup)
+    wakeup.wake()
+    assert not done(wait(wakeup))
 
 
 def test_a_wait_has_an_end(clock: Clock) -> None:
-    bell = Wakeup(clock)
-    waited = wait(bell, 10)
+    wakeup = Wakeup(reactor=clock)
+    waited = wait(wakeup, 10)
     clock.advance(9.9)
     assert not done(waited)
     clock.advance(0.1)
     assert done(waited)
-    assert not done(wait(bell))
+    assert not done(wait(wakeup))
 
 
-def test_a_ring_after_the_end_is_kept(clock: Clock) -> None:
-    bell = Wakeup(clock)
-    wait(bell, 1)
+def test_a_wake_up_after_the_end_is_kept(clock: Clock) -> None:
+    wakeup = Wakeup(reactor=clock)
+    wait(wakeup, 1)
     clock.advance(1)
-    bell.ring()
-    assert done(wait(bell))
+    wakeup.wake()
+    assert done(wait(wakeup))
 
 
 @define(eq=False)
@@ -97,7 +100,7 @@ def passes() -> Passes:
 
 @pytest.fixture
 def loop(clock: Clock, passes: Passes) -> Loop:
-    return Loop("test", passes, 60, Wakeup(clock))
+    return Loop(name="test", one_pass=passes, rest=60, reactor=clock)
 
 
 def test_nothing_happens_before_the_start(loop: Loop, passes: Passes) -> None:
@@ -123,16 +126,16 @@ def test_after_a_pass_that_found_nothing_it_rests(loop: Loop, passes: Passes, cl
     assert passes.count == 2
 
 
-def test_a_bell_ends_the_rest(loop: Loop, passes: Passes) -> None:
+def test_a_wake_up_ends_the_rest(loop: Loop, passes: Passes) -> None:
     loop.startService()
     passes.end(0)
-    loop.bell.ring()
+    loop.wakeup.wake()
     assert passes.count == 2
 
 
-def test_a_bell_during_a_pass_is_not_missed(loop: Loop, passes: Passes) -> None:
+def test_a_wake_up_during_a_pass_is_not_missed(loop: Loop, passes: Passes) -> None:
     loop.startService()
-    loop.bell.ring()
+    loop.wakeup.wake()
     passes.end(0)
     assert passes.count == 2
 
@@ -150,21 +153,21 @@ def test_it_survives_a_failure_and_tries_again_soon(
 
 
 def test_a_failure_costs_no_longer_rest_than_finding_nothing(clock: Clock, passes: Passes) -> None:
-    Loop("quick", passes, 1, Wakeup(clock)).startService()
+    Loop(name="quick", one_pass=passes, rest=1, reactor=clock).startService()
     passes.end(RuntimeError("oh"))
     clock.advance(1)
     assert passes.count == 2
 
 
-def test_a_bell_ends_the_rest_after_a_failure(loop: Loop, passes: Passes) -> None:
+def test_a_wake_up_ends_the_rest_after_a_failure(loop: Loop, passes: Passes) -> None:
     loop.startService()
     passes.end(RuntimeError("oh"))
-    loop.bell.ring()
+    loop.wakeup.wake()
     assert passes.count == 2
 
 
 @pytest.mark.parametrize("found", [0, 5, RuntimeError("oh")])
-def test_stopping_waits_for_the_pass_in_hand_and_makes_no_other(
+def test_stopping_waits_for_the_pass_under_way_and_makes_no_other(
     loop: Loop, passes: Passes, clock: Clock, found: Any
 ) -> None:
     loop.startService()

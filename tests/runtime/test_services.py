@@ -88,7 +88,7 @@ def test_when_the_patience_ends_what_is_waited_for_is_broken_off() -> None:
     told: list[str] = []
     clock = Clock()
     make: Any = Sequential
-    stack = make(clock, timedelta(seconds=5))
+    stack = make(reactor=clock, patience=timedelta(seconds=5))
     floors: list[Any] = [
         Floor("c", told),
         Floor("b", told, Deferred()),
@@ -109,13 +109,13 @@ def a_hurried_house(told: list[str], clock: Clock) -> Any:
     """Two floors to settle on, and two of work above them, each of which stops by itself never."""
     make: Any = Sequential
     work = make(
-        clock,
-        timedelta(seconds=30),
+        reactor=clock,
+        patience=timedelta(seconds=30),
         services=[Floor("lease", told, Deferred()), Floor("delivery", told, Deferred())],
     )
     return make(
-        clock,
-        timedelta(seconds=32),
+        reactor=clock,
+        patience=timedelta(seconds=32),
         rush=timedelta(seconds=2),
         services=[Floor("database", told), Floor("settling", told, Deferred()), work],
     )
@@ -198,7 +198,9 @@ def test_a_row_that_is_broken_off_waits_for_none_of_its_services() -> None:
     clock = Clock()
     make: Any = Sequential
     row = Parallel(Floor("a", told, Deferred()), Floor("b", told, Deferred()))
-    stopped = make(clock, timedelta(seconds=1), services=[Floor("c", told), row]).stopService()
+    stopped = make(
+        reactor=clock, patience=timedelta(seconds=1), services=[Floor("c", told), row]
+    ).stopService()
     clock.advance(1)
     assert told == ["stop b", "stop a", "stop c"]
     assert stopped.called
@@ -248,7 +250,7 @@ async def greeting(path: str) -> bytes:
 
 @ensureDeferred
 async def test_a_port_listens_from_its_privileged_start_until_it_stops(tmp_path: Path) -> None:
-    port: Any = Port(reactor, f"unix:{at(tmp_path)}", Greeting())
+    port: Any = Port(reactor=reactor, description=f"unix:{at(tmp_path)}", factory=Greeting())
     port.privilegedStartService()
     port.startService()
     assert await greeting(at(tmp_path)) == b"hello"
@@ -258,7 +260,7 @@ async def test_a_port_listens_from_its_privileged_start_until_it_stops(tmp_path:
 
 @ensureDeferred
 async def test_a_port_without_a_privileged_start_listens_all_the_same(tmp_path: Path) -> None:
-    port: Any = Port(reactor, f"unix:{at(tmp_path)}", Greeting())
+    port: Any = Port(reactor=reactor, description=f"unix:{at(tmp_path)}", factory=Greeting())
     port.startService()
     assert await greeting(at(tmp_path)) == b"hello"
     await port.stopService()
@@ -266,14 +268,14 @@ async def test_a_port_without_a_privileged_start_listens_all_the_same(tmp_path: 
 
 @ensureDeferred
 async def test_a_port_that_never_listened_is_stopped_at_once() -> None:
-    port: Any = Port(reactor, "tcp:0", Greeting())
+    port: Any = Port(reactor=reactor, description="tcp:0", factory=Greeting())
     await port.stopService()
 
 
 def test_a_port_that_is_taken_ends_the_start_with_a_message() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         description = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
-        port: Any = Port(reactor, description, Greeting())
+        port: Any = Port(reactor=reactor, description=description, factory=Greeting())
         with pytest.raises(CannotListen) as caught:
             port.privilegedStartService()
     assert str(caught.value).startswith(f"sbm cannot listen at {description}: ")
@@ -295,6 +297,6 @@ def test_a_port_that_is_taken_ends_the_start_with_a_message() -> None:
     ],
 )
 def test_a_description_that_is_none_ends_the_start_with_a_message(description: str) -> None:
-    port: Any = Port(reactor, description, Greeting())
+    port: Any = Port(reactor=reactor, description=description, factory=Greeting())
     with pytest.raises(CannotListen, match="sbm cannot listen at"):
         port.privilegedStartService()

@@ -73,8 +73,8 @@ def listening(
     for number in ignored:
         signal.signal(number, signal.SIG_DFL)  # the suite itself may have been started to ignore it
     signals = Signals(
-        reactor,
-        frozenset(ours),
+        reactor=reactor,
+        ours=frozenset(ours),
         ignored=frozenset(ignored),
         later=frozenset(later),
         hurry=lambda: reactor.told.append("hurry"),

@@ -8,7 +8,7 @@ from sbm.runtime.time_slices import SECONDS, TimeSlice
 
 def test_a_slice_is_over_after_its_time_and_the_next_one_begins_with_its_turn() -> None:
     clock = Clock()
-    slices = TimeSlice(clock)
+    slices = TimeSlice(reactor=clock)
     over = [slices.is_over]
     clock.advance(SECONDS)
     over.append(slices.is_over)

@@ -25,7 +25,7 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from sbm.sandbox.postgres import EmbeddedPostgres
-server = EmbeddedPostgres(Path(sys.argv[1]))
+server = EmbeddedPostgres(folder=Path(sys.argv[1]))
 server.start()
 print(server._watcher.pid, flush=True)
 time.sleep(600)
@@ -46,7 +46,7 @@ def run() -> Iterator[Run]:
     made = []
 
     def run(folder: Path, **settings: str | int) -> EmbeddedPostgres:
-        made.append(EmbeddedPostgres(folder, {"fsync": "off", **settings}))
+        made.append(EmbeddedPostgres(folder=folder, settings={"fsync": "off", **settings}))
         made[-1].start()
         return made[-1]
 

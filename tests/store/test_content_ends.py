@@ -375,7 +375,7 @@ async def test_who_is_behind_agrees_about_who_goes_on(
     search_id, found = await expected(database, direct, ward.schedule, 20)
     (one,) = found
     assert one.id == sent_to
-    assert [leg.messageset_id for leg in one.way] == [ward.pregnancy, ward.baby]
+    assert [step.messageset_id for step in one.path] == [ward.pregnancy, ward.baby]
     assert one.messages_behind == 3
     assert one.unsendable == "no message of her set is left to send"
     ids = [sent_to, imported]

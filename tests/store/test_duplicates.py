@@ -62,21 +62,19 @@ class Person:
         return {(self.ids.index(one.id), self.ids.index(one.kept_id)) for one in found}
 
 
-async def judged(transaction: Transaction, likeness: DuplicateRule) -> list[Duplicate]:
+async def decided(transaction: Transaction, rule: DuplicateRule) -> list[Duplicate]:
     reach, _ = await duplicates.reach(transaction, after=duplicates.FIRST, limit=100)
     assert reach is not None
-    ids = await duplicates.list_twins(
-        transaction, after=duplicates.FIRST, reach=reach, selection=EVERYBODY, likeness=likeness
+    ids = await duplicates.list_candidates(
+        transaction, after=duplicates.FIRST, reach=reach, selection=EVERYBODY, rule=rule
     )
-    return await duplicates.judge(
-        transaction, ids=ids, selection=EVERYBODY, likeness=likeness, held=None
-    )
+    return await duplicates.decide(transaction, ids=ids, selection=EVERYBODY, rule=rule, held=None)
 
 
-async def removed(transaction: Transaction, mother: Person, likeness: DuplicateRule) -> int:
+async def removed(transaction: Transaction, mother: Person, rule: DuplicateRule) -> int:
     held = await duplicates.hold(transaction, ids=mother.ids)
-    found = await duplicates.judge(
-        transaction, ids=mother.ids, selection=EVERYBODY, likeness=likeness, held=held
+    found = await duplicates.decide(
+        transaction, ids=mother.ids, selection=EVERYBODY, rule=rule, held=held
     )
     return await duplicates.remove(
         transaction,
@@ -91,7 +89,7 @@ async def removed(transaction: Transaction, mother: Person, likeness: DuplicateR
 
 
 @pytest.mark.parametrize(
-    ("rows", "likeness", "pairs"),
+    ("rows", "rule", "pairs"),
     [
         ([{}, {"after": 1}], DuplicateRule(), {(1, 0)}),
         ([{}, {"identity": "another"}], DuplicateRule(), set()),
@@ -119,11 +117,11 @@ async def test_the_same_again_soon_after_is_a_duplicate(
     database: Database,
     direct: Arranged,
     rows: list[dict[str, Any]],
-    likeness: DuplicateRule,
+    rule: DuplicateRule,
     pairs: set[tuple[int, int]],
 ) -> None:
     mother = Person(direct, *rows)
-    assert mother.pairs(await database.transact(judged, likeness)) == pairs
+    assert mother.pairs(await database.transact(decided, rule)) == pairs
 
 
 @ensureDeferred
@@ -132,8 +130,8 @@ async def test_of_two_that_came_as_far_the_one_that_is_owed_a_message_stays(
 ) -> None:
     mother = Person(direct, {}, {"after": 1})
     mother.owe(1)
-    assert mother.pairs(await database.transact(judged, DuplicateRule())) == {(0, 1)}
-    assert mother.pairs(await database.transact(judged, DuplicateRule(keep="oldest"))) == {(1, 0)}
+    assert mother.pairs(await database.transact(decided, DuplicateRule())) == {(0, 1)}
+    assert mother.pairs(await database.transact(decided, DuplicateRule(keep="oldest"))) == {(1, 0)}
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest_twisted
-from attrs import define, field, frozen
+from attrs import define, field, fields, frozen
 from treq.client import HTTPClient
 from twisted.internet import reactor as global_reactor
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
 from sbm.model.scheduler_call import Scheduling as Mode
+from sbm.runtime.wakeups import Wakeup, Wakeups
 from sbm.settings.config import Scheduling
 from sbm.settings.endpoints import DatabaseAddress, ServiceAddress
 from sbm.store import users
@@ -117,6 +118,26 @@ def a_scheduling(mode: Mode = "subscription") -> Scheduling:
     )
 
 
+@define(eq=False, slots=False, kw_only=True)
+class RecordedWakeup(Wakeup):
+    """Notes its kind in a list, each time that it is called."""
+
+    kind: str
+    wakes: list[str]
+
+    def wake(self) -> None:
+        self.wakes.append(self.kind)
+        super().wake()
+
+
+def recorded_wakeups(wakes: list[str]) -> Wakeups:
+    """Those that note in the list who was woken."""
+    kinds = (kind.name for kind in fields(Wakeups))
+    return Wakeups(
+        **{kind: RecordedWakeup(reactor=reactor, kind=kind, wakes=wakes) for kind in kinds}
+    )
+
+
 @asynccontextmanager
 async def served(database_uri: str, media_root: Path, **options: Any) -> AsyncIterator[Api]:
     """A running API, with the tokens of an administrator and of an ordinary user.
@@ -129,7 +150,7 @@ async def served(database_uri: str, media_root: Path, **options: Any) -> AsyncIt
         database=database,
         scheduling=options.pop("scheduling", None) or a_scheduling(),
         version="1.2.3",
-        wake=lambda: wakes.append("woken"),
+        wakeups=recorded_wakeups(wakes),
         media_root=media_root,
         **options,
     )

@@ -43,7 +43,7 @@ T = TypeVar("T")
 Read = Callable[[int, int], Awaitable[bytes]]
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class VoiceVendor:
     """One connection, made when it is wanted.
 

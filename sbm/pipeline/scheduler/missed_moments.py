@@ -11,6 +11,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.cron import Cron, CronError
+from sbm.model.durations import TickGrace
 from sbm.model.scheduler_call import SchedulerCall, Silence
 from sbm.model.scheduler_callback import RecordedCall, Target, kept
 from sbm.pipeline.database_clock import ClockReading
@@ -34,7 +35,7 @@ class MissedMoments:
     """
 
     _time_zone: ZoneInfo
-    _grace: timedelta
+    _grace: TickGrace
     _log: Logger = field(factory=Logger)
 
     async def lock(self, transaction: Transaction, *, chore: SchedulerCall) -> None:

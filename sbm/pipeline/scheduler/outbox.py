@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from sbm.clients.outcomes import Faulty, HeldBack, NotKnown, Rejected, Unavailable, Unknown
 from sbm.clients.scheduler import Entry, FaultyUnknown, Scheduler
 from sbm.model.backoff import backoff
+from sbm.model.durations import LeaseTime, LongestDelay, RequestTimeout, SettleTime
 from sbm.model.scheduler_call import (
     CallBack,
     Doubt,
@@ -67,11 +68,11 @@ class SchedulerOutbox:
     _missed: MissedMoments
     _public_url: str
     _auth_token: str = field(repr=False)
-    _request_timeout: timedelta
-    _lease: timedelta
-    _settle: timedelta
+    _request_timeout: RequestTimeout
+    _lease: LeaseTime
+    _settle: SettleTime
     _max_faults: int
-    _cap: timedelta
+    _cap: LongestDelay
     _draw: Callable[[], float]
     _uptime: Callable[[], float] = uptime
     _window: int = field(default=AT_A_TIME, init=False)
@@ -365,7 +366,7 @@ def _known(chore: SchedulerCall) -> Remote:
     return chore.remote
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class SchedulingMode:
     """Tells the database how this daemon schedules, for sessions that are not a daemon's."""
 

@@ -28,7 +28,7 @@ MOST_SUSPECTS = 10_000
 WITNESSES = 2
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class RecentIdentities:
     """Which identities the service knew: of those looked up lately, at the first look."""
 
@@ -59,7 +59,7 @@ class RecentIdentities:
         return next((one for one in reversed(self._witnesses) if one != but), None)
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class AddressLookup:
     """Asks the Identity Store for addresses; ``seconds`` is the reactor's clock.
 

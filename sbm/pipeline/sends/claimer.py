@@ -1,4 +1,4 @@
-"""Claiming: take as many due sends as there are hands for, and keep their leases alive."""
+"""Claiming: take as many due sends as there are places for, and keep their leases alive."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.sends.delivery import Blames, Delivery
 from sbm.pipeline.sends.in_flight import InFlight
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import clock, sends, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import CommitUnknown, may_be_of_a_row
@@ -25,7 +26,7 @@ EXPIRY_BATCH = 1000
 LOOK_SECONDS = 1.0
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Claimer:
     """The passes that claim, renew and expire.
 
@@ -37,29 +38,34 @@ class Claimer:
     """
 
     _database: Database
-    _hand: InFlight
+    _in_flight: InFlight
     _delivery: Delivery
     _blames: Blames
+    _wakeup: Wakeup
     _content_settle: timedelta = CONTENT_SETTLE
-    _may_have_strays: bool = False
-    _is_asked: bool = True
-    _looked_at: float = 0.0
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
-    _telemetry: Telemetry = field(factory=Telemetry, kw_only=True)
-    _log: Logger = field(factory=Logger, kw_only=True)
+    _clock: DatabaseClock = field(factory=DatabaseClock)
+    _telemetry: Telemetry = field(factory=Telemetry)
+    _log: Logger = field(factory=Logger)
+    _may_have_strays: bool = field(default=False, init=False)
+    # Whether to look for single sends before half of the places are free.
+    _is_asked: bool = field(default=True, init=False)
+    # How many calls of the wake-up were heeded.
+    _heeded: int = field(default=0, init=False)
+    # Whether the last look may have left sends that are due, for want of places.
+    _may_be_more: bool = field(default=True, init=False)
+    _looked_at: float = field(default=0.0, init=False)
     _ended: int = field(default=0, init=False)
 
-    def look_for_single(self) -> None:
-        """Somebody asked for a single send: the next claim need not wait for half of the hand."""
-        self._is_asked = True
-
     async def claim(self) -> int:
-        """Claim once half of the hand is free, so that batches stay worth their statement.
+        """Claim once half of the places are free, so that batches stay worth their statement.
 
-        Single sends do not wait for that: they are looked for when somebody asked for one, and
-        once a second, as it may have been another daemon that was asked. Nothing is claimed while a
-        service that every send needs is away. Then a single send, the probe, shows whether it is
-        back: the send of a person whose last call did not fail, if one is due.
+        Single sends do not wait for that: they are looked for when somebody called the wake-up,
+        and once a second, as it may have been another daemon that was asked. Where the last look
+        found less than there was room for, nothing is looked for until then, either.
+
+        Nothing is claimed while a service that every send needs is away. Then a single send, the
+        probe, shows whether it is back: the send of a person whose last call did not fail, if one
+        is due.
         """
         limit, of_ticks = self._wanted()
         if limit < 1:
@@ -67,22 +73,25 @@ class Claimer:
         await self._clock.begin(self._database)
         if self._may_have_strays:
             await self._database.transact(
-                sends.give_back_strays, owner=self._hand.owner, known=set(self._hand.held)
+                sends.give_back_strays, owner=self._in_flight.owner, known=set(self._in_flight.held)
             )
             self._may_have_strays = False
         self._ended = 0
-        asked_at = self._looked_at = self._hand.uptime()
-        self._is_asked = False
+        asked_at = self._looked_at = self._in_flight.uptime()
+        self._is_asked, self._may_be_more = False, True
         failed = self._failed
         claimed = await self._take(limit, of_ticks, but=failed)
         if failed and not claimed:
             claimed = await self._take(limit, of_ticks)  # nobody else is due
         for send in claimed if self._is_probing else ():
             self._name_the_probe(send)
-        if len(claimed) == limit and all(send.lane == "single" for send in claimed):
+        of_tick = sum(send.lane == "tick" for send in claimed)
+        is_full = len(claimed) + self._ended >= limit
+        self._may_be_more = is_full or of_tick >= of_ticks
+        if len(claimed) == limit and not of_tick:
             self._is_asked = True  # there may be more, for whom the next free place is
         for send in claimed:
-            self._delivery.begin(self._hand.take(send, asked_at=asked_at))
+            self._delivery.begin(self._in_flight.take(send, asked_at=asked_at))
         return len(claimed) + self._ended
 
     async def _take(self, limit: int, of_ticks: int, *, but: Sequence[str] = ()) -> list[Send]:
@@ -111,10 +120,10 @@ class Claimer:
         try:
             return await self._database.transact(
                 sends.claim,
-                owner=self._hand.owner,
+                owner=self._in_flight.owner,
                 limit=limit,
                 of_ticks=of_ticks,
-                lease=self._hand.lease,
+                lease=self._in_flight.lease,
                 content_settle=self._content_settle,
                 **options,
             )
@@ -161,27 +170,32 @@ class Claimer:
 
     def _wanted(self) -> tuple[int, int]:
         """How many to claim, and how many of them may be those of a tick."""
-        room = self._hand.room
+        room = self._in_flight.room
+        if self._wakeup.calls > self._heeded:
+            self._heeded, self._is_asked = self._wakeup.calls, True
         if any(breaker.wait for breaker in self._blames.breakers):
             return 0, 0
         if self._is_probing:
-            probes = 0 if self._hand.held else 1
+            probes = 0 if self._in_flight.held else 1
             return probes, probes
-        if room >= self._hand.capacity // 2:
-            return room + self._hand.spare, room
-        if self._is_asked or self._hand.uptime() >= self._looked_at + LOOK_SECONDS:
-            return room + self._hand.spare, 0
+        is_half_free = room >= self._in_flight.capacity // 2
+        if (
+            self._is_asked
+            or (is_half_free and self._may_be_more)
+            or self._in_flight.uptime() >= self._looked_at + LOOK_SECONDS
+        ):
+            return room + self._in_flight.spare, room if is_half_free else 0
         return 0, 0
 
     async def renew(self) -> int:
-        """Tell the database that the owner of what is in hand is alive."""
-        ids = set(self._hand.held)
+        """Tell the database that the owner of what is in flight is alive."""
+        ids = set(self._in_flight.held)
         if ids:
-            asked_at = self._hand.uptime()
+            asked_at = self._in_flight.uptime()
             renewed = await self._database.transact(
-                sends.renew, owner=self._hand.owner, ids=ids, lease=self._hand.lease
+                sends.renew, owner=self._in_flight.owner, ids=ids, lease=self._in_flight.lease
             )
-            self._hand.renew(renewed, asked_about=ids, asked_at=asked_at)
+            self._in_flight.renew(renewed, asked_about=ids, asked_at=asked_at)
         return 0
 
     async def expire(self) -> int:
@@ -207,7 +221,7 @@ class Claimer:
         repaired: dict[str, int] = {}
         if reading.is_settled:
             repaired = await clock.repair(
-                transaction, most=self._clock.most, lease=self._hand.lease, limit=EXPIRY_BATCH
+                transaction, most=self._clock.most, lease=self._in_flight.lease, limit=EXPIRY_BATCH
             )
         if reading.is_doubted:
             return repaired, 0

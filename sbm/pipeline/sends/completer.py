@@ -14,10 +14,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from sbm.model import metrics
-from sbm.model.send import Asked, Result, Send, Settled, Unread
+from sbm.model.durations import StopGrace
+from sbm.model.send import Asked, GivenBack, Result, Send, Settled, Unread
 from sbm.pipeline.dividing import divided
 from sbm.pipeline.sends.in_flight import InFlight
-from sbm.runtime.loop import Loop, Wakeup
+from sbm.runtime.loop import Loop
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import locks, sends
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import RowLocked, may_be_of_a_row, one_line
@@ -33,28 +35,38 @@ APART_SECONDS = 10.0
 
 Work = tuple[Send, Result]
 
+# Is told of each result that is committed.
+Listener = Callable[[Send, Result], None]
 
-@define(eq=False, slots=False)
+
+@define(eq=False, slots=False, kw_only=True)
 class Completer(Service):
     """Keeps every result until it is committed; while the database is away, they wait here.
 
     One whose subscription is locked by somebody else waits, too, and holds up no other.
-    ``settled`` is called after each batch, when there is room to claim again. Stopping settles
-    what is left, for at most ``grace``.
+    ``listeners`` are told of each result that is committed, in order. ``claims`` is the wake-up of
+    those who claim: after each batch there is room to claim again. Stopping settles what is left,
+    for at most ``grace``.
     """
 
     _reactor: Any
     _database: Database
-    _hand: InFlight
+    _in_flight: InFlight
     _telemetry: Telemetry
-    _settled: Callable[[], None]
-    _grace: timedelta
+    _listeners: Sequence[Listener]
+    _claims: Wakeup
+    _grace: StopGrace
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
         self._results: dict[tuple[uuid.UUID, int], Work] = {}
         self._apart: dict[tuple[uuid.UUID, int], float] = {}
-        self._loop = Loop("settle", self._one_pass, RETRY_SECONDS, Wakeup(self._reactor))
+        self._loop = Loop(
+            reactor=self._reactor,
+            name="settle",
+            one_pass=self._one_pass,
+            rest=RETRY_SECONDS,
+        )
 
     def startService(self) -> None:
         Service.startService(self)
@@ -67,8 +79,8 @@ class Completer(Service):
     async def _stop(self) -> None:
         give_up_at = self._reactor.seconds() + self._grace.total_seconds()
         while self._results and self._reactor.seconds() < give_up_at:
-            self._loop.bell.ring()
-            await self._hand.emptied.wait(RETRY_SECONDS)
+            self._loop.wakeup.wake()
+            await self._in_flight.emptied.wait(RETRY_SECONDS)
         stopped = self._loop.stopService()
         if stopped is not None:
             await stopped
@@ -76,7 +88,7 @@ class Completer(Service):
     def add(self, send: Send, result: Result) -> None:
         """Settle this soon."""
         self._results[send.id, send.attempt] = (send, result)
-        self._loop.bell.ring()
+        self._loop.wakeup.wake()
 
     async def _one_pass(self) -> int:
         now = self._reactor.seconds()
@@ -150,12 +162,13 @@ class Completer(Service):
                 count=len(committed.locked),
             )
         done = [(send, result) for send, result in batch if send.id not in committed.locked]
-        # Before anybody else is told, whose fault must not keep a send in hand.
-        self._hand.release(send for send, _ in done)
-        self._settled()
+        # Before anybody else is told, whose fault must not keep a send in flight.
+        self._in_flight.release(send for send, _ in done)
+        self._wake_claims(result for _, result in done)
         for send, result in done:
             if send.id in committed.sends:
-                self._telemetry.settled(send, result)
+                for listener in self._listeners:
+                    listener(send, result)
             else:
                 self._telemetry.count("sends.lost")
                 self._log.warn(
@@ -166,6 +179,13 @@ class Completer(Service):
         tell_doubles(committed, self._telemetry, self._log)
         tell_metrics(committed, done, self._telemetry.tally)
         return len(done)
+
+    def _wake_claims(self, results: Iterable[Result]) -> None:
+        """There is room; and what was given back without delay is due at once."""
+        if any(isinstance(result, GivenBack) and not result.delay for result in results):
+            self._claims.wake()
+        else:
+            self._claims.look_again()
 
 
 async def _stored(

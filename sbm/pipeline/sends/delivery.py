@@ -14,6 +14,7 @@ from sbm.clients.message_sender import MessageSender
 from sbm.clients.outcomes import Failed, Faulty, HeldBack, Rejected, Unknown
 from sbm.model import send as model
 from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.durations import RequestTimeout, StopGrace
 from sbm.model.outbound import compose
 from sbm.model.send import GivenBack, Result, Send, Settled, objection
 from sbm.pipeline.breaker import Breaker
@@ -39,9 +40,9 @@ class Blames(NamedTuple):
         return self.identity_store.breaker, self.message_sender.breaker
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Delivery(Service):
-    """Delivers what is in hand, each send when it has its turn, and passes the results on.
+    """Delivers what is in flight, each send when it has its turn, and passes the results on.
 
     Stopping gives back what was not begun, and lets the rest go on for ``grace``; what is then
     still under way is broken off, and is unknown if its POST was begun. ``max_text_length`` is how
@@ -49,17 +50,17 @@ class Delivery(Service):
     """
 
     _reactor: Any
-    _hand: InFlight
-    _settling: Completer
-    _look_up: AddressLookup
+    _in_flight: InFlight
+    _completer: Completer
+    _address_lookup: AddressLookup
     _message_sender: MessageSender
     _blames: Blames
     _retries: Retries
     _media_url: str
     _dry_runs: frozenset[int]
-    _request_timeout: timedelta
-    _turns: PrioritySlots
-    _grace: timedelta
+    _request_timeout: RequestTimeout
+    _slots: PrioritySlots
+    _grace: StopGrace
     _max_text_length: int = MAX_TEXT_LENGTH
     _log: Logger = field(factory=Logger)
 
@@ -69,12 +70,12 @@ class Delivery(Service):
 
     async def _stop(self) -> None:
         give_up_at = self._reactor.seconds() + self._grace.total_seconds()
-        self._turns.turn_away()
+        self._slots.turn_away()
         try:
-            while self._hand.held and self._reactor.seconds() < give_up_at:
-                await self._hand.emptied.wait(give_up_at - self._reactor.seconds())
+            while self._in_flight.held and self._reactor.seconds() < give_up_at:
+                await self._in_flight.emptied.wait(give_up_at - self._reactor.seconds())
         finally:
-            for held in list(self._hand.held.values()):
+            for held in list(self._in_flight.held.values()):
                 if held.work is not None:
                     held.work.cancel()
 
@@ -85,7 +86,7 @@ class Delivery(Service):
 
     async def _carry(self, held: ClaimedSend) -> None:
         try:
-            async with self._turns.take(held.send.lane):
+            async with self._slots.take(held.send.lane):
                 result = await self.deliver(held)
         except CancelledError:
             # Broken off, mostly while it waited for its turn.
@@ -94,7 +95,7 @@ class Delivery(Service):
             self._log.failure("send {id} failed", id=held.send.id)
             reason = f"{type(error).__name__}: {error}"
             result = self._broken(held, reason, self._retries.fault(held.send, "content", reason))
-        self._settling.add(held.send, result)
+        self._completer.add(held.send, result)
 
     @staticmethod
     def _broken(held: ClaimedSend, reason: str, otherwise: Result) -> Result:
@@ -102,7 +103,7 @@ class Delivery(Service):
         return model.Unknown(reason=reason) if held.is_begun else otherwise
 
     async def deliver(self, held: ClaimedSend) -> Result:
-        """Look up the address, hand the message over, and say how it went."""
+        """Look up the address, post the message, and say how it went."""
         send = held.send
         if not self.running:
             return GivenBack(reason=STOPPING, delay=timedelta(0))
@@ -114,7 +115,7 @@ class Delivery(Service):
         for breaker in self._blames.breakers:
             if breaker.wait:
                 return self._retries.away(breaker)
-        to_addr = await self._look_up.address_of(send)
+        to_addr = await self._address_lookup.address_of(send)
         if isinstance(to_addr, GivenBack) and not self.running and not to_addr.is_fault:
             return GivenBack(reason=STOPPING, delay=timedelta(0))  # mostly it was broken off
         if not isinstance(to_addr, str):
@@ -131,7 +132,7 @@ class Delivery(Service):
         began_at = blame.seconds()
 
         def begin() -> bool:
-            held.is_begun = self._hand.outlasts(held, self._request_timeout)
+            held.is_begun = self._in_flight.outlasts(held, self._request_timeout)
             return held.is_begun
 
         try:

@@ -1,20 +1,20 @@
-"""What this daemon has in hand: the sends it claimed and has not settled yet."""
+"""What this daemon has in flight: the sends it claimed and has not settled yet."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
+from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.send import Send
 from sbm.runtime.lease import outlasts, uptime
-from sbm.runtime.loop import Wakeup
+from sbm.runtime.wakeups import Wakeup
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class ClaimedSend:
     """A claimed send, and the end of its lease by this machine's own clock.
 
@@ -27,18 +27,18 @@ class ClaimedSend:
     work: Deferred[None] | None = None
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class InFlight:
     """The claims of one daemon: at most ``capacity`` of both lanes, and ``spare`` single ones more.
 
     A lease is counted from before the statement that gave it was sent, so it never ends later in
-    the database than here. ``emptied`` rings when nothing is held any more.
+    the database than here. ``emptied`` is woken when nothing is held any more.
     """
 
     owner: uuid.UUID
     capacity: int
     spare: int
-    lease: timedelta
+    lease: LeaseTime
     emptied: Wakeup
     uptime: Callable[[], float] = uptime
     held: dict[uuid.UUID, ClaimedSend] = field(factory=dict)
@@ -61,9 +61,9 @@ class InFlight:
             renewed = asked_at + self.lease.total_seconds()
             held.lease_end = renewed if send_id in ids else float("-inf")
 
-    def outlasts(self, held: ClaimedSend, time_needed: timedelta) -> bool:
-        """Whether the lease still covers that much time, and a second more."""
-        return outlasts(held.lease_end, time_needed, now=self.uptime())
+    def outlasts(self, held: ClaimedSend, timeout: RequestTimeout) -> bool:
+        """Whether the lease still covers a request with that timeout, and a second more."""
+        return outlasts(held.lease_end, timeout, now=self.uptime())
 
     def release(self, sends: Iterable[Send]) -> None:
         """Let go of claims that are settled; a newer claim of the same send stays."""
@@ -72,4 +72,4 @@ class InFlight:
             if held is not None and held.send.attempt == send.attempt:
                 del self.held[send.id]
         if not self.held:
-            self.emptied.ring()
+            self.emptied.wake()

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from sbm.model.send import Lane
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class PrioritySlots:
     """So many places; of those that wait for one, single sends come before those of a tick.
 

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
+from sbm.model.durations import LeaseTime, SettleTime
 from sbm.model.send import Asked, Settled, Unread
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
@@ -31,7 +32,7 @@ from sbm.telemetry import Telemetry
 MOST_DOUBTFUL = 10_000
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Reconciler:
     """Takes unknown sends under a lease, asks about them, and settles them or owes them again.
 
@@ -46,18 +47,16 @@ class Reconciler:
     _message_sender: MessageSender
     _breaker: Breaker
     _telemetry: Telemetry
-    _settle: timedelta
-    _lease: timedelta
+    _settle: SettleTime
+    _lease: LeaseTime
     _uncertain: Uncertain
     _retries: Retries
     _owed: Callable[[], None]
     _unlisted_since: float | None = None
     _doubtful: set[UUID] = field(factory=set)
     _log: Logger = field(factory=Logger)
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
-    _wall_clock: Callable[[], datetime] = field(
-        default=lambda: datetime.now(timezone.utc), kw_only=True
-    )
+    _clock: DatabaseClock = field(factory=DatabaseClock)
+    _wall_clock: Callable[[], datetime] = field(default=lambda: datetime.now(timezone.utc))
     _doubted_for: timedelta = field(default=timedelta(0), init=False)
 
     async def one_pass(self) -> int:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from attrs import frozen
 
 from sbm.model.backoff import backoff
+from sbm.model.durations import LongestDelay
 from sbm.model.send import GivenBack, Send, Settled, Stage
 from sbm.pipeline.breaker import Breaker
 
@@ -17,7 +18,7 @@ class Retries:
     """The rules; ``draw`` gives a random number from 0 to 1, ``cap`` is the longest delay."""
 
     max_faults: int
-    cap: timedelta
+    cap: LongestDelay
     draw: Callable[[], float]
 
     @staticmethod

@@ -12,7 +12,6 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,10 +26,12 @@ from sbm.clients.outcomes import Rejected, Unavailable
 from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.model.backoff import backoff
 from sbm.model.content import FileToCompare
+from sbm.model.durations import LongestDelay
 from sbm.model.task import Task
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.tasks.runner import Interrupted, TaskFailed, TaskRunner
-from sbm.runtime.loop import Loop, Wakeup
+from sbm.runtime.loop import Loop
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import audio_copies
 from sbm.store.postgres.database import Database
 
@@ -48,7 +49,7 @@ MAX_FAULTS = 100
 _NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,254}")
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class _Tally:
     """How far a task is, and what was wrong with which file."""
 
@@ -89,7 +90,7 @@ class _Tally:
         }
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class AudioCopies(Service):
     """Does the tasks of ``sync-audio-files``, beside all others: they may take hours.
 
@@ -103,17 +104,26 @@ class AudioCopies(Service):
     _media_root: Path | None
     _owner: UUID
     _draw: Callable[[], float]
-    _backoff_max: timedelta
-    _bell: Wakeup
+    _backoff_max: LongestDelay
+    _wakeup: Wakeup
     _log: Logger = field(factory=Logger)
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _clock: DatabaseClock = field(factory=DatabaseClock)
 
     def __attrs_post_init__(self) -> None:
         self._desk = TaskRunner(
-            self._database, self._owner, lambda: bool(self.running), clock=self._clock
+            database=self._database,
+            owner=self._owner,
+            is_open=lambda: bool(self.running),
+            clock=self._clock,
         )
-        self._loop = Loop("copy audio", self.one_pass, REST_SECONDS, self._bell)
-        self._stopping = Wakeup(self._reactor)
+        self._loop = Loop(
+            reactor=self._reactor,
+            name="copy audio",
+            one_pass=self.one_pass,
+            rest=REST_SECONDS,
+            wakeup=self._wakeup,
+        )
+        self._stopping = Wakeup(reactor=self._reactor)
         self._reported = 0.0
 
     def startService(self) -> None:
@@ -123,7 +133,7 @@ class AudioCopies(Service):
     def stopService(self) -> Deferred[None] | None:
         """Leave the file in hand where it is: it is gone on with from there."""
         Service.stopService(self)
-        self._stopping.ring()
+        self._stopping.wake()
         if self._vendor is not None:
             self._vendor.abandon()
         return self._loop.stopService()
@@ -138,7 +148,9 @@ class AudioCopies(Service):
         if self._media_root is None:
             raise TaskFailed("SBM_MEDIA_ROOT is not set: there are no files here to be copied")
         tally = _Tally(total=await self._database.transact(audio_copies.count_files))
-        work = _Sync(self, task, tally, self._vendor, self._media_root)
+        work = _Sync(
+            copies=self, task=task, tally=tally, vendor=self._vendor, root=self._media_root
+        )
         try:
             await work.list_there()
             await work.copy_missing()
@@ -184,7 +196,7 @@ class AudioCopies(Service):
         return await self._database.transact(work, **kwargs)
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class _Sync:
     """One task of copying."""
 

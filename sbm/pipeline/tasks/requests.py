@@ -16,10 +16,11 @@ from twisted.internet.task import deferLater
 from sbm.model.estimate import days_ahead, is_due_on
 from sbm.model.metrics import of_week
 from sbm.model.task import Kind, Task
-from sbm.operations.schedule_runs import Preparation
+from sbm.operations import schedule_runs
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner
-from sbm.runtime.loop import Loop, Wakeup
+from sbm.runtime.loop import Loop
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import behind_subscriptions, estimates, failed_tasks
 from sbm.store.postgres.database import Database
 from sbm.store.schedule_runs import FIRST
@@ -34,7 +35,7 @@ LOCKED_SECONDS = 1.0
 SEARCH_BATCH = 2000
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Tasks(Service):
     """Does the tasks that wait, and leaves unfinished what it is stopped in.
 
@@ -47,15 +48,24 @@ class Tasks(Service):
     _time_zone: ZoneInfo
     _owner: UUID
     _owed: Callable[[], None]
-    _bell: Wakeup
+    _wakeup: Wakeup
     _tally: Tally = field(factory=Tally)
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _clock: DatabaseClock = field(factory=DatabaseClock)
 
     def __attrs_post_init__(self) -> None:
         self._desk = TaskRunner(
-            self._database, self._owner, lambda: bool(self.running), clock=self._clock
+            database=self._database,
+            owner=self._owner,
+            is_open=lambda: bool(self.running),
+            clock=self._clock,
         )
-        self._loop = Loop("tasks", self.one_pass, REST_SECONDS, self._bell)
+        self._loop = Loop(
+            reactor=self._reactor,
+            name="tasks",
+            one_pass=self.one_pass,
+            rest=REST_SECONDS,
+            wakeup=self._wakeup,
+        )
         self._work: Mapping[Kind, Callable[[Task], Awaitable[None]]] = {
             "requeue-failed-tasks": self._requeue,
             "estimate-sends": self._estimate,
@@ -119,17 +129,15 @@ class Tasks(Service):
             self._tally.tell(name, value)
 
     async def _find_behind(self, task: Task) -> None:
-        preparation = Preparation(
-            database=self._database, time_zone=self._time_zone, keep=partial(self._keep, task)
-        )
-        search = await preparation.begin()
+        keep = partial(self._keep, task)
+        runs = await schedule_runs.prepare(self._database, time_zone=self._time_zone, keep=keep)
         after: UUID | None = FIRST
         while after is not None:
             await self._keep(task)
             after = await self._database.transact(
-                behind_subscriptions.search, search_id=search.id, after=after, limit=SEARCH_BATCH
+                behind_subscriptions.search, search_id=runs.id, after=after, limit=SEARCH_BATCH
             )
-        await preparation.end(search)
+        await schedule_runs.forget(self._database, runs_id=runs.id, keep=keep)
 
     async def _breathe(self) -> None:
         """Let everything else have its turn."""

@@ -32,7 +32,7 @@ class TaskFailed(Exception):
         self.result = result
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class TaskRunner:
     """Has one task at a time done, in the name of one owner, while it ``is_open``."""
 
@@ -40,7 +40,7 @@ class TaskRunner:
     _owner: UUID
     _is_open: Callable[[], bool]
     _log: Logger = field(factory=Logger)
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _clock: DatabaseClock = field(factory=DatabaseClock)
 
     async def one_pass(
         self, work: Mapping[Kind, Callable[[Task], Awaitable[Mapping[str, Any] | None]]]

@@ -17,7 +17,7 @@ ANSWERS_PER_PASS = 10_000
 CALLBACKS_PER_PASS = 10_000
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Housekeeping:
     """Makes the ledger's partitions ahead of time, and drops what is no longer kept.
 
@@ -27,8 +27,8 @@ class Housekeeping:
 
     _database: Database
     _months_kept: int
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
-    _log: Logger = field(factory=Logger, kw_only=True)
+    _clock: DatabaseClock = field(factory=DatabaseClock)
+    _log: Logger = field(factory=Logger)
 
     async def one_pass(self) -> int:
         """Bring the partitions up to date; returns how many old ticks and answers were deleted."""

@@ -32,7 +32,7 @@ _STATES = ("owed", "claimed", "unknown")
 _LANES = ("single", "tick")
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class LedgerBalance:
     """Measures the live sends at every pass, and checks the law for the ticks whose turn it is.
 
@@ -42,7 +42,7 @@ class LedgerBalance:
     _database: Database
     _telemetry: Telemetry
     _log: Logger = field(factory=Logger)
-    _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
+    _clock: DatabaseClock = field(factory=DatabaseClock)
 
     def __attrs_post_init__(self) -> None:
         self._broken = 0

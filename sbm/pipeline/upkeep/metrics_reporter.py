@@ -15,7 +15,7 @@ from sbm.clients.metrics import MetricsApi
 from sbm.clients.outcomes import Failed, Rejected, Unavailable, Unknown
 from sbm.model.metrics import CREATED
 from sbm.pipeline.breaker import Breaker
-from sbm.runtime.loop import Loop, Wakeup
+from sbm.runtime.loop import Loop
 from sbm.telemetry import MOST_NAMES, Telemetry
 
 # What the last batch may take of the time for stopping.
@@ -25,7 +25,7 @@ LAST_SECONDS = 2.0
 PROBE: Mapping[str, float] = {CREATED: 0.0}
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class MetricsReporter(Service):
     """Tells the Metrics API ``every`` so often what was counted, and once more when it stops.
 
@@ -44,7 +44,10 @@ class MetricsReporter(Service):
     def __attrs_post_init__(self) -> None:
         self._refused: set[str] = set()
         self._loop = Loop(
-            "fire metrics", self.one_pass, self._every.total_seconds(), Wakeup(self._reactor)
+            reactor=self._reactor,
+            name="fire metrics",
+            one_pass=self.one_pass,
+            rest=self._every.total_seconds(),
         )
 
     def startService(self) -> None:

@@ -16,22 +16,21 @@ from sbm.sandbox.stand_ins.schedules import Scheduler
 from sbm.telemetry import Telemetry
 
 
-@define(eq=False, slots=False)
-class ActivityLog(Telemetry):
+@define(eq=False, slots=False, kw_only=True)
+class ActivityLog:
     """Tells of every committed result, and remembers which of them may have ended a set.
 
     ``lengths`` are the last sequence numbers by set and language, as far as they are known;
     ``at_the_end`` are the sends of such a last message that nobody has looked into yet.
     """
 
-    identity_store: IdentityStore = field(kw_only=True)
+    identity_store: IdentityStore
     lengths: dict[tuple[str, str], int] = field(factory=dict, init=False)
     at_the_end: list[Send] = field(factory=list, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def settled(self, send: Send, result: Result) -> None:
         """Tell who got which message, or why not."""
-        super().settled(send, result)
         delivered = isinstance(result, Settled) and result.outcome in ("sent", "adopted")
         line = Line.of(("number", f"{self.name_of(send.identity):<12}"), "  ")
         if send.recipient is not None:
@@ -89,7 +88,8 @@ class Chronicler:
     """Looks up by the API what the results alone do not tell: ends, beginnings and sums."""
 
     caller: Caller
-    narrator: ActivityLog
+    activity_log: ActivityLog
+    telemetry: Telemetry
     message_sender: MessageSender
     scheduler: Scheduler
     _completed: int = field(default=0, init=False)
@@ -104,11 +104,11 @@ class Chronicler:
         for one in (await self.caller.get("message/"))["results"]:
             place = (names.get(one["messageset"], ""), one["lang"])
             lengths[place] = max(lengths.get(place, 0), one["sequence_number"])
-        self.narrator.lengths = lengths
+        self.activity_log.lengths = lengths
 
     async def follow_ends(self) -> None:
         """Tell of the sets that were completed, and what follows each of them."""
-        sends, self.narrator.at_the_end = self.narrator.at_the_end, []
+        sends, self.activity_log.at_the_end = self.activity_log.at_the_end, []
         for send in sends:
             subscription = await self.caller.get(f"subscriptions/{send.subscription_id}/")
             if subscription["completed"]:
@@ -121,7 +121,7 @@ class Chronicler:
         while self.scheduler.failures:
             failed = self.scheduler.failures.popleft()
             self._log.warn("a call of the Scheduler failed: {reason}", reason=failed.reason)
-        counts = self.narrator.counts
+        counts = self.telemetry.counts
         sums = (counts["sends.sent"] + counts["sends.adopted"], self._completed)
         if sums != self._told:
             self._told = sums
@@ -139,7 +139,7 @@ class Chronicler:
         self._completed += 1
         assert send.recipient is not None
         line = Line.of(
-            ("number", f"{self.narrator.name_of(send.identity):<12}"),
+            ("number", f"{self.activity_log.name_of(send.identity):<12}"),
             ("end", f"  has completed {send.recipient.messageset}"),
         )
         following = await self._following(subscription)

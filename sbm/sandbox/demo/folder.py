@@ -22,7 +22,7 @@ LOG_BYTES = 5_000_000
 OLDER_LOGS = 2
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Folder(Service):
     """A folder that belongs to this process from ``take`` until it stops, or ends anyhow."""
 

@@ -44,6 +44,7 @@ from sbm.settings.reading import ConfigError
 from sbm.store import users
 from sbm.store.postgres import migrations
 from sbm.store.postgres.database import Database
+from sbm.telemetry import Telemetry
 
 FOLDER = Path("var", "sandbox")
 
@@ -100,7 +101,7 @@ def build(
     house: Any = Sandbox(
         reactor=reactor,
         assemble=assemble,
-        folder=Folder(FOLDER.resolve()),
+        folder=Folder(path=FOLDER.resolve()),
         tunables={**TUNABLES, **tunables},
         listen=tuple(listen),
         observer=LogPublisher(terminal),
@@ -131,7 +132,7 @@ class Sandbox(Sequential):
 
     def __attrs_post_init__(self) -> None:
         super().__init__()
-        self._postgres = EmbeddedPostgres(self._folder.database)
+        self._postgres = EmbeddedPostgres(folder=self._folder.database)
 
     def setServiceParent(self, parent: Any) -> None:
         """Have ``twistd`` log through us, besides becoming part of its application."""
@@ -186,7 +187,7 @@ class Sandbox(Sequential):
             self._postgres.start()
         except EmbeddedPostgresError as error:
             raise _cannot_start(error) from None
-        self._add(Server(self._reactor, self._postgres))
+        self._add(Server(reactor=self._reactor, postgres=self._postgres))
         try:
             applied = migrations.migrate(self._postgres.uri())
             complaint = migrations.check(self._postgres.uri())
@@ -199,7 +200,7 @@ class Sandbox(Sequential):
 
     def _start_the_daemon(self) -> None:
         """The daemon, and first the stand-ins, which it finds by its settings."""
-        self._neighbours = StandIns(self._reactor, self._folder.path)
+        self._neighbours = StandIns(reactor=self._reactor, folder=self._folder.path)
         self._add(self._neighbours)
         try:
             self._api, listen = where_to_listen(self._listen)
@@ -210,9 +211,16 @@ class Sandbox(Sequential):
             self._say(f"Port {FIRST_PORT} is taken: serving at {self._api} instead")
         for warning in self._config.warnings:
             self._log.warn("{warning}", warning=warning)
-        self._narrator = ActivityLog(identity_store=self._neighbours.identity_store)
+        self._telemetry = Telemetry()
+        self._activity_log = ActivityLog(identity_store=self._neighbours.identity_store)
         self._add(
-            self._assemble(self._config, self._reactor, listen=listen, telemetry=self._narrator)
+            self._assemble(
+                self._config,
+                self._reactor,
+                listen=listen,
+                telemetry=self._telemetry,
+                listeners=[self._activity_log.settled],
+            )
         )
 
     def _environ(self) -> dict[str, str]:
@@ -244,14 +252,18 @@ class Sandbox(Sequential):
         """What it was told in an earlier run had another port in it, perhaps, and another token."""
         scheduling = self._config.scheduling
         assert scheduling.scheduler is not None
-        exchanges = ServiceClient(self._reactor, scheduling.scheduler, self._config.request_timeout)
-        self._add(exchanges)
+        client = ServiceClient(
+            reactor=self._reactor,
+            address=scheduling.scheduler,
+            timeout=self._config.request_timeout,
+        )
+        self._add(client)
         comparison = Comparison(
-            database,
-            Scheduler(exchanges),
-            scheduling.mode,
-            scheduling.public_url,
-            scheduling.inbound_token,
+            database=database,
+            scheduler=Scheduler(client=client),
+            mode=scheduling.mode,
+            public_url=scheduling.public_url,
+            auth_token=scheduling.inbound_token,
         )
         async for difference in comparison.bring_in_line():
             self._log.info("{action} {about}", action=difference.action, about=difference.about)
@@ -269,7 +281,8 @@ class Sandbox(Sequential):
         await self._correct_the_scheduler(database)
         chronicler = Chronicler(
             caller=caller,
-            narrator=self._narrator,
+            activity_log=self._activity_log,
+            telemetry=self._telemetry,
             message_sender=self._neighbours.message_sender,
             scheduler=self._neighbours.scheduler,
         )
@@ -341,7 +354,7 @@ class Sandbox(Sequential):
         self._log.info("{line}", line=Line.of(text))
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Server(Service):
     """The embedded server, which is started already; stopping it blocks, and so takes a thread."""
 

@@ -56,7 +56,7 @@ class CeleryCron:
         )
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class CronRows:
     """How many rows there are of each cron. They are found by their text, which is no key.
 

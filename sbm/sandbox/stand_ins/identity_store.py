@@ -37,7 +37,7 @@ class IdentityStore:
 
     def __attrs_post_init__(self) -> None:
         """Learn again what the file at ``path`` holds."""
-        self._journal = Journal(self.path)
+        self._journal = Journal(path=self.path)
         for entry in self._journal.replay():
             self._msisdns[entry["id"]] = entry["msisdn"]
 
@@ -64,7 +64,7 @@ class IdentityStore:
         self._journal.close()
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class IdentityStoreApp:
     """The Identity Store's HTTP face, as far as sbm and a person with curl use it."""
 

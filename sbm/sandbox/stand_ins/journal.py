@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from attrs import define, field
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class Journal:
     """Append-only JSON lines at a path; without a path, nothing is kept.
 

@@ -153,7 +153,7 @@ class MessageSender:
 
     def __attrs_post_init__(self) -> None:
         """Learn again what the file at ``path`` holds."""
-        self._journal = Journal(self.path)
+        self._journal = Journal(path=self.path)
         for entry in self._journal.replay():
             if "deleted" in entry:
                 self._remove(self.get(entry["deleted"]))
@@ -244,7 +244,7 @@ class MessageSender:
         )
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class MessageSenderApp:
     """The Message Sender's HTTP face, as release 0.10 speaks it."""
 

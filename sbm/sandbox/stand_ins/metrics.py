@@ -9,7 +9,7 @@ from twisted.web.server import Request
 from sbm.sandbox.stand_ins.rest import Refused, Reply, exchange, json_object, new_app
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class Metrics:
     """The sum of every metric whose name ends in ``.sum``, the last value of every other."""
 
@@ -21,7 +21,7 @@ class Metrics:
         self.values[name] = before + value
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class MetricsApp:
     """The Metrics API's HTTP face; Bearer, Basic and Token are all welcome."""
 

@@ -41,7 +41,7 @@ def _no_time() -> Deferred[None]:
     return succeed(None)
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class SchedulerApp:
     """The Scheduler's HTTP face.
 

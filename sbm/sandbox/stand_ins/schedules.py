@@ -130,7 +130,7 @@ class Scheduler:
 
     def __attrs_post_init__(self) -> None:
         """Learn again what the file at ``path`` holds."""
-        self._journal = Journal(self.path)
+        self._journal = Journal(path=self.path)
         for entry in self._journal.replay():
             if "deleted" in entry:
                 del self._schedules[entry["deleted"]]

@@ -23,7 +23,7 @@ from sbm.sandbox.stand_ins.schedules import Scheduler
 TOKEN = "sandbox"
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class StandIns(Sequential):
     """The stand-ins, which keep what they hold in a folder; served while this runs."""
 
@@ -36,16 +36,18 @@ class StandIns(Sequential):
         self.message_sender = MessageSender(path=self._folder / "message_sender.jsonl")
         self.scheduler = Scheduler(path=self._folder / "scheduler.jsonl")
         faces = {
-            "IDENTITY_STORE_URL": IdentityStoreApp(self.identity_store).resource(),
-            "MESSAGE_SENDER_URL": MessageSenderApp(self.message_sender).resource(),
+            "IDENTITY_STORE_URL": IdentityStoreApp(store=self.identity_store).resource(),
+            "MESSAGE_SENDER_URL": MessageSenderApp(sender=self.message_sender).resource(),
             "SCHEDULER_URL": SchedulerApp(
-                self.scheduler, turn=lambda: deferLater(self._reactor, 0)
+                scheduler=self.scheduler, turn=lambda: deferLater(self._reactor, 0)
             ).resource(),
-            "METRICS_URL": MetricsApp(Metrics()).resource(),
+            "METRICS_URL": MetricsApp(metrics=Metrics()).resource(),
         }
-        self._stand_ins = {name: StandIn(self._reactor, face) for name, face in faces.items()}
+        self._stand_ins = {
+            name: StandIn(reactor=self._reactor, face=face) for name, face in faces.items()
+        }
         models = (self.identity_store, self.message_sender, self.scheduler)
-        services: list[Any] = [Closing(model.close) for model in models]
+        services: list[Any] = [Closing(close=model.close) for model in models]
         for service in services + list(self._stand_ins.values()):
             service.setServiceParent(self)
 
@@ -64,7 +66,7 @@ class StandIns(Sequential):
         return {**self.urls(), **dict.fromkeys(names, TOKEN)}
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class StandIn(Service):
     """Serves the HTTP face of a stand-in below ``/api/v1``, on a free port of this machine."""
 
@@ -100,7 +102,7 @@ class UnloggedSite(Site):
         """Write nothing."""
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Closing(Service):
     """Closes something when all that uses it has stopped."""
 

@@ -65,7 +65,7 @@ class Transaction:
 
     def slices(self) -> TimeSlice:
         """For work between statements that might take long."""
-        return TimeSlice(self._reactor)
+        return TimeSlice(reactor=self._reactor)
 
     async def rows(self, query: Query, **parameters: Any) -> list[Row]:
         """Execute a statement, and return its rows as dicts by column name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -14,7 +14,6 @@ from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres.connection import LOST, PROMPT_SECONDS, Connection, open_connection, run
 from sbm.store.postgres.errors import DatabaseUnavailable
 
-CHANNEL = "sbm_work"
 RETRY_SECONDS = 5.0
 
 # The kernel watches the socket; this finds a server that hangs, and a connection that something in
@@ -22,17 +21,18 @@ RETRY_SECONDS = 5.0
 CHECK_SECONDS = 15.0
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Notifications(Service):
-    """Calls ``heard`` for every notification, on a connection of its own.
+    """Calls what stands for a channel at every notification there, on a connection of its own.
 
     A connection of the pool cannot listen: it is busy, or closed when it grows old. Notifications
-    carry nothing, so none is worth more than another, and a lost one costs a short wait.
+    carry nothing, so none of a channel is worth more than another, and a lost one costs a short
+    wait.
     """
 
     _reactor: Any
     _address: DatabaseAddress
-    _heard: Callable[[], None]
+    _heard: Mapping[str, Callable[[], None]]
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
@@ -69,9 +69,11 @@ class Notifications(Service):
     async def _listen_once(self) -> None:
         connection = await open_connection(self._reactor, self._address)
         try:
-            connection.addNotifyObserver(lambda _: self._heard())
-            await run(self._reactor, connection, f"LISTEN {CHANNEL}")
-            self._heard()  # what was said while nobody listened
+            connection.addNotifyObserver(lambda notify: self._heard[notify.channel]())
+            for channel in self._heard:
+                await run(self._reactor, connection, f"LISTEN {channel}")
+            for heard in self._heard.values():
+                heard()  # what was said while nobody listened
             while connection.is_open:
                 await self._pause(CHECK_SECONDS, connection)
                 await run(self._reactor, connection, "SELECT 1", seconds=PROMPT_SECONDS)

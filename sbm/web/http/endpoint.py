@@ -147,18 +147,18 @@ class OptionsInfo:
         return Reply(body=body if self.actions is None else body | {"actions": self.actions})
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class Endpoint:
     """What every path of the API has in common; a resource says only what is its own."""
 
     database: Database
-    _authentication: Authentication
-    _proxies: Proxies = field(factory=Proxies)
+    authentication: Authentication
+    proxies: Proxies = field(factory=Proxies)
 
     async def answer(
         self,
         request: Request,
-        about: OptionsInfo,
+        options: OptionsInfo,
         methods: Mapping[str, Method],
         unavailable: Callable[[DatabaseUnavailable], Any] | None = None,
         *,
@@ -175,7 +175,7 @@ class Endpoint:
         credentials that are shown all the same must be right.
         """
         try:
-            reply = await self._reply(request, about, methods, permission, needs_user)
+            reply = await self._reply(request, options, methods, permission, needs_user)
         except CancelledError:
             raise  # the client has gone
         except Exception as error:
@@ -186,39 +186,39 @@ class Endpoint:
         return written(request, reply)
 
     async def once(
-        self, exchange: ApiRequest, work: Callable[[Transaction], Awaitable[Reply]]
+        self, request: ApiRequest, work: Callable[[Transaction], Awaitable[Reply]]
     ) -> Reply:
         """The reply of ``work`` in a transaction; a request with a key that was done has its own.
 
         That reply is kept in the same transaction, so neither a crash nor a lost COMMIT makes it
         twice. Of what ``work`` raises nothing is kept: a refusal must be raised.
         """
-        request = exchange.keyed()
-        if request is None:
+        keyed = request.keyed()
+        if keyed is None:
             return await self.database.transact(work)
-        return await self.database.transact(_once, request, work)
+        return await self.database.transact(_once, keyed, work)
 
     async def _reply(
         self,
         request: Request,
-        about: OptionsInfo,
+        options: OptionsInfo,
         methods: Mapping[str, Method],
         permission: str | None,
         needs_user: bool,
     ) -> Reply:
-        origin = self._proxies.origin(request)
+        origin = self.proxies.origin(request)
         if not _accepts_json(request.getHeader("accept")):
             raise errors.NotAcceptable
-        user = await self._authentication.user_of(request, needed=needs_user)
+        user = await self.authentication.user_of(request, needed=needs_user)
         if permission is not None and not user.may(permission):
             raise errors.Forbidden
         name = request.method.decode("ascii", "replace")
         if name not in _allowed(methods):
             raise errors.MethodNotAllowed(name)
         if name == "OPTIONS":
-            return about.reply()
+            return options.reply()
         parameters = _parameters(request.uri)
-        exchange = ApiRequest(
+        api_request = ApiRequest(
             user=user,
             method=name,
             origin=origin,
@@ -227,7 +227,7 @@ class Endpoint:
             query=dict(parameters),
             request=request,
         )
-        return await methods["GET" if name == "HEAD" else name](exchange)
+        return await methods["GET" if name == "HEAD" else name](api_request)
 
 
 def new_app() -> Klein:

@@ -9,10 +9,12 @@ from attrs import field, frozen
 from twisted.python.failure import Failure
 
 from sbm.model.echo import echoed
+from sbm.operations.refusals import CannotBeSent, InUse, NoSuchRow
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 
 UNEXPECTED = {"detail": "Internal server error."}
 
+_NOT_FOUND = "Not found."
 _UNKNOWN = (
     "The database was lost while it stored this: it is not known whether this was done."
     " Look before you try again."
@@ -101,7 +103,7 @@ class NotFound(Detailed):
     """There is no such path, or no such row."""
 
     def __init__(self, *, kind: str = "") -> None:
-        super().__init__("Not found.", kind=kind)
+        super().__init__(_NOT_FOUND, kind=kind)
 
 
 class NoSuchPath(NotFound):
@@ -123,13 +125,6 @@ class NotAcceptable(Detailed):
 
     def __init__(self) -> None:
         super().__init__("Could not satisfy the request Accept header.")
-
-
-class InUse(Detailed):
-    """A row that others refer to; it was not deleted."""
-
-    def __init__(self, what: str, users: Sequence[str]) -> None:
-        super().__init__(f"Cannot delete {what}: it is used by {' and '.join(users)}.")
 
 
 class TooLarge(Detailed):
@@ -160,12 +155,15 @@ class Busy(Detailed):
         super().__init__("Too many passwords are being checked now; try again soon.")
 
 
+# Ours, and those of the operations.
 STATUSES: Mapping[type[Exception], int] = {
     Malformed: 400,
     Invalid: 400,
+    CannotBeSent: 400,
     Unauthenticated: 401,
     Forbidden: 403,
     NotFound: 404,
+    NoSuchRow: 404,
     MethodNotAllowed: 405,
     NotAcceptable: 406,
     InUse: 409,
@@ -181,9 +179,11 @@ STATUSES: Mapping[type[Exception], int] = {
 KINDS: Mapping[type[Exception], str] = {
     Malformed: "malformed",
     Invalid: "invalid",
+    CannotBeSent: "invalid",
     Unauthenticated: "credentials",
     Forbidden: "forbidden",
     NotFound: "not-found",
+    NoSuchRow: "not-found",
     MethodNotAllowed: "method",
     NotAcceptable: "accept",
     InUse: "in-use",
@@ -229,6 +229,12 @@ def body_of(error: Exception) -> Any:
     """The JSON value that tells of this error."""
     if isinstance(error, Refusal):
         return error.body
+    if isinstance(error, NoSuchRow):
+        return {"detail": _NOT_FOUND}
+    if isinstance(error, InUse):
+        return {"detail": str(error)}
+    if isinstance(error, CannotBeSent):
+        return list(error.sentences)
     if isinstance(error, CommitUnknown):
         return {"detail": _UNKNOWN}
     if isinstance(error, DatabaseUnavailable):

@@ -29,7 +29,7 @@ def compact_json(value: Any) -> bytes:
 
 async def written_in_slices(reactor: Any, values: Iterable[Any]) -> bytes:
     """A JSON array. A thousand rows written at once would keep everybody else waiting."""
-    slices = TimeSlice(reactor)
+    slices = TimeSlice(reactor=reactor)
     written = []
     for value in values:
         written.append(compact_json(value))
@@ -56,3 +56,11 @@ def uuid_of(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
+
+
+def row_uuid(text: str) -> UUID:
+    """The UUID in a path, in any spelling; raises NotFound where no row can have it."""
+    found = uuid_of(text)
+    if found is None:
+        raise NotFound
+    return found

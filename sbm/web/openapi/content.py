@@ -170,15 +170,15 @@ def schemas() -> dict[str, JsonSchema]:
     """The schemas of all this."""
     with_file = {
         name: taken
-        for name, taken in shown(messages.SHAPE, _MESSAGE)["properties"].items()
+        for name, taken in shown(messages.SCHEMA, _MESSAGE)["properties"].items()
         if name != "metadata"
     } | {"binary_content": said(_CONTENT, "Its file.")}
-    of_set = shown(messagesets.SHAPE, _MESSAGESET)["properties"]
+    of_set = shown(messagesets.SCHEMA, _MESSAGESET)["properties"]
     return {
-        **_of(SCHEDULES, schedules.SHAPE, _SCHEDULE),
-        **_of(MESSAGESETS, messagesets.SHAPE, _MESSAGESET),
-        **_of(MESSAGES, messages.SHAPE, _MESSAGE),
-        **_of(FILES, binary_contents.SHAPE, _FILE),
+        **_of(SCHEDULES, schedules.SCHEMA, _SCHEDULE),
+        **_of(MESSAGESETS, messagesets.SCHEMA, _MESSAGESET),
+        **_of(MESSAGES, messages.SCHEMA, _MESSAGE),
+        **_of(FILES, binary_contents.SCHEMA, _FILE),
         "MessageWithFile": one_object(with_file),
         "MessageSetWithMessages": one_object(
             {

@@ -17,7 +17,7 @@ from sbm.web.openapi.schemas import (
     schema,
     written,
 )
-from sbm.web.resources.users import EMAIL_SHAPE, PASSWORD_SHAPE
+from sbm.web.resources.users import EMAIL_SCHEMA, PASSWORD_SCHEMA
 
 TAGS = (
     ("Users", "Tokens to authenticate with."),
@@ -135,8 +135,8 @@ def schemas() -> dict[str, JsonSchema]:
             required=["name", "description", "renders", "parses"],
             note="What OPTIONS says of a path.",
         ),
-        "EmailWritten": written(EMAIL_SHAPE, _EMAIL),
-        "PasswordWritten": written(PASSWORD_SHAPE, _PASSWORD),
+        "EmailWritten": written(EMAIL_SCHEMA, _EMAIL),
+        "PasswordWritten": written(PASSWORD_SCHEMA, _PASSWORD),
         "Token": _TOKEN,
         "Health": one_object(
             {

@@ -120,7 +120,7 @@ _UNKNOWN = answer_of({"anyOf": [NOT_ACCEPTED, schema("Detail")]}, "There is no s
 
 def schemas() -> dict[str, JsonSchema]:
     """The schemas of all this."""
-    shape = subscriptions.SHAPE
+    shape = subscriptions.SCHEMA
     behind = one_object(
         {
             "id": ROW_ID,

@@ -34,7 +34,7 @@ _SYNC = OptionsInfo(
 
 
 def _day(given: str) -> date:
-    """A date as it is written; raises Complaint."""
+    """A date as it is written; raises FieldError."""
     try:
         day = date.fromisoformat(given)
     except ValueError:
@@ -55,25 +55,25 @@ FILTERS = [
 ]
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class SendEstimates:
     """The estimates as they were last made."""
 
     app = new_app()
 
-    _front: Endpoint
+    endpoint: Endpoint
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
-        return await self._front.answer(request, _ESTIMATES, {"GET": self._list})
+        return await self.endpoint.answer(request, _ESTIMATES, {"GET": self._list})
 
-    async def _list(self, exchange: ApiRequest) -> Reply:
-        page = ShortPage.asked_for(exchange.query)
-        count, found = await self._front.database.transact(_list_page, page, exchange)
-        return page.reply(exchange, count=count, results=[shown(one) for one in found])
+    async def _list(self, request: ApiRequest) -> Reply:
+        page = ShortPage.asked_for(request.query)
+        count, found = await self.endpoint.database.transact(_list_page, page, request)
+        return page.reply(request, count=count, results=[shown(one) for one in found])
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class TaskRequest:
     """One path whose POST asks for a task; ``wake`` is called once that is committed.
 
@@ -82,32 +82,40 @@ class TaskRequest:
 
     app = new_app()
 
-    _front: Endpoint
-    _wake: Callable[[], None]
-    _kind: Kind
-    _about: OptionsInfo
-    _accepted: str
+    endpoint: Endpoint
+    wake: Callable[[], None]
+    kind: Kind
+    options: OptionsInfo
+    accepted: str
 
     @app.route("/")
     async def path(self, request: Request) -> bytes:
-        return await self._front.answer(request, self._about, {"POST": self._request})
+        return await self.endpoint.answer(request, self.options, {"POST": self._request})
 
-    async def _request(self, exchange: ApiRequest) -> Reply:
-        task_id = await self._front.database.transact(
-            tasks.request, kind=self._kind, requested_by=exchange.user.id
+    async def _request(self, request: ApiRequest) -> Reply:
+        task_id = await self.endpoint.database.transact(
+            tasks.request, kind=self.kind, requested_by=request.user.id
         )
-        self._wake()
-        return Reply(status=202, body={self._accepted: True, "task_id": str(task_id)})
+        self.wake()
+        return Reply(status=202, body={self.accepted: True, "task_id": str(task_id)})
 
 
-def run_send_estimate(front: Endpoint, wake: Callable[[], None]) -> TaskRequest:
+def run_send_estimate(endpoint: Endpoint, wake: Callable[[], None]) -> TaskRequest:
     """``POST /api/v1/runsendestimate``."""
-    return TaskRequest(front, wake, "estimate-sends", _RUN, "accepted")
+    return TaskRequest(
+        endpoint=endpoint, wake=wake, kind="estimate-sends", options=_RUN, accepted="accepted"
+    )
 
 
-def sync_audio_files(front: Endpoint, wake: Callable[[], None]) -> TaskRequest:
+def sync_audio_files(endpoint: Endpoint, wake: Callable[[], None]) -> TaskRequest:
     """``POST /api/v1/sync_audio_files/``."""
-    return TaskRequest(front, wake, "sync-audio-files", _SYNC, "sync_audio_files_initiated")
+    return TaskRequest(
+        endpoint=endpoint,
+        wake=wake,
+        kind="sync-audio-files",
+        options=_SYNC,
+        accepted="sync_audio_files_initiated",
+    )
 
 
 def shown(estimate: Estimate) -> dict[str, Any]:
@@ -122,7 +130,7 @@ def shown(estimate: Estimate) -> dict[str, Any]:
 
 
 async def _list_page(
-    transaction: Transaction, page: ShortPage, exchange: ApiRequest
+    transaction: Transaction, page: ShortPage, request: ApiRequest
 ) -> tuple[int, list[Estimate]]:
-    wanted = await read_filters(transaction, FILTERS, exchange.query)
+    wanted = await read_filters(transaction, FILTERS, request.query)
     return await estimates.list_page(transaction, limit=page.limit, offset=page.offset, **wanted)

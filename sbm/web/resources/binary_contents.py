@@ -13,31 +13,29 @@ from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from attrs import evolve, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.web.server import Request
 
 from sbm.model.content import BinaryContent
-from sbm.model.content_rules import Content, Problem, new_problems
+from sbm.operations.content import delete_file, replace_file
 from sbm.operations.media_files import new_name
-from sbm.store import binary_contents, messages
+from sbm.operations.refusals import WrongValues
+from sbm.store import binary_contents
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import CommitUnknown
-from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
-from sbm.web.http.errors import Invalid, NotFound, NotStored
+from sbm.web.declaration.resource import Resource
+from sbm.web.declaration.rows import Rows, collection
+from sbm.web.http.endpoint import ApiRequest, Reply
+from sbm.web.http.errors import NotFound, NotStored
 from sbm.web.http.temporary_files import shielded
 from sbm.web.http.uploads import StoredFile
 from sbm.web.http.wire import row_id
 from sbm.web.schema.fields import Field, FieldError, ReadOnly
-from sbm.web.schema.pages import Listing
 from sbm.web.schema.schema import ParsedBody, Schema
 
 # Where files are uploaded to, and the part of the form that has the file.
 PATH = re.compile(r"/api/v1/binarycontent(/[^/]*)?/?")
 PART = "content"
-
-# How many messages are named that a file does not suit.
-_NAMED = 3
 
 _NO_FILE = "The submitted data was not a file. Check the encoding type on the form."
 
@@ -65,86 +63,67 @@ class FileField(Field):
             )
         return given
 
+    def show(self, value: Any, request: ApiRequest) -> str:
+        return request.url(f"/media/{quote(value)}")
+
     def limits(self) -> dict[str, Any]:
         return {"max_length": self.max_length}
 
 
-SHAPE = Schema([ReadOnly(name="id", shown_as="integer"), FileField(name=PART, max_length=100)])
+SCHEMA = Schema([ReadOnly(name="id", shown_as="integer"), FileField(name=PART, max_length=100)])
 
-_DESCRIPTION = "API endpoint that allows BinaryContent models to be viewed or edited."
-_LIST = OptionsInfo(
-    name="Binary Content List", description=_DESCRIPTION, actions={"POST": SHAPE.description()}
+
+async def _find(transaction: Transaction, *, file_id: int) -> BinaryContent | None:
+    return (await binary_contents.find(transaction, ids=[file_id])).get(file_id)
+
+
+RESOURCE = Resource[BinaryContent](
+    path="/api/v1/binarycontent/",
+    title="Binary Content",
+    about="API endpoint that allows BinaryContent models to be viewed or edited.",
+    schema=SCHEMA,
+    key="file_id",
+    list_page=binary_contents.list_page,
+    find=_find,
+    delete=delete_file,
 )
-_INSTANCE = OptionsInfo(
-    name="Binary Content Instance", description=_DESCRIPTION, actions={"PUT": SHAPE.description()}
-)
 
 
-@frozen(eq=False)
-class BinaryContents:
+@frozen(eq=False, kw_only=True)
+class BinaryContents(Rows):
     """The files of messages; without a folder for them, none ``can_store``."""
 
-    app = new_app()
+    app = collection()
+    resource = RESOURCE
 
-    _front: Endpoint
-    _can_store: bool
-    _max_text_length: int
+    can_store: bool
 
-    @app.route("/")
-    async def collection(self, request: Request) -> bytes:
-        methods = {"GET": self._list, "POST": self._create}
-        return await self._front.answer(request, _LIST, methods)
+    async def create(self, request: ApiRequest) -> Reply:
+        """Store a file, and make its row."""
+        parsed = await self._parsed(request)
+        made = await self._store(parsed.values[PART], binary_contents.create)
+        return Reply(status=201, body=RESOURCE.shown(request, made))
 
-    @app.route("/<number>")
-    async def instance(self, request: Request, number: str) -> bytes:
-        change = partial(self._change, number)
-        methods = {
-            "GET": partial(self._read, number),
-            "PUT": change,
-            "PATCH": change,
-            "DELETE": partial(self._delete, number),
-        }
-        return await self._front.answer(request, _INSTANCE, methods)
-
-    async def _list(self, exchange: ApiRequest) -> Reply:
-        return await _LISTING.reply(self._front.database, exchange)
-
-    async def _create(self, exchange: ApiRequest) -> Reply:
-        reading = await self._reading(exchange)
-        made = await self._store(reading.values[PART], binary_contents.create)
-        return Reply(status=201, body=shown(exchange, made))
-
-    async def _read(self, number: str, exchange: ApiRequest) -> Reply:
-        return Reply(body=shown(exchange, await self._found(row_id(number))))
-
-    async def _change(self, number: str, exchange: ApiRequest) -> Reply:
-        found = await self._found(row_id(number))
-        reading = await self._reading(exchange)
-        if PART in reading.values:
-            replace = partial(_replace, file=found, limit=self._max_text_length)
-            found = await self._store(reading.values[PART], replace)
-        return Reply(body=shown(exchange, found))
-
-    async def _delete(self, number: str, _exchange: ApiRequest) -> Reply:
-        deleted = await self._front.database.transact(
-            binary_contents.delete, file_id=row_id(number)
-        )
-        if not deleted:
+    async def change(self, key: str, request: ApiRequest) -> Reply:
+        """Store another file, and have it in the place of the row's."""
+        found = await self.endpoint.database.transact(_find, file_id=row_id(key))
+        if found is None:
             raise NotFound
-        return Reply(status=204)
+        parsed = await self._parsed(request)
+        if PART in parsed.values:
+            replace = partial(replace_file, file=found, max_text_length=self.max_text_length)
+            try:
+                found = await self._store(parsed.values[PART], replace)
+            except WrongValues as refusal:
+                raise SCHEMA.told(refusal) from None
+        return Reply(body=RESOURCE.shown(request, found))
 
-    async def _found(self, file_id: int) -> BinaryContent:
-        found = await self._front.database.transact(binary_contents.find, ids=[file_id])
-        if file_id not in found:
-            raise NotFound
-        return found[file_id]
-
-    async def _reading(self, exchange: ApiRequest) -> ParsedBody:
-        if not self._can_store:
+    async def _parsed(self, request: ApiRequest) -> ParsedBody:
+        if not self.can_store:
             raise NotStored("Files cannot be stored here: no folder is set for them.")
-        reading = SHAPE.read(await exchange.body_with_file(), method=exchange.method)
-        reading.check()
-        return reading
+        parsed = SCHEMA.read(await request.body_with_file(), method=request.method)
+        parsed.check()
+        return parsed
 
     async def _store(
         self, file: StoredFile, record: Callable[..., Awaitable[BinaryContent]]
@@ -158,37 +137,9 @@ class BinaryContents:
     ) -> BinaryContent:
         await file.temporary.publish(name)
         try:
-            return await self._front.database.transact(record, content=name)
+            return await self.endpoint.database.transact(record, content=name)
         except CommitUnknown:
             raise  # the row may be there, and then its file has to be
         except Exception:
             await file.temporary.unpublish(name)
             raise
-
-
-def shown(exchange: ApiRequest, file: BinaryContent) -> dict[str, Any]:
-    """A file as clients see it."""
-    return {"id": file.id, "content": exchange.url(f"/media/{quote(file.content)}")}
-
-
-_LISTING = Listing(name="binarycontent", list_page=binary_contents.list_page, shown=shown)
-
-
-async def _replace(
-    transaction: Transaction, *, file: BinaryContent, limit: int, content: str
-) -> BinaryContent:
-    """Have another file in its place; raises Invalid if messages could not be sent with that."""
-
-    def problems(found: Content) -> list[Problem]:
-        before = evolve(found, file_name=file.content)
-        return new_problems(before, evolve(found, file_name=content), limit=limit)
-
-    changed = await binary_contents.replace(transaction, file_id=file.id, content=content)
-    if changed is None:
-        raise NotFound
-    offenders = await messages.find_offenders_of_file(
-        transaction, file_id=file.id, problems=problems, most=_NAMED
-    )
-    if offenders:
-        raise Invalid({PART: [one.told(problem) for one, problem in offenders]})
-    return changed

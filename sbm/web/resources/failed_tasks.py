@@ -9,24 +9,26 @@ from typing import Any, get_args
 from attrs import frozen
 from twisted.web.server import Request
 
-from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, Wanted
+from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, Requeued, Wanted
 from sbm.model.paging import Page, PageRequest
 from sbm.model.send import Kind, Stage
+from sbm.operations import requeue
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Transaction
-from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
+from sbm.web.declaration.resource import Resource
+from sbm.web.declaration.rows import Rows, collection
+from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
 from sbm.web.http.errors import NotFound, Reason
 from sbm.web.http.wire import instant, row_id
 from sbm.web.schema import filters
 from sbm.web.schema.fields import Field, ReadOnly, Text
 from sbm.web.schema.filters import Filter, read_filters
-from sbm.web.schema.pages import Listing
 from sbm.web.schema.schema import Schema
 
 PATH = "/api/v1/failed-tasks/"
 
 # The wire describes these fields as if a POST took them. It reads nothing.
-SHAPE = Schema(
+SCHEMA = Schema(
     [
         ReadOnly(name="url"),
         ReadOnly(name="id", shown_as="integer"),
@@ -59,72 +61,16 @@ FILTERS = [
     ),
 ]
 
-_LIST = OptionsInfo(name="Failed Task List", actions={"POST": SHAPE.description()})
-_INSTANCE = OptionsInfo(name="Failed Task Instance")
 _REQUEUE = OptionsInfo(name="Failed Task Requeue", description="Owes what failed again")
 
 
-@frozen(eq=False)
-class FailedTasks:
-    """The failures; ``wake`` is called once some are owed again and committed."""
-
-    app = new_app()
-
-    _front: Endpoint
-    _wake: Callable[[], None]
-
-    @app.route("/")
-    async def collection(self, request: Request) -> bytes:
-        methods = {"GET": self._list, "POST": self._requeue}
-        return await self._front.answer(request, _LIST, methods)
-
-    @app.route("/<number>")
-    async def instance(self, request: Request, number: str) -> bytes:
-        return await self._front.answer(request, _INSTANCE, {"GET": partial(self._read, number)})
-
-    @app.route("/<number>/requeue")
-    async def again(self, request: Request, number: str) -> bytes:
-        methods = {"POST": partial(self._requeue_one, number)}
-        return await self._front.answer(request, _REQUEUE, methods)
-
-    async def _list(self, exchange: ApiRequest) -> Reply:
-        return await _LISTING.reply(self._front.database, exchange)
-
-    async def _read(self, number: str, exchange: ApiRequest) -> Reply:
-        found = await self._front.database.transact(
-            failed_tasks.find, failed_task_id=row_id(number)
-        )
-        if found is None:
-            raise NotFound
-        return Reply(body=shown(exchange, found))
-
-    async def _requeue(self, exchange: ApiRequest) -> Reply:
-        """The body is not read: all that there are now and match the filters are meant."""
-        await self._front.database.transact(_requeue, exchange)
-        self._wake()
-        return Reply(status=201, body={"requeued_failed_tasks": True})
-
-    async def _requeue_one(self, number: str, _exchange: ApiRequest) -> Reply:
-        """The body is not read."""
-        trigger = await self._front.database.transact(
-            failed_tasks.requeue_one, failed_task_id=row_id(number)
-        )
-        if not trigger.found:
-            raise NotFound
-        if not trigger.accepted:
-            body = {"accepted": False, "reason": trigger.reason}
-            return Reply(body=body, reason=Reason(kind="nothing-to-do"))
-        self._wake()
-        return Reply(status=201, body={"accepted": True})
-
-
-def shown(exchange: ApiRequest, failed_task: FailedTask) -> dict[str, Any]:
+def shown(request: ApiRequest, failed_task: FailedTask) -> dict[str, Any]:
     """A failure as clients see it."""
     subscription_id = failed_task.subscription_id
     return {
-        "url": exchange.url(f"{PATH}{failed_task.id}/"),
+        "url": request.url(f"{PATH}{failed_task.id}/"),
         "id": failed_task.id,
-        "subscription": exchange.url(f"/api/v1/subscriptions/{subscription_id}/"),
+        "subscription": request.url(f"/api/v1/subscriptions/{subscription_id}/"),
         "subscription_id": str(subscription_id),
         "task_id": str(failed_task.send_id),
         "initiated_at": instant(failed_task.initiated_at),
@@ -138,11 +84,61 @@ async def _list_page(
     return await failed_tasks.list_page(transaction, window=window, wanted=Wanted(**wanted))
 
 
-_LISTING = Listing(name="failed-tasks", list_page=_list_page, shown=shown, filters=FILTERS)
+RESOURCE = Resource[FailedTask](
+    path=PATH,
+    title="Failed Task",
+    methods=("GET", "POST"),
+    schema=SCHEMA,
+    shown=shown,
+    filters=FILTERS,
+    key="failed_task_id",
+    list_page=_list_page,
+    find=failed_tasks.find,
+)
 
 
-async def _requeue(transaction: Transaction, exchange: ApiRequest) -> None:
-    wanted = await read_filters(transaction, FILTERS, exchange.query, strictly=True)
-    await failed_tasks.requeue_all(
-        transaction, wanted=Wanted(**wanted), requested_by=exchange.user.id
+@frozen(eq=False, kw_only=True)
+class FailedTasks(Rows):
+    """The failures; ``wake`` is called once some are owed again and committed.
+
+    ``wake_tasks`` is called where a task goes on with them.
+    """
+
+    app = collection()
+    resource = RESOURCE
+
+    wake: Callable[[], None]
+    wake_tasks: Callable[[], None]
+
+    @app.route("/<key>/requeue")
+    async def again(self, request: Request, key: str) -> bytes:
+        methods = {"POST": partial(self._requeue_one, key)}
+        return await self.endpoint.answer(request, _REQUEUE, methods)
+
+    async def create(self, request: ApiRequest) -> Reply:
+        """Requeue all that there are now and match the filters. The body is not read."""
+        done = await self.endpoint.database.transact(_requeue, request)
+        self.wake()
+        if done.goes_on:
+            self.wake_tasks()
+        return Reply(status=201, body={"requeued_failed_tasks": True})
+
+    async def _requeue_one(self, key: str, _request: ApiRequest) -> Reply:
+        """The body is not read."""
+        trigger = await self.endpoint.database.transact(
+            requeue.requeue_one, failed_task_id=row_id(key)
+        )
+        if not trigger.found:
+            raise NotFound
+        if not trigger.accepted:
+            body = {"accepted": False, "reason": trigger.reason}
+            return Reply(body=body, reason=Reason(kind="nothing-to-do"))
+        self.wake()
+        return Reply(status=201, body={"accepted": True})
+
+
+async def _requeue(transaction: Transaction, request: ApiRequest) -> Requeued:
+    wanted = await read_filters(transaction, FILTERS, request.query, strictly=True)
+    return await requeue.requeue_all(
+        transaction, wanted=Wanted(**wanted), requested_by=request.user.id
     )

@@ -22,13 +22,13 @@ from sbm.web.http.wire import instant
 # for long.
 PATIENCE_SECONDS = 4.0
 
-_ABOUT = OptionsInfo(
+_OPTIONS = OptionsInfo(
     name="Healthcheck",
     description="Healthcheck Interaction\nGET - returns service up - getting auth'd requires DB",
 )
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class Health:
     """The state of the service; ``version`` is that of sbm.
 
@@ -39,26 +39,26 @@ class Health:
 
     app = new_app()
 
-    _front: Endpoint
-    _version: str
-    _libraries: Mapping[str, str]
-    _telemetry: Telemetry
+    endpoint: Endpoint
+    version: str
+    libraries: Mapping[str, str]
+    telemetry: Telemetry
 
     @app.route("/")
     async def health(self, request: Request) -> bytes:
         answer = Deferred.fromCoroutine(
-            self._front.answer(request, _ABOUT, {"GET": self._read}, unavailable=self._down)
+            self.endpoint.answer(request, _OPTIONS, {"GET": self._read}, unavailable=self._down)
         )
         try:
-            return await answer.addTimeout(PATIENCE_SECONDS, self._front.database.reactor)
+            return await answer.addTimeout(PATIENCE_SECONDS, self.endpoint.database.reactor)
         except TimeoutError:
             request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
             reason = Reason(kind="database")
             late = Reply(status=503, body=self._down(), headers={"Retry-After": "5"}, reason=reason)
             return written(request, late)
 
-    async def _read(self, _exchange: ApiRequest) -> Reply:
-        await self._front.database.transact(_nothing)
+    async def _read(self, _request: ApiRequest) -> Reply:
+        await self.endpoint.database.transact(_nothing)
         return Reply(body=self._state(up=True, database="Accessible"))
 
     def _down(self, error: DatabaseUnavailable | None = None) -> dict[str, Any]:
@@ -69,8 +69,8 @@ class Health:
     def _state(self, *, up: bool, database: str, reason: str = "") -> dict[str, Any]:
         result = {
             "database": database,
-            "version": self._version,
-            "libraries": dict(self._libraries),
+            "version": self.version,
+            "libraries": dict(self.libraries),
             "law": self._law(),
             "services": {
                 name: {
@@ -78,7 +78,7 @@ class Health:
                     "reason": service.reason,
                     "probe": service.probe,
                 }
-                for name, service in self._telemetry.services.items()
+                for name, service in self.telemetry.services.items()
             },
             "clock": self._clock(),
             "database_reason": reason,
@@ -86,8 +86,8 @@ class Health:
         return {"up": up, "result": result}
 
     def _law(self) -> dict[str, Any]:
-        broken = self._telemetry.measured("law.broken_ticks")
-        checked_at = self._telemetry.measured("law.checked_at")
+        broken = self.telemetry.measured("law.broken_ticks")
+        checked_at = self.telemetry.measured("law.checked_at")
         return {
             "holds": None if broken is None else broken == 0,
             "broken_ticks": None if broken is None else int(broken),
@@ -97,11 +97,11 @@ class Health:
         }
 
     def _clock(self) -> dict[str, Any]:
-        doubted = self._telemetry.measured("clock.doubted_seconds")
+        doubted = self.telemetry.measured("clock.doubted_seconds")
         return {
             "trusted": None if doubted is None else doubted == 0,
-            "jumps": self._telemetry.counts["clock.jumps"],
-            "last_jump_seconds": self._telemetry.measured("clock.last_jump_seconds"),
+            "jumps": self.telemetry.counts["clock.jumps"],
+            "last_jump_seconds": self.telemetry.measured("clock.last_jump_seconds"),
         }
 
 

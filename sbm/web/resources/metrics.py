@@ -14,38 +14,38 @@ from sbm.store.postgres.database import Transaction
 from sbm.telemetry import Tally
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 
-_ABOUT = OptionsInfo(name="Metrics", description="The names of all metrics; POST fires them.")
+_OPTIONS = OptionsInfo(name="Metrics", description="The names of all metrics; POST fires them.")
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class Metrics:
     """The metrics of this service; ``wake`` is called once a task waits to be done."""
 
     app = new_app()
 
-    _front: Endpoint
-    _wake: Callable[[], None]
-    _tally: Tally
-    _zone: ZoneInfo
+    endpoint: Endpoint
+    wake: Callable[[], None]
+    tally: Tally
+    zone: ZoneInfo
 
     @app.route("/")
     async def metrics(self, request: Request) -> bytes:
         methods = {"GET": self._list, "POST": self._fire}
-        return await self._front.answer(request, _ABOUT, methods)
+        return await self.endpoint.answer(request, _OPTIONS, methods)
 
-    async def _list(self, _exchange: ApiRequest) -> Reply:
-        found = await self._front.database.transact(messagesets.list_names)
+    async def _list(self, _request: ApiRequest) -> Reply:
+        found = await self.endpoint.database.transact(messagesets.list_names)
         return Reply(body={"metrics_available": names(found)})
 
-    async def _fire(self, exchange: ApiRequest) -> Reply:
+    async def _fire(self, request: ApiRequest) -> Reply:
         """The body is not read. What has to be estimated first is told by whoever does that."""
-        if self._tally.is_kept:
-            values = await self._front.database.transact(
-                _scheduled, zone=self._zone, requested_by=exchange.user.id
+        if self.tally.is_kept:
+            values = await self.endpoint.database.transact(
+                _scheduled, zone=self.zone, requested_by=request.user.id
             )
             for name, value in values.items():
-                self._tally.tell(name, value)
-            self._wake()
+                self.tally.tell(name, value)
+            self.wake()
         return Reply(body={"scheduled_metrics_initiated": True})
 
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from functools import partial
 from typing import Any, get_args
 from uuid import UUID
 
 from attrs import frozen
-from twisted.web.server import Request
 
 from sbm.model.task import Kind, State, TaskRecord
 from sbm.store import tasks
-from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
-from sbm.web.http.errors import NotFound
-from sbm.web.http.wire import instant, uuid_of
+from sbm.web.declaration.resource import Resource
+from sbm.web.declaration.rows import Rows, collection
+from sbm.web.http.endpoint import ApiRequest
+from sbm.web.http.wire import instant, row_uuid
 from sbm.web.schema import filters
 from sbm.web.schema.filters import Filter
-from sbm.web.schema.pages import Listing, Order
+from sbm.web.schema.pages import Order
 
-_LIST = OptionsInfo(
-    name="Task List", description="What was asked for in the background, newest first."
-)
-_INSTANCE = OptionsInfo(name="Task Instance", description=_LIST.description)
+PATH = "/api/v1/tasks/"
 
 FILTERS = [
     Filter(name="kind", parameter="kind", read=filters.choice(get_args(Kind))),
@@ -30,39 +26,10 @@ FILTERS = [
 ]
 
 
-@frozen(eq=False)
-class Tasks:
-    """The tasks of the last 90 days."""
-
-    app = new_app()
-
-    _front: Endpoint
-
-    @app.route("/")
-    async def collection(self, request: Request) -> bytes:
-        return await self._front.answer(request, _LIST, {"GET": self._list})
-
-    @app.route("/<task_id>")
-    async def instance(self, request: Request, task_id: str) -> bytes:
-        return await self._front.answer(request, _INSTANCE, {"GET": partial(self._read, task_id)})
-
-    async def _list(self, exchange: ApiRequest) -> Reply:
-        return await _LISTING.reply(self._front.database, exchange)
-
-    async def _read(self, written: str, exchange: ApiRequest) -> Reply:
-        task_id = uuid_of(written)
-        if task_id is None:
-            raise NotFound
-        found = await self._front.database.transact(tasks.find, task_id=task_id)
-        if found is None:
-            raise NotFound
-        return Reply(body=shown(exchange, found))
-
-
-def shown(exchange: ApiRequest, task: TaskRecord) -> dict[str, Any]:
+def shown(request: ApiRequest, task: TaskRecord) -> dict[str, Any]:
     """A task as clients see it."""
     return {
-        "url": exchange.url(f"/api/v1/tasks/{task.id}/"),
+        "url": request.url(f"{PATH}{task.id}/"),
         "id": str(task.id),
         "kind": task.kind,
         "state": task.state,
@@ -83,9 +50,24 @@ def _key(given: list[Any]) -> tuple[datetime, UUID]:
     return requested_at.astimezone(timezone.utc), UUID(task_id)
 
 
-_NEWEST_FIRST: Order[TaskRecord] = Order(
-    written=lambda task: [task.requested_at.isoformat(), task.id.hex], read=_key
+RESOURCE = Resource[TaskRecord](
+    path=PATH,
+    title="Task",
+    about="What was asked for in the background, newest first.",
+    methods=("GET",),
+    shown=shown,
+    filters=FILTERS,
+    order=Order(written=lambda task: [task.requested_at.isoformat(), task.id.hex], read=_key),
+    key="task_id",
+    read_key=row_uuid,
+    list_page=tasks.list_page,
+    find=tasks.find,
 )
-_LISTING = Listing(
-    name="tasks", list_page=tasks.list_page, shown=shown, order=_NEWEST_FIRST, filters=FILTERS
-)
+
+
+@frozen(eq=False, kw_only=True)
+class Tasks(Rows):
+    """The tasks of the last 90 days."""
+
+    app = collection()
+    resource = RESOURCE

@@ -1,4 +1,4 @@
-"""What a trigger of one subscription does, and how it is answered."""
+"""How a trigger of one subscription is answered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from uuid import UUID
 
 from sbm.model.echo import echoed
 from sbm.model.scheduler_callback import Target
-from sbm.store import resends, scheduler_calls, sends
+from sbm.operations.refusals import NoSuchRow
+from sbm.operations.triggers import resend_last, send_next
+from sbm.store import scheduler_calls
 from sbm.store.postgres.database import Transaction
 from sbm.web.http.endpoint import Reply
 from sbm.web.http.errors import Invalid, Reason, reason_of
@@ -28,14 +30,15 @@ async def send(key: str, callback: Callback, transaction: Transaction) -> Reply:
     """Owe the next message, unless the Scheduler repeats a call."""
     subscription_id = _subscription_id(key)
     target = Target(kind="subscription", id=subscription_id)
-    return await callback.answer(transaction, target, partial(_owe, key, subscription_id))
+    try:
+        return await callback.answer(transaction, target, partial(_send_next, subscription_id))
+    except NoSuchRow:
+        raise UnknownSubscription(key) from None
 
 
-async def _owe(key: str, subscription_id: UUID, transaction: Transaction) -> Reply:
+async def _send_next(subscription_id: UUID, transaction: Transaction) -> Reply:
     """Owe the next message; "nothing to do" is a success, or the Scheduler would try again."""
-    trigger = await sends.owe(transaction, subscription_id=subscription_id)
-    if not trigger.found:
-        raise UnknownSubscription(key)
+    trigger = await send_next(transaction, subscription_id=subscription_id)
     if not trigger.accepted:
         body = {"accepted": False, "reason": trigger.reason}
         return Reply(body=body, reason=Reason(kind="nothing-to-do"))
@@ -44,9 +47,10 @@ async def _owe(key: str, subscription_id: UUID, transaction: Transaction) -> Rep
 
 async def resend(key: str, transaction: Transaction) -> Reply:
     """Owe the last message once more."""
-    trigger = await resends.owe(transaction, subscription_id=_subscription_id(key))
-    if not trigger.found:
-        raise UnknownSubscription(key)
+    try:
+        await resend_last(transaction, subscription_id=_subscription_id(key))
+    except NoSuchRow:
+        raise UnknownSubscription(key) from None
     return Reply(status=202, body={"accepted": True})
 
 

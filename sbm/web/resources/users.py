@@ -53,8 +53,8 @@ class Password(Text):
         return given
 
 
-EMAIL_SHAPE = Schema([Email(name="email", max_length=users.MAX_USERNAME)])
-PASSWORD_SHAPE = Schema([Text(name="username"), Password(name="password")])
+EMAIL_SCHEMA = Schema([Email(name="email", max_length=users.MAX_USERNAME)])
+PASSWORD_SCHEMA = Schema([Text(name="username"), Password(name="password")])
 
 _USER_TOKEN = OptionsInfo(
     name="User", description="Makes a token for the user of an e-mail, and the user if need be."
@@ -62,46 +62,46 @@ _USER_TOKEN = OptionsInfo(
 _TOKEN_AUTH = OptionsInfo(name="Obtain Auth Token", parses=(FORM, MULTIPART, JSON))
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class UserTokens:
     """Administrators make tokens for others."""
 
     app = new_app()
 
-    _front: Endpoint
+    endpoint: Endpoint
 
     @app.route("/")
     async def tokens(self, request: Request) -> bytes:
         methods = {"POST": self._create}
-        return await self._front.answer(request, _USER_TOKEN, methods, permission=ADMINISTER)
+        return await self.endpoint.answer(request, _USER_TOKEN, methods, permission=ADMINISTER)
 
-    async def _create(self, exchange: ApiRequest) -> Reply:
-        reading = EMAIL_SHAPE.read(exchange.body())
-        reading.check()
-        token = await self._front.database.transact(users.create_token, **reading.attributes())
+    async def _create(self, request: ApiRequest) -> Reply:
+        parsed = EMAIL_SCHEMA.read(request.body())
+        parsed.check()
+        token = await self.endpoint.database.transact(users.create_token, **parsed.attributes())
         return Reply(status=201, body={"token": token})
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class TokenAuth:
     """Users make tokens for themselves, by their password."""
 
     app = new_app()
 
-    _front: Endpoint
-    _passwords: Passwords
+    endpoint: Endpoint
+    passwords: Passwords
 
     @app.route("/")
     async def log_in(self, request: Request) -> bytes:
         methods = {"POST": self._create}
-        return await self._front.answer(request, _TOKEN_AUTH, methods, needs_user=False)
+        return await self.endpoint.answer(request, _TOKEN_AUTH, methods, needs_user=False)
 
-    async def _create(self, exchange: ApiRequest) -> Reply:
-        reading = PASSWORD_SHAPE.read(exchange.body())
-        reading.check()
-        user = await self._passwords.user_with(**reading.attributes())
+    async def _create(self, request: ApiRequest) -> Reply:
+        parsed = PASSWORD_SCHEMA.read(request.body())
+        parsed.check()
+        user = await self.passwords.user_with(**parsed.attributes())
         if user is None:
             raise Invalid({NON_FIELD: [WRONG_PASSWORD]}, kind="wrong-password")
         assert user.id is not None
-        token = await self._front.database.transact(users.add_token, user_id=user.id)
+        token = await self.endpoint.database.transact(users.add_token, user_id=user.id)
         return Reply(body={"token": token})

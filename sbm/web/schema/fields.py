@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Awaitable, Sequence
-from typing import Any, ClassVar, Protocol
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from attrs import field, frozen
 
@@ -17,9 +17,10 @@ from sbm.model.content import is_language
 from sbm.model.content_rules import is_blank
 from sbm.model.cron import Cron
 from sbm.model.echo import echoed
-from sbm.store.postgres.database import Transaction
+from sbm.operations.drafts import Hold
 from sbm.web.http.bodies import parse_json
-from sbm.web.http.wire import LARGEST_ID
+from sbm.web.http.endpoint import ApiRequest
+from sbm.web.http.wire import LARGEST_ID, instant
 
 SMALLEST_INTEGER = -(2**31)
 LARGEST_INTEGER = 2**31 - 1
@@ -65,8 +66,9 @@ class FieldError(ValueError):
 class Field:
     """One field: its name on the wire, and how its value is read.
 
-    ``attribute`` is its name in the model where that differs, ``label`` that in OPTIONS. A field
-    without a ``default`` has to be given when a row is made, unless it is read-only.
+    ``attribute`` is its name in the model where that differs, ``label`` that in OPTIONS; ``note``
+    is what the OpenAPI description says of it. A field without a ``default`` has to be given when a
+    row is made, unless it is read-only.
     """
 
     kind: ClassVar[str] = "field"
@@ -78,6 +80,7 @@ class Field:
     null: bool = False
     read_only: bool = False
     label: str = ""
+    note: str = ""
 
     def __attrs_post_init__(self) -> None:
         if not self.attribute:
@@ -88,7 +91,7 @@ class Field:
         return self.default is ABSENT and not self.read_only
 
     def read(self, given: Any) -> Any:
-        """The typed value of a JSON value; raises Complaint."""
+        """The typed value of a JSON value; raises FieldError."""
         if given is None:
             if self.null:
                 return None
@@ -96,7 +99,7 @@ class Field:
         return self.parse(given)
 
     def parse(self, given: Any) -> Any:
-        """The typed value of a JSON value that is not null; raises Complaint."""
+        """The typed value of a JSON value that is not null; raises FieldError."""
         raise NotImplementedError
 
     def from_form(self, given: Any) -> Any:
@@ -104,6 +107,10 @@ class Field:
         if given == "" and self.null:
             return None
         return ABSENT if given == "" and not self.required else given
+
+    def show(self, value: Any, request: ApiRequest) -> Any:  # noqa: ARG002  # URLs need it
+        """The JSON value that clients see, of the model's value."""
+        return value
 
     def description(self) -> dict[str, Any]:
         """What OPTIONS says of it."""
@@ -127,9 +134,25 @@ class ReadOnly(Field):
     shown_as: str = "field"
     read_only: bool = True
 
+    def show(self, value: Any, request: ApiRequest) -> Any:  # noqa: ARG002
+        if self.shown_as == "datetime":
+            return instant(value)
+        return str(value) if self.shown_as == "string" else value
+
     def description(self) -> dict[str, Any]:
         described = super().description() | {"type": self.shown_as}
         return described | ({"label": "ID"} if self.shown_as == "integer" else {})
+
+
+@frozen(kw_only=True)
+class RowUrl(ReadOnly):
+    """The URL of the row itself; ``path`` is that of its list."""
+
+    attribute: str = "id"
+    path: str
+
+    def show(self, value: Any, request: ApiRequest) -> str:
+        return request.url(f"{self.path}{value}/")
 
 
 @frozen(kw_only=True)
@@ -266,12 +289,6 @@ class Boolean(Field):
     def from_form(self, given: Any) -> Any:
         """A box that is not ticked is not sent."""
         return False if given is ABSENT else given
-
-
-class Hold(Protocol):
-    """Whether a row exists, and if it does, it stays until the transaction ends."""
-
-    def __call__(self, transaction: Transaction, *, row_id: int) -> Awaitable[bool]: ...
 
 
 @frozen(kw_only=True)

@@ -39,7 +39,7 @@ _BEYOND = 2**62
 class Filter:
     """One filter: its name in the query, that of the store's parameter, and how it is read.
 
-    ``read`` gives the value, or None for no filter, or raises Complaint. ``exists`` looks up the
+    ``read`` gives the value, or None for no filter, or raises FieldError. ``exists`` looks up the
     row that the value refers to.
     """
 
@@ -77,8 +77,8 @@ async def read_filters(
             if one.exists is not None and not await one.exists(transaction, row_id=value):
                 raise FieldError(NO_SUCH_CHOICE)
             parameters[one.parameter] = value
-        except FieldError as complaint:
-            errors[one.name] = complaint.messages
+        except FieldError as error:
+            errors[one.name] = error.messages
     if errors:
         raise Invalid(errors, fields=[one.name for one in filters if one.name in errors])
     return parameters
@@ -95,7 +95,7 @@ def identity(given: str) -> str | None:
 
 
 def at_most(length: int, read: Callable[[str], str | None]) -> Callable[[str], str | None]:
-    """What another reads, of so many characters at most; what it makes raises Complaint."""
+    """What another reads, of so many characters at most; what it makes raises FieldError."""
 
     def limited(given: str) -> str | None:
         found = read(given)
@@ -107,7 +107,7 @@ def at_most(length: int, read: Callable[[str], str | None]) -> Callable[[str], s
 
 
 def row_uuid(given: str) -> UUID | None:
-    """A UUID in any of its spellings; raises Complaint."""
+    """A UUID in any of its spellings; raises FieldError."""
     found = uuid_of(given.strip())
     if found is None and given.strip():
         raise FieldError("Enter a valid UUID.")
@@ -115,7 +115,7 @@ def row_uuid(given: str) -> UUID | None:
 
 
 def moment(given: str) -> datetime | None:
-    """A date and a time, in UTC unless they tell their offset; raises Complaint.
+    """A date and a time, in UTC unless they tell their offset; raises FieldError.
 
     ISO 8601 with dashes and colons: T or a blank between the two, seconds if you like, and digits
     behind them, of which six count.
@@ -151,7 +151,7 @@ def boolean(given: str) -> bool | None:
 
 
 def integer(given: str) -> int:
-    """A number without its fraction; raises Complaint."""
+    """A number without its fraction; raises FieldError."""
     try:
         number = Decimal(given.strip())
     except InvalidOperation:
@@ -162,7 +162,7 @@ def integer(given: str) -> int:
 
 
 def reference(given: str) -> int:
-    """The id of a row; raises Complaint where no row can have it."""
+    """The id of a row; raises FieldError where no row can have it."""
     if len(given) > 1000 or not given.isascii() or not given.strip().isdigit():
         raise FieldError(NO_SUCH_CHOICE)
     number = int(given)
@@ -172,7 +172,7 @@ def reference(given: str) -> int:
 
 
 def choice(choices: Sequence[str]) -> Callable[[str], str]:
-    """One of a few texts; what it makes raises Complaint."""
+    """One of a few texts; what it makes raises FieldError."""
 
     def read(given: str) -> str:
         if given not in choices:

@@ -83,82 +83,82 @@ class Listing(Generic[Row]):
     order: Order[Row] = BY_ID
     filters: Sequence[Filter] = ()
 
-    async def reply(self, database: Database, exchange: ApiRequest) -> Reply:
+    async def reply(self, database: Database, request: ApiRequest) -> Reply:
         """The page asked for; raises Invalid for its filters, Malformed for its position."""
-        window = self._window(exchange)
-        part = await database.transact(self._read, window, exchange)
+        window = self._window(request)
+        page = await database.transact(self._read, window, request)
         results = await written_in_slices(
-            database.reactor, (self.shown(exchange, row) for row in part.rows)
+            database.reactor, (self.shown(request, row) for row in page.rows)
         )
-        following, preceding = self._neighbours(exchange, window, part)
-        head = compact_json({"count": part.count, "next": following, "previous": preceding})
+        following, preceding = self._neighbours(request, window, page)
+        head = compact_json({"count": page.count, "next": following, "previous": preceding})
         return Reply(json=b'%s,"results":%s}' % (head[:-1], results))
 
     async def _read(
-        self, transaction: Transaction, window: PageRequest, exchange: ApiRequest
+        self, transaction: Transaction, window: PageRequest, request: ApiRequest
     ) -> Page[Row]:
-        wanted = await read_filters(transaction, self.filters, exchange.query)
+        wanted = await read_filters(transaction, self.filters, request.query)
         return await self.list_page(transaction, window=window, **wanted)
 
-    def _window(self, exchange: ApiRequest) -> PageRequest:
-        window = asked_for(exchange.query)
-        position = exchange.query.get("position")
+    def _window(self, request: ApiRequest) -> PageRequest:
+        window = asked_for(request.query)
+        position = request.query.get("position")
         if not position:
             return window
-        backwards, offset, count, *key = self._unsealed(position, exchange)
+        backwards, offset, count, *key = self._unsealed(position, request)
         if window.offset != offset:  # whoever writes an offset of her own goes there
             return window
         return evolve(window, key=tuple(key), backwards=backwards, count=count)
 
     def _neighbours(
-        self, exchange: ApiRequest, window: PageRequest, part: Page[Row]
+        self, request: ApiRequest, window: PageRequest, page: Page[Row]
     ) -> tuple[str | None, str | None]:
         """The URLs of the next and the previous page."""
-        end = window.offset + len(part.rows)
+        end = window.offset + len(page.rows)
         start = max(window.offset - window.limit, 0)
         if window.backwards:
-            has_next, has_previous = True, part.more
+            has_next, has_previous = True, page.more
         else:
-            has_next, has_previous = part.more, window.offset > 0 or window.key is not None
+            has_next, has_previous = page.more, window.offset > 0 or window.key is not None
 
         def url(offset: int, *, backwards: bool) -> str:
             position = None
-            if part.rows:
-                edge = part.rows[0] if backwards else part.rows[-1]
+            if page.rows:
+                edge = page.rows[0] if backwards else page.rows[-1]
                 key = self.order.written(edge)
-                position = self._sealed([backwards, offset, part.count, *key], exchange)
-            return _url(exchange, limit=window.limit, offset=offset, position=position)
+                position = self._sealed([backwards, offset, page.count, *key], request)
+            return _url(request, limit=window.limit, offset=offset, position=position)
 
         return (
             url(end, backwards=False) if has_next else None,
             url(start, backwards=True) if has_previous else None,
         )
 
-    def _sealed(self, position: list[Any], exchange: ApiRequest) -> str:
+    def _sealed(self, position: list[Any], request: ApiRequest) -> str:
         payload = json.dumps(position, separators=(",", ":")).encode("ascii")
-        sealed = urlsafe_b64encode(self._seal(payload, exchange) + payload)
+        sealed = urlsafe_b64encode(self._seal(payload, request) + payload)
         return sealed.decode("ascii").rstrip("=")
 
-    def _unsealed(self, position: str, exchange: ApiRequest) -> list[Any]:
+    def _unsealed(self, position: str, request: ApiRequest) -> list[Any]:
         """Direction, offset, count, and what the key is made of; raises Malformed."""
         try:
             if len(position) > _LONGEST:
                 raise ValueError("too long for a position")
             sealed = urlsafe_b64decode(position.encode("ascii") + b"=" * (-len(position) % 4))
             seal, payload = sealed[:_SEAL_BYTES], sealed[_SEAL_BYTES:]
-            if seal != self._seal(payload, exchange):
+            if seal != self._seal(payload, request):
                 raise ValueError("not sealed for this list")
             backwards, offset, count, *key = json.loads(payload)
             return [bool(backwards), _natural(offset), _natural(count), *self.order.read(key)]
         except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
             raise Malformed(_INVALID, kind="position") from None
 
-    def _seal(self, payload: bytes, exchange: ApiRequest) -> bytes:
+    def _seal(self, payload: bytes, request: ApiRequest) -> bytes:
         """Ties a position to its list and filters.
 
         There is no secret in it: it tells mistakes. Who forges one gets no more than any offset.
         """
-        asked = [[one.name, exchange.query.get(one.name) or None] for one in self.filters]
+        asked = [[one.name, request.query.get(one.name) or None] for one in self.filters]
         bound = json.dumps([self.name, asked]).encode("ascii")
         return hashlib.sha256(bound + b"\n" + payload).digest()[:_SEAL_BYTES]
 
@@ -176,12 +176,12 @@ class ShortPage:
         window = asked_for(query)
         return cls(limit=window.limit, offset=window.offset)
 
-    def reply(self, exchange: ApiRequest, *, count: int, results: Sequence[Any]) -> Reply:
+    def reply(self, request: ApiRequest, *, count: int, results: Sequence[Any]) -> Reply:
         """The page, with the absolute URLs of its neighbours."""
         following = self.offset + self.limit
         preceding = max(self.offset - self.limit, 0)
-        next_url = _url(exchange, limit=self.limit, offset=following, position=None)
-        previous_url = _url(exchange, limit=self.limit, offset=preceding, position=None)
+        next_url = _url(request, limit=self.limit, offset=following, position=None)
+        previous_url = _url(request, limit=self.limit, offset=preceding, position=None)
         return Reply(
             body={
                 "count": count,
@@ -199,16 +199,16 @@ def asked_for(query: Mapping[str, str]) -> PageRequest:
     return PageRequest(limit=min(limit, MAX_LIMIT), offset=min(offset, MAX_OFFSET))
 
 
-def _url(exchange: ApiRequest, *, limit: int, offset: int, position: str | None) -> str:
+def _url(request: ApiRequest, *, limit: int, offset: int, position: str | None) -> str:
     """The same list from elsewhere on: whatever else was asked is asked again."""
-    query = [pair for pair in exchange.parameters if pair[0] not in _NAMES]
+    query = [pair for pair in request.parameters if pair[0] not in _NAMES]
     query.append(("limit", str(limit)))
     if offset:
         query.append(("offset", str(offset)))
     if position is not None:
         query.append(("position", position))
     query.sort(key=lambda pair: pair[0])
-    return f"{exchange.url(exchange.path)}?{urlencode(query)}"
+    return f"{request.url(request.path)}?{urlencode(query)}"
 
 
 def _number(text: str | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Shapes of resources: their fields together, and what a body gave for them."""
+"""Schemas of resources: their fields together, and what a body gave for them."""
 
 from __future__ import annotations
 
@@ -7,66 +7,95 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from sbm.store.postgres.database import Transaction
+from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.operations.drafts import Draft, Referenced
+from sbm.operations.refusals import SEVERAL, WrongValues
 from sbm.web.http.bodies import Body
+from sbm.web.http.endpoint import ApiRequest
 from sbm.web.http.errors import Invalid
 from sbm.web.schema.fields import ABSENT, NON_FIELD, Field, FieldError, Reference
 
 
 @define
 class ParsedBody:
-    """What was read from a body: typed values by field name, and what is wrong with others."""
+    """What was read from a body: typed values by field name, and what is wrong with others.
 
-    _shape: Schema
+    ``given`` is the object that the body is, ``unread`` what it has for the fields whose values
+    are wrong, ``defaulted`` the names of the fields that have their defaults.
+    """
+
+    _schema: Schema
     given: Mapping[str, Any]
     values: dict[str, Any] = field(factory=dict)
     errors: dict[str, list[str]] = field(factory=dict)
+    unread: dict[str, Any] = field(factory=dict)
     defaulted: set[str] = field(factory=set)
 
     def refuse(self, name: str, *messages: str) -> None:
         """Remember what is wrong with a field."""
         self.errors.setdefault(name, []).extend(messages)
 
-    def take(self, one: Field, given: Any, stored: Mapping[str, Any]) -> None:
+    def take(self, one: Field, given: Any) -> None:
         """Read the value of a field, or remember what is wrong with it."""
         try:
             self.values[one.name] = one.read(given)
-        except FieldError as complaint:
-            if _is_same(given, stored.get(one.attribute, ABSENT)):
-                self.values[one.name] = stored[one.attribute]
-            else:
-                self.refuse(one.name, *complaint.messages)
-
-    async def look_up(self, transaction: Transaction) -> None:
-        """Look up what the references refer to, and hold it until the transaction ends."""
-        for one in self._shape.fields:
-            number = self.values.get(one.name)
-            if not isinstance(one, Reference) or number is None or one.name in self.errors:
-                continue
-            if not await one.hold(transaction, row_id=number):
-                self.refuse(one.name, one.unknown(self.given[one.name]))
+        except FieldError as error:
+            self.unread[one.name] = given
+            self.refuse(one.name, *error.messages)
 
     def check(self) -> None:
-        """Raise Invalid with all that is wrong, in the order of the fields, if anything is."""
+        """Raise Invalid with all that is wrong, if anything is."""
         if self.errors:
-            order = [*(one.name for one in self._shape.fields), NON_FIELD]
-            raise Invalid({name: self.errors[name] for name in order if name in self.errors})
+            raise self._schema.invalid(self.errors)
 
     def attributes(self) -> dict[str, Any]:
         """The values, by the names of the model."""
         return {
             one.attribute: self.values[one.name]
-            for one in self._shape.fields
+            for one in self._schema.fields
             if one.name in self.values
         }
 
-    def written(self) -> dict[str, Any]:
-        """Those values that the client has written, by the names of the model; no defaults."""
-        return {
-            one.attribute: self.values[one.name]
-            for one in self._shape.fields
-            if one.name in self.values and one.name not in self.defaulted
+    def draft(
+        self,
+        stored: Mapping[str, Any] | None = None,
+        *,
+        user_id: int | None = None,
+        max_text_length: int = MAX_TEXT_LENGTH,
+    ) -> Draft:
+        """The draft of a row, in the words of the model.
+
+        ``stored`` are the values of the row that is changed, by the names of the model: a value
+        that is written as it is stored is accepted, though it may be one that only an import could
+        bring.
+        """
+        kept = {
+            one.attribute: (stored or {})[one.attribute]
+            for one in self._schema.fields
+            if one.name in self.unread
+            and _is_same(self.unread[one.name], (stored or {}).get(one.attribute, ABSENT))
         }
+        attributes = {one.name: one.attribute for one in self._schema.fields}
+        return Draft(
+            values=self.attributes() | kept,
+            defaults=frozenset(attributes[name] for name in self.defaulted),
+            problems={
+                attributes[name]: messages
+                for name, messages in self.errors.items()
+                if attributes[name] not in kept
+            },
+            references=[
+                Referenced(
+                    attribute=one.attribute,
+                    hold=one.hold,
+                    unknown=one.unknown(self.given[one.name]),
+                )
+                for one in self._schema.fields
+                if isinstance(one, Reference) and one.name in self.given
+            ],
+            user_id=user_id,
+            max_text_length=max_text_length,
+        )
 
 
 def _is_same(given: Any, stored: Any) -> bool:
@@ -82,20 +111,16 @@ class Schema:
 
     fields: Sequence[Field]
 
-    def read(
-        self, body: Body, *, method: str = "POST", stored: Mapping[str, Any] | None = None
-    ) -> ParsedBody:
+    def read(self, body: Body, *, method: str = "POST") -> ParsedBody:
         """Read the fields that can be written; others are ignored.
 
         Only in a POST do defaults stand in for what is not given; in a PATCH nothing is required.
-        ``stored`` are the values of the row that is changed, by the names of the model: a value
-        that is written as it is stored is accepted, though it may be one that only an import could
-        bring. Raises Invalid when the body is no object; what is wrong with a field is kept in the
-        Reading.
+        Raises Invalid when the body is no object; what is wrong with a field is kept in the
+        ParsedBody.
         """
         partial = method == "PATCH"
         given = body.as_object()
-        reading = ParsedBody(self, given)
+        parsed = ParsedBody(self, given)
         for one in self.fields:
             if one.read_only:
                 continue
@@ -103,13 +128,27 @@ class Schema:
             if body.is_form and not (partial and value is ABSENT):
                 value = one.from_form(value)
             if value is not ABSENT:
-                reading.take(one, value, stored or {})
+                parsed.take(one, value)
             elif one.required and not partial:
-                reading.refuse(one.name, one.missing)
+                parsed.refuse(one.name, one.missing)
             elif method == "POST":
-                reading.values[one.name] = one.default
-                reading.defaulted.add(one.name)
-        return reading
+                parsed.values[one.name] = one.default
+                parsed.defaulted.add(one.name)
+        return parsed
+
+    def show(self, row: Any, request: ApiRequest) -> dict[str, Any]:
+        """A row of the model as clients see it."""
+        return {one.name: one.show(getattr(row, one.attribute), request) for one in self.fields}
+
+    def invalid(self, errors: Mapping[str, Sequence[str]]) -> Invalid:
+        """The refusal that tells what is wrong by field, in the order of the fields."""
+        order = [*(one.name for one in self.fields), NON_FIELD]
+        return Invalid({name: list(errors[name]) for name in order if name in errors})
+
+    def told(self, refusal: WrongValues) -> Invalid:
+        """The refusal of an operation, in the words of the wire."""
+        names = {one.attribute: one.name for one in self.fields} | {SEVERAL: NON_FIELD}
+        return self.invalid({names[name]: told for name, told in refusal.problems.items()})
 
     def description(self) -> dict[str, Any]:
         """What OPTIONS says of the fields."""

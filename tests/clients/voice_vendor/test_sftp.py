@@ -37,7 +37,9 @@ async def vendor(tmp_path: Path) -> AsyncIterator[Vendor]:
 
 
 def client(vendor: Vendor, seconds: float = 10, **changes: Any) -> VoiceVendor:
-    return VoiceVendor(reactor, vendor.address(**changes), timedelta(seconds=seconds))
+    return VoiceVendor(
+        reactor=reactor, address=vendor.address(**changes), timeout=timedelta(seconds=seconds)
+    )
 
 
 async def put(client: VoiceVendor, name: str = "one.mp3", sound: bytes = SOUND) -> bool:

@@ -15,9 +15,9 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model import password
 from sbm.model.failed_task import EVERYTHING
+from sbm.operations import requeue
 from sbm.operations.django_import.report import Advance, ImportFailed, Note
 from sbm.operations.django_import.transfer import Taken, transfer
-from sbm.store import failed_tasks
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 from tests.operations.django_import.old import (
@@ -396,7 +396,7 @@ async def test_failures_are_requeued_only_where_nothing_has_happened_since(
     )
     bring(old)
     assert direct.value("SELECT send_id FROM failed_tasks WHERE id = 2") == task
-    done = await database.transact(failed_tasks.requeue_all, wanted=EVERYTHING, requested_by=None)
+    done = await database.transact(requeue.requeue_all, wanted=EVERYTHING, requested_by=None)
     assert (done.taken, done.owed) == (4, 1)
     assert direct.value("SELECT subscription_id FROM sends") == MOTHER
     assert {row["reason"] for row in direct.ledger()} == {

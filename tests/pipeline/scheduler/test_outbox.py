@@ -21,6 +21,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from sbm.clients.scheduler import Scheduler as Client
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import LeaseTime, LongestDelay, RequestTimeout, SettleTime, TickGrace
 from sbm.model.scheduler_call import Remote, Scheduling, Told
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
@@ -53,7 +54,7 @@ class Door(Resource):
     def __attrs_post_init__(self) -> None:
         Resource.__init__(self)
         self._face = SchedulerApp(
-            self.model, page_size=2, turn=lambda: deferLater(reactor, 0)
+            scheduler=self.model, page_size=2, turn=lambda: deferLater(reactor, 0)
         ).resource()
 
     def render(self, request: Any) -> Any:
@@ -99,25 +100,27 @@ class Here:
         return SchedulerOutbox(
             database=self.database(mode),
             scheduler=Client(
-                ServiceClient(
-                    reactor, ServiceAddress(url=self.url, token="t"), timedelta(seconds=30)
+                client=ServiceClient(
+                    reactor=reactor,
+                    address=ServiceAddress(url=self.url, token="t"),
+                    timeout=RequestTimeout(timedelta(seconds=30)),
                 )
             ),
-            breaker=Breaker("Scheduler", lambda: self.now, lambda: 0.0),
+            breaker=Breaker(service="Scheduler", seconds=lambda: self.now, draw=lambda: 0.0),
             telemetry=Telemetry(),
-            missed=MissedMoments(time_zone=self.time_zone, grace=self.grace),
+            missed=MissedMoments(time_zone=self.time_zone, grace=TickGrace(self.grace)),
             public_url="http://sbm",
             auth_token="inbound",
-            request_timeout=timedelta(seconds=30),
-            lease=timedelta(seconds=150),
-            settle=self.settle,
+            request_timeout=RequestTimeout(timedelta(seconds=30)),
+            lease=LeaseTime(timedelta(seconds=150)),
+            settle=SettleTime(self.settle),
             max_faults=self.max_faults,
-            cap=timedelta(seconds=60),
+            cap=LongestDelay(timedelta(seconds=60)),
             draw=lambda: 0.0,
         )
 
     async def announce(self, mode: Scheduling) -> None:
-        await SchedulingMode(self.database(mode), mode).one_pass()
+        await SchedulingMode(database=self.database(mode), mode=mode).one_pass()
 
     async def do_all(self, doing: SchedulerOutbox) -> None:
         """Do what is owed, as if no time had to pass."""

@@ -11,6 +11,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.task import Clock
 
 from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable
+from sbm.model.durations import LongestDelay
 from sbm.model.send import GivenBack, Settled
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.address_lookup import SECOND_LOOK, AddressLookup
@@ -32,10 +33,14 @@ class Bench:
     asked: list[str] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.breaker = Breaker("is", self.clock.seconds, lambda: 1.0)
-        retries = Retries(max_faults=MAX_FAULTS, cap=timedelta(seconds=60), draw=lambda: 1.0)
+        self.breaker = Breaker(service="is", seconds=self.clock.seconds, draw=lambda: 1.0)
+        retries = Retries(
+            max_faults=MAX_FAULTS, cap=LongestDelay(timedelta(seconds=60)), draw=lambda: 1.0
+        )
         store: Any = self
-        self.look_up = AddressLookup(store, self.breaker, retries, self.clock.seconds)
+        self.address_lookup = AddressLookup(
+            identity_store=store, breaker=self.breaker, retries=retries, seconds=self.clock.seconds
+        )
 
     async def address_of(self, identity: str) -> str:
         self.asked.append(identity)
@@ -46,7 +51,7 @@ class Bench:
 
     async def of(self, identity: str, **send: Any) -> str | GivenBack | Settled:
         send = {"identity": identity, **send}
-        return await self.look_up.address_of(evolve(another_send(), **send))
+        return await self.address_lookup.address_of(evolve(another_send(), **send))
 
     async def twice(self, identity: str) -> str | GivenBack | Settled:
         """What comes of it at the second look."""

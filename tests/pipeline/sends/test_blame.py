@@ -29,7 +29,7 @@ class Bench:
     asked: list[str] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.breaker = Breaker("ms", self.clock.seconds, lambda: 1.0)
+        self.breaker = Breaker(service="ms", seconds=self.clock.seconds, draw=lambda: 1.0)
         self.blame = Blame(breaker=self.breaker, seconds=self.clock.seconds, is_well=self._is_well)
 
     async def _is_well(self, *, but: str) -> bool | None:

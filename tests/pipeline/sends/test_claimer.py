@@ -11,15 +11,17 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.task import Clock
 
 from sbm.clients.outcomes import Unavailable
+from sbm.model.durations import RequestTimeout
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.claimer import LOOK_SECONDS, Claimer
 from sbm.pipeline.sends.delivery import Blames
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from tests.arrange import Arranged
-from tests.pipeline.fakes import LEASE, Begun, Line, Service, a_hand
+from tests.pipeline.fakes import LEASE, Begun, Line, Service, nothing_in_flight
 
 # Asked for by the service itself, so it opens the breaker at once.
 AWAY = Unavailable("away", timedelta(0))
@@ -34,10 +36,12 @@ class Bench:
 
     def __attrs_post_init__(self) -> None:
         self.clock = Clock()
-        self.hand = a_hand(self.clock, capacity=10, spare=2)
+        self.in_flight = nothing_in_flight(self.clock, capacity=10, spare=2)
         self.line = Line(self.database)
         self.begun = Begun()
-        self.breakers = tuple(Breaker(name, self.clock.seconds, lambda: 1.0) for name in "ab")
+        self.breakers = tuple(
+            Breaker(service=name, seconds=self.clock.seconds, draw=lambda: 1.0) for name in "ab"
+        )
         self.blames = Blames(
             *(
                 Blame(breaker=breaker, seconds=self.clock.seconds, is_well=Service("").is_well)
@@ -45,11 +49,18 @@ class Bench:
             )
         )
         make: Any = Claimer
-        self.claiming = make(self.line, self.hand, self.begun, self.blames)
+        self.wakeup = Wakeup(reactor=self.clock)
+        self.claimer = make(
+            database=self.line,
+            in_flight=self.in_flight,
+            delivery=self.begun,
+            blames=self.blames,
+            wakeup=self.wakeup,
+        )
 
-    async def owe(self, count: int) -> None:
+    async def owe(self, count: int, name: str = "pregnancy") -> None:
         schedule = self.direct.schedule()
-        self.direct.subscriptions(count, self.direct.messageset("pregnancy", schedule), schedule)
+        self.direct.subscriptions(count, self.direct.messageset(name, schedule), schedule)
         await self.database.transact(ticks.open_tick, schedule_id=schedule)
         await self.database.transact(ticks.expand, limit=1000)
 
@@ -61,7 +72,7 @@ class Bench:
             await self.database.transact(sends.owe, subscription_id=one)
 
     def let_go(self, count: int) -> None:
-        self.hand.release([held.send for held in list(self.hand.held.values())[:count]])
+        self.in_flight.release([held.send for held in list(self.in_flight.held.values())[:count]])
 
     def states(self) -> dict[str, int]:
         rows = self.direct.rows("SELECT state, count(*) FROM sends GROUP BY state")
@@ -77,62 +88,62 @@ def bench(database: Database, direct: Arranged) -> Bench:
 async def test_what_is_claimed_is_held_and_begun(bench: Bench) -> None:
     await bench.owe(3)
     bench.clock.advance(100)
-    assert await bench.claiming.claim() == 3
-    assert bench.begun.held == list(bench.hand.held.values())
+    assert await bench.claimer.claim() == 3
+    assert bench.begun.held == list(bench.in_flight.held.values())
     assert {held.lease_end for held in bench.begun.held} == {100 + LEASE.total_seconds()}
-    assert await bench.claiming.claim() == 0
+    assert await bench.claimer.claim() == 0
 
 
 @ensureDeferred
-async def test_no_more_is_claimed_than_there_are_hands_for(bench: Bench) -> None:
+async def test_no_more_is_claimed_than_there_are_places_for(bench: Bench) -> None:
     await bench.owe(25)
-    assert [await bench.claiming.claim() for _ in range(2)] == [10, 0]
+    assert [await bench.claimer.claim() for _ in range(2)] == [10, 0]
     assert bench.states() == {"claimed": 10, "owed": 15}
 
 
 @ensureDeferred
-async def test_nothing_is_asked_of_the_database_until_half_of_the_hand_is_free(
+async def test_nothing_is_asked_of_the_database_until_half_of_the_places_are_free(
     bench: Bench,
 ) -> None:
     await bench.owe(25)
-    await bench.claiming.claim()
+    await bench.claimer.claim()
     bench.let_go(4)
     bench.line.tries = 0
-    assert await bench.claiming.claim() == 0
+    assert await bench.claimer.claim() == 0
     assert bench.line.tries == 0
     bench.let_go(1)
-    assert await bench.claiming.claim() == 5
+    assert await bench.claimer.claim() == 5
 
 
 @ensureDeferred
-async def test_single_sends_that_were_asked_for_do_not_wait_for_half_of_the_hand(
+async def test_single_sends_that_were_asked_for_do_not_wait_for_half_of_the_places(
     bench: Bench,
 ) -> None:
     await bench.owe(25)
-    await bench.claiming.claim()
+    await bench.claimer.claim()
     await bench.owe_single(3)
     bench.line.tries = 0
-    assert await bench.claiming.claim() == 0
+    assert await bench.claimer.claim() == 0
     assert bench.line.tries == 0, "the database was asked though nobody asked for a single send"
-    bench.claiming.look_for_single()
-    assert await bench.claiming.claim() == 2, "as many as there are spare places"
+    bench.wakeup.wake()
+    assert await bench.claimer.claim() == 2, "as many as there are spare places"
     assert [held.send.lane for held in bench.begun.held] == ["tick"] * 10 + ["single"] * 2
     bench.let_go(5)
-    bench.claiming.look_for_single()
-    assert await bench.claiming.claim() == 1, "one of a tick before half of the hand is free"
+    bench.wakeup.wake()
+    assert await bench.claimer.claim() == 1, "one of a tick before half of the places are free"
 
 
 @ensureDeferred
 async def test_a_single_send_waits_for_its_place_and_is_not_forgotten(bench: Bench) -> None:
     await bench.owe(10)
-    await bench.claiming.claim()
+    await bench.claimer.claim()
     await bench.owe_single(3)
-    bench.claiming.look_for_single()
-    assert await bench.claiming.claim() == 2
-    bench.claiming.look_for_single()
-    assert await bench.claiming.claim() == 0
+    bench.wakeup.wake()
+    assert await bench.claimer.claim() == 2
+    bench.wakeup.wake()
+    assert await bench.claimer.claim() == 0
     bench.let_go(1)
-    assert await bench.claiming.claim() == 1
+    assert await bench.claimer.claim() == 1
 
 
 @ensureDeferred
@@ -140,17 +151,17 @@ async def test_while_single_sends_are_waiting_each_free_place_is_for_one_of_them
     bench: Bench,
 ) -> None:
     await bench.owe(10)
-    await bench.claiming.claim()
+    await bench.claimer.claim()
     await bench.owe_single(4)
-    bench.claiming.look_for_single()
-    assert await bench.claiming.claim() == 2
+    bench.wakeup.wake()
+    assert await bench.claimer.claim() == 2
     for _ in range(2):
         bench.let_go(1)
-        assert await bench.claiming.claim() == 1
+        assert await bench.claimer.claim() == 1
     bench.let_go(1)
-    assert await bench.claiming.claim() == 0, "none was left"
+    assert await bench.claimer.claim() == 0, "none was left"
     bench.line.tries = 0
-    assert await bench.claiming.claim() == 0
+    assert await bench.claimer.claim() == 0
     assert bench.line.tries == 0
 
 
@@ -159,18 +170,50 @@ async def test_single_sends_that_another_daemon_was_asked_for_are_found_within_a
     bench: Bench,
 ) -> None:
     await bench.owe(25)
-    await bench.claiming.claim()
+    await bench.claimer.claim()
     await bench.owe_single(1)
     bench.clock.advance(LOOK_SECONDS)
-    assert await bench.claiming.claim() == 1
+    assert await bench.claimer.claim() == 1
     assert bench.begun.held[-1].send.lane == "single"
+
+
+@ensureDeferred
+async def test_where_nothing_was_left_nothing_is_looked_for_until_there_is_a_reason(
+    bench: Bench,
+) -> None:
+    await bench.owe(3)
+    assert await bench.claimer.claim() == 3
+    bench.line.tries = 0
+    bench.let_go(3)
+    bench.wakeup.look_again()
+    assert await bench.claimer.claim() == 0
+    assert bench.line.tries == 0
+    await bench.owe_single(1)
+    bench.wakeup.wake()
+    assert await bench.claimer.claim() == 1
+    await bench.owe(1, "another")
+    bench.clock.advance(LOOK_SECONDS)
+    assert await bench.claimer.claim() == 1
+
+
+@ensureDeferred
+async def test_what_a_look_for_single_sends_may_have_left_is_claimed_once_there_is_room(
+    bench: Bench,
+) -> None:
+    await bench.owe(10)
+    await bench.claimer.claim()
+    await bench.owe(1, "another")
+    bench.wakeup.wake()
+    assert await bench.claimer.claim() == 0
+    bench.let_go(5)
+    assert await bench.claimer.claim() == 1
 
 
 @ensureDeferred
 async def test_the_spare_places_are_not_for_those_of_a_tick(bench: Bench) -> None:
     await bench.owe(25)
     await bench.owe_single(1)
-    assert await bench.claiming.claim() == 11
+    assert await bench.claimer.claim() == 11
     assert [held.send.lane for held in bench.begun.held].count("tick") == 10
 
 
@@ -182,26 +225,26 @@ async def test_while_a_breaker_is_open_nothing_is_claimed_and_then_one_probe_at_
     await bench.owe(25)
     breaker = bench.breakers[which]
     breaker.fail(AWAY)
-    assert await bench.claiming.claim() == 0
+    assert await bench.claimer.claim() == 0
     bench.clock.advance(breaker.wait.total_seconds())
-    assert await bench.claiming.claim() == 1
-    assert await bench.claiming.claim() == 0, "a second probe beside the first"
+    assert await bench.claimer.claim() == 1
+    assert await bench.claimer.claim() == 0, "a second probe beside the first"
     bench.let_go(1)
-    assert await bench.claiming.claim() == 1
+    assert await bench.claimer.claim() == 1
     breaker.succeed()
-    assert await bench.claiming.claim() == 9
+    assert await bench.claimer.claim() == 9
 
 
 @ensureDeferred
 async def test_a_probe_waits_for_what_is_still_under_way(bench: Bench) -> None:
     await bench.owe(25)
-    await bench.claiming.claim()
+    await bench.claimer.claim()
     bench.breakers[0].fail(AWAY)
     bench.clock.advance(10)
     bench.let_go(9)
-    assert await bench.claiming.claim() == 0
+    assert await bench.claimer.claim() == 0
     bench.let_go(1)
-    assert await bench.claiming.claim() == 1
+    assert await bench.claimer.claim() == 1
 
 
 @ensureDeferred
@@ -209,8 +252,8 @@ async def test_a_claim_that_the_database_does_not_take_changes_nothing(bench: Be
     await bench.owe(3)
     bench.line.is_cut = True
     with pytest.raises(DatabaseUnavailable):
-        await bench.claiming.claim()
-    assert (bench.hand.held, bench.begun.held) == ({}, [])
+        await bench.claimer.claim()
+    assert (bench.in_flight.held, bench.begun.held) == ({}, [])
 
 
 @ensureDeferred
@@ -218,21 +261,22 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_what_is_in_hand_i
     bench: Bench,
 ) -> None:
     await bench.owe(4)
-    await bench.claiming.claim()
-    in_hand = set(bench.hand.held)
+    await bench.claimer.claim()
+    in_hand = set(bench.in_flight.held)
     bench.direct.rows(
         "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
         " SELECT 'next', 'tick', gen_random_uuid(), 'i', 1 FROM generate_series(1, 3)"
     )
     bench.line.is_cut_at_commit = True
+    bench.wakeup.wake()
     with pytest.raises(CommitUnknown):
-        await bench.claiming.claim()
+        await bench.claimer.claim()
     assert bench.states() == {"claimed": 7}
     bench.line.is_cut_at_commit = False
-    assert await bench.claiming.claim() == 3
+    assert await bench.claimer.claim() == 3
     assert {held.send.attempt for held in bench.begun.held[4:]} == {2}
     assert {held.send.attempt for held in bench.begun.held[:4]} == {1}
-    assert in_hand < set(bench.hand.held)
+    assert in_hand < set(bench.in_flight.held)
     rows = bench.direct.rows("SELECT attempt FROM sends WHERE id = ANY(%s)", list(in_hand))
     assert {row["attempt"] for row in rows} == {1}
 
@@ -243,18 +287,18 @@ async def test_strays_are_looked_for_until_they_are_surely_found(bench: Bench) -
     bench.line.is_cut_at_commit = True
     for _ in range(3):
         with pytest.raises(CommitUnknown):
-            await bench.claiming.claim()
+            await bench.claimer.claim()
     bench.line.is_cut_at_commit = False
-    assert await bench.claiming.claim() == 3
+    assert await bench.claimer.claim() == 3
 
 
 @ensureDeferred
 async def test_leases_are_renewed_while_their_owner_lives(bench: Bench) -> None:
     await bench.owe(2)
-    await bench.claiming.claim()
+    await bench.claimer.claim()
     bench.direct.rows("UPDATE sends SET lease_until = now()")
     bench.clock.advance(20)
-    await bench.claiming.renew()
+    await bench.claimer.renew()
     assert bench.direct.value("SELECT min(lease_until) > now() + interval '30 s' FROM sends")
     assert {held.lease_end for held in bench.begun.held} == {20 + LEASE.total_seconds()}
 
@@ -262,30 +306,30 @@ async def test_leases_are_renewed_while_their_owner_lives(bench: Bench) -> None:
 @ensureDeferred
 async def test_a_lease_that_somebody_ended_is_lost(bench: Bench) -> None:
     await bench.owe(2)
-    await bench.claiming.claim()
+    await bench.claimer.claim()
     lost, kept = bench.begun.held
     bench.direct.rows(
         "UPDATE sends SET attempt = 2, owner = gen_random_uuid() WHERE id = %s", lost.send.id
     )
-    await bench.claiming.renew()
-    assert not bench.hand.outlasts(lost, timedelta(0))
-    assert bench.hand.outlasts(kept, timedelta(0))
+    await bench.claimer.renew()
+    assert not bench.in_flight.outlasts(lost, RequestTimeout(timedelta(0)))
+    assert bench.in_flight.outlasts(kept, RequestTimeout(timedelta(0)))
 
 
 @ensureDeferred
-async def test_with_an_empty_hand_there_is_nothing_to_renew(bench: Bench) -> None:
-    await bench.claiming.renew()
+async def test_with_nothing_in_flight_there_is_nothing_to_renew(bench: Bench) -> None:
+    await bench.claimer.renew()
     assert bench.line.tries == 0
 
 
 @ensureDeferred
 async def test_claims_of_a_daemon_that_fell_silent_become_unknown(bench: Bench) -> None:
     await bench.owe(3)
-    await bench.claiming.claim()
+    await bench.claimer.claim()
     dead = bench.begun.held[0].send.id
     bench.direct.rows("UPDATE sends SET lease_until = now() - interval '1 s' WHERE id = %s", dead)
-    assert await bench.claiming.expire() == 1
-    assert await bench.claiming.expire() == 0
+    assert await bench.claimer.expire() == 1
+    assert await bench.claimer.expire() == 0
     assert bench.direct.value("SELECT id FROM sends WHERE state = 'unknown'") == dead
 
 
@@ -303,7 +347,7 @@ async def test_a_probe_is_somebody_whose_last_call_did_not_fail_if_such_a_send_i
         await failing.is_theirs(identity, AWAY, began_at=0, faults=0)
         bench.clock.advance(failing.breaker.wait.total_seconds())
     assert failing.breaker.is_probing
-    assert await bench.claiming.claim() == 1
+    assert await bench.claimer.claim() == 1
     (probe,) = bench.begun.held
     assert probe.send.identity == identities[2]
     assert failing.breaker.probe == f"the send of subscription {probe.send.subscription_id}"
@@ -316,5 +360,5 @@ async def test_if_nobody_else_is_due_the_one_that_failed_is_the_probe(bench: Ben
     failing = bench.blames.message_sender
     await failing.is_theirs(row["identity"], AWAY, began_at=0, faults=0)
     bench.clock.advance(failing.breaker.wait.total_seconds())
-    assert await bench.claiming.claim() == 1
+    assert await bench.claimer.claim() == 1
     assert str(row["subscription_id"]) in failing.breaker.probe

@@ -9,26 +9,44 @@ from typing import Any
 
 import psycopg2
 import pytest
-from attrs import define
+from attrs import define, field
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from sbm.model.durations import StopGrace
 from sbm.model.send import GivenBack, Result, Send, Settled, Unknown
 from sbm.pipeline.sends.completer import APART_SECONDS, BATCH, RETRY_SECONDS, Completer
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
-from tests.pipeline.fakes import LEASE, Line, a_hand
+from tests.pipeline.fakes import LEASE, Line, nothing_in_flight
 from tests.unreadable import refuse
 
 reactor: Any = _reactor
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
 BACK = GivenBack(reason="away", delay=timedelta(0))
-GRACE = timedelta(seconds=5)
+GRACE = StopGrace(timedelta(seconds=5))
+
+
+@define(eq=False, slots=False, kw_only=True)
+class Claims(Wakeup):
+    """Those who claim, and are woken once there is room again."""
+
+    woken: Deferred[None] = field(factory=Deferred)
+
+    def look_again(self) -> None:
+        super().look_again()
+        # Not before the batch is concluded.
+        reactor.callLater(0, self._tell)
+
+    def _tell(self) -> None:
+        if not self.woken.called:
+            self.woken.callback(None)
 
 
 @define(eq=False, slots=False)
@@ -40,16 +58,28 @@ class Bench:
 
     def __attrs_post_init__(self) -> None:
         self.clock = Clock()
-        self.hand = a_hand(self.clock, capacity=1000)
+        self.in_flight = nothing_in_flight(self.clock, capacity=1000)
         self.line = Line(self.database)
         self.telemetry = Telemetry()
-        self.batch: Deferred[None] = Deferred()
+        self.heard: list[tuple[Send, Result]] = []
+        self.claims = Claims(reactor=self.clock)
         line: Any = self.line
-        self.settling = Completer(self.clock, line, self.hand, self.telemetry, self._settled, GRACE)
-        self.settling.startService()
+        self.completer = Completer(
+            reactor=self.clock,
+            database=line,
+            in_flight=self.in_flight,
+            telemetry=self.telemetry,
+            listeners=[self.telemetry.settled, self._hear],
+            claims=self.claims,
+            grace=GRACE,
+        )
+        self.completer.startService()
+
+    def _hear(self, send: Send, result: Result) -> None:
+        self.heard.append((send, result))
 
     async def claim(self, count: int, name: str = "pregnancy") -> list[Send]:
-        """Claims of so many subscribers, in the hand."""
+        """Claims of so many subscribers, in flight."""
         schedule = self.direct.schedule()
         self.direct.subscriptions(count, self.direct.messageset(name, schedule), schedule)
         await self.database.transact(ticks.open_tick, schedule_id=schedule)
@@ -58,26 +88,18 @@ class Bench:
 
     async def claim_again(self) -> list[Send]:
         claimed = await self.database.transact(
-            sends.claim, owner=self.hand.owner, limit=1000, lease=LEASE
+            sends.claim, owner=self.in_flight.owner, limit=1000, lease=LEASE
         )
         for send in claimed:
-            self.hand.take(send, asked_at=0)
+            self.in_flight.take(send, asked_at=0)
         return claimed
 
     async def next_batch(self) -> None:
-        await self.batch
-        self.batch = Deferred()
+        await self.claims.woken
+        self.claims.woken = Deferred()
 
     def outcomes(self) -> list[str]:
         return [entry["outcome"] for entry in self.direct.ledger()]
-
-    def _settled(self) -> None:
-        # Not before the batch is concluded.
-        reactor.callLater(0, self._tell)
-
-    def _tell(self) -> None:
-        if not self.batch.called:
-            self.batch.callback(None)
 
 
 @pytest.fixture
@@ -88,11 +110,23 @@ def bench(database: Database, direct: Arranged) -> Bench:
 @ensureDeferred
 async def test_a_result_is_committed_and_then_let_go(bench: Bench) -> None:
     (send,) = await bench.claim(1)
-    bench.settling.add(send, SENT)
-    assert bench.hand.held, "let go before it was committed"
+    bench.completer.add(send, SENT)
+    assert bench.in_flight.held, "let go before it was committed"
     await bench.next_batch()
-    assert (bench.outcomes(), bench.hand.held) == (["sent"], {})
+    assert (bench.outcomes(), bench.in_flight.held) == (["sent"], {})
     assert bench.telemetry.counts == {"sends.sent": 1}
+    assert bench.heard == [(send, SENT)]
+
+
+@pytest.mark.parametrize(("delay", "calls"), [(0, 1), (5, 0)])
+@ensureDeferred
+async def test_what_is_given_back_at_once_is_new_work(
+    bench: Bench, delay: float, calls: int
+) -> None:
+    (send,) = await bench.claim(1)
+    bench.completer.add(send, GivenBack(reason="away", delay=timedelta(seconds=delay)))
+    await bench.next_batch()
+    assert bench.claims.calls == calls
 
 
 @ensureDeferred
@@ -100,7 +134,7 @@ async def test_results_of_every_kind_go_in_one_batch(bench: Bench) -> None:
     one, two, three = await bench.claim(3)
     bench.line.is_cut = True
     for send, result in ((one, SENT), (two, BACK), (three, Unknown(reason="timed out"))):
-        bench.settling.add(send, result)
+        bench.completer.add(send, result)
     bench.line.is_cut, bench.line.tries = False, 0
     bench.clock.advance(RETRY_SECONDS)
     await bench.next_batch()
@@ -116,15 +150,15 @@ async def test_while_the_database_is_away_results_wait_and_are_then_settled_once
 ) -> None:
     (send,) = await bench.claim(1)
     bench.line.is_cut = True
-    bench.settling.add(send, SENT)
+    bench.completer.add(send, SENT)
     for _ in range(5):
         bench.clock.advance(RETRY_SECONDS)
     assert bench.line.tries > 1
-    assert (bench.outcomes(), list(bench.hand.held)) == ([], [send.id])
+    assert (bench.outcomes(), list(bench.in_flight.held)) == ([], [send.id])
     bench.line.is_cut = False
     bench.clock.advance(RETRY_SECONDS)
     await bench.next_batch()
-    assert (bench.outcomes(), bench.hand.held) == (["sent"], {})
+    assert (bench.outcomes(), bench.in_flight.held) == (["sent"], {})
 
 
 @ensureDeferred
@@ -139,13 +173,13 @@ async def test_a_batch_that_was_committed_without_an_answer_is_not_settled_twice
         reactor.callLater(0, cut.callback, None)
 
     bench.line.is_cut_at_commit, bench.line.behind_commit = True, tell
-    bench.settling.add(send, SENT)
+    bench.completer.add(send, SENT)
     await cut
-    assert bench.hand.held, "nobody can know yet that it was committed"
+    assert bench.in_flight.held, "nobody can know yet that it was committed"
     bench.line.is_cut_at_commit = False
     bench.clock.advance(RETRY_SECONDS)
     await bench.next_batch()
-    assert (bench.outcomes(), bench.hand.held) == (["sent"], {})
+    assert (bench.outcomes(), bench.in_flight.held) == (["sent"], {})
     assert bench.direct.value("SELECT next_sequence_number FROM subscriptions") == 2
 
 
@@ -164,8 +198,8 @@ async def test_only_what_this_commit_has_settled_is_told_to_the_metrics_api(benc
         Settled(outcome="failed", stage="address", is_unaddressed=True),
     )
     for send, result in zip((*claimed, elsewhere, lost), results, strict=True):
-        bench.settling.add(send, result)
-    while bench.hand.held:
+        bench.completer.add(send, result)
+    while bench.in_flight.held:
         await bench.next_batch()
     assert bench.telemetry.tally.values == {
         "message.text.pregnancy.sum": 1,
@@ -178,8 +212,8 @@ async def test_only_what_this_commit_has_settled_is_told_to_the_metrics_api(benc
 async def test_a_large_heap_of_results_goes_in_batches(bench: Bench) -> None:
     claimed = await bench.claim(2 * BATCH + 1)
     for send in claimed:
-        bench.settling.add(send, SENT)
-    while bench.hand.held:
+        bench.completer.add(send, SENT)
+    while bench.in_flight.held:
         await bench.next_batch()
     assert len(bench.outcomes()) == len(claimed)
     assert bench.line.tries <= 4
@@ -190,9 +224,9 @@ async def test_a_large_heap_of_results_goes_in_batches(bench: Bench) -> None:
 async def test_a_lost_claim_is_let_go_and_moves_nothing(bench: Bench) -> None:
     lost, kept = await bench.claim(2)
     bench.direct.rows("UPDATE sends SET attempt = 2 WHERE id = %s", lost.id)
-    bench.settling.add(lost, Settled(outcome="refused", stage="post", reason="too long"))
-    bench.settling.add(kept, SENT)
-    while bench.hand.held:
+    bench.completer.add(lost, Settled(outcome="refused", stage="post", reason="too long"))
+    bench.completer.add(kept, SENT)
+    while bench.in_flight.held:
         await bench.next_batch()
     assert bench.outcomes() == ["sent"]
     assert bench.telemetry.counts == {"sends.sent": 1, "sends.lost": 1}
@@ -203,7 +237,7 @@ async def test_a_lost_claim_is_let_go_and_moves_nothing(bench: Bench) -> None:
 async def test_what_was_sent_after_its_send_was_settled_is_a_double(bench: Bench) -> None:
     (send,) = await bench.claim(1)
     await bench.database.transact(sends.settle, results=[(send, SENT)])
-    bench.settling.add(send, Settled(outcome="sent", stage="post", outbound_id="2"))
+    bench.completer.add(send, Settled(outcome="sent", stage="post", outbound_id="2"))
     await bench.next_batch()
     (double,) = bench.direct.rows("SELECT send_id, outbound_id FROM doubles")
     assert double == {"send_id": send.id, "outbound_id": "2"}
@@ -219,23 +253,23 @@ async def test_a_send_that_is_claimed_again_before_its_giving_back_is_known_is_n
     async def overtake() -> None:
         (second,) = await bench.claim_again()
         assert (second.id, second.attempt) == (first.id, 2)
-        bench.settling.add(second, SENT)
+        bench.completer.add(second, SENT)
 
     bench.line.behind_commit = overtake
-    bench.settling.add(first, BACK)
+    bench.completer.add(first, BACK)
     await bench.next_batch()
-    assert list(bench.hand.held) == [first.id]
+    assert list(bench.in_flight.held) == [first.id]
     await bench.next_batch()
-    assert (bench.outcomes(), bench.hand.held) == (["sent"], {})
+    assert (bench.outcomes(), bench.in_flight.held) == (["sent"], {})
 
 
 @ensureDeferred
 async def test_an_answer_that_cannot_be_stored_holds_nobody_up(bench: Bench) -> None:
     odd, even, id_less = await bench.claim(3)
-    bench.settling.add(odd, Settled(outcome="refused", stage="post", reason="a\0b\ud800c"))
-    bench.settling.add(id_less, Settled(outcome="sent", stage="post", outbound_id="\0\ud800"))
-    bench.settling.add(even, SENT)
-    while bench.hand.held:
+    bench.completer.add(odd, Settled(outcome="refused", stage="post", reason="a\0b\ud800c"))
+    bench.completer.add(id_less, Settled(outcome="sent", stage="post", outbound_id="\0\ud800"))
+    bench.completer.add(even, SENT)
+    while bench.in_flight.held:
         await bench.next_batch()
     reasons = {entry["send_id"]: entry["reason"] for entry in bench.direct.ledger()}
     assert len(reasons) == 3
@@ -258,12 +292,12 @@ async def test_one_result_that_cannot_be_stored_holds_nobody_up(
     monkeypatch.setattr(sends, "settle", refuse)
     bench.line.is_cut = True
     for send in (odd, *others):
-        bench.settling.add(send, SENT)
+        bench.completer.add(send, SENT)
     bench.line.is_cut = False
     bench.clock.advance(RETRY_SECONDS)
-    while len(bench.hand.held) > 1:
+    while len(bench.in_flight.held) > 1:
         await bench.next_batch()
-    assert (bench.outcomes(), list(bench.hand.held)) == (["sent", "sent"], [odd.id])
+    assert (bench.outcomes(), list(bench.in_flight.held)) == (["sent", "sent"], [odd.id])
     assert tries[:3] == [3, 1, 2]
 
 
@@ -277,10 +311,10 @@ async def test_two_attempts_of_one_send_are_both_settled(bench: Bench) -> None:
     (second,) = await bench.claim_again()
     bench.line.is_cut = True
     for send, outbound_id in ((first, "1"), (second, "2")):
-        bench.settling.add(send, Settled(outcome="sent", stage="post", outbound_id=outbound_id))
+        bench.completer.add(send, Settled(outcome="sent", stage="post", outbound_id=outbound_id))
     bench.line.is_cut = False
     bench.clock.advance(RETRY_SECONDS)
-    while bench.hand.held:
+    while bench.in_flight.held:
         await bench.next_batch()
     assert [entry["outbound_id"] for entry in bench.direct.ledger()] == ["1"]
     assert bench.direct.value("SELECT outbound_id FROM doubles") == "2"
@@ -290,8 +324,8 @@ async def test_two_attempts_of_one_send_are_both_settled(bench: Bench) -> None:
 async def test_stopping_settles_what_is_left(bench: Bench) -> None:
     claimed = await bench.claim(BATCH + 1)
     for send in claimed:
-        bench.settling.add(send, SENT)
-    await bench.settling.stopService()
+        bench.completer.add(send, SENT)
+    await bench.completer.stopService()
     assert len(bench.outcomes()) == len(claimed)
 
 
@@ -299,8 +333,8 @@ async def test_stopping_settles_what_is_left(bench: Bench) -> None:
 async def test_stopping_tries_again_while_the_database_is_away(bench: Bench) -> None:
     (send,) = await bench.claim(1)
     bench.line.is_cut = True
-    bench.settling.add(send, SENT)
-    stopped = bench.settling.stopService()
+    bench.completer.add(send, SENT)
+    stopped = bench.completer.stopService()
     bench.clock.advance(RETRY_SECONDS)
     assert not stopped.called
     bench.line.is_cut = False
@@ -313,8 +347,8 @@ async def test_stopping_tries_again_while_the_database_is_away(bench: Bench) -> 
 async def test_stopping_gives_up_in_the_end(bench: Bench) -> None:
     (send,) = await bench.claim(1)
     bench.line.is_cut = True
-    bench.settling.add(send, SENT)
-    stopped = bench.settling.stopService()
+    bench.completer.add(send, SENT)
+    stopped = bench.completer.stopService()
     for _ in range(4):
         bench.clock.advance(1)
         assert not stopped.called
@@ -340,7 +374,7 @@ def settle_all(bench: Bench, claimed: list[Send], result: Result = SENT) -> None
     """Let all of them be one batch."""
     bench.line.is_cut = True
     for send in claimed:
-        bench.settling.add(send, result)
+        bench.completer.add(send, result)
     bench.line.is_cut, bench.line.tries = False, 0
     bench.clock.advance(RETRY_SECONDS)
 
@@ -360,11 +394,11 @@ async def test_a_locked_subscription_holds_up_no_other_and_is_settled_when_it_is
         await bench.next_batch()
         assert len(bench.outcomes()) == len(others)
         assert bench.line.tries <= 2, "the batch was divided"
-        assert list(bench.hand.held) == [kept.id]
+        assert list(bench.in_flight.held) == [kept.id]
         bench.clock.advance(RETRY_SECONDS)
         await bench.next_batch()
     assert bench.direct.value("SELECT count(*) FROM doubles") == 0
-    while bench.hand.held:
+    while bench.in_flight.held:
         bench.clock.advance(RETRY_SECONDS)
         await bench.next_batch()
     assert len(bench.outcomes()) == 5
@@ -397,7 +431,7 @@ async def test_more_locked_subscriptions_than_a_batch_has_hold_up_no_other(
             await bench.next_batch()
             bench.clock.advance(RETRY_SECONDS)
     assert {entry["send_id"] for entry in bench.direct.ledger()} == {send.id for send in free}
-    await bench.settling.stopService()
+    await bench.completer.stopService()
     assert len(bench.outcomes()) == len(claimed)
 
 
@@ -410,10 +444,10 @@ async def test_another_locked_row_holds_up_no_other(
     kept, *others = await bench.claim(5)
     with locked(database_uri, "SELECT FROM sends WHERE id = %s FOR UPDATE", str(kept.id)):
         settle_all(bench, [kept, *others], result)
-        while len(bench.hand.held) > 1:
+        while len(bench.in_flight.held) > 1:
             await bench.next_batch()
-        assert list(bench.hand.held) == [kept.id]
-    while bench.hand.held:
+        assert list(bench.in_flight.held) == [kept.id]
+    while bench.in_flight.held:
         bench.clock.advance(RETRY_SECONDS)
         await bench.next_batch()
     assert bench.direct.broken_law() == []
@@ -426,14 +460,14 @@ async def test_one_that_cannot_be_settled_is_tried_alone_from_then_on(
     odd, *others = await bench.claim(3)
     refuse(bench.direct, "ledger", odd.subscription_id, when="INSERT")
     settle_all(bench, [odd, *others])
-    while len(bench.hand.held) > 1:
+    while len(bench.in_flight.held) > 1:
         await bench.next_batch()
     settle_all(bench, await bench.claim(4, "baby"))
-    while len(bench.hand.held) > 1:
+    while len(bench.in_flight.held) > 1:
         await bench.next_batch()
     assert bench.line.tries == 1, "the batch was divided"
     bench.direct.rows("DROP TRIGGER refuse_ledger ON ledger")
     bench.clock.advance(APART_SECONDS)
-    while bench.hand.held:
+    while bench.in_flight.held:
         await bench.next_batch()
     assert bench.outcomes() == ["sent"] * 7

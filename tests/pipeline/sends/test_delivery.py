@@ -23,7 +23,7 @@ from sbm.pipeline.sends.delivery import STOPPING, Blames, Delivery
 from sbm.pipeline.sends.in_flight import InFlight
 from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.retries import Retries
-from tests.pipeline.fakes import LEASE, Results, Service, a_hand, another_send
+from tests.pipeline.fakes import LEASE, Results, Service, another_send, nothing_in_flight
 
 TIMEOUT = timedelta(seconds=30)
 GRACE = timedelta(seconds=20)
@@ -42,14 +42,19 @@ class Bench:
     message_sender: Service = field(factory=lambda: Service("outbound-1"))
 
     def __attrs_post_init__(self) -> None:
-        self.hand: InFlight = a_hand(self.clock)
-        self.settling = Results(self.hand)
+        self.in_flight: InFlight = nothing_in_flight(self.clock)
+        self.completer = Results(self.in_flight)
         self.away = self._breaker("is"), self._breaker("ms")
         retries = Retries(max_faults=MAX_FAULTS, cap=CAP, draw=lambda: 1.0)
         identity_store: Any = self.identity_store
-        look_up = AddressLookup(identity_store, self.away[0], retries, self.clock.seconds)
+        address_lookup = AddressLookup(
+            identity_store=identity_store,
+            breaker=self.away[0],
+            retries=retries,
+            seconds=self.clock.seconds,
+        )
         self.blames = Blames(
-            identity_store=look_up.blame,
+            identity_store=address_lookup.blame,
             message_sender=Blame(
                 breaker=self.away[1],
                 seconds=self.clock.seconds,
@@ -58,31 +63,31 @@ class Bench:
         )
         make: Any = Delivery
         self.delivery = make(
-            self.clock,
-            self.hand,
-            self.settling,
-            look_up,
-            self.message_sender,
-            self.blames,
-            retries,
-            "http://media",
-            frozenset({DRY_RUN}),
-            TIMEOUT,
-            PrioritySlots(self.concurrency),
-            GRACE,
+            reactor=self.clock,
+            in_flight=self.in_flight,
+            completer=self.completer,
+            address_lookup=address_lookup,
+            message_sender=self.message_sender,
+            blames=self.blames,
+            retries=retries,
+            media_url="http://media",
+            dry_runs=frozenset({DRY_RUN}),
+            request_timeout=TIMEOUT,
+            slots=PrioritySlots(places=self.concurrency),
+            grace=GRACE,
         )
         self.delivery.startService()
 
     def _breaker(self, name: str) -> Breaker:
-        return Breaker(name, self.clock.seconds, lambda: 1.0)
+        return Breaker(service=name, seconds=self.clock.seconds, draw=lambda: 1.0)
 
     def begin(self, send: Send | None = None) -> Send:
         send = send or another_send()
-        self.delivery.begin(self.hand.take(send, asked_at=self.hand.uptime()))
+        self.delivery.begin(self.in_flight.take(send, asked_at=self.in_flight.uptime()))
         return send
 
     def result(self, send: Send) -> Result:
-        return self.settling.results[send.id]
+        return self.completer.results[send.id]
 
     def failures(self) -> list[int]:
         return [breaker.failures for breaker in self.away]
@@ -366,7 +371,7 @@ def test_after_the_grace_what_is_still_under_way_is_broken_off(bench: Bench) -> 
     assert isinstance(bench.result(asking), GivenBack)
     assert bench.result(waiting) == GivenBack(reason=STOPPING, delay=AT_ONCE)
     assert len(bench.message_sender.asked) == 1
-    assert bench.hand.held == {}
+    assert bench.in_flight.held == {}
 
 
 def test_one_that_waits_for_its_turn_longest_is_given_back_even_if_it_is_broken_off_first(
@@ -375,8 +380,10 @@ def test_one_that_waits_for_its_turn_longest_is_given_back_even_if_it_is_broken_
     bench.identity_store.always = None
     first, second = bench.begin(), bench.begin()
     third = bench.begin()
-    # The one in the queue comes first in the hand.
-    bench.hand.held = {send.id: bench.hand.held[send.id] for send in (third, first, second)}
+    # The one in the queue comes first in the dictionary.
+    bench.in_flight.held = {
+        send.id: bench.in_flight.held[send.id] for send in (third, first, second)
+    }
     bench.identity_store.broken_off = Unavailable("broken off")
     stop(bench)
     bench.clock.advance(GRACE.total_seconds())

@@ -14,7 +14,7 @@ from sbm.pipeline.sends.priority_slots import PrioritySlots
 class Bench:
     """Work that lasts until the test ends it; ``order`` is who had a turn."""
 
-    turns: PrioritySlots
+    slots: PrioritySlots
     order: list[str] = field(factory=list)
     _ends: dict[str, Deferred[None]] = field(factory=dict)
 
@@ -22,7 +22,7 @@ class Bench:
         return Deferred.fromCoroutine(self._work(name, lane))
 
     async def _work(self, name: str, lane: Lane) -> None:
-        async with self.turns.take(lane):
+        async with self.slots.take(lane):
             self.order.append(name)
             self._ends[name] = Deferred()
             await self._ends[name]
@@ -32,7 +32,7 @@ class Bench:
 
 
 def test_single_ones_go_first_and_each_lane_in_its_order() -> None:
-    bench = Bench(PrioritySlots(1))
+    bench = Bench(PrioritySlots(places=1))
     for name in ("tick 1", "tick 2", "tick 3"):
         bench.begin(name)
     for name in ("single 1", "single 2"):
@@ -43,7 +43,7 @@ def test_single_ones_go_first_and_each_lane_in_its_order() -> None:
 
 
 def test_nobody_has_a_turn_beyond_the_places() -> None:
-    bench = Bench(PrioritySlots(2))
+    bench = Bench(PrioritySlots(places=2))
     for name in ("tick 1", "tick 2", "tick 3"):
         bench.begin(name)
     bench.begin("single", "single")
@@ -55,7 +55,7 @@ def test_nobody_has_a_turn_beyond_the_places() -> None:
 
 
 def test_who_is_broken_off_while_it_waits_takes_no_turn_of_the_others() -> None:
-    bench = Bench(PrioritySlots(1))
+    bench = Bench(PrioritySlots(places=1))
     bench.begin("1")
     second, third = bench.begin("2"), bench.begin("3")
     second.addErrback(lambda _: None)
@@ -66,7 +66,7 @@ def test_who_is_broken_off_while_it_waits_takes_no_turn_of_the_others() -> None:
 
 
 def test_who_is_broken_off_in_its_turn_passes_it_on() -> None:
-    bench = Bench(PrioritySlots(1))
+    bench = Bench(PrioritySlots(places=1))
     first = bench.begin("1")
     bench.begin("2")
     first.addErrback(lambda _: None)
@@ -75,13 +75,13 @@ def test_who_is_broken_off_in_its_turn_passes_it_on() -> None:
 
 
 def test_all_who_wait_can_be_turned_away() -> None:
-    bench = Bench(PrioritySlots(1))
+    bench = Bench(PrioritySlots(places=1))
     bench.begin("1")
     waiting = [bench.begin("2"), bench.begin("3", "single")]
     broken_off: list[Failure] = []
     for one in waiting:
         one.addErrback(broken_off.append)
-    bench.turns.turn_away()
+    bench.slots.turn_away()
     assert [failure.type for failure in broken_off] == [CancelledError, CancelledError]
     bench.end("1")
     assert bench.order == ["1"]
@@ -89,14 +89,14 @@ def test_all_who_wait_can_be_turned_away() -> None:
 
 def test_a_long_queue_of_work_that_is_over_at_once_is_called_one_by_one() -> None:
     """Called by each other, they would be too many for the stack."""
-    turns, done = PrioritySlots(1), []
+    slots, done = PrioritySlots(places=1), []
 
     async def work() -> None:
-        async with turns.take("tick"):
+        async with slots.take("tick"):
             done.append(1)
 
     async def wait() -> None:
-        async with turns.take("tick"):
+        async with slots.take("tick"):
             await first
 
     first: Deferred[None] = Deferred()

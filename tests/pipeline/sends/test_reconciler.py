@@ -24,7 +24,7 @@ from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
-from tests.pipeline.fakes import LEASE, a_hand
+from tests.pipeline.fakes import LEASE, nothing_in_flight
 
 SETTLE = timedelta(seconds=120)
 
@@ -63,29 +63,29 @@ class Bench:
 
     def __attrs_post_init__(self) -> None:
         self.clock = Clock()
-        self.owner = a_hand(self.clock).owner
+        self.owner = nothing_in_flight(self.clock).owner
         self.sender = Lister()
-        self.breaker = Breaker("ms", self.clock.seconds, lambda: 1.0)
+        self.breaker = Breaker(service="ms", seconds=self.clock.seconds, draw=lambda: 1.0)
         self.telemetry = Telemetry()
-        self.rings: list[None] = []
-        self.reconciling = self.another()
+        self.wakes: list[None] = []
+        self.reconciler = self.another()
 
     def another(self) -> Reconciler:
         """That of one more daemon."""
         make: Any = Reconciler
-        reconciling: Reconciler = make(
-            self.clock,
-            self.database,
-            self.sender,
-            self.breaker,
-            self.telemetry,
-            SETTLE,
-            LEASE,
-            self.uncertain,
-            Retries(max_faults=3, cap=CAP, draw=lambda: 1.0),
-            lambda: self.rings.append(None),
+        reconciler: Reconciler = make(
+            reactor=self.clock,
+            database=self.database,
+            message_sender=self.sender,
+            breaker=self.breaker,
+            telemetry=self.telemetry,
+            settle=SETTLE,
+            lease=LEASE,
+            uncertain=self.uncertain,
+            retries=Retries(max_faults=3, cap=CAP, draw=lambda: 1.0),
+            owed=lambda: self.wakes.append(None),
         )
-        return reconciling
+        return reconciler
 
     async def unknown(self, count: int = 1, *, late: bool = False) -> list[Send]:
         """Sends of which nobody knows; ``late``: the settle time is over."""
@@ -136,7 +136,7 @@ async def test_what_is_found_is_adopted_at_once(bench: Bench) -> None:
     (send,) = await bench.unknown()
     bench.telemetry.tally.is_kept = True
     bench.sender.outbounds = {str(send.id): ("o",)}
-    assert await bench.reconciling.one_pass() == 1
+    assert await bench.reconciler.one_pass() == 1
     assert bench.telemetry.tally.values == {"message.text.pregnancy.sum": 1, "message.text.sum": 1}
     assert (bench.outcomes(), bench.states()) == ([("adopted", "o")], {})
     assert bench.direct.value("SELECT next_sequence_number FROM subscriptions") == 2
@@ -148,7 +148,7 @@ async def test_what_is_found_is_adopted_at_once(bench: Bench) -> None:
 async def test_what_is_found_twice_is_adopted_once_and_the_double_is_kept(bench: Bench) -> None:
     (send,) = await bench.unknown()
     bench.sender.outbounds = {str(send.id): ("older", "newer")}
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert bench.outcomes() == [("adopted", "older")]
     assert bench.direct.value("SELECT outbound_id FROM doubles") == "newer"
     assert bench.telemetry.counts == {"sends.adopted": 1, "sends.doubled": 1}
@@ -157,15 +157,15 @@ async def test_what_is_found_twice_is_adopted_once_and_the_double_is_kept(bench:
 @ensureDeferred
 async def test_absence_proves_nothing_before_the_settle_time_is_over(bench: Bench) -> None:
     (send,) = await bench.unknown()
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     bench.pass_by(SETTLE - timedelta(seconds=5))
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert len(bench.sender.asked) == 2
     assert bench.states() == {send.id: "unknown"}
     bench.pass_by(timedelta(seconds=5))
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert bench.states() == {send.id: "owed"}
-    assert bench.rings
+    assert bench.wakes
     (again,) = await bench.claim()
     assert (again.id, again.attempt, again.faults) == (send.id, 2, 0)
 
@@ -182,7 +182,7 @@ async def test_a_question_that_was_asked_too_early_stays_so_however_late_its_ans
         return await find(identities, after=after)
 
     bench.sender.find = slowly  # type: ignore[method-assign]
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert bench.states() == {send.id: "unknown"}
 
 
@@ -196,10 +196,10 @@ async def test_the_settle_time_runs_from_the_end_of_the_lease(bench: Bench) -> N
     )
     await bench.database.transact(sends.expire, limit=10)
     bench.pass_by(SETTLE - timedelta(seconds=10))
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert bench.states() == {send.id: "unknown"}
     bench.pass_by(timedelta(seconds=10))
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert bench.states() == {send.id: "owed"}
 
 
@@ -207,15 +207,15 @@ async def test_the_settle_time_runs_from_the_end_of_the_lease(bench: Bench) -> N
 async def test_it_runs_from_the_later_of_the_two_ends(bench: Bench) -> None:
     """A time-out is known before the lease of the attempt ends."""
     (send,) = await bench.unknown(late=True)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     (claimed,) = await bench.claim()
     unknown = Unknown(reason="timed out")
     await bench.database.transact(sends.settle, results=[(claimed, unknown)])
     bench.pass_by(SETTLE)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert bench.states() == {send.id: "unknown"}
     bench.pass_by(LEASE)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert bench.states() == {send.id: "owed"}
 
 
@@ -223,7 +223,7 @@ async def test_it_runs_from_the_later_of_the_two_ends(bench: Bench) -> None:
 async def test_in_doubt_nothing_is_owed_again_and_what_is_there_is_adopted(bench: Bench) -> None:
     here, missing = await bench.unknown(2, late=True)
     bench.sender.outbounds, bench.sender.doubt = {str(here.id): ("o",)}, "a bad row"
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert (bench.outcomes(), bench.states()) == ([("adopted", "o")], {missing.id: "unknown"})
 
 
@@ -231,10 +231,10 @@ async def test_in_doubt_nothing_is_owed_again_and_what_is_there_is_adopted(bench
 async def test_one_that_leaves_doubts_is_soon_asked_about_alone(bench: Bench) -> None:
     claimed = await bench.unknown(3, late=True)
     bench.sender.doubtful = claimed[0].identity
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert set(bench.states().values()) == {"unknown"}
     bench.pass_by(2 * SETTLE)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert sorted(len(identities) for identities, _ in bench.sender.asked) == [1, 1, 1, 3]
     assert [state for state in bench.states().values() if state == "unknown"] == ["unknown"]
     assert bench.states()[claimed[0].id] == "unknown"
@@ -244,7 +244,7 @@ async def test_one_that_leaves_doubts_is_soon_asked_about_alone(bench: Bench) ->
 async def test_questions_are_as_many_as_are_needed_and_go_back_a_day(bench: Bench) -> None:
     await bench.unknown(7)
     first = bench.direct.value("SELECT min(first_attempt_at) FROM sends")
-    assert await bench.reconciling.one_pass() == 7
+    assert await bench.reconciler.one_pass() == 7
     assert [len(identities) for identities, _ in bench.sender.asked] == [3, 3, 1]
     assert {after for _, after in bench.sender.asked} == {first - timedelta(hours=24)}
 
@@ -295,10 +295,10 @@ async def test_an_owner_that_comes_back_with_less_than_an_outcome_voids_the_ques
 async def test_while_the_message_sender_is_away_nobody_is_asked_about(bench: Bench) -> None:
     (send,) = await bench.unknown(late=True)
     bench.sender.error = Unavailable("busy", timedelta(seconds=30), at_once=True)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert bench.breaker.wait == timedelta(seconds=30)
     bench.direct.rows("UPDATE sends SET due_at = now()")
-    assert await bench.reconciling.one_pass() == 0
+    assert await bench.reconciler.one_pass() == 0
     assert (len(bench.sender.asked), bench.states()) == (1, {send.id: "unknown"})
 
 
@@ -306,7 +306,7 @@ async def test_while_the_message_sender_is_away_nobody_is_asked_about(bench: Ben
 async def test_the_first_answer_that_it_is_away_saves_the_other_questions(bench: Bench) -> None:
     await bench.unknown(9)
     bench.sender.error = Unavailable("busy", timedelta(seconds=30), at_once=True)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert len(bench.sender.asked) == 1
 
 
@@ -315,7 +315,7 @@ async def test_a_good_answer_to_a_question_says_nothing_about_posts(bench: Bench
     await bench.unknown()
     bench.breaker.fail(Unavailable("closed", at_once=True))
     bench.clock.advance(1)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert bench.sender.asked
     assert bench.breaker.is_probing
 
@@ -324,10 +324,10 @@ async def test_a_good_answer_to_a_question_says_nothing_about_posts(bench: Bench
 async def test_a_server_error_is_asked_about_one_by_one(bench: Bench) -> None:
     await bench.unknown(3)
     bench.sender.error = Faulty("500")
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     bench.pass_by(SETTLE)
     bench.sender.error = None
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert [len(identities) for identities, _ in bench.sender.asked] == [3, 1, 1, 1]
 
 
@@ -338,9 +338,9 @@ async def decide(bench: Bench) -> None:
     """Ask until it is certain that there is nothing to ask."""
     bench.sender.error, bench.sender.answers_others = CannotBeAsked("404"), None
     for _ in range(2):
-        await bench.reconciling.one_pass()
+        await bench.reconciler.one_pass()
         bench.pass_by(2 * SETTLE)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
 
 
 @pytest.mark.parametrize("uncertain", ["at-least-once", "at-most-once"])
@@ -355,7 +355,7 @@ async def test_if_only_the_question_about_these_is_not_found_nothing_is_decided(
     bench.sender.error = CannotBeAsked("404")
     bench.sender.answers_others = answers_others
     for _ in range(4):
-        await bench.reconciling.one_pass()
+        await bench.reconciler.one_pass()
         bench.pass_by(2 * SETTLE)
     assert bench.states() == {send.id: "unknown"}
 
@@ -390,11 +390,11 @@ async def test_a_list_that_is_missing_for_a_moment_decides_nothing(
     bench = Bench(database, direct, uncertain)
     (send,) = await bench.unknown(late=True)
     bench.sender.error, bench.sender.answers_others = CannotBeAsked("404"), None
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert bench.states() == {send.id: "unknown"}
     bench.sender.error, bench.sender.outbounds = None, {str(send.id): ("o",)}
     bench.pass_by(2 * SETTLE)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert bench.outcomes() == [("adopted", "o")]
 
 
@@ -403,7 +403,7 @@ async def test_what_its_owner_saw_go_wrong_counts_once_it_is_proven_absent(bench
     await bench.unknown(1)
     bench.direct.rows("UPDATE sends SET is_fault = true, faults = 1, answers = '{500}'")
     bench.pass_by(SETTLE)
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     (row,) = bench.direct.rows("SELECT state, faults, is_fault, due_at - now() AS delay FROM sends")
     assert (row["state"], row["faults"], row["is_fault"]) == ("owed", 2, False)
     assert row["delay"] > timedelta(seconds=1), "2 s, less what has passed since"
@@ -438,5 +438,5 @@ async def test_a_question_that_is_refused_is_the_services_fault_only_if_all_are(
     await bench.unknown()
     bench.sender.error = Faulty("403")
     bench.sender.answers_others = answers_others
-    await bench.reconciling.one_pass()
+    await bench.reconciler.one_pass()
     assert bench.breaker.failures == (0 if answers_others else 1)

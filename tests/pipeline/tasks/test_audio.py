@@ -19,9 +19,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.clients.voice_vendor.sftp import WINDOW_BYTES, VoiceVendor
+from sbm.model.durations import LongestDelay
 from sbm.pipeline.tasks import audio
 from sbm.pipeline.tasks.audio import AudioCopies
-from sbm.runtime.loop import Wakeup
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import tasks
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -54,20 +55,22 @@ class Town:
     def copies(self, **changes: Any) -> AudioCopies:
         """What does the tasks, a pass at a time."""
         told: dict[str, Any] = {
-            "vendor": VoiceVendor(reactor, self.vendor.address(), timedelta(seconds=10)),
+            "vendor": VoiceVendor(
+                reactor=reactor, address=self.vendor.address(), timeout=timedelta(seconds=10)
+            ),
             "media_root": self.media,
             "draw": lambda: 0.01,
         }
         told |= changes
         copies = AudioCopies(
-            reactor,
-            self.database,
-            told["vendor"],
-            told["media_root"],
-            uuid4(),
-            told["draw"],
-            timedelta(seconds=60),
-            Wakeup(reactor),
+            reactor=reactor,
+            database=self.database,
+            vendor=told["vendor"],
+            media_root=told["media_root"],
+            owner=uuid4(),
+            draw=told["draw"],
+            backoff_max=LongestDelay(timedelta(seconds=60)),
+            wakeup=Wakeup(reactor=reactor),
         )
         Service.startService(copies)
         return copies
@@ -299,7 +302,9 @@ async def test_to_stop_waits_for_no_answer_of_the_vendor_and_not_for_his_return(
 async def test_a_vendor_who_is_somebody_else_ends_the_task(town: Town) -> None:
     town.files(one=b"1")
     other = VoiceVendor(
-        reactor, town.vendor.address(host_key=pinned(a_key())), timedelta(seconds=10)
+        reactor=reactor,
+        address=town.vendor.address(host_key=pinned(a_key())),
+        timeout=timedelta(seconds=10),
     )
     done = await town.sync(vendor=other)
     assert done["state"] == "failed"

@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from sbm.model.failed_task import EVERYTHING, Wanted
 from sbm.model.task import Kind
 from sbm.pipeline.tasks.requests import REQUEUE_BATCH, Tasks
-from sbm.runtime.loop import Wakeup
+from sbm.runtime.wakeups import Wakeup
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import tasks
 from sbm.store.postgres.database import Database
@@ -37,7 +37,14 @@ def worker(
         said.append("owed")
         owed()
 
-    made = Tasks(reactor, database, ZONE, uuid4(), say, Wakeup(reactor))
+    made = Tasks(
+        reactor=reactor,
+        database=database,
+        time_zone=ZONE,
+        owner=uuid4(),
+        owed=say,
+        wakeup=Wakeup(reactor=reactor),
+    )
     if running:
         Service.startService(made)
     return made, said

@@ -46,7 +46,9 @@ class Bench:
         self.direct = direct
         self.telemetry = Telemetry()
         self.log = Lines()
-        self.law = LedgerBalance(database, self.telemetry, Logger(observer=self.log))
+        self.law = LedgerBalance(
+            database=database, telemetry=self.telemetry, log=Logger(observer=self.log)
+        )
 
     async def again(self) -> list[str]:
         self.direct.rows("UPDATE ticks SET checked_at = checked_at - interval '1 hour'")

@@ -17,6 +17,7 @@ from twisted.logger import globalLogPublisher
 
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.service_client import ServiceClient
+from sbm.model.durations import LongestDelay, RequestTimeout
 from sbm.model.metrics import CREATED
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.upkeep.metrics_reporter import LAST_SECONDS, PROBE, MetricsReporter
@@ -44,15 +45,26 @@ class Bench:
         self.far.says(TAKEN)
         port = self.far.port.getHost().port
         address = MetricsAddress(url=f"http://127.0.0.1:{port}/api/v1", token="t")
-        self.exchanges = ServiceClient(self.wound, address, timedelta(seconds=TIMEOUT), 1)
+        self.client = ServiceClient(
+            reactor=self.wound,
+            address=address,
+            timeout=RequestTimeout(timedelta(seconds=TIMEOUT)),
+            connections=1,
+        )
         self.breaker = Breaker(
-            *("Metrics API", self.wound.seconds, lambda: 1.0, timedelta(seconds=60)),
+            service="Metrics API",
+            seconds=self.wound.seconds,
+            draw=lambda: 1.0,
+            cap=LongestDelay(timedelta(seconds=60)),
             is_told_once=True,
         )
         make: Any = MetricsReporter
         self.firing: MetricsReporter = make(
-            *(self.wound, MetricsApi(self.exchanges), self.telemetry, self.breaker),
-            timedelta(seconds=EVERY),
+            reactor=self.wound,
+            metrics=MetricsApi(client=self.client),
+            telemetry=self.telemetry,
+            breaker=self.breaker,
+            every=timedelta(seconds=EVERY),
         )
         self.log: list[str] = []
         PUBLISHER.addObserver(self._hear)
@@ -63,7 +75,7 @@ class Bench:
 
     async def close(self) -> None:
         PUBLISHER.removeObserver(self._hear)
-        await self.exchanges.stopService()
+        await self.client.stopService()
 
     def tell(self, **counts: float) -> None:
         for name, value in counts.items():

@@ -13,12 +13,12 @@ from sbm.sandbox.demo.folder import Folder, write_secret
 
 
 def test_a_folder_is_made_and_taken(tmp_path: Path) -> None:
-    Folder(tmp_path / "var" / "sandbox").take()
+    Folder(path=tmp_path / "var" / "sandbox").take()
     assert (tmp_path / "var" / "sandbox").is_dir()
 
 
 def test_a_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
-    first, second = Folder(tmp_path), Folder(tmp_path)
+    first, second = Folder(path=tmp_path), Folder(path=tmp_path)
     first.take()
     with pytest.raises(BlockingIOError):
         second.take()
@@ -28,8 +28,8 @@ def test_a_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
 
 def test_a_folder_below_is_named_from_here(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    assert str(Folder(tmp_path / "var" / "sandbox")) == "./var/sandbox"
-    assert str(Folder(Path("/elsewhere"))) == "/elsewhere"
+    assert str(Folder(path=tmp_path / "var" / "sandbox")) == "./var/sandbox"
+    assert str(Folder(path=Path("/elsewhere"))) == "/elsewhere"
 
 
 def test_a_secret_is_for_its_owner_alone_and_replaces_what_was_there(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_an_interrupted_writing_does_not_stop_the_next(tmp_path: Path) -> None:
 
 
 def test_everything_is_logged_but_the_chatter_of_clients(tmp_path: Path) -> None:
-    observer = Folder(tmp_path).log_observer()
+    observer = Folder(path=tmp_path).log_observer()
     publisher: Any = LogPublisher(observer)
     Logger(observer=publisher).debug("a detail")
     chatter = Logger("twisted.web.client._HTTP11ClientFactory", observer=publisher)

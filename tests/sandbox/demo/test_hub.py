@@ -14,6 +14,7 @@ from treq.client import HTTPClient
 from twisted.internet import reactor as global_reactor
 from twisted.web.client import Agent
 
+from sbm.runtime.wakeups import Wakeups
 from sbm.sandbox.demo.api_caller import Caller, Refused
 from sbm.sandbox.demo.hub import Hub, Library
 from sbm.sandbox.demo.sample_content import AUDIO, BABY, COHORT, LANGUAGES, PREGNANCY, SETS, mother
@@ -94,7 +95,7 @@ async def town(database_uri: str, tmp_path: Path) -> AsyncIterator[Town]:
             mode="builtin", public_url="http://sbm", scheduler=None, inbound_token=None
         ),
         version="1",
-        wake=lambda: None,
+        wakeups=Wakeups.of(reactor),
         media_root=tmp_path,
     )
     port = reactor.listenTCP(0, site, interface="127.0.0.1")

@@ -21,7 +21,7 @@ def store() -> IdentityStore:
 
 @pytest.fixture
 def wire(store: IdentityStore) -> Wire:
-    return Wire(IdentityStoreApp(store).resource())
+    return Wire(IdentityStoreApp(store=store).resource())
 
 
 def test_the_address_of_an_identity_is_its_number(store: IdentityStore, wire: Wire) -> None:

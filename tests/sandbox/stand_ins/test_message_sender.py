@@ -44,7 +44,7 @@ class Bench:
 
     def __attrs_post_init__(self) -> None:
         self.sender = MessageSender(clock=self.clock, path=self.path, observer=self.seen.append)
-        self.wire = Wire(MessageSenderApp(self.sender, page_size=3).resource())
+        self.wire = Wire(MessageSenderApp(sender=self.sender, page_size=3).resource())
 
     def store(self, content: str, **said: Any) -> Outbound:
         outbound = self.sender.store(NewOutbound(**{"to_addr": "+1", "content": content, **said}))
@@ -65,7 +65,7 @@ def bench() -> Bench:
 def test_a_post_answers_with_the_stored_outbound() -> None:
     outbound_id = UUID("00000000-0000-4000-8000-000000000001")
     sender = MessageSender(clock=SetClock(), new_id=lambda: outbound_id)
-    answer = Wire(MessageSenderApp(sender).resource()).post("/outbound/", TEXT)
+    answer = Wire(MessageSenderApp(sender=sender).resource()).post("/outbound/", TEXT)
     assert answer.status == 201
     assert list(answer.body.items()) == [
         ("url", f"http://far.example/outbound/{outbound_id}/"),
@@ -134,7 +134,7 @@ def test_an_outbound_is_read_and_deleted_by_its_id(bench: Bench, slash: str) -> 
 def test_addresses_follow_the_host_and_the_mount() -> None:
     sender = MessageSender()
     outbound = sender.store(NewOutbound(to_addr="+1", content="one"))
-    face: Any = MessageSenderApp(sender).resource()
+    face: Any = MessageSenderApp(sender=sender).resource()
     root: Any = Resource()
     api: Any = Resource()
     root.putChild(b"api", api)

@@ -10,7 +10,7 @@ from tests.sandbox.wire import Wire
 
 @pytest.fixture
 def wire() -> Wire:
-    return Wire(MetricsApp(Metrics()).resource())
+    return Wire(MetricsApp(metrics=Metrics()).resource())
 
 
 def test_sums_add_up_and_last_values_replace(wire: Wire) -> None:

@@ -13,7 +13,7 @@ from tests.sandbox.wire import Wire
 
 @pytest.fixture
 def wire() -> Wire:
-    return Wire(MessageSenderApp(MessageSender()).resource())
+    return Wire(MessageSenderApp(sender=MessageSender()).resource())
 
 
 @pytest.mark.parametrize("authorization", [None, "", " "])
@@ -104,6 +104,6 @@ class Broken(MessageSenderApp):
 
 
 def test_a_subclass_adds_a_fault_by_overriding_an_exchange() -> None:
-    wire = Wire(Broken(MessageSender()).resource())
+    wire = Wire(Broken(sender=MessageSender()).resource())
     assert wire.post("/outbound/", {"to_addr": "+1", "content": "one"}).status == 500
     assert len(wire.get("/outbound/").body["results"]) == 1

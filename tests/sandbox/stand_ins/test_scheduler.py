@@ -43,13 +43,13 @@ def scheduler(clock: SetClock) -> Scheduler:
 
 @pytest.fixture
 def wire(scheduler: Scheduler) -> Wire:
-    return Wire(SchedulerApp(scheduler, page_size=2).resource())
+    return Wire(SchedulerApp(scheduler=scheduler, page_size=2).resource())
 
 
 def test_a_post_answers_with_all_of_the_schedule() -> None:
     schedule_id = UUID("00000000-0000-4000-8000-000000000001")
     scheduler = Scheduler(clock=SetClock(), new_id=lambda: schedule_id)
-    answer = Wire(SchedulerApp(scheduler).resource()).post("/schedule/", NEW)
+    answer = Wire(SchedulerApp(scheduler=scheduler).resource()).post("/schedule/", NEW)
     assert answer.status == 201
     assert list(answer.body.items()) == [
         ("url", f"http://far.example/schedule/{schedule_id}/"),
@@ -156,7 +156,7 @@ def test_concurrent_posts_with_a_new_cron_spoil_it_for_good(scheduler: Scheduler
         turns.append(Deferred())
         return turns[-1]
 
-    app = SchedulerApp(scheduler, turn=turn)
+    app = SchedulerApp(scheduler=scheduler, turn=turn)
     posts = [Deferred.fromCoroutine(app.create(posted(NEW))) for _ in range(3)]
     answers: list[Any] = []
     for post in posts:
@@ -166,9 +166,11 @@ def test_concurrent_posts_with_a_new_cron_spoil_it_for_good(scheduler: Scheduler
     assert answers[0].status == 201
     assert {answer.value.reply.status for answer in answers[1:]} == {500}
     assert (len(scheduler), scheduler.crons.count("0 8 * * 1")) == (1, 3)
-    later = Wire(SchedulerApp(scheduler).resource()).ask("POST", "/schedule/", NEW, parse=False)
+    later = Wire(SchedulerApp(scheduler=scheduler).resource()).ask(
+        "POST", "/schedule/", NEW, parse=False
+    )
     assert (later.status, later.headers["content-type"]) == (500, "text/html")
-    other = Wire(SchedulerApp(scheduler).resource()).post(
+    other = Wire(SchedulerApp(scheduler=scheduler).resource()).post(
         "/schedule/", NEW | {"cron_definition": "0 9 * * 1"}
     )
     assert other.status == 201

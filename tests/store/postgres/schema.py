@@ -47,7 +47,7 @@ def normalised(text: str) -> str:
 def main() -> None:
     """Make the schema in a server of its own, and write it down."""
     with tempfile.TemporaryDirectory(prefix="sbm-schema-") as folder:
-        server = EmbeddedPostgres(Path(folder))
+        server = EmbeddedPostgres(folder=Path(folder))
         server.start()
         try:
             migrate(server.uri())

@@ -338,7 +338,7 @@ async def crashing() -> AsyncIterator[Crashing]:
     """What it has not been asked to keep, it writes late: a crash forgets it."""
     folder = Path(tempfile.mkdtemp(prefix="sbm-tests-"))
     server = EmbeddedPostgres(
-        folder, {"fsync": "off", "autovacuum": "off", "wal_writer_delay": "10s"}
+        folder=folder, settings={"fsync": "off", "autovacuum": "off", "wal_writer_delay": "10s"}
     )
     try:
         server.start()

@@ -328,7 +328,7 @@ def test_an_old_server_is_refused() -> None:
 def test_schema_sql_is_what_the_migrations_make(database_uri: str) -> None:
     from sbm.sandbox.postgres import EmbeddedPostgres
 
-    pg_dump = EmbeddedPostgres(Path("/nowhere")).bin_dir / "pg_dump"
+    pg_dump = EmbeddedPostgres(folder=Path("/nowhere")).bin_dir / "pg_dump"
     with arranged(database_uri) as direct:
         if direct.value("SHOW server_version_num")[:2] != "18":
             pytest.skip("servers of other versions describe the same schema in other words")

@@ -50,7 +50,7 @@ async def listening(
 ) -> AsyncIterator[Notifications]:
     """It tries again soon after a failure."""
     monkeypatch.setattr(notifications, "RETRY_SECONDS", 0.02)
-    listening = Notifications(reactor, proxy.address, ear)
+    listening = Notifications(reactor=reactor, address=proxy.address, heard={"sbm_ticks": ear})
     yield listening
     if listening.running:
         await listening.stopService()
@@ -76,7 +76,7 @@ async def test_what_others_say_is_heard(
     await start(listening, ear)
     for _ in range(3):
         said = ear.next
-        direct.rows("NOTIFY sbm_work")
+        direct.rows("NOTIFY sbm_ticks")
         await said
     assert ear.heard == 4
 
@@ -98,7 +98,7 @@ async def test_other_channels_are_not_listened_to(
     await start(listening, ear)
     said = ear.next
     direct.rows("NOTIFY something_else")
-    direct.rows("NOTIFY sbm_work")
+    direct.rows("NOTIFY sbm_ticks")
     await said
     assert ear.heard == 2
 
@@ -113,7 +113,7 @@ async def test_a_listener_that_is_killed_listens_again(
         direct.rows(TERMINATE)
         await again
     said = ear.next
-    direct.rows("NOTIFY sbm_work")
+    direct.rows("NOTIFY sbm_ticks")
     await said
 
 
@@ -134,7 +134,7 @@ async def test_a_server_that_falls_silent_is_noticed_and_listened_to_again(
     proxy.lines[0].fall_silent()
     await again
     said = ear.next
-    direct.rows("NOTIFY sbm_work")
+    direct.rows("NOTIFY sbm_ticks")
     await said
     assert len(proxy.lines) == 2
 
@@ -160,7 +160,7 @@ async def test_a_server_that_goes_and_comes_back_is_listened_to_again(
     proxy.open()
     await again
     said = ear.next
-    direct.rows("NOTIFY sbm_work")
+    direct.rows("NOTIFY sbm_ticks")
     await said
 
 
@@ -185,7 +185,7 @@ async def test_it_stops_while_nobody_answers(
 @ensureDeferred
 async def test_it_stops_while_it_rests(proxy: Proxy, ear: Ear, tmp_path: Path) -> None:
     nowhere = evolve(proxy.address, hosts=((str(tmp_path / "nowhere"), 5432),))
-    listening = Notifications(reactor, nowhere, ear)
+    listening = Notifications(reactor=reactor, address=nowhere, heard={"sbm_ticks": ear})
     listening.startService()
     await listening.stopService()
     assert ear.heard == 0
@@ -193,4 +193,18 @@ async def test_it_stops_while_it_rests(proxy: Proxy, ear: Ear, tmp_path: Path) -
 
 @ensureDeferred
 async def test_what_was_never_started_is_stopped_at_once(listening: Notifications) -> None:
+    await listening.stopService()
+
+
+@ensureDeferred
+async def test_each_channel_has_its_own_listener(proxy: Proxy, direct: Arranged) -> None:
+    ears = {"sbm_ticks": Ear(), "sbm_sends": Ear()}
+    listening = Notifications(reactor=reactor, address=proxy.address, heard=ears)
+    ready = ears["sbm_sends"].next
+    listening.startService()
+    await ready
+    said = ears["sbm_sends"].next
+    direct.rows("NOTIFY sbm_sends")
+    await said
+    assert {channel: ear.heard for channel, ear in ears.items()} == {"sbm_ticks": 1, "sbm_sends": 2}
     await listening.stopService()

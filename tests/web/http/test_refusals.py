@@ -16,9 +16,10 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
+from sbm.operations.refusals import CannotBeSent, NoSuchRow
 from sbm.telemetry import Labels, Telemetry
 from sbm.web.http.channel import Limits
-from sbm.web.http.errors import KINDS, STATUSES, Reason
+from sbm.web.http.errors import KINDS, STATUSES, Invalid, NotFound, Reason
 from sbm.web.http.refusals import CUT_OFF, LOG_SECONDS, NOT_DONE, REFUSED, Refusals
 from sbm.web.http.targets import Paths
 from sbm.web.openapi.document import describe
@@ -77,9 +78,13 @@ async def seen(database_uri: str, tmp_path: Path) -> AsyncIterator[Seen]:
         yield Seen(api, telemetry)
 
 
-def test_every_error_with_a_status_has_a_reason_of_its_own() -> None:
+def test_every_error_with_a_status_has_a_reason_and_only_the_same_fault_has_the_same() -> None:
     assert set(STATUSES) <= set(KINDS)
-    assert len(set(KINDS.values())) == len(KINDS)
+    same = [[NotFound, NoSuchRow], [Invalid, CannotBeSent]]
+    kinds = [KINDS[error] for error in KINDS if error not in (NoSuchRow, CannotBeSent)]
+    assert len(set(kinds)) == len(kinds)
+    for error, other in same:
+        assert (KINDS[error], STATUSES[error]) == (KINDS[other], STATUSES[other])
 
 
 # What is counted

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
 from sbm.store import users
 from sbm.web.http.request import MAX_BODY_BYTES
+from sbm.web.resources import schedules
 from tests.arrange import arranged
 from tests.web.conftest import IDENTITY, SCHEDULER_TOKEN, Api, reactor
 
@@ -254,9 +256,11 @@ async def test_health_says_that_the_database_is_down_even_where_nobody_can_be_kn
 async def test_a_defect_is_an_internal_error_without_details(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sbm.store import schedules
+    async def broken_find(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
 
-    monkeypatch.setattr(schedules, "find", None)
+    broken = evolve(schedules.RESOURCE, find=broken_find)
+    monkeypatch.setattr(schedules.Schedules, "resource", broken)
     answer = await api.get("/api/v1/schedule/1/")
     assert (answer.status, answer.json) == (500, {"detail": "Internal server error."})
     assert answer.header("Allow") == "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"

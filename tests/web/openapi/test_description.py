@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import pytest_twisted
-from attrs import fields, resolve_types
 from openapi_spec_validator import validate
 
-from sbm.web.api import Root
+from sbm.web.api import MOUNTED, Root
 from sbm.web.openapi.document import describe
 from sbm.web.openapi.schemas import taken_by
 from sbm.web.resources import (
@@ -57,12 +55,11 @@ def plain(path: str) -> str:
 
 def routes() -> Iterator[str]:
     """Every path that the API answers at."""
-    resources = {one.name[1:]: one.type for one in fields(resolve_types(Root))}
     for rule in Root.app.url_map.iter_rules():
         mount, is_branch, _ = rule.rule.partition("/<path:__rest__>")
         if is_branch:
-            resource: Any = resources[rule.endpoint.removesuffix("_branch")]
-            yield from (plain(mount + below.rule) for below in resource.app.url_map.iter_rules())
+            below = MOUNTED[mount].app.url_map.iter_rules()
+            yield from (plain(mount + one.rule) for one in below)
         else:
             yield plain(rule.rule)
 

@@ -50,7 +50,7 @@ async def test_a_post_back_opens_a_tick_and_wakes_the_pipeline(api: Api, databas
             direct.rows("SELECT schedule_id, source FROM ticks")
             == [{"schedule_id": 1, "source": "post-back"}] * 2
         )
-    assert api.wakes == ["woken", "woken"]
+    assert api.wakes == ["ticks", "ticks"]
 
 
 @pytest_twisted.ensureDeferred

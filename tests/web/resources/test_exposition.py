@@ -109,8 +109,8 @@ async def test_services_that_are_away_are_told_of_with_their_probe(
     measured: tuple[Api, Telemetry],
 ) -> None:
     api, telemetry = measured
-    there = Breaker("Identity Store", lambda: 0.0, lambda: 1.0)
-    away = Breaker("Message Sender", lambda: 0.0, lambda: 1.0)
+    there = Breaker(service="Identity Store", seconds=lambda: 0.0, draw=lambda: 1.0)
+    away = Breaker(service="Message Sender", seconds=lambda: 0.0, draw=lambda: 1.0)
     telemetry.services |= {"identity_store": there, "message_sender": away}
     away.open(Unavailable("403", hint="is its token right?"))
     away.probe = "the send of subscription 1"

@@ -134,7 +134,7 @@ async def test_those_that_match_are_requeued_and_no_others(
     assert left(direct, names) == "".join(name for name in ALL if name not in numbers)
     assert direct.value("SELECT count(*) FROM sends") == len(numbers)
     assert direct.broken_law() == []
-    assert api.wakes == ["woken"]
+    assert api.wakes == ["sends"]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ async def test_one_is_requeued_alone(api: Api, direct: Arranged, end: str) -> No
     answer = await api.post(f"{PATH}{second}/requeue{end}", "{nope", Content_Type="text/plain")
     assert (answer.status, answer.json) == (201, {"accepted": True})
     assert answer.header("Allow") == "POST, OPTIONS"
-    assert api.wakes == ["woken"]
+    assert api.wakes == ["sends"]
     assert left(direct, names) == "31"
     assert direct.rows("SELECT kind, lane FROM sends") == [{"kind": "resend", "lane": "single"}]
     assert (await api.get(f"{PATH}{first}/requeue{end}")).status == 405

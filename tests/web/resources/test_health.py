@@ -20,7 +20,7 @@ class SilentDatabase:
 
 
 @define(eq=False)
-class SilentFront:
+class SilentEndpoint:
     """Answers nothing until it is cancelled."""
 
     database: SilentDatabase = field(factory=SilentDatabase)
@@ -31,17 +31,19 @@ class SilentFront:
 
 
 def test_a_silent_database_is_told_in_time() -> None:
-    front: Any = SilentFront()
-    health = Health(front, "0.1.0", {"twisted": "x"}, Telemetry())
+    endpoint: Any = SilentEndpoint()
+    health = Health(
+        endpoint=endpoint, version="0.1.0", libraries={"twisted": "x"}, telemetry=Telemetry()
+    )
     request: Any = DummyRequest([b"api", b"health"])
     answered: Deferred[bytes] = Deferred.fromCoroutine(Health.health(health, request))
-    front.database.reactor.advance(PATIENCE_SECONDS - 0.1)
+    endpoint.database.reactor.advance(PATIENCE_SECONDS - 0.1)
     assert not answered.called
-    front.database.reactor.advance(0.1)
+    endpoint.database.reactor.advance(0.1)
     bodies: list[bytes] = []
     answered.addCallback(bodies.append)
     (body,) = bodies
     assert request.responseCode == 503
     assert json.loads(body)["up"] is False
     assert request.responseHeaders.getRawHeaders("Retry-After") == ["5"]
-    assert front.waiting.called, "what it waited for was not broken off"
+    assert endpoint.waiting.called, "what it waited for was not broken off"

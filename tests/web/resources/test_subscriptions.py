@@ -95,11 +95,11 @@ async def test_a_live_send_makes_ready_read_as_in_process(api: Api) -> None:
 async def test_a_trigger_is_accepted_once_and_wakes_the_pipeline(api: Api) -> None:
     made = await api.subscription()
     first = await api.post(path_of(made, "send"), token=SCHEDULER_TOKEN)
-    assert (first.status, first.json, api.wakes) == (201, {"accepted": True}, ["woken"])
+    assert (first.status, first.json, api.wakes) == (201, {"accepted": True}, ["sends"])
     second = await api.post(path_of(made, "send/"), "{nope", Content_Type="text/plain")
     assert (second.status, second.json["accepted"]) == (200, False)
     assert second.json["reason"]
-    assert api.wakes == ["woken"]
+    assert api.wakes == ["sends"]
 
 
 @pytest.mark.parametrize("key", [OTHER, "abc", "a/b/c"])

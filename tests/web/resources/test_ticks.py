@@ -100,7 +100,7 @@ async def test_of_a_large_tick_the_outcomes_are_those_of_the_last_check_of_the_l
     fresh = (await api.get(f"{PATH}1/")).json["progress"]
     assert (fresh["live"], fresh["settled"]) == (3, 2)
     assert (fresh["outcomes"], fresh["counted_at"]) == (None, None)
-    await LedgerBalance(api.database, Telemetry()).one_pass()
+    await LedgerBalance(database=api.database, telemetry=Telemetry()).one_pass()
     await settle_two(api)
     found = (await api.get(f"{PATH}1/")).json["progress"]
     assert (found["live"], found["settled"]) == (1, 4)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sbm.operations.refusals import SEVERAL, WrongValues
 from sbm.web.http.bodies import Body
 from sbm.web.http.errors import Invalid
 from sbm.web.schema import fields
@@ -134,7 +135,7 @@ def test_a_cron_field_is_checked_by_the_range_of_its_own() -> None:
         CRON.read("60")
 
 
-SHAPE = Schema(
+SCHEMA = Schema(
     [
         ReadOnly(name="id"),
         Text(name="name"),
@@ -147,38 +148,57 @@ SHAPE = Schema(
 
 
 def test_what_is_not_given_takes_its_default_and_what_is_unknown_is_ignored() -> None:
-    reading = SHAPE.read(Body(value={"id": 7, "name": "x", "other": 1}))
-    reading.check()
-    assert reading.attributes() == {
+    parsed = SCHEMA.read(Body(value={"id": 7, "name": "x", "other": 1}))
+    parsed.check()
+    assert parsed.attributes() == {
         "name": "x",
         "label": "",
         "active": True,
         "next_id": None,
         "metadata": {},
     }
-    assert reading.written() == {"name": "x"}
+    assert parsed.draft().written == {"name": "x"}
 
 
 def test_all_errors_are_told_in_the_order_of_the_fields() -> None:
-    reading = SHAPE.read(Body(value={"next": "x", "active": 7, "label": []}))
+    parsed = SCHEMA.read(Body(value={"next": "x", "active": 7, "label": []}))
     with pytest.raises(Invalid) as caught:
-        reading.check()
+        parsed.check()
     assert list(caught.value.body) == ["name", "label", "active", "next"]
 
 
 def test_a_put_requires_but_leaves_what_has_defaults() -> None:
-    assert SHAPE.read(Body(value={"name": "x"}), method="PUT").attributes() == {"name": "x"}
-    assert "name" in SHAPE.read(Body(value={}), method="PUT").errors
+    assert SCHEMA.read(Body(value={"name": "x"}), method="PUT").attributes() == {"name": "x"}
+    assert "name" in SCHEMA.read(Body(value={}), method="PUT").errors
 
 
 def test_a_patch_requires_nothing() -> None:
-    reading = SHAPE.read(Body(value={}), method="PATCH")
-    assert (reading.errors, reading.values) == ({}, {})
+    parsed = SCHEMA.read(Body(value={}), method="PATCH")
+    assert (parsed.errors, parsed.values) == ({}, {})
+
+
+def test_a_value_that_is_written_as_it_is_stored_is_accepted() -> None:
+    parsed = SCHEMA.read(Body(value={"label": "\0", "next": " x "}), method="PATCH")
+    assert parsed.draft().problems.keys() == {"label", "next_id"}
+
+    draft = parsed.draft({"label": "\0", "next_id": "x"})
+    assert draft.values == {"label": "\0", "next_id": "x"}
+    assert draft.problems == {}
+
+
+def test_what_an_operation_refuses_is_told_by_field_in_their_order() -> None:
+    refusal = WrongValues({SEVERAL: ["both"], "next_id": ["gone"], "label": ["taken"]})
+    told = SCHEMA.told(refusal)
+    assert list(told.body.items()) == [
+        ("label", ["taken"]),
+        ("next", ["gone"]),
+        ("non_field_errors", ["both"]),
+    ]
 
 
 def test_a_form_says_false_by_leaving_a_boolean_out_and_null_by_an_empty_reference() -> None:
     form = Body(value={"name": "x", "next": "", "metadata": '{"a": 1}'}, is_form=True)
-    assert SHAPE.read(form).attributes() == {
+    assert SCHEMA.read(form).attributes() == {
         "name": "x",
         "label": "",
         "active": False,
@@ -188,13 +208,13 @@ def test_a_form_says_false_by_leaving_a_boolean_out_and_null_by_an_empty_referen
 
 
 def test_a_form_that_changes_a_row_leaves_the_booleans_alone() -> None:
-    assert SHAPE.read(Body(value={}, is_form=True), method="PATCH").values == {}
+    assert SCHEMA.read(Body(value={}, is_form=True), method="PATCH").values == {}
 
 
 @pytest.mark.parametrize("text", ["", "zzz", "NaN"])
 def test_metadata_in_a_form_has_to_be_json(text: str) -> None:
     form = Body(value={"name": "x", "metadata": text}, is_form=True)
-    assert SHAPE.read(form).errors == {"metadata": ["Value must be valid JSON."]}
+    assert SCHEMA.read(form).errors == {"metadata": ["Value must be valid JSON."]}
 
 
 @pytest.mark.parametrize(
@@ -207,7 +227,7 @@ def test_metadata_in_a_form_has_to_be_json(text: str) -> None:
 )
 def test_a_body_has_to_be_an_object(value: Any, message: str) -> None:
     with pytest.raises(Invalid) as caught:
-        SHAPE.read(Body(value=value))
+        SCHEMA.read(Body(value=value))
     assert caught.value.body == {"non_field_errors": [message]}
 
 

@@ -18,6 +18,8 @@ from twisted.internet.task import deferLater
 
 from sbm.model.behind import BehindRecord, RepairCount
 from sbm.model.send import Settled
+from sbm.model.signature import Signature
+from sbm.operations import behind
 from sbm.store import behind_subscriptions as store
 from sbm.store import schedule_runs, sends, ticks
 from sbm.store.postgres.database import Database
@@ -28,7 +30,7 @@ from tests.pipeline.simulated import apart
 BEGAN = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
-SIGNED = {"actor": "thandi", "reason": "the clock stood still"}
+SIGNED = Signature(actor="thandi", reason="the clock stood still")
 
 T = TypeVar("T")
 
@@ -82,7 +84,7 @@ class Town:
         return found.found if found else []
 
     async def help(self, work: Callable[..., Awaitable[RepairCount]], *ids: UUID) -> RepairCount:
-        return await self.database.transact(work, search_id=self.search_id, ids=ids, **SIGNED)
+        return await self.database.transact(work, runs_id=self.search_id, ids=ids, signature=SIGNED)
 
     def chain(self, first: UUID) -> list[dict[str, Any]]:
         """What became of a subscription and those that followed it, without what must differ."""
@@ -117,10 +119,10 @@ async def test_whoever_is_moved_is_left_as_the_ordinary_way_would_have_left_her(
     await town.ran(runs)
     (found,) = [one for one in await town.look() if one.id == jumps]
     assert found.messages_behind == len(runs)
-    assert await town.help(store.fast_forward, jumps) == RepairCount(done=1, begun=2)
+    assert await town.help(behind.fast_forward_these, jumps) == RepairCount(done=1, begun=2)
     assert town.chain(jumps) == town.chain(walks)
     assert len(town.chain(jumps)) == 3
-    assert [leg.messageset_name for leg in found.way] == ["pregnancy", "baby", "toddler"]
+    assert [step.messageset_name for step in found.path] == ["pregnancy", "baby", "toddler"]
     assert direct.broken_law() == []
 
 
@@ -131,7 +133,7 @@ async def test_a_move_is_in_the_ledger_with_who_and_why(
     town = await Town.built(database, direct)
     (mother,) = town.begun(1)
     await town.ran([town.daily] * 3 + [town.weekly])
-    await town.help(store.fast_forward, mother)
+    await town.help(behind.fast_forward_these, mother)
     mothers, babys = direct.ledger()
     for entry in (mothers, babys):
         assert (entry["kind"], entry["outcome"], entry["stage"]) == ("move", "moved", "trigger")
@@ -159,8 +161,8 @@ async def test_whoever_is_sent_to_is_owed_one_message_in_the_operators_name(
         mother: None,
         owed: "a message is already owed to the subscription",
     }
-    assert await town.help(store.owe, mother, owed) == RepairCount(done=1, skipped=1)
-    assert await town.help(store.owe, mother, owed) == RepairCount(done=0, skipped=2)
+    assert await town.help(behind.owe_to_these, mother, owed) == RepairCount(done=1, skipped=1)
+    assert await town.help(behind.owe_to_these, mother, owed) == RepairCount(done=0, skipped=2)
     claimed = await database.transact(sends.claim, owner=uuid4(), limit=9, lease=HOUR)
     await database.transact(sends.settle, results=[(send, SENT) for send in claimed])
     actors = {row["subscription_id"]: row["actor"] for row in direct.ledger()}
@@ -218,9 +220,9 @@ async def test_what_stands_in_the_way_is_told_and_respected(
     before = direct.rows("SELECT * FROM subscriptions")
     refused = RepairCount(done=0, skipped=1)
     if unsendable:
-        assert await town.help(store.owe, mother) == refused
+        assert await town.help(behind.owe_to_these, mother) == refused
     if held_back:
-        assert await town.help(store.fast_forward, mother) == refused
+        assert await town.help(behind.fast_forward_these, mother) == refused
         assert direct.rows("SELECT * FROM subscriptions") == before
         assert direct.ledger() == []
     assert direct.rows("SELECT * FROM audit") == []
@@ -237,7 +239,7 @@ async def test_whoever_is_changed_meanwhile_is_judged_anew(
     with arranged(database_uri) as other:
         other.rows("BEGIN")
         other.rows("UPDATE subscriptions SET next_sequence_number = 5")
-        helping = Deferred.fromCoroutine(town.help(store.fast_forward, mother))
+        helping = Deferred.fromCoroutine(town.help(behind.fast_forward_these, mother))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         while not helping.called and not direct.value(waiting):
             await deferLater(reactor, 0.01)
@@ -258,7 +260,7 @@ async def test_a_search_that_was_lost_with_the_database_does_not_find_nobody(
     with pytest.raises(DatabaseUnavailable):
         await town.look()
     with pytest.raises(DatabaseUnavailable):
-        await town.help(store.fast_forward, mother)
+        await town.help(behind.fast_forward_these, mother)
     with pytest.raises(DatabaseUnavailable):
         await database.transact(
             store.search, search_id=town.search_id, after=schedule_runs.FIRST, limit=9
@@ -387,13 +389,13 @@ async def check(database: Database, direct: Arranged, plan: Plan) -> None:
     assert {
         one.id: (
             one.messages_behind,
-            [leg.messageset_id for leg in one.way],
-            one.way[-1].next_sequence_number,
-            one.way[-1].completed,
+            [step.messageset_id for step in one.path],
+            one.path[-1].next_sequence_number,
+            one.path[-1].completed,
         )
         for one in found
     } == expected
-    await town.help(store.fast_forward, *expected)
+    await town.help(behind.fast_forward_these, *expected)
     assert await town.look() == []
 
 

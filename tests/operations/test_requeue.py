@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from sbm.model.failed_task import EVERYTHING, Requeued, Wanted
 from sbm.model.paging import PageRequest
 from sbm.model.send import Trigger
+from sbm.operations import requeue
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Database, Transaction
 from tests.arrange import Arranged, arranged
@@ -38,11 +39,11 @@ def mothers(direct: Arranged, count: int = 1) -> list[UUID]:
 
 
 async def one_again(database: Database, number: int) -> Trigger:
-    return await database.transact(failed_tasks.requeue_one, failed_task_id=number)
+    return await database.transact(requeue.requeue_one, failed_task_id=number)
 
 
 async def all_again(database: Database, wanted: Wanted = EVERYTHING) -> Requeued:
-    return await database.transact(failed_tasks.requeue_all, wanted=wanted, requested_by=None)
+    return await database.transact(requeue.requeue_all, wanted=wanted, requested_by=None)
 
 
 def various(direct: Arranged) -> list[int]:
@@ -158,12 +159,12 @@ async def test_what_is_not_there_is_not_found_and_opens_no_tick(
 async def test_a_long_list_is_left_to_a_task_with_its_filter(
     database: Database, direct: Arranged
 ) -> None:
-    ids = mothers(direct, failed_tasks.AT_ONCE + 3)
+    ids = mothers(direct, requeue.AT_ONCE + 3)
     other, *matching = direct.failures(ids)
     direct.rows("UPDATE failed_tasks SET stage = 'content' WHERE id = %s", other)
     wanted = Wanted(stage="post", initiated_before=LATER)
     done = await all_again(database, wanted)
-    assert (done.taken, done.goes_on) == (failed_tasks.AT_ONCE, True)
+    assert (done.taken, done.goes_on) == (requeue.AT_ONCE, True)
     (task,) = direct.rows("SELECT kind, up_to, wanted FROM tasks")
     assert (task["kind"], task["up_to"]) == ("requeue-failed-tasks", matching[-1])
     assert Wanted.read(task["wanted"]) == wanted

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sbm.commands.old_files import Copies
+from sbm.operations.django_import.old_files import Copies
 from sbm.operations.django_import.report import OldFile
 
 

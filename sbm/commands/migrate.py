@@ -1,0 +1,45 @@
+"""``sbm migrate``: the schema, brought up to date."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from sbm.commands.running import FAILED, OK
+from sbm.settings.endpoints import DatabaseAddress
+from sbm.store.postgres import migrations
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``migrate`` takes to its parser."""
+    parser.description = (
+        "Apply the migrations that the database lacks, in order, each in a transaction."
+        " Safe to repeat, and to run from several machines at once. It waits for a lock for two"
+        " seconds at a time, says on standard error for whom, and tries again."
+    )
+    parser.add_argument(
+        "--status", action="store_true", help="only list which are applied; exit 1 if any is not"
+    )
+    parser.set_defaults(command=_migrate)
+
+
+def _migrate(options: argparse.Namespace, database: DatabaseAddress) -> int:
+    if options.status:
+        return _show_status(migrations.status(database.uri()))
+    applied = migrations.migrate(
+        database.uri(), tell=lambda message: print(f"sbm: {message}", file=sys.stderr, flush=True)
+    )
+    for name in applied:
+        print(f"applied {name}")
+    print(f"{len(applied)} applied; the schema is up to date")
+    return OK
+
+
+def _show_status(status: migrations.MigrationStatus) -> int:
+    for name in status.applied:
+        print(f"applied  {name}")
+    for name in status.pending:
+        print(f"pending  {name}")
+    for name in status.unknown:
+        print(f"unknown  {name}")
+    return FAILED if status.pending or status.unknown else OK

@@ -1,0 +1,295 @@
+"""Subscriptions that had fewer messages than expected: told, sent to, or moved on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from attrs import asdict, define, evolve, field, frozen
+
+from sbm.model.behind import BehindRecord, RepairCount
+from sbm.model.signature import Signature
+from sbm.operations import schedule_runs
+from sbm.operations.progress import Advance, Progress, untold
+from sbm.operations.refusals import Refused
+from sbm.operations.selection import CHUNK, Filters, Repair, check_schedule, find_messageset
+from sbm.store import audit, behind_subscriptions
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.schedule_runs import FIRST, Wanted
+from sbm.store.schedule_runs import check as check_runs
+
+PAGE = 2000
+# Beyond that, cron fields and calendars say little.
+FARTHEST = timedelta(days=3660)
+
+_CHANGED = "it was changed meanwhile, or somebody else had it locked"
+
+
+class MomentTooFar(Refused):
+    """Nobody can say where subscriptions should be so far from now."""
+
+    def __init__(self) -> None:
+        super().__init__("must be within ten years of now")
+
+
+@frozen(kw_only=True)
+class Expectation:
+    """As of when they should be where; the schedules are read in the time zone. None: now."""
+
+    time_zone: ZoneInfo
+    as_of: datetime | None = None
+
+
+@frozen(kw_only=True)
+class BehindCount:
+    """To how many it was done, how many followed others, and why how many were skipped."""
+
+    done: int
+    begun: int
+    skipped: Counter[str]
+
+
+# What is done to those of some subscriptions that still are behind.
+_Deed = Callable[..., Awaitable[RepairCount]]
+_Tell = Callable[[BehindRecord], object]
+
+
+def _untold(_one: BehindRecord) -> None:
+    """Nobody wants to be told of single subscriptions."""
+
+
+async def list_behind(
+    database: Database,
+    *,
+    expectation: Expectation,
+    filters: Filters,
+    limit: int | None,
+    tell: _Tell,
+    progress: Progress = untold,
+) -> BehindCount:
+    """Tell of each subscription that is behind, and change nothing.
+
+    Raises Refused, as all of these do, for filters that name what there is not, and MomentTooFar.
+    """
+    return await _Pass(
+        database=database,
+        expectation=expectation,
+        filters=filters,
+        limit=limit,
+        obstacle=lambda _one: None,
+        tell=tell,
+        progress=progress,
+    ).run()
+
+
+async def send_to_behind(
+    database: Database,
+    *,
+    expectation: Expectation,
+    repair: Repair,
+    tell: _Tell = _untold,
+    progress: Progress = untold,
+) -> BehindCount:
+    """Owe the next message to each who can be sent to; ``tell`` is called with each of them."""
+    return await _Pass(
+        database=database,
+        expectation=expectation,
+        filters=repair.filters,
+        limit=repair.limit,
+        obstacle=lambda one: one.unsendable,
+        deed=None if repair.is_dry else owe_to_these,
+        signature=repair.signature,
+        tell=tell,
+        progress=progress,
+    ).run()
+
+
+async def fast_forward(
+    database: Database,
+    *,
+    expectation: Expectation,
+    repair: Repair,
+    tell: _Tell = _untold,
+    progress: Progress = untold,
+) -> BehindCount:
+    """Move each who is not held back to where it should be; ``tell`` is called with each."""
+    return await _Pass(
+        database=database,
+        expectation=expectation,
+        filters=repair.filters,
+        limit=repair.limit,
+        obstacle=lambda one: one.held_back,
+        deed=None if repair.is_dry else fast_forward_these,
+        signature=repair.signature,
+        tell=tell,
+        progress=progress,
+    ).run()
+
+
+async def fast_forward_these(
+    transaction: Transaction, *, runs_id: int, ids: Sequence[UUID], signature: Signature
+) -> RepairCount:
+    """Move these to where they should be, if they still are behind, and send nothing."""
+    return await _repair(
+        transaction,
+        behind_subscriptions.fast_forward,
+        command="behind fast-forward",
+        runs_id=runs_id,
+        ids=ids,
+        signature=signature,
+    )
+
+
+async def owe_to_these(
+    transaction: Transaction, *, runs_id: int, ids: Sequence[UUID], signature: Signature
+) -> RepairCount:
+    """Owe the next message to each of these, if they still are behind."""
+    return await _repair(
+        transaction,
+        behind_subscriptions.owe,
+        command="behind send",
+        runs_id=runs_id,
+        ids=ids,
+        signature=signature,
+    )
+
+
+async def _repair(
+    transaction: Transaction,
+    deed: _Deed,
+    *,
+    command: str,
+    runs_id: int,
+    ids: Sequence[UUID],
+    signature: Signature,
+) -> RepairCount:
+    """Do it to those who still are behind, of all that can be locked; the audit tells how many."""
+    await check_runs(transaction, search_id=runs_id)
+    held = await behind_subscriptions.lock(transaction, ids=ids)
+    count = await deed(
+        transaction,
+        search_id=runs_id,
+        ids=held,
+        actor=signature.actor,
+        reason=signature.reason,
+    )
+    if count.done:
+        await audit.record(
+            transaction,
+            actor=signature.actor,
+            command=command,
+            reason=signature.reason,
+            details=asdict(count),
+        )
+    return count
+
+
+@define(eq=False, kw_only=True)
+class _Pass:
+    """Looks at all subscriptions once, a page at a time, and does something to those behind.
+
+    Without a ``deed``, that is only counted. ``obstacle`` says what keeps it from being done to one
+    of them, if anything; ``tell`` is called with each to whom it is done.
+    """
+
+    database: Database
+    expectation: Expectation
+    filters: Filters
+    limit: int | None
+    obstacle: Callable[[BehindRecord], str | None]
+    tell: _Tell
+    progress: Progress
+    deed: _Deed | None = None
+    signature: Signature | None = None
+    count: RepairCount = field(factory=RepairCount, init=False)
+    skipped: Counter[str] = field(factory=Counter, init=False)
+
+    async def run(self) -> BehindCount:
+        wanted = await self.database.transact(
+            _choose, expectation=self.expectation, filters=self.filters
+        )
+        runs = await schedule_runs.prepare(
+            self.database,
+            time_zone=self.expectation.time_zone,
+            as_of=self.expectation.as_of,
+            wanted=wanted,
+        )
+        try:
+            with self.progress("subscriptions", runs.size) as advance:
+                await self._look_at_all(runs.id, wanted, advance)
+        finally:
+            await schedule_runs.forget(self.database, runs_id=runs.id)
+        return BehindCount(done=self.count.done, begun=self.count.begun, skipped=self.skipped)
+
+    async def _look_at_all(self, runs_id: int, wanted: Wanted, advance: Advance) -> None:
+        after: UUID = FIRST
+        while not self._is_enough:
+            page = await self.database.transact(
+                behind_subscriptions.look,
+                search_id=runs_id,
+                after=after,
+                limit=PAGE,
+                wanted=wanted,
+            )
+            if page is None:
+                break
+            await self._attend(runs_id, page.found)
+            after = page.last
+            advance(page.looked_at)
+
+    @property
+    def _is_enough(self) -> bool:
+        return self._left is not None and self._left <= 0
+
+    @property
+    def _left(self) -> int | None:
+        return None if self.limit is None else self.limit - self.count.done
+
+    async def _attend(self, runs_id: int, found: Sequence[BehindRecord]) -> None:
+        meant = []
+        for one in found:
+            obstacle = self.obstacle(one)
+            if obstacle is None:
+                meant.append(one)
+            else:
+                self.skipped[obstacle] += 1
+        while meant and not self._is_enough:
+            size = CHUNK if self._left is None else min(CHUNK, self._left)
+            chunk, meant = meant[:size], meant[size:]
+            count = await self._do(runs_id, chunk)
+            if len(chunk) > count.done:
+                self.skipped[_CHANGED] += len(chunk) - count.done
+            for one in chunk:
+                self.tell(one)
+            self.count = evolve(
+                self.count,
+                done=self.count.done + count.done,
+                begun=self.count.begun + count.begun,
+            )
+
+    async def _do(self, runs_id: int, chunk: Sequence[BehindRecord]) -> RepairCount:
+        if self.deed is None:
+            return RepairCount(done=len(chunk), begun=sum(len(one.path) - 1 for one in chunk))
+        return await self.database.transact(
+            self.deed,
+            runs_id=runs_id,
+            ids=[one.id for one in chunk],
+            signature=self.signature,
+        )
+
+
+async def _choose(
+    transaction: Transaction, *, expectation: Expectation, filters: Filters
+) -> Wanted:
+    now = await behind_subscriptions.now(transaction)
+    if expectation.as_of is not None and abs(expectation.as_of - now) > FARTHEST:
+        raise MomentTooFar
+    if filters.schedule_id is not None:
+        await check_schedule(transaction, schedule_id=filters.schedule_id)
+    messageset_id: int | None = None
+    if filters.messageset is not None:
+        messageset_id = (await find_messageset(transaction, given=filters.messageset)).id
+    return Wanted(messageset_id=messageset_id, schedule_id=filters.schedule_id)

@@ -1,0 +1,177 @@
+"""Many subscriptions are given something to go out before their next message."""
+
+from __future__ import annotations
+
+from collections import Counter
+from uuid import UUID
+
+from attrs import field, frozen
+
+from sbm.model.prepend import misfit
+from sbm.model.selection import Selection
+from sbm.operations.progress import Progress, untold
+from sbm.operations.refusals import Refused
+from sbm.operations.selection import CHUNK, Repair, select
+from sbm.store import audit, messagesets, repairs
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.repairs import Place, PrependCandidate
+
+
+class NoFit(Refused):
+    """The prepend suits none of the message sets that are meant."""
+
+
+@frozen(kw_only=True)
+class Prepending:
+    """What is to be given to whom.
+
+    ``limit`` is how many characters a message may have together with the prepend. With
+    ``overwrite``, it takes the place of another one that waits.
+    """
+
+    repair: Repair
+    prepend: str
+    limit: int
+    overwrite: bool = False
+
+
+@frozen(kw_only=True)
+class Recipients:
+    """Whom a prepend is for, and why it is not for other sets (``left_out``)."""
+
+    selection: Selection
+    messageset_ids: list[int]
+    left_out: list[str]
+
+
+@frozen(kw_only=True)
+class Prepended:
+    """To how many it was given, and how many there were of each verdict.
+
+    ``locked`` are those that somebody else had locked: they were not looked at.
+    """
+
+    given: int
+    locked: int
+    verdicts: Counter[repairs.Verdict]
+
+
+@frozen(kw_only=True)
+class _Step:
+    """What came of the next subscriptions; no ``place``: there were no more."""
+
+    place: Place | None
+    rows: int = 0
+    found: list[PrependCandidate] = field(factory=list)
+    given: list[UUID] = field(factory=list)
+    locked: int = 0
+
+
+async def choose(transaction: Transaction, *, wanted: Prepending) -> Recipients:
+    """The message sets that the prepend suits; raises NoFit if there is none."""
+    selection = await select(transaction, filters=wanted.repair.filters)
+    found = [
+        one
+        for one in await messagesets.list_all(transaction)
+        if selection.messageset_id in (None, one.id)
+    ]
+    objections = {one.id: misfit(wanted.prepend, one, limit=wanted.limit) for one in found}
+    left_out = [
+        f"message set {one.short_name!r} {objections[one.id]}"
+        for one in found
+        if objections[one.id] is not None
+    ]
+    if len(left_out) == len(found):
+        raise NoFit("\n".join(left_out) or "there is no message set")
+    fitting = [one.id for one in found if objections[one.id] is None]
+    return Recipients(selection=selection, messageset_ids=fitting, left_out=left_out)
+
+
+async def add_prepends(
+    database: Database,
+    *,
+    wanted: Prepending,
+    recipients: Recipients,
+    progress: Progress = untold,
+) -> Prepended:
+    """Give it to those under way, from the newest on, a chunk in each transaction."""
+    given, locked = 0, 0
+    verdicts: Counter[repairs.Verdict] = Counter()
+    total = await database.transact(repairs.count_all)
+    place: Place | None = Place()
+    with progress("subscriptions", total) as advance:
+        while place is not None and given != wanted.repair.limit:
+            step = await database.transact(
+                _give_next, wanted=wanted, recipients=recipients, behind=place, given=given
+            )
+            place = step.place
+            given += len(step.given)
+            locked += step.locked
+            verdicts.update(candidate.verdict for candidate in step.found)
+            advance(step.rows)
+    return Prepended(given=given, locked=locked, verdicts=verdicts)
+
+
+async def _give_next(
+    transaction: Transaction,
+    *,
+    wanted: Prepending,
+    recipients: Recipients,
+    behind: Place,
+    given: int,
+) -> _Step:
+    repair = wanted.repair
+    reach, rows = await repairs.reach(transaction, behind=behind, limit=CHUNK)
+    if reach is None:
+        return _Step(place=None)
+    ids = await repairs.list_under_way(
+        transaction,
+        behind=behind,
+        reach=reach,
+        messageset_ids=recipients.messageset_ids,
+        selection=recipients.selection,
+    )
+    locked = 0
+    if ids and not repair.is_dry:
+        held = await repairs.hold(transaction, ids=ids)
+        locked, ids = len(ids) - len(held), held
+    found = await repairs.decide_prepends(
+        transaction,
+        ids=ids,
+        messageset_ids=recipients.messageset_ids,
+        prepend=wanted.prepend,
+        limit=wanted.limit,
+    )
+    willing = ("free", "other") if wanted.overwrite else ("free",)
+    meant = [one for one in found if one.verdict in willing]
+    if repair.limit is not None:
+        meant = meant[: repair.limit - given]
+    if meant and not repair.is_dry:
+        await _give(transaction, wanted=wanted, recipients=recipients, meant=meant)
+    return _Step(
+        place=reach, rows=rows, found=found, given=[one.id for one in meant], locked=locked
+    )
+
+
+async def _give(
+    transaction: Transaction,
+    *,
+    wanted: Prepending,
+    recipients: Recipients,
+    meant: list[PrependCandidate],
+) -> None:
+    ids = [one.id for one in meant]
+    await repairs.set_prepends(transaction, ids=ids, prepend=wanted.prepend)
+    await audit.record(
+        transaction,
+        actor=wanted.repair.signature.actor,
+        command="subscription add-prepend",
+        reason=wanted.repair.signature.reason,
+        details=recipients.selection.told()
+        | {
+            "prepend": wanted.prepend,
+            "count": len(ids),
+            "subscriptions": list(map(str, ids)),
+            "replaced": {str(one.id): one.waiting for one in meant if one.waiting},
+        },
+    )

@@ -1,0 +1,88 @@
+"""Which subscriptions an operator means, and what all repairs of many of them are told."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from sbm.model.content import MessageSet
+from sbm.model.selection import Selection
+from sbm.model.signature import Signature
+from sbm.operations.refusals import Refused
+from sbm.store import messagesets, schedules
+from sbm.store.postgres.database import Transaction
+
+# So many subscriptions are looked at, and perhaps changed, in one transaction. Changing one touches
+# every index of the table; settling must not have to wait for long.
+CHUNK = 500
+
+LARGEST_ID = 2**31 - 1
+
+
+class NoMessageSet(Refused):
+    """There is no message set of this short name or id."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(f"there is no message set {given!r}")
+
+
+class NoSchedule(Refused):
+    """There is no schedule with this id."""
+
+    def __init__(self, schedule_id: int) -> None:
+        super().__init__(f"there is no schedule {schedule_id}")
+
+
+@frozen(kw_only=True)
+class Filters:
+    """Which subscriptions are meant: all that match; None is no filter.
+
+    ``messageset`` is the short name of a message set, or else its id.
+    """
+
+    messageset: str | None = None
+    lang: str | None = None
+    schedule_id: int | None = None
+
+
+@frozen(kw_only=True)
+class Repair:
+    """For which subscriptions a repair is meant, how many of them at most, and who does it.
+
+    Where it ``is_dry``, nothing is changed.
+    """
+
+    signature: Signature
+    filters: Filters = field(factory=Filters)
+    limit: int | None = None
+    is_dry: bool = False
+
+
+async def select(transaction: Transaction, *, filters: Filters) -> Selection:
+    """The same by ids; raises NoMessageSet or NoSchedule for what there is not."""
+    messageset_id = None
+    if filters.messageset is not None:
+        messageset_id = (await find_messageset(transaction, given=filters.messageset)).id
+    if filters.schedule_id is not None:
+        await check_schedule(transaction, schedule_id=filters.schedule_id)
+    return Selection(
+        messageset_id=messageset_id, lang=filters.lang, schedule_id=filters.schedule_id
+    )
+
+
+async def find_messageset(transaction: Transaction, *, given: str) -> MessageSet:
+    """The message set of this short name, or else of this id; raises NoMessageSet."""
+    messageset_id = await messagesets.find_by_name(transaction, short_name=given)
+    if messageset_id is None and given.isdecimal() and int(given) <= LARGEST_ID:
+        messageset_id = int(given)
+    found = None
+    if messageset_id is not None:
+        found = await messagesets.find(transaction, messageset_id=messageset_id)
+    if found is None:
+        raise NoMessageSet(given)
+    return found
+
+
+async def check_schedule(transaction: Transaction, *, schedule_id: int) -> None:
+    """Raise NoSchedule if there is none with this id."""
+    if not await schedules.exists(transaction, row_id=schedule_id):
+        raise NoSchedule(schedule_id)

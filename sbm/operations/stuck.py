@@ -1,0 +1,101 @@
+"""Subscriptions that are in error are made ready again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from attrs import evolve, frozen
+
+from sbm.model.selection import Selection
+from sbm.operations.progress import Progress, untold
+from sbm.operations.selection import CHUNK, Repair, select
+from sbm.store import audit, repairs
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.repairs import Place, Stuck
+
+# The values of process_status that are errors.
+STATUSES = (-1, -2)
+
+
+@frozen(kw_only=True)
+class StuckSubscriptions:
+    """Those that are meant: how many of each message set and status, and how many to reset."""
+
+    selection: Selection
+    counts: list[Stuck]
+    meant: int
+
+
+@frozen(kw_only=True)
+class ResetCount:
+    """How many are ready again, and how many were left: changed meanwhile, or locked."""
+
+    reset: int = 0
+    left: int = 0
+
+
+async def find_stuck(
+    transaction: Transaction, *, repair: Repair, statuses: Sequence[int] = STATUSES
+) -> StuckSubscriptions:
+    """Which ones would be reset; raises Refused where a filter names what there is not."""
+    selection = await select(transaction, filters=repair.filters)
+    counts = await repairs.count_stuck(transaction, statuses=statuses, selection=selection)
+    meant = sum(one.count for one in counts)
+    if repair.limit is not None:
+        meant = min(meant, repair.limit)
+    return StuckSubscriptions(selection=selection, counts=counts, meant=meant)
+
+
+async def reset_stuck(
+    database: Database,
+    *,
+    repair: Repair,
+    stuck: StuckSubscriptions,
+    statuses: Sequence[int] = STATUSES,
+    progress: Progress = untold,
+) -> ResetCount:
+    """Set process_status to 0 where it is an error, a chunk in each transaction."""
+    done = ResetCount()
+    with progress("subscriptions", stuck.meant) as advance:
+        for status in statuses:
+            place: Place | None = Place()
+            while place is not None and done.reset != repair.limit:
+                limit = CHUNK
+                if repair.limit is not None:
+                    limit = min(limit, repair.limit - done.reset)
+                ids, left, place = await database.transact(
+                    _reset_next,
+                    status=status,
+                    selection=stuck.selection,
+                    behind=place,
+                    limit=limit,
+                    repair=repair,
+                )
+                done = evolve(done, reset=done.reset + len(ids), left=done.left + left)
+                advance(len(ids))
+    return done
+
+
+async def _reset_next(
+    transaction: Transaction,
+    *,
+    status: int,
+    selection: Selection,
+    behind: Place,
+    limit: int,
+    repair: Repair,
+) -> tuple[list[UUID], int, Place | None]:
+    ids, left, place = await repairs.reset_stuck(
+        transaction, status=status, selection=selection, behind=behind, limit=limit
+    )
+    if ids:
+        await audit.record(
+            transaction,
+            actor=repair.signature.actor,
+            command="subscription reset-stuck",
+            reason=repair.signature.reason,
+            details=selection.told()
+            | {"status": status, "count": len(ids), "subscriptions": list(map(str, ids))},
+        )
+    return ids, left, place

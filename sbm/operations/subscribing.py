@@ -1,0 +1,147 @@
+"""Subscribing: making, changing and deleting subscriptions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from attrs import evolve, frozen
+
+from sbm.model.content_rules import prepend_of, prepend_problems
+from sbm.model.subscription import Contradiction, Subscription, consistent
+from sbm.operations.drafts import Changes, Draft, Problems
+from sbm.operations.refusals import NoSuchRow, WrongValues
+from sbm.store import idempotency, messages, messagesets, subscriptions
+from sbm.store.postgres.database import Transaction
+
+_CONTRADICTION = "This is the status of a completed subscription, and completed is false."
+
+# What decides which message is next.
+_PLACE = ("messageset_id", "lang", "next_sequence_number")
+
+
+@frozen(kw_only=True)
+class Registration:
+    """The subscription that a request asked for; ``is_twin``: an earlier request has made it."""
+
+    subscription_id: UUID
+    is_twin: bool = False
+
+
+async def create_subscription(transaction: Transaction, draft: Draft) -> Subscription:
+    """Make a subscription; raises WrongValues."""
+    problems = await draft.hold_references(transaction)
+    await _check_prepend(transaction, draft, {}, problems)
+    problems.check()
+    values = {**draft.values, **_consistent(draft, was_completed=False)}
+    return await subscriptions.create(transaction, **values, created_by=draft.user_id)
+
+
+async def register(transaction: Transaction, draft: Draft, *, window: timedelta) -> Registration:
+    """Make a subscription unless the same was asked for less than ``window`` ago; 0: never mind.
+
+    Raises WrongValues.
+    """
+    if not window:
+        made = await create_subscription(transaction, draft)
+        return Registration(subscription_id=made.id)
+    fingerprint = _fingerprint(draft)
+    first = await idempotency.find_registration(transaction, fingerprint=fingerprint, within=window)
+    if first is not None:
+        return Registration(subscription_id=first, is_twin=True)
+    made = await create_subscription(transaction, draft)
+    await idempotency.keep_registration(
+        transaction, fingerprint=fingerprint, subscription_id=made.id
+    )
+    return Registration(subscription_id=made.id)
+
+
+async def change_subscription(
+    transaction: Transaction, changes: Changes, *, subscription_id: UUID
+) -> Subscription:
+    """Change a subscription; raises NoSuchRow or WrongValues."""
+    stored = await subscriptions.lock(transaction, subscription_id=subscription_id)
+    if stored is None:
+        raise NoSuchRow
+    draft = changes(stored)
+    problems = await draft.hold_references(transaction)
+    await _check_prepend(transaction, draft, stored, problems)
+    problems.check()
+    changed = _consistent(draft, was_completed=stored["completed"])
+    await subscriptions.update(
+        transaction,
+        subscription_id=subscription_id,
+        fields={**stored, **changed},
+        updated_by=draft.user_id,
+    )
+    found = await subscriptions.find(transaction, subscription_id=subscription_id)
+    assert found is not None
+    return found
+
+
+async def delete_subscription(transaction: Transaction, *, subscription_id: UUID) -> None:
+    """Delete a subscription; raises NoSuchRow. What it is owed will be skipped."""
+    if not await subscriptions.delete(transaction, subscription_id=subscription_id):
+        raise NoSuchRow
+
+
+def begin_with_next(draft: Draft) -> Draft:
+    """A draft of a subscription that begins with its next message, unless it says otherwise."""
+    if "initial_sequence_number" not in draft.defaults:
+        return draft
+    following = draft.values.get("next_sequence_number")
+    if following is None:
+        return draft
+    return evolve(draft, values={**draft.values, "initial_sequence_number": following})
+
+
+def _fingerprint(draft: Draft) -> bytes:
+    """Of what is asked for, however it was spelt. What cannot be read is nobody's twin."""
+    text = json.dumps(draft.values, sort_keys=True)
+    return sha256(text.encode("ascii")).digest()
+
+
+def _consistent(draft: Draft, *, was_completed: bool) -> dict[str, Any]:
+    try:
+        return consistent(draft.written, was_completed=was_completed)
+    except Contradiction:
+        raise WrongValues({"process_status": [_CONTRADICTION]}) from None
+
+
+async def _check_prepend(
+    transaction: Transaction, draft: Draft, before: Mapping[str, Any], problems: Problems
+) -> None:
+    """Add what keeps the prepend in the metadata from going out before the next message.
+
+    ``before`` is the subscription as it is stored, or nothing for a new one. A prepend that waits
+    already, as an import may have brought it, only has to be no worse under what changes around it.
+    """
+    after = {**before, **draft.values}
+    prepend = prepend_of(after.get("metadata"))
+    if prepend is None or not problems.found.keys().isdisjoint(("metadata", *_PLACE)):
+        return
+    waiting = prepend_of(before.get("metadata"))
+    is_kept = type(prepend) is type(waiting) and prepend == waiting
+    if is_kept and all(before[name] == after[name] for name in _PLACE):
+        return
+    limit = draft.max_text_length
+    had = await _prepend_problems(transaction, prepend, before, limit) if is_kept else {}
+    for code, sentence in (await _prepend_problems(transaction, prepend, after, limit)).items():
+        if code not in had:
+            problems.add("metadata", sentence)
+
+
+async def _prepend_problems(
+    transaction: Transaction, prepend: Any, values: Mapping[str, Any], limit: int
+) -> dict[str, str]:
+    """What is wrong with it, by code; the set stays as it is until the transaction ends."""
+    await messagesets.hold(transaction, row_id=values["messageset_id"])
+    messageset = await messagesets.find(transaction, messageset_id=values["messageset_id"])
+    assert messageset is not None
+    text = await messages.find_next_text(transaction, **{name: values[name] for name in _PLACE})
+    found = prepend_problems(prepend, messageset.medium, text=text, limit=limit)
+    return {one.code: one.sentence for one in found}

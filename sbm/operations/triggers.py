@@ -1,0 +1,48 @@
+"""Triggers: somebody says "now" for a subscription or a schedule."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sbm.model.scheduler_call import Scheduling
+from sbm.model.send import Trigger
+from sbm.operations.refusals import NoSuchRow
+from sbm.store import resends, scheduler_calls, sends, ticks
+from sbm.store.postgres.database import Transaction
+
+
+async def send_next(transaction: Transaction, *, subscription_id: UUID) -> Trigger:
+    """Owe the next message, or tell why there is nothing to send; raises NoSuchRow."""
+    return _found(await sends.owe(transaction, subscription_id=subscription_id))
+
+
+async def resend_last(transaction: Transaction, *, subscription_id: UUID) -> Trigger:
+    """Owe the last message once more; raises NoSuchRow."""
+    return _found(await resends.owe(transaction, subscription_id=subscription_id))
+
+
+async def open_tick(transaction: Transaction, *, schedule_id: int, opened_by: str) -> None:
+    """Say "now" for all subscriptions on a schedule; raises NoSuchRow."""
+    tick_id = await ticks.open_tick(transaction, schedule_id=schedule_id, opened_by=opened_by)
+    if tick_id is None:
+        raise NoSuchRow
+
+
+async def stop_calls_for_schedule(
+    transaction: Transaction, *, schedule_id: int, mode: Scheduling
+) -> bool:
+    """Have the Scheduler told to stop, if in this mode it should not call for a schedule.
+
+    Returns whether it should not: then nothing is to be sent.
+    """
+    if mode == "schedule":
+        return False
+    return await scheduler_calls.stop_calling_schedule(
+        transaction, schedule_id=schedule_id, clock_ticks=mode == "builtin"
+    )
+
+
+def _found(trigger: Trigger) -> Trigger:
+    if not trigger.found:
+        raise NoSuchRow
+    return trigger

@@ -1,0 +1,134 @@
+"""The routes of a resource, and what its declaration answers there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar, NoReturn
+
+from attrs import frozen
+from klein import Klein
+from twisted.web.server import Request
+
+from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.operations.drafts import Changes, Draft
+from sbm.operations.refusals import WrongValues
+from sbm.web.declaration.resource import Resource
+from sbm.web.http.endpoint import ApiRequest, Endpoint, Method, Reply, new_app
+from sbm.web.http.errors import NotFound, Refusal
+from sbm.web.schema.schema import ParsedBody, Schema
+
+
+def collection() -> Klein:
+    """A new app with the routes of a list and of its rows, for the class of a resource."""
+    app = new_app()
+
+    @app.route("/")
+    async def rows(self: Rows, request: Request) -> bytes:
+        return await self.answer_list(request)
+
+    @app.route("/<key>")
+    async def row(self: Rows, request: Request, key: str) -> bytes:
+        return await self.answer_row(request, key)
+
+    return app
+
+
+@frozen(eq=False, kw_only=True)
+class Rows:
+    """The rows of one kind, as ``resource`` declares them.
+
+    A class of its own says ``app = collection()``, adds routes, and overrides the methods that have
+    more to do. No text that is sent has more than ``max_text_length`` characters.
+    """
+
+    resource: ClassVar[Resource[Any]]
+
+    endpoint: Endpoint
+    max_text_length: int = MAX_TEXT_LENGTH
+
+    async def answer_list(self, request: Request) -> bytes:
+        """Answer a request to the list."""
+        methods = self._allowed({"GET": self.list_rows, "POST": self.create})
+        return await self.endpoint.answer(
+            request, self.resource.list_options, methods, permission=self.resource.permission
+        )
+
+    async def answer_row(self, request: Request, key: str) -> bytes:
+        """Answer a request to one row."""
+        change = partial(self.change, key)
+        methods = self._allowed(
+            {
+                "GET": partial(self.read, key),
+                "PUT": change,
+                "PATCH": change,
+                "DELETE": partial(self.delete, key),
+            }
+        )
+        return await self.endpoint.answer(
+            request, self.resource.row_options, methods, permission=self.resource.permission
+        )
+
+    async def list_rows(self, request: ApiRequest) -> Reply:
+        """A page of the list."""
+        return await self.resource.listing.reply(self.endpoint.database, request)
+
+    async def create(self, request: ApiRequest) -> Reply:
+        """Make a row of the body."""
+        assert self.resource.create is not None
+        draft = self.draft(self._schema.read(request.body()), request)
+        try:
+            made = await self.endpoint.database.transact(self.resource.create, draft)
+        except WrongValues as refusal:
+            raise self._schema.told(refusal) from None
+        return Reply(status=201, body=self.resource.shown(request, made))
+
+    async def read(self, key: str, request: ApiRequest) -> Reply:
+        """One row."""
+        found = await self.endpoint.database.transact(self.resource.find, **self._named(key))
+        if found is None:
+            raise NotFound
+        return Reply(body=self.resource.shown(request, found))
+
+    async def change(self, key: str, request: ApiRequest) -> Reply:
+        """Change a row by the body, which is read before the row is locked."""
+        assert self.resource.change is not None
+        row, changes = self._named(key), self._changes(request)
+        try:
+            changed = await self.endpoint.database.transact(self.resource.change, changes, **row)
+        except WrongValues as refusal:
+            raise self._schema.told(refusal) from None
+        return Reply(body=self.resource.shown(request, changed))
+
+    async def delete(self, key: str, _request: ApiRequest) -> Reply:
+        """Delete a row."""
+        assert self.resource.delete is not None
+        await self.endpoint.database.transact(self.resource.delete, **self._named(key))
+        return Reply(status=204)
+
+    def draft(self, parsed: ParsedBody, request: ApiRequest) -> Draft:
+        """What this user wants a new row to be."""
+        return parsed.draft(user_id=request.user.id, max_text_length=self.max_text_length)
+
+    @property
+    def _schema(self) -> Schema:
+        assert self.resource.schema is not None
+        return self.resource.schema
+
+    def _changes(self, request: ApiRequest) -> Changes:
+        """What the body says. If it cannot be read, that is told once the row is found."""
+        try:
+            parsed = self._schema.read(request.body(), method=request.method)
+        except Refusal as refusal:
+            return partial(_refuse, refusal)
+        return partial(parsed.draft, user_id=request.user.id, max_text_length=self.max_text_length)
+
+    def _named(self, key: str) -> dict[str, Any]:
+        return {self.resource.key: self.resource.read_key(key)}
+
+    def _allowed(self, methods: Mapping[str, Method]) -> dict[str, Method]:
+        return {name: one for name, one in methods.items() if name in self.resource.methods}
+
+
+def _refuse(refusal: Refusal, _stored: Mapping[str, Any]) -> NoReturn:
+    raise refusal
