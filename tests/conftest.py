@@ -57,6 +57,11 @@ def pytest_configure() -> None:
         signal.signal(number, _interrupt)
     # The reactor lays its own hands on SIGTERM when it first runs.
     reactor.callWhenRunning(signal.signal, signal.SIGTERM, _interrupt)
+    # A process inherits what is ignored, but no handlers: what nohup or a shell's background makes
+    # this one ignore, those that tests start must hear.
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _ignore)
 
 
 @pytest.hookimpl(trylast=True)
@@ -94,6 +99,10 @@ def pytest_unconfigure() -> Generator[None, object, object]:
         while not reactors.dead:
             reactors.switch()
     return result
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing."""
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

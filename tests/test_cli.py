@@ -21,6 +21,7 @@ from sbm.store.postgres import migrations
 from tests.arrange import Arranged, arranged
 from tests.commands.operator import run_here
 from tests.db.databases import Databases
+from tests.patience import patience
 
 SETTING = "STAGE_BASED_MESSAGING_DATABASE"
 NOWHERE = "postgresql://nobody@/nothing?host=/nowhere"
@@ -41,7 +42,12 @@ def sbm(*arguments: str, first: str = "", **environ: str) -> subprocess.Complete
     started = [sys.executable, "-c", f"{first}from sbm.cli import main; main()", *arguments]
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     return subprocess.run(
-        started, env={**kept, **environ}, capture_output=True, text=True, check=False, timeout=60
+        started,
+        env={**kept, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=patience(),
     )
 
 

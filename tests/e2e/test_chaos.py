@@ -39,7 +39,6 @@ def test_after_half_a_minute_of_faults_the_account_is_clean(sender: str) -> None
         sender=sender,
         database=_DATABASE,
         longest_stop=8,
-        patience=90,
     )
     account = Run(options).make()
     assert account.is_clean, account.text()

@@ -74,7 +74,7 @@ async def test_stopping_does_not_wait_for_a_count(
         "INSERT INTO ticks (source, state, schedule_id) VALUES ('post-back', 'expanded', %s)",
         schedule,
     )
-    long = Query(name="count_ticks", sql="SELECT pg_sleep(15) /* %(ids)s */", returns="many")
+    long = Query(name="count_ticks", sql="SELECT pg_sleep(60) /* %(ids)s */", returns="many")
     monkeypatch.setitem(ledger_balance.QUERIES.by_name, "count_ticks", long)
 
     def counting() -> int:
@@ -85,7 +85,7 @@ async def test_stopping_does_not_wait_for_a_count(
             )
         )
 
-    seed.start(SBM_STOP_GRACE_SECONDS="60")
+    seed.start(SBM_STOP_GRACE_SECONDS="600")
     await seed.until(counting)
     await seed.stop()
     assert counting() == 1, "the server has finished what nobody waits for any longer"

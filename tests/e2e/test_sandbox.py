@@ -23,10 +23,8 @@ from attrs import define, field
 
 import sbm
 from sbm.sandbox.demo.sample_content import SETS
+from tests.patience import patience
 from tests.ports import free_port
-
-# Hang guards only: nothing is asserted about how long a thing takes.
-PATIENCE_SECONDS = 60
 
 TWISTD = Path(sys.executable).with_name("twistd")
 
@@ -86,7 +84,7 @@ class RunningSandbox:
         process, self.process = self.process, None
         assert process is not None
         process.send_signal(number)
-        return process.wait(PATIENCE_SECONDS)
+        return process.wait(patience())
 
     def get(self, url: str) -> Any:
         """The JSON at an address of the sandbox."""
@@ -104,13 +102,13 @@ class RunningSandbox:
 
 
 def exchange(url: str, headers: dict[str, str], data: bytes | None = None) -> Any:
-    with urlopen(Request(url, data, headers), timeout=PATIENCE_SECONDS) as answer:
+    with urlopen(Request(url, data, headers), timeout=patience()) as answer:
         return json.load(answer)
 
 
 def eventually(condition: Callable[[], Any]) -> None:
     """Return when it has come true; fail when it does not."""
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + patience()
     while not condition():
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.1)
@@ -227,7 +225,7 @@ def test_a_sandbox_that_cannot_be_furnished_stops_and_shows_that_it_failed(
 ) -> None:
     (sandbox.folder / "var" / "sandbox" / "token").mkdir(parents=True)
     process = sandbox.begin()
-    assert process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
+    assert process.wait(patience()) == -signal.SIGTERM
     assert "The sandbox cannot start" in sandbox.output
     assert processes_of(sandbox.folder) == []
 
@@ -237,7 +235,7 @@ def test_a_second_sandbox_in_the_same_folder_is_refused_and_harms_nothing(
 ) -> None:
     sandbox.run()
     second = sandbox.begin()
-    assert second.wait(PATIENCE_SECONDS) == 1
+    assert second.wait(patience()) == 1
     assert "Another sandbox is running in ./var/sandbox: stop that one first." in sandbox.output
     assert sandbox.ready_file.exists()
     assert sandbox.all("messageset")

@@ -25,14 +25,12 @@ from sbm.sandbox.stand_ins.schedules import Scheduler
 from sbm.settings.config import Config
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged, arranged
+from tests.patience import patience
 from tests.ports import free_port
 
 T = TypeVar("T")
 
 reactor: Any = _reactor
-
-# A hang guard only: nothing is asserted about how long a thing takes.
-PATIENCE_SECONDS = 300
 
 SCHEDULER_TOKEN = "token-of-the-scheduler"
 
@@ -199,7 +197,7 @@ class World:
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Return when the condition holds; fail when it does not come to."""
-        give_up_at = reactor.seconds() + PATIENCE_SECONDS
+        give_up_at = reactor.seconds() + patience()
         while not condition():
             assert reactor.seconds() < give_up_at, "it never came to that"
             await pause(0.05)

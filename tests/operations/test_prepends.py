@@ -29,7 +29,7 @@ async def test_it_is_given_to_those_whose_set_it_suits(
     recipients = await database.transact(choose, wanted=wanted)
     assert recipients.messageset_ids == [texts]
     assert recipients.left_out == [
-        "message set 'sounds' is of sounds, and this is not the URL of one"
+        "message set 'sounds' is an audio message set, and this is not the URL of a sound"
     ]
     told = ToldProgress()
     done = await add_prepends(database, wanted=wanted, recipients=recipients, progress=told)

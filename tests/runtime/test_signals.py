@@ -70,6 +70,8 @@ def listening(
 ) -> Signals:
     """Signals as a process has them; ``interrupts`` is how it was started to take Ctrl-C."""
     signal.signal(INT, interrupts)
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)  # the suite itself may have been started to ignore it
     signals = Signals(
         reactor=reactor,
         ours=frozenset(ours),

@@ -18,6 +18,7 @@ import psycopg2
 import pytest
 
 from sbm.sandbox.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from tests.patience import patience
 
 Run = Callable[..., EmbeddedPostgres]
 
@@ -79,8 +80,8 @@ def is_alive(pid: int) -> bool:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true in good time."""
-    end = time.monotonic() + 10
+    """Whether it comes true."""
+    end = time.monotonic() + patience()
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
     return condition()

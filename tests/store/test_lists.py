@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
@@ -16,6 +17,7 @@ from sbm.model.paging import PageRequest
 from sbm.store.paging import parameters
 from sbm.store.subscriptions import QUERIES, Wanted
 from tests.arrange import Arranged, arranged
+from tests.db.databases import Databases
 
 MANY = 20_000
 OLD = datetime(2020, 1, 1, tzinfo=timezone.utc)
@@ -26,10 +28,15 @@ EVERYTHING = Wanted()
 FEW_BLOCKS = 120
 
 
-@pytest.fixture
-def stale(database_uri: str) -> Iterator[Any]:
-    """Many subscriptions, of which the statistics know the first few; the oldest differ."""
-    with arranged(database_uri) as direct:
+# It takes a second to fill a database: one process does it, for all.
+pytestmark = pytest.mark.xdist_group("lists")
+
+
+@pytest.fixture(scope="module")
+def filled(databases: Databases, template_database: str) -> Iterator[str]:
+    """A database to copy."""
+    name = f"sbm_lists_{uuid4().hex[:12]}"
+    with arranged(databases.create(name, template=template_database)) as direct:
         direct.rows("ALTER TABLE subscriptions SET (autovacuum_enabled = false)")
         direct.rows("ALTER TABLE sends SET (autovacuum_enabled = false)")
         one, two = direct.schedule(), direct.schedule()
@@ -39,9 +46,19 @@ def stale(database_uri: str) -> Iterator[Any]:
         direct.subscriptions(50, usual, one, metadata={"source": "hub"})
         direct.rows("ANALYZE")
         _fill(direct)
-    connection = psycopg2.connect(database_uri)
-    yield connection
-    connection.close()
+    yield name
+    databases.drop(name)
+
+
+@pytest.fixture
+def stale(databases: Databases, filled: str) -> Iterator[Any]:
+    """Many subscriptions, of which the statistics know the first few; the oldest differ."""
+    name = f"sbm_test_{uuid4().hex[:12]}"
+    with contextlib.closing(
+        psycopg2.connect(databases.create(name, template=filled))
+    ) as connection:
+        yield connection
+    databases.drop(name)
 
 
 def _fill(direct: Arranged) -> None:

@@ -222,7 +222,11 @@ def filled(request: Any, databases: Databases, template_database: str) -> Iterat
     databases.drop(name)
 
 
-@pytest.fixture(scope="module", params=SCENARIOS)
+# All that is explained in one scenario is explained by the process that has made it.
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SCENARIOS],
+)
 def uri(request: Any, databases: Databases, filled: tuple[str, int]) -> Iterator[str]:
     """A database for all the statements: to explain them changes nothing but what is dead."""
     template, subscriptions = filled

@@ -30,6 +30,9 @@ from tests.clients.voice_vendor.sftp import Vendor, a_key, pinned
 
 reactor: Any = global_reactor
 
+# Longer than a test may take: who waits for its end is not done in time.
+HOUR = timedelta(hours=1)
+
 LONG = random.Random(2).randbytes(3 * WINDOW_BYTES + 5)
 
 
@@ -56,7 +59,7 @@ class Town:
         """What does the tasks, a pass at a time."""
         told: dict[str, Any] = {
             "vendor": VoiceVendor(
-                reactor=reactor, address=self.vendor.address(), timeout=timedelta(seconds=10)
+                reactor=reactor, address=self.vendor.address(), timeout=timedelta(seconds=60)
             ),
             "media_root": self.media,
             "draw": lambda: 0.01,
@@ -227,19 +230,15 @@ async def test_a_long_pause_is_no_reason_to_lose_the_task_nor_to_keep_it(
     monkeypatch.setattr(audio, "RENEW_SECONDS", 0.01)
     await town.vendor.close()
     await town.ask()
-    copies = town.copies(draw=lambda: 10.0)
+    copies = town.copies(draw=lambda: HOUR.total_seconds())
     copying = Deferred.fromCoroutine(copies.one_pass())
     while not town.task()["progress"].get("waiting_for"):
         await deferLater(reactor, 0.01)
-    late: list[bool] = []
-    guard = reactor.callLater(5, late.append, True)  # the pause is one of 10 s
     lease = town.task()["lease_until"]
     while town.task()["lease_until"] == lease and not copying.called:
         await deferLater(reactor, 0.01)
     town.direct.rows("UPDATE tasks SET owner = %s", str(uuid4()))
     assert await copying == 0
-    assert not late
-    guard.cancel()
 
 
 @pytest.mark.parametrize("change", [LONG[::-1], LONG + b"!", LONG[:5]])
@@ -283,16 +282,13 @@ async def test_to_stop_waits_for_no_answer_of_the_vendor_and_not_for_his_return(
     if is_away:
         await town.vendor.close()
     await town.ask()
-    copies = town.copies(draw=lambda: 10.0)
+    vendor = VoiceVendor(reactor=reactor, address=town.vendor.address(), timeout=HOUR)
+    copies = town.copies(vendor=vendor, draw=lambda: HOUR.total_seconds())
     copying = Deferred.fromCoroutine(copies.one_pass())
     while not (town.vendor.silenced or town.task()["progress"].get("waiting_for")):
         await deferLater(reactor, 0.01)
-    late: list[bool] = []
-    guard = reactor.callLater(5, late.append, True)  # either wait is one of 10 s
     copies.stopService()
     assert await copying == 0
-    assert not late
-    guard.cancel()
     assert await town.database.transact(
         tasks.begin, owner=uuid4(), kinds=["sync-audio-files"], lease=timedelta(seconds=60)
     )
