@@ -76,12 +76,6 @@ LONGEST_MODULE = 400
 # Arguments that stand side by side are easily swapped, and durations without mypy noticing.
 MOST_POSITIONAL = 4
 
-# Modules whose arguments are still to be named.
-NOT_NAMED_YET = {
-    "web/http/uploads.py",
-    "web/schema/schema.py",
-}
-
 
 def positional_fields(class_: ast.ClassDef) -> list[str]:
     """The fields of an attrs class that its constructor takes by their position."""
@@ -205,8 +199,7 @@ def faults(path: Path, source: str) -> list[str]:
             for name in imports(tree)
             for fault in import_faults(path, name)
         ]
-    if path.as_posix() not in NOT_NAMED_YET:
-        found += [f"{path}: {fault}" for fault in unnamed_arguments(tree)]
+    found += [f"{path}: {fault}" for fault in unnamed_arguments(tree)]
     if len(source.splitlines()) > LONGEST_MODULE:
         found.append(f"{path}: is longer than {LONGEST_MODULE} lines")
     return found
