@@ -49,7 +49,7 @@ def test_the_function_is_run_at_once_and_then_every_so_often() -> None:
     assert runner.runs == 2
 
 
-def test_the_function_that_fails_is_told_of_and_run_again() -> None:
+def test_a_function_that_fails_is_logged_and_run_again() -> None:
     clock, runner, heard = Clock(), Runner(fault=ValueError("rain")), []  # type: ignore[var-annotated]
     periodic(clock, runner, heard).startService()
     clock.advance(10)
