@@ -18,8 +18,8 @@ from sbm.clients.service_client import (
     HttpResponse,
     ServiceClient,
     TooLong,
+    answered,
     faulty,
-    said,
     unavailable,
 )
 from sbm.model.outbound import SEND_KEY
@@ -33,7 +33,7 @@ _LIST = ("outbound", "")
 _SERVICE = "the Message Sender"
 
 # An identity that no person has, and a time after which no outbound was stored.
-NOBODY = "00000000-0000-0000-0000-000000000000"
+NO_IDENTITY = "00000000-0000-0000-0000-000000000000"
 _NEVER = datetime(2100, 1, 1, tzinfo=timezone.utc)
 
 
@@ -64,7 +64,7 @@ class MessageSender:
         answer = await self._client.post("outbound", "", body=outbound, begin=begin)
         if 200 <= answer.status < 300:
             return _outbound_id(answer)
-        reason = said(_SERVICE, answer)
+        reason = answered(_SERVICE, answer)
         if answer.status in REFUSALS:
             raise Rejected(reason)
         if answer.status in TURNED_AWAY:
@@ -75,13 +75,13 @@ class MessageSender:
             raise Unknown(reason, answer.retry_after, at_once=True, may_be_theirs=False)
         raise Unknown(reason)
 
-    async def is_well(self, *, but: str = NOBODY) -> bool | None:  # noqa: ARG002
+    async def is_well(self, *, but: str = NO_IDENTITY) -> bool | None:  # noqa: ARG002
         """Whether it answers a question about an identity that no person has, and so not ``but``.
 
         None means that it does not offer this question, or that its address is wrong.
         """
         try:
-            answer = await self._client.get(*_LIST, query=_question([NOBODY], _NEVER))
+            answer = await self._client.get(*_LIST, query=_question([NO_IDENTITY], _NEVER))
         except Unavailable:
             return False
         return None if answer.status in (404, 405) else answer.status == 200
@@ -113,7 +113,7 @@ class MessageSender:
                 pages.doubt = str(error)
                 break
             if answer.status in (404, 405) and not pages.queries:
-                raise CannotBeAsked(said(_SERVICE, answer))
+                raise CannotBeAsked(answered(_SERVICE, answer))
             if answer.asks_to_slow_down:
                 raise unavailable(_SERVICE, answer)
             if answer.status in AWAY or answer.status >= 500:
@@ -192,5 +192,5 @@ def _outbound_id(answer: HttpResponse) -> str:
     except (ValueError, LookupError, TypeError):
         outbound_id = None
     if not outbound_id or type(outbound_id) not in (str, int):  # true is no id
-        raise Unknown(said(_SERVICE, answer))
+        raise Unknown(answered(_SERVICE, answer))
     return str(outbound_id)

@@ -102,16 +102,16 @@ _HINTS = {401: "is its token right?", 403: "is its token right?"} | dict.fromkey
 def unavailable(service: str, answer: HttpResponse) -> Unavailable:
     """The error for an answer whose cause is the service; the call surely had no effect."""
     return Unavailable(
-        said(service, answer), answer.retry_after, at_once=True, hint=hint_of(answer)
+        answered(service, answer), answer.retry_after, at_once=True, hint=hint_of(answer)
     )
 
 
 def faulty(service: str, answer: HttpResponse) -> Faulty:
     """The error for an answer whose cause may be the thing that the service was asked about."""
-    return Faulty(said(service, answer), hint=hint_of(answer))
+    return Faulty(answered(service, answer), hint=hint_of(answer))
 
 
-def said(service: str, answer: HttpResponse) -> str:
+def answered(service: str, answer: HttpResponse) -> str:
     """An answer as a reason that people read."""
     return f"{service} answered {answer.summary()}"
 
@@ -170,7 +170,7 @@ class ServiceClient(Service):
         """
         url = self._base.child(*path).replace(query=query)
         try:
-            return await self._told("GET", self._ask(url))
+            return await self._reported("GET", self._ask(url))
         except AnswerTooLong as error:
             raise TooLong(str(error)) from error
         except Unknown as error:  # a GET has no effect
@@ -196,9 +196,11 @@ class ServiceClient(Service):
         Raises Unavailable if the request was surely not begun, else Unknown.
         """
         url = self._base.child(*path)
-        return await self._told("POST", self._exchange("POST", url, body, begin or _always))
+        return await self._reported("POST", self._exchange("POST", url, body, begin or _always))
 
-    async def _told(self, method: str, exchange: Coroutine[Any, Any, HttpResponse]) -> HttpResponse:
+    async def _reported(
+        self, method: str, exchange: Coroutine[Any, Any, HttpResponse]
+    ) -> HttpResponse:
         """The answer to an exchange; failures are reported to ``failed``."""
         try:
             answer = await exchange

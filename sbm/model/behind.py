@@ -10,7 +10,7 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class BehindSubscription:
-    """Where a subscription stood when it was looked at, and where it was expected to stand.
+    """The place of a subscription when it was looked at, and its expected place.
 
     The names are the short names of the message sets. ``created_at`` is when it was looked at.
     """

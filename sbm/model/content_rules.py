@@ -106,7 +106,7 @@ class Placed:
     content: Content
 
     def told(self, problem: Problem) -> str:
-        """A sentence about what is wrong with it."""
+        """A sentence that names the message and the problem."""
         return f"Message {self.sequence_number} in {self.lang} (id {self.id}) {problem.clause}."
 
 
@@ -114,8 +114,8 @@ class Placed:
 class Problem:
     """Why something cannot be sent.
 
-    ``sentence`` tells it to the client that wrote the value; ``clause`` goes on after the name of
-    the message or prepend.
+    ``sentence`` is for the client that wrote the value; ``clause`` is the rest of a sentence that
+    begins with the name of the message or prepend.
     """
 
     code: Code

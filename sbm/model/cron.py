@@ -115,10 +115,10 @@ class Cron:
     def problems(fields: Mapping[str, str]) -> dict[str, str]:
         """A message for each of the given cron fields that is wrong; other names are ignored."""
         problems = {}
-        for name, (_, _, told) in _RANGES.items():
+        for name, (_, _, described) in _RANGES.items():
             if name in fields and _terms(name, tidy(fields[name])) is None:
                 problems[name] = (
-                    f'Enter a valid cron field: "*", numbers from {told},'
+                    f'Enter a valid cron field: "*", numbers from {described},'
                     " ranges and steps, separated by commas."
                 )
         return problems

@@ -176,7 +176,7 @@ class Troubled:
 
 
 def endpoint(public_url: str, kind: Kind, target: str) -> str:
-    """Where the Scheduler calls us back for a subscription or a schedule."""
+    """The URL that the Scheduler calls for a subscription or a schedule."""
     if kind == "subscription":
         return f"{public_url}/api/v1/subscriptions/{target}/send"
     return f"{public_url}/api/v1/schedule/{target}/send/"

@@ -1,4 +1,4 @@
-"""Which due moment a call of the Seed Scheduler belongs to, and which earlier call it repeats.
+"""Finds the due moment of a call of the Seed Scheduler, and the earlier call that it repeats.
 
 The Scheduler repeats a call that was not answered, up to 23 minutes later, and gives it no key. So
 calls are distinguished by the moments at which they were due.

@@ -60,13 +60,13 @@ class Sftp(filetransfer.FileTransferClient):
         """Read how a request ended; the text may be missing, and in any language."""
         request, rest = self._parseRequest(data)  # type: ignore[no-untyped-call]
         (code,) = struct.unpack("!L", rest[:4])
-        told = getNS(rest[4:])[0] if len(rest) >= 8 else b""
+        raw = getNS(rest[4:])[0] if len(rest) >= 8 else b""
         if code == filetransfer.FX_OK:
             request.callback(None)
         elif code == filetransfer.FX_EOF:
             request.errback(EOFError())
         else:
-            request.errback(_refusal(code, plain(told)))
+            request.errback(_refusal(code, plain(raw)))
 
     def connectionLost(self, reason: Failure = _LOST) -> None:
         self.connected = False
@@ -126,10 +126,10 @@ class Ssh(transport.SSHClientTransport):
                 )
             )
         elif code == transport.DISCONNECT_KEY_EXCHANGE_FAILED:
-            told, kind = plain(description), self._address.host_key_type
+            text, kind = plain(description), self._address.host_key_type
             if kind:
-                told += f"; it must have a host key of the type {kind} (SBM_AUDIO_FTP_HOST_KEY)"
-            self._fail(Rejected(f"no secure connection to the voice vendor: {told}"))
+                text += f"; it must have a host key of the type {kind} (SBM_AUDIO_FTP_HOST_KEY)"
+            self._fail(Rejected(f"no secure connection to the voice vendor: {text}"))
         self._fail(
             Unavailable(f"we ended the connection to the voice vendor: {plain(description)}")
         )
@@ -266,8 +266,8 @@ class _Channel(SSHChannel):
         self._ssh.abort(Rejected("the voice vendor's server does not offer us SFTP"))
 
     def openFailed(self, why: Any) -> None:
-        told = plain(str(getattr(why, "value", why)).encode("utf-8", "replace"))
-        self._ssh.abort(Unavailable(f"the voice vendor's server opens no session: {told}"))
+        text = plain(str(getattr(why, "value", why)).encode("utf-8", "replace"))
+        self._ssh.abort(Unavailable(f"the voice vendor's server opens no session: {text}"))
 
     def dataReceived(self, data: bytes) -> None:
         self._client.dataReceived(data)
@@ -277,23 +277,23 @@ class _Channel(SSHChannel):
         self._ssh.end()
 
 
-def plain(told: bytes) -> str:
+def plain(raw: bytes) -> str:
     """A text from a server as one short line that can be stored and shown."""
-    text = told.decode("utf-8", "replace")
+    text = raw.decode("utf-8", "replace")
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[
         :_LONGEST_REASON
     ]
 
 
-def _refusal(code: int, told: str) -> Unavailable | Rejected:
+def _refusal(code: int, text: str) -> Unavailable | Rejected:
     """The error for a status other than success."""
     if code in (filetransfer.FX_NO_CONNECTION, filetransfer.FX_CONNECTION_LOST):
-        return Unavailable(f"the voice vendor's server lost its own connection: {told}")
+        return Unavailable(f"the voice vendor's server lost its own connection: {text}")
     if code == filetransfer.FX_NO_SUCH_FILE:
-        return NoSuchFile(told or "no such file")
+        return NoSuchFile(text or "no such file")
     if code == filetransfer.FX_PERMISSION_DENIED:
-        return Rejected(told or "permission denied")
-    return Rejected(f"{told or 'failure'} (status {code})")
+        return Rejected(text or "permission denied")
+    return Rejected(f"{text or 'failure'} (status {code})")
 
 
 def _credentials(address: VoiceVendorAddress) -> str:

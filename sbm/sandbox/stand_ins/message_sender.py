@@ -16,7 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from sbm.sandbox.stand_ins.fields import (
-    Invalid,
+    InvalidValue,
     instant,
     parsed_boolean,
     parsed_instant,
@@ -27,7 +27,7 @@ from sbm.sandbox.stand_ins.fields import (
 )
 from sbm.sandbox.stand_ins.journal import Journal
 from sbm.sandbox.stand_ins.rest import (
-    Cursor,
+    PageCursor,
     Position,
     Refused,
     Reply,
@@ -180,9 +180,9 @@ class MessageSender:
         self._remove(self.get(outbound_id))
         self._journal.append({"deleted": outbound_id})
 
-    def find(self, wanted: OutboundQuery, cursor: Cursor | None = None) -> Iterator[Outbound]:
+    def find(self, wanted: OutboundQuery, cursor: PageCursor | None = None) -> Iterator[Outbound]:
         """The outbounds beyond a cursor that match; newest first, unless ``oldest_first``."""
-        cursor = cursor or Cursor()
+        cursor = cursor or PageCursor()
         positions = self._candidates(wanted)
         low, high = 0, len(positions)
         if wanted.after is not None:
@@ -331,9 +331,9 @@ def _number(values: list[str]) -> Decimal:
     try:
         number = Decimal(values[-1].strip())
     except InvalidOperation:
-        raise Invalid("Enter a number.") from None
+        raise InvalidValue("Enter a number.") from None
     if number.is_nan():
-        raise Invalid("Enter a number.")
+        raise InvalidValue("Enter a number.")
     return number
 
 

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from sbm.sandbox.stand_ins.fields import Invalid, instant, parsed_instant
+from sbm.sandbox.stand_ins.fields import InvalidValue, instant, parsed_instant
 
 Given = TypeVar("Given")
 Route = TypeVar("Route", bound=Callable[..., Any])
@@ -146,7 +146,7 @@ def parsed_fields(
         if name in given:
             try:
                 parsed[name] = parse(given[name])
-            except Invalid as error:
+            except InvalidValue as error:
                 wrong[name] = [str(error)]
     if wrong:
         raise Refused(400, wrong)
@@ -169,7 +169,7 @@ def collection_url(request: Request, name: str) -> str:
 
 
 @frozen(kw_only=True)
-class Cursor:
+class PageCursor:
     """Where a page begins: after a position, or backwards from it; without one, at the start."""
 
     position: Position | None = None
@@ -189,7 +189,7 @@ ListRow = TypeVar("ListRow", bound=Positioned)
 
 def page(
     request: Request,
-    find: Callable[[Cursor], Iterable[ListRow]],
+    find: Callable[[PageCursor], Iterable[ListRow]],
     describe: Callable[[ListRow], dict[str, Any]],
     *,
     size: int,
@@ -256,13 +256,13 @@ def _link(request: Request, row: Positioned, *, backward: bool) -> str:
     return f"{_origin(request)}{path}?{urlencode([('cursor', cursor), *kept])}"
 
 
-def _requested_cursor(request: Request) -> Cursor:
+def _requested_cursor(request: Request) -> PageCursor:
     given = query(request).get("cursor")
     if given is None:
-        return Cursor()
+        return PageCursor()
     try:
         way, number, created_at = urlsafe_b64decode(given[-1]).decode("ascii").split(" ")
         position = (parsed_instant(created_at), int(number))
-    except (Invalid, ValueError):
+    except (InvalidValue, ValueError):
         raise Refused(404, {"detail": "Invalid cursor"}) from None
-    return Cursor(position=position, backward=way == "back")
+    return PageCursor(position=position, backward=way == "back")

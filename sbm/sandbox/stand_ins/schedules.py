@@ -23,7 +23,7 @@ from sbm.sandbox.stand_ins.fields import (
     utc_now,
 )
 from sbm.sandbox.stand_ins.journal import Journal
-from sbm.sandbox.stand_ins.rest import Cursor, Position
+from sbm.sandbox.stand_ins.rest import PageCursor, Position
 
 
 def _any_json(value: Any) -> Any:
@@ -195,7 +195,7 @@ class Scheduler:
             if schedule.fires_at is None or CeleryCron.read(schedule.fires_at) is not None
         ]
 
-    def find(self, cursor: Cursor) -> Iterator[Schedule]:
+    def find(self, cursor: PageCursor) -> Iterator[Schedule]:
         """All schedules, newest first, beyond a cursor."""
         ordered = sorted(self._schedules.values(), key=lambda schedule: schedule.position)
         place = cursor.position
