@@ -225,14 +225,14 @@ def _scheduler_calls(shared: Shared) -> Iterable[IService]:
     yield client
     yield Loop(
         reactor=shared.reactor,
-        name="do chores",
+        name="call the Scheduler",
         one_pass=outbox.one_pass,
         rest=POLL_SECONDS,
         wakeup=shared.wakeups.scheduler_calls,
     )
     yield Loop(
         reactor=shared.reactor,
-        name="expire chores",
+        name="expire calls to the Scheduler",
         one_pass=outbox.expire,
         rest=EXPIRY_SECONDS,
     )

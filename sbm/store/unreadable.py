@@ -83,14 +83,14 @@ async def fail_member(transaction: Transaction, *, member: NextMember, reason: s
     await transaction.execute(QUERIES.fail_member, **asdict(member), reason=reason)
 
 
-async def list_due_chores(transaction: Transaction, *, limit: int) -> list[int]:
-    """The ids of the chores that a claim would claim."""
-    return await transaction.many(QUERIES.list_due_chores, int, limit=limit)
+async def list_due_scheduler_calls(transaction: Transaction, *, limit: int) -> list[int]:
+    """The ids of the calls that a claim would claim."""
+    return await transaction.many(QUERIES.list_due_scheduler_calls, int, limit=limit)
 
 
-async def refuse_due_chore(transaction: Transaction, *, chore_id: int, reason: str) -> None:
-    """Let a chore wait until something changes."""
-    await transaction.execute(QUERIES.refuse_due_chore, id=chore_id, reason=reason)
+async def refuse_due_scheduler_call(transaction: Transaction, *, call_id: int, reason: str) -> None:
+    """Let a call wait until something changes."""
+    await transaction.execute(QUERIES.refuse_due_scheduler_call, id=call_id, reason=reason)
 
 
 async def list_tasks_to_begin(transaction: Transaction, *, kinds: Iterable[str]) -> list[UUID]:

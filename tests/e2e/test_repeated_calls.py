@@ -38,7 +38,7 @@ async def told(seed: World, count: int) -> list[Schedule]:
     await seed.until(
         lambda: (
             len(seed.schedules.enabled()) == count
-            and not seed.direct.value("SELECT count(*) FROM chores")
+            and not seed.direct.value("SELECT count(*) FROM scheduler_calls")
         )
     )
     return seed.schedules.enabled()

@@ -336,21 +336,23 @@ async def test_a_schedule_whose_next_tick_cannot_be_read_stops_no_other(
     assert bench.schedule(bad)["is_ahead"]
 
 
-# Chores and tasks
+# Calls and tasks
 
 
 @ensureDeferred
-async def test_a_chore_that_cannot_be_read_is_refused_and_the_others_are_done(here: Here) -> None:
+async def test_a_scheduler_call_that_cannot_be_read_is_refused_and_the_others_are_done(
+    here: Here,
+) -> None:
     await here.announce("subscription")
     good = [here.subscribe() for _ in range(3)]
     here.direct.rows(
-        "INSERT INTO chores (kind, target, due_at)"
+        "INSERT INTO scheduler_calls (kind, target, due_at)"
         " VALUES ('subscription', 'nonsense', now() - interval '1 hour')"
     )
     doing = here.doing()
     while await doing.one_pass():
         pass
-    (refused,) = here.chores()
+    (refused,) = here.scheduler_calls()
     assert (refused["target"], refused["state"]) == ("nonsense", "refused")
     assert "invalid input syntax for type uuid" in refused["reason"]
     assert all(here.remote_id(one) for one in good)

@@ -84,10 +84,12 @@ class LedgerBalance:
         # It may be so from a moment to come: the end of a lease.
         oldest_unknown = max(0.0, max(unknown, default=0.0))
         self._telemetry.gauge("sends.oldest_unknown_seconds", oldest_unknown)
-        chores = await self._database.transact(gauges.measure_chores)
-        self._telemetry.gauge("chores.owed", chores.owed)
-        self._telemetry.gauge("chores.oldest_owed_seconds", chores.owed_seconds or 0.0)
-        self._telemetry.gauge("chores.refused", chores.refused)
+        scheduler_calls = await self._database.transact(gauges.measure_scheduler_calls)
+        self._telemetry.gauge("scheduler_calls.owed", scheduler_calls.owed)
+        self._telemetry.gauge(
+            "scheduler_calls.oldest_owed_seconds", scheduler_calls.owed_seconds or 0.0
+        )
+        self._telemetry.gauge("scheduler_calls.refused", scheduler_calls.refused)
         doubles = await self._database.transact(gauges.count_doubles)
         self._telemetry.gauge("doubles", doubles)
 

@@ -18,8 +18,8 @@ from sbm.web.http.endpoint import Reply
 from sbm.web.http.errors import Reason
 from sbm.web.http.wire import compact_json
 
-JOINED = "scheduler.joined_calls"
-UNMATCHED = "scheduler.unmatched_calls"
+JOINED = "scheduler_callbacks.joined"
+UNMATCHED = "scheduler_callbacks.unmatched"
 
 # Calls that fit no moment are logged once in this time: a wrong time zone makes all of them such.
 LOG_SECONDS = 60.0

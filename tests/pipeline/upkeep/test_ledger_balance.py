@@ -218,13 +218,13 @@ async def test_live_sends_are_measured_by_state_and_lane(bench: Bench) -> None:
 @ensureDeferred
 async def test_what_the_scheduler_is_owed_is_measured(bench: Bench) -> None:
     bench.direct.rows(
-        "INSERT INTO chores (kind, target, state, owed_at) VALUES"
+        "INSERT INTO scheduler_calls (kind, target, state, owed_at) VALUES"
         " ('schedule', '1', 'owed', now() - interval '1 hour'), ('schedule', '2', 'refused', now())"
     )
     await bench.law.one_pass()
-    assert bench.telemetry.measured("chores.owed") == 1
-    assert bench.telemetry.measured("chores.refused") == 1
-    assert (bench.telemetry.measured("chores.oldest_owed_seconds") or 0) >= 3600
+    assert bench.telemetry.measured("scheduler_calls.owed") == 1
+    assert bench.telemetry.measured("scheduler_calls.refused") == 1
+    assert (bench.telemetry.measured("scheduler_calls.oldest_owed_seconds") or 0) >= 3600
 
 
 @ensureDeferred

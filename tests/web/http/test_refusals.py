@@ -342,7 +342,8 @@ async def test_requests_that_change_nothing_are_counted(database_uri: str, tmp_p
         await api.post(send, token=SCHEDULER_TOKEN)
         with arranged(database_uri) as direct:
             direct.rows(
-                "INSERT INTO remote_schedules (kind, target, remote_id, cron_definition, enabled)"
+                "INSERT INTO scheduler_schedules"
+                " (kind, target, remote_id, cron_definition, enabled)"
                 " VALUES ('schedule', %s, gen_random_uuid(), '* * * * *', true)",
                 str(made["schedule"]),
             )
