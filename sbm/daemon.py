@@ -307,7 +307,7 @@ def _ledger_balance(shared: Shared) -> Iterable[IService]:
     yield database
     yield Loop(
         reactor=shared.reactor,
-        name="check the law",
+        name="check the ledger balance",
         one_pass=balance.one_pass,
         rest=BALANCE_SECONDS,
         may_be_cut=True,

@@ -29,7 +29,7 @@ CREATE TABLE public.schedules (
     month_of_year text DEFAULT '*'::text NOT NULL,
     next_tick_at timestamp with time zone,
     next_tick_rule text,
-    wound_at timestamp with time zone,
+    next_tick_set_at timestamp with time zone,
     CONSTRAINT schedules_day_of_month_check CHECK ((char_length(day_of_month) <= 64)),
     CONSTRAINT schedules_day_of_week_check CHECK ((char_length(day_of_week) <= 64)),
     CONSTRAINT schedules_hour_check CHECK ((char_length(hour) <= 64)),
@@ -41,7 +41,7 @@ COMMENT ON COLUMN public.schedules.next_tick_at IS 'When the built-in clock tick
 
 COMMENT ON COLUMN public.schedules.next_tick_rule IS 'The version of the rule, the cron fields and the time zone that next_tick_at was worked out from: where they are no longer right, next_tick_at is out of date, whoever changed the row.';
 
-COMMENT ON COLUMN public.schedules.wound_at IS 'When next_tick_at was worked out. If it lies in the future, the clock was wrong then.';
+COMMENT ON COLUMN public.schedules.next_tick_set_at IS 'When next_tick_at was worked out. If it lies in the future, the clock was wrong then.';
 
 CREATE FUNCTION public.cron_definition(schedule public.schedules) RETURNS text
     LANGUAGE plpgsql IMMUTABLE

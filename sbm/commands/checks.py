@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Check all that can be checked, or only WHAT."
     parser.set_defaults(command=in_database(_check_all))
     subjects = parser.add_subparsers(metavar="WHAT")
-    check_law = subjects.add_parser(
-        "law",
+    check_the_ledger = subjects.add_parser(
+        "ledger",
         help="whether every trigger is accounted for, once",
         description="Check that for every tick its triggers are as many as its rows in the ledger"
         " and its live sends; that every live send has its tick; and that no send was sent twice,"
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " not so, and sums. Changes nothing, and can be run while daemons work. Exits with 0 if all"
         " is well, with 1 if not. Doubles count until their rows are deleted.",
     )
-    check_law.set_defaults(command=in_database(_check_law))
+    check_the_ledger.set_defaults(command=in_database(_check_the_ledger))
     check_schedules = subjects.add_parser(
         "schedules",
         help="which schedules are never due, and which restrict both day fields",
@@ -46,7 +46,7 @@ def _check_all(options: argparse.Namespace) -> Work:
     return partial(_check_both, time_zone=_time_zone(options))
 
 
-def _check_law(_options: argparse.Namespace) -> Work:
+def _check_the_ledger(_options: argparse.Namespace) -> Work:
     return _check_ledger
 
 
@@ -72,7 +72,7 @@ async def _check_both(database: Database, *, time_zone: ZoneInfo) -> int:
 async def _check_ledger(database: Database) -> int:
     check = await check_ledger(database, tell=lambda one: print(_line(one)))
     _sum_up(check)
-    return FAILED if check.is_broken else OK
+    return FAILED if check.is_unbalanced else OK
 
 
 def _line(one: Finding) -> str:
@@ -93,7 +93,7 @@ def _line(one: Finding) -> str:
 
 
 def _sum_up(check: LedgerCheck) -> None:
-    print(f"{check.broken} of {check.ticks} ticks are broken")
+    print(f"{check.unbalanced} of {check.ticks} ticks are unbalanced")
     if check.not_kept:
         print(f"{check.not_kept} more cannot be told: their part of the ledger was dropped")
     print(f"{check.orphans} live sends have no tick")
@@ -103,7 +103,7 @@ def _sum_up(check: LedgerCheck) -> None:
             f"{check.doubles} outbounds are doubles, beside those that the ledger names:"
             " they are in the table doubles"
         )
-    print("the law is broken" if check.is_broken else "the law holds")
+    print("the ledger is unbalanced" if check.is_unbalanced else "the ledger is balanced")
 
 
 async def _check_those_schedules(database: Database, *, time_zone: ZoneInfo) -> int:

@@ -35,15 +35,15 @@ class LedgerCheck:
 
     ticks: int
     not_kept: int
-    broken: int
+    unbalanced: int
     orphans: int
     sent_twice: int
     doubles: int
 
     @property
-    def is_broken(self) -> bool:
+    def is_unbalanced(self) -> bool:
         """Whether there is any finding."""
-        return bool(self.broken or self.orphans or self.sent_twice or self.doubles)
+        return bool(self.unbalanced or self.orphans or self.sent_twice or self.doubles)
 
 
 @frozen(kw_only=True)
@@ -82,7 +82,7 @@ class _LedgerCheck:
     tell: Callable[[Finding], object]
     ticks: int = field(default=0, init=False)
     not_kept: int = field(default=0, init=False)
-    broken: int = field(default=0, init=False)
+    unbalanced: int = field(default=0, init=False)
     orphans: int = field(default=0, init=False)
     twice: set[UUID] = field(factory=set, init=False)
     doubles: int = field(default=0, init=False)
@@ -95,7 +95,7 @@ class _LedgerCheck:
         return LedgerCheck(
             ticks=self.ticks,
             not_kept=self.not_kept,
-            broken=self.broken,
+            unbalanced=self.unbalanced,
             orphans=self.orphans,
             sent_twice=len(self.twice),
             doubles=self.doubles,
@@ -117,14 +117,14 @@ class _LedgerCheck:
             self.not_kept += 1
             return
         self.ticks += 1
-        if balance.is_broken:
-            self.broken += 1
+        if balance.is_unbalanced:
+            self.unbalanced += 1
             self.tell(balance)
 
     async def _check_live_sends(self) -> None:
         after = BEFORE_ALL
         while page := await self.database.transact(
-            ledger_balance.list_astray, after=after, limit=SENDS_PER_PAGE
+            ledger_balance.list_orphans, after=after, limit=SENDS_PER_PAGE
         ):
             after = page[-1].send_id
             for one in page:

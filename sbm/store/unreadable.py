@@ -103,12 +103,12 @@ async def fail_task(transaction: Transaction, *, task_id: UUID, reason: str) -> 
     await transaction.execute(QUERIES.fail_task, id=task_id, reason=reason)
 
 
-async def list_schedules_to_wind(
+async def list_stale_schedules(
     transaction: Transaction, *, time_zone: ZoneInfo, limit: int
 ) -> list[int]:
     """The schedules for which the built-in clock has work."""
     return await transaction.many(
-        QUERIES.list_schedules_to_wind,
+        QUERIES.list_stale_schedules,
         int,
         version=RULE_VERSION,
         time_zone=time_zone.key,

@@ -146,7 +146,7 @@ def build(
     ``scheduling`` says what the Scheduler shows, and what it may call back for; ``version`` is told
     by the health check; ``wakeups`` are woken after the commit of work for the pipeline; files of
     up to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
-    for ``duplicate_window`` the webhook refuses the twin of a request, a day at most, zero: never;
+    for ``duplicate_window`` the webhook refuses a repeated request, a day at most, zero: never;
     ``trusted_proxies`` are believed about the address that the client sees; ``telemetry`` is what
     ``/metrics`` and the health show, and its tally is told what the Metrics API shall know;
     ``timezone`` is that of the schedules; ``max_text_length`` is how many characters the Message

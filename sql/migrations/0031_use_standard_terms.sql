@@ -13,6 +13,7 @@ ALTER TABLE remote_schedules RENAME TO scheduler_schedules;
 ALTER TABLE remote_listing RENAME TO scheduler_listing;
 ALTER TABLE scheduler_crons RENAME chore_id TO call_id;
 ALTER VIEW chore_steps RENAME TO scheduler_call_steps;
+ALTER TABLE schedules RENAME wound_at TO next_tick_set_at;
 ALTER INDEX ticks_broken RENAME TO ticks_unbalanced;
 
 -- Constraints and indexes go by the names of their tables. In PostgreSQL 18, NOT NULL has one, too.

@@ -136,9 +136,9 @@ UPDATE tasks
    SET state = 'failed', reason = %(reason)s, owner = NULL, lease_until = NULL, finished_at = now()
  WHERE id = %(id)s AND (state = 'waiting' OR state = 'begun' AND lease_until < now());
 
--- name: list_schedules_to_wind :many
+-- name: list_stale_schedules :many
 -- reads
--- What find_schedules_to_wind would find.
+-- What find_stale_schedules would find.
 SELECT id FROM schedules
  WHERE next_tick_at <= now()
     OR next_tick_rule IS DISTINCT FROM concat_ws(' ', %(version)s::text, minute, hour, day_of_month,

@@ -34,7 +34,7 @@ async def test_everybody_gets_every_message_once_in_order_and_then_the_next_set(
     assert {row["messageset_id"] for row in chained} == {baby}
     await seed.tick(weekly)
     assert {texts[-1] for texts in seed.received().values()} == {"baby 1 eng_ZA"}
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -230,7 +230,7 @@ async def test_those_whose_address_cannot_be_looked_up_keep_nobody_else(seed: Wo
     assert {(failure["kind"], failure["stage"]) for failure in failures} == {("next", "address")}
     assert all("tried 3 times" in failure["reason"] for failure in failures)
     assert seed.direct.value("SELECT max(abs(process_status)) FROM subscriptions") == 0
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 def _has_more_than(seed: World, outbounds: int) -> bool:

@@ -210,7 +210,7 @@ async def test_the_first_signal_gives_back_what_was_not_begun_and_waits_for_the_
         assert await daemon.ended() == 0
     assert _is(seed, owed=MOTHERS - CONCURRENCY)
     assert [entry["outcome"] for entry in seed.direct.ledger()] == ["sent"] * CONCURRENCY
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 def _is(seed: World, **wanted: int) -> bool:
@@ -228,7 +228,7 @@ async def test_the_second_signal_breaks_off_what_was_begun_which_is_written_down
         await seed.until(partial(_is, seed, claimed=CONCURRENCY, owed=MOTHERS - CONCURRENCY))
         assert await daemon.end(number) == 0
     assert _is(seed, unknown=CONCURRENCY, owed=MOTHERS - CONCURRENCY)
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -259,7 +259,7 @@ async def test_without_its_database_a_daemon_ends_with_0_and_loses_nothing(
         assert await daemon.end() == 0
     # On a line that is deaf the statements still arrive: some results may have been committed.
     assert sum(states(seed).values()) + len(seed.direct.ledger()) == MOTHERS
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -274,12 +274,12 @@ async def test_a_tick_whose_expansion_is_stopped_is_expanded_by_the_next_start(s
         assert status == 202
         await seed.until(lambda: states(seed))
         assert await daemon.end() == 0
-        assert seed.direct.broken_law() == []
+        assert seed.direct.unbalanced_ticks() == []
         await daemon.start()
         await seed.until(lambda: sum(states(seed).values()) == many)
         assert await daemon.end() == 0
     assert states(seed) == {"owed": many}
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

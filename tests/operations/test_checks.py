@@ -53,8 +53,10 @@ async def test_each_kind_of_finding_is_told_and_counted(
     assert (double.send_id, double.times) == (twice, 2)
     assert isinstance(surplus, Surplus)
     assert surplus.outbound_id == "three"
-    assert check == LedgerCheck(ticks=1, not_kept=0, broken=1, orphans=1, sent_twice=1, doubles=1)
-    assert check.is_broken
+    assert check == LedgerCheck(
+        ticks=1, not_kept=0, unbalanced=1, orphans=1, sent_twice=1, doubles=1
+    )
+    assert check.is_unbalanced
 
 
 @ensureDeferred

@@ -97,7 +97,7 @@ async def test_those_that_match_are_listed_and_requeued_and_no_others(
     assert (done.taken, done.owed, done.goes_on) == (len(expected), len(expected), False)
     left = {number[row["id"]] for row in direct.rows("SELECT id FROM failed_tasks")}
     assert left == set("1234") - set(expected)
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -108,7 +108,7 @@ async def test_one_is_requeued_alone_ahead_of_a_tick(database: Database, direct:
     (send,) = direct.rows("SELECT id, kind, lane, attempt FROM sends")
     assert send == {"id": send_id, "kind": "next", "lane": "single", "attempt": 1}
     assert [row["id"] for row in direct.rows("SELECT id FROM failed_tasks")] == [one, three]
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -128,7 +128,7 @@ async def test_one_that_is_skipped_says_why_as_the_ledger_does(
     assert await one_again(database, number) == Trigger(found=True, accepted=False, reason=reason)
     assert [entry["reason"] for entry in direct.ledger()] == [reason]
     assert await one_again(database, number) == Trigger(found=False, accepted=False)
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -144,7 +144,7 @@ async def test_a_failed_resend_is_requeued_beside_a_next_message(
     reason = "a resend is already owed to the subscription"
     assert (await one_again(database, third)).reason == reason
     assert direct.value("SELECT count(*) FROM sends") == 2
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -228,7 +228,7 @@ async def test_of_two_at_the_same_time_one_requeues_each(
     assert taken == expected[one_by_one, ends_well]
     assert direct.value("SELECT count(*) FROM sends") == sum(taken)
     assert direct.value("SELECT count(*) FROM failed_tasks") == len(ids) - sum(taken)
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @pytest.fixture

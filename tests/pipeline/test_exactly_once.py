@@ -141,7 +141,7 @@ class Account:
     def check(self) -> None:
         self.look()
         assert not self.world.broken, self.world.broken[0]
-        assert not self.direct.broken_law()
+        assert not self.direct.unbalanced_ticks()
         self._check_stored()
         self._check_owed()
         self._check_ledger()

@@ -56,8 +56,8 @@ PARAMETERS: Mapping[str, JsonSchema] = {
         "description": "How many rows lie before the page. What is no number is as if not given.",
         "schema": {"type": "integer", "minimum": 0, "default": 0},
     },
-    "position": {
-        "name": "position",
+    "cursor": {
+        "name": "cursor",
         "in": "query",
         "description": "Where a page begins, as the links to the next and the previous page say"
         " it. It belongs to its list and filters; clients do not make it.",
@@ -86,7 +86,7 @@ ERRORS: Mapping[str, JsonSchema] = {
         "schema": "Refusal",
     },
     "InvalidFilter": {
-        "description": "A filter is refused, by its name; or the position, or the request cannot"
+        "description": "A filter is refused, by its name; or the cursor, or the request, cannot"
         " be read.",
         "schema": "Refusal",
     },

@@ -64,10 +64,10 @@ _GAUGES: Mapping[str, str] = {
     "service.away": "1 while the daemon takes this service for being away, else 0.",
     "clock.doubted_seconds": "For how long the database's clock is not trusted yet; 0: it is.",
     "clock.last_jump_seconds": "By how much the clock was set last; below zero: back.",
-    "law.broken_ticks": "Ticks whose triggers are not all accounted for.",
-    "law.checked_at": "When this process last checked the law, in Unix time.",
+    "ledger.unbalanced_ticks": "Ticks whose triggers are not all accounted for.",
+    "ledger.checked_at": "When this process last checked the ledger balance, in Unix time.",
 }
-_NAMES: Mapping[str, str] = {"law.checked_at": "law_checked_timestamp_seconds"}
+_NAMES: Mapping[str, str] = {"ledger.checked_at": "ledger_checked_timestamp_seconds"}
 
 
 @frozen(eq=False)

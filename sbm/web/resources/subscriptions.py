@@ -243,14 +243,14 @@ _REQUEST = OptionsInfo(
     name="Subscription Request",
     description="Webhook listener for registrations now needing a subscription",
 )
-_TWIN = "The same subscription was requested a short while ago"
+_DUPLICATE = "The same subscription was requested a short while ago"
 
 
 @frozen(eq=False, kw_only=True)
 class Subscriptions(Collection):
     """The subscriptions, the webhook that makes them, and their triggers.
 
-    ``window``: for how long the webhook refuses the twin of a request without a key; zero: never.
+    ``window``: for how long the webhook refuses duplicates of requests without a key; zero: never.
     ``tally`` is told of every subscription that is made.
     """
 
@@ -291,7 +291,7 @@ class Subscriptions(Collection):
     async def _subscribe(self, request: ApiRequest) -> Reply:
         """Make a subscription as the Hub asks for it.
 
-        A twin is answered with a success, or the Hub would try again.
+        A duplicate is answered with a success, or the Hub would try again.
         """
         draft = begin_with_next(self.draft(requested(request.body()), request))
         window = timedelta(0) if request.has_key else self.window
@@ -299,9 +299,9 @@ class Subscriptions(Collection):
         async def subscribe(transaction: Transaction) -> Reply:
             registered = await register(transaction, draft, window=window)
             headers = {"Location": _url(request, registered.subscription_id)}
-            if registered.is_twin:
-                body = {"accepted": False, "reason": _TWIN}
-                return Reply(body=body, headers=headers, reason=Reason(kind="twin"))
+            if registered.is_duplicate:
+                body = {"accepted": False, "reason": _DUPLICATE}
+                return Reply(body=body, headers=headers, reason=Reason(kind="duplicate"))
             return Reply(status=201, body={"accepted": True}, headers=headers)
 
         return await self._made(request, subscribe)
@@ -353,15 +353,15 @@ SECTION = Section(
                     name="request_subscription",
                     summary="Make a subscription, as the Hub does",
                     description="The webhook for registrations. Without an Idempotency-Key, the"
-                    " twin of a request is refused for as long as SBM_DUPLICATE_WINDOW says; twins"
-                    " ask for the same in every field.",
+                    " duplicate of a request, which asks for the same in every field, is refused"
+                    " for as long as SBM_DUPLICATE_WINDOW says.",
                     body=schema("SubscriptionRequest"),
                     example={"data": _EXAMPLE | {"next_sequence_number": 1, "metadata": {}}},
                     media_types=(JSON,),
                     answers={
                         200: answer_of(
                             NOT_ACCEPTED,
-                            "A twin made it a short while ago: trying again is no use.",
+                            "A duplicate made it a short while ago: trying again is no use.",
                             **_LOCATION,
                         ),
                         201: answer_of(ACCEPTED, "It is made.", **_LOCATION),

@@ -405,7 +405,7 @@ async def test_failures_are_requeued_only_where_nothing_has_happened_since(
         "a message is already owed to the subscription",
         "the subscription has moved on",
     }
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ LOSSES: dict[str, Loss] = {
     "the list breaks off": lambda here: [
         *(nothing, store_and_hang_up(here.door), answering(500)),
     ],
-    "a twin is made": lambda here: [
+    "a duplicate is made": lambda here: [
         *(nothing, store_twice_and_hang_up(here)),
     ],
 }
@@ -284,7 +284,7 @@ async def test_a_subscription_is_owed_one_send_for_the_moments_in_between(here: 
     (send,) = here.direct.rows("SELECT * FROM sends")
     assert (send["kind"], send["lane"]) == ("next", "single")
     assert ticks(here) == [("clock", "missed", NINE)]
-    assert here.direct.broken_law() == []
+    assert here.direct.unbalanced_ticks() == []
 
 
 @pytest.mark.parametrize("mode", ["subscription", "schedule"])

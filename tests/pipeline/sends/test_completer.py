@@ -217,7 +217,7 @@ async def test_a_large_heap_of_results_goes_in_batches(bench: Bench) -> None:
         await bench.next_batch()
     assert len(bench.outcomes()) == len(claimed)
     assert bench.line.tries <= 4
-    assert bench.direct.broken_law() == []
+    assert bench.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -403,7 +403,7 @@ async def test_a_locked_subscription_holds_up_no_other_and_is_settled_when_it_is
         await bench.next_batch()
     assert len(bench.outcomes()) == 5
     assert bench.telemetry.counts == {f"sends.{result.outcome}": 5, "sends.locked": 2}
-    assert bench.direct.broken_law() == []
+    assert bench.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -450,7 +450,7 @@ async def test_another_locked_row_holds_up_no_other(
     while bench.in_flight.held:
         bench.clock.advance(RETRY_SECONDS)
         await bench.next_batch()
-    assert bench.direct.broken_law() == []
+    assert bench.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

@@ -116,12 +116,12 @@ def failures(direct: Arranged, count: int) -> list[int]:
 
 
 def requeued(direct: Arranged, count: int, left: int = 0) -> None:
-    """Assert that just so many are owed again, once, and that the law holds."""
+    """Assert that just so many are owed again, once, and that every tick is balanced."""
     assert direct.value("SELECT count(*) FROM failed_tasks") == left
     assert direct.value("SELECT count(*) FROM sends") == count
     assert direct.value("SELECT count(*) FROM ledger") == 0
     assert direct.value("SELECT sum(triggers) FROM ticks") == count
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

@@ -171,8 +171,8 @@ async def test_what_services_call_is_shown_before_anything_is_refused(seen: Seen
             ("/api/token-auth/", "wrong-password", "400"),
         ),
         (
-            *("GET", "/api/v1/subscriptions/?position=x", None, {}),
-            ("/api/v1/subscriptions/", "position", "400"),
+            *("GET", "/api/v1/subscriptions/?cursor=x", None, {}),
+            ("/api/v1/subscriptions/", "cursor", "400"),
         ),
     ],
 )
@@ -352,7 +352,7 @@ async def test_requests_that_change_nothing_are_counted(database_uri: str, tmp_p
     assert seen.refused == {}
     assert seen.counted(NOT_DONE) == {
         (WEBHOOK, "replayed"): 1,
-        (WEBHOOK, "twin"): 1,
+        (WEBHOOK, "duplicate"): 1,
         (pattern, "nothing-to-do"): 1,
         (pattern, "not-called-for"): 1,
         (SEND, "not-called-for"): 1,

@@ -149,7 +149,7 @@ async def test_a_call_for_one_subscription_is_joined_likewise(
     assert here.direct.value(TRIGGERS) == 1
     assert here.direct.value("SELECT count(*) FROM sends") == active
     assert len(here.direct.ledger()) == (not active)
-    assert here.direct.broken_law() == []
+    assert here.direct.unbalanced_ticks() == []
     assert here.counts == (2, 0)
 
 
