@@ -74,7 +74,7 @@ FORBIDDEN = {"model": {"twisted", "klein", "treq", "psycopg2", "txpostgres"}}
 LONGEST_MODULE = 400
 
 # Arguments that stand side by side are easily swapped, and durations without mypy noticing.
-MOST_POSITIONAL = 4
+MOST_POSITIONAL = 1
 
 
 def positional_fields(class_: ast.ClassDef) -> list[str]:
@@ -110,7 +110,7 @@ def unnamed_arguments(tree: ast.Module) -> Iterator[str]:
     """Where arguments are told apart by their position though they are many."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and len(positional_fields(node)) > MOST_POSITIONAL:
-            yield f"{node.name} takes more than {MOST_POSITIONAL} arguments by position"
+            yield f"{node.name} takes more than {MOST_POSITIONAL} argument by position"
         elif isinstance(node, ast.Call):
             for argument in node.args:
                 if isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Tuple):
@@ -218,7 +218,7 @@ def test_the_package_keeps_the_rules() -> None:
     assert "\n".join(found) == ""
 
 
-FIVE_FIELDS = "".join(f"    {name}: int\n" for name in "abcde")
+TWO_FIELDS = "    a: int\n    b: int\n"
 
 
 @pytest.mark.parametrize(
@@ -278,8 +278,8 @@ FIVE_FIELDS = "".join(f"    {name}: int\n" for name in "abcde")
         ("daemon.py", "Breaker(*(name, seconds), cap=cap)", "wrapped in a tuple"),
         (
             "daemon.py",
-            f"@define(eq=False)\nclass A:\n{FIVE_FIELDS}",
-            "A takes more than 4 arguments by position",
+            f"@define(eq=False)\nclass A:\n{TWO_FIELDS}",
+            "A takes more than 1 argument by position",
         ),
     ],
 )
@@ -301,12 +301,12 @@ def test_a_fault_is_found(path: str, source: str, fault: str) -> None:
         ("daemon.py", "Parallel(*services, *(Port(one) for one in ports))"),
         (
             "daemon.py",
-            f"@frozen(kw_only=True)\nclass A:\n{FIVE_FIELDS}",
+            f"@frozen(kw_only=True)\nclass A:\n{TWO_FIELDS}",
         ),
         (
             "daemon.py",
             "@define\nclass A:\n    a: int = field(init=False)\n    b: int = field(kw_only=True)\n"
-            "    c: ClassVar[int] = 1\n    d: int\n    e: int",
+            "    c: ClassVar[int] = 1\n    d: int",
         ),
     ],
 )
