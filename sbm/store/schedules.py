@@ -10,7 +10,7 @@ from attrs import asdict, field, frozen
 from sbm.model.content import Schedule
 from sbm.model.cron import UNTOLD, Cron, CronError
 from sbm.model.paging import Page, PageRequest
-from sbm.store.paging import read_part
+from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.rows import names_of_true
 from sbm.store.postgres.statements import load
@@ -116,6 +116,6 @@ async def exists(transaction: Transaction, *, row_id: int) -> bool:
     return await find(transaction, schedule_id=row_id) is not None
 
 
-async def list_page(transaction: Transaction, *, window: PageRequest) -> Page[Schedule]:
-    """A part of all schedules, by id."""
-    return await read_part(transaction, QUERIES.list_schedules, Schedule, window)
+async def list_page(transaction: Transaction, *, page: PageRequest) -> Page[Schedule]:
+    """A page of all schedules, by id."""
+    return await read_page(transaction, QUERIES.list_schedules, Schedule, page)
