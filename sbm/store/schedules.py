@@ -8,7 +8,7 @@ from datetime import datetime
 from attrs import asdict, field, frozen
 
 from sbm.model.content import Schedule
-from sbm.model.cron import UNTOLD, Cron, CronError
+from sbm.model.cron import Cron
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
@@ -64,16 +64,9 @@ async def create(
     )
 
 
-async def problems(transaction: Transaction, *, fields: Mapping[str, str]) -> dict[str, str]:
-    """A message for each of the five cron fields that is wrong, by itself or beside the others."""
-    try:
-        cron = Cron(**fields)
-    except CronError as error:
-        return error.problems
-    if cron.impossible_date:
-        return cron.impossible_date
-    untold = await transaction.many(QUERIES.find_untold_fields, str, **fields)
-    return dict.fromkeys(untold, UNTOLD)
+async def find_untold_fields(transaction: Transaction, *, fields: Mapping[str, str]) -> list[str]:
+    """Which of five valid cron fields have no form that the Scheduler understands."""
+    return await transaction.many(QUERIES.find_untold_fields, str, **fields)
 
 
 async def list_told(transaction: Transaction) -> list[Told]:
