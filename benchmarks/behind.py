@@ -93,7 +93,7 @@ def search(uri: str) -> None:
     """Run the task as the daemon does, and print the memory before, and its peak, in MB."""
 
     async def once(reactor: Any) -> None:
-        database = Database(reactor, DatabaseAddress.parse(uri), 2)
+        database = Database(reactor=reactor, address=DatabaseAddress.parse(uri), size=2)
         worker = Tasks(
             reactor=reactor,
             database=database,

@@ -71,13 +71,17 @@ def assemble(
     and requests alike, for as long as the grace lasts; then it settles, and hangs up.
     """
     mode = config.scheduling.mode
-    served = Database(reactor, config.database, config.database_connections, mode)
+    served = Database(
+        reactor=reactor, address=config.database, size=config.database_connections, scheduling=mode
+    )
     telemetry = telemetry or Telemetry()
     shared = Shared(
         config=config,
         reactor=reactor,
         # However many requests wait for each other's locks, results are settled and leases renewed.
-        database=Database(reactor, config.database, PIPELINE_CONNECTIONS, mode),
+        database=Database(
+            reactor=reactor, address=config.database, size=PIPELINE_CONNECTIONS, scheduling=mode
+        ),
         telemetry=telemetry,
         wakeups=Wakeups.of(reactor),
         clock=_database_clock(config, telemetry),
@@ -302,7 +306,7 @@ def _housekeeping(shared: Shared) -> Iterable[IService]:
 
 def _ledger_balance(shared: Shared) -> Iterable[IService]:
     """Counting a tick of a million takes seconds, in which nobody waits for its connection."""
-    database = Database(shared.reactor, shared.config.database, 1)
+    database = Database(reactor=shared.reactor, address=shared.config.database, size=1)
     balance = LedgerBalance(database=database, telemetry=shared.telemetry, clock=shared.clock)
     yield database
     yield Loop(

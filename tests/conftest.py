@@ -180,7 +180,7 @@ def database_uri(databases: Databases, template_database: str) -> Iterator[str]:
 @pytest.fixture
 def database(database_uri: str) -> Iterator[Database]:
     """The same database, as the store sees it."""
-    database = Database(reactor, DatabaseAddress.parse(database_uri), 5)
+    database = Database(reactor=reactor, address=DatabaseAddress.parse(database_uri), size=5)
     yield database
     database.stopService()
 

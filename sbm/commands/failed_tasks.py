@@ -83,7 +83,7 @@ def _list(options: argparse.Namespace) -> Work:
 
 async def _list_those(database: Database, *, wanted: Wanted) -> int:
     part = await database.transact(
-        failed_tasks.list_page, window=PageRequest(limit=_SHOWN), wanted=wanted
+        failed_tasks.list_page, page=PageRequest(limit=_SHOWN), wanted=wanted
     )
     print_table(
         ("ID", "KIND", "STAGE", "INITIATED", "SUBSCRIPTION", "REASON"),
@@ -116,7 +116,7 @@ def _requeue(options: argparse.Namespace) -> Work:
 async def _requeue_all(database: Database, *, wanted: Wanted, is_dry: bool) -> int:
     if is_dry:
         part = await database.transact(
-            failed_tasks.list_page, window=PageRequest(limit=1), wanted=wanted
+            failed_tasks.list_page, page=PageRequest(limit=1), wanted=wanted
         )
         print(f"{part.count} would be requeued")
         return OK

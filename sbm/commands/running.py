@@ -48,7 +48,7 @@ def with_database(address: DatabaseAddress, work: Work) -> int:
     outcome: list[int | Exception] = []
 
     async def once(reactor: Any) -> None:
-        database = Database(reactor, address, 1)
+        database = Database(reactor=reactor, address=address, size=1)
         try:
             outcome.append(await work(database))
         except Exception as error:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from attrs import asdict, evolve
 
 from sbm.model.content import Schedule
-from sbm.model.cron import CRON_FIELDS, Cron, tidy
+from sbm.model.cron import CRON_FIELDS, UNTOLD, Cron, CronError, tidy
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import InUse, NoSuchRow, WrongValues
 from sbm.store import schedules
@@ -55,9 +55,21 @@ async def _check_together(
     """
     kept = {name for name, value in fields.items() if before.get(name) == value}
     unread = kept & Cron.problems(fields).keys()
-    found = await schedules.problems(transaction, fields={**fields, **dict.fromkeys(unread, "*")})
+    found = await _problems(transaction, {**fields, **dict.fromkeys(unread, "*")})
     if not found.keys() <= kept:
         raise WrongValues({name: [sentence] for name, sentence in found.items()})
+
+
+async def _problems(transaction: Transaction, fields: Mapping[str, str]) -> dict[str, str]:
+    """A message for each of the five cron fields that is wrong, by itself or beside the others."""
+    try:
+        cron = Cron(**fields)
+    except CronError as error:
+        return error.problems
+    if cron.impossible_date:
+        return cron.impossible_date
+    untold = await schedules.find_untold_fields(transaction, fields=fields)
+    return dict.fromkeys(untold, UNTOLD)
 
 
 def _fields(schedule: Schedule) -> dict[str, str]:

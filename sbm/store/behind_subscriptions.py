@@ -10,7 +10,7 @@ from uuid import UUID
 from sbm.model.behind import BehindPage, BehindRecord, BehindSubscription, PathStep, RepairCount
 from sbm.model.paging import Page, PageRequest
 from sbm.store import schedule_runs
-from sbm.store.paging import read_part
+from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 from sbm.store.schedule_runs import Wanted
@@ -18,9 +18,9 @@ from sbm.store.schedule_runs import Wanted
 QUERIES = load("behind_subscriptions")
 
 
-async def list_page(transaction: Transaction, *, window: PageRequest) -> Page[BehindSubscription]:
-    """A part of all of them, newest first."""
-    return await read_part(transaction, QUERIES.list_behind, BehindSubscription, window)
+async def list_page(transaction: Transaction, *, page: PageRequest) -> Page[BehindSubscription]:
+    """A page of all of them, newest first."""
+    return await read_page(transaction, QUERIES.list_behind, BehindSubscription, page)
 
 
 async def find(transaction: Transaction, *, behind_id: int) -> BehindSubscription | None:

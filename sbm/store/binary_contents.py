@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from sbm.model.content import BinaryContent
 from sbm.model.paging import Page, PageRequest
-from sbm.store.paging import read_part
+from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -43,6 +43,6 @@ async def delete(transaction: Transaction, *, file_id: int) -> bool:
     return await transaction.execute(QUERIES.delete_binary_content, id=file_id) > 0
 
 
-async def list_page(transaction: Transaction, *, window: PageRequest) -> Page[BinaryContent]:
-    """A part of all files, by id."""
-    return await read_part(transaction, QUERIES.list_binary_contents, BinaryContent, window)
+async def list_page(transaction: Transaction, *, page: PageRequest) -> Page[BinaryContent]:
+    """A page of all files, by id."""
+    return await read_page(transaction, QUERIES.list_binary_contents, BinaryContent, page)

@@ -8,7 +8,7 @@ from attrs import asdict
 
 from sbm.model.failed_task import EVERYTHING, FailedTask, Requeued, Wanted
 from sbm.model.paging import Page, PageRequest
-from sbm.store.paging import read_part
+from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -16,11 +16,11 @@ QUERIES = load("failed_tasks")
 
 
 async def list_page(
-    transaction: Transaction, *, window: PageRequest, wanted: Wanted = EVERYTHING
+    transaction: Transaction, *, page: PageRequest, wanted: Wanted = EVERYTHING
 ) -> Page[FailedTask]:
-    """A part of those that match the filter, newest first."""
-    return await read_part(
-        transaction, QUERIES.list_failed_tasks, FailedTask, window, **asdict(wanted)
+    """A page of those that match the filter, newest first."""
+    return await read_page(
+        transaction, QUERIES.list_failed_tasks, FailedTask, page, **asdict(wanted)
     )
 
 

@@ -12,7 +12,7 @@ from psycopg2.extras import Json
 from sbm.model.content import BinaryContent, Message
 from sbm.model.content_rules import Content, Medium, Placed
 from sbm.model.paging import Page, PageRequest
-from sbm.store.paging import read_part
+from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -169,17 +169,17 @@ async def copy_all(
 async def list_page(
     transaction: Transaction,
     *,
-    window: PageRequest,
+    page: PageRequest,
     messageset_id: int | None = None,
     sequence_number: int | None = None,
     lang: str | None = None,
 ) -> Page[Message]:
-    """A part of the messages that match the filters (None: no filter), by id."""
-    return await read_part(
+    """A page of the messages that match the filters (None: no filter), by id."""
+    return await read_page(
         transaction,
         QUERIES.list_messages,
         Message,
-        window,
+        page,
         messageset_id=messageset_id,
         sequence_number=sequence_number,
         lang=lang,

@@ -7,7 +7,7 @@ from psycopg2.errors import UniqueViolation
 
 from sbm.model.content import MessageSet
 from sbm.model.paging import Page, PageRequest
-from sbm.store.paging import read_part
+from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.rows import names_of_true
 from sbm.store.postgres.statements import load
@@ -95,16 +95,16 @@ async def find_containing(transaction: Transaction, *, text: str) -> list[int]:
 async def list_page(
     transaction: Transaction,
     *,
-    window: PageRequest,
+    page: PageRequest,
     short_name: str | None = None,
     content_type: str | None = None,
 ) -> Page[MessageSet]:
-    """A part of the message sets that match the filters (None: no filter), by id."""
-    return await read_part(
+    """A page of the message sets that match the filters (None: no filter), by id."""
+    return await read_page(
         transaction,
         QUERIES.list_messagesets,
         MessageSet,
-        window,
+        page,
         short_name=short_name,
         content_type=content_type,
     )

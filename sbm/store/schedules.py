@@ -8,9 +8,9 @@ from datetime import datetime
 from attrs import asdict, field, frozen
 
 from sbm.model.content import Schedule
-from sbm.model.cron import UNTOLD, Cron, CronError
+from sbm.model.cron import Cron
 from sbm.model.paging import Page, PageRequest
-from sbm.store.paging import read_part
+from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.rows import names_of_true
 from sbm.store.postgres.statements import load
@@ -64,16 +64,9 @@ async def create(
     )
 
 
-async def problems(transaction: Transaction, *, fields: Mapping[str, str]) -> dict[str, str]:
-    """A message for each of the five cron fields that is wrong, by itself or beside the others."""
-    try:
-        cron = Cron(**fields)
-    except CronError as error:
-        return error.problems
-    if cron.impossible_date:
-        return cron.impossible_date
-    untold = await transaction.many(QUERIES.find_untold_fields, str, **fields)
-    return dict.fromkeys(untold, UNTOLD)
+async def find_untold_fields(transaction: Transaction, *, fields: Mapping[str, str]) -> list[str]:
+    """Which of five valid cron fields have no form that the Scheduler understands."""
+    return await transaction.many(QUERIES.find_untold_fields, str, **fields)
 
 
 async def list_told(transaction: Transaction) -> list[Told]:
@@ -116,6 +109,6 @@ async def exists(transaction: Transaction, *, row_id: int) -> bool:
     return await find(transaction, schedule_id=row_id) is not None
 
 
-async def list_page(transaction: Transaction, *, window: PageRequest) -> Page[Schedule]:
-    """A part of all schedules, by id."""
-    return await read_part(transaction, QUERIES.list_schedules, Schedule, window)
+async def list_page(transaction: Transaction, *, page: PageRequest) -> Page[Schedule]:
+    """A page of all schedules, by id."""
+    return await read_page(transaction, QUERIES.list_schedules, Schedule, page)

@@ -13,7 +13,7 @@ from psycopg2.extras import Json
 from sbm.model.paging import Page, PageRequest
 from sbm.model.subscription import Subscription
 from sbm.store import messagesets
-from sbm.store.paging import read_part
+from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.rows import by_column
 from sbm.store.postgres.statements import load
@@ -124,9 +124,9 @@ _EVERYTHING = Wanted()
 
 
 async def list_page(
-    transaction: Transaction, *, window: PageRequest, wanted: Wanted = _EVERYTHING
+    transaction: Transaction, *, page: PageRequest, wanted: Wanted = _EVERYTHING
 ) -> Page[Subscription]:
-    """A part of the subscriptions that match the filters, newest first."""
+    """A page of the subscriptions that match the filters, newest first."""
     filters = asdict(wanted) | {"messageset_ids": None}
     contained = filters.pop("messageset_contains")
     if contained is not None:
@@ -136,11 +136,11 @@ async def list_page(
             filters["messageset_id"] = ids[0]
     if wanted.metadata is not None:
         filters["metadata"] = Json(wanted.metadata)
-    return await read_part(
+    return await read_page(
         transaction,
         QUERIES.list_subscriptions,
         Subscription,
-        window,
+        page,
         **filters,
     )
 

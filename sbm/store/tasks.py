@@ -12,7 +12,7 @@ from psycopg2.extras import Json
 from sbm.model.failed_task import EVERYTHING, Wanted
 from sbm.model.paging import Page, PageRequest
 from sbm.model.task import Kind, State, Task, TaskRecord
-from sbm.store.paging import read_part
+from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -111,13 +111,13 @@ async def find(transaction: Transaction, *, task_id: UUID) -> TaskRecord | None:
 async def list_page(
     transaction: Transaction,
     *,
-    window: PageRequest,
+    page: PageRequest,
     kind: Kind | None = None,
     state: State | None = None,
 ) -> Page[TaskRecord]:
-    """A part of those of this kind and state, newest first."""
-    return await read_part(
-        transaction, QUERIES.list_tasks, TaskRecord, window, kind=kind, state=state
+    """A page of those of this kind and state, newest first."""
+    return await read_page(
+        transaction, QUERIES.list_tasks, TaskRecord, page, kind=kind, state=state
     )
 
 

@@ -12,7 +12,7 @@ from attrs import frozen
 from sbm.model.cron import RULE_VERSION, Cron
 from sbm.model.paging import Page, PageRequest
 from sbm.model.tick import Source, Tick
-from sbm.store.paging import read_part
+from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -187,19 +187,19 @@ async def record_missed(
 async def list_page(
     transaction: Transaction,
     *,
-    window: PageRequest,
+    page: PageRequest,
     schedule_id: int | None = None,
     source: str | None = None,
     state: str | None = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
 ) -> Page[Tick]:
-    """A part of the ticks of whole schedules that match the filters, newest first."""
-    return await read_part(
+    """A page of the ticks of whole schedules that match the filters, newest first."""
+    return await read_page(
         transaction,
         QUERIES.list_schedule_ticks,
         Tick,
-        window,
+        page,
         schedule_id=schedule_id,
         source=source,
         state=state,

@@ -154,8 +154,10 @@ def build(
     """
     reactor = database.reactor
     telemetry = telemetry or Telemetry()
-    passwords = Passwords(database, reactor)
-    authentication = Authentication(database, passwords, scheduling.inbound_token)
+    passwords = Passwords(database=database, reactor=reactor)
+    authentication = Authentication(
+        database=database, passwords=passwords, scheduler_token=scheduling.inbound_token
+    )
     endpoint = Endpoint(
         database=database, authentication=authentication, proxies=Proxies(trusted_proxies)
     )
@@ -222,8 +224,8 @@ def build(
                 telemetry=telemetry,
             ),
         },
-        exposition=PrometheusMetrics(telemetry, version),
-        media=Media(reactor, media_root),
+        exposition=PrometheusMetrics(telemetry=telemetry, version=version),
+        media=Media(reactor=reactor, root=media_root),
         description=description(version),
         docs=docs(version),
     )

@@ -45,7 +45,7 @@ async def run_here(
     with _said(stdin) as (out, complaint):
         status, begun = _begin(arguments, os.environ | {DATABASE: database_uri} | environ)
         for address, work in begun:
-            database = Database(reactor, address, 1)
+            database = Database(reactor=reactor, address=address, size=1)
             try:
                 status = await work(database)
             except Exception as error:

@@ -251,7 +251,7 @@ async def test_the_message_sets_of_a_dry_run_go_through_everything_but_the_post(
 async def test_the_claims_of_a_daemon_that_died_are_taken_over_and_sent_once(seed: World) -> None:
     schedule = seed.direct.schedule()
     mothers = seed.subscribe(10, seed.direct.messageset("pregnancy", schedule), schedule)
-    database = Database(reactor, seed.config().database, 1)
+    database = Database(reactor=reactor, address=seed.config().database, size=1)
     await database.transact(ticks.open_tick, schedule_id=schedule)
     await database.transact(ticks.expand, limit=100)
     dead = await database.transact(sends.claim, owner=uuid4(), limit=10, lease=timedelta(seconds=1))

@@ -143,7 +143,7 @@ class World:
         return ids
 
     async def token(self, *, admin: bool = True) -> str:
-        database = Database(reactor, self.config().database, 1)
+        database = Database(reactor=reactor, address=self.config().database, size=1)
         try:
             return await database.transact(
                 users.create_token, email="tester@example.org", admin=admin

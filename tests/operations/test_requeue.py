@@ -89,7 +89,7 @@ async def test_those_that_match_are_listed_and_requeued_and_no_others(
     ids = various(direct)
     number = {row_id: str(position) for position, row_id in enumerate(ids, start=1)}
     listed = await database.transact(
-        failed_tasks.list_page, window=PageRequest(limit=10), wanted=wanted
+        failed_tasks.list_page, page=PageRequest(limit=10), wanted=wanted
     )
     assert "".join(number[one.id] for one in reversed(listed.rows)) == expected
     assert listed.count == len(expected)

@@ -224,7 +224,7 @@ async def test_a_send_of_unknown_outcome_that_cannot_be_read_is_not_sent_again(
     await bench.reconciler.one_pass()
     states = direct.rows("SELECT id, state FROM sends")
     assert {row["id"]: row["state"] for row in states} == {send.id: "owed" for send in good}
-    failures = await database.transact(failed_tasks.list_page, window=PageRequest(limit=10))
+    failures = await database.transact(failed_tasks.list_page, page=PageRequest(limit=10))
     (failed,) = failures.rows
     assert (failed.send_id, failed.stage) == (bad.id, "post")
     assert failed.reason.startswith("it may have been sent; it cannot be read: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
@@ -10,11 +11,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from attrs import define, evolve, field
 from pytest_twisted import ensureDeferred
+from twisted.internet import task
 
 from sbm.clients.message_sender import Found
 from sbm.model.backoff import CAP
 from sbm.model.durations import LeaseTime, SettleTime, TickGrace
 from sbm.model.send import GivenBack, Settled, Unknown
+from sbm.model.task import Kind, Task
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock
 from sbm.pipeline.scheduling_mode import SchedulingMode
@@ -23,7 +26,7 @@ from sbm.pipeline.sends.claimer import Claimer
 from sbm.pipeline.sends.delivery import Blames
 from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
-from sbm.pipeline.tasks.runner import TaskRunner
+from sbm.pipeline.tasks.runner import TaskRunner, Work
 from sbm.pipeline.ticks import REVIEW_SECONDS, Clock
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.upkeep.ledger_balance import REST, LedgerBalance
@@ -632,9 +635,25 @@ async def test_a_request_that_is_repeated_across_a_jump_is_done_once(
 async def test_a_task_is_taken_over_when_its_lease_has_really_ended(
     bench: Bench, by: float
 ) -> None:
-    def desk() -> TaskRunner:
-        return TaskRunner(
-            database=bench.database, owner=uuid4(), is_open=lambda: True, clock=bench.clock
+    done: list[Task] = []
+
+    class Runner(TaskRunner):
+        loop_name = "estimates"
+
+        @property
+        def work(self) -> Mapping[Kind, Work]:
+            return {"estimate-sends": self._note}
+
+        async def _note(self, task: Task) -> None:
+            done.append(task)
+
+    def runner() -> TaskRunner:
+        return Runner(
+            reactor=task.Clock(),
+            database=bench.database,
+            owner=uuid4(),
+            wakeup=Wakeup(reactor=task.Clock()),
+            clock=bench.clock,
         )
 
     await bench.looks()
@@ -647,15 +666,11 @@ async def test_a_task_is_taken_over_when_its_lease_has_really_ended(
     await bench.looks()
     bench.sets(0)
     await bench.settles()
-    done: list[Any] = []
 
-    async def work(task: Any) -> None:
-        done.append(task)
-
-    assert await desk().one_pass({"estimate-sends": work}) == 0
+    assert await runner().one_pass() == 0
     bench.passes(301)
     await bench.looks()
-    assert await desk().one_pass({"estimate-sends": work}) == 1
+    assert await runner().one_pass() == 1
     assert len(done) == 1
 
 

@@ -30,7 +30,7 @@ def through(proxy: Proxy) -> Iterator[Callable[..., Database]]:
     made: list[Database] = []
 
     def make(size: int = 1, address: DatabaseAddress | None = None, by: Any = reactor) -> Database:
-        made.append(Database(by, address or proxy.address, size))
+        made.append(Database(reactor=by, address=address or proxy.address, size=size))
         return made[-1]
 
     yield make

@@ -30,7 +30,7 @@ async def search(database: Database, search_id: int, limit: int = 100) -> list[B
     after: UUID | None = BEFORE_ALL
     while after is not None:
         after = await database.transact(store.search, search_id=search_id, after=after, limit=limit)
-    part = await database.transact(store.list_page, window=PageRequest(limit=100))
+    part = await database.transact(store.list_page, page=PageRequest(limit=100))
     return part.rows
 
 

@@ -56,7 +56,7 @@ async def test_a_failure_is_put_down_as_it_stood(
 ) -> None:
     (mother,) = mothers(direct)
     (send,) = await failed(database, [mother], result)
-    part = await database.transact(failed_tasks.list_page, window=PageRequest(limit=10))
+    part = await database.transact(failed_tasks.list_page, page=PageRequest(limit=10))
     (found,) = part.rows
     assert part.count == 1
     assert await database.transact(failed_tasks.find, failed_task_id=found.id) == found
@@ -189,7 +189,7 @@ async def test_a_requeue_goes_by_batches_oldest_first_up_to_where_it_began(
     last = await database.transact(failed_tasks.requeue, up_to=up_to, limit=3)
     assert last == Requeued()
     assert {send.id for send in await claim(database)} < {send.id for send in some}
-    part = await database.transact(failed_tasks.list_page, window=PageRequest(limit=10))
+    part = await database.transact(failed_tasks.list_page, page=PageRequest(limit=10))
     assert part.count == 3
     assert direct.unbalanced_ticks() == []
 

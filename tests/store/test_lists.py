@@ -83,15 +83,15 @@ def _fill(direct: Arranged) -> None:
     )
 
 
-def touched(connection: Any, window: PageRequest, wanted: Wanted = EVERYTHING) -> tuple[int, int]:
+def touched(connection: Any, page: PageRequest, wanted: Wanted = EVERYTHING) -> tuple[int, int]:
     """How many rows a page has, the one too many included, and the blocks that it took."""
     filters = asdict(wanted) | {"messageset_ids": None}
     filters["metadata"] = None if wanted.metadata is None else Json(wanted.metadata)
-    page = parameters(window, QUERIES.list_subscriptions)
+    filters |= parameters(page, QUERIES.list_subscriptions)
     with connection.cursor() as cursor:
         cursor.execute(
             "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + QUERIES.list_subscriptions.sql,
-            filters | page,
+            filters,
         )
         plan = cursor.fetchone()[0][0]["Plan"]
     return plan["Actual Rows"], plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
@@ -99,12 +99,12 @@ def touched(connection: Any, window: PageRequest, wanted: Wanted = EVERYTHING) -
 
 def test_the_last_page_costs_what_the_first_one_does(stale: Any) -> None:
     late = (datetime(2021, 1, 1, 0, 30, tzinfo=timezone.utc), RARE)
-    for window in (
+    for page in (
         PageRequest(limit=10, count=MANY),
         PageRequest(limit=10, count=MANY, key=late),
         PageRequest(limit=10, count=MANY, key=late, backwards=True),
     ):
-        rows, blocks = touched(stale, window)
+        rows, blocks = touched(stale, page)
         assert rows == 11
         assert blocks < FEW_BLOCKS
 

@@ -21,7 +21,7 @@ async def test_only_a_live_next_send_reads_as_in_process(
             " VALUES (%s, 'single', %s, 'x', 1)",
             *(kind, subscription),
         )
-    found = await database.transact(subscriptions.list_page, window=PageRequest(limit=10))
+    found = await database.transact(subscriptions.list_page, page=PageRequest(limit=10))
     assert found.count == 3
     assert {row.id: row.process_status for row in found.rows} == {one: 1, two: 0, three: 0}
 
@@ -37,7 +37,7 @@ async def test_rows_of_one_moment_are_paged_without_a_gap(
     seen = []
     for offset in range(0, 5, 2):
         page = await database.transact(
-            subscriptions.list_page, window=PageRequest(limit=2, offset=offset)
+            subscriptions.list_page, page=PageRequest(limit=2, offset=offset)
         )
         seen += [row.id for row in page.rows]
     assert (len(seen), set(seen)) == (5, made)

@@ -144,7 +144,7 @@ async def served(database_uri: str, media_root: Path, **options: Any) -> AsyncIt
 
     ``options`` are those of ``build``.
     """
-    database = Database(reactor, DatabaseAddress.parse(database_uri), 4)
+    database = Database(reactor=reactor, address=DatabaseAddress.parse(database_uri), size=4)
     wakes: list[str] = []
     site = build(
         database=database,

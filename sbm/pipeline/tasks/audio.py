@@ -13,12 +13,9 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from attrs import define, field
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from sbm.clients.outcomes import Rejected, Unavailable
 from sbm.clients.voice_vendor.sftp import VoiceVendor
@@ -26,16 +23,12 @@ from sbm.model.backoff import backoff
 from sbm.model.content import FileToCompare
 from sbm.model.durations import LongestDelay
 from sbm.model.file_names import is_plain
-from sbm.model.task import Task
-from sbm.pipeline.database_clock import DatabaseClock
-from sbm.pipeline.tasks.runner import Interrupted, TaskFailed, TaskRunner
-from sbm.runtime.loop import Loop
+from sbm.model.task import Kind, Task
+from sbm.pipeline.tasks.runner import Interrupted, TaskFailed, TaskRunner, Work
 from sbm.runtime.threads import in_thread
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import audio_copies
-from sbm.store.postgres.database import Database
 
-REST_SECONDS = 5.0
 PAGE = 200
 # How often a task says how far it is, and looks whether it is still its owner's.
 REPORT_SECONDS = 2.0
@@ -88,56 +81,36 @@ class _Tally:
 
 
 @define(eq=False, slots=False, kw_only=True)
-class AudioCopies(Service):
+class AudioCopies(TaskRunner):
     """Does the tasks of ``sync-audio-files``, beside all others: they may take hours.
 
     While the vendor is away, the task waits for it. Without a ``vendor``, or a folder of files,
     it fails. ``draw`` gives random numbers from 0 to 1.
     """
 
-    _reactor: Any
-    _database: Database
+    loop_name = "copy audio"
+
     _vendor: VoiceVendor | None
     _media_root: Path | None
-    _owner: UUID
     _draw: Callable[[], float]
     _backoff_max: LongestDelay
-    _wakeup: Wakeup
-    _log: Logger = field(factory=Logger)
-    _clock: DatabaseClock = field(factory=DatabaseClock)
 
     def __attrs_post_init__(self) -> None:
-        self._desk = TaskRunner(
-            database=self._database,
-            owner=self._owner,
-            is_open=lambda: bool(self.running),
-            clock=self._clock,
-        )
-        self._loop = Loop(
-            reactor=self._reactor,
-            name="copy audio",
-            one_pass=self.one_pass,
-            rest=REST_SECONDS,
-            wakeup=self._wakeup,
-        )
+        super().__attrs_post_init__()
         self._stopping = Wakeup(reactor=self._reactor)
         self._reported = 0.0
 
-    def startService(self) -> None:
-        Service.startService(self)
-        self._loop.startService()
+    @property
+    def work(self) -> Mapping[Kind, Work]:
+        return {"sync-audio-files": self._synchronise}
 
     def stopService(self) -> Deferred[None] | None:
-        """Leave the file in hand where it is: it is gone on with from there."""
-        Service.stopService(self)
+        """Leave the file that is being copied where it is: it is gone on with from there."""
+        stopped = super().stopService()
         self._stopping.wake()
         if self._vendor is not None:
             self._vendor.abandon()
-        return self._loop.stopService()
-
-    async def one_pass(self) -> int:
-        """Do one such task, if one waits."""
-        return await self._desk.one_pass({"sync-audio-files": self._synchronise})
+        return stopped
 
     async def _synchronise(self, task: Task) -> Mapping[str, Any]:
         if self._vendor is None:
@@ -169,7 +142,7 @@ class AudioCopies(Service):
         now = self._reactor.seconds()
         if at_once or now - self._reported >= REPORT_SECONDS:
             self._reported = now
-            await self._desk.keep(task, tally.progress())
+            await self.keep(task, tally.progress())
 
     async def wait(self, task: Task, tally: _Tally, failures: int, why: Unavailable) -> None:
         """Give the vendor time to come back; raises Interrupted."""

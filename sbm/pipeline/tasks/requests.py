@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from attrs import define, field
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.model.estimate import days_ahead, is_due_on
@@ -18,15 +15,10 @@ from sbm.model.ids import BEFORE_ALL
 from sbm.model.metrics import of_week
 from sbm.model.task import Kind, Task
 from sbm.operations import schedule_runs
-from sbm.pipeline.database_clock import DatabaseClock
-from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner
-from sbm.runtime.loop import Loop
-from sbm.runtime.wakeups import Wakeup
+from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner, Work
 from sbm.store import behind_subscriptions, estimates, failed_tasks
-from sbm.store.postgres.database import Database
 from sbm.telemetry import Tally
 
-REST_SECONDS = 5.0
 REQUEUE_BATCH = 500
 
 # So often, and after so long, it is looked again for what was locked.
@@ -36,57 +28,26 @@ SEARCH_BATCH = 2000
 
 
 @define(eq=False, slots=False, kw_only=True)
-class Tasks(Service):
-    """Does the tasks that wait, and leaves unfinished what it is stopped in.
+class Tasks(TaskRunner):
+    """Does the tasks that wait, but for copies of audio files.
 
     Every task can be done again from its start. ``owed`` is called when somebody is owed a send;
     ``tally`` is told a week that was estimated.
     """
 
-    _reactor: Any
-    _database: Database
-    _time_zone: ZoneInfo
-    _owner: UUID
-    _owed: Callable[[], None]
-    _wakeup: Wakeup
-    _tally: Tally = field(factory=Tally)
-    _clock: DatabaseClock = field(factory=DatabaseClock)
+    loop_name = "tasks"
 
-    def __attrs_post_init__(self) -> None:
-        self._desk = TaskRunner(
-            database=self._database,
-            owner=self._owner,
-            is_open=lambda: bool(self.running),
-            clock=self._clock,
-        )
-        self._loop = Loop(
-            reactor=self._reactor,
-            name="tasks",
-            one_pass=self.one_pass,
-            rest=REST_SECONDS,
-            wakeup=self._wakeup,
-        )
-        self._work: Mapping[Kind, Callable[[Task], Awaitable[None]]] = {
+    _time_zone: ZoneInfo
+    _owed: Callable[[], None]
+    _tally: Tally = field(factory=Tally)
+
+    @property
+    def work(self) -> Mapping[Kind, Work]:
+        return {
             "requeue-failed-tasks": self._requeue,
             "estimate-sends": self._estimate,
             "find-behind-subscriptions": self._find_behind,
         }
-
-    def startService(self) -> None:
-        Service.startService(self)
-        self._loop.startService()
-
-    def stopService(self) -> Deferred[None] | None:
-        Service.stopService(self)
-        return self._loop.stopService()
-
-    async def one_pass(self) -> int:
-        """Do one task, if one waits."""
-        return await self._desk.one_pass(self._work)
-
-    async def _keep(self, task: Task) -> None:
-        """Go on, unless the daemon stops or somebody else has taken the task."""
-        await self._desk.keep(task)
 
     async def _requeue(self, task: Task) -> None:
         """What somebody else has locked is looked at again at the end, and left if it stays so."""
@@ -102,7 +63,7 @@ class Tasks(Service):
     async def _requeue_once(self, task: Task) -> int:
         seen, after, locked = REQUEUE_BATCH, 0, 0
         while seen == REQUEUE_BATCH:
-            await self._keep(task)
+            await self.keep(task)
             done = await self._database.transact(
                 failed_tasks.requeue,
                 up_to=task.up_to or 0,
@@ -117,7 +78,7 @@ class Tasks(Service):
     async def _estimate(self, task: Task) -> None:
         now, crons = await self._database.transact(estimates.find_crons)
         for day in [] if now is None else days_ahead(now, self._time_zone):
-            await self._keep(task)
+            await self.keep(task)
             due = []
             for schedule_id, cron in crons.items():
                 if is_due_on(cron, day, self._time_zone):
@@ -129,11 +90,11 @@ class Tasks(Service):
             self._tally.tell(name, value)
 
     async def _find_behind(self, task: Task) -> None:
-        keep = partial(self._keep, task)
+        keep = partial(self.keep, task)
         runs = await schedule_runs.prepare(self._database, time_zone=self._time_zone, keep=keep)
         after: UUID | None = BEFORE_ALL
         while after is not None:
-            await self._keep(task)
+            await self.keep(task)
             after = await self._database.transact(
                 behind_subscriptions.search, search_id=runs.id, after=after, limit=SEARCH_BATCH
             )

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from sbm.model.task import Kind, Task
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
+from sbm.runtime.loop import Loop
+from sbm.runtime.wakeups import Wakeup
 from sbm.store import tasks, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable, may_be_of_a_row
 
 # Longer than any one step: with all that a lost database may cost it ends within three minutes.
 LEASE = timedelta(minutes=5)
+REST_SECONDS = 5.0
+
+# Does a task; may return its result.
+Work = Callable[[Task], Awaitable[Mapping[str, Any] | None]]
 
 
 class Interrupted(Exception):
@@ -33,22 +42,46 @@ class TaskFailed(Exception):
 
 
 @define(eq=False, slots=False, kw_only=True)
-class TaskRunner:
-    """Has one task at a time done, in the name of one owner, while it ``is_open``."""
+class TaskRunner(Service, ABC):
+    """Does tasks of some kinds, one at a time, and leaves unfinished what it is stopped in.
 
+    A subclass has a ``loop_name``, and says with ``work`` what does the tasks of each kind.
+    """
+
+    loop_name: ClassVar[str]
+
+    _reactor: Any
     _database: Database
     _owner: UUID
-    _is_open: Callable[[], bool]
+    _wakeup: Wakeup
     _log: Logger = field(factory=Logger)
     _clock: DatabaseClock = field(factory=DatabaseClock)
 
-    async def one_pass(
-        self, work: Mapping[Kind, Callable[[Task], Awaitable[Mapping[str, Any] | None]]]
-    ) -> int:
-        """Do one task, if one waits; what fails for good is put down with its reason.
+    def __attrs_post_init__(self) -> None:
+        self._loop = Loop(
+            reactor=self._reactor,
+            name=self.loop_name,
+            one_pass=self.one_pass,
+            rest=REST_SECONDS,
+            wakeup=self._wakeup,
+        )
 
-        What does it may return its result.
-        """
+    @property
+    @abstractmethod
+    def work(self) -> Mapping[Kind, Work]:
+        """What does the tasks of each kind; it raises TaskFailed, or Interrupted."""
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._loop.startService()
+
+    def stopService(self) -> Deferred[None] | None:
+        Service.stopService(self)
+        return self._loop.stopService()
+
+    async def one_pass(self) -> int:
+        """Do one task, if one waits; what fails for good is put down with its reason."""
+        work = self.work
         task = await self._begin(list(work))
         if task is None:
             return 0
@@ -114,7 +147,7 @@ class TaskRunner:
 
     async def keep(self, task: Task, progress: Mapping[str, Any] | None = None) -> None:
         """Go on, unless the daemon stops or somebody else has taken the task."""
-        if not self._is_open() or not await self._database.transact(
+        if not self.running or not await self._database.transact(
             tasks.renew, task_id=task.id, owner=self._owner, lease=LEASE, progress=progress
         ):
             raise Interrupted

@@ -273,7 +273,7 @@ class Sandbox(Sequential):
         """Load content and subscribers through the API, and start the calls and registrations."""
         agent: Any = Agent(self._reactor)
         treq: Any = HTTPClient(agent)
-        database = Database(self._reactor, self._config.database, 1)
+        database = Database(reactor=self._reactor, address=self._config.database, size=1)
         self._add(database)
         token = await self._admin_token(database)
         caller = Caller(url=f"{self._api}/api/v1", token=token, treq=treq)

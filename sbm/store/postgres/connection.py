@@ -66,7 +66,7 @@ _SOCKET = {
 }
 
 
-@frozen
+@frozen(kw_only=True)
 class Server:
     """Which server a connection leads to: a database cluster, in one of its lives.
 
@@ -337,7 +337,7 @@ async def _find_server(reactor: Any, connection: Connection) -> Server | None:
             raise
         return None  # what speaks PostgreSQL's language is not always PostgreSQL
     cluster, life = cursor.fetchone()
-    return Server(cluster, life)
+    return Server(cluster=cluster, life=life)
 
 
 async def _locate(reactor: Any, host: str, seconds: float) -> list[dict[str, str]]:

@@ -51,7 +51,7 @@ LOOK_SECONDS = 20.0
 LOOK_AGAIN_SECONDS = 0.2
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class Transaction:
     """A transaction that is under way; what store functions take first.
 
@@ -122,7 +122,7 @@ class Transaction:
         return await run(self._reactor, self._connection, query.sql, parameters)
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Database(Service):
     """At most ``size`` connections, opened as they are needed, and one way to use them.
 
@@ -189,7 +189,7 @@ class Database(Service):
         connection = await self._borrow()
         try:
             await self._begin(connection)
-            transaction = Transaction(self._reactor, connection)
+            transaction = Transaction(reactor=self._reactor, connection=connection)
             try:
                 result = await work(transaction, *args, **kwargs)
                 pending = None

@@ -59,7 +59,7 @@ class Query:
     page: tuple[str, ...] = ()
 
 
-@frozen
+@frozen(kw_only=True)
 class Queries:
     """The statements of one file, as attributes."""
 
@@ -94,7 +94,7 @@ def load(noun: str, folder: str = "queries") -> Queries:
         if query.name in by_name:
             raise ValueError(f"{path.name} names {query.name} twice")
         by_name[query.name] = query
-    return Queries(path.name, by_name)
+    return Queries(source=path.name, by_name=by_name)
 
 
 def _query(named: str, text: str, columns: str) -> Query:

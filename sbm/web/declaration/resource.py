@@ -33,10 +33,10 @@ class Resource(Generic[Row]):
 
     ``schema`` has the fields. ``shown`` makes the JSON of a row; without it, the fields do.
 
-    The functions take a transaction first. ``list_page`` takes a window and the parameters of the
-    filters, by name. ``find``, ``change`` and ``delete`` take the id of a row; ``key`` is its name
-    there, and ``read_key`` reads it from the path. ``create`` takes a Draft, ``change`` takes
-    Changes (see ``sbm.operations.drafts``).
+    The functions take a transaction first. ``list_page`` takes the page that is asked for and the
+    parameters of the filters, by name. ``find``, ``change`` and ``delete`` take the id of a row;
+    ``key`` is its name there, and ``read_key`` reads it from the path. ``create`` takes a Draft,
+    ``change`` takes Changes (see ``sbm.operations.drafts``).
 
     ``title`` and ``description`` are for OPTIONS; ``row_description`` is for that of a row, if it
     differs. ``sentences`` are for the OpenAPI description.

@@ -20,7 +20,7 @@ INVALID_PASSWORD = "Invalid username/password."
 INACTIVE = "User inactive or deleted."
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class Authentication:
     """Knows users by a token or a password, and the Scheduler by the token that it was given."""
 

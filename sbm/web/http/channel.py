@@ -67,7 +67,7 @@ class Phase(IntEnum):
 class BoundedChannel(HTTPChannel):
     """An HTTP/1 connection within limits, which answers in JSON even what is no request.
 
-    ``site`` is the QuietSite that it belongs to.
+    ``site`` is the BoundedSite that it belongs to.
     """
 
     site: Any

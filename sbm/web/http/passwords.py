@@ -22,7 +22,7 @@ MAX_AT_ONCE = 2
 MAX_WAITING = 100
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Passwords:
     """Knows users by name and password."""
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 _log = Logger()
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class TemporaryFile:
     """A file on its way to its name. What is written waits for a thread to put it on disk.
 

@@ -60,7 +60,7 @@ class Uploads:
             return None
         if not self.path.fullmatch(path):
             return None
-        temporary = TemporaryFile(self.reactor, self.folder)
+        temporary = TemporaryFile(reactor=self.reactor, folder=self.folder)
         return Upload(
             boundary=boundary,
             charset=charset_of(options),

@@ -70,7 +70,7 @@ _GAUGES: Mapping[str, str] = {
 _NAMES: Mapping[str, str] = {"ledger.checked_at": "ledger_checked_timestamp_seconds"}
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class PrometheusMetrics(Collector):
     """The counters and gauges of a process, in a registry of their own.
 

@@ -122,9 +122,9 @@ def shown(request: ApiRequest, failed_task: FailedTask) -> dict[str, Any]:
 
 
 async def _list_page(
-    transaction: Transaction, *, window: PageRequest, **wanted: Any
+    transaction: Transaction, *, page: PageRequest, **wanted: Any
 ) -> Page[FailedTask]:
-    return await failed_tasks.list_page(transaction, window=window, wanted=Wanted(**wanted))
+    return await failed_tasks.list_page(transaction, page=page, wanted=Wanted(**wanted))
 
 
 RESOURCE = Resource[FailedTask](

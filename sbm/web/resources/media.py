@@ -80,7 +80,7 @@ _NOT_A_FILE = (errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.EISDIR)
 _CACHING = "public, max-age=31536000, immutable"
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class Media:
     """Serves the files right below ``root``; without one there are none."""
 
@@ -105,7 +105,7 @@ class Media:
             raise
         if file is None:
             raise NotFound
-        reader = _Reader(self._reactor, file)
+        reader = _Reader(reactor=self._reactor, file=file)
         try:
             await self._send(request, method, name, file, reader)
         finally:
@@ -140,7 +140,7 @@ class _File:
 
 
 @implementer(IPushProducer)
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class _Reader:
     """Reads a file in threads, no faster than the client takes it."""
 

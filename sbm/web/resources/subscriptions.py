@@ -200,10 +200,10 @@ _LOCATION = {"Location": ref("headers", "Location")}
 
 
 async def _list_page(
-    transaction: Transaction, *, window: PageRequest, **wanted: Any
+    transaction: Transaction, *, page: PageRequest, **wanted: Any
 ) -> Page[Subscription]:
     return await subscriptions.list_page(
-        transaction, window=window, wanted=subscriptions.Wanted(**wanted)
+        transaction, page=page, wanted=subscriptions.Wanted(**wanted)
     )
 
 

@@ -38,7 +38,7 @@ _MOMENT = re.compile(
 _BEYOND = 2**62
 
 
-@frozen
+@frozen(kw_only=True)
 class Reader:
     """How the text of a filter is read, and what it takes, as JSON Schema.
 
@@ -54,7 +54,7 @@ class Reader:
 
 def taking(takes: JsonSchema) -> Callable[[Callable[[str], Any]], Reader]:
     """Make a reader of a function."""
-    return lambda read: Reader(read, takes)
+    return lambda read: Reader(read=read, takes=takes)
 
 
 @frozen(kw_only=True)
@@ -132,7 +132,7 @@ def at_most(length: int, read: Reader) -> Reader:
             raise FieldError(f"Ensure this field has no more than {length} characters.")
         return found
 
-    return Reader(limited, read.takes | {"maxLength": length})
+    return Reader(read=limited, takes=read.takes | {"maxLength": length})
 
 
 @taking(json_schema.UUID)
@@ -215,4 +215,4 @@ def choice(choices: Sequence[str]) -> Reader:
             )
         return given
 
-    return Reader(read, TEXT | {"enum": list(choices)})
+    return Reader(read=read, takes=TEXT | {"enum": list(choices)})

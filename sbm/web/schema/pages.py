@@ -77,7 +77,7 @@ NEWEST_FIRST: Order[Any] = Order(
 class Listing(Generic[Row]):
     """A list: how it is called, filtered, read, sorted and shown.
 
-    ``list_page`` is the store's function: it takes a transaction, and by name the window and the
+    ``list_page`` is the store's function: it takes a transaction, and by name the page and the
     parameters of the filters.
     """
 
@@ -102,7 +102,7 @@ class Listing(Generic[Row]):
         self, transaction: Transaction, window: PageRequest, request: ApiRequest
     ) -> Page[Row]:
         wanted = await read_filters(transaction, self.filters, request.query)
-        return await self.list_page(transaction, window=window, **wanted)
+        return await self.list_page(transaction, page=window, **wanted)
 
     def _window(self, request: ApiRequest) -> PageRequest:
         window = asked_for(request.query)

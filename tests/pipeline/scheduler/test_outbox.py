@@ -94,7 +94,9 @@ class Here:
         self.set = self.direct.messageset("set", self.schedule)
 
     def database(self, mode: Scheduling) -> Database:
-        self.databases.append(Database(reactor, self.address, 3, mode))
+        self.databases.append(
+            Database(reactor=reactor, address=self.address, size=3, scheduling=mode)
+        )
         return self.databases[-1]
 
     def doing(self, mode: Scheduling = "subscription") -> SchedulerOutbox:

@@ -157,7 +157,7 @@ async def test_a_requeue_whose_daemon_is_lost_between_batches_goes_on_in_another
     ids = failures(direct, 2 * REQUEUE_BATCH + 10)
     direct.rows("UPDATE failed_tasks SET stage = 'content' WHERE id = %s", ids[0])
     await asked(database, "requeue-failed-tasks", ids[-1], Wanted(stage="post"))
-    dying = Database(reactor, DatabaseAddress.parse(database_uri), 1)
+    dying = Database(reactor=reactor, address=DatabaseAddress.parse(database_uri), size=1)
     doing, _ = worker(dying, owed=dying.stopService)
     with pytest.raises(DatabaseUnavailable):
         await doing.one_pass()

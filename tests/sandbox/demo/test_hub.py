@@ -96,7 +96,7 @@ class Deaf:
 
 @pytest_twisted.async_yield_fixture
 async def town(database_uri: str, tmp_path: Path) -> AsyncIterator[Town]:
-    database = Database(reactor, DatabaseAddress.parse(database_uri), 2)
+    database = Database(reactor=reactor, address=DatabaseAddress.parse(database_uri), size=2)
     site = build(
         database=database,
         scheduling=Scheduling(

@@ -412,7 +412,13 @@ async def test_what_was_committed_before_a_crash_is_unknown_and_not_done_again(
 
 
 @pytest.mark.parametrize(
-    "server", [None, Server("another", "life"), Server("another", ""), Server("", "life")]
+    "server",
+    [
+        None,
+        Server(cluster="another", life="life"),
+        Server(cluster="another", life=""),
+        Server(cluster="", life="life"),
+    ],
 )
 @ensureDeferred
 async def test_another_server_does_not_know_what_became_of_it(
@@ -424,7 +430,9 @@ async def test_another_server_does_not_know_what_became_of_it(
     assert await commits.look(reactor, here, pending) is Fate.DONE
     assert here.server is not None
     if server is not None:
-        server = Server(server.cluster or here.server.cluster, server.life or here.server.life)
+        server = Server(
+            cluster=server.cluster or here.server.cluster, life=server.life or here.server.life
+        )
     elsewhere = evolve(pending, server=server)
     assert await commits.look(reactor, here, elsewhere) is Fate.UNTOLD
     here.server = None

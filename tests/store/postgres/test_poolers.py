@@ -40,7 +40,7 @@ async def pool(database_uri: str) -> AsyncIterator[Pool]:
 @pytest.fixture
 def through(request: Any) -> Callable[..., Database]:
     def make(pooler: Pooler, size: int = 1, by: Any = reactor) -> Database:
-        database = Database(by, pooler.address, size)
+        database = Database(reactor=by, address=pooler.address, size=size)
         request.addfinalizer(database.stopService)
         return database
 

@@ -117,7 +117,7 @@ async def shown(transaction: Transaction) -> dict[str, Any]:
 @pytest.fixture
 def opened(request: Any) -> Callable[[str], Database]:
     def make(uri: str, by: Any = reactor) -> Database:
-        database = Database(by, DatabaseAddress.parse(uri), 2)
+        database = Database(reactor=by, address=DatabaseAddress.parse(uri), size=2)
         request.addfinalizer(database.stopService)
         return database
 

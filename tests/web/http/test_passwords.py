@@ -48,7 +48,7 @@ def threads() -> Threads:
 def check(threads: Threads) -> Callable[[], Deferred[User | None]]:
     """Begin to check a password."""
     database: Any = NoUsers()
-    passwords = Passwords(database, threads)
+    passwords = Passwords(database=database, reactor=threads)
 
     def begin() -> Deferred[User | None]:
         work: Coroutine[Deferred[Any], Any, User | None] = passwords.user_with("bob", "pw")

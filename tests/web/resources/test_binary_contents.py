@@ -371,7 +371,7 @@ async def test_a_sweep_takes_what_a_crash_has_left_and_nothing_else(tmp_path: Pa
     for name in (".upload-left", ".upload-folder/x", "a.png", ".other"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    writing = TemporaryFile(reactor, tmp_path)
+    writing = TemporaryFile(reactor=reactor, folder=tmp_path)
     writing.write(b"x")
     await writing.settle()
     sweep(tmp_path)
@@ -391,7 +391,7 @@ async def test_the_folder_is_swept_at_the_start(database_uri: str, tmp_path: Pat
 @pytest_twisted.ensureDeferred
 async def test_the_client_is_not_read_while_the_disk_is_behind(tmp_path: Path) -> None:
     told: list[str] = []
-    file = TemporaryFile(reactor, tmp_path)
+    file = TemporaryFile(reactor=reactor, folder=tmp_path)
     file.hold = lambda: told.append("hold")
     file.release = lambda: told.append("release")
     for _ in range(6):  # the first batch is on its way, the others wait
