@@ -174,11 +174,13 @@ class Text(Field):
         if isinstance(given, bool) or not isinstance(given, (str, int, float)):
             raise FieldError("Not a valid string.")
         text = str(given).strip()
-        if not self.blank and is_blank(text):
+        if not text and not self.blank:
             raise FieldError(NOT_BLANK)
         messages = self.objections(text)
         if messages:
             raise FieldError(*messages)
+        if is_blank(text) and not self.blank:
+            raise FieldError(NOT_BLANK)
         return text
 
     def objections(self, text: str) -> list[str]:

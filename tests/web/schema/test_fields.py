@@ -99,6 +99,7 @@ def test_a_value_is_read_as_what_it_means(field: Field, value: Any, expected: An
         (TEXT, [], ["Not a valid string."]),
         (TEXT, " ", ["This field may not be blank."]),
         (TEXT, "\u200b", ["This field may not be blank."]),
+        (TEXT, "\0", ["Null characters are not allowed."]),
         (TEXT, "a\0", ["Null characters are not allowed."]),
         (TEXT, "\ud800", ["Surrogate characters are not allowed."]),
         (TEXT, "123456", ["Ensure this field has no more than 5 characters."]),
