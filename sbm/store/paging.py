@@ -1,7 +1,8 @@
-"""What all statements that list a page have in common: their parameters, and their rows.
+"""The parameters and rows that all statements that list a page have in common.
 
-Such a statement answers one row more than the window has, if there is one, and at least one row:
-with the count alone where nothing was found. ``sql/queries/page.sql`` is the frame of them all.
+Such a statement returns one row more than the page has, if there is one. It returns at least one
+row: if nothing was found, that row has only the count. ``sql/queries/page.sql`` is put around each
+of these statements.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ async def read_part(
     window: PageRequest,
     **filters: Any,
 ) -> Page[Value]:
-    """The part in this window; ``make`` makes values of the columns, less the count."""
+    """The page in this window; ``make`` makes a value of the columns, except the count."""
 
     def counted(count: int, **columns: Any) -> tuple[int, Value | None]:
         return count, None if columns["id"] is None else make(**columns)
@@ -37,7 +38,7 @@ async def read_part(
 
 
 def parameters(window: PageRequest, query: Query) -> dict[str, Any]:
-    """The window as parameters of a statement; without a key those of the key are null."""
+    """The window as parameters of a statement; if it has no key, those of the key are null."""
     key = window.key or (None,) * len(query.page)
     return {
         "limit": window.limit,

@@ -20,7 +20,7 @@ QUERIES = load("schedules")
 
 @frozen(kw_only=True)
 class Told:
-    """A schedule, and what the Scheduler is told of it: null is nothing. ``now`` is when."""
+    """A schedule, and its cron as the Scheduler gets it, None if it gets none. ``now`` is when."""
 
     id: int
     minute: str
@@ -65,7 +65,7 @@ async def create(
 
 
 async def problems(transaction: Transaction, *, fields: Mapping[str, str]) -> dict[str, str]:
-    """A message for each of the five cron fields that is wrong, by itself or beside the others."""
+    """A message for each of the five cron fields that is wrong, alone or with the others."""
     try:
         cron = Cron(**fields)
     except CronError as error:
@@ -77,7 +77,7 @@ async def problems(transaction: Transaction, *, fields: Mapping[str, str]) -> di
 
 
 async def list_told(transaction: Transaction) -> list[Told]:
-    """All schedules, and what the Scheduler is told of them, by id."""
+    """All schedules, and their crons as the Scheduler gets them, by id."""
     return await transaction.many(QUERIES.list_told, Told)
 
 
@@ -87,7 +87,7 @@ async def find(transaction: Transaction, *, schedule_id: int) -> Schedule | None
 
 
 async def lock(transaction: Transaction, *, schedule_id: int) -> Schedule | None:
-    """The schedule with this id, kept from everybody else until the transaction ends."""
+    """The schedule with this id, which is locked until the transaction ends."""
     return await transaction.maybe(QUERIES.lock_schedule, Schedule, id=schedule_id)
 
 
@@ -97,7 +97,7 @@ async def update(transaction: Transaction, *, schedule: Schedule) -> None:
 
 
 async def find_users(transaction: Transaction, *, schedule_id: int) -> list[str]:
-    """What uses a schedule: names of tables."""
+    """The names of the tables that use a schedule."""
     return await transaction.one(QUERIES.find_users_of_schedule, names_of_true, id=schedule_id)
 
 
@@ -107,7 +107,7 @@ async def delete(transaction: Transaction, *, schedule_id: int) -> None:
 
 
 async def hold(transaction: Transaction, *, row_id: int) -> bool:
-    """Whether there is such a schedule, and then keep it until the transaction ends."""
+    """Whether there is such a schedule; if so, it is locked until the transaction ends."""
     return await transaction.maybe(QUERIES.hold_schedule, int, id=row_id) is not None
 
 
@@ -117,5 +117,5 @@ async def exists(transaction: Transaction, *, row_id: int) -> bool:
 
 
 async def list_page(transaction: Transaction, *, window: PageRequest) -> Page[Schedule]:
-    """A part of all schedules, by id."""
+    """A page of all schedules, by id."""
     return await read_part(transaction, QUERIES.list_schedules, Schedule, window)
