@@ -1,4 +1,4 @@
-"""The daemon: what it is made of, and the order in which things start and stop."""
+"""The daemon: its parts, and the order in which they start and stop."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ from sbm.web.http.request import BoundedSite, RequestDrain
 
 PIPELINE_CONNECTIONS = 4
 
-# What stopping may take beyond the grace for work under way: to settle it, and to hang up.
+# How long stopping may take after the grace for work under way: to settle it, and to disconnect.
 SETTLING = timedelta(seconds=2)
-# What a service may ask for at most, and what the settings allow for leases and delays.
+# The longest delay that a service may ask for, or that the settings allow for leases and delays.
 LONGEST_DELAY = timedelta(hours=1)
 HOUSEKEEPING_SECONDS = 3600.0
 CALLBACKS_SECONDS = 60.0
 BALANCE_SECONDS = 15.0
 
-# It answers from its memory, and nothing waits for it.
+# The Metrics API answers at once, and no part of the daemon waits for it.
 METRICS_TIMEOUT = RequestTimeout(timedelta(seconds=5))
-# The lease of a task covers several steps at the vendor's, one after the other.
+# The lease of a task covers several requests to the vendor, one after the other.
 VENDOR_TIMEOUT = RequestTimeout(timedelta(seconds=30))
 
 
@@ -65,10 +65,10 @@ def assemble(
 ) -> Sequential:
     """Build the whole daemon, not started; ``listen`` are Twisted endpoint descriptions.
 
-    ``listeners`` are told of each result that is committed, once it was counted.
+    ``listeners`` are called with each result that is committed, after it was counted.
 
-    To stop, it stops listening and claiming; then it lets what is under way come to its end, sends
-    and requests alike, for as long as the grace lasts; then it settles, and hangs up.
+    To stop, the daemon first stops listening and claiming. Then it lets the sends and requests that
+    are under way end, for as long as the grace lasts. Then it settles the results and disconnects.
     """
     mode = config.scheduling.mode
     served = Database(
@@ -78,7 +78,7 @@ def assemble(
     shared = Shared(
         config=config,
         reactor=reactor,
-        # However many requests wait for each other's locks, results are settled and leases renewed.
+        # Even if many requests wait for locks, results are settled and leases are renewed.
         database=Database(
             reactor=reactor, address=config.database, size=PIPELINE_CONNECTIONS, scheduling=mode
         ),
@@ -120,7 +120,7 @@ def assemble(
 
 
 def _database_clock(config: Config, telemetry: Telemetry) -> DatabaseClock:
-    """One for all that conclude, so that each knows what the others have seen."""
+    """One clock for all parts, so that each respects a jump that another part has seen."""
     return DatabaseClock(
         hold=config.lease + config.settle,
         most=max(LONGEST_DELAY, config.settle, question_lease(config)),
@@ -147,7 +147,7 @@ def _site(shared: Shared, database: Database) -> BoundedSite:
 
 
 def _metrics(shared: Shared) -> Iterable[IService]:
-    """Below the sends and requests, so that the last of them is counted before it stops."""
+    """It stops after the sends and requests, so that the last of them is still counted."""
     config = shared.config
     if config.metrics is None:
         return
@@ -169,7 +169,7 @@ def _metrics(shared: Shared) -> Iterable[IService]:
 
 
 def _ticks(shared: Shared) -> Iterable[IService]:
-    """Who is owed a send: by POST-back, or by the clock where there is no Scheduler."""
+    """Opens and expands the ticks: by POST-back, or by the clock if there is no Scheduler."""
     config, wakeups = shared.config, shared.wakeups
     mode = SchedulingMode(database=shared.database, mode=config.scheduling.mode)
     yield Loop(
@@ -199,7 +199,7 @@ def _ticks(shared: Shared) -> Iterable[IService]:
 
 
 def _scheduler_calls(shared: Shared) -> Iterable[IService]:
-    """Telling the Scheduler whom to call back for, where there is one."""
+    """Keeps the schedules at the Scheduler up to date, if there is a Scheduler."""
     config, scheduling = shared.config, shared.config.scheduling
     if scheduling.scheduler is None or scheduling.complaint:
         return
@@ -218,7 +218,7 @@ def _scheduler_calls(shared: Shared) -> Iterable[IService]:
         public_url=scheduling.public_url,
         auth_token=scheduling.inbound_token or "",
         request_timeout=config.request_timeout,
-        # To look for one that may have been made, and to make it, at their slowest.
+        # Long enough to look for a schedule and to make it, at their slowest.
         lease=LeaseTime(max(config.lease, 5 * config.request_timeout)),
         settle=config.settle,
         max_faults=config.max_faults,
@@ -258,7 +258,7 @@ def _tasks(shared: Shared) -> IService:
 
 
 def _audio_copies(shared: Shared) -> IService:
-    """Files for the voice vendor; without one, whoever asks for them is told so."""
+    """Copies files to the voice vendor; without a vendor, such tasks fail with that reason."""
     config, vendor = shared.config, None
     if config.voice_vendor is not None:
         vendor = VoiceVendor(
@@ -281,7 +281,7 @@ def _audio_copies(shared: Shared) -> IService:
 
 
 def _housekeeping(shared: Shared) -> Iterable[IService]:
-    """What is made ahead of time, and what is deleted when it is old."""
+    """Makes partitions ahead of time, and deletes old data."""
     housekeeping = Housekeeping(
         database=shared.database, months_kept=shared.config.ledger_months, clock=shared.clock
     )
@@ -305,7 +305,7 @@ def _housekeeping(shared: Shared) -> Iterable[IService]:
 
 
 def _ledger_balance(shared: Shared) -> Iterable[IService]:
-    """Counting a tick of a million takes seconds, in which nobody waits for its connection."""
+    """Has a connection of its own, because counting a tick of a million takes seconds."""
     database = Database(reactor=shared.reactor, address=shared.config.database, size=1)
     balance = LedgerBalance(database=database, telemetry=shared.telemetry, clock=shared.clock)
     yield database

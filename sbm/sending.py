@@ -37,13 +37,13 @@ from sbm.telemetry import Tally, Telemetry
 POLL_SECONDS = 1.0
 EXPIRY_SECONDS = 5.0
 
-# One in so many of SBM_CONCURRENCY is what single sends have to themselves.
+# One in so many places of SBM_CONCURRENCY is reserved for single sends.
 RESERVED_OF = 10
 
 
 @frozen(kw_only=True)
 class Shared:
-    """What all parts of a daemon are made with; ``clock`` is the database's, as they know it."""
+    """The objects that all parts of a daemon share; ``clock`` watches the database's clock."""
 
     config: Config
     reactor: Any
@@ -53,7 +53,7 @@ class Shared:
     clock: DatabaseClock
 
     def breaker(self, service: str, *, is_told_once: bool = False) -> Breaker:
-        """The breaker of a service that the daemon calls, which telemetry shows."""
+        """A new breaker for a service that the daemon calls; telemetry shows it."""
         breaker = Breaker(
             service=service,
             seconds=self.reactor.seconds,
@@ -67,7 +67,7 @@ class Shared:
 
 @frozen(kw_only=True)
 class Sending:
-    """From owed to settled, from the ground up: what stops first comes last."""
+    """The services from owed to settled; those that stop first come last."""
 
     ground: Sequence[IService]
     leases: Sequence[IService]
@@ -76,7 +76,7 @@ class Sending:
 
 
 def sending_services(shared: Shared, listeners: Sequence[Listener]) -> Sending:
-    """The services that claim, deliver, settle and ask, not started."""
+    """The services that claim, deliver, settle and reconcile, not started."""
     config, reactor, database = shared.config, shared.reactor, shared.database
     telemetry, wakeup = shared.telemetry, shared.wakeups.sends
     # Places that no tick can fill, so that a single send is claimed at once.
@@ -88,8 +88,8 @@ def sending_services(shared: Shared, listeners: Sequence[Listener]) -> Sending:
     retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
     in_flight = InFlight(
         owner=uuid.uuid4(),
-        # Twice what is under way, so that nobody waits for the next claim, and no more than that,
-        # so that a crash leaves little to ask about.
+        # Twice as many as are in progress, so that slots do not wait for the next claim. Not more
+        # than that, so that a crash leaves few sends of unknown outcome.
         capacity=2 * config.concurrency - reserved,
         spare=reserved,
         lease_time=config.lease,
@@ -196,7 +196,7 @@ def sending_services(shared: Shared, listeners: Sequence[Listener]) -> Sending:
 
 
 def _client(shared: Shared, address: ServiceAddress, *, counted: str) -> ServiceClient:
-    """HTTP with a service that every send needs; the failures of one method are counted."""
+    """The client for a service that every send needs; counts the failures of one method."""
     return ServiceClient(
         reactor=shared.reactor,
         address=address,
@@ -207,7 +207,7 @@ def _client(shared: Shared, address: ServiceAddress, *, counted: str) -> Service
 
 
 def _count_failures(tally: Tally, method: str) -> Callable[[str, str], None]:
-    """Count those of the one method by which a service is called in the course of a send."""
+    """Count failures of the one method that a send uses to call the service."""
 
     def failed(tried: str, failure: str) -> None:
         if tried == method:
@@ -217,11 +217,11 @@ def _count_failures(tally: Tally, method: str) -> Callable[[str, str], None]:
 
 
 def _renewal_seconds(config: Config) -> float:
-    """Often enough for a lease to cover a POST that waits for its turn; see ``Lease``."""
+    """Often enough that a lease covers a POST that waits for a slot; see ``Lease``."""
     spare = config.lease - config.request_timeout - SPARE
     return min(config.lease / 3, spare / 2).total_seconds()
 
 
 def question_lease(config: Config) -> LeaseTime:
-    """A few pages at their slowest; a question that takes longer is asked by others, too."""
+    """Long enough for a few slow pages; after that, another daemon may ask the question, too."""
     return LeaseTime(max(config.lease, 5 * config.request_timeout))

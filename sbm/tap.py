@@ -1,4 +1,4 @@
-"""``twistd sbm``: its options, and the service that they ask for."""
+"""``twistd sbm``: its options, and the service that it runs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "The Seed Stage-Based Messaging Store: REST API and sending pipeline in one process."
-        " Everything but the options below is set by environment variables, which the manual"
-        " lists. With --sandbox nothing needs to be set: it brings a database and stand-ins of the"
+        " Everything except the options below is set by environment variables, which the manual"
+        " lists. With --sandbox no settings are needed: it has a database and stand-ins of the"
         " other Seed services, in ./var/sandbox."
     )
     optParameters: ClassVar = [
@@ -55,25 +55,25 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """The daemon, or the sandbox around it; ends the process with a message if it cannot be.
+    """The daemon, or the sandbox around it; ends the process with a message if it cannot start.
 
-    A schema that is not ours is a reason to refuse. A database that does not answer, or is unfit in
-    another way, is none: the daemon waits for it.
+    If the database has another schema, the daemon does not start. If the database does not answer,
+    or cannot be used for another reason, the daemon starts and waits for it.
     """
     later = _rotating(options)
     if options["sandbox"]:
-        # Its parts are an extra that a production machine does not have.
+        # The sandbox needs packages of an extra, which a production machine does not have.
         from sbm.sandbox.demo.sandbox import build
 
-        # Who closes the terminal of a sandbox wants it to end.
+        # If the terminal of a sandbox is closed, the sandbox ends.
         ours = ENDING - {signal.SIGINT} | {signal.SIGHUP}
         signals = Signals(reactor=reactor, ours=ours - later, later=later)
-        house = build(
+        sandbox = build(
             reactor, os.environ, listen=options.listen, assemble=assemble, fail=signals.fail
         )
-        signals.hurry = house.hurry
+        signals.hurry = sandbox.hurry
         signals.install()
-        return house
+        return sandbox
     ignored = frozenset({signal.SIGHUP})
     signals = Signals(reactor=reactor, ours=ENDING - later, ignored=ignored, later=later)
     signals.install()
@@ -93,15 +93,15 @@ def makeService(options: Options) -> IService:
     _log.info("sbm {version}", version=version("sbm"))
     daemon = assemble(config, reactor, listen=options.listen or [DEFAULT_LISTEN])
     signals.hurry = daemon.hurry
-    # What is here now stays. To look through all of it again, at some moment of its own choosing,
-    # takes the garbage collector 50 ms, in which nothing else goes on.
+    # The objects that exist now stay. If the garbage collector had to search them again, at any
+    # moment, the process would stand still for 50 ms.
     gc.collect()
     gc.freeze()
     return daemon
 
 
 def _rotating(options: Options) -> frozenset[int]:
-    """The signal by which twistd rotates the file that it logs to, if it logs to one."""
+    """The signal on which twistd rotates its log file, if it has one."""
     twistd: Mapping[str, Any] = options.parent or {}
     is_file = twistd.get("logfile") not in (None, "-") and not twistd.get("syslog")
     return frozenset({signal.SIGUSR1}) if is_file else frozenset()

@@ -1,4 +1,4 @@
-"""What the daemon counts and measures while it works; an injected object."""
+"""The counters and gauges of the daemon; an injected object."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from sbm.model.send import Result, Send, Settled
 
 Labels = tuple[tuple[str, str], ...]
 
-# Two for each message set, and some thirty more. Sets that are renamed again and again while the
-# Metrics API is away must not fill the memory.
+# There are two names for each message set, and some thirty more. If sets are renamed again and
+# again while the Metrics API is away, the names must not fill the memory.
 MOST_NAMES = 10_000
 
 
 @define(eq=False, slots=False, kw_only=True)
 class Tally:
-    """What the Metrics API is still to be told: values by name, kept once there is one to tell.
+    """The values that are still to be sent to the Metrics API, by name.
 
-    The end of a name says how its values come together: ``.sum`` adds up, ``.last`` replaces.
+    Values are kept only if ``is_kept``: a Metrics API is configured. The end of a name says how its
+    values are combined: those of ``.sum`` are added up, and a ``.last`` replaces the one before.
     ``dropped`` counts the values for which there was no room.
     """
 
@@ -30,7 +31,7 @@ class Tally:
     dropped: int = 0
 
     def tell(self, name: str, value: float = 1.0) -> None:
-        """Add a value to what is to be told next; of a name too many it is dropped."""
+        """Add a value, which is sent next; if there are too many names, drop it."""
         if not self.is_kept:
             return
         if name not in self.values and len(self.values) >= MOST_NAMES:
@@ -40,21 +41,22 @@ class Tally:
         self.values[name] = before + value
 
     def take(self) -> dict[str, float]:
-        """Everything, which is then not to be told any more."""
+        """Remove all values and return them."""
         taken, self.values = self.values, {}
         return taken
 
     def put_back(self, taken: Mapping[str, float]) -> None:
-        """It was not told, after all; a last value has perhaps been replaced meanwhile."""
+        """Add values again that were not sent; a newer value of ``.last`` is kept."""
         for name, value in taken.items():
             if name.endswith(".sum") or name not in self.values:
                 self.tell(name, value)
 
 
 class Watched(Protocol):
-    """Another service, as far as it is known: whether it is away, why, and who shows if it is back.
+    """The state of another service: whether it is away, the reason, and the probe.
 
-    ``probe`` is the single send that is tried next; empty: it is not known yet, or not needed.
+    ``probe`` names the single send that is tried next. It is empty if that is not known yet, or if
+    no probe is needed.
     """
 
     reason: str
@@ -67,10 +69,10 @@ class Watched(Protocol):
 
 @define(eq=False, slots=False, kw_only=True)
 class Telemetry:
-    """Counters since the start of the process, and gauges, which say how things stand now.
+    """Counters since the start of the process, and gauges, which have the present values.
 
-    There are few names, and they and their labels come from the code: never from what is sent, and
-    never about somebody. ``tally`` is for the Metrics API, whose names are others. ``services`` are
+    There are few names. They and their labels come from the code, never from messages, and never
+    identify a person. ``tally`` is for the Metrics API, which uses other names. ``services`` are
     those that the daemon calls, by name.
     """
 
@@ -81,7 +83,7 @@ class Telemetry:
     services: dict[str, Watched] = field(factory=dict)
 
     def count(self, name: str, by: int = 1, **labels: str) -> None:
-        """Add to a counter; each set of labels has one of its own. Zero makes it known."""
+        """Add to a counter; each set of labels has its own. Zero makes a counter visible."""
         if labels:
             counter = self.labelled.setdefault(name, Counter())
             counter[tuple(sorted(labels.items()))] += by
@@ -89,11 +91,11 @@ class Telemetry:
             self.counts[name] += by
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
-        """Set a gauge to a value; each set of labels has one of its own."""
+        """Set a gauge to a value; each set of labels has its own gauge."""
         self.gauges[name, tuple(sorted(labels.items()))] = value
 
     def measured(self, name: str, **labels: str) -> float | None:
-        """What a gauge was last set to, or None: never yet."""
+        """The value to which a gauge was set last, or None if it was never set."""
         return self.gauges.get((name, tuple(sorted(labels.items()))))
 
     def settled(self, send: Send, result: Result) -> None:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""One small value per service: is it away, and when may it be tried again?"""
+"""The breaker of a service: whether the service is away, and when it may be tried again."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from sbm.clients.outcomes import Failed
 from sbm.model.backoff import CAP, backoff
 from sbm.model.durations import LongestDelay
 
-# A single message or person may be answered with an error for ever; a service that is away fails
-# everybody. So many failures, and not one success between them, are the service's.
+# A call about one message or person may fail for ever. If the service is away, all calls fail. So
+# many failures without a success between them count against the service.
 TOLERATED = 5
 
-# However long a service asks for: its mistake must not stop us for days.
+# The longest pause that a service can ask for: its mistake must not stop this daemon for days.
 LONGEST_RETRY_AFTER = timedelta(hours=1)
 
 
 @define(eq=False, slots=False, kw_only=True)
 class Breaker:
-    """Open while the service is away. When its time is over, one call may try; success closes it.
+    """Open while the service is away. After a pause, one call may try; its success closes it.
 
     ``seconds`` is the reactor's clock, ``draw`` gives a random number from 0 to 1, and ``cap`` is
-    the longest pause, but for what the service asks for. While it is open, no failure counts: the
-    call was made before. The same goes for a success if the service has asked for the pause; if
-    not, the service is there after all. The log is told each time that it opens, or, where
-    ``is_told_once``, the first time.
+    the longest pause, unless the service asks for a longer one. While the breaker is open, no
+    failure counts: its call was made before. A success does not count either if the service has
+    asked for the pause; if it has not, the success closes the breaker. Each opening is logged; with
+    ``is_told_once``, only the first.
     """
 
     service: str
@@ -39,7 +39,7 @@ class Breaker:
     failures: int = 0
     openings: int = 0
     reason: str = ""
-    # What the next call is about, if a single one tries whether the service is back.
+    # What the next call is about, if it is a single one that shows whether the service is back.
     probe: str = ""
     _open_until: float = 0.0
     _is_asked_for: bool = False
@@ -47,12 +47,12 @@ class Breaker:
 
     @property
     def wait(self) -> timedelta:
-        """How long nobody should try; zero where trying is fine."""
+        """How long no call should be made; zero if calls may be made."""
         return timedelta(seconds=max(0.0, self._open_until - self._seconds()))
 
     @property
     def is_probing(self) -> bool:
-        """It was open and nothing has succeeded since, so the next call should be a single one."""
+        """Whether it was open and no call succeeded since: the next call should be a single one."""
         return self.openings > 0
 
     def succeed(self) -> None:
@@ -66,10 +66,10 @@ class Breaker:
         self.reason = self.probe = ""
 
     def fail(self, error: Failed) -> None:
-        """A call failed. Those that were under way together open it once.
+        """A call failed. Calls that were under way together open it only once.
 
-        What would happen to every call alike opens it at once, and so does a service that asks for
-        a pause.
+        A failure that would happen to every call opens it at once, and so does a service that asks
+        for a pause.
         """
         if self.wait:
             return
@@ -79,7 +79,7 @@ class Breaker:
             self.open(error)
 
     def open(self, error: Failed) -> None:
-        """The service is away, whatever was counted before."""
+        """Open it, regardless of what was counted before."""
         self.openings += 1
         self.reason = f"{error} ({error.hint})" if error.hint else str(error)
         asked_for = min(error.retry_after or timedelta(0), LONGEST_RETRY_AFTER)

@@ -1,4 +1,4 @@
-"""Watching the database's clock: nothing is concluded from it while it may be wrong."""
+"""Watches the database's clock: no conclusion is drawn from it while it may be wrong."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from sbm.telemetry import Telemetry
 
 T = TypeVar("T")
 
-# A change of the distance that is no jump. Two clocks of which nobody takes care part by less than
-# a second in an hour.
+# A change of the distance up to this size is no jump. Two clocks that are not synchronised drift
+# apart by less than a second in an hour.
 TOLERANCE_SECONDS = 1.0
 TOLERANCE_OF = 1 / 5000
 
-# A clock that is brought into line slowly is followed, up to this speed: chrony's is 1/12.
+# A clock that is corrected slowly is followed, up to this speed. That of chrony is 1/12.
 FOLLOWED = 0.1
 
-# After a jump no tick is made and nothing is repaired for so long: a clock that is wrong for a few
+# How long no tick is made and nothing is repaired after a jump. A clock that is wrong for a few
 # seconds is right again by then.
 SETTLING_SECONDS = 15.0
 
-# What is deleted for its age can wait until a wrong clock was surely noticed by somebody.
+# How long nothing is deleted for its age after a jump. Operators notice a wrong clock by then.
 CALM_SECONDS = 86_400.0
 
 KEEP_SECONDS = 60.0
 
 
 def machine() -> str | None:
-    """A name for this machine since its last start; None where it has none.
+    """A name for this machine since its last start; None if it has none.
 
-    Those who share the name share the uptime as well.
+    Processes with the same name have the same uptime as well.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -51,10 +51,10 @@ def machine() -> str | None:
 
 @frozen(kw_only=True)
 class ClockReading:
-    """What a transaction knows of the clock that its now() is of.
+    """What a transaction knows about the clock from which it has its now().
 
-    ``doubted_for``: for so long, nothing may be concluded from the time that has passed.
-    ``is_settled`` says that the last jump is some seconds ago; ``is_calm``, that it is a day ago.
+    ``doubted_for``: how long no conclusion may be drawn from the time that has passed.
+    ``is_settled``: the last jump was some seconds ago; ``is_calm``: it was a day ago.
     """
 
     now: datetime
@@ -64,24 +64,24 @@ class ClockReading:
 
     @property
     def is_doubted(self) -> bool:
-        """Whether no lease may be taken for ended, and no settle time for over."""
+        """Whether no lease and no settle time may be considered over."""
         return self.doubted_for > timedelta(0)
 
 
 @define(eq=False, slots=False, kw_only=True)
 class DatabaseClock:
-    """Compares the database's clock with this machine's uptime, in each transaction that concludes.
+    """Compares the database's clock with this machine's uptime.
 
-    The distance between the two is known by an interval: now() is read after the transaction was
-    asked for, and before its answer is here. So a slow statement, a busy reactor, or a daemon that
-    was stopped makes the interval wide, but moves nothing. When the interval has moved by more than
-    a second, the clock was set, or the server is another one: for ``hold``, which is lease and
-    settle time together, nothing is concluded by this daemon, nor by any other that reads what it
-    has recorded.
+    Each transaction that draws conclusions from the time does this first. The distance between the
+    two clocks is known as an interval: now() is read after the transaction was requested, and
+    before its answer arrives. So a slow statement, a busy reactor, or a daemon that was stopped
+    makes the interval wide, but does not move it. If the interval has moved by more than a second,
+    the clock was set, or the server is another one. Then this daemon, and any other that reads what
+    it has recorded, draws no conclusions for ``hold``, which is lease and settle time together.
     """
 
     hold: timedelta = timedelta(seconds=180)
-    # The longest that a lease or a delay of ours can be.
+    # The longest lease or delay that this program writes.
     most: timedelta = timedelta(hours=1)
     telemetry: Telemetry = field(factory=Telemetry)
     uptime: Callable[[], float] = uptime
@@ -89,9 +89,10 @@ class DatabaseClock:
     log: Logger = field(factory=Logger)
     _distance: Distance | None = field(default=None, init=False)
     _known: int | None = field(default=None, init=False)
-    # By how much the clock was set since the jump that is known; None: that is all recorded.
+    # By how much the clock was set since the jump that is known; None if that is all recorded.
     _unrecorded: float | None = field(default=None, init=False)
-    # How far that may be from the truth, and by how much the clock was set when it was last.
+    # How far that may be from the truth; within how many seconds the clock was set; and by how much
+    # it was set the last time.
     _unsure: float = field(default=0.0, init=False)
     _within: float = field(default=0.0, init=False)
     _last_jump: float = field(default=0.0, init=False)
@@ -103,7 +104,8 @@ class DatabaseClock:
     async def begin(self, database: Database) -> None:
         """Look at the clock for the first time, if that was not done yet.
 
-        Before anything is claimed: a jump is seen only by those who knew the clock before it.
+        Call this before anything is claimed: only a daemon that knew the clock before a jump can
+        see the jump.
         """
         if self._distance is None:
             await self.transact(database, _nothing, keeps=True)
@@ -117,7 +119,7 @@ class DatabaseClock:
     ) -> T:
         """Run ``work(transaction, reading)`` in a transaction whose now() was compared first.
 
-        ``keeps``: it is a short one, and the distance is kept in it now and then.
+        ``keeps``: the transaction is short, so it also stores the distance now and then.
         """
         asked_at = self.uptime()
         recorded: list[tuple[float, int]] = []
@@ -133,14 +135,14 @@ class DatabaseClock:
 
         result = await database.transact(compared)
         for jump, jump_id in recorded:
-            if jump == self._unrecorded:  # else there was another one, which is to be recorded yet
+            if jump == self._unrecorded:  # if not, there was another jump: it is recorded later
                 self._known, self._unrecorded = jump_id, None
         return result
 
     async def compare(self, transaction: Transaction, *, asked_at: float) -> ClockReading:
-        """Compare the now() of a transaction that was asked for at ``asked_at`` of ``uptime``.
+        """Compare the now() of a transaction that was requested at ``asked_at`` of ``uptime``.
 
-        A jump that is seen here is recorded by the next ``transact``.
+        The next ``transact`` records a jump that is seen here.
         """
         state = await clock.read(transaction, machine=self.machine, known=self._known)
         until = self.uptime()
@@ -152,8 +154,8 @@ class DatabaseClock:
         assert self._distance is not None
         jump = _jump(self._distance, seen)
         if asked_at < self._distance.uptime:
-            # Another transaction, which was asked for later, has read the clock before this one.
-            # Which of the two was first, nobody can say.
+            # Another transaction was requested later, and its reading came earlier. It is not known
+            # which of the two read the clock first.
             is_odd = bool(jump)
         else:
             is_odd = not self._look(state, jump, seen)
@@ -161,10 +163,11 @@ class DatabaseClock:
         return self._reading(state, asked_at, is_odd=is_odd)
 
     def _begin(self, state: ClockState, seen: Distance) -> None:
-        """The first look of a daemon, which may know how it was before it was started."""
+        """The first look of a daemon, which may use what was stored before it was started."""
         if state.distance is not None and state.distance.uptime <= seen.uptime:
             kept = state.distance
-            # Not later than this transaction was asked for, lest it seem to be overtaken.
+            # Not later than the request for this transaction: else the transaction would seem to
+            # have been overtaken.
             asked_at = state.seconds - seen.highest
             self._distance = evolve(kept, uptime=min(kept.uptime, asked_at))
             self._known = state.known_then
@@ -172,9 +175,9 @@ class DatabaseClock:
             self._distance, self._known = seen, state.jump_id
 
     def _look(self, state: ClockState, jump: float, seen: Distance) -> bool:
-        """Follow the clock, which was set by ``jump`` since this daemon's last look, or by 0.
+        """Follow the clock, which was set by ``jump`` since this daemon's last look (0: not set).
 
-        Returns whether that can be told: if not, nothing is concluded in this transaction.
+        Returns whether that is certain: if not, this transaction draws no conclusions.
         """
         assert self._distance is not None
         if jump:
@@ -195,17 +198,17 @@ class DatabaseClock:
         return True
 
     def _look_again(self, state: ClockState, seen: Distance) -> bool:
-        """Others have recorded a jump, yet the clock is where this daemon knew it to be.
+        """Another daemon has recorded a jump, but this one finds the clock where it was.
 
-        It was set right since, perhaps a moment ago, and this daemon did not look in between. Or
-        the machine of the others stood still, and the clock never jumped.
+        Either the clock was set right since, perhaps a moment ago, and this daemon did not look in
+        between. Or the machine of the other daemon was suspended, and the clock never jumped.
         """
         assert self._distance is not None
         is_right = bool(_jump(_moved(self._distance, state.recorded), seen))
         if not is_right and seen.width > self._distance.width:
-            return False  # this look took so long that both may be: the next one will tell
-        # What takes back a jump that this daemon has seen itself is not taken back again: two
-        # machines that disagree would do so for ever.
+            return False  # this look took so long that either may be true; the next one decides
+        # If the recorded jump takes back one that this daemon has seen itself, it is accepted. Else
+        # two machines that disagree would correct each other for ever.
         if is_right and abs(state.recorded + self._last_jump) > clock.SAME_JUMP_SECONDS:
             self._unrecorded = 0.0
         else:
@@ -215,11 +218,11 @@ class DatabaseClock:
 
     def _know(self, jump_id: int) -> None:
         if jump_id > (self._known or 0):
-            # Others have said by how much it was set, as well as they know.
+            # Another daemon has recorded by how much the clock was set, as well as it knows.
             self._known, self._unsure = jump_id, 0.0
 
     def _see(self, jump: float, seen: Distance) -> None:
-        """The clock was set: say so, once, and doubt it from now on."""
+        """Log once that the clock was set, and doubt it from now on."""
         assert self._distance is not None
         self._within = seen.uptime - self._distance.uptime
         self._last_jump = jump
@@ -230,7 +233,7 @@ class DatabaseClock:
         self.telemetry.gauge("clock.last_jump_seconds", jump)
         self.log.error(
             "the database's clock was set {direction} by {seconds:.1f} s, or the server is another"
-            " one: for {hold:.0f} s no lease is taken for ended, and nothing is taken for not sent",
+            " one: for {hold:.0f} s no lease ends, and no unknown send is owed again",
             direction="forward" if jump > 0 else "back",
             seconds=abs(jump),
             hold=self.hold.total_seconds(),
@@ -247,13 +250,13 @@ class DatabaseClock:
         )
 
     def _heed(self, state: ClockState, asked_at: float, until: float) -> None:
-        """What another daemon has seen counts as well, and what was seen before this one began."""
+        """Respect a jump that was recorded by another daemon, or before the start of this one."""
         if state.jump_id in (0, self._heeded):
             return
         self._heeded = state.jump_id
         since, rest = state.seen_ago, state.doubted_for
         if since < 0:
-            # It was seen by a clock that was set back since, when nobody was there.
+            # The clock was set back after the jump was recorded, while no daemon ran.
             since, rest = 0.0, self.hold.total_seconds()
         self._jumped_at = max(self._jumped_at, asked_at - since)
         if rest > 0:
@@ -281,11 +284,11 @@ class DatabaseClock:
 
 
 async def _nothing(_transaction: Transaction, _reading: ClockReading) -> None:
-    """The look at the clock is all."""
+    """No work: only the clock is read."""
 
 
 def _jump(before: Distance, seen: Distance) -> float:
-    """By how many seconds the clock was set between the two, at the likeliest; 0: it was not."""
+    """By how many seconds the clock was most likely set between the two; 0: it was not."""
     tolerance = TOLERANCE_SECONDS + max(0.0, seen.uptime - before.uptime) * TOLERANCE_OF
     if before.highest + tolerance < seen.lowest or seen.highest < before.lowest - tolerance:
         return (seen.lowest + seen.highest - before.lowest - before.highest) / 2
@@ -293,12 +296,12 @@ def _jump(before: Distance, seen: Distance) -> float:
 
 
 def _moved(before: Distance, seconds: float) -> Distance:
-    """Where the distance would be if the clock was set by so much."""
+    """The distance as it would be if the clock was set by so many seconds."""
     return evolve(before, lowest=before.lowest + seconds, highest=before.highest + seconds)
 
 
 def _followed(before: Distance, seen: Distance) -> Distance:
-    """Where the distance is now, by both: no further from where it was than a clock may drift."""
+    """The distance now, by both: it has moved no further than a clock may drift."""
     drift = max(0.0, seen.uptime - before.uptime) * FOLLOWED
     lowest, highest = before.lowest - drift, before.highest + drift
     return Distance(

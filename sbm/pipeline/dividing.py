@@ -1,4 +1,4 @@
-"""A batch that fails is divided, until the rows that it fails by stand alone."""
+"""A batch that fails is divided until each row that makes it fail is alone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ async def divided(
     work: Callable[[Sequence[A]], Awaitable[R]],
     alone: Callable[[A, Exception], Awaitable[object]],
 ) -> list[R]:
-    """Do ``work`` on all items, in as few parts as will do; returns what it made of each.
+    """Do ``work`` on all items, in as few parts as possible; returns the result of each part.
 
-    An item with which it fails even alone is given to ``alone``, with the error.
+    An item that fails even alone is passed to ``alone``, with the error.
     """
     if not items:
         return []
@@ -47,9 +47,9 @@ async def whole_or_divided(
     part: Callable[[Sequence[A]], Awaitable[R]],
     alone: Callable[[A, Exception], Awaitable[object]],
 ) -> list[R]:
-    """Do ``whole``, or, if a row of it cannot be read, the parts of what is ``due``.
+    """Do ``whole``; if one of its rows cannot be read, do ``part`` on parts of what is ``due``.
 
-    What fails without any row as well is no row's fault, and is raised.
+    An error that also happens without any row is not the fault of a row, and is raised.
     """
     try:
         return [await whole()]

@@ -1,4 +1,4 @@
-"""The moments of a cron that passed while nobody ticked."""
+"""The moments of a cron that passed without a tick."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from sbm.model.cron import Cron
 from sbm.store.postgres.database import Transaction
 
-# Who was away for weeks is not told of each minute.
+# After weeks without a daemon, not every missed minute is recorded.
 MOST_MISSED = 100
 
 _SECOND = timedelta(seconds=1)

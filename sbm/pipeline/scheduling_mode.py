@@ -1,4 +1,4 @@
-"""Who says when: the database is told how this daemon schedules."""
+"""Records in the database which part says when to send: the built-in clock or a Scheduler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sbm.store.postgres.database import Database, Transaction
 
 @define(eq=False, slots=False, kw_only=True)
 class SchedulingMode:
-    """Tells the database how this daemon schedules, for sessions that are not a daemon's."""
+    """Records how this daemon schedules, for database sessions that are not a daemon's."""
 
     _database: Database
     _mode: Scheduling
@@ -20,7 +20,7 @@ class SchedulingMode:
     _log: Logger = field(factory=Logger)
 
     async def one_pass(self) -> int:
-        """Say so, once."""
+        """Record it, once."""
         if not self._is_told:
             is_new = await self._database.transact(self._say)
             self._is_told = True

@@ -1,4 +1,4 @@
-"""Ticks: the built-in clock makes them, and their members are owed their sends."""
+"""Ticks: the built-in clock makes them, and the expansion owes a send to each member."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from sbm.store.postgres.errors import may_be_of_a_row, one_line
 CHUNK = 1000
 SCHEDULES_PER_PASS = 100
 
-# A tick of a million is expanded as fast as it is sent, not faster: what waits in the table keeps
-# it large, and whoever comes later waiting. This is some seconds of work for several daemons.
+# A tick of a million is expanded as fast as it is sent, not faster: many waiting sends make the
+# table large, and later sends slow. This number is some seconds of work for several daemons.
 MOST_WAITING = 10_000
 
-# How often it is looked whether a schedule waits for a moment beyond its next one.
+# How often the clock checks whether a schedule waits for a moment later than its next one.
 REVIEW_SECONDS = 20.0
 
 _SECOND = timedelta(seconds=1)
@@ -35,10 +35,10 @@ _SECOND = timedelta(seconds=1)
 
 @define(eq=False, slots=False, kw_only=True)
 class Expansion:
-    """Owes their sends to the members of open ticks, a chunk at a time, by turns.
+    """Owes a send to each member of the open ticks: a chunk at a time, one tick after the other.
 
-    A chunk that cannot be expanded is divided, until the member that it fails by stands alone. That
-    ends as failed.
+    A chunk that cannot be expanded is divided until the member that makes it fail is alone. The
+    trigger of that member ends as failed.
     """
 
     _database: Database
@@ -49,18 +49,18 @@ class Expansion:
         self._last_turn = 0
 
     async def one_pass(self) -> int:
-        """Expand one chunk, if there is room for it; ``owed`` is called when somebody is owed."""
+        """Expand one chunk, if there is room for it; ``owed`` is called when a send is owed."""
         chunk = await self._expand_what_can_be()
         if chunk is None:
             return 0
         self._last_turn = chunk.tick_id
         if chunk.owed:
             self._owed()
-        # A tick that ends with an empty chunk was work, too: another may stand behind it.
+        # A tick that ends with an empty chunk was work, too: another tick may come after it.
         return max(1, chunk.triggers)
 
     async def _expand_what_can_be(self) -> ticks.Chunk | None:
-        """A chunk; if it cannot be expanded, a smaller one, and in the end one member."""
+        """Expand a chunk; if it cannot be expanded, a smaller one, and in the end one member."""
         limit = CHUNK
         while limit > 1:
             try:
@@ -69,7 +69,7 @@ class Expansion:
                 if not may_be_of_a_row(error):
                     raise
                 self._log.warn(
-                    "{count} members of a tick cannot be owed their sends together: {error}",
+                    "{count} members of a tick cannot be expanded together: {error}",
                     count=limit,
                     error=one_line(error),
                 )
@@ -82,14 +82,14 @@ class Expansion:
         except Exception as error:
             if not may_be_of_a_row(error):
                 raise
-            self._last_turn = member.tick_id  # whatever comes of this, others have their turn
+            self._last_turn = member.tick_id  # the next pass begins with another tick, in any case
             await self._fail(member, unreadable.reason(error))
-        return None  # and a rest: should it be so with all members, an operator can stop it
+        return None  # then a rest follows: if all members fail, an operator has time to stop it
 
     async def _fail(self, member: unreadable.NextMember, reason: str) -> None:
         await self._database.transact(unreadable.fail_member, member=member, reason=reason)
         self._log.error(
-            "subscription {id} cannot be owed the send of tick {tick}, and has failed: {reason}",
+            "subscription {id} could not be owed the send of tick {tick}: {reason}",
             id=member.subscription_id,
             tick=member.tick_id,
             reason=reason,
@@ -103,7 +103,7 @@ class Expansion:
     async def _expand_alone(
         self, transaction: Transaction, member: unreadable.NextMember
     ) -> ticks.Chunk | None:
-        """Just this member of just this tick, if that still comes next."""
+        """Expand only this member of this tick, if it is still the next one."""
         if not await unreadable.hold_tick(transaction, member=member):
             return None
         return await ticks.expand(transaction, limit=1, after=member.tick_id - 1)
@@ -111,14 +111,14 @@ class Expansion:
 
 @define(eq=False, slots=False, kw_only=True)
 class Clock:
-    """Makes the ticks that the cron fields ask for, where no outside Scheduler does.
+    """Makes the ticks that the cron fields ask for, if no outside Scheduler does.
 
-    Only the database's clock counts. Each schedule carries its next moment and the rule that it
-    was worked out by, so several clocks agree, and a changed rule is noticed. A moment that passed
-    longer than ``grace`` ago is not made up for: the message would come at the wrong time.
+    Only the database's clock counts. Each schedule stores its next moment and the rule from which
+    the moment was computed, so several daemons agree, and a changed rule is noticed. A moment that
+    passed longer than ``grace`` ago is not made up for: the message would come at the wrong time.
 
-    After that clock has jumped, no tick is made for some seconds, in case it jumps back. A moment
-    that was worked out while it was wrong is worked out anew.
+    After the database's clock has jumped, no tick is made for some seconds, because the clock may
+    jump back. A moment that was computed while it was wrong is computed anew.
     """
 
     _database: Database
@@ -132,7 +132,7 @@ class Clock:
 
     async def one_pass(self) -> int:
         """Tick for the schedules that are due; ``ticked`` is called when there was one."""
-        # The next ticks of a time when it was not in charge have to be forgotten first.
+        # Moments that were stored before another part made the ticks have to be forgotten first.
         await self._mode.one_pass()
         now = self._clock.uptime()
         if now >= self._reviewed_at + REVIEW_SECONDS:
@@ -172,7 +172,7 @@ class Clock:
         )
 
     async def _review(self) -> None:
-        """Look for schedules that wait for a moment beyond their next one, whoever wrote it."""
+        """Look for schedules that wait for a moment later than their next one."""
         last, count = 0, SCHEDULES_PER_PASS
         while count == SCHEDULES_PER_PASS:
             last, count = await self._clock.transact(
@@ -224,7 +224,7 @@ class Clock:
     async def _tick(
         self, transaction: Transaction, schedule: ticks.StaleSchedule, cron: Cron
     ) -> int:
-        """Open a tick for the latest moment that came due, if one did; the others were missed."""
+        """Open a tick for the latest moment that came due, if any; record the others as missed."""
         missed = await self._came_due(transaction, schedule, cron)
         is_in_time = bool(missed) and schedule.now - missed[0] <= self._grace
         ticked = False
@@ -239,7 +239,7 @@ class Clock:
                 count=len(missed),
                 first=missed[-1].isoformat(),
                 last=missed[0].isoformat(),
-                others=", and others before" if len(missed) >= MOST_MISSED else "",
+                others=", and earlier ones" if len(missed) >= MOST_MISSED else "",
             )
             await ticks.record_missed(transaction, schedule_id=schedule.schedule_id, moments=missed)
         return ticked
@@ -247,18 +247,18 @@ class Clock:
     async def _came_due(
         self, transaction: Transaction, schedule: ticks.StaleSchedule, cron: Cron
     ) -> list[datetime]:
-        """The moments that came due since its next tick was worked out, the latest first."""
+        """The moments that came due since the next moment was stored, the latest first."""
         if schedule.due_since is None:
             return []
         just_before = schedule.due_since - _SECOND
         if schedule.is_ahead:
-            # What came due is told by what was done, not by when it was to be done next.
+            # The stored moment is wrong: begin at the last moment that was ticked or missed.
             last = await ticks.last_moment(transaction, schedule_id=schedule.schedule_id)
-            # Where nothing was done yet: since the clock was set right, or a little longer.
+            # If there is none: begin when the clock was set right, or a little earlier.
             just_before = last or schedule.now - timedelta(seconds=2 * SETTLING_SECONDS)
             self._log.warn(
-                "schedule {id}: its next tick was worked out while the database's clock was wrong,"
-                " and is worked out anew",
+                "schedule {id}: its next tick was computed while the database's clock was wrong,"
+                " and is computed anew",
                 id=schedule.schedule_id,
             )
         return await latest_first(

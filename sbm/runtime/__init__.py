@@ -1,1 +1,1 @@
-"""What runs the daemon's parts: services, loops, signals, and slices of the reactor's time."""
+"""Runs the daemon's parts: services, loops, signals, and slices of the reactor's time."""

@@ -1,7 +1,7 @@
-"""Errors that the parts of the daemon tell each other apart by."""
+"""Errors that several parts of the daemon distinguish."""
 
 from __future__ import annotations
 
 
 class AlreadyTold(Exception):
-    """A failure that is known to the log already: a loop that meets it waits, and adds nothing."""
+    """A failure that was logged already: a loop waits after it, and logs nothing."""

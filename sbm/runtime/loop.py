@@ -1,4 +1,4 @@
-"""A loop that survives any one pass, rests when it found nothing, and can be woken."""
+"""A loop that survives a failed pass, rests when there is no work, and can be woken."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from twisted.logger import Logger
 from sbm.runtime.errors import AlreadyTold
 from sbm.runtime.wakeups import Wakeup
 
-# However rarely a loop has to look, what failed is tried again soon.
+# After a failed pass, a loop rests no longer than this, even if its usual rest is longer.
 RETRY_SECONDS = 5.0
 
 
 @define(eq=False, slots=False, kw_only=True)
 class Loop(Service):
-    """Makes one pass after the other; a pass answers how much it found, if anything.
+    """Makes one pass after the other; a pass returns how much work it found, if any.
 
-    It rests, for ``rest`` seconds or until ``wakeup`` wakes it, after a pass that found nothing or
-    failed. A loop that nobody wakes has a wake-up of its own. Stopping waits for the pass that is
-    under way, or breaks it off where it ``may_be_cut``. Whoever cancels the wait breaks it off too.
-    A pass that was broken off may fail in its own way, and is no failure.
+    After a pass that found nothing or failed, the loop rests for ``rest`` seconds, or until
+    ``wakeup`` wakes it. Without an argument, the loop has a wake-up of its own. Stopping waits for
+    the pass that is under way; if it ``may_be_cut``, it is cancelled. To cancel the wait cancels
+    the pass, too. A cancelled pass may raise any error, which does not count as a failure.
     """
 
     _reactor: Any

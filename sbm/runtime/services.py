@@ -1,4 +1,4 @@
-"""How the daemon's services are kept: one above the other, and the ports at the top."""
+"""Groups of services, which start and stop in order or together; and listening ports."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from twisted.python.failure import Failure
 
 
 class ServiceGroup(MultiService):
-    """Services that are kept together; how they stop is what Parallel and Sequential differ in.
+    """A group of services; Parallel and Sequential differ in how they stop.
 
-    One that fails to stop does not keep the others from stopping.
+    If one service fails to stop, the others stop all the same.
     """
 
     _log = Logger()
 
     def hurry(self) -> None:
-        """Tell the Sequential ones among them that there is no more time."""
+        """Tell the Sequential groups in this group that there is no more time."""
         for service in self:
             if isinstance(service, ServiceGroup):
                 service.hurry()
 
     def _stopped(self, service: Any) -> Deferred[None]:
-        """Fires, and never fails, when the service has stopped or was broken off."""
+        """Fires when the service has stopped or was cancelled; never fails."""
         return Deferred.fromCoroutine(self._stop_one(service))
 
     async def _stop_one(self, service: Any) -> None:
@@ -40,13 +40,13 @@ class ServiceGroup(MultiService):
             if stopped is not None:
                 await stopped
         except CancelledError:
-            self._log.warn("{name} was broken off", name=name)
+            self._log.warn("{name} was cancelled before it had stopped", name=name)
         except Exception:
-            self._log.failure("{name} did not stop as it should", name=name)
+            self._log.failure("{name} failed to stop", name=name)
 
 
 class Parallel(ServiceGroup):
-    """Services that do not stand on each other: all are told to stop, then all are waited for."""
+    """Services that do not depend on each other: stops all at once, and waits for all."""
 
     def __init__(self, *services: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -59,11 +59,11 @@ class Parallel(ServiceGroup):
 
 
 class Sequential(ServiceGroup):
-    """Starts its services in order and stops them in reverse, one at a time, each waited for.
+    """Starts its services in order, and stops them one after the other in reverse order.
 
-    Each may use those below it: nobody loses what it stands on while it is at work. Where a
-    ``patience`` is given, it is for all of them together, by the reactor's clock; when it ends,
-    what they still wait for is broken off. Being hurried leaves no more than ``rush`` of it.
+    Each service may use those before it: they are still running while it stops. ``patience`` limits
+    the time for stopping all of them together, by the reactor's clock; when it ends, the waits that
+    are left are cancelled. ``hurry`` shortens the time that is left to ``rush``.
     """
 
     def __init__(
@@ -114,14 +114,14 @@ class Sequential(ServiceGroup):
 
 
 class CannotListen(SystemExit):
-    """A port cannot be had. Nothing was started, and the process ends with this message."""
+    """The port cannot be opened. Nothing was started; the process ends with this message."""
 
 
 @define(eq=False, slots=False, kw_only=True)
 class Port(Service):
-    """Listens at a Twisted endpoint description, before privileges are shed.
+    """Listens at a Twisted endpoint description, before the process gives up its privileges.
 
-    Unlike Twisted's own service for endpoints it fails, with CannotListen, instead of logging.
+    Unlike Twisted's own service for endpoints, it raises CannotListen instead of logging.
     """
 
     _reactor: Any
@@ -134,7 +134,7 @@ class Port(Service):
         refusals: list[Failure] = []
         try:
             endpoint = serverFromString(self._reactor, self._description)
-        except Exception as error:  # each kind of endpoint has its own
+        except Exception as error:  # each kind of endpoint raises other errors
             refusals.append(Failure(error))
         else:
             endpoint.listen(self._factory).addCallbacks(self._listens, refusals.append)

@@ -1,7 +1,7 @@
-"""How a process of ours ends: SIGTERM stops it with status 0, and a second one hurries it.
+"""Signal handling: SIGTERM stops the process with status 0, and a second one hurries it.
 
-So does every other signal that would end a process by default, without its grace, and that does not
-tell of a fault of the program (SIGSEGV and the like).
+So do all other signals that end a process by default, except those that report a fault of the
+program (SIGSEGV and the like).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 T = TypeVar("T")
 
-# Those of them that the system has.
+# Not every system has all of these.
 _NAMES = (
     *("SIGTERM", "SIGINT", "SIGQUIT", "SIGABRT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM"),
     *("SIGPROF", "SIGXCPU", "SIGIO", "SIGPWR", "SIGSTKFLT"),
@@ -30,10 +30,10 @@ ENDING: frozenset[int] = frozenset(
     }
 )
 
-# They come again by themselves, which does not mean that somebody is in a hurry.
+# Timers send these again and again, so a second one does not ask to hurry.
 _RECURRING = frozenset({signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU})
 
-# The handlers of a signal for which nobody has set one.
+# The handlers of a signal if none was set.
 _UNHANDLED = (signal.SIG_DFL, signal.default_int_handler)
 
 
@@ -42,10 +42,10 @@ class Signals:
     """Handles the signals in ``ours``: the first stops the reactor, the next ones call ``hurry``.
 
     Twisted's own handler of SIGTERM would end the process by the same signal once everything has
-    stopped, which is status 143. ``ours`` end it with 0; SIGINT, if it is none of them, is left to
-    Twisted the first time, so that a shell sees that it was interrupted. ``ignored`` are only
-    logged. ``later`` are handled by twistd from some moment of the start on, and wait until then.
-    A signal that is handled or ignored already stays so, but for SIGTERM.
+    stopped, which is status 143. The signals in ``ours`` end it with 0. If SIGINT is not in
+    ``ours``, Twisted handles the first one, so that a shell sees the interruption. ``ignored``
+    signals are only logged. ``later`` signals are blocked until twistd has started, which then
+    handles them. A signal that is handled or ignored already stays so, except SIGTERM.
     """
 
     _reactor: Any
@@ -59,21 +59,22 @@ class Signals:
     _log: Logger = field(factory=Logger, init=False)
 
     def install(self) -> None:
-        """Listen from now on; what is heard before the reactor runs stops it as soon as it does."""
+        """Install the handlers; a signal before the reactor runs stops it as soon as it does."""
         for number in self._ours | self._ignored:
-            # A process that is started in the background is not meant to hear Ctrl-C.
+            # A shell lets background processes ignore SIGINT, so that Ctrl-C does not end them.
             if number == signal.SIGTERM or signal.getsignal(number) in _UNHANDLED:
                 signal.signal(number, self._heard)
         signal.pthread_sigmask(signal.SIG_BLOCK, self._later)
-        # Twisted takes SIGTERM when it starts, whoever had it. It must not hear one in between.
+        # Twisted replaces the handler of SIGTERM when it starts. Until it is set again, SIGTERM is
+        # blocked.
         self._reactor.addSystemEventTrigger("before", "startup", _block_term)
         self._reactor.callWhenRunning(self._take_over)
 
     def waiting_for(self, work: Callable[[], T]) -> T:
-        """The result of work that blocks; until it is there, a signal ends the process at once.
+        """The result of work that blocks; meanwhile, a signal ends the process at once.
 
-        For a start that has begun nothing yet. The work is done in a thread, which is left behind:
-        while libpq waits in the main thread, no signal is heard.
+        For a start that has begun nothing yet. The work runs in a thread, which may be abandoned:
+        while libpq waits in the main thread, no signal is handled.
         """
         future: Future[T] = Future()
 
@@ -91,7 +92,7 @@ class Signals:
             self._is_waiting = False
 
     def fail(self) -> None:
-        """Stop, and let whoever started us see that it was not meant to: the way of Twisted."""
+        """Stop by SIGTERM, as Twisted does, so that the status of the process shows a failure."""
         if not self._is_stopping:
             self._is_stopping = True
             self._twisteds[signal.SIGTERM](signal.SIGTERM, None)
@@ -103,7 +104,7 @@ class Signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, *self._later})
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
-        """Only what is safe between any two instructions of the program."""
+        """The handler: it does only what is safe between any two instructions of the program."""
         if number in self._ignored:
             self._reactor.callFromThread(self._ignore, number)
             return

@@ -1,4 +1,4 @@
-"""Blocking work in threads, and work that goes on when nobody waits for it any longer."""
+"""Blocking work in threads, and work that goes on when the wait for it is cancelled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def in_thread(reactor: Any, work: Callable[..., T], *args: Any) -> Deferred[T]:
 
 
 def shielded(deferred: Deferred[T]) -> Deferred[T]:
-    """What can be awaited in its place: cancelling that leaves the work itself alone."""
+    """A Deferred to await in its place: to cancel it does not cancel the work itself."""
     seen: Deferred[T] = Deferred()
 
     def tell(result: T) -> T:

@@ -1,4 +1,4 @@
-"""Long work on the reactor, cut where others have waited for their turn."""
+"""Long work on the reactor, cut into slices, so that other work can run in between."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from attrs import define
 from twisted.internet.task import deferLater
 
-# Well below what anybody notices, and well above what the cut itself costs.
+# Well below what a client notices, and well above what the cut itself costs.
 SECONDS = 0.003
 
 
@@ -29,6 +29,6 @@ class TimeSlice:
         return bool(self._reactor.seconds() - self._began >= SECONDS)
 
     async def next_turn(self) -> None:
-        """Let everybody else go first."""
+        """Let the reactor do other work first."""
         await deferLater(self._reactor, 0)
         self._began = self._reactor.seconds()

@@ -1,9 +1,9 @@
-"""Who wakes whom: one wake-up, and one channel of the database, for each kind of work.
+"""Wake-ups: each kind of work has one, and one NOTIFY channel of the database.
 
-Whoever has committed work of a kind calls its ``wake()``; the loop that does it waits there. Other
-daemons hear of it by NOTIFY on the channel, where the statement that makes the work says so: those
-of single sends do not (docs/decisions/0009). Waking is only a convenience: every loop looks for
-work by itself, too, so a wake-up that is lost costs a short wait.
+Code that has committed work of a kind calls its ``wake()``; the loop that does the work waits
+there. Other daemons get a NOTIFY on the channel, if the statement that makes the work sends one:
+those for single sends do not (docs/decisions/0009). Each loop also looks for work by itself, so a
+lost wake-up only costs a short wait.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from twisted.internet.defer import Deferred
 
 @define(eq=False, slots=False, kw_only=True)
 class Wakeup:
-    """Wakes the one who waits for it; what nobody waits for is kept for the next wait.
+    """Wakes the loop that waits for it; a wake-up without a waiter is remembered for the next wait.
 
     ``calls`` counts how often there was new work, so that a loop that has several reasons to look
-    can tell that one.
+    can distinguish this one.
     """
 
     _reactor: Any
@@ -31,12 +31,12 @@ class Wakeup:
         self._waiting: Deferred[None] | None = None
 
     def wake(self) -> None:
-        """There is new work: wake whoever waits, now or next."""
+        """There is new work: end the current wait, or the next one."""
         self.calls += 1
         self.look_again()
 
     def look_again(self) -> None:
-        """The same, but nothing is new: what waited may be done now."""
+        """The same, but without new work: old work may be possible now."""
         self._is_due = True
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -58,11 +58,11 @@ class Wakeup:
 
 @frozen(eq=False, kw_only=True)
 class Wakeups:
-    """The kinds of work that somebody is woken for; the channel of each is ``sbm_<its name>``.
+    """The wake-ups; the channel of each is ``sbm_<its name>``.
 
-    ``sends``: sends are owed; the claiming of them waits here.
-    ``ticks``: a tick is open; its expansion waits here.
-    ``tasks``: somebody asked for a task; and ``audio_copies``, for copies of files.
+    ``sends``: sends are owed; the claimer waits here.
+    ``ticks``: a tick is open; the expansion waits here.
+    ``tasks``: a client asked for a task; and ``audio_copies``, for copies of files.
     ``scheduler_calls``: calls to the Seed Scheduler are owed.
     """
 
@@ -78,5 +78,5 @@ class Wakeups:
         return cls(**{kind.name: Wakeup(reactor=reactor) for kind in fields(cls)})
 
     def by_channel(self) -> Mapping[str, Callable[[], None]]:
-        """What is to be called when something is heard on a channel."""
+        """The function to call for a notification on each channel."""
         return {f"sbm_{kind.name}": getattr(self, kind.name).wake for kind in fields(type(self))}

@@ -1,4 +1,4 @@
-"""What the daemon is told: read once from the environment, checked all together, and frozen."""
+"""The settings of the daemon, as one frozen value that is read from the environment."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ _SBM_SETTINGS = (
     "SBM_UNCERTAIN",
 )
 
-# A POST begins only if the lease outlasts the request's deadline by a second; one more for
-# the way there.
+# A POST begins only if the lease outlasts the request's deadline by a second. One more second is
+# for the time from the claim to the POST.
 _LEASE_MARGIN = timedelta(seconds=2)
 
 _UTC = ZoneInfo("UTC")
 
 
 def read_database(environ: Mapping[str, str], *, database: str | None = None) -> DatabaseAddress:
-    """The database alone, for commands that need no more; raises ConfigError."""
+    """The database alone, for commands that need no other setting; raises ConfigError."""
     settings = Settings(environ=environ)
     address = settings.database(database)
     settings.check()
@@ -76,17 +76,17 @@ def read_database(environ: Mapping[str, str], *, database: str | None = None) ->
 
 
 def read_max_text_length(settings: Settings) -> int:
-    """How many characters the Message Sender takes, for the daemon and for commands."""
+    """How many characters the Message Sender accepts, for the daemon and for commands."""
     return settings.count("SBM_MAX_TEXT_LENGTH", MAX_TEXT_LENGTH, most=1000000)
 
 
 @frozen(kw_only=True)
 class Scheduling:
-    """Who says when: the Scheduler, for each subscription or each schedule, or our own clock.
+    """What says when to send: the Scheduler, per subscription or per schedule, or our own clock.
 
-    ``scheduler`` is where it is, if there is one; ``inbound_token`` is what it shows when it calls
-    back, below ``public_url``. It reads crons in ``timezone``, and its calls that belong to one
-    moment are joined until ``join_window`` after that; zero: never.
+    ``scheduler`` is its address, if there is one; ``inbound_token`` is the token of its calls,
+    which go to URLs below ``public_url``. It reads crons in ``timezone``. Calls for the same moment
+    are joined until ``join_window`` after that moment; zero: never.
     """
 
     mode: Mode
@@ -98,14 +98,14 @@ class Scheduling:
 
     @property
     def complaint(self) -> str:
-        """Why the Scheduler cannot be told anything, though it should be; empty: it can."""
+        """Why no calls to the Scheduler can be made, though they should be; empty: they can."""
         if self.mode == "builtin" or self.inbound_token:
             return ""
         return "SCHEDULER_INBOUND_API_TOKEN is missing: the Scheduler could not call back"
 
 
 def read_scheduling(environ: Mapping[str, str]) -> Scheduling:
-    """What concerns the Scheduler alone, for the command about it; raises ConfigError."""
+    """The settings of the Scheduler alone, for the command about it; raises ConfigError."""
     settings = Settings(environ=environ)
     scheduling = _scheduling(settings, settings.public_url())
     settings.check()
@@ -114,12 +114,13 @@ def read_scheduling(environ: Mapping[str, str]) -> Scheduling:
 
 @frozen(kw_only=True)
 class Config:
-    """Everything that the daemon is told; ``from_environ`` is the only reader of the environment.
+    """All settings of the daemon; only ``from_environ`` reads the environment.
 
-    ``public_url`` is this service's own address as others see it, without ``/api/v1``; ``use_ssl``
-    makes https of the absolute URLs that are built for others; ``media_url`` is the folder of
-    uploaded files as others fetch them, and ``media_root`` where they lie here. None of the URLs
-    ends in a slash. ``trusted_proxies`` are believed about the host that a client has asked.
+    ``public_url`` is this service's own address as clients see it, without ``/api/v1``. With
+    ``use_ssl``, the absolute URLs in answers are https. ``media_url`` is the folder of uploaded
+    files as other services fetch them, and ``media_root`` is the same folder on this machine. None
+    of the URLs ends in a slash. What ``trusted_proxies`` say about the host in a client's request
+    is believed.
     """
 
     database: DatabaseAddress
@@ -155,9 +156,9 @@ class Config:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, database: str | None = None) -> Config:
-        """Read and check all settings; ``database`` takes the place of its setting.
+        """Read and check all settings; ``database`` replaces its setting.
 
-        Raises ConfigError, which tells of everything that is missing or wrong at once.
+        Raises ConfigError, which names everything that is missing or wrong at once.
         """
         settings = Settings(environ=environ)
         public_url = settings.public_url()
@@ -220,7 +221,7 @@ class Config:
 
 
 def read_time_zone_of_ticks(settings: Settings) -> ZoneInfo:
-    """The time zone in which ticks come: our own clock's, or the Scheduler's if that one calls."""
+    """The time zone of the ticks: that of our own clock, or of the Scheduler if it calls us."""
     by_clock = _mode(settings) == "builtin"
     return settings.timezone("SBM_TIMEZONE" if by_clock else "SBM_SCHEDULER_TIMEZONE")
 
@@ -251,7 +252,7 @@ def _scheduling(settings: Settings, public_url: str) -> Scheduling:
 
 
 def _check_times(settings: Settings, config: Config) -> None:
-    """Refuse times under which an unknown outcome could be taken for a known one."""
+    """Refuse times with which an unknown outcome could be mistaken for a known one."""
     if settings.has_problem("DEFAULT_REQUEST_TIMEOUT"):
         return
     timeout = config.request_timeout
@@ -270,16 +271,16 @@ def _check_times(settings: Settings, config: Config) -> None:
 
 
 def _warnings(environ: Mapping[str, str], config: Config) -> tuple[str, ...]:
-    """What was set to no effect, is missing to some, or has an effect that may surprise."""
+    """Warn of settings that have no effect, lack something, or may have a surprising effect."""
     scheduling = config.scheduling
     warnings = (
-        [f"{scheduling.complaint}, and is not told anything."] if scheduling.complaint else []
+        [f"{scheduling.complaint}, and no calls are made to it."] if scheduling.complaint else []
     )
     if config.dry_run_messagesets:
         ids = ", ".join(map(str, sorted(config.dry_run_messagesets)))
         warnings.append(
-            f"DRY_RUN_MESSAGESETS: nothing of the message sets {ids} is sent, and their"
-            " subscriptions move on from message to message all the same."
+            f"DRY_RUN_MESSAGESETS: no message of the message sets {ids} is sent, but their"
+            " subscriptions still go on from message to message."
         )
     if config.media_url.startswith("http:") and config.public_url.startswith("https:"):
         warnings.append(

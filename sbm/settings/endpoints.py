@@ -1,4 +1,4 @@
-"""Where the database and the other services are."""
+"""The addresses of the database and of the other services."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivate
 
 POSTGRES_PORT = 5432
 
-# Errors quote no more characters of a URL.
+# The most characters of a URL that errors quote.
 MOST_QUOTED = 200
 
 # The schemes of DJ-Database-URL that mean PostgreSQL.
 _POSTGRES_SCHEMES = ("postgres", "postgresql", "pgsql", "postgis", "timescale", "timescalegis")
 
-# What libpq can be told in a URL. Left out are those that would only seem to work: hostaddr and
-# load_balance_hosts (hosts are resolved and tried one at a time, by us) and client_encoding.
+# The options of libpq that a URL may have. Those that would only seem to work are left out:
+# hostaddr and load_balance_hosts (the daemon resolves and tries the hosts one at a time, itself)
+# and client_encoding.
 _LIBPQ_OPTIONS = frozenset(
     {
         "application_name",
@@ -59,7 +60,7 @@ _LIBPQ_OPTIONS = frozenset(
     }
 )
 
-# An @ that comes behind what looks like the host is most likely the end of a password.
+# An @ after the part that looks like the host is most likely the end of a password.
 _UNESCAPED = (
     "has a user, password or name that is not percent-encoded: a / in it is written %2F,"
     " a ? %3F, an @ %40, a : %3A, a % %25"
@@ -75,20 +76,20 @@ _STRAY_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 # A host and its port.
 Place = tuple[str, int]
 
-# Accepted and forgotten: libpq ignores it in asynchronous mode, where timers of ours bound
-# the connecting.
+# Accepted and ignored: libpq ignores it in asynchronous mode, where the daemon's own timers limit
+# the time for connecting.
 _DROPPED_OPTIONS = frozenset({"connect_timeout"})
 
-# All that the URL may say behind its question mark.
+# All parameters that the URL may have after its question mark.
 _PARAMETERS = _LIBPQ_OPTIONS | _DROPPED_OPTIONS | {"host", "port", "dbname", "user", "password"}
 
 
 @frozen(kw_only=True)
 class DatabaseAddress:
-    """Where the database is: hosts to be tried in order, and what libpq is told at each.
+    """The address of the database: hosts to try in order, and the options of libpq for each.
 
-    A host that starts with ``/`` is the folder of a Unix socket; an empty one means the folder
-    that libpq has built in.
+    A host that starts with ``/`` is the folder of a Unix socket; an empty one means the default
+    folder of libpq.
     """
 
     hosts: tuple[Place, ...]
@@ -105,7 +106,7 @@ class DatabaseAddress:
             raise ValueError("must be a URL such as postgres://user:password@host:5432/name")
         if scheme.lower() not in _POSTGRES_SCHEMES:
             raise ValueError(
-                f"has the scheme {scheme[:MOST_QUOTED]!r}, but only PostgreSQL will do:"
+                f"has the scheme {scheme[:MOST_QUOTED]!r}, but only PostgreSQL is supported:"
                 " postgres://user:password@host:5432/name"
             )
         rest, _, query = rest.partition("?")
@@ -125,7 +126,7 @@ class DatabaseAddress:
         pairs = (pair.partition("=") for pair in query.split("&") if pair)
         parameters = [(unquote(key), value) for key, _, value in pairs]
         unknown = {key for key, _ in parameters} - _PARAMETERS
-        # An empty one of the account leaves that as it is before the question mark.
+        # If a parameter of the account is empty, the part before the question mark counts.
         told = _parsed(
             authority,
             name,
@@ -150,17 +151,17 @@ class DatabaseAddress:
         return address
 
     def beginning_with(self, place: Place) -> DatabaseAddress:
-        """The same hosts, in the same order but for this one, which comes first."""
+        """The same address with this host first; the others keep their order."""
         others = (other for other in self.hosts if other != place)
         return evolve(self, hosts=(place, *others))
 
     def parameters(self) -> dict[str, str]:
-        """What libpq is told at any host: keywords and values, without host and port."""
+        """The options of libpq for any host: keywords and values, without host and port."""
         account = {"dbname": self.name, "user": self.user, "password": self.password}
         return {**self.options, **{key: value for key, value in account.items() if value}}
 
     def uri(self) -> str:
-        """The whole address, password included, as psql and a synchronous psycopg2 take it."""
+        """The whole address, with the password, for psql and a synchronous psycopg2."""
         account = quote(self.user, safe="")
         if self.password:
             account += ":" + quote(self.password, safe="")
@@ -181,7 +182,7 @@ class ServiceAddress:
 
     @property
     def authorization(self) -> str:
-        """What says there who we are."""
+        """The value of the Authorization header."""
         return f"Token {self.token}"
 
 
@@ -196,7 +197,7 @@ class MetricsAddress:
 
     @property
     def authorization(self) -> str:
-        """What says there who we are; empty if nobody has to."""
+        """The value of the Authorization header; empty if there is none."""
         if self.token:
             return f"Bearer {self.token}"
         if self.user:
@@ -207,11 +208,11 @@ class MetricsAddress:
 
 @frozen(kw_only=True)
 class VoiceVendorAddress:
-    """The voice vendor's SFTP server, the key that it has to show, and our account there.
+    """The voice vendor's SFTP server, the host key that it has to show, and our account there.
 
-    ``host_key`` is the fingerprint, ``SHA256:…``; ``host_key_type`` is its type where that is
-    known. ``root`` is the folder for our files; an empty one is where the account begins.
-    There is a private ``key``, or a ``password``, or both.
+    ``host_key`` is the fingerprint, ``SHA256:…``; ``host_key_type`` is the type of the key if that
+    is known. ``root`` is the folder for our files; if it is empty, that is the folder in which the
+    account begins. There is a private ``key``, or a ``password``, or both.
     """
 
     host: str
@@ -225,15 +226,15 @@ class VoiceVendorAddress:
 
 
 def _parsed(authority: str, name: str, parameters: Mapping[str, str]) -> dict[str, str]:
-    """What libpq reads in such a URL; what is clear to us, but not to libpq, is escaped for it.
+    """The parameters that libpq reads in such a URL; stray ``%`` and ``@`` are escaped first.
 
-    Its errors are not passed on, as they may quote the password.
+    The errors of libpq are not passed on, because they may quote the password.
     """
     account, at, places = authority.rpartition("@")
     query = "&".join(f"{key}={value.replace('=', '%3D')}" for key, value in parameters.items())
     url = f"postgresql://{account.replace('@', '%40')}{at}{places}/{name}?{query}"
     if "\0" in url or "%00" in url:
-        raise ValueError("holds a NUL character")
+        raise ValueError("contains a NUL character")
     try:
         told: dict[str, str] = parse_dsn(_STRAY_PERCENT.sub("%25", url))
     except UnicodeDecodeError:

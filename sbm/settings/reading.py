@@ -1,4 +1,4 @@
-"""Reading settings: each is checked, and everything that is wrong is told at once."""
+"""Reads settings: each is checked, and all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from attrs import field, frozen
 from sbm.model.echo import echoed
 from sbm.settings.endpoints import DatabaseAddress, MetricsAddress, ServiceAddress
 
-# What becomes of a message that may have been sent, where nobody can be asked.
+# What happens to a message that may have been sent, if the Message Sender cannot be asked.
 Uncertain = Literal["at-least-once", "at-most-once"]
 
-# Files and folders beside the time zones of a machine. What they hold depends on the machine
-# (localtime, posixrules), is no place (Factory), counts leap seconds (right), or repeats (posix).
+# Files and folders that are next to the time zones of a machine, but are no zones. Their content
+# depends on the machine (localtime, posixrules), is no place (Factory), counts leap seconds
+# (right), or repeats the others (posix).
 _NO_ZONES = frozenset({"factory", "localtime", "posix", "posixrules", "right"})
 
 DATABASE_SETTING = "STAGE_BASED_MESSAGING_DATABASE"
@@ -36,9 +37,10 @@ class ConfigError(Exception):
 
 @frozen(kw_only=True)
 class Settings:
-    """A reading of the environment that collects what is wrong instead of stopping at it.
+    """Reads the environment, and collects all problems instead of stopping at the first.
 
-    What is wrong is read as a stand-in of the right type, which ``check`` keeps from being used.
+    The value of a wrong setting is a placeholder of the right type; it is never used, because
+    ``check`` raises.
     """
 
     environ: Mapping[str, str]
@@ -50,7 +52,7 @@ class Settings:
             raise ConfigError(tuple(self.problems))
 
     def problem(self, name: str, clause: str) -> None:
-        """Put down that a setting is wrong; the clause goes on after its name."""
+        """Record a problem of a setting; the clause follows its name in the sentence."""
         self.problems.append(f"{name} {clause}.")
 
     def has_problem(self, name: str) -> bool:
@@ -101,7 +103,7 @@ class Settings:
         return text
 
     def public_url(self) -> str:
-        """Our own address, which was given in three forms: host, …/api/v1, …/subscriptions."""
+        """Our own address; it may be set in three forms: host, …/api/v1, …/subscriptions."""
         parts = self.parts("STAGE_BASED_MESSAGING_URL")
         prefix = re.split(r"/api/v1(?=/|$)", parts.path, maxsplit=1)[0]
         return parts._replace(path=prefix.rstrip("/")).geturl()
@@ -113,7 +115,7 @@ class Settings:
         return urlsplit(f"{public_url}/media")._replace(scheme=scheme).geturl()
 
     def folder(self, name: str) -> Path | None:
-        """A folder that exists, or None where the setting is not set."""
+        """A folder that exists, or None if the setting is not set."""
         text = self.text(name)
         if text and not Path(text).is_dir():
             self.problem(name, f"must be a folder that exists, not {_quoted(text)}")
@@ -138,7 +140,7 @@ class Settings:
         if password and not user:
             self.problem("METRICS_AUTH_USER", "is missing while METRICS_AUTH_PASSWORD is set")
         if ":" in user:
-            self.problem("METRICS_AUTH_USER", "must not hold a colon")
+            self.problem("METRICS_AUTH_USER", "must not contain a colon")
         if not self.text("METRICS_URL"):
             return None
         url = self.url("METRICS_URL")
@@ -211,10 +213,10 @@ def _web_address(text: str) -> SplitResult:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
-        # An unfinished [ or a port that is no number.
+        # A [ without a ], or a port that is not a number.
         raise wrong from None
     if not usable or re.search(r"[\x00-\x20\x7f\\]", text):
         raise wrong
     if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("must be a host and a path alone: no user, password, query or fragment")
+        raise ValueError("must be only a host and a path: no user, password, query or fragment")
     return parts._replace(query="", fragment="")

@@ -1,4 +1,4 @@
-"""Reading where the voice vendor is, whom to take for it, and who we are there."""
+"""Reads the voice vendor's address, the host key that it has to show, and our account there."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _NO_KEY = (
 
 
 def read_voice_vendor(settings: Settings) -> VoiceVendorAddress | None:
-    """The vendor's address; None where ``AUDIO_FTP_HOST`` is not set."""
+    """The vendor's address; None if ``AUDIO_FTP_HOST`` is not set."""
     host = settings.text("AUDIO_FTP_HOST")
     if not host:
         return None
     if re.search(r"[\s/@\x00-\x1f\x7f]", host):
-        settings.problem("AUDIO_FTP_HOST", "must be the name of a host alone, or its address")
+        settings.problem("AUDIO_FTP_HOST", "must be only the name of a host, or its address")
     user, root = settings.text("AUDIO_FTP_USER"), settings.text("AUDIO_FTP_ROOT")
     if not user:
         settings.problem("AUDIO_FTP_USER", "is missing while AUDIO_FTP_HOST is set")
     if "\0" in root:
-        settings.problem("AUDIO_FTP_ROOT", "must not hold a NUL character")
+        settings.problem("AUDIO_FTP_ROOT", "must not contain a NUL character")
     password, key_file = settings.text("AUDIO_FTP_PASS"), settings.text(_KEY_FILE)
     if not password and not key_file:
         settings.problem(
@@ -67,13 +67,13 @@ def read_voice_vendor(settings: Settings) -> VoiceVendorAddress | None:
 
 
 def _host_key(settings: Settings) -> tuple[str, str]:
-    """Fingerprint and type (if it is told) of the key that the server has to show."""
+    """The fingerprint, and the type if it is given, of the key that the server has to show."""
     text = settings.text(_HOST_KEY)
     if not text:
         settings.problem(
             _HOST_KEY,
-            "is missing while AUDIO_FTP_HOST is set: files are given to nobody who is not known"
-            " by it (ssh-keyscan shows it; ask the vendor whether it is theirs)",
+            "is missing while AUDIO_FTP_HOST is set: files are sent only to a server with this key"
+            " (ssh-keyscan shows it; ask the vendor whether it is theirs)",
         )
         return "", ""
     if _FINGERPRINT.fullmatch(text):
@@ -92,7 +92,7 @@ def _host_key(settings: Settings) -> tuple[str, str]:
 
 
 def _key(settings: Settings, path: Path) -> PrivateKey | None:
-    """The private key in the file; to check an RSA key takes a third of a second."""
+    """The private key in the file. The check of an RSA key takes a third of a second."""
     try:
         written = path.read_bytes()
     except OSError as error:
@@ -107,9 +107,9 @@ def _key(settings: Settings, path: Path) -> PrivateKey | None:
         wrong = "is set, but the key is not encrypted" if passphrase else "is missing"
         settings.problem(_PASSPHRASE, wrong)
     except (ValueError, UnsupportedAlgorithm):
-        # What they say tells too much about the file, or too little.
+        # The messages of these errors say too much about the file, or too little.
         with_it = f" with the passphrase in {_PASSPHRASE}" if passphrase else ""
-        settings.problem(_KEY_FILE, f"holds no private key that can be read{with_it}")
+        settings.problem(_KEY_FILE, f"has no private key that can be read{with_it}")
     else:
         if isinstance(key, PrivateKey):
             return key

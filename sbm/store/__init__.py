@@ -1,1 +1,1 @@
-"""The database: the only modules that speak SQL."""
+"""The database: the only modules that use SQL."""

@@ -1,4 +1,4 @@
-"""Which of our files the voice vendor has, as a task has found it, or made it."""
+"""The files that the voice vendor has: those that a task has found or copied there."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ async def count_files(transaction: Transaction) -> int:
 
 
 async def note_seen(transaction: Transaction, *, task_id: UUID, sizes: Mapping[str, int]) -> None:
-    """The vendor has files of these names and sizes; those that are not ours are forgotten."""
+    """Record that the vendor has files of these names and sizes; ignore those that are not ours."""
     await transaction.execute(
         QUERIES.note_seen_files, task_id=task_id, names=list(sizes), sizes=list(sizes.values())
     )
 
 
 async def note_copied(transaction: Transaction, *, task_id: UUID, name: str, size: int) -> None:
-    """The task has put this file there."""
+    """Record that the task has copied this file there."""
     await transaction.execute(QUERIES.note_copied_file, task_id=task_id, name=name, size=size)
 
 
 async def list_to_compare(
     transaction: Transaction, *, task_id: UUID, after: int, limit: int
 ) -> list[FileToCompare]:
-    """The next files behind an id, by id."""
+    """The next files after an id, by id."""
     return await transaction.many(
         QUERIES.list_files_to_compare, FileToCompare, task_id=task_id, after=after, limit=limit
     )
 
 
 async def forget_unseen(transaction: Transaction, *, task_id: UUID) -> None:
-    """What the task has not found is not there any more."""
+    """Forget files that the task has not found: they are not there any more."""
     await transaction.execute(QUERIES.forget_unseen_files, task_id=task_id)

@@ -1,4 +1,4 @@
-"""The audit: what operators did by command, who, and why."""
+"""The audit: what operators changed by command, who did it, and why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUERIES = load("audit")
 async def record(
     transaction: Transaction, *, actor: str, command: str, reason: str, details: Mapping[str, Any]
 ) -> None:
-    """Put down one deed, in the transaction that it is done in; ``details`` is JSON."""
+    """Record one change, in the transaction that makes it; ``details`` is JSON."""
     await transaction.execute(
         QUERIES.insert_entry,
         actor=actor,

@@ -1,4 +1,4 @@
-"""Subscriptions that are behind: found, told, sent to, moved on."""
+"""Subscriptions that are behind: they are found, listed, sent to, and moved on."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ async def find(transaction: Transaction, *, behind_id: int) -> BehindSubscriptio
 async def search(
     transaction: Transaction, *, search_id: int, after: UUID, limit: int
 ) -> UUID | None:
-    """Look at the next ``limit`` subscriptions by id, and put down which of them are behind.
+    """Look at the next ``limit`` subscriptions by id, and record which of them are behind.
 
-    Returns the last one looked at, or None: there was none left.
+    Returns the last one that was looked at, or None if none was left.
     """
     await schedule_runs.check(transaction, search_id=search_id)
     return await transaction.maybe(
@@ -44,7 +44,7 @@ async def search(
 async def look(
     transaction: Transaction, *, search_id: int, after: UUID, limit: int, wanted: Wanted
 ) -> BehindPage | None:
-    """Look at the next ``limit`` subscriptions by id, and put nothing down; None: no more."""
+    """Look at the next ``limit`` subscriptions by id, and record nothing; None if none is left."""
     await schedule_runs.check(transaction, search_id=search_id)
     rows = await transaction.many(
         QUERIES.look_for_behind,
@@ -63,14 +63,14 @@ async def look(
 
 
 async def lock(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
-    """Keep these from being changed until the transaction ends; returns those that are held."""
+    """Lock these until the transaction ends; returns those that are locked."""
     return await transaction.many(QUERIES.lock_behind, UUID, ids=list(ids))
 
 
 async def fast_forward(
     transaction: Transaction, *, search_id: int, ids: Sequence[UUID], actor: str, reason: str
 ) -> RepairCount:
-    """Move these, which are held, to where they should be, if they are behind; send nothing."""
+    """Move these, which are locked, to where they should be if they are behind; send nothing."""
     return await transaction.one(
         QUERIES.fast_forward,
         RepairCount,
@@ -84,7 +84,7 @@ async def fast_forward(
 async def owe(
     transaction: Transaction, *, search_id: int, ids: Sequence[UUID], actor: str, reason: str
 ) -> RepairCount:
-    """Owe the next message to each of these, which are held, if they are behind."""
+    """Owe the next message to each of these, which are locked, if they are behind."""
     return await transaction.one(
         QUERIES.owe_to_behind,
         RepairCount,

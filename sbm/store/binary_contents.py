@@ -1,4 +1,4 @@
-"""Files that messages carry: their rows; the bytes lie in the media folder."""
+"""The rows of files that messages use; the files themselves are in the media folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUERIES = load("binary_contents")
 
 
 async def create(transaction: Transaction, *, content: str) -> BinaryContent:
-    """Record a file that is stored under this name, which no other has."""
+    """Record a file that is stored under this name, which no other file has."""
     return await transaction.one(QUERIES.insert_binary_content, BinaryContent, content=content)
 
 
@@ -27,19 +27,19 @@ async def find(transaction: Transaction, *, ids: Collection[int]) -> dict[int, B
 
 
 async def hold(transaction: Transaction, *, row_id: int) -> bool:
-    """Whether there is such a file, and then keep its row until the transaction ends."""
+    """Whether there is such a file; if so, its row is locked until the transaction ends."""
     return await transaction.maybe(QUERIES.hold_binary_content, int, id=row_id) is not None
 
 
 async def replace(transaction: Transaction, *, file_id: int, content: str) -> BinaryContent | None:
-    """Have another stored file, of this name, in its place; None if there is no such row."""
+    """Replace it by another stored file, which has this name; None if there is no such row."""
     return await transaction.maybe(
         QUERIES.replace_binary_content, BinaryContent, id=file_id, content=content
     )
 
 
 async def delete(transaction: Transaction, *, file_id: int) -> bool:
-    """Delete a file's row and the messages that carry it; False if there is none."""
+    """Delete a file's row and the messages that use it; False if there is none."""
     return await transaction.execute(QUERIES.delete_binary_content, id=file_id) > 0
 
 

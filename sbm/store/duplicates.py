@@ -1,4 +1,4 @@
-"""Subscriptions that somebody has twice: found, decided on, removed."""
+"""Subscriptions that an identity has twice: they are found, decided on, and removed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ FIRST = ""
 
 
 async def reach(transaction: Transaction, *, after: str, limit: int) -> tuple[str | None, int]:
-    """Up to which identity the next ``limit`` subscriptions go, and how many they are.
+    """The last identity of the next ``limit`` subscriptions, and how many these are.
 
-    None: there are none behind ``after``.
+    None if there are none after ``after``.
     """
     return await transaction.one(QUERIES.reach_identity, _reach, after=after, limit=limit)
 
@@ -36,7 +36,7 @@ async def list_candidates(
     selection: Selection,
     rule: DuplicateRule,
 ) -> list[UUID]:
-    """Of the identities behind ``after``, to ``reach``: whatever may be one of several."""
+    """Subscriptions that may be one of several, of the identities after ``after`` to ``reach``."""
     return await transaction.many(
         QUERIES.list_candidates,
         UUID,
@@ -49,9 +49,9 @@ async def list_candidates(
 
 
 async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
-    """Keep these from being changed or begun; returns the sends that nobody has begun.
+    """Lock these, and their sends, against changes; returns the sends that were not begun.
 
-    In the order in which settling locks, so that neither waits for the other for ever.
+    They are locked in the same order as for settling, so that the two cannot deadlock.
     """
     sends = await transaction.many(QUERIES.hold_owed_sends, UUID, ids=list(ids))
     await transaction.execute(QUERIES.lock_subscriptions, ids=list(ids))
@@ -66,7 +66,7 @@ async def decide(
     rule: DuplicateRule,
     held: Sequence[UUID] | None = None,
 ) -> list[Duplicate]:
-    """Which of these are to go, by identity; with the sends that are ``held``, if they are."""
+    """Which of these are to be removed, by identity; ``held`` are the sends that are locked."""
     return await transaction.many(
         QUERIES.decide_duplicates,
         Duplicate,
@@ -88,7 +88,7 @@ async def remove(
     reason: str,
     details: Mapping[str, Any],
 ) -> int:
-    """Remove these, which are held, or only ``deactivate`` them; the audit has them in full."""
+    """Remove these, which are locked, or only ``deactivate`` them; the audit stores all columns."""
     decisions = [
         {
             "id": str(one.id),

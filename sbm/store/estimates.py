@@ -1,4 +1,4 @@
-"""Estimates of how many will be sent to."""
+"""Estimates of how many subscriptions and identities will be sent to."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ QUERIES = load("estimates")
 
 
 async def find_crons(transaction: Transaction) -> tuple[datetime | None, dict[int, Cron]]:
-    """The database's now, and the schedules that can be read, by id; no time without any."""
+    """The database's now, and the readable schedules by id; now is None if there are none."""
     schedules = await transaction.many(QUERIES.find_cron_fields, _schedule)
     crons = {schedule_id: cron for _, schedule_id, cron in schedules if cron is not None}
     return (schedules[0][0] if schedules else None), crons
 
 
 async def estimate(transaction: Transaction, *, send_date: date, schedules: Iterable[int]) -> None:
-    """Write down the estimate of a day, on which these schedules are due, for every message set."""
+    """Store the estimate of a day, on which these schedules are due, for every message set."""
     await transaction.execute(
         QUERIES.estimate_sends, send_date=send_date, schedules=list(schedules)
     )
@@ -32,9 +32,9 @@ async def estimate(transaction: Transaction, *, send_date: date, schedules: Iter
 async def read_week(
     transaction: Transaction, *, zone: ZoneInfo
 ) -> tuple[date, dict[date, int] | None]:
-    """Today, and how many subscriptions are sent to on each day of the week that begins with it.
+    """Today, and how many subscriptions are sent to on each of the seven days from today on.
 
-    None: the days have not all been estimated, so that what there is may be days old.
+    None if not all these days were estimated: the estimates that exist may be days old.
     """
     days = days_ahead(await clock.now(transaction), zone)
     found = dict(await transaction.many(QUERIES.sum_estimates, _day, days=days))

@@ -1,4 +1,4 @@
-"""Sends that were refused or failed: told, and owed again."""
+"""Sends that were refused or failed: they are listed, and owed again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def find(transaction: Transaction, *, failed_task_id: int) -> FailedTask |
 
 
 async def newest(transaction: Transaction) -> int | None:
-    """The id of the newest, or None: there is none."""
+    """The id of the newest, or None if there is none."""
     return await transaction.maybe(QUERIES.find_newest_failed_task, int)
 
 
@@ -45,9 +45,9 @@ async def requeue(
 ) -> Requeued:
     """Owe the oldest ``limit`` of those that match again, or skip them with a reason.
 
-    Their ids lie behind ``after``, and are ``up_to`` at most. If fewer than ``limit`` were seen,
-    there are no more. Those that somebody else has locked are left. One that is requeued ``alone``
-    overtakes those of a tick.
+    Their ids are greater than ``after``, and ``up_to`` at most. If fewer than ``limit`` were seen,
+    there are no more. Failed tasks that another transaction has locked are left. A send that is
+    requeued ``alone`` overtakes those of a tick.
     """
     return await transaction.one(
         QUERIES.requeue_failed_tasks,
@@ -61,7 +61,7 @@ async def requeue(
 
 
 async def hold(transaction: Transaction, *, failed_task_id: int) -> None:
-    """Keep this one, and its subscription, from everybody else until the transaction ends."""
+    """Lock this one, and its subscription, until the transaction ends."""
     await transaction.execute(QUERIES.hold_failed_task, id=failed_task_id)
 
 

@@ -1,4 +1,4 @@
-"""What stands in the database now, in numbers."""
+"""Numbers of live sends, scheduler calls and doubles in the database now."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ QUERIES = load("gauges")
 
 @frozen(kw_only=True)
 class LiveSends:
-    """The live sends of one state and lane: how many, and how long the oldest has been so.
+    """The live sends of one state and lane: how many, and the age of the oldest.
 
-    ``owed_seconds`` run from when a send was first owed; ``unknown_seconds`` from when its outcome
-    became unknown, None where it is not.
+    ``owed_seconds`` count from the moment when a send was first owed; ``unknown_seconds`` from the
+    moment when its outcome became unknown, None if it is known.
     """
 
     state: str
@@ -26,7 +26,7 @@ class LiveSends:
 
 
 async def measure_sends(transaction: Transaction) -> list[LiveSends]:
-    """The live sends by state and lane; there is none of those that are not in the answer."""
+    """The live sends by state and lane; a state and lane without sends is not in the answer."""
     return await transaction.many(QUERIES.measure_sends, LiveSends)
 
 
@@ -45,5 +45,5 @@ async def measure_scheduler_calls(transaction: Transaction) -> OwedSchedulerCall
 
 
 async def count_doubles(transaction: Transaction) -> int:
-    """How many outbounds are known beside those that the ledger names."""
+    """How many outbounds are known besides those that the ledger names."""
     return await transaction.one(QUERIES.count_doubles, int)

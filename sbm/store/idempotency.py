@@ -1,4 +1,4 @@
-"""Requests that may come twice, and what was answered the first time."""
+"""Requests that may come twice, and the answers of the first time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sbm.store.postgres.statements import load
 
 QUERIES = load("idempotency")
 
-# How long an answer counts, and how far back the longest window reaches.
+# How long an answer counts, and the longest window for repeated requests.
 KEPT = timedelta(hours=24)
 
 
 @frozen(kw_only=True)
 class KeyedRequest:
-    """A request that its user has given a key to; ``user_id`` is None for the Scheduler's.
+    """A request with a key; ``user_id`` is None for a call of the Scheduler.
 
-    ``digest`` tells it from all others by user, key and path, ``fingerprint`` what it says; both
-    are of 32 bytes.
+    ``digest`` identifies it by user, key and path; ``fingerprint`` identifies its content. Both
+    have 32 bytes.
     """
 
     user_id: int | None
@@ -35,7 +35,7 @@ class KeyedRequest:
 
 @frozen(kw_only=True)
 class KeptAnswer:
-    """What a request was answered, as it went out; ``fingerprint`` is that of the request."""
+    """The answer to a request, as it was sent; ``fingerprint`` is that of the request."""
 
     fingerprint: bytes
     status: int
@@ -44,9 +44,10 @@ class KeptAnswer:
 
 
 async def find_answer(transaction: Transaction, *, request: KeyedRequest) -> KeptAnswer | None:
-    """The answer to a request with this key, or None: it is up to us, until the transaction ends.
+    """The answer to a request with this key, or None if this transaction has to find the answer.
 
-    Whoever has the same request in hand is waited for.
+    If another transaction answers the same request at the moment, this waits for it. After None,
+    others wait for this transaction.
     """
     await _lock(transaction, request.digest)
     return await transaction.maybe(
@@ -66,7 +67,7 @@ async def keep_answer(
     headers: Mapping[str, str],
     body: bytes,
 ) -> None:
-    """Keep the answer to a request that ``find_answer`` has found none for."""
+    """Keep the answer to a request for which ``find_answer`` has found none."""
     await transaction.execute(
         QUERIES.keep_answer,
         request=request.digest,
@@ -84,9 +85,9 @@ async def keep_answer(
 async def find_registration(
     transaction: Transaction, *, fingerprint: bytes, within: timedelta
 ) -> UUID | None:
-    """The subscription that was made of these data, or None: it is up to us, as above.
+    """The subscription that was made from these data, or None; waits as ``find_answer`` does.
 
-    ``within``: how long ago that may have been; KEPT at most.
+    ``within``: how long ago it may have been made; KEPT at most.
     """
     await _lock(transaction, fingerprint)
     return await transaction.maybe(
@@ -101,7 +102,7 @@ async def find_registration(
 async def keep_registration(
     transaction: Transaction, *, fingerprint: bytes, subscription_id: UUID
 ) -> None:
-    """Keep which subscription was made of these data."""
+    """Record which subscription was made from these data."""
     await transaction.execute(
         QUERIES.keep_registration,
         fingerprint=fingerprint,
@@ -111,7 +112,7 @@ async def keep_registration(
 
 
 async def delete_old(transaction: Transaction, *, limit: int) -> int:
-    """Delete up to ``limit`` of each that no longer count; returns how many."""
+    """Delete up to ``limit`` answers, and registrations, that no longer count; returns how many."""
     answers = await transaction.execute(QUERIES.delete_old_answers, kept=KEPT, limit=limit)
     registrations = await transaction.execute(
         QUERIES.delete_old_registrations, kept=KEPT, limit=limit
@@ -128,6 +129,6 @@ def _kept_answer(
 
 
 async def _lock(transaction: Transaction, digest: bytes) -> None:
-    # Two requests whose digests begin alike would only wait for each other.
+    # If two digests have the same beginning, one request only waits for the other.
     lock = int.from_bytes(digest[:8], "big", signed=True)
     await transaction.execute(QUERIES.lock_request, lock=lock)

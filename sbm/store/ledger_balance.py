@@ -1,4 +1,4 @@
-"""The ledger balance: both sides are counted, and the result is kept with the tick."""
+"""The ledger balance: both sides are counted, and the finding is stored with the tick."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sbm.store.postgres.statements import load
 
 QUERIES = load("ledger_balance")
 
-# Before all others, in the order of ids.
+# Smaller than every other id.
 FIRST_TICK = 0
 FIRST_DOUBLE = 0
 
 
 @frozen(kw_only=True)
 class OrphanSend:
-    """A live send whose tick is not there."""
+    """A live send whose tick does not exist."""
 
     send_id: UUID
     tick_id: int
@@ -30,7 +30,7 @@ class OrphanSend:
 
 @frozen(kw_only=True)
 class Double:
-    """A send that the ledger has as sent more than once, with the outbounds it names."""
+    """A send for which the ledger has more than one row as sent, with their outbounds."""
 
     send_id: UUID
     subscription_id: UUID
@@ -40,9 +40,9 @@ class Double:
 
 @frozen(kw_only=True)
 class Surplus:
-    """An outbound that went out beside those that the ledger names for its send, ``named``.
+    """An outbound of a send besides those that the ledger names, ``named``.
 
-    ``is_settled``: the ledger has the send, in whatever way it ended.
+    ``is_settled``: the ledger has the send, with any outcome.
     """
 
     id: int
@@ -55,12 +55,12 @@ class Surplus:
 
     @property
     def is_second(self) -> bool:
-        """Whether the send was sent more than once; the ledger may be kept no longer."""
+        """Whether the send was sent more than once; its part of the ledger may be gone."""
         return bool(self.named) or not self.is_settled
 
 
 async def take(transaction: Transaction, *, rest: timedelta, limit: int) -> list[TickToCheck]:
-    """Take up to ``limit`` ticks to check, which nobody has taken for ``rest``."""
+    """Take up to ``limit`` ticks to check that no daemon has taken for ``rest``."""
     return await transaction.many(QUERIES.take_ticks_to_check, TickToCheck, rest=rest, limit=limit)
 
 
@@ -70,14 +70,14 @@ async def list_ticks(transaction: Transaction, *, after: int, limit: int) -> lis
 
 
 async def count(transaction: Transaction, *, ids: Iterable[int]) -> list[TickBalance]:
-    """Both sides of the balance of these ticks, all at the same moment; those that are there."""
+    """Both sides of the balance of these ticks, as far as they exist, at the same moment."""
     return await transaction.many(QUERIES.count_ticks, TickBalance, ids=list(ids))
 
 
 async def record(transaction: Transaction, *, found: Iterable[TickBalance]) -> None:
-    """Remember what was found; closed ticks are checked off, unless they are unbalanced.
+    """Store the findings; closed ticks are marked as checked, unless they are unbalanced.
 
-    Of a tick that is not kept any longer, what was found before stays.
+    If the ledger of a tick is not kept any longer, its last finding stays.
     """
     findings = [
         {
@@ -105,9 +105,9 @@ async def list_orphans(transaction: Transaction, *, after: UUID, limit: int) -> 
 async def list_doubles(
     transaction: Transaction, *, after: UUID, limit: int
 ) -> tuple[UUID | None, list[Double]]:
-    """What was sent twice, by about ``limit`` rows of the ledger, after this subscription.
+    """Sends that were sent twice, by about ``limit`` rows of the ledger, after this subscription.
 
-    Returns the last subscription that was looked at, too, or None at the end.
+    Also returns the last subscription that was looked at, or None at the end.
     """
     last = await transaction.maybe(QUERIES.find_end_of_page, UUID, after=after, limit=limit)
     if last is None:

@@ -1,4 +1,4 @@
-"""How long a transaction waits for what others have locked."""
+"""How long a transaction waits for rows that others have locked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ QUERIES = load("locks")
 
 
 async def wait_at_most(transaction: Transaction, *, wait: timedelta) -> None:
-    """Give up, with RowLocked, where a lock is not to be had in this time."""
+    """Let statements raise RowLocked if they cannot get a lock within this time."""
     milliseconds = max(1, round(wait.total_seconds() * 1000))
     await transaction.execute(QUERIES.wait_at_most, milliseconds=milliseconds)

@@ -29,7 +29,7 @@ async def create(
     text_content: str | None,
     binary_content_id: int | None,
 ) -> Message | None:
-    """Make a message; None when its set has one of this number in this language."""
+    """Make a message; None if its set has one of this number in this language."""
     return await transaction.maybe(
         QUERIES.insert_message,
         Message,
@@ -48,12 +48,12 @@ async def find(transaction: Transaction, *, message_id: int) -> Message | None:
 
 
 async def lock(transaction: Transaction, *, message_id: int) -> Message | None:
-    """The message with this id, kept from everybody else until the transaction ends."""
+    """The message with this id, which is locked until the transaction ends."""
     return await transaction.maybe(QUERIES.lock_message, Message, id=message_id)
 
 
 async def update(transaction: Transaction, *, message: Message) -> Message | None:
-    """Store the fields of a message that is locked; None when its place is taken.
+    """Store the fields of a message that is locked; None if its place is taken.
 
     After None the transaction can only be rolled back.
     """
@@ -97,7 +97,7 @@ async def count_languages(transaction: Transaction, *, messageset_id: int) -> di
 
 
 async def list_files(transaction: Transaction, *, messageset_id: int) -> list[BinaryContent]:
-    """The files that a set's messages carry, each once, by id."""
+    """The files that a set's messages use, each once, by id."""
     return await transaction.many(
         QUERIES.list_files_of_set, BinaryContent, messageset_id=messageset_id
     )
@@ -106,7 +106,7 @@ async def list_files(transaction: Transaction, *, messageset_id: int) -> list[Bi
 async def list_contents(
     transaction: Transaction, *, messageset_id: int, lang: str, number: int, limit: int
 ) -> list[Placed]:
-    """The next ``limit`` messages of a set behind this place, by language and number."""
+    """The next ``limit`` messages of a set after this place, by language and number."""
     return await transaction.many(
         QUERIES.list_contents,
         placed,
@@ -120,7 +120,7 @@ async def list_contents(
 async def list_contents_of_file(
     transaction: Transaction, *, file_id: int, limit: int
 ) -> list[Placed]:
-    """The first ``limit`` messages that carry a file."""
+    """The first ``limit`` messages that use a file."""
     return await transaction.many(
         QUERIES.list_contents_of_file, placed, file_id=file_id, limit=limit
     )
@@ -129,7 +129,7 @@ async def list_contents_of_file(
 def placed(
     *, text: str | None, file_name: str | None, content_type: str, channel: str | None, **place: Any
 ) -> Placed:
-    """A message of which a statement tells the content, and how it goes out."""
+    """A message, with its content and the way it is sent, of the columns of a statement."""
     medium = Medium(content_type=content_type, channel=channel)
     return Placed(content=Content(text=text, file_name=file_name, medium=medium), **place)
 
@@ -156,7 +156,7 @@ async def copy_all(
 ) -> int:
     """Copy a set's messages into one that has none; returns how many there were.
 
-    ``files`` says which file takes the place of which, by id; others are carried by both.
+    ``files`` says which file replaces which, by id; all other files are used by both sets.
     """
     return await transaction.execute(
         QUERIES.copy_messages,

@@ -26,7 +26,7 @@ async def create(
     next_set_id: int | None,
     default_schedule_id: int,
 ) -> MessageSet | None:
-    """Make a message set; None when the short name is taken."""
+    """Make a message set; None if the short name is taken."""
     return await transaction.maybe(
         QUERIES.insert_messageset,
         MessageSet,
@@ -46,13 +46,13 @@ async def find(transaction: Transaction, *, messageset_id: int) -> MessageSet | 
 
 
 async def lock(transaction: Transaction, *, messageset_id: int) -> MessageSet | None:
-    """The message set with this id, kept from everybody else until the transaction ends."""
+    """The message set with this id, which is locked until the transaction ends."""
     await transaction.execute(QUERIES.take_turn_at_messagesets)
     return await transaction.maybe(QUERIES.lock_messageset, MessageSet, id=messageset_id)
 
 
 async def update(transaction: Transaction, *, messageset: MessageSet) -> MessageSet | None:
-    """Store the fields of a message set that is locked; None when the short name is taken.
+    """Store the fields of a message set that is locked; None if the short name is taken.
 
     After None the transaction can only be rolled back.
     """
@@ -63,7 +63,7 @@ async def update(transaction: Transaction, *, messageset: MessageSet) -> Message
 
 
 async def find_users(transaction: Transaction, *, messageset_id: int) -> list[str]:
-    """What uses a message set: names of tables."""
+    """The names of the tables that use a message set."""
     return await transaction.one(QUERIES.find_users_of_messageset, names_of_true, id=messageset_id)
 
 
@@ -78,7 +78,7 @@ async def find_by_name(transaction: Transaction, *, short_name: str) -> int | No
 
 
 async def hold(transaction: Transaction, *, row_id: int) -> bool:
-    """Whether there is such a message set, and then keep it until the transaction ends."""
+    """Whether there is such a message set; if so, it is locked until the transaction ends."""
     return await transaction.maybe(QUERIES.hold_messageset, int, id=row_id) is not None
 
 

@@ -1,4 +1,4 @@
-"""What all statements that list a page have in common: their parameters, and their rows.
+"""The parameters and rows that all statements that list a page have in common.
 
 Such a statement answers one row more than the page has, if there is one, and at least one row:
 with the count alone where nothing was found. ``sql/queries/page.sql`` is the frame of them all.
@@ -23,7 +23,7 @@ async def read_page(
     page: PageRequest,
     **filters: Any,
 ) -> Page[Value]:
-    """The page that is asked for; ``make`` makes values of the columns, less the count."""
+    """The page in this window; ``make`` makes a value of the columns, except the count."""
 
     def counted(count: int, **columns: Any) -> tuple[int, Value | None]:
         return count, None if columns["id"] is None else make(**columns)
@@ -37,7 +37,7 @@ async def read_page(
 
 
 def parameters(page: PageRequest, query: Query) -> dict[str, Any]:
-    """The page as parameters of a statement; without a key those of the key are null."""
+    """The window as parameters of a statement; if it has no key, those of the key are null."""
     key = page.key or (None,) * len(query.page)
     return {
         "limit": page.limit,

@@ -1,4 +1,4 @@
-"""What operators do to many subscriptions, a few at a time."""
+"""Changes that operators make to many subscriptions, a few at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Stuck:
 async def count_stuck(
     transaction: Transaction, *, statuses: Sequence[int], selection: Selection
 ) -> list[Stuck]:
-    """Those that match and are not completed, by message set and status."""
+    """Subscriptions that match and are not completed, by message set and status."""
     return await transaction.many(
         QUERIES.count_stuck, Stuck, statuses=list(statuses), **asdict(selection)
     )
@@ -42,7 +42,7 @@ async def count_stuck(
 
 @frozen(kw_only=True)
 class Place:
-    """Where subscriptions have been gone through to, from the newest on; at first, nowhere."""
+    """The last subscription that was looked at, from the newest on; at first, none."""
 
     created_at: datetime | None = None
     id: UUID | None = None
@@ -51,10 +51,10 @@ class Place:
 async def reset_stuck(
     transaction: Transaction, *, status: int, selection: Selection, behind: Place, limit: int
 ) -> tuple[list[UUID], int, Place | None]:
-    """Make the next ``limit`` ready again; who they were, and the place of the last one.
+    """Make the next ``limit`` ready again.
 
-    None: there are no more. In between, how many of them were left: changed meanwhile, or locked by
-    somebody else.
+    Returns their ids; how many were left, because they were changed meanwhile, or because another
+    transaction has locked them; and the place of the last one, or None if there are no more.
     """
     found = await transaction.many(
         QUERIES.reset_stuck,
@@ -73,9 +73,9 @@ async def reset_stuck(
 
 
 async def reach(transaction: Transaction, *, behind: Place, limit: int) -> tuple[Place | None, int]:
-    """Up to where the next ``limit`` subscriptions go, and how many they are.
+    """The place of the last of the next ``limit`` subscriptions, and how many these are.
 
-    None: there are none behind that place.
+    None if there are none after ``behind``.
     """
     reached = await transaction.maybe(
         QUERIES.reach_place, _reached, from_time=behind.created_at, from_id=behind.id, limit=limit
@@ -91,7 +91,7 @@ async def list_under_way(
     messageset_ids: Sequence[int],
     selection: Selection,
 ) -> list[UUID]:
-    """Behind a place, to ``reach``: those of these message sets that match and are under way."""
+    """Subscriptions of these sets, after ``behind`` to ``reach``, that match and are under way."""
     return await transaction.many(
         QUERIES.list_under_way,
         UUID,
@@ -106,21 +106,21 @@ async def list_under_way(
 
 
 async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
-    """Keep these from being changed until the transaction ends; answers those that are held.
+    """Lock these until the transaction ends; returns those that are locked.
 
-    The others are locked by somebody else, or gone.
+    The others are locked by another transaction, or do not exist any more.
     """
     return await transaction.many(QUERIES.hold_subscriptions, UUID, ids=list(ids))
 
 
-# Nothing in the way; it waits already; another one waits; metadata that hold no keys; with the next
-# message there would be more characters than can be sent.
+# It can be set; it waits already; another prepend waits; the metadata are not an object; together
+# with the next message it has more characters than can be sent.
 Verdict = Literal["free", "same", "other", "odd", "long"]
 
 
 @frozen(kw_only=True)
 class PrependCandidate:
-    """One that may be given a prepend; ``waiting`` is the one that it has."""
+    """A subscription that may get a prepend; ``waiting`` is the one that it has."""
 
     id: UUID
     verdict: Verdict
@@ -135,9 +135,9 @@ async def decide_prepends(
     prepend: str,
     limit: int,
 ) -> list[PrependCandidate]:
-    """What stands in the way of this prepend, for those of these that are still under way.
+    """Whether each of these that is still under way can get this prepend, or why it cannot.
 
-    ``limit``: how many characters it may have together with the next message.
+    ``limit``: how many characters the prepend and the next message may have together.
     """
     return await transaction.many(
         QUERIES.decide_prepends,
@@ -151,7 +151,7 @@ async def decide_prepends(
 
 
 async def set_prepends(transaction: Transaction, *, ids: Sequence[UUID], prepend: str) -> int:
-    """Have this go out before the next message of each of these, which are held."""
+    """Set this prepend for the next message of each of these, which are locked."""
     return await transaction.execute(
         QUERIES.set_prepends, ids=list(ids), prepend=prepend, language=LANGUAGE
     )

@@ -12,9 +12,9 @@ QUERIES = load("resends")
 
 
 async def owe(transaction: Transaction, *, subscription_id: UUID) -> Trigger:
-    """Owe the last message once more, fixed now, or join the resend that is unsettled.
+    """Owe the last message once more, as it is now, or join the resend that is live.
 
-    Nothing about a subscription forbids it; not found is one that does not exist.
+    No state of a subscription forbids it. It is not found only if it does not exist.
     """
     opened = await transaction.maybe(QUERIES.owe_resend, bool, subscription_id=subscription_id)
     return Trigger(found=opened is not None, accepted=opened is not None)

@@ -1,4 +1,4 @@
-"""When every schedule was due, as a search for those who are behind has to know it."""
+"""When every schedule was due: the data that a search for behind subscriptions needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUERIES = load("schedule_runs")
 
 @frozen(kw_only=True)
 class ScheduleRuns:
-    """A search: its id, for which moment, and how many subscriptions there are to look at."""
+    """A search: its id, its moment, and how many subscriptions there are to look at."""
 
     id: int
     as_of: datetime
@@ -26,7 +26,7 @@ class ScheduleRuns:
 
 @frozen(kw_only=True)
 class Wanted:
-    """Which subscriptions are meant; None is no filter."""
+    """Which subscriptions to search; None is no filter."""
 
     messageset_id: int | None = None
     schedule_id: int | None = None
@@ -37,7 +37,7 @@ EVERYBODY = Wanted()
 
 @frozen(kw_only=True)
 class SurveyPart:
-    """What was found out about some subscriptions, the last of which has this id."""
+    """The findings about some subscriptions, the last of which has this id."""
 
     last: UUID
     looked_at: int
@@ -45,14 +45,14 @@ class SurveyPart:
 
 
 async def begin(transaction: Transaction, *, as_of: datetime | None) -> tuple[int, datetime]:
-    """Begin a search; returns its id, and for which moment it is."""
+    """Begin a search; returns its id and its moment."""
     return await transaction.one(QUERIES.begin_search, _begun, as_of=as_of)
 
 
 async def survey(
     transaction: Transaction, *, after: UUID, limit: int, wanted: Wanted
 ) -> SurveyPart | None:
-    """Look over the next ``limit`` subscriptions by id; None: there are no more."""
+    """Look at the next ``limit`` subscriptions by id; None if there are no more."""
     return await transaction.maybe(
         QUERIES.survey_subscriptions,
         SurveyPart,
@@ -71,7 +71,7 @@ async def add_runs(
     first: int,
     runs: Sequence[datetime],
 ) -> None:
-    """Remember runs of a schedule, in order; ``first`` is the number of the first, from 1."""
+    """Store runs of a schedule, in order; ``first`` is the number of the first, from 1."""
     await transaction.execute(
         QUERIES.insert_runs,
         search_id=search_id,
@@ -82,18 +82,18 @@ async def add_runs(
 
 
 async def end_runs(transaction: Transaction) -> None:
-    """All runs are there: let the planner know."""
+    """Update the planner's statistics, after all runs were stored."""
     await transaction.execute(QUERIES.analyze_runs)
 
 
 async def check(transaction: Transaction, *, search_id: int) -> None:
-    """Raise DatabaseUnavailable if a crash of the database has lost the search, and so its runs."""
+    """Raise DatabaseUnavailable if the search and its runs were lost in a crash of the database."""
     if await transaction.maybe(QUERIES.find_search, int, search_id=search_id) is None:
         raise DatabaseUnavailable("the search was lost with the database; begin it anew")
 
 
 async def list_ended(transaction: Transaction) -> list[int]:
-    """The searches that nobody can be at any more."""
+    """The searches that no daemon can be doing any more."""
     return await transaction.many(QUERIES.list_ended_searches, int)
 
 
@@ -103,7 +103,7 @@ async def delete_runs(transaction: Transaction, *, search_id: int, limit: int) -
 
 
 async def delete(transaction: Transaction, *, search_id: int) -> None:
-    """Delete a search whose runs are gone."""
+    """Delete a search whose runs were deleted."""
     await transaction.execute(QUERIES.delete_search, search_id=search_id)
 
 

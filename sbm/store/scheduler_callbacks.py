@@ -1,4 +1,4 @@
-"""Calls of the Seed Scheduler that may be repeated, and what was answered the first time."""
+"""Calls of the Seed Scheduler that may be repeated, and the answers of the first time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUERIES = load("scheduler_callbacks")
 
 
 async def lock_target(transaction: Transaction, *, target: Target) -> None:
-    """Wait for another call for this target, and keep others out until the transaction ends."""
+    """Wait for another call for this target, and lock the target until the transaction ends."""
     await transaction.execute(QUERIES.lock_target, kind=target.kind, target=str(target.id))
 
 

@@ -1,4 +1,4 @@
-"""What the Scheduler holds, listed, and compared with what it should hold."""
+"""Lists what the Scheduler holds, and compares it with what it should hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUERIES = load("scheduler_schedules")
 
 @frozen(kw_only=True)
 class Listed:
-    """An entry of the Scheduler's list; without a kind, it does not call us.
+    """An entry of the Scheduler's list; if its kind is None, it does not call us.
 
     ``made_with`` is the cron that it was made with, if that is known. ``is_addressed``: its
     endpoint and its token are what they should be.
@@ -51,12 +51,12 @@ async def note_crons(transaction: Transaction, *, entries: Iterable[Listed]) -> 
 
 
 async def forget_unlisted_crons(transaction: Transaction, *, since: datetime) -> None:
-    """Forget the crons that are on no page of a list that was begun at this moment."""
+    """Forget the crons that are on no page of the list that was begun at this moment."""
     await transaction.execute(QUERIES.forget_unlisted_crons, since=since)
 
 
 async def forget(transaction: Transaction, *, listing_id: UUID) -> None:
-    """A listing is done with."""
+    """Delete a listing that is not needed any more."""
     await transaction.execute(QUERIES.forget_listings, listing_id=listing_id)
 
 
@@ -71,7 +71,7 @@ async def compare_subscriptions(
 ) -> tuple[UUID | None, list[Difference]]:
     """How the Scheduler and the next ``limit`` subscriptions compare.
 
-    Returns the last one that was looked at, too, or None at the end.
+    Also returns the last one that was looked at, or None at the end.
     """
     compared = await transaction.many(
         QUERIES.compare_subscriptions,
@@ -99,9 +99,9 @@ async def compare_schedules(
 async def list_surplus(
     transaction: Transaction, *, listing_id: UUID, after: str, limit: int
 ) -> tuple[str | None, list[Difference]]:
-    """What the Scheduler should not call for, of the next ``limit`` entries of a listing.
+    """Those of the next ``limit`` entries of a listing for which the Scheduler should not call.
 
-    Returns the last one that was looked at, too, or None at the end.
+    Also returns the last one that was looked at, or None at the end.
     """
     entries = await transaction.many(
         QUERIES.list_surplus, _entry, listing_id=listing_id, after=after, limit=limit
@@ -113,7 +113,7 @@ async def list_surplus(
 async def apply(
     transaction: Transaction, *, differences: Sequence[Difference], since: datetime
 ) -> None:
-    """Remember what was found, and owe the calls that bring the Scheduler in line."""
+    """Store the findings, and owe the calls that bring the Scheduler up to date."""
     await transaction.execute(
         QUERIES.apply_differences,
         differences=Json([asdict(one) for one in differences]),

@@ -20,7 +20,7 @@ QUERIES = load("schedules")
 
 @frozen(kw_only=True)
 class Told:
-    """A schedule, and what the Scheduler is told of it: null is nothing. ``now`` is when."""
+    """A schedule, and its cron as the Scheduler gets it, None if it gets none. ``now`` is when."""
 
     id: int
     minute: str
@@ -65,12 +65,12 @@ async def create(
 
 
 async def find_untold_fields(transaction: Transaction, *, fields: Mapping[str, str]) -> list[str]:
-    """Which of five valid cron fields have no form that the Scheduler understands."""
+    """A message for each of the five cron fields that is wrong, alone or with the others."""
     return await transaction.many(QUERIES.find_untold_fields, str, **fields)
 
 
 async def list_told(transaction: Transaction) -> list[Told]:
-    """All schedules, and what the Scheduler is told of them, by id."""
+    """All schedules, and their crons as the Scheduler gets them, by id."""
     return await transaction.many(QUERIES.list_told, Told)
 
 
@@ -80,7 +80,7 @@ async def find(transaction: Transaction, *, schedule_id: int) -> Schedule | None
 
 
 async def lock(transaction: Transaction, *, schedule_id: int) -> Schedule | None:
-    """The schedule with this id, kept from everybody else until the transaction ends."""
+    """The schedule with this id, which is locked until the transaction ends."""
     return await transaction.maybe(QUERIES.lock_schedule, Schedule, id=schedule_id)
 
 
@@ -90,7 +90,7 @@ async def update(transaction: Transaction, *, schedule: Schedule) -> None:
 
 
 async def find_users(transaction: Transaction, *, schedule_id: int) -> list[str]:
-    """What uses a schedule: names of tables."""
+    """The names of the tables that use a schedule."""
     return await transaction.one(QUERIES.find_users_of_schedule, names_of_true, id=schedule_id)
 
 
@@ -100,7 +100,7 @@ async def delete(transaction: Transaction, *, schedule_id: int) -> None:
 
 
 async def hold(transaction: Transaction, *, row_id: int) -> bool:
-    """Whether there is such a schedule, and then keep it until the transaction ends."""
+    """Whether there is such a schedule; if so, it is locked until the transaction ends."""
     return await transaction.maybe(QUERIES.hold_schedule, int, id=row_id) is not None
 
 

@@ -1,4 +1,4 @@
-"""Sends: owed, claimed under a lease, settled."""
+"""Sends: they are owed, claimed under a lease, and settled."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sbm.store.postgres.text import storable
 
 QUERIES = load("sends")
 
-# What cannot be decided is asked about ever more rarely, but at least so often.
+# The longest pause between two questions about the same send; the pauses grow up to it.
 ASKED_AGAIN = timedelta(minutes=10)
 
 
@@ -51,12 +51,12 @@ async def claim(
     content_settle: timedelta = CONTENT_SETTLE,
     only: Sequence[uuid.UUID] | None = None,
 ) -> list[Send]:
-    """Lease up to ``limit`` due sends to ``owner``; in no particular order.
+    """Lease up to ``limit`` due sends to ``owner``, in no particular order.
 
-    At most ``of_ticks`` of them are those of a tick; without it, that may be all. None of them is
-    for an identity in ``but``, and with ``only``, all are among those. A subscription beyond the
-    end of its content is at the end once that has been at rest for ``content_settle`` when the send
-    is owed.
+    At most ``of_ticks`` of them are of a tick; None is no limit. None of them is for an identity in
+    ``but``. With ``only``, all have an id in it. A subscription whose next number is beyond the end
+    of its content completes if the content had not changed for ``content_settle`` when the send was
+    owed.
     """
     return await transaction.many(
         QUERIES.claim_due_sends,
@@ -74,14 +74,14 @@ async def claim(
 async def give_back_strays(
     transaction: Transaction, *, owner: uuid.UUID, known: Iterable[uuid.UUID]
 ) -> int:
-    """Owe again the claims of ``owner`` that it does not know of; returns how many there were."""
+    """Owe again the claims of ``owner`` that it does not know; returns how many there were."""
     return await transaction.execute(QUERIES.give_back_strays, owner=owner, known=list(known))
 
 
 async def renew(
     transaction: Transaction, *, owner: uuid.UUID, ids: Iterable[uuid.UUID], lease: timedelta
 ) -> set[uuid.UUID]:
-    """Lengthen the leases of these claims to ``lease`` from now; returns those still owned."""
+    """Renew the leases of these claims to ``lease`` from now; returns those still owned."""
     renewed = await transaction.many(
         QUERIES.renew_leases, uuid.UUID, owner=owner, ids=list(ids), lease=lease
     )
@@ -90,11 +90,11 @@ async def renew(
 
 @frozen(kw_only=True)
 class Committed:
-    """Whose results were taken, and outbounds (send id, outbound id) that should not be.
+    """The sends that were settled, and the doubles (send id, outbound id).
 
-    ``locked`` are left as they are: somebody else has their subscription locked.
-    ``messagesets`` are the content types and short names of the sets whose messages were settled
-    here and now, by send; ``chained`` says how many subscriptions to a next set that has begun.
+    ``locked`` were left unchanged: another transaction has locked their subscriptions.
+    ``messagesets`` are the content types and short names of the sets whose messages were settled in
+    this transaction, by send. ``chained`` is how many subscriptions to a next set this has begun.
     """
 
     sends: set[uuid.UUID]
@@ -109,9 +109,9 @@ async def settle(
 ) -> Committed:
     """Settle, give back, or mark as unknown a batch of claims.
 
-    Those that are no longer claimed with that attempt move nothing, unless the result has the id of
-    an outbound: that settles the send if it is live, and is kept as a double if the send was
-    settled without it.
+    A result of a send that is no longer claimed with that attempt changes nothing, unless it has
+    the id of an outbound: then it settles the send if that is live, or is kept as a double if the
+    send was settled without it.
     """
     settled: list[tuple[Send | Asked | Unread, Settled]] = []
     given_back, unknown = [], []
@@ -163,7 +163,7 @@ async def settle(
         }
         chained = max((row.chained for row in rows), default=0)
         doubles = await _keep_doubles(transaction, settled, taken)
-        # What was not live and is no double was settled with this very outbound before.
+        # A send that was not live and has no double was settled with this very outbound before.
         found = {send.id for send, result in settled if result.outbound_id}
         taken |= found - {send_id for send_id, _ in doubles}
     return Committed(
@@ -176,7 +176,7 @@ async def _keep_doubles(
     settled: Iterable[tuple[Send | Asked | Unread, Settled]],
     taken: set[uuid.UUID],
 ) -> list[tuple[uuid.UUID, str]]:
-    """Keep the outbounds that the ledger does not name; those of what was just taken it does."""
+    """Keep the outbounds that the ledger does not name; it names those that were just settled."""
     surplus = []
     for send, result in settled:
         late = (result.outbound_id,) if result.outbound_id and send.id not in taken else ()
@@ -210,9 +210,9 @@ async def take_unknown(
     lease: timedelta,
     only: Sequence[uuid.UUID] | None = None,
 ) -> list[Asked]:
-    """Lease up to ``limit`` sends of unknown outcome whose turn it is to be asked about.
+    """Lease up to ``limit`` sends of unknown outcome that are to be asked about now.
 
-    With ``only``, all are among those.
+    With ``only``, all have an id in it.
     """
     return await transaction.many(
         QUERIES.take_unknown_sends,
@@ -229,8 +229,8 @@ async def owe_again(
 ) -> int:
     """Owe sends again that were surely not sent, each after a delay.
 
-    Returns of how many the question still holds. Those whose absence counts against them have one
-    fault more.
+    Returns how many were still unknown, and are owed now. A send whose last call was a fault has
+    one fault more.
     """
     return await transaction.execute(
         QUERIES.owe_again,
@@ -246,9 +246,9 @@ async def ask_again_later(
     settle: timedelta,
     longest: timedelta = ASKED_AGAIN,
 ) -> None:
-    """Nothing is proven about these yet.
+    """Ask about these sends again later: nothing is proven yet.
 
-    When the settle time is over, they are asked about again after ``longest`` at the latest.
+    After the settle time, they are asked about again after ``longest`` at the latest.
     """
     await transaction.execute(
         QUERIES.ask_again_later, asked=_questions(asked), settle=settle, longest=longest

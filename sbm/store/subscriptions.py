@@ -1,4 +1,4 @@
-"""Subscriptions, as clients see them. What sending makes of them is in ``sends``."""
+"""Subscriptions, as clients see them. The changes by sending are in ``sends``."""
 
 from __future__ import annotations
 
@@ -62,9 +62,10 @@ async def find(transaction: Transaction, *, subscription_id: UUID) -> Subscripti
 
 
 async def lock(transaction: Transaction, *, subscription_id: UUID) -> dict[str, Any] | None:
-    """The fields that clients write, as they are stored; no send steps until the transaction ends.
+    """The fields that clients write, as they are stored, locked until the transaction ends.
 
-    Its process_status is never IN_PROCESS, which is derived.
+    Until then, the subscription takes no step. The process_status is never IN_PROCESS, which is
+    derived.
     """
     return await transaction.maybe(QUERIES.lock_subscription, by_column, id=subscription_id)
 
@@ -76,7 +77,7 @@ async def update(
     fields: Mapping[str, Any],
     updated_by: int | None,
 ) -> None:
-    """Store all the fields of a subscription that is locked; named as ``lock`` returns them."""
+    """Store all fields of a subscription that is locked; their names are those of ``lock``."""
     metadata = fields["metadata"]
     stored = dict(fields) | {"metadata": None if metadata is None else Json(metadata)}
     await transaction.execute(
@@ -85,7 +86,7 @@ async def update(
 
 
 async def delete(transaction: Transaction, *, subscription_id: UUID) -> bool:
-    """Delete a subscription; False if there is none. What it is owed will be skipped."""
+    """Delete a subscription; False if there is none. Its live sends will be skipped."""
     return await transaction.execute(QUERIES.delete_subscription, id=subscription_id) > 0
 
 
@@ -94,7 +95,7 @@ class Wanted:
     """Filters of the list; None is no filter.
 
     The times are aware; ``created_after`` and ``created_before`` are inclusive. ``metadata`` is a
-    text, for metadata that is just this text.
+    text, which the metadata must be equal to.
     """
 
     id: UUID | None = None
@@ -146,5 +147,5 @@ async def list_page(
 
 
 async def knows_user(transaction: Transaction, *, row_id: int) -> bool:
-    """Whether there is such a user, by whom subscriptions may have been made or changed."""
+    """Whether there is such a user, who may have made or changed subscriptions."""
     return await transaction.maybe(QUERIES.find_filtered_user, int, id=row_id) is not None

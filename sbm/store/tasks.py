@@ -1,4 +1,4 @@
-"""Tasks: asked for, taken up by one daemon under a lease, finished."""
+"""Tasks: a client asks for them, one daemon does each under a lease, and finishes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def request(
     up_to: int | None = None,
     wanted: Wanted = EVERYTHING,
 ) -> UUID:
-    """Ask for a task; returns its id, or that of the one that waits to do the same."""
+    """Ask for a task; returns its id, or that of a task that waits to do the same."""
     return await transaction.one(
         QUERIES.request_task,
         UUID,
@@ -47,10 +47,10 @@ async def begin(
     is_doubted: bool = False,
     only: UUID | None = None,
 ) -> Task | None:
-    """Lease the oldest task of these kinds that nobody is at, if there is one.
+    """Lease the oldest task of these kinds that is free, if there is one.
 
-    While the database's clock ``is_doubted``, no lease is taken for ended. With ``only``, it is
-    none but that.
+    A task is free if no daemon has a lease on it. While the database's clock ``is_doubted``, no
+    lease is considered ended. With ``only``, only that task is leased.
     """
     return await transaction.maybe(
         QUERIES.begin_task,
@@ -71,7 +71,7 @@ async def renew(
     lease: timedelta,
     progress: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Lengthen the lease, and put down how far it is; False: the task is no longer the owner's."""
+    """Renew the lease and store the progress; False if the task is no longer the owner's."""
     renewed = await transaction.execute(
         QUERIES.renew_task, id=task_id, owner=owner, lease=lease, progress=_json(progress)
     )
@@ -79,7 +79,7 @@ async def renew(
 
 
 async def release(transaction: Transaction, *, task_id: UUID, owner: UUID) -> None:
-    """Leave an unfinished task to whoever takes it up next."""
+    """Free an unfinished task, so that any daemon can take it."""
     await transaction.execute(QUERIES.release_task, id=task_id, owner=owner)
 
 
@@ -92,7 +92,7 @@ async def finish(
     progress: Mapping[str, Any] | None = None,
     result: Mapping[str, Any] | None = None,
 ) -> None:
-    """The task is done or, for a reason, failed."""
+    """Record that the task is done or, with a reason, failed."""
     await transaction.execute(
         QUERIES.finish_task,
         id=task_id,
@@ -104,7 +104,7 @@ async def finish(
 
 
 async def find(transaction: Transaction, *, task_id: UUID) -> TaskRecord | None:
-    """What is known of a task, if there is such a one."""
+    """The record of this task, if there is one."""
     return await transaction.maybe(QUERIES.find_task, TaskRecord, id=task_id)
 
 
@@ -115,7 +115,7 @@ async def list_page(
     kind: Kind | None = None,
     state: State | None = None,
 ) -> Page[TaskRecord]:
-    """A page of those of this kind and state, newest first."""
+    """A page of the tasks of this kind and state, newest first."""
     return await read_page(
         transaction, QUERIES.list_tasks, TaskRecord, page, kind=kind, state=state
     )

@@ -1,4 +1,4 @@
-"""Ticks: somebody says "now" for a schedule, and its subscribers are owed a send."""
+"""Ticks: each says "now" for a schedule, and owes a send to each of its members."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from sbm.store.postgres.statements import load
 
 QUERIES = load("ticks")
 
-# So many rows of the ledger are counted while somebody waits: 0.2 s, on a machine that is busy.
+# How many rows of the ledger are counted during a request. It takes 0.2 s on a busy machine.
 COUNTED_AT_ONCE = 100_000
 
 
 @frozen(kw_only=True)
 class StaleSchedule:
-    """A schedule whose next tick by the built-in clock has to be worked out.
+    """A schedule whose next tick by the built-in clock has to be computed.
 
-    ``cron`` is None where its fields cannot be read. ``now`` is the database's clock.
-    ``due_since`` is the first tick that may be due, or None when it was never worked out, or by a
-    rule that no longer holds. ``is_ahead``: it was worked out by a clock that was wrong, and says
-    nothing.
+    ``cron`` is None if its fields cannot be read. ``now`` is the database's clock. ``due_since`` is
+    the first tick that may be due, or None if it was never computed, or by a rule that has changed.
+    ``is_ahead``: it was computed while the clock was wrong, and must not be used.
     """
 
     schedule_id: int
@@ -51,7 +50,7 @@ class WaitingSchedule:
 
 @frozen(kw_only=True)
 class Chunk:
-    """Members of a tick that were expanded at once: so many, of whom so many are now owed a send.
+    """Members of a tick that were expanded at once: how many, and how many are now owed a send.
 
     The others were skipped.
     """
@@ -64,7 +63,7 @@ class Chunk:
 async def open_tick(
     transaction: Transaction, *, schedule_id: int, opened_by: str | None = None
 ) -> int | None:
-    """Open a tick for a whole schedule, now; returns its id, or None: no such schedule."""
+    """Open a tick for a whole schedule, now; returns its id, or None if there is no schedule."""
     found = await transaction.maybe(QUERIES.lock_schedule_to_tick, int, schedule_id=schedule_id)
     if found is None:
         return None
@@ -74,14 +73,15 @@ async def open_tick(
 
 
 async def has_room(transaction: Transaction, *, most: int) -> bool:
-    """Whether a tick is open, and fewer than ``most`` sends of ticks are waiting for their turn."""
+    """Whether a tick is open, and fewer than ``most`` sends of ticks are owed."""
     return await transaction.one(QUERIES.find_room, bool, most=most)
 
 
 async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chunk | None:
-    """Owe their sends to the next members of an open tick, at most ``limit`` of them.
+    """Owe a send to each of the next members of an open tick, at most ``limit`` of them.
 
-    It is the first one behind the tick ``after``, or else the first of all. None: no tick is open.
+    It is the first open tick after the tick ``after``, or else the first of all. None if no tick is
+    open.
     """
     await transaction.execute(QUERIES.read_in_order)
     chunk = await transaction.maybe(QUERIES.expand_tick, _expanded, limit=limit, after=after)
@@ -101,7 +101,7 @@ async def find_stale(
 ) -> list[StaleSchedule]:
     """Lock and return up to ``limit`` schedules for which the built-in clock has work.
 
-    With ``only``, all are among those.
+    With ``only``, all have an id in it.
     """
     return await transaction.many(
         QUERIES.find_stale_schedules,
@@ -116,19 +116,19 @@ async def find_stale(
 async def list_waiting(
     transaction: Transaction, *, after: int, limit: int
 ) -> list[WaitingSchedule]:
-    """Up to ``limit`` schedules with ids above ``after`` whose next tick is still to come."""
+    """Up to ``limit`` schedules with ids above ``after`` whose next tick is in the future."""
     return await transaction.many(
         QUERIES.list_waiting_schedules, _waiting, after=after, limit=limit
     )
 
 
 async def doubt_next_ticks(transaction: Transaction, *, schedule_ids: Sequence[int]) -> None:
-    """Have the next ticks of these schedules worked out anew."""
+    """Let the next ticks of these schedules be computed anew."""
     await transaction.execute(QUERIES.doubt_next_ticks, ids=list(schedule_ids))
 
 
 async def last_moment(transaction: Transaction, *, schedule_id: int) -> datetime | None:
-    """The latest moment that the built-in clock dealt with while it was right, if there is one."""
+    """The latest moment that was ticked or missed while the clock was right, if there is one."""
     return await transaction.maybe(QUERIES.find_last_moment, datetime, schedule_id=schedule_id)
 
 
@@ -139,7 +139,7 @@ async def set_next_tick(
     time_zone: ZoneInfo,
     next_tick_at: datetime | None,
 ) -> None:
-    """Remember when the built-in clock ticks next for a schedule; None: never."""
+    """Store when the built-in clock ticks next for a schedule; None: never."""
     await transaction.execute(
         QUERIES.set_next_tick,
         schedule_id=schedule_id,
@@ -150,14 +150,14 @@ async def set_next_tick(
 
 
 async def clear_next_ticks(transaction: Transaction) -> None:
-    """Forget when the built-in clock was to tick: schedules are, or were, left to others."""
+    """Forget all next ticks of the built-in clock, because the way of scheduling has changed."""
     await transaction.execute(QUERIES.clear_next_ticks)
 
 
 async def open_clock_tick(transaction: Transaction, *, schedule_id: int, due_at: datetime) -> bool:
-    """Open the tick of this moment for a schedule that is locked; False when it exists already.
+    """Open the tick of this moment for a schedule that is locked; False if it exists already.
 
-    What a clock that was wrong made for this moment, before the moment came, is none.
+    A tick that a wrong clock made for this moment, before the moment came, does not count.
     """
     for is_last_try in (False, True):
         tick_id = await _open(
@@ -209,7 +209,7 @@ async def list_page(
 
 
 async def find(transaction: Transaction, *, tick_id: int) -> Tick | None:
-    """The tick with this id, if there is one, whatever its source."""
+    """The tick with this id, if there is one, of any source."""
     return await transaction.maybe(QUERIES.find_tick, Tick, id=tick_id, most=COUNTED_AT_ONCE)
 
 

@@ -21,7 +21,7 @@ TOKEN_BYTES = 20
 
 @frozen(kw_only=True)
 class ListedUser:
-    """A user as a list for people tells of her; ``tokens`` counts those that are not revoked."""
+    """A user in a list for operators; ``tokens`` counts those that are not revoked."""
 
     user: User
     email: str
@@ -31,7 +31,7 @@ class ListedUser:
 
 @frozen(kw_only=True)
 class ListedToken:
-    """A token, without the token: that is not stored."""
+    """A token's data; the token itself is not stored."""
 
     id: int
     username: str
@@ -40,14 +40,14 @@ class ListedToken:
 
 
 async def list_called(transaction: Transaction, *, called: str) -> list[str]:
-    """The names of the users of this name or e-mail; first the one of this name."""
+    """The names of the users with this name or e-mail address; the one with the name is first."""
     return await transaction.many(QUERIES.find_users_called, str, called=called)
 
 
 async def find_or_create(
     transaction: Transaction, *, username: str, email: str, admin: bool
 ) -> int:
-    """The id of the user of this name, made if need be, and made an ``admin`` if that is given."""
+    """The id of the user of this name, who is made if missing; ``admin`` grants that right."""
     return await transaction.one(
         QUERIES.upsert_user, int, username=username, email=email, is_admin=admin
     )
@@ -59,35 +59,35 @@ async def add_token(
     user_id: int,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> str:
-    """One more token, 40 hexadecimal digits, of a user; her older ones stay valid."""
+    """One more token of a user, 40 hexadecimal digits; older ones stay valid."""
     token = random_bytes(TOKEN_BYTES).hex()
     await transaction.execute(QUERIES.insert_token, user_id=user_id, digest=_digest(token))
     return token
 
 
 async def find_user_by_token(transaction: Transaction, *, token: str) -> User | None:
-    """The user, active or not, whom this token belongs to, unless it is unknown or revoked."""
+    """The user, active or not, of this token; None if the token is unknown or revoked."""
     return await transaction.maybe(QUERIES.find_user_by_digest, _user, digest=_digest(token))
 
 
 async def find_user_by_name(
     transaction: Transaction, *, username: str
 ) -> tuple[User, str | None] | None:
-    """The user, active or not, of this name, and her password as it is stored, if she has one."""
+    """The user, active or not, of this name, and their password as it is stored, if any."""
     return await transaction.maybe(QUERIES.find_user_by_name, _with_password, username=username)
 
 
 async def create(
     transaction: Transaction, *, username: str, email: str, admin: bool, password: str | None
 ) -> int | None:
-    """Make a user, with a hashed password or none, and return the id; None: the name is taken."""
+    """Make a user, with a hashed password or none; returns the id, or None if the name exists."""
     return await transaction.maybe(
         QUERIES.insert_user, int, username=username, email=email, is_admin=admin, password=password
     )
 
 
 async def lock(transaction: Transaction, *, username: str) -> int | None:
-    """The id of the user of this name, kept from being changed until the transaction ends."""
+    """The id of the user of this name, who is locked until the transaction ends."""
     return await transaction.maybe(QUERIES.lock_user, int, username=username)
 
 
@@ -97,22 +97,22 @@ async def set_password(transaction: Transaction, *, user_id: int, password: str)
 
 
 async def replace_password(transaction: Transaction, *, user_id: int, old: str, new: str) -> None:
-    """Store a password hashed in another way, unless it was changed in the meantime."""
+    """Store the password hashed in another way, unless it was changed meanwhile."""
     await transaction.execute(QUERIES.replace_password, user_id=user_id, old=old, new=new)
 
 
 async def set_active(transaction: Transaction, *, user_id: int, is_active: bool) -> None:
-    """Let a user in, or keep out with every token and password."""
+    """Let a user use the API or, if not active, refuse all their tokens and their password."""
     await transaction.execute(QUERIES.set_active, user_id=user_id, is_active=is_active)
 
 
 async def grant(transaction: Transaction, *, user_id: int, permission: str) -> None:
-    """Give a user a permission that is lacking."""
+    """Give a user a permission that they do not have."""
     await transaction.execute(QUERIES.grant_permission, user_id=user_id, permission=permission)
 
 
 async def revoke(transaction: Transaction, *, user_id: int, permission: str) -> bool:
-    """Take a permission from a user; whether it was held."""
+    """Take a permission from a user; returns whether they had it."""
     revoked = await transaction.execute(
         QUERIES.revoke_permission, user_id=user_id, permission=permission
     )
@@ -134,7 +134,7 @@ async def list_tokens(
 async def revoke_token(
     transaction: Transaction, *, token: str = "", token_id: int | None = None
 ) -> bool:
-    """Make a token worthless, known by its id or by itself; whether it was of any worth."""
+    """Revoke a token, given by its id or by itself; returns whether it was valid."""
     if token_id is not None:
         revoked = await transaction.execute(QUERIES.revoke_token_by_id, token_id=token_id)
     else:

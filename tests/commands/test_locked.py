@@ -127,7 +127,7 @@ async def test_the_other_failed_tasks_are_requeued_and_those_left_are_told(
     (task,) = direct.rows("SELECT state, reason FROM tasks")
     assert task == {
         "state": "failed",
-        "reason": "1 failed tasks are left: somebody else has locked their subscriptions",
+        "reason": "1 failed tasks are left: another transaction has locked their subscriptions",
     }
     await asked(database, "requeue-failed-tasks", up_to=failures[-1])
     await doing.one_pass()

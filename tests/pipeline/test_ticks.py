@@ -141,7 +141,7 @@ async def test_after_a_long_absence_so_many_moments_are_recorded_and_no_more(ben
     assert bench.ticks().count((schedule, "missed")) == MOST_MISSED
     assert bench.ticks().count((schedule, "expanding")) == 1
     (warning,) = (formatEvent(event) for event in logged)
-    assert "and others before" in warning
+    assert "and earlier ones" in warning
 
 
 @ensureDeferred

@@ -283,8 +283,8 @@ def test_files_that_are_fetched_without_ssl_though_the_service_is_not_are_told_o
 def test_it_is_told_that_a_dry_run_moves_subscriptions_on() -> None:
     (told,) = config(DRY_RUN_MESSAGESETS="12, 3").warnings
     assert told == (
-        "DRY_RUN_MESSAGESETS: nothing of the message sets 3, 12 is sent, and their subscriptions"
-        " move on from message to message all the same."
+        "DRY_RUN_MESSAGESETS: no message of the message sets 3, 12 is sent, but their subscriptions"
+        " still go on from message to message."
     )
 
 
@@ -476,7 +476,7 @@ def test_a_wrong_option_is_told_as_such() -> None:
         Config.from_environ(REQUIRED, database="sqlite:///db.sqlite3")
     assert caught.value.problems == (
         "STAGE_BASED_MESSAGING_DATABASE (given as --database) has the scheme 'sqlite', but only"
-        " PostgreSQL will do: postgres://user:password@host:5432/name.",
+        " PostgreSQL is supported: postgres://user:password@host:5432/name.",
     )
 
 
@@ -628,7 +628,7 @@ def test_what_is_not_known_of_the_account_is_left_to_libpq() -> None:
         ("postgres://h:1:2/n", "not of the form host:port"),
         ("postgres:///n?host=a,b&port=1,2,3", "has 2 hosts, but 3 ports"),
         ("postgres://h/%ff", "percent-encoding that is not UTF-8"),
-        ("postgres://h/a%00b", "holds a NUL character"),
+        ("postgres://h/a%00b", "contains a NUL character"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused(url: str, clause: str) -> None:

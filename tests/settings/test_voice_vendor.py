@@ -108,9 +108,9 @@ def test_without_a_pinned_host_key_the_daemon_does_not_start() -> None:
         ("AUDIO_FTP_USER", "", "AUDIO_FTP_USER is missing"),
         ("AUDIO_FTP_PASS", "", "AUDIO_FTP_PASS is missing while AUDIO_FTP_HOST is set, and"),
         ("AUDIO_FTP_PORT", "ssh", "AUDIO_FTP_PORT must be a whole number"),
-        ("AUDIO_FTP_HOST", "sbm:secret@host", "AUDIO_FTP_HOST must be the name of a host alone"),
+        ("AUDIO_FTP_HOST", "sbm:secret@host", "AUDIO_FTP_HOST must be only the name of a host"),
         ("SBM_AUDIO_FTP_KEY_FILE", "/nowhere", "SBM_AUDIO_FTP_KEY_FILE cannot be read: No such"),
-        ("SBM_AUDIO_FTP_KEY_FILE", __file__, "SBM_AUDIO_FTP_KEY_FILE holds no private key"),
+        ("SBM_AUDIO_FTP_KEY_FILE", __file__, "SBM_AUDIO_FTP_KEY_FILE has no private key"),
     ],
 )
 def test_what_is_missing_or_wrong_is_told(name: str, value: str, problem: str) -> None:
@@ -136,7 +136,7 @@ def test_a_key_is_read_with_its_passphrase(
     assert isinstance(address.key, Ed25519PrivateKey)
     assert address.key.private_bytes_raw() == PRIVATE.private_bytes_raw()
     wrong = problems(**file, SBM_AUDIO_FTP_KEY_PASSPHRASE="open barley")
-    assert wrong.startswith("SBM_AUDIO_FTP_KEY_FILE holds no private key that can be read with")
+    assert wrong.startswith("SBM_AUDIO_FTP_KEY_FILE has no private key that can be read with")
     assert "barley" not in wrong
     assert problems(**file) == "SBM_AUDIO_FTP_KEY_PASSPHRASE is missing."
     path.write_bytes(PRIVATE.private_bytes(Encoding.PEM, form, NoEncryption()))

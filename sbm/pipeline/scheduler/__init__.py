@@ -1,1 +1,1 @@
-"""What the Seed Scheduler has to be told."""
+"""Keeps the schedules at the Seed Scheduler up to date."""

@@ -24,10 +24,10 @@ from sbm.store.postgres.database import Transaction
 class MissedMoments:
     """Ticks once for the moments that came due while a schedule was being replaced.
 
-    The moments are those of the new cron, read in the time zone of the Scheduler. Those up to the
-    disabling of the old schedule were its business, and those after the making of the new one are
-    that one's. The latest is ticked, unless it lies further back than ``grace``; the others are
-    recorded as missed, as those of the built-in clock are.
+    The moments are those of the new cron, read in the time zone of the Scheduler. They lie between
+    the disabling of the old schedule and the making of the new one: earlier moments belonged to the
+    old schedule, and later ones belong to the new one. The latest is ticked, unless it was longer
+    ago than ``grace``. The others are recorded as missed, like those of the built-in clock.
     """
 
     _time_zone: ZoneInfo
@@ -35,7 +35,7 @@ class MissedMoments:
     _log: Logger = field(factory=Logger)
 
     async def lock(self, transaction: Transaction, *, call: SchedulerCall) -> None:
-        """Wait for a call for the same target, as a call does: before anything else is locked."""
+        """Wait for a call for the same target, before anything else is locked, as a call does."""
         target = _target(call)
         if target is not None:
             await scheduler_callbacks.lock_target(transaction, target=target)
@@ -50,7 +50,7 @@ class MissedMoments:
     ) -> None:
         """Tick for the latest moment in a time of silence, in the transaction that ends it.
 
-        While the database's clock is in doubt, it is taken for as late as when the silence ended.
+        While the database's clock is in doubt, the end of the silence is used as the time of now.
         """
         if call.wanted is None or call.schedule_id is None:
             return
@@ -75,7 +75,7 @@ class MissedMoments:
     async def _tick(
         self, transaction: Transaction, call: SchedulerCall, schedule_id: int, moment: datetime
     ) -> None:
-        """Tick once, and let a call that comes late for this moment join, as it would a call."""
+        """Tick once, and record it like a call, so that a late call for this moment joins it."""
         target = _target(call)
         assert target is not None
         calls = await scheduler_callbacks.list_recent(
@@ -126,7 +126,7 @@ def _target(call: SchedulerCall) -> Target | None:
     return None
 
 
-# What a call is answered that comes late for a moment that was made up for.
+# The answer to a late call for a moment that was made up for.
 _ANSWERS = {
     "subscription": (200, b'{"accepted":false,"reason":"this moment was made up for already"}'),
     "schedule": (202, b"{}"),

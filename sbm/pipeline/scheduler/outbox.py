@@ -1,4 +1,4 @@
-"""Calls to the Seed Scheduler, which is told whom to call back for, and for whom no longer."""
+"""Makes the scheduler calls: which schedules the Seed Scheduler shall hold and call us for."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ MEMBERS_AT_A_TIME = 1000
 EXPIRY_BATCH = 1000
 FIRST_DELAY = timedelta(seconds=1)
 
-# So many calls are looked at, once all had to wait for the first POST with their cron: those of a
-# large schedule may stand before a call that need not wait.
+# How many scheduler calls are looked at if all of a pass had to wait for the first POST with their
+# cron. The calls of a large schedule may come before one that does not have to wait.
 LOOKED_THROUGH = 1000
 
 
 @define(eq=False, slots=False, kw_only=True)
 class SchedulerOutbox:
-    """Claims calls, does the next step of each, and writes down what the Scheduler holds then.
+    """Claims scheduler calls, does the next step of each, and records what the Scheduler holds.
 
-    A call tells how things stand, not what has changed, so it may be done twice. What may not is
-    having a schedule made: when the answer to that is lost, the schedule is looked for, and only
-    one that was not there when the settle time was over is made anew.
+    A scheduler call says what the Scheduler shall hold, not what has changed, so it may be done
+    twice. Only the making of a schedule may not: if the answer is lost, the daemon looks for the
+    schedule, and makes it anew only if it is still absent after the settle time.
 
-    The Scheduler fixes when a schedule fires at the moment when it is made. For another cron the
-    old schedule is disabled, which is written down, and then another one is made. What came due
-    in between is made up for.
+    The Scheduler decides when a schedule fires at the moment when it is made. So for another cron
+    the old schedule is disabled, that is recorded, and then a new schedule is made. The moments
+    that came due in between are made up for.
     """
 
     _database: Database
@@ -101,11 +101,11 @@ class SchedulerOutbox:
         return len(claim.claimed) + claim.held_back
 
     async def expire(self) -> int:
-        """Owe again what was claimed by a daemon that fell silent."""
+        """Owe again the calls whose lease expired: their daemon stopped renewing it."""
         return await self._clock.transact(self._database, self._expire)
 
     async def _claim(self) -> scheduler_calls.Claim:
-        """Those that are due; a batch that cannot be claimed is divided."""
+        """Claim the calls that are due; a batch that cannot be claimed is divided."""
         limit = 1 if self._breaker.is_probing else AT_A_TIME
         claim = partial(self._clock.transact, self._database)
         parts = await whole_or_divided(
@@ -123,7 +123,7 @@ class SchedulerOutbox:
     async def _claimed(
         self, transaction: Transaction, reading: ClockReading, **which: Any
     ) -> scheduler_calls.Claim:
-        """While the database's clock is in doubt, no settle time is taken for over."""
+        """Claim; while the database's clock is in doubt, no settle time is considered over."""
         takes_over = not reading.is_doubted
         claim = await scheduler_calls.claim(
             transaction, lease=self._lease, settle=self._settle, takes_over=takes_over, **which
@@ -132,7 +132,7 @@ class SchedulerOutbox:
             evolve(
                 call,
                 is_late=call.is_late and not reading.is_doubted,
-                # It was not owed in the future, whatever a wrong clock has written.
+                # It was not owed in the future, even if a wrong clock has written so.
                 owed_at=min(call.owed_at, reading.now),
             )
             for call in claim.claimed
@@ -166,14 +166,13 @@ class SchedulerOutbox:
         self._telemetry.count(f"scheduler_calls.{type(result).__name__.lower()}")
         if isinstance(result, Refused):
             self._log.error(
-                "the Scheduler refuses what it is told of {call}: {reason}",
+                "the Scheduler refuses the call for {call}: {reason}",
                 call=str(call),
                 reason=result.reason,
             )
         elif isinstance(result, PutOff) and result.is_fault:
             self._log.warn(
-                "the Scheduler fails at what it is told of {call}, {faults} of {most} times:"
-                " {reason}",
+                "the Scheduler fails at the call for {call}, {faults} of {most} times: {reason}",
                 call=str(call),
                 faults=call.faults + 1,
                 most=self._max_faults,
@@ -218,7 +217,7 @@ class SchedulerOutbox:
             return self._put_off(call, str(error), doubt="begun")
 
     def _blamed(self, call: SchedulerCall, error: Exception) -> Result:
-        """What an answer means that is due to the one call alone."""
+        """The result of an answer that concerns this one call alone."""
         if isinstance(error, NotKnown):
             return Gone()
         if isinstance(error, Rejected):
@@ -250,10 +249,10 @@ class SchedulerOutbox:
         """Disable a schedule; the next step makes the one that takes its place."""
         remote, at = _known(call), None
         if call.attempt > 1 and is_replaced:
-            # It may have been disabled by an earlier attempt: since then nothing was called.
+            # An earlier attempt may have disabled it: the Scheduler made no calls since then.
             entry = await self._scheduler.read(remote.id)
             if not entry.enabled:
-                # Of one that was not known to be enabled, it may have been disabled long ago.
+                # If it was not known to be enabled, it may have been disabled long ago.
                 at = entry.updated_at if remote.enabled else None
                 remote = evolve(remote, enabled=False)
         if remote.enabled is not False:
@@ -266,7 +265,7 @@ class SchedulerOutbox:
         )
 
     async def _change(self, call: SchedulerCall) -> Result:
-        """Enable a schedule with the right cron, and have it call us, if it is not so."""
+        """Enable a schedule that has the right cron, and let it call us, if it does not yet."""
         remote, at = _known(call), None
         changes: dict[str, Any] = {}
         if not remote.is_addressed:
@@ -284,13 +283,13 @@ class SchedulerOutbox:
         return changed_at
 
     async def _look_and_settle(self, looks: Sequence[SchedulerCall]) -> None:
-        """Look for what POSTs without an answer may have made: the list is read once for all."""
+        """Look for schedules that POSTs without an answer may have made; read the list once."""
         endpoints = {call.id: self._endpoint(call) for call in looks}
         since = min(call.owed_at for call in looks) - CLOCK_MARGIN
         try:
             found = await self._scheduler.find(set(endpoints.values()), since=since)
         except Unavailable as error:
-            # A list that cannot be read hinders nobody but those who have to read it.
+            # If only the list cannot be read, all other calls can still be made.
             if not isinstance(error, Faulty):
                 self._breaker.fail(error)
             for call in looks:
@@ -301,9 +300,9 @@ class SchedulerOutbox:
             await self._settle_step(call, self._found(call, found[endpoints[call.id]]))
 
     def _found(self, call: SchedulerCall, entries: Sequence[Entry]) -> Result:
-        """What was found is adopted, the one that fires as it should first; others are disabled.
+        """Adopt a schedule that was found, preferably one with the right cron; disable others.
 
-        Those that are disabled are of earlier times: what a POST makes is enabled.
+        Schedules that are disabled are older, and are ignored: a POST makes an enabled one.
         """
         enabled = sorted(
             (entry for entry in entries if entry.enabled),
@@ -331,7 +330,7 @@ class SchedulerOutbox:
             return self._put_off(call, reason, doubt="kept")
         if call.wanted is not None and call.faults >= self._max_faults:
             return Refused(reason=f"{call.fault} (tried {call.faults} times)")
-        # It was surely not made: that is written down before anything else is done.
+        # It was surely not made: that is recorded before the next step.
         return PutOff(reason=call.fault, delay=timedelta(0), doubt="none")
 
     def _call_back(self, call: SchedulerCall) -> CallBack:
@@ -346,11 +345,11 @@ class SchedulerOutbox:
         return endpoint(self._public_url, call.kind, call.target)
 
     def _outlasts(self, lease: Lease) -> bool:
-        """Whether a POST that begins now is over, one way or the other, before the lease."""
+        """Whether a POST that begins now ends before the lease does, with or without an answer."""
         return lease.outlasts(self._request_timeout, now=self._uptime())
 
     def _fault(self, call: SchedulerCall, reason: str, *, doubt: Doubt) -> Result:
-        """It counts; the last one ends the call, unless it may have had a schedule made."""
+        """Count a fault; the last one ends the call, unless a schedule may have been made."""
         faults = call.faults + 1
         if faults >= self._max_faults and doubt == "none":
             return Refused(reason=f"{reason} (tried {faults} times)")

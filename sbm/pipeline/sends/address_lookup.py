@@ -1,4 +1,4 @@
-"""Looking up an address, and whom to blame where there is none: the service, or the identity."""
+"""Looks up an address; without one, decides what is at fault: the service, or the identity."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.retries import Retries
 
-# That an identity is not known is believed the second time: meanwhile others are looked up, and if
-# most of those are not known either, this is not the Identity Store, or not the right one.
+# The answer "not known" is believed the second time. Meanwhile others are looked up. If most of
+# those are not known either, the service is not the Identity Store, or not the right one.
 SECOND_LOOK = timedelta(seconds=2)
 
-# What "most" is about, and from how many on there is such a thing.
+# "Most" is about so many recent look-ups, and means nothing for fewer than FEW.
 RECENT = 50
 FEW = 3
 MOST_SUSPECTS = 10_000
 
-# Of how many identities that the service knew one is asked about, to see whether it still does.
+# How many identities that the service knew are remembered, to check whether it still knows them.
 WITNESSES = 2
 
 
 @define(eq=False, slots=False, kw_only=True)
 class RecentIdentities:
-    """Which identities the service knew: of those looked up lately, at the first look."""
+    """Which of the identities that were looked up lately the service knew, at the first look."""
 
     _known: OrderedDict[str, bool] = field(factory=OrderedDict)
     _witnesses: OrderedDict[str, None] = field(factory=OrderedDict)
 
     def note(self, identity: str, *, known: bool) -> None:
-        """The service has said so."""
+        """Remember the answer of the service."""
         self._known[identity] = known
         self._known.move_to_end(identity)
         if len(self._known) > RECENT:
@@ -55,7 +55,7 @@ class RecentIdentities:
         return len(self._known) >= FEW and 2 * sum(self._known.values()) < len(self._known)
 
     def witness(self, *, but: str) -> str | None:
-        """The one that was known last, and is not this one."""
+        """The identity that was known most recently, except this one."""
         return next((one for one in reversed(self._witnesses) if one != but), None)
 
 
@@ -63,9 +63,9 @@ class RecentIdentities:
 class AddressLookup:
     """Asks the Identity Store for addresses; ``seconds`` is the reactor's clock.
 
-    An answer that is of no use may be due to the service or to this one identity: the look-ups of
-    other people at the same time tell. Where there are none, the same is asked about a witness,
-    whom the service knew a moment ago.
+    If an answer is of no use, the service or this one identity may be the cause. The look-ups of
+    other people at the same time show which. If there are none, the service is asked about a
+    witness: an identity that it knew a moment ago.
     """
 
     _identity_store: IdentityStore
@@ -81,7 +81,7 @@ class AddressLookup:
         )
 
     async def address_of(self, send: Send) -> str | GivenBack | Settled:
-        """The address, or what becomes of the send without one."""
+        """The address, or the result of the send if there is none."""
         began_at = self._seconds()
         try:
             address = await self._identity_store.address_of(send.identity)
@@ -108,7 +108,7 @@ class AddressLookup:
 
     async def _not_known(self, send: Send, error: NotKnown) -> GivenBack | Settled:
         if send.identity not in self._suspects:
-            # Those who are looked at again come together, and would look like most of all.
+            # Second looks come together: if they counted, they would seem to be the most.
             self._census.note(send.identity, known=False)
         if not self._is_second_look(send.identity):
             return GivenBack(reason=str(error), delay=SECOND_LOOK)
@@ -130,7 +130,7 @@ class AddressLookup:
         return self._seconds() - first >= SECOND_LOOK.total_seconds()
 
     async def _knows_its_witness(self, *, but: str) -> bool:
-        """Whether the service answers as it should about somebody else, whom it knew."""
+        """Whether the service answers as it should about another identity, which it knew."""
         witness = self._census.witness(but=but)
         if witness is None or self._breaker.wait:
             return False

@@ -1,4 +1,4 @@
-"""Whom to blame for a call that failed: the service, or the message and the person it was about."""
+"""Decides what is at fault if a call failed: the service, or the call's message and person."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from attrs import define, field
 from sbm.clients.outcomes import Failed
 from sbm.pipeline.breaker import TOLERATED, Breaker
 
-# More than one in so many people fails: the service is at fault.
+# If more than one in so many people fails, the service is at fault.
 SHARE = 5
 
-# Of fewer people that fail, no share is taken: in a programme of four, one is a quarter.
+# If fewer people than this fail, the share does not count: one of four people is a quarter.
 FEW = 3
 
 # Calls that ended this long before a call began still happened "at the same time".
 BEFORE = timedelta(seconds=10)
 
-# Beyond those ten seconds, the share is taken of all who were first called about in this time. For
-# when the others are done, those who fail are the only ones that are called about.
+# Besides those ten seconds, the share is computed over all people whose first call was within this
+# time. When the sends to all others are done, only those that fail are still called about.
 MEMORY = timedelta(hours=1)
 
-# Of so many people at most.
+# How many people are remembered at most.
 MOST_RECENT = 10_000
 
-# So many people with whom it went well last are witnesses; nobody is their own.
+# The people of the last successful calls are witnesses, so many of them. A person is never a
+# witness for themselves.
 WITNESSES = 2
 
-# How many people that failed are remembered, so that none of them is the next probe.
+# How many people whose call failed are remembered, so that none of them is the next probe.
 MOST_FAILED = 1000
 
 Outcome = Literal["well", "failed", "failed again"]
@@ -40,32 +41,33 @@ Outcome = Literal["well", "failed", "failed again"]
 
 @define(eq=False, slots=False, kw_only=True)
 class Blame:
-    """Decides by the calls about other people at the same time; one for each service.
+    """Decides by the calls about other people at the same time. Each service has its own.
 
-    ``seconds`` is the reactor's clock. ``is_well(but=identity)`` asks the service something that
-    changes nothing, and not about this person: nobody is blamed while it has no good answer. A
-    service that does not offer the question (None) is taken for well once any call went well.
+    ``seconds`` is the reactor's clock. ``is_well(but=identity)`` asks the service a question that
+    changes nothing and is not about this person: without a good answer, no person is blamed. If
+    the service does not offer such a question (None), it counts as well once any call went well.
 
-    A person *fails again* who was blamed before (``faults`` of their send), or whose last call
-    failed while later ones about others went well. That says nothing new about the service, so it
-    does not open the breaker; and they are blamed even if no others are called about any more. A
-    person who fails for the first time is blamed only while calls about others go well.
+    A person *fails again* if they were blamed before (``faults`` of their send), or if their last
+    call failed while later calls about others went well. That says nothing new about the service,
+    so it does not open the breaker. Such a person is blamed even if there are no calls about others
+    any more. A person who fails for the first time is blamed only while calls about others go well.
     """
 
     breaker: Breaker
     seconds: Callable[[], float]
     is_well: Callable[..., Awaitable[bool | None]]
-    # What came of the last call about each person, and when the first one ended, oldest first. A
-    # person who fails and is tried again is no newer: else a few would soon outnumber the others.
+    # The outcome of the last call about each person, and when their first call ended, oldest first.
+    # Another failure of the same person keeps that time: else a few people would soon outnumber the
+    # others.
     _recent: OrderedDict[str, tuple[Outcome, float]] = field(factory=OrderedDict)
-    # How many of them came to what: all of them are too many to be counted each time.
+    # How many of them have each outcome: there are too many to count them each time.
     _totals: Counter[Outcome] = field(factory=Counter)
-    # With whom it went well last, and when.
+    # The people of the last successful calls, and when those ended.
     _witnesses: OrderedDict[str, float] = field(factory=OrderedDict)
     # When the last call about a person failed.
     _failed: OrderedDict[str, float] = field(factory=OrderedDict)
-    # When a call went well; and the people that failed for the first time since, in calls that were
-    # begun since.
+    # When the last call went well, and the people who have failed for the first time since, in
+    # calls that began since.
     _went_well_at: float = float("-inf")
     _in_a_row: set[str] = field(factory=set)
 
@@ -75,7 +77,7 @@ class Blame:
         return list(self._failed)
 
     def went_well(self, identity: str) -> None:
-        """A call about this person was answered as it should be."""
+        """A call about this person got a good answer."""
         self._failed.pop(identity, None)
         self._note(identity, "well")
         self._witnesses[identity] = self.seconds()
@@ -85,9 +87,9 @@ class Blame:
         self.is_there()
 
     def is_there(self) -> None:
-        """The service has answered something as it should."""
+        """The service gave a good answer."""
         if self.breaker.is_probing:
-            # Who failed before it was away, and fails now, fails again.
+            # People who failed before the service was away fail again if they fail now.
             for one, (outcome, at) in self._recent.items():
                 if outcome == "failed":
                     self._recent[one] = ("failed again", at)
@@ -123,13 +125,13 @@ class Blame:
             return False
         judges = self._has_witness(since, but=identity) or again
         if judges and await self._is_well(identity):
-            return not too_many_fail and not self._is_away  # which others may have found meanwhile
+            return not too_many_fail and not self._is_away  # another call may have found it away
         self.breaker.fail(error)
         return False
 
     async def _is_well(self, identity: str) -> bool:
         is_well = await self.is_well(but=identity)
-        # Where a call went well, the address is right.
+        # If a call went well, the address of the service is right.
         return self._went_well_at > float("-inf") if is_well is None else is_well
 
     @property
@@ -173,12 +175,12 @@ class Blame:
             self._totals[outcome] -= 1
 
     def _counts(self, since: float) -> Counter[Outcome]:
-        """How many people's last calls came to what, of those first called about since then."""
+        """How many people have each outcome, of those whose first call was since then."""
         recent = takewhile(lambda called: called[1] >= since, reversed(self._recent.values()))
         return Counter(outcome for outcome, _ in recent)
 
 
 def _is_too_many(counts: Counter[Outcome]) -> bool:
-    """Whether so many different people fail that nobody's fault counts."""
+    """Whether so many different people fail that no fault counts against a person."""
     failing = counts["failed"] + counts["failed again"]
     return bool(counts["well"]) and failing >= FEW and failing * SHARE > counts.total()

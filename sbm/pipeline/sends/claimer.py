@@ -1,4 +1,4 @@
-"""Claiming: take as many due sends as there are places for, and keep their leases alive."""
+"""Claims as many due sends as there are free places, and renews their leases."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ LOOK_SECONDS = 1.0
 class Claimer:
     """The passes that claim, renew and expire.
 
-    A batch that cannot be claimed is divided, until the sends that cannot be read stand alone:
-    these end as failed, and the others are claimed.
+    A batch that cannot be claimed is divided until each send that cannot be read is alone. Those
+    end as failed, and the others are claimed.
 
-    ``content_settle``: for how long content must have been at rest before those who stand beyond
-    its end complete.
+    ``content_settle``: how long content must not have changed before subscriptions whose next
+    number is beyond its end complete.
     """
 
     _database: Database
@@ -49,23 +49,23 @@ class Claimer:
     _may_have_strays: bool = field(default=False, init=False)
     # Whether to look for single sends before half of the places are free.
     _is_asked: bool = field(default=True, init=False)
-    # How many calls of the wake-up were heeded.
+    # How many calls of the wake-up were taken into account.
     _heeded: int = field(default=0, init=False)
-    # Whether the last look may have left sends that are due, for want of places.
+    # Whether the last look may have left due sends, because there were too few places.
     _may_be_more: bool = field(default=True, init=False)
     _looked_at: float = field(default=0.0, init=False)
     _ended: int = field(default=0, init=False)
 
     async def claim(self) -> int:
-        """Claim once half of the places are free, so that batches stay worth their statement.
+        """Claim once half of the places are free, so that each statement claims a large batch.
 
-        Single sends do not wait for that: they are looked for when somebody called the wake-up,
-        and once a second, as it may have been another daemon that was asked. Where the last look
-        found less than there was room for, nothing is looked for until then, either.
+        Single sends do not wait for that: they are looked for when the wake-up was called, and once
+        a second, because another daemon may have got the request. If the last look found less than
+        there was room for, the next look waits for one of these, too.
 
-        Nothing is claimed while a service that every send needs is away. Then a single send, the
-        probe, shows whether it is back: the send of a person whose last call did not fail, if one
-        is due.
+        While a service that every send needs is away, nothing is claimed. Then one send, the probe,
+        shows whether the service is back. It is the send of a person whose last call did not fail,
+        if such a send is due.
         """
         limit, of_ticks = self._wanted()
         if limit < 1:
@@ -82,14 +82,14 @@ class Claimer:
         failed = self._failed
         claimed = await self._take(limit, of_ticks, but=failed)
         if failed and not claimed:
-            claimed = await self._take(limit, of_ticks)  # nobody else is due
+            claimed = await self._take(limit, of_ticks)  # no other send is due
         for send in claimed if self._is_probing else ():
             self._name_the_probe(send)
         of_tick = sum(send.lane == "tick" for send in claimed)
         is_full = len(claimed) + self._ended >= limit
         self._may_be_more = is_full or of_tick >= of_ticks
         if len(claimed) == limit and not of_tick:
-            self._is_asked = True  # there may be more, for whom the next free place is
+            self._is_asked = True  # more single sends may be due: they get the next free places
         for send in claimed:
             self._delivery.begin(self._in_flight.take(send, asked_at=asked_at))
         return len(claimed) + self._ended
@@ -98,7 +98,7 @@ class Claimer:
         had_strays = self._may_have_strays
 
         async def due() -> list[UUID]:
-            self._may_have_strays = True  # until all parts are here
+            self._may_have_strays = True  # until all parts are claimed
             return await self._database.transact(
                 unreadable.list_due_sends, limit=limit, of_ticks=of_ticks, but=but
             )
@@ -132,7 +132,7 @@ class Claimer:
             raise
 
     async def _fail(self, send_id: UUID, error: Exception) -> None:
-        """A send that cannot be read ends as failed, and is not read for that."""
+        """End a send that cannot be read as failed, without reading it."""
         reason = unreadable.reason(error)
         try:
             is_failed = await self._database.transact(
@@ -141,8 +141,8 @@ class Claimer:
         except Exception as another:
             if not may_be_of_a_row(another):
                 raise
-            # It stays, and the others of its batches have to go on without it each time.
-            self._log.failure("send {id} cannot be read, nor be ended", id=send_id)
+            # It stays due. Each batch that contains it has to be divided.
+            self._log.failure("send {id} cannot be read, and cannot be ended", id=send_id)
             return
         if is_failed:
             self._ended += 1
@@ -155,7 +155,7 @@ class Claimer:
 
     @property
     def _failed(self) -> list[str]:
-        """The people of whom none should be the probe."""
+        """The people whose sends should not be the probe."""
         return [
             identity
             for blame in self._blames
@@ -169,7 +169,7 @@ class Claimer:
                 blame.breaker.probe = f"the send of subscription {send.subscription_id}"
 
     def _wanted(self) -> tuple[int, int]:
-        """How many to claim, and how many of them may be those of a tick."""
+        """How many sends to claim, and how many of them may be of a tick."""
         room = self._in_flight.room
         if self._wakeup.calls > self._heeded:
             self._heeded, self._is_asked = self._wakeup.calls, True
@@ -188,7 +188,7 @@ class Claimer:
         return 0, 0
 
     async def renew(self) -> int:
-        """Tell the database that the owner of what is in flight is alive."""
+        """Renew the leases of the sends in flight."""
         ids = set(self._in_flight.held)
         if ids:
             asked_at = self._in_flight.uptime()
@@ -199,17 +199,17 @@ class Claimer:
         return 0
 
     async def expire(self) -> int:
-        """Mark as unknown the claims whose lease ended.
+        """Mark the claims whose lease ended as unknown.
 
-        Before, what the database's clock has written while it was wrong is brought back; and while
-        it may be wrong, no lease is taken for ended.
+        First, times that the database's clock wrote while it was wrong are corrected. While the
+        clock may be wrong, no lease is considered ended.
         """
         repaired, expired = await self._clock.transact(self._database, self._expire, keeps=True)
         for what, count in repaired.items():
             if count:
                 self._log.warn(
                     "the database's clock was wrong when {count} {what} were written: they are"
-                    " brought back to the clock of now",
+                    " corrected",
                     count=count,
                     what=what,
                 )

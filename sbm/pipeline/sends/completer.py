@@ -1,4 +1,4 @@
-"""Results become outcomes in the database: a batch at a time, each exactly once."""
+"""Settles results in the database: in batches, each result exactly once."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from sbm.telemetry import Tally, Telemetry
 BATCH = 200
 RETRY_SECONDS = 1.0
 
-# How long the parts of a batch that could not be settled wait for a lock; and for how long one that
-# cannot be settled even alone is left.
+# How long the parts of a batch that could not be settled wait for a lock; and how long a result
+# that cannot be settled even alone is left.
 PATIENCE = timedelta(milliseconds=100)
 APART_SECONDS = 10.0
 
 Work = tuple[Send, Result]
 
-# Is told of each result that is committed.
+# A function that is called with each result that is committed.
 Listener = Callable[[Send, Result], None]
 
 
 @define(eq=False, slots=False, kw_only=True)
 class Completer(Service):
-    """Keeps every result until it is committed; while the database is away, they wait here.
+    """Keeps every result until it is committed; while the database is away, results wait here.
 
-    One whose subscription is locked by somebody else waits, too, and holds up no other.
-    ``listeners`` are told of each result that is committed, in order. ``claims`` is the wake-up of
-    those who claim: after each batch there is room to claim again. Stopping settles what is left,
-    for at most ``grace``.
+    If another transaction has locked the subscription of a result, the result waits, too, and does
+    not delay the others. ``listeners`` are called with each result that is committed, in order.
+    ``claims`` is the wake-up of the claimer: after each batch there is room to claim again.
+    Stopping settles the results that are left, for at most ``grace``.
     """
 
     _reactor: Any
@@ -86,7 +86,7 @@ class Completer(Service):
             await stopped
 
     def add(self, send: Send, result: Result) -> None:
-        """Settle this soon."""
+        """Add a result, which is settled soon."""
         self._results[send.id, send.attempt] = (send, result)
         self._loop.wakeup.wake()
 
@@ -96,8 +96,8 @@ class Completer(Service):
         again: list[Work] = []
         for key, (send, result) in islice(self._results.items(), BATCH + len(self._apart)):
             if key not in self._apart:
-                # A send that was given back may be claimed and delivered again already: one at a
-                # time.
+                # A send that was given back may have been claimed and delivered again already. Only
+                # one result of a send is settled at a time.
                 batch.setdefault(send.id, (send, result))
             elif self._apart[key] <= now:
                 again.append((send, result))
@@ -107,7 +107,7 @@ class Completer(Service):
         return settled
 
     async def _settle_batch(self, batch: Sequence[Work]) -> int:
-        """One that cannot be stored must not hold up the others, and stays for a later pass."""
+        """Settle a batch; a result that cannot be stored stays for a later pass, alone."""
         try:
             return await self._settle(batch)
         except Exception as error:
@@ -130,7 +130,7 @@ class Completer(Service):
         return await self._settle(part, patience=PATIENCE)
 
     async def _set_apart(self, one: Work, error: Exception) -> None:
-        """It is tried again, but by itself."""
+        """Let this result be tried again later, alone."""
         send, result = one
         key = (send.id, send.attempt)
         is_new = key not in self._apart
@@ -158,11 +158,11 @@ class Completer(Service):
         if committed.locked:
             self._telemetry.count("sends.locked", len(committed.locked))
             self._log.info(
-                "{count} results wait for subscriptions that somebody else has locked",
+                "{count} results wait for subscriptions that another transaction has locked",
                 count=len(committed.locked),
             )
         done = [(send, result) for send, result in batch if send.id not in committed.locked]
-        # Before anybody else is told, whose fault must not keep a send in flight.
+        # Before the listeners are called: an error of a listener must not keep a send in flight.
         self._in_flight.release(send for send, _ in done)
         self._wake_claims(result for _, result in done)
         for send, result in done:
@@ -181,7 +181,7 @@ class Completer(Service):
         return len(done)
 
     def _wake_claims(self, results: Iterable[Result]) -> None:
-        """There is room; and what was given back without delay is due at once."""
+        """Tell the claimer that there is room. Sends given back without delay are due at once."""
         if any(isinstance(result, GivenBack) and not result.delay for result in results):
             self._claims.wake()
         else:
@@ -197,7 +197,7 @@ async def _stored(
 
 
 def tell_doubles(committed: sends.Committed, telemetry: Telemetry, log: Logger) -> None:
-    """Say of which sends the Message Sender holds more than one outbound."""
+    """Log the sends of which the Message Sender holds more than one outbound."""
     for send_id, outbound_id in committed.doubles:
         telemetry.count("sends.doubled")
         log.error(
@@ -212,7 +212,7 @@ def tell_metrics(
     results: Iterable[tuple[Send | Asked | Unread, Result]],
     tally: Tally,
 ) -> None:
-    """Count, for the Metrics API, what this commit and no other has settled."""
+    """Count, for the Metrics API, the sends that this very commit has settled."""
     for send, result in results:
         if not isinstance(result, Settled) or send.id not in committed.messagesets:
             continue

@@ -29,7 +29,7 @@ STOPPING = "the daemon is stopping"
 
 
 class Blames(NamedTuple):
-    """Those of the services that a send needs."""
+    """The blame of each service that a send needs."""
 
     identity_store: Blame
     message_sender: Blame
@@ -42,11 +42,11 @@ class Blames(NamedTuple):
 
 @define(eq=False, slots=False, kw_only=True)
 class Delivery(Service):
-    """Delivers what is in flight, each send when it has its turn, and passes the results on.
+    """Delivers the sends in flight, each when it gets a slot, and passes the results on.
 
-    Stopping gives back what was not begun, and lets the rest go on for ``grace``; what is then
-    still under way is broken off, and is unknown if its POST was begun. ``max_text_length`` is how
-    many characters the Message Sender takes.
+    Stopping gives back the sends that were not begun, and lets the others go on for ``grace``.
+    After that they are cancelled, and are unknown if their POST was begun. ``max_text_length`` is
+    how many characters the Message Sender accepts.
     """
 
     _reactor: Any
@@ -80,7 +80,7 @@ class Delivery(Service):
                     held.work.cancel()
 
     def begin(self, held: ClaimedSend) -> None:
-        """Deliver a send when its turn comes."""
+        """Deliver a send when it gets a slot."""
         held.work = Deferred.fromCoroutine(self._carry(held))
         held.work.addErrback(lambda failure: self._log.failure("delivery broke", failure))
 
@@ -89,7 +89,7 @@ class Delivery(Service):
             async with self._slots.take(held.send.lane):
                 result = await self.deliver(held)
         except CancelledError:
-            # Broken off, mostly while it waited for its turn.
+            # It was cancelled, mostly while it waited for a slot.
             result = self._broken(held, STOPPING, GivenBack(reason=STOPPING, delay=timedelta(0)))
         except Exception as error:
             self._log.failure("send {id} failed", id=held.send.id)
@@ -99,11 +99,11 @@ class Delivery(Service):
 
     @staticmethod
     def _broken(held: ClaimedSend, reason: str, otherwise: Result) -> Result:
-        """Once a POST may have begun, nobody knows how far it came."""
+        """The result is unknown once a POST may have begun; before that, it is ``otherwise``."""
         return model.Unknown(reason=reason) if held.is_begun else otherwise
 
     async def deliver(self, held: ClaimedSend) -> Result:
-        """Look up the address, post the message, and say how it went."""
+        """Look up the address and post the message; returns the result."""
         send = held.send
         if not self.running:
             return GivenBack(reason=STOPPING, delay=timedelta(0))
@@ -111,13 +111,13 @@ class Delivery(Service):
         nothing_to_do = nothing_to_do or self._retries.exhausted(send)
         if nothing_to_do is not None:
             return nothing_to_do
-        # What was claimed before a service went away need not learn it the hard way.
+        # A send that was claimed before a service went away is given back without a call.
         for breaker in self._blames.breakers:
             if breaker.wait:
                 return self._retries.away(breaker)
         to_addr = await self._address_lookup.address_of(send)
         if isinstance(to_addr, GivenBack) and not self.running and not to_addr.is_fault:
-            return GivenBack(reason=STOPPING, delay=timedelta(0))  # mostly it was broken off
+            return GivenBack(reason=STOPPING, delay=timedelta(0))  # mostly it was cancelled
         if not isinstance(to_addr, str):
             return to_addr
         return await self._post(held, compose(send, to_addr, self._media_url))
@@ -148,7 +148,7 @@ class Delivery(Service):
         return Settled(outcome="sent", stage="post", outbound_id=outbound_id)
 
     async def _failed(self, send: Send, error: Failed, began_at: float) -> Result:
-        """What becomes of a send whose POST was not answered as it should be."""
+        """The result of a send whose POST got no good answer."""
         blame = self._blames.message_sender
         reason, is_fault = str(error), False
         if isinstance(error, Faulty) or (isinstance(error, Unknown) and error.may_be_theirs):

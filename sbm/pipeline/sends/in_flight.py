@@ -1,4 +1,4 @@
-"""What this daemon has in flight: the sends it claimed and has not settled yet."""
+"""The sends in flight: this daemon has claimed them and not settled them yet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sbm.runtime.wakeups import Wakeup
 class ClaimedSend:
     """A claimed send, and its lease.
 
-    ``is_begun``: from now on, nobody can say that no POST was made.
+    ``is_begun``: a POST may have been made.
     """
 
     send: Send
@@ -29,9 +29,9 @@ class ClaimedSend:
 
 @define(eq=False, slots=False, kw_only=True)
 class InFlight:
-    """The claims of one daemon: at most ``capacity`` of both lanes, and ``spare`` single ones more.
+    """The claims of one daemon: at most ``capacity`` of both lanes, and ``spare`` more single ones.
 
-    Each is claimed and renewed for ``lease_time``. ``emptied`` is woken when none is held any more.
+    Each is claimed and renewed for ``lease_time``. ``emptied`` is woken when no claim is left.
     """
 
     owner: uuid.UUID
@@ -44,7 +44,7 @@ class InFlight:
 
     @property
     def room(self) -> int:
-        """How many more may be claimed; below zero where single ones are in the spare places."""
+        """How many more may be claimed; negative if single sends use the spare places."""
         return self.capacity - len(self.held)
 
     def take(self, send: Send, *, asked_at: float) -> ClaimedSend:
@@ -54,7 +54,7 @@ class InFlight:
         return held
 
     def renew(self, ids: set[uuid.UUID], *, asked_about: set[uuid.UUID], asked_at: float) -> None:
-        """Note which of the leases asked about were renewed; the others are lost."""
+        """Note which of the leases ``asked_about`` were renewed; the others are lost."""
         for send_id in asked_about & self.held.keys():
             renewed = Lease.asked_for(self.lease_time, at=asked_at)
             self.held[send_id].lease = renewed if send_id in ids else LOST
@@ -64,7 +64,7 @@ class InFlight:
         return held.lease.outlasts(timeout, now=self.uptime())
 
     def release(self, sends: Iterable[Send]) -> None:
-        """Let go of claims that are settled; a newer claim of the same send stays."""
+        """Remove claims that are settled; a newer claim of the same send stays."""
         for send in sends:
             held = self.held.get(send.id)
             if held is not None and held.send.attempt == send.attempt:

@@ -1,4 +1,4 @@
-"""Whose turn it is: so many sends at a time, and those that were asked for one by one first."""
+"""Limits how many sends are in progress at a time; single sends come first."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from sbm.model.send import Lane
 
 @define(eq=False, slots=False, kw_only=True)
 class PrioritySlots:
-    """So many places; of those that wait for one, single sends come before those of a tick.
+    """A number of slots. Single sends get a free slot before those of a tick.
 
-    Within a lane, whoever came first is first.
+    Within a lane, the order is that of arrival.
     """
 
     _places: int
 
     def __attrs_post_init__(self) -> None:
         self._free = self._places
-        # In order of arrival; by key, as one may be broken off from the middle of the queue.
+        # In order of arrival. A dict, because one in the middle of the queue may be cancelled.
         self._waiting: dict[Lane, dict[Deferred[None], None]] = {"single": {}, "tick": {}}
         self._is_calling = False
 
     @asynccontextmanager
     async def take(self, lane: Lane) -> AsyncIterator[None]:
-        """Wait for a turn of this lane, and have it for as long as the block lasts."""
+        """Wait for a slot for this lane, and hold it as long as the block lasts."""
         if self._free:
             self._free -= 1
         else:
@@ -42,16 +42,16 @@ class PrioritySlots:
             self._call()
 
     def turn_away(self) -> None:
-        """Break off the waiting of all who wait."""
+        """Cancel every wait."""
         for waiting in self._waiting.values():
             for turn in list(waiting):
                 turn.cancel()
 
     def _call(self) -> None:
-        """Call whoever is next, one after the other.
+        """Give the free slots to the sends that are next, one after the other.
 
-        Work that is over at once comes back to here: called from there, a long queue of it would
-        lie on the stack as a whole.
+        A send that ends at once calls this function again. That call only returns: if it gave out
+        the next slot, the stack would grow with the length of the queue.
         """
         if self._is_calling:
             return

@@ -1,4 +1,4 @@
-"""Unknown outcomes are resolved by asking the Message Sender, never by sending again."""
+"""Resolves unknown outcomes: asks the Message Sender, and never guesses by sending again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sbm.store.postgres.errors import one_line
 from sbm.store.sends import Committed
 from sbm.telemetry import Telemetry
 
-# So many whose answers left doubts are remembered, to be asked about one by one.
+# How many sends with doubtful answers are remembered, so that each is asked about alone.
 MOST_DOUBTFUL = 10_000
 
 
@@ -36,10 +36,10 @@ MOST_DOUBTFUL = 10_000
 class Reconciler:
     """Takes unknown sends under a lease, asks about them, and settles them or owes them again.
 
-    What is found is adopted at once. What is not found is owed again only if the answer was
-    complete, and the question was asked when the settle time was over. ``uncertain`` says what
-    becomes of a send where the Message Sender cannot be asked. ``owed`` is called when somebody is
-    owed a send again.
+    A send that is found is adopted at once. A send that is not found is owed again only if the
+    answer was complete, and the question was asked after the settle time. ``uncertain`` says what
+    happens to a send if the Message Sender cannot be asked. ``owed`` is called when a send is owed
+    again.
     """
 
     _reactor: Any
@@ -60,16 +60,17 @@ class Reconciler:
     _doubted_for: timedelta = field(default=timedelta(0), init=False)
 
     async def one_pass(self) -> int:
-        """Ask about the sends whose turn it is; returns how many there were."""
+        """Ask about the sends that are to be asked about now; returns how many there were."""
         if self._breaker.wait:
             return 0
         taken, reading = await self._take()
         self._doubted_for = reading.doubted_for
         if not taken:
             return 0
-        # If the database's clock is ahead of this machine's, so was the first attempt, perhaps.
+        # If the database's clock is ahead of this machine's, the time of the first attempt may be
+        # ahead, too.
         ahead = max(timedelta(0), reading.now - self._wall_clock())
-        # The far clock is not ours: what was stored a day before cannot be meant.
+        # The clock of the Message Sender may differ from ours, but by less than a day.
         after = min(asked.first_attempt_at for asked in taken) - CLOCK_MARGIN - ahead
         for group in self._groups(taken):
             for identities in self._message_sender.questions(
@@ -80,7 +81,7 @@ class Reconciler:
         return len(taken)
 
     async def _take(self) -> tuple[list[Asked], ClockReading]:
-        """Those whose turn it is; a batch that cannot be read is divided."""
+        """Take the sends to ask about now; a batch that cannot be read is divided."""
         parts = await whole_or_divided(
             "sends of unknown outcome",
             partial(self._taken, limit=MOST_IDENTITIES),
@@ -99,7 +100,7 @@ class Reconciler:
     async def _taken(
         self, *, limit: int, only: Sequence[UUID] | None = None
     ) -> tuple[list[Asked], ClockReading]:
-        """While the clock is in doubt, they are asked about, but nothing is proven by absence."""
+        """Take some; while the clock is in doubt, absence from the answer proves nothing."""
 
         async def take(
             transaction: Transaction, reading: ClockReading
@@ -114,7 +115,7 @@ class Reconciler:
         return await self._clock.transact(self._database, take)
 
     async def _give_up(self, send: Unread, error: Exception) -> None:
-        """Nobody can be asked about what cannot be read; it may have been sent, so only once."""
+        """End a send that cannot be read: it cannot be asked about, and may have been sent."""
         reason = f"it may have been sent; {unreadable.reason(error)}"
         failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
         settled: list[Committed] = []
@@ -130,7 +131,7 @@ class Reconciler:
                 self._telemetry.count("sends.failed")
 
     async def _settle_all(self, results: Sequence[tuple[Asked, Settled]]) -> set[UUID]:
-        """Settle all that can be settled, and answer who was; the others' turn comes again."""
+        """Settle all that can be settled; returns their ids. The others stay for a later pass."""
         settled: set[UUID] = set()
 
         async def settle(part: Sequence[tuple[Asked, Settled]]) -> None:
@@ -151,7 +152,7 @@ class Reconciler:
         )
 
     def _groups(self, taken: Sequence[Asked]) -> list[list[Asked]]:
-        """Those about whom an answer left doubts are asked about alone, so as not to spread it."""
+        """Divide them: a send with a doubtful answer is asked about alone."""
         plain = [asked for asked in taken if asked.id not in self._doubtful]
         alone = [[asked] for asked in taken if asked.id in self._doubtful]
         return [plain, *alone] if plain else alone
@@ -168,12 +169,12 @@ class Reconciler:
             if await self._message_sender.is_well() is None:
                 await self._decide(about, error)
                 return
-            # There is such a list, and something dislikes the question about these.
+            # The list exists, but the question about these sends is refused.
             self._doubt(about)
             await self._ask_again_later(about)
             return
         except (Faulty, Unanswered) as error:
-            # One of those whom the question is about may be the reason: they are asked about alone.
+            # One of these identities may be the cause, so from now on each is asked about alone.
             self._doubt(about)
             if not await self._message_sender.is_well():
                 self._breaker.fail(error)
@@ -193,7 +194,7 @@ class Reconciler:
             await self._adopt(present, found)
         if found.doubt and absent:
             self._log.warn(
-                "the Message Sender was asked about {count} sends, and nothing follows: {doubt}",
+                "the answer of the Message Sender about {count} sends proves nothing: {doubt}",
                 count=len(absent),
                 doubt=found.doubt,
             )
@@ -225,23 +226,23 @@ class Reconciler:
             self._owed()
 
     def _delay_of(self, absent: Asked) -> timedelta:
-        """What was nobody's fault is due at once."""
+        """A delay if the last call was a fault; if not, the send is due at once."""
         return self._retries.after_fault(absent.faults + 1) if absent.is_fault else timedelta(0)
 
     async def _ask_again_later(self, about: Sequence[Asked]) -> None:
         if not about:
             return
         longest = sends.ASKED_AGAIN
-        if self._doubted_for:  # and then as soon as the clock is trusted again
+        if self._doubted_for:  # ask again as soon as the clock is trusted again
             longest = min(longest, max(self._doubted_for, timedelta(seconds=1)))
         await self._database.transact(
             sends.ask_again_later, asked=about, settle=self._settle, longest=longest
         )
 
     async def _decide(self, about: Sequence[Asked], error: CannotBeAsked) -> None:
-        """There is no such list: as the setting says, once that has been so for the settle time.
+        """The list does not exist: do as the setting says, once that was so for the settle time.
 
-        For as long, it may be a mishap, and the answer is still to be had.
+        Until then, it may be a passing error, and the question may still be answered.
         """
         now = self._reactor.seconds()
         if self._unlisted_since is None:
@@ -261,7 +262,7 @@ class Reconciler:
         await self._ask_again_later([asked for asked in about if asked not in late])
 
     async def _assume(self, late: Sequence[Asked]) -> None:
-        """At most once: nobody knows whether it was sent, and it is not sent again."""
+        """At most once: the sends may have been sent, so they are not sent again."""
         reason = "it may have been sent; the Message Sender cannot be asked, and at most once"
         failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
         results = [(asked, failed) for asked in late]

@@ -1,4 +1,4 @@
-"""When a send is tried again, and when it has been tried often enough."""
+"""When a send is tried again, and when it has used up its tries."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ class Retries:
 
     @staticmethod
     def away(breaker: Breaker) -> GivenBack:
-        """The service is away, and was not called for this send: as soon as it is tried again."""
+        """The service is away and was not called: the send is due when it may be called again."""
         return GivenBack(reason=breaker.reason, delay=breaker.wait)
 
     def failed(self, send: Send, breaker: Breaker, reason: str) -> GivenBack:
-        """A call failed, and nobody in particular is at fault.
+        """A call failed, but no fault counts against the send.
 
-        Later than the next probe, or the one send that always fails would be every probe.
+        It is due later than the next probe: else a send that always fails would be every probe.
         """
         delay = breaker.wait + backoff(max(send.attempt, 1), self.draw, cap=self.cap)
         return GivenBack(reason=reason, delay=delay)
 
     def fault(self, send: Send, stage: Stage, reason: str) -> GivenBack | Settled:
-        """The message or its person is at fault: its tries are counted."""
+        """The failure counts against the message or its person; too many faults end the send."""
         faults = send.faults + 1
         if faults >= self.max_faults:
             return _given_up(stage, (*send.answers, reason), faults)
         return GivenBack(reason=reason, delay=self.after_fault(faults), is_fault=True)
 
     def exhausted(self, send: Send) -> Settled | None:
-        """The end of a send whose tries are used up: the last POST was found not to be stored."""
+        """The end of a send whose tries are used up; its last POST was found not to be stored."""
         if send.faults < self.max_faults:
             return None
         return _given_up("post", send.answers, send.faults)
 
     def after_fault(self, faults: int) -> timedelta:
-        """How long a send waits that was at fault so many times."""
+        """How long a send waits after so many faults."""
         return backoff(faults, self.draw, cap=self.cap)
 
 

@@ -1,8 +1,8 @@
-"""Copying the files of messages to the voice vendor.
+"""Copies the files of messages to the voice vendor.
 
-The vendor's folder itself says what is missing: it is listed at the start of every task, a part at
-a time, into a table. So files that somebody has taken away there are copied again, and a task that
-is gone on with, here or by another daemon, begins with what is there by then.
+The vendor's folder itself shows what is missing: at the start of every task, its list is read into
+a table, a part at a time. So files that were deleted there are copied again. A task that is
+resumed, here or by another daemon, begins with the files that are there by then.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from sbm.runtime.wakeups import Wakeup
 from sbm.store import audio_copies
 
 PAGE = 200
-# How often a task says how far it is, and looks whether it is still its owner's.
+# How often a task reports its progress, and checks that it still belongs to this daemon.
 REPORT_SECONDS = 2.0
-# A pause may be longer than the lease: so often it is interrupted to renew it.
+# A pause may be longer than the lease, so the lease is renewed that often during a pause.
 RENEW_SECONDS = 60.0
-# So often a file may lose the connection without a byte more of it being there.
+# How often in a row the connection may be lost during a file without any progress.
 MAX_LOSSES = 5
 MAX_FAULTS = 100
 
 
 @define(eq=False, kw_only=True)
 class _Tally:
-    """How far a task is, and what was wrong with which file."""
+    """The progress of a task, and the files that could not be copied."""
 
     total: int = 0
     there: int = 0
@@ -61,7 +61,7 @@ class _Tally:
         return self.there + self.copied + self.failed
 
     def expect(self, count: int) -> None:
-        """So many come next; some of them may have been uploaded since the total was taken."""
+        """So many files come next; some may have been uploaded since the total was counted."""
         self.total = max(self.total, self.done + count)
 
     def progress(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class _Tally:
 
 @define(eq=False, slots=False, kw_only=True)
 class AudioCopies(TaskRunner):
-    """Does the tasks of ``sync-audio-files``, beside all others: they may take hours.
+    """Does the tasks of ``sync-audio-files``, besides all other tasks: they may take hours.
 
     While the vendor is away, the task waits for it. Without a ``vendor``, or a folder of files,
     it fails. ``draw`` gives random numbers from 0 to 1.
@@ -105,7 +105,7 @@ class AudioCopies(TaskRunner):
         return {"sync-audio-files": self._synchronise}
 
     def stopService(self) -> Deferred[None] | None:
-        """Leave the file that is being copied where it is: it is gone on with from there."""
+        """Stop in the middle of a file: a later task resumes it from there."""
         stopped = super().stopService()
         self._stopping.wake()
         if self._vendor is not None:
@@ -136,7 +136,7 @@ class AudioCopies(TaskRunner):
         return tally.result()
 
     async def report(self, task: Task, tally: _Tally, *, at_once: bool = False) -> None:
-        """Say how far it is, now and then; raises Interrupted."""
+        """Report the progress, now and then; raises Interrupted."""
         if not self.running:
             raise Interrupted
         now = self._reactor.seconds()
@@ -179,7 +179,7 @@ class _Sync:
     _moved: int = 0
 
     async def list_there(self) -> None:
-        """Put down what the vendor has, a part of the list at a time."""
+        """Record which files the vendor has, a part of the list at a time."""
         while True:
             try:
                 await self._vendor.connect()
@@ -218,7 +218,7 @@ class _Sync:
             await self._copy(file.name)
 
     async def _copy(self, name: str) -> None:
-        """Copy one file, however often the connection is lost on the way."""
+        """Copy one file; if the connection is lost, go on after a pause."""
         try:
             descriptor, opened = await self._copies.in_thread(_open, self._root / name)
         except OSError as error:
@@ -260,7 +260,7 @@ class _Sync:
                 await self._wait(why)
 
     async def _connect(self) -> None:
-        """Have a connection; what is wrong with the whole vendor ends the task."""
+        """Connect; an error that concerns the whole vendor ends the task."""
         while True:
             await self._report()
             try:
@@ -300,12 +300,12 @@ def _sizes(root: Path, names: list[str]) -> list[int | str]:
 
 def _size(root: Path, name: str) -> int | str:
     if not is_plain(name):
-        return "its name is no plain file name"
+        return "its name is not a plain file name"
     try:
         found = os.stat(root / name, follow_symlinks=False)
     except (OSError, ValueError) as error:
         return _why(error)
-    return found.st_size if stat.S_ISREG(found.st_mode) else "it is no file"
+    return found.st_size if stat.S_ISREG(found.st_mode) else "it is not a regular file"
 
 
 def _open(path: Path) -> tuple[int, os.stat_result]:
@@ -314,11 +314,11 @@ def _open(path: Path) -> tuple[int, os.stat_result]:
 
 
 def _read(descriptor: int, length: int, offset: int, opened: os.stat_result) -> bytes:
-    """A piece of the file as it was when it was opened; raises Rejected if it is another by now."""
+    """A piece of the file as it was when it was opened; raises Rejected if it was changed."""
     piece = os.pread(descriptor, length, offset)
     now = os.fstat(descriptor)
     if (now.st_size, now.st_mtime_ns) != (opened.st_size, opened.st_mtime_ns):
-        raise Rejected("it was changed here while it was being copied")
+        raise Rejected("it was changed here while it was copied")
     return piece
 
 

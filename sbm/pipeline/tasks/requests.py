@@ -1,4 +1,4 @@
-"""The work that clients ask for and do not wait for, one task at a time."""
+"""Does the tasks: work that clients ask for and do not wait for, one task at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sbm.telemetry import Tally
 
 REQUEUE_BATCH = 500
 
-# So often, and after so long, it is looked again for what was locked.
+# How often failed tasks that were locked are tried again, and after which pause.
 ROUNDS = 3
 LOCKED_SECONDS = 1.0
 SEARCH_BATCH = 2000
@@ -29,10 +29,10 @@ SEARCH_BATCH = 2000
 
 @define(eq=False, slots=False, kw_only=True)
 class Tasks(TaskRunner):
-    """Does the tasks that wait, but for copies of audio files.
+    """Does the tasks that wait. If it is stopped, it leaves its task unfinished.
 
-    Every task can be done again from its start. ``owed`` is called when somebody is owed a send;
-    ``tally`` is told a week that was estimated.
+    Every task can be done again from its start. ``owed`` is called when a send is owed; ``tally``
+    gets the values of a week that was estimated.
     """
 
     loop_name = "tasks"
@@ -50,14 +50,14 @@ class Tasks(TaskRunner):
         }
 
     async def _requeue(self, task: Task) -> None:
-        """What somebody else has locked is looked at again at the end, and left if it stays so."""
+        """Requeue; failed tasks that are locked are tried again at the end, and left if locked."""
         for _ in range(ROUNDS):
             locked = await self._requeue_once(task)
             if not locked:
                 return
             await deferLater(self._reactor, LOCKED_SECONDS)
         raise TaskFailed(
-            f"{locked} failed tasks are left: somebody else has locked their subscriptions"
+            f"{locked} failed tasks are left: another transaction has locked their subscriptions"
         )
 
     async def _requeue_once(self, task: Task) -> int:
@@ -101,5 +101,5 @@ class Tasks(TaskRunner):
         await schedule_runs.forget(self._database, runs_id=runs.id, keep=keep)
 
     async def _breathe(self) -> None:
-        """Let everything else have its turn."""
+        """Let the reactor do other work."""
         await deferLater(self._reactor, 0)

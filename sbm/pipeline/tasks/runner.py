@@ -1,4 +1,4 @@
-"""Taking up a task, keeping it, and putting down how it ended."""
+"""Begins a task, renews its lease, and records how it ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sbm.store import tasks, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable, may_be_of_a_row
 
-# Longer than any one step: with all that a lost database may cost it ends within three minutes.
+# Longer than any one step: even if the database is lost, a step ends within three minutes.
 LEASE = timedelta(minutes=5)
 REST_SECONDS = 5.0
 
@@ -30,11 +30,11 @@ Work = Callable[[Task], Awaitable[Mapping[str, Any] | None]]
 
 
 class Interrupted(Exception):
-    """The daemon stops, or the task is no longer its own."""
+    """The daemon stops, or the task belongs to another daemon now."""
 
 
 class TaskFailed(Exception):
-    """The task is at its end, and did not do what it should; the reason is for who asked."""
+    """The task ended without success; the reason is for the client that asked for it."""
 
     def __init__(self, reason: str, result: Mapping[str, Any] | None = None) -> None:
         super().__init__(reason)
@@ -43,7 +43,7 @@ class TaskFailed(Exception):
 
 @define(eq=False, slots=False, kw_only=True)
 class TaskRunner(Service, ABC):
-    """Does tasks of some kinds, one at a time, and leaves unfinished what it is stopped in.
+    """Does tasks of some kinds, one at a time. If it is stopped, it leaves its task unfinished.
 
     A subclass has a ``loop_name``, and says with ``work`` what does the tasks of each kind.
     """
@@ -69,7 +69,7 @@ class TaskRunner(Service, ABC):
     @property
     @abstractmethod
     def work(self) -> Mapping[Kind, Work]:
-        """What does the tasks of each kind; it raises TaskFailed, or Interrupted."""
+        """The function that does the tasks of each kind; it raises TaskFailed or Interrupted."""
 
     def startService(self) -> None:
         Service.startService(self)
@@ -80,7 +80,7 @@ class TaskRunner(Service, ABC):
         return self._loop.stopService()
 
     async def one_pass(self) -> int:
-        """Do one task, if one waits; what fails for good is put down with its reason."""
+        """Do one task, if one waits; if it fails for good, record the reason."""
         work = self.work
         task = await self._begin(list(work))
         if task is None:
@@ -92,7 +92,7 @@ class TaskRunner(Service, ABC):
             await self._database.transact(tasks.release, task_id=task.id, owner=self._owner)
             return 0
         except DatabaseUnavailable:
-            raise  # its lease will end, and somebody begins it anew
+            raise  # its lease will end, and a daemon begins it anew
         except TaskFailed as failed:
             reason, result = str(failed), failed.result
             self._log.warn(
@@ -108,7 +108,7 @@ class TaskRunner(Service, ABC):
         return 1
 
     async def _begin(self, kinds: Sequence[Kind]) -> Task | None:
-        """The oldest task; those that cannot be read end as failed, and hold up no other."""
+        """Begin the oldest task; tasks that cannot be read end as failed and delay no other."""
         try:
             return await self._begun(kinds)
         except Exception as error:
@@ -146,7 +146,7 @@ class TaskRunner(Service, ABC):
         return await self._clock.transact(self._database, begin)
 
     async def keep(self, task: Task, progress: Mapping[str, Any] | None = None) -> None:
-        """Go on, unless the daemon stops or somebody else has taken the task."""
+        """Go on, unless the daemon stops or another daemon has taken the task."""
         if not self.running or not await self._database.transact(
             tasks.renew, task_id=task.id, owner=self._owner, lease=LEASE, progress=progress
         ):

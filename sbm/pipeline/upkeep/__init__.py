@@ -1,1 +1,1 @@
-"""What is checked, counted, reported and cleaned up now and then."""
+"""The parts of the daemon that check, count, report and clean up now and then."""

@@ -1,4 +1,4 @@
-"""What has to be done now and then for the ledger, and for what is kept for a while only."""
+"""Makes the partitions of the ledger, and deletes data that is no longer kept."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ CALLBACKS_PER_PASS = 10_000
 
 @define(eq=False, slots=False, kw_only=True)
 class Housekeeping:
-    """Makes the ledger's partitions ahead of time, and drops what is no longer kept.
+    """Makes the ledger's partitions ahead of time, and drops those that are no longer kept.
 
-    For a day after the database's clock has jumped, nothing is deleted: a clock that is wrong by
-    months would have the ledger deleted, and a day later somebody will have noticed.
+    For a day after the database's clock has jumped, nothing is deleted: if the clock is wrong by
+    months, the ledger would be deleted. Operators notice such a clock within a day.
     """
 
     _database: Database
@@ -65,11 +65,12 @@ class Housekeeping:
 
 @define(eq=False, slots=False, kw_only=True)
 class CallbackHousekeeping:
-    """Deletes the recorded calls of the Scheduler that no repetition can come of.
+    """Deletes the recorded calls of the Scheduler that can no longer be repeated.
 
-    Those that the database's clock recorded while it was wrong are among them: a pass a minute
-    keeps them from being taken for the calls of moments that have not come yet. Just after that
-    clock has jumped, nothing is deleted: the clock of the daemon may have jumped with it.
+    Calls that were recorded while the database's clock was ahead are deleted, too: else they might
+    later be mistaken for the calls of moments that have not come yet. So there is a pass each
+    minute. Just after that clock has jumped, nothing is deleted: the clock of the daemon may have
+    jumped with it.
     """
 
     _database: Database
@@ -77,7 +78,7 @@ class CallbackHousekeeping:
     _clock: DatabaseClock = field(factory=DatabaseClock)
 
     async def one_pass(self) -> int:
-        """Delete what is old, or later than now; returns how many calls were deleted."""
+        """Delete calls that are old, or later than now; returns how many were deleted."""
         return await self._clock.transact(self._database, self._delete)
 
     async def _delete(self, transaction: Transaction, reading: ClockReading) -> int:

@@ -1,4 +1,4 @@
-"""Checks the ledger balance, and measures what is live, for graphs and alarms."""
+"""Checks the ledger balance, and measures the live sends, the scheduler calls and the doubles."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.telemetry import Telemetry
 
-# A pass that comes a little early must not leave all its ticks to the next but one.
+# Less than a minute: a pass that comes a little early must still find its ticks.
 REST = timedelta(seconds=55)
 
-# What a pass takes on, so that it can be told what it costs, whatever there is to be checked.
+# How many ticks a pass checks. It limits the cost of a pass.
 TICKS_PER_PASS = 2000
 
-# Half a million rows in the ledger and as many live are counted in half a second, where they are
-# in memory; a statement may take twenty.
+# Half a million rows in the ledger and as many live sends are counted in half a second if they are
+# in memory. A statement may take twenty seconds.
 TRIGGERS_PER_STATEMENT = 500_000
 
-# When everything is unbalanced, the log is not the place to read about each.
+# How many ticks a pass names in the log, however many are unbalanced.
 NAMED_PER_PASS = 20
 
 _STATES = ("owed", "claimed", "unknown")
@@ -34,9 +34,9 @@ _LANES = ("single", "tick")
 
 @define(eq=False, slots=False, kw_only=True)
 class LedgerBalance:
-    """Measures the live sends at every pass, and checks the balance of the ticks whose turn it is.
+    """Measures the live sends at every pass, and checks the balance of the ticks that are next.
 
-    Several daemons share the ticks, by the rows, and tell the same number of unbalanced ones.
+    Several daemons share the ticks by locking rows, and report the same number of unbalanced ones.
     """
 
     _database: Database
@@ -62,7 +62,7 @@ class LedgerBalance:
             else:
                 self._tell(batch, found)
         await self._sum_up(is_complete=not failures)
-        # The database is there, before and after: it was too much to count for one statement.
+        # The database answers before and after: there was too much to count for one statement.
         for tick, failure in failures:
             self._log.error(
                 "the balance of tick {id} and others could not be checked: {error}",
@@ -81,7 +81,7 @@ class LedgerBalance:
         owed = (one.owed_seconds for one in measured if one.state == "owed")
         self._telemetry.gauge("sends.oldest_owed_seconds", max(owed, default=0.0))
         unknown = (one.unknown_seconds or 0.0 for one in measured)
-        # It may be so from a moment to come: the end of a lease.
+        # It may be negative: the time is the end of a lease, which can be in the future.
         oldest_unknown = max(0.0, max(unknown, default=0.0))
         self._telemetry.gauge("sends.oldest_unknown_seconds", oldest_unknown)
         scheduler_calls = await self._database.transact(gauges.measure_scheduler_calls)
@@ -99,13 +99,13 @@ class LedgerBalance:
         reading = await self._clock.compare(transaction, asked_at=self._asked_at)
         found = await ledger_balance.count(transaction, ids=[tick.id for tick in batch])
         if reading.is_doubted:
-            # Perhaps the minute is not over: a tick that was checked off is not looked at again.
+            # The minute may not be over. A tick that is marked as closed is not checked again.
             found = [evolve(one, is_closed=False) for one in found]
         await ledger_balance.record(transaction, found=found)
         return found
 
     def _tell(self, batch: Sequence[TickToCheck], found: Sequence[TickBalance]) -> None:
-        """Log what is new: a tick that is unbalanced now, or further, or balanced again."""
+        """Log the changes: ticks that became unbalanced, more unbalanced, or balanced again."""
         before = {tick.id: tick.missing for tick in batch}
         news = [one for one in found if one.is_kept and one.missing != before[one.tick_id]]
         for one in news[:NAMED_PER_PASS]:

@@ -1,4 +1,4 @@
-"""What was counted goes to the Metrics API, in batches; its troubles stay here."""
+"""Sends the counted values to the Metrics API, in batches; its failures affect nothing else."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from sbm.pipeline.breaker import Breaker
 from sbm.runtime.loop import Loop
 from sbm.telemetry import MOST_NAMES, Telemetry
 
-# What the last batch may take of the time for stopping.
+# How many seconds the last batch may take while the daemon stops.
 LAST_SECONDS = 2.0
 
-# It counts nothing, so nothing is lost, and nothing told twice, whatever becomes of it.
+# It counts nothing: if it is lost or taken twice, no value is wrong.
 PROBE: Mapping[str, float] = {CREATED: 0.0}
 
 
 @define(eq=False, slots=False, kw_only=True)
 class MetricsReporter(Service):
-    """Tells the Metrics API ``every`` so often what was counted, and once more when it stops.
+    """Sends the counted values to the Metrics API, once per ``every`` and when it stops.
 
-    What was surely not taken is told with the next batch. What may have been is not: a sum cannot
-    be taken back, and nobody can be asked. So that this happens once and not at every try, after a
-    failure nothing is told before the probe was taken.
+    Values that were surely not taken are sent again with the next batch. Values that may have been
+    taken are not: a sum cannot be taken back, and the Metrics API cannot be asked. After a failure,
+    the probe is sent first, and values only once it was taken. So values are lost once, and not at
+    every try.
     """
 
     _reactor: Any
@@ -64,11 +65,11 @@ class MetricsReporter(Service):
         left = len(self._telemetry.tally.values)
         if left:
             self._log.warn(
-                "{count} values are never told to the Metrics API: it is away", count=left
+                "{count} values were not sent to the Metrics API: it is away", count=left
             )
 
     async def _tell_the_rest(self) -> None:
-        """Nobody waits at the end for who has failed the last time."""
+        """Send the last batch, unless the last call failed: stopping does not wait for that."""
         stopped = self._loop.stopService()
         if stopped is not None:
             await stopped
@@ -80,7 +81,7 @@ class MetricsReporter(Service):
         return self._breaker.failures > 0 or self._breaker.is_probing
 
     async def one_pass(self) -> int:
-        """Tell what there is; the answer is always 0, for the next batch is to grow a while."""
+        """Send the values that there are; returns 0 always, so that the next batch can grow."""
         tally = self._telemetry.tally
         if (
             tally.values
@@ -91,7 +92,7 @@ class MetricsReporter(Service):
         return 0
 
     async def _answers(self) -> bool:
-        """Whether the Metrics API takes what is surely good."""
+        """Whether the Metrics API takes the probe, which is surely valid."""
         try:
             await self._metrics.fire(PROBE)
         except Rejected as error:
@@ -115,7 +116,7 @@ class MetricsReporter(Service):
             self._telemetry.count("metrics.lost", len(values))
             self._breaker.fail(error)
             self._log.warn(
-                "{count} values may have reached the Metrics API and are not told again: {reason}",
+                "{count} values may have reached the Metrics API and are not sent again: {reason}",
                 count=len(values),
                 reason=str(error),
             )
@@ -123,7 +124,7 @@ class MetricsReporter(Service):
             self._breaker.succeed()
 
     async def _find_fault(self, values: dict[str, float], error: Rejected) -> None:
-        """Tell one half, then the other, so that in the end a bad value is refused alone."""
+        """Send each half by itself, so that in the end a bad value is refused alone."""
         if not await self._answers():
             self._telemetry.tally.put_back(values)
         elif len(values) == 1:
@@ -131,7 +132,9 @@ class MetricsReporter(Service):
             self._telemetry.count("metrics.lost")
             if name not in self._refused and len(self._refused) < MOST_NAMES:
                 self._refused.add(name)
-                self._log.error("{name} cannot be told: {reason}", name=name, reason=str(error))
+                self._log.error(
+                    "the Metrics API refuses {name}: {reason}", name=name, reason=str(error)
+                )
         else:
             names = list(values)
             for part in (names[: len(names) // 2], names[len(names) // 2 :]):

@@ -1,1 +1,1 @@
-"""The database of the service that sbm replaces, read, and written into ours."""
+"""Reads the database of the service that sbm replaces, and writes its data into ours."""

@@ -1,4 +1,4 @@
-"""What an import tells of itself."""
+"""The values of which the report of an import is made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from attrs import frozen
 
 
 class ImportFailed(Exception):
-    """The data could not be taken over: nothing was imported. The message says why."""
+    """The data could not be imported: nothing was changed. The message says why."""
 
 
 @frozen(kw_only=True)
@@ -38,10 +38,10 @@ class Sums:
 
 @frozen(kw_only=True)
 class Tally:
-    """What became of the rows of one table: each was taken over or left behind.
+    """The numbers of rows of one table: each row was taken over or left behind.
 
-    Of those that were taken over, some were ``changed`` on the way. ``checksum`` is over those that
-    both databases must have alike.
+    Some of those that were taken over were ``changed``. ``checksum`` is over the rows that must be
+    equal in both databases.
     """
 
     table: str
@@ -54,7 +54,7 @@ class Tally:
 
 @frozen(kw_only=True)
 class Note:
-    """What is to be told of one row: that it was left behind, or changed, and why.
+    """A note about one row: that it was left behind, or changed, and why.
 
     ``was`` is the text of a JSON object.
     """
@@ -68,7 +68,7 @@ class Note:
 
 @frozen(kw_only=True)
 class OldFile:
-    """A file of messages: as the old service called it, and as it is called here."""
+    """A file of messages: its name in the old service, and its name here."""
 
     id: int
     old_name: str
@@ -77,7 +77,7 @@ class OldFile:
 
 @frozen(kw_only=True)
 class Origin:
-    """What the old database says of itself; ``domain`` is the host of its files' addresses."""
+    """The facts about the old database; ``domain`` is the host of its files' addresses."""
 
     release: str
     domain: str | None

@@ -1,4 +1,4 @@
-"""What of the imported data cannot be sent, and who has nothing left to be sent."""
+"""Finds imported content that cannot be sent, and subscriptions beyond the end of their content."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Waiting:
 
 @frozen(kw_only=True)
 class Ended:
-    """A subscription that stands beyond the end of its content.
+    """A subscription whose next number is beyond the end of its content.
 
     ``following`` is the short name of the next set, if there is one, and ``successor`` the
     subscription to it that was made.
@@ -51,13 +51,13 @@ class Ended:
 
 
 def list_contents(connection: Connection) -> Iterator[Placed]:
-    """What every message carries, a few at a time."""
+    """The contents of all messages, a few at a time."""
     for row in _rows(connection, QUERIES.list_contents):
         yield placed(**row)
 
 
 def list_waiting(connection: Connection) -> Iterator[Waiting]:
-    """The prepends that wait for the next message of those under way, a few at a time."""
+    """The prepends that wait, of subscriptions under way, a few at a time."""
     for row in _rows(connection, QUERIES.list_waiting_prepends):
         yield Waiting(
             id=row["id"],
@@ -68,7 +68,7 @@ def list_waiting(connection: Connection) -> Iterator[Waiting]:
 
 
 def find_ended(connection: Connection, *, go_on: bool) -> tuple[int, int]:
-    """Find those beyond the end of their content, and have them ``go_on`` if that is wanted.
+    """Find subscriptions beyond the end of their content; with ``go_on``, let them go on.
 
     Returns how many there are, and how many have gone on.
     """
@@ -82,7 +82,7 @@ def find_ended(connection: Connection, *, go_on: bool) -> tuple[int, int]:
 
 
 def list_ended(connection: Connection) -> Iterator[Ended]:
-    """Those that ``find_ended`` has found, a few at a time."""
+    """The subscriptions that ``find_ended`` has found, a few at a time."""
     for row in _rows(connection, QUERIES.list_ended):
         yield Ended(**row)
 

@@ -1,8 +1,8 @@
-"""The old service's database: read in one snapshot, and never written.
+"""The old service's database: it is read in one snapshot, and never written.
 
-Its PostgreSQL may be as old as 9.6, and its release as old as 0.10. What an older release lacks is
-put in front of each statement, as a ``WITH`` that hides the table of the same name. Where a table
-has times that Python cannot hold, they are hidden in the same way.
+Its PostgreSQL may be as old as 9.6, and its release as old as 0.10. If an older release lacks
+columns, each statement gets a ``WITH`` that hides the table by one with these columns. If a table
+has times that Python cannot represent, they are replaced in the same way.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 QUERIES = load("whole", folder="django")
 
-# Called with how many more rows were read.
+# A function that is called with how many more rows were read.
 Advance = Callable[[int], object]
 
 # The columns of a table, in order, and their types; by table.
 Columns = Mapping[str, Mapping[str, str]]
 
-# What came later, and what it is for a release that lacks it.
+# Columns of later releases, and their values for a release that lacks them.
 _LATER = {
     ("contentstore_schedule", "scheduler_schedule_id"): "NULL::uuid",
     ("contentstore_messageset", "channel"): "NULL::varchar",
@@ -41,11 +41,12 @@ _LATER = {
     ("subscriptions_subscription", "initial_sequence_number"): "1",
 }
 
-# What times can be that Python can hold, in any time zone. PostgreSQL has others, and infinity.
+# The times that Python can represent in any time zone. PostgreSQL has others, and infinity.
 _EARLIEST, _LATEST = "0001-01-02Z", "9999-12-30Z"
 _TIME = "timestamp with time zone"
 
-# Without these it is no database of the old service; any other table may be missing, and is empty.
+# A database without these tables is not one of the old service. If another table is missing, it is
+# read as empty.
 _NEEDED = frozenset(
     {
         "auth_user",
@@ -58,7 +59,7 @@ _NEEDED = frozenset(
     }
 )
 
-# The last migration of contentstore that a release came with, newest first.
+# The last migration of contentstore in each release, newest first.
 _RELEASES = (("0011", "0.12.1 or newer"), ("0009", "0.10.1"), ("0008", "0.10.0"))
 
 
@@ -72,7 +73,7 @@ class Source:
     odd_times: dict[str, list[str]] = field(factory=dict, init=False)
 
     def look(self, columns: Columns) -> Origin:
-        """Find out what there is of what will be read; raises ImportFailed if it is too little."""
+        """Find out which tables and columns exist; raises ImportFailed if too few do."""
         self.columns = columns
         hidden, missing = [], []
         for relation, types in columns.items():
@@ -84,7 +85,7 @@ class Source:
                 continue
             if unknown := [name for name in lacking if (relation, name) not in _LATER]:
                 raise ImportFailed(
-                    f"this is no database of the old service: it has no {relation}"
+                    f"this is not a database of the old service: it has no {relation}"
                     + (f" with {', '.join(unknown)}" if found else "")
                 )
             odd = self._odd_times(relation, [name for name in _times(types) if name in found])
@@ -105,14 +106,14 @@ class Source:
             return int(count)
 
     def sums(self, rows: str) -> Sums:
-        """The checksum over what a statement reads."""
+        """The checksum over the rows that a statement reads."""
         statement = SQL(QUERIES.sum_rows.sql).format(rows=SQL(rows), where=SQL(""))
         with self.connection.cursor() as cursor:
             cursor.execute(self.prefix + statement)
             return read_sums(cursor)
 
     def copy_to(self, target: Cursor, relation: str, advance: Advance) -> int:
-        """Stream a table into its copy of the same name; returns how many rows went through."""
+        """Stream a table into its copy of the same name; returns how many rows were copied."""
         columns = SQL(", ").join(map(Identifier, self.columns[relation]))
         out = SQL("COPY ({}SELECT {} FROM {}) TO STDOUT").format(
             self.prefix, columns, Identifier(relation)
@@ -122,7 +123,7 @@ class Source:
             return _stream(cursor, out, target, into, advance)
 
     def list_odd_times(self) -> Iterator[tuple[str, str, dict[str, str]]]:
-        """Table and id of each row with times that Python cannot hold, and what those times are."""
+        """Table and id of each row with times that Python cannot represent, and those times."""
         for relation, odd in self.odd_times.items():
             key = "id" if "id" in self.columns[relation] else "user_id"
             for name in odd:
@@ -135,7 +136,7 @@ class Source:
                         yield relation, row_id, {name: was}
 
     def _odd_times(self, relation: str, names: list[str]) -> list[str]:
-        """Which of these columns hold times that Python cannot hold."""
+        """Which of these columns have times that Python cannot represent."""
         if not names:
             return []
         tests = [SQL("COALESCE(bool_or({}), false)").format(_is_odd(name)) for name in names]
@@ -172,7 +173,7 @@ class Source:
 
 @contextmanager
 def opened(uri: str) -> Iterator[Source]:
-    """The old database at this libpq ``uri``, as it is at this moment, for as long as it takes."""
+    """A snapshot of the old database at this libpq ``uri``, open as long as the block lasts."""
     with closing(connected(uri)) as connection:
         connection.autocommit = False
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
@@ -188,7 +189,7 @@ def read_sums(cursor: Cursor) -> Sums:
 
 
 def _times(types: Mapping[str, str]) -> list[str]:
-    """The columns that are moments."""
+    """The columns of type timestamp."""
     return [name for name, kind in types.items() if kind == _TIME]
 
 
@@ -201,7 +202,7 @@ def _is_odd(name: str) -> Composed:
 def _mended(
     relation: str, types: Mapping[str, str], lacking: list[str], odd: list[str]
 ) -> Composed:
-    """The table with what came later than its release, and with times that Python can hold."""
+    """The table with the columns of later releases, and with times that Python can represent."""
 
     def column(name: str) -> Composable:
         if name in lacking:
@@ -227,7 +228,7 @@ def _empty(relation: str, types: Mapping[str, str]) -> Composed:
 
 
 class _Counted:
-    """A file that tells how many rows were read: in COPY's text, each is a line."""
+    """A file that counts the rows that were read: in COPY's text, each is a line."""
 
     def __init__(self, file: IO[bytes], advance: Advance) -> None:
         self._file, self._advance = file, advance
@@ -244,7 +245,7 @@ class _Counted:
 def _stream(
     source: Cursor, out: Composable, target: Cursor, into: Composable, advance: Advance
 ) -> int:
-    """Copy out of one database and into the other, through a pipe: it holds a few kilobytes."""
+    """Copy from one database to the other through a pipe, so that little is held in memory."""
     reading, writing = os.pipe()
 
     def send() -> None:
@@ -257,6 +258,6 @@ def _stream(
         try:
             target.copy_expert(into, counted, 2**16)
         finally:
-            pipe.close()  # what is still being sent finds nobody, and ends
+            pipe.close()  # then the sender gets an error, and ends
         sent.result()
         return int(counted.rows)

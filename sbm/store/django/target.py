@@ -1,8 +1,9 @@
-"""The database that the old service's data are taken over into, in one transaction.
+"""The database into which the old service's data are imported, in one transaction.
 
-The old tables are copied into temporary ones of the same names, so that the statement that reads a
-table there reads its copy here. Every row of the old database is then accounted for by checksums:
-what reading it there makes of it is here, or it is in the copies and was noted as left behind.
+The old tables are copied into temporary tables of the same names, so that the statement that reads
+a table in the old database reads its copy here. Checksums then account for every row of the old
+database: either the row that the statement reads there is here, or its copy was noted as left
+behind.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from sbm.store.schedules import Told
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# In the order in which they can be taken over: what is referred to comes first.
+# In the order in which they can be taken over: a table comes after those that it refers to.
 NOUNS = (
     "users",
     "permissions",
@@ -48,7 +49,7 @@ NOUNS = (
 )
 STATEMENTS: dict[str, Queries] = {noun: load(noun, folder="django") for noun in NOUNS}
 
-# What the rows of an old table are taken over as, where they have times.
+# The new table of each old table that has times.
 _TAKEN_AS = {
     "auth_user": "users",
     "authtoken_token": "tokens",
@@ -61,7 +62,7 @@ _TAKEN_AS = {
     "subscriptions_behindsubscription": "behind_subscriptions",
 }
 
-# Where a table is not called after its noun, and those that number their own rows.
+# Tables that do not have the name of their noun, and those that number their own rows.
 _TABLES = {"permissions": "user_permissions"}
 _NUMBERED = tuple(noun for noun in NOUNS if noun not in ("permissions", "tokens", "subscriptions"))
 
@@ -75,7 +76,7 @@ class Target:
     connection: Connection
 
     def prepare(self) -> Columns:
-        """Make sure that it is empty, and make the copies; returns what is to be copied."""
+        """Check that the database is empty, and make tables for the copies; returns these."""
         self._lock()
         with self.connection.cursor() as cursor:
             cursor.execute(QUERIES.find_filled.sql)
@@ -91,24 +92,24 @@ class Target:
         return self._staged()
 
     def copy(self, source: Source, relation: str, advance: Advance) -> int:
-        """Copy one table of the old database; returns how many rows came."""
+        """Copy one table of the old database; returns how many rows were copied."""
         with self.connection.cursor() as cursor:
             copied = source.copy_to(cursor, relation, advance)
             cursor.execute(SQL("ANALYZE pg_temp.{}").format(Identifier(relation)))
         return copied
 
     def note_odd_time(self, relation: str, row_id: str, was: dict[str, str]) -> None:
-        """Note that a row comes with another time than it had, as nobody could read that."""
+        """Note that a row gets another time than it had, because that cannot be represented."""
         values = {"noun": _TAKEN_AS[relation], "id": row_id, "was": Json(was)}
         with self.connection.cursor() as cursor:
             cursor.execute(QUERIES.note_odd_time.sql, values)
 
     def set_aside(self) -> None:
-        """Let the ids of the operator's own users go to imported ones, until ``finish``."""
+        """Free the ids of the operator's own users for imported users, until ``finish``."""
         self._run(QUERIES.set_aside.sql)
 
     def take(self, noun: str) -> None:
-        """Take over one table out of its copies, and note what does not come as it is."""
+        """Take over one table from its copies; note the rows that are changed or left behind."""
         statements = STATEMENTS[noun]
         view = SQL("CREATE TEMPORARY VIEW {} AS {}")
         self._run(view.format(Identifier(f"old_{noun}"), SQL(statements.read.sql)))
@@ -132,7 +133,7 @@ class Target:
         if taken + apart != there:
             raise ImportFailed(
                 f"{noun}: the checksums differ. There: {there.count} rows, {there.checksum}."
-                f" Here: {taken.count} and {apart.count} set apart,"
+                f" Here: {taken.count} rows, and {apart.count} that were left behind,"
                 f" {(taken + apart).checksum}. Nothing was imported"
             )
         with self.connection.cursor() as cursor:
@@ -155,9 +156,9 @@ class Target:
         )
 
     def finish(self) -> tuple[str, ...]:
-        """Go on numbering behind the imported rows, and bring the operator's users back.
+        """Let new rows get ids after the imported ones, and restore the operator's own users.
 
-        Returns the names of those who are one with an imported user.
+        Returns the names of those that were merged with an imported user.
         """
         with self.connection.cursor() as cursor:
             for noun in _NUMBERED:
@@ -171,20 +172,20 @@ class Target:
         return merged
 
     def count_called(self) -> int:
-        """How many schedules the Scheduler calls."""
+        """For how many schedules the Scheduler calls."""
         with self.connection.cursor() as cursor:
             cursor.execute(QUERIES.count_called.sql)
             (count,) = cursor.fetchone() or (0,)
             return int(count)
 
     def list_told(self) -> list[Told]:
-        """The schedules, and what the Scheduler is told of them."""
+        """The schedules, and their crons as the Scheduler gets them."""
         with self.connection.cursor(cursor_factory=RealDictCursor) as cursor:
             cursor.execute(SCHEDULES.list_told.sql)
             return [Told(**row) for row in cursor.fetchall()]
 
     def sign(self, signature: Signature, *, tallies: list[Tally], ended: int, gone_on: int) -> None:
-        """Put the import down in the audit."""
+        """Record the import in the audit."""
         details = {one.table: {"read": one.read, "taken": one.taken} for one in tallies}
         details["beyond_the_end"] = {"found": ended, "gone_on": gone_on}
         values = {
@@ -197,7 +198,7 @@ class Target:
             cursor.execute(AUDIT.insert_entry.sql, values)
 
     def notes(self) -> Iterator[Note]:
-        """All that is to be told of single rows, a few at a time."""
+        """The notes about single rows, a few at a time."""
         with self.connection.cursor("notes") as cursor:
             cursor.itersize = _AT_ONCE
             cursor.execute(QUERIES.list_notes.sql)
@@ -213,11 +214,11 @@ class Target:
                 yield OldFile(id=number, old_name=old_name, name=name)
 
     def commit(self) -> None:
-        """Let all of it stay."""
+        """Commit the import."""
         self.connection.commit()
 
     def _mend_schedules(self, statements: Queries) -> None:
-        """Put other fields beside those of the schedules that are no cron, and note why."""
+        """Store other fields for schedules whose fields are not a valid cron, and note why."""
         with self.connection.cursor("schedules") as listed, self.connection.cursor() as cursor:
             listed.itersize = _AT_ONCE
             listed.execute(statements.list_read.sql)
@@ -236,7 +237,7 @@ class Target:
             self._run(QUERIES.lock_target.sql)
         except LockNotAvailable:
             raise ImportFailed(
-                "somebody is at work in the database: stop the daemons first"
+                "another session uses the database: stop the daemons first"
             ) from None
 
     @contextmanager
@@ -277,10 +278,10 @@ def _table(noun: str) -> Identifier:
 
 @contextmanager
 def opened(uri: str) -> Iterator[Target]:
-    """The database at this libpq ``uri``; it is left as it was, unless it is committed.
+    """The database at this libpq ``uri``; nothing is changed unless ``commit`` is called.
 
-    Raises ImportFailed where the schema is not the one of this release, and for whatever goes wrong
-    in this database or in the other one.
+    Raises ImportFailed if the schema is not the one of this release, and for all errors in this
+    database or in the old one.
     """
     try:
         if complaint := migrations.check(uri):

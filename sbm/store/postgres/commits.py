@@ -1,4 +1,4 @@
-"""What became of a transaction whose connection was lost during COMMIT."""
+"""Finds out whether a transaction was committed if its connection was lost during COMMIT."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ QUERIES = load("commits")
 
 
 class Fate(Enum):
-    """What can be said of a transaction."""
+    """What is known about a transaction."""
 
     DONE = "it was committed"
     NOT_DONE = "it was not committed, and will never be"
-    OPEN = "it is neither yet"
-    UNTOLD = "this server cannot tell"
+    OPEN = "it is not known yet whether it was done"
+    UNTOLD = "this server does not know whether it was done"
 
 
 @frozen(kw_only=True)
@@ -34,9 +34,9 @@ class Pending:
 
 
 async def begin(reactor: Any, connection: Connection) -> Pending | None:
-    """What to ask by, should the COMMIT be lost; None: there is nothing to commit.
+    """The data to ask with if the COMMIT is lost; None if there is nothing to commit.
 
-    Raises DatabaseUnfit where the session is on another server process than at its beginning.
+    Raises DatabaseUnfit if the session is on another server process than at its beginning.
     """
     cursor = await run(reactor, connection, QUERIES.find_transaction_id.sql, seconds=PROMPT_SECONDS)
     transaction_id, pid = cursor.fetchone()
@@ -48,11 +48,12 @@ async def begin(reactor: Any, connection: Connection) -> Pending | None:
 
 
 async def look(reactor: Any, connection: Connection, pending: Pending) -> Fate:
-    """Ask on another connection what became of it.
+    """Ask on another connection whether the transaction was committed.
 
-    Only the server itself can tell that it is done. After a crash, or in a standby that has become
-    the primary, an id may be that of another transaction, which was given the id of a forgotten
-    one. That it is not done can be told there, too: what was committed keeps its id.
+    Only the server itself can confirm that it was. After a crash, or in a standby that has become
+    the primary, the id may be that of another transaction: ids of forgotten transactions are used
+    again. If such a server says that it was not committed, that is true: a committed transaction
+    keeps its id.
     """
     here, there = connection.server, pending.server
     if here is None or there is None or here.cluster != there.cluster:

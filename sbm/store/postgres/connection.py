@@ -1,4 +1,4 @@
-"""Opening one connection to PostgreSQL without ever blocking the reactor."""
+"""Opens a connection to PostgreSQL without blocking the reactor."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ from sbm.store.postgres.sockets import SocketWatch
 
 extras.register_uuid()
 
-# Whoever waits for the database is told within half a minute that it is gone, wherever he waits.
-# To be let in, and set up: each address of each host, and all of them together.
+# Every wait for the database ends within half a minute after the database is gone.
+# The time to connect and set up the session: for each address of each host, and for all together.
 CONNECT_SECONDS = 5.0
 REACH_SECONDS = 20.0
-# What asks nothing of a server but to be there.
+# For statements that a server answers at once, if it is there.
 PROMPT_SECONDS = 5.0
 STATEMENT_SECONDS = 20.0
-# The server's own limit comes first; this one is for a server that is silent.
+# The server's own limit comes first; this one is for a server that does not answer.
 SILENCE_SECONDS = STATEMENT_SECONDS + 5.0
 
-# The server, too, has to notice that we are gone: until then it keeps our locks and our place.
+# The server, too, has to notice that the daemon is gone: until then it keeps the daemon's locks and
+# its connection.
 _LIMITS = {
     "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS:.0f}s",
@@ -48,8 +49,8 @@ _LIMITS = {
 
 _SCHEDULING = "SELECT set_config('sbm.scheduling', %(mode)s, false)"
 
-# The identity of the cluster; its timeline, which a standby leaves when it becomes the primary;
-# and since when its statistics count, which is since its last crash, or since somebody reset them.
+# The identity of the cluster; its timeline, which a standby leaves when it becomes the primary; and
+# since when its statistics count, which is since its last crash, or since they were reset.
 _SERVER = """
     SELECT (SELECT system_identifier::text FROM pg_control_system()),
            concat_ws(' ', left(pg_walfile_name(pg_current_wal_lsn()), 8),
@@ -68,10 +69,10 @@ _SOCKET = {
 
 @frozen(kw_only=True)
 class Server:
-    """Which server a connection leads to: a database cluster, in one of its lives.
+    """The server of a connection: a database cluster, between two crashes or failovers.
 
-    A life ends with a crash, and when another server takes over: whatever was not yet on the disk
-    or at the standby is forgotten, and the ids of forgotten transactions are given away again.
+    When a server crashes, or another one takes over, transactions that were not yet on the disk or
+    at the standby are forgotten, and their ids are used again.
     """
 
     cluster: str
@@ -79,9 +80,10 @@ class Server:
 
 
 class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
-    """A cursor on which a statement that took too long is the server's doing.
+    """A cursor on which a cancelled statement is an error of the server.
 
-    txpostgres takes every cancelled statement for one that its caller cancelled; ours never are.
+    txpostgres assumes that every cancelled statement was cancelled by its caller. Callers here
+    never do that: the server has cancelled it, because it took too long.
     """
 
     def _handleCancellation(self, failure: Failure) -> Failure:
@@ -97,11 +99,11 @@ class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
 
 
 class Connection(txpostgres.Connection):  # type: ignore[misc]
-    """A connection that notices quietly when the server closes it while it idles.
+    """A connection that notices, without an error, if the server closes it while it is idle.
 
-    ``on_close`` is called when it is closed, by whichever side. ``place`` is which of the hosts it
-    leads to; ``server`` is None where the server does not say who it is. ``pid`` is the process
-    that serves it, which a pooler in transaction mode changes.
+    ``on_close`` is called when it is closed, by either side. ``place`` is its host and port;
+    ``server`` is None if the server does not say which one it is. ``pid`` is the server process,
+    which changes behind a pooler in transaction mode.
     """
 
     cursorFactory = _Cursor
@@ -132,10 +134,10 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
     @contextmanager
     def closed_if_lost(self) -> Iterator[None]:
-        """Close the connection if its socket is gone, which ends whatever waits on it."""
+        """Close the connection if its socket is gone, which ends every wait on it."""
         try:
             yield
-        except (psycopg2.Error, ValueError):  # the latter is of a socket that libpq has given up
+        except (psycopg2.Error, ValueError):  # ValueError: libpq has closed the socket
             self.close()
 
     @property
@@ -144,7 +146,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is open, outside any transaction, and has no statement under way."""
+        """Whether it is open, in no transaction, and executes no statement."""
         return (
             self.is_open
             and not self.isexecuting()
@@ -153,24 +155,25 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
     @property
     def is_refused(self) -> bool:
-        """Whether the server has answered a statement with an error, and waits for ROLLBACK."""
+        """Whether the server has refused a statement of the transaction, and waits for ROLLBACK."""
         return self.is_open and self.info.transaction_status == TRANSACTION_STATUS_INERROR
 
 
-# What a statement raises when its connection is gone, or the server gave up on it.
+# The errors of a statement whose connection is gone, or that the server has cancelled.
 LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, ConnectionDone)
 
 
 async def open_connection(
     reactor: Any, address: DatabaseAddress, scheduling: str = ""
 ) -> Connection:
-    """Connect to the first of the hosts that accepts, and check that its schema is ours.
+    """Connect to the first host that accepts, and check that its schema is that of this release.
 
-    Each address of a host has CONNECT_SECONDS, or less where there are many: REACH_SECONDS are for
-    all of them, and however silent the first ones are, the last one gets its share. A standby, and
-    a server that only lets read, count as not accepting. ``scheduling`` is what triggers of the
-    database go by on this connection; empty, they go by what the last daemon said. Raises
-    DatabaseUnavailable, or DatabaseUnfit when a server was reached but is not fit.
+    Each address of a host has CONNECT_SECONDS, or less if there are many: REACH_SECONDS are for all
+    of them, and even if the first ones do not answer, the last one gets its share. A standby and a
+    read-only server count as not accepting. ``scheduling`` is the mode that triggers of the
+    database use on this connection; if it is empty, they use the one that the last daemon has
+    recorded. Raises DatabaseUnavailable, or DatabaseUnfit if a server was reached but cannot be
+    used.
     """
     refusals = []
     give_up_at = reactor.seconds() + REACH_SECONDS
@@ -183,7 +186,7 @@ async def open_connection(
         try:
             found = await _locate(reactor, host, patience(1))
         except TimeoutError:
-            refusals.append(f"the name {host} is not resolved")
+            refusals.append(f"the name {host} cannot be resolved")
             continue
         seconds = patience(max(1, len(found)))
         for where in found:
@@ -208,11 +211,11 @@ async def run(
     *,
     seconds: float | None = None,
 ) -> Any:
-    """Execute one statement and return its cursor; a silent server costs it the connection.
+    """Execute one statement and return its cursor.
 
-    It may be silent for SILENCE_SECONDS, or for ``seconds``. The query is never cancelled: that
-    would block the whole process in libpq. Whoever stops waiting leaves the connection unusable,
-    and has to close it.
+    If the server does not answer within ``seconds``, by default SILENCE_SECONDS, the connection is
+    closed. The query is never cancelled: that would block the whole process in libpq. If the caller
+    stops waiting, the connection cannot be used any more, and the caller has to close it.
     """
     cursor = connection.cursor()
     with _limit(reactor, connection, SILENCE_SECONDS if seconds is None else seconds):
@@ -236,15 +239,15 @@ async def _open_at(
             raise DatabaseUnfit(complaint)
         mark = await _marked(reactor, connection)
         if connection.pid != connection.info.backend_pid:
-            # A pooler is in between, and shows a pid of its own. Two sessions tell its mode.
+            # There is a pooler, which shows a pid of its own. Two sessions show its mode.
             try:
                 async with _opened(reactor, address, where, seconds) as other:
                     await _refuse_shared(reactor, mark, {"ours": connection, "other": other})
                     other.close()
             except (*LOST, psycopg2.Error) as error:
                 raise DatabaseUnavailable(
-                    "the mode of the connection pooler could not be found out, for which it needs"
-                    f" a connection to spare: {one_line(error)}"
+                    "the mode of the connection pooler could not be found out, because that takes"
+                    f" a second connection: {one_line(error)}"
                 ) from error
         await _make_ready(reactor, connection)
     return connection
@@ -254,7 +257,7 @@ async def _open_at(
 async def _opened(
     reactor: Any, address: DatabaseAddress, where: dict[str, str], seconds: float
 ) -> AsyncIterator[Connection]:
-    """A connection that is closed if what is done with it fails, or takes too long."""
+    """A connection that is closed if the block fails, or takes longer than ``seconds``."""
     connection = Connection(reactor)
     opened = connection.connect(
         **{**_SOCKET, **address.parameters(), **session.PARAMETERS, **where}
@@ -278,7 +281,7 @@ async def _marked(reactor: Any, connection: Connection) -> tuple[int, str]:
 async def _refuse_shared(
     reactor: Any, mark: tuple[int, str], sessions: Mapping[session.Which, Connection]
 ) -> None:
-    """Raise DatabaseUnfit if a pooler mixes sessions up."""
+    """Raise DatabaseUnfit if a pooler does not keep sessions apart."""
     questions, answer = session.are_apart(mark), None
     while True:
         try:
@@ -293,7 +296,7 @@ async def _refuse_shared(
 
 @contextmanager
 def _limit(reactor: Any, connection: Connection, seconds: float) -> Iterator[None]:
-    """Close the connection when the time is up, which ends whatever waits on it."""
+    """Close the connection when the time is up, which ends every wait on it."""
     timer = reactor.callLater(seconds, connection.close)
     try:
         yield
@@ -313,7 +316,7 @@ async def _make_ready(reactor: Any, connection: Connection) -> None:
     is_standby, is_read_only, role = cursor.fetchone()
     if is_standby or is_read_only:
         raise DatabaseUnavailable(
-            "the server is a standby" if is_standby else "the server only lets read"
+            "the server is a standby" if is_standby else "the server is read-only"
         )
     if complaint := session.role_complaint(role):
         raise DatabaseUnfit(complaint)
@@ -335,13 +338,13 @@ async def _find_server(reactor: Any, connection: Connection) -> Server | None:
     except psycopg2.Error:
         if not connection.is_idle:
             raise
-        return None  # what speaks PostgreSQL's language is not always PostgreSQL
+        return None  # a server with PostgreSQL's protocol is not always PostgreSQL
     cluster, life = cursor.fetchone()
     return Server(cluster=cluster, life=life)
 
 
 async def _locate(reactor: Any, host: str, seconds: float) -> list[dict[str, str]]:
-    """What tells libpq each address of a host; its own look-up would block the reactor.
+    """The addresses of a host, as options of libpq; its own look-up would block the reactor.
 
     Raises TimeoutError.
     """

@@ -35,25 +35,26 @@ from sbm.store.postgres.statements import Cardinality, Query
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# How many rows a statement may return, where that is limited.
+# How many rows a statement may return, if that is limited.
 _ROWS: Mapping[Cardinality, tuple[int, ...]] = {"one": (1,), "maybe": (0, 1)}
 
 WAIT_SECONDS = 10.0
 LIFETIME_SECONDS = 1800.0
 RECONNECT_SECONDS = 1.0
 RESTARTS = 3
-# Nobody who has waited for so long is made to wait for yet another try.
+# After so long, a transaction is not tried again.
 RESTART_SECONDS = 20.0
 
-# How long it is looked whether a lost COMMIT was done. A server notices within 20 s that we are
-# gone, and within 5 s of its coming back it answers; who called may wait a minute, as proxies do.
+# How long the pool tries to find out whether a lost COMMIT was done. A server notices within 20 s
+# that its client is gone, and answers within 5 s after it is back. Callers may wait for a minute,
+# as proxies do.
 LOOK_SECONDS = 20.0
 LOOK_AGAIN_SECONDS = 0.2
 
 
 @define(eq=False, kw_only=True)
 class Transaction:
-    """A transaction that is under way; what store functions take first.
+    """A transaction that is under way; the first argument of each store function.
 
     ``may_have_written`` is false as long as there is nothing to commit.
     """
@@ -64,11 +65,11 @@ class Transaction:
 
     @property
     def local_time(self) -> datetime:
-        """What time it is by this machine's clock, as a second witness beside the database's."""
+        """The time by this machine's clock, to compare with the database's."""
         return datetime.fromtimestamp(self._reactor.seconds(), timezone.utc)
 
     def slices(self) -> TimeSlice:
-        """For work between statements that might take long."""
+        """Time slices for work between statements that might take long."""
         return TimeSlice(reactor=self._reactor)
 
     async def one(self, query: Query, make: Callable[..., T], /, **parameters: Any) -> T:
@@ -90,7 +91,7 @@ class Transaction:
         return await self._values("many", query, make, parameters)
 
     async def execute(self, query: Query, /, **parameters: Any) -> int:
-        """Execute a statement for what it does, and return how many rows it touched."""
+        """Execute a statement without reading rows; returns how many rows it touched."""
         cursor = await self._run("exec", query, parameters)
         return int(cursor.rowcount)
 
@@ -124,12 +125,12 @@ class Transaction:
 
 @define(eq=False, slots=False, kw_only=True)
 class Database(Service):
-    """At most ``size`` connections, opened as they are needed, and one way to use them.
+    """A pool of at most ``size`` connections, which are opened when they are needed.
 
-    A connection that failed, or grew old, is closed and never used again; when one is lost, so are
-    those that idle, since they would say nothing of it. While no server can be reached, callers get
-    DatabaseUnavailable at once, and one of them at a time tries again, every second. The host that
-    was reached last is tried first.
+    A connection that failed, or is old, is closed and never used again. If one is lost, the idle
+    ones are closed, too, because they would not notice that the server is gone. While no server can
+    be reached, callers get DatabaseUnavailable at once, and one caller at a time tries again, every
+    second. The host that was reached last is tried first.
     """
 
     _reactor: Any
@@ -148,11 +149,11 @@ class Database(Service):
 
     @property
     def reactor(self) -> Any:
-        """The reactor that it lives on."""
+        """The reactor that it uses."""
         return self._reactor
 
     def stopService(self) -> None:
-        """Close every connection; what is still under way fails with DatabaseUnavailable."""
+        """Close every connection; transactions under way fail with DatabaseUnavailable."""
         Service.stopService(self)
         self._stopped = True
         for connection in list(self._opened_at):
@@ -164,12 +165,13 @@ class Database(Service):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run ``work(transaction, …)`` in a transaction of its own and commit; the only way to.
+        """Run ``work(transaction, …)`` in a transaction and commit; nothing else begins one.
 
-        Whatever ``work`` raises rolls back. A transaction that loses a deadlock, finds its
-        connection dead at BEGIN, or lost it during COMMIT and was not committed is started again,
-        so ``work`` must have no effects of its own. Raises DatabaseUnavailable, or CommitUnknown
-        when the connection was lost during COMMIT and it cannot be found out what came of it.
+        If ``work`` raises an error, the transaction is rolled back. It is started again if it loses
+        a deadlock, finds its connection closed at BEGIN, or lost the connection during COMMIT and
+        was not committed. So ``work`` must have no effects outside the transaction. Raises
+        DatabaseUnavailable, or CommitUnknown if the connection was lost during COMMIT and it cannot
+        be found out whether the transaction was committed.
         """
         restart_until = self._reactor.seconds() + RESTART_SECONDS
         for restart in range(RESTARTS + 1):
@@ -221,17 +223,17 @@ class Database(Service):
         try:
             await run(self._reactor, connection, "COMMIT")
         except psycopg2.extensions.TransactionRollbackError:
-            raise  # the server has answered, and not committed
+            raise  # the server has answered that it did not commit
         except LOST as error:
-            if connection.is_idle:  # it has answered here, too
+            if connection.is_idle:  # the server has answered here, too
                 raise DatabaseUnavailable(one_line(error)) from error
             self._lose(connection)
             if pending is None or not await self._was_committed(pending, one_line(error)):
                 raise _NotDone(one_line(error)) from error
 
     async def _was_committed(self, pending: Pending, reason: str) -> bool:
-        """Find out what became of a COMMIT without an answer; raises CommitUnknown."""
-        self._log.warn("a COMMIT was lost ({reason}): looking what came of it", reason=reason)
+        """Find out whether a COMMIT without an answer was done; raises CommitUnknown."""
+        self._log.warn("a COMMIT was lost ({reason}): asking whether it was done", reason=reason)
         looking = Deferred.fromCoroutine(self._look(pending))
         try:
             fate = await looking.addTimeout(LOOK_SECONDS, self._reactor)
@@ -249,7 +251,7 @@ class Database(Service):
                 try:
                     fate = await self._ask(connection, pending)
                 finally:
-                    # In place of the one that was lost.
+                    # It replaces the connection that was lost.
                     if connection.is_idle and not self._stopped:
                         self._idle.append(connection)
                     else:
@@ -271,7 +273,7 @@ class Database(Service):
             await deferLater(self._reactor, LOOK_AGAIN_SECONDS)
 
     async def _undo(self, connection: Connection, error: Exception) -> None:
-        """Roll back, or lose the connection where it, or its server, may be the reason."""
+        """Roll back; if the connection or its server may be the cause, close it instead."""
         if isinstance(error, DatabaseUnfit | psycopg2.errors.ReadOnlySqlTransaction) or (
             isinstance(error, LOST)
             and not isinstance(error, psycopg2.extensions.TransactionRollbackError)
@@ -337,7 +339,7 @@ class Database(Service):
         return connection
 
     def _lose(self, connection: Connection) -> None:
-        """Discard it and those that idle: what befell it may have befallen them."""
+        """Discard it and the idle ones: they may have been lost for the same reason."""
         self._discard(connection)
         while self._idle:
             self._discard(self._idle.pop())
@@ -349,7 +351,7 @@ class Database(Service):
 
 
 def _told(error: Exception) -> Exception:
-    """What callers are told of an error: that of a transaction is their own affair."""
+    """The error that callers get; errors of their own statements are passed on as they are."""
     if isinstance(error, psycopg2.extensions.TransactionRollbackError):
         return error
     if isinstance(error, psycopg2.errors.LockNotAvailable):
@@ -362,4 +364,4 @@ def _told(error: Exception) -> Exception:
 
 
 class _NotDone(Exception):
-    """A transaction was surely not done, and not because of what it said."""
+    """A transaction was surely not done, and its statements are not the cause."""

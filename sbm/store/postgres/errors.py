@@ -1,4 +1,4 @@
-"""How the database can fail its callers."""
+"""The errors of the database that callers get."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from sbm.runtime.errors import AlreadyTold
 
 
 class DatabaseUnavailable(AlreadyTold):
-    """The database cannot be used now; what was asked for has not been done. Try again later.
+    """The database cannot be used now; nothing was done. Try again later.
 
-    The pool of connections has logged it, once for all that meet it.
+    The pool of connections has logged it, once for all callers.
     """
 
 
 class RowLocked(DatabaseUnavailable):
-    """Somebody else had a row locked for longer than we wait."""
+    """Another transaction had locked a row for longer than a statement waits."""
 
 
 class CommitUnknown(DatabaseUnavailable):
-    """The connection was lost during COMMIT: the transaction was done, or it was not."""
+    """The connection was lost during COMMIT: it is not known whether the transaction was done."""
 
 
 class DatabaseUnfit(DatabaseUnavailable):
-    """The database answers, but cannot be worked with as it is; an operator has to mend that.
+    """The database answers, but cannot be used as it is; an operator has to repair that.
 
-    The message is one clause, and holds nothing that must be kept from clients.
+    The message is one clause, and contains nothing that clients must not see.
     """
 
 
@@ -39,20 +39,20 @@ class MigrationFailed(Exception):
 
 
 class StatementMisused(psycopg2.ProgrammingError):
-    """A statement was run, or answered, in another way than its text and its caller agree on."""
+    """A statement was run, or returned rows, in another way than its header says."""
 
 
 def one_line(error: BaseException) -> str:
-    """What libpq says, which is often two lines and a tab."""
+    """The message of libpq, which often has two lines and a tab, as one line."""
     return " ".join(str(error).split())
 
 
 def may_be_of_a_row(error: Exception) -> bool:
-    """Whether one row of many may be the reason: then the others can go on without it.
+    """Whether one row of many may be the cause: then the others can go on without it.
 
-    That is what the server or the driver cannot read, what breaks a rule, and what nobody has
-    thought of. It is not what holds for all rows alike: a statement that does not fit the schema, a
-    right that is missing, a server that is away.
+    Such errors are data that the server or the driver cannot read, broken constraints, and all
+    unexpected errors. Errors that concern all rows are not: a statement that does not fit the
+    schema, a missing right, a server that is away.
     """
     if isinstance(error, DatabaseUnavailable):
         return isinstance(error, RowLocked)

@@ -1,6 +1,6 @@
 """Migrations: plain SQL files, applied in order, forward only.
 
-Applying is the operators' doing (``sbm migrate``), never the daemon's, and so it is synchronous.
+Only operators apply them (``sbm migrate``), never the daemon, so this code is synchronous.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 # The files take the same lock, so a migration by hand and one by command wait for each other.
 _LOCK = (736266, 1)
 
-# For a lock on a table it waits so long, and whoever comes after it waits as long; daemons would
-# give up after three seconds. Then those have their turn.
+# How long a migration waits for a lock on a table. Statements that come after it wait as long, and
+# those of daemons give up after three seconds. After this time, they can go on.
 LOCK_SECONDS = 2.0
 PAUSE_SECONDS = 2.0
 
-# A schema to begin in, where the search path has none.
+# The schema to begin in, if the search path has none.
 _FIND_PLACE = """
     SELECT set_config('search_path', 'public', false) FROM pg_catalog.pg_namespace
      WHERE nspname = 'public' AND current_schema() IS NULL
 """
 
-# Partitions that the owner of the ledger may not alter, and who may.
+# Partitions that the owner of the ledger may not alter, and their owners.
 _LIST_FOREIGN_PARTITIONS = """
     SELECT child.relname, pg_get_userbyid(child.relowner), pg_get_userbyid(parent.relowner)
       FROM pg_inherits
@@ -64,7 +64,7 @@ def names() -> tuple[str, ...]:
 
 
 def complaint(found: set[str], server_version: int) -> str | None:
-    """Why this release cannot work on a schema that these migrations made, if it cannot.
+    """Why this release cannot use a schema that these migrations made, if it cannot.
 
     ``server_version`` is libpq's: 150004 is PostgreSQL 15.4.
     """
@@ -93,11 +93,11 @@ def status(uri: str) -> MigrationStatus:
 def migrate(
     uri: str, *, tell: Tell = lambda _: None, pause: Callable[[float], object] = time.sleep
 ) -> tuple[str, ...]:
-    """Apply what the database at this libpq ``uri`` lacks, each file in its own transaction.
+    """Apply the missing migrations to the database at this libpq ``uri``, each in a transaction.
 
-    Returns the names applied, in order. Where a lock is not to be had within LOCK_SECONDS, ``tell``
-    is told who has it, and after a pause it is tried again. Raises MigrationFailed, or
-    DatabaseUnavailable.
+    Returns the names of those that were applied, in order. If a migration does not get a lock
+    within LOCK_SECONDS, ``tell`` is called with a text that names the holder, and the migration is
+    tried again after a pause. Raises MigrationFailed, or DatabaseUnavailable.
     """
     with opened(uri) as connection, Onlooker(uri, _pid(connection)) as onlooker:
         migration = _Migration(connection=connection, onlooker=onlooker, tell=tell, pause=pause)
@@ -150,7 +150,7 @@ class _Migration:
             )
 
     def _patiently(self, what: str, statement: str, values: tuple[int, ...] | None = None) -> None:
-        """Execute a statement, or a file, as often as a lock is not to be had."""
+        """Execute a statement, or a file; repeat it until it gets its locks."""
         while True:
             self.onlooker.forget()
             with self.connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""LISTEN: other daemons say that there is work. Only a convenience: polling alone is enough."""
+"""LISTEN: other daemons notify this one of work. It saves time; polling alone is enough."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from sbm.store.postgres.errors import DatabaseUnavailable
 
 RETRY_SECONDS = 5.0
 
-# The kernel watches the socket; this finds a server that hangs, and a connection that something in
-# between forgot. With the time for the answer it is below half a minute.
+# The kernel watches the socket. This check finds a server that hangs, and a connection that a
+# firewall has dropped. Together with the time for the answer, that takes less than half a minute.
 CHECK_SECONDS = 15.0
 
 
 @define(eq=False, slots=False, kw_only=True)
 class Notifications(Service):
-    """Calls what stands for a channel at every notification there, on a connection of its own.
+    """Calls the function of a channel at every notification there, on a connection of its own.
 
-    A connection of the pool cannot listen: it is busy, or closed when it grows old. Notifications
-    carry nothing, so none of a channel is worth more than another, and a lost one costs a short
-    wait.
+    A connection of the pool cannot listen: it is busy, or is closed when it is old. Notifications
+    have no content, so all notifications of a channel mean the same, and a lost one only costs a
+    short wait.
     """
 
     _reactor: Any
@@ -58,7 +58,7 @@ class Notifications(Service):
             except CancelledError:
                 return
             except (*LOST, DatabaseUnavailable):
-                pass  # polling goes on, and the database says so itself
+                pass  # polling goes on, and the pool logs that the database is away
             except Exception:
                 self._log.failure("listening failed; trying again")
             try:
@@ -73,7 +73,7 @@ class Notifications(Service):
             for channel in self._heard:
                 await run(self._reactor, connection, f"LISTEN {channel}")
             for heard in self._heard.values():
-                heard()  # what was said while nobody listened
+                heard()  # there may have been notifications before LISTEN
             while connection.is_open:
                 await self._pause(CHECK_SECONDS, connection)
                 await run(self._reactor, connection, "SELECT 1", seconds=PROMPT_SECONDS)
@@ -81,7 +81,7 @@ class Notifications(Service):
             connection.close()
 
     async def _pause(self, seconds: float, connection: Connection | None = None) -> None:
-        """Wait so long, or until the connection is closed."""
+        """Wait so many seconds, or until the connection is closed."""
         pause: Deferred[None] = Deferred()
 
         def end() -> None:

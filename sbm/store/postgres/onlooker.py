@@ -1,4 +1,4 @@
-"""Looking on while a connection waits for a lock: who has it?"""
+"""Finds out which sessions hold the lock that a connection waits for."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _BLOCKERS = """
 
 
 class Onlooker:
-    """Looks, in a thread and on a connection of its own, for whom the process ``pid`` waits.
+    """Looks, in a thread and on its own connection, which processes block the process ``pid``.
 
-    A server forgets who was waited for as soon as the wait is over, and whoever waits cannot ask.
+    A session that waits cannot ask, and when the wait is over, the server cannot say any more.
     """
 
     def __init__(self, uri: str, pid: int) -> None:
@@ -44,11 +44,11 @@ class Onlooker:
         self._thread.join()
 
     def forget(self) -> None:
-        """What was seen until now is of another wait."""
+        """Forget the blockers of an earlier wait."""
         self._seen = ""
 
     def blockers(self) -> str:
-        """Who was waited for when it last looked."""
+        """The processes that blocked the wait at the last look."""
         return self._seen or "another session"
 
     def _look(self) -> None:

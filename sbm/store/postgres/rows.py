@@ -1,4 +1,4 @@
-"""How the rows of a statement become values."""
+"""Makes values of the rows of a statement."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _VOID = 2278  # the type's number, as of all types that come with the server
 def row_mapping(
     statement: str, make: Callable[..., T], columns: Sequence[Any]
 ) -> Callable[[Sequence[Any]], T]:
-    """What makes a value of each row of these ``columns``, as a cursor describes them.
+    """A function that makes a value of each row of these ``columns``, as a cursor describes them.
 
-    A class of attrs, or a function, takes the columns by their names. Any other type is that of the
-    only column, which is the value. What pg_notify returns is of type void, and not counted as a
-    column. Raises StatementMisused if there are more columns, or their type is another one.
+    An attrs class, or a function, takes the columns by their names. Any other type is that of the
+    only column, which is the value. A column of type void, such as the result of pg_notify, does
+    not count. Raises StatementMisused if there are more columns, or if the type differs.
     """
     places = {one.name: place for place, one in enumerate(columns) if one.type_code != _VOID}
     if len({one.name for one in columns}) < len(columns):
@@ -43,10 +43,10 @@ def _scalar(statement: str, kind: type[T], value: Any) -> T:
 
 
 def names_of_true(**columns: bool) -> list[str]:
-    """Of a row of truths: which columns are true."""
+    """The names of the columns that are true in a row of booleans."""
     return [name for name, is_true in columns.items() if is_true]
 
 
 def by_column(**columns: Any) -> dict[str, Any]:
-    """A row as it is, by the names of its columns."""
+    """A row as a dict, by the names of its columns."""
     return columns

@@ -1,4 +1,4 @@
-"""What a session must be like, whatever the database, the role or the environment set for it."""
+"""The settings of a session, regardless of those of the database, the role or the environment."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any, Literal
 OLDEST_SERVER = 140000
 ENCODING = "UTF8"
 
-# For libpq, before anything else: the driver reads and writes text by it.
+# For libpq, before anything else: the driver reads and writes text in this encoding.
 PARAMETERS: dict[str, str] = {"client_encoding": ENCODING}
 
-# What the driver, our statements and our SQL functions rely on. ALTER DATABASE, ALTER ROLE and
-# PGOPTIONS can set each of them otherwise. Of default_transaction_read_only operators make use, and
-# a server that only lets read is refused; search_path is PLACED_FIRST.
+# The settings that the driver, our statements and our SQL functions rely on. ALTER DATABASE, ALTER
+# ROLE and PGOPTIONS can change each of them. Two are missing: operators use
+# default_transaction_read_only, and a read-only server is refused; and search_path is set by
+# PLACED_FIRST.
 _RELIED_ON: Mapping[str, str] = {
     "client_encoding": ENCODING,
     "standard_conforming_strings": "on",
@@ -35,11 +36,12 @@ _RELIED_ON: Mapping[str, str] = {
     "jit": "off",
 }
 
-# Since which version there are others.
+# More settings, and the server version since which each exists.
 _LATER: Mapping[str, tuple[int, str]] = {"transaction_timeout": (170000, "0")}
 
-# Our tables come first on the search path: a table of the same name elsewhere is not taken for
-# ours, and a path that leaves out the schema public does not hide them. No row: there are none yet.
+# Our tables come first on the search path: so a table of the same name in another schema is not
+# used instead, and a path without the schema public does not hide them. It returns no row if the
+# tables do not exist yet.
 PLACED_FIRST = """
     SELECT set_config('search_path', concat_ws(', ', quote_ident(nspname),
                                                NULLIF(current_setting('search_path'), '')), false)
@@ -48,10 +50,10 @@ PLACED_FIRST = """
                                    to_regclass('public.schema_migrations'))
 """
 
-# Triggers keep the calls that the Scheduler is owed; only a superuser may set this back.
+# Triggers owe the calls to the Scheduler. Only a superuser may reset this setting.
 ROLE = "SELECT current_setting('session_replication_role')"
 
-# Which server process this is, and a mark by which its session is known again.
+# The id of the server process, and a mark by which its session can be recognised.
 MARK = """
     SELECT pg_backend_pid(),
            set_config('sbm.session', md5(concat(random(), clock_timestamp(), pg_backend_pid())),
@@ -66,10 +68,10 @@ POOLED = (
 
 
 def options_wanted(info: Any) -> str | None:
-    """The options to connect with instead, or None; ``info`` is the driver's of a connection.
+    """The options to connect with instead, or None; ``info`` is that of a driver's connection.
 
-    The driver takes standard_conforming_strings as it finds it at the beginning, and quotes by it
-    from then on. To pass options to every server would keep out poolers that refuse them.
+    The driver reads standard_conforming_strings at the beginning, and uses that value for all
+    quoting. The options are not passed to every server, because some poolers refuse them.
     """
     if info.parameter_status("standard_conforming_strings") == "on":
         return None
@@ -77,7 +79,7 @@ def options_wanted(info: Any) -> str | None:
 
 
 def settings(server_version: int, **limits: str) -> str:
-    """The statements that set a session up; ``limits`` are settings of this session alone."""
+    """The statements that set up a session; ``limits`` are settings of this session alone."""
     later = {name: value for name, (since, value) in _LATER.items() if server_version >= since}
     return "\n".join(
         f"SET {name} = '{value}';" for name, value in {**limits, **_RELIED_ON, **later}.items()
@@ -95,7 +97,7 @@ def version_complaint(server_version: int) -> str | None:
 
 
 def encoding_complaint(encoding: str | None) -> str | None:
-    """Why a database of this encoding cannot be used, if so."""
+    """Why a database with this encoding cannot be used, if it cannot."""
     if encoding == ENCODING:
         return None
     return (
@@ -105,7 +107,7 @@ def encoding_complaint(encoding: str | None) -> str | None:
 
 
 def role_complaint(role: str) -> str | None:
-    """Why a session with this ``session_replication_role`` cannot be used, if so."""
+    """Why a session with this ``session_replication_role`` cannot be used, if it cannot."""
     if role == "origin":
         return None
     return f"session_replication_role is {role}, and it must be origin: triggers would not fire"
@@ -115,12 +117,12 @@ Which = Literal["ours", "other"]
 
 
 def are_apart(mark: tuple[int, str]) -> Generator[tuple[Which, str], Any, bool]:
-    """Whether a pooler keeps two sessions apart: yields what to ask which of them, in order.
+    """Whether a pooler keeps two sessions apart: yields which session to ask, and the statement.
 
-    ``mark`` is what our session answered to MARK; every question is sent its first row. A pooler
-    that has nothing else to do gives each transaction the same server connection, and a session
-    seems to keep its own. So two transactions are under way at once, and end in such an order that
-    the connection that was used last is not the one on which our session began.
+    ``mark`` is the answer of our session to MARK. Send the first row of each answer back. An idle
+    pooler gives each transaction the same server connection, so that a session seems to have its
+    own. So two transactions are under way at once. They end in such an order that the connection
+    that was used last is not the one on which our session began.
     """
     others = yield "other", MARK
     if (yield "ours", LOOK) != mark:

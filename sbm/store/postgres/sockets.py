@@ -1,4 +1,4 @@
-"""Watching libpq's socket, which libpq closes and replaces without saying so."""
+"""Watches libpq's socket, which libpq closes and replaces without notice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 
 class Pollable(Protocol):
-    """What txpostgres asks a reactor to watch: a connection, or a cursor of one."""
+    """An object that txpostgres asks a reactor to watch: a connection, or a cursor of one."""
 
     def fileno(self) -> int: ...
     def doRead(self) -> object: ...
@@ -27,9 +27,9 @@ class SocketWatch:
     """The reactor of one connection, as txpostgres uses it.
 
     The real reactor watches a duplicate of libpq's socket. While it connects, and when a server
-    goes away, libpq closes its socket on its own. A reactor that watched the socket itself would
-    later be asked to forget a number that is closed, or that belongs to another socket by then;
-    epoll answers that with OSError. The duplicate stays ours until ``release``.
+    goes away, libpq closes its socket by itself. If a reactor watched the socket itself, it would
+    later have to remove a file descriptor that is closed, or that belongs to another socket by
+    then; epoll answers that with OSError. The duplicate stays open until ``release``.
     """
 
     reactor: Any
@@ -78,7 +78,7 @@ class SocketWatch:
             self._writer.doWrite()
 
     def lost(self, socket: _Duplicate, reason: Failure) -> None:
-        """The reactor has given up the socket; whoever waits on it hears of it."""
+        """The reactor has dropped the socket; tell the objects that wait on it."""
         if socket is not self._socket:
             return
         waiting = {id(one): one for one in (self._reader, self._writer) if one is not None}
@@ -87,7 +87,7 @@ class SocketWatch:
             pollable.connectionLost(reason)
 
     def _duplicate_of(self, pollable: Pollable) -> _Duplicate:
-        """The duplicate of the present socket; raises psycopg2.InterfaceError if there is none."""
+        """The duplicate of the current socket; raises psycopg2.InterfaceError if there is none."""
         try:
             number = pollable.fileno()
             inode = os.fstat(number).st_ino if number >= 0 else -1
@@ -106,7 +106,7 @@ class SocketWatch:
 @implementer(IReadWriteDescriptor)
 @define(eq=False, slots=False, kw_only=True)
 class _Duplicate:
-    """A second number for a socket of libpq; ``inode`` tells that socket from others."""
+    """A second file descriptor for a socket of libpq; ``inode`` identifies the socket."""
 
     watch: SocketWatch
     number: int

@@ -1,23 +1,23 @@
-"""The statements in ``sql/queries``, by name: what each is, returns and does.
+"""The statements in ``sql/queries``, by name: their text, what they return, and their effects.
 
-A statement begins with its name and its cardinality. Lines that say more of it may follow; then
-comes what it is for, and then SQL::
+A statement begins with its name and its cardinality. Header lines may follow. Then comes a comment
+that says what the statement is for, and then the SQL::
 
     -- name: find_message :maybe
     -- reads
     -- One message.
     SELECT {columns} FROM messages WHERE id = %(id)s;
 
-``:one``, ``:maybe`` and ``:many`` say how many rows it returns: one, at most one, any number. Of an
-``:exec`` only the number of rows that it touches is returned. The lines that may follow:
+``:one``, ``:maybe`` and ``:many`` say how many rows it returns: one, at most one, any number. An
+``:exec`` returns only the number of rows that it touches. The header lines are:
 
 ``-- reads``
     It leaves nothing to commit.
 ``-- fires: a, b``
-    The triggers that it can fire, also by a function that it calls, and by a delete that cascades.
+    The triggers that it can fire, also through a function that it calls or a cascading delete.
 ``-- page: created_at DESC, id DESC``
-    It lists pages in this order: ``sql/queries/page.sql`` is put around it. It selects all of the
-    list; after a line ``-- shown:``, a second SELECT may say what is shown of each row of ``page``.
+    It lists pages in this order: ``sql/queries/page.sql`` is put around it. It selects the whole
+    list. After a line ``-- shown:``, a second SELECT may say which columns of ``page`` are shown.
 
 ``{columns}`` stands for the list of columns at the head of the file, below ``-- columns:``.
 """
@@ -36,7 +36,7 @@ Cardinality = Literal["one", "maybe", "many", "exec"]
 
 _NAME = re.compile(r"^-- name: (.*)\n", re.MULTILINE)
 _NAMED = re.compile(rf"(\w+) :({'|'.join(get_args(Cardinality))})")
-# Prose begins with a capital, so that a word that is not known is not taken for it.
+# The comment begins with a capital letter, so an unknown header word is not mistaken for it.
 _HEADER = re.compile(r"-- ([a-z]+)(?:: (.+))?\n")
 _COLUMNS = "-- columns:\n"
 _SHOWN = "-- shown:\n"
@@ -47,8 +47,8 @@ _WHOLE_PAGE = "SELECT * FROM page"
 class Query:
     """One SQL statement; ``sql`` takes its parameters as ``%(name)s``.
 
-    ``reads``: a transaction of such statements alone has nothing to commit. ``fires`` are the names
-    of triggers. ``page`` are the columns of the key in whose order it lists pages, if it does.
+    ``reads``: a transaction of only such statements has nothing to commit. ``fires`` are the names
+    of triggers. ``page`` are the columns of the key by which it lists pages, if it does.
     """
 
     name: str
@@ -81,7 +81,7 @@ def sql_directory() -> Path:
 
 
 def load(noun: str, folder: str = "queries") -> Queries:
-    """Read the statements of ``sql/<folder>/<noun>.sql``; raises ValueError where one is wrong."""
+    """Read the statements of ``sql/<folder>/<noun>.sql``; raises ValueError if one is wrong."""
     path = sql_directory() / folder / f"{noun}.sql"
     head, *parts = _NAME.split(path.read_text(encoding="utf-8"))
     _prose, _, columns = head.partition(_COLUMNS)
@@ -128,7 +128,7 @@ def _query(named: str, text: str, columns: str) -> Query:
 
 
 def _page(order: str, text: str) -> tuple[tuple[str, ...], str]:
-    """The columns of the key, and the statement with the frame of all pages around it."""
+    """The columns of the key, and the statement with ``page.sql`` around it."""
     terms = order.split(", ")
     key = tuple(term.removesuffix(" DESC") for term in terms)
     descending = terms == [f"{column} DESC" for column in key]

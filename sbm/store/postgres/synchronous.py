@@ -1,4 +1,4 @@
-"""Connections that block: for migrations and the import, which are operators' doing."""
+"""Connections that block: for migrations and the import, which operators run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5
 
-# Only the operator ends what an operator has begun.
+# No time limits: an operator who runs a command can interrupt it.
 _LIMITS = {
     "statement_timeout": "0",
     "lock_timeout": "0",
@@ -86,7 +86,7 @@ def _refuse_shared(mark: Any, sessions: Mapping[session.Which, Connection]) -> N
 
 
 def _asked(connection: Connection, statement: str) -> Any:
-    """The first row, where there are rows."""
+    """The first row, if there is one."""
     with connection.cursor() as cursor:
         cursor.execute(statement)
         return cursor.fetchone() if cursor.description else None

@@ -425,7 +425,7 @@ def test_a_database_that_is_not_empty_is_left_alone(
 
 
 def test_a_database_of_another_kind_is_refused(bring: Import, empty_old: Old) -> None:
-    with pytest.raises(ImportFailed, match="no database of the old service"):
+    with pytest.raises(ImportFailed, match="not a database of the old service"):
         bring(empty_old)
 
 

@@ -161,8 +161,8 @@ async def test_what_is_wrong_with_one_file_does_not_stop_the_others(town: Town) 
         "faults": [
             {"file": "denied.mp3", "reason": "permission denied"},
             {"file": "gone.mp3", "reason": "it is not in the media folder"},
-            {"file": "link.mp3", "reason": "it is no file"},
-            {"file": "../two.mp3", "reason": "its name is no plain file name"},
+            {"file": "link.mp3", "reason": "it is not a regular file"},
+            {"file": "../two.mp3", "reason": "its name is not a plain file name"},
         ],
     }
 
@@ -251,7 +251,7 @@ async def test_a_file_that_changes_on_its_way_is_not_there_and_nor_is_what_was_b
     done = await town.sync()
     assert town.there() == {}
     assert done["result"]["faults"] == [
-        {"file": "long.mp3", "reason": "it was changed here while it was being copied"}
+        {"file": "long.mp3", "reason": "it was changed here while it was copied"}
     ]
     assert (await town.sync())["state"] == "done"
     assert town.there() == {"long.mp3": change}

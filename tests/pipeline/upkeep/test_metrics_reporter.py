@@ -239,7 +239,7 @@ async def test_a_value_that_is_refused_does_not_keep_the_others_back(bench: Benc
         taken.update({} if "bad.sum" in told else told)
     assert taken == ASKED | {f"{name}.sum": 2.0 for name in good}
     assert (bench.left, bench.telemetry.counts["metrics.lost"]) == ({}, 2)
-    assert bench.log == ["{name} cannot be told: {reason}"], "said at every try, or never"
+    assert bench.log == ["the Metrics API refuses {name}: {reason}"], "said at every try, or never"
 
 
 @ensureDeferred
@@ -285,7 +285,7 @@ async def test_stopping_does_not_even_ask_one_who_has_just_failed(bench: Bench) 
     bench.told()
     await bench.firing.stopService()
     assert bench.told() == []
-    assert bench.log[-1] == "{count} values are never told to the Metrics API: it is away"
+    assert bench.log[-1] == "{count} values were not sent to the Metrics API: it is away"
 
 
 def test_without_anybody_to_be_told_nothing_is_kept() -> None:
