@@ -26,7 +26,7 @@ PAGE = 2000
 # Beyond that, cron fields and calendars say little.
 FARTHEST = timedelta(days=3660)
 
-_CHANGED = "it was changed meanwhile, or somebody else had it locked"
+_CHANGED = "it was changed meanwhile, or it was locked"
 
 
 class MomentTooFar(Refused):
