@@ -1,7 +1,7 @@
 """``sbm``: the operator's commands. They read the same environment variables as the daemon.
 
-The module of a command is imported when the command is called: the others may need more than it
-does, and importing takes longer than most of what is done.
+The module of a command is imported only when the command is called. The import of all modules
+would take longer than most commands do.
 """
 
 from __future__ import annotations
@@ -50,28 +50,28 @@ COMMANDS = (
     ListedCommand(
         name="scheduler",
         module="sbm.commands.scheduler",
-        help="what is told to the Seed Scheduler",
+        help="the calls to the Seed Scheduler",
     ),
     ListedCommand(
         name="behind",
         module="sbm.commands.behind",
-        help="subscriptions that had too few messages",
+        help="subscriptions that have had too few messages",
     ),
     ListedCommand(name="message-set", module="sbm.commands.message_sets", help="message sets"),
     ListedCommand(
         name="subscription",
         module="sbm.commands.subscriptions",
-        help="repairs of many subscriptions",
+        help="repair many subscriptions",
     ),
     ListedCommand(
         name="check",
         module="sbm.commands.checks",
-        help="whether what is stored agrees with itself",
+        help="check that the stored data is consistent",
     ),
     ListedCommand(
         name="import-django",
         module="sbm.commands.import_django",
-        help="take over the data of the old service",
+        help="copy the data of the old service",
     ),
 )
 
@@ -87,11 +87,11 @@ def run(
     *,
     with_database: Callable[[DatabaseAddress, Work], int] = with_database,
 ) -> int:
-    """Run a command; returns the exit status: 0, 1 when it failed, 2 when it was misused.
+    """Run a command; returns the exit status: 0, 1 if it failed, 2 if its arguments were wrong.
 
-    ``with_database`` runs what a command does in the database.
+    ``with_database`` runs the command's work in the database.
     """
-    # They stand for bytes that could not be read as text.
+    # Surrogates stand for bytes that could not be read as text.
     if any(has_surrogates(argument) for argument in arguments):
         return _complain("the arguments must be text in UTF-8", MISUSED)
     given = argparse.Namespace(environ=environ, with_database=with_database)
@@ -105,7 +105,7 @@ def run(
 
 
 def tell(error: Exception) -> int:
-    """Say why a command failed, and return its exit status; raises what is a fault of ours."""
+    """Print why a command failed, and return its exit status; raises the error if it is a bug."""
     if isinstance(error, ConfigError):
         return _complain("\n".join(error.problems), MISUSED)
     if isinstance(error, (CommandFailed, Refused, DatabaseUnavailable, MigrationFailed)):
@@ -119,7 +119,7 @@ def _complain(message: str, status: int) -> int:
 
 
 class _CommandParser(argparse.ArgumentParser):
-    """The parser of one command, whose arguments are added when it first has to parse."""
+    """The parser of one command. The command's arguments are added at the first use."""
 
     def __init__(self, *, module: str = "", **options: Any) -> None:
         super().__init__(**options)

@@ -1,1 +1,1 @@
-"""The operator's commands that ``sbm`` is made of."""
+"""The operator's commands of ``sbm``."""

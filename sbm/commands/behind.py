@@ -1,4 +1,4 @@
-"""``sbm behind``: who has had fewer messages than expected, and what can be done about it."""
+"""``sbm behind``: find and repair subscriptions that have had fewer messages than expected."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ from sbm.store.postgres.database import Database
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``behind`` can do to its parser."""
+    """Add the subcommands of ``behind`` to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     diff = verbs.add_parser(
         "diff",
-        help="show who is behind, and what fast-forward would do",
+        help="show the subscriptions that are behind, and what fast-forward would do",
         description="Print a line of JSON for each subscription that is behind: where it stands,"
-        " where it should be, and what fast-forward would make of it. Changes nothing.",
+        " where it should be, and what fast-forward would do to it. Changes nothing.",
     )
     _add_choice(diff)
     diff.set_defaults(command=in_database(_diff))
 
     send = verbs.add_parser(
         "send",
-        help="send one message to each who is behind",
+        help="send one message to each subscription that is behind",
         description="Owe the next message to each subscription that is behind. The daemons send"
-        " it. Who is owed one already is skipped.",
+        " it. Subscriptions that are owed a message already are skipped.",
     )
     _add_choice(send)
     _add_repair(send)
@@ -62,9 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     forward = verbs.add_parser(
         "fast-forward",
-        help="move each who is behind to where she should be",
+        help="move each subscription that is behind to where it should be",
         description="Move each subscription that is behind to where it should be, through the sets"
-        " that follow. Nothing is sent: the messages between are left out for good.",
+        " that follow. Nothing is sent: the messages between are never sent.",
     )
     _add_choice(forward)
     _add_repair(forward)
@@ -73,21 +73,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_choice(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "--message-set", metavar="NAME-OR-ID", help="those who are in this message set now"
+        "--message-set",
+        metavar="NAME-OR-ID",
+        help="only subscriptions that are in this message set now",
     )
-    verb.add_argument("--schedule", metavar="ID", type=row_id, help="those on this schedule now")
-    verb.add_argument("--limit", metavar="N", type=whole_number, help="so many at most")
+    verb.add_argument(
+        "--schedule",
+        metavar="ID",
+        type=row_id,
+        help="only subscriptions that are on this schedule now",
+    )
+    verb.add_argument(
+        "--limit", metavar="N", type=whole_number, help="at most this number of subscriptions"
+    )
     verb.add_argument(
         "--end-date",
         metavar="MOMENT",
         type=_moment,
-        help="where they should be then, such as 2026-11-30 (as the day begins) or"
-        " 2026-11-30T08:00, in SBM_TIMEZONE (default: now)",
+        help="find out where subscriptions should be at this time, such as 2026-11-30 (the start"
+        " of the day) or 2026-11-30T08:00, in SBM_TIMEZONE (default: now)",
     )
 
 
 def _add_repair(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    verb.add_argument("--dry-run", action="store_true", help="only print what would be done")
     add_signature(verb)
 
 
@@ -96,7 +105,7 @@ def _moment(text: str) -> datetime:
         moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text.strip()))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            "must be a date or a moment, such as 2026-11-30 or 2026-11-30T08:00"
+            "must be a date, or a date and a time, such as 2026-11-30 or 2026-11-30T08:00"
         ) from None
     return moment
 
@@ -126,7 +135,7 @@ def _expectation(options: argparse.Namespace) -> Expectation:
 
 @contextmanager
 def _options_named() -> Iterator[None]:
-    """Name the option that an operation refuses."""
+    """Put the name of the option into the message if an operation refuses its value."""
     try:
         yield
     except MomentTooFar as error:

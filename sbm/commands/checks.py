@@ -1,4 +1,4 @@
-"""``sbm check``: whether what is stored agrees with itself."""
+"""``sbm check``: check that the stored data is consistent."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from sbm.store.postgres.database import Database
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``check`` can look at to its parser."""
-    parser.description = "Check all that can be checked, or only WHAT."
+    """Add the subcommands of ``check`` to its parser."""
+    parser.description = "Run all checks, or only WHAT."
     parser.set_defaults(command=in_database(_check_all))
     subjects = parser.add_subparsers(metavar="WHAT")
     check_the_ledger = subjects.add_parser(
         "ledger",
-        help="whether every trigger is accounted for, once",
-        description="Check that for every tick its triggers are as many as its rows in the ledger"
-        " and its live sends; that every live send has its tick; and that no send was sent twice,"
-        " by the ledger or by an outbound that was noticed later (the table doubles). Print what is"
-        " not so, and sums. Changes nothing, and can be run while daemons work. Exits with 0 if all"
-        " is well, with 1 if not. Doubles count until their rows are deleted.",
+        help="check that every trigger was counted exactly once",
+        description="Check that for every tick, triggers = rows in the ledger + live sends; that"
+        " every live send has its tick; and that no send was sent twice, according to the ledger"
+        " or to an outbound that was noticed later (the table doubles). Print what is wrong, and"
+        " sums. Changes nothing, and can be run while daemons work. Exits with 0 if nothing is"
+        " wrong, otherwise with 1. Doubles count until their rows are deleted.",
     )
     check_the_ledger.set_defaults(command=in_database(_check_the_ledger))
     check_schedules = subjects.add_parser(
         "schedules",
-        help="which schedules are never due, and which restrict both day fields",
+        help="find schedules that are never due, or that restrict both day fields",
         description="List each schedule that restricts both day_of_month and day_of_week, with its"
         " next three ticks in the time zone in which they come; each that is never due, because its"
         " date does not exist or its fields cannot be read; and each that the Seed Scheduler cannot"

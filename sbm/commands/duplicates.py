@@ -1,4 +1,4 @@
-"""``sbm subscription remove-duplicates``: of those that somebody has twice, one stays."""
+"""``sbm subscription remove-duplicates``: if a person has the same one twice, keep one."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ def add_to(verbs: Any) -> None:
     """Add ``remove-duplicates`` to the commands about subscriptions."""
     parser = verbs.add_parser(
         "remove-duplicates",
-        help="remove those that somebody has twice",
-        description="Remove subscriptions that are under way and that the same person has again:"
-        " made within a minute, of the same message set, language and schedule. The one that stays"
-        " goes on from where the furthest of them stood. The audit keeps in full what was removed.",
+        help="if a person has the same subscription twice, remove all but one",
+        description="Remove active subscriptions that the same person has twice: made within a"
+        " minute, with the same message set, language and schedule. The one that stays goes on from"
+        " the place of the furthest of them. The audit keeps all fields of the removed ones.",
     )
     parser.add_argument(
         "--fields",
         metavar="LIST",
         type=_fields,
         default=_FIELDS,
-        help=f"what has to be the same (default: {','.join(_FIELDS)}); the first two always",
+        help=f"the fields that have to be the same (default: {','.join(_FIELDS)}); the first two"
+        " are required",
     )
     spacing = parser.add_mutually_exclusive_group()
     spacing.add_argument(
-        "--within", metavar="SECONDS", type=_seconds, help="made so soon again (default: 60)"
+        "--within", metavar="SECONDS", type=_seconds, help="made within this time (default: 60)"
     )
     spacing.add_argument("--any-time", action="store_true", help="no matter when they were made")
     parser.add_argument(
         "--keep", choices=get_args(Keep), default="furthest", help="which one stays"
     )
     parser.add_argument(
-        "--deactivate", action="store_true", help="keep the others as well, but inactive"
+        "--deactivate", action="store_true", help="make the others inactive, and keep them"
     )
     add_selection(parser)
     parser.set_defaults(command=in_database(_remove_duplicates))
@@ -90,7 +91,7 @@ async def _remove(database: Database, *, removal: Removal) -> int:
     done = await remove_duplicates(database, removal=removal, tell=tell, progress=progress)
     print(f"{done.removed} {'would be ' if is_dry else ''}{deed}")
     if done.busy:
-        print(f"{done.busy} left for now: a message to them is under way")
+        print(f"{done.busy} not changed for now: a message to them is in progress")
     if done.locked:
-        print(f"subscriptions of {done.locked} identities are locked by somebody else: left alone")
+        print(f"subscriptions of {done.locked} identities are locked: not changed")
     return OK

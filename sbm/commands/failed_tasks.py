@@ -1,4 +1,4 @@
-"""``sbm failed-task``: what was refused or failed, and owing it again."""
+"""``sbm failed-task``: list the sends that were refused or failed, and owe them again."""
 
 from __future__ import annotations
 
@@ -22,35 +22,36 @@ _SHOWN = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``failed-task`` can do to its parser."""
+    """Add the subcommands of ``failed-task`` to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listing = verbs.add_parser(
         "list",
-        help="list them",
-        description=f"List those that match, the newest {_SHOWN}, and say how many there are.",
+        help="list the failed tasks",
+        description=f"List the newest {_SHOWN} failed tasks that match, and print how many match.",
     )
     _add_filters(listing)
     listing.set_defaults(command=in_database(_list))
 
     requeue = verbs.add_parser(
         "requeue",
-        help="owe them again",
-        description="Owe these again, or those that match, or all of them. Each is the same send;"
-        " what no longer fits is skipped, and the ledger says why.",
+        help="owe failed tasks again",
+        description="Owe the failed tasks with these IDs again, or those that match, or all of"
+        " them. Each is the same send as before. A send that is no longer right is skipped, and"
+        " the ledger says why.",
     )
     requeue.add_argument("ids", metavar="ID", nargs="*", type=_id, help="from `failed-task list`")
     _add_filters(requeue)
-    requeue.add_argument("--dry-run", action="store_true", help="only say how many are meant")
+    requeue.add_argument("--dry-run", action="store_true", help="only print how many match")
     requeue.set_defaults(command=in_database(_requeue), misused=requeue.error)
 
 
 def _add_filters(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--kind", choices=get_args(Kind), help="next messages, or resends")
-    verb.add_argument("--stage", choices=get_args(Stage), help="how far they came")
-    verb.add_argument("--subscription", metavar="UUID", type=UUID, help="of this subscription")
+    verb.add_argument("--kind", choices=get_args(Kind), help="only next messages, or only resends")
+    verb.add_argument("--stage", choices=get_args(Stage), help="only sends that came this far")
+    verb.add_argument("--subscription", metavar="UUID", type=UUID, help="only of this subscription")
     verb.add_argument(
-        "--reason-contains", metavar="TEXT", type=_reason, help="with this in the reason"
+        "--reason-contains", metavar="TEXT", type=_reason, help="only with this text in the reason"
     )
 
 
@@ -62,7 +63,7 @@ def _id(text: str) -> int:
 
 
 def _reason(text: str) -> str:
-    """A text that says something: an empty one would mean all of them."""
+    """A text that is not empty: an empty one would match all failed tasks."""
     if not 0 < len(text.strip()) <= MAX_REASON:
         raise argparse.ArgumentTypeError(f"must have from 1 to {MAX_REASON} characters")
     return text.strip()

@@ -41,11 +41,11 @@ _ENDED = "subscriptions beyond the end of their content"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``import-django`` takes to its parser."""
+    """Add the arguments of ``import-django`` to its parser."""
     parser.description = (
-        "Copy everything from the database of the old service, release 0.10 to 0.13, into an empty"
-        " one of sbm: all of it, checked, or nothing. The old database is only read. What becomes"
-        " of single rows is reported as JSON lines on standard output."
+        "Copy all data from the database of the old service, release 0.10 to 0.13, into an empty"
+        " database of sbm. The command checks the data, and copies all of it or nothing. It only"
+        " reads the old database. It reports on single rows as JSON lines on standard output."
     )
     parser.add_argument("source", metavar="DSN", type=_address, help="the old database, as a URL")
     parser.add_argument(
@@ -58,13 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--report", metavar="FILE", type=Path, help="write the JSON lines to this file instead"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="do and check everything, and then undo it"
+        "--dry-run", action="store_true", help="copy and check all data, and then undo it"
     )
     parser.add_argument(
         "--go-on",
         action="store_true",
-        help="complete those who stand beyond the end of their content, and begin the next set for"
-        " them (default: they complete at a tick, and do not go on)",
+        help="complete the subscriptions that stand beyond the end of their content, and begin"
+        " their next set (default: they complete at a tick, and do not go on)",
     )
     add_signature(parser)
     parser.set_defaults(command=_import)
@@ -85,7 +85,7 @@ def _folder(text: str) -> Path:
 
 @frozen(kw_only=True)
 class _Import:
-    """What the options say; ``report`` is the file of the JSON lines, if there is to be one."""
+    """The values of the options; ``report`` is the file for the JSON lines, if one is given."""
 
     source: DatabaseAddress
     report: Path | None
@@ -119,7 +119,7 @@ class _Import:
 
 def _import(options: argparse.Namespace, address: DatabaseAddress) -> int:
     wanted = _Import.read(options)
-    # Python would look at Ctrl-C only after the statement under way. Whoever hangs up undoes all.
+    # Python would handle Ctrl-C only after the current statement. A closed connection undoes all.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     return _take_over(wanted, address)
 
@@ -164,7 +164,7 @@ def _copies(options: argparse.Namespace, settings: Settings) -> Copies | None:
 
 @contextmanager
 def _report(path: Path | None) -> Iterator[IO[str]]:
-    """Where the JSON lines go: they tell of people, so that a file is for nobody else to read."""
+    """Where the JSON lines go. They are about people, so only the owner may read the file."""
     if path is None:
         yield sys.stdout
         return
@@ -173,22 +173,22 @@ def _report(path: Path | None) -> Iterator[IO[str]]:
 
 
 def _aside(file: IO[str]) -> IO[str]:
-    """Where people read, while the JSON lines go to ``file``."""
+    """Where the messages for people go, while the JSON lines go to ``file``."""
     return sys.stderr if file is sys.stdout else sys.stdout
 
 
 @contextmanager
 def _progress(what: str, count: int) -> Iterator[Advance]:
-    """A bar on a terminal, and nothing elsewhere."""
+    """A progress bar on a terminal, and nothing elsewhere."""
     with tqdm(total=count, desc=what, unit_scale=True, disable=None) as bar:
         yield bar.update
 
 
 @define(eq=False, kw_only=True)
 class _Conclusion:
-    """Reports what was taken over, and decides whether it is to stay.
+    """Reports what was imported, and decides whether it stays.
 
-    ``host`` is the one under which others fetch files from us, if there is any.
+    ``host`` is the one from which other services fetch our files, if there is any.
     """
 
     file: IO[str]
@@ -222,13 +222,13 @@ class _Conclusion:
         return not self.is_dry
 
     def _told(self, findings: Iterable[Finding]) -> Iterator[Finding]:
-        """The same, each of which is told by a line."""
+        """The same findings; writes a line for each."""
         for finding in findings:
             self._line(asdict(finding))
             yield finding
 
     def _tell_ended(self, taken: Taken) -> Counter[str]:
-        """Tell of each who stands beyond the end of the content; how many of each kind."""
+        """Report each subscription beyond the end of its content; returns how many of each kind."""
         counts: Counter[str] = Counter()
         for one in taken.ended:
             counts["gone on" if one.successor else "left"] += 1
@@ -236,7 +236,7 @@ class _Conclusion:
         return counts
 
     def _sum_up(self, unsendable: Counter[str], ended: Counter[str]) -> None:
-        """Tell people how many there are of each kind; which ones, the report tells."""
+        """Print how many findings of each kind there are; the report has the single ones."""
         for count, what in (
             (unsendable["messages"], "messages that cannot be sent as they are"),
             (unsendable["subscriptions"], f"subscriptions whose {PREPEND} cannot be sent"),
@@ -264,7 +264,7 @@ class _Conclusion:
         for relation in origin.missing:
             print(f"the old database has no {relation}", file=out)
         for name in taken.merged:
-            print(f"the user {name!r}, who was here, is one with the imported one", file=out)
+            print(f"the user {name!r} existed already: merged with the imported one", file=out)
         if taken.called:
             print(
                 f"the Scheduler calls {taken.called} of the schedules: set SBM_SCHEDULING=schedule"
@@ -283,7 +283,7 @@ class _Conclusion:
             print(complaint, file=out)
 
     def _line(self, told: Mapping[str, Any], *, was: str | None = None) -> None:
-        """Write an object; ``was`` is JSON already, which Python might not be able to read."""
+        """Write an object; ``was`` is JSON already, perhaps such as Python cannot read."""
         line = json.dumps(told, ensure_ascii=False)
         if was is not None:
             line = f'{line[:-1]}, "was": {was}}}'
@@ -291,16 +291,16 @@ class _Conclusion:
 
 
 def _host(environ: Mapping[str, str]) -> str:
-    """The host under which others fetch files from us; empty: none."""
+    """The host from which other services fetch our files; empty: none."""
     url = environ.get("SBM_MEDIA_URL") or environ.get("STAGE_BASED_MESSAGING_URL") or ""
     return urlsplit(url.strip()).netloc
 
 
 def _other_host(domain: str | None, host: str) -> str | None:
-    """What to say of the host under which others fetched files, if it is not ours."""
+    """What to print about the host from which other services fetched files, if it is not ours."""
     if domain is None or domain == host:
         return None
     return (
-        f"the old service gave out the addresses of files at the host {domain},"
-        f" this one does so at {host or 'none: STAGE_BASED_MESSAGING_URL is not set'}"
+        f"the old service's URLs of files have the host {domain},"
+        f" the URLs of sbm have {host or 'none: STAGE_BASED_MESSAGING_URL is not set'}"
     )

@@ -1,4 +1,4 @@
-"""``sbm message-set``: another set with the messages of one."""
+"""``sbm message-set``: make a copy of a message set."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MAX_NAME = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``message-set`` can do to its parser."""
+    """Add the subcommands of ``message-set`` to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     verb = verbs.add_parser(
         "clone",
-        help="make another one with the same messages",
-        description="Make a message set of a new name that is like another one in all else: its"
-        " schedule, channel, notes, the set that follows it, and its messages. Nobody is"
-        " subscribed to it.",
+        help="make another message set with the same messages",
+        description="Make a message set with a new name. All else is the same as in SOURCE: the"
+        " schedule, the channel, the notes, the next set, and the messages. The new set has no"
+        " subscriptions.",
     )
     verb.add_argument("source", metavar="SOURCE", help="the short name or id of a message set")
     verb.add_argument("short_name", metavar="NEW_SHORT_NAME", type=_short_name)
@@ -33,18 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--messages",
         choices=("shared", "copied"),
         default="shared",
-        help="whether both carry the same files, or the new set copies of them (default: shared)",
+        help="whether both sets use the same files, or the new set has copies (default: shared)",
     )
     following = verb.add_mutually_exclusive_group()
     following.add_argument("--next-set", metavar="SET", help="default: that of SOURCE")
-    following.add_argument("--no-next-set", action="store_true", help="no set follows it")
-    verb.add_argument("--dry-run", action="store_true", help="only say what would be made")
+    following.add_argument("--no-next-set", action="store_true", help="no set follows the new one")
+    verb.add_argument("--dry-run", action="store_true", help="only print what would be made")
     add_signature(verb)
     verb.set_defaults(command=in_database(_clone))
 
 
 def _short_name(text: str) -> str:
-    """A name that the API would take."""
+    """A name that the API would accept."""
     name = _label(text)
     if is_blank(name):
         raise argparse.ArgumentTypeError("must not be blank")

@@ -1,4 +1,4 @@
-"""``sbm migrate``: the schema, brought up to date."""
+"""``sbm migrate``: bring the schema up to date."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from sbm.store.postgres import migrations
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``migrate`` takes to its parser."""
+    """Add the arguments of ``migrate`` to its parser."""
     parser.description = (
         "Apply the migrations that the database lacks, in order, each in a transaction."
         " Safe to repeat, and to run from several machines at once. It waits for a lock for two"
-        " seconds at a time, says on standard error for whom, and tries again."
+        " seconds at a time, prints on standard error for which process, and tries again."
     )
     parser.add_argument(
-        "--status", action="store_true", help="only list which are applied; exit 1 if any is not"
+        "--status",
+        action="store_true",
+        help="only list the migrations; exit with 1 if any is not applied",
     )
     parser.set_defaults(command=_migrate)
 

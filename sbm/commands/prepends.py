@@ -1,4 +1,4 @@
-"""``sbm subscription add-prepend``: something for many, to go out before their next message."""
+"""``sbm subscription add-prepend``: send a text or a sound before the next message."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def add_to(verbs: Any) -> None:
     """Add ``add-prepend`` to the commands about subscriptions."""
     prepend = verbs.add_parser(
         "add-prepend",
-        help="have something go out before the next message",
-        description="Set metadata.prepend_next_delivery of those that are under way: the URL of a"
-        " sound for sets of sounds, anything else for sets of texts. <LANG> in it stands for the"
-        " language of the subscription.",
+        help="send a text or a sound before the next message",
+        description="Set metadata.prepend_next_delivery of active subscriptions: the URL of a"
+        " sound for sets of sounds, a text for sets of texts. <LANG> in it stands for the language"
+        " of the subscription.",
     )
     prepend.add_argument("prepend", metavar="TEXT_OR_URL", type=_prepend)
     prepend.add_argument(
-        "--overwrite", action="store_true", help="even where another one is waiting"
+        "--overwrite", action="store_true", help="replace another prepend that is waiting"
     )
     add_selection(prepend)
     prepend.set_defaults(command=in_database(_add_prepend))
@@ -64,13 +64,13 @@ def _tell(done: Prepended, wanted: Prepending) -> None:
     if done.verdicts["same"]:
         print(f"{done.verdicts['same']} have it already")
     if done.verdicts["odd"]:
-        print(f"{done.verdicts['odd']} have metadata that are no object: left alone")
+        print(f"{done.verdicts['odd']} have metadata that is not an object: not changed")
     if done.verdicts["long"]:
         print(
             f"{done.verdicts['long']} would have more than {wanted.limit} characters with their"
-            " next message: left alone"
+            " next message: not changed"
         )
     if done.verdicts["other"] and not wanted.overwrite:
-        print(f"{done.verdicts['other']} have another one waiting: left alone")
+        print(f"{done.verdicts['other']} have another prepend waiting: not changed")
     if done.locked:
-        print(f"{done.locked} are locked by somebody else: left alone")
+        print(f"{done.locked} are locked: not changed")

@@ -1,4 +1,4 @@
-"""What every command needs: its exit status, its failure, its work in the database."""
+"""What all commands share: exit statuses, failures, and their work in the database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sbm.store.postgres.database import Database
 
 OK, FAILED, MISUSED = 0, 1, 2
 
-# What a command does in the database, once its options are read; returns its exit status.
+# A command's work in the database, after its options were read; returns the exit status.
 Work = Callable[[Database], Awaitable[int]]
 Command = Callable[[argparse.Namespace, DatabaseAddress], int]
 
@@ -31,7 +31,7 @@ class CommandFailed(Exception):
 
 
 def in_database(read: Callable[[argparse.Namespace], Work]) -> Command:
-    """The command whose options ``read`` makes into its work in the database."""
+    """A command: ``read`` turns its options into its work in the database."""
 
     def command(options: argparse.Namespace, address: DatabaseAddress) -> int:
         status: int = options.with_database(address, read(options))
@@ -41,9 +41,9 @@ def in_database(read: Callable[[argparse.Namespace], Work]) -> Command:
 
 
 def with_database(address: DatabaseAddress, work: Work) -> int:
-    """Run ``work`` in a reactor that ends with it. So a process can do this once.
+    """Run ``work`` in a reactor that ends with it. A process can do this once only.
 
-    Raises CommandFailed where it was interrupted: what it had committed stays done.
+    Raises CommandFailed if it was interrupted. What it had committed stays.
     """
     outcome: list[int | Exception] = []
 
@@ -57,13 +57,13 @@ def with_database(address: DatabaseAddress, work: Work) -> int:
             database.stopService()
 
     def begin(reactor: Any) -> Deferred[None]:
-        # What came of it lies in outcome; a coroutine that is broken off has nothing to say.
+        # ``outcome`` has the result. A coroutine that was interrupted has none.
         return Deferred.fromCoroutine(once(reactor)).addErrback(lambda _failure: None)
 
     with suppress(SystemExit):  # how react ends
         react(begin)
     if not outcome:
-        raise CommandFailed("interrupted; what was done until then stays done")
+        raise CommandFailed("interrupted; the changes that were made before that stay")
     (result,) = outcome
     if isinstance(result, Exception):
         raise result
@@ -72,29 +72,29 @@ def with_database(address: DatabaseAddress, work: Work) -> int:
 
 @contextmanager
 def progress(what: str, count: int) -> Iterator[Advance]:
-    """How far it has come, on standard error, if that is a terminal."""
+    """A progress bar on standard error, if that is a terminal."""
     with tqdm(total=count, unit=f" {what}", disable=None, leave=False) as bar:
         yield bar.update
 
 
 def print_above(line: str) -> None:
-    """Print a line while progress is shown, which stays below it."""
+    """Print a line above the progress bar."""
     tqdm.write(line, file=sys.stdout)
 
 
 def stop_telling() -> None:
-    """Whoever was reading has seen enough: nothing more is said, not even at the end."""
+    """Print nothing more, not even at the end: the reader has closed standard output."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def add_signature(verb: argparse.ArgumentParser) -> None:
-    """Add the options that say who does it, and why, for the ledger and the audit."""
+    """Add the options ``--by`` and ``--reason``, for the ledger and the audit."""
     verb.add_argument("--by", metavar="NAME", type=_name, help="who does it (default: you)")
     verb.add_argument("--reason", metavar="TEXT", default="", help="why it is done")
 
 
 def signature_from(options: argparse.Namespace) -> Signature:
-    """Who does it, and why: as the options say, or else as the machine knows the user."""
+    """Who does it, and why, from the options; the default name is that of the system's user."""
     return Signature(actor=options.by or _user(), reason=options.reason)
 
 
@@ -114,7 +114,7 @@ def _name(text: str) -> str:
 def print_table(
     heading: Sequence[str], rows: Iterable[Sequence[str]], *, file: IO[str] | None = None
 ) -> None:
-    """Print rows in columns that are as wide as they have to be; nothing stands for ``-``."""
+    """Print rows in columns that are as wide as necessary; ``-`` stands for an empty value."""
     lines = [heading, *([cell or "-" for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

@@ -1,4 +1,4 @@
-"""``sbm scheduler``: what is told to the Seed Scheduler, and bringing both sides in line."""
+"""``sbm scheduler``: the calls to the Seed Scheduler, and the comparison with its data."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ _TIMEOUT = RequestTimeout(timedelta(seconds=60))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``scheduler`` can do to its parser."""
+    """Add the subcommands of ``scheduler`` to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     status = verbs.add_parser(
         "status",
-        help="what it is owed",
-        description="Tell how schedules are scheduled, how many calls the Scheduler is owed, and"
-        " which it has refused, or fails at: about which schedule and subscription, and with which"
-        " cron. Exits with 1 if it has refused any.",
+        help="show the calls that are owed",
+        description="Print the value of SBM_SCHEDULING, how many calls are owed to the Scheduler,"
+        " and which calls it has refused or fails at: their schedules, subscriptions and crons."
+        " Exits with 1 if it has refused any.",
     )
     status.set_defaults(command=in_database(_status))
 
     sync = verbs.add_parser(
         "sync",
-        help="bring both sides in line",
-        description="Compare what the Scheduler holds with what it should hold by SBM_SCHEDULING,"
-        " and owe it the calls that bring it in line, which the daemons make. Safe to repeat."
-        " Reads the same settings as the daemon.",
+        help="correct what the Scheduler has stored",
+        description="Compare what the Scheduler has stored with what it should have according to"
+        " SBM_SCHEDULING, and owe it the calls that correct the differences. The daemons make these"
+        " calls. Safe to repeat. Reads the same settings as the daemon.",
     )
     sync.add_argument("--dry-run", action="store_true", help="only show the differences")
     add_signature(sync)
@@ -98,7 +98,7 @@ async def _read_status(
 def _sync(options: argparse.Namespace) -> Work:
     scheduling = read_scheduling(options.environ)
     if scheduling.scheduler is None:
-        raise CommandFailed("SCHEDULER_URL is not set: there is no Scheduler to be told")
+        raise CommandFailed("SCHEDULER_URL is not set: there is no Scheduler to call")
     if scheduling.complaint:
         raise CommandFailed(scheduling.complaint)
     return partial(
@@ -144,7 +144,7 @@ async def _sync_both(
     elif counts.total():
         print(f"{_summary(counts)}: the daemons make these calls")
     else:
-        print("both sides are in line")
+        print("the Scheduler has stored what it should have")
     return OK
 
 
@@ -159,7 +159,7 @@ def _print_difference(difference: Difference) -> None:
 
 
 def _say_nothing(_difference: Difference) -> None:
-    """What is changed is summed up."""
+    """Print nothing for a difference: the summary counts it."""
 
 
 async def _stopped(client: ServiceClient) -> None:

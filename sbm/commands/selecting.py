@@ -1,4 +1,4 @@
-"""The options that commands share which change many subscriptions: whom they mean, how many."""
+"""The options of all commands that change many subscriptions: which ones, and how many."""
 
 from __future__ import annotations
 
@@ -11,25 +11,31 @@ from sbm.operations.selection import Filters, Repair
 
 
 def add_selection(verb: argparse.ArgumentParser) -> None:
-    """Add the options that say whom a command means, how many, and who does it why."""
-    verb.add_argument("--message-set", metavar="SET", help="of this one, by short name or id")
-    verb.add_argument("--lang", metavar="LANG", type=_not_blank, help="in this language")
-    verb.add_argument("--schedule", metavar="ID", type=row_id, help="on this schedule")
-    verb.add_argument("--limit", metavar="N", type=whole_number, help="so many at most")
-    verb.add_argument("--all", action="store_true", help="all of them; needed without a filter")
-    verb.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    """Add the options that select subscriptions, and those that say who does it and why."""
+    verb.add_argument(
+        "--message-set", metavar="SET", help="only in this message set, by short name or id"
+    )
+    verb.add_argument("--lang", metavar="LANG", type=_not_blank, help="only in this language")
+    verb.add_argument("--schedule", metavar="ID", type=row_id, help="only on this schedule")
+    verb.add_argument(
+        "--limit", metavar="N", type=whole_number, help="at most this number of subscriptions"
+    )
+    verb.add_argument(
+        "--all", action="store_true", help="all subscriptions; required if there is no filter"
+    )
+    verb.add_argument("--dry-run", action="store_true", help="only print what would be done")
     add_signature(verb)
     verb.set_defaults(misused=verb.error)
 
 
 def repair_from(options: argparse.Namespace, *filters: object) -> Repair:
-    """What the options say; ``filters`` are the command's own.
+    """The values of the options; ``filters`` are the command's own.
 
-    To change everybody is misuse, unless that was said.
+    Without a filter, ``--all`` is required.
     """
     given = (options.message_set, options.lang, options.schedule, *filters)
     if not (options.dry_run or options.all or any(one is not None for one in given)):
-        options.misused("say which are meant by a filter, or else --all")
+        options.misused("give a filter, or else --all")
     return Repair(
         filters=Filters(
             messageset=options.message_set, lang=options.lang, schedule_id=options.schedule
@@ -41,7 +47,7 @@ def repair_from(options: argparse.Namespace, *filters: object) -> Repair:
 
 
 def row_id(text: str) -> int:
-    """An id as operators write it."""
+    """An id from the command line."""
     number = whole_number(text)
     if number > LARGEST_ID:
         raise argparse.ArgumentTypeError("no row can have this id")
@@ -49,9 +55,9 @@ def row_id(text: str) -> int:
 
 
 def whole_number(text: str) -> int:
-    """A number from 1 on."""
+    """A whole number, at least 1."""
     if not re.fullmatch("[0-9]{1,10}", text) or int(text) == 0:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 on")
+        raise argparse.ArgumentTypeError("must be a whole number, at least 1")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""``sbm subscription reset-stuck``: those in error are ready again."""
+"""``sbm subscription reset-stuck``: make subscriptions that are in error ready again."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def add_to(verbs: Any) -> None:
     """Add ``reset-stuck`` to the commands about subscriptions."""
     stuck = verbs.add_parser(
         "reset-stuck",
-        help="send again to those that are in error",
-        description="Set process_status to 0 where it is -1 or -2, so that ticks reach them again;"
-        " completed ones are left alone.",
+        help="make subscriptions that are in error ready again",
+        description="Set process_status to 0 if it is -1 or -2, so that ticks include these"
+        " subscriptions again. Completed subscriptions are not changed.",
     )
     stuck.add_argument(
         "--status", metavar="STATUS", type=int, choices=STATUSES, help="only -1, or only -2"
@@ -52,5 +52,5 @@ async def _reset(database: Database, *, repair: Repair, statuses: Sequence[int])
     )
     print(f"{done.reset} reset")
     if done.left:
-        print(f"{done.left} left: they were changed meanwhile, or somebody else has locked them")
+        print(f"{done.left} not reset: they were changed meanwhile, or they are locked")
     return OK

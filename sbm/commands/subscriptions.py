@@ -8,7 +8,7 @@ from sbm.commands import duplicates, prepends, stuck
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``subscription`` can do to its parser."""
+    """Add the subcommands of ``subscription`` to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     duplicates.add_to(verbs)
     stuck.add_to(verbs)

@@ -1,4 +1,4 @@
-"""``sbm token``: what clients show."""
+"""``sbm token``: the tokens with which clients authenticate."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sbm.operations import users
 from sbm.store.postgres.database import Database
 from sbm.store.users import revoke_token
 
-# Shorter than any token, so that neither can be taken for the other.
+# An id is shorter than any token, so the two cannot be confused.
 _ID = re.compile(r"[0-9]{1,9}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``token`` can do to its parser."""
+    """Add the subcommands of ``token`` to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     create = verbs.add_parser(
         "create",
-        help="make a token for a user, and the user where there is none",
-        description="Print a new token. It is stored hashed and cannot be shown again; older tokens"
-        " of the user stay valid.",
+        help="make a token for a user; if there is no such user, make the user, too",
+        description="Print a new token. Only its hash is stored, so it cannot be shown again. Older"
+        " tokens of the user stay valid.",
     )
-    create.add_argument("name", metavar="NAME", help="the user's name, or her e-mail address")
+    create.add_argument("name", metavar="NAME", help="the user's name or e-mail address")
     create.add_argument("--admin", action="store_true", help="make the user an administrator")
     create.set_defaults(command=in_database(_create))
 
@@ -36,14 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     revoke = verbs.add_parser(
         "revoke",
-        help="make a token worthless",
-        description="Revoke a token for ever. Requests that show it are refused from then on.",
+        help="make a token invalid",
+        description="Revoke a token for ever. Requests with this token are refused from then on.",
     )
     revoke.add_argument(
         "token",
         metavar="ID-OR-TOKEN",
         nargs="?",
-        help="its id from `sbm token list`, or the token; without, it is read from standard input",
+        help="the id from `sbm token list`, or the token itself; if neither is given, it is read"
+        " from standard input",
     )
     revoke.set_defaults(command=in_database(_revoke))
 

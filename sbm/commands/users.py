@@ -1,4 +1,4 @@
-"""``sbm user``: who may speak to the API, and what each may do."""
+"""``sbm user``: the users of the API, and their permissions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sbm.store.users import list_users
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``user`` can do to its parser."""
+    """Add the subcommands of ``user`` to its parser."""
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     create = _verb(
@@ -26,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "create",
         _create,
         "make a user",
-        "Make a user. Without a password, a token is her only way in: see `sbm token create`.",
+        "Make a user. A user without a password can only use tokens: see `sbm token create`.",
     )
     create.add_argument("--email", type=_email, help="default: NAME, if that is an e-mail address")
-    create.add_argument("--admin", action="store_true", help="make her an administrator")
+    create.add_argument("--admin", action="store_true", help="make the user an administrator")
     _password_option(create)
 
     password = _verb(
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "password",
         _set_password,
         "give a user another password",
-        "Give a user another password, or a first one. Her tokens stay valid.",
+        "Give a user another password, or a first one. The user's tokens stay valid.",
     )
     _password_option(password, required=True)
 
@@ -45,22 +45,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         verbs,
         "disable",
         _disable,
-        "keep a user out",
-        "Refuse a user, whatever she shows, until she is enabled again.",
+        "lock a user out",
+        "Refuse a user's password and tokens, until the user is enabled again.",
     )
     _verb(
         verbs,
         "enable",
         _enable,
         "let a user in again",
-        "Let a user in again: her password and her tokens are what they were.",
+        "Let a user in again. The user's password and tokens are the same as before.",
     )
 
     for name, read, what in (
         ("grant", _grant, "give a user a permission"),
         ("revoke", _revoke, "take a permission from a user"),
     ):
-        verb = _verb(verbs, name, read, what, "Administrators hold every permission anyway.")
+        verb = _verb(verbs, name, read, what, "Administrators have all permissions anyway.")
         verb.add_argument(
             "permission", metavar="PERMISSION", choices=PERMISSIONS, help=" or ".join(PERMISSIONS)
         )
@@ -70,10 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def password_from(raw: bytes) -> str:
-    """The password that standard input holds, as it is: any text, blanks at its ends included.
+    """The password from standard input, as it is: any text, with the blanks at its ends.
 
-    Only one newline at the end is left off, which ``echo`` adds and nobody means. Raises
-    CommandFailed if there is nothing, or nothing that is UTF-8.
+    Only one newline at the end is removed, because ``echo`` adds one. Raises CommandFailed if the
+    input is empty or not UTF-8.
     """
     try:
         password = raw.removesuffix(b"\n").decode("utf-8")
@@ -102,13 +102,13 @@ def _password_option(parser: argparse.ArgumentParser, *, required: bool = False)
         "--password-stdin",
         action="store_true",
         required=required,
-        help="read the password from standard input; one newline at its end is left off",
+        help="read the password from standard input; one newline at its end is removed",
     )
 
 
 def _email(text: str) -> str:
     if len(text) > MAX_EMAIL or not is_email(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no e-mail address")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an e-mail address")
     return text
 
 
@@ -169,7 +169,7 @@ def _grant(options: argparse.Namespace) -> Work:
 
 async def _grant_permission(database: Database, *, username: str, permission: str) -> int:
     await database.transact(users.grant, username=username, permission=permission)
-    print(f"user {username!r} holds {permission}")
+    print(f"user {username!r} has {permission}")
     return OK
 
 
@@ -179,7 +179,7 @@ def _revoke(options: argparse.Namespace) -> Work:
 
 async def _revoke_permission(database: Database, *, username: str, permission: str) -> int:
     held = await database.transact(users.revoke, username=username, permission=permission)
-    outcome = "no longer holds" if held else "did not hold"
+    outcome = "no longer has" if held else "did not have"
     print(f"user {username!r} {outcome} {permission}")
     return OK
 

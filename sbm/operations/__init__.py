@@ -1,1 +1,1 @@
-"""The rules of what clients and operators ask for; web and commands call them."""
+"""The business rules: what clients and operators ask for. ``web`` and ``commands`` call them."""

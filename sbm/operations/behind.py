@@ -1,4 +1,4 @@
-"""Subscriptions that had fewer messages than expected: told, sent to, or moved on."""
+"""Subscriptions that have had fewer messages than expected: listed, sent to, or moved on."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PAGE = 2000
 # Beyond that, cron fields and calendars say little.
 FARTHEST = timedelta(days=3660)
 
-_CHANGED = "it was changed meanwhile, or somebody else had it locked"
+_CHANGED = "it was changed meanwhile, or it was locked"
 
 
 class MomentTooFar(Refused):
-    """Nobody can say where subscriptions should be so far from now."""
+    """The moment is too far from now to say where subscriptions should be."""
 
     def __init__(self) -> None:
         super().__init__("must be within ten years of now")
@@ -38,7 +38,7 @@ class MomentTooFar(Refused):
 
 @frozen(kw_only=True)
 class Expectation:
-    """As of when they should be where; the schedules are read in the time zone. None: now."""
+    """The moment of the comparison (None: now), and the time zone of the schedules."""
 
     time_zone: ZoneInfo
     as_of: datetime | None = None
@@ -46,20 +46,20 @@ class Expectation:
 
 @frozen(kw_only=True)
 class BehindCount:
-    """To how many it was done, how many followed others, and why how many were skipped."""
+    """How many were repaired, how many were chained to them, and how many skipped, and why."""
 
     done: int
     begun: int
     skipped: Counter[str]
 
 
-# What is done to those of some subscriptions that still are behind.
+# The repair of those among some subscriptions that are still behind.
 _Deed = Callable[..., Awaitable[RepairCount]]
 _Tell = Callable[[BehindRecord], object]
 
 
 def _untold(_one: BehindRecord) -> None:
-    """Nobody wants to be told of single subscriptions."""
+    """Ignore single subscriptions."""
 
 
 async def list_behind(
@@ -71,9 +71,9 @@ async def list_behind(
     tell: _Tell,
     progress: Progress = untold,
 ) -> BehindCount:
-    """Tell of each subscription that is behind, and change nothing.
+    """Call ``tell`` with each subscription that is behind, and change nothing.
 
-    Raises Refused, as all of these do, for filters that name what there is not, and MomentTooFar.
+    Raises Refused for filters that name unknown rows, and MomentTooFar, as do the functions below.
     """
     return await _Pass(
         database=database,
@@ -94,7 +94,7 @@ async def send_to_behind(
     tell: _Tell = _untold,
     progress: Progress = untold,
 ) -> BehindCount:
-    """Owe the next message to each who can be sent to; ``tell`` is called with each of them."""
+    """Owe the next message to each subscription that can get one; calls ``tell`` with each."""
     return await _Pass(
         database=database,
         expectation=expectation,
@@ -116,7 +116,7 @@ async def fast_forward(
     tell: _Tell = _untold,
     progress: Progress = untold,
 ) -> BehindCount:
-    """Move each who is not held back to where it should be; ``tell`` is called with each."""
+    """Move each subscription that can be moved to where it should be; calls ``tell`` with each."""
     return await _Pass(
         database=database,
         expectation=expectation,
@@ -133,7 +133,7 @@ async def fast_forward(
 async def fast_forward_these(
     transaction: Transaction, *, runs_id: int, ids: Sequence[UUID], signature: Signature
 ) -> RepairCount:
-    """Move these to where they should be, if they still are behind, and send nothing."""
+    """Move these to where they should be, if they are still behind, and send nothing."""
     return await _repair(
         transaction,
         behind_subscriptions.fast_forward,
@@ -147,7 +147,7 @@ async def fast_forward_these(
 async def owe_to_these(
     transaction: Transaction, *, runs_id: int, ids: Sequence[UUID], signature: Signature
 ) -> RepairCount:
-    """Owe the next message to each of these, if they still are behind."""
+    """Owe the next message to each of these, if they are still behind."""
     return await _repair(
         transaction,
         behind_subscriptions.owe,
@@ -167,7 +167,7 @@ async def _repair(
     ids: Sequence[UUID],
     signature: Signature,
 ) -> RepairCount:
-    """Do it to those who still are behind, of all that can be locked; the audit tells how many."""
+    """Repair those that are still behind and can be locked; records their number in the audit."""
     await check_runs(transaction, search_id=runs_id)
     held = await behind_subscriptions.lock(transaction, ids=ids)
     count = await deed(
@@ -190,10 +190,10 @@ async def _repair(
 
 @define(eq=False, kw_only=True)
 class _Pass:
-    """Looks at all subscriptions once, a page at a time, and does something to those behind.
+    """Looks at all subscriptions once, a page at a time, and repairs those that are behind.
 
-    Without a ``deed``, that is only counted. ``obstacle`` says what keeps it from being done to one
-    of them, if anything; ``tell`` is called with each to whom it is done.
+    ``deed`` is the repair; without one, they are only counted. ``obstacle`` says why one of them
+    cannot be repaired, or None. ``tell`` is called with each one that is repaired.
     """
 
     database: Database

@@ -1,4 +1,4 @@
-"""Whether what is stored agrees with itself."""
+"""Checks that the stored data is consistent."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Finding = TickBalance | OrphanSend | Double | Surplus
 class LedgerCheck:
     """How many of each finding there are.
 
-    Of ticks that are ``not_kept`` a part of the ledger was dropped, so that nothing can be told of
-    them; they are not among the ``ticks``. ``sent_twice`` counts sends, each once.
+    ``not_kept`` ticks have lost a part of the ledger, because it was dropped; they cannot be
+    checked, and are not among the ``ticks``. ``sent_twice`` counts sends, each once.
     """
 
     ticks: int
@@ -48,14 +48,14 @@ class LedgerCheck:
 
 @frozen(kw_only=True)
 class ScheduleCheck:
-    """What there is to say of the schedules, and how many there are."""
+    """The remarks about schedules, and how many schedules there are."""
 
     schedules: int
     remarks: list[Remark]
 
     @property
     def faulty(self) -> set[int]:
-        """The ids of those that are never due, or cannot be told."""
+        """The ids of schedules that are never due, or that the Scheduler cannot be told."""
         return {remark.id for remark in self.remarks if remark.is_fault}
 
 
@@ -68,7 +68,7 @@ async def check_ledger(database: Database, *, tell: Callable[[Finding], object])
 
 
 async def check_schedules(database: Database, *, time_zone: ZoneInfo) -> ScheduleCheck:
-    """Look at all schedules, whose fields are read in this time zone."""
+    """Look at all schedules; their fields are read in this time zone."""
     told = await database.transact(schedules.list_told)
     found = [remark for schedule in told for remark in remarks(schedule, time_zone)]
     return ScheduleCheck(schedules=len(told), remarks=found)

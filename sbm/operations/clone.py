@@ -1,4 +1,4 @@
-"""Another message set with the messages of one."""
+"""Clone a message set: make another one with the same messages."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from sbm.store import audit, binary_contents, messages, messagesets
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import CommitUnknown
 
-# How many messages are named that cannot be sent.
+# So many of the messages that cannot be sent are named.
 _NAMED = 3
 
 
 class NameTaken(Refused):
-    """There is a message set of this short name already."""
+    """There is already a message set with this short name."""
 
     def __init__(self, short_name: str) -> None:
         super().__init__(f"there is a message set {short_name!r} already")
 
 
 class Unsendable(Refused):
-    """Messages of the source cannot be sent, as an import may have brought them."""
+    """Messages of the source cannot be sent; an import may have brought such messages."""
 
     def __init__(self, told: Sequence[str]) -> None:
         lines = "\n".join(told)
@@ -42,7 +42,7 @@ class Unsendable(Refused):
 
 
 class ChangedMeanwhile(Refused):
-    """The source is no longer what it was when the clone was planned."""
+    """The source was changed after the clone was planned."""
 
     def __init__(self) -> None:
         super().__init__("the message set was changed meanwhile: do it again")
@@ -54,12 +54,12 @@ class FilesNotCopied(Refused):
 
 @frozen(kw_only=True)
 class CloneRequest:
-    """What is to be made.
+    """The message set that an operator wants.
 
-    ``source`` and ``next_set`` are short names or ids. Without a ``label``, it is that of the
-    source; without a ``next_set``, it is followed by what follows the source, unless it
-    ``is_last``. With a ``folder``, the files of the messages are copied there, and are its own.
-    ``text_limit``: how many characters a message may have.
+    ``source`` and ``next_set`` are short names or ids. The default ``label`` is that of the source.
+    The default ``next_set`` is that of the source, unless the clone ``is_last``. If a ``folder`` is
+    given, the clone gets its own copies of the files, in this folder. ``text_limit``: how many
+    characters a message may have.
     """
 
     source: str
@@ -74,9 +74,9 @@ class CloneRequest:
 
 @frozen(kw_only=True)
 class ClonePlan:
-    """What is to be made, as it stood when that was looked up.
+    """What the clone consists of, as it was read from the database.
 
-    ``languages`` has how many messages there are in each.
+    ``languages`` has the number of messages in each language.
     """
 
     source: MessageSet
@@ -86,7 +86,7 @@ class ClonePlan:
 
 
 async def plan_clone(database: Database, *, request: CloneRequest) -> ClonePlan:
-    """What cloning would make; raises Refused where it could not."""
+    """What a clone would consist of; raises Refused if the clone is not possible."""
     plan = await database.transact(_plan, request=request)
     if request.folder is not None:
         _check_files(request.folder, plan.files)
@@ -96,14 +96,14 @@ async def plan_clone(database: Database, *, request: CloneRequest) -> ClonePlan:
 async def clone(
     database: Database, *, request: CloneRequest, plan: ClonePlan, progress: Progress = untold
 ) -> MessageSet:
-    """Make what was planned, and copy its files first; raises Refused, and then nothing is made."""
+    """Copy the files, and then make the planned set; if this raises Refused, nothing was made."""
     names: dict[int, str] = {}
     try:
         if request.folder is not None:
             names = _copy_files(request.folder, plan.files, progress)
         return await database.transact(_make, request=request, plan=plan, names=names)
     except CommitUnknown:
-        raise  # the rows may be there, and then their files have to be
+        raise  # the rows may be committed, and then they need their files
     except BaseException:
         for name in names.values():
             assert request.folder is not None
@@ -163,7 +163,7 @@ async def _make(
     made = await messagesets.create(transaction, **fields)
     assert made is not None  # message sets are made and changed one at a time
     if request.next_set is None and plan.next_set_id == plan.source.id:
-        # The source follows itself, and the new one is to do as it does.
+        # The source follows itself, and so does the clone.
         await messagesets.update(transaction, messageset=evolve(made, next_set_id=made.id))
     copies = {
         file_id: (await binary_contents.create(transaction, content=name)).id
@@ -197,7 +197,7 @@ def _check_files(folder: Path, found: Sequence[BinaryContent]) -> None:
 
 
 def _copy_files(folder: Path, found: Sequence[BinaryContent], progress: Progress) -> dict[int, str]:
-    """Copy these to new names, all or none; returns the names by id."""
+    """Copy all files to new names, or none; returns the names by id."""
     names: dict[int, str] = {}
     try:
         with progress("files", len(found)) as advance:

@@ -1,7 +1,7 @@
-"""Making, changing and deleting what is sent: message sets, messages and their files.
+"""Make, change and delete message sets, messages and their files.
 
-What can be sent is a rule of ``sbm.model.content_rules``. What an import brought, and what stays as
-it is, is no reason to refuse a change.
+``sbm.model.content_rules`` has the rules for messages that can be sent. An imported row may break
+them: a change is refused only if it makes a new problem.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from sbm.store.postgres.database import Transaction
 NAME_TAKEN = "message set with this Short name already exists."
 PLACE_TAKEN = "The fields messageset, sequence_number, lang must make a unique set."
 
-# How many messages are named that keep a set or a file from being changed.
+# So many of the messages that prevent a change of a set or a file are named.
 _NAMED = 3
 
-# Of which attribute it is told what cannot be sent; the rest is told of the message as a whole.
+# The attribute to which a problem belongs. All other problems belong to the message as a whole.
 _ATTRIBUTES: Mapping[Code, str] = {
     "typographic": "text_content",
     "length": "text_content",
@@ -101,7 +101,7 @@ async def delete_message(transaction: Transaction, *, message_id: int) -> None:
 async def replace_file(
     transaction: Transaction, *, file: BinaryContent, content: str, max_text_length: int
 ) -> BinaryContent:
-    """Have another stored file, of this name, in the place of one.
+    """Replace a file by another stored file, which has this name.
 
     Raises NoSuchRow, or WrongValues if messages could not be sent with it.
     """
@@ -123,9 +123,9 @@ async def replace_file(
 
 
 async def delete_file(transaction: Transaction, *, file_id: int) -> None:
-    """Delete the row of a file and the messages that carry it; raises NoSuchRow.
+    """Delete the row of a file and the messages that use it; raises NoSuchRow.
 
-    The file itself stays: messages that were sent name it.
+    The file itself stays, because messages that were sent link to it.
     """
     if not await binary_contents.delete(transaction, file_id=file_id):
         raise NoSuchRow
@@ -147,7 +147,7 @@ async def _check_messageset(
 async def _check_messages(
     transaction: Transaction, found: MessageSet, wanted: MessageSet, limit: int
 ) -> None:
-    """Raise WrongValues if messages of the set can be sent as it is, but not as it is to be."""
+    """Raise WrongValues if messages of the set can be sent before the change, but not after it."""
     before, after = found.medium, wanted.medium
     if (before.is_audio, before.is_whatsapp) == (after.is_audio, after.is_whatsapp):
         return
@@ -166,7 +166,7 @@ async def _check_messages(
 
 
 async def _check_message(transaction: Transaction, draft: Draft, found: Message | None) -> None:
-    """Raise WrongValues or CannotBeSent unless the place is free, and it all can be sent."""
+    """Raise WrongValues or CannotBeSent unless the place is free and the message can be sent."""
     problems = await draft.hold_references(transaction)
     stored = {} if found is None else asdict(found)
     wanted = {**stored, **draft.values}
@@ -189,7 +189,7 @@ async def _check_message(transaction: Transaction, draft: Draft, found: Message 
 
 
 async def _content(transaction: Transaction, values: Mapping[str, Any]) -> Content:
-    """What these values carry, and how it goes out; the set is kept as it is until the end."""
+    """The content with these values; the set is locked until the transaction ends."""
     messageset_id, file_id = values.get("messageset_id"), values.get("binary_content_id")
     medium = Medium(content_type="text", channel=None)
     if messageset_id is not None and await messagesets.hold(transaction, row_id=messageset_id):

@@ -1,4 +1,4 @@
-"""Drafts: what somebody wants a row to be."""
+"""Drafts: the values that a client wants a row to have."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sbm.store.postgres.database import Transaction
 
 
 class Hold(Protocol):
-    """Whether a row exists, and if it does, it stays until the transaction ends."""
+    """Whether a row exists; if it does, it is locked until the transaction ends."""
 
     def __call__(self, transaction: Transaction, *, row_id: int) -> Awaitable[bool]: ...
 
 
 @frozen(kw_only=True)
 class Referenced:
-    """An attribute whose value is the id of a row; ``unknown`` is said if there is no such row."""
+    """An attribute whose value is the id of a row; ``unknown`` is the error if there is no row."""
 
     attribute: str
     hold: Hold
@@ -29,27 +29,27 @@ class Referenced:
 
 @define
 class Problems:
-    """What is found to be wrong with a draft: sentences by attribute, or for SEVERAL."""
+    """The problems of a draft: sentences by attribute, or for SEVERAL."""
 
     found: dict[str, list[str]] = field(factory=dict)
 
     def add(self, attribute: str, *sentences: str) -> None:
-        """Remember what is wrong with an attribute."""
+        """Add a problem of an attribute."""
         self.found.setdefault(attribute, []).extend(sentences)
 
     def check(self) -> None:
-        """Raise WrongValues with all that was found, if anything was."""
+        """Raise WrongValues with all problems, if there are any."""
         if self.found:
             raise WrongValues(self.found)
 
 
 @frozen(kw_only=True)
 class Draft:
-    """Typed values for a row, by attribute, and what is wrong with others that were written.
+    """Typed values for a row, by attribute, and the problems of values that could not be read.
 
-    ``defaults`` are the names of the values that were not written. ``user_id`` is who writes; None
-    is nobody whom the database knows. No text that is sent has more than ``max_text_length``
-    characters.
+    ``defaults`` are the names of the values that the client did not write. ``user_id`` is the user
+    who writes; None if the database does not know the user. A text that is sent has at most
+    ``max_text_length`` characters.
     """
 
     values: Mapping[str, Any]
@@ -65,11 +65,11 @@ class Draft:
         return {name: value for name, value in self.values.items() if name not in self.defaults}
 
     def found(self) -> Problems:
-        """What is wrong so far. A transaction may be started again: the draft stays as it is."""
+        """A copy of the problems: the transaction may run again, so the draft must not change."""
         return Problems({name: list(sentences) for name, sentences in self.problems.items()})
 
     async def hold_references(self, transaction: Transaction) -> Problems:
-        """Look up the rows that are referred to, and keep them; what is wrong so far."""
+        """Look up and lock the rows that the draft refers to; returns the problems so far."""
         problems = self.found()
         for one in self.references:
             row_id = self.values.get(one.attribute)
@@ -80,6 +80,6 @@ class Draft:
         return problems
 
 
-# What is written of a row that there is, given the values that are stored. Called once the row is
-# found, it raises what was wrong with the request: a row that does not exist is told first.
+# Makes the draft of an existing row from its stored values. It is called after the row was found,
+# and raises the errors of the request: so a row that does not exist is reported first.
 Changes = Callable[[Mapping[str, Any]], Draft]

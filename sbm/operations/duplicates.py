@@ -1,4 +1,4 @@
-"""Of the subscriptions that somebody has twice, one stays."""
+"""If a person has the same subscription twice, remove all but one."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sbm.store import duplicates, locks, repairs
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import RowLocked
 
-# How long smaller chunks wait for a lock that a whole one could not have.
+# How long smaller chunks wait for a lock, if the whole chunk could not get it.
 PATIENCE = timedelta(milliseconds=100)
 
 
 @frozen(kw_only=True)
 class Removal:
-    """Which duplicates are to go; with ``deactivate`` they stay, inactive."""
+    """Which duplicates to remove; with ``deactivate`` they are made inactive instead."""
 
     repair: Repair
     rule: DuplicateRule = field(factory=DuplicateRule)
@@ -30,9 +30,10 @@ class Removal:
 
 @frozen(kw_only=True)
 class RemovalCount:
-    """How many subscriptions were removed, and how many left as a message to them is under way.
+    """How many subscriptions were removed.
 
-    ``locked`` counts identities of which somebody else has a subscription locked.
+    ``busy`` counts those that were kept because a message to them is in progress. ``locked`` counts
+    identities with a subscription that another transaction has locked.
     """
 
     removed: int = 0
@@ -42,7 +43,7 @@ class RemovalCount:
 
 @frozen(kw_only=True)
 class _Step:
-    """What came of the subscriptions of some identities; no ``reach``: there were no more."""
+    """The result for the subscriptions of some identities; no ``reach``: there were no more."""
 
     reach: str | None
     rows: int = 0
@@ -58,9 +59,9 @@ async def remove_duplicates(
     tell: Callable[[Sequence[Duplicate]], object],
     progress: Progress = untold,
 ) -> RemovalCount:
-    """Go through all subscriptions, identity by identity; ``tell`` is called with what goes.
+    """Go through all subscriptions, identity by identity; calls ``tell`` with each removed one.
 
-    Raises Refused where a filter names what there is not.
+    Raises Refused if a filter names an unknown row.
     """
     repair = removal.repair
     selection = await database.transact(select, filters=repair.filters)
@@ -93,7 +94,7 @@ async def _next(
     after: str,
     left: int | None,
 ) -> _Step:
-    """Fewer identities at once, down to one, where a subscription of theirs is locked."""
+    """Take fewer identities at once, down to one, if one of their subscriptions is locked."""
     size = CHUNK
     while True:
         try:
@@ -123,7 +124,7 @@ async def _remove_next(
     size: int,
 ) -> _Step:
     repair, rule = removal.repair, removal.rule
-    if size < CHUNK:  # the others should not have to wait as well
+    if size < CHUNK:  # do not make the other identities wait, too
         await locks.wait_at_most(transaction, wait=PATIENCE)
     reach, rows = await duplicates.reach(transaction, after=after, limit=size)
     if reach is None:

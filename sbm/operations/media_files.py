@@ -1,8 +1,7 @@
-"""Files on their way into the media folder, and their names there.
+"""Write files into the media folder, and make their names.
 
-A file begins as a temporary one, which has a name that is never served, and is locked by whoever
-writes it. Nothing but a crash leaves one behind, and ``sweep`` takes away those that nobody writes
-any more.
+A file begins as a temporary file. Its name is never served, and its writer holds a lock on it. Only
+a crash leaves a temporary file behind. ``sweep`` removes temporary files without a writer.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _BLOCK_BYTES = 2**20
 
 
 def new_name(uploaded_as: str, now: datetime) -> str:
-    """A name that nobody can guess: the time, 128 random bits, and the extension of the upload."""
+    """A name that cannot be guessed: the time, 128 random bits, and the extension of the upload."""
     extension = PurePosixPath(uploaded_as).suffix
     moment = now.astimezone(timezone.utc).strftime("%Y%m%d%H%M%S%f")
     suffix = extension if _EXTENSION.fullmatch(extension) else ""
@@ -31,7 +30,7 @@ def new_name(uploaded_as: str, now: datetime) -> str:
 
 
 def begin(folder: Path) -> tuple[Path, int]:
-    """A new file, locked; a sweep between its making and its locking makes us try again."""
+    """A new file, locked; tries again if a sweep removes the file before it is locked."""
     while True:
         path = folder / f"{_PREFIX}{secrets.token_hex(16)}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -46,8 +45,8 @@ def begin(folder: Path) -> tuple[Path, int]:
 
 
 def publish(path: Path, descriptor: int, name: str) -> None:
-    """Give a file that is written its name, durably. It remains open."""
-    os.fchmod(descriptor, 0o644)  # others may serve the folder
+    """Give a file that was written its name, durably. It remains open."""
+    os.fchmod(descriptor, 0o644)  # another server may serve the folder
     os.fsync(descriptor)
     os.rename(path, path.parent / name)
     _sync_folder(path.parent)
@@ -71,7 +70,7 @@ def copy(old: Path, folder: Path, new: str) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that nobody writes; those of other daemons are locked."""
+    """Remove the temporary files without a writer; those of other daemons are locked."""
     with os.scandir(folder) as entries:
         left = [entry.path for entry in entries if entry.name.startswith(_PREFIX)]
     for path in left:

@@ -1,4 +1,4 @@
-"""Messages that have a problem: looked for, and some of them named."""
+"""Find messages that have a problem, to name some of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sbm.model.content_rules import Content, Placed, Problem
 from sbm.store import messages
 from sbm.store.postgres.database import Transaction
 
-# So many are read at a time, and let go again, when all messages of a set are looked at.
+# So many messages are in memory at a time while all messages of a set are looked at.
 AT_ONCE = 500
 # Of one file.
 OF_FILE = 1000
@@ -19,9 +19,9 @@ Problems = Callable[[Content], Sequence[Problem]]
 async def find_offenders(
     transaction: Transaction, *, messageset_id: int, problems: Problems, most: int
 ) -> list[tuple[Placed, Problem]]:
-    """The first messages of a set, by language and number, of which ``problems`` finds any.
+    """The first messages of a set, by language and number, in which ``problems`` finds any.
 
-    Each comes with its first problem; ``most`` of them are looked for.
+    Returns at most ``most`` messages, each with its first problem.
     """
     found: list[tuple[Placed, Problem]] = []
     lang, number = "", 0
@@ -39,7 +39,7 @@ async def find_offenders(
 async def find_offenders_of_file(
     transaction: Transaction, *, file_id: int, problems: Problems, most: int
 ) -> list[tuple[Placed, Problem]]:
-    """The first messages that carry a file of which ``problems`` finds any, ``most`` of them."""
+    """The first ``most`` messages with this file in which ``problems`` finds any."""
     page = await messages.list_contents_of_file(transaction, file_id=file_id, limit=OF_FILE)
     return (await _with_problems(transaction, page, problems))[:most]
 

@@ -1,4 +1,4 @@
-"""Many subscriptions are given something to go out before their next message."""
+"""Give many subscriptions a prepend: a text or a sound before their next message."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sbm.store.repairs import Place, PrependCandidate
 
 
 class NoFit(Refused):
-    """The prepend suits none of the message sets that are meant."""
+    """The prepend suits none of the message sets that match."""
 
 
 @frozen(kw_only=True)
 class Prepending:
-    """What is to be given to whom.
+    """A prepend, and the subscriptions that get it.
 
     ``limit`` is how many characters a message may have together with the prepend. With
-    ``overwrite``, it takes the place of another one that waits.
+    ``overwrite``, it replaces another prepend that is waiting.
     """
 
     repair: Repair
@@ -37,7 +37,7 @@ class Prepending:
 
 @frozen(kw_only=True)
 class Recipients:
-    """Whom a prepend is for, and why it is not for other sets (``left_out``)."""
+    """The subscriptions that get a prepend, and why other sets do not (``left_out``)."""
 
     selection: Selection
     messageset_ids: list[int]
@@ -46,9 +46,9 @@ class Recipients:
 
 @frozen(kw_only=True)
 class Prepended:
-    """To how many it was given, and how many there were of each verdict.
+    """How many got the prepend, and how many there were of each verdict.
 
-    ``locked`` are those that somebody else had locked: they were not looked at.
+    ``locked`` counts those that another transaction had locked: they were not looked at.
     """
 
     given: int
@@ -58,7 +58,7 @@ class Prepended:
 
 @frozen(kw_only=True)
 class _Step:
-    """What came of the next subscriptions; no ``place``: there were no more."""
+    """The result for the next subscriptions; no ``place``: there were no more."""
 
     place: Place | None
     rows: int = 0
@@ -94,7 +94,7 @@ async def add_prepends(
     recipients: Recipients,
     progress: Progress = untold,
 ) -> Prepended:
-    """Give it to those under way, from the newest on, a chunk in each transaction."""
+    """Give it to active subscriptions, beginning with the newest, a chunk in each transaction."""
     given, locked = 0, 0
     verdicts: Counter[repairs.Verdict] = Counter()
     total = await database.transact(repairs.count_all)

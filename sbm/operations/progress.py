@@ -1,16 +1,16 @@
-"""How an operation tells how far it has come."""
+"""How an operation reports its progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-# Called with how many more are done.
+# Called with the number of things that were done since the last call.
 Advance = Callable[[int], object]
-# Called with what is done and how many of it there are, for as long as that takes.
+# Called with the name and the number of the things to do; the context lasts as long as the work.
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
 
 
 def untold(_what: str, _count: int) -> AbstractContextManager[Advance]:
-    """Progress that nobody wants to be told of."""
+    """Ignore progress."""
     return nullcontext(lambda _more: None)

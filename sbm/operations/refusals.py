@@ -1,26 +1,26 @@
-"""What operations raise where they cannot do what they were asked to."""
+"""What operations raise if they cannot do what they were asked to do."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-# Stands for an attribute where a problem is about several of them.
+# Stands in the place of an attribute if a problem is about several attributes.
 SEVERAL = ""
 
 
 class Refused(Exception):
-    """What was asked for cannot be done, and nothing was; the message says why, for a person."""
+    """A request cannot be done, and nothing was changed; the message says why, for a person."""
 
 
 class NoSuchRow(Refused):
-    """The row that is meant does not exist."""
+    """The row does not exist."""
 
     def __init__(self) -> None:
         super().__init__("It does not exist.")
 
 
 class InUse(Refused):
-    """A row that others refer to; it was not deleted."""
+    """Other rows refer to the row, so it was not deleted."""
 
     def __init__(self, what: str, users: Sequence[str]) -> None:
         super().__init__(f"Cannot delete {what}: it is used by {' and '.join(users)}.")
@@ -39,7 +39,7 @@ class WrongValues(Refused):
 
 
 class CannotBeSent(Refused):
-    """A message that could not be sent as it is to be; ``sentences`` are about all of it."""
+    """With these values, the message could not be sent; ``sentences`` are about all of it."""
 
     def __init__(self, sentences: Sequence[str]) -> None:
         super().__init__(" ".join(sentences))

@@ -1,4 +1,4 @@
-"""Sends that were refused or failed are owed again."""
+"""Owe sends that were refused or failed again."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sbm.model.send import Trigger
 from sbm.store import failed_tasks, tasks
 from sbm.store.postgres.database import Transaction
 
-# So many are owed again at once; a list that is longer is left to a task.
+# So many are owed again at once; a task does the rest of a longer list.
 AT_ONCE = 200
 
 
 @frozen(kw_only=True)
 class RequeueCount:
-    """What became of single failures; ``missing`` are the ids of those that there are not."""
+    """The result for single failed tasks; ``missing`` are the ids that do not exist."""
 
     taken: int
     owed: int
@@ -25,7 +25,7 @@ class RequeueCount:
 
 
 async def requeue_one(transaction: Transaction, *, failed_task_id: int) -> Trigger:
-    """Owe this one again; where it is skipped instead, the reason is that of the ledger."""
+    """Owe this one again; if it is skipped instead, the reason is that of the ledger."""
     await failed_tasks.hold(transaction, failed_task_id=failed_task_id)
     done = await failed_tasks.requeue(
         transaction, after=failed_task_id - 1, up_to=failed_task_id, limit=1, alone=True
@@ -36,7 +36,7 @@ async def requeue_one(transaction: Transaction, *, failed_task_id: int) -> Trigg
 async def requeue_these(
     transaction: Transaction, *, ids: Sequence[int], is_dry: bool = False
 ) -> RequeueCount:
-    """Owe these again, all in this transaction; ``is_dry``: only count those that there are."""
+    """Owe these again, all in this transaction; ``is_dry``: only count those that exist."""
     taken, owed, missing = 0, 0, []
     for failed_task_id in ids:
         if is_dry:
@@ -55,7 +55,7 @@ async def requeue_these(
 async def requeue_all(
     transaction: Transaction, *, wanted: Wanted, requested_by: int | None
 ) -> Requeued:
-    """Owe all that match now again: the oldest at once, whatever is left by a task."""
+    """Owe all that match now again: the oldest ones at once, and the rest by a task."""
     up_to = await failed_tasks.newest(transaction)
     if up_to is None:
         return Requeued()

@@ -1,4 +1,4 @@
-"""What an operator should know of single schedules: both days, never due, never told."""
+"""Remarks about schedules for operators: both day fields, never due, never told."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TICKS_SHOWN = 3
 
 @frozen(kw_only=True)
 class Remark:
-    """Something about a schedule; ``is_fault``: it does not do what somebody wanted it to.
+    """A remark about a schedule; ``is_fault``: the schedule cannot work as it was meant to.
 
     ``next_ticks`` are in the time zone of the schedules, in ISO 8601.
     """
@@ -32,7 +32,7 @@ class Remark:
 
 
 def remarks(schedule: Told, zone: ZoneInfo) -> Iterator[Remark]:
-    """What there is to say of a schedule whose fields are read in this time zone."""
+    """The remarks about a schedule; its fields are read in this time zone."""
     cron = schedule.cron
     if cron is None:
         yield Remark(

@@ -1,4 +1,4 @@
-"""When every schedule was due, worked out for those who look for subscriptions that are behind."""
+"""Compute when every schedule was due, for the search for subscriptions that are behind."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sbm.store.schedule_runs import EVERYBODY, ScheduleRuns, Wanted
 
 SURVEY_BATCH = 20_000
 RUNS_BATCH = 1000
-# Of a schedule that is due every minute, this is a month.
+# A schedule that is due every minute has about so many runs in a month.
 MAX_RUNS = 50_000
 
-# Awaited every now and then; raises what is to end the work.
+# Awaited now and then during the work; raises an exception to end the work.
 Keep = Callable[[], Awaitable[None]]
 
 
 async def _go_on() -> None:
-    """Nothing keeps the work from going on."""
+    """Let the work go on."""
 
 
 async def prepare(
@@ -34,7 +34,7 @@ async def prepare(
     wanted: Wanted = EVERYBODY,
     keep: Keep = _go_on,
 ) -> ScheduleRuns:
-    """Work out when every schedule was due until a moment, or now, as far as it matters."""
+    """Compute when every schedule was due until a moment, or until now, as far as it matters."""
     await _forget_ended(database, keep)
     runs_id, until = await database.transact(schedule_runs.begin, as_of=as_of)
     since, size = await _survey(database, wanted, keep)
@@ -51,7 +51,7 @@ async def prepare(
 
 
 async def forget(database: Database, *, runs_id: int, keep: Keep = _go_on) -> None:
-    """Delete runs that nobody needs any more."""
+    """Delete runs that are no longer needed."""
     while await database.transact(schedule_runs.delete_runs, search_id=runs_id, limit=SURVEY_BATCH):
         await keep()
     await database.transact(schedule_runs.delete, search_id=runs_id)
@@ -63,7 +63,7 @@ async def _forget_ended(database: Database, keep: Keep) -> None:
 
 
 async def _survey(database: Database, wanted: Wanted, keep: Keep) -> tuple[datetime | None, int]:
-    """Since when the runs of the schedules matter, if at all, and how many there are in all."""
+    """The earliest moment from which runs matter, if any, and the number of subscriptions."""
     since: datetime | None = None
     size, after = 0, BEFORE_ALL
     while part := await database.transact(
@@ -86,7 +86,7 @@ async def _list_runs(
     time_zone: ZoneInfo,
     keep: Keep,
 ) -> list[datetime]:
-    """When the schedule was due, in order: the latest MAX_RUNS of them."""
+    """When the schedule was due, in order: the latest MAX_RUNS times."""
     runs: list[datetime] = []
     slices = TimeSlice(reactor=reactor)
     while len(runs) < MAX_RUNS:

@@ -1,4 +1,4 @@
-"""What the Metrics API is told of the sends to come."""
+"""The values about future sends that the Metrics API gets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ async def read_scheduled(
 ) -> dict[str, float]:
     """The values by name, as far as they are known.
 
-    Estimates that are not of today are asked for; the task tells what it has estimated.
+    If the estimates are not of today, this asks for a task that makes them; the task then sends
+    them to the Metrics API.
     """
     today, week = await estimates.read_week(transaction, zone=zone)
     if week is None:

@@ -1,4 +1,4 @@
-"""What the Scheduler holds, compared with what it should hold, and brought in line."""
+"""Compare what the Scheduler has stored with what it should have, and correct the differences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHUNK = 1000
 
 
 class WrongMode(Refused):
-    """The daemons schedule in another way than it is done here."""
+    """SBM_SCHEDULING of the daemons has another value than here."""
 
     def __init__(self, here: str, announced: str) -> None:
         super().__init__(
@@ -34,10 +34,10 @@ class WrongMode(Refused):
 
 @define(eq=False, slots=False, kw_only=True)
 class Comparison:
-    """Lists what the Scheduler holds, and tells the differences, a chunk at a time.
+    """Lists what the Scheduler has stored, and yields the differences, a chunk at a time.
 
-    Nothing is held in memory but a page. The calls are not made here: they are owed, and made by
-    the daemons. ``listed`` is called with the number of entries of each page.
+    Only one page is in memory at a time. The calls are owed here; the daemons make them.
+    ``listed`` is called with the number of entries of each page.
     """
 
     database: Database
@@ -48,9 +48,9 @@ class Comparison:
     listed: Callable[[int], object] = lambda _: None
 
     async def bring_in_line(self, *, is_dry: bool = False) -> AsyncGenerator[Difference, None]:
-        """Owe what brings both sides in line, unless ``is_dry``; yields the differences.
+        """Owe the calls that correct the differences, unless ``is_dry``; yields the differences.
 
-        Raises Unavailable where the Scheduler does not tell all that it holds.
+        Raises Unavailable if the Scheduler does not list all that it has stored.
         """
         listing_id = uuid4()
         since = await self.database.transact(clock.now)
@@ -77,7 +77,7 @@ class Comparison:
             await self.database.transact(scheduler_schedules.forget, listing_id=listing_id)
 
     async def _chunks(self, listing_id: UUID, since: datetime) -> AsyncIterator[list[Difference]]:
-        # What is there for nobody first: those that take its place are remembered after it.
+        # First the entries that are not needed: what replaces them is stored after them.
         last: str | None = ""
         while last is not None:
             last, surplus = await self.database.transact(
@@ -130,10 +130,10 @@ async def sync(
     is_dry: bool = False,
     tell: Callable[[Difference], object],
 ) -> Counter[str]:
-    """Owe what brings both sides in line, and put that down in the audit; counts the actions.
+    """Owe the calls that correct the differences, and record them in the audit; counts the actions.
 
-    ``tell`` is called with each difference. Where it ``is_dry``, nothing is owed. Raises WrongMode,
-    or Unavailable where the Scheduler does not tell all that it holds.
+    ``tell`` is called with each difference. If ``is_dry``, nothing is owed. Raises WrongMode, or
+    Unavailable if the Scheduler does not list all that it has stored.
     """
     database, mode = comparison.database, comparison.mode
     announced = await database.transact(scheduler_calls.read_scheduling)

@@ -1,4 +1,4 @@
-"""Making, changing and deleting schedules."""
+"""Make, change and delete schedules."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def _check_together(
 ) -> None:
     """Raise WrongValues if fields that are right one by one are wrong together.
 
-    Imported ones may be: what is wrong about those that stay as they are is no reason to refuse.
+    Imported schedules may have such fields. If a request does not change them, it is not refused.
     """
     kept = {name for name, value in fields.items() if before.get(name) == value}
     unread = kept & Cron.problems(fields).keys()

@@ -1,4 +1,4 @@
-"""Which subscriptions an operator means, and what all repairs of many of them are told."""
+"""The subscriptions that an operator selects, and the arguments that all repairs have."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sbm.operations.refusals import Refused
 from sbm.store import messagesets, schedules
 from sbm.store.postgres.database import Transaction
 
-# So many subscriptions are looked at, and perhaps changed, in one transaction. Changing one touches
-# every index of the table; settling must not have to wait for long.
+# So many subscriptions are looked at, and perhaps changed, in one transaction. A change touches
+# every index of the table, and the locks must not delay the daemons for long.
 CHUNK = 500
 
 
 class NoMessageSet(Refused):
-    """There is no message set of this short name or id."""
+    """There is no message set with this short name or id."""
 
     def __init__(self, given: str) -> None:
         super().__init__(f"there is no message set {given!r}")
@@ -33,7 +33,7 @@ class NoSchedule(Refused):
 
 @frozen(kw_only=True)
 class Filters:
-    """Which subscriptions are meant: all that match; None is no filter.
+    """Selects the subscriptions that match all filters; None is no filter.
 
     ``messageset`` is the short name of a message set, or else its id.
     """
@@ -45,9 +45,9 @@ class Filters:
 
 @frozen(kw_only=True)
 class Repair:
-    """For which subscriptions a repair is meant, how many of them at most, and who does it.
+    """The subscriptions that a repair changes, how many of them at most, and who does it and why.
 
-    Where it ``is_dry``, nothing is changed.
+    If it ``is_dry``, nothing is changed.
     """
 
     signature: Signature
@@ -57,7 +57,7 @@ class Repair:
 
 
 async def select(transaction: Transaction, *, filters: Filters) -> Selection:
-    """The same by ids; raises NoMessageSet or NoSchedule for what there is not."""
+    """The same filters by ids; raises NoMessageSet or NoSchedule if there is no such row."""
     messageset_id = None
     if filters.messageset is not None:
         messageset_id = (await find_messageset(transaction, given=filters.messageset)).id
@@ -69,7 +69,7 @@ async def select(transaction: Transaction, *, filters: Filters) -> Selection:
 
 
 async def find_messageset(transaction: Transaction, *, given: str) -> MessageSet:
-    """The message set of this short name, or else of this id; raises NoMessageSet."""
+    """The message set with this short name, or else with this id; raises NoMessageSet."""
     messageset_id = await messagesets.find_by_name(transaction, short_name=given)
     if messageset_id is None and given.isdecimal() and int(given) <= LARGEST_ID:
         messageset_id = int(given)

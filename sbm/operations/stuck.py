@@ -1,4 +1,4 @@
-"""Subscriptions that are in error are made ready again."""
+"""Make subscriptions that are in error ready again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATUSES = (-1, -2)
 
 @frozen(kw_only=True)
 class StuckSubscriptions:
-    """Those that are meant: how many of each message set and status, and how many to reset."""
+    """How many match in each message set and status, and how many to reset."""
 
     selection: Selection
     counts: list[Stuck]
@@ -29,7 +29,7 @@ class StuckSubscriptions:
 
 @frozen(kw_only=True)
 class ResetCount:
-    """How many are ready again, and how many were left: changed meanwhile, or locked."""
+    """How many were reset, and how many were not, because they were changed meanwhile or locked."""
 
     reset: int = 0
     left: int = 0
@@ -38,7 +38,7 @@ class ResetCount:
 async def find_stuck(
     transaction: Transaction, *, repair: Repair, statuses: Sequence[int] = STATUSES
 ) -> StuckSubscriptions:
-    """Which ones would be reset; raises Refused where a filter names what there is not."""
+    """The subscriptions that would be reset; raises Refused if a filter names an unknown row."""
     selection = await select(transaction, filters=repair.filters)
     counts = await repairs.count_stuck(transaction, statuses=statuses, selection=selection)
     meant = sum(one.count for one in counts)
@@ -55,7 +55,7 @@ async def reset_stuck(
     statuses: Sequence[int] = STATUSES,
     progress: Progress = untold,
 ) -> ResetCount:
-    """Set process_status to 0 where it is an error, a chunk in each transaction."""
+    """Set process_status to 0 if it is an error, a chunk in each transaction."""
     done = ResetCount()
     with progress("subscriptions", stuck.meant) as advance:
         for status in statuses:

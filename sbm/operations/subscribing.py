@@ -1,4 +1,4 @@
-"""Subscribing: making, changing and deleting subscriptions."""
+"""Make, change and delete subscriptions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sbm.store.postgres.database import Transaction
 
 _CONTRADICTION = "This is the status of a completed subscription, and completed is false."
 
-# What decides which message is next.
+# These attributes decide which message is next.
 _PLACE = ("messageset_id", "lang", "next_sequence_number")
 
 
@@ -42,9 +42,9 @@ async def create_subscription(transaction: Transaction, draft: Draft) -> Subscri
 
 
 async def register(transaction: Transaction, draft: Draft, *, window: timedelta) -> Registration:
-    """Make a subscription unless the same was asked for less than ``window`` ago; 0: never mind.
+    """Make a subscription, unless the same was requested less than ``window`` ago.
 
-    Raises WrongValues.
+    If ``window`` is zero, earlier requests do not matter. Raises WrongValues.
     """
     if not window:
         made = await create_subscription(transaction, draft)
@@ -84,7 +84,7 @@ async def change_subscription(
 
 
 async def delete_subscription(transaction: Transaction, *, subscription_id: UUID) -> None:
-    """Delete a subscription; raises NoSuchRow. What it is owed will be skipped."""
+    """Delete a subscription; raises NoSuchRow. Its owed sends will be skipped."""
     if not await subscriptions.delete(transaction, subscription_id=subscription_id):
         raise NoSuchRow
 
@@ -100,7 +100,7 @@ def begin_with_next(draft: Draft) -> Draft:
 
 
 def _fingerprint(draft: Draft) -> bytes:
-    """Of what is asked for, however it was spelt. What cannot be read is nobody's duplicate."""
+    """A digest of the values, independent of their spelling. Invalid values are left out."""
     text = json.dumps(draft.values, sort_keys=True)
     return sha256(text.encode("ascii")).digest()
 
@@ -115,10 +115,10 @@ def _consistent(draft: Draft, *, was_completed: bool) -> dict[str, Any]:
 async def _check_prepend(
     transaction: Transaction, draft: Draft, before: Mapping[str, Any], problems: Problems
 ) -> None:
-    """Add what keeps the prepend in the metadata from going out before the next message.
+    """Add the problems of a prepend that cannot go out before the next message.
 
-    ``before`` is the subscription as it is stored, or nothing for a new one. A prepend that waits
-    already, as an import may have brought it, only has to be no worse under what changes around it.
+    ``before`` is the subscription as it is stored, or empty for a new one. A prepend that is stored
+    already may have problems, for example after an import: only new problems are added.
     """
     after = {**before, **draft.values}
     prepend = prepend_of(after.get("metadata"))
@@ -138,7 +138,7 @@ async def _check_prepend(
 async def _prepend_problems(
     transaction: Transaction, prepend: Any, values: Mapping[str, Any], limit: int
 ) -> dict[str, str]:
-    """What is wrong with it, by code; the set stays as it is until the transaction ends."""
+    """The problems of a prepend, by code; the set is locked until the transaction ends."""
     await messagesets.hold(transaction, row_id=values["messageset_id"])
     messageset = await messagesets.find(transaction, messageset_id=values["messageset_id"])
     assert messageset is not None

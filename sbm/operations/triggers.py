@@ -1,4 +1,4 @@
-"""Triggers: somebody says "now" for a subscription or a schedule."""
+"""Triggers: a client says "now" for a subscription or a schedule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sbm.store.postgres.database import Transaction
 
 
 async def send_next(transaction: Transaction, *, subscription_id: UUID) -> Trigger:
-    """Owe the next message, or tell why there is nothing to send; raises NoSuchRow."""
+    """Owe the next message, or return why there is nothing to send; raises NoSuchRow."""
     return _found(await sends.owe(transaction, subscription_id=subscription_id))
 
 
@@ -31,9 +31,9 @@ async def open_tick(transaction: Transaction, *, schedule_id: int, opened_by: st
 async def stop_calls_for_schedule(
     transaction: Transaction, *, schedule_id: int, mode: Scheduling
 ) -> bool:
-    """Have the Scheduler told to stop, if in this mode it should not call for a schedule.
+    """Owe the Scheduler a call that stops it, if it should not call for a schedule in this mode.
 
-    Returns whether it should not: then nothing is to be sent.
+    Returns whether it should not call: then nothing is sent.
     """
     if mode == "schedule":
         return False

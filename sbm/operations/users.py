@@ -1,4 +1,4 @@
-"""Users of the API: whom an operator means, and what may be changed of them."""
+"""Make and change users of the API, and their tokens and permissions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sbm.store.users import ListedToken
 
 
 class UnknownUser(Refused):
-    """There is no user of this name."""
+    """There is no user with this name."""
 
     def __init__(self, username: str) -> None:
         super().__init__(f"there is no user {username!r}")
 
 
 class UsernameTaken(Refused):
-    """There is a user of this name already."""
+    """There is already a user with this name."""
 
     def __init__(self, username: str) -> None:
         super().__init__(f"there is a user {username!r} already")
@@ -59,11 +59,11 @@ async def create_token(
     admin: bool = False,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> str:
-    """A new token, 40 hexadecimal digits, of a user, who is made if need be.
+    """A new token, 40 hexadecimal digits, for a user; if there is no such user, one is made.
 
-    It is the user of whom ``email`` is the name, or else the one whose e-mail it is, if that is one
-    alone. With ``admin`` the user becomes an administrator; without, the rights stay. Only a digest
-    of the token is stored. Raises UnfitText.
+    ``email`` is the name of the user. It can also be the user's e-mail address, if no other user
+    has the same. With ``admin`` the user becomes an administrator; without it, the permissions
+    stay. Only a digest of the token is stored. Raises UnfitText.
     """
     _check_text(email, MAX_USERNAME)
     found = await users.list_called(transaction, called=email)
@@ -84,19 +84,19 @@ async def set_password(transaction: Transaction, *, username: str, password: str
 
 
 async def set_active(transaction: Transaction, *, username: str, is_active: bool) -> None:
-    """Let a user in, or keep out with every token and password; raises UnknownUser."""
+    """Let a user in, or refuse all tokens and the password of a user; raises UnknownUser."""
     user_id = await _lock(transaction, username)
     await users.set_active(transaction, user_id=user_id, is_active=is_active)
 
 
 async def grant(transaction: Transaction, *, username: str, permission: str) -> None:
-    """Give a user a permission that is lacking; raises UnknownUser."""
+    """Give a user a permission, unless the user has it already; raises UnknownUser."""
     user_id = await _lock(transaction, username)
     await users.grant(transaction, user_id=user_id, permission=permission)
 
 
 async def revoke(transaction: Transaction, *, username: str, permission: str) -> bool:
-    """Take a permission from a user; whether it was held. Raises UnknownUser."""
+    """Take a permission from a user; returns whether the user had it. Raises UnknownUser."""
     user_id = await _lock(transaction, username)
     return await users.revoke(transaction, user_id=user_id, permission=permission)
 
@@ -112,7 +112,7 @@ async def list_tokens(
 
 async def _lock(transaction: Transaction, username: str) -> int:
     user_id = None
-    if username.isprintable():  # the database could not look for another one
+    if username.isprintable():  # other characters could not be stored, nor looked for
         user_id = await users.lock(transaction, username=username)
     if user_id is None:
         raise UnknownUser(username)

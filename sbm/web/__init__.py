@@ -1,1 +1,1 @@
-"""The HTTP face: parse, do one thing, reply."""
+"""The HTTP API: parse a request, call one operation, reply."""

@@ -1,4 +1,4 @@
-"""The HTTP face as a whole: which resource answers where."""
+"""The whole HTTP API: the resources and their paths."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from sbm.web.resources.users import TokenAuth, UserTokens
 MAX_UPLOAD_BYTES = 50 * 2**20
 _UTC = ZoneInfo("UTC")
 
-# What has routes of its own, by the path that they lie below.
+# The classes with routes of their own, by the path below which these routes lie.
 MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/user/token": UserTokens,
     "/api/token-auth": TokenAuth,
@@ -143,14 +143,14 @@ def build(
 ) -> BoundedSite:
     """The site of the API.
 
-    ``scheduling`` says what the Scheduler shows, and what it may call back for; ``version`` is told
-    by the health check; ``wakeups`` are woken after the commit of work for the pipeline; files of
-    up to ``max_upload_bytes`` are stored in ``media_root``, and served from there, if there is one;
-    for ``duplicate_window`` the webhook refuses a repeated request, a day at most, zero: never;
-    ``trusted_proxies`` are believed about the address that the client sees; ``telemetry`` is what
-    ``/metrics`` and the health show, and its tally is told what the Metrics API shall know;
-    ``timezone`` is that of the schedules; ``max_text_length`` is how many characters the Message
-    Sender takes.
+    ``scheduling`` has the Scheduler's token, and what the Scheduler may call back for. ``version``
+    is shown by the health check. ``wakeups`` are woken after the commit of work for the pipeline.
+    Files of up to ``max_upload_bytes`` are stored in ``media_root``, if it is set, and served from
+    there. For ``duplicate_window``, a day at most, the webhook refuses a request that repeats an
+    earlier one; zero: never. The headers of ``trusted_proxies`` may say which address the client
+    uses. ``telemetry`` is shown by ``/metrics`` and the health check, and its tally counts what the
+    Metrics API gets. ``timezone`` is that of the schedules. ``max_text_length`` is how many
+    characters the Message Sender takes.
     """
     reactor = database.reactor
     telemetry = telemetry or Telemetry()

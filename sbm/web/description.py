@@ -1,4 +1,4 @@
-"""The OpenAPI description of the whole API: what each resource says of itself, in this order."""
+"""The OpenAPI description of the whole API: the sections of the resources, in this order."""
 
 from __future__ import annotations
 

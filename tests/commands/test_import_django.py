@@ -48,7 +48,7 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
         "schedule 5: there is no day_of_month 31 in month_of_year 2: it is never"
     )
     assert files == "files: 2 copied, 0 there already, 1 missing"
-    assert "old.example.org, this one does so at new.example.org" in host
+    assert "old.example.org, the URLs of sbm have new.example.org" in host
     assert (unsendable, last) == ("messages that cannot be sent as they are: 1", "imported")
     assert {path.name for path in root.iterdir()} == {"20170101.mp3", "3-20170101.mp3"}
     lines = [json.loads(line) for line in report.read_text().splitlines()]

@@ -45,7 +45,7 @@ async def test_of_those_in_error_the_others_are_reset(
     assert (outcome.status, outcome.complaint) == (0, "")
     assert outcome.out.splitlines() == [
         "3 reset",
-        "1 left: they were changed meanwhile, or somebody else has locked them",
+        "1 not reset: they were changed meanwhile, or they are locked",
     ]
     stuck = direct.rows("SELECT id FROM subscriptions WHERE process_status = -1")
     assert [row["id"] for row in stuck] == [kept]
@@ -62,7 +62,7 @@ async def test_the_others_are_given_their_prepend(
     assert (outcome.status, outcome.complaint) == (0, "")
     assert outcome.out.splitlines() == [
         "3 given the prepend",
-        "1 are locked by somebody else: left alone",
+        "1 are locked: not changed",
     ]
     assert direct.subscription(kept)["metadata"] is None
     assert "1 given the prepend" in (await sbm("subscription", "add-prepend", "Hi", "--all")).out
@@ -82,7 +82,7 @@ async def test_the_others_lose_their_duplicates(
     assert (outcome.status, outcome.complaint) == (0, "")
     assert outcome.out.splitlines() == [
         "3 removed",
-        "subscriptions of 1 identities are locked by somebody else: left alone",
+        "subscriptions of 1 identities are locked: not changed",
     ]
     assert (await sbm("subscription", "remove-duplicates", "--all")).out == "1 removed\n"
 
@@ -108,7 +108,7 @@ async def test_the_others_that_are_behind_are_helped(
     assert (outcome.status, outcome.complaint) == (0, "")
     first, *_, last = outcome.out.splitlines()
     assert first.startswith(done)
-    assert last == "1 skipped: it was changed meanwhile, or somebody else had it locked"
+    assert last == "1 skipped: it was changed meanwhile, or it was locked"
 
 
 @ensureDeferred

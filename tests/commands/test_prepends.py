@@ -48,8 +48,8 @@ async def test_a_text_is_given_to_those_whom_it_suits_once_and_another_is_left_w
             "left out: message set 'chat' is for WhatsApp, whose texts must not include the"
             " newline after it",
             f"{given} the prepend",
-            "2 have metadata that are no object: left alone",
-            "1 have another one waiting: left alone",
+            "2 have metadata that is not an object: not changed",
+            "1 have another prepend waiting: not changed",
         ]
         if "--dry-run" in options:
             assert metadata(direct, ids) == kinds
@@ -111,7 +111,7 @@ async def test_those_whose_next_message_would_become_too_long_are_left_alone(
     outcome = await sbm(*ADD, "y" * 15, "--all")
     assert outcome.out.splitlines() == [
         "3 given the prepend",
-        "1 would have more than 30 characters with their next message: left alone",
+        "1 would have more than 30 characters with their next message: not changed",
     ]
     given = {KEY: "y" * 15}
     assert metadata(direct, ids) == [given, None, given, given]

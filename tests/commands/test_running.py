@@ -33,7 +33,7 @@ def test_a_command_that_is_interrupted_says_so_and_no_more(
         _, complaint = command.communicate(timeout=60)
     finally:
         holder.close()
-    assert complaint == "sbm: interrupted; what was done until then stays done\n"
+    assert complaint == "sbm: interrupted; the changes that were made before that stay\n"
     assert command.returncode == FAILED
 
 

@@ -55,7 +55,7 @@ async def test_the_differences_are_shown_and_then_owed(here: Here, run: Run) -> 
     assert (await run("status"))[1][0] == "scheduling by subscription; 1 calls owed; 0 refused"
     await here.do_all(here.doing())
     assert here.door.changes == [("POST", payload(subscription))]
-    assert (await run("sync"))[1] == ["both sides are in line"]
+    assert (await run("sync"))[1] == ["the Scheduler has stored what it should have"]
     first, second = here.direct.rows("SELECT * FROM audit ORDER BY id")
     assert (first["actor"], first["reason"]) == ("Thandi", "first time")
     assert first["details"] == {"mode": "subscription", "create": 1}

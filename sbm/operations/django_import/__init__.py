@@ -1,1 +1,1 @@
-"""Taking over the database of the service that sbm replaces."""
+"""Import the database of the service that sbm replaces."""

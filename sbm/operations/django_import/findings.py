@@ -1,4 +1,4 @@
-"""What there is to tell of single rows that were imported as they were."""
+"""Problems of single rows that were imported unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sbm.store.django.sendable import Ended, Waiting
 
 @frozen(kw_only=True)
 class Finding:
-    """What is to be told of a row of a table: what becomes of it, and why."""
+    """A remark about a row of a table: what happens to the row, and why."""
 
     table: str
     id: str
@@ -24,7 +24,7 @@ class Finding:
 
 
 def find_unsendable(taken: Taken, *, limit: int) -> Iterator[Finding]:
-    """Each message and prepend that could not be sent; ``limit`` is of the characters of a text."""
+    """Each message and prepend that cannot be sent; ``limit``: how many characters a text has."""
     for one in taken.contents:
         yield from _unsendable_content(one, limit)
     for waiting in taken.waiting:
@@ -57,7 +57,7 @@ def _unsendable_prepend(waiting: Waiting, limit: int) -> Iterator[Finding]:
 
 
 def tell_ended(one: Ended) -> Finding:
-    """What becomes of one who stands beyond the end of the content."""
+    """What happens to a subscription that stands beyond the end of its content."""
     where = (
         f"it stands at {one.next_sequence_number}, beyond the end of {one.messageset} in {one.lang}"
     )
@@ -74,7 +74,7 @@ def tell_ended(one: Ended) -> Finding:
 
 
 def copy_files(taken: Taken, copies: Copies, *, progress: Progress) -> Iterator[Finding]:
-    """Copy the files of the messages; tells of each that cannot be."""
+    """Copy the files of the messages; yields a finding for each one that cannot be copied."""
     counts = {one.table: one.taken for one in taken.tallies}
     with progress("files", counts["binary_contents"]) as advance:
         for one in taken.files:

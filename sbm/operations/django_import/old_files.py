@@ -1,4 +1,4 @@
-"""The files of the old service's messages: copied to where this one serves them from."""
+"""Copies the files of the old service's messages to the media folder of sbm."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sbm.store.django.report import OldFile
 class Copies:
     """Copies files from ``media`` to ``root``, and counts them.
 
-    A file that is there, with the right size, is not copied again; one that another file of its
-    name keeps out is left alone. Where it ``only_looks``, nothing is copied.
+    A file that is there already, with the right size, is not copied again. If another file has the
+    same name, nothing is overwritten. If it ``only_looks``, nothing is copied.
     """
 
     media: Path
@@ -25,7 +25,7 @@ class Copies:
     there: int = field(default=0, init=False)
 
     def bring(self, file: OldFile) -> str | None:
-        """Copy one file, unless it is there; returns what is wrong with it, if anything is."""
+        """Copy one file, unless it is there already; returns its problem, if it has one."""
         old, new = self.media / file.old_name, self.root / file.name
         if not old.resolve().is_relative_to(self.media.resolve()) or not old.is_file():
             return f"there is no file {file.old_name} in {self.media}"

@@ -1,6 +1,6 @@
-"""The import as a whole: all of it, or nothing.
+"""The whole import: all of it, or nothing.
 
-It is an operator's doing, into a database that nobody else uses yet, and so it is synchronous.
+An operator runs it, into a database that nothing else uses yet, so it is synchronous.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sbm.store.schedules import Told
 
 @frozen(kw_only=True)
 class Taken:
-    """What was taken over; what is an iterator is read as it is looked at.
+    """What was imported; each iterator reads from the database when it is used.
 
-    ``called`` are the schedules that the Scheduler calls; ``schedules`` are all of them.
-    ``contents`` are those of all messages, ``waiting`` all prepends of those under way, and
-    ``ended`` those who stand beyond the end of their content.
+    ``called`` is the number of schedules that the Scheduler calls; ``schedules`` are all of them.
+    ``contents`` are those of all messages, ``waiting`` the prepends of all active subscriptions,
+    and ``ended`` the subscriptions that stand beyond the end of their content.
     """
 
     origin: Origin
@@ -49,13 +49,13 @@ def transfer(
     signature: Signature,
     go_on: bool = False,
 ) -> None:
-    """Take the old service's data over into an empty database; both are named by libpq URIs.
+    """Copy the old service's data into an empty database; both are given as libpq URIs.
 
-    Those who stand beyond the end of their content are completed and ``go_on`` to the next set, if
-    that is wanted.
+    With ``go_on``, subscriptions that stand beyond the end of their content are completed, and go
+    on to the next set.
 
-    When all is there and checked, ``conclude`` is shown it, and says whether it is to stay. Raises
-    ImportFailed; whatever is raised, and by whomever, nothing stays.
+    After all data was copied and checked, ``conclude`` gets it, and returns whether to keep it.
+    Raises ImportFailed. After any exception, also one of ``conclude``, nothing is kept.
     """
     with target.opened(target_uri) as ours:
         taken = _filled(source_uri, ours, progress, signature=signature, go_on=go_on)
@@ -83,7 +83,7 @@ def _filled(
             for noun in NOUNS:
                 sums[noun] = theirs.sums(STATEMENTS[noun].read.sql)
                 advance(1)
-    # From here on the old database is not needed: its snapshot is given up.
+    # From here on, the old database is not needed: its snapshot has ended.
     ours.set_aside()
     with progress("taking over", len(NOUNS)) as advance:
         for noun in NOUNS:
@@ -95,7 +95,7 @@ def _filled(
             tallies.append(ours.tally(noun, sums[noun]))
             advance(1)
     merged = ours.finish()
-    # Only now: until here, every row was compared with what it was.
+    # Not earlier: before this point, every row is compared with the old one.
     ended, gone_on = sendable.find_ended(ours.connection, go_on=go_on)
     ours.sign(signature, tallies=tallies, ended=ended, gone_on=gone_on)
     return Taken(
@@ -113,9 +113,9 @@ def _filled(
 
 
 def _copy(theirs: source.Source, ours: target.Target, relation: str, progress: Progress) -> None:
-    """Copy one table, and see that no row is lost on the way."""
+    """Copy one table, and check that no row is lost."""
     count = theirs.count(relation)
     with progress(relation, count) as advance:
         copied = ours.copy(theirs, relation, advance)
     if copied != count:
-        raise ImportFailed(f"{relation} has {count} rows, but {copied} came")
+        raise ImportFailed(f"{relation} has {count} rows, but {copied} were copied")

@@ -1,4 +1,4 @@
-"""What is asked for and not waited for: send estimates, and sound for the voice vendor."""
+"""Work in the background: send estimates, and the copies of sound for the voice vendor."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ from sbm.web.schema.pages import ShortPage
 
 _RUN = OptionsInfo(
     name="Run Send Estimate",
-    description="Estimates in the background how many are sent to on each of the next seven days.",
+    description="Estimates in the background how many messages go out on each of the next seven"
+    " days.",
 )
 _ESTIMATES = OptionsInfo(
     name="Send Estimate List",
-    description="How many subscriptions and identities are sent to, by day and message set.",
+    description="How many subscriptions and identities get a message, by day and message set.",
 )
 _SYNC = OptionsInfo(
     name="Sync Audio Files",
-    description="Asks for new audio files to be copied to the voice vendor.",
+    description="Requests a copy of new audio files for the voice vendor.",
 )
 
 
@@ -44,26 +45,26 @@ def _day(given: str) -> date:
         day = date.fromisoformat(given)
     except ValueError:
         raise FieldError("Enter a valid date.") from None
-    if day.isoformat() != given:  # newer Pythons read more than this
+    if day.isoformat() != given:  # newer releases of Python accept more formats
         raise FieldError("Enter a valid date.")
     return day
 
 
 FILTERS = [
-    Filter(name="send_date", read=_day, note="Those of this day."),
+    Filter(name="send_date", read=_day, note="Estimates of this day."),
     Filter(
         name="messageset",
         parameter="messageset_id",
         read=filters.reference,
         exists=messagesets.exists,
-        note="Those of this message set.",
+        note="Estimates of this message set.",
     ),
 ]
 
 
 @frozen(eq=False, kw_only=True)
 class SendEstimates:
-    """The estimates as they were last made."""
+    """The latest estimates."""
 
     app = new_app()
 
@@ -81,9 +82,9 @@ class SendEstimates:
 
 @frozen(eq=False, kw_only=True)
 class TaskRequest:
-    """One path whose POST asks for a task; ``wake`` is called once that is committed.
+    """One path whose POST requests a task; ``wake`` is called after the commit.
 
-    ``accepted`` is what the answer says besides the task's id. The body of the POST is not read.
+    ``accepted`` is a key of the answer, besides the task's id. The body of the POST is not read.
     """
 
     app = new_app()
@@ -143,7 +144,7 @@ async def _list_page(
 
 
 ESTIMATES = Section(
-    tags=[("Send estimates", "How many are sent to on each of the next seven days.")],
+    tags=[("Send estimates", "How many messages go out on each of the next seven days.")],
     paths=[
         PathItem(
             path="/api/v1/runsendestimate",
@@ -152,8 +153,8 @@ ESTIMATES = Section(
                 "POST": Operation(
                     name="run_send_estimate",
                     summary="Estimate the sends of the next seven days",
-                    description="In the background. The body is not read.",
-                    answers={202: answer_of(TASK, "It is begun.")},
+                    description="A task does this in the background. The body is not read.",
+                    answers={202: answer_of(TASK, "The task was accepted.")},
                 )
             },
         ),
@@ -167,7 +168,7 @@ ESTIMATES = Section(
                     "SendEstimate",
                     FILTERS,
                     pages=BY_OFFSET,
-                    description="As they were last made.",
+                    description="The latest estimates.",
                 )
             },
         ),
@@ -177,9 +178,9 @@ ESTIMATES = Section(
             {
                 "id": ROW_ID,
                 "send_date": said(DAY, "The day."),
-                "messageset": said(ROW_ID, "What is sent."),
-                "estimate_subscriptions": said(COUNT, "To how many subscriptions."),
-                "estimate_identities": said(COUNT, "To how many people."),
+                "messageset": said(ROW_ID, "The message set."),
+                "estimate_subscriptions": said(COUNT, "How many subscriptions get a message."),
+                "estimate_identities": said(COUNT, "How many people get a message."),
             }
         ),
         "SendEstimatePage": page_of("SendEstimate"),
@@ -195,16 +196,16 @@ AUDIO = Section(
                 "POST": Operation(
                     name="sync_audio_files",
                     summary="Copy new sound to the voice vendor",
-                    description="In the background. The body is not read.",
+                    description="A task does this in the background. The body is not read.",
                     answers={
                         202: answer_of(
                             one_object(
                                 {
                                     "sync_audio_files_initiated": FLAG | {"const": True},
-                                    "task_id": said(UUID, "The task that was asked for."),
+                                    "task_id": said(UUID, "The id of the task."),
                                 }
                             ),
-                            "It is begun.",
+                            "The task was accepted.",
                         )
                     },
                 )

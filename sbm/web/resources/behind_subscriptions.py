@@ -1,4 +1,4 @@
-"""``/api/v1/behind-subscriptions``: who has had fewer messages than expected."""
+"""``/api/v1/behind-subscriptions``: subscriptions with fewer messages than expected."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIND = OptionsInfo(
 
 
 def shown(request: ApiRequest, behind: BehindSubscription) -> dict[str, Any]:
-    """One of them as clients see it."""
+    """A subscription that is behind, as clients see it."""
     subscription_id = behind.subscription_id
     current, expected = behind.current_messageset_id, behind.expected_messageset_id
     return {
@@ -61,25 +61,27 @@ def _key(given: list[Any]) -> tuple[datetime, int]:
 _ROW = one_object(
     {
         "id": ROW_ID,
-        "subscription": said(URL, "Who is behind."),
+        "subscription": said(URL, "The subscription that is behind."),
         "subscription_id": UUID,
-        "messages_behind": said(COUNT, "By how many messages."),
-        "current_messageset": said(URL, "The set that she is in."),
+        "messages_behind": said(COUNT, "By how many messages it is behind."),
+        "current_messageset": said(URL, "The set that it is in."),
         "current_messageset_id": ROW_ID,
         "current_messageset_name": TEXT,
-        "current_sequence_number": said({"type": "integer"}, "The message that comes next."),
-        "expected_messageset": said(URL, "The set that she should be in."),
+        "current_sequence_number": said({"type": "integer"}, "The number of its next message."),
+        "expected_messageset": said(URL, "The set that it should be in."),
         "expected_messageset_id": ROW_ID,
         "expected_messageset_name": TEXT,
-        "expected_sequence_number": said({"type": "integer"}, "Which should come next."),
-        "created_at": said(MOMENT, "When that was found."),
+        "expected_sequence_number": said(
+            {"type": "integer"}, "The number that its next message should have."
+        ),
+        "created_at": said(MOMENT, "When the search found it."),
     }
 )
 
 RESOURCE = Resource[BehindSubscription](
     path="/api/v1/behind-subscriptions/",
     title="Behind Subscription",
-    description="The subscriptions that were behind when they were last looked for.",
+    description="The subscriptions that were behind at the last search.",
     methods=("GET",),
     permission=VIEW_BEHIND_SUBSCRIPTIONS,
     shown=shown,
@@ -90,19 +92,19 @@ RESOURCE = Resource[BehindSubscription](
     sentences=Sentences(
         tag="Behind subscriptions",
         name="behind_subscription",
-        one="how far one is behind",
-        many="who is behind",
+        one="a subscription that is behind",
+        many="subscriptions that are behind",
         schema_name="BehindSubscription",
         row_schema=_ROW,
         key="The row.",
-        notes={"LIST": "As it was when last looked for. The newest come first."},
+        notes={"LIST": "The result of the last search. The newest come first."},
     ),
 )
 
 
 @frozen(eq=False, kw_only=True)
 class BehindSubscriptions(Collection):
-    """Those who are behind; ``wake`` is called once a search is asked for and committed."""
+    """Subscriptions that are behind; ``wake`` is called after a search was requested."""
 
     app = collection_app()
     resource = RESOURCE
@@ -126,7 +128,7 @@ class BehindSubscriptions(Collection):
 
 
 SECTION = Section(
-    tags=[("Behind subscriptions", "Who has had fewer messages than expected.")],
+    tags=[("Behind subscriptions", "Subscriptions that have had fewer messages than expected.")],
     paths=[
         *RESOURCE.paths(),
         PathItem(
@@ -136,9 +138,9 @@ SECTION = Section(
             operations={
                 "POST": Operation(
                     name="find_behind_subscriptions",
-                    summary="Look for those who are behind",
-                    description="In the background. The body is not read.",
-                    answers={202: answer_of(TASK, "It is begun.")},
+                    summary="Search for subscriptions that are behind",
+                    description="A task does this in the background. The body is not read.",
+                    answers={202: answer_of(TASK, "The task was accepted.")},
                 )
             },
         ),

@@ -1,7 +1,7 @@
-"""``/api/v1/binarycontent``: files for messages to carry, and their uploading.
+"""``/api/v1/binarycontent``: files for messages, and their upload.
 
-A file keeps its name and its bytes for good: another file gets another name. Those that no row
-refers to any more stay in the folder, because messages that were sent name them.
+The name and the content of a file never change: another file gets another name. A file stays in the
+folder even if no row refers to it any more, because messages that were sent link to it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from sbm.web.schema.fields import ID, Field, FieldError, ReadOnly
 from sbm.web.schema.json_schema import TEXT, URL, JsonSchema
 from sbm.web.schema.schema import ParsedBody, Schema
 
-# Where files are uploaded to, and the part of the form that has the file.
+# The path for uploads, and the part of the form that has the file.
 PATH = re.compile(r"/api/v1/binarycontent(/[^/]*)?/?")
 PART = "content"
 
@@ -91,7 +91,7 @@ SCHEMA = Schema(
         FileField(
             name=PART,
             max_length=100,
-            note="The file; shown as the URL that it is fetched by.",
+            note="The file; shown as the URL of the file.",
         ),
     ]
 )
@@ -119,12 +119,12 @@ RESOURCE = Resource[BinaryContent](
         key="The file.",
         media_types=(MULTIPART,),
         notes={
-            "POST": "The file is stored under a name that nobody can guess: the time, 128 random"
-            " bits, and the extension of the name that it comes with. That name has at most 100"
+            "POST": "The file is stored under a name that cannot be guessed: the time, 128 random"
+            " bits, and the extension of the uploaded name. The uploaded name has at most 100"
             " characters.",
             "PUT": "The new file gets a new name.",
-            "DELETE": "The messages that use it go with it. The file itself stays where it is"
-            " fetched: messages that were sent name it.",
+            "DELETE": "The messages that use the file are deleted, too. The file itself stays at"
+            " its URL, because messages that were sent link to it.",
         },
     ),
 )
@@ -132,7 +132,7 @@ RESOURCE = Resource[BinaryContent](
 
 @frozen(eq=False, kw_only=True)
 class BinaryContents(Collection):
-    """The files of messages; without a folder for them, none ``can_store``."""
+    """The files of messages; if no folder is set for them, files cannot be stored."""
 
     app = collection_app()
     resource = RESOURCE
@@ -146,7 +146,7 @@ class BinaryContents(Collection):
         return Reply(status=201, body=RESOURCE.shown(request, made))
 
     async def change(self, key: str, request: ApiRequest) -> Reply:
-        """Store another file, and have it in the place of the row's."""
+        """Store another file, and replace the row's file by it."""
         found = await self.endpoint.database.transact(_find, file_id=row_id(key))
         if found is None:
             raise NotFound
@@ -169,7 +169,7 @@ class BinaryContents(Collection):
     async def _store(
         self, file: StoredFile, record: Callable[..., Awaitable[BinaryContent]]
     ) -> BinaryContent:
-        """Give the file a name and record it; to the end, even if the client hangs up now."""
+        """Give the file a name and record it; goes on even if the client closes the connection."""
         name = new_name(file.name, datetime.now(timezone.utc))
         return await shielded(Deferred.fromCoroutine(self._publish(file, name, record)))
 
@@ -180,14 +180,14 @@ class BinaryContents(Collection):
         try:
             return await self.endpoint.database.transact(record, content=name)
         except CommitUnknown:
-            raise  # the row may be there, and then its file has to be
+            raise  # the row may be committed, and then it needs its file
         except Exception:
             await file.temporary.unpublish(name)
             raise
 
 
 SECTION = Section(
-    tags=[("Files", "Images and sound for messages to carry.")],
+    tags=[("Files", "Images and sound for messages.")],
     paths=RESOURCE.paths(),
     schemas=RESOURCE.schemas(),
 )

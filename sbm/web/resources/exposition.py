@@ -1,4 +1,4 @@
-"""``/metrics``: what this process counts and measures, as Prometheus reads it."""
+"""``/metrics``: the counters and gauges of this process, in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from sbm.web.http.refusals import CUT_OFF, NOT_DONE, REFUSED
 from sbm.web.openapi.parts import Operation, PathItem, Section, allow
 from sbm.web.schema.json_schema import TEXT
 
-# Told from the start, with 0: a rate needs a value before the first event.
+# Shown from the start, with 0: a rate needs a value before the first event.
 _COUNTERS: Mapping[str, str] = {
     "sends.sent": "Sends that the Message Sender took.",
     "sends.adopted": "Sends of unknown outcome that were found in the Message Sender.",
-    "sends.dry-run": "Sends of message sets that are only tried out: nothing was posted.",
-    "sends.skipped": "Sends that turned out to be no longer wanted.",
+    "sends.dry-run": "Sends of message sets that are in dry run: nothing was posted.",
+    "sends.skipped": "Sends that were skipped, because they were no longer right.",
     "sends.refused": "Sends that the Message Sender refused.",
-    "sends.failed": "Sends that failed for lack of content or address, or by faults of their own.",
+    "sends.failed": "Sends that failed: no content, no address, or too many faults.",
     "sends.givenback": "Claims given back: nothing was posted, and the send is owed again.",
     "sends.unknown": "Posts whose outcome is unknown.",
     "sends.owed_again": "Sends of unknown outcome that the Message Sender did not have.",
     "sends.at_fault": "Failed calls that count against one message or person, not the service.",
-    "sends.locked": "Results that waited for a subscription that somebody else had locked.",
+    "sends.locked": "Results that waited for a subscription that was locked.",
     "sends.lost": "Results that came after the claim was lost.",
-    "sends.doubled": "Outbounds beside the one that a send was settled with.",
-    "scheduler_callbacks.joined": "Calls by the Scheduler that repeat one, and trigger nothing.",
-    "scheduler_callbacks.unmatched": "Calls by the Scheduler that were done, but fit no moment.",
+    "sends.doubled": "Outbounds of a send besides the one that it was settled with.",
+    "scheduler_callbacks.joined": "Calls by the Scheduler that were repeated, and triggered nothing.",
+    "scheduler_callbacks.unmatched": "Calls by the Scheduler that were done, but match no due moment.",
     "clock.jumps": "Times that the database's clock was set, as this process saw it.",
-    "metrics.lost": "Values that the Metrics API refused, or may or may not have taken.",
-    "metrics.dropped": "Values for the Metrics API that were dropped: too many names wait.",
+    "metrics.lost": "Values that the Metrics API refused, or perhaps did not get.",
+    "metrics.dropped": "Values for the Metrics API that were dropped: too many names are waiting.",
 }
 # With their labels.
 _LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -56,14 +56,14 @@ _LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
 _GAUGES: Mapping[str, str] = {
     "sends.live": "Live sends in the database, by state and lane.",
     "sends.oldest_owed_seconds": "How long the oldest owed send has been owed; 0: there is none.",
-    "sends.oldest_unknown_seconds": "How long the oldest unknown send has been so; 0: none is.",
-    "scheduler_calls.owed": "Calls to the Scheduler that are owed.",
-    "scheduler_calls.oldest_owed_seconds": "How long the oldest has been owed; 0: there is none.",
+    "sends.oldest_unknown_seconds": "For how long a send has been unknown at most; 0: none is.",
+    "scheduler_calls.owed": "Calls that the Scheduler is owed.",
+    "scheduler_calls.oldest_owed_seconds": "How long the oldest of them has been owed; 0: there is none.",
     "scheduler_calls.refused": "Calls that the Scheduler has refused.",
-    "doubles": "Outbounds in the database beside the one that a send was settled with.",
-    "service.away": "1 while the daemon takes this service for being away, else 0.",
-    "clock.doubted_seconds": "For how long the database's clock is not trusted yet; 0: it is.",
-    "clock.last_jump_seconds": "By how much the clock was set last; below zero: back.",
+    "doubles": "Outbounds in the database besides the one that a send was settled with.",
+    "service.away": "1 if this service is away for the daemon, else 0.",
+    "clock.doubted_seconds": "Seconds until the database's clock is trusted; 0: it is trusted.",
+    "clock.last_jump_seconds": "By how much the clock was set the last time; negative: back.",
     "ledger.unbalanced_ticks": "Ticks whose triggers are not all accounted for.",
     "ledger.checked_at": "When this process last checked the ledger balance, in Unix time.",
 }
@@ -74,8 +74,7 @@ _NAMES: Mapping[str, str] = {"ledger.checked_at": "ledger_checked_timestamp_seco
 class PrometheusMetrics(Collector):
     """The counters and gauges of a process, in a registry of their own.
 
-    Nothing is asked of the database, and nobody has to say who she is: there is nothing in it but
-    numbers.
+    They need neither the database nor authentication: they are only numbers.
     """
 
     _telemetry: Telemetry
@@ -86,7 +85,7 @@ class PrometheusMetrics(Collector):
         self._registry.register(self)
 
     def answer(self, request: Request) -> bytes:
-        """All of them, as they are now."""
+        """All counters and gauges, with their present values."""
         request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
         if request.method not in (b"GET", b"HEAD", b"OPTIONS"):
             raise MethodNotAllowed(request.method.decode("ascii", "replace"))
@@ -96,7 +95,7 @@ class PrometheusMetrics(Collector):
         return body
 
     def collect(self) -> Iterator[Metric]:
-        """What the registry asks for when it is written."""
+        """The metrics, each time the registry is written."""
         build = GaugeMetricFamily("sbm_build_info", "The version that runs.", labels=["version"])
         build.add_metric([self._version], 1)
         yield build
@@ -139,7 +138,7 @@ def _gauge(name: str, values: Iterable[tuple[Labels, float]]) -> Metric:
 
 
 def _full(name: str) -> str:
-    """The name as Prometheus has it, but for the _total that a counter gets."""
+    """The name in Prometheus, without the ``_total`` of a counter."""
     plain = _NAMES.get(name, name)
     return "sbm_" + plain.replace(".", "_").replace("-", "_")
 
@@ -158,7 +157,7 @@ SECTION = Section(
                     description="In the text format of Prometheus.",
                     answers={
                         200: {
-                            "description": "All of them.",
+                            "description": "All counters and gauges.",
                             "headers": allow(),
                             "content": {"text/plain": {"schema": TEXT}},
                         }

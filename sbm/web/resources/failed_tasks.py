@@ -1,4 +1,4 @@
-"""``/api/v1/failed-tasks``: what was refused or failed, and owing it again."""
+"""``/api/v1/failed-tasks``: sends that were refused or failed, and their requeue."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from sbm.web.schema.schema import Schema
 
 PATH = "/api/v1/failed-tasks/"
 
-# The wire describes these fields as if a POST took them. It reads nothing.
+# OPTIONS describes these fields as if a POST took them. A POST reads none of them.
 SCHEMA = Schema(
     [
         ReadOnly(name="url"),
@@ -52,54 +52,62 @@ SCHEMA = Schema(
     ]
 )
 
-# Not ``subscription``: clients that send this to the old service find that it is ignored.
+# Not ``subscription``: the old service ignores this filter, and clients send it.
 FILTERS = [
     Filter(name="kind", read=filters.choice(get_args(Kind)), note="Next messages, or resends."),
-    Filter(name="stage", read=filters.choice(get_args(Stage)), note="Those that came so far."),
-    Filter(name="subscription_id", read=filters.row_uuid, note="Those of this subscription."),
+    Filter(
+        name="stage",
+        read=filters.choice(get_args(Stage)),
+        note="Failed tasks that came to this stage.",
+    ),
+    Filter(
+        name="subscription_id", read=filters.row_uuid, note="Failed tasks of this subscription."
+    ),
     Filter(
         name="identity",
         read=filters.at_most(MAX_IDENTITY, filters.identity),
-        note="Those of this identity.",
+        note="Failed tasks of this identity.",
     ),
     Filter(
         name="reason_contains",
         read=filters.at_most(MAX_REASON, filters.text),
-        note="Those with this in their reasons, in any case.",
+        note="Failed tasks with this text in their reasons, in upper or lower case.",
     ),
     Filter(
-        name="initiated_after", read=filters.moment, note="Those first tried at this time or later."
+        name="initiated_after",
+        read=filters.moment,
+        note="Failed tasks first tried at this time or later.",
     ),
     Filter(
         name="initiated_before",
         read=filters.moment,
-        note="Those first tried at this time or before.",
+        note="Failed tasks first tried at this time or before.",
     ),
 ]
 
 _ROW = one_object(
     {
-        "url": said(URL, "Where it is read."),
-        "id": said(ROW_ID, "Newer failures have higher numbers."),
-        "subscription": said(URL, "Who did not get her message."),
+        "url": said(URL, "The URL of this failed task."),
+        "id": said(ROW_ID, "Newer failed tasks have higher numbers."),
+        "subscription": said(URL, "The subscription that did not get its message."),
         "subscription_id": UUID,
         "task_id": said(UUID, "The send that failed; it keeps its id when it is owed again."),
-        "initiated_at": said(MOMENT, "When the failed try began."),
-        "reason": said(TEXT, "Why."),
+        "initiated_at": said(MOMENT, "When the failed attempt began."),
+        "reason": said(TEXT, "Why it failed."),
     }
 )
 _REQUEUE_ALL = Operation(
     name="requeue_failed_tasks",
-    summary="Send what failed again",
-    description="All of it, or what matches the filters. Failures leave the list as they are owed"
-    " again, or skipped; each is the same send. The body is not read. Unlike elsewhere, a filter"
-    " that is unknown or empty is refused.",
+    summary="Send failed messages again",
+    description="Requeues all failed tasks, or those that match the filters. They leave the list"
+    " when they are owed again or skipped; each is the same send as before. The body is not read."
+    " Unlike in other lists, a filter that is unknown or empty is refused.",
     parameters=parameters(FILTERS),
     answers={
         **INVALID_FILTER,
         201: answer_of(
             one_object({"requeued_failed_tasks": FLAG | {"const": True}}),
-            "They are owed again, or going to be.",
+            "They are owed again, or a task will do that.",
         ),
     },
 )
@@ -108,7 +116,7 @@ _REQUEUE = OptionsInfo(name="Failed Task Requeue", description="Owes what failed
 
 
 def shown(request: ApiRequest, failed_task: FailedTask) -> dict[str, Any]:
-    """A failure as clients see it."""
+    """A failed task as clients see it."""
     subscription_id = failed_task.subscription_id
     return {
         "url": request.url(f"{PATH}{failed_task.id}/"),
@@ -140,12 +148,12 @@ RESOURCE = Resource[FailedTask](
     sentences=Sentences(
         tag="Failed tasks",
         name="failed_task",
-        one="a failure",
-        many="failures",
+        one="a failed task",
+        many="failed tasks",
         schema_name="FailedTask",
         row_schema=_ROW,
-        key="The failure.",
-        answer="The failure.",
+        key="The failed task.",
+        answer="The failed task.",
         notes={"LIST": "The newest come first."},
         post=_REQUEUE_ALL,
     ),
@@ -154,9 +162,9 @@ RESOURCE = Resource[FailedTask](
 
 @frozen(eq=False, kw_only=True)
 class FailedTasks(Collection):
-    """The failures; ``wake`` is called once some are owed again and committed.
+    """The failed tasks; ``wake`` is called after the commit of a requeue.
 
-    ``wake_tasks`` is called where a task goes on with them.
+    ``wake_tasks`` is called if a task does the rest of it.
     """
 
     app = collection_app()
@@ -171,7 +179,7 @@ class FailedTasks(Collection):
         return await self.endpoint.answer(request, _REQUEUE, methods)
 
     async def create(self, request: ApiRequest) -> Reply:
-        """Requeue all that there are now and match the filters. The body is not read."""
+        """Requeue all that match the filters now. The body is not read."""
         done = await self.endpoint.database.transact(_requeue, request)
         self.wake()
         if done.goes_on:
@@ -200,7 +208,7 @@ async def _requeue(transaction: Transaction, request: ApiRequest) -> Requeued:
 
 
 SECTION = Section(
-    tags=[("Failed tasks", "Messages that were refused, or failed, and sending them again.")],
+    tags=[("Failed tasks", "Messages that were refused or failed. They can be sent again.")],
     paths=[
         *RESOURCE.paths(),
         PathItem(
@@ -210,9 +218,9 @@ SECTION = Section(
             operations={
                 "POST": Operation(
                     name="requeue_failed_task",
-                    summary="Send one that failed again",
-                    description="Ahead of the members of a tick. Either way the failure has left"
-                    " the list. The body is not read.",
+                    summary="Send a failed message again",
+                    description="The send comes before the members of a tick. In both cases, the"
+                    " failed task leaves the list. The body is not read.",
                     answers={
                         200: answer_of(NOT_ACCEPTED, "It was skipped: there is nothing to send."),
                         201: answer_of(ACCEPTED, "It is owed again."),

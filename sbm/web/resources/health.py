@@ -21,8 +21,7 @@ from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, said, schema
 from sbm.web.schema.json_schema import FLAG, TEXT, JsonSchema
 
-# A database that is silent is no better than none, and whoever asks for the health does not wait
-# for long.
+# A database that does not answer is as bad as none, and health checks do not wait for long.
 PATIENCE_SECONDS = 4.0
 
 _OPTIONS = OptionsInfo(
@@ -35,9 +34,8 @@ _OPTIONS = OptionsInfo(
 class Health:
     """The state of the service; ``version`` is that of sbm.
 
-    Whether the ledger is balanced, and whether the database's clock can be trusted, is as this
-    process last found it. Neither is a reason to be down: a load balancer that took a daemon out
-    for it would only add to the trouble.
+    The states of the ledger balance and of the database's clock are those that this process found
+    last. Neither is a reason to be down: the load balancer would take out a daemon that can work.
     """
 
     app = new_app()
@@ -65,7 +63,7 @@ class Health:
         return Reply(body=self._state(up=True, database="Accessible"))
 
     def _down(self, error: DatabaseUnavailable | None = None) -> dict[str, Any]:
-        """What to say without a database: why, only where that tells nothing of its place."""
+        """The state without a database; the reason must not reveal the database's address."""
         reason = str(error) if isinstance(error, DatabaseUnfit) else ""
         return self._state(up=False, database="Not accessible", reason=reason)
 
@@ -114,14 +112,14 @@ def library_versions() -> dict[str, str]:
 
 
 async def _nothing(transaction: Transaction) -> None:
-    """Beginning and committing are proof enough."""
+    """Do nothing: BEGIN and COMMIT show that the database works."""
 
 
 def _version_of(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        # The driver comes under two names: to be built, or built.
+        # The driver has two names on the package index: as source, and as a binary.
         return version(f"{package}-binary")
 
 
@@ -147,7 +145,8 @@ _LEDGER = one_object(
 _CLOCK = one_object(
     {
         "trusted": {
-            "description": "Whether leases end and absence is proven by the database's clock.",
+            "description": "Whether the database's clock may decide when leases end, and when"
+            " the absence of a message is proven.",
             "type": ["boolean", "null"],
         },
         "jumps": {
@@ -156,18 +155,18 @@ _CLOCK = one_object(
             "minimum": 0,
         },
         "last_jump_seconds": {
-            "description": "By how much it was set the last time; below zero: back.",
+            "description": "By how many seconds it was set the last time; negative: back.",
             "type": ["number", "null"],
         },
     },
-    note="The database's clock. Null: not compared yet, or no jump was seen, since the start.",
+    note="The database's clock. Null: not compared yet, or no jump since the start.",
 )
 _SERVICES: JsonSchema = {
     "type": "object",
-    "description": "The services that this process calls, by name, as it last found them.",
+    "description": "The services that this process calls, by name.",
     "additionalProperties": one_object(
         {
-            "is_away": said(FLAG, "Whether this process takes it for being away."),
+            "is_away": said(FLAG, "Whether the service is away for this process."),
             "reason": said(TEXT, "Why; empty if it is not away."),
             "probe": said(TEXT, "The send that shows whether it is back, once it is known."),
         }
@@ -185,8 +184,8 @@ SECTION = Section(
                     name="read_health",
                     summary="Read whether the service can work",
                     answers={
-                        200: answer_of(schema("Health"), "It can."),
-                        503: answer_of(_DOWN, "It cannot: the database is away."),
+                        200: answer_of(schema("Health"), "The service can work."),
+                        503: answer_of(_DOWN, "The service cannot work without the database."),
                     },
                 )
             },
@@ -206,7 +205,7 @@ SECTION = Section(
                         "clock": _CLOCK,
                         "database_reason": said(
                             TEXT,
-                            "What an operator has to mend at the database; empty if nothing is"
+                            "What an operator has to repair in the database; empty if this is not"
                             " known.",
                         ),
                     }

@@ -1,4 +1,4 @@
-"""``/api/v1/messageset_languages``: in which languages each message set can be had."""
+"""``/api/v1/messageset_languages``: the languages of each message set."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SECTION = Section(
             operations={
                 "GET": Operation(
                     name="read_messageset_languages",
-                    summary="Read in which languages each message set can be had",
+                    summary="Read the languages of each message set",
                     answers={
                         200: answer_of(
                             {

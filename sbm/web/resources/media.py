@@ -1,7 +1,7 @@
-"""``/media``: the files that messages carry, for whoever fetches them; nothing is ever listed.
+"""``/media``: the files of messages, without authentication; there is no list of them.
 
-A file is known by its name alone, which nobody can guess, and never changes. Browsers are told to
-take it for what we say it is, and to run nothing that is in it.
+A client must know the name of a file, which cannot be guessed. A file never changes. The headers
+tell browsers to trust our Content-Type, and to run nothing that is in the file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sbm.web.openapi.lists import NOT_FOUND, key
 from sbm.web.openapi.parts import Operation, PathItem, Section, allow, no_content
 from sbm.web.schema.json_schema import TEXT
 
-# So much is read at once, in a thread.
+# A thread reads so many bytes at once.
 PIECE_BYTES = 2**17
 
 METHODS = ("GET", "HEAD", "OPTIONS")
@@ -37,7 +37,7 @@ METHODS = ("GET", "HEAD", "OPTIONS")
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _ETAG = re.compile(r'(?:W/)?("[^"]*")')
 
-# What may be shown where it is; everything else is only to be saved.
+# A browser may show files of these types; it only saves all others.
 _SHOWN = {
     ".aac": "audio/aac",
     ".amr": "audio/amr",
@@ -82,7 +82,7 @@ _CACHING = "public, max-age=31536000, immutable"
 
 @frozen(eq=False, kw_only=True)
 class Media:
-    """Serves the files right below ``root``; without one there are none."""
+    """Serves the files directly in ``root``; without a root there are no files."""
 
     _reactor: Any
     _root: Path | None
@@ -158,14 +158,14 @@ class _Reader:
             count = min(PIECE_BYTES, end - start)
             self._reading = in_thread(self._reactor, os.pread, self._file.descriptor, count, start)
             piece = await shielded(self._reading)
-            if not piece:  # cut off meanwhile: what was promised cannot be kept
+            if not piece:  # truncated meanwhile: it is shorter than its Content-Length
                 request.channel.abandon("file")
                 return
             request.write(piece)
             start += len(piece)
 
     def close(self) -> None:
-        """Close the file once no thread reads it."""
+        """Close the file when no thread reads it any more."""
         if self._reading is None:
             os.close(self._file.descriptor)
         else:
@@ -181,11 +181,11 @@ class _Reader:
             rest.callback(None)
 
     def stopProducing(self) -> None:
-        """The client has gone, and whoever sends is told so."""
+        """The client has gone: end the coroutine that sends the file."""
 
 
 def type_of(name: str) -> tuple[str, bool]:
-    """The Content-Type by the extension of a name, and whether browsers may show it."""
+    """The Content-Type for the extension of a name, and whether browsers may show the file."""
     extension = PurePosixPath(name).suffix.lower()
     if extension in _SHOWN:
         return _SHOWN[extension], True
@@ -193,7 +193,7 @@ def type_of(name: str) -> tuple[str, bool]:
 
 
 def _head(request: Request, method: str, name: str, file: _File) -> tuple[int, int]:
-    """Write status and headers; what is to be sent is so many bytes from there on."""
+    """Write status and headers; returns where to begin in the file, and how many bytes to send."""
     modified = formatdate(file.modified, usegmt=True)
     _set(request, {**_PROTECTION, "Cache-Control": _CACHING, "ETag": file.etag})
     _set(request, {"Last-Modified": modified, "Accept-Ranges": "bytes"})
@@ -218,7 +218,7 @@ def _head(request: Request, method: str, name: str, file: _File) -> tuple[int, i
 
 
 def _is_known(request: Request, file: _File) -> bool:
-    """Whether the client has the file already."""
+    """Whether the client already has the file."""
     known = request.getHeader("if-none-match")
     if known is not None:
         return known.strip() == "*" or file.etag in _ETAG.findall(known)
@@ -232,9 +232,9 @@ def _is_known(request: Request, file: _File) -> bool:
 
 
 def _part(request: Request, method: str, file: _File, modified: str) -> tuple[int, int] | None:
-    """Start and length of the part that is asked for, 0 if there is none; None: all of the file.
+    """Start and length of the requested part; length 0: no such part; None: the whole file.
 
-    A range that is not understood, or several of them, is all of it.
+    A range that is not understood, or several ranges, mean the whole file.
     """
     match = _RANGE.fullmatch((request.getHeader("range") or "").strip())
     if method != "GET" or match is None or match.group(1, 2) == ("", ""):
@@ -258,7 +258,7 @@ def _set(request: Request, headers: Mapping[str, str]) -> None:
 
 
 def _open(path: Path) -> _File | None:
-    """Open a file of its own, if it is one: no link, no folder, no pipe. In a thread."""
+    """Open a regular file: no link, no folder, no pipe. Runs in a thread."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags)
@@ -299,12 +299,12 @@ SECTION = Section(
                 "GET": Operation(
                     name="fetch_file",
                     summary="Fetch a file, or a range of it",
-                    description="Images and sound are shown; everything else is to be saved. Files"
-                    " never change, and can be kept.",
+                    description="Browsers show images and sound, and save all other files. Files"
+                    " never change, and can be cached.",
                     answers={
                         200: _WHOLE,
-                        206: {**_WHOLE, "description": "The part of the file that was asked for."},
-                        304: no_content("The client has it already."),
+                        206: {**_WHOLE, "description": "The requested part of the file."},
+                        304: no_content("The client already has this version."),
                         **NOT_FOUND,
                         416: no_content("The file ends before the range begins."),
                     },

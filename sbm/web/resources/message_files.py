@@ -1,4 +1,4 @@
-"""Messages with their files, as they are shown alone and among those of their set."""
+"""Messages with their files, for the answers with one message and with a whole set."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Files = Mapping[int, BinaryContent]
 
 
 async def files_of(transaction: Transaction, found: Sequence[Message]) -> Files:
-    """The files that these messages carry, by id."""
+    """The files of these messages, by id."""
     ids = {one.binary_content_id for one in found if one.binary_content_id is not None}
     return await binary_contents.find(transaction, ids=ids)
 
 
 def shown_with_file(request: ApiRequest, message: Message, files: Files) -> dict[str, Any]:
-    """A message as clients see it among its set's, or alone with its content."""
+    """A message with its file, as clients see it."""
     file = files.get(message.binary_content_id) if message.binary_content_id else None
     return {
         "id": message.id,

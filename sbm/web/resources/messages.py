@@ -44,14 +44,14 @@ SCHEMA = Schema(
             name="messageset",
             attribute="messageset_id",
             hold=messagesets.hold,
-            note="The set that it belongs to.",
+            note="The set of the message.",
         ),
-        Integer(name="sequence_number", note="Its place in the set. Gaps are stepped over."),
+        Integer(name="sequence_number", note="Its place in the set. Gaps are skipped."),
         Language(name="lang", max_length=6, note="ISO 639-3, or with a country: eng, eng_ZA."),
         JsonValue(
             name="metadata",
             default={},
-            note="Any JSON but null. What an object holds goes out with the message.",
+            note="Any JSON but null. If it is an object, its members go out with the message.",
         ),
         Text(
             name="text_content",
@@ -59,7 +59,7 @@ SCHEMA = Schema(
             null=True,
             default=None,
             note="The text, in plain characters: “ ” ’ – are refused. At most 1,000 characters,"
-            " unless the service is set otherwise.",
+            " unless SBM_MAX_TEXT_LENGTH has another value.",
         ),
         Reference(
             name="binary_content",
@@ -67,7 +67,7 @@ SCHEMA = Schema(
             hold=binary_contents.hold,
             null=True,
             default=None,
-            note="The file. In a set of sounds there must be one, and no image.",
+            note="The file. A message in a set of sounds needs a sound, and no image.",
         ),
         ReadOnly(name="created_at", shown_as="datetime", note=CREATED_AT),
         ReadOnly(name="updated_at", shown_as="datetime", note=UPDATED_AT),
@@ -106,9 +106,9 @@ RESOURCE = Resource[Message](
         schema_name="Message",
         key="The message.",
         notes={
-            "POST": "There has to be a text or a file, and no other message in the same place of"
-            " the set in the same language.",
-            "PUT": "What is left out and has a default stays as it is.",
+            "POST": "A message needs a text or a file. Two messages of a set cannot have the same"
+            " place and language.",
+            "PUT": "A field that is left out and has a default is not changed.",
         },
         example={
             "messageset": 1,
@@ -147,12 +147,10 @@ async def _find_with_file(transaction: Transaction, message_id: int) -> tuple[Me
     return found, await files_of(transaction, [found])
 
 
-_FILE = nullable(
-    one_object({"id": ROW_ID, "content": said(URL, "The URL that the file is fetched by.")})
-)
+_FILE = nullable(one_object({"id": ROW_ID, "content": said(URL, "The URL of the file.")}))
 
 SECTION = Section(
-    tags=[("Messages", "What is sent: a text, a file, or both, in one language.")],
+    tags=[("Messages", "A message is a text, a file, or both, in one language.")],
     paths=[
         *RESOURCE.paths(),
         PathItem(

@@ -50,17 +50,17 @@ SCHEMA = Schema(
             name="content_type",
             choices=CONTENT_TYPES,
             default="text",
-            note="Whether its messages are texts or sound. It cannot change to what its messages do"
-            " not suit.",
+            note="Whether its messages are texts or sound. It can only change if its messages suit"
+            " the new type.",
         ),
         Text(
             name="channel",
             max_length=64,
             null=True,
             default=None,
-            note="The channel that the Message Sender is told to use; null: its own choice. Texts"
-            " of a set whose channel contains whatsapp may hold no newline, tab, or four blanks in"
-            " a row; a set with other texts does not get such a channel.",
+            note="The channel for the Message Sender; null: the Message Sender's default. If the"
+            " channel contains whatsapp, the texts of the set must not contain newlines, tabs, or"
+            " four blanks in a row; a set with such texts cannot change to such a channel.",
         ),
         Text(name="notes", blank=True, null=True, default=None, note="Anything about the set."),
         Reference(
@@ -75,7 +75,7 @@ SCHEMA = Schema(
             name="default_schedule",
             attribute="default_schedule_id",
             hold=schedules.hold,
-            note="The schedule of subscriptions that follow from another set.",
+            note="The schedule of subscriptions that come from another set.",
         ),
         ReadOnly(name="created_at", shown_as="datetime", note=CREATED_AT),
         ReadOnly(name="updated_at", shown_as="datetime", note=UPDATED_AT),
@@ -83,8 +83,10 @@ SCHEMA = Schema(
 )
 
 FILTERS = [
-    Filter(name="short_name", read=filters.text, note="Its whole name."),
-    Filter(name="content_type", read=filters.choice(CONTENT_TYPES), note="What it consists of."),
+    Filter(name="short_name", read=filters.text, note="The message set with this name."),
+    Filter(
+        name="content_type", read=filters.choice(CONTENT_TYPES), note="Message sets of this type."
+    ),
 ]
 
 RESOURCE = Resource[MessageSet](
@@ -108,9 +110,9 @@ RESOURCE = Resource[MessageSet](
         key="The message set.",
         in_use=True,
         notes={
-            "PUT": "What is left out and has a default stays as it is.",
-            "DELETE": "Its messages go with it, and sets that it follows have no next set any more;"
-            " not while subscriptions use it.",
+            "PUT": "A field that is left out and has a default is not changed.",
+            "DELETE": "Its messages are deleted, too, and sets that it follows have no next set any"
+            " more. It is refused while subscriptions use the set.",
         },
         example={"short_name": "pregnancy", "content_type": "text", "default_schedule": 1},
         change={"label": "For expectant mothers"},

@@ -1,4 +1,4 @@
-"""``/api/metrics``: the names of the metrics, and the firing of the scheduled ones."""
+"""``/api/metrics``: the names of the metrics; POST sends the scheduled ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPTIONS = OptionsInfo(name="Metrics", description="The names of all metrics; PO
 
 @frozen(eq=False, kw_only=True)
 class Metrics:
-    """The metrics of this service; ``wake`` is called once a task waits to be done."""
+    """The metrics of this service; ``wake`` is called after a task was requested."""
 
     app = new_app()
 
@@ -41,7 +41,7 @@ class Metrics:
         return Reply(body={"metrics_available": names(found)})
 
     async def _fire(self, request: ApiRequest) -> Reply:
-        """The body is not read. What has to be estimated first is told by whoever does that."""
+        """The body is not read. If estimates are needed, the task that makes them sends them."""
         if self.tally.is_kept:
             values = await self.endpoint.database.transact(
                 read_scheduled, zone=self.zone, requested_by=request.user.id
@@ -69,14 +69,14 @@ SECTION = Section(
                 ),
                 "POST": Operation(
                     name="fire_metrics",
-                    summary="Fire the scheduled metrics",
-                    description="The Metrics API is told the send estimates of today and the rest"
-                    " of the week; they are made first if they are not of today. The body is not"
+                    summary="Send the scheduled metrics",
+                    description="The Metrics API gets the send estimates of today and the rest of"
+                    " the week. If there are none of today, they are made first. The body is not"
                     " read.",
                     answers={
                         200: answer_of(
                             one_object({"scheduled_metrics_initiated": FLAG | {"const": True}}),
-                            "It is begun.",
+                            "The task was accepted.",
                         )
                     },
                 ),

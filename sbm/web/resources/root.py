@@ -1,4 +1,4 @@
-"""What lies at the root: where the collections are, whether the process lives, the description."""
+"""The paths at the root: the list of the collections, the check for life, the description."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
 
 
 async def read_collections(request: ApiRequest) -> Reply:
-    """Where the collections are."""
+    """The URLs of the collections."""
     return Reply(body={name: request.url(f"/api/v1/{name}/") for name in _COLLECTIONS})
 
 
 def read_liveness(request: Request) -> bytes:
-    """The process answers: nothing else is looked at, and nobody has to say who she is."""
+    """Answer, to show that the process lives; this checks nothing else, and needs no user."""
     request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
     if request.method not in (b"GET", b"HEAD", b"OPTIONS"):
         raise MethodNotAllowed(request.method.decode("ascii", "replace"))
@@ -40,7 +40,7 @@ COLLECTIONS = Section(
             operations={
                 "GET": Operation(
                     name="read_collections",
-                    summary="Read where the collections are",
+                    summary="Read the URLs of the collections",
                     answers={
                         200: answer_of(
                             one_object(
@@ -70,9 +70,9 @@ LIVENESS = Section(
             operations={
                 "GET": Operation(
                     name="read_liveness",
-                    summary="See that the process answers",
-                    description="Nothing else is looked at.",
-                    answers={200: no_content("It answers; there is no body.")},
+                    summary="Check that the process answers",
+                    description="It checks nothing else.",
+                    answers={200: no_content("The process answers, without a body.")},
                 )
             },
         ),
@@ -93,7 +93,7 @@ DESCRIPTION = Section(
                     summary="Read this description",
                     answers={
                         200: answer_of({"type": "object"}, "OpenAPI 3.1."),
-                        304: no_content("The client has it already."),
+                        304: no_content("The client already has this version."),
                     },
                 )
             },
@@ -113,7 +113,7 @@ DESCRIPTION = Section(
                             "headers": allow(),
                             "content": {"text/html": {"schema": TEXT}},
                         },
-                        304: no_content("The client has it already."),
+                        304: no_content("The client already has this version."),
                     },
                 )
             },

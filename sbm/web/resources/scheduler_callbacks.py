@@ -1,4 +1,4 @@
-"""Calls of the Seed Scheduler: one that is repeated gets the first answer, and triggers nothing."""
+"""Calls of the Seed Scheduler: a repeated call gets the first answer, and triggers nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sbm.web.http.wire import compact_json
 JOINED = "scheduler_callbacks.joined"
 UNMATCHED = "scheduler_callbacks.unmatched"
 
-# Calls that fit no moment are logged once in this time: a wrong time zone makes all of them such.
+# Calls that match no due moment are logged once in this time. With a wrong time zone, no call does.
 LOG_SECONDS = 60.0
 
 Work = Callable[[Transaction], Awaitable[Reply]]
@@ -29,7 +29,7 @@ Work = Callable[[Transaction], Awaitable[Reply]]
 
 @define(eq=False, kw_only=True)
 class SchedulerCallbacks:
-    """Tells repeated calls from new ones; counts and logs what came of them."""
+    """Finds repeated calls; counts and logs the results."""
 
     _reactor: Any
     _scheduling: Scheduling
@@ -39,12 +39,12 @@ class SchedulerCallbacks:
     _not_logged: int = field(default=0, init=False)
 
     def of(self, user: User) -> Callback:
-        """A call to a ``send`` endpoint by this user, not looked at yet."""
+        """A call of a ``send`` endpoint by this user, before it is compared with others."""
         joins = user is SCHEDULER and bool(self._scheduling.join_window)
         return Callback(callbacks=self, joins=joins)
 
     async def answer(self, transaction: Transaction, target: Target, work: Work) -> Answered:
-        """The answer to a call of the Scheduler: the first one again, or that of ``work``."""
+        """The answer to a call of the Scheduler: the earlier answer, or that of ``work``."""
         await scheduler_callbacks.lock_target(transaction, target=target)
         crons = await scheduler_callbacks.read_crons(transaction, target=target)
         within = self._scheduling.join_window
@@ -75,7 +75,7 @@ class SchedulerCallbacks:
         )
 
     def committed(self, answered: Answered) -> None:
-        """Count what came of a call, and log one that fits no moment."""
+        """Count the result of a call, and log the call if it matches no due moment."""
         if answered.is_joined:
             self._telemetry.count(JOINED)
         if answered.unmatched is not None:
@@ -89,9 +89,9 @@ class SchedulerCallbacks:
             return
         others, self._not_logged, self._logged_at = self._not_logged, 0, now
         self._log.warn(
-            "the Scheduler called for {kind} {id} at {at}, which fits no moment of its cron in"
-            " {zone}; the call was done. Told: {told}; wanted now: {wanted}. {others} other such"
-            " calls were not logged.",
+            "the Scheduler called for {kind} {id} at {at}, but its cron is not due then in {zone};"
+            " the call was done. Told: {told}; wanted now: {wanted}. {others} other such calls were"
+            " not logged.",
             kind=target.kind,
             id=target.id,
             at=crons.now.isoformat(),
@@ -106,8 +106,8 @@ class SchedulerCallbacks:
 class Answered:
     """How a call of the Scheduler was answered.
 
-    ``is_joined``: as the first one was. ``unmatched`` has the crons of a call that was done though
-    it fits no moment.
+    ``is_joined``: it got the answer of an earlier call. ``unmatched`` has the crons of a call that
+    was done although it matches no due moment.
     """
 
     reply: Reply
@@ -118,14 +118,14 @@ class Answered:
 
 @define(eq=False, kw_only=True)
 class Callback:
-    """One call to a ``send`` endpoint; that of a user is always done."""
+    """One call of a ``send`` endpoint; a call of a user is always done."""
 
     _callbacks: SchedulerCallbacks
     _joins: bool
     _answered: Answered | None = field(default=None, init=False)
 
     async def answer(self, transaction: Transaction, target: Target, work: Work) -> Reply:
-        """The answer; the transaction may be started again, and the last one counts."""
+        """The answer; if the transaction runs again, the last answer counts."""
         self._answered = None
         if not self._joins:
             return await work(transaction)
@@ -133,6 +133,6 @@ class Callback:
         return self._answered.reply
 
     def committed(self) -> None:
-        """The transaction is committed."""
+        """Count and log the call, after the commit."""
         if self._answered is not None:
             self._callbacks.committed(self._answered)

@@ -67,10 +67,10 @@ RESOURCE = Resource[Schedule](
             "POST": "Each field is `*`, numbers, ranges (`1-5`) or steps (`*/15`), several with"
             " commas between them. A day is due if all three of `day_of_month`, `month_of_year` and"
             " `day_of_week` match: `1-7` and `1` are the first Monday of a month. A date that does"
-            " not exist, such as 31 April, is refused, and both of its fields are named.",
-            "PUT": "What is left out stays as it is. The fields are judged as they will be stored.",
-            "PATCH": "The fields are judged as they will be stored, not only those that are given.",
-            "DELETE": "Not while message sets or subscriptions use it.",
+            " not exist, such as 31 April, is refused, and the errors name both of its fields.",
+            "PUT": "A field that is left out is not changed. All fields are checked together.",
+            "PATCH": "All fields are checked together, not only those that are given.",
+            "DELETE": "It is refused while message sets or subscriptions use the schedule.",
         },
         example={"minute": "0", "hour": "8,18", "day_of_week": "1-5"},
         change={"hour": "9"},
@@ -86,9 +86,10 @@ _SEND = OptionsInfo(
 
 @frozen(eq=False, kw_only=True)
 class Schedules(Collection):
-    """The schedules, and their POST-backs; ``wake`` is called once a tick is committed.
+    """The schedules, and their POST-backs; ``wake`` is called after the commit of a tick.
 
-    A POST-back that the Scheduler should have stopped makes no tick, and has it stopped.
+    If the Scheduler should not call for a schedule, its POST-back makes no tick, but owes the
+    Scheduler the call that stops it.
     """
 
     app = collection_app()
@@ -103,7 +104,7 @@ class Schedules(Collection):
         return await self.endpoint.answer(request, _SEND, {"POST": partial(self._send, key)})
 
     async def _send(self, key: str, request: ApiRequest) -> Reply:
-        """The body is not read: whatever it says, it is time."""
+        """The body is not read."""
         callback = self.callbacks.of(request.user)
         post_back = partial(self._post_back, row_id(key), request.user, callback)
         reply = await self.endpoint.once(request, post_back)
@@ -144,10 +145,11 @@ SECTION = Section(
                 "POST": Operation(
                     name="send_schedule",
                     summary="Send to all subscriptions on a schedule, now",
-                    description="The POST-back of the Seed Scheduler. Everybody on the schedule who"
-                    " is active and not completed is owed her next message, once, and it is sent in"
-                    " the background. The body is not read. A call with the Scheduler's token that"
-                    " repeats one of the same due moment gets the same answer, and begins nothing.",
+                    description="The POST-back of the Seed Scheduler. Each active subscription on"
+                    " the schedule that is not completed is owed its next message, once, and it is"
+                    " sent in the background. The body is not read. If a call with the Scheduler's"
+                    " token repeats a call of the same due moment, it gets the same answer, and"
+                    " triggers nothing.",
                     answers={
                         202: answer_of({"type": "object", "maxProperties": 0}, "It is begun."),
                         **NOT_FOUND,

@@ -1,4 +1,4 @@
-"""``/api/v1/subscriptions``: who gets what; the webhook that subscribes; and the trigger of one."""
+"""``/api/v1/subscriptions``: subscriptions, the webhook that makes them, and their triggers."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ FIRST = 1
 
 SCHEMA = Schema(
     [
-        RowUrl(name="url", path=PATH, note="Where it is read."),
-        ReadOnly(name="id", shown_as="string", note="A UUID; it is given, and stays."),
+        RowUrl(name="url", path=PATH, note="The URL of the subscription."),
+        ReadOnly(name="id", shown_as="string", note="A UUID. The service makes it."),
         Integer(
             name="version",
             default=1,
@@ -68,125 +68,145 @@ SCHEMA = Schema(
         Identity(
             name="identity",
             max_length=36,
-            note="The identity in the Identity Store. It is kept in lower case.",
+            note="The identity in the Identity Store. It is stored in lower case.",
         ),
         Reference(
             name="messageset",
             attribute="messageset_id",
             hold=messagesets.hold,
-            note="What is sent.",
+            note="The message set.",
         ),
         Integer(
             name="next_sequence_number",
             default=FIRST,
             least=FIRST,
-            note="The message that comes next, or the first one after it. Imported rows may have a"
-            " number below 1, which can be written back unchanged.",
+            note="The number of the next message; if there is none, the message after it is sent."
+            " Imported rows may have a number below 1, which can be written back unchanged.",
         ),
         Language(name="lang", max_length=6, note="ISO 639-3, or with a country: eng, eng_ZA."),
         Boolean(name="active", default=True, note="Whether messages are sent."),
         Boolean(
             name="completed",
             default=False,
-            note="Whether the last message was sent. Writing true also makes active false, unless"
-            " that is written, too, and process_status 2.",
+            note="Whether the last message was sent. If true is written, process_status becomes 2,"
+            " and active becomes false, unless active is written, too.",
         ),
         Reference(
             name="schedule",
             attribute="schedule_id",
             hold=schedules.hold,
-            note="When messages are sent.",
+            note="The schedule on which messages are sent.",
         ),
         Integer(
             name="process_status",
             choices=PROCESS_STATUSES,
             default=READY,
-            note="0: ready; 1: a message is under way; 2: completed; -1 and -2: an error, and"
-            " nothing is sent until 0 is written.",
+            note="0: ready; 1: a message is in progress; 2: completed; -1 and -2: an error: nothing"
+            " is sent until 0 is written.",
         ),
         JsonObject(
             name="metadata",
             null=True,
             default=None,
-            note="What belongs to the subscription: an object, or null. `prepend_next_delivery`"
-            " goes out before the next message, once: before a sound the URL of a sound, before a"
-            " text a text, but not for WhatsApp. With the next message it has at most 1,000"
-            " characters, unless the service is set otherwise.",
+            note="Any members that clients need: an object, or null. `prepend_next_delivery` goes"
+            " out once, before the next message. Before a sound, it is the URL of a sound; before a"
+            " text, it is a text. It is refused for WhatsApp. Together with the next message, it"
+            " has at most 1,000 characters, unless SBM_MAX_TEXT_LENGTH has another value.",
         ),
         ReadOnly(name="created_at", shown_as="datetime", note="When it was made."),
         ReadOnly(name="updated_at", shown_as="datetime", note="When it was last changed."),
-        Integer(name="initial_sequence_number", default=FIRST, least=FIRST, note="Where it began."),
+        Integer(
+            name="initial_sequence_number", default=FIRST, least=FIRST, note="Its first message."
+        ),
         ReadOnly(name="messageset_label", note="The label of the message set."),
     ]
 )
 
 FILTERS = [
-    Filter(name="id", read=filters.row_uuid, note="This one."),
-    Filter(name="identity", read=filters.identity, note="Those of this identity."),
+    Filter(name="id", read=filters.row_uuid, note="The subscription with this id."),
+    Filter(name="identity", read=filters.identity, note="Subscriptions of this identity."),
     Filter(
         name="messageset",
         parameter="messageset_id",
         read=filters.reference,
         exists=messagesets.exists,
-        note="Those to this message set.",
+        note="Subscriptions to this message set.",
     ),
     Filter(
         name="messageset_contains",
         read=filters.text,
-        note="Those to message sets with this in their short names, exactly so.",
+        note="Subscriptions to message sets with this text in their short names; case matters.",
     ),
     Filter(
         name="schedule",
         parameter="schedule_id",
         read=filters.reference,
         exists=schedules.exists,
-        note="Those on this schedule.",
+        note="Subscriptions on this schedule.",
     ),
-    Filter(name="lang", read=filters.text, note="Those in this language."),
-    Filter(name="metadata", read=filters.text, note="Those whose metadata are this text."),
-    Filter(name="metadata_has_key", read=filters.text, note="Those whose metadata have this key."),
+    Filter(name="lang", read=filters.text, note="Subscriptions in this language."),
+    Filter(name="metadata", read=filters.text, note="Subscriptions whose metadata is this text."),
+    Filter(
+        name="metadata_has_key",
+        read=filters.text,
+        note="Subscriptions whose metadata has this key.",
+    ),
     Filter(
         name="metadata_not_has_key",
         read=filters.text,
-        note="Those whose metadata have no such key, or that have none.",
+        note="Subscriptions without metadata, or whose metadata does not have this key.",
     ),
     Filter(
         name="active",
         read=filters.boolean,
-        note="Those that are active, or not. Any other word is no filter.",
+        note="Whether subscriptions are active. Other words than true and false are ignored.",
     ),
     Filter(
         name="completed",
         read=filters.boolean,
-        note="Those that are completed, or not. Any other word is no filter.",
+        note="Whether subscriptions are completed. Other words than true and false are ignored.",
     ),
-    Filter(name="process_status", read=filters.integer, note="Those in this state."),
-    Filter(name="version", read=filters.integer, note="Those of this version."),
-    Filter(name="next_sequence_number", read=filters.integer, note="Those that have got so far."),
-    Filter(name="initial_sequence_number", read=filters.integer, note="Those that began there."),
+    Filter(name="process_status", read=filters.integer, note="Subscriptions in this state."),
+    Filter(name="version", read=filters.integer, note="Subscriptions of this version."),
+    Filter(
+        name="next_sequence_number",
+        read=filters.integer,
+        note="Subscriptions with this next number.",
+    ),
+    Filter(
+        name="initial_sequence_number",
+        read=filters.integer,
+        note="Subscriptions that began with this number.",
+    ),
     Filter(
         name="created_at",
         read=filters.moment,
-        note="Those made at this time, to the microsecond.",
+        note="Subscriptions made at this time, to the microsecond.",
     ),
-    Filter(name="created_after", read=filters.moment, note="Those made at this time or later."),
-    Filter(name="created_before", read=filters.moment, note="Those made at this time or before."),
+    Filter(
+        name="created_after", read=filters.moment, note="Subscriptions made at this time or later."
+    ),
+    Filter(
+        name="created_before",
+        read=filters.moment,
+        note="Subscriptions made at this time or before.",
+    ),
     Filter(
         name="updated_at",
         read=filters.moment,
-        note="Those changed at this time, to the microsecond.",
+        note="Subscriptions changed at this time, to the microsecond.",
     ),
     Filter(
         name="created_by",
         read=filters.reference,
         exists=subscriptions.knows_user,
-        note="Those made by this user.",
+        note="Subscriptions made by this user.",
     ),
     Filter(
         name="updated_by",
         read=filters.reference,
         exists=subscriptions.knows_user,
-        note="Those changed by this user.",
+        note="Subscriptions changed by this user.",
     ),
 ]
 
@@ -232,7 +252,7 @@ RESOURCE = Resource[Subscription](
         takes_key=True,
         notes={
             "LIST": "The newest come first.",
-            "PUT": "What is left out and has a default stays as it is.",
+            "PUT": "A field that is left out and has a default is not changed.",
         },
         example=_EXAMPLE,
         change={"active": False},
@@ -250,8 +270,8 @@ _DUPLICATE = "The same subscription was requested a short while ago"
 class Subscriptions(Collection):
     """The subscriptions, the webhook that makes them, and their triggers.
 
-    ``window``: for how long the webhook refuses duplicates of requests without a key; zero: never.
-    ``tally`` is told of every subscription that is made.
+    For ``window``, the webhook refuses a request without a key that repeats an earlier one; zero:
+    never. ``tally`` counts every subscription that is made.
     """
 
     app = collection_app()
@@ -265,8 +285,8 @@ class Subscriptions(Collection):
     async def webhook(self, request: Request) -> bytes:
         return await self.endpoint.answer(request, _REQUEST, {"POST": self._subscribe})
 
-    # A key of several segments is no key either, but the answer is that of this path. After such
-    # a part, werkzeug does not overlook a last slash.
+    # A key with slashes does not exist, but this path must answer. After a part of the type
+    # ``path``, werkzeug needs a second route for the last slash.
     @app.route("/<path:key>/send")
     @app.route("/<path:key>/send/")
     async def trigger(self, request: Request, key: str) -> bytes:
@@ -289,9 +309,9 @@ class Subscriptions(Collection):
         return await self._made(request, create)
 
     async def _subscribe(self, request: ApiRequest) -> Reply:
-        """Make a subscription as the Hub asks for it.
+        """Make a subscription for a request of the Hub.
 
-        A duplicate is answered with a success, or the Hub would try again.
+        The answer to a repeated request is a success: otherwise the Hub would try again.
         """
         draft = begin_with_next(self.draft(requested(request.body()), request))
         window = timedelta(0) if request.has_key else self.window
@@ -309,7 +329,7 @@ class Subscriptions(Collection):
     async def _made(
         self, request: ApiRequest, work: Callable[[Transaction], Awaitable[Reply]]
     ) -> Reply:
-        """The reply; what was made just now, and not at an earlier request, is counted."""
+        """The reply; counts a subscription only if this request made it, not an earlier one."""
         try:
             reply = await self.endpoint.once(request, work)
         except WrongValues as refusal:
@@ -320,16 +340,17 @@ class Subscriptions(Collection):
 
 
 def requested(body: Body) -> ParsedBody:
-    """The subscription in the envelope of the webhook; raises Invalid where there is none.
+    """The subscription in the body of a request to the webhook; raises Invalid if there is none.
 
-    If it has no metadata, they are an object, unlike those of a subscription that is made directly.
+    The default of the metadata is an object here; for a subscription that is made directly, it is
+    null.
     """
     envelope = body.value
     if not isinstance(envelope, dict) or "data" not in envelope:
         raise Invalid({"data": [REQUIRED]})
     given = Body(value=envelope["data"]).as_object()
     parsed = SCHEMA.read(Body(value={"metadata": {}, **given}))
-    # This answer has always named both fields; other faults are those of the one that was sent.
+    # In the old service, this answer names both fields. Other errors name the field that was sent.
     if "initial_sequence_number" in parsed.defaulted and parsed.errors.get(
         "next_sequence_number"
     ) == [NOT_AN_INTEGER]:
@@ -342,7 +363,7 @@ def _url(request: ApiRequest, subscription_id: UUID) -> str:
 
 
 SECTION = Section(
-    tags=[("Subscriptions", "Who gets which message set, and where she stands in it.")],
+    tags=[("Subscriptions", "Who gets which message set, and where they are in it.")],
     paths=[
         *RESOURCE.paths(),
         PathItem(
@@ -352,19 +373,19 @@ SECTION = Section(
                 "POST": Operation(
                     name="request_subscription",
                     summary="Make a subscription, as the Hub does",
-                    description="The webhook for registrations. Without an Idempotency-Key, the"
-                    " duplicate of a request, which asks for the same in every field, is refused"
-                    " for as long as SBM_DUPLICATE_WINDOW says.",
+                    description="The webhook for registrations. A request without an"
+                    " Idempotency-Key is refused if an earlier one had the same values in all"
+                    " fields, and SBM_DUPLICATE_WINDOW is not over.",
                     body=schema("SubscriptionRequest"),
                     example={"data": _EXAMPLE | {"next_sequence_number": 1, "metadata": {}}},
                     media_types=(JSON,),
                     answers={
                         200: answer_of(
                             NOT_ACCEPTED,
-                            "A duplicate made it a short while ago: trying again is no use.",
+                            "An earlier request made the same subscription. Do not try again.",
                             **_LOCATION,
                         ),
-                        201: answer_of(ACCEPTED, "It is made.", **_LOCATION),
+                        201: answer_of(ACCEPTED, "The subscription was made.", **_LOCATION),
                     },
                     takes_key=True,
                 )

@@ -1,4 +1,4 @@
-"""``/api/v1/tasks``: what was asked for in the background, how far it is, and what came of it."""
+"""``/api/v1/tasks``: the tasks in the background, their progress, and their results."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from sbm.web.schema.pages import Order
 PATH = "/api/v1/tasks/"
 
 FILTERS = [
-    Filter(name="kind", read=filters.choice(get_args(Kind)), note="Those of this kind."),
-    Filter(name="state", read=filters.choice(get_args(State)), note="Those in this state."),
+    Filter(name="kind", read=filters.choice(get_args(Kind)), note="Tasks of this kind."),
+    Filter(name="state", read=filters.choice(get_args(State)), note="Tasks in this state."),
 ]
 
 _ROW = one_object(
     {
-        "url": said(URL, "Where it is read."),
-        "id": said(json_schema.UUID, "What was answered as `task_id`."),
-        "kind": said(TEXT | {"enum": list(get_args(Kind))}, "What was asked for."),
+        "url": said(URL, "The URL of the task."),
+        "id": said(json_schema.UUID, "The `task_id` of the answer to the request."),
+        "kind": said(TEXT | {"enum": list(get_args(Kind))}, "What the task does."),
         "state": said(
             TEXT | {"enum": list(get_args(State))},
-            "A task that was `begun` goes on in another daemon if need be.",
+            "If the daemon of a `begun` task ends, another daemon goes on with the task.",
         ),
         "requested_at": MOMENT,
         "requested_by": {"description": "The name of a user.", "type": ["string", "null"]},
         "finished_at": {"type": ["string", "null"], "format": "date-time"},
         "reason": said(TEXT, "Why it failed."),
         "progress": {
-            "description": "How far it is, as it said last. Empty: its kind does not say.",
+            "description": "The latest progress. Empty: tasks of this kind report none.",
             "type": "object",
         },
         "result": {
-            "description": "What came of it. Empty: its kind has nothing to say.",
+            "description": "The result. Empty: tasks of this kind have none.",
             "type": "object",
         },
     }
@@ -81,7 +81,7 @@ def _key(given: list[Any]) -> tuple[datetime, UUID]:
 RESOURCE = Resource[TaskRecord](
     path=PATH,
     title="Task",
-    description="What was asked for in the background, newest first.",
+    description="The tasks in the background, newest first.",
     methods=("GET",),
     shown=shown,
     filters=FILTERS,
@@ -99,7 +99,7 @@ RESOURCE = Resource[TaskRecord](
         row_schema=_ROW,
         key="The task.",
         answer="The task.",
-        notes={"LIST": "The newest come first. What finished 90 days ago is forgotten."},
+        notes={"LIST": "The newest come first. A task is deleted 90 days after its end."},
     ),
 )
 
@@ -113,7 +113,7 @@ class Tasks(Collection):
 
 
 SECTION = Section(
-    tags=[("Tasks", "What was asked for in the background, and what came of it.")],
+    tags=[("Tasks", "Work in the background, its progress, and its result.")],
     paths=RESOURCE.paths(),
     schemas=RESOURCE.schemas(),
 )

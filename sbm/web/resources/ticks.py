@@ -1,4 +1,4 @@
-"""``/api/v1/ticks``: who said "now" for a schedule, when, and how far it has come."""
+"""``/api/v1/ticks``: what said "now" for a schedule, when, and how far its sends have come."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ FILTERS = [
         parameter="schedule_id",
         read=filters.reference,
         exists=schedules.exists,
-        note="Those of this schedule.",
+        note="Ticks of this schedule.",
     ),
     Filter(
         name="source",
         read=filters.choice(get_args(Source)),
-        note="The clock's, or those of POST-backs.",
+        note="Ticks of the built-in clock, or of POST-backs.",
     ),
-    Filter(name="state", read=filters.choice(get_args(State)), note="Those in this state."),
-    Filter(name="created_after", read=filters.moment, note="Those opened at this time or later."),
-    Filter(name="created_before", read=filters.moment, note="Those opened at this time or before."),
+    Filter(name="state", read=filters.choice(get_args(State)), note="Ticks in this state."),
+    Filter(name="created_after", read=filters.moment, note="Ticks opened at this time or later."),
+    Filter(name="created_before", read=filters.moment, note="Ticks opened at this time or before."),
 ]
 
 _STATE = TEXT | {"enum": list(get_args(State))}
@@ -46,36 +46,40 @@ _PROGRESS = one_object(
     {
         "expanded_share": said(
             {"type": "number", "minimum": 0, "maximum": 1},
-            "About how much of the schedule it has gone through.",
+            "About which share of its members the expansion has done.",
         ),
-        "live": said(COUNT, "Sends that are owed, under way, or of unknown outcome."),
-        "settled": said(COUNT, "Sends that came to an end: triggers less those live."),
-        "outcomes": said(nullable(_OUTCOMES), "What they came to, as last counted; null: not yet."),
+        "live": said(COUNT, "Sends that are owed, in flight, or of unknown outcome."),
+        "settled": said(COUNT, "Sends with an outcome: triggers minus live sends."),
+        "outcomes": said(
+            nullable(_OUTCOMES), "How many sends have each outcome; null: not counted yet."
+        ),
         "counted_at": said(nullable(MOMENT), "When the outcomes were counted."),
     }
 )
 _ROW = one_object(
     {
-        "url": said(URL, "Where it is read."),
+        "url": said(URL, "The URL of the tick."),
         "id": said(ROW_ID, "Newer ticks have higher numbers."),
         "source": said(
             TEXT | {"enum": [*get_args(Source), "single"]},
-            "The built-in clock, a POST-back, or the triggers for single subscriptions, which"
-            " share some ticks a minute.",
+            "The built-in clock, a POST-back, or triggers of single subscriptions. Such triggers"
+            " share a few ticks in each minute.",
         ),
-        "schedule": said(nullable(ROW_ID), "Whose members get their next message."),
-        "state": said(
-            _STATE, "Missed ticks of the clock are not made up for: nobody is sent anything."
+        "schedule": said(
+            nullable(ROW_ID), "The schedule. Its active subscriptions get their next message."
         ),
-        "due_at": said(MOMENT, "The moment that the clock ticked for, or missed."),
-        "created_at": said(MOMENT, "When it was opened: later members are not covered."),
-        "expanded_at": said(nullable(MOMENT), "When all its members had been gone through."),
-        "opened_by": said(nullable(TEXT), "Whose POST-back it was."),
+        "state": said(_STATE, "A tick that the clock missed sends nothing, also not later."),
+        "due_at": said(MOMENT, "The moment for which the schedule was due."),
+        "created_at": said(
+            MOMENT, "When it was opened. Subscriptions made after that are not members."
+        ),
+        "expanded_at": said(nullable(MOMENT), "When the expansion had done all members."),
+        "opened_by": said(nullable(TEXT), "The user whose POST-back it was."),
         "follows": said(
             nullable(ROW_ID),
-            "The tick before it, if that was still being sent: whom that one covers is skipped.",
+            "The tick before it, if that tick still had live sends. Its members are skipped here.",
         ),
-        "triggers": said(COUNT, "How many sends it asked for so far."),
+        "triggers": said(COUNT, "How many sends it has asked for so far."),
         "progress": _PROGRESS,
     }
 )
@@ -128,21 +132,21 @@ RESOURCE = Resource[Tick](
         row_schema=_ROW,
         key="The tick.",
         answer="The tick.",
-        notes={"LIST": "Those of whole schedules; the newest come first."},
+        notes={"LIST": "The ticks of whole schedules; the newest come first."},
     ),
 )
 
 
 @frozen(eq=False, kw_only=True)
 class Ticks(Collection):
-    """The ticks, which are only read here."""
+    """The ticks; clients can only read them."""
 
     app = collection_app()
     resource = RESOURCE
 
 
 SECTION = Section(
-    tags=[("Ticks", 'When somebody said "now" for a schedule, and how far its sends have come.')],
+    tags=[("Ticks", 'A tick says "now" for a schedule. They show how far its sends have come.')],
     paths=RESOURCE.paths(),
     schemas=RESOURCE.schemas(),
 )

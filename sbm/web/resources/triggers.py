@@ -1,4 +1,4 @@
-"""Triggers of one subscription, and how they are answered."""
+"""The triggers of one subscription, and the answers to them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _RESEND = OptionsInfo(
 
 
 class UnknownSubscription(Invalid):
-    """A trigger for a subscription that there is not, or that is no UUID."""
+    """The answer to a trigger with an unknown subscription, or a key that is not a UUID."""
 
     def __init__(self, key: str) -> None:
         reason = f"Cannot find subscription with ID {echoed(key)}"
@@ -45,7 +45,7 @@ class UnknownSubscription(Invalid):
 
 @frozen(eq=False, kw_only=True)
 class Triggers:
-    """The triggers; ``wake`` is called once a send is owed and committed."""
+    """The triggers; ``wake`` is called after the commit of an owed send."""
 
     endpoint: Endpoint
     wake: Callable[[], None]
@@ -89,7 +89,7 @@ async def _send(key: str, callback: Callback, transaction: Transaction) -> Reply
 
 
 async def _send_next(subscription_id: UUID, transaction: Transaction) -> Reply:
-    """Owe the next message; "nothing to do" is a success, or the Scheduler would try again."""
+    """Owe the next message; "nothing to do" is a success, so the Scheduler does not try again."""
     trigger = await send_next(transaction, subscription_id=subscription_id)
     if not trigger.accepted:
         body = {"accepted": False, "reason": trigger.reason}
@@ -107,9 +107,9 @@ async def _resend(key: str, transaction: Transaction) -> Reply:
 
 
 async def _stop_calling(key: str, transaction: Transaction) -> Reply:
-    """A call that the Scheduler should not make: nothing is sent, and it is told to stop.
+    """The Scheduler should not make this call: send nothing, and owe the call that stops it.
 
-    That is owed whether or not there still is such a subscription.
+    That call is owed even if the subscription does not exist any more.
     """
     trigger = await scheduler_calls.stop_calling(transaction, subscription_id=_subscription_id(key))
     if not trigger.found:
@@ -127,7 +127,7 @@ def _subscription_id(key: str) -> UUID:
 
 
 _KEY = key(
-    "id", TEXT | {"minLength": 1}, "The subscription; any text, though only a UUID finds one."
+    "id", TEXT | {"minLength": 1}, "The id of the subscription. Any text is read, not only a UUID."
 )
 _UNKNOWN = answer_of({"anyOf": [NOT_ACCEPTED, schema("Detail")]}, "There is no such subscription.")
 
@@ -141,13 +141,11 @@ SECTION = Section(
                 "POST": Operation(
                     name="send_subscription",
                     summary="Send the next message of a subscription, now",
-                    description="It is sent in the background. The body is not read. A call with"
-                    " the Scheduler's token that repeats one of the same due moment gets the same"
+                    description="It is sent in the background. The body is not read. If a call with"
+                    " the Scheduler's token repeats a call of the same due moment, it gets the same"
                     " answer, and sends nothing.",
                     answers={
-                        200: answer_of(
-                            NOT_ACCEPTED, "There is nothing to send; trying again is no use."
-                        ),
+                        200: answer_of(NOT_ACCEPTED, "There is nothing to send. Do not try again."),
                         201: answer_of(ACCEPTED, "The message is owed."),
                         400: _UNKNOWN,
                     },
@@ -163,8 +161,8 @@ SECTION = Section(
                 "POST": Operation(
                     name="resend_subscription",
                     summary="Send the last message of a subscription once more",
-                    description="It is the last one that was sent of the present message set, in"
-                    " the language of now, or else as it was sent. If it no longer exists, the"
+                    description="This sends the last sent message of the present message set again,"
+                    " in the present language, or else as it was sent. If it no longer exists, the"
                     " resend becomes a failed task. It is sent in the background. The body is not"
                     " read.",
                     answers={202: answer_of(ACCEPTED, "It is owed."), 400: _UNKNOWN},

@@ -38,13 +38,13 @@ class Email(Text):
 
     def objections(self, text: str) -> list[str]:
         if self.max_length is not None and len(text) > self.max_length:
-            return super().objections(text)  # what is so long is not even looked at
+            return super().objections(text)  # do not parse such a long text
         return super().objections(text) + ([] if is_email(text) else [WRONG_EMAIL])
 
 
 @frozen(kw_only=True)
 class Password(Text):
-    """A text of which nothing is stripped."""
+    """A text; blanks at its ends are not removed."""
 
     def parse(self, given: Any) -> str:
         if not isinstance(given, str):
@@ -67,7 +67,7 @@ EMAIL_SCHEMA = Schema(
         Email(
             name="email",
             max_length=MAX_USERNAME,
-            note="The e-mail address, which is the name of the user.",
+            note="The e-mail address. It is also the name of the user.",
         )
     ]
 )
@@ -79,7 +79,7 @@ PASSWORD_SCHEMA = Schema(
 )
 
 _USER_TOKEN = OptionsInfo(
-    name="User", description="Makes a token for the user of an e-mail, and the user if need be."
+    name="User", description="Makes a token for a user; if there is no such user, makes the user."
 )
 _TOKEN_AUTH = OptionsInfo(name="Obtain Auth Token", parses=(FORM, MULTIPART, JSON))
 
@@ -106,7 +106,7 @@ class UserTokens:
 
 @frozen(eq=False, kw_only=True)
 class TokenAuth:
-    """Users make tokens for themselves, by their password."""
+    """Users make tokens for themselves, with their password."""
 
     app = new_app()
 
@@ -140,7 +140,7 @@ SECTION = Section(
                 "POST": Operation(
                     name="create_user_token",
                     summary="Make a token for a user",
-                    description="The user is made, too, if there is none of this name."
+                    description="If there is no user with this name, the user is made, too."
                     " For administrators.",
                     body=schema("EmailWritten"),
                     example={"email": "bob@example.org"},
@@ -155,9 +155,9 @@ SECTION = Section(
             operations={
                 "POST": Operation(
                     name="create_own_token",
-                    summary="Make a token by a password",
-                    description="Nobody has to be authenticated, but whoever shows credentials has"
-                    " to show right ones.",
+                    summary="Make a token with a password",
+                    description="The request needs no authentication. If it has an Authorization"
+                    " header, the credentials in it must be right.",
                     body=schema("PasswordWritten"),
                     example={"username": "bob@example.org", "password": "as it is"},
                     answers={200: answer_of(schema("Token"), "The token.")},
@@ -169,11 +169,7 @@ SECTION = Section(
         "EmailWritten": written(EMAIL_SCHEMA),
         "PasswordWritten": written(PASSWORD_SCHEMA),
         "Token": one_object(
-            {
-                "token": said(
-                    TEXT, "A new token. It is shown once; earlier ones stay valid until revoked."
-                )
-            }
+            {"token": said(TEXT, "A new token. It is shown once. Older tokens stay valid.")}
         ),
     },
 )

@@ -361,7 +361,9 @@ async def test_a_call_that_fits_none_is_logged_with_both_crons_but_not_each(here
     with capturedLogs() as logged:
         for schedule in (here.schedule, *others, here.schedule):
             assert (await here.call(schedule)).status == 202
-    (line,) = [formatEvent(one) for one in logged if "fits no moment" in (formatEvent(one) or "")]
+    (line,) = [
+        formatEvent(one) for one in logged if "its cron is not due then" in (formatEvent(one) or "")
+    ]
     assert line is not None
     assert f"called for schedule {here.schedule} at 2" in line
     assert "in UTC" in line
