@@ -146,11 +146,7 @@ FILTERS = [
     ),
     Filter(name="lang", read=filters.text, note="Subscriptions in this language."),
     Filter(name="metadata", read=filters.text, note="Subscriptions whose metadata is this text."),
-    Filter(
-        name="metadata_has_key",
-        read=filters.text,
-        note="Subscriptions whose metadata has this key.",
-    ),
+    Filter(name="metadata_has_key", read=filters.text, note="Whether the metadata has this key."),
     Filter(
         name="metadata_not_has_key",
         read=filters.text,
@@ -171,26 +167,20 @@ FILTERS = [
     Filter(
         name="next_sequence_number",
         read=filters.integer,
-        note="Subscriptions with this next number.",
+        note="The number of the next message.",
     ),
     Filter(
         name="initial_sequence_number",
         read=filters.integer,
-        note="Subscriptions that began with this number.",
+        note="The number of the first message.",
     ),
     Filter(
         name="created_at",
         read=filters.moment,
         note="Subscriptions made at this time, to the microsecond.",
     ),
-    Filter(
-        name="created_after", read=filters.moment, note="Subscriptions made at this time or later."
-    ),
-    Filter(
-        name="created_before",
-        read=filters.moment,
-        note="Subscriptions made at this time or before.",
-    ),
+    Filter(name="created_after", read=filters.moment, note="Made at this time or later."),
+    Filter(name="created_before", read=filters.moment, note="Made at this time or before."),
     Filter(
         name="updated_at",
         read=filters.moment,
