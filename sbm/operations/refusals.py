@@ -8,25 +8,25 @@ from collections.abc import Mapping, Sequence
 SEVERAL = ""
 
 
-class Refused(Exception):
+class OperationRefused(Exception):
     """What was asked for cannot be done, and nothing was; the message says why, for a person."""
 
 
-class NoSuchRow(Refused):
+class NoSuchRow(OperationRefused):
     """The row that is meant does not exist."""
 
     def __init__(self) -> None:
         super().__init__("It does not exist.")
 
 
-class InUse(Refused):
+class InUse(OperationRefused):
     """A row that others refer to; it was not deleted."""
 
     def __init__(self, what: str, users: Sequence[str]) -> None:
         super().__init__(f"Cannot delete {what}: it is used by {' and '.join(users)}.")
 
 
-class WrongValues(Refused):
+class WrongValues(OperationRefused):
     """Values that cannot be stored; ``problems`` are sentences by attribute, or for SEVERAL."""
 
     def __init__(self, problems: Mapping[str, Sequence[str]]) -> None:
@@ -38,7 +38,7 @@ class WrongValues(Refused):
         self.problems = problems
 
 
-class CannotBeSent(Refused):
+class CannotBeSent(OperationRefused):
     """A message that could not be sent as it is to be; ``sentences`` are about all of it."""
 
     def __init__(self, sentences: Sequence[str]) -> None:

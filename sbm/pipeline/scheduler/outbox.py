@@ -11,19 +11,19 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from sbm.clients.outcomes import Faulty, HeldBack, NotKnown, Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import Faulty, HeldBack, NotKnown, OutcomeUnknown, Rejected, Unavailable
 from sbm.clients.scheduler import Entry, FaultyUnknown, Scheduler
 from sbm.model.backoff import backoff
 from sbm.model.durations import LeaseTime, LongestDelay, RequestTimeout, SettleTime
 from sbm.model.scheduler_call import (
     CallBack,
+    CallResult,
     Doubt,
     Gone,
     Nothing,
     PutOff,
     Refused,
     Remote,
-    Result,
     SchedulerCall,
     Told,
     endpoint,
@@ -161,7 +161,7 @@ class SchedulerOutbox:
         else:
             await self._settle_step(call, await self._do(call, lease))
 
-    async def _settle_step(self, call: SchedulerCall, result: Result) -> None:
+    async def _settle_step(self, call: SchedulerCall, result: CallResult) -> None:
         await self._clock.transact(self._database, partial(self._write_down, call, result))
         self._telemetry.count(f"scheduler_calls.{type(result).__name__.lower()}")
         if isinstance(result, Refused):
@@ -181,7 +181,11 @@ class SchedulerOutbox:
             )
 
     async def _write_down(
-        self, call: SchedulerCall, result: Result, transaction: Transaction, reading: ClockReading
+        self,
+        call: SchedulerCall,
+        result: CallResult,
+        transaction: Transaction,
+        reading: ClockReading,
     ) -> None:
         if isinstance(result, Told):
             await self._missed.lock(transaction, call=call)
@@ -199,7 +203,7 @@ class SchedulerOutbox:
                 lease=self._lease,
             )
 
-    async def _do(self, call: SchedulerCall, lease: Lease) -> Result:
+    async def _do(self, call: SchedulerCall, lease: Lease) -> CallResult:
         """Do the next step, and say how it went."""
         if call.step == "none" or (call.remote is None and call.step != "create"):
             return Nothing()
@@ -213,11 +217,11 @@ class SchedulerOutbox:
         except Unavailable as error:
             self._breaker.fail(error)
             return self._put_off(call, str(error), doubt="none")
-        except Unknown as error:
+        except OutcomeUnknown as error:
             self._breaker.fail(error)
             return self._put_off(call, str(error), doubt="begun")
 
-    def _blamed(self, call: SchedulerCall, error: Exception) -> Result:
+    def _blamed(self, call: SchedulerCall, error: Exception) -> CallResult:
         """What an answer means that is due to the one call alone."""
         if isinstance(error, NotKnown):
             return Gone()
@@ -226,7 +230,7 @@ class SchedulerOutbox:
         is_unknown = isinstance(error, FaultyUnknown)
         return self._fault(call, str(error), doubt="begun" if is_unknown else "none")
 
-    async def _call(self, call: SchedulerCall, lease: Lease) -> Result:
+    async def _call(self, call: SchedulerCall, lease: Lease) -> CallResult:
         if call.step == "create":
             return await self._create(call, lease)
         if call.step == "replace":
@@ -235,7 +239,7 @@ class SchedulerOutbox:
             return await self._disable(call, is_replaced=False)
         return await self._change(call)
 
-    async def _create(self, call: SchedulerCall, lease: Lease) -> Result:
+    async def _create(self, call: SchedulerCall, lease: Lease) -> CallResult:
         call_back = self._call_back(call)
         made = await self._scheduler.create(call_back, begin=lambda: self._outlasts(lease))
         self._breaker.succeed()
@@ -246,7 +250,7 @@ class SchedulerOutbox:
             replaces=call.remote.id if call.remote else None,
         )
 
-    async def _disable(self, call: SchedulerCall, *, is_replaced: bool) -> Result:
+    async def _disable(self, call: SchedulerCall, *, is_replaced: bool) -> CallResult:
         """Disable a schedule; the next step makes the one that takes its place."""
         remote, at = _known(call), None
         if call.attempt > 1 and is_replaced:
@@ -265,7 +269,7 @@ class SchedulerOutbox:
             is_silent=is_replaced,
         )
 
-    async def _change(self, call: SchedulerCall) -> Result:
+    async def _change(self, call: SchedulerCall) -> CallResult:
         """Enable a schedule with the right cron, and have it call us, if it is not so."""
         remote, at = _known(call), None
         changes: dict[str, Any] = {}
@@ -300,7 +304,7 @@ class SchedulerOutbox:
         for call in looks:
             await self._settle_step(call, self._found(call, found[endpoints[call.id]]))
 
-    def _found(self, call: SchedulerCall, entries: Sequence[Entry]) -> Result:
+    def _found(self, call: SchedulerCall, entries: Sequence[Entry]) -> CallResult:
         """What was found is adopted, the one that fires as it should first; others are disabled.
 
         Those that are disabled are of earlier times: what a POST makes is enabled.
@@ -349,7 +353,7 @@ class SchedulerOutbox:
         """Whether a POST that begins now is over, one way or the other, before the lease."""
         return lease.outlasts(self._request_timeout, now=self._uptime())
 
-    def _fault(self, call: SchedulerCall, reason: str, *, doubt: Doubt) -> Result:
+    def _fault(self, call: SchedulerCall, reason: str, *, doubt: Doubt) -> CallResult:
         """It counts; the last one ends the call, unless it may have had a schedule made."""
         faults = call.faults + 1
         if faults >= self._max_faults and doubt == "none":

@@ -21,7 +21,7 @@ _OPTIONS = OptionsInfo(name="Metrics", description="The names of all metrics; PO
 
 
 @frozen(eq=False, kw_only=True)
-class Metrics:
+class MetricsResource:
     """The metrics of this service; ``wake`` is called once a task waits to be done."""
 
     app = new_app()

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from sbm.model.task import Kind, State, TaskRecord
+from sbm.model.task import TaskKind, TaskRecord, TaskState
 from sbm.store import tasks
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
@@ -25,17 +25,17 @@ from sbm.web.schema.pages import Order
 PATH = "/api/v1/tasks/"
 
 FILTERS = [
-    Filter(name="kind", read=filters.choice(get_args(Kind)), note="Those of this kind."),
-    Filter(name="state", read=filters.choice(get_args(State)), note="Those in this state."),
+    Filter(name="kind", read=filters.choice(get_args(TaskKind)), note="Those of this kind."),
+    Filter(name="state", read=filters.choice(get_args(TaskState)), note="Those in this state."),
 ]
 
 _ROW = one_object(
     {
         "url": said(URL, "Where it is read."),
         "id": said(json_schema.UUID, "What was answered as `task_id`."),
-        "kind": said(TEXT | {"enum": list(get_args(Kind))}, "What was asked for."),
+        "kind": said(TEXT | {"enum": list(get_args(TaskKind))}, "What was asked for."),
         "state": said(
-            TEXT | {"enum": list(get_args(State))},
+            TEXT | {"enum": list(get_args(TaskState))},
             "A task that was `begun` goes on in another daemon if need be.",
         ),
         "requested_at": MOMENT,
