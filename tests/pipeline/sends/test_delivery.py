@@ -252,7 +252,7 @@ def test_a_dry_run_does_everything_but_the_post(bench: Bench) -> None:
     assert bench.message_sender.asked == []
 
 
-def test_what_is_in_hand_when_a_service_goes_away_does_not_call_it(bench: Bench) -> None:
+def test_what_is_in_flight_when_a_service_goes_away_does_not_call_it(bench: Bench) -> None:
     bench.message_sender.always = Unavailable("busy", timedelta(seconds=90), at_once=True)
     bench.begin()
     send = bench.begin()
