@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.chaos.run import Options, Run
-from tests.chaos.town import SENDERS
+from tests.chaos.world import SENDERS
 
 
 def main() -> int:

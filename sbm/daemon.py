@@ -23,7 +23,7 @@ from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
 from sbm.pipeline.scheduling_mode import SchedulingMode
 from sbm.pipeline.sends.completer import Listener
 from sbm.pipeline.tasks.audio import AudioCopies
-from sbm.pipeline.tasks.requests import Tasks
+from sbm.pipeline.tasks.requests import TaskRequests
 from sbm.pipeline.ticks import Clock, Expansion
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.upkeep.ledger_balance import LedgerBalance
@@ -244,7 +244,7 @@ def _scheduler_calls(shared: Shared) -> Iterable[IService]:
 
 def _tasks(shared: Shared) -> IService:
     """Work that clients ask for and do not wait for."""
-    tasks: IService = Tasks(
+    tasks: IService = TaskRequests(
         reactor=shared.reactor,
         database=shared.database,
         time_zone=shared.config.timezone,

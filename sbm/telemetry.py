@@ -8,7 +8,7 @@ from typing import Protocol
 
 from attrs import define, field
 
-from sbm.model.send import Result, Send, Settled
+from sbm.model.send import Send, SendResult, Settled
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -98,7 +98,7 @@ class Telemetry:
         """The value to which a gauge was set last, or None if it was never set."""
         return self.gauges.get((name, tuple(sorted(labels.items()))))
 
-    def settled(self, send: Send, result: Result) -> None:  # noqa: ARG002
+    def settled(self, send: Send, result: SendResult) -> None:  # noqa: ARG002
         """A result is committed: count it by its kind."""
         kind = result.outcome if isinstance(result, Settled) else type(result).__name__.lower()
         self.count(f"sends.{kind}")

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from sbm.commands.running import FAILED, OK, Work, in_database
 from sbm.model.ledger_balance import TickBalance
-from sbm.operations.checks import Finding, LedgerCheck, check_ledger, check_schedules
+from sbm.operations.checks import LedgerCheck, LedgerFinding, check_ledger, check_schedules
 from sbm.settings.config import read_time_zone_of_ticks
 from sbm.settings.reading import Settings
 from sbm.store.ledger_balance import Double, OrphanSend
@@ -75,7 +75,7 @@ async def _check_ledger(database: Database) -> int:
     return FAILED if check.is_unbalanced else OK
 
 
-def _line(one: Finding) -> str:
+def _line(one: LedgerFinding) -> str:
     if isinstance(one, TickBalance):
         return f"{one}: {abs(one.missing)} {'missing' if one.missing > 0 else 'too many'}"
     if isinstance(one, OrphanSend):

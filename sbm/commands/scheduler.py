@@ -29,7 +29,7 @@ from sbm.model.durations import RequestTimeout
 from sbm.model.scheduler_call import Difference, Troubled
 from sbm.model.signature import Signature
 from sbm.operations.scheduler_sync import Comparison, sync
-from sbm.settings.config import Scheduling, read_scheduling
+from sbm.settings.config import SchedulingSettings, read_scheduling
 from sbm.settings.endpoints import ServiceAddress
 from sbm.store import gauges, scheduler_calls
 from sbm.store.gauges import OwedSchedulerCalls
@@ -113,7 +113,7 @@ def _sync(options: argparse.Namespace) -> Work:
 async def _sync_both(
     database: Database,
     *,
-    scheduling: Scheduling,
+    scheduling: SchedulingSettings,
     address: ServiceAddress,
     signature: Signature,
     is_dry: bool,

@@ -22,7 +22,7 @@ SENDS_PER_PAGE = 1000
 
 # What is wrong with the ledger: a tick that is not balanced, a live send without a tick, a send
 # that was sent twice by the ledger, and an outbound that was noticed beside those of the ledger.
-Finding = TickBalance | OrphanSend | Double | Surplus
+LedgerFinding = TickBalance | OrphanSend | Double | Surplus
 
 
 @frozen(kw_only=True)
@@ -59,12 +59,14 @@ class ScheduleCheck:
         return {remark.id for remark in self.remarks if remark.is_fault}
 
 
-async def check_ledger(database: Database, *, tell: Callable[[Finding], object]) -> LedgerCheck:
+async def check_ledger(
+    database: Database, *, tell: Callable[[LedgerFinding], object]
+) -> LedgerCheck:
     """Look at the whole ledger; ``tell`` is called with each finding.
 
     Each page is a transaction of its own, so that daemons can work meanwhile.
     """
-    return await _LedgerCheck(database=database, tell=tell).run()
+    return await _LedgerChecker(database=database, tell=tell).run()
 
 
 async def check_schedules(database: Database, *, time_zone: ZoneInfo) -> ScheduleCheck:
@@ -75,11 +77,11 @@ async def check_schedules(database: Database, *, time_zone: ZoneInfo) -> Schedul
 
 
 @define(eq=False, kw_only=True)
-class _LedgerCheck:
+class _LedgerChecker:
     """Looks at everything a page at a time, and counts."""
 
     database: Database
-    tell: Callable[[Finding], object]
+    tell: Callable[[LedgerFinding], object]
     ticks: int = field(default=0, init=False)
     not_kept: int = field(default=0, init=False)
     unbalanced: int = field(default=0, init=False)

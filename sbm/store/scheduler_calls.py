@@ -10,13 +10,13 @@ from uuid import UUID
 from attrs import asdict, frozen
 
 from sbm.model.scheduler_call import (
+    CallKind,
+    CallResult,
     Gone,
-    Kind,
     Nothing,
     PutOff,
     Refused,
     Remote,
-    Result,
     SchedulerCall,
     Scheduling,
     Silence,
@@ -26,7 +26,7 @@ from sbm.model.scheduler_call import (
 from sbm.model.send import Trigger
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
-from sbm.store.postgres.text import storable
+from sbm.store.postgres.storable import storable
 
 QUERIES = load("scheduler_calls")
 
@@ -109,7 +109,7 @@ async def expire(transaction: Transaction, *, limit: int) -> int:
 
 
 async def settle(
-    transaction: Transaction, *, call: SchedulerCall, result: Result
+    transaction: Transaction, *, call: SchedulerCall, result: CallResult
 ) -> Silence | None:
     """Write down what came of a step, and what the Scheduler is known to hold now.
 
@@ -153,7 +153,7 @@ async def settle(
     return silence
 
 
-async def _settle_cron(transaction: Transaction, call: SchedulerCall, result: Result) -> None:
+async def _settle_cron(transaction: Transaction, call: SchedulerCall, result: CallResult) -> None:
     """Let those go on that wait for what this call was to find out of its cron."""
     if call.step not in ("create", "look"):
         return
@@ -183,7 +183,7 @@ async def look_at_members(
     return looked_at
 
 
-async def owe(transaction: Transaction, *, kind: Kind, target: str) -> None:
+async def owe(transaction: Transaction, *, kind: CallKind, target: str) -> None:
     """Owe a call, because the Scheduler was found not to be in line."""
     await transaction.execute(QUERIES.owe_scheduler_call, kind=kind, target=target)
 
@@ -208,7 +208,7 @@ async def stop_calling_schedule(
     return owed > 0
 
 
-async def find_remote(transaction: Transaction, *, kind: Kind, target: str) -> Remote | None:
+async def find_remote(transaction: Transaction, *, kind: CallKind, target: str) -> Remote | None:
     """What the Scheduler is known to hold for this target."""
     return await transaction.maybe(QUERIES.find_remote, _remote, kind=kind, target=target)
 

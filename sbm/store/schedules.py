@@ -19,7 +19,7 @@ QUERIES = load("schedules")
 
 
 @frozen(kw_only=True)
-class Told:
+class ToldSchedule:
     """A schedule, and its cron as the Scheduler gets it, None if it gets none. ``now`` is when."""
 
     id: int
@@ -69,9 +69,9 @@ async def find_untold_fields(transaction: Transaction, *, fields: Mapping[str, s
     return await transaction.many(QUERIES.find_untold_fields, str, **fields)
 
 
-async def list_told(transaction: Transaction) -> list[Told]:
+async def list_told(transaction: Transaction) -> list[ToldSchedule]:
     """All schedules, and their crons as the Scheduler gets them, by id."""
-    return await transaction.many(QUERIES.list_told, Told)
+    return await transaction.many(QUERIES.list_told, ToldSchedule)
 
 
 async def find(transaction: Transaction, *, schedule_id: int) -> Schedule | None:

@@ -91,7 +91,7 @@ async def delete(transaction: Transaction, *, subscription_id: UUID) -> bool:
 
 
 @frozen(kw_only=True)
-class Wanted:
+class SubscriptionFilter:
     """Filters of the list; None is no filter.
 
     The times are aware; ``created_after`` and ``created_before`` are inclusive. ``metadata`` is a
@@ -121,11 +121,11 @@ class Wanted:
     metadata_not_has_key: str | None = None
 
 
-_EVERYTHING = Wanted()
+_EVERYTHING = SubscriptionFilter()
 
 
 async def list_page(
-    transaction: Transaction, *, page: PageRequest, wanted: Wanted = _EVERYTHING
+    transaction: Transaction, *, page: PageRequest, wanted: SubscriptionFilter = _EVERYTHING
 ) -> Page[Subscription]:
     """A page of the subscriptions that match the filters, newest first."""
     filters = asdict(wanted) | {"messageset_ids": None}

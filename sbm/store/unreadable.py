@@ -17,7 +17,7 @@ from sbm.store import sends
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import one_line
 from sbm.store.postgres.statements import load
-from sbm.store.postgres.text import storable
+from sbm.store.postgres.storable import storable
 from sbm.store.sends import Committed
 
 QUERIES = load("unreadable")

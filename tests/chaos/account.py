@@ -8,8 +8,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from tests.chaos.books import Books, Notes, Outbound
 from tests.chaos.content import Content, Message
+from tests.chaos.records import Notes, Outbound, Records
 
 DELIVERED = ("sent", "adopted")
 
@@ -38,23 +38,23 @@ class Account:
         return "\n".join(lines)
 
 
-def close(books: Books, outbounds: list[Outbound], notes: Notes, content: Content) -> Account:
+def close(records: Records, outbounds: list[Outbound], notes: Notes, content: Content) -> Account:
     """Make the account of a run that came to rest."""
-    reckoning = _Reckoning(books, outbounds, notes, content)
-    outcomes = Counter(row["outcome"] for row in books.ledger)
+    reckoning = _Reckoning(records, outbounds, notes, content)
+    outcomes = Counter(row["outcome"] for row in records.ledger)
     return Account(
         wrongs={
             "lost": list(reckoning.lost()),
             "twice": list(reckoning.twice()),
             "disagreeing": list(reckoning.disagreeing()),
             "stuck": list(reckoning.stuck()),
-            "unbalanced": [str(row) for row in books.unbalanced_ticks],
+            "unbalanced": [str(row) for row in records.unbalanced_ticks],
             "failed": list(reckoning.failed()),
             "wrong answers": list(notes.wrong),
         },
         figures={
             "outbounds": len(outbounds),
-            "subscriptions": len(books.subscriptions),
+            "subscriptions": len(records.subscriptions),
             "outcomes": dict(outcomes),
             "answers": dict(notes.answers),
         },
@@ -63,7 +63,7 @@ def close(books: Books, outbounds: list[Outbound], notes: Notes, content: Conten
 
 @define(eq=False)
 class _Reckoning:
-    _books: Books
+    _records: Records
     _outbounds: list[Outbound]
     _notes: Notes
     _content: Content
@@ -74,7 +74,7 @@ class _Reckoning:
     def __attrs_post_init__(self) -> None:
         self._subscribers = {
             (row["identity"], self._content.generation(row["messageset_id"])): row
-            for row in self._books.subscriptions
+            for row in self._records.subscriptions
         }
         self._resends = [outbound for outbound in self._outbounds if outbound.is_resend]
         self._nexts = defaultdict(list)
@@ -95,7 +95,7 @@ class _Reckoning:
             if (identity, message) not in self._nexts:
                 yield f"{identity} never got {self._content.text(message)}"
         yield from self._lost_triggers()
-        known = {row["identity"] for row in self._books.subscriptions}
+        known = {row["identity"] for row in self._records.subscriptions}
         for identity in self._notes.created - known:
             yield f"the subscription of {identity} was accepted and is not there"
         for identity, value, times, is_waiting, is_sure in self._prepends():
@@ -105,19 +105,19 @@ class _Reckoning:
     def _lost_triggers(self) -> Iterator[str]:
         opened = Counter(
             row["subscription_id"]
-            for row in [*self._books.ledger, *self._books.live]
+            for row in [*self._records.ledger, *self._records.live]
             if row["kind"] == "next" and row.get("source") in ("single", None)
         )
         for subscription, accepted in self._notes.singles.items():
             if accepted > opened[subscription]:
                 yield f"{subscription}: {accepted} triggers accepted, {opened[subscription]} opened"
-        requests = Counter(row["subscription_id"] for row in self._books.resend_requests)
+        requests = Counter(row["subscription_id"] for row in self._records.resend_requests)
         for subscription, accepted in self._notes.resends.items():
             if accepted > requests[subscription]:
                 yield f"{subscription}: {accepted} resends accepted, {requests[subscription]} kept"
         for schedule, accepted in self._notes.ticks.items():
-            if accepted > self._books.ticks[schedule]:
-                there = self._books.ticks[schedule]
+            if accepted > self._records.ticks[schedule]:
+                there = self._records.ticks[schedule]
                 yield f"schedule {schedule}: {accepted} ticks accepted, {there} there"
 
     def twice(self) -> Iterator[str]:
@@ -141,7 +141,7 @@ class _Reckoning:
     def _prepends(self) -> Iterator[tuple[str, str, int, bool, bool]]:
         """Identity, prepend, how often it was carried, whether it still waits, is it sure."""
         carried = Counter(outbound.prepend for outbound in self._outbounds)
-        by_id = {row["id"]: row for row in self._books.subscriptions}
+        by_id = {row["id"]: row for row in self._records.subscriptions}
         for subscription, (value, is_sure) in self._notes.prepends.items():
             row = by_id[subscription]
             waiting = (row["metadata"] or {}).get("prepend_next_delivery") == value
@@ -154,7 +154,7 @@ class _Reckoning:
         yield from self._chain()
         yield from self._ledger()
         yield from self._resent()
-        for row in self._books.subscriptions:
+        for row in self._records.subscriptions:
             if row["process_status"] != (2 if row["completed"] else 0):
                 yield f"{row['id']} has process_status {row['process_status']}"
             if row["completed"] and row["active"]:
@@ -165,7 +165,7 @@ class _Reckoning:
     def _beyond(self) -> Iterator[str]:
         passed = set(self._passed())
         # What a live send has done already is not settled yet: that is told as stuck.
-        live = {str(row["id"]) for row in self._books.live}
+        live = {str(row["id"]) for row in self._records.live}
         for (identity, message), outbounds in self._nexts.items():
             settled = [outbound for outbound in outbounds if outbound.send_id not in live]
             if settled and (identity, message) not in passed:
@@ -187,13 +187,13 @@ class _Reckoning:
 
     def _chain(self) -> Iterator[str]:
         counted = Counter(
-            (row["identity"], row["messageset_id"]) for row in self._books.subscriptions
+            (row["identity"], row["messageset_id"]) for row in self._records.subscriptions
         )
         for (identity, messageset), count in counted.items():
             if count > 1:
                 yield f"{identity} is subscribed {count} times to message set {messageset}"
-        followers = Counter(row["chained_from"] for row in self._books.subscriptions)
-        for row in self._books.subscriptions:
+        followers = Counter(row["chained_from"] for row in self._records.subscriptions)
+        for row in self._records.subscriptions:
             is_last = row["messageset_id"] == self._content.sets[-1]
             if row["completed"] and not is_last and followers[row["id"]] != 1:
                 yield f"{row['id']} is completed and followed by {followers[row['id']]}"
@@ -203,7 +203,7 @@ class _Reckoning:
     def _ledger(self) -> Iterator[str]:
         by_id = {outbound.id: outbound for outbound in self._outbounds}
         delivered = Counter[str]()
-        for row in self._books.ledger:
+        for row in self._records.ledger:
             if row["outcome"] not in DELIVERED:
                 continue
             send_id = str(row["send_id"])
@@ -214,15 +214,15 @@ class _Reckoning:
         for send_id, count in delivered.items():
             if count > 1:
                 yield f"the ledger has {send_id} as delivered {count} times"
-        live = {str(row["id"]) for row in self._books.live}
+        live = {str(row["id"]) for row in self._records.live}
         for outbound in self._outbounds:
             if not delivered[outbound.send_id] and outbound.send_id not in live:
                 yield f"outbound {outbound.id} is of {outbound.send_id}, which nobody delivered"
 
     def _resent(self) -> Iterator[str]:
         by_send = {outbound.send_id: outbound for outbound in self._resends}
-        live = {row["id"] for row in self._books.live}
-        for request in self._books.resend_requests:
+        live = {row["id"] for row in self._records.live}
+        for request in self._records.resend_requests:
             outbound = by_send.get(str(request["send_id"]))
             if request["message_id"] is None or request["send_id"] in live:
                 continue
@@ -234,13 +234,13 @@ class _Reckoning:
 
     def stuck(self) -> Iterator[str]:
         """What never came to its end."""
-        for row in self._books.live:
+        for row in self._records.live:
             yield f"send {row['id']} is {row['state']}: {row['reason']}"
-        if self._books.expanding:
-            yield f"{self._books.expanding} ticks are expanding"
+        if self._records.expanding:
+            yield f"{self._records.expanding} ticks are expanding"
 
     def failed(self) -> Iterator[str]:
         """Outcomes for which nothing that happened is a reason."""
-        for row in self._books.ledger:
+        for row in self._records.ledger:
             if row["outcome"] in ("refused", "failed"):
                 yield f"send {row['send_id']} {row['outcome']} at {row['stage']}: {row['reason']}"

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from attrs import define, field
 
-from tests.chaos.books import Notes
 from tests.chaos.content import LANG, Content, People
 from tests.chaos.processes import Process
+from tests.chaos.records import Notes
 
 TOKEN = "token-of-the-callers"
 

@@ -13,13 +13,13 @@ from uuid import UUID
 from attrs import define, evolve, field, frozen
 
 from tests.arrange import arranged
-from tests.chaos import account, books, logs
+from tests.chaos import account, logs, records
 from tests.chaos.account import Account
 from tests.chaos.content import Content, People
 from tests.chaos.faults import Plan, Storm
 from tests.chaos.load import Load
 from tests.chaos.processes import ROOT
-from tests.chaos.town import Town
+from tests.chaos.world import World
 
 MESSAGES = 5  # in each set of the chain
 
@@ -44,7 +44,7 @@ class Options:
     """What is run.
 
     Faults begin every ``gap`` seconds on average, for ``seconds`` and until there were ``kills``.
-    ``sender`` is one of town.SENDERS; ``database`` is a server that is somebody else's; ``code``
+    ``sender`` is one of world.SENDERS; ``database`` is a server that is somebody else's; ``code``
     is the folder that the daemons' program is taken from; ``longest_stop`` is that of a daemon,
     and ``patience`` how long recovery may take, in seconds. Faults are ``only`` those whose kind
     has this in it. ``sabotage`` is SQL that makes the daemons break their promise.
@@ -73,17 +73,17 @@ class Options:
 
 @define(eq=False)
 class Run:
-    """A town, and what befalls it."""
+    """A world, and what befalls it."""
 
     options: Options
     tell: Callable[[str], None] = print
-    town: Town = field(init=False)
+    world: World = field(init=False)
     _content: Content = field(init=False, factory=lambda: Content(MESSAGES))
     _people: People = field(init=False, factory=People)
 
     def __attrs_post_init__(self) -> None:
         options = self.options
-        self.town = Town(
+        self.world = World(
             daemon_count=options.daemons,
             sender_kind=options.sender,
             database_uri=options.database,
@@ -93,10 +93,10 @@ class Run:
 
     def make(self) -> Account:
         """Do it all."""
-        self.tell(f"seed {self.options.seed}, logs in {self.town.logs}")
+        self.tell(f"seed {self.options.seed}, logs in {self.world.logs}")
         is_clean = False
         try:
-            self.town.build(
+            self.world.build(
                 self._content,
                 self._people,
                 generations=self.options.generations,
@@ -106,15 +106,15 @@ class Run:
             made = self._survive()
             is_clean = made.is_clean
         finally:
-            self.town.take_down(keep=not is_clean)
+            self.world.take_down(keep=not is_clean)
         return made
 
     def _survive(self) -> Account:
         """Faults under load; then peace, the account of it, and a proper end of the daemons."""
-        options, town = self.options, self.town
-        load = Load(town.daemons, self._content, self._people, options.seed)
-        stage = town.stage(lease=_LEASE_SECONDS, longest_stop=options.longest_stop)
-        with (town.logs / "faults").open("w", encoding="ascii", buffering=1) as diary:
+        options, world = self.options, self.world
+        load = Load(world.daemons, self._content, self._people, options.seed)
+        stage = world.stage(lease=_LEASE_SECONDS, longest_stop=options.longest_stop)
+        with (world.logs / "faults").open("w", encoding="ascii", buffering=1) as diary:
             storm = Storm(
                 Plan(stage, random.Random(options.seed), options.only), self._noting_in(diary)
             )
@@ -129,11 +129,11 @@ class Run:
         is_drained = self._drain()
         drained = time.monotonic()
         reached = self._last_ticks(load) if is_drained else ["it never came to the last tick"]
-        outbounds = books.held(town.sender.port, self._content)
-        for daemon in town.daemons:
+        outbounds = records.held(world.sender.port, self._content)
+        for daemon in world.daemons:
             daemon.stop()
         made = account.close(
-            books.Books.read(town.database.uri), outbounds, load.notes, self._content
+            records.Records.read(world.database.uri), outbounds, load.notes, self._content
         )
         took = f"{raged - began:.0f} s of faults, {drained - raged:.0f} s to recover"
         return self._completed(made, storm, reached, took)
@@ -155,7 +155,7 @@ class Run:
                 for _ in range(rng.choice(_AT_ONCE)):
                     storm.begin()
                 following = time.monotonic() + rng.expovariate(1 / options.gap)
-            self.town.supervise(storm.suffering)
+            self.world.supervise(storm.suffering)
             if time.monotonic() > told_at + 30:
                 told_at = time.monotonic()
                 faults = sum(storm.made.values())
@@ -166,8 +166,8 @@ class Run:
         """Wait until nothing is live; whether it came to that."""
         end = time.monotonic() + self.options.patience
         while time.monotonic() < end:
-            self.town.supervise()
-            with arranged(self.town.database.uri) as direct:
+            self.world.supervise()
+            with arranged(self.world.database.uri) as direct:
                 if not direct.value(
                     "SELECT (SELECT count(*) FROM sends) +"
                     " (SELECT count(*) FROM ticks WHERE state = 'expanding')"
@@ -192,17 +192,17 @@ class Run:
 
     def _standing(self) -> dict[UUID, tuple[int, bool]]:
         """Where everybody stands."""
-        with arranged(self.town.database.uri) as direct:
+        with arranged(self.world.database.uri) as direct:
             rows = direct.rows("SELECT id, next_sequence_number, completed FROM subscriptions")
         return {row["id"]: (row["next_sequence_number"], row["completed"]) for row in rows}
 
     def _completed(self, made: Account, storm: Storm, reached: list[str], took: str) -> Account:
-        ends = [end for process in self.town.processes for end in process.bad_ends]
+        ends = [end for process in self.world.processes for end in process.bad_ends]
         wrongs = {
             **made.wrongs,
             "not reached": reached,
             "bad ends": ends,
-            "errors in logs": logs.errors(daemon.log for daemon in self.town.daemons),
+            "errors in logs": logs.errors(daemon.log for daemon in self.world.daemons),
         }
         figures: dict[str, Any] = {
             "seed": self.options.seed,

@@ -11,8 +11,8 @@ from attrs import define, evolve, field
 
 from tests.arrange import Arranged, arranged
 from tests.chaos import account
-from tests.chaos.books import Books, Notes, Outbound
 from tests.chaos.content import Content, Message, People
+from tests.chaos.records import Notes, Outbound, Records
 
 MESSAGES = 3
 
@@ -74,8 +74,8 @@ class Run:
 
     def wrongs(self) -> dict[str, list[str]]:
         """What the account says is wrong, without the kinds of which there is nothing."""
-        books = Books.read(self.uri)
-        made = account.close(books, self.outbounds, self.notes, self.content)
+        records = Records.read(self.uri)
+        made = account.close(records, self.outbounds, self.notes, self.content)
         return {kind: cases for kind, cases in made.wrongs.items() if cases}
 
 

@@ -10,7 +10,7 @@ import pytest_twisted
 
 from sbm.clients.service_client import ServiceClient
 from sbm.model.durations import RequestTimeout
-from tests.clients.far import Far, HandWound
+from tests.clients.far import Far, ManualReactor
 
 
 @pytest_twisted.async_yield_fixture
@@ -22,14 +22,14 @@ async def far() -> AsyncIterator[Far]:
 
 
 @pytest.fixture
-def wound() -> HandWound:
-    return HandWound()
+def manual() -> ManualReactor:
+    return ManualReactor()
 
 
 @pytest_twisted.async_yield_fixture
-async def client(far: Far, wound: HandWound) -> AsyncIterator[ServiceClient]:
+async def client(far: Far, manual: ManualReactor) -> AsyncIterator[ServiceClient]:
     client = ServiceClient(
-        reactor=wound, address=far.address(), timeout=RequestTimeout(timedelta(seconds=30))
+        reactor=manual, address=far.address(), timeout=RequestTimeout(timedelta(seconds=30))
     )
     yield client
     await client.stopService()

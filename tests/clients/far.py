@@ -118,7 +118,7 @@ class Far(Factory):
         return ServiceAddress(url=url, token="the-token")
 
 
-class HandWound:
+class ManualReactor:
     """The reactor, except that its timers go off when the test advances ``clock``."""
 
     def __init__(self) -> None:

@@ -21,12 +21,12 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.web.http_headers import Headers
 
 from sbm.clients import twisted_internals
-from sbm.clients.outcomes import HeldBack, Unavailable, Unknown
+from sbm.clients.outcomes import HeldBack, OutcomeUnknown, Unavailable
 from sbm.clients.service_client import ConnectionDropped, HttpResponse, ServiceClient, TooLong
 from sbm.model.durations import RequestTimeout
 from sbm.settings.endpoints import ServiceAddress
 from tests.clients.certificate import self_signed
-from tests.clients.far import Far, HandWound, Line, answer, reactor
+from tests.clients.far import Far, Line, ManualReactor, answer, reactor
 
 TIMEOUT = RequestTimeout(timedelta(seconds=30))
 
@@ -162,7 +162,9 @@ def asking(client: ServiceClient, method: str) -> Deferred[HttpResponse]:
     return Deferred.fromCoroutine(client.post("a", body={}, begin=yes))
 
 
-METHODS = pytest.mark.parametrize(("method", "failure"), [("GET", Unavailable), ("POST", Unknown)])
+METHODS = pytest.mark.parametrize(
+    ("method", "failure"), [("GET", Unavailable), ("POST", OutcomeUnknown)]
+)
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 201 Created\r\n"])
@@ -171,7 +173,7 @@ METHODS = pytest.mark.parametrize(("method", "failure"), [("GET", Unavailable), 
 async def test_the_deadline_holds_before_the_headers_and_aborts_the_connection(
     far: Far,
     client: ServiceClient,
-    wound: HandWound,
+    manual: ManualReactor,
     said: bytes,
     method: str,
     failure: type[Exception],
@@ -179,9 +181,9 @@ async def test_the_deadline_holds_before_the_headers_and_aborts_the_connection(
     asked = under_way(far, lambda line: line.say(said))
     done = asking(client, method)
     line = await asked
-    wound.clock.advance(TIMEOUT.total_seconds() - 0.1)
+    manual.clock.advance(TIMEOUT.total_seconds() - 0.1)
     assert not done.called
-    wound.clock.advance(0.2)
+    manual.clock.advance(0.2)
     with pytest.raises(failure, match="TimeoutError"):
         await done
     assert (await line.closed) is ConnectionLost, "closed politely instead of aborted"
@@ -216,7 +218,7 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> Deferred[None]:
 async def test_the_deadline_holds_for_the_body_too_and_aborts_the_connection(
     far: Far,
     client: ServiceClient,
-    wound: HandWound,
+    manual: ManualReactor,
     reading: Deferred[None],
     said: bytes,
     method: str,
@@ -225,9 +227,9 @@ async def test_the_deadline_holds_for_the_body_too_and_aborts_the_connection(
     far.says(b"HTTP/1.1 201 Created\r\n" + said)
     done = asking(client, method)
     await reading
-    wound.clock.advance(TIMEOUT.total_seconds() - 0.1)
+    manual.clock.advance(TIMEOUT.total_seconds() - 0.1)
     assert not done.called
-    wound.clock.advance(0.2)
+    manual.clock.advance(0.2)
     with pytest.raises(failure, match="TimeoutError"):
         await done
     assert (await far.lines[0].closed) is ConnectionLost, "closed politely instead of aborted"
@@ -236,7 +238,7 @@ async def test_the_deadline_holds_for_the_body_too_and_aborts_the_connection(
 
 @ensureDeferred
 async def test_a_dripping_body_does_not_move_the_deadline(
-    far: Far, client: ServiceClient, wound: HandWound, reading: Deferred[None]
+    far: Far, client: ServiceClient, manual: ManualReactor, reading: Deferred[None]
 ) -> None:
     far.says(answer(201, b" " * 100)[:-90])
     done = asking(client, "POST")
@@ -244,14 +246,14 @@ async def test_a_dripping_body_does_not_move_the_deadline(
     (line,) = far.lines
     for _ in range(29):
         line.say(b" ")
-        wound.clock.advance(1)
+        manual.clock.advance(1)
     assert not done.called
-    wound.clock.advance(1.1)
-    with pytest.raises(Unknown, match="TimeoutError"):
+    manual.clock.advance(1.1)
+    with pytest.raises(OutcomeUnknown, match="TimeoutError"):
         await done
 
 
-class NeverConnected(HandWound):
+class NeverConnected(ManualReactor):
     """A network on which no connection is ever made."""
 
     def connectTCP(self, host: str, port: int, factory: Any, *args: Any, **kwargs: Any) -> Any:
@@ -265,10 +267,10 @@ class NeverConnected(HandWound):
 
 @ensureDeferred
 async def test_a_deadline_before_there_is_a_connection_is_unavailable(far: Far) -> None:
-    wound = NeverConnected()
-    client = ServiceClient(reactor=wound, address=far.address(), timeout=TIMEOUT)
+    manual = NeverConnected()
+    client = ServiceClient(reactor=manual, address=far.address(), timeout=TIMEOUT)
     done = Deferred.fromCoroutine(client.post("a", body={}, begin=yes))
-    wound.clock.advance(TIMEOUT.total_seconds())
+    manual.clock.advance(TIMEOUT.total_seconds())
     with pytest.raises(Unavailable):
         await done
 
@@ -331,7 +333,7 @@ async def test_a_post_is_written_in_the_turn_in_which_it_was_allowed(
     assert written[0].endswith(b'{"k":"v"}')
 
 
-class Nameless(HandWound):
+class Nameless(ManualReactor):
     """A network without names."""
 
     class nameResolver:  # noqa: N801
@@ -438,7 +440,7 @@ async def test_a_post_whose_connection_drops_is_unknown_and_not_repeated(
     far: Far, client: ServiceClient, said: bytes
 ) -> None:
     far.reply = lambda line: line.hang_up(said)
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await client.post("a", body={}, begin=yes)
     assert len(far.requests) == 1
 
@@ -492,7 +494,7 @@ async def test_a_body_that_breaks_off_or_is_garbled_is_no_answer(
     far: Far, client: ServiceClient, said: bytes
 ) -> None:
     far.reply = lambda line: line.hang_up(said)
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await client.post("a", body={}, begin=yes)
     with pytest.raises(Unavailable):
         await client.get("a")
@@ -503,7 +505,7 @@ async def test_a_body_without_a_length_ends_where_anybody_could_have_cut_it(
     far: Far, client: ServiceClient
 ) -> None:
     far.reply = lambda line: line.hang_up(b"HTTP/1.1 201 Created\r\n\r\n{}")
-    with pytest.raises(Unknown, match="PotentialDataLoss"):
+    with pytest.raises(OutcomeUnknown, match="PotentialDataLoss"):
         await client.post("a", body={}, begin=yes)
 
 
@@ -511,7 +513,7 @@ async def test_a_body_without_a_length_ends_where_anybody_could_have_cut_it(
 @ensureDeferred
 async def test_what_is_no_http_is_no_answer(far: Far, client: ServiceClient, said: bytes) -> None:
     far.reply = lambda line: line.hang_up(said)
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await client.post("a", body={}, begin=yes)
 
 
@@ -532,7 +534,7 @@ async def test_a_body_that_is_too_large_is_not_read_to_its_end(
     far.says(
         answer(201, gzip.compress(body), Content_Encoding="gzip") if packed else answer(201, body)
     )
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await client.post("a", body={}, begin=yes)
     far.says(answer(201, body[:500] + body[501:]))
     assert len((await client.post("a", body={}, begin=yes)).body) == 1000
@@ -605,9 +607,9 @@ def test_a_summary_is_short_and_readable_whatever_came() -> None:
 async def failures(far: Far, method: str, *, deadline: bool = False) -> list[tuple[str, str]]:
     """What whoever counts failures is told of one exchange."""
     told: list[tuple[str, str]] = []
-    wound = HandWound()
+    manual = ManualReactor()
     client = ServiceClient(
-        reactor=wound,
+        reactor=manual,
         address=far.address(),
         timeout=TIMEOUT,
         failed=lambda *failure: told.append(failure),
@@ -616,10 +618,10 @@ async def failures(far: Far, method: str, *, deadline: bool = False) -> list[tup
         asked = under_way(far, lambda line: None)
         done = asking(client, method)
         await asked
-        wound.clock.advance(TIMEOUT.total_seconds())
+        manual.clock.advance(TIMEOUT.total_seconds())
     else:
         done = asking(client, method)
-    with suppress(Unavailable, Unknown):
+    with suppress(Unavailable, OutcomeUnknown):
         await done
     await client.stopService()
     return told
@@ -654,7 +656,7 @@ async def test_what_succeeds_at_the_second_try_or_was_given_up_is_no_failure(far
     done = asking(client, "POST")
     await asked
     done.cancel()
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await done
     with pytest.raises(HeldBack):
         await client.post("a", body={}, begin=lambda: False)

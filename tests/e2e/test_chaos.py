@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tests.chaos.run import Options, Run
-from tests.chaos.town import SENDERS
+from tests.chaos.world import SENDERS
 
 # Whatever was unknown is owed again at once: what a service does that sends again on suspicion.
 _SUSPICION = """

@@ -59,7 +59,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("is_silent", [False, True])
 @pytest.mark.usefixtures("impatient")
 @ensureDeferred
-async def test_what_is_in_hand_while_the_database_is_away_is_settled_once_when_it_is_back(
+async def test_what_is_in_flight_while_the_database_is_away_is_settled_once_when_it_is_back(
     seed: World, proxy: Proxy, is_silent: bool
 ) -> None:
     schedule = seed.direct.schedule()

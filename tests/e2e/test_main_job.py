@@ -9,7 +9,7 @@ from pytest_twisted import ensureDeferred
 from twisted.web.server import Request
 
 from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
-from sbm.sandbox.stand_ins.rest import Refused, Reply
+from sbm.sandbox.stand_ins.rest import Refused, Response
 from tests.e2e.world import World, mounted
 
 
@@ -203,7 +203,7 @@ class OddIdentityStore(IdentityStoreApp):
 
     odd: set[str]
 
-    def addresses(self, request: Request, identity: str) -> Reply:
+    def addresses(self, request: Request, identity: str) -> Response:
         if identity in self.odd:
             raise Refused(500, {"detail": "oops"})
         return super().addresses(request, identity)

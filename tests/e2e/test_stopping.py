@@ -22,7 +22,7 @@ from twisted.web.server import Request
 from sbm.runtime.loop import Loop
 from sbm.runtime.services import ServiceGroup
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp
-from sbm.sandbox.stand_ins.rest import Reply
+from sbm.sandbox.stand_ins.rest import Response
 from sbm.settings.endpoints import DatabaseAddress
 from tests.e2e.processes import Process, processes
 from tests.e2e.world import SCHEDULER_TOKEN, World, mounted
@@ -41,7 +41,7 @@ class PatientSender(MessageSenderApp):
 
     waiting: list[Deferred[None]] = field(factory=list)
 
-    async def create(self, request: Request) -> Reply:  # type: ignore[override]
+    async def create(self, request: Request) -> Response:  # type: ignore[override]
         told: Deferred[None] = Deferred()
         self.waiting.append(told)
         await told

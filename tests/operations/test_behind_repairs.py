@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 @define
-class Town:
+class World:
     """Three sets that follow each other, and a search that knows when their schedules ran."""
 
     database: Database
@@ -48,7 +48,7 @@ class Town:
     search_id: int
 
     @classmethod
-    async def built(cls, database: Database, direct: Arranged) -> Town:
+    async def built(cls, database: Database, direct: Arranged) -> World:
         daily, weekly = direct.schedule(), direct.schedule(day_of_week="1")
         toddler = direct.messageset("toddler", daily, messages=9)
         baby = direct.messageset("baby", weekly, messages=2, next_set=toddler)
@@ -105,9 +105,9 @@ class Town:
 async def test_whoever_is_moved_is_left_as_the_ordinary_way_would_have_left_her(
     database: Database, direct: Arranged
 ) -> None:
-    town = await Town.built(database, direct)
-    walks, jumps = town.begun(2)
-    runs = [town.daily] * 3 + [town.weekly] * 2 + [town.daily] * 4
+    world = await World.built(database, direct)
+    walks, jumps = world.begun(2)
+    runs = [world.daily] * 3 + [world.weekly] * 2 + [world.daily] * 4
     for schedule in runs:
         await database.transact(ticks.open_tick, schedule_id=schedule)
         # Only she walks: the other one is what the ticks have not reached.
@@ -117,12 +117,12 @@ async def test_whoever_is_moved_is_left_as_the_ordinary_way_would_have_left_her(
         claimed = await database.transact(sends.claim, owner=uuid4(), limit=9, lease=HOUR)
         await database.transact(sends.settle, results=[(send, SENT) for send in claimed])
     direct.rows("UPDATE subscriptions SET active = true WHERE id = %s", jumps)
-    await town.ran(runs)
-    (found,) = [one for one in await town.look() if one.id == jumps]
+    await world.ran(runs)
+    (found,) = [one for one in await world.look() if one.id == jumps]
     assert found.messages_behind == len(runs)
-    assert await town.help(behind.fast_forward_these, jumps) == RepairCount(done=1, begun=2)
-    assert town.chain(jumps) == town.chain(walks)
-    assert len(town.chain(jumps)) == 3
+    assert await world.help(behind.fast_forward_these, jumps) == RepairCount(done=1, begun=2)
+    assert world.chain(jumps) == world.chain(walks)
+    assert len(world.chain(jumps)) == 3
     assert [step.messageset_name for step in found.path] == ["pregnancy", "baby", "toddler"]
     assert direct.unbalanced_ticks() == []
 
@@ -131,17 +131,17 @@ async def test_whoever_is_moved_is_left_as_the_ordinary_way_would_have_left_her(
 async def test_a_move_is_in_the_ledger_with_who_and_why(
     database: Database, direct: Arranged
 ) -> None:
-    town = await Town.built(database, direct)
-    (mother,) = town.begun(1)
-    await town.ran([town.daily] * 3 + [town.weekly])
-    await town.help(behind.fast_forward_these, mother)
+    world = await World.built(database, direct)
+    (mother,) = world.begun(1)
+    await world.ran([world.daily] * 3 + [world.weekly])
+    await world.help(behind.fast_forward_these, mother)
     mothers, babys = direct.ledger()
     for entry in (mothers, babys):
         assert (entry["kind"], entry["outcome"], entry["stage"]) == ("move", "moved", "trigger")
         assert (entry["tick_id"], entry["actor"]) == (None, "thandi")
         told = "from pregnancy 1 to baby 2, 4 behind: the clock stood still"
         assert entry["reason"] == told
-    assert (mothers["subscription_id"], mothers["messageset_id"]) == (mother, town.pregnancy)
+    assert (mothers["subscription_id"], mothers["messageset_id"]) == (mother, world.pregnancy)
     assert (mothers["sequence_number"], babys["sequence_number"]) == (1, 1)
     (baby,) = direct.rows("SELECT * FROM subscriptions WHERE chained_from = %s", mother)
     assert (babys["subscription_id"], baby["created_at"]) == (baby["id"], BEGAN + 3 * HOUR)
@@ -154,22 +154,22 @@ async def test_a_move_is_in_the_ledger_with_who_and_why(
 async def test_whoever_is_sent_to_is_owed_one_message_in_the_operators_name(
     database: Database, direct: Arranged
 ) -> None:
-    town = await Town.built(database, direct)
-    mother, owed = town.begun(2)
-    await town.ran([town.daily] * 2)
+    world = await World.built(database, direct)
+    mother, owed = world.begun(2)
+    await world.ran([world.daily] * 2)
     await database.transact(sends.owe, subscription_id=owed)
-    assert {one.id: one.unsendable for one in await town.look()} == {
+    assert {one.id: one.unsendable for one in await world.look()} == {
         mother: None,
         owed: "a message is already owed to the subscription",
     }
-    assert await town.help(behind.owe_to_these, mother, owed) == RepairCount(done=1, skipped=1)
-    assert await town.help(behind.owe_to_these, mother, owed) == RepairCount(done=0, skipped=2)
+    assert await world.help(behind.owe_to_these, mother, owed) == RepairCount(done=1, skipped=1)
+    assert await world.help(behind.owe_to_these, mother, owed) == RepairCount(done=0, skipped=2)
     claimed = await database.transact(sends.claim, owner=uuid4(), limit=9, lease=HOUR)
     await database.transact(sends.settle, results=[(send, SENT) for send in claimed])
     actors = {row["subscription_id"]: row["actor"] for row in direct.ledger()}
     assert actors == {mother: "thandi", owed: None}
     assert direct.unbalanced_ticks() == []
-    assert {one.messages_behind for one in await town.look()} == {1}
+    assert {one.messages_behind for one in await world.look()} == {1}
 
 
 @pytest.mark.parametrize(
@@ -212,18 +212,18 @@ async def test_what_stands_in_the_way_is_told_and_respected(
     held_back: str | None,
     unsendable: str | None,
 ) -> None:
-    town = await Town.built(database, direct)
-    (mother,) = town.begun(1)
-    await town.ran([town.daily] * 3 + [town.weekly])
+    world = await World.built(database, direct)
+    (mother,) = world.begun(1)
+    await world.ran([world.daily] * 3 + [world.weekly])
     direct.rows(change)
-    (found,) = await town.look()
+    (found,) = await world.look()
     assert (found.held_back, found.unsendable) == (held_back, unsendable)
     before = direct.rows("SELECT * FROM subscriptions")
     refused = RepairCount(done=0, skipped=1)
     if unsendable:
-        assert await town.help(behind.owe_to_these, mother) == refused
+        assert await world.help(behind.owe_to_these, mother) == refused
     if held_back:
-        assert await town.help(behind.fast_forward_these, mother) == refused
+        assert await world.help(behind.fast_forward_these, mother) == refused
         assert direct.rows("SELECT * FROM subscriptions") == before
         assert direct.ledger() == []
     assert direct.rows("SELECT * FROM audit") == []
@@ -233,14 +233,14 @@ async def test_what_stands_in_the_way_is_told_and_respected(
 async def test_whoever_is_changed_meanwhile_is_judged_anew(
     database: Database, direct: Arranged, database_uri: str
 ) -> None:
-    town = await Town.built(database, direct)
-    (mother,) = town.begun(1)
-    await town.ran([town.daily] * 2)
-    assert len(await town.look()) == 1
+    world = await World.built(database, direct)
+    (mother,) = world.begun(1)
+    await world.ran([world.daily] * 2)
+    assert len(await world.look()) == 1
     with arranged(database_uri) as other:
         other.rows("BEGIN")
         other.rows("UPDATE subscriptions SET next_sequence_number = 5")
-        helping = Deferred.fromCoroutine(town.help(behind.fast_forward_these, mother))
+        helping = Deferred.fromCoroutine(world.help(behind.fast_forward_these, mother))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         while not helping.called and not direct.value(waiting):
             await deferLater(reactor, 0.01)
@@ -254,16 +254,16 @@ async def test_whoever_is_changed_meanwhile_is_judged_anew(
 async def test_a_search_that_was_lost_with_the_database_does_not_find_nobody(
     database: Database, direct: Arranged
 ) -> None:
-    town = await Town.built(database, direct)
-    (mother,) = town.begun(1)
-    await town.ran([town.daily] * 2)
+    world = await World.built(database, direct)
+    (mother,) = world.begun(1)
+    await world.ran([world.daily] * 2)
     direct.rows("TRUNCATE searches, schedule_runs")
     with pytest.raises(DatabaseUnavailable):
-        await town.look()
+        await world.look()
     with pytest.raises(DatabaseUnavailable):
-        await town.help(behind.fast_forward_these, mother)
+        await world.help(behind.fast_forward_these, mother)
     with pytest.raises(DatabaseUnavailable):
-        await database.transact(store.search, search_id=town.search_id, after=BEFORE_ALL, limit=9)
+        await database.transact(store.search, search_id=world.search_id, after=BEFORE_ALL, limit=9)
 
 
 # Anything that can be told of sets, schedules and subscriptions, against a walk in plain Python.
@@ -386,8 +386,8 @@ async def check(database: Database, direct: Arranged, plan: Plan) -> None:
         missed, way, at, completed = walked(plan, one)
         if missed:
             expected[subscription] = missed, [ids[place] for place in way], at, completed
-    town = Town(database, direct, schedules[0], schedules[1], ids[0], search_id)
-    found = await town.look()
+    world = World(database, direct, schedules[0], schedules[1], ids[0], search_id)
+    found = await world.look()
     assert {
         one.id: (
             one.messages_behind,
@@ -397,8 +397,8 @@ async def check(database: Database, direct: Arranged, plan: Plan) -> None:
         )
         for one in found
     } == expected
-    await town.help(behind.fast_forward_these, *expected)
-    assert await town.look() == []
+    await world.help(behind.fast_forward_these, *expected)
+    assert await world.look() == []
 
 
 @ensureDeferred

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pytest_twisted import ensureDeferred
 
 from sbm.model.ledger_balance import TickBalance
-from sbm.operations.checks import Finding, LedgerCheck, check_ledger, check_schedules
+from sbm.operations.checks import LedgerCheck, LedgerFinding, check_ledger, check_schedules
 from sbm.store.ledger_balance import Double, OrphanSend, Surplus
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -43,7 +43,7 @@ async def test_each_kind_of_finding_is_told_and_counted(
         twice,
         twice,
     )
-    found: list[Finding] = []
+    found: list[LedgerFinding] = []
     check = await check_ledger(database, tell=found.append)
     balance, lost, double, surplus = found
     assert isinstance(balance, TickBalance)

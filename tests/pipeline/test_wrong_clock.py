@@ -17,7 +17,7 @@ from sbm.clients.message_sender import Found
 from sbm.model.backoff import CAP
 from sbm.model.durations import LeaseTime, SettleTime, TickGrace
 from sbm.model.send import GivenBack, Settled, Unknown
-from sbm.model.task import Kind, Task
+from sbm.model.task import Task, TaskKind
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock
 from sbm.pipeline.scheduling_mode import SchedulingMode
@@ -26,7 +26,7 @@ from sbm.pipeline.sends.claimer import Claimer
 from sbm.pipeline.sends.delivery import Blames
 from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
-from sbm.pipeline.tasks.runner import TaskRunner, Work
+from sbm.pipeline.tasks.runner import TaskRunner, TaskWork
 from sbm.pipeline.ticks import REVIEW_SECONDS, Clock
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.upkeep.ledger_balance import REST, LedgerBalance
@@ -641,7 +641,7 @@ async def test_a_task_is_taken_over_when_its_lease_has_really_ended(
         loop_name = "estimates"
 
         @property
-        def work(self) -> Mapping[Kind, Work]:
+        def work(self) -> Mapping[TaskKind, TaskWork]:
             return {"estimate-sends": self._note}
 
         async def _note(self, task: Task) -> None:

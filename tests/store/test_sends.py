@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_twisted import ensureDeferred
 
-from sbm.model.send import GivenBack, Result, Send, Settled, Unknown
+from sbm.model.send import GivenBack, Send, SendResult, Settled, Unknown
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -25,7 +25,7 @@ async def claim(database: Database, limit: int = 100) -> list[Send]:
     return await database.transact(sends.claim, owner=uuid4(), limit=limit, lease=LEASE)
 
 
-async def settle(database: Database, claimed: list[Send], result: Result) -> set[UUID]:
+async def settle(database: Database, claimed: list[Send], result: SendResult) -> set[UUID]:
     results = [(send, result) for send in claimed]
     return (await database.transact(sends.settle, results=results)).sends
 
@@ -290,7 +290,7 @@ async def test_no_address_marks_the_subscription_and_moves_nothing(
 )
 @ensureDeferred
 async def test_a_lost_claim_moves_nothing(
-    database: Database, direct: Arranged, result: Result
+    database: Database, direct: Arranged, result: SendResult
 ) -> None:
     schedule = direct.schedule()
     (mother,) = direct.subscriptions(1, direct.messageset("pregnancy", schedule), schedule)
@@ -452,7 +452,7 @@ async def test_a_claim_whose_lease_ended_is_unknown(database: Database, direct: 
 )
 @ensureDeferred
 async def test_what_the_owner_knows_still_counts_after_its_lease_ended(
-    database: Database, direct: Arranged, result: Result, left: int
+    database: Database, direct: Arranged, result: SendResult, left: int
 ) -> None:
     """An outage of the database may outlast the leases of a daemon that lives."""
     schedule = direct.schedule()

@@ -22,7 +22,7 @@ SPARED = "the tick before it was still being sent"
 
 
 @define(eq=False, slots=False)
-class Town:
+class World:
     """A schedule with a message set of one message, which another set of the same follows."""
 
     database: Database
@@ -70,8 +70,8 @@ class Town:
 
 
 @pytest.fixture
-def town(database: Database, direct: Arranged) -> Town:
-    return Town(database, direct)
+def world(database: Database, direct: Arranged) -> World:
+    return World(database, direct)
 
 
 @pytest.fixture
@@ -83,22 +83,22 @@ def other(database_uri: str) -> Iterator[Arranged]:
 
 @ensureDeferred
 async def test_who_is_committed_before_a_tick_is_covered_and_who_is_under_way_is_not(
-    town: Town, other: Arranged
+    world: World, other: Arranged
 ) -> None:
     other.rows("BEGIN")
-    (under_way,) = town.subscribe(by=other)
-    (committed,) = town.subscribe()
-    tick = await town.open()
+    (under_way,) = world.subscribe(by=other)
+    (committed,) = world.subscribe()
+    tick = await world.open()
     other.rows("COMMIT")
-    (later,) = town.subscribe()
-    await town.expand_all()
-    assert set(town.asked_for(tick)) == {committed}
-    assert set(town.asked_for(await opened_and_expanded(town))) == {committed, under_way, later}
+    (later,) = world.subscribe()
+    await world.expand_all()
+    assert set(world.asked_for(tick)) == {committed}
+    assert set(world.asked_for(await opened_and_expanded(world))) == {committed, under_way, later}
 
 
-async def opened_and_expanded(town: Town) -> int:
-    tick = await town.open()
-    await town.expand_all()
+async def opened_and_expanded(world: World) -> int:
+    tick = await world.open()
+    await world.expand_all()
     return tick
 
 
@@ -113,13 +113,13 @@ async def opened_and_expanded(town: Town) -> int:
 )
 @ensureDeferred
 async def test_who_becomes_a_member_later_is_not_covered(
-    town: Town, before: str, after: str
+    world: World, before: str, after: str
 ) -> None:
-    schedules = {"own": town.schedule, "other": town.direct.schedule()}
-    early, late, out = town.subscribe(3)
+    schedules = {"own": world.schedule, "other": world.direct.schedule()}
+    early, late, out = world.subscribe(3)
 
     def change(subscription: UUID, how: str) -> None:
-        town.direct.rows(
+        world.direct.rows(
             f"UPDATE subscriptions SET {how.format(**schedules)} WHERE id = %s",  # noqa: S608
             subscription,
         )
@@ -127,45 +127,45 @@ async def test_who_becomes_a_member_later_is_not_covered(
     for one in (early, late, out):
         change(one, before)
     change(early, after)
-    tick = await town.open()
+    tick = await world.open()
     change(late, after)
     # Whoever changes something else stays what she was.
-    town.direct.rows("UPDATE subscriptions SET active = active, version = version + 1")
-    await town.expand_all()
-    assert set(town.asked_for(tick)) == {early}
-    assert out not in town.asked_for(await opened_and_expanded(town))
+    world.direct.rows("UPDATE subscriptions SET active = active, version = version + 1")
+    await world.expand_all()
+    assert set(world.asked_for(tick)) == {early}
+    assert out not in world.asked_for(await opened_and_expanded(world))
 
 
 @ensureDeferred
-async def test_who_leaves_before_her_turn_gets_nothing(town: Town) -> None:
-    stays, leaves = town.subscribe(2)
-    tick = await town.open()
-    town.direct.rows("UPDATE subscriptions SET active = false WHERE id = %s", leaves)
-    await town.expand_all()
-    assert set(town.asked_for(tick)) == {stays}
+async def test_who_leaves_before_her_turn_gets_nothing(world: World) -> None:
+    stays, leaves = world.subscribe(2)
+    tick = await world.open()
+    world.direct.rows("UPDATE subscriptions SET active = false WHERE id = %s", leaves)
+    await world.expand_all()
+    assert set(world.asked_for(tick)) == {stays}
 
 
 @ensureDeferred
-async def test_who_is_chained_while_a_tick_is_expanded_is_not_covered(town: Town) -> None:
-    members = town.subscribe(40)
-    tick = await town.open()
-    await town.expand(limit=10)
-    await town.settle(10)
-    chained = town.direct.rows("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
+async def test_who_is_chained_while_a_tick_is_expanded_is_not_covered(world: World) -> None:
+    members = world.subscribe(40)
+    tick = await world.open()
+    await world.expand(limit=10)
+    await world.settle(10)
+    chained = world.direct.rows("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
     assert len(chained) == 10
-    await town.expand_all()
-    assert set(town.asked_for(tick)) == set(members)
-    assert town.direct.unbalanced_ticks() == []
+    await world.expand_all()
+    assert set(world.asked_for(tick)) == set(members)
+    assert world.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
-async def test_a_step_is_no_joining(town: Town) -> None:
-    town.direct.message(town.messageset, 2, "eng_ZA", "two")
-    (member,) = town.subscribe()
-    joined = town.direct.subscription(member)["joined_xid"]
-    await opened_and_expanded(town)
-    await town.settle(1)
-    stands = town.direct.subscription(member)
+async def test_a_step_is_no_joining(world: World) -> None:
+    world.direct.message(world.messageset, 2, "eng_ZA", "two")
+    (member,) = world.subscribe()
+    joined = world.direct.subscription(member)["joined_xid"]
+    await opened_and_expanded(world)
+    await world.settle(1)
+    stands = world.direct.subscription(member)
     assert (stands["next_sequence_number"], stands["joined_xid"]) == (2, joined)
 
 
@@ -179,27 +179,27 @@ async def test_a_step_is_no_joining(town: Town) -> None:
 )
 @ensureDeferred
 async def test_whoever_came_with_the_data_of_another_server_is_covered(
-    town: Town, restored: str
+    world: World, restored: str
 ) -> None:
-    (member,) = town.subscribe()
-    tick = await town.open()
-    town.direct.value("SELECT pg_current_xact_id()")
-    town.direct.rows(f"UPDATE subscriptions SET {restored} FROM ticks")  # noqa: S608
-    await town.expand_all()
-    assert set(town.asked_for(tick)) == {member}
+    (member,) = world.subscribe()
+    tick = await world.open()
+    world.direct.value("SELECT pg_current_xact_id()")
+    world.direct.rows(f"UPDATE subscriptions SET {restored} FROM ticks")  # noqa: S608
+    await world.expand_all()
+    assert set(world.asked_for(tick)) == {member}
 
 
 @pytest.mark.parametrize("snapshot", [None, "9000000000:9000000000:"])
 @ensureDeferred
 async def test_for_a_tick_of_another_server_or_version_the_times_have_to_do(
-    town: Town, snapshot: str | None
+    world: World, snapshot: str | None
 ) -> None:
-    (before,) = town.subscribe()
-    tick = await town.open()
-    town.direct.rows("UPDATE ticks SET snapshot = %s", snapshot)
-    town.subscribe()
-    await town.expand_all()
-    assert set(town.asked_for(tick)) == {before}
+    (before,) = world.subscribe()
+    tick = await world.open()
+    world.direct.rows("UPDATE ticks SET snapshot = %s", snapshot)
+    world.subscribe()
+    await world.expand_all()
+    assert set(world.asked_for(tick)) == {before}
 
 
 # Ticks that come while another is being sent
@@ -207,44 +207,44 @@ async def test_for_a_tick_of_another_server_or_version_the_times_have_to_do(
 
 @ensureDeferred
 async def test_while_a_tick_is_being_sent_the_next_one_doubles_nobody_sent_already_or_not(
-    town: Town,
+    world: World,
 ) -> None:
-    members = town.subscribe(5)
-    first = await opened_and_expanded(town)
-    await town.settle(2)
+    members = world.subscribe(5)
+    first = await opened_and_expanded(world)
+    await world.settle(2)
     chained = [
         row["id"]
-        for row in town.direct.rows("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
+        for row in world.direct.rows("SELECT id FROM subscriptions WHERE chained_from IS NOT NULL")
     ]
-    (new,) = town.subscribe()
-    second = await opened_and_expanded(town)
-    third = await opened_and_expanded(town)
-    asked = town.asked_for(second)
-    waiting = {one for one in members if town.asked_for(first)[one] == "live"}
+    (new,) = world.subscribe()
+    second = await opened_and_expanded(world)
+    third = await opened_and_expanded(world)
+    asked = world.asked_for(second)
+    waiting = {one for one in members if world.asked_for(first)[one] == "live"}
     assert len(waiting) == 3
     assert asked == dict.fromkeys(waiting, "skipped") | dict.fromkeys([*chained, new], "live")
-    assert set(town.asked_for(third).values()) == {"skipped"}
-    follows = town.direct.rows("SELECT id, follows FROM ticks ORDER BY id")
+    assert set(world.asked_for(third).values()) == {"skipped"}
+    follows = world.direct.rows("SELECT id, follows FROM ticks ORDER BY id")
     assert [row["follows"] for row in follows] == [None, first, second]
-    reasons = {entry["reason"] for entry in town.direct.ledger() if entry["outcome"] == "skipped"}
+    reasons = {entry["reason"] for entry in world.direct.ledger() if entry["outcome"] == "skipped"}
     assert reasons == {SPARED}
-    assert town.direct.unbalanced_ticks() == []
+    assert world.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
-async def test_who_was_sent_the_one_is_not_sent_the_other(town: Town) -> None:
-    town.direct.message(town.messageset, 2, "eng_ZA", "two")
-    town.subscribe(5)
-    await opened_and_expanded(town)
-    await town.settle(2)
-    await opened_and_expanded(town)
-    await town.settle(3)
+async def test_who_was_sent_the_one_is_not_sent_the_other(world: World) -> None:
+    world.direct.message(world.messageset, 2, "eng_ZA", "two")
+    world.subscribe(5)
+    await opened_and_expanded(world)
+    await world.settle(2)
+    await opened_and_expanded(world)
+    await world.settle(3)
     numbers = "SELECT next_sequence_number AS number FROM subscriptions"
-    assert [row["number"] for row in town.direct.rows(numbers)] == [2] * 5
-    assert town.direct.value("SELECT count(*) FROM sends") == 0
+    assert [row["number"] for row in world.direct.rows(numbers)] == [2] * 5
+    assert world.direct.value("SELECT count(*) FROM sends") == 0
     # It is over, so this is the next occasion.
-    await opened_and_expanded(town)
-    assert town.direct.value("SELECT count(*) FROM sends") == 5
+    await opened_and_expanded(world)
+    assert world.direct.value("SELECT count(*) FROM sends") == 5
 
 
 @pytest.mark.parametrize(
@@ -257,91 +257,91 @@ async def test_who_was_sent_the_one_is_not_sent_the_other(town: Town) -> None:
 )
 @ensureDeferred
 async def test_a_tick_that_is_held_up_keeps_those_who_got_theirs_from_no_other(
-    town: Town, trouble: str
+    world: World, trouble: str
 ) -> None:
-    town.direct.message(town.messageset, 2, "eng_ZA", "two")
-    town.subscribe(3)
-    await opened_and_expanded(town)
-    await town.settle(2)
-    town.direct.rows(trouble)
-    outcomes = town.asked_for(await opened_and_expanded(town)).values()
+    world.direct.message(world.messageset, 2, "eng_ZA", "two")
+    world.subscribe(3)
+    await opened_and_expanded(world)
+    await world.settle(2)
+    world.direct.rows(trouble)
+    outcomes = world.asked_for(await opened_and_expanded(world)).values()
     assert sorted(outcomes) == ["live", "live", "skipped"]
 
 
 @ensureDeferred
-async def test_ticks_that_only_skip_keep_nobody_from_the_next_one(town: Town) -> None:
-    town.direct.message(town.messageset, 2, "eng_ZA", "two")
-    members = town.subscribe(3)
-    await opened_and_expanded(town)
-    second = await town.open()
-    (new,) = town.subscribe()
-    await town.settle(3)
-    third, fourth = await town.open(), await town.open()
-    fifth = await opened_and_expanded(town)
+async def test_ticks_that_only_skip_keep_nobody_from_the_next_one(world: World) -> None:
+    world.direct.message(world.messageset, 2, "eng_ZA", "two")
+    members = world.subscribe(3)
+    await opened_and_expanded(world)
+    second = await world.open()
+    (new,) = world.subscribe()
+    await world.settle(3)
+    third, fourth = await world.open(), await world.open()
+    fifth = await opened_and_expanded(world)
     everybody = [*members, new]
-    assert town.asked_for(second) == dict.fromkeys(members, "skipped")
+    assert world.asked_for(second) == dict.fromkeys(members, "skipped")
     # The second has somebody to skip still, but what it skips them for is over.
-    assert town.asked_for(third) == dict.fromkeys(everybody, "live")
+    assert world.asked_for(third) == dict.fromkeys(everybody, "live")
     for later in (fourth, fifth):
-        assert town.asked_for(later) == dict.fromkeys(everybody, "skipped")
-    assert town.direct.unbalanced_ticks() == []
+        assert world.asked_for(later) == dict.fromkeys(everybody, "skipped")
+    assert world.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
-async def test_whom_a_tick_that_only_skips_has_for_itself_are_not_doubled(town: Town) -> None:
-    town.direct.message(town.messageset, 2, "eng_ZA", "two")
-    members = town.subscribe(3)
-    await opened_and_expanded(town)
-    (new,) = town.subscribe()
-    second = await town.open()
-    await town.settle(3)
-    third = await town.open()
-    await town.expand()
-    await town.settle(1)
-    await town.expand_all()
-    assert town.asked_for(second) == dict.fromkeys(members, "skipped") | {new: "sent"}
-    assert town.asked_for(third) == dict.fromkeys(members, "live") | {new: "skipped"}
+async def test_whom_a_tick_that_only_skips_has_for_itself_are_not_doubled(world: World) -> None:
+    world.direct.message(world.messageset, 2, "eng_ZA", "two")
+    members = world.subscribe(3)
+    await opened_and_expanded(world)
+    (new,) = world.subscribe()
+    second = await world.open()
+    await world.settle(3)
+    third = await world.open()
+    await world.expand()
+    await world.settle(1)
+    await world.expand_all()
+    assert world.asked_for(second) == dict.fromkeys(members, "skipped") | {new: "sent"}
+    assert world.asked_for(third) == dict.fromkeys(members, "live") | {new: "skipped"}
 
 
 @ensureDeferred
 async def test_after_ticks_that_were_held_up_for_hours_everybody_is_sent_one_message(
-    town: Town,
+    world: World,
 ) -> None:
-    town.direct.message(town.messageset, 2, "eng_ZA", "two")
-    town.subscribe(6)
+    world.direct.message(world.messageset, 2, "eng_ZA", "two")
+    world.subscribe(6)
     opened = []
     for _ in range(3):
-        opened.append(await town.open())
-        town.direct.rows(
+        opened.append(await world.open())
+        world.direct.rows(
             "UPDATE ticks SET created_at = created_at - interval '1 day', snapshot = NULL"
         )
-        town.direct.rows(
+        world.direct.rows(
             "UPDATE subscriptions SET created_at = created_at - interval '2 days',"
             " joined_at = joined_at - interval '2 days'"
         )
     # They take turns, and what is owed is sent at once.
     after = 0
-    while (chunk := await town.database.transact(ticks.expand, limit=2, after=after)) is not None:
+    while (chunk := await world.database.transact(ticks.expand, limit=2, after=after)) is not None:
         after = chunk.tick_id
         if chunk.owed:
-            await town.settle(chunk.owed)
+            await world.settle(chunk.owed)
     numbers = "SELECT next_sequence_number AS number FROM subscriptions"
-    assert [row["number"] for row in town.direct.rows(numbers)] == [2] * 6
-    outcomes = [sorted(town.asked_for(tick).values()) for tick in opened]
+    assert [row["number"] for row in world.direct.rows(numbers)] == [2] * 6
+    outcomes = [sorted(world.asked_for(tick).values()) for tick in opened]
     assert outcomes == [["sent"] * 6, ["skipped"] * 6, ["skipped"] * 6]
-    assert town.direct.unbalanced_ticks() == []
+    assert world.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
 async def test_who_is_settled_while_a_later_tick_goes_through_her_is_not_sent_to_again(
-    town: Town,
+    world: World,
 ) -> None:
-    town.direct.message(town.messageset, 2, "eng_ZA", "two")
-    (member,) = town.subscribe()
-    await opened_and_expanded(town)
-    town.direct.rows("UPDATE ticks SET created_at = created_at - interval '1 day'")
-    later = await town.open()
-    claimed = await town.database.transact(
+    world.direct.message(world.messageset, 2, "eng_ZA", "two")
+    (member,) = world.subscribe()
+    await opened_and_expanded(world)
+    world.direct.rows("UPDATE ticks SET created_at = created_at - interval '1 day'")
+    later = await world.open()
+    claimed = await world.database.transact(
         sends.claim, owner=uuid4(), limit=1, lease=timedelta(minutes=1)
     )
     settled, may_commit = Deferred[None](), Deferred[None]()
@@ -351,32 +351,32 @@ async def test_who_is_settled_while_a_later_tick_goes_through_her_is_not_sent_to
         settled.callback(None)
         await may_commit
 
-    settling = Deferred.fromCoroutine(town.database.transact(settle))
+    settling = Deferred.fromCoroutine(world.database.transact(settle))
     await settled
-    expanding = Deferred.fromCoroutine(town.expand_all())
-    while not town.direct.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-        await Deferred.fromCoroutine(town.database.transact(turn))
+    expanding = Deferred.fromCoroutine(world.expand_all())
+    while not world.direct.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        await Deferred.fromCoroutine(world.database.transact(turn))
     may_commit.callback(None)
     await settling
     await expanding
-    assert town.asked_for(later) == {member: "skipped"}
-    assert town.direct.value("SELECT count(*) FROM sends") == 0
-    assert town.direct.unbalanced_ticks() == []
+    assert world.asked_for(later) == {member: "skipped"}
+    assert world.direct.value("SELECT count(*) FROM sends") == 0
+    assert world.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
 async def test_of_two_ticks_at_the_same_moment_one_comes_after_the_other(
-    town: Town, other: Arranged
+    world: World, other: Arranged
 ) -> None:
-    town.subscribe()
+    world.subscribe()
     other.rows("BEGIN")
     other.rows("SELECT FROM schedules FOR UPDATE")
-    both = together([town.open(), town.open()])
-    while town.direct.value("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2:
-        await Deferred.fromCoroutine(town.database.transact(turn))
+    both = together([world.open(), world.open()])
+    while world.direct.value("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2:
+        await Deferred.fromCoroutine(world.database.transact(turn))
     other.rows("COMMIT")
     first, second = sorted(await both)
-    follows = {row["id"]: row["follows"] for row in town.direct.rows("SELECT * FROM ticks")}
+    follows = {row["id"]: row["follows"] for row in world.direct.rows("SELECT * FROM ticks")}
     assert follows == {first: None, second: first}
 
 

@@ -160,7 +160,7 @@ async def test_of_two_at_the_same_moment_the_second_waits_for_the_first_and_repe
 
 
 @pytest_twisted.ensureDeferred
-async def test_whoever_hung_up_while_the_first_was_in_hand_and_asks_again_is_subscribed_once(
+async def test_whoever_hung_up_while_the_first_was_in_flight_and_asks_again_is_subscribed_once(
     api: Api, database_uri: str
 ) -> None:
     made = await api.subscription()

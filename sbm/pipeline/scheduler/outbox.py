@@ -11,19 +11,19 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from sbm.clients.outcomes import Faulty, HeldBack, NotKnown, Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import Faulty, HeldBack, NotKnown, OutcomeUnknown, Rejected, Unavailable
 from sbm.clients.scheduler import Entry, FaultyUnknown, Scheduler
 from sbm.model.backoff import backoff
 from sbm.model.durations import LeaseTime, LongestDelay, RequestTimeout, SettleTime
 from sbm.model.scheduler_call import (
     CallBack,
+    CallResult,
     Doubt,
     Gone,
     Nothing,
     PutOff,
     Refused,
     Remote,
-    Result,
     SchedulerCall,
     Told,
     endpoint,
@@ -161,7 +161,7 @@ class SchedulerOutbox:
         else:
             await self._settle_step(call, await self._do(call, lease))
 
-    async def _settle_step(self, call: SchedulerCall, result: Result) -> None:
+    async def _settle_step(self, call: SchedulerCall, result: CallResult) -> None:
         await self._clock.transact(self._database, partial(self._write_down, call, result))
         self._telemetry.count(f"scheduler_calls.{type(result).__name__.lower()}")
         if isinstance(result, Refused):
@@ -180,7 +180,11 @@ class SchedulerOutbox:
             )
 
     async def _write_down(
-        self, call: SchedulerCall, result: Result, transaction: Transaction, reading: ClockReading
+        self,
+        call: SchedulerCall,
+        result: CallResult,
+        transaction: Transaction,
+        reading: ClockReading,
     ) -> None:
         if isinstance(result, Told):
             await self._missed.lock(transaction, call=call)
@@ -198,7 +202,7 @@ class SchedulerOutbox:
                 lease=self._lease,
             )
 
-    async def _do(self, call: SchedulerCall, lease: Lease) -> Result:
+    async def _do(self, call: SchedulerCall, lease: Lease) -> CallResult:
         """Do the next step, and say how it went."""
         if call.step == "none" or (call.remote is None and call.step != "create"):
             return Nothing()
@@ -212,11 +216,11 @@ class SchedulerOutbox:
         except Unavailable as error:
             self._breaker.fail(error)
             return self._put_off(call, str(error), doubt="none")
-        except Unknown as error:
+        except OutcomeUnknown as error:
             self._breaker.fail(error)
             return self._put_off(call, str(error), doubt="begun")
 
-    def _blamed(self, call: SchedulerCall, error: Exception) -> Result:
+    def _blamed(self, call: SchedulerCall, error: Exception) -> CallResult:
         """The result of an answer that concerns this one call alone."""
         if isinstance(error, NotKnown):
             return Gone()
@@ -225,7 +229,7 @@ class SchedulerOutbox:
         is_unknown = isinstance(error, FaultyUnknown)
         return self._fault(call, str(error), doubt="begun" if is_unknown else "none")
 
-    async def _call(self, call: SchedulerCall, lease: Lease) -> Result:
+    async def _call(self, call: SchedulerCall, lease: Lease) -> CallResult:
         if call.step == "create":
             return await self._create(call, lease)
         if call.step == "replace":
@@ -234,7 +238,7 @@ class SchedulerOutbox:
             return await self._disable(call, is_replaced=False)
         return await self._change(call)
 
-    async def _create(self, call: SchedulerCall, lease: Lease) -> Result:
+    async def _create(self, call: SchedulerCall, lease: Lease) -> CallResult:
         call_back = self._call_back(call)
         made = await self._scheduler.create(call_back, begin=lambda: self._outlasts(lease))
         self._breaker.succeed()
@@ -245,7 +249,7 @@ class SchedulerOutbox:
             replaces=call.remote.id if call.remote else None,
         )
 
-    async def _disable(self, call: SchedulerCall, *, is_replaced: bool) -> Result:
+    async def _disable(self, call: SchedulerCall, *, is_replaced: bool) -> CallResult:
         """Disable a schedule; the next step makes the one that takes its place."""
         remote, at = _known(call), None
         if call.attempt > 1 and is_replaced:
@@ -264,7 +268,7 @@ class SchedulerOutbox:
             is_silent=is_replaced,
         )
 
-    async def _change(self, call: SchedulerCall) -> Result:
+    async def _change(self, call: SchedulerCall) -> CallResult:
         """Enable a schedule that has the right cron, and let it call us, if it does not yet."""
         remote, at = _known(call), None
         changes: dict[str, Any] = {}
@@ -299,7 +303,7 @@ class SchedulerOutbox:
         for call in looks:
             await self._settle_step(call, self._found(call, found[endpoints[call.id]]))
 
-    def _found(self, call: SchedulerCall, entries: Sequence[Entry]) -> Result:
+    def _found(self, call: SchedulerCall, entries: Sequence[Entry]) -> CallResult:
         """Adopt a schedule that was found, preferably one with the right cron; disable others.
 
         Schedules that are disabled are older, and are ignored: a POST makes an enabled one.
@@ -348,7 +352,7 @@ class SchedulerOutbox:
         """Whether a POST that begins now ends before the lease does, with or without an answer."""
         return lease.outlasts(self._request_timeout, now=self._uptime())
 
-    def _fault(self, call: SchedulerCall, reason: str, *, doubt: Doubt) -> Result:
+    def _fault(self, call: SchedulerCall, reason: str, *, doubt: Doubt) -> CallResult:
         """Count a fault; the last one ends the call, unless a schedule may have been made."""
         faults = call.faults + 1
         if faults >= self._max_faults and doubt == "none":

@@ -23,8 +23,8 @@ from sbm.model.backoff import backoff
 from sbm.model.content import FileToCompare
 from sbm.model.durations import LongestDelay
 from sbm.model.file_names import is_plain
-from sbm.model.task import Kind, Task
-from sbm.pipeline.tasks.runner import Interrupted, TaskFailed, TaskRunner, Work
+from sbm.model.task import Task, TaskKind
+from sbm.pipeline.tasks.runner import Interrupted, TaskFailed, TaskRunner, TaskWork
 from sbm.runtime.threads import in_thread
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import audio_copies
@@ -40,7 +40,7 @@ MAX_FAULTS = 100
 
 
 @define(eq=False, kw_only=True)
-class _Tally:
+class _AudioTally:
     """The progress of a task, and the files that could not be copied."""
 
     total: int = 0
@@ -101,7 +101,7 @@ class AudioCopies(TaskRunner):
         self._reported = 0.0
 
     @property
-    def work(self) -> Mapping[Kind, Work]:
+    def work(self) -> Mapping[TaskKind, TaskWork]:
         return {"sync-audio-files": self._synchronise}
 
     def stopService(self) -> Deferred[None] | None:
@@ -117,7 +117,7 @@ class AudioCopies(TaskRunner):
             raise TaskFailed("AUDIO_FTP_HOST is not set: there is no voice vendor to copy to")
         if self._media_root is None:
             raise TaskFailed("SBM_MEDIA_ROOT is not set: there are no files here to be copied")
-        tally = _Tally(total=await self._database.transact(audio_copies.count_files))
+        tally = _AudioTally(total=await self._database.transact(audio_copies.count_files))
         work = _Sync(
             copies=self, task=task, tally=tally, vendor=self._vendor, root=self._media_root
         )
@@ -135,7 +135,7 @@ class AudioCopies(TaskRunner):
             raise TaskFailed(reason, tally.result())
         return tally.result()
 
-    async def report(self, task: Task, tally: _Tally, *, at_once: bool = False) -> None:
+    async def report(self, task: Task, tally: _AudioTally, *, at_once: bool = False) -> None:
         """Report the progress, now and then; raises Interrupted."""
         if not self.running:
             raise Interrupted
@@ -144,7 +144,7 @@ class AudioCopies(TaskRunner):
             self._reported = now
             await self.keep(task, tally.progress())
 
-    async def wait(self, task: Task, tally: _Tally, failures: int, why: Unavailable) -> None:
+    async def wait(self, task: Task, tally: _AudioTally, failures: int, why: Unavailable) -> None:
         """Give the vendor time to come back; raises Interrupted."""
         if failures == 1 and self.running:
             self._log.warn("copying files waits for the voice vendor: {why}", why=str(why))
@@ -172,7 +172,7 @@ class _Sync:
 
     _copies: AudioCopies
     _task: Task
-    _tally: _Tally
+    _tally: _AudioTally
     _vendor: VoiceVendor
     _root: Path
     _failures: int = 0

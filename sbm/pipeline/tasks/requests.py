@@ -13,9 +13,9 @@ from twisted.internet.task import deferLater
 from sbm.model.estimate import days_ahead, is_due_on
 from sbm.model.ids import BEFORE_ALL
 from sbm.model.metrics import of_week
-from sbm.model.task import Kind, Task
+from sbm.model.task import Task, TaskKind
 from sbm.operations import schedule_runs
-from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner, Work
+from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner, TaskWork
 from sbm.store import behind_subscriptions, estimates, failed_tasks
 from sbm.telemetry import Tally
 
@@ -28,7 +28,7 @@ SEARCH_BATCH = 2000
 
 
 @define(eq=False, slots=False, kw_only=True)
-class Tasks(TaskRunner):
+class TaskRequests(TaskRunner):
     """Does the tasks that wait. If it is stopped, it leaves its task unfinished.
 
     Every task can be done again from its start. ``owed`` is called when a send is owed; ``tally``
@@ -42,7 +42,7 @@ class Tasks(TaskRunner):
     _tally: Tally = field(factory=Tally)
 
     @property
-    def work(self) -> Mapping[Kind, Work]:
+    def work(self) -> Mapping[TaskKind, TaskWork]:
         return {
             "requeue-failed-tasks": self._requeue,
             "estimate-sends": self._estimate,

@@ -13,7 +13,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from sbm.model.task import Kind, Task
+from sbm.model.task import Task, TaskKind
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup
@@ -26,7 +26,7 @@ LEASE = timedelta(minutes=5)
 REST_SECONDS = 5.0
 
 # Does a task; may return its result.
-Work = Callable[[Task], Awaitable[Mapping[str, Any] | None]]
+TaskWork = Callable[[Task], Awaitable[Mapping[str, Any] | None]]
 
 
 class Interrupted(Exception):
@@ -68,7 +68,7 @@ class TaskRunner(Service, ABC):
 
     @property
     @abstractmethod
-    def work(self) -> Mapping[Kind, Work]:
+    def work(self) -> Mapping[TaskKind, TaskWork]:
         """The function that does the tasks of each kind; it raises TaskFailed or Interrupted."""
 
     def startService(self) -> None:
@@ -107,7 +107,7 @@ class TaskRunner(Service, ABC):
         self._log.info("task {id} ({kind}) is finished", id=task.id, kind=task.kind)
         return 1
 
-    async def _begin(self, kinds: Sequence[Kind]) -> Task | None:
+    async def _begin(self, kinds: Sequence[TaskKind]) -> Task | None:
         """Begin the oldest task; tasks that cannot be read end as failed and delay no other."""
         try:
             return await self._begun(kinds)
@@ -121,7 +121,7 @@ class TaskRunner(Service, ABC):
                 return task
         return None
 
-    async def _begin_alone(self, kinds: Sequence[Kind], task_id: UUID) -> Task | None:
+    async def _begin_alone(self, kinds: Sequence[TaskKind], task_id: UUID) -> Task | None:
         try:
             return await self._begun(kinds, only=task_id)
         except Exception as error:
@@ -132,7 +132,7 @@ class TaskRunner(Service, ABC):
         self._log.error("task {id} has failed: {reason}", id=task_id, reason=reason)
         return None
 
-    async def _begun(self, kinds: Sequence[Kind], only: UUID | None = None) -> Task | None:
+    async def _begun(self, kinds: Sequence[TaskKind], only: UUID | None = None) -> Task | None:
         async def begin(transaction: Transaction, reading: ClockReading) -> Task | None:
             return await tasks.begin(
                 transaction,

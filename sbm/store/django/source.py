@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 QUERIES = load("whole", folder="django")
 
 # A function that is called with how many more rows were read.
-Advance = Callable[[int], object]
+RowCounter = Callable[[int], object]
 
 # The columns of a table, in order, and their types; by table.
 Columns = Mapping[str, Mapping[str, str]]
@@ -64,7 +64,7 @@ _RELEASES = (("0011", "0.12.1 or newer"), ("0009", "0.10.1"), ("0008", "0.10.0")
 
 
 @define(eq=False, kw_only=True)
-class Source:
+class SourceDatabase:
     """An open snapshot of the old database."""
 
     connection: Connection
@@ -112,7 +112,7 @@ class Source:
             cursor.execute(self.prefix + statement)
             return read_sums(cursor)
 
-    def copy_to(self, target: Cursor, relation: str, advance: Advance) -> int:
+    def copy_to(self, target: Cursor, relation: str, advance: RowCounter) -> int:
         """Stream a table into its copy of the same name; returns how many rows were copied."""
         columns = SQL(", ").join(map(Identifier, self.columns[relation]))
         out = SQL("COPY ({}SELECT {} FROM {}) TO STDOUT").format(
@@ -172,14 +172,14 @@ class Source:
 
 
 @contextmanager
-def opened(uri: str) -> Iterator[Source]:
+def opened(uri: str) -> Iterator[SourceDatabase]:
     """A snapshot of the old database at this libpq ``uri``, open as long as the block lasts."""
     with closing(connected(uri)) as connection:
         connection.autocommit = False
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
             cursor.execute(QUERIES.set_reading.sql)
-        yield Source(connection=connection)
+        yield SourceDatabase(connection=connection)
 
 
 def read_sums(cursor: Cursor) -> Sums:
@@ -230,7 +230,7 @@ def _empty(relation: str, types: Mapping[str, str]) -> Composed:
 class _Counted:
     """A file that counts the rows that were read: in COPY's text, each is a line."""
 
-    def __init__(self, file: IO[bytes], advance: Advance) -> None:
+    def __init__(self, file: IO[bytes], advance: RowCounter) -> None:
         self._file, self._advance = file, advance
         self.rows = 0
 
@@ -243,7 +243,7 @@ class _Counted:
 
 
 def _stream(
-    source: Cursor, out: Composable, target: Cursor, into: Composable, advance: Advance
+    source: Cursor, out: Composable, target: Cursor, into: Composable, advance: RowCounter
 ) -> int:
     """Copy from one database to the other through a pipe, so that little is held in memory."""
     reading, writing = os.pipe()

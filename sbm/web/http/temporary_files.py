@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from sbm.operations import media_files
 from sbm.runtime.threads import in_thread, shielded
-from sbm.web.http.errors import NotStored
+from sbm.web.http.http_errors import NotStored
 
 # So much is written at once, and ``hold`` is called while so much waits to be.
 BATCH_BYTES = 2**16

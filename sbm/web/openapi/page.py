@@ -212,8 +212,8 @@ def _scalar(schema: JsonSchema) -> str:
 def _access(security: list[dict[str, list[str]]]) -> str:
     if not security:
         return "Needs no user."
-    roles = next(iter(security[0].values()))
-    return f"Needs the permission {roles[0]}." if roles else "Needs any user."
+    permissions = next(iter(security[0].values()))
+    return f"Needs the permission {permissions[0]}." if permissions else "Needs any user."
 
 
 def _told(schema: JsonSchema) -> list[Any]:

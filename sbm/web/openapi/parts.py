@@ -231,8 +231,8 @@ class PathItem:
     def _security(self) -> list[JsonSchema]:
         if not self.needs_user:
             return []
-        roles = [] if self.permission is None else [self.permission]
-        return [{"token": roles}, {"basic": roles}]
+        permissions = [] if self.permission is None else [self.permission]
+        return [{"token": permissions}, {"basic": permissions}]
 
     def _options(self) -> Operation:
         name = "_".join(filter(str.isidentifier, _words(self.path))) or "root"

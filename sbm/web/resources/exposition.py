@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 from twisted.web.server import Request
 
 from sbm.telemetry import Labels, Telemetry
-from sbm.web.http.errors import MethodNotAllowed
-from sbm.web.http.refusals import CUT_OFF, NOT_DONE, REFUSED
+from sbm.web.http.http_errors import MethodNotAllowed
+from sbm.web.http.refused_requests import CUT_OFF, NOT_DONE, REFUSED
 from sbm.web.openapi.parts import Operation, PathItem, Section, allow
 from sbm.web.schema.json_schema import TEXT
 

@@ -15,7 +15,7 @@ from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit
 from sbm.telemetry import Telemetry
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, written
-from sbm.web.http.errors import Reason
+from sbm.web.http.http_errors import Reason
 from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, said, schema

@@ -29,7 +29,7 @@ from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.bodies import JSON, Body
 from sbm.web.http.endpoint import REPLAYED, ApiRequest, OptionsInfo, Reply
-from sbm.web.http.errors import Invalid, Reason
+from sbm.web.http.http_errors import Invalid, Reason
 from sbm.web.http.wire import row_uuid
 from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import ref, said, schema
@@ -213,7 +213,7 @@ async def _list_page(
     transaction: Transaction, *, page: PageRequest, **wanted: Any
 ) -> Page[Subscription]:
     return await subscriptions.list_page(
-        transaction, page=page, wanted=subscriptions.Wanted(**wanted)
+        transaction, page=page, wanted=subscriptions.SubscriptionFilter(**wanted)
     )
 
 

@@ -23,7 +23,7 @@ from attrs import evolve, frozen
 from sbm.model.paging import Page, PageRequest
 from sbm.store.postgres.database import Database, Transaction
 from sbm.web.http.endpoint import ApiRequest, Reply
-from sbm.web.http.errors import Malformed
+from sbm.web.http.http_errors import Malformed
 from sbm.web.http.wire import compact_json, written_in_slices
 from sbm.web.schema.filters import Filter, read_filters
 

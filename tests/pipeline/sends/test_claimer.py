@@ -257,12 +257,12 @@ async def test_a_claim_that_the_database_does_not_take_changes_nothing(bench: Be
 
 
 @ensureDeferred
-async def test_a_claim_whose_answer_was_lost_is_given_back_and_what_is_in_hand_is_not(
+async def test_a_claim_whose_answer_was_lost_is_given_back_and_what_is_in_flight_is_not(
     bench: Bench,
 ) -> None:
     await bench.owe(4)
     await bench.claimer.claim()
-    in_hand = set(bench.in_flight.held)
+    kept = set(bench.in_flight.held)
     bench.direct.rows(
         "INSERT INTO sends (kind, lane, subscription_id, identity, tick_id)"
         " SELECT 'next', 'tick', gen_random_uuid(), 'i', 1 FROM generate_series(1, 3)"
@@ -276,8 +276,8 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_what_is_in_hand_i
     assert await bench.claimer.claim() == 3
     assert {held.send.attempt for held in bench.begun.held[4:]} == {2}
     assert {held.send.attempt for held in bench.begun.held[:4]} == {1}
-    assert in_hand < set(bench.in_flight.held)
-    rows = bench.direct.rows("SELECT attempt FROM sends WHERE id = ANY(%s)", list(in_hand))
+    assert kept < set(bench.in_flight.held)
+    rows = bench.direct.rows("SELECT attempt FROM sends WHERE id = ANY(%s)", list(kept))
     assert {row["attempt"] for row in rows} == {1}
 
 

@@ -23,7 +23,7 @@ from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.upkeep.metrics_reporter import LAST_SECONDS, PROBE, MetricsReporter
 from sbm.settings.endpoints import MetricsAddress
 from sbm.telemetry import Telemetry
-from tests.clients.far import Far, HandWound, Line, answer, reactor
+from tests.clients.far import Far, Line, ManualReactor, answer, reactor
 
 TIMEOUT = 5
 EVERY = 10
@@ -37,7 +37,7 @@ class Bench:
     """A daemon's metrics, by a clock that the test moves, and the server that they go to."""
 
     far: Far
-    wound: Any = field(factory=HandWound)
+    manual: Any = field(factory=ManualReactor)
 
     def __attrs_post_init__(self) -> None:
         self.telemetry = Telemetry()
@@ -46,21 +46,21 @@ class Bench:
         port = self.far.port.getHost().port
         address = MetricsAddress(url=f"http://127.0.0.1:{port}/api/v1", token="t")
         self.client = ServiceClient(
-            reactor=self.wound,
+            reactor=self.manual,
             address=address,
             timeout=RequestTimeout(timedelta(seconds=TIMEOUT)),
             connections=1,
         )
         self.breaker = Breaker(
             service="Metrics API",
-            seconds=self.wound.seconds,
+            seconds=self.manual.seconds,
             draw=lambda: 1.0,
             cap=LongestDelay(timedelta(seconds=60)),
             is_told_once=True,
         )
         make: Any = MetricsReporter
         self.firing: MetricsReporter = make(
-            reactor=self.wound,
+            reactor=self.manual,
             metrics=MetricsApi(client=self.client),
             telemetry=self.telemetry,
             breaker=self.breaker,
@@ -96,7 +96,7 @@ class Bench:
         asked = self.hears()
         done = Deferred.fromCoroutine(self.firing.one_pass())
         await asked
-        self.wound.clock.advance(TIMEOUT)
+        self.manual.clock.advance(TIMEOUT)
         await done
 
     def hears(self, and_then: Callable[[Line], object] = lambda line: None) -> Deferred[None]:
@@ -154,7 +154,7 @@ async def test_what_was_surely_not_taken_goes_out_with_the_next_batch(
     bench.told()
     await bench.firing.one_pass()
     assert bench.told() == [], "asked, though it has just said that it is away"
-    bench.wound.clock.advance(60)
+    bench.manual.clock.advance(60)
     bench.far.says(TAKEN)
     await bench.firing.one_pass()
     assert bench.told() == [ASKED, {"a.sum": 4, "b.sum": 2, "c.last": 5}]
@@ -211,11 +211,11 @@ async def test_however_long_it_hangs_one_batch_is_lost_and_it_is_said_once(bench
     assert bench.told() == [{"a.sum": 1}]
     for _ in range(9):
         bench.tell(a=1)
-        bench.wound.clock.advance(60)
+        bench.manual.clock.advance(60)
         await bench.fails()
     assert bench.told() == 9 * [ASKED]
     assert len(bench.log) == 2, "the values that are lost, and that it is away"
-    bench.wound.clock.advance(60)
+    bench.manual.clock.advance(60)
     bench.far.says(TAKEN)
     await bench.firing.one_pass()
     assert bench.told() == [ASKED, {"a.sum": 9}]
@@ -271,7 +271,7 @@ async def test_stopping_does_not_wait_for_one_who_hangs(bench: Bench, is_under_w
     stopped = bench.firing.stopService()
     await heard
     assert not stopped.called
-    bench.wound.clock.advance(LAST_SECONDS)
+    bench.manual.clock.advance(LAST_SECONDS)
     await stopped
     assert bench.told() == [{"a.sum": 1}]
 

@@ -28,7 +28,7 @@ from sbm.sandbox.demo.sample_content import (
     sample_subscriber,
 )
 from sbm.sandbox.stand_ins.identity_store import IdentityStore
-from sbm.settings.config import Scheduling
+from sbm.settings.config import SchedulingSettings
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres.database import Database
 from sbm.web.api import build
@@ -37,7 +37,7 @@ reactor: Any = global_reactor
 
 
 @define
-class Town:
+class World:
     """A caller of a running API, and those who use it."""
 
     caller: Caller
@@ -95,11 +95,11 @@ class Deaf:
 
 
 @pytest_twisted.async_yield_fixture
-async def town(database_uri: str, tmp_path: Path) -> AsyncIterator[Town]:
+async def world(database_uri: str, tmp_path: Path) -> AsyncIterator[World]:
     database = Database(reactor=reactor, address=DatabaseAddress.parse(database_uri), size=2)
     site = build(
         database=database,
-        scheduling=Scheduling(
+        scheduling=SchedulingSettings(
             mode="builtin", public_url="http://sbm", scheduler=None, inbound_token=None
         ),
         version="1",
@@ -115,15 +115,15 @@ async def town(database_uri: str, tmp_path: Path) -> AsyncIterator[Town]:
         treq=HTTPClient(agent),
     )
     try:
-        yield Town(caller, database, tmp_path)
+        yield World(caller, database, tmp_path)
     finally:
         await port.stopListening()
         database.stopService()
 
 
-async def content_of(town: Town) -> set[tuple[str, str, int]]:
-    names = {one["id"]: one["short_name"] for one in await town.all("messageset/")}
-    messages = await town.all("message/")
+async def content_of(world: World) -> set[tuple[str, str, int]]:
+    names = {one["id"]: one["short_name"] for one in await world.all("messageset/")}
+    messages = await world.all("message/")
     places = {(names[one["messageset"]], one["lang"], one["sequence_number"]) for one in messages}
     assert len(places) == len(messages)
     return places
@@ -138,111 +138,111 @@ EVERYTHING = {
 
 
 @ensureDeferred
-async def test_the_content_is_loaded_and_linked(town: Town) -> None:
-    assert await town.load()
-    assert await content_of(town) == EVERYTHING
-    sets = {one["short_name"]: one for one in await town.all("messageset/")}
+async def test_the_content_is_loaded_and_linked(world: World) -> None:
+    assert await world.load()
+    assert await content_of(world) == EVERYTHING
+    sets = {one["short_name"]: one for one in await world.all("messageset/")}
     assert sets[PREGNANCY.short_name]["next_set"] == sets[BABY.short_name]["id"]
     assert len({one["default_schedule"] for one in sets.values()}) == 3
     assert sets[AUDIO.short_name]["content_type"] == "audio"
 
 
 @ensureDeferred
-async def test_a_recording_is_served_as_a_sound(town: Town) -> None:
-    await town.load()
+async def test_a_recording_is_served_as_a_sound(world: World) -> None:
+    await world.load()
     (audio,) = (
-        one for one in await town.all("messageset/") if one["short_name"] == AUDIO.short_name
+        one for one in await world.all("messageset/") if one["short_name"] == AUDIO.short_name
     )
-    found = await town.caller.get(f"messageset/{audio['id']}/messages/")
+    found = await world.caller.get(f"messageset/{audio['id']}/messages/")
     urls = {one["binary_content"]["content"] for one in found["messages"]}
     assert len(urls) == AUDIO.recordings
-    response = await town.caller.treq.get(min(urls))
+    response = await world.caller.treq.get(min(urls))
     assert (await response.content())[:4] == b"RIFF"
 
 
 @ensureDeferred
-async def test_a_load_that_was_interrupted_anywhere_is_completed(town: Town) -> None:
+async def test_a_load_that_was_interrupted_anywhere_is_completed(world: World) -> None:
     posts = 0
     while True:
-        dying = Dying(town.caller, posts)
+        dying = Dying(world.caller, posts)
         try:
-            await town.load(dying)
+            await world.load(dying)
         except ConnectionAbortedError:
             posts = 1
         else:
             break
-    assert await content_of(town) == EVERYTHING
-    assert len(await town.all("schedule/")) == 3
-    assert len(await town.all("messageset/")) == 3
+    assert await content_of(world) == EVERYTHING
+    assert len(await world.all("schedule/")) == 3
+    assert len(await world.all("messageset/")) == 3
 
 
 @ensureDeferred
 async def test_an_interrupted_registration_is_completed_and_nobody_is_subscribed_twice(
-    town: Town,
+    world: World,
 ) -> None:
-    await town.load()
+    await world.load()
     try:
-        await town.hub(Dying(town.caller, 10)).register_cohort()
+        await world.hub(Dying(world.caller, 10)).register_cohort()
     except ConnectionAbortedError:
-        assert len(await town.all("subscriptions/")) == 10
-    assert await town.hub().register_cohort() == COHORT - 10
-    assert await town.hub().register_cohort() == 0
-    subscribed = [one["identity"] for one in await town.all("subscriptions/")]
+        assert len(await world.all("subscriptions/")) == 10
+    assert await world.hub().register_cohort() == COHORT - 10
+    assert await world.hub().register_cohort() == 0
+    subscribed = [one["identity"] for one in await world.all("subscriptions/")]
     assert sorted(subscribed) == sorted(
         sample_subscriber(place).identity for place in range(1, COHORT + 1)
     )
 
 
 @ensureDeferred
-async def test_content_is_the_users_once_somebody_is_subscribed(town: Town) -> None:
-    await town.load()
-    await town.hub().register_cohort()
-    assert not await town.load(Dying(town.caller, 0))
+async def test_content_is_the_users_once_somebody_is_subscribed(world: World) -> None:
+    await world.load()
+    await world.hub().register_cohort()
+    assert not await world.load(Dying(world.caller, 0))
 
 
 @ensureDeferred
-async def test_the_next_in_the_queue_registers_after_a_restart_too(town: Town) -> None:
-    await town.load()
-    await town.hub().register_next()
-    await town.hub().register_next()
-    found = {one["identity"]: one for one in await town.all("subscriptions/")}
+async def test_the_next_in_the_queue_registers_after_a_restart_too(world: World) -> None:
+    await world.load()
+    await world.hub().register_next()
+    await world.hub().register_next()
+    found = {one["identity"]: one for one in await world.all("subscriptions/")}
     assert set(found) == {
         sample_subscriber(COHORT + 1).identity,
         sample_subscriber(COHORT + 2).identity,
     }
     assert {one["next_sequence_number"] for one in found.values()} == {1}
     assert (
-        town.identities.msisdn(sample_subscriber(COHORT + 1).identity)
+        world.identities.msisdn(sample_subscriber(COHORT + 1).identity)
         == sample_subscriber(COHORT + 1).msisdn
     )
 
 
 @ensureDeferred
 async def test_a_registration_is_made_again_if_its_answer_is_lost_but_not_if_it_is_refused(
-    town: Town,
+    world: World,
 ) -> None:
-    await town.load()
-    hub = town.hub(Deaf(town.caller, 2))
+    await world.load()
+    hub = world.hub(Deaf(world.caller, 2))
     for _ in range(2):
         with pytest.raises(ConnectionResetError):
             await hub.register_next()
     await hub.register_next()
-    hub.caller = evolve(town.caller, token="nobodys")
+    hub.caller = evolve(world.caller, token="nobodys")
     with pytest.raises(ApiError):
         await hub.register_next()
-    hub.caller = town.caller
+    hub.caller = world.caller
     await hub.register_next()
-    subscribed = [one["identity"] for one in await town.all("subscriptions/")]
+    subscribed = [one["identity"] for one in await world.all("subscriptions/")]
     assert subscribed == [sample_subscriber(COHORT + place).identity for place in (3, 1)]
 
 
 @ensureDeferred
-async def test_without_the_set_no_subscriber_is_registered(town: Town) -> None:
-    await town.hub().register_next()
-    assert await town.all("subscriptions/") == []
+async def test_without_the_set_no_subscriber_is_registered(world: World) -> None:
+    await world.hub().register_next()
+    assert await world.all("subscriptions/") == []
 
 
 @ensureDeferred
-async def test_a_refusal_is_told_with_the_answer(town: Town) -> None:
+async def test_a_refusal_is_told_with_the_answer(world: World) -> None:
     with pytest.raises(ApiError, match=r"answered 400: .*This field is required\."):
-        await town.caller.post("subscriptions/request", {})
+        await world.caller.post("subscriptions/request", {})

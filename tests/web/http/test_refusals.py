@@ -20,8 +20,8 @@ from sbm.operations.refusals import CannotBeSent, NoSuchRow
 from sbm.telemetry import Labels, Telemetry
 from sbm.web.description import describe
 from sbm.web.http.channel import Limits
-from sbm.web.http.errors import KINDS, STATUSES, Invalid, NotFound, Reason
-from sbm.web.http.refusals import CUT_OFF, LOG_SECONDS, NOT_DONE, REFUSED, Refusals
+from sbm.web.http.http_errors import KINDS, STATUSES, Invalid, NotFound, Reason
+from sbm.web.http.refused_requests import CUT_OFF, LOG_SECONDS, NOT_DONE, REFUSED, Refusals
 from sbm.web.http.targets import Paths
 from sbm.web.resources.media import PIECE_BYTES
 from tests.arrange import arranged
@@ -61,7 +61,7 @@ def listening() -> Iterator[list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
 
     def hear(event: dict[str, Any]) -> None:
-        if event.get("log_namespace") == "sbm.web.http.refusals":
+        if event.get("log_namespace") == "sbm.web.http.refused_requests":
             events.append(event)
 
     publisher.addObserver(hear)
@@ -421,7 +421,7 @@ def test_what_was_left_out_is_told_at_the_end() -> None:
 
 
 def test_defects_are_logged_with_their_traceback_at_the_same_rate() -> None:
-    from sbm.web.http.errors import reason_of
+    from sbm.web.http.http_errors import reason_of
 
     rates = Rates()
     with listening() as events:

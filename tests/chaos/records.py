@@ -60,7 +60,7 @@ def held(port: int, content: Content) -> list[Outbound]:
 
 
 @frozen(kw_only=True)
-class Books:
+class Records:
     """The database, as far as the account needs it."""
 
     subscriptions: list[dict[str, Any]]
@@ -72,7 +72,7 @@ class Books:
     unbalanced_ticks: list[dict[str, Any]]
 
     @classmethod
-    def read(cls, uri: str) -> Books:
+    def read(cls, uri: str) -> Records:
         """Read them."""
         with arranged(uri) as direct:
             ticks = direct.rows(

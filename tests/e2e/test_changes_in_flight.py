@@ -72,7 +72,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @define(eq=False)
-class InHand:
+class InFlight:
     """One subscription whose send is in hand, and held there until ``gate`` is opened."""
 
     seed: World
@@ -105,7 +105,7 @@ class InHand:
         assert {name: subscription[name] for name in expected} == expected
 
 
-async def in_hand(seed: World, stage: str) -> InHand:
+async def in_flight(seed: World, stage: str) -> InFlight:
     """A send that was claimed, and has come to this stage."""
     schedule = seed.direct.schedule()
     langs = ("eng_ZA", "zul_ZA")
@@ -116,7 +116,7 @@ async def in_hand(seed: World, stage: str) -> InHand:
     seed.start()
     assert (await seed.call("POST", f"/api/v1/subscriptions/{mother}/send"))[0] == 201
     await seed.until(lambda: gate.waiting)
-    return InHand(seed, mother, gate, other)
+    return InFlight(seed, mother, gate, other)
 
 
 STAGES = ["address", "storing", "answer"]
@@ -125,11 +125,11 @@ STAGES = ["address", "storing", "answer"]
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("change", CHANGES)
 @ensureDeferred
-async def test_a_change_while_its_send_is_in_hand_stands_and_the_send_is_told(
+async def test_a_change_while_its_send_is_in_flight_stands_and_the_send_is_told(
     seed: World, stage: str, change: str
 ) -> None:
     given, expected = CHANGES[change]
-    held = await in_hand(seed, stage)
+    held = await in_flight(seed, stage)
     status, _ = await seed.call("PATCH", held.path, held.values(given))
     assert status == 200
     await held.was_sent_once()
@@ -138,11 +138,11 @@ async def test_a_change_while_its_send_is_in_hand_stands_and_the_send_is_told(
 
 @pytest.mark.parametrize("stage", STAGES)
 @ensureDeferred
-async def test_whoever_writes_back_what_she_read_while_a_send_is_in_hand_changes_nothing(
+async def test_whoever_writes_back_what_she_read_while_a_send_is_in_flight_changes_nothing(
     seed: World, stage: str
 ) -> None:
     """She reads that it is in process, and that must not stay."""
-    held = await in_hand(seed, stage)
+    held = await in_flight(seed, stage)
     _, read = await seed.call("GET", held.path)
     assert read["process_status"] == 1
     status, written = await seed.call("PUT", held.path, read)
@@ -153,10 +153,10 @@ async def test_whoever_writes_back_what_she_read_while_a_send_is_in_hand_changes
 
 @pytest.mark.parametrize("stage", STAGES)
 @ensureDeferred
-async def test_who_is_deleted_while_her_send_is_in_hand_leaves_its_row_in_the_ledger(
+async def test_who_is_deleted_while_her_send_is_in_flight_leaves_its_row_in_the_ledger(
     seed: World, stage: str
 ) -> None:
-    held = await in_hand(seed, stage)
+    held = await in_flight(seed, stage)
     assert await seed.call("DELETE", held.path) == (204, None)
     await held.was_sent_once()
     assert seed.direct.rows("SELECT * FROM subscriptions") == []
@@ -201,7 +201,7 @@ async def test_a_change_that_comes_before_the_settling_stands(
     seed: World, locks: Any, change: str
 ) -> None:
     given, expected = CHANGES[change]
-    held = await in_hand(seed, "answer")
+    held = await in_flight(seed, "answer")
     _, read = await seed.call("GET", held.path)
     with locks.cursor() as cursor:  # which the change has to look up, when it has its row
         cursor.execute("SELECT FROM messagesets FOR UPDATE")
@@ -219,7 +219,7 @@ async def test_a_change_that_comes_before_the_settling_stands(
 
 @ensureDeferred
 async def test_a_deletion_that_comes_before_the_settling_stands(seed: World, locks: Any) -> None:
-    held = await in_hand(seed, "answer")
+    held = await in_flight(seed, "answer")
     seed.direct.rows(
         "INSERT INTO behind_subscriptions (subscription_id, messages_behind,"
         " current_messageset_id, current_sequence_number, expected_messageset_id,"

@@ -29,7 +29,7 @@ _KEPT_ONLY_IF_WRONG = ("message-sender", "message-sender-shm", "message-sender-w
 
 
 @define(eq=False, kw_only=True)
-class Town:
+class World:
     """Everything in a folder of its own; ``code`` is where the daemons' program is taken from.
 
     ``database_uri`` is a server that is somebody else's, instead of an embedded one.
