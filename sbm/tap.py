@@ -68,12 +68,12 @@ def makeService(options: Options) -> IService:
         # Who closes the terminal of a sandbox wants it to end.
         ours = ENDING - {signal.SIGINT} | {signal.SIGHUP}
         signals = Signals(reactor=reactor, ours=ours - later, later=later)
-        house = build(
+        sandbox = build(
             reactor, os.environ, listen=options.listen, assemble=assemble, fail=signals.fail
         )
-        signals.hurry = house.hurry
+        signals.hurry = sandbox.hurry
         signals.install()
-        return house
+        return sandbox
     ignored = frozenset({signal.SIGHUP})
     signals = Signals(reactor=reactor, ours=ENDING - later, ignored=ignored, later=later)
     signals.install()
