@@ -26,7 +26,7 @@ from sbm.pipeline.sends.claimer import Claimer
 from sbm.pipeline.sends.delivery import Blames
 from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
-from sbm.pipeline.tasks.runner import TaskRunner, Work
+from sbm.pipeline.tasks.runner import TaskRunner, TaskWork
 from sbm.pipeline.ticks import REVIEW_SECONDS, Clock
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.upkeep.ledger_balance import REST, LedgerBalance
@@ -642,7 +642,7 @@ async def test_a_task_is_taken_over_when_its_lease_has_really_ended(
         loop_name = "estimates"
 
         @property
-        def work(self) -> Mapping[Kind, Work]:
+        def work(self) -> Mapping[Kind, TaskWork]:
             return {"estimate-sends": self._note}
 
         async def _note(self, task: Task) -> None:

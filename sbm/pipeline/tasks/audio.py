@@ -24,7 +24,7 @@ from sbm.model.content import FileToCompare
 from sbm.model.durations import LongestDelay
 from sbm.model.file_names import is_plain
 from sbm.model.task import Kind, Task
-from sbm.pipeline.tasks.runner import Interrupted, TaskFailed, TaskRunner, Work
+from sbm.pipeline.tasks.runner import Interrupted, TaskFailed, TaskRunner, TaskWork
 from sbm.runtime.threads import in_thread
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import audio_copies
@@ -101,7 +101,7 @@ class AudioCopies(TaskRunner):
         self._reported = 0.0
 
     @property
-    def work(self) -> Mapping[Kind, Work]:
+    def work(self) -> Mapping[Kind, TaskWork]:
         return {"sync-audio-files": self._synchronise}
 
     def stopService(self) -> Deferred[None] | None:

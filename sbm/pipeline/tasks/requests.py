@@ -15,7 +15,7 @@ from sbm.model.ids import BEFORE_ALL
 from sbm.model.metrics import of_week
 from sbm.model.task import Kind, Task
 from sbm.operations import schedule_runs
-from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner, Work
+from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner, TaskWork
 from sbm.store import behind_subscriptions, estimates, failed_tasks
 from sbm.telemetry import Tally
 
@@ -42,7 +42,7 @@ class Tasks(TaskRunner):
     _tally: Tally = field(factory=Tally)
 
     @property
-    def work(self) -> Mapping[Kind, Work]:
+    def work(self) -> Mapping[Kind, TaskWork]:
         return {
             "requeue-failed-tasks": self._requeue,
             "estimate-sends": self._estimate,

@@ -26,7 +26,7 @@ LEASE = timedelta(minutes=5)
 REST_SECONDS = 5.0
 
 # Does a task; may return its result.
-Work = Callable[[Task], Awaitable[Mapping[str, Any] | None]]
+TaskWork = Callable[[Task], Awaitable[Mapping[str, Any] | None]]
 
 
 class Interrupted(Exception):
@@ -68,7 +68,7 @@ class TaskRunner(Service, ABC):
 
     @property
     @abstractmethod
-    def work(self) -> Mapping[Kind, Work]:
+    def work(self) -> Mapping[Kind, TaskWork]:
         """What does the tasks of each kind; it raises TaskFailed, or Interrupted."""
 
     def startService(self) -> None:
