@@ -72,7 +72,7 @@ class AddressLookup:
     _breaker: Breaker
     _retries: Retries
     _seconds: Callable[[], float]
-    _census: RecentIdentities = field(factory=RecentIdentities)
+    _recent: RecentIdentities = field(factory=RecentIdentities)
     _suspects: OrderedDict[str, float] = field(factory=OrderedDict)
 
     def __attrs_post_init__(self) -> None:
@@ -103,17 +103,17 @@ class AddressLookup:
 
     def _is_known(self, identity: str) -> None:
         self.blame.went_well(identity)
-        self._census.note(identity, known=True)
+        self._recent.note(identity, known=True)
         self._suspects.pop(identity, None)
 
     async def _not_known(self, send: Send, error: NotKnown) -> GivenBack | Settled:
         if send.identity not in self._suspects:
             # Second looks come together: if they counted, they would seem to be the most.
-            self._census.note(send.identity, known=False)
+            self._recent.note(send.identity, known=False)
         if not self._is_second_look(send.identity):
             return GivenBack(reason=str(error), delay=SECOND_LOOK)
-        has_witness = self._census.witness(but=send.identity) is not None
-        if self._census.knows_few or (
+        has_witness = self._recent.witness(but=send.identity) is not None
+        if self._recent.knows_few or (
             has_witness and not await self._knows_its_witness(but=send.identity)
         ):
             reason = "the Identity Store does not know most identities"
@@ -131,13 +131,13 @@ class AddressLookup:
 
     async def _knows_its_witness(self, *, but: str) -> bool:
         """Whether the service answers as it should about another identity, which it knew."""
-        witness = self._census.witness(but=but)
+        witness = self._recent.witness(but=but)
         if witness is None or self._breaker.wait:
             return False
         try:
             await self._identity_store.address_of(witness)
         except NotKnown:
-            self._census.note(witness, known=False)
+            self._recent.note(witness, known=False)
             return False
         except Rejected:
             pass

@@ -13,17 +13,17 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from sbm.model import metrics
 from sbm.model.durations import StopGrace
-from sbm.model.send import Asked, GivenBack, Send, SendResult, Settled, Unread
+from sbm.model.send import GivenBack, Send, SendResult
 from sbm.pipeline.dividing import divided
 from sbm.pipeline.sends.in_flight import InFlight
+from sbm.pipeline.sends.telling import tell_doubles, tell_metrics
 from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import locks, sends
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import RowLocked, may_be_of_a_row, one_line
-from sbm.telemetry import Tally, Telemetry
+from sbm.telemetry import Telemetry
 
 BATCH = 200
 RETRY_SECONDS = 1.0
@@ -196,32 +196,3 @@ async def _stored(
     if patience is not None:
         await locks.wait_at_most(transaction, wait=patience)
     return await sends.settle(transaction, results=results)
-
-
-def tell_doubles(committed: sends.Committed, telemetry: Telemetry, log: Logger) -> None:
-    """Log the sends of which the Message Sender holds more than one outbound."""
-    for send_id, outbound_id in committed.doubles:
-        telemetry.count("sends.doubled")
-        log.error(
-            "send {id} is doubled: the Message Sender holds outbound {outbound_id}, too",
-            id=send_id,
-            outbound_id=outbound_id,
-        )
-
-
-def tell_metrics(
-    committed: sends.Committed,
-    results: Iterable[tuple[Send | Asked | Unread, SendResult]],
-    tally: Tally,
-) -> None:
-    """Count, for the Metrics API, the sends that this very commit has settled."""
-    for send, result in results:
-        if not isinstance(result, Settled) or send.id not in committed.messagesets:
-            continue
-        if result.outcome in ("sent", "adopted"):
-            for name in metrics.of_message(*committed.messagesets[send.id]):
-                tally.tell(name)
-        elif result.is_unaddressed and isinstance(send, Send) and send.kind == "next":
-            tally.tell(metrics.ERRORED)
-    if committed.chained:
-        tally.tell(metrics.CREATED, committed.chained)

@@ -18,8 +18,8 @@ from sbm.model.send import Asked, Settled, Unread
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.dividing import divided, whole_or_divided
-from sbm.pipeline.sends.completer import tell_doubles, tell_metrics
 from sbm.pipeline.sends.retries import Retries
+from sbm.pipeline.sends.telling import tell_doubles, tell_metrics
 from sbm.runtime.lease import CLOCK_MARGIN
 from sbm.settings.reading import Uncertain
 from sbm.store import sends, unreadable
