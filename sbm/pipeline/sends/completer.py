@@ -167,8 +167,7 @@ class Completer(Service):
         self._wake_claims(result for _, result in done)
         for send, result in done:
             if send.id in committed.sends:
-                for listener in self._listeners:
-                    listener(send, result)
+                self._tell_listeners(send, result)
             else:
                 self._telemetry.count("sends.lost")
                 self._log.warn(
@@ -179,6 +178,14 @@ class Completer(Service):
         tell_doubles(committed, self._telemetry, self._log)
         tell_metrics(committed, done, self._telemetry.tally)
         return len(done)
+
+    def _tell_listeners(self, send: Send, result: Result) -> None:
+        """The fault of one keeps none of the others from hearing; the result is committed."""
+        for listener in self._listeners:
+            try:
+                listener(send, result)
+            except Exception:
+                self._log.failure("send {id} is settled; a listener failed", id=send.id)
 
     def _wake_claims(self, results: Iterable[Result]) -> None:
         """There is room; and what was given back without delay is due at once."""
