@@ -169,8 +169,7 @@ class Completer(Service):
         self._wake_claims(result for _, result in done)
         for send, result in done:
             if send.id in committed.sends:
-                for listener in self._listeners:
-                    listener(send, result)
+                self._tell_listeners(send, result)
             else:
                 self._telemetry.count("sends.lost")
                 self._log.warn(
@@ -181,6 +180,14 @@ class Completer(Service):
         tell_doubles(committed, self._telemetry, self._log)
         tell_metrics(committed, done, self._telemetry.tally)
         return len(done)
+
+    def _tell_listeners(self, send: Send, result: SendResult) -> None:
+        """Call each listener; if one fails, the others are called all the same."""
+        for listener in self._listeners:
+            try:
+                listener(send, result)
+            except Exception:
+                self._log.failure("send {id} is settled; a listener failed", id=send.id)
 
     def _wake_claims(self, results: Iterable[SendResult]) -> None:
         """Tell the claimer that there is room. Sends given back without delay are due at once."""

@@ -77,6 +77,8 @@ class Bench:
 
     def _hear(self, send: Send, result: SendResult) -> None:
         self.heard.append((send, result))
+        if self.is_listener_broken:
+            raise LookupError("a listener is broken")
 
     async def claim(self, count: int, name: str = "pregnancy") -> list[Send]:
         """Claims of so many subscribers, in flight."""
@@ -116,6 +118,24 @@ async def test_a_result_is_committed_and_then_let_go(bench: Bench) -> None:
     assert (bench.outcomes(), bench.in_flight.held) == (["sent"], {})
     assert bench.telemetry.counts == {"sends.sent": 1}
     assert bench.heard == [(send, SENT)]
+
+
+@ensureDeferred
+async def test_a_listener_that_fails_holds_up_nothing(bench: Bench) -> None:
+    bench.is_listener_broken = True
+    bench.telemetry.tally.is_kept = True
+    bench.line.is_cut = True
+    claimed = await bench.claim(2)
+    for send in claimed:
+        bench.completer.add(send, SENT)
+    bench.line.is_cut, bench.line.tries = False, 0
+    bench.clock.advance(RETRY_SECONDS)
+    await bench.next_batch()
+    assert (bench.outcomes(), bench.in_flight.held) == (["sent", "sent"], {})
+    assert bench.heard == [(send, SENT) for send in claimed]
+    assert bench.telemetry.counts == {"sends.sent": 2}
+    assert bench.telemetry.tally.values["message.text.sum"] == 2
+    assert bench.line.tries == 1
 
 
 @pytest.mark.parametrize(("delay", "calls"), [(0, 1), (5, 0)])
