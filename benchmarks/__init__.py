@@ -1,1 +1,1 @@
-"""One script per question; each prints both sides in one run, as a ratio."""
+"""One script for each question. It measures two sides in one run, and prints their ratio."""

@@ -1,14 +1,14 @@
-"""Are those who are behind found among a million subscriptions in minutes, and rightly?
+"""How fast are subscriptions that are behind found among a million, and is the result right?
 
     python -m benchmarks.behind [--subscriptions 1000000] [--sample 300]
 
 SQL fills an embedded database: ten weekly and daily schedules; twenty sets of 40 to 80 messages in
-three languages, in chains of four; subscriptions that began within two years, of which a fifth is
-completed and half are behind. Then the task of the daemon searches them, in a process of its own.
-Printed are rows a second, what memory it took in the daemon and in the database, the slowest
-statement, and how long it takes to look up a single one meanwhile. Then the same is worked out one
-by one in Python for a sample, as the service in use did it, and compared row by row. At the end the
-operator's commands print the difference, move everybody on, and find nobody any more.
+three languages, in chains of four; subscriptions that began within the last 300 days, of which a
+fifth is completed and half are behind. Then the daemon's task looks for them, in a process of its
+own. The script prints rows per second, the memory of the daemon and of the database, the slowest
+statement, and the time of a look-up by key meanwhile. Then it computes the result for a sample in
+Python, one by one, as the old service did, and compares row by row. At the end, the operator's
+commands print the difference, move all subscriptions on, and find none any more.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ STATEMENTS = """
                                next_sequence_number, active, completed, process_status)
     SELECT gen_random_uuid(), m.id, m.default_schedule_id,
            (ARRAY['eng_ZA', 'zul_ZA', 'xho_ZA'])[1 + n %% 3], now() - days * interval '1 day',
-           -- Most of those on weekly schedules who stand by the weeks are in time.
+           -- Most of those on weekly schedules with one message a week are not behind.
            CASE WHEN n %% 2 = 0 THEN 1 + (days / 7)::integer ELSE 1 + (n %% 40)::integer END,
            n %% 5 > 0, n %% 5 = 0, CASE WHEN n %% 5 = 0 THEN 2 ELSE 0 END
       FROM generate_series(1, %s) n,
@@ -72,7 +72,7 @@ STATEMENTS = """
 
 @contextmanager
 def filled(subscriptions: int) -> Iterator[str]:
-    """The URI of a database with so many subscriptions, in an embedded server of its own."""
+    """Fill a database in a new embedded server; yields its URI."""
     folder = Path(tempfile.mkdtemp(prefix="sbm-benchmark-"))
     server = EmbeddedPostgres(folder=folder)
     server.start()
@@ -90,7 +90,7 @@ def filled(subscriptions: int) -> Iterator[str]:
 
 
 def search(uri: str) -> None:
-    """Be the daemon that does the task, and print its peak memory in MB."""
+    """Run the task as the daemon does, and print the memory before, and its peak, in MB."""
 
     async def once(reactor: Any) -> None:
         database = Database(reactor, DatabaseAddress.parse(uri), 2)
@@ -118,7 +118,7 @@ def search(uri: str) -> None:
 
 
 class Watch:
-    """The slowest statement, the largest backend, and how long a look-up by key takes."""
+    """Records the slowest statement, the largest backend, and the times of look-ups by key."""
 
     def __init__(self, uri: str) -> None:
         self._connection = psycopg2.connect(uri)
@@ -146,7 +146,7 @@ class Watch:
 
 
 class OneByOne:
-    """What is expected of a single subscription, by going through all runs since it began."""
+    """Computes the expected path of one subscription by going through all runs since it began."""
 
     def __init__(self, cursor: Any) -> None:
         cursor.execute("SELECT *, now() AS now FROM schedules")
@@ -164,9 +164,9 @@ class OneByOne:
             self._numbers.setdefault(key, []).append(row["sequence_number"])
 
     def expected(self, one: Any, until: datetime) -> tuple[int, int, int] | None:
-        """How many messages behind, in which set it should be, and where; None: in time."""
+        """Messages behind, expected set and expected number; None if it is not behind."""
         messageset, schedule = one["messageset_id"], one["schedule_id"]
-        at, stands_at = one["initial_sequence_number"], one["next_sequence_number"]
+        at, is_at = one["initial_sequence_number"], one["next_sequence_number"]
         moment, missed = one["created_at"], 0
         while True:
             numbers = self._numbers[messageset, one["lang"]]
@@ -174,20 +174,20 @@ class OneByOne:
             if run is None or run > until:
                 break
             moment = run
-            missed += at >= stands_at
+            missed += at >= is_at
             if at < numbers[-1]:
                 at += 1
                 continue
             following = self._sets[messageset]["next_set_id"]
             if following is None:
                 break
-            messageset, at, stands_at = following, 1, 1
+            messageset, at, is_at = following, 1, 1
             schedule = self._sets[messageset]["default_schedule_id"]
         return (missed, messageset, at) if missed else None
 
 
 def compare(uri: str, until: datetime, sample: int) -> float:
-    """Work out a sample one by one, compare row by row, and return the seconds each took."""
+    """Compute a sample one by one, and compare row by row; returns the seconds for each."""
     with psycopg2.connect(uri) as connection:
         cursor = connection.cursor(cursor_factory=RealDictCursor)
         one_by_one = OneByOne(cursor)
@@ -208,14 +208,14 @@ def compare(uri: str, until: datetime, sample: int) -> float:
     ]
     wrong = sum(one != other for one, other in zip(found, expected, strict=True))
     late = sum(one is not None for one in found)
-    print(f"{wrong} of {len(rows)} differ from those worked out one by one ({late} behind)")
+    print(f"{wrong} of {len(rows)} differ from those computed one by one ({late} behind)")
     if wrong:
         sys.exit(1)
     return seconds / len(rows)
 
 
 def measure(uri: str, sample: int) -> None:
-    """Search, watch, compare, and print."""
+    """Run the task, watch the database meanwhile, compare, and print."""
     with psycopg2.connect(uri) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*), now() FROM subscriptions")
         row = cursor.fetchone()
@@ -253,25 +253,25 @@ def measure(uri: str, sample: int) -> None:
 
 
 def operate(uri: str) -> None:
-    """Run the operator's commands as she would, and print how long and how large they were."""
+    """Run the operator's commands, and print their time and memory."""
     for verb in (("diff",), ("fast-forward", "--reason", "benchmark"), ("diff",)):
         began = time.monotonic()
         command = [sys.executable, "-c", "from sbm.cli import main; main()", "behind", *verb]
-        with tempfile.TemporaryFile() as told:
+        with tempfile.TemporaryFile() as output:
             child = subprocess.Popen(
                 command,
-                stdout=told,
+                stdout=output,
                 stderr=subprocess.PIPE,
                 env=os.environ | {"STAGE_BASED_MESSAGING_DATABASE": uri},
             )
             assert child.stderr is not None
-            said = child.stderr.read().decode().strip()
+            errors = child.stderr.read().decode().strip()
             _, status, usage = os.wait4(child.pid, 0)
-            told.seek(0)
-            first = told.readline().decode().strip()[:100]
+            output.seek(0)
+            first = output.readline().decode().strip()[:100]
         print(
             f"sbm behind {verb[0]}: {time.monotonic() - began:.0f} s, {usage.ru_maxrss / 1024:.0f}"
-            f" MB at most, status {status}; {said or first}"
+            f" MB at most, status {status}; {errors or first}"
         )
 
 

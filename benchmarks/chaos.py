@@ -1,13 +1,14 @@
-"""Is anything lost, or sent twice, when everything around is killed, stopped and cut off?
+"""Is a message lost or sent twice if daemons and services are killed, stopped and disconnected?
 
     python -m benchmarks.chaos [--minutes 5] [--kills 100] [--daemons 2] [--seed N]
         [--sender sandbox|other] [--database URI] [--subscribers 400] [--code FOLDER]
         [--longest-stop SECONDS] [--only KIND] [--set NAME=VALUE ...]
 
 Daemons, PostgreSQL, a Message Sender and an Identity Store run in processes of their own, with a
-TCP proxy on each wire. Callers tick, trigger and resend, while faults drawn from the seed are
-inflicted and lifted. Then everything is left to recover, and the account is printed: what the
-Message Sender holds against what the database says. The exit status is 1 if anything is wrong.
+TCP proxy on each connection. Callers tick, trigger and resend. Meanwhile, faults begin and end,
+which are drawn at random from the seed. Then the daemons recover, and the script prints a
+comparison of what the Message Sender has stored with the database. The exit status is 1 if anything
+is wrong.
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ from tests.chaos.town import SENDERS
 
 
 def main() -> int:
-    """Run it; returns the exit status."""
+    """Parse the command line, and run it; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=5.0, help="of faults, at least")
-    parser.add_argument("--kills", type=int, default=0, help="SIGKILLs, at least")
+    parser.add_argument("--minutes", type=float, default=5.0, help="minutes of faults, at least")
+    parser.add_argument("--kills", type=int, default=0, help="number of SIGKILLs, at least")
     parser.add_argument("--gap", type=float, help="seconds between faults, on average")
     parser.add_argument("--daemons", type=int, default=2)
     parser.add_argument("--subscribers", type=int, default=400)
-    parser.add_argument("--seed", type=int, help="default: another one each time")
-    parser.add_argument("--sender", choices=SENDERS, default="sandbox", help="whose Message Sender")
-    parser.add_argument("--database", help="a server that may not be killed, instead of our own")
-    parser.add_argument("--code", type=Path, help="the checkout that the daemons are run from")
+    parser.add_argument("--seed", type=int, help="default: a random one")
+    parser.add_argument("--sender", choices=SENDERS, default="sandbox", help="the Message Sender")
+    parser.add_argument("--database", help="an existing server, which is not killed")
+    parser.add_argument("--code", type=Path, help="the checkout of the daemons")
     parser.add_argument(
-        "--longest-stop", type=float, help="seconds for which a daemon is stopped at most"
+        "--longest-stop", type=float, help="the longest time of a SIGSTOP of a daemon, in seconds"
     )
-    parser.add_argument("--only", help="faults whose kind has this in it, such as 'SIGSTOP daemon'")
-    parser.add_argument("--patience", type=float, help="seconds that recovery may take at most")
+    parser.add_argument("--only", help="only faults with this in their kind: 'SIGSTOP daemon'")
+    parser.add_argument("--patience", type=float, help="the longest time of recovery, in seconds")
     parser.add_argument("--set", action="append", default=[], help="a setting of the daemons")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     given["seconds"] = given.pop("minutes") * 60

@@ -2,10 +2,10 @@
 
     python -m benchmarks.delivery [--subscriptions 2000] [--concurrency 50] [--rounds 3]
 
-One side makes the same two calls per send (look up the address, hand the message over), at the
-same concurrency, through the same client, and nothing else. The other side is the daemon, from the
-tick to the last settled send, with the database. Both talk to the same stand-ins, which run in a
-process of their own. The sides take turns; the ratio of each round is printed, and their median.
+One side only makes the two calls of each send (look up the address, post the message), with the
+same concurrency and the same client. The other side is the daemon with its database, from the tick
+to the last settled send. Both call the same stand-ins, which run in a process of their own. The
+sides take turns. The script prints the ratio of each round, and the median.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ TEXT = "Welcome. This is the message of the week."
 
 
 def identity(number: int) -> str:
-    """The same people on both sides."""
+    """The identity with this number, the same on both sides."""
     return str(uuid.UUID(int=number + 1))
 
 
 def serve(ports: list[int], people: int) -> None:
-    """Be the Identity Store and the Message Sender, until the standard input ends."""
+    """Serve the Identity Store and the Message Sender until the standard input ends."""
     from twisted.internet import reactor
 
     identities = identity_store.IdentityStore()
@@ -70,7 +70,7 @@ def _stop_at_end_of_input(reactor: Any) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
@@ -83,7 +83,7 @@ def config(ports: list[int], database: str, concurrency: int) -> Config:
         "MESSAGE_SENDER_URL": f"http://127.0.0.1:{ports[1]}",
         "MESSAGE_SENDER_TOKEN": "m",
         "STAGE_BASED_MESSAGING_URL": "http://sbm.example.org",
-        # No clock, and nothing to be told.
+        # The daemon has no clock of its own, and sends no schedules to the Scheduler.
         "SBM_SCHEDULING": "schedule",
         "SCHEDULER_URL": "http://scheduler.example.org",
         "SCHEDULER_API_TOKEN": "s",
@@ -93,7 +93,7 @@ def config(ports: list[int], database: str, concurrency: int) -> Config:
 
 
 async def bare(reactor: Any, settings: Config, people: int) -> float:
-    """Seconds for the two calls per person, and nothing else."""
+    """Seconds for only the two calls per person."""
     timeout, connections = settings.request_timeout, settings.concurrency
     exchanges = [
         ServiceClient(reactor=reactor, address=address, timeout=timeout, connections=connections)
@@ -123,22 +123,22 @@ async def bare(reactor: Any, settings: Config, people: int) -> float:
     return seconds
 
 
-async def daemon(reactor: Any, settings: Config, behind: Any, schedule: int) -> float:
+async def daemon(reactor: Any, settings: Config, cursor: Any, schedule: int) -> float:
     """Seconds from the tick to the last settled send."""
     service: Any = assemble(settings, reactor, listen=[])
     service.startService()
     began = time.perf_counter()
-    behind.execute(
+    cursor.execute(
         "INSERT INTO ticks (source, state, schedule_id) VALUES ('post-back', 'expanding', %s);"
         " NOTIFY sbm_ticks",
         (schedule,),
     )
     while True:
-        behind.execute(
+        cursor.execute(
             "SELECT (SELECT count(*) FROM sends) +"
             " (SELECT count(*) FROM ticks WHERE state = 'expanding')"
         )
-        if behind.fetchone() == (0,):
+        if cursor.fetchone() == (0,):
             break
         pause: Deferred[None] = Deferred()
         reactor.callLater(0.05, pause.callback, None)
@@ -148,22 +148,22 @@ async def daemon(reactor: Any, settings: Config, behind: Any, schedule: int) -> 
     return seconds
 
 
-def arrange(behind: Any, people: int, rounds: int) -> int:
-    """A message set that is long enough, and a subscription for each of the people."""
-    behind.execute("INSERT INTO schedules DEFAULT VALUES RETURNING id")
-    (schedule,) = behind.fetchone()
-    behind.execute(
+def arrange(cursor: Any, people: int, rounds: int) -> int:
+    """Insert a message set that is long enough, and subscriptions; returns the schedule's id."""
+    cursor.execute("INSERT INTO schedules DEFAULT VALUES RETURNING id")
+    (schedule,) = cursor.fetchone()
+    cursor.execute(
         "INSERT INTO messagesets (short_name, content_type, default_schedule_id)"
         " VALUES ('benchmark', 'text', %s) RETURNING id",
         (schedule,),
     )
-    (messageset,) = behind.fetchone()
-    behind.execute(
+    (messageset,) = cursor.fetchone()
+    cursor.execute(
         "INSERT INTO messages (messageset_id, sequence_number, lang, text_content)"
         " SELECT %s, n, 'eng_ZA', %s FROM generate_series(1, %s) n",
         (messageset, TEXT, rounds + 10),
     )
-    behind.executemany(
+    cursor.executemany(
         "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang)"
         " VALUES (%s, %s, %s, 'eng_ZA')",
         [(identity(number), messageset, schedule) for number in range(people)],
@@ -172,7 +172,7 @@ def arrange(behind: Any, people: int, rounds: int) -> int:
 
 
 async def measure(reactor: Any, options: argparse.Namespace, ports: list[int]) -> None:
-    """Take turns, and print."""
+    """Measure both sides in turn, and print."""
     folder = Path(tempfile.mkdtemp(prefix="sbm-benchmark-"))
     server = EmbeddedPostgres(folder=folder)
     server.start()
@@ -180,15 +180,15 @@ async def measure(reactor: Any, options: argparse.Namespace, ports: list[int]) -
         migrate(server.uri())
         connection = psycopg2.connect(server.uri())
         connection.autocommit = True
-        behind = connection.cursor()
+        cursor = connection.cursor()
         people = options.subscriptions
-        schedule = arrange(behind, people, options.rounds)
+        schedule = arrange(cursor, people, options.rounds)
         settings = config(ports, server.uri(), options.concurrency)
         await bare(reactor, settings, min(people, 200))
         ratios = []
         for number in range(options.rounds):
             calls = await bare(reactor, settings, people)
-            sends = await daemon(reactor, settings, behind, schedule)
+            sends = await daemon(reactor, settings, cursor, schedule)
             ratios.append(sends / calls)
             print(
                 f"round {number + 1}: two calls {people / calls:7.0f}/s,"
@@ -224,7 +224,7 @@ def main() -> None:
 
 
 def wait_for(ports: list[int]) -> None:
-    """Return when somebody listens on each of them."""
+    """Wait until each of the ports accepts connections."""
     for port in ports:
         for _ in range(200):
             try:

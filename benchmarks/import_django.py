@@ -1,10 +1,10 @@
-"""How long does taking over a million subscriptions last, and how much memory does it need?
+"""How long does it take to import a million subscriptions, and how much memory does it need?
 
     python -m benchmarks.import_django [--subscriptions 1000000]
 
-Both databases are on one embedded server. The old one is filled by SQL: a tenth as many failures,
-and as many requests to resend, as there are subscriptions; one row in a hundred has to be changed
-on the way. The command runs in a process of its own. Its peak of resident memory is printed.
+Both databases are on one embedded server. SQL fills the old one. For ten subscriptions, there are
+one failure and one request to resend; one row in a hundred must be changed by the import. The
+command runs in a process of its own. The script prints the peak of its resident memory.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tests.db.databases import Databases
 from tests.operations.django_import import old
 
 
-def fill(behind: Arranged, subscriptions: int) -> None:
-    """Users and content, and so many subscriptions."""
-    old.make(behind)
-    old.fill(behind)
-    behind.rows(
+def fill(direct: Arranged, subscriptions: int) -> None:
+    """Insert users, content and subscriptions into the old database."""
+    old.make(direct)
+    old.fill(direct)
+    direct.rows(
         "INSERT INTO subscriptions_subscription SELECT gen_random_uuid(), gen_random_uuid()::text,"
         " 1, 1 + n %% 3, 'eng_ZA', n %% 5 > 0, n %% 5 = 0, 1,"
         " CASE WHEN n %% 100 = 1 THEN 5 WHEN n %% 5 = 0 THEN 2 ELSE 0 END,"
@@ -38,13 +38,13 @@ def fill(behind: Arranged, subscriptions: int) -> None:
         " FROM generate_series(1, %s) n",
         subscriptions,
     )
-    behind.rows(
+    direct.rows(
         "INSERT INTO subscriptions_subscriptionsendfailure (task_id, initiated_at, reason,"
         " subscription_id) SELECT gen_random_uuid(), updated_at, 'Read timed out', id"
         " FROM subscriptions_subscription LIMIT %s",
         subscriptions // 10,
     )
-    behind.rows(
+    direct.rows(
         "INSERT INTO subscriptions_resendrequest (received_at, subscription_id)"
         " SELECT updated_at, id FROM subscriptions_subscription LIMIT %s",
         subscriptions // 10,
@@ -52,7 +52,7 @@ def fill(behind: Arranged, subscriptions: int) -> None:
 
 
 def measure(old_uri: str, new_uri: str, folder: Path) -> None:
-    """Import, and print what it took."""
+    """Import, and print the time and the memory."""
     report = folder / "report.jsonl"
     began = time.monotonic()
     command = "from sbm.cli import main; main()"
@@ -82,8 +82,8 @@ def main() -> None:
             databases = Databases(server.uri())
             old_uri, new_uri = databases.create("old"), databases.create("new")
             migrate(new_uri)
-            with arranged(old_uri) as behind:
-                fill(behind, options.subscriptions)
+            with arranged(old_uri) as direct:
+                fill(direct, options.subscriptions)
             measure(old_uri, new_uri, Path(folder))
             databases.close()
         finally:

@@ -2,12 +2,12 @@
 
     python -m benchmarks.lanes [--subscriptions 100000] [--pace 10] [--seconds 300] [--post 0]
 
-The daemon, and the stand-ins for the other services, run in processes of their own. Triggers for
-single subscriptions and requests to resend are POSTed at a steady pace, by turns, each for another
-person: first alone, for 20 seconds, and then while a tick is expanded and delivered. What counts is
-the time from the POST until the Message Sender has the outbound. ``--post`` makes each POST of an
-outbound take so many seconds longer. Ten seconds after the large tick, one over 50 people of
-another schedule is asked for. All the while the ticks are read, in the list and one by one.
+The daemon and the stand-ins of the other services run in processes of their own. Triggers for
+single subscriptions and requests to resend are POSTed in turn at a steady pace, each for another
+person: first alone, for 20 seconds, and then while a tick is expanded and delivered. The script
+measures the time from the POST until the Message Sender has the outbound. ``--post`` makes each
+POST of an outbound take so many seconds longer. Ten seconds after the large tick, a tick of another
+schedule with 50 people is opened. Meanwhile, the ticks are read, in the list and one by one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SMALL_AFTER_SECONDS = 10
 
 
 class Slow(Resource):
-    """Answers a POST as another resource does, but later."""
+    """Delays the answers of another resource to POSTs."""
 
     isLeaf = True
 
@@ -66,7 +66,10 @@ class Slow(Resource):
 
 
 def serve_stand_ins(ports: list[int], ticked: int, people: int, post: float) -> None:
-    """Be both services, and print who gets an outbound, and when: of the tick, the first alone."""
+    """Serve both services, and print the identity and time of each outbound.
+
+    Of the outbounds of the large tick, only the first is printed.
+    """
     identities = identity_store.IdentityStore()
     for number in range(people):
         identities.add(f"+2782{number:07}", identity(number))
@@ -87,7 +90,7 @@ def serve_stand_ins(ports: list[int], ticked: int, people: int, post: float) -> 
 
 
 def serve_daemon(ports: list[int], port: int, uri: str, concurrency: int) -> None:
-    """Be the daemon."""
+    """Serve the daemon."""
     loop: Any = reactor
     settings = delivery.config(ports, uri, concurrency)
     service: Any = assemble(settings, loop, listen=[f"tcp:{port}:interface=127.0.0.1"])
@@ -123,7 +126,7 @@ def process(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 class Arrivals:
-    """When outbounds were stored, by identity, as the stand-ins print it."""
+    """Reads from the stand-ins' output when outbounds were stored, by identity."""
 
     def __init__(self, lines: Any) -> None:
         self.at: dict[str, float] = {}
@@ -137,7 +140,7 @@ class Arrivals:
 
 
 def post(url: str) -> float:
-    """When this was POSTed; it has to be accepted."""
+    """POST to a URL, and check that it is accepted; returns when it was begun."""
     began = time.time()
     request = urllib.request.Request(url, headers=HEADERS, data=b"")
     with urllib.request.urlopen(request, timeout=60) as answer:
@@ -146,7 +149,7 @@ def post(url: str) -> float:
 
 
 class Readers:
-    """Read the ticks by turns until they are stopped, and keep how long each answer took."""
+    """Reads the ticks again and again until it is stopped, and records the time of each answer."""
 
     def __init__(self, url: str, tick: int) -> None:
         self.seconds: dict[str, list[float]] = {"ticks/": [], f"ticks/{tick}/": []}
@@ -170,7 +173,7 @@ class Readers:
 
 
 class Singles:
-    """People who are asked for one by one, each for one send or one resend."""
+    """Triggers a send or a resend for one subscription after the other."""
 
     def __init__(self, url: str, subscriptions: list[tuple[str, str]]) -> None:
         self._url = url
@@ -180,14 +183,14 @@ class Singles:
         self._is_resend = False
 
     def ask(self) -> tuple[str, str, float]:
-        """The way asked, who for, and when."""
+        """Trigger the next one; returns "send" or "resend", the identity, and the time."""
         subscription, whom = self._waiting.get_nowait()
         way = "resend" if self._is_resend else "send"
         self._is_resend = not self._is_resend
         return way, whom, post(f"{self._url}subscriptions/{subscription}/{way}/")
 
     def keep_asking(self, pace: float, seconds: float, goes_on: Any) -> list[Any]:
-        """Ask at this pace for so long, or while it goes on."""
+        """Trigger at this pace for so many seconds, or until ``goes_on()`` is false."""
         asked, began = [], time.monotonic()
         while time.monotonic() - began < seconds and goes_on():
             asked.append(self.ask())
@@ -196,7 +199,7 @@ class Singles:
 
 
 def latencies(asked: list[Any], arrivals: Arrivals) -> dict[str, list[float]]:
-    """Seconds until the outbound was there, by way; whoever is late is waited for."""
+    """Seconds until the outbound was stored, for sends and resends; waits for late ones."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < give_up_at and any(whom not in arrivals.at for _, whom, _ in asked):
         time.sleep(0.1)
@@ -207,44 +210,44 @@ def latencies(asked: list[Any], arrivals: Arrivals) -> dict[str, list[float]]:
 
 
 def show(what: str, found: dict[str, list[float]]) -> list[float]:
-    """Print a line for each way; returns both together."""
+    """Print a line for sends and one for resends; returns the seconds of both."""
     for way, seconds in found.items():
         print(line(f"{way}, {what}", seconds))
     return sorted(found["send"] + found["resend"])
 
 
-def measure(options: argparse.Namespace, arrivals: Arrivals, url: str, behind: Any) -> None:
-    """Ask alone, then beside a large tick and a small one, and print."""
-    behind.execute("SELECT id, identity FROM subscriptions WHERE schedule_id = 2 ORDER BY id")
-    singles = Singles(url, behind.fetchall())
+def measure(options: argparse.Namespace, arrivals: Arrivals, url: str, cursor: Any) -> None:
+    """Trigger alone, then beside a large tick and a small one, and print."""
+    cursor.execute("SELECT id, identity FROM subscriptions WHERE schedule_id = 2 ORDER BY id")
+    singles = Singles(url, cursor.fetchall())
     alone = show(
         "alone",
         latencies(singles.keep_asking(options.pace, ALONE_SECONDS, lambda: True), arrivals),
     )
     ticked_at = post(f"{url}schedule/1/send/")
-    behind.execute("SELECT id FROM ticks WHERE schedule_id = 1")
-    readers = Readers(url, behind.fetchone()[0])
-    behind.execute("SELECT identity FROM subscriptions WHERE schedule_id = 3")
-    small = [("tick", row[0]) for row in behind.fetchall()]
+    cursor.execute("SELECT id FROM ticks WHERE schedule_id = 1")
+    readers = Readers(url, cursor.fetchone()[0])
+    cursor.execute("SELECT identity FROM subscriptions WHERE schedule_id = 3")
+    small = [("tick", row[0]) for row in cursor.fetchall()]
 
     def under_way() -> bool:
-        behind.execute(
+        cursor.execute(
             "SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding')"
             " OR EXISTS (SELECT FROM sends WHERE lane = 'tick')"
         )
-        return bool(behind.fetchone()[0])
+        return bool(cursor.fetchone()[0])
 
     asked = singles.keep_asking(options.pace, SMALL_AFTER_SECONDS, under_way)
     small_at = post(f"{url}schedule/3/send/")
     asked += singles.keep_asking(options.pace, options.seconds, under_way)
     seconds = time.time() - ticked_at
     readers.stop()
-    behind.execute("SELECT count(*) FROM sends")
-    (waiting,) = behind.fetchone()
-    behind.execute(
+    cursor.execute("SELECT count(*) FROM sends")
+    (waiting,) = cursor.fetchone()
+    cursor.execute(
         "SELECT count(*) FROM ledger WHERE tick_id IN (SELECT id FROM ticks WHERE schedule_id = 1)"
     )
-    (delivered,) = behind.fetchone()
+    (delivered,) = cursor.fetchone()
     beside = show("beside the tick", latencies(asked, arrivals))
     came = [arrivals.at.get(whom, float("inf")) - small_at for _, whom in small]
     print(line("a small tick beside it, each", came))
@@ -262,7 +265,7 @@ def measure(options: argparse.Namespace, arrivals: Arrivals, url: str, behind: A
 
 
 def _first(arrivals: Arrivals, options: argparse.Namespace) -> float:
-    """When the first send of the tick was there: the only one that is told."""
+    """When the first outbound of the large tick was stored, the only one that is printed."""
     return min(
         (
             at
@@ -274,18 +277,18 @@ def _first(arrivals: Arrivals, options: argparse.Namespace) -> float:
 
 
 def peak_of(process_id: int) -> str:
-    """The most memory that a process has had."""
+    """The peak of a process's memory."""
     lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
     return next(line.split(":")[1].strip() for line in lines if line.startswith("VmHWM"))
 
 
-def fill(behind: Any, people: int, singles: int) -> None:
-    """Those of the tick, on schedule 1, those asked for one by one, on 2, and a few on 3."""
-    arrange(behind, 0, 10)
-    behind.execute(
+def fill(cursor: Any, people: int, singles: int) -> None:
+    """Insert subscriptions: on schedule 1 for the large tick, on 2 for single ones, on 3 a few."""
+    arrange(cursor, 0, 10)
+    cursor.execute(
         "INSERT INTO schedules (day_of_month, month_of_year) VALUES ('29', '2'), ('29', '2')"
     )
-    behind.execute(
+    cursor.execute(
         "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang,"
         " next_sequence_number)"
         " SELECT lpad(to_hex(n), 32, '0')::uuid, 1,"
@@ -293,12 +296,12 @@ def fill(behind: Any, people: int, singles: int) -> None:
         " FROM generate_series(1, %s) n",
         (people, people + singles, people + singles + SMALL),
     )
-    behind.execute(
+    cursor.execute(
         "INSERT INTO users (username) VALUES ('benchmark');"
         " INSERT INTO tokens (user_id, digest) VALUES (1, %s)",
         (hashlib.sha256(TOKEN.encode("ascii")).digest(),),
     )
-    behind.execute("VACUUM ANALYZE")
+    cursor.execute("VACUUM ANALYZE")
 
 
 def main() -> None:
@@ -331,15 +334,15 @@ def main() -> None:
         migrate(server.uri())
         connection = psycopg2.connect(server.uri())
         connection.autocommit = True
-        behind = connection.cursor()
-        fill(behind, options.subscriptions, singles)
+        cursor = connection.cursor()
+        fill(cursor, options.subscriptions, singles)
         others = ("--post", options.post, "--stand-ins", *ports, options.subscriptions, people)
         ours = ("--daemon", *ports, port, options.concurrency, server.uri())
         with process(*others) as stand_ins, process(*ours) as daemon:
             delivery.wait_for([*ports, port])
             print(f"a tick of {options.subscriptions}, POSTs {options.post:g} s longer\n{HEAD}")
             url = f"http://127.0.0.1:{port}/api/v1/"
-            measure(options, Arrivals(stand_ins.stdout), url, behind)
+            measure(options, Arrivals(stand_ins.stdout), url, cursor)
             print(f"the daemon's memory: {peak_of(daemon.pid)} at most")
         connection.close()
     finally:

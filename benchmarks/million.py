@@ -2,11 +2,11 @@
 
     python -m benchmarks.million [--subscriptions 1000000] [--requests 20]
 
-The daemon runs in a process of its own, over an embedded database that SQL has filled. First,
-alone, filtered lists are asked for and subscriptions are made. Then ``next`` is followed from the
-first page to the last, while the same goes on beside it, ten times a second. Latencies are printed
-as percentiles. At the end the first and the last pages are asked for once more, by turns, so that
-whatever else the machine does slows both: their ratio tells whether the list gets slower.
+The daemon runs in a process of its own, with an embedded database that SQL has filled. First, the
+script only reads filtered lists and makes subscriptions. Then it follows ``next`` from the first
+page to the last, while it does the same as before, ten times a second. Latencies are printed as
+percentiles. At the end, it reads the first and the last pages once more, in turn, so that other
+work of the machine slows both. Their ratio shows whether the list gets slower.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FILTERS = {
 
 
 def ask(url: str, body: Any = None) -> tuple[Any, float]:
-    """The answer, and the seconds that it took."""
+    """Send a GET, or a POST if there is a body; returns the answer, and the seconds it took."""
     headers = HEADERS | {"Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode("utf-8")
     request = urllib.request.Request(url, headers=headers, data=data)
@@ -59,7 +59,7 @@ def ask(url: str, body: Any = None) -> tuple[Any, float]:
 
 
 def filtered(url: str, latencies: dict[str, list[float]], pause: float = 0.0) -> None:
-    """Ask once for each of the filtered lists, a page of 100."""
+    """Read a page of 100 of each filtered list."""
     for name, query in FILTERS.items():
         latencies.setdefault(name, []).append(ask(f"{url}?limit=100&{query}")[1])
         time.sleep(pause)
@@ -79,14 +79,14 @@ def create(url: str, latencies: dict[str, list[float]], pause: float = 0.0) -> N
         time.sleep(pause)
 
 
-# Between two requests of those beside: a few clients, not as many as the machine can bear.
+# Seconds between two requests beside the main ones, as a few clients would send them.
 PAUSE = 0.1
 
 
 def beside(
     work: Callable[[str, dict[str, list[float]], float], None], url: str, ended: threading.Event
 ) -> tuple[threading.Thread, dict[str, list[float]]]:
-    """Do this again and again in a thread, until it has ended."""
+    """Repeat ``work`` in a thread until ``ended`` is set; returns the thread and the latencies."""
     latencies: dict[str, list[float]] = {}
 
     def loop() -> None:
@@ -99,7 +99,7 @@ def beside(
 
 
 def follow(url: str) -> tuple[list[float], list[str], int]:
-    """The latency of each page, their URLs, and how many rows there were."""
+    """Read all pages; returns their latencies, their URLs, and the number of rows."""
     latencies, urls, rows, following = [], list[str](), 0, url
     while following:
         page, seconds = ask(following)
@@ -111,13 +111,13 @@ def follow(url: str) -> tuple[list[float], list[str], int]:
 
 
 def compare(first: list[str], last: list[str]) -> tuple[list[float], list[float]]:
-    """The latencies of these pages, asked for by turns."""
+    """The latencies of the first and the last pages, which are read in turn."""
     pairs = [(ask(one)[1], ask(other)[1]) for one, other in zip(first, last, strict=False)]
     return [one for one, _ in pairs], [other for _, other in pairs]
 
 
 def measure(url: str, requests: int) -> None:
-    """Ask, follow, and print."""
+    """Read lists, follow pages, and print."""
     alone: dict[str, list[float]] = {}
     for _ in range(requests):
         filtered(url, alone)
@@ -135,9 +135,9 @@ def measure(url: str, requests: int) -> None:
     print(line("pages", pages[1:]))
     for name, seconds in (lists[1] | made[1]).items():
         print(line(name, seconds))
-    # The very first page counts, and the very last one is not full.
+    # The very first page counts all rows, and the very last one is not full.
     first, last = compare(urls[1:101], urls[-101:-1])
-    print(f"\nby turns, alone\n{HEAD}")
+    print(f"\nin turn, alone\n{HEAD}")
     print(line("the first pages", first))
     print(line("the last pages", last))
     ratio = statistics.median(last) / statistics.median(first)
@@ -145,7 +145,7 @@ def measure(url: str, requests: int) -> None:
 
 
 def serve(uri: str) -> None:
-    """Be the daemon until the standard input ends; the address of its API is printed."""
+    """Serve the daemon until the standard input ends, and print the URL of the list."""
     loop: Any = reactor
     service, url = daemon(loop, uri)
     loop.callWhenRunning(service.startService)

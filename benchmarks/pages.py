@@ -1,13 +1,13 @@
-"""How long does a page of 1,000 subscriptions hold the reactor?
+"""How long does a page of 1,000 subscriptions block the reactor?
 
     python -m benchmarks.pages [--requests 40] [--rounds 3]
 
-One side is the API as it is: rows are read and written in slices. The other is the same API with
-slices that never end: each step (reading, writing) is then done in one go. The third side is a
-page of one row. A pulse in the reactor's own loop sees how long nobody else had a turn: in
-processor time of its thread, so that other work of the machine does not count. The client is a
-process of its own. The sides take turns; the longest hold of each is printed, in milliseconds, and
-as a ratio to that of the page of one row.
+One side is the API as it is: rows are read and written in time slices. The second side is the same
+API with slices that never end, so that each step (reading, writing) is done at once. The third side
+is a page of one row. A function that runs in each iteration of the reactor measures how long the
+reactor was blocked, in processor time of its thread, so that other work of the machine does not
+count. The client is a process of its own. The sides take turns. The script prints the longest time
+of each in milliseconds, and its ratio to that of the page of one row.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from benchmarks.served import HEADERS, daemon, filled
 from sbm.runtime import time_slices
 
 SUBSCRIPTIONS = 5000
-ENOUGH = 0.015
+LIMIT = 0.015
 
 
 @define(eq=False)
 class Pulse:
-    """Runs once in every round of the reactor's loop, and keeps the longest time between two."""
+    """Runs once in each iteration of the reactor, and records the time between two of them."""
 
     reactor: Any
     holds: list[float] = field(factory=list)
@@ -41,13 +41,13 @@ class Pulse:
     _last: float = 0.0
 
     def start(self) -> None:
-        """Begin anew."""
+        """Begin to measure."""
         self.holds.clear()
         self._beats, self._last = True, time.thread_time()
         self._beat()
 
     def stop(self) -> None:
-        """Let the reactor rest again."""
+        """Stop measuring."""
         self._beats = False
 
     def _beat(self) -> None:
@@ -59,7 +59,7 @@ class Pulse:
 
 
 async def held(reactor: Any, pulse: Pulse, url: str, requests: int) -> float:
-    """The longest hold while another process asks for a page again and again."""
+    """The longest time that the reactor was blocked while another process reads a page."""
     pulse.start()
     asked = ["-m", "benchmarks.pages", "--ask", url, "--requests", str(requests)]
     status = await getProcessValue(sys.executable, asked, env=None, reactor=reactor)
@@ -69,26 +69,26 @@ async def held(reactor: Any, pulse: Pulse, url: str, requests: int) -> float:
 
 
 def ask(url: str, requests: int) -> None:
-    """Be the client."""
+    """Read a page again and again, as the client."""
     for _ in range(requests):
         with urllib.request.urlopen(urllib.request.Request(url, headers=HEADERS)) as answer:
             answer.read()
 
 
 async def measure(reactor: Any, options: argparse.Namespace) -> None:
-    """Take turns, and print."""
+    """Measure all sides in turn, and print."""
     with filled(SUBSCRIPTIONS) as uri:
         service, url = daemon(reactor, uri)
         service.startService()
         pulse = Pulse(reactor)
         await held(reactor, pulse, url, 3)
         usual = time_slices.SECONDS
-        sides: dict[str, list[float]] = {"one row": [], "in slices": [], "in one go": []}
+        sides: dict[str, list[float]] = {"one row": [], "in slices": [], "at once": []}
         for number in range(options.rounds):
             for name, limit, seconds in (
                 ("one row", 1, usual),
                 ("in slices", 1000, usual),
-                ("in one go", 1000, 3600.0),
+                ("at once", 1000, 3600.0),
             ):
                 time_slices.SECONDS = seconds
                 sides[name].append(
@@ -96,13 +96,13 @@ async def measure(reactor: Any, options: argparse.Namespace) -> None:
                 )
             time_slices.SECONDS = usual
             figures = ", ".join(f"{name} {held[-1] * 1000:.1f} ms" for name, held in sides.items())
-            print(f"round {number + 1}: longest hold: {figures}")
+            print(f"round {number + 1}: reactor blocked for at most: {figures}")
         medians = {name: statistics.median(held) for name, held in sides.items()}
-        for name in ("in slices", "in one go"):
+        for name in ("in slices", "at once"):
             ratio = medians[name] / medians["one row"]
             print(f"1,000 rows {name}: {medians[name] * 1000:.1f} ms, {ratio:.1f} times one row")
-        verdict = "within" if medians["in slices"] <= ENOUGH else "BEYOND"
-        print(f"{verdict} the {ENOUGH * 1000:.0f} ms that nobody may hold the reactor for")
+        verdict = "within" if medians["in slices"] <= LIMIT else "BEYOND"
+        print(f"{verdict} the limit of {LIMIT * 1000:.0f} ms for blocking the reactor")
         await service.stopService()
 
 

@@ -1,11 +1,11 @@
-"""How long do all others take if one message in twenty is refused?
+"""How much longer do all other messages take if one message in twenty is refused?
 
     python -m benchmarks.refusals [--subscriptions 2000] [--status 403] [--rounds 3]
 
-One side sends a tick to everybody, of whom nobody is refused; the other side sends one to as many,
-of whom one in twenty is answered with an error, at every try. Measured is the time from the tick
-until all others have their message, by the processor time of the daemon's process and by the clock
-on the wall. The sides take turns; the ratios of each round are printed.
+On one side, a tick is sent without refusals. On the other side, a tick is sent to the same people,
+and one message in twenty is answered with an error at every try. The script measures the time from
+the tick until all other people have their message, in elapsed time and in processor time of the
+daemon's process. The sides take turns. The script prints the ratios of each round.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from sbm.sandbox.postgres import EmbeddedPostgres
 from sbm.sandbox.stand_ins import identity_store, message_sender
 from sbm.store.postgres.migrations import migrate
 
-# One person in so many is refused.
+# Messages to one person in so many are refused.
 SHARE = 20
 
 
 class Refusing(Resource):
-    """The Message Sender, behind something that dislikes some people."""
+    """The Message Sender behind a proxy that refuses messages to some people."""
 
     isLeaf = True
 
@@ -49,16 +49,16 @@ class Refusing(Resource):
         """Refuse the POSTs to those people."""
         if request.method == b"POST":
             assert request.content is not None
-            said = json.loads(request.content.read())
+            outbound = json.loads(request.content.read())
             request.content.seek(0)
-            if said["to_identity"] in self._refused:
+            if outbound["to_identity"] in self._refused:
                 request.setResponseCode(self._status)
                 return b"<h1>no</h1>"
         return self._service.render(request)
 
 
 def serve(ports: list[int], people: int, status: int) -> None:
-    """Be an Identity Store, and a Message Sender that refuses nobody and one that refuses some."""
+    """Serve an Identity Store, a Message Sender, and one that refuses messages to some people."""
     from twisted.internet import reactor as _reactor
 
     reactor: Any = _reactor
@@ -80,20 +80,20 @@ def serve(ports: list[int], people: int, status: int) -> None:
     reactor.run()
 
 
-async def tick(reactor: Any, settings: Any, behind: Any, schedule: int, others: int) -> Any:
-    """Wall and processor seconds from a tick until so many have their message."""
-    behind.execute("TRUNCATE ledger, sends, failed_tasks")
+async def tick(reactor: Any, settings: Any, cursor: Any, schedule: int, others: int) -> Any:
+    """Elapsed and processor seconds from a tick until ``others`` people have their message."""
+    cursor.execute("TRUNCATE ledger, sends, failed_tasks")
     service: Any = assemble(settings, reactor, listen=[])
     service.startService()
     wall, processor = time.perf_counter(), time.process_time()
-    behind.execute(
+    cursor.execute(
         "INSERT INTO ticks (source, state, schedule_id) VALUES ('post-back', 'expanding', %s);"
         " NOTIFY sbm_ticks",
         (schedule,),
     )
     while True:
-        behind.execute("SELECT count(*) FROM ledger WHERE outcome = 'sent'")
-        if behind.fetchone()[0] >= others:
+        cursor.execute("SELECT count(*) FROM ledger WHERE outcome = 'sent'")
+        if cursor.fetchone()[0] >= others:
             break
         pause: Deferred[None] = Deferred()
         reactor.callLater(0.05, pause.callback, None)
@@ -104,31 +104,32 @@ async def tick(reactor: Any, settings: Any, behind: Any, schedule: int, others: 
 
 
 async def measure(reactor: Any, options: argparse.Namespace, ports: list[int]) -> None:
-    """Take turns, and print."""
+    """Measure both sides in turn, and print."""
     server = EmbeddedPostgres(folder=Path(tempfile.mkdtemp(prefix="sbm-benchmark-")))
     server.start()
     try:
         migrate(server.uri())
         connection = psycopg2.connect(server.uri())
         connection.autocommit = True
-        behind = connection.cursor()
+        cursor = connection.cursor()
         people = options.subscriptions
-        schedule = arrange(behind, people, 4 * options.rounds)
+        schedule = arrange(cursor, people, 4 * options.rounds)
         alone = config(ports[:2], server.uri(), 50)
         beside = evolve(
             alone,
             message_sender=evolve(alone.message_sender, url=f"http://127.0.0.1:{ports[2]}"),
         )
         others = people - len(range(0, people, SHARE))
-        await tick(reactor, alone, behind, schedule, others)  # everything is warm then
+        await tick(reactor, alone, cursor, schedule, others)  # to warm up
         for number in range(options.rounds):
-            without = await tick(reactor, alone, behind, schedule, others)
-            with_refusals = await tick(reactor, beside, behind, schedule, others)
+            without = await tick(reactor, alone, cursor, schedule, others)
+            with_refusals = await tick(reactor, beside, cursor, schedule, others)
             ratios = [b / a for a, b in zip(without, with_refusals, strict=True)]
             print(
-                f"round {number + 1}: {others} others have theirs after {without[0]:.1f} s;"
-                f" beside {people - others} that are answered {options.status},"
-                f" {ratios[0]:.2f} times that ({ratios[1]:.2f} times in processor time)"
+                f"round {number + 1}: {others} messages are sent after {without[0]:.1f} s;"
+                f" if {people - others} more are answered {options.status},"
+                f" they take {ratios[0]:.2f} times as long ({ratios[1]:.2f} times in processor"
+                " time)"
             )
         connection.close()
     finally:
@@ -147,9 +148,9 @@ def main() -> None:
         serve(options.serve, options.subscriptions, options.status)
         return
     ports = [free_port() for _ in range(3)]
-    said = ["--subscriptions", str(options.subscriptions), "--status", str(options.status)]
+    given = ["--subscriptions", str(options.subscriptions), "--status", str(options.status)]
     stand_ins = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.refusals", "--serve", *map(str, ports), *said],
+        [sys.executable, "-m", "benchmarks.refusals", "--serve", *map(str, ports), *given],
         stdin=subprocess.PIPE,
     )
     try:

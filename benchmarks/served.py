@@ -1,4 +1,4 @@
-"""What the benchmarks of the API share: a filled database, and the daemon that serves it."""
+"""A filled database and a daemon that serves it, for the benchmarks of the API."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ _LATENCIES = (0.5, 0.9, 0.99)
 
 @contextmanager
 def filled(subscriptions: int) -> Iterator[str]:
-    """The URI of a database with so many subscriptions, in an embedded server of its own.
+    """Fill a database in a new embedded server; yields its URI.
 
-    A fifth is completed; there are 20 message sets, 10 schedules and 3 languages; one subscription
-    of a thousand is in error, one of 5,000 has a rare key. No schedule is ever due.
+    There are 20 message sets, 10 schedules and 3 languages. A fifth of the subscriptions is
+    completed, one in a thousand is in error, and one in 5,000 has a rare key. The schedules are due
+    on 29 February only.
     """
     folder = Path(tempfile.mkdtemp(prefix="sbm-benchmark-"))
     server = EmbeddedPostgres(folder=folder)
@@ -72,7 +73,7 @@ def _fill(cursor: Any, subscriptions: int) -> None:
 
 
 def daemon(reactor: Any, uri: str) -> tuple[Any, str]:
-    """The daemon over this database, not started, and where its API will be."""
+    """The daemon for this database, not started, and the URL of its list of subscriptions."""
     port = free_port()
     environ = {
         "IDENTITY_STORE_URL": "http://127.0.0.1:9",
@@ -90,7 +91,7 @@ def daemon(reactor: Any, uri: str) -> tuple[Any, str]:
 
 
 def percentiles(seconds: list[float]) -> tuple[float, ...]:
-    """The median, the 90th and the 99th."""
+    """The 50th, 90th and 99th percentile."""
     ordered = sorted(seconds)
     return tuple(ordered[min(int(len(ordered) * share), len(ordered) - 1)] for share in _LATENCIES)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -18,12 +17,12 @@ from typing import Any
 from attrs import frozen
 
 from sbm.commands.running import FAILED, MISUSED, CommandFailed, Work, with_database
+from sbm.model.text import has_surrogates
 from sbm.operations.refusals import Refused
 from sbm.settings.config import read_database
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import ConfigError
 from sbm.store.postgres.errors import DatabaseUnavailable, MigrationFailed
-from sbm.store.users import UnknownUser
 
 
 @frozen(kw_only=True)
@@ -76,9 +75,6 @@ COMMANDS = (
     ),
 )
 
-# What stands for bytes that could not be read as text, and that no database takes.
-_NO_TEXT = re.compile("[\ud800-\udfff]")
-
 
 def main() -> None:
     """Run the command that the process was started with, and exit with its status."""
@@ -95,7 +91,8 @@ def run(
 
     ``with_database`` runs what a command does in the database.
     """
-    if any(_NO_TEXT.search(argument) for argument in arguments):
+    # They stand for bytes that could not be read as text.
+    if any(has_surrogates(argument) for argument in arguments):
         return _complain("the arguments must be text in UTF-8", MISUSED)
     given = argparse.Namespace(environ=environ, with_database=with_database)
     options = _parser().parse_args(arguments, given)
@@ -103,10 +100,17 @@ def run(
         database = read_database(environ, database=options.database)
         command: Callable[[argparse.Namespace, DatabaseAddress], int] = options.command
         return command(options, database)
-    except ConfigError as error:
+    except Exception as error:
+        return tell(error)
+
+
+def tell(error: Exception) -> int:
+    """Say why a command failed, and return its exit status; raises what is a fault of ours."""
+    if isinstance(error, ConfigError):
         return _complain("\n".join(error.problems), MISUSED)
-    except (CommandFailed, Refused, UnknownUser, DatabaseUnavailable, MigrationFailed) as error:
+    if isinstance(error, (CommandFailed, Refused, DatabaseUnavailable, MigrationFailed)):
         return _complain(str(error).strip(), FAILED)
+    raise error
 
 
 def _complain(message: str, status: int) -> int:

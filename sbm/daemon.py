@@ -17,10 +17,10 @@ from sbm.clients.service_client import ServiceClient
 from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.model import scheduler_callback
 from sbm.model.durations import LeaseTime, RequestTimeout
-from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
-from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox, SchedulingMode
+from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
+from sbm.pipeline.scheduling_mode import SchedulingMode
 from sbm.pipeline.sends.completer import Listener
 from sbm.pipeline.tasks.audio import AudioCopies
 from sbm.pipeline.tasks.requests import Tasks
@@ -31,13 +31,13 @@ from sbm.pipeline.upkeep.metrics_reporter import MetricsReporter
 from sbm.runtime.loop import Loop
 from sbm.runtime.services import Parallel, Port, Sequential
 from sbm.runtime.wakeups import Wakeups
-from sbm.sending import EXPIRY_SECONDS, POLL_SECONDS, question_lease, sending_services
+from sbm.sending import EXPIRY_SECONDS, POLL_SECONDS, Shared, question_lease, sending_services
 from sbm.settings.config import Config
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.notifications import Notifications
 from sbm.telemetry import Telemetry
 from sbm.web import api
-from sbm.web.http.request import RequestDrain
+from sbm.web.http.request import BoundedSite, RequestDrain
 
 PIPELINE_CONNECTIONS = 4
 
@@ -47,12 +47,12 @@ SETTLING = timedelta(seconds=2)
 LONGEST_DELAY = timedelta(hours=1)
 HOUSEKEEPING_SECONDS = 3600.0
 CALLBACKS_SECONDS = 60.0
-LAW_SECONDS = 15.0
+BALANCE_SECONDS = 15.0
 
 # It answers from its memory, and nothing waits for it.
 METRICS_TIMEOUT = RequestTimeout(timedelta(seconds=5))
 # The lease of a task covers several steps at the vendor's, one after the other.
-VENDOR_TIMEOUT = timedelta(seconds=30)
+VENDOR_TIMEOUT = RequestTimeout(timedelta(seconds=30))
 
 
 def assemble(
@@ -72,56 +72,34 @@ def assemble(
     """
     mode = config.scheduling.mode
     served = Database(reactor, config.database, config.database_connections, mode)
-    # However many requests wait for each other's locks, results are settled and leases renewed.
-    database = Database(reactor, config.database, PIPELINE_CONNECTIONS, mode)
-    wakeups = Wakeups.of(reactor)
     telemetry = telemetry or Telemetry()
-    clock = _database_clock(config, telemetry)
-
-    sending = sending_services(
-        config, reactor, database, telemetry, wakeups.sends, clock, listeners
-    )
-    site = api.build(
-        database=served,
-        scheduling=config.scheduling,
-        version=version("sbm"),
-        wakeups=wakeups,
-        media_root=config.media_root,
-        max_upload_bytes=config.max_upload_bytes,
-        duplicate_window=config.duplicate_window,
-        trusted_proxies=config.trusted_proxies,
+    shared = Shared(
+        config=config,
+        reactor=reactor,
+        # However many requests wait for each other's locks, results are settled and leases renewed.
+        database=Database(reactor, config.database, PIPELINE_CONNECTIONS, mode),
         telemetry=telemetry,
-        timezone=config.timezone,
-        max_text_length=config.max_text_length,
+        wakeups=Wakeups.of(reactor),
+        clock=_database_clock(config, telemetry),
     )
-    beginning = Parallel(
-        *sending.claims,
-        *(Port(reactor=reactor, description=description, factory=site) for description in listen),
-    )
+    sending = sending_services(shared, listeners)
+    site = _site(shared, served)
+    ports = [Port(reactor=reactor, description=one, factory=site) for one in listen]
     under_way = Parallel(
         *sending.under_way,
-        *_ticking(config, reactor, database, wakeups, clock),
-        *_housekeeping(config, reactor, database, clock),
-        *_law(config, reactor, telemetry, clock),
-        *_scheduling(config, reactor, database, telemetry, wakeups, clock),
-        Tasks(
-            reactor=reactor,
-            database=database,
-            time_zone=config.timezone,
-            owner=uuid.uuid4(),
-            owed=wakeups.sends.wake,
-            wakeup=wakeups.tasks,
-            tally=telemetry.tally,
-            clock=clock,
-        ),
-        _audio(config, reactor, database, wakeups, clock),
-        Notifications(reactor=reactor, address=config.database, heard=wakeups.by_channel()),
+        *_ticks(shared),
+        *_housekeeping(shared),
+        *_ledger_balance(shared),
+        *_scheduler_calls(shared),
+        _tasks(shared),
+        _audio_copies(shared),
+        Notifications(reactor=reactor, address=config.database, heard=shared.wakeups.by_channel()),
         RequestDrain(site),
     )
     work = Sequential(
         reactor=reactor,
         patience=config.stop_grace,
-        services=(*sending.leases, under_way, beginning),
+        services=(*sending.leases, under_way, Parallel(*sending.claims, *ports)),
     )
     return Sequential(
         reactor=reactor,
@@ -129,8 +107,8 @@ def assemble(
         rush=SETTLING,
         services=(
             served,
-            database,
-            *_metrics(config, reactor, telemetry),
+            shared.database,
+            *_metrics(shared),
             *sending.ground,
             work,
         ),
@@ -146,42 +124,59 @@ def _database_clock(config: Config, telemetry: Telemetry) -> DatabaseClock:
     )
 
 
-def _metrics(config: Config, reactor: Any, telemetry: Telemetry) -> Iterable[IService]:
+def _site(shared: Shared, database: Database) -> BoundedSite:
+    """The API, on connections of its own."""
+    config = shared.config
+    return api.build(
+        database=database,
+        scheduling=config.scheduling,
+        version=version("sbm"),
+        wakeups=shared.wakeups,
+        media_root=config.media_root,
+        max_upload_bytes=config.max_upload_bytes,
+        duplicate_window=config.duplicate_window,
+        trusted_proxies=config.trusted_proxies,
+        telemetry=shared.telemetry,
+        timezone=config.timezone,
+        max_text_length=config.max_text_length,
+    )
+
+
+def _metrics(shared: Shared) -> Iterable[IService]:
     """Below the sends and requests, so that the last of them is counted before it stops."""
+    config = shared.config
     if config.metrics is None:
         return
-    telemetry.tally.is_kept = True
-    timeout = min(config.request_timeout, METRICS_TIMEOUT)
-    client = ServiceClient(reactor=reactor, address=config.metrics, timeout=timeout, connections=1)
-    breaker = Breaker(
-        service="Metrics API",
-        seconds=reactor.seconds,
-        draw=random.random,
-        cap=config.backoff_max,
-        is_told_once=True,
+    shared.telemetry.tally.is_kept = True
+    client = ServiceClient(
+        reactor=shared.reactor,
+        address=config.metrics,
+        timeout=min(config.request_timeout, METRICS_TIMEOUT),
+        connections=1,
     )
-    telemetry.services["metrics_api"] = breaker
     yield client
     yield MetricsReporter(
-        reactor=reactor,
+        reactor=shared.reactor,
         metrics=MetricsApi(client=client),
-        telemetry=telemetry,
-        breaker=breaker,
+        telemetry=shared.telemetry,
+        breaker=shared.breaker("Metrics API", is_told_once=True),
         every=config.metrics_every,
     )
 
 
-def _ticking(
-    config: Config,
-    reactor: Any,
-    database: Database,
-    wakeups: Wakeups,
-    database_clock: DatabaseClock,
-) -> Iterable[IService]:
+def _ticks(shared: Shared) -> Iterable[IService]:
     """Who is owed a send: by POST-back, or by the clock where there is no Scheduler."""
-    expansion = Expansion(database=database, owed=wakeups.sends.wake)
+    config, wakeups = shared.config, shared.wakeups
+    mode = SchedulingMode(database=shared.database, mode=config.scheduling.mode)
     yield Loop(
-        reactor=reactor,
+        reactor=shared.reactor,
+        name="announce",
+        one_pass=mode.one_pass,
+        rest=HOUSEKEEPING_SECONDS,
+    )
+    expansion = Expansion(database=shared.database, owed=wakeups.sends.wake)
+    yield Loop(
+        reactor=shared.reactor,
         name="expand ticks",
         one_pass=expansion.one_pass,
         rest=POLL_SECONDS,
@@ -189,56 +184,32 @@ def _ticking(
     )
     if config.scheduling.mode == "builtin":
         clock = Clock(
-            database=database,
+            database=shared.database,
+            mode=mode,
             time_zone=config.timezone,
             grace=config.tick_grace,
             ticked=wakeups.ticks.wake,
-            clock=database_clock,
+            clock=shared.clock,
         )
-        announcement = SchedulingMode(database=database, mode=config.scheduling.mode)
-
-        async def tick() -> int:
-            # What it was wound to before it was others' turn has to be forgotten first.
-            await announcement.one_pass()
-            return await clock.one_pass()
-
-        yield Loop(reactor=reactor, name="clock", one_pass=tick, rest=POLL_SECONDS)
+        yield Loop(reactor=shared.reactor, name="clock", one_pass=clock.one_pass, rest=POLL_SECONDS)
 
 
-def _scheduling(
-    config: Config,
-    reactor: Any,
-    database: Database,
-    telemetry: Telemetry,
-    wakeups: Wakeups,
-    clock: DatabaseClock,
-) -> Iterable[IService]:
+def _scheduler_calls(shared: Shared) -> Iterable[IService]:
     """Telling the Scheduler whom to call back for, where there is one."""
-    scheduling = config.scheduling
-    announcement = SchedulingMode(database=database, mode=scheduling.mode)
-    yield Loop(
-        reactor=reactor,
-        name="announce",
-        one_pass=announcement.one_pass,
-        rest=HOUSEKEEPING_SECONDS,
-    )
+    config, scheduling = shared.config, shared.config.scheduling
     if scheduling.scheduler is None or scheduling.complaint:
         return
     client = ServiceClient(
-        reactor=reactor,
+        reactor=shared.reactor,
         address=scheduling.scheduler,
         timeout=config.request_timeout,
         connections=AT_A_TIME,
     )
-    breaker = Breaker(
-        service="Scheduler", seconds=reactor.seconds, draw=random.random, cap=config.backoff_max
-    )
-    telemetry.services["scheduler"] = breaker
-    chores = SchedulerOutbox(
-        database=database,
+    outbox = SchedulerOutbox(
+        database=shared.database,
         scheduler=Scheduler(client=client),
-        breaker=breaker,
-        telemetry=telemetry,
+        breaker=shared.breaker("Scheduler"),
+        telemetry=shared.telemetry,
         missed=MissedMoments(time_zone=scheduling.timezone, grace=config.tick_grace),
         public_url=scheduling.public_url,
         auth_token=scheduling.inbound_token or "",
@@ -249,80 +220,95 @@ def _scheduling(
         max_faults=config.max_faults,
         cap=config.backoff_max,
         draw=random.random,
-        clock=clock,
+        clock=shared.clock,
     )
     yield client
     yield Loop(
-        reactor=reactor,
+        reactor=shared.reactor,
         name="do chores",
-        one_pass=chores.one_pass,
+        one_pass=outbox.one_pass,
         rest=POLL_SECONDS,
-        wakeup=wakeups.scheduler_calls,
+        wakeup=shared.wakeups.scheduler_calls,
     )
     yield Loop(
-        reactor=reactor,
+        reactor=shared.reactor,
         name="expire chores",
-        one_pass=chores.expire,
+        one_pass=outbox.expire,
         rest=EXPIRY_SECONDS,
     )
 
 
-def _housekeeping(
-    config: Config, reactor: Any, database: Database, clock: DatabaseClock
-) -> Iterable[IService]:
-    housekeeping = Housekeeping(database=database, months_kept=config.ledger_months, clock=clock)
+def _tasks(shared: Shared) -> IService:
+    """Work that clients ask for and do not wait for."""
+    tasks: IService = Tasks(
+        reactor=shared.reactor,
+        database=shared.database,
+        time_zone=shared.config.timezone,
+        owner=uuid.uuid4(),
+        owed=shared.wakeups.sends.wake,
+        wakeup=shared.wakeups.tasks,
+        tally=shared.telemetry.tally,
+        clock=shared.clock,
+    )
+    return tasks
+
+
+def _audio_copies(shared: Shared) -> IService:
+    """Files for the voice vendor; without one, whoever asks for them is told so."""
+    config, vendor = shared.config, None
+    if config.voice_vendor is not None:
+        vendor = VoiceVendor(
+            reactor=shared.reactor,
+            address=config.voice_vendor,
+            timeout=min(config.request_timeout, VENDOR_TIMEOUT),
+        )
+    copies: IService = AudioCopies(
+        reactor=shared.reactor,
+        database=shared.database,
+        vendor=vendor,
+        media_root=config.media_root,
+        owner=uuid.uuid4(),
+        draw=random.random,
+        backoff_max=config.backoff_max,
+        wakeup=shared.wakeups.audio_copies,
+        clock=shared.clock,
+    )
+    return copies
+
+
+def _housekeeping(shared: Shared) -> Iterable[IService]:
+    """What is made ahead of time, and what is deleted when it is old."""
+    housekeeping = Housekeeping(
+        database=shared.database, months_kept=shared.config.ledger_months, clock=shared.clock
+    )
     yield Loop(
-        reactor=reactor,
+        reactor=shared.reactor,
         name="housekeeping",
         one_pass=housekeeping.one_pass,
         rest=HOUSEKEEPING_SECONDS,
     )
     callbacks = CallbackHousekeeping(
-        database=database,
-        kept=scheduler_callback.kept(config.scheduling.join_window),
-        clock=clock,
+        database=shared.database,
+        kept=scheduler_callback.kept(shared.config.scheduling.join_window),
+        clock=shared.clock,
     )
     yield Loop(
-        reactor=reactor,
+        reactor=shared.reactor,
         name="delete old calls",
         one_pass=callbacks.one_pass,
         rest=CALLBACKS_SECONDS,
     )
 
 
-def _audio(
-    config: Config, reactor: Any, database: Database, wakeups: Wakeups, clock: DatabaseClock
-) -> IService:
-    """Files for the voice vendor; without one, whoever asks for them is told so."""
-    vendor = None
-    if config.voice_vendor is not None:
-        timeout = min(config.request_timeout, VENDOR_TIMEOUT)
-        vendor = VoiceVendor(reactor=reactor, address=config.voice_vendor, timeout=timeout)
-    copies: IService = AudioCopies(
-        reactor=reactor,
-        database=database,
-        vendor=vendor,
-        media_root=config.media_root,
-        owner=uuid.uuid4(),
-        draw=random.random,
-        backoff_max=config.backoff_max,
-        wakeup=wakeups.audio_copies,
-        clock=clock,
-    )
-    return copies
-
-
-def _law(
-    config: Config, reactor: Any, telemetry: Telemetry, clock: DatabaseClock
-) -> Iterable[IService]:
+def _ledger_balance(shared: Shared) -> Iterable[IService]:
     """Counting a tick of a million takes seconds, in which nobody waits for its connection."""
-    database = Database(reactor, config.database, 1)
-    law = LedgerBalance(database=database, telemetry=telemetry, clock=clock)
+    database = Database(shared.reactor, shared.config.database, 1)
+    balance = LedgerBalance(database=database, telemetry=shared.telemetry, clock=shared.clock)
     yield database
     yield Loop(
-        reactor=reactor,
+        reactor=shared.reactor,
         name="check the law",
-        one_pass=law.one_pass,
-        rest=LAW_SECONDS,
+        one_pass=balance.one_pass,
+        rest=BALANCE_SECONDS,
         may_be_cut=True,
     )

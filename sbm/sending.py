@@ -28,8 +28,9 @@ from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
 from sbm.runtime.lease import SPARE
 from sbm.runtime.loop import Loop
-from sbm.runtime.wakeups import Wakeup
+from sbm.runtime.wakeups import Wakeup, Wakeups
 from sbm.settings.config import Config
+from sbm.settings.endpoints import ServiceAddress
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Tally, Telemetry
 
@@ -38,6 +39,30 @@ EXPIRY_SECONDS = 5.0
 
 # One in so many of SBM_CONCURRENCY is what single sends have to themselves.
 RESERVED_OF = 10
+
+
+@frozen(kw_only=True)
+class Shared:
+    """What all parts of a daemon are made with; ``clock`` is the database's, as they know it."""
+
+    config: Config
+    reactor: Any
+    database: Database
+    telemetry: Telemetry
+    wakeups: Wakeups
+    clock: DatabaseClock
+
+    def breaker(self, service: str, *, is_told_once: bool = False) -> Breaker:
+        """The breaker of a service that the daemon calls, which telemetry shows."""
+        breaker = Breaker(
+            service=service,
+            seconds=self.reactor.seconds,
+            draw=random.random,
+            cap=self.config.backoff_max,
+            is_told_once=is_told_once,
+        )
+        self.telemetry.services[service.lower().replace(" ", "_")] = breaker
+        return breaker
 
 
 @frozen(kw_only=True)
@@ -50,36 +75,16 @@ class Sending:
     claims: Sequence[IService]
 
 
-def sending_services(
-    config: Config,
-    reactor: Any,
-    database: Database,
-    telemetry: Telemetry,
-    wakeup: Wakeup,
-    clock: DatabaseClock,
-    listeners: Sequence[Listener],
-) -> Sending:
+def sending_services(shared: Shared, listeners: Sequence[Listener]) -> Sending:
     """The services that claim, deliver, settle and ask, not started."""
+    config, reactor, database = shared.config, shared.reactor, shared.database
+    telemetry, wakeup = shared.telemetry, shared.wakeups.sends
     # Places that no tick can fill, so that a single send is claimed at once.
     reserved = config.concurrency // RESERVED_OF
-    clients = {
-        name: ServiceClient(
-            reactor=reactor,
-            address=address,
-            timeout=config.request_timeout,
-            connections=config.concurrency,
-            failed=_count_failures(telemetry.tally, method),
-        )
-        for name, method, address in (
-            ("Identity Store", "GET", config.identity_store),
-            ("Message Sender", "POST", config.message_sender),
-        )
-    }
-    identity_store, message_sender = (
-        Breaker(service=name, seconds=reactor.seconds, draw=random.random, cap=config.backoff_max)
-        for name in clients
-    )
-    telemetry.services |= {"identity_store": identity_store, "message_sender": message_sender}
+    identity_client = _client(shared, config.identity_store, counted="GET")
+    sender_client = _client(shared, config.message_sender, counted="POST")
+    identity_breaker = shared.breaker("Identity Store")
+    sender_breaker = shared.breaker("Message Sender")
     retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
     in_flight = InFlight(
         owner=uuid.uuid4(),
@@ -87,7 +92,7 @@ def sending_services(
         # so that a crash leaves little to ask about.
         capacity=2 * config.concurrency - reserved,
         spare=reserved,
-        lease=config.lease,
+        lease_time=config.lease,
         emptied=Wakeup(reactor=reactor),
     )
     completer = Completer(
@@ -99,19 +104,19 @@ def sending_services(
         claims=wakeup,
         grace=config.stop_grace,
     )
-    sender = MessageSender(client=clients["Message Sender"])
+    message_sender = MessageSender(client=sender_client)
     address_lookup = AddressLookup(
-        identity_store=IdentityStore(client=clients["Identity Store"]),
-        breaker=identity_store,
+        identity_store=IdentityStore(client=identity_client),
+        breaker=identity_breaker,
         retries=retries,
         seconds=reactor.seconds,
     )
     blames = Blames(
         identity_store=address_lookup.blame,
         message_sender=Blame(
-            breaker=message_sender,
+            breaker=sender_breaker,
             seconds=reactor.seconds,
-            is_well=sender.is_well,
+            is_well=message_sender.is_well,
         ),
     )
     delivery = Delivery(
@@ -119,7 +124,7 @@ def sending_services(
         in_flight=in_flight,
         completer=completer,
         address_lookup=address_lookup,
-        message_sender=sender,
+        message_sender=message_sender,
         blames=blames,
         retries=retries,
         media_url=config.media_url,
@@ -135,39 +140,42 @@ def sending_services(
         delivery=delivery,
         blames=blames,
         wakeup=wakeup,
-        clock=clock,
+        clock=shared.clock,
         content_settle=config.content_settle,
         telemetry=telemetry,
     )
     reconciler = Reconciler(
         reactor=reactor,
         database=database,
-        message_sender=sender,
-        breaker=message_sender,
+        message_sender=message_sender,
+        breaker=sender_breaker,
         telemetry=telemetry,
         settle=config.settle,
         lease=question_lease(config),
         uncertain=config.uncertain,
         retries=retries,
         owed=wakeup.wake,
-        clock=clock,
-    )
-    renewing = Loop(
-        reactor=reactor,
-        name="renew leases",
-        one_pass=claimer.renew,
-        rest=_renewal_seconds(config),
-    )
-    expiring = Loop(
-        reactor=reactor,
-        name="expire leases",
-        one_pass=claimer.expire,
-        rest=EXPIRY_SECONDS,
+        clock=shared.clock,
     )
     return Sending(
-        ground=[*clients.values(), completer],
-        leases=[renewing],
-        under_way=[delivery, expiring],
+        ground=[identity_client, sender_client, completer],
+        leases=[
+            Loop(
+                reactor=reactor,
+                name="renew leases",
+                one_pass=claimer.renew,
+                rest=_renewal_seconds(config),
+            )
+        ],
+        under_way=[
+            delivery,
+            Loop(
+                reactor=reactor,
+                name="expire leases",
+                one_pass=claimer.expire,
+                rest=EXPIRY_SECONDS,
+            ),
+        ],
         claims=[
             Loop(
                 reactor=reactor,
@@ -187,10 +195,15 @@ def sending_services(
     )
 
 
-def _renewal_seconds(config: Config) -> float:
-    """Often enough for a lease to cover a POST that waits for its turn; see ``outlasts``."""
-    spare = config.lease - config.request_timeout - SPARE
-    return min(config.lease / 3, spare / 2).total_seconds()
+def _client(shared: Shared, address: ServiceAddress, *, counted: str) -> ServiceClient:
+    """HTTP with a service that every send needs; the failures of one method are counted."""
+    return ServiceClient(
+        reactor=shared.reactor,
+        address=address,
+        timeout=shared.config.request_timeout,
+        connections=shared.config.concurrency,
+        failed=_count_failures(shared.telemetry.tally, counted),
+    )
 
 
 def _count_failures(tally: Tally, method: str) -> Callable[[str, str], None]:
@@ -201,6 +214,12 @@ def _count_failures(tally: Tally, method: str) -> Callable[[str, str], None]:
             tally.tell(of_failure(failure))
 
     return failed
+
+
+def _renewal_seconds(config: Config) -> float:
+    """Often enough for a lease to cover a POST that waits for its turn; see ``Lease``."""
+    spare = config.lease - config.request_timeout - SPARE
+    return min(config.lease / 3, spare / 2).total_seconds()
 
 
 def question_lease(config: Config) -> LeaseTime:

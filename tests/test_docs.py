@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
-from sbm.web.openapi.document import describe
+from sbm.web.description import describe
 
 ROOT = Path(__file__).parent.parent
 
@@ -80,6 +81,23 @@ def test_the_manual_names_every_path_of_the_description() -> None:
     }
 
 
+def test_the_example_of_a_new_field_applies_and_changes_what_its_page_says() -> None:
+    example = ROOT / "docs" / "examples" / "add-a-field.diff"
+    checked = subprocess.run(
+        ["git", "apply", "--check", "-C0", str(example)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+
+    changed = re.findall(
+        r"^diff --git a/(\S+) b/", example.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    page = (ROOT / "docs" / "add-a-field.rst").read_text(encoding="utf-8")
+    told = re.findall(r"^   \* - ``(\S+)``$", page, re.MULTILINE)
+    assert changed
+    assert not [name for name in changed if not any(name.startswith(one) for one in told)]
+    assert not [one for one in told if not any(name.startswith(one) for name in changed)]
+
+
 def test_every_decision_has_a_date_and_a_status_and_names_what_it_replaces() -> None:
     pages = {
         path.name[:4]: path.read_text(encoding="utf-8")
@@ -111,3 +129,25 @@ def test_every_fragment_of_the_changelog_is_of_a_known_kind_and_says_something()
         assert name is not None, path.name
         assert name[1] in kinds, path.name
         assert path.read_text(encoding="utf-8").strip(), path.name
+
+
+def defined_in(path: Path) -> set[str]:
+    """The functions, classes and methods of a module."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {
+                f"{node.name}.{one.name}"
+                for one in node.body
+                if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))
+            }
+    return found
+
+
+def test_the_map_of_the_code_names_functions_that_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.rst").read_text(encoding="utf-8")
+    steps = re.findall(r"(sbm/[\w/]+\.py):([\w.]+)``", page)
+    assert len(steps) > 20
+    assert [step for step in steps if step[1] not in defined_in(ROOT / step[0])] == []

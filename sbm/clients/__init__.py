@@ -1,1 +1,1 @@
-"""The services that sbm calls: nothing else speaks HTTP to them."""
+"""Clients of the services that sbm calls; no other code calls these services."""

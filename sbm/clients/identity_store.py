@@ -1,4 +1,4 @@
-"""The Identity Store: to which address does a message for this identity go?"""
+"""The Identity Store, which knows the addresses of identities."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _SERVICE = "the Identity Store"
 
 @define(eq=False, slots=False, kw_only=True)
 class IdentityStore:
-    """Reads addresses, by the API of the Seed Identity Store."""
+    """Reads addresses through the API of the Seed Identity Store."""
 
     _client: ServiceClient
 
     async def address_of(self, identity: str) -> str:
-        """The default msisdn of the identity, or of the person that reads for them.
+        """The default msisdn of the identity, or of the person who gets their messages for them.
 
-        Raises Rejected where there is none, NotKnown where the identity is not known, Faulty or
-        Unanswered for what may be due to this one identity, and Unavailable otherwise.
+        Raises Rejected if there is none, NotKnown if the identity is not known, Faulty or
+        Unanswered for failures that this identity may have caused, and Unavailable otherwise.
         """
         answer = await self._client.get(
             "identities",
@@ -42,10 +42,10 @@ class IdentityStore:
         raise faulty(_SERVICE, answer)
 
     async def _knows(self, identity: str) -> bool:
-        """Whether the identity may be there: the question for its addresses was answered 500.
+        """Whether the service may know the identity, after it answered 500 about its addresses.
 
-        The service answers so about an identity that it does not know (releases 0.7 to 0.10.3), and
-        says 404 only if it is asked for the identity itself.
+        Releases 0.7 to 0.10.3 answer 500 if they do not know the identity. They answer 404 only if
+        the identity itself is asked for.
         """
         try:
             answer = await self._client.get("identities", identity, "")
@@ -74,18 +74,18 @@ def _first_address(answer: HttpResponse) -> str:
 
 
 def _fault_of(address: str) -> str:
-    """What keeps this text from being an address; empty: nothing."""
+    """Why this text cannot be an address; empty if it can."""
     categories = {unicodedata.category(character) for character in address}
     if "Cc" in categories:
         return "has control characters"
-    # Blanks, and what takes no place at all.
+    # Blanks, and characters of no width.
     return (
         "is blank" if all(category[0] == "Z" or category == "Cf" for category in categories) else ""
     )
 
 
 def _is_about_the_identity(answer: HttpResponse) -> bool:
-    """A 404 of the service, and not of a wrong base URL or of something in between."""
+    """Whether the service itself answered 404, and not a proxy or the host of a wrong base URL."""
     try:
         body = answer.json()
     except ValueError:

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 
 class Failed(Exception):
-    """A call that did not do what it should.
+    """A call that failed.
 
-    ``retry_after`` is how long the service asks everybody to wait, if it does. ``at_once`` says
-    that the next call would fail as well, whatever it is about. ``hint`` is a question for the
-    operator, for the case that all calls are answered like this.
+    ``retry_after`` is how long the service asks all clients to wait, if it does. ``at_once`` says
+    that the next call would fail as well, whatever it is about. ``hint`` is a question to the
+    operator, for the case that all calls fail in this way.
     """
 
     def __init__(
@@ -28,19 +28,19 @@ class Failed(Exception):
 
 
 class Unavailable(Failed):
-    """Surely not done, and nobody's fault in particular: try again later."""
+    """The call surely had no effect, because of the service: try again later."""
 
 
 class HeldBack(Unavailable):
-    """Surely not done: the caller said no in the moment when it could have begun."""
+    """The call surely had no effect: the caller refused to begin it at the last moment."""
 
 
 class Faulty(Unavailable):
-    """An answer that is of no use: the service is at fault, or what it was asked about."""
+    """A useless answer: its cause is the service, or the thing that it was asked about."""
 
 
 class Unanswered(Unavailable):
-    """A question without a whole answer: the service is at fault, or what it was asked about."""
+    """No complete answer: its cause is the service, or the thing that it was asked about."""
 
 
 class CannotBeAsked(Failed):
@@ -48,11 +48,11 @@ class CannotBeAsked(Failed):
 
 
 class Unknown(Failed):
-    """It may have been done: ask, and never do it again on suspicion.
+    """The call may have had its effect: ask whether it had, and do not repeat it before that.
 
-    ``may_be_theirs``: what was seen (an answer, a broken connection, no answer in time) may be due
-    to what the call was about. It is not if the service asks everybody to wait, or if the caller
-    broke the call off.
+    ``may_be_theirs`` says that the failure (an answer, a lost connection, no answer in time) may be
+    caused by the message or person that the call was about. It is not if the service asks all
+    clients to wait, or if the caller canceled the call.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class Unknown(Failed):
 
 
 class AnswerTooLong(Unknown):
-    """An answer of more than the size that is read, which was broken off."""
+    """The answer was larger than the limit, and was not read to its end."""
 
 
 class Rejected(Exception):
-    """Understood, and refused: trying again will fail again."""
+    """The service understood the call and refused it: the same call would fail again."""
 
 
 class NotKnown(Rejected):
-    """Whom it is about is not known there; or this is not the service that we take it for."""
+    """The service does not know the thing that the call is about, or is the wrong service."""

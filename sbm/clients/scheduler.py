@@ -1,4 +1,4 @@
-"""The Seed Scheduler: keeps schedules, and calls an endpoint of ours at each of their times."""
+"""The Seed Scheduler, which keeps schedules and calls our endpoint at each of their times."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from sbm.clients.links import Query, next_query
+from sbm.clients.links import QueryPairs, next_query
 from sbm.clients.outcomes import AnswerTooLong, Faulty, NotKnown, Rejected, Unavailable, Unknown
-from sbm.clients.service_client import HttpResponse, ServiceClient, TooLong, unavailable
+from sbm.clients.service_client import (
+    REFUSALS,
+    HttpResponse,
+    ServiceClient,
+    TooLong,
+    unavailable,
+)
 from sbm.model.scheduler_call import CallBack
 
-# Understood, and this schedule is at fault.
-_REFUSALS = frozenset({400, 413, 415, 422})
-
-# Due to the Scheduler and not to what it was asked: a wrong token, too many requests, closed.
+# Caused by the Scheduler and not by this request: a wrong token, too many requests, closed.
 _AWAY = frozenset({401, 403, 429, 503})
 
-# There is no such address, or no such method at it. Of the first page of the list, that is a wrong
-# address of the Scheduler.
+# There is no such path, or no such method. If this is the answer to a request for the first page of
+# the list, the address of the Scheduler is wrong.
 _NOWHERE = frozenset({404, 405})
 
-# It surely did nothing with these.
+# Answers after which it surely did nothing.
 _NOT_DONE = frozenset(range(400, 500)) - {408}
 
 
 class FaultyUnknown(Unknown):
-    """A useless answer to a call that may have been done, while other calls are answered."""
+    """A useless answer to a call that may have had its effect, while other calls succeed."""
 
 
 @frozen(kw_only=True)
@@ -45,9 +48,9 @@ class Entry:
 
     @property
     def made_with(self) -> str | None:
-        """The cron that it was made with; None if it was changed since, and may have had another.
+        """The cron that it was made with; None if it was changed since, because that is not known.
 
-        The Scheduler notes both times when it makes a schedule, ``updated_at`` first.
+        When the Scheduler makes a schedule, it sets both times, ``updated_at`` first.
         """
         is_as_made = self.updated_at is not None and self.updated_at <= self.created_at
         return self.cron_definition if is_as_made else None
@@ -63,15 +66,15 @@ class Made:
 
 @define(eq=False, slots=False, kw_only=True)
 class Scheduler:
-    """Has schedules made and changed. It takes no id of ours: every POST makes one."""
+    """Makes and changes schedules in the Scheduler, which has no idempotency key."""
 
     _client: ServiceClient
 
     async def create(self, call_back: CallBack, *, begin: Callable[[], bool]) -> Made:
-        """Have a schedule made, if ``begin()`` allows it at the last moment.
+        """Make a schedule, if ``begin()`` allows it at the last moment.
 
-        Raises Unavailable (surely not done), Rejected, or Unknown; Faulty (surely not done) or
-        FaultyUnknown for what may be due to this one, as the list is answered.
+        Raises Unavailable (surely not made), Rejected or Unknown. Raises Faulty (surely not made)
+        or FaultyUnknown if this schedule may be the cause, because a request for the list succeeds.
         """
         try:
             answer = await self._client.post("schedule", "", body=call_back.payload(), begin=begin)
@@ -83,10 +86,10 @@ class Scheduler:
             if made is None:
                 raise await self._faulty_unknown(reason)
             return made
-        if answer.status in _REFUSALS:
+        if answer.status in REFUSALS:
             raise Rejected(reason)
         if answer.status in _AWAY:
-            if answer.status == 503:  # it may have come from something between us
+            if answer.status == 503:  # it may have come from a proxy in between
                 raise Unknown(reason, answer.retry_after)
             raise unavailable("the Scheduler", answer)
         if answer.status in _NOT_DONE:
@@ -95,10 +98,11 @@ class Scheduler:
         raise await self._faulty_unknown(reason)
 
     async def change(self, remote_id: str, fields: dict[str, Any]) -> datetime | None:
-        """Set some fields of a schedule; doing it twice does no harm.
+        """Set some fields of a schedule; it can be repeated.
 
-        Returns when it was changed, by the Scheduler's clock, if it says so. Raises NotKnown where
-        there is no such schedule, Rejected, Faulty for what may be due to this one, or Unavailable.
+        Returns when it was changed, by the Scheduler's clock, if the answer says so. Raises
+        NotKnown if there is no such schedule, Rejected, Faulty if this schedule may be the cause,
+        or Unavailable.
         """
         try:
             answer = await self._client.patch("schedule", remote_id, "", body=fields)
@@ -113,7 +117,7 @@ class Scheduler:
         raise Faulty(f"the Scheduler answered {answer.summary()}", answer.retry_after)
 
     async def read(self, remote_id: str) -> Entry:
-        """One schedule. Raises as ``change`` does."""
+        """One schedule. Raises the same errors as ``change``."""
         try:
             answer = await self._client.get("schedule", remote_id, "")
         except TooLong as error:
@@ -129,8 +133,8 @@ class Scheduler:
             raise Faulty(reason) from None
 
     async def _check(self, answer: HttpResponse) -> None:
-        """Raise what an answer about one schedule means, unless it is a fault of that call."""
-        if answer.status in _REFUSALS:
+        """Raise the error for a failure, unless the schedule itself may be its cause."""
+        if answer.status in REFUSALS:
             raise Rejected(f"the Scheduler answered {answer.summary()}")
         if answer.status in _AWAY:
             raise unavailable("the Scheduler", answer)
@@ -139,7 +143,7 @@ class Scheduler:
             raise NotKnown("the Scheduler does not know the schedule")
 
     async def _faulty_unknown(self, reason: str) -> Unknown:
-        """What a useless answer means: the Scheduler is away if its list is not answered either."""
+        """The error for a useless answer; if the list fails as well, the Scheduler is the cause."""
         try:
             await self._is_there()
         except Unavailable as error:
@@ -149,7 +153,7 @@ class Scheduler:
     async def find(self, endpoints: Collection[str], *, since: datetime) -> dict[str, list[Entry]]:
         """The schedules that call these endpoints and were made since then, oldest first.
 
-        Raises Unavailable: an answer that is not complete proves nothing.
+        Raises Unavailable if the list cannot be read completely, because then it proves nothing.
         """
         found: dict[str, list[Entry]] = {endpoint: [] for endpoint in endpoints}
         async for page in self.pages():
@@ -165,10 +169,10 @@ class Scheduler:
     async def pages(self) -> AsyncIterator[list[Entry]]:
         """All schedules, newest first, a page at a time.
 
-        Raises Unavailable, or Faulty for what may be due to the one page that was asked for.
+        Raises Unavailable, or Faulty if the cause may be this one page.
         """
-        query: Query | None = ()
-        seen: set[Query] = set()
+        query: QueryPairs | None = ()
+        seen: set[QueryPairs] = set()
         while query is not None:
             seen.add(query)
             try:
@@ -189,14 +193,14 @@ class Scheduler:
             yield entries
 
     async def _is_there(self) -> None:
-        """Raise Unavailable where it does not even list what it has.
+        """Raise Unavailable if the Scheduler does not answer a request for its list either.
 
-        Then a 404 was that of a wrong address, and an error says nothing about one schedule.
+        Then a 404 came from a wrong address, and an error says nothing about one schedule.
         """
         try:
             answer = await self._client.get("schedule", "")
         except TooLong:
-            return  # there is more than can be read, but it answers
+            return  # the list is larger than the limit, but it answers
         if answer.status in _AWAY | _NOWHERE:
             raise unavailable("the Scheduler", answer)
         if answer.status != 200:
@@ -241,12 +245,12 @@ def _entry(row: Any) -> Entry:
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(_padded(text))
     if moment.tzinfo is None:
-        raise ValueError("a time without a zone")
+        raise ValueError("a time has no time zone")
     return moment
 
 
 def _padded(moment: str) -> str:
-    """With six digits of a second and +00:00 for Z, as Python 3.10 reads times."""
+    """The time with six digits of a second, and +00:00 for Z, which Python 3.10 needs."""
     text = moment.replace("Z", "+00:00")
     whole, dot, rest = text.partition(".")
     if not dot:

@@ -1,4 +1,4 @@
-"""One exchange with another service: one deadline, one connection, and whether it was begun."""
+"""HTTP with other services: one deadline for each exchange, and whether it was begun."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from treq.client import HTTPClient
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004
 from twisted.python.failure import Failure
-from twisted.web._newclient import RequestNotSent
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 
@@ -27,21 +26,21 @@ from sbm.clients.outcomes import (
     Unavailable,
     Unknown,
 )
-from sbm.clients.twisted_internals import BytesProducer, Gate, Pool, read_body
+from sbm.clients.twisted_internals import BytesProducer, Gate, Pool, read_body, was_not_sent
 from sbm.model.durations import RequestTimeout
 from sbm.settings.endpoints import MetricsAddress, ServiceAddress
 
-# By how much a busy process may be late to end an exchange whose time is over.
+# How late a busy process may end an exchange whose deadline has passed.
 LATE_SECONDS = 2.0
 
-# Shorter than the services keep theirs (gunicorn 2 s): a POST on a connection that its other end
-# is closing at that moment has an unknown outcome.
+# Shorter than the services keep a connection (gunicorn 2 s): if a service closes a connection just
+# when a POST begins, the outcome of the POST is unknown.
 KEEP_ALIVE_SECONDS = 1.5
 
 
 @frozen(kw_only=True)
 class HttpResponse:
-    """A complete answer: status, and the body as it came."""
+    """A complete answer: its status, its headers and its whole body."""
 
     status: int
     headers: Headers
@@ -56,7 +55,7 @@ class HttpResponse:
 
     @property
     def retry_after(self) -> timedelta | None:
-        """What ``Retry-After`` asks for: seconds, or a time, by the clock of who answered."""
+        """The delay in ``Retry-After``, in seconds or as a time of the service's clock."""
         text = self._header("Retry-After")
         if text.isdecimal():
             return timedelta(seconds=int(text)) if len(text) < 7 else None
@@ -70,7 +69,7 @@ class HttpResponse:
 
     @property
     def asks_to_slow_down(self) -> bool:
-        """Whether it asks everybody to send less, or to wait: never the fault of one request."""
+        """Whether it asks all clients to send less or to wait; one request is never the cause."""
         return self.status == 429 or (self.status == 503 and self.retry_after is not None)
 
     def summary(self) -> str:
@@ -86,10 +85,13 @@ def _http_date(text: str) -> datetime | None:
     return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
 
 
-# Surely nothing was done: the request was turned away before anybody read it.
+# Answers after which the request surely had no effect: it was refused before it was read.
 TURNED_AWAY = frozenset({401, 403, 404, 405})
 
-# Answers that are mostly due to the service and not to what it was asked about.
+# The request was understood, and it is wrong itself.
+REFUSALS = frozenset({400, 413, 415, 422})
+
+# Answers whose cause is mostly the service, and not the thing that it was asked about.
 AWAY = TURNED_AWAY | {429, 503}
 
 _HINTS = {401: "is its token right?", 403: "is its token right?"} | dict.fromkeys(
@@ -98,51 +100,52 @@ _HINTS = {401: "is its token right?", 403: "is its token right?"} | dict.fromkey
 
 
 def unavailable(service: str, answer: HttpResponse) -> Unavailable:
-    """What an answer means that is due to the service, and surely did nothing."""
+    """The error for an answer whose cause is the service; the call surely had no effect."""
     return Unavailable(
-        said(service, answer), answer.retry_after, at_once=True, hint=hint_of(answer)
+        answered(service, answer), answer.retry_after, at_once=True, hint=hint_of(answer)
     )
 
 
 def faulty(service: str, answer: HttpResponse) -> Faulty:
-    """What an answer means that may be due to what the service was asked about."""
-    return Faulty(said(service, answer), hint=hint_of(answer))
+    """The error for an answer whose cause may be the thing that the service was asked about."""
+    return Faulty(answered(service, answer), hint=hint_of(answer))
 
 
-def said(service: str, answer: HttpResponse) -> str:
+def answered(service: str, answer: HttpResponse) -> str:
     """An answer as a reason that people read."""
     return f"{service} answered {answer.summary()}"
 
 
 def hint_of(answer: HttpResponse) -> str:
-    """What to look at if everybody is answered like this."""
+    """A question to the operator, for the case that all calls are answered like this."""
     return _HINTS.get(answer.status, "")
 
 
-def _unheard(_method: str, _failure: str) -> None:
-    """Nobody counts failures."""
+def _ignore_failure(_method: str, _failure: str) -> None:
+    """Do not count failures."""
 
 
 @define(eq=False, slots=False, kw_only=True)
 class ServiceClient(Service):
-    """HTTP with one service, under its address and with our authorization there.
+    """HTTP with one service, with its address and our authorization.
 
-    ``timeout`` is one deadline over connection, request and body; when it ends, the connection is
-    aborted. At most ``connections`` are kept alive between exchanges. ``failed`` is told of each
-    exchange that did, by its method: ``http_error.<status>``, ``timeout`` or ``connection_error``.
+    ``timeout`` is one deadline for connecting, the request and the body together; at the deadline,
+    the connection is aborted. At most ``connections`` are kept alive between exchanges. ``failed``
+    is called with the method of each GET or POST that failed, and with ``http_error.<status>``,
+    ``timeout`` or ``connection_error``.
     """
 
     _reactor: Any
     _address: ServiceAddress | MetricsAddress
     _timeout: RequestTimeout
     _connections: int = 50
-    _failed: Callable[[str, str], None] = _unheard
+    _failed: Callable[[str, str], None] = _ignore_failure
     _pool: HTTPConnectionPool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         pool: Any = Pool
         self._pool = pool(self._reactor, persistent=True)
-        # Twisted would repeat a GET by itself, through a wrapper that cannot be aborted.
+        # Twisted would repeat a GET itself, through a wrapper that cannot be aborted.
         self._pool.retryAutomatically = False
         self._pool.maxPersistentPerHost = self._connections
         self._pool.cachedConnectionTimeout = KEEP_ALIVE_SECONDS  # type: ignore[assignment]
@@ -154,8 +157,8 @@ class ServiceClient(Service):
     def stopService(self) -> Deferred[None]:
         """Close the connections that are kept alive."""
         Service.stopService(self)
-        # Apart from what is returned: where nobody may wait any longer, that is broken off, and
-        # the connections, which have been told, close all the same.
+        # The caller gets another Deferred than the pool's. If it cancels that one because it cannot
+        # wait any longer, the connections still close.
         closed: Deferred[None] = Deferred()
         self._pool.closeCachedConnections().chainDeferred(closed)
         return closed
@@ -163,14 +166,14 @@ class ServiceClient(Service):
     async def get(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> HttpResponse:
         """GET ``<url>/<path>``; each part of the path is quoted.
 
-        Raises Unavailable: TooLong or Unanswered for what may be due to this question.
+        Raises Unavailable; its subclasses TooLong or Unanswered if this request may be the cause.
         """
         url = self._base.child(*path).replace(query=query)
         try:
-            return await self._told("GET", self._ask(url))
+            return await self._reported("GET", self._ask(url))
         except AnswerTooLong as error:
             raise TooLong(str(error)) from error
-        except Unknown as error:  # asking changes nothing
+        except Unknown as error:  # a GET has no effect
             kind = Unanswered if error.may_be_theirs else Unavailable
             raise kind(str(error)) from error
 
@@ -181,22 +184,24 @@ class ServiceClient(Service):
             return await self._exchange("GET", url, None, _always)
 
     def target(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> str:
-        """What the first line of such a request names: path and query, as they are written."""
+        """The path and query in the first line of such a request."""
         uri = self._base.child(*path).replace(query=query).to_uri()
         return uri.replace(scheme="", host="", port=None, rooted=True).to_text()
 
     async def post(
         self, *path: str, body: Any, begin: Callable[[], bool] | None = None
     ) -> HttpResponse:
-        """POST JSON, if ``begin()`` still says yes in the moment when a connection is there.
+        """POST JSON, if ``begin()`` returns true at the moment when there is a connection.
 
-        Raises Unavailable where the request was surely not begun, else Unknown.
+        Raises Unavailable if the request was surely not begun, else Unknown.
         """
         url = self._base.child(*path)
-        return await self._told("POST", self._exchange("POST", url, body, begin or _always))
+        return await self._reported("POST", self._exchange("POST", url, body, begin or _always))
 
-    async def _told(self, method: str, exchange: Coroutine[Any, Any, HttpResponse]) -> HttpResponse:
-        """The answer; and whoever counts failures is told if it is, or is none for, a failure."""
+    async def _reported(
+        self, method: str, exchange: Coroutine[Any, Any, HttpResponse]
+    ) -> HttpResponse:
+        """The answer to an exchange; failures are reported to ``failed``."""
         try:
             answer = await exchange
         except Failed as error:
@@ -209,7 +214,7 @@ class ServiceClient(Service):
         return answer
 
     async def patch(self, *path: str, body: Any) -> HttpResponse:
-        """PATCH JSON; the same again does no harm. Raises Unavailable, or Unknown."""
+        """PATCH JSON; it can be repeated. Raises Unavailable or Unknown."""
         return await self._exchange("PATCH", self._base.child(*path), body, _always)
 
     async def _exchange(
@@ -223,7 +228,7 @@ class ServiceClient(Service):
         if body is not None:
             headers["Content-Type"] = "application/json"
             text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-            # A lone surrogate has no UTF-8, but its backslash form is its escape in JSON.
+            # A lone surrogate cannot be encoded in UTF-8; its backslash form is an escape in JSON.
             data = BytesProducer(data=text.encode("utf-8", "backslashreplace"))
         request = client.request(
             method, url, headers=headers, data=data, unbuffered=True, allow_redirects=False
@@ -235,7 +240,7 @@ class ServiceClient(Service):
         except HeldBack:
             raise
         except Exception as error:
-            if not gate.begun or isinstance(error, RequestNotSent):
+            if not gate.begun or was_not_sent(error):
                 raise Unavailable(_reason(error)) from error
             if isinstance(error, AnswerTooLong):
                 raise
@@ -246,20 +251,20 @@ class ServiceClient(Service):
             raise Unknown(_reason(error)) from error
 
     def _was_stopped(self, began_at: float) -> bool:
-        """Whether this process was stopped during an exchange: its end is seen after the deadline.
+        """Whether this process was stopped during an exchange, so that it ended after the deadline.
 
-        Then what it sees is the trace of its own absence, and says nothing about the other side.
+        Then the failure was caused by that, and says nothing about the service.
         """
         elapsed = self._reactor.seconds() - began_at
         return bool(elapsed > self._timeout.total_seconds() + LATE_SECONDS)
 
 
 class ConnectionDropped(Unknown):
-    """The connection ended before any answer: mostly one that was kept alive too long."""
+    """The connection ended before any answer; mostly it had been kept alive too long."""
 
 
 class TooLong(Faulty):
-    """The same, to a question."""
+    """The answer to a GET was larger than the limit."""
 
 
 def _always() -> bool:
@@ -273,9 +278,9 @@ async def _complete(request: Deferred[Any], gate: Gate) -> HttpResponse:
 
 
 def _late(outcome: Any, seconds: float) -> Any:
-    """The deadline came; what Twisted calls it depends on how far the exchange was."""
+    """Raise the same error at the deadline, whatever Twisted raises at that stage."""
     if isinstance(outcome, Failure):
-        raise TimeoutError(f"no whole answer within {seconds:g} s")
+        raise TimeoutError(f"no complete answer within {seconds:g} s")
     return outcome
 
 
@@ -287,7 +292,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _failure(error: Failed) -> str:
-    """What kind of failure it was; empty if it was our own doing."""
+    """The kind of a failure; empty if we caused it ourselves."""
     if isinstance(error, (HeldBack, AnswerTooLong)) or error.__cause__ is None:
         return ""
     cause = _cause(error.__cause__)

@@ -1,6 +1,6 @@
-"""Connections to other services: when a request was begun, and how a body is read.
+"""HTTP connections that know when a request was begun, and read a body up to a limit.
 
-All that is private to Twisted, and used here, stands in this module.
+The private parts of Twisted that the clients use are all imported in this module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IHandshakeListener, ISSLTransport, IWriteDescriptor
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.web._newclient import HTTP11ClientProtocol
+from twisted.web._newclient import HTTP11ClientProtocol, RequestNotSent
 from twisted.web.client import HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
@@ -24,8 +24,8 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
 @implementer(IHandshakeListener)
-class Connection(HTTP11ClientProtocol):
-    """A connection that knows whether anything but a TLS handshake can have been written to it."""
+class HttpConnection(HTTP11ClientProtocol):
+    """A connection that knows whether more than a TLS handshake can have been written to it."""
 
     is_open_for_requests = False
     is_aborted = False
@@ -38,10 +38,11 @@ class Connection(HTTP11ClientProtocol):
         self.is_open_for_requests = True
 
     def request(self, request: Any) -> Any:
-        """Write it now, not in a later turn of the reactor.
+        """Write the request now, not in the next iteration of the reactor.
 
-        Between the last look at a lease and the first byte there is otherwise a turn, in which a
-        process is likely to be when it is stopped. Over TLS there still is.
+        The lease was checked just before. A process is likely to be stopped between two iterations,
+        and would then write the request when the lease has expired. Over TLS, this can still
+        happen.
         """
         answer = super().request(request)
         transport: Any = self.transport
@@ -50,7 +51,7 @@ class Connection(HTTP11ClientProtocol):
         return answer
 
     def abort_at_once(self) -> None:
-        """End the connection; what a body is read from could only close it politely."""
+        """Close the connection without waiting for the other side."""
         self.is_aborted = True
         transport: Any = self.transport
         if transport is not None:
@@ -73,44 +74,44 @@ class BytesProducer:
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """Nothing is left to be paused, resumed or stopped."""
+        """Do nothing: the body was written at once."""
 
     resumeProducing = stopProducing = pauseProducing
 
 
-class _Connections(_HTTP11ClientFactory):
-    """Makes them, without two lines in the log for every one."""
+class _ConnectionFactory(_HTTP11ClientFactory):
+    """Makes these connections, without two lines in the log for each."""
 
     noisy = False
 
     def buildProtocol(self, _addr: Any) -> Any:
-        protocol: Any = Connection
+        protocol: Any = HttpConnection
         return protocol(self._keep)
 
-    def _keep(self, connection: Connection) -> None:
-        # The answer that it was aborted for may have been complete by then.
+    def _keep(self, connection: HttpConnection) -> None:
+        # An answer may be complete just when its connection is aborted.
         if not connection.is_aborted:
             self._quiescentCallback(connection)
 
 
 class Pool(HTTPConnectionPool):
-    """Keeps such connections."""
+    """A pool of these connections."""
 
-    _factory = _Connections
+    _factory = _ConnectionFactory
 
 
 @define(eq=False, kw_only=True)
 class Gate:
-    """The pool, for one request: the last moment at which a request can still be held back.
+    """The pool for one request, which asks ``begin()`` at the last moment before the request.
 
-    What comes before it (resolving, connecting, waiting) was surely no request. A request that is
-    handed to a connection whose TLS handshake then fails was never written.
+    If the exchange fails before that (while it resolves, connects or waits), the request was surely
+    not written. The same is true if the TLS handshake fails after that.
     """
 
     pool: HTTPConnectionPool
     begin: Callable[[], bool]
     connection: Any = None
-    persistent: bool = True  # as the pool is
+    persistent: bool = True  # the same as the pool
 
     @property
     def begun(self) -> bool:
@@ -127,10 +128,15 @@ class Gate:
         return connection
 
 
+def was_not_sent(error: BaseException) -> bool:
+    """Whether Twisted says that it has not written the request."""
+    return isinstance(error, RequestNotSent)
+
+
 async def read_body(response: Any, abort: Callable[[], None]) -> bytes:
-    """The whole body; a connection that breaks off, is cut off, or sends too much is an error."""
+    """The whole body. It is an error if the connection is lost, or if the body is too large."""
     finished: Deferred[bytes] = Deferred(lambda _: abort())
-    response.deliverBody(_Reader(finished=finished, abort=abort))
+    response.deliverBody(_BodyReader(finished=finished, abort=abort))
     return await finished
 
 
@@ -138,7 +144,7 @@ _DONE = Failure(ResponseDone())
 
 
 @define(eq=False, slots=False, kw_only=True)
-class _Reader(Protocol):
+class _BodyReader(Protocol):
     """Collects a body of at most MAX_BODY_BYTES."""
 
     finished: Deferred[bytes] = field(kw_only=True)

@@ -11,10 +11,10 @@ from uuid import UUID
 
 from sbm.commands.running import FAILED, OK, Work, in_database, print_table
 from sbm.model.failed_task import EVERYTHING, MAX_REASON, Wanted
+from sbm.model.ids import LARGEST_ID
 from sbm.model.paging import PageRequest
 from sbm.model.send import Kind, Stage
 from sbm.operations.requeue import requeue_all, requeue_these
-from sbm.operations.selection import LARGEST_ID
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Database
 

@@ -16,18 +16,26 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from attrs import asdict, define
+from attrs import asdict, define, frozen
 from tqdm import tqdm
 
 from sbm.commands.running import OK, CommandFailed, add_signature, print_table, signature_from
-from sbm.model.content_rules import PREPEND, content_problems, prepend_problems
+from sbm.model.content_rules import PREPEND
+from sbm.model.signature import Signature
+from sbm.operations.django_import.findings import (
+    Finding,
+    copy_files,
+    find_unsendable,
+    tell_ended,
+)
 from sbm.operations.django_import.old_files import Copies
-from sbm.operations.django_import.report import Advance, ImportFailed
 from sbm.operations.django_import.transfer import Taken, transfer
+from sbm.operations.progress import Advance
 from sbm.operations.schedule_remarks import Remark, remarks
 from sbm.settings.config import read_max_text_length, read_time_zone_of_ticks
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
+from sbm.store.django.report import ImportFailed
 
 _ENDED = "subscriptions beyond the end of their content"
 
@@ -75,33 +83,71 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
+@frozen(kw_only=True)
+class _Import:
+    """What the options say; ``report`` is the file of the JSON lines, if there is to be one."""
+
+    source: DatabaseAddress
+    report: Path | None
+    copies: Copies | None
+    time_zone: ZoneInfo
+    limit: int
+    host: str
+    go_on: bool
+    is_dry: bool
+    signature: Signature
+
+    @classmethod
+    def read(cls, options: argparse.Namespace) -> _Import:
+        settings = Settings(environ=options.environ)
+        time_zone = read_time_zone_of_ticks(settings)
+        limit = read_max_text_length(settings)
+        copies = _copies(options, settings)
+        settings.check()
+        return cls(
+            source=options.source,
+            report=options.report,
+            copies=copies,
+            time_zone=time_zone,
+            limit=limit,
+            host=_host(options.environ),
+            go_on=options.go_on,
+            is_dry=options.dry_run,
+            signature=signature_from(options),
+        )
+
+
 def _import(options: argparse.Namespace, address: DatabaseAddress) -> int:
-    settings = Settings(environ=options.environ)
-    time_zone = read_time_zone_of_ticks(settings)
-    limit = read_max_text_length(settings)
-    copies = _copies(options, settings)
-    settings.check()
+    wanted = _Import.read(options)
     # Python would look at Ctrl-C only after the statement under way. Whoever hangs up undoes all.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return _take_over(wanted, address)
+
+
+def _take_over(wanted: _Import, address: DatabaseAddress) -> int:
     try:
-        with _report(options.report) as file:
+        with _report(wanted.report) as file:
             conclusion = _Conclusion(
-                options=options, file=file, copies=copies, time_zone=time_zone, limit=limit
+                file=file,
+                copies=wanted.copies,
+                time_zone=wanted.time_zone,
+                limit=wanted.limit,
+                host=wanted.host,
+                is_dry=wanted.is_dry,
             )
             transfer(
-                options.source.uri(),
+                wanted.source.uri(),
                 address.uri(),
                 progress=_progress,
                 conclude=conclusion.show,
-                actor=signature_from(options).actor,
-                reason=options.reason,
-                go_on=options.go_on,
+                signature=wanted.signature,
+                go_on=wanted.go_on,
             )
     except ImportFailed as error:
         raise CommandFailed(str(error)) from None
     except OSError as error:
         raise CommandFailed(f"{error}: nothing was imported") from None
-    print("nothing was imported: --dry-run" if options.dry_run else "imported", file=_aside(file))
+    print("nothing was imported: --dry-run" if wanted.is_dry else "imported", file=_aside(file))
     return OK
 
 
@@ -140,13 +186,17 @@ def _progress(what: str, count: int) -> Iterator[Advance]:
 
 @define(eq=False, kw_only=True)
 class _Conclusion:
-    """Reports what was taken over, and decides whether it is to stay."""
+    """Reports what was taken over, and decides whether it is to stay.
 
-    options: argparse.Namespace
+    ``host`` is the one under which others fetch files from us, if there is any.
+    """
+
     file: IO[str]
     copies: Copies | None
     time_zone: ZoneInfo
     limit: int
+    host: str
+    is_dry: bool
 
     def show(self, taken: Taken) -> bool:
         for note in taken.notes:
@@ -156,80 +206,45 @@ class _Conclusion:
         for remark in found:
             about = {"table": "schedules", "id": str(remark.id), "fate": remark.fate}
             self._line({**about, "reason": remark.reason, "next_ticks": remark.next_ticks})
-        unsendable = list(self._tell_unsendable(taken))
+        unsendable = Counter(
+            one.table for one in self._told(find_unsendable(taken, limit=self.limit))
+        )
         ended = self._tell_ended(taken)
-        missing = self._bring(taken)
+        missing = 0
+        if self.copies is not None:
+            findings = copy_files(taken, self.copies, progress=_progress)
+            missing = sum(1 for _ in self._told(findings))
         for tally in taken.tallies:
             self._line(asdict(tally))
         self.file.flush()
         self._tell(taken, found, missing)
         self._sum_up(unsendable, ended)
-        return not self.options.dry_run
+        return not self.is_dry
 
-    def _tell_unsendable(self, taken: Taken) -> Iterator[str]:
-        """Tell of each message and prepend that could not be sent; the table of each."""
-        for one in taken.contents:
-            for problem in content_problems(one.content, limit=self.limit):
-                name = f"message {one.sequence_number} of {one.messageset} in {one.lang}"
-                self._remark("messages", one.id, "cannot be sent", f"{name} {problem.clause}")
-                yield "messages"
-                break
-        for waiting in taken.waiting:
-            for problem in prepend_problems(
-                waiting.prepend, waiting.medium, text=waiting.text, limit=self.limit
-            ):
-                reason = f"{PREPEND} {problem.clause}"
-                self._remark("subscriptions", waiting.id, "cannot be sent", reason)
-                yield "subscriptions"
-                break
+    def _told(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+        """The same, each of which is told by a line."""
+        for finding in findings:
+            self._line(asdict(finding))
+            yield finding
 
     def _tell_ended(self, taken: Taken) -> Counter[str]:
         """Tell of each who stands beyond the end of the content; how many of each kind."""
         counts: Counter[str] = Counter()
         for one in taken.ended:
-            where = (
-                f"it stands at {one.next_sequence_number}, beyond the end of {one.messageset} in"
-                f" {one.lang}"
-            )
-            if one.successor is not None:
-                fate = f"it is completed, and goes on to {one.following} as {one.successor}"
-            elif one.is_in_error:
-                fate = "it is in error, and is left as it is"
-            else:
-                fate = "it completes at a tick"
-                fate += f", and does not go on to {one.following}" if one.following else ""
             counts["gone on" if one.successor else "left"] += 1
-            self._remark("subscriptions", one.id, "beyond the end", f"{where}: {fate}")
+            self._line(asdict(tell_ended(one)))
         return counts
 
-    def _remark(self, table: str, row_id: object, fate: str, reason: str) -> None:
-        self._line({"table": table, "id": str(row_id), "fate": fate, "reason": reason})
-
-    def _sum_up(self, unsendable: Iterable[str], ended: Counter[str]) -> None:
+    def _sum_up(self, unsendable: Counter[str], ended: Counter[str]) -> None:
         """Tell people how many there are of each kind; which ones, the report tells."""
-        counts = Counter(unsendable)
         for count, what in (
-            (counts["messages"], "messages that cannot be sent as they are"),
-            (counts["subscriptions"], f"subscriptions whose {PREPEND} cannot be sent"),
+            (unsendable["messages"], "messages that cannot be sent as they are"),
+            (unsendable["subscriptions"], f"subscriptions whose {PREPEND} cannot be sent"),
             (ended["gone on"], f"{_ENDED}, which go on to the next set"),
             (ended["left"], f"{_ENDED}, which do not go on"),
         ):
             if count:
                 print(f"{what}: {count}", file=_aside(self.file))
-
-    def _bring(self, taken: Taken) -> int:
-        """Copy the files, if that is wanted; returns how many there are not."""
-        if self.copies is None:
-            return 0
-        missing, counts = 0, {one.table: one.taken for one in taken.tallies}
-        with _progress("files", counts["binary_contents"]) as advance:
-            for one in taken.files:
-                if complaint := self.copies.bring(one):
-                    missing += 1
-                    about = {"table": "binary_contents", "id": str(one.id)}
-                    self._line({**about, "fate": "without its file", "reason": complaint})
-                advance(1)
-        return missing
 
     def _tell(self, taken: Taken, found: list[Remark], missing: int) -> None:
         origin, out = taken.origin, _aside(self.file)
@@ -264,7 +279,7 @@ class _Conclusion:
                 f" {missing} missing",
                 file=out,
             )
-        if complaint := _other_host(origin.domain, self.options.environ):
+        if complaint := _other_host(origin.domain, self.host):
             print(complaint, file=out)
 
     def _line(self, told: Mapping[str, Any], *, was: str | None = None) -> None:
@@ -275,10 +290,14 @@ class _Conclusion:
         print(line, file=self.file)
 
 
-def _other_host(domain: str | None, environ: Mapping[str, str]) -> str | None:
-    """What to say of the host under which others fetched files, if it is not ours."""
+def _host(environ: Mapping[str, str]) -> str:
+    """The host under which others fetch files from us; empty: none."""
     url = environ.get("SBM_MEDIA_URL") or environ.get("STAGE_BASED_MESSAGING_URL") or ""
-    host = urlsplit(url.strip()).netloc
+    return urlsplit(url.strip()).netloc
+
+
+def _other_host(domain: str | None, host: str) -> str | None:
+    """What to say of the host under which others fetched files, if it is not ours."""
     if domain is None or domain == host:
         return None
     return (

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import re
 from functools import partial
 
 from sbm.commands.running import OK, Work, add_signature, in_database, progress, signature_from
 from sbm.model.content_rules import is_blank
+from sbm.model.text import is_storable
 from sbm.operations.clone import ClonePlan, CloneRequest, clone, plan_clone
 from sbm.settings.config import read_max_text_length
 from sbm.settings.reading import Settings
 from sbm.store.postgres.database import Database
 
 _MAX_NAME = 100
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +55,7 @@ def _label(text: str) -> str:
     label = text.strip()
     if len(label) > _MAX_NAME:
         raise argparse.ArgumentTypeError(f"must have no more than {_MAX_NAME} characters")
-    if _UNSTORABLE.search(label):
+    if not is_storable(label):
         raise argparse.ArgumentTypeError("must be text in UTF-8")
     return label
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 
 from tqdm import tqdm
 from twisted.internet.defer import Deferred
@@ -26,10 +26,12 @@ from sbm.commands.running import (
     stop_telling,
 )
 from sbm.model.durations import RequestTimeout
-from sbm.model.scheduler_call import Troubled
-from sbm.operations.scheduler_sync import Comparison, summary
+from sbm.model.scheduler_call import Difference, Troubled
+from sbm.model.signature import Signature
+from sbm.operations.scheduler_sync import Comparison, sync
 from sbm.settings.config import Scheduling, read_scheduling
-from sbm.store import audit, gauges, scheduler_calls
+from sbm.settings.endpoints import ServiceAddress
+from sbm.store import gauges, scheduler_calls
 from sbm.store.gauges import OwedChores
 from sbm.store.postgres.database import Database, Transaction
 
@@ -99,69 +101,67 @@ def _sync(options: argparse.Namespace) -> Work:
         raise CommandFailed("SCHEDULER_URL is not set: there is no Scheduler to be told")
     if scheduling.complaint:
         raise CommandFailed(scheduling.complaint)
-
-    async def work(database: Database) -> int:
-        try:
-            counts = await _bring_in_line(database, scheduling, options)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            stop_telling()
-            return OK
-        if options.dry_run:
-            print(f"{summary(counts)}; nothing was changed")
-        elif counts.total():
-            print(f"{summary(counts)}: the daemons make these calls")
-        else:
-            print("both sides are in line")
-        return OK
-
-    return work
-
-
-async def _bring_in_line(
-    database: Database, scheduling: Scheduling, options: argparse.Namespace
-) -> Counter[str]:
-    assert scheduling.scheduler is not None
-    announced = await database.transact(scheduler_calls.read_scheduling)
-    if announced != scheduling.mode:
-        raise CommandFailed(
-            f"SBM_SCHEDULING is {scheduling.mode} here, but the daemon that was started last said"
-            f" {announced}: restart the daemons with the new setting first"
-        )
-    exchanges = ServiceClient(
-        reactor=database.reactor, address=scheduling.scheduler, timeout=_TIMEOUT
+    return partial(
+        _sync_both,
+        scheduling=scheduling,
+        address=scheduling.scheduler,
+        signature=signature_from(options),
+        is_dry=options.dry_run,
     )
-    counts: Counter[str] = Counter()
-    with tqdm(desc="listed", unit=" entries", disable=None) as progress:
-        comparison = Comparison(
-            database=database,
-            scheduler=Scheduler(client=exchanges),
-            mode=scheduling.mode,
-            public_url=scheduling.public_url,
-            auth_token=scheduling.inbound_token,
-            listed=progress.update,
-        )
-        try:
-            async with aclosing(comparison.bring_in_line(is_dry=options.dry_run)) as differences:
-                async for difference in differences:
-                    counts[str(difference.action)] += 1
-                    if options.dry_run:
-                        print(f"{difference.action} {difference.about}")
-        except Unavailable as error:
-            raise CommandFailed(str(error)) from None
-        finally:
-            await _stopped(exchanges)
-    if not options.dry_run:
-        await database.transact(
-            audit.record,
-            actor=signature_from(options).actor,
-            command="scheduler sync",
-            reason=options.reason,
-            details={"mode": scheduling.mode, **counts},
-        )
-    return counts
 
 
-async def _stopped(exchanges: ServiceClient) -> None:
-    stopped: Deferred[None] = exchanges.stopService()
+async def _sync_both(
+    database: Database,
+    *,
+    scheduling: Scheduling,
+    address: ServiceAddress,
+    signature: Signature,
+    is_dry: bool,
+) -> int:
+    client = ServiceClient(reactor=database.reactor, address=address, timeout=_TIMEOUT)
+    try:
+        with tqdm(desc="listed", unit=" entries", disable=None) as listed:
+            comparison = Comparison(
+                database=database,
+                scheduler=Scheduler(client=client),
+                mode=scheduling.mode,
+                public_url=scheduling.public_url,
+                auth_token=scheduling.inbound_token,
+                listed=listed.update,
+            )
+            tell = _print_difference if is_dry else _say_nothing
+            counts = await sync(comparison, signature=signature, is_dry=is_dry, tell=tell)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        stop_telling()
+        return OK
+    except Unavailable as error:
+        raise CommandFailed(str(error)) from None
+    finally:
+        await _stopped(client)
+    if is_dry:
+        print(f"{_summary(counts)}; nothing was changed")
+    elif counts.total():
+        print(f"{_summary(counts)}: the daemons make these calls")
+    else:
+        print("both sides are in line")
+    return OK
+
+
+def _summary(counts: Counter[str]) -> str:
+    """The differences in words."""
+    names = ("create", "recreate", "update", "enable", "disable")
+    return ", ".join(f"{counts[name]} to {name}" for name in names)
+
+
+def _print_difference(difference: Difference) -> None:
+    print(f"{difference.action} {difference.about}")
+
+
+def _say_nothing(_difference: Difference) -> None:
+    """What is changed is summed up."""
+
+
+async def _stopped(client: ServiceClient) -> None:
+    stopped: Deferred[None] = client.stopService()
     await stopped

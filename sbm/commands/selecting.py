@@ -6,7 +6,8 @@ import argparse
 import re
 
 from sbm.commands.running import add_signature, signature_from
-from sbm.operations.selection import LARGEST_ID, Filters, Repair
+from sbm.model.ids import LARGEST_ID
+from sbm.operations.selection import Filters, Repair
 
 
 def add_selection(verb: argparse.ArgumentParser) -> None:

@@ -8,8 +8,9 @@ import sys
 from functools import partial
 
 from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table
-from sbm.store import users
+from sbm.operations import users
 from sbm.store.postgres.database import Database
+from sbm.store.users import revoke_token
 
 # Shorter than any token, so that neither can be taken for the other.
 _ID = re.compile(r"[0-9]{1,9}")
@@ -54,7 +55,7 @@ def _create(options: argparse.Namespace) -> Work:
 async def _create_token(database: Database, *, name: str, is_admin: bool) -> int:
     try:
         print(await database.transact(users.create_token, email=name, admin=is_admin))
-    except ValueError as error:
+    except users.UnfitText as error:
         raise CommandFailed(f"NAME {error}") from None
     return OK
 
@@ -89,9 +90,9 @@ def _revoke(options: argparse.Namespace) -> Work:
 
 async def _revoke_token(database: Database, *, known_as: str) -> int:
     if _ID.fullmatch(known_as):
-        revoked = await database.transact(users.revoke_token, token_id=int(known_as))
+        revoked = await database.transact(revoke_token, token_id=int(known_as))
     else:
-        revoked = await database.transact(users.revoke_token, token=known_as)
+        revoked = await database.transact(revoke_token, token=known_as)
     if not revoked:
         raise CommandFailed("there is no such token, or it is revoked already")
     print("revoked")

@@ -11,9 +11,10 @@ from typing import Any
 from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table
 from sbm.model.email import is_email
 from sbm.model.password import hash_password
-from sbm.model.user import PERMISSIONS
-from sbm.store import users
+from sbm.model.user import MAX_EMAIL, PERMISSIONS
+from sbm.operations import users
 from sbm.store.postgres.database import Database
+from sbm.store.users import list_users
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +107,7 @@ def _password_option(parser: argparse.ArgumentParser, *, required: bool = False)
 
 
 def _email(text: str) -> str:
-    if len(text) > users.MAX_EMAIL or not is_email(text):
+    if len(text) > MAX_EMAIL or not is_email(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no e-mail address")
     return text
 
@@ -132,9 +133,7 @@ async def _create_user(
         await database.transact(
             users.create, username=username, email=email, admin=is_admin, password=password
         )
-    except users.UsernameTaken as error:
-        raise CommandFailed(str(error)) from None
-    except ValueError as error:
+    except users.UnfitText as error:
         raise CommandFailed(f"NAME {error}") from None
     print(f"made user {username!r}")
     return OK
@@ -190,7 +189,7 @@ def _list(_options: argparse.Namespace) -> Work:
 
 
 async def _list_users(database: Database) -> int:
-    listed = await database.transact(users.list_users)
+    listed = await database.transact(list_users)
     print_table(
         ("NAME", "E-MAIL", "STATE", "PASSWORD", "TOKENS", "PERMISSIONS"),
         [

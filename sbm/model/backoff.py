@@ -14,8 +14,8 @@ CAP = LongestDelay(timedelta(seconds=60))
 def backoff(failures: int, draw: Callable[[], float], *, cap: LongestDelay = CAP) -> timedelta:
     """Full jitter: anything up to 1 s after the first failure, doubling with each, up to ``cap``.
 
-    ``failures`` counts from 1; ``draw`` gives a random number from 0 to 1. Spreading the whole
-    interval keeps those who failed together from coming back together.
+    ``failures`` counts from 1; ``draw`` gives a random number from 0 to 1. The delay is drawn from
+    the whole interval, so that clients that failed together do not try again together.
     """
     if failures < 1:
         raise ValueError("there is nothing to wait for before the first failure")

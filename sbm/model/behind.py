@@ -10,7 +10,7 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class BehindSubscription:
-    """Where a subscription stood when it was looked at, and where it was expected to stand.
+    """The place of a subscription when it was looked at, and its expected place.
 
     The names are the short names of the message sets. ``created_at`` is when it was looked at.
     """
@@ -29,9 +29,9 @@ class BehindSubscription:
 
 @frozen(kw_only=True)
 class PathStep:
-    """One message set on the path of a subscriber, and where she should be in it.
+    """One message set on the expected path of a subscription, and the expected place in it.
 
-    ``since`` is when her subscription to it began, or would have.
+    ``since`` is when the subscription to this set began, or would have begun.
     """
 
     messageset_id: int
@@ -43,10 +43,10 @@ class PathStep:
 
 @frozen(kw_only=True)
 class BehindRecord:
-    """A subscription that is behind, and the path on which it should have gone.
+    """A subscription that is behind, and its expected path.
 
-    ``path`` begins with its own set. ``held_back`` says why it cannot be moved on now,
-    ``unsendable`` why it cannot be sent to; None: it can.
+    ``path`` begins with its own set. ``held_back`` says why it cannot be moved on now, and
+    ``unsendable`` why nothing can be sent to it. None means that there is no such reason.
     """
 
     id: UUID
@@ -63,7 +63,10 @@ class BehindRecord:
 
 @frozen(kw_only=True)
 class BehindPage:
-    """Who is behind of so many subscriptions, the last of which has this id."""
+    """One batch of subscriptions, and those of them that are behind.
+
+    ``looked_at`` is the size of the batch, and ``last`` the id of its last subscription.
+    """
 
     last: UUID
     looked_at: int
@@ -72,9 +75,9 @@ class BehindPage:
 
 @frozen(kw_only=True)
 class RepairCount:
-    """To how many it was done, how many were left as they are, and how many followed others.
+    """How many subscriptions were repaired, skipped, and begun as successors of repaired ones.
 
-    Who is no longer behind counts in none of them.
+    A subscription that is no longer behind is not counted.
     """
 
     done: int = 0

@@ -1,4 +1,4 @@
-"""What is sent, and when: schedules, message sets, messages and files."""
+"""Schedules, message sets, messages and files: what is sent, and when."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sbm.model.content_rules import Medium
 
 CONTENT_TYPES = ("text", "audio")
 
-# ISO 639-3, or with a country. No list of languages: it would be out of date.
+# ISO 639-3, with or without a country. A list of languages would be out of date.
 _LANGUAGE = re.compile(r"[a-z]{3}(_[A-Z]{2})?")
 
 
@@ -45,7 +45,7 @@ class MessageSet:
 
     @property
     def medium(self) -> Medium:
-        """How its messages go out."""
+        """How its messages are sent."""
         return Medium(content_type=self.content_type, channel=self.channel)
 
 
@@ -61,9 +61,10 @@ class BinaryContent:
 
 @frozen(kw_only=True)
 class FileToCompare:
-    """A stored file, and what a task knows of the voice vendor's copy of it.
+    """A stored file, and what a task knows about the voice vendor's copy of it.
 
-    ``size_there`` is None where it has found none; ``is_copied``: the task itself made it.
+    ``size_there`` is the size of the copy, or None if the task found no copy. ``is_copied`` says
+    that the task itself made the copy.
     """
 
     id: int
@@ -88,5 +89,5 @@ class Message:
 
 
 def is_language(code: str) -> bool:
-    """Whether this is written like ``eng`` or ``eng_ZA``."""
+    """Whether the code has the form ``eng`` or ``eng_ZA``."""
     return _LANGUAGE.fullmatch(code) is not None

@@ -1,7 +1,8 @@
-"""What can be sent: one set of rules, asked at every door and once more before a POST.
+"""The rules for what can be sent: checked when content is written, and again before a POST.
 
-A door is where a text, or a circumstance under which texts are sent, comes in: messages, message
-sets, files, the metadata of subscriptions, the import, and operators' commands.
+Content, and the settings under which it is sent, can be written in many places: messages, message
+sets, files, the metadata of subscriptions, the import, and operators' commands. All use these
+rules.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from attrs import frozen
 
 from sbm.model.echo import echoed
 
-# What the Message Sender takes, in characters (code points), unless it is set otherwise.
+# The longest text that the Message Sender accepts, in code points, unless it is set otherwise.
 MAX_TEXT_LENGTH = 1000
 
 PREPEND = "prepend_next_delivery"
@@ -33,18 +34,18 @@ Code = Literal[
     "no url",
 ]
 
-# Both together are no longer than what other errors echo.
+# Together they are at most as long as what other errors quote.
 _SHOWN_OF_TEXT = 150
 _SHOWN_OF_CHARACTERS = 50
 
-# Telephones that know only GSM 03.38 show these as boxes; each has a plain form.
+# Telephones that support only GSM 03.38 show these as boxes. Each has a plain form.
 _TYPOGRAPHIC = re.compile("[“”’–]")
 
-# What WhatsApp refuses in the parameters of a template.
+# WhatsApp refuses these in the parameters of a template.
 _NOT_IN_WHATSAPP = re.compile(r"\n|\t|\s{4}")
 
-# Characters that show nothing though Unicode counts them as letters, marks or symbols, or keeps
-# their places for more of the kind (Default_Ignorable_Code_Point).
+# Characters that are invisible although Unicode counts them as letters, marks or symbols, or that
+# are reserved for such characters (Default_Ignorable_Code_Point).
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
     "\U0001d159\U000e0000-\U000e0fff]"
@@ -57,7 +58,7 @@ _SOUND = re.compile(
     r"|wav|weba|wma)",
     re.IGNORECASE,
 )
-# What is surely no sound. Other names tell nothing: they may be sounds.
+# Files with these names are surely not sounds. A file with any other name may be a sound.
 _NO_SOUND = re.compile(
     r"\.(avif|bmp|csv|docx?|gif|hei[cf]|html?|ico|jfif|jpe?g?|json|pdf|png|svg|tiff?|txt|webp|xlsx?"
     r"|xml|zip)",
@@ -69,7 +70,7 @@ _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 
 @frozen(kw_only=True)
 class Medium:
-    """How the messages of a set go out."""
+    """How the messages of a set are sent."""
 
     content_type: str
     channel: str | None
@@ -80,13 +81,13 @@ class Medium:
 
     @property
     def is_whatsapp(self) -> bool:
-        """Whether texts go out by WhatsApp, by the name of the channel."""
+        """Whether the name of the channel says that texts are sent by WhatsApp."""
         return "whatsapp" in (self.channel or "").lower()
 
 
 @frozen(kw_only=True)
 class Content:
-    """What a message carries, and how its set goes out; ``file_name`` is the stored file's."""
+    """What a message contains, and how it is sent; ``file_name`` is the name of the stored file."""
 
     text: str | None
     file_name: str | None
@@ -95,7 +96,7 @@ class Content:
 
 @frozen(kw_only=True)
 class Placed:
-    """The content of a message, and where it stands."""
+    """The content of a message, and its place in a message set."""
 
     id: int
     messageset_id: int
@@ -105,7 +106,7 @@ class Placed:
     content: Content
 
     def told(self, problem: Problem) -> str:
-        """A sentence about what is wrong with it."""
+        """A sentence that names the message and the problem."""
         return f"Message {self.sequence_number} in {self.lang} (id {self.id}) {problem.clause}."
 
 
@@ -113,8 +114,8 @@ class Placed:
 class Problem:
     """Why something cannot be sent.
 
-    ``sentence`` tells it to the client that wrote the value; ``clause`` goes on after the name of
-    the message or prepend.
+    ``sentence`` is for the client that wrote the value; ``clause`` is the rest of a sentence that
+    begins with the name of the message or prepend.
     """
 
     code: Code
@@ -123,12 +124,12 @@ class Problem:
 
 
 def is_blank(text: str | None) -> bool:
-    """Whether nothing of a text would be seen: blanks and zero-width characters alone, or none."""
+    """Whether a text is empty, or has only blanks and characters of no width."""
     return all(
         character.isspace()
         or unicodedata.category(character) in _INVISIBLE_CATEGORIES
         or _INVISIBLE.match(character)
-        for character in set(text or "")  # a body may be a million of the same
+        for character in set(text or "")  # a body may repeat one character a million times
     )
 
 
@@ -139,26 +140,29 @@ def is_address(text: str) -> bool:
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # an unfinished [ or a port that is no number
+    except ValueError:  # an unclosed [, or a port that is not a number
         return False
 
 
 def joined(prepend: str | None, text: str | None) -> str:
-    """The content of an outbound: a prepend stands on a line of its own."""
+    """The content of an outbound: the prepend is on a line of its own."""
     return "\n".join(part for part in (prepend, text) if part is not None and not is_blank(part))
 
 
 def typographic_characters(text: str) -> list[str]:
-    """The first occurrences, in order, of characters that have to be replaced by their plain form.
+    """The characters that must be replaced by their plain form, in order.
 
-    At least as many as are shown.
+    These are only the first ones, at least as many as are shown.
     """
     found = islice(_TYPOGRAPHIC.finditer(text), _SHOWN_OF_CHARACTERS)
     return [one[0] for one in found]
 
 
 def content_problems(content: Content, *, limit: int = MAX_TEXT_LENGTH) -> list[Problem]:
-    """What keeps a message from being sent, whatever is prepended; of a sound the text is not."""
+    """Why a message cannot be sent, whatever its prepend is.
+
+    The text of a message in an audio message set is not sent, and so not checked.
+    """
     files = _file_problems(content)
     if content.medium.is_audio:
         return files
@@ -168,10 +172,10 @@ def content_problems(content: Content, *, limit: int = MAX_TEXT_LENGTH) -> list[
 def new_problems(
     before: Content | None, after: Content, *, limit: int = MAX_TEXT_LENGTH
 ) -> list[Problem]:
-    """What is wrong with a message that is written, and was not wrong before.
+    """The problems that a message has as it is written, and did not have before.
 
-    A text that is written has to keep all rules. One that stays as it is (blanks around it do not
-    count) only has to be no worse under what changes around it.
+    A new text must keep all rules. A text that does not change (blanks around it are ignored) must
+    only not break further rules because of what changes around it.
     """
     had = set() if before is None else {one.code for one in content_problems(before, limit=limit)}
     is_same_text = before is not None and _stripped(before.text) == _stripped(after.text)
@@ -209,10 +213,10 @@ def _file_problems(content: Content) -> list[Problem]:
 
 
 def _is_sound_alone(content: Content) -> bool:
-    """Whether a text message set has nothing but a sound here.
+    """Whether a message of a text message set has only a sound.
 
-    The old service takes such a message, and so does the Message Sender. It is refused only where
-    the sounds of a set become texts.
+    The old service accepts such a message, and so does the Message Sender. It is refused only if
+    an audio message set becomes a text message set.
     """
     return (
         not content.medium.is_audio
@@ -246,12 +250,12 @@ _NO_AUDIO = Problem(
 _ONLY_AUDIO = Problem(
     code="only audio",
     sentence="A message of a text message set must have a text, or an image attached.",
-    clause="has audio and no text, and its message set is of texts",
+    clause="has audio and no text, and its message set is a text message set",
 )
 _LAYOUT = Problem(
     code="whatsapp",
     sentence="Text for WhatsApp must not include newline, tabs, or 4 consecutive spaces.",
-    clause="has a newline, a tab or 4 consecutive spaces, which WhatsApp does not take",
+    clause="has a newline, a tab or 4 consecutive spaces, which WhatsApp does not accept",
 )
 
 
@@ -288,7 +292,7 @@ def _extension(file_name: str) -> str:
 
 
 def prepend_of(metadata: Any) -> Any:
-    """What is to go out before the next message; None if there is nothing."""
+    """The prepend in the metadata of a subscription; None if there is none."""
     found = metadata.get(PREPEND) if isinstance(metadata, dict) else None
     return None if found == "" else found
 
@@ -296,9 +300,10 @@ def prepend_of(metadata: Any) -> Any:
 def prepend_problems(
     prepend: Any, medium: Medium, *, text: str | None = None, limit: int = MAX_TEXT_LENGTH
 ) -> list[Problem]:
-    """What keeps a prepend from going out before a text, or before a sound.
+    """Why a prepend cannot be sent before a text, or before a sound.
 
-    ``text`` is that of the message that it goes out with; None: not known, so any may come.
+    ``text`` is the text of the message that it is sent with. None means that the message is not
+    known, so that it may have any text.
     """
     if medium.is_audio:
         return [] if isinstance(prepend, str) and is_address(prepend) else [_NO_URL]
@@ -324,17 +329,17 @@ def prepend_problems(
 
 _NO_URL = Problem(
     code="no url",
-    sentence=f"{PREPEND} must be the absolute http or https URL of a sound: the message set is of"
-    " sounds.",
+    sentence=f"{PREPEND} must be the absolute http or https URL of a sound: the message set is an"
+    " audio message set.",
     clause="is not the URL of a sound",
 )
 _NO_TEXT = Problem(code="no text", sentence=f"{PREPEND} must be a text.", clause="is not a text")
 _BLANK = Problem(code="blank", sentence=f"{PREPEND} may not be blank.", clause="is blank")
 _NEWLINE = Problem(
     code="whatsapp",
-    sentence=f"{PREPEND} cannot go out with a text for WhatsApp, which must not include the newline"
-    " between them.",
-    clause="would be set apart from the text by a newline, which WhatsApp does not take",
+    sentence=f"{PREPEND} cannot be sent with a text for WhatsApp, which must not include the"
+    " newline between them.",
+    clause="would be separated from the text by a newline, which WhatsApp does not accept",
 )
 
 

@@ -1,14 +1,14 @@
 """When a schedule is due: five cron fields, read in a time zone.
 
-The search for the next and the previous match is made on the face of the clock alone, in naive
-local times: first the day, from the calendar, then the time of the day. No day that does not match
-is searched for a time. What daylight saving makes of a local time is decided afterwards, because a
-tick must neither be lost nor doubled on the two odd days of the year:
+The search for the next and the previous match uses naive local times only: first it finds the day
+in the calendar, then the time of the day. It looks for times only on days that match. Daylight
+saving is applied to a local time afterwards, because a tick must neither be lost nor doubled on the
+two days of the year on which the clock changes:
 
 * A schedule that names its hours is due once for each local time that it names: at the first of the
   two moments in a repeated hour, and at the end of the gap if the clock jumps over it.
-* A schedule of every hour is due whenever the clock on the wall reads a matching time, so its
-  ticks keep their distance while the hands are moved.
+* A schedule of every hour is due whenever the local time matches, so that the distance between its
+  ticks stays the same when the clock changes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from functools import lru_cache
 
 from attrs import asdict, field, frozen
 
-# Grows when the same fields come to mean other moments, so that next ticks that were worked out
-# before are not believed. By v1, which was not written down, one matching day field was enough.
+# Increase it when the meaning of the fields changes, so that next ticks that were computed before
+# are computed again. In v1, which was not recorded, one matching day field was enough.
 RULE_VERSION = "v2"
 
-# The lowest and highest number of each field, and how a person is told.
+# The lowest and highest number of each field, and how messages describe them.
 _RANGES: Mapping[str, tuple[int, int, str]] = {
     "minute": (0, 59, "0 to 59"),
     "hour": (0, 23, "0 to 23"),
@@ -46,13 +46,13 @@ _SUNDAY = 7
 _DAYS_IN_WEEK = 7
 _DAYS_IN_MONTH = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
-# A date that exists at all falls on each day of the week within 40 years, 29 February too.
+# Each date that exists, even 29 February, falls on each day of the week within 40 years.
 _YEARS = 50
 
-# What is said of a field that the Scheduler cannot be told; the database knows which these are.
+# The message about a field that the Scheduler cannot store; the database knows which these are.
 UNTOLD = (
-    "This field cannot be told to the Scheduler: it takes 64 characters at most, and a step after"
-    ' a single number ("5/10") has to be written with its end ("5-59/10"). Use fewer terms.'
+    "The Scheduler cannot store this field: it accepts at most 64 characters, and a step after"
+    ' a single number ("5/10") must be written with its end ("5-59/10"). Use fewer terms.'
 )
 
 _DAY = timedelta(days=1)
@@ -60,7 +60,7 @@ _SECOND = timedelta(seconds=1)
 
 
 class CronError(ValueError):
-    """Cron fields that cannot be read; ``problems`` has a message for each field at fault."""
+    """Cron fields that cannot be read; ``problems`` has a message for each wrong field."""
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         super().__init__("; ".join(f"{name}: {message}" for name, message in problems.items()))
@@ -68,13 +68,13 @@ class CronError(ValueError):
 
 
 def tidy(text: str) -> str:
-    """A field without blanks; rows with ``1 , 2`` or nothing at all are found in the field."""
+    """A field without blanks; there are databases with ``1 , 2`` or an empty text in a field."""
     return "".join(text.split()) or "*"
 
 
 @frozen(kw_only=True)
 class Cron:
-    """The five fields of a schedule, each ``*`` by default, raising CronError if one is wrong.
+    """The five fields of a schedule, each ``*`` by default; raises CronError if one is wrong.
 
     A day is due if day_of_month, month_of_year *and* day_of_week match: ``1-7`` and ``1`` is the
     first Monday of a month. (Vixie cron takes either of the days if both are restricted.)
@@ -92,10 +92,18 @@ class Cron:
             raise CronError(problems)
 
     @classmethod
-    def from_definition(cls, text: str) -> Cron:
-        """Read a cron as the Scheduler has it: minute, hour, day of month, month, day of week.
+    def read(cls, **fields: str) -> Cron | None:
+        """The cron of fields as they are stored, or None where they cannot be read."""
+        try:
+            return cls(**fields)
+        except CronError:
+            return None
 
-        Blanks stand between the fields, and not within them. Raises CronError.
+    @classmethod
+    def from_definition(cls, text: str) -> Cron:
+        """Read a cron as the Scheduler writes it: minute, hour, day of month, month, day of week.
+
+        There are blanks between the fields, and none within them. Raises CronError.
         """
         fields = text.split()
         if len(fields) != len(_ORDER):
@@ -107,10 +115,10 @@ class Cron:
     def problems(fields: Mapping[str, str]) -> dict[str, str]:
         """A message for each of the given cron fields that is wrong; other names are ignored."""
         problems = {}
-        for name, (_, _, told) in _RANGES.items():
+        for name, (_, _, described) in _RANGES.items():
             if name in fields and _terms(name, tidy(fields[name])) is None:
                 problems[name] = (
-                    f'Enter a valid cron field: "*", numbers from {told},'
+                    f'Enter a valid cron field: "*", numbers from {described},'
                     " ranges and steps, separated by commas."
                 )
         return problems
@@ -122,7 +130,7 @@ class Cron:
         """
         local = _local(moment, zone)
         if self._every_hour:
-            # Readings that have passed come again if the clock is about to be put back.
+            # Local times that have passed come again if the clock is about to be set back.
             local -= _put_back_between(moment, moment + _DAY, zone)
         best: datetime | None = None
         for reading in self._readings(local):
@@ -137,9 +145,9 @@ class Cron:
     def latest_between(self, after: datetime, until: datetime, zone: tzinfo) -> datetime | None:
         """The last due moment later than ``after`` and not later than ``until``, in UTC, or None.
 
-        One search backwards from ``until``: its cost does not grow with the time between.
+        It searches backwards from ``until``, so its cost does not grow with the time between them.
         """
-        # Readings yet to come were already seen if the clock has just been put back.
+        # Later local times have already been there if the clock has just been set back.
         local = _local(until, zone) + _put_back_between(until - _DAY, until, zone)
         best: datetime | None = None
         for reading in self._readings(local + _SECOND, reverse=True):
@@ -162,10 +170,10 @@ class Cron:
 
     @property
     def impossible_date(self) -> dict[str, str]:
-        """A message for each of the fields that together name no date, such as 31 April.
+        """A message for each of two fields that together name no date, such as 31 April.
 
-        Empty if there is such a date; 29 February is one. All other crons come due within
-        50 years.
+        It is empty if there is such a date; 29 February is one. Each cron with a date is due at
+        least once in 50 years.
         """
         first = min(_numbers("day_of_month", self.day_of_month))
         months = _numbers("month_of_year", self.month_of_year)
@@ -179,7 +187,7 @@ class Cron:
 
     @property
     def restricts_both_days(self) -> bool:
-        """Whether both day_of_month and day_of_week are something else than ``*``."""
+        """Whether neither day_of_month nor day_of_week is ``*`` (or ``*/1``)."""
         return all(
             not text.startswith("*") or len(_numbers(name, text)) < most
             for name, text, most in (
@@ -190,7 +198,7 @@ class Cron:
 
     @property
     def took_either_day(self) -> bool:
-        """Whether one matching day field was enough by the rule that held before, Vixie cron's."""
+        """Whether one matching day field was enough by the earlier rule, which is Vixie cron's."""
         return not (self.day_of_month.startswith("*") or self.day_of_week.startswith("*"))
 
     @property
@@ -198,7 +206,7 @@ class Cron:
         return len(_numbers("hour", self.hour)) == 24
 
     def _readings(self, local: datetime, *, reverse: bool = False) -> Iterator[datetime]:
-        """Local times that match, strictly after ``local``, or strictly before it, backwards."""
+        """Local times that match, after ``local``; with ``reverse``, backwards from before it."""
         step = -1 if reverse else 1
         hours = _numbers("hour", self.hour)[::step]
         minutes = _numbers("minute", self.minute)[::step]
@@ -231,7 +239,7 @@ class Cron:
                         yield date(year, month, day)
 
     def _moments(self, reading: datetime, zone: tzinfo) -> list[datetime]:
-        """The moments, in order, at which the schedule is due for this reading of the clock."""
+        """The moments, in order, at which the schedule is due for this local time."""
         first, second = (
             reading.replace(tzinfo=zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1)
         )
@@ -252,7 +260,7 @@ def _terms(name: str, text: str) -> list[range] | None:
             return None
         step = int(match["step"] or 1)
         first = low if match["star"] else int(match["first"])
-        # As in cron, a step after a single number counts on to the end of the range.
+        # As in cron, a step after a single number continues to the end of the range.
         open_ended = match["star"] or (match["step"] and not match["last"])
         last = high if open_ended else int(match["last"] or first)
         if not (low <= first <= last <= high and step > 0):
@@ -271,7 +279,7 @@ def _numbers(name: str, text: str) -> tuple[int, ...]:
 
 
 def _local(moment: datetime, zone: tzinfo) -> datetime:
-    """What the clock on the wall reads at ``moment``, to the second."""
+    """The local time at ``moment``, to the second."""
     if moment.utcoffset() is None:
         raise ValueError(f"{moment!r} has no time zone")
     return moment.astimezone(zone).replace(microsecond=0, tzinfo=None, fold=0)
@@ -282,7 +290,7 @@ def _offset(moment: datetime, zone: tzinfo) -> timedelta:
 
 
 def _put_back_between(earlier: datetime, later: datetime, zone: tzinfo) -> timedelta:
-    """By how much the clock is put back between two moments (zero if it is put forward)."""
+    """By how much the clock is set back between two moments (zero if it is set forward)."""
     return max(_offset(earlier, zone) - _offset(later, zone), timedelta(0))
 
 

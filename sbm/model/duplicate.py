@@ -1,4 +1,4 @@
-"""Subscriptions that somebody has twice."""
+"""Subscriptions of one person to the same message set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-# Which one of them stays.
+# Which one of the duplicates is kept.
 Keep = Literal["furthest", "oldest", "newest"]
 
 
@@ -16,7 +16,7 @@ Keep = Literal["furthest", "oldest", "newest"]
 class DuplicateRule:
     """What makes a subscription the duplicate of another one of the same person and set.
 
-    ``within`` is how long after one another they were made at most; None: no matter when.
+    ``within`` is the longest time between their creation; None means any time.
     """
 
     by_lang: bool = True
@@ -27,10 +27,10 @@ class DuplicateRule:
 
 @frozen(kw_only=True)
 class Duplicate:
-    """A subscription that is to go, and the one that stays in its place.
+    """A subscription to remove, and the one that is kept instead.
 
-    ``furthest`` is the highest number of them all, from which the one that stays goes on. While it
-    ``is_busy``, it is not known how far it has come.
+    ``furthest`` is the highest sequence number among the duplicates; the kept one continues from
+    there. If it ``is_busy``, a send of it is in progress, so its place may change.
     """
 
     id: UUID

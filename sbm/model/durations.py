@@ -1,7 +1,8 @@
-"""Durations that must not be taken for each other: mypy knows them apart.
+"""Durations as types of their own, so that mypy finds it if two of them are confused.
 
-A request must end within its lease, and be settled before its absence proves anything: who swaps
-two of these breaks the promise that nothing is sent twice, and would see it only in a crash.
+A request must end within its lease, and the settle time must be over before the absence of a
+message proves anything. If two durations are swapped, a message may be sent twice, and this shows
+only after a crash.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from typing import NewType
 # One deadline over connection, request and body of a call to another service.
 RequestTimeout = NewType("RequestTimeout", timedelta)
 
-# For how long a claim is its owner's without being renewed.
+# How long a claim is valid without being renewed.
 LeaseTime = NewType("LeaseTime", timedelta)
 
-# After which a service that does not list what it was told will not come to list it any more.
+# If a service does not list a request after this time, it will not list it later either.
 SettleTime = NewType("SettleTime", timedelta)
 
-# For how long work that is under way may go on when the daemon stops.
+# How long work in progress may continue when the daemon stops.
 StopGrace = NewType("StopGrace", timedelta)
 
-# No delay between two tries is longer, but for what a service asks for.
+# The longest delay between two tries, unless a service asks for a longer one.
 LongestDelay = NewType("LongestDelay", timedelta)
 
-# How long after its moment a tick is still made.
+# How long after its due time a tick is still opened.
 TickGrace = NewType("TickGrace", timedelta)

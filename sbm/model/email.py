@@ -1,4 +1,4 @@
-"""E-mail addresses, so far as one can tell by looking at them."""
+"""The form of e-mail addresses."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LITERAL = re.compile(r"\[([0-9a-f:.]+)\]", re.IGNORECASE | re.ASCII)
 
 
 def is_email(text: str) -> bool:
-    """Whether it has the form of an address: printable ASCII before the @, any domain after it.
+    """Whether a text has the form of an address: printable ASCII, then @, then any domain.
 
-    A domain has at least two labels, unless it is ``localhost`` or an address in brackets; it may
-    be an international one. Meant for texts of some hundred characters.
+    A domain has at least two labels, unless it is ``localhost`` or an IP address in brackets. It
+    may be an international one. The caller must limit the text to some hundred characters.
     """
     local_part, at, domain = text.rpartition("@")
     if not at or not text.isprintable() or not _LOCAL_PART.fullmatch(local_part):
@@ -41,7 +41,7 @@ def _is_domain(domain: str) -> bool:
 
 
 def _ascii_form(domain: str) -> str:
-    """How DNS spells an international domain, or nothing."""
+    """An international domain in the ASCII form that DNS uses; empty if there is none."""
     try:
         return domain.encode("idna").decode("ascii")
     except UnicodeError:

@@ -1,4 +1,4 @@
-"""How many subscriptions will be sent to, on which day."""
+"""Estimates of how many subscriptions will get a message on a day."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAYS = 7
 
 @frozen(kw_only=True)
 class Estimate:
-    """So many subscriptions, of so many identities, are sent to on a day."""
+    """How many subscriptions and identities of a message set will get a message on a day."""
 
     id: int
     send_date: date

@@ -1,4 +1,4 @@
-"""A send that was refused or failed, and can be owed again."""
+"""Failed tasks: sends that were refused or failed, and can be owed again."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from attrs import asdict, frozen
 
 from sbm.model.send import Kind, Stage
 
-# The longest texts that a filter takes: a filter may have to be kept, and found by its value.
+# The longest texts in a filter. A filter may be stored, and found by its value.
 MAX_IDENTITY = 36
 MAX_REASON = 500
 
 
 @frozen(kw_only=True)
 class FailedTask:
-    """What went wrong with a send; ``initiated_at`` is when it was first attempted."""
+    """How a send failed; ``initiated_at`` is the time of its first attempt."""
 
     id: int
     send_id: UUID
@@ -31,9 +31,10 @@ class FailedTask:
 
 @frozen(kw_only=True)
 class Wanted:
-    """Which failures are meant: all that match; None is no filter.
+    """A filter of failed tasks: all conditions must match; None is no condition.
 
-    ``reason_contains`` is a part of the reason, in any case. The times are aware and inclusive.
+    ``reason_contains`` is a part of the reason, in upper or lower case. The times are aware and
+    inclusive.
     """
 
     kind: Kind | None = None
@@ -45,7 +46,7 @@ class Wanted:
     initiated_before: datetime | None = None
 
     def written(self) -> dict[str, str]:
-        """The filter as texts, for as long as it has to be kept."""
+        """The filter as texts, as it is stored."""
         told = {name: value for name, value in asdict(self).items() if value is not None}
         return {
             name: value.isoformat() if isinstance(value, datetime) else str(value)
@@ -54,7 +55,7 @@ class Wanted:
 
     @classmethod
     def read(cls, written: Mapping[str, str]) -> Wanted:
-        """The filter that was written so."""
+        """The filter that ``written`` made these texts of."""
         told: dict[str, Any] = dict(written)
         for name, read in _READ.items():
             if name in told:
@@ -73,11 +74,11 @@ EVERYTHING = Wanted()
 
 @frozen(kw_only=True)
 class Requeued:
-    """What became of failures that were taken from the list: owed again, or skipped.
+    """How many failed tasks were taken from the list, and how many of them were owed again.
 
-    ``last_id`` is the newest of those that were looked at (``seen``), ``reason`` is why one was
-    skipped. Those that somebody else had ``locked`` were left in the list. If it ``goes_on``, a
-    task does the others.
+    ``seen`` is how many were looked at, and ``last_id`` the newest of them. The tasks that were
+    taken and not owed again were skipped; ``reason`` is why one of them was. Tasks that another
+    transaction had ``locked`` stay in the list. If it ``goes_on``, a task requeues the rest.
     """
 
     taken: int = 0

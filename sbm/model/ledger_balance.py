@@ -1,4 +1,4 @@
-"""The law: every trigger of a tick ends in one row of the ledger, or is a live send."""
+"""The ledger balance: each trigger of a tick has one row in the ledger, or is a live send."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class TickToCheck:
-    """A tick whose two sides are to be counted; ``missing`` is what was found the last time."""
+    """A tick whose balance is to be computed; ``missing`` is the result of the last time."""
 
     id: int
     triggers: int
@@ -19,10 +19,10 @@ class TickToCheck:
 
 @frozen(kw_only=True)
 class TickBalance:
-    """Both sides of the law for one tick, at one moment.
+    """The ledger balance of one tick at one moment.
 
-    A closed tick does not change any more. Of one that is not kept, a part of the ledger was
-    dropped, so that its sides cannot be compared. ``outcomes`` are what was settled, by outcome.
+    A closed tick does not change any more. If a tick is not kept, a part of its ledger was dropped,
+    so that its balance cannot be computed. ``outcomes`` counts the settled sends by outcome.
     """
 
     tick_id: int
@@ -37,12 +37,12 @@ class TickBalance:
 
     @property
     def missing(self) -> int:
-        """Triggers without a row in the ledger or a live send; negative: so many too many."""
+        """Triggers without a row in the ledger or a live send; negative if there are too many."""
         return self.triggers - self.settled - self.live
 
     @property
     def is_broken(self) -> bool:
-        """Whether the law does not hold for the tick."""
+        """Whether the tick is unbalanced."""
         return self.is_kept and self.missing != 0
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class TickBalance:
 def batches(ticks: Iterable[TickToCheck], *, most: int) -> Iterator[list[TickToCheck]]:
     """The ticks in batches of at most ``most`` triggers, or of a single tick; small ones first.
 
-    So the small ones are done before a tick that takes too long to count.
+    The small ones come first because a large tick may take too long to count.
     """
     batch: list[TickToCheck] = []
     triggers = 0

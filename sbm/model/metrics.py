@@ -1,4 +1,4 @@
-"""What the Metrics API is told: the names, and the estimates of a week."""
+"""The names of the metrics for the Metrics API, and the estimates of a week."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIXED = (
 
 
 def names(messagesets: Iterable[tuple[str, str]]) -> list[str]:
-    """Every name, once; ``messagesets`` are the content types and short names of all sets."""
+    """Every name once; ``messagesets`` are the content types and short names of all sets."""
     named = list(_FIXED)
     for messageset in messagesets:
         named += of_message(*messageset)
@@ -28,20 +28,20 @@ def names(messagesets: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def of_message(content_type: str, short_name: str) -> tuple[str, str]:
-    """What a message of such a set counts for: the set, and all of its content type."""
+    """The metrics that count a message of such a set: one of the set, one of its content type."""
     return f"message.{content_type}.{part(short_name)}.sum", f"message.{content_type}.sum"
 
 
 def of_failure(failure: str) -> str:
-    """What a failed call counts for; ``failure`` is its kind, as clients tell it."""
+    """The metric that counts a failed call; ``failure`` is its kind, as ServiceClient names it."""
     return f"sbm.send_next_message.{failure}.sum"
 
 
 def of_week(estimates: Mapping[date, int], today: date) -> dict[str, float]:
-    """The estimates of what is left of this week: how many subscriptions are sent to on each day.
+    """The estimates for the rest of this week: how many subscriptions get a message on each day.
 
-    Days of the next week are left out: theirs would take the place of a day that is over, which
-    people go on comparing with what was sent on it.
+    Days of the next week are left out. A metric has the name of a weekday, so they would replace
+    the estimate of a past day, which people still compare with what was sent on it.
     """
     return {
         f"subscriptions.send.estimate.{day.weekday()}.last": float(subscriptions)
@@ -51,5 +51,8 @@ def of_week(estimates: Mapping[date, int], today: date) -> dict[str, float]:
 
 
 def part(text: str) -> str:
-    """The text as one part of a name: what is no word character becomes one ``_``, inside only."""
+    """The text as one part of a name.
+
+    Characters that are not word characters become one ``_``; at the ends, they are removed.
+    """
     return re.sub(r"\W+", "_", text).strip("_")

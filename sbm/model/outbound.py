@@ -1,4 +1,4 @@
-"""What the Message Sender is asked to send."""
+"""The requests to the Message Sender to send a message."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from urllib.parse import quote
 from sbm.model.content_rules import joined
 from sbm.model.send import Message, Recipient, Send
 
-# The Message Sender cannot be given an id, but it stores and shows metadata as it came: by this
-# key a send can be found there again.
+# The Message Sender accepts no id, but it stores metadata unchanged and lists it. The id of a send
+# is stored there under this key, so that the send can be found again.
 SEND_KEY = "sbm_send_id"
 
 
 def compose(send: Send, to_addr: str, media_url: str) -> dict[str, Any]:
-    """The body of ``POST /outbound/`` for a send that nothing objects to, its keys in wire order.
+    """The body of ``POST /outbound/`` for a send to which there is no objection.
 
-    ``media_url`` is the public address of the media folder, without a slash at its end.
+    The keys are in the order in which they are sent. ``media_url`` is the public URL of the media
+    folder, without a slash at its end.
     """
     recipient = send.recipient
     if recipient is None or recipient.message is None:
-        raise ValueError(f"send {send.id} has nothing to carry")
+        raise ValueError(f"send {send.id} has no message")
     outbound: dict[str, Any] = {
         "to_addr": to_addr,
         "to_identity": send.identity,
@@ -44,6 +45,6 @@ def _metadata(send: Send, recipient: Recipient, message: Message, media_url: str
             metadata["image_url"] = url
         else:
             metadata["voice_speech_url"] = [send.prepend, url] if send.prepend else [url]
-    # Last, so that nothing can override it.
+    # It comes last, so that the metadata of the message cannot override it.
     metadata[SEND_KEY] = str(send.id)
     return metadata

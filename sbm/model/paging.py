@@ -1,4 +1,4 @@
-"""A part of a list: which one is wanted, and what it was found to be."""
+"""Pages of a list: which page is asked for, and the rows that were found."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ Row = TypeVar("Row")
 
 @frozen(kw_only=True)
 class PageRequest:
-    """Which rows of a list: ``limit`` of them, in the order of the list.
+    """A request for ``limit`` rows of a list, in the order of the list.
 
-    Without a ``key`` they come after the first ``offset`` rows. With one, they stand right after
-    the row that has, or had, this key, or right before it (``backwards``), whatever was inserted
-    or deleted meanwhile. ``count`` is what was counted before; None: count now.
+    Without a ``key``, they come after the first ``offset`` rows. With a ``key``, they are next to
+    the row that has, or had, this key: right after it, or right before it (``backwards``). Rows
+    that were inserted or deleted meanwhile change nothing about that. ``count`` is the number of
+    rows that was counted before; None means that they are counted now.
     """
 
     limit: int
@@ -27,9 +28,9 @@ class PageRequest:
 
 @frozen(kw_only=True)
 class Page(Generic[Row]):
-    """The rows of a window, in the order of the list, and how many the whole list has.
+    """The rows of a page, in the order of the list; ``count`` is the size of the whole list.
 
-    ``more``: whether the list goes on beyond them, in the direction of the window.
+    ``more`` says whether the list continues after them, in the direction of the request.
     """
 
     rows: list[Row]

@@ -1,4 +1,4 @@
-"""Passwords as they are stored: hashed with Argon2id; and checking those that Django hashed."""
+"""Hashes passwords with Argon2id, and checks passwords that Argon2id or Django hashed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-# What OWASP recommends at the least: some 30 ms and 19 MiB for one check.
+# The minimum that OWASP recommends: about 30 ms and 19 MiB for one check.
 ITERATIONS = 2
 LANES = 1
 MEMORY_KIB = 19 * 1024
@@ -26,7 +26,7 @@ _DJANGO = "pbkdf2_sha256$"
 def hash_password(
     password: str, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes
 ) -> str:
-    """The password in the form in which it is stored, PHC's; slow, so not for the reactor."""
+    """The hash of a password, in PHC string format; too slow for the reactor's thread."""
     scheme = Argon2id(
         salt=random_bytes(SALT_BYTES),
         length=DIGEST_BYTES,
@@ -38,22 +38,22 @@ def hash_password(
 
 
 def verify(password: str, stored: str | None) -> bool:
-    """Whether this is the password that is stored; slow, so not for the reactor.
+    """Whether the stored hash is that of the password; too slow for the reactor's thread.
 
-    A stored form that nothing can match (None, or a scheme that is not known here) takes as long
-    as one of ours, so that time does not tell who has a password.
+    If ``stored`` can match no password (it is None, or its scheme is unknown), the check takes as
+    long as one of our own hashes. So the time does not show which users have a password.
     """
     given = password.encode("utf-8")
     if stored is not None and stored.startswith(_DJANGO):
         return _verify_django(given, stored)
     if stored is not None and stored.startswith(_ARGON2):
         return _verify_argon2(given, stored)
-    _verify_argon2(given, _NOBODYS)
+    _verify_argon2(given, _DUMMY_HASH)
     return False
 
 
 def is_current(stored: str) -> bool:
-    """Whether it is stored as a new password would be."""
+    """Whether the hash has the form that a new password would get."""
     return stored.startswith(_CURRENT)
 
 
@@ -66,7 +66,7 @@ def _verify_argon2(given: bytes, stored: str) -> bool:
 
 
 def _verify_django(given: bytes, stored: str) -> bool:
-    """``pbkdf2_sha256$<iterations>$<salt>$<base64>``, as Django has written it since 1.4."""
+    """Check ``pbkdf2_sha256$<iterations>$<salt>$<base64>``, Django's form since 1.4."""
     try:
         _, iterations, salt, digest = stored.split("$")
         expected = base64.b64decode(digest, validate=True)
@@ -80,5 +80,5 @@ def _phc_base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode("ascii").rstrip("=")
 
 
-# Checked where there is no password, for the time that it takes.
-_NOBODYS = f"{_CURRENT}{_phc_base64(bytes(SALT_BYTES))}${_phc_base64(bytes(DIGEST_BYTES))}"
+# Checked if there is no password, only because that takes as long.
+_DUMMY_HASH = f"{_CURRENT}{_phc_base64(bytes(SALT_BYTES))}${_phc_base64(bytes(DIGEST_BYTES))}"

@@ -1,8 +1,6 @@
-"""What an operator has go out before the next message of many subscriptions."""
+"""Prepends that an operator sets for many subscriptions."""
 
 from __future__ import annotations
-
-import re
 
 from sbm.model.content import MessageSet
 from sbm.model.content_rules import (
@@ -12,14 +10,13 @@ from sbm.model.content_rules import (
     prepend_problems,
     typographic_characters,
 )
+from sbm.model.text import is_storable
 
-# Stands for the language of each subscription, as in the name of a file per language.
+# A placeholder for the language of each subscription, as in the name of a file per language.
 LANGUAGE = "<LANG>"
 
-# Of a URL; how long a text may be is one of the rules of what can be sent.
+# The longest URL. The longest text is one of the rules in sbm/model/content_rules.py.
 MAX_PREPEND = 2000
-
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def prepend_from(text: str) -> str:
@@ -27,7 +24,7 @@ def prepend_from(text: str) -> str:
     prepend = text.strip()
     if is_blank(prepend) or len(prepend) > MAX_PREPEND:
         raise ValueError(f"must have from 1 to {MAX_PREPEND} characters")
-    if _UNSTORABLE.search(prepend):
+    if not is_storable(prepend):
         raise ValueError("must be text in UTF-8")
     found = typographic_characters(prepend)
     if found:
@@ -36,19 +33,20 @@ def prepend_from(text: str) -> str:
 
 
 def misfit(prepend: str, messageset: MessageSet, *, limit: int = MAX_TEXT_LENGTH) -> str | None:
-    """Why this cannot go out before the messages of a set; None: it can.
+    """Why a prepend cannot be sent before the messages of a set; None if it can.
 
-    Besides what the rules say, a URL alone before texts is refused: it was meant for sounds.
+    In addition to the rules, a URL alone is refused for a text message set: it was meant for an
+    audio message set.
     """
     prepend = prepend.replace(LANGUAGE, "eng")
     medium = messageset.medium
     if not medium.is_audio and is_address(prepend):
-        return "is of texts, and this is the URL of a sound"
+        return "is a text message set, and this is the URL of a sound"
     found = {one.code: one for one in prepend_problems(prepend, medium, limit=limit)}
     if "no url" in found:
-        return "is of sounds, and this is not the URL of one"
+        return "is an audio message set, and this is not the URL of a sound"
     if "whatsapp" in found:
         return "is for WhatsApp, whose texts must not include the newline after it"
     if "length" in found:
-        return f"is of texts, and this {found['length'].clause}"
+        return f"is a text message set, and this {found['length'].clause}"
     return None

@@ -1,4 +1,4 @@
-"""Chores: what the Seed Scheduler has to be told of, and what came of telling it."""
+"""Scheduler calls: the calls that are owed to the Seed Scheduler, and their results."""
 
 from __future__ import annotations
 
@@ -17,27 +17,32 @@ _ENDPOINT = re.compile(
 Scheduling = Literal["subscription", "schedule", "builtin"]
 Kind = Literal["subscription", "schedule", "members", "leftover"]
 
-# What a chore needs next: one call at most, and what it came to is written down before the next
-# step. members: owe chores for who is on a schedule; look: a POST may have made a schedule that is
-# not known; replace: disable it, as its time cannot be changed; change: tell it what can be; none:
-# nothing should call, and nothing does.
+# The next step of a scheduler call. A step makes at most one request, and its result is stored
+# before the next step.
+#   members: owe a call for each subscription on a schedule
+#   look: look for a schedule that an earlier POST may have made
+#   create: make a schedule
+#   replace: disable a schedule, because its cron cannot be changed; another one is made afterwards
+#   change: change the fields that can be changed
+#   disable: disable a schedule
+#   none: do nothing, because no schedule is wanted and there is none
 Step = Literal["members", "look", "create", "replace", "change", "disable", "none"]
 
-# Whether a schedule may have been made that we do not know of. none: surely not; begun: perhaps,
-# just now; kept: nobody knows better than before.
+# Whether the Scheduler may hold a schedule that we do not know. none: surely not; begun: perhaps,
+# because a POST has just been begun; kept: as before.
 Doubt = Literal["none", "begun", "kept"]
 
 
 @frozen(kw_only=True)
 class CallBack:
-    """A schedule at the Scheduler as it should be: when it calls, where, and as whom."""
+    """A schedule as the Scheduler should hold it: its times, its endpoint and its token."""
 
     cron_definition: str
     endpoint: str
     auth_token: str = field(repr=False)
 
     def payload(self) -> dict[str, Any]:
-        """What makes such a schedule, or makes one such."""
+        """The body of a request that makes such a schedule, or changes one into it."""
         return {
             "frequency": None,
             "cron_definition": self.cron_definition,
@@ -48,10 +53,10 @@ class CallBack:
 
 @frozen(kw_only=True)
 class Remote:
-    """A schedule at the Scheduler, as far as it is known; what is None is not known.
+    """A schedule that the Scheduler holds, as far as it is known; None means not known.
 
-    ``made_with`` is the cron that it was made with: the Scheduler goes by that one, whatever
-    ``cron_definition`` shows. ``is_addressed``: its endpoint and its token are ours.
+    ``made_with`` is the cron that it was made with. The Scheduler uses that one, even if
+    ``cron_definition`` shows another. ``is_addressed`` says that its endpoint and token are right.
     """
 
     id: str
@@ -63,11 +68,11 @@ class Remote:
 
 @frozen(kw_only=True)
 class SchedulerCall:
-    """A claimed chore, with its next step.
+    """A claimed scheduler call, with its next step.
 
     ``wanted`` is the cron at which the Scheduler should call; None if it should not call.
-    ``is_late``: no POST of an earlier step is under way any longer. ``fault`` is the last answer
-    that counted as one of its ``faults``.
+    ``is_late`` says that no POST of an earlier step can still be in progress. ``fault`` is the last
+    answer that counted as one of its ``faults``.
     """
 
     id: int
@@ -86,7 +91,7 @@ class SchedulerCall:
     is_late: bool
 
     def __str__(self) -> str:
-        """What it is about, for a person."""
+        """Its target, as messages name it."""
         words = [f"{self.kind} {self.target}"]
         if self.kind == "subscription" and self.schedule_id is not None:
             words.append(f"on schedule {self.schedule_id}")
@@ -98,11 +103,12 @@ class SchedulerCall:
 
 @frozen(kw_only=True)
 class Told:
-    """The Scheduler holds this now, since ``at`` by its own clock, if it said when.
+    """The schedule that the Scheduler holds after a step.
 
-    ``goes_on``: there may be another step. ``replaces`` is the id of the disabled schedule that it
-    was made in place of. ``is_silent``: nothing calls until the next step has made a schedule.
-    ``surplus`` are the ids of others that were found, which must be disabled.
+    ``at`` is when it was made or changed, by the Scheduler's clock, if the Scheduler said so.
+    ``goes_on`` says that there may be another step. ``replaces`` is the id of the disabled schedule
+    that this one replaces. ``is_silent`` says that no schedule calls until the next step has made
+    one. ``surplus`` are the ids of further schedules that were found, which must be disabled.
     """
 
     remote: Remote
@@ -115,10 +121,10 @@ class Told:
 
 @frozen(kw_only=True)
 class Silence:
-    """The time in which the Scheduler called nobody because a schedule was being replaced.
+    """A time without calls of the Scheduler, because a schedule was being replaced.
 
-    From after ``since`` up to and including ``until``, by the Scheduler's clock. ``now`` is the
-    time by the database's.
+    It is after ``since``, up to and including ``until``, by the Scheduler's clock. ``now`` is the
+    time of the database's clock.
     """
 
     since: datetime
@@ -128,17 +134,17 @@ class Silence:
 
 @frozen(kw_only=True)
 class Gone:
-    """The Scheduler does not hold what we thought it did."""
+    """The Scheduler does not hold the schedule that we expected there."""
 
 
 @frozen(kw_only=True)
 class Nothing:
-    """There was nothing to tell."""
+    """No request was needed."""
 
 
 @frozen(kw_only=True)
 class PutOff:
-    """Not done yet."""
+    """The step is not done yet, and is tried again after ``delay``."""
 
     reason: str
     delay: timedelta
@@ -148,7 +154,7 @@ class PutOff:
 
 @frozen(kw_only=True)
 class Refused:
-    """The Scheduler does not take it, and will not."""
+    """The Scheduler refuses the request, and would refuse it again."""
 
     reason: str
 
@@ -158,7 +164,7 @@ Result = Told | Gone | Nothing | PutOff | Refused
 
 @frozen(kw_only=True)
 class Troubled:
-    """A chore that was refused, or has had ``faults``: what it is about, and why."""
+    """A scheduler call that was refused, or has had ``faults``: its target, and the reason."""
 
     kind: Kind
     target: str
@@ -170,21 +176,22 @@ class Troubled:
 
 
 def endpoint(public_url: str, kind: Kind, target: str) -> str:
-    """Where the Scheduler calls us back for a subscription or a schedule."""
+    """The URL that the Scheduler calls for a subscription or a schedule."""
     if kind == "subscription":
         return f"{public_url}/api/v1/subscriptions/{target}/send"
     return f"{public_url}/api/v1/schedule/{target}/send/"
 
 
-# What a difference needs. recreate: it fires, or may fire, at other times than it should.
+# How to remove a difference. recreate: the schedule fires, or may fire, at wrong times.
 Action = Literal["create", "recreate", "update", "enable", "disable"]
 
 
 @frozen(kw_only=True)
 class Difference:
-    """What the Scheduler was found to hold for a target, and what has to be done about it.
+    """The schedule that the Scheduler holds for a target, and the action that it needs.
 
-    Without an action, nothing: but it may not be what we remembered. ``about`` is for a person.
+    Without an action, the schedule is right, but our record of it may be wrong. ``about`` is a
+    description for people.
     """
 
     kind: Kind
@@ -199,9 +206,9 @@ class Difference:
 
 
 def target_of(url: str, public_url: str) -> tuple[Kind, str] | None:
-    """Of whom an endpoint at the Scheduler is, if it is one of ours.
+    """The kind and target of an endpoint in the Scheduler; None if it is not one of ours.
 
-    Whether it is written with a slash at its end, and how a UUID is, makes no difference here.
+    The form of a UUID, and a slash at the end, make no difference.
     """
     prefix = f"{public_url}/api/v1/"
     found = _ENDPOINT.fullmatch(url[len(prefix) :]) if url.startswith(prefix) else None

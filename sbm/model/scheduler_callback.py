@@ -1,7 +1,7 @@
-"""Which due moment a call of the Seed Scheduler belongs to, and which earlier call it repeats.
+"""Finds the due moment of a call of the Seed Scheduler, and the earlier call that it repeats.
 
-The Scheduler repeats a call that was not answered, up to 23 minutes later, with nothing to know it
-by. So calls are told apart by the moments at which they were due.
+The Scheduler repeats a call that was not answered, up to 23 minutes later, and gives it no key. So
+calls are distinguished by the moments at which they were due.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 
 from sbm.model.cron import Cron, CronError
 
-# How far ahead a moment may lie: by so much the Scheduler's clock may be wrong.
+# How long after a call its moment may be: the Scheduler's clock may be wrong by so much.
 AHEAD = timedelta(minutes=2)
 
 _MINUTE = timedelta(minutes=1)
@@ -25,7 +25,7 @@ _MINUTE = timedelta(minutes=1)
 
 @frozen(kw_only=True)
 class Target:
-    """What the Scheduler calls for: one subscription, or one schedule."""
+    """The subscription or schedule that a call of the Scheduler is for."""
 
     kind: Literal["subscription", "schedule"]
     id: UUID | int
@@ -33,9 +33,9 @@ class Target:
 
 @frozen(kw_only=True)
 class Crons:
-    """The cron that the Scheduler was told for a target, and the one that it would be told now.
+    """The cron that the Scheduler holds for a target, and the one that it should hold now.
 
-    Each is None where there is none. ``now`` is the database's clock.
+    Each is None if there is none. ``now`` is the time of the database's clock.
     """
 
     told: str | None
@@ -44,16 +44,16 @@ class Crons:
 
     @property
     def definition(self) -> str | None:
-        """The one by which the Scheduler calls, as far as we know."""
+        """The cron that the Scheduler uses, as far as we know."""
         return self.wanted if self.told is None else self.told
 
 
 @frozen(kw_only=True)
 class RecordedCall:
-    """A call that was done: when it came, its moment, and what it was answered.
+    """A call that was answered: when it came, its moment, and its answer.
 
-    The moment of a call that fits none is the time at which it came. ``is_misdated``: its moment is
-    one of a clock that was wrong.
+    If a call fits no moment, its moment is the time at which it came. ``is_misdated`` says that its
+    moment was computed from a wrong clock.
     """
 
     moment: datetime
@@ -63,7 +63,7 @@ class RecordedCall:
     is_misdated: bool = False
 
     def dated(self, definition: str | None, *, zone: ZoneInfo, back: timedelta) -> RecordedCall:
-        """With the moment that it has by the clock of now; the others are as for its own call."""
+        """The call with its moment by the present clock; parameters as in ``nearest_moment``."""
         if not self.is_misdated:
             return self
         moment = nearest_moment(definition, zone=zone, now=self.came_at, back=back)
@@ -73,24 +73,24 @@ class RecordedCall:
 def nearest_moment(
     definition: str | None, *, zone: ZoneInfo, now: datetime, back: timedelta
 ) -> datetime | None:
-    """The due moment that a call at ``now`` belongs to; None: it fits none.
+    """The due moment that a call at ``now`` belongs to; None if it fits none.
 
-    It is the nearest moment of the cron, which is read in ``zone``, so it never lies beyond half
-    the distance to its neighbour. It lies ``back`` or AHEAD at most.
+    It is the nearest moment of the cron, which is read in ``zone``. It is at most ``back`` before
+    the call, or at most AHEAD after it.
     """
     if definition is None:
         return None
     minute = now.replace(second=0, microsecond=0)
-    before, after = _neighbours(definition, zone, minute, max(back, AHEAD) + _MINUTE)
+    before, after = _moments_around(definition, zone, minute, max(back, AHEAD) + _MINUTE)
     if before is not None and (after is None or now - before <= after - now):
         return before if now - before <= back else None
     return after if after is not None and after - now <= AHEAD else None
 
 
 def kept(within: timedelta) -> timedelta:
-    """How old a recorded call may be that another one repeats.
+    """How old a recorded call can be when another call repeats it.
 
-    A moment is called for from AHEAD before it until ``within`` after it; the rest is for
+    The calls for a moment come from AHEAD before it until ``within`` after it. The rest is for
     transactions that wait for each other.
     """
     return within + 2 * AHEAD
@@ -99,12 +99,13 @@ def kept(within: timedelta) -> timedelta:
 def find_repeated(
     calls: Iterable[RecordedCall], *, moment: datetime | None, now: datetime, within: timedelta
 ) -> RecordedCall | None:
-    """The recorded call that a call at ``now`` repeats; None: it is a new one.
+    """The recorded call that a call at ``now`` repeats; None if it is a new one.
 
-    ``calls`` are those of its target, and ``moment`` is its own moment. A call that fits no moment
-    repeats the last one that came less than ``within`` ago. One that fits a moment repeats the call
-    of that moment, unless a call of the last ``within`` is recorded under a moment that is nearer
-    still: the cron has changed since, or that call fitted no moment.
+    ``calls`` are the calls for its target, and ``moment`` is its own moment. A call that fits no
+    moment repeats the last call that came less than ``within`` ago. A call that fits a moment
+    repeats the call of that moment. There is one exception: if a call that came less than
+    ``within`` ago has a nearer moment, it repeats that one. Then the cron has changed since, or
+    that call fitted no moment.
     """
     young = [call for call in calls if now - call.came_at < within]
     if moment is None:
@@ -116,13 +117,13 @@ def find_repeated(
 
 
 @lru_cache(maxsize=1024)
-def _neighbours(
+def _moments_around(
     definition: str, zone: ZoneInfo, minute: datetime, reach: timedelta
 ) -> tuple[datetime | None, datetime | None]:
-    """The last moment until ``minute``, but for ``reach`` at most, and the first one after it.
+    """The last moment up to ``minute``, at most ``reach`` before it, and the first one after it.
 
-    Moments are whole minutes, so these are the neighbours of each second of this minute. Many
-    subscriptions are called for in one minute, and most have the same cron.
+    Moments are whole minutes, so the result is the same for each second of this minute. The results
+    are kept because many calls come in one minute, and most have the same cron.
     """
     try:
         cron = Cron.from_definition(definition)

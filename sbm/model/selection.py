@@ -1,4 +1,4 @@
-"""Which subscriptions an operator means."""
+"""Filters by which an operator selects subscriptions."""
 
 from __future__ import annotations
 

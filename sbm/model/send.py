@@ -1,4 +1,4 @@
-"""A send: one message owed to one subscriber, and what can become of it."""
+"""A send: one message owed to one subscriber, and its possible results."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ Lane = Literal["single", "tick"]
 Outcome = Literal["sent", "adopted", "dry-run", "skipped", "refused", "failed"]
 Stage = Literal["trigger", "content", "address", "post"]
 
-# Why a subscription has no next message: its set has none in its language; or it stands beyond the
-# end, where the content changed a short while ago and has to rest first, or where it ends.
+# Why a subscription has no next message.
+#   content: its set has no message in its language
+#   rest: it is beyond the last message, but the content has changed too recently to complete it
+#   end: it is beyond the last message
 Lack = Literal["content", "rest", "end"]
 
-# How long the content of a set in a language must have been at rest before those who stand beyond
-# its end complete, unless it is set otherwise: an editor may delete a message and add it anew.
+# How long the content of a set in a language must not have changed before the subscriptions beyond
+# its end are completed, unless it is set otherwise: an editor may delete a message and add another.
 CONTENT_SETTLE = timedelta(hours=1)
 
 
@@ -42,7 +44,7 @@ class Trigger:
 
 @frozen(kw_only=True)
 class Message:
-    """The message that a send carries; ``file_name`` is below the media folder."""
+    """The message of a send; ``file_name`` is its name below the media folder."""
 
     sequence_number: int
     text_content: str | None
@@ -52,10 +54,10 @@ class Message:
 
 @frozen(kw_only=True)
 class Recipient:
-    """The subscription of a send as it stood when the send was claimed.
+    """The subscription of a send, as it was when the send was claimed.
 
-    Of a resend, ``messageset`` and what goes with it are those of the message that was fixed.
-    ``lack`` says why there is no next message, if there is none.
+    For a resend, the message set and its fields are those of the message that is sent again, not
+    those of the subscription. ``lack`` says why there is no next message, if there is none.
     """
 
     active: bool
@@ -71,7 +73,7 @@ class Recipient:
 
     @property
     def medium(self) -> Medium:
-        """How messages go out to it."""
+        """How messages are sent to it."""
         return Medium(content_type=self.content_type, channel=self.channel)
 
 
@@ -80,11 +82,12 @@ class Send:
     """A claimed send, with all that its delivery needs.
 
     ``id`` is the same for every attempt; ``attempt`` fences this one. ``lane`` says whether it was
-    asked for by itself, or is one of a tick. ``faults`` counts the calls whose failure counts
-    against this message or person, and ``answers`` are what came of them, each once, oldest first.
-    ``recipient`` is None when the subscription was deleted after the send was owed. ``odd_prepend``
-    is the JSON type of a prepend that is not a text. ``sequence_number`` is that of the message; a
-    resend has the number of the message that was sent last, even if that is gone.
+    triggered for one subscription, or belongs to a tick. ``faults`` counts the failed calls that
+    count against this message or person, and ``answers`` are their reasons, each once, oldest
+    first. ``recipient`` is None if the subscription was deleted after the send was owed.
+    ``odd_prepend`` is the JSON type of a prepend that is not a text. ``sequence_number`` is the
+    number of the message; for a resend, it is the number of the message that was sent last, even if
+    that message was deleted.
     """
 
     id: uuid.UUID
@@ -105,10 +108,10 @@ class Send:
 class Settled:
     """An outcome: the end of a send.
 
-    ``is_unaddressed`` marks the subscription: there is nobody to send to. ``is_assumed`` moves it
-    on as if the message had been sent, because it may have been. ``is_at_end`` completes it: it
-    stands beyond the end of its content. ``doubles`` are further outbounds of the same send, that
-    should not be.
+    ``is_unaddressed`` marks the subscription: its identity has no address. ``is_assumed`` says that
+    the subscription steps as if the message had been sent, because it may have been. ``is_at_end``
+    completes the subscription: it is beyond the end of its content. ``doubles`` are further
+    outbounds of the same send, which should not exist.
     """
 
     outcome: Outcome
@@ -128,9 +131,9 @@ class Settled:
 
 @frozen(kw_only=True)
 class GivenBack:
-    """Surely not done: owed again after ``delay``.
+    """The message was surely not sent; it is owed again after ``delay``.
 
-    ``is_fault`` counts against this message or person.
+    ``is_fault`` says that this counts against the message or person.
     """
 
     reason: str
@@ -140,10 +143,10 @@ class GivenBack:
 
 @frozen(kw_only=True)
 class Unknown:
-    """A POST was begun, and nobody can say whether it was done.
+    """A POST was begun, and it is not known whether it was done.
 
-    ``is_fault`` counts against this message or person if the Message Sender turns out not to have
-    it.
+    ``is_fault`` says that this counts against the message or person if the Message Sender does not
+    have the message.
     """
 
     reason: str
@@ -155,11 +158,11 @@ Result = Settled | GivenBack | Unknown
 
 @frozen(kw_only=True)
 class Asked:
-    """A send of unknown outcome, and the question about it.
+    """A send of unknown outcome about which the Message Sender is asked.
 
-    ``token`` is this question's, and fences it. ``is_late`` says that the settle time was over
-    before it was asked: only then does absence prove anything. ``is_fault`` and ``faults`` say
-    whether its absence counts against it, and how often it was at fault before.
+    ``token`` identifies this question, and fences it. ``is_late`` says that the settle time was
+    over before the question: only then does the absence of the message prove anything. ``is_fault``
+    says whether its absence is a fault, and ``faults`` how many faults it had before.
     """
 
     id: uuid.UUID
@@ -175,7 +178,7 @@ class Asked:
 
 @frozen(kw_only=True)
 class Unread:
-    """A send that cannot be read: all that is known of it."""
+    """A send whose row cannot be read, with the columns that can."""
 
     id: uuid.UUID
     attempt: int
@@ -183,7 +186,7 @@ class Unread:
 
 
 def objection(send: Send, *, max_text_length: int = MAX_TEXT_LENGTH) -> Settled | None:
-    """Say why there is nothing to deliver, or nothing that can be sent; None: it can be sent."""
+    """Why a send must not be delivered, as its outcome; None if it can be sent."""
     recipient = send.recipient
     if recipient is None:
         return _skipped("the subscription was deleted")
@@ -195,17 +198,17 @@ def objection(send: Send, *, max_text_length: int = MAX_TEXT_LENGTH) -> Settled 
         if recipient.process_status < 0:
             return _skipped("the subscription is in error")
     if recipient.message is None:
-        return _unfound(send, recipient) if send.kind == "resend" else _ended(recipient)
+        return _nothing_to_resend(send, recipient) if send.kind == "resend" else _ended(recipient)
     return _unsendable(send, recipient, recipient.message, max_text_length)
 
 
-def _unfound(send: Send, recipient: Recipient) -> Settled:
-    # The set itself may be gone, too.
+def _nothing_to_resend(send: Send, recipient: Recipient) -> Settled:
+    # The set itself may have been deleted, too.
     messageset = recipient.messageset or f"message set {recipient.messageset_id}"
     if send.sequence_number is None:
         return _lacking(
-            f"there is no message that could be resent: none of {messageset} is known to have been"
-            " sent to the subscription"
+            f"there is no message to resend: no message of {messageset} is known to have been sent"
+            " to the subscription"
         )
     return _lacking(
         f"message {send.sequence_number} of {messageset}, which was sent last, no longer exists"
@@ -220,8 +223,8 @@ def _ended(recipient: Recipient) -> Settled:
         return Settled(
             outcome="skipped",
             stage="content",
-            reason=f"{reason}; its messages in {recipient.lang} changed a short while ago, so that"
-            " the subscription is not completed yet",
+            reason=f"{reason}; its messages in {recipient.lang} changed a short while ago, so the"
+            " subscription is not completed yet",
         )
     if recipient.lack == "end":
         reason = f"{reason}: the subscription is completed"
@@ -232,14 +235,14 @@ def _ended(recipient: Recipient) -> Settled:
 def _unsendable(
     send: Send, recipient: Recipient, message: Message, max_text_length: int
 ) -> Settled | None:
-    """What the rules say against it."""
+    """The outcome if the content or the prepend breaks a rule, else None."""
     content = Content(
         text=message.text_content, file_name=message.file_name, medium=recipient.medium
     )
     name = f"message {message.sequence_number} of {recipient.messageset}"
     for problem in content_problems(content, limit=max_text_length):
-        # They make a message longer. That is a reason to refuse a text that is written, but none to
-        # keep an imported one from the people who wait for it.
+        # Typographic characters make a message longer. That is a reason to refuse a new text, but
+        # no reason to refuse to send a text that was imported.
         if problem.code != "typographic":
             return _lacking(f"{name} {problem.clause}")
     if send.odd_prepend is not None:

@@ -1,4 +1,4 @@
-"""Who does something, and why."""
+"""The signature of an operator: who makes a change, and why."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Signature:
-    """What an operator puts to what she does, for the ledger and the audit."""
+    """The name of an operator, and the reason for a change, for the ledger and the audit."""
 
     actor: str
     reason: str = ""

@@ -1,4 +1,4 @@
-"""Who gets which message set, and where she stands in it."""
+"""Subscriptions: who gets which message set, and where they are in it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ PROCESS_STATUSES = (-2, -1, READY, IN_PROCESS, COMPLETED)
 
 @frozen(kw_only=True)
 class Subscription:
-    """One identity's way through one message set.
+    """The subscription of one identity to one message set.
 
-    ``process_status`` is as others see it: READY is stored, and reads IN_PROCESS while there is a
-    live next send. ``metadata`` is JSON, an object or None; older rows hold anything.
+    ``process_status`` is the value that clients see: READY is stored, and clients read IN_PROCESS
+    while there is a live next send. ``metadata`` is JSON, an object or None; in older rows it can
+    be any JSON.
     """
 
     id: UUID
@@ -43,15 +44,16 @@ class Subscription:
 
 
 class Contradiction(ValueError):
-    """A change that says of a subscription that it is completed, and that it is not."""
+    """A change that says both that a subscription is completed and that it is not."""
 
 
 def consistent(changes: Mapping[str, Any], *, was_completed: bool) -> dict[str, Any]:
-    """The changes as they are stored: completed, process_status and active go together.
+    """The changes as they are stored: completed, process_status and active agree.
 
-    ``changes`` holds what a client writes, by attribute. Completing ends the activity, unless the
-    client says otherwise, and COMPLETED is the status of the completed alone. IN_PROCESS, which a
-    client may write back as it read it, is stored as READY. Raises Contradiction.
+    ``changes`` are the values that a client writes, by attribute. A completed subscription becomes
+    inactive, unless the client says otherwise. Completed subscriptions have the status COMPLETED,
+    and no others have it. A client may write IN_PROCESS because it has read it; READY is stored
+    instead. Raises Contradiction.
     """
     completed, status = changes.get("completed"), changes.get("process_status")
     if status == COMPLETED and completed is False:

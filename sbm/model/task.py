@@ -1,4 +1,4 @@
-"""Work that a client asks for and does not wait for."""
+"""Tasks: work that a client asks for and does not wait for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ State = Literal["waiting", "begun", "done", "failed"]
 
 @frozen(kw_only=True)
 class Task:
-    """A task that was taken up; of a requeue, ``up_to`` and ``wanted`` say what is meant."""
+    """A task in progress; for a requeue, ``up_to`` and ``wanted`` select the failed tasks."""
 
     id: UUID
     kind: Kind
@@ -29,7 +29,7 @@ class Task:
 
 @frozen(kw_only=True)
 class TaskRecord:
-    """What is known of a task: ``progress`` and ``result`` are what its kind has to say."""
+    """The state of a task; the content of ``progress`` and ``result`` depends on its kind."""
 
     id: UUID
     kind: Kind

@@ -1,4 +1,4 @@
-"""A tick: "now" for a schedule, and how far it has come."""
+"""A tick: "now", said for a schedule, and its progress."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Source = Literal["clock", "post-back"]
 class Tick:
     """A tick, with its progress.
 
-    ``triggers`` and ``live`` are of one moment, the present; ``outcomes``, how many sends ended in
-    which, are of ``counted_at``, or None: they were not counted yet. ``follows`` is the tick before
-    it, if that was still being sent. ``source`` is that of a whole schedule, or "single".
+    ``triggers`` and ``live`` were counted together, just now. ``outcomes`` counts the ended sends
+    by outcome, at ``counted_at``; it is None if they were not counted yet. ``follows`` is the tick
+    before it, if that tick still had live sends. ``source`` is a Source, or "single".
     """
 
     id: int
@@ -39,12 +39,12 @@ class Tick:
 
     @property
     def settled(self) -> int:
-        """How many of its sends have come to an end."""
+        """How many of its sends are settled."""
         return self.triggers - self.live
 
     @property
     def expanded_share(self) -> float:
-        """About how much of its schedule it has gone through: the ids of members are random."""
+        """The approximate share of its members that were expanded: their ids are random."""
         if self.state == "expanding":
             return round(self.expanded_up_to.int / 2**128, 4)
         return 1.0 if self.state == "expanded" else 0.0

@@ -1,4 +1,4 @@
-"""Who may speak to the API, and what each may do."""
+"""The users of the API, and their permissions."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from attrs import frozen
 VIEW_BEHIND_SUBSCRIPTIONS = "view_behindsubscription"
 FIND_BEHIND_SUBSCRIPTIONS = "can_find_behind_subscriptions"
 
-# What can be granted. Everything that is not named here, every user may.
+# The permissions that can be granted. All other actions are allowed to every user.
 PERMISSIONS = (VIEW_BEHIND_SUBSCRIPTIONS, FIND_BEHIND_SUBSCRIPTIONS)
 
-# What only administrators may: it cannot be granted.
+# The permission of administrators, which cannot be granted.
 ADMINISTER = "administer"
+
+# The longest names and e-mail addresses, in characters.
+MAX_USERNAME = 150
+MAX_EMAIL = 254
 
 
 @frozen(kw_only=True)
 class User:
-    """Somebody who is known by a token or a password; without a row, the id is None."""
+    """A user, known by a token or a password; the id is None if there is no row for the user."""
 
     id: int | None
     username: str
@@ -29,8 +33,8 @@ class User:
         return self.is_admin or permission in self.permissions
 
 
-# The Scheduler is known by the token that it was given.
+# The Scheduler, which is known by the token that we gave it.
 SCHEDULER = User(id=None, username="scheduler")
 
-# Who asks where nobody has to say who she is.
+# The user of a request that needs no authentication.
 NOBODY = User(id=None, username="")

@@ -11,14 +11,15 @@ from zoneinfo import ZoneInfo
 from attrs import asdict, define, evolve, field, frozen
 
 from sbm.model.behind import BehindRecord, RepairCount
+from sbm.model.ids import BEFORE_ALL
 from sbm.model.signature import Signature
 from sbm.operations import schedule_runs
 from sbm.operations.progress import Advance, Progress, untold
 from sbm.operations.refusals import Refused
 from sbm.operations.selection import CHUNK, Filters, Repair, check_schedule, find_messageset
-from sbm.store import audit, behind_subscriptions
+from sbm.store import audit, behind_subscriptions, clock
 from sbm.store.postgres.database import Database, Transaction
-from sbm.store.schedule_runs import FIRST, Wanted
+from sbm.store.schedule_runs import Wanted
 from sbm.store.schedule_runs import check as check_runs
 
 PAGE = 2000
@@ -225,7 +226,7 @@ class _Pass:
         return BehindCount(done=self.count.done, begun=self.count.begun, skipped=self.skipped)
 
     async def _look_at_all(self, runs_id: int, wanted: Wanted, advance: Advance) -> None:
-        after: UUID = FIRST
+        after: UUID = BEFORE_ALL
         while not self._is_enough:
             page = await self.database.transact(
                 behind_subscriptions.look,
@@ -284,7 +285,7 @@ class _Pass:
 async def _choose(
     transaction: Transaction, *, expectation: Expectation, filters: Filters
 ) -> Wanted:
-    now = await behind_subscriptions.now(transaction)
+    now = await clock.now(transaction)
     if expectation.as_of is not None and abs(expectation.as_of - now) > FARTHEST:
         raise MomentTooFar
     if filters.schedule_id is not None:

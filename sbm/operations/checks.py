@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from attrs import define, field, frozen
 
+from sbm.model.ids import BEFORE_ALL
 from sbm.model.ledger_balance import TickBalance, batches
 from sbm.operations.schedule_remarks import Remark, remarks
 from sbm.store import ledger_balance, schedules
@@ -121,7 +122,7 @@ class _LedgerCheck:
             self.tell(balance)
 
     async def _check_live_sends(self) -> None:
-        after = ledger_balance.FIRST_ID
+        after = BEFORE_ALL
         while page := await self.database.transact(
             ledger_balance.list_astray, after=after, limit=SENDS_PER_PAGE
         ):
@@ -131,7 +132,7 @@ class _LedgerCheck:
             self.orphans += len(page)
 
     async def _check_sent(self) -> None:
-        after = ledger_balance.FIRST_ID
+        after = BEFORE_ALL
         while True:
             last, page = await self.database.transact(
                 ledger_balance.list_doubles, after=after, limit=ROWS_PER_PAGE

@@ -7,12 +7,14 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
+from attrs.filters import exclude
 
 from sbm.model.content import BinaryContent, MessageSet
 from sbm.model.content_rules import content_problems
 from sbm.model.signature import Signature
 from sbm.operations import media_files
+from sbm.operations.offenders import find_offenders
 from sbm.operations.progress import Progress, untold
 from sbm.operations.refusals import Refused
 from sbm.operations.selection import find_messageset
@@ -135,7 +137,7 @@ async def _check_name(transaction: Transaction, request: CloneRequest) -> None:
 async def _check_messages(
     transaction: Transaction, request: CloneRequest, source: MessageSet
 ) -> None:
-    offenders = await messages.find_offenders(
+    offenders = await find_offenders(
         transaction,
         messageset_id=source.id,
         problems=lambda content: content_problems(content, limit=request.text_limit),
@@ -154,16 +156,11 @@ async def _make(
         raise ChangedMeanwhile
     await _check_name(transaction, request)
     await _check_messages(transaction, request, plan.source)
-    made = await messagesets.create(
-        transaction,
-        short_name=request.short_name,
-        label=plan.source.label if request.label is None else request.label,
-        content_type=plan.source.content_type,
-        channel=plan.source.channel,
-        notes=plan.source.notes,
-        next_set_id=plan.next_set_id,
-        default_schedule_id=plan.source.default_schedule_id,
-    )
+    fields = asdict(plan.source, filter=exclude("id", "created_at", "updated_at"))
+    fields |= {"short_name": request.short_name, "next_set_id": plan.next_set_id}
+    if request.label is not None:
+        fields["label"] = request.label
+    made = await messagesets.create(transaction, **fields)
     assert made is not None  # message sets are made and changed one at a time
     if request.next_set is None and plan.next_set_id == plan.source.id:
         # The source follows itself, and the new one is to do as it does.

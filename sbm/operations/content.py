@@ -14,6 +14,7 @@ from attrs import asdict, evolve
 from sbm.model.content import BinaryContent, Message, MessageSet
 from sbm.model.content_rules import Code, Content, Medium, Problem, new_problems
 from sbm.operations.drafts import Changes, Draft, Problems
+from sbm.operations.offenders import find_offenders, find_offenders_of_file
 from sbm.operations.refusals import SEVERAL, CannotBeSent, InUse, NoSuchRow, WrongValues
 from sbm.store import binary_contents, messages, messagesets
 from sbm.store.postgres.database import Transaction
@@ -113,7 +114,7 @@ async def replace_file(
     changed = await binary_contents.replace(transaction, file_id=file.id, content=content)
     if changed is None:
         raise NoSuchRow
-    offenders = await messages.find_offenders_of_file(
+    offenders = await find_offenders_of_file(
         transaction, file_id=file.id, problems=problems, most=_NAMED
     )
     if offenders:
@@ -154,7 +155,7 @@ async def _check_messages(
     def problems(content: Content) -> list[Problem]:
         return new_problems(content, evolve(content, medium=after), limit=limit)
 
-    offenders = await messages.find_offenders(
+    offenders = await find_offenders(
         transaction, messageset_id=found.id, problems=problems, most=_NAMED
     )
     told = Problems()

@@ -1,4 +1,4 @@
-"""Why an operation is refused: nothing was done, and the transaction must not be committed."""
+"""What operations raise where they cannot do what they were asked to."""
 
 from __future__ import annotations
 
@@ -9,31 +9,38 @@ SEVERAL = ""
 
 
 class Refused(Exception):
-    """What was asked for cannot be done; the message says why, for a person."""
+    """What was asked for cannot be done, and nothing was; the message says why, for a person."""
 
 
-class NoSuchRow(Exception):
+class NoSuchRow(Refused):
     """The row that is meant does not exist."""
 
+    def __init__(self) -> None:
+        super().__init__("It does not exist.")
 
-class InUse(Exception):
+
+class InUse(Refused):
     """A row that others refer to; it was not deleted."""
 
     def __init__(self, what: str, users: Sequence[str]) -> None:
         super().__init__(f"Cannot delete {what}: it is used by {' and '.join(users)}.")
 
 
-class WrongValues(Exception):
+class WrongValues(Refused):
     """Values that cannot be stored; ``problems`` are sentences by attribute, or for SEVERAL."""
 
     def __init__(self, problems: Mapping[str, Sequence[str]]) -> None:
-        super().__init__(problems)
+        told = [
+            f"{name}: {' '.join(sentences)}" if name else " ".join(sentences)
+            for name, sentences in problems.items()
+        ]
+        super().__init__("; ".join(told))
         self.problems = problems
 
 
-class CannotBeSent(Exception):
+class CannotBeSent(Refused):
     """A message that could not be sent as it is to be; ``sentences`` are about all of it."""
 
     def __init__(self, sentences: Sequence[str]) -> None:
-        super().__init__(sentences)
+        super().__init__(" ".join(sentences))
         self.sentences = sentences

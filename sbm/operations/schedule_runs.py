@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sbm.model.cron import Cron
+from sbm.model.ids import BEFORE_ALL
 from sbm.runtime.time_slices import TimeSlice
 from sbm.store import estimates, schedule_runs
 from sbm.store.postgres.database import Database
@@ -64,7 +65,7 @@ async def _forget_ended(database: Database, keep: Keep) -> None:
 async def _survey(database: Database, wanted: Wanted, keep: Keep) -> tuple[datetime | None, int]:
     """Since when the runs of the schedules matter, if at all, and how many there are in all."""
     since: datetime | None = None
-    size, after = 0, schedule_runs.FIRST
+    size, after = 0, BEFORE_ALL
     while part := await database.transact(
         schedule_runs.survey, after=after, limit=SURVEY_BATCH, wanted=wanted
     ):

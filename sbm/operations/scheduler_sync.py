@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from attrs import define, field
 
 from sbm.clients.scheduler import Entry, Scheduler
+from sbm.model.ids import BEFORE_ALL
 from sbm.model.scheduler_call import Difference, Scheduling, endpoint, target_of
-from sbm.store import scheduler_schedules
+from sbm.model.signature import Signature
+from sbm.operations.refusals import Refused
+from sbm.store import audit, clock, scheduler_calls, scheduler_schedules
 from sbm.store.postgres.database import Database
 from sbm.store.scheduler_schedules import Listed
 
 CHUNK = 1000
+
+
+class WrongMode(Refused):
+    """The daemons schedule in another way than it is done here."""
+
+    def __init__(self, here: str, announced: str) -> None:
+        super().__init__(
+            f"SBM_SCHEDULING is {here} here, but the daemon that was started last said"
+            f" {announced}: restart the daemons with the new setting first"
+        )
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -26,12 +40,12 @@ class Comparison:
     the daemons. ``listed`` is called with the number of entries of each page.
     """
 
-    _database: Database
-    _scheduler: Scheduler
-    _mode: Scheduling
-    _public_url: str
-    _auth_token: str | None = field(repr=False)
-    _listed: Callable[[int], object] = lambda _: None
+    database: Database
+    scheduler: Scheduler
+    mode: Scheduling
+    public_url: str
+    auth_token: str | None = field(repr=False)
+    listed: Callable[[int], object] = lambda _: None
 
     async def bring_in_line(self, *, is_dry: bool = False) -> AsyncGenerator[Difference, None]:
         """Owe what brings both sides in line, unless ``is_dry``; yields the differences.
@@ -39,51 +53,49 @@ class Comparison:
         Raises Unavailable where the Scheduler does not tell all that it holds.
         """
         listing_id = uuid4()
-        since = await self._database.transact(scheduler_schedules.now)
+        since = await self.database.transact(clock.now)
         try:
-            async for page in self._scheduler.pages():
+            async for page in self.scheduler.pages():
                 entries = [self._read(entry) for entry in page]
-                await self._database.transact(
+                await self.database.transact(
                     scheduler_schedules.note, listing_id=listing_id, entries=entries
                 )
                 if not is_dry:
-                    await self._database.transact(scheduler_schedules.note_crons, entries=entries)
-                self._listed(len(page))
+                    await self.database.transact(scheduler_schedules.note_crons, entries=entries)
+                self.listed(len(page))
             if not is_dry:
-                await self._database.transact(
-                    scheduler_schedules.forget_unlisted_crons, since=since
-                )
+                await self.database.transact(scheduler_schedules.forget_unlisted_crons, since=since)
             async for chunk in self._chunks(listing_id, since):
                 if chunk and not is_dry:
-                    await self._database.transact(
+                    await self.database.transact(
                         scheduler_schedules.apply, differences=chunk, since=since
                     )
                 for difference in chunk:
                     if difference.action is not None:
                         yield difference
         finally:
-            await self._database.transact(scheduler_schedules.forget, listing_id=listing_id)
+            await self.database.transact(scheduler_schedules.forget, listing_id=listing_id)
 
     async def _chunks(self, listing_id: UUID, since: datetime) -> AsyncIterator[list[Difference]]:
         # What is there for nobody first: those that take its place are remembered after it.
         last: str | None = ""
         while last is not None:
-            last, surplus = await self._database.transact(
+            last, surplus = await self.database.transact(
                 scheduler_schedules.list_surplus, listing_id=listing_id, after=last, limit=CHUNK
             )
             yield surplus
-        yield await self._database.transact(
+        yield await self.database.transact(
             scheduler_schedules.compare_schedules,
             listing_id=listing_id,
-            mode=self._mode,
+            mode=self.mode,
             since=since,
         )
-        after: UUID | None = scheduler_schedules.FIRST_ID
+        after: UUID | None = BEFORE_ALL
         while after is not None:
-            after, found = await self._database.transact(
+            after, found = await self.database.transact(
                 scheduler_schedules.compare_subscriptions,
                 listing_id=listing_id,
-                mode=self._mode,
+                mode=self.mode,
                 since=since,
                 after=after,
                 limit=CHUNK,
@@ -91,13 +103,13 @@ class Comparison:
             yield found
 
     def _read(self, entry: Entry) -> Listed:
-        found = target_of(entry.endpoint, self._public_url)
+        found = target_of(entry.endpoint, self.public_url)
         kind, target = found or (None, None)
         is_addressed = (
             kind is not None
             and target is not None
-            and entry.endpoint == endpoint(self._public_url, kind, target)
-            and entry.auth_token in (None, self._auth_token)
+            and entry.endpoint == endpoint(self.public_url, kind, target)
+            and entry.auth_token in (None, self.auth_token)
         )
         return Listed(
             remote_id=entry.id,
@@ -111,7 +123,33 @@ class Comparison:
         )
 
 
-def summary(counts: Counter[str]) -> str:
-    """The differences in words."""
-    names = ("create", "recreate", "update", "enable", "disable")
-    return ", ".join(f"{counts[name]} to {name}" for name in names)
+async def sync(
+    comparison: Comparison,
+    *,
+    signature: Signature,
+    is_dry: bool = False,
+    tell: Callable[[Difference], object],
+) -> Counter[str]:
+    """Owe what brings both sides in line, and put that down in the audit; counts the actions.
+
+    ``tell`` is called with each difference. Where it ``is_dry``, nothing is owed. Raises WrongMode,
+    or Unavailable where the Scheduler does not tell all that it holds.
+    """
+    database, mode = comparison.database, comparison.mode
+    announced = await database.transact(scheduler_calls.read_scheduling)
+    if announced != mode:
+        raise WrongMode(mode, announced)
+    counts: Counter[str] = Counter()
+    async with aclosing(comparison.bring_in_line(is_dry=is_dry)) as differences:
+        async for difference in differences:
+            counts[str(difference.action)] += 1
+            tell(difference)
+    if not is_dry:
+        await database.transact(
+            audit.record,
+            actor=signature.actor,
+            command="scheduler sync",
+            reason=signature.reason,
+            details={"mode": mode, **counts},
+        )
+    return counts

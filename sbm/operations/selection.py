@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from sbm.model.content import MessageSet
+from sbm.model.ids import LARGEST_ID
 from sbm.model.selection import Selection
 from sbm.model.signature import Signature
 from sbm.operations.refusals import Refused
@@ -14,8 +15,6 @@ from sbm.store.postgres.database import Transaction
 # So many subscriptions are looked at, and perhaps changed, in one transaction. Changing one touches
 # every index of the table; settling must not have to wait for long.
 CHUNK = 500
-
-LARGEST_ID = 2**31 - 1
 
 
 class NoMessageSet(Refused):

@@ -14,6 +14,8 @@ from sbm.model.cron import Cron
 from sbm.model.durations import TickGrace
 from sbm.pipeline.database_clock import SETTLING_SECONDS, ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
+from sbm.pipeline.due_moments import MOST_MISSED, latest_first
+from sbm.pipeline.scheduling_mode import SchedulingMode
 from sbm.store import ticks, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import may_be_of_a_row, one_line
@@ -24,9 +26,6 @@ SCHEDULES_PER_PASS = 100
 # A tick of a million is expanded as fast as it is sent, not faster: what waits in the table keeps
 # it large, and whoever comes later waiting. This is some seconds of work for several daemons.
 MOST_WAITING = 10_000
-
-# Who was away for weeks is not told of each minute.
-MOST_MISSED = 100
 
 # How often it is looked whether a schedule waits for a moment beyond its next one.
 REVIEW_SECONDS = 20.0
@@ -123,6 +122,7 @@ class Clock:
     """
 
     _database: Database
+    _mode: SchedulingMode
     _time_zone: ZoneInfo
     _grace: TickGrace
     _ticked: Callable[[], None]
@@ -132,6 +132,8 @@ class Clock:
 
     async def one_pass(self) -> int:
         """Tick for the schedules that are due; ``ticked`` is called when there was one."""
+        # What it was wound to before it was others' turn has to be forgotten first.
+        await self._mode.one_pass()
         now = self._clock.uptime()
         if now >= self._reviewed_at + REVIEW_SECONDS:
             await self._review()
@@ -241,10 +243,9 @@ class Clock:
         self, transaction: Transaction, schedule: ticks.Unwound, cron: Cron
     ) -> list[datetime]:
         """The moments that came due since the schedule was wound, the latest first."""
-        moments: list[datetime] = []
         if schedule.due_since is None:
-            return moments
-        just_before, until = schedule.due_since - _SECOND, schedule.now
+            return []
+        just_before = schedule.due_since - _SECOND
         if schedule.is_ahead:
             # What came due is told by what was done, not by when it was to be done next.
             last = await ticks.last_moment(transaction, schedule_id=schedule.schedule_id)
@@ -255,13 +256,6 @@ class Clock:
                 " and is worked out anew",
                 id=schedule.schedule_id,
             )
-        slices = transaction.slices()
-        while len(moments) <= MOST_MISSED:
-            moment = cron.latest_between(just_before, until, self._time_zone)
-            if moment is None:
-                break
-            moments.append(moment)
-            until = moment - _SECOND
-            if slices.is_over:
-                await slices.next_turn()
-        return moments
+        return await latest_first(
+            transaction, cron, after=just_before, until=schedule.now, time_zone=self._time_zone
+        )

@@ -19,16 +19,17 @@ RETRY_SECONDS = 5.0
 
 @define(eq=False, slots=False, kw_only=True)
 class Loop(Service):
-    """Makes one pass after the other; a pass answers how much it found.
+    """Makes one pass after the other; a pass answers how much it found, if anything.
 
     It rests, for ``rest`` seconds or until ``wakeup`` wakes it, after a pass that found nothing or
     failed. A loop that nobody wakes has a wake-up of its own. Stopping waits for the pass that is
     under way, or breaks it off where it ``may_be_cut``. Whoever cancels the wait breaks it off too.
+    A pass that was broken off may fail in its own way, and is no failure.
     """
 
     _reactor: Any
     _name: str
-    _one_pass: Callable[[], Awaitable[int]]
+    _one_pass: Callable[[], Awaitable[int | None]]
     _rest: float
     wakeup: Wakeup = field(
         default=Factory(lambda self: Wakeup(reactor=self._reactor), takes_self=True)
@@ -54,7 +55,8 @@ class Loop(Service):
 
     async def _run(self) -> None:
         while self.running:
-            found, rest = 0, self._rest
+            found: int | None = None
+            rest = self._rest
             try:
                 found = await self._one_pass()
             except CancelledError:
@@ -64,6 +66,8 @@ class Loop(Service):
             except AlreadyTold:
                 rest = min(rest, RETRY_SECONDS)
             except Exception:
+                if self.may_be_cut and not self.running:
+                    return
                 rest = min(rest, RETRY_SECONDS)
                 self._log.failure("{name}: a pass failed; resting", name=self._name)
             if not found and self.running:

@@ -1,1 +1,1 @@
-"""What ``make run`` needs beside the daemon: the other Seed services, played by stand-ins."""
+"""The parts of ``make run`` besides the daemon: PostgreSQL, and stand-ins of the Seed services."""

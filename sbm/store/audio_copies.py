@@ -14,10 +14,7 @@ QUERIES = load("audio_copies")
 
 async def count_files(transaction: Transaction) -> int:
     """How many files there are to be compared."""
-    row = await transaction.row(QUERIES.count_files)
-    assert row is not None
-    count: int = row["count"]
-    return count
+    return await transaction.one(QUERIES.count_files, int)
 
 
 async def note_seen(transaction: Transaction, *, task_id: UUID, sizes: Mapping[str, int]) -> None:
@@ -36,10 +33,9 @@ async def list_to_compare(
     transaction: Transaction, *, task_id: UUID, after: int, limit: int
 ) -> list[FileToCompare]:
     """The next files behind an id, by id."""
-    rows = await transaction.rows(
-        QUERIES.list_files_to_compare, task_id=task_id, after=after, limit=limit
+    return await transaction.many(
+        QUERIES.list_files_to_compare, FileToCompare, task_id=task_id, after=after, limit=limit
     )
-    return [FileToCompare(**row) for row in rows]
 
 
 async def forget_unseen(transaction: Transaction, *, task_id: UUID) -> None:

@@ -15,28 +15,27 @@ QUERIES = load("binary_contents")
 
 async def create(transaction: Transaction, *, content: str) -> BinaryContent:
     """Record a file that is stored under this name, which no other has."""
-    row = await transaction.row(QUERIES.insert_binary_content, content=content)
-    assert row is not None
-    return BinaryContent(**row)
+    return await transaction.one(QUERIES.insert_binary_content, BinaryContent, content=content)
 
 
 async def find(transaction: Transaction, *, ids: Collection[int]) -> dict[int, BinaryContent]:
     """Those of these files that exist, by id."""
     if not ids:
         return {}
-    rows = await transaction.rows(QUERIES.find_binary_contents, ids=list(ids))
-    return {row["id"]: BinaryContent(**row) for row in rows}
+    found = await transaction.many(QUERIES.find_binary_contents, BinaryContent, ids=list(ids))
+    return {file.id: file for file in found}
 
 
 async def hold(transaction: Transaction, *, row_id: int) -> bool:
     """Whether there is such a file, and then keep its row until the transaction ends."""
-    return await transaction.row(QUERIES.hold_binary_content, id=row_id) is not None
+    return await transaction.maybe(QUERIES.hold_binary_content, int, id=row_id) is not None
 
 
 async def replace(transaction: Transaction, *, file_id: int, content: str) -> BinaryContent | None:
     """Have another stored file, of this name, in its place; None if there is no such row."""
-    row = await transaction.row(QUERIES.replace_binary_content, id=file_id, content=content)
-    return BinaryContent(**row) if row else None
+    return await transaction.maybe(
+        QUERIES.replace_binary_content, BinaryContent, id=file_id, content=content
+    )
 
 
 async def delete(transaction: Transaction, *, file_id: int) -> bool:

@@ -53,6 +53,11 @@ class ClockState:
     recorded: float = 0.0
 
 
+async def now(transaction: Transaction) -> datetime:
+    """The database's now: that of all statements of this transaction."""
+    return await transaction.one(QUERIES.read_now, datetime)
+
+
 async def read(
     transaction: Transaction, *, machine: str | None, known: int | None = None
 ) -> ClockState:
@@ -60,21 +65,7 @@ async def read(
 
     Without ``known``, it is the jump that was known when something was kept for this machine.
     """
-    row = await transaction.row(QUERIES.read_clock, machine=machine, known=known)
-    assert row is not None
-    distance = None
-    if row["uptime"] is not None:
-        distance = Distance(lowest=row["lowest"], highest=row["highest"], uptime=row["uptime"])
-    return ClockState(
-        now=row["now"],
-        seconds=row["seconds"],
-        jump_id=row["jump_id"] or 0,
-        seen_ago=float("inf") if row["seen_ago"] is None else row["seen_ago"],
-        doubted_for=row["doubted_for"] or 0.0,
-        distance=distance,
-        known_then=row["reading_jump_id"] or 0,
-        recorded=row["recorded"],
-    )
+    return await transaction.one(QUERIES.read_clock, _clock_state, machine=machine, known=known)
 
 
 async def record_jump(
@@ -95,18 +86,16 @@ async def record_jump(
     jump that there is.
     """
     await transaction.execute(QUERIES.lock_clock)
-    row = await transaction.row(QUERIES.sum_jumps, known=known)
-    assert row is not None
-    if row["jump_id"] is not None and abs(seconds - row["recorded"]) <= SAME_JUMP_SECONDS + unsure:
-        return int(row["jump_id"])
-    row = await transaction.row(
+    seen = await transaction.one(QUERIES.sum_jumps, _Recorded, known=known)
+    if seen.jump_id is not None and abs(seconds - seen.recorded) <= SAME_JUMP_SECONDS + unsure:
+        return seen.jump_id
+    return await transaction.one(
         QUERIES.record_jump,
-        seconds=seconds - row["recorded"],
+        int,
+        seconds=seconds - seen.recorded,
         within=within,
         doubted_for=doubted_for,
     )
-    assert row is not None
-    return int(row["id"])
 
 
 async def keep(transaction: Transaction, *, machine: str, distance: Distance, jump_id: int) -> None:
@@ -135,8 +124,42 @@ async def repair(
     """
     limits = {"most": most, "lease": lease}
     return {
-        "sends": len(await transaction.rows(QUERIES.repair_sends, **limits, limit=limit)),
-        "chores": len(await transaction.rows(QUERIES.repair_chores, **limits, limit=limit)),
-        "tasks": len(await transaction.rows(QUERIES.repair_tasks, **limits)),
-        "changes of content": len(await transaction.rows(QUERIES.repair_content_changes)),
+        "sends": await transaction.execute(QUERIES.repair_sends, **limits, limit=limit),
+        "chores": await transaction.execute(QUERIES.repair_chores, **limits, limit=limit),
+        "tasks": await transaction.execute(QUERIES.repair_tasks, **limits),
+        "changes of content": await transaction.execute(QUERIES.repair_content_changes),
     }
+
+
+@frozen(kw_only=True)
+class _Recorded:
+    jump_id: int | None
+    recorded: float
+
+
+def _clock_state(
+    *,
+    now: datetime,
+    seconds: float,
+    jump_id: int | None,
+    seen_ago: float | None,
+    doubted_for: float | None,
+    uptime: float | None,
+    lowest: float,
+    highest: float,
+    reading_jump_id: int | None,
+    recorded: float,
+) -> ClockState:
+    distance = None
+    if uptime is not None:
+        distance = Distance(lowest=lowest, highest=highest, uptime=uptime)
+    return ClockState(
+        now=now,
+        seconds=seconds,
+        jump_id=jump_id or 0,
+        seen_ago=float("inf") if seen_ago is None else seen_ago,
+        doubted_for=doubted_for or 0.0,
+        distance=distance,
+        known_then=reading_jump_id or 0,
+        recorded=recorded,
+    )

@@ -25,9 +25,7 @@ async def reach(transaction: Transaction, *, after: str, limit: int) -> tuple[st
 
     None: there are none behind ``after``.
     """
-    row = await transaction.row(QUERIES.reach_identity, after=after, limit=limit)
-    assert row is not None
-    return row["reach"], row["rows"]
+    return await transaction.one(QUERIES.reach_identity, _reach, after=after, limit=limit)
 
 
 async def list_candidates(
@@ -39,15 +37,15 @@ async def list_candidates(
     rule: DuplicateRule,
 ) -> list[UUID]:
     """Of the identities behind ``after``, to ``reach``: whatever may be one of several."""
-    rows = await transaction.rows(
-        QUERIES.list_twins,
+    return await transaction.many(
+        QUERIES.list_candidates,
+        UUID,
         after=after,
         reach=reach,
         by_lang=rule.by_lang,
         by_schedule=rule.by_schedule,
         **asdict(selection),
     )
-    return [row["id"] for row in rows]
 
 
 async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
@@ -55,9 +53,9 @@ async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
 
     In the order in which settling locks, so that neither waits for the other for ever.
     """
-    sends = await transaction.rows(QUERIES.hold_owed_sends, ids=list(ids))
-    await transaction.rows(QUERIES.lock_subscriptions, ids=list(ids))
-    return [row["id"] for row in sends]
+    sends = await transaction.many(QUERIES.hold_owed_sends, UUID, ids=list(ids))
+    await transaction.execute(QUERIES.lock_subscriptions, ids=list(ids))
+    return sends
 
 
 async def decide(
@@ -69,14 +67,14 @@ async def decide(
     held: Sequence[UUID] | None = None,
 ) -> list[Duplicate]:
     """Which of these are to go, by identity; with the sends that are ``held``, if they are."""
-    rows = await transaction.rows(
-        QUERIES.judge_duplicates,
+    return await transaction.many(
+        QUERIES.decide_duplicates,
+        Duplicate,
         ids=list(ids),
         held=None if held is None else list(held),
         **asdict(selection),
         **asdict(rule),
     )
-    return [Duplicate(**row) for row in rows]
 
 
 async def remove(
@@ -100,9 +98,10 @@ async def remove(
         }
         for one in duplicates
     ]
-    row = await transaction.row(
+    return await transaction.one(
         QUERIES.remove_duplicates,
-        verdicts=Json(decisions),
+        int,
+        decisions=Json(decisions),
         held=list(held),
         deactivate=deactivate,
         actor=actor,
@@ -110,5 +109,7 @@ async def remove(
         reason=reason,
         details=Json(dict(details)),
     )
-    assert row is not None
-    return int(row["removed"])
+
+
+def _reach(*, reach: str | None, rows: int) -> tuple[str | None, int]:
+    return reach, rows

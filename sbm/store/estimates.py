@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from sbm.model.cron import Cron, CronError
+from sbm.model.cron import Cron
 from sbm.model.estimate import Estimate, days_ahead
-from sbm.store.postgres.database import Row, Transaction
+from sbm.store import clock
+from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
 QUERIES = load("estimates")
@@ -16,10 +17,9 @@ QUERIES = load("estimates")
 
 async def find_crons(transaction: Transaction) -> tuple[datetime | None, dict[int, Cron]]:
     """The database's now, and the schedules that can be read, by id; no time without any."""
-    rows = await transaction.rows(QUERIES.find_cron_fields)
-    read = {row["id"]: _cron(row) for row in rows}
-    crons = {schedule_id: cron for schedule_id, cron in read.items() if cron is not None}
-    return (rows[0]["now"] if rows else None), crons
+    schedules = await transaction.many(QUERIES.find_cron_fields, _schedule)
+    crons = {schedule_id: cron for _, schedule_id, cron in schedules if cron is not None}
+    return (schedules[0][0] if schedules else None), crons
 
 
 async def estimate(transaction: Transaction, *, send_date: date, schedules: Iterable[int]) -> None:
@@ -36,11 +36,8 @@ async def read_week(
 
     None: the days have not all been estimated, so that what there is may be days old.
     """
-    now = await transaction.row(QUERIES.find_now)
-    assert now is not None
-    days = days_ahead(now["now"], zone)
-    rows = await transaction.rows(QUERIES.sum_estimates, days=days)
-    found = {row["send_date"]: row["subscriptions"] for row in rows}
+    days = days_ahead(await clock.now(transaction), zone)
+    found = dict(await transaction.many(QUERIES.sum_estimates, _day, days=days))
     return days[0], found if len(found) == len(days) else None
 
 
@@ -54,15 +51,17 @@ async def list_page(
 ) -> tuple[int, list[Estimate]]:
     """How many match the filters (None: no filter), and one page of them, by day."""
     filters = {"send_date": send_date, "messageset_id": messageset_id}
-    count = await transaction.row(QUERIES.count_estimates, **filters)
-    rows = await transaction.rows(QUERIES.list_estimates, limit=limit, offset=offset, **filters)
-    assert count is not None
-    return count["count"], [Estimate(**row) for row in rows]
+    count = await transaction.one(QUERIES.count_estimates, int, **filters)
+    return count, await transaction.many(
+        QUERIES.list_estimates, Estimate, limit=limit, offset=offset, **filters
+    )
 
 
-def _cron(row: Row) -> Cron | None:
-    fields = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
-    try:
-        return Cron(**{name: row[name] for name in fields})
-    except CronError:
-        return None
+def _schedule(
+    *, schedule_id: int, now: datetime, **fields: str
+) -> tuple[datetime, int, Cron | None]:
+    return now, schedule_id, Cron.read(**fields)
+
+
+def _day(*, send_date: date, subscriptions: int) -> tuple[date, int]:
+    return send_date, subscriptions

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import asdict
 
 from sbm.model.failed_task import EVERYTHING, FailedTask, Requeued, Wanted
@@ -24,14 +26,12 @@ async def list_page(
 
 async def find(transaction: Transaction, *, failed_task_id: int) -> FailedTask | None:
     """The one with this id, if there is one."""
-    row = await transaction.row(QUERIES.find_failed_task, id=failed_task_id)
-    return FailedTask(**row) if row else None
+    return await transaction.maybe(QUERIES.find_failed_task, FailedTask, id=failed_task_id)
 
 
 async def newest(transaction: Transaction) -> int | None:
     """The id of the newest, or None: there is none."""
-    row = await transaction.row(QUERIES.find_newest_failed_task)
-    return row["id"] if row else None
+    return await transaction.maybe(QUERIES.find_newest_failed_task, int)
 
 
 async def requeue(
@@ -49,18 +49,21 @@ async def requeue(
     there are no more. Those that somebody else has locked are left. One that is requeued ``alone``
     overtakes those of a tick.
     """
-    row = await transaction.row(
+    return await transaction.one(
         QUERIES.requeue_failed_tasks,
+        _requeued,
         up_to=up_to,
         limit=limit,
         after=after,
         alone=alone,
         **asdict(wanted),
     )
-    assert row is not None
-    return Requeued(**{name: value for name, value in row.items() if value is not None})
 
 
 async def hold(transaction: Transaction, *, failed_task_id: int) -> None:
     """Keep this one, and its subscription, from everybody else until the transaction ends."""
-    await transaction.rows(QUERIES.hold_failed_task, id=failed_task_id)
+    await transaction.execute(QUERIES.hold_failed_task, id=failed_task_id)
+
+
+def _requeued(**columns: Any) -> Requeued:
+    return Requeued(**{name: value for name, value in columns.items() if value is not None})

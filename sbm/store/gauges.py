@@ -27,8 +27,7 @@ class LiveSends:
 
 async def measure_sends(transaction: Transaction) -> list[LiveSends]:
     """The live sends by state and lane; there is none of those that are not in the answer."""
-    rows = await transaction.rows(QUERIES.measure_sends)
-    return [LiveSends(**row) for row in rows]
+    return await transaction.many(QUERIES.measure_sends, LiveSends)
 
 
 @frozen(kw_only=True)
@@ -42,13 +41,9 @@ class OwedChores:
 
 async def measure_chores(transaction: Transaction) -> OwedChores:
     """The calls to the Scheduler."""
-    row = await transaction.row(QUERIES.measure_chores)
-    assert row is not None
-    return OwedChores(**row)
+    return await transaction.one(QUERIES.measure_chores, OwedChores)
 
 
 async def count_doubles(transaction: Transaction) -> int:
     """How many outbounds are known beside those that the ledger names."""
-    row = await transaction.row(QUERIES.count_doubles)
-    assert row is not None
-    return int(row["doubles"])
+    return await transaction.one(QUERIES.count_doubles, int)

@@ -49,19 +49,12 @@ async def find_answer(transaction: Transaction, *, request: KeyedRequest) -> Kep
     Whoever has the same request in hand is waited for.
     """
     await _lock(transaction, request.digest)
-    row = await transaction.row(
+    return await transaction.maybe(
         QUERIES.find_answer,
+        _kept_answer,
         request=request.digest,
         kept=KEPT,
         received_at=transaction.local_time,
-    )
-    if row is None:
-        return None
-    return KeptAnswer(
-        fingerprint=bytes(row["fingerprint"]),
-        status=row["status"],
-        headers=row["headers"],
-        body=bytes(row["body"]),
     )
 
 
@@ -96,13 +89,13 @@ async def find_registration(
     ``within``: how long ago that may have been; KEPT at most.
     """
     await _lock(transaction, fingerprint)
-    row = await transaction.row(
+    return await transaction.maybe(
         QUERIES.find_registration,
+        UUID,
         fingerprint=fingerprint,
         within=within,
         received_at=transaction.local_time,
     )
-    return None if row is None else row["id"]
 
 
 async def keep_registration(
@@ -124,6 +117,14 @@ async def delete_old(transaction: Transaction, *, limit: int) -> int:
         QUERIES.delete_old_registrations, kept=KEPT, limit=limit
     )
     return answers + registrations
+
+
+def _kept_answer(
+    *, fingerprint: memoryview, status: int, headers: Mapping[str, str], body: memoryview
+) -> KeptAnswer:
+    return KeptAnswer(
+        fingerprint=bytes(fingerprint), status=status, headers=headers, body=bytes(body)
+    )
 
 
 async def _lock(transaction: Transaction, digest: bytes) -> None:

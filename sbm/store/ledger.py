@@ -10,11 +10,9 @@ QUERIES = load("ledger")
 
 async def make_partitions(transaction: Transaction, *, months_ahead: int) -> int:
     """Make the partitions of this month and ``months_ahead`` more; returns how many were made."""
-    row = await transaction.row(QUERIES.make_ledger_partitions, months_ahead=months_ahead)
-    return int(row["made"]) if row else 0
+    return await transaction.one(QUERIES.make_ledger_partitions, int, months_ahead=months_ahead)
 
 
 async def drop_partitions(transaction: Transaction, *, months_kept: int) -> int:
     """Drop the partitions older than ``months_kept`` months; returns how many were dropped."""
-    row = await transaction.row(QUERIES.drop_ledger_partitions, months_kept=months_kept)
-    return int(row["dropped"]) if row else 0
+    return await transaction.one(QUERIES.drop_ledger_partitions, int, months_kept=months_kept)

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from attrs import frozen
+from attrs import field, frozen
 from psycopg2.extras import Json
 
 from sbm.model.ledger_balance import TickBalance, TickToCheck
-from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
 QUERIES = load("ledger_balance")
@@ -18,7 +18,6 @@ QUERIES = load("ledger_balance")
 # Before all others, in the order of ids.
 FIRST_TICK = 0
 FIRST_DOUBLE = 0
-FIRST_ID = UUID(int=0)
 
 
 @frozen(kw_only=True)
@@ -36,7 +35,7 @@ class Double:
     send_id: UUID
     subscription_id: UUID
     times: int
-    outbound_ids: tuple[str, ...]
+    outbound_ids: tuple[str, ...] = field(converter=tuple)
 
 
 @frozen(kw_only=True)
@@ -51,7 +50,7 @@ class Surplus:
     subscription_id: UUID
     outbound_id: str
     noticed_at: datetime
-    named: tuple[str, ...]
+    named: tuple[str, ...] = field(converter=tuple)
     is_settled: bool
 
     @property
@@ -62,33 +61,17 @@ class Surplus:
 
 async def take(transaction: Transaction, *, rest: timedelta, limit: int) -> list[TickToCheck]:
     """Take up to ``limit`` ticks to check, which nobody has taken for ``rest``."""
-    rows = await transaction.rows(QUERIES.take_ticks_to_check, rest=rest, limit=limit)
-    return [_tick(row) for row in rows]
+    return await transaction.many(QUERIES.take_ticks_to_check, TickToCheck, rest=rest, limit=limit)
 
 
 async def list_ticks(transaction: Transaction, *, after: int, limit: int) -> list[TickToCheck]:
     """The next ``limit`` ticks after this one, in the order of their ids."""
-    rows = await transaction.rows(QUERIES.list_ticks, after=after, limit=limit)
-    return [_tick(row) for row in rows]
+    return await transaction.many(QUERIES.list_ticks, TickToCheck, after=after, limit=limit)
 
 
 async def count(transaction: Transaction, *, ids: Iterable[int]) -> list[TickBalance]:
     """Both sides of the law for these ticks, all at the same moment; those that are there."""
-    rows = await transaction.rows(QUERIES.count_ticks, ids=list(ids))
-    return [
-        TickBalance(
-            tick_id=row["id"],
-            source=row["source"],
-            due_at=row["due_at"],
-            triggers=row["triggers"],
-            settled=row["settled"],
-            outcomes=row["outcomes"],
-            live=row["live"],
-            is_closed=row["is_closed"],
-            is_kept=row["is_kept"],
-        )
-        for row in rows
-    ]
+    return await transaction.many(QUERIES.count_ticks, TickBalance, ids=list(ids))
 
 
 async def record(transaction: Transaction, *, found: Iterable[TickBalance]) -> None:
@@ -111,15 +94,12 @@ async def record(transaction: Transaction, *, found: Iterable[TickBalance]) -> N
 
 async def count_broken(transaction: Transaction) -> tuple[int, datetime]:
     """For how many ticks the law was found broken, and the database's time."""
-    row = await transaction.row(QUERIES.count_broken_ticks)
-    assert row is not None
-    return row["broken_ticks"], row["now"]
+    return await transaction.one(QUERIES.count_broken_ticks, _broken)
 
 
 async def list_astray(transaction: Transaction, *, after: UUID, limit: int) -> list[OrphanSend]:
     """The next ``limit`` live sends without a tick, in the order of their ids."""
-    rows = await transaction.rows(QUERIES.list_astray, after=after, limit=limit)
-    return [OrphanSend(send_id=row["id"], tick_id=row["tick_id"]) for row in rows]
+    return await transaction.many(QUERIES.list_astray, OrphanSend, after=after, limit=limit)
 
 
 async def list_doubles(
@@ -129,37 +109,16 @@ async def list_doubles(
 
     Returns the last subscription that was looked at, too, or None at the end.
     """
-    end = await transaction.row(QUERIES.find_end_of_page, after=after, limit=limit)
-    if end is None:
+    last = await transaction.maybe(QUERIES.find_end_of_page, UUID, after=after, limit=limit)
+    if last is None:
         return None, []
-    rows = await transaction.rows(QUERIES.list_doubles, after=after, last=end["last"])
-    return end["last"], [
-        Double(
-            send_id=row["send_id"],
-            subscription_id=row["subscription_id"],
-            times=row["times"],
-            outbound_ids=tuple(row["outbound_ids"]),
-        )
-        for row in rows
-    ]
+    return last, await transaction.many(QUERIES.list_doubles, Double, after=after, last=last)
 
 
 async def list_surplus(transaction: Transaction, *, after: int, limit: int) -> list[Surplus]:
     """The next ``limit`` outbounds in the table of doubles, after this row of it."""
-    rows = await transaction.rows(QUERIES.list_surplus, after=after, limit=limit)
-    return [
-        Surplus(
-            id=row["id"],
-            send_id=row["send_id"],
-            subscription_id=row["subscription_id"],
-            outbound_id=row["outbound_id"],
-            noticed_at=row["noticed_at"],
-            named=tuple(row["named"]),
-            is_settled=row["rows"] > 0,
-        )
-        for row in rows
-    ]
+    return await transaction.many(QUERIES.list_surplus, Surplus, after=after, limit=limit)
 
 
-def _tick(row: Row) -> TickToCheck:
-    return TickToCheck(id=row["id"], triggers=row["triggers"], missing=row["missing"])
+def _broken(*, broken_ticks: int, now: datetime) -> tuple[int, datetime]:
+    return broken_ticks, now

@@ -9,6 +9,7 @@ from sbm.model.content import MessageSet
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.rows import names_of_true
 from sbm.store.postgres.statements import load
 
 QUERIES = load("messagesets")
@@ -26,8 +27,9 @@ async def create(
     default_schedule_id: int,
 ) -> MessageSet | None:
     """Make a message set; None when the short name is taken."""
-    row = await transaction.row(
+    return await transaction.maybe(
         QUERIES.insert_messageset,
+        MessageSet,
         short_name=short_name,
         label=label,
         content_type=content_type,
@@ -36,20 +38,17 @@ async def create(
         next_set_id=next_set_id,
         default_schedule_id=default_schedule_id,
     )
-    return MessageSet(**row) if row else None
 
 
 async def find(transaction: Transaction, *, messageset_id: int) -> MessageSet | None:
     """The message set with this id, if there is one."""
-    row = await transaction.row(QUERIES.find_messageset, id=messageset_id)
-    return MessageSet(**row) if row else None
+    return await transaction.maybe(QUERIES.find_messageset, MessageSet, id=messageset_id)
 
 
 async def lock(transaction: Transaction, *, messageset_id: int) -> MessageSet | None:
     """The message set with this id, kept from everybody else until the transaction ends."""
-    await transaction.row(QUERIES.take_turn_at_messagesets)
-    row = await transaction.row(QUERIES.lock_messageset, id=messageset_id)
-    return MessageSet(**row) if row else None
+    await transaction.execute(QUERIES.take_turn_at_messagesets)
+    return await transaction.maybe(QUERIES.lock_messageset, MessageSet, id=messageset_id)
 
 
 async def update(transaction: Transaction, *, messageset: MessageSet) -> MessageSet | None:
@@ -58,17 +57,14 @@ async def update(transaction: Transaction, *, messageset: MessageSet) -> Message
     After None the transaction can only be rolled back.
     """
     try:
-        row = await transaction.row(QUERIES.update_messageset, **asdict(messageset))
+        return await transaction.one(QUERIES.update_messageset, MessageSet, **asdict(messageset))
     except UniqueViolation:
         return None
-    assert row is not None
-    return MessageSet(**row)
 
 
 async def find_users(transaction: Transaction, *, messageset_id: int) -> list[str]:
     """What uses a message set: names of tables."""
-    row = await transaction.row(QUERIES.find_users_of_messageset, id=messageset_id)
-    return [table for table, uses in (row or {}).items() if uses]
+    return await transaction.one(QUERIES.find_users_of_messageset, names_of_true, id=messageset_id)
 
 
 async def delete(transaction: Transaction, *, messageset_id: int) -> None:
@@ -78,13 +74,12 @@ async def delete(transaction: Transaction, *, messageset_id: int) -> None:
 
 async def find_by_name(transaction: Transaction, *, short_name: str) -> int | None:
     """The id of the message set with this short name, if there is one."""
-    row = await transaction.row(QUERIES.find_short_name, short_name=short_name)
-    return row["id"] if row else None
+    return await transaction.maybe(QUERIES.find_short_name, int, short_name=short_name)
 
 
 async def hold(transaction: Transaction, *, row_id: int) -> bool:
     """Whether there is such a message set, and then keep it until the transaction ends."""
-    return await transaction.row(QUERIES.hold_messageset, id=row_id) is not None
+    return await transaction.maybe(QUERIES.hold_messageset, int, id=row_id) is not None
 
 
 async def exists(transaction: Transaction, *, row_id: int) -> bool:
@@ -94,8 +89,7 @@ async def exists(transaction: Transaction, *, row_id: int) -> bool:
 
 async def find_containing(transaction: Transaction, *, text: str) -> list[int]:
     """The ids of the message sets whose short name contains a text."""
-    rows = await transaction.rows(QUERIES.find_messagesets_containing, text=text)
-    return [row["id"] for row in rows]
+    return await transaction.many(QUERIES.find_messagesets_containing, int, text=text)
 
 
 async def list_page(
@@ -118,17 +112,22 @@ async def list_page(
 
 async def list_all(transaction: Transaction) -> list[MessageSet]:
     """All message sets, by id."""
-    rows = await transaction.rows(QUERIES.list_all_messagesets)
-    return [MessageSet(**row) for row in rows]
+    return await transaction.many(QUERIES.list_all_messagesets, MessageSet)
 
 
 async def list_languages(transaction: Transaction) -> dict[int, list[str]]:
     """The languages of each message set, in order, by its id."""
-    rows = await transaction.rows(QUERIES.list_languages)
-    return {row["id"]: row["languages"] for row in rows}
+    return dict(await transaction.many(QUERIES.list_languages, _languages))
 
 
 async def list_names(transaction: Transaction) -> list[tuple[str, str]]:
     """The content type and short name of each message set, by id."""
-    rows = await transaction.rows(QUERIES.list_names)
-    return [(row["content_type"], row["short_name"]) for row in rows]
+    return await transaction.many(QUERIES.list_names, _name)
+
+
+def _languages(*, messageset_id: int, languages: list[str]) -> tuple[int, list[str]]:
+    return messageset_id, languages
+
+
+def _name(*, content_type: str, short_name: str) -> tuple[str, str]:
+    return content_type, short_name

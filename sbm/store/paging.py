@@ -1,7 +1,7 @@
-"""What all statements that list a part have in common: their parameters, and their rows.
+"""What all statements that list a page have in common: their parameters, and their rows.
 
 Such a statement answers one row more than the window has, if there is one, and at least one row:
-with the count alone where nothing was found.
+with the count alone where nothing was found. ``sql/queries/page.sql`` is the frame of them all.
 """
 
 from __future__ import annotations
@@ -15,43 +15,34 @@ from sbm.store.postgres.statements import Query
 
 Value = TypeVar("Value")
 
-# What the parts of a key are called in statements.
-BY_ID = ("from_id",)
-NEWEST_FIRST = ("from_time", "from_id")
-
 
 async def read_part(
     transaction: Transaction,
     query: Query,
     make: Callable[..., Value],
     window: PageRequest,
-    key: tuple[str, ...] = BY_ID,
     **filters: Any,
 ) -> Page[Value]:
     """The part in this window; ``make`` makes values of the columns, less the count."""
-    rows = await transaction.rows(query, **filters, **parameters(window, key))
-    count = rows[0]["count"]
-    found = [row for row in rows if row["id"] is not None]
-    more = len(found) > window.limit
+
+    def counted(count: int, **columns: Any) -> tuple[int, Value | None]:
+        return count, None if columns["id"] is None else make(**columns)
+
+    rows = await transaction.many(query, counted, **filters, **parameters(window, query))
+    values = [value for _, value in rows if value is not None]
+    more = len(values) > window.limit
     if more:
-        found.pop(0 if window.backwards else -1)
-    values = []
-    slices = transaction.slices()
-    for row in found:
-        del row["count"]
-        values.append(make(**row))
-        if slices.is_over:
-            await slices.next_turn()
-    return Page(rows=values, count=count, more=more)
+        values.pop(0 if window.backwards else -1)
+    return Page(rows=values, count=rows[0][0], more=more)
 
 
-def parameters(window: PageRequest, key: tuple[str, ...]) -> dict[str, Any]:
-    """The window as parameters; without a key those of the key are null."""
-    values = window.key or (None,) * len(key)
+def parameters(window: PageRequest, query: Query) -> dict[str, Any]:
+    """The window as parameters of a statement; without a key those of the key are null."""
+    key = window.key or (None,) * len(query.page)
     return {
         "limit": window.limit,
         "offset": 0 if window.key else window.offset,
         "backwards": window.backwards,
         "count": window.count,
-        **dict(zip(key, values, strict=True)),
+        **{f"from_{column}": value for column, value in zip(query.page, key, strict=True)},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from attrs import asdict, frozen
@@ -19,9 +19,7 @@ QUERIES = load("repairs")
 
 async def count_all(transaction: Transaction) -> int:
     """How many subscriptions there are."""
-    row = await transaction.row(QUERIES.count_subscriptions)
-    assert row is not None
-    return int(row["count"])
+    return await transaction.one(QUERIES.count_subscriptions, int)
 
 
 @frozen(kw_only=True)
@@ -37,8 +35,9 @@ async def count_stuck(
     transaction: Transaction, *, statuses: Sequence[int], selection: Selection
 ) -> list[Stuck]:
     """Those that match and are not completed, by message set and status."""
-    rows = await transaction.rows(QUERIES.count_stuck, statuses=list(statuses), **asdict(selection))
-    return [Stuck(**row) for row in rows]
+    return await transaction.many(
+        QUERIES.count_stuck, Stuck, statuses=list(statuses), **asdict(selection)
+    )
 
 
 @frozen(kw_only=True)
@@ -57,19 +56,20 @@ async def reset_stuck(
     None: there are no more. In between, how many of them were left: changed meanwhile, or locked by
     somebody else.
     """
-    rows = await transaction.rows(
+    found = await transaction.many(
         QUERIES.reset_stuck,
+        _reset,
         status=status,
         limit=limit,
         from_time=behind.created_at,
         from_id=behind.id,
         **asdict(selection),
     )
-    if not rows:
+    if not found:
         return [], 0, None
-    place = Place(created_at=rows[-1]["created_at"], id=rows[-1]["id"])
-    reset = [row["id"] for row in rows if row["is_reset"]]
-    return reset, len(rows) - len(reset), place
+    place, _ = found[-1]
+    reset = [one.id for one, is_reset in found if is_reset and one.id is not None]
+    return reset, len(found) - len(reset), place
 
 
 async def reach(transaction: Transaction, *, behind: Place, limit: int) -> tuple[Place | None, int]:
@@ -77,12 +77,10 @@ async def reach(transaction: Transaction, *, behind: Place, limit: int) -> tuple
 
     None: there are none behind that place.
     """
-    row = await transaction.row(
-        QUERIES.reach_place, from_time=behind.created_at, from_id=behind.id, limit=limit
+    reached = await transaction.maybe(
+        QUERIES.reach_place, _reached, from_time=behind.created_at, from_id=behind.id, limit=limit
     )
-    if row is None:
-        return None, 0
-    return Place(created_at=row["created_at"], id=row["id"]), row["rows"]
+    return reached or (None, 0)
 
 
 async def list_under_way(
@@ -94,8 +92,9 @@ async def list_under_way(
     selection: Selection,
 ) -> list[UUID]:
     """Behind a place, to ``reach``: those of these message sets that match and are under way."""
-    rows = await transaction.rows(
+    return await transaction.many(
         QUERIES.list_under_way,
+        UUID,
         from_time=behind.created_at,
         from_id=behind.id,
         to_time=reach.created_at,
@@ -104,7 +103,6 @@ async def list_under_way(
         lang=selection.lang,
         schedule_id=selection.schedule_id,
     )
-    return [row["id"] for row in rows]
 
 
 async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
@@ -112,8 +110,7 @@ async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
 
     The others are locked by somebody else, or gone.
     """
-    rows = await transaction.rows(QUERIES.hold_subscriptions, ids=list(ids))
-    return [row["id"] for row in rows]
+    return await transaction.many(QUERIES.hold_subscriptions, UUID, ids=list(ids))
 
 
 # Nothing in the way; it waits already; another one waits; metadata that hold no keys; with the next
@@ -142,15 +139,15 @@ async def decide_prepends(
 
     ``limit``: how many characters it may have together with the next message.
     """
-    rows = await transaction.rows(
-        QUERIES.judge_prepends,
+    return await transaction.many(
+        QUERIES.decide_prepends,
+        PrependCandidate,
         ids=list(ids),
         messageset_ids=list(messageset_ids),
         prepend=prepend,
         language=LANGUAGE,
         limit=limit,
     )
-    return [PrependCandidate(**row) for row in rows]
 
 
 async def set_prepends(transaction: Transaction, *, ids: Sequence[UUID], prepend: str) -> int:
@@ -158,3 +155,11 @@ async def set_prepends(transaction: Transaction, *, ids: Sequence[UUID], prepend
     return await transaction.execute(
         QUERIES.set_prepends, ids=list(ids), prepend=prepend, language=LANGUAGE
     )
+
+
+def _reset(*, is_reset: bool, **place: Any) -> tuple[Place, bool]:
+    return Place(**place), is_reset
+
+
+def _reached(*, rows: int, **place: Any) -> tuple[Place, int]:
+    return Place(**place), rows

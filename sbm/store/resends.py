@@ -16,5 +16,5 @@ async def owe(transaction: Transaction, *, subscription_id: UUID) -> Trigger:
 
     Nothing about a subscription forbids it; not found is one that does not exist.
     """
-    row = await transaction.row(QUERIES.owe_resend, subscription_id=subscription_id)
-    return Trigger(found=row is not None, accepted=row is not None)
+    opened = await transaction.maybe(QUERIES.owe_resend, bool, subscription_id=subscription_id)
+    return Trigger(found=opened is not None, accepted=opened is not None)

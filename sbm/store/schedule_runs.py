@@ -14,8 +14,6 @@ from sbm.store.postgres.statements import load
 
 QUERIES = load("schedule_runs")
 
-FIRST = UUID(int=0)
-
 
 @frozen(kw_only=True)
 class ScheduleRuns:
@@ -48,23 +46,21 @@ class SurveyPart:
 
 async def begin(transaction: Transaction, *, as_of: datetime | None) -> tuple[int, datetime]:
     """Begin a search; returns its id, and for which moment it is."""
-    row = await transaction.row(QUERIES.begin_search, as_of=as_of)
-    assert row is not None
-    return row["id"], row["as_of"]
+    return await transaction.one(QUERIES.begin_search, _begun, as_of=as_of)
 
 
 async def survey(
     transaction: Transaction, *, after: UUID, limit: int, wanted: Wanted
 ) -> SurveyPart | None:
     """Look over the next ``limit`` subscriptions by id; None: there are no more."""
-    row = await transaction.row(
+    return await transaction.maybe(
         QUERIES.survey_subscriptions,
+        SurveyPart,
         after=after,
         limit=limit,
         messageset_id=wanted.messageset_id,
         schedule_id=wanted.schedule_id,
     )
-    return SurveyPart(**row) if row else None
 
 
 async def add_runs(
@@ -92,13 +88,13 @@ async def end_runs(transaction: Transaction) -> None:
 
 async def check(transaction: Transaction, *, search_id: int) -> None:
     """Raise DatabaseUnavailable if a crash of the database has lost the search, and so its runs."""
-    if await transaction.row(QUERIES.find_search, search_id=search_id) is None:
+    if await transaction.maybe(QUERIES.find_search, int, search_id=search_id) is None:
         raise DatabaseUnavailable("the search was lost with the database; begin it anew")
 
 
 async def list_ended(transaction: Transaction) -> list[int]:
     """The searches that nobody can be at any more."""
-    return [row["id"] for row in await transaction.rows(QUERIES.list_ended_searches)]
+    return await transaction.many(QUERIES.list_ended_searches, int)
 
 
 async def delete_runs(transaction: Transaction, *, search_id: int, limit: int) -> int:
@@ -109,3 +105,7 @@ async def delete_runs(transaction: Transaction, *, search_id: int, limit: int) -
 async def delete(transaction: Transaction, *, search_id: int) -> None:
     """Delete a search whose runs are gone."""
     await transaction.execute(QUERIES.delete_search, search_id=search_id)
+
+
+def _begun(*, search_id: int, as_of: datetime) -> tuple[int, datetime]:
+    return search_id, as_of

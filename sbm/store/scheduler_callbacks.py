@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from sbm.model.scheduler_callback import AHEAD, Crons, RecordedCall, Target
 from sbm.store.postgres.database import Transaction
@@ -18,30 +19,29 @@ async def lock_target(transaction: Transaction, *, target: Target) -> None:
 
 async def read_crons(transaction: Transaction, *, target: Target) -> Crons:
     """The crons of a target, and the time."""
-    row = await transaction.row(
+    return await transaction.one(
         QUERIES.read_crons,
+        Crons,
         kind=target.kind,
         target=str(target.id),
         schedule_id=target.id if target.kind == "schedule" else None,
         subscription_id=target.id if target.kind == "subscription" else None,
     )
-    assert row is not None
-    return Crons(**row)
 
 
 async def list_recent(
     transaction: Transaction, *, target: Target, kept: timedelta
 ) -> list[RecordedCall]:
     """The calls for this target that came in the time ``kept`` before now."""
-    rows = await transaction.rows(
+    return await transaction.many(
         QUERIES.list_recent,
+        _recorded,
         kind=target.kind,
         target=str(target.id),
         kept=kept,
         ahead=AHEAD,
         local_time=transaction.local_time,
     )
-    return [RecordedCall(**row | {"body": bytes(row["body"])}) for row in rows]
 
 
 async def record(
@@ -75,3 +75,7 @@ async def delete_future(transaction: Transaction, *, kept: timedelta, limit: int
         local_time=transaction.local_time,
         limit=limit,
     )
+
+
+def _recorded(*, body: memoryview, **columns: Any) -> RecordedCall:
+    return RecordedCall(body=bytes(body), **columns)

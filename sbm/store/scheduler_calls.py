@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import cast
+from datetime import datetime, timedelta
+from typing import Any, cast
 from uuid import UUID
 
 from attrs import asdict, frozen
@@ -24,7 +24,7 @@ from sbm.model.scheduler_call import (
     Troubled,
 )
 from sbm.model.send import Trigger
-from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.text import storable
 
@@ -48,15 +48,12 @@ class Claim:
 
 async def set_scheduling(transaction: Transaction, *, mode: Scheduling) -> bool:
     """How schedules are scheduled from now on; returns whether that is new to any schedule."""
-    row = await transaction.row(QUERIES.set_scheduling, mode=mode)
-    return row is not None and bool(row["matters"])
+    return await transaction.maybe(QUERIES.set_scheduling, bool, mode=mode) or False
 
 
 async def read_scheduling(transaction: Transaction) -> Scheduling:
     """How schedules are scheduled."""
-    row = await transaction.row(QUERIES.read_scheduling)
-    assert row is not None
-    return cast(Scheduling, row["mode"])
+    return cast(Scheduling, await transaction.one(QUERIES.read_scheduling, str))
 
 
 async def claim(
@@ -78,8 +75,9 @@ async def claim(
     await release(
         transaction, limit=RELEASED_PER_CLAIM, longest=lease + settle if takes_over else None
     )
-    rows = await transaction.rows(
+    found = await transaction.many(
         QUERIES.claim_due_chores,
+        _claimed,
         limit=limit,
         window=window,
         lease=lease,
@@ -87,8 +85,8 @@ async def claim(
         takes_over=takes_over,
         only=None if only is None else list(only),
     )
-    claimed = [_chore(row) for row in rows if row["is_claimed"]]
-    return Claim(claimed=claimed, held_back=len(rows) - len(claimed))
+    claimed = [chore for chore in found if chore is not None]
+    return Claim(claimed=claimed, held_back=len(found) - len(claimed))
 
 
 async def release(transaction: Transaction, *, limit: int, longest: timedelta | None = None) -> int:
@@ -175,14 +173,14 @@ async def look_at_members(
     Fewer than ``limit`` were the last, or the chore is no longer ours.
     """
     await transaction.execute(QUERIES.lock_chore, id=chore.id)
-    row = await transaction.row(
-        QUERIES.look_at_members, id=chore.id, attempt=chore.attempt, limit=limit, lease=lease
+    looked_at = await transaction.maybe(
+        QUERIES.look_at_members, int, id=chore.id, attempt=chore.attempt, limit=limit, lease=lease
     )
-    if row is None:
+    if looked_at is None:
         return 0
-    if row["count"] < limit:
+    if looked_at < limit:
         await settle(transaction, chore=chore, result=Nothing())
-    return int(row["count"])
+    return looked_at
 
 
 async def owe(transaction: Transaction, *, kind: Kind, target: str) -> None:
@@ -192,12 +190,9 @@ async def owe(transaction: Transaction, *, kind: Kind, target: str) -> None:
 
 async def stop_calling(transaction: Transaction, *, subscription_id: UUID) -> Trigger:
     """Owe it that the Scheduler stops calling for a subscription, which is owed nothing."""
-    row = await transaction.row(QUERIES.stop_calling, subscription_id=subscription_id)
-    reason = "the Scheduler should not call for single subscriptions: it will be told to stop"
-    assert row is not None
-    if not row["owed"]:
-        reason = "the Scheduler should not call for single subscriptions; its id there is unknown"
-    return Trigger(found=row["found"], accepted=False, reason=reason)
+    return await transaction.one(
+        QUERIES.stop_calling, _stopped_calling, subscription_id=subscription_id
+    )
 
 
 async def stop_calling_schedule(
@@ -207,22 +202,20 @@ async def stop_calling_schedule(
 
     That is, it is not known to hold it; or, unless our own clock ticks, it was not told to stop.
     """
-    row = await transaction.row(
+    owed = await transaction.execute(
         QUERIES.stop_calling_schedule, schedule_id=schedule_id, clock_ticks=clock_ticks
     )
-    return row is not None
+    return owed > 0
 
 
 async def find_remote(transaction: Transaction, *, kind: Kind, target: str) -> Remote | None:
     """What the Scheduler is known to hold for this target."""
-    row = await transaction.row(QUERIES.find_remote, kind=kind, target=target)
-    return None if row is None else _remote(row)
+    return await transaction.maybe(QUERIES.find_remote, _remote, kind=kind, target=target)
 
 
 async def list_troubled(transaction: Transaction, *, limit: int) -> list[Troubled]:
     """The chores that were refused, the newest first, and then those that fail."""
-    rows = await transaction.rows(QUERIES.list_troubled, limit=limit)
-    return [Troubled(**row) for row in rows]
+    return await transaction.many(QUERIES.list_troubled, Troubled, limit=limit)
 
 
 async def _remember(transaction: Transaction, chore: SchedulerCall, told: Told) -> Silence | None:
@@ -235,13 +228,14 @@ async def _remember(transaction: Transaction, chore: SchedulerCall, told: Told) 
     if chore.kind == "schedule":
         await transaction.execute(QUERIES.lock_schedule_of_chore, schedule_id=int(chore.target))
     about = {"kind": chore.kind, "target": chore.target}
-    before = await transaction.row(QUERIES.lock_remote, **about)
-    silent_since = before["silent_since"] if before else None
+    before = await transaction.maybe(QUERIES.lock_remote, _Known, **about)
+    silent_since = before.silent_since if before else None
     # No clock is a day ahead, but for a wrong one, and no moment is made up for before it comes.
     latest = max(chore.claimed_at, transaction.local_time) + _DAY
     at = told.at if told.at is None or told.at < latest else None
-    row = await transaction.row(
+    remembered = await transaction.maybe(
         QUERIES.remember_remote,
+        str,
         **about,
         **asdict(told.remote, filter=lambda attribute, _: attribute.name != "id"),
         remote_id=told.remote.id,
@@ -249,14 +243,14 @@ async def _remember(transaction: Transaction, chore: SchedulerCall, told: Told) 
         is_silent=told.is_silent,
         silent_since=silent_since or at,
     )
-    if row is None:
+    if remembered is None:
         await owe(transaction, kind="leftover", target=told.remote.id)
         known = await find_remote(transaction, kind=chore.kind, target=chore.target)
         await _in_metadata(transaction, chore, known.id if known else None)
     await transaction.execute(QUERIES.forget_remote_of_nobody, **about)
-    if row is None or told.is_silent or before is None or silent_since is None:
+    if remembered is None or told.is_silent or before is None or silent_since is None:
         return None
-    return Silence(since=silent_since, until=at or before["now"], now=before["now"])
+    return Silence(since=silent_since, until=at or before.now, now=before.now)
 
 
 async def _in_metadata(
@@ -270,15 +264,44 @@ async def _in_metadata(
         )
 
 
-def _chore(row: Row) -> SchedulerCall:
-    names = ("id", "kind", "target", "attempt", "revision", "faults", "fault", "owed_at")
-    more = ("claimed_at", "step", "schedule_id", "wanted", "is_late")
-    return SchedulerCall(
-        **{name: row[name] for name in (*names, *more)},
-        remote=_remote(row) if row["remote_id"] is not None else None,
-    )
+@frozen(kw_only=True)
+class _Known:
+    """What is remembered of a target: since when nobody is called for it; ``now`` is the time."""
+
+    silent_since: datetime | None
+    now: datetime
 
 
-def _remote(row: Row) -> Remote:
-    names = ("cron_definition", "made_with", "enabled", "is_addressed")
-    return Remote(id=row["remote_id"], **{name: row[name] for name in names})
+def _claimed(
+    *,
+    is_claimed: bool,
+    remote_id: str | None,
+    cron_definition: str | None,
+    made_with: str | None,
+    enabled: bool | None,
+    is_addressed: bool | None,
+    **columns: Any,
+) -> SchedulerCall | None:
+    if not is_claimed:
+        return None
+    remote = None
+    if remote_id is not None:
+        remote = _remote(
+            remote_id=remote_id,
+            cron_definition=cron_definition,
+            made_with=made_with,
+            enabled=enabled,
+            is_addressed=is_addressed,
+        )
+    return SchedulerCall(remote=remote, **columns)
+
+
+def _remote(*, remote_id: str, **columns: Any) -> Remote:
+    return Remote(id=remote_id, **columns)
+
+
+def _stopped_calling(*, owed: int, found: bool) -> Trigger:
+    reason = "the Scheduler should not call for single subscriptions: it will be told to stop"
+    if not owed:
+        reason = "the Scheduler should not call for single subscriptions; its id there is unknown"
+    return Trigger(found=found, accepted=False, reason=reason)

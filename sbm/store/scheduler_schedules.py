@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from attrs import asdict, frozen
 from psycopg2.extras import Json
 
-from sbm.model.scheduler_call import Difference, Kind, Scheduling
-from sbm.store.postgres.database import Row, Transaction
+from sbm.model.scheduler_call import Action, Difference, Kind, Scheduling
+from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
 QUERIES = load("scheduler_schedules")
-FIRST_ID = UUID(int=0)
 
 
 @frozen(kw_only=True)
@@ -33,14 +33,6 @@ class Listed:
     enabled: bool
     is_addressed: bool
     created_at: str
-
-
-async def now(transaction: Transaction) -> datetime:
-    """The database's time."""
-    row = await transaction.row(QUERIES.now)
-    assert row is not None
-    moment: datetime = row["now"]
-    return moment
 
 
 async def note(transaction: Transaction, *, listing_id: UUID, entries: Iterable[Listed]) -> None:
@@ -81,26 +73,27 @@ async def compare_subscriptions(
 
     Returns the last one that was looked at, too, or None at the end.
     """
-    rows = await transaction.rows(
+    compared = await transaction.many(
         QUERIES.compare_subscriptions,
+        _compared,
         listing_id=listing_id,
         mode=mode,
         since=since,
         after=after,
         limit=limit,
     )
-    summary = rows.pop()
-    return summary["last"], [_difference(row) for row in rows if row["remote_id"] or row["action"]]
+    last, _ = compared[-1]  # the row that sums up
+    return last, [difference for _, difference in compared if difference is not None]
 
 
 async def compare_schedules(
     transaction: Transaction, *, listing_id: UUID, mode: Scheduling, since: datetime
 ) -> list[Difference]:
     """How the Scheduler and the schedules compare."""
-    rows = await transaction.rows(
-        QUERIES.compare_schedules, listing_id=listing_id, mode=mode, since=since
+    compared = await transaction.many(
+        QUERIES.compare_schedules, _compared, listing_id=listing_id, mode=mode, since=since
     )
-    return [_difference(row) for row in rows if row["remote_id"] or row["action"]]
+    return [difference for _, difference in compared if difference is not None]
 
 
 async def list_surplus(
@@ -110,23 +103,11 @@ async def list_surplus(
 
     Returns the last one that was looked at, too, or None at the end.
     """
-    rows = await transaction.rows(
-        QUERIES.list_surplus, listing_id=listing_id, after=after, limit=limit
+    entries = await transaction.many(
+        QUERIES.list_surplus, _entry, listing_id=listing_id, after=after, limit=limit
     )
-    last = rows[-1]["remote_id"] if rows else None
-    return last, [
-        Difference(
-            kind="leftover",
-            target=row["remote_id"],
-            remote_id=row["remote_id"],
-            cron_definition=None,
-            enabled=True,
-            action="disable",
-            about=f"{row['kind']} {row['target']}",
-        )
-        for row in rows
-        if row["is_surplus"]
-    ]
+    last = entries[-1][0].target if entries else None
+    return last, [difference for difference, is_surplus in entries if is_surplus]
 
 
 async def apply(
@@ -140,10 +121,42 @@ async def apply(
     )
 
 
-def _difference(row: Row) -> Difference:
-    names = ("kind", "target", "remote_id", "cron_definition", "made_with", "enabled", "action")
-    return Difference(
-        **{name: row[name] for name in names},
-        is_addressed=row["is_addressed"] is not False,
-        about=f"{row['kind']} {row['target']}",
+def _compared(
+    *,
+    last: UUID | None = None,
+    kind: Kind,
+    target: str,
+    remote_id: str | None,
+    action: Action | None,
+    is_addressed: bool | None,
+    cron_definition: str | None,
+    made_with: str | None,
+    enabled: bool | None,
+    **_: Any,
+) -> tuple[UUID | None, Difference | None]:
+    if not (remote_id or action):
+        return last, None
+    return last, Difference(
+        kind=kind,
+        target=target,
+        remote_id=remote_id,
+        action=action,
+        is_addressed=is_addressed is not False,
+        about=f"{kind} {target}",
+        cron_definition=cron_definition,
+        made_with=made_with,
+        enabled=enabled,
     )
+
+
+def _entry(*, kind: Kind, target: str, remote_id: str, is_surplus: bool) -> tuple[Difference, bool]:
+    difference = Difference(
+        kind="leftover",
+        target=remote_id,
+        remote_id=remote_id,
+        cron_definition=None,
+        enabled=True,
+        action="disable",
+        about=f"{kind} {target}",
+    )
+    return difference, is_surplus

@@ -12,6 +12,7 @@ from sbm.model.cron import UNTOLD, Cron, CronError
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.rows import names_of_true
 from sbm.store.postgres.statements import load
 
 QUERIES = load("schedules")
@@ -33,16 +34,13 @@ class Told:
 
     @cron.default
     def _read(self) -> Cron | None:
-        try:
-            return Cron(
-                minute=self.minute,
-                hour=self.hour,
-                day_of_week=self.day_of_week,
-                day_of_month=self.day_of_month,
-                month_of_year=self.month_of_year,
-            )
-        except CronError:
-            return None
+        return Cron.read(
+            minute=self.minute,
+            hour=self.hour,
+            day_of_week=self.day_of_week,
+            day_of_month=self.day_of_month,
+            month_of_year=self.month_of_year,
+        )
 
 
 async def create(
@@ -55,16 +53,15 @@ async def create(
     month_of_year: str,
 ) -> Schedule:
     """Make a schedule of valid cron fields."""
-    row = await transaction.row(
+    return await transaction.one(
         QUERIES.insert_schedule,
+        Schedule,
         minute=minute,
         hour=hour,
         day_of_week=day_of_week,
         day_of_month=day_of_month,
         month_of_year=month_of_year,
     )
-    assert row is not None
-    return Schedule(**row)
 
 
 async def problems(transaction: Transaction, *, fields: Mapping[str, str]) -> dict[str, str]:
@@ -75,25 +72,23 @@ async def problems(transaction: Transaction, *, fields: Mapping[str, str]) -> di
         return error.problems
     if cron.impossible_date:
         return cron.impossible_date
-    untold = await transaction.rows(QUERIES.find_untold_fields, **fields)
-    return {row["name"]: UNTOLD for row in untold}
+    untold = await transaction.many(QUERIES.find_untold_fields, str, **fields)
+    return dict.fromkeys(untold, UNTOLD)
 
 
 async def list_told(transaction: Transaction) -> list[Told]:
     """All schedules, and what the Scheduler is told of them, by id."""
-    return [Told(**row) for row in await transaction.rows(QUERIES.list_told)]
+    return await transaction.many(QUERIES.list_told, Told)
 
 
 async def find(transaction: Transaction, *, schedule_id: int) -> Schedule | None:
     """The schedule with this id, if there is one."""
-    row = await transaction.row(QUERIES.find_schedule, id=schedule_id)
-    return Schedule(**row) if row else None
+    return await transaction.maybe(QUERIES.find_schedule, Schedule, id=schedule_id)
 
 
 async def lock(transaction: Transaction, *, schedule_id: int) -> Schedule | None:
     """The schedule with this id, kept from everybody else until the transaction ends."""
-    row = await transaction.row(QUERIES.lock_schedule, id=schedule_id)
-    return Schedule(**row) if row else None
+    return await transaction.maybe(QUERIES.lock_schedule, Schedule, id=schedule_id)
 
 
 async def update(transaction: Transaction, *, schedule: Schedule) -> None:
@@ -103,8 +98,7 @@ async def update(transaction: Transaction, *, schedule: Schedule) -> None:
 
 async def find_users(transaction: Transaction, *, schedule_id: int) -> list[str]:
     """What uses a schedule: names of tables."""
-    row = await transaction.row(QUERIES.find_users_of_schedule, id=schedule_id)
-    return [table for table, uses in (row or {}).items() if uses]
+    return await transaction.one(QUERIES.find_users_of_schedule, names_of_true, id=schedule_id)
 
 
 async def delete(transaction: Transaction, *, schedule_id: int) -> None:
@@ -114,7 +108,7 @@ async def delete(transaction: Transaction, *, schedule_id: int) -> None:
 
 async def hold(transaction: Transaction, *, row_id: int) -> bool:
     """Whether there is such a schedule, and then keep it until the transaction ends."""
-    return await transaction.row(QUERIES.hold_schedule, id=row_id) is not None
+    return await transaction.maybe(QUERIES.hold_schedule, int, id=row_id) is not None
 
 
 async def exists(transaction: Transaction, *, row_id: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from attrs import frozen
 from psycopg2.extras import Json
@@ -14,6 +14,7 @@ from sbm.model.send import (
     CONTENT_SETTLE,
     Asked,
     GivenBack,
+    Lack,
     Message,
     Recipient,
     Result,
@@ -23,7 +24,7 @@ from sbm.model.send import (
     Unknown,
     Unread,
 )
-from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.text import storable
 
@@ -35,10 +36,8 @@ ASKED_AGAIN = timedelta(minutes=10)
 
 async def owe(transaction: Transaction, *, subscription_id: uuid.UUID) -> Trigger:
     """Owe the next message to one subscription, ahead of those that a tick owes."""
-    row = await transaction.row(QUERIES.owe_send, subscription_id=subscription_id)
-    if row is None:
-        return Trigger(found=False, accepted=False)
-    return Trigger(found=True, accepted=row["send_id"] is not None, reason=row["reason"] or "")
+    owed = await transaction.maybe(QUERIES.owe_send, _trigger, subscription_id=subscription_id)
+    return owed or Trigger(found=False, accepted=False)
 
 
 async def claim(
@@ -59,8 +58,9 @@ async def claim(
     end of its content is at the end once that has been at rest for ``content_settle`` when the send
     is owed.
     """
-    rows = await transaction.rows(
+    return await transaction.many(
         QUERIES.claim_due_sends,
+        _send,
         owner=owner,
         limit=limit,
         of_ticks=limit if of_ticks is None else of_ticks,
@@ -69,23 +69,23 @@ async def claim(
         content_settle=content_settle,
         only=None if only is None else list(only),
     )
-    return [_send(row) for row in rows]
 
 
 async def give_back_strays(
     transaction: Transaction, *, owner: uuid.UUID, known: Iterable[uuid.UUID]
 ) -> int:
     """Owe again the claims of ``owner`` that it does not know of; returns how many there were."""
-    rows = await transaction.rows(QUERIES.give_back_strays, owner=owner, known=list(known))
-    return len(rows)
+    return await transaction.execute(QUERIES.give_back_strays, owner=owner, known=list(known))
 
 
 async def renew(
     transaction: Transaction, *, owner: uuid.UUID, ids: Iterable[uuid.UUID], lease: timedelta
 ) -> set[uuid.UUID]:
     """Lengthen the leases of these claims to ``lease`` from now; returns those still owned."""
-    rows = await transaction.rows(QUERIES.renew_leases, owner=owner, ids=list(ids), lease=lease)
-    return {row["id"] for row in rows}
+    renewed = await transaction.many(
+        QUERIES.renew_leases, uuid.UUID, owner=owner, ids=list(ids), lease=lease
+    )
+    return set(renewed)
 
 
 @frozen(kw_only=True)
@@ -123,18 +123,20 @@ async def settle(
             given_back.append(_outcome(send, result) | delay)
         elif isinstance(result, Unknown):
             unknown.append(_outcome(send, result) | {"fault": result.is_fault})
-    rows: list[Row] = []
+    taken: set[uuid.UUID] = set()
     if given_back:
-        rows += await transaction.rows(QUERIES.give_back_sends, given_back=Json(given_back))
+        taken.update(
+            await transaction.many(QUERIES.give_back_sends, uuid.UUID, given_back=Json(given_back))
+        )
     if unknown:
-        rows += await transaction.rows(QUERIES.mark_unknown, unknown=Json(unknown))
-    taken = {row["id"] for row in rows}
+        taken.update(await transaction.many(QUERIES.mark_unknown, uuid.UUID, unknown=Json(unknown)))
     doubles: list[tuple[uuid.UUID, str]] = []
     messagesets: dict[uuid.UUID, tuple[str, str]] = {}
     chained, locked = 0, frozenset[uuid.UUID]()
     if settled:
-        rows = await transaction.rows(
+        rows = await transaction.many(
             QUERIES.settle_sends,
+            _SettledRow,
             outcomes=Json(
                 [
                     _outcome(send, result)
@@ -151,15 +153,15 @@ async def settle(
                 ]
             ),
         )
-        locked = frozenset(row["id"] for row in rows if row["is_locked"])
+        locked = frozenset(row.id for row in rows if row.is_locked)
         settled = [(send, result) for send, result in settled if send.id not in locked]
-        taken |= {row["id"] for row in rows} - locked
+        taken |= {row.id for row in rows} - locked
         messagesets = {
-            row["id"]: (row["content_type"], row["short_name"])
+            row.id: (row.content_type, row.short_name)
             for row in rows
-            if row["content_type"] is not None
+            if row.content_type is not None and row.short_name is not None
         }
-        chained = max((row["chained"] for row in rows), default=0)
+        chained = max((row.chained for row in rows), default=0)
         doubles = await _keep_doubles(transaction, settled, taken)
         # What was not live and is no double was settled with this very outbound before.
         found = {send.id for send, result in settled if result.outbound_id}
@@ -188,8 +190,7 @@ async def _keep_doubles(
         ]
     if not surplus:
         return []
-    rows = await transaction.rows(QUERIES.keep_doubles, outbounds=Json(surplus))
-    return [(row["send_id"], row["outbound_id"]) for row in rows]
+    return await transaction.many(QUERIES.keep_doubles, _double, outbounds=Json(surplus))
 
 
 def _outcome(send: Send | Asked | Unread, result: Result) -> dict[str, Any]:
@@ -198,7 +199,7 @@ def _outcome(send: Send | Asked | Unread, result: Result) -> dict[str, Any]:
 
 async def expire(transaction: Transaction, *, limit: int) -> int:
     """Mark as unknown up to ``limit`` claims whose lease has ended; returns how many."""
-    return len(await transaction.rows(QUERIES.expire_leases, limit=limit))
+    return await transaction.execute(QUERIES.expire_leases, limit=limit)
 
 
 async def take_unknown(
@@ -213,14 +214,14 @@ async def take_unknown(
 
     With ``only``, all are among those.
     """
-    rows = await transaction.rows(
+    return await transaction.many(
         QUERIES.take_unknown_sends,
+        Asked,
         limit=limit,
         settle=settle,
         lease=lease,
         only=None if only is None else list(only),
     )
-    return [Asked(**row) for row in rows]
 
 
 async def owe_again(
@@ -231,12 +232,11 @@ async def owe_again(
     Returns of how many the question still holds. Those whose absence counts against them have one
     fault more.
     """
-    rows = await transaction.rows(
+    return await transaction.execute(
         QUERIES.owe_again,
         absent=Json([_question(one) | {"seconds": delay.total_seconds()} for one, delay in absent]),
         reason=reason,
     )
-    return len(rows)
 
 
 async def ask_again_later(
@@ -263,42 +263,69 @@ def _question(asked: Asked) -> dict[str, Any]:
     return {"id": str(asked.id), "attempt": asked.attempt, "token": asked.token.isoformat()}
 
 
-def _send(row: Row) -> Send:
+@frozen(kw_only=True)
+class _SettledRow:
+    """One send of ``settle_sends``; ``chained`` is of all of them."""
+
+    id: uuid.UUID
+    content_type: str | None
+    short_name: str | None
+    chained: int
+    is_locked: bool
+
+
+def _trigger(*, send_id: uuid.UUID | None, reason: str | None) -> Trigger:
+    return Trigger(found=True, accepted=send_id is not None, reason=reason or "")
+
+
+def _double(*, send_id: uuid.UUID, outbound_id: str) -> tuple[uuid.UUID, str]:
+    return send_id, outbound_id
+
+
+def _send(
+    *,
+    subscribed: bool,
+    active: bool,
+    completed: bool,
+    process_status: int,
+    lang: str,
+    messageset_id: int,
+    short_name: str,
+    content_type: Literal["text", "audio"],
+    channel: str | None,
+    lack: Lack | None,
+    sequence_number: int | None,
+    text_content: str | None,
+    file_name: str | None,
+    metadata: Any,
+    claimed_number: int | None,
+    answers: list[str],
+    **columns: Any,
+) -> Send:
+    message = recipient = None
+    if sequence_number is not None:
+        message = Message(
+            sequence_number=sequence_number,
+            text_content=text_content,
+            file_name=file_name,
+            metadata=metadata,
+        )
+    if subscribed:
+        recipient = Recipient(
+            active=active,
+            completed=completed,
+            process_status=process_status,
+            lang=lang,
+            messageset_id=messageset_id,
+            messageset=short_name,
+            content_type=content_type,
+            channel=channel,
+            message=message,
+            lack=lack,
+        )
     return Send(
-        id=row["id"],
-        kind=row["kind"],
-        lane=row["lane"],
-        attempt=row["attempt"],
-        faults=row["faults"],
-        subscription_id=row["subscription_id"],
-        identity=row["identity"],
-        prepend=row["prepend"],
-        recipient=_recipient(row) if row["subscribed"] else None,
-        answers=tuple(row["answers"]),
-        odd_prepend=row["odd_prepend"],
-        sequence_number=row["claimed_number"],
-    )
-
-
-def _recipient(row: Row) -> Recipient:
-    return Recipient(
-        active=row["active"],
-        completed=row["completed"],
-        process_status=row["process_status"],
-        lang=row["lang"],
-        messageset_id=row["messageset_id"],
-        messageset=row["short_name"],
-        content_type=row["content_type"],
-        channel=row["channel"],
-        message=None if row["sequence_number"] is None else _message(row),
-        lack=row["lack"],
-    )
-
-
-def _message(row: Row) -> Message:
-    return Message(
-        sequence_number=row["sequence_number"],
-        text_content=row["text_content"],
-        file_name=row["file_name"],
-        metadata=row["metadata"],
+        recipient=recipient,
+        answers=tuple(answers),
+        sequence_number=claimed_number,
+        **columns,
     )

@@ -13,8 +13,9 @@ from psycopg2.extras import Json
 from sbm.model.paging import Page, PageRequest
 from sbm.model.subscription import Subscription
 from sbm.store import messagesets
-from sbm.store.paging import NEWEST_FIRST, read_part
+from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.rows import by_column
 from sbm.store.postgres.statements import load
 
 QUERIES = load("subscriptions")
@@ -37,8 +38,9 @@ async def create(
     created_by: int | None,
 ) -> Subscription:
     """Make a subscription; ``process_status`` is one that can be stored, so not IN_PROCESS."""
-    row = await transaction.row(
+    return await transaction.one(
         QUERIES.insert_subscription,
+        Subscription,
         version=version,
         identity=identity,
         messageset_id=messageset_id,
@@ -52,14 +54,11 @@ async def create(
         metadata=None if metadata is None else Json(metadata),
         created_by=created_by,
     )
-    assert row is not None
-    return Subscription(**row)
 
 
 async def find(transaction: Transaction, *, subscription_id: UUID) -> Subscription | None:
     """The subscription with this id, if there is one."""
-    row = await transaction.row(QUERIES.find_subscription, id=subscription_id)
-    return Subscription(**row) if row else None
+    return await transaction.maybe(QUERIES.find_subscription, Subscription, id=subscription_id)
 
 
 async def lock(transaction: Transaction, *, subscription_id: UUID) -> dict[str, Any] | None:
@@ -67,7 +66,7 @@ async def lock(transaction: Transaction, *, subscription_id: UUID) -> dict[str, 
 
     Its process_status is never IN_PROCESS, which is derived.
     """
-    return await transaction.row(QUERIES.lock_subscription, id=subscription_id)
+    return await transaction.maybe(QUERIES.lock_subscription, by_column, id=subscription_id)
 
 
 async def update(
@@ -142,12 +141,10 @@ async def list_page(
         QUERIES.list_subscriptions,
         Subscription,
         window,
-        NEWEST_FIRST,
-        unfiltered=wanted == _EVERYTHING,
         **filters,
     )
 
 
 async def knows_user(transaction: Transaction, *, row_id: int) -> bool:
     """Whether there is such a user, by whom subscriptions may have been made or changed."""
-    return await transaction.row(QUERIES.find_filtered_user, id=row_id) is not None
+    return await transaction.maybe(QUERIES.find_filtered_user, int, id=row_id) is not None

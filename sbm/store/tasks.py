@@ -12,7 +12,7 @@ from psycopg2.extras import Json
 from sbm.model.failed_task import EVERYTHING, Wanted
 from sbm.model.paging import Page, PageRequest
 from sbm.model.task import Kind, State, Task, TaskRecord
-from sbm.store.paging import NEWEST_FIRST, read_part
+from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -28,16 +28,14 @@ async def request(
     wanted: Wanted = EVERYTHING,
 ) -> UUID:
     """Ask for a task; returns its id, or that of the one that waits to do the same."""
-    row = await transaction.row(
+    return await transaction.one(
         QUERIES.request_task,
+        UUID,
         kind=kind,
         requested_by=requested_by,
         up_to=up_to,
         wanted=Json(wanted.written()),
     )
-    assert row is not None
-    task_id: UUID = row["id"]
-    return task_id
 
 
 async def begin(
@@ -54,15 +52,15 @@ async def begin(
     While the database's clock ``is_doubted``, no lease is taken for ended. With ``only``, it is
     none but that.
     """
-    row = await transaction.row(
+    return await transaction.maybe(
         QUERIES.begin_task,
+        _begun,
         owner=owner,
         kinds=list(kinds),
         lease=lease,
         is_doubted=is_doubted,
         only=only,
     )
-    return Task(**row | {"wanted": Wanted.read(row["wanted"])}) if row else None
 
 
 async def renew(
@@ -74,10 +72,10 @@ async def renew(
     progress: Mapping[str, Any] | None = None,
 ) -> bool:
     """Lengthen the lease, and put down how far it is; False: the task is no longer the owner's."""
-    row = await transaction.row(
+    renewed = await transaction.execute(
         QUERIES.renew_task, id=task_id, owner=owner, lease=lease, progress=_json(progress)
     )
-    return row is not None
+    return renewed > 0
 
 
 async def release(transaction: Transaction, *, task_id: UUID, owner: UUID) -> None:
@@ -107,8 +105,7 @@ async def finish(
 
 async def find(transaction: Transaction, *, task_id: UUID) -> TaskRecord | None:
     """What is known of a task, if there is such a one."""
-    row = await transaction.row(QUERIES.find_task, id=task_id)
-    return TaskRecord(**row) if row else None
+    return await transaction.maybe(QUERIES.find_task, TaskRecord, id=task_id)
 
 
 async def list_page(
@@ -120,8 +117,12 @@ async def list_page(
 ) -> Page[TaskRecord]:
     """A part of those of this kind and state, newest first."""
     return await read_part(
-        transaction, QUERIES.list_tasks, TaskRecord, window, NEWEST_FIRST, kind=kind, state=state
+        transaction, QUERIES.list_tasks, TaskRecord, window, kind=kind, state=state
     )
+
+
+def _begun(*, wanted: Mapping[str, Any], **columns: Any) -> Task:
+    return Task(wanted=Wanted.read(wanted), **columns)
 
 
 def _json(given: Mapping[str, Any] | None) -> Json | None:

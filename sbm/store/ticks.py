@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
-from sbm.model.cron import RULE_VERSION, Cron, CronError
+from sbm.model.cron import RULE_VERSION, Cron
 from sbm.model.paging import Page, PageRequest
 from sbm.model.tick import Source, Tick
 from sbm.store.paging import read_part
-from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
 QUERIES = load("ticks")
@@ -64,7 +65,8 @@ async def open_tick(
     transaction: Transaction, *, schedule_id: int, opened_by: str | None = None
 ) -> int | None:
     """Open a tick for a whole schedule, now; returns its id, or None: no such schedule."""
-    if await transaction.row(QUERIES.lock_schedule_to_tick, schedule_id=schedule_id) is None:
+    found = await transaction.maybe(QUERIES.lock_schedule_to_tick, int, schedule_id=schedule_id)
+    if found is None:
         return None
     return await _open(
         transaction, source="post-back", schedule_id=schedule_id, due_at=None, opened_by=opened_by
@@ -73,8 +75,7 @@ async def open_tick(
 
 async def has_room(transaction: Transaction, *, most: int) -> bool:
     """Whether a tick is open, and fewer than ``most`` sends of ticks are waiting for their turn."""
-    row = await transaction.row(QUERIES.find_room, most=most)
-    return row is not None and bool(row["there_is_room"])
+    return await transaction.one(QUERIES.find_room, bool, most=most)
 
 
 async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chunk | None:
@@ -83,12 +84,12 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
     It is the first one behind the tick ``after``, or else the first of all. None: no tick is open.
     """
     await transaction.execute(QUERIES.read_in_order)
-    row = await transaction.row(QUERIES.expand_tick, limit=limit, after=after)
-    if row is None:
+    chunk = await transaction.maybe(QUERIES.expand_tick, _expanded, limit=limit, after=after)
+    if chunk is None:
         return None
-    owed = row["owed"]
+    tick_id, triggers, owed = chunk
     withdrawn = await transaction.execute(QUERIES.withdraw_sends, ids=owed) if owed else 0
-    return Chunk(tick_id=row["id"], triggers=row["triggers"], owed=len(owed) - withdrawn)
+    return Chunk(tick_id=tick_id, triggers=triggers, owed=len(owed) - withdrawn)
 
 
 async def find_unwound(
@@ -102,37 +103,19 @@ async def find_unwound(
 
     With ``only``, all are among those.
     """
-    rows = await transaction.rows(
+    return await transaction.many(
         QUERIES.find_schedules_to_wind,
+        _unwound,
         version=RULE_VERSION,
         time_zone=time_zone.key,
         limit=limit,
         only=None if only is None else list(only),
     )
-    return [
-        Unwound(
-            schedule_id=row["id"],
-            cron=_cron(row),
-            now=row["now"],
-            due_since=row["next_tick_at"] if row["is_wound"] else None,
-            is_ahead=bool(row["is_wound"] and row["is_ahead"]),
-        )
-        for row in rows
-    ]
 
 
 async def list_wound(transaction: Transaction, *, after: int, limit: int) -> list[Wound]:
     """Up to ``limit`` schedules with ids above ``after`` whose next tick is still to come."""
-    rows = await transaction.rows(QUERIES.list_wound_schedules, after=after, limit=limit)
-    return [
-        Wound(
-            schedule_id=row["id"],
-            cron=_cron(row),
-            now=row["now"],
-            next_tick_at=row["next_tick_at"],
-        )
-        for row in rows
-    ]
+    return await transaction.many(QUERIES.list_wound_schedules, _wound, after=after, limit=limit)
 
 
 async def doubt_winding(transaction: Transaction, *, schedule_ids: Sequence[int]) -> None:
@@ -142,8 +125,7 @@ async def doubt_winding(transaction: Transaction, *, schedule_ids: Sequence[int]
 
 async def last_moment(transaction: Transaction, *, schedule_id: int) -> datetime | None:
     """The latest moment that the built-in clock dealt with while it was right, if there is one."""
-    row = await transaction.row(QUERIES.find_last_moment, schedule_id=schedule_id)
-    return None if row is None else row["due_at"]
+    return await transaction.maybe(QUERIES.find_last_moment, datetime, schedule_id=schedule_id)
 
 
 async def wind(
@@ -181,8 +163,10 @@ async def open_clock_tick(transaction: Transaction, *, schedule_id: int, due_at:
             return True
         if is_last_try:
             break
-        row = await transaction.row(QUERIES.release_moment, schedule_id=schedule_id, due_at=due_at)
-        if row is None or not row["released"]:
+        released = await transaction.one(
+            QUERIES.release_moment, int, schedule_id=schedule_id, due_at=due_at
+        )
+        if not released:
             break
     return False
 
@@ -222,8 +206,7 @@ async def list_page(
 
 async def find(transaction: Transaction, *, tick_id: int) -> Tick | None:
     """The tick with this id, if there is one, whatever its source."""
-    row = await transaction.row(QUERIES.find_tick, id=tick_id, most=COUNTED_AT_ONCE)
-    return Tick(**row) if row else None
+    return await transaction.maybe(QUERIES.find_tick, Tick, id=tick_id, most=COUNTED_AT_ONCE)
 
 
 async def delete_old(transaction: Transaction, *, months_kept: int, limit: int) -> int:
@@ -239,19 +222,38 @@ async def _open(
     due_at: datetime | None,
     opened_by: str | None,
 ) -> int | None:
-    row = await transaction.row(
+    return await transaction.maybe(
         QUERIES.open_tick,
+        int,
         source=source,
         schedule_id=schedule_id,
         due_at=due_at,
         opened_by=opened_by,
     )
-    return None if row is None else int(row["id"])
 
 
-def _cron(row: Row) -> Cron | None:
-    fields = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
-    try:
-        return Cron(**{name: row[name] for name in fields})
-    except CronError:
-        return None
+def _expanded(*, tick_id: int, triggers: int, owed: list[UUID]) -> tuple[int, int, list[UUID]]:
+    return tick_id, triggers, owed
+
+
+def _unwound(
+    *,
+    schedule_id: int,
+    now: datetime,
+    next_tick_at: datetime | None,
+    is_wound: bool,
+    is_ahead: bool | None,
+    **fields: str,
+) -> Unwound:
+    return Unwound(
+        schedule_id=schedule_id,
+        cron=Cron.read(**fields),
+        now=now,
+        due_since=next_tick_at if is_wound else None,
+        is_ahead=bool(is_wound and is_ahead),
+    )
+
+
+def _wound(*, schedule_id: int, now: datetime, next_tick_at: datetime, **fields: str) -> Wound:
+    cron = Cron.read(**fields)
+    return Wound(schedule_id=schedule_id, cron=cron, now=now, next_tick_at=next_tick_at)

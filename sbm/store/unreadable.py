@@ -36,10 +36,9 @@ async def list_due_sends(
     transaction: Transaction, *, limit: int, of_ticks: int, but: Iterable[str]
 ) -> list[UUID]:
     """The ids of what a claim with these limits would claim."""
-    rows = await transaction.rows(
-        QUERIES.list_due_sends, limit=limit, of_ticks=of_ticks, but=list(but)
+    return await transaction.many(
+        QUERIES.list_due_sends, UUID, limit=limit, of_ticks=of_ticks, but=list(but)
     )
-    return [row["id"] for row in rows]
 
 
 async def fail_due_send(transaction: Transaction, *, send_id: UUID, reason: str) -> bool:
@@ -49,8 +48,7 @@ async def fail_due_send(transaction: Transaction, *, send_id: UUID, reason: str)
 
 async def list_unknown_sends(transaction: Transaction, *, limit: int) -> list[Unread]:
     """The sends of unknown outcome whose turn it is to be asked about."""
-    rows = await transaction.rows(QUERIES.list_unknown_sends, limit=limit)
-    return [Unread(**row) for row in rows]
+    return await transaction.many(QUERIES.list_unknown_sends, Unread, limit=limit)
 
 
 async def settle(
@@ -72,13 +70,12 @@ class NextMember:
 
 async def find_next_member(transaction: Transaction, *, after: int) -> NextMember | None:
     """Who would be the first of the chunk that ``ticks.expand`` expands; None: there is nobody."""
-    row = await transaction.row(QUERIES.find_next_member, after=after)
-    return None if row is None or row["subscription_id"] is None else NextMember(**row)
+    return await transaction.maybe(QUERIES.find_next_member, NextMember, after=after)
 
 
 async def hold_tick(transaction: Transaction, *, member: NextMember) -> bool:
     """Lock the tick of this member; False: the tick has gone on meanwhile."""
-    return await transaction.row(QUERIES.hold_tick, **asdict(member)) is not None
+    return await transaction.maybe(QUERIES.hold_tick, int, **asdict(member)) is not None
 
 
 async def fail_member(transaction: Transaction, *, member: NextMember, reason: str) -> None:
@@ -88,8 +85,7 @@ async def fail_member(transaction: Transaction, *, member: NextMember, reason: s
 
 async def list_due_chores(transaction: Transaction, *, limit: int) -> list[int]:
     """The ids of the chores that a claim would claim."""
-    rows = await transaction.rows(QUERIES.list_due_chores, limit=limit)
-    return [row["id"] for row in rows]
+    return await transaction.many(QUERIES.list_due_chores, int, limit=limit)
 
 
 async def refuse_due_chore(transaction: Transaction, *, chore_id: int, reason: str) -> None:
@@ -99,8 +95,7 @@ async def refuse_due_chore(transaction: Transaction, *, chore_id: int, reason: s
 
 async def list_tasks_to_begin(transaction: Transaction, *, kinds: Iterable[str]) -> list[UUID]:
     """The tasks of these kinds that nobody is at."""
-    rows = await transaction.rows(QUERIES.list_tasks_to_begin, kinds=list(kinds))
-    return [row["id"] for row in rows]
+    return await transaction.many(QUERIES.list_tasks_to_begin, UUID, kinds=list(kinds))
 
 
 async def fail_task(transaction: Transaction, *, task_id: UUID, reason: str) -> None:
@@ -112,10 +107,10 @@ async def list_schedules_to_wind(
     transaction: Transaction, *, time_zone: ZoneInfo, limit: int
 ) -> list[int]:
     """The schedules for which the built-in clock has work."""
-    rows = await transaction.rows(
+    return await transaction.many(
         QUERIES.list_schedules_to_wind,
+        int,
         version=RULE_VERSION,
         time_zone=time_zone.key,
         limit=limit,
     )
-    return [row["id"] for row in rows]

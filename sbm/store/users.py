@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
 from attrs import frozen
 
 from sbm.model.user import User
-from sbm.store.postgres.database import Row, Transaction
+from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
 QUERIES = load("users")
 
 TOKEN_BYTES = 20
-MAX_USERNAME = 150
-MAX_EMAIL = 254
-
-
-class UnknownUser(LookupError):
-    """There is no user of this name."""
-
-    def __init__(self, username: str) -> None:
-        super().__init__(f"there is no user {username!r}")
-
-
-class UsernameTaken(ValueError):
-    """There is a user of this name already."""
-
-    def __init__(self, username: str) -> None:
-        super().__init__(f"there is a user {username!r} already")
 
 
 @frozen(kw_only=True)
@@ -54,30 +39,18 @@ class ListedToken:
     revoked_at: datetime | None
 
 
-async def create_token(
-    transaction: Transaction,
-    *,
-    email: str,
-    admin: bool = False,
-    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
-) -> str:
-    """A new token, 40 hexadecimal digits, of a user, who is made if need be.
+async def list_called(transaction: Transaction, *, called: str) -> list[str]:
+    """The names of the users of this name or e-mail; first the one of this name."""
+    return await transaction.many(QUERIES.find_users_called, str, called=called)
 
-    It is the user of whom ``email`` is the name, or else the one whose e-mail it is, if that is one
-    alone. With ``admin`` the user becomes an administrator; without, stays what she is. Only a
-    digest of the token is stored. Raises ValueError if a user name cannot be empty or so long.
-    """
-    _check_text(email, MAX_USERNAME)
-    found = await transaction.rows(QUERIES.find_users_called, called=email)
-    is_meant = bool(found) and (found[0]["username"] == email or len(found) == 1)
-    user = await transaction.row(
-        QUERIES.upsert_user,
-        username=found[0]["username"] if is_meant else email,
-        email=email if "@" in email else "",
-        is_admin=admin,
+
+async def find_or_create(
+    transaction: Transaction, *, username: str, email: str, admin: bool
+) -> int:
+    """The id of the user of this name, made if need be, and made an ``admin`` if that is given."""
+    return await transaction.one(
+        QUERIES.upsert_user, int, username=username, email=email, is_admin=admin
     )
-    assert user is not None
-    return await add_token(transaction, user_id=user["id"], random_bytes=random_bytes)
 
 
 async def add_token(
@@ -94,43 +67,32 @@ async def add_token(
 
 async def find_user_by_token(transaction: Transaction, *, token: str) -> User | None:
     """The user, active or not, whom this token belongs to, unless it is unknown or revoked."""
-    row = await transaction.row(QUERIES.find_user_by_digest, digest=_digest(token))
-    return _user(row) if row else None
+    return await transaction.maybe(QUERIES.find_user_by_digest, _user, digest=_digest(token))
 
 
 async def find_user_by_name(
     transaction: Transaction, *, username: str
 ) -> tuple[User, str | None] | None:
     """The user, active or not, of this name, and her password as it is stored, if she has one."""
-    row = await transaction.row(QUERIES.find_user_by_name, username=username)
-    return (_user(row), row["password"]) if row else None
+    return await transaction.maybe(QUERIES.find_user_by_name, _with_password, username=username)
 
 
 async def create(
-    transaction: Transaction,
-    *,
-    username: str,
-    email: str = "",
-    admin: bool = False,
-    password: str | None = None,
-) -> int:
-    """Make a user, with a hashed password or none, and return her id.
-
-    Raises UsernameTaken, or another ValueError if name or e-mail cannot be stored.
-    """
-    _check_text(username, MAX_USERNAME)
-    _check_text(email, MAX_EMAIL, shortest=0)
-    row = await transaction.row(
-        QUERIES.insert_user, username=username, email=email, is_admin=admin, password=password
+    transaction: Transaction, *, username: str, email: str, admin: bool, password: str | None
+) -> int | None:
+    """Make a user, with a hashed password or none, and return the id; None: the name is taken."""
+    return await transaction.maybe(
+        QUERIES.insert_user, int, username=username, email=email, is_admin=admin, password=password
     )
-    if row is None:
-        raise UsernameTaken(username)
-    return int(row["id"])
 
 
-async def set_password(transaction: Transaction, *, username: str, password: str) -> None:
-    """Store another password, hashed; raises UnknownUser."""
-    user_id = await _lock(transaction, username)
+async def lock(transaction: Transaction, *, username: str) -> int | None:
+    """The id of the user of this name, kept from being changed until the transaction ends."""
+    return await transaction.maybe(QUERIES.lock_user, int, username=username)
+
+
+async def set_password(transaction: Transaction, *, user_id: int, password: str) -> None:
+    """Store another password, hashed."""
     await transaction.execute(QUERIES.set_password, user_id=user_id, password=password)
 
 
@@ -139,21 +101,18 @@ async def replace_password(transaction: Transaction, *, user_id: int, old: str, 
     await transaction.execute(QUERIES.replace_password, user_id=user_id, old=old, new=new)
 
 
-async def set_active(transaction: Transaction, *, username: str, is_active: bool) -> None:
-    """Let a user in, or keep her out whatever she shows; raises UnknownUser."""
-    user_id = await _lock(transaction, username)
+async def set_active(transaction: Transaction, *, user_id: int, is_active: bool) -> None:
+    """Let a user in, or keep out with every token and password."""
     await transaction.execute(QUERIES.set_active, user_id=user_id, is_active=is_active)
 
 
-async def grant(transaction: Transaction, *, username: str, permission: str) -> None:
-    """Give a user a permission, if she lacks it; raises UnknownUser."""
-    user_id = await _lock(transaction, username)
+async def grant(transaction: Transaction, *, user_id: int, permission: str) -> None:
+    """Give a user a permission that is lacking."""
     await transaction.execute(QUERIES.grant_permission, user_id=user_id, permission=permission)
 
 
-async def revoke(transaction: Transaction, *, username: str, permission: str) -> bool:
-    """Take a permission from a user; whether she held it. Raises UnknownUser."""
-    user_id = await _lock(transaction, username)
+async def revoke(transaction: Transaction, *, user_id: int, permission: str) -> bool:
+    """Take a permission from a user; whether it was held."""
     revoked = await transaction.execute(
         QUERIES.revoke_permission, user_id=user_id, permission=permission
     )
@@ -162,26 +121,14 @@ async def revoke(transaction: Transaction, *, username: str, permission: str) ->
 
 async def list_users(transaction: Transaction) -> list[ListedUser]:
     """All users, by name."""
-    rows = await transaction.rows(QUERIES.list_users)
-    return [
-        ListedUser(
-            user=_user(row),
-            email=row["email"],
-            has_password=row["has_password"],
-            tokens=row["tokens"],
-        )
-        for row in rows
-    ]
+    return await transaction.many(QUERIES.list_users, _listed)
 
 
 async def list_tokens(
     transaction: Transaction, *, username: str | None = None
 ) -> list[ListedToken]:
-    """The tokens of one user, or of all, revoked ones too, oldest first; raises UnknownUser."""
-    if username is not None:
-        await _lock(transaction, username)
-    rows = await transaction.rows(QUERIES.list_tokens, username=username)
-    return [ListedToken(**row) for row in rows]
+    """The tokens of one user, or of all, revoked ones too, oldest first."""
+    return await transaction.many(QUERIES.list_tokens, ListedToken, username=username)
 
 
 async def revoke_token(
@@ -195,30 +142,17 @@ async def revoke_token(
     return revoked > 0
 
 
-async def _lock(transaction: Transaction, username: str) -> int:
-    row = None
-    if username.isprintable():  # the database could not look for another one
-        row = await transaction.row(QUERIES.lock_user, username=username)
-    if row is None:
-        raise UnknownUser(username)
-    return int(row["id"])
+def _user(*, permissions: Iterable[str], **columns: Any) -> User:
+    return User(permissions=frozenset(permissions), **columns)
 
 
-def _user(row: Row) -> User:
-    return User(
-        id=row["id"],
-        username=row["username"],
-        is_admin=row["is_admin"],
-        is_active=row["is_active"],
-        permissions=frozenset(row["permissions"]),
-    )
+def _with_password(*, password: str | None, **columns: Any) -> tuple[User, str | None]:
+    return _user(**columns), password
 
 
-def _check_text(text: str, longest: int, *, shortest: int = 1) -> None:
-    if not shortest <= len(text) <= longest:
-        raise ValueError(f"must have {shortest} to {longest} characters")
-    if not text.isprintable():
-        raise ValueError("must not contain control characters")
+def _listed(*, email: str, has_password: bool, tokens: int, **columns: Any) -> ListedUser:
+    user = _user(**columns)
+    return ListedUser(user=user, email=email, has_password=has_password, tokens=tokens)
 
 
 def _digest(token: str) -> bytes:

@@ -16,18 +16,18 @@ from sbm.runtime.wakeups import Wakeups
 from sbm.settings.config import Scheduling
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
+from sbm.web.description import describe, description, docs
 from sbm.web.http.authentication import Authentication
 from sbm.web.http.channel import Limits
-from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, written
-from sbm.web.http.errors import MethodNotAllowed
+from sbm.web.http.endpoint import Endpoint, new_app
 from sbm.web.http.origin import Network, Proxies
 from sbm.web.http.passwords import Passwords
 from sbm.web.http.refusals import Refusals
 from sbm.web.http.request import BoundedSite
 from sbm.web.http.targets import Paths
 from sbm.web.http.uploads import Uploads
-from sbm.web.openapi.document import describe
-from sbm.web.openapi.published import StaticDocument, description, docs
+from sbm.web.openapi.published import StaticDocument
+from sbm.web.resources import root
 from sbm.web.resources.background import (
     SendEstimates,
     TaskRequest,
@@ -49,13 +49,11 @@ from sbm.web.resources.schedules import Schedules
 from sbm.web.resources.subscriptions import Subscriptions
 from sbm.web.resources.tasks import Tasks
 from sbm.web.resources.ticks import Ticks
+from sbm.web.resources.triggers import Triggers
 from sbm.web.resources.users import TokenAuth, UserTokens
 
-_COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
 MAX_UPLOAD_BYTES = 50 * 2**20
 _UTC = ZoneInfo("UTC")
-
-_OPTIONS = OptionsInfo(name="Api Root", description="The collections, and where they are.")
 
 # What has routes of its own, by the path that they lie below.
 MOUNTED: Mapping[str, type[Any]] = {
@@ -94,16 +92,12 @@ class Root:
 
     @app.route("/api/v1")
     async def read_collections(self, request: Request) -> bytes:
-        return await self.endpoint.answer(request, _OPTIONS, {"GET": self._collections})
+        methods = {"GET": root.read_collections}
+        return await self.endpoint.answer(request, root.COLLECTIONS_OPTIONS, methods)
 
     @app.route("/livez")
     def read_liveness(self, request: Request) -> bytes:
-        """The process answers: nothing else is looked at, and nobody has to say who she is."""
-        request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
-        if request.method not in (b"GET", b"HEAD", b"OPTIONS"):
-            raise MethodNotAllowed(request.method.decode("ascii", "replace"))
-        request.setHeader(b"Content-Length", b"0")
-        return written(request, Reply())
+        return root.read_liveness(request)
 
     @app.route("/metrics")
     def read_exposition(self, request: Request) -> bytes:
@@ -120,9 +114,6 @@ class Root:
     @app.route("/docs")
     def read_docs(self, request: Request) -> bytes:
         return self.docs.answer(request)
-
-    async def _collections(self, request: ApiRequest) -> Reply:
-        return Reply(body={name: request.url(f"/api/v1/{name}/") for name in _COLLECTIONS})
 
 
 def _mount(path: str) -> None:
@@ -171,8 +162,15 @@ def build(
     callbacks = SchedulerCallbacks(reactor=reactor, scheduling=scheduling, telemetry=telemetry)
     uploads = None
     if media_root is not None:
-        uploads = Uploads(reactor, media_root, max_upload_bytes, authentication, PATH, PART)
-    root = Root(
+        uploads = Uploads(
+            reactor=reactor,
+            folder=media_root,
+            limit=max_upload_bytes,
+            authentication=authentication,
+            path=PATH,
+            part=PART,
+        )
+    site_root = Root(
         endpoint=endpoint,
         mounted={
             "/api/v1/user/token": UserTokens(endpoint=endpoint),
@@ -192,9 +190,12 @@ def build(
             ),
             "/api/v1/subscriptions": Subscriptions(
                 endpoint=endpoint,
-                wake=wakeups.sends.wake,
-                scheduling=scheduling,
-                callbacks=callbacks,
+                triggers=Triggers(
+                    endpoint=endpoint,
+                    wake=wakeups.sends.wake,
+                    scheduling=scheduling,
+                    callbacks=callbacks,
+                ),
                 window=duplicate_window,
                 tally=telemetry.tally,
                 max_text_length=max_text_length,
@@ -226,7 +227,7 @@ def build(
         description=description(version),
         docs=docs(version),
     )
-    resource = root.app.resource()
+    resource = site_root.app.resource()
     refusals = Refusals(
         reactor=reactor, telemetry=telemetry, paths=Paths(describe(version)["paths"])
     )

@@ -1,6 +1,6 @@
 -- Those who were found to be behind.
 
--- name: stage
+-- name: stage :exec
 -- The old table.
 CREATE TEMPORARY TABLE subscriptions_behindsubscription (
     id integer, messages_behind integer, current_sequence_number integer,
@@ -9,13 +9,13 @@ CREATE TEMPORARY TABLE subscriptions_behindsubscription (
 ) ON COMMIT DROP;
 CREATE INDEX ON subscriptions_behindsubscription (subscription_id)
 
--- name: read
+-- name: read :many
 -- As they are.
 SELECT id, subscription_id, messages_behind, current_messageset_id, current_sequence_number,
        expected_messageset_id, expected_sequence_number, created_at
   FROM subscriptions_behindsubscription
 
--- name: note
+-- name: note :exec
 -- Those of what is not there, and those that were found again later.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'behind_subscriptions', s.id, 'left behind', why.reason, true, to_jsonb(s)
@@ -32,7 +32,7 @@ SELECT 'behind_subscriptions', s.id, 'left behind', why.reason, true, to_jsonb(s
                    THEN 'a later one is of the same subscription' END AS reason) why
  WHERE why.reason IS NOT NULL
 
--- name: take
+-- name: take :exec
 -- What is not left behind.
 INSERT INTO behind_subscriptions (id, subscription_id, messages_behind, current_messageset_id,
                                   current_sequence_number, expected_messageset_id,
@@ -43,7 +43,7 @@ SELECT id, subscription_id, messages_behind, current_messageset_id, current_sequ
  WHERE NOT EXISTS (SELECT FROM import_notes n
                     WHERE n.noun = 'behind_subscriptions' AND n.id = m.id::text)
 
--- name: ours
+-- name: ours :many
 -- What there is of them now.
 SELECT id, subscription_id, messages_behind, current_messageset_id, current_sequence_number,
        expected_messageset_id, expected_sequence_number, created_at

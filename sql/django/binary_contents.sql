@@ -1,12 +1,12 @@
 -- Files of messages: their names. The files themselves are none of the database's business.
 
--- name: stage
+-- name: stage :exec
 -- The old table.
 CREATE TEMPORARY TABLE contentstore_binarycontent (
     id integer, content text, created_at timestamptz, updated_at timestamptz
 ) ON COMMIT DROP
 
--- name: read
+-- name: read :many
 -- All files lie in one folder, and each has a name of its own: one that must have another gets its id
 -- in front, or, where that is taken as well, what nobody else has.
 SELECT id, CASE WHEN number = 1 THEN name
@@ -19,7 +19,7 @@ SELECT id, CASE WHEN number = 1 THEN name
                row_number() OVER (PARTITION BY replace(content, '/', '_') ORDER BY id) AS number
           FROM contentstore_binarycontent) AS numbered
 
--- name: note
+-- name: note :exec
 -- Those of other names, and those without any.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'binary_contents', s.id, 'left behind', 'it names no file', true, to_jsonb(s)
@@ -31,12 +31,12 @@ SELECT 'binary_contents', m.id, 'changed',
   FROM old_binary_contents m JOIN contentstore_binarycontent s USING (id)
  WHERE m.content <> s.content AND s.content <> ''
 
--- name: take
+-- name: take :exec
 -- What is not left behind.
 INSERT INTO binary_contents (id, content, created_at, updated_at)
 SELECT m.id, m.content, m.created_at, m.updated_at
   FROM old_binary_contents m JOIN contentstore_binarycontent s USING (id) WHERE s.content <> ''
 
--- name: ours
+-- name: ours :many
 -- What there is of them now.
 SELECT id, content, created_at, updated_at FROM binary_contents

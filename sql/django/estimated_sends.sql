@@ -1,6 +1,6 @@
 -- Send estimates.
 
--- name: stage
+-- name: stage :exec
 -- The old table.
 CREATE TEMPORARY TABLE subscriptions_estimatedsend (
     id integer, send_date date, estimate_subscriptions integer, estimate_identities integer,
@@ -8,12 +8,12 @@ CREATE TEMPORARY TABLE subscriptions_estimatedsend (
 ) ON COMMIT DROP;
 CREATE INDEX ON subscriptions_estimatedsend (send_date, messageset_id)
 
--- name: read
+-- name: read :many
 -- As they are.
 SELECT id, send_date, messageset_id, estimate_subscriptions, estimate_identities
   FROM subscriptions_estimatedsend
 
--- name: note
+-- name: note :exec
 -- Those of a set that is not there, and those that a later one replaces.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'estimated_sends', s.id, 'left behind', why.reason, true, to_jsonb(s)
@@ -27,7 +27,7 @@ SELECT 'estimated_sends', s.id, 'left behind', why.reason, true, to_jsonb(s)
                    THEN 'a later one is of the same day and set' END AS reason) why
  WHERE why.reason IS NOT NULL
 
--- name: take
+-- name: take :exec
 -- What is not left behind.
 INSERT INTO estimated_sends (id, send_date, messageset_id, estimate_subscriptions,
                              estimate_identities)
@@ -36,7 +36,7 @@ SELECT id, send_date, messageset_id, estimate_subscriptions, estimate_identities
  WHERE NOT EXISTS (SELECT FROM import_notes n
                     WHERE n.noun = 'estimated_sends' AND n.id = m.id::text)
 
--- name: ours
+-- name: ours :many
 -- What there is of them now.
 SELECT id, send_date, messageset_id, estimate_subscriptions, estimate_identities
   FROM estimated_sends

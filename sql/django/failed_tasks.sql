@@ -1,12 +1,12 @@
 -- Failures. The old service does not say what it was that failed, the next message or a resend.
 
--- name: stage
+-- name: stage :exec
 -- The old table.
 CREATE TEMPORARY TABLE subscriptions_subscriptionsendfailure (
     id integer, task_id uuid, initiated_at timestamptz, reason text, subscription_id uuid
 ) ON COMMIT DROP
 
--- name: read
+-- name: read :many
 -- Each is a send of its own here, also where one task failed several times: the last one has its id.
 SELECT id, CASE WHEN number = 1 AND task_id IS NOT NULL THEN task_id
                 ELSE md5('failure ' || id)::uuid END AS send_id,
@@ -14,7 +14,7 @@ SELECT id, CASE WHEN number = 1 AND task_id IS NOT NULL THEN task_id
   FROM (SELECT *, row_number() OVER (PARTITION BY task_id ORDER BY id DESC) AS number
           FROM subscriptions_subscriptionsendfailure) AS numbered
 
--- name: note
+-- name: note :exec
 -- Those of a subscription that is not there.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'failed_tasks', s.id, 'left behind', 'there is no subscription ' || s.subscription_id, true,
@@ -27,7 +27,7 @@ SELECT 'failed_tasks', m.id, 'changed', 'its task failed again later: it has an 
   FROM old_failed_tasks m JOIN subscriptions_subscriptionsendfailure s USING (id)
  WHERE m.send_id IS DISTINCT FROM s.task_id
 
--- name: take
+-- name: take :exec
 -- As failures of the next message. One can be requeued, once, only if nothing has happened to its
 -- subscription since, and if it cannot have been a resend: where it stood is not known of others,
 -- and without that a requeue skips them.
@@ -44,6 +44,6 @@ SELECT m.id, m.send_id, 'next', 'trigger', m.reason, s.id, s.identity, m.initiat
                                WHERE r.subscription_id = s.id AND r.outbound IS NULL
                                  AND r.received_at <= m.initiated_at) AS stands) AS since
 
--- name: ours
+-- name: ours :many
 -- What there is of them now.
 SELECT id, send_id, reason, subscription_id, initiated_at FROM failed_tasks

@@ -1,6 +1,6 @@
 -- Messages.
 
--- name: stage
+-- name: stage :exec
 -- The old table, of the newest release.
 CREATE TEMPORARY TABLE contentstore_message (
     id integer, sequence_number integer, lang text, text_content text, created_at timestamptz,
@@ -8,13 +8,13 @@ CREATE TEMPORARY TABLE contentstore_message (
 ) ON COMMIT DROP;
 CREATE INDEX ON contentstore_message (messageset_id, lang, sequence_number)
 
--- name: read
+-- name: read :many
 -- As they are; metadata is never null.
 SELECT id, messageset_id, sequence_number, lang, text_content, binary_content_id,
        COALESCE(metadata, '{}'::jsonb) AS metadata, created_at, updated_at
   FROM contentstore_message
 
--- name: note
+-- name: note :exec
 -- Those without a set or a language, and those that another one keeps from ever being sent.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'messages', s.id, 'left behind', why.reason, true, to_jsonb(s)
@@ -36,7 +36,7 @@ SELECT 'messages', m.id, 'changed', 'there is no file ' || m.binary_content_id, 
  WHERE m.binary_content_id IS NOT NULL
    AND NOT EXISTS (SELECT FROM binary_contents WHERE id = m.binary_content_id)
 
--- name: take
+-- name: take :exec
 -- What is not left behind.
 INSERT INTO messages (id, messageset_id, sequence_number, lang, text_content, binary_content_id,
                       metadata, created_at, updated_at)
@@ -46,7 +46,7 @@ SELECT m.id, m.messageset_id, m.sequence_number, m.lang, m.text_content, b.id, m
  WHERE NOT EXISTS (SELECT FROM import_notes n
                     WHERE n.noun = 'messages' AND n.fate = 'left behind' AND n.id = m.id::text)
 
--- name: ours
+-- name: ours :many
 -- What there is of them now.
 SELECT id, messageset_id, sequence_number, lang, text_content, binary_content_id, metadata,
        created_at, updated_at

@@ -1,13 +1,13 @@
 -- Message sets. One statement takes all: those that follow each other in a circle, too.
 
--- name: stage
+-- name: stage :exec
 -- The old table, of the newest release.
 CREATE TEMPORARY TABLE contentstore_messageset (
     id integer, short_name text, notes text, created_at timestamptz, updated_at timestamptz,
     default_schedule_id integer, next_set_id integer, content_type text, channel text, label text
 ) ON COMMIT DROP
 
--- name: read
+-- name: read :many
 -- Every set has a name; what is no audio was sent as a text; an empty channel is none.
 SELECT id, CASE WHEN short_name = '' THEN 'messageset-' || id ELSE short_name END AS short_name,
        COALESCE(label, '') AS label,
@@ -16,7 +16,7 @@ SELECT id, CASE WHEN short_name = '' THEN 'messageset-' || id ELSE short_name EN
        updated_at
   FROM contentstore_messageset
 
--- name: note
+-- name: note :exec
 -- Those without their schedule stay behind; those without what follows them end there.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'messagesets', m.id, 'left behind', 'there is no schedule ' || m.default_schedule_id, true,
@@ -41,7 +41,7 @@ SELECT 'messagesets', m.id, 'changed', 'its content_type is neither text nor aud
   FROM old_messagesets m JOIN contentstore_messageset s USING (id)
  WHERE m.content_type IS DISTINCT FROM s.content_type
 
--- name: take
+-- name: take :exec
 -- What is not left behind.
 INSERT INTO messagesets (id, short_name, label, content_type, channel, notes, next_set_id,
                          default_schedule_id, created_at, updated_at)
@@ -53,7 +53,7 @@ SELECT m.id, m.short_name, m.label, m.content_type, m.channel, m.notes, f.id,
         AND EXISTS (SELECT FROM schedules WHERE id = f.default_schedule_id)
  WHERE EXISTS (SELECT FROM schedules WHERE id = m.default_schedule_id)
 
--- name: ours
+-- name: ours :many
 -- What there is of them now.
 SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
        created_at, updated_at

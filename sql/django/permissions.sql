@@ -1,6 +1,6 @@
 -- Permissions: those of a user and those of her groups are hers.
 
--- name: stage
+-- name: stage :exec
 -- The old tables.
 CREATE TEMPORARY TABLE auth_permission (id integer, codename text) ON COMMIT DROP;
 CREATE TEMPORARY TABLE auth_user_groups (user_id integer, group_id integer) ON COMMIT DROP;
@@ -9,7 +9,7 @@ CREATE TEMPORARY TABLE auth_group_permissions (group_id integer, permission_id i
 CREATE TEMPORARY TABLE auth_user_user_permissions (user_id integer, permission_id integer)
     ON COMMIT DROP
 
--- name: read
+-- name: read :many
 -- Each once, whichever way it was given.
 SELECT user_id || ' ' || codename AS id, user_id, codename AS permission
   FROM (SELECT user_id, permission_id FROM auth_user_user_permissions
@@ -18,7 +18,7 @@ SELECT user_id || ' ' || codename AS id, user_id, codename AS permission
        ) AS given JOIN auth_permission ON auth_permission.id = permission_id
  GROUP BY user_id, codename
 
--- name: note
+-- name: note :exec
 -- Those that cannot be given here.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'permissions', id, 'left behind', reason, true, to_jsonb(m) - 'id'
@@ -30,12 +30,12 @@ SELECT 'permissions', id, 'left behind', reason, true, to_jsonb(m) - 'id'
                    THEN 'it cannot be given' END AS reason) why
  WHERE reason IS NOT NULL
 
--- name: take
+-- name: take :exec
 -- What is not left behind.
 INSERT INTO user_permissions (user_id, permission)
 SELECT user_id, permission FROM old_permissions m
  WHERE NOT EXISTS (SELECT FROM import_notes n WHERE n.noun = 'permissions' AND n.id = m.id)
 
--- name: ours
+-- name: ours :many
 -- What there is of them now.
 SELECT user_id || ' ' || permission AS id, user_id, permission FROM user_permissions

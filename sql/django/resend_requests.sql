@@ -1,19 +1,19 @@
 -- Requests to resend.
 
--- name: stage
+-- name: stage :exec
 -- The old table.
 CREATE TEMPORARY TABLE subscriptions_resendrequest (
     id integer, received_at timestamptz, outbound uuid, message_id integer, subscription_id uuid
 ) ON COMMIT DROP;
 CREATE INDEX ON subscriptions_resendrequest (subscription_id) WHERE outbound IS NULL
 
--- name: read
+-- name: read :many
 -- The send that answered is not known here; it gets an id that no other has.
 SELECT id, received_at, subscription_id, message_id, md5('resend ' || id)::uuid AS send_id,
        outbound::text AS outbound_id
   FROM subscriptions_resendrequest
 
--- name: note
+-- name: note :exec
 -- Those of a subscription that is not there, and those of a message that is not.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'resend_requests', s.id, 'left behind', 'there is no subscription ' || s.subscription_id,
@@ -26,7 +26,7 @@ SELECT 'resend_requests', s.id, 'changed', 'there is no message ' || s.message_i
   FROM subscriptions_resendrequest s
  WHERE s.message_id IS NOT NULL AND NOT EXISTS (SELECT FROM messages WHERE id = s.message_id)
 
--- name: take
+-- name: take :exec
 -- What is not left behind.
 INSERT INTO resend_requests (id, received_at, subscription_id, message_id, send_id, outbound_id)
 SELECT m.id, m.received_at, m.subscription_id, messages.id, m.send_id, m.outbound_id
@@ -34,6 +34,6 @@ SELECT m.id, m.received_at, m.subscription_id, messages.id, m.send_id, m.outboun
   JOIN subscriptions s ON s.id = m.subscription_id
   LEFT JOIN messages ON messages.id = m.message_id
 
--- name: ours
+-- name: ours :many
 -- What there is of them now.
 SELECT id, received_at, subscription_id, message_id, send_id, outbound_id FROM resend_requests

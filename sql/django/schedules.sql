@@ -1,6 +1,6 @@
 -- Schedules. Those whose fields cannot be read are mended by sbm/operations/django_import/schedules.py.
 
--- name: stage
+-- name: stage :exec
 -- The old table, of the newest release.
 CREATE TEMPORARY TABLE contentstore_schedule (
     id integer, minute text, hour text, day_of_week text, day_of_month text, month_of_year text,
@@ -11,7 +11,7 @@ CREATE TEMPORARY TABLE mended_schedules (
     day_of_month text NOT NULL, month_of_year text NOT NULL
 ) ON COMMIT DROP
 
--- name: read
+-- name: read :many
 -- Blanks inside a field go, and an empty one means any.
 SELECT id, COALESCE(NULLIF(regexp_replace(minute, '\s', '', 'g'), ''), '*') AS minute,
        COALESCE(NULLIF(regexp_replace(hour, '\s', '', 'g'), ''), '*') AS hour,
@@ -20,7 +20,7 @@ SELECT id, COALESCE(NULLIF(regexp_replace(minute, '\s', '', 'g'), ''), '*') AS m
        COALESCE(NULLIF(regexp_replace(month_of_year, '\s', '', 'g'), ''), '*') AS month_of_year
   FROM contentstore_schedule
 
--- name: note
+-- name: note :exec
 -- Those with blanks.
 INSERT INTO import_notes (noun, id, fate, reason, was)
 SELECT 'schedules', id, 'changed', 'blanks in its fields are left out, and an empty field is *',
@@ -33,23 +33,23 @@ SELECT 'schedules', id, 'changed', 'blanks in its fields are left out, and an em
            contentstore_schedule.day_of_week, contentstore_schedule.day_of_month,
            contentstore_schedule.month_of_year)
 
--- name: list_read
+-- name: list_read :many
 -- The fields of all schedules, to be looked at.
 SELECT id, minute, hour, day_of_week, day_of_month, month_of_year FROM old_schedules ORDER BY id
 
--- name: mend
+-- name: mend :exec
 -- Other fields for one of them.
 INSERT INTO mended_schedules
 VALUES (%(id)s, %(minute)s, %(hour)s, %(day_of_week)s, %(day_of_month)s, %(month_of_year)s)
 
--- name: note_mended
+-- name: note_mended :exec
 -- What was made of one of them, and what it was.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'schedules', id, 'changed', %(reason)s, true,
        to_jsonb(contentstore_schedule) - 'id' - 'scheduler_schedule_id'
   FROM contentstore_schedule WHERE id = %(id)s
 
--- name: take
+-- name: take :exec
 -- As they were read, or mended.
 INSERT INTO schedules (id, minute, hour, day_of_week, day_of_month, month_of_year)
 SELECT s.id, COALESCE(m.minute, s.minute), COALESCE(m.hour, s.hour),
@@ -57,11 +57,11 @@ SELECT s.id, COALESCE(m.minute, s.minute), COALESCE(m.hour, s.hour),
        COALESCE(m.month_of_year, s.month_of_year)
   FROM old_schedules s LEFT JOIN mended_schedules m ON m.id = s.id
 
--- name: ours
+-- name: ours :many
 -- What there is of them now.
 SELECT id, minute, hour, day_of_week, day_of_month, month_of_year FROM schedules
 
--- name: take_remote
+-- name: take_remote :exec
 -- What the Scheduler calls them. Nothing else is known of its side.
 INSERT INTO remote_schedules (kind, target, remote_id)
 SELECT 'schedule', id::text, scheduler_schedule_id::text

@@ -1,6 +1,6 @@
 -- Subscriptions.
 
--- name: stage
+-- name: stage :exec
 -- The old table.
 CREATE TEMPORARY TABLE subscriptions_subscription (
     id uuid, identity text, version integer, next_sequence_number integer, lang text,
@@ -9,7 +9,7 @@ CREATE TEMPORARY TABLE subscriptions_subscription (
     messageset_id integer, initial_sequence_number integer
 ) ON COMMIT DROP
 
--- name: read
+-- name: read :many
 -- An identity that is a UUID is written as UUIDs are. process_status and completed agree: 2 is the
 -- status of the completed alone, and ends the activity where nothing else did. What was in process
 -- (1) is no longer; any other status that is not known here is ready, or an error if it is negative.
@@ -25,7 +25,7 @@ SELECT id,
        metadata, created_at, updated_at, created_by_id AS created_by, updated_by_id AS updated_by
   FROM subscriptions_subscription
 
--- name: note
+-- name: note :exec
 -- Those that lack what they cannot be without, and those that are changed on the way.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'subscriptions', s.id, 'left behind', why.reason, true, to_jsonb(s)
@@ -61,7 +61,7 @@ SELECT 'subscriptions', m.id, 'changed',
   FROM old_subscriptions m JOIN subscriptions_subscription s USING (id)
  WHERE m.process_status IS DISTINCT FROM s.process_status OR m.completed <> s.completed
 
--- name: take
+-- name: take :exec
 -- What is not left behind.
 INSERT INTO subscriptions (id, identity, version, messageset_id, next_sequence_number,
                            initial_sequence_number, lang, active, completed, schedule_id,
@@ -77,7 +77,7 @@ SELECT m.id, m.identity, m.version, m.messageset_id, m.next_sequence_number,
                     WHERE n.noun = 'subscriptions' AND n.fate = 'left behind'
                       AND n.id = m.id::text)
 
--- name: ours
+-- name: ours :many
 -- What there is of them now.
 SELECT id, identity, version, messageset_id, next_sequence_number, initial_sequence_number, lang,
        active, completed, schedule_id, process_status, metadata, created_at, updated_at, created_by,

@@ -1,13 +1,13 @@
 -- Users. Neither their names nor when they last logged in are kept.
 
--- name: stage
+-- name: stage :exec
 -- The old table.
 CREATE TEMPORARY TABLE auth_user (
     id integer, password text, is_superuser boolean, username text, email text, is_staff boolean,
     is_active boolean, date_joined timestamptz
 ) ON COMMIT DROP
 
--- name: read
+-- name: read :many
 -- Who was staff or a superuser is an administrator. Hashes that cannot be checked are none.
 SELECT id, CASE WHEN username = '' THEN 'user-' || id ELSE username END AS username,
        COALESCE(email, '') AS email, is_staff OR is_superuser AS is_admin, is_active,
@@ -15,7 +15,7 @@ SELECT id, CASE WHEN username = '' THEN 'user-' || id ELSE username END AS usern
        CASE WHEN password LIKE 'pbkdf2\_sha256$%' THEN password END AS password
   FROM auth_user
 
--- name: note
+-- name: note :exec
 -- Those who need another password; an unusable one was none before.
 INSERT INTO import_notes (noun, id, fate, reason, was)
 SELECT 'users', s.id, 'changed', 'the hash of the password is of a kind not known here: it is gone',
@@ -26,11 +26,11 @@ SELECT 'users', s.id, 'changed', 'the hash of the password is of a kind not know
 SELECT 'users', s.id, 'changed', 'there was no user name', '{"username": ""}'
   FROM auth_user s WHERE s.username = ''
 
--- name: take
+-- name: take :exec
 -- All of them.
 INSERT INTO users (id, username, email, is_admin, is_active, created_at, password)
 SELECT id, username, email, is_admin, is_active, created_at, password FROM old_users
 
--- name: ours
+-- name: ours :many
 -- What there is of them now.
 SELECT id, username, email, is_admin, is_active, created_at, password FROM users

@@ -1,7 +1,7 @@
 -- What the import of the old service's data does once, before, between and after the tables.
 -- Where a statement has {braces}, a table's own statement is put in.
 
--- name: set_reading
+-- name: set_reading :exec
 -- Both sides write times in the same way, in UTC; nothing but the operator ends an import. Of what is
 -- imported the Scheduler is not told: it knows already, or is brought in line afterwards. What an
 -- old server does not know is left out. Tables that the search path does not show are looked for in
@@ -18,7 +18,7 @@ SELECT set_config(name, value, true)
                ('idle_in_transaction_session_timeout', '0')) AS settings (name, value)
  WHERE name = 'sbm.scheduling' OR name IN (SELECT lower(pg_settings.name) FROM pg_settings)
 
--- name: lock_target
+-- name: lock_target :exec
 -- Nobody writes, or reads half of it, before it is whole. A daemon that is at work is not waited for.
 SET LOCAL lock_timeout = '5s';
 LOCK TABLE schedules, messagesets, binary_contents, messages, subscriptions, sends, ledger, ticks,
@@ -27,14 +27,14 @@ LOCK TABLE schedules, messagesets, binary_contents, messages, subscriptions, sen
 SET LOCAL lock_timeout = 0;
 SET LOCAL maintenance_work_mem = '256MB'
 
--- name: find_indexes
+-- name: find_indexes :many
 -- The indexes of a table that are no part of a constraint, and how each is made. A million rows come
 -- in twice as fast when these are made after them.
 SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
  WHERE indrelid = %(table)s::regclass
    AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
 
--- name: find_filled
+-- name: find_filled :many
 -- What keeps a database from being an empty one. Users and tokens do not: an operator makes her own
 -- before anything else.
 SELECT noun FROM (
@@ -54,7 +54,7 @@ SELECT noun FROM (
     UNION ALL SELECT 'remote_schedules', EXISTS (SELECT FROM remote_schedules)) AS nouns
  WHERE is_filled
 
--- name: set_aside
+-- name: set_aside :exec
 -- The operator's own users leave their ids to those who had them in the old service. Answers that
 -- were kept for them would be given to those, and speak of rows that are gone.
 DELETE FROM idempotency_keys;
@@ -66,7 +66,7 @@ CREATE TEMPORARY TABLE kept_requests ON COMMIT DROP AS
 SELECT id, requested_by FROM tasks WHERE requested_by IS NOT NULL;
 DELETE FROM users
 
--- name: give_back
+-- name: give_back :exec
 -- The operator's own users, once the ids are given out. One who has the name of an imported user is
 -- that user, with the rights and tokens of both, and the password given here, if there is one.
 -- Whoever was inactive stays so.
@@ -88,7 +88,7 @@ UPDATE tasks SET requested_by = users.id
   FROM kept_requests JOIN kept_users ON kept_users.id = requested_by JOIN users USING (username)
  WHERE tasks.id = kept_requests.id
 
--- name: find_room
+-- name: find_room :one
 -- The first id of the widest gap, where the numbering goes on: nearly always that is behind the
 -- highest. A row that was given the last id there is must not keep others from being made.
 SELECT id + 1 FROM (SELECT id, lead(id, 1, 2147483648) OVER (ORDER BY id) - id AS room
@@ -96,11 +96,11 @@ SELECT id + 1 FROM (SELECT id, lead(id, 1, 2147483648) OVER (ORDER BY id) - id A
                    ) AS gaps
  ORDER BY room DESC LIMIT 1
 
--- name: find_merged
+-- name: find_merged :many
 -- The operator's users who have the name of an imported one.
 SELECT username FROM kept_users JOIN users USING (username) ORDER BY username
 
--- name: make_notes
+-- name: make_notes :exec
 -- What is to be reported of single rows: fate is "left behind" or "changed". A row is apart where
 -- its content here is not what reading it there makes of it.
 CREATE TEMPORARY TABLE import_notes (
@@ -113,12 +113,12 @@ CREATE TEMPORARY TABLE import_notes (
     was jsonb
 ) ON COMMIT DROP
 
--- name: note_odd_time
+-- name: note_odd_time :exec
 -- That a time of a row is another one, and what it was.
 INSERT INTO import_notes (noun, id, fate, reason, was)
 VALUES (%(noun)s, %(id)s, 'changed', 'a time beyond the years 1 to 9999 is at their end', %(was)s)
 
--- name: find_staged
+-- name: find_staged :many
 -- The columns of the copies, as they are to be filled, and their types.
 SELECT relname, attname, format_type(atttypid, atttypmod) AS type
   FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
@@ -126,59 +126,59 @@ SELECT relname, attname, format_type(atttypid, atttypmod) AS type
    AND relname ~ '^(auth|authtoken|contentstore|subscriptions)_'
  ORDER BY relname, attnum
 
--- name: find_columns
+-- name: find_columns :many
 -- The columns that a table of the old service has, if there is such a table.
 SELECT attname FROM pg_attribute
  WHERE attrelid = to_regclass(%(relation)s) AND attnum > 0 AND NOT attisdropped
 
--- name: find_release
+-- name: find_release :many
 -- The migrations that tell one release of the old service from another.
 SELECT name FROM django_migrations WHERE app = 'contentstore'
 
--- name: find_domain
+-- name: find_domain :maybe
 -- The host under which the old service gave out the addresses of its files.
 SELECT domain FROM django_site WHERE id = 1
 
--- name: sum_rows
+-- name: sum_rows :one
 -- How many rows there are, and a checksum over them that does not depend on their order: both
 -- halves of the MD5 of each, added up. It runs in the old database as well as in ours.
 SELECT count(*), COALESCE(sum(('x' || substr(digest, 1, 16))::bit(64)::bigint), 0) AS high,
        COALESCE(sum(('x' || substr(digest, 17, 16))::bit(64)::bigint), 0) AS low
   FROM (SELECT md5(convert_to(one::text, 'UTF8')) AS digest FROM ({rows}) AS one {where}) AS digests
 
--- name: are_apart
--- Only rows that were left behind, or mended beyond what reading them makes of them.
+-- name: are_apart :many
+-- A part of sum_rows: only rows that were left behind, or mended beyond what reading them makes of them.
 WHERE EXISTS (SELECT FROM import_notes
                WHERE noun = {noun} AND (is_apart OR fate = 'left behind')
                  AND import_notes.id = one.id::text)
 
--- name: are_taken
--- Only those that are here as they were read.
+-- name: are_taken :many
+-- A part of sum_rows: only those that are here as they were read.
 WHERE NOT EXISTS (SELECT FROM import_notes
                    WHERE noun = {noun} AND (is_apart OR fate = 'left behind')
                      AND import_notes.id = one.id::text)
 
--- name: count_notes
+-- name: count_notes :one
 -- How many rows of a table were left behind, and how many were changed on the way.
 SELECT count(DISTINCT id) FILTER (WHERE fate = 'left behind') AS left_behind,
        count(DISTINCT id) FILTER (WHERE fate = 'changed') AS changed
   FROM import_notes WHERE noun = %(noun)s
 
--- name: list_notes
+-- name: list_notes :many
 -- All that is to be reported of single rows, in order. What was there stays JSON text: not all that
 -- jsonb holds, such as numbers of thousands of digits, can be read everywhere.
 SELECT noun, id, fate, reason, was::text FROM import_notes ORDER BY number
 
--- name: count_called
+-- name: count_called :one
 -- How many schedules the Scheduler has been told to call.
 SELECT count(*) FROM remote_schedules
 
--- name: list_files
+-- name: list_files :many
 -- The files of messages: as the old service called them, and as they are called here.
 SELECT binary_contents.id, contentstore_binarycontent.content AS old_name, binary_contents.content
   FROM binary_contents JOIN contentstore_binarycontent USING (id) ORDER BY id
 
--- name: list_contents
+-- name: list_contents :many
 -- What every message carries, and how it goes out.
 SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.lang,
        m.text_content AS text, b.content AS file_name, s.content_type, s.channel
@@ -187,7 +187,7 @@ SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.l
   LEFT JOIN binary_contents b ON b.id = m.binary_content_id
  ORDER BY m.id
 
--- name: list_waiting_prepends
+-- name: list_waiting_prepends :many
 -- What is to go out before the next message of those under way, and the text of that message. What
 -- is not a text has no value here, only its JSON type.
 SELECT s.id, CASE WHEN type = 'string' THEN s.metadata ->> 'prepend_next_delivery' END AS prepend,
@@ -206,7 +206,7 @@ SELECT s.id, CASE WHEN type = 'string' THEN s.metadata ->> 'prepend_next_deliver
    AND s.metadata ->> 'prepend_next_delivery' <> ''
  ORDER BY s.id
 
--- name: find_ended
+-- name: find_ended :exec
 -- Those under way who stand beyond the end of their content, and what follows their set. They
 -- complete at a tick; without a send of their set from here they do not go on.
 CREATE TEMPORARY TABLE ended_subscriptions ON COMMIT DROP AS
@@ -221,7 +221,7 @@ SELECT s.id, s.identity, s.lang, s.next_sequence_number, s.process_status < 0 AS
   LEFT JOIN messagesets following ON following.id = current.next_set_id
  WHERE s.active AND NOT s.completed AND s.next_sequence_number > last_number
 
--- name: go_on
+-- name: go_on :exec
 -- Complete those of them whose set is followed by another one, and begin that: as settling their
 -- last message would have. Whoever is in error is left alone.
 WITH chained AS (
@@ -237,7 +237,7 @@ WITH chained AS (
 UPDATE ended_subscriptions SET successor = chained.id
   FROM chained WHERE ended_subscriptions.id = chained.chained_from
 
--- name: list_ended
+-- name: list_ended :many
 -- Those of them, and what follows them.
 SELECT id, lang, next_sequence_number, is_in_error, messageset, following, successor
   FROM ended_subscriptions ORDER BY id

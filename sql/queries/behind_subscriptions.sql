@@ -1,59 +1,35 @@
 -- Who has had fewer messages than her schedules have asked for since she began: found, told, and
 -- helped. The function walk() (see the migrations) works out what is expected of a subscription.
 
--- name: list_behind
--- A page of them, newest first.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, created_at FROM behind_subscriptions
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s
-        AND (created_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
-                                coalesce(%(from_id)s, 2147483647))
-      ORDER BY created_at DESC, id DESC LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND (created_at, id) > (%(from_time)s::timestamptz, %(from_id)s)
-      ORDER BY created_at, id LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, rows.* FROM total LEFT JOIN (
-    SELECT behind.id, subscription_id, messages_behind, current_messageset_id,
-           reached.short_name AS current_messageset_name, current_sequence_number,
-           expected_messageset_id, expected.short_name AS expected_messageset_name,
-           expected_sequence_number, behind.created_at
-      FROM page
-      JOIN behind_subscriptions behind ON behind.id = page.id
-      JOIN messagesets reached ON reached.id = current_messageset_id
-      JOIN messagesets expected ON expected.id = expected_messageset_id) AS rows ON true
- ORDER BY rows.created_at DESC, rows.id DESC;
+-- columns:
+behind.id, subscription_id, messages_behind, current_messageset_id,
+reached.short_name AS current_messageset_name, current_sequence_number, expected_messageset_id,
+expected.short_name AS expected_messageset_name, expected_sequence_number, behind.created_at
 
--- name: find_one_behind
+-- name: list_behind :many
+-- reads
+-- page: created_at DESC, id DESC
+-- A page of them, newest first.
+SELECT id, created_at FROM behind_subscriptions
+-- shown:
+SELECT {columns} FROM page
+  JOIN behind_subscriptions behind ON behind.id = page.id
+  JOIN messagesets reached ON reached.id = current_messageset_id
+  JOIN messagesets expected ON expected.id = expected_messageset_id;
+
+-- name: find_one_behind :maybe
+-- reads
 -- One of them.
-SELECT behind.id, subscription_id, messages_behind, current_messageset_id,
-       reached.short_name AS current_messageset_name, current_sequence_number,
-       expected_messageset_id, expected.short_name AS expected_messageset_name,
-       expected_sequence_number, behind.created_at
-  FROM behind_subscriptions behind
+SELECT {columns} FROM behind_subscriptions behind
   JOIN messagesets reached ON reached.id = current_messageset_id
   JOIN messagesets expected ON expected.id = expected_messageset_id
  WHERE behind.id = %(id)s;
 
--- name: read_now
--- What time it is.
-SELECT now() AS now;
-
--- name: find_behind
+-- name: find_behind :maybe
 -- Look at the next %(limit)s subscriptions after this id, active or not, and put down which of
 -- those under way are behind; what an earlier search put down of them goes. Where her way has
 -- brought her by now is what is expected; behind she is by the messages that she missed on it.
+-- Answers the last one looked at; no row: there are no more.
 WITH members AS MATERIALIZED (
     SELECT id, messageset_id, next_sequence_number
       FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
@@ -90,9 +66,10 @@ WITH members AS MATERIALIZED (
            expected_sequence_number = EXCLUDED.expected_sequence_number,
            created_at = EXCLUDED.created_at
 )
-SELECT (array_agg(id ORDER BY id DESC))[1] AS last, count(*) AS looked_at FROM members;
+SELECT id AS last FROM members ORDER BY id DESC LIMIT 1;
 
--- name: look_for_behind
+-- name: look_for_behind :many
+-- reads
 -- Look at the next %(limit)s subscriptions after this id, and tell of those that are behind what
 -- would become of them; a null parameter is no filter. Nothing is put down. held_back says why a
 -- subscription cannot be moved on now, unsendable why it cannot be sent to. Comes with a row of
@@ -141,13 +118,14 @@ SELECT looked_at.last, looked_at.count AS looked_at, page.*
   LEFT JOIN page ON true
  WHERE looked_at.count > 0 ORDER BY page.id;
 
--- name: lock_stragglers
+-- name: lock_behind :many
 -- Those of these subscriptions that nobody else has locked, before they are judged anew: none of
 -- them steps meanwhile, and what has stepped is seen by the statement that follows.
 SELECT id FROM subscriptions
  WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
 
--- name: fast_forward
+-- name: fast_forward :one
+-- fires: owe_chore_of_changed, owe_chore_of_new, subscriptions_join
 -- Move those of these subscriptions that are behind to where they should be, and send nothing. Who
 -- is in error, or is owed a message, or has gone on already, is left as she is. Each set that she
 -- would have finished on her way is left as settling its last message would have: completed, and
@@ -208,7 +186,7 @@ SELECT count(*) FILTER (WHERE NOT is_held_back) AS done,
        COALESCE(sum(steps - 1) FILTER (WHERE NOT is_held_back), 0)::integer AS begun
   FROM judged;
 
--- name: owe_to_stragglers
+-- name: owe_to_behind :one
 -- Owe the next message to those of these subscriptions that are behind. Who is in error, or has no
 -- message left in her set, is left as she is, and so is who is owed one already. They share the
 -- tick of the single triggers of this minute, but do not keep those waiting.

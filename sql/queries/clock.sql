@@ -1,6 +1,12 @@
 -- The database's clock, and what becomes of the moments that it wrote while it was wrong.
 
--- name: read_clock
+-- name: read_now :one
+-- reads
+-- What time it is.
+SELECT now() AS now;
+
+-- name: read_clock :one
+-- reads
 -- What time it is, and what is known about the clock: the last jump, and what the machine read last.
 -- recorded: by how much the clock was set, as others have recorded it since the jump that is known.
 -- One look at two small tables.
@@ -14,16 +20,18 @@ SELECT now() AS now, EXTRACT(epoch FROM now())::float8 AS seconds, last_jump.id 
   LEFT JOIN LATERAL (SELECT * FROM clock_jumps ORDER BY id DESC LIMIT 1) last_jump ON true
   LEFT JOIN clock_readings reading ON reading.machine = %(machine)s;
 
--- name: lock_clock
+-- name: lock_clock :exec
+-- reads
 -- One daemon after the other writes down what it saw: the next one finds that it was seen already.
 SELECT pg_advisory_xact_lock(736266, 4);
 
--- name: sum_jumps
+-- name: sum_jumps :one
+-- reads
 -- A statement of its own: only this one sees what others have written before the lock was had.
 SELECT COALESCE(EXTRACT(epoch FROM sum(size)), 0)::float8 AS recorded, max(id) AS jump_id
   FROM clock_jumps WHERE id > %(known)s;
 
--- name: record_jump
+-- name: record_jump :one
 -- The clock was set by so much, no longer ago than so long.
 INSERT INTO clock_jumps (size, earliest_at, seen_at, doubted_until, last_tick_id)
 SELECT make_interval(secs => %(seconds)s), now() - make_interval(secs => %(within)s), now(),
@@ -31,7 +39,7 @@ SELECT make_interval(secs => %(seconds)s), now() - make_interval(secs => %(withi
   FROM ticks
 RETURNING id;
 
--- name: keep_reading
+-- name: keep_reading :exec
 -- The distance between this clock and the machine's uptime, for daemons that start later.
 INSERT INTO clock_readings (machine, uptime, lowest, highest, jump_id, read_at)
 VALUES (%(machine)s, %(uptime)s, %(lowest)s, %(highest)s, %(jump_id)s, now())
@@ -39,7 +47,7 @@ VALUES (%(machine)s, %(uptime)s, %(lowest)s, %(highest)s, %(jump_id)s, now())
    SET uptime = EXCLUDED.uptime, lowest = EXCLUDED.lowest, highest = EXCLUDED.highest,
        jump_id = EXCLUDED.jump_id, read_at = EXCLUDED.read_at;
 
--- name: delete_old_readings
+-- name: delete_old_readings :exec
 -- Of machines that have been started anew since, or are gone. A jump matters for as long as the
 -- ticks that were made before it.
 WITH gone AS (
@@ -48,7 +56,8 @@ WITH gone AS (
 DELETE FROM clock_jumps
  WHERE seen_at < now() - interval '90 days' AND last_tick_id < (SELECT min(id) FROM ticks);
 
--- name: repair_sends
+-- name: repair_sends :exec
+-- fires: date_moments
 -- Bring back what a wrong clock has written into sends: what was due, or leased, for so long from
 -- then on, is so from now on. What was not written by the clock of now is known by dated_at; and
 -- what lies further ahead than any delay or lease of ours can reach is wrong all the same. The other
@@ -89,10 +98,10 @@ UPDATE sends
                                             ELSE %(lease)s::interval END END,
        unknown_since = CASE WHEN unknown_since > GREATEST(now(), dated_at) + %(most)s::interval
                             THEN now() + %(lease)s::interval ELSE unknown_since END
- WHERE id = ANY(ARRAY(SELECT id FROM ahead))
-RETURNING id;
+ WHERE id = ANY(ARRAY(SELECT id FROM ahead));
 
--- name: repair_chores
+-- name: repair_chores :exec
+-- fires: date_moments
 -- The same for what the Scheduler is owed.
 WITH ahead AS MATERIALIZED (
     SELECT id FROM chores
@@ -108,23 +117,21 @@ UPDATE chores
                           THEN now() + CASE WHEN lease_until - dated_at <= %(most)s::interval
                                             THEN lease_until - dated_at
                                             ELSE %(lease)s::interval END END
- WHERE id = ANY(ARRAY(SELECT id FROM ahead))
-RETURNING id;
+ WHERE id = ANY(ARRAY(SELECT id FROM ahead));
 
--- name: repair_tasks
+-- name: repair_tasks :exec
+-- fires: date_moments
 -- The same for work in the background: whose owner fell silent is begun anew when its lease ends.
 UPDATE tasks
    SET lease_until = now() + CASE WHEN lease_until - dated_at <= %(most)s::interval
                                   THEN lease_until - dated_at ELSE %(lease)s::interval END
- WHERE state = 'begun' AND (dated_at > now() OR lease_until > now() + %(most)s::interval)
-RETURNING id;
+ WHERE state = 'begun' AND (dated_at > now() OR lease_until > now() + %(most)s::interval);
 
--- name: repair_content_changes
+-- name: repair_content_changes :exec
 -- When content changed last, of which much is concluded an hour later: what lies ahead is as if it
 -- had been just now. By the clock that the trigger reads, since its rows may be younger than this
 -- transaction; and what an editor has in hand is written anew anyway.
 UPDATE content_changes SET changed_at = clock_timestamp()
  WHERE (messageset_id, lang) IN (
            SELECT messageset_id, lang FROM content_changes
-            WHERE changed_at > clock_timestamp() FOR UPDATE SKIP LOCKED)
-RETURNING lang;
+            WHERE changed_at > clock_timestamp() FOR UPDATE SKIP LOCKED);

@@ -1,39 +1,42 @@
 -- Subscriptions that somebody has twice. What is large is walked identity by identity, so that all
 -- of one person's are seen together; what belongs together is judged once it is locked.
 
--- name: reach_identity
+-- name: reach_identity :one
+-- reads
 -- Where the next %(limit)s rows, by identity, end; null: there are no more.
 SELECT max(identity) AS reach, count(*) AS rows
   FROM (SELECT identity FROM subscriptions WHERE identity > %(after)s
          ORDER BY identity LIMIT %(limit)s) AS next;
 
--- name: list_twins
+-- name: list_candidates :many
+-- reads
 -- Of these identities, the subscriptions that match and have another beside them which does, too:
 -- neither completed nor ended, and of the same person, set, and whatever else is compared. A null
 -- parameter is no filter.
 SELECT id FROM (
     SELECT id, count(*) OVER (
                PARTITION BY identity, messageset_id, CASE WHEN %(by_lang)s THEN lang END,
-                            CASE WHEN %(by_schedule)s THEN schedule_id END) AS twins
+                            CASE WHEN %(by_schedule)s THEN schedule_id END) AS members
       FROM subscriptions
      WHERE identity > %(after)s AND identity <= %(reach)s AND active AND NOT completed
        AND (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
        AND (%(lang)s IS NULL OR lang = %(lang)s)
-       AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)) AS members
- WHERE twins > 1;
+       AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)) AS candidates
+ WHERE members > 1;
 
--- name: hold_owed_sends
+-- name: hold_owed_sends :many
 -- The next sends of these that nobody has begun: nobody will, until this transaction ends. What a
 -- daemon is claiming at this moment is stepped over.
 SELECT id FROM sends
  WHERE subscription_id = ANY (%(ids)s::uuid[]) AND kind = 'next' AND state = 'owed'
    FOR UPDATE SKIP LOCKED;
 
--- name: lock_subscriptions
+-- name: lock_subscriptions :exec
 -- These, which are about to be judged: nobody changes them meanwhile.
 SELECT id FROM subscriptions WHERE id = ANY (%(ids)s::uuid[]) ORDER BY id FOR UPDATE;
 
--- name: judge_duplicates
+-- name: decide_duplicates :many
+-- reads
 -- Which of these is a duplicate of which. Those that were made soon after one another are the same
 -- one, made again; no limit: however long after. One that is in error is not kept if another is
 -- not, or she would get nothing. is_busy: more is under way than a next send that nobody has begun
@@ -81,19 +84,20 @@ WITH members AS MATERIALIZED (
 )
 SELECT * FROM ranked WHERE id <> kept_id ORDER BY identity, id;
 
--- name: remove_duplicates
+-- name: remove_duplicates :one
+-- fires: owe_chore_of_changed, owe_chore_of_deleted, subscriptions_join
 -- The duplicates go, or are ended where they are to stay, and the audit keeps them whole. What was
 -- owed to them is skipped. The one that is kept goes on from where the furthest of them stood, so
 -- that nobody gets a message again. All of them are locked, and their sends are held.
-WITH verdicts AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(verdicts)s)
+WITH decisions AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(decisions)s)
         AS v (id uuid, kept_id uuid, kept_number integer, furthest integer)
 ), removed AS (
     DELETE FROM subscriptions s
-     WHERE NOT %(deactivate)s AND s.id = ANY (ARRAY(SELECT id FROM verdicts)) RETURNING s.*
+     WHERE NOT %(deactivate)s AND s.id = ANY (ARRAY(SELECT id FROM decisions)) RETURNING s.*
 ), ended AS (
     UPDATE subscriptions s SET active = false, updated_at = now()
-     WHERE %(deactivate)s AND s.id = ANY (ARRAY(SELECT id FROM verdicts)) RETURNING s.*
+     WHERE %(deactivate)s AND s.id = ANY (ARRAY(SELECT id FROM decisions)) RETURNING s.*
 ), gone AS (
     SELECT removed.*, to_jsonb(removed) AS whole FROM removed
      UNION ALL
@@ -101,7 +105,7 @@ WITH verdicts AS MATERIALIZED (
 ), dropped AS (
     DELETE FROM sends
      WHERE id = ANY (%(held)s::uuid[])
-       AND subscription_id = ANY (ARRAY(SELECT id FROM verdicts)) RETURNING *
+       AND subscription_id = ANY (ARRAY(SELECT id FROM decisions)) RETURNING *
 ), skipped AS (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, lang, attempts, owed_at, first_attempt_at, actor)
@@ -112,7 +116,7 @@ WITH verdicts AS MATERIALIZED (
       FROM dropped JOIN gone ON gone.id = dropped.subscription_id
 ), moved AS (
     UPDATE subscriptions s SET next_sequence_number = kept.furthest, updated_at = now()
-      FROM (SELECT DISTINCT kept_id, kept_number, furthest FROM verdicts
+      FROM (SELECT DISTINCT kept_id, kept_number, furthest FROM decisions
              WHERE kept_number < furthest) AS kept
      WHERE s.id = kept.kept_id
     RETURNING s.id, s.identity, s.messageset_id, s.lang, kept.kept_number, kept.furthest
@@ -131,7 +135,7 @@ WITH verdicts AS MATERIALIZED (
                   'count', count(*), 'moved', (SELECT count(*) FROM moved),
                   CASE WHEN %(deactivate)s THEN 'deactivated' ELSE 'removed' END,
                   jsonb_agg(jsonb_build_object(
-                      'kept', verdicts.kept_id, 'subscription', gone.whole) ORDER BY gone.id))
-      FROM gone JOIN verdicts ON verdicts.id = gone.id HAVING count(*) > 0
+                      'kept', decisions.kept_id, 'subscription', gone.whole) ORDER BY gone.id))
+      FROM gone JOIN decisions ON decisions.id = gone.id HAVING count(*) > 0
 )
-SELECT count(*) AS removed, (SELECT count(*) FROM moved) AS moved FROM gone;
+SELECT count(*) AS removed FROM gone;

@@ -1,46 +1,34 @@
 -- Sends that were refused or failed. They come into being where sends are settled.
 
--- name: list_failed_tasks
--- A page of them, newest first. A null parameter is no filter.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, send_id, kind, stage, reason, subscription_id, initiated_at FROM failed_tasks
-     WHERE (%(kind)s IS NULL OR kind = %(kind)s)
-       AND (%(stage)s IS NULL OR stage = %(stage)s)
-       AND (%(subscription_id)s IS NULL OR subscription_id = %(subscription_id)s)
-       AND (%(identity)s IS NULL OR identity = %(identity)s)
-       AND (%(reason_contains)s IS NULL
-            OR strpos(lower(reason), lower(%(reason_contains)s::text)) > 0)
-       AND (%(initiated_after)s IS NULL OR initiated_at >= %(initiated_after)s)
-       AND (%(initiated_before)s IS NULL OR initiated_at <= %(initiated_before)s)
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id < %(from_id)s)
-      ORDER BY id DESC LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND id > %(from_id)s
-      ORDER BY id LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, page.* FROM total LEFT JOIN page ON true ORDER BY page.id DESC;
+-- columns:
+id, send_id, kind, stage, reason, subscription_id, initiated_at
 
--- name: find_failed_task
+-- name: list_failed_tasks :many
+-- reads
+-- page: id DESC
+-- A page of them, newest first. A null parameter is no filter.
+SELECT {columns} FROM failed_tasks
+ WHERE (%(kind)s IS NULL OR kind = %(kind)s)
+   AND (%(stage)s IS NULL OR stage = %(stage)s)
+   AND (%(subscription_id)s IS NULL OR subscription_id = %(subscription_id)s)
+   AND (%(identity)s IS NULL OR identity = %(identity)s)
+   AND (%(reason_contains)s IS NULL
+        OR strpos(lower(reason), lower(%(reason_contains)s::text)) > 0)
+   AND (%(initiated_after)s IS NULL OR initiated_at >= %(initiated_after)s)
+   AND (%(initiated_before)s IS NULL OR initiated_at <= %(initiated_before)s);
+
+-- name: find_failed_task :maybe
+-- reads
 -- One of them.
-SELECT id, send_id, kind, stage, reason, subscription_id, initiated_at FROM failed_tasks
+SELECT {columns} FROM failed_tasks
  WHERE id = %(id)s;
 
--- name: find_newest_failed_task
+-- name: find_newest_failed_task :maybe
+-- reads
 -- Where a requeue of all of them ends: what fails while it goes on is not meant.
-SELECT max(id) AS id FROM failed_tasks;
+SELECT id FROM failed_tasks ORDER BY id DESC LIMIT 1;
 
--- name: requeue_failed_tasks
+-- name: requeue_failed_tasks :one
 -- Owe up to %(limit)s of them again, oldest first, from the one behind %(after)s to %(up_to)s, of
 -- those that match; a null parameter is no filter. Each is the same send, by kind, and a new
 -- trigger in the tick that those of this minute share. A next send only if its subscription still
@@ -122,7 +110,7 @@ SELECT count(*) AS taken, (SELECT count(*) FROM owed) AS owed,
        (SELECT count(*) FROM chosen) AS seen, (SELECT count(*) FROM locked) AS locked
   FROM taken;
 
--- name: hold_failed_task
+-- name: hold_failed_task :exec
 -- This one and its subscription, before it is requeued: one alone waits for those who have them
 -- locked.
 WITH held AS MATERIALIZED (

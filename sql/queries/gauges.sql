@@ -1,6 +1,7 @@
 -- What stands in the database now, in numbers that a graph is drawn of.
 
--- name: measure_sends
+-- name: measure_sends :many
+-- reads
 -- The live sends by state and lane, and since when the oldest of each is owed, or unknown. One pass
 -- over a table that holds live work only.
 SELECT state, lane, count(*) AS count,
@@ -8,7 +9,8 @@ SELECT state, lane, count(*) AS count,
        EXTRACT(epoch FROM now() - min(unknown_since))::float8 AS unknown_seconds
   FROM sends GROUP BY state, lane;
 
--- name: measure_chores
+-- name: measure_chores :one
+-- reads
 -- The calls that the Scheduler is owed, since when the oldest, and those that it has refused.
 SELECT count(*) FILTER (WHERE state <> 'refused') AS owed,
        count(*) FILTER (WHERE state = 'refused') AS refused,
@@ -16,6 +18,7 @@ SELECT count(*) FILTER (WHERE state <> 'refused') AS owed,
            AS owed_seconds
   FROM chores;
 
--- name: count_doubles
+-- name: count_doubles :one
+-- reads
 -- The outbounds that are known beside those that the ledger names. There should be none.
 SELECT count(*) AS doubles FROM doubles;

@@ -1,11 +1,13 @@
 -- Requests that may come twice, and what was answered the first time.
 
--- name: lock_request
+-- name: lock_request :exec
+-- reads
 -- Wait for whoever has the same request in hand, and keep others out until the transaction ends. A
 -- statement of its own: only the next one sees what the other has committed meanwhile.
 SELECT pg_advisory_xact_lock(%(lock)s::bigint);
 
--- name: find_answer
+-- name: find_answer :maybe
+-- reads
 -- The answer to this request, unless it is too old to count. Within two days of a jump of the
 -- database's clock, it is too old only if it is so by the clock of the daemon as well.
 SELECT fingerprint, status, headers, body
@@ -15,7 +17,7 @@ SELECT fingerprint, status, headers, body
         OR received_at > %(received_at)s::timestamptz - %(kept)s::interval
            AND EXISTS (SELECT FROM clock_jumps WHERE seen_at > now() - interval '2 days'));
 
--- name: keep_answer
+-- name: keep_answer :exec
 -- The answer to this request; one that was too old gives way.
 INSERT INTO idempotency_keys (request, user_id, path, key, fingerprint, status, headers, body,
                               received_at)
@@ -26,7 +28,8 @@ VALUES (%(request)s, %(user_id)s, %(path)s, %(key)s, %(fingerprint)s, %(status)s
        fingerprint = excluded.fingerprint,
        status = excluded.status, headers = excluded.headers, body = excluded.body;
 
--- name: find_registration
+-- name: find_registration :maybe
+-- reads
 -- The subscription that was made of the same data within the window, unless it was deleted. Within
 -- two days of a jump of the database's clock, the clock of the daemon is asked as well.
 SELECT subscriptions.id
@@ -36,7 +39,7 @@ SELECT subscriptions.id
         OR received_at > %(received_at)s::timestamptz - %(within)s::interval
            AND EXISTS (SELECT FROM clock_jumps WHERE seen_at > now() - interval '2 days'));
 
--- name: keep_registration
+-- name: keep_registration :exec
 -- The subscription that was made of these data; it is the one that later twins are measured by.
 INSERT INTO recent_registrations (fingerprint, subscription_id, received_at)
 VALUES (%(fingerprint)s, %(subscription_id)s, %(received_at)s)
@@ -44,7 +47,7 @@ VALUES (%(fingerprint)s, %(subscription_id)s, %(received_at)s)
    SET created_at = excluded.created_at, received_at = excluded.received_at,
        subscription_id = excluded.subscription_id;
 
--- name: delete_old_answers
+-- name: delete_old_answers :exec
 -- Answers that are too old to count. One that is being given anew at this moment is stepped over.
 DELETE FROM idempotency_keys
  WHERE created_at <= now() - %(kept)s::interval
@@ -53,7 +56,7 @@ DELETE FROM idempotency_keys
             WHERE created_at <= now() - %(kept)s::interval
             ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
 
--- name: delete_old_registrations
+-- name: delete_old_registrations :exec
 -- Registrations that no window reaches back to. One that is being kept anew is stepped over.
 DELETE FROM recent_registrations
  WHERE created_at <= now() - %(kept)s::interval

@@ -2,7 +2,7 @@
 -- settles a send, does both sides in one transaction, so it holds in every snapshot; a statement
 -- that counts both sides at once never sees things on their way from one to the other.
 
--- name: take_ticks_to_check
+-- name: take_ticks_to_check :many
 -- Up to %(limit)s ticks that are not checked off, and that nobody has begun to check for
 -- %(rest)s: first those never checked, then those that have waited longest, so no tick keeps the
 -- others from their turn, not even one that takes too long to count. Rows that are locked (by a
@@ -19,11 +19,13 @@ WITH waiting AS MATERIALIZED (
 UPDATE ticks SET checked_at = now() FROM waiting WHERE ticks.id = waiting.id
 RETURNING ticks.id, ticks.triggers, ticks.missing;
 
--- name: list_ticks
+-- name: list_ticks :many
+-- reads
 -- The next ticks in the order of their ids.
 SELECT id, triggers, missing FROM ticks WHERE id > %(after)s ORDER BY id LIMIT %(limit)s;
 
--- name: count_ticks
+-- name: count_ticks :many
+-- reads
 -- Both sides of the law for some ticks, in one snapshot. The sends are few, and have no index by
 -- tick, which every claim would have to write: one pass over them serves all the ticks. The ledger
 -- is found by its index; of its partitions only those that can hold rows of the tick are looked
@@ -41,7 +43,7 @@ WITH kept AS MATERIALIZED (
     SELECT tick_id, count(*) AS count FROM sends WHERE tick_id = ANY(%(ids)s::bigint[])
      GROUP BY tick_id
 )
-SELECT ticks.id, ticks.source, ticks.due_at, ticks.triggers, settled.count AS settled,
+SELECT ticks.id AS tick_id, ticks.source, ticks.due_at, ticks.triggers, settled.count AS settled,
        settled.outcomes, COALESCE(live.count, 0) AS live,
        live.count IS NULL AND CASE WHEN ticks.source = 'single'
                                    THEN ticks.due_at < now() - interval '11 minutes'
@@ -61,7 +63,7 @@ SELECT ticks.id, ticks.source, ticks.due_at, ticks.triggers, settled.count AS se
  WHERE ticks.id = ANY(%(ids)s::bigint[])
  ORDER BY ticks.id;
 
--- name: record_findings
+-- name: record_findings :exec
 -- What was found about some ticks, for other daemons, and for after a restart; of whole schedules
 -- the outcomes, too, for those who ask how far a tick has come. Nothing is written where nothing is
 -- new. A tick is checked off only if it has got no other trigger since.
@@ -74,17 +76,20 @@ UPDATE ticks
     AS o (id bigint, triggers bigint, missing bigint, is_done boolean, outcomes jsonb)
  WHERE ticks.id = o.id AND (ticks.missing <> o.missing OR o.is_done OR o.outcomes IS NOT NULL);
 
--- name: count_broken_ticks
+-- name: count_broken_ticks :one
+-- reads
 -- For how many ticks the law was found broken, by whichever daemon, and what time it is.
 SELECT count(*) AS broken_ticks, now() AS now FROM ticks WHERE missing <> 0;
 
--- name: list_astray
+-- name: list_astray :many
+-- reads
 -- Live sends whose tick is not there, in the order of their ids.
-SELECT id, tick_id FROM sends
+SELECT id AS send_id, tick_id FROM sends
  WHERE id > %(after)s AND NOT EXISTS (SELECT FROM ticks WHERE ticks.id = sends.tick_id)
  ORDER BY id LIMIT %(limit)s;
 
--- name: find_end_of_page
+-- name: find_end_of_page :maybe
+-- reads
 -- Where a page of the ledger ends that is read in the order of subscriptions: at the subscription
 -- that the row in %(limit)s rows belongs to, or at the last one. No row: there are no more.
 SELECT subscription_id AS last FROM (
@@ -92,7 +97,8 @@ SELECT subscription_id AS last FROM (
      ORDER BY subscription_id LIMIT %(limit)s) page
  ORDER BY subscription_id DESC LIMIT 1;
 
--- name: list_doubles
+-- name: list_doubles :many
+-- reads
 -- Sends that the ledger says were sent more than once, of the subscriptions of one page. All rows
 -- of a send have its subscription, whose index keeps them together; a send has none of its own.
 SELECT send_id, subscription_id, count(*) AS times,
@@ -103,11 +109,13 @@ SELECT send_id, subscription_id, count(*) AS times,
  GROUP BY send_id, subscription_id HAVING count(*) > 1
  ORDER BY subscription_id, send_id;
 
--- name: list_surplus
+-- name: list_surplus :many
+-- reads
 -- The next outbounds that are known beside those that the ledger names, in the order in which they
 -- were noticed, each with what the ledger has of its send. Few, so each may look through the ledger
 -- of its subscription.
-SELECT doubles.id, send_id, subscription_id, outbound_id, noticed_at, settled.rows, settled.named
+SELECT doubles.id, send_id, subscription_id, outbound_id, noticed_at, settled.named,
+       settled.rows > 0 AS is_settled
   FROM doubles,
        LATERAL (SELECT count(*) AS rows,
                        COALESCE(array_agg(COALESCE(ledger.outbound_id, '?')

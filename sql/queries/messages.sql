@@ -1,91 +1,77 @@
--- name: insert_message
+-- columns:
+id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id, created_at,
+updated_at
+
+-- name: insert_message :maybe
+-- fires: messages_inserted
 -- A new message; no row when its set has one of this number in this language.
 INSERT INTO messages
        (messageset_id, sequence_number, lang, metadata, text_content, binary_content_id)
 VALUES (%(messageset_id)s, %(sequence_number)s, %(lang)s, %(metadata)s, %(text_content)s,
         %(binary_content_id)s)
 ON CONFLICT (messageset_id, lang, sequence_number) DO NOTHING
-RETURNING id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-          created_at, updated_at;
+RETURNING {columns};
 
--- name: find_message
+-- name: find_message :maybe
+-- reads
 -- One message.
-SELECT id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-       created_at, updated_at
-  FROM messages WHERE id = %(id)s;
+SELECT {columns} FROM messages WHERE id = %(id)s;
 
--- name: find_message_in_place
+-- name: find_message_in_place :maybe
+-- reads
 -- Which message stands at this place of a set.
 SELECT id FROM messages
  WHERE messageset_id = %(messageset_id)s AND lang = %(lang)s
    AND sequence_number = %(sequence_number)s;
 
--- name: list_messages_of_set
+-- name: list_messages_of_set :many
+-- reads
 -- All messages of one set, as they are sent.
-SELECT id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-       created_at, updated_at
-  FROM messages WHERE messageset_id = %(messageset_id)s ORDER BY sequence_number, id;
+SELECT {columns} FROM messages WHERE messageset_id = %(messageset_id)s ORDER BY sequence_number, id;
 
--- name: list_messages
+-- name: list_messages :many
+-- reads
+-- page: id
 -- A page of messages, in the order in which they were made. A null parameter is no filter.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-           created_at, updated_at
-      FROM messages
-     WHERE (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
-       AND (%(sequence_number)s IS NULL OR sequence_number = %(sequence_number)s)
-       AND (%(lang)s IS NULL OR lang = %(lang)s)
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id > %(from_id)s)
-      ORDER BY id LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND id < %(from_id)s
-      ORDER BY id DESC LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, page.* FROM total LEFT JOIN page ON true ORDER BY page.id;
+SELECT {columns} FROM messages
+ WHERE (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
+   AND (%(sequence_number)s IS NULL OR sequence_number = %(sequence_number)s)
+   AND (%(lang)s IS NULL OR lang = %(lang)s);
 
--- name: lock_message
+-- name: lock_message :maybe
 -- One message, which is about to be changed.
-SELECT id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-       created_at, updated_at
-  FROM messages WHERE id = %(id)s FOR UPDATE;
+SELECT {columns} FROM messages WHERE id = %(id)s FOR UPDATE;
 
--- name: update_message
+-- name: update_message :one
+-- fires: messages_updated
 -- New fields for a message.
 UPDATE messages
    SET messageset_id = %(messageset_id)s, sequence_number = %(sequence_number)s,
        lang = %(lang)s, metadata = %(metadata)s, text_content = %(text_content)s,
        binary_content_id = %(binary_content_id)s, updated_at = now()
  WHERE id = %(id)s
-RETURNING id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
-          created_at, updated_at;
+RETURNING {columns};
 
--- name: delete_message
+-- name: delete_message :exec
+-- fires: messages_deleted
 -- A message.
 DELETE FROM messages WHERE id = %(id)s;
 
--- name: summarize_messages
+-- name: summarize_messages :many
+-- reads
 -- How many messages a set has in each language.
 SELECT lang, count(*) AS count FROM messages WHERE messageset_id = %(messageset_id)s
  GROUP BY lang ORDER BY lang;
 
--- name: list_files_of_set
+-- name: list_files_of_set :many
+-- reads
 -- The files that a set's messages carry, each once.
 SELECT DISTINCT b.id, b.content, b.created_at, b.updated_at
   FROM messages JOIN binary_contents b ON b.id = binary_content_id
  WHERE messageset_id = %(messageset_id)s ORDER BY b.id;
 
--- name: copy_messages
+-- name: copy_messages :exec
+-- fires: messages_inserted
 -- The messages of one set as messages of another, which has none, in the order in which they were
 -- made. A file that another takes the place of is not carried by the copy.
 INSERT INTO messages
@@ -94,7 +80,8 @@ SELECT %(clone_id)s, sequence_number, lang, text_content,
        coalesce((%(files)s::jsonb ->> binary_content_id::text)::integer, binary_content_id), metadata
   FROM messages WHERE messageset_id = %(source_id)s ORDER BY id;
 
--- name: list_contents
+-- name: list_contents :many
+-- reads
 -- What the next %(limit)s messages of a set carry, in the order of its index, behind this place.
 SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.lang,
        m.text_content AS text, b.content AS file_name, s.content_type, s.channel
@@ -105,7 +92,8 @@ SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.l
    AND (m.lang, m.sequence_number) > (%(after_lang)s::text, %(after_number)s::bigint)
  ORDER BY m.lang, m.sequence_number LIMIT %(limit)s;
 
--- name: list_contents_of_file
+-- name: list_contents_of_file :many
+-- reads
 -- What the messages that carry a file carry, the first %(limit)s of them.
 SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.lang,
        m.text_content AS text, b.content AS file_name, s.content_type, s.channel
@@ -114,7 +102,8 @@ SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.l
   JOIN binary_contents b ON b.id = m.binary_content_id
  WHERE m.binary_content_id = %(file_id)s ORDER BY m.id LIMIT %(limit)s;
 
--- name: find_next_text
+-- name: find_next_text :maybe
+-- reads
 -- The text of the message that goes out next to whoever stands at this number.
 SELECT COALESCE(text_content, '') AS text FROM messages
  WHERE messageset_id = %(messageset_id)s AND lang = %(lang)s

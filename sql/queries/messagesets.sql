@@ -1,101 +1,88 @@
--- name: insert_messageset
+-- columns:
+id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id, created_at,
+updated_at
+
+-- name: insert_messageset :maybe
 -- A new message set; no row when its short name is taken.
 INSERT INTO messagesets
        (short_name, label, content_type, channel, notes, next_set_id, default_schedule_id)
 VALUES (%(short_name)s, %(label)s, %(content_type)s, %(channel)s, %(notes)s, %(next_set_id)s,
         %(default_schedule_id)s)
 ON CONFLICT (short_name) DO NOTHING
-RETURNING id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-          created_at, updated_at;
+RETURNING {columns};
 
--- name: find_messageset
+-- name: find_messageset :maybe
+-- reads
 -- One message set.
-SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-       created_at, updated_at
-  FROM messagesets WHERE id = %(id)s;
+SELECT {columns} FROM messagesets WHERE id = %(id)s;
 
--- name: find_short_name
+-- name: find_short_name :maybe
+-- reads
 -- Which message set has this name.
 SELECT id FROM messagesets WHERE short_name = %(short_name)s;
 
--- name: hold_messageset
+-- name: hold_messageset :maybe
 -- Whether there is this message set, which then cannot be deleted before this transaction ends: it
 -- is about to be referred to.
 SELECT id FROM messagesets WHERE id = %(id)s FOR KEY SHARE;
 
--- name: list_messagesets
+-- name: list_messagesets :many
+-- reads
+-- page: id
 -- A page of message sets, in the order in which they were made. A null parameter is no filter.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-           created_at, updated_at
-      FROM messagesets
-     WHERE (%(short_name)s IS NULL OR short_name = %(short_name)s)
-       AND (%(content_type)s IS NULL OR content_type = %(content_type)s)
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id > %(from_id)s)
-      ORDER BY id LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND id < %(from_id)s
-      ORDER BY id DESC LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, page.* FROM total LEFT JOIN page ON true ORDER BY page.id;
+SELECT {columns} FROM messagesets
+ WHERE (%(short_name)s IS NULL OR short_name = %(short_name)s)
+   AND (%(content_type)s IS NULL OR content_type = %(content_type)s);
 
--- name: find_messagesets_containing
+-- name: find_messagesets_containing :many
+-- reads
 -- Message sets whose name contains a text, as it is written.
 SELECT id FROM messagesets WHERE strpos(short_name, %(text)s) > 0 ORDER BY id;
 
--- name: take_turn_at_messagesets
+-- name: take_turn_at_messagesets :exec
+-- reads
 -- One change of message sets at a time: they refer to each other, and two that are changed at once
 -- to follow one another would each wait for the other's lock.
 SELECT pg_advisory_xact_lock(736266, 3);
 
--- name: lock_messageset
+-- name: lock_messageset :maybe
 -- One message set, which is about to be changed or deleted: nobody else may, or may refer to it.
-SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-       created_at, updated_at
-  FROM messagesets WHERE id = %(id)s FOR UPDATE;
+SELECT {columns} FROM messagesets WHERE id = %(id)s FOR UPDATE;
 
--- name: update_messageset
+-- name: update_messageset :one
 -- New fields for a message set.
 UPDATE messagesets
    SET short_name = %(short_name)s, label = %(label)s, content_type = %(content_type)s,
        channel = %(channel)s, notes = %(notes)s, next_set_id = %(next_set_id)s,
        default_schedule_id = %(default_schedule_id)s, updated_at = now()
  WHERE id = %(id)s
-RETURNING id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-          created_at, updated_at;
+RETURNING {columns};
 
--- name: find_users_of_messageset
+-- name: find_users_of_messageset :one
+-- reads
 -- What keeps a message set from being deleted. Its messages go with it.
 SELECT EXISTS (SELECT 1 FROM subscriptions WHERE messageset_id = %(id)s) AS subscriptions;
 
--- name: delete_messageset
+-- name: delete_messageset :exec
+-- fires: messages_deleted
 -- A message set that nobody is subscribed to, with its messages; sets that it follows lose it.
 DELETE FROM messagesets WHERE id = %(id)s;
 
--- name: list_languages
+-- name: list_languages :many
+-- reads
 -- The languages of the messages of each message set: of one without messages, none.
-SELECT messagesets.id, COALESCE(array_agg(DISTINCT lang ORDER BY lang)
-                                FILTER (WHERE lang IS NOT NULL), '{}') AS languages
+SELECT messagesets.id AS messageset_id,
+       COALESCE(array_agg(DISTINCT lang ORDER BY lang) FILTER (WHERE lang IS NOT NULL), '{}')
+           AS languages
   FROM messagesets LEFT JOIN messages ON messageset_id = messagesets.id
  GROUP BY messagesets.id ORDER BY messagesets.id;
 
--- name: list_names
+-- name: list_names :many
+-- reads
 -- What metrics are named after.
 SELECT content_type, short_name FROM messagesets ORDER BY id;
 
--- name: list_all_messagesets
+-- name: list_all_messagesets :many
+-- reads
 -- All message sets.
-SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-       created_at, updated_at
-  FROM messagesets ORDER BY id;
+SELECT {columns} FROM messagesets ORDER BY id;

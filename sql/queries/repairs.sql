@@ -1,11 +1,13 @@
 -- What operators do to many subscriptions. Each statement means a few of them, so that none is slow
 -- and none keeps a lock for long; whoever asks goes on behind the last one.
 
--- name: count_subscriptions
+-- name: count_subscriptions :one
+-- reads
 -- How many there are, for whoever is about to go through all of them.
 SELECT count(*) AS count FROM subscriptions;
 
--- name: count_stuck
+-- name: count_stuck :many
+-- reads
 -- How many of those that match are in error, by message set and status. A null parameter is no
 -- filter.
 SELECT short_name, process_status, count(*) AS count
@@ -16,7 +18,8 @@ SELECT short_name, process_status, count(*) AS count
    AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)
  GROUP BY short_name, process_status ORDER BY short_name, process_status;
 
--- name: reset_stuck
+-- name: reset_stuck :many
+-- fires: subscriptions_join
 -- The next of those that match and have this status are ready again, in the order of the index.
 -- They are locked before they are changed: one that was reset, or completed, meanwhile is left
 -- alone, and so is one that somebody else has locked. Who falls in error again while this goes on is not come by again. A null parameter is no
@@ -43,7 +46,8 @@ SELECT chosen.id, chosen.created_at, reset.id IS NOT NULL AS is_reset
   FROM chosen LEFT JOIN reset ON reset.id = chosen.id
  ORDER BY chosen.created_at DESC, chosen.id DESC;
 
--- name: reach_place
+-- name: reach_place :maybe
+-- reads
 -- Where the next %(limit)s subscriptions end, from the newest on, which is about the order in which
 -- they lie on the disk; no row: there are no more.
 SELECT created_at, id, count(*) OVER () AS rows
@@ -54,7 +58,8 @@ SELECT created_at, id, count(*) OVER () AS rows
          ORDER BY created_at DESC, id DESC LIMIT %(limit)s) AS next
  ORDER BY created_at, id LIMIT 1;
 
--- name: list_under_way
+-- name: list_under_way :many
+-- reads
 -- Up to there, those that match and are under way. A null parameter is no filter.
 SELECT id FROM subscriptions
  WHERE (created_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
@@ -64,13 +69,14 @@ SELECT id FROM subscriptions
    AND (%(lang)s IS NULL OR lang = %(lang)s)
    AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s);
 
--- name: hold_subscriptions
+-- name: hold_subscriptions :many
 -- Those of these that nobody else has locked, which are about to be judged: nobody changes them
 -- meanwhile.
 SELECT id FROM subscriptions
  WHERE id = ANY (%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
 
--- name: judge_prepends
+-- name: decide_prepends :many
+-- reads
 -- What stands in the way of a prepend: metadata that hold no keys, a next message with which it
 -- would have more than %(limit)s characters, or another prepend that waits. A subscription that is
 -- no longer under way, or changed its set, is left out.
@@ -96,7 +102,7 @@ SELECT s.id, waiting, CASE WHEN jsonb_typeof(s.metadata) NOT IN ('object', 'null
    AND s.messageset_id = ANY (%(messageset_ids)s)
  ORDER BY s.id;
 
--- name: set_prepends
+-- name: set_prepends :exec
 -- A prepend for the next delivery of each of these, which are locked.
 UPDATE subscriptions
    SET metadata = CASE WHEN jsonb_typeof(metadata) = 'object' THEN metadata ELSE '{}' END

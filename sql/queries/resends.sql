@@ -1,6 +1,6 @@
 -- Resends: the last message once more, beside whatever is owed next.
 
--- name: owe_resend
+-- name: owe_resend :maybe
 -- One request to resend. The message is fixed here: the last one that the ledger says was sent of
 -- the set that the subscription has now, by its number, in the language that the subscription has
 -- now, or else in the one in which it was sent. If there is no such message any more, no other one

@@ -1,11 +1,13 @@
 -- Calls of the Seed Scheduler that may be repeated, and what was answered the first time.
 
--- name: lock_target
+-- name: lock_target :exec
+-- reads
 -- Wait for another call for the same target that is under way, and keep others out until the
 -- transaction ends. A statement of its own: only the next one sees what the other has committed.
 SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', %(kind)s::text, %(target)s::text), 0));
 
--- name: read_crons
+-- name: read_crons :one
+-- reads
 -- The time, the cron that the Scheduler was told for this target, and the one that it would be told
 -- now. Either may be null.
 SELECT now() AS now,
@@ -16,7 +18,8 @@ SELECT now() AS now,
                              (SELECT schedule_id FROM subscriptions
                                WHERE id = %(subscription_id)s::uuid))) AS wanted;
 
--- name: list_recent
+-- name: list_recent :many
+-- reads
 -- The recorded calls for this target; %(ahead)s is for transactions that began after this one. One
 -- that is recorded as later than now was recorded while the clock was wrong, and is left out.
 -- Within two days of a jump of the database's clock, a call came as long ago as the clock of the
@@ -30,7 +33,7 @@ SELECT moment, came_at, abs(EXTRACT(epoch FROM came_at - created_at)) > 1 AS is_
  WHERE kind = %(kind)s AND target = %(target)s
    AND came_at > now() - %(kept)s::interval AND came_at < now() + %(ahead)s::interval;
 
--- name: record
+-- name: record :exec
 -- A call that was done, and its answer. One of the same moment that list_recent left out gives way.
 INSERT INTO scheduler_callbacks (kind, target, moment, status, body, received_at)
 VALUES (%(kind)s, %(target)s, %(moment)s, %(status)s, %(body)s, %(received_at)s)
@@ -38,7 +41,7 @@ VALUES (%(kind)s, %(target)s, %(moment)s, %(status)s, %(body)s, %(received_at)s)
    SET created_at = excluded.created_at, received_at = excluded.received_at,
        status = excluded.status, body = excluded.body;
 
--- name: delete_old
+-- name: delete_old :exec
 -- Calls that no repetition can come of any more, by neither clock. One that is being recorded anew
 -- is stepped over.
 -- Rows are found by their place, which they keep while they are locked: by their key, the planner
@@ -52,7 +55,7 @@ DELETE FROM scheduler_callbacks
                                       AND %(local_time)s::timestamptz + %(ahead)s::interval
             ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED));
 
--- name: delete_future
+-- name: delete_future :exec
 -- Calls that were recorded while the clock was wrong, and are not young by the clock of the daemon.
 -- When the right time reaches their moment, they would be taken for the call of that moment.
 DELETE FROM scheduler_callbacks

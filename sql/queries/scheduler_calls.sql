@@ -1,16 +1,18 @@
 -- What the Seed Scheduler is owed: the life of a chore, and what follows from how things stand.
 
--- name: set_scheduling
+-- name: set_scheduling :maybe
 -- How schedules are scheduled from now on. No row: it was so before. It matters to nobody else where
 -- there is no schedule yet.
 UPDATE scheduling SET mode = %(mode)s WHERE mode <> %(mode)s
 RETURNING EXISTS (SELECT FROM schedules) AS matters;
 
--- name: read_scheduling
+-- name: read_scheduling :one
+-- reads
 -- How schedules are scheduled, as the daemon that was started last has said.
 SELECT mode FROM scheduling;
 
--- name: claim_due_chores
+-- name: claim_due_chores :many
+-- fires: date_moments
 -- Lease up to %(limit)s chores that are due, with the next step of each. Before a step that makes a
 -- schedule, the chore is marked: if no answer comes back, the schedule is looked for.
 -- The first schedule with a cron is made alone, by whichever daemon: the row of the cron in
@@ -71,7 +73,8 @@ RETURNING chores.id, chores.kind, chores.target, chores.attempt, decided.revisio
           decided.enabled, decided.is_addressed,
           COALESCE(now() >= decided.unknown_since + %(settle)s, true) AS is_late;
 
--- name: release_chores
+-- name: release_chores :exec
+-- fires: date_moments
 -- Up to %(limit)s of the chores that wait for a cron which is known by now are owed again, at the
 -- end of the line; where the cron is not known, but no POST with it is under way or of unknown
 -- outcome any more, one of them.
@@ -86,7 +89,7 @@ UPDATE chores SET state = 'owed', waits_for = NULL, due_at = now()
                    OR %(takes_over)s AND (c.taken_until <= now()
                                           OR c.taken_until > now() + %(longest)s::interval))));
 
--- name: know_cron
+-- name: know_cron :exec
 -- A schedule with this cron was made: from now on, several at a time may be.
 INSERT INTO scheduler_crons AS crons (cron_definition, known_at)
 SELECT %(cron)s, now()
@@ -96,17 +99,17 @@ SELECT %(cron)s, now()
    SET known_at = COALESCE(crons.known_at, EXCLUDED.known_at), chore_id = NULL, attempt = NULL,
        taken_until = NULL;
 
--- name: forget_cron
+-- name: forget_cron :exec
 -- A schedule is gone from the Scheduler, which may be another one by now: it may not know the cron.
 UPDATE scheduler_crons SET known_at = NULL WHERE cron_definition = %(cron)s;
 
--- name: free_cron
+-- name: free_cron :exec
 -- No POST of this chore is under way or of unknown outcome: another chore may try its cron. Not if
 -- a later attempt of the chore has taken it.
 UPDATE scheduler_crons SET chore_id = NULL, attempt = NULL, taken_until = NULL
  WHERE chore_id = %(id)s AND attempt <= %(attempt)s;
 
--- name: remember_in_metadata
+-- name: remember_in_metadata :exec
 -- The id of her schedule at the Scheduler, where clients look for it. Other than an object (there
 -- are imported ones) the metadata stays as it is.
 UPDATE subscriptions
@@ -117,7 +120,7 @@ UPDATE subscriptions
  WHERE id = %(subscription_id)s AND COALESCE(jsonb_typeof(metadata), 'object') = 'object'
    AND metadata ->> 'scheduler_schedule_id' IS DISTINCT FROM %(remote_id)s;
 
--- name: remember_remote
+-- name: remember_remote :maybe
 -- What the Scheduler holds. It takes the place of the schedule that it was made to replace, if that
 -- is disabled. No row: another schedule is remembered for the same target.
 INSERT INTO remote_schedules AS known (kind, target, remote_id, cron_definition, made_with, enabled,
@@ -133,21 +136,21 @@ VALUES (%(kind)s, %(target)s, %(remote_id)s, %(cron_definition)s, %(made_with)s,
     OR known.remote_id = %(replaces)s AND NOT known.enabled
 RETURNING remote_id;
 
--- name: lock_remote
+-- name: lock_remote :maybe
 -- Since when the Scheduler calls nobody for this target, and the time. Nobody else changes what is
 -- remembered of it until the transaction ends.
 SELECT silent_since, now() AS now FROM remote_schedules
  WHERE kind = %(kind)s AND target = %(target)s FOR UPDATE;
 
--- name: lock_schedule_of_chore
+-- name: lock_schedule_of_chore :exec
 -- A schedule is locked before its chore, as by whoever changes it. There may be none any more.
 SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 
--- name: forget_remote
+-- name: forget_remote :exec
 -- It is not there.
 DELETE FROM remote_schedules WHERE kind = %(kind)s AND target = %(target)s;
 
--- name: forget_remote_of_nobody
+-- name: forget_remote_of_nobody :exec
 -- It is disabled, and who it was for is deleted: nothing will ever be told of it again.
 DELETE FROM remote_schedules r
  WHERE kind = %(kind)s AND target = %(target)s AND NOT enabled
@@ -156,7 +159,8 @@ DELETE FROM remote_schedules r
    AND NOT EXISTS (SELECT FROM schedules
                     WHERE id = CASE WHEN r.kind = 'schedule' THEN r.target::integer END);
 
--- name: finish_chore
+-- name: finish_chore :exec
+-- fires: date_moments
 -- Done, unless something has changed since it was claimed: then it is owed again, at once.
 WITH chore AS MATERIALIZED (
     SELECT id, revision FROM chores
@@ -171,7 +175,8 @@ UPDATE chores
   FROM chore
  WHERE chores.id = chore.id AND (chore.revision <> %(revision)s OR %(is_owed_again)s);
 
--- name: put_off_chore
+-- name: put_off_chore :exec
+-- fires: date_moments
 -- Owed again, later.
 UPDATE chores
    SET state = 'owed', lease_until = NULL, due_at = now() + %(delay)s, reason = %(reason)s,
@@ -181,7 +186,8 @@ UPDATE chores
                                       ELSE unknown_since END
  WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed';
 
--- name: refuse_chore
+-- name: refuse_chore :exec
+-- fires: date_moments
 -- Not tried again until something changes, or the two sides are compared. If something has changed
 -- since it was claimed, it is owed again, at once.
 UPDATE chores
@@ -189,18 +195,21 @@ UPDATE chores
        due_at = now(), lease_until = NULL, unknown_since = NULL, reason = %(reason)s
  WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed';
 
--- name: expire_chores
+-- name: expire_chores :exec
+-- fires: date_moments
 -- Who had claimed these fell silent. What it may have had made is looked for.
 UPDATE chores SET state = 'owed', lease_until = NULL, due_at = now()
  WHERE id = ANY(ARRAY(
            SELECT id FROM chores WHERE state = 'claimed' AND lease_until < now()
             ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED));
 
--- name: owe_chore
+-- name: owe_chore :exec
+-- fires: date_moments
 -- Somebody found out that the Scheduler is not in line.
 SELECT owe_chore(%(kind)s, %(target)s);
 
--- name: stop_calling
+-- name: stop_calling :one
+-- fires: date_moments
 -- The Scheduler still calls for a subscription that it should not call for. Whatever it was told
 -- before, it is told again.
 WITH subscription AS (
@@ -216,7 +225,8 @@ WITH subscription AS (
 )
 SELECT (SELECT count(*) FROM owed) AS owed, EXISTS (SELECT FROM subscription) AS found;
 
--- name: stop_calling_schedule
+-- name: stop_calling_schedule :exec
+-- fires: date_moments
 -- The same for a whole schedule, where it is known that the Scheduler has it, and where the clock
 -- ticks or it was told to stop. No row: it may call.
 WITH forgotten AS (
@@ -228,17 +238,19 @@ WITH forgotten AS (
 )
 SELECT owe_chore('schedule', target) FROM forgotten;
 
--- name: find_remote
+-- name: find_remote :maybe
+-- reads
 -- What the Scheduler is known to hold for this target.
 SELECT remote_id, cron_definition, made_with, enabled, is_addressed FROM remote_schedules
  WHERE kind = %(kind)s AND target = %(target)s;
 
--- name: lock_chore
+-- name: lock_chore :exec
 -- Let nobody owe this chore again until the transaction ends. A statement of its own: only the next
 -- one sees what whoever did so at this moment has changed.
 SELECT id FROM chores WHERE id = %(id)s FOR UPDATE;
 
--- name: look_at_members
+-- name: look_at_members :maybe
+-- fires: date_moments
 -- Of the next %(limit)s subscriptions of this schedule, those under way that the Scheduler was told
 -- something else about are owed a chore.
 -- Where there is nothing to tell, it is all that are not known to be disabled there.
@@ -270,7 +282,8 @@ UPDATE chores
 RETURNING looked_at.count,
           CASE WHEN counted.owed > 0 THEN pg_notify('sbm_scheduler_calls', '') END;
 
--- name: list_troubled
+-- name: list_troubled :many
+-- reads
 -- The chores that the Scheduler has refused, and those that it fails at, the newest %(limit)s: about
 -- which schedule, with which cron, for which subscription.
 SELECT kind, target, state, schedule_id, COALESCE(wanted, steps.cron_definition) AS cron_definition,

@@ -1,6 +1,6 @@
 -- What the Seed Scheduler holds, compared with what it should hold.
 
--- name: list_remotes
+-- name: list_remotes :exec
 -- Note what a page of the Scheduler's list holds. A schedule that was seen on an earlier page is
 -- passed over; what calls somewhere else is taken for ours only where we remember its id.
 INSERT INTO remote_listing (listing_id, remote_id, kind, target, cron_definition, made_with,
@@ -16,7 +16,7 @@ SELECT %(listing_id)s, o.remote_id, COALESCE(known.kind, o.kind), COALESCE(known
  WHERE COALESCE(known.kind, o.kind) IS NOT NULL
     ON CONFLICT DO NOTHING;
 
--- name: list_crons
+-- name: list_crons :exec
 -- Schedules on a page of the list were made with these crons, ours and those of others: the
 -- Scheduler knows them.
 INSERT INTO scheduler_crons AS crons (cron_definition, known_at)
@@ -24,17 +24,18 @@ SELECT cron, now() FROM unnest(%(crons)s::text[]) cron ORDER BY cron
     ON CONFLICT (cron_definition) DO UPDATE
    SET known_at = EXCLUDED.known_at, chore_id = NULL, attempt = NULL, taken_until = NULL;
 
--- name: forget_unlisted_crons
+-- name: forget_unlisted_crons :exec
 -- Nothing in the whole list was made with these, as far as it tells: the next one with such a cron
 -- is made alone again. The Scheduler may be another one than it was.
 UPDATE scheduler_crons SET known_at = NULL WHERE NOT known_at BETWEEN %(since)s AND now() + interval '1 minute';
 
--- name: forget_listings
+-- name: forget_listings :exec
 -- This listing is done with; and so are those that nobody came back to.
 DELETE FROM remote_listing
  WHERE listing_id = %(listing_id)s OR listed_at < now() - interval '1 day';
 
--- name: compare_subscriptions
+-- name: compare_subscriptions :many
+-- reads
 -- The next %(limit)s subscriptions after this id, and which of them the Scheduler is not in line
 -- with. An entry that we remember counts before others that call for the same subscription, and
 -- then the oldest. What was told since the listing began, or is owed anyway, is not looked at. (In
@@ -79,14 +80,14 @@ SELECT 'subscription' AS kind, target, remote_id, cron_definition, made_with, en
             THEN 'recreate'
             WHEN NOT is_addressed THEN 'update'
             WHEN NOT enabled THEN 'enable' END AS action,
-       (SELECT id FROM members ORDER BY id DESC LIMIT 1) AS last,
-       (SELECT count(*) FROM members) AS looked_at
+       (SELECT id FROM members ORDER BY id DESC LIMIT 1) AS last
   FROM compared
 UNION ALL
 SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-       (SELECT id FROM members ORDER BY id DESC LIMIT 1), (SELECT count(*) FROM members);
+       (SELECT id FROM members ORDER BY id DESC LIMIT 1);
 
--- name: compare_schedules
+-- name: compare_schedules :many
+-- reads
 -- The same for schedules; they are few.
 WITH compared AS MATERIALIZED (
     SELECT schedules.id::text AS target, entry.remote_id, entry.cron_definition, entry.enabled,
@@ -119,7 +120,8 @@ SELECT 'schedule' AS kind, target, remote_id, cron_definition, made_with, enable
             WHEN NOT enabled THEN 'enable' END AS action
   FROM compared;
 
--- name: list_surplus
+-- name: list_surplus :many
+-- reads
 -- Entries that are enabled and call for somebody who is not there any more, or for whom another
 -- entry does; the next %(limit)s after this id.
 WITH entries AS MATERIALIZED (
@@ -150,7 +152,8 @@ SELECT e.kind, e.target, e.remote_id,
                  l.enabled DESC, l.created_at, l.remote_id LIMIT 1) chosen ON true
  ORDER BY e.remote_id;
 
--- name: apply_differences
+-- name: apply_differences :exec
+-- fires: date_moments
 -- Remember what the Scheduler was found to hold, in place of what we thought, and owe the calls that
 -- bring it in line. What it was told since the listing began is newer than what was found; what was
 -- known already is not written again. Of what is to be made anew it is not known when it fires.
@@ -183,7 +186,3 @@ WITH found AS MATERIALIZED (
 SELECT count(*), CASE WHEN count(*) > 0 THEN pg_notify('sbm_scheduler_calls', '') END
   FROM (SELECT owe_chore(kind, target) FROM found
          WHERE action IS NOT NULL ORDER BY kind, target) owed;
-
--- name: now
--- The database's time.
-SELECT now() AS now;

@@ -1,56 +1,43 @@
--- name: insert_schedule
+-- columns:
+id, minute, hour, day_of_week, day_of_month, month_of_year
+
+-- name: insert_schedule :one
+-- fires: owe_chore_of_gone_or_new
 -- A new schedule. When it is due next is worked out by whoever looks for due schedules.
 INSERT INTO schedules (minute, hour, day_of_week, day_of_month, month_of_year)
 VALUES (%(minute)s, %(hour)s, %(day_of_week)s, %(day_of_month)s, %(month_of_year)s)
-RETURNING id, minute, hour, day_of_week, day_of_month, month_of_year;
+RETURNING {columns};
 
--- name: find_schedule
+-- name: find_schedule :maybe
+-- reads
 -- One schedule.
-SELECT id, minute, hour, day_of_week, day_of_month, month_of_year
-  FROM schedules WHERE id = %(id)s;
+SELECT {columns} FROM schedules WHERE id = %(id)s;
 
--- name: hold_schedule
+-- name: hold_schedule :maybe
 -- Whether there is this schedule, which then cannot be deleted before this transaction ends: it
 -- is about to be referred to.
 SELECT id FROM schedules WHERE id = %(id)s FOR KEY SHARE;
 
--- name: list_schedules
+-- name: list_schedules :many
+-- reads
+-- page: id
 -- A page of schedules, in the order in which they were made.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, minute, hour, day_of_week, day_of_month, month_of_year
-      FROM schedules
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id > %(from_id)s)
-      ORDER BY id LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND id < %(from_id)s
-      ORDER BY id DESC LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, page.* FROM total LEFT JOIN page ON true ORDER BY page.id;
+SELECT {columns} FROM schedules;
 
--- name: lock_schedule
+-- name: lock_schedule :maybe
 -- One schedule, which is about to be changed or deleted: nobody else may, or may refer to it.
-SELECT id, minute, hour, day_of_week, day_of_month, month_of_year
-  FROM schedules WHERE id = %(id)s FOR UPDATE;
+SELECT {columns} FROM schedules WHERE id = %(id)s FOR UPDATE;
 
--- name: update_schedule
+-- name: update_schedule :exec
+-- fires: owe_chore_of_changed
 -- New fields for a schedule; the built-in clock notices by itself that they have changed.
 UPDATE schedules
    SET minute = %(minute)s, hour = %(hour)s, day_of_week = %(day_of_week)s,
        day_of_month = %(day_of_month)s, month_of_year = %(month_of_year)s
  WHERE id = %(id)s;
 
--- name: find_untold_fields
+-- name: find_untold_fields :many
+-- reads
 -- Which of these fields the Scheduler cannot be told, in whatever words.
 SELECT name
   FROM (VALUES ('minute', %(minute)s), ('hour', %(hour)s), ('day_of_week', %(day_of_week)s),
@@ -58,17 +45,20 @@ SELECT name
        ) AS given (name, field)
  WHERE told_cron_field(name, field) IS NULL;
 
--- name: list_told
+-- name: list_told :many
+-- reads
 -- All schedules, what the Scheduler is told of them (null: nothing), and what time it is.
-SELECT id, minute, hour, day_of_week, day_of_month, month_of_year,
+SELECT {columns},
        cron_definition(schedules), now() AS now
   FROM schedules ORDER BY id;
 
--- name: find_users_of_schedule
+-- name: find_users_of_schedule :one
+-- reads
 -- What keeps a schedule from being deleted.
 SELECT EXISTS (SELECT 1 FROM messagesets WHERE default_schedule_id = %(id)s) AS messagesets,
        EXISTS (SELECT 1 FROM subscriptions WHERE schedule_id = %(id)s) AS subscriptions;
 
--- name: delete_schedule
+-- name: delete_schedule :exec
+-- fires: owe_chore_of_gone_or_new
 -- A schedule that nothing uses.
 DELETE FROM schedules WHERE id = %(id)s;

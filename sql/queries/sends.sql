@@ -6,7 +6,7 @@
 -- looked up by "id = ANY(ARRAY(...))", which leaves it the primary key alone, and "OFFSET 0" keeps
 -- a look-up by key from becoming a join.
 
--- name: owe_send
+-- name: owe_send :maybe
 -- One trigger for one subscription. It counts in the tick that the triggers of this minute share,
 -- and opens one send; where there is nothing to send, or a send is owed already, it is skipped,
 -- and the ledger says why. No row: there is no such subscription.
@@ -45,7 +45,8 @@ WITH subscription AS (
 )
 SELECT send_id, reason FROM answer;
 
--- name: claim_due_sends
+-- name: claim_due_sends :many
+-- fires: date_moments
 -- Lease up to %(limit)s sends that are due, single ones before those of a tick, oldest first, and
 -- bring all that their delivery needs. At most %(of_ticks)s are those of a tick: none at all, where
 -- only the places that are kept for single ones are free. Rows that another daemon is claiming at
@@ -134,21 +135,23 @@ RETURNING sends.id, sends.kind, sends.lane, sends.attempt, sends.faults, sends.s
           work.sequence_number, work.text_content, work.metadata, work.file_name, work.prepend,
           work.odd_prepend, work.lack, work.claimed_number;
 
--- name: give_back_strays
+-- name: give_back_strays :exec
+-- fires: date_moments
 -- Claims of this owner that it does not know of: the answer to the claiming statement was lost.
 -- Nobody else could have begun a POST for them.
 UPDATE sends SET state = 'owed', owner = NULL, lease_until = NULL
- WHERE state = 'claimed' AND owner = %(owner)s AND id <> ALL(%(known)s::uuid[])
-RETURNING id;
+ WHERE state = 'claimed' AND owner = %(owner)s AND id <> ALL(%(known)s::uuid[]);
 
--- name: renew_leases
+-- name: renew_leases :many
+-- fires: date_moments
 -- The owner of these claims is alive. Answers those that are still its own; only what is claimed has
 -- an owner.
 UPDATE sends SET lease_until = now() + %(lease)s
  WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND owner = %(owner)s
 RETURNING id;
 
--- name: settle_sends
+-- name: settle_sends :many
+-- fires: owe_chore_of_changed, owe_chore_of_new, subscriptions_join
 -- A batch of outcomes, each with everything that follows from it: the send goes, the subscription
 -- steps to its next number or completes, a carried prepend is consumed, the next set begins, the
 -- ledger gets its row, a request for a resend its outbound, a failure its row in failed_tasks (but
@@ -289,7 +292,7 @@ SELECT settled.id, messagesets.content_type, messagesets.short_name,
  UNION ALL
 SELECT id, NULL, NULL, 0, true FROM locked;
 
--- name: keep_doubles
+-- name: keep_doubles :many
 -- Outbounds of sends that were settled without them. What the ledger names is none. Few, so each
 -- may look through the ledger of its subscription.
 INSERT INTO doubles (send_id, subscription_id, outbound_id)
@@ -304,7 +307,8 @@ SELECT o.send_id, o.subscription_id, o.outbound_id
     ON CONFLICT DO NOTHING
 RETURNING send_id, outbound_id;
 
--- name: give_back_sends
+-- name: give_back_sends :many
+-- fires: date_moments
 -- Their owner knows that no POST was begun: owed again, later. Fenced like settling.
 WITH given_back AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(given_back)s)
@@ -321,7 +325,8 @@ UPDATE sends
    AND sends.state IN ('claimed', 'unknown')
 RETURNING sends.id;
 
--- name: mark_unknown
+-- name: mark_unknown :many
+-- fires: date_moments
 -- A POST was begun and its answer never came: neither sent nor owed, until the Message Sender is
 -- asked. The time to settle runs from the end of the attempt or of its lease, whichever is later.
 -- is_fault: it counts against the message or its person, should the Message Sender not have it; not
@@ -343,7 +348,8 @@ UPDATE sends
    AND sends.state IN ('claimed', 'unknown')
 RETURNING sends.id;
 
--- name: expire_leases
+-- name: expire_leases :exec
+-- fires: date_moments
 -- Claims whose daemon stopped renewing them. Nobody can say whether it had begun a POST: unknown, never owed.
 WITH ended AS MATERIALIZED (
     SELECT id FROM sends WHERE state = 'claimed' AND lease_until < now()
@@ -352,10 +358,10 @@ WITH ended AS MATERIALIZED (
 UPDATE sends
    SET state = 'unknown', owner = NULL, lease_until = NULL, due_at = now(),
        reason = 'its lease ended: its daemon stopped renewing it', unknown_since = lease_until
- WHERE id = ANY(ARRAY(SELECT id FROM ended))
-RETURNING id;
+ WHERE id = ANY(ARRAY(SELECT id FROM ended));
 
--- name: take_unknown_sends
+-- name: take_unknown_sends :many
+-- fires: date_moments
 -- Lease up to %(limit)s sends of unknown outcome, to ask about them. The lease is due_at: until
 -- then nobody else asks, and whoever asks later has another due_at, so that it fences as well.
 -- is_late: the settle time is over, so that what is asked from now on is conclusive.
@@ -370,7 +376,8 @@ UPDATE sends SET due_at = now() + %(lease)s
 RETURNING id, attempt, due_at AS token, subscription_id, identity, first_attempt_at, faults,
           is_fault, now() >= unknown_since + %(settle)s AS is_late;
 
--- name: owe_again
+-- name: owe_again :exec
+-- fires: date_moments
 -- The Message Sender does not have them: owed again, under the same key. What its owner saw go wrong
 -- counts against the message. Those of one question share a token, so that the index on the state
 -- would find all of them for each: it is not named.
@@ -383,10 +390,10 @@ UPDATE sends
        reason = %(reason)s, faults = faults + is_fault::integer, is_fault = false
   FROM absent o
  WHERE sends.id = ANY(ARRAY(SELECT id FROM absent)) AND sends.id = o.id
-   AND sends.attempt = o.attempt AND sends.unknown_since IS NOT NULL AND sends.due_at = o.token
-RETURNING sends.id;
+   AND sends.attempt = o.attempt AND sends.unknown_since IS NOT NULL AND sends.due_at = o.token;
 
--- name: ask_again_later
+-- name: ask_again_later :exec
+-- fires: date_moments
 -- Nothing is proven yet. In between, whenever the time since has doubled; and as soon as the settle
 -- time is over.
 WITH asked AS MATERIALIZED (

@@ -1,5 +1,16 @@
--- name: insert_subscription
--- A new subscription, as it reads: it cannot have a send yet.
+-- Subscriptions, as clients see them: ready reads as in process while there is a live next send.
+
+-- columns:
+s.id, s.version, s.identity, s.messageset_id, messagesets.label AS messageset_label,
+s.next_sequence_number, s.initial_sequence_number, s.lang, s.active, s.completed, s.schedule_id,
+CASE WHEN s.process_status = 0 AND EXISTS (
+         SELECT FROM sends WHERE sends.subscription_id = s.id AND sends.kind = 'next')
+     THEN 1 ELSE s.process_status END AS process_status,
+s.metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
+
+-- name: insert_subscription :one
+-- fires: owe_chore_of_new
+-- A new subscription, as it reads.
 WITH made AS (
     INSERT INTO subscriptions
            (version, identity, messageset_id, next_sequence_number, initial_sequence_number, lang,
@@ -8,108 +19,71 @@ WITH made AS (
             %(initial_sequence_number)s, %(lang)s, %(active)s, %(completed)s, %(schedule_id)s,
             %(process_status)s, %(metadata)s, %(created_by)s, %(created_by)s)
     RETURNING *)
-SELECT made.id, made.version, made.identity, made.messageset_id,
-       messagesets.label AS messageset_label, made.next_sequence_number,
-       made.initial_sequence_number, made.lang, made.active, made.completed, made.schedule_id,
-       made.process_status, made.metadata, made.created_at, made.updated_at, made.created_by,
-       made.updated_by
-  FROM made JOIN messagesets ON messagesets.id = made.messageset_id;
+SELECT {columns} FROM made s JOIN messagesets ON messagesets.id = s.messageset_id;
 
--- name: find_subscription
--- One subscription. Ready reads as in process while there is a live next send.
-SELECT subscriptions.id, version, identity, messageset_id,
-       messagesets.label AS messageset_label, next_sequence_number, initial_sequence_number, lang,
-       active, completed, schedule_id,
-       CASE WHEN process_status = 0 AND EXISTS (
-                SELECT 1 FROM sends
-                 WHERE sends.subscription_id = subscriptions.id AND sends.kind = 'next')
-            THEN 1 ELSE process_status END AS process_status,
-       metadata, subscriptions.created_at, subscriptions.updated_at, created_by, updated_by
-  FROM subscriptions JOIN messagesets ON messagesets.id = messageset_id
- WHERE subscriptions.id = %(id)s;
+-- name: find_subscription :maybe
+-- reads
+-- One subscription.
+SELECT {columns} FROM subscriptions s JOIN messagesets ON messagesets.id = s.messageset_id
+ WHERE s.id = %(id)s;
 
--- name: list_subscriptions
+-- name: list_subscriptions :many
+-- reads
+-- page: created_at DESC, id DESC
 -- A page of subscriptions, newest first. A null parameter is no filter. The statuses 0 and 1 are
 -- told apart by whether there is a live next send; where nobody asks, that join is dropped by the
 -- planner. What a page is made of is found by keys, from indexes, whatever the table's width; only
 -- its own rows are then read. The key of a row that was shown stands for all that was passed, so
 -- none of it is read again.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT s.id, s.created_at
-      FROM subscriptions s
-      LEFT JOIN sends live ON live.subscription_id = s.id AND live.kind = 'next'
-     WHERE (%(id)s IS NULL OR s.id = %(id)s)
-       AND (%(identity)s IS NULL OR s.identity = %(identity)s)
-       AND (%(messageset_id)s IS NULL OR s.messageset_id = %(messageset_id)s)
-       AND (%(messageset_ids)s IS NULL OR s.messageset_id = ANY(%(messageset_ids)s))
-       AND (%(schedule_id)s IS NULL OR s.schedule_id = %(schedule_id)s)
-       AND (%(lang)s IS NULL OR s.lang = %(lang)s)
-       AND (%(active)s IS NULL OR s.active = %(active)s)
-       AND (%(completed)s IS NULL OR s.completed = %(completed)s)
-       AND (%(process_status)s IS NULL
-            OR s.process_status = coalesce(nullif(%(process_status)s::bigint, 1), 0))
-       AND (%(process_status)s IS DISTINCT FROM 0 OR live.id IS NULL)
-       AND (%(process_status)s IS DISTINCT FROM 1 OR live.id IS NOT NULL)
-       AND (%(version)s IS NULL OR s.version = %(version)s)
-       AND (%(next_sequence_number)s IS NULL
-            OR s.next_sequence_number = %(next_sequence_number)s)
-       AND (%(initial_sequence_number)s IS NULL
-            OR s.initial_sequence_number = %(initial_sequence_number)s)
-       AND (%(created_by)s IS NULL OR s.created_by = %(created_by)s)
-       AND (%(updated_by)s IS NULL OR s.updated_by = %(updated_by)s)
-       AND (%(created_at)s IS NULL OR s.created_at = %(created_at)s)
-       AND (%(created_after)s IS NULL OR s.created_at >= %(created_after)s)
-       AND (%(created_before)s IS NULL OR s.created_at <= %(created_before)s)
-       AND (%(updated_at)s IS NULL OR s.updated_at = %(updated_at)s)
-       AND (%(metadata)s IS NULL
-            OR (s.metadata @> %(metadata)s::jsonb AND s.metadata = %(metadata)s::jsonb))
-       AND (%(metadata_has_key)s IS NULL OR s.metadata ? %(metadata_has_key)s)
-       AND (%(metadata_not_has_key)s IS NULL
-            OR s.metadata IS NULL OR NOT s.metadata ? %(metadata_not_has_key)s)
-), page AS MATERIALIZED (
-    (SELECT created_at, id FROM wanted
-      WHERE NOT %(backwards)s
-        AND (created_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
-                                coalesce(%(from_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-      ORDER BY created_at DESC, id DESC LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT created_at, id FROM wanted
-      WHERE %(backwards)s AND (created_at, id) > (%(from_time)s::timestamptz, %(from_id)s::uuid)
-      ORDER BY created_at, id LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                WHEN %(unfiltered)s THEN (SELECT count(*) FROM subscriptions)
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, rows.* FROM total LEFT JOIN (
-    SELECT s.id, s.version, s.identity, s.messageset_id, messagesets.label AS messageset_label,
-           s.next_sequence_number, s.initial_sequence_number, s.lang, s.active, s.completed,
-           s.schedule_id,
-           CASE WHEN s.process_status = 0 AND EXISTS (
-                    SELECT FROM sends WHERE sends.subscription_id = s.id AND sends.kind = 'next')
-                THEN 1 ELSE s.process_status END AS process_status,
-           s.metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
-      FROM page
-      JOIN subscriptions s ON s.id = page.id
-      JOIN messagesets ON messagesets.id = s.messageset_id) AS rows ON true
- ORDER BY rows.created_at DESC, rows.id DESC;
+SELECT s.id, s.created_at
+  FROM subscriptions s
+  LEFT JOIN sends live ON live.subscription_id = s.id AND live.kind = 'next'
+ WHERE (%(id)s IS NULL OR s.id = %(id)s)
+   AND (%(identity)s IS NULL OR s.identity = %(identity)s)
+   AND (%(messageset_id)s IS NULL OR s.messageset_id = %(messageset_id)s)
+   AND (%(messageset_ids)s IS NULL OR s.messageset_id = ANY(%(messageset_ids)s))
+   AND (%(schedule_id)s IS NULL OR s.schedule_id = %(schedule_id)s)
+   AND (%(lang)s IS NULL OR s.lang = %(lang)s)
+   AND (%(active)s IS NULL OR s.active = %(active)s)
+   AND (%(completed)s IS NULL OR s.completed = %(completed)s)
+   AND (%(process_status)s IS NULL
+        OR s.process_status = coalesce(nullif(%(process_status)s::bigint, 1), 0))
+   AND (%(process_status)s IS DISTINCT FROM 0 OR live.id IS NULL)
+   AND (%(process_status)s IS DISTINCT FROM 1 OR live.id IS NOT NULL)
+   AND (%(version)s IS NULL OR s.version = %(version)s)
+   AND (%(next_sequence_number)s IS NULL
+        OR s.next_sequence_number = %(next_sequence_number)s)
+   AND (%(initial_sequence_number)s IS NULL
+        OR s.initial_sequence_number = %(initial_sequence_number)s)
+   AND (%(created_by)s IS NULL OR s.created_by = %(created_by)s)
+   AND (%(updated_by)s IS NULL OR s.updated_by = %(updated_by)s)
+   AND (%(created_at)s IS NULL OR s.created_at = %(created_at)s)
+   AND (%(created_after)s IS NULL OR s.created_at >= %(created_after)s)
+   AND (%(created_before)s IS NULL OR s.created_at <= %(created_before)s)
+   AND (%(updated_at)s IS NULL OR s.updated_at = %(updated_at)s)
+   AND (%(metadata)s IS NULL
+        OR (s.metadata @> %(metadata)s::jsonb AND s.metadata = %(metadata)s::jsonb))
+   AND (%(metadata_has_key)s IS NULL OR s.metadata ? %(metadata_has_key)s)
+   AND (%(metadata_not_has_key)s IS NULL
+        OR s.metadata IS NULL OR NOT s.metadata ? %(metadata_not_has_key)s)
+-- shown:
+SELECT {columns} FROM page
+  JOIN subscriptions s ON s.id = page.id
+  JOIN messagesets ON messagesets.id = s.messageset_id;
 
--- name: find_filtered_user
+-- name: find_filtered_user :maybe
+-- reads
 -- Whether there is this user, by whom subscriptions may have been made or changed.
 SELECT id FROM users WHERE id = %(id)s;
 
--- name: lock_subscription
+-- name: lock_subscription :maybe
 -- One subscription as it is stored, which is about to be changed: no send may step it meanwhile.
 SELECT version, identity, messageset_id, next_sequence_number, initial_sequence_number, lang,
        active, completed, schedule_id, process_status, metadata
   FROM subscriptions WHERE id = %(id)s FOR NO KEY UPDATE;
 
--- name: update_subscription
+-- name: update_subscription :exec
+-- fires: owe_chore_of_changed, subscriptions_join
 -- New fields for a subscription.
 UPDATE subscriptions
    SET version = %(version)s, identity = %(identity)s, messageset_id = %(messageset_id)s,
@@ -120,6 +94,7 @@ UPDATE subscriptions
        updated_at = now(), updated_by = %(updated_by)s
  WHERE id = %(id)s;
 
--- name: delete_subscription
+-- name: delete_subscription :exec
+-- fires: owe_chore_of_deleted
 -- A subscription. What it is owed is settled as skipped.
 DELETE FROM subscriptions WHERE id = %(id)s;

@@ -1,6 +1,10 @@
 -- Work that the API is asked to do in the background.
 
--- name: request_task
+-- columns:
+tasks.id, kind, state, tasks.requested_at, username AS requested_by, finished_at, reason, progress,
+result
+
+-- name: request_task :one
 -- Ask for a task of this kind. While one is waiting that means the same, it is the one: nothing that
 -- it will find has been looked at yet.
 INSERT INTO tasks (kind, requested_by, up_to, wanted)
@@ -11,7 +15,8 @@ RETURNING id,
           pg_notify(CASE kind WHEN 'sync-audio-files' THEN 'sbm_audio_copies' ELSE 'sbm_tasks' END,
                     '');
 
--- name: begin_task
+-- name: begin_task :maybe
+-- fires: date_moments
 -- Take the oldest task of these kinds that nobody is at, or whose owner fell silent (while the clock
 -- is in doubt, that cannot be told). Only the first
 -- of its kind that waits can be begun: whoever finds it locked leaves those behind it alone, too.
@@ -31,20 +36,22 @@ UPDATE tasks
         ORDER BY requested_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING id, kind, up_to, wanted;
 
--- name: renew_task
--- Its owner is at it, and says how far it has come, or (null) nothing new. No row: it is not the
+-- name: renew_task :exec
+-- fires: date_moments
+-- Its owner is at it, and says how far it has come, or (null) nothing new. Not where it is not the
 -- owner's any more.
 UPDATE tasks
    SET lease_until = now() + %(lease)s, progress = coalesce(%(progress)s::jsonb, progress)
- WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun'
-RETURNING id;
+ WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';
 
--- name: release_task
+-- name: release_task :exec
+-- fires: date_moments
 -- Its owner stops in the middle: somebody else may begin it again at once.
 UPDATE tasks SET lease_until = now() - interval '1 second'
  WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';
 
--- name: finish_task
+-- name: finish_task :exec
+-- fires: date_moments
 -- It is done, or failed for a reason. What finished long ago is forgotten, unless the clock was set
 -- within the last day: then it is not certain how long ago that was.
 WITH forgotten AS (
@@ -59,42 +66,19 @@ UPDATE tasks
        owner = NULL, lease_until = NULL, finished_at = now()
  WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';
 
--- name: find_task
+-- name: find_task :maybe
+-- reads
 -- One of them, and who asked for it.
-SELECT tasks.id, kind, state, requested_at, username AS requested_by, finished_at, reason,
-       progress, result
-  FROM tasks LEFT JOIN users ON users.id = requested_by
+SELECT {columns} FROM tasks LEFT JOIN users ON users.id = requested_by
  WHERE tasks.id = %(id)s;
 
--- name: list_tasks
+-- name: list_tasks :many
+-- reads
+-- page: requested_at DESC, id DESC
 -- A page of them, newest first. A null parameter is no filter.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, requested_at FROM tasks
-     WHERE (%(kind)s IS NULL OR kind = %(kind)s)
-       AND (%(state)s IS NULL OR state = %(state)s)
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s
-        AND (requested_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
-                                  coalesce(%(from_id)s,
-                                           'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
-      ORDER BY requested_at DESC, id DESC LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND (requested_at, id) > (%(from_time)s::timestamptz, %(from_id)s::uuid)
-      ORDER BY requested_at, id LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-)
-SELECT total.count, rows.* FROM total LEFT JOIN (
-    SELECT tasks.id, kind, state, tasks.requested_at, username AS requested_by, finished_at, reason,
-           progress, result
-      FROM page JOIN tasks ON tasks.id = page.id LEFT JOIN users ON users.id = requested_by
-) AS rows ON true
- ORDER BY rows.requested_at DESC, rows.id DESC;
+SELECT id, requested_at FROM tasks
+ WHERE (%(kind)s IS NULL OR kind = %(kind)s)
+   AND (%(state)s IS NULL OR state = %(state)s)
+-- shown:
+SELECT {columns}
+  FROM page JOIN tasks ON tasks.id = page.id LEFT JOIN users ON users.id = requested_by;

@@ -1,10 +1,10 @@
 -- "Now", for a schedule: who says it, and who is then owed a send.
 
--- name: lock_schedule_to_tick
+-- name: lock_schedule_to_tick :maybe
 -- Whose ticks come from elsewhere, too, waits here: each of them sees the one before it.
 SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 
--- name: open_tick
+-- name: open_tick :maybe
 -- "Now" for a schedule that is locked: by a POST-back, or by the built-in clock, once for every
 -- moment (no row: that one exists). Its members are owed their sends by expand_tick, afterwards.
 -- Who they are is fixed here, by the snapshot of this statement.
@@ -46,16 +46,17 @@ WITH recent AS MATERIALIZED (
         ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING
     RETURNING id
 )
-SELECT id, pg_notify('sbm_ticks', '') FROM tick;
+SELECT id AS tick_id, pg_notify('sbm_ticks', '') FROM tick;
 
--- name: record_missed_ticks
+-- name: record_missed_ticks :exec
 -- Moments that passed too long ago, or that a later one made up for: nobody is sent anything.
 INSERT INTO ticks (source, state, schedule_id, due_at)
 SELECT 'clock', 'missed', %(schedule_id)s, moment
   FROM unnest(%(moments)s::timestamptz[]) moment ORDER BY moment
     ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING;
 
--- name: find_room
+-- name: find_room :one
+-- reads
 -- Whether a tick is open, and fewer than %(most)s sends of ticks are waiting for their turn. What
 -- waits for a service, or for its next try, takes no room.
 SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding') AND (
@@ -64,12 +65,13 @@ SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding') AND (
                 WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
                 ORDER BY due_at, id LIMIT %(most)s) waiting) < %(most)s AS there_is_room;
 
--- name: read_in_order
+-- name: read_in_order :exec
+-- reads
 -- For the rest of the transaction: no sorting where an index has the order. Whenever the planner
 -- takes the members of a tick for few, it would read and sort all of them, again for every chunk.
 SELECT set_config('enable_sort', 'off', true);
 
--- name: expand_tick
+-- name: expand_tick :maybe
 -- Owe a send to the next %(limit)s members of an open tick: the first one behind the tick whose
 -- turn was last, %(after)s, or else the first of all. They are the active subscriptions of its
 -- schedule that it covers, in the order of their ids. Whoever is owed one already is skipped, and
@@ -137,10 +139,10 @@ UPDATE ticks
        state = CASE WHEN expansion.triggers < %(limit)s THEN 'expanded' ELSE 'expanding' END,
        expanded_at = CASE WHEN expansion.triggers < %(limit)s THEN now() END
   FROM tick, expansion WHERE ticks.id = tick.id
-RETURNING ticks.id, expansion.triggers, ARRAY(SELECT id FROM owed) AS owed,
+RETURNING ticks.id AS tick_id, expansion.triggers, ARRAY(SELECT id FROM owed) AS owed,
           pg_notify('sbm_sends', '');
 
--- name: withdraw_sends
+-- name: withdraw_sends :exec
 -- Of those that were owed just now, in this transaction: whoever had her turn in another tick since
 -- theirs was opened is skipped after all, and the ledger says so. Both had waited for a service, say.
 -- This is a statement of its own, which sees what was settled up to now: what is settled while the
@@ -175,7 +177,7 @@ SELECT withdrawn.id, tick_id, 'next', 'skipped', 'trigger',
   LEFT JOIN LATERAL (
        SELECT messageset_id, lang FROM subscriptions WHERE id = subscription_id OFFSET 0) s ON true;
 
--- name: find_schedules_to_wind
+-- name: find_schedules_to_wind :many
 -- Schedules whose next tick of the built-in clock is due, or was worked out from other cron fields,
 -- another time zone or another version of the rule, or while the database's clock was
 -- wrong. Locked against other daemons' clocks, but not
@@ -183,7 +185,8 @@ SELECT withdrawn.id, tick_id, 'next', 'skipped', 'trigger',
 -- A rule without a version is of the first one, by which a day was due if either day field matched
 -- it. The moments of the second version are among those of the first: the search for them begins
 -- where the first one had come to, and so none is lost.
-SELECT id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now, next_tick_at,
+SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
+       next_tick_at,
        COALESCE(next_tick_rule IN (rule.text, first_rule.text), false) AS is_wound,
        wound_at > now() AS is_ahead
   FROM schedules,
@@ -195,7 +198,7 @@ SELECT id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
  ORDER BY id LIMIT %(limit)s
    FOR NO KEY UPDATE OF schedules SKIP LOCKED;
 
--- name: wind_schedule
+-- name: wind_schedule :exec
 -- Remember when the built-in clock ticks next for this schedule (null: never), and by which rule.
 UPDATE schedules
    SET next_tick_at = %(next_tick_at)s, wound_at = now(),
@@ -203,24 +206,27 @@ UPDATE schedules
                                   day_of_week, %(time_zone)s::text)
  WHERE id = %(schedule_id)s;
 
--- name: unwind_schedules
+-- name: unwind_schedules :exec
 -- Forget what the built-in clock was wound to, and begin anew: from now on, or when it is in charge
 -- again, others will have seen to what was due meanwhile.
 UPDATE schedules SET next_tick_at = NULL, next_tick_rule = NULL, wound_at = NULL
  WHERE next_tick_rule IS NOT NULL;
 
--- name: list_wound_schedules
+-- name: list_wound_schedules :many
+-- reads
 -- The next schedules that wait for a moment to come, in the order of their ids.
-SELECT id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now, next_tick_at
+SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
+       next_tick_at
   FROM schedules WHERE id > %(after)s AND next_tick_at > now() ORDER BY id LIMIT %(limit)s;
 
--- name: doubt_winding
+-- name: doubt_winding :exec
 -- These wait for a moment that is not their next one. They are worked out anew, as those that were
 -- worked out by a clock that was ahead of this one.
 UPDATE schedules SET wound_at = 'infinity'
  WHERE id = ANY(%(ids)s::integer[]) AND next_tick_at > now();
 
--- name: find_last_moment
+-- name: find_last_moment :maybe
+-- reads
 -- The latest moment that the built-in clock has ticked for, or has recorded as missed, by a clock
 -- that was right as far as is known: not before its moment came, and not in the future.
 SELECT due_at FROM (
@@ -230,7 +236,7 @@ SELECT due_at FROM (
  WHERE created_at + clock_shift(id, created_at) BETWEEN due_at - interval '1 minute' AND now()
  ORDER BY due_at DESC LIMIT 1;
 
--- name: release_moment
+-- name: release_moment :one
 -- This moment has come now. A clock that was wrong may have ticked for it before, or recorded it as
 -- missed: that tick is told by when it was really made, and what was not missed is forgotten. A tick
 -- that was made less than a minute early is the one of its moment.
@@ -248,7 +254,7 @@ WITH early AS MATERIALIZED (
 )
 SELECT count(*) AS released FROM early;
 
--- name: delete_old_ticks
+-- name: delete_old_ticks :exec
 -- Ticks of months whose partitions of the ledger were dropped. What is owed keeps its tick.
 DELETE FROM ticks
  WHERE id IN (
@@ -259,44 +265,29 @@ DELETE FROM ticks
               AND NOT EXISTS (SELECT FROM sends WHERE sends.tick_id = ticks.id)
             ORDER BY id LIMIT %(limit)s);
 
--- name: list_schedule_ticks
+-- name: list_schedule_ticks :many
+-- reads
+-- page: id DESC
 -- A page of the ticks of whole schedules, newest first, with what is live of each: one pass over
 -- the sends, which are few, serves the page. A null parameter is no filter.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
-           created_at, expanded_at, outcomes, counted_at
-      FROM ticks
-     WHERE source <> 'single'
-       AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)
-       AND (%(source)s IS NULL OR source = %(source)s)
-       AND (%(state)s IS NULL OR state = %(state)s)
-       AND (%(created_after)s IS NULL OR created_at >= %(created_after)s)
-       AND (%(created_before)s IS NULL OR created_at <= %(created_before)s)
-), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR id < %(from_id)s)
-      ORDER BY id DESC LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND id > %(from_id)s
-      ORDER BY id LIMIT %(limit)s + 1)
-), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
-                ELSE (SELECT count(*) FROM wanted)
-           END AS count
-      FROM (SELECT count(*) AS found FROM page) AS counted
-), live AS MATERIALIZED (
+SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
+       created_at, expanded_at, outcomes, counted_at
+  FROM ticks
+ WHERE source <> 'single'
+   AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)
+   AND (%(source)s IS NULL OR source = %(source)s)
+   AND (%(state)s IS NULL OR state = %(state)s)
+   AND (%(created_after)s IS NULL OR created_at >= %(created_after)s)
+   AND (%(created_before)s IS NULL OR created_at <= %(created_before)s)
+-- shown:
+WITH live AS MATERIALIZED (
     SELECT tick_id, count(*) AS count FROM sends WHERE tick_id = ANY(ARRAY(SELECT id FROM page))
      GROUP BY tick_id
 )
-SELECT total.count, page.*, COALESCE(live.count, 0) AS live
-  FROM total LEFT JOIN page ON true LEFT JOIN live ON live.tick_id = page.id
- ORDER BY page.id DESC;
+SELECT page.*, COALESCE(live.count, 0) AS live FROM page LEFT JOIN live ON live.tick_id = page.id;
 
--- name: find_tick
+-- name: find_tick :maybe
+-- reads
 -- One tick, with what is live of it, and, if it has %(most)s triggers at most, how many rows of
 -- each outcome the ledger has for it, all at the same moment. Of a larger one the numbers are those
 -- that were found when the law was last checked; so are those of one that was checked off, which do

@@ -2,7 +2,8 @@
 -- Nothing here is read but ids and numbers, and what is written about such a row is copied by the
 -- server, which does not look at it. These statements are only run after another one has failed.
 
--- name: list_due_sends
+-- name: list_due_sends :many
+-- reads
 -- What claim_due_sends would claim, in the same order; which is not locked, and may be gone soon.
 WITH single AS MATERIALIZED (
     SELECT id FROM sends
@@ -17,7 +18,7 @@ WITH single AS MATERIALIZED (
 )
 SELECT id FROM (SELECT id FROM single UNION ALL SELECT id FROM tick) both_lanes LIMIT %(limit)s;
 
--- name: fail_due_send
+-- name: fail_due_send :exec
 -- It ends as failed, and can be requeued when it is mended. Where its subscription stands is noted,
 -- since that is what a requeue goes by. A time that clients could not read is brought within reach.
 WITH failed AS (
@@ -46,12 +47,13 @@ SELECT failed.id, kind, 'content', %(reason)s, subscription_id, identity,
         WHERE id = failed.subscription_id OFFSET 0) s ON true
     ON CONFLICT (send_id) DO NOTHING;
 
--- name: list_unknown_sends
+-- name: list_unknown_sends :many
+-- reads
 -- What take_unknown_sends would take.
 SELECT id, attempt, subscription_id FROM sends
  WHERE state = 'unknown' AND due_at <= now() ORDER BY due_at LIMIT %(limit)s;
 
--- name: mend_send
+-- name: mend_send :exec
 -- Bring its times within what clients can read, before they are copied.
 UPDATE sends
    SET first_attempt_at = GREATEST('0001-01-02Z', LEAST('9999-12-30Z', first_attempt_at)),
@@ -60,26 +62,27 @@ UPDATE sends
    AND (first_attempt_at NOT BETWEEN '0001-01-02Z' AND '9999-12-30Z'
         OR owed_at NOT BETWEEN '0001-01-02Z' AND '9999-12-30Z');
 
--- name: find_next_member
--- The member of an open tick that expand_tick would take first; without a tick there is no row,
--- without a member there is no id.
+-- name: find_next_member :maybe
+-- reads
+-- The member of an open tick that expand_tick would take first; no row: no tick is open, or
+-- it has no member left.
 SELECT tick.id AS tick_id, s.id AS subscription_id
   FROM (SELECT id, schedule_id, snapshot, created_at, expanded_up_to FROM ticks
          WHERE state = 'expanding' ORDER BY id <= %(after)s, id LIMIT 1) tick
-  LEFT JOIN LATERAL (
+ CROSS JOIN LATERAL (
        SELECT id FROM subscriptions
         WHERE schedule_id = tick.schedule_id AND active AND NOT completed AND process_status >= 0
           AND id > tick.expanded_up_to
           AND tick_covers(tick.snapshot, tick.created_at, joined_xid, joined_at, created_at)
-        ORDER BY id LIMIT 1) s ON true;
+        ORDER BY id LIMIT 1) s;
 
--- name: hold_tick
+-- name: hold_tick :maybe
 -- The tick still stands before this member, and stays there until the transaction ends.
 SELECT id FROM ticks
  WHERE id = %(tick_id)s AND state = 'expanding' AND expanded_up_to < %(subscription_id)s::uuid
    FOR UPDATE;
 
--- name: fail_member
+-- name: fail_member :exec
 -- A member that cannot be owed a send ends as failed, and the tick goes on behind it. Unless the
 -- tick has done so already.
 WITH tick AS MATERIALIZED (
@@ -108,28 +111,32 @@ UPDATE ticks
        expanded_up_to = %(subscription_id)s
   FROM tick WHERE ticks.id = tick.id;
 
--- name: list_due_chores
+-- name: list_due_chores :many
+-- reads
 -- What claim_due_chores would claim.
 SELECT id FROM chores
  WHERE state = 'owed' AND due_at <= now() ORDER BY due_at, id LIMIT %(limit)s;
 
--- name: refuse_due_chore
+-- name: refuse_due_chore :exec
 -- It is not tried again until something changes.
 UPDATE chores SET state = 'refused', reason = %(reason)s WHERE id = %(id)s AND state = 'owed';
 
--- name: list_tasks_to_begin
+-- name: list_tasks_to_begin :many
+-- reads
 -- Tasks of these kinds that nobody is at, oldest first.
 SELECT id FROM tasks
  WHERE kind = ANY(%(kinds)s) AND (state = 'waiting' OR state = 'begun' AND lease_until < now())
  ORDER BY requested_at, id;
 
--- name: fail_task
+-- name: fail_task :exec
+-- fires: date_moments
 -- A task that cannot be begun, and behind which others of its kind wait.
 UPDATE tasks
    SET state = 'failed', reason = %(reason)s, owner = NULL, lease_until = NULL, finished_at = now()
  WHERE id = %(id)s AND (state = 'waiting' OR state = 'begun' AND lease_until < now());
 
--- name: list_schedules_to_wind
+-- name: list_schedules_to_wind :many
+-- reads
 -- What find_schedules_to_wind would find.
 SELECT id FROM schedules
  WHERE next_tick_at <= now()

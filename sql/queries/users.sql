@@ -1,55 +1,58 @@
--- name: find_users_called
+-- name: find_users_called :many
+-- reads
 -- The user of this name, else those with this e-mail. Two rows are enough to know that the e-mail
 -- does not say who is meant.
-SELECT id, username FROM users
+SELECT username FROM users
  WHERE username = %(called)s OR email = %(called)s
  ORDER BY username = %(called)s DESC, id LIMIT 2;
 
--- name: upsert_user
+-- name: upsert_user :one
 -- The user of this name, made if there is none. An administrator stays one.
 INSERT INTO users (username, email, is_admin)
 VALUES (%(username)s, %(email)s, %(is_admin)s)
 ON CONFLICT (username) DO UPDATE SET is_admin = users.is_admin OR EXCLUDED.is_admin
 RETURNING id;
 
--- name: insert_user
+-- name: insert_user :maybe
 -- A new user; no row if the name is taken.
 INSERT INTO users (username, email, is_admin, password)
 VALUES (%(username)s, %(email)s, %(is_admin)s, %(password)s)
 ON CONFLICT (username) DO NOTHING RETURNING id;
 
--- name: lock_user
+-- name: lock_user :maybe
 -- The id of the user of this name, who stays until the transaction ends.
 SELECT id FROM users WHERE username = %(username)s FOR UPDATE;
 
--- name: set_password
+-- name: set_password :exec
 -- Give a user another password, or a first one.
 UPDATE users SET password = %(password)s WHERE id = %(user_id)s;
 
--- name: replace_password
+-- name: replace_password :exec
 -- The same password, hashed in another way: only if it is still the one that was checked.
 UPDATE users SET password = %(new)s WHERE id = %(user_id)s AND password = %(old)s;
 
--- name: set_active
+-- name: set_active :exec
 -- Let a user in, or keep her out.
 UPDATE users SET is_active = %(is_active)s WHERE id = %(user_id)s;
 
--- name: grant_permission
+-- name: grant_permission :exec
 -- Let a user do this; she may be allowed to already.
 INSERT INTO user_permissions (user_id, permission) VALUES (%(user_id)s, %(permission)s)
 ON CONFLICT DO NOTHING;
 
--- name: revoke_permission
+-- name: revoke_permission :exec
 -- Do not let a user do this any longer.
 DELETE FROM user_permissions WHERE user_id = %(user_id)s AND permission = %(permission)s;
 
--- name: find_user_by_name
+-- name: find_user_by_name :maybe
+-- reads
 -- The user, active or not, of this name, and her password as it is stored.
 SELECT id, username, is_admin, is_active, password,
        ARRAY(SELECT permission FROM user_permissions WHERE user_id = users.id) AS permissions
   FROM users WHERE username = %(username)s;
 
--- name: list_users
+-- name: list_users :many
+-- reads
 -- All users by name, with what a list for people tells of them.
 SELECT id, username, email, is_admin, is_active, password IS NOT NULL AS has_password,
        ARRAY(SELECT permission FROM user_permissions
@@ -57,28 +60,30 @@ SELECT id, username, email, is_admin, is_active, password IS NOT NULL AS has_pas
        (SELECT count(*) FROM tokens WHERE user_id = users.id AND revoked_at IS NULL) AS tokens
   FROM users ORDER BY username;
 
--- name: insert_token
+-- name: insert_token :exec
 -- One more token of a user; the older ones stay valid.
 INSERT INTO tokens (user_id, digest) VALUES (%(user_id)s, %(digest)s);
 
--- name: find_user_by_digest
+-- name: find_user_by_digest :maybe
+-- reads
 -- The user, active or not, whose token has this digest and is not revoked.
 SELECT users.id, users.username, users.is_admin, users.is_active,
        ARRAY(SELECT permission FROM user_permissions WHERE user_id = users.id) AS permissions
   FROM tokens JOIN users ON users.id = tokens.user_id
  WHERE tokens.digest = %(digest)s AND tokens.revoked_at IS NULL;
 
--- name: list_tokens
+-- name: list_tokens :many
+-- reads
 -- The tokens of the user of this name, or of all, oldest first.
 SELECT tokens.id, users.username, tokens.created_at, tokens.revoked_at
   FROM tokens JOIN users ON users.id = tokens.user_id
  WHERE %(username)s IS NULL OR users.username = %(username)s
  ORDER BY tokens.id;
 
--- name: revoke_token_by_id
+-- name: revoke_token_by_id :exec
 -- Make a token worthless. No row if there is none with this id, or it is worthless already.
 UPDATE tokens SET revoked_at = now() WHERE id = %(token_id)s AND revoked_at IS NULL;
 
--- name: revoke_token_by_digest
+-- name: revoke_token_by_digest :exec
 -- The same for the token with this digest.
 UPDATE tokens SET revoked_at = now() WHERE digest = %(digest)s AND revoked_at IS NULL;

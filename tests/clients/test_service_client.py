@@ -309,7 +309,7 @@ async def test_a_post_is_written_in_the_turn_in_which_it_was_allowed(
 ) -> None:
     """A process that is stopped in between would write it when it wakes."""
     written: list[bytes] = []
-    request = twisted_internals.Connection.request
+    request = twisted_internals.HttpConnection.request
 
     def at_once(connection: Any, what: Any) -> Any:
         answered = request(connection, what)
@@ -318,7 +318,7 @@ async def test_a_post_is_written_in_the_turn_in_which_it_was_allowed(
         line.sendall(answer(201, b"{}"))
         return answered
 
-    monkeypatch.setattr(twisted_internals.Connection, "request", at_once)
+    monkeypatch.setattr(twisted_internals.HttpConnection, "request", at_once)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -7,20 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import redirect_stderr, redirect_stdout
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 from attrs import frozen
-from twisted.internet import reactor as this_reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import blockingCallFromThread, deferToThread
+from twisted.internet import reactor
 
 from sbm import cli
-from sbm.commands.running import Work
+from sbm.commands.running import OK, Work
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres.database import Database
 
@@ -42,36 +38,29 @@ Sbm = Callable[..., Awaitable[Outcome]]
 SbmAtOnce = Callable[..., Outcome]
 
 
-def run_at_once(*arguments: str, database_uri: str, stdin: bytes = b"", **environ: str) -> Outcome:
-    """Run ``sbm`` in this process: all of it, but for the reactor and the end of a process.
-
-    A command that works in the reactor needs another thread than the reactor's: see ``run_here``.
-    """
-    out, complaint = io.StringIO(), io.StringIO()
-    interruption = signal.getsignal(signal.SIGINT)
-    try:
-        with (
-            patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
-            redirect_stdout(out),
-            redirect_stderr(complaint),
-        ):
-            status = cli.run(
-                arguments,
-                os.environ | {DATABASE: database_uri} | environ,
-                with_database=_in_the_reactor,
-            )
-    except SystemExit as refusal:
-        status = int(refusal.code or 0)
-    finally:
-        if signal.getsignal(signal.SIGINT) is not interruption:
-            signal.signal(signal.SIGINT, interruption)  # an import lets it end the process
+async def run_here(
+    *arguments: str, database_uri: str, stdin: bytes = b"", **environ: str
+) -> Outcome:
+    """Run ``sbm`` in this process: all of it, but for the start of a reactor and the end."""
+    with _said(stdin) as (out, complaint):
+        status, begun = _begin(arguments, os.environ | {DATABASE: database_uri} | environ)
+        for address, work in begun:
+            database = Database(reactor, address, 1)
+            try:
+                status = await work(database)
+            except Exception as error:
+                status = cli.tell(error)
+            finally:
+                database.stopService()
     return Outcome(status=status, out=out.getvalue(), complaint=complaint.getvalue())
 
 
-async def run_here(*arguments: str, **how: Any) -> Outcome:
-    """Run ``sbm`` in a thread of this process, and what it does in the database in the reactor."""
-    outcome: Outcome = await deferToThread(run_at_once, *arguments, **how)
-    return outcome
+def run_at_once(*arguments: str, database_uri: str, **environ: str) -> Outcome:
+    """Run ``sbm`` in this process with a command that needs no reactor."""
+    with _said(b"") as (out, complaint):
+        status, begun = _begin(arguments, os.environ | {DATABASE: database_uri} | environ)
+    assert begun == []
+    return Outcome(status=status, out=out.getvalue(), complaint=complaint.getvalue())
 
 
 def run_apart(*arguments: str, database_uri: str, stdin: bytes = b"", **environ: str) -> Outcome:
@@ -92,16 +81,32 @@ def process_environ(database_uri: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), DATABASE: database_uri}
 
 
-def _in_the_reactor(address: DatabaseAddress, work: Work) -> int:
-    reactor: Any = this_reactor
+def _begin(
+    arguments: Sequence[str], environ: Mapping[str, str]
+) -> tuple[int, list[tuple[DatabaseAddress, Work]]]:
+    """The status of a command, or what it has still to do in a database."""
+    begun: list[tuple[DatabaseAddress, Work]] = []
 
-    async def once() -> int:
-        database = Database(reactor, address, 1)
-        try:
-            return await work(database)
-        finally:
-            database.stopService()
+    def begin(address: DatabaseAddress, work: Work) -> int:
+        begun.append((address, work))
+        return OK
 
-    begin: Any = partial(Deferred.fromCoroutine, once())
-    status: int = blockingCallFromThread(reactor, begin)
-    return status
+    interruption = signal.getsignal(signal.SIGINT)
+    try:
+        return cli.run(arguments, environ, with_database=begin), begun
+    except SystemExit as refusal:
+        return int(refusal.code or OK), begun
+    finally:
+        signal.signal(signal.SIGINT, interruption)  # an import lets it end the process
+
+
+@contextmanager
+def _said(stdin: bytes) -> Iterator[tuple[io.StringIO, io.StringIO]]:
+    """What is printed meanwhile, on standard output and on standard error."""
+    out, complaint = io.StringIO(), io.StringIO()
+    with (
+        patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+        redirect_stdout(out),
+        redirect_stderr(complaint),
+    ):
+        yield out, complaint

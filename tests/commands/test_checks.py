@@ -52,7 +52,8 @@ def tick(direct: Arranged, triggers: int, created_at: str = "now") -> int:
         direct.value(
             "INSERT INTO ticks (source, state, schedule_id, triggers, due_at, created_at) VALUES"
             " ('post-back', 'expanded', 1, %s, '2024-05-01 12:00+00', %s) RETURNING id",
-            *(triggers, created_at),
+            triggers,
+            created_at,
         )
     )
 
@@ -61,7 +62,11 @@ def settled(direct: Arranged, tick_id: int, *, send_id: UUID, outbound: str | No
     direct.rows(
         "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id, identity,"
         " outbound_id) VALUES (%s, %s, 'next', %s, 'post', %s, 'i', %s)",
-        *(send_id, tick_id, "sent" if outbound else "refused", send_id, outbound),
+        send_id,
+        tick_id,
+        "sent" if outbound else "refused",
+        send_id,
+        outbound,
     )
 
 
@@ -155,7 +160,9 @@ def double(direct: Arranged, send_id: UUID, outbound: str) -> None:
     direct.rows(
         "INSERT INTO doubles (send_id, subscription_id, outbound_id, noticed_at)"
         " VALUES (%s, %s, %s, '2024-05-01 12:00+00')",
-        *(send_id, send_id, outbound),
+        send_id,
+        send_id,
+        outbound,
     )
 
 
@@ -170,8 +177,11 @@ async def test_outbounds_beside_those_of_the_ledger_are_told_and_break_the_law(
     settled(direct, whole, send_id=again, outbound="three")
     settled(direct, whole, send_id=refused, outbound=None)
     for send_id, outbound in (
-        *((once, "two"), (again, "four"), (again, "five")),
-        *((refused, "six"), (forgotten, "seven")),
+        (once, "two"),
+        (again, "four"),
+        (again, "five"),
+        (refused, "six"),
+        (forgotten, "seven"),
     ):
         double(direct, send_id, outbound)
     status, lines = await check()

@@ -37,7 +37,8 @@ def doubled(direct: Arranged) -> None:
     direct.rows(
         "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang)"
         " SELECT identity, %s, schedule_id, lang FROM subscriptions WHERE id = %s",
-        *(other, mothers[0]),
+        other,
+        mothers[0],
     )
 
 

@@ -54,7 +54,9 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert {line["id"] for line in lines if line.get("fate") == "without its file"} == {"2"}
     assert {line["id"] for line in lines if line["table"] == "schedules" and "id" in line} == {
-        *("3", "4", "5")
+        "3",
+        "4",
+        "5",
     }
     assert lines[-5]["table"] == "subscriptions"
     assert lines[-5]["read"] == 1
@@ -76,7 +78,10 @@ def test_what_python_cannot_read_is_reported_as_it_was(
     assert (outcome.status, outcome.complaint) == (0, "")
     left = [line for line in report.read_text().splitlines() if "it has no identity" in line]
     assert sorted(f'"metadata": {value},' in line for line in left for value in (digits, deep)) == [
-        *(False, False, True, True)
+        False,
+        False,
+        True,
+        True,
     ]
 
 
@@ -134,7 +139,8 @@ def test_what_cannot_be_sent_is_kept_and_reported(
         " updated_at, messageset_id) VALUES (21, 4, 'eng_ZA', %s, now(), now(), 1),"
         " (22, 1, 'eng_ZA', E'a\\nb', now(), now(), 6), (23, 3, 'eng_ZA', 'x', now(), now(), 2),"
         " (24, 5, 'eng_ZA', %s, now(), now(), 1), (25, 6, 'eng_ZA', 'fine', now(), now(), 1)",
-        *("x" * 21, "\u200b\ufeff"),
+        "x" * 21,
+        "\u200b\ufeff",
     )
     old.direct.rows("UPDATE contentstore_message SET text_content = 'a text' WHERE id = 1")
     long, texts_set, sounds, whatsapp = f'"{"x" * 18}"', 1, 2, 6
@@ -170,8 +176,8 @@ def test_what_cannot_be_sent_is_kept_and_reported(
         (long, texts_set): "and the message have 25 characters together, more than 20",
         ('"Hi"', sounds): "is not the URL of a sound",
         ("5", sounds): "is not the URL of a sound",
-        ('"Hi"', whatsapp): "would be set apart from the text by a newline, which WhatsApp does not"
-        " take",
+        ('"Hi"', whatsapp): "would be separated from the text by a newline, which WhatsApp does not"
+        " accept",
     }
     assert direct.value("SELECT count(*) FROM messages") == 10
     for one, (prepend, _) in waiting.items():
@@ -320,7 +326,10 @@ def test_an_old_database_may_have_another_encoding(
             " (1, %s, %s, now(), now(), 1, NULL, 'text', NULL, '');"
             " INSERT INTO contentstore_message VALUES"
             " (1, 1, 'eng_ZA', %s, now(), now(), NULL, 1, jsonb_build_object('a', %s::text))",
-            *("one", text, text, text),
+            "one",
+            text,
+            text,
+            text,
         )
     outcome = sbm_at_once("import-django", elsewhere)
     assert (outcome.status, outcome.complaint.splitlines()[-1]) == (0, "imported")

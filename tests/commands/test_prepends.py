@@ -43,7 +43,8 @@ async def test_a_text_is_given_to_those_whom_it_suits_once_and_another_is_left_w
         )
         assert outcome.status == 0
         assert outcome.out.splitlines() == [
-            "left out: message set 'sounds' is of sounds, and this is not the URL of one",
+            "left out: message set 'sounds' is an audio message set, and this is not the URL of a"
+            " sound",
             "left out: message set 'chat' is for WhatsApp, whose texts must not include the"
             " newline after it",
             f"{given} the prepend",
@@ -119,7 +120,10 @@ async def test_those_whose_next_message_would_become_too_long_are_left_alone(
     assert metadata(direct, ids)[:2] == [given, None]
     outcome = await sbm(*ADD, "y" * 31, "--all")
     assert outcome.status == FAILED
-    assert "'texts' is of texts, and this has 31 characters, more than 30" in outcome.complaint
+    assert (
+        "'texts' is a text message set, and this has 31 characters, more than 30"
+        in outcome.complaint
+    )
 
 
 @pytest.mark.parametrize("arguments", [("Hello",), ("", "--all"), ("“Hello”", "--all")])

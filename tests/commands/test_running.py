@@ -7,9 +7,9 @@ import subprocess
 
 import psycopg2
 
-from sbm.commands.running import FAILED
+from sbm.commands.running import FAILED, MISUSED
 from tests.arrange import Arranged
-from tests.commands.operator import COMMAND, process_environ
+from tests.commands.operator import COMMAND, Outcome, SbmAtOnce, process_environ
 
 
 def test_a_command_that_is_interrupted_says_so_and_no_more(
@@ -35,3 +35,15 @@ def test_a_command_that_is_interrupted_says_so_and_no_more(
         holder.close()
     assert complaint == "sbm: interrupted; what was done until then stays done\n"
     assert command.returncode == FAILED
+
+
+def test_a_process_reads_prints_and_ends_as_its_command_says(sbm_apart: SbmAtOnce) -> None:
+    create = ("user", "create", "bob", "--password-stdin")
+    made = sbm_apart(*create, stdin=b"secret\n")
+    assert made == Outcome(status=0, out="made user 'bob'\n", complaint="")
+    again = sbm_apart(*create, stdin=b"secret\n")
+    complaint = "sbm: there is a user 'bob' already\n"
+    assert again == Outcome(status=FAILED, out="", complaint=complaint)
+    misused = sbm_apart("user", "grant", "bob", "administer")
+    assert (misused.status, misused.out) == (MISUSED, "")
+    assert misused.complaint.startswith("usage: sbm user grant")

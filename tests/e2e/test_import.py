@@ -6,7 +6,9 @@ from uuid import uuid4
 
 from pytest_twisted import ensureDeferred
 
+from sbm.model.signature import Signature
 from sbm.operations.django_import.transfer import transfer
+from sbm.operations.progress import untold
 from tests.e2e.world import World
 from tests.operations.django_import.old import (
     ADMIN_TOKEN,
@@ -19,7 +21,6 @@ from tests.operations.django_import.old import (
 )
 from tests.operations.django_import.old import empty_old as empty_old
 from tests.operations.django_import.old import old as old
-from tests.operations.django_import.test_transfer import unseen
 
 
 @ensureDeferred
@@ -30,10 +31,9 @@ async def test_clients_and_subscribers_go_on_where_the_old_service_stopped(
     subscribe(old.direct, odd, identity=person, metadata="[1]", process_status=5)
     transfer(
         *(old.uri, seed.database_uri),
-        progress=unseen,
+        progress=untold,
         conclude=lambda taken: bool(list(taken.notes)),
-        actor="tester",
-        reason="",
+        signature=Signature(actor="tester"),
     )
     seed.identities.add("+27820001001", IDENTITY)
     seed.identities.add("+27820009999", person)

@@ -74,7 +74,7 @@ async def test_stopping_does_not_wait_for_a_count(
         "INSERT INTO ticks (source, state, schedule_id) VALUES ('post-back', 'expanded', %s)",
         schedule,
     )
-    long = Query(name="count_ticks", sql="SELECT pg_sleep(60) /* %(ids)s */")
+    long = Query(name="count_ticks", sql="SELECT pg_sleep(60) /* %(ids)s */", returns="many")
     monkeypatch.setitem(ledger_balance.QUERIES.by_name, "count_ticks", long)
 
     def counting() -> int:

@@ -17,12 +17,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from sbm.daemon import assemble
+from sbm.operations import users
 from sbm.sandbox.stand_ins.identity_store import IdentityStore, IdentityStoreApp
 from sbm.sandbox.stand_ins.message_sender import MessageSender, MessageSenderApp
 from sbm.sandbox.stand_ins.scheduler import SchedulerApp
 from sbm.sandbox.stand_ins.schedules import Scheduler
 from sbm.settings.config import Config
-from sbm.store import users
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged, arranged
 from tests.patience import patience

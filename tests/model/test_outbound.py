@@ -126,5 +126,5 @@ def test_every_outbound_carries_the_key(
 
 @pytest.mark.parametrize("nothing", [a_send(send={"recipient": None}), a_send(carries=False)])
 def test_there_is_nothing_to_compose_of_nothing(nothing: Send) -> None:
-    with pytest.raises(ValueError, match="nothing to carry"):
+    with pytest.raises(ValueError, match="has no message"):
         compose(nothing, "+27", MEDIA)

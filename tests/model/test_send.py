@@ -113,7 +113,7 @@ def test_whoever_stands_beyond_the_end_is_skipped(lack: Any, ends: bool) -> None
         ),
         (
             {"send": {"prepend": "Hi"}, "channel": "WhatsApp"},
-            "newline, which WhatsApp does not take",
+            "newline, which WhatsApp does not accept",
         ),
         (
             {"send": {"prepend": "Hi"}, "message": {"text_content": "x" * 998}},

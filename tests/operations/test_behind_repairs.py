@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.model.behind import BehindRecord, RepairCount
+from sbm.model.ids import BEFORE_ALL
 from sbm.model.send import Settled
 from sbm.model.signature import Signature
 from sbm.operations import behind
@@ -77,7 +78,7 @@ class Town:
         found = await self.database.transact(
             store.look,
             search_id=self.search_id,
-            after=schedule_runs.FIRST,
+            after=BEFORE_ALL,
             limit=100,
             wanted=schedule_runs.EVERYBODY,
         )
@@ -262,9 +263,7 @@ async def test_a_search_that_was_lost_with_the_database_does_not_find_nobody(
     with pytest.raises(DatabaseUnavailable):
         await town.help(behind.fast_forward_these, mother)
     with pytest.raises(DatabaseUnavailable):
-        await database.transact(
-            store.search, search_id=town.search_id, after=schedule_runs.FIRST, limit=9
-        )
+        await database.transact(store.search, search_id=town.search_id, after=BEFORE_ALL, limit=9)
 
 
 # Anything that can be told of sets, schedules and subscriptions, against a walk in plain Python.
@@ -372,7 +371,10 @@ async def check(database: Database, direct: Arranged, plan: Plan) -> None:
         direct.rows(
             "UPDATE subscriptions SET created_at = %s, initial_sequence_number = %s,"
             " next_sequence_number = %s WHERE id = %s",
-            *(BEGAN + one.began * HOUR, one.initial, one.stands_at, subscription),
+            BEGAN + one.began * HOUR,
+            one.initial,
+            one.stands_at,
+            subscription,
         )
         if one.was_sent_to:
             direct.rows(

@@ -50,6 +50,7 @@ def test_problems_are_raised_if_there_are_any() -> None:
     with pytest.raises(WrongValues) as caught:
         problems.check()
     assert caught.value.problems == {"lang": ["wrong"]}
+    assert str(caught.value) == "lang: wrong"
 
 
 def test_what_was_written_is_told_from_defaults() -> None:

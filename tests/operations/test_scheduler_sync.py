@@ -199,7 +199,8 @@ async def test_what_was_ever_patched_is_made_anew_once(here: Here, is_remembered
         here.direct.rows(
             "INSERT INTO remote_schedules (kind, target, remote_id, cron_definition, enabled,"
             " told_at) VALUES ('subscription', %s, %s, '30 8 * * *', true, now() - interval '1 d')",
-            *(str(subscription), patched.id),
+            str(subscription),
+            patched.id,
         )
     await here.announce("subscription")
     assert await differences(here, is_dry=True) == [("recreate", f"subscription {subscription}")]

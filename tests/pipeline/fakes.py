@@ -35,7 +35,7 @@ def nothing_in_flight(
         owner=owner or uuid4(),
         capacity=capacity,
         spare=spare,
-        lease=LEASE,
+        lease_time=LEASE,
         emptied=Wakeup(reactor=clock),
         uptime=clock.seconds,
     )

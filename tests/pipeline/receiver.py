@@ -112,7 +112,7 @@ class Request:
             return
         if self.may_begin():
             held = self.daemon.in_flight.held[UUID(self.key)]
-            self.latest = held.lease_end + SETTLE.total_seconds()
+            self.latest = held.lease.end + SETTLE.total_seconds()
             self.receiver.begun(self)
         else:
             self.answer.errback(HeldBack("the lease is too short"))

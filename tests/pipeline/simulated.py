@@ -232,7 +232,7 @@ class Daemon:
             owner=uuid4(),
             capacity=2 * CONCURRENCY,
             spare=RESERVED,
-            lease=LEASE,
+            lease_time=LEASE,
             emptied=Wakeup(reactor=self.clock),
             uptime=lambda: world.seconds,
         )

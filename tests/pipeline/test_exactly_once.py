@@ -479,7 +479,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         if row["dated_at"] >= self.world.set_at:
             assert row["lease_until"] > self.world.now + TIMEOUT
         held = request.daemon.in_flight.held[row["id"]]
-        assert held.lease_end > self.world.seconds + TIMEOUT.total_seconds()
+        assert held.lease.end > self.world.seconds + TIMEOUT.total_seconds()
         self.is_sound = True
 
     def _claim(self, daemon: Daemon) -> None:

@@ -13,7 +13,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import capturedLogs, formatEvent
 
 from sbm.model.durations import TickGrace
-from sbm.pipeline.ticks import CHUNK, MOST_MISSED, SCHEDULES_PER_PASS, Clock, Expansion
+from sbm.pipeline.due_moments import MOST_MISSED
+from sbm.pipeline.scheduling_mode import SchedulingMode
+from sbm.pipeline.ticks import CHUNK, SCHEDULES_PER_PASS, Clock, Expansion
 from sbm.store import ticks
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -35,7 +37,11 @@ class Bench:
 
     def another_clock(self, time_zone: ZoneInfo = UTC, grace: timedelta = HOUR) -> Clock:
         return Clock(
-            database=self.database, time_zone=time_zone, grace=TickGrace(grace), ticked=self._wake
+            database=self.database,
+            mode=SchedulingMode(database=self.database, mode="builtin"),
+            time_zone=time_zone,
+            grace=TickGrace(grace),
+            ticked=self._wake,
         )
 
     async def due(self, ago: str = "0 seconds", **fields: str) -> int:

@@ -381,7 +381,7 @@ async def test_the_lease_of_what_is_claimed_in_parts_is_no_longer_than_that_of_t
     spoil(claims.direct, "deep nesting", await claims.owe_all())
     claims.clock.advance(100)
     await claims.claimer.claim()
-    assert {held.lease_end for held in claims.begun.held} == {100 + LEASE.total_seconds()}
+    assert {held.lease.end for held in claims.begun.held} == {100 + LEASE.total_seconds()}
     sent = Settled(outcome="sent", stage="post", outbound_id="1")
     results = [(held.send, sent) for held in claims.begun.held]
     await claims.database.transact(sends.settle, results=results)

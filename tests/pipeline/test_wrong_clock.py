@@ -17,6 +17,7 @@ from sbm.model.durations import LeaseTime, SettleTime, TickGrace
 from sbm.model.send import GivenBack, Settled, Unknown
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock
+from sbm.pipeline.scheduling_mode import SchedulingMode
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.claimer import Claimer
 from sbm.pipeline.sends.delivery import Blames
@@ -121,6 +122,7 @@ class Bench:
         )
         self.ticking = Clock(
             database=self.database,
+            mode=SchedulingMode(database=self.database, mode="builtin"),
             time_zone=UTC,
             grace=TickGrace(timedelta(hours=1)),
             ticked=lambda: None,

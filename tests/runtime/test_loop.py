@@ -8,6 +8,7 @@ import pytest
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import Logger, LogPublisher
 
 from sbm.runtime.loop import RETRY_SECONDS, Loop
 from sbm.runtime.wakeups import Wakeup
@@ -194,6 +195,42 @@ def test_who_has_no_patience_breaks_the_pass_off(loop: Loop, passes: Passes) -> 
     stopped.cancel()
     assert done(stopped)
     assert passes.count == 1
+
+
+@pytest.mark.parametrize(
+    ("may_be_cut", "is_told"), [(True, False), (False, True)], ids=["cut", "waited for"]
+)
+def test_a_pass_that_was_cut_fails_in_its_own_way_and_nobody_is_told(
+    clock: Clock, may_be_cut: bool, is_told: bool
+) -> None:
+    """A client makes an error of its own of the end of a call."""
+    broken_off: list[Deferred[int]] = []
+    told: list[Any] = []
+
+    async def one_pass() -> int:
+        call: Deferred[int] = Deferred()
+        broken_off.append(call)
+        try:
+            return await call
+        except CancelledError:
+            raise RuntimeError("the connection was lost") from None
+
+    publisher: Any = LogPublisher(told.append)  # type: ignore[arg-type]
+    loop = Loop(
+        reactor=clock,
+        name="test",
+        one_pass=one_pass,
+        rest=60,
+        may_be_cut=may_be_cut,
+        log=Logger(observer=publisher),
+    )
+    loop.startService()
+    stopped = loop.stopService()
+    assert stopped is not None
+    stopped.cancel()
+    assert done(stopped)
+    assert len(broken_off) == 1
+    assert bool(told) == is_told
 
 
 def test_what_was_never_started_is_stopped_at_once(loop: Loop, passes: Passes) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from sbm.sandbox.account import Account, NoAccountError, unprivileged_account
+from sbm.sandbox.account import NoAccountError, SystemAccount, unprivileged_account
 
-SOMEBODY = Account(uid=54321, gid=54321, groups=())
+SOMEBODY = SystemAccount(uid=54321, gid=54321, groups=())
 
 
 def mode(path: Path) -> int:
@@ -73,7 +73,7 @@ def test_programs_can_be_run_and_their_files_read(programs: Path, data: Path) ->
 
 
 def test_for_ourselves_nothing_is_opened(programs: Path, data: Path) -> None:
-    Account().let_pass(programs=programs, data=data)
+    SystemAccount().let_pass(programs=programs, data=data)
 
     assert mode(data.parent) == 0o700
     assert mode(programs / "run") == 0o700
@@ -82,7 +82,7 @@ def test_for_ourselves_nothing_is_opened(programs: Path, data: Path) -> None:
 def test_an_ordinary_user_runs_the_server_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
-    assert unprivileged_account() == Account()
+    assert unprivileged_account() == SystemAccount()
 
 
 def test_root_without_the_account_or_useradd_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,4 +118,4 @@ def test_of_several_that_start_at_once_one_alone_makes_the_account(
     with ThreadPoolExecutor(4) as pool:
         accounts = [each.result() for each in [pool.submit(unprivileged_account) for _ in range(4)]]
     assert len(made) == 1
-    assert accounts == [Account(uid=999, gid=995, groups=())] * 4
+    assert accounts == [SystemAccount(uid=999, gid=995, groups=())] * 4

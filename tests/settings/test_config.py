@@ -12,6 +12,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sbm.settings import endpoints
 from sbm.settings.config import Config, Scheduling, read_database, read_scheduling
 from sbm.settings.endpoints import DatabaseAddress, MetricsAddress, ServiceAddress
 from sbm.settings.reading import ConfigError
@@ -509,6 +510,8 @@ def test_the_database_can_be_read_alone() -> None:
         ("postgresql:///sbm?host=a,b&port=1,2", [("a", 1), ("b", 2)]),
         ("postgresql://x:7/sbm?host=a", [("a", 7)]),
         ("postgresql:///sbm?host=a,b&port=5433", [("a", 5433), ("b", 5433)]),
+        ("postgresql://x:5433/sbm?host=a,b", [("a", 5433), ("b", 5433)]),
+        ("postgresql://h/sbm?host=&port=&dbname=", [("h", 5432)]),
         ("postgresql://?dbname=sbm&host=a", [("a", 5432)]),
     ],
 )
@@ -578,6 +581,29 @@ def test_parameters_are_told_to_libpq_except_the_one_without_effect() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        ("&options=-c%20work_mem=1MB&", {"options": "-c work_mem=1MB"}),
+        ("keepalives", {"keepalives": ""}),
+        ("application_name=50%off", {"application_name": "50%off"}),
+    ],
+)
+def test_parameters_that_libpq_alone_would_refuse_are_read(
+    query: str, options: dict[str, str]
+) -> None:
+    assert DatabaseAddress.parse(f"postgres://h/n?{query}").options == options
+
+
+def test_a_parameter_that_the_installed_libpq_does_not_know_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(endpoints, "_PARAMETERS", endpoints._PARAMETERS | {"new_in_19"})
+    monkeypatch.setattr(endpoints, "_LIBPQ_OPTIONS", endpoints._LIBPQ_OPTIONS | {"new_in_19"})
+    with pytest.raises(ValueError, match="the installed libpq does not know"):
+        DatabaseAddress.parse("postgres://h/n?new_in_19=1")
+
+
 def test_what_is_not_known_of_the_account_is_left_to_libpq() -> None:
     assert DatabaseAddress.parse("postgres:///n").parameters() == {"dbname": "n"}
 
@@ -592,6 +618,10 @@ def test_what_is_not_known_of_the_account_is_left_to_libpq() -> None:
         ("postgres://h", "does not name a database"),
         ("postgres://h/", "does not name a database"),
         ("postgres://h/n?sslmod=x&ssl=y", "parameters that are not supported: ssl, sslmod"),
+        ("postgres://h/n?ssl=true", "parameters that are not supported: ssl"),
+        ("postgres://[::1/n", "not of the form host:port"),
+        ("postgres://[::1]x/n", "not of the form host:port"),
+        ("postgres://::1/n", "not of the form host:port"),
         ("postgres://h/n?hostaddr=1.2.3.4", "parameters that are not supported: hostaddr"),
         ("postgres://h:0/n", "has a port that is not a number from 1 to 65535"),
         ("postgres://h:99999/n", "has a port that is not a number from 1 to 65535"),

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.model.behind import BehindSubscription
+from sbm.model.ids import BEFORE_ALL
 from sbm.model.paging import PageRequest
 from sbm.store import behind_subscriptions as store
 from sbm.store import schedule_runs
@@ -26,7 +27,7 @@ def search_id(direct: Arranged) -> int:
 
 
 async def search(database: Database, search_id: int, limit: int = 100) -> list[BehindSubscription]:
-    after: UUID | None = schedule_runs.FIRST
+    after: UUID | None = BEFORE_ALL
     while after is not None:
         after = await database.transact(store.search, search_id=search_id, after=after, limit=limit)
     part = await database.transact(store.list_page, window=PageRequest(limit=100))

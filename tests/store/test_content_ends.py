@@ -10,6 +10,7 @@ import pytest
 from attrs import define, field
 from pytest_twisted import ensureDeferred
 
+from sbm.model.ids import BEFORE_ALL
 from sbm.model.send import CONTENT_SETTLE, Send, Settled, objection
 from sbm.store import estimates, schedule_runs, sends, ticks
 from sbm.store.behind_subscriptions import fast_forward, look
@@ -352,7 +353,7 @@ async def expected(database: Database, direct: Arranged, schedule: int, runs: in
     found = await database.transact(
         look,
         search_id=search_id,
-        after=schedule_runs.FIRST,
+        after=BEFORE_ALL,
         limit=100,
         wanted=schedule_runs.EVERYBODY,
     )

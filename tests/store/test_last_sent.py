@@ -139,7 +139,7 @@ async def test_after_a_change_of_set_it_is_the_last_one_of_the_present_set(
         await send_next(database, mother)
     direct.rows("UPDATE subscriptions SET messageset_id = %s, next_sequence_number = 2", baby)
     nothing = await resent(database, mother)
-    assert nothing.startswith("there is no message that could be resent: none of baby is known")
+    assert nothing.startswith("there is no message to resend: no message of baby is known")
     await send_next(database, mother)
     assert await resent(database, mother) == "baby 2 eng_ZA"
     direct.rows("UPDATE subscriptions SET messageset_id = %s, next_sequence_number = 1", pregnancy)

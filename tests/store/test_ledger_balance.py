@@ -9,6 +9,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
+from sbm.model.ids import BEFORE_ALL
 from sbm.model.ledger_balance import TickBalance, TickToCheck, batches
 from sbm.model.send import Settled
 from sbm.store import ledger_balance, sends, ticks
@@ -344,9 +345,7 @@ async def test_a_live_send_without_its_tick_is_found(database: Database, direct:
             " VALUES ('next', 'tick', gen_random_uuid(), 'i', %s)",
             tick_id,
         )
-    (first,) = await database.transact(
-        ledger_balance.list_astray, after=ledger_balance.FIRST_ID, limit=1
-    )
+    (first,) = await database.transact(ledger_balance.list_astray, after=BEFORE_ALL, limit=1)
     (second,) = await database.transact(ledger_balance.list_astray, after=first.send_id, limit=10)
     assert {first.tick_id, second.tick_id} == {tick + 1, tick + 2}
 
@@ -367,7 +366,7 @@ async def test_sends_that_were_sent_twice_are_found_page_by_page(
     for _ in range(3):
         ledger_row(direct, once)
     found: list[ledger_balance.Double] = []
-    pages, after = 0, ledger_balance.FIRST_ID
+    pages, after = 0, BEFORE_ALL
     while True:
         last, page = await database.transact(ledger_balance.list_doubles, after=after, limit=2)
         if last is None:

@@ -14,7 +14,7 @@ from attrs import asdict
 from psycopg2.extras import Json
 
 from sbm.model.paging import PageRequest
-from sbm.store.paging import NEWEST_FIRST, parameters
+from sbm.store.paging import parameters
 from sbm.store.subscriptions import QUERIES, Wanted
 from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
@@ -87,11 +87,11 @@ def touched(connection: Any, window: PageRequest, wanted: Wanted = EVERYTHING) -
     """How many rows a page has, the one too many included, and the blocks that it took."""
     filters = asdict(wanted) | {"messageset_ids": None}
     filters["metadata"] = None if wanted.metadata is None else Json(wanted.metadata)
-    page = parameters(window, NEWEST_FIRST)
+    page = parameters(window, QUERIES.list_subscriptions)
     with connection.cursor() as cursor:
         cursor.execute(
             "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + QUERIES.list_subscriptions.sql,
-            filters | page | {"unfiltered": wanted == EVERYTHING},
+            filters | page,
         )
         plan = cursor.fetchone()[0][0]["Plan"]
     return plan["Actual Rows"], plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]

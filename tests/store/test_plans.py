@@ -173,7 +173,23 @@ class Explaining:
     plans: list[Plan] = field(factory=list)
     settings: list[Query] = field(factory=list)
 
-    async def rows(self, query: Query, **parameters: Any) -> list[dict[str, Any]]:
+    async def many(self, query: Query, make: Any, /, **parameters: Any) -> list[Any]:
+        self._explain(query, parameters)
+        return []
+
+    async def maybe(self, query: Query, make: Any, /, **parameters: Any) -> None:
+        self._explain(query, parameters)
+
+    one = maybe
+
+    async def execute(self, query: Query, /, **parameters: Any) -> int:
+        if query.name == "read_in_order":  # for those that follow, which each are undone
+            self.settings.append(query)
+            return 1
+        self._explain(query, parameters)
+        return 0
+
+    def _explain(self, query: Query, parameters: dict[str, Any]) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute("SET LOCAL jit = off")
             for settings in self.settings:
@@ -182,16 +198,6 @@ class Explaining:
             (([explained],),) = cursor.fetchall()
         self.connection.rollback()
         self.plans.append(Plan(query.name, explained["Plan"]))
-        return []
-
-    async def row(self, query: Query, **parameters: Any) -> None:
-        await self.rows(query, **parameters)
-
-    async def execute(self, query: Query, **parameters: Any) -> int:
-        if query.name == "read_in_order":  # for those that follow, which each are undone
-            self.settings.append(query)
-            return 1
-        return len(await self.rows(query, **parameters))
 
 
 @pytest.fixture(

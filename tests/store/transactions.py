@@ -9,7 +9,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
 
 from sbm.store.postgres.database import Transaction
-from sbm.store.postgres.statements import Query
+from sbm.store.postgres.rows import by_column
+from sbm.store.postgres.statements import Cardinality, Query
 from tests.store.postgres.proxy import reactor
 
 COUNT = "SELECT count(*) FROM schedules"
@@ -18,8 +19,8 @@ COUNT = "SELECT count(*) FROM schedules"
 SOON = 0.5
 
 
-def query(sql: str) -> Query:
-    return Query(name="test", sql=sql)
+def query(sql: str, returns: Cardinality = "exec") -> Query:
+    return Query(name="test", sql=sql, returns=returns, reads=sql.startswith("SELECT"))
 
 
 INSERT = query("INSERT INTO schedules (minute) VALUES ('*')")
@@ -30,9 +31,7 @@ async def insert(transaction: Transaction) -> int:
 
 
 async def ask(transaction: Transaction, sql: str = "SELECT 1 AS answer") -> Any:
-    row = await transaction.row(query(sql))
-    assert row is not None
-    return row["answer"]
+    return (await transaction.one(query(sql, "one"), by_column))["answer"]
 
 
 @define(eq=False)

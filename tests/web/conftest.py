@@ -16,10 +16,10 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
 from sbm.model.scheduler_call import Scheduling as Mode
+from sbm.operations import users
 from sbm.runtime.wakeups import Wakeup, Wakeups
 from sbm.settings.config import Scheduling
 from sbm.settings.endpoints import DatabaseAddress, ServiceAddress
-from sbm.store import users
 from sbm.store.postgres.database import Database
 from sbm.web.api import build
 

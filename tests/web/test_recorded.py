@@ -15,7 +15,8 @@ from attrs import define
 
 from sbm.model.password import hash_password
 from sbm.model.user import PERMISSIONS, VIEW_BEHIND_SUBSCRIPTIONS
-from sbm.store import users
+from sbm.operations import users
+from sbm.store.users import add_token
 from tests.arrange import Arranged, arranged
 from tests.web.conftest import Api
 from tests.web.differences import DIFFERENCES
@@ -43,7 +44,7 @@ class Stage:
         for name in ("normal", "inactive"):
             password = hash_password(f"{name}pw")
             user_id = await transact(users.create, username=name, password=password)
-            token = await transact(users.add_token, user_id=user_id)
+            token = await transact(add_token, user_id=user_id)
             self.names.texts["b" * 40 if name == "normal" else "c" * 40] = token
             if name == "normal":
                 self.names.learn("updated_by", 2, user_id)

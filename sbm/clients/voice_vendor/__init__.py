@@ -1,1 +1,1 @@
-"""The voice vendor: a folder of files, by SFTP."""
+"""The voice vendor's folder of audio files, which is written by SFTP."""

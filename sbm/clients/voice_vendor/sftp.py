@@ -1,7 +1,7 @@
-"""The voice vendor: a folder of files, by SFTP.
+"""The voice vendor's folder of audio files, which is written by SFTP.
 
-A file is written under the name ``<name>.part``, and gets its own when it is whole. What is there
-of it already is gone on with, whoever has begun it.
+A file is written as ``<name>.part``, and is renamed to ``<name>`` when it is complete. An existing
+part is continued, even if another daemon began it.
 """
 
 from __future__ import annotations
@@ -22,33 +22,36 @@ from sbm.clients.outcomes import Rejected, Unavailable
 from sbm.clients.voice_vendor.ssh import NoSuchFile, Sftp, Ssh
 from sbm.settings.endpoints import VoiceVendorAddress
 
-# What every server takes in one request.
+# Every server accepts requests of this size.
 BLOCK_BYTES = 2**15
-# So many blocks are on their way at once; all of them may be missing where a file breaks off.
+# How many blocks are sent before the first is confirmed. If a connection is lost, any of them may
+# be missing at the end of the part.
 BLOCKS_AHEAD = 16
 WINDOW_BYTES = BLOCKS_AHEAD * BLOCK_BYTES
-# So much is read from the disk at once.
+# How much is read from the disk at once.
 PIECE_BYTES = 4 * BLOCK_BYTES
 
-# No file is larger, whatever a server says.
+# The largest size that is believed.
 LARGEST = 2**63 - 1
 
 PART = ".part"
 
 _POSIX_RENAME = b"posix-rename@openssh.com"
 
+_ABANDONED = "the daemon ended the connection"
+
 T = TypeVar("T")
 
-# Reads so many bytes at an offset; fewer at the end of the file.
+# Called with an offset and a number of bytes; returns fewer bytes at the end of the file.
 Read = Callable[[int, int], Awaitable[bytes]]
 
 
 @define(eq=False, slots=False, kw_only=True)
 class VoiceVendor:
-    """One connection, made when it is wanted.
+    """One connection to the voice vendor's server, made by ``connect``.
 
-    Whatever it is asked raises Unavailable, after which there is no connection, or Rejected. Each
-    step that is waited for may take ``timeout``: connecting, being let in, each answer.
+    All methods that wait raise Unavailable, after which there is no connection, or Rejected. Each
+    step may take ``timeout``: connecting, authenticating, and each answer.
     """
 
     _reactor: Any
@@ -60,12 +63,12 @@ class VoiceVendor:
 
     @property
     def name(self) -> str:
-        """Where it is, for people."""
+        """The URL of the folder, for people."""
         address = self._address
         return f"sftp://{address.user}@{address.host}:{address.port}/{address.root.lstrip('/')}"
 
     async def connect(self) -> None:
-        """Have a connection, and be let in."""
+        """Connect and authenticate, unless there is a connection."""
         if self._sftp is not None and self._ssh is not None and self._ssh.is_open:
             return
         seconds = self._timeout.total_seconds()
@@ -82,30 +85,30 @@ class VoiceVendor:
         except (Unavailable, Rejected):
             raise
         except Exception as error:
-            self._ssh.abort(Unavailable("given up"))
+            self._ssh.abort(Unavailable(_ABANDONED))
             what = str(error) or type(error).__name__
             if isinstance(error, TimeoutError):
-                what = f"not let in within {seconds:g} s"
+                what = f"no SFTP session within {seconds:g} s"
             elif isinstance(error, CancelledError):
-                what = "given up"
+                what = _ABANDONED
             raise Unavailable(f"the voice vendor cannot be reached: {what}") from error
         finally:
             self._connecting = None
 
     def abandon(self) -> None:
-        """Hang up in the middle of whatever is being done, which then fails with Unavailable."""
+        """Abort the connection; work in progress then fails with Unavailable."""
         if self._connecting is not None:
             self._connecting.cancel()
         if self._ssh is not None:
-            self._ssh.abort(Unavailable("given up"))
+            self._ssh.abort(Unavailable(_ABANDONED))
 
     def close(self) -> None:
-        """Hang up, now that nothing is being done."""
+        """Close the connection when no work is in progress."""
         if self._ssh is not None:
             self._ssh.end()
 
     async def list_sizes(self) -> AsyncGenerator[dict[str, int], None]:
-        """What is in the folder, as far as its names are UTF-8: their sizes, some at a time."""
+        """The sizes of the files in the folder by name, in batches; names must be UTF-8."""
         try:
             folder = await self._answer(self._open.openDirectory(self._path("")))
         except NoSuchFile:
@@ -128,10 +131,11 @@ class VoiceVendor:
     async def put(
         self, name: str, size: int, read: Read, moved: Callable[[int], Awaitable[None]]
     ) -> bool:
-        """Have this file there, whole; False: it was. ``moved`` is told of bytes on their way.
+        """Copy this file; returns False if it was there already, with the same size.
 
-        What was begun is left for the next try where the connection is lost, and removed where the
-        file is refused, here or there: it may be of other bytes, or what fills the vendor's disk.
+        ``moved`` is called with the number of bytes after each block. If the connection is lost,
+        the part is kept for the next try. If the file is refused, here or there, the part is
+        removed: its bytes may be those of another file, or it may fill the vendor's disk.
         """
         final, part = self._path(name), self._path(name + PART)
         there, begun = await self._sizes(final, part)
@@ -139,7 +143,7 @@ class VoiceVendor:
             return False
         offset = 0
         if begun is not None and begun <= size:
-            # Before its end there may be holes: blocks overtake each other, and get lost.
+            # There may be gaps before its end, because blocks can overtake each other.
             offset = max(0, begun - WINDOW_BYTES)
         try:
             await self._fill(part, offset, size, read, moved)
@@ -158,7 +162,7 @@ class VoiceVendor:
         read: Read,
         moved: Callable[[int], Awaitable[None]],
     ) -> None:
-        """Have all bytes from an offset on there, under the name of what is begun."""
+        """Write all bytes from an offset on to the part."""
         flags = filetransfer.FXF_WRITE | filetransfer.FXF_CREAT
         if not offset:
             flags |= filetransfer.FXF_TRUNC
@@ -170,7 +174,7 @@ class VoiceVendor:
                 await self._answer(file.close())
         (found,) = await self._sizes(part)
         if found != size:
-            raise Rejected(f"of {size} bytes, {found} are there")
+            raise Rejected(f"the copy has {found} bytes instead of {size}")
 
     async def _write(
         self,
@@ -180,7 +184,7 @@ class VoiceVendor:
         read: Read,
         moved: Callable[[int], Awaitable[None]],
     ) -> None:
-        """Write from an offset to the end, some blocks ahead of the answers."""
+        """Write from an offset to the end, with BLOCKS_AHEAD blocks unconfirmed at most."""
         ahead: deque[tuple[int, Deferred[Any]]] = deque()
 
         async def answered() -> None:
@@ -192,7 +196,7 @@ class VoiceVendor:
             while offset < size:
                 piece = await read(offset, min(PIECE_BYTES, size - offset))
                 if not piece:
-                    raise Rejected("the file here has become shorter")
+                    raise Rejected("our file became shorter while it was copied")
                 for start in range(0, len(piece), BLOCK_BYTES):
                     if len(ahead) == BLOCKS_AHEAD:
                         await answered()
@@ -206,7 +210,7 @@ class VoiceVendor:
                 request.addErrback(_forget)
 
     async def _rename(self, part: bytes, final: bytes, *, replacing: bool) -> None:
-        """Give a whole file its name, which another one of another size may have."""
+        """Rename a complete part; a file with that name and another size is replaced."""
         if _POSIX_RENAME in self._open.extensions:
             await self._answer(self._open.extendedRequest(_POSIX_RENAME, NS(part) + NS(final)))
             return
@@ -215,7 +219,7 @@ class VoiceVendor:
         await self._answer(self._open.renameFile(part, final))
 
     async def _sizes(self, *paths: bytes) -> list[int | None]:
-        """The sizes of these files, asked for together; None: there is no such file."""
+        """The sizes of these files, requested together; None if there is no such file."""
         requests = [self._open.getAttrs(path, followLinks=1) for path in paths]
         sizes: list[int | None] = []
         try:
@@ -231,13 +235,13 @@ class VoiceVendor:
 
     @property
     def _open(self) -> Any:
-        """The connection, which ``connect`` has made; it may have been lost since."""
+        """The SFTP client that ``connect`` made; raises Unavailable if its connection was lost."""
         if self._sftp is None or self._ssh is None or not self._ssh.is_open:
             raise Unavailable("the connection to the voice vendor was lost")
         return self._sftp
 
     async def _answer(self, request: Deferred[T]) -> T:
-        """The answer to a request; who does not answer any more is hung up on."""
+        """The answer to a request; if it does not come in time, the connection is aborted."""
         seconds = self._timeout.total_seconds()
         try:
             return await request.addTimeout(seconds, self._reactor)
@@ -254,4 +258,4 @@ class VoiceVendor:
 
 
 def _forget(_failure: object) -> None:
-    """The other ones have told of it."""
+    """Ignore the failure: another request has reported it."""

@@ -1,7 +1,8 @@
-"""SSH to a server whose key is known beforehand, as far as SFTP needs it.
+"""An SSH connection for SFTP, to a server whose host key is known.
 
-Conch does the work. What it leaves to its callers, or does not do as servers of today want it, is
-here: the algorithms, the host key, each way to authenticate tried once, and reasons that tell.
+Conch implements the protocol. This module adds what it leaves to its callers, or does in a way that
+current servers refuse: the algorithms, the check of the host key, each way to authenticate once,
+and clear reasons for failures.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class NoSuchFile(Rejected):
 
 
 class Sftp(filetransfer.FileTransferClient):
-    """The files of the server; its requests fail with Unavailable or Rejected, or EOFError.
+    """The SFTP client; its requests fail with Unavailable, Rejected or EOFError.
 
-    ``opened`` fires with it when it can be used, or fails.
+    ``opened`` fires with the client when it can be used, or fails.
     """
 
     _log = _QUIET
@@ -56,16 +57,16 @@ class Sftp(filetransfer.FileTransferClient):
             self._opened.callback(self)
 
     def packet_STATUS(self, data: bytes) -> None:
-        """How a request ended; the text for it may be in any language, and need not be there."""
+        """Read how a request ended; the text may be missing, and in any language."""
         request, rest = self._parseRequest(data)  # type: ignore[no-untyped-call]
         (code,) = struct.unpack("!L", rest[:4])
-        told = getNS(rest[4:])[0] if len(rest) >= 8 else b""
+        raw = getNS(rest[4:])[0] if len(rest) >= 8 else b""
         if code == filetransfer.FX_OK:
             request.callback(None)
         elif code == filetransfer.FX_EOF:
             request.errback(EOFError())
         else:
-            request.errback(_refusal(code, plain(told)))
+            request.errback(_refusal(code, plain(raw)))
 
     def connectionLost(self, reason: Failure = _LOST) -> None:
         self.connected = False
@@ -76,7 +77,7 @@ class Sftp(filetransfer.FileTransferClient):
 
 
 class Ssh(transport.SSHClientTransport):
-    """The connection: encrypted with what is good today, and only with the server that is meant."""
+    """The connection: with current algorithms only, and only to the server with the pinned key."""
 
     _log = _QUIET
     supportedCiphers = [b"aes256-ctr", b"aes192-ctr", b"aes128-ctr"]  # noqa: RUF012
@@ -92,11 +93,11 @@ class Ssh(transport.SSHClientTransport):
         self._opened = opened
         self._failed: Unavailable | Rejected | None = None
         self._is_secure = False
-        self.is_open = True  # for requests; what ends may not have ended yet
+        self.is_open = True  # for requests; False also while the connection is being closed
         self.supportedPublicKeys = _host_key_algorithms(address.host_key_type)
 
     def verifyHostKey(self, key: bytes, _fingerprint: bytes) -> Deferred[bool]:
-        """Go on with the pinned key alone; nothing about us is told before that."""
+        """Continue only with the pinned key; before that, nothing about us is sent."""
         shown = "SHA256:" + b64encode(sha256(key).digest()).decode("ascii").rstrip("=")
         if shown == self._address.host_key:
             return succeed(True)
@@ -107,33 +108,35 @@ class Ssh(transport.SSHClientTransport):
                 f" one in SBM_AUDIO_FTP_HOST_KEY, {self._address.host_key}: nothing was sent to it"
             )
         )
-        return fail(Rejected("not the key that is expected"))
+        return fail(Rejected("another host key is expected"))
 
     def connectionSecure(self) -> None:
-        """The other side has the key that it has shown. Keys are exchanged again now and then."""
+        """Authenticate after the first key exchange; there are further ones now and then."""
         if not self._is_secure:
             self._is_secure = True
-            connection = _Connection(self, self._opened)
-            self.requestService(_Account(self._address, connection))
+            connection = _SshConnection(self, self._opened)
+            self.requestService(_Authentication(self._address, connection))
 
     def sendDisconnect(self, code: int, description: bytes) -> None:
         if code == transport.DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE:
             self._fail(
                 Rejected(
-                    f"the voice vendor lets {self._address.user!r} not in with"
+                    f"the voice vendor does not accept the user {self._address.user!r} with"
                     f" {_credentials(self._address)}"
                 )
             )
         elif code == transport.DISCONNECT_KEY_EXCHANGE_FAILED:
-            told, kind = plain(description), self._address.host_key_type
+            text, kind = plain(description), self._address.host_key_type
             if kind:
-                told += f"; it has to have a host key of the type {kind} (SBM_AUDIO_FTP_HOST_KEY)"
-            self._fail(Rejected(f"no safe connection with the voice vendor: {told}"))
-        self._fail(Unavailable(f"broken off: {plain(description)}"))
+                text += f"; it must have a host key of the type {kind} (SBM_AUDIO_FTP_HOST_KEY)"
+            self._fail(Rejected(f"no secure connection to the voice vendor: {text}"))
+        self._fail(
+            Unavailable(f"we ended the connection to the voice vendor: {plain(description)}")
+        )
         super().sendDisconnect(code, description)  # type: ignore[no-untyped-call]
 
     def receiveError(self, _code: int, description: bytes) -> None:
-        self._fail(Unavailable(f"the voice vendor has hung up: {plain(description)}"))
+        self._fail(Unavailable(f"the voice vendor ended the connection: {plain(description)}"))
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self.is_open = False
@@ -142,12 +145,12 @@ class Ssh(transport.SSHClientTransport):
             self._opened.errback(self.why(reason or _LOST))
 
     def why(self, reason: Failure) -> Unavailable | Rejected:
-        """Why the connection ended, as far as anybody has said so."""
+        """Why the connection ended, if a reason is known."""
         lost = reason.getErrorMessage()
         return self._failed or Unavailable(f"the connection to the voice vendor was lost: {lost}")
 
     def abort(self, why: Unavailable | Rejected) -> None:
-        """End it now: what is still asked fails for this reason, in a moment."""
+        """Abort the connection: open requests fail soon, for this reason."""
         self._fail(why)
         wire: Any = self.transport
         if self.is_open and wire is not None:
@@ -155,21 +158,21 @@ class Ssh(transport.SSHClientTransport):
             wire.abortConnection()
 
     def end(self) -> None:
-        """End it politely."""
+        """Close the connection."""
         if self.is_open and self.transport is not None:
             self.is_open = False
             self.transport.loseConnection()
 
     def _fail(self, why: Unavailable | Rejected) -> None:
-        """The first reason is the one."""
+        """Keep the first reason."""
         self._failed = self._failed or why
 
 
-class _Account(userauth.SSHUserAuthClient):
-    """Who we are: a key, then the password, each way once.
+class _Authentication(userauth.SSHUserAuthClient):
+    """Tries the key, then the password, each way once.
 
-    Conch would sign with SHA-1 where the key is RSA, which servers refuse, and would give a refused
-    password again and again.
+    Conch would sign with SHA-1 if the key is RSA, which servers refuse, and would repeat a refused
+    password.
     """
 
     _log = _QUIET
@@ -207,28 +210,28 @@ class _Account(userauth.SSHUserAuthClient):
     def getGenericAnswers(
         self, _name: bytes, _instruction: bytes, prompts: list[tuple[bytes, bool]]
     ) -> Deferred[list[str]]:
-        """The password, where just one secret is asked for."""
+        """The password, if the server asks for exactly one secret."""
         if not prompts:
             return succeed([])
         if len(prompts) == 1 and not prompts[0][1] and self._answers_left:
             self._answers_left = 0
             return succeed([self._address.password])
-        return fail(Rejected("asked for more than a password"))
+        return fail(Rejected("the server asks for more than a password"))
 
     def getPassword(self, _prompt: bytes | None = None) -> Deferred[bytes]:
-        """Asked for only where the password has expired."""
-        return fail(Rejected("the password has to be changed"))
+        """Fail: Conch calls this only if the password has expired."""
+        return fail(Rejected("the password must be changed"))
 
     def _takes(self, method: bytes) -> bool:
-        """Whether this way is still to be tried, which it then is not any more."""
+        """Whether this way was not tried yet; from now on, it counts as tried."""
         if method not in self._left:
             return False
         self._left.remove(method)
         return True
 
 
-class _Connection(SSHConnection):
-    """What is opened once we are known: one channel, for SFTP."""
+class _SshConnection(SSHConnection):
+    """Opens one channel, for SFTP, after authentication."""
 
     _log = _QUIET
 
@@ -260,11 +263,11 @@ class _Channel(SSHChannel):
         self._client.makeConnection(self)
 
     def _refused(self, _why: Failure) -> None:
-        self._ssh.abort(Rejected("the voice vendor's server does not offer SFTP to us"))
+        self._ssh.abort(Rejected("the voice vendor's server does not offer us SFTP"))
 
     def openFailed(self, why: Any) -> None:
-        told = plain(str(getattr(why, "value", why)).encode("utf-8", "replace"))
-        self._ssh.abort(Unavailable(f"the voice vendor's server opens no session: {told}"))
+        text = plain(str(getattr(why, "value", why)).encode("utf-8", "replace"))
+        self._ssh.abort(Unavailable(f"the voice vendor's server opens no session: {text}"))
 
     def dataReceived(self, data: bytes) -> None:
         self._client.dataReceived(data)
@@ -274,33 +277,33 @@ class _Channel(SSHChannel):
         self._ssh.end()
 
 
-def plain(told: bytes) -> str:
-    """What a server says, as one short line that can be stored and shown."""
-    text = told.decode("utf-8", "replace")
+def plain(raw: bytes) -> str:
+    """A text from a server as one short line that can be stored and shown."""
+    text = raw.decode("utf-8", "replace")
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[
         :_LONGEST_REASON
     ]
 
 
-def _refusal(code: int, told: str) -> Unavailable | Rejected:
-    """What a status means that is no success."""
+def _refusal(code: int, text: str) -> Unavailable | Rejected:
+    """The error for a status other than success."""
     if code in (filetransfer.FX_NO_CONNECTION, filetransfer.FX_CONNECTION_LOST):
-        return Unavailable(f"the voice vendor has lost its own connection: {told}")
+        return Unavailable(f"the voice vendor's server lost its own connection: {text}")
     if code == filetransfer.FX_NO_SUCH_FILE:
-        return NoSuchFile(told or "no such file")
+        return NoSuchFile(text or "no such file")
     if code == filetransfer.FX_PERMISSION_DENIED:
-        return Rejected(told or "permission denied")
-    return Rejected(f"{told or 'failure'} (status {code})")
+        return Rejected(text or "permission denied")
+    return Rejected(f"{text or 'failure'} (status {code})")
 
 
 def _credentials(address: VoiceVendorAddress) -> str:
     if address.key and address.password:
-        return "the key in SBM_AUDIO_FTP_KEY_FILE, nor with the password in AUDIO_FTP_PASS"
+        return "the key in SBM_AUDIO_FTP_KEY_FILE, or with the password in AUDIO_FTP_PASS"
     return "the key in SBM_AUDIO_FTP_KEY_FILE" if address.key else "the password in AUDIO_FTP_PASS"
 
 
 def _host_key_algorithms(kind: str) -> list[bytes]:
-    """What the server may prove itself with: with the type that is pinned, if that is known."""
+    """The algorithms for the host key: those of the pinned key's type, if it is known."""
     rsa = [b"rsa-sha2-512", b"rsa-sha2-256"]
     if kind == "ssh-rsa":
         return rsa

@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import define, field
 
 from sbm.operations import media_files
-from sbm.operations.django_import.report import OldFile
+from sbm.store.django.report import OldFile
 
 
 @define(eq=False, kw_only=True)

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import psycopg2
 from attrs import frozen
-from psycopg2.sql import SQL, Identifier
 
 from sbm.model.content_rules import Placed
-from sbm.operations.django_import import sendable, source, target
-from sbm.operations.django_import.report import ImportFailed, Note, OldFile, Origin, Progress, Tally
-from sbm.operations.django_import.sendable import Ended, Waiting
-from sbm.operations.django_import.target import NOUNS, STATEMENTS
-from sbm.store.postgres.errors import DatabaseUnavailable, one_line
+from sbm.model.signature import Signature
+from sbm.operations.progress import Progress
+from sbm.store.django import sendable, source, target
+from sbm.store.django.report import ImportFailed, Note, OldFile, Origin, Tally
+from sbm.store.django.sendable import Ended, Waiting
+from sbm.store.django.target import NOUNS, STATEMENTS
 from sbm.store.schedules import Told
 
 
@@ -47,8 +46,7 @@ def transfer(
     *,
     progress: Progress,
     conclude: Callable[[Taken], bool],
-    actor: str,
-    reason: str,
+    signature: Signature,
     go_on: bool = False,
 ) -> None:
     """Take the old service's data over into an empty database; both are named by libpq URIs.
@@ -59,13 +57,10 @@ def transfer(
     When all is there and checked, ``conclude`` is shown it, and says whether it is to stay. Raises
     ImportFailed; whatever is raised, and by whomever, nothing stays.
     """
-    try:
-        with target.opened(target_uri) as ours:
-            taken = _filled(source_uri, ours, progress, actor=actor, reason=reason, go_on=go_on)
-            if conclude(taken):
-                ours.connection.commit()
-    except (psycopg2.Error, DatabaseUnavailable) as error:
-        raise ImportFailed(f"{one_line(error)}: nothing was imported") from error
+    with target.opened(target_uri) as ours:
+        taken = _filled(source_uri, ours, progress, signature=signature, go_on=go_on)
+        if conclude(taken):
+            ours.commit()
 
 
 def _filled(
@@ -73,8 +68,7 @@ def _filled(
     ours: target.Target,
     progress: Progress,
     *,
-    actor: str,
-    reason: str,
+    signature: Signature,
     go_on: bool,
 ) -> Taken:
     columns = ours.prepare()
@@ -103,7 +97,7 @@ def _filled(
     merged = ours.finish()
     # Only now: until here, every row was compared with what it was.
     ended, gone_on = sendable.find_ended(ours.connection, go_on=go_on)
-    ours.sign(actor=actor, reason=reason, tallies=tallies, ended=ended, gone_on=gone_on)
+    ours.sign(signature, tallies=tallies, ended=ended, gone_on=gone_on)
     return Taken(
         origin=origin,
         tallies=tallies,
@@ -121,8 +115,7 @@ def _filled(
 def _copy(theirs: source.Source, ours: target.Target, relation: str, progress: Progress) -> None:
     """Copy one table, and see that no row is lost on the way."""
     count = theirs.count(relation)
-    with progress(relation, count) as advance, ours.connection.cursor() as cursor:
-        copied = theirs.copy_to(cursor, relation, advance)
-        if copied != count:
-            raise ImportFailed(f"{relation} has {count} rows, but {copied} came")
-        cursor.execute(SQL("ANALYZE pg_temp.{}").format(Identifier(relation)))
+    with progress(relation, count) as advance:
+        copied = ours.copy(theirs, relation, advance)
+    if copied != count:
+        raise ImportFailed(f"{relation} has {count} rows, but {copied} came")

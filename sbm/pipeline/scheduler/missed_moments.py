@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -15,13 +15,9 @@ from sbm.model.durations import TickGrace
 from sbm.model.scheduler_call import SchedulerCall, Silence
 from sbm.model.scheduler_callback import RecordedCall, Target, kept
 from sbm.pipeline.database_clock import ClockReading
+from sbm.pipeline.due_moments import latest_first
 from sbm.store import scheduler_callbacks, sends, ticks
 from sbm.store.postgres.database import Transaction
-
-# As many as the built-in clock records: a Scheduler may be away for weeks.
-MOST_MISSED = 100
-
-_SECOND = timedelta(seconds=1)
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -113,18 +109,13 @@ class MissedMoments:
             cron = Cron.from_definition(definition)
         except CronError:
             return []
-        moments: list[datetime] = []
-        until = silence.until
-        slices = transaction.slices()
-        while until > silence.since and len(moments) <= MOST_MISSED:
-            moment = cron.latest_between(silence.since, until, self._time_zone)
-            if moment is None:
-                break
-            moments.append(moment)
-            until = moment - _SECOND
-            if slices.is_over:
-                await slices.next_turn()
-        return moments
+        return await latest_first(
+            transaction,
+            cron,
+            after=silence.since,
+            until=silence.until,
+            time_zone=self._time_zone,
+        )
 
 
 def _target(chore: SchedulerCall) -> Target | None:

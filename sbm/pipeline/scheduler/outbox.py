@@ -25,7 +25,6 @@ from sbm.model.scheduler_call import (
     Remote,
     Result,
     SchedulerCall,
-    Scheduling,
     Told,
     endpoint,
 )
@@ -33,8 +32,8 @@ from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
-from sbm.runtime.lease import CLOCK_MARGIN, outlasts, uptime
-from sbm.store import scheduler_calls, ticks, unreadable
+from sbm.runtime.lease import CLOCK_MARGIN, Lease, uptime
+from sbm.store import scheduler_calls, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.telemetry import Telemetry
 
@@ -87,10 +86,10 @@ class SchedulerOutbox:
         claim = await self._claim()
         all_wait = claim.held_back and not claim.claimed
         self._window = LOOKED_THROUGH if all_wait else AT_A_TIME
-        lease_end = asked_at + self._lease.total_seconds()
+        lease = Lease.asked_for(self._lease, at=asked_at)
         looks = [chore for chore in claim.claimed if chore.step == "look"]
         work: list[Any] = [
-            Deferred.fromCoroutine(self._do_and_settle(chore, lease_end))
+            Deferred.fromCoroutine(self._do_and_settle(chore, lease))
             for chore in claim.claimed
             if chore.step != "look"
         ]
@@ -152,11 +151,11 @@ class SchedulerOutbox:
             return 0
         return await scheduler_calls.expire(transaction, limit=EXPIRY_BATCH)
 
-    async def _do_and_settle(self, chore: SchedulerCall, lease_end: float) -> None:
+    async def _do_and_settle(self, chore: SchedulerCall, lease: Lease) -> None:
         if chore.step == "members":
             await self._look_at_members(chore)
         else:
-            await self._settle_step(chore, await self._do(chore, lease_end))
+            await self._settle_step(chore, await self._do(chore, lease))
 
     async def _settle_step(self, chore: SchedulerCall, result: Result) -> None:
         await self._clock.transact(self._database, partial(self._write_down, chore, result))
@@ -198,12 +197,12 @@ class SchedulerOutbox:
                 lease=self._lease,
             )
 
-    async def _do(self, chore: SchedulerCall, lease_end: float) -> Result:
+    async def _do(self, chore: SchedulerCall, lease: Lease) -> Result:
         """Do the next step, and say how it went."""
         if chore.step == "none" or (chore.remote is None and chore.step != "create"):
             return Nothing()
         try:
-            return await self._call(chore, lease_end)
+            return await self._call(chore, lease)
         except (Rejected, Faulty, FaultyUnknown) as error:
             self._breaker.succeed()  # it answers others
             return self._blamed(chore, error)
@@ -225,18 +224,18 @@ class SchedulerOutbox:
         is_unknown = isinstance(error, FaultyUnknown)
         return self._fault(chore, str(error), doubt="begun" if is_unknown else "none")
 
-    async def _call(self, chore: SchedulerCall, lease_end: float) -> Result:
+    async def _call(self, chore: SchedulerCall, lease: Lease) -> Result:
         if chore.step == "create":
-            return await self._create(chore, lease_end)
+            return await self._create(chore, lease)
         if chore.step == "replace":
             return await self._disable(chore, is_replaced=True)
         if chore.step == "disable":
             return await self._disable(chore, is_replaced=False)
         return await self._change(chore)
 
-    async def _create(self, chore: SchedulerCall, lease_end: float) -> Result:
+    async def _create(self, chore: SchedulerCall, lease: Lease) -> Result:
         call_back = self._call_back(chore)
-        made = await self._scheduler.create(call_back, begin=lambda: self._outlasts(lease_end))
+        made = await self._scheduler.create(call_back, begin=lambda: self._outlasts(lease))
         self._breaker.succeed()
         cron = call_back.cron_definition
         return Told(
@@ -344,9 +343,9 @@ class SchedulerOutbox:
     def _endpoint(self, chore: SchedulerCall) -> str:
         return endpoint(self._public_url, chore.kind, chore.target)
 
-    def _outlasts(self, lease_end: float) -> bool:
+    def _outlasts(self, lease: Lease) -> bool:
         """Whether a POST that begins now is over, one way or the other, before the lease."""
-        return outlasts(lease_end, self._request_timeout, now=self._uptime())
+        return lease.outlasts(self._request_timeout, now=self._uptime())
 
     def _fault(self, chore: SchedulerCall, reason: str, *, doubt: Doubt) -> Result:
         """It counts; the last one ends the chore, unless it may have had a schedule made."""
@@ -364,32 +363,3 @@ class SchedulerOutbox:
 def _known(chore: SchedulerCall) -> Remote:
     assert chore.remote is not None
     return chore.remote
-
-
-@define(eq=False, slots=False, kw_only=True)
-class SchedulingMode:
-    """Tells the database how this daemon schedules, for sessions that are not a daemon's."""
-
-    _database: Database
-    _mode: Scheduling
-    _is_made: bool = False
-    _log: Logger = field(factory=Logger)
-
-    async def one_pass(self) -> int:
-        """Say so, once."""
-        if not self._is_made:
-            is_new = await self._database.transact(self._say)
-            self._is_made = True
-            if is_new:
-                self._log.warn(
-                    "SBM_SCHEDULING is {mode} now: `sbm scheduler sync` brings the Scheduler in"
-                    " line",
-                    mode=self._mode,
-                )
-        return 0
-
-    async def _say(self, transaction: Transaction) -> bool:
-        is_new = await scheduler_calls.set_scheduling(transaction, mode=self._mode)
-        if is_new:
-            await ticks.unwind(transaction)
-        return is_new

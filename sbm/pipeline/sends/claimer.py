@@ -123,7 +123,7 @@ class Claimer:
                 owner=self._in_flight.owner,
                 limit=limit,
                 of_ticks=of_ticks,
-                lease=self._in_flight.lease,
+                lease=self._in_flight.lease_time,
                 content_settle=self._content_settle,
                 **options,
             )
@@ -193,7 +193,7 @@ class Claimer:
         if ids:
             asked_at = self._in_flight.uptime()
             renewed = await self._database.transact(
-                sends.renew, owner=self._in_flight.owner, ids=ids, lease=self._in_flight.lease
+                sends.renew, owner=self._in_flight.owner, ids=ids, lease=self._in_flight.lease_time
             )
             self._in_flight.renew(renewed, asked_about=ids, asked_at=asked_at)
         return 0
@@ -221,7 +221,10 @@ class Claimer:
         repaired: dict[str, int] = {}
         if reading.is_settled:
             repaired = await clock.repair(
-                transaction, most=self._clock.most, lease=self._in_flight.lease, limit=EXPIRY_BATCH
+                transaction,
+                most=self._clock.most,
+                lease=self._in_flight.lease_time,
+                limit=EXPIRY_BATCH,
             )
         if reading.is_doubted:
             return repaired, 0

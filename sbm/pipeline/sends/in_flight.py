@@ -10,19 +10,19 @@ from twisted.internet.defer import Deferred
 
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.send import Send
-from sbm.runtime.lease import outlasts, uptime
+from sbm.runtime.lease import LOST, Lease, uptime
 from sbm.runtime.wakeups import Wakeup
 
 
 @define(eq=False, kw_only=True)
 class ClaimedSend:
-    """A claimed send, and the end of its lease by this machine's own clock.
+    """A claimed send, and its lease.
 
     ``is_begun``: from now on, nobody can say that no POST was made.
     """
 
     send: Send
-    lease_end: float
+    lease: Lease
     is_begun: bool = False
     work: Deferred[None] | None = None
 
@@ -31,14 +31,13 @@ class ClaimedSend:
 class InFlight:
     """The claims of one daemon: at most ``capacity`` of both lanes, and ``spare`` single ones more.
 
-    A lease is counted from before the statement that gave it was sent, so it never ends later in
-    the database than here. ``emptied`` is woken when nothing is held any more.
+    Each is claimed and renewed for ``lease_time``. ``emptied`` is woken when none is held any more.
     """
 
     owner: uuid.UUID
     capacity: int
     spare: int
-    lease: LeaseTime
+    lease_time: LeaseTime
     emptied: Wakeup
     uptime: Callable[[], float] = uptime
     held: dict[uuid.UUID, ClaimedSend] = field(factory=dict)
@@ -50,20 +49,19 @@ class InFlight:
 
     def take(self, send: Send, *, asked_at: float) -> ClaimedSend:
         """Hold a claim whose statement was sent at ``asked_at`` of ``uptime``."""
-        held = ClaimedSend(send=send, lease_end=asked_at + self.lease.total_seconds())
+        held = ClaimedSend(send=send, lease=Lease.asked_for(self.lease_time, at=asked_at))
         self.held[send.id] = held
         return held
 
     def renew(self, ids: set[uuid.UUID], *, asked_about: set[uuid.UUID], asked_at: float) -> None:
         """Note which of the leases asked about were renewed; the others are lost."""
         for send_id in asked_about & self.held.keys():
-            held = self.held[send_id]
-            renewed = asked_at + self.lease.total_seconds()
-            held.lease_end = renewed if send_id in ids else float("-inf")
+            renewed = Lease.asked_for(self.lease_time, at=asked_at)
+            self.held[send_id].lease = renewed if send_id in ids else LOST
 
     def outlasts(self, held: ClaimedSend, timeout: RequestTimeout) -> bool:
         """Whether the lease still covers a request with that timeout, and a second more."""
-        return outlasts(held.lease_end, timeout, now=self.uptime())
+        return held.lease.outlasts(timeout, now=self.uptime())
 
     def release(self, sends: Iterable[Send]) -> None:
         """Let go of claims that are settled; a newer claim of the same send stays."""

@@ -8,7 +8,6 @@ is gone on with, here or by another daemon, begins with what is there by then.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
@@ -19,7 +18,6 @@ from uuid import UUID
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from sbm.clients.outcomes import Rejected, Unavailable
@@ -27,10 +25,12 @@ from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.model.backoff import backoff
 from sbm.model.content import FileToCompare
 from sbm.model.durations import LongestDelay
+from sbm.model.file_names import is_plain
 from sbm.model.task import Task
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.tasks.runner import Interrupted, TaskFailed, TaskRunner
 from sbm.runtime.loop import Loop
+from sbm.runtime.threads import in_thread
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import audio_copies
 from sbm.store.postgres.database import Database
@@ -44,9 +44,6 @@ RENEW_SECONDS = 60.0
 # So often a file may lose the connection without a byte more of it being there.
 MAX_LOSSES = 5
 MAX_FAULTS = 100
-
-# One step of a path, and no hidden file.
-_NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,254}")
 
 
 @define(eq=False, kw_only=True)
@@ -190,7 +187,7 @@ class AudioCopies(Service):
         await self.report(task, tally, at_once=True)
 
     async def in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
-        return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *args)
+        return await in_thread(self._reactor, work, *args)
 
     async def transact(self, work: Callable[..., Any], **kwargs: Any) -> Any:
         return await self._database.transact(work, **kwargs)
@@ -329,7 +326,7 @@ def _sizes(root: Path, names: list[str]) -> list[int | str]:
 
 
 def _size(root: Path, name: str) -> int | str:
-    if not _NAME.fullmatch(name):
+    if not is_plain(name):
         return "its name is no plain file name"
     try:
         found = os.stat(root / name, follow_symlinks=False)

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.model.estimate import days_ahead, is_due_on
+from sbm.model.ids import BEFORE_ALL
 from sbm.model.metrics import of_week
 from sbm.model.task import Kind, Task
 from sbm.operations import schedule_runs
@@ -23,7 +24,6 @@ from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import behind_subscriptions, estimates, failed_tasks
 from sbm.store.postgres.database import Database
-from sbm.store.schedule_runs import FIRST
 from sbm.telemetry import Tally
 
 REST_SECONDS = 5.0
@@ -131,7 +131,7 @@ class Tasks(Service):
     async def _find_behind(self, task: Task) -> None:
         keep = partial(self._keep, task)
         runs = await schedule_runs.prepare(self._database, time_zone=self._time_zone, keep=keep)
-        after: UUID | None = FIRST
+        after: UUID | None = BEFORE_ALL
         while after is not None:
             await self._keep(task)
             after = await self._database.transact(

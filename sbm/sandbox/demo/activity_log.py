@@ -1,4 +1,4 @@
-"""The story of the sends, as the sandbox tells it on the terminal."""
+"""What the sandbox writes about sends on the terminal."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sbm.telemetry import Telemetry
 
 @define(eq=False, slots=False, kw_only=True)
 class ActivityLog:
-    """Tells of every committed result, and remembers which of them may have ended a set.
+    """Writes a line for each committed result, and remembers which sends may have ended a set.
 
-    ``lengths`` are the last sequence numbers by set and language, as far as they are known;
-    ``at_the_end`` are the sends of such a last message that nobody has looked into yet.
+    ``lengths`` are the last sequence numbers by set and language, as far as they are known.
+    ``at_the_end`` are the sends of such a last message that ActivityReporter has not read yet.
     """
 
     identity_store: IdentityStore
@@ -30,7 +30,7 @@ class ActivityLog:
     _log: Logger = field(factory=Logger, init=False)
 
     def settled(self, send: Send, result: Result) -> None:
-        """Tell who got which message, or why not."""
+        """Write who got which message, or why not."""
         delivered = isinstance(result, Settled) and result.outcome in ("sent", "adopted")
         line = Line.of(("number", f"{self.name_of(send.identity):<12}"), "  ")
         if send.recipient is not None:
@@ -46,7 +46,7 @@ class ActivityLog:
             self._look_for_the_end(send)
 
     def name_of(self, identity: str) -> str:
-        """Her number, or else her identity."""
+        """The telephone number of an identity; if it is not known, the identity."""
         try:
             return self.identity_store.msisdn(identity) or identity
         except KeyError:
@@ -84,8 +84,8 @@ def _content(send: Send) -> str:
 
 
 @define(eq=False, kw_only=True)
-class Chronicler:
-    """Looks up by the API what the results alone do not tell: ends, beginnings and sums."""
+class ActivityReporter:
+    """Reads from the API what results do not show: which sets ended and began, and the sums."""
 
     caller: Caller
     activity_log: ActivityLog
@@ -97,7 +97,7 @@ class Chronicler:
     _log: Logger = field(factory=Logger, init=False)
 
     async def learn_lengths(self) -> None:
-        """Learn how long each set is, in each language."""
+        """Find out how many messages each set has in each language."""
         sets = await self.caller.get("messageset/")
         names = {one["id"]: one["short_name"] for one in sets["results"]}
         lengths: dict[tuple[str, str], int] = {}
@@ -107,17 +107,17 @@ class Chronicler:
         self.activity_log.lengths = lengths
 
     async def follow_ends(self) -> None:
-        """Tell of the sets that were completed, and what follows each of them."""
+        """Write which sets were completed, and which set follows each of them."""
         sends, self.activity_log.at_the_end = self.activity_log.at_the_end, []
         for send in sends:
             subscription = await self.caller.get(f"subscriptions/{send.subscription_id}/")
             if subscription["completed"]:
                 await self._tell_end(send, subscription)
             else:
-                await self.learn_lengths()  # somebody has made the set longer
+                await self.learn_lengths()  # the user has added messages to the set
 
     async def sum_up(self) -> None:
-        """Tell the sums, if they have changed, and the calls of the Scheduler that failed."""
+        """Write the sums, if they have changed, and the calls of the Scheduler that failed."""
         while self.scheduler.failures:
             failed = self.scheduler.failures.popleft()
             self._log.warn("a call of the Scheduler failed: {reason}", reason=failed.reason)
@@ -148,7 +148,7 @@ class Chronicler:
         self._log.info("{line}", line=line)
 
     async def _following(self, subscription: dict[str, Any]) -> str | None:
-        """The name of the set that she was subscribed to when this one ended."""
+        """The name of the set of the next subscription, if there is one."""
         completed = await self.caller.get(f"messageset/{subscription['messageset']}/")
         if completed["next_set"] is None:
             return None

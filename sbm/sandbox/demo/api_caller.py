@@ -1,4 +1,4 @@
-"""Calling an HTTP API with JSON and a token, as the Hub of a project does."""
+"""Calls to an HTTP API with JSON and a token, as the Hub of a project makes them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 from attrs import field, frozen
 
-# Everything that is called from here lies on this machine.
+# Short, because only this machine is called.
 PATIENCE_SECONDS = 10.0
 
 
-class Refused(Exception):
-    """An answer that is no success, told with what was asked."""
+class ApiError(Exception):
+    """An answer that is not a success; the message has the request and the answer."""
 
 
 @frozen(eq=False, kw_only=True)
 class Caller:
     """Calls to the API at ``url``, which ends in ``/api/v1``; ``treq`` is treq's client or a stub.
 
-    Each returns the JSON of the answer. Errors: ``Refused``, or what treq raises.
+    Each call returns the JSON of the answer. It raises ``ApiError``, or an error of treq.
     """
 
     url: str
@@ -30,7 +30,7 @@ class Caller:
         return await self._call("GET", path, params=query)
 
     async def post(self, path: str, body: Any, *, key: str = "") -> Any:
-        """POST JSON to a path below the URL; by its key it can be repeated without harm."""
+        """POST JSON to a path below the URL; with a key, the call can be repeated safely."""
         return await self._call("POST", path, key, json=body)
 
     async def _call(self, method: str, path: str, key: str = "", **said: Any) -> Any:
@@ -43,5 +43,5 @@ class Caller:
         )
         if not 200 <= response.code < 300:
             answer = await response.text()
-            raise Refused(f"{method} {url} answered {response.code}: {answer}")
+            raise ApiError(f"{method} {url} answered {response.code}: {answer}")
         return await response.json()

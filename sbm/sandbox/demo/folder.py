@@ -1,4 +1,4 @@
-"""The folder that a sandbox lives in."""
+"""The folder of a sandbox."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from twisted.logger import (
 )
 from twisted.python.logfile import LogFile
 
-# The log file, and as many older ones.
+# The size of the log file, and the number of older ones that are kept.
 LOG_BYTES = 5_000_000
 OLDER_LOGS = 2
 
 
 @define(eq=False, slots=False, kw_only=True)
 class Folder(Service):
-    """A folder that belongs to this process from ``take`` until it stops, or ends anyhow."""
+    """A folder that is locked by this process from ``take`` until it stops or ends."""
 
     path: Path
     _lock: int | None = field(default=None, init=False)
 
     def __str__(self) -> str:
-        """As a person would name it."""
+        """The path relative to the current folder, if it is below it."""
         try:
             return f"./{self.path.relative_to(Path.cwd())}"
         except ValueError:
@@ -38,28 +38,31 @@ class Folder(Service):
 
     @property
     def database(self) -> Path:
-        """Where the server lives."""
+        """The folder of the PostgreSQL server."""
         return self.path / "database"
 
     @property
     def media(self) -> Path:
-        """The sound files; made if need be."""
+        """The folder of the sound files; it is made if it does not exist."""
         path = self.path / "media"
         path.mkdir(exist_ok=True)
         return path
 
     @property
     def ready_file(self) -> Path:
-        """Says that the sandbox is ready, and tells programs where everything is."""
+        """The file that exists while the sandbox is ready, with the URLs for programs."""
         return self.path / "sandbox.json"
 
     @property
     def token_file(self) -> Path:
-        """The administrator's token, for the next run."""
+        """The file in which the administrator's token is kept for the next run."""
         return self.path / "token"
 
     def take(self) -> None:
-        """Make it ours, and make it first if need be. Raises BlockingIOError: it is another's."""
+        """Lock the folder, and make it if it does not exist.
+
+        Raises BlockingIOError if another process has locked it.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = os.open(self.path, os.O_RDONLY)
         try:
@@ -76,10 +79,10 @@ class Folder(Service):
             os.close(lock)
 
     def log_observer(self) -> Any:
-        """Writes all there is to ``sbm.log``, but for the comings and goings of HTTP clients."""
+        """Writes all events to ``sbm.log``, except when HTTP clients connect and disconnect."""
         wanted = LogLevelFilterPredicate(defaultLogLevel=LogLevel.debug)
         wanted.setLogLevelForNamespace("twisted.web.client._HTTP11ClientFactory", LogLevel.warn)
-        # The token is in it, so it is for our eyes only.
+        # The log has the token in it, so only we may read it.
         file: Any = LogFile(
             "sbm.log",
             str(self.path),
@@ -92,7 +95,7 @@ class Folder(Service):
 
 
 def write_secret(file: Path, text: str) -> None:
-    """Write a file that only we may read: all of it, or nothing."""
+    """Write a file that only we may read, completely or not at all."""
     half = file.with_name(f".{file.name}.new")
     half.unlink(missing_ok=True)
     descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

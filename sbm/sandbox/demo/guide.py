@@ -1,4 +1,4 @@
-"""What a person is told when the sandbox is ready."""
+"""The text on the terminal when the sandbox is ready."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from attrs import field, frozen
 
 from sbm.sandbox.demo.hub import registration
-from sbm.sandbox.demo.sample_content import neighbour
+from sbm.sandbox.demo.sample_content import unregistered_subscriber
 from sbm.sandbox.demo.terminal import Line, Span
 
 
 @frozen(kw_only=True)
 class Guide:
-    """Where it is, how to get in, and three things to try.
+    """The address of the sandbox, its token, and three commands to try.
 
-    ``messagesets``, as the API describes them, are those that there is something to try with: one,
-    or none if the user has taken it away.
+    ``messagesets`` are the message sets for the commands, as the API describes them: one, or none
+    if the user has deleted it.
     """
 
     api: str
@@ -27,7 +27,7 @@ class Guide:
     messagesets: Sequence[dict[str, Any]]
 
     def lines(self) -> list[Line]:
-        """The block for the terminal; each command is on a line of its own."""
+        """The lines for the terminal; each command is on a line of its own."""
         return [Line(spans=spans, block=True) for spans in self._block()]
 
     def _block(self) -> Iterator[tuple[Span, ...]]:
@@ -49,9 +49,9 @@ class Guide:
         for messageset in self.messagesets:
             path = f"messageset/{messageset['id']}/messages/"
             yield f"What does {messageset['short_name']} say?", f"{curl} {self.api}/api/v1/{path}"
-            data = json.dumps(registration(neighbour(), messageset))
+            data = json.dumps(registration(unregistered_subscriber(), messageset))
             yield (
-                f"Subscribe somebody to it, and watch for {neighbour().msisdn} below",
+                f"Subscribe a person to it, and watch for {unregistered_subscriber().msisdn} below",
                 f"{curl} -H 'Content-Type: application/json' -d '{data}'"
                 f" {self.api}/api/v1/subscriptions/request",
             )

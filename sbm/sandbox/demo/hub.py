@@ -1,4 +1,4 @@
-"""A stand-in of a project's Hub: it brings the content, and registers mothers by the webhook."""
+"""A stand-in of a project's Hub: it loads the content, and registers subscribers by the webhook."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from uuid import UUID, uuid4
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from sbm.sandbox.demo.api_caller import Caller, Refused
+from sbm.sandbox.demo.api_caller import ApiError, Caller
 from sbm.sandbox.demo.sample_content import (
     COHORT,
     LANGUAGES,
     SETS,
     SampleSet,
     SampleSubscriber,
-    mother,
-    neighbour,
+    sample_subscriber,
     sound,
     sound_name,
+    unregistered_subscriber,
 )
 from sbm.sandbox.demo.terminal import Line
 from sbm.sandbox.stand_ins.identity_store import IdentityStore
@@ -32,11 +32,12 @@ CRON_FIELDS = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
 
 
 @frozen(eq=False, kw_only=True)
-class Library:
-    """Loads the sample content through the API, and the files beside it.
+class SampleContentLoader:
+    """Loads the sample content through the API, and the sound files into the media folder.
 
-    What is there already is left as it is, so that a load which was interrupted can be completed.
-    Once anybody is subscribed it was complete, and the content is the user's to change.
+    Existing content is not changed, so that an interrupted load can be completed. If there is a
+    subscription, the load was completed before. Then nothing is loaded, because the user may have
+    changed the content.
     """
 
     caller: Caller
@@ -44,7 +45,7 @@ class Library:
     media_root: Path
 
     async def load(self) -> bool:
-        """Load what is missing; whether that was anything."""
+        """Load the content that is missing; returns whether it looked for any."""
         if (await self.caller.get("subscriptions/", limit="1"))["count"]:
             return False
         for sample in SETS:
@@ -93,7 +94,7 @@ class Library:
         return int(known["results"][0]["id"])
 
     async def _schedule(self, sample: SampleSet) -> int:
-        """The id of the schedule with these cron fields, which is made unless there is one."""
+        """The id of the schedule with these cron fields; it is made if there is none."""
         wanted = {name: sample.schedule.get(name, "*") for name in CRON_FIELDS}
         for known in (await self.caller.get("schedule/"))["results"]:
             if wanted.items() <= known.items():
@@ -123,7 +124,7 @@ async def _add_recording(
     number: int,
     langs: Collection[str],
 ) -> None:
-    """A file and the messages that carry it: both or neither, so that none is made twice."""
+    """Add a file and the messages with it in one transaction, so that neither is added twice."""
     file = await binary_contents.create(transaction, content=content)
     for lang in langs:
         await messages.create(
@@ -139,9 +140,9 @@ async def _add_recording(
 
 @define(eq=False, kw_only=True)
 class Hub:
-    """Registers mothers through ``POST /subscriptions/request``, as a project's Hub does.
+    """Registers subscribers through ``POST /subscriptions/request``, as a project's Hub does.
 
-    Each registration has a key, so that one whose answer was lost can be made again.
+    Each registration has a key, so that it can be repeated if its answer was lost.
     """
 
     caller: Caller
@@ -152,11 +153,11 @@ class Hub:
     _log: Logger = field(factory=Logger, init=False)
 
     async def register_cohort(self) -> int:
-        """Register those of the first mothers who are not subscribed yet; how many they were."""
-        self._introduce(neighbour())
+        """Register the first subscribers, unless they are subscribed; returns how many it did."""
+        self._introduce(unregistered_subscriber())
         registered = 0
         for place in range(1, COHORT + 1):
-            one = mother(place)
+            one = sample_subscriber(place)
             self._introduce(one)
             found = await self.caller.get("subscriptions/", identity=one.identity, limit="1")
             if not found["count"]:
@@ -164,13 +165,13 @@ class Hub:
         return registered
 
     async def register_next(self) -> None:
-        """Register the next mother in the queue, or once more the one of whom no answer came."""
+        """Register the next subscriber, or repeat the registration that got no answer."""
         if self._unanswered is None:
             self._unanswered = self._next(), str(self.draw_key())
         one, key = self._unanswered
         try:
             is_registered = await self._register(one, key)
-        except Refused:
+        except ApiError:
             self._unanswered = None
             raise
         self._unanswered = None
@@ -184,14 +185,14 @@ class Hub:
 
     def _next(self) -> SampleSubscriber:
         self._place += 1
-        while self._knows(mother(self._place)):
+        while self._knows(sample_subscriber(self._place)):
             self._place += 1
-        one = mother(self._place)
+        one = sample_subscriber(self._place)
         self._introduce(one)
         return one
 
     async def _register(self, one: SampleSubscriber, key: str) -> bool:
-        """Subscribe her, unless somebody has removed the set that she wants."""
+        """Subscribe a person, unless the user has deleted the set; returns whether it did."""
         known = await self.caller.get("messageset/", short_name=one.short_name)
         for messageset in known["results"]:
             body = registration(one, messageset)
@@ -211,7 +212,7 @@ class Hub:
 
 
 def registration(one: SampleSubscriber, messageset: dict[str, Any]) -> dict[str, Any]:
-    """What the Hub POSTs to subscribe a mother to a set, as the API described it."""
+    """The body by which the Hub subscribes a person to a set; the set is as the API shows it."""
     return {
         "data": {
             "identity": one.identity,

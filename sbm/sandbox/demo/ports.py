@@ -1,4 +1,4 @@
-"""Where the sandbox serves the API."""
+"""The port at which the sandbox serves the API."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def where_to_listen(
 ) -> tuple[str, tuple[str, ...]]:
     """The URL of the API on this machine, and the endpoint descriptions to serve it at.
 
-    The URL is that of the first TCP port that is asked for. Where there is none, the API is also
-    served at the first free one of ``ports``, since the ticks come by HTTP. Raises LookupError if
-    none is free.
+    The URL is that of the first TCP port in ``given``. If there is none, the API is also served at
+    the first free one of ``ports``, because the ticks come by HTTP. Raises LookupError if none is
+    free.
     """
     for description in given:
         url = _url(description)
@@ -30,7 +30,7 @@ def where_to_listen(
 
 
 def _url(description: str) -> str | None:
-    """Where a TCP endpoint is reached from this machine, unless its port is not known yet."""
+    """The URL of a TCP endpoint from this machine; None if it is not TCP, or has no fixed port."""
     kind, *pieces = re.split(r"(?<!\\):", description)
     named = dict(piece.split("=", 1) for piece in pieces if "=" in piece)
     unnamed = [piece for piece in pieces if "=" not in piece]
@@ -45,7 +45,7 @@ def _url(description: str) -> str | None:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As the daemon will: a port is free though old connections to it have not faded away yet.
+        # The daemon sets it, too: then a port is free even if old connections are in TIME_WAIT.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""The sample content: what the sandbox sends, to whom, and when."""
+"""The sample data of the sandbox: message sets, their schedules, and subscribers."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ ENGLISH = "eng_ZA"
 AFRIKAANS = "afr_ZA"
 LANGUAGES = (ENGLISH, AFRIKAANS)
 
-# How many mothers are registered before the sandbox is ready.
+# How many subscribers are registered before the sandbox is ready.
 COHORT = 36
 
 _SAMPLES_PER_SECOND = 8000
 _NOTE_SECONDS = 0.2
 _NOTES = (392.0, 494.0, 587.0, 784.0)  # G4, B4, D5, G5, in hertz
 
-# Names the identities, so that every run of a sandbox means the same people.
+# The namespace of the identities, so that each run of a sandbox has the same people.
 _PEOPLE = UUID("6d6f7468-6572-4000-8000-73616e64626f")
 
 
 @frozen(kw_only=True)
 class SampleSet:
-    """A message set: its texts by language, or else so many recordings in every language."""
+    """A message set: its texts by language, or the number of recordings in each language."""
 
     short_name: str
     label: str
@@ -40,17 +40,17 @@ class SampleSet:
 
     @property
     def content_type(self) -> str:
-        """As the API names it."""
+        """The content type, as the API names it."""
         return "audio" if self.recordings else "text"
 
     def __len__(self) -> int:
-        """How many messages it has, in each language."""
+        """How many messages it has in each language."""
         return self.recordings or len(self.texts[ENGLISH])
 
 
 @frozen(kw_only=True)
 class SampleSubscriber:
-    """Somebody who registers: her identity, her number, and what she wants to hear."""
+    """A person who registers: their identity, number, message set, language and first message."""
 
     identity: str
     msisdn: str
@@ -59,18 +59,18 @@ class SampleSubscriber:
     first: int
 
 
-def mother(place: int) -> SampleSubscriber:
-    """The mother who registers at this place in the queue, counted from 1; the same every time.
+def sample_subscriber(place: int) -> SampleSubscriber:
+    """The subscriber who registers in this place, counted from 1; the same every time.
 
-    Those of the cohort are somewhere on their way already, so that some soon come to the end of
-    their set. Whoever comes later begins at the beginning.
+    The first COHORT subscribers begin somewhere in their set, so that some soon come to its end.
+    Later subscribers begin with its first message.
     """
     sample = AUDIO if place % 6 == 0 else BABY if place % 6 == 4 else PREGNANCY
     if place > COHORT and sample is BABY:
         sample = PREGNANCY
     return SampleSubscriber(
         identity=str(uuid5(_PEOPLE, str(place))),
-        # It looks like a number, and nothing that is sent to it ever leaves this machine.
+        # It looks like a real number, but messages to it never leave this machine.
         msisdn=f"+2782000{place:04d}",
         short_name=sample.short_name,
         lang=LANGUAGES[(place + place // 8) % 2],
@@ -78,8 +78,8 @@ def mother(place: int) -> SampleSubscriber:
     )
 
 
-def neighbour() -> SampleSubscriber:
-    """Somebody whom the Identity Store knows, and who has not registered yet."""
+def unregistered_subscriber() -> SampleSubscriber:
+    """A person whom the Identity Store knows, and who has not registered yet."""
     return SampleSubscriber(
         identity=str(uuid5(_PEOPLE, "neighbour")),
         msisdn="+27820999999",
@@ -90,7 +90,7 @@ def neighbour() -> SampleSubscriber:
 
 
 def sound(number: int) -> bytes:
-    """The recording with this number, from 1 on: a WAV file with as many notes, mono, 16 bits."""
+    """Recording ``number``, from 1 on: a WAV file with so many notes, mono, 16 bits."""
     samples = []
     for note in range(number):
         frequency = _NOTES[note % len(_NOTES)]
@@ -109,7 +109,7 @@ def sound(number: int) -> bytes:
 
 
 def sound_name(number: int) -> str:
-    """What the file of a recording is called."""
+    """The file name of a recording."""
     return f"sample-chime-{number}.wav"
 
 
@@ -202,5 +202,5 @@ AUDIO = SampleSet(
     recordings=5,
 )
 
-# A set comes after the one that it leads to.
+# Each set comes after its next set, because it refers to it.
 SETS = (BABY, PREGNANCY, AUDIO)

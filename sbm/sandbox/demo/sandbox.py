@@ -1,7 +1,7 @@
-"""The sandbox: the daemon, and everything around it that it needs, in one process and one folder.
+"""The sandbox: the daemon, its database and the other services, in one process and one folder.
 
-Nothing in the daemon knows of it: it is given settings by the same environment variables as in
-production, and their values happen to lead to stand-ins on this machine.
+The daemon does not know that it is in a sandbox. It gets its settings from the same environment
+variables as in production; their values are the addresses of stand-ins on this machine.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from attrs import define, field
 from treq.client import HTTPClient
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger, LogPublisher
 from twisted.web.client import Agent
 
 from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
 from sbm.operations.scheduler_sync import Comparison
+from sbm.operations.users import create_token
+from sbm.runtime.loop import Loop
 from sbm.runtime.services import Sequential
-from sbm.sandbox.demo.activity_log import ActivityLog, Chronicler
+from sbm.runtime.threads import in_thread
+from sbm.sandbox.demo.activity_log import ActivityLog, ActivityReporter
 from sbm.sandbox.demo.api_caller import Caller
 from sbm.sandbox.demo.folder import Folder, write_secret
 from sbm.sandbox.demo.guide import Guide
-from sbm.sandbox.demo.hub import Hub, Library
-from sbm.sandbox.demo.periodic import Periodic
+from sbm.sandbox.demo.hub import Hub, SampleContentLoader
 from sbm.sandbox.demo.ports import FIRST_PORT, where_to_listen
 from sbm.sandbox.demo.sample_content import BABY
 from sbm.sandbox.demo.terminal import Line, Terminal
@@ -50,26 +51,26 @@ FOLDER = Path("var", "sandbox")
 
 ADMIN = "admin@example.org"
 
-# Every few seconds one of the schedules has its turn; a subscriber waits for three of them.
+# Every few seconds, one of the schedules is called; each of them is called every third time.
 TICK_PACE = timedelta(seconds=4)
 TURNS = 3
 
 REGISTRATION_SECONDS = 10.0
 SUM_SECONDS = 10.0
-STORY_SECONDS = 0.5
+COMPLETED_SECONDS = 0.5
 
-# Short, so that a stop or a crash is seen to be made good while one is still looking.
+# Short, so that a person can watch how the daemon recovers from a stop or a crash.
 TUNABLES = {
     "DEFAULT_REQUEST_TIMEOUT": "5",
     "SBM_LEASE_SECONDS": "10",
     "SBM_METRICS_SECONDS": "2",
-    # The Scheduler here calls every few seconds, whatever the cron says.
+    # The Scheduler of the sandbox calls every few seconds, whatever the cron is.
     "SBM_SCHEDULER_JOIN_SECONDS": "0",
     "SBM_SETTLE_SECONDS": "10",
     "SBM_STOP_GRACE_SECONDS": "2",
 }
 
-# What makes the daemon: ``sbm.daemon.assemble``, which lies above us and so is handed in.
+# ``sbm.daemon.assemble``, which is passed in because the sandbox must not import sbm.daemon.
 Assemble = Callable[..., IService]
 
 
@@ -83,10 +84,10 @@ def build(
 ) -> Sequential:
     """The sandbox in ``./var/sandbox``, not started; ``listen`` says where to serve the API.
 
-    ``fail`` stops the process in a way that shows that it failed.
+    ``fail`` stops the process with the status of a failure.
 
-    Of the environment it takes what tunes the daemon (``SBM_…``, ``DEFAULT_REQUEST_TIMEOUT``) and
-    ``NO_COLOR``; the database and the other services are its own.
+    It reads from the environment the variables that tune the daemon (``SBM_…``,
+    ``DEFAULT_REQUEST_TIMEOUT``) and ``NO_COLOR``. The database and the other services are its own.
     """
     terminal: Any = Terminal(
         stream=sys.stdout,
@@ -98,7 +99,7 @@ def build(
         for name, value in environ.items()
         if name.startswith("SBM_") or name == "DEFAULT_REQUEST_TIMEOUT"
     }
-    house: Any = Sandbox(
+    sandbox: Any = Sandbox(
         reactor=reactor,
         assemble=assemble,
         folder=Folder(path=FOLDER.resolve()),
@@ -107,16 +108,16 @@ def build(
         observer=LogPublisher(terminal),
         fail=fail,
     )
-    sandbox: Sequential = house
-    return sandbox
+    service: Sequential = sandbox
+    return service
 
 
 @define(eq=False, slots=False, kw_only=True)
 class Sandbox(Sequential):
-    """The parts of the sandbox, each standing on those that were started before it.
+    """The parts of the sandbox; each needs those that were started before it.
 
     Starting blocks until the server runs and the API listens, and raises SystemExit with a message
-    where that cannot be. What needs the API follows as soon as the reactor runs.
+    if that fails. The parts that need the API are started when the reactor runs.
     """
 
     _reactor: Any
@@ -135,7 +136,7 @@ class Sandbox(Sequential):
         self._postgres = EmbeddedPostgres(folder=self._folder.database)
 
     def setServiceParent(self, parent: Any) -> None:
-        """Have ``twistd`` log through us, besides becoming part of its application."""
+        """Become part of ``twistd``'s application, and make it log through us."""
         set_component = getattr(parent, "setComponent", None)
         if set_component is not None:
             set_component(ILogObserver, self._observer)
@@ -180,28 +181,28 @@ class Sandbox(Sequential):
         self._observer.addObserver(self._folder.log_observer())
 
     def _start_the_server(self) -> None:
-        """The server, and then its schema."""
+        """Start PostgreSQL, and migrate its schema."""
         is_first = not self._postgres.data.exists()
         self._say("Starting PostgreSQL" + " (the first time takes a little longer)" * is_first)
         try:
             self._postgres.start()
         except EmbeddedPostgresError as error:
             raise _cannot_start(error) from None
-        self._add(Server(reactor=self._reactor, postgres=self._postgres))
+        self._add(EmbeddedServer(reactor=self._reactor, postgres=self._postgres))
         try:
             applied = migrations.migrate(self._postgres.uri())
-            complaint = migrations.check(self._postgres.uri())
+            problem = migrations.check(self._postgres.uri())
         except Exception as error:
             raise _cannot_start(error) from error
-        if complaint:
-            raise _cannot_start(complaint)
+        if problem:
+            raise _cannot_start(problem)
         if applied:
             self._say(f"Applied {len(applied)} migrations")
 
     def _start_the_daemon(self) -> None:
-        """The daemon, and first the stand-ins, which it finds by its settings."""
-        self._neighbours = StandIns(reactor=self._reactor, folder=self._folder.path)
-        self._add(self._neighbours)
+        """Start the stand-ins, and then the daemon, which gets their addresses as settings."""
+        self._stand_ins = StandIns(reactor=self._reactor, folder=self._folder.path)
+        self._add(self._stand_ins)
         try:
             self._api, listen = where_to_listen(self._listen)
             self._config = Config.from_environ(self._environ())
@@ -212,7 +213,7 @@ class Sandbox(Sequential):
         for warning in self._config.warnings:
             self._log.warn("{warning}", warning=warning)
         self._telemetry = Telemetry()
-        self._activity_log = ActivityLog(identity_store=self._neighbours.identity_store)
+        self._activity_log = ActivityLog(identity_store=self._stand_ins.identity_store)
         self._add(
             self._assemble(
                 self._config,
@@ -227,29 +228,29 @@ class Sandbox(Sequential):
         """The daemon's environment, as an operator would set it."""
         return {
             "SBM_MEDIA_ROOT": str(self._folder.media),
-            # One call-back for all of a schedule is the pace that a person can follow.
+            # With one call for a whole schedule, a person can follow what happens.
             "SBM_SCHEDULING": "schedule",
             **self._tunables,
-            **self._neighbours.settings(),
+            **self._stand_ins.settings(),
             "SCHEDULER_INBOUND_API_TOKEN": self._scheduler_token,
             "STAGE_BASED_MESSAGING_DATABASE": self._postgres.uri(),
             "STAGE_BASED_MESSAGING_URL": self._api,
         }
 
     def _open(self) -> None:
-        self._opening = Deferred.fromCoroutine(self._furnish_or_end())
+        self._opening = Deferred.fromCoroutine(self._fill_or_fail())
 
-    async def _furnish_or_end(self) -> None:
+    async def _fill_or_fail(self) -> None:
         try:
-            await self._furnish()
+            await self._fill()
         except Exception:
             if not self.running:
-                return  # broken off
+                return  # stopping canceled it
             self._log.failure("The sandbox cannot start")
             self._fail()
 
     async def _correct_the_scheduler(self, database: Database) -> None:
-        """What it was told in an earlier run had another port in it, perhaps, and another token."""
+        """Correct its schedules: those of an earlier run may have another port and token."""
         scheduling = self._config.scheduling
         assert scheduling.scheduler is not None
         client = ServiceClient(
@@ -268,32 +269,32 @@ class Sandbox(Sequential):
         async for difference in comparison.bring_in_line():
             self._log.info("{action} {about}", action=difference.action, about=difference.about)
 
-    async def _furnish(self) -> None:
-        """What needs the API: content, subscribers, and the world that goes on around them."""
+    async def _fill(self) -> None:
+        """Load content and subscribers through the API, and start the calls and registrations."""
         agent: Any = Agent(self._reactor)
         treq: Any = HTTPClient(agent)
         database = Database(self._reactor, self._config.database, 1)
         self._add(database)
         token = await self._admin_token(database)
         caller = Caller(url=f"{self._api}/api/v1", token=token, treq=treq)
-        hub = Hub(caller=caller, identity_store=self._neighbours.identity_store)
+        hub = Hub(caller=caller, identity_store=self._stand_ins.identity_store)
         await self._load(caller, database, hub)
         await self._correct_the_scheduler(database)
-        chronicler = Chronicler(
+        reporter = ActivityReporter(
             caller=caller,
             activity_log=self._activity_log,
             telemetry=self._telemetry,
-            message_sender=self._neighbours.message_sender,
-            scheduler=self._neighbours.scheduler,
+            message_sender=self._stand_ins.message_sender,
+            scheduler=self._stand_ins.scheduler,
         )
-        await chronicler.learn_lengths()
+        await reporter.learn_lengths()
         await self._be_ready(caller)
-        self._errand("story", STORY_SECONDS, chronicler.follow_ends)
-        self._errand("sums", SUM_SECONDS, chronicler.sum_up)
-        self._errand("registration", REGISTRATION_SECONDS, hub.register_next)
+        self._repeat("completed sets", COMPLETED_SECONDS, reporter.follow_ends)
+        self._repeat("sums", SUM_SECONDS, reporter.sum_up)
+        self._repeat("registration", REGISTRATION_SECONDS, hub.register_next)
         self._add(
             CallBacks(
-                scheduler=self._neighbours.scheduler,
+                scheduler=self._stand_ins.scheduler,
                 treq=treq,
                 clock=self._reactor,
                 pace=TICK_PACE,
@@ -302,30 +303,31 @@ class Sandbox(Sequential):
         )
 
     async def _admin_token(self, database: Database) -> str:
-        """The token that was given out before, or a new one if that is unknown by now."""
+        """The token of the run before, or a new one if it is not valid any more."""
         file = self._folder.token_file
         if file.exists():
             token = file.read_text(encoding="ascii", errors="replace").strip()
             user = await database.transact(users.find_user_by_token, token=token)
             if user is not None and user.is_admin and user.is_active:
                 return token
-        token = await database.transact(users.create_token, email=ADMIN, admin=True)
+        token = await database.transact(create_token, email=ADMIN, admin=True)
         write_secret(file, token + "\n")
         return token
 
     async def _load(self, caller: Caller, database: Database, hub: Hub) -> None:
         media_root = self._config.media_root
         assert media_root is not None
-        library = Library(caller=caller, database=database, media_root=media_root)
-        if await library.load():
+        loader = SampleContentLoader(caller=caller, database=database, media_root=media_root)
+        if await loader.load():
             self._say("Loaded the sample content: 3 message sets, 2 languages, 3 schedules")
         registered = await hub.register_cohort()
         if registered:
-            self._say(f"Registered {registered} mothers by POST {caller.url}/subscriptions/request")
+            url = f"{caller.url}/subscriptions/request"
+            self._say(f"Registered {registered} subscribers by POST {url}")
 
     async def _be_ready(self, caller: Caller) -> None:
-        """Say how to use it, to a person and to programs."""
-        urls = self._neighbours.urls()
+        """Show how to use the sandbox, on the terminal and in the file for programs."""
+        urls = self._stand_ins.urls()
         contents = {
             "api": self._api,
             "token": caller.token,
@@ -343,11 +345,20 @@ class Sandbox(Sequential):
         for line in guide.lines():
             self._log.info("{line}", line=line)
 
-    def _errand(self, name: str, seconds: float, run: Callable[[], Awaitable[object]]) -> None:
-        self._add(Periodic(clock=self._reactor, name=name, seconds=seconds, run=run))
+    def _repeat(self, name: str, seconds: float, run: Callable[[], Awaitable[None]]) -> None:
+        """Do it now, and again after each rest."""
+        self._add(
+            Loop(
+                reactor=self._reactor,
+                name=name,
+                one_pass=run,
+                rest=seconds,
+                may_be_cut=True,
+            )
+        )
 
     def _add(self, service: Any) -> None:
-        """Start a part, on top of those that run already."""
+        """Start a part; it is stopped before the parts that were started earlier."""
         service.setServiceParent(self)
 
     def _say(self, text: str) -> None:
@@ -355,16 +366,15 @@ class Sandbox(Sequential):
 
 
 @define(eq=False, slots=False, kw_only=True)
-class Server(Service):
-    """The embedded server, which is started already; stopping it blocks, and so takes a thread."""
+class EmbeddedServer(Service):
+    """The embedded server, which is started already; it is stopped in a thread, as that blocks."""
 
     _reactor: Any
     _postgres: EmbeddedPostgres
 
     def stopService(self) -> Deferred[None]:
         Service.stopService(self)
-        pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, self._postgres.stop)
+        return in_thread(self._reactor, self._postgres.stop)
 
 
 def _cannot_start(why: object) -> SystemExit:

@@ -1,4 +1,4 @@
-"""What the sandbox says on the terminal, and how it looks there."""
+"""The lines that the sandbox writes on the terminal, and their colours."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ Span = tuple[str, str]
 
 @frozen(kw_only=True)
 class Line:
-    """One line for a person: pieces of (style, text), the last of which may be cut to fit.
+    """One line for a person: pieces of (style, text), which is cut if it is too long.
 
-    As ``str`` it is the whole of it in plain text, which is how it comes into the log file. A line
-    of a ``block`` stands as it is, without the time before it.
+    ``str`` gives the whole line in plain text, which is written to the log file. A line of a
+    ``block`` is not cut, and has no time before it.
     """
 
     spans: tuple[Span, ...]
@@ -42,7 +42,7 @@ class Line:
 
     @classmethod
     def of(cls, *pieces: str | Span) -> Line:
-        """A line of pieces; a bare text has no style."""
+        """A line of pieces; a text alone has no style."""
         return cls(spans=()).and_then(*pieces)
 
     def and_then(self, *pieces: str | Span) -> Line:
@@ -64,7 +64,7 @@ class Terminal:
     width: Callable[[], int]
 
     def __call__(self, event: LogEvent) -> None:
-        """Show an event, or not."""
+        """Show an event, if it has a line, or is a warning or an error."""
         line = event.get("line")
         moment = datetime.fromtimestamp(event["log_time"]).strftime("%H:%M:%S  ")  # noqa: DTZ006
         if isinstance(line, Line):

@@ -1,4 +1,4 @@
-"""The calls of the Scheduler at the moments of its crons, and how it repeats what fails."""
+"""The calls of the Scheduler at the times of its crons, and its repetitions of failed calls."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sbm.sandbox.stand_ins.celery_cron import CeleryCron
 from sbm.sandbox.stand_ins.scheduler import Posts, post_back, within
 from sbm.sandbox.stand_ins.schedules import Schedule, Scheduler
 
-# Before the first repetition; each later one, the n-th, comes after 2 to 4^n seconds.
+# The delay before the first repetition; before the n-th one, it is 2 to 4^n seconds.
 FIRST_SECONDS = 5.0
 REPETITIONS = 5
 
 _MINUTE = timedelta(minutes=1)
-# Of what came due while it was not looked, it makes up for one call.
+# If several times of a cron have passed since the last look, it makes one call.
 _FURTHEST_BACK = timedelta(days=1)
 
 
@@ -29,9 +29,9 @@ _FURTHEST_BACK = timedelta(days=1)
 class Beat(Service):
     """While it runs, POSTs to the endpoints of the schedules whose crons are due.
 
-    ``now`` is the time, and ``zone`` the one in which a cron is read. A call that fails is repeated
-    as it was, five times; then it is recorded in the model. ``draw`` is a random number from 0 to
-    1. While a cron of a date that does not exist is stored, nothing is called.
+    ``now`` gives the time, and crons are read in ``zone``. A failed call is repeated unchanged,
+    five times; then the failure is recorded in the model. ``draw`` gives a random number from 0 to
+    1. If a cron with a date that does not exist is stored, no calls are made.
     """
 
     scheduler: Scheduler
@@ -46,7 +46,7 @@ class Beat(Service):
     _loop: LoopingCall = field(init=False)
 
     def startService(self) -> None:
-        """Begin; what was due before is nobody's business."""
+        """Begin with the crons that come due from now on."""
         Service.startService(self)
         self._up_to = self.now()
         self._loop = LoopingCall(self._look)
@@ -54,7 +54,7 @@ class Beat(Service):
         self._loop.start(1.0, now=False)
 
     def stopService(self) -> Deferred[Any]:
-        """Make no more calls, and break off those under way."""
+        """Make no more calls, and cancel those in progress."""
         Service.stopService(self)
         self._loop.stop()
         under_way = list(self._under_way)
@@ -65,7 +65,7 @@ class Beat(Service):
 
     @property
     def is_calling(self) -> bool:
-        """Whether a call is under way, or waits to be repeated."""
+        """Whether a call is in progress, or waits to be repeated."""
         return bool(self._under_way)
 
     def _look(self) -> None:
@@ -82,7 +82,7 @@ class Beat(Service):
         call.addBoth(lambda _: self._under_way.discard(call))
 
     async def _call(self, schedule: Schedule) -> None:
-        """Call until it is answered with a 2xx, or was repeated often enough."""
+        """Call until the answer is a 2xx, or all repetitions have failed."""
         failure = await self._failure_of_a_call(schedule)
         for repetition in range(1, REPETITIONS + 1):
             if failure is None:
@@ -107,7 +107,7 @@ class Beat(Service):
 
 
 def _minutes(since: datetime, until: datetime, zone: tzinfo) -> Sequence[datetime]:
-    """The whole minutes later than ``since`` up to ``until``, by the clock on the wall."""
+    """The whole minutes later than ``since`` up to ``until``, in local time."""
     minute = until.astimezone(timezone.utc).replace(second=0, microsecond=0)
     minutes = []
     while minute > since:

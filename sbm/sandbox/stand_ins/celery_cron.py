@@ -1,4 +1,4 @@
-"""The crons of the stand-in of the Scheduler: the dialect of celery 3.1, and rows without a key."""
+"""The crons of the Scheduler's stand-in: the syntax of celery 3.1, and rows without a key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 
 from attrs import define, field, frozen
 
-# The lowest and highest number of each field, in the order in which they are written.
+# The lowest and highest number of each field, in the order of the text.
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 _DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _TERM = re.compile(r"(?:\*|([0-9]+)-([0-9]+))(?:/([0-9]+))?|([0-9]+)", re.ASCII)
@@ -15,10 +15,10 @@ _TERM = re.compile(r"(?:\*|([0-9]+)-([0-9]+))(?:/([0-9]+))?|([0-9]+)", re.ASCII)
 
 @frozen(kw_only=True)
 class CeleryCron:
-    """When a cron fires, as the Scheduler reads it: all five fields must match.
+    """The times at which the Scheduler fires a cron: all five fields must match.
 
-    It knows stars, numbers, ranges, steps of stars and of ranges, and lists of these; Sunday is 0.
-    Everything else (7, a step after a single number) it takes without a word and never fires.
+    The Scheduler knows stars, numbers, ranges, steps of stars and of ranges, and lists of these;
+    Sunday is 0. It accepts everything else (7, a step after a single number), but never fires it.
     """
 
     minutes: frozenset[int]
@@ -29,7 +29,7 @@ class CeleryCron:
 
     @classmethod
     def read(cls, definition: str) -> CeleryCron | None:
-        """What a definition says; None: it never fires."""
+        """The cron of a definition; None if it never fires."""
         texts = definition.split()
         if len(texts) != len(_RANGES):
             return None
@@ -41,12 +41,12 @@ class CeleryCron:
 
     @property
     def is_endless(self) -> bool:
-        """Whether it names dates that do not exist: looking for the next one does not end."""
+        """Whether its dates do not exist, so that the search for the next one never ends."""
         longest = max(_DAYS_IN_MONTH[month - 1] for month in self.months)
         return min(self.days) > longest
 
     def is_due(self, moment: datetime) -> bool:
-        """Whether it fires in this minute, by the clock on the wall there."""
+        """Whether it fires in this minute; the moment is a local time of the Scheduler."""
         return (
             moment.minute in self.minutes
             and moment.hour in self.hours
@@ -58,25 +58,25 @@ class CeleryCron:
 
 @define(eq=False, kw_only=True)
 class CronRows:
-    """How many rows there are of each cron. They are found by their text, which is no key.
+    """The number of rows for each cron. A row is found by its text, which need not be unique.
 
-    A row stays for good. One of a date that does not exist stops the whole: the process that looks
-    for the next one to be due never comes to an end with it.
+    Rows are never deleted. If a row names a date that does not exist, no cron fires any more: the
+    process that looks for the next one to be due never finishes.
     """
 
     _counts: dict[str, int] = field(factory=dict)
 
     def count(self, definition: str) -> int:
-        """How many there are: two or more, and the service fails at each use of that cron."""
+        """The number of rows for a cron; with two or more, each use of that cron fails."""
         return self._counts.get(_key(definition), 0)
 
     def add(self, definition: str) -> None:
-        """One more, whether or not there is one."""
+        """Add a row, even if there is one."""
         self._counts[_key(definition)] = self.count(definition) + 1
 
     @property
     def is_hung(self) -> bool:
-        """Whether nothing fires any more, of anybody's."""
+        """Whether no cron fires any more."""
         crons = (CeleryCron.read(definition) for definition in self._counts)
         return any(cron is not None and cron.is_endless for cron in crons)
 
@@ -86,7 +86,7 @@ def _key(definition: str) -> str:
 
 
 def _numbers(text: str, low: int, high: int) -> frozenset[int]:
-    """The numbers that a field names; none, if it cannot be read."""
+    """The numbers that a field names; none if it cannot be read."""
     found: set[int] = set()
     for part in text.split(","):
         match = _TERM.fullmatch(part)

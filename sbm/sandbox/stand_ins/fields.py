@@ -1,4 +1,4 @@
-"""The values on the wire: how the Seed services read them, and write times."""
+"""How the Seed services read JSON values, and write times."""
 
 from __future__ import annotations
 
@@ -7,65 +7,65 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 
-class Invalid(Exception):
-    """Says what is wrong with one value, in the words of the real services."""
+class InvalidValue(Exception):
+    """One value is wrong; the message has the words of the real services."""
 
 
 def parsed_boolean(value: Any) -> bool:
-    """The boolean that the services read in a JSON value. Errors: ``Invalid``."""
+    """A boolean, or a value that the services read as one. Errors: ``InvalidValue``."""
     if isinstance(value, (bool, int, float, str)):
         if value in _TRUE:
             return True
         if value in _FALSE:
             return False
-    raise Invalid("Must be a valid boolean.")
+    raise InvalidValue("Must be a valid boolean.")
 
 
 def parsed_integer(value: Any) -> int:
-    """A whole number, or the digits of one. Errors: ``Invalid``."""
+    """A whole number, or the digits of one. Errors: ``InvalidValue``."""
     try:
         return int(str(value))
     except ValueError:
-        raise Invalid("A valid integer is required.") from None
+        raise InvalidValue("A valid integer is required.") from None
 
 
 def parsed_text(value: Any) -> str | None:
-    """A text or null; a number is taken for its digits. Errors: ``Invalid``."""
+    """A text or null; a number is read as its digits. Errors: ``InvalidValue``."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    raise Invalid("Not a valid string.")
+    raise InvalidValue("Not a valid string.")
 
 
 def parsed_json(value: Any) -> Any:
-    """Any JSON value but null. Errors: ``Invalid``."""
+    """Any JSON value except null. Errors: ``InvalidValue``."""
     if value is None:
-        raise Invalid("This field may not be null.")
+        raise InvalidValue("This field may not be null.")
     return value
 
 
 def required_text(value: Any) -> str:
-    """A text that says something. Errors: ``Invalid``."""
+    """A text that is not empty. Errors: ``InvalidValue``."""
     text = parsed_text(parsed_json(value))
     if not text:
-        raise Invalid("This field may not be blank.")
+        raise InvalidValue("This field may not be blank.")
     return text
 
 
 def required_url(value: Any) -> str:
-    """An address to POST to. Errors: ``Invalid``."""
+    """An http or https URL. Errors: ``InvalidValue``."""
     url = required_text(value)
     if not url.startswith(("http://", "https://")):
-        raise Invalid("Enter a valid URL.")
+        raise InvalidValue("Enter a valid URL.")
     return url
 
 
 def parsed_instant(text: str) -> datetime:
-    """An ISO date and time; without an offset it is UTC. Errors: ``Invalid``."""
+    """An ISO date and time; without an offset it is UTC. Errors: ``InvalidValue``."""
     match = _INSTANT.fullmatch(text)
     if match is None:
-        raise Invalid("Enter a valid date/time.")
+        raise InvalidValue("Enter a valid date/time.")
     date, time, fraction, sign, hours, minutes = match.groups()
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
     try:
@@ -75,7 +75,7 @@ def parsed_instant(text: str) -> datetime:
             tzinfo=timezone(-offset if sign == "-" else offset),
         )
     except ValueError:
-        raise Invalid("Enter a valid date/time.") from None
+        raise InvalidValue("Enter a valid date/time.") from None
 
 
 def instant(moment: datetime) -> str:
@@ -84,7 +84,7 @@ def instant(moment: datetime) -> str:
 
 
 def utc_now() -> datetime:
-    """The time of day, aware: the clock of a stand-in that is given no other."""
+    """The time, aware; the default clock of the stand-ins."""
     return datetime.now(timezone.utc)
 
 

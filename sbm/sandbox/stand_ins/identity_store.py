@@ -1,4 +1,4 @@
-"""A stand-in of the Seed Identity Store: who is at which address."""
+"""A stand-in of the Seed Identity Store, which knows the addresses of identities."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sbm.sandbox.stand_ins.rest import (
 class IdentityStore:
     """Identities by their UUID, each with a telephone number or none (opted out, not given).
 
-    With a path, the identities are kept there and are known again after a restart.
+    With a path, the identities are stored in that file, and loaded after a restart.
     """
 
     path: Path | None = None
@@ -36,13 +36,13 @@ class IdentityStore:
     _msisdns: dict[str, str | None] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        """Learn again what the file at ``path`` holds."""
+        """Load the file at ``path``."""
         self._journal = Journal(path=self.path)
         for entry in self._journal.replay():
             self._msisdns[entry["id"]] = entry["msisdn"]
 
     def add(self, msisdn: str | None, identity: str | None = None) -> str:
-        """Store an identity, or give a known one another number; return its id."""
+        """Store an identity, or change the number of a known one; returns its id."""
         known_as = str(UUID(identity)) if identity is not None else str(self.new_id())
         self._msisdns[known_as] = msisdn
         self._journal.append({"id": known_as, "msisdn": msisdn})
@@ -66,21 +66,21 @@ class IdentityStore:
 
 @frozen(eq=False, kw_only=True)
 class IdentityStoreApp:
-    """The Identity Store's HTTP face, as far as sbm and a person with curl use it."""
+    """The Identity Store's HTTP API: the part that sbm uses, and a person with curl."""
 
     store: IdentityStore
 
     app = new_app()
 
     def resource(self) -> Resource:
-        """What a site serves, at its root or wherever it is mounted."""
+        """The resource for a site; it can be mounted at any path."""
         return self.app.resource()
 
     @exchange(app, "GET", "/identities/<identity>/addresses/msisdn")
     def addresses(self, _request: Request, identity: str) -> Reply:
-        """The number to write to; ``default`` and ``use_communicate_through`` change nothing.
+        """The default number; ``default`` and ``use_communicate_through`` are ignored.
 
-        An identity that is not known, or is no UUID, is answered as the real service does: 500.
+        If the identity is not known, or is not a UUID, the answer is 500, as in the real service.
         """
         try:
             msisdn = self.store.msisdn(identity)

@@ -1,4 +1,4 @@
-"""A file of JSON lines, by which a stand-in remembers what it holds after it was killed."""
+"""A file of JSON lines, from which a stand-in loads its content after it was killed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from attrs import define, field
 
 @define(eq=False, kw_only=True)
 class Journal:
-    """Append-only JSON lines at a path; without a path, nothing is kept.
+    """Append-only JSON lines at a path; without a path, nothing is stored.
 
-    Each line reaches the operating system before ``append`` returns, so a killed process loses
-    none. There is no fsync: a power cut may.
+    Each line reaches the operating system before ``append`` returns, so no line is lost if the
+    process is killed. There is no fsync, so lines may be lost if the power fails.
     """
 
     _path: Path | None
     _file: BinaryIO | None = field(init=False, default=None)
 
     def replay(self) -> list[Any]:
-        """Open the file and return its entries, oldest first; a torn last line is cut off.
+        """Open the file and return its entries, oldest first; an incomplete last line is removed.
 
-        Errors: ``ValueError`` if any other line is no JSON, ``OSError`` if it cannot be opened.
+        Errors: ``ValueError`` if another line is not JSON, ``OSError`` if it cannot be opened.
         """
         if self._path is None:
             return []
@@ -32,7 +32,7 @@ class Journal:
         self._file.seek(0)
         written = self._file.read()
         whole = written.rfind(b"\n") + 1
-        # The next entry must not be glued to half of one that nobody was ever told about.
+        # The next entry must not be appended to an incomplete one, whose client got no answer.
         self._file.truncate(whole)
         return [json.loads(line) for line in written[:whole].split(b"\n")[:-1]]
 
@@ -44,7 +44,7 @@ class Journal:
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file; appending afterwards keeps nothing."""
+        """Close the file; entries that are appended afterwards are not stored."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -1,4 +1,4 @@
-"""A stand-in of the Seed Message Sender: it keeps every outbound, and sends none."""
+"""A stand-in of the Seed Message Sender, which stores every outbound and sends none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from sbm.sandbox.stand_ins.fields import (
-    Invalid,
+    InvalidValue,
     instant,
     parsed_boolean,
     parsed_instant,
@@ -27,7 +27,7 @@ from sbm.sandbox.stand_ins.fields import (
 )
 from sbm.sandbox.stand_ins.journal import Journal
 from sbm.sandbox.stand_ins.rest import (
-    Cursor,
+    PageCursor,
     Position,
     Refused,
     Reply,
@@ -49,7 +49,7 @@ LONGEST_REQUEST_LINE = 4094
 
 @frozen(kw_only=True)
 class NewOutbound:
-    """What a client may say of an outbound."""
+    """The fields of an outbound that a client may set."""
 
     to_addr: str | None = None
     to_identity: str | None = None
@@ -65,7 +65,7 @@ class NewOutbound:
 
 @frozen(kw_only=True)
 class Outbound:
-    """A stored outbound; ``number`` counts them in the order in which they came."""
+    """A stored outbound; ``number`` counts outbounds in the order in which they came."""
 
     number: int
     id: str
@@ -78,7 +78,7 @@ class Outbound:
         return (self.created_at, self.number)
 
     def fields(self) -> dict[str, Any]:
-        """The fields on the wire but for ``url``, in the order of the real service."""
+        """The fields as the API shows them except ``url``, in the order of the real service."""
         said = self.said
         return {
             "id": self.id,
@@ -98,7 +98,7 @@ class Outbound:
 
     @classmethod
     def from_fields(cls, number: int, fields: dict[str, Any]) -> Outbound:
-        """The outbound whose ``fields()`` these are."""
+        """The outbound that ``fields()`` was called on."""
         said = {name: fields[name] for name in _WRITABLE}
         created_at = parsed_instant(fields["created_at"])
         return cls(number=number, id=fields["id"], created_at=created_at, said=NewOutbound(**said))
@@ -106,7 +106,7 @@ class Outbound:
 
 @frozen(kw_only=True)
 class OutboundQuery:
-    """Which outbounds are asked for; what is not set, or empty, excludes none."""
+    """The filters of a list of outbounds; None or an empty set is no filter."""
 
     to_identity: frozenset[str] = frozenset()
     to_addr: frozenset[str] = frozenset()
@@ -119,7 +119,7 @@ class OutboundQuery:
     oldest_first: bool = False
 
     def matches(self, outbound: Outbound) -> bool:
-        """Whether an outbound is one of them, its time apart."""
+        """Whether all filters except those of the time match an outbound."""
         said = outbound.said
         return (
             (not self.to_identity or said.to_identity in self.to_identity)
@@ -133,10 +133,10 @@ class OutboundQuery:
 
 @define(eq=False, kw_only=True)
 class MessageSender:
-    """All outbounds in memory, found by identity or address without looking at the others.
+    """All outbounds in memory, with indexes by identity and address.
 
-    With a path, they are kept there and are there again after a restart. ``observer`` is called
-    with each outbound as it is stored, not with those found in the file.
+    With a path, they are stored in that file, and loaded after a restart. ``observer`` is called
+    with each outbound when it is stored, not when it is loaded.
     """
 
     clock: Callable[[], datetime] = utc_now
@@ -152,7 +152,7 @@ class MessageSender:
     _by_address: dict[str | None, list[Position]] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        """Learn again what the file at ``path`` holds."""
+        """Load the file at ``path``."""
         self._journal = Journal(path=self.path)
         for entry in self._journal.replay():
             if "deleted" in entry:
@@ -161,7 +161,7 @@ class MessageSender:
                 self._insert(Outbound.from_fields(self._count, entry["stored"]))
 
     def store(self, said: NewOutbound) -> Outbound:
-        """Insert a new outbound, whatever is already there."""
+        """Insert a new outbound, even if there is an equal one."""
         outbound = Outbound(
             number=self._count, id=str(self.new_id()), created_at=self.clock(), said=said
         )
@@ -176,13 +176,13 @@ class MessageSender:
         return self._outbounds[self._by_id[outbound_id]]
 
     def delete(self, outbound_id: str) -> None:
-        """Forget an outbound. Errors: ``KeyError``."""
+        """Delete an outbound. Errors: ``KeyError``."""
         self._remove(self.get(outbound_id))
         self._journal.append({"deleted": outbound_id})
 
-    def find(self, wanted: OutboundQuery, cursor: Cursor | None = None) -> Iterator[Outbound]:
-        """The outbounds that match, newest first unless asked otherwise, beyond a cursor."""
-        cursor = cursor or Cursor()
+    def find(self, wanted: OutboundQuery, cursor: PageCursor | None = None) -> Iterator[Outbound]:
+        """The outbounds beyond a cursor that match; newest first, unless ``oldest_first``."""
+        cursor = cursor or PageCursor()
         positions = self._candidates(wanted)
         low, high = 0, len(positions)
         if wanted.after is not None:
@@ -211,7 +211,7 @@ class MessageSender:
         self._journal.close()
 
     def _candidates(self, wanted: OutboundQuery) -> list[Position]:
-        """The smallest set of positions at hand that holds all matches, in rising order."""
+        """The positions of an index that contain all matches, in rising order."""
         if wanted.to_identity:
             index, keys = self._by_identity, wanted.to_identity
         elif wanted.to_addr:
@@ -226,7 +226,7 @@ class MessageSender:
         self._outbounds[position] = outbound
         self._by_id[outbound.id] = position
         for positions in self._lists_of(outbound):
-            # At the end, unless the clock was set back: then where it belongs.
+            # This is the end of the list, unless the clock was set back.
             insort(positions, position)
 
     def _remove(self, outbound: Outbound) -> None:
@@ -246,7 +246,7 @@ class MessageSender:
 
 @frozen(eq=False, kw_only=True)
 class MessageSenderApp:
-    """The Message Sender's HTTP face, as release 0.10 speaks it."""
+    """The Message Sender's HTTP API, as in release 0.10."""
 
     sender: MessageSender
     page_size: int = 1000
@@ -254,7 +254,7 @@ class MessageSenderApp:
     app = new_app()
 
     def resource(self) -> Resource:
-        """What a site serves, at its root or wherever it is mounted."""
+        """The resource for a site; it can be mounted at any path."""
         return self.app.resource()
 
     @exchange(app, "POST", "/outbound/")
@@ -265,7 +265,7 @@ class MessageSenderApp:
 
     @exchange(app, "GET", "/outbound/")
     def list_all(self, request: Request) -> Reply:
-        """A page of the outbounds that the parameters ask for; unknown ones are ignored."""
+        """A page of the outbounds that match the parameters; unknown parameters are ignored."""
         _check_request_line(request)
         wanted = _outbound_query(query(request))
         return page(
@@ -285,7 +285,7 @@ class MessageSenderApp:
 
     @exchange(app, "DELETE", "/outbound/<outbound_id>/")
     def delete(self, _request: Request, outbound_id: str) -> Reply:
-        """Forget one outbound."""
+        """Delete one outbound."""
         try:
             self.sender.delete(outbound_id)
         except KeyError:
@@ -299,7 +299,7 @@ def _described(request: Request, outbound: Outbound) -> dict[str, Any]:
 
 
 def _new_outbound(body: dict[str, Any]) -> NewOutbound:
-    """What a POST says. Errors: ``Refused`` with 400 and what is wrong."""
+    """The outbound in the body of a POST. Errors: ``Refused`` with 400 and what is wrong."""
     outbound = NewOutbound(**parsed_fields(body, _WRITABLE))
     if not outbound.to_addr and not outbound.to_identity:
         raise _incomplete("Either to_addr or to_identity is required.")
@@ -312,7 +312,7 @@ def _new_outbound(body: dict[str, Any]) -> NewOutbound:
 
 
 def _has_media(metadata: object) -> bool:
-    # WhatsApp takes an image without text.
+    # WhatsApp accepts an image without a text.
     keys = ("voice_speech_url", "image_url")
     return isinstance(metadata, dict) and any(metadata.get(key) for key in keys)
 
@@ -322,7 +322,7 @@ def _incomplete(message: str) -> Refused:
 
 
 def _outbound_query(given: dict[str, list[str]]) -> OutboundQuery:
-    """What the parameters ask for. Errors: ``Refused`` with 400, by parameter."""
+    """The filters in the parameters. Errors: ``Refused`` with 400, by parameter."""
     oldest_first = given.get("ordering", [""])[-1] == "created_at"
     return OutboundQuery(oldest_first=oldest_first, **parsed_fields(given, _FILTERS))
 
@@ -331,14 +331,14 @@ def _number(values: list[str]) -> Decimal:
     try:
         number = Decimal(values[-1].strip())
     except InvalidOperation:
-        raise Invalid("Enter a number.") from None
+        raise InvalidValue("Enter a number.") from None
     if number.is_nan():
-        raise Invalid("Enter a number.")
+        raise InvalidValue("Enter a number.")
     return number
 
 
 def _truth(values: list[str]) -> bool | None:
-    # Any other word is silently no filter, as in the real service.
+    # Any other word is ignored, as in the real service.
     return {"true": True, "1": True, "false": False, "0": False}.get(values[-1].lower())
 
 

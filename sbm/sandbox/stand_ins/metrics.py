@@ -1,4 +1,4 @@
-"""A stand-in of the Metrics API: what was counted, for looking at."""
+"""A stand-in of the Metrics API, which shows the values that it was sent."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ class Metrics:
     values: dict[str, float] = field(init=False, factory=dict)
 
     def fire(self, name: str, value: float) -> None:
-        """Take in one value."""
+        """Add one value."""
         before = self.values.get(name, 0.0) if name.endswith(".sum") else 0.0
         self.values[name] = before + value
 
 
 @frozen(eq=False, kw_only=True)
 class MetricsApp:
-    """The Metrics API's HTTP face; Bearer, Basic and Token are all welcome."""
+    """The Metrics API over HTTP; it accepts Bearer, Basic and Token authorization."""
 
     metrics: Metrics
 
     app = new_app()
 
     def resource(self) -> Resource:
-        """What a site serves, at its root or wherever it is mounted."""
+        """The resource for a site; it can be mounted at any path."""
         return self.app.resource()
 
     @exchange(app, "POST", "/metrics/")
     def fire(self, request: Request) -> Reply:
-        """Take in ``{"<name>": <float>, …}``; all of it, or nothing and 400."""
+        """Add ``{"<name>": <float>, …}``; if a value is wrong, nothing is added (400)."""
         fired = json_object(request)
         wrong = [n for n, v in fired.items() if isinstance(v, bool) or not _is_number(v)]
         if wrong:

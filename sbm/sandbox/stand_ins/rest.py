@@ -1,4 +1,4 @@
-"""What every stand-in says the same way: JSON, authorization, refusals, pages."""
+"""What all stand-ins have in common: JSON, authorization, errors and pages."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from sbm.sandbox.stand_ins.fields import Invalid, instant, parsed_instant
+from sbm.sandbox.stand_ins.fields import InvalidValue, instant, parsed_instant
 
 Given = TypeVar("Given")
 Route = TypeVar("Route", bound=Callable[..., Any])
 
-# A place in a list: when the row was created, and its number, which no other row has.
+# A place in a list: when the row was created, and its number, which is unique.
 Position = tuple[datetime, int]
 
 
 @frozen(kw_only=True)
 class Reply:
-    """A status and the value that goes out as its JSON, or a page; without both, no body."""
+    """A status with a value, which is written as JSON, or with HTML; without both, no body."""
 
     status: int = 200
     body: Any = None
@@ -37,7 +37,7 @@ class Reply:
 
 
 class Refused(Exception):
-    """Ends an exchange with this status and JSON body."""
+    """Ends a request with this status and JSON body."""
 
     def __init__(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         super().__init__(status, body)
@@ -45,19 +45,19 @@ class Refused(Exception):
 
 
 def server_error() -> Refused:
-    """What a service answers that has failed at something: a page, as to a browser."""
+    """The answer of a service after an internal error: an HTML page, as for a browser."""
     refused = Refused(500, None)
     refused.reply = Reply(status=500, html="<h1>Server Error (500)</h1>")
     return refused
 
 
 def not_found() -> Refused:
-    """The refusal of a row or path that does not exist."""
+    """The answer for a row or path that does not exist."""
     return Refused(404, {"detail": "Not found."})
 
 
 def new_app() -> Klein:
-    """A Klein app whose answers to unknown paths and methods are JSON too."""
+    """A Klein app that answers unknown paths and methods with JSON, too."""
 
     def unknown_path(_stand_in: object, request: Request, _failure: Failure) -> bytes:
         return _written(request, not_found().reply)
@@ -67,7 +67,7 @@ def new_app() -> Klein:
         return _written(request, Reply(status=405, body={"detail": detail}))
 
     app = Klein()
-    # Any: Klein's type of an error function prescribes the names of its parameters.
+    # Any, because Klein's type of an error function requires certain parameter names.
     on_error: Any = app.handle_errors
     on_error(NotFound)(unknown_path)
     on_error(MethodNotAllowed)(unknown_method)
@@ -75,10 +75,10 @@ def new_app() -> Klein:
 
 
 def exchange(app: Klein, method: str, path: str) -> Callable[[Route], Route]:
-    """Answer ``method`` on ``path``, with and without its last slash, by the decorated method.
+    """Answer ``method`` on ``path``, with and without its last slash, by the decorated function.
 
-    The method returns a ``Reply``, or something to await that gives one, or raises ``Refused``.
-    It is looked up by name at every request, so that a subclass adds a fault by overriding it.
+    The function returns a ``Reply``, or an awaitable of one, or raises ``Refused``. It is looked up
+    by name for each request, so that a subclass can override it to add a fault.
     """
 
     def routed(function: Route) -> Route:
@@ -101,16 +101,16 @@ def exchange(app: Klein, method: str, path: str) -> Callable[[Route], Route]:
 
 
 def compact_json(value: Any) -> bytes:
-    """JSON without blanks, UTF-8 unescaped."""
+    """JSON in UTF-8, without blanks."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    # A lone surrogate has no UTF-8; its backslash form happens to be its JSON escape.
+    # A lone surrogate cannot be encoded in UTF-8; its backslash form is an escape in JSON.
     return text.encode("utf-8", "backslashreplace")
 
 
 def json_object(request: Request) -> dict[str, Any]:
     """The JSON object in the body; an empty body is ``{}``.
 
-    Errors: ``Refused`` with 415 unless it is called JSON, with 400 unless it is an object.
+    Errors: ``Refused`` with 415 if its type is not JSON, with 400 if it is not an object.
     """
     assert request.content is not None
     raw = request.content.read()
@@ -136,9 +136,9 @@ def json_object(request: Request) -> dict[str, Any]:
 def parsed_fields(
     given: Mapping[str, Given], parsers: Mapping[str, Callable[[Given], Any]]
 ) -> dict[str, Any]:
-    """The values given that have a parser, parsed; others are ignored.
+    """The values that have a parser, parsed; others are ignored.
 
-    Errors: ``Refused`` with 400 and, by name, what is wrong with each.
+    Errors: ``Refused`` with 400 and a message for each wrong value, by name.
     """
     parsed: dict[str, Any] = {}
     wrong: dict[str, list[str]] = {}
@@ -146,7 +146,7 @@ def parsed_fields(
         if name in given:
             try:
                 parsed[name] = parse(given[name])
-            except Invalid as error:
+            except InvalidValue as error:
                 wrong[name] = [str(error)]
     if wrong:
         raise Refused(400, wrong)
@@ -154,7 +154,7 @@ def parsed_fields(
 
 
 def query(request: Request) -> dict[str, list[str]]:
-    """The parameters of the address, each with its values in order; empty values are left out."""
+    """The parameters of the URL, each with its values in order; empty values are omitted."""
     decoded = {
         name.decode("utf-8", "replace"): [v.decode("utf-8", "replace") for v in values if v]
         for name, values in (request.args or {}).items()
@@ -163,41 +163,41 @@ def query(request: Request) -> dict[str, list[str]]:
 
 
 def collection_url(request: Request, name: str) -> str:
-    """The absolute address of the collection, by the Host header, wherever it is mounted."""
+    """The absolute URL of a collection, from the Host header and the path of the request."""
     path = request.path.decode("ascii", "replace")
     return _origin(request) + path[: path.rindex(f"/{name}") + len(name) + 1] + "/"
 
 
 @frozen(kw_only=True)
-class Cursor:
-    """Where a page begins: beyond a position, onwards or back; without one, at the start."""
+class PageCursor:
+    """Where a page begins: after a position, or backwards from it; without one, at the start."""
 
     position: Position | None = None
     backward: bool = False
 
 
-class Placed(Protocol):
-    """A row of a list that is paged through."""
+class Positioned(Protocol):
+    """A row of a list with pages."""
 
     @property
     def position(self) -> Position:
         """Its place in the order of creation."""
 
 
-Row = TypeVar("Row", bound=Placed)
+ListRow = TypeVar("ListRow", bound=Positioned)
 
 
 def page(
     request: Request,
-    find: Callable[[Cursor], Iterable[Row]],
-    describe: Callable[[Row], dict[str, Any]],
+    find: Callable[[PageCursor], Iterable[ListRow]],
+    describe: Callable[[ListRow], dict[str, Any]],
     *,
     size: int,
 ) -> Reply:
-    """One page of at most ``size`` rows, with the absolute addresses of its neighbours.
+    """One page of at most ``size`` rows, with the absolute URLs of the next and previous pages.
 
-    ``find`` yields the rows beyond a cursor, in the order of the list, or against it when the
-    cursor looks back. Errors: ``Refused`` with 404 if the cursor is not one of ours.
+    ``find`` yields the rows beyond a cursor, in the order of the list, or in the opposite order if
+    the cursor goes backwards. Errors: ``Refused`` with 404 if the cursor is not one of ours.
     """
     cursor = _requested_cursor(request)
     found = list(islice(find(cursor), size + 1))
@@ -246,7 +246,7 @@ def _origin(request: Request) -> str:
     return f"{scheme}://{host}"
 
 
-def _link(request: Request, row: Placed, *, backward: bool) -> str:
+def _link(request: Request, row: Positioned, *, backward: bool) -> str:
     created_at, number = row.position
     way = "back" if backward else "on"
     cursor = urlsafe_b64encode(f"{way} {number} {instant(created_at)}".encode("ascii")).decode()
@@ -256,13 +256,13 @@ def _link(request: Request, row: Placed, *, backward: bool) -> str:
     return f"{_origin(request)}{path}?{urlencode([('cursor', cursor), *kept])}"
 
 
-def _requested_cursor(request: Request) -> Cursor:
+def _requested_cursor(request: Request) -> PageCursor:
     given = query(request).get("cursor")
     if given is None:
-        return Cursor()
+        return PageCursor()
     try:
         way, number, created_at = urlsafe_b64decode(given[-1]).decode("ascii").split(" ")
         position = (parsed_instant(created_at), int(number))
-    except (Invalid, ValueError):
+    except (InvalidValue, ValueError):
         raise Refused(404, {"detail": "Invalid cursor"}) from None
-    return Cursor(position=position, backward=way == "back")
+    return PageCursor(position=position, backward=way == "back")

@@ -1,4 +1,4 @@
-"""A stand-in of the Seed Scheduler: it keeps schedules, and calls their endpoints back."""
+"""A stand-in of the Seed Scheduler, which stores schedules and calls their endpoints."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def _no_time() -> Deferred[None]:
 
 @frozen(eq=False, kw_only=True)
 class SchedulerApp:
-    """The Scheduler's HTTP face.
+    """The Scheduler's HTTP API.
 
-    ``turn`` is what lies between looking for the row of a new cron and storing one: a time in which
-    others may do the same. By default it is none, and nobody can.
+    ``turn`` is a delay between looking for the row of a new cron and storing one, in which other
+    requests may do the same. By default, there is none.
     """
 
     scheduler: Scheduler
@@ -56,14 +56,14 @@ class SchedulerApp:
     app = new_app()
 
     def resource(self) -> Resource:
-        """What a site serves, at its root or wherever it is mounted."""
+        """The resource for a site; it can be mounted at any path."""
         return self.app.resource()
 
     @exchange(app, "POST", "/schedule/")
     async def create(self, request: Request) -> Reply:
-        """Store a schedule, and a row of its cron, if there is none.
+        """Store a schedule, and a row of its cron if there is none.
 
-        Of those that store a row at the same time, one goes on: the names of its tasks are unique.
+        If several requests store a row at the same time, only one of them succeeds.
         """
         fields = parsed_fields(json_object(request), WRITABLE)
         missing = [name for name in ("endpoint", "auth_token") if name not in fields]
@@ -104,7 +104,7 @@ class SchedulerApp:
 
     @exchange(app, "DELETE", "/schedule/<schedule_id>/")
     def delete(self, _request: Request, schedule_id: str) -> Reply:
-        """Forget a schedule."""
+        """Delete a schedule."""
         self.scheduler.delete(self._existing(schedule_id).id)
         return Reply(status=204)
 
@@ -116,7 +116,7 @@ class SchedulerApp:
 
 
 class Posts(Protocol):
-    """The one thing that is needed of treq, or of a client that looks like it."""
+    """The only method of treq, or of another client, that is needed here."""
 
     def post(self, url: str, **kwargs: Any) -> Deferred[Any]:
         """Begin a POST; the result is a treq response."""
@@ -126,14 +126,14 @@ class Posts(Protocol):
 class CallBacks(Service):
     """While it runs, POSTs to the endpoint of every enabled schedule once per ``pace``.
 
-    With several ``turns`` the schedules take turns instead, so that not all are called together:
-    each is called once in as many paces, the oldest in the first.
+    If ``turns`` is more than 1, not all schedules are called together: each is called once in so
+    many paces, and the oldest one first.
 
-    It ignores the time of the cron on purpose: the fast clock of the sandbox is known here alone.
-    But what never fires there does not here, either. A schedule whose last call is still under way
-    is passed over; at most ``concurrency`` calls are under way together, and each has ``patience``
-    to be answered. What fails is recorded in the model; the next call takes the place of the
-    retries, which are those of ``sbm.sandbox.stand_ins.beat``.
+    The times of the crons are ignored, because time runs faster in the sandbox. But a schedule that
+    would never fire is not called. A schedule whose last call is still in progress is skipped. At
+    most ``concurrency`` calls are in progress together, and each must be answered within
+    ``patience``. Failures are recorded in the model. A failed call is not repeated: the next call
+    comes soon. ``sbm.sandbox.stand_ins.beat`` has the repetitions of the real service.
     """
 
     scheduler: Scheduler
@@ -157,7 +157,7 @@ class CallBacks(Service):
         self._loop.start(self.pace.total_seconds(), now=False)
 
     def stopService(self) -> Deferred[Any]:
-        """Make no more calls and break off those under way; done when the last has ended."""
+        """Make no more calls, and cancel those in progress; fires when the last has ended."""
         Service.stopService(self)
         self._loop.stop()
         under_way = list(self._under_way.values())
@@ -181,14 +181,14 @@ class CallBacks(Service):
         call.addCallback(ended)
 
     async def _call(self, schedule_id: str) -> None:
-        """Call one endpoint back; whatever happens ends here."""
+        """Call one endpoint; all errors are handled here."""
         try:
             async with self._free:
                 await within(self.patience, self.clock, self._exchange(schedule_id))
         except CancelledError:
             return
         except Exception as error:
-            # A call that was broken off by stopping fails in its own way, and is no failure.
+            # If stopping canceled the call, it may raise any error, and that is not a failure.
             if self.running:
                 self.scheduler.record_failure(schedule_id, f"{type(error).__name__}: {error}")
 
@@ -197,7 +197,7 @@ class CallBacks(Service):
             schedule = self.scheduler.get(schedule_id)
         except KeyError:
             return
-        # It may have waited for its turn, and things have changed.
+        # The call may have waited for others, and the schedule may have changed since.
         if not schedule.enabled or not self.running:
             return
         failure = await post_back(self.treq, schedule)
@@ -206,7 +206,7 @@ class CallBacks(Service):
 
 
 async def post_back(treq: Posts, schedule: Schedule) -> str | None:
-    """Call the endpoint of a schedule; returns how it was answered, if not with a 2xx."""
+    """Call the endpoint of a schedule; returns the answer if its status is not a 2xx."""
     response = await treq.post(
         schedule.endpoint,
         json=schedule.payload,
@@ -217,13 +217,13 @@ async def post_back(treq: Posts, schedule: Schedule) -> str | None:
 
 
 def within(patience: timedelta, clock: IReactorTime, call: Coroutine[Any, Any, T]) -> Deferred[T]:
-    """A call that ends in TimeoutError when it takes longer than ``patience``."""
+    """The call, which fails with TimeoutError if it takes longer than ``patience``."""
     begun = Deferred.fromCoroutine(call)
     return begun.addTimeout(patience.total_seconds(), clock, _too_late)
 
 
 def _too_late(_ended_with: object, seconds: float) -> NoReturn:
-    # A request that is cancelled ends in one of several errors, none of which says why.
+    # A canceled request fails with one of several errors, none of which says why.
     raise TimeoutError(f"no answer within {seconds} s")
 
 

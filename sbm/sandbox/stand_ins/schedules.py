@@ -1,4 +1,4 @@
-"""What the stand-in of the Scheduler holds: its schedules, and the rows of their crons."""
+"""The data of the Scheduler's stand-in: its schedules, and the rows of their crons."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sbm.sandbox.stand_ins.fields import (
     utc_now,
 )
 from sbm.sandbox.stand_ins.journal import Journal
-from sbm.sandbox.stand_ins.rest import Cursor, Position
+from sbm.sandbox.stand_ins.rest import PageCursor, Position
 
 
 def _any_json(value: Any) -> Any:
@@ -48,9 +48,10 @@ WRITABLE: dict[str, Callable[[Any], Any]] = {
 
 @frozen(kw_only=True)
 class Schedule:
-    """A stored schedule; ``number`` counts them in the order in which they came.
+    """A stored schedule; ``number`` counts schedules in the order in which they came.
 
-    ``fires_at`` is the cron at which it fires: the first that it had, whatever it shows now.
+    ``fires_at`` is the cron at which it fires. It is the first cron that the schedule had, even if
+    ``cron_definition`` shows another one now.
     """
 
     number: int
@@ -72,7 +73,7 @@ class Schedule:
         return (self.created_at, self.number)
 
     def fields(self) -> dict[str, Any]:
-        """The fields on the wire but for ``url``, in the order of the real service."""
+        """The fields as the API shows them except ``url``, in the order of the real service."""
         return {
             "id": self.id,
             "frequency": self.frequency,
@@ -91,7 +92,7 @@ class Schedule:
 
     @classmethod
     def from_fields(cls, number: int, fields: dict[str, Any]) -> Schedule:
-        """The schedule whose ``fields()`` these are."""
+        """The schedule that ``fields()`` was called on."""
         return cls(
             number=number,
             id=fields["id"],
@@ -104,7 +105,7 @@ class Schedule:
 
 @frozen(kw_only=True)
 class FailedCall:
-    """A call-back that was not answered with a 2xx, and why."""
+    """A call that was not answered with a 2xx, and why."""
 
     schedule_id: str
     at: datetime
@@ -115,8 +116,8 @@ class FailedCall:
 class Scheduler:
     """All schedules in memory, and the last thousand calls that failed.
 
-    With a path, the schedules are kept there and are there again after a restart. ``crons`` are
-    the rows of crons that were made for them, which outlive them.
+    With a path, the schedules are stored in that file, and loaded after a restart. ``crons`` are
+    the rows of crons that were made for them, which stay when the schedules are deleted.
     """
 
     clock: Callable[[], datetime] = utc_now
@@ -129,7 +130,7 @@ class Scheduler:
     _schedules: dict[str, Schedule] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        """Learn again what the file at ``path`` holds."""
+        """Load the file at ``path``."""
         self._journal = Journal(path=self.path)
         for entry in self._journal.replay():
             if "deleted" in entry:
@@ -145,7 +146,7 @@ class Scheduler:
                     self.crons.add(schedule.fires_at)
 
     def create(self, **fields: Any) -> Schedule:
-        """Store a new schedule: ``endpoint``, ``auth_token``, and any other of its fields."""
+        """Store a new schedule with ``endpoint``, ``auth_token``, and any other fields."""
         now = self.clock()
         fields["fires_at"] = self._with_row(fields.get("cron_definition"))
         number, schedule_id = self._next_number(), str(self.new_id())
@@ -156,14 +157,14 @@ class Scheduler:
     def change(self, schedule_id: str, **fields: Any) -> Schedule:
         """Set some fields of a schedule. Errors: ``KeyError``.
 
-        Another cron is shown, and changes nothing about when it fires.
+        If the cron is changed, the new one is shown, but the schedule fires at its first one.
         """
         changed = evolve(self.get(schedule_id), updated_at=self.clock(), **fields)
         fires_at = changed.fires_at or self._with_row(changed.cron_definition)
         return self._keep(evolve(changed, fires_at=fires_at))
 
     def add_cron(self, definition: str) -> None:
-        """Store a row of a cron, though there may be one already."""
+        """Store a row of a cron, even if there is one."""
         self._journal.append({"cron": definition})
         self.crons.add(definition)
 
@@ -172,7 +173,7 @@ class Scheduler:
         return self._schedules[schedule_id]
 
     def delete(self, schedule_id: str) -> None:
-        """Forget a schedule. Errors: ``KeyError``."""
+        """Delete a schedule. Errors: ``KeyError``."""
         del self._schedules[schedule_id]
         self._journal.append({"deleted": schedule_id})
 
@@ -185,7 +186,7 @@ class Scheduler:
         return list(self._schedules.values())
 
     def firing(self) -> list[Schedule]:
-        """Those that are called at some time or other: whose cron is one that ever fires."""
+        """The enabled schedules, except those with a cron that never fires."""
         if self.crons.is_hung:
             return []
         return [
@@ -194,7 +195,7 @@ class Scheduler:
             if schedule.fires_at is None or CeleryCron.read(schedule.fires_at) is not None
         ]
 
-    def find(self, cursor: Cursor) -> Iterator[Schedule]:
+    def find(self, cursor: PageCursor) -> Iterator[Schedule]:
         """All schedules, newest first, beyond a cursor."""
         ordered = sorted(self._schedules.values(), key=lambda schedule: schedule.position)
         place = cursor.position
@@ -203,7 +204,7 @@ class Scheduler:
         return (s for s in reversed(ordered) if place is None or s.position < place)
 
     def record_failure(self, schedule_id: str, reason: str) -> None:
-        """Remember that a call-back failed."""
+        """Record that a call failed."""
         self.failures.append(FailedCall(schedule_id=schedule_id, at=self.clock(), reason=reason))
 
     def __len__(self) -> int:
@@ -220,7 +221,7 @@ class Scheduler:
         return schedule
 
     def _with_row(self, definition: str | None) -> str | None:
-        """The cron that a schedule fires at, which has a row; None: it has none."""
+        """The cron at which a schedule fires, with a row for it; None if it has no cron."""
         if definition and not self.crons.count(definition):
             self.add_cron(definition)
         return definition or None

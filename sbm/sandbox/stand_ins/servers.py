@@ -1,4 +1,4 @@
-"""The other Seed services around the daemon: the stand-ins, each at an address of its own."""
+"""Servers for the stand-ins of the Seed services, each at a URL of its own."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from sbm.sandbox.stand_ins.metrics import Metrics, MetricsApp
 from sbm.sandbox.stand_ins.scheduler import SchedulerApp
 from sbm.sandbox.stand_ins.schedules import Scheduler
 
-# The stand-ins take any.
+# The stand-ins accept any token.
 TOKEN = "sandbox"
 
 
 @define(eq=False, slots=False, kw_only=True)
 class StandIns(Sequential):
-    """The stand-ins, which keep what they hold in a folder; served while this runs."""
+    """The stand-ins, which store their data in a folder; they are served while this runs."""
 
     _reactor: Any
     _folder: Path
@@ -35,7 +35,7 @@ class StandIns(Sequential):
         self.identity_store = IdentityStore(path=self._folder / "identity_store.jsonl")
         self.message_sender = MessageSender(path=self._folder / "message_sender.jsonl")
         self.scheduler = Scheduler(path=self._folder / "scheduler.jsonl")
-        faces = {
+        apis = {
             "IDENTITY_STORE_URL": IdentityStoreApp(store=self.identity_store).resource(),
             "MESSAGE_SENDER_URL": MessageSenderApp(sender=self.message_sender).resource(),
             "SCHEDULER_URL": SchedulerApp(
@@ -44,7 +44,7 @@ class StandIns(Sequential):
             "METRICS_URL": MetricsApp(metrics=Metrics()).resource(),
         }
         self._stand_ins = {
-            name: StandIn(reactor=self._reactor, face=face) for name, face in faces.items()
+            name: StandIn(reactor=self._reactor, api=api) for name, api in apis.items()
         }
         models = (self.identity_store, self.message_sender, self.scheduler)
         services: list[Any] = [Closing(close=model.close) for model in models]
@@ -52,11 +52,11 @@ class StandIns(Sequential):
             service.setServiceParent(self)
 
     def urls(self) -> dict[str, str]:
-        """The values of the ``…_URL`` settings; only while they are served."""
+        """The values of the ``…_URL`` settings, while the stand-ins are served."""
         return {name: stand_in.url for name, stand_in in self._stand_ins.items()}
 
     def settings(self) -> dict[str, str]:
-        """What a daemon has to be told to call them."""
+        """The settings of a daemon that calls the stand-ins."""
         names = (
             "IDENTITY_STORE_TOKEN",
             "MESSAGE_SENDER_TOKEN",
@@ -68,15 +68,15 @@ class StandIns(Sequential):
 
 @define(eq=False, slots=False, kw_only=True)
 class StandIn(Service):
-    """Serves the HTTP face of a stand-in below ``/api/v1``, on a free port of this machine."""
+    """Serves the HTTP API of a stand-in below ``/api/v1``, on a free port of this machine."""
 
     _reactor: Any
-    _face: Resource
+    _api: Resource
     _port: Any = field(default=None, init=False)
 
     @property
     def url(self) -> str:
-        """Where its API is; only while it runs."""
+        """The URL of its API, while it runs."""
         return f"http://127.0.0.1:{self._port.getHost().port}/api/v1"
 
     def startService(self) -> None:
@@ -84,7 +84,7 @@ class StandIn(Service):
         root: Any = Resource()
         versions: Any = Resource()
         root.putChild(b"api", versions)
-        versions.putChild(b"v1", self._face)
+        versions.putChild(b"v1", self._api)
         site = UnloggedSite(root)  # type: ignore[no-untyped-call]
         self._port = self._reactor.listenTCP(0, site, interface="127.0.0.1")
 
@@ -94,7 +94,7 @@ class StandIn(Service):
 
 
 class UnloggedSite(Site):
-    """A site that writes no access log: what happens is told elsewhere."""
+    """A site without an access log."""
 
     noisy = False
 
@@ -104,7 +104,7 @@ class UnloggedSite(Site):
 
 @define(eq=False, slots=False, kw_only=True)
 class Closing(Service):
-    """Closes something when all that uses it has stopped."""
+    """Calls ``close`` when it is stopped, after all services that were started later."""
 
     _close: Callable[[], None]
 

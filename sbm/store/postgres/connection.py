@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from txpostgres import txpostgres
 from zope.interface import implementer
 
+from sbm.runtime.threads import shielded
 from sbm.settings.endpoints import DatabaseAddress, Place
 from sbm.store.postgres import migrations, session
 from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit, SchemaMismatch, one_line
@@ -215,7 +216,7 @@ async def run(
     """
     cursor = connection.cursor()
     with _limit(reactor, connection, SILENCE_SECONDS if seconds is None else seconds):
-        await _answered(cursor.execute(sql, parameters))
+        await shielded(cursor.execute(sql, parameters))
     return cursor
 
 
@@ -260,7 +261,7 @@ async def _opened(
     )
     try:
         with _limit(reactor, connection, seconds):
-            await _answered(opened)
+            await shielded(opened)
             yield connection
     except BaseException:
         if connection.pollable() is not None:
@@ -299,13 +300,6 @@ def _limit(reactor: Any, connection: Connection, seconds: float) -> Iterator[Non
     finally:
         if timer.active():
             timer.cancel()
-
-
-async def _answered(answer: Deferred[Any]) -> None:
-    """Wait for libpq's answer. The one who waits may be cancelled, libpq may not."""
-    waited: Deferred[Any] = Deferred()
-    answer.addBoth(lambda result: None if waited.called else waited.callback(result))
-    await waited
 
 
 async def _make_ready(reactor: Any, connection: Connection) -> None:

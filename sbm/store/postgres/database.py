@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -25,14 +25,18 @@ from sbm.store.postgres.errors import (
     DatabaseUnavailable,
     DatabaseUnfit,
     RowLocked,
+    StatementMisused,
     goes_too_far,
     one_line,
 )
-from sbm.store.postgres.statements import Query
+from sbm.store.postgres.rows import row_mapping
+from sbm.store.postgres.statements import Cardinality, Query
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Row = dict[str, Any]
+
+# How many rows a statement may return, where that is limited.
+_ROWS: Mapping[Cardinality, tuple[int, ...]] = {"one": (1,), "maybe": (0, 1)}
 
 WAIT_SECONDS = 10.0
 LIFETIME_SECONDS = 1800.0
@@ -67,30 +71,54 @@ class Transaction:
         """For work between statements that might take long."""
         return TimeSlice(reactor=self._reactor)
 
-    async def rows(self, query: Query, **parameters: Any) -> list[Row]:
-        """Execute a statement, and return its rows as dicts by column name."""
-        cursor = await self._run(query, parameters)
-        columns = [column.name for column in cursor.description]
-        rows = []
-        slices = self.slices()
-        for values in iter(cursor.fetchone, None):  # which is when they are decoded
-            rows.append(dict(zip(columns, values, strict=True)))
-            if slices.is_over:
-                await slices.next_turn()
-        return rows
+    async def one(self, query: Query, make: Callable[..., T], /, **parameters: Any) -> T:
+        """Execute a statement of one row, and return what ``make`` makes of it.
 
-    async def row(self, query: Query, **parameters: Any) -> Row | None:
-        """Execute a statement, and return its first row, if any."""
-        rows = await self.rows(query, **parameters)
-        return rows[0] if rows else None
+        A class of attrs, or a function, takes the columns by their names; any other type is that
+        of the only column, which is returned as it is.
+        """
+        (value,) = await self._values("one", query, make, parameters)
+        return value
 
-    async def execute(self, query: Query, **parameters: Any) -> int:
-        """Execute a statement, and return how many rows it touched."""
-        cursor = await self._run(query, parameters)
+    async def maybe(self, query: Query, make: Callable[..., T], /, **parameters: Any) -> T | None:
+        """Execute a statement of one row or none, and return what ``make`` makes of it, or None."""
+        values = await self._values("maybe", query, make, parameters)
+        return values[0] if values else None
+
+    async def many(self, query: Query, make: Callable[..., T], /, **parameters: Any) -> list[T]:
+        """Execute a statement of any number of rows, and return what ``make`` makes of each."""
+        return await self._values("many", query, make, parameters)
+
+    async def execute(self, query: Query, /, **parameters: Any) -> int:
+        """Execute a statement for what it does, and return how many rows it touched."""
+        cursor = await self._run("exec", query, parameters)
         return int(cursor.rowcount)
 
-    async def _run(self, query: Query, parameters: Row) -> Any:
-        self.may_have_written |= not query.only_reads
+    async def _values(
+        self,
+        returns: Cardinality,
+        query: Query,
+        make: Callable[..., T],
+        parameters: Mapping[str, Any],
+    ) -> list[T]:
+        cursor = await self._run(returns, query, parameters)
+        if cursor.rowcount not in _ROWS.get(returns, (cursor.rowcount,)):
+            raise StatementMisused(
+                f"{query.name} is :{returns}, and returned {cursor.rowcount} rows"
+            )
+        mapped = row_mapping(query.name, make, cursor.description or ())
+        values = []
+        slices = self.slices()
+        for row in iter(cursor.fetchone, None):  # which is when it is decoded
+            values.append(mapped(row))
+            if slices.is_over:
+                await slices.next_turn()
+        return values
+
+    async def _run(self, returns: Cardinality, query: Query, parameters: Mapping[str, Any]) -> Any:
+        if query.returns != returns:
+            raise StatementMisused(f"{query.name} is :{query.returns}, and was run as :{returns}")
+        self.may_have_written |= not query.reads
         return await run(self._reactor, self._connection, query.sql, parameters)
 
 

@@ -38,6 +38,10 @@ class MigrationFailed(Exception):
     """A migration could not be applied: it has changed nothing, and those before it stay."""
 
 
+class StatementMisused(psycopg2.ProgrammingError):
+    """A statement was run, or answered, in another way than its text and its caller agree on."""
+
+
 def one_line(error: BaseException) -> str:
     """What libpq says, which is often two lines and a tab."""
     return " ".join(str(error).split())

@@ -8,9 +8,14 @@ from typing import Any, Generic, TypeVar
 from attrs import field, frozen
 
 from sbm.model.paging import Page
+from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo
 from sbm.web.http.wire import row_id
+from sbm.web.openapi.lists import NOT_FOUND, key, listing
+from sbm.web.openapi.parts import Operation, PathItem, answer_of, no_content
+from sbm.web.openapi.schemas import page_of, ref, schema, shown, written
 from sbm.web.schema.filters import Filter
+from sbm.web.schema.json_schema import ROW_ID, UUID, JsonSchema
 from sbm.web.schema.pages import BY_ID, Listing, Order
 from sbm.web.schema.schema import Schema
 
@@ -23,22 +28,24 @@ EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE")
 class Resource(Generic[Row]):
     """What is special about the rows of one kind.
 
-    ``path`` is that of the list, ``methods`` are what clients may do: GET of the list and of a row,
-    POST to the list, and the others to a row.
+    ``path`` is the path of the list. ``methods`` are what clients may do: GET reads the list or a
+    row, POST goes to the list, the others go to a row. ``permission`` is what a user must hold.
 
-    The functions take a transaction. ``list_page`` takes by name a window and the parameters of the
-    filters; ``find``, ``change`` and ``delete`` have the id as ``key``, of what ``read_key`` makes
-    of the path. ``create`` takes a draft, ``change`` what makes one of the stored row.
+    ``schema`` has the fields. ``shown`` makes the JSON of a row; without it, the fields do.
 
-    ``title`` and ``about`` are what OPTIONS says, ``row_about`` where it says other things of a
-    row. Clients see a row as its ``schema`` says, unless there is ``shown``. ``permission`` is what
-    a user must hold.
+    The functions take a transaction first. ``list_page`` takes a window and the parameters of the
+    filters, by name. ``find``, ``change`` and ``delete`` take the id of a row; ``key`` is its name
+    there, and ``read_key`` reads it from the path. ``create`` takes a Draft, ``change`` takes
+    Changes (see ``sbm.operations.drafts``).
+
+    ``title`` and ``description`` are for OPTIONS; ``row_description`` is for that of a row, if it
+    differs. ``sentences`` are for the OpenAPI description.
     """
 
     path: str
     title: str
-    about: str = ""
-    row_about: str | None = None
+    description: str = ""
+    row_description: str | None = None
     methods: Sequence[str] = EVERY_METHOD
     permission: str | None = None
     schema: Schema | None = None
@@ -52,6 +59,12 @@ class Resource(Generic[Row]):
     create: Callable[..., Awaitable[Row]] | None = None
     change: Callable[..., Awaitable[Row]] | None = None
     delete: Callable[..., Awaitable[None]] | None = None
+    sentences: Sentences
+
+    # Made once, not for each request.
+    listing: Listing[Row] = field(init=False)
+    list_options: OptionsInfo = field(init=False)
+    row_options: OptionsInfo = field(init=False)
 
     @shown.default
     def _shown_by_schema(self) -> Callable[[ApiRequest, Row], Mapping[str, Any]]:
@@ -59,9 +72,8 @@ class Resource(Generic[Row]):
         schema = self.schema
         return lambda request, row: schema.show(row, request)
 
-    @property
-    def listing(self) -> Listing[Row]:
-        """How the list is filtered, read, sorted and shown."""
+    @listing.default
+    def _listing(self) -> Listing[Row]:
         return Listing(
             name=self.path.strip("/").rpartition("/")[2],
             list_page=self.list_page,
@@ -70,19 +82,106 @@ class Resource(Generic[Row]):
             filters=self.filters,
         )
 
-    @property
-    def list_options(self) -> OptionsInfo:
-        """What OPTIONS says of the list."""
-        return self._options("List", self.about, "POST")
+    @list_options.default
+    def _list_options(self) -> OptionsInfo:
+        return self._options("List", self.description, "POST")
+
+    @row_options.default
+    def _row_options(self) -> OptionsInfo:
+        description = self.description if self.row_description is None else self.row_description
+        return self._options("Instance", description, "PUT")
 
     @property
-    def row_options(self) -> OptionsInfo:
-        """What OPTIONS says of a row."""
-        about = self.about if self.row_about is None else self.row_about
-        return self._options("Instance", about, "PUT")
+    def row_key(self) -> list[JsonSchema]:
+        """The parameter of the path of a row, for the OpenAPI description."""
+        taken = ROW_ID if self.read_key is row_id else UUID
+        return key("id", taken, self.sentences.key)
 
-    def _options(self, kind: str, about: str, method: str) -> OptionsInfo:
+    def paths(self) -> list[PathItem]:
+        """The list and a row, for the OpenAPI description."""
+        told = self.sentences
+        operations = {
+            "GET": listing(
+                f"list_{told.name}s",
+                f"List {told.many}",
+                told.schema_name,
+                self.filters,
+                description=told.notes.get("LIST", ""),
+            ),
+            "POST": told.post or self._writing("POST", "create", f"Make {told.one}"),
+        }
+        of_row = {
+            "GET": Operation(
+                name=f"read_{told.name}",
+                summary=f"Read {told.one}",
+                answers={200: self._answer(told.answer), **NOT_FOUND},
+            ),
+            "PUT": self._writing("PUT", "put", f"Write {told.one}"),
+            "PATCH": self._writing("PATCH", "patch", f"Change fields of {told.one}"),
+            "DELETE": Operation(
+                name=f"delete_{told.name}",
+                summary=f"Delete {told.one}",
+                description=told.notes.get("DELETE", ""),
+                answers={
+                    204: no_content("It is deleted."),
+                    **NOT_FOUND,
+                    **({409: ref("responses", "InUse")} if told.in_use else {}),
+                },
+            ),
+        }
+        return [
+            self._path(self.path, operations),
+            self._path(f"{self.path}{{id}}/", of_row, self.row_key),
+        ]
+
+    def schemas(self) -> dict[str, JsonSchema]:
+        """The schemas that these paths refer to."""
+        name, page = self.sentences.schema_name, page_of(self.sentences.schema_name)
+        if self.sentences.row_schema is not None:
+            return {name: self.sentences.row_schema, f"{name}Page": page}
+        assert self.schema is not None
+        return {
+            name: shown(self.schema),
+            f"{name}Page": page,
+            f"{name}Written": written(self.schema),
+            f"{name}Changed": written(self.schema, partial=True),
+        }
+
+    def _options(self, kind: str, description: str, method: str) -> OptionsInfo:
         actions = None
         if self.schema is not None and method in self.methods:
             actions = {method: self.schema.description()}
-        return OptionsInfo(name=f"{self.title} {kind}", description=about, actions=actions)
+        return OptionsInfo(name=f"{self.title} {kind}", description=description, actions=actions)
+
+    def _path(
+        self, path: str, operations: Mapping[str, Operation], key: Sequence[JsonSchema] = ()
+    ) -> PathItem:
+        return PathItem(
+            path=path,
+            tag=self.sentences.tag,
+            permission=self.permission,
+            parameters=key,
+            operations={name: one for name, one in operations.items() if name in self.methods},
+        )
+
+    def _answer(self, description: str, **headers: JsonSchema) -> JsonSchema:
+        return answer_of(schema(self.sentences.schema_name), description, **headers)
+
+    def _writing(self, method: str, name: str, summary: str) -> Operation:
+        told = self.sentences
+        is_change, creates = method == "PATCH", method == "POST"
+        answers = (
+            {201: self._answer("The row that was made.", **told.created)}
+            if creates
+            else {200: self._answer("The row as it is now."), **NOT_FOUND}
+        )
+        return Operation(
+            name=f"{name}_{told.name}",
+            summary=summary,
+            description=told.notes.get(method, ""),
+            body=schema(f"{told.schema_name}{'Changed' if is_change else 'Written'}"),
+            example=told.change if is_change else told.example,
+            media_types=told.media_types,
+            answers=answers,
+            takes_key=creates and told.takes_key,
+        )

@@ -53,8 +53,8 @@ class Body:
             raise Invalid({"non_field_errors": ["No data provided"]})
         if not isinstance(self.value, dict):
             kind = type(self.value).__name__
-            complaint = f"Invalid data. Expected a dictionary, but got {kind}."
-            raise Invalid({"non_field_errors": [complaint]})
+            fault = f"Invalid data. Expected a dictionary, but got {kind}."
+            raise Invalid({"non_field_errors": [fault]})
         return self.value
 
 
@@ -102,8 +102,8 @@ def _form(raw: bytes, charset: str) -> dict[str, str]:
             max_num_fields=MAX_FORM_FIELDS,
         )
     except ValueError:
-        complaint = f"A form must not have more than {MAX_FORM_FIELDS} fields."
-        raise Malformed(complaint, kind="unreadable-body") from None
+        fault = f"A form must not have more than {MAX_FORM_FIELDS} fields."
+        raise Malformed(fault, kind="unreadable-body") from None
     return dict(pairs)
 
 
@@ -127,8 +127,8 @@ def _multipart(raw: bytes, boundary: str, charset: str) -> dict[str, str | Uploa
             for part in parts
         }
     except (MultipartError, ValueError) as error:
-        complaint = f"Multipart form parse error - {echoed(error)}"
-        raise Malformed(complaint, kind="unreadable-body") from None
+        fault = f"Multipart form parse error - {echoed(error)}"
+        raise Malformed(fault, kind="unreadable-body") from None
 
 
 def charset_of(options: Mapping[str, str]) -> str:

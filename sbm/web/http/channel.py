@@ -15,7 +15,7 @@ from twisted.web.http import RESPONSES, HTTPChannel, datetimeToString
 from zope.interface import implementer
 
 from sbm.web.http.errors import Reason
-from sbm.web.http.origin import complaint_about_host
+from sbm.web.http.origin import fault_of_host
 from sbm.web.http.targets import plain_target
 from sbm.web.http.wire import compact_json
 
@@ -247,9 +247,9 @@ class BoundedChannel(HTTPChannel):
             self.length = None  # which means: what comes is no request
             return
         headers = self.requests[-1].requestHeaders
-        complaint = complaint_about_host(headers, is_needed=self._version == b"HTTP/1.1")
-        if complaint:
-            self.refuse(400, complaint, kind="host")
+        fault = fault_of_host(headers, is_needed=self._version == b"HTTP/1.1")
+        if fault:
+            self.refuse(400, fault, kind="host")
             self.length = None
             return
         super().allHeadersReceived()  # type: ignore[no-untyped-call]

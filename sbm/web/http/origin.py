@@ -78,7 +78,7 @@ def _host(request: Request) -> str:
     return _checked(hosts[0].decode("latin-1"), "Host")
 
 
-def complaint_about_host(headers: Headers, *, is_needed: bool) -> str:
+def fault_of_host(headers: Headers, *, is_needed: bool) -> str:
     """What is wrong with the Host header, which HTTP/1.1 demands; empty if nothing is."""
     hosts = headers.getRawHeaders(b"host", [])
     if not hosts:

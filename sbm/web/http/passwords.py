@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from attrs import define
-from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import DeferredSemaphore
 
 from sbm.model import password as passwords
-from sbm.model.user import User
+from sbm.model.user import MAX_USERNAME, User
+from sbm.runtime.threads import in_thread, shielded
 from sbm.store import users
 from sbm.store.postgres.database import Database
 from sbm.web.http.errors import Busy
@@ -47,7 +47,7 @@ class Passwords:
         return user
 
     async def _find(self, username: str) -> tuple[User | None, str | None]:
-        if "\0" in username or len(username) > users.MAX_USERNAME:
+        if "\0" in username or len(username) > MAX_USERNAME:
             return None, None  # and the database would not take it
         found = await self._database.transact(users.find_user_by_name, username=username)
         return found or (None, None)
@@ -62,12 +62,11 @@ class Passwords:
         if len(self._slots.waiting) >= MAX_WAITING:
             raise Busy
         await self._slots.acquire()
-        answer: Deferred[T] = Deferred()
-        running = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
+        working = in_thread(self._reactor, work)
 
-        def done(result: Any) -> None:
+        def done(result: Any) -> Any:
             self._slots.release()
-            answer.callback(result)  # which a client that went has cancelled: then it is dropped
+            return result
 
-        running.addBoth(done)
-        return await answer
+        working.addBoth(done)
+        return await shielded(working)

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from sbm.operations import media_files
+from sbm.runtime.threads import in_thread, shielded
 from sbm.web.http.errors import NotStored
 
 # So much is written at once, and ``hold`` is called while so much waits to be.
@@ -127,7 +127,7 @@ class TemporaryFile:
             await shielded(self._work)
 
     def _in_thread(self, work: Callable[..., T], *args: Any) -> Deferred[T]:
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *args)
+        return in_thread(self._reactor, work, *args)
 
     # In threads, one at a time
 
@@ -156,18 +156,3 @@ class TemporaryFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def shielded(deferred: Deferred[T]) -> Deferred[T]:
-    """What can be awaited in its place: cancelling that leaves the work itself alone."""
-    seen: Deferred[T] = Deferred()
-
-    def tell(result: T) -> T:
-        seen.callback(result)
-        return result
-
-    def tell_failure(failure: Any) -> None:
-        seen.errback(failure)
-
-    deferred.addCallbacks(tell, tell_failure)
-    return seen

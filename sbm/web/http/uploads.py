@@ -14,12 +14,12 @@ from multipart import (  # type: ignore[import-untyped]
     PushMultipartParser,
     parse_options_header,
 )
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.server import Request
 
 from sbm.model.echo import echoed
 from sbm.operations.media_files import sweep
+from sbm.runtime.threads import in_thread
 from sbm.web.http.authentication import Authentication
 from sbm.web.http.bodies import MULTIPART, Body, charset_of
 from sbm.web.http.errors import Malformed, TooLarge
@@ -32,7 +32,7 @@ MAX_PARTS = 100
 _log = Logger()
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class Uploads:
     """What becomes of multipart bodies at one path: the file in ``part`` goes to ``folder``.
 
@@ -42,9 +42,9 @@ class Uploads:
     reactor: Any
     folder: Path
     limit: int
-    _authentication: Authentication
-    _path: re.Pattern[str]
-    _part: str
+    authentication: Authentication
+    path: re.Pattern[str]
+    part: str
 
     @property
     def body_limit(self) -> int:
@@ -58,22 +58,28 @@ class Uploads:
         boundary = options.get("boundary", "")
         if method not in (b"POST", b"PUT", b"PATCH") or kind != MULTIPART or not boundary:
             return None
-        if not self._path.fullmatch(path):
+        if not self.path.fullmatch(path):
             return None
         temporary = TemporaryFile(self.reactor, self.folder)
-        return Upload(boundary, charset_of(options), self._part, self.limit, temporary)
+        return Upload(
+            boundary=boundary,
+            charset=charset_of(options),
+            part=self.part,
+            limit=self.limit,
+            temporary=temporary,
+        )
 
     async def admits(self, request: Request) -> bool:
         """Whether it is known who sends this request; others may send, but nothing is kept."""
         try:
-            await self._authentication.user_of(request)
+            await self.authentication.user_of(request)
         except Exception:  # whatever it is, the answer to the request will tell
             return False
         return True
 
     def start(self) -> None:
         """Take away what a crash has left."""
-        swept = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), sweep, self.folder)
+        swept = in_thread(self.reactor, sweep, self.folder)
         swept.addErrback(lambda failure: _log.failure("the media folder was not swept", failure))
 
 
@@ -86,7 +92,7 @@ class StoredFile:
     temporary: TemporaryFile
 
 
-@define(eq=False, slots=False)
+@define(eq=False, slots=False, kw_only=True)
 class Upload:
     """A multipart body as it arrives: texts are kept, and one file is written to disk.
 

@@ -9,10 +9,9 @@ from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
+from sbm.model.ids import LARGEST_ID
 from sbm.runtime.time_slices import TimeSlice
 from sbm.web.http.errors import NotFound
-
-LARGEST_ID = 2**31 - 1
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 

@@ -1,12 +1,11 @@
-"""The whole description."""
+"""The whole description, of its sections."""
 
 from __future__ import annotations
 
-from itertools import chain
+from collections.abc import Sequence
 
-from sbm.web.openapi import content, failures, service, subscribers, tasks, ticks
-from sbm.web.openapi.parts import HEADERS, PARAMETERS, responses, tagged
-from sbm.web.openapi.schemas import JsonSchema
+from sbm.web.openapi.parts import HEADERS, PARAMETERS, Section, responses
+from sbm.web.schema.json_schema import JsonSchema
 
 _ABOUT = """\
 Stores the messages that people get stage by stage, the schedules they get them on, and who gets
@@ -45,10 +44,8 @@ _SECURITY: dict[str, JsonSchema] = {
 }
 
 
-def describe(version: str) -> JsonSchema:
-    """The description of the API of this version of sbm: OpenAPI 3.1, ready to be JSON."""
-    parts = (content, subscribers, ticks, failures, tasks, service)
-    everything = chain.from_iterable(one.paths() for one in parts)
+def document(version: str, sections: Sequence[Section]) -> JsonSchema:
+    """These sections as OpenAPI 3.1, ready to be JSON; ``version`` is that of sbm."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -58,10 +55,14 @@ def describe(version: str) -> JsonSchema:
             "license": {"name": "BSD-3-Clause", "identifier": "BSD-3-Clause"},
         },
         "servers": [{"url": "/", "description": "This service."}],
-        "tags": tagged(chain.from_iterable(one.TAGS for one in parts)),
-        "paths": {path.path: path.described() for path in everything},
+        "tags": [
+            {"name": name, "description": description}
+            for section in sections
+            for name, description in section.tags
+        ],
+        "paths": {path.path: path.described() for section in sections for path in section.paths},
         "components": {
-            "schemas": {name: one for part in parts for name, one in part.schemas().items()},
+            "schemas": {name: one for section in sections for name, one in section.schemas.items()},
             "parameters": dict(PARAMETERS),
             "headers": dict(HEADERS),
             "responses": responses(),

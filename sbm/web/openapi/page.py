@@ -14,7 +14,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.web.template import Tag, flattenString, tags
 
-from sbm.web.openapi.schemas import JsonSchema
+from sbm.web.schema.json_schema import JsonSchema
 
 _MARKED = re.compile(r"\*\*(?P<strong>[^*]+)\*\*|`(?P<code>[^`]+)`")
 

@@ -9,7 +9,8 @@ from attrs import frozen
 
 from sbm.web.http.bodies import FORM, JSON, MULTIPART
 from sbm.web.http.endpoint import MAX_KEY_LENGTH, REPLAYED
-from sbm.web.openapi.schemas import FLAG, TEXT, UUID, JsonSchema, one_object, ref, said, schema
+from sbm.web.openapi.schemas import one_object, ref, said, schema
+from sbm.web.schema.json_schema import FLAG, TEXT, UUID, JsonSchema
 
 # As it is in a header, without blanks and quotes.
 _KEY = f"[!#-~]{{1,{MAX_KEY_LENGTH}}}"
@@ -158,7 +159,7 @@ class Operation:
 
 
 @frozen(kw_only=True)
-class Path:
+class PathItem:
     """One path; ``permission`` is what a user has to hold, NOBODY if nobody has to be known.
 
     ``is_api`` is false for what lies beside the API: no authentication, no OPTIONS in JSON.
@@ -243,6 +244,15 @@ class Path:
         )
 
 
+@frozen(kw_only=True)
+class Section:
+    """A part of the description: ``tags`` are the names of its headings and what they say."""
+
+    tags: Sequence[tuple[str, str]] = ()
+    paths: Sequence[PathItem] = ()
+    schemas: Mapping[str, JsonSchema] = {}
+
+
 def answer_of(body: JsonSchema, description: str, **headers: JsonSchema) -> JsonSchema:
     """A response with a JSON body; besides Allow it has these headers."""
     return {
@@ -298,8 +308,3 @@ def _without_content(answer: JsonSchema) -> JsonSchema:
 
 def _words(path: str) -> Iterable[str]:
     return path.replace("{", "").replace("}", "").replace("-", "_").replace(".", "_").split("/")
-
-
-def tagged(values: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """The sections of the description."""
-    return [{"name": name, "description": description} for name, description in values]

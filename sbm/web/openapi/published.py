@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import cache
 
 from attrs import field, frozen
 from twisted.web.http import CACHED
@@ -12,8 +11,8 @@ from twisted.web.server import Request
 
 from sbm.web.http.errors import MethodNotAllowed
 from sbm.web.http.wire import compact_json
-from sbm.web.openapi.document import describe
 from sbm.web.openapi.page import render
+from sbm.web.schema.json_schema import JsonSchema
 
 METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -49,16 +48,14 @@ class StaticDocument:
         return self.body
 
 
-@cache
-def description(version: str) -> StaticDocument:
-    """``/api/v1/openapi.json``."""
-    return StaticDocument(body=compact_json(describe(version)), content_type="application/json")
+def openapi_json(description: JsonSchema) -> StaticDocument:
+    """The description as it is."""
+    return StaticDocument(body=compact_json(description), content_type="application/json")
 
 
-@cache
-def docs(version: str) -> StaticDocument:
-    """``/docs/``."""
-    page = render(describe(version))
+def docs_page(description: JsonSchema) -> StaticDocument:
+    """The description as a page."""
+    page = render(description)
     return StaticDocument(
         body=page.html,
         content_type="text/html; charset=utf-8",

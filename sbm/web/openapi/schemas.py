@@ -8,11 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
-from typing import Any
 
-from sbm.web.http.wire import LARGEST_ID
-from sbm.web.resources.binary_contents import FileField
-from sbm.web.resources.users import Email
 from sbm.web.schema.fields import (
     LARGEST_INTEGER,
     Boolean,
@@ -25,20 +21,20 @@ from sbm.web.schema.fields import (
     Language,
     ReadOnly,
     Reference,
+    RowUrl,
     Text,
 )
+from sbm.web.schema.json_schema import (
+    COUNT,
+    FLAG,
+    MOMENT,
+    ROW_ID,
+    TEXT,
+    URL,
+    UUID,
+    JsonSchema,
+)
 from sbm.web.schema.schema import Schema
-
-JsonSchema = dict[str, Any]
-
-TEXT: JsonSchema = {"type": "string"}
-COUNT: JsonSchema = {"type": "integer", "minimum": 0}
-FLAG: JsonSchema = {"type": "boolean"}
-ROW_ID: JsonSchema = {"type": "integer", "minimum": 1, "maximum": LARGEST_ID}
-UUID: JsonSchema = {"type": "string", "format": "uuid"}
-URL: JsonSchema = {"type": "string", "format": "uri"}
-MOMENT: JsonSchema = {"type": "string", "format": "date-time"}
-DAY: JsonSchema = {"type": "string", "format": "date"}
 
 _SHOWN_AS = {"integer": ROW_ID, "datetime": MOMENT, "string": UUID, "field": TEXT}
 
@@ -89,22 +85,22 @@ def page_of(name: str) -> JsonSchema:
     )
 
 
-def shown(shape: Schema, notes: Mapping[str, str]) -> JsonSchema:
-    """A resource as it is shown; ``notes`` tell of each of its fields."""
-    return one_object({one.name: said(_shown(one), notes[one.name]) for one in shape.fields})
+def shown(schema: Schema) -> JsonSchema:
+    """A resource as it is shown."""
+    return one_object({one.name: said(shown_of(one), one.note) for one in schema.fields})
 
 
-def written(shape: Schema, notes: Mapping[str, str], *, partial: bool = False) -> JsonSchema:
+def written(schema: Schema, *, partial: bool = False) -> JsonSchema:
     """What a client may write of a resource; what else it writes there is ignored.
 
     If ``partial``, nothing is required, as in a PATCH.
     """
-    fields = [one for one in shape.fields if not one.read_only]
+    fields = [one for one in schema.fields if not one.read_only]
     properties = {}
     for one in fields:
         taken = nullable(taken_by(one)) if one.null else taken_by(one)
         default = {} if one.required or partial else {"default": one.default}
-        properties[one.name] = said(taken, notes[one.name]) | default
+        properties[one.name] = said(taken, one.note) | default
     required = [] if partial else [one.name for one in fields if one.required]
     return {
         "type": "object",
@@ -134,11 +130,6 @@ def _(field: Language) -> JsonSchema:
 @taken_by.register
 def _(field: Identity) -> JsonSchema:  # noqa: ARG001  # the type says it all
     return UUID
-
-
-@taken_by.register
-def _(field: Email) -> JsonSchema:
-    return TEXT | {"format": "email", "maxLength": field.max_length}
 
 
 @taken_by.register
@@ -173,19 +164,25 @@ def _(field: JsonObject) -> JsonSchema:  # noqa: ARG001
     return {"type": "object"}
 
 
-@taken_by.register
-def _(field: FileField) -> JsonSchema:  # noqa: ARG001
-    return TEXT | {"format": "binary", "contentMediaType": "application/octet-stream"}
-
-
-def _shown(field: Field) -> JsonSchema:
-    if isinstance(field, ReadOnly):
-        return URL if field.name == "url" else _SHOWN_AS[field.shown_as]
-    if isinstance(field, FileField):
-        return URL
-    if isinstance(field, JsonValue):
-        return {}
+@singledispatch
+def shown_of(field: Field) -> JsonSchema:
+    """What a field is shown as, null included."""
     taken = taken_by(field)
     kept = {"enum"} if isinstance(field, Choice) else set()
     shown = {name: value for name, value in taken.items() if name in {"type", *kept}}
     return nullable(shown) if field.null else shown
+
+
+@shown_of.register
+def _(field: ReadOnly) -> JsonSchema:
+    return _SHOWN_AS[field.shown_as]
+
+
+@shown_of.register
+def _(field: RowUrl) -> JsonSchema:  # noqa: ARG001
+    return URL
+
+
+@shown_of.register
+def _(field: JsonValue) -> JsonSchema:  # noqa: ARG001
+    return {}

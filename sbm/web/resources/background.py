@@ -14,9 +14,13 @@ from sbm.model.task import Kind
 from sbm.store import estimates, messagesets, tasks
 from sbm.store.postgres.database import Transaction
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
+from sbm.web.openapi.lists import BY_OFFSET, listing
+from sbm.web.openapi.parts import TASK, Operation, PathItem, Section, answer_of
+from sbm.web.openapi.schemas import one_object, page_of, said
 from sbm.web.schema import filters
 from sbm.web.schema.fields import FieldError
-from sbm.web.schema.filters import Filter, read_filters
+from sbm.web.schema.filters import Filter, read_filters, taking
+from sbm.web.schema.json_schema import COUNT, DAY, FLAG, ROW_ID, UUID
 from sbm.web.schema.pages import ShortPage
 
 _RUN = OptionsInfo(
@@ -33,6 +37,7 @@ _SYNC = OptionsInfo(
 )
 
 
+@taking(DAY)
 def _day(given: str) -> date:
     """A date as it is written; raises FieldError."""
     try:
@@ -45,12 +50,13 @@ def _day(given: str) -> date:
 
 
 FILTERS = [
-    Filter(name="send_date", parameter="send_date", read=_day),
+    Filter(name="send_date", read=_day, note="Those of this day."),
     Filter(
         name="messageset",
         parameter="messageset_id",
         read=filters.reference,
         exists=messagesets.exists,
+        note="Those of this message set.",
     ),
 ]
 
@@ -134,3 +140,75 @@ async def _list_page(
 ) -> tuple[int, list[Estimate]]:
     wanted = await read_filters(transaction, FILTERS, request.query)
     return await estimates.list_page(transaction, limit=page.limit, offset=page.offset, **wanted)
+
+
+ESTIMATES = Section(
+    tags=[("Send estimates", "How many are sent to on each of the next seven days.")],
+    paths=[
+        PathItem(
+            path="/api/v1/runsendestimate",
+            tag="Send estimates",
+            operations={
+                "POST": Operation(
+                    name="run_send_estimate",
+                    summary="Estimate the sends of the next seven days",
+                    description="In the background. The body is not read.",
+                    answers={202: answer_of(TASK, "It is begun.")},
+                )
+            },
+        ),
+        PathItem(
+            path="/api/v1/send-estimates/",
+            tag="Send estimates",
+            operations={
+                "GET": listing(
+                    "list_send_estimates",
+                    "List the estimates",
+                    "SendEstimate",
+                    FILTERS,
+                    pages=BY_OFFSET,
+                    description="As they were last made.",
+                )
+            },
+        ),
+    ],
+    schemas={
+        "SendEstimate": one_object(
+            {
+                "id": ROW_ID,
+                "send_date": said(DAY, "The day."),
+                "messageset": said(ROW_ID, "What is sent."),
+                "estimate_subscriptions": said(COUNT, "To how many subscriptions."),
+                "estimate_identities": said(COUNT, "To how many people."),
+            }
+        ),
+        "SendEstimatePage": page_of("SendEstimate"),
+    },
+)
+
+AUDIO = Section(
+    paths=[
+        PathItem(
+            path="/api/v1/sync_audio_files/",
+            tag="Service",
+            operations={
+                "POST": Operation(
+                    name="sync_audio_files",
+                    summary="Copy new sound to the voice vendor",
+                    description="In the background. The body is not read.",
+                    answers={
+                        202: answer_of(
+                            one_object(
+                                {
+                                    "sync_audio_files_initiated": FLAG | {"const": True},
+                                    "task_id": said(UUID, "The task that was asked for."),
+                                }
+                            ),
+                            "It is begun.",
+                        )
+                    },
+                )
+            },
+        )
+    ]
+)

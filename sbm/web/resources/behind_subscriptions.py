@@ -10,12 +10,17 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.behind import BehindSubscription
+from sbm.model.ids import LARGEST_ID
 from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.store import behind_subscriptions, tasks
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
+from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
-from sbm.web.http.wire import LARGEST_ID, instant
+from sbm.web.http.wire import instant
+from sbm.web.openapi.parts import TASK, Operation, PathItem, Section, answer_of
+from sbm.web.openapi.schemas import one_object, said
+from sbm.web.schema.json_schema import COUNT, MOMENT, ROW_ID, TEXT, URL, UUID
 from sbm.web.schema.pages import Order
 
 _FIND = OptionsInfo(
@@ -53,10 +58,28 @@ def _key(given: list[Any]) -> tuple[datetime, int]:
     return created_at, number
 
 
+_ROW = one_object(
+    {
+        "id": ROW_ID,
+        "subscription": said(URL, "Who is behind."),
+        "subscription_id": UUID,
+        "messages_behind": said(COUNT, "By how many messages."),
+        "current_messageset": said(URL, "The set that she is in."),
+        "current_messageset_id": ROW_ID,
+        "current_messageset_name": TEXT,
+        "current_sequence_number": said({"type": "integer"}, "The message that comes next."),
+        "expected_messageset": said(URL, "The set that she should be in."),
+        "expected_messageset_id": ROW_ID,
+        "expected_messageset_name": TEXT,
+        "expected_sequence_number": said({"type": "integer"}, "Which should come next."),
+        "created_at": said(MOMENT, "When that was found."),
+    }
+)
+
 RESOURCE = Resource[BehindSubscription](
     path="/api/v1/behind-subscriptions/",
     title="Behind Subscription",
-    about="The subscriptions that were behind when they were last looked for.",
+    description="The subscriptions that were behind when they were last looked for.",
     methods=("GET",),
     permission=VIEW_BEHIND_SUBSCRIPTIONS,
     shown=shown,
@@ -64,14 +87,24 @@ RESOURCE = Resource[BehindSubscription](
     key="behind_id",
     list_page=behind_subscriptions.list_page,
     find=behind_subscriptions.find,
+    sentences=Sentences(
+        tag="Behind subscriptions",
+        name="behind_subscription",
+        one="how far one is behind",
+        many="who is behind",
+        schema_name="BehindSubscription",
+        row_schema=_ROW,
+        key="The row.",
+        notes={"LIST": "As it was when last looked for. The newest come first."},
+    ),
 )
 
 
 @frozen(eq=False, kw_only=True)
-class BehindSubscriptions(Rows):
+class BehindSubscriptions(Collection):
     """Those who are behind; ``wake`` is called once a search is asked for and committed."""
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
     wake: Callable[[], None]
@@ -90,3 +123,25 @@ class BehindSubscriptions(Rows):
         )
         self.wake()
         return Reply(status=202, body={"accepted": True, "task_id": str(task_id)})
+
+
+SECTION = Section(
+    tags=[("Behind subscriptions", "Who has had fewer messages than expected.")],
+    paths=[
+        *RESOURCE.paths(),
+        PathItem(
+            path="/api/v1/behind-subscriptions/find_behind_subscriptions/",
+            tag="Behind subscriptions",
+            permission=FIND_BEHIND_SUBSCRIPTIONS,
+            operations={
+                "POST": Operation(
+                    name="find_behind_subscriptions",
+                    summary="Look for those who are behind",
+                    description="In the background. The body is not read.",
+                    answers={202: answer_of(TASK, "It is begun.")},
+                )
+            },
+        ),
+    ],
+    schemas=RESOURCE.schemas(),
+)

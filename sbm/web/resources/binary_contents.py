@@ -20,17 +20,22 @@ from sbm.model.content import BinaryContent
 from sbm.operations.content import delete_file, replace_file
 from sbm.operations.media_files import new_name
 from sbm.operations.refusals import WrongValues
+from sbm.runtime.threads import shielded
 from sbm.store import binary_contents
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import CommitUnknown
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
+from sbm.web.declaration.sentences import Sentences
+from sbm.web.http.bodies import MULTIPART
 from sbm.web.http.endpoint import ApiRequest, Reply
 from sbm.web.http.errors import NotFound, NotStored
-from sbm.web.http.temporary_files import shielded
 from sbm.web.http.uploads import StoredFile
 from sbm.web.http.wire import row_id
-from sbm.web.schema.fields import Field, FieldError, ReadOnly
+from sbm.web.openapi.parts import Section
+from sbm.web.openapi.schemas import shown_of, taken_by
+from sbm.web.schema.fields import ID, Field, FieldError, ReadOnly
+from sbm.web.schema.json_schema import TEXT, URL, JsonSchema
 from sbm.web.schema.schema import ParsedBody, Schema
 
 # Where files are uploaded to, and the part of the form that has the file.
@@ -70,7 +75,26 @@ class FileField(Field):
         return {"max_length": self.max_length}
 
 
-SCHEMA = Schema([ReadOnly(name="id", shown_as="integer"), FileField(name=PART, max_length=100)])
+@taken_by.register
+def _(field: FileField) -> JsonSchema:  # noqa: ARG001
+    return TEXT | {"format": "binary", "contentMediaType": "application/octet-stream"}
+
+
+@shown_of.register
+def _(field: FileField) -> JsonSchema:  # noqa: ARG001
+    return URL
+
+
+SCHEMA = Schema(
+    [
+        ReadOnly(name="id", shown_as="integer", note=ID),
+        FileField(
+            name=PART,
+            max_length=100,
+            note="The file; shown as the URL that it is fetched by.",
+        ),
+    ]
+)
 
 
 async def _find(transaction: Transaction, *, file_id: int) -> BinaryContent | None:
@@ -80,20 +104,37 @@ async def _find(transaction: Transaction, *, file_id: int) -> BinaryContent | No
 RESOURCE = Resource[BinaryContent](
     path="/api/v1/binarycontent/",
     title="Binary Content",
-    about="API endpoint that allows BinaryContent models to be viewed or edited.",
+    description="API endpoint that allows BinaryContent models to be viewed or edited.",
     schema=SCHEMA,
     key="file_id",
     list_page=binary_contents.list_page,
     find=_find,
     delete=delete_file,
+    sentences=Sentences(
+        tag="Files",
+        name="binarycontent",
+        one="a file",
+        many="files",
+        schema_name="BinaryContent",
+        key="The file.",
+        media_types=(MULTIPART,),
+        notes={
+            "POST": "The file is stored under a name that nobody can guess: the time, 128 random"
+            " bits, and the extension of the name that it comes with. That name has at most 100"
+            " characters.",
+            "PUT": "The new file gets a new name.",
+            "DELETE": "The messages that use it go with it. The file itself stays where it is"
+            " fetched: messages that were sent name it.",
+        },
+    ),
 )
 
 
 @frozen(eq=False, kw_only=True)
-class BinaryContents(Rows):
+class BinaryContents(Collection):
     """The files of messages; without a folder for them, none ``can_store``."""
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
     can_store: bool
@@ -143,3 +184,10 @@ class BinaryContents(Rows):
         except Exception:
             await file.temporary.unpublish(name)
             raise
+
+
+SECTION = Section(
+    tags=[("Files", "Images and sound for messages to carry.")],
+    paths=RESOURCE.paths(),
+    schemas=RESOURCE.schemas(),
+)

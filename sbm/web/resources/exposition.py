@@ -14,6 +14,8 @@ from twisted.web.server import Request
 from sbm.telemetry import Labels, Telemetry
 from sbm.web.http.errors import MethodNotAllowed
 from sbm.web.http.refusals import CUT_OFF, NOT_DONE, REFUSED
+from sbm.web.openapi.parts import Operation, PathItem, Section, allow
+from sbm.web.schema.json_schema import TEXT
 
 # Told from the start, with 0: a rate needs a value before the first event.
 _COUNTERS: Mapping[str, str] = {
@@ -140,3 +142,29 @@ def _full(name: str) -> str:
     """The name as Prometheus has it, but for the _total that a counter gets."""
     plain = _NAMES.get(name, name)
     return "sbm_" + plain.replace(".", "_").replace("-", "_")
+
+
+SECTION = Section(
+    paths=[
+        PathItem(
+            path="/metrics",
+            tag="Service",
+            needs_user=False,
+            is_api=False,
+            operations={
+                "GET": Operation(
+                    name="read_exposition",
+                    summary="Read the counters and gauges of this process",
+                    description="In the text format of Prometheus.",
+                    answers={
+                        200: {
+                            "description": "All of them.",
+                            "headers": allow(),
+                            "content": {"text/plain": {"schema": TEXT}},
+                        }
+                    },
+                )
+            },
+        ),
+    ],
+)

@@ -17,6 +17,9 @@ from sbm.telemetry import Telemetry
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, written
 from sbm.web.http.errors import Reason
 from sbm.web.http.wire import instant
+from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
+from sbm.web.openapi.schemas import one_object, said, schema
+from sbm.web.schema.json_schema import FLAG, TEXT, JsonSchema
 
 # A database that is silent is no better than none, and whoever asks for the health does not wait
 # for long.
@@ -120,3 +123,95 @@ def _version_of(package: str) -> str:
     except PackageNotFoundError:
         # The driver comes under two names: to be built, or built.
         return version(f"{package}-binary")
+
+
+_LAW = one_object(
+    {
+        "holds": {
+            "description": "Whether every trigger is accounted for. It does not change `up`.",
+            "type": ["boolean", "null"],
+        },
+        "broken_ticks": {
+            "description": "The ticks for which the law was found broken.",
+            "type": ["integer", "null"],
+            "minimum": 0,
+        },
+        "checked_at": {
+            "description": "When this process last checked all that had to be checked.",
+            "type": ["string", "null"],
+            "format": "date-time",
+        },
+    },
+    note="The law: triggers = outcomes + live sends. Null: not checked yet, since the start.",
+)
+_CLOCK = one_object(
+    {
+        "trusted": {
+            "description": "Whether leases end and absence is proven by the database's clock.",
+            "type": ["boolean", "null"],
+        },
+        "jumps": {
+            "description": "How often this process saw that the clock was set, since its start.",
+            "type": "integer",
+            "minimum": 0,
+        },
+        "last_jump_seconds": {
+            "description": "By how much it was set the last time; below zero: back.",
+            "type": ["number", "null"],
+        },
+    },
+    note="The database's clock. Null: not compared yet, or no jump was seen, since the start.",
+)
+_SERVICES: JsonSchema = {
+    "type": "object",
+    "description": "The services that this process calls, by name, as it last found them.",
+    "additionalProperties": one_object(
+        {
+            "is_away": said(FLAG, "Whether this process takes it for being away."),
+            "reason": said(TEXT, "Why; empty if it is not away."),
+            "probe": said(TEXT, "The send that shows whether it is back, once it is known."),
+        }
+    ),
+}
+_DOWN = {"anyOf": [schema("Health"), schema("Detail")]}
+
+SECTION = Section(
+    paths=[
+        PathItem(
+            path="/api/health/",
+            tag="Service",
+            operations={
+                "GET": Operation(
+                    name="read_health",
+                    summary="Read whether the service can work",
+                    answers={
+                        200: answer_of(schema("Health"), "It can."),
+                        503: answer_of(_DOWN, "It cannot: the database is away."),
+                    },
+                )
+            },
+        ),
+    ],
+    schemas={
+        "Health": one_object(
+            {
+                "up": said(FLAG, "Whether the service can work."),
+                "result": one_object(
+                    {
+                        "database": said(TEXT, "Whether the database can be used."),
+                        "version": said(TEXT, "The version of this service."),
+                        "libraries": {"type": "object", "additionalProperties": TEXT},
+                        "law": _LAW,
+                        "services": _SERVICES,
+                        "clock": _CLOCK,
+                        "database_reason": said(
+                            TEXT,
+                            "What an operator has to mend at the database; empty if nothing is"
+                            " known.",
+                        ),
+                    }
+                ),
+            }
+        ),
+    },
+)

@@ -18,21 +18,21 @@ from typing import Any
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.threads import deferToThreadPool
 from twisted.web.server import Request
 from zope.interface import implementer
 
+from sbm.model.file_names import is_plain
+from sbm.runtime.threads import in_thread, shielded
 from sbm.web.http.errors import MethodNotAllowed, NotFound, Reason
 from sbm.web.http.refusals import explain
-from sbm.web.http.temporary_files import shielded
+from sbm.web.openapi.lists import NOT_FOUND, key
+from sbm.web.openapi.parts import Operation, PathItem, Section, allow, no_content
+from sbm.web.schema.json_schema import TEXT
 
 # So much is read at once, in a thread.
 PIECE_BYTES = 2**17
 
 METHODS = ("GET", "HEAD", "OPTIONS")
-
-# One step of a path, and no hidden file.
-_NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,254}")
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _ETAG = re.compile(r'(?:W/)?("[^"]*")')
@@ -95,7 +95,7 @@ class Media:
             raise MethodNotAllowed(method)
         if method == "OPTIONS":
             return b""
-        if self._root is None or not _NAME.fullmatch(name) or request.path.endswith(b"/"):
+        if self._root is None or not is_plain(name) or request.path.endswith(b"/"):
             raise NotFound
         opening = self._in_thread(_open, self._root / name)
         try:
@@ -126,7 +126,7 @@ class Media:
                 request.unregisterProducer()
 
     def _in_thread(self, work: Any, *args: Any) -> Deferred[Any]:
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *args)
+        return in_thread(self._reactor, work, *args)
 
 
 @frozen(kw_only=True)
@@ -155,11 +155,8 @@ class _Reader:
         while start < end:
             if self._rest is not None:
                 await self._rest
-            pool = self._reactor.getThreadPool()
             count = min(PIECE_BYTES, end - start)
-            self._reading = deferToThreadPool(
-                self._reactor, pool, os.pread, self._file.descriptor, count, start
-            )
+            self._reading = in_thread(self._reactor, os.pread, self._file.descriptor, count, start)
             piece = await shielded(self._reading)
             if not piece:  # cut off meanwhile: what was promised cannot be kept
                 request.channel.abandon("file")
@@ -282,3 +279,37 @@ def _open(path: Path) -> _File | None:
 def _close(file: _File | None) -> None:
     if file is not None:
         os.close(file.descriptor)
+
+
+_WHOLE = {
+    "description": "The file.",
+    "headers": allow(),
+    "content": {"*/*": {"schema": TEXT | {"format": "binary"}}},
+}
+
+SECTION = Section(
+    paths=[
+        PathItem(
+            path="/media/{name}",
+            tag="Files",
+            needs_user=False,
+            is_api=False,
+            parameters=key("name", TEXT, "The name of the file."),
+            operations={
+                "GET": Operation(
+                    name="fetch_file",
+                    summary="Fetch a file, or a range of it",
+                    description="Images and sound are shown; everything else is to be saved. Files"
+                    " never change, and can be kept.",
+                    answers={
+                        200: _WHOLE,
+                        206: {**_WHOLE, "description": "The part of the file that was asked for."},
+                        304: no_content("The client has it already."),
+                        **NOT_FOUND,
+                        416: no_content("The file ends before the range begins."),
+                    },
+                )
+            },
+        )
+    ]
+)

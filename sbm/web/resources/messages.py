@@ -11,34 +11,66 @@ from sbm.model.content import Message
 from sbm.operations.content import change_message, create_message, delete_message
 from sbm.store import binary_contents, messages, messagesets
 from sbm.store.postgres.database import Transaction
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
+from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
 from sbm.web.http.errors import NotFound
 from sbm.web.http.wire import row_id
+from sbm.web.openapi.lists import NOT_FOUND
+from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
+from sbm.web.openapi.schemas import nullable, one_object, said, schema, shown
 from sbm.web.resources.message_files import Files, files_of, shown_with_file
 from sbm.web.schema import filters
-from sbm.web.schema.fields import Integer, JsonValue, Language, ReadOnly, Reference, Text
+from sbm.web.schema.fields import (
+    CREATED_AT,
+    ID,
+    UPDATED_AT,
+    Integer,
+    JsonValue,
+    Language,
+    ReadOnly,
+    Reference,
+    Text,
+)
 from sbm.web.schema.filters import Filter
+from sbm.web.schema.json_schema import ROW_ID, URL
 from sbm.web.schema.schema import Schema
 
 SCHEMA = Schema(
     [
-        ReadOnly(name="id", shown_as="integer"),
-        Reference(name="messageset", attribute="messageset_id", hold=messagesets.hold),
-        Integer(name="sequence_number"),
-        Language(name="lang", max_length=6),
-        JsonValue(name="metadata", default={}),
-        Text(name="text_content", blank=True, null=True, default=None),
+        ReadOnly(name="id", shown_as="integer", note=ID),
+        Reference(
+            name="messageset",
+            attribute="messageset_id",
+            hold=messagesets.hold,
+            note="The set that it belongs to.",
+        ),
+        Integer(name="sequence_number", note="Its place in the set. Gaps are stepped over."),
+        Language(name="lang", max_length=6, note="ISO 639-3, or with a country: eng, eng_ZA."),
+        JsonValue(
+            name="metadata",
+            default={},
+            note="Any JSON but null. What an object holds goes out with the message.",
+        ),
+        Text(
+            name="text_content",
+            blank=True,
+            null=True,
+            default=None,
+            note="The text, in plain characters: “ ” ’ – are refused. At most 1,000 characters,"
+            " unless the service is set otherwise.",
+        ),
         Reference(
             name="binary_content",
             attribute="binary_content_id",
             hold=binary_contents.hold,
             null=True,
             default=None,
+            note="The file. In a set of sounds there must be one, and no image.",
         ),
-        ReadOnly(name="created_at", shown_as="datetime"),
-        ReadOnly(name="updated_at", shown_as="datetime"),
+        ReadOnly(name="created_at", shown_as="datetime", note=CREATED_AT),
+        ReadOnly(name="updated_at", shown_as="datetime", note=UPDATED_AT),
     ]
 )
 
@@ -48,15 +80,16 @@ FILTERS = [
         parameter="messageset_id",
         read=filters.reference,
         exists=messagesets.exists,
+        note="Messages of this set.",
     ),
-    Filter(name="sequence_number", parameter="sequence_number", read=filters.integer),
-    Filter(name="lang", parameter="lang", read=filters.text),
+    Filter(name="sequence_number", read=filters.integer, note="Messages in this place."),
+    Filter(name="lang", read=filters.text, note="Messages in this language."),
 ]
 
 RESOURCE = Resource[Message](
     path="/api/v1/message/",
     title="Message",
-    about="API endpoint that allows Message models to be viewed or edited.",
+    description="API endpoint that allows Message models to be viewed or edited.",
     schema=SCHEMA,
     filters=FILTERS,
     key="message_id",
@@ -65,16 +98,36 @@ RESOURCE = Resource[Message](
     create=create_message,
     change=change_message,
     delete=delete_message,
+    sentences=Sentences(
+        tag="Messages",
+        name="message",
+        one="a message",
+        many="messages",
+        schema_name="Message",
+        key="The message.",
+        notes={
+            "POST": "There has to be a text or a file, and no other message in the same place of"
+            " the set in the same language.",
+            "PUT": "What is left out and has a default stays as it is.",
+        },
+        example={
+            "messageset": 1,
+            "sequence_number": 1,
+            "lang": "eng_ZA",
+            "text_content": "Your baby is as big as a bean now.",
+        },
+        change={"text_content": "Your baby is as big as a lemon now."},
+    ),
 )
 
 _CONTENT = OptionsInfo(name="Messages Content", description="A message, with its file.")
 
 
 @frozen(eq=False, kw_only=True)
-class Messages(Rows):
+class Messages(Collection):
     """The messages, and one with its file."""
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
     @app.route("/<key>/content")
@@ -92,3 +145,40 @@ async def _find_with_file(transaction: Transaction, message_id: int) -> tuple[Me
     if found is None:
         raise NotFound
     return found, await files_of(transaction, [found])
+
+
+_FILE = nullable(
+    one_object({"id": ROW_ID, "content": said(URL, "The URL that the file is fetched by.")})
+)
+
+SECTION = Section(
+    tags=[("Messages", "What is sent: a text, a file, or both, in one language.")],
+    paths=[
+        *RESOURCE.paths(),
+        PathItem(
+            path="/api/v1/message/{id}/content/",
+            tag="Messages",
+            parameters=RESOURCE.row_key,
+            operations={
+                "GET": Operation(
+                    name="read_message_content",
+                    summary="Read a message with its file",
+                    answers={
+                        200: answer_of(schema("MessageWithFile"), "The message."),
+                        **NOT_FOUND,
+                    },
+                )
+            },
+        ),
+    ],
+    schemas={
+        **RESOURCE.schemas(),
+        "MessageWithFile": one_object(
+            {
+                name: said(_FILE, "Its file.") if name == "binary_content" else one
+                for name, one in shown(SCHEMA)["properties"].items()
+                if name != "metadata"
+            }
+        ),
+    },
+)

@@ -11,47 +11,86 @@ from sbm.model.content import CONTENT_TYPES, Message, MessageSet
 from sbm.operations.content import change_messageset, create_messageset, delete_messageset
 from sbm.store import messages, messagesets, schedules
 from sbm.store.postgres.database import Transaction
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
+from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
 from sbm.web.http.errors import NotFound
 from sbm.web.http.wire import compact_json, instant, row_id, written_in_slices
+from sbm.web.openapi.lists import NOT_FOUND
+from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
+from sbm.web.openapi.schemas import one_object, schema, shown
 from sbm.web.resources.message_files import Files, files_of, shown_with_file
 from sbm.web.schema import filters
-from sbm.web.schema.fields import Choice, ReadOnly, Reference, Text
+from sbm.web.schema.fields import (
+    CREATED_AT,
+    ID,
+    UPDATED_AT,
+    Choice,
+    ReadOnly,
+    Reference,
+    Text,
+)
 from sbm.web.schema.filters import Filter
 from sbm.web.schema.schema import Schema
 
 SCHEMA = Schema(
     [
-        ReadOnly(name="id", shown_as="integer"),
-        Text(name="short_name", max_length=100),
-        Text(name="label", label="User-readable name", max_length=100, blank=True, default=""),
-        Choice(name="content_type", choices=CONTENT_TYPES, default="text"),
-        Text(name="channel", max_length=64, null=True, default=None),
-        Text(name="notes", blank=True, null=True, default=None),
+        ReadOnly(name="id", shown_as="integer", note=ID),
+        Text(name="short_name", max_length=100, note="A unique name."),
+        Text(
+            name="label",
+            label="User-readable name",
+            max_length=100,
+            blank=True,
+            default="",
+            note="A name for people to read.",
+        ),
+        Choice(
+            name="content_type",
+            choices=CONTENT_TYPES,
+            default="text",
+            note="Whether its messages are texts or sound. It cannot change to what its messages do"
+            " not suit.",
+        ),
+        Text(
+            name="channel",
+            max_length=64,
+            null=True,
+            default=None,
+            note="The channel that the Message Sender is told to use; null: its own choice. Texts"
+            " of a set whose channel contains whatsapp may hold no newline, tab, or four blanks in"
+            " a row; a set with other texts does not get such a channel.",
+        ),
+        Text(name="notes", blank=True, null=True, default=None, note="Anything about the set."),
         Reference(
             name="next_set",
             attribute="next_set_id",
             hold=messagesets.hold,
             null=True,
             default=None,
+            note="The set that follows when this one is completed.",
         ),
-        Reference(name="default_schedule", attribute="default_schedule_id", hold=schedules.hold),
-        ReadOnly(name="created_at", shown_as="datetime"),
-        ReadOnly(name="updated_at", shown_as="datetime"),
+        Reference(
+            name="default_schedule",
+            attribute="default_schedule_id",
+            hold=schedules.hold,
+            note="The schedule of subscriptions that follow from another set.",
+        ),
+        ReadOnly(name="created_at", shown_as="datetime", note=CREATED_AT),
+        ReadOnly(name="updated_at", shown_as="datetime", note=UPDATED_AT),
     ]
 )
 
 FILTERS = [
-    Filter(name="short_name", parameter="short_name", read=filters.text),
-    Filter(name="content_type", parameter="content_type", read=filters.choice(CONTENT_TYPES)),
+    Filter(name="short_name", read=filters.text, note="Its whole name."),
+    Filter(name="content_type", read=filters.choice(CONTENT_TYPES), note="What it consists of."),
 ]
 
 RESOURCE = Resource[MessageSet](
     path="/api/v1/messageset/",
     title="Message Set",
-    about="API endpoint that allows MessageSet models to be viewed or edited.",
+    description="API endpoint that allows MessageSet models to be viewed or edited.",
     schema=SCHEMA,
     filters=FILTERS,
     key="messageset_id",
@@ -60,6 +99,22 @@ RESOURCE = Resource[MessageSet](
     create=create_messageset,
     change=change_messageset,
     delete=delete_messageset,
+    sentences=Sentences(
+        tag="Message sets",
+        name="messageset",
+        one="a message set",
+        many="message sets",
+        schema_name="MessageSet",
+        key="The message set.",
+        in_use=True,
+        notes={
+            "PUT": "What is left out and has a default stays as it is.",
+            "DELETE": "Its messages go with it, and sets that it follows have no next set any more;"
+            " not while subscriptions use it.",
+        },
+        example={"short_name": "pregnancy", "content_type": "text", "default_schedule": 1},
+        change={"label": "For expectant mothers"},
+    ),
 )
 
 _MESSAGES = OptionsInfo(
@@ -69,10 +124,10 @@ _MESSAGES = OptionsInfo(
 
 
 @frozen(eq=False, kw_only=True)
-class MessageSets(Rows):
+class MessageSets(Collection):
     """The message sets, and one with its messages."""
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
     @app.route("/<key>/messages")
@@ -113,3 +168,47 @@ async def _find_with_messages(
         raise NotFound
     found = await messages.list_of_set(transaction, messageset_id=messageset_id)
     return messageset, found, await files_of(transaction, found)
+
+
+_shown = shown(SCHEMA)["properties"]
+
+SECTION = Section(
+    tags=[
+        (
+            "Message sets",
+            "Messages that are sent one after the other, by default on one schedule.",
+        )
+    ],
+    paths=[
+        *RESOURCE.paths(),
+        PathItem(
+            path="/api/v1/messageset/{id}/messages/",
+            tag="Message sets",
+            parameters=RESOURCE.row_key,
+            operations={
+                "GET": Operation(
+                    name="read_messageset_messages",
+                    summary="Read a message set with all of its messages",
+                    description="They are sorted by sequence number.",
+                    answers={
+                        200: answer_of(schema("MessageSetWithMessages"), "The set."),
+                        **NOT_FOUND,
+                    },
+                )
+            },
+        ),
+    ],
+    schemas={
+        **RESOURCE.schemas(),
+        "MessageSetWithMessages": one_object(
+            {
+                **{
+                    name: _shown[name]
+                    for name in ("id", "short_name", "notes", "next_set", "default_schedule")
+                },
+                "messages": {"type": "array", "items": schema("MessageWithFile")},
+                **{name: _shown[name] for name in ("created_at", "updated_at")},
+            }
+        ),
+    },
+)

@@ -8,11 +8,14 @@ from zoneinfo import ZoneInfo
 from attrs import frozen
 from twisted.web.server import Request
 
-from sbm.model.metrics import names, of_week
-from sbm.store import estimates, messagesets, tasks
-from sbm.store.postgres.database import Transaction
+from sbm.model.metrics import names
+from sbm.operations.scheduled_metrics import read_scheduled
+from sbm.store import messagesets
 from sbm.telemetry import Tally
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
+from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
+from sbm.web.openapi.schemas import one_object
+from sbm.web.schema.json_schema import FLAG, TEXT
 
 _OPTIONS = OptionsInfo(name="Metrics", description="The names of all metrics; POST fires them.")
 
@@ -41,7 +44,7 @@ class Metrics:
         """The body is not read. What has to be estimated first is told by whoever does that."""
         if self.tally.is_kept:
             values = await self.endpoint.database.transact(
-                _scheduled, zone=self.zone, requested_by=request.user.id
+                read_scheduled, zone=self.zone, requested_by=request.user.id
             )
             for name, value in values.items():
                 self.tally.tell(name, value)
@@ -49,10 +52,35 @@ class Metrics:
         return Reply(body={"scheduled_metrics_initiated": True})
 
 
-async def _scheduled(
-    transaction: Transaction, *, zone: ZoneInfo, requested_by: int | None
-) -> dict[str, float]:
-    today, week = await estimates.read_week(transaction, zone=zone)
-    if week is None:
-        await tasks.request(transaction, kind="estimate-sends", requested_by=requested_by)
-    return of_week(week or {}, today)
+_NAMES = {"type": "array", "items": TEXT}
+
+SECTION = Section(
+    paths=[
+        PathItem(
+            path="/api/metrics/",
+            tag="Service",
+            operations={
+                "GET": Operation(
+                    name="list_metrics",
+                    summary="List the names of the metrics",
+                    answers={
+                        200: answer_of(one_object({"metrics_available": _NAMES}), "The names.")
+                    },
+                ),
+                "POST": Operation(
+                    name="fire_metrics",
+                    summary="Fire the scheduled metrics",
+                    description="The Metrics API is told the send estimates of today and the rest"
+                    " of the week; they are made first if they are not of today. The body is not"
+                    " read.",
+                    answers={
+                        200: answer_of(
+                            one_object({"scheduled_metrics_initiated": FLAG | {"const": True}}),
+                            "It is begun.",
+                        )
+                    },
+                ),
+            },
+        ),
+    ],
+)

@@ -9,7 +9,6 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.content import Schedule
-from sbm.model.cron import CRON_FIELDS
 from sbm.model.scheduler_callback import Target
 from sbm.model.user import SCHEDULER, User
 from sbm.operations import triggers
@@ -17,26 +16,38 @@ from sbm.operations.schedules import change_schedule, create_schedule, delete_sc
 from sbm.settings.config import Scheduling
 from sbm.store import schedules
 from sbm.store.postgres.database import Transaction
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
+from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
 from sbm.web.http.errors import Reason
 from sbm.web.http.wire import row_id
+from sbm.web.openapi.lists import NOT_FOUND
+from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.resources.scheduler_callbacks import Callback, SchedulerCallbacks
-from sbm.web.schema.fields import CronField, ReadOnly
+from sbm.web.schema.fields import ID, CronField, ReadOnly
 from sbm.web.schema.schema import Schema
 
 SCHEMA = Schema(
     [
-        ReadOnly(name="id", shown_as="integer"),
-        *(CronField(name=name, default="*", max_length=64) for name in CRON_FIELDS),
+        ReadOnly(name="id", shown_as="integer", note=ID),
+        *(
+            CronField(name=name, default="*", max_length=64, note=note)
+            for name, note in (
+                ("minute", "Minutes: 0 to 59."),
+                ("hour", "Hours: 0 to 23."),
+                ("day_of_week", "Days of the week: 1 is Monday; Sunday is 7, or 0."),
+                ("day_of_month", "Days of the month: 1 to 31."),
+                ("month_of_year", "Months: 1 to 12."),
+            )
+        ),
     ]
 )
 
 RESOURCE = Resource[Schedule](
     path="/api/v1/schedule/",
     title="Schedule",
-    about="API endpoint that allows Schedule models to be viewed or edited.",
+    description="API endpoint that allows Schedule models to be viewed or edited.",
     schema=SCHEMA,
     key="schedule_id",
     list_page=schedules.list_page,
@@ -44,6 +55,26 @@ RESOURCE = Resource[Schedule](
     create=create_schedule,
     change=change_schedule,
     delete=delete_schedule,
+    sentences=Sentences(
+        tag="Schedules",
+        name="schedule",
+        one="a schedule",
+        many="schedules",
+        schema_name="Schedule",
+        key="The schedule.",
+        in_use=True,
+        notes={
+            "POST": "Each field is `*`, numbers, ranges (`1-5`) or steps (`*/15`), several with"
+            " commas between them. A day is due if all three of `day_of_month`, `month_of_year` and"
+            " `day_of_week` match: `1-7` and `1` are the first Monday of a month. A date that does"
+            " not exist, such as 31 April, is refused, and both of its fields are named.",
+            "PUT": "What is left out stays as it is. The fields are judged as they will be stored.",
+            "PATCH": "The fields are judged as they will be stored, not only those that are given.",
+            "DELETE": "Not while message sets or subscriptions use it.",
+        },
+        example={"minute": "0", "hour": "8,18", "day_of_week": "1-5"},
+        change={"hour": "9"},
+    ),
 )
 
 _SEND = OptionsInfo(
@@ -54,13 +85,13 @@ _SEND = OptionsInfo(
 
 
 @frozen(eq=False, kw_only=True)
-class Schedules(Rows):
+class Schedules(Collection):
     """The schedules, and their POST-backs; ``wake`` is called once a tick is committed.
 
     A POST-back that the Scheduler should have stopped makes no tick, and has it stopped.
     """
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
     wake: Callable[[], None]
@@ -94,3 +125,37 @@ class Schedules(Rows):
 async def _open_tick(schedule_id: int, user: User, transaction: Transaction) -> Reply:
     await triggers.open_tick(transaction, schedule_id=schedule_id, opened_by=user.username)
     return Reply(status=202, body={})
+
+
+SECTION = Section(
+    tags=[
+        (
+            "Schedules",
+            "When messages are sent: the five fields of a cron line, all of which must match.",
+        )
+    ],
+    paths=[
+        *RESOURCE.paths(),
+        PathItem(
+            path="/api/v1/schedule/{id}/send/",
+            tag="Schedules",
+            parameters=RESOURCE.row_key,
+            operations={
+                "POST": Operation(
+                    name="send_schedule",
+                    summary="Send to all subscriptions on a schedule, now",
+                    description="The POST-back of the Seed Scheduler. Everybody on the schedule who"
+                    " is active and not completed is owed her next message, once, and it is sent in"
+                    " the background. The body is not read. A call with the Scheduler's token that"
+                    " repeats one of the same due moment gets the same answer, and begins nothing.",
+                    answers={
+                        202: answer_of({"type": "object", "maxProperties": 0}, "It is begun."),
+                        **NOT_FOUND,
+                    },
+                    takes_key=True,
+                )
+            },
+        ),
+    ],
+    schemas=RESOURCE.schemas(),
+)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,6 @@ from twisted.web.server import Request
 from sbm.model.metrics import CREATED
 from sbm.model.paging import Page, PageRequest
 from sbm.model.subscription import PROCESS_STATUSES, READY, Subscription
-from sbm.model.user import SCHEDULER
 from sbm.operations.refusals import WrongValues
 from sbm.operations.subscribing import (
     begin_with_next,
@@ -23,18 +21,19 @@ from sbm.operations.subscribing import (
     delete_subscription,
     register,
 )
-from sbm.settings.config import Scheduling
 from sbm.store import messagesets, schedules, subscriptions
 from sbm.store.postgres.database import Transaction
 from sbm.telemetry import Tally
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.rows import Rows, collection
-from sbm.web.http.bodies import Body
+from sbm.web.declaration.sentences import Sentences
+from sbm.web.http.bodies import JSON, Body
 from sbm.web.http.endpoint import REPLAYED, ApiRequest, OptionsInfo, Reply
 from sbm.web.http.errors import Invalid, Reason
 from sbm.web.http.wire import row_uuid
-from sbm.web.resources import triggers
-from sbm.web.resources.scheduler_callbacks import SchedulerCallbacks
+from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of
+from sbm.web.openapi.schemas import ref, said, schema
+from sbm.web.resources.triggers import Triggers
 from sbm.web.schema import filters
 from sbm.web.schema.fields import (
     NOT_AN_INTEGER,
@@ -56,60 +55,148 @@ PATH = "/api/v1/subscriptions/"
 
 # The lowest place in a message set.
 FIRST = 1
-NUMBERS_IN_SET = ("next_sequence_number", "initial_sequence_number")
 
 SCHEMA = Schema(
     [
-        RowUrl(name="url", path=PATH),
-        ReadOnly(name="id", shown_as="string"),
-        Integer(name="version", default=1),
-        Identity(name="identity", max_length=36),
-        Reference(name="messageset", attribute="messageset_id", hold=messagesets.hold),
-        Integer(name="next_sequence_number", default=FIRST, least=FIRST),
-        Language(name="lang", max_length=6),
-        Boolean(name="active", default=True),
-        Boolean(name="completed", default=False),
-        Reference(name="schedule", attribute="schedule_id", hold=schedules.hold),
-        Integer(name="process_status", choices=PROCESS_STATUSES, default=READY),
-        JsonObject(name="metadata", null=True, default=None),
-        ReadOnly(name="created_at", shown_as="datetime"),
-        ReadOnly(name="updated_at", shown_as="datetime"),
-        Integer(name="initial_sequence_number", default=FIRST, least=FIRST),
-        ReadOnly(name="messageset_label"),
+        RowUrl(name="url", path=PATH, note="Where it is read."),
+        ReadOnly(name="id", shown_as="string", note="A UUID; it is given, and stays."),
+        Integer(
+            name="version",
+            default=1,
+            note="The version of the client's own form of subscriptions.",
+        ),
+        Identity(
+            name="identity",
+            max_length=36,
+            note="The identity in the Identity Store. It is kept in lower case.",
+        ),
+        Reference(
+            name="messageset",
+            attribute="messageset_id",
+            hold=messagesets.hold,
+            note="What is sent.",
+        ),
+        Integer(
+            name="next_sequence_number",
+            default=FIRST,
+            least=FIRST,
+            note="The message that comes next, or the first one after it. Imported rows may have a"
+            " number below 1, which can be written back unchanged.",
+        ),
+        Language(name="lang", max_length=6, note="ISO 639-3, or with a country: eng, eng_ZA."),
+        Boolean(name="active", default=True, note="Whether messages are sent."),
+        Boolean(
+            name="completed",
+            default=False,
+            note="Whether the last message was sent. Writing true also makes active false, unless"
+            " that is written, too, and process_status 2.",
+        ),
+        Reference(
+            name="schedule",
+            attribute="schedule_id",
+            hold=schedules.hold,
+            note="When messages are sent.",
+        ),
+        Integer(
+            name="process_status",
+            choices=PROCESS_STATUSES,
+            default=READY,
+            note="0: ready; 1: a message is under way; 2: completed; -1 and -2: an error, and"
+            " nothing is sent until 0 is written.",
+        ),
+        JsonObject(
+            name="metadata",
+            null=True,
+            default=None,
+            note="What belongs to the subscription: an object, or null. `prepend_next_delivery`"
+            " goes out before the next message, once: before a sound the URL of a sound, before a"
+            " text a text, but not for WhatsApp. With the next message it has at most 1,000"
+            " characters, unless the service is set otherwise.",
+        ),
+        ReadOnly(name="created_at", shown_as="datetime", note="When it was made."),
+        ReadOnly(name="updated_at", shown_as="datetime", note="When it was last changed."),
+        Integer(name="initial_sequence_number", default=FIRST, least=FIRST, note="Where it began."),
+        ReadOnly(name="messageset_label", note="The label of the message set."),
     ]
 )
 
 FILTERS = [
-    Filter(name="id", parameter="id", read=filters.row_uuid),
-    Filter(name="identity", parameter="identity", read=filters.identity),
+    Filter(name="id", read=filters.row_uuid, note="This one."),
+    Filter(name="identity", read=filters.identity, note="Those of this identity."),
     Filter(
         name="messageset",
         parameter="messageset_id",
         read=filters.reference,
         exists=messagesets.exists,
+        note="Those to this message set.",
     ),
-    Filter(name="messageset_contains", parameter="messageset_contains", read=filters.text),
     Filter(
-        name="schedule", parameter="schedule_id", read=filters.reference, exists=schedules.exists
+        name="messageset_contains",
+        read=filters.text,
+        note="Those to message sets with this in their short names, exactly so.",
     ),
-    *(
-        Filter(name=name, parameter=name, read=filters.text)
-        for name in ("lang", "metadata", "metadata_has_key", "metadata_not_has_key")
+    Filter(
+        name="schedule",
+        parameter="schedule_id",
+        read=filters.reference,
+        exists=schedules.exists,
+        note="Those on this schedule.",
     ),
-    *(Filter(name=name, parameter=name, read=filters.boolean) for name in ("active", "completed")),
-    *(
-        Filter(name=name, parameter=name, read=filters.integer)
-        for name in ("process_status", "version", *NUMBERS_IN_SET)
+    Filter(name="lang", read=filters.text, note="Those in this language."),
+    Filter(name="metadata", read=filters.text, note="Those whose metadata are this text."),
+    Filter(name="metadata_has_key", read=filters.text, note="Those whose metadata have this key."),
+    Filter(
+        name="metadata_not_has_key",
+        read=filters.text,
+        note="Those whose metadata have no such key, or that have none.",
     ),
-    *(
-        Filter(name=name, parameter=name, read=filters.moment)
-        for name in ("created_at", "created_after", "created_before", "updated_at")
+    Filter(
+        name="active",
+        read=filters.boolean,
+        note="Those that are active, or not. Any other word is no filter.",
     ),
-    *(
-        Filter(name=name, parameter=name, read=filters.reference, exists=subscriptions.knows_user)
-        for name in ("created_by", "updated_by")
+    Filter(
+        name="completed",
+        read=filters.boolean,
+        note="Those that are completed, or not. Any other word is no filter.",
+    ),
+    Filter(name="process_status", read=filters.integer, note="Those in this state."),
+    Filter(name="version", read=filters.integer, note="Those of this version."),
+    Filter(name="next_sequence_number", read=filters.integer, note="Those that have got so far."),
+    Filter(name="initial_sequence_number", read=filters.integer, note="Those that began there."),
+    Filter(
+        name="created_at",
+        read=filters.moment,
+        note="Those made at this time, to the microsecond.",
+    ),
+    Filter(name="created_after", read=filters.moment, note="Those made at this time or later."),
+    Filter(name="created_before", read=filters.moment, note="Those made at this time or before."),
+    Filter(
+        name="updated_at",
+        read=filters.moment,
+        note="Those changed at this time, to the microsecond.",
+    ),
+    Filter(
+        name="created_by",
+        read=filters.reference,
+        exists=subscriptions.knows_user,
+        note="Those made by this user.",
+    ),
+    Filter(
+        name="updated_by",
+        read=filters.reference,
+        exists=subscriptions.knows_user,
+        note="Those changed by this user.",
     ),
 ]
+
+_EXAMPLE = {
+    "identity": "3f2b1a0c-5d6e-4f70-8a9b-0c1d2e3f4a5b",
+    "messageset": 1,
+    "lang": "eng_ZA",
+    "schedule": 1,
+}
+_LOCATION = {"Location": ref("headers", "Location")}
 
 
 async def _list_page(
@@ -123,7 +210,7 @@ async def _list_page(
 RESOURCE = Resource[Subscription](
     path=PATH,
     title="Subscription",
-    about="API endpoint that allows Subscription models to be viewed or edited.",
+    description="API endpoint that allows Subscription models to be viewed or edited.",
     schema=SCHEMA,
     filters=FILTERS,
     order=NEWEST_FIRST,
@@ -134,36 +221,43 @@ RESOURCE = Resource[Subscription](
     create=create_subscription,
     change=change_subscription,
     delete=delete_subscription,
+    sentences=Sentences(
+        tag="Subscriptions",
+        name="subscription",
+        one="a subscription",
+        many="subscriptions",
+        schema_name="Subscription",
+        key="The subscription.",
+        created=_LOCATION,
+        takes_key=True,
+        notes={
+            "LIST": "The newest come first.",
+            "PUT": "What is left out and has a default stays as it is.",
+        },
+        example=_EXAMPLE,
+        change={"active": False},
+    ),
 )
 
 _REQUEST = OptionsInfo(
     name="Subscription Request",
     description="Webhook listener for registrations now needing a subscription",
 )
-_SEND = OptionsInfo(
-    name="Subscription Send", description="Triggers a send for the next subscription message"
-)
-_RESEND = OptionsInfo(
-    name="Subscription Resend", description="Sends the last message of a subscription once more"
-)
-
 _TWIN = "The same subscription was requested a short while ago"
 
 
 @frozen(eq=False, kw_only=True)
-class Subscriptions(Rows):
-    """The subscriptions; ``wake`` is called once a send is owed and committed.
+class Subscriptions(Collection):
+    """The subscriptions, the webhook that makes them, and their triggers.
 
     ``window``: for how long the webhook refuses the twin of a request without a key; zero: never.
     ``tally`` is told of every subscription that is made.
     """
 
-    app = collection()
+    app = collection_app()
     resource = RESOURCE
 
-    wake: Callable[[], None]
-    scheduling: Scheduling
-    callbacks: SchedulerCallbacks
+    triggers: Triggers
     window: timedelta
     tally: Tally
 
@@ -176,12 +270,12 @@ class Subscriptions(Rows):
     @app.route("/<path:key>/send")
     @app.route("/<path:key>/send/")
     async def trigger(self, request: Request, key: str) -> bytes:
-        return await self.endpoint.answer(request, _SEND, {"POST": partial(self._send, key)})
+        return await self.triggers.send(request, key)
 
     @app.route("/<path:key>/resend")
     @app.route("/<path:key>/resend/")
     async def repeat(self, request: Request, key: str) -> bytes:
-        return await self.endpoint.answer(request, _RESEND, {"POST": partial(self._resend, key)})
+        return await self.triggers.resend(request, key)
 
     async def create(self, request: ApiRequest) -> Reply:
         """Make a subscription, once for each Idempotency-Key."""
@@ -224,23 +318,6 @@ class Subscriptions(Rows):
             self.tally.tell(CREATED)
         return reply
 
-    async def _send(self, key: str, request: ApiRequest) -> Reply:
-        """The body is not read."""
-        if request.user is SCHEDULER and self.scheduling.mode != "subscription":
-            return await self.endpoint.database.transact(partial(triggers.stop_calling, key))
-        callback = self.callbacks.of(request.user)
-        reply = await self.endpoint.once(request, partial(triggers.send, key, callback))
-        callback.committed()
-        if reply.status == 201:
-            self.wake()
-        return reply
-
-    async def _resend(self, key: str, request: ApiRequest) -> Reply:
-        """The body is not read."""
-        reply = await self.endpoint.once(request, partial(triggers.resend, key))
-        self.wake()
-        return reply
-
 
 def requested(body: Body) -> ParsedBody:
     """The subscription in the envelope of the webhook; raises Invalid where there is none.
@@ -262,3 +339,50 @@ def requested(body: Body) -> ParsedBody:
 
 def _url(request: ApiRequest, subscription_id: UUID) -> str:
     return request.url(f"{PATH}{subscription_id}/")
+
+
+SECTION = Section(
+    tags=[("Subscriptions", "Who gets which message set, and where she stands in it.")],
+    paths=[
+        *RESOURCE.paths(),
+        PathItem(
+            path="/api/v1/subscriptions/request",
+            tag="Subscriptions",
+            operations={
+                "POST": Operation(
+                    name="request_subscription",
+                    summary="Make a subscription, as the Hub does",
+                    description="The webhook for registrations. Without an Idempotency-Key, the"
+                    " twin of a request is refused for as long as SBM_DUPLICATE_WINDOW says; twins"
+                    " ask for the same in every field.",
+                    body=schema("SubscriptionRequest"),
+                    example={"data": _EXAMPLE | {"next_sequence_number": 1, "metadata": {}}},
+                    media_types=(JSON,),
+                    answers={
+                        200: answer_of(
+                            NOT_ACCEPTED,
+                            "A twin made it a short while ago: trying again is no use.",
+                            **_LOCATION,
+                        ),
+                        201: answer_of(ACCEPTED, "It is made.", **_LOCATION),
+                    },
+                    takes_key=True,
+                )
+            },
+        ),
+    ],
+    schemas={
+        **RESOURCE.schemas(),
+        "SubscriptionRequest": {
+            "type": "object",
+            "properties": {
+                "data": said(
+                    schema("SubscriptionWritten"),
+                    "The subscription. Left out, metadata is {} and initial_sequence_number is"
+                    " next_sequence_number.",
+                )
+            },
+            "required": ["data"],
+        },
+    },
+)

@@ -1,20 +1,37 @@
-"""How a trigger of one subscription is answered."""
+"""Triggers of one subscription, and how they are answered."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
+from attrs import frozen
+from twisted.web.server import Request
+
 from sbm.model.echo import echoed
 from sbm.model.scheduler_callback import Target
+from sbm.model.user import SCHEDULER
 from sbm.operations.refusals import NoSuchRow
 from sbm.operations.triggers import resend_last, send_next
+from sbm.settings.config import Scheduling
 from sbm.store import scheduler_calls
 from sbm.store.postgres.database import Transaction
-from sbm.web.http.endpoint import Reply
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply
 from sbm.web.http.errors import Invalid, Reason, reason_of
 from sbm.web.http.wire import uuid_of
-from sbm.web.resources.scheduler_callbacks import Callback
+from sbm.web.openapi.lists import key
+from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of
+from sbm.web.openapi.schemas import schema
+from sbm.web.resources.scheduler_callbacks import Callback, SchedulerCallbacks
+from sbm.web.schema.json_schema import TEXT
+
+_SEND = OptionsInfo(
+    name="Subscription Send", description="Triggers a send for the next subscription message"
+)
+_RESEND = OptionsInfo(
+    name="Subscription Resend", description="Sends the last message of a subscription once more"
+)
 
 
 class UnknownSubscription(Invalid):
@@ -26,7 +43,42 @@ class UnknownSubscription(Invalid):
         super().__init__(body, kind="unknown-subscription", fields=())
 
 
-async def send(key: str, callback: Callback, transaction: Transaction) -> Reply:
+@frozen(eq=False, kw_only=True)
+class Triggers:
+    """The triggers; ``wake`` is called once a send is owed and committed."""
+
+    endpoint: Endpoint
+    wake: Callable[[], None]
+    scheduling: Scheduling
+    callbacks: SchedulerCallbacks
+
+    async def send(self, request: Request, key: str) -> bytes:
+        """Answer a request to owe the next message of the subscription with this key."""
+        return await self.endpoint.answer(request, _SEND, {"POST": partial(self._send, key)})
+
+    async def resend(self, request: Request, key: str) -> bytes:
+        """Answer a request to owe the last message once more."""
+        return await self.endpoint.answer(request, _RESEND, {"POST": partial(self._resend, key)})
+
+    async def _send(self, key: str, request: ApiRequest) -> Reply:
+        """The body is not read."""
+        if request.user is SCHEDULER and self.scheduling.mode != "subscription":
+            return await self.endpoint.database.transact(partial(_stop_calling, key))
+        callback = self.callbacks.of(request.user)
+        reply = await self.endpoint.once(request, partial(_send, key, callback))
+        callback.committed()
+        if reply.status == 201:
+            self.wake()
+        return reply
+
+    async def _resend(self, key: str, request: ApiRequest) -> Reply:
+        """The body is not read."""
+        reply = await self.endpoint.once(request, partial(_resend, key))
+        self.wake()
+        return reply
+
+
+async def _send(key: str, callback: Callback, transaction: Transaction) -> Reply:
     """Owe the next message, unless the Scheduler repeats a call."""
     subscription_id = _subscription_id(key)
     target = Target(kind="subscription", id=subscription_id)
@@ -45,7 +97,7 @@ async def _send_next(subscription_id: UUID, transaction: Transaction) -> Reply:
     return Reply(status=201, body={"accepted": True})
 
 
-async def resend(key: str, transaction: Transaction) -> Reply:
+async def _resend(key: str, transaction: Transaction) -> Reply:
     """Owe the last message once more."""
     try:
         await resend_last(transaction, subscription_id=_subscription_id(key))
@@ -54,7 +106,7 @@ async def resend(key: str, transaction: Transaction) -> Reply:
     return Reply(status=202, body={"accepted": True})
 
 
-async def stop_calling(key: str, transaction: Transaction) -> Reply:
+async def _stop_calling(key: str, transaction: Transaction) -> Reply:
     """A call that the Scheduler should not make: nothing is sent, and it is told to stop.
 
     That is owed whether or not there still is such a subscription.
@@ -72,3 +124,53 @@ def _subscription_id(key: str) -> UUID:
     if subscription_id is None:
         raise UnknownSubscription(key)
     return subscription_id
+
+
+_KEY = key(
+    "id", TEXT | {"minLength": 1}, "The subscription; any text, though only a UUID finds one."
+)
+_UNKNOWN = answer_of({"anyOf": [NOT_ACCEPTED, schema("Detail")]}, "There is no such subscription.")
+
+SECTION = Section(
+    paths=[
+        PathItem(
+            path="/api/v1/subscriptions/{id}/send",
+            tag="Subscriptions",
+            parameters=_KEY,
+            operations={
+                "POST": Operation(
+                    name="send_subscription",
+                    summary="Send the next message of a subscription, now",
+                    description="It is sent in the background. The body is not read. A call with"
+                    " the Scheduler's token that repeats one of the same due moment gets the same"
+                    " answer, and sends nothing.",
+                    answers={
+                        200: answer_of(
+                            NOT_ACCEPTED, "There is nothing to send; trying again is no use."
+                        ),
+                        201: answer_of(ACCEPTED, "The message is owed."),
+                        400: _UNKNOWN,
+                    },
+                    takes_key=True,
+                )
+            },
+        ),
+        PathItem(
+            path="/api/v1/subscriptions/{id}/resend",
+            tag="Subscriptions",
+            parameters=_KEY,
+            operations={
+                "POST": Operation(
+                    name="resend_subscription",
+                    summary="Send the last message of a subscription once more",
+                    description="It is the last one that was sent of the present message set, in"
+                    " the language of now, or else as it was sent. If it no longer exists, the"
+                    " resend becomes a failed task. It is sent in the background. The body is not"
+                    " read.",
+                    answers={202: answer_of(ACCEPTED, "It is owed."), 400: _UNKNOWN},
+                    takes_key=True,
+                )
+            },
+        ),
+    ]
+)

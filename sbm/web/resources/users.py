@@ -8,13 +8,17 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.email import is_email
-from sbm.model.user import ADMINISTER
+from sbm.model.user import ADMINISTER, MAX_USERNAME
+from sbm.operations.users import create_token
 from sbm.store import users
 from sbm.web.http.bodies import FORM, JSON, MULTIPART
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.http.errors import Invalid
 from sbm.web.http.passwords import Passwords
+from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
+from sbm.web.openapi.schemas import one_object, said, schema, taken_by, written
 from sbm.web.schema.fields import NON_FIELD, NOT_BLANK, FieldError, Text
+from sbm.web.schema.json_schema import TEXT, JsonSchema
 from sbm.web.schema.schema import Schema
 
 WRONG_EMAIL = "Enter a valid email address."
@@ -53,8 +57,26 @@ class Password(Text):
         return given
 
 
-EMAIL_SCHEMA = Schema([Email(name="email", max_length=users.MAX_USERNAME)])
-PASSWORD_SCHEMA = Schema([Text(name="username"), Password(name="password")])
+@taken_by.register
+def _(field: Email) -> JsonSchema:
+    return TEXT | {"format": "email", "maxLength": field.max_length}
+
+
+EMAIL_SCHEMA = Schema(
+    [
+        Email(
+            name="email",
+            max_length=MAX_USERNAME,
+            note="The e-mail address, which is the name of the user.",
+        )
+    ]
+)
+PASSWORD_SCHEMA = Schema(
+    [
+        Text(name="username", note="The name of the user."),
+        Password(name="password", note="The password, as it is."),
+    ]
+)
 
 _USER_TOKEN = OptionsInfo(
     name="User", description="Makes a token for the user of an e-mail, and the user if need be."
@@ -78,7 +100,7 @@ class UserTokens:
     async def _create(self, request: ApiRequest) -> Reply:
         parsed = EMAIL_SCHEMA.read(request.body())
         parsed.check()
-        token = await self.endpoint.database.transact(users.create_token, **parsed.attributes())
+        token = await self.endpoint.database.transact(create_token, **parsed.attributes())
         return Reply(status=201, body={"token": token})
 
 
@@ -105,3 +127,53 @@ class TokenAuth:
         assert user.id is not None
         token = await self.endpoint.database.transact(users.add_token, user_id=user.id)
         return Reply(body={"token": token})
+
+
+SECTION = Section(
+    tags=[("Users", "Tokens to authenticate with.")],
+    paths=[
+        PathItem(
+            path="/api/v1/user/token/",
+            tag="Users",
+            permission=ADMINISTER,
+            operations={
+                "POST": Operation(
+                    name="create_user_token",
+                    summary="Make a token for a user",
+                    description="The user is made, too, if there is none of this name."
+                    " For administrators.",
+                    body=schema("EmailWritten"),
+                    example={"email": "bob@example.org"},
+                    answers={201: answer_of(schema("Token"), "The token.")},
+                )
+            },
+        ),
+        PathItem(
+            path="/api/token-auth/",
+            tag="Users",
+            needs_user=False,
+            operations={
+                "POST": Operation(
+                    name="create_own_token",
+                    summary="Make a token by a password",
+                    description="Nobody has to be authenticated, but whoever shows credentials has"
+                    " to show right ones.",
+                    body=schema("PasswordWritten"),
+                    example={"username": "bob@example.org", "password": "as it is"},
+                    answers={200: answer_of(schema("Token"), "The token.")},
+                )
+            },
+        ),
+    ],
+    schemas={
+        "EmailWritten": written(EMAIL_SCHEMA),
+        "PasswordWritten": written(PASSWORD_SCHEMA),
+        "Token": one_object(
+            {
+                "token": said(
+                    TEXT, "A new token. It is shown once; earlier ones stay valid until revoked."
+                )
+            }
+        ),
+    },
+)

@@ -17,13 +17,15 @@ from sbm.model.content import is_language
 from sbm.model.content_rules import is_blank
 from sbm.model.cron import Cron
 from sbm.model.echo import echoed
+from sbm.model.ids import LARGEST_ID
+from sbm.model.text import has_surrogates
 from sbm.operations.drafts import Hold
 from sbm.web.http.bodies import parse_json
 from sbm.web.http.endpoint import ApiRequest
-from sbm.web.http.wire import LARGEST_ID, instant
+from sbm.web.http.wire import instant
 
-SMALLEST_INTEGER = -(2**31)
-LARGEST_INTEGER = 2**31 - 1
+LARGEST_INTEGER = LARGEST_ID
+SMALLEST_INTEGER = -LARGEST_INTEGER - 1
 MAX_NUMBER_LENGTH = 1000
 MAX_DEPTH = 100
 
@@ -38,7 +40,11 @@ WRONG_LANGUAGE = (
 )
 NON_FIELD = "non_field_errors"
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
+# What the description says of fields that many resources have.
+ID = "The number of the row; it is given, and stays."
+CREATED_AT = "When the row was made."
+UPDATED_AT = "When the row was last changed."
+
 _TRUE = frozenset({"t", "T", "y", "Y", "yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
 _FALSE = frozenset({"f", "F", "n", "N", "no", "NO", "false", "False", "FALSE", "off", "Off", "OFF"})
 _UUID = re.compile(r"([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})")
@@ -182,7 +188,7 @@ class Text(Field):
             messages.append(f"Ensure this field has no more than {self.max_length} characters.")
         if "\0" in text:
             messages.append(NO_NUL)
-        if _SURROGATES.search(text):
+        if has_surrogates(text):
             messages.append(NO_SURROGATES)
         return messages
 
@@ -327,9 +333,9 @@ class JsonValue(Field):
     """Any JSON that the database can keep."""
 
     def parse(self, given: Any) -> Any:
-        complaint = _unfit(given)
-        if complaint:
-            raise FieldError(complaint)
+        fault = _unfit(given)
+        if fault:
+            raise FieldError(fault)
         return given
 
     def from_form(self, given: Any) -> Any:
@@ -367,9 +373,9 @@ def _unfit(value: Any) -> str | None:
     """Why the database could not keep this JSON value, if so."""
     level = [value]
     for _ in range(MAX_DEPTH + 2):
-        complaint = next(filter(None, map(_unfit_scalar, level)), None)
-        if complaint or not level:
-            return complaint
+        fault = next(filter(None, map(_unfit_scalar, level)), None)
+        if fault or not level:
+            return fault
         level = [
             below
             for one in level
@@ -382,7 +388,7 @@ def _unfit(value: Any) -> str | None:
 def _unfit_scalar(value: Any) -> str | None:
     if isinstance(value, str) and "\0" in value:
         return NO_NUL
-    if isinstance(value, str) and _SURROGATES.search(value):
+    if isinstance(value, str) and has_surrogates(value):
         return NO_SURROGATES
     if isinstance(value, float) and not math.isfinite(value):
         return "Value must be valid JSON."

@@ -13,13 +13,16 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
-from attrs import frozen
+from attrs import field, frozen
 
 from sbm.model.echo import echoed
+from sbm.model.ids import LARGEST_ID
 from sbm.store.postgres.database import Transaction
 from sbm.web.http.errors import Invalid
-from sbm.web.http.wire import LARGEST_ID, uuid_of
+from sbm.web.http.wire import uuid_of
+from sbm.web.schema import json_schema
 from sbm.web.schema.fields import NO_NUL, NOT_BLANK, FieldError, canonical_uuid
+from sbm.web.schema.json_schema import FLAG, MOMENT, NUMBER, ROW_ID, TEXT, JsonSchema
 
 NO_SUCH_FILTER = "There is no such filter."
 NO_SUCH_CHOICE = "Select a valid choice. That choice is not one of the available choices."
@@ -35,18 +38,42 @@ _MOMENT = re.compile(
 _BEYOND = 2**62
 
 
+@frozen
+class Reader:
+    """How the text of a filter is read, and what it takes, as JSON Schema.
+
+    Called with the text, it gives the value, or None for no filter, or raises FieldError.
+    """
+
+    _read: Callable[[str], Any]
+    takes: JsonSchema
+
+    def __call__(self, given: str) -> Any:
+        return self._read(given)
+
+
+def taking(takes: JsonSchema) -> Callable[[Callable[[str], Any]], Reader]:
+    """Make a reader of a function."""
+    return lambda read: Reader(read, takes)
+
+
 @frozen(kw_only=True)
 class Filter:
     """One filter: its name in the query, that of the store's parameter, and how it is read.
 
-    ``read`` gives the value, or None for no filter, or raises FieldError. ``exists`` looks up the
-    row that the value refers to.
+    ``exists`` looks up the row that the value refers to. ``note`` is what the OpenAPI description
+    says that it finds.
     """
 
     name: str
-    parameter: str
-    read: Callable[[str], Any]
+    parameter: str = field()
+    read: Reader
     exists: Exists | None = None
+    note: str
+
+    @parameter.default
+    def _same_as_name(self) -> str:
+        return self.name
 
 
 async def read_filters(
@@ -84,28 +111,31 @@ async def read_filters(
     return parameters
 
 
+@taking(TEXT)
 def text(given: str) -> str | None:
     """The text without blanks around it; if nothing is left, no filter."""
     return given.strip() or None
 
 
+@taking(TEXT)
 def identity(given: str) -> str | None:
     """A UUID as it is stored, whatever its spelling; else the text, as it may be imported."""
     return canonical_uuid(given.strip()) or text(given)
 
 
-def at_most(length: int, read: Callable[[str], str | None]) -> Callable[[str], str | None]:
+def at_most(length: int, read: Reader) -> Reader:
     """What another reads, of so many characters at most; what it makes raises FieldError."""
 
     def limited(given: str) -> str | None:
-        found = read(given)
+        found: str | None = read(given)
         if found is not None and len(found) > length:
             raise FieldError(f"Ensure this field has no more than {length} characters.")
         return found
 
-    return limited
+    return Reader(limited, read.takes | {"maxLength": length})
 
 
+@taking(json_schema.UUID)
 def row_uuid(given: str) -> UUID | None:
     """A UUID in any of its spellings; raises FieldError."""
     found = uuid_of(given.strip())
@@ -114,6 +144,7 @@ def row_uuid(given: str) -> UUID | None:
     return found
 
 
+@taking(MOMENT)
 def moment(given: str) -> datetime | None:
     """A date and a time, in UTC unless they tell their offset; raises FieldError.
 
@@ -143,6 +174,7 @@ def _zone(offset: str | None) -> timezone:
     return timezone(-distance if offset.startswith("-") else distance)
 
 
+@taking(FLAG)
 def boolean(given: str) -> bool | None:
     """True or false; any other word is no filter."""
     if given in ("true", "True", "TRUE", "1"):
@@ -150,6 +182,7 @@ def boolean(given: str) -> bool | None:
     return False if given in ("false", "False", "FALSE", "0") else None
 
 
+@taking(NUMBER)
 def integer(given: str) -> int:
     """A number without its fraction; raises FieldError."""
     try:
@@ -161,6 +194,7 @@ def integer(given: str) -> int:
     return int(max(min(number, Decimal(_BEYOND)), Decimal(-_BEYOND)))
 
 
+@taking(ROW_ID)
 def reference(given: str) -> int:
     """The id of a row; raises FieldError where no row can have it."""
     if len(given) > 1000 or not given.isascii() or not given.strip().isdigit():
@@ -171,7 +205,7 @@ def reference(given: str) -> int:
     return number
 
 
-def choice(choices: Sequence[str]) -> Callable[[str], str]:
+def choice(choices: Sequence[str]) -> Reader:
     """One of a few texts; what it makes raises FieldError."""
 
     def read(given: str) -> str:
@@ -181,4 +215,4 @@ def choice(choices: Sequence[str]) -> Callable[[str], str]:
             )
         return given
 
-    return read
+    return Reader(read, TEXT | {"enum": list(choices)})

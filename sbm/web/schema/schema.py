@@ -16,7 +16,7 @@ from sbm.web.http.errors import Invalid
 from sbm.web.schema.fields import ABSENT, NON_FIELD, Field, FieldError, Reference
 
 
-@define
+@define(kw_only=True)
 class ParsedBody:
     """What was read from a body: typed values by field name, and what is wrong with others.
 
@@ -120,7 +120,7 @@ class Schema:
         """
         partial = method == "PATCH"
         given = body.as_object()
-        parsed = ParsedBody(self, given)
+        parsed = ParsedBody(schema=self, given=given)
         for one in self.fields:
             if one.read_only:
                 continue

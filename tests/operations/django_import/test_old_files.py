@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sbm.operations.django_import.old_files import Copies
-from sbm.operations.django_import.report import OldFile
+from sbm.store.django.report import OldFile
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,9 +14,11 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model import password
 from sbm.model.failed_task import EVERYTHING
+from sbm.model.signature import Signature
 from sbm.operations import requeue
-from sbm.operations.django_import.report import Advance, ImportFailed, Note
 from sbm.operations.django_import.transfer import Taken, transfer
+from sbm.operations.progress import untold
+from sbm.store.django.report import ImportFailed, Note
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 from tests.operations.django_import.old import (
@@ -38,11 +39,6 @@ Outcome = tuple[Taken, list[Note]]
 Import = Callable[..., Outcome]
 
 
-@contextmanager
-def unseen(what: str, count: int) -> Iterator[Advance]:
-    yield lambda more: None
-
-
 @pytest.fixture
 def bring(database_uri: str) -> Import:
     """Take over an old database; returns what was told of it."""
@@ -55,11 +51,11 @@ def bring(database_uri: str) -> Import:
             return stays
 
         transfer(
-            *(old.uri, database_uri),
-            progress=unseen,
+            old.uri,
+            database_uri,
+            progress=untold,
             conclude=conclude,
-            actor="tester",
-            reason="we move",
+            signature=Signature(actor="tester", reason="we move"),
         )
         (outcome,) = told
         return outcome
@@ -301,14 +297,18 @@ def test_what_cannot_be_taken_over_is_told_and_leaves_nothing_dangling(
         "INSERT INTO subscriptions_resendrequest (received_at, outbound, message_id,"
         " subscription_id) SELECT now(), gen_random_uuid(), message, subscription"
         " FROM (VALUES (1, %s), (20, %s), (1, %s)) AS given (message, subscription)",
-        *(MOTHER, MOTHER, OTHER),
+        MOTHER,
+        MOTHER,
+        OTHER,
     )
     old.direct.rows(
         "INSERT INTO subscriptions_behindsubscription (messages_behind, current_sequence_number,"
         " expected_sequence_number, created_at, current_messageset_id, expected_messageset_id,"
         " subscription_id) SELECT 1, 1, 2, now(), 1, 2, given.id"
         " FROM unnest(ARRAY[%s, %s, %s]::uuid[]) AS given (id)",
-        *(MOTHER, MOTHER, OTHER),
+        MOTHER,
+        MOTHER,
+        OTHER,
     )
     old.direct.rows(
         "INSERT INTO subscriptions_subscriptionsendfailure (task_id, initiated_at, reason,"
@@ -353,7 +353,8 @@ def test_numbering_goes_on_where_there_is_room(bring: Import, old: Old, direct: 
         "UPDATE contentstore_message SET id = %s WHERE id = 5; UPDATE auth_user SET id = %s"
         " WHERE id = 8;"
         " DELETE FROM contentstore_message WHERE id BETWEEN 1 AND 4",
-        *(-5, last),
+        -5,
+        last,
     )
     bring(old)
     assert direct.value("INSERT INTO users (username) VALUES ('new') RETURNING id") == 8
@@ -387,7 +388,8 @@ async def test_failures_are_requeued_only_where_nothing_has_happened_since(
         old.direct.rows(
             "INSERT INTO subscriptions_subscriptionsendfailure (task_id, initiated_at, reason,"
             " subscription_id) VALUES (%s, '2018-06-01', 'Read timed out', %s)",
-            *(task if subscription == MOTHER else uuid4(), subscription),
+            task if subscription == MOTHER else uuid4(),
+            subscription,
         )
     old.direct.rows(
         "INSERT INTO subscriptions_resendrequest (received_at, subscription_id)"

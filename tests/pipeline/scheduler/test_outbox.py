@@ -25,7 +25,8 @@ from sbm.model.durations import LeaseTime, LongestDelay, RequestTimeout, SettleT
 from sbm.model.scheduler_call import Remote, Scheduling, Told
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
-from sbm.pipeline.scheduler.outbox import SchedulerOutbox, SchedulingMode
+from sbm.pipeline.scheduler.outbox import SchedulerOutbox
+from sbm.pipeline.scheduling_mode import SchedulingMode
 from sbm.sandbox.stand_ins.scheduler import SchedulerApp
 from sbm.sandbox.stand_ins.schedules import Scheduler
 from sbm.settings.endpoints import DatabaseAddress, ServiceAddress
@@ -323,6 +324,7 @@ async def test_a_daemon_goes_by_its_own_setting_before_anybody_has_announced_it(
 def _query(insert: str) -> Any:
     return Query(
         name="subscribe",
+        returns="exec",
         sql=f"{insert} SELECT 'x', id, default_schedule_id, 'eng' FROM messagesets",  # noqa: S608
     )
 

@@ -90,7 +90,7 @@ async def test_what_is_claimed_is_held_and_begun(bench: Bench) -> None:
     bench.clock.advance(100)
     assert await bench.claimer.claim() == 3
     assert bench.begun.held == list(bench.in_flight.held.values())
-    assert {held.lease_end for held in bench.begun.held} == {100 + LEASE.total_seconds()}
+    assert {held.lease.end for held in bench.begun.held} == {100 + LEASE.total_seconds()}
     assert await bench.claimer.claim() == 0
 
 
@@ -300,7 +300,7 @@ async def test_leases_are_renewed_while_their_owner_lives(bench: Bench) -> None:
     bench.clock.advance(20)
     await bench.claimer.renew()
     assert bench.direct.value("SELECT min(lease_until) > now() + interval '30 s' FROM sends")
-    assert {held.lease_end for held in bench.begun.held} == {20 + LEASE.total_seconds()}
+    assert {held.lease.end for held in bench.begun.held} == {20 + LEASE.total_seconds()}
 
 
 @ensureDeferred

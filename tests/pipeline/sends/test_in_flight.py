@@ -33,7 +33,7 @@ def test_the_lease_counts_from_before_the_statement_was_sent(
     asked_at = in_flight.uptime()
     clock.advance(7)  # so long took the answer
     held = in_flight.take(another_send(), asked_at=asked_at)
-    assert held.lease_end == asked_at + LEASE.total_seconds()
+    assert held.lease.end == asked_at + LEASE.total_seconds()
 
 
 def test_a_post_begins_only_if_the_lease_outlasts_its_deadline_by_a_second(
@@ -52,7 +52,7 @@ def test_a_renewed_lease_counts_from_the_renewing_statement(
     held = in_flight.take(another_send(), asked_at=0)
     clock.advance(25)
     in_flight.renew({held.send.id}, asked_about={held.send.id}, asked_at=20)
-    assert held.lease_end == 20 + LEASE.total_seconds()
+    assert held.lease.end == 20 + LEASE.total_seconds()
 
 
 def test_a_lease_that_was_not_renewed_is_lost_for_good(in_flight: InFlight) -> None:
@@ -67,7 +67,7 @@ def test_what_was_claimed_while_others_were_renewed_keeps_its_lease(in_flight: I
         in_flight.take(another_send(), asked_at=5),
     )
     in_flight.renew({old.send.id}, asked_about={old.send.id}, asked_at=3)
-    assert new.lease_end == 5 + LEASE.total_seconds()
+    assert new.lease.end == 5 + LEASE.total_seconds()
 
 
 def test_what_was_settled_while_it_was_renewed_stays_released(in_flight: InFlight) -> None:

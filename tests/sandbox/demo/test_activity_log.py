@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogPublisher
 
 from sbm.model.send import GivenBack, Message, Recipient, Result, Send, Settled, Unknown
-from sbm.sandbox.demo.activity_log import ActivityLog, Chronicler
+from sbm.sandbox.demo.activity_log import ActivityLog, ActivityReporter
 from sbm.sandbox.demo.terminal import Line
 from sbm.sandbox.stand_ins.identity_store import IdentityStore
 from sbm.sandbox.stand_ins.message_sender import MessageSender
@@ -64,7 +64,7 @@ class Far:
 
 
 class Story:
-    """An activity log and a chronicler, and what they have told."""
+    """An activity log and a reporter, and what they have told."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -76,7 +76,7 @@ class Story:
         self.far = Far()
         far: Any = self.far
         self.scheduler = Scheduler()
-        self.chronicler = Chronicler(
+        self.reporter = ActivityReporter(
             caller=far,
             activity_log=self.activity_log,
             telemetry=self.telemetry,
@@ -85,7 +85,7 @@ class Story:
         )
         publisher: Any = LogPublisher(self.events.append)  # type: ignore[arg-type]
         self.activity_log._log.observer = publisher
-        self.chronicler._log.observer = publisher
+        self.reporter._log.observer = publisher
 
     @property
     def told(self) -> list[str]:
@@ -151,13 +151,13 @@ def test_the_end_of_a_set_is_told_with_what_follows(story: Story) -> None:
         "messageset/2/": {"short_name": "baby"},
     }
     story.activity_log.settled(send(3), SENT)
-    story.run(story.chronicler.follow_ends())
+    story.run(story.reporter.follow_ends())
     assert story.told[1:] == ["+27820001001 has completed pregnancy, and begins baby"]
 
 
 def test_nobody_asks_before_the_end(story: Story) -> None:
     story.activity_log.settled(send(2), SENT)
-    story.run(story.chronicler.follow_ends())
+    story.run(story.reporter.follow_ends())
     assert story.far.asked == []
 
 
@@ -173,17 +173,17 @@ def test_a_set_that_became_longer_is_learned_anew(story: Story) -> None:
         },
     }
     story.activity_log.settled(send(3), SENT)
-    story.run(story.chronicler.follow_ends())
+    story.run(story.reporter.follow_ends())
     assert story.activity_log.lengths == {("pregnancy", "eng_ZA"): 4}
 
 
 def test_the_sums_are_told_when_they_have_changed(story: Story) -> None:
     story.far.answers = {"subscriptions/": {"count": 12}}
-    story.run(story.chronicler.sum_up())
+    story.run(story.reporter.sum_up())
     assert story.told == []
     story.telemetry.count("sends.sent")
-    story.run(story.chronicler.sum_up())
-    story.run(story.chronicler.sum_up())
+    story.run(story.reporter.sum_up())
+    story.run(story.reporter.sum_up())
     assert story.told == [
         "1 delivered in this run, 0 sets completed, 12 subscriptions active;"
         " 0 in the Message Sender"
@@ -192,6 +192,6 @@ def test_the_sums_are_told_when_they_have_changed(story: Story) -> None:
 
 def test_a_failed_call_of_the_scheduler_is_told_once(story: Story) -> None:
     story.scheduler.record_failure("s", "status 503")
-    story.run(story.chronicler.sum_up())
-    story.run(story.chronicler.sum_up())
+    story.run(story.reporter.sum_up())
+    story.run(story.reporter.sum_up())
     assert [event["reason"] for event in story.events] == ["status 503"]

@@ -14,14 +14,22 @@ from treq.client import HTTPClient
 from twisted.internet import reactor as global_reactor
 from twisted.web.client import Agent
 
+from sbm.operations import users
 from sbm.runtime.wakeups import Wakeups
-from sbm.sandbox.demo.api_caller import Caller, Refused
-from sbm.sandbox.demo.hub import Hub, Library
-from sbm.sandbox.demo.sample_content import AUDIO, BABY, COHORT, LANGUAGES, PREGNANCY, SETS, mother
+from sbm.sandbox.demo.api_caller import ApiError, Caller
+from sbm.sandbox.demo.hub import Hub, SampleContentLoader
+from sbm.sandbox.demo.sample_content import (
+    AUDIO,
+    BABY,
+    COHORT,
+    LANGUAGES,
+    PREGNANCY,
+    SETS,
+    sample_subscriber,
+)
 from sbm.sandbox.stand_ins.identity_store import IdentityStore
 from sbm.settings.config import Scheduling
 from sbm.settings.endpoints import DatabaseAddress
-from sbm.store import users
 from sbm.store.postgres.database import Database
 from sbm.web.api import build
 
@@ -38,7 +46,7 @@ class Town:
     identities: IdentityStore = field(factory=IdentityStore)
 
     async def load(self, caller: Any = None) -> bool:
-        library = Library(
+        library = SampleContentLoader(
             caller=caller or self.caller, database=self.database, media_root=self.media_root
         )
         return await library.load()
@@ -180,7 +188,9 @@ async def test_an_interrupted_registration_is_completed_and_nobody_is_subscribed
     assert await town.hub().register_cohort() == COHORT - 10
     assert await town.hub().register_cohort() == 0
     subscribed = [one["identity"] for one in await town.all("subscriptions/")]
-    assert sorted(subscribed) == sorted(mother(place).identity for place in range(1, COHORT + 1))
+    assert sorted(subscribed) == sorted(
+        sample_subscriber(place).identity for place in range(1, COHORT + 1)
+    )
 
 
 @ensureDeferred
@@ -196,9 +206,15 @@ async def test_the_next_in_the_queue_registers_after_a_restart_too(town: Town) -
     await town.hub().register_next()
     await town.hub().register_next()
     found = {one["identity"]: one for one in await town.all("subscriptions/")}
-    assert set(found) == {mother(COHORT + 1).identity, mother(COHORT + 2).identity}
+    assert set(found) == {
+        sample_subscriber(COHORT + 1).identity,
+        sample_subscriber(COHORT + 2).identity,
+    }
     assert {one["next_sequence_number"] for one in found.values()} == {1}
-    assert town.identities.msisdn(mother(COHORT + 1).identity) == mother(COHORT + 1).msisdn
+    assert (
+        town.identities.msisdn(sample_subscriber(COHORT + 1).identity)
+        == sample_subscriber(COHORT + 1).msisdn
+    )
 
 
 @ensureDeferred
@@ -212,21 +228,21 @@ async def test_a_registration_is_made_again_if_its_answer_is_lost_but_not_if_it_
             await hub.register_next()
     await hub.register_next()
     hub.caller = evolve(town.caller, token="nobodys")
-    with pytest.raises(Refused):
+    with pytest.raises(ApiError):
         await hub.register_next()
     hub.caller = town.caller
     await hub.register_next()
     subscribed = [one["identity"] for one in await town.all("subscriptions/")]
-    assert subscribed == [mother(COHORT + place).identity for place in (3, 1)]
+    assert subscribed == [sample_subscriber(COHORT + place).identity for place in (3, 1)]
 
 
 @ensureDeferred
-async def test_without_the_set_that_she_wants_nobody_is_registered(town: Town) -> None:
+async def test_without_the_set_no_subscriber_is_registered(town: Town) -> None:
     await town.hub().register_next()
     assert await town.all("subscriptions/") == []
 
 
 @ensureDeferred
 async def test_a_refusal_is_told_with_the_answer(town: Town) -> None:
-    with pytest.raises(Refused, match=r"answered 400: .*This field is required\."):
+    with pytest.raises(ApiError, match=r"answered 400: .*This field is required\."):
         await town.caller.post("subscriptions/request", {})

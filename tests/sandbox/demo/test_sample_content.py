@@ -14,10 +14,10 @@ from sbm.sandbox.demo.sample_content import (
     LANGUAGES,
     SETS,
     SampleSet,
-    mother,
-    neighbour,
+    sample_subscriber,
     sound,
     sound_name,
+    unregistered_subscriber,
 )
 
 PLACES = range(1, 500)
@@ -48,26 +48,26 @@ def test_a_text_fits_into_one_message_and_needs_no_special_characters(text: str)
 
 
 def test_nobody_is_registered_twice() -> None:
-    everybody = [mother(place) for place in PLACES] + [neighbour()]
+    everybody = [sample_subscriber(place) for place in PLACES] + [unregistered_subscriber()]
     assert len({one.identity for one in everybody}) == len(everybody)
     assert len({one.msisdn for one in everybody}) == len(everybody)
 
 
-def test_a_mother_is_the_same_every_time() -> None:
-    assert mother(7) == mother(7)
+def test_a_subscriber_is_the_same_every_time() -> None:
+    assert sample_subscriber(7) == sample_subscriber(7)
 
 
 def test_the_cohort_wants_every_set_in_every_language() -> None:
-    cohort = [mother(place) for place in range(1, COHORT + 1)]
+    cohort = [sample_subscriber(place) for place in range(1, COHORT + 1)]
     assert {(one.short_name, one.lang) for one in cohort} == {
         (sample.short_name, lang) for sample in SETS for lang in LANGUAGES
     }
 
 
-def test_a_mother_begins_within_her_set_and_a_later_one_at_its_beginning() -> None:
+def test_a_subscriber_begins_within_their_set_and_a_later_one_at_its_beginning() -> None:
     lengths = {sample.short_name: len(sample) for sample in SETS}
     for place in PLACES:
-        one = mother(place)
+        one = sample_subscriber(place)
         assert 1 <= one.first <= (lengths[one.short_name] if place <= COHORT else 1)
 
 

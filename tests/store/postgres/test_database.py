@@ -26,6 +26,7 @@ from sbm.store.postgres.database import (
     Transaction,
 )
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable, SchemaMismatch
+from sbm.store.postgres.rows import by_column
 from tests.arrange import Arranged
 from tests.db.databases import Databases
 from tests.store.postgres.proxy import Proxy, reactor
@@ -84,17 +85,23 @@ async def test_a_constraint_that_is_checked_at_commit_is_no_unknown_commit(
 ) -> None:
     direct.rows("CREATE TABLE late (id integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")
     database = through()
+
+    async def twice(transaction: Transaction) -> None:
+        await transaction.execute(query("INSERT INTO late VALUES (1), (1)"))
+
     with pytest.raises(psycopg2.errors.UniqueViolation):
-        await database.transact(ask, "INSERT INTO late VALUES (1), (1) RETURNING id AS answer")
+        await database.transact(twice)
     assert direct.value("SELECT count(*) FROM late") == 0
     assert await database.transact(ask) == 1
 
 
 @ensureDeferred
-async def test_arguments_are_passed_on_and_rows_come_as_dicts(database: Database) -> None:
+async def test_arguments_are_passed_on_and_rows_come_by_column(database: Database) -> None:
     async def work(transaction: Transaction, low: int, *, high: int) -> Any:
-        statement = query("SELECT n, n * 2 AS twice FROM generate_series(%(low)s, %(high)s) n")
-        return await transaction.rows(statement, low=low, high=high)
+        statement = query(
+            "SELECT n, n * 2 AS twice FROM generate_series(%(low)s, %(high)s) n", "many"
+        )
+        return await transaction.many(statement, by_column, low=low, high=high)
 
     rows = await database.transact(work, 1, high=2)
     assert rows == [{"n": 1, "twice": 2}, {"n": 2, "twice": 4}]

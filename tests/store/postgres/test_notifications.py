@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -11,7 +13,9 @@ from attrs import define, evolve, field
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
-from sbm.store import ticks
+from sbm.model.scheduler_call import Difference
+from sbm.runtime.wakeups import Wakeups
+from sbm.store import scheduler_schedules, tasks, ticks
 from sbm.store.postgres import connection, notifications
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.notifications import Notifications
@@ -207,4 +211,52 @@ async def test_each_channel_has_its_own_listener(proxy: Proxy, direct: Arranged)
     direct.rows("NOTIFY sbm_sends")
     await said
     assert {channel: ear.heard for channel, ear in ears.items()} == {"sbm_ticks": 1, "sbm_sends": 2}
+    await listening.stopService()
+
+
+DIFFERENCE = Difference(
+    kind="schedule",
+    target="1",
+    remote_id=None,
+    cron_definition="* * * * *",
+    enabled=None,
+    action="create",
+    about="schedule 1",
+)
+
+
+@pytest.mark.parametrize(
+    ("work", "arguments", "channel"),
+    [
+        (tasks.request, {"kind": "estimate-sends", "requested_by": None}, "sbm_tasks"),
+        (tasks.request, {"kind": "sync-audio-files", "requested_by": None}, "sbm_audio_copies"),
+        (ticks.expand, {"limit": 10}, "sbm_sends"),
+        (
+            scheduler_schedules.apply,
+            {"differences": [DIFFERENCE], "since": datetime.now(timezone.utc)},
+            "sbm_scheduler_calls",
+        ),
+    ],
+    ids=["task", "copies", "chunk", "calls"],
+)
+@ensureDeferred
+async def test_work_is_heard_of_on_its_channel_alone(
+    proxy: Proxy,
+    direct: Arranged,
+    database: Database,
+    work: Callable[..., Awaitable[Any]],
+    arguments: dict[str, Any],
+    channel: str,
+) -> None:
+    schedule = direct.schedule()
+    await database.transact(ticks.open_tick, schedule_id=schedule)
+    ears = {name: Ear() for name in Wakeups.of(reactor).by_channel()}
+    listening = Notifications(reactor=reactor, address=proxy.address, heard=ears)
+    ready = ears[channel].next
+    listening.startService()
+    await ready
+    said = ears[channel].next
+    await database.transact(work, **arguments)
+    await said
+    assert {name for name, ear in ears.items() if ear.heard > 1} == {channel}
     await listening.stopService()

@@ -19,6 +19,7 @@ from sbm.store.postgres import connection as module
 from sbm.store.postgres import migrations, synchronous
 from sbm.store.postgres.database import RECONNECT_SECONDS, Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnfit
+from sbm.store.postgres.rows import by_column
 from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
 from tests.store.postgres.proxy import reactor
@@ -176,11 +177,13 @@ async def test_values_come_and_go_as_they_are_under_odd_settings(
     }
 
     async def work(transaction: Transaction) -> Any:
-        return await transaction.row(
+        return await transaction.one(
             query(
                 "SELECT %(moment)s::timestamptz AS moment, %(span)s AS span, %(bytes)s AS bytes,"
-                " %(text)s AS text, %(number)s::float8 AS number, %(nothing)s = NULL AS nothing"
+                " %(text)s AS text, %(number)s::float8 AS number, %(nothing)s = NULL AS nothing",
+                "one",
             ),
+            by_column,
             **values,
         )
 

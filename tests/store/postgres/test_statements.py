@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import ast
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,10 +14,12 @@ import pytest
 
 import sbm
 from sbm.store.postgres import statements
-from sbm.store.postgres.statements import Query, load, sql_directory
+from sbm.store.postgres.statements import Queries, Query, load, sql_directory
 from tests.db.databases import Databases
 
-NOUNS = sorted(path.stem for path in (sql_directory() / "queries").glob("*.sql"))
+NOUNS = sorted(
+    path.stem for path in (sql_directory() / "queries").glob("*.sql") if path.stem != "page"
+)
 STATEMENTS = [
     pytest.param(query, id=f"{noun}.{query.name}")
     for noun in NOUNS
@@ -46,49 +49,31 @@ def test_every_statement_fits_the_schema(planner: Any, query: Query) -> None:
     assert planner.fetchall()
 
 
-@pytest.mark.parametrize("query", STATEMENTS)
-def test_what_is_said_to_only_read_does(planner: Any, query: Query) -> None:
-    """Postgres runs it, with null for every parameter, where nothing may be written."""
-    if not query.only_reads:
-        return
-    planner.execute("BEGIN READ ONLY")
-    try:
-        planner.execute(query.sql, defaultdict(lambda: None))
-    finally:
-        planner.execute("ROLLBACK")
-
-
-@pytest.mark.parametrize(
-    ("sql", "only_reads"),
-    [
-        ("SELECT 1", True),
-        ("-- One of them, not to UPDATE it.\n  select 1", True),
-        ("WITH one AS (SELECT 1) SELECT * FROM one", True),
-        ("WITH one AS (DELETE FROM rows RETURNING 1) SELECT * FROM one", False),
-        ("SELECT 1 FROM rows FOR UPDATE", False),
-        ("SELECT make_ledger_partitions(2)", False),
-        ("SELECT pg_notify('sbm_work', '')", False),
-        ("TRUNCATE rows", False),
-        ("SET LOCAL lock_timeout = 0", False),
-    ],
-)
-def test_what_may_write_is_told_from_what_only_reads(sql: str, only_reads: bool) -> None:
-    assert Query(name="one", sql=sql).only_reads is only_reads
-
-
-@pytest.mark.parametrize("noun", NOUNS)
-def test_every_statement_says_what_it_is_for(noun: str) -> None:
-    for query in load(noun).by_name.values():
-        assert query.sql.startswith("-- "), query.name
-
-
 @pytest.mark.parametrize("noun", NOUNS)
 def test_every_statement_is_used_by_one_function_and_no_other_is_named(noun: str) -> None:
-    (path,) = (Path(sbm.__file__).parent / "store").rglob(f"{noun}.py")
-    source = path.read_text(encoding="utf-8")
-    functions = re.split(r"^(?=async def |def )", source, flags=re.MULTILINE)
+    functions = re.split(r"^(?=async def |def )", source_of(noun), flags=re.MULTILINE)
     used = [name for text in functions for name in set(re.findall(r"QUERIES\.(\w+)", text))]
     assert sorted(used) == sorted(load(noun).by_name)
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_every_statement_is_run_as_it_says(noun: str) -> None:
+    """By the method of its cardinality; what is handed on is seen when it runs."""
+    for node in ast.walk(ast.parse(source_of(noun))):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("one", "maybe", "many", "execute")
+            and isinstance(node.args[0], ast.Attribute)
+        ):
+            query = getattr(load(noun), node.args[0].attr)
+            assert node.func.attr == {"exec": "execute"}.get(query.returns, query.returns), query
+
+
+def source_of(noun: str) -> str:
+    """The module that speaks the statements of a file."""
+    (path,) = (Path(sbm.__file__).parent / "store").rglob(f"{noun}.py")
+    return path.read_text(encoding="utf-8")
 
 
 def test_a_name_that_is_not_there_is_told() -> None:
@@ -96,11 +81,75 @@ def test_a_name_that_is_not_there_is_told() -> None:
         _ = load("sends").nonsense
 
 
-def test_a_name_that_is_there_twice_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+FRAME = "-- The frame.\n{wanted} | {shown} | {key} {behind} {from} | {order} | {reversed}"
+
+
+@pytest.fixture
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Queries]:
+    """Loads statements that a test has written."""
     (tmp_path / "queries").mkdir()
-    (tmp_path / "queries" / "odd.sql").write_text("-- name: a\nSELECT 1\n-- name: a\nSELECT 2\n")
+    (tmp_path / "queries" / "page.sql").write_text(FRAME)
     monkeypatch.setattr(statements, "sql_directory", lambda: tmp_path)
-    with pytest.raises(ValueError, match="twice"):
-        load("odd")
+
+    def loaded(text: str) -> Queries:
+        (tmp_path / "queries" / "odd.sql").write_text(text)
+        return load("odd")
+
+    return loaded
+
+
+def test_a_statement_is_what_its_header_says(loaded: Callable[[str], Queries]) -> None:
+    queries = loaded(
+        "-- Odd ones.\n\n-- columns:\nid,\n       b\n\n"
+        "-- name: first :maybe\n-- reads\n-- One.\nSELECT {columns} FROM t;\n\n"
+        "-- name: second :exec\n-- fires: a, b\n-- Another.\n-- reads\nDELETE FROM t;\n"
+    )
+    assert queries.first == Query(
+        name="first", sql="-- One.\nSELECT id,\n       b FROM t;", returns="maybe", reads=True
+    )
+    assert queries.second == Query(
+        name="second",
+        sql="-- Another.\n-- reads\nDELETE FROM t;",
+        returns="exec",
+        fires=("a", "b"),
+    )
+
+
+def test_a_page_gets_its_frame(loaded: Callable[[str], Queries]) -> None:
+    plain = "-- name: a :many\n-- page: id\n-- A.\nSELECT 1;\n"
+    shown = "-- name: b :many\n-- page: at DESC, id DESC\n-- B.\nSELECT 2\n-- shown:\nSELECT 3;\n"
+    queries = loaded(plain + shown)
+    assert queries.a.page == ("id",)
+    assert queries.a.sql == (
+        "-- The frame.\n-- A.\nSELECT 1 | SELECT * FROM page | id > %(from_id)s | id | id DESC"
+    )
+    assert queries.b.page == ("at", "id")
+    assert queries.b.sql == (
+        "-- The frame.\n-- B.\nSELECT 2 | SELECT 3 | at, id < %(from_at)s, %(from_id)s"
+        " | at DESC, id DESC | at, id"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("-- name: a :one\n-- A.\nSELECT 1\n" * 2, r"odd\.sql names a twice"),
+        ("-- name: a\n-- A.\nSELECT 1", "odd.sql, a: .* say :one, :maybe, :many or :exec"),
+        ("-- name: a :two\n-- A.\nSELECT 1", "odd.sql, a :two: .* say :one"),
+        ("-- name: a :one\nSELECT 1", "odd.sql, a :one: it does not say what it is for"),
+        ("-- name: a :one\n-- fries: b\n-- A.\nSELECT 1", "what fries means is not known"),
+        ("-- name: a :one\n-- page: id\n-- A.\nSELECT 1", "a page is :many"),
+        ("-- name: a :many\n-- page: at\n-- A.\nSELECT 1", "ends with id"),
+        ("-- name: a :many\n-- page: a DESC, id\n-- A.\nSELECT 1", "in one direction"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    loaded: Callable[[str], Queries], text: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        loaded(text)
+
+
+def test_what_the_old_service_is_read_with_says_what_it_returns_too() -> None:
+    for path in (sql_directory() / "django").glob("*.sql"):
+        assert load(path.stem, folder="django").by_name

@@ -10,7 +10,7 @@ import pytest_twisted
 
 from sbm.model.password import hash_password, is_current
 from sbm.model.user import VIEW_BEHIND_SUBSCRIPTIONS
-from sbm.store import users
+from sbm.operations import users
 from tests.arrange import arranged
 from tests.web.conftest import SCHEDULER_TOKEN, Answer, Api
 

@@ -18,11 +18,11 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from sbm.operations.refusals import CannotBeSent, NoSuchRow
 from sbm.telemetry import Labels, Telemetry
+from sbm.web.description import describe
 from sbm.web.http.channel import Limits
 from sbm.web.http.errors import KINDS, STATUSES, Invalid, NotFound, Reason
 from sbm.web.http.refusals import CUT_OFF, LOG_SECONDS, NOT_DONE, REFUSED, Refusals
 from sbm.web.http.targets import Paths
-from sbm.web.openapi.document import describe
 from sbm.web.resources.media import PIECE_BYTES
 from tests.arrange import arranged
 from tests.web.conftest import IDENTITY, SCHEDULER_TOKEN, Api, a_scheduling, served

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
-from sbm.store import users
+from sbm.operations import users
 from sbm.web.http.request import MAX_BODY_BYTES
 from sbm.web.resources import schedules
 from tests.arrange import arranged

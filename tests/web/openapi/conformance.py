@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonschema_rs import Draft202012Validator
 
-from sbm.web.openapi.document import describe
+from sbm.web.description import describe
 from tests.web.conftest import Answer
 
 DESCRIPTION = json.loads(json.dumps(describe("1.2.3")))

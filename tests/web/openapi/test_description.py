@@ -11,7 +11,7 @@ import pytest_twisted
 from openapi_spec_validator import validate
 
 from sbm.web.api import MOUNTED, Root
-from sbm.web.openapi.document import describe
+from sbm.web.description import describe
 from sbm.web.openapi.schemas import taken_by
 from sbm.web.resources import (
     background,

@@ -10,7 +10,7 @@ from html import unescape
 import pytest
 import pytest_twisted
 
-from sbm.web.openapi.document import describe
+from sbm.web.description import describe
 from sbm.web.openapi.page import render
 from tests.web.conftest import Api
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest_twisted
 
-from sbm.store import users
+from sbm.operations import users
 from tests.arrange import arranged
 from tests.web.conftest import Api
 

@@ -22,12 +22,12 @@ LONG = "Ensure this field has no more than 1000 characters."
 NO_AUDIO = "A message of an audio message set must have a sound attached."
 NO_TEXT = "prepend_next_delivery must be a text."
 NO_URL = (
-    "prepend_next_delivery must be the absolute http or https URL of a sound: the message set is of"
-    " sounds."
+    "prepend_next_delivery must be the absolute http or https URL of a sound: the message set is an"
+    " audio message set."
 )
 BLANK = "prepend_next_delivery may not be blank."
 NEWLINE = (
-    "prepend_next_delivery cannot go out with a text for WhatsApp, which must not include the"
+    "prepend_next_delivery cannot be sent with a text for WhatsApp, which must not include the"
     " newline between them."
 )
 
@@ -167,7 +167,7 @@ async def test_a_set_does_not_become_one_that_its_texts_do_not_suit(api: Api) ->
         ("PUT", whole | {"channel": "my whatsapp"}),
     ):
         answer = await api.call(method, path, body)
-        clause = "has a newline, a tab or 4 consecutive spaces, which WhatsApp does not take"
+        clause = "has a newline, a tab or 4 consecutive spaces, which WhatsApp does not accept"
         assert (answer.status, answer.json) == (
             400,
             {
@@ -197,7 +197,8 @@ async def test_the_content_type_is_not_switched_under_messages(api: Api) -> None
         400,
         {
             "content_type": [
-                "Message 1 in eng (id 2) has audio and no text, and its message set is of texts."
+                "Message 1 in eng (id 2) has audio and no text, and its message set is a text"
+                " message set."
             ]
         },
     )

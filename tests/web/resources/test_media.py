@@ -220,7 +220,7 @@ def open_descriptors(name: str) -> int:
 async def test_no_more_is_read_than_the_client_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def at_once(_reactor: Any, _pool: Any, work: Any, *args: Any) -> Deferred[Any]:
+    def at_once(_reactor: Any, work: Any, *args: Any) -> Deferred[Any]:
         return succeed(work(*args))
 
     class Slow:
@@ -232,7 +232,7 @@ async def test_no_more_is_read_than_the_client_takes(
             self.taken += len(piece)
             reader.pauseProducing()
 
-    monkeypatch.setattr(media, "deferToThreadPool", at_once)
+    monkeypatch.setattr(media, "in_thread", at_once)
     path = tmp_path / "a.png"
     path.write_bytes(b"x" * (2 * PIECE_BYTES + 1))
     opened = media._open(path)

@@ -19,26 +19,26 @@ from sbm.web.http.errors import NotFound, Refusal
 from sbm.web.schema.schema import ParsedBody, Schema
 
 
-def collection() -> Klein:
+def collection_app() -> Klein:
     """A new app with the routes of a list and of its rows, for the class of a resource."""
     app = new_app()
 
     @app.route("/")
-    async def rows(self: Rows, request: Request) -> bytes:
+    async def answer_list(self: Collection, request: Request) -> bytes:
         return await self.answer_list(request)
 
     @app.route("/<key>")
-    async def row(self: Rows, request: Request, key: str) -> bytes:
+    async def answer_row(self: Collection, request: Request, key: str) -> bytes:
         return await self.answer_row(request, key)
 
     return app
 
 
 @frozen(eq=False, kw_only=True)
-class Rows:
-    """The rows of one kind, as ``resource`` declares them.
+class Collection:
+    """The list of a resource and its rows, as ``resource`` declares them.
 
-    A class of its own says ``app = collection()``, adds routes, and overrides the methods that have
+    A subclass says ``app = collection_app()``, adds routes, and overrides the methods that have
     more to do. No text that is sent has more than ``max_text_length`` characters.
     """
 

@@ -8,7 +8,7 @@ has times that Python cannot hold, they are hidden in the same way.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import IO, TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from attrs import define, field
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
-from sbm.operations.django_import.report import Advance, ImportFailed, Origin, Sums
+from sbm.store.django.report import ImportFailed, Origin, Sums
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.synchronous import connected
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 QUERIES = load("whole", folder="django")
+
+# Called with how many more rows were read.
+Advance = Callable[[int], object]
 
 # The columns of a table, in order, and their types; by table.
 Columns = Mapping[str, Mapping[str, str]]

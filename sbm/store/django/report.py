@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
 from attrs import frozen
-
-# What counts on, by so many, while it is shown what is done and how much of it there is.
-Advance = Callable[[int], object]
-Progress = Callable[[str, int], AbstractContextManager[Advance]]
 
 
 class ImportFailed(Exception):

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from sbm.model.content import Schedule
 from sbm.model.user import SCHEDULER
 from sbm.operations.drafts import Changes
-from sbm.web.declaration.rows import Rows, collection
+from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.http.bodies import Body, parse
 from sbm.web.http.errors import Malformed, Refusal
 from sbm.web.resources import schedules
@@ -56,8 +56,8 @@ class Recorded:
 
 
 def changed(recorded: Recorded) -> Any:
-    class Changing(Rows):
-        app = collection()
+    class Changing(Collection):
+        app = collection_app()
         resource = evolve(schedules.RESOURCE, change=recorded.change)
 
     endpoint: Any = recorded

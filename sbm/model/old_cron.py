@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from sbm.model.cron import Cron, CronError
-from sbm.store.postgres.statements import Queries
 
-if TYPE_CHECKING:
-    from psycopg2.extensions import connection as Connection  # noqa: N812
-
-_AT_ONCE = 500
-
-_FIELDS = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
+FIELDS = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
 _NAMES = {
     "day_of_week": ("sun", "mon", "tue", "wed", "thu", "fri", "sat"),
     "month_of_year": (
@@ -42,26 +35,13 @@ NEVER = {
 }
 
 
-def mend(connection: Connection, queries: Queries) -> None:
-    """Put other fields beside those of the schedules that are no cron, and note why."""
-    with connection.cursor("schedules") as listed, connection.cursor() as cursor:
-        listed.itersize = _AT_ONCE
-        listed.execute(queries.list_read.sql)
-        for schedule_id, *texts in listed:
-            mended = _mended(dict(zip(_FIELDS, texts, strict=True)))
-            if mended is not None:
-                fields, reason = mended
-                cursor.execute(queries.mend.sql, fields | {"id": schedule_id})
-                cursor.execute(queries.note_mended.sql, {"id": schedule_id, "reason": reason})
-
-
-def _mended(fields: dict[str, str]) -> tuple[dict[str, str], str] | None:
+def mended(fields: dict[str, str]) -> tuple[dict[str, str], str] | None:
     """Fields that can be read, and why they are others; None where they can be as they are."""
     try:
         cron = Cron(**fields)
     except CronError:
         return _numbered(fields)
-    tidy = {name: getattr(cron, name) for name in _FIELDS}
+    tidy = {name: getattr(cron, name) for name in FIELDS}
     return None if tidy == fields else (tidy, "blanks in its fields are left out")
 
 

@@ -11,16 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import psycopg2
 from attrs import define
 from psycopg2.errors import LockNotAvailable
 from psycopg2.extras import Json, RealDictCursor
 from psycopg2.sql import SQL, Composable, Identifier, Literal
 
-from sbm.operations.django_import import schedules
-from sbm.operations.django_import.report import ImportFailed, Note, OldFile, Sums, Tally
-from sbm.operations.django_import.source import QUERIES, Columns, read_sums
+from sbm.model.old_cron import FIELDS, mended
+from sbm.model.signature import Signature
 from sbm.store.audit import QUERIES as AUDIT
+from sbm.store.django.report import ImportFailed, Note, OldFile, Sums, Tally
+from sbm.store.django.source import QUERIES, Advance, Columns, Source, read_sums
 from sbm.store.postgres import migrations, synchronous
+from sbm.store.postgres.errors import DatabaseUnavailable, one_line
 from sbm.store.postgres.statements import Queries, load
 from sbm.store.schedules import QUERIES as SCHEDULES
 from sbm.store.schedules import Told
@@ -87,6 +90,13 @@ class Target:
             self._run(statements.stage.sql)
         return self._staged()
 
+    def copy(self, source: Source, relation: str, advance: Advance) -> int:
+        """Copy one table of the old database; returns how many rows came."""
+        with self.connection.cursor() as cursor:
+            copied = source.copy_to(cursor, relation, advance)
+            cursor.execute(SQL("ANALYZE pg_temp.{}").format(Identifier(relation)))
+        return copied
+
     def note_odd_time(self, relation: str, row_id: str, was: dict[str, str]) -> None:
         """Note that a row comes with another time than it had, as nobody could read that."""
         values = {"noun": _TAKEN_AS[relation], "id": row_id, "was": Json(was)}
@@ -104,7 +114,7 @@ class Target:
         self._run(view.format(Identifier(f"old_{noun}"), SQL(statements.read.sql)))
         self._run(statements.note.sql)
         if noun == "schedules":
-            schedules.mend(self.connection, statements)
+            self._mend_schedules(statements)
         with self._indexed_afterwards(noun):
             self._run(statements.take.sql)
         if noun == "schedules":
@@ -173,16 +183,14 @@ class Target:
             cursor.execute(SCHEDULES.list_told.sql)
             return [Told(**row) for row in cursor.fetchall()]
 
-    def sign(
-        self, *, actor: str, reason: str, tallies: list[Tally], ended: int, gone_on: int
-    ) -> None:
+    def sign(self, signature: Signature, *, tallies: list[Tally], ended: int, gone_on: int) -> None:
         """Put the import down in the audit."""
         details = {one.table: {"read": one.read, "taken": one.taken} for one in tallies}
         details["beyond_the_end"] = {"found": ended, "gone_on": gone_on}
         values = {
-            "actor": actor,
+            "actor": signature.actor,
             "command": "import-django",
-            "reason": reason,
+            "reason": signature.reason,
             "details": Json(details),
         }
         with self.connection.cursor() as cursor:
@@ -203,6 +211,23 @@ class Target:
             cursor.execute(QUERIES.list_files.sql)
             for number, old_name, name in cursor:
                 yield OldFile(id=number, old_name=old_name, name=name)
+
+    def commit(self) -> None:
+        """Let all of it stay."""
+        self.connection.commit()
+
+    def _mend_schedules(self, statements: Queries) -> None:
+        """Put other fields beside those of the schedules that are no cron, and note why."""
+        with self.connection.cursor("schedules") as listed, self.connection.cursor() as cursor:
+            listed.itersize = _AT_ONCE
+            listed.execute(statements.list_read.sql)
+            for schedule_id, *texts in listed:
+                found = mended(dict(zip(FIELDS, texts, strict=True)))
+                if found is not None:
+                    fields, reason = found
+                    cursor.execute(statements.mend.sql, fields | {"id": schedule_id})
+                    noted = {"id": schedule_id, "reason": reason}
+                    cursor.execute(statements.note_mended.sql, noted)
 
     def _lock(self) -> None:
         with self.connection.cursor() as cursor:
@@ -254,10 +279,14 @@ def _table(noun: str) -> Identifier:
 def opened(uri: str) -> Iterator[Target]:
     """The database at this libpq ``uri``; it is left as it was, unless it is committed.
 
-    Raises ImportFailed where the schema is not the one of this release.
+    Raises ImportFailed where the schema is not the one of this release, and for whatever goes wrong
+    in this database or in the other one.
     """
-    if complaint := migrations.check(uri):
-        raise ImportFailed(complaint)
-    with synchronous.opened(uri) as connection:
-        connection.autocommit = False
-        yield Target(connection=connection)
+    try:
+        if complaint := migrations.check(uri):
+            raise ImportFailed(complaint)
+        with synchronous.opened(uri) as connection:
+            connection.autocommit = False
+            yield Target(connection=connection)
+    except (psycopg2.Error, DatabaseUnavailable) as error:
+        raise ImportFailed(f"{one_line(error)}: nothing was imported") from error

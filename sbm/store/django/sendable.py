@@ -10,7 +10,7 @@ from attrs import frozen
 from psycopg2.extras import RealDictCursor
 
 from sbm.model.content_rules import Medium, Placed
-from sbm.operations.django_import.source import QUERIES
+from sbm.store.django.source import QUERIES
 from sbm.store.messages import placed
 from sbm.store.postgres.statements import Query
 
@@ -53,7 +53,7 @@ class Ended:
 def list_contents(connection: Connection) -> Iterator[Placed]:
     """What every message carries, a few at a time."""
     for row in _rows(connection, QUERIES.list_contents):
-        yield placed(row)
+        yield placed(**row)
 
 
 def list_waiting(connection: Connection) -> Iterator[Waiting]:

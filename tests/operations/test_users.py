@@ -5,7 +5,8 @@ import pytest
 import pytest_twisted
 
 from sbm.model.user import ADMINISTER, User
-from sbm.store import users
+from sbm.operations import users
+from sbm.store import users as store
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
@@ -13,7 +14,7 @@ from tests.arrange import Arranged
 @pytest_twisted.ensureDeferred
 async def test_a_token_belongs_to_its_user(database: Database) -> None:
     token = await database.transact(users.create_token, email="a@example.org", admin=True)
-    found = await database.transact(users.find_user_by_token, token=token)
+    found = await database.transact(store.find_user_by_token, token=token)
     assert found == User(id=1, username="a@example.org", is_admin=True)
 
 
@@ -33,7 +34,7 @@ async def test_a_second_token_leaves_the_first_and_the_rights(database: Database
     first = await database.transact(users.create_token, email="a@example.org", admin=True)
     second = await database.transact(users.create_token, email="a@example.org", admin=False)
     found = [
-        await database.transact(users.find_user_by_token, token=token) for token in (first, second)
+        await database.transact(store.find_user_by_token, token=token) for token in (first, second)
     ]
     assert first != second
     assert found == [User(id=1, username="a@example.org", is_admin=True)] * 2
@@ -44,14 +45,14 @@ async def test_a_second_token_leaves_the_first_and_the_rights(database: Database
 async def test_a_token_can_be_revoked(database: Database, direct: Arranged, change: str) -> None:
     token = await database.transact(users.create_token, email="a@example.org", admin=False)
     direct.rows(change)
-    assert await database.transact(users.find_user_by_token, token=token) is None
+    assert await database.transact(store.find_user_by_token, token=token) is None
 
 
 @pytest_twisted.ensureDeferred
 async def test_an_inactive_user_is_found_as_such(database: Database, direct: Arranged) -> None:
     token = await database.transact(users.create_token, email="a@example.org", admin=False)
     direct.rows("UPDATE users SET is_active = false")
-    found = await database.transact(users.find_user_by_token, token=token)
+    found = await database.transact(store.find_user_by_token, token=token)
     assert found is not None
     assert not found.is_active
 
@@ -59,7 +60,7 @@ async def test_an_inactive_user_is_found_as_such(database: Database, direct: Arr
 @pytest.mark.parametrize("email", ["", "a" * 151])
 @pytest_twisted.ensureDeferred
 async def test_an_email_has_to_do_as_a_user_name(database: Database, email: str) -> None:
-    with pytest.raises(ValueError, match="1 to 150"):
+    with pytest.raises(users.UnfitText, match="1 to 150"):
         await database.transact(users.create_token, email=email, admin=False)
 
 
@@ -67,7 +68,7 @@ async def test_an_email_has_to_do_as_a_user_name(database: Database, email: str)
 async def test_an_email_finds_the_user_who_has_it(database: Database) -> None:
     await database.transact(users.create, username="bob", email="b@example.org")
     token = await database.transact(users.create_token, email="b@example.org")
-    assert await database.transact(users.find_user_by_token, token=token) == User(
+    assert await database.transact(store.find_user_by_token, token=token) == User(
         id=1, username="bob"
     )
 
@@ -77,7 +78,7 @@ async def test_a_name_counts_more_than_an_email(database: Database) -> None:
     for username in ("bob", "b@example.org", "ann"):
         await database.transact(users.create, username=username, email="b@example.org")
     token = await database.transact(users.create_token, email="b@example.org")
-    found = await database.transact(users.find_user_by_token, token=token)
+    found = await database.transact(store.find_user_by_token, token=token)
     assert found == User(id=2, username="b@example.org")
 
 
@@ -86,7 +87,7 @@ async def test_an_email_of_several_users_is_nobodys(database: Database) -> None:
     for username in ("bob", "ann"):
         await database.transact(users.create, username=username, email="b@example.org")
     token = await database.transact(users.create_token, email="b@example.org")
-    found = await database.transact(users.find_user_by_token, token=token)
+    found = await database.transact(store.find_user_by_token, token=token)
     assert found is not None
     assert found.username == "b@example.org"
 
@@ -94,7 +95,7 @@ async def test_an_email_of_several_users_is_nobodys(database: Database) -> None:
 @pytest.mark.parametrize("name", ["b\0b", "b\nb", "b\ud800b"])
 @pytest_twisted.ensureDeferred
 async def test_a_name_can_be_printed(database: Database, name: str) -> None:
-    with pytest.raises(ValueError, match="control characters"):
+    with pytest.raises(users.UnfitText, match="control characters"):
         await database.transact(users.create, username=name)
     with pytest.raises(users.UnknownUser):
         await database.transact(users.set_active, username=name, is_active=True)
@@ -106,10 +107,10 @@ async def test_a_user_is_found_with_her_password_and_permissions(database: Datab
     for permission in ("a", "b", "a"):
         await database.transact(users.grant, username="bob", permission=permission)
     expected = User(id=1, username="bob", permissions=frozenset({"a", "b"}))
-    found = await database.transact(users.find_user_by_name, username="bob")
+    found = await database.transact(store.find_user_by_name, username="bob")
     assert found == (expected, "hashed")
     token = await database.transact(users.create_token, email="bob")
-    assert await database.transact(users.find_user_by_token, token=token) == expected
+    assert await database.transact(store.find_user_by_token, token=token) == expected
 
 
 @pytest.mark.parametrize(("held", "may"), [("a", True), ("b", False)])
@@ -132,13 +133,13 @@ async def test_a_password_that_was_changed_is_not_replaced(
 ) -> None:
     await database.transact(users.create, username="bob", password="old")
     await database.transact(users.set_password, username="bob", password="changed")
-    await database.transact(users.replace_password, user_id=1, old="old", new="old, anew")
+    await database.transact(store.replace_password, user_id=1, old="old", new="old, anew")
     assert direct.value("SELECT password FROM users") == "changed"
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_token_is_revoked_once(database: Database) -> None:
     token = await database.transact(users.create_token, email="bob")
-    assert await database.transact(users.revoke_token, token=token)
-    assert not await database.transact(users.revoke_token, token_id=1)
-    assert await database.transact(users.find_user_by_token, token=token) is None
+    assert await database.transact(store.revoke_token, token=token)
+    assert not await database.transact(store.revoke_token, token_id=1)
+    assert await database.transact(store.find_user_by_token, token=token) is None

@@ -1,0 +1,88 @@
+"""What there is to tell of single rows that were imported as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from sbm.model.content_rules import PREPEND, Placed, content_problems, prepend_problems
+from sbm.operations.django_import.old_files import Copies
+from sbm.operations.django_import.transfer import Taken
+from sbm.operations.progress import Progress
+from sbm.store.django.sendable import Ended, Waiting
+
+
+@frozen(kw_only=True)
+class Finding:
+    """What is to be told of a row of a table: what becomes of it, and why."""
+
+    table: str
+    id: str
+    fate: str
+    reason: str
+
+
+def find_unsendable(taken: Taken, *, limit: int) -> Iterator[Finding]:
+    """Each message and prepend that could not be sent; ``limit`` is of the characters of a text."""
+    for one in taken.contents:
+        yield from _unsendable_content(one, limit)
+    for waiting in taken.waiting:
+        yield from _unsendable_prepend(waiting, limit)
+
+
+def _unsendable_content(one: Placed, limit: int) -> Iterator[Finding]:
+    for problem in content_problems(one.content, limit=limit):
+        name = f"message {one.sequence_number} of {one.messageset} in {one.lang}"
+        yield Finding(
+            table="messages",
+            id=str(one.id),
+            fate="cannot be sent",
+            reason=f"{name} {problem.clause}",
+        )
+        return
+
+
+def _unsendable_prepend(waiting: Waiting, limit: int) -> Iterator[Finding]:
+    for problem in prepend_problems(
+        waiting.prepend, waiting.medium, text=waiting.text, limit=limit
+    ):
+        yield Finding(
+            table="subscriptions",
+            id=str(waiting.id),
+            fate="cannot be sent",
+            reason=f"{PREPEND} {problem.clause}",
+        )
+        return
+
+
+def tell_ended(one: Ended) -> Finding:
+    """What becomes of one who stands beyond the end of the content."""
+    where = (
+        f"it stands at {one.next_sequence_number}, beyond the end of {one.messageset} in {one.lang}"
+    )
+    if one.successor is not None:
+        fate = f"it is completed, and goes on to {one.following} as {one.successor}"
+    elif one.is_in_error:
+        fate = "it is in error, and is left as it is"
+    else:
+        fate = "it completes at a tick"
+        fate += f", and does not go on to {one.following}" if one.following else ""
+    return Finding(
+        table="subscriptions", id=str(one.id), fate="beyond the end", reason=f"{where}: {fate}"
+    )
+
+
+def copy_files(taken: Taken, copies: Copies, *, progress: Progress) -> Iterator[Finding]:
+    """Copy the files of the messages; tells of each that cannot be."""
+    counts = {one.table: one.taken for one in taken.tallies}
+    with progress("files", counts["binary_contents"]) as advance:
+        for one in taken.files:
+            if complaint := copies.bring(one):
+                yield Finding(
+                    table="binary_contents",
+                    id=str(one.id),
+                    fate="without its file",
+                    reason=complaint,
+                )
+            advance(1)

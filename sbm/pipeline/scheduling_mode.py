@@ -1,0 +1,39 @@
+"""Who says when: the database is told how this daemon schedules."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from sbm.model.scheduler_call import Scheduling
+from sbm.store import scheduler_calls, ticks
+from sbm.store.postgres.database import Database, Transaction
+
+
+@define(eq=False, slots=False, kw_only=True)
+class SchedulingMode:
+    """Tells the database how this daemon schedules, for sessions that are not a daemon's."""
+
+    _database: Database
+    _mode: Scheduling
+    _is_told: bool = field(default=False, init=False)
+    _log: Logger = field(factory=Logger)
+
+    async def one_pass(self) -> int:
+        """Say so, once."""
+        if not self._is_told:
+            is_new = await self._database.transact(self._say)
+            self._is_told = True
+            if is_new:
+                self._log.warn(
+                    "SBM_SCHEDULING is {mode} now: `sbm scheduler sync` brings the Scheduler in"
+                    " line",
+                    mode=self._mode,
+                )
+        return 0
+
+    async def _say(self, transaction: Transaction) -> bool:
+        is_new = await scheduler_calls.set_scheduling(transaction, mode=self._mode)
+        if is_new:
+            await ticks.unwind(transaction)
+        return is_new

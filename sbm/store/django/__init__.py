@@ -1,0 +1,1 @@
+"""The database of the service that sbm replaces, read, and written into ours."""

@@ -1,0 +1,72 @@
+"""The OpenAPI description of the whole API: what each resource says of itself, in this order."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sbm.web.openapi import shared
+from sbm.web.openapi.document import document
+from sbm.web.openapi.published import StaticDocument, docs_page, openapi_json
+from sbm.web.resources import (
+    background,
+    behind_subscriptions,
+    binary_contents,
+    exposition,
+    failed_tasks,
+    health,
+    languages,
+    media,
+    messages,
+    messagesets,
+    metrics,
+    root,
+    schedules,
+    subscriptions,
+    tasks,
+    ticks,
+    triggers,
+    users,
+)
+from sbm.web.schema.json_schema import JsonSchema
+
+SECTIONS = (
+    schedules.SECTION,
+    messagesets.SECTION,
+    languages.SECTION,
+    messages.SECTION,
+    binary_contents.SECTION,
+    media.SECTION,
+    subscriptions.SECTION,
+    triggers.SECTION,
+    behind_subscriptions.SECTION,
+    background.ESTIMATES,
+    ticks.SECTION,
+    failed_tasks.SECTION,
+    tasks.SECTION,
+    shared.SECTION,
+    users.SECTION,
+    root.COLLECTIONS,
+    metrics.SECTION,
+    background.AUDIO,
+    health.SECTION,
+    root.LIVENESS,
+    exposition.SECTION,
+    root.DESCRIPTION,
+)
+
+
+def describe(version: str) -> JsonSchema:
+    """The description of the API of this version of sbm: OpenAPI 3.1, ready to be JSON."""
+    return document(version, SECTIONS)
+
+
+@cache
+def description(version: str) -> StaticDocument:
+    """``/api/v1/openapi.json``."""
+    return openapi_json(describe(version))
+
+
+@cache
+def docs(version: str) -> StaticDocument:
+    """``/docs/``."""
+    return docs_page(describe(version))

@@ -1,0 +1,122 @@
+"""What lies at the root: where the collections are, whether the process lives, the description."""
+
+from __future__ import annotations
+
+from twisted.web.server import Request
+
+from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply, written
+from sbm.web.http.errors import MethodNotAllowed
+from sbm.web.openapi.parts import Operation, PathItem, Section, allow, answer_of, no_content
+from sbm.web.openapi.schemas import one_object
+from sbm.web.schema.json_schema import TEXT, URL
+
+COLLECTIONS_OPTIONS = OptionsInfo(
+    name="Api Root", description="The collections, and where they are."
+)
+
+_COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
+
+
+async def read_collections(request: ApiRequest) -> Reply:
+    """Where the collections are."""
+    return Reply(body={name: request.url(f"/api/v1/{name}/") for name in _COLLECTIONS})
+
+
+def read_liveness(request: Request) -> bytes:
+    """The process answers: nothing else is looked at, and nobody has to say who she is."""
+    request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
+    if request.method not in (b"GET", b"HEAD", b"OPTIONS"):
+        raise MethodNotAllowed(request.method.decode("ascii", "replace"))
+    request.setHeader(b"Content-Length", b"0")
+    return written(request, Reply())
+
+
+COLLECTIONS = Section(
+    tags=[("Service", "What the service is, and whether it works.")],
+    paths=[
+        PathItem(
+            path="/api/v1/",
+            tag="Service",
+            operations={
+                "GET": Operation(
+                    name="read_collections",
+                    summary="Read where the collections are",
+                    answers={
+                        200: answer_of(
+                            one_object(
+                                {
+                                    "subscriptions": URL,
+                                    "failed-tasks": URL,
+                                    "behind-subscriptions": URL,
+                                }
+                            ),
+                            "Their URLs.",
+                        )
+                    },
+                )
+            },
+        ),
+    ],
+)
+
+
+LIVENESS = Section(
+    paths=[
+        PathItem(
+            path="/livez",
+            tag="Service",
+            needs_user=False,
+            is_api=False,
+            operations={
+                "GET": Operation(
+                    name="read_liveness",
+                    summary="See that the process answers",
+                    description="Nothing else is looked at.",
+                    answers={200: no_content("It answers; there is no body.")},
+                )
+            },
+        ),
+    ],
+)
+
+
+DESCRIPTION = Section(
+    paths=[
+        PathItem(
+            path="/api/v1/openapi.json",
+            tag="Service",
+            needs_user=False,
+            is_api=False,
+            operations={
+                "GET": Operation(
+                    name="read_description",
+                    summary="Read this description",
+                    answers={
+                        200: answer_of({"type": "object"}, "OpenAPI 3.1."),
+                        304: no_content("The client has it already."),
+                    },
+                )
+            },
+        ),
+        PathItem(
+            path="/docs/",
+            tag="Service",
+            needs_user=False,
+            is_api=False,
+            operations={
+                "GET": Operation(
+                    name="read_docs",
+                    summary="Read this description as a page",
+                    answers={
+                        200: {
+                            "description": "The page.",
+                            "headers": allow(),
+                            "content": {"text/html": {"schema": TEXT}},
+                        },
+                        304: no_content("The client has it already."),
+                    },
+                )
+            },
+        ),
+    ],
+)
