@@ -19,6 +19,7 @@ from sbm import cli
 from sbm.commands.running import OK, Work
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres.database import Database
+from tests.patience import patience
 
 ROOT = Path(__file__).parents[2]
 DATABASE = "STAGE_BASED_MESSAGING_DATABASE"
@@ -70,7 +71,7 @@ def run_apart(*arguments: str, database_uri: str, stdin: bytes = b"", **environ:
         input=stdin,
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=patience(),
         env=process_environ(database_uri) | environ,
     )
     return Outcome(status=done.returncode, out=done.stdout.decode(), complaint=done.stderr.decode())

@@ -10,6 +10,7 @@ import psycopg2
 from sbm.commands.running import FAILED, MISUSED
 from tests.arrange import Arranged
 from tests.commands.operator import COMMAND, Outcome, SbmAtOnce, process_environ
+from tests.patience import patience
 
 
 def test_a_command_that_is_interrupted_says_so_and_no_more(
@@ -30,7 +31,7 @@ def test_a_command_that_is_interrupted_says_so_and_no_more(
         ):
             assert command.poll() is None
         command.send_signal(signal.SIGINT)
-        _, complaint = command.communicate(timeout=60)
+        _, complaint = command.communicate(timeout=patience())
     finally:
         holder.close()
     assert complaint == "sbm: interrupted; the changes that were made before that stay\n"

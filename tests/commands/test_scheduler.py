@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.arrange import Arranged
 from tests.commands.operator import COMMAND, Sbm, process_environ
+from tests.patience import patience
 from tests.pipeline.scheduler.test_outbox import Here, payload
 from tests.pipeline.scheduler.test_outbox import here as here
 
@@ -121,7 +122,7 @@ async def test_whoever_has_seen_enough_leaves_nothing_behind(here: Here, databas
         subprocess.run,
         [*COMMAND, "scheduler", "sync", "--dry-run"],
         check=False,
-        timeout=60,
+        timeout=patience(),
         env=process_environ(database_uri) | settings(here) | {"PYTHONUNBUFFERED": "1"},
         stdout=writing,
         stderr=subprocess.PIPE,
