@@ -145,16 +145,12 @@ FILTERS = [
         note="Subscriptions on this schedule.",
     ),
     Filter(name="lang", read=filters.text, note="Subscriptions in this language."),
-    Filter(name="metadata", read=filters.text, note="Subscriptions whose metadata is this text."),
-    Filter(
-        name="metadata_has_key",
-        read=filters.text,
-        note="Subscriptions whose metadata has this key.",
-    ),
+    Filter(name="metadata", read=filters.text, note="Metadata is this text."),
+    Filter(name="metadata_has_key", read=filters.text, note="Metadata has this key."),
     Filter(
         name="metadata_not_has_key",
         read=filters.text,
-        note="Subscriptions without metadata, or whose metadata does not have this key.",
+        note="Metadata does not have this key, or there is none.",
     ),
     Filter(
         name="active",
@@ -168,45 +164,27 @@ FILTERS = [
     ),
     Filter(name="process_status", read=filters.integer, note="Subscriptions in this state."),
     Filter(name="version", read=filters.integer, note="Subscriptions of this version."),
-    Filter(
-        name="next_sequence_number",
-        read=filters.integer,
-        note="Subscriptions with this next number.",
-    ),
-    Filter(
-        name="initial_sequence_number",
-        read=filters.integer,
-        note="Subscriptions that began with this number.",
-    ),
-    Filter(
-        name="created_at",
-        read=filters.moment,
-        note="Subscriptions made at this time, to the microsecond.",
-    ),
-    Filter(
-        name="created_after", read=filters.moment, note="Subscriptions made at this time or later."
-    ),
-    Filter(
-        name="created_before",
-        read=filters.moment,
-        note="Subscriptions made at this time or before.",
-    ),
+    Filter(name="next_sequence_number", read=filters.integer, note="With this next number."),
+    Filter(name="initial_sequence_number", read=filters.integer, note="Began with this number."),
+    Filter(name="created_at", read=filters.moment, note="Made at this time, to the microsecond."),
+    Filter(name="created_after", read=filters.moment, note="Made at this time or later."),
+    Filter(name="created_before", read=filters.moment, note="Made at this time or before."),
     Filter(
         name="updated_at",
         read=filters.moment,
-        note="Subscriptions changed at this time, to the microsecond.",
+        note="Changed at this time, to the microsecond.",
     ),
     Filter(
         name="created_by",
         read=filters.reference,
         exists=subscriptions.knows_user,
-        note="Subscriptions made by this user.",
+        note="Made by this user.",
     ),
     Filter(
         name="updated_by",
         read=filters.reference,
         exists=subscriptions.knows_user,
-        note="Subscriptions changed by this user.",
+        note="Changed by this user.",
     ),
 ]
 
