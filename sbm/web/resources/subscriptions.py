@@ -150,7 +150,7 @@ FILTERS = [
     Filter(
         name="metadata_not_has_key",
         read=filters.text,
-        note="Metadata does not have this key, or there is none.",
+        note="Subscriptions without metadata, or without this key in it.",
     ),
     Filter(
         name="active",
@@ -172,19 +172,19 @@ FILTERS = [
     Filter(
         name="updated_at",
         read=filters.moment,
-        note="Changed at this time, to the microsecond.",
+        note="Subscriptions changed at this time, to the microsecond.",
     ),
     Filter(
         name="created_by",
         read=filters.reference,
         exists=subscriptions.knows_user,
-        note="Made by this user.",
+        note="Subscriptions made by this user.",
     ),
     Filter(
         name="updated_by",
         read=filters.reference,
         exists=subscriptions.knows_user,
-        note="Changed by this user.",
+        note="Subscriptions changed by this user.",
     ),
 ]
 
