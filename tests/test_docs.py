@@ -129,3 +129,25 @@ def test_every_fragment_of_the_changelog_is_of_a_known_kind_and_says_something()
         assert name is not None, path.name
         assert name[1] in kinds, path.name
         assert path.read_text(encoding="utf-8").strip(), path.name
+
+
+def defined_in(path: Path) -> set[str]:
+    """The functions, classes and methods of a module."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {
+                f"{node.name}.{one.name}"
+                for one in node.body
+                if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))
+            }
+    return found
+
+
+def test_the_map_of_the_code_names_functions_that_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.rst").read_text(encoding="utf-8")
+    steps = re.findall(r"(sbm/[\w/]+\.py):([\w.]+)``", page)
+    assert len(steps) > 20
+    assert [step for step in steps if step[1] not in defined_in(ROOT / step[0])] == []
