@@ -31,7 +31,7 @@ class Authentication:
     async def user_of(self, request: Request, *, needed: bool = True) -> User:
         """The user of a request; raises Unauthenticated, Busy, or DatabaseUnavailable.
 
-        The user is NOBODY if there are no credentials, and none are ``needed``.
+        If there are no credentials, and none are ``needed``, the user is NOBODY.
         """
         header = _header(request)
         scheme = header[:1]
