@@ -36,7 +36,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from sbm.model.cron import Cron
-from sbm.pipeline.tasks.requests import Tasks
+from sbm.pipeline.tasks.requests import TaskRequests
 from sbm.runtime.wakeups import Wakeup
 from sbm.sandbox.postgres import EmbeddedPostgres
 from sbm.settings.endpoints import DatabaseAddress
@@ -94,7 +94,7 @@ def search(uri: str) -> None:
 
     async def once(reactor: Any) -> None:
         database = Database(reactor, DatabaseAddress.parse(uri), 2)
-        worker = Tasks(
+        worker = TaskRequests(
             reactor=reactor,
             database=database,
             time_zone=UTC,

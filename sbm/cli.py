@@ -18,7 +18,7 @@ from attrs import frozen
 
 from sbm.commands.running import FAILED, MISUSED, CommandFailed, Work, with_database
 from sbm.model.text import has_surrogates
-from sbm.operations.refusals import Refused
+from sbm.operations.refusals import OperationRefused
 from sbm.settings.config import read_database
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import ConfigError
@@ -108,7 +108,7 @@ def tell(error: Exception) -> int:
     """Print why a command failed, and return its exit status; raises the error if it is a bug."""
     if isinstance(error, ConfigError):
         return _complain("\n".join(error.problems), MISUSED)
-    if isinstance(error, (CommandFailed, Refused, DatabaseUnavailable, MigrationFailed)):
+    if isinstance(error, (CommandFailed, OperationRefused, DatabaseUnavailable, MigrationFailed)):
         return _complain(str(error).strip(), FAILED)
     raise error
 

@@ -23,7 +23,7 @@ from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
 from sbm.pipeline.scheduling_mode import SchedulingMode
 from sbm.pipeline.sends.completer import Listener
 from sbm.pipeline.tasks.audio import AudioCopies
-from sbm.pipeline.tasks.requests import Tasks
+from sbm.pipeline.tasks.requests import TaskRequests
 from sbm.pipeline.ticks import Clock, Expansion
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.upkeep.ledger_balance import LedgerBalance
@@ -225,14 +225,14 @@ def _scheduler_calls(shared: Shared) -> Iterable[IService]:
     yield client
     yield Loop(
         reactor=shared.reactor,
-        name="do chores",
+        name="call the Scheduler",
         one_pass=outbox.one_pass,
         rest=POLL_SECONDS,
         wakeup=shared.wakeups.scheduler_calls,
     )
     yield Loop(
         reactor=shared.reactor,
-        name="expire chores",
+        name="expire calls to the Scheduler",
         one_pass=outbox.expire,
         rest=EXPIRY_SECONDS,
     )
@@ -240,7 +240,7 @@ def _scheduler_calls(shared: Shared) -> Iterable[IService]:
 
 def _tasks(shared: Shared) -> IService:
     """Work that clients ask for and do not wait for."""
-    tasks: IService = Tasks(
+    tasks: IService = TaskRequests(
         reactor=shared.reactor,
         database=shared.database,
         time_zone=shared.config.timezone,
@@ -307,7 +307,7 @@ def _ledger_balance(shared: Shared) -> Iterable[IService]:
     yield database
     yield Loop(
         reactor=shared.reactor,
-        name="check the law",
+        name="check the ledger balance",
         one_pass=balance.one_pass,
         rest=BALANCE_SECONDS,
         may_be_cut=True,

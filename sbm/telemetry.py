@@ -8,7 +8,7 @@ from typing import Protocol
 
 from attrs import define, field
 
-from sbm.model.send import Result, Send, Settled
+from sbm.model.send import Send, SendResult, Settled
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -96,7 +96,7 @@ class Telemetry:
         """What a gauge was last set to, or None: never yet."""
         return self.gauges.get((name, tuple(sorted(labels.items()))))
 
-    def settled(self, send: Send, result: Result) -> None:  # noqa: ARG002
+    def settled(self, send: Send, result: SendResult) -> None:  # noqa: ARG002
         """A result is committed: count it by its kind."""
         kind = result.outcome if isinstance(result, Settled) else type(result).__name__.lower()
         self.count(f"sends.{kind}")

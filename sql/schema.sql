@@ -29,7 +29,7 @@ CREATE TABLE public.schedules (
     month_of_year text DEFAULT '*'::text NOT NULL,
     next_tick_at timestamp with time zone,
     next_tick_rule text,
-    wound_at timestamp with time zone,
+    next_tick_set_at timestamp with time zone,
     CONSTRAINT schedules_day_of_month_check CHECK ((char_length(day_of_month) <= 64)),
     CONSTRAINT schedules_day_of_week_check CHECK ((char_length(day_of_week) <= 64)),
     CONSTRAINT schedules_hour_check CHECK ((char_length(hour) <= 64)),
@@ -41,7 +41,7 @@ COMMENT ON COLUMN public.schedules.next_tick_at IS 'When the built-in clock tick
 
 COMMENT ON COLUMN public.schedules.next_tick_rule IS 'The version of the rule, the cron fields and the time zone that next_tick_at was worked out from: where they are no longer right, next_tick_at is out of date, whoever changed the row.';
 
-COMMENT ON COLUMN public.schedules.wound_at IS 'When next_tick_at was worked out. If it lies in the future, the clock was wrong then.';
+COMMENT ON COLUMN public.schedules.next_tick_set_at IS 'When next_tick_at was worked out. If it lies in the future, the clock was wrong then.';
 
 CREATE FUNCTION public.cron_definition(schedule public.schedules) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
@@ -164,6 +164,99 @@ BEGIN
 END
 $_$;
 
+CREATE FUNCTION public.expected_path(of_search bigint, ids uuid[]) RETURNS TABLE(subscription_id uuid, step integer, messageset_id integer, schedule_id integer, since timestamp with time zone, number integer, finishes boolean, missed bigint)
+    LANGUAGE sql STABLE
+    AS $$
+-- The path of each of these subscriptions that is under way, a row for each set on it: a run of the
+-- schedule after it began sends one message, from its initial number on; a set that is finished
+-- is followed by the next one, on its own schedule, from the run that sent the last message.
+-- number is where the runs have brought it in the set, and finishes that its last message was
+-- sent; missed, how many messages of it were not sent. A subscription beyond the end of its
+-- content is finished by the run after the last message, one at least, and goes on only if
+-- the ledger has a send of its set to it. A path that goes in circles is followed through 100 sets,
+-- and the last of them is left unfinished.
+WITH RECURSIVE path AS (
+    SELECT s.id, 1 AS step, s.lang, s.messageset_id, s.schedule_id, s.created_at AS since,
+           s.initial_sequence_number AS initial, s.next_sequence_number AS stands_at,
+           leg.runs_before, leg.runs, stand.ends, stand.goes_on,
+           CASE WHEN stand.ends AND stand.goes_on THEN GREATEST(leg.messages, 1)
+                ELSE leg.messages END AS messages
+      FROM unnest(ids) AS given (id)
+      JOIN subscriptions s ON s.id = given.id AND s.active AND NOT s.completed
+     CROSS JOIN LATERAL (
+           SELECT (SELECT count(*)::integer FROM messages m
+                    WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+                      AND m.sequence_number >= s.initial_sequence_number) AS messages,
+                  before.number AS runs_before, COALESCE((
+                      SELECT r.number FROM schedule_runs r
+                       WHERE r.search_id = of_search AND r.schedule_id = s.schedule_id
+                       ORDER BY r.number DESC LIMIT 1), 0) - before.number AS runs
+             FROM (SELECT COALESCE((
+                      SELECT r.number FROM schedule_runs r
+                       WHERE r.search_id = of_search AND r.schedule_id = s.schedule_id
+                         AND r.run_at <= s.created_at
+                       ORDER BY r.run_at DESC LIMIT 1), 0) AS number) before) leg
+     CROSS JOIN LATERAL (
+           SELECT COALESCE((SELECT m.sequence_number FROM messages m
+                             WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+                             ORDER BY m.sequence_number DESC LIMIT 1)
+                           < s.next_sequence_number, false) AS ends) beyond
+     CROSS JOIN LATERAL (
+           SELECT beyond.ends, CASE WHEN beyond.ends THEN EXISTS (
+                      SELECT FROM ledger
+                       WHERE ledger.subscription_id = s.id
+                         AND ledger.messageset_id = s.messageset_id AND ledger.kind = 'next'
+                         AND (ledger.outcome IN ('sent', 'adopted', 'dry-run')
+                              OR ledger.is_assumed)
+                      OFFSET 0) ELSE true END AS goes_on) stand
+    UNION ALL
+    SELECT path.id, path.step + 1, path.lang, following.id, following.default_schedule_id,
+           finish.run_at, 1, 1, leg.runs_before, leg.runs, false, true, leg.messages
+      FROM path
+      JOIN schedule_runs finish ON finish.search_id = of_search
+                               AND finish.schedule_id = path.schedule_id
+                               AND finish.number = path.runs_before + path.messages
+      JOIN messagesets finished ON finished.id = path.messageset_id
+      JOIN messagesets following ON following.id = finished.next_set_id
+     CROSS JOIN LATERAL (
+           SELECT (SELECT count(*)::integer FROM messages m
+                    WHERE m.messageset_id = following.id AND m.lang = path.lang
+                      AND m.sequence_number >= 1) AS messages,
+                  before.number AS runs_before, COALESCE((
+                      SELECT r.number FROM schedule_runs r
+                       WHERE r.search_id = of_search
+                         AND r.schedule_id = following.default_schedule_id
+                       ORDER BY r.number DESC LIMIT 1), 0) - before.number AS runs
+             FROM (SELECT COALESCE((
+                      SELECT r.number FROM schedule_runs r
+                       WHERE r.search_id = of_search
+                         AND r.schedule_id = following.default_schedule_id
+                         AND r.run_at <= finish.run_at
+                       ORDER BY r.run_at DESC LIMIT 1), 0) AS number) before) leg
+     WHERE path.messages > 0 AND path.runs >= path.messages AND path.step < 100 AND path.goes_on
+)
+SELECT path.id, path.step, path.messageset_id, path.schedule_id, path.since,
+       GREATEST(path.stands_at,
+                CASE WHEN last.sequence_number IS NULL THEN path.initial
+                     WHEN path.runs >= path.messages THEN last.sequence_number
+                     ELSE last.sequence_number + 1 END),
+       (last.sequence_number IS NOT NULL OR path.ends) AND path.runs >= path.messages
+           AND (path.step < 100 OR current.next_set_id IS NULL),
+       CASE WHEN last.sequence_number IS NULL OR last.sequence_number < path.stands_at THEN 0
+            ELSE (SELECT count(*) FROM messages m
+                   WHERE m.messageset_id = path.messageset_id AND m.lang = path.lang
+                     AND m.sequence_number BETWEEN path.stands_at AND last.sequence_number) END
+  FROM path
+  JOIN messagesets current ON current.id = path.messageset_id
+  LEFT JOIN LATERAL (
+       -- The last message that the runs of this step have sent; none: they have sent none yet.
+       SELECT m.sequence_number FROM messages m
+        WHERE m.messageset_id = path.messageset_id AND m.lang = path.lang
+          AND m.sequence_number >= path.initial AND path.runs > 0 AND path.messages > 0
+        ORDER BY m.sequence_number
+        LIMIT 1 OFFSET GREATEST(LEAST(path.runs, path.messages) - 1, 0)) last ON true
+$$;
+
 CREATE FUNCTION public.join_schedule() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -254,49 +347,49 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION public.owe_chore(chore_kind text, chore_target text) RETURNS void
+CREATE FUNCTION public.owe_scheduler_call(call_kind text, call_target text) RETURNS void
     LANGUAGE sql
     AS $$
 -- One that is owed or being done already is owed again; one that was refused gets another chance,
 -- and one that waits may have nothing to wait for any more.
-INSERT INTO chores (kind, target) VALUES (chore_kind, chore_target)
+INSERT INTO scheduler_calls AS calls (kind, target) VALUES (call_kind, call_target)
     ON CONFLICT (kind, target) DO UPDATE
-   SET revision = chores.revision + 1, faults = 0, fault = '',
+   SET revision = calls.revision + 1, faults = 0, fault = '',
        up_to = '00000000-0000-0000-0000-000000000000', waits_for = NULL,
-       state = CASE WHEN chores.state IN ('refused', 'waiting') THEN 'owed' ELSE chores.state END,
-       due_at = CASE WHEN chores.state = 'refused' THEN now() ELSE chores.due_at END
+       state = CASE WHEN calls.state IN ('refused', 'waiting') THEN 'owed' ELSE calls.state END,
+       due_at = CASE WHEN calls.state = 'refused' THEN now() ELSE calls.due_at END
 $$;
 
-CREATE FUNCTION public.owe_chore_of_schedule() RETURNS trigger
+CREATE FUNCTION public.owe_scheduler_call_of_schedule() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 DECLARE
     mode text := scheduling_mode();
 BEGIN
     IF mode = 'schedule' THEN
-        PERFORM owe_chore('schedule', COALESCE(NEW.id, OLD.id)::text);
+        PERFORM owe_scheduler_call('schedule', COALESCE(NEW.id, OLD.id)::text);
     ELSIF mode = 'subscription' AND TG_OP = 'UPDATE' THEN
-        PERFORM owe_chore('members', NEW.id::text);
+        PERFORM owe_scheduler_call('members', NEW.id::text);
     END IF;
     RETURN NULL;
 END
 $$;
 
-CREATE FUNCTION public.owe_chore_of_subscription() RETURNS trigger
+CREATE FUNCTION public.owe_scheduler_call_of_subscription() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
         -- Not one that is known to be another's.
-        INSERT INTO remote_schedules (kind, target, remote_id)
+        INSERT INTO scheduler_schedules (kind, target, remote_id)
         SELECT 'subscription', OLD.id::text, OLD.metadata ->> 'scheduler_schedule_id'
          WHERE OLD.metadata ->> 'scheduler_schedule_id' <> ''
-           AND NOT EXISTS (SELECT FROM remote_schedules
+           AND NOT EXISTS (SELECT FROM scheduler_schedules
                             WHERE remote_id = OLD.metadata ->> 'scheduler_schedule_id')
             ON CONFLICT DO NOTHING;
     END IF;
     IF scheduling_mode() = 'subscription' THEN
-        PERFORM owe_chore('subscription', COALESCE(NEW.id, OLD.id)::text);
+        PERFORM owe_scheduler_call('subscription', COALESCE(NEW.id, OLD.id)::text);
     END IF;
     RETURN NULL;
 END
@@ -418,99 +511,6 @@ BEGIN
 END
 $_$;
 
-CREATE FUNCTION public.walk(of_search bigint, ids uuid[]) RETURNS TABLE(subscription_id uuid, step integer, messageset_id integer, schedule_id integer, since timestamp with time zone, number integer, finishes boolean, missed bigint)
-    LANGUAGE sql STABLE
-    AS $$
--- The way of each of these subscriptions that is under way, a row for each set on it: a run of the
--- schedule after it began sends one message, from its initial number on; a set that is finished
--- is followed by the next one, on its own schedule, from the run that sent the last message.
--- number is where the runs have brought it in the set, and finishes that its last message was
--- sent; missed, how many messages of it were not sent. A subscription beyond the end of its
--- content is finished by the run after the last message, one at least, and goes on only if
--- the ledger has a send of its set to it. A way that goes in circles is followed through 100 sets,
--- and the last of them is left unfinished.
-WITH RECURSIVE way AS (
-    SELECT s.id, 1 AS step, s.lang, s.messageset_id, s.schedule_id, s.created_at AS since,
-           s.initial_sequence_number AS initial, s.next_sequence_number AS stands_at,
-           leg.runs_before, leg.runs, stand.ends, stand.goes_on,
-           CASE WHEN stand.ends AND stand.goes_on THEN GREATEST(leg.messages, 1)
-                ELSE leg.messages END AS messages
-      FROM unnest(ids) AS given (id)
-      JOIN subscriptions s ON s.id = given.id AND s.active AND NOT s.completed
-     CROSS JOIN LATERAL (
-           SELECT (SELECT count(*)::integer FROM messages m
-                    WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
-                      AND m.sequence_number >= s.initial_sequence_number) AS messages,
-                  before.number AS runs_before, COALESCE((
-                      SELECT r.number FROM schedule_runs r
-                       WHERE r.search_id = of_search AND r.schedule_id = s.schedule_id
-                       ORDER BY r.number DESC LIMIT 1), 0) - before.number AS runs
-             FROM (SELECT COALESCE((
-                      SELECT r.number FROM schedule_runs r
-                       WHERE r.search_id = of_search AND r.schedule_id = s.schedule_id
-                         AND r.run_at <= s.created_at
-                       ORDER BY r.run_at DESC LIMIT 1), 0) AS number) before) leg
-     CROSS JOIN LATERAL (
-           SELECT COALESCE((SELECT m.sequence_number FROM messages m
-                             WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
-                             ORDER BY m.sequence_number DESC LIMIT 1)
-                           < s.next_sequence_number, false) AS ends) beyond
-     CROSS JOIN LATERAL (
-           SELECT beyond.ends, CASE WHEN beyond.ends THEN EXISTS (
-                      SELECT FROM ledger
-                       WHERE ledger.subscription_id = s.id
-                         AND ledger.messageset_id = s.messageset_id AND ledger.kind = 'next'
-                         AND (ledger.outcome IN ('sent', 'adopted', 'dry-run')
-                              OR ledger.is_assumed)
-                      OFFSET 0) ELSE true END AS goes_on) stand
-    UNION ALL
-    SELECT way.id, way.step + 1, way.lang, following.id, following.default_schedule_id,
-           finish.run_at, 1, 1, leg.runs_before, leg.runs, false, true, leg.messages
-      FROM way
-      JOIN schedule_runs finish ON finish.search_id = of_search
-                               AND finish.schedule_id = way.schedule_id
-                               AND finish.number = way.runs_before + way.messages
-      JOIN messagesets finished ON finished.id = way.messageset_id
-      JOIN messagesets following ON following.id = finished.next_set_id
-     CROSS JOIN LATERAL (
-           SELECT (SELECT count(*)::integer FROM messages m
-                    WHERE m.messageset_id = following.id AND m.lang = way.lang
-                      AND m.sequence_number >= 1) AS messages,
-                  before.number AS runs_before, COALESCE((
-                      SELECT r.number FROM schedule_runs r
-                       WHERE r.search_id = of_search
-                         AND r.schedule_id = following.default_schedule_id
-                       ORDER BY r.number DESC LIMIT 1), 0) - before.number AS runs
-             FROM (SELECT COALESCE((
-                      SELECT r.number FROM schedule_runs r
-                       WHERE r.search_id = of_search
-                         AND r.schedule_id = following.default_schedule_id
-                         AND r.run_at <= finish.run_at
-                       ORDER BY r.run_at DESC LIMIT 1), 0) AS number) before) leg
-     WHERE way.messages > 0 AND way.runs >= way.messages AND way.step < 100 AND way.goes_on
-)
-SELECT way.id, way.step, way.messageset_id, way.schedule_id, way.since,
-       GREATEST(way.stands_at,
-                CASE WHEN last.sequence_number IS NULL THEN way.initial
-                     WHEN way.runs >= way.messages THEN last.sequence_number
-                     ELSE last.sequence_number + 1 END),
-       (last.sequence_number IS NOT NULL OR way.ends) AND way.runs >= way.messages
-           AND (way.step < 100 OR current.next_set_id IS NULL),
-       CASE WHEN last.sequence_number IS NULL OR last.sequence_number < way.stands_at THEN 0
-            ELSE (SELECT count(*) FROM messages m
-                   WHERE m.messageset_id = way.messageset_id AND m.lang = way.lang
-                     AND m.sequence_number BETWEEN way.stands_at AND last.sequence_number) END
-  FROM way
-  JOIN messagesets current ON current.id = way.messageset_id
-  LEFT JOIN LATERAL (
-       -- The last message that the runs of this leg have sent; none: they have sent none yet.
-       SELECT m.sequence_number FROM messages m
-        WHERE m.messageset_id = way.messageset_id AND m.lang = way.lang
-          AND m.sequence_number >= way.initial AND way.runs > 0 AND way.messages > 0
-        ORDER BY m.sequence_number
-        LIMIT 1 OFFSET GREATEST(LEAST(way.runs, way.messages) - 1, 0)) last ON true
-$$;
-
 CREATE TABLE public.audio_copies (
     name text NOT NULL,
     size bigint NOT NULL,
@@ -588,206 +588,6 @@ COMMENT ON COLUMN public.binary_contents.content IS 'The name of the file below 
 
 ALTER TABLE public.binary_contents ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.binary_contents_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
-CREATE TABLE public.chores (
-    id bigint NOT NULL,
-    kind text NOT NULL,
-    target text NOT NULL,
-    state text DEFAULT 'owed'::text NOT NULL,
-    revision integer DEFAULT 0 NOT NULL,
-    owed_at timestamp with time zone DEFAULT now() NOT NULL,
-    due_at timestamp with time zone DEFAULT now() NOT NULL,
-    attempt integer DEFAULT 0 NOT NULL,
-    lease_until timestamp with time zone,
-    unknown_since timestamp with time zone,
-    faults integer DEFAULT 0 NOT NULL,
-    reason text DEFAULT ''::text NOT NULL,
-    up_to uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    waits_for text,
-    fault text DEFAULT ''::text NOT NULL,
-    dated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT chores_check CHECK (((state = 'claimed'::text) = (lease_until IS NOT NULL))),
-    CONSTRAINT chores_kind_check CHECK ((kind = ANY (ARRAY['subscription'::text, 'schedule'::text, 'members'::text, 'leftover'::text]))),
-    CONSTRAINT chores_state_check CHECK ((state = ANY (ARRAY['owed'::text, 'waiting'::text, 'claimed'::text, 'refused'::text]))),
-    CONSTRAINT chores_waits_for_check CHECK (((state = 'waiting'::text) = (waits_for IS NOT NULL)))
-)
-WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='5000', autovacuum_vacuum_cost_delay='0');
-
-COMMENT ON TABLE public.chores IS 'Calls to the Seed Scheduler that are owed: a row goes when it is done.';
-
-COMMENT ON COLUMN public.chores.kind IS 'subscription, schedule: tell of that one; members: look at who has that schedule, and owe a chore for each that it matters to; leftover: disable what is at the Scheduler for nobody.';
-
-COMMENT ON COLUMN public.chores.target IS 'The id of the subscription or schedule; of a leftover, its id at the Scheduler.';
-
-COMMENT ON COLUMN public.chores.revision IS 'Grows with every change that it is owed for. One that came while it was done is not done.';
-
-COMMENT ON COLUMN public.chores.attempt IS 'Grows with every claim. It fences: who lost the lease, lost.';
-
-COMMENT ON COLUMN public.chores.unknown_since IS 'Since then no more of a POST that may have made a schedule is under way: it is looked for before another one is made.';
-
-COMMENT ON COLUMN public.chores.up_to IS 'members: the last subscription that was looked at.';
-
-COMMENT ON COLUMN public.chores.waits_for IS 'The cron that another chore is having its first schedule made with.';
-
-COMMENT ON COLUMN public.chores.fault IS 'The last answer that was counted as a fault of this chore.';
-
-COMMENT ON COLUMN public.chores.dated_at IS 'When due_at, lease_until and unknown_since were written. If it lies in the future, the clock was wrong then, and they are wrong by as much.';
-
-CREATE TABLE public.remote_schedules (
-    kind text NOT NULL,
-    target text NOT NULL,
-    remote_id text NOT NULL,
-    cron_definition text,
-    enabled boolean,
-    told_at timestamp with time zone DEFAULT now() NOT NULL,
-    made_with text,
-    is_addressed boolean DEFAULT true NOT NULL,
-    silent_since timestamp with time zone,
-    CONSTRAINT remote_schedules_kind_check CHECK ((kind = ANY (ARRAY['subscription'::text, 'schedule'::text])))
-);
-
-COMMENT ON TABLE public.remote_schedules IS 'The schedules at the Seed Scheduler that call us back, as it was last told.';
-
-COMMENT ON COLUMN public.remote_schedules.target IS 'The id of the subscription or schedule; no reference, as what is deleted must be disabled.';
-
-COMMENT ON COLUMN public.remote_schedules.cron_definition IS 'What the Scheduler shows as its cron; null: not known, or it may fire at other times.';
-
-COMMENT ON COLUMN public.remote_schedules.enabled IS 'Null: not known.';
-
-COMMENT ON COLUMN public.remote_schedules.made_with IS 'The cron that it was made with, which is when it fires; null: not known.';
-
-COMMENT ON COLUMN public.remote_schedules.is_addressed IS 'False: its endpoint or its token is not ours any more.';
-
-COMMENT ON COLUMN public.remote_schedules.silent_since IS 'Since when, by the Scheduler''s clock, it calls nobody because the schedule that is to take the place of this one is not made yet; null: that is not so.';
-
-CREATE TABLE public.subscriptions (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    identity text NOT NULL,
-    version integer DEFAULT 1 NOT NULL,
-    messageset_id integer NOT NULL,
-    next_sequence_number integer DEFAULT 1 NOT NULL,
-    initial_sequence_number integer DEFAULT 1 NOT NULL,
-    lang text NOT NULL,
-    active boolean DEFAULT true NOT NULL,
-    completed boolean DEFAULT false NOT NULL,
-    schedule_id integer NOT NULL,
-    process_status smallint DEFAULT 0 NOT NULL,
-    metadata jsonb,
-    chained_from uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_by integer,
-    updated_by integer,
-    joined_xid xid8 DEFAULT pg_current_xact_id(),
-    joined_at timestamp with time zone DEFAULT now(),
-    CONSTRAINT subscriptions_identity_check CHECK (((char_length(identity) >= 1) AND (char_length(identity) <= 36))),
-    CONSTRAINT subscriptions_lang_check CHECK (((char_length(lang) >= 1) AND (char_length(lang) <= 6))),
-    CONSTRAINT subscriptions_process_status_check CHECK ((process_status = ANY (ARRAY['-2'::integer, '-1'::integer, 0, 2])))
-)
-WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
-
-COMMENT ON COLUMN public.subscriptions.identity IS 'The identity in the Identity Store: a UUID in lower case; older ones as they were imported.';
-
-COMMENT ON COLUMN public.subscriptions.process_status IS '-2, -1 error; 0 ready; 2 completed. 1, in process, is derived: there is a live next send.';
-
-COMMENT ON COLUMN public.subscriptions.chained_from IS 'The completed subscription that this one follows; no reference, as that one may be deleted.';
-
-COMMENT ON COLUMN public.subscriptions.joined_xid IS 'The transaction in which it became one that its schedule''s ticks cover; null: before all.';
-
-COMMENT ON COLUMN public.subscriptions.joined_at IS 'When that was. It tells the numbers of this server''s transactions from those that came with the data of another one.';
-
-CREATE VIEW public.chore_steps AS
- SELECT id,
-    kind,
-    target,
-    state,
-    attempt,
-    revision,
-    unknown_since,
-    schedule_id,
-    wanted,
-    remote_id,
-    cron_definition,
-    made_with,
-    enabled,
-    is_addressed,
-        CASE
-            WHEN (kind = 'members'::text) THEN 'members'::text
-            WHEN (unknown_since IS NOT NULL) THEN 'look'::text
-            WHEN ((wanted IS NULL) AND (remote_id IS NULL)) THEN 'none'::text
-            WHEN (wanted IS NULL) THEN 'disable'::text
-            WHEN (remote_id IS NULL) THEN 'create'::text
-            WHEN ((cron_definition = wanted) AND ((made_with = wanted) OR ((made_with IS NULL) AND enabled))) THEN 'change'::text
-            WHEN (NOT enabled) THEN 'create'::text
-            ELSE 'replace'::text
-        END AS step
-   FROM ( SELECT c.id,
-            c.kind,
-            c.target,
-            c.state,
-            c.attempt,
-            c.revision,
-            c.unknown_since,
-            s.of_schedule AS schedule_id,
-            told.wanted,
-            known.cron_definition,
-            known.made_with,
-            known.enabled,
-            COALESCE(known.is_addressed, false) AS is_addressed,
-                CASE
-                    WHEN (c.kind = 'leftover'::text) THEN c.target
-                    ELSE COALESCE(known.remote_id,
-                    CASE
-                        WHEN ((s.in_metadata <> ''::text) AND (NOT (EXISTS ( SELECT
-                           FROM public.remote_schedules others
-                          WHERE (others.remote_id = s.in_metadata))))) THEN s.in_metadata
-                        ELSE NULL::text
-                    END)
-                END AS remote_id
-           FROM ((((public.chores c
-             CROSS JOIN ( SELECT public.scheduling_mode() AS mode) scheduling)
-             LEFT JOIN public.remote_schedules known ON (((known.kind = c.kind) AND (known.target = c.target))))
-             CROSS JOIN LATERAL ( SELECT
-                        CASE
-                            WHEN (c.kind = 'schedule'::text) THEN (c.target)::integer
-                            ELSE found.schedule_id
-                        END AS of_schedule,
-                    found.is_under_way,
-                    found.in_metadata
-                   FROM (( SELECT) one
-                     LEFT JOIN LATERAL ( SELECT subscriptions.schedule_id,
-                            (subscriptions.active AND (NOT subscriptions.completed)) AS is_under_way,
-                                CASE
-                                    WHEN (jsonb_typeof(subscriptions.metadata) = 'object'::text) THEN (subscriptions.metadata ->> 'scheduler_schedule_id'::text)
-                                    ELSE NULL::text
-                                END AS in_metadata
-                           FROM public.subscriptions
-                          WHERE (subscriptions.id =
-                                CASE
-                                    WHEN (c.kind = 'subscription'::text) THEN (c.target)::uuid
-                                    ELSE NULL::uuid
-                                END)
-                         OFFSET 0) found ON (true))) s)
-             LEFT JOIN LATERAL ( SELECT public.cron_definition(schedules.*) AS wanted
-                   FROM public.schedules
-                  WHERE (schedules.id =
-                        CASE
-                            WHEN ((c.kind = 'subscription'::text) AND (scheduling.mode = 'subscription'::text) AND s.is_under_way) THEN s.of_schedule
-                            WHEN ((c.kind = 'schedule'::text) AND (scheduling.mode = 'schedule'::text)) THEN s.of_schedule
-                            ELSE NULL::integer
-                        END)
-                 OFFSET 0) told ON (true))) things;
-
-COMMENT ON VIEW public.chore_steps IS 'What there is to do next for each chore.';
-
-ALTER TABLE public.chores ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
-    SEQUENCE NAME public.chores_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -1069,24 +869,11 @@ CREATE TABLE public.recent_registrations (
     CONSTRAINT recent_registrations_fingerprint_check CHECK ((octet_length(fingerprint) = 32))
 );
 
-COMMENT ON TABLE public.recent_registrations IS 'What the webhook was asked for without a key, while its twins are refused.';
+COMMENT ON TABLE public.recent_registrations IS 'What the webhook was asked for without a key, while its duplicates are refused.';
 
 COMMENT ON COLUMN public.recent_registrations.fingerprint IS 'SHA-256 of the data as they were read: the subscription itself goes on and changes.';
 
 COMMENT ON COLUMN public.recent_registrations.received_at IS 'By the clock of the daemon that received it.';
-
-CREATE UNLOGGED TABLE public.remote_listing (
-    listing_id uuid NOT NULL,
-    remote_id text NOT NULL,
-    kind text NOT NULL,
-    target text NOT NULL,
-    cron_definition text,
-    enabled boolean NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    listed_at timestamp with time zone DEFAULT now() NOT NULL,
-    made_with text,
-    is_addressed boolean DEFAULT true NOT NULL
-);
 
 CREATE TABLE public.resend_requests (
     id integer NOT NULL,
@@ -1119,6 +906,197 @@ CREATE UNLOGGED TABLE public.schedule_runs (
     run_at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE public.scheduler_calls (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    target text NOT NULL,
+    state text DEFAULT 'owed'::text NOT NULL,
+    revision integer DEFAULT 0 NOT NULL,
+    owed_at timestamp with time zone DEFAULT now() NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    lease_until timestamp with time zone,
+    unknown_since timestamp with time zone,
+    faults integer DEFAULT 0 NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    up_to uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    waits_for text,
+    fault text DEFAULT ''::text NOT NULL,
+    dated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT scheduler_calls_check CHECK (((state = 'claimed'::text) = (lease_until IS NOT NULL))),
+    CONSTRAINT scheduler_calls_kind_check CHECK ((kind = ANY (ARRAY['subscription'::text, 'schedule'::text, 'members'::text, 'leftover'::text]))),
+    CONSTRAINT scheduler_calls_state_check CHECK ((state = ANY (ARRAY['owed'::text, 'waiting'::text, 'claimed'::text, 'refused'::text]))),
+    CONSTRAINT scheduler_calls_waits_for_check CHECK (((state = 'waiting'::text) = (waits_for IS NOT NULL)))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='5000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE public.scheduler_calls IS 'Calls to the Seed Scheduler that are owed: a row goes when its call is done.';
+
+COMMENT ON COLUMN public.scheduler_calls.kind IS 'subscription, schedule: tell of that one; members: look at who has that schedule, and owe a call for each that it matters to; leftover: disable what is at the Scheduler for nobody.';
+
+COMMENT ON COLUMN public.scheduler_calls.target IS 'The id of the subscription or schedule; of a leftover, its id at the Scheduler.';
+
+COMMENT ON COLUMN public.scheduler_calls.revision IS 'Grows with every change that it is owed for. One that came while it was done is not done.';
+
+COMMENT ON COLUMN public.scheduler_calls.attempt IS 'Grows with every claim. It fences: who lost the lease, lost.';
+
+COMMENT ON COLUMN public.scheduler_calls.unknown_since IS 'Since then no more of a POST that may have made a schedule is under way: it is looked for before another one is made.';
+
+COMMENT ON COLUMN public.scheduler_calls.up_to IS 'members: the last subscription that was looked at.';
+
+COMMENT ON COLUMN public.scheduler_calls.waits_for IS 'The cron that another call is having its first schedule made with.';
+
+COMMENT ON COLUMN public.scheduler_calls.fault IS 'The last answer that was counted as a fault of this call.';
+
+COMMENT ON COLUMN public.scheduler_calls.dated_at IS 'When due_at, lease_until and unknown_since were written. If it lies in the future, the clock was wrong then, and they are wrong by as much.';
+
+CREATE TABLE public.scheduler_schedules (
+    kind text NOT NULL,
+    target text NOT NULL,
+    remote_id text NOT NULL,
+    cron_definition text,
+    enabled boolean,
+    told_at timestamp with time zone DEFAULT now() NOT NULL,
+    made_with text,
+    is_addressed boolean DEFAULT true NOT NULL,
+    silent_since timestamp with time zone,
+    CONSTRAINT scheduler_schedules_kind_check CHECK ((kind = ANY (ARRAY['subscription'::text, 'schedule'::text])))
+);
+
+COMMENT ON TABLE public.scheduler_schedules IS 'The schedules at the Seed Scheduler that call us back, as it was last told.';
+
+COMMENT ON COLUMN public.scheduler_schedules.target IS 'The id of the subscription or schedule; no reference, as what is deleted must be disabled.';
+
+COMMENT ON COLUMN public.scheduler_schedules.cron_definition IS 'What the Scheduler shows as its cron; null: not known, or it may fire at other times.';
+
+COMMENT ON COLUMN public.scheduler_schedules.enabled IS 'Null: not known.';
+
+COMMENT ON COLUMN public.scheduler_schedules.made_with IS 'The cron that it was made with, which is when it fires; null: not known.';
+
+COMMENT ON COLUMN public.scheduler_schedules.is_addressed IS 'False: its endpoint or its token is not ours any more.';
+
+COMMENT ON COLUMN public.scheduler_schedules.silent_since IS 'Since when, by the Scheduler''s clock, it calls nobody because the schedule that is to take the place of this one is not made yet; null: that is not so.';
+
+CREATE TABLE public.subscriptions (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    identity text NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    messageset_id integer NOT NULL,
+    next_sequence_number integer DEFAULT 1 NOT NULL,
+    initial_sequence_number integer DEFAULT 1 NOT NULL,
+    lang text NOT NULL,
+    active boolean DEFAULT true NOT NULL,
+    completed boolean DEFAULT false NOT NULL,
+    schedule_id integer NOT NULL,
+    process_status smallint DEFAULT 0 NOT NULL,
+    metadata jsonb,
+    chained_from uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_by integer,
+    updated_by integer,
+    joined_xid xid8 DEFAULT pg_current_xact_id(),
+    joined_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT subscriptions_identity_check CHECK (((char_length(identity) >= 1) AND (char_length(identity) <= 36))),
+    CONSTRAINT subscriptions_lang_check CHECK (((char_length(lang) >= 1) AND (char_length(lang) <= 6))),
+    CONSTRAINT subscriptions_process_status_check CHECK ((process_status = ANY (ARRAY['-2'::integer, '-1'::integer, 0, 2])))
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+
+COMMENT ON COLUMN public.subscriptions.identity IS 'The identity in the Identity Store: a UUID in lower case; older ones as they were imported.';
+
+COMMENT ON COLUMN public.subscriptions.process_status IS '-2, -1 error; 0 ready; 2 completed. 1, in process, is derived: there is a live next send.';
+
+COMMENT ON COLUMN public.subscriptions.chained_from IS 'The completed subscription that this one follows; no reference, as that one may be deleted.';
+
+COMMENT ON COLUMN public.subscriptions.joined_xid IS 'The transaction in which it became one that its schedule''s ticks cover; null: before all.';
+
+COMMENT ON COLUMN public.subscriptions.joined_at IS 'When that was. It tells the numbers of this server''s transactions from those that came with the data of another one.';
+
+CREATE VIEW public.scheduler_call_steps AS
+ SELECT id,
+    kind,
+    target,
+    state,
+    attempt,
+    revision,
+    unknown_since,
+    schedule_id,
+    wanted,
+    remote_id,
+    cron_definition,
+    made_with,
+    enabled,
+    is_addressed,
+        CASE
+            WHEN (kind = 'members'::text) THEN 'members'::text
+            WHEN (unknown_since IS NOT NULL) THEN 'look'::text
+            WHEN ((wanted IS NULL) AND (remote_id IS NULL)) THEN 'none'::text
+            WHEN (wanted IS NULL) THEN 'disable'::text
+            WHEN (remote_id IS NULL) THEN 'create'::text
+            WHEN ((cron_definition = wanted) AND ((made_with = wanted) OR ((made_with IS NULL) AND enabled))) THEN 'change'::text
+            WHEN (NOT enabled) THEN 'create'::text
+            ELSE 'replace'::text
+        END AS step
+   FROM ( SELECT c.id,
+            c.kind,
+            c.target,
+            c.state,
+            c.attempt,
+            c.revision,
+            c.unknown_since,
+            s.of_schedule AS schedule_id,
+            told.wanted,
+            known.cron_definition,
+            known.made_with,
+            known.enabled,
+            COALESCE(known.is_addressed, false) AS is_addressed,
+                CASE
+                    WHEN (c.kind = 'leftover'::text) THEN c.target
+                    ELSE COALESCE(known.remote_id,
+                    CASE
+                        WHEN ((s.in_metadata <> ''::text) AND (NOT (EXISTS ( SELECT
+                           FROM public.scheduler_schedules others
+                          WHERE (others.remote_id = s.in_metadata))))) THEN s.in_metadata
+                        ELSE NULL::text
+                    END)
+                END AS remote_id
+           FROM ((((public.scheduler_calls c
+             CROSS JOIN ( SELECT public.scheduling_mode() AS mode) scheduling)
+             LEFT JOIN public.scheduler_schedules known ON (((known.kind = c.kind) AND (known.target = c.target))))
+             CROSS JOIN LATERAL ( SELECT
+                        CASE
+                            WHEN (c.kind = 'schedule'::text) THEN (c.target)::integer
+                            ELSE found.schedule_id
+                        END AS of_schedule,
+                    found.is_under_way,
+                    found.in_metadata
+                   FROM (( SELECT) one
+                     LEFT JOIN LATERAL ( SELECT subscriptions.schedule_id,
+                            (subscriptions.active AND (NOT subscriptions.completed)) AS is_under_way,
+                                CASE
+                                    WHEN (jsonb_typeof(subscriptions.metadata) = 'object'::text) THEN (subscriptions.metadata ->> 'scheduler_schedule_id'::text)
+                                    ELSE NULL::text
+                                END AS in_metadata
+                           FROM public.subscriptions
+                          WHERE (subscriptions.id =
+                                CASE
+                                    WHEN (c.kind = 'subscription'::text) THEN (c.target)::uuid
+                                    ELSE NULL::uuid
+                                END)
+                         OFFSET 0) found ON (true))) s)
+             LEFT JOIN LATERAL ( SELECT public.cron_definition(schedules.*) AS wanted
+                   FROM public.schedules
+                  WHERE (schedules.id =
+                        CASE
+                            WHEN ((c.kind = 'subscription'::text) AND (scheduling.mode = 'subscription'::text) AND s.is_under_way) THEN s.of_schedule
+                            WHEN ((c.kind = 'schedule'::text) AND (scheduling.mode = 'schedule'::text)) THEN s.of_schedule
+                            ELSE NULL::integer
+                        END)
+                 OFFSET 0) told ON (true))) things;
+
+COMMENT ON VIEW public.scheduler_call_steps IS 'What there is to do next for each call.';
+
 CREATE TABLE public.scheduler_callbacks (
     kind text NOT NULL,
     target text NOT NULL,
@@ -1133,16 +1111,25 @@ CREATE TABLE public.scheduler_callbacks (
 
 COMMENT ON TABLE public.scheduler_callbacks IS 'Recent calls of the Seed Scheduler that were done, and their answers.';
 
-COMMENT ON COLUMN public.scheduler_callbacks.target IS 'The id of the subscription or schedule, as in remote_schedules.';
+COMMENT ON COLUMN public.scheduler_callbacks.target IS 'The id of the subscription or schedule, as in scheduler_schedules.';
 
 COMMENT ON COLUMN public.scheduler_callbacks.moment IS 'The due moment that the call belongs to; of a call that fits none, when it came.';
 
 COMMENT ON COLUMN public.scheduler_callbacks.received_at IS 'By the clock of the daemon that received it.';
 
+ALTER TABLE public.scheduler_calls ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME public.scheduler_calls_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.scheduler_crons (
     cron_definition text NOT NULL,
     known_at timestamp with time zone,
-    chore_id bigint,
+    call_id bigint,
     attempt integer,
     taken_until timestamp with time zone
 );
@@ -1151,11 +1138,24 @@ COMMENT ON TABLE public.scheduler_crons IS 'The crons that the Scheduler knows, 
 
 COMMENT ON COLUMN public.scheduler_crons.known_at IS 'When a schedule was first known to have been made with it; null: none is known.';
 
-COMMENT ON COLUMN public.scheduler_crons.chore_id IS 'The chore whose POST may be under way, or may have been done; null: there is none.';
+COMMENT ON COLUMN public.scheduler_crons.call_id IS 'The call whose POST may be under way, or may have been done; null: there is none.';
 
-COMMENT ON COLUMN public.scheduler_crons.attempt IS 'The attempt of that chore. It fences.';
+COMMENT ON COLUMN public.scheduler_crons.attempt IS 'The attempt of that call. It fences.';
 
-COMMENT ON COLUMN public.scheduler_crons.taken_until IS 'After that, another chore may try.';
+COMMENT ON COLUMN public.scheduler_crons.taken_until IS 'After that, another call may try.';
+
+CREATE UNLOGGED TABLE public.scheduler_listing (
+    listing_id uuid NOT NULL,
+    remote_id text NOT NULL,
+    kind text NOT NULL,
+    target text NOT NULL,
+    cron_definition text,
+    enabled boolean NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    listed_at timestamp with time zone DEFAULT now() NOT NULL,
+    made_with text,
+    is_addressed boolean DEFAULT true NOT NULL
+);
 
 ALTER TABLE public.schedules ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.schedules_id_seq
@@ -1335,11 +1335,11 @@ COMMENT ON COLUMN public.ticks.expanded_up_to IS 'The last subscription that was
 
 COMMENT ON COLUMN public.ticks.triggers IS 'How many sends it asked for: each ends in one ledger row.';
 
-COMMENT ON COLUMN public.ticks.checked_at IS 'When a daemon last began to check the law for it.';
+COMMENT ON COLUMN public.ticks.checked_at IS 'When a daemon last began to check its balance.';
 
-COMMENT ON COLUMN public.ticks.is_checked_off IS 'It was closed when it was checked, and the law held: it is not checked again.';
+COMMENT ON COLUMN public.ticks.is_checked_off IS 'It was closed when it was checked, and balanced: it is not checked again.';
 
-COMMENT ON COLUMN public.ticks.missing IS 'Triggers that were neither in the ledger nor live when it was last checked; negative: so many were there twice. 0: the law held.';
+COMMENT ON COLUMN public.ticks.missing IS 'Triggers that were neither in the ledger nor live when it was last checked; negative: so many were there twice. 0: it was balanced.';
 
 COMMENT ON COLUMN public.ticks.snapshot IS 'What was committed when it was opened; null: single, or opened before this was recorded.';
 
@@ -1436,12 +1436,6 @@ ALTER TABLE ONLY public.binary_contents
 ALTER TABLE ONLY public.binary_contents
     ADD CONSTRAINT binary_contents_pkey PRIMARY KEY (id);
 
-ALTER TABLE ONLY public.chores
-    ADD CONSTRAINT chores_kind_target_key UNIQUE (kind, target);
-
-ALTER TABLE ONLY public.chores
-    ADD CONSTRAINT chores_pkey PRIMARY KEY (id);
-
 ALTER TABLE ONLY public.clock_jumps
     ADD CONSTRAINT clock_jumps_pkey PRIMARY KEY (id);
 
@@ -1502,12 +1496,6 @@ ALTER TABLE ONLY public.messagesets
 ALTER TABLE ONLY public.recent_registrations
     ADD CONSTRAINT recent_registrations_pkey PRIMARY KEY (fingerprint);
 
-ALTER TABLE ONLY public.remote_listing
-    ADD CONSTRAINT remote_listing_pkey PRIMARY KEY (listing_id, remote_id);
-
-ALTER TABLE ONLY public.remote_schedules
-    ADD CONSTRAINT remote_schedules_pkey PRIMARY KEY (kind, target);
-
 ALTER TABLE ONLY public.resend_requests
     ADD CONSTRAINT resend_requests_pkey PRIMARY KEY (id);
 
@@ -1517,8 +1505,20 @@ ALTER TABLE ONLY public.schedule_runs
 ALTER TABLE ONLY public.scheduler_callbacks
     ADD CONSTRAINT scheduler_callbacks_pkey PRIMARY KEY (kind, target, moment);
 
+ALTER TABLE ONLY public.scheduler_calls
+    ADD CONSTRAINT scheduler_calls_kind_target_key UNIQUE (kind, target);
+
+ALTER TABLE ONLY public.scheduler_calls
+    ADD CONSTRAINT scheduler_calls_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.scheduler_crons
     ADD CONSTRAINT scheduler_crons_pkey PRIMARY KEY (cron_definition);
+
+ALTER TABLE ONLY public.scheduler_listing
+    ADD CONSTRAINT scheduler_listing_pkey PRIMARY KEY (listing_id, remote_id);
+
+ALTER TABLE ONLY public.scheduler_schedules
+    ADD CONSTRAINT scheduler_schedules_pkey PRIMARY KEY (kind, target);
 
 ALTER TABLE ONLY public.schedules
     ADD CONSTRAINT schedules_pkey PRIMARY KEY (id);
@@ -1568,16 +1568,6 @@ CREATE INDEX behind_subscriptions_expected ON public.behind_subscriptions USING 
 
 CREATE INDEX behind_subscriptions_newest ON public.behind_subscriptions USING btree (created_at DESC, id DESC);
 
-CREATE INDEX chores_claimed ON public.chores USING btree (lease_until) WHERE (state = 'claimed'::text);
-
-CREATE INDEX chores_failing ON public.chores USING btree (id) WHERE (faults > 0);
-
-CREATE INDEX chores_owed ON public.chores USING btree (due_at, id) WHERE (state = 'owed'::text);
-
-CREATE INDEX chores_refused ON public.chores USING btree (id) WHERE (state = 'refused'::text);
-
-CREATE INDEX chores_waiting ON public.chores USING btree (waits_for, id) WHERE (state = 'waiting'::text);
-
 CREATE INDEX doubles_subscription_id ON public.doubles USING btree (subscription_id);
 
 CREATE INDEX estimated_sends_messageset_id ON public.estimated_sends USING btree (messageset_id);
@@ -1606,10 +1596,6 @@ CREATE INDEX messagesets_next_set_id ON public.messagesets USING btree (next_set
 
 CREATE INDEX recent_registrations_created_at ON public.recent_registrations USING btree (created_at);
 
-CREATE INDEX remote_listing_target ON public.remote_listing USING btree (listing_id, kind, target);
-
-CREATE INDEX remote_schedules_remote_id ON public.remote_schedules USING btree (remote_id);
-
 CREATE INDEX resend_requests_send_id ON public.resend_requests USING btree (send_id);
 
 CREATE INDEX resend_requests_subscription_id ON public.resend_requests USING btree (subscription_id);
@@ -1617,6 +1603,20 @@ CREATE INDEX resend_requests_subscription_id ON public.resend_requests USING btr
 CREATE INDEX schedule_runs_run_at ON public.schedule_runs USING btree (search_id, schedule_id, run_at, number);
 
 CREATE INDEX scheduler_callbacks_created_at ON public.scheduler_callbacks USING btree (created_at);
+
+CREATE INDEX scheduler_calls_claimed ON public.scheduler_calls USING btree (lease_until) WHERE (state = 'claimed'::text);
+
+CREATE INDEX scheduler_calls_failing ON public.scheduler_calls USING btree (id) WHERE (faults > 0);
+
+CREATE INDEX scheduler_calls_owed ON public.scheduler_calls USING btree (due_at, id) WHERE (state = 'owed'::text);
+
+CREATE INDEX scheduler_calls_refused ON public.scheduler_calls USING btree (id) WHERE (state = 'refused'::text);
+
+CREATE INDEX scheduler_calls_waiting ON public.scheduler_calls USING btree (waits_for, id) WHERE (state = 'waiting'::text);
+
+CREATE INDEX scheduler_listing_target ON public.scheduler_listing USING btree (listing_id, kind, target);
+
+CREATE INDEX scheduler_schedules_remote_id ON public.scheduler_schedules USING btree (remote_id);
 
 CREATE INDEX schedules_next_tick_at ON public.schedules USING btree (next_tick_at);
 
@@ -1656,8 +1656,6 @@ CREATE UNIQUE INDEX tasks_one_waiting ON public.tasks USING btree (kind, wanted)
 
 CREATE INDEX tasks_requested_by ON public.tasks USING btree (requested_by);
 
-CREATE INDEX ticks_broken ON public.ticks USING btree (id) WHERE (missing <> 0);
-
 CREATE INDEX ticks_expanding ON public.ticks USING btree (id) WHERE (state = 'expanding'::text);
 
 CREATE INDEX ticks_of_one_schedule ON public.ticks USING btree (schedule_id, id) WHERE (source <> 'single'::text);
@@ -1670,6 +1668,8 @@ CREATE UNIQUE INDEX ticks_one_per_moment ON public.ticks USING btree (schedule_i
 
 CREATE INDEX ticks_to_check ON public.ticks USING btree (checked_at NULLS FIRST, id) WHERE (NOT is_checked_off);
 
+CREATE INDEX ticks_unbalanced ON public.ticks USING btree (id) WHERE (missing <> 0);
+
 CREATE INDEX tokens_user_id ON public.tokens USING btree (user_id);
 
 ALTER INDEX public.ledger_identity ATTACH PARTITION public.ledger_default_identity_idx;
@@ -1680,7 +1680,7 @@ ALTER INDEX public.ledger_subscription_id ATTACH PARTITION public.ledger_default
 
 ALTER INDEX public.ledger_tick_id ATTACH PARTITION public.ledger_default_tick_id_idx;
 
-CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.chores FOR EACH ROW EXECUTE FUNCTION public.date_unknown();
+CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.scheduler_calls FOR EACH ROW EXECUTE FUNCTION public.date_unknown();
 
 CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.sends FOR EACH ROW EXECUTE FUNCTION public.date_send();
 
@@ -1692,15 +1692,15 @@ CREATE TRIGGER messages_inserted AFTER INSERT ON public.messages REFERENCING NEW
 
 CREATE TRIGGER messages_updated AFTER UPDATE ON public.messages REFERENCING OLD TABLE AS old_messages NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION public.note_content_changes();
 
-CREATE TRIGGER owe_chore_of_changed AFTER UPDATE OF minute, hour, day_of_week, day_of_month, month_of_year ON public.schedules FOR EACH ROW WHEN ((public.cron_definition(old.*) IS DISTINCT FROM public.cron_definition(new.*))) EXECUTE FUNCTION public.owe_chore_of_schedule();
+CREATE TRIGGER owe_scheduler_call_of_changed AFTER UPDATE OF minute, hour, day_of_week, day_of_month, month_of_year ON public.schedules FOR EACH ROW WHEN ((public.cron_definition(old.*) IS DISTINCT FROM public.cron_definition(new.*))) EXECUTE FUNCTION public.owe_scheduler_call_of_schedule();
 
-CREATE TRIGGER owe_chore_of_changed AFTER UPDATE OF active, completed, schedule_id ON public.subscriptions FOR EACH ROW WHEN ((((old.active AND (NOT old.completed)) IS DISTINCT FROM (new.active AND (NOT new.completed))) OR (old.schedule_id IS DISTINCT FROM new.schedule_id))) EXECUTE FUNCTION public.owe_chore_of_subscription();
+CREATE TRIGGER owe_scheduler_call_of_changed AFTER UPDATE OF active, completed, schedule_id ON public.subscriptions FOR EACH ROW WHEN ((((old.active AND (NOT old.completed)) IS DISTINCT FROM (new.active AND (NOT new.completed))) OR (old.schedule_id IS DISTINCT FROM new.schedule_id))) EXECUTE FUNCTION public.owe_scheduler_call_of_subscription();
 
-CREATE TRIGGER owe_chore_of_deleted AFTER DELETE ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION public.owe_chore_of_subscription();
+CREATE TRIGGER owe_scheduler_call_of_deleted AFTER DELETE ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION public.owe_scheduler_call_of_subscription();
 
-CREATE TRIGGER owe_chore_of_gone_or_new AFTER INSERT OR DELETE ON public.schedules FOR EACH ROW EXECUTE FUNCTION public.owe_chore_of_schedule();
+CREATE TRIGGER owe_scheduler_call_of_gone_or_new AFTER INSERT OR DELETE ON public.schedules FOR EACH ROW EXECUTE FUNCTION public.owe_scheduler_call_of_schedule();
 
-CREATE TRIGGER owe_chore_of_new AFTER INSERT ON public.subscriptions FOR EACH ROW WHEN ((new.active AND (NOT new.completed))) EXECUTE FUNCTION public.owe_chore_of_subscription();
+CREATE TRIGGER owe_scheduler_call_of_new AFTER INSERT ON public.subscriptions FOR EACH ROW WHEN ((new.active AND (NOT new.completed))) EXECUTE FUNCTION public.owe_scheduler_call_of_subscription();
 
 CREATE TRIGGER subscriptions_join BEFORE UPDATE OF active, completed, process_status, schedule_id ON public.subscriptions FOR EACH ROW WHEN ((new.active AND (NOT new.completed) AND (new.process_status >= 0) AND ((NOT (old.active AND (NOT old.completed) AND (old.process_status >= 0))) OR (old.schedule_id <> new.schedule_id)))) EXECUTE FUNCTION public.join_schedule();
 

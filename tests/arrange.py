@@ -134,7 +134,7 @@ class Arranged:
     def ledger(self) -> list[dict[str, Any]]:
         return self.rows("SELECT * FROM ledger ORDER BY id")
 
-    def broken_law(self) -> list[dict[str, Any]]:
+    def unbalanced_ticks(self) -> list[dict[str, Any]]:
         """Ticks whose triggers are not all accounted for."""
         return self.rows(
             "SELECT ticks.id, triggers, live.count AS live, done.count AS done FROM ticks,"

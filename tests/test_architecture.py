@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,14 @@ ROWS_INSIDE = {
     "runtime": ({"loop"}, {REST}),
     "sandbox": ({"demo"}, {"stand_ins"}, {"postgres"}, {"account"}),
     "settings": ({"config"}, {"voice_vendor"}, {"reading"}, {"endpoints"}),
+}
+
+# Their modules are named after the nouns that they deal with: the same one in several of them is
+# one thing, seen from several sides. Elsewhere, the name of a module stands once.
+STAND_INS = "sandbox/stand_ins"
+ROOMS_OF_NOUNS = {
+    *("model", "store", "clients", "operations", "web/resources", "commands", STAND_INS),
+    *("pipeline", "pipeline/sends", "pipeline/scheduler", "pipeline/tasks", "pipeline/upkeep"),
 }
 
 
@@ -205,17 +214,104 @@ def faults(path: Path, source: str) -> list[str]:
     return found
 
 
-def test_the_package_keeps_the_rules() -> None:
-    package = ROOT / "sbm"
-    paths = sorted(package.rglob("*.py"))
-    found = [
-        fault
-        for path in paths
-        for fault in faults(path.relative_to(package), path.read_text(encoding="utf-8"))
+def types_of(source: str) -> set[str]:
+    """The classes and the aliases of types that a module defines, without leading underscores.
+
+    An alias is what a capitalised name is set to, except for a type variable.
+    """
+    tree = ast.parse(source)
+    names = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and not _is_type_variable(node.value):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    bare = {name.lstrip("_") for name in names}
+    return {name for name in bare if name[:1].isupper() and not name.isupper()}
+
+
+def _is_type_variable(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and ast.unparse(value.func) in ("TypeVar", "ParamSpec")
+
+
+def homonyms(sources: Mapping[Path, str]) -> list[str]:
+    """Names of modules and types that stand for different things; paths as in ``faults``."""
+    modules, types = defaultdict(list), defaultdict(list)
+    for path, source in sources.items():
+        if path.name != "__init__.py":
+            modules[path.stem].append(path.parent.as_posix())
+        for name in types_of(source):
+            types[name].append(path.parent.as_posix())
+    return [
+        f"{name}: stands in {' and '.join(places)}"
+        for names, is_one_thing in ((modules, is_one_noun), (types, is_service_and_stand_in))
+        for name, places in sorted(names.items())
+        if len(places) > 1 and not is_one_thing(places)
     ]
 
-    assert paths
+
+def is_one_noun(places: Sequence[str]) -> bool:
+    """Whether each of these folders has its modules named after the nouns that it deals with."""
+    return ROOMS_OF_NOUNS.issuperset(places)
+
+
+def is_service_and_stand_in(places: Sequence[str]) -> bool:
+    """Whether it is a noun of a service: in the client or the model, and in the stand-in."""
+    outside = [place for place in places if place != STAND_INS]
+    return len(places) == 2 and len(outside) == 1 and outside[0].startswith(("clients", "model"))
+
+
+def sources() -> dict[Path, str]:
+    """The modules of the package."""
+    package = ROOT / "sbm"
+    paths = sorted(package.rglob("*.py"))
+    return {path.relative_to(package): path.read_text(encoding="utf-8") for path in paths}
+
+
+def test_the_package_keeps_the_rules() -> None:
+    modules = sources()
+    found = [fault for path, source in modules.items() for fault in faults(path, source)]
+
+    assert modules
     assert "\n".join(found) == ""
+
+
+def test_a_name_stands_for_one_thing() -> None:
+    assert "\n".join(homonyms(sources())) == ""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        ("web/http/text.py", "model/text.py", "text"),
+        ("store/postgres/sends.py", "store/sends.py", "sends"),
+        ("store/one.py:class Reply: pass", "web/http/two.py:class Reply: pass", "Reply"),
+        ("store/one.py:class _Reply: pass", "web/http/two.py:Reply = int | str", "Reply"),
+        ("web/one.py:class Reply: pass", f"{STAND_INS}/two.py:class Reply: pass", "Reply"),
+    ],
+)
+def test_a_homonym_is_found(first: str, second: str, name: str) -> None:
+    (found,) = homonyms(dict(map(module, (first, second))))
+
+    assert found.startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("store/sends.py", "pipeline/upkeep/sends.py"),
+        ("model/user.py:User = int | str", "store/users.py:class Users: pass"),
+        ("clients/one.py:class Scheduler: pass", f"{STAND_INS}/two.py:class Scheduler: pass"),
+        ("store/one.py:Row = TypeVar('Row')", "web/two.py:Row = TypeVar('Row')"),
+        ("store/one.py:LIMIT = 1", "web/two.py:LIMIT = 2"),
+    ],
+)
+def test_a_mirror_is_no_homonym(first: str, second: str) -> None:
+    assert homonyms(dict(map(module, (first, second)))) == []
+
+
+def module(text: str) -> tuple[Path, str]:
+    """A module's path and source, written with a colon between them."""
+    path, _, source = text.partition(":")
+    return Path(path), source
 
 
 FIVE_FIELDS = "".join(f"    {name}: int\n" for name in "abcde")
@@ -227,7 +323,7 @@ FIVE_FIELDS = "".join(f"    {name}: int\n" for name in "abcde")
         ("store/sends.py", "import sbm.clients.identity_store", "does not point down"),
         ("store/sends.py", "from sbm import web", "does not point down"),
         ("web/http/wire.py", "from sbm.web.schema import fields", "does not point down"),
-        ("store/postgres/text.py", "from sbm.store.sends import claim", "does not point down"),
+        ("store/postgres/storable.py", "from sbm.store.sends import claim", "does not point down"),
         (
             "operations/behind.py",
             "import psycopg2",

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from sbm.clients.links import QueryPairs, next_query
-from sbm.clients.outcomes import CannotBeAsked, Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import CannotBeAsked, OutcomeUnknown, Rejected, Unavailable
 from sbm.clients.service_client import (
     AWAY,
     REFUSALS,
@@ -72,8 +72,8 @@ class MessageSender:
         if answer.status == 429:
             raise unavailable(_SERVICE, answer)
         if answer.asks_to_slow_down:  # a 503 may come after it has stored the outbound
-            raise Unknown(reason, answer.retry_after, at_once=True, may_be_theirs=False)
-        raise Unknown(reason)
+            raise OutcomeUnknown(reason, answer.retry_after, at_once=True, may_be_theirs=False)
+        raise OutcomeUnknown(reason)
 
     async def is_well(self, *, but: str = NO_IDENTITY) -> bool | None:  # noqa: ARG002
         """Whether it answers a question about an identity that no person has, and so not ``but``.
@@ -192,5 +192,5 @@ def _outbound_id(answer: HttpResponse) -> str:
     except (ValueError, LookupError, TypeError):
         outbound_id = None
     if not outbound_id or type(outbound_id) not in (str, int):  # true is no id
-        raise Unknown(answered(_SERVICE, answer))
+        raise OutcomeUnknown(answered(_SERVICE, answer))
     return str(outbound_id)

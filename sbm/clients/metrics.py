@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from attrs import define
 
-from sbm.clients.outcomes import Rejected, Unknown
+from sbm.clients.outcomes import OutcomeUnknown, Rejected
 from sbm.clients.service_client import AWAY, REFUSALS, ServiceClient, unavailable
 
 
@@ -30,4 +30,4 @@ class MetricsApi:
             raise Rejected(reason)
         if answer.status in AWAY:
             raise unavailable("the Metrics API", answer)
-        raise Unknown(reason, answer.retry_after)
+        raise OutcomeUnknown(reason, answer.retry_after)

@@ -47,7 +47,7 @@ class CannotBeAsked(Failed):
     """The service does not offer this question."""
 
 
-class Unknown(Failed):
+class OutcomeUnknown(Failed):
     """The call may have had its effect: ask whether it had, and do not repeat it before that.
 
     ``may_be_theirs`` says that the failure (an answer, a lost connection, no answer in time) may be
@@ -68,7 +68,7 @@ class Unknown(Failed):
         self.may_be_theirs = may_be_theirs
 
 
-class AnswerTooLong(Unknown):
+class AnswerTooLong(OutcomeUnknown):
     """The answer was larger than the limit, and was not read to its end."""
 
 

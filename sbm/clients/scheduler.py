@@ -9,7 +9,14 @@ from typing import Any
 from attrs import define, field, frozen
 
 from sbm.clients.links import QueryPairs, next_query
-from sbm.clients.outcomes import AnswerTooLong, Faulty, NotKnown, Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import (
+    AnswerTooLong,
+    Faulty,
+    NotKnown,
+    OutcomeUnknown,
+    Rejected,
+    Unavailable,
+)
 from sbm.clients.service_client import (
     REFUSALS,
     HttpResponse,
@@ -30,7 +37,7 @@ _NOWHERE = frozenset({404, 405})
 _NOT_DONE = frozenset(range(400, 500)) - {408}
 
 
-class FaultyUnknown(Unknown):
+class FaultyUnknown(OutcomeUnknown):
     """A useless answer to a call that may have had its effect, while other calls succeed."""
 
 
@@ -90,7 +97,7 @@ class Scheduler:
             raise Rejected(reason)
         if answer.status in _AWAY:
             if answer.status == 503:  # it may have come from a proxy in between
-                raise Unknown(reason, answer.retry_after)
+                raise OutcomeUnknown(reason, answer.retry_after)
             raise unavailable("the Scheduler", answer)
         if answer.status in _NOT_DONE:
             await self._is_there()
@@ -109,7 +116,7 @@ class Scheduler:
         except AnswerTooLong as error:
             await self._is_there()
             raise Faulty(str(error)) from error
-        except Unknown as error:
+        except OutcomeUnknown as error:
             raise Unavailable(str(error), error.retry_after) from error
         if 200 <= answer.status < 300:
             return _moment_in(answer, "updated_at")
@@ -142,12 +149,12 @@ class Scheduler:
         if answer.status == 404:
             raise NotKnown("the Scheduler does not know the schedule")
 
-    async def _faulty_unknown(self, reason: str) -> Unknown:
+    async def _faulty_unknown(self, reason: str) -> OutcomeUnknown:
         """The error for a useless answer; if the list fails as well, the Scheduler is the cause."""
         try:
             await self._is_there()
         except Unavailable as error:
-            return Unknown(reason, error.retry_after, at_once=error.at_once)
+            return OutcomeUnknown(reason, error.retry_after, at_once=error.at_once)
         return FaultyUnknown(reason)
 
     async def find(self, endpoints: Collection[str], *, since: datetime) -> dict[str, list[Entry]]:

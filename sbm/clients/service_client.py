@@ -1,4 +1,4 @@
-"""HTTP with other services: one deadline for each exchange, and whether it was begun."""
+"""HTTP with other services: one deadline for each request, and whether it was begun."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from sbm.clients.outcomes import (
     Failed,
     Faulty,
     HeldBack,
+    OutcomeUnknown,
     Unanswered,
     Unavailable,
-    Unknown,
 )
 from sbm.clients.twisted_internals import BytesProducer, Gate, Pool, read_body, was_not_sent
 from sbm.model.durations import RequestTimeout
 from sbm.settings.endpoints import MetricsAddress, ServiceAddress
 
-# How late a busy process may end an exchange whose deadline has passed.
+# How late a busy process may end a request whose deadline has passed.
 LATE_SECONDS = 2.0
 
 # Shorter than the services keep a connection (gunicorn 2 s): if a service closes a connection just
@@ -130,7 +130,7 @@ class ServiceClient(Service):
     """HTTP with one service, with its address and our authorization.
 
     ``timeout`` is one deadline for connecting, the request and the body together; at the deadline,
-    the connection is aborted. At most ``connections`` are kept alive between exchanges. ``failed``
+    the connection is aborted. At most ``connections`` are kept alive between requests. ``failed``
     is called with the method of each GET or POST that failed, and with ``http_error.<status>``,
     ``timeout`` or ``connection_error``.
     """
@@ -173,15 +173,15 @@ class ServiceClient(Service):
             return await self._reported("GET", self._ask(url))
         except AnswerTooLong as error:
             raise TooLong(str(error)) from error
-        except Unknown as error:  # a GET has no effect
+        except OutcomeUnknown as error:  # a GET has no effect
             kind = Unanswered if error.may_be_theirs else Unavailable
             raise kind(str(error)) from error
 
     async def _ask(self, url: DecodedURL) -> HttpResponse:
         try:
-            return await self._exchange("GET", url, None, _always)
+            return await self._request("GET", url, None, _always)
         except ConnectionDropped:
-            return await self._exchange("GET", url, None, _always)
+            return await self._request("GET", url, None, _always)
 
     def target(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> str:
         """The path and query in the first line of such a request."""
@@ -196,14 +196,14 @@ class ServiceClient(Service):
         Raises Unavailable if the request was surely not begun, else Unknown.
         """
         url = self._base.child(*path)
-        return await self._reported("POST", self._exchange("POST", url, body, begin or _always))
+        return await self._reported("POST", self._request("POST", url, body, begin or _always))
 
     async def _reported(
-        self, method: str, exchange: Coroutine[Any, Any, HttpResponse]
+        self, method: str, response: Coroutine[Any, Any, HttpResponse]
     ) -> HttpResponse:
-        """The answer to an exchange; failures are reported to ``failed``."""
+        """The answer to a request; failures are reported to ``failed``."""
         try:
-            answer = await exchange
+            answer = await response
         except Failed as error:
             failure = _failure(error)
             if failure:
@@ -215,9 +215,9 @@ class ServiceClient(Service):
 
     async def patch(self, *path: str, body: Any) -> HttpResponse:
         """PATCH JSON; it can be repeated. Raises Unavailable or Unknown."""
-        return await self._exchange("PATCH", self._base.child(*path), body, _always)
+        return await self._request("PATCH", self._base.child(*path), body, _always)
 
-    async def _exchange(
+    async def _request(
         self, method: str, url: DecodedURL, body: Any, begin: Callable[[], bool]
     ) -> HttpResponse:
         gate = Gate(pool=self._pool, begin=begin)
@@ -245,13 +245,13 @@ class ServiceClient(Service):
             if isinstance(error, AnswerTooLong):
                 raise
             if isinstance(_cause(error), CancelledError) or self._was_stopped(began_at):
-                raise Unknown(_reason(error), may_be_theirs=False) from error
+                raise OutcomeUnknown(_reason(error), may_be_theirs=False) from error
             if isinstance(error, ResponseNeverReceived):
                 raise ConnectionDropped(_reason(error)) from error
-            raise Unknown(_reason(error)) from error
+            raise OutcomeUnknown(_reason(error)) from error
 
     def _was_stopped(self, began_at: float) -> bool:
-        """Whether this process was stopped during an exchange, so that it ended after the deadline.
+        """Whether this process was stopped during a request, so that it ended after the deadline.
 
         Then the failure was caused by that, and says nothing about the service.
         """
@@ -259,7 +259,7 @@ class ServiceClient(Service):
         return bool(elapsed > self._timeout.total_seconds() + LATE_SECONDS)
 
 
-class ConnectionDropped(Unknown):
+class ConnectionDropped(OutcomeUnknown):
     """The connection ended before any answer; mostly it had been kept alive too long."""
 
 

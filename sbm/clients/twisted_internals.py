@@ -104,7 +104,7 @@ class Pool(HTTPConnectionPool):
 class Gate:
     """The pool for one request, which asks ``begin()`` at the last moment before the request.
 
-    If the exchange fails before that (while it resolves, connects or waits), the request was surely
+    If the request fails before that (while it resolves, connects or waits), the request was surely
     not written. The same is true if the TLS handshake fails after that.
     """
 

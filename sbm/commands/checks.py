@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from sbm.commands.running import FAILED, OK, Work, in_database
 from sbm.model.ledger_balance import TickBalance
-from sbm.operations.checks import Finding, LedgerCheck, check_ledger, check_schedules
+from sbm.operations.checks import LedgerCheck, LedgerFinding, check_ledger, check_schedules
 from sbm.settings.config import read_time_zone_of_ticks
 from sbm.settings.reading import Settings
 from sbm.store.ledger_balance import Double, OrphanSend
@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run all checks, or only WHAT."
     parser.set_defaults(command=in_database(_check_all))
     subjects = parser.add_subparsers(metavar="WHAT")
-    check_law = subjects.add_parser(
-        "law",
+    check_the_ledger = subjects.add_parser(
+        "ledger",
         help="check that every trigger was counted exactly once",
         description="Check that for every tick, triggers = rows in the ledger + live sends; that"
         " every live send has its tick; and that no send was sent twice, according to the ledger"
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " sums. Changes nothing, and can be run while daemons work. Exits with 0 if nothing is"
         " wrong, otherwise with 1. Doubles count until their rows are deleted.",
     )
-    check_law.set_defaults(command=in_database(_check_law))
+    check_the_ledger.set_defaults(command=in_database(_check_the_ledger))
     check_schedules = subjects.add_parser(
         "schedules",
         help="find schedules that are never due, or that restrict both day fields",
@@ -46,7 +46,7 @@ def _check_all(options: argparse.Namespace) -> Work:
     return partial(_check_both, time_zone=_time_zone(options))
 
 
-def _check_law(_options: argparse.Namespace) -> Work:
+def _check_the_ledger(_options: argparse.Namespace) -> Work:
     return _check_ledger
 
 
@@ -72,10 +72,10 @@ async def _check_both(database: Database, *, time_zone: ZoneInfo) -> int:
 async def _check_ledger(database: Database) -> int:
     check = await check_ledger(database, tell=lambda one: print(_line(one)))
     _sum_up(check)
-    return FAILED if check.is_broken else OK
+    return FAILED if check.is_unbalanced else OK
 
 
-def _line(one: Finding) -> str:
+def _line(one: LedgerFinding) -> str:
     if isinstance(one, TickBalance):
         return f"{one}: {abs(one.missing)} {'missing' if one.missing > 0 else 'too many'}"
     if isinstance(one, OrphanSend):
@@ -93,7 +93,7 @@ def _line(one: Finding) -> str:
 
 
 def _sum_up(check: LedgerCheck) -> None:
-    print(f"{check.broken} of {check.ticks} ticks are broken")
+    print(f"{check.unbalanced} of {check.ticks} ticks are unbalanced")
     if check.not_kept:
         print(f"{check.not_kept} more cannot be checked: their part of the ledger was dropped")
     print(f"{check.orphans} live sends have no tick")
@@ -103,7 +103,7 @@ def _sum_up(check: LedgerCheck) -> None:
             f"{check.doubles} outbounds are doubles, beside those that the ledger names:"
             " they are in the table doubles"
         )
-    print("the law is broken" if check.is_broken else "the law holds")
+    print("the ledger is unbalanced" if check.is_unbalanced else "the ledger is balanced")
 
 
 async def _check_those_schedules(database: Database, *, time_zone: ZoneInfo) -> int:

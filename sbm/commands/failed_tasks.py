@@ -10,10 +10,10 @@ from typing import get_args
 from uuid import UUID
 
 from sbm.commands.running import FAILED, OK, Work, in_database, print_table
-from sbm.model.failed_task import EVERYTHING, MAX_REASON, Wanted
+from sbm.model.failed_task import EVERYTHING, MAX_REASON, FailedTaskFilter
 from sbm.model.ids import LARGEST_ID
 from sbm.model.paging import PageRequest
-from sbm.model.send import Kind, Stage
+from sbm.model.send import SendKind, Stage
 from sbm.operations.requeue import requeue_all, requeue_these
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Database
@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_filters(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--kind", choices=get_args(Kind), help="only next messages, or only resends")
+    verb.add_argument(
+        "--kind", choices=get_args(SendKind), help="only next messages, or only resends"
+    )
     verb.add_argument("--stage", choices=get_args(Stage), help="only sends that came this far")
     verb.add_argument("--subscription", metavar="UUID", type=UUID, help="only of this subscription")
     verb.add_argument(
@@ -69,8 +71,8 @@ def _reason(text: str) -> str:
     return text.strip()
 
 
-def _wanted(options: argparse.Namespace) -> Wanted:
-    return Wanted(
+def _wanted(options: argparse.Namespace) -> FailedTaskFilter:
+    return FailedTaskFilter(
         kind=options.kind,
         stage=options.stage,
         subscription_id=options.subscription,
@@ -82,7 +84,7 @@ def _list(options: argparse.Namespace) -> Work:
     return partial(_list_those, wanted=_wanted(options))
 
 
-async def _list_those(database: Database, *, wanted: Wanted) -> int:
+async def _list_those(database: Database, *, wanted: FailedTaskFilter) -> int:
     part = await database.transact(
         failed_tasks.list_page, window=PageRequest(limit=_SHOWN), wanted=wanted
     )
@@ -114,7 +116,7 @@ def _requeue(options: argparse.Namespace) -> Work:
     return partial(_requeue_all, wanted=wanted, is_dry=options.dry_run)
 
 
-async def _requeue_all(database: Database, *, wanted: Wanted, is_dry: bool) -> int:
+async def _requeue_all(database: Database, *, wanted: FailedTaskFilter, is_dry: bool) -> int:
     if is_dry:
         part = await database.transact(
             failed_tasks.list_page, window=PageRequest(limit=1), wanted=wanted

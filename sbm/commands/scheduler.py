@@ -29,10 +29,10 @@ from sbm.model.durations import RequestTimeout
 from sbm.model.scheduler_call import Difference, Troubled
 from sbm.model.signature import Signature
 from sbm.operations.scheduler_sync import Comparison, sync
-from sbm.settings.config import Scheduling, read_scheduling
+from sbm.settings.config import SchedulingSettings, read_scheduling
 from sbm.settings.endpoints import ServiceAddress
 from sbm.store import gauges, scheduler_calls
-from sbm.store.gauges import OwedChores
+from sbm.store.gauges import OwedSchedulerCalls
 from sbm.store.postgres.database import Database, Transaction
 
 _SHOWN = 100
@@ -87,10 +87,10 @@ def _row(one: Troubled) -> tuple[str, ...]:
 
 async def _read_status(
     transaction: Transaction,
-) -> tuple[str, OwedChores, list[Troubled]]:
+) -> tuple[str, OwedSchedulerCalls, list[Troubled]]:
     return (
         await scheduler_calls.read_scheduling(transaction),
-        await gauges.measure_chores(transaction),
+        await gauges.measure_scheduler_calls(transaction),
         await scheduler_calls.list_troubled(transaction, limit=_SHOWN),
     )
 
@@ -113,7 +113,7 @@ def _sync(options: argparse.Namespace) -> Work:
 async def _sync_both(
     database: Database,
     *,
-    scheduling: Scheduling,
+    scheduling: SchedulingSettings,
     address: ServiceAddress,
     signature: Signature,
     is_dry: bool,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from attrs import asdict, frozen
 
-from sbm.model.send import Kind, Stage
+from sbm.model.send import SendKind, Stage
 
 # The longest texts in a filter. A filter may be stored, and found by its value.
 MAX_IDENTITY = 36
@@ -22,7 +22,7 @@ class FailedTask:
 
     id: int
     send_id: UUID
-    kind: Kind
+    kind: SendKind
     stage: Stage
     reason: str
     subscription_id: UUID
@@ -30,14 +30,14 @@ class FailedTask:
 
 
 @frozen(kw_only=True)
-class Wanted:
+class FailedTaskFilter:
     """A filter of failed tasks: all conditions must match; None is no condition.
 
     ``reason_contains`` is a part of the reason, in upper or lower case. The times are aware and
     inclusive.
     """
 
-    kind: Kind | None = None
+    kind: SendKind | None = None
     stage: Stage | None = None
     subscription_id: UUID | None = None
     identity: str | None = None
@@ -54,7 +54,7 @@ class Wanted:
         }
 
     @classmethod
-    def read(cls, written: Mapping[str, str]) -> Wanted:
+    def read(cls, written: Mapping[str, str]) -> FailedTaskFilter:
         """The filter that ``written`` made these texts of."""
         told: dict[str, Any] = dict(written)
         for name, read in _READ.items():
@@ -69,7 +69,7 @@ _READ: Mapping[str, Callable[[str], Any]] = {
     "initiated_before": datetime.fromisoformat,
 }
 
-EVERYTHING = Wanted()
+EVERYTHING = FailedTaskFilter()
 
 
 @frozen(kw_only=True)

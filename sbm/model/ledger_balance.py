@@ -41,7 +41,7 @@ class TickBalance:
         return self.triggers - self.settled - self.live
 
     @property
-    def is_broken(self) -> bool:
+    def is_unbalanced(self) -> bool:
         """Whether the tick is unbalanced."""
         return self.is_kept and self.missing != 0
 

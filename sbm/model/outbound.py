@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sbm.model.content_rules import joined
-from sbm.model.send import Message, Recipient, Send
+from sbm.model.send import MessageToSend, Recipient, Send
 
 # The Message Sender accepts no id, but it stores metadata unchanged and lists it. The id of a send
 # is stored there under this key, so that the send can be found again.
@@ -36,7 +36,9 @@ def compose(send: Send, to_addr: str, media_url: str) -> dict[str, Any]:
     return outbound
 
 
-def _metadata(send: Send, recipient: Recipient, message: Message, media_url: str) -> dict[str, Any]:
+def _metadata(
+    send: Send, recipient: Recipient, message: MessageToSend, media_url: str
+) -> dict[str, Any]:
     own = message.metadata if isinstance(message.metadata, dict) else {}
     metadata = dict(own)
     if message.file_name is not None:

@@ -15,7 +15,7 @@ _ENDPOINT = re.compile(
 )
 
 Scheduling = Literal["subscription", "schedule", "builtin"]
-Kind = Literal["subscription", "schedule", "members", "leftover"]
+CallKind = Literal["subscription", "schedule", "members", "leftover"]
 
 # The next step of a scheduler call. A step makes at most one request, and its result is stored
 # before the next step.
@@ -76,7 +76,7 @@ class SchedulerCall:
     """
 
     id: int
-    kind: Kind
+    kind: CallKind
     target: str
     attempt: int
     revision: int
@@ -159,14 +159,14 @@ class Refused:
     reason: str
 
 
-Result = Told | Gone | Nothing | PutOff | Refused
+CallResult = Told | Gone | Nothing | PutOff | Refused
 
 
 @frozen(kw_only=True)
 class Troubled:
     """A scheduler call that was refused, or has had ``faults``: its target, and the reason."""
 
-    kind: Kind
+    kind: CallKind
     target: str
     state: str
     schedule_id: int | None
@@ -175,7 +175,7 @@ class Troubled:
     reason: str
 
 
-def endpoint(public_url: str, kind: Kind, target: str) -> str:
+def endpoint(public_url: str, kind: CallKind, target: str) -> str:
     """The URL that the Scheduler calls for a subscription or a schedule."""
     if kind == "subscription":
         return f"{public_url}/api/v1/subscriptions/{target}/send"
@@ -194,7 +194,7 @@ class Difference:
     description for people.
     """
 
-    kind: Kind
+    kind: CallKind
     target: str
     remote_id: str | None
     cron_definition: str | None
@@ -205,7 +205,7 @@ class Difference:
     is_addressed: bool = True
 
 
-def target_of(url: str, public_url: str) -> tuple[Kind, str] | None:
+def target_of(url: str, public_url: str) -> tuple[CallKind, str] | None:
     """The kind and target of an endpoint in the Scheduler; None if it is not one of ours.
 
     The form of a UUID, and a slash at the end, make no difference.

@@ -17,7 +17,7 @@ from sbm.model.content_rules import (
     prepend_problems,
 )
 
-Kind = Literal["next", "resend"]
+SendKind = Literal["next", "resend"]
 Lane = Literal["single", "tick"]
 Outcome = Literal["sent", "adopted", "dry-run", "skipped", "refused", "failed"]
 Stage = Literal["trigger", "content", "address", "post"]
@@ -43,7 +43,7 @@ class Trigger:
 
 
 @frozen(kw_only=True)
-class Message:
+class MessageToSend:
     """The message of a send; ``file_name`` is its name below the media folder."""
 
     sequence_number: int
@@ -68,7 +68,7 @@ class Recipient:
     messageset: str
     content_type: Literal["text", "audio"]
     channel: str | None
-    message: Message | None
+    message: MessageToSend | None
     lack: Lack | None = None
 
     @property
@@ -91,7 +91,7 @@ class Send:
     """
 
     id: uuid.UUID
-    kind: Kind
+    kind: SendKind
     lane: Lane
     attempt: int
     faults: int
@@ -153,7 +153,7 @@ class Unknown:
     is_fault: bool = False
 
 
-Result = Settled | GivenBack | Unknown
+SendResult = Settled | GivenBack | Unknown
 
 
 @frozen(kw_only=True)
@@ -233,7 +233,7 @@ def _ended(recipient: Recipient) -> Settled:
 
 
 def _unsendable(
-    send: Send, recipient: Recipient, message: Message, max_text_length: int
+    send: Send, recipient: Recipient, message: MessageToSend, max_text_length: int
 ) -> Settled | None:
     """The outcome if the content or the prepend breaks a rule, else None."""
     content = Content(

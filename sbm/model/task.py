@@ -9,12 +9,12 @@ from uuid import UUID
 
 from attrs import frozen
 
-from sbm.model.failed_task import EVERYTHING, Wanted
+from sbm.model.failed_task import EVERYTHING, FailedTaskFilter
 
-Kind = Literal[
+TaskKind = Literal[
     "requeue-failed-tasks", "estimate-sends", "find-behind-subscriptions", "sync-audio-files"
 ]
-State = Literal["waiting", "begun", "done", "failed"]
+TaskState = Literal["waiting", "begun", "done", "failed"]
 
 
 @frozen(kw_only=True)
@@ -22,9 +22,9 @@ class Task:
     """A task in progress; for a requeue, ``up_to`` and ``wanted`` select the failed tasks."""
 
     id: UUID
-    kind: Kind
+    kind: TaskKind
     up_to: int | None = None
-    wanted: Wanted = EVERYTHING
+    wanted: FailedTaskFilter = EVERYTHING
 
 
 @frozen(kw_only=True)
@@ -32,8 +32,8 @@ class TaskRecord:
     """The state of a task; the content of ``progress`` and ``result`` depends on its kind."""
 
     id: UUID
-    kind: Kind
-    state: State
+    kind: TaskKind
+    state: TaskState
     requested_at: datetime
     requested_by: str | None
     finished_at: datetime | None

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-State = Literal["expanding", "expanded", "missed"]
+TickState = Literal["expanding", "expanded", "missed"]
 Source = Literal["clock", "post-back"]
 
 
@@ -24,7 +24,7 @@ class Tick:
 
     id: int
     source: str
-    state: State
+    state: TickState
     schedule_id: int | None
     due_at: datetime
     follows: int | None

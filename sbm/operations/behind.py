@@ -15,11 +15,11 @@ from sbm.model.ids import BEFORE_ALL
 from sbm.model.signature import Signature
 from sbm.operations import schedule_runs
 from sbm.operations.progress import Advance, Progress, untold
-from sbm.operations.refusals import Refused
+from sbm.operations.refusals import OperationRefused
 from sbm.operations.selection import CHUNK, Filters, Repair, check_schedule, find_messageset
 from sbm.store import audit, behind_subscriptions, clock
 from sbm.store.postgres.database import Database, Transaction
-from sbm.store.schedule_runs import Wanted
+from sbm.store.schedule_runs import RunFilter
 from sbm.store.schedule_runs import check as check_runs
 
 PAGE = 2000
@@ -29,7 +29,7 @@ FARTHEST = timedelta(days=3660)
 _CHANGED = "it was changed meanwhile, or it was locked"
 
 
-class MomentTooFar(Refused):
+class MomentTooFar(OperationRefused):
     """The moment is too far from now to say where subscriptions should be."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class BehindCount:
 
 # The repair of those among some subscriptions that are still behind.
 _Deed = Callable[..., Awaitable[RepairCount]]
-_Tell = Callable[[BehindRecord], object]
+_TellRecord = Callable[[BehindRecord], object]
 
 
 def _untold(_one: BehindRecord) -> None:
@@ -68,7 +68,7 @@ async def list_behind(
     expectation: Expectation,
     filters: Filters,
     limit: int | None,
-    tell: _Tell,
+    tell: _TellRecord,
     progress: Progress = untold,
 ) -> BehindCount:
     """Call ``tell`` with each subscription that is behind, and change nothing.
@@ -91,7 +91,7 @@ async def send_to_behind(
     *,
     expectation: Expectation,
     repair: Repair,
-    tell: _Tell = _untold,
+    tell: _TellRecord = _untold,
     progress: Progress = untold,
 ) -> BehindCount:
     """Owe the next message to each subscription that can get one; calls ``tell`` with each."""
@@ -113,7 +113,7 @@ async def fast_forward(
     *,
     expectation: Expectation,
     repair: Repair,
-    tell: _Tell = _untold,
+    tell: _TellRecord = _untold,
     progress: Progress = untold,
 ) -> BehindCount:
     """Move each subscription that can be moved to where it should be; calls ``tell`` with each."""
@@ -201,7 +201,7 @@ class _Pass:
     filters: Filters
     limit: int | None
     obstacle: Callable[[BehindRecord], str | None]
-    tell: _Tell
+    tell: _TellRecord
     progress: Progress
     deed: _Deed | None = None
     signature: Signature | None = None
@@ -225,7 +225,7 @@ class _Pass:
             await schedule_runs.forget(self.database, runs_id=runs.id)
         return BehindCount(done=self.count.done, begun=self.count.begun, skipped=self.skipped)
 
-    async def _look_at_all(self, runs_id: int, wanted: Wanted, advance: Advance) -> None:
+    async def _look_at_all(self, runs_id: int, wanted: RunFilter, advance: Advance) -> None:
         after: UUID = BEFORE_ALL
         while not self._is_enough:
             page = await self.database.transact(
@@ -284,7 +284,7 @@ class _Pass:
 
 async def _choose(
     transaction: Transaction, *, expectation: Expectation, filters: Filters
-) -> Wanted:
+) -> RunFilter:
     now = await clock.now(transaction)
     if expectation.as_of is not None and abs(expectation.as_of - now) > FARTHEST:
         raise MomentTooFar
@@ -293,4 +293,4 @@ async def _choose(
     messageset_id: int | None = None
     if filters.messageset is not None:
         messageset_id = (await find_messageset(transaction, given=filters.messageset)).id
-    return Wanted(messageset_id=messageset_id, schedule_id=filters.schedule_id)
+    return RunFilter(messageset_id=messageset_id, schedule_id=filters.schedule_id)

@@ -22,7 +22,7 @@ SENDS_PER_PAGE = 1000
 
 # What is wrong with the ledger: a tick that is not balanced, a live send without a tick, a send
 # that was sent twice by the ledger, and an outbound that was noticed beside those of the ledger.
-Finding = TickBalance | OrphanSend | Double | Surplus
+LedgerFinding = TickBalance | OrphanSend | Double | Surplus
 
 
 @frozen(kw_only=True)
@@ -35,15 +35,15 @@ class LedgerCheck:
 
     ticks: int
     not_kept: int
-    broken: int
+    unbalanced: int
     orphans: int
     sent_twice: int
     doubles: int
 
     @property
-    def is_broken(self) -> bool:
+    def is_unbalanced(self) -> bool:
         """Whether there is any finding."""
-        return bool(self.broken or self.orphans or self.sent_twice or self.doubles)
+        return bool(self.unbalanced or self.orphans or self.sent_twice or self.doubles)
 
 
 @frozen(kw_only=True)
@@ -59,12 +59,14 @@ class ScheduleCheck:
         return {remark.id for remark in self.remarks if remark.is_fault}
 
 
-async def check_ledger(database: Database, *, tell: Callable[[Finding], object]) -> LedgerCheck:
+async def check_ledger(
+    database: Database, *, tell: Callable[[LedgerFinding], object]
+) -> LedgerCheck:
     """Look at the whole ledger; ``tell`` is called with each finding.
 
     Each page is a transaction of its own, so that daemons can work meanwhile.
     """
-    return await _LedgerCheck(database=database, tell=tell).run()
+    return await _LedgerChecker(database=database, tell=tell).run()
 
 
 async def check_schedules(database: Database, *, time_zone: ZoneInfo) -> ScheduleCheck:
@@ -75,14 +77,14 @@ async def check_schedules(database: Database, *, time_zone: ZoneInfo) -> Schedul
 
 
 @define(eq=False, kw_only=True)
-class _LedgerCheck:
+class _LedgerChecker:
     """Looks at everything a page at a time, and counts."""
 
     database: Database
-    tell: Callable[[Finding], object]
+    tell: Callable[[LedgerFinding], object]
     ticks: int = field(default=0, init=False)
     not_kept: int = field(default=0, init=False)
-    broken: int = field(default=0, init=False)
+    unbalanced: int = field(default=0, init=False)
     orphans: int = field(default=0, init=False)
     twice: set[UUID] = field(factory=set, init=False)
     doubles: int = field(default=0, init=False)
@@ -95,7 +97,7 @@ class _LedgerCheck:
         return LedgerCheck(
             ticks=self.ticks,
             not_kept=self.not_kept,
-            broken=self.broken,
+            unbalanced=self.unbalanced,
             orphans=self.orphans,
             sent_twice=len(self.twice),
             doubles=self.doubles,
@@ -117,14 +119,14 @@ class _LedgerCheck:
             self.not_kept += 1
             return
         self.ticks += 1
-        if balance.is_broken:
-            self.broken += 1
+        if balance.is_unbalanced:
+            self.unbalanced += 1
             self.tell(balance)
 
     async def _check_live_sends(self) -> None:
         after = BEFORE_ALL
         while page := await self.database.transact(
-            ledger_balance.list_astray, after=after, limit=SENDS_PER_PAGE
+            ledger_balance.list_orphans, after=after, limit=SENDS_PER_PAGE
         ):
             after = page[-1].send_id
             for one in page:

@@ -16,7 +16,7 @@ from sbm.model.signature import Signature
 from sbm.operations import media_files
 from sbm.operations.offenders import find_offenders
 from sbm.operations.progress import Progress, untold
-from sbm.operations.refusals import Refused
+from sbm.operations.refusals import OperationRefused
 from sbm.operations.selection import find_messageset
 from sbm.store import audit, binary_contents, messages, messagesets
 from sbm.store.postgres.database import Database, Transaction
@@ -26,14 +26,14 @@ from sbm.store.postgres.errors import CommitUnknown
 _NAMED = 3
 
 
-class NameTaken(Refused):
+class NameTaken(OperationRefused):
     """There is already a message set with this short name."""
 
     def __init__(self, short_name: str) -> None:
         super().__init__(f"there is a message set {short_name!r} already")
 
 
-class Unsendable(Refused):
+class Unsendable(OperationRefused):
     """Messages of the source cannot be sent; an import may have brought such messages."""
 
     def __init__(self, told: Sequence[str]) -> None:
@@ -41,14 +41,14 @@ class Unsendable(Refused):
         super().__init__(f"{lines}\nsuch messages cannot be sent, and are not copied")
 
 
-class ChangedMeanwhile(Refused):
+class ChangedMeanwhile(OperationRefused):
     """The source was changed after the clone was planned."""
 
     def __init__(self) -> None:
         super().__init__("the message set was changed meanwhile: do it again")
 
 
-class FilesNotCopied(Refused):
+class FilesNotCopied(OperationRefused):
     """Files of the messages are missing, or could not be copied."""
 
 

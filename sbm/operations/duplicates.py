@@ -42,7 +42,7 @@ class RemovalCount:
 
 
 @frozen(kw_only=True)
-class _Step:
+class _RemovalStep:
     """The result for the subscriptions of some identities; no ``reach``: there were no more."""
 
     reach: str | None
@@ -93,7 +93,7 @@ async def _next(
     selection: Selection,
     after: str,
     left: int | None,
-) -> _Step:
+) -> _RemovalStep:
     """Take fewer identities at once, down to one, if one of their subscriptions is locked."""
     size = CHUNK
     while True:
@@ -111,7 +111,7 @@ async def _next(
                 break
         size //= 2
     reach, rows = await database.transact(duplicates.reach, after=after, limit=1)
-    return _Step(reach=reach, rows=rows, locked=1)
+    return _RemovalStep(reach=reach, rows=rows, locked=1)
 
 
 async def _remove_next(
@@ -122,18 +122,18 @@ async def _remove_next(
     after: str,
     left: int | None,
     size: int,
-) -> _Step:
+) -> _RemovalStep:
     repair, rule = removal.repair, removal.rule
     if size < CHUNK:  # do not make the other identities wait, too
         await locks.wait_at_most(transaction, wait=PATIENCE)
     reach, rows = await duplicates.reach(transaction, after=after, limit=size)
     if reach is None:
-        return _Step(reach=None)
+        return _RemovalStep(reach=None)
     ids = await duplicates.list_candidates(
         transaction, after=after, reach=reach, selection=selection, rule=rule
     )
     if not ids:
-        return _Step(reach=reach, rows=rows)
+        return _RemovalStep(reach=reach, rows=rows)
     held = None if repair.is_dry else await duplicates.hold(transaction, ids=ids)
     found = await duplicates.decide(transaction, ids=ids, selection=selection, rule=rule, held=held)
     meant = tuple(one for one in found if not one.is_busy)
@@ -151,4 +151,4 @@ async def _remove_next(
             details=selection.told(),
         )
     busy = sum(one.is_busy for one in found)
-    return _Step(reach=reach, rows=rows, duplicates=meant, busy=busy)
+    return _RemovalStep(reach=reach, rows=rows, duplicates=meant, busy=busy)

@@ -13,11 +13,11 @@ AT_ONCE = 500
 # Of one file.
 OF_FILE = 1000
 
-Problems = Callable[[Content], Sequence[Problem]]
+FindProblems = Callable[[Content], Sequence[Problem]]
 
 
 async def find_offenders(
-    transaction: Transaction, *, messageset_id: int, problems: Problems, most: int
+    transaction: Transaction, *, messageset_id: int, problems: FindProblems, most: int
 ) -> list[tuple[Placed, Problem]]:
     """The first messages of a set, by language and number, in which ``problems`` finds any.
 
@@ -37,7 +37,7 @@ async def find_offenders(
 
 
 async def find_offenders_of_file(
-    transaction: Transaction, *, file_id: int, problems: Problems, most: int
+    transaction: Transaction, *, file_id: int, problems: FindProblems, most: int
 ) -> list[tuple[Placed, Problem]]:
     """The first ``most`` messages with this file in which ``problems`` finds any."""
     page = await messages.list_contents_of_file(transaction, file_id=file_id, limit=OF_FILE)
@@ -45,7 +45,7 @@ async def find_offenders_of_file(
 
 
 async def _with_problems(
-    transaction: Transaction, page: Iterable[Placed], problems: Problems
+    transaction: Transaction, page: Iterable[Placed], problems: FindProblems
 ) -> list[tuple[Placed, Problem]]:
     found = []
     slices = transaction.slices()

@@ -10,14 +10,14 @@ from attrs import field, frozen
 from sbm.model.prepend import misfit
 from sbm.model.selection import Selection
 from sbm.operations.progress import Progress, untold
-from sbm.operations.refusals import Refused
+from sbm.operations.refusals import OperationRefused
 from sbm.operations.selection import CHUNK, Repair, select
 from sbm.store import audit, messagesets, repairs
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.repairs import Place, PrependCandidate
 
 
-class NoFit(Refused):
+class NoFit(OperationRefused):
     """The prepend suits none of the message sets that match."""
 
 
@@ -57,7 +57,7 @@ class Prepended:
 
 
 @frozen(kw_only=True)
-class _Step:
+class _PrependStep:
     """The result for the next subscriptions; no ``place``: there were no more."""
 
     place: Place | None
@@ -119,11 +119,11 @@ async def _give_next(
     recipients: Recipients,
     behind: Place,
     given: int,
-) -> _Step:
+) -> _PrependStep:
     repair = wanted.repair
     reach, rows = await repairs.reach(transaction, behind=behind, limit=CHUNK)
     if reach is None:
-        return _Step(place=None)
+        return _PrependStep(place=None)
     ids = await repairs.list_under_way(
         transaction,
         behind=behind,
@@ -148,7 +148,7 @@ async def _give_next(
         meant = meant[: repair.limit - given]
     if meant and not repair.is_dry:
         await _give(transaction, wanted=wanted, recipients=recipients, meant=meant)
-    return _Step(
+    return _PrependStep(
         place=reach, rows=rows, found=found, given=[one.id for one in meant], locked=locked
     )
 

@@ -8,25 +8,25 @@ from collections.abc import Mapping, Sequence
 SEVERAL = ""
 
 
-class Refused(Exception):
+class OperationRefused(Exception):
     """A request cannot be done, and nothing was changed; the message says why, for a person."""
 
 
-class NoSuchRow(Refused):
+class NoSuchRow(OperationRefused):
     """The row does not exist."""
 
     def __init__(self) -> None:
         super().__init__("It does not exist.")
 
 
-class InUse(Refused):
+class InUse(OperationRefused):
     """Other rows refer to the row, so it was not deleted."""
 
     def __init__(self, what: str, users: Sequence[str]) -> None:
         super().__init__(f"Cannot delete {what}: it is used by {' and '.join(users)}.")
 
 
-class WrongValues(Refused):
+class WrongValues(OperationRefused):
     """Values that cannot be stored; ``problems`` are sentences by attribute, or for SEVERAL."""
 
     def __init__(self, problems: Mapping[str, Sequence[str]]) -> None:
@@ -38,7 +38,7 @@ class WrongValues(Refused):
         self.problems = problems
 
 
-class CannotBeSent(Refused):
+class CannotBeSent(OperationRefused):
     """With these values, the message could not be sent; ``sentences`` are about all of it."""
 
     def __init__(self, sentences: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import evolve, frozen
 
-from sbm.model.failed_task import Requeued, Wanted
+from sbm.model.failed_task import FailedTaskFilter, Requeued
 from sbm.model.send import Trigger
 from sbm.store import failed_tasks, tasks
 from sbm.store.postgres.database import Transaction
@@ -53,7 +53,7 @@ async def requeue_these(
 
 
 async def requeue_all(
-    transaction: Transaction, *, wanted: Wanted, requested_by: int | None
+    transaction: Transaction, *, wanted: FailedTaskFilter, requested_by: int | None
 ) -> Requeued:
     """Owe all that match now again: the oldest ones at once, and the rest by a task."""
     up_to = await failed_tasks.newest(transaction)

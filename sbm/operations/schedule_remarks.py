@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from attrs import frozen
 
 from sbm.model.cron import Cron
-from sbm.store.schedules import Told
+from sbm.store.schedules import ToldSchedule
 
 TICKS_SHOWN = 3
 
@@ -31,7 +31,7 @@ class Remark:
         return f"{told}; next ticks {', '.join(self.next_ticks)}" if self.next_ticks else told
 
 
-def remarks(schedule: Told, zone: ZoneInfo) -> Iterator[Remark]:
+def remarks(schedule: ToldSchedule, zone: ZoneInfo) -> Iterator[Remark]:
     """The remarks about a schedule; its fields are read in this time zone."""
     cron = schedule.cron
     if cron is None:
@@ -59,7 +59,7 @@ def remarks(schedule: Told, zone: ZoneInfo) -> Iterator[Remark]:
         )
 
 
-def _both_days(schedule: Told, cron: Cron, zone: ZoneInfo) -> Remark:
+def _both_days(schedule: ToldSchedule, cron: Cron, zone: ZoneInfo) -> Remark:
     aside = " (Unix cron would take either)" if cron.took_either_day else ""
     ticks = cron.upcoming(schedule.now, zone, count=TICKS_SHOWN)
     return Remark(

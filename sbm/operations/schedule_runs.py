@@ -11,7 +11,7 @@ from sbm.model.ids import BEFORE_ALL
 from sbm.runtime.time_slices import TimeSlice
 from sbm.store import estimates, schedule_runs
 from sbm.store.postgres.database import Database
-from sbm.store.schedule_runs import EVERYBODY, ScheduleRuns, Wanted
+from sbm.store.schedule_runs import EVERYBODY, RunFilter, ScheduleRuns
 
 SURVEY_BATCH = 20_000
 RUNS_BATCH = 1000
@@ -19,7 +19,7 @@ RUNS_BATCH = 1000
 MAX_RUNS = 50_000
 
 # Awaited now and then during the work; raises an exception to end the work.
-Keep = Callable[[], Awaitable[None]]
+KeepAlive = Callable[[], Awaitable[None]]
 
 
 async def _go_on() -> None:
@@ -31,8 +31,8 @@ async def prepare(
     *,
     time_zone: ZoneInfo,
     as_of: datetime | None = None,
-    wanted: Wanted = EVERYBODY,
-    keep: Keep = _go_on,
+    wanted: RunFilter = EVERYBODY,
+    keep: KeepAlive = _go_on,
 ) -> ScheduleRuns:
     """Compute when every schedule was due until a moment, or until now, as far as it matters."""
     await _forget_ended(database, keep)
@@ -50,19 +50,21 @@ async def prepare(
     return ScheduleRuns(id=runs_id, as_of=until, size=size)
 
 
-async def forget(database: Database, *, runs_id: int, keep: Keep = _go_on) -> None:
+async def forget(database: Database, *, runs_id: int, keep: KeepAlive = _go_on) -> None:
     """Delete runs that are no longer needed."""
     while await database.transact(schedule_runs.delete_runs, search_id=runs_id, limit=SURVEY_BATCH):
         await keep()
     await database.transact(schedule_runs.delete, search_id=runs_id)
 
 
-async def _forget_ended(database: Database, keep: Keep) -> None:
+async def _forget_ended(database: Database, keep: KeepAlive) -> None:
     for runs_id in await database.transact(schedule_runs.list_ended):
         await forget(database, runs_id=runs_id, keep=keep)
 
 
-async def _survey(database: Database, wanted: Wanted, keep: Keep) -> tuple[datetime | None, int]:
+async def _survey(
+    database: Database, wanted: RunFilter, keep: KeepAlive
+) -> tuple[datetime | None, int]:
     """The earliest moment from which runs matter, if any, and the number of subscriptions."""
     since: datetime | None = None
     size, after = 0, BEFORE_ALL
@@ -84,7 +86,7 @@ async def _list_runs(
     since: datetime,
     until: datetime,
     time_zone: ZoneInfo,
-    keep: Keep,
+    keep: KeepAlive,
 ) -> list[datetime]:
     """When the schedule was due, in order: the latest MAX_RUNS times."""
     runs: list[datetime] = []

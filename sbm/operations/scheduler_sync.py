@@ -14,7 +14,7 @@ from sbm.clients.scheduler import Entry, Scheduler
 from sbm.model.ids import BEFORE_ALL
 from sbm.model.scheduler_call import Difference, Scheduling, endpoint, target_of
 from sbm.model.signature import Signature
-from sbm.operations.refusals import Refused
+from sbm.operations.refusals import OperationRefused
 from sbm.store import audit, clock, scheduler_calls, scheduler_schedules
 from sbm.store.postgres.database import Database
 from sbm.store.scheduler_schedules import Listed
@@ -22,7 +22,7 @@ from sbm.store.scheduler_schedules import Listed
 CHUNK = 1000
 
 
-class WrongMode(Refused):
+class WrongMode(OperationRefused):
     """SBM_SCHEDULING of the daemons has another value than here."""
 
     def __init__(self, here: str, announced: str) -> None:

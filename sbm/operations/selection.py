@@ -8,7 +8,7 @@ from sbm.model.content import MessageSet
 from sbm.model.ids import LARGEST_ID
 from sbm.model.selection import Selection
 from sbm.model.signature import Signature
-from sbm.operations.refusals import Refused
+from sbm.operations.refusals import OperationRefused
 from sbm.store import messagesets, schedules
 from sbm.store.postgres.database import Transaction
 
@@ -17,14 +17,14 @@ from sbm.store.postgres.database import Transaction
 CHUNK = 500
 
 
-class NoMessageSet(Refused):
+class NoMessageSet(OperationRefused):
     """There is no message set with this short name or id."""
 
     def __init__(self, given: str) -> None:
         super().__init__(f"there is no message set {given!r}")
 
 
-class NoSchedule(Refused):
+class NoSchedule(OperationRefused):
     """There is no schedule with this id."""
 
     def __init__(self, schedule_id: int) -> None:

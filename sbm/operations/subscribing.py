@@ -26,10 +26,10 @@ _PLACE = ("messageset_id", "lang", "next_sequence_number")
 
 @frozen(kw_only=True)
 class Registration:
-    """The subscription that a request asked for; ``is_twin``: an earlier request has made it."""
+    """The subscription that a request asked for; ``is_duplicate``: an earlier one has made it."""
 
     subscription_id: UUID
-    is_twin: bool = False
+    is_duplicate: bool = False
 
 
 async def create_subscription(transaction: Transaction, draft: Draft) -> Subscription:
@@ -52,7 +52,7 @@ async def register(transaction: Transaction, draft: Draft, *, window: timedelta)
     fingerprint = _fingerprint(draft)
     first = await idempotency.find_registration(transaction, fingerprint=fingerprint, within=window)
     if first is not None:
-        return Registration(subscription_id=first, is_twin=True)
+        return Registration(subscription_id=first, is_duplicate=True)
     made = await create_subscription(transaction, draft)
     await idempotency.keep_registration(
         transaction, fingerprint=fingerprint, subscription_id=made.id

@@ -6,27 +6,27 @@ import secrets
 from collections.abc import Callable
 
 from sbm.model.user import MAX_EMAIL, MAX_USERNAME
-from sbm.operations.refusals import Refused
+from sbm.operations.refusals import OperationRefused
 from sbm.store import users
 from sbm.store.postgres.database import Transaction
 from sbm.store.users import ListedToken
 
 
-class UnknownUser(Refused):
+class UnknownUser(OperationRefused):
     """There is no user with this name."""
 
     def __init__(self, username: str) -> None:
         super().__init__(f"there is no user {username!r}")
 
 
-class UsernameTaken(Refused):
+class UsernameTaken(OperationRefused):
     """There is already a user with this name."""
 
     def __init__(self, username: str) -> None:
         super().__init__(f"there is a user {username!r} already")
 
 
-class UnfitText(Refused):
+class UnfitText(OperationRefused):
     """A name or an e-mail address that cannot be stored; the message says what it must be."""
 
 

@@ -35,5 +35,5 @@ class SchedulingMode:
     async def _say(self, transaction: Transaction) -> bool:
         is_new = await scheduler_calls.set_scheduling(transaction, mode=self._mode)
         if is_new:
-            await ticks.unwind(transaction)
+            await ticks.clear_next_ticks(transaction)
         return is_new

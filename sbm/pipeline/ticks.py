@@ -132,7 +132,7 @@ class Clock:
 
     async def one_pass(self) -> int:
         """Tick for the schedules that are due; ``ticked`` is called when there was one."""
-        # What it was wound to before it was others' turn has to be forgotten first.
+        # The next ticks of a time when it was not in charge have to be forgotten first.
         await self._mode.one_pass()
         now = self._clock.uptime()
         if now >= self._reviewed_at + REVIEW_SECONDS:
@@ -140,27 +140,30 @@ class Clock:
             self._reviewed_at = now
         parts = await whole_or_divided(
             "schedules",
-            self._wind_only,
+            self._work_out_only,
             due=partial(
                 self._database.transact,
-                unreadable.list_schedules_to_wind,
+                unreadable.list_stale_schedules,
                 time_zone=self._time_zone,
                 limit=SCHEDULES_PER_PASS,
             ),
-            part=self._wind_only,
+            part=self._work_out_only,
             alone=self._stop,
         )
         if any(ticked for _, ticked in parts):
             self._ticked()
-        return sum(wound for wound, _ in parts)
+        return sum(done for done, _ in parts)
 
-    async def _wind_only(self, only: Sequence[int] | None = None) -> tuple[int, int]:
-        return await self._clock.transact(self._database, partial(self._wind, only=only))
+    async def _work_out_only(self, only: Sequence[int] | None = None) -> tuple[int, int]:
+        return await self._clock.transact(self._database, partial(self._work_out, only=only))
 
     async def _stop(self, schedule_id: int, error: Exception) -> None:
         """A schedule that cannot be read is never due until it is changed."""
         await self._database.transact(
-            ticks.wind, schedule_id=schedule_id, time_zone=self._time_zone, next_tick_at=None
+            ticks.set_next_tick,
+            schedule_id=schedule_id,
+            time_zone=self._time_zone,
+            next_tick_at=None,
         )
         self._log.error(
             "schedule {id} is not due any more until it is changed: {reason}",
@@ -181,9 +184,9 @@ class Clock:
     ) -> tuple[int, int]:
         if not reading.is_settled:
             return after, 0
-        wound = await ticks.list_wound(transaction, after=after, limit=SCHEDULES_PER_PASS)
+        waiting = await ticks.list_waiting(transaction, after=after, limit=SCHEDULES_PER_PASS)
         beyond, slices = [], transaction.slices()
-        for schedule in wound:
+        for schedule in waiting:
             if schedule.cron is not None:
                 moment = schedule.cron.next_after(schedule.now, self._time_zone)
                 if moment is not None and moment < schedule.next_tick_at:
@@ -191,34 +194,36 @@ class Clock:
             if slices.is_over:
                 await slices.next_turn()
         if beyond:
-            await ticks.doubt_winding(transaction, schedule_ids=beyond)
-        return (wound[-1].schedule_id if wound else after), len(wound)
+            await ticks.doubt_next_ticks(transaction, schedule_ids=beyond)
+        return (waiting[-1].schedule_id if waiting else after), len(waiting)
 
-    async def _wind(
+    async def _work_out(
         self, transaction: Transaction, reading: ClockReading, *, only: Sequence[int] | None
     ) -> tuple[int, int]:
         if not reading.is_settled:
             return 0, 0
-        unwound = await ticks.find_unwound(
+        stale = await ticks.find_stale(
             transaction, time_zone=self._time_zone, limit=SCHEDULES_PER_PASS, only=only
         )
         ticked = 0
-        for schedule in unwound:
+        for schedule in stale:
             next_tick_at = None
             if schedule.cron is None:
                 self._log.error("schedule {id} has no valid cron", id=schedule.schedule_id)
             else:
                 ticked += await self._tick(transaction, schedule, schedule.cron)
                 next_tick_at = schedule.cron.next_after(schedule.now, self._time_zone)
-            await ticks.wind(
+            await ticks.set_next_tick(
                 transaction,
                 schedule_id=schedule.schedule_id,
                 time_zone=self._time_zone,
                 next_tick_at=next_tick_at,
             )
-        return len(unwound), ticked
+        return len(stale), ticked
 
-    async def _tick(self, transaction: Transaction, schedule: ticks.Unwound, cron: Cron) -> int:
+    async def _tick(
+        self, transaction: Transaction, schedule: ticks.StaleSchedule, cron: Cron
+    ) -> int:
         """Open a tick for the latest moment that came due, if one did; the others were missed."""
         missed = await self._came_due(transaction, schedule, cron)
         is_in_time = bool(missed) and schedule.now - missed[0] <= self._grace
@@ -240,9 +245,9 @@ class Clock:
         return ticked
 
     async def _came_due(
-        self, transaction: Transaction, schedule: ticks.Unwound, cron: Cron
+        self, transaction: Transaction, schedule: ticks.StaleSchedule, cron: Cron
     ) -> list[datetime]:
-        """The moments that came due since the schedule was wound, the latest first."""
+        """The moments that came due since its next tick was worked out, the latest first."""
         if schedule.due_since is None:
             return []
         just_before = schedule.due_since - _SECOND

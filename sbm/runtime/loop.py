@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from sbm.runtime.errors import AlreadyTold
+from sbm.runtime.already_told import AlreadyTold
 from sbm.runtime.wakeups import Wakeup
 
 # However rarely a loop has to look, what failed is tried again soon.

@@ -81,7 +81,7 @@ def read_max_text_length(settings: Settings) -> int:
 
 
 @frozen(kw_only=True)
-class Scheduling:
+class SchedulingSettings:
     """Who says when: the Scheduler, for each subscription or each schedule, or our own clock.
 
     ``scheduler`` is where it is, if there is one; ``inbound_token`` is what it shows when it calls
@@ -104,7 +104,7 @@ class Scheduling:
         return "SCHEDULER_INBOUND_API_TOKEN is missing: the Scheduler could not call back"
 
 
-def read_scheduling(environ: Mapping[str, str]) -> Scheduling:
+def read_scheduling(environ: Mapping[str, str]) -> SchedulingSettings:
     """What concerns the Scheduler alone, for the command about it; raises ConfigError."""
     settings = Settings(environ=environ)
     scheduling = _scheduling(settings, settings.public_url())
@@ -133,7 +133,7 @@ class Config:
     duplicate_window: timedelta
     identity_store: ServiceAddress
     message_sender: ServiceAddress
-    scheduling: Scheduling
+    scheduling: SchedulingSettings
     metrics: MetricsAddress | None
     voice_vendor: VoiceVendorAddress | None
     metrics_every: timedelta
@@ -233,12 +233,12 @@ def _mode(settings: Settings) -> str:
     )
 
 
-def _scheduling(settings: Settings, public_url: str) -> Scheduling:
+def _scheduling(settings: Settings, public_url: str) -> SchedulingSettings:
     has_scheduler = bool(settings.text("SCHEDULER_URL"))
     mode = _mode(settings)
     if mode != "builtin" and not has_scheduler:
         settings.problem("SCHEDULER_URL", f"is missing while SBM_SCHEDULING is {mode}")
-    return Scheduling(
+    return SchedulingSettings(
         mode=cast(Mode, mode),
         public_url=public_url,
         scheduler=(

@@ -73,7 +73,7 @@ _UNKNOWN_TO_LIBPQ = "has parameters that the installed libpq does not know"
 _STRAY_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 # A host and its port.
-Place = tuple[str, int]
+HostAndPort = tuple[str, int]
 
 # Accepted and forgotten: libpq ignores it in asynchronous mode, where timers of ours bound
 # the connecting.
@@ -91,7 +91,7 @@ class DatabaseAddress:
     that libpq has built in.
     """
 
-    hosts: tuple[Place, ...]
+    hosts: tuple[HostAndPort, ...]
     name: str
     user: str = ""
     password: str = field(default="", repr=False)
@@ -149,7 +149,7 @@ class DatabaseAddress:
             raise ValueError(f"has parameters that are not supported: {names}")
         return address
 
-    def beginning_with(self, place: Place) -> DatabaseAddress:
+    def beginning_with(self, place: HostAndPort) -> DatabaseAddress:
         """The same hosts, in the same order but for this one, which comes first."""
         others = (other for other in self.hosts if other != place)
         return evolve(self, hosts=(place, *others))
@@ -248,7 +248,7 @@ def _parsed(authority: str, name: str, parameters: Mapping[str, str]) -> dict[st
     return told
 
 
-def _hosts(hosts: str, ports: str) -> tuple[Place, ...]:
+def _hosts(hosts: str, ports: str) -> tuple[HostAndPort, ...]:
     """Hosts with their ports; as in libpq, one port serves all hosts."""
     names, numbers = hosts.split(","), ports.split(",")
     if "[" in hosts or "]" in hosts:

@@ -13,7 +13,7 @@ from sbm.store import schedule_runs
 from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
-from sbm.store.schedule_runs import Wanted
+from sbm.store.schedule_runs import RunFilter
 
 QUERIES = load("behind_subscriptions")
 
@@ -42,7 +42,7 @@ async def search(
 
 
 async def look(
-    transaction: Transaction, *, search_id: int, after: UUID, limit: int, wanted: Wanted
+    transaction: Transaction, *, search_id: int, after: UUID, limit: int, wanted: RunFilter
 ) -> BehindPage | None:
     """Look at the next ``limit`` subscriptions by id, and put nothing down; None: no more."""
     await schedule_runs.check(transaction, search_id=search_id)

@@ -125,7 +125,9 @@ async def repair(
     limits = {"most": most, "lease": lease}
     return {
         "sends": await transaction.execute(QUERIES.repair_sends, **limits, limit=limit),
-        "chores": await transaction.execute(QUERIES.repair_chores, **limits, limit=limit),
+        "calls to the Scheduler": await transaction.execute(
+            QUERIES.repair_scheduler_calls, **limits, limit=limit
+        ),
         "tasks": await transaction.execute(QUERIES.repair_tasks, **limits),
         "changes of content": await transaction.execute(QUERIES.repair_content_changes),
     }

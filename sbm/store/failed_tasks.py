@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import asdict
 
-from sbm.model.failed_task import EVERYTHING, FailedTask, Requeued, Wanted
+from sbm.model.failed_task import EVERYTHING, FailedTask, FailedTaskFilter, Requeued
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
@@ -16,7 +16,7 @@ QUERIES = load("failed_tasks")
 
 
 async def list_page(
-    transaction: Transaction, *, window: PageRequest, wanted: Wanted = EVERYTHING
+    transaction: Transaction, *, window: PageRequest, wanted: FailedTaskFilter = EVERYTHING
 ) -> Page[FailedTask]:
     """A part of those that match the filter, newest first."""
     return await read_part(
@@ -39,7 +39,7 @@ async def requeue(
     *,
     up_to: int,
     limit: int,
-    wanted: Wanted = EVERYTHING,
+    wanted: FailedTaskFilter = EVERYTHING,
     after: int = 0,
     alone: bool = False,
 ) -> Requeued:

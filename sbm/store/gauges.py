@@ -31,7 +31,7 @@ async def measure_sends(transaction: Transaction) -> list[LiveSends]:
 
 
 @frozen(kw_only=True)
-class OwedChores:
+class OwedSchedulerCalls:
     """How many calls the Scheduler is owed, for how long the oldest, and how many it refused."""
 
     owed: int
@@ -39,9 +39,9 @@ class OwedChores:
     owed_seconds: float | None
 
 
-async def measure_chores(transaction: Transaction) -> OwedChores:
+async def measure_scheduler_calls(transaction: Transaction) -> OwedSchedulerCalls:
     """The calls to the Scheduler."""
-    return await transaction.one(QUERIES.measure_chores, OwedChores)
+    return await transaction.one(QUERIES.measure_scheduler_calls, OwedSchedulerCalls)
 
 
 async def count_doubles(transaction: Transaction) -> int:

@@ -1,4 +1,4 @@
-"""The law: both sides are counted, and what was found is remembered with the tick."""
+"""The ledger balance: both sides are counted, and the result is kept with the tick."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ async def list_ticks(transaction: Transaction, *, after: int, limit: int) -> lis
 
 
 async def count(transaction: Transaction, *, ids: Iterable[int]) -> list[TickBalance]:
-    """Both sides of the law for these ticks, all at the same moment; those that are there."""
+    """Both sides of the balance of these ticks, all at the same moment; those that are there."""
     return await transaction.many(QUERIES.count_ticks, TickBalance, ids=list(ids))
 
 
 async def record(transaction: Transaction, *, found: Iterable[TickBalance]) -> None:
-    """Remember what was found; closed ticks are checked off, unless the law is broken for them.
+    """Remember what was found; closed ticks are checked off, unless they are unbalanced.
 
     Of a tick that is not kept any longer, what was found before stays.
     """
@@ -84,7 +84,7 @@ async def record(transaction: Transaction, *, found: Iterable[TickBalance]) -> N
             "id": one.tick_id,
             "triggers": one.triggers,
             "missing": one.missing if one.is_kept else None,
-            "is_done": one.is_closed and not one.is_broken,
+            "is_done": one.is_closed and not one.is_unbalanced,
             "outcomes": one.outcomes if one.is_kept and one.source != "single" else None,
         }
         for one in found
@@ -92,14 +92,14 @@ async def record(transaction: Transaction, *, found: Iterable[TickBalance]) -> N
     await transaction.execute(QUERIES.record_findings, findings=Json(findings))
 
 
-async def count_broken(transaction: Transaction) -> tuple[int, datetime]:
-    """For how many ticks the law was found broken, and the database's time."""
-    return await transaction.one(QUERIES.count_broken_ticks, _broken)
+async def count_unbalanced(transaction: Transaction) -> tuple[int, datetime]:
+    """How many ticks were found unbalanced, and the database's time."""
+    return await transaction.one(QUERIES.count_unbalanced_ticks, _unbalanced)
 
 
-async def list_astray(transaction: Transaction, *, after: UUID, limit: int) -> list[OrphanSend]:
+async def list_orphans(transaction: Transaction, *, after: UUID, limit: int) -> list[OrphanSend]:
     """The next ``limit`` live sends without a tick, in the order of their ids."""
-    return await transaction.many(QUERIES.list_astray, OrphanSend, after=after, limit=limit)
+    return await transaction.many(QUERIES.list_orphans, OrphanSend, after=after, limit=limit)
 
 
 async def list_doubles(
@@ -120,5 +120,5 @@ async def list_surplus(transaction: Transaction, *, after: int, limit: int) -> l
     return await transaction.many(QUERIES.list_surplus, Surplus, after=after, limit=limit)
 
 
-def _broken(*, broken_ticks: int, now: datetime) -> tuple[int, datetime]:
-    return broken_ticks, now
+def _unbalanced(*, unbalanced_ticks: int, now: datetime) -> tuple[int, datetime]:
+    return unbalanced_ticks, now

@@ -25,14 +25,14 @@ class ScheduleRuns:
 
 
 @frozen(kw_only=True)
-class Wanted:
+class RunFilter:
     """Which subscriptions are meant; None is no filter."""
 
     messageset_id: int | None = None
     schedule_id: int | None = None
 
 
-EVERYBODY = Wanted()
+EVERYBODY = RunFilter()
 
 
 @frozen(kw_only=True)
@@ -50,7 +50,7 @@ async def begin(transaction: Transaction, *, as_of: datetime | None) -> tuple[in
 
 
 async def survey(
-    transaction: Transaction, *, after: UUID, limit: int, wanted: Wanted
+    transaction: Transaction, *, after: UUID, limit: int, wanted: RunFilter
 ) -> SurveyPart | None:
     """Look over the next ``limit`` subscriptions by id; None: there are no more."""
     return await transaction.maybe(

@@ -1,4 +1,4 @@
-"""Chores: calls to the Seed Scheduler that are owed, claimed under a lease, and done."""
+"""Calls to the Seed Scheduler that are owed, claimed under a lease, and done."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from uuid import UUID
 from attrs import asdict, frozen
 
 from sbm.model.scheduler_call import (
+    CallKind,
+    CallResult,
     Gone,
-    Kind,
     Nothing,
     PutOff,
     Refused,
     Remote,
-    Result,
     SchedulerCall,
     Scheduling,
     Silence,
@@ -26,7 +26,7 @@ from sbm.model.scheduler_call import (
 from sbm.model.send import Trigger
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
-from sbm.store.postgres.text import storable
+from sbm.store.postgres.storable import storable
 
 QUERIES = load("scheduler_calls")
 
@@ -40,7 +40,7 @@ _DAY = timedelta(days=1)
 
 @frozen(kw_only=True)
 class Claim:
-    """Chores that were claimed, and how many more were found that have to wait for one of them."""
+    """Calls that were claimed, and how many more were found that have to wait for one of them."""
 
     claimed: list[SchedulerCall]
     held_back: int
@@ -66,7 +66,7 @@ async def claim(
     takes_over: bool = True,
     only: Sequence[int] | None = None,
 ) -> Claim:
-    """Lease up to ``limit`` of the next ``window`` chores that are due, each with its next step.
+    """Lease up to ``limit`` of the next ``window`` calls that are due, each with its next step.
 
     With ``only``, all are among those.
     Those that would be the second to make a schedule with a new cron wait for the first; for good,
@@ -76,7 +76,7 @@ async def claim(
         transaction, limit=RELEASED_PER_CLAIM, longest=lease + settle if takes_over else None
     )
     found = await transaction.many(
-        QUERIES.claim_due_chores,
+        QUERIES.claim_due_scheduler_calls,
         _claimed,
         limit=limit,
         window=window,
@@ -85,18 +85,18 @@ async def claim(
         takes_over=takes_over,
         only=None if only is None else list(only),
     )
-    claimed = [chore for chore in found if chore is not None]
+    claimed = [call for call in found if call is not None]
     return Claim(claimed=claimed, held_back=len(found) - len(claimed))
 
 
 async def release(transaction: Transaction, *, limit: int, longest: timedelta | None = None) -> int:
-    """Owe again up to ``limit`` chores of each cron that need wait no longer; returns how many.
+    """Owe again up to ``limit`` calls of each cron that need wait no longer; returns how many.
 
     ``longest`` is for how long a cron can be taken at most; without it, one that is taken stays so,
     however long it has been.
     """
     return await transaction.execute(
-        QUERIES.release_chores,
+        QUERIES.release_scheduler_calls,
         limit=limit,
         longest=longest or timedelta(0),
         takes_over=longest is not None,
@@ -104,12 +104,12 @@ async def release(transaction: Transaction, *, limit: int, longest: timedelta | 
 
 
 async def expire(transaction: Transaction, *, limit: int) -> int:
-    """Owe again up to ``limit`` chores whose lease has ended; returns how many."""
-    return await transaction.execute(QUERIES.expire_chores, limit=limit)
+    """Owe again up to ``limit`` calls whose lease has ended; returns how many."""
+    return await transaction.execute(QUERIES.expire_scheduler_calls, limit=limit)
 
 
 async def settle(
-    transaction: Transaction, *, chore: SchedulerCall, result: Result
+    transaction: Transaction, *, call: SchedulerCall, result: CallResult
 ) -> Silence | None:
     """Write down what came of a step, and what the Scheduler is known to hold now.
 
@@ -118,16 +118,16 @@ async def settle(
     """
     silence = None
     if isinstance(result, Told):
-        silence = await _remember(transaction, chore, result)
+        silence = await _remember(transaction, call, result)
     elif isinstance(result, Gone):
-        await _in_metadata(transaction, chore, None)
-        await transaction.execute(QUERIES.forget_remote, kind=chore.kind, target=chore.target)
-        await transaction.execute(QUERIES.forget_cron, cron=chore.wanted)
-    await _settle_cron(transaction, chore, result)
-    claim = {"id": chore.id, "attempt": chore.attempt}
+        await _in_metadata(transaction, call, None)
+        await transaction.execute(QUERIES.forget_remote, kind=call.kind, target=call.target)
+        await transaction.execute(QUERIES.forget_cron, cron=call.wanted)
+    await _settle_cron(transaction, call, result)
+    claim = {"id": call.id, "attempt": call.attempt}
     if isinstance(result, PutOff):
         await transaction.execute(
-            QUERIES.put_off_chore,
+            QUERIES.put_off_scheduler_call,
             **claim,
             delay=result.delay,
             reason=storable(result.reason),
@@ -136,56 +136,56 @@ async def settle(
         )
     elif isinstance(result, Refused):
         await transaction.execute(
-            QUERIES.refuse_chore,
+            QUERIES.refuse_scheduler_call,
             **claim,
-            revision=chore.revision,
+            revision=call.revision,
             reason=storable(result.reason),
         )
     else:
         goes_on = isinstance(result, Told) and result.goes_on
-        is_gone = isinstance(result, Gone) and chore.wanted is not None
+        is_gone = isinstance(result, Gone) and call.wanted is not None
         await transaction.execute(
-            QUERIES.finish_chore,
+            QUERIES.finish_scheduler_call,
             **claim,
-            revision=chore.revision,
+            revision=call.revision,
             is_owed_again=goes_on or is_gone,
         )
     return silence
 
 
-async def _settle_cron(transaction: Transaction, chore: SchedulerCall, result: Result) -> None:
-    """Let those go on that wait for what this chore was to find out of its cron."""
-    if chore.step not in ("create", "look"):
+async def _settle_cron(transaction: Transaction, call: SchedulerCall, result: CallResult) -> None:
+    """Let those go on that wait for what this call was to find out of its cron."""
+    if call.step not in ("create", "look"):
         return
     if isinstance(result, Told) and result.remote.made_with is not None:
         await transaction.execute(QUERIES.know_cron, cron=result.remote.made_with)
     is_open = isinstance(result, PutOff) and result.doubt != "none"
     if not is_open:
-        await transaction.execute(QUERIES.free_cron, id=chore.id, attempt=chore.attempt)
+        await transaction.execute(QUERIES.free_cron, id=call.id, attempt=call.attempt)
         await release(transaction, limit=RELEASED)
 
 
 async def look_at_members(
-    transaction: Transaction, *, chore: SchedulerCall, limit: int, lease: timedelta
+    transaction: Transaction, *, call: SchedulerCall, limit: int, lease: timedelta
 ) -> int:
-    """Owe chores for the next ``limit`` subscriptions that ``chore`` is about; returns how many.
+    """Owe calls for the next ``limit`` subscriptions that ``call`` is about; returns how many.
 
-    Fewer than ``limit`` were the last, or the chore is no longer ours.
+    Fewer than ``limit`` were the last, or the call is no longer ours.
     """
-    await transaction.execute(QUERIES.lock_chore, id=chore.id)
+    await transaction.execute(QUERIES.lock_scheduler_call, id=call.id)
     looked_at = await transaction.maybe(
-        QUERIES.look_at_members, int, id=chore.id, attempt=chore.attempt, limit=limit, lease=lease
+        QUERIES.look_at_members, int, id=call.id, attempt=call.attempt, limit=limit, lease=lease
     )
     if looked_at is None:
         return 0
     if looked_at < limit:
-        await settle(transaction, chore=chore, result=Nothing())
+        await settle(transaction, call=call, result=Nothing())
     return looked_at
 
 
-async def owe(transaction: Transaction, *, kind: Kind, target: str) -> None:
-    """Owe a chore, because the Scheduler was found not to be in line."""
-    await transaction.execute(QUERIES.owe_chore, kind=kind, target=target)
+async def owe(transaction: Transaction, *, kind: CallKind, target: str) -> None:
+    """Owe a call, because the Scheduler was found not to be in line."""
+    await transaction.execute(QUERIES.owe_scheduler_call, kind=kind, target=target)
 
 
 async def stop_calling(transaction: Transaction, *, subscription_id: UUID) -> Trigger:
@@ -208,30 +208,32 @@ async def stop_calling_schedule(
     return owed > 0
 
 
-async def find_remote(transaction: Transaction, *, kind: Kind, target: str) -> Remote | None:
+async def find_remote(transaction: Transaction, *, kind: CallKind, target: str) -> Remote | None:
     """What the Scheduler is known to hold for this target."""
     return await transaction.maybe(QUERIES.find_remote, _remote, kind=kind, target=target)
 
 
 async def list_troubled(transaction: Transaction, *, limit: int) -> list[Troubled]:
-    """The chores that were refused, the newest first, and then those that fail."""
+    """The calls that were refused, the newest first, and then those that fail."""
     return await transaction.many(QUERIES.list_troubled, Troubled, limit=limit)
 
 
-async def _remember(transaction: Transaction, chore: SchedulerCall, told: Told) -> Silence | None:
+async def _remember(transaction: Transaction, call: SchedulerCall, told: Told) -> Silence | None:
     for surplus in told.surplus:
         await owe(transaction, kind="leftover", target=surplus)
-    if chore.kind == "leftover":
+    if call.kind == "leftover":
         return None
-    # The subscription or schedule before the chore, as whoever changes one locks them.
-    await _in_metadata(transaction, chore, told.remote.id)
-    if chore.kind == "schedule":
-        await transaction.execute(QUERIES.lock_schedule_of_chore, schedule_id=int(chore.target))
-    about = {"kind": chore.kind, "target": chore.target}
+    # The subscription or schedule before the call, as whoever changes one locks them.
+    await _in_metadata(transaction, call, told.remote.id)
+    if call.kind == "schedule":
+        await transaction.execute(
+            QUERIES.lock_schedule_of_scheduler_call, schedule_id=int(call.target)
+        )
+    about = {"kind": call.kind, "target": call.target}
     before = await transaction.maybe(QUERIES.lock_remote, _Known, **about)
     silent_since = before.silent_since if before else None
     # No clock is a day ahead, but for a wrong one, and no moment is made up for before it comes.
-    latest = max(chore.claimed_at, transaction.local_time) + _DAY
+    latest = max(call.claimed_at, transaction.local_time) + _DAY
     at = told.at if told.at is None or told.at < latest else None
     remembered = await transaction.maybe(
         QUERIES.remember_remote,
@@ -245,8 +247,8 @@ async def _remember(transaction: Transaction, chore: SchedulerCall, told: Told) 
     )
     if remembered is None:
         await owe(transaction, kind="leftover", target=told.remote.id)
-        known = await find_remote(transaction, kind=chore.kind, target=chore.target)
-        await _in_metadata(transaction, chore, known.id if known else None)
+        known = await find_remote(transaction, kind=call.kind, target=call.target)
+        await _in_metadata(transaction, call, known.id if known else None)
     await transaction.execute(QUERIES.forget_remote_of_nobody, **about)
     if remembered is None or told.is_silent or before is None or silent_since is None:
         return None
@@ -254,12 +256,12 @@ async def _remember(transaction: Transaction, chore: SchedulerCall, told: Told) 
 
 
 async def _in_metadata(
-    transaction: Transaction, chore: SchedulerCall, remote_id: str | None
+    transaction: Transaction, call: SchedulerCall, remote_id: str | None
 ) -> None:
-    if chore.kind == "subscription":
+    if call.kind == "subscription":
         await transaction.execute(
             QUERIES.remember_in_metadata,
-            subscription_id=UUID(chore.target),
+            subscription_id=UUID(call.target),
             remote_id=remote_id,
         )
 

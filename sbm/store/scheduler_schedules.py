@@ -10,7 +10,7 @@ from uuid import UUID
 from attrs import asdict, frozen
 from psycopg2.extras import Json
 
-from sbm.model.scheduler_call import Action, Difference, Kind, Scheduling
+from sbm.model.scheduler_call import Action, CallKind, Difference, Scheduling
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -26,7 +26,7 @@ class Listed:
     """
 
     remote_id: str
-    kind: Kind | None
+    kind: CallKind | None
     target: str | None
     cron_definition: str | None
     made_with: str | None
@@ -124,7 +124,7 @@ async def apply(
 def _compared(
     *,
     last: UUID | None = None,
-    kind: Kind,
+    kind: CallKind,
     target: str,
     remote_id: str | None,
     action: Action | None,
@@ -149,7 +149,9 @@ def _compared(
     )
 
 
-def _entry(*, kind: Kind, target: str, remote_id: str, is_surplus: bool) -> tuple[Difference, bool]:
+def _entry(
+    *, kind: CallKind, target: str, remote_id: str, is_surplus: bool
+) -> tuple[Difference, bool]:
     difference = Difference(
         kind="leftover",
         target=remote_id,

@@ -19,7 +19,7 @@ QUERIES = load("schedules")
 
 
 @frozen(kw_only=True)
-class Told:
+class ToldSchedule:
     """A schedule, and what the Scheduler is told of it: null is nothing. ``now`` is when."""
 
     id: int
@@ -76,9 +76,9 @@ async def problems(transaction: Transaction, *, fields: Mapping[str, str]) -> di
     return dict.fromkeys(untold, UNTOLD)
 
 
-async def list_told(transaction: Transaction) -> list[Told]:
+async def list_told(transaction: Transaction) -> list[ToldSchedule]:
     """All schedules, and what the Scheduler is told of them, by id."""
-    return await transaction.many(QUERIES.list_told, Told)
+    return await transaction.many(QUERIES.list_told, ToldSchedule)
 
 
 async def find(transaction: Transaction, *, schedule_id: int) -> Schedule | None:

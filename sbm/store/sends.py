@@ -15,10 +15,10 @@ from sbm.model.send import (
     Asked,
     GivenBack,
     Lack,
-    Message,
+    MessageToSend,
     Recipient,
-    Result,
     Send,
+    SendResult,
     Settled,
     Trigger,
     Unknown,
@@ -26,7 +26,7 @@ from sbm.model.send import (
 )
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
-from sbm.store.postgres.text import storable
+from sbm.store.postgres.storable import storable
 
 QUERIES = load("sends")
 
@@ -105,7 +105,7 @@ class Committed:
 
 
 async def settle(
-    transaction: Transaction, *, results: Iterable[tuple[Send | Asked | Unread, Result]]
+    transaction: Transaction, *, results: Iterable[tuple[Send | Asked | Unread, SendResult]]
 ) -> Committed:
     """Settle, give back, or mark as unknown a batch of claims.
 
@@ -193,7 +193,7 @@ async def _keep_doubles(
     return await transaction.many(QUERIES.keep_doubles, _double, outbounds=Json(surplus))
 
 
-def _outcome(send: Send | Asked | Unread, result: Result) -> dict[str, Any]:
+def _outcome(send: Send | Asked | Unread, result: SendResult) -> dict[str, Any]:
     return {"id": str(send.id), "attempt": send.attempt, "reason": storable(result.reason)}
 
 
@@ -304,7 +304,7 @@ def _send(
 ) -> Send:
     message = recipient = None
     if sequence_number is not None:
-        message = Message(
+        message = MessageToSend(
             sequence_number=sequence_number,
             text_content=text_content,
             file_name=file_name,

@@ -90,7 +90,7 @@ async def delete(transaction: Transaction, *, subscription_id: UUID) -> bool:
 
 
 @frozen(kw_only=True)
-class Wanted:
+class SubscriptionFilter:
     """Filters of the list; None is no filter.
 
     The times are aware; ``created_after`` and ``created_before`` are inclusive. ``metadata`` is a
@@ -120,11 +120,11 @@ class Wanted:
     metadata_not_has_key: str | None = None
 
 
-_EVERYTHING = Wanted()
+_EVERYTHING = SubscriptionFilter()
 
 
 async def list_page(
-    transaction: Transaction, *, window: PageRequest, wanted: Wanted = _EVERYTHING
+    transaction: Transaction, *, window: PageRequest, wanted: SubscriptionFilter = _EVERYTHING
 ) -> Page[Subscription]:
     """A part of the subscriptions that match the filters, newest first."""
     filters = asdict(wanted) | {"messageset_ids": None}

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from psycopg2.extras import Json
 
-from sbm.model.failed_task import EVERYTHING, Wanted
+from sbm.model.failed_task import EVERYTHING, FailedTaskFilter
 from sbm.model.paging import Page, PageRequest
-from sbm.model.task import Kind, State, Task, TaskRecord
+from sbm.model.task import Task, TaskKind, TaskRecord, TaskState
 from sbm.store.paging import read_part
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
@@ -22,10 +22,10 @@ QUERIES = load("tasks")
 async def request(
     transaction: Transaction,
     *,
-    kind: Kind,
+    kind: TaskKind,
     requested_by: int | None,
     up_to: int | None = None,
-    wanted: Wanted = EVERYTHING,
+    wanted: FailedTaskFilter = EVERYTHING,
 ) -> UUID:
     """Ask for a task; returns its id, or that of the one that waits to do the same."""
     return await transaction.one(
@@ -42,7 +42,7 @@ async def begin(
     transaction: Transaction,
     *,
     owner: UUID,
-    kinds: Iterable[Kind],
+    kinds: Iterable[TaskKind],
     lease: timedelta,
     is_doubted: bool = False,
     only: UUID | None = None,
@@ -112,8 +112,8 @@ async def list_page(
     transaction: Transaction,
     *,
     window: PageRequest,
-    kind: Kind | None = None,
-    state: State | None = None,
+    kind: TaskKind | None = None,
+    state: TaskState | None = None,
 ) -> Page[TaskRecord]:
     """A part of those of this kind and state, newest first."""
     return await read_part(
@@ -122,7 +122,7 @@ async def list_page(
 
 
 def _begun(*, wanted: Mapping[str, Any], **columns: Any) -> Task:
-    return Task(wanted=Wanted.read(wanted), **columns)
+    return Task(wanted=FailedTaskFilter.read(wanted), **columns)
 
 
 def _json(given: Mapping[str, Any] | None) -> Json | None:

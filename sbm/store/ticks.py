@@ -23,7 +23,7 @@ COUNTED_AT_ONCE = 100_000
 
 
 @frozen(kw_only=True)
-class Unwound:
+class StaleSchedule:
     """A schedule whose next tick by the built-in clock has to be worked out.
 
     ``cron`` is None where its fields cannot be read. ``now`` is the database's clock.
@@ -40,7 +40,7 @@ class Unwound:
 
 
 @frozen(kw_only=True)
-class Wound:
+class WaitingSchedule:
     """A schedule that waits for ``next_tick_at``; ``now`` is the database's clock."""
 
     schedule_id: int
@@ -92,20 +92,20 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
     return Chunk(tick_id=tick_id, triggers=triggers, owed=len(owed) - withdrawn)
 
 
-async def find_unwound(
+async def find_stale(
     transaction: Transaction,
     *,
     time_zone: ZoneInfo,
     limit: int,
     only: Sequence[int] | None = None,
-) -> list[Unwound]:
+) -> list[StaleSchedule]:
     """Lock and return up to ``limit`` schedules for which the built-in clock has work.
 
     With ``only``, all are among those.
     """
     return await transaction.many(
-        QUERIES.find_schedules_to_wind,
-        _unwound,
+        QUERIES.find_stale_schedules,
+        _stale,
         version=RULE_VERSION,
         time_zone=time_zone.key,
         limit=limit,
@@ -113,14 +113,18 @@ async def find_unwound(
     )
 
 
-async def list_wound(transaction: Transaction, *, after: int, limit: int) -> list[Wound]:
+async def list_waiting(
+    transaction: Transaction, *, after: int, limit: int
+) -> list[WaitingSchedule]:
     """Up to ``limit`` schedules with ids above ``after`` whose next tick is still to come."""
-    return await transaction.many(QUERIES.list_wound_schedules, _wound, after=after, limit=limit)
+    return await transaction.many(
+        QUERIES.list_waiting_schedules, _waiting, after=after, limit=limit
+    )
 
 
-async def doubt_winding(transaction: Transaction, *, schedule_ids: Sequence[int]) -> None:
+async def doubt_next_ticks(transaction: Transaction, *, schedule_ids: Sequence[int]) -> None:
     """Have the next ticks of these schedules worked out anew."""
-    await transaction.execute(QUERIES.doubt_winding, ids=list(schedule_ids))
+    await transaction.execute(QUERIES.doubt_next_ticks, ids=list(schedule_ids))
 
 
 async def last_moment(transaction: Transaction, *, schedule_id: int) -> datetime | None:
@@ -128,7 +132,7 @@ async def last_moment(transaction: Transaction, *, schedule_id: int) -> datetime
     return await transaction.maybe(QUERIES.find_last_moment, datetime, schedule_id=schedule_id)
 
 
-async def wind(
+async def set_next_tick(
     transaction: Transaction,
     *,
     schedule_id: int,
@@ -137,7 +141,7 @@ async def wind(
 ) -> None:
     """Remember when the built-in clock ticks next for a schedule; None: never."""
     await transaction.execute(
-        QUERIES.wind_schedule,
+        QUERIES.set_next_tick,
         schedule_id=schedule_id,
         version=RULE_VERSION,
         time_zone=time_zone.key,
@@ -145,9 +149,9 @@ async def wind(
     )
 
 
-async def unwind(transaction: Transaction) -> None:
+async def clear_next_ticks(transaction: Transaction) -> None:
     """Forget when the built-in clock was to tick: schedules are, or were, left to others."""
-    await transaction.execute(QUERIES.unwind_schedules)
+    await transaction.execute(QUERIES.clear_next_ticks)
 
 
 async def open_clock_tick(transaction: Transaction, *, schedule_id: int, due_at: datetime) -> bool:
@@ -236,24 +240,26 @@ def _expanded(*, tick_id: int, triggers: int, owed: list[UUID]) -> tuple[int, in
     return tick_id, triggers, owed
 
 
-def _unwound(
+def _stale(
     *,
     schedule_id: int,
     now: datetime,
     next_tick_at: datetime | None,
-    is_wound: bool,
+    is_set: bool,
     is_ahead: bool | None,
     **fields: str,
-) -> Unwound:
-    return Unwound(
+) -> StaleSchedule:
+    return StaleSchedule(
         schedule_id=schedule_id,
         cron=Cron.read(**fields),
         now=now,
-        due_since=next_tick_at if is_wound else None,
-        is_ahead=bool(is_wound and is_ahead),
+        due_since=next_tick_at if is_set else None,
+        is_ahead=bool(is_set and is_ahead),
     )
 
 
-def _wound(*, schedule_id: int, now: datetime, next_tick_at: datetime, **fields: str) -> Wound:
+def _waiting(
+    *, schedule_id: int, now: datetime, next_tick_at: datetime, **fields: str
+) -> WaitingSchedule:
     cron = Cron.read(**fields)
-    return Wound(schedule_id=schedule_id, cron=cron, now=now, next_tick_at=next_tick_at)
+    return WaitingSchedule(schedule_id=schedule_id, cron=cron, now=now, next_tick_at=next_tick_at)

@@ -17,7 +17,7 @@ from sbm.store import sends
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import one_line
 from sbm.store.postgres.statements import load
-from sbm.store.postgres.text import storable
+from sbm.store.postgres.storable import storable
 from sbm.store.sends import Committed
 
 QUERIES = load("unreadable")
@@ -83,14 +83,14 @@ async def fail_member(transaction: Transaction, *, member: NextMember, reason: s
     await transaction.execute(QUERIES.fail_member, **asdict(member), reason=reason)
 
 
-async def list_due_chores(transaction: Transaction, *, limit: int) -> list[int]:
-    """The ids of the chores that a claim would claim."""
-    return await transaction.many(QUERIES.list_due_chores, int, limit=limit)
+async def list_due_scheduler_calls(transaction: Transaction, *, limit: int) -> list[int]:
+    """The ids of the calls that a claim would claim."""
+    return await transaction.many(QUERIES.list_due_scheduler_calls, int, limit=limit)
 
 
-async def refuse_due_chore(transaction: Transaction, *, chore_id: int, reason: str) -> None:
-    """Let a chore wait until something changes."""
-    await transaction.execute(QUERIES.refuse_due_chore, id=chore_id, reason=reason)
+async def refuse_due_scheduler_call(transaction: Transaction, *, call_id: int, reason: str) -> None:
+    """Let a call wait until something changes."""
+    await transaction.execute(QUERIES.refuse_due_scheduler_call, id=call_id, reason=reason)
 
 
 async def list_tasks_to_begin(transaction: Transaction, *, kinds: Iterable[str]) -> list[UUID]:
@@ -103,12 +103,12 @@ async def fail_task(transaction: Transaction, *, task_id: UUID, reason: str) -> 
     await transaction.execute(QUERIES.fail_task, id=task_id, reason=reason)
 
 
-async def list_schedules_to_wind(
+async def list_stale_schedules(
     transaction: Transaction, *, time_zone: ZoneInfo, limit: int
 ) -> list[int]:
     """The schedules for which the built-in clock has work."""
     return await transaction.many(
-        QUERIES.list_schedules_to_wind,
+        QUERIES.list_stale_schedules,
         int,
         version=RULE_VERSION,
         time_zone=time_zone.key,

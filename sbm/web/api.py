@@ -13,7 +13,7 @@ from twisted.web.server import Request
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.runtime.wakeups import Wakeups
-from sbm.settings.config import Scheduling
+from sbm.settings.config import SchedulingSettings
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
 from sbm.web.description import describe, description, docs
@@ -22,7 +22,7 @@ from sbm.web.http.channel import Limits
 from sbm.web.http.endpoint import Endpoint, new_app
 from sbm.web.http.origin import Network, Proxies
 from sbm.web.http.passwords import Passwords
-from sbm.web.http.refusals import Refusals
+from sbm.web.http.refused_requests import Refusals
 from sbm.web.http.request import BoundedSite
 from sbm.web.http.targets import Paths
 from sbm.web.http.uploads import Uploads
@@ -43,7 +43,7 @@ from sbm.web.resources.languages import Languages
 from sbm.web.resources.media import Media
 from sbm.web.resources.messages import Messages
 from sbm.web.resources.messagesets import MessageSets
-from sbm.web.resources.metrics import Metrics
+from sbm.web.resources.metrics import MetricsResource
 from sbm.web.resources.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.resources.schedules import Schedules
 from sbm.web.resources.subscriptions import Subscriptions
@@ -72,7 +72,7 @@ MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/runsendestimate": TaskRequest,
     "/api/v1/sync_audio_files": TaskRequest,
     "/api/v1/tasks": Tasks,
-    "/api/metrics": Metrics,
+    "/api/metrics": MetricsResource,
     "/api/health": Health,
 }
 
@@ -129,7 +129,7 @@ for _path in MOUNTED:
 def build(
     *,
     database: Database,
-    scheduling: Scheduling,
+    scheduling: SchedulingSettings,
     version: str,
     wakeups: Wakeups,
     media_root: Path | None,
@@ -212,7 +212,7 @@ def build(
             "/api/v1/runsendestimate": run_send_estimate(endpoint, wakeups.tasks.wake),
             "/api/v1/sync_audio_files": sync_audio_files(endpoint, wakeups.audio_copies.wake),
             "/api/v1/tasks": Tasks(endpoint=endpoint),
-            "/api/metrics": Metrics(
+            "/api/metrics": MetricsResource(
                 endpoint=endpoint, wake=wakeups.tasks.wake, tally=telemetry.tally, zone=timezone
             ),
             "/api/health": Health(

@@ -63,6 +63,6 @@ SELECT id, minute, hour, day_of_week, day_of_month, month_of_year FROM schedules
 
 -- name: take_remote :exec
 -- What the Scheduler calls them. Nothing else is known of its side.
-INSERT INTO remote_schedules (kind, target, remote_id)
+INSERT INTO scheduler_schedules (kind, target, remote_id)
 SELECT 'schedule', id::text, scheduler_schedule_id::text
   FROM contentstore_schedule WHERE scheduler_schedule_id IS NOT NULL

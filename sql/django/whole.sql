@@ -23,7 +23,7 @@ SELECT set_config(name, value, true)
 SET LOCAL lock_timeout = '5s';
 LOCK TABLE schedules, messagesets, binary_contents, messages, subscriptions, sends, ledger, ticks,
            failed_tasks, resend_requests, estimated_sends, behind_subscriptions, doubles, users,
-           tokens, user_permissions, chores, remote_schedules IN ACCESS EXCLUSIVE MODE;
+           tokens, user_permissions, scheduler_calls, scheduler_schedules IN ACCESS EXCLUSIVE MODE;
 SET LOCAL lock_timeout = 0;
 SET LOCAL maintenance_work_mem = '256MB'
 
@@ -51,7 +51,7 @@ SELECT noun FROM (
     UNION ALL SELECT 'estimated_sends', EXISTS (SELECT FROM estimated_sends)
     UNION ALL SELECT 'behind_subscriptions', EXISTS (SELECT FROM behind_subscriptions)
     UNION ALL SELECT 'doubles', EXISTS (SELECT FROM doubles)
-    UNION ALL SELECT 'remote_schedules', EXISTS (SELECT FROM remote_schedules)) AS nouns
+    UNION ALL SELECT 'scheduler_schedules', EXISTS (SELECT FROM scheduler_schedules)) AS nouns
  WHERE is_filled
 
 -- name: set_aside :exec
@@ -171,7 +171,7 @@ SELECT noun, id, fate, reason, was::text FROM import_notes ORDER BY number
 
 -- name: count_called :one
 -- How many schedules the Scheduler has been told to call.
-SELECT count(*) FROM remote_schedules
+SELECT count(*) FROM scheduler_schedules
 
 -- name: list_files :many
 -- The files of messages: as the old service called them, and as they are called here.

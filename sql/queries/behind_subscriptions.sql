@@ -1,5 +1,5 @@
 -- Who has had fewer messages than her schedules have asked for since she began: found, told, and
--- helped. The function walk() (see the migrations) works out what is expected of a subscription.
+-- helped. The function expected_path() (see the migrations) works out what is expected of one.
 
 -- columns:
 behind.id, subscription_id, messages_behind, current_messageset_id,
@@ -34,7 +34,7 @@ WITH members AS MATERIALIZED (
     SELECT id, messageset_id, next_sequence_number
       FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
 ), legs AS MATERIALIZED (
-    SELECT * FROM walk(%(search_id)s, ARRAY(SELECT id FROM members))
+    SELECT * FROM expected_path(%(search_id)s, ARRAY(SELECT id FROM members))
 ), behind AS MATERIALIZED (
     SELECT subscription_id AS id, sum(missed) AS messages, max(step) AS steps
       FROM legs GROUP BY subscription_id HAVING sum(missed) > 0
@@ -78,7 +78,7 @@ WITH members AS MATERIALIZED (
     SELECT id, messageset_id, schedule_id
       FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
 ), legs AS MATERIALIZED (
-    SELECT * FROM walk(%(search_id)s, ARRAY(
+    SELECT * FROM expected_path(%(search_id)s, ARRAY(
         SELECT id FROM members
          WHERE (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
            AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)))
@@ -125,15 +125,15 @@ SELECT id FROM subscriptions
  WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: fast_forward :one
--- fires: owe_chore_of_changed, owe_chore_of_new, subscriptions_join
+-- fires: owe_scheduler_call_of_changed, owe_scheduler_call_of_new, subscriptions_join
 -- Move those of these subscriptions that are behind to where they should be, and send nothing. Who
 -- is in error, or is owed a message, or has gone on already, is left as she is. Each set that she
 -- would have finished on her way is left as settling its last message would have: completed, and
 -- followed by a subscription to the next set, which began when that message was due. The ledger
 -- gets a row for each subscription on the way.
 WITH legs AS MATERIALIZED (
-    SELECT walk.*, CASE WHEN step = 1 THEN subscription_id ELSE gen_random_uuid() END AS id
-      FROM walk(%(search_id)s, %(ids)s::uuid[])
+    SELECT path.*, CASE WHEN step = 1 THEN subscription_id ELSE gen_random_uuid() END AS id
+      FROM expected_path(%(search_id)s, %(ids)s::uuid[]) path
 ), behind AS MATERIALIZED (
     SELECT subscription_id AS id, sum(missed) AS messages, max(step) AS steps
       FROM legs GROUP BY subscription_id HAVING sum(missed) > 0
@@ -191,7 +191,7 @@ SELECT count(*) FILTER (WHERE NOT is_held_back) AS done,
 -- message left in her set, is left as she is, and so is who is owed one already. They share the
 -- tick of the single triggers of this minute, but do not keep those waiting.
 WITH legs AS MATERIALIZED (
-    SELECT * FROM walk(%(search_id)s, %(ids)s::uuid[])
+    SELECT * FROM expected_path(%(search_id)s, %(ids)s::uuid[])
 ), behind AS MATERIALIZED (
     SELECT subscription_id AS id, sum(missed) FILTER (WHERE step = 1) AS missed_here
       FROM legs GROUP BY subscription_id HAVING sum(missed) > 0

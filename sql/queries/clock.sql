@@ -100,16 +100,16 @@ UPDATE sends
                             THEN now() + %(lease)s::interval ELSE unknown_since END
  WHERE id = ANY(ARRAY(SELECT id FROM ahead));
 
--- name: repair_chores :exec
+-- name: repair_scheduler_calls :exec
 -- fires: date_moments
 -- The same for what the Scheduler is owed.
 WITH ahead AS MATERIALIZED (
-    SELECT id FROM chores
+    SELECT id FROM scheduler_calls
      WHERE (state = 'owed' AND due_at > now() OR state = 'claimed' AND lease_until > now())
        AND (dated_at > now() OR GREATEST(due_at, lease_until) > now() + %(most)s::interval)
      ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
-UPDATE chores
+UPDATE scheduler_calls
    SET due_at = CASE WHEN state = 'claimed' THEN due_at
                      WHEN due_at - dated_at BETWEEN interval '0' AND %(most)s::interval
                      THEN now() + (due_at - dated_at) ELSE now() END,

@@ -85,7 +85,7 @@ WITH members AS MATERIALIZED (
 SELECT * FROM ranked WHERE id <> kept_id ORDER BY identity, id;
 
 -- name: remove_duplicates :one
--- fires: owe_chore_of_changed, owe_chore_of_deleted, subscriptions_join
+-- fires: owe_scheduler_call_of_changed, owe_scheduler_call_of_deleted, subscriptions_join
 -- The duplicates go, or are ended where they are to stay, and the audit keeps them whole. What was
 -- owed to them is skipped. The one that is kept goes on from where the furthest of them stood, so
 -- that nobody gets a message again. All of them are locked, and their sends are held.

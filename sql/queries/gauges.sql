@@ -9,14 +9,14 @@ SELECT state, lane, count(*) AS count,
        EXTRACT(epoch FROM now() - min(unknown_since))::float8 AS unknown_seconds
   FROM sends GROUP BY state, lane;
 
--- name: measure_chores :one
+-- name: measure_scheduler_calls :one
 -- reads
 -- The calls that the Scheduler is owed, since when the oldest, and those that it has refused.
 SELECT count(*) FILTER (WHERE state <> 'refused') AS owed,
        count(*) FILTER (WHERE state = 'refused') AS refused,
        EXTRACT(epoch FROM now() - min(owed_at) FILTER (WHERE state <> 'refused'))::float8
            AS owed_seconds
-  FROM chores;
+  FROM scheduler_calls;
 
 -- name: count_doubles :one
 -- reads

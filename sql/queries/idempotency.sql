@@ -40,7 +40,7 @@ SELECT subscriptions.id
            AND EXISTS (SELECT FROM clock_jumps WHERE seen_at > now() - interval '2 days'));
 
 -- name: keep_registration :exec
--- The subscription that was made of these data; it is the one that later twins are measured by.
+-- The subscription that was made of these data; it is the one that later duplicates are measured by.
 INSERT INTO recent_registrations (fingerprint, subscription_id, received_at)
 VALUES (%(fingerprint)s, %(subscription_id)s, %(received_at)s)
     ON CONFLICT (fingerprint) DO UPDATE

@@ -1,4 +1,4 @@
--- The law: for every tick, triggers = rows in the ledger + live sends. Whatever adds a trigger, or
+-- The ledger balance: for every tick, triggers = rows in the ledger + live sends. Whatever adds a trigger, or
 -- settles a send, does both sides in one transaction, so it holds in every snapshot; a statement
 -- that counts both sides at once never sees things on their way from one to the other.
 
@@ -26,7 +26,7 @@ SELECT id, triggers, missing FROM ticks WHERE id > %(after)s ORDER BY id LIMIT %
 
 -- name: count_ticks :many
 -- reads
--- Both sides of the law for some ticks, in one snapshot. The sends are few, and have no index by
+-- Both sides of the balance of some ticks, in one snapshot. The sends are few, and have no index by
 -- tick, which every claim would have to write: one pass over them serves all the ticks. The ledger
 -- is found by its index; of its partitions only those that can hold rows of the tick are looked
 -- into. A tick is closed when nothing can happen to it any more: it is expanded (or was missed), or
@@ -76,12 +76,12 @@ UPDATE ticks
     AS o (id bigint, triggers bigint, missing bigint, is_done boolean, outcomes jsonb)
  WHERE ticks.id = o.id AND (ticks.missing <> o.missing OR o.is_done OR o.outcomes IS NOT NULL);
 
--- name: count_broken_ticks :one
+-- name: count_unbalanced_ticks :one
 -- reads
--- For how many ticks the law was found broken, by whichever daemon, and what time it is.
-SELECT count(*) AS broken_ticks, now() AS now FROM ticks WHERE missing <> 0;
+-- How many ticks were found unbalanced, by whichever daemon, and what time it is.
+SELECT count(*) AS unbalanced_ticks, now() AS now FROM ticks WHERE missing <> 0;
 
--- name: list_astray :many
+-- name: list_orphans :many
 -- reads
 -- Live sends whose tick is not there, in the order of their ids.
 SELECT id AS send_id, tick_id FROM sends

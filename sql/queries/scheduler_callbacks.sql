@@ -11,7 +11,7 @@ SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', %(kind)s::text, %(t
 -- The time, the cron that the Scheduler was told for this target, and the one that it would be told
 -- now. Either may be null.
 SELECT now() AS now,
-       (SELECT cron_definition FROM remote_schedules
+       (SELECT cron_definition FROM scheduler_schedules
          WHERE kind = %(kind)s AND target = %(target)s) AS told,
        (SELECT cron_definition(schedules) FROM schedules
          WHERE id = COALESCE(%(schedule_id)s::integer,

@@ -1,4 +1,4 @@
--- What the Seed Scheduler is owed: the life of a chore, and what follows from how things stand.
+-- What the Seed Scheduler is owed: the life of a call, and what follows from how things stand.
 
 -- name: set_scheduling :maybe
 -- How schedules are scheduled from now on. No row: it was so before. It matters to nobody else where
@@ -11,21 +11,21 @@ RETURNING EXISTS (SELECT FROM schedules) AS matters;
 -- How schedules are scheduled, as the daemon that was started last has said.
 SELECT mode FROM scheduling;
 
--- name: claim_due_chores :many
+-- name: claim_due_scheduler_calls :many
 -- fires: date_moments
--- Lease up to %(limit)s chores that are due, with the next step of each. Before a step that makes a
--- schedule, the chore is marked: if no answer comes back, the schedule is looked for.
+-- Lease up to %(limit)s calls that are due, with the next step of each. Before a step that makes a
+-- schedule, the call is marked: if no answer comes back, the schedule is looked for.
 -- The first schedule with a cron is made alone, by whichever daemon: the row of the cron in
 -- scheduler_crons is taken for it (a time that lies too far ahead was written by a wrong clock; while
--- the clock is in doubt, %(takes_over)s is false, and nobody's time is over), and the other chores
+-- the clock is in doubt, %(takes_over)s is false, and nobody's time is over), and the other calls
 -- that would make one with that cron wait, in
 -- a state of their own, where they do not stand in the way of other crons. %(window)s is how many
--- of the chores that are due are looked at for such.
+-- of the calls that are due are looked at for such.
 -- The revision is the one that was there when the rest was read, not that of the locked row: what
--- was committed in between is not seen here, and has to be done after it. A chore that another
+-- was committed in between is not seen here, and has to be done after it. A call that another
 -- daemon has gone on with in between is left for the next time.
 WITH due AS MATERIALIZED (
-    SELECT id, due_at, attempt FROM chores
+    SELECT id, due_at, attempt FROM scheduler_calls
      WHERE state = 'owed' AND due_at <= now()
        AND (%(only)s::bigint[] IS NULL OR id = ANY(%(only)s::bigint[]))
      ORDER BY due_at, id LIMIT %(window)s FOR UPDATE SKIP LOCKED
@@ -33,7 +33,7 @@ WITH due AS MATERIALIZED (
     SELECT due.due_at, s.*, s.step = 'create' AND c.known_at IS NULL AS is_first,
            row_number() OVER (PARTITION BY s.step = 'create' AND c.known_at IS NULL, s.wanted
                               ORDER BY due.due_at, s.id) AS of_cron
-      FROM due JOIN chore_steps s ON s.id = due.id AND s.attempt = due.attempt
+      FROM due JOIN scheduler_call_steps s ON s.id = due.id AND s.attempt = due.attempt
       LEFT JOIN scheduler_crons c ON c.cron_definition = s.wanted
 ), ranked AS MATERIALIZED (
     SELECT *, NOT is_first OR of_cron = 1 AS may_go,
@@ -43,48 +43,49 @@ WITH due AS MATERIALIZED (
     SELECT id, wanted, attempt + 1 AS attempt FROM ranked
      WHERE is_first AND may_go AND place <= %(limit)s
 ), taken AS (
-    INSERT INTO scheduler_crons AS crons (cron_definition, chore_id, attempt, taken_until)
+    INSERT INTO scheduler_crons AS crons (cron_definition, call_id, attempt, taken_until)
     SELECT wanted, id, attempt, now() + %(lease)s + %(settle)s FROM tried ORDER BY wanted
         ON CONFLICT (cron_definition) DO UPDATE
-       SET chore_id = EXCLUDED.chore_id, attempt = EXCLUDED.attempt,
+       SET call_id = EXCLUDED.call_id, attempt = EXCLUDED.attempt,
            taken_until = EXCLUDED.taken_until
      WHERE crons.known_at IS NULL
        AND (crons.taken_until IS NULL
             OR %(takes_over)s AND (crons.taken_until <= now()
                                    OR crons.taken_until > now() + %(lease)s + %(settle)s))
-    RETURNING chore_id
+    RETURNING call_id
 ), decided AS MATERIALIZED (
-    SELECT ranked.*, NOT is_first OR id IN (SELECT chore_id FROM taken) AS is_claimed
+    SELECT ranked.*, NOT is_first OR id IN (SELECT call_id FROM taken) AS is_claimed
       FROM ranked
      WHERE may_go AND place <= %(limit)s
         OR is_first AND wanted IN (SELECT wanted FROM tried)
 )
-UPDATE chores
+UPDATE scheduler_calls calls
    SET state = CASE WHEN is_claimed THEN 'claimed' ELSE 'waiting' END,
-       attempt = chores.attempt + is_claimed::integer,
+       attempt = calls.attempt + is_claimed::integer,
        lease_until = CASE WHEN is_claimed THEN now() + %(lease)s END,
        waits_for = CASE WHEN NOT is_claimed THEN decided.wanted END,
        unknown_since = CASE WHEN is_claimed AND decided.step = 'create' THEN now() + %(lease)s
-                            ELSE chores.unknown_since END
-  FROM decided WHERE chores.id = ANY(ARRAY(SELECT id FROM due)) AND chores.id = decided.id
-RETURNING chores.id, chores.kind, chores.target, chores.attempt, decided.revision, chores.faults,
-          chores.fault, chores.owed_at, now() AS claimed_at, is_claimed, decided.step, decided.schedule_id,
-          decided.wanted, decided.remote_id, decided.cron_definition, decided.made_with,
-          decided.enabled, decided.is_addressed,
+                            ELSE calls.unknown_since END
+  FROM decided WHERE calls.id = ANY(ARRAY(SELECT id FROM due)) AND calls.id = decided.id
+RETURNING calls.id, calls.kind, calls.target, calls.attempt, decided.revision, calls.faults,
+          calls.fault, calls.owed_at, now() AS claimed_at, is_claimed, decided.step,
+          decided.schedule_id, decided.wanted, decided.remote_id, decided.cron_definition,
+          decided.made_with, decided.enabled, decided.is_addressed,
           COALESCE(now() >= decided.unknown_since + %(settle)s, true) AS is_late;
 
--- name: release_chores :exec
+-- name: release_scheduler_calls :exec
 -- fires: date_moments
--- Up to %(limit)s of the chores that wait for a cron which is known by now are owed again, at the
+-- Up to %(limit)s of the calls that wait for a cron which is known by now are owed again, at the
 -- end of the line; where the cron is not known, but no POST with it is under way or of unknown
 -- outcome any more, one of them.
-UPDATE chores SET state = 'owed', waits_for = NULL, due_at = now()
+UPDATE scheduler_calls SET state = 'owed', waits_for = NULL, due_at = now()
  WHERE id = ANY(ARRAY(
            SELECT waiting.id FROM scheduler_crons c CROSS JOIN LATERAL (
-                  SELECT id FROM chores WHERE state = 'waiting' AND waits_for = c.cron_definition
+                  SELECT id FROM scheduler_calls
+                   WHERE state = 'waiting' AND waits_for = c.cron_definition
                    ORDER BY id LIMIT CASE WHEN c.known_at IS NULL THEN 1 ELSE %(limit)s END
                      FOR UPDATE SKIP LOCKED) waiting
-            WHERE EXISTS (SELECT FROM chores WHERE state = 'waiting')
+            WHERE EXISTS (SELECT FROM scheduler_calls WHERE state = 'waiting')
               AND (c.known_at IS NOT NULL OR c.taken_until IS NULL
                    OR %(takes_over)s AND (c.taken_until <= now()
                                           OR c.taken_until > now() + %(longest)s::interval))));
@@ -96,7 +97,7 @@ SELECT %(cron)s, now()
  WHERE NOT EXISTS (SELECT FROM scheduler_crons
                     WHERE cron_definition = %(cron)s AND known_at IS NOT NULL)
     ON CONFLICT (cron_definition) DO UPDATE
-   SET known_at = COALESCE(crons.known_at, EXCLUDED.known_at), chore_id = NULL, attempt = NULL,
+   SET known_at = COALESCE(crons.known_at, EXCLUDED.known_at), call_id = NULL, attempt = NULL,
        taken_until = NULL;
 
 -- name: forget_cron :exec
@@ -104,10 +105,10 @@ SELECT %(cron)s, now()
 UPDATE scheduler_crons SET known_at = NULL WHERE cron_definition = %(cron)s;
 
 -- name: free_cron :exec
--- No POST of this chore is under way or of unknown outcome: another chore may try its cron. Not if
--- a later attempt of the chore has taken it.
-UPDATE scheduler_crons SET chore_id = NULL, attempt = NULL, taken_until = NULL
- WHERE chore_id = %(id)s AND attempt <= %(attempt)s;
+-- No POST of this call is under way or of unknown outcome: another call may try its cron. Not if
+-- a later attempt of the call has taken it.
+UPDATE scheduler_crons SET call_id = NULL, attempt = NULL, taken_until = NULL
+ WHERE call_id = %(id)s AND attempt <= %(attempt)s;
 
 -- name: remember_in_metadata :exec
 -- The id of her schedule at the Scheduler, where clients look for it. Other than an object (there
@@ -123,8 +124,8 @@ UPDATE subscriptions
 -- name: remember_remote :maybe
 -- What the Scheduler holds. It takes the place of the schedule that it was made to replace, if that
 -- is disabled. No row: another schedule is remembered for the same target.
-INSERT INTO remote_schedules AS known (kind, target, remote_id, cron_definition, made_with, enabled,
-                                       is_addressed, silent_since)
+INSERT INTO scheduler_schedules AS known (kind, target, remote_id, cron_definition, made_with,
+                                          enabled, is_addressed, silent_since)
 VALUES (%(kind)s, %(target)s, %(remote_id)s, %(cron_definition)s, %(made_with)s, %(enabled)s,
         %(is_addressed)s,
         CASE WHEN %(is_silent)s THEN COALESCE(%(silent_since)s::timestamptz, now()) END)
@@ -139,46 +140,46 @@ RETURNING remote_id;
 -- name: lock_remote :maybe
 -- Since when the Scheduler calls nobody for this target, and the time. Nobody else changes what is
 -- remembered of it until the transaction ends.
-SELECT silent_since, now() AS now FROM remote_schedules
+SELECT silent_since, now() AS now FROM scheduler_schedules
  WHERE kind = %(kind)s AND target = %(target)s FOR UPDATE;
 
--- name: lock_schedule_of_chore :exec
--- A schedule is locked before its chore, as by whoever changes it. There may be none any more.
+-- name: lock_schedule_of_scheduler_call :exec
+-- A schedule is locked before its call, as by whoever changes it. There may be none any more.
 SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 
 -- name: forget_remote :exec
 -- It is not there.
-DELETE FROM remote_schedules WHERE kind = %(kind)s AND target = %(target)s;
+DELETE FROM scheduler_schedules WHERE kind = %(kind)s AND target = %(target)s;
 
 -- name: forget_remote_of_nobody :exec
 -- It is disabled, and who it was for is deleted: nothing will ever be told of it again.
-DELETE FROM remote_schedules r
+DELETE FROM scheduler_schedules r
  WHERE kind = %(kind)s AND target = %(target)s AND NOT enabled
    AND NOT EXISTS (SELECT FROM subscriptions
                     WHERE id = CASE WHEN r.kind = 'subscription' THEN r.target::uuid END)
    AND NOT EXISTS (SELECT FROM schedules
                     WHERE id = CASE WHEN r.kind = 'schedule' THEN r.target::integer END);
 
--- name: finish_chore :exec
+-- name: finish_scheduler_call :exec
 -- fires: date_moments
 -- Done, unless something has changed since it was claimed: then it is owed again, at once.
-WITH chore AS MATERIALIZED (
-    SELECT id, revision FROM chores
+WITH call AS MATERIALIZED (
+    SELECT id, revision FROM scheduler_calls
      WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed' FOR UPDATE
 ), done AS (
-    DELETE FROM chores USING chore
-     WHERE chores.id = chore.id AND chore.revision = %(revision)s AND NOT %(is_owed_again)s
+    DELETE FROM scheduler_calls calls USING call
+     WHERE calls.id = call.id AND call.revision = %(revision)s AND NOT %(is_owed_again)s
 )
-UPDATE chores
+UPDATE scheduler_calls calls
    SET state = 'owed', lease_until = NULL, unknown_since = NULL, due_at = now(), faults = 0,
        fault = ''
-  FROM chore
- WHERE chores.id = chore.id AND (chore.revision <> %(revision)s OR %(is_owed_again)s);
+  FROM call
+ WHERE calls.id = call.id AND (call.revision <> %(revision)s OR %(is_owed_again)s);
 
--- name: put_off_chore :exec
+-- name: put_off_scheduler_call :exec
 -- fires: date_moments
 -- Owed again, later.
-UPDATE chores
+UPDATE scheduler_calls
    SET state = 'owed', lease_until = NULL, due_at = now() + %(delay)s, reason = %(reason)s,
        faults = faults + %(is_fault)s::integer,
        fault = CASE WHEN %(is_fault)s THEN %(reason)s ELSE fault END,
@@ -186,27 +187,27 @@ UPDATE chores
                                       ELSE unknown_since END
  WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed';
 
--- name: refuse_chore :exec
+-- name: refuse_scheduler_call :exec
 -- fires: date_moments
 -- Not tried again until something changes, or the two sides are compared. If something has changed
 -- since it was claimed, it is owed again, at once.
-UPDATE chores
+UPDATE scheduler_calls
    SET state = CASE WHEN revision = %(revision)s THEN 'refused' ELSE 'owed' END,
        due_at = now(), lease_until = NULL, unknown_since = NULL, reason = %(reason)s
  WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed';
 
--- name: expire_chores :exec
+-- name: expire_scheduler_calls :exec
 -- fires: date_moments
 -- Who had claimed these fell silent. What it may have had made is looked for.
-UPDATE chores SET state = 'owed', lease_until = NULL, due_at = now()
+UPDATE scheduler_calls SET state = 'owed', lease_until = NULL, due_at = now()
  WHERE id = ANY(ARRAY(
-           SELECT id FROM chores WHERE state = 'claimed' AND lease_until < now()
+           SELECT id FROM scheduler_calls WHERE state = 'claimed' AND lease_until < now()
             ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED));
 
--- name: owe_chore :exec
+-- name: owe_scheduler_call :exec
 -- fires: date_moments
 -- Somebody found out that the Scheduler is not in line.
-SELECT owe_chore(%(kind)s, %(target)s);
+SELECT owe_scheduler_call(%(kind)s, %(target)s);
 
 -- name: stop_calling :one
 -- fires: date_moments
@@ -215,11 +216,11 @@ SELECT owe_chore(%(kind)s, %(target)s);
 WITH subscription AS (
     SELECT id::text AS target, metadata FROM subscriptions WHERE id = %(subscription_id)s
 ), forgotten AS (
-    UPDATE remote_schedules SET enabled = NULL
+    UPDATE scheduler_schedules SET enabled = NULL
      WHERE kind = 'subscription' AND target = %(subscription_id)s::uuid::text
     RETURNING target
 ), owed AS MATERIALIZED (
-    SELECT owe_chore('subscription', %(subscription_id)s::uuid::text)
+    SELECT owe_scheduler_call('subscription', %(subscription_id)s::uuid::text)
      WHERE EXISTS (SELECT FROM forgotten)
         OR EXISTS (SELECT FROM subscription WHERE metadata ->> 'scheduler_schedule_id' <> '')
 )
@@ -230,44 +231,45 @@ SELECT (SELECT count(*) FROM owed) AS owed, EXISTS (SELECT FROM subscription) AS
 -- The same for a whole schedule, where it is known that the Scheduler has it, and where the clock
 -- ticks or it was told to stop. No row: it may call.
 WITH forgotten AS (
-    UPDATE remote_schedules r SET enabled = NULL
+    UPDATE scheduler_schedules r SET enabled = NULL
      WHERE kind = 'schedule' AND target = %(schedule_id)s::integer::text
        AND (%(clock_ticks)s OR NOT enabled
-            OR EXISTS (SELECT FROM chores WHERE chores.kind = r.kind AND chores.target = r.target))
+            OR EXISTS (SELECT FROM scheduler_calls calls
+                        WHERE calls.kind = r.kind AND calls.target = r.target))
     RETURNING target
 )
-SELECT owe_chore('schedule', target) FROM forgotten;
+SELECT owe_scheduler_call('schedule', target) FROM forgotten;
 
 -- name: find_remote :maybe
 -- reads
 -- What the Scheduler is known to hold for this target.
-SELECT remote_id, cron_definition, made_with, enabled, is_addressed FROM remote_schedules
+SELECT remote_id, cron_definition, made_with, enabled, is_addressed FROM scheduler_schedules
  WHERE kind = %(kind)s AND target = %(target)s;
 
--- name: lock_chore :exec
--- Let nobody owe this chore again until the transaction ends. A statement of its own: only the next
+-- name: lock_scheduler_call :exec
+-- Let nobody owe this call again until the transaction ends. A statement of its own: only the next
 -- one sees what whoever did so at this moment has changed.
-SELECT id FROM chores WHERE id = %(id)s FOR UPDATE;
+SELECT id FROM scheduler_calls WHERE id = %(id)s FOR UPDATE;
 
 -- name: look_at_members :maybe
 -- fires: date_moments
 -- Of the next %(limit)s subscriptions of this schedule, those under way that the Scheduler was told
--- something else about are owed a chore.
+-- something else about are owed a call.
 -- Where there is nothing to tell, it is all that are not known to be disabled there.
-WITH chore AS MATERIALIZED (
-    SELECT id, target::integer AS schedule_id, up_to FROM chores
+WITH call AS MATERIALIZED (
+    SELECT id, target::integer AS schedule_id, up_to FROM scheduler_calls
      WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed'
 ), told AS MATERIALIZED (
-    SELECT cron_definition(schedules) FROM schedules JOIN chore ON chore.schedule_id = schedules.id
+    SELECT cron_definition(schedules) FROM schedules JOIN call ON call.schedule_id = schedules.id
 ), members AS MATERIALIZED (
-    SELECT s.id FROM chore CROSS JOIN LATERAL (
+    SELECT s.id FROM call CROSS JOIN LATERAL (
            SELECT id FROM subscriptions
-            WHERE schedule_id = chore.schedule_id AND active AND NOT completed AND id > chore.up_to
+            WHERE schedule_id = call.schedule_id AND active AND NOT completed AND id > call.up_to
             ORDER BY id LIMIT %(limit)s) s
 ), owed AS MATERIALIZED (
-    SELECT owe_chore('subscription', members.id::text)
+    SELECT owe_scheduler_call('subscription', members.id::text)
       FROM members CROSS JOIN told
-      LEFT JOIN remote_schedules known ON known.kind = 'subscription'
+      LEFT JOIN scheduler_schedules known ON known.kind = 'subscription'
                                       AND known.target = members.id::text
      WHERE CASE WHEN told.cron_definition IS NULL THEN known.enabled IS DISTINCT FROM false
                 ELSE known.cron_definition IS DISTINCT FROM told.cron_definition
@@ -275,25 +277,25 @@ WITH chore AS MATERIALIZED (
 ), looked_at AS (
     SELECT count(*) AS count, (array_agg(id ORDER BY id DESC))[1] AS last FROM members
 )
-UPDATE chores
-   SET up_to = COALESCE(looked_at.last, chores.up_to), lease_until = now() + %(lease)s
-  FROM chore, looked_at, (SELECT count(*) AS owed FROM owed) counted
- WHERE chores.id = chore.id
+UPDATE scheduler_calls calls
+   SET up_to = COALESCE(looked_at.last, calls.up_to), lease_until = now() + %(lease)s
+  FROM call, looked_at, (SELECT count(*) AS owed FROM owed) counted
+ WHERE calls.id = call.id
 RETURNING looked_at.count,
           CASE WHEN counted.owed > 0 THEN pg_notify('sbm_scheduler_calls', '') END;
 
 -- name: list_troubled :many
 -- reads
--- The chores that the Scheduler has refused, and those that it fails at, the newest %(limit)s: about
+-- The calls that the Scheduler has refused, and those that it fails at, the newest %(limit)s: about
 -- which schedule, with which cron, for which subscription.
 SELECT kind, target, state, schedule_id, COALESCE(wanted, steps.cron_definition) AS cron_definition,
        faults, reason
   FROM (SELECT id, faults, reason FROM (
-            (SELECT id, faults, reason FROM chores WHERE state = 'refused'
+            (SELECT id, faults, reason FROM scheduler_calls WHERE state = 'refused'
               ORDER BY id DESC LIMIT %(limit)s)
             UNION
-            (SELECT id, faults, CASE WHEN fault <> '' THEN fault ELSE reason END FROM chores
+            (SELECT id, faults, CASE WHEN fault <> '' THEN fault ELSE reason END FROM scheduler_calls
               WHERE faults > 0 AND state <> 'refused' ORDER BY id DESC LIMIT %(limit)s)) troubled
          ORDER BY id DESC LIMIT %(limit)s) troubled
-  JOIN chore_steps steps USING (id)
+  JOIN scheduler_call_steps steps USING (id)
  ORDER BY state <> 'refused', id DESC;

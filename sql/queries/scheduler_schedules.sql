@@ -3,7 +3,7 @@
 -- name: list_remotes :exec
 -- Note what a page of the Scheduler's list holds. A schedule that was seen on an earlier page is
 -- passed over; what calls somewhere else is taken for ours only where we remember its id.
-INSERT INTO remote_listing (listing_id, remote_id, kind, target, cron_definition, made_with,
+INSERT INTO scheduler_listing (listing_id, remote_id, kind, target, cron_definition, made_with,
                             enabled, is_addressed, created_at)
 SELECT %(listing_id)s, o.remote_id, COALESCE(known.kind, o.kind), COALESCE(known.target, o.target),
        o.cron_definition, o.made_with, o.enabled, o.is_addressed, o.created_at
@@ -11,7 +11,7 @@ SELECT %(listing_id)s, o.remote_id, COALESCE(known.kind, o.kind), COALESCE(known
     AS o (remote_id text, kind text, target text, cron_definition text, made_with text,
           enabled boolean, is_addressed boolean, created_at timestamptz)
   LEFT JOIN LATERAL (
-       SELECT kind, target FROM remote_schedules r WHERE r.remote_id = o.remote_id LIMIT 1
+       SELECT kind, target FROM scheduler_schedules r WHERE r.remote_id = o.remote_id LIMIT 1
        ) known ON o.kind IS NULL
  WHERE COALESCE(known.kind, o.kind) IS NOT NULL
     ON CONFLICT DO NOTHING;
@@ -22,7 +22,7 @@ SELECT %(listing_id)s, o.remote_id, COALESCE(known.kind, o.kind), COALESCE(known
 INSERT INTO scheduler_crons AS crons (cron_definition, known_at)
 SELECT cron, now() FROM unnest(%(crons)s::text[]) cron ORDER BY cron
     ON CONFLICT (cron_definition) DO UPDATE
-   SET known_at = EXCLUDED.known_at, chore_id = NULL, attempt = NULL, taken_until = NULL;
+   SET known_at = EXCLUDED.known_at, call_id = NULL, attempt = NULL, taken_until = NULL;
 
 -- name: forget_unlisted_crons :exec
 -- Nothing in the whole list was made with these, as far as it tells: the next one with such a cron
@@ -31,7 +31,7 @@ UPDATE scheduler_crons SET known_at = NULL WHERE NOT known_at BETWEEN %(since)s 
 
 -- name: forget_listings :exec
 -- This listing is done with; and so are those that nobody came back to.
-DELETE FROM remote_listing
+DELETE FROM scheduler_listing
  WHERE listing_id = %(listing_id)s OR listed_at < now() - interval '1 day';
 
 -- name: compare_subscriptions :many
@@ -57,19 +57,19 @@ WITH members AS MATERIALIZED (
                 THEN (SELECT told.cron_definition FROM told WHERE told.id = schedule_id)
            END AS wanted
       FROM members
-      LEFT JOIN remote_schedules known ON known.kind = 'subscription'
+      LEFT JOIN scheduler_schedules known ON known.kind = 'subscription'
                                       AND known.target = members.target
       LEFT JOIN LATERAL (
-           SELECT * FROM remote_listing l
+           SELECT * FROM scheduler_listing l
             WHERE l.listing_id = %(listing_id)s AND l.kind = 'subscription'
               AND l.target = members.target
             ORDER BY l.remote_id IS NOT DISTINCT FROM COALESCE(known.remote_id,
                                                                members.remote_id) DESC,
                      l.enabled DESC, l.created_at, l.remote_id LIMIT 1) entry ON true
      WHERE COALESCE(NOT known.told_at BETWEEN %(since)s AND now() + interval '1 minute', true)
-       AND NOT EXISTS (SELECT FROM chores
-                        WHERE chores.kind = 'subscription' AND chores.target = members.target
-                          AND chores.state <> 'refused')
+       AND NOT EXISTS (SELECT FROM scheduler_calls calls
+                        WHERE calls.kind = 'subscription' AND calls.target = members.target
+                          AND calls.state <> 'refused')
 )
 SELECT 'subscription' AS kind, target, remote_id, cron_definition, made_with, enabled,
        is_addressed, wanted,
@@ -96,18 +96,18 @@ WITH compared AS MATERIALIZED (
                 THEN known.made_with ELSE entry.made_with END AS made_with,
            CASE WHEN %(mode)s = 'schedule' THEN cron_definition(schedules) END AS wanted
       FROM schedules
-      LEFT JOIN remote_schedules known ON known.kind = 'schedule'
+      LEFT JOIN scheduler_schedules known ON known.kind = 'schedule'
                                       AND known.target = schedules.id::text
       LEFT JOIN LATERAL (
-           SELECT * FROM remote_listing l
+           SELECT * FROM scheduler_listing l
             WHERE l.listing_id = %(listing_id)s AND l.kind = 'schedule'
               AND l.target = schedules.id::text
             ORDER BY l.remote_id IS NOT DISTINCT FROM known.remote_id DESC, l.enabled DESC,
                      l.created_at, l.remote_id LIMIT 1) entry ON true
      WHERE COALESCE(NOT known.told_at BETWEEN %(since)s AND now() + interval '1 minute', true)
-       AND NOT EXISTS (SELECT FROM chores
-                        WHERE chores.kind = 'schedule' AND chores.target = schedules.id::text
-                          AND chores.state <> 'refused')
+       AND NOT EXISTS (SELECT FROM scheduler_calls calls
+                        WHERE calls.kind = 'schedule' AND calls.target = schedules.id::text
+                          AND calls.state <> 'refused')
 )
 SELECT 'schedule' AS kind, target, remote_id, cron_definition, made_with, enabled, is_addressed,
        wanted,
@@ -125,12 +125,12 @@ SELECT 'schedule' AS kind, target, remote_id, cron_definition, made_with, enable
 -- Entries that are enabled and call for somebody who is not there any more, or for whom another
 -- entry does; the next %(limit)s after this id.
 WITH entries AS MATERIALIZED (
-    SELECT * FROM remote_listing
+    SELECT * FROM scheduler_listing
      WHERE listing_id = %(listing_id)s AND remote_id > %(after)s
      ORDER BY remote_id LIMIT %(limit)s
 )
 SELECT e.kind, e.target, e.remote_id,
-       e.enabled AND NOT EXISTS (SELECT FROM chores
+       e.enabled AND NOT EXISTS (SELECT FROM scheduler_calls
                                   WHERE kind = 'leftover' AND target = e.remote_id
                                     AND state <> 'refused')
        AND (chosen.remote_id IS DISTINCT FROM e.remote_id) AS is_surplus
@@ -140,9 +140,9 @@ SELECT e.kind, e.target, e.remote_id,
                    THEN metadata ->> 'scheduler_schedule_id' END AS remote_id
          FROM subscriptions
         WHERE id = CASE WHEN e.kind = 'subscription' THEN e.target::uuid END OFFSET 0) s ON true
-  LEFT JOIN remote_schedules known ON known.kind = e.kind AND known.target = e.target
+  LEFT JOIN scheduler_schedules known ON known.kind = e.kind AND known.target = e.target
   LEFT JOIN LATERAL (
-       SELECT l.remote_id FROM remote_listing l
+       SELECT l.remote_id FROM scheduler_listing l
         WHERE l.listing_id = %(listing_id)s AND l.kind = e.kind AND l.target = e.target
           AND (EXISTS (SELECT FROM subscriptions
                         WHERE id = CASE WHEN e.kind = 'subscription' THEN e.target::uuid END)
@@ -165,24 +165,24 @@ WITH found AS MATERIALIZED (
         AS o (kind text, target text, remote_id text, cron_definition text, made_with text,
               enabled boolean, is_addressed boolean, action text)
 ), corrected AS (
-    INSERT INTO remote_schedules (kind, target, remote_id, cron_definition, made_with, enabled,
-                                  is_addressed)
+    INSERT INTO scheduler_schedules AS known (kind, target, remote_id, cron_definition, made_with,
+                                              enabled, is_addressed)
     SELECT kind, target, remote_id, cron_definition, made_with, enabled, is_addressed FROM found
      WHERE remote_id IS NOT NULL AND kind <> 'leftover' ORDER BY kind, target
         ON CONFLICT (kind, target) DO UPDATE
        SET remote_id = EXCLUDED.remote_id, cron_definition = EXCLUDED.cron_definition,
            made_with = EXCLUDED.made_with, enabled = EXCLUDED.enabled,
            is_addressed = EXCLUDED.is_addressed, told_at = now()
-     WHERE NOT remote_schedules.told_at BETWEEN %(since)s AND now() + interval '1 minute'
-       AND ROW(remote_schedules.remote_id, remote_schedules.cron_definition,
-               remote_schedules.made_with, remote_schedules.enabled, remote_schedules.is_addressed)
+     WHERE NOT known.told_at BETWEEN %(since)s AND now() + interval '1 minute'
+       AND ROW(known.remote_id, known.cron_definition, known.made_with, known.enabled,
+               known.is_addressed)
            IS DISTINCT FROM ROW(EXCLUDED.remote_id, EXCLUDED.cron_definition, EXCLUDED.made_with,
                                 EXCLUDED.enabled, EXCLUDED.is_addressed)
 ), forgotten AS (
-    DELETE FROM remote_schedules r USING found
+    DELETE FROM scheduler_schedules r USING found
      WHERE r.kind = found.kind AND r.target = found.target AND found.remote_id IS NULL
        AND NOT r.told_at BETWEEN %(since)s AND now() + interval '1 minute'
 )
 SELECT count(*), CASE WHEN count(*) > 0 THEN pg_notify('sbm_scheduler_calls', '') END
-  FROM (SELECT owe_chore(kind, target) FROM found
+  FROM (SELECT owe_scheduler_call(kind, target) FROM found
          WHERE action IS NOT NULL ORDER BY kind, target) owed;

@@ -2,7 +2,7 @@
 id, minute, hour, day_of_week, day_of_month, month_of_year
 
 -- name: insert_schedule :one
--- fires: owe_chore_of_gone_or_new
+-- fires: owe_scheduler_call_of_gone_or_new
 -- A new schedule. When it is due next is worked out by whoever looks for due schedules.
 INSERT INTO schedules (minute, hour, day_of_week, day_of_month, month_of_year)
 VALUES (%(minute)s, %(hour)s, %(day_of_week)s, %(day_of_month)s, %(month_of_year)s)
@@ -29,7 +29,7 @@ SELECT {columns} FROM schedules;
 SELECT {columns} FROM schedules WHERE id = %(id)s FOR UPDATE;
 
 -- name: update_schedule :exec
--- fires: owe_chore_of_changed
+-- fires: owe_scheduler_call_of_changed
 -- New fields for a schedule; the built-in clock notices by itself that they have changed.
 UPDATE schedules
    SET minute = %(minute)s, hour = %(hour)s, day_of_week = %(day_of_week)s,
@@ -59,6 +59,6 @@ SELECT EXISTS (SELECT 1 FROM messagesets WHERE default_schedule_id = %(id)s) AS 
        EXISTS (SELECT 1 FROM subscriptions WHERE schedule_id = %(id)s) AS subscriptions;
 
 -- name: delete_schedule :exec
--- fires: owe_chore_of_gone_or_new
+-- fires: owe_scheduler_call_of_gone_or_new
 -- A schedule that nothing uses.
 DELETE FROM schedules WHERE id = %(id)s;

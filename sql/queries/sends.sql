@@ -151,7 +151,7 @@ UPDATE sends SET lease_until = now() + %(lease)s
 RETURNING id;
 
 -- name: settle_sends :many
--- fires: owe_chore_of_changed, owe_chore_of_new, subscriptions_join
+-- fires: owe_scheduler_call_of_changed, owe_scheduler_call_of_new, subscriptions_join
 -- A batch of outcomes, each with everything that follows from it: the send goes, the subscription
 -- steps to its next number or completes, a carried prepend is consumed, the next set begins, the
 -- ledger gets its row, a request for a resend its outbound, a failure its row in failed_tasks (but

@@ -9,7 +9,7 @@ CASE WHEN s.process_status = 0 AND EXISTS (
 s.metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
 
 -- name: insert_subscription :one
--- fires: owe_chore_of_new
+-- fires: owe_scheduler_call_of_new
 -- A new subscription, as it reads.
 WITH made AS (
     INSERT INTO subscriptions
@@ -83,7 +83,7 @@ SELECT version, identity, messageset_id, next_sequence_number, initial_sequence_
   FROM subscriptions WHERE id = %(id)s FOR NO KEY UPDATE;
 
 -- name: update_subscription :exec
--- fires: owe_chore_of_changed, subscriptions_join
+-- fires: owe_scheduler_call_of_changed, subscriptions_join
 -- New fields for a subscription.
 UPDATE subscriptions
    SET version = %(version)s, identity = %(identity)s, messageset_id = %(messageset_id)s,
@@ -95,6 +95,6 @@ UPDATE subscriptions
  WHERE id = %(id)s;
 
 -- name: delete_subscription :exec
--- fires: owe_chore_of_deleted
+-- fires: owe_scheduler_call_of_deleted
 -- A subscription. What it is owed is settled as skipped.
 DELETE FROM subscriptions WHERE id = %(id)s;

@@ -177,7 +177,7 @@ SELECT withdrawn.id, tick_id, 'next', 'skipped', 'trigger',
   LEFT JOIN LATERAL (
        SELECT messageset_id, lang FROM subscriptions WHERE id = subscription_id OFFSET 0) s ON true;
 
--- name: find_schedules_to_wind :many
+-- name: find_stale_schedules :many
 -- Schedules whose next tick of the built-in clock is due, or was worked out from other cron fields,
 -- another time zone or another version of the rule, or while the database's clock was
 -- wrong. Locked against other daemons' clocks, but not
@@ -187,42 +187,42 @@ SELECT withdrawn.id, tick_id, 'next', 'skipped', 'trigger',
 -- where the first one had come to, and so none is lost.
 SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
        next_tick_at,
-       COALESCE(next_tick_rule IN (rule.text, first_rule.text), false) AS is_wound,
-       wound_at > now() AS is_ahead
+       COALESCE(next_tick_rule IN (rule.text, first_rule.text), false) AS is_set,
+       next_tick_set_at > now() AS is_ahead
   FROM schedules,
        LATERAL (SELECT concat_ws(' ', minute, hour, day_of_month, month_of_year, day_of_week,
                                  %(time_zone)s::text) AS text) first_rule,
        LATERAL (SELECT concat_ws(' ', %(version)s::text, first_rule.text) AS text) rule
- WHERE (next_tick_at <= now() OR next_tick_rule IS DISTINCT FROM rule.text OR wound_at > now())
+ WHERE (next_tick_at <= now() OR next_tick_rule IS DISTINCT FROM rule.text OR next_tick_set_at > now())
    AND (%(only)s::integer[] IS NULL OR id = ANY(%(only)s::integer[]))
  ORDER BY id LIMIT %(limit)s
    FOR NO KEY UPDATE OF schedules SKIP LOCKED;
 
--- name: wind_schedule :exec
+-- name: set_next_tick :exec
 -- Remember when the built-in clock ticks next for this schedule (null: never), and by which rule.
 UPDATE schedules
-   SET next_tick_at = %(next_tick_at)s, wound_at = now(),
+   SET next_tick_at = %(next_tick_at)s, next_tick_set_at = now(),
        next_tick_rule = concat_ws(' ', %(version)s::text, minute, hour, day_of_month, month_of_year,
                                   day_of_week, %(time_zone)s::text)
  WHERE id = %(schedule_id)s;
 
--- name: unwind_schedules :exec
--- Forget what the built-in clock was wound to, and begin anew: from now on, or when it is in charge
+-- name: clear_next_ticks :exec
+-- Forget when the built-in clock was to tick, and begin anew: from now on, or when it is in charge
 -- again, others will have seen to what was due meanwhile.
-UPDATE schedules SET next_tick_at = NULL, next_tick_rule = NULL, wound_at = NULL
+UPDATE schedules SET next_tick_at = NULL, next_tick_rule = NULL, next_tick_set_at = NULL
  WHERE next_tick_rule IS NOT NULL;
 
--- name: list_wound_schedules :many
+-- name: list_waiting_schedules :many
 -- reads
 -- The next schedules that wait for a moment to come, in the order of their ids.
 SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
        next_tick_at
   FROM schedules WHERE id > %(after)s AND next_tick_at > now() ORDER BY id LIMIT %(limit)s;
 
--- name: doubt_winding :exec
+-- name: doubt_next_ticks :exec
 -- These wait for a moment that is not their next one. They are worked out anew, as those that were
 -- worked out by a clock that was ahead of this one.
-UPDATE schedules SET wound_at = 'infinity'
+UPDATE schedules SET next_tick_set_at = 'infinity'
  WHERE id = ANY(%(ids)s::integer[]) AND next_tick_at > now();
 
 -- name: find_last_moment :maybe
@@ -290,7 +290,7 @@ SELECT page.*, COALESCE(live.count, 0) AS live FROM page LEFT JOIN live ON live.
 -- reads
 -- One tick, with what is live of it, and, if it has %(most)s triggers at most, how many rows of
 -- each outcome the ledger has for it, all at the same moment. Of a larger one the numbers are those
--- that were found when the law was last checked; so are those of one that was checked off, which do
+-- that were found when their balance was last checked; so are those of one that was checked off, which do
 -- not change any more.
 WITH tick AS (
     SELECT *, triggers <= %(most)s AND (outcomes IS NULL OR NOT is_checked_off) AS is_counted_now,

@@ -111,15 +111,16 @@ UPDATE ticks
        expanded_up_to = %(subscription_id)s
   FROM tick WHERE ticks.id = tick.id;
 
--- name: list_due_chores :many
+-- name: list_due_scheduler_calls :many
 -- reads
--- What claim_due_chores would claim.
-SELECT id FROM chores
+-- What claim_due_scheduler_calls would claim.
+SELECT id FROM scheduler_calls
  WHERE state = 'owed' AND due_at <= now() ORDER BY due_at, id LIMIT %(limit)s;
 
--- name: refuse_due_chore :exec
+-- name: refuse_due_scheduler_call :exec
 -- It is not tried again until something changes.
-UPDATE chores SET state = 'refused', reason = %(reason)s WHERE id = %(id)s AND state = 'owed';
+UPDATE scheduler_calls SET state = 'refused', reason = %(reason)s
+ WHERE id = %(id)s AND state = 'owed';
 
 -- name: list_tasks_to_begin :many
 -- reads
@@ -135,9 +136,9 @@ UPDATE tasks
    SET state = 'failed', reason = %(reason)s, owner = NULL, lease_until = NULL, finished_at = now()
  WHERE id = %(id)s AND (state = 'waiting' OR state = 'begun' AND lease_until < now());
 
--- name: list_schedules_to_wind :many
+-- name: list_stale_schedules :many
 -- reads
--- What find_schedules_to_wind would find.
+-- What find_stale_schedules would find.
 SELECT id FROM schedules
  WHERE next_tick_at <= now()
     OR next_tick_rule IS DISTINCT FROM concat_ws(' ', %(version)s::text, minute, hour, day_of_month,

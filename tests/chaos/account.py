@@ -48,7 +48,7 @@ def close(books: Books, outbounds: list[Outbound], notes: Notes, content: Conten
             "twice": list(reckoning.twice()),
             "disagreeing": list(reckoning.disagreeing()),
             "stuck": list(reckoning.stuck()),
-            "broken law": [str(row) for row in books.broken_law],
+            "unbalanced": [str(row) for row in books.unbalanced_ticks],
             "failed": list(reckoning.failed()),
             "wrong answers": list(notes.wrong),
         },

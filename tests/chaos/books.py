@@ -69,7 +69,7 @@ class Books:
     ticks: Counter[int]
     live: list[dict[str, Any]]
     expanding: int
-    broken_law: list[dict[str, Any]]
+    unbalanced_ticks: list[dict[str, Any]]
 
     @classmethod
     def read(cls, uri: str) -> Books:
@@ -88,7 +88,7 @@ class Books:
                 ticks=Counter({row["schedule_id"]: row["count"] for row in ticks}),
                 live=direct.rows("SELECT * FROM sends"),
                 expanding=direct.value("SELECT count(*) FROM ticks WHERE state = 'expanding'"),
-                broken_law=direct.broken_law(),
+                unbalanced_ticks=direct.unbalanced_ticks(),
             )
 
 

@@ -18,7 +18,7 @@ from twisted.web.server import Request
 
 from sbm.sandbox.stand_ins.identity_store import IdentityStore, IdentityStoreApp
 from sbm.sandbox.stand_ins.message_sender import MessageSender, MessageSenderApp
-from sbm.sandbox.stand_ins.rest import Refused, Reply
+from sbm.sandbox.stand_ins.rest import Refused, Response
 from sbm.sandbox.stand_ins.servers import UnloggedSite
 from tests.chaos.trouble import LIST_TROUBLES, POST_TROUBLES, befallen
 
@@ -31,7 +31,7 @@ class TroubledMessageSender(MessageSenderApp):
 
     trouble: Path
 
-    async def create(self, request: Request) -> Reply:  # type: ignore[override]
+    async def create(self, request: Request) -> Response:  # type: ignore[override]
         """Store an outbound, or not, and answer, or not."""
         trouble = befallen(self.trouble, POST_TROUBLES)
         kind = trouble.kind
@@ -47,18 +47,18 @@ class TroubledMessageSender(MessageSenderApp):
         if kind == "stored, answered 500":
             raise Refused(500, {"detail": "The worker could not be told."})
         if kind == "stored, answered without an id":
-            return Reply(status=201, body={key: reply.body[key] for key in ("url", "version")})
+            return Response(status=201, body={key: reply.body[key] for key in ("url", "version")})
         if kind == "stored, answered with garbage":
-            return Reply(status=201)
+            return Response(status=201)
         return reply
 
-    def list_all(self, request: Request) -> Reply:
+    def list_all(self, request: Request) -> Response:
         """A page of the outbounds, or something that is none."""
         kind = befallen(self.trouble, LIST_TROUBLES).kind
         if kind == "list: 500":
             raise Refused(500, {"detail": "No list today."})
         if kind == "list: garbage":
-            return Reply(body=["results"])
+            return Response(body=["results"])
         reply = MessageSenderApp.list_all(self, request)
         if kind == "list: a loop":
             reply.body["next"] = f"http://elsewhere.example{request.uri.decode('ascii')}"
@@ -68,7 +68,7 @@ class TroubledMessageSender(MessageSenderApp):
         return reply
 
 
-async def _unstored(kind: str, request: Request) -> Reply:
+async def _unstored(kind: str, request: Request) -> Response:
     if kind == "not stored, hung up":
         await _hang_up(request)
     status = {"busy, 503": 503, "busy, 429": 429, "wrong token, 401": 401}.get(kind, 500)

@@ -233,4 +233,4 @@ def test_a_live_send_is_stuck_and_a_failure_is_told(run: Run) -> None:
         *(uuid4(), run.one),
     )
     wrongs = run.wrongs()
-    assert len(wrongs["stuck"]) == len(wrongs["failed"]) == len(wrongs["broken law"]) == 1
+    assert len(wrongs["stuck"]) == len(wrongs["failed"]) == len(wrongs["unbalanced"]) == 1

@@ -10,7 +10,7 @@ from pytest_twisted import ensureDeferred
 from twisted.web.server import Site
 
 from sbm.clients.message_sender import MessageSender
-from sbm.clients.outcomes import Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import OutcomeUnknown, Rejected, Unavailable
 from sbm.clients.service_client import ServiceClient
 from sbm.model.durations import RequestTimeout
 from sbm.sandbox.stand_ins.message_sender import MessageSender as Store
@@ -92,21 +92,21 @@ async def test_a_success_without_an_id_is_unknown(
     far: Far, client: ServiceClient, body: bytes
 ) -> None:
     far.says(answer(201, body))
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await post(client)
 
 
 @ensureDeferred
 async def test_a_success_in_garbled_gzip_is_unknown(far: Far, client: ServiceClient) -> None:
     far.says(answer(201, b"no gzip at all", Content_Encoding="gzip"))
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await post(client)
 
 
 @ensureDeferred
 async def test_a_success_without_content_is_unknown(far: Far, client: ServiceClient) -> None:
     far.says(b"HTTP/1.1 204 No Content\r\n\r\n")
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await post(client)
 
 
@@ -115,8 +115,8 @@ async def test_a_success_without_content_is_unknown(far: Far, client: ServiceCli
     [
         ((400, 413, 415, 422), Rejected),
         ((401, 403, 404, 405, 429), Unavailable),
-        ((301, 302, 304, 308, 402, 406, 408, 409, 410, 418, 423, 425, 451), Unknown),
-        ((500, 501, 502, 503, 504, 507, 520, 599), Unknown),
+        ((301, 302, 304, 308, 402, 406, 408, 409, 410, 418, 423, 425, 451), OutcomeUnknown),
+        ((500, 501, 502, 503, 504, 507, 520, 599), OutcomeUnknown),
     ],
 )
 @ensureDeferred

@@ -21,7 +21,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.web.http_headers import Headers
 
 from sbm.clients import twisted_internals
-from sbm.clients.outcomes import HeldBack, Unavailable, Unknown
+from sbm.clients.outcomes import HeldBack, OutcomeUnknown, Unavailable
 from sbm.clients.service_client import ConnectionDropped, HttpResponse, ServiceClient, TooLong
 from sbm.model.durations import RequestTimeout
 from sbm.settings.endpoints import ServiceAddress
@@ -162,7 +162,9 @@ def asking(client: ServiceClient, method: str) -> Deferred[HttpResponse]:
     return Deferred.fromCoroutine(client.post("a", body={}, begin=yes))
 
 
-METHODS = pytest.mark.parametrize(("method", "failure"), [("GET", Unavailable), ("POST", Unknown)])
+METHODS = pytest.mark.parametrize(
+    ("method", "failure"), [("GET", Unavailable), ("POST", OutcomeUnknown)]
+)
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 201 Created\r\n"])
@@ -247,7 +249,7 @@ async def test_a_dripping_body_does_not_move_the_deadline(
         wound.clock.advance(1)
     assert not done.called
     wound.clock.advance(1.1)
-    with pytest.raises(Unknown, match="TimeoutError"):
+    with pytest.raises(OutcomeUnknown, match="TimeoutError"):
         await done
 
 
@@ -438,7 +440,7 @@ async def test_a_post_whose_connection_drops_is_unknown_and_not_repeated(
     far: Far, client: ServiceClient, said: bytes
 ) -> None:
     far.reply = lambda line: line.hang_up(said)
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await client.post("a", body={}, begin=yes)
     assert len(far.requests) == 1
 
@@ -492,7 +494,7 @@ async def test_a_body_that_breaks_off_or_is_garbled_is_no_answer(
     far: Far, client: ServiceClient, said: bytes
 ) -> None:
     far.reply = lambda line: line.hang_up(said)
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await client.post("a", body={}, begin=yes)
     with pytest.raises(Unavailable):
         await client.get("a")
@@ -503,7 +505,7 @@ async def test_a_body_without_a_length_ends_where_anybody_could_have_cut_it(
     far: Far, client: ServiceClient
 ) -> None:
     far.reply = lambda line: line.hang_up(b"HTTP/1.1 201 Created\r\n\r\n{}")
-    with pytest.raises(Unknown, match="PotentialDataLoss"):
+    with pytest.raises(OutcomeUnknown, match="PotentialDataLoss"):
         await client.post("a", body={}, begin=yes)
 
 
@@ -511,7 +513,7 @@ async def test_a_body_without_a_length_ends_where_anybody_could_have_cut_it(
 @ensureDeferred
 async def test_what_is_no_http_is_no_answer(far: Far, client: ServiceClient, said: bytes) -> None:
     far.reply = lambda line: line.hang_up(said)
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await client.post("a", body={}, begin=yes)
 
 
@@ -532,7 +534,7 @@ async def test_a_body_that_is_too_large_is_not_read_to_its_end(
     far.says(
         answer(201, gzip.compress(body), Content_Encoding="gzip") if packed else answer(201, body)
     )
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await client.post("a", body={}, begin=yes)
     far.says(answer(201, body[:500] + body[501:]))
     assert len((await client.post("a", body={}, begin=yes)).body) == 1000
@@ -619,7 +621,7 @@ async def failures(far: Far, method: str, *, deadline: bool = False) -> list[tup
         wound.clock.advance(TIMEOUT.total_seconds())
     else:
         done = asking(client, method)
-    with suppress(Unavailable, Unknown):
+    with suppress(Unavailable, OutcomeUnknown):
         await done
     await client.stopService()
     return told
@@ -654,7 +656,7 @@ async def test_what_succeeds_at_the_second_try_or_was_given_up_is_no_failure(far
     done = asking(client, "POST")
     await asked
     done.cancel()
-    with pytest.raises(Unknown):
+    with pytest.raises(OutcomeUnknown):
         await done
     with pytest.raises(HeldBack):
         await client.post("a", body={}, begin=lambda: False)

@@ -12,7 +12,7 @@ from pytest_twisted import ensureDeferred
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.metrics import MetricsApi
-from sbm.clients.outcomes import CannotBeAsked, Failed, Faulty, Rejected, Unanswered, Unknown
+from sbm.clients.outcomes import CannotBeAsked, Failed, Faulty, OutcomeUnknown, Rejected, Unanswered
 from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
 from sbm.clients.twisted_internals import MAX_BODY_BYTES
@@ -107,7 +107,7 @@ async def test_whatever_comes_back_a_call_ends_in_an_outcome(
             assert name in _FINE.get(called, ()), f"{name} is no success"
             continue
         assert isinstance(error, Failed | Rejected), f"{name}: {error!r}"
-        assert changes or not isinstance(error, Unknown), f"{name}: nothing was changed"
+        assert changes or not isinstance(error, OutcomeUnknown), f"{name}: nothing was changed"
         assert "\0" not in str(error)
         assert len(str(error)) < 500
 

@@ -131,7 +131,7 @@ async def test_one_message_is_owed_to_each(sbm: Sbm, direct: Arranged, mothers: 
     owed = direct.rows("SELECT subscription_id, actor FROM sends ORDER BY subscription_id")
     assert [row["subscription_id"] for row in owed] == mothers
     assert {row["actor"] for row in owed} == {getpass.getuser()}
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 def check(sbm: Sbm) -> Check:
     """Run ``sbm check``; returns its status and what it printed."""
 
-    async def run(subject: str = "law", **environ: str) -> tuple[int, list[str]]:
+    async def run(subject: str = "ledger", **environ: str) -> tuple[int, list[str]]:
         outcome = await sbm("check", subject, **environ)
         assert outcome.complaint == ""
         return outcome.status, outcome.out.splitlines()
@@ -80,14 +80,14 @@ def live(direct: Arranged, tick_id: int) -> UUID:
 
 
 @ensureDeferred
-async def test_where_there_is_nothing_the_law_holds(check: Check) -> None:
+async def test_where_there_is_nothing_the_ledger_is_balanced(check: Check) -> None:
     assert await check() == (
         0,
         [
-            "0 of 0 ticks are broken",
+            "0 of 0 ticks are unbalanced",
             "0 live sends have no tick",
             "0 sends were sent more than once",
-            "the law holds",
+            "the ledger is balanced",
         ],
     )
 
@@ -108,12 +108,16 @@ async def test_all_is_looked_at_and_all_that_is_whole_is_fine(
     settled(direct, tick(direct, 1), send_id=requeued, outbound=None)
     settled(direct, tick(direct, 1), send_id=requeued, outbound="x")
     status, lines = await check()
-    assert (status, lines[0], lines[-1]) == (0, "0 of 7 ticks are broken", "the law holds")
+    assert (status, lines[0], lines[-1]) == (
+        0,
+        "0 of 7 ticks are unbalanced",
+        "the ledger is balanced",
+    )
 
 
 @pytest.mark.usefixtures("pages")
 @ensureDeferred
-async def test_everything_that_is_broken_is_printed_and_counted(
+async def test_everything_that_is_unbalanced_is_printed_and_counted(
     check: Check, direct: Arranged
 ) -> None:
     less, more, whole = tick(direct, 3), tick(direct, 0), tick(direct, 2)
@@ -131,15 +135,15 @@ async def test_everything_that_is_broken_is_printed_and_counted(
         f"tick {more} {name}: 0 triggers, 0 in the ledger, 1 live: 1 too many",
         f"send {stray}: there is no tick {whole + 1}",
         f"send {twice}: sent 2 times, to subscription {twice}: outbounds one, two",
-        "2 of 3 ticks are broken",
+        "2 of 3 ticks are unbalanced",
         "1 live sends have no tick",
         "1 sends were sent more than once",
-        "the law is broken",
+        "the ledger is unbalanced",
     ]
 
 
 @ensureDeferred
-async def test_a_send_without_a_tick_is_enough_to_break_the_law(
+async def test_a_send_without_a_tick_is_enough_to_be_unbalanced(
     check: Check, direct: Arranged
 ) -> None:
     live(direct, 1)
@@ -147,7 +151,7 @@ async def test_a_send_without_a_tick_is_enough_to_break_the_law(
 
 
 @ensureDeferred
-async def test_a_send_that_was_sent_twice_is_enough_to_break_the_law(
+async def test_a_send_that_was_sent_twice_is_enough_to_be_unbalanced(
     check: Check, direct: Arranged
 ) -> None:
     whole, twice = tick(direct, 2), uuid4()
@@ -168,7 +172,7 @@ def double(direct: Arranged, send_id: UUID, outbound: str) -> None:
 
 @pytest.mark.usefixtures("pages")
 @ensureDeferred
-async def test_outbounds_beside_those_of_the_ledger_are_told_and_break_the_law(
+async def test_outbounds_beside_those_of_the_ledger_are_told_and_unbalance_it(
     check: Check, direct: Arranged
 ) -> None:
     whole = tick(direct, 3)
@@ -197,12 +201,12 @@ async def test_outbounds_beside_those_of_the_ledger_are_told_and_break_the_law(
             f" {end}",
             f"send {forgotten}: outbound seven went out beside {none}, to subscription {forgotten},"
             f" {end}",
-            "0 of 1 ticks are broken",
+            "0 of 1 ticks are unbalanced",
             "0 live sends have no tick",
             "3 sends were sent more than once",
             "5 outbounds are doubles, beside those that the ledger names:"
             " they are in the table doubles",
-            "the law is broken",
+            "the ledger is unbalanced",
         ],
     )
     direct.rows("DELETE FROM doubles")
@@ -229,7 +233,7 @@ async def test_ticks_whose_part_of_the_ledger_was_dropped_are_counted_apart(
     status, lines = await check()
     assert status == 0
     assert lines[:2] == [
-        "0 of 0 ticks are broken",
+        "0 of 0 ticks are unbalanced",
         "1 more cannot be checked: their part of the ledger was dropped",
     ]
 
@@ -303,7 +307,7 @@ async def test_without_a_subject_all_is_checked(check: Check, direct: Arranged, 
     outcome = await sbm("check")
     assert outcome.status == 1
     lines = outcome.out.splitlines()
-    assert "the law holds" in lines
+    assert "the ledger is balanced" in lines
     assert lines[-1] == "1 of 1 schedules are never due, or cannot be stored by the Scheduler"
     assert (await check())[0] == 0
     direct.rows("DELETE FROM schedules")

@@ -64,7 +64,7 @@ async def test_those_that_match_are_requeued(
     outcome = await sbm("failed-task", "requeue", *options)
     assert outcome.out == f"{owed} requeued: {owed} owed again, 0 skipped\n"
     assert direct.value("SELECT count(*) FROM sends") == owed
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -82,7 +82,7 @@ async def test_these_are_requeued_and_what_is_not_there_is_told(sbm: Sbm, direct
     assert (outcome.status, outcome.out) == (FAILED, "2 requeued: 1 owed again, 1 skipped\n")
     assert outcome.complaint == "sbm: there is no failed task 4711\n"
     assert [str(row["id"]) for row in direct.rows("SELECT id FROM failed_tasks")] == [third]
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

@@ -132,7 +132,7 @@ async def test_the_other_failed_tasks_are_requeued_and_those_left_are_told(
     await asked(database, "requeue-failed-tasks", up_to=failures[-1])
     await doing.one_pass()
     assert direct.value("SELECT count(*) FROM sends") == 4
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

@@ -49,7 +49,7 @@ async def test_the_differences_are_shown_and_then_owed(here: Here, run: Run) -> 
         [f"create subscription {subscription}", f"{summary}; nothing was changed"],
         "",
     )
-    assert here.chores() == []
+    assert here.scheduler_calls() == []
     status, said, _ = await run("sync", "--by", "Thandi", "--reason", "first time")
     assert (status, said) == (0, [f"{summary}: the daemons make these calls"])
     assert (await run("status"))[1][0] == "scheduling by subscription; 1 calls owed; 0 refused"
@@ -78,20 +78,21 @@ async def test_a_setting_that_the_daemons_do_not_have_is_refused(here: Here, run
     status, said, complaint = await run("sync", SCHEDULER_INBOUND_API_TOKEN="")
     assert (status, said) == (1, [])
     assert "could not call back" in complaint
-    assert here.chores() == []
+    assert here.scheduler_calls() == []
 
 
 @ensureDeferred
 async def test_what_was_refused_is_shown(here: Here, run: Run, direct: Arranged) -> None:
     await here.announce("subscription")
     subscription = here.subscribe()
-    direct.rows("UPDATE chores SET faults = 2, fault = 'oh', reason = 'still looked for'")
+    direct.rows("UPDATE scheduler_calls SET faults = 2, fault = 'oh', reason = 'still looked for'")
     status, said, _ = await run("status")
     assert status == 0
     about = ["subscription", str(subscription), str(here.schedule), "30", "8", "*", "*", "*"]
     assert said[-1].split() == [*about, "failed", "2", "times", "oh"]
     direct.rows(
-        "INSERT INTO chores (kind, target, state, reason) VALUES ('schedule', '7', 'refused', 'no')"
+        "INSERT INTO scheduler_calls (kind, target, state, reason)"
+        " VALUES ('schedule', '7', 'refused', 'no')"
     )
     status, said, _ = await run("status")
     assert status == 1
@@ -127,4 +128,4 @@ async def test_whoever_has_seen_enough_leaves_nothing_behind(here: Here, databas
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert here.direct.rows("SELECT * FROM remote_listing") == []
+    assert here.direct.rows("SELECT * FROM scheduler_listing") == []

@@ -8,7 +8,7 @@ from twisted.web.server import Request
 
 from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp
-from sbm.sandbox.stand_ins.rest import Reply
+from sbm.sandbox.stand_ins.rest import Response
 from tests.e2e.world import World, mounted
 
 
@@ -35,7 +35,7 @@ class Gate:
 class _IdentityStore(IdentityStoreApp):
     before: Gate
 
-    async def addresses(self, request: Request, identity: str) -> Reply:  # type: ignore[override]
+    async def addresses(self, request: Request, identity: str) -> Response:  # type: ignore[override]
         await self.before.passed()
         return super().addresses(request, identity)
 
@@ -45,7 +45,7 @@ class _MessageSender(MessageSenderApp):
     before: Gate
     behind: Gate
 
-    async def create(self, request: Request) -> Reply:  # type: ignore[override]
+    async def create(self, request: Request) -> Response:  # type: ignore[override]
         await self.before.passed()
         reply = super().create(request)
         await self.behind.passed()

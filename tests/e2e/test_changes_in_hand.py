@@ -97,7 +97,7 @@ class InHand:
         (entry,) = self.seed.direct.ledger()
         assert (entry["outcome"], entry["outbound_id"]) == ("sent", outbound.id)
         assert (entry["subscription_id"], entry["sequence_number"]) == (self.mother, 1)
-        assert self.seed.direct.broken_law() == []
+        assert self.seed.direct.unbalanced_ticks() == []
 
     def holds(self, expected: dict[str, Any]) -> None:
         subscription = self.seed.direct.subscription(self.mother)

@@ -28,7 +28,7 @@ async def test_a_resend_of_a_set_with_gaps_repeats_what_was_sent_last(seed: Worl
     assert len(seed.sender.outbounds()) == 4
     (task,) = seed.direct.rows("SELECT kind, reason FROM failed_tasks")
     assert (task["kind"], "no longer exists" in task["reason"]) == ("resend", True)
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 async def after_the_last_was_deleted(seed: World, **settings: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ async def after_the_last_was_deleted(seed: World, **settings: str) -> dict[str, 
     await seed.tick(schedule)
     assert seed.direct.rows("SELECT * FROM failed_tasks") == []
     assert seed.direct.ledger()[-1]["outcome"] == "skipped"
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
     return seed.direct.subscription(mother)
 
 

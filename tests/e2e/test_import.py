@@ -61,4 +61,4 @@ async def test_clients_and_subscribers_go_on_where_the_old_service_stopped(
     await seed.tick(1)
     assert seed.received() == {IDENTITY: ["two"], person: ["two"]}
     assert seed.direct.subscription(MOTHER)["next_sequence_number"] == 3
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []

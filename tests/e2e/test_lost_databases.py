@@ -94,7 +94,7 @@ async def test_what_is_in_hand_while_the_database_is_away_is_settled_once_when_i
     numbers = seed.direct.rows("SELECT DISTINCT next_sequence_number AS next FROM subscriptions")
     assert [row["next"] for row in numbers] == [2]
     assert (await seed.call("GET", path))[0] == 200
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @pytest.mark.usefixtures("impatient")
@@ -114,7 +114,7 @@ async def test_commits_may_be_lost_all_the_time(seed: World, proxy: Proxy) -> No
     assert len(seed.received()) == len(seed.sender) == len(mothers)
     ledger = seed.direct.ledger()
     assert [entry["outcome"] for entry in ledger] == ["sent"] * len(mothers)
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 async def _lose_commits(proxy: Proxy) -> None:

@@ -9,7 +9,7 @@ from pytest_twisted import ensureDeferred
 from twisted.web.server import Request
 
 from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
-from sbm.sandbox.stand_ins.rest import Refused, Reply
+from sbm.sandbox.stand_ins.rest import Refused, Response
 from tests.e2e.world import World, mounted
 
 
@@ -34,7 +34,7 @@ async def test_everybody_gets_every_message_once_in_order_and_then_the_next_set(
     assert {row["messageset_id"] for row in chained} == {baby}
     await seed.tick(weekly)
     assert {texts[-1] for texts in seed.received().values()} == {"baby 1 eng_ZA"}
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -203,7 +203,7 @@ class OddIdentityStore(IdentityStoreApp):
 
     odd: set[str]
 
-    def addresses(self, request: Request, identity: str) -> Reply:
+    def addresses(self, request: Request, identity: str) -> Response:
         if identity in self.odd:
             raise Refused(500, {"detail": "oops"})
         return super().addresses(request, identity)
@@ -230,7 +230,7 @@ async def test_those_whose_address_cannot_be_looked_up_keep_nobody_else(seed: Wo
     assert {(failure["kind"], failure["stage"]) for failure in failures} == {("next", "address")}
     assert all("tried 3 times" in failure["reason"] for failure in failures)
     assert seed.direct.value("SELECT max(abs(process_status)) FROM subscriptions") == 0
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 def _has_more_than(seed: World, outbounds: int) -> bool:

@@ -12,7 +12,7 @@ from twisted.web.server import Request
 
 from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
 from sbm.sandbox.stand_ins.metrics import Metrics, MetricsApp
-from sbm.sandbox.stand_ins.rest import Refused, Reply
+from sbm.sandbox.stand_ins.rest import Refused, Response
 from tests.clients.far import Far
 from tests.e2e.world import Address, World, mounted
 
@@ -23,7 +23,7 @@ class Listening(MetricsApp):
 
     authorizations: set[str] = field(factory=set)
 
-    def fire(self, request: Request) -> Reply:
+    def fire(self, request: Request) -> Response:
         self.authorizations.add(request.getHeader("authorization") or "")
         return super().fire(request)
 
@@ -57,7 +57,7 @@ class Shaky(IdentityStoreApp):
 
     asked: list[str] = field(factory=list)
 
-    def addresses(self, request: Request, identity: str) -> Reply:
+    def addresses(self, request: Request, identity: str) -> Response:
         self.asked.append(identity)
         if len(self.asked) == 1:
             raise Refused(500, {"detail": "a moment, please"})

@@ -138,7 +138,7 @@ async def most_go_through(seed: World, refused: list[Any], others: list[Any]) ->
     assert len(failed) == len(refused)
     assert set(seed.received()) == set(people_of(seed, others))
     assert all(len(texts) == 1 for texts in seed.received().values())
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ async def told(seed: World, count: int) -> list[Schedule]:
     await seed.until(
         lambda: (
             len(seed.schedules.enabled()) == count
-            and not seed.direct.value("SELECT count(*) FROM chores")
+            and not seed.direct.value("SELECT count(*) FROM scheduler_calls")
         )
     )
     return seed.schedules.enabled()
@@ -97,7 +97,7 @@ async def test_a_call_for_a_schedule_whose_answer_is_lost_is_one_tick(seed: Worl
         assert list(received.values()) == [["set 1 eng_ZA"]] * len(people)
         assert seed.direct.value("SELECT count(*) FROM ticks") == 1
         assert triggers(seed) == len(seed.direct.ledger()) == PEOPLE
-        assert seed.direct.broken_law() == []
+        assert seed.direct.unbalanced_ticks() == []
         for daemon in daemons:
             assert await daemon.end() == 0, daemon.output
             assert "fits no moment" not in daemon.output
@@ -127,4 +127,4 @@ async def test_calls_for_subscriptions_whose_answers_are_lost_send_one_message_e
 
     assert list(seed.received().values()) == [["set 1 eng_ZA"]] * PEOPLE
     assert triggers(seed) == len(seed.direct.ledger()) == PEOPLE
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []

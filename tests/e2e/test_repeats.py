@@ -25,7 +25,7 @@ async def test_a_completed_subscription_gets_its_last_message_once_more(seed: Wo
     resent = outbounds[seed.direct.value("SELECT outbound_id FROM resend_requests")]
     assert resent.resend
     assert seed.direct.subscription(mother) == before
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

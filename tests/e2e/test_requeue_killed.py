@@ -102,4 +102,4 @@ async def test_a_requeue_that_is_killed_in_the_middle_of_a_batch_goes_on_in_anot
     assert {row["id"] for row in owed} == {row["send_id"] for row in meant}
     assert seed.direct.value("SELECT sum(triggers) FROM ticks") == count
     assert seed.direct.value("SELECT count(*) FROM ledger") == 0
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []

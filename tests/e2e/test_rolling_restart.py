@@ -106,4 +106,4 @@ async def test_a_rolling_restart_loses_doubles_and_delays_nothing(seed: World) -
         "sent": sum(load.owed.values())
     }
     assert seed.direct.value("SELECT count(*) FROM sends") == 0
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []

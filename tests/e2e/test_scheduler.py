@@ -29,7 +29,7 @@ def seed(database_uri: str) -> Iterator[World]:
 
 async def told(seed: World) -> None:
     """Return when nothing is owed to the Scheduler."""
-    await seed.until(lambda: not seed.direct.value("SELECT count(*) FROM chores"))
+    await seed.until(lambda: not seed.direct.value("SELECT count(*) FROM scheduler_calls"))
 
 
 def calls(seed: World) -> dict[str, bool]:
@@ -154,7 +154,7 @@ async def test_a_schedule_that_the_scheduler_should_not_call_for_makes_no_tick(
         assert await seed.call("POST", path) == (202, {})
         if mode == "subscription":  # nobody has told the Scheduler yet: its calls count
             assert len(seed.direct.rows(ticks)) == 1
-            seed.direct.rows("SELECT owe_chore('schedule', %s)", str(made["id"]))
+            seed.direct.rows("SELECT owe_scheduler_call('schedule', %s)", str(made["id"]))
         for _ in range(2):
             await seed.until(lambda: not seed.schedules.enabled())
             await told(seed)
@@ -182,7 +182,7 @@ async def test_the_scheduler_being_away_hinders_nobody(seed: World) -> None:
         assert (await seed.call("POST", f"{API}/subscriptions/{made}/send"))[0] == 201
         await seed.settled()
         assert len(seed.sender.outbounds()) == 1
-        assert seed.direct.value("SELECT count(*) FROM chores") == 1
+        assert seed.direct.value("SELECT count(*) FROM scheduler_calls") == 1
         seed.scheduler.open()
         await told(seed)
         assert calls(seed) == {f"/subscriptions/{made}/send": True}

@@ -22,7 +22,7 @@ from twisted.web.server import Request
 from sbm.runtime.loop import Loop
 from sbm.runtime.services import ServiceGroup
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp
-from sbm.sandbox.stand_ins.rest import Reply
+from sbm.sandbox.stand_ins.rest import Response
 from sbm.settings.endpoints import DatabaseAddress
 from tests.e2e.processes import Process, processes
 from tests.e2e.world import SCHEDULER_TOKEN, World, mounted
@@ -41,7 +41,7 @@ class PatientSender(MessageSenderApp):
 
     waiting: list[Deferred[None]] = field(factory=list)
 
-    async def create(self, request: Request) -> Reply:  # type: ignore[override]
+    async def create(self, request: Request) -> Response:  # type: ignore[override]
         told: Deferred[None] = Deferred()
         self.waiting.append(told)
         await told
@@ -210,7 +210,7 @@ async def test_the_first_signal_gives_back_what_was_not_begun_and_waits_for_the_
         assert await daemon.ended() == 0
     assert _is(seed, owed=MOTHERS - CONCURRENCY)
     assert [entry["outcome"] for entry in seed.direct.ledger()] == ["sent"] * CONCURRENCY
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 def _is(seed: World, **wanted: int) -> bool:
@@ -228,7 +228,7 @@ async def test_the_second_signal_breaks_off_what_was_begun_which_is_written_down
         await seed.until(partial(_is, seed, claimed=CONCURRENCY, owed=MOTHERS - CONCURRENCY))
         assert await daemon.end(number) == 0
     assert _is(seed, unknown=CONCURRENCY, owed=MOTHERS - CONCURRENCY)
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -259,7 +259,7 @@ async def test_without_its_database_a_daemon_ends_with_0_and_loses_nothing(
         assert await daemon.end() == 0
     # On a line that is deaf the statements still arrive: some results may have been committed.
     assert sum(states(seed).values()) + len(seed.direct.ledger()) == MOTHERS
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -274,12 +274,12 @@ async def test_a_tick_whose_expansion_is_stopped_is_expanded_by_the_next_start(s
         assert status == 202
         await seed.until(lambda: states(seed))
         assert await daemon.end() == 0
-        assert seed.direct.broken_law() == []
+        assert seed.direct.unbalanced_ticks() == []
         await daemon.start()
         await seed.until(lambda: sum(states(seed).values()) == many)
         assert await daemon.end() == 0
     assert states(seed) == {"owed": many}
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

@@ -86,7 +86,7 @@ async def test_a_tick_that_comes_while_the_last_one_is_being_sent_doubles_nobody
         path = f"/api/v1/ticks/{tick_of['id']}/"
         _, told = await seed.call("GET", path, token=SCHEDULER_TOKEN)
         assert told["progress"]["outcomes"][outcome] == told["progress"]["settled"] == 6
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

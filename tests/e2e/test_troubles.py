@@ -122,7 +122,7 @@ async def test_what_was_stored_without_an_answer_is_adopted_and_not_sent_again(
     assert seed.direct.value("SELECT min(next_sequence_number) FROM subscriptions") == 2
     held = {outbound.id for outbound in seed.sender.outbounds()}
     assert {entry["outbound_id"] for entry in seed.direct.ledger()} == held
-    assert seed.direct.broken_law() == []
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

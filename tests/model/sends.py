@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 
 from attrs import evolve
 
-from sbm.model.send import Message, Recipient, Send
+from sbm.model.send import MessageToSend, Recipient, Send
 
 SEND_ID = UUID("0b0b0b0b-0000-4000-8000-000000000001")
 
-MESSAGE = Message(sequence_number=1, text_content="one", file_name=None, metadata={})
+MESSAGE = MessageToSend(sequence_number=1, text_content="one", file_name=None, metadata={})
 RECIPIENT = Recipient(
     active=True,
     completed=False,

@@ -124,7 +124,7 @@ async def test_whoever_is_moved_is_left_as_the_ordinary_way_would_have_left_her(
     assert town.chain(jumps) == town.chain(walks)
     assert len(town.chain(jumps)) == 3
     assert [step.messageset_name for step in found.path] == ["pregnancy", "baby", "toddler"]
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -168,7 +168,7 @@ async def test_whoever_is_sent_to_is_owed_one_message_in_the_operators_name(
     await database.transact(sends.settle, results=[(send, SENT) for send in claimed])
     actors = {row["subscription_id"]: row["actor"] for row in direct.ledger()}
     assert actors == {mother: "thandi", owed: None}
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
     assert {one.messages_behind for one in await town.look()} == {1}
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pytest_twisted import ensureDeferred
 
 from sbm.model.ledger_balance import TickBalance
-from sbm.operations.checks import Finding, LedgerCheck, check_ledger, check_schedules
+from sbm.operations.checks import LedgerCheck, LedgerFinding, check_ledger, check_schedules
 from sbm.store.ledger_balance import Double, OrphanSend, Surplus
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -43,7 +43,7 @@ async def test_each_kind_of_finding_is_told_and_counted(
         twice,
         twice,
     )
-    found: list[Finding] = []
+    found: list[LedgerFinding] = []
     check = await check_ledger(database, tell=found.append)
     balance, lost, double, surplus = found
     assert isinstance(balance, TickBalance)
@@ -53,8 +53,10 @@ async def test_each_kind_of_finding_is_told_and_counted(
     assert (double.send_id, double.times) == (twice, 2)
     assert isinstance(surplus, Surplus)
     assert surplus.outbound_id == "three"
-    assert check == LedgerCheck(ticks=1, not_kept=0, broken=1, orphans=1, sent_twice=1, doubles=1)
-    assert check.is_broken
+    assert check == LedgerCheck(
+        ticks=1, not_kept=0, unbalanced=1, orphans=1, sent_twice=1, doubles=1
+    )
+    assert check.is_unbalanced
 
 
 @ensureDeferred

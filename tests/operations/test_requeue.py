@@ -15,7 +15,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from sbm.model.failed_task import EVERYTHING, Requeued, Wanted
+from sbm.model.failed_task import EVERYTHING, FailedTaskFilter, Requeued
 from sbm.model.paging import PageRequest
 from sbm.model.send import Trigger
 from sbm.operations import requeue
@@ -42,7 +42,7 @@ async def one_again(database: Database, number: int) -> Trigger:
     return await database.transact(requeue.requeue_one, failed_task_id=number)
 
 
-async def all_again(database: Database, wanted: Wanted = EVERYTHING) -> Requeued:
+async def all_again(database: Database, wanted: FailedTaskFilter = EVERYTHING) -> Requeued:
     return await database.transact(requeue.requeue_all, wanted=wanted, requested_by=None)
 
 
@@ -65,26 +65,26 @@ def various(direct: Arranged) -> list[int]:
     ("wanted", "expected"),
     [
         (EVERYTHING, "1234"),
-        (Wanted(kind="resend"), "2"),
-        (Wanted(kind="next"), "134"),
-        (Wanted(stage="content"), "3"),
-        (Wanted(subscription_id=UUID(int=2)), "2"),
-        (Wanted(subscription_id=UUID(int=3)), ""),
-        (Wanted(identity="ann"), "1"),
-        (Wanted(identity="Ann"), ""),
-        (Wanted(reason_contains="CHANNEL"), "1"),
-        (Wanted(reason_contains="%"), "2"),
-        (Wanted(reason_contains="o_m"), "3"),
-        (Wanted(reason_contains="\\"), ""),
-        (Wanted(initiated_after=LATER), "3"),
-        (Wanted(initiated_before=NEW_YEAR), "124"),
-        (Wanted(initiated_after=NEW_YEAR, initiated_before=NEW_YEAR), "14"),
-        (Wanted(kind="next", stage="post", reason_contains="because"), ""),
+        (FailedTaskFilter(kind="resend"), "2"),
+        (FailedTaskFilter(kind="next"), "134"),
+        (FailedTaskFilter(stage="content"), "3"),
+        (FailedTaskFilter(subscription_id=UUID(int=2)), "2"),
+        (FailedTaskFilter(subscription_id=UUID(int=3)), ""),
+        (FailedTaskFilter(identity="ann"), "1"),
+        (FailedTaskFilter(identity="Ann"), ""),
+        (FailedTaskFilter(reason_contains="CHANNEL"), "1"),
+        (FailedTaskFilter(reason_contains="%"), "2"),
+        (FailedTaskFilter(reason_contains="o_m"), "3"),
+        (FailedTaskFilter(reason_contains="\\"), ""),
+        (FailedTaskFilter(initiated_after=LATER), "3"),
+        (FailedTaskFilter(initiated_before=NEW_YEAR), "124"),
+        (FailedTaskFilter(initiated_after=NEW_YEAR, initiated_before=NEW_YEAR), "14"),
+        (FailedTaskFilter(kind="next", stage="post", reason_contains="because"), ""),
     ],
 )
 @ensureDeferred
 async def test_those_that_match_are_listed_and_requeued_and_no_others(
-    database: Database, direct: Arranged, wanted: Wanted, expected: str
+    database: Database, direct: Arranged, wanted: FailedTaskFilter, expected: str
 ) -> None:
     ids = various(direct)
     number = {row_id: str(position) for position, row_id in enumerate(ids, start=1)}
@@ -97,7 +97,7 @@ async def test_those_that_match_are_listed_and_requeued_and_no_others(
     assert (done.taken, done.owed, done.goes_on) == (len(expected), len(expected), False)
     left = {number[row["id"]] for row in direct.rows("SELECT id FROM failed_tasks")}
     assert left == set("1234") - set(expected)
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -108,7 +108,7 @@ async def test_one_is_requeued_alone_ahead_of_a_tick(database: Database, direct:
     (send,) = direct.rows("SELECT id, kind, lane, attempt FROM sends")
     assert send == {"id": send_id, "kind": "next", "lane": "single", "attempt": 1}
     assert [row["id"] for row in direct.rows("SELECT id FROM failed_tasks")] == [one, three]
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -128,7 +128,7 @@ async def test_one_that_is_skipped_says_why_as_the_ledger_does(
     assert await one_again(database, number) == Trigger(found=True, accepted=False, reason=reason)
     assert [entry["reason"] for entry in direct.ledger()] == [reason]
     assert await one_again(database, number) == Trigger(found=False, accepted=False)
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -144,7 +144,7 @@ async def test_a_failed_resend_is_requeued_beside_a_next_message(
     reason = "a resend is already owed to the subscription"
     assert (await one_again(database, third)).reason == reason
     assert direct.value("SELECT count(*) FROM sends") == 2
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -162,12 +162,12 @@ async def test_a_long_list_is_left_to_a_task_with_its_filter(
     ids = mothers(direct, requeue.AT_ONCE + 3)
     other, *matching = direct.failures(ids)
     direct.rows("UPDATE failed_tasks SET stage = 'content' WHERE id = %s", other)
-    wanted = Wanted(stage="post", initiated_before=LATER)
+    wanted = FailedTaskFilter(stage="post", initiated_before=LATER)
     done = await all_again(database, wanted)
     assert (done.taken, done.goes_on) == (requeue.AT_ONCE, True)
     (task,) = direct.rows("SELECT kind, up_to, wanted FROM tasks")
     assert (task["kind"], task["up_to"]) == ("requeue-failed-tasks", matching[-1])
-    assert Wanted.read(task["wanted"]) == wanted
+    assert FailedTaskFilter.read(task["wanted"]) == wanted
     left = direct.rows("SELECT id FROM failed_tasks ORDER BY id")
     assert [row["id"] for row in left] == [other, *matching[-2:]]
 
@@ -228,7 +228,7 @@ async def test_of_two_at_the_same_time_one_requeues_each(
     assert taken == expected[one_by_one, ends_well]
     assert direct.value("SELECT count(*) FROM sends") == sum(taken)
     assert direct.value("SELECT count(*) FROM failed_tasks") == len(ids) - sum(taken)
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def stale(database_uri: str) -> Iterator[Any]:
     connection.close()
 
 
-def chosen(connection: Any, wanted: Wanted, after: int) -> tuple[int, int]:
+def chosen(connection: Any, wanted: FailedTaskFilter, after: int) -> tuple[int, int]:
     """How many rows a requeue takes, and how many blocks it read to find and delete them."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -267,12 +267,12 @@ def chosen(connection: Any, wanted: Wanted, after: int) -> tuple[int, int]:
     ("wanted", "after", "rows"),
     [
         (EVERYTHING, MANY // 2, 10),
-        (Wanted(stage="post", reason_contains="CHANNEL"), MANY // 2, 10),
-        (Wanted(subscription_id=UUID(int=7)), 0, 1),
+        (FailedTaskFilter(stage="post", reason_contains="CHANNEL"), MANY // 2, 10),
+        (FailedTaskFilter(subscription_id=UUID(int=7)), 0, 1),
     ],
 )
 def test_a_batch_is_found_without_a_pass_over_the_table(
-    stale: Any, wanted: Wanted, after: int, rows: int
+    stale: Any, wanted: FailedTaskFilter, after: int, rows: int
 ) -> None:
     taken, blocks = chosen(stale, wanted, after)
     assert taken == rows

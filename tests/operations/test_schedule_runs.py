@@ -7,7 +7,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.operations.schedule_runs import forget, prepare
 from sbm.store.postgres.database import Database
-from sbm.store.schedule_runs import Wanted
+from sbm.store.schedule_runs import RunFilter
 from tests.arrange import Arranged
 
 BEGAN = datetime(2026, 1, 5, 7, 30, tzinfo=timezone.utc)
@@ -33,7 +33,9 @@ async def test_the_runs_that_matter_begin_with_the_oldest_who_is_meant_and_end_w
     )
     until = BEGAN.replace(hour=6, minute=0) + timedelta(days=5)
     everybody = await prepare(database, time_zone=ZONE, as_of=until)
-    babies = await prepare(database, time_zone=ZONE, as_of=until, wanted=Wanted(messageset_id=baby))
+    babies = await prepare(
+        database, time_zone=ZONE, as_of=until, wanted=RunFilter(messageset_id=baby)
+    )
     runs = {
         one.id: direct.rows(
             "SELECT number, run_at FROM schedule_runs WHERE search_id = %s ORDER BY number",

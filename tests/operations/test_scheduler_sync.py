@@ -37,9 +37,9 @@ async def bring_in_line(here: Here, mode: Scheduling = "subscription") -> list[A
     await here.do_all(here.doing(mode))
     here.door.asked.clear()
     assert await differences(here, mode) == []
-    assert here.chores() == []
+    assert here.scheduler_calls() == []
     assert here.door.changes == []
-    assert here.direct.value("SELECT count(*) FROM remote_listing") == 0
+    assert here.direct.value("SELECT count(*) FROM scheduler_listing") == 0
     return found
 
 
@@ -59,7 +59,7 @@ async def test_what_is_missing_is_made_and_what_is_surplus_is_disabled(here: Her
     )
     await here.announce("subscription")
     shown = await differences(here, is_dry=True)
-    assert here.chores() == []
+    assert here.scheduler_calls() == []
     found = await bring_in_line(here)
     assert sorted(shown) == sorted(found)
     assert sorted(action for action, _ in found) == [
@@ -130,7 +130,7 @@ async def test_what_is_told_while_the_list_is_read_is_left_alone(here: Here) -> 
 
     here.door.troubles.append(subscribe)
     assert await differences(here) == []
-    assert len(here.chores()) == 2
+    assert len(here.scheduler_calls()) == 2
 
 
 @pytest.mark.parametrize("mode", ["subscription", "schedule"])
@@ -140,17 +140,17 @@ async def test_what_was_told_by_a_clock_that_was_ahead_is_looked_at_all_the_same
 ) -> None:
     await here.announce(mode)
     here.subscribe()
-    here.direct.rows("SELECT owe_chore('schedule', %s)", str(here.schedule))
+    here.direct.rows("SELECT owe_scheduler_call('schedule', %s)", str(here.schedule))
     doing = here.doing(mode)
     await here.do_all(doing)
-    here.direct.rows("UPDATE remote_schedules SET told_at = now() + interval '1 day'")
+    here.direct.rows("UPDATE scheduler_schedules SET told_at = now() + interval '1 day'")
     here.direct.rows("UPDATE scheduler_crons SET known_at = now() + interval '1 day'")
     (entry,) = here.door.model.enabled()
     here.door.model.delete(entry.id)
     ((action, _),) = await differences(here, mode)
     assert action == "create"
     assert here.direct.value("SELECT count(known_at) FROM scheduler_crons") == 0
-    assert here.direct.rows("SELECT * FROM remote_schedules") == []
+    assert here.direct.rows("SELECT * FROM scheduler_schedules") == []
     await here.do_all(doing)
     assert len(here.door.model.enabled()) == 1
 
@@ -160,7 +160,7 @@ async def test_what_is_known_already_is_not_written_again(here: Here) -> None:
     here.door.model.create(**payload(here.subscribe()))
     await here.announce("subscription")
     await bring_in_line(here)
-    row = "SELECT xmin::text, * FROM remote_schedules"
+    row = "SELECT xmin::text, * FROM scheduler_schedules"
     before = here.direct.rows(row)
     assert await differences(here) == []
     assert here.direct.rows(row) == before != []
@@ -180,8 +180,8 @@ async def test_a_list_that_breaks_off_changes_nothing(here: Here) -> None:
     here.door.troubles += [lambda *_: False, answering(500)]
     with pytest.raises(Unavailable):
         await differences(here)
-    assert here.chores() == []
-    assert here.direct.value("SELECT count(*) FROM remote_listing") == 0
+    assert here.scheduler_calls() == []
+    assert here.direct.value("SELECT count(*) FROM scheduler_listing") == 0
 
 
 def changed_by_patch(here: Here, subscription: Any) -> Any:
@@ -197,7 +197,7 @@ async def test_what_was_ever_patched_is_made_anew_once(here: Here, is_remembered
     patched = changed_by_patch(here, subscription)
     if is_remembered:
         here.direct.rows(
-            "INSERT INTO remote_schedules (kind, target, remote_id, cron_definition, enabled,"
+            "INSERT INTO scheduler_schedules (kind, target, remote_id, cron_definition, enabled,"
             " told_at) VALUES ('subscription', %s, %s, '30 8 * * *', true, now() - interval '1 d')",
             str(subscription),
             patched.id,

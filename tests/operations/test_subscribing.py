@@ -62,17 +62,22 @@ async def test_what_contradicts_itself_is_refused(database: Database, direct: Ar
 
 
 @ensureDeferred
-async def test_the_twin_of_a_registration_has_its_subscription(
+async def test_the_duplicate_of_a_registration_has_its_subscription(
     database: Database, direct: Arranged
 ) -> None:
     window = timedelta(minutes=5)
     first = await database.transact(register, draft(direct), window=window)
-    twin = await database.transact(register, draft(direct), window=window)
+    duplicate = await database.transact(register, draft(direct), window=window)
     other = await database.transact(register, draft(direct, lang="zul"), window=window)
     unasked = await database.transact(register, draft(direct), window=timedelta(0))
 
-    assert (first.is_twin, twin.is_twin, other.is_twin, unasked.is_twin) == (0, 1, 0, 0)
-    assert twin.subscription_id == first.subscription_id
+    assert (
+        first.is_duplicate,
+        duplicate.is_duplicate,
+        other.is_duplicate,
+        unasked.is_duplicate,
+    ) == (0, 1, 0, 0)
+    assert duplicate.subscription_id == first.subscription_id
     assert len({one.subscription_id for one in (first, other, unasked)}) == 3
 
 

@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from sbm.model.durations import LeaseTime
-from sbm.model.send import Result, Send
+from sbm.model.send import Send, SendResult
 from sbm.pipeline.sends.in_flight import ClaimedSend, InFlight
 from sbm.runtime.wakeups import Wakeup
 from sbm.store.postgres.database import Database
@@ -85,9 +85,9 @@ class Results:
     """Takes results as settling does, and lets go of the send at once."""
 
     in_flight: InFlight
-    results: dict[UUID, Result] = field(factory=dict)
+    results: dict[UUID, SendResult] = field(factory=dict)
 
-    def add(self, send: Send, result: Result) -> None:
+    def add(self, send: Send, result: SendResult) -> None:
         assert send.id not in self.results, "two results for one claim"
         self.results[send.id] = result
         self.in_flight.release([send])

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 
 from sbm.clients.message_sender import Found
-from sbm.clients.outcomes import HeldBack, Unavailable, Unknown
+from sbm.clients.outcomes import HeldBack, OutcomeUnknown, Unavailable
 from sbm.model.outbound import SEND_KEY
 
 TIMEOUT = timedelta(seconds=30)
@@ -121,7 +121,7 @@ class Request:
         self.answer.errback(self._broken_off(reason))
 
     def _broken_off(self, reason: str) -> Exception:
-        return Unavailable(reason) if self.latest is None else Unknown(reason)
+        return Unavailable(reason) if self.latest is None else OutcomeUnknown(reason)
 
 
 @define(eq=False, slots=False)

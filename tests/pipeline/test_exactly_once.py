@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 from pytest_twisted import ensureDeferred
 
-from sbm.clients.outcomes import CannotBeAsked, Faulty, Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import CannotBeAsked, Faulty, OutcomeUnknown, Rejected, Unavailable
 from sbm.store import failed_tasks, resends, sends, subscriptions, ticks
 from sbm.store.postgres.database import Database, Transaction
 from tests.arrange import Arranged
@@ -36,9 +36,9 @@ CANNOT_BE_ASKED = "cannot be asked"
 POSTS: dict[str, Callable[[Request], None]] = {
     "nothing": lambda request: None,
     "answered": lambda request: request.succeed(),
-    "reset": lambda request: request.fail(Unknown("reset")),
-    "stored and reset": lambda request: request.fail(Unknown("reset"), is_stored=True),
-    "503": lambda request: request.fail(Unknown("503", timedelta(seconds=1), at_once=True)),
+    "reset": lambda request: request.fail(OutcomeUnknown("reset")),
+    "stored and reset": lambda request: request.fail(OutcomeUnknown("reset"), is_stored=True),
+    "503": lambda request: request.fail(OutcomeUnknown("503", timedelta(seconds=1), at_once=True)),
     "429": lambda request: request.reject(Unavailable("429", at_once=True)),
     "400": lambda request: request.reject(Rejected("400")),
 }
@@ -141,7 +141,7 @@ class Account:
     def check(self) -> None:
         self.look()
         assert not self.world.broken, self.world.broken[0]
-        assert not self.direct.broken_law()
+        assert not self.direct.unbalanced_ticks()
         self._check_stored()
         self._check_owed()
         self._check_ledger()

@@ -45,7 +45,7 @@ class Bench:
         )
 
     async def due(self, ago: str = "0 seconds", **fields: str) -> int:
-        """A schedule that is wound, and whose tick came due so long ago."""
+        """A schedule whose next tick was worked out, and came due so long ago."""
         schedule = self.direct.schedule(**fields)
         await self.clock.one_pass()
         self.direct.rows(
@@ -149,8 +149,8 @@ async def test_a_changed_field_winds_anew_without_a_tick(bench: Bench) -> None:
     schedule = await bench.due()
     bench.direct.rows("UPDATE schedules SET minute = '7', hour = '7'")
     assert await bench.clock.one_pass() == 1
-    wound = bench.schedule(schedule)
-    assert (wound["next_tick_at"].astimezone(UTC).hour, wound["is_ahead"]) == (7, True)
+    row = bench.schedule(schedule)
+    assert (row["next_tick_at"].astimezone(UTC).hour, row["is_ahead"]) == (7, True)
     assert (bench.ticks(), bench.wakes) == ([], 0)
 
 
@@ -158,8 +158,8 @@ async def test_a_changed_field_winds_anew_without_a_tick(bench: Bench) -> None:
 async def test_another_time_zone_winds_anew_without_a_tick(bench: Bench) -> None:
     schedule = await bench.due(minute="0", hour="3")
     await bench.another_clock(ZoneInfo("Africa/Johannesburg")).one_pass()
-    wound = bench.schedule(schedule)
-    assert (wound["next_tick_at"].astimezone(UTC).hour, wound["is_ahead"]) == (1, True)
+    row = bench.schedule(schedule)
+    assert (row["next_tick_at"].astimezone(UTC).hour, row["is_ahead"]) == (1, True)
     assert bench.ticks() == []
 
 
@@ -303,7 +303,7 @@ async def test_a_failing_pass_ticks_for_nobody(bench: Bench, monkeypatch: Any) -
         raise RuntimeError("oh")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ticks, "wind", fail)
+        patched.setattr(ticks, "set_next_tick", fail)
         with pytest.raises(RuntimeError):
             await bench.clock.one_pass()
     assert (bench.ticks(), bench.wakes) == ([], 0)
@@ -363,7 +363,7 @@ async def test_a_large_tick_is_expanded_in_chunks(expanding: Expanding) -> None:
     assert [await expanding.expansion.one_pass() for _ in range(3)] == [CHUNK, 1, 0]
     assert expanding.wakes == 2
     assert expanding.direct.value("SELECT count(*) FROM sends") == CHUNK + 1
-    assert expanding.direct.broken_law() == []
+    assert expanding.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -375,7 +375,7 @@ async def test_several_expansions_at_once_owe_everybody_one_send(expanding: Expa
         pass
     assert expanding.direct.value("SELECT count(DISTINCT subscription_id) FROM sends") == 4500
     assert expanding.direct.ledger() == []
-    assert expanding.direct.broken_law() == []
+    assert expanding.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -393,7 +393,7 @@ async def test_a_small_tick_has_its_turn_and_its_place_in_line_beside_a_large_on
     )
     places = {row["schedule_id"]: row["due_at"] for row in first_due}
     assert places[small] == places[last] == places[large]
-    assert expanding.direct.broken_law() == []
+    assert expanding.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -409,7 +409,7 @@ async def test_a_tick_is_not_expanded_further_while_enough_of_it_waits(
         " WHERE id = (SELECT id FROM sends LIMIT 1)"
     )
     assert [await expanding.expansion.one_pass() for _ in range(2)] == [5, 0]
-    assert expanding.direct.broken_law() == []
+    assert expanding.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

@@ -83,7 +83,7 @@ async def test_a_send_that_cannot_be_read_ends_as_failed_and_the_others_are_clai
     assert failed["reason"].startswith("it cannot be read: ")
     (task,) = claims.direct.rows("SELECT * FROM failed_tasks")
     assert (task["send_id"], task["reason"]) == (failed["send_id"], failed["reason"])
-    assert claims.direct.broken_law() == []
+    assert claims.direct.unbalanced_ticks() == []
     assert claims.claimer._telemetry.counts == {"sends.failed": 1}
 
 
@@ -229,7 +229,7 @@ async def test_a_send_of_unknown_outcome_that_cannot_be_read_is_not_sent_again(
     assert (failed.send_id, failed.stage) == (bad.id, "post")
     assert failed.reason.startswith("it may have been sent; it cannot be read: ")
     assert direct.subscription(bad.subscription_id)["next_sequence_number"] == 2
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -265,7 +265,7 @@ async def test_a_member_that_cannot_be_owed_a_send_ends_as_failed_and_the_others
     (failed,) = direct.ledger()
     assert (failed["subscription_id"], failed["outcome"]) == (bad, "failed")
     assert "this row is broken" in failed["reason"]
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
     direct.rows("DROP TRIGGER refuse_sends ON sends")
     last: int = direct.value("SELECT max(id) FROM failed_tasks")
     done = await database.transact(failed_tasks.requeue, up_to=last, limit=10)
@@ -304,7 +304,7 @@ async def test_a_member_whose_turn_has_passed_is_not_failed(
     await database.transact(unreadable.fail_member, member=member, reason="no")
     assert not await database.transact(unreadable.hold_tick, member=member)
     assert direct.ledger() == []
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -336,21 +336,23 @@ async def test_a_schedule_whose_next_tick_cannot_be_read_stops_no_other(
     assert bench.schedule(bad)["is_ahead"]
 
 
-# Chores and tasks
+# Calls and tasks
 
 
 @ensureDeferred
-async def test_a_chore_that_cannot_be_read_is_refused_and_the_others_are_done(here: Here) -> None:
+async def test_a_scheduler_call_that_cannot_be_read_is_refused_and_the_others_are_done(
+    here: Here,
+) -> None:
     await here.announce("subscription")
     good = [here.subscribe() for _ in range(3)]
     here.direct.rows(
-        "INSERT INTO chores (kind, target, due_at)"
+        "INSERT INTO scheduler_calls (kind, target, due_at)"
         " VALUES ('subscription', 'nonsense', now() - interval '1 hour')"
     )
     doing = here.doing()
     while await doing.one_pass():
         pass
-    (refused,) = here.chores()
+    (refused,) = here.scheduler_calls()
     assert (refused["target"], refused["state"]) == ("nonsense", "refused")
     assert "invalid input syntax for type uuid" in refused["reason"]
     assert all(here.remote_id(one) for one in good)
@@ -385,4 +387,4 @@ async def test_the_lease_of_what_is_claimed_in_parts_is_no_longer_than_that_of_t
     sent = Settled(outcome="sent", stage="post", outbound_id="1")
     results = [(held.send, sent) for held in claims.begun.held]
     await claims.database.transact(sends.settle, results=results)
-    assert claims.direct.broken_law() == []
+    assert claims.direct.unbalanced_ticks() == []

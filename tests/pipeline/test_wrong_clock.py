@@ -471,7 +471,8 @@ async def test_a_next_tick_beyond_the_next_moment_is_worked_out_anew(
     """Whoever wrote it: by a release before this one, it was not written down when that was."""
     await bench.ticking.one_pass()
     bench.direct.rows(
-        "UPDATE schedules SET next_tick_at = next_tick_at + %s::interval, wound_at = NULL", ahead
+        "UPDATE schedules SET next_tick_at = next_tick_at + %s::interval, next_tick_set_at = NULL",
+        ahead,
     )
     bench.passes(REVIEW_SECONDS)
     await bench.ticking.one_pass()
@@ -511,9 +512,7 @@ async def test_a_post_back_after_a_wrong_clock_skips_nobody(bench: Bench, by: fl
 
 @JUMPS
 @ensureDeferred
-async def test_the_law_holds_for_a_tick_that_was_sent_across_a_jump(
-    bench: Bench, by: float
-) -> None:
+async def test_a_tick_that_was_sent_across_a_jump_is_balanced(bench: Bench, by: float) -> None:
     """Opened before and settled while the clock is wrong, or then and settled afterwards."""
 
     async def settle() -> None:

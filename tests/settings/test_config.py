@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbm.settings import endpoints
-from sbm.settings.config import Config, Scheduling, read_database, read_scheduling
+from sbm.settings.config import Config, SchedulingSettings, read_database, read_scheduling
 from sbm.settings.endpoints import DatabaseAddress, MetricsAddress, ServiceAddress
 from sbm.settings.reading import ConfigError
 
@@ -61,7 +61,7 @@ def test_the_required_settings_are_enough() -> None:
         url="https://sender.example.org:8443/api/v1", token="sender-secret"
     )
     assert read.database.name == "sbm"
-    assert read.scheduling == Scheduling(
+    assert read.scheduling == SchedulingSettings(
         mode="builtin",
         public_url=read.public_url,
         scheduler=None,

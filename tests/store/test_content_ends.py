@@ -65,7 +65,7 @@ class Ward:
             assert found is not None
             results.append((send, found))
         await self.database.transact(sends.settle, results=results)
-        assert self.direct.broken_law() == []
+        assert self.direct.unbalanced_ticks() == []
 
     async def tick(self, result: Settled | None = SENT, **options: Any) -> dict[str, Any]:
         """A tick, with this result for what can be sent; the last row of the ledger."""

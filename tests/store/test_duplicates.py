@@ -154,7 +154,7 @@ async def test_what_may_be_on_its_way_is_waited_for_and_what_is_owed_is_skipped(
     assert [(row["send_id"], row["outcome"], row["actor"]) for row in direct.ledger()] == [
         (send, "skipped", "ann")
     ] * count
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

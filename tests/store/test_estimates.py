@@ -18,8 +18,10 @@ async def test_subscriptions_and_identities_are_counted_by_message_set(
     due, other = direct.schedule(), direct.schedule()
     pregnancy = direct.messageset("pregnancy", due)
     baby = direct.messageset("baby", other)
-    twice, _twin, *_rest = direct.subscriptions(5, pregnancy, due)
-    direct.rows("UPDATE subscriptions SET identity = 'same' WHERE id IN (%s, %s)", twice, _twin)
+    twice, _duplicate, *_rest = direct.subscriptions(5, pregnancy, due)
+    direct.rows(
+        "UPDATE subscriptions SET identity = 'same' WHERE id IN (%s, %s)", twice, _duplicate
+    )
     direct.subscriptions(4, pregnancy, other)
     direct.subscriptions(2, baby, other)
     for change in ("active = false", "completed = true", "process_status = -1"):

@@ -99,7 +99,7 @@ async def test_a_requeued_send_is_the_same_send_and_its_attempts_go_on(
     assert [entry["outcome"] for entry in direct.ledger()] == ["refused", "sent"]
     assert direct.ledger()[0]["first_attempt_at"] == direct.ledger()[1]["first_attempt_at"]
     assert direct.value("SELECT sum(triggers) FROM ticks") == 2
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ async def test_whoever_stands_elsewhere_by_now_is_skipped_with_a_reason(
     entry = direct.ledger()[-1]
     assert (entry["outcome"], entry["stage"]) == ("skipped", "trigger")
     assert reason in entry["reason"]
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -137,7 +137,7 @@ async def test_of_two_failures_of_one_subscription_one_is_owed_again(
     assert await requeue(database) == 2
     assert len(await claim(database)) == 1
     assert "already owed" in direct.ledger()[-1]["reason"]
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -150,7 +150,7 @@ async def test_a_live_next_keeps_a_failed_one_from_being_owed_again(
     assert await requeue(database) == 1
     (send,) = await claim(database)
     assert send.id != old.id
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -169,7 +169,7 @@ async def test_a_failed_resend_is_resent_and_its_request_answered(
     await settle(database, [again], SENT)
     assert direct.subscription(mother)["next_sequence_number"] == 3
     assert direct.value("SELECT outbound_id FROM resend_requests") == "1"
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -191,7 +191,7 @@ async def test_a_requeue_goes_by_batches_oldest_first_up_to_where_it_began(
     assert {send.id for send in await claim(database)} < {send.id for send in some}
     part = await database.transact(failed_tasks.list_page, window=PageRequest(limit=10))
     assert part.count == 3
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

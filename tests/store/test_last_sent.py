@@ -68,7 +68,7 @@ async def test_of_a_set_with_gaps_the_last_one_sent_is_resent(
     for expected in (1, 5):
         await send_next(database, mother, result)
         assert await resent(database, mother) == f"pregnancy {expected} eng_ZA"
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @pytest.mark.parametrize("result", [REFUSED, FAILED])
@@ -168,7 +168,7 @@ async def test_one_that_no_longer_exists_is_told_and_no_other_is_sent(
     (task,) = direct.rows("SELECT kind, stage, reason, sequence_number FROM failed_tasks")
     assert task == {"kind": "resend", "stage": "content", "reason": reason, "sequence_number": 2}
     assert direct.ledger()[-1]["reason"] == reason
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

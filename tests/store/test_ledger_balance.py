@@ -1,4 +1,4 @@
-"""Both sides of the law, counted, and what is remembered of it."""
+"""Both sides of the balance, counted, and what is remembered of it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def check(database: Database) -> list[int]:
 
 
 async def broken(database: Database) -> int:
-    return (await database.transact(ledger_balance.count_broken))[0]
+    return (await database.transact(ledger_balance.count_unbalanced))[0]
 
 
 async def settle_all(database: Database, limit: int = 100) -> None:
@@ -84,7 +84,7 @@ async def test_it_holds_from_the_opening_of_a_tick_until_its_last_send_is_settle
 
     async def sides() -> tuple[int, int, int, bool]:
         (one,) = await count(database, tick)
-        assert not one.is_broken
+        assert not one.is_unbalanced
         return one.triggers, one.settled, one.live, one.is_closed
 
     assert await sides() == (0, 0, 0, False)
@@ -114,7 +114,7 @@ async def test_nothing_is_seen_on_its_way_from_one_side_to_the_other(
 
     await database.transact(expand_and_look)
     counted.extend(await count(database, tick))
-    assert [(one.triggers, one.live, one.is_broken) for one in counted] == [
+    assert [(one.triggers, one.live, one.is_unbalanced) for one in counted] == [
         (0, 0, False),
         (1, 1, False),
     ]
@@ -129,7 +129,7 @@ async def test_what_is_missing_or_too_much_is_counted(
     for _ in range(rows):
         ledger_row(direct, tick)
     (one,) = await count(database, tick)
-    assert (one.missing, one.is_broken) == (missing, missing != 0)
+    assert (one.missing, one.is_unbalanced) == (missing, missing != 0)
     await check(database)
     assert direct.value("SELECT missing FROM ticks") == missing
     assert await broken(database) == (missing != 0)
@@ -254,10 +254,10 @@ async def test_nothing_is_said_of_ticks_whose_part_of_the_ledger_was_dropped(
         " FOR VALUES FROM ('2001-01-01 00:00+00') TO ('2001-02-01 00:00+00')"
     )
     (before,) = await count(database, tick)
-    assert (before.is_kept, before.is_broken) == (True, True)
+    assert (before.is_kept, before.is_unbalanced) == (True, True)
     direct.rows("SELECT drop_ledger_partitions(24)")
     (after,) = await count(database, tick)
-    assert (after.is_kept, after.is_broken) == (False, False)
+    assert (after.is_kept, after.is_unbalanced) == (False, False)
     assert [await check(database) for _ in range(2)] == [[tick], []]
     assert await broken(database) == 0
 
@@ -283,7 +283,7 @@ async def test_rows_of_months_without_a_partition_count(
     ledger_row(direct, tick, "2001-01-31 23:59:30+00")
     ledger_row(direct, tick, "2001-03-01 00:00+00")
     (one,) = await count(database, tick)
-    assert (one.settled, one.is_kept, one.is_broken) == (2, True, False)
+    assert (one.settled, one.is_kept, one.is_unbalanced) == (2, True, False)
 
 
 @ensureDeferred
@@ -293,7 +293,7 @@ async def test_rows_count_where_the_clock_of_the_server_was_set_back(
     tick = closed_tick(direct, triggers=1)
     direct.rows("UPDATE ticks SET created_at = now() + interval '1 hour'")
     ledger_row(direct, tick)
-    assert not (await count(database, tick))[0].is_broken
+    assert not (await count(database, tick))[0].is_unbalanced
 
 
 @ensureDeferred
@@ -345,8 +345,8 @@ async def test_a_live_send_without_its_tick_is_found(database: Database, direct:
             " VALUES ('next', 'tick', gen_random_uuid(), 'i', %s)",
             tick_id,
         )
-    (first,) = await database.transact(ledger_balance.list_astray, after=BEFORE_ALL, limit=1)
-    (second,) = await database.transact(ledger_balance.list_astray, after=first.send_id, limit=10)
+    (first,) = await database.transact(ledger_balance.list_orphans, after=BEFORE_ALL, limit=1)
+    (second,) = await database.transact(ledger_balance.list_orphans, after=first.send_id, limit=10)
     assert {first.tick_id, second.tick_id} == {tick + 1, tick + 2}
 
 

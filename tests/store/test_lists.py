@@ -15,14 +15,14 @@ from psycopg2.extras import Json
 
 from sbm.model.paging import PageRequest
 from sbm.store.paging import parameters
-from sbm.store.subscriptions import QUERIES, Wanted
+from sbm.store.subscriptions import QUERIES, SubscriptionFilter
 from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
 
 MANY = 20_000
 OLD = datetime(2020, 1, 1, tzinfo=timezone.utc)
 RARE = UUID(int=7)
-EVERYTHING = Wanted()
+EVERYTHING = SubscriptionFilter()
 
 # One pass over the table takes several hundred.
 FEW_BLOCKS = 120
@@ -83,7 +83,9 @@ def _fill(direct: Arranged) -> None:
     )
 
 
-def touched(connection: Any, window: PageRequest, wanted: Wanted = EVERYTHING) -> tuple[int, int]:
+def touched(
+    connection: Any, window: PageRequest, wanted: SubscriptionFilter = EVERYTHING
+) -> tuple[int, int]:
     """How many rows a page has, the one too many included, and the blocks that it took."""
     filters = asdict(wanted) | {"messageset_ids": None}
     filters["metadata"] = None if wanted.metadata is None else Json(wanted.metadata)
@@ -112,25 +114,25 @@ def test_the_last_page_costs_what_the_first_one_does(stale: Any) -> None:
 @pytest.mark.parametrize(
     "wanted",
     [
-        Wanted(id=RARE),
-        Wanted(identity="rare"),
-        Wanted(messageset_id=2),
-        Wanted(schedule_id=2),
-        Wanted(lang="zul"),
-        Wanted(active=False),
-        Wanted(completed=True),
-        Wanted(process_status=-1),
-        Wanted(process_status=1),
-        Wanted(process_status=2),
-        Wanted(metadata="abc"),
-        Wanted(metadata_has_key="rare"),
-        Wanted(created_at=OLD, lang="zul"),
-        Wanted(created_before=OLD, lang="zul"),
-        Wanted(messageset_id=2, active=False, completed=True, process_status=2),
+        SubscriptionFilter(id=RARE),
+        SubscriptionFilter(identity="rare"),
+        SubscriptionFilter(messageset_id=2),
+        SubscriptionFilter(schedule_id=2),
+        SubscriptionFilter(lang="zul"),
+        SubscriptionFilter(active=False),
+        SubscriptionFilter(completed=True),
+        SubscriptionFilter(process_status=-1),
+        SubscriptionFilter(process_status=1),
+        SubscriptionFilter(process_status=2),
+        SubscriptionFilter(metadata="abc"),
+        SubscriptionFilter(metadata_has_key="rare"),
+        SubscriptionFilter(created_at=OLD, lang="zul"),
+        SubscriptionFilter(created_before=OLD, lang="zul"),
+        SubscriptionFilter(messageset_id=2, active=False, completed=True, process_status=2),
     ],
 )
 def test_the_few_that_match_are_found_without_a_pass_over_the_table(
-    stale: Any, wanted: Wanted
+    stale: Any, wanted: SubscriptionFilter
 ) -> None:
     rows, blocks = touched(stale, PageRequest(limit=10), wanted)
     assert rows == 1
@@ -147,7 +149,9 @@ def test_a_page_looks_up_sends_by_key_even_while_a_tick_is_under_way(stale: Any)
     rows, blocks = touched(stale, PageRequest(limit=10, count=MANY))
     assert rows == 11
     assert blocks < FEW_BLOCKS
-    rows, blocks = touched(stale, PageRequest(limit=10, count=MANY), Wanted(process_status=1))
+    rows, blocks = touched(
+        stale, PageRequest(limit=10, count=MANY), SubscriptionFilter(process_status=1)
+    )
     assert rows == 11
 
 

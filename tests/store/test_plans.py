@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 from attrs import define, evolve, field, frozen
 
-from sbm.model.send import Asked, GivenBack, Result, Send, Settled, Unknown
+from sbm.model.send import Asked, GivenBack, Send, SendResult, Settled, Unknown
 from sbm.store import clock, resends, sends, ticks
 from sbm.store.postgres.statements import Query
 from tests.arrange import Arranged, arranged
@@ -322,7 +322,7 @@ def test_a_claim_reads_what_it_claims(plans: Callable[..., list[Plan]], limit: i
     ids=["sent", "refused", "given back", "unknown"],
 )
 def test_settling_reads_what_it_settles(
-    plans: Callable[..., list[Plan]], direct: Arranged, result: Result, size: int
+    plans: Callable[..., list[Plan]], direct: Arranged, result: SendResult, size: int
 ) -> None:
     batch = claims(direct)[:size]
     assert len(batch) == size

@@ -78,7 +78,7 @@ async def test_the_last_message_is_resent_and_moves_nothing(
         "sent",
         expected,
     )
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -125,7 +125,7 @@ async def test_a_second_request_joins_the_first_until_that_is_settled(
     ]
     assert sorted(entry["outcome"] for entry in direct.ledger()) == ["sent", "skipped"]
     assert direct.value("SELECT sum(triggers) FROM ticks") == 2
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
     await resend(database, mother)
     assert len(await claim(database)) == 1
 
@@ -144,7 +144,7 @@ async def test_a_resend_stands_beside_a_next_and_leaves_it_its_prepend(
     assert direct.subscription(mother)["metadata"] == metadata
     await settle(database, claimed["next"], SENT)
     assert direct.subscription(mother)["next_sequence_number"] == 4
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

@@ -115,7 +115,7 @@ async def test_the_crons_are_those_of_the_target(database: Database, direct: Arr
     assert await read() == [(None, wanted)] * 2 + [(None, None)] * 2
     for target in targets:
         direct.rows(
-            "INSERT INTO remote_schedules (kind, target, remote_id, cron_definition)"
+            "INSERT INTO scheduler_schedules (kind, target, remote_id, cron_definition)"
             " VALUES (%s, %s, 'x', %s)",
             *(target.kind, str(target.id), f"{target.id}"),
         )

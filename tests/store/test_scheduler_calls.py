@@ -1,4 +1,4 @@
-"""Chores of what changes in the very moment when somebody looks at it."""
+"""Calls of what changes in the very moment when somebody looks at it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_a_change_between_what_a_claim_reads_and_what_it_locks_is_still_ow
     await here.announce("subscription")
     here.subscribe()
     database = here.database("subscription")
-    # The limit is worked out when all is read as of now, and no chore is locked yet.
+    # The limit is worked out when all is read as of now, and no call is locked yet.
     limit: Any = AsIs("(SELECT 10 FROM (SELECT pg_advisory_xact_lock(7)) AS waited)")
     here.direct.rows("SELECT pg_advisory_lock(7)")
     claiming = Deferred.fromCoroutine(claim(database, window=limit))
@@ -52,20 +52,20 @@ async def test_a_change_between_what_a_claim_reads_and_what_it_locks_is_still_ow
     here.direct.rows("SELECT pg_advisory_unlock(7)")
     (claimed,) = await claiming
     assert claimed.wanted is not None
-    await database.transact(scheduler_calls.settle, chore=claimed, result=Nothing())
+    await database.transact(scheduler_calls.settle, call=claimed, result=Nothing())
     (claimed,) = await claim(database)
     assert claimed.wanted is None
 
 
 @ensureDeferred
-async def test_a_chore_that_another_daemon_goes_on_with_is_not_claimed_as_it_was(
+async def test_a_scheduler_call_that_another_daemon_goes_on_with_is_not_claimed_as_it_was(
     here: Here,
 ) -> None:
     """What was read of it says that a schedule is looked for, which was found by now."""
     await here.announce("subscription")
     subscription = here.subscribe()
     made = here.door.model.create(**payload(subscription))
-    here.direct.rows("UPDATE chores SET unknown_since = now()")
+    here.direct.rows("UPDATE scheduler_calls SET unknown_since = now()")
     database, doing = here.database("subscription"), here.doing()
     limit: Any = AsIs("(SELECT 10 FROM (SELECT pg_advisory_xact_lock(7)) AS waited)")
     here.direct.rows("SELECT pg_advisory_lock(7)")
@@ -89,14 +89,12 @@ async def test_members_that_were_looked_at_while_their_schedule_changed_are_look
     await here.do_all(doing)
     database = here.database("subscription")
     await database.transact(scheduler_calls.owe, kind="members", target=str(here.schedule))
-    (chore,) = await claim(database)
+    (call,) = await claim(database)
     with arranged(database_uri) as other:
         other.rows("BEGIN")
         other.rows("UPDATE schedules SET hour = '9'")
         looking = Deferred.fromCoroutine(
-            database.transact(
-                scheduler_calls.look_at_members, chore=chore, limit=1000, lease=MINUTE
-            )
+            database.transact(scheduler_calls.look_at_members, call=call, limit=1000, lease=MINUTE)
         )
         await somebody_waits(here)
         other.rows("COMMIT")
@@ -113,6 +111,6 @@ async def test_what_is_refused_while_it_changes_is_owed_again(here: Here) -> Non
     (claimed,) = await claim(database)
     here.direct.rows("UPDATE subscriptions SET active = false")
     await database.transact(
-        scheduler_calls.settle, chore=claimed, result=Refused(reason="no such cron")
+        scheduler_calls.settle, call=claimed, result=Refused(reason="no such cron")
     )
-    assert [chore["state"] for chore in here.chores()] == ["owed"]
+    assert [call["state"] for call in here.scheduler_calls()] == ["owed"]

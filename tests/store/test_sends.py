@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_twisted import ensureDeferred
 
-from sbm.model.send import GivenBack, Result, Send, Settled, Unknown
+from sbm.model.send import GivenBack, Send, SendResult, Settled, Unknown
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -25,7 +25,7 @@ async def claim(database: Database, limit: int = 100) -> list[Send]:
     return await database.transact(sends.claim, owner=uuid4(), limit=limit, lease=LEASE)
 
 
-async def settle(database: Database, claimed: list[Send], result: Result) -> set[UUID]:
+async def settle(database: Database, claimed: list[Send], result: SendResult) -> set[UUID]:
     results = [(send, result) for send in claimed]
     return (await database.transact(sends.settle, results=results)).sends
 
@@ -39,7 +39,7 @@ async def test_a_trigger_owes_the_next_message_once(database: Database, direct: 
     assert (first.accepted, second.accepted) == (True, False)
     assert "already owed" in second.reason
     assert direct.value("SELECT count(*) FROM sends") == 1
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -68,7 +68,7 @@ async def test_a_trigger_is_skipped_with_its_reason(
     assert reason in trigger.reason
     (entry,) = direct.ledger()
     assert (entry["outcome"], entry["reason"]) == ("skipped", trigger.reason)
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -157,7 +157,7 @@ async def test_a_sent_message_moves_its_subscription_on(
     (entry,) = direct.ledger()
     assert (entry["outcome"], entry["sequence_number"], entry["outbound_id"]) == ("sent", 1, "1")
     assert direct.value("SELECT count(*) FROM sends") == 0
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -262,7 +262,7 @@ async def test_a_subscription_deleted_meanwhile_loses_no_ledger_row(
     direct.rows("DELETE FROM subscriptions")
     await settle(database, claimed, SENT)
     assert [entry["outcome"] for entry in direct.ledger()] == ["sent"]
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -290,7 +290,7 @@ async def test_no_address_marks_the_subscription_and_moves_nothing(
 )
 @ensureDeferred
 async def test_a_lost_claim_moves_nothing(
-    database: Database, direct: Arranged, result: Result
+    database: Database, direct: Arranged, result: SendResult
 ) -> None:
     schedule = direct.schedule()
     (mother,) = direct.subscriptions(1, direct.messageset("pregnancy", schedule), schedule)
@@ -323,7 +323,7 @@ async def test_an_outbound_is_evidence_whoever_has_the_send_by_now(
     assert direct.subscription(mother)["next_sequence_number"] == 2
     (entry,) = direct.ledger()
     assert (entry["outcome"], entry["outbound_id"]) == ("sent", "1")
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -452,7 +452,7 @@ async def test_a_claim_whose_lease_ended_is_unknown(database: Database, direct: 
 )
 @ensureDeferred
 async def test_what_the_owner_knows_still_counts_after_its_lease_ended(
-    database: Database, direct: Arranged, result: Result, left: int
+    database: Database, direct: Arranged, result: SendResult, left: int
 ) -> None:
     """An outage of the database may outlast the leases of a daemon that lives."""
     schedule = direct.schedule()
@@ -463,7 +463,7 @@ async def test_what_the_owner_knows_still_counts_after_its_lease_ended(
     await database.transact(sends.expire, limit=10)
     assert await settle(database, [send], result) == {send.id}
     assert direct.value("SELECT count(*) FROM sends") == left
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -541,7 +541,7 @@ async def test_a_second_tick_doubles_nobody(database: Database, direct: Arranged
     await tick(database, schedule)
     assert direct.value("SELECT count(*) FROM sends") == 3
     assert [entry["outcome"] for entry in direct.ledger()] == ["skipped"] * 3
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

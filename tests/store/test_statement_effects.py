@@ -25,7 +25,7 @@ LEAVES_NOTHING = {
 
 # Our own, as a statement calls them.
 CALLS = {
-    "owe_chore": "SELECT owe_chore('schedule', '1')",
+    "owe_scheduler_call": "SELECT owe_scheduler_call('schedule', '1')",
     "make_ledger_partitions": "SELECT make_ledger_partitions(1)",
     "drop_ledger_partitions": "SELECT drop_ledger_partitions(1)",
 }
@@ -252,7 +252,7 @@ def a_query(sql: str) -> Query:
         ("SELECT id FROM schedules WHERE false FOR UPDATE", True),
         ("SELECT make_ledger_partitions(2)", True),
         ("SELECT pg_notify('sbm_work', '') FROM schedules", True),
-        ("SELECT owe_chore('schedule', id::text) FROM schedules", True),
+        ("SELECT owe_scheduler_call('schedule', id::text) FROM schedules", True),
         ("ANALYZE schedules", True),
     ],
 )
@@ -265,10 +265,10 @@ def test_what_leaves_something_is_found(server: Server, sql: str, leaves_somethi
     [
         ("SELECT FROM schedules FOR UPDATE", set()),
         ("UPDATE subscriptions SET lang = 'eng'", set()),
-        ("UPDATE subscriptions SET active = true WHERE false", {"owe_chore_of_changed"}),
-        ("DELETE FROM schedules", {"owe_chore_of_gone_or_new"}),
+        ("UPDATE subscriptions SET active = true WHERE false", {"owe_scheduler_call_of_changed"}),
+        ("DELETE FROM schedules", {"owe_scheduler_call_of_gone_or_new"}),
         ("DELETE FROM messagesets", {"messages_deleted"}),
-        ("SELECT owe_chore('schedule', id::text) FROM schedules", {"date_moments"}),
+        ("SELECT owe_scheduler_call('schedule', id::text) FROM schedules", {"date_moments"}),
         (
             "WITH one AS (INSERT INTO messages SELECT FROM schedules) SELECT 1",
             {"messages_inserted"},

@@ -5,23 +5,23 @@ from uuid import UUID, uuid4
 
 from pytest_twisted import ensureDeferred
 
-from sbm.model.failed_task import EVERYTHING, MAX_IDENTITY, MAX_REASON, Wanted
-from sbm.model.task import Kind, Task
+from sbm.model.failed_task import EVERYTHING, MAX_IDENTITY, MAX_REASON, FailedTaskFilter
+from sbm.model.task import Task, TaskKind
 from sbm.store import tasks
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
 LEASE = timedelta(seconds=60)
-ESTIMATE: Kind = "estimate-sends"
-REQUEUE: Kind = "requeue-failed-tasks"
+ESTIMATE: TaskKind = "estimate-sends"
+REQUEUE: TaskKind = "requeue-failed-tasks"
 MOMENT = datetime(2026, 1, 3, 10, 0, 0, 123456, tzinfo=timezone.utc)
 
 
 async def request(
     database: Database,
-    kind: Kind = ESTIMATE,
+    kind: TaskKind = ESTIMATE,
     up_to: int | None = None,
-    wanted: Wanted = EVERYTHING,
+    wanted: FailedTaskFilter = EVERYTHING,
 ) -> UUID:
     return await database.transact(
         tasks.request, kind=kind, requested_by=None, up_to=up_to, wanted=wanted
@@ -29,7 +29,7 @@ async def request(
 
 
 async def begin(database: Database, owner: UUID) -> Task | None:
-    kinds: list[Kind] = [ESTIMATE, REQUEUE]
+    kinds: list[TaskKind] = [ESTIMATE, REQUEUE]
     return await database.transact(tasks.begin, owner=owner, kinds=kinds, lease=LEASE)
 
 
@@ -45,7 +45,7 @@ async def test_who_asks_while_a_task_waits_is_answered_with_that_one(database: D
 async def test_only_who_means_the_same_failures_joins_a_requeue_that_waits(
     database: Database,
 ) -> None:
-    wanted = Wanted(kind="resend", reason_contains="channel", initiated_after=MOMENT)
+    wanted = FailedTaskFilter(kind="resend", reason_contains="channel", initiated_after=MOMENT)
     everything = await request(database, REQUEUE, 5)
     some = await request(database, REQUEUE, 6, wanted)
     assert some != everything
@@ -66,7 +66,7 @@ async def test_of_two_that_begin_at_the_same_time_one_begins(
 ) -> None:
     """The other does not take the one behind it."""
     first = await request(database, REQUEUE, 5)
-    await request(database, REQUEUE, 6, Wanted(kind="resend"))
+    await request(database, REQUEUE, 6, FailedTaskFilter(kind="resend"))
     direct.rows("BEGIN")
     direct.rows("SELECT FROM tasks WHERE id = %s FOR UPDATE", first)
     assert await begin(database, uuid4()) is None
@@ -80,7 +80,7 @@ async def test_of_two_that_begin_at_the_same_time_one_begins(
 async def test_the_longest_filter_there_can_be_is_kept(database: Database) -> None:
     """It is in an index, which takes only so much."""
     characters = [chr(0x10000 + number) for number in range(MAX_REASON)]
-    wanted = Wanted(
+    wanted = FailedTaskFilter(
         kind="resend",
         stage="content",
         subscription_id=uuid4(),

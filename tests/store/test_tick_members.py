@@ -155,7 +155,7 @@ async def test_who_is_chained_while_a_tick_is_expanded_is_not_covered(town: Town
     assert len(chained) == 10
     await town.expand_all()
     assert set(town.asked_for(tick)) == set(members)
-    assert town.direct.broken_law() == []
+    assert town.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -228,7 +228,7 @@ async def test_while_a_tick_is_being_sent_the_next_one_doubles_nobody_sent_alrea
     assert [row["follows"] for row in follows] == [None, first, second]
     reasons = {entry["reason"] for entry in town.direct.ledger() if entry["outcome"] == "skipped"}
     assert reasons == {SPARED}
-    assert town.direct.broken_law() == []
+    assert town.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -284,7 +284,7 @@ async def test_ticks_that_only_skip_keep_nobody_from_the_next_one(town: Town) ->
     assert town.asked_for(third) == dict.fromkeys(everybody, "live")
     for later in (fourth, fifth):
         assert town.asked_for(later) == dict.fromkeys(everybody, "skipped")
-    assert town.direct.broken_law() == []
+    assert town.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -329,7 +329,7 @@ async def test_after_ticks_that_were_held_up_for_hours_everybody_is_sent_one_mes
     assert [row["number"] for row in town.direct.rows(numbers)] == [2] * 6
     outcomes = [sorted(town.asked_for(tick).values()) for tick in opened]
     assert outcomes == [["sent"] * 6, ["skipped"] * 6, ["skipped"] * 6]
-    assert town.direct.broken_law() == []
+    assert town.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -361,7 +361,7 @@ async def test_who_is_settled_while_a_later_tick_goes_through_her_is_not_sent_to
     await expanding
     assert town.asked_for(later) == {member: "skipped"}
     assert town.direct.value("SELECT count(*) FROM sends") == 0
-    assert town.direct.broken_law() == []
+    assert town.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from sbm.store import ticks
 from sbm.store.postgres.database import Database, Transaction
-from sbm.store.ticks import Unwound
+from sbm.store.ticks import StaleSchedule
 from tests.arrange import Arranged
 
 UTC = ZoneInfo("UTC")
@@ -18,12 +18,16 @@ NOON = datetime(2024, 5, 1, 12, 0, tzinfo=timezone.utc)
 TOMORROW = datetime.now(timezone.utc) + timedelta(days=1)
 
 
-async def find(database: Database, time_zone: ZoneInfo = UTC, limit: int = 10) -> list[Unwound]:
-    return await database.transact(ticks.find_unwound, time_zone=time_zone, limit=limit)
+async def find(
+    database: Database, time_zone: ZoneInfo = UTC, limit: int = 10
+) -> list[StaleSchedule]:
+    return await database.transact(ticks.find_stale, time_zone=time_zone, limit=limit)
 
 
-async def wind(database: Database, schedule: int, at: datetime | None) -> None:
-    await database.transact(ticks.wind, schedule_id=schedule, time_zone=UTC, next_tick_at=at)
+async def set_next_tick(database: Database, schedule: int, at: datetime | None) -> None:
+    await database.transact(
+        ticks.set_next_tick, schedule_id=schedule, time_zone=UTC, next_tick_at=at
+    )
 
 
 @ensureDeferred
@@ -51,8 +55,8 @@ async def test_a_wound_schedule_is_found_when_it_is_due(
     database: Database, direct: Arranged
 ) -> None:
     ahead, due = direct.schedule(), direct.schedule()
-    await wind(database, ahead, TOMORROW)
-    await wind(database, due, NOON)
+    await set_next_tick(database, ahead, TOMORROW)
+    await set_next_tick(database, due, NOON)
     (found,) = await find(database)
     assert (found.schedule_id, found.due_since) == (due, NOON)
 
@@ -61,7 +65,7 @@ async def test_a_wound_schedule_is_found_when_it_is_due(
 async def test_a_schedule_that_never_comes_due_is_not_found_again(
     database: Database, direct: Arranged
 ) -> None:
-    await wind(database, direct.schedule(), None)
+    await set_next_tick(database, direct.schedule(), None)
     assert await find(database) == []
 
 
@@ -71,11 +75,11 @@ async def test_every_field_and_the_zone_are_part_of_the_rule(
 ) -> None:
     schedule = direct.schedule()
     for name in ("minute", "hour", "day_of_week", "day_of_month", "month_of_year"):
-        await wind(database, schedule, NOON)
+        await set_next_tick(database, schedule, NOON)
         direct.rows(f"UPDATE schedules SET {name} = '1'")  # noqa: S608
         (found,) = await find(database)
         assert found.due_since is None, name
-    await wind(database, schedule, NOON)
+    await set_next_tick(database, schedule, NOON)
     (found,) = await find(database, ZoneInfo("Africa/Johannesburg"))
     assert found.due_since is None
 
@@ -86,7 +90,7 @@ async def test_the_version_is_part_of_the_rule_and_the_first_one_had_none(
 ) -> None:
     schedule = direct.schedule()
     for rule, due_since in (("v2 ", NOON), ("", NOON), ("v1 ", None), ("v3 ", None)):
-        await wind(database, schedule, NOON)
+        await set_next_tick(database, schedule, NOON)
         direct.rows(
             "UPDATE schedules SET next_tick_rule ="
             " %s || substr(next_tick_rule, strpos(next_tick_rule, ' ') + 1)",
@@ -94,7 +98,7 @@ async def test_the_version_is_part_of_the_rule_and_the_first_one_had_none(
         )
         (found,) = await find(database)
         assert found.due_since == due_since, rule
-    await wind(database, schedule, TOMORROW)
+    await set_next_tick(database, schedule, TOMORROW)
     assert await find(database) == []
     direct.rows("UPDATE schedules SET next_tick_rule = replace(next_tick_rule, 'v2 ', '')")
     assert len(await find(database)) == 1
@@ -104,7 +108,7 @@ async def test_the_version_is_part_of_the_rule_and_the_first_one_had_none(
 async def test_fields_that_change_places_are_another_rule(
     database: Database, direct: Arranged
 ) -> None:
-    await wind(database, direct.schedule(minute="5"), TOMORROW)
+    await set_next_tick(database, direct.schedule(minute="5"), TOMORROW)
     direct.rows("UPDATE schedules SET minute = hour, hour = minute")
     assert len(await find(database)) == 1
 
@@ -134,7 +138,7 @@ async def test_while_one_clock_winds_others_step_over_and_nobody_else_waits(
     locked, done = Deferred[None](), Deferred[None]()
 
     async def hold(transaction: Transaction) -> None:
-        await ticks.find_unwound(transaction, time_zone=UTC, limit=10)
+        await ticks.find_stale(transaction, time_zone=UTC, limit=10)
         locked.callback(None)
         await done
 

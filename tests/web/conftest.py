@@ -18,7 +18,7 @@ from twisted.web.http_headers import Headers
 from sbm.model.scheduler_call import Scheduling as Mode
 from sbm.operations import users
 from sbm.runtime.wakeups import Wakeup, Wakeups
-from sbm.settings.config import Scheduling
+from sbm.settings.config import SchedulingSettings
 from sbm.settings.endpoints import DatabaseAddress, ServiceAddress
 from sbm.store.postgres.database import Database
 from sbm.web.api import build
@@ -109,8 +109,8 @@ class Api:
         return await self.made("subscriptions", **{"identity": IDENTITY, "lang": "eng"} | fields)
 
 
-def a_scheduling(mode: Mode = "subscription") -> Scheduling:
-    return Scheduling(
+def a_scheduling(mode: Mode = "subscription") -> SchedulingSettings:
+    return SchedulingSettings(
         mode=mode,
         public_url="http://sbm.example.org",
         scheduler=ServiceAddress(url="http://scheduler.example.org/api/v1", token="t"),

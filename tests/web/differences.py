@@ -278,7 +278,7 @@ DIFFERENCES: dict[str, Different] = {
         answer=ANY,
     ),
     **each(
-        "pages have limit and offset instead of cursors, which are ignored",
+        "cursors of the old service are ignored",
         "pagination: cursor with non-integer position",
         "pagination: cursor with bad date position",
         status=200,

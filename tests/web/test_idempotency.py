@@ -1,4 +1,4 @@
-"""Requests that come again: with an Idempotency-Key, or as the twin of a webhook."""
+"""Requests that come again: with an Idempotency-Key, or as the duplicate of a webhook."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_request_that_comes_again_with_its_key_is_done_once_and_answered
         another = await api.post(path, body(made), Idempotency_Key="f00d")
         assert (another.status < 300, another.header(REPLAYED)) == (True, None)
         assert direct.value(done) == 2
-        assert direct.broken_law() == []
+        assert direct.unbalanced_ticks() == []
 
 
 @pytest_twisted.ensureDeferred
@@ -221,18 +221,18 @@ async def test_a_key_may_be_of_255_characters_and_is_of_no_account_where_none_is
     assert (await api.post("/api/v1/schedule/", {}, Idempotency_Key="~" * 256)).status == 201
 
 
-# Twins of a webhook without a key
+# Duplicates of a webhook without a key
 
 
 @pytest_twisted.async_yield_fixture
 async def wary(database_uri: str, tmp_path: Path) -> AsyncIterator[Api]:
-    """The API of a service that refuses twins for an hour."""
+    """The API of a service that refuses duplicates for an hour."""
     async with served(database_uri, tmp_path, duplicate_window=timedelta(hours=1)) as api:
         yield api
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_twin_of_a_webhook_is_refused_with_a_success_that_shows_the_first(
+async def test_the_duplicate_of_a_webhook_is_refused_with_a_success_that_shows_the_first(
     wary: Api, database_uri: str
 ) -> None:
     made = await wary.subscription()
@@ -249,9 +249,9 @@ async def test_the_twin_of_a_webhook_is_refused_with_a_success_that_shows_the_fi
             initial_sequence_number=2,
             version=1,
         )
-        twin = await wary.post(REQUEST, respelt, token=wary.user_token)
-        assert (twin.status, twin.header("Location")) == (200, first.header("Location"))
-        assert twin.json == {
+        duplicate = await wary.post(REQUEST, respelt, token=wary.user_token)
+        assert (duplicate.status, duplicate.header("Location")) == (200, first.header("Location"))
+        assert duplicate.json == {
             "accepted": False,
             "reason": "The same subscription was requested a short while ago",
         }
@@ -259,7 +259,7 @@ async def test_the_twin_of_a_webhook_is_refused_with_a_success_that_shows_the_fi
 
 
 @pytest_twisted.ensureDeferred
-async def test_who_differs_is_no_twin(wary: Api) -> None:
+async def test_who_differs_is_no_duplicate(wary: Api) -> None:
     made = await wary.subscription()
     different: list[dict[str, Any]] = [
         {},
@@ -275,7 +275,9 @@ async def test_who_differs_is_no_twin(wary: Api) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_of_two_twins_at_the_same_moment_one_is_made(wary: Api, database_uri: str) -> None:
+async def test_of_two_duplicates_at_the_same_moment_one_is_made(
+    wary: Api, database_uri: str
+) -> None:
     made = await wary.subscription()
     requests = (wary.post(REQUEST, data(made)) for _ in range(2))
     answers = await at_once(database_uri, *requests)
@@ -286,7 +288,7 @@ async def test_of_two_twins_at_the_same_moment_one_is_made(wary: Api, database_u
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_twin_is_made_after_the_window_without_the_first_or_with_a_key(
+async def test_a_duplicate_is_made_after_the_window_without_the_first_or_with_a_key(
     wary: Api, database_uri: str
 ) -> None:
     made = await wary.subscription()
@@ -303,7 +305,7 @@ async def test_a_twin_is_made_after_the_window_without_the_first_or_with_a_key(
 
 
 @pytest_twisted.ensureDeferred
-async def test_twins_are_made_unless_the_service_is_told_to_refuse_them(api: Api) -> None:
+async def test_duplicates_are_made_unless_the_service_is_told_to_refuse_them(api: Api) -> None:
     made = await api.subscription()
     answers = [await api.post(REQUEST, data(made)) for _ in range(2)]
     assert [one.status for one in answers] == [201, 201]

@@ -115,7 +115,7 @@ class Ssh(transport.SSHClientTransport):
         if not self._is_secure:
             self._is_secure = True
             connection = _SshConnection(self, self._opened)
-            self.requestService(_Authentication(self._address, connection))
+            self.requestService(_UserAuthentication(self._address, connection))
 
     def sendDisconnect(self, code: int, description: bytes) -> None:
         if code == transport.DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE:
@@ -168,7 +168,7 @@ class Ssh(transport.SSHClientTransport):
         self._failed = self._failed or why
 
 
-class _Authentication(userauth.SSHUserAuthClient):
+class _UserAuthentication(userauth.SSHUserAuthClient):
     """Tries the key, then the password, each way once.
 
     Conch would sign with SHA-1 if the key is RSA, which servers refuse, and would repeat a refused

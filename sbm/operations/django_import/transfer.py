@@ -13,10 +13,10 @@ from sbm.model.content_rules import Placed
 from sbm.model.signature import Signature
 from sbm.operations.progress import Progress
 from sbm.store.django import sendable, source, target
-from sbm.store.django.report import ImportFailed, Note, OldFile, Origin, Tally
+from sbm.store.django.report import ImportFailed, Note, OldFile, Origin, TableTally
 from sbm.store.django.sendable import Ended, Waiting
 from sbm.store.django.target import NOUNS, STATEMENTS
-from sbm.store.schedules import Told
+from sbm.store.schedules import ToldSchedule
 
 
 @frozen(kw_only=True)
@@ -29,10 +29,10 @@ class Taken:
     """
 
     origin: Origin
-    tallies: list[Tally]
+    tallies: list[TableTally]
     merged: tuple[str, ...]
     called: int
-    schedules: list[Told]
+    schedules: list[ToldSchedule]
     notes: Iterator[Note]
     files: Iterator[OldFile]
     contents: Iterator[Placed]
@@ -65,7 +65,7 @@ def transfer(
 
 def _filled(
     source_uri: str,
-    ours: target.Target,
+    ours: target.TargetDatabase,
     progress: Progress,
     *,
     signature: Signature,
@@ -112,7 +112,9 @@ def _filled(
     )
 
 
-def _copy(theirs: source.Source, ours: target.Target, relation: str, progress: Progress) -> None:
+def _copy(
+    theirs: source.SourceDatabase, ours: target.TargetDatabase, relation: str, progress: Progress
+) -> None:
     """Copy one table, and check that no row is lost."""
     count = theirs.count(relation)
     with progress(relation, count) as advance:

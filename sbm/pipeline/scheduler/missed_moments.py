@@ -34,9 +34,9 @@ class MissedMoments:
     _grace: TickGrace
     _log: Logger = field(factory=Logger)
 
-    async def lock(self, transaction: Transaction, *, chore: SchedulerCall) -> None:
+    async def lock(self, transaction: Transaction, *, call: SchedulerCall) -> None:
         """Wait for a call for the same target, as a call does: before anything else is locked."""
-        target = _target(chore)
+        target = _target(call)
         if target is not None:
             await scheduler_callbacks.lock_target(transaction, target=target)
 
@@ -44,7 +44,7 @@ class MissedMoments:
         self,
         transaction: Transaction,
         *,
-        chore: SchedulerCall,
+        call: SchedulerCall,
         silence: Silence,
         reading: ClockReading,
     ) -> None:
@@ -52,42 +52,42 @@ class MissedMoments:
 
         While the database's clock is in doubt, it is taken for as late as when the silence ended.
         """
-        if chore.wanted is None or chore.schedule_id is None:
+        if call.wanted is None or call.schedule_id is None:
             return
-        moments = await self._moments(transaction, chore.wanted, silence)
+        moments = await self._moments(transaction, call.wanted, silence)
         if not moments:
             return
         now = silence.until if reading.is_doubted else silence.now
         is_in_time = now - moments[0] <= self._grace
         if is_in_time:
-            await self._tick(transaction, chore, chore.schedule_id, moments.pop(0))
+            await self._tick(transaction, call, call.schedule_id, moments.pop(0))
         if moments:
-            await ticks.record_missed(transaction, schedule_id=chore.schedule_id, moments=moments)
+            await ticks.record_missed(transaction, schedule_id=call.schedule_id, moments=moments)
             self._log.warn(
-                "{chore}: {count} moments were missed while its schedule at the Scheduler was"
+                "{call}: {count} moments were missed while its schedule at the Scheduler was"
                 " replaced, of {first} to {last}",
-                chore=str(chore),
+                call=str(call),
                 count=len(moments),
                 first=moments[-1].isoformat(),
                 last=moments[0].isoformat(),
             )
 
     async def _tick(
-        self, transaction: Transaction, chore: SchedulerCall, schedule_id: int, moment: datetime
+        self, transaction: Transaction, call: SchedulerCall, schedule_id: int, moment: datetime
     ) -> None:
         """Tick once, and let a call that comes late for this moment join, as it would a call."""
-        target = _target(chore)
+        target = _target(call)
         assert target is not None
         calls = await scheduler_callbacks.list_recent(
             transaction, target=target, kept=kept(self._grace)
         )
         dated = partial(
-            RecordedCall.dated, definition=chore.wanted, zone=self._time_zone, back=self._grace
+            RecordedCall.dated, definition=call.wanted, zone=self._time_zone, back=self._grace
         )
         if any(dated(call).moment == moment for call in calls):
             return
-        if chore.kind == "subscription":
-            await sends.owe(transaction, subscription_id=UUID(chore.target))
+        if call.kind == "subscription":
+            await sends.owe(transaction, subscription_id=UUID(call.target))
         else:
             await ticks.open_clock_tick(transaction, schedule_id=schedule_id, due_at=moment)
         status, body = _ANSWERS[target.kind]
@@ -95,9 +95,9 @@ class MissedMoments:
             transaction, target=target, moment=moment, status=status, body=body
         )
         self._log.info(
-            "{chore}: ticked for {moment}, which came while its schedule at the Scheduler was"
+            "{call}: ticked for {moment}, which came while its schedule at the Scheduler was"
             " replaced",
-            chore=str(chore),
+            call=str(call),
             moment=moment.isoformat(),
         )
 
@@ -118,11 +118,11 @@ class MissedMoments:
         )
 
 
-def _target(chore: SchedulerCall) -> Target | None:
-    if chore.kind == "subscription":
-        return Target(kind="subscription", id=UUID(chore.target))
-    if chore.kind == "schedule":
-        return Target(kind="schedule", id=int(chore.target))
+def _target(call: SchedulerCall) -> Target | None:
+    if call.kind == "subscription":
+        return Target(kind="subscription", id=UUID(call.target))
+    if call.kind == "schedule":
+        return Target(kind="schedule", id=int(call.target))
     return None
 
 

@@ -1,4 +1,4 @@
-"""Chores: the Seed Scheduler is told whom to call back for, and for whom no longer."""
+"""Calls to the Seed Scheduler, which is told whom to call back for, and for whom no longer."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from sbm.clients.outcomes import Faulty, HeldBack, NotKnown, Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import Faulty, HeldBack, NotKnown, OutcomeUnknown, Rejected, Unavailable
 from sbm.clients.scheduler import Entry, FaultyUnknown, Scheduler
 from sbm.model.backoff import backoff
 from sbm.model.durations import LeaseTime, LongestDelay, RequestTimeout, SettleTime
 from sbm.model.scheduler_call import (
     CallBack,
+    CallResult,
     Doubt,
     Gone,
     Nothing,
     PutOff,
     Refused,
     Remote,
-    Result,
     SchedulerCall,
     Told,
     endpoint,
@@ -42,16 +42,16 @@ MEMBERS_AT_A_TIME = 1000
 EXPIRY_BATCH = 1000
 FIRST_DELAY = timedelta(seconds=1)
 
-# So many chores are looked at, once all had to wait for the first POST with their cron: those of a
-# large schedule may stand before a chore that need not wait.
+# So many calls are looked at, once all had to wait for the first POST with their cron: those of a
+# large schedule may stand before a call that need not wait.
 LOOKED_THROUGH = 1000
 
 
 @define(eq=False, slots=False, kw_only=True)
 class SchedulerOutbox:
-    """Claims chores, does the next step of each, and writes down what the Scheduler holds then.
+    """Claims calls, does the next step of each, and writes down what the Scheduler holds then.
 
-    A chore tells how things stand, not what has changed, so it may be done twice. What may not is
+    A call tells how things stand, not what has changed, so it may be done twice. What may not is
     having a schedule made: when the answer to that is lost, the schedule is looked for, and only
     one that was not there when the settle time was over is made anew.
 
@@ -79,7 +79,7 @@ class SchedulerOutbox:
     _clock: DatabaseClock = field(factory=DatabaseClock, kw_only=True)
 
     async def one_pass(self) -> int:
-        """Do a step of some of the chores that are due; returns how many there were."""
+        """Do a step of some of the calls that are due; returns how many there were."""
         if self._breaker.wait:
             return 0
         asked_at = self._uptime()
@@ -87,11 +87,11 @@ class SchedulerOutbox:
         all_wait = claim.held_back and not claim.claimed
         self._window = LOOKED_THROUGH if all_wait else AT_A_TIME
         lease = Lease.asked_for(self._lease, at=asked_at)
-        looks = [chore for chore in claim.claimed if chore.step == "look"]
+        looks = [call for call in claim.claimed if call.step == "look"]
         work: list[Any] = [
-            Deferred.fromCoroutine(self._do_and_settle(chore, lease))
-            for chore in claim.claimed
-            if chore.step != "look"
+            Deferred.fromCoroutine(self._do_and_settle(call, lease))
+            for call in claim.claimed
+            if call.step != "look"
         ]
         if looks:
             work.append(Deferred.fromCoroutine(self._look_and_settle(looks)))
@@ -109,14 +109,14 @@ class SchedulerOutbox:
         limit = 1 if self._breaker.is_probing else AT_A_TIME
         claim = partial(self._clock.transact, self._database)
         parts = await whole_or_divided(
-            "chores",
+            "calls to the Scheduler",
             partial(claim, partial(self._claimed, limit=limit, window=max(limit, self._window))),
-            due=partial(self._database.transact, unreadable.list_due_chores, limit=limit),
+            due=partial(self._database.transact, unreadable.list_due_scheduler_calls, limit=limit),
             part=lambda ids: claim(partial(self._claimed, limit=limit, window=limit, only=ids)),
             alone=self._refuse,
         )
         return scheduler_calls.Claim(
-            claimed=[chore for part in parts for chore in part.claimed],
+            claimed=[call for part in parts for call in part.claimed],
             held_back=sum(part.held_back for part in parts),
         )
 
@@ -130,20 +130,24 @@ class SchedulerOutbox:
         )
         claimed = [
             evolve(
-                chore,
-                is_late=chore.is_late and not reading.is_doubted,
+                call,
+                is_late=call.is_late and not reading.is_doubted,
                 # It was not owed in the future, whatever a wrong clock has written.
-                owed_at=min(chore.owed_at, reading.now),
+                owed_at=min(call.owed_at, reading.now),
             )
-            for chore in claim.claimed
+            for call in claim.claimed
         ]
         return evolve(claim, claimed=claimed)
 
-    async def _refuse(self, chore_id: int, error: Exception) -> None:
+    async def _refuse(self, call_id: int, error: Exception) -> None:
         reason = unreadable.reason(error)
-        await self._database.transact(unreadable.refuse_due_chore, chore_id=chore_id, reason=reason)
+        await self._database.transact(
+            unreadable.refuse_due_scheduler_call, call_id=call_id, reason=reason
+        )
         self._log.error(
-            "chore {id} waits until something changes: {reason}", id=chore_id, reason=reason
+            "call {id} to the Scheduler waits until something changes: {reason}",
+            id=call_id,
+            reason=reason,
         )
 
     async def _expire(self, transaction: Transaction, reading: ClockReading) -> int:
@@ -151,103 +155,105 @@ class SchedulerOutbox:
             return 0
         return await scheduler_calls.expire(transaction, limit=EXPIRY_BATCH)
 
-    async def _do_and_settle(self, chore: SchedulerCall, lease: Lease) -> None:
-        if chore.step == "members":
-            await self._look_at_members(chore)
+    async def _do_and_settle(self, call: SchedulerCall, lease: Lease) -> None:
+        if call.step == "members":
+            await self._look_at_members(call)
         else:
-            await self._settle_step(chore, await self._do(chore, lease))
+            await self._settle_step(call, await self._do(call, lease))
 
-    async def _settle_step(self, chore: SchedulerCall, result: Result) -> None:
-        await self._clock.transact(self._database, partial(self._write_down, chore, result))
-        self._telemetry.count(f"chores.{type(result).__name__.lower()}")
+    async def _settle_step(self, call: SchedulerCall, result: CallResult) -> None:
+        await self._clock.transact(self._database, partial(self._write_down, call, result))
+        self._telemetry.count(f"scheduler_calls.{type(result).__name__.lower()}")
         if isinstance(result, Refused):
             self._log.error(
-                "the Scheduler refuses what it is told of {chore}: {reason}",
-                chore=str(chore),
+                "the Scheduler refuses what it is told of {call}: {reason}",
+                call=str(call),
                 reason=result.reason,
             )
         elif isinstance(result, PutOff) and result.is_fault:
             self._log.warn(
-                "the Scheduler fails at what it is told of {chore}, {faults} of {most} times:"
+                "the Scheduler fails at what it is told of {call}, {faults} of {most} times:"
                 " {reason}",
-                chore=str(chore),
-                faults=chore.faults + 1,
+                call=str(call),
+                faults=call.faults + 1,
                 most=self._max_faults,
                 reason=result.reason,
             )
 
     async def _write_down(
-        self, chore: SchedulerCall, result: Result, transaction: Transaction, reading: ClockReading
+        self,
+        call: SchedulerCall,
+        result: CallResult,
+        transaction: Transaction,
+        reading: ClockReading,
     ) -> None:
         if isinstance(result, Told):
-            await self._missed.lock(transaction, chore=chore)
-        silence = await scheduler_calls.settle(transaction, chore=chore, result=result)
+            await self._missed.lock(transaction, call=call)
+        silence = await scheduler_calls.settle(transaction, call=call, result=result)
         if silence is not None:
-            await self._missed.make_up_for(
-                transaction, chore=chore, silence=silence, reading=reading
-            )
+            await self._missed.make_up_for(transaction, call=call, silence=silence, reading=reading)
 
-    async def _look_at_members(self, chore: SchedulerCall) -> None:
+    async def _look_at_members(self, call: SchedulerCall) -> None:
         count = MEMBERS_AT_A_TIME
         while count == MEMBERS_AT_A_TIME:
             count = await self._database.transact(
                 scheduler_calls.look_at_members,
-                chore=chore,
+                call=call,
                 limit=MEMBERS_AT_A_TIME,
                 lease=self._lease,
             )
 
-    async def _do(self, chore: SchedulerCall, lease: Lease) -> Result:
+    async def _do(self, call: SchedulerCall, lease: Lease) -> CallResult:
         """Do the next step, and say how it went."""
-        if chore.step == "none" or (chore.remote is None and chore.step != "create"):
+        if call.step == "none" or (call.remote is None and call.step != "create"):
             return Nothing()
         try:
-            return await self._call(chore, lease)
+            return await self._call(call, lease)
         except (Rejected, Faulty, FaultyUnknown) as error:
             self._breaker.succeed()  # it answers others
-            return self._blamed(chore, error)
+            return self._blamed(call, error)
         except HeldBack as error:
-            return self._put_off(chore, str(error), doubt="none")
+            return self._put_off(call, str(error), doubt="none")
         except Unavailable as error:
             self._breaker.fail(error)
-            return self._put_off(chore, str(error), doubt="none")
-        except Unknown as error:
+            return self._put_off(call, str(error), doubt="none")
+        except OutcomeUnknown as error:
             self._breaker.fail(error)
-            return self._put_off(chore, str(error), doubt="begun")
+            return self._put_off(call, str(error), doubt="begun")
 
-    def _blamed(self, chore: SchedulerCall, error: Exception) -> Result:
+    def _blamed(self, call: SchedulerCall, error: Exception) -> CallResult:
         """What an answer means that is due to the one call alone."""
         if isinstance(error, NotKnown):
             return Gone()
         if isinstance(error, Rejected):
             return Refused(reason=str(error))
         is_unknown = isinstance(error, FaultyUnknown)
-        return self._fault(chore, str(error), doubt="begun" if is_unknown else "none")
+        return self._fault(call, str(error), doubt="begun" if is_unknown else "none")
 
-    async def _call(self, chore: SchedulerCall, lease: Lease) -> Result:
-        if chore.step == "create":
-            return await self._create(chore, lease)
-        if chore.step == "replace":
-            return await self._disable(chore, is_replaced=True)
-        if chore.step == "disable":
-            return await self._disable(chore, is_replaced=False)
-        return await self._change(chore)
+    async def _call(self, call: SchedulerCall, lease: Lease) -> CallResult:
+        if call.step == "create":
+            return await self._create(call, lease)
+        if call.step == "replace":
+            return await self._disable(call, is_replaced=True)
+        if call.step == "disable":
+            return await self._disable(call, is_replaced=False)
+        return await self._change(call)
 
-    async def _create(self, chore: SchedulerCall, lease: Lease) -> Result:
-        call_back = self._call_back(chore)
+    async def _create(self, call: SchedulerCall, lease: Lease) -> CallResult:
+        call_back = self._call_back(call)
         made = await self._scheduler.create(call_back, begin=lambda: self._outlasts(lease))
         self._breaker.succeed()
         cron = call_back.cron_definition
         return Told(
             remote=Remote(id=made.id, cron_definition=cron, made_with=cron, enabled=True),
             at=made.created_at,
-            replaces=chore.remote.id if chore.remote else None,
+            replaces=call.remote.id if call.remote else None,
         )
 
-    async def _disable(self, chore: SchedulerCall, *, is_replaced: bool) -> Result:
+    async def _disable(self, call: SchedulerCall, *, is_replaced: bool) -> CallResult:
         """Disable a schedule; the next step makes the one that takes its place."""
-        remote, at = _known(chore), None
-        if chore.attempt > 1 and is_replaced:
+        remote, at = _known(call), None
+        if call.attempt > 1 and is_replaced:
             # It may have been disabled by an earlier attempt: since then nothing was called.
             entry = await self._scheduler.read(remote.id)
             if not entry.enabled:
@@ -263,12 +269,12 @@ class SchedulerOutbox:
             is_silent=is_replaced,
         )
 
-    async def _change(self, chore: SchedulerCall) -> Result:
+    async def _change(self, call: SchedulerCall) -> CallResult:
         """Enable a schedule with the right cron, and have it call us, if it is not so."""
-        remote, at = _known(chore), None
+        remote, at = _known(call), None
         changes: dict[str, Any] = {}
         if not remote.is_addressed:
-            call_back = self._call_back(chore)
+            call_back = self._call_back(call)
             changes = {"endpoint": call_back.endpoint, "auth_token": call_back.auth_token}
         if not remote.enabled:
             changes["enabled"] = True
@@ -283,29 +289,29 @@ class SchedulerOutbox:
 
     async def _look_and_settle(self, looks: Sequence[SchedulerCall]) -> None:
         """Look for what POSTs without an answer may have made: the list is read once for all."""
-        endpoints = {chore.id: self._endpoint(chore) for chore in looks}
-        since = min(chore.owed_at for chore in looks) - CLOCK_MARGIN
+        endpoints = {call.id: self._endpoint(call) for call in looks}
+        since = min(call.owed_at for call in looks) - CLOCK_MARGIN
         try:
             found = await self._scheduler.find(set(endpoints.values()), since=since)
         except Unavailable as error:
             # A list that cannot be read hinders nobody but those who have to read it.
             if not isinstance(error, Faulty):
                 self._breaker.fail(error)
-            for chore in looks:
-                await self._settle_step(chore, self._put_off(chore, str(error), doubt="kept"))
+            for call in looks:
+                await self._settle_step(call, self._put_off(call, str(error), doubt="kept"))
             return
         self._breaker.succeed()
-        for chore in looks:
-            await self._settle_step(chore, self._found(chore, found[endpoints[chore.id]]))
+        for call in looks:
+            await self._settle_step(call, self._found(call, found[endpoints[call.id]]))
 
-    def _found(self, chore: SchedulerCall, entries: Sequence[Entry]) -> Result:
+    def _found(self, call: SchedulerCall, entries: Sequence[Entry]) -> CallResult:
         """What was found is adopted, the one that fires as it should first; others are disabled.
 
         Those that are disabled are of earlier times: what a POST makes is enabled.
         """
         enabled = sorted(
             (entry for entry in entries if entry.enabled),
-            key=lambda entry: (entry.made_with != chore.wanted, entry.created_at),
+            key=lambda entry: (entry.made_with != call.wanted, entry.created_at),
         )
         if enabled:
             adopted, *surplus = enabled
@@ -318,48 +324,48 @@ class SchedulerOutbox:
                     is_addressed=adopted.auth_token in (None, self._auth_token),
                 ),
                 at=adopted.created_at,
-                replaces=chore.remote.id if chore.remote else None,
+                replaces=call.remote.id if call.remote else None,
                 goes_on=True,
                 surplus=tuple(entry.id for entry in surplus),
             )
-        if not chore.is_late:
+        if not call.is_late:
             reason = "its schedule is still looked for"
-            if chore.fault:
-                reason = f"{reason}; before that: {chore.fault}"
-            return self._put_off(chore, reason, doubt="kept")
-        if chore.wanted is not None and chore.faults >= self._max_faults:
-            return Refused(reason=f"{chore.fault} (tried {chore.faults} times)")
+            if call.fault:
+                reason = f"{reason}; before that: {call.fault}"
+            return self._put_off(call, reason, doubt="kept")
+        if call.wanted is not None and call.faults >= self._max_faults:
+            return Refused(reason=f"{call.fault} (tried {call.faults} times)")
         # It was surely not made: that is written down before anything else is done.
-        return PutOff(reason=chore.fault, delay=timedelta(0), doubt="none")
+        return PutOff(reason=call.fault, delay=timedelta(0), doubt="none")
 
-    def _call_back(self, chore: SchedulerCall) -> CallBack:
-        assert chore.wanted is not None
+    def _call_back(self, call: SchedulerCall) -> CallBack:
+        assert call.wanted is not None
         return CallBack(
-            cron_definition=chore.wanted,
-            endpoint=self._endpoint(chore),
+            cron_definition=call.wanted,
+            endpoint=self._endpoint(call),
             auth_token=self._auth_token,
         )
 
-    def _endpoint(self, chore: SchedulerCall) -> str:
-        return endpoint(self._public_url, chore.kind, chore.target)
+    def _endpoint(self, call: SchedulerCall) -> str:
+        return endpoint(self._public_url, call.kind, call.target)
 
     def _outlasts(self, lease: Lease) -> bool:
         """Whether a POST that begins now is over, one way or the other, before the lease."""
         return lease.outlasts(self._request_timeout, now=self._uptime())
 
-    def _fault(self, chore: SchedulerCall, reason: str, *, doubt: Doubt) -> Result:
-        """It counts; the last one ends the chore, unless it may have had a schedule made."""
-        faults = chore.faults + 1
+    def _fault(self, call: SchedulerCall, reason: str, *, doubt: Doubt) -> CallResult:
+        """It counts; the last one ends the call, unless it may have had a schedule made."""
+        faults = call.faults + 1
         if faults >= self._max_faults and doubt == "none":
             return Refused(reason=f"{reason} (tried {faults} times)")
         delay = backoff(faults, self._draw, cap=self._cap)
         return PutOff(reason=reason, delay=delay, doubt=doubt, is_fault=True)
 
-    def _put_off(self, chore: SchedulerCall, reason: str, *, doubt: Doubt) -> PutOff:
-        delay = self._breaker.wait + backoff(max(chore.attempt, 1), self._draw, cap=self._cap)
+    def _put_off(self, call: SchedulerCall, reason: str, *, doubt: Doubt) -> PutOff:
+        delay = self._breaker.wait + backoff(max(call.attempt, 1), self._draw, cap=self._cap)
         return PutOff(reason=reason, delay=max(delay, FIRST_DELAY), doubt=doubt)
 
 
-def _known(chore: SchedulerCall) -> Remote:
-    assert chore.remote is not None
-    return chore.remote
+def _known(call: SchedulerCall) -> Remote:
+    assert call.remote is not None
+    return call.remote

@@ -35,7 +35,7 @@ WITNESSES = 2
 # How many people that failed are remembered, so that none of them is the next probe.
 MOST_FAILED = 1000
 
-Outcome = Literal["well", "failed", "failed again"]
+CallOutcome = Literal["well", "failed", "failed again"]
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -57,9 +57,9 @@ class Blame:
     is_well: Callable[..., Awaitable[bool | None]]
     # What came of the last call about each person, and when the first one ended, oldest first. A
     # person who fails and is tried again is no newer: else a few would soon outnumber the others.
-    _recent: OrderedDict[str, tuple[Outcome, float]] = field(factory=OrderedDict)
+    _recent: OrderedDict[str, tuple[CallOutcome, float]] = field(factory=OrderedDict)
     # How many of them came to what: all of them are too many to be counted each time.
-    _totals: Counter[Outcome] = field(factory=Counter)
+    _totals: Counter[CallOutcome] = field(factory=Counter)
     # With whom it went well last, and when.
     _witnesses: OrderedDict[str, float] = field(factory=OrderedDict)
     # When the last call about a person failed.
@@ -149,7 +149,7 @@ class Blame:
         if len(self._failed) > MOST_FAILED:
             self._failed.popitem(last=False)
 
-    def _note(self, identity: str, outcome: Outcome) -> None:
+    def _note(self, identity: str, outcome: CallOutcome) -> None:
         at = now = self.seconds()
         if identity in self._recent and self._recent[identity][0] != "well":
             self._totals[self._recent[identity][0]] -= 1
@@ -172,13 +172,13 @@ class Blame:
             outcome, _ = self._recent.pop(identity)
             self._totals[outcome] -= 1
 
-    def _counts(self, since: float) -> Counter[Outcome]:
+    def _counts(self, since: float) -> Counter[CallOutcome]:
         """How many people's last calls came to what, of those first called about since then."""
         recent = takewhile(lambda called: called[1] >= since, reversed(self._recent.values()))
         return Counter(outcome for outcome, _ in recent)
 
 
-def _is_too_many(counts: Counter[Outcome]) -> bool:
+def _is_too_many(counts: Counter[CallOutcome]) -> bool:
     """Whether so many different people fail that nobody's fault counts."""
     failing = counts["failed"] + counts["failed again"]
     return bool(counts["well"]) and failing >= FEW and failing * SHARE > counts.total()

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from sbm.model import metrics
 from sbm.model.durations import StopGrace
-from sbm.model.send import Asked, GivenBack, Result, Send, Settled, Unread
+from sbm.model.send import Asked, GivenBack, Send, SendResult, Settled, Unread
 from sbm.pipeline.dividing import divided
 from sbm.pipeline.sends.in_flight import InFlight
 from sbm.runtime.loop import Loop
@@ -33,10 +33,10 @@ RETRY_SECONDS = 1.0
 PATIENCE = timedelta(milliseconds=100)
 APART_SECONDS = 10.0
 
-Work = tuple[Send, Result]
+SendAndResult = tuple[Send, SendResult]
 
 # Is told of each result that is committed.
-Listener = Callable[[Send, Result], None]
+Listener = Callable[[Send, SendResult], None]
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -59,7 +59,7 @@ class Completer(Service):
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
-        self._results: dict[tuple[uuid.UUID, int], Work] = {}
+        self._results: dict[tuple[uuid.UUID, int], SendAndResult] = {}
         self._apart: dict[tuple[uuid.UUID, int], float] = {}
         self._loop = Loop(
             reactor=self._reactor,
@@ -85,15 +85,15 @@ class Completer(Service):
         if stopped is not None:
             await stopped
 
-    def add(self, send: Send, result: Result) -> None:
+    def add(self, send: Send, result: SendResult) -> None:
         """Settle this soon."""
         self._results[send.id, send.attempt] = (send, result)
         self._loop.wakeup.wake()
 
     async def _one_pass(self) -> int:
         now = self._reactor.seconds()
-        batch: dict[uuid.UUID, Work] = {}
-        again: list[Work] = []
+        batch: dict[uuid.UUID, SendAndResult] = {}
+        again: list[SendAndResult] = []
         for key, (send, result) in islice(self._results.items(), BATCH + len(self._apart)):
             if key not in self._apart:
                 # A send that was given back may be claimed and delivered again already: one at a
@@ -106,7 +106,7 @@ class Completer(Service):
             settled += sum(await divided([one], self._settle_part, self._set_apart))
         return settled
 
-    async def _settle_batch(self, batch: Sequence[Work]) -> int:
+    async def _settle_batch(self, batch: Sequence[SendAndResult]) -> int:
         """One that cannot be stored must not hold up the others, and stays for a later pass."""
         try:
             return await self._settle(batch)
@@ -126,10 +126,10 @@ class Completer(Service):
         settled += await divided(batch[middle:], self._settle_part, self._set_apart)
         return sum(settled)
 
-    async def _settle_part(self, part: Sequence[Work]) -> int:
+    async def _settle_part(self, part: Sequence[SendAndResult]) -> int:
         return await self._settle(part, patience=PATIENCE)
 
-    async def _set_apart(self, one: Work, error: Exception) -> None:
+    async def _set_apart(self, one: SendAndResult, error: Exception) -> None:
         """It is tried again, but by itself."""
         send, result = one
         key = (send.id, send.attempt)
@@ -145,7 +145,9 @@ class Completer(Service):
                 error=one_line(error),
             )
 
-    async def _settle(self, batch: Sequence[Work], *, patience: timedelta | None = None) -> int:
+    async def _settle(
+        self, batch: Sequence[SendAndResult], *, patience: timedelta | None = None
+    ) -> int:
         if not batch:
             return 0
         committed = await self._database.transact(_stored, results=batch, patience=patience)
@@ -180,7 +182,7 @@ class Completer(Service):
         tell_metrics(committed, done, self._telemetry.tally)
         return len(done)
 
-    def _wake_claims(self, results: Iterable[Result]) -> None:
+    def _wake_claims(self, results: Iterable[SendResult]) -> None:
         """There is room; and what was given back without delay is due at once."""
         if any(isinstance(result, GivenBack) and not result.delay for result in results):
             self._claims.wake()
@@ -189,7 +191,7 @@ class Completer(Service):
 
 
 async def _stored(
-    transaction: Transaction, *, results: Sequence[Work], patience: timedelta | None
+    transaction: Transaction, *, results: Sequence[SendAndResult], patience: timedelta | None
 ) -> sends.Committed:
     if patience is not None:
         await locks.wait_at_most(transaction, wait=patience)
@@ -209,7 +211,7 @@ def tell_doubles(committed: sends.Committed, telemetry: Telemetry, log: Logger) 
 
 def tell_metrics(
     committed: sends.Committed,
-    results: Iterable[tuple[Send | Asked | Unread, Result]],
+    results: Iterable[tuple[Send | Asked | Unread, SendResult]],
     tally: Tally,
 ) -> None:
     """Count, for the Metrics API, what this commit and no other has settled."""

@@ -11,12 +11,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from sbm.clients.message_sender import MessageSender
-from sbm.clients.outcomes import Failed, Faulty, HeldBack, Rejected, Unknown
+from sbm.clients.outcomes import Failed, Faulty, HeldBack, OutcomeUnknown, Rejected
 from sbm.model import send as model
 from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.model.durations import RequestTimeout, StopGrace
 from sbm.model.outbound import compose
-from sbm.model.send import GivenBack, Result, Send, Settled, objection
+from sbm.model.send import GivenBack, Send, SendResult, Settled, objection
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
@@ -98,11 +98,11 @@ class Delivery(Service):
         self._completer.add(held.send, result)
 
     @staticmethod
-    def _broken(held: ClaimedSend, reason: str, otherwise: Result) -> Result:
+    def _broken(held: ClaimedSend, reason: str, otherwise: SendResult) -> SendResult:
         """Once a POST may have begun, nobody knows how far it came."""
         return model.Unknown(reason=reason) if held.is_begun else otherwise
 
-    async def deliver(self, held: ClaimedSend) -> Result:
+    async def deliver(self, held: ClaimedSend) -> SendResult:
         """Look up the address, post the message, and say how it went."""
         send = held.send
         if not self.running:
@@ -122,7 +122,7 @@ class Delivery(Service):
             return to_addr
         return await self._post(held, compose(send, to_addr, self._media_url))
 
-    async def _post(self, held: ClaimedSend, outbound: dict[str, Any]) -> Result:
+    async def _post(self, held: ClaimedSend, outbound: dict[str, Any]) -> SendResult:
         send, blame = held.send, self._blames.message_sender
         breaker = blame.breaker
         if send.recipient is not None and send.recipient.messageset_id in self._dry_runs:
@@ -147,17 +147,17 @@ class Delivery(Service):
         blame.went_well(send.identity)
         return Settled(outcome="sent", stage="post", outbound_id=outbound_id)
 
-    async def _failed(self, send: Send, error: Failed, began_at: float) -> Result:
+    async def _failed(self, send: Send, error: Failed, began_at: float) -> SendResult:
         """What becomes of a send whose POST was not answered as it should be."""
         blame = self._blames.message_sender
         reason, is_fault = str(error), False
-        if isinstance(error, Faulty) or (isinstance(error, Unknown) and error.may_be_theirs):
+        if isinstance(error, Faulty) or (isinstance(error, OutcomeUnknown) and error.may_be_theirs):
             is_fault = await blame.is_theirs(
                 send.identity, error, began_at=began_at, faults=send.faults
             )
         else:
             blame.breaker.fail(error)
-        if isinstance(error, Unknown):
+        if isinstance(error, OutcomeUnknown):
             return model.Unknown(reason=reason, is_fault=is_fault)
         if is_fault:
             return self._retries.fault(send, "post", reason)

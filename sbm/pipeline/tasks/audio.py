@@ -47,7 +47,7 @@ MAX_FAULTS = 100
 
 
 @define(eq=False, kw_only=True)
-class _Tally:
+class _AudioTally:
     """How far a task is, and what was wrong with which file."""
 
     total: int = 0
@@ -107,7 +107,7 @@ class AudioCopies(Service):
     _clock: DatabaseClock = field(factory=DatabaseClock)
 
     def __attrs_post_init__(self) -> None:
-        self._desk = TaskRunner(
+        self._runner = TaskRunner(
             database=self._database,
             owner=self._owner,
             is_open=lambda: bool(self.running),
@@ -137,14 +137,14 @@ class AudioCopies(Service):
 
     async def one_pass(self) -> int:
         """Do one such task, if one waits."""
-        return await self._desk.one_pass({"sync-audio-files": self._synchronise})
+        return await self._runner.one_pass({"sync-audio-files": self._synchronise})
 
     async def _synchronise(self, task: Task) -> Mapping[str, Any]:
         if self._vendor is None:
             raise TaskFailed("AUDIO_FTP_HOST is not set: there is no voice vendor to copy to")
         if self._media_root is None:
             raise TaskFailed("SBM_MEDIA_ROOT is not set: there are no files here to be copied")
-        tally = _Tally(total=await self._database.transact(audio_copies.count_files))
+        tally = _AudioTally(total=await self._database.transact(audio_copies.count_files))
         work = _Sync(
             copies=self, task=task, tally=tally, vendor=self._vendor, root=self._media_root
         )
@@ -162,16 +162,16 @@ class AudioCopies(Service):
             raise TaskFailed(reason, tally.result())
         return tally.result()
 
-    async def report(self, task: Task, tally: _Tally, *, at_once: bool = False) -> None:
+    async def report(self, task: Task, tally: _AudioTally, *, at_once: bool = False) -> None:
         """Say how far it is, now and then; raises Interrupted."""
         if not self.running:
             raise Interrupted
         now = self._reactor.seconds()
         if at_once or now - self._reported >= REPORT_SECONDS:
             self._reported = now
-            await self._desk.keep(task, tally.progress())
+            await self._runner.keep(task, tally.progress())
 
-    async def wait(self, task: Task, tally: _Tally, failures: int, why: Unavailable) -> None:
+    async def wait(self, task: Task, tally: _AudioTally, failures: int, why: Unavailable) -> None:
         """Give the vendor time to come back; raises Interrupted."""
         if failures == 1 and self.running:
             self._log.warn("copying files waits for the voice vendor: {why}", why=str(why))
@@ -199,7 +199,7 @@ class _Sync:
 
     _copies: AudioCopies
     _task: Task
-    _tally: _Tally
+    _tally: _AudioTally
     _vendor: VoiceVendor
     _root: Path
     _failures: int = 0

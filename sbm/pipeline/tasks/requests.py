@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from sbm.model.estimate import days_ahead, is_due_on
 from sbm.model.ids import BEFORE_ALL
 from sbm.model.metrics import of_week
-from sbm.model.task import Kind, Task
+from sbm.model.task import Task, TaskKind
 from sbm.operations import schedule_runs
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner
@@ -36,7 +36,7 @@ SEARCH_BATCH = 2000
 
 
 @define(eq=False, slots=False, kw_only=True)
-class Tasks(Service):
+class TaskRequests(Service):
     """Does the tasks that wait, and leaves unfinished what it is stopped in.
 
     Every task can be done again from its start. ``owed`` is called when somebody is owed a send;
@@ -53,7 +53,7 @@ class Tasks(Service):
     _clock: DatabaseClock = field(factory=DatabaseClock)
 
     def __attrs_post_init__(self) -> None:
-        self._desk = TaskRunner(
+        self._runner = TaskRunner(
             database=self._database,
             owner=self._owner,
             is_open=lambda: bool(self.running),
@@ -66,7 +66,7 @@ class Tasks(Service):
             rest=REST_SECONDS,
             wakeup=self._wakeup,
         )
-        self._work: Mapping[Kind, Callable[[Task], Awaitable[None]]] = {
+        self._work: Mapping[TaskKind, Callable[[Task], Awaitable[None]]] = {
             "requeue-failed-tasks": self._requeue,
             "estimate-sends": self._estimate,
             "find-behind-subscriptions": self._find_behind,
@@ -82,11 +82,11 @@ class Tasks(Service):
 
     async def one_pass(self) -> int:
         """Do one task, if one waits."""
-        return await self._desk.one_pass(self._work)
+        return await self._runner.one_pass(self._work)
 
     async def _keep(self, task: Task) -> None:
         """Go on, unless the daemon stops or somebody else has taken the task."""
-        await self._desk.keep(task)
+        await self._runner.keep(task)
 
     async def _requeue(self, task: Task) -> None:
         """What somebody else has locked is looked at again at the end, and left if it stays so."""

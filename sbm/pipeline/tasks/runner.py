@@ -10,7 +10,7 @@ from uuid import UUID
 from attrs import define, field
 from twisted.logger import Logger
 
-from sbm.model.task import Kind, Task
+from sbm.model.task import Task, TaskKind
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.store import tasks, unreadable
 from sbm.store.postgres.database import Database, Transaction
@@ -43,7 +43,7 @@ class TaskRunner:
     _clock: DatabaseClock = field(factory=DatabaseClock)
 
     async def one_pass(
-        self, work: Mapping[Kind, Callable[[Task], Awaitable[Mapping[str, Any] | None]]]
+        self, work: Mapping[TaskKind, Callable[[Task], Awaitable[Mapping[str, Any] | None]]]
     ) -> int:
         """Do one task, if one waits; what fails for good is put down with its reason.
 
@@ -74,7 +74,7 @@ class TaskRunner:
         self._log.info("task {id} ({kind}) is finished", id=task.id, kind=task.kind)
         return 1
 
-    async def _begin(self, kinds: Sequence[Kind]) -> Task | None:
+    async def _begin(self, kinds: Sequence[TaskKind]) -> Task | None:
         """The oldest task; those that cannot be read end as failed, and hold up no other."""
         try:
             return await self._begun(kinds)
@@ -88,7 +88,7 @@ class TaskRunner:
                 return task
         return None
 
-    async def _begin_alone(self, kinds: Sequence[Kind], task_id: UUID) -> Task | None:
+    async def _begin_alone(self, kinds: Sequence[TaskKind], task_id: UUID) -> Task | None:
         try:
             return await self._begun(kinds, only=task_id)
         except Exception as error:
@@ -99,7 +99,7 @@ class TaskRunner:
         self._log.error("task {id} has failed: {reason}", id=task_id, reason=reason)
         return None
 
-    async def _begun(self, kinds: Sequence[Kind], only: UUID | None = None) -> Task | None:
+    async def _begun(self, kinds: Sequence[TaskKind], only: UUID | None = None) -> Task | None:
         async def begin(transaction: Transaction, reading: ClockReading) -> Task | None:
             return await tasks.begin(
                 transaction,

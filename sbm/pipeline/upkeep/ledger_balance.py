@@ -1,4 +1,4 @@
-"""The law is checked, and what is live is measured: all that somebody may draw a graph of."""
+"""Checks the ledger balance, and measures what is live, for graphs and alarms."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TICKS_PER_PASS = 2000
 # in memory; a statement may take twenty.
 TRIGGERS_PER_STATEMENT = 500_000
 
-# When everything is broken, the log is not the place to read about each.
+# When everything is unbalanced, the log is not the place to read about each.
 NAMED_PER_PASS = 20
 
 _STATES = ("owed", "claimed", "unknown")
@@ -34,9 +34,9 @@ _LANES = ("single", "tick")
 
 @define(eq=False, slots=False, kw_only=True)
 class LedgerBalance:
-    """Measures the live sends at every pass, and checks the law for the ticks whose turn it is.
+    """Measures the live sends at every pass, and checks the balance of the ticks whose turn it is.
 
-    Several daemons share the ticks, by the rows, and tell the same number of broken ones.
+    Several daemons share the ticks, by the rows, and tell the same number of unbalanced ones.
     """
 
     _database: Database
@@ -45,7 +45,7 @@ class LedgerBalance:
     _clock: DatabaseClock = field(factory=DatabaseClock)
 
     def __attrs_post_init__(self) -> None:
-        self._broken = 0
+        self._unbalanced = 0
         self._asked_at = 0.0
 
     async def one_pass(self) -> int:
@@ -65,7 +65,7 @@ class LedgerBalance:
         # The database is there, before and after: it was too much to count for one statement.
         for tick, failure in failures:
             self._log.error(
-                "the law could not be checked for tick {id} and others: {error}",
+                "the balance of tick {id} and others could not be checked: {error}",
                 id=tick.id,
                 error=failure,
             )
@@ -84,10 +84,12 @@ class LedgerBalance:
         # It may be so from a moment to come: the end of a lease.
         oldest_unknown = max(0.0, max(unknown, default=0.0))
         self._telemetry.gauge("sends.oldest_unknown_seconds", oldest_unknown)
-        chores = await self._database.transact(gauges.measure_chores)
-        self._telemetry.gauge("chores.owed", chores.owed)
-        self._telemetry.gauge("chores.oldest_owed_seconds", chores.owed_seconds or 0.0)
-        self._telemetry.gauge("chores.refused", chores.refused)
+        scheduler_calls = await self._database.transact(gauges.measure_scheduler_calls)
+        self._telemetry.gauge("scheduler_calls.owed", scheduler_calls.owed)
+        self._telemetry.gauge(
+            "scheduler_calls.oldest_owed_seconds", scheduler_calls.owed_seconds or 0.0
+        )
+        self._telemetry.gauge("scheduler_calls.refused", scheduler_calls.refused)
         doubles = await self._database.transact(gauges.count_doubles)
         self._telemetry.gauge("doubles", doubles)
 
@@ -103,29 +105,29 @@ class LedgerBalance:
         return found
 
     def _tell(self, batch: Sequence[TickToCheck], found: Sequence[TickBalance]) -> None:
-        """Log what is new: a tick that breaks, or breaks further, or is whole again."""
+        """Log what is new: a tick that is unbalanced now, or further, or balanced again."""
         before = {tick.id: tick.missing for tick in batch}
         news = [one for one in found if one.is_kept and one.missing != before[one.tick_id]]
         for one in news[:NAMED_PER_PASS]:
-            if one.is_broken:
-                self._log.error("the law is broken: {reckoning}", reckoning=one)
+            if one.is_unbalanced:
+                self._log.error("unbalanced: {balance}", balance=one)
             else:
-                self._log.info("the law holds again: {reckoning}", reckoning=one)
+                self._log.info("balanced again: {balance}", balance=one)
         if len(news) > NAMED_PER_PASS:
             self._log.error(
-                "the law is broken or holds again for {count} more ticks",
+                "{count} more ticks are unbalanced now, or balanced again",
                 count=len(news) - NAMED_PER_PASS,
             )
 
     async def _sum_up(self, *, is_complete: bool) -> None:
-        broken, now = await self._database.transact(ledger_balance.count_broken)
-        self._telemetry.gauge("law.broken_ticks", broken)
+        unbalanced, now = await self._database.transact(ledger_balance.count_unbalanced)
+        self._telemetry.gauge("ledger.unbalanced_ticks", unbalanced)
         if is_complete:
-            self._telemetry.gauge("law.checked_at", now.timestamp())
-        if broken and broken != self._broken:
+            self._telemetry.gauge("ledger.checked_at", now.timestamp())
+        if unbalanced and unbalanced != self._unbalanced:
             self._log.error(
-                "the law does not hold for {count} ticks: `sbm check law` names them", count=broken
+                "{count} ticks are unbalanced: `sbm check ledger` names them", count=unbalanced
             )
-        elif self._broken and not broken:
-            self._log.info("the law holds for every tick again")
-        self._broken = broken
+        elif self._unbalanced and not unbalanced:
+            self._log.info("every tick is balanced again")
+        self._unbalanced = unbalanced

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from sbm.clients.metrics import MetricsApi
-from sbm.clients.outcomes import Failed, Rejected, Unavailable, Unknown
+from sbm.clients.outcomes import Failed, OutcomeUnknown, Rejected, Unavailable
 from sbm.model.metrics import CREATED
 from sbm.pipeline.breaker import Breaker
 from sbm.runtime.loop import Loop
@@ -111,7 +111,7 @@ class MetricsReporter(Service):
         except Unavailable as error:
             self._telemetry.tally.put_back(values)
             self._breaker.fail(error)
-        except Unknown as error:
+        except OutcomeUnknown as error:
             self._telemetry.count("metrics.lost", len(values))
             self._breaker.fail(error)
             self._log.warn(

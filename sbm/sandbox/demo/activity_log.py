@@ -7,7 +7,7 @@ from typing import Any
 from attrs import define, field
 from twisted.logger import Logger
 
-from sbm.model.send import GivenBack, Recipient, Result, Send, Settled
+from sbm.model.send import GivenBack, Recipient, Send, SendResult, Settled
 from sbm.sandbox.demo.api_caller import Caller
 from sbm.sandbox.demo.terminal import Line, Span
 from sbm.sandbox.stand_ins.identity_store import IdentityStore
@@ -29,7 +29,7 @@ class ActivityLog:
     at_the_end: list[Send] = field(factory=list, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
-    def settled(self, send: Send, result: Result) -> None:
+    def settled(self, send: Send, result: SendResult) -> None:
         """Write who got which message, or why not."""
         delivered = isinstance(result, Settled) and result.outcome in ("sent", "adopted")
         line = Line.of(("number", f"{self.name_of(send.identity):<12}"), "  ")

@@ -14,11 +14,11 @@ from twisted.web.server import Request
 from sbm.sandbox.stand_ins.journal import Journal
 from sbm.sandbox.stand_ins.rest import (
     Refused,
-    Reply,
-    exchange,
+    Response,
     json_object,
     new_app,
     not_found,
+    route,
     server_error,
 )
 
@@ -76,8 +76,8 @@ class IdentityStoreApp:
         """The resource for a site; it can be mounted at any path."""
         return self.app.resource()
 
-    @exchange(app, "GET", "/identities/<identity>/addresses/msisdn")
-    def addresses(self, _request: Request, identity: str) -> Reply:
+    @route(app, "GET", "/identities/<identity>/addresses/msisdn")
+    def addresses(self, _request: Request, identity: str) -> Response:
         """The default number; ``default`` and ``use_communicate_through`` are ignored.
 
         If the identity is not known, or is not a UUID, the answer is 500, as in the real service.
@@ -88,22 +88,22 @@ class IdentityStoreApp:
             raise server_error() from None
         results = [] if msisdn is None else [{"address": msisdn}]
         body = {"count": len(results), "next": None, "previous": None, "results": results}
-        return Reply(body=body)
+        return Response(body=body)
 
-    @exchange(app, "GET", "/identities/<identity>/")
-    def read(self, _request: Request, identity: str) -> Reply:
+    @route(app, "GET", "/identities/<identity>/")
+    def read(self, _request: Request, identity: str) -> Response:
         """One identity with its addresses."""
         try:
             msisdn = self.store.msisdn(identity)
         except KeyError:
             raise not_found() from None
-        return Reply(body=_described(str(UUID(identity)), msisdn))
+        return Response(body=_described(str(UUID(identity)), msisdn))
 
-    @exchange(app, "POST", "/identities/")
-    def create(self, request: Request) -> Reply:
+    @route(app, "POST", "/identities/")
+    def create(self, request: Request) -> Response:
         """Store a new identity with the number in ``details.addresses.msisdn``, if any."""
         msisdn = _default_msisdn(json_object(request).get("details"))
-        return Reply(status=201, body=_described(self.store.add(msisdn), msisdn))
+        return Response(status=201, body=_described(self.store.add(msisdn), msisdn))
 
 
 def _described(identity: str, msisdn: str | None) -> dict[str, Any]:

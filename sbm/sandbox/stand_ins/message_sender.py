@@ -15,7 +15,8 @@ from attrs import define, field, frozen
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from sbm.sandbox.stand_ins.fields import (
+from sbm.sandbox.stand_ins.journal import Journal
+from sbm.sandbox.stand_ins.json_fields import (
     InvalidValue,
     instant,
     parsed_boolean,
@@ -25,20 +26,19 @@ from sbm.sandbox.stand_ins.fields import (
     parsed_text,
     utc_now,
 )
-from sbm.sandbox.stand_ins.journal import Journal
 from sbm.sandbox.stand_ins.rest import (
     PageCursor,
     Position,
     Refused,
-    Reply,
+    Response,
     collection_url,
-    exchange,
     json_object,
     new_app,
     not_found,
     page,
     parsed_fields,
     query,
+    route,
 )
 
 LONGEST_CONTENT = 1000
@@ -257,14 +257,14 @@ class MessageSenderApp:
         """The resource for a site; it can be mounted at any path."""
         return self.app.resource()
 
-    @exchange(app, "POST", "/outbound/")
-    def create(self, request: Request) -> Reply:
+    @route(app, "POST", "/outbound/")
+    def create(self, request: Request) -> Response:
         """Store an outbound: every POST inserts one."""
         outbound = self.sender.store(_new_outbound(json_object(request)))
-        return Reply(status=201, body=_described(request, outbound))
+        return Response(status=201, body=_described(request, outbound))
 
-    @exchange(app, "GET", "/outbound/")
-    def list_all(self, request: Request) -> Reply:
+    @route(app, "GET", "/outbound/")
+    def list_all(self, request: Request) -> Response:
         """A page of the outbounds that match the parameters; unknown parameters are ignored."""
         _check_request_line(request)
         wanted = _outbound_query(query(request))
@@ -275,22 +275,22 @@ class MessageSenderApp:
             size=self.page_size,
         )
 
-    @exchange(app, "GET", "/outbound/<outbound_id>/")
-    def read(self, request: Request, outbound_id: str) -> Reply:
+    @route(app, "GET", "/outbound/<outbound_id>/")
+    def read(self, request: Request, outbound_id: str) -> Response:
         """One outbound."""
         try:
-            return Reply(body=_described(request, self.sender.get(outbound_id)))
+            return Response(body=_described(request, self.sender.get(outbound_id)))
         except KeyError:
             raise not_found() from None
 
-    @exchange(app, "DELETE", "/outbound/<outbound_id>/")
-    def delete(self, _request: Request, outbound_id: str) -> Reply:
+    @route(app, "DELETE", "/outbound/<outbound_id>/")
+    def delete(self, _request: Request, outbound_id: str) -> Response:
         """Delete one outbound."""
         try:
             self.sender.delete(outbound_id)
         except KeyError:
             raise not_found() from None
-        return Reply(status=204)
+        return Response(status=204)
 
 
 def _described(request: Request, outbound: Outbound) -> dict[str, Any]:

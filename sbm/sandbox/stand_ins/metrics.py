@@ -6,7 +6,7 @@ from attrs import define, field, frozen
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from sbm.sandbox.stand_ins.rest import Refused, Reply, exchange, json_object, new_app
+from sbm.sandbox.stand_ins.rest import Refused, Response, json_object, new_app, route
 
 
 @define(eq=False, kw_only=True)
@@ -33,8 +33,8 @@ class MetricsApp:
         """The resource for a site; it can be mounted at any path."""
         return self.app.resource()
 
-    @exchange(app, "POST", "/metrics/")
-    def fire(self, request: Request) -> Reply:
+    @route(app, "POST", "/metrics/")
+    def fire(self, request: Request) -> Response:
         """Add ``{"<name>": <float>, …}``; if a value is wrong, nothing is added (400)."""
         fired = json_object(request)
         wrong = [n for n, v in fired.items() if isinstance(v, bool) or not _is_number(v)]
@@ -42,12 +42,12 @@ class MetricsApp:
             raise Refused(400, {name: ["A valid number is required."] for name in wrong})
         for name, value in fired.items():
             self.metrics.fire(name, float(value))
-        return Reply(status=201, body=fired)
+        return Response(status=201, body=fired)
 
-    @exchange(app, "GET", "/metrics/")
-    def read(self, _request: Request) -> Reply:
+    @route(app, "GET", "/metrics/")
+    def read(self, _request: Request) -> Response:
         """Every metric with its value, by name."""
-        return Reply(body=dict(sorted(self.metrics.values.items())))
+        return Response(body=dict(sorted(self.metrics.values.items())))
 
 
 def _is_number(value: object) -> bool:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from sbm.sandbox.stand_ins.fields import InvalidValue, instant, parsed_instant
+from sbm.sandbox.stand_ins.json_fields import InvalidValue, instant, parsed_instant
 
 Given = TypeVar("Given")
 Route = TypeVar("Route", bound=Callable[..., Any])
@@ -27,7 +27,7 @@ Position = tuple[datetime, int]
 
 
 @frozen(kw_only=True)
-class Reply:
+class Response:
     """A status with a value, which is written as JSON, or with HTML; without both, no body."""
 
     status: int = 200
@@ -41,13 +41,13 @@ class Refused(Exception):
 
     def __init__(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         super().__init__(status, body)
-        self.reply = Reply(status=status, body=body, headers=headers or {})
+        self.reply = Response(status=status, body=body, headers=headers or {})
 
 
 def server_error() -> Refused:
     """The answer of a service after an internal error: an HTML page, as for a browser."""
     refused = Refused(500, None)
-    refused.reply = Reply(status=500, html="<h1>Server Error (500)</h1>")
+    refused.reply = Response(status=500, html="<h1>Server Error (500)</h1>")
     return refused
 
 
@@ -64,7 +64,7 @@ def new_app() -> Klein:
 
     def unknown_method(_stand_in: object, request: Request, _failure: Failure) -> bytes:
         detail = f'Method "{request.method.decode("latin-1")}" not allowed.'
-        return _written(request, Reply(status=405, body={"detail": detail}))
+        return _written(request, Response(status=405, body={"detail": detail}))
 
     app = Klein()
     # Any, because Klein's type of an error function requires certain parameter names.
@@ -74,7 +74,7 @@ def new_app() -> Klein:
     return app
 
 
-def exchange(app: Klein, method: str, path: str) -> Callable[[Route], Route]:
+def route(app: Klein, method: str, path: str) -> Callable[[Route], Route]:
     """Answer ``method`` on ``path``, with and without its last slash, by the decorated function.
 
     The function returns a ``Reply``, or an awaitable of one, or raises ``Refused``. It is looked up
@@ -193,7 +193,7 @@ def page(
     describe: Callable[[ListRow], dict[str, Any]],
     *,
     size: int,
-) -> Reply:
+) -> Response:
     """One page of at most ``size`` rows, with the absolute URLs of the next and previous pages.
 
     ``find`` yields the rows beyond a cursor, in the order of the list, or in the opposite order if
@@ -206,7 +206,7 @@ def page(
         rows.reverse()
     has_next = more or cursor.backward
     has_previous = more if cursor.backward else cursor.position is not None
-    return Reply(
+    return Response(
         body={
             "next": _link(request, rows[-1], backward=False) if rows and has_next else None,
             "previous": _link(request, rows[0], backward=True) if rows and has_previous else None,
@@ -221,7 +221,7 @@ def _require_authorization(request: Request) -> None:
         raise Refused(401, {"detail": detail}, {"WWW-Authenticate": 'Basic realm="api"'})
 
 
-def _written(request: Request, reply: Reply) -> bytes:
+def _written(request: Request, reply: Response) -> bytes:
     request.setResponseCode(reply.status)
     for name, value in reply.headers.items():
         request.setHeader(name, value)

@@ -22,14 +22,14 @@ from twisted.web.server import Request
 
 from sbm.sandbox.stand_ins.rest import (
     Refused,
-    Reply,
+    Response,
     collection_url,
-    exchange,
     json_object,
     new_app,
     not_found,
     page,
     parsed_fields,
+    route,
     server_error,
 )
 from sbm.sandbox.stand_ins.schedules import WRITABLE, Schedule, Scheduler
@@ -59,8 +59,8 @@ class SchedulerApp:
         """The resource for a site; it can be mounted at any path."""
         return self.app.resource()
 
-    @exchange(app, "POST", "/schedule/")
-    async def create(self, request: Request) -> Reply:
+    @route(app, "POST", "/schedule/")
+    async def create(self, request: Request) -> Response:
         """Store a schedule, and a row of its cron if there is none.
 
         If several requests store a row at the same time, only one of them succeeds.
@@ -76,10 +76,10 @@ class SchedulerApp:
         if cron and self.scheduler.crons.count(cron) > 1:
             raise server_error()
         schedule = self.scheduler.create(**fields)
-        return Reply(status=201, body=_described(request, schedule))
+        return Response(status=201, body=_described(request, schedule))
 
-    @exchange(app, "GET", "/schedule/")
-    def list_all(self, request: Request) -> Reply:
+    @route(app, "GET", "/schedule/")
+    def list_all(self, request: Request) -> Response:
         """A page of the schedules, newest first."""
         return page(
             request,
@@ -88,25 +88,25 @@ class SchedulerApp:
             size=self.page_size,
         )
 
-    @exchange(app, "GET", "/schedule/<schedule_id>/")
-    def read(self, request: Request, schedule_id: str) -> Reply:
+    @route(app, "GET", "/schedule/<schedule_id>/")
+    def read(self, request: Request, schedule_id: str) -> Response:
         """One schedule."""
-        return Reply(body=_described(request, self._existing(schedule_id)))
+        return Response(body=_described(request, self._existing(schedule_id)))
 
-    @exchange(app, "PATCH", "/schedule/<schedule_id>/")
-    def change(self, request: Request, schedule_id: str) -> Reply:
+    @route(app, "PATCH", "/schedule/<schedule_id>/")
+    def change(self, request: Request, schedule_id: str) -> Response:
         """Set the fields that the body names."""
         self._existing(schedule_id)
         schedule = self.scheduler.change(
             schedule_id, **parsed_fields(json_object(request), WRITABLE)
         )
-        return Reply(body=_described(request, schedule))
+        return Response(body=_described(request, schedule))
 
-    @exchange(app, "DELETE", "/schedule/<schedule_id>/")
-    def delete(self, _request: Request, schedule_id: str) -> Reply:
+    @route(app, "DELETE", "/schedule/<schedule_id>/")
+    def delete(self, _request: Request, schedule_id: str) -> Response:
         """Delete a schedule."""
         self.scheduler.delete(self._existing(schedule_id).id)
-        return Reply(status=204)
+        return Response(status=204)
 
     def _existing(self, schedule_id: str) -> Schedule:
         try:
@@ -184,7 +184,7 @@ class CallBacks(Service):
         """Call one endpoint; all errors are handled here."""
         try:
             async with self._free:
-                await within(self.patience, self.clock, self._exchange(schedule_id))
+                await within(self.patience, self.clock, self._called(schedule_id))
         except CancelledError:
             return
         except Exception as error:
@@ -192,7 +192,7 @@ class CallBacks(Service):
             if self.running:
                 self.scheduler.record_failure(schedule_id, f"{type(error).__name__}: {error}")
 
-    async def _exchange(self, schedule_id: str) -> None:
+    async def _called(self, schedule_id: str) -> None:
         try:
             schedule = self.scheduler.get(schedule_id)
         except KeyError:

@@ -12,7 +12,8 @@ from uuid import UUID, uuid4
 from attrs import define, evolve, field, frozen
 
 from sbm.sandbox.stand_ins.celery_cron import CeleryCron, CronRows
-from sbm.sandbox.stand_ins.fields import (
+from sbm.sandbox.stand_ins.journal import Journal
+from sbm.sandbox.stand_ins.json_fields import (
     instant,
     parsed_boolean,
     parsed_instant,
@@ -22,7 +23,6 @@ from sbm.sandbox.stand_ins.fields import (
     required_url,
     utc_now,
 )
-from sbm.sandbox.stand_ins.journal import Journal
 from sbm.sandbox.stand_ins.rest import PageCursor, Position
 
 

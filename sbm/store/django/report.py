@@ -37,7 +37,7 @@ class Sums:
 
 
 @frozen(kw_only=True)
-class Tally:
+class TableTally:
     """What became of the rows of one table: each was taken over or left behind.
 
     Of those that were taken over, some were ``changed`` on the way. ``checksum`` is over those that

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 QUERIES = load("whole", folder="django")
 
 # Called with how many more rows were read.
-Advance = Callable[[int], object]
+RowCounter = Callable[[int], object]
 
 # The columns of a table, in order, and their types; by table.
 Columns = Mapping[str, Mapping[str, str]]
@@ -63,7 +63,7 @@ _RELEASES = (("0011", "0.12.1 or newer"), ("0009", "0.10.1"), ("0008", "0.10.0")
 
 
 @define(eq=False, kw_only=True)
-class Source:
+class SourceDatabase:
     """An open snapshot of the old database."""
 
     connection: Connection
@@ -111,7 +111,7 @@ class Source:
             cursor.execute(self.prefix + statement)
             return read_sums(cursor)
 
-    def copy_to(self, target: Cursor, relation: str, advance: Advance) -> int:
+    def copy_to(self, target: Cursor, relation: str, advance: RowCounter) -> int:
         """Stream a table into its copy of the same name; returns how many rows went through."""
         columns = SQL(", ").join(map(Identifier, self.columns[relation]))
         out = SQL("COPY ({}SELECT {} FROM {}) TO STDOUT").format(
@@ -171,14 +171,14 @@ class Source:
 
 
 @contextmanager
-def opened(uri: str) -> Iterator[Source]:
+def opened(uri: str) -> Iterator[SourceDatabase]:
     """The old database at this libpq ``uri``, as it is at this moment, for as long as it takes."""
     with closing(connected(uri)) as connection:
         connection.autocommit = False
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
             cursor.execute(QUERIES.set_reading.sql)
-        yield Source(connection=connection)
+        yield SourceDatabase(connection=connection)
 
 
 def read_sums(cursor: Cursor) -> Sums:
@@ -229,7 +229,7 @@ def _empty(relation: str, types: Mapping[str, str]) -> Composed:
 class _Counted:
     """A file that tells how many rows were read: in COPY's text, each is a line."""
 
-    def __init__(self, file: IO[bytes], advance: Advance) -> None:
+    def __init__(self, file: IO[bytes], advance: RowCounter) -> None:
         self._file, self._advance = file, advance
         self.rows = 0
 
@@ -242,7 +242,7 @@ class _Counted:
 
 
 def _stream(
-    source: Cursor, out: Composable, target: Cursor, into: Composable, advance: Advance
+    source: Cursor, out: Composable, target: Cursor, into: Composable, advance: RowCounter
 ) -> int:
     """Copy out of one database and into the other, through a pipe: it holds a few kilobytes."""
     reading, writing = os.pipe()

@@ -20,13 +20,13 @@ from psycopg2.sql import SQL, Composable, Identifier, Literal
 from sbm.model.old_cron import FIELDS, mended
 from sbm.model.signature import Signature
 from sbm.store.audit import QUERIES as AUDIT
-from sbm.store.django.report import ImportFailed, Note, OldFile, Sums, Tally
-from sbm.store.django.source import QUERIES, Advance, Columns, Source, read_sums
+from sbm.store.django.report import ImportFailed, Note, OldFile, Sums, TableTally
+from sbm.store.django.source import QUERIES, Columns, RowCounter, SourceDatabase, read_sums
 from sbm.store.postgres import migrations, synchronous
 from sbm.store.postgres.errors import DatabaseUnavailable, one_line
 from sbm.store.postgres.statements import Queries, load
 from sbm.store.schedules import QUERIES as SCHEDULES
-from sbm.store.schedules import Told
+from sbm.store.schedules import ToldSchedule
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -69,7 +69,7 @@ _AT_ONCE = 1000
 
 
 @define(eq=False, kw_only=True)
-class Target:
+class TargetDatabase:
     """An open transaction in the database that is filled."""
 
     connection: Connection
@@ -90,7 +90,7 @@ class Target:
             self._run(statements.stage.sql)
         return self._staged()
 
-    def copy(self, source: Source, relation: str, advance: Advance) -> int:
+    def copy(self, source: SourceDatabase, relation: str, advance: RowCounter) -> int:
         """Copy one table of the old database; returns how many rows came."""
         with self.connection.cursor() as cursor:
             copied = source.copy_to(cursor, relation, advance)
@@ -121,7 +121,7 @@ class Target:
             self._run(statements.take_remote.sql)
         self._run(SQL("ANALYZE {}").format(_table(noun)))
 
-    def tally(self, noun: str, there: Sums) -> Tally:
+    def tally(self, noun: str, there: Sums) -> TableTally:
         """Account for every row of a table, or raise ImportFailed.
 
         ``there`` are the sums over all rows of the old database, as they are read.
@@ -145,7 +145,7 @@ class Target:
                 f"{noun}: of {there.count} rows {here} are here, and {left_behind} were left"
                 " behind. Nothing was imported"
             )
-        return Tally(
+        return TableTally(
             table=noun,
             read=there.count,
             taken=here,
@@ -177,13 +177,15 @@ class Target:
             (count,) = cursor.fetchone() or (0,)
             return int(count)
 
-    def list_told(self) -> list[Told]:
+    def list_told(self) -> list[ToldSchedule]:
         """The schedules, and what the Scheduler is told of them."""
         with self.connection.cursor(cursor_factory=RealDictCursor) as cursor:
             cursor.execute(SCHEDULES.list_told.sql)
-            return [Told(**row) for row in cursor.fetchall()]
+            return [ToldSchedule(**row) for row in cursor.fetchall()]
 
-    def sign(self, signature: Signature, *, tallies: list[Tally], ended: int, gone_on: int) -> None:
+    def sign(
+        self, signature: Signature, *, tallies: list[TableTally], ended: int, gone_on: int
+    ) -> None:
         """Put the import down in the audit."""
         details = {one.table: {"read": one.read, "taken": one.taken} for one in tallies}
         details["beyond_the_end"] = {"found": ended, "gone_on": gone_on}
@@ -276,7 +278,7 @@ def _table(noun: str) -> Identifier:
 
 
 @contextmanager
-def opened(uri: str) -> Iterator[Target]:
+def opened(uri: str) -> Iterator[TargetDatabase]:
     """The database at this libpq ``uri``; it is left as it was, unless it is committed.
 
     Raises ImportFailed where the schema is not the one of this release, and for whatever goes wrong
@@ -287,6 +289,6 @@ def opened(uri: str) -> Iterator[Target]:
             raise ImportFailed(complaint)
         with synchronous.opened(uri) as connection:
             connection.autocommit = False
-            yield Target(connection=connection)
+            yield TargetDatabase(connection=connection)
     except (psycopg2.Error, DatabaseUnavailable) as error:
         raise ImportFailed(f"{one_line(error)}: nothing was imported") from error

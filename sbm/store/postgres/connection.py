@@ -19,7 +19,7 @@ from txpostgres import txpostgres
 from zope.interface import implementer
 
 from sbm.runtime.threads import shielded
-from sbm.settings.endpoints import DatabaseAddress, Place
+from sbm.settings.endpoints import DatabaseAddress, HostAndPort
 from sbm.store.postgres import migrations, session
 from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit, SchemaMismatch, one_line
 from sbm.store.postgres.sockets import SocketWatch
@@ -106,7 +106,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
     cursorFactory = _Cursor
     on_close: Callable[[], object] | None = None
-    place: Place
+    place: HostAndPort
     server: Server | None = None
     pid: int = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg2
 from twisted.internet.defer import CancelledError
 
-from sbm.runtime.errors import AlreadyTold
+from sbm.runtime.already_told import AlreadyTold
 
 
 class DatabaseUnavailable(AlreadyTold):

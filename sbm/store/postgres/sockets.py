@@ -35,7 +35,7 @@ class SocketWatch:
     reactor: Any
     _reader: Pollable | None = field(default=None, init=False)
     _writer: Pollable | None = field(default=None, init=False)
-    _socket: _Duplicate | None = field(default=None, init=False)
+    _socket: _SocketCopy | None = field(default=None, init=False)
 
     def addReader(self, pollable: Pollable) -> None:
         socket = self._duplicate_of(pollable)
@@ -69,15 +69,15 @@ class SocketWatch:
             self.reactor.removeWriter(socket)
             socket.close()
 
-    def read(self, socket: _Duplicate) -> None:
+    def read(self, socket: _SocketCopy) -> None:
         if socket is self._socket and self._reader is not None:
             self._reader.doRead()
 
-    def write(self, socket: _Duplicate) -> None:
+    def write(self, socket: _SocketCopy) -> None:
         if socket is self._socket and self._writer is not None:
             self._writer.doWrite()
 
-    def lost(self, socket: _Duplicate, reason: Failure) -> None:
+    def lost(self, socket: _SocketCopy, reason: Failure) -> None:
         """The reactor has given up the socket; whoever waits on it hears of it."""
         if socket is not self._socket:
             return
@@ -86,7 +86,7 @@ class SocketWatch:
         for pollable in waiting.values():
             pollable.connectionLost(reason)
 
-    def _duplicate_of(self, pollable: Pollable) -> _Duplicate:
+    def _duplicate_of(self, pollable: Pollable) -> _SocketCopy:
         """The duplicate of the present socket; raises psycopg2.InterfaceError if there is none."""
         try:
             number = pollable.fileno()
@@ -97,7 +97,7 @@ class SocketWatch:
                 reader, writer = self._reader, self._writer
                 self.release()
                 self._reader, self._writer = reader, writer
-                self._socket = _Duplicate(watch=self, number=os.dup(number), inode=inode)
+                self._socket = _SocketCopy(watch=self, number=os.dup(number), inode=inode)
         except OSError as error:
             raise psycopg2.InterfaceError(f"the connection has lost its socket: {error}") from error
         return self._socket
@@ -105,7 +105,7 @@ class SocketWatch:
 
 @implementer(IReadWriteDescriptor)
 @define(eq=False, slots=False, kw_only=True)
-class _Duplicate:
+class _SocketCopy:
     """A second number for a socket of libpq; ``inode`` tells that socket from others."""
 
     watch: SocketWatch

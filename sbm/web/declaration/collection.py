@@ -15,7 +15,7 @@ from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import WrongValues
 from sbm.web.declaration.resource import Resource
 from sbm.web.http.endpoint import ApiRequest, Endpoint, Method, Reply, new_app
-from sbm.web.http.errors import NotFound, Refusal
+from sbm.web.http.http_errors import NotFound, Refusal
 from sbm.web.schema.schema import ParsedBody, Schema
 
 

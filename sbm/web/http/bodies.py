@@ -17,7 +17,7 @@ from multipart import (  # type: ignore[import-untyped]
 )
 
 from sbm.model.echo import echoed
-from sbm.web.http.errors import Invalid, Malformed, UnsupportedMediaType
+from sbm.web.http.http_errors import Invalid, Malformed, UnsupportedMediaType
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.web.http import RESPONSES, HTTPChannel, datetimeToString
 from zope.interface import implementer
 
-from sbm.web.http.errors import Reason
+from sbm.web.http.http_errors import Reason
 from sbm.web.http.origin import fault_of_host
 from sbm.web.http.targets import plain_target
 from sbm.web.http.wire import compact_json

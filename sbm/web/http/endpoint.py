@@ -24,12 +24,12 @@ from sbm.store import idempotency
 from sbm.store.idempotency import KeyedRequest
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable
-from sbm.web.http import errors
+from sbm.web.http import http_errors
 from sbm.web.http.authentication import Authentication
 from sbm.web.http.bodies import PARSED_TYPES, Body, parse
-from sbm.web.http.errors import Reason
+from sbm.web.http.http_errors import Reason
 from sbm.web.http.origin import Proxies
-from sbm.web.http.refusals import explain
+from sbm.web.http.refused_requests import explain
 from sbm.web.http.uploads import Upload
 from sbm.web.http.wire import compact_json
 
@@ -87,7 +87,7 @@ class ApiRequest:
         if upload is None:
             return self.body()
         if self._request.is_too_large:
-            raise errors.TooLarge(upload.limit)
+            raise http_errors.TooLarge(upload.limit)
         return await upload.body()
 
     def url(self, path: str) -> str:
@@ -106,7 +106,7 @@ class ApiRequest:
         lines = self._request.requestHeaders.getRawHeaders(_KEY_HEADER)
         found = _KEY.fullmatch(b", ".join(lines))
         if found is None:
-            raise errors.WrongKey(MAX_KEY_LENGTH)
+            raise http_errors.WrongKey(MAX_KEY_LENGTH)
         key, path = found[2].decode("ascii"), self.path.rstrip("/")
         return KeyedRequest(
             user_id=self.user.id,
@@ -118,7 +118,7 @@ class ApiRequest:
 
     def _raw_body(self) -> bytes:
         if self._request.is_too_large:
-            raise errors.TooLarge(self._request.body_limit)
+            raise http_errors.TooLarge(self._request.body_limit)
         self._request.content.seek(0)
         content: bytes = self._request.content.read()
         return content
@@ -209,13 +209,13 @@ class Endpoint:
     ) -> Reply:
         origin = self.proxies.origin(request)
         if not _accepts_json(request.getHeader("accept")):
-            raise errors.NotAcceptable
+            raise http_errors.NotAcceptable
         user = await self.authentication.user_of(request, needed=needs_user)
         if permission is not None and not user.may(permission):
-            raise errors.Forbidden
+            raise http_errors.Forbidden
         name = request.method.decode("ascii", "replace")
         if name not in _allowed(methods):
-            raise errors.MethodNotAllowed(name)
+            raise http_errors.MethodNotAllowed(name)
         if name == "OPTIONS":
             return options.reply()
         parameters = _parameters(request.uri)
@@ -239,7 +239,7 @@ def new_app() -> Klein:
 
     @app.handle_errors(WerkzeugNotFound)
     def unknown_path(self: Any, request: Any, failure: Failure) -> bytes:  # noqa: ARG001
-        return written(request, _reply_to(errors.NoSuchPath()))
+        return written(request, _reply_to(http_errors.NoSuchPath()))
 
     @app.handle_errors(Exception)
     def unexpected(self: Any, request: Any, failure: Failure) -> bytes:  # noqa: ARG001
@@ -272,7 +272,7 @@ async def _once(
     answer = await idempotency.find_answer(transaction, request=request)
     if answer is not None:
         if answer.fingerprint != request.fingerprint:
-            raise errors.KeyReused
+            raise http_errors.KeyReused
         headers = {**answer.headers, REPLAYED: "true"}
         reason = Reason(kind="replayed")
         return Reply(status=answer.status, json=answer.body, headers=headers, reason=reason)
@@ -286,10 +286,10 @@ async def _once(
 
 def _reply_to(error: Exception) -> Reply:
     return Reply(
-        status=errors.status_of(error) or 500,
-        body=errors.body_of(error),
-        headers=errors.headers_of(error),
-        reason=errors.reason_of(error),
+        status=http_errors.status_of(error) or 500,
+        body=http_errors.body_of(error),
+        headers=http_errors.headers_of(error),
+        reason=http_errors.reason_of(error),
     )
 
 

@@ -10,7 +10,7 @@ from attrs import frozen
 from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
-from sbm.web.http.errors import Malformed
+from sbm.web.http.http_errors import Malformed
 
 # Labels of up to 63 characters with dots between them, and perhaps a dot at the end.
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"

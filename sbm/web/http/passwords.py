@@ -13,7 +13,7 @@ from sbm.model.user import MAX_USERNAME, User
 from sbm.runtime.threads import in_thread, shielded
 from sbm.store import users
 from sbm.store.postgres.database import Database
-from sbm.web.http.errors import Busy
+from sbm.web.http.http_errors import Busy
 
 T = TypeVar("T")
 

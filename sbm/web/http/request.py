@@ -13,8 +13,8 @@ from twisted.internet.protocol import Protocol
 from twisted.web.server import Request, Site
 
 from sbm.web.http.channel import BoundedChannel, Limits, Phase, refusal
-from sbm.web.http.errors import NotStored, Reason
-from sbm.web.http.refusals import Refusals
+from sbm.web.http.http_errors import NotStored, Reason
+from sbm.web.http.refused_requests import Refusals
 from sbm.web.http.targets import plain_target
 from sbm.web.http.uploads import Upload, Uploads
 

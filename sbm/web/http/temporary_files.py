@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from sbm.operations import media_files
 from sbm.runtime.threads import in_thread, shielded
-from sbm.web.http.errors import NotStored
+from sbm.web.http.http_errors import NotStored
 
 # A thread writes so many bytes at once. ``hold`` is called when so many bytes wait for it.
 BATCH_BYTES = 2**16

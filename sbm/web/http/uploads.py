@@ -22,7 +22,7 @@ from sbm.operations.media_files import sweep
 from sbm.runtime.threads import in_thread
 from sbm.web.http.authentication import Authentication
 from sbm.web.http.bodies import MULTIPART, Body, charset_of
-from sbm.web.http.errors import Malformed, TooLarge
+from sbm.web.http.http_errors import Malformed, TooLarge
 from sbm.web.http.temporary_files import TemporaryFile
 
 # The limit for the texts besides the file.

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sbm.model.ids import LARGEST_ID
 from sbm.runtime.time_slices import TimeSlice
-from sbm.web.http.errors import NotFound
+from sbm.web.http.http_errors import NotFound
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 

@@ -10,7 +10,7 @@ from sbm.web.schema.filters import Filter
 from sbm.web.schema.json_schema import JsonSchema
 
 NOT_FOUND = {404: ref("responses", "NotFound")}
-PAGES = tuple(ref("parameters", name) for name in ("limit", "offset", "position"))
+PAGES = tuple(ref("parameters", name) for name in ("limit", "offset", "cursor"))
 BY_OFFSET = PAGES[:2]
 INVALID_FILTER = {400: ref("responses", "InvalidFilter")}
 

@@ -57,8 +57,8 @@ PARAMETERS: Mapping[str, JsonSchema] = {
         " ignored.",
         "schema": {"type": "integer", "minimum": 0, "default": 0},
     },
-    "position": {
-        "name": "position",
+    "cursor": {
+        "name": "cursor",
         "in": "query",
         "description": "Where a page begins. The links to the next and the previous page have it."
         " It is valid for its list and filters only. Clients use it as it is.",
@@ -87,7 +87,7 @@ ERRORS: Mapping[str, JsonSchema] = {
         "schema": "Refusal",
     },
     "InvalidFilter": {
-        "description": "A filter is refused, by its name; or the position, or the request cannot"
+        "description": "A filter is refused, by its name; or the cursor, or the request, cannot"
         " be read.",
         "schema": "Refusal",
     },

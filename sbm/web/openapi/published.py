@@ -9,7 +9,7 @@ from attrs import field, frozen
 from twisted.web.http import CACHED
 from twisted.web.server import Request
 
-from sbm.web.http.errors import MethodNotAllowed
+from sbm.web.http.http_errors import MethodNotAllowed
 from sbm.web.http.wire import compact_json
 from sbm.web.openapi.page import render
 from sbm.web.schema.json_schema import JsonSchema

@@ -10,7 +10,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.estimate import Estimate
-from sbm.model.task import Kind
+from sbm.model.task import TaskKind
 from sbm.store import estimates, messagesets, tasks
 from sbm.store.postgres.database import Transaction
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
@@ -91,7 +91,7 @@ class TaskRequest:
 
     endpoint: Endpoint
     wake: Callable[[], None]
-    kind: Kind
+    kind: TaskKind
     options: OptionsInfo
     accepted: str
 

@@ -29,7 +29,7 @@ from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.bodies import MULTIPART
 from sbm.web.http.endpoint import ApiRequest, Reply
-from sbm.web.http.errors import NotFound, NotStored
+from sbm.web.http.http_errors import NotFound, NotStored
 from sbm.web.http.uploads import StoredFile
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.parts import Section

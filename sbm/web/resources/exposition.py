@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 from twisted.web.server import Request
 
 from sbm.telemetry import Labels, Telemetry
-from sbm.web.http.errors import MethodNotAllowed
-from sbm.web.http.refusals import CUT_OFF, NOT_DONE, REFUSED
+from sbm.web.http.http_errors import MethodNotAllowed
+from sbm.web.http.refused_requests import CUT_OFF, NOT_DONE, REFUSED
 from sbm.web.openapi.parts import Operation, PathItem, Section, allow
 from sbm.web.schema.json_schema import TEXT
 
@@ -32,8 +32,8 @@ _COUNTERS: Mapping[str, str] = {
     "sends.locked": "Results that waited for a subscription that was locked.",
     "sends.lost": "Results that came after the claim was lost.",
     "sends.doubled": "Outbounds of a send besides the one that it was settled with.",
-    "scheduler.joined_calls": "Calls of the Scheduler that were repeated, and triggered nothing.",
-    "scheduler.unmatched_calls": "Calls of the Scheduler that were done, but match no due moment.",
+    "scheduler_callbacks.joined": "Repeated calls by the Scheduler, which triggered nothing.",
+    "scheduler_callbacks.unmatched": "Calls by the Scheduler that were done, but were not due.",
     "clock.jumps": "Times that the database's clock was set, as this process saw it.",
     "metrics.lost": "Values that the Metrics API refused, or perhaps did not get.",
     "metrics.dropped": "Values for the Metrics API that were dropped: too many names are waiting.",
@@ -57,17 +57,17 @@ _GAUGES: Mapping[str, str] = {
     "sends.live": "Live sends in the database, by state and lane.",
     "sends.oldest_owed_seconds": "How long the oldest owed send has been owed; 0: there is none.",
     "sends.oldest_unknown_seconds": "For how long a send has been unknown at most; 0: none is.",
-    "chores.owed": "Calls that the Scheduler is owed.",
-    "chores.oldest_owed_seconds": "How long the oldest of them has been owed; 0: there is none.",
-    "chores.refused": "Calls that the Scheduler has refused.",
+    "scheduler_calls.owed": "Calls to the Scheduler that are owed.",
+    "scheduler_calls.oldest_owed_seconds": "How long the oldest has been owed; 0: there is none.",
+    "scheduler_calls.refused": "Calls that the Scheduler has refused.",
     "doubles": "Outbounds in the database besides the one that a send was settled with.",
     "service.away": "1 if this service is away for the daemon, else 0.",
     "clock.doubted_seconds": "Seconds until the database's clock is trusted; 0: it is trusted.",
     "clock.last_jump_seconds": "By how much the clock was set the last time; negative: back.",
-    "law.broken_ticks": "Ticks whose triggers are not all accounted for.",
-    "law.checked_at": "When this process last checked the law, in Unix time.",
+    "ledger.unbalanced_ticks": "Ticks whose triggers are not all accounted for.",
+    "ledger.checked_at": "When this process last checked the ledger balance, in Unix time.",
 }
-_NAMES: Mapping[str, str] = {"law.checked_at": "law_checked_timestamp_seconds"}
+_NAMES: Mapping[str, str] = {"ledger.checked_at": "ledger_checked_timestamp_seconds"}
 
 
 @frozen(eq=False)

@@ -9,9 +9,9 @@ from typing import Any, get_args
 from attrs import frozen
 from twisted.web.server import Request
 
-from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, Requeued, Wanted
+from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, FailedTaskFilter, Requeued
 from sbm.model.paging import Page, PageRequest
-from sbm.model.send import Kind, Stage
+from sbm.model.send import SendKind, Stage
 from sbm.operations import requeue
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Transaction
@@ -19,7 +19,7 @@ from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
-from sbm.web.http.errors import NotFound, Reason
+from sbm.web.http.http_errors import NotFound, Reason
 from sbm.web.http.wire import instant, row_id
 from sbm.web.openapi.lists import INVALID_FILTER, NOT_FOUND, parameters
 from sbm.web.openapi.parts import (
@@ -54,7 +54,7 @@ SCHEMA = Schema(
 
 # Not ``subscription``: the old service ignores this filter, and clients send it.
 FILTERS = [
-    Filter(name="kind", read=filters.choice(get_args(Kind)), note="Next messages, or resends."),
+    Filter(name="kind", read=filters.choice(get_args(SendKind)), note="Next messages, or resends."),
     Filter(
         name="stage",
         read=filters.choice(get_args(Stage)),
@@ -132,7 +132,9 @@ def shown(request: ApiRequest, failed_task: FailedTask) -> dict[str, Any]:
 async def _list_page(
     transaction: Transaction, *, window: PageRequest, **wanted: Any
 ) -> Page[FailedTask]:
-    return await failed_tasks.list_page(transaction, window=window, wanted=Wanted(**wanted))
+    return await failed_tasks.list_page(
+        transaction, window=window, wanted=FailedTaskFilter(**wanted)
+    )
 
 
 RESOURCE = Resource[FailedTask](
@@ -203,7 +205,7 @@ class FailedTasks(Collection):
 async def _requeue(transaction: Transaction, request: ApiRequest) -> Requeued:
     wanted = await read_filters(transaction, FILTERS, request.query, strictly=True)
     return await requeue.requeue_all(
-        transaction, wanted=Wanted(**wanted), requested_by=request.user.id
+        transaction, wanted=FailedTaskFilter(**wanted), requested_by=request.user.id
     )
 
 

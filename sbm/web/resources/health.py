@@ -15,7 +15,7 @@ from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit
 from sbm.telemetry import Telemetry
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, written
-from sbm.web.http.errors import Reason
+from sbm.web.http.http_errors import Reason
 from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, said, schema
@@ -72,7 +72,7 @@ class Health:
             "database": database,
             "version": self.version,
             "libraries": dict(self.libraries),
-            "law": self._law(),
+            "ledger": self._ledger(),
             "services": {
                 name: {
                     "is_away": service.is_probing,
@@ -86,12 +86,12 @@ class Health:
         }
         return {"up": up, "result": result}
 
-    def _law(self) -> dict[str, Any]:
-        broken = self.telemetry.measured("law.broken_ticks")
-        checked_at = self.telemetry.measured("law.checked_at")
+    def _ledger(self) -> dict[str, Any]:
+        unbalanced = self.telemetry.measured("ledger.unbalanced_ticks")
+        checked_at = self.telemetry.measured("ledger.checked_at")
         return {
-            "holds": None if broken is None else broken == 0,
-            "broken_ticks": None if broken is None else int(broken),
+            "is_balanced": None if unbalanced is None else unbalanced == 0,
+            "unbalanced_ticks": None if unbalanced is None else int(unbalanced),
             "checked_at": None
             if checked_at is None
             else instant(datetime.fromtimestamp(checked_at, timezone.utc)),
@@ -123,14 +123,14 @@ def _version_of(package: str) -> str:
         return version(f"{package}-binary")
 
 
-_LAW = one_object(
+_LEDGER = one_object(
     {
-        "holds": {
+        "is_balanced": {
             "description": "Whether every trigger is accounted for. It does not change `up`.",
             "type": ["boolean", "null"],
         },
-        "broken_ticks": {
-            "description": "The ticks for which the law was found broken.",
+        "unbalanced_ticks": {
+            "description": "How many ticks were found unbalanced.",
             "type": ["integer", "null"],
             "minimum": 0,
         },
@@ -140,7 +140,7 @@ _LAW = one_object(
             "format": "date-time",
         },
     },
-    note="The law: triggers = outcomes + live sends. Null: not checked yet, since the start.",
+    note="The ledger balance: triggers = outcomes + live sends. Null: not checked since the start.",
 )
 _CLOCK = one_object(
     {
@@ -200,7 +200,7 @@ SECTION = Section(
                         "database": said(TEXT, "Whether the database can be used."),
                         "version": said(TEXT, "The version of this service."),
                         "libraries": {"type": "object", "additionalProperties": TEXT},
-                        "law": _LAW,
+                        "ledger": _LEDGER,
                         "services": _SERVICES,
                         "clock": _CLOCK,
                         "database_reason": said(

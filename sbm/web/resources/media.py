@@ -23,8 +23,8 @@ from zope.interface import implementer
 
 from sbm.model.file_names import is_plain
 from sbm.runtime.threads import in_thread, shielded
-from sbm.web.http.errors import MethodNotAllowed, NotFound, Reason
-from sbm.web.http.refusals import explain
+from sbm.web.http.http_errors import MethodNotAllowed, NotFound, Reason
+from sbm.web.http.refused_requests import explain
 from sbm.web.openapi.lists import NOT_FOUND, key
 from sbm.web.openapi.parts import Operation, PathItem, Section, allow, no_content
 from sbm.web.schema.json_schema import TEXT
@@ -105,7 +105,7 @@ class Media:
             raise
         if file is None:
             raise NotFound
-        reader = _Reader(self._reactor, file)
+        reader = _FileReader(self._reactor, file)
         try:
             await self._send(request, method, name, file, reader)
         finally:
@@ -113,7 +113,7 @@ class Media:
         return b""
 
     async def _send(
-        self, request: Request, method: str, name: str, file: _File, reader: _Reader
+        self, request: Request, method: str, name: str, file: _File, reader: _FileReader
     ) -> None:
         start, length = _head(request, method, name, file)
         if method == "HEAD" or not length:
@@ -141,7 +141,7 @@ class _File:
 
 @implementer(IPushProducer)
 @define(eq=False, slots=False)
-class _Reader:
+class _FileReader:
     """Reads a file in threads, no faster than the client takes it."""
 
     _reactor: Any

@@ -21,7 +21,7 @@ _OPTIONS = OptionsInfo(name="Metrics", description="The names of all metrics; PO
 
 
 @frozen(eq=False, kw_only=True)
-class Metrics:
+class MetricsResource:
     """The metrics of this service; ``wake`` is called after a task was requested."""
 
     app = new_app()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.web.server import Request
 
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply, written
-from sbm.web.http.errors import MethodNotAllowed
+from sbm.web.http.http_errors import MethodNotAllowed
 from sbm.web.openapi.parts import Operation, PathItem, Section, allow, answer_of, no_content
 from sbm.web.openapi.schemas import one_object
 from sbm.web.schema.json_schema import TEXT, URL

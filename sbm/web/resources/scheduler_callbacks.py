@@ -10,21 +10,21 @@ from twisted.logger import Logger
 
 from sbm.model.scheduler_callback import Crons, Target, find_repeated, kept, nearest_moment
 from sbm.model.user import SCHEDULER, User
-from sbm.settings.config import Scheduling
+from sbm.settings.config import SchedulingSettings
 from sbm.store import scheduler_callbacks
 from sbm.store.postgres.database import Transaction
 from sbm.telemetry import Telemetry
 from sbm.web.http.endpoint import Reply
-from sbm.web.http.errors import Reason
+from sbm.web.http.http_errors import Reason
 from sbm.web.http.wire import compact_json
 
-JOINED = "scheduler.joined_calls"
-UNMATCHED = "scheduler.unmatched_calls"
+JOINED = "scheduler_callbacks.joined"
+UNMATCHED = "scheduler_callbacks.unmatched"
 
 # Calls that match no due moment are logged once in this time. With a wrong time zone, no call does.
 LOG_SECONDS = 60.0
 
-Work = Callable[[Transaction], Awaitable[Reply]]
+AnswerCall = Callable[[Transaction], Awaitable[Reply]]
 
 
 @define(eq=False, kw_only=True)
@@ -32,7 +32,7 @@ class SchedulerCallbacks:
     """Finds repeated calls; counts and logs the results."""
 
     _reactor: Any
-    _scheduling: Scheduling
+    _scheduling: SchedulingSettings
     _telemetry: Telemetry
     _log: Logger = field(factory=Logger)
     _logged_at: float | None = field(default=None, init=False)
@@ -43,7 +43,7 @@ class SchedulerCallbacks:
         joins = user is SCHEDULER and bool(self._scheduling.join_window)
         return Callback(callbacks=self, joins=joins)
 
-    async def answer(self, transaction: Transaction, target: Target, work: Work) -> Answered:
+    async def answer(self, transaction: Transaction, target: Target, work: AnswerCall) -> Answered:
         """The answer to a call of the Scheduler: the earlier answer, or that of ``work``."""
         await scheduler_callbacks.lock_target(transaction, target=target)
         crons = await scheduler_callbacks.read_crons(transaction, target=target)
@@ -124,7 +124,7 @@ class Callback:
     _joins: bool
     _answered: Answered | None = field(default=None, init=False)
 
-    async def answer(self, transaction: Transaction, target: Target, work: Work) -> Reply:
+    async def answer(self, transaction: Transaction, target: Target, work: AnswerCall) -> Reply:
         """The answer; if the transaction runs again, the last answer counts."""
         self._answered = None
         if not self._joins:

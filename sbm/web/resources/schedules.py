@@ -13,14 +13,14 @@ from sbm.model.scheduler_callback import Target
 from sbm.model.user import SCHEDULER, User
 from sbm.operations import triggers
 from sbm.operations.schedules import change_schedule, create_schedule, delete_schedule
-from sbm.settings.config import Scheduling
+from sbm.settings.config import SchedulingSettings
 from sbm.store import schedules
 from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
-from sbm.web.http.errors import Reason
+from sbm.web.http.http_errors import Reason
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
@@ -96,7 +96,7 @@ class Schedules(Collection):
     resource = RESOURCE
 
     wake: Callable[[], None]
-    scheduling: Scheduling
+    scheduling: SchedulingSettings
     callbacks: SchedulerCallbacks
 
     @app.route("/<key>/send")

@@ -29,7 +29,7 @@ from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.bodies import JSON, Body
 from sbm.web.http.endpoint import REPLAYED, ApiRequest, OptionsInfo, Reply
-from sbm.web.http.errors import Invalid, Reason
+from sbm.web.http.http_errors import Invalid, Reason
 from sbm.web.http.wire import row_uuid
 from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import ref, said, schema
@@ -201,7 +201,7 @@ async def _list_page(
     transaction: Transaction, *, window: PageRequest, **wanted: Any
 ) -> Page[Subscription]:
     return await subscriptions.list_page(
-        transaction, window=window, wanted=subscriptions.Wanted(**wanted)
+        transaction, window=window, wanted=subscriptions.SubscriptionFilter(**wanted)
     )
 
 
@@ -241,7 +241,7 @@ _REQUEST = OptionsInfo(
     name="Subscription Request",
     description="Webhook listener for registrations now needing a subscription",
 )
-_TWIN = "The same subscription was requested a short while ago"
+_DUPLICATE = "The same subscription was requested a short while ago"
 
 
 @frozen(eq=False, kw_only=True)
@@ -297,9 +297,9 @@ class Subscriptions(Collection):
         async def subscribe(transaction: Transaction) -> Reply:
             registered = await register(transaction, draft, window=window)
             headers = {"Location": _url(request, registered.subscription_id)}
-            if registered.is_twin:
-                body = {"accepted": False, "reason": _TWIN}
-                return Reply(body=body, headers=headers, reason=Reason(kind="twin"))
+            if registered.is_duplicate:
+                body = {"accepted": False, "reason": _DUPLICATE}
+                return Reply(body=body, headers=headers, reason=Reason(kind="duplicate"))
             return Reply(status=201, body={"accepted": True}, headers=headers)
 
         return await self._made(request, subscribe)

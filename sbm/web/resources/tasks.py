@@ -8,7 +8,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from sbm.model.task import Kind, State, TaskRecord
+from sbm.model.task import TaskKind, TaskRecord, TaskState
 from sbm.store import tasks
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
@@ -25,17 +25,17 @@ from sbm.web.schema.pages import Order
 PATH = "/api/v1/tasks/"
 
 FILTERS = [
-    Filter(name="kind", read=filters.choice(get_args(Kind)), note="Tasks of this kind."),
-    Filter(name="state", read=filters.choice(get_args(State)), note="Tasks in this state."),
+    Filter(name="kind", read=filters.choice(get_args(TaskKind)), note="Tasks of this kind."),
+    Filter(name="state", read=filters.choice(get_args(TaskState)), note="Tasks in this state."),
 ]
 
 _ROW = one_object(
     {
         "url": said(URL, "The URL of the task."),
         "id": said(json_schema.UUID, "The `task_id` of the answer to the request."),
-        "kind": said(TEXT | {"enum": list(get_args(Kind))}, "What the task does."),
+        "kind": said(TEXT | {"enum": list(get_args(TaskKind))}, "What the task does."),
         "state": said(
-            TEXT | {"enum": list(get_args(State))},
+            TEXT | {"enum": list(get_args(TaskState))},
             "If the daemon of a `begun` task ends, another daemon goes on with the task.",
         ),
         "requested_at": MOMENT,

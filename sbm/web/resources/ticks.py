@@ -7,7 +7,7 @@ from typing import Any, get_args
 from attrs import frozen
 
 from sbm.model.send import Outcome
-from sbm.model.tick import Source, State, Tick
+from sbm.model.tick import Source, Tick, TickState
 from sbm.store import schedules, ticks
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
@@ -35,12 +35,12 @@ FILTERS = [
         read=filters.choice(get_args(Source)),
         note="Ticks of the built-in clock, or of POST-backs.",
     ),
-    Filter(name="state", read=filters.choice(get_args(State)), note="Ticks in this state."),
+    Filter(name="state", read=filters.choice(get_args(TickState)), note="Ticks in this state."),
     Filter(name="created_after", read=filters.moment, note="Ticks opened at this time or later."),
     Filter(name="created_before", read=filters.moment, note="Ticks opened at this time or before."),
 ]
 
-_STATE = TEXT | {"enum": list(get_args(State))}
+_STATE = TEXT | {"enum": list(get_args(TickState))}
 _OUTCOMES = one_object(dict.fromkeys(get_args(Outcome), COUNT))
 _PROGRESS = one_object(
     {

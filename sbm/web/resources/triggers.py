@@ -14,11 +14,11 @@ from sbm.model.scheduler_callback import Target
 from sbm.model.user import SCHEDULER
 from sbm.operations.refusals import NoSuchRow
 from sbm.operations.triggers import resend_last, send_next
-from sbm.settings.config import Scheduling
+from sbm.settings.config import SchedulingSettings
 from sbm.store import scheduler_calls
 from sbm.store.postgres.database import Transaction
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply
-from sbm.web.http.errors import Invalid, Reason, reason_of
+from sbm.web.http.http_errors import Invalid, Reason, reason_of
 from sbm.web.http.wire import uuid_of
 from sbm.web.openapi.lists import key
 from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of
@@ -49,7 +49,7 @@ class Triggers:
 
     endpoint: Endpoint
     wake: Callable[[], None]
-    scheduling: Scheduling
+    scheduling: SchedulingSettings
     callbacks: SchedulerCallbacks
 
     async def send(self, request: Request, key: str) -> bytes:

@@ -13,7 +13,7 @@ from sbm.operations.users import create_token
 from sbm.store import users
 from sbm.web.http.bodies import FORM, JSON, MULTIPART
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
-from sbm.web.http.errors import Invalid
+from sbm.web.http.http_errors import Invalid
 from sbm.web.http.passwords import Passwords
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, said, schema, taken_by, written

@@ -18,7 +18,7 @@ from attrs import field, frozen
 from sbm.model.echo import echoed
 from sbm.model.ids import LARGEST_ID
 from sbm.store.postgres.database import Transaction
-from sbm.web.http.errors import Invalid
+from sbm.web.http.http_errors import Invalid
 from sbm.web.http.wire import uuid_of
 from sbm.web.schema import json_schema
 from sbm.web.schema.fields import NO_NUL, NOT_BLANK, FieldError, canonical_uuid

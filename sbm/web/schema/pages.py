@@ -1,7 +1,7 @@
 """Lists, a page at a time.
 
 ``limit`` and ``offset`` say which page, and are all that a client needs. The links to the next and
-the previous page also have a ``position``: the row at which the present page ends or begins, and
+the previous page also have a ``cursor``: the row at which the present page ends or begins, and
 the count from the first page. A client that follows the links misses no row and sees none twice,
 even if rows are made and deleted meanwhile, and a page costs the same at any offset.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+import re
+from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar
@@ -22,7 +23,7 @@ from attrs import evolve, frozen
 from sbm.model.paging import Page, PageRequest
 from sbm.store.postgres.database import Database, Transaction
 from sbm.web.http.endpoint import ApiRequest, Reply
-from sbm.web.http.errors import Malformed
+from sbm.web.http.http_errors import Malformed
 from sbm.web.http.wire import compact_json, written_in_slices
 from sbm.web.schema.filters import Filter, read_filters
 
@@ -31,10 +32,13 @@ MAX_LIMIT = 1000
 # No table has so many rows; a larger offset would not be a number for the database.
 MAX_OFFSET = 2**62
 
-_NAMES = ("limit", "offset", "position")
+_NAMES = ("limit", "offset", "cursor")
 _LONGEST = 512
-_INVALID = "Invalid position: it was changed, or is one of another list."
+_INVALID = "Invalid cursor: it was changed, or is one of another list."
 _SEAL_BYTES = 9
+
+# What is in a cursor of the service that this one replaces.
+_OLD_CURSOR = re.compile(rb"[opr]=[ -~]*")
 
 Row = TypeVar("Row")
 
@@ -84,7 +88,7 @@ class Listing(Generic[Row]):
     filters: Sequence[Filter] = ()
 
     async def reply(self, database: Database, request: ApiRequest) -> Reply:
-        """The requested page; raises Invalid for its filters, Malformed for its position."""
+        """The requested page; raises Invalid for its filters, Malformed for its cursor."""
         window = self._window(request)
         page = await database.transact(self._read, window, request)
         results = await written_in_slices(
@@ -102,10 +106,10 @@ class Listing(Generic[Row]):
 
     def _window(self, request: ApiRequest) -> PageRequest:
         window = asked_for(request.query)
-        position = request.query.get("position")
-        if not position:
+        cursor = request.query.get("cursor")
+        if not cursor or _is_old(cursor):
             return window
-        backwards, offset, count, *key = self._unsealed(position, request)
+        backwards, offset, count, *key = self._unsealed(cursor, request)
         if window.offset != offset:  # the client has changed the offset, and gets that page
             return window
         return evolve(window, key=tuple(key), backwards=backwards, count=count)
@@ -122,39 +126,39 @@ class Listing(Generic[Row]):
             has_next, has_previous = page.more, window.offset > 0 or window.key is not None
 
         def url(offset: int, *, backwards: bool) -> str:
-            position = None
+            cursor = None
             if page.rows:
                 edge = page.rows[0] if backwards else page.rows[-1]
                 key = self.order.written(edge)
-                position = self._sealed([backwards, offset, page.count, *key], request)
-            return _url(request, limit=window.limit, offset=offset, position=position)
+                cursor = self._sealed([backwards, offset, page.count, *key], request)
+            return _url(request, limit=window.limit, offset=offset, cursor=cursor)
 
         return (
             url(end, backwards=False) if has_next else None,
             url(start, backwards=True) if has_previous else None,
         )
 
-    def _sealed(self, position: list[Any], request: ApiRequest) -> str:
-        payload = json.dumps(position, separators=(",", ":")).encode("ascii")
+    def _sealed(self, contents: list[Any], request: ApiRequest) -> str:
+        payload = json.dumps(contents, separators=(",", ":")).encode("ascii")
         sealed = urlsafe_b64encode(self._seal(payload, request) + payload)
         return sealed.decode("ascii").rstrip("=")
 
-    def _unsealed(self, position: str, request: ApiRequest) -> list[Any]:
+    def _unsealed(self, cursor: str, request: ApiRequest) -> list[Any]:
         """Direction, offset, count, and the parts of the key; raises Malformed."""
         try:
-            if len(position) > _LONGEST:
-                raise ValueError("too long for a position")
-            sealed = urlsafe_b64decode(position.encode("ascii") + b"=" * (-len(position) % 4))
+            if len(cursor) > _LONGEST:
+                raise ValueError("too long for a cursor")
+            sealed = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
             seal, payload = sealed[:_SEAL_BYTES], sealed[_SEAL_BYTES:]
             if seal != self._seal(payload, request):
                 raise ValueError("not sealed for this list")
             backwards, offset, count, *key = json.loads(payload)
             return [bool(backwards), _natural(offset), _natural(count), *self.order.read(key)]
         except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
-            raise Malformed(_INVALID, kind="position") from None
+            raise Malformed(_INVALID, kind="cursor") from None
 
     def _seal(self, payload: bytes, request: ApiRequest) -> bytes:
-        """A digest that belongs to this list and its filters, and to the position.
+        """A digest that belongs to this list and its filters, and to the rest of the cursor.
 
         It is not a secret: it detects mistakes. A forged one shows no more than an offset does.
         """
@@ -180,8 +184,8 @@ class ShortPage:
         """The page, with the absolute URLs of its neighbours."""
         following = self.offset + self.limit
         preceding = max(self.offset - self.limit, 0)
-        next_url = _url(request, limit=self.limit, offset=following, position=None)
-        previous_url = _url(request, limit=self.limit, offset=preceding, position=None)
+        next_url = _url(request, limit=self.limit, offset=following, cursor=None)
+        previous_url = _url(request, limit=self.limit, offset=preceding, cursor=None)
         return Reply(
             body={
                 "count": count,
@@ -199,16 +203,25 @@ def asked_for(query: Mapping[str, str]) -> PageRequest:
     return PageRequest(limit=min(limit, MAX_LIMIT), offset=min(offset, MAX_OFFSET))
 
 
-def _url(request: ApiRequest, *, limit: int, offset: int, position: str | None) -> str:
+def _url(request: ApiRequest, *, limit: int, offset: int, cursor: str | None) -> str:
     """The URL of another page of the list; all other parameters stay the same."""
     query = [pair for pair in request.parameters if pair[0] not in _NAMES]
     query.append(("limit", str(limit)))
     if offset:
         query.append(("offset", str(offset)))
-    if position is not None:
-        query.append(("position", position))
+    if cursor is not None:
+        query.append(("cursor", cursor))
     query.sort(key=lambda pair: pair[0])
     return f"{request.url(request.path)}?{urlencode(query)}"
+
+
+def _is_old(cursor: str) -> bool:
+    """Whether this is a cursor of the replaced service: its clients begin at the first page."""
+    try:
+        contents = b64decode(cursor.encode("ascii"))
+    except ValueError:
+        return False
+    return _OLD_CURSOR.fullmatch(contents) is not None
 
 
 def _number(text: str | None) -> int | None:

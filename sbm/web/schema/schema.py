@@ -12,7 +12,7 @@ from sbm.operations.drafts import Draft, Referenced
 from sbm.operations.refusals import SEVERAL, WrongValues
 from sbm.web.http.bodies import Body
 from sbm.web.http.endpoint import ApiRequest
-from sbm.web.http.errors import Invalid
+from sbm.web.http.http_errors import Invalid
 from sbm.web.schema.fields import ABSENT, NON_FIELD, Field, FieldError, Reference
 
 

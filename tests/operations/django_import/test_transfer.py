@@ -171,7 +171,7 @@ def test_schedules_are_mended_where_that_is_possible_and_never_due_where_it_is_n
 ) -> None:
     # A table of another release of ours, if this one has none.
     direct.rows(
-        "CREATE TABLE IF NOT EXISTS remote_schedules (kind text, target text, remote_id text,"
+        "CREATE TABLE IF NOT EXISTS scheduler_schedules (kind text, target text, remote_id text,"
         " cron_definition text, enabled boolean)"
     )
     old.direct.rows(
@@ -192,7 +192,7 @@ def test_schedules_are_mended_where_that_is_possible_and_never_due_where_it_is_n
     ]
     assert set(fates(notes, "schedules", "changed")) == {"1", "3", "4", "5", "6"}
     assert "hour 'noon'" in fates(notes, "schedules", "changed")["5"]
-    remote = direct.rows("SELECT kind, target, remote_id FROM remote_schedules")
+    remote = direct.rows("SELECT kind, target, remote_id FROM scheduler_schedules")
     assert [tuple(one.values()) for one in remote] == [
         ("schedule", "1", "11111111-0000-4000-8000-000000000001")
     ]
@@ -405,7 +405,7 @@ async def test_failures_are_requeued_only_where_nothing_has_happened_since(
         "a message is already owed to the subscription",
         "the subscription has moved on",
     }
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @pytest.mark.parametrize(

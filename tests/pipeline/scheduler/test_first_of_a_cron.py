@@ -69,7 +69,7 @@ def begun(doing: SchedulerOutbox) -> Any:
 
 
 def states(here: Here) -> dict[str, int]:
-    rows = here.direct.rows("SELECT state, count(*) AS count FROM chores GROUP BY state")
+    rows = here.direct.rows("SELECT state, count(*) AS count FROM scheduler_calls GROUP BY state")
     return {row["state"]: row["count"] for row in rows}
 
 
@@ -85,7 +85,7 @@ async def test_a_new_cron_is_told_once_and_then_by_many(here: Here) -> None:
     while await daemons[1].one_pass():
         pass
     assert states(here) == {"claimed": 1, "waiting": 29}
-    assert (gate.most, here.direct.value("SELECT max(attempt) FROM chores")) == (1, 1)
+    assert (gate.most, here.direct.value("SELECT max(attempt) FROM scheduler_calls")) == (1, 1)
     gate.open()
     await first
     passes = gatherResults([begun(one) for one in daemons])
@@ -148,7 +148,7 @@ async def test_the_real_one_is_never_poisoned_by_several_daemons(here: Here) -> 
     for hour in range(5):
         here.direct.subscriptions(8, here.set, here.direct.schedule(hour=str(hour)))
     daemons = [here.doing() for _ in range(3)]
-    while here.direct.value("SELECT count(*) FROM chores"):
+    while here.direct.value("SELECT count(*) FROM scheduler_calls"):
         here.hurry()
         await gatherResults([begun(one) for one in daemons])
     assert len(here.door.model.enabled()) == 40
@@ -182,7 +182,7 @@ async def test_a_lost_answer_keeps_the_cron_for_the_settle_time_at_most(here: He
     here.age()
     await here.do_all(doing)
     assert (states(here), len(here.door.model)) == ({}, 3)
-    assert {row["attempt"] for row in here.chores()} == set()
+    assert {row["attempt"] for row in here.scheduler_calls()} == set()
 
 
 @ensureDeferred
@@ -192,7 +192,7 @@ async def test_a_dead_daemon_keeps_the_cron_for_lease_and_settle_time(here: Here
     database = here.database("subscription")
     await database.transact(scheduler_calls.claim, limit=1, window=1, lease=MINUTE, settle=MINUTE)
     # It is deleted by hand, say: nobody will ever tell what came of its POST.
-    here.direct.rows("DELETE FROM chores WHERE state = 'claimed'")
+    here.direct.rows("DELETE FROM scheduler_calls WHERE state = 'claimed'")
     doing = here.doing()
     while await doing.one_pass():
         pass
@@ -227,7 +227,7 @@ async def test_one_that_waits_uses_up_no_try(here: Here) -> None:
     doing = here.doing()
     here.door.troubles += [answering(500), lambda *_: False]
     await doing.one_pass()
-    (waiting,) = here.direct.rows("SELECT * FROM chores WHERE state = 'waiting'")
+    (waiting,) = here.direct.rows("SELECT * FROM scheduler_calls WHERE state = 'waiting'")
     assert (waiting["attempt"], waiting["faults"], waiting["unknown_since"]) == (0, 0, None)
 
 
@@ -241,10 +241,12 @@ async def test_one_that_waits_and_gets_another_cron_does_not_wait(here: Here) ->
     other = here.direct.schedule(hour="17")
     here.direct.rows(
         "UPDATE subscriptions SET schedule_id = %s WHERE id::text IN"
-        " (SELECT target FROM chores WHERE state = 'waiting')",
+        " (SELECT target FROM scheduler_calls WHERE state = 'waiting')",
         other,
     )
-    here.direct.rows("UPDATE chores SET due_at = now() + interval '1 hour' WHERE attempt > 0")
+    here.direct.rows(
+        "UPDATE scheduler_calls SET due_at = now() + interval '1 hour' WHERE attempt > 0"
+    )
     await doing.one_pass()
     assert [one.cron_definition for one in here.door.model.enabled()] == ["* 17 * * *"]
 
@@ -257,10 +259,10 @@ async def test_a_late_result_frees_no_cron_that_was_taken_since(here: Here) -> N
     claim: dict[str, Any] = {"limit": 1, "window": 1, "lease": -MINUTE, "settle": timedelta(0)}
     (late,) = (await database.transact(scheduler_calls.claim, **claim)).claimed
     await database.transact(scheduler_calls.expire, limit=1)
-    here.direct.rows("UPDATE chores SET unknown_since = NULL")
+    here.direct.rows("UPDATE scheduler_calls SET unknown_since = NULL")
     await database.transact(scheduler_calls.claim, **(claim | {"lease": MINUTE}))
     await database.transact(
-        scheduler_calls.settle, chore=late, result=PutOff(reason="", delay=MINUTE, doubt="none")
+        scheduler_calls.settle, call=late, result=PutOff(reason="", delay=MINUTE, doubt="none")
     )
     (cron,) = here.direct.rows("SELECT * FROM scheduler_crons")
     assert cron["attempt"] == 2
@@ -316,8 +318,8 @@ async def test_the_cron_of_one_that_is_gone_is_forgotten(here: Here) -> None:
     await here.do_all(doing)
     (entry,) = here.door.model.enabled()
     here.door.model.delete(entry.id)
-    here.direct.rows("UPDATE remote_schedules SET enabled = false")
-    here.direct.rows("SELECT owe_chore(kind, target) FROM remote_schedules")
+    here.direct.rows("UPDATE scheduler_schedules SET enabled = false")
+    here.direct.rows("SELECT owe_scheduler_call(kind, target) FROM scheduler_schedules")
     await doing.one_pass()
     assert known(here) == []
     await here.do_all(doing)

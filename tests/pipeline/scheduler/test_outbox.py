@@ -74,7 +74,7 @@ class Door(Resource):
 
 @define(eq=False)
 class Here:
-    """A database with one message set, a Scheduler, and who does the chores between them."""
+    """A database with one message set, a Scheduler, and who does the calls between them."""
 
     direct: Arranged
     address: DatabaseAddress
@@ -125,30 +125,30 @@ class Here:
 
     async def do_all(self, doing: SchedulerOutbox) -> None:
         """Do what is owed, as if no time had to pass."""
-        while self.direct.value("SELECT count(*) FROM chores WHERE state = 'owed'"):
+        while self.direct.value("SELECT count(*) FROM scheduler_calls WHERE state = 'owed'"):
             self.hurry()
             assert await doing.one_pass()
 
     async def do_all_of(self, kind: str, doing: SchedulerOutbox) -> None:
         """Do what is owed of a kind, while nothing of another is owed yet."""
-        while self.direct.value("SELECT count(*) FROM chores WHERE kind = %s", kind):
+        while self.direct.value("SELECT count(*) FROM scheduler_calls WHERE kind = %s", kind):
             await doing.one_pass()
 
     def hurry(self) -> None:
-        self.direct.rows("UPDATE chores SET due_at = now() WHERE state = 'owed'")
+        self.direct.rows("UPDATE scheduler_calls SET due_at = now() WHERE state = 'owed'")
 
     def age(self) -> None:
         """Let the settle time be over."""
         self.direct.rows(
-            "UPDATE chores SET unknown_since = now() - interval '1 day'"
+            "UPDATE scheduler_calls SET unknown_since = now() - interval '1 day'"
             " WHERE unknown_since IS NOT NULL"
         )
 
     def subscribe(self) -> UUID:
         return self.direct.subscriptions(1, self.set, self.schedule)[0]
 
-    def chores(self) -> list[dict[str, Any]]:
-        return self.direct.rows("SELECT * FROM chores ORDER BY id")
+    def scheduler_calls(self) -> list[dict[str, Any]]:
+        return self.direct.rows("SELECT * FROM scheduler_calls ORDER BY id")
 
     def remote_id(self, subscription: UUID) -> Any:
         return (self.direct.subscription(subscription)["metadata"] or {}).get(
@@ -238,7 +238,7 @@ async def test_a_subscription_is_told_of_disabled_enabled_and_changed(here: Here
     await here.do_all(doing)
     assert here.door.changes[-1] == ("PATCH", {"enabled": False})
     assert len(here.door.changes) == 8
-    assert here.direct.rows("SELECT * FROM remote_schedules") == []
+    assert here.direct.rows("SELECT * FROM scheduler_schedules") == []
 
 
 @ensureDeferred
@@ -251,7 +251,7 @@ async def test_what_changes_nothing_for_the_scheduler_owes_it_nothing(here: Here
     )
     here.direct.rows("UPDATE subscriptions SET completed = true, active = false, lang = 'zul'")
     here.direct.rows("UPDATE schedules SET minute = '30', next_tick_at = now()")
-    assert here.chores() == []
+    assert here.scheduler_calls() == []
 
 
 @ensureDeferred
@@ -263,7 +263,7 @@ async def test_a_change_that_is_rolled_back_owes_nothing(here: Here) -> None:
         " SELECT 'x', id, default_schedule_id, 'eng' FROM messagesets; RAISE 'no';"
         " EXCEPTION WHEN raise_exception THEN NULL; END $$"
     )
-    assert here.chores() == []
+    assert here.scheduler_calls() == []
 
 
 @ensureDeferred
@@ -317,8 +317,8 @@ async def test_a_daemon_goes_by_its_own_setting_before_anybody_has_announced_it(
         )
 
     await database.transact(subscribe)
-    (chore,) = here.chores()
-    assert chore["kind"] == "subscription"
+    (call,) = here.scheduler_calls()
+    assert call["kind"] == "subscription"
 
 
 def _query(insert: str) -> Any:
@@ -355,8 +355,8 @@ async def test_one_that_is_not_found_is_made_when_the_settle_time_is_over(here: 
     here.hurry()
     await doing.one_pass()
     assert [method for method, _ in here.door.changes] == ["POST"]
-    (chore,) = here.chores()
-    assert "looked for" in chore["reason"]
+    (call,) = here.scheduler_calls()
+    assert "looked for" in call["reason"]
     here.age()
     await here.do_all(doing)
     assert [method for method, _ in here.door.changes] == ["POST", "POST"]
@@ -378,7 +378,7 @@ async def test_one_that_a_dead_daemon_may_have_had_made_is_looked_for(here: Here
     made = here.door.model.create(**payload(subscription))
     doing = here.doing()
     assert await doing.one_pass() == 0
-    here.direct.rows("UPDATE chores SET lease_until = now() - interval '1 second'")
+    here.direct.rows("UPDATE scheduler_calls SET lease_until = now() - interval '1 second'")
     await doing.expire()
     await here.do_all(doing)
     assert here.door.changes == []
@@ -413,18 +413,18 @@ async def test_one_that_was_made_by_who_had_lost_the_lease_is_disabled(here: Her
     )
     (claimed,) = claim.claimed
     await late.expire()
-    here.direct.rows("UPDATE chores SET unknown_since = NULL")
+    here.direct.rows("UPDATE scheduler_calls SET unknown_since = NULL")
     await here.do_all(late)
     surplus = here.door.model.create(**payload(subscription))
     told = Told(remote=Remote(id=surplus.id, cron_definition="30 8 * * *", enabled=True))
-    await database.transact(scheduler_calls.settle, chore=claimed, result=told)
+    await database.transact(scheduler_calls.settle, call=claimed, result=told)
     await here.do_all(late)
     (kept,) = here.door.model.enabled()
     assert kept.id == here.remote_id(subscription) != surplus.id
 
 
 @ensureDeferred
-async def test_what_changes_while_a_chore_is_done_is_told_after_it(here: Here) -> None:
+async def test_what_changes_while_a_scheduler_call_is_done_is_told_after_it(here: Here) -> None:
     await here.announce("subscription")
     doing = here.doing()
     here.subscribe()
@@ -447,9 +447,9 @@ async def test_a_scheduler_that_is_away_is_waited_for(here: Here) -> None:
     here.door.troubles += [answering(401)]
     await doing.one_pass()
     here.hurry()
-    (chore,) = here.chores()
-    assert (chore["state"], chore["unknown_since"]) == ("owed", None)
-    assert "401" in chore["reason"]
+    (call,) = here.scheduler_calls()
+    assert (call["state"], call["unknown_since"]) == ("owed", None)
+    assert "401" in call["reason"]
     here.now += 3600
     await here.do_all(doing)
     assert [method for method, _ in here.door.changes] == ["POST", "POST"]
@@ -462,9 +462,9 @@ async def test_what_the_scheduler_refuses_is_kept_and_tried_again_once_changed(h
     subscription = here.subscribe()
     here.door.troubles += [answering(400)]
     await doing.one_pass()
-    (chore,) = here.chores()
-    assert chore["state"] == "refused"
-    assert "400" in chore["reason"]
+    (call,) = here.scheduler_calls()
+    assert call["state"] == "refused"
+    assert "400" in call["reason"]
     here.hurry()
     assert await doing.one_pass() == 0
     here.direct.rows("UPDATE subscriptions SET active = false")
@@ -485,9 +485,9 @@ async def test_a_change_that_always_fails_is_given_up(here: Here) -> None:
     await doing.one_pass()
     here.hurry()
     await doing.one_pass()
-    (chore,) = here.chores()
-    assert chore["state"] == "refused"
-    assert "tried 2 times" in chore["reason"]
+    (call,) = here.scheduler_calls()
+    assert call["state"] == "refused"
+    assert "tried 2 times" in call["reason"]
 
 
 @ensureDeferred
@@ -502,7 +502,7 @@ async def test_a_change_is_not_given_up_while_the_scheduler_answers_nothing_but_
     here.direct.rows("UPDATE subscriptions SET active = false")
     here.door.troubles += [answering(500), answering(500)]
     await doing.one_pass()
-    assert [chore["state"] for chore in here.chores()] == ["owed"]
+    assert [call["state"] for call in here.scheduler_calls()] == ["owed"]
     await here.do_all(doing)
     assert here.door.model.enabled() == []
 
@@ -587,7 +587,7 @@ async def test_several_daemons_make_each_call_once(here: Here) -> None:
     await here.announce("subscription")
     ids = [here.subscribe() for _ in range(12)]
     doing = [here.doing(), here.doing()]
-    while here.direct.value("SELECT count(*) FROM chores"):
+    while here.direct.value("SELECT count(*) FROM scheduler_calls"):
         here.hurry()
         await gatherResults([_begun(one) for one in doing])
     assert sorted(body["endpoint"] for _, body in here.door.changes) == sorted(
@@ -600,7 +600,7 @@ def _begun(doing: SchedulerOutbox) -> Any:
 
 
 @ensureDeferred
-async def test_a_chore_for_what_was_never_there_is_done_without_a_call(here: Here) -> None:
+async def test_a_scheduler_call_for_what_was_never_there_is_done_without_a_call(here: Here) -> None:
     doing = here.doing()
     database = here.database("subscription")
     await database.transact(scheduler_calls.owe, kind="subscription", target=str(uuid4()))

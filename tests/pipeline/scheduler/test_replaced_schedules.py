@@ -63,7 +63,7 @@ async def told(here: Here, mode: Scheduling) -> tuple[SchedulerOutbox, str]:
         endpoint = f"http://sbm/api/v1/subscriptions/{here.subscribe()}/send"
     else:
         endpoint = f"http://sbm/api/v1/schedule/{here.schedule}/send/"
-        here.direct.rows("SELECT owe_chore('schedule', %s)", str(here.schedule))
+        here.direct.rows("SELECT owe_scheduler_call('schedule', %s)", str(here.schedule))
     await here.do_all(doing)
     assert fires(here.door.model) == [(endpoint, OLD)]
     here.door.asked.clear()
@@ -95,9 +95,9 @@ async def test_another_cron_disables_and_then_makes_anew(here: Here, mode: Sched
     assert [method for method, _ in here.door.changes] == ["PATCH", "POST"]
     assert here.door.changes[0][1] == {"enabled": False}
     assert fires(here.door.model) == [(endpoint, NEW)]
-    (remembered,) = here.direct.rows("SELECT * FROM remote_schedules")
+    (remembered,) = here.direct.rows("SELECT * FROM scheduler_schedules")
     assert (remembered["made_with"], remembered["cron_definition"]) == (NEW, NEW)
-    assert here.chores() == []
+    assert here.scheduler_calls() == []
 
 
 Loss = Callable[[Here], list[Trouble]]
@@ -113,7 +113,7 @@ LOSSES: dict[str, Loss] = {
     "the list breaks off": lambda here: [
         *(nothing, store_and_hang_up(here.door), answering(500)),
     ],
-    "a twin is made": lambda here: [
+    "a duplicate is made": lambda here: [
         *(nothing, store_twice_and_hang_up(here)),
     ],
 }
@@ -139,12 +139,12 @@ async def test_whatever_is_lost_one_schedule_fires_at_the_new_times(
     await settled(here, doing)
     assert fires(here.door.model) == [(endpoint, NEW)]
     (kept,) = [entry.id for entry in here.door.model.enabled()]
-    assert here.direct.value("SELECT remote_id FROM remote_schedules") == kept
+    assert here.direct.value("SELECT remote_id FROM scheduler_schedules") == kept
 
 
 async def settled(here: Here, doing: SchedulerOutbox) -> None:
     """Do what is owed, with all the time that has to pass."""
-    while here.direct.value("SELECT count(*) FROM chores"):
+    while here.direct.value("SELECT count(*) FROM scheduler_calls"):
         here.now += 3600
         here.hurry()
         here.age()
@@ -165,7 +165,9 @@ async def test_a_daemon_that_dies_at_any_step_leaves_it_to_another(here: Here, s
             await dying.one_pass()
         except Died:
             break
-    here.direct.rows("UPDATE chores SET lease_until = now() - interval '1 s' WHERE state='claimed'")
+    here.direct.rows(
+        "UPDATE scheduler_calls SET lease_until = now() - interval '1 s' WHERE state='claimed'"
+    )
     await doing.expire()
     await settled(here, doing)
     assert fires(here.door.model) == [(endpoint, NEW)]
@@ -227,7 +229,7 @@ async def test_one_that_was_made_with_another_cron_than_it_shows_is_never_enable
     doing, endpoint = await told(here, "subscription")
     here.direct.rows("UPDATE subscriptions SET active = false")
     await here.do_all(doing)
-    here.direct.rows("UPDATE remote_schedules SET made_with = NULL")
+    here.direct.rows("UPDATE scheduler_schedules SET made_with = NULL")
     here.direct.rows("UPDATE subscriptions SET active = true")
     await here.do_all(doing)
     assert [method for method, _ in here.door.changes] == ["PATCH", "POST"]
@@ -272,7 +274,7 @@ async def test_the_latest_moment_that_came_in_between_is_ticked_once(here: Here)
         ("clock", "missed", NINE + timedelta(days=1)),
         ("clock", "expanding", NINE + timedelta(days=2)),
     ]
-    assert here.direct.value("SELECT silent_since FROM remote_schedules") is None
+    assert here.direct.value("SELECT silent_since FROM scheduler_schedules") is None
 
 
 @ensureDeferred
@@ -282,7 +284,7 @@ async def test_a_subscription_is_owed_one_send_for_the_moments_in_between(here: 
     (send,) = here.direct.rows("SELECT * FROM sends")
     assert (send["kind"], send["lane"]) == ("next", "single")
     assert ticks(here) == [("clock", "missed", NINE)]
-    assert here.direct.broken_law() == []
+    assert here.direct.unbalanced_ticks() == []
 
 
 @pytest.mark.parametrize("mode", ["subscription", "schedule"])
@@ -374,7 +376,7 @@ async def test_one_that_was_disabled_by_others_long_ago_is_made_up_for_nothing(h
     endpoint = f"http://sbm/api/v1/schedule/{here.schedule}/send/"
     old = here.door.model.create(endpoint=endpoint, auth_token="x", enabled=False)
     here.direct.rows(
-        "INSERT INTO remote_schedules (kind, target, remote_id) VALUES ('schedule', %s, %s)",
+        "INSERT INTO scheduler_schedules (kind, target, remote_id) VALUES ('schedule', %s, %s)",
         *(str(here.schedule), old.id),
     )
     await here.announce("schedule")
@@ -423,7 +425,7 @@ async def test_a_call_and_the_end_of_the_silence_do_not_wait_for_each_other(
     until: Deferred[None] = Deferred()
 
     async def call(transaction: Transaction) -> None:
-        target = here.direct.value("SELECT target FROM chores")
+        target = here.direct.value("SELECT target FROM scheduler_calls")
         key = UUID(target) if mode == "subscription" else int(target)
         await scheduler_callbacks.lock_target(transaction, target=Target(kind=mode, id=key))
         await until

@@ -79,7 +79,7 @@ async def test_what_is_held_for_one_that_cannot_be_told_is_found_and_disabled(
 async def test_a_member_that_nothing_but_its_metadata_tells_of_is_disabled_too(here: Here) -> None:
     await here.announce("subscription")
     subscription = here.subscribe()
-    here.direct.rows("DELETE FROM chores")
+    here.direct.rows("DELETE FROM scheduler_calls")
     entry = here.door.model.create(endpoint="http://old/", auth_token="x")
     here.direct.rows(
         "UPDATE subscriptions SET metadata = jsonb_build_object('scheduler_schedule_id', %s::text)"
@@ -98,7 +98,7 @@ async def test_each_member_is_compared_with_what_its_own_schedule_is_told(here: 
     never = here.direct.schedule(day_of_month="31", month_of_year="6")
     for schedule in (here.schedule, other, never):
         here.direct.subscriptions(2, here.set, schedule)
-    here.direct.rows("DELETE FROM chores")
+    here.direct.rows("DELETE FROM scheduler_calls")
     assert [action for action, _ in await bring_in_line(here)] == ["create"] * 4
     assert called(here) == {"30 8 * * *", "5-59/10 2 * * 0"}
     assert await differences(here) == []

@@ -37,8 +37,8 @@ def logged() -> Iterator[list[str]]:
 
     @implementer(ILogObserver)
     def observe(event: LogEvent) -> None:
-        if "chore" in event:
-            lines.append(f"{event['log_level'].name} {event['chore']}: {event['reason']}")
+        if "call" in event:
+            lines.append(f"{event['log_level'].name} {event['call']}: {event['reason']}")
 
     globalLogPublisher.addObserver(observe)
     yield lines
@@ -76,7 +76,7 @@ class Disliked:
 
 async def until_ended(here: Here, doing: Any) -> None:
     """Do what is owed until all is done or refused, with all the time that has to pass."""
-    while here.direct.value("SELECT count(*) FROM chores WHERE state <> 'refused'"):
+    while here.direct.value("SELECT count(*) FROM scheduler_calls WHERE state <> 'refused'"):
         here.hurry()
         here.age()
         await doing.one_pass()
@@ -95,10 +95,10 @@ async def test_a_post_that_is_never_taken_ends_as_refused_beside_others(
     await until_ended(here, doing)
     assert not doing._breaker.openings
     assert len(here.door.model) == len(good)
-    (chore,) = here.chores()
-    assert (chore["state"], chore["target"], answers.count) == ("refused", str(bad), 3)
-    assert f"answered {status}" in chore["reason"]
-    assert "(tried 3 times)" in chore["reason"]
+    (call,) = here.scheduler_calls()
+    assert (call["state"], call["target"], answers.count) == ("refused", str(bad), 3)
+    assert f"answered {status}" in call["reason"]
+    assert "(tried 3 times)" in call["reason"]
     about = f"subscription {bad} on schedule {here.schedule} with cron '30 8 * * *'"
     assert [line.partition(":")[0].split(" ", 1) for line in logged][-1] == ["error", about]
     assert all(about in line for line in logged)
@@ -112,7 +112,7 @@ async def test_a_post_whose_answer_cannot_be_read_ends_as_refused(here: Here, bo
     (bad,) = here.direct.subscriptions(1, here.set, here.schedule)
     answers = Disliked(here, b"POST", str(bad), 201, GARBLED[body])
     await until_ended(here, here.doing())
-    assert ([chore["state"] for chore in here.chores()], answers.count) == (["refused"], 2)
+    assert ([call["state"] for call in here.scheduler_calls()], answers.count) == (["refused"], 2)
 
 
 @pytest.mark.parametrize("status", [500, 502, 408, 302])
@@ -134,7 +134,7 @@ async def test_one_that_was_made_all_the_same_is_found_before_it_is_refused(
     here.door.troubles.append(store_and_fail)
     await until_ended(here, doing)
     (entry,) = here.door.model.enabled()
-    assert (here.chores(), here.remote_id(subscription)) == ([], entry.id)
+    assert (here.scheduler_calls(), here.remote_id(subscription)) == ([], entry.id)
 
 
 @pytest.mark.parametrize("status", ITS_OWN)
@@ -156,8 +156,8 @@ async def test_what_is_due_to_the_scheduler_uses_up_no_try(
         here.hurry()
         here.age()
         await doing.one_pass()
-    (chore,) = here.chores()
-    assert (chore["state"], chore["faults"]) == ("owed", 0)
+    (call,) = here.scheduler_calls()
+    assert (call["state"], call["faults"]) == ("owed", 0)
     assert answers.count >= 2
     # Of a POST it is looked for what it made, and that is answered.
     assert bool(doing._breaker.openings) == ((method, status) != (b"POST", 503))
@@ -178,8 +178,8 @@ async def test_a_patch_that_is_never_taken_ends_as_refused_beside_others(
     await until_ended(here, doing)
     assert not doing._breaker.openings
     assert [one.id for one in here.door.model.enabled()] == [here.remote_id(bad)]
-    (chore,) = here.chores()
-    assert (chore["state"], answers.count) == ("refused", 3)
+    (call,) = here.scheduler_calls()
+    assert (call["state"], answers.count) == ("refused", 3)
     assert any(str(bad) in line and line.startswith("error") for line in logged)
 
 
@@ -195,7 +195,7 @@ async def test_a_change_that_is_refused_never_makes_a_second_schedule(here: Here
     here.direct.rows("UPDATE schedules SET hour = '9'")
     await until_ended(here, doing)
     assert len(here.door.model) == 1
-    assert [chore["state"] for chore in here.chores()] == ["refused"]
+    assert [call["state"] for call in here.scheduler_calls()] == ["refused"]
 
 
 @ensureDeferred
@@ -213,9 +213,9 @@ async def test_a_500_while_nothing_is_listed_is_nobodys_fault(here: Here) -> Non
 
     here.door.troubles = [fail, fail]
     await doing.one_pass()
-    (chore,) = here.chores()
-    assert (chore["state"], chore["faults"]) == ("owed", 0)
-    assert chore["unknown_since"] is not None
+    (call,) = here.scheduler_calls()
+    assert (call["state"], call["faults"]) == ("owed", 0)
+    assert call["unknown_since"] is not None
     await until_ended(here, doing)
     assert len(here.door.model) == 1
 
@@ -231,7 +231,7 @@ async def test_a_page_that_cannot_be_read_hinders_only_who_has_to_read_it(
         here.door.model.create(endpoint="http://elsewhere/", auth_token="x")
     lost = here.subscribe()
     Disliked(here, b"GET", "cursor=", status, b"<h1>no</h1>")
-    here.direct.rows("UPDATE chores SET unknown_since = now()")
+    here.direct.rows("UPDATE scheduler_calls SET unknown_since = now()")
     for _ in range(8):
         here.hurry()
         await doing.one_pass()
@@ -255,7 +255,7 @@ async def test_the_list_is_read_once_for_all_that_are_looked_for(here: Here) -> 
         )
         for one in ids[:4]
     ]
-    here.direct.rows("UPDATE chores SET unknown_since = now()")
+    here.direct.rows("UPDATE scheduler_calls SET unknown_since = now()")
     await doing.one_pass()
     assert [method for method, _, _ in here.door.asked] == ["GET", "GET"]  # two pages
     assert [here.remote_id(one) for one in ids] == [*(one.id for one in made), None]

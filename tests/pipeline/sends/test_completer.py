@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sbm.model.durations import StopGrace
-from sbm.model.send import GivenBack, Result, Send, Settled, Unknown
+from sbm.model.send import GivenBack, Send, SendResult, Settled, Unknown
 from sbm.pipeline.sends.completer import APART_SECONDS, BATCH, RETRY_SECONDS, Completer
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import sends, ticks
@@ -61,7 +61,7 @@ class Bench:
         self.in_flight = nothing_in_flight(self.clock, capacity=1000)
         self.line = Line(self.database)
         self.telemetry = Telemetry()
-        self.heard: list[tuple[Send, Result]] = []
+        self.heard: list[tuple[Send, SendResult]] = []
         self.claims = Claims(reactor=self.clock)
         line: Any = self.line
         self.completer = Completer(
@@ -75,7 +75,7 @@ class Bench:
         )
         self.completer.startService()
 
-    def _hear(self, send: Send, result: Result) -> None:
+    def _hear(self, send: Send, result: SendResult) -> None:
         self.heard.append((send, result))
 
     async def claim(self, count: int, name: str = "pregnancy") -> list[Send]:
@@ -189,7 +189,7 @@ async def test_only_what_this_commit_has_settled_is_told_to_the_metrics_api(benc
     *claimed, elsewhere, lost = await bench.claim(6)
     await bench.database.transact(sends.settle, results=[(elsewhere, SENT)])
     bench.direct.rows("UPDATE sends SET attempt = 2 WHERE id = %s", lost.id)
-    results: tuple[Result, ...] = (
+    results: tuple[SendResult, ...] = (
         SENT,
         Settled(outcome="dry-run", stage="post"),
         Settled(outcome="failed", stage="address", is_unaddressed=True),
@@ -217,7 +217,7 @@ async def test_a_large_heap_of_results_goes_in_batches(bench: Bench) -> None:
         await bench.next_batch()
     assert len(bench.outcomes()) == len(claimed)
     assert bench.line.tries <= 4
-    assert bench.direct.broken_law() == []
+    assert bench.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -370,7 +370,7 @@ def locked(database_uri: str, statement: str, *values: Any) -> Iterator[None]:
         yield
 
 
-def settle_all(bench: Bench, claimed: list[Send], result: Result = SENT) -> None:
+def settle_all(bench: Bench, claimed: list[Send], result: SendResult = SENT) -> None:
     """Let all of them be one batch."""
     bench.line.is_cut = True
     for send in claimed:
@@ -403,7 +403,7 @@ async def test_a_locked_subscription_holds_up_no_other_and_is_settled_when_it_is
         await bench.next_batch()
     assert len(bench.outcomes()) == 5
     assert bench.telemetry.counts == {f"sends.{result.outcome}": 5, "sends.locked": 2}
-    assert bench.direct.broken_law() == []
+    assert bench.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -438,7 +438,7 @@ async def test_more_locked_subscriptions_than_a_batch_has_hold_up_no_other(
 @pytest.mark.parametrize("result", [SENT, BACK, Unknown(reason="timed out")], ids=str)
 @ensureDeferred
 async def test_another_locked_row_holds_up_no_other(
-    bench: Bench, database_uri: str, result: Result
+    bench: Bench, database_uri: str, result: SendResult
 ) -> None:
     """The row of the send itself, say: the batch is divided, and then nobody waits for long."""
     kept, *others = await bench.claim(5)
@@ -450,7 +450,7 @@ async def test_another_locked_row_holds_up_no_other(
     while bench.in_flight.held:
         bench.clock.advance(RETRY_SECONDS)
         await bench.next_batch()
-    assert bench.direct.broken_law() == []
+    assert bench.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred

@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sbm.clients.outcomes import Faulty, HeldBack, Rejected, Unavailable
-from sbm.clients.outcomes import Unknown as UnknownError
+from sbm.clients.outcomes import OutcomeUnknown as UnknownError
 from sbm.model.backoff import CAP
-from sbm.model.send import GivenBack, Result, Send, Settled
+from sbm.model.send import GivenBack, Send, SendResult, Settled
 from sbm.model.send import Unknown as UnknownOutcome
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.address_lookup import AddressLookup
@@ -86,7 +86,7 @@ class Bench:
         self.delivery.begin(self.in_flight.take(send, asked_at=self.in_flight.uptime()))
         return send
 
-    def result(self, send: Send) -> Result:
+    def result(self, send: Send) -> SendResult:
         return self.completer.results[send.id]
 
     def failures(self) -> list[int]:

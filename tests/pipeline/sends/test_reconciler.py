@@ -141,7 +141,7 @@ async def test_what_is_found_is_adopted_at_once(bench: Bench) -> None:
     assert (bench.outcomes(), bench.states()) == ([("adopted", "o")], {})
     assert bench.direct.value("SELECT next_sequence_number FROM subscriptions") == 2
     assert bench.telemetry.counts == {"sends.adopted": 1}
-    assert bench.direct.broken_law() == []
+    assert bench.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -379,7 +379,7 @@ async def test_at_most_once_it_is_a_failure_and_the_subscription_goes_on(
     assert (bench.states(), bench.outcomes()) == ({}, [("failed", None)])
     assert direct.value("SELECT next_sequence_number FROM subscriptions") == 2
     assert direct.value("SELECT send_id FROM failed_tasks") == send.id
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @pytest.mark.parametrize("uncertain", ["at-least-once", "at-most-once"])

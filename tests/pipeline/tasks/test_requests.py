@@ -11,9 +11,9 @@ from pytest_twisted import ensureDeferred
 from twisted.application.service import Service
 from twisted.internet import reactor
 
-from sbm.model.failed_task import EVERYTHING, Wanted
-from sbm.model.task import Kind
-from sbm.pipeline.tasks.requests import REQUEUE_BATCH, Tasks
+from sbm.model.failed_task import EVERYTHING, FailedTaskFilter
+from sbm.model.task import TaskKind
+from sbm.pipeline.tasks.requests import REQUEUE_BATCH, TaskRequests
 from sbm.runtime.wakeups import Wakeup
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import tasks
@@ -29,7 +29,7 @@ def worker(
     *,
     running: bool = True,
     owed: Callable[[], Any] = lambda: None,
-) -> tuple[Tasks, list[str]]:
+) -> tuple[TaskRequests, list[str]]:
     """What does the tasks, one pass at a time, and how often it said that sends are owed."""
     said: list[str] = []
 
@@ -37,7 +37,7 @@ def worker(
         said.append("owed")
         owed()
 
-    made = Tasks(
+    made = TaskRequests(
         reactor=reactor,
         database=database,
         time_zone=ZONE,
@@ -51,7 +51,10 @@ def worker(
 
 
 async def asked(
-    database: Database, kind: Kind, up_to: int | None = None, wanted: Wanted = EVERYTHING
+    database: Database,
+    kind: TaskKind,
+    up_to: int | None = None,
+    wanted: FailedTaskFilter = EVERYTHING,
 ) -> None:
     await database.transact(tasks.request, kind=kind, requested_by=None, up_to=up_to, wanted=wanted)
 
@@ -116,12 +119,12 @@ def failures(direct: Arranged, count: int) -> list[int]:
 
 
 def requeued(direct: Arranged, count: int, left: int = 0) -> None:
-    """Assert that just so many are owed again, once, and that the law holds."""
+    """Assert that just so many are owed again, once, and that every tick is balanced."""
     assert direct.value("SELECT count(*) FROM failed_tasks") == left
     assert direct.value("SELECT count(*) FROM sends") == count
     assert direct.value("SELECT count(*) FROM ledger") == 0
     assert direct.value("SELECT sum(triggers) FROM ticks") == count
-    assert direct.broken_law() == []
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
@@ -142,7 +145,7 @@ async def test_of_a_long_list_only_those_are_requeued_that_were_meant(
 ) -> None:
     ids = failures(direct, 2 * REQUEUE_BATCH + 10)
     direct.rows("UPDATE failed_tasks SET stage = 'content' WHERE id = ANY(%s)", ids[::2])
-    await asked(database, "requeue-failed-tasks", ids[-1], Wanted(stage="content"))
+    await asked(database, "requeue-failed-tasks", ids[-1], FailedTaskFilter(stage="content"))
     doing, owed = worker(database)
     assert await doing.one_pass() == 1
     assert len(owed) == 2
@@ -156,7 +159,7 @@ async def test_a_requeue_whose_daemon_is_lost_between_batches_goes_on_in_another
 ) -> None:
     ids = failures(direct, 2 * REQUEUE_BATCH + 10)
     direct.rows("UPDATE failed_tasks SET stage = 'content' WHERE id = %s", ids[0])
-    await asked(database, "requeue-failed-tasks", ids[-1], Wanted(stage="post"))
+    await asked(database, "requeue-failed-tasks", ids[-1], FailedTaskFilter(stage="post"))
     dying = Database(reactor, DatabaseAddress.parse(database_uri), 1)
     doing, _ = worker(dying, owed=dying.stopService)
     with pytest.raises(DatabaseUnavailable):

@@ -1,4 +1,4 @@
-"""The pass that checks the law and measures what is live."""
+"""The pass that checks the ledger balance and measures what is live."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class Bench:
         self.direct = direct
         self.telemetry = Telemetry()
         self.log = Lines()
-        self.law = LedgerBalance(
+        self.balance = LedgerBalance(
             database=database, telemetry=self.telemetry, log=Logger(observer=self.log)
         )
 
     async def again(self) -> list[str]:
         self.direct.rows("UPDATE ticks SET checked_at = checked_at - interval '1 hour'")
-        assert await self.law.one_pass() == 0
+        assert await self.balance.one_pass() == 0
         return self.log.told()
 
-    def broken_ticks(self) -> float | None:
-        return self.telemetry.measured("law.broken_ticks")
+    def unbalanced_ticks(self) -> float | None:
+        return self.telemetry.measured("ledger.unbalanced_ticks")
 
     def closed_ticks(self, count: int, triggers: int = 0) -> list[int]:
         rows = self.direct.rows(
@@ -82,10 +82,12 @@ def bench(database: Database, direct: Arranged) -> Bench:
 
 
 @ensureDeferred
-async def test_nothing_is_said_while_the_law_holds(bench: Bench, database: Database) -> None:
+async def test_nothing_is_said_while_the_ledger_is_balanced(
+    bench: Bench, database: Database
+) -> None:
     schedule = bench.direct.schedule()
     bench.direct.subscriptions(3, bench.direct.messageset("pregnancy", schedule), schedule)
-    assert bench.broken_ticks() is None
+    assert bench.unbalanced_ticks() is None
     await database.transact(ticks.open_tick, schedule_id=schedule)
     await database.transact(ticks.expand, limit=2)
     assert await bench.again() == []
@@ -93,30 +95,30 @@ async def test_nothing_is_said_while_the_law_holds(bench: Bench, database: Datab
     results = [(one, Settled(outcome="sent", stage="post")) for one in claimed]
     await database.transact(sends.settle, results=results)
     assert await bench.again() == []
-    assert bench.broken_ticks() == 0
+    assert bench.unbalanced_ticks() == 0
     now = bench.direct.value("SELECT EXTRACT(epoch FROM now())::float8")
-    checked_at = bench.telemetry.measured("law.checked_at")
+    checked_at = bench.telemetry.measured("ledger.checked_at")
     assert checked_at is not None
     assert 0 <= now - checked_at < 3600
 
 
 @ensureDeferred
-async def test_a_broken_tick_is_named_with_both_sides_and_so_is_its_end(bench: Bench) -> None:
+async def test_an_unbalanced_tick_is_named_with_both_sides_and_so_is_its_end(bench: Bench) -> None:
     (tick,) = bench.closed_ticks(1, triggers=2)
     bench.settled(tick)
     name = f"tick {tick} (post-back, 2024-05-01 12:00:00+00:00): 2 triggers"
     assert await bench.again() == [
-        f"error: the law is broken: {name}, 1 in the ledger, 0 live",
-        "error: the law does not hold for 1 ticks: `sbm check law` names them",
+        f"error: unbalanced: {name}, 1 in the ledger, 0 live",
+        "error: 1 ticks are unbalanced: `sbm check ledger` names them",
     ]
-    assert bench.broken_ticks() == 1
+    assert bench.unbalanced_ticks() == 1
     assert await bench.again() == []
     bench.settled(tick)
     assert await bench.again() == [
-        f"info: the law holds again: {name}, 2 in the ledger, 0 live",
-        "info: the law holds for every tick again",
+        f"info: balanced again: {name}, 2 in the ledger, 0 live",
+        "info: every tick is balanced again",
     ]
-    assert bench.broken_ticks() == 0
+    assert bench.unbalanced_ticks() == 0
 
 
 @ensureDeferred
@@ -126,20 +128,18 @@ async def test_what_another_daemon_found_counts_after_a_restart_too(
     bench.closed_ticks(1, triggers=1)
     await bench.again()
     restarted = Bench(database, bench.direct)
-    assert await restarted.law.one_pass() == 0
-    assert restarted.broken_ticks() == 1
-    assert restarted.log.told() == [
-        "error: the law does not hold for 1 ticks: `sbm check law` names them"
-    ]
+    assert await restarted.balance.one_pass() == 0
+    assert restarted.unbalanced_ticks() == 1
+    assert restarted.log.told() == ["error: 1 ticks are unbalanced: `sbm check ledger` names them"]
 
 
 @ensureDeferred
-async def test_only_some_are_named_when_everything_is_broken(bench: Bench) -> None:
+async def test_only_some_are_named_when_everything_is_unbalanced(bench: Bench) -> None:
     bench.closed_ticks(NAMED_PER_PASS + 2, triggers=1)
     *named, more, summed_up = await bench.again()
     assert len(named) == NAMED_PER_PASS
-    assert more == "error: the law is broken or holds again for 2 more ticks"
-    assert f"for {NAMED_PER_PASS + 2} ticks" in summed_up
+    assert more == "error: 2 more ticks are unbalanced now, or balanced again"
+    assert f"{NAMED_PER_PASS + 2} ticks are unbalanced" in summed_up
 
 
 @ensureDeferred
@@ -164,13 +164,13 @@ async def test_a_tick_that_cannot_be_counted_keeps_no_other_from_it(
     bench = Bench(Slow(), direct)
     told = await bench.again()
     assert counted == [[small], [large]]
-    assert f"error: the law is broken: tick {small} " in told[0]
+    assert f"error: unbalanced: tick {small} " in told[0]
     assert told[-1] == (
-        f"error: the law could not be checked for tick {large} and others:"
+        f"error: the balance of tick {large} and others could not be checked:"
         " canceling statement due to statement timeout"
     )
-    assert bench.broken_ticks() == 1
-    assert bench.telemetry.measured("law.checked_at") is None
+    assert bench.unbalanced_ticks() == 1
+    assert bench.telemetry.measured("ledger.checked_at") is None
 
 
 @ensureDeferred
@@ -218,13 +218,13 @@ async def test_live_sends_are_measured_by_state_and_lane(bench: Bench) -> None:
 @ensureDeferred
 async def test_what_the_scheduler_is_owed_is_measured(bench: Bench) -> None:
     bench.direct.rows(
-        "INSERT INTO chores (kind, target, state, owed_at) VALUES"
+        "INSERT INTO scheduler_calls (kind, target, state, owed_at) VALUES"
         " ('schedule', '1', 'owed', now() - interval '1 hour'), ('schedule', '2', 'refused', now())"
     )
-    await bench.law.one_pass()
-    assert bench.telemetry.measured("chores.owed") == 1
-    assert bench.telemetry.measured("chores.refused") == 1
-    assert (bench.telemetry.measured("chores.oldest_owed_seconds") or 0) >= 3600
+    await bench.balance.one_pass()
+    assert bench.telemetry.measured("scheduler_calls.owed") == 1
+    assert bench.telemetry.measured("scheduler_calls.refused") == 1
+    assert (bench.telemetry.measured("scheduler_calls.oldest_owed_seconds") or 0) >= 3600
 
 
 @ensureDeferred

@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.logger import LogPublisher
 
-from sbm.model.send import GivenBack, Message, Recipient, Result, Send, Settled, Unknown
+from sbm.model.send import GivenBack, MessageToSend, Recipient, Send, SendResult, Settled, Unknown
 from sbm.sandbox.demo.activity_log import ActivityLog, ActivityReporter
 from sbm.sandbox.demo.terminal import Line
 from sbm.sandbox.stand_ins.identity_store import IdentityStore
@@ -27,7 +27,9 @@ SENT = Settled(outcome="sent", stage="post", outbound_id="o")
 
 
 def send(number: int, *, text: str | None = "Hello", file_name: str | None = None) -> Send:
-    message = Message(sequence_number=number, text_content=text, file_name=file_name, metadata={})
+    message = MessageToSend(
+        sequence_number=number, text_content=text, file_name=file_name, metadata={}
+    )
     return Send(
         id=UUID("00000000-0000-4000-8000-000000000001"),
         kind="next",
@@ -126,7 +128,7 @@ def test_somebody_unknown_is_told_by_her_identity(story: Story) -> None:
     ],
 )
 def test_what_was_not_delivered_is_told_with_its_reason(
-    story: Story, result: Result, told: str
+    story: Story, result: SendResult, told: str
 ) -> None:
     story.activity_log.settled(send(2), result)
     assert story.told == [f"+27820001001 pregnancy 2/3 eng_ZA {told}"]

@@ -28,7 +28,7 @@ from sbm.sandbox.demo.sample_content import (
     sample_subscriber,
 )
 from sbm.sandbox.stand_ins.identity_store import IdentityStore
-from sbm.settings.config import Scheduling
+from sbm.settings.config import SchedulingSettings
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres.database import Database
 from sbm.web.api import build
@@ -99,7 +99,7 @@ async def town(database_uri: str, tmp_path: Path) -> AsyncIterator[Town]:
     database = Database(reactor, DatabaseAddress.parse(database_uri), 2)
     site = build(
         database=database,
-        scheduling=Scheduling(
+        scheduling=SchedulingSettings(
             mode="builtin", public_url="http://sbm", scheduler=None, inbound_token=None
         ),
         version="1",

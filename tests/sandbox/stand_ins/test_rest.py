@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.web.server import Request
 
 from sbm.sandbox.stand_ins.message_sender import MessageSender, MessageSenderApp
-from sbm.sandbox.stand_ins.rest import Reply, compact_json
+from sbm.sandbox.stand_ins.rest import Response, compact_json
 from tests.sandbox.wire import Wire
 
 
@@ -93,11 +93,11 @@ def test_json_keeps_letters_and_escapes_what_utf8_cannot_hold() -> None:
 class Broken(MessageSenderApp):
     """Answers 500 with the row stored, and takes its time to list."""
 
-    def create(self, request: Request) -> Reply:
+    def create(self, request: Request) -> Response:
         super().create(request)
-        return Reply(status=500, body={"detail": "Server Error"})
+        return Response(status=500, body={"detail": "Server Error"})
 
-    async def list_all(self, request: Request) -> Reply:  # type: ignore[override]
+    async def list_all(self, request: Request) -> Response:  # type: ignore[override]
         waited: Deferred[None] = succeed(None)
         await waited
         return super().list_all(request)

@@ -110,7 +110,9 @@ def test_only_schedules_that_were_told_in_wrong_words_are_told_again(
                 direct.rows("DELETE FROM chores")
                 direct.rows("UPDATE scheduling SET mode = %s", mode)
             direct.rows(path.read_text(encoding="utf-8"))
-        owed = [(row["kind"], row["target"]) for row in direct.rows("SELECT * FROM chores")]
+        owed = [
+            (row["kind"], row["target"]) for row in direct.rows("SELECT * FROM scheduler_calls")
+        ]
     assert owed == [(kind, target) for target in wrong if kind]
 
 
@@ -133,6 +135,49 @@ def test_indexes_of_the_ledger_that_were_built_before_are_attached_as_they_are(
         )
         assert before in [row["inhrelid"] for row in attached]
         assert len(direct.rows(f"{built}::int2vector", "ledger_default", column)) == 1
+
+
+def test_what_is_owed_to_the_scheduler_is_kept_when_its_tables_are_renamed(empty_uri: str) -> None:
+    with arranged(empty_uri) as direct:
+        for path in files():
+            if path.stem.startswith("0031"):
+                direct.rows("UPDATE scheduling SET mode = 'schedule'")
+                schedule = str(direct.schedule())
+                direct.rows(
+                    "INSERT INTO chores (kind, target, state, waits_for, lease_until, reason)"
+                    " VALUES ('leftover', 'a', 'claimed', NULL, now(), ''),"
+                    " ('leftover', 'b', 'waiting', '* * * * *', NULL, ''),"
+                    " ('leftover', 'c', 'refused', NULL, NULL, 'no');"
+                    " INSERT INTO remote_schedules (kind, target, remote_id)"
+                    " VALUES ('schedule', '1', 'x');"
+                    " INSERT INTO remote_listing"
+                    " (listing_id, remote_id, kind, target, enabled, created_at)"
+                    " VALUES (gen_random_uuid(), 'x', 'schedule', '1', true, now());"
+                    " INSERT INTO scheduler_crons (cron_definition, chore_id, attempt)"
+                    " SELECT '* * * * *', id, attempt FROM chores WHERE target = 'a'"
+                )
+                calls = direct.rows("SELECT * FROM chores ORDER BY id")
+                schedules = direct.rows("SELECT * FROM remote_schedules")
+                steps = direct.rows("SELECT * FROM chore_steps ORDER BY id")
+            direct.rows(path.read_text(encoding="utf-8"))
+        assert direct.rows("SELECT * FROM scheduler_calls ORDER BY id") == calls
+        assert direct.rows("SELECT * FROM scheduler_schedules") == schedules
+        assert direct.rows("SELECT * FROM scheduler_call_steps ORDER BY id") == steps
+        assert direct.value("SELECT count(*) FROM scheduler_listing") == 1
+        claimed = "SELECT target FROM scheduler_crons JOIN scheduler_calls ON id = call_id"
+        assert direct.value(claimed) == "a"
+        direct.rows("UPDATE schedules SET minute = '7'")
+        direct.rows(
+            "SELECT owe_scheduler_call('leftover', 'c'), owe_scheduler_call('leftover', 'd')"
+        )
+        owed = direct.rows("SELECT target, state, revision FROM scheduler_calls ORDER BY id")
+        assert [tuple(row.values()) for row in owed] == [
+            (schedule, "owed", 1),
+            ("a", "claimed", 0),
+            ("b", "waiting", 0),
+            ("c", "owed", 1),
+            ("d", "owed", 0),
+        ]
 
 
 def test_each_opens_with_its_reason_and_records_itself() -> None:

@@ -15,7 +15,7 @@ from sbm.model.user import SCHEDULER
 from sbm.operations.drafts import Changes
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.http.bodies import Body, parse
-from sbm.web.http.errors import Malformed, Refusal
+from sbm.web.http.http_errors import Malformed, Refusal
 from sbm.web.resources import schedules
 from tests.web.conftest import Api
 

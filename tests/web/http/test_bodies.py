@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sbm.web.http.bodies import UploadedFile, parse
-from sbm.web.http.errors import Malformed, UnsupportedMediaType
+from sbm.web.http.http_errors import Malformed, UnsupportedMediaType
 
 JSON = "application/json"
 

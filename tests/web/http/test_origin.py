@@ -11,7 +11,7 @@ import pytest_twisted
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.web.test.requesthelper import DummyChannel
 
-from sbm.web.http.errors import Malformed
+from sbm.web.http.http_errors import Malformed
 from sbm.web.http.origin import Proxies
 from sbm.web.http.request import BoundedRequest
 from tests.web.conftest import Api, served

@@ -10,7 +10,7 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
 from sbm.model.user import User
-from sbm.web.http.errors import Busy
+from sbm.web.http.http_errors import Busy
 from sbm.web.http.passwords import MAX_AT_ONCE, MAX_WAITING, Passwords
 
 

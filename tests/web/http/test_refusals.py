@@ -20,8 +20,8 @@ from sbm.operations.refusals import CannotBeSent, NoSuchRow
 from sbm.telemetry import Labels, Telemetry
 from sbm.web.description import describe
 from sbm.web.http.channel import Limits
-from sbm.web.http.errors import KINDS, STATUSES, Invalid, NotFound, Reason
-from sbm.web.http.refusals import CUT_OFF, LOG_SECONDS, NOT_DONE, REFUSED, Refusals
+from sbm.web.http.http_errors import KINDS, STATUSES, Invalid, NotFound, Reason
+from sbm.web.http.refused_requests import CUT_OFF, LOG_SECONDS, NOT_DONE, REFUSED, Refusals
 from sbm.web.http.targets import Paths
 from sbm.web.resources.media import PIECE_BYTES
 from tests.arrange import arranged
@@ -61,7 +61,7 @@ def listening() -> Iterator[list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
 
     def hear(event: dict[str, Any]) -> None:
-        if event.get("log_namespace") == "sbm.web.http.refusals":
+        if event.get("log_namespace") == "sbm.web.http.refused_requests":
             events.append(event)
 
     publisher.addObserver(hear)
@@ -171,8 +171,8 @@ async def test_what_services_call_is_shown_before_anything_is_refused(seen: Seen
             ("/api/token-auth/", "wrong-password", "400"),
         ),
         (
-            *("GET", "/api/v1/subscriptions/?position=x", None, {}),
-            ("/api/v1/subscriptions/", "position", "400"),
+            *("GET", "/api/v1/subscriptions/?cursor=x", None, {}),
+            ("/api/v1/subscriptions/", "cursor", "400"),
         ),
     ],
 )
@@ -342,7 +342,8 @@ async def test_requests_that_change_nothing_are_counted(database_uri: str, tmp_p
         await api.post(send, token=SCHEDULER_TOKEN)
         with arranged(database_uri) as direct:
             direct.rows(
-                "INSERT INTO remote_schedules (kind, target, remote_id, cron_definition, enabled)"
+                "INSERT INTO scheduler_schedules"
+                " (kind, target, remote_id, cron_definition, enabled)"
                 " VALUES ('schedule', %s, gen_random_uuid(), '* * * * *', true)",
                 str(made["schedule"]),
             )
@@ -351,7 +352,7 @@ async def test_requests_that_change_nothing_are_counted(database_uri: str, tmp_p
     assert seen.refused == {}
     assert seen.counted(NOT_DONE) == {
         (WEBHOOK, "replayed"): 1,
-        (WEBHOOK, "twin"): 1,
+        (WEBHOOK, "duplicate"): 1,
         (pattern, "nothing-to-do"): 1,
         (pattern, "not-called-for"): 1,
         (SEND, "not-called-for"): 1,
@@ -420,7 +421,7 @@ def test_what_was_left_out_is_told_at_the_end() -> None:
 
 
 def test_defects_are_logged_with_their_traceback_at_the_same_rate() -> None:
-    from sbm.web.http.errors import reason_of
+    from sbm.web.http.http_errors import reason_of
 
     rates = Rates()
     with listening() as events:

@@ -318,7 +318,7 @@ LONG = "Z" * 3000
         ("GET", f"/api/v1/subscriptions/?messageset={LONG}&created_after={LONG}", None, {}),
         ("GET", f"/api/v1/failed-tasks/?kind={LONG}&stage={LONG}", None, {}),
         ("POST", f"/api/v1/failed-tasks/?{LONG}=1", None, {}),
-        ("GET", f"/api/v1/subscriptions/?position={LONG}", None, {}),
+        ("GET", f"/api/v1/subscriptions/?cursor={LONG}", None, {}),
         ("GET", "/api/v1/", None, {"Authorization": f"Token {LONG}"}),
         ("POST", "/api/v1/subscriptions/request", {"data": {}}, {"Idempotency_Key": LONG[:400]}),
     ],

@@ -45,7 +45,7 @@ LISTS = {
     "/api/v1/ticks/": ticks,
     "/api/v1/tasks/": tasks,
 }
-PAGING = {"limit", "offset", "position"}
+PAGING = {"limit", "offset", "cursor"}
 
 
 def plain(path: str) -> str:

@@ -40,8 +40,8 @@ async def test_counters_and_gauges_are_told_to_anybody(measured: tuple[Api, Tele
     telemetry.count("sends.of-a-new-kind")
     telemetry.gauge("sends.live", 5, state="owed", lane="tick")
     telemetry.gauge("sends.live", 1, state="owed", lane="single")
-    telemetry.gauge("law.broken_ticks", 0)
-    telemetry.gauge("law.checked_at", 1e9)
+    telemetry.gauge("ledger.unbalanced_ticks", 0)
+    telemetry.gauge("ledger.checked_at", 1e9)
     answer = await api.get("/metrics", token="")
     assert answer.status == 200
     assert (answer.header("Content-Type") or "").startswith("text/plain; version=")
@@ -52,8 +52,8 @@ async def test_counters_and_gauges_are_told_to_anybody(measured: tuple[Api, Tele
     assert told["sbm_sends_refused_total", ()] == 0
     assert told["sbm_sends_live", ("tick", "owed")] == 5
     assert told["sbm_sends_live", ("single", "owed")] == 1
-    assert told["sbm_law_broken_ticks", ()] == 0
-    assert told["sbm_law_checked_timestamp_seconds", ()] == 1e9
+    assert told["sbm_ledger_unbalanced_ticks", ()] == 0
+    assert told["sbm_ledger_checked_timestamp_seconds", ()] == 1e9
     assert told["sbm_build_info", ("1.2.3",)] == 1
 
 
@@ -86,22 +86,34 @@ async def test_it_is_read_only_and_needs_no_database(measured: tuple[Api, Teleme
 
 
 @pytest_twisted.ensureDeferred
-async def test_health_tells_the_law_and_stays_up(measured: tuple[Api, Telemetry]) -> None:
+async def test_health_tells_the_balance_and_stays_up(measured: tuple[Api, Telemetry]) -> None:
     api, telemetry = measured
 
     async def told() -> tuple[Any, Any]:
         answer = (await api.get("/api/health/")).json
-        return answer["up"], answer["result"]["law"]
+        return answer["up"], answer["result"]["ledger"]
 
-    assert await told() == (True, {"holds": None, "broken_ticks": None, "checked_at": None})
-    telemetry.gauge("law.broken_ticks", 0)
-    telemetry.gauge("law.checked_at", 1_700_000_000.5)
+    assert await told() == (
+        True,
+        {"is_balanced": None, "unbalanced_ticks": None, "checked_at": None},
+    )
+    telemetry.gauge("ledger.unbalanced_ticks", 0)
+    telemetry.gauge("ledger.checked_at", 1_700_000_000.5)
     moment = "2023-11-14T22:13:20.500000Z"
-    assert await told() == (True, {"holds": True, "broken_ticks": 0, "checked_at": moment})
-    telemetry.gauge("law.broken_ticks", 3)
-    assert await told() == (True, {"holds": False, "broken_ticks": 3, "checked_at": moment})
+    assert await told() == (
+        True,
+        {"is_balanced": True, "unbalanced_ticks": 0, "checked_at": moment},
+    )
+    telemetry.gauge("ledger.unbalanced_ticks", 3)
+    assert await told() == (
+        True,
+        {"is_balanced": False, "unbalanced_ticks": 3, "checked_at": moment},
+    )
     api.database.stopService()
-    assert await told() == (False, {"holds": False, "broken_ticks": 3, "checked_at": moment})
+    assert await told() == (
+        False,
+        {"is_balanced": False, "unbalanced_ticks": 3, "checked_at": moment},
+    )
 
 
 @pytest_twisted.ensureDeferred

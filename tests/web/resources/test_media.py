@@ -237,7 +237,7 @@ async def test_no_more_is_read_than_the_client_takes(
     path.write_bytes(b"x" * (2 * PIECE_BYTES + 1))
     opened = media._open(path)
     assert opened
-    reader, client = media._Reader(reactor, opened), Slow()
+    reader, client = media._FileReader(reactor, opened), Slow()
     sending = Deferred.fromCoroutine(reader.send(client, 0, opened.size))
     taken = [client.taken]
     for _ in range(2):

@@ -60,7 +60,7 @@ class Joining:
     def told(self, cron: str | None, kind: str = "schedule", target: Any = None) -> None:
         """The Scheduler was told this cron."""
         self.direct.rows(
-            "INSERT INTO remote_schedules (kind, target, remote_id, cron_definition, enabled)"
+            "INSERT INTO scheduler_schedules (kind, target, remote_id, cron_definition, enabled)"
             " VALUES (%s, %s, gen_random_uuid(), %s, true)"
             " ON CONFLICT (kind, target) DO UPDATE SET cron_definition = excluded.cron_definition",
             *(kind, str(target or self.schedule), cron),
@@ -149,7 +149,7 @@ async def test_a_call_for_one_subscription_is_joined_likewise(
     assert here.direct.value(TRIGGERS) == 1
     assert here.direct.value("SELECT count(*) FROM sends") == active
     assert len(here.direct.ledger()) == (not active)
-    assert here.direct.broken_law() == []
+    assert here.direct.unbalanced_ticks() == []
     assert here.counts == (2, 0)
 
 
@@ -294,7 +294,7 @@ async def test_where_nothing_is_remembered_it_is_what_the_scheduler_would_be_tol
         here.told(None)
         here.told(None, "subscription", made["id"])
     else:
-        here.direct.rows("DELETE FROM remote_schedules")
+        here.direct.rows("DELETE FROM scheduler_schedules")
     await here.call()
     path = f"/api/v1/subscriptions/{made['id']}/send"
     assert (await here.api.post(path, token=SCHEDULER_TOKEN)).status == 201
@@ -444,7 +444,7 @@ async def test_a_call_that_should_not_be_made_is_not_recorded(here: Joining, ano
             assert (answer.status, answer.json["accepted"]) == (200, False)
         assert (here.ticks, here.direct.rows(RECORDED)) == (0, [])
         # One of which nothing is known is done, and joined.
-        here.direct.rows("DELETE FROM remote_schedules")
+        here.direct.rows("DELETE FROM scheduler_schedules")
         await builtin.call()
         await builtin.call()
     assert here.ticks == 1
@@ -455,9 +455,9 @@ async def test_a_call_that_was_done_does_not_hide_that_the_scheduler_was_told_to
     here: Joining,
 ) -> None:
     await here.call()
-    here.direct.rows("UPDATE remote_schedules SET enabled = false")
+    here.direct.rows("UPDATE scheduler_schedules SET enabled = false")
     assert (await here.call()).status == 202
-    assert here.direct.value("SELECT count(*) FROM chores WHERE kind = 'schedule'") == 1
+    assert here.direct.value("SELECT count(*) FROM scheduler_calls WHERE kind = 'schedule'") == 1
     assert (here.ticks, here.counts) == (1, (0, 0))
 
 
@@ -521,7 +521,7 @@ async def test_a_call_is_joined_across_a_jump_of_the_clock(
     await jump(wrong_clock, database, clock, 0 if returns else by)
     housekeeping = CallbackHousekeeping(database=database, kept=HALF_AN_HOUR)
     await housekeeping.one_pass()
-    assert here.direct.value("SELECT cron_definition FROM remote_schedules") == cron
+    assert here.direct.value("SELECT cron_definition FROM scheduler_schedules") == cron
     for _ in range(2):
         again = await here.call()
         assert (again.status, again.text) == (first.status, first.text)
@@ -568,11 +568,11 @@ async def test_one_that_began_a_little_later_and_was_done_first_is_joined(here: 
 @ensureDeferred
 async def test_counts_are_shown_from_the_start(here: Joining) -> None:
     before = (await here.api.get("/metrics", token="")).text
-    assert "\nsbm_scheduler_joined_calls_total 0.0\n" in before
-    assert "\nsbm_scheduler_unmatched_calls_total 0.0\n" in before
+    assert "\nsbm_scheduler_callbacks_joined_total 0.0\n" in before
+    assert "\nsbm_scheduler_callbacks_unmatched_total 0.0\n" in before
     here.told(here.cron(600))
     for _ in range(3):
         await here.call()
     after = (await here.api.get("/metrics", token="")).text
-    assert "\nsbm_scheduler_joined_calls_total 2.0\n" in after
-    assert "\nsbm_scheduler_unmatched_calls_total 1.0\n" in after
+    assert "\nsbm_scheduler_callbacks_joined_total 2.0\n" in after
+    assert "\nsbm_scheduler_callbacks_unmatched_total 1.0\n" in after

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest_twisted
 
-from sbm.model.task import Kind
+from sbm.model.task import TaskKind
 from sbm.store import tasks
 from tests.arrange import arranged
 from tests.web.conftest import Api
@@ -34,7 +34,7 @@ async def test_a_task_is_read_from_its_beginning_to_its_end(api: Api) -> None:
         "progress": {},
         "result": {},
     }
-    owner, lease, kinds = uuid4(), timedelta(seconds=60), list[Kind](["sync-audio-files"])
+    owner, lease, kinds = uuid4(), timedelta(seconds=60), list[TaskKind](["sync-audio-files"])
     begun = await api.database.transact(tasks.begin, owner=owner, kinds=kinds, lease=lease)
     assert begun is not None
     await api.database.transact(

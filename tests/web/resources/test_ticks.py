@@ -90,7 +90,7 @@ async def test_a_tick_tells_who_opened_it_and_how_far_it_has_come(
 
 
 @ensureDeferred
-async def test_of_a_large_tick_the_outcomes_are_those_of_the_last_check_of_the_law(
+async def test_of_a_large_tick_the_outcomes_are_those_of_the_last_check(
     api: Api, direct: Arranged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ticks, "COUNTED_AT_ONCE", 4)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sbm.operations.refusals import SEVERAL, WrongValues
 from sbm.web.http.bodies import Body
-from sbm.web.http.errors import Invalid
+from sbm.web.http.http_errors import Invalid
 from sbm.web.schema import fields
 from sbm.web.schema.fields import (
     Boolean,

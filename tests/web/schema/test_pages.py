@@ -49,9 +49,9 @@ async def test_pages_are_linked_by_limit_and_offset_and_keep_all_that_was_asked(
     shown = await page(api, "/api/v1/schedule/?zz=1&limit=1&offset=1&x=%20y&zz=3")
     assert (shown["count"], ids(shown)) == (3, [2])
     for url, offset in ((shown["next"], ["2"]), (shown["previous"], None)):
-        assert url.startswith(f"{api.base}/api/v1/schedule/?limit=1&")
+        assert url.startswith(f"{api.base}/api/v1/schedule/?cursor=")
         query = asked(url)
-        assert query.pop("position")
+        assert query.pop("cursor")
         assert query.pop("offset", None) == offset
         assert query == {"limit": ["1"], "x": [" y"], "zz": ["1", "3"]}
     assert ids(await page(api, shown["next"])) == [3]
@@ -83,7 +83,9 @@ async def test_the_ends_have_no_neighbours(api: Api) -> None:
         ("offset=junk", [1, 2, 3]),
         ("offset=2", [3]),
         ("offset=" + "9" * 2000, []),
-        ("position=", [1, 2, 3]),
+        ("cursor=", [1, 2, 3]),
+        # A cursor of the replaced service: p=2026-02-01.
+        ("cursor=cD0yMDI2LTAyLTAx", [1, 2, 3]),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -122,7 +124,7 @@ async def test_the_count_is_taken_on_the_first_page(api: Api, direct: Arranged) 
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_position_is_good_for_its_own_list_alone(api: Api, direct: Arranged) -> None:
+async def test_a_cursor_is_good_for_its_own_list_alone(api: Api, direct: Arranged) -> None:
     some(direct, 5)
     following = (await page(api, SUBSCRIPTIONS + "?limit=2&lang=eng_ZA"))["next"]
     path = following.removeprefix(api.base)
@@ -131,14 +133,14 @@ async def test_a_position_is_good_for_its_own_list_alone(api: Api, direct: Arran
         path.replace("eng_ZA", "zul_ZA"),
         path + "&active=true",
         path.replace("subscriptions", "schedule"),
-        path.replace("position=", "position=A"),
-        path[: path.index("position=")] + "position=abc",
-        path[: path.index("position=")] + "position=%00%C3%A9",
-        path[: path.index("position=")] + "position=" + "A" * 3000,
+        path.replace("cursor=", "cursor=A"),
+        path[: path.index("cursor=")] + "cursor=abc",
+        path[: path.index("cursor=")] + "cursor=%00%C3%A9",
+        path[: path.index("cursor=")] + "cursor=" + "A" * 3000,
     ):
         answer = await api.get(changed)
         assert (answer.status, list(answer.json)) == (400, ["detail"]), changed
-        assert answer.json["detail"].startswith("Invalid position")
+        assert answer.json["detail"].startswith("Invalid cursor")
 
 
 @pytest_twisted.ensureDeferred
@@ -150,7 +152,7 @@ async def test_an_offset_of_ones_own_goes_before_a_position(api: Api, direct: Ar
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_was_deleted_around_a_position_leaves_a_way_on_and_a_way_back(
+async def test_what_was_deleted_around_a_cursor_leaves_a_way_on_and_a_way_back(
     api: Api, direct: Arranged
 ) -> None:
     some(direct, 4)

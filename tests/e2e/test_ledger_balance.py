@@ -1,4 +1,4 @@
-"""The law, as a running daemon tells it."""
+"""The ledger balance, as a running daemon tells it."""
 
 from __future__ import annotations
 
@@ -22,30 +22,34 @@ async def gauge(url: str, name: str) -> float | None:
     return values[0] if values else None
 
 
-async def law_of(seed: World) -> tuple[bool, Any]:
+async def ledger_of(seed: World) -> tuple[bool, Any]:
     status, health = await seed.call("GET", "/api/health/")
     assert status == 200
-    return health["up"], health["result"]["law"]
+    return health["up"], health["result"]["ledger"]
 
 
 @ensureDeferred
-async def test_a_daemon_tells_that_the_law_holds_and_what_it_has_sent(seed: World) -> None:
+async def test_a_daemon_tells_that_the_ledger_is_balanced_and_what_it_has_sent(seed: World) -> None:
     schedule = seed.direct.schedule()
     seed.subscribe(3, seed.direct.messageset("pregnancy", schedule), schedule)
     url = seed.start()
     await seed.tick(schedule)
     while await gauge(url, "sbm_sends_sent_total") != 3:
         await pause(0.05)
-    while (await law_of(seed))[1]["holds"] is None:
+    while (await ledger_of(seed))[1]["is_balanced"] is None:
         await pause(0.05)
-    assert await gauge(url, "sbm_law_broken_ticks") == 0
-    up, ledger_balance = await law_of(seed)
-    assert (up, ledger_balance["holds"], ledger_balance["broken_ticks"]) == (True, True, 0)
-    assert seed.direct.broken_law() == []
+    assert await gauge(url, "sbm_ledger_unbalanced_ticks") == 0
+    up, ledger_balance = await ledger_of(seed)
+    assert (up, ledger_balance["is_balanced"], ledger_balance["unbalanced_ticks"]) == (
+        True,
+        True,
+        0,
+    )
+    assert seed.direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
-async def test_a_daemon_tells_that_the_law_is_broken_and_stays_up(seed: World) -> None:
+async def test_a_daemon_tells_that_the_ledger_is_unbalanced_and_stays_up(seed: World) -> None:
     schedule = seed.direct.schedule()
     seed.direct.rows(
         "INSERT INTO ticks (source, state, schedule_id, triggers)"
@@ -55,14 +59,18 @@ async def test_a_daemon_tells_that_the_law_is_broken_and_stays_up(seed: World) -
     urls = [seed.start() for _ in range(2)]
     for url in urls:
         # Whichever of them has checked it, the others come to know when they look.
-        while await gauge(url, "sbm_law_broken_ticks") is None:
+        while await gauge(url, "sbm_ledger_unbalanced_ticks") is None:
             await pause(0.05)
     await seed.until(lambda: seed.direct.value("SELECT missing FROM ticks") == 2)
     restarted = seed.start()
-    while await gauge(restarted, "sbm_law_broken_ticks") is None:
+    while await gauge(restarted, "sbm_ledger_unbalanced_ticks") is None:
         await pause(0.05)
-    up, ledger_balance = await law_of(seed)
-    assert (up, ledger_balance["holds"], ledger_balance["broken_ticks"]) == (True, False, 1)
+    up, ledger_balance = await ledger_of(seed)
+    assert (up, ledger_balance["is_balanced"], ledger_balance["unbalanced_ticks"]) == (
+        True,
+        False,
+        1,
+    )
 
 
 @ensureDeferred

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from sbm.telemetry import Telemetry
-from sbm.web.http.errors import Reason
+from sbm.web.http.http_errors import Reason
 from sbm.web.http.targets import Paths
 
 REFUSED = "http.refused"
@@ -54,7 +54,7 @@ class Refusals:
     reactor: Any
     telemetry: Telemetry = field(factory=Telemetry)
     paths: Paths = field(factory=Paths)
-    _windows: dict[_Kind, _Window] = field(factory=dict, init=False)
+    _windows: dict[_RefusalKind, _Window] = field(factory=dict, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -68,7 +68,7 @@ class Refusals:
         kind = reason.kind or "other"
         self.telemetry.count(REFUSED, path=path, status=str(status), reason=kind)
         defect = "" if reason.failure is None else str(reason.failure.type)
-        key = _Kind(path=path, status=status, reason=kind, defect=defect)
+        key = _RefusalKind(path=path, status=status, reason=kind, defect=defect)
         window = self._windows.get(key)
         if window is not None:
             window.left_out += 1
@@ -106,11 +106,11 @@ class Refusals:
             window.end.cancel()
             self._close_window(key, reopens=False)
 
-    def _open_window(self, key: _Kind) -> None:
+    def _open_window(self, key: _RefusalKind) -> None:
         end = self.reactor.callLater(LOG_SECONDS, self._close_window, key)
         self._windows[key] = _Window(end=end)
 
-    def _close_window(self, key: _Kind, *, reopens: bool = True) -> None:
+    def _close_window(self, key: _RefusalKind, *, reopens: bool = True) -> None:
         window = self._windows.pop(key)
         if not window.left_out:
             return
@@ -127,7 +127,7 @@ class Refusals:
 
 
 @frozen(kw_only=True)
-class _Kind:
+class _RefusalKind:
     """The path, status and reason of refusals that are logged together."""
 
     path: str
