@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "schedules",
         help="find schedules that are never due, or that restrict both day fields",
         description="List each schedule that restricts both day_of_month and day_of_week, with its"
-        " next three ticks in the time zone in which they come; each that is never due, because its"
+        " next three ticks in the time zone of the schedules; each that is never due, because its"
         " date does not exist or its fields cannot be read; and each that the Seed Scheduler cannot"
-        " be told. Changes nothing. Exits with 0 if all are due some day and can be told, with 1 if"
+        " store. Changes nothing. Exits with 0 if there is none of the last two kinds, with 1 if"
         " not.",
     )
     check_schedules.set_defaults(command=in_database(_check_schedules))
@@ -95,7 +95,7 @@ def _line(one: LedgerFinding) -> str:
 def _sum_up(check: LedgerCheck) -> None:
     print(f"{check.unbalanced} of {check.ticks} ticks are unbalanced")
     if check.not_kept:
-        print(f"{check.not_kept} more cannot be told: their part of the ledger was dropped")
+        print(f"{check.not_kept} more cannot be checked: their part of the ledger was dropped")
     print(f"{check.orphans} live sends have no tick")
     print(f"{check.sent_twice} sends were sent more than once")
     if check.doubles:
@@ -112,5 +112,6 @@ async def _check_those_schedules(database: Database, *, time_zone: ZoneInfo) -> 
         print(remark)
     both_days = sum(not remark.is_fault for remark in check.remarks)
     print(f"{both_days} of {check.schedules} schedules restrict both day fields")
-    print(f"{len(check.faulty)} of {check.schedules} schedules are never due, or cannot be told")
+    faulty = f"{len(check.faulty)} of {check.schedules} schedules"
+    print(f"{faulty} are never due, or cannot be stored by the Scheduler")
     return FAILED if check.faulty else OK

@@ -27,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " subscriptions.",
     )
     verb.add_argument("source", metavar="SOURCE", help="the short name or id of a message set")
-    verb.add_argument("short_name", metavar="NEW_SHORT_NAME", type=_short_name)
-    verb.add_argument("--label", metavar="TEXT", type=_label, help="default: that of SOURCE")
+    verb.add_argument(
+        "short_name", metavar="NEW_SHORT_NAME", type=_short_name, help="the new short name"
+    )
+    verb.add_argument("--label", metavar="TEXT", type=_label, help="default: the label of SOURCE")
     verb.add_argument(
         "--messages",
         choices=("shared", "copied"),
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether both sets use the same files, or the new set has copies (default: shared)",
     )
     following = verb.add_mutually_exclusive_group()
-    following.add_argument("--next-set", metavar="SET", help="default: that of SOURCE")
+    following.add_argument("--next-set", metavar="SET", help="default: the next set of SOURCE")
     following.add_argument("--no-next-set", action="store_true", help="no set follows the new one")
     verb.add_argument("--dry-run", action="store_true", help="only print what would be made")
     add_signature(verb)

@@ -24,7 +24,9 @@ def add_to(verbs: Any) -> None:
         " sound for sets of sounds, a text for sets of texts. <LANG> in it stands for the language"
         " of the subscription.",
     )
-    prepend.add_argument("prepend", metavar="TEXT_OR_URL", type=_prepend)
+    prepend.add_argument(
+        "prepend", metavar="TEXT_OR_URL", type=_prepend, help="the text, or the URL"
+    )
     prepend.add_argument(
         "--overwrite", action="store_true", help="replace another prepend that is waiting"
     )

@@ -55,7 +55,7 @@ class ScheduleCheck:
 
     @property
     def faulty(self) -> set[int]:
-        """The ids of schedules that are never due, or that the Scheduler cannot be told."""
+        """The ids of schedules that are never due, or that the Scheduler cannot store."""
         return {remark.id for remark in self.remarks if remark.is_fault}
 
 

@@ -1,1 +1,1 @@
-"""What is declared of a resource once, and the routes and answers that this gives."""
+"""The declarations of resources, and the routes and answers that follow from them."""

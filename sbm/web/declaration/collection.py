@@ -1,4 +1,4 @@
-"""The routes of a resource, and what its declaration answers there."""
+"""The routes of a resource, and the answers that follow from its declaration."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def collection_app() -> Klein:
 class Collection:
     """The list of a resource and its rows, as ``resource`` declares them.
 
-    A subclass says ``app = collection_app()``, adds routes, and overrides the methods that have
-    more to do. No text that is sent has more than ``max_text_length`` characters.
+    A subclass sets ``app = collection_app()``. It can add routes, and override the methods that do
+    more. A text that is sent has at most ``max_text_length`` characters.
     """
 
     resource: ClassVar[Resource[Any]]
@@ -74,7 +74,7 @@ class Collection:
         return await self.resource.listing.reply(self.endpoint.database, request)
 
     async def create(self, request: ApiRequest) -> Reply:
-        """Make a row of the body."""
+        """Make a row from the body."""
         assert self.resource.create is not None
         draft = self.draft(self._schema.read(request.body()), request)
         try:
@@ -91,7 +91,7 @@ class Collection:
         return Reply(body=self.resource.shown(request, found))
 
     async def change(self, key: str, request: ApiRequest) -> Reply:
-        """Change a row by the body, which is read before the row is locked."""
+        """Change a row; the body is read before the row is locked."""
         assert self.resource.change is not None
         row, changes = self._named(key), self._changes(request)
         try:
@@ -107,7 +107,7 @@ class Collection:
         return Reply(status=204)
 
     def draft(self, parsed: ParsedBody, request: ApiRequest) -> Draft:
-        """What this user wants a new row to be."""
+        """The draft of a new row, for this user."""
         return parsed.draft(user_id=request.user.id, max_text_length=self.max_text_length)
 
     @property
@@ -116,7 +116,7 @@ class Collection:
         return self.resource.schema
 
     def _changes(self, request: ApiRequest) -> Changes:
-        """What the body says. If it cannot be read, that is told once the row is found."""
+        """The changes in the body; if it cannot be read, they raise after the row was found."""
         try:
             parsed = self._schema.read(request.body(), method=request.method)
         except Refusal as refusal:

@@ -26,12 +26,13 @@ EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 @frozen(kw_only=True)
 class Resource(Generic[Row]):
-    """What is special about the rows of one kind.
+    """The declaration of the rows of one kind.
 
-    ``path`` is the path of the list. ``methods`` are what clients may do: GET reads the list or a
-    row, POST goes to the list, the others go to a row. ``permission`` is what a user must hold.
+    ``path`` is the path of the list. ``methods`` are those that clients may use: GET for the list
+    and for a row, POST for the list, all others for a row. ``permission`` is the one that a user
+    needs.
 
-    ``schema`` has the fields. ``shown`` makes the JSON of a row; without it, the fields do.
+    ``schema`` has the fields. ``shown`` makes the JSON of a row, by default from the fields.
 
     The functions take a transaction first. ``list_page`` takes the page that is asked for and the
     parameters of the filters, by name. ``find``, ``change`` and ``delete`` take the id of a row;
@@ -123,7 +124,7 @@ class Resource(Generic[Row]):
                 summary=f"Delete {told.one}",
                 description=told.notes.get("DELETE", ""),
                 answers={
-                    204: no_content("It is deleted."),
+                    204: no_content("The row was deleted."),
                     **NOT_FOUND,
                     **({409: ref("responses", "InUse")} if told.in_use else {}),
                 },

@@ -1,4 +1,4 @@
-"""What the OpenAPI description says of a resource, besides its fields and filters."""
+"""The sentences of the OpenAPI description about a resource, besides its fields and filters."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from sbm.web.schema.json_schema import JsonSchema
 
 @frozen(kw_only=True)
 class Sentences:
-    """The words of a resource.
+    """The sentences and names of a resource.
 
-    ``tag`` is the heading that it stands under. ``one`` and ``many`` are its rows in sentences,
-    ``name`` is theirs in the names of operations, ``schema_name`` that of their schema.
-    ``row_schema`` describes rows that have no fields declared. ``key`` says what the id in the path
-    names, ``answer`` what is answered there.
+    ``tag`` is its heading. ``one`` and ``many`` name its rows in sentences, ``name`` in the names
+    of operations, ``schema_name`` in the name of their schema. ``row_schema`` describes rows
+    without declared fields. ``key`` describes the id in the path, and ``answer`` the answer there.
 
-    ``notes`` say what is special about a method, by its name, or about LIST. ``example`` is a row
-    to write, ``change`` some fields of one; ``media_types`` are the forms in which they are
-    written. ``post`` describes a POST to the list that makes no row. ``created`` are headers of the
-    answer to one that does; it ``takes_key`` if it is done once for each Idempotency-Key.
-    ``in_use``: a row that others refer to is not deleted.
+    ``notes`` are remarks about methods, by name, or about LIST. ``example`` is a row to write,
+    ``change`` some fields of one; ``media_types`` are those of their bodies. ``post`` describes a
+    POST to the list that makes no row. ``created`` are the headers of the answer to a POST that
+    makes a row. ``takes_key``: a request with an Idempotency-Key is done once. ``in_use``: a row
+    is not deleted while other rows refer to it.
     """
 
     tag: str

@@ -1,1 +1,1 @@
-"""HTTP itself: sockets, bodies, limits, authentication, errors, and one request's reply."""
+"""HTTP itself: sockets, bodies, limits, authentication, errors, and the reply to one request."""

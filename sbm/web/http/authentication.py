@@ -1,4 +1,4 @@
-"""Who asks: the one place that reads the Authorization header."""
+"""Authenticate users: the only module that reads the Authorization header."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ INACTIVE = "User inactive or deleted."
 
 @frozen(eq=False, kw_only=True)
 class Authentication:
-    """Knows users by a token or a password, and the Scheduler by the token that it was given."""
+    """Finds users by a token or a password, and the Scheduler by the token for its calls."""
 
     _database: Database
     _passwords: Passwords
     _scheduler_token: str | None = field(repr=False)
 
     async def user_of(self, request: Request, *, needed: bool = True) -> User:
-        """Whose request this is; raises Unauthenticated, Busy, or DatabaseUnavailable.
+        """The user of a request; raises Unauthenticated, Busy, or DatabaseUnavailable.
 
-        NOBODY's, unless somebody is ``needed``, if it shows no credentials.
+        If there are no credentials, and none are ``needed``, the user is NOBODY.
         """
         header = _header(request)
         scheme = header[:1]
@@ -60,14 +60,14 @@ class Authentication:
         return user
 
     def _is_schedulers(self, token: str) -> bool:
-        """Compared in constant time, and without a look into the database."""
+        """Compare in constant time, and without the database."""
         if self._scheduler_token is None:
             return False
         return hmac.compare_digest(token.encode("utf-8"), self._scheduler_token.encode("utf-8"))
 
 
 def _header(request: Request) -> list[bytes]:
-    """The words of the Authorization header, the first, which is the scheme, in lower case."""
+    """The words of the Authorization header; the first one, the scheme, in lower case."""
     lines = request.requestHeaders.getRawHeaders(b"authorization", [])
     scheme, *words = b", ".join(lines).split() or [b""]
     return [scheme.lower(), *words]
@@ -92,9 +92,9 @@ def _token(header: list[bytes]) -> str:
 
 
 def _username_and_password(header: list[bytes]) -> tuple[str, str]:
-    """What the header says in Base64; raises Unauthenticated in the words of the wire.
+    """The credentials in the header; raises Unauthenticated with the message that clients know.
 
-    Clients write UTF-8, or Latin-1, as it was in old times: any bytes are text in that.
+    Clients write UTF-8. Old clients write Latin-1, in which any bytes are text.
     """
     if len(header) == 1:
         raise _malformed("Invalid basic header. No credentials provided.")

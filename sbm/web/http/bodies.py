@@ -27,8 +27,8 @@ PARSED_TYPES = (JSON, FORM, MULTIPART)
 
 MAX_FORM_FIELDS = 1000
 
-# The character sets that are read as such; others are taken for UTF-8, as they always were. Not
-# every codec of Python may be let in: some take quadratic time.
+# The character sets that are known; a body in any other is read as UTF-8, as in the old service.
+# Not all codecs of Python are allowed: some take quadratic time.
 _CHARSETS = frozenset({"utf-8", "ascii", "iso8859-1", "cp1252", "utf-16", "utf-32"})
 
 
@@ -42,13 +42,13 @@ class UploadedFile:
 
 @frozen(kw_only=True)
 class Body:
-    """What a body says: any JSON value, or the fields of a form, which are texts and files."""
+    """The value of a body: any JSON value, or the fields of a form, which are texts and files."""
 
     value: Any
     is_form: bool = False
 
     def as_object(self) -> Mapping[str, Any]:
-        """The value, which has to be an object; raises Invalid in the words of the wire."""
+        """The value, if it is an object; otherwise raises Invalid with the message clients know."""
         if self.value is None:
             raise Invalid({"non_field_errors": ["No data provided"]})
         if not isinstance(self.value, dict):
@@ -78,7 +78,7 @@ def parse(raw: bytes, content_type: str) -> Body:
 
 
 def parse_json(text: str) -> Any:
-    """Read JSON, and no more than JSON: no NaN, no Infinity. Raises ValueError."""
+    """Read strict JSON: no NaN, no Infinity. Raises ValueError."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
@@ -109,7 +109,7 @@ def _form(raw: bytes, charset: str) -> dict[str, str]:
 
 def _multipart(raw: bytes, boundary: str, charset: str) -> dict[str, str | UploadedFile]:
     if not boundary:
-        return {}  # nothing can be told apart: as before, that is a form without fields
+        return {}  # without a boundary, there are no fields; the old service accepts this, too
     try:
         parts = MultipartParser(
             BytesIO(raw),
@@ -132,7 +132,7 @@ def _multipart(raw: bytes, boundary: str, charset: str) -> dict[str, str | Uploa
 
 
 def charset_of(options: Mapping[str, str]) -> str:
-    """The codec for the charset that a Content-Type's options name; UTF-8 if we read no such."""
+    """The codec for the charset in the options of a Content-Type; UTF-8 if it is not known."""
     name = options.get("charset", "")
     try:
         found = codecs.lookup(name).name if name else "utf-8"

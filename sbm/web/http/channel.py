@@ -1,6 +1,6 @@
-"""A connection of a client, who may be slow, broken or hostile: everything about it has a limit.
+"""A connection of a client. The client may be slow, broken or hostile, so there are limits.
 
-Times are absolute: a client that sends a byte now and then gains nothing by it.
+Times are absolute: a client does not get more time if it sends a byte now and then.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sbm.web.http.wire import compact_json
 # are then done with in a few milliseconds.
 READ_BYTES = 2**12
 
-# What was taken for a method before us, too: no lower case.
+# The methods that the old service accepts, too: no lower case.
 _METHOD = re.compile(rb"[A-Z0-9$_.-]{3,20} ")
 
 UNREADABLE = "The request cannot be read."
@@ -33,11 +33,12 @@ INCOMPLETE = "The request ended before it was complete."
 
 @frozen(kw_only=True)
 class Limits:
-    """What clients may take.
+    """The limits of a connection.
 
-    Bytes of the request line, of one header and of all of them. Seconds from the first byte of a
-    request to the end of its headers, from there to the end of its body, from there to the end of
-    the answer; between two requests; and for a client to hang up whose request was not read.
+    ``connections``: how many at once. Bytes: of the request line, of one header, and of all
+    headers. Seconds: from the first byte of a request to the end of its headers; then to the end
+    of its body; then to the end of the answer; between two requests; and the time in which a
+    client must close, if its request was not read.
     """
 
     connections: int = 400
@@ -54,7 +55,7 @@ class Limits:
 
 
 class Phase(IntEnum):
-    """Where a connection is; the first are given up first where there are too many."""
+    """The state of a connection. If there are too many, the lowest states are closed first."""
 
     IDLE = 0
     CLOSING = 1
@@ -65,9 +66,9 @@ class Phase(IntEnum):
 
 @implementer(IHalfCloseableProtocol)
 class BoundedChannel(HTTPChannel):
-    """An HTTP/1 connection within limits, which answers in JSON even what is no request.
+    """An HTTP/1 connection with limits. It answers in JSON, even if the request is malformed.
 
-    ``site`` is the BoundedSite that it belongs to.
+    ``site`` is its BoundedSite.
     """
 
     site: Any
@@ -92,9 +93,9 @@ class BoundedChannel(HTTPChannel):
 
     @property
     def is_working(self) -> bool:
-        """Whether an answer is being worked out, of which nothing has been sent yet.
+        """Whether a request is being processed, and nothing of the answer was sent yet.
 
-        Not for a client that sends no more: it may have given up.
+        False if the client has closed its side: it may have given up.
         """
         if self._has_ended:
             return False
@@ -126,7 +127,7 @@ class BoundedChannel(HTTPChannel):
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def loseConnection(self) -> None:
-        """Close once all is sent; whoever is still sending may go on until she has read it."""
+        """Close after the answer; a client that is still sending may go on until it has read it."""
         if self.phase is Phase.CLOSING or self._is_lost:
             return
         half_close = getattr(self.transport, "loseWriteConnection", None)
@@ -140,7 +141,7 @@ class BoundedChannel(HTTPChannel):
             super().loseConnection()  # type: ignore[no-untyped-call]
 
     def readConnectionLost(self) -> None:
-        """The client sends no more, and may still read: what it has asked for is answered.
+        """The client has closed its side, but may still read: finish the answers.
 
         Called again whenever reading is resumed.
         """
@@ -148,12 +149,12 @@ class BoundedChannel(HTTPChannel):
         self._end_if_over()
 
     def writeConnectionLost(self) -> None:
-        """All is sent; the client is waited for."""
+        """Everything was sent: wait until the client closes."""
 
     def _end_if_over(self) -> None:
-        """Close the connection of a client that sends no more, unless it is being answered.
+        """Close the connection of a client that sends no more, unless a request is in progress.
 
-        Nor while what has come is not read: that reading is resumed calls this again.
+        While input is still unread, do nothing: this is called again when reading is resumed.
         """
         if not self._has_ended or self._is_lost or self._holders:
             return
@@ -165,7 +166,7 @@ class BoundedChannel(HTTPChannel):
             self.transport.loseConnection()
 
     def abandon(self, cause: str) -> None:
-        """Close at once, whatever is under way, for this cause."""
+        """Close at once, even if a request is in progress, for this cause."""
         self._count_cut_off(cause)
         self._is_abandoned = True
         self.transport.abortConnection()
@@ -177,7 +178,7 @@ class BoundedChannel(HTTPChannel):
             self.site.refusals.cut_off(self._target_being_read, cause)
 
     def retire(self) -> None:
-        """Close as soon as nothing is under way; a request that has come already is read first."""
+        """Close as soon as no request is in progress; a request that was received is read first."""
         self._is_retiring = True
         if self.phase not in (Phase.IDLE, Phase.HEADERS):  # the next line would be dropped
             self.persistent = False
@@ -221,7 +222,7 @@ class BoundedChannel(HTTPChannel):
         elif len(line) > self.limits.header_bytes:
             self._refuse_header()
         elif not self._at_start and line[:1] in (b" ", b"\t"):
-            self._refuse_unreadable()  # a folded header, which others may read otherwise
+            self._refuse_unreadable()  # a folded header: proxies may read it in another way
         else:
             self._at_start = self._at_start and not line
             super().lineReceived(line)  # type: ignore[no-untyped-call]
@@ -244,7 +245,7 @@ class BoundedChannel(HTTPChannel):
             b"transfer-encoding"
         ):
             self._refuse_unreadable()
-            self.length = None  # which means: what comes is no request
+            self.length = None  # tells Twisted that no request follows
             return
         headers = self.requests[-1].requestHeaders
         fault = fault_of_host(headers, is_needed=self._version == b"HTTP/1.1")
@@ -276,7 +277,7 @@ class BoundedChannel(HTTPChannel):
         super().allContentReceived()  # type: ignore[no-untyped-call]
 
     def requestDone(self, request: Any) -> None:
-        """Go on with what was sent meanwhile, but not before everybody else had her turn."""
+        """Go on with the input that came meanwhile, after all other connections had their turn."""
         self.paused = True
         super().requestDone(request)  # type: ignore[no-untyped-call]
         if not self.persistent:
@@ -300,14 +301,14 @@ class BoundedChannel(HTTPChannel):
     # Refusals
 
     def answer_now(self) -> None:
-        """Answer the request though its body is not read; the rest of it is dropped."""
+        """Answer the request before its body was read; the rest of the body is dropped."""
         if self._is_deaf or self._is_lost or self._handlingRequest:
             return
         self._stop_reading()
         self.allContentReceived()
 
     def refuse(self, status: int, detail: str, *, kind: str) -> None:
-        """Answer what is no request, or none that could be handled, and close."""
+        """Answer with an error, if the request cannot be read or has too much, and close."""
         if self._is_deaf or self._is_lost:
             return
         self.site.refusals.refused(self._target_being_read, status, Reason(kind=kind))
@@ -330,7 +331,7 @@ class BoundedChannel(HTTPChannel):
 
     @property
     def _target_being_read(self) -> bytes | None:
-        """The target of the request that is being read, once its first line is."""
+        """The target of the request that is being read, after its first line was read."""
         path = getattr(self, "_path", None)
         return None if path is None else plain_target(self._command, path)
 
@@ -355,21 +356,21 @@ class BoundedChannel(HTTPChannel):
             super()._send100Continue()  # type: ignore[no-untyped-call]
 
     def send_owed_continue(self) -> None:
-        """Let the client go on who asked whether to."""
+        """Send 100 Continue to a client that waits for it."""
         if self._owes_continue and not self._is_deaf and not self._is_lost:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._owes_continue = False
 
-    # The rhythm of reading
+    # Pausing and resuming
 
     def hold(self, holder: object) -> None:
-        """Read no more, until each that held has released."""
+        """Pause reading until all holders have released."""
         if not self._is_deaf and not self._is_lost:
             self._holders.add(holder)
             self._networkProducer.pauseProducing()
 
     def release(self, holder: object) -> None:
-        """Read on, unless others hold."""
+        """Resume reading, unless there are other holders."""
         if holder in self._holders:
             self._holders.discard(holder)
             if not self._holders and not self._waitingForTransport and not self._is_lost:
@@ -382,7 +383,7 @@ class BoundedChannel(HTTPChannel):
 
 
 def refusal(status: int, detail: str) -> bytes:
-    """A whole response, after which the connection is closed."""
+    """A complete response; the connection is closed after it."""
     body = compact_json({"detail": detail})
     headers = {
         b"Date": datetimeToString(),

@@ -1,7 +1,7 @@
-"""One request and its reply, and the order in which every request is looked at.
+"""One request and its reply, and the order of all checks.
 
-Host and Accept, then authentication, permission and method; after that the resource's own turn:
-row, body, validation.
+First Host and Accept, then authentication, permission and method. Then the resource checks the row,
+the body, and the values.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 # Browsers get JSON, too.
 _ACCEPTABLE = frozenset({"*/*", "application/*", "application/json", "text/*", "text/html"})
 
-# The key may stand in quotes, as the draft of the header has it, or without, as most clients write.
+# The key may be in quotes, as in the draft of the header, or without, as most clients write it.
 _KEY_HEADER = b"idempotency-key"
 MAX_KEY_LENGTH = 255
 _KEY = re.compile(rb'("?)([!#-~]{1,%d})\1' % MAX_KEY_LENGTH)
 
-# On an answer that was given before.
+# The header of a repeated answer.
 REPLAYED = "Idempotency-Replayed"
 
 
 @frozen(kw_only=True)
 class Reply:
-    """A status and the value that goes out as its JSON; without a value there is no body.
+    """A status and the value of its JSON body; without a value, there is no body.
 
-    ``json`` is a body that has been written already, because that takes its time. ``reason`` says
-    why it is a refusal, or why nothing was done, if so.
+    ``json`` is a body that is JSON already, because a long one is written in slices. ``reason``
+    says why the request was refused, or why nothing was done.
     """
 
     status: int = 200
@@ -64,9 +64,9 @@ class Reply:
 
 @frozen(kw_only=True)
 class ApiRequest:
-    """A request that has come as far as its resource, and who makes it.
+    """A request that has passed the general checks, and its user.
 
-    ``parameters`` are those of the query as they came; ``query`` has the last value of each name.
+    ``parameters`` are those of the query, in their order; ``query`` has the last value of each.
     """
 
     user: User
@@ -82,7 +82,7 @@ class ApiRequest:
         return parse(self._raw_body(), self._request.getHeader("content-type") or "")
 
     async def body_with_file(self) -> Body:
-        """The body, parsed; a file in it is on disk. Raises as ``body``, or NotStored."""
+        """The body, parsed; its file is on disk. Raises the errors of ``body``, or NotStored."""
         upload: Upload | None = self._request.upload
         if upload is None:
             return self.body()
@@ -96,11 +96,11 @@ class ApiRequest:
 
     @property
     def has_key(self) -> bool:
-        """Whether there is an Idempotency-Key, right or wrong."""
+        """Whether there is an Idempotency-Key header, valid or not."""
         return bool(self._request.requestHeaders.hasHeader(_KEY_HEADER))
 
     def keyed(self) -> KeyedRequest | None:
-        """What the Idempotency-Key names, if there is one; raises Malformed or TooLarge."""
+        """The identification of a request by its Idempotency-Key; raises Malformed or TooLarge."""
         if not self.has_key:
             return None
         lines = self._request.requestHeaders.getRawHeaders(_KEY_HEADER)
@@ -129,7 +129,7 @@ Method = Callable[[ApiRequest], Awaitable[Reply]]
 
 @frozen(kw_only=True)
 class OptionsInfo:
-    """What OPTIONS says of a path; ``actions`` describes the fields by method."""
+    """The answer of a path to OPTIONS; ``actions`` describes the fields by method."""
 
     name: str
     description: str = ""
@@ -149,7 +149,7 @@ class OptionsInfo:
 
 @frozen(eq=False, kw_only=True)
 class Endpoint:
-    """What every path of the API has in common; a resource says only what is its own."""
+    """The part of every answer that all paths of the API share."""
 
     database: Database
     authentication: Authentication
@@ -165,14 +165,15 @@ class Endpoint:
         permission: str | None = None,
         needs_user: bool = True,
     ) -> bytes:
-        """Answer by one of the methods, or with an error; the result is the body.
+        """Call one of the methods, or answer with an error; the result is the body.
 
-        ``unavailable`` makes the body to answer with while there is no database, if not the usual.
+        ``unavailable`` makes the body of the answer while there is no database; by default, it is
+        that of all other paths.
 
-        ``permission: str | None`` is what a user must hold to use any method of this path, OPTIONS
-        too (see ``sbm.model.user``): others are Forbidden before the method is looked at. None
-        lets every user in. Without ``needs_user`` nobody has to say who she is, and is NOBODY then;
-        credentials that are shown all the same must be right.
+        ``permission: str | None`` is needed for all methods of this path, also for OPTIONS (see
+        ``sbm.model.user``): users without it are Forbidden before the method is checked. None lets
+        every user in. Without ``needs_user``, a request without credentials has the user NOBODY;
+        credentials that are given must be right.
         """
         try:
             reply = await self._reply(request, options, methods, permission, needs_user)
@@ -188,10 +189,10 @@ class Endpoint:
     async def once(
         self, request: ApiRequest, work: Callable[[Transaction], Awaitable[Reply]]
     ) -> Reply:
-        """The reply of ``work`` in a transaction; a request with a key that was done has its own.
+        """The reply of ``work`` in a transaction; a request with a used key gets the earlier reply.
 
-        That reply is kept in the same transaction, so neither a crash nor a lost COMMIT makes it
-        twice. Of what ``work`` raises nothing is kept: a refusal must be raised.
+        The reply is stored in the same transaction, so a crash or a lost COMMIT does not cause a
+        second one. If ``work`` raises, nothing is stored: a refusal must be raised.
         """
         keyed = request.keyed()
         if keyed is None:

@@ -1,4 +1,4 @@
-"""What goes wrong in a request, and the one table of the statuses that say so."""
+"""The errors of requests, and the one table of their statuses."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _UNKNOWN = (
 
 @frozen(kw_only=True)
 class Reason:
-    """Why a request is refused, as it is counted and logged: nothing in it comes from a client.
+    """Why a request is refused, for counters and the log: nothing in it comes from a client.
 
-    ``kind`` is one of few words; ``fields`` are names of ours; a ``failure`` is a defect of ours.
+    ``kind`` is one of a few words; ``fields`` are names of our fields; a ``failure`` is a bug.
     """
 
     kind: str = ""
@@ -36,7 +36,7 @@ class Reason:
 class Refusal(Exception):
     """A request that is answered with an error; ``body`` is the JSON value of the answer.
 
-    ``kind`` says more exactly than the class why, and ``fields`` which fields are at fault.
+    ``kind`` is a more exact reason than the class, and ``fields`` are the fields with errors.
     """
 
     def __init__(self, body: Any, *, kind: str = "", fields: Sequence[str] = ()) -> None:
@@ -47,7 +47,7 @@ class Refusal(Exception):
 
 
 class Detailed(Refusal):
-    """A refusal that is told in one sentence."""
+    """A refusal whose body has one sentence, as ``detail``."""
 
     def __init__(self, detail: str, *, kind: str = "") -> None:
         super().__init__({"detail": detail}, kind=kind)
@@ -58,7 +58,7 @@ class Malformed(Detailed):
 
 
 class Invalid(Refusal):
-    """What the body or the filters say cannot be accepted; messages by field, or a list.
+    """The values in the body or the filters are refused; messages by field, or a list.
 
     The names of the fields are logged. If some of them come from the client, ``fields`` has those
     that do not.
@@ -82,18 +82,18 @@ class WrongKey(Malformed):
 
 
 class KeyReused(Detailed):
-    """Another request has had this key; it was done, and this one is not."""
+    """The key was used for another request; that one was done, and this one is not."""
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key was used for a request with another body.")
 
 
 class Unauthenticated(Detailed):
-    """It is not known who asks."""
+    """The request has no user, or its credentials are wrong."""
 
 
 class Forbidden(Detailed):
-    """It is known who asks, and she may not."""
+    """The user does not have the permission."""
 
     def __init__(self) -> None:
         super().__init__("You do not have permission to perform this action.")
@@ -114,7 +114,7 @@ class NoSuchPath(NotFound):
 
 
 class MethodNotAllowed(Detailed):
-    """The path exists, but knows no such method."""
+    """The path exists, but does not have this method."""
 
     def __init__(self, method: str) -> None:
         super().__init__(f'Method "{echoed(method)}" not allowed.')
@@ -128,34 +128,34 @@ class NotAcceptable(Detailed):
 
 
 class TooLarge(Detailed):
-    """The body exceeds its limit; it was not kept."""
+    """The body exceeds its limit; nothing of it was stored."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body must not exceed {limit} bytes.")
 
 
 class NotStored(Detailed):
-    """A file could not be stored, and nothing was."""
+    """A file could not be stored; nothing was changed."""
 
     def __init__(self, detail: str = "The file cannot be stored now. Try again later.") -> None:
         super().__init__(detail)
 
 
 class UnsupportedMediaType(Detailed):
-    """There is a body, but of no type that is read here."""
+    """The body has a media type that this path does not read."""
 
     def __init__(self, content_type: str) -> None:
         super().__init__(f'Unsupported media type "{echoed(content_type)}" in request.')
 
 
 class Busy(Detailed):
-    """More is asked at once than can be done; nothing was begun."""
+    """Too many requests at once; nothing was begun."""
 
     def __init__(self) -> None:
         super().__init__("Too many passwords are being checked now; try again soon.")
 
 
-# Ours, and those of the operations.
+# The errors of ``web``, and those of the operations.
 STATUSES: Mapping[type[Exception], int] = {
     Malformed: 400,
     Invalid: 400,
@@ -175,7 +175,7 @@ STATUSES: Mapping[type[Exception], int] = {
     NotStored: 503,
 }
 
-# How they are counted, unless they know it more exactly; for each class of STATUSES.
+# The reasons for the counters, for each class of STATUSES; an error may have a more exact one.
 KINDS: Mapping[type[Exception], str] = {
     Malformed: "malformed",
     Invalid: "invalid",
@@ -197,7 +197,7 @@ KINDS: Mapping[type[Exception], str] = {
 }
 DEFECT = "defect"
 
-# What a client has to be told besides the status.
+# The headers that some errors need.
 HEADERS: Mapping[type[Exception], Mapping[str, str]] = {
     Unauthenticated: {"WWW-Authenticate": 'Basic realm="api"'},
     Busy: {"Retry-After": "1"},
@@ -206,12 +206,12 @@ HEADERS: Mapping[type[Exception], Mapping[str, str]] = {
 
 
 def status_of(error: Exception) -> int | None:
-    """The status that tells of this error, or None: it is one of ours."""
+    """The status of this error; None if the error is a bug."""
     return next((status for kind, status in STATUSES.items() if isinstance(error, kind)), None)
 
 
 def reason_of(error: Exception) -> Reason:
-    """Why this error refuses a request; an error that has no status is a defect."""
+    """The reason of this error, for counters and the log; an error without a status is a bug."""
     kind = next((kind for one, kind in KINDS.items() if isinstance(error, one)), None)
     if kind is None:
         return Reason(kind=DEFECT, failure=Failure(error))
@@ -221,12 +221,12 @@ def reason_of(error: Exception) -> Reason:
 
 
 def headers_of(error: Exception) -> Mapping[str, str]:
-    """The headers that go with this error."""
+    """The headers of the answer to this error."""
     return next((headers for kind, headers in HEADERS.items() if isinstance(error, kind)), {})
 
 
 def body_of(error: Exception) -> Any:
-    """The JSON value that tells of this error."""
+    """The JSON value of the answer to this error."""
     if isinstance(error, Refusal):
         return error.body
     if isinstance(error, NoSuchRow):

@@ -1,4 +1,4 @@
-"""Where a client believes to be: the scheme, host and port that absolute URLs are built from."""
+"""The scheme, host and port that the client uses; absolute URLs are built from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.web.server import Request
 
 from sbm.web.http.http_errors import Malformed
 
-# Names of up to 63 characters with dots between them; the last may have one, too.
+# Labels of up to 63 characters with dots between them, and perhaps a dot at the end.
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _NAME = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(\.{_LABEL})*\.?", re.IGNORECASE)
 _HOST = re.compile(r"(?P<name>[a-z0-9._-]+|\[[a-f0-9:.]+\])(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
@@ -25,10 +25,10 @@ Network = IPv4Network | IPv6Network
 
 @frozen
 class Proxies:
-    """The proxies that are believed when they tell what the client has asked them for.
+    """The proxies whose X-Forwarded headers are trusted.
 
-    Of a header that several of them wrote to, the last value counts: it is the nearest proxy's,
-    while those before it may be anybody's.
+    If several proxies wrote to a header, the last value counts: it comes from the nearest proxy.
+    The values before it may come from any client.
     """
 
     networks: Sequence[Network] = ()
@@ -36,8 +36,8 @@ class Proxies:
     def origin(self, request: Request) -> str:
         """Scheme and host as the client wrote them; raises Malformed.
 
-        The Host header says it, unless a trusted proxy tells it by X-Forwarded-Host, -Proto and
-        -Port. A port in X-Forwarded-Host stands; X-Forwarded-Port counts where there is none.
+        They are in the Host header, unless a trusted proxy sends X-Forwarded-Host, -Proto and
+        -Port. If X-Forwarded-Host has a port, X-Forwarded-Port is ignored.
         """
         scheme = "https" if request.isSecure() else "http"
         host = _host(request)
@@ -79,7 +79,7 @@ def _host(request: Request) -> str:
 
 
 def fault_of_host(headers: Headers, *, is_needed: bool) -> str:
-    """What is wrong with the Host header, which HTTP/1.1 demands; empty if nothing is."""
+    """The error of the Host header, which HTTP/1.1 requires; empty if it is valid."""
     hosts = headers.getRawHeaders(b"host", [])
     if not hosts:
         return "The Host header is missing." if is_needed else ""
@@ -115,7 +115,7 @@ def _port_of(host: str) -> str | None:
 
 
 def _with_port(host: str, port: str, scheme: str) -> str:
-    """The host with this port, which is left out where it is the usual one."""
+    """The host with this port; the default port of the scheme is left out."""
     if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= 65535:
         raise _invalid("X-Forwarded-Port")
     match = _HOST.fullmatch(host)

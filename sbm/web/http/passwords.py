@@ -1,4 +1,4 @@
-"""Checking passwords: slow on purpose, so in threads, and a few at a time."""
+"""Check passwords. This is slow on purpose, so it is done in threads, a few at a time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sbm.web.http.http_errors import Busy
 
 T = TypeVar("T")
 
-# One check takes some 30 ms of a core, which others want too: those who guess wait in a line.
+# One check takes some 30 ms of a core. With few slots, a client that guesses passwords must wait.
 MAX_AT_ONCE = 2
 MAX_WAITING = 100
 
 
 @define(eq=False, slots=False, kw_only=True)
 class Passwords:
-    """Knows users by name and password."""
+    """Finds users by name and password."""
 
     _database: Database
     _reactor: Any
@@ -33,10 +33,10 @@ class Passwords:
         self._slots = DeferredSemaphore(MAX_AT_ONCE)
 
     async def user_with(self, username: str, password: str) -> User | None:
-        """The active user of this name and password, if there is one.
+        """The active user with this name and password, if there is one.
 
-        A name that nobody has takes as long as a wrong password. A password that is stored in an
-        older form is stored anew. Raises Busy, or DatabaseUnavailable.
+        An unknown name takes as long as a wrong password. If the stored hash has an old format, it
+        is replaced. Raises Busy, or DatabaseUnavailable.
         """
         user, stored = await self._find(username)
         is_right = await self._in_thread(lambda: passwords.verify(password, stored))
@@ -48,7 +48,7 @@ class Passwords:
 
     async def _find(self, username: str) -> tuple[User | None, str | None]:
         if "\0" in username or len(username) > MAX_USERNAME:
-            return None, None  # and the database would not take it
+            return None, None  # the database does not accept such a name
         found = await self._database.transact(users.find_user_by_name, username=username)
         return found or (None, None)
 
@@ -58,7 +58,7 @@ class Passwords:
         await self._database.transact(users.replace_password, user_id=user.id, old=old, new=new)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Do slow work in a thread once there is a slot, which it keeps even if nobody waits."""
+        """Do slow work in a thread with a slot; it keeps the slot even if the client has gone."""
         if len(self._slots.waiting) >= MAX_WAITING:
             raise Busy
         await self._slots.acquire()

@@ -1,7 +1,7 @@
-"""Refused requests and those that were cut off: counted, and logged at a bounded rate.
+"""Count refused and interrupted requests, and log them at a bounded rate.
 
-A client need not look at its answer, so what is refused must be seen here. Labels and log lines
-hold patterns of paths, words and field names of ours, and nothing that a client has sent.
+A client may ignore its answer, so refusals must be visible here. Labels and log lines contain
+patterns of paths, and our own words and field names, and nothing that a client has sent.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ REFUSED = "http.refused"
 NOT_DONE = "http.not_done"
 CUT_OFF = "http.cut_off"
 
-# Of the same path, status and reason one line is logged at once, and one more for each such time.
+# For the same path, status and reason, one line is logged at once, and then one in each such time.
 LOG_SECONDS = 60.0
 
-# What other services call, and whose refusals nobody else notices. They are shown from the start,
-# with 0: a rate needs a value before the first event.
+# The paths that other services call: these services may not report refusals. The counters are shown
+# from the start, with 0: a rate needs a value before the first event.
 _CALLED_BY_SERVICES = (
     "/api/v1/subscriptions/request",
     "/api/v1/subscriptions/{id}/send",
@@ -39,16 +39,16 @@ _EXPECTED = (
 
 
 def explain(request: Any, reason: Reason) -> None:
-    """Keep with a request why it is refused, for when its answer is sent."""
+    """Store in a request why it is refused, for the counters."""
     request.reason = reason
 
 
 @define(eq=False, kw_only=True)
 class Refusals:
-    """What counts and logs refused requests; ``reactor`` is its clock.
+    """Counts and logs refused requests; ``reactor`` is its clock.
 
-    After the first of a kind others like it are only counted for a while; then a line says how many
-    they were.
+    The first refusal of a kind is logged. Others of the same kind are only counted for a while;
+    then a line says how many there were.
     """
 
     reactor: Any
@@ -92,16 +92,16 @@ class Refusals:
             )
 
     def not_done(self, target: bytes, reason: Reason) -> None:
-        """A request was answered with success, and has changed nothing."""
+        """A request was answered with success, but has changed nothing."""
         path = self.paths.pattern_of(target)
         self.telemetry.count(NOT_DONE, path=path, reason=reason.kind)
 
     def cut_off(self, target: bytes | None, cause: str) -> None:
-        """A connection was closed before the request in it had an answer."""
+        """A connection was closed before its request was answered."""
         self.telemetry.count(CUT_OFF, path=self.paths.pattern_of(target), cause=cause)
 
     def flush(self) -> None:
-        """Log what was left out until now; nothing is to come."""
+        """Log the numbers of all refusals that were not logged yet, at the end."""
         for key, window in list(self._windows.items()):
             window.end.cancel()
             self._close_window(key, reopens=False)
@@ -128,7 +128,7 @@ class Refusals:
 
 @frozen(kw_only=True)
 class _RefusalKind:
-    """What refusals have in common that are logged together."""
+    """The path, status and reason of refusals that are logged together."""
 
     path: str
     status: int
@@ -138,7 +138,7 @@ class _RefusalKind:
 
 @define(eq=False, kw_only=True)
 class _Window:
-    """How many were not logged one by one, and the fields that were at fault in them."""
+    """How many were not logged one by one, and the fields with errors in them."""
 
     end: Any
     left_out: int = 0

@@ -1,4 +1,4 @@
-"""Requests as they come from the socket, before anything is made of them."""
+"""Requests as they come from the socket, before they are parsed."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ from sbm.web.http.uploads import Upload, Uploads
 # JSON and forms.
 MAX_BODY_BYTES = 2**20
 
-# So much of a body is kept in memory, and the rest of it in a file without a name.
+# A body of up to so many bytes is kept in memory; a longer one in a file without a name.
 IN_MEMORY_BYTES = 2**16
 
 
 class BoundedRequest(Request):
-    """A request that keeps no more of its body than is allowed, and leaves parsing to us.
+    """A request that stores only as much of its body as is allowed, and does not parse it.
 
-    ``upload`` takes the body of one that brings a file; ``reason`` says why it is refused, if it
-    is. A request that is refused is answered
-    before its body has come; what still comes of it is dropped.
+    ``upload`` takes the body if the request uploads a file. ``reason`` says why the request is
+    refused. A refused request is answered before its whole body has come; the rest is dropped.
     """
 
     channel: Any
@@ -43,7 +42,7 @@ class BoundedRequest(Request):
     _is_unwelcome = False
 
     def __init__(self, channel: Any, queued: Any = False) -> None:
-        del queued  # only given by old callers, and without effect
+        del queued  # old callers of Twisted give it; it has no effect
         super().__init__(channel, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
 
     @property
@@ -52,12 +51,12 @@ class BoundedRequest(Request):
 
     @property
     def is_refused(self) -> bool:
-        """Whether no more of the body is wanted."""
+        """Whether the request is refused already, so that its body is not needed."""
         in_upload = self.upload is not None and self.upload.error is not None
         return self.is_too_large or self._is_unwelcome or in_upload
 
     def getHeader(self, key: Any) -> Any:
-        """The value of a header, which may be written in anything: as text it is never an error."""
+        """The value of a header; bytes that are not UTF-8 are replaced, so this never fails."""
         if isinstance(key, str):
             value = super().getHeader(key.encode("ascii"))
             return None if value is None else value.decode("utf-8", "replace")
@@ -72,11 +71,11 @@ class BoundedRequest(Request):
             self._begin_upload(uploads)
         if length is not None and length > self.body_limit:
             self.body_size = length
-        # Closed by Twisted, as soon as the answer is sent or the client has gone.
+        # Twisted closes it after the answer, or when the client has gone.
         self.content = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
 
     def handleContentChunk(self, data: bytes) -> None:
-        # Called for each chunk, of which there may be thousands in a row: no more than is needed.
+        # It is called for each chunk, and there may be thousands of chunks: so it does little.
         self.body_size += len(data)
         if self.body_size > self.body_limit or self._is_unwelcome:
             return
@@ -86,12 +85,12 @@ class BoundedRequest(Request):
             self.content.write(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Take the path alone: a target may come as a whole URL, or with a fragment."""
+        """Reduce the target to path and query: it may be a whole URL, or have a fragment."""
         target = plain_target(command, path)
         super().requestReceived(command, target, version)  # type: ignore[no-untyped-call]
 
     def finish(self) -> None:
-        """The answer is complete; one that refuses the request, or changes nothing, is counted."""
+        """Finish the answer, and count it if the request was refused or has changed nothing."""
         refusals = self.channel.site.refusals
         if self.code >= 400:
             refusals.refused(self.path, self.code, self.reason)
@@ -114,7 +113,7 @@ class BoundedRequest(Request):
         Deferred.fromCoroutine(self._admit(uploads, self.upload, channel))
 
     async def _admit(self, uploads: Uploads, upload: Upload, channel: BoundedChannel) -> None:
-        """Read on if it is known who sends, and otherwise answer right away."""
+        """Read the body if the user is known; otherwise answer at once."""
         admitted = await uploads.admits(self)
         self.is_waiting = False
         if not admitted:
@@ -132,7 +131,7 @@ class BoundedRequest(Request):
 
 
 class BoundedSite(Site):
-    """A site within limits, and without an access log, which would double a request's cost."""
+    """A site with limits, and without an access log, which would double the cost of a request."""
 
     displayTracebacks = False
     protocol: Any = BoundedChannel
@@ -156,7 +155,7 @@ class BoundedSite(Site):
         self._empty: Deferred[None] = succeed(None)
 
     def buildProtocol(self, addr: Any) -> Any:
-        """A channel; where there are too many, the one that waits longest makes room."""
+        """A channel; if there are too many, the one that has waited longest is closed."""
         if len(self._channels) >= self.limits.connections and not self._make_room():
             self.refusals.refused(None, 503, Reason(kind="connections"))
             return Overloaded()
@@ -167,14 +166,14 @@ class BoundedSite(Site):
         return channel
 
     def forget(self, channel: BoundedChannel) -> None:
-        """The channel is closed."""
+        """Remove a closed channel."""
         self._channels.discard(channel)
         if not self._channels and not self._empty.called:
             self.refusals.flush()
             self._empty.callback(None)
 
     def emptied(self) -> Deferred[None]:
-        """Fires when the last connection is closed, which takes no longer than its limits allow."""
+        """Fires when the last connection is closed; the limits of connections bound the time."""
         self._empty = Deferred() if self._channels else succeed(None)
         return self._empty
 
@@ -190,11 +189,11 @@ class BoundedSite(Site):
             channel.retire()
 
     def acceptableProtocols(self) -> list[bytes]:
-        """HTTP/1.1 alone: its limits are known."""
+        """Only HTTP/1.1: the limits are made for it."""
         return [b"http/1.1"]
 
     def getResourceFor(self, request: Any) -> Any:
-        """Find the resource; what is no text in a path is a character that no path has."""
+        """Find the resource; bytes of a path that are not UTF-8 match no path."""
         request.postpath = [
             part.replace(b"\n", b"\xff").decode("utf-8", "replace").encode("utf-8")
             for part in request.postpath
@@ -202,7 +201,7 @@ class BoundedSite(Site):
         return super().getResourceFor(request)  # type: ignore[no-untyped-call]
 
     def log(self, request: Any) -> None:
-        """Write nothing."""
+        """Write no access log."""
 
     def _make_room(self) -> bool:
         waiting = [one for one in self._channels if not one.is_working]
@@ -216,7 +215,7 @@ class BoundedSite(Site):
 
 @define(eq=False, slots=False)
 class RequestDrain(Service):
-    """Waits, when it stops, until all requests are answered that came while the ports were open."""
+    """When it stops, it waits until all requests that came before are answered."""
 
     _site: BoundedSite
 
@@ -226,7 +225,7 @@ class RequestDrain(Service):
 
 
 class Overloaded(Protocol):
-    """Tells a client that there are too many, and hangs up."""
+    """Answers that there are too many connections, and closes."""
 
     def connectionMade(self) -> None:
         assert self.transport is not None

@@ -1,4 +1,4 @@
-"""Targets of requests: the path that is asked for, and the pattern that it fits."""
+"""Targets of requests: the path, and the pattern that it matches."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Iterable
 
 from attrs import field, frozen
 
-# A path that there is not, and is not going to be.
+# A path that never exists.
 MISSING_PATH = b"/-"
 
 _ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
-# The path of what is none of ours, and of that in which no path could be read.
+# Stand for an unknown path, and for a request line without a readable path.
 UNKNOWN_PATH = "unknown"
 NO_PATH = "none"
 
-# A placeholder stands for one part of a path. Ids in these may have several, all of them wrong.
+# A placeholder stands for one part of a path. In these paths, an id may also have several parts.
 _LONG_IDS = frozenset({"/api/v1/subscriptions/{id}/send", "/api/v1/subscriptions/{id}/resend"})
 
 
 def plain_target(command: bytes, path: bytes) -> bytes:
-    """The path and query of a target, which may come as a whole URL, or with a fragment."""
+    """The path and query of a target; the target may be a whole URL, or have a fragment."""
     target = _ORIGIN.sub(b"", path, count=1) if not path.startswith(b"/") else path
     target = target.partition(b"#")[0]
     if target.startswith(b"?"):
@@ -33,7 +33,7 @@ def plain_target(command: bytes, path: bytes) -> bytes:
 
 @frozen
 class Paths:
-    """The patterns of the paths that there are, such as ``/api/v1/schedule/{id}/``."""
+    """The patterns of all paths, such as ``/api/v1/schedule/{id}/``."""
 
     patterns: Iterable[str] = ()
     _expressions: list[tuple[re.Pattern[str], str]] = field(init=False)
@@ -44,7 +44,7 @@ class Paths:
         return [(_expression(pattern), pattern) for pattern in literal_first]
 
     def pattern_of(self, target: bytes | None) -> str:
-        """The pattern that the target of a request fits; None: none was read."""
+        """The pattern that the target of a request matches; None: no target was read."""
         if target is None:
             return NO_PATH
         path = target.partition(b"?")[0].decode("ascii", "replace")

@@ -1,4 +1,4 @@
-"""Uploaded files on their way to their names; see ``sbm.operations.media_files``."""
+"""Temporary files for uploads; see ``sbm.operations.media_files``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sbm.operations import media_files
 from sbm.runtime.threads import in_thread, shielded
 from sbm.web.http.http_errors import NotStored
 
-# So much is written at once, and ``hold`` is called while so much waits to be.
+# A thread writes so many bytes at once. ``hold`` is called when so many bytes wait for it.
 BATCH_BYTES = 2**16
 FULL_BYTES = 2**18
 
@@ -26,9 +26,9 @@ _log = Logger()
 
 @define(eq=False, slots=False, kw_only=True)
 class TemporaryFile:
-    """A file on its way to its name. What is written waits for a thread to put it on disk.
+    """A temporary file for an upload. Threads write the data to disk.
 
-    ``hold`` is called when too much waits, and ``release`` when it does no more.
+    ``hold`` is called when too much data waits for them, and ``release`` when that is over.
     """
 
     _reactor: Any
@@ -47,7 +47,7 @@ class TemporaryFile:
     _is_discarded: bool = field(default=False, init=False)
 
     def truncate(self) -> None:
-        """Forget what was written so far."""
+        """Drop the data so far."""
         self.size = 0
         self._must_truncate = True
         self._waiting, self._waiting_bytes = [], 0
@@ -65,7 +65,7 @@ class TemporaryFile:
             self.hold()
 
     async def settle(self) -> None:
-        """Have everything written; raises NotStored."""
+        """Wait until all data is written; raises NotStored."""
         self._begin_work()
         await self._idle()
         if self._failure is not None:
@@ -73,24 +73,24 @@ class TemporaryFile:
             raise NotStored
 
     async def publish(self, name: str) -> None:
-        """Give the file its name, durably; from now on ``discard`` leaves it. Raises NotStored.
+        """Give the file its name, durably; after that, ``discard`` keeps it. Raises NotStored.
 
-        To be called once, after ``settle``, and not to be cancelled.
+        Call it once, after ``settle``, and do not cancel it.
         """
         self._is_taken = True
         try:
             await self._in_thread(self._publish, name)
-        except (OSError, ValueError) as error:  # names that the file system cannot write, too
+        except (OSError, ValueError) as error:  # ValueError: a name that the file system refuses
             _log.error("an upload could not be stored: {error}", error=error)
             await self._in_thread(self._remove, self._folder / name)
             raise NotStored from error
 
     async def unpublish(self, name: str) -> None:
-        """Take a published file away again."""
+        """Remove a published file again."""
         await self._in_thread(self._remove, self._folder / name)
 
     def discard(self) -> None:
-        """Remove it, unless it has its name, as soon as nobody writes to it."""
+        """Remove it when no thread writes to it any more, unless it has its name."""
         if self._is_taken or self._is_discarded:
             return
         self._is_discarded = True
@@ -98,7 +98,9 @@ class TemporaryFile:
         self.release()
         if self._work is not None or self._descriptor is not None:
             removal = Deferred.fromCoroutine(self._discard())
-            removal.addErrback(lambda failure: _log.failure("an upload stays behind", failure))
+            removal.addErrback(
+                lambda failure: _log.failure("a temporary file could not be removed", failure)
+            )
 
     async def _discard(self) -> None:
         await self._idle()

@@ -1,4 +1,4 @@
-"""Uploads: multipart bodies whose file goes to disk while they arrive."""
+"""Uploads: multipart bodies whose file is written to disk while they arrive."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sbm.web.http.bodies import MULTIPART, Body, charset_of
 from sbm.web.http.http_errors import Malformed, TooLarge
 from sbm.web.http.temporary_files import TemporaryFile
 
-# The texts beside the file.
+# The limit for the texts besides the file.
 MAX_TEXT_BYTES = 2**20
 MAX_PARTS = 100
 
@@ -34,7 +34,7 @@ _log = Logger()
 
 @frozen(eq=False, kw_only=True)
 class Uploads:
-    """What becomes of multipart bodies at one path: the file in ``part`` goes to ``folder``.
+    """Takes the multipart bodies of one path; writes the file in ``part`` into ``folder``.
 
     ``limit`` is the largest file, in bytes.
     """
@@ -52,7 +52,7 @@ class Uploads:
         return self.limit + MAX_TEXT_BYTES
 
     def begin(self, request: Request, method: bytes, target: bytes) -> Upload | None:
-        """What takes the body of this request, of which the headers are known; None: not ours."""
+        """The Upload for a request whose headers were read; None if it is not an upload."""
         path = unquote(target.partition(b"?")[0].decode("ascii", "replace"))
         kind, options = parse_options_header(request.getHeader("content-type") or "")
         boundary = options.get("boundary", "")
@@ -70,22 +70,22 @@ class Uploads:
         )
 
     async def admits(self, request: Request) -> bool:
-        """Whether it is known who sends this request; others may send, but nothing is kept."""
+        """Whether the user of this request is known; the bodies of others are dropped."""
         try:
             await self.authentication.user_of(request)
-        except Exception:  # whatever it is, the answer to the request will tell
+        except Exception:  # the request fails in the same way later, and is answered then
             return False
         return True
 
     def start(self) -> None:
-        """Take away what a crash has left."""
+        """Remove the temporary files that a crash has left."""
         swept = in_thread(self.reactor, sweep, self.folder)
         swept.addErrback(lambda failure: _log.failure("the media folder was not swept", failure))
 
 
 @frozen(kw_only=True)
 class StoredFile:
-    """A file that was sent, and lies in a temporary one."""
+    """An uploaded file, in a temporary file."""
 
     name: str
     size: int
@@ -96,7 +96,7 @@ class StoredFile:
 class Upload:
     """A multipart body as it arrives: texts are kept, and one file is written to disk.
 
-    What is wrong with it is told in the end; from then on the rest is dropped.
+    After an error, the rest is dropped; the error is raised at the end.
     """
 
     _boundary: str
@@ -130,7 +130,7 @@ class Upload:
             self.fail(_unreadable(error))
 
     async def body(self) -> Body:
-        """The whole form, its file on disk; raises Malformed, TooLarge or NotStored."""
+        """The whole form, with its file on disk; raises Malformed, TooLarge or NotStored."""
         if self.error is None and self._parser is not None and not self._parser.closed:
             try:
                 self._parser.close()
@@ -142,11 +142,11 @@ class Upload:
         return Body(value=self._fields, is_form=True)
 
     def discard(self) -> None:
-        """Keep nothing, if nothing was made of it."""
+        """Remove the temporary file, unless it was published."""
         self.temporary.discard()
 
     def fail(self, error: Exception) -> None:
-        """Drop what has come, and what is still to come, for this reason."""
+        """Drop the whole body, for this reason."""
         self.error = error
         self.discard()
 
@@ -155,7 +155,7 @@ class Upload:
             self._segment = event
             self._text.clear()
             if self._is_file:
-                self.temporary.truncate()  # of a part that is there twice the last counts
+                self.temporary.truncate()  # if a part comes twice, the last one counts
         elif event is None:
             self._end()
         elif self._is_file:
@@ -179,7 +179,7 @@ class Upload:
         elif self._is_text:
             self._fields[name] = self._text.decode(self._charset, "replace")
         elif name == self._part:
-            self._fields[name] = ""  # a file without a name is none
+            self._fields[name] = ""  # a part without a file name has no file
 
     @property
     def _is_file(self) -> bool:
@@ -196,5 +196,5 @@ def _unreadable(error: Exception) -> Malformed:
 
 
 def _last_part(file_name: str) -> str:
-    """The name of a file without the folders that some clients put before it."""
+    """The name of a file without the folders that some clients send."""
     return re.split(r"[/\\]", file_name)[-1].strip()

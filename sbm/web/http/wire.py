@@ -1,4 +1,4 @@
-"""Values as they are written on the wire."""
+"""Values as they are written in requests and answers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _ROW_ID = re.compile(r"0*[0-9]{1,10}")
 
 
 def compact_json(value: Any) -> bytes:
-    """JSON without blanks, in UTF-8, which is not escaped."""
+    """JSON without blanks, in UTF-8; only characters that need it are escaped."""
     text = _ENCODER.encode(value)
-    # A lone surrogate (a client's own, sent back to it) has no UTF-8; its backslash form happens
-    # to be its JSON escape.
+    # A lone surrogate, which came from the client, has no UTF-8. Its backslash form is also its
+    # JSON escape.
     return text.encode("utf-8", "backslashreplace")
 
 
 async def written_in_slices(reactor: Any, values: Iterable[Any]) -> bytes:
-    """A JSON array. A thousand rows written at once would keep everybody else waiting."""
+    """A JSON array, written in slices: a thousand rows at once would delay all other requests."""
     slices = TimeSlice(reactor=reactor)
     written = []
     for value in values:
@@ -43,7 +43,7 @@ def instant(moment: datetime) -> str:
 
 
 def row_id(text: str) -> int:
-    """The integer id in a path, leading zeros or not; raises NotFound where no row can have it."""
+    """The integer id in a path, with or without leading zeros; raises NotFound if it is invalid."""
     if not _ROW_ID.fullmatch(text) or int(text) > LARGEST_ID:
         raise NotFound
     return int(text)
@@ -58,7 +58,7 @@ def uuid_of(text: str) -> UUID | None:
 
 
 def row_uuid(text: str) -> UUID:
-    """The UUID in a path, in any spelling; raises NotFound where no row can have it."""
+    """The UUID in a path, in any spelling; raises NotFound if it is not a UUID."""
     found = uuid_of(text)
     if found is None:
         raise NotFound

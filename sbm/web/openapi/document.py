@@ -1,4 +1,4 @@
-"""The whole description, of its sections."""
+"""Builds the whole description from its sections."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from sbm.web.openapi.parts import HEADERS, PARAMETERS, Section, responses
 from sbm.web.schema.json_schema import JsonSchema
 
 _ABOUT = """\
-Stores the messages that people get stage by stage, the schedules they get them on, and who gets
-what; and sends each subscriber the next message of her set, on her schedule, once.
+This service stores messages, schedules and subscriptions. It sends to each subscriber the next
+message of their set, on their schedule, once.
 
-**Paths** answer with a slash at the end and without one; there are no redirects. HEAD and OPTIONS
-answer wherever GET and POST do.
+**Paths** work with and without a slash at the end; there are no redirects. HEAD works wherever GET
+does, and OPTIONS on every path.
 
-**Authentication** comes first: a token, or a name and a password. Then come permission, method,
-row, body, and at last what the body says: the first refusal is the one that is answered.
+**Authentication** comes first: a token, or a name and a password. Then the service checks the
+permission, the method, the row, the body, and last the values in the body. The answer has the first
+error.
 
-**Values** are taken leniently. Texts may come as numbers and are stripped; integers, references and
-booleans may come as texts (`"7"`, `"yes"`). What is not described here is ignored, in bodies and
-among filters. Forms know neither null nor types: an empty reference is null, a boolean that is not
-there is false, and `metadata` is JSON text.
+**Values** are read leniently. A text may be written as a number, and blanks at its ends are
+removed. Integers, references and booleans may be written as texts (`"7"`, `"yes"`). Fields and
+filters that are not described here are ignored. Forms have neither null nor types: in a form, an
+empty reference is null, a missing boolean is false, and `metadata` is JSON text.
 
-**Lists** come in pages. Who follows `next` to its end sees each row once, whatever others do
-meanwhile. An empty filter is none; of a name that is there twice the last one counts; a NUL is
-refused. Times are ISO 8601, in UTC unless they tell their offset.
+**Lists** have pages. A client that follows `next` to the end sees each row once, even if rows are
+made and deleted meanwhile. An empty filter is ignored. If a filter is given twice, the last one
+counts. A NUL is refused. Times are ISO 8601, in UTC unless they have an offset.
 
-**URLs** in answers follow the Host header.
+**URLs** in answers have the host of the Host header.
 """
 
 _SECURITY: dict[str, JsonSchema] = {

@@ -1,4 +1,4 @@
-"""What lists and their rows have in common."""
+"""The parts of the description that all lists and their rows share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INVALID_FILTER = {400: ref("responses", "InvalidFilter")}
 
 
 def parameters(filters: Sequence[Filter]) -> list[JsonSchema]:
-    """Filters as parameters of the query: what each takes, and what it finds."""
+    """Filters as parameters of the query: the values of each, and the rows that it finds."""
     return [
         {"name": one.name, "in": "query", "description": one.note, "schema": one.read.takes}
         for one in filters
@@ -32,7 +32,7 @@ def listing(
     pages: Sequence[JsonSchema] = PAGES,
     description: str = "",
 ) -> Operation:
-    """A list of what the schema ``one`` describes, a page at a time."""
+    """A list of objects with the schema ``one``, a page at a time."""
     return Operation(
         name=name,
         summary=summary,
@@ -43,7 +43,7 @@ def listing(
 
 
 def key(name: str, taken: JsonSchema, description: str) -> list[JsonSchema]:
-    """The parameter of a path that names a row."""
+    """The parameter of a path for the id of a row."""
     return [
         {"name": name, "in": "path", "required": True, "description": description, "schema": taken}
     ]

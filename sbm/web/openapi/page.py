@@ -1,4 +1,4 @@
-"""The description as a page: it needs no script, and nothing from the network."""
+"""The description as a page. It has no scripts, and loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sbm.web.schema.json_schema import JsonSchema
 
 _MARKED = re.compile(r"\*\*(?P<strong>[^*]+)\*\*|`(?P<code>[^`]+)`")
 
-# HEAD is GET without its body, and OPTIONS is the same everywhere: the page says it once.
+# HEAD is GET without its body, and OPTIONS is the same on all paths: the page says this once.
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
 @frozen(kw_only=True)
 class DescriptionPage:
-    """A page, and what browsers are told that it may do."""
+    """A page, and its Content-Security-Policy."""
 
     html: bytes
     policy: str
@@ -37,7 +37,7 @@ def render(description: JsonSchema) -> DescriptionPage:
     html: list[bytes] = []
     flattened: Deferred[bytes] = flattenString(None, _Writer(description).page(style))
     flattened.addCallback(html.append)
-    (body,) = html  # nothing in it is waited for
+    (body,) = html  # one piece: nothing in it is asynchronous
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return DescriptionPage(
         html=b"<!DOCTYPE html>\n" + body, policy=f"{policy}; frame-ancestors 'none'"
@@ -46,7 +46,7 @@ def render(description: JsonSchema) -> DescriptionPage:
 
 @frozen
 class _Writer:
-    """Writes a description in tags."""
+    """Makes the tags of a description."""
 
     _whole: JsonSchema
 

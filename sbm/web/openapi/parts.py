@@ -1,4 +1,4 @@
-"""What many operations share: parameters, headers, answers, and the form of a path."""
+"""The parts that many operations share: parameters, headers, answers, and the form of a path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sbm.web.http.endpoint import MAX_KEY_LENGTH, REPLAYED
 from sbm.web.openapi.schemas import one_object, ref, said, schema
 from sbm.web.schema.json_schema import FLAG, TEXT, UUID, JsonSchema
 
-# As it is in a header, without blanks and quotes.
+# The characters of a key: visible ASCII, without quotes.
 _KEY = f"[!#-~]{{1,{MAX_KEY_LENGTH}}}"
 
 ALLOW = {
@@ -28,16 +28,16 @@ HEADERS: Mapping[str, JsonSchema] = {
         "schema": TEXT | {"examples": ['Basic realm="api"']},
     },
     "Location": {
-        "description": "The URL of what was made.",
+        "description": "The URL of the new row.",
         "required": True,
         "schema": {"type": "string", "format": "uri"},
     },
     REPLAYED: {
-        "description": "That this was answered before, and nothing is done now.",
+        "description": "The same request was done before; this is the earlier answer.",
         "schema": {"const": "true"},
     },
     "Retry-After": {
-        "description": "Seconds to wait before trying again, where that is known.",
+        "description": "Seconds to wait before the next try, if they are known.",
         "schema": TEXT | {"pattern": "^[0-9]+$"},
     },
 }
@@ -46,43 +46,44 @@ PARAMETERS: Mapping[str, JsonSchema] = {
     "limit": {
         "name": "limit",
         "in": "query",
-        "description": "How many rows a page has at most. More than 1,000 is 1,000; what is no"
-        " number, or 0, is as if not given.",
+        "description": "How many rows a page has at most: no more than 1,000. 0, or a text that is"
+        " not a number, is ignored.",
         "schema": {"type": "integer", "minimum": 0, "default": 1000},
     },
     "offset": {
         "name": "offset",
         "in": "query",
-        "description": "How many rows lie before the page. What is no number is as if not given.",
+        "description": "How many rows come before the page. A text that is not a number is"
+        " ignored.",
         "schema": {"type": "integer", "minimum": 0, "default": 0},
     },
     "cursor": {
         "name": "cursor",
         "in": "query",
-        "description": "Where a page begins, as the links to the next and the previous page say"
-        " it. It belongs to its list and filters; clients do not make it.",
+        "description": "Where a page begins. The links to the next and the previous page have it."
+        " It is valid for its list and filters only. Clients use it as it is.",
         "schema": TEXT | {"maxLength": 512},
     },
     "idempotency-key": {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "The client's own key for this request, in quotes or without. For 24 hours"
-        " the same key by the same user, for the same path and body, is answered as the first"
-        " time, and nothing is done again. With another body it is refused.",
+        "description": "The client's own key for this request, with or without quotes. If the same"
+        " user repeats the request within 24 hours, with the same key, path and body, it gets the"
+        " same answer, and nothing is done again. A request with another body is refused.",
         "schema": TEXT | {"pattern": f'^({_KEY}|"{_KEY}")$'},
     },
 }
 
-# The answers that have the same form wherever they are given.
+# The answers that have the same form on all paths.
 ERRORS: Mapping[str, JsonSchema] = {
     "Unreadable": {
-        "description": "The request cannot be read, is too large in its headers, or has a Host"
-        " header that is none.",
+        "description": "The request cannot be read, its headers are too large, or its Host header"
+        " is invalid.",
         "schema": "Detail",
     },
     "Invalid": {
-        "description": "What the request says is refused: by field; as a list, where a message as"
-        " a whole is refused; as a detail, where it cannot be read.",
+        "description": "The values are refused. The errors are given by field, as a list if a"
+        " message as a whole is refused, or as a detail if the request cannot be read.",
         "schema": "Refusal",
     },
     "InvalidFilter": {
@@ -90,16 +91,19 @@ ERRORS: Mapping[str, JsonSchema] = {
         " be read.",
         "schema": "Refusal",
     },
-    "Unauthenticated": {"description": "It is not known who asks.", "schema": "Detail"},
-    "Forbidden": {"description": "This user may not.", "schema": "Detail"},
+    "Unauthenticated": {
+        "description": "The credentials are missing or wrong.",
+        "schema": "Detail",
+    },
+    "Forbidden": {"description": "The user does not have the permission.", "schema": "Detail"},
     "NotFound": {"description": "There is no such row.", "schema": "Detail"},
     "NotAcceptable": {
-        "description": "The Accept header excludes JSON outright.",
+        "description": "The Accept header excludes JSON.",
         "schema": "Detail",
     },
     "TooSlow": {"description": "The request took too long to arrive.", "schema": "Detail"},
     "InUse": {
-        "description": "Others refer to the row. Nothing was deleted.",
+        "description": "Other rows refer to the row. Nothing was deleted.",
         "schema": "Detail",
     },
     "TooLarge": {"description": "The body is too large.", "schema": "Detail"},
@@ -109,30 +113,30 @@ ERRORS: Mapping[str, JsonSchema] = {
         "schema": "Detail",
     },
     "UnsupportedMediaType": {
-        "description": "The body is of no type that is read here.",
+        "description": "The media type of the body is not supported.",
         "schema": "Detail",
     },
     "Unavailable": {
-        "description": "The database cannot be used now, or too many ask at once. Nothing was"
-        " done, unless the detail says that this is not known.",
+        "description": "The database cannot be used now, or there are too many requests. Nothing"
+        " was done, unless the detail says that this is not known.",
         "schema": "Detail",
     },
 }
 
-# Any request at all may be answered so.
+# Every request may get these answers.
 _CONNECTION = {400: "Unreadable", 408: "TooSlow", 413: "TooLarge", 503: "Unavailable"}
 
-ACCEPTED = one_object({"accepted": said(FLAG | {"const": True}, "That it is done, or begun.")})
+ACCEPTED = one_object({"accepted": said(FLAG | {"const": True}, "The request was done, or begun.")})
 NOT_ACCEPTED = one_object(
     {
         "accepted": FLAG | {"const": False},
-        "reason": said(TEXT, "Why nothing is done."),
+        "reason": said(TEXT, "Why nothing was done."),
     }
 )
 TASK = one_object(
     {
         "accepted": FLAG | {"const": True},
-        "task_id": said(UUID, "The task that was asked for."),
+        "task_id": said(UUID, "The id of the task."),
     }
 )
 
@@ -141,9 +145,9 @@ TASK = one_object(
 class Operation:
     """One method of one path.
 
-    ``name`` is unique in the description; ``answers`` are its successes, by status, and what errors
-    it has besides those of its path. ``body`` is the schema of what it reads, ``media_types`` in
-    what forms, ``example`` what it may be in JSON; an operation without one does not read its body.
+    ``name`` is unique in the description. ``answers`` are its successes, by status, and its errors
+    besides those of its path. ``body`` is the schema of its body, ``media_types`` are the types of
+    the body, ``example`` is one in JSON; an operation without ``body`` does not read the body.
     ``takes_key``: a request with an Idempotency-Key is done once.
     """
 
@@ -160,9 +164,10 @@ class Operation:
 
 @frozen(kw_only=True)
 class PathItem:
-    """One path; ``permission`` is what a user has to hold, NOBODY if nobody has to be known.
+    """One path; ``permission`` is the one that a user needs, if any.
 
-    ``is_api`` is false for what lies beside the API: no authentication, no OPTIONS in JSON.
+    ``needs_user`` is false if no authentication is needed. ``is_api`` is false for paths besides
+    the API: they have no authentication, and no OPTIONS in JSON.
     """
 
     path: str
@@ -174,7 +179,7 @@ class PathItem:
     is_api: bool = True
 
     def described(self) -> JsonSchema:
-        """The path as OpenAPI writes it, HEAD and OPTIONS included."""
+        """The path for OpenAPI, with HEAD and OPTIONS."""
         described: JsonSchema = {"parameters": list(self.parameters)} if self.parameters else {}
         for method, operation in self.operations.items():
             described[method.lower()] = self._described(operation)
@@ -236,17 +241,17 @@ class PathItem:
 
     def _options(self) -> Operation:
         name = "_".join(filter(str.isidentifier, _words(self.path))) or "root"
-        answer = answer_of(schema("About"), "What this path is, and reads.")
+        answer = answer_of(schema("About"), "The name, description and formats of this path.")
         if not self.is_api:
             answer = {"description": "No body: see Allow.", "headers": allow()}
         return Operation(
-            name=f"options_{name}", summary="Tell what can be done here", answers={200: answer}
+            name=f"options_{name}", summary="Describe this path", answers={200: answer}
         )
 
 
 @frozen(kw_only=True)
 class Section:
-    """A part of the description: ``tags`` are the names of its headings and what they say."""
+    """A part of the description: ``tags`` are its headings and their sentences."""
 
     tags: Sequence[tuple[str, str]] = ()
     paths: Sequence[PathItem] = ()
@@ -273,7 +278,7 @@ def allow() -> JsonSchema:
 
 
 def responses() -> dict[str, JsonSchema]:
-    """The shared answers, and each of those to HEAD, which have no body."""
+    """The shared answers, each also without a body, for HEAD."""
     whole = {name: _error(name, error) for name, error in ERRORS.items()}
     bare = {
         f"{name}WithoutBody": {part: one[part] for part in ("description", "headers")}

@@ -1,4 +1,4 @@
-"""What is served to everybody as it was made when the daemon started."""
+"""Documents that are made when the daemon starts, and that every client may read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StaticDocument:
         return b'"%s"' % hashlib.sha256(self.body).hexdigest()[:32].encode("ascii")
 
     def answer(self, request: Request) -> bytes:
-        """Answer with the document, unless the client has it; raises MethodNotAllowed."""
+        """Answer with the document, unless the client already has it; raises MethodNotAllowed."""
         request.setHeader(b"Allow", ", ".join(METHODS).encode("ascii"))
         method = request.method.decode("ascii", "replace")
         if method not in METHODS:
@@ -49,7 +49,7 @@ class StaticDocument:
 
 
 def openapi_json(description: JsonSchema) -> StaticDocument:
-    """The description as it is."""
+    """The description as JSON."""
     return StaticDocument(body=compact_json(description), content_type="application/json")
 
 

@@ -1,7 +1,7 @@
-"""JSON Schemas of what clients write and of what they see.
+"""JSON Schemas of the values that clients write and see.
 
-What a field takes is read off its declaration. Of what is shown only the type is promised: rows
-that were imported are older than today's rules.
+The schema of a value to write follows from the declaration of its field. The schema of a value in
+an answer has only the type: imported rows are older than today's rules.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def schema(name: str) -> JsonSchema:
 def one_object(
     properties: Mapping[str, JsonSchema], *, required: Sequence[str] | None = None, note: str = ""
 ) -> JsonSchema:
-    """An object of an answer: it has these members, and no others; all, unless some are told."""
+    """An object of an answer: it has no other members; by default, all are required."""
     return {
         "type": "object",
         **({"description": note} if note else {}),
@@ -68,7 +68,7 @@ def said(basis: JsonSchema, description: str) -> JsonSchema:
 
 
 def nullable(basis: JsonSchema) -> JsonSchema:
-    """A schema that takes null, too."""
+    """A schema that also accepts null."""
     widened = {**basis, "type": [basis["type"], "null"]}
     return widened | ({"enum": [*basis["enum"], None]} if "enum" in basis else {})
 
@@ -91,7 +91,7 @@ def shown(schema: Schema) -> JsonSchema:
 
 
 def written(schema: Schema, *, partial: bool = False) -> JsonSchema:
-    """What a client may write of a resource; what else it writes there is ignored.
+    """The values of a resource that a client may write; all others are ignored.
 
     If ``partial``, nothing is required, as in a PATCH.
     """
@@ -111,7 +111,7 @@ def written(schema: Schema, *, partial: bool = False) -> JsonSchema:
 
 @singledispatch
 def taken_by(field: Field) -> JsonSchema:
-    """What a field takes, null aside."""
+    """The schema of a field's value in a request, without null."""
     raise TypeError(f"{type(field).__name__} is not described")
 
 
@@ -166,7 +166,7 @@ def _(field: JsonObject) -> JsonSchema:  # noqa: ARG001
 
 @singledispatch
 def shown_of(field: Field) -> JsonSchema:
-    """What a field is shown as, null included."""
+    """The schema of a field's value in an answer, with null."""
     taken = taken_by(field)
     kept = {"enum"} if isinstance(field, Choice) else set()
     shown = {name: value for name, value in taken.items() if name in {"type", *kept}}

@@ -1,4 +1,4 @@
-"""The schemas that every resource answers with: of errors, and of OPTIONS."""
+"""The schemas of the answers that all resources share: of errors, and of OPTIONS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECTION = Section(
     schemas={
         "Detail": one_object({"detail": said(TEXT, "What is wrong, in one sentence.")}),
         "Refusal": {
-            "description": "Why what the request says is refused.",
+            "description": "Why the values of the request are refused.",
             "anyOf": [
                 schema("Detail"),
                 {
@@ -56,7 +56,7 @@ SECTION = Section(
                 },
             },
             required=["name", "description", "renders", "parses"],
-            note="What OPTIONS says of a path.",
+            note="The answer to OPTIONS.",
         ),
     }
 )

@@ -57,7 +57,7 @@ _GAUGES: Mapping[str, str] = {
     "sends.live": "Live sends in the database, by state and lane.",
     "sends.oldest_owed_seconds": "How long the oldest owed send has been owed; 0: there is none.",
     "sends.oldest_unknown_seconds": "For how long a send has been unknown at most; 0: none is.",
-    "scheduler_calls.owed": "Calls that the Scheduler is owed.",
+    "scheduler_calls.owed": "Calls to the Scheduler that are owed.",
     "scheduler_calls.oldest_owed_seconds": "How long the oldest has been owed; 0: there is none.",
     "scheduler_calls.refused": "Calls that the Scheduler has refused.",
     "doubles": "Outbounds in the database besides the one that a send was settled with.",

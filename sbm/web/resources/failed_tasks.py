@@ -112,7 +112,7 @@ _REQUEUE_ALL = Operation(
     },
 )
 
-_REQUEUE = OptionsInfo(name="Failed Task Requeue", description="Owes what failed again")
+_REQUEUE = OptionsInfo(name="Failed Task Requeue", description="Owes a failed send again")
 
 
 def shown(request: ApiRequest, failed_task: FailedTask) -> dict[str, Any]:

@@ -10,9 +10,7 @@ from sbm.web.openapi.parts import Operation, PathItem, Section, allow, answer_of
 from sbm.web.openapi.schemas import one_object
 from sbm.web.schema.json_schema import TEXT, URL
 
-COLLECTIONS_OPTIONS = OptionsInfo(
-    name="Api Root", description="The collections, and where they are."
-)
+COLLECTIONS_OPTIONS = OptionsInfo(name="Api Root", description="The URLs of the collections.")
 
 _COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
 

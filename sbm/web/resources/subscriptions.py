@@ -145,12 +145,12 @@ FILTERS = [
         note="Subscriptions on this schedule.",
     ),
     Filter(name="lang", read=filters.text, note="Subscriptions in this language."),
-    Filter(name="metadata", read=filters.text, note="Subscriptions whose metadata is this text."),
-    Filter(name="metadata_has_key", read=filters.text, note="Whether the metadata has this key."),
+    Filter(name="metadata", read=filters.text, note="Metadata is this text."),
+    Filter(name="metadata_has_key", read=filters.text, note="Metadata has this key."),
     Filter(
         name="metadata_not_has_key",
         read=filters.text,
-        note="Subscriptions without metadata, or whose metadata does not have this key.",
+        note="Subscriptions without metadata, or without this key in it.",
     ),
     Filter(
         name="active",
@@ -164,21 +164,9 @@ FILTERS = [
     ),
     Filter(name="process_status", read=filters.integer, note="Subscriptions in this state."),
     Filter(name="version", read=filters.integer, note="Subscriptions of this version."),
-    Filter(
-        name="next_sequence_number",
-        read=filters.integer,
-        note="The number of the next message.",
-    ),
-    Filter(
-        name="initial_sequence_number",
-        read=filters.integer,
-        note="The number of the first message.",
-    ),
-    Filter(
-        name="created_at",
-        read=filters.moment,
-        note="Subscriptions made at this time, to the microsecond.",
-    ),
+    Filter(name="next_sequence_number", read=filters.integer, note="With this next number."),
+    Filter(name="initial_sequence_number", read=filters.integer, note="Began with this number."),
+    Filter(name="created_at", read=filters.moment, note="Made at this time, to the microsecond."),
     Filter(name="created_after", read=filters.moment, note="Made at this time or later."),
     Filter(name="created_before", read=filters.moment, note="Made at this time or before."),
     Filter(

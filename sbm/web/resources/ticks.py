@@ -1,4 +1,4 @@
-"""``/api/v1/ticks``: what said "now" for a schedule, when, and how far its sends have come."""
+"""``/api/v1/ticks``: the ticks of schedules, and how far their sends have come."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Ticks(Collection):
 
 
 SECTION = Section(
-    tags=[("Ticks", 'A tick says "now" for a schedule. They show how far its sends have come.')],
+    tags=[("Ticks", 'A tick says "now" for a schedule. It shows how far the sends have come.')],
     paths=RESOURCE.paths(),
     schemas=RESOURCE.schemas(),
 )

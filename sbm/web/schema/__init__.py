@@ -1,1 +1,1 @@
-"""What clients write and read: fields, schemas, filters and pages."""
+"""The values that clients write and read: fields, schemas, filters and pages."""

@@ -1,7 +1,7 @@
-"""Fields of resources: declared once, and read in the dialect of the wire.
+"""Fields of resources: each is declared once, and reads and writes its values.
 
-The dialect is lenient (``"7 "`` is an integer, ``"on"`` a boolean, ``5`` a text) and its refusals
-have fixed words, which clients match. Forms differ: they have neither null nor types.
+Values are read leniently: ``"7 "`` is an integer, ``"on"`` a boolean, ``5`` a text. The error
+messages never change, because clients match them. Forms have neither null nor types.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ WRONG_LANGUAGE = (
 )
 NON_FIELD = "non_field_errors"
 
-# What the description says of fields that many resources have.
-ID = "The number of the row; it is given, and stays."
+# The sentences about fields that many resources have.
+ID = "The number of the row. The service makes it."
 CREATED_AT = "When the row was made."
 UPDATED_AT = "When the row was last changed."
 
@@ -61,7 +61,7 @@ ABSENT: Any = _Absent()
 
 
 class FieldError(ValueError):
-    """What is wrong with the value of one field, in one or more sentences."""
+    """The value of one field is wrong; the error has one or more sentences."""
 
     def __init__(self, *messages: str) -> None:
         super().__init__(*messages)
@@ -72,9 +72,9 @@ class FieldError(ValueError):
 class Field:
     """One field: its name on the wire, and how its value is read.
 
-    ``attribute`` is its name in the model where that differs, ``label`` that in OPTIONS; ``note``
-    is what the OpenAPI description says of it. A field without a ``default`` has to be given when a
-    row is made, unless it is read-only.
+    ``attribute`` is its name in the model, if it is another one; ``label`` is its name in OPTIONS;
+    ``note`` is its sentence in the OpenAPI description. A field without a ``default`` is required
+    when a row is made, unless it is read-only.
     """
 
     kind: ClassVar[str] = "field"
@@ -109,17 +109,17 @@ class Field:
         raise NotImplementedError
 
     def from_form(self, given: Any) -> Any:
-        """What a form's text (or ABSENT) would be in JSON; ABSENT if it says nothing."""
+        """The JSON value of a text in a form (or of ABSENT); ABSENT if there is no value."""
         if given == "" and self.null:
             return None
         return ABSENT if given == "" and not self.required else given
 
     def show(self, value: Any, request: ApiRequest) -> Any:  # noqa: ARG002  # URLs need it
-        """The JSON value that clients see, of the model's value."""
+        """The JSON value for clients, from the value of the model."""
         return value
 
     def description(self) -> dict[str, Any]:
-        """What OPTIONS says of it."""
+        """The description of the field in OPTIONS."""
         described: dict[str, Any] = {
             "type": self.kind,
             "required": self.required,
@@ -129,13 +129,13 @@ class Field:
         return described | self.limits()
 
     def limits(self) -> dict[str, Any]:
-        """What OPTIONS says of the values that it takes."""
+        """The description of its values in OPTIONS."""
         return {}
 
 
 @frozen(kw_only=True)
 class ReadOnly(Field):
-    """A field that clients only see; what they write there is ignored."""
+    """A field that clients can only read; if they write it, it is ignored."""
 
     shown_as: str = "field"
     read_only: bool = True
@@ -184,7 +184,7 @@ class Text(Field):
         return text
 
     def objections(self, text: str) -> list[str]:
-        """What is wrong with a stripped text that may be blank."""
+        """The errors of a text, without the blanks at its ends; a blank text is not an error."""
         messages = []
         if self.max_length is not None and len(text) > self.max_length:
             messages.append(f"Ensure this field has no more than {self.max_length} characters.")
@@ -219,7 +219,7 @@ class Language(Text):
 
 @frozen(kw_only=True)
 class Identity(Text):
-    """A UUID, kept in lower case."""
+    """A UUID, stored in lower case."""
 
     def parse(self, given: Any) -> str:
         identity = canonical_uuid(super().parse(given))
@@ -274,13 +274,13 @@ class Integer(Field):
         return number
 
     def limits(self) -> dict[str, Any]:
-        # As clients know it: imported values below ``least`` are shown, and may be written back.
+        # Not ``least``: imported values below it are shown, and may be written back.
         return {"min_value": SMALLEST_INTEGER, "max_value": LARGEST_INTEGER}
 
 
 @frozen(kw_only=True)
 class Boolean(Field):
-    """True or false, in many words."""
+    """True or false, in many spellings."""
 
     kind: ClassVar[str] = "boolean"
 
@@ -295,13 +295,13 @@ class Boolean(Field):
         raise FieldError("Must be a valid boolean.")
 
     def from_form(self, given: Any) -> Any:
-        """A box that is not ticked is not sent."""
+        """A missing value is false: browsers do not send a box that is not ticked."""
         return False if given is ABSENT else given
 
 
 @frozen(kw_only=True)
 class Reference(Field):
-    """The id of a row of another table, which ``hold`` looks up."""
+    """The id of a row of another table; ``hold`` looks it up and locks it."""
 
     hold: Hold
 
@@ -326,13 +326,13 @@ class Reference(Field):
 
     @staticmethod
     def unknown(given: Any) -> str:
-        """What is said of a value that is no row's id."""
+        """The error for a value that is not the id of a row."""
         return f'Invalid pk "{echoed(given)}" - object does not exist.'
 
 
 @frozen(kw_only=True)
 class JsonValue(Field):
-    """Any JSON that the database can keep."""
+    """Any JSON that the database can store."""
 
     def parse(self, given: Any) -> Any:
         fault = _unfit(given)
@@ -361,18 +361,18 @@ class JsonObject(JsonValue):
         return value
 
 
-# What a form's field is when it should be JSON and is not.
+# The value of a field in a form that should be JSON, and is not.
 _NOT_JSON = math.nan
 
 
 def canonical_uuid(text: str) -> str | None:
-    """A UUID in lower case with its dashes; None if the text is none."""
+    """A UUID in lower case with its dashes; None if the text is not a UUID."""
     match = _UUID.fullmatch(text.lower())
     return "-".join(match.groups()) if match else None
 
 
 def _unfit(value: Any) -> str | None:
-    """Why the database could not keep this JSON value, if so."""
+    """Why the database could not store this JSON value; None if it can."""
     level = [value]
     for _ in range(MAX_DEPTH + 2):
         fault = next(filter(None, map(_unfit_scalar, level)), None)

@@ -1,7 +1,7 @@
-"""Filters of lists, as parameters of the query: declared once, read in the dialect of the wire.
+"""Filters of lists, as parameters of the query: each is declared once.
 
-A filter that is not there, or empty, is none; unknown names are ignored. Where a filter says what
-is done, and not only what is shown, it is read strictly: neither is overlooked.
+An empty filter and an unknown name are ignored. If the filters select the rows of a change, and not
+only those of a list, they are read strictly: both are errors then.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _MOMENT = re.compile(
     r"(?::([0-9]{1,2})(?:\.([0-9]{1,12}))?)?(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 )
 
-# No column holds a larger number, so there is nothing to be found.
+# No column has a larger number, so no row is found.
 _BEYOND = 2**62
 
 
 @frozen(kw_only=True)
 class Reader:
-    """How the text of a filter is read, and what it takes, as JSON Schema.
+    """Reads the text of a filter; has the JSON Schema of its values.
 
-    Called with the text, it gives the value, or None for no filter, or raises FieldError.
+    Called with the text, it returns the value, or None for no filter, or raises FieldError.
     """
 
     _read: Callable[[str], Any]
@@ -53,16 +53,16 @@ class Reader:
 
 
 def taking(takes: JsonSchema) -> Callable[[Callable[[str], Any]], Reader]:
-    """Make a reader of a function."""
+    """Make a function a reader."""
     return lambda read: Reader(read=read, takes=takes)
 
 
 @frozen(kw_only=True)
 class Filter:
-    """One filter: its name in the query, that of the store's parameter, and how it is read.
+    """One filter: its name in the query, the name of the store's parameter, and its reader.
 
-    ``exists`` looks up the row that the value refers to. ``note`` is what the OpenAPI description
-    says that it finds.
+    ``exists`` looks up the row that the value refers to. ``note`` is the sentence of the OpenAPI
+    description about the rows that it finds.
     """
 
     name: str
@@ -83,9 +83,9 @@ async def read_filters(
     *,
     strictly: bool = False,
 ) -> dict[str, Any]:
-    """The store's parameters for a query; raises Invalid with all that is wrong.
+    """The store's parameters for a query; raises Invalid with all errors.
 
-    If ``strictly``, names that are unknown and filters that are empty are wrong, too.
+    If ``strictly``, unknown names and empty filters are errors, too.
     """
     parameters: dict[str, Any] = {}
     errors: dict[str, list[str]] = {}
@@ -113,18 +113,18 @@ async def read_filters(
 
 @taking(TEXT)
 def text(given: str) -> str | None:
-    """The text without blanks around it; if nothing is left, no filter."""
+    """The text without the blanks at its ends; an empty text is no filter."""
     return given.strip() or None
 
 
 @taking(TEXT)
 def identity(given: str) -> str | None:
-    """A UUID as it is stored, whatever its spelling; else the text, as it may be imported."""
+    """A UUID in its stored spelling; other texts stay as they are, since they may be imported."""
     return canonical_uuid(given.strip()) or text(given)
 
 
 def at_most(length: int, read: Reader) -> Reader:
-    """What another reads, of so many characters at most; what it makes raises FieldError."""
+    """A reader for texts of at most so many characters; longer texts raise FieldError."""
 
     def limited(given: str) -> str | None:
         found: str | None = read(given)
@@ -146,10 +146,10 @@ def row_uuid(given: str) -> UUID | None:
 
 @taking(MOMENT)
 def moment(given: str) -> datetime | None:
-    """A date and a time, in UTC unless they tell their offset; raises FieldError.
+    """A date and a time, in UTC unless they have an offset; raises FieldError.
 
-    ISO 8601 with dashes and colons: T or a blank between the two, seconds if you like, and digits
-    behind them, of which six count.
+    ISO 8601 with dashes and colons. T or a blank is between date and time. Seconds and their
+    fraction are optional; six digits of the fraction count.
     """
     if not given.strip():
         return None
@@ -161,7 +161,7 @@ def moment(given: str) -> datetime | None:
         microsecond = int((fraction or "0")[:6].ljust(6, "0"))
         fields = [int(number or "0") for number in numbers]
         told = datetime(*fields, microsecond, tzinfo=_zone(offset))  # type: ignore[misc, arg-type]
-        return told.astimezone(timezone.utc)  # psycopg2 knows no offset of 16 hours or more
+        return told.astimezone(timezone.utc)  # psycopg2 refuses offsets of 16 hours or more
     except (ValueError, OverflowError):
         raise FieldError("Enter a valid date/time.") from None
 
@@ -176,7 +176,7 @@ def _zone(offset: str | None) -> timezone:
 
 @taking(FLAG)
 def boolean(given: str) -> bool | None:
-    """True or false; any other word is no filter."""
+    """True or false; any other word is ignored."""
     if given in ("true", "True", "TRUE", "1"):
         return True
     return False if given in ("false", "False", "FALSE", "0") else None
@@ -196,7 +196,7 @@ def integer(given: str) -> int:
 
 @taking(ROW_ID)
 def reference(given: str) -> int:
-    """The id of a row; raises FieldError where no row can have it."""
+    """The id of a row; raises FieldError if no row can have it."""
     if len(given) > 1000 or not given.isascii() or not given.strip().isdigit():
         raise FieldError(NO_SUCH_CHOICE)
     number = int(given)
@@ -206,7 +206,7 @@ def reference(given: str) -> int:
 
 
 def choice(choices: Sequence[str]) -> Reader:
-    """One of a few texts; what it makes raises FieldError."""
+    """A reader for one of a few texts; other texts raise FieldError."""
 
     def read(given: str) -> str:
         if given not in choices:

@@ -1,4 +1,4 @@
-"""The plainest JSON Schemas, of which the OpenAPI description is made."""
+"""The simplest JSON Schemas, from which the OpenAPI description is made."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Lists, a page at a time.
 
 ``limit`` and ``offset`` say which page, and are all that a client needs. The links to the next and
-the previous page carry a ``cursor`` besides: where the page that is shown ends or begins, and the
-count as it was taken on the first page. Whoever follows them skips nothing and sees nothing twice,
-while others insert and delete, and the millionth row costs what the first one did.
+the previous page also have a ``cursor``: the row at which the present page ends or begins, and
+the count from the first page. A client that follows the links misses no row and sees none twice,
+even if rows are made and deleted meanwhile, and a page costs the same at any offset.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sbm.web.schema.filters import Filter, read_filters
 
 MAX_LIMIT = 1000
 
-# Beyond any table; a larger offset would not be a number for the database.
+# No table has so many rows; a larger offset would not be a number for the database.
 MAX_OFFSET = 2**62
 
 _NAMES = ("limit", "offset", "cursor")
@@ -45,9 +45,9 @@ Row = TypeVar("Row")
 
 @frozen(kw_only=True)
 class Order(Generic[Row]):
-    """What a list is sorted by: the key of a row as JSON, and as a store takes it.
+    """The order of a list: the key of a row as JSON, and as the store takes it.
 
-    ``read`` raises ValueError for what is no such key.
+    ``read`` raises ValueError for an invalid key.
     """
 
     written: Callable[[Row], list[Any]]
@@ -75,7 +75,7 @@ NEWEST_FIRST: Order[Any] = Order(
 
 @frozen(kw_only=True)
 class Listing(Generic[Row]):
-    """A list: how it is called, filtered, read, sorted and shown.
+    """A list: its name, its filters, its order, and the functions that read and show its rows.
 
     ``list_page`` is the store's function: it takes a transaction, and by name the page and the
     parameters of the filters.
@@ -88,7 +88,7 @@ class Listing(Generic[Row]):
     filters: Sequence[Filter] = ()
 
     async def reply(self, database: Database, request: ApiRequest) -> Reply:
-        """The page asked for; raises Invalid for its filters, Malformed for its cursor."""
+        """The requested page; raises Invalid for its filters, Malformed for its cursor."""
         window = self._window(request)
         page = await database.transact(self._read, window, request)
         results = await written_in_slices(
@@ -110,7 +110,7 @@ class Listing(Generic[Row]):
         if not cursor or _is_old(cursor):
             return window
         backwards, offset, count, *key = self._unsealed(cursor, request)
-        if window.offset != offset:  # whoever writes an offset of her own goes there
+        if window.offset != offset:  # the client has changed the offset, and gets that page
             return window
         return evolve(window, key=tuple(key), backwards=backwards, count=count)
 
@@ -144,7 +144,7 @@ class Listing(Generic[Row]):
         return sealed.decode("ascii").rstrip("=")
 
     def _unsealed(self, cursor: str, request: ApiRequest) -> list[Any]:
-        """Direction, offset, count, and what the key is made of; raises Malformed."""
+        """Direction, offset, count, and the parts of the key; raises Malformed."""
         try:
             if len(cursor) > _LONGEST:
                 raise ValueError("too long for a cursor")
@@ -158,9 +158,9 @@ class Listing(Generic[Row]):
             raise Malformed(_INVALID, kind="cursor") from None
 
     def _seal(self, payload: bytes, request: ApiRequest) -> bytes:
-        """Ties a cursor to its list and filters.
+        """A digest that belongs to this list and its filters, and to the rest of the cursor.
 
-        There is no secret in it: it tells mistakes. Who forges one gets no more than any offset.
+        It is not a secret: it detects mistakes. A forged one shows no more than an offset does.
         """
         asked = [[one.name, request.query.get(one.name) or None] for one in self.filters]
         bound = json.dumps([self.name, asked]).encode("ascii")
@@ -169,14 +169,14 @@ class Listing(Generic[Row]):
 
 @frozen(kw_only=True)
 class ShortPage:
-    """A page of a list that is always short, by its offset alone."""
+    """A page of a list that is always short, read by its offset alone."""
 
     limit: int
     offset: int
 
     @classmethod
     def asked_for(cls, query: Mapping[str, str]) -> ShortPage:
-        """Read the page from the query; what is no number there is ignored."""
+        """Read the page from the query; texts that are not numbers are ignored."""
         window = asked_for(query)
         return cls(limit=window.limit, offset=window.offset)
 
@@ -197,14 +197,14 @@ class ShortPage:
 
 
 def asked_for(query: Mapping[str, str]) -> PageRequest:
-    """The window of limit and offset; what is no number there, or too small, is as if not given."""
+    """The page request of limit and offset; values that are not valid numbers are ignored."""
     limit = _number(query.get("limit")) or MAX_LIMIT
     offset = _number(query.get("offset")) or 0
     return PageRequest(limit=min(limit, MAX_LIMIT), offset=min(offset, MAX_OFFSET))
 
 
 def _url(request: ApiRequest, *, limit: int, offset: int, cursor: str | None) -> str:
-    """The same list from elsewhere on: whatever else was asked is asked again."""
+    """The URL of another page of the list; all other parameters stay the same."""
     query = [pair for pair in request.parameters if pair[0] not in _NAMES]
     query.append(("limit", str(limit)))
     if offset:
@@ -225,7 +225,7 @@ def _is_old(cursor: str) -> bool:
 
 
 def _number(text: str | None) -> int | None:
-    """A number that is not negative, in any form that Python reads."""
+    """A number that is not negative, in any spelling that Python reads."""
     try:
         number = int(text[:1000]) if text is not None else -1
     except ValueError:

@@ -1,4 +1,4 @@
-"""Schemas of resources: their fields together, and what a body gave for them."""
+"""Schemas of resources: all fields of a resource, and their values from a body."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sbm.web.schema.fields import ABSENT, NON_FIELD, Field, FieldError, Referenc
 
 @define(kw_only=True)
 class ParsedBody:
-    """What was read from a body: typed values by field name, and what is wrong with others.
+    """A body that was read: typed values by field name, and the errors of others.
 
-    ``given`` is the object that the body is, ``unread`` what it has for the fields whose values
-    are wrong, ``defaulted`` the names of the fields that have their defaults.
+    ``given`` is the object in the body, ``unread`` has the values of the fields with errors, and
+    ``defaulted`` the names of the fields with default values.
     """
 
     _schema: Schema
@@ -32,11 +32,11 @@ class ParsedBody:
     defaulted: set[str] = field(factory=set)
 
     def refuse(self, name: str, *messages: str) -> None:
-        """Remember what is wrong with a field."""
+        """Add an error of a field."""
         self.errors.setdefault(name, []).extend(messages)
 
     def take(self, one: Field, given: Any) -> None:
-        """Read the value of a field, or remember what is wrong with it."""
+        """Read the value of a field, or add its error."""
         try:
             self.values[one.name] = one.read(given)
         except FieldError as error:
@@ -44,7 +44,7 @@ class ParsedBody:
             self.refuse(one.name, *error.messages)
 
     def check(self) -> None:
-        """Raise Invalid with all that is wrong, if anything is."""
+        """Raise Invalid with all errors, if there are any."""
         if self.errors:
             raise self._schema.invalid(self.errors)
 
@@ -63,11 +63,10 @@ class ParsedBody:
         user_id: int | None = None,
         max_text_length: int = MAX_TEXT_LENGTH,
     ) -> Draft:
-        """The draft of a row, in the words of the model.
+        """The draft of a row, by the names of the model.
 
-        ``stored`` are the values of the row that is changed, by the names of the model: a value
-        that is written as it is stored is accepted, though it may be one that only an import could
-        bring.
+        ``stored`` are the values of the row that is changed, by the names of the model. A value
+        that is the same as the stored one is accepted, even if it is invalid after an import.
         """
         kept = {
             one.attribute: (stored or {})[one.attribute]
@@ -107,16 +106,15 @@ def _is_same(given: Any, stored: Any) -> bool:
 
 @frozen
 class Schema:
-    """The fields of a resource, in the order of the wire."""
+    """The fields of a resource, in the order of the answers."""
 
     fields: Sequence[Field]
 
     def read(self, body: Body, *, method: str = "POST") -> ParsedBody:
         """Read the fields that can be written; others are ignored.
 
-        Only in a POST do defaults stand in for what is not given; in a PATCH nothing is required.
-        Raises Invalid when the body is no object; what is wrong with a field is kept in the
-        ParsedBody.
+        Defaults are only used in a POST; in a PATCH, no field is required. Raises Invalid if the
+        body is not an object. The ParsedBody has the errors of the fields.
         """
         partial = method == "PATCH"
         given = body.as_object()
@@ -141,15 +139,15 @@ class Schema:
         return {one.name: one.show(getattr(row, one.attribute), request) for one in self.fields}
 
     def invalid(self, errors: Mapping[str, Sequence[str]]) -> Invalid:
-        """The refusal that tells what is wrong by field, in the order of the fields."""
+        """The refusal with the errors by field, in the order of the fields."""
         order = [*(one.name for one in self.fields), NON_FIELD]
         return Invalid({name: list(errors[name]) for name in order if name in errors})
 
     def told(self, refusal: WrongValues) -> Invalid:
-        """The refusal of an operation, in the words of the wire."""
+        """The refusal of an operation, with the names of the fields in the API."""
         names = {one.attribute: one.name for one in self.fields} | {SEVERAL: NON_FIELD}
         return self.invalid({names[name]: told for name, told in refusal.problems.items()})
 
     def description(self) -> dict[str, Any]:
-        """What OPTIONS says of the fields."""
+        """The description of the fields in OPTIONS."""
         return {one.name: one.description() for one in self.fields}

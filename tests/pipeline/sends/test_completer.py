@@ -62,6 +62,7 @@ class Bench:
         self.line = Line(self.database)
         self.telemetry = Telemetry()
         self.heard: list[tuple[Send, SendResult]] = []
+        self.is_listener_broken = False
         self.claims = Claims(reactor=self.clock)
         line: Any = self.line
         self.completer = Completer(
