@@ -1,14 +1,14 @@
 -- What the Seed Scheduler is owed: the life of a chore, and what follows from how things stand.
 
 -- name: set_scheduling :maybe
--- How schedules are scheduled from now on. No row: it was so before. It matters to nobody else where
--- there is no schedule yet.
+-- How schedules are scheduled from now on. No row: it was so before. If there is no schedule yet, a
+-- change has no other effect.
 UPDATE scheduling SET mode = %(mode)s WHERE mode <> %(mode)s
 RETURNING EXISTS (SELECT FROM schedules) AS matters;
 
 -- name: read_scheduling :one
 -- reads
--- How schedules are scheduled, as the daemon that was started last has said.
+-- How schedules are scheduled, as the daemon that was started last has recorded it.
 SELECT mode FROM scheduling;
 
 -- name: claim_due_chores :many
@@ -16,13 +16,12 @@ SELECT mode FROM scheduling;
 -- Lease up to %(limit)s chores that are due, with the next step of each. Before a step that makes a
 -- schedule, the chore is marked: if no answer comes back, the schedule is looked for.
 -- The first schedule with a cron is made alone, by whichever daemon: the row of the cron in
--- scheduler_crons is taken for it (a time that lies too far ahead was written by a wrong clock; while
--- the clock is in doubt, %(takes_over)s is false, and nobody's time is over), and the other chores
--- that would make one with that cron wait, in
--- a state of their own, where they do not stand in the way of other crons. %(window)s is how many
--- of the chores that are due are looked at for such.
--- The revision is the one that was there when the rest was read, not that of the locked row: what
--- was committed in between is not seen here, and has to be done after it. A chore that another
+-- scheduler_crons is taken for it (a time that lies too far ahead was written by a wrong clock;
+-- while the clock is in doubt, %(takes_over)s is false, and nobody's time is over), and the other
+-- chores that would make one with that cron wait, in a state of their own, where they do not stand
+-- in the way of other crons. %(window)s is how many of the chores that are due are looked at for
+-- such. The revision is the one that was there when the rest was read, not that of the locked row:
+-- what was committed in between is not seen here, and has to be done after it. A chore that another
 -- daemon has gone on with in between is left for the next time.
 WITH due AS MATERIALIZED (
     SELECT id, due_at, attempt FROM chores
@@ -90,7 +89,7 @@ UPDATE chores SET state = 'owed', waits_for = NULL, due_at = now()
                                           OR c.taken_until > now() + %(longest)s::interval))));
 
 -- name: know_cron :exec
--- A schedule with this cron was made: from now on, several at a time may be.
+-- A schedule with this cron was made: from now on, several may be made at a time.
 INSERT INTO scheduler_crons AS crons (cron_definition, known_at)
 SELECT %(cron)s, now()
  WHERE NOT EXISTS (SELECT FROM scheduler_crons
@@ -100,7 +99,8 @@ SELECT %(cron)s, now()
        taken_until = NULL;
 
 -- name: forget_cron :exec
--- A schedule is gone from the Scheduler, which may be another one by now: it may not know the cron.
+-- A schedule does not exist at the Scheduler any more. The Scheduler may be another one by now, and
+-- may not know the cron.
 UPDATE scheduler_crons SET known_at = NULL WHERE cron_definition = %(cron)s;
 
 -- name: free_cron :exec
@@ -110,8 +110,8 @@ UPDATE scheduler_crons SET chore_id = NULL, attempt = NULL, taken_until = NULL
  WHERE chore_id = %(id)s AND attempt <= %(attempt)s;
 
 -- name: remember_in_metadata :exec
--- The id of her schedule at the Scheduler, where clients look for it. Other than an object (there
--- are imported ones) the metadata stays as it is.
+-- Store the id of a subscription's schedule at the Scheduler where clients look for it. If the
+-- metadata are not an object (imported ones may be), they stay unchanged.
 UPDATE subscriptions
    SET metadata = CASE WHEN %(remote_id)s::text IS NULL THEN metadata - 'scheduler_schedule_id'
                        ELSE COALESCE(metadata, '{}')
@@ -121,8 +121,8 @@ UPDATE subscriptions
    AND metadata ->> 'scheduler_schedule_id' IS DISTINCT FROM %(remote_id)s;
 
 -- name: remember_remote :maybe
--- What the Scheduler holds. It takes the place of the schedule that it was made to replace, if that
--- is disabled. No row: another schedule is remembered for the same target.
+-- Store what the Scheduler holds. It replaces the schedule that it was made to replace, if that is
+-- disabled. No row: another schedule is remembered for the same target.
 INSERT INTO remote_schedules AS known (kind, target, remote_id, cron_definition, made_with, enabled,
                                        is_addressed, silent_since)
 VALUES (%(kind)s, %(target)s, %(remote_id)s, %(cron_definition)s, %(made_with)s, %(enabled)s,
@@ -137,8 +137,8 @@ VALUES (%(kind)s, %(target)s, %(remote_id)s, %(cron_definition)s, %(made_with)s,
 RETURNING remote_id;
 
 -- name: lock_remote :maybe
--- Since when the Scheduler calls nobody for this target, and the time. Nobody else changes what is
--- remembered of it until the transaction ends.
+-- Since when the Scheduler makes no calls for this target, and the time. The row of the target is
+-- locked until the transaction ends.
 SELECT silent_since, now() AS now FROM remote_schedules
  WHERE kind = %(kind)s AND target = %(target)s FOR UPDATE;
 
@@ -147,11 +147,11 @@ SELECT silent_since, now() AS now FROM remote_schedules
 SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 
 -- name: forget_remote :exec
--- It is not there.
+-- Forget a schedule that does not exist at the Scheduler.
 DELETE FROM remote_schedules WHERE kind = %(kind)s AND target = %(target)s;
 
 -- name: forget_remote_of_nobody :exec
--- It is disabled, and who it was for is deleted: nothing will ever be told of it again.
+-- Forget a schedule that is disabled and whose target is deleted: no more calls about it are made.
 DELETE FROM remote_schedules r
  WHERE kind = %(kind)s AND target = %(target)s AND NOT enabled
    AND NOT EXISTS (SELECT FROM subscriptions
@@ -161,7 +161,8 @@ DELETE FROM remote_schedules r
 
 -- name: finish_chore :exec
 -- fires: date_moments
--- Done, unless something has changed since it was claimed: then it is owed again, at once.
+-- The call is done, unless something has changed since it was claimed: then it is owed again, at
+-- once.
 WITH chore AS MATERIALIZED (
     SELECT id, revision FROM chores
      WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed' FOR UPDATE
@@ -177,7 +178,7 @@ UPDATE chores
 
 -- name: put_off_chore :exec
 -- fires: date_moments
--- Owed again, later.
+-- Owe the call again, later.
 UPDATE chores
    SET state = 'owed', lease_until = NULL, due_at = now() + %(delay)s, reason = %(reason)s,
        faults = faults + %(is_fault)s::integer,
@@ -188,8 +189,8 @@ UPDATE chores
 
 -- name: refuse_chore :exec
 -- fires: date_moments
--- Not tried again until something changes, or the two sides are compared. If something has changed
--- since it was claimed, it is owed again, at once.
+-- The call is not tried again until something changes, or the two sides are compared. If something
+-- has changed since it was claimed, it is owed again, at once.
 UPDATE chores
    SET state = CASE WHEN revision = %(revision)s THEN 'refused' ELSE 'owed' END,
        due_at = now(), lease_until = NULL, unknown_since = NULL, reason = %(reason)s
@@ -197,7 +198,8 @@ UPDATE chores
 
 -- name: expire_chores :exec
 -- fires: date_moments
--- Who had claimed these fell silent. What it may have had made is looked for.
+-- Owe again the calls whose lease expired: their daemon stopped renewing it. If a schedule may have
+-- been made, the next step looks for it.
 UPDATE chores SET state = 'owed', lease_until = NULL, due_at = now()
  WHERE id = ANY(ARRAY(
            SELECT id FROM chores WHERE state = 'claimed' AND lease_until < now()
@@ -205,13 +207,13 @@ UPDATE chores SET state = 'owed', lease_until = NULL, due_at = now()
 
 -- name: owe_chore :exec
 -- fires: date_moments
--- Somebody found out that the Scheduler is not in line.
+-- Owe a call because the Scheduler was found to hold something else than it should.
 SELECT owe_chore(%(kind)s, %(target)s);
 
 -- name: stop_calling :one
 -- fires: date_moments
--- The Scheduler still calls for a subscription that it should not call for. Whatever it was told
--- before, it is told again.
+-- The Scheduler calls for a subscription for which it should not. A call to stop is owed, even if
+-- one was made before.
 WITH subscription AS (
     SELECT id::text AS target, metadata FROM subscriptions WHERE id = %(subscription_id)s
 ), forgotten AS (
@@ -227,8 +229,8 @@ SELECT (SELECT count(*) FROM owed) AS owed, EXISTS (SELECT FROM subscription) AS
 
 -- name: stop_calling_schedule :exec
 -- fires: date_moments
--- The same for a whole schedule, where it is known that the Scheduler has it, and where the clock
--- ticks or it was told to stop. No row: it may call.
+-- The same for a whole schedule, if the Scheduler is known to hold it, and if the built-in clock
+-- makes the ticks or a call to stop was made before. No row: the Scheduler may call.
 WITH forgotten AS (
     UPDATE remote_schedules r SET enabled = NULL
      WHERE kind = 'schedule' AND target = %(schedule_id)s::integer::text
@@ -253,7 +255,7 @@ SELECT id FROM chores WHERE id = %(id)s FOR UPDATE;
 -- fires: date_moments
 -- Of the next %(limit)s subscriptions of this schedule, those under way that the Scheduler was told
 -- something else about are owed a chore.
--- Where there is nothing to tell, it is all that are not known to be disabled there.
+-- If the Scheduler shall hold nothing, these are all that are not known to be disabled there.
 WITH chore AS MATERIALIZED (
     SELECT id, target::integer AS schedule_id, up_to FROM chores
      WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed'
@@ -284,8 +286,8 @@ RETURNING looked_at.count,
 
 -- name: list_troubled :many
 -- reads
--- The chores that the Scheduler has refused, and those that it fails at, the newest %(limit)s: about
--- which schedule, with which cron, for which subscription.
+-- The chores that the Scheduler has refused, and those that it fails at, the newest %(limit)s:
+-- about which schedule, with which cron, for which subscription.
 SELECT kind, target, state, schedule_id, COALESCE(wanted, steps.cron_definition) AS cron_definition,
        faults, reason
   FROM (SELECT id, faults, reason FROM (

@@ -152,28 +152,30 @@ RETURNING id;
 
 -- name: settle_sends :many
 -- fires: owe_chore_of_changed, owe_chore_of_new, subscriptions_join
--- A batch of outcomes, each with everything that follows from it: the send goes, the subscription
--- steps to its next number or completes, a carried prepend is consumed, the next set begins, the
--- ledger gets its row, a request for a resend its outbound, a failure its row in failed_tasks (but
--- not one that marks the subscription, for want of an address). Fenced by the attempt: a claim that
--- was lost moves nothing, and is not in the answer. A lease that ended is not lost yet: what its
--- owner knows still counts, until the send is claimed again. An outbound's id is evidence: it
--- settles the send whoever has it by now. The subscription steps only if it still stands where it
--- stood when the send was claimed; else what an operator set meanwhile stays, and who was made
--- inactive meanwhile does not go on to the next set. It is locked before it is judged, so nobody
--- comes between. A subscription that stands beyond the end of its content (at_end) completes
--- without a message, if it still stands there and the content is still what it was when the send
--- was owed; it goes on to the next set only if the ledger has a send of this set to it, since an
--- imported one may have stood there for years. A subscription that somebody else has locked is not
--- waited for: its send is left as it is, and answered as locked. Answers who was settled, of which
--- set, and beside each of them how many subscriptions to a next set have begun.
+-- A batch of outcomes, each with everything that follows from it: the send is deleted, the
+-- subscription steps to its next number or completes, a prepend that was sent is deleted, the next
+-- set begins, the ledger gets its row, a request for a resend its outbound, a failure its row in
+-- failed_tasks (but not one that marks the subscription, because it has no address). Results are
+-- fenced by the attempt: if the claim was lost, nothing is changed, and the send is not in the
+-- answer. A claim is not lost when its lease ends: the result of its owner still counts, until the
+-- send is claimed again. The id of an outbound is evidence: it settles the send, no matter which
+-- daemon has claimed it by now. The subscription steps only if it is still at the number at which
+-- the send was claimed; else the changes of an operator stay, and a subscription that was made
+-- inactive meanwhile does not go on to the next set. It is locked before it is judged, so that it
+-- is not changed in between. A subscription beyond the end of its content (at_end) completes
+-- without a message, if it is still there and the content is the same as when the send was owed. It
+-- goes on to the next set only if the ledger has a send of this set to it, because an imported
+-- subscription may have been there for years. If another transaction has locked a subscription, the
+-- statement does not wait: the send is left unchanged, and returned as locked. Returns the sends
+-- that were settled, the set of each, and in every row how many subscriptions to a next set have
+-- begun.
 WITH outcomes AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s)
         AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text,
               delivered boolean, unaddressed boolean, assumed boolean, at_end boolean)
 ), concerned AS MATERIALIZED (
-    -- Those of kind "next" move their subscription. The kind is no condition here: there is an
-    -- index by it, in which the planner would go through all sends where it takes them for few.
+    -- Sends of kind "next" move their subscription. The kind is not a condition here: there is an
+    -- index by it, in which the planner would read all sends if it expects that there are few.
     SELECT sends.id, sends.kind, sends.subscription_id FROM sends, outcomes o
      WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
        AND (o.delivered OR o.unaddressed OR o.at_end)
