@@ -223,7 +223,7 @@ async def _remember(transaction: Transaction, chore: SchedulerCall, told: Told) 
         await owe(transaction, kind="leftover", target=surplus)
     if chore.kind == "leftover":
         return None
-    # The subscription or schedule before the chore, as whoever changes one locks them.
+    # Lock the subscription or schedule before the call, in the order of all changes to them.
     await _in_metadata(transaction, chore, told.remote.id)
     if chore.kind == "schedule":
         await transaction.execute(QUERIES.lock_schedule_of_chore, schedule_id=int(chore.target))

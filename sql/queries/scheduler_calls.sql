@@ -1,4 +1,4 @@
--- What the Seed Scheduler is owed: the life of a chore, and what follows from how things stand.
+-- The calls that are owed to the Seed Scheduler: their states, and their next steps.
 
 -- name: set_scheduling :maybe
 -- How schedules are scheduled from now on. No row: it was so before. If there is no schedule yet, a
@@ -13,16 +13,16 @@ SELECT mode FROM scheduling;
 
 -- name: claim_due_chores :many
 -- fires: date_moments
--- Lease up to %(limit)s chores that are due, with the next step of each. Before a step that makes a
--- schedule, the chore is marked: if no answer comes back, the schedule is looked for.
--- The first schedule with a cron is made alone, by whichever daemon: the row of the cron in
--- scheduler_crons is taken for it (a time that lies too far ahead was written by a wrong clock;
--- while the clock is in doubt, %(takes_over)s is false, and nobody's time is over), and the other
--- chores that would make one with that cron wait, in a state of their own, where they do not stand
--- in the way of other crons. %(window)s is how many of the chores that are due are looked at for
--- such. The revision is the one that was there when the rest was read, not that of the locked row:
--- what was committed in between is not seen here, and has to be done after it. A chore that another
--- daemon has gone on with in between is left for the next time.
+-- Lease up to %(limit)s calls that are due, with the next step of each. Before a step that makes a
+-- schedule, the call is marked: if no answer comes, the next step looks for the schedule.
+-- Among all daemons, the first schedule with a cron is made alone: the call reserves the row of the
+-- cron in scheduler_crons until a time. (If that time is too far ahead, a wrong clock has written
+-- it; while the clock is in doubt, %(takes_over)s is false, and no such time is over.) The other
+-- calls that would make one with that cron wait, in a state of their own, so that they do not delay
+-- other crons. %(window)s is how many of the due calls are looked at for this.
+-- The revision is the one that was there when the other data were read, not that of the locked row:
+-- changes that were committed in between are not seen here, and have to be made by a later call. If
+-- another daemon has gone on with a call in between, the call is left for the next time.
 WITH due AS MATERIALIZED (
     SELECT id, due_at, attempt FROM chores
      WHERE state = 'owed' AND due_at <= now()
@@ -74,9 +74,9 @@ RETURNING chores.id, chores.kind, chores.target, chores.attempt, decided.revisio
 
 -- name: release_chores :exec
 -- fires: date_moments
--- Up to %(limit)s of the chores that wait for a cron which is known by now are owed again, at the
--- end of the line; where the cron is not known, but no POST with it is under way or of unknown
--- outcome any more, one of them.
+-- Owe again up to %(limit)s of the calls that wait for a cron which is known by now, at the end of
+-- the queue. If the cron is not known, but no POST with it is under way or of unknown outcome any
+-- more, owe one of them.
 UPDATE chores SET state = 'owed', waits_for = NULL, due_at = now()
  WHERE id = ANY(ARRAY(
            SELECT waiting.id FROM scheduler_crons c CROSS JOIN LATERAL (
@@ -104,8 +104,8 @@ SELECT %(cron)s, now()
 UPDATE scheduler_crons SET known_at = NULL WHERE cron_definition = %(cron)s;
 
 -- name: free_cron :exec
--- No POST of this chore is under way or of unknown outcome: another chore may try its cron. Not if
--- a later attempt of the chore has taken it.
+-- No POST of this call is under way or of unknown outcome: another call may try its cron, unless a
+-- later attempt of this call has reserved it.
 UPDATE scheduler_crons SET chore_id = NULL, attempt = NULL, taken_until = NULL
  WHERE chore_id = %(id)s AND attempt <= %(attempt)s;
 
@@ -143,7 +143,7 @@ SELECT silent_since, now() AS now FROM remote_schedules
  WHERE kind = %(kind)s AND target = %(target)s FOR UPDATE;
 
 -- name: lock_schedule_of_chore :exec
--- A schedule is locked before its chore, as by whoever changes it. There may be none any more.
+-- Lock a schedule before its call, in the order of all changes to schedules. It may be deleted.
 SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 
 -- name: forget_remote :exec
@@ -247,14 +247,14 @@ SELECT remote_id, cron_definition, made_with, enabled, is_addressed FROM remote_
  WHERE kind = %(kind)s AND target = %(target)s;
 
 -- name: lock_chore :exec
--- Let nobody owe this chore again until the transaction ends. A statement of its own: only the next
--- one sees what whoever did so at this moment has changed.
+-- Lock this call, so that it is not owed again until the transaction ends. It is a statement of its
+-- own, because only the next one sees what another transaction has changed meanwhile.
 SELECT id FROM chores WHERE id = %(id)s FOR UPDATE;
 
 -- name: look_at_members :maybe
 -- fires: date_moments
--- Of the next %(limit)s subscriptions of this schedule, those under way that the Scheduler was told
--- something else about are owed a chore.
+-- Owe a call for those of the next %(limit)s subscriptions of this schedule that are under way and
+-- for which the Scheduler holds something else than it should.
 -- If the Scheduler shall hold nothing, these are all that are not known to be disabled there.
 WITH chore AS MATERIALIZED (
     SELECT id, target::integer AS schedule_id, up_to FROM chores
@@ -286,8 +286,8 @@ RETURNING looked_at.count,
 
 -- name: list_troubled :many
 -- reads
--- The chores that the Scheduler has refused, and those that it fails at, the newest %(limit)s:
--- about which schedule, with which cron, for which subscription.
+-- The calls that the Scheduler has refused, and those at which it fails, the newest %(limit)s, with
+-- the schedule, the cron and the subscription of each.
 SELECT kind, target, state, schedule_id, COALESCE(wanted, steps.cron_definition) AS cron_definition,
        faults, reason
   FROM (SELECT id, faults, reason FROM (

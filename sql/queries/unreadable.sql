@@ -78,7 +78,7 @@ SELECT tick.id AS tick_id, s.id AS subscription_id
         ORDER BY id LIMIT 1) s;
 
 -- name: hold_tick :maybe
--- The tick still stands before this member, and stays there until the transaction ends.
+-- Lock the tick of this member, if the member is still the next one.
 SELECT id FROM ticks
  WHERE id = %(tick_id)s AND state = 'expanding' AND expanded_up_to < %(subscription_id)s::uuid
    FOR UPDATE;
