@@ -1,4 +1,4 @@
-"""The database's clock: what it says, when it jumped, and what it wrote while it was wrong."""
+"""The database's clock: its time, its jumps, and the moments that it wrote while it was wrong."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sbm.store.postgres.statements import load
 
 QUERIES = load("clock")
 
-# Two daemons that have seen the same jump agree about its size, but for how long they waited.
+# Two daemons that have seen the same jump agree about its size, up to the time that they waited.
 SAME_JUMP_SECONDS = 2.0
 
 
 @frozen(kw_only=True)
 class Distance:
-    """How far the database's clock is from the uptime of a machine: between these two, in seconds.
+    """The difference of the database's clock and a machine's uptime: an interval in seconds.
 
-    ``uptime`` is when the last look at it was over.
+    ``uptime`` is when the last look at the clock ended.
     """
 
     lowest: float
@@ -28,19 +28,19 @@ class Distance:
 
     @property
     def width(self) -> float:
-        """How little is known of it."""
+        """The width of the interval: how uncertain the distance is."""
         return self.highest - self.lowest
 
 
 @frozen(kw_only=True)
 class ClockState:
-    """What the database knows of its clock; all but ``now`` in seconds, ``seconds`` in Unix time.
+    """The facts about the clock in the database.
 
-    ``jump_id`` is the last jump that was recorded, 0 if there is none; it was seen ``seen_ago``,
-    and the clock is in doubt for ``doubted_for`` from now on (below zero: not any more).
-    ``distance`` is what was kept for this machine, when ``known_then`` was the last jump.
-    ``recorded`` is by how much the clock was set since the jump that the reader knows, as others
-    have recorded it.
+    ``seconds`` is ``now`` in Unix time; all other times are durations in seconds. ``jump_id`` is
+    the last jump that was recorded, 0 if there is none; it was seen ``seen_ago``, and the clock is
+    in doubt for ``doubted_for`` from now on (negative: not any more). ``distance`` was stored for
+    this machine when ``known_then`` was the last jump. ``recorded`` is by how much the clock was
+    set since the jump that the reader knows, as others have recorded it.
     """
 
     now: datetime
@@ -54,16 +54,16 @@ class ClockState:
 
 
 async def now(transaction: Transaction) -> datetime:
-    """The database's now: that of all statements of this transaction."""
+    """The database's now: the same for all statements of this transaction."""
     return await transaction.one(QUERIES.read_now, datetime)
 
 
 async def read(
     transaction: Transaction, *, machine: str | None, known: int | None = None
 ) -> ClockState:
-    """The time, the jumps since the one that is ``known``, and what was kept for this machine.
+    """The time, the jumps since the one that is ``known``, and the distance of this machine.
 
-    Without ``known``, it is the jump that was known when something was kept for this machine.
+    Without ``known``, it is the jump that was known when the distance of this machine was stored.
     """
     return await transaction.one(QUERIES.read_clock, _clock_state, machine=machine, known=known)
 
@@ -79,11 +79,11 @@ async def record_jump(
 ) -> int:
     """Record that the clock was set by so many seconds since the jump that is ``known``.
 
-    They may be ``unsure`` seconds from the truth: if others have recorded as much, that is taken.
+    The seconds may be wrong by ``unsure``: if others have recorded about the same, theirs are used.
 
-    It happened no longer ago than ``within`` seconds, and everybody is to doubt the clock for
-    ``doubted_for``. What others have recorded meanwhile is not recorded again. Returns the last
-    jump that there is.
+    It happened in the last ``within`` seconds, and all daemons shall doubt the clock for
+    ``doubted_for``. Jumps that others have recorded meanwhile are not recorded again. Returns the
+    id of the last jump.
     """
     await transaction.execute(QUERIES.lock_clock)
     seen = await transaction.one(QUERIES.sum_jumps, _Recorded, known=known)
@@ -99,7 +99,7 @@ async def record_jump(
 
 
 async def keep(transaction: Transaction, *, machine: str, distance: Distance, jump_id: int) -> None:
-    """Keep the distance for daemons of the same machine that start later."""
+    """Store the distance for daemons of the same machine that start later."""
     await transaction.execute(
         QUERIES.keep_reading,
         machine=machine,
@@ -111,16 +111,16 @@ async def keep(transaction: Transaction, *, machine: str, distance: Distance, ju
 
 
 async def delete_old(transaction: Transaction) -> None:
-    """Delete what was known of machines and jumps of long ago."""
+    """Delete the distances of machines, and the jumps, that are old."""
     await transaction.execute(QUERIES.delete_old_readings)
 
 
 async def repair(
     transaction: Transaction, *, most: timedelta, lease: timedelta, limit: int
 ) -> dict[str, int]:
-    """Bring back what a wrong clock has written into rows that wait for a moment; returns how many.
+    """Correct moments of a wrong clock, in rows that wait for a moment; returns how many.
 
-    Nothing waits for longer than ``most``. ``lease`` is what a claim gets whose own is not known.
+    No row waits for longer than ``most``. A claim gets ``lease`` if its own lease is not known.
     """
     limits = {"most": most, "lease": lease}
     return {

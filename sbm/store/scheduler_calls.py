@@ -30,8 +30,8 @@ from sbm.store.postgres.storable import storable
 
 QUERIES = load("scheduler_calls")
 
-# So many go on at once when the first schedule with their cron was made. The others follow a few at
-# a time, so that what is owed meanwhile has its turn between them.
+# How many calls go on at once when the first schedule with their cron was made. The others follow a
+# few at a time, so that newer calls can be made between them.
 RELEASED = 100
 RELEASED_PER_CLAIM = 10
 
@@ -47,7 +47,7 @@ class Claim:
 
 
 async def set_scheduling(transaction: Transaction, *, mode: Scheduling) -> bool:
-    """How schedules are scheduled from now on; returns whether that is new to any schedule."""
+    """Set how schedules are scheduled from now on; returns whether that is new to any schedule."""
     return await transaction.maybe(QUERIES.set_scheduling, bool, mode=mode) or False
 
 
@@ -68,9 +68,9 @@ async def claim(
 ) -> Claim:
     """Lease up to ``limit`` of the next ``window`` calls that are due, each with its next step.
 
-    With ``only``, all are among those.
-    Those that would be the second to make a schedule with a new cron wait for the first; for good,
-    unless this one ``takes_over`` if the time of the first is over.
+    With ``only``, all have an id in it. Calls that would be the second to make a schedule with a
+    new cron wait for the first. If the time of the first is over, another one goes on if
+    ``takes_over``.
     """
     await release(
         transaction, limit=RELEASED_PER_CLAIM, longest=lease + settle if takes_over else None
@@ -92,8 +92,7 @@ async def claim(
 async def release(transaction: Transaction, *, limit: int, longest: timedelta | None = None) -> int:
     """Owe again up to ``limit`` calls of each cron that need wait no longer; returns how many.
 
-    ``longest`` is for how long a cron can be taken at most; without it, one that is taken stays so,
-    however long it has been.
+    ``longest`` is how long a call may reserve a cron at most; without it, there is no limit.
     """
     return await transaction.execute(
         QUERIES.release_scheduler_calls,
@@ -111,10 +110,10 @@ async def expire(transaction: Transaction, *, limit: int) -> int:
 async def settle(
     transaction: Transaction, *, call: SchedulerCall, result: CallResult
 ) -> Silence | None:
-    """Write down what came of a step, and what the Scheduler is known to hold now.
+    """Store the result of a step, and what the Scheduler is known to hold now.
 
-    That is evidence, and counts even where the lease was lost; what is made a second time is
-    disabled. Returns the time in which nothing called, if that time is over now.
+    That is evidence, and counts even if the lease was lost; a schedule that was made a second time
+    is disabled. Returns the time of silence, in which no schedule was enabled, if it is over now.
     """
     silence = None
     if isinstance(result, Told):
@@ -189,7 +188,7 @@ async def owe(transaction: Transaction, *, kind: CallKind, target: str) -> None:
 
 
 async def stop_calling(transaction: Transaction, *, subscription_id: UUID) -> Trigger:
-    """Owe it that the Scheduler stops calling for a subscription, which is owed nothing."""
+    """Owe a call to stop the Scheduler's calls for a subscription, which is owed no send."""
     return await transaction.one(
         QUERIES.stop_calling, _stopped_calling, subscription_id=subscription_id
     )
@@ -198,9 +197,10 @@ async def stop_calling(transaction: Transaction, *, subscription_id: UUID) -> Tr
 async def stop_calling_schedule(
     transaction: Transaction, *, schedule_id: int, clock_ticks: bool
 ) -> bool:
-    """Owe it that the Scheduler stops calling for a schedule; False: it may call.
+    """Owe a call to stop the Scheduler's calls for a schedule; False: it may call.
 
-    That is, it is not known to hold it; or, unless our own clock ticks, it was not told to stop.
+    It may call if it is not known to hold the schedule; or if it was not told to stop, and the
+    built-in clock does not make the ticks.
     """
     owed = await transaction.execute(
         QUERIES.stop_calling_schedule, schedule_id=schedule_id, clock_ticks=clock_ticks
@@ -223,7 +223,7 @@ async def _remember(transaction: Transaction, call: SchedulerCall, told: Told) -
         await owe(transaction, kind="leftover", target=surplus)
     if call.kind == "leftover":
         return None
-    # The subscription or schedule before the call, as whoever changes one locks them.
+    # Lock the subscription or schedule before the call, in the order of all changes to them.
     await _in_metadata(transaction, call, told.remote.id)
     if call.kind == "schedule":
         await transaction.execute(
@@ -232,7 +232,7 @@ async def _remember(transaction: Transaction, call: SchedulerCall, told: Told) -
     about = {"kind": call.kind, "target": call.target}
     before = await transaction.maybe(QUERIES.lock_remote, _Known, **about)
     silent_since = before.silent_since if before else None
-    # No clock is a day ahead, but for a wrong one, and no moment is made up for before it comes.
+    # Only a wrong clock is a day ahead, and no moment is made up for before it comes.
     latest = max(call.claimed_at, transaction.local_time) + _DAY
     at = told.at if told.at is None or told.at < latest else None
     remembered = await transaction.maybe(
@@ -268,7 +268,7 @@ async def _in_metadata(
 
 @frozen(kw_only=True)
 class _Known:
-    """What is remembered of a target: since when nobody is called for it; ``now`` is the time."""
+    """The stored data of a target: since when there are no calls for it; ``now`` is the time."""
 
     silent_since: datetime | None
     now: datetime

@@ -1,6 +1,6 @@
-"""Rows that cannot be read: which they may be, and what becomes of them.
+"""Rows that cannot be read: how they are found, and how they are ended.
 
-Each of these is for after a batch has failed. None reads anything but ids and numbers.
+These functions are called after a batch has failed. They read only ids and numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sbm.store.sends import Committed
 
 QUERIES = load("unreadable")
 
-# Of what an error says: a driver may quote the value that it could not read.
+# The most characters of an error: a driver may quote the value that it could not read.
 _LONGEST_REASON = 300
 
 
@@ -35,7 +35,7 @@ def reason(error: Exception) -> str:
 async def list_due_sends(
     transaction: Transaction, *, limit: int, of_ticks: int, but: Iterable[str]
 ) -> list[UUID]:
-    """The ids of what a claim with these limits would claim."""
+    """The ids of the sends that a claim with these limits would claim."""
     return await transaction.many(
         QUERIES.list_due_sends, UUID, limit=limit, of_ticks=of_ticks, but=list(but)
     )
@@ -47,7 +47,7 @@ async def fail_due_send(transaction: Transaction, *, send_id: UUID, reason: str)
 
 
 async def list_unknown_sends(transaction: Transaction, *, limit: int) -> list[Unread]:
-    """The sends of unknown outcome whose turn it is to be asked about."""
+    """The sends of unknown outcome that are to be asked about now."""
     return await transaction.many(QUERIES.list_unknown_sends, Unread, limit=limit)
 
 
@@ -69,12 +69,12 @@ class NextMember:
 
 
 async def find_next_member(transaction: Transaction, *, after: int) -> NextMember | None:
-    """Who would be the first of the chunk that ``ticks.expand`` expands; None: there is nobody."""
+    """The first member of the chunk that ``ticks.expand`` would expand; None if there is none."""
     return await transaction.maybe(QUERIES.find_next_member, NextMember, after=after)
 
 
 async def hold_tick(transaction: Transaction, *, member: NextMember) -> bool:
-    """Lock the tick of this member; False: the tick has gone on meanwhile."""
+    """Lock the tick of this member; False if the tick has gone on meanwhile."""
     return await transaction.maybe(QUERIES.hold_tick, int, **asdict(member)) is not None
 
 
@@ -94,12 +94,12 @@ async def refuse_due_scheduler_call(transaction: Transaction, *, call_id: int, r
 
 
 async def list_tasks_to_begin(transaction: Transaction, *, kinds: Iterable[str]) -> list[UUID]:
-    """The tasks of these kinds that nobody is at."""
+    """The tasks of these kinds that no daemon does."""
     return await transaction.many(QUERIES.list_tasks_to_begin, UUID, kinds=list(kinds))
 
 
 async def fail_task(transaction: Transaction, *, task_id: UUID, reason: str) -> None:
-    """End a task as failed that nobody is at."""
+    """End a task as failed that no daemon does."""
     await transaction.execute(QUERIES.fail_task, id=task_id, reason=reason)
 
 

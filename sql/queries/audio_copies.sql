@@ -2,11 +2,11 @@
 
 -- name: count_files :one
 -- reads
--- How many files there are to be compared.
+-- How many files there are to compare.
 SELECT count(*) AS count FROM binary_contents;
 
 -- name: note_seen_files :exec
--- The vendor's folder has these. Only those that are ours are of interest.
+-- The vendor's folder has these files. Those that are not ours are ignored.
 INSERT INTO audio_copies AS copies (name, size, seen_by)
 SELECT seen.name, seen.size, %(task_id)s
   FROM unnest(%(names)s::text[], %(sizes)s::bigint[]) AS seen (name, size)
@@ -16,7 +16,7 @@ SELECT seen.name, seen.size, %(task_id)s
     DO UPDATE SET size = EXCLUDED.size, seen_by = EXCLUDED.seen_by, seen_at = now();
 
 -- name: note_copied_file :exec
--- This one is there now, because this task has put it there.
+-- The vendor has this file now, because this task has copied it.
 INSERT INTO audio_copies (name, size, seen_by, copied_by, copied_at)
 VALUES (%(name)s, %(size)s, %(task_id)s, %(task_id)s, now())
     ON CONFLICT (name)
@@ -25,8 +25,8 @@ VALUES (%(name)s, %(size)s, %(task_id)s, %(task_id)s, now())
 
 -- name: list_files_to_compare :many
 -- reads
--- The next files, by id, with the size that this task knows the vendor's copy to have: null where
--- it has found none.
+-- The next files, by id, with the size of the vendor's copy as this task has found it: null if it
+-- has found none.
 SELECT file.id, file.content AS name, copy.size AS size_there,
        copy.copied_by IS NOT DISTINCT FROM %(task_id)s AS is_copied
   FROM binary_contents file
@@ -35,5 +35,5 @@ SELECT file.id, file.content AS name, copy.size AS size_there,
  ORDER BY file.id LIMIT %(limit)s;
 
 -- name: forget_unseen_files :exec
--- What this task has not found is not there any more.
+-- Files that this task has not found: they are not there any more.
 DELETE FROM audio_copies WHERE seen_by <> %(task_id)s;

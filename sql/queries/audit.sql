@@ -1,6 +1,6 @@
--- What operators did by command.
+-- The changes that operators made by command.
 
 -- name: insert_entry :exec
--- One deed, in the transaction that it was done in.
+-- One change, in the transaction that makes it.
 INSERT INTO audit (actor, command, reason, details)
 VALUES (%(actor)s, %(command)s, %(reason)s, %(details)s);

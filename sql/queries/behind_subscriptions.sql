@@ -1,5 +1,6 @@
--- Who has had fewer messages than her schedules have asked for since she began: found, told, and
--- helped. The function expected_path() (see the migrations) works out what is expected of one.
+-- Subscriptions that have had fewer messages than their schedules have asked for since they began:
+-- they are found, listed, and repaired. The function walk() (see the migrations) computes the
+-- expected path of a subscription.
 
 -- columns:
 behind.id, subscription_id, messages_behind, current_messageset_id,
@@ -26,10 +27,10 @@ SELECT {columns} FROM behind_subscriptions behind
  WHERE behind.id = %(id)s;
 
 -- name: find_behind :maybe
--- Look at the next %(limit)s subscriptions after this id, active or not, and put down which of
--- those under way are behind; what an earlier search put down of them goes. Where her way has
--- brought her by now is what is expected; behind she is by the messages that she missed on it.
--- Answers the last one looked at; no row: there are no more.
+-- Look at the next %(limit)s subscriptions after this id, active or not, and record which of those
+-- under way are behind; the records of an earlier search about them are deleted. The expected
+-- number is the end of the expected path now; a subscription is behind by the number of messages on
+-- the path that it has not had. Returns the last one that was looked at; no row: there are no more.
 WITH members AS MATERIALIZED (
     SELECT id, messageset_id, next_sequence_number
       FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
@@ -39,8 +40,8 @@ WITH members AS MATERIALIZED (
     SELECT subscription_id AS id, sum(missed) AS messages, max(step) AS steps
       FROM legs GROUP BY subscription_id HAVING sum(missed) > 0
 ), held AS MATERIALIZED (
-    -- One that is deleted at this moment is not put down. Nor is one that somebody else has locked
-    -- so that it might be; the next search will find it.
+    -- A subscription that is deleted at this moment is not recorded. Nor is one that another
+    -- transaction has locked and may delete; the next search will find it.
     SELECT s.id FROM behind JOIN subscriptions s ON s.id = behind.id
      ORDER BY s.id FOR KEY SHARE OF s SKIP LOCKED
 ), forgotten AS (
@@ -70,10 +71,10 @@ SELECT id AS last FROM members ORDER BY id DESC LIMIT 1;
 
 -- name: look_for_behind :many
 -- reads
--- Look at the next %(limit)s subscriptions after this id, and tell of those that are behind what
--- would become of them; a null parameter is no filter. Nothing is put down. held_back says why a
--- subscription cannot be moved on now, unsendable why it cannot be sent to. Comes with a row of
--- nulls where none is behind, and without any where there are no more subscriptions.
+-- Look at the next %(limit)s subscriptions after this id, and return those that are behind, with
+-- the effect that a repair would have; a null parameter is no filter. Nothing is recorded.
+-- held_back says why a subscription cannot be moved on now, unsendable why it cannot be sent to. If
+-- none is behind, there is a row of nulls; if there are no more subscriptions, there is no row.
 WITH members AS MATERIALIZED (
     SELECT id, messageset_id, schedule_id
       FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
@@ -97,7 +98,7 @@ WITH members AS MATERIALIZED (
            s.next_sequence_number, behind.messages::integer AS messages_behind, behind.way,
            held_back,
            COALESCE(held_back_now, CASE WHEN behind.missed_here = 0
-                                  THEN 'no message of her set is left to send' END) AS unsendable
+                                  THEN 'no message of its set is left to send' END) AS unsendable
       FROM behind
       JOIN subscriptions s ON s.id = behind.id
       JOIN messagesets here ON here.id = s.messageset_id,
@@ -119,18 +120,18 @@ SELECT looked_at.last, looked_at.count AS looked_at, page.*
  WHERE looked_at.count > 0 ORDER BY page.id;
 
 -- name: lock_behind :many
--- Those of these subscriptions that nobody else has locked, before they are judged anew: none of
--- them steps meanwhile, and what has stepped is seen by the statement that follows.
+-- Lock those of these subscriptions that no other transaction has locked, before they are judged
+-- anew: none of them steps meanwhile, and the next statement sees those that have stepped before.
 SELECT id FROM subscriptions
  WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: fast_forward :one
 -- fires: owe_scheduler_call_of_changed, owe_scheduler_call_of_new, subscriptions_join
--- Move those of these subscriptions that are behind to where they should be, and send nothing. Who
--- is in error, or is owed a message, or has gone on already, is left as she is. Each set that she
--- would have finished on her way is left as settling its last message would have: completed, and
--- followed by a subscription to the next set, which began when that message was due. The ledger
--- gets a row for each subscription on the way.
+-- Move those of these subscriptions that are behind to where they should be, and send nothing. A
+-- subscription that is in error, or is owed a message, or has gone on already, is left unchanged.
+-- Each set on the path that would be finished ends as if its last message had been settled:
+-- completed, and followed by a subscription to the next set, which began when that message was due.
+-- The ledger gets a row for each subscription on the path.
 WITH legs AS MATERIALIZED (
     SELECT path.*, CASE WHEN step = 1 THEN subscription_id ELSE gen_random_uuid() END AS id
       FROM expected_path(%(search_id)s, %(ids)s::uuid[]) path
@@ -187,9 +188,9 @@ SELECT count(*) FILTER (WHERE NOT is_held_back) AS done,
   FROM judged;
 
 -- name: owe_to_behind :one
--- Owe the next message to those of these subscriptions that are behind. Who is in error, or has no
--- message left in her set, is left as she is, and so is who is owed one already. They share the
--- tick of the single triggers of this minute, but do not keep those waiting.
+-- Owe the next message to those of these subscriptions that are behind. A subscription that is in
+-- error, has no message left in its set, or is owed one already, is left unchanged. The sends share
+-- the tick of the single triggers of this minute, but do not delay those.
 WITH legs AS MATERIALIZED (
     SELECT * FROM expected_path(%(search_id)s, %(ids)s::uuid[])
 ), behind AS MATERIALIZED (

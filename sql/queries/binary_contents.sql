@@ -7,8 +7,8 @@ id, content, created_at, updated_at
 SELECT {columns} FROM binary_contents WHERE id = ANY (%(ids)s);
 
 -- name: hold_binary_content :maybe
--- Whether there is this file, which then cannot be deleted before this transaction ends: it is
--- about to be referred to.
+-- Whether there is this file. If so, it cannot be deleted before this transaction ends: another row
+-- will refer to it.
 SELECT id FROM binary_contents WHERE id = %(id)s FOR KEY SHARE;
 
 -- name: insert_binary_content :one
@@ -17,13 +17,13 @@ INSERT INTO binary_contents (content) VALUES (%(content)s)
 RETURNING {columns};
 
 -- name: replace_binary_content :maybe
--- Another file in the place of the one that was stored, for all messages that carry it.
+-- Replace the stored file by another one, for all messages that use it.
 UPDATE binary_contents SET content = %(content)s, updated_at = now() WHERE id = %(id)s
 RETURNING {columns};
 
 -- name: delete_binary_content :exec
 -- fires: messages_deleted
--- A file, and the messages that carry it.
+-- A file, and the messages that use it.
 DELETE FROM binary_contents WHERE id = %(id)s;
 
 -- name: list_binary_contents :many

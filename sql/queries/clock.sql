@@ -1,15 +1,15 @@
--- The database's clock, and what becomes of the moments that it wrote while it was wrong.
+-- The database's clock, and the repair of moments that it wrote while it was wrong.
 
 -- name: read_now :one
 -- reads
--- What time it is.
+-- The time.
 SELECT now() AS now;
 
 -- name: read_clock :one
 -- reads
--- What time it is, and what is known about the clock: the last jump, and what the machine read last.
--- recorded: by how much the clock was set, as others have recorded it since the jump that is known.
--- One look at two small tables.
+-- The time, and the known facts about the clock: the last jump, and the last reading of the
+-- machine. recorded: by how much the clock was set since the jump that is known, as others have
+-- recorded it. It reads two small tables.
 SELECT now() AS now, EXTRACT(epoch FROM now())::float8 AS seconds, last_jump.id AS jump_id,
        EXTRACT(epoch FROM now() - last_jump.seen_at)::float8 AS seen_ago,
        EXTRACT(epoch FROM last_jump.doubted_until - now())::float8 AS doubted_for,
@@ -22,17 +22,18 @@ SELECT now() AS now, EXTRACT(epoch FROM now())::float8 AS seconds, last_jump.id 
 
 -- name: lock_clock :exec
 -- reads
--- One daemon after the other writes down what it saw: the next one finds that it was seen already.
+-- Daemons record a jump one after the other, so that each finds what was recorded before.
 SELECT pg_advisory_xact_lock(736266, 4);
 
 -- name: sum_jumps :one
 -- reads
--- A statement of its own: only this one sees what others have written before the lock was had.
+-- The jumps since the known one. It is a statement of its own, because only a statement after the
+-- lock sees what others have recorded before.
 SELECT COALESCE(EXTRACT(epoch FROM sum(size)), 0)::float8 AS recorded, max(id) AS jump_id
   FROM clock_jumps WHERE id > %(known)s;
 
 -- name: record_jump :one
--- The clock was set by so much, no longer ago than so long.
+-- Record that the clock was set, by how much, and how long ago at most.
 INSERT INTO clock_jumps (size, earliest_at, seen_at, doubted_until, last_tick_id)
 SELECT make_interval(secs => %(seconds)s), now() - make_interval(secs => %(within)s), now(),
        now() + make_interval(secs => %(doubted_for)s), COALESCE(max(id), 0)
@@ -48,8 +49,8 @@ VALUES (%(machine)s, %(uptime)s, %(lowest)s, %(highest)s, %(jump_id)s, now())
        jump_id = EXCLUDED.jump_id, read_at = EXCLUDED.read_at;
 
 -- name: delete_old_readings :exec
--- Of machines that have been started anew since, or are gone. A jump matters for as long as the
--- ticks that were made before it.
+-- Readings of machines that were started anew since, or do not exist any more. A jump is kept as
+-- long as the ticks that were made before it.
 WITH gone AS (
     DELETE FROM clock_readings WHERE read_at < now() - interval '90 days'
 )
@@ -58,11 +59,11 @@ DELETE FROM clock_jumps
 
 -- name: repair_sends :exec
 -- fires: date_moments
--- Bring back what a wrong clock has written into sends: what was due, or leased, for so long from
--- then on, is so from now on. What was not written by the clock of now is known by dated_at; and
--- what lies further ahead than any delay or lease of ours can reach is wrong all the same. The other
--- moments of the row are brought back by its trigger. Such moments all lie ahead, where the indexes
--- have them; rows that somebody holds are for the next time.
+-- Correct the moments that a wrong clock has written into sends: a delay, or a lease, now begins at
+-- the time of now. dated_at shows which rows were written before the clock was set; and a moment
+-- further ahead than any delay or lease can reach is wrong in any case. A trigger corrects the
+-- other moments of the row. All such moments lie ahead, so that the indexes find them. Rows that
+-- another transaction has locked are left for the next time.
 WITH single AS MATERIALIZED (
     SELECT id FROM sends
      WHERE state = 'owed' AND lane = 'single' AND due_at > now()
@@ -102,7 +103,7 @@ UPDATE sends
 
 -- name: repair_scheduler_calls :exec
 -- fires: date_moments
--- The same for what the Scheduler is owed.
+-- The same for calls that are owed to the Scheduler.
 WITH ahead AS MATERIALIZED (
     SELECT id FROM scheduler_calls
      WHERE (state = 'owed' AND due_at > now() OR state = 'claimed' AND lease_until > now())
@@ -121,16 +122,17 @@ UPDATE scheduler_calls
 
 -- name: repair_tasks :exec
 -- fires: date_moments
--- The same for work in the background: whose owner fell silent is begun anew when its lease ends.
+-- The same for tasks, so that a task whose daemon stopped renewing its lease is begun anew in time.
 UPDATE tasks
    SET lease_until = now() + CASE WHEN lease_until - dated_at <= %(most)s::interval
                                   THEN lease_until - dated_at ELSE %(lease)s::interval END
  WHERE state = 'begun' AND (dated_at > now() OR lease_until > now() + %(most)s::interval);
 
 -- name: repair_content_changes :exec
--- When content changed last, of which much is concluded an hour later: what lies ahead is as if it
--- had been just now. By the clock that the trigger reads, since its rows may be younger than this
--- transaction; and what an editor has in hand is written anew anyway.
+-- The times when content changed last, from which subscriptions complete an hour later: a time that
+-- lies ahead is replaced by the time of now. That is by the clock that the trigger reads, because
+-- its rows may be younger than this transaction. Rows that an editor has locked are written anew
+-- anyway.
 UPDATE content_changes SET changed_at = clock_timestamp()
  WHERE (messageset_id, lang) IN (
            SELECT messageset_id, lang FROM content_changes

@@ -1,18 +1,18 @@
--- Subscriptions that somebody has twice. What is large is walked identity by identity, so that all
--- of one person's are seen together; what belongs together is judged once it is locked.
+-- Subscriptions that an identity has twice. The table is read identity by identity, so that all
+-- subscriptions of one identity are seen together. They are judged after they were locked.
 
 -- name: reach_identity :one
 -- reads
--- Where the next %(limit)s rows, by identity, end; null: there are no more.
+-- The identity at which the next %(limit)s rows end; null: there are no more.
 SELECT max(identity) AS reach, count(*) AS rows
   FROM (SELECT identity FROM subscriptions WHERE identity > %(after)s
          ORDER BY identity LIMIT %(limit)s) AS next;
 
 -- name: list_candidates :many
 -- reads
--- Of these identities, the subscriptions that match and have another beside them which does, too:
--- neither completed nor ended, and of the same person, set, and whatever else is compared. A null
--- parameter is no filter.
+-- Of these identities, the subscriptions that match if there is another one that matches, too: both
+-- neither completed nor ended, and with the same identity, set, and other columns that are
+-- compared. A null parameter is no filter.
 SELECT id FROM (
     SELECT id, count(*) OVER (
                PARTITION BY identity, messageset_id, CASE WHEN %(by_lang)s THEN lang END,
@@ -25,23 +25,23 @@ SELECT id FROM (
  WHERE members > 1;
 
 -- name: hold_owed_sends :many
--- The next sends of these that nobody has begun: nobody will, until this transaction ends. What a
--- daemon is claiming at this moment is stepped over.
+-- Lock the owed next sends of these: no daemon can claim them until this transaction ends. Sends
+-- that a daemon is claiming at this moment are skipped.
 SELECT id FROM sends
  WHERE subscription_id = ANY (%(ids)s::uuid[]) AND kind = 'next' AND state = 'owed'
    FOR UPDATE SKIP LOCKED;
 
 -- name: lock_subscriptions :exec
--- These, which are about to be judged: nobody changes them meanwhile.
+-- Lock these subscriptions, before they are judged.
 SELECT id FROM subscriptions WHERE id = ANY (%(ids)s::uuid[]) ORDER BY id FOR UPDATE;
 
 -- name: decide_duplicates :many
 -- reads
--- Which of these is a duplicate of which. Those that were made soon after one another are the same
--- one, made again; no limit: however long after. One that is in error is not kept if another is
--- not, or she would get nothing. is_busy: more is under way than a next send that nobody has begun
--- (and that is held, where this transaction holds them), so that it cannot be told yet how far she
--- has come.
+-- Which of these is a duplicate of which. Subscriptions that were made soon after one another are
+-- the same one, made again; without a limit, after any time. One that is in error is not kept if
+-- another is not, because nothing is sent to one in error. is_busy: more is under way than an owed
+-- next send (which is locked, if this transaction locks them), so that the next number is not
+-- certain yet.
 WITH members AS MATERIALIZED (
     SELECT id, identity, messageset_id, CASE WHEN %(by_lang)s THEN lang END AS lang,
            CASE WHEN %(by_schedule)s THEN schedule_id END AS schedule_id,
@@ -86,9 +86,9 @@ SELECT * FROM ranked WHERE id <> kept_id ORDER BY identity, id;
 
 -- name: remove_duplicates :one
 -- fires: owe_scheduler_call_of_changed, owe_scheduler_call_of_deleted, subscriptions_join
--- The duplicates go, or are ended where they are to stay, and the audit keeps them whole. What was
--- owed to them is skipped. The one that is kept goes on from where the furthest of them stood, so
--- that nobody gets a message again. All of them are locked, and their sends are held.
+-- Remove the duplicates, or only end them; the audit keeps all their columns. Their live sends are
+-- skipped. The subscription that is kept goes on from the highest number among them, so that no
+-- message is sent again. All of them, and their sends, are locked.
 WITH decisions AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(decisions)s)
         AS v (id uuid, kept_id uuid, kept_number integer, furthest integer)
@@ -124,7 +124,7 @@ WITH decisions AS MATERIALIZED (
     INSERT INTO ledger (send_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, sequence_number, lang, actor)
     SELECT gen_random_uuid(), 'move', 'moved', 'trigger',
-           format('from %%s to %%s, where a duplicate stood', kept_number, furthest), id, identity,
+           format('from %%s to %%s, the number of a duplicate', kept_number, furthest), id, identity,
            messageset_id, kept_number, lang, %(actor)s
       FROM moved
 ), noted AS (

@@ -1,15 +1,15 @@
--- How many will be sent to, by day and message set.
+-- How many subscriptions and identities will be sent to, by day and message set.
 
 -- name: find_cron_fields :many
 -- reads
--- When each schedule is due, and what time it is.
+-- The cron fields of each schedule, and the time.
 SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now
   FROM schedules ORDER BY id;
 
 -- name: estimate_sends :exec
--- Write down, for one day on which these schedules are due, how many subscriptions of each message
--- set are sent to, and to how many identities: nobody, where none of its schedules is due. There is
--- nothing to send to a subscription beyond the end of the content in its language.
+-- Store, for one day on which these schedules are due, how many subscriptions and identities of
+-- each message set are sent to: none if none of its schedules is due. Subscriptions beyond the end
+-- of the content in their language do not count: there is nothing to send to them.
 INSERT INTO estimated_sends
        (send_date, messageset_id, estimate_subscriptions, estimate_identities)
 SELECT %(send_date)s, messagesets.id, COALESCE(due.subscriptions, 0), COALESCE(due.identities, 0)
@@ -28,14 +28,14 @@ SELECT %(send_date)s, messagesets.id, COALESCE(due.subscriptions, 0), COALESCE(d
 
 -- name: sum_estimates :many
 -- reads
--- How many subscriptions are sent to on each of these days, whatever their message set. A day that
--- was not estimated has no row.
+-- How many subscriptions of all message sets are sent to on each of these days. A day that was not
+-- estimated has no row.
 SELECT send_date, sum(estimate_subscriptions) AS subscriptions FROM estimated_sends
  WHERE send_date = ANY(%(days)s) GROUP BY send_date;
 
 -- name: count_estimates :one
 -- reads
--- How many there are to page through. A null parameter is no filter.
+-- How many estimates match. A null parameter is no filter.
 SELECT count(*) AS count FROM estimated_sends
  WHERE (%(send_date)s IS NULL OR send_date = %(send_date)s)
    AND (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s);

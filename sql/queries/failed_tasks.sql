@@ -1,4 +1,4 @@
--- Sends that were refused or failed. They come into being where sends are settled.
+-- Sends that were refused or failed. Their rows are made when sends are settled.
 
 -- columns:
 id, send_id, kind, stage, reason, subscription_id, initiated_at
@@ -25,19 +25,19 @@ SELECT {columns} FROM failed_tasks
 
 -- name: find_newest_failed_task :maybe
 -- reads
--- Where a requeue of all of them ends: what fails while it goes on is not meant.
+-- Where a requeue of all of them ends: it does not include sends that fail while it goes on.
 SELECT id FROM failed_tasks ORDER BY id DESC LIMIT 1;
 
 -- name: requeue_failed_tasks :one
--- Owe up to %(limit)s of them again, oldest first, from the one behind %(after)s to %(up_to)s, of
--- those that match; a null parameter is no filter. Each is the same send, by kind, and a new
--- trigger in the tick that those of this minute share. A next send only if its subscription still
--- stands where it stood, and may be sent to, and no other is owed to it; whatever is not owed again
--- is skipped, and the ledger says why. Either way the row is gone. The subscriptions are locked
--- before they are judged, so none of them steps meanwhile. One that somebody else has locked is not
--- waited for: its row stays, and is counted as locked. What another requeue has in hand is waited
--- for: once that has ended, it is gone, or it is taken here. So fewer seen than the limit means that
--- there are no more.
+-- Owe up to %(limit)s of them again, oldest first, of those after %(after)s to %(up_to)s that
+-- match; a null parameter is no filter. Each is a send of the same kind, and a new trigger in the
+-- tick that the single triggers of this minute share. A next send is owed only if its subscription
+-- is still at the same number, may be sent to, and is owed no other. If a send is not owed again,
+-- it is skipped, and the ledger says why. In both cases, the row of the failed task is deleted. The
+-- subscriptions are locked before they are judged, so that none of them steps meanwhile. If another
+-- transaction has locked a subscription, the statement does not wait: the row stays, and is counted
+-- as locked. Rows that another requeue has locked are waited for: when that has ended, they are
+-- deleted, or are requeued here. So if fewer rows than the limit were seen, there are no more.
 WITH chosen AS MATERIALIZED (
     SELECT id, subscription_id FROM failed_tasks
      WHERE id > %(after)s AND id <= %(up_to)s
@@ -83,8 +83,8 @@ WITH chosen AS MATERIALIZED (
            END AS refusal
       FROM taken LEFT JOIN standing s ON s.id = taken.subscription_id
 ), owed AS (
-    -- Many at once are no reason to keep single triggers waiting; a resend is one, and so is what
-    -- is requeued alone.
+    -- Many requeued sends must not delay single triggers, so they are in the lane of ticks. A
+    -- resend, and a send that is requeued alone, is in the lane of single triggers.
     INSERT INTO sends (id, kind, lane, subscription_id, identity, tick_id, attempt,
                        first_attempt_at, message_id, messageset_id, sequence_number, lang)
     SELECT send_id, kind, CASE WHEN kind = 'resend' OR %(alone)s THEN 'single' ELSE 'tick' END,
@@ -111,8 +111,8 @@ SELECT count(*) AS taken, (SELECT count(*) FROM owed) AS owed,
   FROM taken;
 
 -- name: hold_failed_task :exec
--- This one and its subscription, before it is requeued: one alone waits for those who have them
--- locked.
+-- Lock this one and its subscription before it is requeued alone: that waits for other
+-- transactions.
 WITH held AS MATERIALIZED (
     SELECT subscription_id FROM failed_tasks WHERE id = %(id)s FOR UPDATE
 )

@@ -1,9 +1,9 @@
--- What stands in the database now, in numbers that a graph is drawn of.
+-- Numbers of live sends, scheduler calls and doubles, for graphs.
 
 -- name: measure_sends :many
 -- reads
 -- The live sends by state and lane, and since when the oldest of each is owed, or unknown. One pass
--- over a table that holds live work only.
+-- over a table that has only live sends.
 SELECT state, lane, count(*) AS count,
        GREATEST(EXTRACT(epoch FROM now() - min(owed_at)), 0)::float8 AS owed_seconds,
        EXTRACT(epoch FROM now() - min(unknown_since))::float8 AS unknown_seconds
@@ -11,7 +11,8 @@ SELECT state, lane, count(*) AS count,
 
 -- name: measure_scheduler_calls :one
 -- reads
--- The calls that the Scheduler is owed, since when the oldest, and those that it has refused.
+-- The calls that are owed to the Scheduler, since when the oldest is owed, and those that it
+-- refused.
 SELECT count(*) FILTER (WHERE state <> 'refused') AS owed,
        count(*) FILTER (WHERE state = 'refused') AS refused,
        EXTRACT(epoch FROM now() - min(owed_at) FILTER (WHERE state <> 'refused'))::float8
@@ -20,5 +21,5 @@ SELECT count(*) FILTER (WHERE state <> 'refused') AS owed,
 
 -- name: count_doubles :one
 -- reads
--- The outbounds that are known beside those that the ledger names. There should be none.
+-- The outbounds that are known besides those that the ledger names. There should be none.
 SELECT count(*) AS doubles FROM doubles;

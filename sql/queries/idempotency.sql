@@ -1,15 +1,15 @@
--- Requests that may come twice, and what was answered the first time.
+-- Requests that may come twice, and the answers of the first time.
 
 -- name: lock_request :exec
 -- reads
--- Wait for whoever has the same request in hand, and keep others out until the transaction ends. A
--- statement of its own: only the next one sees what the other has committed meanwhile.
+-- Wait for a transaction that does the same request, and let others wait until this one ends. It is
+-- a statement of its own, because only the next one sees what the other has committed meanwhile.
 SELECT pg_advisory_xact_lock(%(lock)s::bigint);
 
 -- name: find_answer :maybe
 -- reads
--- The answer to this request, unless it is too old to count. Within two days of a jump of the
--- database's clock, it is too old only if it is so by the clock of the daemon as well.
+-- The answer to this request, unless it is too old to count. Within two days after a jump of the
+-- database's clock, it is too old only if it is too old by the clock of the daemon as well.
 SELECT fingerprint, status, headers, body
   FROM idempotency_keys
  WHERE request = %(request)s
@@ -18,7 +18,7 @@ SELECT fingerprint, status, headers, body
            AND EXISTS (SELECT FROM clock_jumps WHERE seen_at > now() - interval '2 days'));
 
 -- name: keep_answer :exec
--- The answer to this request; one that was too old gives way.
+-- The answer to this request; it replaces one that was too old.
 INSERT INTO idempotency_keys (request, user_id, path, key, fingerprint, status, headers, body,
                               received_at)
 VALUES (%(request)s, %(user_id)s, %(path)s, %(key)s, %(fingerprint)s, %(status)s, %(headers)s,
@@ -30,8 +30,8 @@ VALUES (%(request)s, %(user_id)s, %(path)s, %(key)s, %(fingerprint)s, %(status)s
 
 -- name: find_registration :maybe
 -- reads
--- The subscription that was made of the same data within the window, unless it was deleted. Within
--- two days of a jump of the database's clock, the clock of the daemon is asked as well.
+-- The subscription that was made from the same data within the window, unless it was deleted.
+-- Within two days after a jump of the database's clock, the clock of the daemon counts as well.
 SELECT subscriptions.id
   FROM recent_registrations JOIN subscriptions ON subscriptions.id = subscription_id
  WHERE fingerprint = %(fingerprint)s
@@ -40,7 +40,7 @@ SELECT subscriptions.id
            AND EXISTS (SELECT FROM clock_jumps WHERE seen_at > now() - interval '2 days'));
 
 -- name: keep_registration :exec
--- The subscription that was made of these data; it is the one that later duplicates are measured by.
+-- The subscription that was made from these data; later requests with the same data get this one.
 INSERT INTO recent_registrations (fingerprint, subscription_id, received_at)
 VALUES (%(fingerprint)s, %(subscription_id)s, %(received_at)s)
     ON CONFLICT (fingerprint) DO UPDATE
@@ -48,7 +48,7 @@ VALUES (%(fingerprint)s, %(subscription_id)s, %(received_at)s)
        subscription_id = excluded.subscription_id;
 
 -- name: delete_old_answers :exec
--- Answers that are too old to count. One that is being given anew at this moment is stepped over.
+-- Answers that are too old to count. One that another transaction replaces at the moment is left.
 DELETE FROM idempotency_keys
  WHERE created_at <= now() - %(kept)s::interval
    AND request IN (
@@ -57,7 +57,7 @@ DELETE FROM idempotency_keys
             ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED);
 
 -- name: delete_old_registrations :exec
--- Registrations that no window reaches back to. One that is being kept anew is stepped over.
+-- Registrations older than every window. One that another transaction replaces now is left.
 DELETE FROM recent_registrations
  WHERE created_at <= now() - %(kept)s::interval
    AND fingerprint IN (

@@ -1,9 +1,9 @@
--- The ledger's partitions; its rows are written where sends are settled or skipped.
+-- The ledger's partitions. Its rows are written when sends are settled or skipped.
 
 -- name: make_ledger_partitions :one
--- This month's and the next ones'; what the default partition holds of them moves there.
+-- The partitions of this month and the next ones; rows for them move there from the default one.
 SELECT make_ledger_partitions(%(months_ahead)s) AS made;
 
 -- name: drop_ledger_partitions :one
--- Those of months that are no longer kept.
+-- The partitions of months that are no longer kept.
 SELECT drop_ledger_partitions(%(months_kept)s) AS dropped;

@@ -1,14 +1,15 @@
--- The ledger balance: for every tick, triggers = rows in the ledger + live sends. Whatever adds a trigger, or
--- settles a send, does both sides in one transaction, so it holds in every snapshot; a statement
--- that counts both sides at once never sees things on their way from one to the other.
+-- The ledger balance: for every tick, triggers = rows in the ledger + live sends. Each statement
+-- that adds a trigger, or settles a send, changes both sides in one transaction. So the balance
+-- holds in every snapshot: a statement that counts both sides at once never sees a change of only
+-- one side.
 
 -- name: take_ticks_to_check :many
--- Up to %(limit)s ticks that are not checked off, and that nobody has begun to check for
--- %(rest)s: first those never checked, then those that have waited longest, so no tick keeps the
--- others from their turn, not even one that takes too long to count. Rows that are locked (by a
--- trigger, an expansion, another daemon) are left for the next time; those taken are locked for
--- this statement only, and not while they are counted. What was checked in the future was checked by
--- a clock that was wrong.
+-- Up to %(limit)s ticks that are not marked as checked, and that no daemon has begun to check for
+-- %(rest)s: first those never checked, then those that have waited longest. So no tick delays the
+-- others, not even one that takes too long to count. Rows that are locked (by a trigger, an
+-- expansion, another daemon) are left for the next time. Those taken are locked for this statement
+-- only, and not while they are counted. If the time of a check is in the future, a wrong clock has
+-- written it.
 WITH waiting AS MATERIALIZED (
     SELECT id FROM ticks
      WHERE NOT is_checked_off AND (checked_at IS NULL OR checked_at <= now() - %(rest)s::interval
@@ -26,14 +27,15 @@ SELECT id, triggers, missing FROM ticks WHERE id > %(after)s ORDER BY id LIMIT %
 
 -- name: count_ticks :many
 -- reads
--- Both sides of the balance of some ticks, in one snapshot. The sends are few, and have no index by
--- tick, which every claim would have to write: one pass over them serves all the ticks. The ledger
--- is found by its index; of its partitions only those that can hold rows of the tick are looked
--- into. A tick is closed when nothing can happen to it any more: it is expanded (or was missed), or
--- its minute is over, and so is every transaction that may have begun in it (none lives for ten
--- minutes: statements are stopped after seconds, and so are transactions that idle), and no send is
--- live. It is kept unless a partition that may have held rows of it was dropped: then nobody can
--- tell. (The type of the ids counts: a list of another one is gone through for every send.)
+-- Both sides of the balance for some ticks, in one snapshot. There are few sends. They have no
+-- index by tick, because every claim would have to write it: one pass over them serves all the
+-- ticks. The rows of the ledger are found by its index, and only in partitions that can have rows
+-- of the tick. A tick is closed when it cannot change any more: no send is live, and it is expanded
+-- (or was missed), or its minute is over, and so is every transaction that may have begun in that
+-- minute. (No transaction lasts for ten minutes: statements, and idle transactions, are stopped
+-- after seconds.) A tick is kept unless a partition that may have had rows of it was dropped: then
+-- its balance is not known. (The type of the ids matters: with another type, the list of ids would
+-- be searched for every send.)
 WITH kept AS MATERIALIZED (
     SELECT to_date(min(right(child.relname::text, 7)), 'YYYY_MM')::timestamp
                AT TIME ZONE 'UTC' AS since
@@ -50,8 +52,8 @@ SELECT ticks.id AS tick_id, ticks.source, ticks.due_at, ticks.triggers, settled.
                                    ELSE ticks.state <> 'expanding' END AS is_closed,
        ticks.created_at >= COALESCE(kept.since, '-infinity') AS is_kept
   FROM kept, ticks LEFT JOIN live ON live.tick_id = ticks.id,
-       -- A day more than needed: the server's clock may have been set back meanwhile. By how much it
-       -- was, as far as that was seen, is known; and what was made in the future was made by now.
+       -- A day more than needed, because the server's clock may have been set back meanwhile. Jumps
+       -- that were recorded are added; and a tick with a time in the future was made before now.
        LATERAL (SELECT LEAST(ticks.created_at + clock_reach(ticks.id), now()) - interval '1 day'
                            AS at OFFSET 0) since,
        LATERAL (SELECT COALESCE(sum(rows), 0)::bigint AS count,
@@ -64,9 +66,9 @@ SELECT ticks.id AS tick_id, ticks.source, ticks.due_at, ticks.triggers, settled.
  ORDER BY ticks.id;
 
 -- name: record_findings :exec
--- What was found about some ticks, for other daemons, and for after a restart; of whole schedules
--- the outcomes, too, for those who ask how far a tick has come. Nothing is written where nothing is
--- new. A tick is checked off only if it has got no other trigger since.
+-- The findings about some ticks, for other daemons, and for the time after a restart. Ticks of
+-- whole schedules get their outcomes, too, for clients that ask for the progress. A row is written
+-- only if something is new. A tick is marked as checked only if it has got no other trigger since.
 UPDATE ticks
    SET missing = COALESCE(o.missing, ticks.missing),
        is_checked_off = o.is_done AND ticks.triggers = o.triggers,
@@ -78,20 +80,20 @@ UPDATE ticks
 
 -- name: count_unbalanced_ticks :one
 -- reads
--- How many ticks were found unbalanced, by whichever daemon, and what time it is.
+-- How many ticks were found unbalanced, by any daemon, and the time.
 SELECT count(*) AS unbalanced_ticks, now() AS now FROM ticks WHERE missing <> 0;
 
 -- name: list_orphans :many
 -- reads
--- Live sends whose tick is not there, in the order of their ids.
+-- Live sends whose tick does not exist, in the order of their ids.
 SELECT id AS send_id, tick_id FROM sends
  WHERE id > %(after)s AND NOT EXISTS (SELECT FROM ticks WHERE ticks.id = sends.tick_id)
  ORDER BY id LIMIT %(limit)s;
 
 -- name: find_end_of_page :maybe
 -- reads
--- Where a page of the ledger ends that is read in the order of subscriptions: at the subscription
--- that the row in %(limit)s rows belongs to, or at the last one. No row: there are no more.
+-- The last subscription of a page, if the ledger is read in the order of subscriptions: that of the
+-- row after %(limit)s rows, or the last one. No row: there are no more.
 SELECT subscription_id AS last FROM (
     SELECT subscription_id FROM ledger WHERE subscription_id > %(after)s
      ORDER BY subscription_id LIMIT %(limit)s) page
@@ -99,8 +101,8 @@ SELECT subscription_id AS last FROM (
 
 -- name: list_doubles :many
 -- reads
--- Sends that the ledger says were sent more than once, of the subscriptions of one page. All rows
--- of a send have its subscription, whose index keeps them together; a send has none of its own.
+-- Sends that were sent more than once according to the ledger, of the subscriptions of one page.
+-- All rows of a send have its subscription, by which there is an index; there is none by send.
 SELECT send_id, subscription_id, count(*) AS times,
        array_agg(COALESCE(outbound_id, '?') ORDER BY settled_at, id) AS outbound_ids
   FROM ledger
@@ -111,9 +113,9 @@ SELECT send_id, subscription_id, count(*) AS times,
 
 -- name: list_surplus :many
 -- reads
--- The next outbounds that are known beside those that the ledger names, in the order in which they
--- were noticed, each with what the ledger has of its send. Few, so each may look through the ledger
--- of its subscription.
+-- The next outbounds that are known besides those that the ledger names, in the order in which they
+-- were noticed, each with the data of its send in the ledger. There are few, so all rows of the
+-- ledger about the subscription may be read for each.
 SELECT doubles.id, send_id, subscription_id, outbound_id, noticed_at, settled.named,
        settled.rows > 0 AS is_settled
   FROM doubles,

@@ -1,6 +1,6 @@
--- How long a transaction waits for what others have locked.
+-- How long a transaction waits for locks of others.
 
 -- name: wait_at_most :exec
 -- reads
--- In this transaction, for each lock.
+-- The longest wait for each lock in this transaction.
 SELECT set_config('lock_timeout', %(milliseconds)s::integer::text, true);

@@ -4,7 +4,7 @@ updated_at
 
 -- name: insert_message :maybe
 -- fires: messages_inserted
--- A new message; no row when its set has one of this number in this language.
+-- A new message; no row if its set has one of this number in this language.
 INSERT INTO messages
        (messageset_id, sequence_number, lang, metadata, text_content, binary_content_id)
 VALUES (%(messageset_id)s, %(sequence_number)s, %(lang)s, %(metadata)s, %(text_content)s,
@@ -19,14 +19,14 @@ SELECT {columns} FROM messages WHERE id = %(id)s;
 
 -- name: find_message_in_place :maybe
 -- reads
--- Which message stands at this place of a set.
+-- The message of this set with this number and language.
 SELECT id FROM messages
  WHERE messageset_id = %(messageset_id)s AND lang = %(lang)s
    AND sequence_number = %(sequence_number)s;
 
 -- name: list_messages_of_set :many
 -- reads
--- All messages of one set, as they are sent.
+-- All messages of one set, in the order in which they are sent.
 SELECT {columns} FROM messages WHERE messageset_id = %(messageset_id)s ORDER BY sequence_number, id;
 
 -- name: list_messages :many
@@ -65,15 +65,15 @@ SELECT lang, count(*) AS count FROM messages WHERE messageset_id = %(messageset_
 
 -- name: list_files_of_set :many
 -- reads
--- The files that a set's messages carry, each once.
+-- The files that a set's messages use, each once.
 SELECT DISTINCT b.id, b.content, b.created_at, b.updated_at
   FROM messages JOIN binary_contents b ON b.id = binary_content_id
  WHERE messageset_id = %(messageset_id)s ORDER BY b.id;
 
 -- name: copy_messages :exec
 -- fires: messages_inserted
--- The messages of one set as messages of another, which has none, in the order in which they were
--- made. A file that another takes the place of is not carried by the copy.
+-- Copy the messages of one set into another, which has none, in the order in which they were made.
+-- The copies use the new files where files are replaced.
 INSERT INTO messages
        (messageset_id, sequence_number, lang, text_content, binary_content_id, metadata)
 SELECT %(clone_id)s, sequence_number, lang, text_content,
@@ -82,7 +82,7 @@ SELECT %(clone_id)s, sequence_number, lang, text_content,
 
 -- name: list_contents :many
 -- reads
--- What the next %(limit)s messages of a set carry, in the order of its index, behind this place.
+-- The contents of the next %(limit)s messages of a set after this place, in the order of its index.
 SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.lang,
        m.text_content AS text, b.content AS file_name, s.content_type, s.channel
   FROM messages m
@@ -94,7 +94,7 @@ SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.l
 
 -- name: list_contents_of_file :many
 -- reads
--- What the messages that carry a file carry, the first %(limit)s of them.
+-- The contents of the first %(limit)s messages that use a file.
 SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.lang,
        m.text_content AS text, b.content AS file_name, s.content_type, s.channel
   FROM messages m
@@ -104,7 +104,7 @@ SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.l
 
 -- name: find_next_text :maybe
 -- reads
--- The text of the message that goes out next to whoever stands at this number.
+-- The text of the next message of a subscription that is at this number.
 SELECT COALESCE(text_content, '') AS text FROM messages
  WHERE messageset_id = %(messageset_id)s AND lang = %(lang)s
    AND sequence_number >= %(next_sequence_number)s

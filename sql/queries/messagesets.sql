@@ -3,7 +3,7 @@ id, short_name, label, content_type, channel, notes, next_set_id, default_schedu
 updated_at
 
 -- name: insert_messageset :maybe
--- A new message set; no row when its short name is taken.
+-- A new message set; no row if its short name is taken.
 INSERT INTO messagesets
        (short_name, label, content_type, channel, notes, next_set_id, default_schedule_id)
 VALUES (%(short_name)s, %(label)s, %(content_type)s, %(channel)s, %(notes)s, %(next_set_id)s,
@@ -22,8 +22,8 @@ SELECT {columns} FROM messagesets WHERE id = %(id)s;
 SELECT id FROM messagesets WHERE short_name = %(short_name)s;
 
 -- name: hold_messageset :maybe
--- Whether there is this message set, which then cannot be deleted before this transaction ends: it
--- is about to be referred to.
+-- Whether there is this message set. If so, it cannot be deleted before this transaction ends:
+-- another row will refer to it.
 SELECT id FROM messagesets WHERE id = %(id)s FOR KEY SHARE;
 
 -- name: list_messagesets :many
@@ -41,12 +41,13 @@ SELECT id FROM messagesets WHERE strpos(short_name, %(text)s) > 0 ORDER BY id;
 
 -- name: take_turn_at_messagesets :exec
 -- reads
--- One change of message sets at a time: they refer to each other, and two that are changed at once
--- to follow one another would each wait for the other's lock.
+-- Message sets are changed one at a time: they refer to each other. If two were changed at once,
+-- each to follow the other, each would wait for the other's lock.
 SELECT pg_advisory_xact_lock(736266, 3);
 
 -- name: lock_messageset :maybe
--- One message set, which is about to be changed or deleted: nobody else may, or may refer to it.
+-- Lock one message set before it is changed or deleted: no other transaction can change it, or make
+-- a reference to it.
 SELECT {columns} FROM messagesets WHERE id = %(id)s FOR UPDATE;
 
 -- name: update_messageset :one
@@ -60,17 +61,18 @@ RETURNING {columns};
 
 -- name: find_users_of_messageset :one
 -- reads
--- What keeps a message set from being deleted. Its messages go with it.
+-- The tables that keep a message set from being deleted. Its messages do not: they are deleted,
+-- too.
 SELECT EXISTS (SELECT 1 FROM subscriptions WHERE messageset_id = %(id)s) AS subscriptions;
 
 -- name: delete_messageset :exec
 -- fires: messages_deleted
--- A message set that nobody is subscribed to, with its messages; sets that it follows lose it.
+-- A message set without subscriptions, with its messages. Sets that have it as next set lose it.
 DELETE FROM messagesets WHERE id = %(id)s;
 
 -- name: list_languages :many
 -- reads
--- The languages of the messages of each message set: of one without messages, none.
+-- The languages of the messages of each message set; none if it has no messages.
 SELECT messagesets.id AS messageset_id,
        COALESCE(array_agg(DISTINCT lang ORDER BY lang) FILTER (WHERE lang IS NOT NULL), '{}')
            AS languages
@@ -79,7 +81,7 @@ SELECT messagesets.id AS messageset_id,
 
 -- name: list_names :many
 -- reads
--- What metrics are named after.
+-- The texts that the names of metrics are made of.
 SELECT content_type, short_name FROM messagesets ORDER BY id;
 
 -- name: list_all_messagesets :many

@@ -1,8 +1,8 @@
--- The frame of every statement that lists a page: see sbm/store/postgres/statements.py. A list is in
--- the order of its key, whose columns all ascend or all descend. A page begins after so many rows or
--- behind the row that has, or had, this key; backwards, it ends before that.
--- A row more than the page has tells whether the list goes on; the count is worked out only where
--- the page alone does not tell it, and comes with a row of nulls where nothing was found.
+-- This is put around every statement that lists a page: see sbm/store/postgres/statements.py. A
+-- list is in the order of its key, whose columns all ascend or all descend. A page begins after a
+-- number of rows, or after the row that has, or had, this key; backwards, it ends before that row.
+-- One row more than the page has shows whether the list goes on. The count is computed only if the
+-- page alone does not show it. If nothing was found, it comes with a row of nulls.
 WITH wanted AS NOT MATERIALIZED (
 {wanted}
 ), page AS MATERIALIZED (

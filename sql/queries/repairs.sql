@@ -1,9 +1,9 @@
--- What operators do to many subscriptions. Each statement means a few of them, so that none is slow
--- and none keeps a lock for long; whoever asks goes on behind the last one.
+-- Changes that operators make to many subscriptions. Each statement is about a few of them, so that
+-- none is slow or keeps a lock for long; the caller goes on after the last one.
 
 -- name: count_subscriptions :one
 -- reads
--- How many there are, for whoever is about to go through all of them.
+-- How many there are.
 SELECT count(*) AS count FROM subscriptions;
 
 -- name: count_stuck :many
@@ -20,10 +20,10 @@ SELECT short_name, process_status, count(*) AS count
 
 -- name: reset_stuck :many
 -- fires: subscriptions_join
--- The next of those that match and have this status are ready again, in the order of the index.
--- They are locked before they are changed: one that was reset, or completed, meanwhile is left
--- alone, and so is one that somebody else has locked. Who falls in error again while this goes on is not come by again. A null parameter is no
--- filter.
+-- Make the next subscriptions that match and have this status ready again, in the order of the
+-- index. They are locked before they are changed: one that was reset, or completed, meanwhile is
+-- left unchanged, and so is one that another transaction has locked. One that gets an error again
+-- meanwhile is not reset again. A null parameter is no filter.
 WITH chosen AS MATERIALIZED (
     SELECT id, created_at FROM subscriptions
      WHERE process_status = %(status)s AND process_status <> 0 AND NOT completed
@@ -48,8 +48,8 @@ SELECT chosen.id, chosen.created_at, reset.id IS NOT NULL AS is_reset
 
 -- name: reach_place :maybe
 -- reads
--- Where the next %(limit)s subscriptions end, from the newest on, which is about the order in which
--- they lie on the disk; no row: there are no more.
+-- The last of the next %(limit)s subscriptions, from the newest on, which is about their order on
+-- the disk; no row: there are no more.
 SELECT created_at, id, count(*) OVER () AS rows
   FROM (SELECT created_at, id FROM subscriptions
          WHERE (created_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
@@ -60,7 +60,7 @@ SELECT created_at, id, count(*) OVER () AS rows
 
 -- name: list_under_way :many
 -- reads
--- Up to there, those that match and are under way. A null parameter is no filter.
+-- The subscriptions up to there that match and are under way. A null parameter is no filter.
 SELECT id FROM subscriptions
  WHERE (created_at, id) < (coalesce(%(from_time)s::timestamptz, 'infinity'),
                            coalesce(%(from_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
@@ -70,16 +70,15 @@ SELECT id FROM subscriptions
    AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s);
 
 -- name: hold_subscriptions :many
--- Those of these that nobody else has locked, which are about to be judged: nobody changes them
--- meanwhile.
+-- Lock those of these subscriptions that no other transaction has locked, before they are judged.
 SELECT id FROM subscriptions
  WHERE id = ANY (%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: decide_prepends :many
 -- reads
--- What stands in the way of a prepend: metadata that hold no keys, a next message with which it
--- would have more than %(limit)s characters, or another prepend that waits. A subscription that is
--- no longer under way, or changed its set, is left out.
+-- Why a prepend cannot be set: the metadata are not an object, it would have more than %(limit)s
+-- characters together with the next message, or another prepend waits. A subscription that is no
+-- longer under way, or has changed its set, is left out.
 SELECT s.id, waiting, CASE WHEN jsonb_typeof(s.metadata) NOT IN ('object', 'null') THEN 'odd'
                            WHEN waiting = wanted THEN 'same'
                            WHEN content_type = 'text'

@@ -1,18 +1,18 @@
--- Resends: the last message once more, beside whatever is owed next.
+-- Resends: the last message once more, besides the next send that may be owed.
 
 -- name: owe_resend :maybe
 -- One request to resend. The message is fixed here: the last one that the ledger says was sent of
 -- the set that the subscription has now, by its number, in the language that the subscription has
 -- now, or else in the one in which it was sent. If there is no such message any more, no other one
--- takes its place: the send names its number and carries none; and if the ledger has sends of other
--- sets only, it names no number either. By position only if the ledger has no send to the
--- subscription, as after an import: the message before next_sequence_number (and never one below
--- 1), or at it if the subscription is completed; where the numbers have a gap there, the one before
--- the gap, or else the first there is. What a move of operators went over was not sent, so the
--- position is the one before the first move. First and last are by id, since moments of the ledger
--- may be those of a wrong clock. The request counts as a trigger in the tick that those of this
--- minute share, and opens one send. A request that finds one unsettled joins it, which the ledger
--- tells as skipped. No row: there is no such subscription.
+-- replaces it: the send has its number and no message; and if the ledger has only sends of other
+-- sets, the send has no number either. Only if the ledger has no send to the subscription, as after
+-- an import, next_sequence_number counts: it is the message before that number (and never one below
+-- 1), or at that number if the subscription is completed; if the numbers have a gap there, the one
+-- before the gap, or else the first one. Messages that a move of operators skipped were not sent,
+-- so the number before the first move counts. First and last are by id, because a wrong clock may
+-- have written times of the ledger. The request counts as a trigger in the tick that the single
+-- triggers of this minute share, and opens one send. If there is a live resend already, the request
+-- joins it, and is in the ledger as skipped. No row: there is no such subscription.
 WITH subscription AS MATERIALIZED (
     SELECT id, identity, messageset_id, lang, next_sequence_number, completed,
            gen_random_uuid() AS new_send_id
@@ -67,7 +67,7 @@ WITH subscription AS MATERIALIZED (
         DO UPDATE SET triggers = ticks.triggers + 1
     RETURNING id
 ), owed AS (
-    -- The update changes nothing: it is there to wait for the other send, and to answer with it.
+    -- The update changes nothing: it waits for the other send, and returns it.
     INSERT INTO sends (id, kind, lane, subscription_id, identity, tick_id, message_id,
                        messageset_id, sequence_number, lang)
     SELECT s.new_send_id, 'resend', 'single', s.id, s.identity, minute.id, message.id,

@@ -1,13 +1,14 @@
--- Looking for those who are behind: what has to be known of the schedules before.
+-- The runs of schedules, which a search for behind subscriptions needs.
 
 -- name: begin_search :one
--- A new search, for where they should be at a moment, or now.
+-- A new search, for the numbers that subscriptions should have reached at a moment, or now.
 INSERT INTO searches (as_of) VALUES (COALESCE(%(as_of)s, now())) RETURNING id AS search_id, as_of;
 
 -- name: survey_subscriptions :maybe
 -- reads
--- Of the next %(limit)s subscriptions after this id, the oldest that is under way and matches: since
--- then the runs of the schedules matter. A null parameter is no filter. No row: there are no more.
+-- Of the next %(limit)s subscriptions after this id, the oldest that is under way and matches: the
+-- runs of the schedules are needed since then. A null parameter is no filter. No row: there are no
+-- more.
 WITH page AS MATERIALIZED (
     SELECT id, created_at,
            active AND NOT completed
@@ -20,23 +21,24 @@ SELECT (array_agg(id ORDER BY id DESC))[1] AS last, count(*) AS looked_at,
   FROM page HAVING count(*) > 0;
 
 -- name: insert_runs :exec
--- The next so many runs of a schedule, from this number on.
+-- The next runs of a schedule, from this number on.
 INSERT INTO schedule_runs (search_id, schedule_id, number, run_at)
 SELECT %(search_id)s, %(schedule_id)s, %(first)s::integer + ordinality - 1, run_at
   FROM unnest(%(runs)s::timestamptz[]) WITH ORDINALITY AS run (run_at, ordinality);
 
 -- name: analyze_runs :exec
--- The planner has to know what was just filled in.
+-- The planner needs statistics of the rows that were just inserted.
 ANALYZE schedule_runs;
 
 -- name: find_search :maybe
 -- reads
--- Whether it is still there: a crash of the database takes it, and its runs, away.
+-- Whether a search still exists: a crash of the database deletes it, and its runs.
 SELECT id FROM searches WHERE id = %(search_id)s;
 
 -- name: list_ended_searches :many
 -- reads
--- Searches that nobody can be at any more; what one that died has left stays for a day.
+-- Searches that no daemon can be doing any more. The rows of one that was interrupted stay for a
+-- day.
 SELECT id FROM searches WHERE began_at < now() - interval '1 day' ORDER BY id;
 
 -- name: delete_runs :exec
@@ -45,5 +47,5 @@ DELETE FROM schedule_runs WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM schedule_runs WHERE search_id = %(search_id)s LIMIT %(limit)s));
 
 -- name: delete_search :exec
--- A search, once its runs are gone.
+-- A search whose runs were deleted.
 DELETE FROM searches WHERE id = %(search_id)s;

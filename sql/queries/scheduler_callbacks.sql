@@ -1,9 +1,10 @@
--- Calls of the Seed Scheduler that may be repeated, and what was answered the first time.
+-- Calls of the Seed Scheduler that may be repeated, and the answers of the first time.
 
 -- name: lock_target :exec
 -- reads
--- Wait for another call for the same target that is under way, and keep others out until the
--- transaction ends. A statement of its own: only the next one sees what the other has committed.
+-- Wait for another call for the same target that is under way, and lock the target until the
+-- transaction ends. It is a statement of its own, because only the next one sees what the other
+-- call has committed.
 SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', %(kind)s::text, %(target)s::text), 0));
 
 -- name: read_crons :one
@@ -22,8 +23,8 @@ SELECT now() AS now,
 -- reads
 -- The recorded calls for this target; %(ahead)s is for transactions that began after this one. One
 -- that is recorded as later than now was recorded while the clock was wrong, and is left out.
--- Within two days of a jump of the database's clock, a call came as long ago as the clock of the
--- daemon says. Where the two differ, its moment is one of a clock that was wrong.
+-- Within two days after a jump of the database's clock, the clock of the daemon says how long ago a
+-- call came. If the two clocks differ, the call's moment was written by a clock that was wrong.
 SELECT moment, came_at, abs(EXTRACT(epoch FROM came_at - created_at)) > 1 AS is_misdated, status, body
   FROM scheduler_callbacks,
        LATERAL (SELECT CASE WHEN EXISTS (SELECT FROM clock_jumps
@@ -34,7 +35,8 @@ SELECT moment, came_at, abs(EXTRACT(epoch FROM came_at - created_at)) > 1 AS is_
    AND came_at > now() - %(kept)s::interval AND came_at < now() + %(ahead)s::interval;
 
 -- name: record :exec
--- A call that was done, and its answer. One of the same moment that list_recent left out gives way.
+-- A call that was done, and its answer. It replaces one of the same moment that list_recent left
+-- out.
 INSERT INTO scheduler_callbacks (kind, target, moment, status, body, received_at)
 VALUES (%(kind)s, %(target)s, %(moment)s, %(status)s, %(body)s, %(received_at)s)
     ON CONFLICT (kind, target, moment) DO UPDATE
@@ -42,10 +44,9 @@ VALUES (%(kind)s, %(target)s, %(moment)s, %(status)s, %(body)s, %(received_at)s)
        status = excluded.status, body = excluded.body;
 
 -- name: delete_old :exec
--- Calls that no repetition can come of any more, by neither clock. One that is being recorded anew
--- is stepped over.
--- Rows are found by their place, which they keep while they are locked: by their key, the planner
--- would read the whole table for each portion.
+-- Calls that can no longer be repeated, by either clock. One that is being recorded anew is
+-- skipped. Rows are found by their ctid, which they keep while they are locked. By their key, the
+-- planner would read the whole table for each portion.
 DELETE FROM scheduler_callbacks
  WHERE created_at <= now() - %(kept)s::interval
    AND ctid = ANY(ARRAY(
@@ -56,8 +57,8 @@ DELETE FROM scheduler_callbacks
             ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED));
 
 -- name: delete_future :exec
--- Calls that were recorded while the clock was wrong, and are not young by the clock of the daemon.
--- When the right time reaches their moment, they would be taken for the call of that moment.
+-- Calls that were recorded while the clock was ahead, and are not recent by the clock of the
+-- daemon. When that moment really comes, they would be mistaken for the call of that moment.
 DELETE FROM scheduler_callbacks
  WHERE created_at >= now() + %(ahead)s::interval
    AND ctid = ANY(ARRAY(

@@ -1,29 +1,28 @@
--- What the Seed Scheduler is owed: the life of a call, and what follows from how things stand.
+-- The calls that are owed to the Seed Scheduler: their states, and their next steps.
 
 -- name: set_scheduling :maybe
--- How schedules are scheduled from now on. No row: it was so before. It matters to nobody else where
--- there is no schedule yet.
+-- How schedules are scheduled from now on. No row: it was so before. If there is no schedule yet, a
+-- change has no other effect.
 UPDATE scheduling SET mode = %(mode)s WHERE mode <> %(mode)s
 RETURNING EXISTS (SELECT FROM schedules) AS matters;
 
 -- name: read_scheduling :one
 -- reads
--- How schedules are scheduled, as the daemon that was started last has said.
+-- How schedules are scheduled, as the daemon that was started last has recorded it.
 SELECT mode FROM scheduling;
 
 -- name: claim_due_scheduler_calls :many
 -- fires: date_moments
 -- Lease up to %(limit)s calls that are due, with the next step of each. Before a step that makes a
--- schedule, the call is marked: if no answer comes back, the schedule is looked for.
--- The first schedule with a cron is made alone, by whichever daemon: the row of the cron in
--- scheduler_crons is taken for it (a time that lies too far ahead was written by a wrong clock; while
--- the clock is in doubt, %(takes_over)s is false, and nobody's time is over), and the other calls
--- that would make one with that cron wait, in
--- a state of their own, where they do not stand in the way of other crons. %(window)s is how many
--- of the calls that are due are looked at for such.
--- The revision is the one that was there when the rest was read, not that of the locked row: what
--- was committed in between is not seen here, and has to be done after it. A call that another
--- daemon has gone on with in between is left for the next time.
+-- schedule, the call is marked: if no answer comes, the next step looks for the schedule.
+-- Among all daemons, the first schedule with a cron is made alone: the call reserves the row of the
+-- cron in scheduler_crons until a time. (If that time is too far ahead, a wrong clock has written
+-- it; while the clock is in doubt, %(takes_over)s is false, and no such time is over.) The other
+-- calls that would make one with that cron wait, in a state of their own, so that they do not delay
+-- other crons. %(window)s is how many of the due calls are looked at for this.
+-- The revision is the one that was there when the other data were read, not that of the locked row:
+-- changes that were committed in between are not seen here, and have to be made by a later call. If
+-- another daemon has gone on with a call in between, the call is left for the next time.
 WITH due AS MATERIALIZED (
     SELECT id, due_at, attempt FROM scheduler_calls
      WHERE state = 'owed' AND due_at <= now()
@@ -75,9 +74,9 @@ RETURNING calls.id, calls.kind, calls.target, calls.attempt, decided.revision, c
 
 -- name: release_scheduler_calls :exec
 -- fires: date_moments
--- Up to %(limit)s of the calls that wait for a cron which is known by now are owed again, at the
--- end of the line; where the cron is not known, but no POST with it is under way or of unknown
--- outcome any more, one of them.
+-- Owe again up to %(limit)s of the calls that wait for a cron which is known by now, at the end of
+-- the queue. If the cron is not known, but no POST with it is under way or of unknown outcome any
+-- more, owe one of them.
 UPDATE scheduler_calls SET state = 'owed', waits_for = NULL, due_at = now()
  WHERE id = ANY(ARRAY(
            SELECT waiting.id FROM scheduler_crons c CROSS JOIN LATERAL (
@@ -91,7 +90,7 @@ UPDATE scheduler_calls SET state = 'owed', waits_for = NULL, due_at = now()
                                           OR c.taken_until > now() + %(longest)s::interval))));
 
 -- name: know_cron :exec
--- A schedule with this cron was made: from now on, several at a time may be.
+-- A schedule with this cron was made: from now on, several may be made at a time.
 INSERT INTO scheduler_crons AS crons (cron_definition, known_at)
 SELECT %(cron)s, now()
  WHERE NOT EXISTS (SELECT FROM scheduler_crons
@@ -101,18 +100,19 @@ SELECT %(cron)s, now()
        taken_until = NULL;
 
 -- name: forget_cron :exec
--- A schedule is gone from the Scheduler, which may be another one by now: it may not know the cron.
+-- A schedule does not exist at the Scheduler any more. The Scheduler may be another one by now, and
+-- may not know the cron.
 UPDATE scheduler_crons SET known_at = NULL WHERE cron_definition = %(cron)s;
 
 -- name: free_cron :exec
--- No POST of this call is under way or of unknown outcome: another call may try its cron. Not if
--- a later attempt of the call has taken it.
+-- No POST of this call is under way or of unknown outcome: another call may try its cron, unless a
+-- later attempt of this call has reserved it.
 UPDATE scheduler_crons SET call_id = NULL, attempt = NULL, taken_until = NULL
  WHERE call_id = %(id)s AND attempt <= %(attempt)s;
 
 -- name: remember_in_metadata :exec
--- The id of her schedule at the Scheduler, where clients look for it. Other than an object (there
--- are imported ones) the metadata stays as it is.
+-- Store the id of a subscription's schedule at the Scheduler where clients look for it. If the
+-- metadata are not an object (imported ones may be), they stay unchanged.
 UPDATE subscriptions
    SET metadata = CASE WHEN %(remote_id)s::text IS NULL THEN metadata - 'scheduler_schedule_id'
                        ELSE COALESCE(metadata, '{}')
@@ -122,8 +122,8 @@ UPDATE subscriptions
    AND metadata ->> 'scheduler_schedule_id' IS DISTINCT FROM %(remote_id)s;
 
 -- name: remember_remote :maybe
--- What the Scheduler holds. It takes the place of the schedule that it was made to replace, if that
--- is disabled. No row: another schedule is remembered for the same target.
+-- Store what the Scheduler holds. It replaces the schedule that it was made to replace, if that is
+-- disabled. No row: another schedule is remembered for the same target.
 INSERT INTO scheduler_schedules AS known (kind, target, remote_id, cron_definition, made_with,
                                           enabled, is_addressed, silent_since)
 VALUES (%(kind)s, %(target)s, %(remote_id)s, %(cron_definition)s, %(made_with)s, %(enabled)s,
@@ -138,21 +138,21 @@ VALUES (%(kind)s, %(target)s, %(remote_id)s, %(cron_definition)s, %(made_with)s,
 RETURNING remote_id;
 
 -- name: lock_remote :maybe
--- Since when the Scheduler calls nobody for this target, and the time. Nobody else changes what is
--- remembered of it until the transaction ends.
+-- Since when the Scheduler makes no calls for this target, and the time. The row of the target is
+-- locked until the transaction ends.
 SELECT silent_since, now() AS now FROM scheduler_schedules
  WHERE kind = %(kind)s AND target = %(target)s FOR UPDATE;
 
 -- name: lock_schedule_of_scheduler_call :exec
--- A schedule is locked before its call, as by whoever changes it. There may be none any more.
+-- Lock a schedule before its call, in the order of all changes to schedules. It may be deleted.
 SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 
 -- name: forget_remote :exec
--- It is not there.
+-- Forget a schedule that does not exist at the Scheduler.
 DELETE FROM scheduler_schedules WHERE kind = %(kind)s AND target = %(target)s;
 
 -- name: forget_remote_of_nobody :exec
--- It is disabled, and who it was for is deleted: nothing will ever be told of it again.
+-- Forget a schedule that is disabled and whose target is deleted: no more calls about it are made.
 DELETE FROM scheduler_schedules r
  WHERE kind = %(kind)s AND target = %(target)s AND NOT enabled
    AND NOT EXISTS (SELECT FROM subscriptions
@@ -162,7 +162,8 @@ DELETE FROM scheduler_schedules r
 
 -- name: finish_scheduler_call :exec
 -- fires: date_moments
--- Done, unless something has changed since it was claimed: then it is owed again, at once.
+-- The call is done, unless something has changed since it was claimed: then it is owed again, at
+-- once.
 WITH call AS MATERIALIZED (
     SELECT id, revision FROM scheduler_calls
      WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed' FOR UPDATE
@@ -178,7 +179,7 @@ UPDATE scheduler_calls calls
 
 -- name: put_off_scheduler_call :exec
 -- fires: date_moments
--- Owed again, later.
+-- Owe the call again, later.
 UPDATE scheduler_calls
    SET state = 'owed', lease_until = NULL, due_at = now() + %(delay)s, reason = %(reason)s,
        faults = faults + %(is_fault)s::integer,
@@ -189,8 +190,8 @@ UPDATE scheduler_calls
 
 -- name: refuse_scheduler_call :exec
 -- fires: date_moments
--- Not tried again until something changes, or the two sides are compared. If something has changed
--- since it was claimed, it is owed again, at once.
+-- The call is not tried again until something changes, or the two sides are compared. If something
+-- has changed since it was claimed, it is owed again, at once.
 UPDATE scheduler_calls
    SET state = CASE WHEN revision = %(revision)s THEN 'refused' ELSE 'owed' END,
        due_at = now(), lease_until = NULL, unknown_since = NULL, reason = %(reason)s
@@ -198,7 +199,8 @@ UPDATE scheduler_calls
 
 -- name: expire_scheduler_calls :exec
 -- fires: date_moments
--- Who had claimed these fell silent. What it may have had made is looked for.
+-- Owe again the calls whose lease expired: their daemon stopped renewing it. If a schedule may have
+-- been made, the next step looks for it.
 UPDATE scheduler_calls SET state = 'owed', lease_until = NULL, due_at = now()
  WHERE id = ANY(ARRAY(
            SELECT id FROM scheduler_calls WHERE state = 'claimed' AND lease_until < now()
@@ -206,13 +208,13 @@ UPDATE scheduler_calls SET state = 'owed', lease_until = NULL, due_at = now()
 
 -- name: owe_scheduler_call :exec
 -- fires: date_moments
--- Somebody found out that the Scheduler is not in line.
+-- Owe a call because the Scheduler was found to hold something else than it should.
 SELECT owe_scheduler_call(%(kind)s, %(target)s);
 
 -- name: stop_calling :one
 -- fires: date_moments
--- The Scheduler still calls for a subscription that it should not call for. Whatever it was told
--- before, it is told again.
+-- The Scheduler calls for a subscription for which it should not. A call to stop is owed, even if
+-- one was made before.
 WITH subscription AS (
     SELECT id::text AS target, metadata FROM subscriptions WHERE id = %(subscription_id)s
 ), forgotten AS (
@@ -228,8 +230,8 @@ SELECT (SELECT count(*) FROM owed) AS owed, EXISTS (SELECT FROM subscription) AS
 
 -- name: stop_calling_schedule :exec
 -- fires: date_moments
--- The same for a whole schedule, where it is known that the Scheduler has it, and where the clock
--- ticks or it was told to stop. No row: it may call.
+-- The same for a whole schedule, if the Scheduler is known to hold it, and if the built-in clock
+-- makes the ticks or a call to stop was made before. No row: the Scheduler may call.
 WITH forgotten AS (
     UPDATE scheduler_schedules r SET enabled = NULL
      WHERE kind = 'schedule' AND target = %(schedule_id)s::integer::text
@@ -247,15 +249,15 @@ SELECT remote_id, cron_definition, made_with, enabled, is_addressed FROM schedul
  WHERE kind = %(kind)s AND target = %(target)s;
 
 -- name: lock_scheduler_call :exec
--- Let nobody owe this call again until the transaction ends. A statement of its own: only the next
--- one sees what whoever did so at this moment has changed.
+-- Lock this call, so that it is not owed again until the transaction ends. It is a statement of its
+-- own, because only the next one sees what another transaction has changed meanwhile.
 SELECT id FROM scheduler_calls WHERE id = %(id)s FOR UPDATE;
 
 -- name: look_at_members :maybe
 -- fires: date_moments
--- Of the next %(limit)s subscriptions of this schedule, those under way that the Scheduler was told
--- something else about are owed a call.
--- Where there is nothing to tell, it is all that are not known to be disabled there.
+-- Owe a call for those of the next %(limit)s subscriptions of this schedule that are under way and
+-- for which the Scheduler holds something else than it should.
+-- If the Scheduler shall hold nothing, these are all that are not known to be disabled there.
 WITH call AS MATERIALIZED (
     SELECT id, target::integer AS schedule_id, up_to FROM scheduler_calls
      WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'claimed'
@@ -286,8 +288,8 @@ RETURNING looked_at.count,
 
 -- name: list_troubled :many
 -- reads
--- The calls that the Scheduler has refused, and those that it fails at, the newest %(limit)s: about
--- which schedule, with which cron, for which subscription.
+-- The calls that the Scheduler has refused, and those at which it fails, the newest %(limit)s, with
+-- the schedule, the cron and the subscription of each.
 SELECT kind, target, state, schedule_id, COALESCE(wanted, steps.cron_definition) AS cron_definition,
        faults, reason
   FROM (SELECT id, faults, reason FROM (

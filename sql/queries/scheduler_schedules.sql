@@ -1,8 +1,8 @@
--- What the Seed Scheduler holds, compared with what it should hold.
+-- The schedules that the Seed Scheduler holds, compared with those that it should hold.
 
 -- name: list_remotes :exec
--- Note what a page of the Scheduler's list holds. A schedule that was seen on an earlier page is
--- passed over; what calls somewhere else is taken for ours only where we remember its id.
+-- Note the entries of a page of the Scheduler's list. A schedule that was on an earlier page is
+-- ignored. One that calls another address counts as ours only if its id is remembered.
 INSERT INTO scheduler_listing (listing_id, remote_id, kind, target, cron_definition, made_with,
                             enabled, is_addressed, created_at)
 SELECT %(listing_id)s, o.remote_id, COALESCE(known.kind, o.kind), COALESCE(known.target, o.target),
@@ -17,7 +17,7 @@ SELECT %(listing_id)s, o.remote_id, COALESCE(known.kind, o.kind), COALESCE(known
     ON CONFLICT DO NOTHING;
 
 -- name: list_crons :exec
--- Schedules on a page of the list were made with these crons, ours and those of others: the
+-- The schedules on a page of the list, ours and those of others, were made with these crons: the
 -- Scheduler knows them.
 INSERT INTO scheduler_crons AS crons (cron_definition, known_at)
 SELECT cron, now() FROM unnest(%(crons)s::text[]) cron ORDER BY cron
@@ -25,21 +25,22 @@ SELECT cron, now() FROM unnest(%(crons)s::text[]) cron ORDER BY cron
    SET known_at = EXCLUDED.known_at, call_id = NULL, attempt = NULL, taken_until = NULL;
 
 -- name: forget_unlisted_crons :exec
--- Nothing in the whole list was made with these, as far as it tells: the next one with such a cron
--- is made alone again. The Scheduler may be another one than it was.
+-- No schedule in the whole list was made with these crons, as far as it shows: the next schedule
+-- with such a cron is made alone again. The Scheduler may have been replaced by another one.
 UPDATE scheduler_crons SET known_at = NULL WHERE NOT known_at BETWEEN %(since)s AND now() + interval '1 minute';
 
 -- name: forget_listings :exec
--- This listing is done with; and so are those that nobody came back to.
+-- Delete this listing, which is not needed any more, and older ones that were abandoned.
 DELETE FROM scheduler_listing
  WHERE listing_id = %(listing_id)s OR listed_at < now() - interval '1 day';
 
 -- name: compare_subscriptions :many
 -- reads
--- The next %(limit)s subscriptions after this id, and which of them the Scheduler is not in line
--- with. An entry that we remember counts before others that call for the same subscription, and
--- then the oldest. What was told since the listing began, or is owed anyway, is not looked at. (In
--- the future, it was told by a clock that was wrong, and that may have been at any time.)
+-- The next %(limit)s subscriptions after this id, and those for which the Scheduler holds something
+-- else than it should. If several entries call for the same subscription, the one that is
+-- remembered counts, or else the oldest. Subscriptions with a call since the listing began, or with
+-- one that is owed, are not compared. (If the time of a call is in the future, a wrong clock has
+-- written it, and the call may have been at any time.)
 WITH members AS MATERIALIZED (
     SELECT id, id::text AS target, schedule_id, active AND NOT completed AS is_under_way,
            CASE WHEN jsonb_typeof(metadata) = 'object'
@@ -122,8 +123,8 @@ SELECT 'schedule' AS kind, target, remote_id, cron_definition, made_with, enable
 
 -- name: list_surplus :many
 -- reads
--- Entries that are enabled and call for somebody who is not there any more, or for whom another
--- entry does; the next %(limit)s after this id.
+-- Entries that are enabled and call for a target that does not exist any more, or for which another
+-- entry calls; the next %(limit)s after this id.
 WITH entries AS MATERIALIZED (
     SELECT * FROM scheduler_listing
      WHERE listing_id = %(listing_id)s AND remote_id > %(after)s
@@ -154,9 +155,9 @@ SELECT e.kind, e.target, e.remote_id,
 
 -- name: apply_differences :exec
 -- fires: date_moments
--- Remember what the Scheduler was found to hold, in place of what we thought, and owe the calls that
--- bring it in line. What it was told since the listing began is newer than what was found; what was
--- known already is not written again. Of what is to be made anew it is not known when it fires.
+-- Store what the Scheduler was found to hold, and owe the calls that bring it up to date. Calls
+-- since the listing began are newer than the findings. Facts that were known already are not
+-- written again. If a schedule has to be made anew, it is not known when the old one fires.
 WITH found AS MATERIALIZED (
     SELECT kind, target, remote_id, enabled, is_addressed, action,
            CASE WHEN action IS DISTINCT FROM 'recreate' THEN cron_definition END AS cron_definition,

@@ -3,7 +3,7 @@ id, minute, hour, day_of_week, day_of_month, month_of_year
 
 -- name: insert_schedule :one
 -- fires: owe_scheduler_call_of_gone_or_new
--- A new schedule. When it is due next is worked out by whoever looks for due schedules.
+-- A new schedule. The built-in clock computes later when it is due next.
 INSERT INTO schedules (minute, hour, day_of_week, day_of_month, month_of_year)
 VALUES (%(minute)s, %(hour)s, %(day_of_week)s, %(day_of_month)s, %(month_of_year)s)
 RETURNING {columns};
@@ -14,8 +14,8 @@ RETURNING {columns};
 SELECT {columns} FROM schedules WHERE id = %(id)s;
 
 -- name: hold_schedule :maybe
--- Whether there is this schedule, which then cannot be deleted before this transaction ends: it
--- is about to be referred to.
+-- Whether there is this schedule. If so, it cannot be deleted before this transaction ends: another
+-- row will refer to it.
 SELECT id FROM schedules WHERE id = %(id)s FOR KEY SHARE;
 
 -- name: list_schedules :many
@@ -25,7 +25,8 @@ SELECT id FROM schedules WHERE id = %(id)s FOR KEY SHARE;
 SELECT {columns} FROM schedules;
 
 -- name: lock_schedule :maybe
--- One schedule, which is about to be changed or deleted: nobody else may, or may refer to it.
+-- Lock one schedule before it is changed or deleted: no other transaction can change it, or make a
+-- reference to it.
 SELECT {columns} FROM schedules WHERE id = %(id)s FOR UPDATE;
 
 -- name: update_schedule :exec
@@ -38,7 +39,7 @@ UPDATE schedules
 
 -- name: find_untold_fields :many
 -- reads
--- Which of these fields the Scheduler cannot be told, in whatever words.
+-- Which of these fields cannot be written in any form that the Scheduler understands.
 SELECT name
   FROM (VALUES ('minute', %(minute)s), ('hour', %(hour)s), ('day_of_week', %(day_of_week)s),
                ('day_of_month', %(day_of_month)s), ('month_of_year', %(month_of_year)s)
@@ -47,14 +48,14 @@ SELECT name
 
 -- name: list_told :many
 -- reads
--- All schedules, what the Scheduler is told of them (null: nothing), and what time it is.
+-- All schedules, their crons as the Scheduler gets them (null: it gets none), and the time.
 SELECT {columns},
        cron_definition(schedules), now() AS now
   FROM schedules ORDER BY id;
 
 -- name: find_users_of_schedule :one
 -- reads
--- What keeps a schedule from being deleted.
+-- The tables that keep a schedule from being deleted.
 SELECT EXISTS (SELECT 1 FROM messagesets WHERE default_schedule_id = %(id)s) AS messagesets,
        EXISTS (SELECT 1 FROM subscriptions WHERE schedule_id = %(id)s) AS subscriptions;
 

@@ -1,14 +1,14 @@
--- The life of a send, from owed to settled. Each statement is whole by itself: stopping between
--- any two of them leaves a state that a later one takes up.
+-- The states of a send, from owed to settled. Each statement is complete: if the daemon stops
+-- between any two of them, a later statement goes on from the state that is left.
 --
--- The planner is told what it cannot know. Statistics of this table are out of date whenever a tick
--- begins or ends, and then it would join a batch with the whole of it. So the rows of a batch are
--- looked up by "id = ANY(ARRAY(...))", which leaves it the primary key alone, and "OFFSET 0" keeps
--- a look-up by key from becoming a join.
+-- The statements help the planner. Statistics of this table are out of date whenever a tick begins
+-- or ends; then the planner would join a batch with the whole table. So the rows of a batch are
+-- looked up by "id = ANY(ARRAY(...))", for which only the primary key can be used, and "OFFSET 0"
+-- keeps a look-up by key from becoming a join.
 
 -- name: owe_send :maybe
--- One trigger for one subscription. It counts in the tick that the triggers of this minute share,
--- and opens one send; where there is nothing to send, or a send is owed already, it is skipped,
+-- One trigger for one subscription. It counts in the tick that the single triggers of this minute
+-- share, and opens one send. If there is nothing to send, or a send is owed already, it is skipped,
 -- and the ledger says why. No row: there is no such subscription.
 WITH subscription AS (
     SELECT id, identity, messageset_id, lang,
@@ -48,19 +48,19 @@ SELECT send_id, reason FROM answer;
 -- name: claim_due_sends :many
 -- fires: date_moments
 -- Lease up to %(limit)s sends that are due, single ones before those of a tick, oldest first, and
--- bring all that their delivery needs. At most %(of_ticks)s are those of a tick: none at all, where
--- only the places that are kept for single ones are free. Rows that another daemon is claiming at
--- this moment are stepped over, never waited for; and so are those for the identities in %(but)s,
--- whose last calls failed, where a single send tries whether a service is back. %(only)s are the
--- parts of a batch that could not be claimed as a whole. The limits bind in the materialized parts, before
--- the update; where one is a plain number, the planner knows as well how few rows there will be.
--- What the first lane leaves, the second asks for and locks one by one.
--- What is claimed (set, numbers, language, prepend) is written down: a step is checked against it.
--- A resend carries the message that was fixed for it, in the set and language of that message.
--- If there is no next message, lack says why: the set has none in this language; or the content in
--- it changed less than %(content_settle)s before the send was owed, so that an editor may be at work;
--- or else the subscription stands at the end. Only these rows pay for the look-up. (A send that a
--- wrong clock owed in the future is judged by now.)
+-- return all data for their delivery. At most %(of_ticks)s are of a tick: none at all if only the
+-- places that are reserved for single sends are free. Rows that another daemon is claiming at this
+-- moment are skipped, never waited for. If a single send probes whether a service is back, sends
+-- for the identities in %(but)s, whose last calls failed, are skipped as well. %(only)s are the
+-- parts of a batch that could not be claimed as a whole. The limits are in the materialized parts,
+-- before the update; if a limit is a plain number, the planner also knows how few rows there will
+-- be. The second lane gets the rest of the limit, and locks its rows one by one. The claimed set,
+-- numbers, language and prepend are stored: a step is compared with them later. A resend has the
+-- message that was fixed for it, in the set and language of that message. If there is no next
+-- message, lack says why: the set has none in this language; or its content changed less than
+-- %(content_settle)s before the send was owed, so that an editor may still be working; or else the
+-- subscription is at the end. The look-up is done only for these rows. (If a wrong clock owed a
+-- send in the future, the time of now counts.)
 WITH single AS MATERIALIZED (
     SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang, owed_at
       FROM sends
@@ -137,43 +137,45 @@ RETURNING sends.id, sends.kind, sends.lane, sends.attempt, sends.faults, sends.s
 
 -- name: give_back_strays :exec
 -- fires: date_moments
--- Claims of this owner that it does not know of: the answer to the claiming statement was lost.
--- Nobody else could have begun a POST for them.
+-- Claims of this owner that it does not know: the answer to the claiming statement was lost. No
+-- daemon can have begun a POST for them.
 UPDATE sends SET state = 'owed', owner = NULL, lease_until = NULL
  WHERE state = 'claimed' AND owner = %(owner)s AND id <> ALL(%(known)s::uuid[]);
 
 -- name: renew_leases :many
 -- fires: date_moments
--- The owner of these claims is alive. Answers those that are still its own; only what is claimed has
--- an owner.
+-- Renew the leases of these claims. Returns those that still belong to this owner; only claimed
+-- sends have an owner.
 UPDATE sends SET lease_until = now() + %(lease)s
  WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND owner = %(owner)s
 RETURNING id;
 
 -- name: settle_sends :many
 -- fires: owe_scheduler_call_of_changed, owe_scheduler_call_of_new, subscriptions_join
--- A batch of outcomes, each with everything that follows from it: the send goes, the subscription
--- steps to its next number or completes, a carried prepend is consumed, the next set begins, the
--- ledger gets its row, a request for a resend its outbound, a failure its row in failed_tasks (but
--- not one that marks the subscription, for want of an address). Fenced by the attempt: a claim that
--- was lost moves nothing, and is not in the answer. A lease that ended is not lost yet: what its
--- owner knows still counts, until the send is claimed again. An outbound's id is evidence: it
--- settles the send whoever has it by now. The subscription steps only if it still stands where it
--- stood when the send was claimed; else what an operator set meanwhile stays, and who was made
--- inactive meanwhile does not go on to the next set. It is locked before it is judged, so nobody
--- comes between. A subscription that stands beyond the end of its content (at_end) completes without
--- a message, if it still stands there and the content is still what it was when the send was owed;
--- it goes on to the next set only if the ledger has a send of this set to it, since an imported one
--- may have stood there for years. A subscription that somebody else has locked is not waited for:
--- its send is left as it is, and answered as locked. Answers who was settled, of which set, and
--- beside each of them how many subscriptions to a next set have begun.
+-- A batch of outcomes, each with everything that follows from it: the send is deleted, the
+-- subscription steps to its next number or completes, a prepend that was sent is deleted, the next
+-- set begins, the ledger gets its row, a request for a resend its outbound, a failure its row in
+-- failed_tasks (but not one that marks the subscription, because it has no address). Results are
+-- fenced by the attempt: if the claim was lost, nothing is changed, and the send is not in the
+-- answer. A claim is not lost when its lease ends: the result of its owner still counts, until the
+-- send is claimed again. The id of an outbound is evidence: it settles the send, no matter which
+-- daemon has claimed it by now. The subscription steps only if it is still at the number at which
+-- the send was claimed; else the changes of an operator stay, and a subscription that was made
+-- inactive meanwhile does not go on to the next set. It is locked before it is judged, so that it
+-- is not changed in between. A subscription beyond the end of its content (at_end) completes
+-- without a message, if it is still there and the content is the same as when the send was owed. It
+-- goes on to the next set only if the ledger has a send of this set to it, because an imported
+-- subscription may have been there for years. If another transaction has locked a subscription, the
+-- statement does not wait: the send is left unchanged, and returned as locked. Returns the sends
+-- that were settled, the set of each, and in every row how many subscriptions to a next set have
+-- begun.
 WITH outcomes AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s)
         AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text,
               delivered boolean, unaddressed boolean, assumed boolean, at_end boolean)
 ), concerned AS MATERIALIZED (
-    -- Those of kind "next" move their subscription. The kind is no condition here: there is an index
-    -- by it, in which the planner would go through all sends where it takes them for few.
+    -- Sends of kind "next" move their subscription. The kind is not a condition here: there is an
+    -- index by it, in which the planner would read all sends if it expects that there are few.
     SELECT sends.id, sends.kind, sends.subscription_id FROM sends, outcomes o
      WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
        AND (o.delivered OR o.unaddressed OR o.at_end)
@@ -293,8 +295,9 @@ SELECT settled.id, messagesets.content_type, messagesets.short_name,
 SELECT id, NULL, NULL, 0, true FROM locked;
 
 -- name: keep_doubles :many
--- Outbounds of sends that were settled without them. What the ledger names is none. Few, so each
--- may look through the ledger of its subscription.
+-- Doubles: outbounds of sends that were settled without them. An outbound that the ledger names is
+-- not a double. There are few, so all rows of the ledger about the subscription may be read for
+-- each.
 INSERT INTO doubles (send_id, subscription_id, outbound_id)
 SELECT o.send_id, o.subscription_id, o.outbound_id
   FROM jsonb_to_recordset(%(outbounds)s)
@@ -309,7 +312,7 @@ RETURNING send_id, outbound_id;
 
 -- name: give_back_sends :many
 -- fires: date_moments
--- Their owner knows that no POST was begun: owed again, later. Fenced like settling.
+-- Owe claims again, later: their owner knows that no POST was begun. Fenced like settling.
 WITH given_back AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(given_back)s)
         AS o (id uuid, attempt integer, reason text, seconds double precision, fault boolean)
@@ -327,10 +330,10 @@ RETURNING sends.id;
 
 -- name: mark_unknown :many
 -- fires: date_moments
--- A POST was begun and its answer never came: neither sent nor owed, until the Message Sender is
--- asked. The time to settle runs from the end of the attempt or of its lease, whichever is later.
--- is_fault: it counts against the message or its person, should the Message Sender not have it; not
--- if the lease had ended before its owner said so.
+-- A POST was begun, and no answer came: the send is neither sent nor owed, until the Message Sender
+-- is asked. The settle time begins at the end of the attempt or of its lease, whichever is later.
+-- is_fault: the failure counts against the message or its person if the Message Sender does not
+-- have the send; but not if the lease had ended before the owner reported it.
 WITH unknown AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(unknown)s)
         AS o (id uuid, attempt integer, reason text, fault boolean)
@@ -350,7 +353,8 @@ RETURNING sends.id;
 
 -- name: expire_leases :exec
 -- fires: date_moments
--- Claims whose daemon stopped renewing them. Nobody can say whether it had begun a POST: unknown, never owed.
+-- Claims whose lease expired: their daemon stopped renewing it. It may have begun a POST, so they
+-- are unknown, never owed.
 WITH ended AS MATERIALIZED (
     SELECT id FROM sends WHERE state = 'claimed' AND lease_until < now()
      ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
@@ -363,8 +367,8 @@ UPDATE sends
 -- name: take_unknown_sends :many
 -- fires: date_moments
 -- Lease up to %(limit)s sends of unknown outcome, to ask about them. The lease is due_at: until
--- then nobody else asks, and whoever asks later has another due_at, so that it fences as well.
--- is_late: the settle time is over, so that what is asked from now on is conclusive.
+-- then no other daemon asks; a daemon that asks later has another due_at, so it also serves as a
+-- fence. is_late: the settle time is over, so that an answer from now on is conclusive.
 WITH due AS MATERIALIZED (
     SELECT id FROM sends
      WHERE state = 'unknown' AND due_at <= now()
@@ -378,9 +382,9 @@ RETURNING id, attempt, due_at AS token, subscription_id, identity, first_attempt
 
 -- name: owe_again :exec
 -- fires: date_moments
--- The Message Sender does not have them: owed again, under the same key. What its owner saw go wrong
--- counts against the message. Those of one question share a token, so that the index on the state
--- would find all of them for each: it is not named.
+-- The Message Sender does not have these sends: owe them again, with the same key. If the owner has
+-- recorded a fault, it counts against the message. The sends of one question have the same token.
+-- The state is not a condition, because its index would find all of them for each.
 WITH absent AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(absent)s)
         AS o (id uuid, attempt integer, token timestamptz, seconds double precision)
@@ -394,8 +398,8 @@ UPDATE sends
 
 -- name: ask_again_later :exec
 -- fires: date_moments
--- Nothing is proven yet. In between, whenever the time since has doubled; and as soon as the settle
--- time is over.
+-- Nothing is proven yet: ask again when the time since has doubled, and as soon as the settle time
+-- is over.
 WITH asked AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(asked)s) AS o (id uuid, attempt integer, token timestamptz)
 )

@@ -1,4 +1,5 @@
--- Subscriptions, as clients see them: ready reads as in process while there is a live next send.
+-- Subscriptions, as clients see them: while there is a live next send, "ready" is shown as "in
+-- process".
 
 -- columns:
 s.id, s.version, s.identity, s.messageset_id, messagesets.label AS messageset_label,
@@ -10,7 +11,7 @@ s.metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
 
 -- name: insert_subscription :one
 -- fires: owe_scheduler_call_of_new
--- A new subscription, as it reads.
+-- A new subscription, as clients see it.
 WITH made AS (
     INSERT INTO subscriptions
            (version, identity, messageset_id, next_sequence_number, initial_sequence_number, lang,
@@ -30,11 +31,11 @@ SELECT {columns} FROM subscriptions s JOIN messagesets ON messagesets.id = s.mes
 -- name: list_subscriptions :many
 -- reads
 -- page: created_at DESC, id DESC
--- A page of subscriptions, newest first. A null parameter is no filter. The statuses 0 and 1 are
--- told apart by whether there is a live next send; where nobody asks, that join is dropped by the
--- planner. What a page is made of is found by keys, from indexes, whatever the table's width; only
--- its own rows are then read. The key of a row that was shown stands for all that was passed, so
--- none of it is read again.
+-- A page of subscriptions, newest first. A null parameter is no filter. The statuses 0 and 1 differ
+-- by whether there is a live next send; if there is no filter by them, the planner drops that join.
+-- The rows of a page are found by keys, from indexes, independently of the table's width; then only
+-- these rows are read. The key of a row that was shown is where the next page begins, so that the
+-- rows before it are not read again.
 SELECT s.id, s.created_at
   FROM subscriptions s
   LEFT JOIN sends live ON live.subscription_id = s.id AND live.kind = 'next'
@@ -73,11 +74,11 @@ SELECT {columns} FROM page
 
 -- name: find_filtered_user :maybe
 -- reads
--- Whether there is this user, by whom subscriptions may have been made or changed.
+-- Whether there is this user, who may have made or changed subscriptions.
 SELECT id FROM users WHERE id = %(id)s;
 
 -- name: lock_subscription :maybe
--- One subscription as it is stored, which is about to be changed: no send may step it meanwhile.
+-- Lock one subscription, as it is stored, before it is changed: it takes no step meanwhile.
 SELECT version, identity, messageset_id, next_sequence_number, initial_sequence_number, lang,
        active, completed, schedule_id, process_status, metadata
   FROM subscriptions WHERE id = %(id)s FOR NO KEY UPDATE;
@@ -96,5 +97,5 @@ UPDATE subscriptions
 
 -- name: delete_subscription :exec
 -- fires: owe_scheduler_call_of_deleted
--- A subscription. What it is owed is settled as skipped.
+-- A subscription. Its live sends are settled as skipped.
 DELETE FROM subscriptions WHERE id = %(id)s;

@@ -1,12 +1,12 @@
--- Work that the API is asked to do in the background.
+-- Work that clients ask the API to do in the background.
 
 -- columns:
 tasks.id, kind, state, tasks.requested_at, username AS requested_by, finished_at, reason, progress,
 result
 
 -- name: request_task :one
--- Ask for a task of this kind. While one is waiting that means the same, it is the one: nothing that
--- it will find has been looked at yet.
+-- Ask for a task of this kind. If a task with the same meaning waits, the answer is that one: it
+-- has not begun to look at anything yet.
 INSERT INTO tasks (kind, requested_by, up_to, wanted)
 VALUES (%(kind)s, %(requested_by)s, %(up_to)s, %(wanted)s)
 ON CONFLICT (kind, wanted) WHERE state = 'waiting'
@@ -17,9 +17,9 @@ RETURNING id,
 
 -- name: begin_task :maybe
 -- fires: date_moments
--- Take the oldest task of these kinds that nobody is at, or whose owner fell silent (while the clock
--- is in doubt, that cannot be told). Only the first
--- of its kind that waits can be begun: whoever finds it locked leaves those behind it alone, too.
+-- Take the oldest task of these kinds that no daemon does, or whose lease expired: its daemon
+-- stopped renewing it. (While the clock is in doubt, no lease has expired.) Only the first waiting
+-- task of each kind can be begun: if another transaction has locked it, those after it wait, too.
 UPDATE tasks
    SET state = 'begun', owner = %(owner)s, lease_until = now() + %(lease)s
  WHERE id = (
@@ -38,22 +38,22 @@ RETURNING id, kind, up_to, wanted;
 
 -- name: renew_task :exec
 -- fires: date_moments
--- Its owner is at it, and says how far it has come, or (null) nothing new. Not where it is not the
--- owner's any more.
+-- Renew the lease of a task, and store its progress (null: no news). No row is changed if the task
+-- is not the owner's any more.
 UPDATE tasks
    SET lease_until = now() + %(lease)s, progress = coalesce(%(progress)s::jsonb, progress)
  WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';
 
 -- name: release_task :exec
 -- fires: date_moments
--- Its owner stops in the middle: somebody else may begin it again at once.
+-- The owner stops in the middle of the task: another daemon may begin it again at once.
 UPDATE tasks SET lease_until = now() - interval '1 second'
  WHERE id = %(id)s AND owner = %(owner)s AND state = 'begun';
 
 -- name: finish_task :exec
 -- fires: date_moments
--- It is done, or failed for a reason. What finished long ago is forgotten, unless the clock was set
--- within the last day: then it is not certain how long ago that was.
+-- The task is done, or failed for a reason. Tasks that were finished long ago are deleted, unless
+-- the clock was set within the last day: then it is not certain how long ago that was.
 WITH forgotten AS (
     DELETE FROM tasks
      WHERE finished_at < now() - interval '90 days'
@@ -68,7 +68,7 @@ UPDATE tasks
 
 -- name: find_task :maybe
 -- reads
--- One of them, and who asked for it.
+-- One task, and the user who asked for it.
 SELECT {columns} FROM tasks LEFT JOIN users ON users.id = requested_by
  WHERE tasks.id = %(id)s;
 

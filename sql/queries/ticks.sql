@@ -1,23 +1,23 @@
--- "Now", for a schedule: who says it, and who is then owed a send.
+-- Ticks: "now", said for a schedule, and the sends that are then owed to its members.
 
 -- name: lock_schedule_to_tick :maybe
--- Whose ticks come from elsewhere, too, waits here: each of them sees the one before it.
+-- Lock a schedule before a tick is opened, so that each tick sees the one before it.
 SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 
 -- name: open_tick :maybe
--- "Now" for a schedule that is locked: by a POST-back, or by the built-in clock, once for every
--- moment (no row: that one exists). Its members are owed their sends by expand_tick, afterwards.
--- Who they are is fixed here, by the snapshot of this statement.
--- If a tick of the last hour is still being sent (it is being expanded, or some of its sends are
--- waiting for their turn), then this one follows the latest, and doubles none of those that are
--- covered by that. Ticks older than that are behind because of some trouble, and keep nobody from
--- what is due now. Nor do ticks that are themselves only skipping those of an earlier one that was
--- sent meanwhile: whom that one covers is not skipped again. Otherwise ticks that come faster than
--- they can be gone through would follow each other for ever, and nobody would be sent anything.
--- (The latest are looked through: as many as come in an hour, if one comes every second. When they
--- were opened is told as the clock of now would have told it, as clock_shift does: a tick of a clock
--- that was wrong by a day is not of the last hour for a day. It is written out here, since there are
--- many ticks. What still lies in the future was opened by a wrong clock that nobody saw.)
+-- Open a tick for a schedule that is locked: by a POST-back, or by the built-in clock, once for
+-- every moment (no row: that one exists). Later, expand_tick owes a send to each of its members.
+-- The snapshot of this statement decides who the members are. If a tick of the last hour is still
+-- being sent (it is being expanded, or some of its sends are owed or claimed), this tick follows
+-- the latest such tick, and the members of that one are not owed a second send. Older ticks are
+-- late because of an incident, and do not prevent the sends that are due now. Nor do ticks that
+-- only skip the members of an earlier tick that was sent meanwhile: a member of such a tick is not
+-- skipped again. Otherwise, if ticks came faster than they can be expanded, they would follow each
+-- other for ever, and nothing would be sent. (The latest ticks are read: as many as come in an
+-- hour, if one comes every second. The time of a tick is corrected by later jumps of the clock, as
+-- clock_shift does: else a tick of a clock that was wrong by a day could count as one of the last
+-- hour for a day. The correction is written out here, because there are many ticks. If a time is
+-- still in the future, it was written by a wrong clock that no daemon noticed.)
 WITH recent AS MATERIALIZED (
     SELECT id, state = 'expanding' AS is_expanding, follows, follows_beyond
       FROM (SELECT id, state, created_at, follows, follows_beyond FROM ticks
@@ -49,7 +49,7 @@ WITH recent AS MATERIALIZED (
 SELECT id AS tick_id, pg_notify('sbm_ticks', '') FROM tick;
 
 -- name: record_missed_ticks :exec
--- Moments that passed too long ago, or that a later one made up for: nobody is sent anything.
+-- Moments that passed too long ago, or that a later one made up for: nothing is sent for them.
 INSERT INTO ticks (source, state, schedule_id, due_at)
 SELECT 'clock', 'missed', %(schedule_id)s, moment
   FROM unnest(%(moments)s::timestamptz[]) moment ORDER BY moment
@@ -57,8 +57,8 @@ SELECT 'clock', 'missed', %(schedule_id)s, moment
 
 -- name: find_room :one
 -- reads
--- Whether a tick is open, and fewer than %(most)s sends of ticks are waiting for their turn. What
--- waits for a service, or for its next try, takes no room.
+-- Whether a tick is open, and fewer than %(most)s sends of ticks are due. Sends that wait for a
+-- service, or for their next try, do not count.
 SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding') AND (
            SELECT count(*) FROM (
                SELECT FROM sends
@@ -67,20 +67,20 @@ SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding') AND (
 
 -- name: read_in_order :exec
 -- reads
--- For the rest of the transaction: no sorting where an index has the order. Whenever the planner
--- takes the members of a tick for few, it would read and sort all of them, again for every chunk.
+-- For the rest of the transaction: do not sort if an index has the order. When the planner expects
+-- that a tick has few members, it would read and sort all of them, again for every chunk.
 SELECT set_config('enable_sort', 'off', true);
 
 -- name: expand_tick :maybe
--- Owe a send to the next %(limit)s members of an open tick: the first one behind the tick whose
--- turn was last, %(after)s, or else the first of all. They are the active subscriptions of its
--- schedule that it covers, in the order of their ids. Whoever is owed one already is skipped, and
--- so is who is covered by the tick that it follows, and the ledger says so. Where the expansion
--- stands is written in the same statement, so a crash neither repeats a chunk nor leaves one out.
--- What a tick is about is taken from the row as it was locked: another daemon may have gone on with
--- it since this statement began.
--- The first chunk stands in line with those that have waited longest, so that a small tick does not
--- wait for what a large one has there already.
+-- Owe a send to the next %(limit)s members of an open tick: the first open tick after %(after)s,
+-- which was expanded last, or else the first of all. The members are the active subscriptions of
+-- its schedule that it covers, in the order of their ids. A member that is owed a send already is
+-- skipped, and so is one that is a member of the tick that this one follows; the ledger says so.
+-- The progress of the expansion is stored in the same statement, so a crash neither repeats a chunk
+-- nor leaves one out. The data of the tick are those of the row as it was locked: another daemon
+-- may have expanded it further since this statement began. The sends of the first chunk are due as
+-- early as those that have waited longest, so that a small tick does not wait for the sends of a
+-- large one.
 WITH behind_last AS MATERIALIZED (
     SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows,
            follows_beyond
@@ -143,13 +143,14 @@ RETURNING ticks.id AS tick_id, expansion.triggers, ARRAY(SELECT id FROM owed) AS
           pg_notify('sbm_sends', '');
 
 -- name: withdraw_sends :exec
--- Of those that were owed just now, in this transaction: whoever had her turn in another tick since
--- theirs was opened is skipped after all, and the ledger says so. Both had waited for a service, say.
--- This is a statement of its own, which sees what was settled up to now: what is settled while the
--- members are gone through is there neither as live nor in the ledger.
--- What was settled since is told by the ids of the ledger, which grow whatever the clock says; the
--- times only limit the search. Where the ids are not known, a time that lies in the future was told
--- by a wrong clock, and skips nobody.
+-- Of the sends that were owed just now, in this transaction: if a member was sent another tick
+-- since this one was opened, its send is skipped after all, and the ledger says so. That happens if
+-- both ticks have waited for a service, for example. It is a statement of its own, because it has
+-- to see all results that were settled up to now. To the statement before, a send that was settled
+-- while it ran was neither live nor in the ledger. Results that were settled since are found by the
+-- ids of the ledger, which grow independently of the clock; the times only limit the search. If the
+-- ids are not known, a time in the future was written by a wrong clock, and no send is skipped
+-- because of it.
 WITH theirs AS MATERIALIZED (
     SELECT id, created_at, after_ledger_id, created_at + clock_reach(id) AS since FROM ticks
      WHERE id = ANY(ARRAY(SELECT tick_id FROM sends
@@ -178,13 +179,12 @@ SELECT withdrawn.id, tick_id, 'next', 'skipped', 'trigger',
        SELECT messageset_id, lang FROM subscriptions WHERE id = subscription_id OFFSET 0) s ON true;
 
 -- name: find_stale_schedules :many
--- Schedules whose next tick of the built-in clock is due, or was worked out from other cron fields,
--- another time zone or another version of the rule, or while the database's clock was
--- wrong. Locked against other daemons' clocks, but not
--- against references.
--- A rule without a version is of the first one, by which a day was due if either day field matched
--- it. The moments of the second version are among those of the first: the search for them begins
--- where the first one had come to, and so none is lost.
+-- Schedules whose next tick of the built-in clock is due, or was computed from other cron fields,
+-- another time zone or another version of the rule, or while the database's clock was wrong. They
+-- are locked against the clocks of other daemons, but not against references.
+-- A rule without a version is of the first version, by which a day was due if either day field
+-- matched it. The moments of the second version are among those of the first: the search for them
+-- begins at the next moment by the first version, so none is lost.
 SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
        next_tick_at,
        COALESCE(next_tick_rule IN (rule.text, first_rule.text), false) AS is_set,
@@ -199,7 +199,7 @@ SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year
    FOR NO KEY UPDATE OF schedules SKIP LOCKED;
 
 -- name: set_next_tick :exec
--- Remember when the built-in clock ticks next for this schedule (null: never), and by which rule.
+-- Store when the built-in clock ticks next for this schedule (null: never), and by which rule.
 UPDATE schedules
    SET next_tick_at = %(next_tick_at)s, next_tick_set_at = now(),
        next_tick_rule = concat_ws(' ', %(version)s::text, minute, hour, day_of_month, month_of_year,
@@ -207,28 +207,28 @@ UPDATE schedules
  WHERE id = %(schedule_id)s;
 
 -- name: clear_next_ticks :exec
--- Forget when the built-in clock was to tick, and begin anew: from now on, or when it is in charge
--- again, others will have seen to what was due meanwhile.
+-- Forget the next ticks of the built-in clock. It computes them anew, now or when it makes the
+-- ticks again: the Scheduler has made those that were due meanwhile.
 UPDATE schedules SET next_tick_at = NULL, next_tick_rule = NULL, next_tick_set_at = NULL
  WHERE next_tick_rule IS NOT NULL;
 
 -- name: list_waiting_schedules :many
 -- reads
--- The next schedules that wait for a moment to come, in the order of their ids.
+-- The next schedules that wait for a moment in the future, in the order of their ids.
 SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
        next_tick_at
   FROM schedules WHERE id > %(after)s AND next_tick_at > now() ORDER BY id LIMIT %(limit)s;
 
 -- name: doubt_next_ticks :exec
--- These wait for a moment that is not their next one. They are worked out anew, as those that were
--- worked out by a clock that was ahead of this one.
+-- These schedules wait for a moment that is not their next one. It is computed anew, like one that
+-- was computed while the clock was ahead.
 UPDATE schedules SET next_tick_set_at = 'infinity'
  WHERE id = ANY(%(ids)s::integer[]) AND next_tick_at > now();
 
 -- name: find_last_moment :maybe
 -- reads
--- The latest moment that the built-in clock has ticked for, or has recorded as missed, by a clock
--- that was right as far as is known: not before its moment came, and not in the future.
+-- The latest moment that the built-in clock has ticked for, or has recorded as missed, while the
+-- database's clock was right as far as is known: not before the moment came, and not in the future.
 SELECT due_at FROM (
     SELECT id, due_at, created_at FROM ticks
      WHERE schedule_id = %(schedule_id)s AND source = 'clock' AND due_at <= now()
@@ -237,9 +237,9 @@ SELECT due_at FROM (
  ORDER BY due_at DESC LIMIT 1;
 
 -- name: release_moment :one
--- This moment has come now. A clock that was wrong may have ticked for it before, or recorded it as
--- missed: that tick is told by when it was really made, and what was not missed is forgotten. A tick
--- that was made less than a minute early is the one of its moment.
+-- This moment has come now. While the clock was wrong, a tick may have been made for it, or it may
+-- have been recorded as missed. Then that tick gets the time when it was really made, and the row
+-- that says missed is deleted. A tick that was made less than a minute early is that of the moment.
 WITH early AS MATERIALIZED (
     SELECT ticks.id, state, LEAST(told.at, now()) AS made_at
       FROM ticks, LATERAL (SELECT created_at + clock_shift(id, created_at) AS at) told
@@ -255,7 +255,7 @@ WITH early AS MATERIALIZED (
 SELECT count(*) AS released FROM early;
 
 -- name: delete_old_ticks :exec
--- Ticks of months whose partitions of the ledger were dropped. What is owed keeps its tick.
+-- Ticks of months whose partitions of the ledger were dropped. A tick with live sends stays.
 DELETE FROM ticks
  WHERE id IN (
            SELECT id FROM ticks
@@ -268,8 +268,8 @@ DELETE FROM ticks
 -- name: list_schedule_ticks :many
 -- reads
 -- page: id DESC
--- A page of the ticks of whole schedules, newest first, with what is live of each: one pass over
--- the sends, which are few, serves the page. A null parameter is no filter.
+-- A page of the ticks of whole schedules, newest first, with the numbers of their live sends: one
+-- pass over the sends, which are few, serves the page. A null parameter is no filter.
 SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
        created_at, expanded_at, outcomes, counted_at
   FROM ticks
@@ -288,10 +288,10 @@ SELECT page.*, COALESCE(live.count, 0) AS live FROM page LEFT JOIN live ON live.
 
 -- name: find_tick :maybe
 -- reads
--- One tick, with what is live of it, and, if it has %(most)s triggers at most, how many rows of
--- each outcome the ledger has for it, all at the same moment. Of a larger one the numbers are those
--- that were found when their balance was last checked; so are those of one that was checked off, which do
--- not change any more.
+-- One tick, with the numbers of its live sends, and, if it has %(most)s triggers at most, how many
+-- rows of each outcome the ledger has for it, all at the same moment. For a larger tick, the
+-- numbers of outcomes are those of the last check of its balance. So are those of a tick that is
+-- marked as checked, which do not change any more.
 WITH tick AS (
     SELECT *, triggers <= %(most)s AND (outcomes IS NULL OR NOT is_checked_off) AS is_counted_now,
            LEAST(created_at + clock_reach(id), now()) - interval '1 day' AS since

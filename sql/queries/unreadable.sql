@@ -1,10 +1,10 @@
--- Rows that the rest of their batch has to go on without: what claims them, or takes them up, fails.
--- Nothing here is read but ids and numbers, and what is written about such a row is copied by the
--- server, which does not look at it. These statements are only run after another one has failed.
+-- Rows that cannot be read, so that the rest of their batch has to go on without them. These
+-- statements read only ids and numbers; data of such a row are copied by the server, which does not
+-- read them either. They are only run after another statement has failed.
 
 -- name: list_due_sends :many
 -- reads
--- What claim_due_sends would claim, in the same order; which is not locked, and may be gone soon.
+-- The sends that claim_due_sends would claim, in the same order; they are not locked.
 WITH single AS MATERIALIZED (
     SELECT id FROM sends
      WHERE state = 'owed' AND lane = 'single' AND due_at <= now()
@@ -19,8 +19,9 @@ WITH single AS MATERIALIZED (
 SELECT id FROM (SELECT id FROM single UNION ALL SELECT id FROM tick) both_lanes LIMIT %(limit)s;
 
 -- name: fail_due_send :exec
--- It ends as failed, and can be requeued when it is mended. Where its subscription stands is noted,
--- since that is what a requeue goes by. A time that clients could not read is brought within reach.
+-- End a send as failed; it can be requeued when its row was repaired. The number of its
+-- subscription is stored, because a requeue compares it. A time that clients could not read is
+-- replaced by the nearest one that they can.
 WITH failed AS (
     DELETE FROM sends WHERE id = %(id)s AND state = 'owed'
     RETURNING *, GREATEST('0001-01-02Z', LEAST('9999-12-30Z', first_attempt_at)) AS attempted_at,
@@ -49,12 +50,12 @@ SELECT failed.id, kind, 'content', %(reason)s, subscription_id, identity,
 
 -- name: list_unknown_sends :many
 -- reads
--- What take_unknown_sends would take.
+-- The sends that take_unknown_sends would take.
 SELECT id, attempt, subscription_id FROM sends
  WHERE state = 'unknown' AND due_at <= now() ORDER BY due_at LIMIT %(limit)s;
 
 -- name: mend_send :exec
--- Bring its times within what clients can read, before they are copied.
+-- Replace times of a send that clients could not read, before they are copied.
 UPDATE sends
    SET first_attempt_at = GREATEST('0001-01-02Z', LEAST('9999-12-30Z', first_attempt_at)),
        owed_at = GREATEST('0001-01-02Z', LEAST('9999-12-30Z', owed_at))
@@ -77,14 +78,14 @@ SELECT tick.id AS tick_id, s.id AS subscription_id
         ORDER BY id LIMIT 1) s;
 
 -- name: hold_tick :maybe
--- The tick still stands before this member, and stays there until the transaction ends.
+-- Lock the tick of this member, if the member is still the next one.
 SELECT id FROM ticks
  WHERE id = %(tick_id)s AND state = 'expanding' AND expanded_up_to < %(subscription_id)s::uuid
    FOR UPDATE;
 
 -- name: fail_member :exec
--- A member that cannot be owed a send ends as failed, and the tick goes on behind it. Unless the
--- tick has done so already.
+-- The trigger of a member that cannot be owed a send ends as failed, and the tick goes on after it,
+-- unless the tick has gone on already.
 WITH tick AS MATERIALIZED (
     SELECT id FROM ticks
      WHERE id = %(tick_id)s AND state = 'expanding' AND expanded_up_to < %(subscription_id)s::uuid
@@ -118,20 +119,20 @@ SELECT id FROM scheduler_calls
  WHERE state = 'owed' AND due_at <= now() ORDER BY due_at, id LIMIT %(limit)s;
 
 -- name: refuse_due_scheduler_call :exec
--- It is not tried again until something changes.
+-- Refuse a call: it is not tried again until something changes.
 UPDATE scheduler_calls SET state = 'refused', reason = %(reason)s
  WHERE id = %(id)s AND state = 'owed';
 
 -- name: list_tasks_to_begin :many
 -- reads
--- Tasks of these kinds that nobody is at, oldest first.
+-- Tasks of these kinds that no daemon does, oldest first.
 SELECT id FROM tasks
  WHERE kind = ANY(%(kinds)s) AND (state = 'waiting' OR state = 'begun' AND lease_until < now())
  ORDER BY requested_at, id;
 
 -- name: fail_task :exec
 -- fires: date_moments
--- A task that cannot be begun, and behind which others of its kind wait.
+-- End a task that cannot be begun: others of its kind wait for it.
 UPDATE tasks
    SET state = 'failed', reason = %(reason)s, owner = NULL, lease_until = NULL, finished_at = now()
  WHERE id = %(id)s AND (state = 'waiting' OR state = 'begun' AND lease_until < now());

@@ -1,7 +1,7 @@
 -- name: find_users_called :many
 -- reads
--- The user of this name, else those with this e-mail. Two rows are enough to know that the e-mail
--- does not say who is meant.
+-- The user of this name, or else those with this e-mail address. Two rows are enough to know that
+-- the address is not of one user alone.
 SELECT username FROM users
  WHERE username = %(called)s OR email = %(called)s
  ORDER BY username = %(called)s DESC, id LIMIT 2;
@@ -20,7 +20,7 @@ VALUES (%(username)s, %(email)s, %(is_admin)s, %(password)s)
 ON CONFLICT (username) DO NOTHING RETURNING id;
 
 -- name: lock_user :maybe
--- The id of the user of this name, who stays until the transaction ends.
+-- The id of the user of this name, who is locked until the transaction ends.
 SELECT id FROM users WHERE username = %(username)s FOR UPDATE;
 
 -- name: set_password :exec
@@ -32,28 +32,28 @@ UPDATE users SET password = %(password)s WHERE id = %(user_id)s;
 UPDATE users SET password = %(new)s WHERE id = %(user_id)s AND password = %(old)s;
 
 -- name: set_active :exec
--- Let a user in, or keep her out.
+-- Let a user use the API, or refuse them.
 UPDATE users SET is_active = %(is_active)s WHERE id = %(user_id)s;
 
 -- name: grant_permission :exec
--- Let a user do this; she may be allowed to already.
+-- Give a user this permission; they may have it already.
 INSERT INTO user_permissions (user_id, permission) VALUES (%(user_id)s, %(permission)s)
 ON CONFLICT DO NOTHING;
 
 -- name: revoke_permission :exec
--- Do not let a user do this any longer.
+-- Take this permission from a user.
 DELETE FROM user_permissions WHERE user_id = %(user_id)s AND permission = %(permission)s;
 
 -- name: find_user_by_name :maybe
 -- reads
--- The user, active or not, of this name, and her password as it is stored.
+-- The user, active or not, of this name, and their password as it is stored.
 SELECT id, username, is_admin, is_active, password,
        ARRAY(SELECT permission FROM user_permissions WHERE user_id = users.id) AS permissions
   FROM users WHERE username = %(username)s;
 
 -- name: list_users :many
 -- reads
--- All users by name, with what a list for people tells of them.
+-- All users by name, with the columns of a list for operators.
 SELECT id, username, email, is_admin, is_active, password IS NOT NULL AS has_password,
        ARRAY(SELECT permission FROM user_permissions
               WHERE user_id = users.id ORDER BY permission) AS permissions,
@@ -81,7 +81,7 @@ SELECT tokens.id, users.username, tokens.created_at, tokens.revoked_at
  ORDER BY tokens.id;
 
 -- name: revoke_token_by_id :exec
--- Make a token worthless. No row if there is none with this id, or it is worthless already.
+-- Revoke a token. No row if there is none with this id, or it is revoked already.
 UPDATE tokens SET revoked_at = now() WHERE id = %(token_id)s AND revoked_at IS NULL;
 
 -- name: revoke_token_by_digest :exec

@@ -200,7 +200,7 @@ async def test_whoever_is_sent_to_is_owed_one_message_in_the_operators_name(
             " SELECT gen_random_uuid(), 1, 'next', 'sent', 'post', id, identity, messageset_id"
             " FROM subscriptions",
             None,
-            "no message of her set is left to send",
+            "no message of its set is left to send",
         ),
     ],
 )

@@ -378,7 +378,7 @@ async def test_who_is_behind_agrees_about_who_goes_on(
     assert one.id == sent_to
     assert [step.messageset_id for step in one.path] == [ward.pregnancy, ward.baby]
     assert one.messages_behind == 3
-    assert one.unsendable == "no message of her set is left to send"
+    assert one.unsendable == "no message of its set is left to send"
     ids = [sent_to, imported]
     helped = await database.transact(
         fast_forward, search_id=search_id, ids=ids, actor="a", reason=""

@@ -194,5 +194,5 @@ async def test_the_one_that_stays_goes_on_from_where_the_furthest_stood(
     assert left == {"id": mother.ids[0], "next_sequence_number": 7}
     (row,) = direct.ledger()
     assert (row["kind"], row["outcome"], row["sequence_number"]) == ("move", "moved", 3)
-    assert row["reason"] == "from 3 to 7, where a duplicate stood"
+    assert row["reason"] == "from 3 to 7, the number of a duplicate"
     assert (row["subscription_id"], row["actor"]) == (mother.ids[0], "ann")
