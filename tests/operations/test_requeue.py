@@ -191,24 +191,21 @@ async def test_of_two_at_the_same_time_one_requeues_each(
     """The other waits for how that ends: a failure that nobody requeued in the end is not lost."""
     ids = direct.failures(mothers(direct, 3))
     limit = 1 if one_by_one else 2
+    requeued: Deferred[None] = Deferred()
     go_on: Deferred[None] = Deferred()
 
     async def slowly(transaction: Transaction) -> Requeued:
         done = await failed_tasks.requeue(transaction, up_to=ids[-1], limit=limit)
+        requeued.callback(None)
         await go_on
         return done
 
     def waits() -> Any:
         return direct.value("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
-    def begun() -> Any:
-        return direct.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
-        )
-
     first = Deferred.fromCoroutine(database.transact(slowly))
     first.addErrback(lambda failure: failure.trap(Changed) and Requeued())
-    await until(begun)
+    await requeued
     up_to = ids[0] if one_by_one else ids[-1]
     second = Deferred.fromCoroutine(
         database.transact(failed_tasks.requeue, up_to=up_to, limit=limit)

@@ -226,18 +226,16 @@ async def test_a_tick_that_somebody_is_busy_with_is_left_for_the_next_time(
     schedule = direct.schedule()
     tick = await database.transact(ticks.open_tick, schedule_id=schedule)
     other = closed_tick(direct)
+    expanded: Deferred[None] = Deferred()
     let_go: Deferred[None] = Deferred()
 
     async def hold(transaction: Transaction) -> None:
         await ticks.expand(transaction, limit=10)
+        expanded.callback(None)
         await let_go
 
     holding = Deferred.fromCoroutine(database.transact(hold))
-    while not direct.value(
-        "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
-        " AND datname = current_database()"
-    ):
-        await count(database, other)
+    await expanded
     assert [one.id for one in await take(database)] == [other]
     let_go.callback(None)
     await holding
