@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.web.server import Request
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
@@ -84,11 +84,17 @@ class Root:
     app = new_app()
 
     endpoint: Endpoint
-    mounted: Mapping[str, Any]
+    mounted: Mapping[str, Any] = field()
     exposition: PrometheusMetrics
     media: Media
     description: StaticDocument
     docs: StaticDocument
+
+    @mounted.validator
+    def _check_mounted(self, _attribute: Any, mounted: Mapping[str, Any]) -> None:
+        """A path without a resource would fail only when it is asked for."""
+        if mounted.keys() != MOUNTED.keys():
+            raise ValueError(f"not mounted in both: {mounted.keys() ^ MOUNTED.keys()}")
 
     @app.route("/api/v1")
     async def read_collections(self, request: Request) -> bytes:
