@@ -185,7 +185,8 @@ async def test_others_have_their_turn_while_a_page_is_read_made_and_written(
     shown = await page(api, SUBSCRIPTIONS)
     beat.stop()
     assert len(shown["results"]) == 200
-    assert rounds >= 3 * 200
+    # One turn for each row that is read and made, and one for each that is written.
+    assert rounds >= 2 * 200
 
 
 class Crowd:
