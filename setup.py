@@ -31,7 +31,7 @@ DOCS = ["furo", "sphinx", "towncrier"]
 setup(
     name="sbm",
     version=VERSION,
-    description="Sends each subscriber the next message of her set, on her schedule, once.",
+    description="Sends each subscriber the next message of their set, on their schedule, once.",
     long_description=Path(__file__).with_name("README.rst").read_text(encoding="utf-8"),
     long_description_content_type="text/x-rst",
     author="The sbm authors",

@@ -1,4 +1,4 @@
--- Schedules. Those whose fields cannot be read are mended by sbm/operations/django_import/schedules.py.
+-- Schedules. Those whose fields cannot be read are mended by sbm/model/old_cron.py.
 
 -- name: stage :exec
 -- The old table, of the newest release.

@@ -10,9 +10,10 @@ from attrs import define, field
 
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unanswered, Unavailable
+from sbm.model.latest import remember
 from sbm.model.send import GivenBack, Send, Settled
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.sends.blame import Blame
+from sbm.pipeline.sends.blame import WITNESSES, Blame
 from sbm.pipeline.sends.retries import Retries
 
 # The answer "not known" is believed the second time. Meanwhile others are looked up. If most of
@@ -24,9 +25,6 @@ RECENT = 50
 FEW = 3
 MOST_SUSPECTS = 10_000
 
-# How many identities that the service knew are remembered, to check whether it still knows them.
-WITNESSES = 2
-
 
 @define(eq=False, slots=False, kw_only=True)
 class RecentIdentities:
@@ -37,17 +35,11 @@ class RecentIdentities:
 
     def note(self, identity: str, *, known: bool) -> None:
         """Remember the answer of the service."""
-        self._known[identity] = known
-        self._known.move_to_end(identity)
-        if len(self._known) > RECENT:
-            self._known.popitem(last=False)
+        remember(self._known, identity, known, most=RECENT)
         if not known:
             self._witnesses.pop(identity, None)
             return
-        self._witnesses[identity] = None
-        self._witnesses.move_to_end(identity)
-        if len(self._witnesses) > WITNESSES:
-            self._witnesses.popitem(last=False)
+        remember(self._witnesses, identity, None, most=WITNESSES)
 
     @property
     def knows_few(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Literal
 from attrs import define, field
 
 from sbm.clients.outcomes import Failed
+from sbm.model.latest import remember
 from sbm.pipeline.breaker import TOLERATED, Breaker
 
 # If more than one in so many people fails, the service is at fault.
@@ -80,10 +81,7 @@ class Blame:
         """A call about this person got a good answer."""
         self._failed.pop(identity, None)
         self._note(identity, "well")
-        self._witnesses[identity] = self.seconds()
-        self._witnesses.move_to_end(identity)
-        if len(self._witnesses) > WITNESSES:
-            self._witnesses.popitem(last=False)
+        remember(self._witnesses, identity, self.seconds(), most=WITNESSES)
         self.is_there()
 
     def is_there(self) -> None:
@@ -146,10 +144,7 @@ class Blame:
         return any(one != but and at >= since for one, at in self._witnesses.items())
 
     def _remember_failed(self, identity: str) -> None:
-        self._failed[identity] = self.seconds()
-        self._failed.move_to_end(identity)
-        if len(self._failed) > MOST_FAILED:
-            self._failed.popitem(last=False)
+        remember(self._failed, identity, self.seconds(), most=MOST_FAILED)
 
     def _note(self, identity: str, outcome: CallOutcome) -> None:
         at = now = self.seconds()
