@@ -50,6 +50,7 @@ setup(
     install_requires=[
         "attrs",
         "cryptography>=45",  # Argon2id; it comes with TLS anyway
+        "httptools",  # parses the answers of the other services, in C
         "klein",
         "multipart>=2",  # reads uploads as they come; treq brings it anyway
         "prometheus-client",  # writes the text format of /metrics

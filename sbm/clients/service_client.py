@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
+from urllib.parse import quote, urlencode
 
-from attrs import define, field, frozen
+from attrs import define, field
 from hyperlink import DecodedURL
-from treq.client import HTTPClient
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseNeverReceived
-from twisted.web.http_headers import Headers
+from twisted.web.client import ResponseFailed, ResponseNeverReceived
 
+from sbm.clients.http_agent import HttpAgent, PreparedBody, PreparedHeaders
+from sbm.clients.http_connection import NotBegun
 from sbm.clients.outcomes import (
     AnswerTooLong,
     Failed,
@@ -26,7 +28,7 @@ from sbm.clients.outcomes import (
     Unanswered,
     Unavailable,
 )
-from sbm.clients.twisted_internals import BytesProducer, Gate, Pool, read_body, was_not_sent
+from sbm.clients.prepared_client import PreparedClient, PreparedResponse
 from sbm.model.durations import RequestTimeout
 from sbm.settings.endpoints import MetricsAddress, ServiceAddress
 
@@ -38,13 +40,17 @@ LATE_SECONDS = 2.0
 KEEP_ALIVE_SECONDS = 1.5
 
 
-@frozen(kw_only=True)
+@define(eq=False, kw_only=True)
 class HttpResponse:
-    """A complete answer: its status, its headers and its whole body."""
+    """A complete answer: treq's response, and its whole body."""
 
-    status: int
-    headers: Headers
+    _response: PreparedResponse
     body: bytes
+
+    @property
+    def status(self) -> int:
+        status: int = self._response.code
+        return status
 
     def json(self) -> Any:
         """The body as JSON; raises ValueError."""
@@ -64,7 +70,7 @@ class HttpResponse:
         return max(until - now, timedelta(0)) if until is not None else None
 
     def _header(self, name: str) -> str:
-        text: str = self.headers.getRawHeaders(name, [""])[-1]
+        text: str = self._response.headers.getRawHeaders(name, [""])[-1]
         return text.strip()
 
     @property
@@ -140,27 +146,29 @@ class ServiceClient(Service):
     _timeout: RequestTimeout
     _connections: int = 50
     _failed: Callable[[str, str], None] = _ignore_failure
-    _pool: HTTPConnectionPool = field(init=False)
+    _agent: HttpAgent = field(init=False)
+    _client: PreparedClient = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        pool: Any = Pool
-        self._pool = pool(self._reactor, persistent=True)
-        # Twisted would repeat a GET itself, through a wrapper that cannot be aborted.
-        self._pool.retryAutomatically = False
-        self._pool.maxPersistentPerHost = self._connections
-        self._pool.cachedConnectionTimeout = KEEP_ALIVE_SECONDS  # type: ignore[assignment]
-        self._base = DecodedURL.from_text(self._address.url)
-        self._headers: dict[str | bytes, str | bytes] = {"Accept": "application/json"}
+        self._agent = HttpAgent(
+            reactor=self._reactor, connections=self._connections, keep_alive=KEEP_ALIVE_SECONDS
+        )
+        self._client = PreparedClient(self._agent)
+        # Without a slash at its end. The host is in ASCII after this.
+        self._base = DecodedURL.from_text(self._address.url).to_uri().to_text().rstrip("/")
+        headers = {"Accept": ["application/json"], "Accept-Encoding": ["gzip"]}
         if self._address.authorization:
-            self._headers["Authorization"] = self._address.authorization.encode()
+            headers["Authorization"] = [self._address.authorization]
+        self._headers = PreparedHeaders(headers)
+        self._json_headers = PreparedHeaders({**headers, "Content-Type": ["application/json"]})
 
     def stopService(self) -> Deferred[None]:
         """Close the connections that are kept alive."""
         Service.stopService(self)
-        # The caller gets another Deferred than the pool's. If it cancels that one because it cannot
-        # wait any longer, the connections still close.
+        # The caller gets another Deferred than the agent's. If it cancels that one because it
+        # cannot wait any longer, the connections still close.
         closed: Deferred[None] = Deferred()
-        self._pool.closeCachedConnections().chainDeferred(closed)
+        self._agent.close().chainDeferred(closed)
         return closed
 
     async def get(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> HttpResponse:
@@ -168,25 +176,18 @@ class ServiceClient(Service):
 
         Raises Unavailable; its subclasses TooLong or Unanswered if this request may be the cause.
         """
-        url = self._base.child(*path).replace(query=query)
         try:
-            return await self._reported("GET", self._ask(url))
+            return await self._counted("GET", self._url(path, query))
         except AnswerTooLong as error:
             raise TooLong(str(error)) from error
         except OutcomeUnknown as error:  # a GET has no effect
             kind = Unanswered if error.may_be_theirs else Unavailable
             raise kind(str(error)) from error
 
-    async def _ask(self, url: DecodedURL) -> HttpResponse:
-        try:
-            return await self._request("GET", url, None, _always)
-        except ConnectionDropped:
-            return await self._request("GET", url, None, _always)
-
     def target(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> str:
         """The path and query in the first line of such a request."""
-        uri = self._base.child(*path).replace(query=query).to_uri()
-        return uri.replace(scheme="", host="", port=None, rooted=True).to_text()
+        url = self._url(path, query)
+        return url[url.index("/", len("https://")) :]
 
     async def post(
         self, *path: str, body: Any, begin: Callable[[], bool] | None = None
@@ -195,15 +196,27 @@ class ServiceClient(Service):
 
         Raises Unavailable if the request was surely not begun, else Unknown.
         """
-        url = self._base.child(*path)
-        return await self._reported("POST", self._request("POST", url, body, begin or _always))
+        return await self._counted("POST", self._url(path), _json(body, begin or _always))
 
-    async def _reported(
-        self, method: str, response: Coroutine[Any, Any, HttpResponse]
+    async def patch(self, *path: str, body: Any) -> HttpResponse:
+        """PATCH JSON; it can be repeated. Raises Unavailable or Unknown."""
+        return await self._request("PATCH", self._url(path), _json(body, _always))
+
+    def _url(self, path: tuple[str, ...], query: tuple[tuple[str, str], ...] = ()) -> str:
+        url = "/".join((self._base, *map(_quoted, path)))
+        return f"{url}?{_encoded(query)}" if query else url
+
+    async def _counted(
+        self, method: str, url: str, body: PreparedBody | None = None
     ) -> HttpResponse:
         """The answer to a request; failures are reported to ``failed``."""
         try:
-            answer = await response
+            try:
+                answer = await self._request(method, url, body)
+            except ConnectionDropped:
+                if method != "GET":
+                    raise
+                answer = await self._request(method, url, body)
         except Failed as error:
             failure = _failure(error)
             if failure:
@@ -213,37 +226,19 @@ class ServiceClient(Service):
             self._failed(method, f"http_error.{answer.status}")
         return answer
 
-    async def patch(self, *path: str, body: Any) -> HttpResponse:
-        """PATCH JSON; it can be repeated. Raises Unavailable or Unknown."""
-        return await self._request("PATCH", self._base.child(*path), body, _always)
-
-    async def _request(
-        self, method: str, url: DecodedURL, body: Any, begin: Callable[[], bool]
-    ) -> HttpResponse:
-        gate = Gate(pool=self._pool, begin=begin)
-        agent: Any = Agent(self._reactor, pool=gate)
-        client = HTTPClient(agent)
-        headers = dict(self._headers)
-        data = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-            # A lone surrogate cannot be encoded in UTF-8; its backslash form is an escape in JSON.
-            data = BytesProducer(data=text.encode("utf-8", "backslashreplace"))
-        request = client.request(
-            method, url, headers=headers, data=data, unbuffered=True, allow_redirects=False
-        )
-        work = Deferred.fromCoroutine(_complete(request, gate))
+    async def _request(self, method: str, url: str, body: PreparedBody | None) -> HttpResponse:
+        headers = self._headers if body is None else self._json_headers
         began_at = self._reactor.seconds()
+        request = self._client.request(method, url, headers=headers, data=body)
+        request.addTimeout(self._timeout.total_seconds(), self._reactor, _late)
         try:
-            return await work.addTimeout(self._timeout.total_seconds(), self._reactor, _late)
-        except HeldBack:
-            raise
-        except Exception as error:
-            if not gate.begun or was_not_sent(error):
-                raise Unavailable(_reason(error)) from error
-            if isinstance(error, AnswerTooLong):
-                raise
+            response = await request
+            return HttpResponse(response=response, body=await response.content())
+        except NotBegun as error:
+            if isinstance(error.reason, HeldBack):
+                raise error.reason from None
+            raise Unavailable(_reason(error)) from error
+        except ResponseFailed as error:
             if isinstance(_cause(error), CancelledError) or self._was_stopped(began_at):
                 raise OutcomeUnknown(_reason(error), may_be_theirs=False) from error
             if isinstance(error, ResponseNeverReceived):
@@ -271,20 +266,34 @@ def _always() -> bool:
     return True
 
 
-async def _complete(request: Deferred[Any], gate: Gate) -> HttpResponse:
-    response = await request
-    body = await read_body(response, gate.connection.abort_at_once)
-    return HttpResponse(status=response.code, headers=response.headers, body=body)
+# Most paths and queries differ in one part only: the identity.
+@lru_cache(maxsize=64)
+def _quoted(part: str) -> str:
+    return quote(part, safe="")
+
+
+@lru_cache(maxsize=8)
+def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(query, safe=":", quote_via=quote)
+
+
+def _json(body: Any, begin: Callable[[], bool]) -> PreparedBody:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    # A lone surrogate cannot be encoded in UTF-8; its backslash form is an escape in JSON.
+    return PreparedBody(data=text.encode("utf-8", "backslashreplace"), begin=begin)
 
 
 def _late(outcome: Any, seconds: float) -> Any:
-    """Raise the same error at the deadline, whatever Twisted raises at that stage."""
+    """Say at the deadline that it was the deadline, and still whether the request was begun."""
     if isinstance(outcome, Failure):
-        raise TimeoutError(f"no complete answer within {seconds:g} s")
+        error = TimeoutError(f"no complete answer within {seconds:g} s")
+        raise NotBegun(error) if outcome.check(NotBegun) else ResponseFailed([Failure(error)])
     return outcome
 
 
 def _cause(error: BaseException) -> BaseException:
+    if isinstance(error, NotBegun):
+        return _cause(error.reason)
     causes = getattr(error, "reasons", None)
     if causes and isinstance(causes[0], Failure) and causes[0].value is not None:
         return causes[0].value

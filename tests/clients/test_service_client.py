@@ -14,14 +14,16 @@ from typing import Any
 
 import pytest
 from pytest_twisted import ensureDeferred
+from treq.cookies import IndexableCookieJar
 from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import LogLevel, globalLogPublisher
-from twisted.web.http_headers import Headers
 
-from sbm.clients import twisted_internals
+from sbm.clients import http_connection
+from sbm.clients.http_connection import HttpAnswer, HttpConnection
 from sbm.clients.outcomes import HeldBack, OutcomeUnknown, Unavailable
+from sbm.clients.prepared_client import PreparedResponse
 from sbm.clients.service_client import ConnectionDropped, HttpResponse, ServiceClient, TooLong
 from sbm.model.durations import RequestTimeout
 from sbm.settings.endpoints import ServiceAddress
@@ -192,14 +194,15 @@ async def test_the_deadline_holds_before_the_headers_and_aborts_the_connection(
 
 @pytest.fixture
 def reading(monkeypatch: pytest.MonkeyPatch) -> Deferred[None]:
-    """Fires when the headers are there, and the body is being read."""
-    reading, read = Deferred[None](), twisted_internals.read_body
+    """Fires when a part of the answer was read."""
+    reading, read = Deferred[None](), HttpConnection.dataReceived
 
-    async def tell_and_read(*args: Any) -> bytes:
-        reactor.callLater(0, reading.callback, None)
-        return await read(*args)
+    def tell_and_read(connection: HttpConnection, data: bytes) -> None:
+        read(connection, data)
+        if not reading.called:
+            reactor.callLater(0, reading.callback, None)
 
-    monkeypatch.setattr("sbm.clients.service_client.read_body", tell_and_read)
+    monkeypatch.setattr(HttpConnection, "dataReceived", tell_and_read)
     return reading
 
 
@@ -311,16 +314,16 @@ async def test_a_post_is_written_in_the_turn_in_which_it_was_allowed(
 ) -> None:
     """A process that is stopped in between would write it when it wakes."""
     written: list[bytes] = []
-    request = twisted_internals.HttpConnection.request
+    request = HttpConnection.request
 
-    def at_once(connection: Any, what: Any) -> Any:
-        answered = request(connection, what)
+    def at_once(connection: Any, what: bytes, **options: bool) -> Any:
+        answered = request(connection, what, **options)
         line, _ = listener.accept()
         written.append(line.recv(65536))
         line.sendall(answer(201, b"{}"))
         return answered
 
-    monkeypatch.setattr(twisted_internals.HttpConnection, "request", at_once)
+    monkeypatch.setattr(HttpConnection, "request", at_once)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -529,7 +532,7 @@ async def test_a_body_in_gzip_is_read(far: Far, client: ServiceClient) -> None:
 async def test_a_body_that_is_too_large_is_not_read_to_its_end(
     far: Far, client: ServiceClient, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(twisted_internals, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(http_connection, "MAX_BODY_BYTES", 1000)
     body = b'"' + b"a" * 999 + b'"'
     far.says(
         answer(201, gzip.compress(body), Content_Encoding="gzip") if packed else answer(201, body)
@@ -568,10 +571,16 @@ class Tap:
 # What an answer says
 
 
+def response(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> HttpResponse:
+    raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    read = HttpAnswer(http_version="1.1", code=status, phrase=b"", raw_headers=raw, body=body)
+    return HttpResponse(response=PreparedResponse(read, IndexableCookieJar()), body=body)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"{'a': 1}"])
 def test_json_that_is_none_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        HttpResponse(status=200, headers=Headers(), body=body).json()
+        response(200, body).json()
 
 
 @pytest.mark.parametrize(
@@ -590,15 +599,15 @@ def test_json_that_is_none_is_a_value_error(body: bytes) -> None:
     ],
 )
 def test_retry_after_is_seconds_or_a_time(text: str, asked: timedelta | None) -> None:
-    headers = Headers({"Retry-After": [text], "Date": ["Fri, 31 Dec 1999 23:59:30 GMT"]})
-    assert HttpResponse(status=429, headers=headers, body=b"").retry_after == asked
+    headers = {"Retry-After": text, "Date": "Fri, 31 Dec 1999 23:59:30 GMT"}
+    assert response(429, headers=headers).retry_after == asked
 
 
 def test_a_summary_is_short_and_readable_whatever_came() -> None:
-    said = HttpResponse(status=500, headers=Headers(), body=b"\xffError " + b"x" * 5000).summary()
+    said = response(500, b"\xffError " + b"x" * 5000).summary()
     assert said.startswith("500 \ufffdError xxx")
     assert len(said) < 250
-    assert HttpResponse(status=204, headers=Headers(), body=b"").summary() == "204"
+    assert response(204).summary() == "204"
 
 
 # Told of failures

@@ -9,13 +9,13 @@ from datetime import datetime, timezone
 import pytest
 from pytest_twisted import ensureDeferred
 
+from sbm.clients.http_connection import MAX_BODY_BYTES
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.outcomes import CannotBeAsked, Failed, Faulty, OutcomeUnknown, Rejected, Unanswered
 from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
-from sbm.clients.twisted_internals import MAX_BODY_BYTES
 from sbm.model.scheduler_call import CallBack
 from tests.clients.far import Far, Line, answer
 

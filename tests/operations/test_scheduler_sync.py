@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from pytest_twisted import ensureDeferred
 
+from sbm.clients.http_connection import MAX_BODY_BYTES
 from sbm.clients.outcomes import Unavailable
-from sbm.clients.twisted_internals import MAX_BODY_BYTES
 from sbm.model.scheduler_call import Scheduling
 from sbm.operations.scheduler_sync import Comparison
 from tests.pipeline.scheduler.test_outbox import Here, answering, payload

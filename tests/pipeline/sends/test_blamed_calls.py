@@ -12,7 +12,7 @@ from pytest_twisted import ensureDeferred
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from sbm.clients.twisted_internals import MAX_BODY_BYTES
+from sbm.clients.http_connection import MAX_BODY_BYTES
 from tests.pipeline.scheduler.test_outbox import Here
 from tests.pipeline.scheduler.test_outbox import here as here
 
