@@ -37,12 +37,12 @@ types: ## check the types
 docs: ## build the manual into docs/_build/html
 package: ## build dist/, and try the wheel in an empty environment
 
-schema: ## write sql/schema.sql anew, after a migration was added
+schema: ## write sql/schema.sql again, after a migration was added
 
 changelog: $(TOX) ## show what the next release brings; VERSION=0.1.0 writes it into CHANGELOG.rst
 	@$(TOX) run -q -e changelog $(if $(VERSION),-- --version $(VERSION) --yes)
 
-lock: $(TOX) ## write requirements/ anew, with the newest versions
+lock: $(TOX) ## write requirements/ again, with the newest versions
 	@$(TOX) run -q -e lock
 
 clean: ## remove the sandbox's data and what was built; the environments stay
@@ -60,7 +60,7 @@ clean: ## remove the sandbox's data and what was built; the environments stay
 	@touch $@
 
 # Changes whenever a file of the package changes, comes or goes. An environment that was moved, or
-# whose Python is gone, is made anew.
+# whose Python is gone, is made again.
 .venv/sources: FORCE
 	@.venv/bin/pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@find sbm sql twisted/plugins -type f ! -name '*.pyc' ! -name dropin.cache \

@@ -1,5 +1,5 @@
 -- What sql/migrations make of an empty database: for reading, never applied. A test keeps it true;
--- `make schema` writes it anew. The ledger's partitions of single months are left out.
+-- `make schema` writes it again. The ledger's partitions of single months are left out.
 
 CREATE FUNCTION public.clock_reach(tick_id bigint) RETURNS interval
     LANGUAGE sql STABLE PARALLEL SAFE

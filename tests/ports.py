@@ -13,7 +13,7 @@ _EACH = 2000
 _process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _PORTS = range(10000 + _process % 11 * _EACH, 10000 + (_process % 11 + 1) * _EACH)
 
-# Not the generator that is seeded anew before each test: with it, the processes among which the
+# Not the generator that is seeded again before each test: with it, the processes among which the
 # suite is divided would all draw the same ports.
 _draw = random.SystemRandom()
 _given: set[int] = set()

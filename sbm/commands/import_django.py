@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--go-on",
         action="store_true",
-        help="complete the subscriptions that stand beyond the end of their content, and begin"
+        help="complete the subscriptions that are beyond the end of their content, and begin"
         " their next set (default: they complete at a tick, and do not go on)",
     )
     add_signature(parser)

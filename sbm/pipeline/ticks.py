@@ -118,7 +118,7 @@ class Clock:
     passed longer than ``grace`` ago is not made up for: the message would come at the wrong time.
 
     After the database's clock has jumped, no tick is made for some seconds, because the clock may
-    jump back. A moment that was computed while it was wrong is computed anew.
+    jump back. A moment that was computed while it was wrong is computed again.
     """
 
     _database: Database
@@ -258,7 +258,7 @@ class Clock:
             just_before = last or schedule.now - timedelta(seconds=2 * SETTLING_SECONDS)
             self._log.warn(
                 "schedule {id}: its next tick was computed while the database's clock was wrong,"
-                " and is computed anew",
+                " and is computed again",
                 id=schedule.schedule_id,
             )
         return await latest_first(

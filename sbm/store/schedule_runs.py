@@ -89,7 +89,7 @@ async def end_runs(transaction: Transaction) -> None:
 async def check(transaction: Transaction, *, search_id: int) -> None:
     """Raise DatabaseUnavailable if the search and its runs were lost in a crash of the database."""
     if await transaction.maybe(QUERIES.find_search, int, search_id=search_id) is None:
-        raise DatabaseUnavailable("the search was lost with the database; begin it anew")
+        raise DatabaseUnavailable("the search was lost with the database; begin it again")
 
 
 async def list_ended(transaction: Transaction) -> list[int]:

@@ -123,7 +123,7 @@ async def list_waiting(
 
 
 async def doubt_next_ticks(transaction: Transaction, *, schedule_ids: Sequence[int]) -> None:
-    """Let the next ticks of these schedules be computed anew."""
+    """Let the next ticks of these schedules be computed again."""
     await transaction.execute(QUERIES.doubt_next_ticks, ids=list(schedule_ids))
 
 

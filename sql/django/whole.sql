@@ -207,7 +207,7 @@ SELECT s.id, CASE WHEN type = 'string' THEN s.metadata ->> 'prepend_next_deliver
  ORDER BY s.id
 
 -- name: find_ended :exec
--- Those under way who stand beyond the end of their content, and what follows their set. They
+-- Those under way that are beyond the end of their content, and what follows their set. They
 -- complete at a tick; without a send of their set from here they do not go on.
 CREATE TEMPORARY TABLE ended_subscriptions ON COMMIT DROP AS
 SELECT s.id, s.identity, s.lang, s.next_sequence_number, s.process_status < 0 AS is_in_error,

@@ -121,7 +121,7 @@ SELECT looked_at.last, looked_at.count AS looked_at, page.*
 
 -- name: lock_behind :many
 -- Lock those of these subscriptions that no other transaction has locked, before they are judged
--- anew: none of them steps meanwhile, and the next statement sees those that have stepped before.
+-- again: none of them steps meanwhile, and the next statement sees those that have stepped before.
 SELECT id FROM subscriptions
  WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
 

@@ -49,7 +49,7 @@ VALUES (%(machine)s, %(uptime)s, %(lowest)s, %(highest)s, %(jump_id)s, now())
        jump_id = EXCLUDED.jump_id, read_at = EXCLUDED.read_at;
 
 -- name: delete_old_readings :exec
--- Readings of machines that were started anew since, or do not exist any more. A jump is kept as
+-- Readings of machines that were started again since, or do not exist any more. A jump is kept as
 -- long as the ticks that were made before it.
 WITH gone AS (
     DELETE FROM clock_readings WHERE read_at < now() - interval '90 days'
@@ -122,7 +122,7 @@ UPDATE scheduler_calls
 
 -- name: repair_tasks :exec
 -- fires: date_moments
--- The same for tasks, so that a task whose daemon stopped renewing its lease is begun anew in time.
+-- The same for tasks, so that a task whose daemon stopped renewing its lease is begun again in time.
 UPDATE tasks
    SET lease_until = now() + CASE WHEN lease_until - dated_at <= %(most)s::interval
                                   THEN lease_until - dated_at ELSE %(lease)s::interval END
@@ -131,7 +131,7 @@ UPDATE tasks
 -- name: repair_content_changes :exec
 -- The times when content changed last, from which subscriptions complete an hour later: a time that
 -- lies ahead is replaced by the time of now. That is by the clock that the trigger reads, because
--- its rows may be younger than this transaction. Rows that an editor has locked are written anew
+-- its rows may be younger than this transaction. Rows that an editor has locked are written again
 -- anyway.
 UPDATE content_changes SET changed_at = clock_timestamp()
  WHERE (messageset_id, lang) IN (

@@ -44,7 +44,7 @@ VALUES (%(kind)s, %(target)s, %(moment)s, %(status)s, %(body)s, %(received_at)s)
        status = excluded.status, body = excluded.body;
 
 -- name: delete_old :exec
--- Calls that can no longer be repeated, by either clock. One that is being recorded anew is
+-- Calls that can no longer be repeated, by either clock. One that is being recorded again is
 -- skipped. Rows are found by their ctid, which they keep while they are locked. By their key, the
 -- planner would read the whole table for each portion.
 DELETE FROM scheduler_callbacks

@@ -157,7 +157,7 @@ SELECT e.kind, e.target, e.remote_id,
 -- fires: date_moments
 -- Store what the Scheduler was found to hold, and owe the calls that bring it up to date. Calls
 -- since the listing began are newer than the findings. Facts that were known already are not
--- written again. If a schedule has to be made anew, it is not known when the old one fires.
+-- written again. If a schedule has to be made again, it is not known when the old one fires.
 WITH found AS MATERIALIZED (
     SELECT kind, target, remote_id, enabled, is_addressed, action,
            CASE WHEN action IS DISTINCT FROM 'recreate' THEN cron_definition END AS cron_definition,

@@ -207,7 +207,7 @@ UPDATE schedules
  WHERE id = %(schedule_id)s;
 
 -- name: clear_next_ticks :exec
--- Forget the next ticks of the built-in clock. It computes them anew, now or when it makes the
+-- Forget the next ticks of the built-in clock. It computes them again, now or when it makes the
 -- ticks again: the Scheduler has made those that were due meanwhile.
 UPDATE schedules SET next_tick_at = NULL, next_tick_rule = NULL, next_tick_set_at = NULL
  WHERE next_tick_rule IS NOT NULL;
@@ -220,7 +220,7 @@ SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year
   FROM schedules WHERE id > %(after)s AND next_tick_at > now() ORDER BY id LIMIT %(limit)s;
 
 -- name: doubt_next_ticks :exec
--- These schedules wait for a moment that is not their next one. It is computed anew, like one that
+-- These schedules wait for a moment that is not their next one. It is computed again, like one that
 -- was computed while the clock was ahead.
 UPDATE schedules SET next_tick_set_at = 'infinity'
  WHERE id = ANY(%(ids)s::integer[]) AND next_tick_at > now();

@@ -83,7 +83,7 @@ class _Reckoning:
                 self._nexts[outbound.identity, outbound.message].append(outbound)
 
     def _passed(self) -> Iterator[tuple[str, Message]]:
-        """Every message that a subscription stands beyond."""
+        """Every message that a subscription is beyond."""
         for (identity, generation), row in self._subscribers.items():
             end = row["next_sequence_number"] + (1 if row["completed"] else 0)
             for number in range(row["initial_sequence_number"], end):
@@ -169,7 +169,7 @@ class _Reckoning:
         for (identity, message), outbounds in self._nexts.items():
             settled = [outbound for outbound in outbounds if outbound.send_id not in live]
             if settled and (identity, message) not in passed:
-                yield f"{identity} got {self._content.text(message)} and does not stand beyond it"
+                yield f"{identity} got {self._content.text(message)} and is not beyond it"
         for outbound in self._outbounds:
             if outbound.message is None:
                 yield f"outbound {outbound.id} says what no message says"

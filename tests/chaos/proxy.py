@@ -69,7 +69,7 @@ class Wires:
 
 @define(eq=False)
 class Proxy:
-    """Listens on a port of its own; ``target`` is looked up anew for each line."""
+    """Listens on a port of its own; ``target`` is looked up again for each line."""
 
     wires: Wires
     port: int

@@ -42,7 +42,7 @@ class Run:
         return str(self.direct.subscription(self.one)["identity"])
 
     def send(self, number: int, *, prepend: str = "", kind: str = "next") -> Outbound:
-        """A message is sent to the first subscriber, and she stands beyond it."""
+        """A message is sent to the first subscriber, and she is beyond it."""
         send_id, outbound_id = uuid4(), str(uuid4())
         tick = self.direct.value(
             "INSERT INTO ticks (source, state, due_at, shard, triggers, expanded_at)"

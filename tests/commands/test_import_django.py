@@ -205,7 +205,7 @@ def test_those_beyond_the_end_are_reported_and_go_on_if_that_is_wanted(
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     told = {line["id"]: line["reason"] for line in lines if line.get("fate") == "beyond the end"}
     assert set(told) == set(map(str, (goes, errs, last)))
-    before = "it stands at 4, beyond the end of pregnancy.1 in eng_ZA: it"
+    before = "it is at 4, beyond the end of pregnancy.1 in eng_ZA: it"
     followers = direct.rows("SELECT * FROM subscriptions WHERE chained_from IS NOT NULL")
     if not options:
         assert told[str(goes)] == f"{before} completes at a tick, and does not go on to baby.1"

@@ -505,7 +505,7 @@ def test_a_cron_is_never_due_where_no_month_of_it_has_a_day_of_it_and_nowhere_el
 
 
 def test_every_date_falls_on_every_day_of_the_week_within_forty_years() -> None:
-    """The calendar begins anew after 400 years. So a search for 50 years misses nothing."""
+    """The calendar begins again after 400 years. So a search for 50 years misses nothing."""
     last: dict[tuple[int, int, int], date] = {}
     day, longest = date(2000, 1, 1), 0
     while day < date(2500, 1, 1):

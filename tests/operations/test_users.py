@@ -133,7 +133,7 @@ async def test_a_password_that_was_changed_is_not_replaced(
 ) -> None:
     await database.transact(users.create, username="bob", password="old")
     await database.transact(users.set_password, username="bob", password="changed")
-    await database.transact(store.replace_password, user_id=1, old="old", new="old, anew")
+    await database.transact(store.replace_password, user_id=1, old="old", new="old, again")
     assert direct.value("SELECT password FROM users") == "changed"
 
 

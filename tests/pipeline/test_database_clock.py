@@ -402,7 +402,7 @@ async def test_a_jump_that_nobody_was_there_to_see_is_seen_by_the_next_on_the_ma
 async def test_another_machine_knows_nothing_of_this_one(bench: Bench) -> None:
     await bench.reads(bench.daemon())
     bench.uptime = 5.0  # it was started a moment ago
-    assert not (await bench.reads(bench.daemon("started anew"))).is_doubted
+    assert not (await bench.reads(bench.daemon("started again"))).is_doubted
     assert bench.jumps() == []
 
 

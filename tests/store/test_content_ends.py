@@ -137,7 +137,7 @@ async def test_until_the_content_has_been_at_rest_they_are_skipped_with_that_rea
         assert "changed a short while ago" in entry["reason"]
         assert direct.subscription(mother) == before
     assert direct.rows("SELECT * FROM failed_tasks") == []
-    ward.direct.message(ward.pregnancy, 5, "eng_ZA", "five, anew")
+    ward.direct.message(ward.pregnancy, 5, "eng_ZA", "five, again")
     assert (await ward.tick())["sequence_number"] == 5
     assert direct.subscription(mother)["completed"]
 
@@ -235,10 +235,10 @@ async def test_the_end_is_that_of_the_language_which_the_person_has_now(
     ("change", "completes"),
     [
         ("INSERT INTO messages (messageset_id, sequence_number, lang, text_content)"
-         " SELECT messageset_id, 5, lang, 'anew' FROM messages"
+         " SELECT messageset_id, 5, lang, 'again' FROM messages"
          " WHERE lang = 'eng_ZA' AND messageset_id = 2 AND sequence_number = 1", False),
         ("DELETE FROM messages WHERE sequence_number = 4", False),
-        ("UPDATE messages SET text_content = 'written anew' WHERE sequence_number = 1", False),
+        ("UPDATE messages SET text_content = 'written again' WHERE sequence_number = 1", False),
         ("DELETE FROM messages", False),
         ("UPDATE subscriptions SET next_sequence_number = 1", False),
         ("UPDATE subscriptions SET next_sequence_number = 7", False),

@@ -25,7 +25,7 @@ class Taken:
 
     ``called`` is the number of schedules that the Scheduler calls; ``schedules`` are all of them.
     ``contents`` are those of all messages, ``waiting`` the prepends of all active subscriptions,
-    and ``ended`` the subscriptions that stand beyond the end of their content.
+    and ``ended`` the subscriptions that are beyond the end of their content.
     """
 
     origin: Origin
@@ -51,7 +51,7 @@ def transfer(
 ) -> None:
     """Copy the old service's data into an empty database; both are given as libpq URIs.
 
-    With ``go_on``, subscriptions that stand beyond the end of their content are completed, and go
+    With ``go_on``, subscriptions that are beyond the end of their content are completed, and go
     on to the next set.
 
     After all data was copied and checked, ``conclude`` gets it, and returns whether to keep it.

@@ -53,7 +53,7 @@ class SchedulerOutbox:
 
     A scheduler call says what the Scheduler shall hold, not what has changed, so it may be done
     twice. Only the making of a schedule may not: if the answer is lost, the daemon looks for the
-    schedule, and makes it anew only if it is still absent after the settle time.
+    schedule, and makes it again only if it is still absent after the settle time.
 
     The Scheduler decides when a schedule fires at the moment when it is made. So for another cron
     the old schedule is disabled, that is recorded, and then a new schedule is made. The moments

@@ -92,7 +92,7 @@ class TaskRunner(Service, ABC):
             await self._database.transact(tasks.release, task_id=task.id, owner=self._owner)
             return 0
         except DatabaseUnavailable:
-            raise  # its lease will end, and a daemon begins it anew
+            raise  # its lease will end, and a daemon begins it again
         except TaskFailed as failed:
             reason, result = str(failed), failed.result
             self._log.warn(

@@ -1,4 +1,4 @@
-"""For another cron, a schedule is made anew; and what came due meanwhile is sent."""
+"""For another cron, a schedule is made again; and what came due meanwhile is sent."""
 
 from __future__ import annotations
 

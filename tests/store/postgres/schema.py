@@ -1,4 +1,4 @@
-"""What the migrations make, as text; run as a program, it writes sql/schema.sql anew."""
+"""What the migrations make, as text; run as a program, it writes sql/schema.sql again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sbm.store.postgres.statements import sql_directory
 
 HEADER = """\
 -- What sql/migrations make of an empty database: for reading, never applied. A test keeps it true;
--- `make schema` writes it anew. The ledger's partitions of single months are left out.
+-- `make schema` writes it again. The ledger's partitions of single months are left out.
 
 """
 
