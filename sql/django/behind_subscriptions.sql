@@ -1,7 +1,7 @@
--- Those who were found to be behind.
+-- Subscriptions that were found to be behind.
 
 -- name: stage :exec
--- The old table.
+-- A copy of the old table.
 CREATE TEMPORARY TABLE subscriptions_behindsubscription (
     id integer, messages_behind integer, current_sequence_number integer,
     expected_sequence_number integer, created_at timestamptz, current_messageset_id integer,
@@ -10,13 +10,13 @@ CREATE TEMPORARY TABLE subscriptions_behindsubscription (
 CREATE INDEX ON subscriptions_behindsubscription (subscription_id)
 
 -- name: read :many
--- As they are.
+-- The rows, unchanged.
 SELECT id, subscription_id, messages_behind, current_messageset_id, current_sequence_number,
        expected_messageset_id, expected_sequence_number, created_at
   FROM subscriptions_behindsubscription
 
 -- name: note :exec
--- Those of what is not there, and those that were found again later.
+-- Left behind: rows that refer to missing rows, and rows that a later one replaces.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'behind_subscriptions', s.id, 'left behind', why.reason, true, to_jsonb(s)
   FROM subscriptions_behindsubscription s
@@ -33,7 +33,7 @@ SELECT 'behind_subscriptions', s.id, 'left behind', why.reason, true, to_jsonb(s
  WHERE why.reason IS NOT NULL
 
 -- name: take :exec
--- What is not left behind.
+-- Import the rows that are not left behind.
 INSERT INTO behind_subscriptions (id, subscription_id, messages_behind, current_messageset_id,
                                   current_sequence_number, expected_messageset_id,
                                   expected_sequence_number, created_at)
@@ -44,7 +44,7 @@ SELECT id, subscription_id, messages_behind, current_messageset_id, current_sequ
                     WHERE n.noun = 'behind_subscriptions' AND n.id = m.id::text)
 
 -- name: ours :many
--- What there is of them now.
+-- The rows as they are now, for the checksum.
 SELECT id, subscription_id, messages_behind, current_messageset_id, current_sequence_number,
        expected_messageset_id, expected_sequence_number, created_at
   FROM behind_subscriptions

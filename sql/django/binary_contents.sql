@@ -1,14 +1,14 @@
--- Files of messages: their names. The files themselves are none of the database's business.
+-- The files of messages: their names. The files themselves are not in the database.
 
 -- name: stage :exec
--- The old table.
+-- A copy of the old table.
 CREATE TEMPORARY TABLE contentstore_binarycontent (
     id integer, content text, created_at timestamptz, updated_at timestamptz
 ) ON COMMIT DROP
 
 -- name: read :many
--- All files lie in one folder, and each has a name of its own: one that must have another gets its id
--- in front, or, where that is taken as well, what nobody else has.
+-- All files are in one folder, and each needs a name of its own. If a name is taken, the file gets
+-- its id in front of the name; if that is taken as well, it gets a name that no other file has.
 SELECT id, CASE WHEN number = 1 THEN name
                 WHEN id || '-' || right(name, 85) NOT IN (
                          SELECT replace(content, '/', '_') FROM contentstore_binarycontent)
@@ -20,7 +20,7 @@ SELECT id, CASE WHEN number = 1 THEN name
           FROM contentstore_binarycontent) AS numbered
 
 -- name: note :exec
--- Those of other names, and those without any.
+-- Changed: files that get another name. Left behind: files without a name.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'binary_contents', s.id, 'left behind', 'it names no file', true, to_jsonb(s)
   FROM contentstore_binarycontent s WHERE s.content = '';
@@ -32,11 +32,11 @@ SELECT 'binary_contents', m.id, 'changed',
  WHERE m.content <> s.content AND s.content <> ''
 
 -- name: take :exec
--- What is not left behind.
+-- Import the rows that are not left behind.
 INSERT INTO binary_contents (id, content, created_at, updated_at)
 SELECT m.id, m.content, m.created_at, m.updated_at
   FROM old_binary_contents m JOIN contentstore_binarycontent s USING (id) WHERE s.content <> ''
 
 -- name: ours :many
--- What there is of them now.
+-- The rows as they are now, for the checksum.
 SELECT id, content, created_at, updated_at FROM binary_contents

@@ -1,7 +1,7 @@
 -- Send estimates.
 
 -- name: stage :exec
--- The old table.
+-- A copy of the old table.
 CREATE TEMPORARY TABLE subscriptions_estimatedsend (
     id integer, send_date date, estimate_subscriptions integer, estimate_identities integer,
     messageset_id integer
@@ -9,12 +9,12 @@ CREATE TEMPORARY TABLE subscriptions_estimatedsend (
 CREATE INDEX ON subscriptions_estimatedsend (send_date, messageset_id)
 
 -- name: read :many
--- As they are.
+-- The rows, unchanged.
 SELECT id, send_date, messageset_id, estimate_subscriptions, estimate_identities
   FROM subscriptions_estimatedsend
 
 -- name: note :exec
--- Those of a set that is not there, and those that a later one replaces.
+-- Left behind: rows of a missing message set, and rows that a later one replaces.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'estimated_sends', s.id, 'left behind', why.reason, true, to_jsonb(s)
   FROM subscriptions_estimatedsend s
@@ -28,7 +28,7 @@ SELECT 'estimated_sends', s.id, 'left behind', why.reason, true, to_jsonb(s)
  WHERE why.reason IS NOT NULL
 
 -- name: take :exec
--- What is not left behind.
+-- Import the rows that are not left behind.
 INSERT INTO estimated_sends (id, send_date, messageset_id, estimate_subscriptions,
                              estimate_identities)
 SELECT id, send_date, messageset_id, estimate_subscriptions, estimate_identities
@@ -37,6 +37,6 @@ SELECT id, send_date, messageset_id, estimate_subscriptions, estimate_identities
                     WHERE n.noun = 'estimated_sends' AND n.id = m.id::text)
 
 -- name: ours :many
--- What there is of them now.
+-- The rows as they are now, for the checksum.
 SELECT id, send_date, messageset_id, estimate_subscriptions, estimate_identities
   FROM estimated_sends

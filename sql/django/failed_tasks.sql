@@ -1,13 +1,13 @@
--- Failures. The old service does not say what it was that failed, the next message or a resend.
+-- Failed tasks. The old service does not tell whether the next message failed, or a resend.
 
 -- name: stage :exec
--- The old table.
+-- A copy of the old table.
 CREATE TEMPORARY TABLE subscriptions_subscriptionsendfailure (
     id integer, task_id uuid, initiated_at timestamptz, reason text, subscription_id uuid
 ) ON COMMIT DROP
 
 -- name: read :many
--- Each is a send of its own here, also where one task failed several times: the last one has its id.
+-- Each row is a send of its own here. If one task failed several times, the last row has its id.
 SELECT id, CASE WHEN number = 1 AND task_id IS NOT NULL THEN task_id
                 ELSE md5('failure ' || id)::uuid END AS send_id,
        COALESCE(reason, '') AS reason, subscription_id, initiated_at
@@ -15,7 +15,7 @@ SELECT id, CASE WHEN number = 1 AND task_id IS NOT NULL THEN task_id
           FROM subscriptions_subscriptionsendfailure) AS numbered
 
 -- name: note :exec
--- Those of a subscription that is not there.
+-- Left behind: rows of a missing subscription.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'failed_tasks', s.id, 'left behind', 'there is no subscription ' || s.subscription_id, true,
        to_jsonb(s)
@@ -28,9 +28,9 @@ SELECT 'failed_tasks', m.id, 'changed', 'its task failed again later: it has an 
  WHERE m.send_id IS DISTINCT FROM s.task_id
 
 -- name: take :exec
--- As failures of the next message. One can be requeued, once, only if nothing has happened to its
--- subscription since, and if it cannot have been a resend: where it stood is not known of others,
--- and without that a requeue skips them.
+-- Import them as failures of the next message. A failure can be requeued once, but only if nothing
+-- has happened to its subscription since, and if it cannot have been a resend. For all others, the
+-- place of the subscription at that time is not known, so a requeue skips them.
 INSERT INTO failed_tasks (id, send_id, kind, stage, reason, subscription_id, identity, initiated_at,
                           failed_at, attempt, messageset_id, next_sequence_number, lang)
 SELECT m.id, m.send_id, 'next', 'trigger', m.reason, s.id, s.identity, m.initiated_at,
@@ -45,5 +45,5 @@ SELECT m.id, m.send_id, 'next', 'trigger', m.reason, s.id, s.identity, m.initiat
                                  AND r.received_at <= m.initiated_at) AS stands) AS since
 
 -- name: ours :many
--- What there is of them now.
+-- The rows as they are now, for the checksum.
 SELECT id, send_id, reason, subscription_id, initiated_at FROM failed_tasks

@@ -1,7 +1,7 @@
 -- Messages.
 
 -- name: stage :exec
--- The old table, of the newest release.
+-- A copy of the old table, with the columns of the newest release.
 CREATE TEMPORARY TABLE contentstore_message (
     id integer, sequence_number integer, lang text, text_content text, created_at timestamptz,
     updated_at timestamptz, binary_content_id integer, messageset_id integer, metadata jsonb
@@ -9,13 +9,14 @@ CREATE TEMPORARY TABLE contentstore_message (
 CREATE INDEX ON contentstore_message (messageset_id, lang, sequence_number)
 
 -- name: read :many
--- As they are; metadata is never null.
+-- The rows, unchanged, except that metadata is never null.
 SELECT id, messageset_id, sequence_number, lang, text_content, binary_content_id,
        COALESCE(metadata, '{}'::jsonb) AS metadata, created_at, updated_at
   FROM contentstore_message
 
 -- name: note :exec
--- Those without a set or a language, and those that another one keeps from ever being sent.
+-- Left behind: messages without a set or a language, and messages that can never be sent, because
+-- another one has the same place. Changed: messages whose file is missing.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'messages', s.id, 'left behind', why.reason, true, to_jsonb(s)
   FROM contentstore_message s
@@ -37,7 +38,7 @@ SELECT 'messages', m.id, 'changed', 'there is no file ' || m.binary_content_id, 
    AND NOT EXISTS (SELECT FROM binary_contents WHERE id = m.binary_content_id)
 
 -- name: take :exec
--- What is not left behind.
+-- Import the rows that are not left behind.
 INSERT INTO messages (id, messageset_id, sequence_number, lang, text_content, binary_content_id,
                       metadata, created_at, updated_at)
 SELECT m.id, m.messageset_id, m.sequence_number, m.lang, m.text_content, b.id, m.metadata,
@@ -47,7 +48,7 @@ SELECT m.id, m.messageset_id, m.sequence_number, m.lang, m.text_content, b.id, m
                     WHERE n.noun = 'messages' AND n.fate = 'left behind' AND n.id = m.id::text)
 
 -- name: ours :many
--- What there is of them now.
+-- The rows as they are now, for the checksum.
 SELECT id, messageset_id, sequence_number, lang, text_content, binary_content_id, metadata,
        created_at, updated_at
   FROM messages

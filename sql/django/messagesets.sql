@@ -1,14 +1,14 @@
--- Message sets. One statement takes all: those that follow each other in a circle, too.
+-- Message sets. One statement imports all of them, so that sets may follow each other in a circle.
 
 -- name: stage :exec
--- The old table, of the newest release.
+-- A copy of the old table, with the columns of the newest release.
 CREATE TEMPORARY TABLE contentstore_messageset (
     id integer, short_name text, notes text, created_at timestamptz, updated_at timestamptz,
     default_schedule_id integer, next_set_id integer, content_type text, channel text, label text
 ) ON COMMIT DROP
 
 -- name: read :many
--- Every set has a name; what is no audio was sent as a text; an empty channel is none.
+-- Every set has a name. A set that is not audio was sent as text. An empty channel is no channel.
 SELECT id, CASE WHEN short_name = '' THEN 'messageset-' || id ELSE short_name END AS short_name,
        COALESCE(label, '') AS label,
        CASE WHEN content_type = 'audio' THEN 'audio' ELSE 'text' END AS content_type,
@@ -17,7 +17,8 @@ SELECT id, CASE WHEN short_name = '' THEN 'messageset-' || id ELSE short_name EN
   FROM contentstore_messageset
 
 -- name: note :exec
--- Those without their schedule stay behind; those without what follows them end there.
+-- Left behind: sets without their schedule. Changed: sets whose next set is missing (they end
+-- there), and sets with values that are not allowed.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'messagesets', m.id, 'left behind', 'there is no schedule ' || m.default_schedule_id, true,
        to_jsonb(s)
@@ -42,7 +43,7 @@ SELECT 'messagesets', m.id, 'changed', 'its content_type is neither text nor aud
  WHERE m.content_type IS DISTINCT FROM s.content_type
 
 -- name: take :exec
--- What is not left behind.
+-- Import the rows that are not left behind.
 INSERT INTO messagesets (id, short_name, label, content_type, channel, notes, next_set_id,
                          default_schedule_id, created_at, updated_at)
 SELECT m.id, m.short_name, m.label, m.content_type, m.channel, m.notes, f.id,
@@ -54,7 +55,7 @@ SELECT m.id, m.short_name, m.label, m.content_type, m.channel, m.notes, f.id,
  WHERE EXISTS (SELECT FROM schedules WHERE id = m.default_schedule_id)
 
 -- name: ours :many
--- What there is of them now.
+-- The rows as they are now, for the checksum.
 SELECT id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
        created_at, updated_at
   FROM messagesets

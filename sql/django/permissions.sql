@@ -1,7 +1,7 @@
--- Permissions: those of a user and those of her groups are hers.
+-- Permissions. The permissions of the groups of a user become permissions of the user.
 
 -- name: stage :exec
--- The old tables.
+-- Copies of the old tables.
 CREATE TEMPORARY TABLE auth_permission (id integer, codename text) ON COMMIT DROP;
 CREATE TEMPORARY TABLE auth_user_groups (user_id integer, group_id integer) ON COMMIT DROP;
 CREATE TEMPORARY TABLE auth_group_permissions (group_id integer, permission_id integer)
@@ -10,7 +10,7 @@ CREATE TEMPORARY TABLE auth_user_user_permissions (user_id integer, permission_i
     ON COMMIT DROP
 
 -- name: read :many
--- Each once, whichever way it was given.
+-- Each permission once, even if a user has it by several groups.
 SELECT user_id || ' ' || codename AS id, user_id, codename AS permission
   FROM (SELECT user_id, permission_id FROM auth_user_user_permissions
          UNION
@@ -19,7 +19,7 @@ SELECT user_id || ' ' || codename AS id, user_id, codename AS permission
  GROUP BY user_id, codename
 
 -- name: note :exec
--- Those that cannot be given here.
+-- Left behind: permissions that do not exist here.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'permissions', id, 'left behind', reason, true, to_jsonb(m) - 'id'
   FROM old_permissions m
@@ -31,11 +31,11 @@ SELECT 'permissions', id, 'left behind', reason, true, to_jsonb(m) - 'id'
  WHERE reason IS NOT NULL
 
 -- name: take :exec
--- What is not left behind.
+-- Import the rows that are not left behind.
 INSERT INTO user_permissions (user_id, permission)
 SELECT user_id, permission FROM old_permissions m
  WHERE NOT EXISTS (SELECT FROM import_notes n WHERE n.noun = 'permissions' AND n.id = m.id)
 
 -- name: ours :many
--- What there is of them now.
+-- The rows as they are now, for the checksum.
 SELECT user_id || ' ' || permission AS id, user_id, permission FROM user_permissions

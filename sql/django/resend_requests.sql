@@ -1,20 +1,20 @@
 -- Requests to resend.
 
 -- name: stage :exec
--- The old table.
+-- A copy of the old table.
 CREATE TEMPORARY TABLE subscriptions_resendrequest (
     id integer, received_at timestamptz, outbound uuid, message_id integer, subscription_id uuid
 ) ON COMMIT DROP;
 CREATE INDEX ON subscriptions_resendrequest (subscription_id) WHERE outbound IS NULL
 
 -- name: read :many
--- The send that answered is not known here; it gets an id that no other has.
+-- It is not known which send answered the request, so it gets an id that no other send has.
 SELECT id, received_at, subscription_id, message_id, md5('resend ' || id)::uuid AS send_id,
        outbound::text AS outbound_id
   FROM subscriptions_resendrequest
 
 -- name: note :exec
--- Those of a subscription that is not there, and those of a message that is not.
+-- Left behind: requests of a missing subscription. Changed: requests of a missing message.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'resend_requests', s.id, 'left behind', 'there is no subscription ' || s.subscription_id,
        true, to_jsonb(s)
@@ -27,7 +27,7 @@ SELECT 'resend_requests', s.id, 'changed', 'there is no message ' || s.message_i
  WHERE s.message_id IS NOT NULL AND NOT EXISTS (SELECT FROM messages WHERE id = s.message_id)
 
 -- name: take :exec
--- What is not left behind.
+-- Import the rows that are not left behind.
 INSERT INTO resend_requests (id, received_at, subscription_id, message_id, send_id, outbound_id)
 SELECT m.id, m.received_at, m.subscription_id, messages.id, m.send_id, m.outbound_id
   FROM old_resend_requests m
@@ -35,5 +35,5 @@ SELECT m.id, m.received_at, m.subscription_id, messages.id, m.send_id, m.outboun
   LEFT JOIN messages ON messages.id = m.message_id
 
 -- name: ours :many
--- What there is of them now.
+-- The rows as they are now, for the checksum.
 SELECT id, received_at, subscription_id, message_id, send_id, outbound_id FROM resend_requests

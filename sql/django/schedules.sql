@@ -1,7 +1,7 @@
--- Schedules. Those whose fields cannot be read are mended by sbm/model/old_cron.py.
+-- Schedules. If fields cannot be read, sbm/model/old_cron.py corrects them.
 
 -- name: stage :exec
--- The old table, of the newest release.
+-- A copy of the old table, with the columns of the newest release.
 CREATE TEMPORARY TABLE contentstore_schedule (
     id integer, minute text, hour text, day_of_week text, day_of_month text, month_of_year text,
     scheduler_schedule_id uuid
@@ -12,7 +12,7 @@ CREATE TEMPORARY TABLE mended_schedules (
 ) ON COMMIT DROP
 
 -- name: read :many
--- Blanks inside a field go, and an empty one means any.
+-- Blanks in a field are removed, and an empty field means any value.
 SELECT id, COALESCE(NULLIF(regexp_replace(minute, '\s', '', 'g'), ''), '*') AS minute,
        COALESCE(NULLIF(regexp_replace(hour, '\s', '', 'g'), ''), '*') AS hour,
        COALESCE(NULLIF(regexp_replace(day_of_week, '\s', '', 'g'), ''), '*') AS day_of_week,
@@ -21,7 +21,7 @@ SELECT id, COALESCE(NULLIF(regexp_replace(minute, '\s', '', 'g'), ''), '*') AS m
   FROM contentstore_schedule
 
 -- name: note :exec
--- Those with blanks.
+-- Changed: schedules with blanks.
 INSERT INTO import_notes (noun, id, fate, reason, was)
 SELECT 'schedules', id, 'changed', 'blanks in its fields are left out, and an empty field is *',
        to_jsonb(contentstore_schedule) - 'id' - 'scheduler_schedule_id'
@@ -34,23 +34,23 @@ SELECT 'schedules', id, 'changed', 'blanks in its fields are left out, and an em
            contentstore_schedule.month_of_year)
 
 -- name: list_read :many
--- The fields of all schedules, to be looked at.
+-- The fields of all schedules, to check them.
 SELECT id, minute, hour, day_of_week, day_of_month, month_of_year FROM old_schedules ORDER BY id
 
 -- name: mend :exec
--- Other fields for one of them.
+-- Store corrected fields of one schedule.
 INSERT INTO mended_schedules
 VALUES (%(id)s, %(minute)s, %(hour)s, %(day_of_week)s, %(day_of_month)s, %(month_of_year)s)
 
 -- name: note_mended :exec
--- What was made of one of them, and what it was.
+-- Note the old fields of a schedule that was corrected.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'schedules', id, 'changed', %(reason)s, true,
        to_jsonb(contentstore_schedule) - 'id' - 'scheduler_schedule_id'
   FROM contentstore_schedule WHERE id = %(id)s
 
 -- name: take :exec
--- As they were read, or mended.
+-- Import the schedules as they were read or corrected.
 INSERT INTO schedules (id, minute, hour, day_of_week, day_of_month, month_of_year)
 SELECT s.id, COALESCE(m.minute, s.minute), COALESCE(m.hour, s.hour),
        COALESCE(m.day_of_week, s.day_of_week), COALESCE(m.day_of_month, s.day_of_month),
@@ -58,11 +58,11 @@ SELECT s.id, COALESCE(m.minute, s.minute), COALESCE(m.hour, s.hour),
   FROM old_schedules s LEFT JOIN mended_schedules m ON m.id = s.id
 
 -- name: ours :many
--- What there is of them now.
+-- The rows as they are now, for the checksum.
 SELECT id, minute, hour, day_of_week, day_of_month, month_of_year FROM schedules
 
 -- name: take_remote :exec
--- What the Scheduler calls them. Nothing else is known of its side.
+-- The ids of the schedules at the Scheduler. Nothing else is known about them there.
 INSERT INTO scheduler_schedules (kind, target, remote_id)
 SELECT 'schedule', id::text, scheduler_schedule_id::text
   FROM contentstore_schedule WHERE scheduler_schedule_id IS NOT NULL

@@ -1,7 +1,7 @@
 -- Subscriptions.
 
 -- name: stage :exec
--- The old table.
+-- A copy of the old table.
 CREATE TEMPORARY TABLE subscriptions_subscription (
     id uuid, identity text, version integer, next_sequence_number integer, lang text,
     active boolean, completed boolean, schedule_id integer, process_status integer, metadata jsonb,
@@ -10,9 +10,9 @@ CREATE TEMPORARY TABLE subscriptions_subscription (
 ) ON COMMIT DROP
 
 -- name: read :many
--- An identity that is a UUID is written as UUIDs are. process_status and completed agree: 2 is the
--- status of the completed alone, and ends the activity where nothing else did. What was in process
--- (1) is no longer; any other status that is not known here is ready, or an error if it is negative.
+-- A UUID of an identity is written in the usual form. process_status and completed agree: 2 is the
+-- status of completed subscriptions only, and makes them inactive. A subscription in process (1) is
+-- ready. Any other unknown status is ready, or an error if it is negative.
 SELECT id,
        CASE WHEN identity ~* '^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$'
             THEN identity::uuid::text ELSE identity END AS identity,
@@ -26,7 +26,8 @@ SELECT id,
   FROM subscriptions_subscription
 
 -- name: note :exec
--- Those that lack what they cannot be without, and those that are changed on the way.
+-- Left behind: subscriptions that refer to missing rows. Changed: those with values that are not
+-- allowed.
 INSERT INTO import_notes (noun, id, fate, reason, is_apart, was)
 SELECT 'subscriptions', s.id, 'left behind', why.reason, true, to_jsonb(s)
   FROM subscriptions_subscription s
@@ -62,7 +63,7 @@ SELECT 'subscriptions', m.id, 'changed',
  WHERE m.process_status IS DISTINCT FROM s.process_status OR m.completed <> s.completed
 
 -- name: take :exec
--- What is not left behind.
+-- Import the rows that are not left behind.
 INSERT INTO subscriptions (id, identity, version, messageset_id, next_sequence_number,
                            initial_sequence_number, lang, active, completed, schedule_id,
                            process_status, metadata, created_at, updated_at, created_by,
@@ -78,7 +79,7 @@ SELECT m.id, m.identity, m.version, m.messageset_id, m.next_sequence_number,
                       AND n.id = m.id::text)
 
 -- name: ours :many
--- What there is of them now.
+-- The rows as they are now, for the checksum.
 SELECT id, identity, version, messageset_id, next_sequence_number, initial_sequence_number, lang,
        active, completed, schedule_id, process_status, metadata, created_at, updated_at, created_by,
        updated_by

@@ -1,12 +1,12 @@
--- What the import of the old service's data does once, before, between and after the tables.
--- Where a statement has {braces}, a table's own statement is put in.
+-- The statements that the import of the old service's data runs once: before, between and after the
+-- tables. In a statement with {braces}, a table's own statement is inserted there.
 
 -- name: set_reading :exec
--- Both sides write times in the same way, in UTC; nothing but the operator ends an import. Of what is
--- imported the Scheduler is not told: it knows already, or is brought in line afterwards. What an
--- old server does not know is left out. Tables that the search path does not show are looked for in
--- public. All of it is for one transaction: the old database may be
--- behind a pooler, where others would get what is set for a session.
+-- Both sides write times in the same way, in UTC, and only the operator can end an import. The
+-- Scheduler is not told about imported rows: it knows them already, or is synchronised afterwards.
+-- Settings that an old server does not know are left out. Tables that are not on the search path
+-- are looked for in public. All of this is set for one transaction, because behind a pooler, others
+-- would get the settings of a session.
 SELECT set_config(name, value, true)
   FROM (VALUES ('timezone', 'UTC'), ('datestyle', 'ISO, YMD'), ('intervalstyle', 'postgres'),
                ('bytea_output', 'hex'), ('extra_float_digits', '1'),
@@ -19,7 +19,8 @@ SELECT set_config(name, value, true)
  WHERE name = 'sbm.scheduling' OR name IN (SELECT lower(pg_settings.name) FROM pg_settings)
 
 -- name: lock_target :exec
--- Nobody writes, or reads half of it, before it is whole. A daemon that is at work is not waited for.
+-- Until the import is complete, no other session writes, or reads half of it. If a daemon is at
+-- work, the import does not wait for it.
 SET LOCAL lock_timeout = '5s';
 LOCK TABLE schedules, messagesets, binary_contents, messages, subscriptions, sends, ledger, ticks,
            failed_tasks, resend_requests, estimated_sends, behind_subscriptions, doubles, users,
@@ -28,14 +29,14 @@ SET LOCAL lock_timeout = 0;
 SET LOCAL maintenance_work_mem = '256MB'
 
 -- name: find_indexes :many
--- The indexes of a table that are no part of a constraint, and how each is made. A million rows come
--- in twice as fast when these are made after them.
+-- The indexes of a table that do not belong to a constraint, and the statements that make them. A
+-- million rows are inserted twice as fast if these are made afterwards.
 SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
  WHERE indrelid = %(table)s::regclass
    AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
 
 -- name: find_filled :many
--- What keeps a database from being an empty one. Users and tokens do not: an operator makes her own
+-- The tables that are not empty. Users and tokens do not count: operators make their own users
 -- before anything else.
 SELECT noun FROM (
     SELECT 'schedules' AS noun, EXISTS (SELECT FROM schedules) AS is_filled
@@ -55,8 +56,9 @@ SELECT noun FROM (
  WHERE is_filled
 
 -- name: set_aside :exec
--- The operator's own users leave their ids to those who had them in the old service. Answers that
--- were kept for them would be given to those, and speak of rows that are gone.
+-- The operator's own users give up their ids to the users of the old service that had them. Stored
+-- answers are deleted: they would be given to the new owners of the ids, and are about rows that no
+-- longer exist.
 DELETE FROM idempotency_keys;
 DELETE FROM scheduler_callbacks;
 CREATE TEMPORARY TABLE kept_users ON COMMIT DROP AS SELECT * FROM users;
@@ -67,9 +69,9 @@ SELECT id, requested_by FROM tasks WHERE requested_by IS NOT NULL;
 DELETE FROM users
 
 -- name: give_back :exec
--- The operator's own users, once the ids are given out. One who has the name of an imported user is
--- that user, with the rights and tokens of both, and the password given here, if there is one.
--- Whoever was inactive stays so.
+-- Insert the operator's own users when the ids of the others are known. If a user has the name of
+-- an imported user, the two become one, with the permissions and tokens of both, and the password
+-- given here, if there is one. A user that was inactive stays inactive.
 INSERT INTO users (username, email, is_admin, is_active, created_at, password)
 SELECT username, email, is_admin, is_active, created_at, password FROM kept_users
     ON CONFLICT (username) DO UPDATE
@@ -88,21 +90,21 @@ UPDATE tasks SET requested_by = users.id
   FROM kept_requests JOIN kept_users ON kept_users.id = requested_by JOIN users USING (username)
  WHERE tasks.id = kept_requests.id
 
--- name: find_room :one
--- The first id of the widest gap, where the numbering goes on: nearly always that is behind the
--- highest. A row that was given the last id there is must not keep others from being made.
+-- name: find_next_id :one
+-- The first id of the widest gap, from which new ids are given out: nearly always this is after the
+-- highest id. If a row has the last possible id, new rows must still be possible.
 SELECT id + 1 FROM (SELECT id, lead(id, 1, 2147483648) OVER (ORDER BY id) - id AS room
                       FROM (SELECT id::bigint FROM {table} WHERE id > 0 UNION ALL SELECT 0) AS taken
                    ) AS gaps
  ORDER BY room DESC LIMIT 1
 
 -- name: find_merged :many
--- The operator's users who have the name of an imported one.
+-- The operator's users that have the name of an imported user.
 SELECT username FROM kept_users JOIN users USING (username) ORDER BY username
 
 -- name: make_notes :exec
--- What is to be reported of single rows: fate is "left behind" or "changed". A row is apart where
--- its content here is not what reading it there makes of it.
+-- The notes about single rows: fate is "left behind" or "changed". A row is apart if its content
+-- here differs from the result of reading it in the old database.
 CREATE TEMPORARY TABLE import_notes (
     number integer GENERATED ALWAYS AS IDENTITY,
     noun text NOT NULL,
@@ -114,12 +116,12 @@ CREATE TEMPORARY TABLE import_notes (
 ) ON COMMIT DROP
 
 -- name: note_odd_time :exec
--- That a time of a row is another one, and what it was.
+-- Note that a time of a row was changed, and what it was.
 INSERT INTO import_notes (noun, id, fate, reason, was)
 VALUES (%(noun)s, %(id)s, 'changed', 'a time beyond the years 1 to 9999 is at their end', %(was)s)
 
 -- name: find_staged :many
--- The columns of the copies, as they are to be filled, and their types.
+-- The columns of the copies, in the order in which they are filled, and their types.
 SELECT relname, attname, format_type(atttypid, atttypmod) AS type
   FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
  WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r' AND attnum > 0
@@ -132,54 +134,55 @@ SELECT attname FROM pg_attribute
  WHERE attrelid = to_regclass(%(relation)s) AND attnum > 0 AND NOT attisdropped
 
 -- name: find_release :many
--- The migrations that tell one release of the old service from another.
+-- The migrations that distinguish the releases of the old service.
 SELECT name FROM django_migrations WHERE app = 'contentstore'
 
 -- name: find_domain :maybe
--- The host under which the old service gave out the addresses of its files.
+-- The host in the URLs that the old service gave to its files.
 SELECT domain FROM django_site WHERE id = 1
 
 -- name: sum_rows :one
--- How many rows there are, and a checksum over them that does not depend on their order: both
--- halves of the MD5 of each, added up. It runs in the old database as well as in ours.
+-- The number of rows, and a checksum that does not depend on their order: the sum of both halves of
+-- the MD5 of each row. It runs in the old database as well as in ours.
 SELECT count(*), COALESCE(sum(('x' || substr(digest, 1, 16))::bit(64)::bigint), 0) AS high,
        COALESCE(sum(('x' || substr(digest, 17, 16))::bit(64)::bigint), 0) AS low
   FROM (SELECT md5(convert_to(one::text, 'UTF8')) AS digest FROM ({rows}) AS one {where}) AS digests
 
 -- name: are_apart :many
--- A part of sum_rows: only rows that were left behind, or mended beyond what reading them makes of them.
+-- A part of sum_rows: only rows that were left behind, or that differ from the result of reading
+-- them.
 WHERE EXISTS (SELECT FROM import_notes
                WHERE noun = {noun} AND (is_apart OR fate = 'left behind')
                  AND import_notes.id = one.id::text)
 
 -- name: are_taken :many
--- A part of sum_rows: only those that are here as they were read.
+-- A part of sum_rows: only rows that are here as they were read.
 WHERE NOT EXISTS (SELECT FROM import_notes
                    WHERE noun = {noun} AND (is_apart OR fate = 'left behind')
                      AND import_notes.id = one.id::text)
 
 -- name: count_notes :one
--- How many rows of a table were left behind, and how many were changed on the way.
+-- How many rows of a table were left behind, and how many were changed.
 SELECT count(DISTINCT id) FILTER (WHERE fate = 'left behind') AS left_behind,
        count(DISTINCT id) FILTER (WHERE fate = 'changed') AS changed
   FROM import_notes WHERE noun = %(noun)s
 
 -- name: list_notes :many
--- All that is to be reported of single rows, in order. What was there stays JSON text: not all that
--- jsonb holds, such as numbers of thousands of digits, can be read everywhere.
+-- All notes about single rows, in order. The old values stay JSON text, because some values of
+-- jsonb, such as numbers of thousands of digits, cannot be read everywhere.
 SELECT noun, id, fate, reason, was::text FROM import_notes ORDER BY number
 
 -- name: count_called :one
--- How many schedules the Scheduler has been told to call.
+-- How many schedules the Scheduler was told to call.
 SELECT count(*) FROM scheduler_schedules
 
 -- name: list_files :many
--- The files of messages: as the old service called them, and as they are called here.
+-- The files of messages: their names in the old service, and their names here.
 SELECT binary_contents.id, contentstore_binarycontent.content AS old_name, binary_contents.content
   FROM binary_contents JOIN contentstore_binarycontent USING (id) ORDER BY id
 
 -- name: list_contents :many
--- What every message carries, and how it goes out.
+-- The content of every message, and how it is sent.
 SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.lang,
        m.text_content AS text, b.content AS file_name, s.content_type, s.channel
   FROM messages m
@@ -188,8 +191,8 @@ SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.l
  ORDER BY m.id
 
 -- name: list_waiting_prepends :many
--- What is to go out before the next message of those under way, and the text of that message. What
--- is not a text has no value here, only its JSON type.
+-- The prepends of active subscriptions, and the text of their next message. If a prepend is not a
+-- text, only its JSON type is returned.
 SELECT s.id, CASE WHEN type = 'string' THEN s.metadata ->> 'prepend_next_delivery' END AS prepend,
        type, messagesets.content_type, messagesets.channel, next.text
   FROM subscriptions s
@@ -207,8 +210,8 @@ SELECT s.id, CASE WHEN type = 'string' THEN s.metadata ->> 'prepend_next_deliver
  ORDER BY s.id
 
 -- name: find_ended :exec
--- Those under way that are beyond the end of their content, and what follows their set. They
--- complete at a tick; without a send of their set from here they do not go on.
+-- Active subscriptions that are beyond the end of their content, and their next sets. They complete
+-- at a tick. Since no message of their set was sent from here, they do not go on to the next set.
 CREATE TEMPORARY TABLE ended_subscriptions ON COMMIT DROP AS
 SELECT s.id, s.identity, s.lang, s.next_sequence_number, s.process_status < 0 AS is_in_error,
        current.short_name AS messageset, following.id AS following_id,
@@ -222,8 +225,8 @@ SELECT s.id, s.identity, s.lang, s.next_sequence_number, s.process_status < 0 AS
  WHERE s.active AND NOT s.completed AND s.next_sequence_number > last_number
 
 -- name: go_on :exec
--- Complete those of them whose set is followed by another one, and begin that: as settling their
--- last message would have. Whoever is in error is left alone.
+-- Complete those of them that have a next set, and begin that set, as settling their last message
+-- would have done. Subscriptions in error are left alone.
 WITH chained AS (
     INSERT INTO subscriptions (identity, lang, messageset_id, schedule_id, chained_from)
     SELECT identity, lang, following_id, default_schedule_id, id FROM ended_subscriptions
@@ -238,6 +241,6 @@ UPDATE ended_subscriptions SET successor = chained.id
   FROM chained WHERE ended_subscriptions.id = chained.chained_from
 
 -- name: list_ended :many
--- Those of them, and what follows them.
+-- These subscriptions, and their next sets.
 SELECT id, lang, next_sequence_number, is_in_error, messageset, following, successor
   FROM ended_subscriptions ORDER BY id

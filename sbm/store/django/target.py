@@ -162,7 +162,7 @@ class TargetDatabase:
         """
         with self.connection.cursor() as cursor:
             for noun in _NUMBERED:
-                cursor.execute(SQL(QUERIES.find_room.sql).format(table=_table(noun)))
+                cursor.execute(SQL(QUERIES.find_next_id.sql).format(table=_table(noun)))
                 (following,) = cursor.fetchone() or (1,)
                 restart = SQL("ALTER TABLE {} ALTER COLUMN id RESTART WITH {}")
                 cursor.execute(restart.format(_table(noun), Literal(following)))
