@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     diff = verbs.add_parser(
         "diff",
         help="show the subscriptions that are behind, and what fast-forward would do",
-        description="Print a line of JSON for each subscription that is behind: where it stands,"
+        description="Print a line of JSON for each subscription that is behind: where it is,"
         " where it should be, and what fast-forward would do to it. Changes nothing.",
     )
     _add_choice(diff)

@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="List each schedule that restricts both day_of_month and day_of_week, with its"
         " next three ticks in the time zone of the schedules; each that is never due, because its"
         " date does not exist or its fields cannot be read; and each that the Seed Scheduler cannot"
-        " store. Changes nothing. Exits with 0 if there is none of the last two kinds, with 1 if"
-        " not.",
+        " store. Changes nothing. Exits with 1 if there is a schedule of the last two kinds,"
+        " otherwise with 0.",
     )
     check_schedules.set_defaults(command=in_database(_check_schedules))
 

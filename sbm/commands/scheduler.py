@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "status",
         help="show the calls that are owed",
         description="Print the value of SBM_SCHEDULING, how many calls are owed to the Scheduler,"
-        " and which calls it has refused or fails at: their schedules, subscriptions and crons."
+        " and which calls it has refused or could not do: their schedules, subscriptions and crons."
         " Exits with 1 if it has refused any.",
     )
     status.set_defaults(command=in_database(_status))

@@ -30,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--admin", action="store_true", help="make the user an administrator")
     create.set_defaults(command=in_database(_create))
 
-    listing = verbs.add_parser("list", help="list the tokens, without the tokens themselves")
+    listing = verbs.add_parser(
+        "list",
+        help="list the tokens, without the tokens themselves",
+        description="List the tokens of one user, or of all users, with their ids. The tokens"
+        " themselves are not stored.",
+    )
     listing.add_argument("name", metavar="NAME", nargs="?", help="only those of this user")
     listing.set_defaults(command=in_database(_list))
 

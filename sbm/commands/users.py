@@ -60,12 +60,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("grant", _grant, "give a user a permission"),
         ("revoke", _revoke, "take a permission from a user"),
     ):
-        verb = _verb(verbs, name, read, what, "Administrators have all permissions anyway.")
+        description = f"{what.capitalize()}. Administrators have all permissions already."
+        verb = _verb(verbs, name, read, what, description)
         verb.add_argument(
             "permission", metavar="PERMISSION", choices=PERMISSIONS, help=" or ".join(PERMISSIONS)
         )
 
-    listing = verbs.add_parser("list", help="list the users")
+    listing = verbs.add_parser(
+        "list",
+        help="list the users",
+        description="List all users: whether they are active, whether they have a password, how"
+        " many valid tokens they have, and which permissions.",
+    )
     listing.set_defaults(command=in_database(_list))
 
 

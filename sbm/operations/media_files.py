@@ -1,7 +1,8 @@
 """Write files into the media folder, and make their names.
 
 A file begins as a temporary file. Its name is never served, and its writer holds a lock on it. Only
-a crash leaves a temporary file behind. ``sweep`` removes temporary files without a writer.
+a crash leaves a temporary file behind. ``delete_abandoned`` deletes temporary files without
+a writer.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def new_name(uploaded_as: str, now: datetime) -> str:
 
 
 def begin(folder: Path) -> tuple[Path, int]:
-    """A new file, locked; tries again if a sweep removes the file before it is locked."""
+    """A new file, locked; tries again if another process deletes the file before it is locked."""
     while True:
         path = folder / f"{_PREFIX}{secrets.token_hex(16)}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -69,7 +70,7 @@ def copy(old: Path, folder: Path, new: str) -> None:
             raise
 
 
-def sweep(folder: Path) -> None:
+def delete_abandoned(folder: Path) -> None:
     """Remove the temporary files without a writer; those of other daemons are locked."""
     with os.scandir(folder) as entries:
         left = [entry.path for entry in entries if entry.name.startswith(_PREFIX)]

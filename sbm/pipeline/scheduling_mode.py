@@ -26,8 +26,8 @@ class SchedulingMode:
             self._is_told = True
             if is_new:
                 self._log.warn(
-                    "SBM_SCHEDULING is {mode} now: `sbm scheduler sync` brings the Scheduler in"
-                    " line",
+                    "SBM_SCHEDULING is {mode} now: `sbm scheduler sync` corrects the"
+                    " schedules at the Scheduler",
                     mode=self._mode,
                 )
         return 0

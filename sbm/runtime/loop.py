@@ -69,6 +69,8 @@ class Loop(Service):
                 if self.may_be_cut and not self.running:
                     return
                 rest = min(rest, RETRY_SECONDS)
-                self._log.failure("{name}: a pass failed; resting", name=self._name)
+                self._log.failure(
+                    "{name}: a pass failed; the next one comes later", name=self._name
+                )
             if not found and self.running:
                 await self.wakeup.wait(rest)

@@ -119,7 +119,7 @@ class Signals:
         if self._is_stopping:
             if number in _RECURRING:
                 return
-            self._log.info("{signal} again: hurrying", signal=_name(number))
+            self._log.info("{signal} again: not waiting any longer", signal=_name(number))
             if self.hurry is not None:
                 self.hurry()
             return

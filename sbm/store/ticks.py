@@ -74,7 +74,7 @@ async def open_tick(
 
 async def has_room(transaction: Transaction, *, most: int) -> bool:
     """Whether a tick is open, and fewer than ``most`` sends of ticks are owed."""
-    return await transaction.one(QUERIES.find_next_id, bool, most=most)
+    return await transaction.one(QUERIES.has_room, bool, most=most)
 
 
 async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chunk | None:

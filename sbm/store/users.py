@@ -47,7 +47,7 @@ async def list_called(transaction: Transaction, *, called: str) -> list[str]:
 async def find_or_create(
     transaction: Transaction, *, username: str, email: str, admin: bool
 ) -> int:
-    """The id of the user of this name, who is made if missing; ``admin`` grants that right."""
+    """The id of the user of this name, made if missing; with ``admin`` an administrator."""
     return await transaction.one(
         QUERIES.upsert_user, int, username=username, email=email, is_admin=admin
     )

@@ -55,7 +55,7 @@ SELECT 'clock', 'missed', %(schedule_id)s, moment
   FROM unnest(%(moments)s::timestamptz[]) moment ORDER BY moment
     ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING;
 
--- name: find_room :one
+-- name: has_room :one
 -- reads
 -- Whether a tick is open, and fewer than %(most)s sends of ticks are due. Sends that wait for a
 -- service, or for their next try, do not count.
@@ -63,7 +63,7 @@ SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding') AND (
            SELECT count(*) FROM (
                SELECT FROM sends
                 WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
-                ORDER BY due_at, id LIMIT %(most)s) waiting) < %(most)s AS there_is_room;
+                ORDER BY due_at, id LIMIT %(most)s) waiting) < %(most)s AS has_room;
 
 -- name: read_in_order :exec
 -- reads

@@ -58,9 +58,7 @@ def _unsendable_prepend(waiting: Waiting, limit: int) -> Iterator[Finding]:
 
 def tell_ended(one: Ended) -> Finding:
     """What happens to a subscription that is beyond the end of its content."""
-    where = (
-        f"it is at {one.next_sequence_number}, beyond the end of {one.messageset} in {one.lang}"
-    )
+    where = f"it is at {one.next_sequence_number}, beyond the end of {one.messageset} in {one.lang}"
     if one.successor is not None:
         fate = f"it is completed, and goes on to {one.following} as {one.successor}"
     elif one.is_in_error:

@@ -82,7 +82,7 @@ class Delivery(Service):
     def begin(self, held: ClaimedSend) -> None:
         """Deliver a send when it gets a slot."""
         held.work = Deferred.fromCoroutine(self._carry(held))
-        held.work.addErrback(lambda failure: self._log.failure("delivery broke", failure))
+        held.work.addErrback(lambda failure: self._log.failure("a delivery failed", failure))
 
     async def _carry(self, held: ClaimedSend) -> None:
         try:

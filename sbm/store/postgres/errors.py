@@ -52,7 +52,7 @@ def may_be_of_a_row(error: Exception) -> bool:
 
     Such errors are data that the server or the driver cannot read, broken constraints, and all
     unexpected errors. Errors that concern all rows are not: a statement that does not fit the
-    schema, a missing right, a server that is away.
+    schema, a missing privilege, a server that is away.
     """
     if isinstance(error, DatabaseUnavailable):
         return isinstance(error, RowLocked)

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.web.server import Request
 
 from sbm.model.echo import echoed
-from sbm.operations.media_files import sweep
+from sbm.operations.media_files import delete_abandoned
 from sbm.runtime.threads import in_thread
 from sbm.web.http.authentication import Authentication
 from sbm.web.http.bodies import MULTIPART, Body, charset_of
@@ -79,8 +79,10 @@ class Uploads:
 
     def start(self) -> None:
         """Remove the temporary files that a crash has left."""
-        swept = in_thread(self.reactor, sweep, self.folder)
-        swept.addErrback(lambda failure: _log.failure("the media folder was not swept", failure))
+        cleaned = in_thread(self.reactor, delete_abandoned, self.folder)
+        cleaned.addErrback(
+            lambda failure: _log.failure("old temporary files could not be deleted", failure)
+        )
 
 
 @frozen(kw_only=True)

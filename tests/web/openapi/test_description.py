@@ -127,8 +127,8 @@ async def test_permissions_are_described(api: Api) -> None:
         for method in METHODS:
             if method in item and item[method]["security"]:
                 answer = await api.call("OPTIONS", filled(path), token=api.user_token)
-                (roles,) = item[method]["security"][0].values()
-                assert (answer.status == 403) == bool(roles), path
+                (permissions,) = item[method]["security"][0].values()
+                assert (answer.status == 403) == bool(permissions), path
 
 
 @pytest_twisted.ensureDeferred

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.model.content import BinaryContent
-from sbm.operations.media_files import new_name, sweep
+from sbm.operations.media_files import delete_abandoned, new_name
 from sbm.store import binary_contents
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import CommitUnknown
@@ -367,14 +367,14 @@ async def test_without_a_folder_nothing_can_be_stored_but_all_be_read(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_sweep_takes_what_a_crash_has_left_and_nothing_else(tmp_path: Path) -> None:
+async def test_only_the_temporary_files_of_a_crash_are_deleted(tmp_path: Path) -> None:
     for name in (".upload-left", ".upload-folder/x", "a.png", ".other"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     writing = TemporaryFile(reactor=reactor, folder=tmp_path)
     writing.write(b"x")
     await writing.settle()
-    sweep(tmp_path)
+    delete_abandoned(tmp_path)
     (living,) = set(names(tmp_path)) - {".upload-folder", "a.png", ".other"}
     assert living != ".upload-left"
     writing.discard()
@@ -382,7 +382,9 @@ async def test_a_sweep_takes_what_a_crash_has_left_and_nothing_else(tmp_path: Pa
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_folder_is_swept_at_the_start(database_uri: str, tmp_path: Path) -> None:
+async def test_the_temporary_files_of_a_crash_are_deleted_at_the_start(
+    database_uri: str, tmp_path: Path
+) -> None:
     (tmp_path / ".upload-left").write_bytes(b"x")
     async with served(database_uri, tmp_path):
         await emptied(tmp_path)
