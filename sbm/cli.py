@@ -93,7 +93,7 @@ def run(
     """
     # Surrogates stand for bytes that could not be read as text.
     if any(has_surrogates(argument) for argument in arguments):
-        return _complain("the arguments must be text in UTF-8", MISUSED)
+        return _print_error("the arguments must be text in UTF-8", MISUSED)
     given = argparse.Namespace(environ=environ, with_database=with_database)
     options = _parser().parse_args(arguments, given)
     try:
@@ -107,13 +107,13 @@ def run(
 def tell(error: Exception) -> int:
     """Print why a command failed, and return its exit status; raises the error if it is a bug."""
     if isinstance(error, ConfigError):
-        return _complain("\n".join(error.problems), MISUSED)
+        return _print_error("\n".join(error.problems), MISUSED)
     if isinstance(error, (CommandFailed, OperationRefused, DatabaseUnavailable, MigrationFailed)):
-        return _complain(str(error).strip(), FAILED)
+        return _print_error(str(error).strip(), FAILED)
     raise error
 
 
-def _complain(message: str, status: int) -> int:
+def _print_error(message: str, status: int) -> int:
     print(f"sbm: {message}", file=sys.stderr)
     return status
 

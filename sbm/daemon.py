@@ -31,7 +31,7 @@ from sbm.pipeline.upkeep.metrics_reporter import MetricsReporter
 from sbm.runtime.loop import Loop
 from sbm.runtime.services import Parallel, Port, Sequential
 from sbm.runtime.wakeups import Wakeups
-from sbm.sending import EXPIRY_SECONDS, POLL_SECONDS, Shared, question_lease, sending_services
+from sbm.sending import EXPIRY_SECONDS, POLL_SECONDS, SharedParts, question_lease, sending_services
 from sbm.settings.config import Config
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.notifications import Notifications
@@ -75,7 +75,7 @@ def assemble(
         reactor=reactor, address=config.database, size=config.database_connections, scheduling=mode
     )
     telemetry = telemetry or Telemetry()
-    shared = Shared(
+    shared = SharedParts(
         config=config,
         reactor=reactor,
         # Even if many requests wait for locks, results are settled and leases are renewed.
@@ -128,7 +128,7 @@ def _database_clock(config: Config, telemetry: Telemetry) -> DatabaseClock:
     )
 
 
-def _site(shared: Shared, database: Database) -> BoundedSite:
+def _site(shared: SharedParts, database: Database) -> BoundedSite:
     """The API, on connections of its own."""
     config = shared.config
     return api.build(
@@ -146,12 +146,12 @@ def _site(shared: Shared, database: Database) -> BoundedSite:
     )
 
 
-def _metrics(shared: Shared) -> Iterable[IService]:
+def _metrics(shared: SharedParts) -> Iterable[IService]:
     """It stops after the sends and requests, so that the last of them is still counted."""
     config = shared.config
     if config.metrics is None:
         return
-    shared.telemetry.tally.is_kept = True
+    shared.telemetry.pending_metrics.is_kept = True
     client = ServiceClient(
         reactor=shared.reactor,
         address=config.metrics,
@@ -168,7 +168,7 @@ def _metrics(shared: Shared) -> Iterable[IService]:
     )
 
 
-def _ticks(shared: Shared) -> Iterable[IService]:
+def _ticks(shared: SharedParts) -> Iterable[IService]:
     """Opens and expands the ticks: by POST-back, or by the clock if there is no Scheduler."""
     config, wakeups = shared.config, shared.wakeups
     mode = SchedulingMode(database=shared.database, mode=config.scheduling.mode)
@@ -198,10 +198,10 @@ def _ticks(shared: Shared) -> Iterable[IService]:
         yield Loop(reactor=shared.reactor, name="clock", one_pass=clock.one_pass, rest=POLL_SECONDS)
 
 
-def _scheduler_calls(shared: Shared) -> Iterable[IService]:
+def _scheduler_calls(shared: SharedParts) -> Iterable[IService]:
     """Keeps the schedules at the Scheduler up to date, if there is a Scheduler."""
     config, scheduling = shared.config, shared.config.scheduling
-    if scheduling.scheduler is None or scheduling.complaint:
+    if scheduling.scheduler is None or scheduling.problem:
         return
     client = ServiceClient(
         reactor=shared.reactor,
@@ -242,7 +242,7 @@ def _scheduler_calls(shared: Shared) -> Iterable[IService]:
     )
 
 
-def _tasks(shared: Shared) -> IService:
+def _tasks(shared: SharedParts) -> IService:
     """Work that clients ask for and do not wait for."""
     tasks: IService = TaskRequests(
         reactor=shared.reactor,
@@ -251,13 +251,13 @@ def _tasks(shared: Shared) -> IService:
         owner=uuid.uuid4(),
         owed=shared.wakeups.sends.wake,
         wakeup=shared.wakeups.tasks,
-        tally=shared.telemetry.tally,
+        pending_metrics=shared.telemetry.pending_metrics,
         clock=shared.clock,
     )
     return tasks
 
 
-def _audio_copies(shared: Shared) -> IService:
+def _audio_copies(shared: SharedParts) -> IService:
     """Copies files to the voice vendor; without a vendor, such tasks fail with that reason."""
     config, vendor = shared.config, None
     if config.voice_vendor is not None:
@@ -280,7 +280,7 @@ def _audio_copies(shared: Shared) -> IService:
     return copies
 
 
-def _housekeeping(shared: Shared) -> Iterable[IService]:
+def _housekeeping(shared: SharedParts) -> Iterable[IService]:
     """Makes partitions ahead of time, and deletes old data."""
     housekeeping = Housekeeping(
         database=shared.database, months_kept=shared.config.ledger_months, clock=shared.clock
@@ -304,7 +304,7 @@ def _housekeeping(shared: Shared) -> Iterable[IService]:
     )
 
 
-def _ledger_balance(shared: Shared) -> Iterable[IService]:
+def _ledger_balance(shared: SharedParts) -> Iterable[IService]:
     """Has a connection of its own, because counting a tick of a million takes seconds."""
     database = Database(reactor=shared.reactor, address=shared.config.database, size=1)
     balance = LedgerBalance(database=database, telemetry=shared.telemetry, clock=shared.clock)

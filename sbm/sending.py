@@ -32,7 +32,7 @@ from sbm.runtime.wakeups import Wakeup, Wakeups
 from sbm.settings.config import Config
 from sbm.settings.endpoints import ServiceAddress
 from sbm.store.postgres.database import Database
-from sbm.telemetry import Tally, Telemetry
+from sbm.telemetry import PendingMetrics, Telemetry
 
 POLL_SECONDS = 1.0
 EXPIRY_SECONDS = 5.0
@@ -42,7 +42,7 @@ RESERVED_OF = 10
 
 
 @frozen(kw_only=True)
-class Shared:
+class SharedParts:
     """The objects that all parts of a daemon share; ``clock`` watches the database's clock."""
 
     config: Config
@@ -75,7 +75,7 @@ class Sending:
     claims: Sequence[IService]
 
 
-def sending_services(shared: Shared, listeners: Sequence[Listener]) -> Sending:
+def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Sending:
     """The services that claim, deliver, settle and reconcile, not started."""
     config, reactor, database = shared.config, shared.reactor, shared.database
     telemetry, wakeup = shared.telemetry, shared.wakeups.sends
@@ -195,23 +195,23 @@ def sending_services(shared: Shared, listeners: Sequence[Listener]) -> Sending:
     )
 
 
-def _client(shared: Shared, address: ServiceAddress, *, counted: str) -> ServiceClient:
+def _client(shared: SharedParts, address: ServiceAddress, *, counted: str) -> ServiceClient:
     """The client for a service that every send needs; counts the failures of one method."""
     return ServiceClient(
         reactor=shared.reactor,
         address=address,
         timeout=shared.config.request_timeout,
         connections=shared.config.concurrency,
-        failed=_count_failures(shared.telemetry.tally, counted),
+        failed=_count_failures(shared.telemetry.pending_metrics, counted),
     )
 
 
-def _count_failures(tally: Tally, method: str) -> Callable[[str, str], None]:
+def _count_failures(pending_metrics: PendingMetrics, method: str) -> Callable[[str, str], None]:
     """Count failures of the one method that a send uses to call the service."""
 
     def failed(tried: str, failure: str) -> None:
         if tried == method:
-            tally.tell(of_failure(failure))
+            pending_metrics.add(of_failure(failure))
 
     return failed
 

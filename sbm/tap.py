@@ -82,12 +82,12 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         raise SystemExit("\n".join(("sbm cannot start:", *error.problems))) from None
     try:
-        complaint = signals.waiting_for(lambda: migrations.check(config.database.uri()))
+        problem = signals.waiting_for(lambda: migrations.check(config.database.uri()))
     except DatabaseUnavailable as error:
-        complaint = None
+        problem = None
         _log.warn("the database cannot be used yet: {error}", error=error)
-    if complaint:
-        raise SystemExit(f"sbm cannot start: {complaint}.")
+    if problem:
+        raise SystemExit(f"sbm cannot start: {problem}.")
     for warning in config.warnings:
         _log.warn("{warning}", warning=warning)
     _log.info("sbm {version}", version=version("sbm"))

@@ -18,7 +18,7 @@ MOST_NAMES = 10_000
 
 
 @define(eq=False, slots=False, kw_only=True)
-class Tally:
+class PendingMetrics:
     """The values that are still to be sent to the Metrics API, by name.
 
     Values are kept only if ``is_kept``: a Metrics API is configured. The end of a name says how its
@@ -30,7 +30,7 @@ class Tally:
     values: dict[str, float] = field(factory=dict)
     dropped: int = 0
 
-    def tell(self, name: str, value: float = 1.0) -> None:
+    def add(self, name: str, value: float = 1.0) -> None:
         """Add a value, which is sent next; if there are too many names, drop it."""
         if not self.is_kept:
             return
@@ -49,10 +49,10 @@ class Tally:
         """Add values again that were not sent; a newer value of ``.last`` is kept."""
         for name, value in taken.items():
             if name.endswith(".sum") or name not in self.values:
-                self.tell(name, value)
+                self.add(name, value)
 
 
-class Watched(Protocol):
+class ServiceState(Protocol):
     """The state of another service: whether it is away, the reason, and the probe.
 
     ``probe`` names the single send that is tried next. It is empty if that is not known yet, or if
@@ -72,15 +72,15 @@ class Telemetry:
     """Counters since the start of the process, and gauges, which have the present values.
 
     There are few names. They and their labels come from the code, never from messages, and never
-    identify a person. ``tally`` is for the Metrics API, which uses other names. ``services`` are
-    those that the daemon calls, by name.
+    identify a person. ``pending_metrics`` is for the Metrics API, which uses other names.
+    ``services`` are those that the daemon calls, by name.
     """
 
     counts: Counter[str] = field(factory=Counter)
     labelled: dict[str, Counter[Labels]] = field(factory=dict)
     gauges: dict[tuple[str, Labels], float] = field(factory=dict)
-    tally: Tally = field(factory=Tally)
-    services: dict[str, Watched] = field(factory=dict)
+    pending_metrics: PendingMetrics = field(factory=PendingMetrics)
+    services: dict[str, ServiceState] = field(factory=dict)
 
     def count(self, name: str, by: int = 1, **labels: str) -> None:
         """Add to a counter; each set of labels has its own. Zero makes a counter visible."""

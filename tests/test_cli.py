@@ -116,7 +116,7 @@ async def test_a_database_of_another_encoding_is_told_on_stderr(
     finally:
         databases.drop(name)
     assert (ran.status, ran.out) == (1, "")
-    (line,) = ran.complaint.splitlines()
+    (line,) = ran.stderr.splitlines()
     assert line.startswith(f"sbm: the database's encoding is {encoding}, and it must be UTF8")
 
 
@@ -229,7 +229,7 @@ async def test_a_second_token_is_another_of_the_same_user(
 async def test_an_e_mail_that_does_not_fit_is_told(database_uri: str, email: str) -> None:
     ran = await run_here("token", "create", email, database_uri=database_uri)
     assert (ran.status, ran.out) == (1, "")
-    assert ran.complaint == "sbm: NAME must have 1 to 150 characters\n"
+    assert ran.stderr == "sbm: NAME must have 1 to 150 characters\n"
 
 
 @pytest.mark.parametrize("which", ["nowhere", "empty"])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sbm.telemetry import MOST_NAMES, Tally, Telemetry
+from sbm.telemetry import MOST_NAMES, PendingMetrics, Telemetry
 
 
 def test_a_gauge_is_what_it_was_last_set_to_for_each_set_of_labels() -> None:
@@ -33,10 +33,10 @@ def test_each_set_of_labels_has_a_counter_of_its_own() -> None:
 
 
 def test_the_memory_for_names_is_bounded_and_those_that_are_known_go_on() -> None:
-    tally = Tally(is_kept=True)
+    pending_metrics = PendingMetrics(is_kept=True)
     for number in range(MOST_NAMES + 1):
-        tally.tell(f"{number}.sum")
-    tally.tell("0.sum")
-    assert len(tally.values) == MOST_NAMES
-    assert tally.dropped == 1
-    assert tally.take()["0.sum"] == 2
+        pending_metrics.add(f"{number}.sum")
+    pending_metrics.add("0.sum")
+    assert len(pending_metrics.values) == MOST_NAMES
+    assert pending_metrics.dropped == 1
+    assert pending_metrics.take()["0.sum"] == 2

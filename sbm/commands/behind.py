@@ -17,11 +17,11 @@ from sbm.commands.running import (
     CommandFailed,
     Work,
     add_signature,
+    discard_output,
     in_database,
     print_above,
     progress,
     signature_from,
-    stop_telling,
 )
 from sbm.commands.selecting import row_id, whole_number
 from sbm.model.behind import BehindRecord
@@ -166,7 +166,7 @@ async def _print_those_behind(
             )
         sys.stdout.flush()
     except BrokenPipeError:
-        stop_telling()
+        discard_output()
         return OK
     print(f"{count.done} behind", file=sys.stderr)
     return OK

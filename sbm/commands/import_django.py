@@ -28,8 +28,8 @@ from sbm.operations.django_import.findings import (
     find_unsendable,
     tell_ended,
 )
-from sbm.operations.django_import.old_files import Copies
-from sbm.operations.django_import.transfer import Taken, transfer
+from sbm.operations.django_import.old_files import FileCopier
+from sbm.operations.django_import.transfer import ImportedData, transfer
 from sbm.operations.progress import Advance
 from sbm.operations.schedule_remarks import Remark, remarks
 from sbm.settings.config import read_max_text_length, read_time_zone_of_ticks
@@ -89,7 +89,7 @@ class _Import:
 
     source: DatabaseAddress
     report: Path | None
-    copies: Copies | None
+    copies: FileCopier | None
     time_zone: ZoneInfo
     limit: int
     host: str
@@ -151,7 +151,7 @@ def _take_over(wanted: _Import, address: DatabaseAddress) -> int:
     return OK
 
 
-def _copies(options: argparse.Namespace, settings: Settings) -> Copies | None:
+def _copies(options: argparse.Namespace, settings: Settings) -> FileCopier | None:
     if options.media is None:
         return None
     root = settings.folder("SBM_MEDIA_ROOT")
@@ -159,7 +159,7 @@ def _copies(options: argparse.Namespace, settings: Settings) -> Copies | None:
         settings.problem("SBM_MEDIA_ROOT", "is missing: files are copied there")
     settings.check()
     assert root is not None
-    return Copies(media=options.media, root=root, only_looks=options.dry_run)
+    return FileCopier(media=options.media, root=root, only_looks=options.dry_run)
 
 
 @contextmanager
@@ -192,13 +192,13 @@ class _Conclusion:
     """
 
     file: IO[str]
-    copies: Copies | None
+    copies: FileCopier | None
     time_zone: ZoneInfo
     limit: int
     host: str
     is_dry: bool
 
-    def show(self, taken: Taken) -> bool:
+    def show(self, taken: ImportedData) -> bool:
         for note in taken.notes:
             told = {"table": note.table, "id": note.id, "fate": note.fate, "reason": note.reason}
             self._line(told, was=note.was or "null")
@@ -214,8 +214,8 @@ class _Conclusion:
         if self.copies is not None:
             findings = copy_files(taken, self.copies, progress=_progress)
             missing = sum(1 for _ in self._told(findings))
-        for tally in taken.tallies:
-            self._line(asdict(tally))
+        for counts in taken.counts_by_table:
+            self._line(asdict(counts))
         self.file.flush()
         self._tell(taken, found, missing)
         self._sum_up(unsendable, ended)
@@ -227,7 +227,7 @@ class _Conclusion:
             self._line(asdict(finding))
             yield finding
 
-    def _tell_ended(self, taken: Taken) -> Counter[str]:
+    def _tell_ended(self, taken: ImportedData) -> Counter[str]:
         """Report each subscription beyond the end of its content; returns how many of each kind."""
         counts: Counter[str] = Counter()
         for one in taken.ended:
@@ -246,7 +246,7 @@ class _Conclusion:
             if count:
                 print(f"{what}: {count}", file=_aside(self.file))
 
-    def _tell(self, taken: Taken, found: list[Remark], missing: int) -> None:
+    def _tell(self, taken: ImportedData, found: list[Remark], missing: int) -> None:
         origin, out = taken.origin, _aside(self.file)
         print(f"the old service's release: {origin.release}", file=out)
         print_table(
@@ -257,7 +257,7 @@ class _Conclusion:
                     *map(str, (one.read, one.taken, one.changed, one.left_behind)),
                     one.checksum,
                 )
-                for one in taken.tallies
+                for one in taken.counts_by_table
             ],
             file=out,
         )
@@ -279,8 +279,8 @@ class _Conclusion:
                 f" {missing} missing",
                 file=out,
             )
-        if complaint := _other_host(origin.domain, self.host):
-            print(complaint, file=out)
+        if problem := _other_host(origin.domain, self.host):
+            print(problem, file=out)
 
     def _line(self, told: Mapping[str, Any], *, was: str | None = None) -> None:
         """Write an object; ``was`` is JSON already, perhaps such as Python cannot read."""

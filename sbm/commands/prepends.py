@@ -9,7 +9,7 @@ from typing import Any
 from sbm.commands.running import OK, Work, in_database, progress
 from sbm.commands.selecting import add_selection, repair_from
 from sbm.model.prepend import prepend_from
-from sbm.operations.prepends import Prepended, Prepending, add_prepends, choose
+from sbm.operations.prepends import PrependCount, PrependRequest, add_prepends, choose
 from sbm.settings.config import read_max_text_length
 from sbm.settings.reading import Settings
 from sbm.store.postgres.database import Database
@@ -46,13 +46,13 @@ def _add_prepend(options: argparse.Namespace) -> Work:
     settings = Settings(environ=options.environ)
     limit = read_max_text_length(settings)
     settings.check()
-    wanted = Prepending(
+    wanted = PrependRequest(
         repair=repair, prepend=options.prepend, limit=limit, overwrite=options.overwrite
     )
     return partial(_add, wanted=wanted)
 
 
-async def _add(database: Database, *, wanted: Prepending) -> int:
+async def _add(database: Database, *, wanted: PrependRequest) -> int:
     recipients = await database.transact(choose, wanted=wanted)
     for one in recipients.left_out:
         print(f"left out: {one}")
@@ -61,7 +61,7 @@ async def _add(database: Database, *, wanted: Prepending) -> int:
     return OK
 
 
-def _tell(done: Prepended, wanted: Prepending) -> None:
+def _tell(done: PrependCount, wanted: PrependRequest) -> None:
     print(f"{done.given} {'would be given' if wanted.repair.is_dry else 'given'} the prepend")
     if done.verdicts["same"]:
         print(f"{done.verdicts['same']} have it already")

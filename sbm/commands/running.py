@@ -82,7 +82,7 @@ def print_above(line: str) -> None:
     tqdm.write(line, file=sys.stdout)
 
 
-def stop_telling() -> None:
+def discard_output() -> None:
     """Print nothing more, not even at the end: the reader has closed standard output."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -20,13 +20,13 @@ from sbm.commands.running import (
     CommandFailed,
     Work,
     add_signature,
+    discard_output,
     in_database,
     print_table,
     signature_from,
-    stop_telling,
 )
 from sbm.model.durations import RequestTimeout
-from sbm.model.scheduler_call import Difference, Troubled
+from sbm.model.scheduler_call import Difference, FailingCall
 from sbm.model.signature import Signature
 from sbm.operations.scheduler_sync import Comparison, sync
 from sbm.settings.config import SchedulingSettings, read_scheduling
@@ -79,7 +79,7 @@ async def _tell_status(database: Database) -> int:
     return FAILED if count.refused else OK
 
 
-def _row(one: Troubled) -> tuple[str, ...]:
+def _row(one: FailingCall) -> tuple[str, ...]:
     state = one.state if one.state == "refused" else f"failed {one.faults} times"
     schedule = "-" if one.schedule_id is None else str(one.schedule_id)
     return (one.kind, one.target, schedule, one.cron_definition or "-", state, one.reason)
@@ -87,7 +87,7 @@ def _row(one: Troubled) -> tuple[str, ...]:
 
 async def _read_status(
     transaction: Transaction,
-) -> tuple[str, OwedSchedulerCalls, list[Troubled]]:
+) -> tuple[str, OwedSchedulerCalls, list[FailingCall]]:
     return (
         await scheduler_calls.read_scheduling(transaction),
         await gauges.measure_scheduler_calls(transaction),
@@ -99,8 +99,8 @@ def _sync(options: argparse.Namespace) -> Work:
     scheduling = read_scheduling(options.environ)
     if scheduling.scheduler is None:
         raise CommandFailed("SCHEDULER_URL is not set: there is no Scheduler to call")
-    if scheduling.complaint:
-        raise CommandFailed(scheduling.complaint)
+    if scheduling.problem:
+        raise CommandFailed(scheduling.problem)
     return partial(
         _sync_both,
         scheduling=scheduling,
@@ -133,7 +133,7 @@ async def _sync_both(
             counts = await sync(comparison, signature=signature, is_dry=is_dry, tell=tell)
         sys.stdout.flush()
     except BrokenPipeError:
-        stop_telling()
+        discard_output()
         return OK
     except Unavailable as error:
         raise CommandFailed(str(error)) from None

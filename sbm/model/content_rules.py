@@ -22,7 +22,7 @@ MAX_TEXT_LENGTH = 1000
 
 PREPEND = "prepend_next_delivery"
 
-Code = Literal[
+ProblemCode = Literal[
     "empty",
     "typographic",
     "length",
@@ -95,7 +95,7 @@ class Content:
 
 
 @frozen(kw_only=True)
-class Placed:
+class PlacedContent:
     """The content of a message, and its place in a message set."""
 
     id: int
@@ -118,7 +118,7 @@ class Problem:
     begins with the name of the message or prepend.
     """
 
-    code: Code
+    code: ProblemCode
     sentence: str
     clause: str
 
@@ -196,7 +196,7 @@ def new_problems(
     ]
 
 
-_FILE_CODES: frozenset[Code] = frozenset({"empty", "no audio", "only audio"})
+_FILE_CODES: frozenset[ProblemCode] = frozenset({"empty", "no audio", "only audio"})
 
 
 def _stripped(text: str | None) -> str:

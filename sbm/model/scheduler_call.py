@@ -52,7 +52,7 @@ class CallBack:
 
 
 @frozen(kw_only=True)
-class Remote:
+class RemoteSchedule:
     """A schedule that the Scheduler holds, as far as it is known; None means not known.
 
     ``made_with`` is the cron that it was made with. The Scheduler uses that one, even if
@@ -87,7 +87,7 @@ class SchedulerCall:
     step: Step
     schedule_id: int | None
     wanted: str | None
-    remote: Remote | None
+    remote: RemoteSchedule | None
     is_late: bool
 
     def __str__(self) -> str:
@@ -102,7 +102,7 @@ class SchedulerCall:
 
 
 @frozen(kw_only=True)
-class Told:
+class StepDone:
     """The schedule that the Scheduler holds after a step.
 
     ``at`` is when it was made or changed, by the Scheduler's clock, if the Scheduler said so.
@@ -111,7 +111,7 @@ class Told:
     one. ``surplus`` are the ids of further schedules that were found, which must be disabled.
     """
 
-    remote: Remote
+    remote: RemoteSchedule
     at: datetime | None = None
     replaces: str | None = None
     goes_on: bool = False
@@ -120,7 +120,7 @@ class Told:
 
 
 @frozen(kw_only=True)
-class Silence:
+class SilentTime:
     """A time without calls of the Scheduler, because a schedule was being replaced.
 
     It is after ``since``, up to and including ``until``, by the Scheduler's clock. ``now`` is the
@@ -133,17 +133,17 @@ class Silence:
 
 
 @frozen(kw_only=True)
-class Gone:
+class ScheduleGone:
     """The Scheduler does not hold the schedule that we expected there."""
 
 
 @frozen(kw_only=True)
-class Nothing:
+class NothingToDo:
     """No request was needed."""
 
 
 @frozen(kw_only=True)
-class PutOff:
+class Postponed:
     """The step is not done yet, and is tried again after ``delay``."""
 
     reason: str
@@ -153,17 +153,17 @@ class PutOff:
 
 
 @frozen(kw_only=True)
-class Refused:
+class CallRefused:
     """The Scheduler refuses the request, and would refuse it again."""
 
     reason: str
 
 
-CallResult = Told | Gone | Nothing | PutOff | Refused
+CallResult = StepDone | ScheduleGone | NothingToDo | Postponed | CallRefused
 
 
 @frozen(kw_only=True)
-class Troubled:
+class FailingCall:
     """A scheduler call that was refused, or has had ``faults``: its target, and the reason."""
 
     kind: CallKind

@@ -26,7 +26,7 @@ Stage = Literal["trigger", "content", "address", "post"]
 #   content: its set has no message in its language
 #   rest: it is beyond the last message, but the content has changed too recently to complete it
 #   end: it is beyond the last message
-Lack = Literal["content", "rest", "end"]
+MissingContent = Literal["content", "rest", "end"]
 
 # How long the content of a set in a language must not have changed before the subscriptions beyond
 # its end are completed, unless it is set otherwise: an editor may delete a message and add another.
@@ -69,7 +69,7 @@ class Recipient:
     content_type: Literal["text", "audio"]
     channel: str | None
     message: MessageToSend | None
-    lack: Lack | None = None
+    lack: MissingContent | None = None
 
     @property
     def medium(self) -> Medium:
@@ -157,7 +157,7 @@ SendResult = Settled | GivenBack | Unknown
 
 
 @frozen(kw_only=True)
-class Asked:
+class UnknownSend:
     """A send of unknown outcome about which the Message Sender is asked.
 
     ``token`` identifies this question, and fences it. ``is_late`` says that the settle time was
@@ -177,7 +177,7 @@ class Asked:
 
 
 @frozen(kw_only=True)
-class Unread:
+class UnreadableSend:
     """A send whose row cannot be read, with the columns that can."""
 
     id: uuid.UUID

@@ -14,7 +14,7 @@ from sbm.model.behind import BehindRecord, RepairCount
 from sbm.model.ids import BEFORE_ALL
 from sbm.model.signature import Signature
 from sbm.operations import schedule_runs
-from sbm.operations.progress import Advance, Progress, untold
+from sbm.operations.progress import Advance, Progress, no_progress
 from sbm.operations.refusals import OperationRefused
 from sbm.operations.selection import CHUNK, Filters, Repair, check_schedule, find_messageset
 from sbm.store import audit, behind_subscriptions, clock
@@ -69,7 +69,7 @@ async def list_behind(
     filters: Filters,
     limit: int | None,
     tell: _TellRecord,
-    progress: Progress = untold,
+    progress: Progress = no_progress,
 ) -> BehindCount:
     """Call ``tell`` with each subscription that is behind, and change nothing.
 
@@ -92,7 +92,7 @@ async def send_to_behind(
     expectation: Expectation,
     repair: Repair,
     tell: _TellRecord = _untold,
-    progress: Progress = untold,
+    progress: Progress = no_progress,
 ) -> BehindCount:
     """Owe the next message to each subscription that can get one; calls ``tell`` with each."""
     return await _Pass(
@@ -114,7 +114,7 @@ async def fast_forward(
     expectation: Expectation,
     repair: Repair,
     tell: _TellRecord = _untold,
-    progress: Progress = untold,
+    progress: Progress = no_progress,
 ) -> BehindCount:
     """Move each subscription that can be moved to where it should be; calls ``tell`` with each."""
     return await _Pass(

@@ -14,10 +14,10 @@ from sbm.model.content import BinaryContent, MessageSet
 from sbm.model.content_rules import content_problems
 from sbm.model.signature import Signature
 from sbm.operations import media_files
-from sbm.operations.offenders import find_offenders
-from sbm.operations.progress import Progress, untold
+from sbm.operations.progress import Progress, no_progress
 from sbm.operations.refusals import OperationRefused
 from sbm.operations.selection import find_messageset
+from sbm.operations.unsendable import find_unsendable
 from sbm.store import audit, binary_contents, messages, messagesets
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import CommitUnknown
@@ -94,7 +94,7 @@ async def plan_clone(database: Database, *, request: CloneRequest) -> ClonePlan:
 
 
 async def clone(
-    database: Database, *, request: CloneRequest, plan: ClonePlan, progress: Progress = untold
+    database: Database, *, request: CloneRequest, plan: ClonePlan, progress: Progress = no_progress
 ) -> MessageSet:
     """Copy the files, and then make the planned set; if this raises Refused, nothing was made."""
     names: dict[int, str] = {}
@@ -137,14 +137,14 @@ async def _check_name(transaction: Transaction, request: CloneRequest) -> None:
 async def _check_messages(
     transaction: Transaction, request: CloneRequest, source: MessageSet
 ) -> None:
-    offenders = await find_offenders(
+    unsendable = await find_unsendable(
         transaction,
         messageset_id=source.id,
         problems=lambda content: content_problems(content, limit=request.text_limit),
         most=_NAMED,
     )
-    if offenders:
-        raise Unsendable([one.told(problem) for one, problem in offenders])
+    if unsendable:
+        raise Unsendable([one.told(problem) for one, problem in unsendable])
 
 
 async def _make(

@@ -12,10 +12,10 @@ from typing import Any
 from attrs import asdict, evolve
 
 from sbm.model.content import BinaryContent, Message, MessageSet
-from sbm.model.content_rules import Code, Content, Medium, Problem, new_problems
+from sbm.model.content_rules import Content, Medium, Problem, ProblemCode, new_problems
 from sbm.operations.drafts import Changes, Draft, Problems
-from sbm.operations.offenders import find_offenders, find_offenders_of_file
 from sbm.operations.refusals import SEVERAL, CannotBeSent, InUse, NoSuchRow, WrongValues
+from sbm.operations.unsendable import find_unsendable, find_unsendable_of_file
 from sbm.store import binary_contents, messages, messagesets
 from sbm.store.postgres.database import Transaction
 
@@ -26,7 +26,7 @@ PLACE_TAKEN = "The fields messageset, sequence_number, lang must make a unique s
 _NAMED = 3
 
 # The attribute to which a problem belongs. All other problems belong to the message as a whole.
-_ATTRIBUTES: Mapping[Code, str] = {
+_ATTRIBUTES: Mapping[ProblemCode, str] = {
     "typographic": "text_content",
     "length": "text_content",
     "no audio": "binary_content_id",
@@ -114,11 +114,11 @@ async def replace_file(
     changed = await binary_contents.replace(transaction, file_id=file.id, content=content)
     if changed is None:
         raise NoSuchRow
-    offenders = await find_offenders_of_file(
+    unsendable = await find_unsendable_of_file(
         transaction, file_id=file.id, problems=problems, most=_NAMED
     )
-    if offenders:
-        raise WrongValues({"content": [one.told(problem) for one, problem in offenders]})
+    if unsendable:
+        raise WrongValues({"content": [one.told(problem) for one, problem in unsendable]})
     return changed
 
 
@@ -155,11 +155,11 @@ async def _check_messages(
     def problems(content: Content) -> list[Problem]:
         return new_problems(content, evolve(content, medium=after), limit=limit)
 
-    offenders = await find_offenders(
+    unsendable = await find_unsendable(
         transaction, messageset_id=found.id, problems=problems, most=_NAMED
     )
     told = Problems()
-    for one, problem in offenders:
+    for one, problem in unsendable:
         is_of_channel = problem.code == "whatsapp" and before.is_whatsapp != after.is_whatsapp
         told.add("channel" if is_of_channel else "content_type", one.told(problem))
     told.check()

@@ -9,7 +9,7 @@ from attrs import evolve, field, frozen
 
 from sbm.model.duplicate import Duplicate, DuplicateRule
 from sbm.model.selection import Selection
-from sbm.operations.progress import Progress, untold
+from sbm.operations.progress import Progress, no_progress
 from sbm.operations.selection import CHUNK, Repair, select
 from sbm.store import duplicates, locks, repairs
 from sbm.store.postgres.database import Database, Transaction
@@ -57,7 +57,7 @@ async def remove_duplicates(
     *,
     removal: Removal,
     tell: Callable[[Sequence[Duplicate]], object],
-    progress: Progress = untold,
+    progress: Progress = no_progress,
 ) -> RemovalCount:
     """Go through all subscriptions, identity by identity; calls ``tell`` with each removed one.
 

@@ -9,20 +9,20 @@ from attrs import field, frozen
 
 from sbm.model.prepend import misfit
 from sbm.model.selection import Selection
-from sbm.operations.progress import Progress, untold
+from sbm.operations.progress import Progress, no_progress
 from sbm.operations.refusals import OperationRefused
 from sbm.operations.selection import CHUNK, Repair, select
 from sbm.store import audit, messagesets, repairs
 from sbm.store.postgres.database import Database, Transaction
-from sbm.store.repairs import Place, PrependCandidate
+from sbm.store.repairs import CandidatePlace, PrependCandidate
 
 
-class NoFit(OperationRefused):
+class NoFittingSet(OperationRefused):
     """The prepend suits none of the message sets that match."""
 
 
 @frozen(kw_only=True)
-class Prepending:
+class PrependRequest:
     """A prepend, and the subscriptions that get it.
 
     ``limit`` is how many characters a message may have together with the prepend. With
@@ -36,7 +36,7 @@ class Prepending:
 
 
 @frozen(kw_only=True)
-class Recipients:
+class PrependRecipients:
     """The subscriptions that get a prepend, and why other sets do not (``left_out``)."""
 
     selection: Selection
@@ -45,7 +45,7 @@ class Recipients:
 
 
 @frozen(kw_only=True)
-class Prepended:
+class PrependCount:
     """How many got the prepend, and how many there were of each verdict.
 
     ``locked`` counts those that another transaction had locked: they were not looked at.
@@ -53,21 +53,21 @@ class Prepended:
 
     given: int
     locked: int
-    verdicts: Counter[repairs.Verdict]
+    verdicts: Counter[repairs.CandidateState]
 
 
 @frozen(kw_only=True)
 class _PrependStep:
     """The result for the next subscriptions; no ``place``: there were no more."""
 
-    place: Place | None
+    place: CandidatePlace | None
     rows: int = 0
     found: list[PrependCandidate] = field(factory=list)
     given: list[UUID] = field(factory=list)
     locked: int = 0
 
 
-async def choose(transaction: Transaction, *, wanted: Prepending) -> Recipients:
+async def choose(transaction: Transaction, *, wanted: PrependRequest) -> PrependRecipients:
     """The message sets that the prepend suits; raises NoFit if there is none."""
     selection = await select(transaction, filters=wanted.repair.filters)
     found = [
@@ -82,23 +82,23 @@ async def choose(transaction: Transaction, *, wanted: Prepending) -> Recipients:
         if objections[one.id] is not None
     ]
     if len(left_out) == len(found):
-        raise NoFit("\n".join(left_out) or "there is no message set")
+        raise NoFittingSet("\n".join(left_out) or "there is no message set")
     fitting = [one.id for one in found if objections[one.id] is None]
-    return Recipients(selection=selection, messageset_ids=fitting, left_out=left_out)
+    return PrependRecipients(selection=selection, messageset_ids=fitting, left_out=left_out)
 
 
 async def add_prepends(
     database: Database,
     *,
-    wanted: Prepending,
-    recipients: Recipients,
-    progress: Progress = untold,
-) -> Prepended:
+    wanted: PrependRequest,
+    recipients: PrependRecipients,
+    progress: Progress = no_progress,
+) -> PrependCount:
     """Give it to active subscriptions, beginning with the newest, a chunk in each transaction."""
     given, locked = 0, 0
-    verdicts: Counter[repairs.Verdict] = Counter()
+    verdicts: Counter[repairs.CandidateState] = Counter()
     total = await database.transact(repairs.count_all)
-    place: Place | None = Place()
+    place: CandidatePlace | None = CandidatePlace()
     with progress("subscriptions", total) as advance:
         while place is not None and given != wanted.repair.limit:
             step = await database.transact(
@@ -109,15 +109,15 @@ async def add_prepends(
             locked += step.locked
             verdicts.update(candidate.verdict for candidate in step.found)
             advance(step.rows)
-    return Prepended(given=given, locked=locked, verdicts=verdicts)
+    return PrependCount(given=given, locked=locked, verdicts=verdicts)
 
 
 async def _give_next(
     transaction: Transaction,
     *,
-    wanted: Prepending,
-    recipients: Recipients,
-    behind: Place,
+    wanted: PrependRequest,
+    recipients: PrependRecipients,
+    behind: CandidatePlace,
     given: int,
 ) -> _PrependStep:
     repair = wanted.repair
@@ -156,8 +156,8 @@ async def _give_next(
 async def _give(
     transaction: Transaction,
     *,
-    wanted: Prepending,
-    recipients: Recipients,
+    wanted: PrependRequest,
+    recipients: PrependRecipients,
     meant: list[PrependCandidate],
 ) -> None:
     ids = [one.id for one in meant]

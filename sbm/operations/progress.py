@@ -11,6 +11,6 @@ Advance = Callable[[int], object]
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
 
 
-def untold(_what: str, _count: int) -> AbstractContextManager[Advance]:
+def no_progress(_what: str, _count: int) -> AbstractContextManager[Advance]:
     """Ignore progress."""
     return nullcontext(lambda _more: None)

@@ -17,7 +17,7 @@ from sbm.model.signature import Signature
 from sbm.operations.refusals import OperationRefused
 from sbm.store import audit, clock, scheduler_calls, scheduler_schedules
 from sbm.store.postgres.database import Database
-from sbm.store.scheduler_schedules import Listed
+from sbm.store.scheduler_schedules import ListedSchedule
 
 CHUNK = 1000
 
@@ -102,7 +102,7 @@ class Comparison:
             )
             yield found
 
-    def _read(self, entry: Entry) -> Listed:
+    def _read(self, entry: Entry) -> ListedSchedule:
         found = target_of(entry.endpoint, self.public_url)
         kind, target = found or (None, None)
         is_addressed = (
@@ -111,7 +111,7 @@ class Comparison:
             and entry.endpoint == endpoint(self.public_url, kind, target)
             and entry.auth_token in (None, self.auth_token)
         )
-        return Listed(
+        return ListedSchedule(
             remote_id=entry.id,
             kind=kind,
             target=target,

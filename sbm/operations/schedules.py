@@ -68,8 +68,8 @@ async def _problems(transaction: Transaction, fields: Mapping[str, str]) -> dict
         return error.problems
     if cron.impossible_date:
         return cron.impossible_date
-    untold = await schedules.find_untold_fields(transaction, fields=fields)
-    return dict.fromkeys(untold, UNTOLD)
+    no_progress = await schedules.find_untold_fields(transaction, fields=fields)
+    return dict.fromkeys(no_progress, UNTOLD)
 
 
 def _fields(schedule: Schedule) -> dict[str, str]:

@@ -8,11 +8,11 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from sbm.model.selection import Selection
-from sbm.operations.progress import Progress, untold
+from sbm.operations.progress import Progress, no_progress
 from sbm.operations.selection import CHUNK, Repair, select
 from sbm.store import audit, repairs
 from sbm.store.postgres.database import Database, Transaction
-from sbm.store.repairs import Place, Stuck
+from sbm.store.repairs import CandidatePlace, StuckCount
 
 # The values of process_status that are errors.
 STATUSES = (-1, -2)
@@ -23,7 +23,7 @@ class StuckSubscriptions:
     """How many match in each message set and status, and how many to reset."""
 
     selection: Selection
-    counts: list[Stuck]
+    counts: list[StuckCount]
     meant: int
 
 
@@ -53,13 +53,13 @@ async def reset_stuck(
     repair: Repair,
     stuck: StuckSubscriptions,
     statuses: Sequence[int] = STATUSES,
-    progress: Progress = untold,
+    progress: Progress = no_progress,
 ) -> ResetCount:
     """Set process_status to 0 if it is an error, a chunk in each transaction."""
     done = ResetCount()
     with progress("subscriptions", stuck.meant) as advance:
         for status in statuses:
-            place: Place | None = Place()
+            place: CandidatePlace | None = CandidatePlace()
             while place is not None and done.reset != repair.limit:
                 limit = CHUNK
                 if repair.limit is not None:
@@ -82,10 +82,10 @@ async def _reset_next(
     *,
     status: int,
     selection: Selection,
-    behind: Place,
+    behind: CandidatePlace,
     limit: int,
     repair: Repair,
-) -> tuple[list[UUID], int, Place | None]:
+) -> tuple[list[UUID], int, CandidatePlace | None]:
     ids, left, place = await repairs.reset_stuck(
         transaction, status=status, selection=selection, behind=behind, limit=limit
     )

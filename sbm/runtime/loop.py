@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from sbm.runtime.already_told import AlreadyTold
+from sbm.runtime.already_logged import AlreadyLogged
 from sbm.runtime.wakeups import Wakeup
 
 # After a failed pass, a loop rests no longer than this, even if its usual rest is longer.
@@ -63,7 +63,7 @@ class Loop(Service):
                 if not self.running:
                     return
                 rest = min(rest, RETRY_SECONDS)
-            except AlreadyTold:
+            except AlreadyLogged:
                 rest = min(rest, RETRY_SECONDS)
             except Exception:
                 if self.may_be_cut and not self.running:

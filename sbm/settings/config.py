@@ -97,7 +97,7 @@ class SchedulingSettings:
     join_window: timedelta = timedelta(0)
 
     @property
-    def complaint(self) -> str:
+    def problem(self) -> str:
         """Why no calls to the Scheduler can be made, though they should be; empty: they can."""
         if self.mode == "builtin" or self.inbound_token:
             return ""
@@ -273,9 +273,7 @@ def _check_times(settings: Settings, config: Config) -> None:
 def _warnings(environ: Mapping[str, str], config: Config) -> tuple[str, ...]:
     """Warn of settings that have no effect, lack something, or may have a surprising effect."""
     scheduling = config.scheduling
-    warnings = (
-        [f"{scheduling.complaint}, and no calls are made to it."] if scheduling.complaint else []
-    )
+    warnings = [f"{scheduling.problem}, and no calls are made to it."] if scheduling.problem else []
     if config.dry_run_messagesets:
         ids = ", ".join(map(str, sorted(config.dry_run_messagesets)))
         warnings.append(

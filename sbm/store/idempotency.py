@@ -34,7 +34,7 @@ class KeyedRequest:
 
 
 @frozen(kw_only=True)
-class KeptAnswer:
+class StoredAnswer:
     """The answer to a request, as it was sent; ``fingerprint`` is that of the request."""
 
     fingerprint: bytes
@@ -43,7 +43,7 @@ class KeptAnswer:
     body: bytes
 
 
-async def find_answer(transaction: Transaction, *, request: KeyedRequest) -> KeptAnswer | None:
+async def find_answer(transaction: Transaction, *, request: KeyedRequest) -> StoredAnswer | None:
     """The answer to a request with this key, or None if this transaction has to find the answer.
 
     If another transaction answers the same request at the moment, this waits for it. After None,
@@ -122,8 +122,8 @@ async def delete_old(transaction: Transaction, *, limit: int) -> int:
 
 def _kept_answer(
     *, fingerprint: memoryview, status: int, headers: Mapping[str, str], body: memoryview
-) -> KeptAnswer:
-    return KeptAnswer(
+) -> StoredAnswer:
+    return StoredAnswer(
         fingerprint=bytes(fingerprint), status=status, headers=headers, body=bytes(body)
     )
 

@@ -10,7 +10,7 @@ from psycopg2.errors import UniqueViolation
 from psycopg2.extras import Json
 
 from sbm.model.content import BinaryContent, Message
-from sbm.model.content_rules import Content, Medium, Placed
+from sbm.model.content_rules import Content, Medium, PlacedContent
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
@@ -105,7 +105,7 @@ async def list_files(transaction: Transaction, *, messageset_id: int) -> list[Bi
 
 async def list_contents(
     transaction: Transaction, *, messageset_id: int, lang: str, number: int, limit: int
-) -> list[Placed]:
+) -> list[PlacedContent]:
     """The next ``limit`` messages of a set after this place, by language and number."""
     return await transaction.many(
         QUERIES.list_contents,
@@ -119,7 +119,7 @@ async def list_contents(
 
 async def list_contents_of_file(
     transaction: Transaction, *, file_id: int, limit: int
-) -> list[Placed]:
+) -> list[PlacedContent]:
     """The first ``limit`` messages that use a file."""
     return await transaction.many(
         QUERIES.list_contents_of_file, placed, file_id=file_id, limit=limit
@@ -128,10 +128,10 @@ async def list_contents_of_file(
 
 def placed(
     *, text: str | None, file_name: str | None, content_type: str, channel: str | None, **place: Any
-) -> Placed:
+) -> PlacedContent:
     """A message, with its content and the way it is sent, of the columns of a statement."""
     medium = Medium(content_type=content_type, channel=channel)
-    return Placed(content=Content(text=text, file_name=file_name, medium=medium), **place)
+    return PlacedContent(content=Content(text=text, file_name=file_name, medium=medium), **place)
 
 
 def _language(*, lang: str, count: int) -> tuple[str, int]:

@@ -23,7 +23,7 @@ async def count_all(transaction: Transaction) -> int:
 
 
 @frozen(kw_only=True)
-class Stuck:
+class StuckCount:
     """How many of a message set are in error, with this status."""
 
     short_name: str
@@ -33,15 +33,15 @@ class Stuck:
 
 async def count_stuck(
     transaction: Transaction, *, statuses: Sequence[int], selection: Selection
-) -> list[Stuck]:
+) -> list[StuckCount]:
     """Subscriptions that match and are not completed, by message set and status."""
     return await transaction.many(
-        QUERIES.count_stuck, Stuck, statuses=list(statuses), **asdict(selection)
+        QUERIES.count_stuck, StuckCount, statuses=list(statuses), **asdict(selection)
     )
 
 
 @frozen(kw_only=True)
-class Place:
+class CandidatePlace:
     """The last subscription that was looked at, from the newest on; at first, none."""
 
     created_at: datetime | None = None
@@ -49,8 +49,13 @@ class Place:
 
 
 async def reset_stuck(
-    transaction: Transaction, *, status: int, selection: Selection, behind: Place, limit: int
-) -> tuple[list[UUID], int, Place | None]:
+    transaction: Transaction,
+    *,
+    status: int,
+    selection: Selection,
+    behind: CandidatePlace,
+    limit: int,
+) -> tuple[list[UUID], int, CandidatePlace | None]:
     """Make the next ``limit`` ready again.
 
     Returns their ids; how many were left, because they were changed meanwhile, or because another
@@ -72,7 +77,9 @@ async def reset_stuck(
     return reset, len(found) - len(reset), place
 
 
-async def reach(transaction: Transaction, *, behind: Place, limit: int) -> tuple[Place | None, int]:
+async def reach(
+    transaction: Transaction, *, behind: CandidatePlace, limit: int
+) -> tuple[CandidatePlace | None, int]:
     """The place of the last of the next ``limit`` subscriptions, and how many these are.
 
     None if there are none after ``behind``.
@@ -86,8 +93,8 @@ async def reach(transaction: Transaction, *, behind: Place, limit: int) -> tuple
 async def list_under_way(
     transaction: Transaction,
     *,
-    behind: Place,
-    reach: Place,
+    behind: CandidatePlace,
+    reach: CandidatePlace,
     messageset_ids: Sequence[int],
     selection: Selection,
 ) -> list[UUID]:
@@ -115,7 +122,7 @@ async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
 
 # It can be set; it waits already; another prepend waits; the metadata are not an object; together
 # with the next message it has more characters than can be sent.
-Verdict = Literal["free", "same", "other", "odd", "long"]
+CandidateState = Literal["free", "same", "other", "odd", "long"]
 
 
 @frozen(kw_only=True)
@@ -123,7 +130,7 @@ class PrependCandidate:
     """A subscription that may get a prepend; ``waiting`` is the one that it has."""
 
     id: UUID
-    verdict: Verdict
+    verdict: CandidateState
     waiting: str | None
 
 
@@ -157,9 +164,9 @@ async def set_prepends(transaction: Transaction, *, ids: Sequence[UUID], prepend
     )
 
 
-def _reset(*, is_reset: bool, **place: Any) -> tuple[Place, bool]:
-    return Place(**place), is_reset
+def _reset(*, is_reset: bool, **place: Any) -> tuple[CandidatePlace, bool]:
+    return CandidatePlace(**place), is_reset
 
 
-def _reached(*, rows: int, **place: Any) -> tuple[Place, int]:
-    return Place(**place), rows
+def _reached(*, rows: int, **place: Any) -> tuple[CandidatePlace, int]:
+    return CandidatePlace(**place), rows

@@ -11,17 +11,17 @@ from attrs import asdict, frozen
 
 from sbm.model.scheduler_call import (
     CallKind,
+    CallRefused,
     CallResult,
-    Gone,
-    Nothing,
-    PutOff,
-    Refused,
-    Remote,
+    FailingCall,
+    NothingToDo,
+    Postponed,
+    RemoteSchedule,
+    ScheduleGone,
     SchedulerCall,
     Scheduling,
-    Silence,
-    Told,
-    Troubled,
+    SilentTime,
+    StepDone,
 )
 from sbm.model.send import Trigger
 from sbm.store.postgres.database import Transaction
@@ -109,22 +109,22 @@ async def expire(transaction: Transaction, *, limit: int) -> int:
 
 async def settle(
     transaction: Transaction, *, call: SchedulerCall, result: CallResult
-) -> Silence | None:
+) -> SilentTime | None:
     """Store the result of a step, and what the Scheduler is known to hold now.
 
     That is evidence, and counts even if the lease was lost; a schedule that was made a second time
     is disabled. Returns the time of silence, in which no schedule was enabled, if it is over now.
     """
     silence = None
-    if isinstance(result, Told):
+    if isinstance(result, StepDone):
         silence = await _remember(transaction, call, result)
-    elif isinstance(result, Gone):
+    elif isinstance(result, ScheduleGone):
         await _in_metadata(transaction, call, None)
         await transaction.execute(QUERIES.forget_remote, kind=call.kind, target=call.target)
         await transaction.execute(QUERIES.forget_cron, cron=call.wanted)
     await _settle_cron(transaction, call, result)
     claim = {"id": call.id, "attempt": call.attempt}
-    if isinstance(result, PutOff):
+    if isinstance(result, Postponed):
         await transaction.execute(
             QUERIES.put_off_scheduler_call,
             **claim,
@@ -133,7 +133,7 @@ async def settle(
             is_fault=result.is_fault,
             doubt=result.doubt,
         )
-    elif isinstance(result, Refused):
+    elif isinstance(result, CallRefused):
         await transaction.execute(
             QUERIES.refuse_scheduler_call,
             **claim,
@@ -141,8 +141,8 @@ async def settle(
             reason=storable(result.reason),
         )
     else:
-        goes_on = isinstance(result, Told) and result.goes_on
-        is_gone = isinstance(result, Gone) and call.wanted is not None
+        goes_on = isinstance(result, StepDone) and result.goes_on
+        is_gone = isinstance(result, ScheduleGone) and call.wanted is not None
         await transaction.execute(
             QUERIES.finish_scheduler_call,
             **claim,
@@ -156,9 +156,9 @@ async def _settle_cron(transaction: Transaction, call: SchedulerCall, result: Ca
     """Let those go on that wait for what this call was to find out of its cron."""
     if call.step not in ("create", "look"):
         return
-    if isinstance(result, Told) and result.remote.made_with is not None:
+    if isinstance(result, StepDone) and result.remote.made_with is not None:
         await transaction.execute(QUERIES.know_cron, cron=result.remote.made_with)
-    is_open = isinstance(result, PutOff) and result.doubt != "none"
+    is_open = isinstance(result, Postponed) and result.doubt != "none"
     if not is_open:
         await transaction.execute(QUERIES.free_cron, id=call.id, attempt=call.attempt)
         await release(transaction, limit=RELEASED)
@@ -178,7 +178,7 @@ async def look_at_members(
     if looked_at is None:
         return 0
     if looked_at < limit:
-        await settle(transaction, call=call, result=Nothing())
+        await settle(transaction, call=call, result=NothingToDo())
     return looked_at
 
 
@@ -208,17 +208,21 @@ async def stop_calling_schedule(
     return owed > 0
 
 
-async def find_remote(transaction: Transaction, *, kind: CallKind, target: str) -> Remote | None:
+async def find_remote(
+    transaction: Transaction, *, kind: CallKind, target: str
+) -> RemoteSchedule | None:
     """What the Scheduler is known to hold for this target."""
     return await transaction.maybe(QUERIES.find_remote, _remote, kind=kind, target=target)
 
 
-async def list_troubled(transaction: Transaction, *, limit: int) -> list[Troubled]:
+async def list_troubled(transaction: Transaction, *, limit: int) -> list[FailingCall]:
     """The calls that were refused, the newest first, and then those that fail."""
-    return await transaction.many(QUERIES.list_troubled, Troubled, limit=limit)
+    return await transaction.many(QUERIES.list_troubled, FailingCall, limit=limit)
 
 
-async def _remember(transaction: Transaction, call: SchedulerCall, told: Told) -> Silence | None:
+async def _remember(
+    transaction: Transaction, call: SchedulerCall, told: StepDone
+) -> SilentTime | None:
     for surplus in told.surplus:
         await owe(transaction, kind="leftover", target=surplus)
     if call.kind == "leftover":
@@ -252,7 +256,7 @@ async def _remember(transaction: Transaction, call: SchedulerCall, told: Told) -
     await transaction.execute(QUERIES.forget_remote_of_nobody, **about)
     if remembered is None or told.is_silent or before is None or silent_since is None:
         return None
-    return Silence(since=silent_since, until=at or before.now, now=before.now)
+    return SilentTime(since=silent_since, until=at or before.now, now=before.now)
 
 
 async def _in_metadata(
@@ -298,8 +302,8 @@ def _claimed(
     return SchedulerCall(remote=remote, **columns)
 
 
-def _remote(*, remote_id: str, **columns: Any) -> Remote:
-    return Remote(id=remote_id, **columns)
+def _remote(*, remote_id: str, **columns: Any) -> RemoteSchedule:
+    return RemoteSchedule(id=remote_id, **columns)
 
 
 def _stopped_calling(*, owed: int, found: bool) -> Trigger:

@@ -18,7 +18,7 @@ QUERIES = load("scheduler_schedules")
 
 
 @frozen(kw_only=True)
-class Listed:
+class ListedSchedule:
     """An entry of the Scheduler's list; if its kind is None, it does not call us.
 
     ``made_with`` is the cron that it was made with, if that is known. ``is_addressed``: its
@@ -35,7 +35,9 @@ class Listed:
     created_at: str
 
 
-async def note(transaction: Transaction, *, listing_id: UUID, entries: Iterable[Listed]) -> None:
+async def note(
+    transaction: Transaction, *, listing_id: UUID, entries: Iterable[ListedSchedule]
+) -> None:
     """Note a page of the Scheduler's list."""
     await transaction.execute(
         QUERIES.list_remotes,
@@ -44,7 +46,7 @@ async def note(transaction: Transaction, *, listing_id: UUID, entries: Iterable[
     )
 
 
-async def note_crons(transaction: Transaction, *, entries: Iterable[Listed]) -> None:
+async def note_crons(transaction: Transaction, *, entries: Iterable[ListedSchedule]) -> None:
     """Note with which crons the schedules on a page were made."""
     crons = {entry.made_with for entry in entries if entry.made_with}
     await transaction.execute(QUERIES.list_crons, crons=list(crons))

@@ -12,17 +12,17 @@ from psycopg2.extras import Json
 
 from sbm.model.send import (
     CONTENT_SETTLE,
-    Asked,
     GivenBack,
-    Lack,
     MessageToSend,
+    MissingContent,
     Recipient,
     Send,
     SendResult,
     Settled,
     Trigger,
     Unknown,
-    Unread,
+    UnknownSend,
+    UnreadableSend,
 )
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
@@ -89,7 +89,7 @@ async def renew(
 
 
 @frozen(kw_only=True)
-class Committed:
+class SettledBatch:
     """The sends that were settled, and the doubles (send id, outbound id).
 
     ``locked`` were left unchanged: another transaction has locked their subscriptions.
@@ -105,15 +105,17 @@ class Committed:
 
 
 async def settle(
-    transaction: Transaction, *, results: Iterable[tuple[Send | Asked | Unread, SendResult]]
-) -> Committed:
+    transaction: Transaction,
+    *,
+    results: Iterable[tuple[Send | UnknownSend | UnreadableSend, SendResult]],
+) -> SettledBatch:
     """Settle, give back, or mark as unknown a batch of claims.
 
     A result of a send that is no longer claimed with that attempt changes nothing, unless it has
     the id of an outbound: then it settles the send if that is live, or is kept as a double if the
     send was settled without it.
     """
-    settled: list[tuple[Send | Asked | Unread, Settled]] = []
+    settled: list[tuple[Send | UnknownSend | UnreadableSend, Settled]] = []
     given_back, unknown = [], []
     for send, result in results:
         if isinstance(result, Settled):
@@ -166,14 +168,14 @@ async def settle(
         # A send that was not live and has no double was settled with this very outbound before.
         found = {send.id for send, result in settled if result.outbound_id}
         taken |= found - {send_id for send_id, _ in doubles}
-    return Committed(
+    return SettledBatch(
         sends=taken, doubles=doubles, messagesets=messagesets, chained=chained, locked=locked
     )
 
 
 async def _keep_doubles(
     transaction: Transaction,
-    settled: Iterable[tuple[Send | Asked | Unread, Settled]],
+    settled: Iterable[tuple[Send | UnknownSend | UnreadableSend, Settled]],
     taken: set[uuid.UUID],
 ) -> list[tuple[uuid.UUID, str]]:
     """Keep the outbounds that the ledger does not name; it names those that were just settled."""
@@ -193,7 +195,7 @@ async def _keep_doubles(
     return await transaction.many(QUERIES.keep_doubles, _double, outbounds=Json(surplus))
 
 
-def _outcome(send: Send | Asked | Unread, result: SendResult) -> dict[str, Any]:
+def _outcome(send: Send | UnknownSend | UnreadableSend, result: SendResult) -> dict[str, Any]:
     return {"id": str(send.id), "attempt": send.attempt, "reason": storable(result.reason)}
 
 
@@ -209,14 +211,14 @@ async def take_unknown(
     settle: timedelta,
     lease: timedelta,
     only: Sequence[uuid.UUID] | None = None,
-) -> list[Asked]:
+) -> list[UnknownSend]:
     """Lease up to ``limit`` sends of unknown outcome that are to be asked about now.
 
     With ``only``, all have an id in it.
     """
     return await transaction.many(
         QUERIES.take_unknown_sends,
-        Asked,
+        UnknownSend,
         limit=limit,
         settle=settle,
         lease=lease,
@@ -225,7 +227,7 @@ async def take_unknown(
 
 
 async def owe_again(
-    transaction: Transaction, *, absent: Iterable[tuple[Asked, timedelta]], reason: str
+    transaction: Transaction, *, absent: Iterable[tuple[UnknownSend, timedelta]], reason: str
 ) -> int:
     """Owe sends again that were surely not sent, each after a delay.
 
@@ -242,7 +244,7 @@ async def owe_again(
 async def ask_again_later(
     transaction: Transaction,
     *,
-    asked: Iterable[Asked],
+    asked: Iterable[UnknownSend],
     settle: timedelta,
     longest: timedelta = ASKED_AGAIN,
 ) -> None:
@@ -255,11 +257,11 @@ async def ask_again_later(
     )
 
 
-def _questions(asked: Iterable[Asked]) -> Json:
+def _questions(asked: Iterable[UnknownSend]) -> Json:
     return Json([_question(one) for one in asked])
 
 
-def _question(asked: Asked) -> dict[str, Any]:
+def _question(asked: UnknownSend) -> dict[str, Any]:
     return {"id": str(asked.id), "attempt": asked.attempt, "token": asked.token.isoformat()}
 
 
@@ -293,7 +295,7 @@ def _send(
     short_name: str,
     content_type: Literal["text", "audio"],
     channel: str | None,
-    lack: Lack | None,
+    lack: MissingContent | None,
     sequence_number: int | None,
     text_content: str | None,
     file_name: str | None,

@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 from attrs import asdict, frozen
 
 from sbm.model.cron import RULE_VERSION
-from sbm.model.send import Settled, Unread
+from sbm.model.send import Settled, UnreadableSend
 from sbm.store import sends
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import one_line
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.storable import storable
-from sbm.store.sends import Committed
+from sbm.store.sends import SettledBatch
 
 QUERIES = load("unreadable")
 
@@ -46,14 +46,14 @@ async def fail_due_send(transaction: Transaction, *, send_id: UUID, reason: str)
     return bool(await transaction.execute(QUERIES.fail_due_send, id=send_id, reason=reason))
 
 
-async def list_unknown_sends(transaction: Transaction, *, limit: int) -> list[Unread]:
+async def list_unknown_sends(transaction: Transaction, *, limit: int) -> list[UnreadableSend]:
     """The sends of unknown outcome that are to be asked about now."""
-    return await transaction.many(QUERIES.list_unknown_sends, Unread, limit=limit)
+    return await transaction.many(QUERIES.list_unknown_sends, UnreadableSend, limit=limit)
 
 
 async def settle(
-    transaction: Transaction, *, results: Sequence[tuple[Unread, Settled]]
-) -> Committed:
+    transaction: Transaction, *, results: Sequence[tuple[UnreadableSend, Settled]]
+) -> SettledBatch:
     """Settle sends of unknown outcome that cannot be read; see ``sends.settle``."""
     for send, _ in results:
         await transaction.execute(QUERIES.mend_send, id=send.id)

@@ -154,8 +154,8 @@ def build(
     Files of up to ``max_upload_bytes`` are stored in ``media_root``, if it is set, and served from
     there. For ``duplicate_window``, a day at most, the webhook refuses a request that repeats an
     earlier one; zero: never. The headers of ``trusted_proxies`` may say which address the client
-    uses. ``telemetry`` is shown by ``/metrics`` and the health check, and its tally counts what the
-    Metrics API gets. ``timezone`` is that of the schedules. ``max_text_length`` is how many
+    uses. ``telemetry`` is shown by ``/metrics`` and the health check; its ``pending_metrics`` are
+    sent to the Metrics API. ``timezone`` is that of the schedules. ``max_text_length`` is how many
     characters the Message Sender takes.
     """
     reactor = database.reactor
@@ -205,7 +205,7 @@ def build(
                     callbacks=callbacks,
                 ),
                 window=duplicate_window,
-                tally=telemetry.tally,
+                pending_metrics=telemetry.pending_metrics,
                 max_text_length=max_text_length,
             ),
             "/api/v1/failed-tasks": FailedTasks(
@@ -221,7 +221,10 @@ def build(
             "/api/v1/sync_audio_files": sync_audio_files(endpoint, wakeups.audio_copies.wake),
             "/api/v1/tasks": Tasks(endpoint=endpoint),
             "/api/metrics": MetricsResource(
-                endpoint=endpoint, wake=wakeups.tasks.wake, tally=telemetry.tally, zone=timezone
+                endpoint=endpoint,
+                wake=wakeups.tasks.wake,
+                pending_metrics=telemetry.pending_metrics,
+                zone=timezone,
             ),
             "/api/health": Health(
                 endpoint=endpoint,

@@ -167,10 +167,10 @@ class Load:
         self._note(str(status))
         if status == 503:
             if not response.headers.get("Retry-After") and path != HEALTH:
-                self._complain(f"{method} {path}: 503 without Retry-After")
+                self._note_wrong(f"{method} {path}: 503 without Retry-After")
             return None
         if status not in (200, 201, 202):
-            self._complain(f"{method} {path}: {status} {content[:200]!r}")
+            self._note_wrong(f"{method} {path}: {status} {content[:200]!r}")
             return status, None
         return status, json.loads(content)
 
@@ -178,7 +178,7 @@ class Load:
         with self._lock:
             self.notes.answers[answer] += 1
 
-    def _complain(self, complaint: str) -> None:
+    def _note_wrong(self, what: str) -> None:
         with self._lock:
             if len(self.notes.wrong) < _KEPT:
-                self.notes.wrong.append(complaint)
+                self.notes.wrong.append(what)

@@ -164,7 +164,7 @@ async def test_what_an_error_asks_for_is_not_asked_of_everybody(
     assert caught.value.retry_after is None
 
 
-def telling(far: Far, answers: list[bytes]) -> None:
+def committed_results(far: Far, answers: list[bytes]) -> None:
     """Answer one request after the other."""
     far.reply = lambda line: line.say(answers.pop(0))
 
@@ -176,7 +176,7 @@ SERVER_ERROR = answer(500, b"<h1>Server Error (500)</h1>", Content_Type="text/ht
 async def test_a_500_about_an_identity_that_is_not_there_means_not_known(
     far: Far, client: ServiceClient
 ) -> None:
-    telling(far, [SERVER_ERROR, answer(404, b'{"detail":"Not found."}')])
+    committed_results(far, [SERVER_ERROR, answer(404, b'{"detail":"Not found."}')])
     with pytest.raises(NotKnown):
         await ask(client)
     assert [request.target.partition("?")[0] for request in far.requests] == [
@@ -199,7 +199,7 @@ async def test_a_500_about_an_identity_that_is_not_there_means_not_known(
 async def test_a_500_about_anything_else_is_a_faulty_answer(
     far: Far, client: ServiceClient, second: bytes
 ) -> None:
-    telling(far, [SERVER_ERROR, second])
+    committed_results(far, [SERVER_ERROR, second])
     with pytest.raises(Faulty, match="answered 500") as caught:
         await ask(client)
     assert not isinstance(caught.value, NotKnown)

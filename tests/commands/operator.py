@@ -32,7 +32,7 @@ class Outcome:
 
     status: int
     out: str
-    complaint: str
+    stderr: str
 
 
 Sbm = Callable[..., Awaitable[Outcome]]
@@ -43,7 +43,7 @@ async def run_here(
     *arguments: str, database_uri: str, stdin: bytes = b"", **environ: str
 ) -> Outcome:
     """Run ``sbm`` in this process: all of it, but for the start of a reactor and the end."""
-    with _said(stdin) as (out, complaint):
+    with _said(stdin) as (out, stderr):
         status, begun = _begin(arguments, os.environ | {DATABASE: database_uri} | environ)
         for address, work in begun:
             database = Database(reactor=reactor, address=address, size=1)
@@ -53,15 +53,15 @@ async def run_here(
                 status = cli.tell(error)
             finally:
                 database.stopService()
-    return Outcome(status=status, out=out.getvalue(), complaint=complaint.getvalue())
+    return Outcome(status=status, out=out.getvalue(), stderr=stderr.getvalue())
 
 
 def run_at_once(*arguments: str, database_uri: str, **environ: str) -> Outcome:
     """Run ``sbm`` in this process with a command that needs no reactor."""
-    with _said(b"") as (out, complaint):
+    with _said(b"") as (out, stderr):
         status, begun = _begin(arguments, os.environ | {DATABASE: database_uri} | environ)
     assert begun == []
-    return Outcome(status=status, out=out.getvalue(), complaint=complaint.getvalue())
+    return Outcome(status=status, out=out.getvalue(), stderr=stderr.getvalue())
 
 
 def run_apart(*arguments: str, database_uri: str, stdin: bytes = b"", **environ: str) -> Outcome:
@@ -74,7 +74,7 @@ def run_apart(*arguments: str, database_uri: str, stdin: bytes = b"", **environ:
         timeout=patience(),
         env=process_environ(database_uri) | environ,
     )
-    return Outcome(status=done.returncode, out=done.stdout.decode(), complaint=done.stderr.decode())
+    return Outcome(status=done.returncode, out=done.stdout.decode(), stderr=done.stderr.decode())
 
 
 def process_environ(database_uri: str) -> dict[str, str]:
@@ -104,10 +104,10 @@ def _begin(
 @contextmanager
 def _said(stdin: bytes) -> Iterator[tuple[io.StringIO, io.StringIO]]:
     """What is printed meanwhile, on standard output and on standard error."""
-    out, complaint = io.StringIO(), io.StringIO()
+    out, stderr = io.StringIO(), io.StringIO()
     with (
         patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
         redirect_stdout(out),
-        redirect_stderr(complaint),
+        redirect_stderr(stderr),
     ):
-        yield out, complaint
+        yield out, stderr

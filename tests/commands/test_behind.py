@@ -42,7 +42,7 @@ async def test_the_difference_is_printed_and_nothing_changes(
 ) -> None:
     before = direct.rows("SELECT * FROM subscriptions ORDER BY id")
     outcome = await sbm("behind", "diff", "--end-date", THEN, "--message-set", "pregnancy")
-    assert (outcome.status, outcome.complaint) == (0, "3 behind\n")
+    assert (outcome.status, outcome.stderr) == (0, "3 behind\n")
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     assert [line["subscription"] for line in lines] == [str(mother) for mother in mothers]
     row = direct.subscription(mothers[0])
@@ -145,7 +145,7 @@ async def test_one_message_is_owed_to_each(sbm: Sbm, direct: Arranged, mothers: 
 @ensureDeferred
 async def test_what_there_is_not_is_told(sbm: Sbm, options: tuple[str, ...], told: str) -> None:
     outcome = await sbm("behind", "diff", *options)
-    assert (outcome.status, outcome.complaint) == (FAILED, f"sbm: {told}\n")
+    assert (outcome.status, outcome.stderr) == (FAILED, f"sbm: {told}\n")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def check(sbm: Sbm) -> Check:
 
     async def run(subject: str = "ledger", **environ: str) -> tuple[int, list[str]]:
         outcome = await sbm("check", subject, **environ)
-        assert outcome.complaint == ""
+        assert outcome.stderr == ""
         return outcome.status, outcome.out.splitlines()
 
     return run
@@ -324,4 +324,4 @@ async def test_a_time_zone_that_does_not_exist_is_told(
     for arguments in (("check",), ("check", "schedules"), ("import-django", "postgres://h/db")):
         outcome = await sbm(*arguments)
         assert (outcome.status, outcome.out) == (MISUSED, "")
-        assert "SBM_TIMEZONE must be the IANA name of a time zone" in outcome.complaint
+        assert "SBM_TIMEZONE must be the IANA name of a time zone" in outcome.stderr

@@ -119,4 +119,4 @@ def test_a_number_that_is_none_is_told_as_such(capsys: pytest.CaptureFixture[str
 async def test_what_is_not_there_is_told(sbm: Sbm, options: tuple[str, ...]) -> None:
     outcome = await sbm(*REMOVE, *options)
     assert (outcome.status, outcome.out) == (FAILED, "")
-    assert "4711" in outcome.complaint
+    assert "4711" in outcome.stderr

@@ -80,7 +80,7 @@ async def test_these_are_requeued_and_what_is_not_there_is_told(sbm: Sbm, direct
     assert (outcome.status, outcome.out) == (FAILED, "2 would be requeued\n")
     outcome = await sbm("failed-task", "requeue", *wanted)
     assert (outcome.status, outcome.out) == (FAILED, "2 requeued: 1 owed again, 1 skipped\n")
-    assert outcome.complaint == "sbm: there is no failed task 4711\n"
+    assert outcome.stderr == "sbm: there is no failed task 4711\n"
     assert [str(row["id"]) for row in direct.rows("SELECT id FROM failed_tasks")] == [third]
     assert direct.unbalanced_ticks() == []
 

@@ -39,7 +39,7 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
     monkeypatch.setenv("STAGE_BASED_MESSAGING_URL", "http://new.example.org/api/v1")
     options = ("--media", str(media), "--report", str(report), "--by", "ann", "--reason", "move")
     outcome = sbm_at_once("import-django", old.uri, *options)
-    assert (outcome.status, outcome.complaint) == (0, "")
+    assert (outcome.status, outcome.stderr) == (0, "")
     *told, called, never, files, host, unsendable, last = outcome.out.splitlines()
     assert called.startswith("the Scheduler calls 1 of the schedules: set SBM_SCHEDULING=schedule")
     assert told[0] == "the old service's release: 0.12.1 or newer"
@@ -65,7 +65,7 @@ def test_everything_comes_with_its_files_and_a_report_and_only_once(
 
     again = sbm_at_once("import-django", old.uri)
     assert (again.status, again.out) == (FAILED, "")
-    assert "the database is not empty: it has schedules, messagesets," in again.complaint
+    assert "the database is not empty: it has schedules, messagesets," in again.stderr
 
 
 def test_what_python_cannot_read_is_reported_as_it_was(
@@ -75,7 +75,7 @@ def test_what_python_cannot_read_is_reported_as_it_was(
     for metadata in (digits, deep):
         subscribe(old.direct, uuid4(), identity="", metadata=metadata)
     outcome = sbm_at_once("import-django", old.uri, "--report", str(report), "--dry-run")
-    assert (outcome.status, outcome.complaint) == (0, "")
+    assert (outcome.status, outcome.stderr) == (0, "")
     left = [line for line in report.read_text().splitlines() if "it has no identity" in line]
     assert sorted(f'"metadata": {value},' in line for line in left for value in (digits, deep)) == [
         False,
@@ -117,7 +117,7 @@ async def test_schedules_that_restrict_both_days_or_are_never_due_are_kept_and_r
         moment = datetime.fromisoformat(text)
         assert (moment.hour, moment.isoweekday(), moment.day <= 7) == (9, 1, True)
         assert f"{moment:%z}" == "+0200"
-        assert text in outcome.complaint
+        assert text in outcome.stderr
     assert "there is no day_of_month 31 in month_of_year 4" in found["12"]["reason"]
     assert found["12"]["next_ticks"] == found["13"]["next_ticks"] == []
     kept = direct.rows("SELECT day_of_month, month_of_year FROM schedules WHERE id = 12")
@@ -183,8 +183,8 @@ def test_what_cannot_be_sent_is_kept_and_reported(
     for one, (prepend, _) in waiting.items():
         kept = direct.subscription(one)["metadata"]
         assert kept == {"prepend_next_delivery": json.loads(prepend)}
-    assert "messages that cannot be sent as they are: 4" in outcome.complaint
-    assert "subscriptions whose prepend_next_delivery cannot be sent: 7" in outcome.complaint
+    assert "messages that cannot be sent as they are: 4" in outcome.stderr
+    assert "subscriptions whose prepend_next_delivery cannot be sent: 7" in outcome.stderr
 
 
 @pytest.mark.parametrize("options", [(), ("--go-on",), ("--go-on", "--dry-run")])
@@ -210,12 +210,12 @@ def test_those_beyond_the_end_are_reported_and_go_on_if_that_is_wanted(
     if not options:
         assert told[str(goes)] == f"{before} completes at a tick, and does not go on to baby.1"
         assert not direct.subscription(goes)["completed"]
-        assert "which do not go on: 3" in outcome.complaint
+        assert "which do not go on: 3" in outcome.stderr
     else:
         assert told[str(goes)].startswith(f"{before} is completed, and goes on to baby.1 as ")
         assert told[str(errs)].endswith("it is in error, and is left as it is")
         assert told[str(last)].endswith("the end of baby.1 in eng_ZA: it completes at a tick")
-        assert "which go on to the next set: 1" in outcome.complaint
+        assert "which go on to the next set: 1" in outcome.stderr
     if options != ("--go-on",):
         assert followers == []
         return
@@ -236,7 +236,7 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(
     assert outcome.status == 0
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     assert sum(line["taken"] for line in lines if "taken" in line) == 25
-    assert outcome.complaint.endswith("nothing was imported: --dry-run\n")
+    assert outcome.stderr.endswith("nothing was imported: --dry-run\n")
     assert direct.value("SELECT count(*) FROM messages") == 0
 
 
@@ -269,19 +269,19 @@ def until(direct: Arranged, condition: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "stderr"),
     [
         (("nowhere",), "argument DSN: must be a URL"),
         (("postgres://h/db", "--media", "/nowhere/at/all"), "must be a folder that exists"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    options: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+    options: tuple[str, ...], stderr: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.run(["import-django", *options], {"STAGE_BASED_MESSAGING_DATABASE": "postgres://h/d"})
     assert ended.value.code == MISUSED
-    assert complaint in capsys.readouterr().err
+    assert stderr in capsys.readouterr().err
 
 
 def test_files_need_a_folder_to_be_copied_to(
@@ -311,7 +311,7 @@ def test_nothing_is_imported_into_a_database_of_another_encoding(
 ) -> None:
     outcome = sbm_at_once("--database", elsewhere, "import-django", old.uri)
     assert (outcome.status, outcome.out) == (FAILED, "")
-    assert f"encoding is {encoding}, and it must be UTF8" in outcome.complaint
+    assert f"encoding is {encoding}, and it must be UTF8" in outcome.stderr
 
 
 @pytest.mark.parametrize("text", ["é ÿ", "plain"])
@@ -332,7 +332,7 @@ def test_an_old_database_may_have_another_encoding(
             text,
         )
     outcome = sbm_at_once("import-django", elsewhere)
-    assert (outcome.status, outcome.complaint.splitlines()[-1]) == (0, "imported")
+    assert (outcome.status, outcome.stderr.splitlines()[-1]) == (0, "imported")
     assert direct.rows("SELECT text_content, metadata FROM messages") == [
         {"text_content": text, "metadata": {"a": text}}
     ]
@@ -351,8 +351,8 @@ def test_an_old_database_that_holds_bytes_that_are_no_text_is_refused(
     finally:
         databases.drop(name)
     assert (outcome.status, outcome.out) == (FAILED, "")
-    assert 'invalid byte sequence for encoding "UTF8"' in outcome.complaint
-    assert "nothing was imported" in outcome.complaint
+    assert 'invalid byte sequence for encoding "UTF8"' in outcome.stderr
+    assert "nothing was imported" in outcome.stderr
     assert direct.value("SELECT count(*) FROM schedules") == 0
 
 
@@ -362,4 +362,4 @@ def test_an_import_goes_its_way_whatever_sessions_begin_with(
     alter(old.direct, ODD)
     alter(direct, ODD)
     outcome = sbm_at_once("import-django", old.uri)
-    assert (outcome.status, outcome.complaint.splitlines()[-1]) == (0, "imported")
+    assert (outcome.status, outcome.stderr.splitlines()[-1]) == (0, "imported")

@@ -42,7 +42,7 @@ async def test_of_those_in_error_the_others_are_reset(
     direct.rows("UPDATE subscriptions SET process_status = -1")
     with locked(database_uri, kept):
         outcome = await sbm("subscription", "reset-stuck", "--all")
-    assert (outcome.status, outcome.complaint) == (0, "")
+    assert (outcome.status, outcome.stderr) == (0, "")
     assert outcome.out.splitlines() == [
         "3 reset",
         "1 not reset: they were changed meanwhile, or they are locked",
@@ -59,7 +59,7 @@ async def test_the_others_are_given_their_prepend(
     kept, *_ = four(direct)
     with locked(database_uri, kept):
         outcome = await sbm("subscription", "add-prepend", "Hi", "--all")
-    assert (outcome.status, outcome.complaint) == (0, "")
+    assert (outcome.status, outcome.stderr) == (0, "")
     assert outcome.out.splitlines() == [
         "3 given the prepend",
         "1 are locked: not changed",
@@ -79,7 +79,7 @@ async def test_the_others_lose_their_duplicates(
     )
     with locked(database_uri, kept):
         outcome = await sbm("subscription", "remove-duplicates", "--all")
-    assert (outcome.status, outcome.complaint) == (0, "")
+    assert (outcome.status, outcome.stderr) == (0, "")
     assert outcome.out.splitlines() == [
         "3 removed",
         "subscriptions of 1 identities are locked: not changed",
@@ -105,7 +105,7 @@ async def test_the_others_that_are_behind_are_helped(
     direct.rows("UPDATE subscriptions SET created_at = %s", began)
     with locked(database_uri, kept):
         outcome = await sbm("behind", command)
-    assert (outcome.status, outcome.complaint) == (0, "")
+    assert (outcome.status, outcome.stderr) == (0, "")
     first, *_, last = outcome.out.splitlines()
     assert first.startswith(done)
     assert last == "1 skipped: it was changed meanwhile, or it was locked"

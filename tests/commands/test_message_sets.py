@@ -160,7 +160,7 @@ async def test_files_are_copied_all_or_none(
     direct.message(source, 8, "eng_ZA", None, file_name="lost.mp3")
     options = (*CLONE, "pregnancy", "again", "--messages", "copied")
     outcome = await sbm(*options)
-    assert (outcome.status, outcome.complaint) == (
+    assert (outcome.status, outcome.stderr) == (
         FAILED,
         f"sbm: there is no file 'lost.mp3' in {media}\n",
     )
@@ -189,7 +189,7 @@ async def test_messages_that_cannot_be_sent_are_named_and_not_copied(
         direct.message(source, number, "eng_ZA", text)
     outcome = await sbm(*CLONE, "chat", "again", *option)
     assert (outcome.status, outcome.out) == (FAILED, "")
-    first, second, third, last = outcome.complaint.splitlines()
+    first, second, third, last = outcome.stderr.splitlines()
     assert "Message 4 in eng_ZA" in first
     assert "a newline, a tab or 4 consecutive spaces" in first
     assert "Message 5 in eng_ZA" in second

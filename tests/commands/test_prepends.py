@@ -121,8 +121,7 @@ async def test_those_whose_next_message_would_become_too_long_are_left_alone(
     outcome = await sbm(*ADD, "y" * 31, "--all")
     assert outcome.status == FAILED
     assert (
-        "'texts' is a text message set, and this has 31 characters, more than 30"
-        in outcome.complaint
+        "'texts' is a text message set, and this has 31 characters, more than 30" in outcome.stderr
     )
 
 

@@ -31,20 +31,20 @@ def test_a_command_that_is_interrupted_says_so_and_no_more(
         ):
             assert command.poll() is None
         command.send_signal(signal.SIGINT)
-        _, complaint = command.communicate(timeout=patience())
+        _, stderr = command.communicate(timeout=patience())
     finally:
         holder.close()
-    assert complaint == "sbm: interrupted; the changes that were made before that stay\n"
+    assert stderr == "sbm: interrupted; the changes that were made before that stay\n"
     assert command.returncode == FAILED
 
 
 def test_a_process_reads_prints_and_ends_as_its_command_says(sbm_apart: SbmAtOnce) -> None:
     create = ("user", "create", "bob", "--password-stdin")
     made = sbm_apart(*create, stdin=b"secret\n")
-    assert made == Outcome(status=0, out="made user 'bob'\n", complaint="")
+    assert made == Outcome(status=0, out="made user 'bob'\n", stderr="")
     again = sbm_apart(*create, stdin=b"secret\n")
-    complaint = "sbm: there is a user 'bob' already\n"
-    assert again == Outcome(status=FAILED, out="", complaint=complaint)
+    stderr = "sbm: there is a user 'bob' already\n"
+    assert again == Outcome(status=FAILED, out="", stderr=stderr)
     misused = sbm_apart("user", "grant", "bob", "administer")
     assert (misused.status, misused.out) == (MISUSED, "")
-    assert misused.complaint.startswith("usage: sbm user grant")
+    assert misused.stderr.startswith("usage: sbm user grant")

@@ -31,11 +31,11 @@ def settings(here: Here) -> dict[str, str]:
 
 @pytest.fixture
 def run(sbm: Sbm, here: Here) -> Run:
-    """Run ``sbm scheduler …``, with these settings; returns status, output and complaint."""
+    """Run ``sbm scheduler …``, with these settings; returns status, output and stderr."""
 
     async def run(*arguments: str, **changed: str) -> tuple[int, list[str], str]:
         outcome = await sbm("scheduler", *arguments, **settings(here) | changed)
-        return outcome.status, outcome.out.splitlines(), outcome.complaint
+        return outcome.status, outcome.out.splitlines(), outcome.stderr
 
     return run
 
@@ -67,18 +67,18 @@ async def test_the_differences_are_shown_and_then_owed(here: Here, run: Run) -> 
 async def test_a_setting_that_the_daemons_do_not_have_is_refused(here: Here, run: Run) -> None:
     here.subscribe()
     await here.announce("schedule")
-    status, said, complaint = await run("sync")
+    status, said, stderr = await run("sync")
     assert (status, said) == (1, [])
-    assert "SBM_SCHEDULING is subscription here" in complaint
-    status, said, complaint = await run("sync", SCHEDULER_URL="", SBM_SCHEDULING="")
+    assert "SBM_SCHEDULING is subscription here" in stderr
+    status, said, stderr = await run("sync", SCHEDULER_URL="", SBM_SCHEDULING="")
     assert (status, said) == (1, [])
-    assert "SCHEDULER_URL is not set" in complaint
-    status, said, complaint = await run("sync", SCHEDULER_API_TOKEN="")
+    assert "SCHEDULER_URL is not set" in stderr
+    status, said, stderr = await run("sync", SCHEDULER_API_TOKEN="")
     assert (status, said) == (2, [])
-    assert "SCHEDULER_API_TOKEN is missing" in complaint
-    status, said, complaint = await run("sync", SCHEDULER_INBOUND_API_TOKEN="")
+    assert "SCHEDULER_API_TOKEN is missing" in stderr
+    status, said, stderr = await run("sync", SCHEDULER_INBOUND_API_TOKEN="")
     assert (status, said) == (1, [])
-    assert "could not call back" in complaint
+    assert "could not call back" in stderr
     assert here.scheduler_calls() == []
 
 
@@ -107,9 +107,9 @@ async def test_what_was_refused_is_shown(here: Here, run: Run, direct: Arranged)
 @ensureDeferred
 async def test_a_scheduler_that_is_away_is_told_of(here: Here, run: Run) -> None:
     await here.announce("subscription")
-    status, said, complaint = await run("sync", SCHEDULER_URL="http://127.0.0.1:1")
+    status, said, stderr = await run("sync", SCHEDULER_URL="http://127.0.0.1:1")
     assert (status, said) == (1, [])
-    assert "refused" in complaint.lower()
+    assert "refused" in stderr.lower()
 
 
 @ensureDeferred

@@ -61,7 +61,7 @@ async def test_a_name_that_is_taken_is_left_alone(sbm: Sbm, direct: Arranged) ->
     direct.rows("INSERT INTO users (username) VALUES ('bob')")
     outcome = await sbm("user", "create", "bob", "--admin")
     assert (outcome.status, outcome.out) == (FAILED, "")
-    assert outcome.complaint == "sbm: there is a user 'bob' already\n"
+    assert outcome.stderr == "sbm: there is a user 'bob' already\n"
     assert direct.value("SELECT is_admin FROM users") is False
 
 
@@ -116,7 +116,7 @@ async def test_what_cannot_be_meant_is_misuse(sbm: Sbm, arguments: tuple[str, ..
 @ensureDeferred
 async def test_a_user_who_is_none_is_missed(sbm: Sbm, arguments: tuple[str, ...]) -> None:
     outcome = await sbm(*arguments)
-    assert (outcome.status, outcome.complaint) == (FAILED, "sbm: there is no user 'bob'\n")
+    assert (outcome.status, outcome.stderr) == (FAILED, "sbm: there is no user 'bob'\n")
 
 
 @ensureDeferred
@@ -159,4 +159,4 @@ async def test_a_token_is_revoked_by_showing_it(sbm: Sbm, direct: Arranged) -> N
     assert (await sbm("token", "revoke", second.strip())).status == 0
     assert worth(direct) == 0
     again = await sbm("token", "revoke", "1")
-    assert (again.status, "revoked already" in again.complaint) == (FAILED, True)
+    assert (again.status, "revoked already" in again.stderr) == (FAILED, True)

@@ -8,7 +8,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model.signature import Signature
 from sbm.operations.django_import.transfer import transfer
-from sbm.operations.progress import untold
+from sbm.operations.progress import no_progress
 from tests.e2e.world import World
 from tests.operations.django_import.old import (
     ADMIN_TOKEN,
@@ -31,7 +31,7 @@ async def test_clients_and_subscribers_go_on_where_the_old_service_stopped(
     subscribe(old.direct, odd, identity=person, metadata="[1]", process_status=5)
     transfer(
         *(old.uri, seed.database_uri),
-        progress=untold,
+        progress=no_progress,
         conclude=lambda taken: bool(list(taken.notes)),
         signature=Signature(actor="tester"),
     )

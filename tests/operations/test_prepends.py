@@ -6,7 +6,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 
 from sbm.model.signature import Signature
-from sbm.operations.prepends import NoFit, Prepending, add_prepends, choose
+from sbm.operations.prepends import NoFittingSet, PrependRequest, add_prepends, choose
 from sbm.operations.selection import Repair
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -25,7 +25,7 @@ async def test_it_is_given_to_those_whose_set_it_suits(
     for messageset in (texts, sounds):
         direct.subscriptions(2, messageset, schedule)
     direct.subscriptions(1, texts, schedule, metadata={"prepend_next_delivery": "Wait"})
-    wanted = Prepending(repair=REPAIR, prepend="Hi", limit=900)
+    wanted = PrependRequest(repair=REPAIR, prepend="Hi", limit=900)
     recipients = await database.transact(choose, wanted=wanted)
     assert recipients.messageset_ids == [texts]
     assert recipients.left_out == [
@@ -47,6 +47,6 @@ async def test_what_suits_no_set_is_refused(
 ) -> None:
     if is_there:
         direct.messageset("texts", direct.schedule())
-    wanted = Prepending(repair=REPAIR, prepend="http://example.org/a.mp3", limit=900)
-    with pytest.raises(NoFit, match=why):
+    wanted = PrependRequest(repair=REPAIR, prepend="http://example.org/a.mp3", limit=900)
+    with pytest.raises(NoFittingSet, match=why):
         await database.transact(choose, wanted=wanted)

@@ -8,14 +8,14 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
 from sbm.store import idempotency
-from sbm.store.idempotency import KeptAnswer, KeyedRequest
+from sbm.store.idempotency import KeyedRequest, StoredAnswer
 from sbm.store.postgres.database import Database, Transaction
 from tests.arrange import Arranged
 from tests.web.sockets import comes_true
 
 NOTHING = sha256(b"").digest()
 REQUEST = KeyedRequest(user_id=1, path="/x", key="k", digest=NOTHING, fingerprint=NOTHING)
-ANSWER = KeptAnswer(fingerprint=NOTHING, status=201, headers={"Location": "y"}, body=b"\xff\0")
+ANSWER = StoredAnswer(fingerprint=NOTHING, status=201, headers={"Location": "y"}, body=b"\xff\0")
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -32,7 +32,7 @@ class GivesUp(Exception):
 
 async def answer(
     transaction: Transaction, until: Deferred[None] | None = None
-) -> tuple[KeptAnswer | None, KeptAnswer]:
+) -> tuple[StoredAnswer | None, StoredAnswer]:
     """The answer that was found, and the one that was given."""
     found = await idempotency.find_answer(transaction, request=REQUEST)
     if found is not None:

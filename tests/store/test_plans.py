@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 from attrs import define, evolve, field, frozen
 
-from sbm.model.send import Asked, GivenBack, Send, SendResult, Settled, Unknown
+from sbm.model.send import GivenBack, Send, SendResult, Settled, Unknown, UnknownSend
 from sbm.store import clock, resends, sends, ticks
 from sbm.store.postgres.statements import Query
 from tests.arrange import Arranged, arranged
@@ -281,10 +281,10 @@ def claims(direct: Arranged) -> list[Send]:
     ]
 
 
-def questions(direct: Arranged) -> list[Asked]:
+def questions(direct: Arranged) -> list[UnknownSend]:
     """All that may be asked about now."""
     return [
-        Asked(
+        UnknownSend(
             id=row["id"],
             attempt=row["attempt"],
             token=row["due_at"],

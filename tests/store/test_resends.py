@@ -169,9 +169,9 @@ async def test_where_there_is_no_message_the_delivery_says_so(
     await resend(database, mother)
     direct.rows(deletion)
     (send,) = await claim(database)
-    complaint = objection(send)
-    assert complaint is not None
-    assert (complaint.outcome, complaint.stage) == ("failed", "content")
+    problem = objection(send)
+    assert problem is not None
+    assert (problem.outcome, problem.stage) == ("failed", "content")
 
 
 @ensureDeferred

@@ -9,7 +9,7 @@ from psycopg2.extensions import AsIs
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
-from sbm.model.scheduler_call import Nothing, Refused, SchedulerCall
+from sbm.model.scheduler_call import CallRefused, NothingToDo, SchedulerCall
 from sbm.store import scheduler_calls
 from sbm.store.postgres.database import Database
 from tests.arrange import arranged
@@ -52,7 +52,7 @@ async def test_a_change_between_what_a_claim_reads_and_what_it_locks_is_still_ow
     here.direct.rows("SELECT pg_advisory_unlock(7)")
     (claimed,) = await claiming
     assert claimed.wanted is not None
-    await database.transact(scheduler_calls.settle, call=claimed, result=Nothing())
+    await database.transact(scheduler_calls.settle, call=claimed, result=NothingToDo())
     (claimed,) = await claim(database)
     assert claimed.wanted is None
 
@@ -111,6 +111,6 @@ async def test_what_is_refused_while_it_changes_is_owed_again(here: Here) -> Non
     (claimed,) = await claim(database)
     here.direct.rows("UPDATE subscriptions SET active = false")
     await database.transact(
-        scheduler_calls.settle, call=claimed, result=Refused(reason="no such cron")
+        scheduler_calls.settle, call=claimed, result=CallRefused(reason="no such cron")
     )
     assert [call["state"] for call in here.scheduler_calls()] == ["owed"]

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from sbm.model.content_rules import PREPEND, Placed, content_problems, prepend_problems
-from sbm.operations.django_import.old_files import Copies
-from sbm.operations.django_import.transfer import Taken
+from sbm.model.content_rules import PREPEND, PlacedContent, content_problems, prepend_problems
+from sbm.operations.django_import.old_files import FileCopier
+from sbm.operations.django_import.transfer import ImportedData
 from sbm.operations.progress import Progress
-from sbm.store.django.sendable import Ended, Waiting
+from sbm.store.django.sendable import EndedSubscription, WaitingPrepend
 
 
 @frozen(kw_only=True)
@@ -23,7 +23,7 @@ class Finding:
     reason: str
 
 
-def find_unsendable(taken: Taken, *, limit: int) -> Iterator[Finding]:
+def find_unsendable(taken: ImportedData, *, limit: int) -> Iterator[Finding]:
     """Each message and prepend that cannot be sent; ``limit``: how many characters a text has."""
     for one in taken.contents:
         yield from _unsendable_content(one, limit)
@@ -31,7 +31,7 @@ def find_unsendable(taken: Taken, *, limit: int) -> Iterator[Finding]:
         yield from _unsendable_prepend(waiting, limit)
 
 
-def _unsendable_content(one: Placed, limit: int) -> Iterator[Finding]:
+def _unsendable_content(one: PlacedContent, limit: int) -> Iterator[Finding]:
     for problem in content_problems(one.content, limit=limit):
         name = f"message {one.sequence_number} of {one.messageset} in {one.lang}"
         yield Finding(
@@ -43,7 +43,7 @@ def _unsendable_content(one: Placed, limit: int) -> Iterator[Finding]:
         return
 
 
-def _unsendable_prepend(waiting: Waiting, limit: int) -> Iterator[Finding]:
+def _unsendable_prepend(waiting: WaitingPrepend, limit: int) -> Iterator[Finding]:
     for problem in prepend_problems(
         waiting.prepend, waiting.medium, text=waiting.text, limit=limit
     ):
@@ -56,7 +56,7 @@ def _unsendable_prepend(waiting: Waiting, limit: int) -> Iterator[Finding]:
         return
 
 
-def tell_ended(one: Ended) -> Finding:
+def tell_ended(one: EndedSubscription) -> Finding:
     """What happens to a subscription that is beyond the end of its content."""
     where = f"it is at {one.next_sequence_number}, beyond the end of {one.messageset} in {one.lang}"
     if one.successor is not None:
@@ -71,16 +71,16 @@ def tell_ended(one: Ended) -> Finding:
     )
 
 
-def copy_files(taken: Taken, copies: Copies, *, progress: Progress) -> Iterator[Finding]:
+def copy_files(taken: ImportedData, copies: FileCopier, *, progress: Progress) -> Iterator[Finding]:
     """Copy the files of the messages; yields a finding for each one that cannot be copied."""
-    counts = {one.table: one.taken for one in taken.tallies}
+    counts = {one.table: one.taken for one in taken.counts_by_table}
     with progress("files", counts["binary_contents"]) as advance:
         for one in taken.files:
-            if complaint := copies.bring(one):
+            if problem := copies.bring(one):
                 yield Finding(
                     table="binary_contents",
                     id=str(one.id),
                     fate="without its file",
-                    reason=complaint,
+                    reason=problem,
                 )
             advance(1)

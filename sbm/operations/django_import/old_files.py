@@ -11,7 +11,7 @@ from sbm.store.django.report import OldFile
 
 
 @define(eq=False, kw_only=True)
-class Copies:
+class FileCopier:
     """Copies files from ``media`` to ``root``, and counts them.
 
     A file that is there already, with the right size, is not copied again. If another file has the

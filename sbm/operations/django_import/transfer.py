@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
-from sbm.model.content_rules import Placed
+from sbm.model.content_rules import PlacedContent
 from sbm.model.signature import Signature
 from sbm.operations.progress import Progress
 from sbm.store.django import sendable, source, target
-from sbm.store.django.report import ImportFailed, Note, OldFile, Origin, TableTally
-from sbm.store.django.sendable import Ended, Waiting
+from sbm.store.django.report import ImportFailed, Note, OldFile, Origin, TableCounts
+from sbm.store.django.sendable import EndedSubscription, WaitingPrepend
 from sbm.store.django.target import NOUNS, STATEMENTS
 from sbm.store.schedules import ToldSchedule
 
 
 @frozen(kw_only=True)
-class Taken:
+class ImportedData:
     """What was imported; each iterator reads from the database when it is used.
 
     ``called`` is the number of schedules that the Scheduler calls; ``schedules`` are all of them.
@@ -29,15 +29,15 @@ class Taken:
     """
 
     origin: Origin
-    tallies: list[TableTally]
+    counts_by_table: list[TableCounts]
     merged: tuple[str, ...]
     called: int
     schedules: list[ToldSchedule]
     notes: Iterator[Note]
     files: Iterator[OldFile]
-    contents: Iterator[Placed]
-    waiting: Iterator[Waiting]
-    ended: Iterator[Ended]
+    contents: Iterator[PlacedContent]
+    waiting: Iterator[WaitingPrepend]
+    ended: Iterator[EndedSubscription]
 
 
 def transfer(
@@ -45,7 +45,7 @@ def transfer(
     target_uri: str,
     *,
     progress: Progress,
-    conclude: Callable[[Taken], bool],
+    conclude: Callable[[ImportedData], bool],
     signature: Signature,
     go_on: bool = False,
 ) -> None:
@@ -70,7 +70,7 @@ def _filled(
     *,
     signature: Signature,
     go_on: bool,
-) -> Taken:
+) -> ImportedData:
     columns = ours.prepare()
     with source.opened(source_uri) as theirs:
         origin = theirs.look(columns)
@@ -89,18 +89,18 @@ def _filled(
         for noun in NOUNS:
             ours.take(noun)
             advance(1)
-    tallies = []
+    counts_by_table = []
     with progress("checking", len(NOUNS)) as advance:
         for noun in NOUNS:
-            tallies.append(ours.tally(noun, sums[noun]))
+            counts_by_table.append(ours.counts(noun, sums[noun]))
             advance(1)
     merged = ours.finish()
     # Not earlier: before this point, every row is compared with the old one.
     ended, gone_on = sendable.find_ended(ours.connection, go_on=go_on)
-    ours.sign(signature, tallies=tallies, ended=ended, gone_on=gone_on)
-    return Taken(
+    ours.sign(signature, counts_by_table=counts_by_table, ended=ended, gone_on=gone_on)
+    return ImportedData(
         origin=origin,
-        tallies=tallies,
+        counts_by_table=counts_by_table,
         merged=merged,
         called=ours.count_called(),
         schedules=ours.list_told(),

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from sbm.model.cron import Cron, CronError
 from sbm.model.durations import TickGrace
-from sbm.model.scheduler_call import SchedulerCall, Silence
+from sbm.model.scheduler_call import SchedulerCall, SilentTime
 from sbm.model.scheduler_callback import RecordedCall, Target, kept
 from sbm.pipeline.database_clock import ClockReading
 from sbm.pipeline.due_moments import latest_first
@@ -45,7 +45,7 @@ class MissedMoments:
         transaction: Transaction,
         *,
         call: SchedulerCall,
-        silence: Silence,
+        silence: SilentTime,
         reading: ClockReading,
     ) -> None:
         """Tick for the latest moment in a time of silence, in the transaction that ends it.
@@ -102,7 +102,7 @@ class MissedMoments:
         )
 
     async def _moments(
-        self, transaction: Transaction, definition: str, silence: Silence
+        self, transaction: Transaction, definition: str, silence: SilentTime
     ) -> list[datetime]:
         """The moments in the time of silence, the latest first."""
         try:

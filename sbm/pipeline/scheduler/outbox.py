@@ -17,15 +17,15 @@ from sbm.model.backoff import backoff
 from sbm.model.durations import LeaseTime, LongestDelay, RequestTimeout, SettleTime
 from sbm.model.scheduler_call import (
     CallBack,
+    CallRefused,
     CallResult,
     Doubt,
-    Gone,
-    Nothing,
-    PutOff,
-    Refused,
-    Remote,
+    NothingToDo,
+    Postponed,
+    RemoteSchedule,
+    ScheduleGone,
     SchedulerCall,
-    Told,
+    StepDone,
     endpoint,
 )
 from sbm.pipeline.breaker import Breaker
@@ -164,13 +164,13 @@ class SchedulerOutbox:
     async def _settle_step(self, call: SchedulerCall, result: CallResult) -> None:
         await self._clock.transact(self._database, partial(self._write_down, call, result))
         self._telemetry.count(f"scheduler_calls.{type(result).__name__.lower()}")
-        if isinstance(result, Refused):
+        if isinstance(result, CallRefused):
             self._log.error(
                 "the Scheduler refuses the call for {call}: {reason}",
                 call=str(call),
                 reason=result.reason,
             )
-        elif isinstance(result, PutOff) and result.is_fault:
+        elif isinstance(result, Postponed) and result.is_fault:
             self._log.warn(
                 "the Scheduler fails at the call for {call}, {faults} of {most} times: {reason}",
                 call=str(call),
@@ -186,7 +186,7 @@ class SchedulerOutbox:
         transaction: Transaction,
         reading: ClockReading,
     ) -> None:
-        if isinstance(result, Told):
+        if isinstance(result, StepDone):
             await self._missed.lock(transaction, call=call)
         silence = await scheduler_calls.settle(transaction, call=call, result=result)
         if silence is not None:
@@ -205,7 +205,7 @@ class SchedulerOutbox:
     async def _do(self, call: SchedulerCall, lease: Lease) -> CallResult:
         """Do the next step, and say how it went."""
         if call.step == "none" or (call.remote is None and call.step != "create"):
-            return Nothing()
+            return NothingToDo()
         try:
             return await self._call(call, lease)
         except (Rejected, Faulty, FaultyUnknown) as error:
@@ -223,9 +223,9 @@ class SchedulerOutbox:
     def _blamed(self, call: SchedulerCall, error: Exception) -> CallResult:
         """The result of an answer that concerns this one call alone."""
         if isinstance(error, NotKnown):
-            return Gone()
+            return ScheduleGone()
         if isinstance(error, Rejected):
-            return Refused(reason=str(error))
+            return CallRefused(reason=str(error))
         is_unknown = isinstance(error, FaultyUnknown)
         return self._fault(call, str(error), doubt="begun" if is_unknown else "none")
 
@@ -243,8 +243,8 @@ class SchedulerOutbox:
         made = await self._scheduler.create(call_back, begin=lambda: self._outlasts(lease))
         self._breaker.succeed()
         cron = call_back.cron_definition
-        return Told(
-            remote=Remote(id=made.id, cron_definition=cron, made_with=cron, enabled=True),
+        return StepDone(
+            remote=RemoteSchedule(id=made.id, cron_definition=cron, made_with=cron, enabled=True),
             at=made.created_at,
             replaces=call.remote.id if call.remote else None,
         )
@@ -261,7 +261,7 @@ class SchedulerOutbox:
                 remote = evolve(remote, enabled=False)
         if remote.enabled is not False:
             at = await self._patch(remote.id, {"enabled": False})
-        return Told(
+        return StepDone(
             remote=evolve(remote, enabled=False),
             at=at,
             goes_on=is_replaced,
@@ -279,7 +279,7 @@ class SchedulerOutbox:
             changes["enabled"] = True
         if changes:
             at = await self._patch(remote.id, changes)
-        return Told(remote=evolve(remote, enabled=True, is_addressed=True), at=at)
+        return StepDone(remote=evolve(remote, enabled=True, is_addressed=True), at=at)
 
     async def _patch(self, remote_id: str, changes: dict[str, Any]) -> datetime | None:
         changed_at = await self._scheduler.change(remote_id, changes)
@@ -314,8 +314,8 @@ class SchedulerOutbox:
         )
         if enabled:
             adopted, *surplus = enabled
-            return Told(
-                remote=Remote(
+            return StepDone(
+                remote=RemoteSchedule(
                     id=adopted.id,
                     cron_definition=adopted.cron_definition,
                     made_with=adopted.made_with,
@@ -333,9 +333,9 @@ class SchedulerOutbox:
                 reason = f"{reason}; before that: {call.fault}"
             return self._put_off(call, reason, doubt="kept")
         if call.wanted is not None and call.faults >= self._max_faults:
-            return Refused(reason=f"{call.fault} (tried {call.faults} times)")
+            return CallRefused(reason=f"{call.fault} (tried {call.faults} times)")
         # It was surely not made: that is recorded before the next step.
-        return PutOff(reason=call.fault, delay=timedelta(0), doubt="none")
+        return Postponed(reason=call.fault, delay=timedelta(0), doubt="none")
 
     def _call_back(self, call: SchedulerCall) -> CallBack:
         assert call.wanted is not None
@@ -356,15 +356,15 @@ class SchedulerOutbox:
         """Count a fault; the last one ends the call, unless a schedule may have been made."""
         faults = call.faults + 1
         if faults >= self._max_faults and doubt == "none":
-            return Refused(reason=f"{reason} (tried {faults} times)")
+            return CallRefused(reason=f"{reason} (tried {faults} times)")
         delay = backoff(faults, self._draw, cap=self._cap)
-        return PutOff(reason=reason, delay=delay, doubt=doubt, is_fault=True)
+        return Postponed(reason=reason, delay=delay, doubt=doubt, is_fault=True)
 
-    def _put_off(self, call: SchedulerCall, reason: str, *, doubt: Doubt) -> PutOff:
+    def _put_off(self, call: SchedulerCall, reason: str, *, doubt: Doubt) -> Postponed:
         delay = self._breaker.wait + backoff(max(call.attempt, 1), self._draw, cap=self._cap)
-        return PutOff(reason=reason, delay=max(delay, FIRST_DELAY), doubt=doubt)
+        return Postponed(reason=reason, delay=max(delay, FIRST_DELAY), doubt=doubt)
 
 
-def _known(call: SchedulerCall) -> Remote:
+def _known(call: SchedulerCall) -> RemoteSchedule:
     assert call.remote is not None
     return call.remote

@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from sbm.model.durations import StopGrace
 from sbm.model.send import GivenBack, Send, SendResult
 from sbm.pipeline.dividing import divided
+from sbm.pipeline.sends.committed_results import count_metrics, report_doubles
 from sbm.pipeline.sends.in_flight import InFlight
-from sbm.pipeline.sends.telling import tell_doubles, tell_metrics
 from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import locks, sends
@@ -177,8 +177,8 @@ class Completer(Service):
                     id=send.id,
                     result=result,
                 )
-        tell_doubles(committed, self._telemetry, self._log)
-        tell_metrics(committed, done, self._telemetry.tally)
+        report_doubles(committed, self._telemetry, self._log)
+        count_metrics(committed, done, self._telemetry.pending_metrics)
         return len(done)
 
     def _tell_listeners(self, send: Send, result: SendResult) -> None:
@@ -199,7 +199,7 @@ class Completer(Service):
 
 async def _stored(
     transaction: Transaction, *, results: Sequence[SendAndResult], patience: timedelta | None
-) -> sends.Committed:
+) -> sends.SettledBatch:
     if patience is not None:
         await locks.wait_at_most(transaction, wait=patience)
     return await sends.settle(transaction, results=results)

@@ -14,18 +14,18 @@ from twisted.logger import Logger
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
 from sbm.model.durations import LeaseTime, SettleTime
-from sbm.model.send import Asked, Settled, Unread
+from sbm.model.send import Settled, UnknownSend, UnreadableSend
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.dividing import divided, whole_or_divided
+from sbm.pipeline.sends.committed_results import count_metrics, report_doubles
 from sbm.pipeline.sends.retries import Retries
-from sbm.pipeline.sends.telling import tell_doubles, tell_metrics
 from sbm.runtime.lease import CLOCK_MARGIN
 from sbm.settings.reading import Uncertain
 from sbm.store import sends, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import one_line
-from sbm.store.sends import Committed
+from sbm.store.sends import SettledBatch
 from sbm.telemetry import Telemetry
 
 # How many sends with doubtful answers are remembered, so that each is asked about alone.
@@ -80,7 +80,7 @@ class Reconciler:
                 await self._ask(about, identities, after=after)
         return len(taken)
 
-    async def _take(self) -> tuple[list[Asked], ClockReading]:
+    async def _take(self) -> tuple[list[UnknownSend], ClockReading]:
         """Take the sends to ask about now; a batch that cannot be read is divided."""
         parts = await whole_or_divided(
             "sends of unknown outcome",
@@ -94,17 +94,19 @@ class Reconciler:
         taken = [asked for part, _ in parts for asked in part]
         return taken, max((reading for _, reading in parts), key=lambda one: one.doubted_for)
 
-    async def _take_only(self, due: Sequence[Unread]) -> tuple[list[Asked], ClockReading]:
+    async def _take_only(
+        self, due: Sequence[UnreadableSend]
+    ) -> tuple[list[UnknownSend], ClockReading]:
         return await self._taken(limit=len(due), only=[send.id for send in due])
 
     async def _taken(
         self, *, limit: int, only: Sequence[UUID] | None = None
-    ) -> tuple[list[Asked], ClockReading]:
+    ) -> tuple[list[UnknownSend], ClockReading]:
         """Take some; while the clock is in doubt, absence from the answer proves nothing."""
 
         async def take(
             transaction: Transaction, reading: ClockReading
-        ) -> tuple[list[Asked], ClockReading]:
+        ) -> tuple[list[UnknownSend], ClockReading]:
             taken = await sends.take_unknown(
                 transaction, limit=limit, settle=self._settle, lease=self._lease, only=only
             )
@@ -114,36 +116,38 @@ class Reconciler:
 
         return await self._clock.transact(self._database, take)
 
-    async def _give_up(self, send: Unread, error: Exception) -> None:
+    async def _give_up(self, send: UnreadableSend, error: Exception) -> None:
         """End a send that cannot be read: it cannot be asked about, and may have been sent."""
         reason = f"it may have been sent; {unreadable.reason(error)}"
         failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
-        settled: list[Committed] = []
+        settled: list[SettledBatch] = []
 
-        async def settle(part: Sequence[tuple[Unread, Settled]]) -> None:
+        async def settle(part: Sequence[tuple[UnreadableSend, Settled]]) -> None:
             settled.append(await self._database.transact(unreadable.settle, results=part))
 
         await divided([(send, failed)], settle, self._leave)
         for committed in settled:
-            tell_metrics(committed, [(send, failed)], self._telemetry.tally)
+            count_metrics(committed, [(send, failed)], self._telemetry.pending_metrics)
             if send.id in committed.sends:
                 self._log.error("send {id} has failed: {reason}", id=send.id, reason=reason)
                 self._telemetry.count("sends.failed")
 
-    async def _settle_all(self, results: Sequence[tuple[Asked, Settled]]) -> set[UUID]:
+    async def _settle_all(self, results: Sequence[tuple[UnknownSend, Settled]]) -> set[UUID]:
         """Settle all that can be settled; returns their ids. The others stay for a later pass."""
         settled: set[UUID] = set()
 
-        async def settle(part: Sequence[tuple[Asked, Settled]]) -> None:
+        async def settle(part: Sequence[tuple[UnknownSend, Settled]]) -> None:
             committed = await self._database.transact(sends.settle, results=part)
             settled.update(committed.sends)
-            tell_doubles(committed, self._telemetry, self._log)
-            tell_metrics(committed, part, self._telemetry.tally)
+            report_doubles(committed, self._telemetry, self._log)
+            count_metrics(committed, part, self._telemetry.pending_metrics)
 
         await divided(results, settle, self._leave)
         return settled
 
-    async def _leave(self, one: tuple[Asked | Unread, Settled], error: Exception) -> None:
+    async def _leave(
+        self, one: tuple[UnknownSend | UnreadableSend, Settled], error: Exception
+    ) -> None:
         self._log.error(
             "send {id}: {result} cannot be settled: {error}",
             id=one[0].id,
@@ -151,14 +155,14 @@ class Reconciler:
             error=one_line(error),
         )
 
-    def _groups(self, taken: Sequence[Asked]) -> list[list[Asked]]:
+    def _groups(self, taken: Sequence[UnknownSend]) -> list[list[UnknownSend]]:
         """Divide them: a send with a doubtful answer is asked about alone."""
         plain = [asked for asked in taken if asked.id not in self._doubtful]
         alone = [[asked] for asked in taken if asked.id in self._doubtful]
         return [plain, *alone] if plain else alone
 
     async def _ask(
-        self, about: Sequence[Asked], identities: Sequence[str], *, after: datetime
+        self, about: Sequence[UnknownSend], identities: Sequence[str], *, after: datetime
     ) -> None:
         if self._breaker.wait:
             await self._ask_again_later(about)
@@ -187,7 +191,7 @@ class Reconciler:
         self._unlisted_since = None
         await self._conclude(about, found)
 
-    async def _conclude(self, about: Sequence[Asked], found: Found) -> None:
+    async def _conclude(self, about: Sequence[UnknownSend], found: Found) -> None:
         present = [asked for asked in about if str(asked.id) in found.outbounds]
         absent = [asked for asked in about if str(asked.id) not in found.outbounds]
         if present:
@@ -206,7 +210,7 @@ class Reconciler:
             await self._owe_again(proven, "the Message Sender does not have it")
         await self._ask_again_later([asked for asked in absent if asked not in proven])
 
-    async def _adopt(self, present: Sequence[Asked], found: Found) -> None:
+    async def _adopt(self, present: Sequence[UnknownSend], found: Found) -> None:
         results = []
         for asked in present:
             oldest, *others = found.outbounds[str(asked.id)]
@@ -217,7 +221,7 @@ class Reconciler:
         settled = await self._settle_all(results)
         self._telemetry.count("sends.adopted", len(settled))
 
-    async def _owe_again(self, absent: Sequence[Asked], reason: str) -> None:
+    async def _owe_again(self, absent: Sequence[UnknownSend], reason: str) -> None:
         count = await self._database.transact(
             sends.owe_again, absent=[(one, self._delay_of(one)) for one in absent], reason=reason
         )
@@ -225,11 +229,11 @@ class Reconciler:
         if count:
             self._owed()
 
-    def _delay_of(self, absent: Asked) -> timedelta:
+    def _delay_of(self, absent: UnknownSend) -> timedelta:
         """A delay if the last call was a fault; if not, the send is due at once."""
         return self._retries.after_fault(absent.faults + 1) if absent.is_fault else timedelta(0)
 
-    async def _ask_again_later(self, about: Sequence[Asked]) -> None:
+    async def _ask_again_later(self, about: Sequence[UnknownSend]) -> None:
         if not about:
             return
         longest = sends.ASKED_AGAIN
@@ -239,7 +243,7 @@ class Reconciler:
             sends.ask_again_later, asked=about, settle=self._settle, longest=longest
         )
 
-    async def _decide(self, about: Sequence[Asked], error: CannotBeAsked) -> None:
+    async def _decide(self, about: Sequence[UnknownSend], error: CannotBeAsked) -> None:
         """The list does not exist: do as the setting says, once that was so for the settle time.
 
         Until then, it may be a passing error, and the question may still be answered.
@@ -261,7 +265,7 @@ class Reconciler:
             await self._assume(late)
         await self._ask_again_later([asked for asked in about if asked not in late])
 
-    async def _assume(self, late: Sequence[Asked]) -> None:
+    async def _assume(self, late: Sequence[UnknownSend]) -> None:
         """At most once: the sends may have been sent, so they are not sent again."""
         reason = "it may have been sent; the Message Sender cannot be asked, and at most once"
         failed = Settled(outcome="failed", stage="post", reason=reason, is_assumed=True)
@@ -269,6 +273,6 @@ class Reconciler:
         settled = await self._settle_all(results)
         self._telemetry.count("sends.failed", len(settled))
 
-    def _doubt(self, about: Sequence[Asked]) -> None:
+    def _doubt(self, about: Sequence[UnknownSend]) -> None:
         if len(about) > 1 and len(self._doubtful) < MOST_DOUBTFUL:
             self._doubtful.update(asked.id for asked in about)

@@ -40,7 +40,7 @@ MAX_FAULTS = 100
 
 
 @define(eq=False, kw_only=True)
-class _AudioTally:
+class _AudioProgress:
     """The progress of a task, and the files that could not be copied."""
 
     total: int = 0
@@ -64,7 +64,7 @@ class _AudioTally:
         """So many files come next; some may have been uploaded since the total was counted."""
         self.total = max(self.total, self.done + count)
 
-    def progress(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {"done": self.done, **self._counts(), "waiting_for": self.waiting_for}
 
     def result(self) -> dict[str, Any]:
@@ -117,47 +117,51 @@ class AudioCopies(TaskRunner):
             raise TaskFailed("AUDIO_FTP_HOST is not set: there is no voice vendor to copy to")
         if self._media_root is None:
             raise TaskFailed("SBM_MEDIA_ROOT is not set: there are no files here to be copied")
-        tally = _AudioTally(total=await self._database.transact(audio_copies.count_files))
+        progress = _AudioProgress(total=await self._database.transact(audio_copies.count_files))
         work = _Sync(
-            copies=self, task=task, tally=tally, vendor=self._vendor, root=self._media_root
+            copies=self, task=task, progress=progress, vendor=self._vendor, root=self._media_root
         )
         try:
             await work.list_there()
             await work.copy_missing()
             await self._database.transact(audio_copies.forget_unseen, task_id=task.id)
         except Rejected as rejected:
-            raise TaskFailed(str(rejected), tally.result()) from rejected
+            raise TaskFailed(str(rejected), progress.result()) from rejected
         finally:
             self._vendor.close()
-        await self.report(task, tally, at_once=True)
-        if tally.failed:
-            reason = f"{tally.failed} of {tally.total} files could not be copied: see the result"
-            raise TaskFailed(reason, tally.result())
-        return tally.result()
+        await self.report(task, progress, at_once=True)
+        if progress.failed:
+            reason = (
+                f"{progress.failed} of {progress.total} files could not be copied: see the result"
+            )
+            raise TaskFailed(reason, progress.result())
+        return progress.result()
 
-    async def report(self, task: Task, tally: _AudioTally, *, at_once: bool = False) -> None:
+    async def report(self, task: Task, progress: _AudioProgress, *, at_once: bool = False) -> None:
         """Report the progress, now and then; raises Interrupted."""
         if not self.running:
             raise Interrupted
         now = self._reactor.seconds()
         if at_once or now - self._reported >= REPORT_SECONDS:
             self._reported = now
-            await self.keep(task, tally.progress())
+            await self.keep(task, progress.as_json())
 
-    async def wait(self, task: Task, tally: _AudioTally, failures: int, why: Unavailable) -> None:
+    async def wait(
+        self, task: Task, progress: _AudioProgress, failures: int, why: Unavailable
+    ) -> None:
         """Give the vendor time to come back; raises Interrupted."""
         if failures == 1 and self.running:
             self._log.warn("copying files waits for the voice vendor: {why}", why=str(why))
-        tally.waiting_for = str(why)
-        await self.report(task, tally, at_once=True)
+        progress.waiting_for = str(why)
+        await self.report(task, progress, at_once=True)
         rest = backoff(failures, self._draw, cap=self._backoff_max).total_seconds()
         while rest > RENEW_SECONDS:
             rest -= RENEW_SECONDS
             await self._stopping.wait(RENEW_SECONDS)
-            await self.report(task, tally, at_once=True)
+            await self.report(task, progress, at_once=True)
         await self._stopping.wait(rest)
-        tally.waiting_for = None
-        await self.report(task, tally, at_once=True)
+        progress.waiting_for = None
+        await self.report(task, progress, at_once=True)
 
     async def in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
         return await in_thread(self._reactor, work, *args)
@@ -172,7 +176,7 @@ class _Sync:
 
     _copies: AudioCopies
     _task: Task
-    _tally: _AudioTally
+    _progress: _AudioProgress
     _vendor: VoiceVendor
     _root: Path
     _failures: int = 0
@@ -202,7 +206,7 @@ class _Sync:
             )
             if not page:
                 return
-            self._tally.expect(len(page))
+            self._progress.expect(len(page))
             sizes = await self._copies.in_thread(_sizes, self._root, [one.name for one in page])
             for file, size in zip(page, sizes, strict=True):
                 await self._have_there(file, size)
@@ -213,7 +217,7 @@ class _Sync:
         if file.size_there is not None and (isinstance(size, str) or size == file.size_there):
             self._count(file.is_copied, file.size_there)
         elif isinstance(size, str):
-            self._tally.fail(file.name, size)
+            self._progress.fail(file.name, size)
         else:
             await self._copy(file.name)
 
@@ -222,13 +226,13 @@ class _Sync:
         try:
             descriptor, opened = await self._copies.in_thread(_open, self._root / name)
         except OSError as error:
-            self._tally.fail(name, _why(error))
+            self._progress.fail(name, _why(error))
             return
         size = opened.st_size
         try:
             is_copied = await self._put(name, descriptor, opened)
         except (Rejected, OSError) as error:
-            self._tally.fail(name, str(error))
+            self._progress.fail(name, str(error))
             return
         finally:
             os.close(descriptor)
@@ -268,7 +272,7 @@ class _Sync:
             except Unavailable as why:
                 await self._wait(why)
             except Rejected as why:
-                raise TaskFailed(str(why), self._tally.result()) from why
+                raise TaskFailed(str(why), self._progress.result()) from why
             else:
                 return
 
@@ -279,18 +283,18 @@ class _Sync:
 
     async def _wait(self, why: Unavailable) -> None:
         self._failures += 1
-        await self._copies.wait(self._task, self._tally, self._failures, why)
+        await self._copies.wait(self._task, self._progress, self._failures, why)
 
     async def _report(self) -> None:
-        await self._copies.report(self._task, self._tally)
+        await self._copies.report(self._task, self._progress)
 
     def _count(self, is_copied: bool, size: int) -> None:
         self._failures = 0
         if is_copied:
-            self._tally.copied += 1
-            self._tally.copied_bytes += size
+            self._progress.copied += 1
+            self._progress.copied_bytes += size
         else:
-            self._tally.there += 1
+            self._progress.there += 1
 
 
 def _sizes(root: Path, names: list[str]) -> list[int | str]:

@@ -17,7 +17,7 @@ from sbm.model.task import Task, TaskKind
 from sbm.operations import schedule_runs
 from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner, TaskWork
 from sbm.store import behind_subscriptions, estimates, failed_tasks
-from sbm.telemetry import Tally
+from sbm.telemetry import PendingMetrics
 
 REQUEUE_BATCH = 500
 
@@ -31,15 +31,15 @@ SEARCH_BATCH = 2000
 class TaskRequests(TaskRunner):
     """Does the tasks that wait. If it is stopped, it leaves its task unfinished.
 
-    Every task can be done again from its start. ``owed`` is called when a send is owed; ``tally``
-    gets the values of a week that was estimated.
+    Every task can be done again from its start. ``owed`` is called when a send is owed;
+    ``pending_metrics`` gets the values of a week that was estimated.
     """
 
     loop_name = "tasks"
 
     _time_zone: ZoneInfo
     _owed: Callable[[], None]
-    _tally: Tally = field(factory=Tally)
+    _pending_metrics: PendingMetrics = field(factory=PendingMetrics)
 
     @property
     def work(self) -> Mapping[TaskKind, TaskWork]:
@@ -87,7 +87,7 @@ class TaskRequests(TaskRunner):
             await self._database.transact(estimates.estimate, send_date=day, schedules=due)
         today, week = await self._database.transact(estimates.read_week, zone=self._time_zone)
         for name, value in of_week(week or {}, today).items():
-            self._tally.tell(name, value)
+            self._pending_metrics.add(name, value)
 
     async def _find_behind(self, task: Task) -> None:
         keep = partial(self.keep, task)

@@ -62,7 +62,7 @@ class MetricsReporter(Service):
     async def _stop(self) -> None:
         last = Deferred.fromCoroutine(self._tell_the_rest())
         await last.addTimeout(LAST_SECONDS, self._reactor, lambda outcome, _seconds: outcome)
-        left = len(self._telemetry.tally.values)
+        left = len(self._telemetry.pending_metrics.values)
         if left:
             self._log.warn(
                 "{count} values were not sent to the Metrics API: it is away", count=left
@@ -82,13 +82,13 @@ class MetricsReporter(Service):
 
     async def one_pass(self) -> int:
         """Send the values that there are; returns 0 always, so that the next batch can grow."""
-        tally = self._telemetry.tally
+        pending_metrics = self._telemetry.pending_metrics
         if (
-            tally.values
+            pending_metrics.values
             and not self._breaker.wait
             and (not self._is_in_doubt or await self._answers())
         ):
-            await self._fire(tally.take())
+            await self._fire(pending_metrics.take())
         return 0
 
     async def _answers(self) -> bool:
@@ -110,7 +110,7 @@ class MetricsReporter(Service):
         except Rejected as error:
             await self._find_fault(values, error)
         except Unavailable as error:
-            self._telemetry.tally.put_back(values)
+            self._telemetry.pending_metrics.put_back(values)
             self._breaker.fail(error)
         except OutcomeUnknown as error:
             self._telemetry.count("metrics.lost", len(values))
@@ -126,7 +126,7 @@ class MetricsReporter(Service):
     async def _find_fault(self, values: dict[str, float], error: Rejected) -> None:
         """Send each half by itself, so that in the end a bad value is refused alone."""
         if not await self._answers():
-            self._telemetry.tally.put_back(values)
+            self._telemetry.pending_metrics.put_back(values)
         elif len(values) == 1:
             (name,) = values
             self._telemetry.count("metrics.lost")
@@ -140,6 +140,6 @@ class MetricsReporter(Service):
             for part in (names[: len(names) // 2], names[len(names) // 2 :]):
                 half = {name: values[name] for name in part}
                 if self._is_in_doubt:
-                    self._telemetry.tally.put_back(half)
+                    self._telemetry.pending_metrics.put_back(half)
                 else:
                     await self._fire(half)

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 
 from sbm.sandbox.stand_ins.celery_cron import CeleryCron
-from sbm.sandbox.stand_ins.scheduler import Posts, post_back, within
+from sbm.sandbox.stand_ins.scheduler import PostClient, post_back, within
 from sbm.sandbox.stand_ins.schedules import Schedule, Scheduler
 
 # The delay before the first repetition; before the n-th one, it is 2 to 4^n seconds.
@@ -35,7 +35,7 @@ class Beat(Service):
     """
 
     scheduler: Scheduler
-    treq: Posts
+    treq: PostClient
     clock: IReactorTime
     now: Callable[[], datetime]
     draw: Callable[[], float]

@@ -115,7 +115,7 @@ class SchedulerApp:
             raise not_found() from None
 
 
-class Posts(Protocol):
+class PostClient(Protocol):
     """The only method of treq, or of another client, that is needed here."""
 
     def post(self, url: str, **kwargs: Any) -> Deferred[Any]:
@@ -137,7 +137,7 @@ class CallBacks(Service):
     """
 
     scheduler: Scheduler
-    treq: Posts
+    treq: PostClient
     clock: IReactorTime
     pace: timedelta
     patience: timedelta = timedelta(seconds=10)
@@ -205,7 +205,7 @@ class CallBacks(Service):
             self.scheduler.record_failure(schedule_id, failure)
 
 
-async def post_back(treq: Posts, schedule: Schedule) -> str | None:
+async def post_back(treq: PostClient, schedule: Schedule) -> str | None:
     """Call the endpoint of a schedule; returns the answer if its status is not a 2xx."""
     response = await treq.post(
         schedule.endpoint,

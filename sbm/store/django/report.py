@@ -37,7 +37,7 @@ class Sums:
 
 
 @frozen(kw_only=True)
-class TableTally:
+class TableCounts:
     """The numbers of rows of one table: each row was taken over or left behind.
 
     Some of those that were taken over were ``changed``. ``checksum`` is over the rows that must be

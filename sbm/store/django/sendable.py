@@ -9,7 +9,7 @@ from uuid import UUID
 from attrs import frozen
 from psycopg2.extras import RealDictCursor
 
-from sbm.model.content_rules import Medium, Placed
+from sbm.model.content_rules import Medium, PlacedContent
 from sbm.store.django.source import QUERIES
 from sbm.store.messages import placed
 from sbm.store.postgres.statements import Query
@@ -21,7 +21,7 @@ _AT_ONCE = 1000
 
 
 @frozen(kw_only=True)
-class Waiting:
+class WaitingPrepend:
     """A prepend that waits for the next message of a subscription.
 
     ``prepend`` is None if it is not a text; ``text`` is that of the message, None if there is none.
@@ -34,7 +34,7 @@ class Waiting:
 
 
 @frozen(kw_only=True)
-class Ended:
+class EndedSubscription:
     """A subscription whose next number is beyond the end of its content.
 
     ``following`` is the short name of the next set, if there is one, and ``successor`` the
@@ -50,16 +50,16 @@ class Ended:
     successor: UUID | None
 
 
-def list_contents(connection: Connection) -> Iterator[Placed]:
+def list_contents(connection: Connection) -> Iterator[PlacedContent]:
     """The contents of all messages, a few at a time."""
     for row in _rows(connection, QUERIES.list_contents):
         yield placed(**row)
 
 
-def list_waiting(connection: Connection) -> Iterator[Waiting]:
+def list_waiting(connection: Connection) -> Iterator[WaitingPrepend]:
     """The prepends that wait, of subscriptions under way, a few at a time."""
     for row in _rows(connection, QUERIES.list_waiting_prepends):
-        yield Waiting(
+        yield WaitingPrepend(
             id=row["id"],
             prepend=row["prepend"],
             medium=Medium(content_type=row["content_type"], channel=row["channel"]),
@@ -81,10 +81,10 @@ def find_ended(connection: Connection, *, go_on: bool) -> tuple[int, int]:
         return found, cursor.rowcount
 
 
-def list_ended(connection: Connection) -> Iterator[Ended]:
+def list_ended(connection: Connection) -> Iterator[EndedSubscription]:
     """The subscriptions that ``find_ended`` has found, a few at a time."""
     for row in _rows(connection, QUERIES.list_ended):
-        yield Ended(**row)
+        yield EndedSubscription(**row)
 
 
 def _rows(connection: Connection, query: Query) -> Iterator[dict[str, Any]]:

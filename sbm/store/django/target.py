@@ -21,7 +21,7 @@ from psycopg2.sql import SQL, Composable, Identifier, Literal
 from sbm.model.old_cron import FIELDS, mended
 from sbm.model.signature import Signature
 from sbm.store.audit import QUERIES as AUDIT
-from sbm.store.django.report import ImportFailed, Note, OldFile, Sums, TableTally
+from sbm.store.django.report import ImportFailed, Note, OldFile, Sums, TableCounts
 from sbm.store.django.source import QUERIES, Columns, RowCounter, SourceDatabase, read_sums
 from sbm.store.postgres import migrations, synchronous
 from sbm.store.postgres.errors import DatabaseUnavailable, one_line
@@ -122,7 +122,7 @@ class TargetDatabase:
             self._run(statements.take_remote.sql)
         self._run(SQL("ANALYZE {}").format(_table(noun)))
 
-    def tally(self, noun: str, there: Sums) -> TableTally:
+    def counts(self, noun: str, there: Sums) -> TableCounts:
         """Account for every row of a table, or raise ImportFailed.
 
         ``there`` are the sums over all rows of the old database, as they are read.
@@ -146,7 +146,7 @@ class TargetDatabase:
                 f"{noun}: of {there.count} rows {here} are here, and {left_behind} were left"
                 " behind. Nothing was imported"
             )
-        return TableTally(
+        return TableCounts(
             table=noun,
             read=there.count,
             taken=here,
@@ -185,10 +185,10 @@ class TargetDatabase:
             return [ToldSchedule(**row) for row in cursor.fetchall()]
 
     def sign(
-        self, signature: Signature, *, tallies: list[TableTally], ended: int, gone_on: int
+        self, signature: Signature, *, counts_by_table: list[TableCounts], ended: int, gone_on: int
     ) -> None:
         """Record the import in the audit."""
-        details = {one.table: {"read": one.read, "taken": one.taken} for one in tallies}
+        details = {one.table: {"read": one.read, "taken": one.taken} for one in counts_by_table}
         details["beyond_the_end"] = {"found": ended, "gone_on": gone_on}
         values = {
             "actor": signature.actor,
@@ -286,8 +286,8 @@ def opened(uri: str) -> Iterator[TargetDatabase]:
     database or in the old one.
     """
     try:
-        if complaint := migrations.check(uri):
-            raise ImportFailed(complaint)
+        if problem := migrations.check(uri):
+            raise ImportFailed(problem)
         with synchronous.opened(uri) as connection:
             connection.autocommit = False
             yield TargetDatabase(connection=connection)

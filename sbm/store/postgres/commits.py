@@ -16,7 +16,7 @@ from sbm.store.postgres.statements import load
 QUERIES = load("commits")
 
 
-class Fate(Enum):
+class CommitStatus(Enum):
     """What is known about a transaction."""
 
     DONE = "it was committed"
@@ -47,7 +47,7 @@ async def begin(reactor: Any, connection: Connection) -> Pending | None:
     return Pending(id=transaction_id, server=connection.server)
 
 
-async def look(reactor: Any, connection: Connection, pending: Pending) -> Fate:
+async def look(reactor: Any, connection: Connection, pending: Pending) -> CommitStatus:
     """Ask on another connection whether the transaction was committed.
 
     Only the server itself can confirm that it was. After a crash, or in a standby that has become
@@ -57,20 +57,20 @@ async def look(reactor: Any, connection: Connection, pending: Pending) -> Fate:
     """
     here, there = connection.server, pending.server
     if here is None or there is None or here.cluster != there.cluster:
-        return Fate.UNTOLD
+        return CommitStatus.UNTOLD
     try:
         cursor = await run(
             reactor, connection, QUERIES.find_transaction_status.sql, {"id": pending.id}
         )
     except psycopg2.errors.InvalidParameterValue:
-        return Fate.NOT_DONE  # the server that gave this id has forgotten it
+        return CommitStatus.NOT_DONE  # the server that gave this id has forgotten it
     (status,) = cursor.fetchone()
     if status == "aborted":
-        return Fate.NOT_DONE
+        return CommitStatus.NOT_DONE
     if status == "committed" and here == there:
-        return Fate.DONE
+        return CommitStatus.DONE
     if status != "in progress":
-        return Fate.UNTOLD
+        return CommitStatus.UNTOLD
     if here == there:
         await run(reactor, connection, QUERIES.end_transaction.sql, {"id": pending.id})
-    return Fate.OPEN
+    return CommitStatus.OPEN

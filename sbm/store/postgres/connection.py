@@ -231,12 +231,12 @@ async def _open_at(
         if options is not None and "options" not in where:
             connection.close()
             return await _open_at(reactor, address, where | {"options": options}, seconds)
-        complaint = session.version_complaint(connection.server_version)
-        complaint = complaint or session.encoding_complaint(
+        problem = session.version_problem(connection.server_version)
+        problem = problem or session.encoding_problem(
             connection.info.parameter_status("server_encoding")
         )
-        if complaint:
-            raise DatabaseUnfit(complaint)
+        if problem:
+            raise DatabaseUnfit(problem)
         mark = await _marked(reactor, connection)
         if connection.pid != connection.info.backend_pid:
             # There is a pooler, which shows a pid of its own. Two sessions show its mode.
@@ -279,7 +279,7 @@ async def _marked(reactor: Any, connection: Connection) -> tuple[int, str]:
 
 
 async def _refuse_shared(
-    reactor: Any, mark: tuple[int, str], sessions: Mapping[session.Which, Connection]
+    reactor: Any, mark: tuple[int, str], sessions: Mapping[session.SessionName, Connection]
 ) -> None:
     """Raise DatabaseUnfit if a pooler does not keep sessions apart."""
     questions, answer = session.are_apart(mark), None
@@ -318,17 +318,17 @@ async def _make_ready(reactor: Any, connection: Connection) -> None:
         raise DatabaseUnavailable(
             "the server is a standby" if is_standby else "the server is read-only"
         )
-    if complaint := session.role_complaint(role):
-        raise DatabaseUnfit(complaint)
+    if problem := session.role_problem(role):
+        raise DatabaseUnfit(problem)
     await run(reactor, connection, session.PLACED_FIRST)
     cursor = await run(reactor, connection, "SELECT to_regclass('schema_migrations')::text")
     found = set()
     if cursor.fetchone()[0]:
         cursor = await run(reactor, connection, "SELECT name FROM schema_migrations")
         found = {name for (name,) in cursor.fetchall()}
-    complaint = migrations.complaint(found, connection.server_version)
-    if complaint:
-        raise SchemaMismatch(complaint)
+    problem = migrations.problem(found, connection.server_version)
+    if problem:
+        raise SchemaMismatch(problem)
     connection.server = await _find_server(reactor, connection)
 
 

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from sbm.runtime.time_slices import TimeSlice
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits
-from sbm.store.postgres.commits import Fate, Pending
+from sbm.store.postgres.commits import CommitStatus, Pending
 from sbm.store.postgres.connection import LOST, PROMPT_SECONDS, Connection, open_connection, run
 from sbm.store.postgres.errors import (
     CommitUnknown,
@@ -238,13 +238,13 @@ class Database(Service):
         try:
             fate = await looking.addTimeout(LOOK_SECONDS, self._reactor)
         except defer.TimeoutError:
-            fate = Fate.OPEN
+            fate = CommitStatus.OPEN
         self._log.info("a COMMIT was lost: {fate}", fate=fate.value)
-        if fate not in (Fate.DONE, Fate.NOT_DONE):
+        if fate not in (CommitStatus.DONE, CommitStatus.NOT_DONE):
             raise CommitUnknown(f"{reason}; {fate.value}")
-        return fate is Fate.DONE
+        return fate is CommitStatus.DONE
 
-    async def _look(self, pending: Pending) -> Fate:
+    async def _look(self, pending: Pending) -> CommitStatus:
         while True:
             with suppress(DatabaseUnavailable):
                 connection = await self._open()
@@ -256,19 +256,19 @@ class Database(Service):
                         self._idle.append(connection)
                     else:
                         self._discard(connection)
-                if fate is not Fate.OPEN:
+                if fate is not CommitStatus.OPEN:
                     return fate
             if self._stopped:
-                return Fate.UNTOLD
+                return CommitStatus.UNTOLD
             await deferLater(self._reactor, LOOK_AGAIN_SECONDS)
 
-    async def _ask(self, connection: Connection, pending: Pending) -> Fate:
+    async def _ask(self, connection: Connection, pending: Pending) -> CommitStatus:
         while True:
             try:
                 fate = await commits.look(self._reactor, connection, pending)
             except LOST as error:
                 raise DatabaseUnavailable(one_line(error)) from error
-            if fate is not Fate.OPEN:
+            if fate is not CommitStatus.OPEN:
                 return fate
             await deferLater(self._reactor, LOOK_AGAIN_SECONDS)
 

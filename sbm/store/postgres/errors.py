@@ -5,10 +5,10 @@ from __future__ import annotations
 import psycopg2
 from twisted.internet.defer import CancelledError
 
-from sbm.runtime.already_told import AlreadyTold
+from sbm.runtime.already_logged import AlreadyLogged
 
 
-class DatabaseUnavailable(AlreadyTold):
+class DatabaseUnavailable(AlreadyLogged):
     """The database cannot be used now; nothing was done. Try again later.
 
     The pool of connections has logged it, once for all callers.

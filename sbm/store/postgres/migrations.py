@@ -16,7 +16,7 @@ from psycopg2.sql import SQL, Identifier
 
 from sbm.store.postgres import session
 from sbm.store.postgres.errors import MigrationFailed, one_line
-from sbm.store.postgres.onlooker import Onlooker
+from sbm.store.postgres.lock_watcher import LockWatcher
 from sbm.store.postgres.statements import sql_directory
 from sbm.store.postgres.synchronous import opened
 
@@ -46,7 +46,7 @@ _LIST_FOREIGN_PARTITIONS = """
      ORDER BY child.relname
 """
 
-Tell = Callable[[str], object]
+Report = Callable[[str], object]
 
 
 @frozen(kw_only=True)
@@ -63,12 +63,12 @@ def names() -> tuple[str, ...]:
     return tuple(path.stem for path in _files())
 
 
-def complaint(found: set[str], server_version: int) -> str | None:
+def problem(found: set[str], server_version: int) -> str | None:
     """Why this release cannot use a schema that these migrations made, if it cannot.
 
     ``server_version`` is libpq's: 150004 is PostgreSQL 15.4.
     """
-    if old := session.version_complaint(server_version):
+    if old := session.version_problem(server_version):
         return old
     expected = set(names())
     if missing := sorted(expected - found):
@@ -79,9 +79,9 @@ def complaint(found: set[str], server_version: int) -> str | None:
 
 
 def check(uri: str) -> str | None:
-    """The ``complaint`` about the database at this libpq ``uri``; raises DatabaseUnavailable."""
+    """The ``problem`` about the database at this libpq ``uri``; raises DatabaseUnavailable."""
     with opened(uri) as connection:
-        return complaint(_found(connection), connection.server_version)
+        return problem(_found(connection), connection.server_version)
 
 
 def status(uri: str) -> MigrationStatus:
@@ -91,7 +91,7 @@ def status(uri: str) -> MigrationStatus:
 
 
 def migrate(
-    uri: str, *, tell: Tell = lambda _: None, pause: Callable[[float], object] = time.sleep
+    uri: str, *, tell: Report = lambda _: None, pause: Callable[[float], object] = time.sleep
 ) -> tuple[str, ...]:
     """Apply the missing migrations to the database at this libpq ``uri``, each in a transaction.
 
@@ -99,16 +99,18 @@ def migrate(
     within LOCK_SECONDS, ``tell`` is called with a text that names the holder, and the migration is
     tried again after a pause. Raises MigrationFailed, or DatabaseUnavailable.
     """
-    with opened(uri) as connection, Onlooker(uri, _pid(connection)) as onlooker:
-        migration = _Migration(connection=connection, onlooker=onlooker, tell=tell, pause=pause)
+    with opened(uri) as connection, LockWatcher(uri, _pid(connection)) as lock_watcher:
+        migration = _Migration(
+            connection=connection, lock_watcher=lock_watcher, tell=tell, pause=pause
+        )
         return migration.run()
 
 
 @frozen(kw_only=True)
 class _Migration:
     connection: Connection
-    onlooker: Onlooker
-    tell: Tell
+    lock_watcher: LockWatcher
+    tell: Report
     pause: Callable[[float], object]
 
     def run(self) -> tuple[str, ...]:
@@ -135,24 +137,24 @@ class _Migration:
         with self.connection.cursor() as cursor:
             cursor.execute(_LIST_FOREIGN_PARTITIONS)
             foreign = cursor.fetchall()
-        complaints = []
+        problems = []
         for name, owner, wanted in foreign:
             change = SQL("ALTER TABLE {} OWNER TO {}").format(Identifier(name), Identifier(wanted))
             statement = change.as_string(self.connection)
             try:
                 self._patiently(name, statement)
             except psycopg2.errors.InsufficientPrivilege:
-                complaints.append(f"{name} belongs to {owner}: {statement}")
-        if complaints:
+                problems.append(f"{name} belongs to {owner}: {statement}")
+        if problems:
             raise MigrationFailed(
                 "partitions of the ledger do not belong to its owner, and this user may not change"
-                f" that. As their owner, or as a superuser, run: {'; '.join(complaints)}"
+                f" that. As their owner, or as a superuser, run: {'; '.join(problems)}"
             )
 
     def _patiently(self, what: str, statement: str, values: tuple[int, ...] | None = None) -> None:
         """Execute a statement, or a file; repeat it until it gets its locks."""
         while True:
-            self.onlooker.forget()
+            self.lock_watcher.forget()
             with self.connection.cursor() as cursor:
                 try:
                     cursor.execute(statement, values)
@@ -162,7 +164,7 @@ class _Migration:
                 except psycopg2.Error:
                     self._roll_back()
                     raise
-            self.tell(f"{what} waits for {self.onlooker.blockers()}; it will be tried again")
+            self.tell(f"{what} waits for {self.lock_watcher.blockers()}; it will be tried again")
             self.pause(PAUSE_SECONDS)
 
     def _roll_back(self) -> None:

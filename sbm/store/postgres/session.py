@@ -86,7 +86,7 @@ def settings(server_version: int, **limits: str) -> str:
     )
 
 
-def version_complaint(server_version: int) -> str | None:
+def version_problem(server_version: int) -> str | None:
     """Why a server of this version is too old, if it is; ``150004`` is PostgreSQL 15.4."""
     if server_version >= OLDEST_SERVER:
         return None
@@ -96,7 +96,7 @@ def version_complaint(server_version: int) -> str | None:
     )
 
 
-def encoding_complaint(encoding: str | None) -> str | None:
+def encoding_problem(encoding: str | None) -> str | None:
     """Why a database with this encoding cannot be used, if it cannot."""
     if encoding == ENCODING:
         return None
@@ -106,17 +106,17 @@ def encoding_complaint(encoding: str | None) -> str | None:
     )
 
 
-def role_complaint(role: str) -> str | None:
+def role_problem(role: str) -> str | None:
     """Why a session with this ``session_replication_role`` cannot be used, if it cannot."""
     if role == "origin":
         return None
     return f"session_replication_role is {role}, and it must be origin: triggers would not fire"
 
 
-Which = Literal["ours", "other"]
+SessionName = Literal["ours", "other"]
 
 
-def are_apart(mark: tuple[int, str]) -> Generator[tuple[Which, str], Any, bool]:
+def are_apart(mark: tuple[int, str]) -> Generator[tuple[SessionName, str], Any, bool]:
     """Whether a pooler keeps two sessions apart: yields which session to ask, and the statement.
 
     ``mark`` is the answer of our session to MARK. Send the first row of each answer back. An idle

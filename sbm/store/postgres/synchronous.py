@@ -37,8 +37,8 @@ def opened(uri: str) -> Iterator[Connection]:
                 cursor.execute(session.settings(connection.server_version, **_LIMITS))
                 cursor.execute(session.PLACED_FIRST)
             (role,) = _asked(connection, session.ROLE)
-            if complaint := session.role_complaint(role):
-                raise DatabaseUnfit(complaint)
+            if problem := session.role_problem(role):
+                raise DatabaseUnfit(problem)
             yield connection
     except psycopg2.Error as error:
         raise DatabaseUnavailable(one_line(error)) from error
@@ -62,19 +62,19 @@ def _connected(uri: str, parameters: Any) -> Connection:
 
 
 def _check(connection: Connection, uri: str) -> None:
-    complaint = session.version_complaint(connection.server_version)
-    complaint = complaint or session.encoding_complaint(
+    problem = session.version_problem(connection.server_version)
+    problem = problem or session.encoding_problem(
         connection.info.parameter_status("server_encoding")
     )
-    if complaint:
-        raise DatabaseUnfit(complaint)
+    if problem:
+        raise DatabaseUnfit(problem)
     mark = _asked(connection, session.MARK)
     if mark[0] != connection.info.backend_pid:
         with closing(connected(uri)) as other:
             _refuse_shared(mark, {"ours": connection, "other": other})
 
 
-def _refuse_shared(mark: Any, sessions: Mapping[session.Which, Connection]) -> None:
+def _refuse_shared(mark: Any, sessions: Mapping[session.SessionName, Connection]) -> None:
     questions, answer = session.are_apart(mark), None
     try:
         while True:

@@ -46,14 +46,14 @@ class Refusal(Exception):
         self.fields = tuple(fields)
 
 
-class Detailed(Refusal):
+class RefusalWithDetail(Refusal):
     """A refusal whose body has one sentence, as ``detail``."""
 
     def __init__(self, detail: str, *, kind: str = "") -> None:
         super().__init__({"detail": detail}, kind=kind)
 
 
-class Malformed(Detailed):
+class Malformed(RefusalWithDetail):
     """The request, its body or its Host header cannot be read."""
 
 
@@ -81,25 +81,25 @@ class WrongKey(Malformed):
         )
 
 
-class KeyReused(Detailed):
+class KeyReused(RefusalWithDetail):
     """The key was used for another request; that one was done, and this one is not."""
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key was used for a request with another body.")
 
 
-class Unauthenticated(Detailed):
+class Unauthenticated(RefusalWithDetail):
     """The request has no user, or its credentials are wrong."""
 
 
-class Forbidden(Detailed):
+class Forbidden(RefusalWithDetail):
     """The user does not have the permission."""
 
     def __init__(self) -> None:
         super().__init__("You do not have permission to perform this action.")
 
 
-class NotFound(Detailed):
+class NotFound(RefusalWithDetail):
     """There is no such path, or no such row."""
 
     def __init__(self, *, kind: str = "") -> None:
@@ -113,42 +113,42 @@ class NoSuchPath(NotFound):
         super().__init__(kind="unknown-path")
 
 
-class MethodNotAllowed(Detailed):
+class MethodNotAllowed(RefusalWithDetail):
     """The path exists, but does not have this method."""
 
     def __init__(self, method: str) -> None:
         super().__init__(f'Method "{echoed(method)}" not allowed.')
 
 
-class NotAcceptable(Detailed):
+class NotAcceptable(RefusalWithDetail):
     """The Accept header excludes JSON outright."""
 
     def __init__(self) -> None:
         super().__init__("Could not satisfy the request Accept header.")
 
 
-class TooLarge(Detailed):
+class TooLarge(RefusalWithDetail):
     """The body exceeds its limit; nothing of it was stored."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body must not exceed {limit} bytes.")
 
 
-class NotStored(Detailed):
+class NotStored(RefusalWithDetail):
     """A file could not be stored; nothing was changed."""
 
     def __init__(self, detail: str = "The file cannot be stored now. Try again later.") -> None:
         super().__init__(detail)
 
 
-class UnsupportedMediaType(Detailed):
+class UnsupportedMediaType(RefusalWithDetail):
     """The body has a media type that this path does not read."""
 
     def __init__(self, content_type: str) -> None:
         super().__init__(f'Unsupported media type "{echoed(content_type)}" in request.')
 
 
-class Busy(Detailed):
+class Busy(RefusalWithDetail):
     """Too many requests at once; nothing was begun."""
 
     def __init__(self) -> None:

@@ -100,7 +100,7 @@ class PrometheusMetrics(Collector):
         build.add_metric([self._version], 1)
         yield build
         counts = dict.fromkeys(_COUNTERS, 0) | self._telemetry.counts
-        counts["metrics.dropped"] = self._telemetry.tally.dropped
+        counts["metrics.dropped"] = self._telemetry.pending_metrics.dropped
         for name, count in counts.items():
             told = _COUNTERS.get(name, f"{name}, since the start of the process.")
             yield CounterMetricFamily(_full(name), told, value=count)

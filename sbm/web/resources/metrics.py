@@ -11,7 +11,7 @@ from twisted.web.server import Request
 from sbm.model.metrics import names
 from sbm.operations.scheduled_metrics import read_scheduled
 from sbm.store import messagesets
-from sbm.telemetry import Tally
+from sbm.telemetry import PendingMetrics
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object
@@ -28,7 +28,7 @@ class MetricsResource:
 
     endpoint: Endpoint
     wake: Callable[[], None]
-    tally: Tally
+    pending_metrics: PendingMetrics
     zone: ZoneInfo
 
     @app.route("/")
@@ -42,12 +42,12 @@ class MetricsResource:
 
     async def _fire(self, request: ApiRequest) -> Reply:
         """The body is not read. If estimates are needed, the task that makes them sends them."""
-        if self.tally.is_kept:
+        if self.pending_metrics.is_kept:
             values = await self.endpoint.database.transact(
                 read_scheduled, zone=self.zone, requested_by=request.user.id
             )
             for name, value in values.items():
-                self.tally.tell(name, value)
+                self.pending_metrics.add(name, value)
             self.wake()
         return Reply(body={"scheduled_metrics_initiated": True})
 

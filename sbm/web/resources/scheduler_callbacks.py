@@ -43,7 +43,9 @@ class SchedulerCallbacks:
         joins = user is SCHEDULER and bool(self._scheduling.join_window)
         return Callback(callbacks=self, joins=joins)
 
-    async def answer(self, transaction: Transaction, target: Target, work: AnswerCall) -> Answered:
+    async def answer(
+        self, transaction: Transaction, target: Target, work: AnswerCall
+    ) -> CallbackAnswer:
         """The answer to a call of the Scheduler: the earlier answer, or that of ``work``."""
         await scheduler_callbacks.lock_target(transaction, target=target)
         crons = await scheduler_callbacks.read_crons(transaction, target=target)
@@ -54,7 +56,7 @@ class SchedulerCallbacks:
         moment = nearest_moment(crons.definition, zone=zone, now=crons.now, back=within)
         first = find_repeated(calls, moment=moment, now=crons.now, within=within)
         if first is not None:
-            return Answered(
+            return CallbackAnswer(
                 reply=Reply(status=first.status, json=first.body, reason=Reason(kind="joined")),
                 target=target,
                 is_joined=True,
@@ -68,13 +70,13 @@ class SchedulerCallbacks:
             status=reply.status,
             body=body,
         )
-        return Answered(
+        return CallbackAnswer(
             reply=evolve(reply, body=None, json=body),
             target=target,
             unmatched=crons if moment is None else None,
         )
 
-    def committed(self, answered: Answered) -> None:
+    def committed(self, answered: CallbackAnswer) -> None:
         """Count the result of a call, and log the call if it matches no due moment."""
         if answered.is_joined:
             self._telemetry.count(JOINED)
@@ -103,7 +105,7 @@ class SchedulerCallbacks:
 
 
 @frozen(kw_only=True)
-class Answered:
+class CallbackAnswer:
     """How a call of the Scheduler was answered.
 
     ``is_joined``: it got the answer of an earlier call. ``unmatched`` has the crons of a call that
@@ -122,7 +124,7 @@ class Callback:
 
     _callbacks: SchedulerCallbacks
     _joins: bool
-    _answered: Answered | None = field(default=None, init=False)
+    _answered: CallbackAnswer | None = field(default=None, init=False)
 
     async def answer(self, transaction: Transaction, target: Target, work: AnswerCall) -> Reply:
         """The answer; if the transaction runs again, the last answer counts."""

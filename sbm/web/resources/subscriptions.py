@@ -23,7 +23,7 @@ from sbm.operations.subscribing import (
 )
 from sbm.store import messagesets, schedules, subscriptions
 from sbm.store.postgres.database import Transaction
-from sbm.telemetry import Tally
+from sbm.telemetry import PendingMetrics
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
@@ -249,7 +249,7 @@ class Subscriptions(Collection):
     """The subscriptions, the webhook that makes them, and their triggers.
 
     For ``window``, the webhook refuses a request without a key that repeats an earlier one; zero:
-    never. ``tally`` counts every subscription that is made.
+    never. ``pending_metrics`` counts every subscription that is made.
     """
 
     app = collection_app()
@@ -257,7 +257,7 @@ class Subscriptions(Collection):
 
     triggers: Triggers
     window: timedelta
-    tally: Tally
+    pending_metrics: PendingMetrics
 
     @app.route("/request")
     async def webhook(self, request: Request) -> bytes:
@@ -313,7 +313,7 @@ class Subscriptions(Collection):
         except WrongValues as refusal:
             raise SCHEMA.told(refusal) from None
         if reply.status == 201 and REPLAYED not in reply.headers:
-            self.tally.tell(CREATED)
+            self.pending_metrics.add(CREATED)
         return reply
 
 

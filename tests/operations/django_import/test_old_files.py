@@ -7,31 +7,31 @@ from pathlib import Path
 
 import pytest
 
-from sbm.operations.django_import.old_files import Copies
+from sbm.operations.django_import.old_files import FileCopier
 from sbm.store.django.report import OldFile
 
 
 @pytest.fixture
-def copies(tmp_path: Path) -> Copies:
+def copies(tmp_path: Path) -> FileCopier:
     media, root = tmp_path / "media", tmp_path / "root"
     (media / "audio").mkdir(parents=True)
     root.mkdir()
     (tmp_path / "secret").write_bytes(b"not for everybody")
     (media / "audio" / "one.mp3").write_bytes(b"one")
-    return Copies(media=media, root=root)
+    return FileCopier(media=media, root=root)
 
 
 ONE = OldFile(id=1, old_name="audio/one.mp3", name="audio_one.mp3")
 
 
-def test_a_file_is_copied_once_under_its_new_name(copies: Copies) -> None:
+def test_a_file_is_copied_once_under_its_new_name(copies: FileCopier) -> None:
     assert [copies.bring(ONE), copies.bring(ONE)] == [None, None]
     assert (copies.copied, copies.there) == (1, 1)
     assert [path.name for path in copies.root.iterdir()] == ["audio_one.mp3"]
     assert (copies.root / "audio_one.mp3").read_bytes() == b"one"
 
 
-def test_everybody_may_read_what_is_copied_whoever_copies_it(copies: Copies) -> None:
+def test_everybody_may_read_what_is_copied_whoever_copies_it(copies: FileCopier) -> None:
     """The daemon may run as another user, and others may serve the folder."""
     before = os.umask(0o077)
     try:
@@ -42,7 +42,7 @@ def test_everybody_may_read_what_is_copied_whoever_copies_it(copies: Copies) -> 
 
 
 def test_a_copy_that_is_broken_off_leaves_nothing(
-    copies: Copies, monkeypatch: pytest.MonkeyPatch
+    copies: FileCopier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
@@ -53,20 +53,20 @@ def test_a_copy_that_is_broken_off_leaves_nothing(
     assert list(copies.root.iterdir()) == []
 
 
-def test_another_file_of_the_same_name_is_left_alone(copies: Copies) -> None:
+def test_another_file_of_the_same_name_is_left_alone(copies: FileCopier) -> None:
     (copies.root / "audio_one.mp3").write_bytes(b"another")
     assert "its size differs" in str(copies.bring(ONE))
     assert (copies.root / "audio_one.mp3").read_bytes() == b"another"
 
 
 @pytest.mark.parametrize("name", ["two.mp3", "audio", "../secret", "audio/../../secret"])
-def test_only_files_of_the_folder_are_copied(copies: Copies, name: str) -> None:
+def test_only_files_of_the_folder_are_copied(copies: FileCopier, name: str) -> None:
     assert "there is no file" in str(copies.bring(OldFile(id=1, old_name=name, name="x")))
     assert list(copies.root.iterdir()) == []
 
 
-def test_looking_copies_nothing(copies: Copies) -> None:
-    looking = Copies(media=copies.media, root=copies.root, only_looks=True)
+def test_looking_copies_nothing(copies: FileCopier) -> None:
+    looking = FileCopier(media=copies.media, root=copies.root, only_looks=True)
     assert looking.bring(ONE) is None
     assert looking.copied == 1
     assert list(copies.root.iterdir()) == []

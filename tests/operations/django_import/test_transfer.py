@@ -16,8 +16,8 @@ from sbm.model import password
 from sbm.model.failed_task import EVERYTHING
 from sbm.model.signature import Signature
 from sbm.operations import requeue
-from sbm.operations.django_import.transfer import Taken, transfer
-from sbm.operations.progress import untold
+from sbm.operations.django_import.transfer import ImportedData, transfer
+from sbm.operations.progress import no_progress
 from sbm.store.django.report import ImportFailed, Note
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -35,7 +35,7 @@ from tests.operations.django_import.old import (
     subscribe,
 )
 
-Outcome = tuple[Taken, list[Note]]
+Outcome = tuple[ImportedData, list[Note]]
 Import = Callable[..., Outcome]
 
 
@@ -46,14 +46,14 @@ def bring(database_uri: str) -> Import:
     def run(old: Old, *, stays: bool = True) -> Outcome:
         told: list[Outcome] = []
 
-        def conclude(taken: Taken) -> bool:
+        def conclude(taken: ImportedData) -> bool:
             told.append((taken, list(taken.notes)))
             return stays
 
         transfer(
             old.uri,
             database_uri,
-            progress=untold,
+            progress=no_progress,
             conclude=conclude,
             signature=Signature(actor="tester", reason="we move"),
         )
@@ -88,7 +88,7 @@ def test_every_release_comes_over_out_of_a_database_that_cannot_be_written_to(
     assert direct.rows(indexes) == before
     assert release in taken.origin.release or release == "0.13"
     assert taken.origin.domain == "old.example.org"
-    assert {one.table: one.read for one in taken.tallies} == {
+    assert {one.table: one.read for one in taken.counts_by_table} == {
         "users": 4,
         "permissions": 3,
         "tokens": 2,
@@ -102,7 +102,7 @@ def test_every_release_comes_over_out_of_a_database_that_cannot_be_written_to(
         "estimated_sends": 0,
         "behind_subscriptions": 0,
     }
-    assert all(one.read == one.taken for one in taken.tallies)
+    assert all(one.read == one.taken for one in taken.counts_by_table)
     row = direct.subscription(MOTHER)
     assert row["created_at"].isoformat() == "2018-03-24T23:30:00.123456+00:00"
     assert (row["created_by"], row["metadata"]) == (2, {"source": "hub"})
@@ -272,7 +272,7 @@ def test_times_that_python_cannot_hold_come_as_the_nearest_ones(
     assert set(fates(notes, "subscriptions", "changed")) == set(map(str, odd))
     assert set(fates(notes, "tokens", "changed")) == {"2"}
     assert set(fates(notes, "messages", "changed")) == {"1"}
-    assert all(one.read == one.taken for one in taken.tallies)
+    assert all(one.read == one.taken for one in taken.counts_by_table)
 
 
 def test_what_cannot_be_taken_over_is_told_and_leaves_nothing_dangling(
@@ -316,7 +316,7 @@ def test_what_cannot_be_taken_over_is_told_and_leaves_nothing_dangling(
         OTHER,
     )
     taken, notes = bring(old)
-    assert {one.table: fates(notes, one.table, "left behind") for one in taken.tallies} == {
+    assert {one.table: fates(notes, one.table, "left behind") for one in taken.counts_by_table} == {
         "users": {},
         "permissions": {},
         "tokens": {},
@@ -454,6 +454,6 @@ def test_nothing_stays_where_the_operator_does_not_want_it(
 ) -> None:
     direct.rows("INSERT INTO users (username) VALUES ('me')")
     taken, _ = bring(old, stays=False)
-    assert sum(one.taken for one in taken.tallies) == 25
+    assert sum(one.taken for one in taken.counts_by_table) == 25
     assert direct.value("SELECT string_agg(username, ',') FROM users") == "me"
     assert direct.value("SELECT count(*) FROM subscriptions") == 0

@@ -10,7 +10,7 @@ from attrs import define, field
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred, gatherResults
 
-from sbm.model.scheduler_call import PutOff
+from sbm.model.scheduler_call import Postponed
 from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
 from sbm.store import scheduler_calls
 from tests.e2e.world import pause
@@ -262,7 +262,7 @@ async def test_a_late_result_frees_no_cron_that_was_taken_since(here: Here) -> N
     here.direct.rows("UPDATE scheduler_calls SET unknown_since = NULL")
     await database.transact(scheduler_calls.claim, **(claim | {"lease": MINUTE}))
     await database.transact(
-        scheduler_calls.settle, call=late, result=PutOff(reason="", delay=MINUTE, doubt="none")
+        scheduler_calls.settle, call=late, result=Postponed(reason="", delay=MINUTE, doubt="none")
     )
     (cron,) = here.direct.rows("SELECT * FROM scheduler_crons")
     assert cron["attempt"] == 2

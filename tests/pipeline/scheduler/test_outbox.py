@@ -22,7 +22,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from sbm.clients.scheduler import Scheduler as Client
 from sbm.clients.service_client import ServiceClient
 from sbm.model.durations import LeaseTime, LongestDelay, RequestTimeout, SettleTime, TickGrace
-from sbm.model.scheduler_call import Remote, Scheduling, Told
+from sbm.model.scheduler_call import RemoteSchedule, Scheduling, StepDone
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
 from sbm.pipeline.scheduler.outbox import SchedulerOutbox
@@ -418,7 +418,9 @@ async def test_one_that_was_made_by_who_had_lost_the_lease_is_disabled(here: Her
     here.direct.rows("UPDATE scheduler_calls SET unknown_since = NULL")
     await here.do_all(late)
     surplus = here.door.model.create(**payload(subscription))
-    told = Told(remote=Remote(id=surplus.id, cron_definition="30 8 * * *", enabled=True))
+    told = StepDone(
+        remote=RemoteSchedule(id=surplus.id, cron_definition="30 8 * * *", enabled=True)
+    )
     await database.transact(scheduler_calls.settle, call=claimed, result=told)
     await here.do_all(late)
     (kept,) = here.door.model.enabled()

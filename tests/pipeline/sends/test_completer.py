@@ -124,7 +124,7 @@ async def test_a_result_is_committed_and_then_let_go(bench: Bench) -> None:
 @ensureDeferred
 async def test_a_listener_that_fails_holds_up_nothing(bench: Bench) -> None:
     bench.is_listener_broken = True
-    bench.telemetry.tally.is_kept = True
+    bench.telemetry.pending_metrics.is_kept = True
     bench.line.is_cut = True
     claimed = await bench.claim(2)
     for send in claimed:
@@ -135,7 +135,7 @@ async def test_a_listener_that_fails_holds_up_nothing(bench: Bench) -> None:
     assert (bench.outcomes(), bench.in_flight.held) == (["sent", "sent"], {})
     assert bench.heard == [(send, SENT) for send in claimed]
     assert bench.telemetry.counts == {"sends.sent": 2}
-    assert bench.telemetry.tally.values["message.text.sum"] == 2
+    assert bench.telemetry.pending_metrics.values["message.text.sum"] == 2
     assert bench.line.tries == 1
 
 
@@ -206,7 +206,7 @@ async def test_a_batch_that_was_committed_without_an_answer_is_not_settled_twice
 
 @ensureDeferred
 async def test_only_what_this_commit_has_settled_is_told_to_the_metrics_api(bench: Bench) -> None:
-    bench.telemetry.tally.is_kept = True
+    bench.telemetry.pending_metrics.is_kept = True
     *claimed, elsewhere, lost = await bench.claim(6)
     await bench.database.transact(sends.settle, results=[(elsewhere, SENT)])
     bench.direct.rows("UPDATE sends SET attempt = 2 WHERE id = %s", lost.id)
@@ -222,7 +222,7 @@ async def test_only_what_this_commit_has_settled_is_told_to_the_metrics_api(benc
         bench.completer.add(send, result)
     while bench.in_flight.held:
         await bench.next_batch()
-    assert bench.telemetry.tally.values == {
+    assert bench.telemetry.pending_metrics.values == {
         "message.text.pregnancy.sum": 1,
         "message.text.sum": 1,
         "subscriptions.send_next_message_errored.sum": 1,
@@ -304,7 +304,7 @@ async def test_one_result_that_cannot_be_stored_holds_nobody_up(
     odd, *others = await bench.claim(3)
     settle, tries = sends.settle, []
 
-    async def refuse(transaction: Any, *, results: Any) -> sends.Committed:
+    async def refuse(transaction: Any, *, results: Any) -> sends.SettledBatch:
         tries.append(len(results))
         if any(send.id == odd.id for send, _ in results):
             raise ValueError("this one is odd")

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from sbm.clients.message_sender import Found
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
 from sbm.model.backoff import CAP
-from sbm.model.send import Asked, Send, Unknown
+from sbm.model.send import Send, Unknown, UnknownSend
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
@@ -121,7 +121,7 @@ class Bench:
         return [(entry["outcome"], entry["outbound_id"]) for entry in self.direct.ledger()]
 
 
-def at_once(asked: Sequence[Asked]) -> list[tuple[Asked, timedelta]]:
+def at_once(asked: Sequence[UnknownSend]) -> list[tuple[UnknownSend, timedelta]]:
     """What is owed again without a delay."""
     return [(one, timedelta(0)) for one in asked]
 
@@ -134,10 +134,13 @@ def bench(database: Database, direct: Arranged) -> Bench:
 @ensureDeferred
 async def test_what_is_found_is_adopted_at_once(bench: Bench) -> None:
     (send,) = await bench.unknown()
-    bench.telemetry.tally.is_kept = True
+    bench.telemetry.pending_metrics.is_kept = True
     bench.sender.outbounds = {str(send.id): ("o",)}
     assert await bench.reconciler.one_pass() == 1
-    assert bench.telemetry.tally.values == {"message.text.pregnancy.sum": 1, "message.text.sum": 1}
+    assert bench.telemetry.pending_metrics.values == {
+        "message.text.pregnancy.sum": 1,
+        "message.text.sum": 1,
+    }
     assert (bench.outcomes(), bench.states()) == ([("adopted", "o")], {})
     assert bench.direct.value("SELECT next_sequence_number FROM subscriptions") == 2
     assert bench.telemetry.counts == {"sends.adopted": 1}

@@ -41,7 +41,7 @@ class Bench:
 
     def __attrs_post_init__(self) -> None:
         self.telemetry = Telemetry()
-        self.telemetry.tally.is_kept = True
+        self.telemetry.pending_metrics.is_kept = True
         self.far.says(TAKEN)
         port = self.far.port.getHost().port
         address = MetricsAddress(url=f"http://127.0.0.1:{port}/api/v1", token="t")
@@ -79,7 +79,7 @@ class Bench:
 
     def tell(self, **counts: float) -> None:
         for name, value in counts.items():
-            self.telemetry.tally.tell(f"{name}.sum", value)
+            self.telemetry.pending_metrics.add(f"{name}.sum", value)
 
     def told(self) -> list[dict[str, float]]:
         """The bodies of all requests since the last look, in order."""
@@ -89,7 +89,7 @@ class Bench:
 
     @property
     def left(self) -> dict[str, float]:
-        return self.telemetry.tally.values
+        return self.telemetry.pending_metrics.values
 
     async def fails(self) -> None:
         """One pass that is given up after the deadline."""
@@ -126,8 +126,8 @@ async def bench() -> AsyncIterator[Bench]:
 async def test_what_was_counted_goes_out_together_and_once(bench: Bench) -> None:
     bench.tell(a=1)
     bench.tell(a=2, b=1)
-    bench.telemetry.tally.tell("c.last", 7)
-    bench.telemetry.tally.tell("c.last", 5)
+    bench.telemetry.pending_metrics.add("c.last", 7)
+    bench.telemetry.pending_metrics.add("c.last", 5)
     await bench.firing.one_pass()
     await bench.firing.one_pass()
     (request,) = bench.far.requests
@@ -142,11 +142,11 @@ async def test_what_was_surely_not_taken_goes_out_with_the_next_batch(
     bench: Bench, status: int
 ) -> None:
     bench.tell(a=1, b=2)
-    bench.telemetry.tally.tell("c.last", 7)
+    bench.telemetry.pending_metrics.add("c.last", 7)
 
     def meanwhile(line: Line) -> None:
         bench.tell(a=3)
-        bench.telemetry.tally.tell("c.last", 5)
+        bench.telemetry.pending_metrics.add("c.last", 5)
         line.say(answer(status))
 
     bench.far.reply = meanwhile
@@ -289,6 +289,6 @@ async def test_stopping_does_not_even_ask_one_who_has_just_failed(bench: Bench) 
 
 
 def test_without_anybody_to_be_told_nothing_is_kept() -> None:
-    tally = Telemetry().tally
-    tally.tell(CREATED)
-    assert tally.take() == {}
+    pending_metrics = Telemetry().pending_metrics
+    pending_metrics.add(CREATED)
+    assert pending_metrics.take() == {}

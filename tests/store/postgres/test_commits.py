@@ -22,7 +22,7 @@ from sbm.sandbox.postgres import EmbeddedPostgres
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits, connection, migrations
 from sbm.store.postgres import database as module
-from sbm.store.postgres.commits import Fate, Pending
+from sbm.store.postgres.commits import CommitStatus, Pending
 from sbm.store.postgres.connection import Connection, Server, open_connection, run
 from sbm.store.postgres.database import RESTARTS, Transaction
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
@@ -64,10 +64,10 @@ class Tries:
 class Looks:
     """What was found, each time that somebody looked; and what happens after the first time."""
 
-    found: list[Fate] = field(factory=list)
+    found: list[CommitStatus] = field(factory=list)
     then: Callable[[], object] = bool
 
-    async def look(self, *given: Any) -> Fate:
+    async def look(self, *given: Any) -> CommitStatus:
         fate = await self.ask(*given)
         self.found.append(fate)
         if len(self.found) == 1:
@@ -140,7 +140,7 @@ async def test_a_server_that_falls_silent_during_commit_is_asked_again(
     monkeypatch.setattr(connection, "SILENCE_SECONDS", SOON)
     answer, _ = await together([through().transact(Tries()), once(proxy, fault)])
     assert (answer, direct.value(COUNT)) == (tries, 1)
-    assert looks.found[-1] is (Fate.DONE if tries == 1 else Fate.NOT_DONE)
+    assert looks.found[-1] is (CommitStatus.DONE if tries == 1 else CommitStatus.NOT_DONE)
 
 
 @pytest.mark.parametrize(("statements", "tries"), [([RELEASE], 1), ([END, RELEASE], 2)])
@@ -159,7 +159,7 @@ async def test_a_commit_that_is_held_up_is_asked_about_until_it_ends(
     looks.then = lambda: [direct.rows(statement) for statement in statements]
     monkeypatch.setattr(connection, "SILENCE_SECONDS", SOON)
     answer, _ = await together([through().transact(Tries()), once(proxy, "deaf_after")])
-    assert looks.found[0] is Fate.OPEN
+    assert looks.found[0] is CommitStatus.OPEN
     assert (answer, direct.value(COUNT)) == (tries, 1)
 
 
@@ -231,7 +231,7 @@ async def test_a_commit_that_is_held_up_for_too_long_is_unknown(
     with pytest.raises(CommitUnknown):
         await database.transact(insert)
     await struck
-    assert set(looks.found) == {Fate.OPEN}
+    assert set(looks.found) == {CommitStatus.OPEN}
     assert await database.transact(ask) == 1
 
 
@@ -370,13 +370,13 @@ async def test_an_id_that_a_crash_gave_to_another_transaction_is_not_taken_for_o
     pending = await begun(before)
     crashing.crash()
     after = await crashing.connect()
-    assert await commits.look(reactor, after, pending) is Fate.NOT_DONE
+    assert await commits.look(reactor, after, pending) is CommitStatus.NOT_DONE
     given_away = ""
     with arranged(crashing.uri) as direct:
         while given_away != pending.id:
             direct.rows("INSERT INTO schedules (minute) VALUES ('1')")
             given_away = direct.value("SELECT max(xmin::text::integer)::text FROM schedules")
-    assert await commits.look(reactor, after, pending) is Fate.UNTOLD
+    assert await commits.look(reactor, after, pending) is CommitStatus.UNTOLD
     for one in (before, after):
         one.close()
 
@@ -427,16 +427,16 @@ async def test_another_server_does_not_know_what_became_of_it(
     here = await open_connection(reactor, proxy.to)
     pending = await begun(here)
     await run(reactor, here, "COMMIT")
-    assert await commits.look(reactor, here, pending) is Fate.DONE
+    assert await commits.look(reactor, here, pending) is CommitStatus.DONE
     assert here.server is not None
     if server is not None:
         server = Server(
             cluster=server.cluster or here.server.cluster, life=server.life or here.server.life
         )
     elsewhere = evolve(pending, server=server)
-    assert await commits.look(reactor, here, elsewhere) is Fate.UNTOLD
+    assert await commits.look(reactor, here, elsewhere) is CommitStatus.UNTOLD
     here.server = None
-    assert await commits.look(reactor, here, pending) is Fate.UNTOLD
+    assert await commits.look(reactor, here, pending) is CommitStatus.UNTOLD
     here.close()
 
 
@@ -449,5 +449,5 @@ async def test_what_was_not_done_in_another_life_of_the_server_will_never_be(
     await run(reactor, here, "ROLLBACK")
     assert pending.server is not None
     elsewhere = evolve(pending, server=evolve(pending.server, life="before"))
-    assert await commits.look(reactor, here, elsewhere) is Fate.NOT_DONE
+    assert await commits.look(reactor, here, elsewhere) is CommitStatus.NOT_DONE
     here.close()

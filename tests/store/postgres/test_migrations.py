@@ -190,9 +190,9 @@ def test_each_opens_with_its_reason_and_records_itself() -> None:
 def test_a_newer_schema_is_refused(database_uri: str) -> None:
     with arranged(database_uri) as direct:
         direct.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
-    complaint = migrations.check(database_uri)
-    assert complaint is not None
-    assert "9999_from_the_future" in complaint
+    problem = migrations.check(database_uri)
+    assert problem is not None
+    assert "9999_from_the_future" in problem
 
 
 def test_a_newer_schema_is_left_alone(empty_uri: str) -> None:
@@ -365,9 +365,9 @@ def test_partitions_that_cannot_be_given_are_told_before_anything_is_applied(
 
 
 def test_an_old_server_is_refused() -> None:
-    complaint = migrations.complaint(set(migrations.names()), 130010)
-    assert complaint is not None
-    assert "14 or newer" in complaint
+    problem = migrations.problem(set(migrations.names()), 130010)
+    assert problem is not None
+    assert "14 or newer" in problem
 
 
 def test_schema_sql_is_what_the_migrations_make(database_uri: str) -> None:

@@ -77,7 +77,7 @@ async def test_the_week_is_told_if_it_is_estimated_and_else_it_is_estimated_firs
             await api.post("/api/metrics/")
             waiting = "SELECT count(*) FROM tasks WHERE kind = 'estimate-sends'"
             assert direct.value(waiting) == 0, "asked for, though there is nobody to be told"
-            telemetry.tally.is_kept = True
+            telemetry.pending_metrics.is_kept = True
             add = (
                 "INSERT INTO estimated_sends (send_date, messageset_id, estimate_subscriptions,"
                 " estimate_identities) SELECT (now() AT TIME ZONE 'Africa/Johannesburg')::date + n,"
@@ -85,12 +85,12 @@ async def test_the_week_is_told_if_it_is_estimated_and_else_it_is_estimated_firs
             )
             direct.rows(add, messageset, 0, 5)  # as they are on the day after they were made
             await api.post("/api/metrics/")
-            assert (direct.value(waiting), telemetry.tally.values) == (1, {})
+            assert (direct.value(waiting), telemetry.pending_metrics.values) == (1, {})
             direct.rows(add, messageset, 6, 6)
             await api.post("/api/metrics/")
             assert direct.value(waiting) == 1
             today = direct.value("SELECT now()").astimezone(zone).weekday()
-            assert telemetry.tally.values == {
+            assert telemetry.pending_metrics.values == {
                 f"subscriptions.send.estimate.{today + days}.last": days
                 for days in range(7 - today)
             }

@@ -28,7 +28,7 @@ from sbm.web.resources.scheduler_callbacks import (
     JOINED,
     LOG_SECONDS,
     UNMATCHED,
-    Answered,
+    CallbackAnswer,
     SchedulerCallbacks,
 )
 from tests.arrange import Arranged, arranged
@@ -376,7 +376,7 @@ async def test_how_many_were_not_logged_is_told_with_the_next() -> None:
     clock = Clock()
     callbacks = SchedulerCallbacks(reactor=clock, scheduling=a_scheduling(), telemetry=Telemetry())
     crons = Crons(told=None, wanted=None, now=datetime.now(timezone.utc))
-    answered = Answered(
+    answered = CallbackAnswer(
         reply=Reply(), target=Target(kind="schedule", id=1), is_joined=False, unmatched=crons
     )
     with capturedLogs() as logged:

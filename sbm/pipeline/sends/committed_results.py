@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from twisted.logger import Logger
 
 from sbm.model import metrics
-from sbm.model.send import Asked, Send, SendResult, Settled, Unread
+from sbm.model.send import Send, SendResult, Settled, UnknownSend, UnreadableSend
 from sbm.store import sends
-from sbm.telemetry import Tally, Telemetry
+from sbm.telemetry import PendingMetrics, Telemetry
 
 
-def tell_doubles(committed: sends.Committed, telemetry: Telemetry, log: Logger) -> None:
+def report_doubles(committed: sends.SettledBatch, telemetry: Telemetry, log: Logger) -> None:
     """Say of which sends the Message Sender holds more than one outbound."""
     for send_id, outbound_id in committed.doubles:
         telemetry.count("sends.doubled")
@@ -23,10 +23,10 @@ def tell_doubles(committed: sends.Committed, telemetry: Telemetry, log: Logger) 
         )
 
 
-def tell_metrics(
-    committed: sends.Committed,
-    results: Iterable[tuple[Send | Asked | Unread, SendResult]],
-    tally: Tally,
+def count_metrics(
+    committed: sends.SettledBatch,
+    results: Iterable[tuple[Send | UnknownSend | UnreadableSend, SendResult]],
+    pending_metrics: PendingMetrics,
 ) -> None:
     """Count, for the Metrics API, what this commit and no other has settled."""
     for send, result in results:
@@ -34,8 +34,8 @@ def tell_metrics(
             continue
         if result.outcome in ("sent", "adopted"):
             for name in metrics.of_message(*committed.messagesets[send.id]):
-                tally.tell(name)
+                pending_metrics.add(name)
         elif result.is_unaddressed and isinstance(send, Send) and send.kind == "next":
-            tally.tell(metrics.ERRORED)
+            pending_metrics.add(metrics.ERRORED)
     if committed.chained:
-        tally.tell(metrics.CREATED, committed.chained)
+        pending_metrics.add(metrics.CREATED, committed.chained)

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class AlreadyTold(Exception):
+class AlreadyLogged(Exception):
     """A failure that was logged already: a loop waits after it, and logs nothing."""

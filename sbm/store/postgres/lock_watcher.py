@@ -18,7 +18,7 @@ _BLOCKERS = """
 """
 
 
-class Onlooker:
+class LockWatcher:
     """Looks, in a thread and on its own connection, which processes block the process ``pid``.
 
     A session that waits cannot ask, and when the wait is over, the server cannot say any more.
@@ -28,9 +28,9 @@ class Onlooker:
         self._uri, self._pid = uri, pid
         self._over = threading.Event()
         self._seen = ""
-        self._thread = threading.Thread(target=self._look, name="onlooker", daemon=True)
+        self._thread = threading.Thread(target=self._look, name="lock watcher", daemon=True)
 
-    def __enter__(self) -> Onlooker:
+    def __enter__(self) -> LockWatcher:
         self._thread.start()
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from sbm.model.content_rules import Content, Placed, Problem
+from sbm.model.content_rules import Content, PlacedContent, Problem
 from sbm.store import messages
 from sbm.store.postgres.database import Transaction
 
@@ -16,14 +16,14 @@ OF_FILE = 1000
 FindProblems = Callable[[Content], Sequence[Problem]]
 
 
-async def find_offenders(
+async def find_unsendable(
     transaction: Transaction, *, messageset_id: int, problems: FindProblems, most: int
-) -> list[tuple[Placed, Problem]]:
+) -> list[tuple[PlacedContent, Problem]]:
     """The first messages of a set, by language and number, in which ``problems`` finds any.
 
     Returns at most ``most`` messages, each with its first problem.
     """
-    found: list[tuple[Placed, Problem]] = []
+    found: list[tuple[PlacedContent, Problem]] = []
     lang, number = "", 0
     while len(found) < most:
         page = await messages.list_contents(
@@ -36,17 +36,17 @@ async def find_offenders(
     return found[:most]
 
 
-async def find_offenders_of_file(
+async def find_unsendable_of_file(
     transaction: Transaction, *, file_id: int, problems: FindProblems, most: int
-) -> list[tuple[Placed, Problem]]:
+) -> list[tuple[PlacedContent, Problem]]:
     """The first ``most`` messages with this file in which ``problems`` finds any."""
     page = await messages.list_contents_of_file(transaction, file_id=file_id, limit=OF_FILE)
     return (await _with_problems(transaction, page, problems))[:most]
 
 
 async def _with_problems(
-    transaction: Transaction, page: Iterable[Placed], problems: FindProblems
-) -> list[tuple[Placed, Problem]]:
+    transaction: Transaction, page: Iterable[PlacedContent], problems: FindProblems
+) -> list[tuple[PlacedContent, Problem]]:
     found = []
     slices = transaction.slices()
     for one in page:
