@@ -1,4 +1,4 @@
-"""What there is to send, and to whom: a chain of message sets, each as long as the others."""
+"""The messages and identities: a chain of message sets, all of the same length."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tests.arrange import arranged
 
 LANG = "eng_ZA"
 
-# Due on no day of the next years: ticks come by HTTP alone.
+# Not due within the next years: ticks come only by HTTP.
 _NEVER = {"minute": "0", "hour": "0", "day_of_month": "29", "month_of_year": "2"}
 SCHEDULES = 2
 
-# One of so many has something to be prepended to her first message.
+# One of this many subscriptions has a prepend for its first message.
 PREPENDED = 10
 
 
 @frozen(kw_only=True, order=True)
-class Message:
-    """Which message of which set; sets are counted along the chain."""
+class MessageNumber:
+    """The number of a message, and of its set in the chain."""
 
     generation: int
     number: int
@@ -36,15 +36,15 @@ class Content:
     schedules: list[int] = field(factory=list)
     sets: list[int] = field(factory=list)
 
-    def text(self, message: Message) -> str:
-        """What a message says."""
+    def text(self, message: MessageNumber) -> str:
+        """The text of a message."""
         return f"set {message.generation} message {message.number}"
 
-    def message(self, text: str) -> Message | None:
-        """Which message says this."""
+    def message(self, text: str) -> MessageNumber | None:
+        """The message with this text."""
         match text.split(" "):
             case ["set", generation, "message", number]:
-                return Message(generation=int(generation), number=int(number))
+                return MessageNumber(generation=int(generation), number=int(number))
         return None
 
     def generation(self, messageset: int) -> int:
@@ -52,7 +52,7 @@ class Content:
         return self.sets.index(messageset)
 
     def write(self, uri: str, length: int) -> None:
-        """Put the schedules and so many message sets into the database; the last first."""
+        """Insert the schedules and this many message sets; the last set first."""
         with arranged(uri) as direct:
             self.schedules = [direct.schedule(**_NEVER) for _ in range(SCHEDULES)]
             following = None
@@ -62,7 +62,7 @@ class Content:
                     f"set {generation}", schedule, messages=[], next_set=following
                 )
                 for number in range(1, self.messages + 1):
-                    text = self.text(Message(generation=generation, number=number))
+                    text = self.text(MessageNumber(generation=generation, number=number))
                     direct.message(following, number, LANG, text)
                 self.sets.insert(0, following)
 
@@ -76,7 +76,7 @@ class People:
     spare: list[str] = field(factory=list)
 
     def write(self, uri: str, content: Content, count: int) -> None:
-        """Subscribe so many, in equal parts to the first sets of the chain."""
+        """Subscribe this many identities, in equal parts to the first sets of the chain."""
         with arranged(uri) as direct:
             for which, schedule in enumerate(content.schedules):
                 part = count // len(content.schedules)
@@ -94,7 +94,7 @@ class People:
         self.spare = [str(uuid4()) for _ in range(count // 5)]
 
     def register(self, uri: str, journal: Path) -> None:
-        """Make them known to the Identity Store that reads this journal."""
+        """Write them into the journal that the Identity Store reads."""
         with arranged(uri) as direct:
             known = [row["identity"] for row in direct.rows("SELECT identity FROM subscriptions")]
         lines = (

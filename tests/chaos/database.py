@@ -20,11 +20,11 @@ from psycopg2.extensions import parse_dsn
 
 from sbm.sandbox.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from tests.arrange import arranged
-from tests.chaos.processes import PATIENCE_SECONDS
-from tests.chaos.proxy import Target
+from tests.chaos.faulty_proxy import Target
+from tests.chaos.servers import PATIENCE_SECONDS
 from tests.db.databases import with_database
 
-# Commits are kept: that is the promise's ground.
+# Commits are durable: the promise of sbm depends on it.
 _DURABLE: dict[str, str | int] = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -33,28 +33,28 @@ _DURABLE: dict[str, str | int] = {
 }
 
 
-class Server(Protocol):
-    """What the harness needs of either."""
+class DatabaseServer(Protocol):
+    """The methods that both kinds of servers have."""
 
     can_be_killed: bool
-    uri: str  # of its database, straight, without a proxy
+    uri: str  # of its database, without a proxy
 
     def start(self) -> None:
-        """Run, and take connections."""
+        """Start the server, and return when it accepts connections."""
 
     def kill(self) -> None:
         """SIGKILL the postmaster."""
 
     def stop(self) -> None:
-        """Stop it, if it is ours; what it holds stays."""
+        """Stop it, if we have started it; its data stays."""
 
     def remove(self) -> None:
-        """Take everything away."""
+        """Delete all data."""
 
 
 @define(eq=False)
 class OwnServer:
-    """An embedded server, durable."""
+    """An embedded server with durable commits."""
 
     folder: Path
     can_be_killed: bool = True
@@ -65,7 +65,7 @@ class OwnServer:
         self._server = EmbeddedPostgres(folder=self.folder, settings=_DURABLE)
 
     def start(self) -> None:
-        """Start it, as soon as what a kill has left of it has ended."""
+        """Start it, when the processes that a kill has left have ended."""
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
@@ -93,7 +93,7 @@ class OwnServer:
 
 @define(eq=False)
 class GivenServer:
-    """A server that is somebody else's, and a database of our own in it."""
+    """A server that was given, and a new database in it."""
 
     server_uri: str
     can_be_killed: bool = False
@@ -109,7 +109,7 @@ class GivenServer:
         raise NotImplementedError("a server that was given is not ours to kill")
 
     def stop(self) -> None:
-        """Nothing: it goes on."""
+        """Do nothing: the server goes on."""
 
     def remove(self) -> None:
         self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)")
@@ -123,7 +123,7 @@ class GivenServer:
 
 
 def target_of(uri: str) -> Target:
-    """Where a server listens."""
+    """The address of a server."""
     parts = parse_dsn(uri)
     host, port = parts.get("host", "localhost"), int(parts.get("port", 5432))
     return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
@@ -139,7 +139,7 @@ def through(uri: str, port: int) -> str:
 
 
 def backends(uri: str) -> list[int]:
-    """The processes that serve the daemons; none while nobody can be asked."""
+    """The server processes of the daemons; none while the server cannot be asked."""
     try:
         with arranged(uri) as direct:
             rows = direct.rows(
@@ -152,7 +152,7 @@ def backends(uri: str) -> list[int]:
 
 
 def terminate_backends(uri: str, share: float) -> None:
-    """Have the server end some of its sessions."""
+    """Let the server end some of its sessions."""
     chosen = [pid for pid in backends(uri) if random.random() < share]
     if not chosen:
         return

@@ -1,4 +1,4 @@
-"""What is done to the processes and to the wires between them: drawn from a seed, and lifted again.
+"""Faults of the processes and of the connections between them: drawn from a seed, and ended again.
 
 What is drawn depends on the seed alone, not on how things stand; a fault that finds its victim in
 the hands of another one is left out.
@@ -17,33 +17,33 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from tests.chaos.database import Server, backends, terminate_backends
-from tests.chaos.processes import PATIENCE_SECONDS, Process
-from tests.chaos.proxy import CUTTING, PASS, Mode, Proxy
-from tests.chaos.trouble import LIST_TROUBLES, NONE, POST_TROUBLES, Trouble
+from tests.chaos.database import DatabaseServer, backends, terminate_backends
+from tests.chaos.faulty_proxy import CUTTING, PASS, FaultyProxy, Mode
+from tests.chaos.sender_faults import LIST_TROUBLES, NONE, POST_TROUBLES, SenderFault
+from tests.chaos.servers import PATIENCE_SECONDS, ServerProcess
 
 
 @frozen(kw_only=True)
-class Stage:
-    """Who can be hurt. ``longest_stop`` is in seconds, as is ``lease``, of the daemons."""
+class FaultContext:
+    """The possible targets. ``longest_stop`` is in seconds, as is the daemons' ``lease``."""
 
-    daemons: Sequence[Process]
-    sender: Process
-    identity_store: Process
-    database: Server
-    proxies: dict[str, Proxy]
+    daemons: Sequence[ServerProcess]
+    sender: ServerProcess
+    identity_store: ServerProcess
+    database: DatabaseServer
+    proxies: dict[str, FaultyProxy]
     trouble: Path
     lease: float
     longest_stop: float
 
 
 def _nothing() -> None:
-    """What instantaneous faults need to be lifted."""
+    """The end of a fault that has no duration: nothing to do."""
 
 
 @frozen(kw_only=True)
 class Fault:
-    """One fault. ``victims`` are in no other fault's hands meanwhile; ``kills`` processes at most.
+    """One fault. ``victims`` have no other fault meanwhile; it kills ``kills`` processes at most.
 
     It lasts for ``seconds``, and until ``is_over``.
     """
@@ -57,8 +57,8 @@ class Fault:
     kills: int = 0
 
 
-# Bytes that come late anywhere on the way to the Message Sender could add up to more than the
-# settle time, so only one of those faults goes on at a time.
+# Several delays on the way to the Message Sender could add up to more than the settle time, so
+# only one of those faults is active at a time.
 LATE = "lateness"
 
 
@@ -69,7 +69,7 @@ class Plan:
     Only those whose kind has ``only`` in it are left, where that is given.
     """
 
-    stage: Stage
+    stage: FaultContext
     rng: random.Random
     only: str = ""
     _kinds: list[Callable[[], Fault]] = field(init=False)
@@ -97,21 +97,21 @@ class Plan:
         self._kinds = [kind for _, kind in kinds]
 
     def next(self) -> Fault:
-        """The next one."""
+        """The next fault."""
         while True:
             (kind,) = self.rng.choices(self._kinds, self._weights)
             fault = kind()
             if self.only in fault.kind:
                 return fault
 
-    def _daemon(self) -> Process:
+    def _daemon(self) -> ServerProcess:
         return self.rng.choice(self.stage.daemons)
 
     def _pause(self) -> float:
-        """How long something is away: mostly short, sometimes not."""
+        """The duration of an outage in seconds: mostly short, sometimes long."""
         return self.rng.choice([0.0, 0.3, 1.0, 2.0, 4.0]) + self.rng.random()
 
-    def _killed(self, kind: str, process: Process, *more: str) -> Fault:
+    def _killed(self, kind: str, process: ServerProcess, *more: str) -> Fault:
         return Fault(
             kind=kind,
             victims=frozenset({process.name, *more}),
@@ -141,7 +141,7 @@ class Plan:
         )
 
     def _kill_everything(self) -> Fault:
-        """As when the power fails."""
+        """Kill all processes at once, as if the power failed."""
         stage = self.stage
         processes = [*stage.daemons, stage.sender, stage.identity_store]
 
@@ -190,7 +190,7 @@ class Plan:
         asked: list[bool] = []
 
         def begin() -> None:
-            # One that is still starting has not learned yet what SIGTERM means.
+            # A daemon that is still starting has no handler of SIGTERM yet.
             if daemon.is_serving:
                 daemon.ask_to_stop()
                 asked.append(True)
@@ -246,13 +246,15 @@ class Plan:
 
     def _trouble(self) -> Fault:
         kind = self.rng.choice(POST_TROUBLES)
-        return self._told(Trouble(kind=kind, share=self.rng.choice([0.2, 0.6, 1.0]), seconds=2.5))
+        return self._told(
+            SenderFault(kind=kind, share=self.rng.choice([0.2, 0.6, 1.0]), seconds=2.5)
+        )
 
     def _list_trouble(self) -> Fault:
         kind = self.rng.choice(LIST_TROUBLES)
-        return self._told(Trouble(kind=kind, share=self.rng.choice([0.5, 1.0])))
+        return self._told(SenderFault(kind=kind, share=self.rng.choice([0.5, 1.0])))
 
-    def _told(self, trouble: Trouble) -> Fault:
+    def _told(self, trouble: SenderFault) -> Fault:
         return Fault(
             kind=f"Message Sender: {trouble.kind}",
             victims=frozenset({"trouble", *([LATE] if "late" in trouble.kind else [])}),
@@ -261,7 +263,7 @@ class Plan:
             lift=lambda: NONE.tell(self.stage.trouble),
         )
 
-    def _wire(self) -> tuple[str, Proxy]:
+    def _wire(self) -> tuple[str, FaultyProxy]:
         name = self.rng.choice(list(self.stage.proxies))
         return name, self.stage.proxies[name]
 
@@ -298,8 +300,8 @@ class Plan:
 
 
 @define(eq=False)
-class Storm:
-    """Faults under way: begins them in their turn, lifts them, and counts."""
+class FaultRunner:
+    """The active faults: begins them in order, ends them, and counts them."""
 
     plan: Plan
     tell: Callable[[str], None]
@@ -308,7 +310,7 @@ class Storm:
     _going_on: list[tuple[float, Fault]] = field(factory=list)
 
     def begin(self) -> None:
-        """The next fault, unless its victim is suffering already."""
+        """Begin the next fault, unless its victim has one already."""
         fault = self.plan.next()
         if any(fault.victims & other.victims for _, other in self._going_on):
             return
@@ -319,7 +321,7 @@ class Storm:
         self._going_on.append((time.monotonic() + fault.seconds, fault))
 
     def lift(self, *, all_of_them: bool = False) -> None:
-        """Lift what is over, or everything."""
+        """End the faults whose time is over, or all of them."""
         now = time.monotonic()
         staying = []
         for end, fault in self._going_on:
@@ -330,12 +332,12 @@ class Storm:
         self._going_on = staying
 
     @property
-    def suffering(self) -> frozenset[str]:
-        """Who is in the hands of a fault."""
+    def targets_of_faults(self) -> frozenset[str]:
+        """The targets of the active faults."""
         return frozenset().union(*(fault.victims for _, fault in self._going_on))
 
     def end(self) -> None:
-        """Lift everything, and wait for those that end by themselves."""
+        """End all faults, and wait for those that end by themselves."""
         end = time.monotonic() + PATIENCE_SECONDS
         self.lift(all_of_them=True)
         while self._going_on and time.monotonic() < end:

@@ -13,8 +13,8 @@ from uuid import UUID
 from attrs import define, field
 
 from tests.chaos.content import LANG, Content, People
-from tests.chaos.processes import Process
 from tests.chaos.records import Notes
+from tests.chaos.servers import ServerProcess
 
 TOKEN = "token-of-the-callers"
 
@@ -29,9 +29,9 @@ _KEPT = 50
 
 @define(eq=False)
 class Load:
-    """The callers, each in a thread of its own; ``notes`` are what they were told."""
+    """The callers, each in a thread of its own; ``notes`` are the answers that they got."""
 
-    daemons: Sequence[Process]
+    daemons: Sequence[ServerProcess]
     content: Content
     people: People
     seed: int
@@ -42,7 +42,7 @@ class Load:
     _subscriptions: list[UUID] = field(factory=list)
 
     def begin(self) -> None:
-        """Start to call."""
+        """Start all callers."""
         self._subscriptions = list(self.people.subscribed)
         self.notes.prepends.update(self.people.prepends)
         callers: list[tuple[Callable[[random.Random], None], float]] = [
@@ -61,13 +61,13 @@ class Load:
             self._threads.append(thread)
 
     def end(self) -> None:
-        """Call no more."""
+        """Stop all callers."""
         self._ended.set()
         for thread in self._threads:
             thread.join()
 
     def tick(self, schedule: int) -> None:
-        """A tick of a schedule, until it is accepted."""
+        """Ask for a tick of a schedule, until that is accepted."""
         rng = random.Random(schedule)
         answer = None
         while answer is None:
@@ -99,7 +99,7 @@ class Load:
             self.notes.resends[subscription] += 1
 
     def _prepend(self, rng: random.Random) -> None:
-        """Set a prepend, once for each: to say it again after it was sent would send it again."""
+        """Set a prepend, once for each: a repetition after it was sent would send it again."""
         subscription = self._anybody(rng)
         if subscription in self.notes.prepends:
             return
@@ -110,7 +110,7 @@ class Load:
         self.notes.prepends[subscription] = (value, answer is not None and answer[0] == 200)
 
     def _subscribe(self, rng: random.Random) -> None:
-        """A new subscription, asked for once: to ask again could make two."""
+        """Ask for a new subscription once: a repetition could make a second one."""
         if not self.people.spare:
             return
         identity = self.people.spare.pop()
@@ -136,7 +136,7 @@ class Load:
         return rng.choice(self._subscriptions)
 
     def _ask(self, method: str, path: str, rng: random.Random) -> tuple[int, Any]:
-        """The answer to a request that may be repeated, from whichever daemon gives one."""
+        """The answer to a request that may be repeated, from any daemon that gives one."""
         while True:
             answer = self._once(method, path, rng)
             if answer is not None:

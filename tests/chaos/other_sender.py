@@ -23,7 +23,7 @@ from uuid import uuid4
 
 from attrs import define, field
 
-from tests.chaos.trouble import LIST_TROUBLES, POST_TROUBLES, befallen
+from tests.chaos.sender_faults import LIST_TROUBLES, POST_TROUBLES, befallen
 
 PAGE = 7
 LONGEST_REQUEST_LINE = 4094
@@ -32,7 +32,7 @@ IDLE_SECONDS = 2.0
 
 @define(eq=False)
 class Outbounds:
-    """The outbounds in a file; whoever was told of one finds it there after a kill."""
+    """The outbounds in a file; an outbound that was answered is still there after a kill."""
 
     path: Path
     _lock: Lock = field(init=False, factory=Lock)
@@ -40,7 +40,7 @@ class Outbounds:
 
     def __attrs_post_init__(self) -> None:
         self._file = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
-        # Written, that is enough: processes are killed here, not machines.
+        # A write without a sync is enough: processes are killed here, not machines.
         self._file.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;"
             " CREATE TABLE IF NOT EXISTS outbound (number INTEGER PRIMARY KEY AUTOINCREMENT,"
@@ -75,7 +75,7 @@ class Outbounds:
         return fields
 
     def page(self, query: dict[str, list[str]]) -> tuple[list[dict[str, Any]], int | None]:
-        """Some of those that are asked for, newest first, and the cursor of the next ones."""
+        """A page of the matching outbounds, newest first, and the cursor of the next page."""
         below = int(query.get("cursor", [str(2**62)])[-1])
         after, before = query.get("after", [""])[-1], query.get("before", ["9999"])[-1]
         wanted = query.get("to_identity", [])
@@ -104,13 +104,13 @@ def _normal(text: str) -> str:
     return _instant(moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc))
 
 
-class ApiRequest(BaseHTTPRequestHandler):
+class OutboundConnection(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
     timeout = IDLE_SECONDS
     disable_nagle_algorithm = True
-    server: Server
+    server: OutboundServer
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -192,26 +192,26 @@ class ApiRequest(BaseHTTPRequestHandler):
         """Write nothing."""
 
 
-class Server(ThreadingHTTPServer):
+class OutboundServer(ThreadingHTTPServer):
     """The outbounds, served on a port of this machine."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, port: int, outbounds: Outbounds, trouble: Path) -> None:
-        super().__init__(("127.0.0.1", port), ApiRequest)
+        super().__init__(("127.0.0.1", port), OutboundConnection)
         self.outbounds = outbounds
         self.trouble = trouble
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that is gone is no error here."""
+        """Ignore clients that have hung up."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
 def main(port: str, database: str, trouble: str) -> None:
     """Serve until killed."""
-    Server(int(port), Outbounds(Path(database)), Path(trouble)).serve_forever()
+    OutboundServer(int(port), Outbounds(Path(database)), Path(trouble)).serve_forever()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What there is at the end: in the Message Sender, in the database, and in the callers' notes."""
+"""The data for the report: of the Message Sender, the database, and the callers' notes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from uuid import UUID
 from attrs import field, frozen
 
 from tests.arrange import arranged
-from tests.chaos.content import Content, Message
+from tests.chaos.content import Content, MessageNumber
 
-Subscriber = tuple[str, int]  # identity and message set: nobody is subscribed twice to one
+Subscriber = tuple[str, int]  # identity and message set: no identity is subscribed twice to a set
 
 
 @frozen(kw_only=True)
-class Outbound:
-    """An outbound that the Message Sender holds; ``message`` is None where nobody knows it."""
+class RecordedOutbound:
+    """An outbound that the Message Sender holds; ``message`` is None if it is not known."""
 
     id: str
     identity: str
@@ -28,11 +28,11 @@ class Outbound:
     is_resend: bool
     created_at: str
     prepend: str
-    message: Message | None
+    message: MessageNumber | None
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any], content: Content) -> Outbound:
-        """What a row of the list says."""
+    def from_row(cls, row: Mapping[str, Any], content: Content) -> RecordedOutbound:
+        """An outbound from a row of the list."""
         *prepend, text = str(row["content"]).split("\n")
         return cls(
             id=str(row["id"]),
@@ -45,14 +45,14 @@ class Outbound:
         )
 
 
-def held(port: int, content: Content) -> list[Outbound]:
+def held(port: int, content: Content) -> list[RecordedOutbound]:
     """All outbounds of the Message Sender on a port of this machine, oldest first."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     path, found = "/api/v1/outbound/", []
     while path:
         connection.request("GET", path, headers={"Authorization": "Token of-the-account"})
         page = json.loads(connection.getresponse().read())
-        found += [Outbound.from_row(row, content) for row in page["results"]]
+        found += [RecordedOutbound.from_row(row, content) for row in page["results"]]
         split = urlsplit(page["next"] or "")
         path = f"{split.path}?{split.query}" if page["next"] else ""
     connection.close()
@@ -61,7 +61,7 @@ def held(port: int, content: Content) -> list[Outbound]:
 
 @frozen(kw_only=True)
 class Records:
-    """The database, as far as the account needs it."""
+    """The rows of the database that the report needs."""
 
     subscriptions: list[dict[str, Any]]
     ledger: list[dict[str, Any]]
@@ -94,7 +94,7 @@ class Records:
 
 @frozen(kw_only=True)
 class Notes:
-    """What the callers of the API were told.
+    """The answers that the callers of the API got.
 
     Counted are the triggers that were accepted in an answer that arrived. A prepend is True where
     it was surely set, False where nobody knows; ``created`` are new identities that were accepted.

@@ -1,4 +1,4 @@
-"""One run: everything is started, hurt for a while, left to recover, and accounted for."""
+"""One run: starts everything, causes faults for a while, lets it recover, and checks the result."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from uuid import UUID
 from attrs import define, evolve, field, frozen
 
 from tests.arrange import arranged
-from tests.chaos import account, logs, records
-from tests.chaos.account import Account
+from tests.chaos import logs, records, report
 from tests.chaos.content import Content, People
-from tests.chaos.faults import Plan, Storm
+from tests.chaos.faults import FaultRunner, Plan
 from tests.chaos.load import Load
-from tests.chaos.processes import ROOT
-from tests.chaos.world import World
+from tests.chaos.report import ChaosReport
+from tests.chaos.servers import ROOT
+from tests.chaos.world import ChaosWorld
 
 MESSAGES = 5  # in each set of the chain
 
 _LEASE_SECONDS = 5
 
-# Short, so that a run meets their ends often.
+# Short, so that they end often in a run.
 SETTINGS = {
     "DEFAULT_REQUEST_TIMEOUT": "2",
     "SBM_LEASE_SECONDS": str(_LEASE_SECONDS),
@@ -41,7 +41,7 @@ _AT_ONCE = (1, 1, 1, 2, 4)
 
 @frozen(kw_only=True)
 class Options:
-    """What is run.
+    """The options of a run.
 
     Faults begin every ``gap`` seconds on average, for ``seconds`` and until there were ``kills``.
     ``sender`` is one of world.SENDERS; ``database`` is a server that is somebody else's; ``code``
@@ -67,23 +67,23 @@ class Options:
 
     @property
     def generations(self) -> int:
-        """More message sets than anybody comes through in that time."""
+        """More message sets than a subscription can complete in that time."""
         return 6 + int(self.seconds / 10)
 
 
 @define(eq=False)
 class Run:
-    """A world, and what befalls it."""
+    """A world, and the faults in it."""
 
     options: Options
     tell: Callable[[str], None] = print
-    world: World = field(init=False)
+    world: ChaosWorld = field(init=False)
     _content: Content = field(init=False, factory=lambda: Content(MESSAGES))
     _people: People = field(init=False, factory=People)
 
     def __attrs_post_init__(self) -> None:
         options = self.options
-        self.world = World(
+        self.world = ChaosWorld(
             daemon_count=options.daemons,
             sender_kind=options.sender,
             database_uri=options.database,
@@ -91,8 +91,8 @@ class Run:
             settings={**SETTINGS, **options.settings},
         )
 
-    def make(self) -> Account:
-        """Do it all."""
+    def make(self) -> ChaosReport:
+        """Run everything, and return the report."""
         self.tell(f"seed {self.options.seed}, logs in {self.world.logs}")
         is_clean = False
         try:
@@ -109,13 +109,13 @@ class Run:
             self.world.take_down(keep=not is_clean)
         return made
 
-    def _survive(self) -> Account:
-        """Faults under load; then peace, the account of it, and a proper end of the daemons."""
+    def _survive(self) -> ChaosReport:
+        """Faults under load; then none, the report, and an orderly end of the daemons."""
         options, world = self.options, self.world
         load = Load(world.daemons, self._content, self._people, options.seed)
         stage = world.stage(lease=_LEASE_SECONDS, longest_stop=options.longest_stop)
         with (world.logs / "faults").open("w", encoding="ascii", buffering=1) as diary:
-            storm = Storm(
+            storm = FaultRunner(
                 Plan(stage, random.Random(options.seed), options.only), self._noting_in(diary)
             )
             load.begin()
@@ -132,7 +132,7 @@ class Run:
         outbounds = records.held(world.sender.port, self._content)
         for daemon in world.daemons:
             daemon.stop()
-        made = account.close(
+        made = report.close(
             records.Records.read(world.database.uri), outbounds, load.notes, self._content
         )
         took = f"{raged - began:.0f} s of faults, {drained - raged:.0f} s to recover"
@@ -144,18 +144,18 @@ class Run:
 
         return note
 
-    def _rage(self, storm: Storm) -> None:
+    def _rage(self, storm: FaultRunner) -> None:
         options = self.options
         rng = random.Random(f"{options.seed} gaps")
         began = following = told_at = time.monotonic()
         while time.monotonic() < began + options.seconds or storm.kills < options.kills:
             storm.lift()
             if time.monotonic() >= following:
-                # Often alone, sometimes several in the same moment.
+                # Often one fault, sometimes several at the same moment.
                 for _ in range(rng.choice(_AT_ONCE)):
                     storm.begin()
                 following = time.monotonic() + rng.expovariate(1 / options.gap)
-            self.world.supervise(storm.suffering)
+            self.world.supervise(storm.targets_of_faults)
             if time.monotonic() > told_at + 30:
                 told_at = time.monotonic()
                 faults = sum(storm.made.values())
@@ -163,7 +163,7 @@ class Run:
             time.sleep(0.05)
 
     def _drain(self) -> bool:
-        """Wait until nothing is live; whether it came to that."""
+        """Wait until nothing is live; returns whether that happened."""
         end = time.monotonic() + self.options.patience
         while time.monotonic() < end:
             self.world.supervise()
@@ -177,7 +177,7 @@ class Run:
         return False
 
     def _last_ticks(self, load: Load) -> list[str]:
-        """One more tick for each schedule, in peace: whom does it not reach?"""
+        """One more tick for each schedule, without faults: which subscriptions get no message?"""
         before = self._standing()
         for schedule in self._content.schedules:
             load.tick(schedule)
@@ -191,12 +191,14 @@ class Run:
         ]
 
     def _standing(self) -> dict[UUID, tuple[int, bool]]:
-        """Where everybody stands."""
+        """The place of each subscription."""
         with arranged(self.world.database.uri) as direct:
             rows = direct.rows("SELECT id, next_sequence_number, completed FROM subscriptions")
         return {row["id"]: (row["next_sequence_number"], row["completed"]) for row in rows}
 
-    def _completed(self, made: Account, storm: Storm, reached: list[str], took: str) -> Account:
+    def _completed(
+        self, made: ChaosReport, storm: FaultRunner, reached: list[str], took: str
+    ) -> ChaosReport:
         ends = [end for process in self.world.processes for end in process.bad_ends]
         wrongs = {
             **made.wrongs,

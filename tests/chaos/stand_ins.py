@@ -20,14 +20,14 @@ from sbm.sandbox.stand_ins.identity_store import IdentityStore, IdentityStoreApp
 from sbm.sandbox.stand_ins.message_sender import MessageSender, MessageSenderApp
 from sbm.sandbox.stand_ins.rest import Refused, Response
 from sbm.sandbox.stand_ins.servers import UnloggedSite
-from tests.chaos.trouble import LIST_TROUBLES, POST_TROUBLES, befallen
+from tests.chaos.sender_faults import LIST_TROUBLES, POST_TROUBLES, befallen
 
 reactor: Any = _reactor
 
 
 @frozen(eq=False, kw_only=True)
-class TroubledMessageSender(MessageSenderApp):
-    """The stand-in, in the trouble that a file tells of."""
+class FaultyMessageSender(MessageSenderApp):
+    """The stand-in, with the fault that a file names."""
 
     trouble: Path
 
@@ -53,7 +53,7 @@ class TroubledMessageSender(MessageSenderApp):
         return reply
 
     def list_all(self, request: Request) -> Response:
-        """A page of the outbounds, or something that is none."""
+        """A page of the outbounds, or a faulty answer."""
         kind = befallen(self.trouble, LIST_TROUBLES).kind
         if kind == "list: 500":
             raise Refused(500, {"detail": "No list today."})
@@ -79,7 +79,7 @@ async def _unstored(kind: str, request: Request) -> Response:
 async def _hang_up(request: Request) -> None:
     transport: Any = request.transport
     transport.abortConnection()
-    await Deferred()  # for ever: Klein lets go of a request whose connection is lost
+    await Deferred()  # for ever: Klein drops a request whose connection is lost
 
 
 async def _pause(seconds: float) -> None:
@@ -92,7 +92,7 @@ def _face(kind: str, journal: Path, *more: str) -> Resource:
     if kind == "identity-store":
         return IdentityStoreApp(store=IdentityStore(path=journal)).resource()
     (trouble,) = more
-    app = TroubledMessageSender(sender=MessageSender(path=journal), trouble=Path(trouble))
+    app = FaultyMessageSender(sender=MessageSender(path=journal), trouble=Path(trouble))
     return app.resource()
 
 

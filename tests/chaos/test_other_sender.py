@@ -14,8 +14,8 @@ from urllib.request import Request, urlopen
 import pytest
 from attrs import define
 
-from tests.chaos.other_sender import PAGE, Outbounds, Server
-from tests.chaos.trouble import NONE, Trouble
+from tests.chaos.other_sender import PAGE, Outbounds, OutboundServer
+from tests.chaos.sender_faults import NONE, SenderFault
 from tests.ports import free_port
 
 
@@ -61,7 +61,7 @@ class Wire:
 @pytest.fixture
 def wire(tmp_path: Path) -> Iterator[Wire]:
     made = Wire(free_port(), tmp_path / "outbounds", tmp_path / "trouble")
-    server = Server(made.port, Outbounds(made.path), made.trouble)
+    server = OutboundServer(made.port, Outbounds(made.path), made.trouble)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield made
     server.shutdown()
@@ -110,7 +110,7 @@ def test_who_opens_the_file_anew_finds_what_was_answered(wire: Wire) -> None:
 
 
 def test_it_stores_and_answers_500_until_that_is_lifted(wire: Wire) -> None:
-    Trouble(kind="stored, answered 500").tell(wire.trouble)
+    SenderFault(kind="stored, answered 500").tell(wire.trouble)
     with pytest.raises(HTTPError, match="500"):
         wire.post(1)
     NONE.tell(wire.trouble)
@@ -119,7 +119,7 @@ def test_it_stores_and_answers_500_until_that_is_lifted(wire: Wire) -> None:
 
 
 def test_a_busy_one_stores_nothing_and_says_for_how_long(wire: Wire) -> None:
-    Trouble(kind="busy, 429").tell(wire.trouble)
+    SenderFault(kind="busy, 429").tell(wire.trouble)
     with pytest.raises(HTTPError, match="429") as refusal:
         wire.post(1)
     assert refusal.value.headers["Retry-After"] == "1"

@@ -1,4 +1,4 @@
-"""All that a run consists of: the daemons, what they need, and the wires between them."""
+"""The parts of a run: the daemons, the services that they need, and the proxies between them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from attrs import define, field
 
 from tests.arrange import arranged
 from tests.chaos.content import Content, People
-from tests.chaos.database import GivenServer, OwnServer, Server, target_of, through
-from tests.chaos.faults import Stage
+from tests.chaos.database import DatabaseServer, GivenServer, OwnServer, target_of, through
+from tests.chaos.faults import FaultContext
+from tests.chaos.faulty_proxy import FaultyProxy, ProxyThread, Target
 from tests.chaos.load import TOKEN
-from tests.chaos.processes import ROOT, TWISTD, Process, environment, eventually
-from tests.chaos.proxy import Proxy, Target, Wires
+from tests.chaos.servers import ROOT, TWISTD, ServerProcess, environment, eventually
 from tests.ports import free_port
 
 SENDERS = ("sandbox", "other")
@@ -24,13 +24,13 @@ SENDERS = ("sandbox", "other")
 _STAND_INS = "tests.chaos.stand_ins"
 _OTHER_SENDER = "tests.chaos.other_sender"
 
-# What a run that came out clean need not leave behind; the logs stay.
+# Deleted after a run without a fault in its report; the logs stay.
 _KEPT_ONLY_IF_WRONG = ("message-sender", "message-sender-shm", "message-sender-wal", "people")
 
 
 @define(eq=False, kw_only=True)
-class World:
-    """Everything in a folder of its own; ``code`` is where the daemons' program is taken from.
+class ChaosWorld:
+    """All parts, in a folder of their own; ``code`` is the checkout with the daemons' program.
 
     ``database_uri`` is a server that is somebody else's, instead of an embedded one.
     """
@@ -41,15 +41,15 @@ class World:
     code: Path
     settings: dict[str, str]
     folder: Path = field(init=False)
-    database: Server = field(init=False)
-    daemons: Sequence[Process] = field(init=False, factory=list)
-    sender: Process = field(init=False)
-    identity_store: Process = field(init=False)
-    proxies: dict[str, Proxy] = field(init=False)
-    _wires: Wires = field(init=False)
+    database: DatabaseServer = field(init=False)
+    daemons: Sequence[ServerProcess] = field(init=False, factory=list)
+    sender: ServerProcess = field(init=False)
+    identity_store: ServerProcess = field(init=False)
+    proxies: dict[str, FaultyProxy] = field(init=False)
+    _wires: ProxyThread = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        # Short: a socket's path is, by law. Not in memory: commits are to be kept.
+        # Short, because the path of a socket must be. Not in memory: commits must be durable.
         self.folder = Path(tempfile.mkdtemp(prefix="sbm-chaos-", dir="/tmp"))
         self.logs.mkdir()
         if self.database_uri is None:
@@ -62,7 +62,7 @@ class World:
             self.sender = self._stand_in("Message Sender", "message-sender", outbounds)
         else:
             self.sender = self._python("Message Sender", _OTHER_SENDER, outbounds, self.trouble)
-        self._wires = Wires()
+        self._wires = ProxyThread()
         self.proxies = {
             "PostgreSQL": self._proxy(lambda: target_of(self.database.uri)),
             "Message Sender": self._proxy(lambda: ("127.0.0.1", self.sender.port)),
@@ -71,22 +71,22 @@ class World:
 
     @property
     def logs(self) -> Path:
-        """Where everybody's log is."""
+        """The folder of all logs."""
         return self.folder / "logs"
 
     @property
     def trouble(self) -> Path:
-        """Where the Message Sender learns what is wrong with it."""
+        """The file that tells the Message Sender its fault."""
         return self.folder / "trouble"
 
     @property
-    def processes(self) -> list[Process]:
-        """All of them, but for the database."""
+    def processes(self) -> list[ServerProcess]:
+        """All processes except the database."""
         return [self.identity_store, self.sender, *self.daemons]
 
-    def stage(self, *, lease: float, longest_stop: float) -> Stage:
-        """All that can be hurt."""
-        return Stage(
+    def stage(self, *, lease: float, longest_stop: float) -> FaultContext:
+        """All targets of faults."""
+        return FaultContext(
             daemons=self.daemons,
             sender=self.sender,
             identity_store=self.identity_store,
@@ -100,7 +100,7 @@ class World:
     def build(
         self, content: Content, people: People, *, generations: int, count: int, sabotage: str
     ) -> None:
-        """Fill the database, and start everybody."""
+        """Fill the database, and start all processes."""
         self.database.start()
         self._migrate()
         content.write(self.database.uri, generations)
@@ -115,14 +115,14 @@ class World:
         for process in self.processes:
             self._await(process)
 
-    def supervise(self, suffering: frozenset[str] = frozenset()) -> None:
-        """Start again who has ended and is in nobody's hands."""
+    def supervise(self, targets_of_faults: frozenset[str] = frozenset()) -> None:
+        """Start processes again that have ended and have no fault."""
         for process in self.processes:
-            if process.name not in suffering:
+            if process.name not in targets_of_faults:
                 process.start()
 
     def take_down(self, *, keep: bool) -> None:
-        """End everything; what there is to look into stays if ``keep``."""
+        """End everything; with ``keep``, all files stay."""
         for process in self.processes:
             process.kill()
         for proxy in self.proxies.values():
@@ -136,7 +136,7 @@ class World:
             (self.folder / name).unlink(missing_ok=True)
 
     def _migrate(self) -> None:
-        """As an operator does it, with the daemons' own code."""
+        """Migrate the schema, with the daemons' own code."""
         subprocess.run(
             [sys.executable, "-c", "from sbm.cli import main; main()", "migrate"],
             env={
@@ -150,7 +150,7 @@ class World:
         )
 
     @staticmethod
-    def _await(process: Process) -> None:
+    def _await(process: ServerProcess) -> None:
         eventually(
             lambda: process.is_serving or not process.is_running,
             f"{process.name} serves; see {process.log}",
@@ -158,19 +158,19 @@ class World:
         if not process.is_running:
             raise RuntimeError(f"{process.name} ended:\n{process.log.read_text(encoding='utf-8')}")
 
-    def _proxy(self, target: Callable[[], Target]) -> Proxy:
-        return Proxy(self._wires, free_port(), target)
+    def _proxy(self, target: Callable[[], Target]) -> FaultyProxy:
+        return FaultyProxy(self._wires, free_port(), target)
 
-    def _stand_in(self, name: str, kind: str, journal: Path) -> Process:
+    def _stand_in(self, name: str, kind: str, journal: Path) -> ServerProcess:
         more = (journal, self.trouble) if kind == "message-sender" else (journal,)
         return self._python(name, _STAND_INS, *more, before=(kind,))
 
     def _python(
         self, name: str, module: str, *arguments: Path, before: Sequence[str] = ()
-    ) -> Process:
+    ) -> ServerProcess:
         port = free_port()
         command = [sys.executable, "-m", module, *before, str(port), *map(str, arguments)]
-        return Process(
+        return ServerProcess(
             name=name,
             port=port,
             command=command,
@@ -178,10 +178,10 @@ class World:
             environ={"PYTHONPATH": str(ROOT)},
         )
 
-    def _daemon(self, number: int) -> Process:
+    def _daemon(self, number: int) -> ServerProcess:
         port = free_port()
         endpoint = f"tcp:{port}:interface=127.0.0.1"
-        return Process(
+        return ServerProcess(
             name=f"daemon {number}",
             port=port,
             command=[str(TWISTD), "--pidfile=", "-n", "sbm", "--listen", endpoint],

@@ -13,13 +13,13 @@ from twisted.internet.threads import deferToThread
 from tests.arrange import Arranged
 from tests.commands.operator import COMMAND, Sbm, process_environ
 from tests.patience import patience
-from tests.pipeline.scheduler.test_outbox import Here, payload
+from tests.pipeline.scheduler.test_outbox import Outbox, payload
 from tests.pipeline.scheduler.test_outbox import here as here
 
 Run = Callable[..., Awaitable[tuple[int, list[str], str]]]
 
 
-def settings(here: Here) -> dict[str, str]:
+def settings(here: Outbox) -> dict[str, str]:
     """The daemon's settings, which the command reads as well."""
     return {
         "STAGE_BASED_MESSAGING_URL": "http://sbm",
@@ -30,7 +30,7 @@ def settings(here: Here) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(sbm: Sbm, here: Here) -> Run:
+def run(sbm: Sbm, here: Outbox) -> Run:
     """Run ``sbm scheduler …``, with these settings; returns status, output and stderr."""
 
     async def run(*arguments: str, **changed: str) -> tuple[int, list[str], str]:
@@ -41,7 +41,7 @@ def run(sbm: Sbm, here: Here) -> Run:
 
 
 @ensureDeferred
-async def test_the_differences_are_shown_and_then_owed(here: Here, run: Run) -> None:
+async def test_the_differences_are_shown_and_then_owed(here: Outbox, run: Run) -> None:
     subscription = here.subscribe()
     await here.announce("subscription")
     summary = "1 to create, 0 to recreate, 0 to update, 0 to enable, 0 to disable"
@@ -64,7 +64,7 @@ async def test_the_differences_are_shown_and_then_owed(here: Here, run: Run) -> 
 
 
 @ensureDeferred
-async def test_a_setting_that_the_daemons_do_not_have_is_refused(here: Here, run: Run) -> None:
+async def test_a_setting_that_the_daemons_do_not_have_is_refused(here: Outbox, run: Run) -> None:
     here.subscribe()
     await here.announce("schedule")
     status, said, stderr = await run("sync")
@@ -83,7 +83,7 @@ async def test_a_setting_that_the_daemons_do_not_have_is_refused(here: Here, run
 
 
 @ensureDeferred
-async def test_what_was_refused_is_shown(here: Here, run: Run, direct: Arranged) -> None:
+async def test_what_was_refused_is_shown(here: Outbox, run: Run, direct: Arranged) -> None:
     await here.announce("subscription")
     subscription = here.subscribe()
     direct.rows("UPDATE scheduler_calls SET faults = 2, fault = 'oh', reason = 'still looked for'")
@@ -105,7 +105,7 @@ async def test_what_was_refused_is_shown(here: Here, run: Run, direct: Arranged)
 
 
 @ensureDeferred
-async def test_a_scheduler_that_is_away_is_told_of(here: Here, run: Run) -> None:
+async def test_a_scheduler_that_is_away_is_told_of(here: Outbox, run: Run) -> None:
     await here.announce("subscription")
     status, said, stderr = await run("sync", SCHEDULER_URL="http://127.0.0.1:1")
     assert (status, said) == (1, [])
@@ -113,7 +113,9 @@ async def test_a_scheduler_that_is_away_is_told_of(here: Here, run: Run) -> None
 
 
 @ensureDeferred
-async def test_whoever_has_seen_enough_leaves_nothing_behind(here: Here, database_uri: str) -> None:
+async def test_whoever_has_seen_enough_leaves_nothing_behind(
+    here: Outbox, database_uri: str
+) -> None:
     here.door.model.create(**payload(here.subscribe()), enabled=False)
     await here.announce("subscription")
     reading, writing = os.pipe()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest_twisted
 
-from tests.e2e.world import World, world
+from tests.e2e.end_to_end import World, world
 
 
 @pytest_twisted.async_yield_fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 from pytest_twisted import ensureDeferred
 
 from tests.clients.voice_vendor.sftp import PASSWORD, USER, Vendor, pinned
-from tests.e2e.world import World, pause
+from tests.e2e.end_to_end import World, pause
 
 
 @ensureDeferred

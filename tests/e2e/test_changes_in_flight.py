@@ -13,8 +13,8 @@ from attrs import define
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
+from tests.e2e.end_to_end import World, pause
 from tests.e2e.gates import Gate, gated
-from tests.e2e.world import World, pause
 
 PREPEND = {"prepend_next_delivery": "Hello", "old": 1}
 

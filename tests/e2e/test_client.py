@@ -13,7 +13,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.threads import deferToThread
 
 from tests.arrange import Arranged
-from tests.e2e.world import World
+from tests.e2e.end_to_end import World
 
 # The client's own library asks for this name, which Python 3.11 has no more, and of a function
 # with annotations, which it could not take before.

@@ -6,7 +6,7 @@ from typing import Any
 
 from pytest_twisted import ensureDeferred
 
-from tests.e2e.world import World
+from tests.e2e.end_to_end import World
 
 
 @ensureDeferred

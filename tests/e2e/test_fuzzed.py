@@ -10,7 +10,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet.utils import getProcessOutputAndValue
 
-from tests.e2e.world import World, reactor
+from tests.e2e.end_to_end import World, reactor
 
 # Answers are as described, and nobody gets in without a token. That it is refused what the
 # description does not allow is no promise: values are taken leniently.

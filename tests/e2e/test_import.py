@@ -9,7 +9,7 @@ from pytest_twisted import ensureDeferred
 from sbm.model.signature import Signature
 from sbm.operations.django_import.transfer import transfer
 from sbm.operations.progress import no_progress
-from tests.e2e.world import World
+from tests.e2e.end_to_end import World
 from tests.operations.django_import.old import (
     ADMIN_TOKEN,
     CLIENT_TOKEN,

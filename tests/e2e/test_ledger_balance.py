@@ -11,7 +11,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.store import ledger_balance
 from sbm.store.postgres.statements import Query
-from tests.e2e.world import World, pause
+from tests.e2e.end_to_end import World, pause
 
 
 async def gauge(url: str, name: str) -> float | None:
@@ -29,7 +29,9 @@ async def ledger_of(seed: World) -> tuple[bool, Any]:
 
 
 @ensureDeferred
-async def test_a_daemon_tells_that_the_ledger_is_balanced_and_what_it_has_sent(seed: World) -> None:
+async def test_a_daemon_tells_that_the_ledger_is_balanced_and_what_it_has_sent(
+    seed: World,
+) -> None:
     schedule = seed.direct.schedule()
     seed.subscribe(3, seed.direct.messageset("pregnancy", schedule), schedule)
     url = seed.start()

@@ -14,16 +14,16 @@ from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits, connection, notifications
 from sbm.store.postgres import database as module
 from tests.arrange import arranged
+from tests.e2e.end_to_end import World, pause
 from tests.e2e.gates import gated
-from tests.e2e.world import World, pause
-from tests.store.postgres.proxy import Proxy
+from tests.store.postgres.database_proxy import DatabaseProxy
 from tests.store.transactions import SOON
 
 
 @pytest_twisted.async_yield_fixture
-async def proxy(database_uri: str) -> AsyncIterator[Proxy]:
+async def proxy(database_uri: str) -> AsyncIterator[DatabaseProxy]:
     """The daemons' way to their database."""
-    proxy = Proxy(DatabaseAddress.parse(database_uri))
+    proxy = DatabaseProxy(DatabaseAddress.parse(database_uri))
     proxy.open()
     yield proxy
     await proxy.close()
@@ -31,7 +31,7 @@ async def proxy(database_uri: str) -> AsyncIterator[Proxy]:
 
 
 @pytest_twisted.async_yield_fixture
-async def seed(proxy: Proxy, database_uri: str) -> AsyncIterator[World]:
+async def seed(proxy: DatabaseProxy, database_uri: str) -> AsyncIterator[World]:
     """A world whose daemons are far from their database."""
     with arranged(database_uri) as direct:
         made = World(proxy.address.uri(), direct)
@@ -60,7 +60,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 @ensureDeferred
 async def test_what_is_in_flight_while_the_database_is_away_is_settled_once_when_it_is_back(
-    seed: World, proxy: Proxy, is_silent: bool
+    seed: World, proxy: DatabaseProxy, is_silent: bool
 ) -> None:
     schedule = seed.direct.schedule()
     mothers = seed.subscribe(30, seed.direct.messageset("pregnancy", schedule), schedule)
@@ -99,7 +99,7 @@ async def test_what_is_in_flight_while_the_database_is_away_is_settled_once_when
 
 @pytest.mark.usefixtures("impatient")
 @ensureDeferred
-async def test_commits_may_be_lost_all_the_time(seed: World, proxy: Proxy) -> None:
+async def test_commits_may_be_lost_all_the_time(seed: World, proxy: DatabaseProxy) -> None:
     """Of ticks, claims, renewals and results alike; no send is held up as unknown by it."""
     schedule = seed.direct.schedule()
     messageset = seed.direct.messageset("pregnancy", schedule)
@@ -117,7 +117,7 @@ async def test_commits_may_be_lost_all_the_time(seed: World, proxy: Proxy) -> No
     assert seed.direct.unbalanced_ticks() == []
 
 
-async def _lose_commits(proxy: Proxy) -> None:
+async def _lose_commits(proxy: DatabaseProxy) -> None:
     """Every other COMMIT goes wrong, each time in another way."""
     for fault in cycle(["stop_before", "stop_after", "stop_after", "hole_before", "deaf_after"]):
         setattr(proxy, fault, b"COMMIT")

@@ -10,7 +10,7 @@ from twisted.web.server import Request
 
 from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
 from sbm.sandbox.stand_ins.rest import Refused, Response
-from tests.e2e.world import World, mounted
+from tests.e2e.end_to_end import World, mounted
 
 
 @ensureDeferred

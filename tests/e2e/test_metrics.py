@@ -14,7 +14,7 @@ from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
 from sbm.sandbox.stand_ins.metrics import Metrics, MetricsApp
 from sbm.sandbox.stand_ins.rest import Refused, Response
 from tests.clients.far import Far
-from tests.e2e.world import Address, World, mounted
+from tests.e2e.end_to_end import Address, World, mounted
 
 
 @frozen(eq=False, kw_only=True)
@@ -29,7 +29,7 @@ class Listening(MetricsApp):
 
 
 @define
-class Ear:
+class MetricsServer:
     """A Metrics API at an address."""
 
     app: Listening = field(factory=lambda: Listening(metrics=Metrics()))
@@ -45,14 +45,14 @@ class Ear:
 
 
 @pytest_twisted.async_yield_fixture
-async def ear() -> AsyncIterator[Ear]:
-    ear = Ear()
+async def ear() -> AsyncIterator[MetricsServer]:
+    ear = MetricsServer()
     yield ear
     await ear.address.close()
 
 
 @frozen(eq=False, kw_only=True)
-class Shaky(IdentityStoreApp):
+class FailsOnce(IdentityStoreApp):
     """Fails the first time that it is asked."""
 
     asked: list[str] = field(factory=list)
@@ -72,11 +72,11 @@ async def stopped(seed: World) -> None:
 
 @ensureDeferred
 async def test_what_was_committed_is_told_once_by_the_names_of_the_old_service(
-    seed: World, ear: Ear
+    seed: World, ear: MetricsServer
 ) -> None:
     """A set is finished and leads to another, one has no address, two are subscribed."""
     await seed.identity_store.close()
-    seed.identity_store.resource = mounted(Shaky(store=seed.identities).resource())
+    seed.identity_store.resource = mounted(FailsOnce(store=seed.identities).resource())
     seed.identity_store.open()
     schedule, later = seed.direct.schedule(), seed.direct.schedule()
     baby = seed.direct.messageset("baby", schedule)

@@ -9,11 +9,11 @@ from attrs import define, fields
 from pytest_twisted import ensureDeferred
 
 from sbm.runtime.wakeups import Wakeup, Wakeups
-from tests.e2e.world import World
+from tests.e2e.end_to_end import World
 
 
 @define(eq=False, slots=False, kw_only=True)
-class Deaf(Wakeup):
+class NeverWakes(Wakeup):
     """Wakes nobody when there is new work."""
 
     def wake(self) -> None:
@@ -25,7 +25,7 @@ async def test_a_daemon_that_is_never_woken_finds_all_work_by_polling(
     seed: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def deaf(reactor: Any) -> Wakeups:
-        return Wakeups(**{kind.name: Deaf(reactor=reactor) for kind in fields(Wakeups)})
+        return Wakeups(**{kind.name: NeverWakes(reactor=reactor) for kind in fields(Wakeups)})
 
     monkeypatch.setattr(Wakeups, "of", deaf)
     schedule = seed.direct.schedule()

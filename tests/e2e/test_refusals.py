@@ -14,8 +14,8 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp
+from tests.e2e.end_to_end import World
 from tests.e2e.test_troubles import DOUBTLESS, QUICK, hang_up, put_before, refusal
-from tests.e2e.world import World
 
 FEW_TRIES = {**DOUBTLESS, "SBM_MAX_FAULTS": "3"}
 FEW_QUICK_TRIES = {**QUICK, "SBM_MAX_FAULTS": "3"}

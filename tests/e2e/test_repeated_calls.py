@@ -12,8 +12,8 @@ import pytest
 from pytest_twisted import ensureDeferred
 
 from sbm.sandbox.stand_ins.schedules import Schedule
-from tests.e2e.processes import processes
-from tests.e2e.world import World
+from tests.e2e.daemons import processes
+from tests.e2e.end_to_end import World
 
 API = "/api/v1"
 PEOPLE = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_twisted import ensureDeferred
 
-from tests.e2e.world import World
+from tests.e2e.end_to_end import World
 
 
 @ensureDeferred

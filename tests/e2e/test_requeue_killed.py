@@ -17,7 +17,7 @@ from twisted.web.http_headers import Headers
 from sbm.operations.requeue import AT_ONCE
 from sbm.pipeline.tasks.requests import REQUEUE_BATCH
 from tests.arrange import arranged
-from tests.e2e.world import World
+from tests.e2e.end_to_end import World
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from attrs import define, field
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
-from tests.e2e.processes import Process, processes
-from tests.e2e.world import World
+from tests.e2e.daemons import DaemonProcess, processes
+from tests.e2e.end_to_end import World
 
 MOTHERS = 300
 SINGLES = 40
@@ -24,7 +24,7 @@ class Balancer:
     """Passes requests on to the daemons that are up, by turns, as what stands before them does."""
 
     seed: World
-    up: list[Process]
+    up: list[DaemonProcess]
     under_way: Counter[str] = field(factory=Counter)
 
     async def post(self, path: str) -> tuple[int, Any]:
@@ -36,7 +36,7 @@ class Balancer:
         finally:
             self.under_way[daemon.url] -= 1
 
-    async def restart(self, daemon: Process) -> None:
+    async def restart(self, daemon: DaemonProcess) -> None:
         self.up.remove(daemon)
         await self.seed.until(lambda: not self.under_way[daemon.url])
         assert await daemon.end() == 0, daemon.output

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sbm.sandbox.stand_ins.beat import Beat
-from tests.e2e.world import SCHEDULER_TOKEN, World, pause, world
+from tests.e2e.end_to_end import SCHEDULER_TOKEN, World, pause, world
 
 API = "/api/v1"
 NEVER = {"day_of_month": "29", "month_of_year": "2"}
@@ -206,7 +206,7 @@ async def test_a_changed_schedule_is_called_for_at_its_new_time_alone(seed: Worl
         clock: Any = Clock()
         beat = Beat(
             scheduler=seed.schedules,
-            treq=Near(seed.daemons[0][1]),
+            treq=OneDaemon(seed.daemons[0][1]),
             clock=clock,
             now=lambda: time,
             draw=lambda: 0.0,
@@ -228,7 +228,7 @@ async def test_a_changed_schedule_is_called_for_at_its_new_time_alone(seed: Worl
 
 
 @frozen
-class Near:
+class OneDaemon:
     """Calls one daemon, by whatever name it is called."""
 
     url: str

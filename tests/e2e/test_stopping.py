@@ -24,9 +24,9 @@ from sbm.runtime.services import ServiceGroup
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp
 from sbm.sandbox.stand_ins.rest import Response
 from sbm.settings.endpoints import DatabaseAddress
-from tests.e2e.processes import Process, processes
-from tests.e2e.world import SCHEDULER_TOKEN, World, mounted
-from tests.store.postgres.proxy import Proxy
+from tests.e2e.daemons import DaemonProcess, processes
+from tests.e2e.end_to_end import SCHEDULER_TOKEN, World, mounted
+from tests.store.postgres.database_proxy import DatabaseProxy
 
 CONCURRENCY = 5
 MOTHERS = 20
@@ -55,9 +55,9 @@ class PatientSender(MessageSenderApp):
 
 
 @pytest_twisted.async_yield_fixture
-async def line(database_uri: str) -> AsyncIterator[Proxy]:
+async def line(database_uri: str) -> AsyncIterator[DatabaseProxy]:
     """The way of one daemon to the database."""
-    line = Proxy(DatabaseAddress.parse(database_uri))
+    line = DatabaseProxy(DatabaseAddress.parse(database_uri))
     line.open()
     yield line
     await line.close()
@@ -79,7 +79,7 @@ async def patient(seed: World) -> PatientSender:
     return sender
 
 
-async def under_way(seed: World, daemon: Process) -> PatientSender:
+async def under_way(seed: World, daemon: DaemonProcess) -> PatientSender:
     """A daemon whose hand is full, and the Message Sender that it waits for."""
     schedule = seed.direct.schedule()
     seed.subscribe(MOTHERS, seed.direct.messageset("pregnancy", schedule), schedule)
@@ -184,7 +184,7 @@ def _reap(pid: int, ended: list[int]) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @ensureDeferred
 async def test_a_start_that_waits_for_a_silent_database_ends_with_0(
-    seed: World, line: Proxy, number: signal.Signals
+    seed: World, line: DatabaseProxy, number: signal.Signals
 ) -> None:
     line.is_silent = True
     seed.database_uri = line.address.uri()
@@ -232,7 +232,9 @@ async def test_the_second_signal_breaks_off_what_was_begun_which_is_written_down
 
 
 @ensureDeferred
-async def test_when_the_grace_ends_what_was_begun_is_written_down_as_unknown(seed: World) -> None:
+async def test_when_the_grace_ends_what_was_begun_is_written_down_as_unknown(
+    seed: World,
+) -> None:
     with processes(seed, 1, **hand(SBM_STOP_GRACE_SECONDS="1")) as (daemon,):
         await under_way(seed, daemon)
         assert await daemon.end() == 0
@@ -243,7 +245,7 @@ async def test_when_the_grace_ends_what_was_begun_is_written_down_as_unknown(see
 @pytest.mark.parametrize("is_silent", [False, True])
 @ensureDeferred
 async def test_without_its_database_a_daemon_ends_with_0_and_loses_nothing(
-    seed: World, line: Proxy, is_silent: bool
+    seed: World, line: DatabaseProxy, is_silent: bool
 ) -> None:
     seed.database_uri = line.address.uri()
     with processes(seed, 1, **hand(SBM_STOP_GRACE_SECONDS="1")) as (daemon,):
@@ -263,7 +265,9 @@ async def test_without_its_database_a_daemon_ends_with_0_and_loses_nothing(
 
 
 @ensureDeferred
-async def test_a_tick_whose_expansion_is_stopped_is_expanded_by_the_next_start(seed: World) -> None:
+async def test_a_tick_whose_expansion_is_stopped_is_expanded_by_the_next_start(
+    seed: World,
+) -> None:
     many = 10_000
     schedule = seed.direct.schedule()
     seed.direct.subscriptions(many, seed.direct.messageset("pregnancy", schedule), schedule)
@@ -311,7 +315,9 @@ async def test_a_request_under_way_is_answered(seed: World) -> None:
 
 
 @ensureDeferred
-async def test_a_client_that_does_not_end_her_request_holds_nobody_up_for_long(seed: World) -> None:
+async def test_a_client_that_does_not_end_her_request_holds_nobody_up_for_long(
+    seed: World,
+) -> None:
     with processes(seed, 1, **hand(SBM_STOP_GRACE_SECONDS="1")) as (daemon,):
         await daemon.start()
         with socket.create_connection(("127.0.0.1", daemon.port)) as client:

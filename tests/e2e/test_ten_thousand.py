@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from pytest_twisted import ensureDeferred
 
-from tests.e2e.world import World
+from tests.e2e.end_to_end import World
 
 MOTHERS = 10_000
 

@@ -8,9 +8,9 @@ from pytest_twisted import ensureDeferred
 
 from sbm.pipeline.ticks import CHUNK
 from tests.arrange import arranged
+from tests.e2e.daemons import processes
+from tests.e2e.end_to_end import SCHEDULER_TOKEN, World
 from tests.e2e.gates import gated
-from tests.e2e.processes import processes
-from tests.e2e.world import SCHEDULER_TOKEN, World
 
 
 @ensureDeferred
@@ -90,7 +90,9 @@ async def test_a_tick_that_comes_while_the_last_one_is_being_sent_doubles_nobody
 
 
 @ensureDeferred
-async def test_a_clock_that_takes_over_from_a_scheduler_makes_up_for_nothing(seed: World) -> None:
+async def test_a_clock_that_takes_over_from_a_scheduler_makes_up_for_nothing(
+    seed: World,
+) -> None:
     seed.direct.rows("UPDATE scheduling SET mode = 'schedule'")
     ago = "SELECT to_char(now() AT TIME ZONE 'UTC' - interval '10 minutes', %s)"
     hour, minute = (str(int(seed.direct.value(ago, part))) for part in ("HH24", "MI"))

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from sbm.daemon import assemble
 from sbm.runtime.wakeups import Wakeup
 from tests.arrange import Arranged
-from tests.e2e.world import World, reactor
+from tests.e2e.end_to_end import World, reactor
 from tests.ports import free_port
 
 TRIGGERS = 10

@@ -19,7 +19,7 @@ from sbm.sandbox.stand_ins.identity_store import IdentityStoreApp
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp, NewOutbound
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
-from tests.e2e.world import World, mounted, reactor
+from tests.e2e.end_to_end import World, mounted, reactor
 
 # Quick to try again, but a request has its time: the services answer in the process of the daemon
 # and of the test, which is slow where others are at work.
@@ -39,7 +39,7 @@ DOUBTLESS = {
 
 
 @define(eq=False, slots=False)
-class Mishaps(Resource):
+class FaultyService(Resource):
     """Stands before a service. ``happens`` may answer in its place, or say what to do after it."""
 
     service: Resource
@@ -56,8 +56,8 @@ class Mishaps(Resource):
         return self.service.render(request) if done is None else done
 
 
-async def put_before(address: Any, service: Resource, happens: Any) -> Mishaps:
-    mishaps = Mishaps(service, happens)
+async def put_before(address: Any, service: Resource, happens: Any) -> FaultyService:
+    mishaps = FaultyService(service, happens)
     address.resource = mounted(mishaps)
     await address.close()
     address.open()
@@ -135,7 +135,9 @@ async def test_what_was_stored_without_an_answer_is_adopted_and_not_sent_again(
 
 
 @ensureDeferred
-async def test_what_was_lost_on_the_way_is_sent_once_the_settle_time_is_over(seed: World) -> None:
+async def test_what_was_lost_on_the_way_is_sent_once_the_settle_time_is_over(
+    seed: World,
+) -> None:
     schedule = seed.direct.schedule()
     mothers = seed.subscribe(8, seed.direct.messageset("pregnancy", schedule), schedule)
     befallen: list[Request] = []
@@ -257,7 +259,9 @@ async def test_the_message_sets_of_a_dry_run_go_through_everything_but_the_post(
 
 
 @ensureDeferred
-async def test_the_claims_of_a_daemon_that_died_are_taken_over_and_sent_once(seed: World) -> None:
+async def test_the_claims_of_a_daemon_that_died_are_taken_over_and_sent_once(
+    seed: World,
+) -> None:
     schedule = seed.direct.schedule()
     mothers = seed.subscribe(10, seed.direct.messageset("pregnancy", schedule), schedule)
     database = Database(reactor=reactor, address=seed.config().database, size=1)

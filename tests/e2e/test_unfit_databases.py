@@ -10,8 +10,8 @@ from pytest_twisted import ensureDeferred
 
 from tests.arrange import arranged
 from tests.db.databases import Databases
-from tests.e2e.processes import processes
-from tests.e2e.world import World, pause
+from tests.e2e.daemons import processes
+from tests.e2e.end_to_end import World, pause
 from tests.store.postgres.test_migrations import files
 
 

@@ -7,9 +7,9 @@ import signal
 import pytest
 from pytest_twisted import ensureDeferred
 
+from tests.e2e.daemons import processes
+from tests.e2e.end_to_end import World, pause
 from tests.e2e.gates import gated
-from tests.e2e.processes import processes
-from tests.e2e.world import World, pause
 from tests.wrong_clock import WrongClock
 
 DAY = 86_400.0

@@ -13,11 +13,11 @@ from sbm.clients.http_connection import MAX_BODY_BYTES
 from sbm.clients.outcomes import Unavailable
 from sbm.model.scheduler_call import Scheduling
 from sbm.operations.scheduler_sync import Comparison
-from tests.pipeline.scheduler.test_outbox import Here, answering, payload
+from tests.pipeline.scheduler.test_outbox import Outbox, answering, payload
 from tests.pipeline.scheduler.test_outbox import here as here
 
 
-def comparing(here: Here, mode: Scheduling = "subscription") -> Comparison:
+def comparing(here: Outbox, mode: Scheduling = "subscription") -> Comparison:
     doing: Any = here.doing(mode)
     return Comparison(
         database=here.database(mode),
@@ -28,11 +28,11 @@ def comparing(here: Here, mode: Scheduling = "subscription") -> Comparison:
     )
 
 
-async def differences(here: Here, mode: Scheduling = "subscription", **how: Any) -> list[Any]:
+async def differences(here: Outbox, mode: Scheduling = "subscription", **how: Any) -> list[Any]:
     return [(one.action, one.about) async for one in comparing(here, mode).bring_in_line(**how)]
 
 
-async def bring_in_line(here: Here, mode: Scheduling = "subscription") -> list[Any]:
+async def bring_in_line(here: Outbox, mode: Scheduling = "subscription") -> list[Any]:
     found = await differences(here, mode)
     await here.do_all(here.doing(mode))
     here.door.asked.clear()
@@ -44,7 +44,7 @@ async def bring_in_line(here: Here, mode: Scheduling = "subscription") -> list[A
 
 
 @ensureDeferred
-async def test_what_is_missing_is_made_and_what_is_surplus_is_disabled(here: Here) -> None:
+async def test_what_is_missing_is_made_and_what_is_surplus_is_disabled(here: Outbox) -> None:
     missing, there, done, wrong, asleep = (here.subscribe() for _ in range(5))
     model = here.door.model
     kept = model.create(**payload(there))
@@ -76,7 +76,7 @@ async def test_what_is_missing_is_made_and_what_is_surplus_is_disabled(here: Her
 
 @pytest.mark.parametrize("field", ["endpoint", "auth_token"])
 @ensureDeferred
-async def test_what_calls_with_an_old_token_or_path_is_corrected(here: Here, field: str) -> None:
+async def test_what_calls_with_an_old_token_or_path_is_corrected(here: Outbox, field: str) -> None:
     subscription = here.subscribe()
     old = {"endpoint": payload(subscription)["endpoint"] + "/", "auth_token": "old"}
     entry = here.door.model.create(**payload(subscription) | {field: old[field]})
@@ -86,7 +86,7 @@ async def test_what_calls_with_an_old_token_or_path_is_corrected(here: Here, fie
 
 
 @ensureDeferred
-async def test_what_is_remembered_is_ours_wherever_it_calls(here: Here) -> None:
+async def test_what_is_remembered_is_ours_wherever_it_calls(here: Outbox) -> None:
     await here.announce("subscription")
     subscription = here.subscribe()
     await here.do_all(here.doing())
@@ -98,7 +98,7 @@ async def test_what_is_remembered_is_ours_wherever_it_calls(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_a_system_is_moved_from_one_way_to_another_and_back(here: Here) -> None:
+async def test_a_system_is_moved_from_one_way_to_another_and_back(here: Outbox) -> None:
     ids = [here.subscribe() for _ in range(3)]
     endpoints = {payload(one)["endpoint"] for one in ids}
     whole = {f"http://sbm/api/v1/schedule/{here.schedule}/send/"}
@@ -117,7 +117,7 @@ async def test_a_system_is_moved_from_one_way_to_another_and_back(here: Here) ->
 
 
 @ensureDeferred
-async def test_what_is_told_while_the_list_is_read_is_left_alone(here: Here) -> None:
+async def test_what_is_told_while_the_list_is_read_is_left_alone(here: Outbox) -> None:
     await here.announce("subscription")
     early = here.subscribe()
     await here.do_all(here.doing())
@@ -136,7 +136,7 @@ async def test_what_is_told_while_the_list_is_read_is_left_alone(here: Here) -> 
 @pytest.mark.parametrize("mode", ["subscription", "schedule"])
 @ensureDeferred
 async def test_what_was_told_by_a_clock_that_was_ahead_is_looked_at_all_the_same(
-    here: Here, mode: Scheduling
+    here: Outbox, mode: Scheduling
 ) -> None:
     await here.announce(mode)
     here.subscribe()
@@ -156,7 +156,7 @@ async def test_what_was_told_by_a_clock_that_was_ahead_is_looked_at_all_the_same
 
 
 @ensureDeferred
-async def test_what_is_known_already_is_not_written_again(here: Here) -> None:
+async def test_what_is_known_already_is_not_written_again(here: Outbox) -> None:
     here.door.model.create(**payload(here.subscribe()))
     await here.announce("subscription")
     await bring_in_line(here)
@@ -167,14 +167,14 @@ async def test_what_is_known_already_is_not_written_again(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_a_list_too_long_to_be_read_is_the_fault_of_the_scheduler(here: Here) -> None:
+async def test_a_list_too_long_to_be_read_is_the_fault_of_the_scheduler(here: Outbox) -> None:
     here.door.model.create(endpoint="http://sbm/", auth_token="x" * MAX_BODY_BYTES)
     with pytest.raises(Unavailable, match="more than"):
         await differences(here)
 
 
 @ensureDeferred
-async def test_a_list_that_breaks_off_changes_nothing(here: Here) -> None:
+async def test_a_list_that_breaks_off_changes_nothing(here: Outbox) -> None:
     for _ in range(3):
         here.door.model.create(endpoint="http://sbm/api/v1/schedule/77/send/", auth_token="x")
     here.door.troubles += [lambda *_: False, answering(500)]
@@ -184,7 +184,7 @@ async def test_a_list_that_breaks_off_changes_nothing(here: Here) -> None:
     assert here.direct.value("SELECT count(*) FROM scheduler_listing") == 0
 
 
-def changed_by_patch(here: Here, subscription: Any) -> Any:
+def changed_by_patch(here: Outbox, subscription: Any) -> Any:
     """A schedule of an earlier release, of which nothing is remembered that was not then."""
     entry = here.door.model.create(**payload(subscription) | {"cron_definition": "0 0 1 1 *"})
     return here.door.model.change(entry.id, cron_definition="30 8 * * *")
@@ -192,7 +192,7 @@ def changed_by_patch(here: Here, subscription: Any) -> Any:
 
 @pytest.mark.parametrize("is_remembered", [True, False])
 @ensureDeferred
-async def test_what_was_ever_patched_is_made_anew_once(here: Here, is_remembered: bool) -> None:
+async def test_what_was_ever_patched_is_made_anew_once(here: Outbox, is_remembered: bool) -> None:
     subscription = here.subscribe()
     patched = changed_by_patch(here, subscription)
     if is_remembered:
@@ -211,7 +211,7 @@ async def test_what_was_ever_patched_is_made_anew_once(here: Here, is_remembered
 
 
 @ensureDeferred
-async def test_what_was_only_ever_disabled_and_enabled_is_made_anew_once(here: Here) -> None:
+async def test_what_was_only_ever_disabled_and_enabled_is_made_anew_once(here: Outbox) -> None:
     """It cannot be told from one whose cron was changed."""
     subscription = here.subscribe()
     entry = here.door.model.create(**payload(subscription))
@@ -222,7 +222,7 @@ async def test_what_was_only_ever_disabled_and_enabled_is_made_anew_once(here: H
 
 
 @ensureDeferred
-async def test_what_was_never_changed_is_trusted_from_then_on(here: Here) -> None:
+async def test_what_was_never_changed_is_trusted_from_then_on(here: Outbox) -> None:
     subscription = here.subscribe()
     entry = here.door.model.create(**payload(subscription))
     await here.announce("subscription")
@@ -233,7 +233,7 @@ async def test_what_was_never_changed_is_trusted_from_then_on(here: Here) -> Non
 
 
 @ensureDeferred
-async def test_what_we_have_made_is_trusted_however_often_it_was_enabled(here: Here) -> None:
+async def test_what_we_have_made_is_trusted_however_often_it_was_enabled(here: Outbox) -> None:
     await here.announce("subscription")
     here.subscribe()
     doing = here.doing()
@@ -245,7 +245,7 @@ async def test_what_we_have_made_is_trusted_however_often_it_was_enabled(here: H
 
 
 @ensureDeferred
-async def test_what_somebody_has_patched_since_we_made_it_is_made_anew(here: Here) -> None:
+async def test_what_somebody_has_patched_since_we_made_it_is_made_anew(here: Outbox) -> None:
     await here.announce("subscription")
     subscription = here.subscribe()
     await here.do_all(here.doing())
@@ -258,7 +258,7 @@ async def test_what_somebody_has_patched_since_we_made_it_is_made_anew(here: Her
 
 @pytest.mark.parametrize("cron", ["30 8 * * 7", "5/20 8 * * *", "30 8 31 4 *"])
 @ensureDeferred
-async def test_a_cron_that_never_fires_there_is_made_anew(here: Here, cron: str) -> None:
+async def test_a_cron_that_never_fires_there_is_made_anew(here: Outbox, cron: str) -> None:
     subscription = here.subscribe()
     here.door.model.create(**payload(subscription) | {"cron_definition": cron})
     await here.announce("subscription")
@@ -267,7 +267,7 @@ async def test_a_cron_that_never_fires_there_is_made_anew(here: Here, cron: str)
 
 
 @ensureDeferred
-async def test_the_schedules_of_whole_schedules_are_made_anew_as_well(here: Here) -> None:
+async def test_the_schedules_of_whole_schedules_are_made_anew_as_well(here: Outbox) -> None:
     endpoint = f"http://sbm/api/v1/schedule/{here.schedule}/send/"
     entry = here.door.model.create(
         endpoint=endpoint, auth_token="inbound", cron_definition="0 0 1 1 *"
@@ -279,7 +279,7 @@ async def test_the_schedules_of_whole_schedules_are_made_anew_as_well(here: Here
 
 
 @ensureDeferred
-async def test_one_without_the_time_of_its_last_change_is_made_anew_once(here: Here) -> None:
+async def test_one_without_the_time_of_its_last_change_is_made_anew_once(here: Outbox) -> None:
     subscription = here.subscribe()
     here.door.model.create(**payload(subscription))
     await here.announce("subscription")

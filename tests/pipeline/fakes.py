@@ -104,7 +104,7 @@ class Begun:
 
 
 @define(eq=False)
-class Line:
+class BreakableDatabase:
     """The way to a real database, which may be cut, also during COMMIT."""
 
     database: Database

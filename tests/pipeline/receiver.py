@@ -23,7 +23,7 @@ SETTLE = timedelta(seconds=120)
 
 
 @frozen(kw_only=True)
-class Outbound:
+class StoredOutbound:
     """What the Message Sender has stored."""
 
     id: str
@@ -50,7 +50,7 @@ class Request:
     is_connecting: bool = True
     is_answered: bool = False
     latest: float | None = None
-    outbound: Outbound | None = None
+    outbound: StoredOutbound | None = None
     answer: Deferred[str] = field(factory=Deferred)
 
     @property
@@ -169,13 +169,13 @@ class Receiver:
 
     now: Callable[[], datetime]
     begun: Callable[[Request], None]
-    stored: list[Outbound] = field(factory=list)
+    stored: list[StoredOutbound] = field(factory=list)
     requests: list[Request] = field(factory=list)
     questions: list[Question] = field(factory=list)
 
-    def store(self, body: dict[str, Any]) -> Outbound:
+    def store(self, body: dict[str, Any]) -> StoredOutbound:
         *prepend, message = body["content"].split("\n")
-        outbound = Outbound(
+        outbound = StoredOutbound(
             id=f"outbound-{len(self.stored) + 1}",
             key=body["metadata"][SEND_KEY],
             identity=body["to_identity"],

@@ -138,7 +138,7 @@ class Traffic:
 
 
 @define(eq=False, slots=False)
-class Way:
+class SimulatedConnection:
     """A daemon's way to the database, which may be cut, or lose the answer to a COMMIT.
 
     ``stops_next``: its daemon is stopped when the next transaction is committed.
@@ -171,11 +171,11 @@ class Way:
 
 
 @define(eq=False, slots=False)
-class Client:
+class SimulatedServices:
     """Both services, as one daemon calls them."""
 
     daemon: Daemon
-    world: World
+    world: SimulatedWorld
     has_list: bool = True
 
     async def address_of(self, identity: str) -> str:
@@ -217,7 +217,7 @@ class Daemon:
     While it is stopped, it hears nothing, and its timers stand still; but its leases go on.
     """
 
-    world: World
+    world: SimulatedWorld
     is_stopped: bool = False
     is_dead: bool = False
     _overslept: float = 0.0
@@ -227,7 +227,7 @@ class Daemon:
     def __attrs_post_init__(self) -> None:
         world = self.world
         self.clock = Clock()
-        self.way = Way(self, world.database, world.traffic)
+        self.way = SimulatedConnection(self, world.database, world.traffic)
         self.in_flight = InFlight(
             owner=uuid4(),
             capacity=2 * CONCURRENCY,
@@ -237,7 +237,7 @@ class Daemon:
             uptime=lambda: world.seconds,
         )
         self.wakeup = Wakeup(reactor=self.clock)
-        self._assemble(Telemetry(), Client(self, world))
+        self._assemble(Telemetry(), SimulatedServices(self, world))
         self._start: dict[str, Callable[[], Awaitable[int]]] = {
             "expand": self._expand,
             "claim": self._claimer.claim,
@@ -394,7 +394,7 @@ class Daemon:
 
 
 @define(eq=False, slots=False)
-class World:
+class SimulatedWorld:
     """Two daemons, what they stand on, and the time."""
 
     database: Database

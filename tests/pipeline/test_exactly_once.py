@@ -26,7 +26,7 @@ from sbm.store import failed_tasks, resends, sends, subscriptions, ticks
 from sbm.store.postgres.database import Database, Transaction
 from tests.arrange import Arranged
 from tests.pipeline.receiver import TIMEOUT, Question, Request
-from tests.pipeline.simulated import CONCURRENCY, Daemon, World, apart
+from tests.pipeline.simulated import CONCURRENCY, Daemon, SimulatedWorld, apart
 
 SUBSCRIBERS = 4
 MESSAGES = {"pregnancy": 3, "baby": 3}
@@ -105,10 +105,10 @@ EVENTS = st.one_of(
 )
 
 
-class Account:
+class Invariants:
     """What must be true at any time, seen from the database and from the Message Sender."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SimulatedWorld) -> None:
         self.world = world
         self.direct = world.direct
         # Whom an operator moved by hand, and of whom nothing can be said for certain, since the
@@ -236,9 +236,9 @@ class ExactlyOnce(RuleBasedStateMachine):
     def __init__(self, database: Database, direct: Arranged, schedule: int, messageset: int):
         super().__init__()
         self.schedule = schedule
-        self.world = World(database, direct, self._begins)
+        self.world = SimulatedWorld(database, direct, self._begins)
         self.subscribers = sorted(direct.subscriptions(SUBSCRIBERS, messageset, schedule))
-        self.account = Account(self.world)
+        self.account = Invariants(self.world)
         self.prepends = 0
         self.is_sound = True
 
@@ -541,7 +541,7 @@ class ExactlyOnce(RuleBasedStateMachine):
 
 
 def run(database: Database, direct: Arranged, **limits: Any) -> None:
-    World.prepare(direct)
+    SimulatedWorld.prepare(direct)
     schedule = direct.schedule()
     baby = direct.messageset("baby", schedule, messages=MESSAGES["baby"])
     pregnancy = direct.messageset(

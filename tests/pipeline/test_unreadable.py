@@ -17,8 +17,8 @@ from sbm.store import failed_tasks, sends, ticks, unreadable
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 from tests.pipeline import test_ticks
-from tests.pipeline.fakes import LEASE, Line
-from tests.pipeline.scheduler.test_outbox import Here
+from tests.pipeline.fakes import LEASE, BreakableDatabase
+from tests.pipeline.scheduler.test_outbox import Outbox
 from tests.pipeline.scheduler.test_outbox import here as here
 from tests.pipeline.sends import test_claimer, test_reconciler
 from tests.pipeline.tasks.test_requests import asked, worker
@@ -311,7 +311,7 @@ async def test_a_member_whose_turn_has_passed_is_not_failed(
 async def test_a_chunk_that_can_be_expanded_takes_one_transaction(
     database: Database, direct: Arranged
 ) -> None:
-    line: Any = Line(database)
+    line: Any = BreakableDatabase(database)
     await test_ticks.Expanding(database, direct).tick(GOOD)
     assert await Expansion(database=line, owed=lambda: None).one_pass() == GOOD
     assert line.tries == 1
@@ -341,7 +341,7 @@ async def test_a_schedule_whose_next_tick_cannot_be_read_stops_no_other(
 
 @ensureDeferred
 async def test_a_scheduler_call_that_cannot_be_read_is_refused_and_the_others_are_done(
-    here: Here,
+    here: Outbox,
 ) -> None:
     await here.announce("subscription")
     good = [here.subscribe() for _ in range(3)]

@@ -23,7 +23,7 @@ reactor: Any = _reactor
 
 
 @define(eq=False, slots=False)
-class Floor(Service):
+class RecordedService(Service):
     """Tells when it starts and stops; it stops when ``stopping`` fires, if it has one."""
 
     name: str
@@ -48,7 +48,11 @@ def a_stack(*floors: Any) -> Any:
 
 def test_services_start_from_the_bottom() -> None:
     told: list[str] = []
-    a_stack(Floor("database", told), Floor("pipeline", told), Floor("port", told)).startService()
+    a_stack(
+        RecordedService("database", told),
+        RecordedService("pipeline", told),
+        RecordedService("port", told),
+    ).startService()
     assert told == ["start database", "start pipeline", "start port"]
 
 
@@ -56,7 +60,9 @@ def test_services_stop_from_the_top_each_when_the_one_above_has_stopped() -> Non
     told: list[str] = []
     port, pipeline = Deferred[None](), Deferred[None]()
     stack = a_stack(
-        Floor("database", told), Floor("pipeline", told, pipeline), Floor("port", told, port)
+        RecordedService("database", told),
+        RecordedService("pipeline", told, pipeline),
+        RecordedService("port", told, port),
     )
     stopped = stack.stopService()
     assert told == ["stop port"]
@@ -70,7 +76,7 @@ def test_services_stop_from_the_top_each_when_the_one_above_has_stopped() -> Non
 
 
 @define(eq=False, slots=False)
-class Stuck(Floor):
+class Stuck(RecordedService):
     def stopService(self) -> Deferred[None] | None:
         raise RuntimeError("stuck")
 
@@ -79,7 +85,11 @@ def test_one_that_fails_to_stop_does_not_keep_those_below_it() -> None:
     told: list[str] = []
     failing = Deferred[None]()
     failing.errback(RuntimeError("oh"))
-    stack = a_stack(Floor("database", told), Stuck("x", told), Floor("pipeline", told, failing))
+    stack = a_stack(
+        RecordedService("database", told),
+        Stuck("x", told),
+        RecordedService("pipeline", told, failing),
+    )
     assert stack.stopService().called
     assert told == ["stop pipeline", "stop database"]
 
@@ -90,9 +100,9 @@ def test_when_the_patience_ends_what_is_waited_for_is_broken_off() -> None:
     make: Any = Sequential
     stack = make(reactor=clock, patience=timedelta(seconds=5))
     floors: list[Any] = [
-        Floor("c", told),
-        Floor("b", told, Deferred()),
-        Floor("a", told, Deferred()),
+        RecordedService("c", told),
+        RecordedService("b", told, Deferred()),
+        RecordedService("a", told, Deferred()),
     ]
     for floor in floors:
         floor.setServiceParent(stack)
@@ -111,13 +121,20 @@ def a_hurried_house(told: list[str], clock: Clock) -> Any:
     work = make(
         reactor=clock,
         patience=timedelta(seconds=30),
-        services=[Floor("lease", told, Deferred()), Floor("delivery", told, Deferred())],
+        services=[
+            RecordedService("lease", told, Deferred()),
+            RecordedService("delivery", told, Deferred()),
+        ],
     )
     return make(
         reactor=clock,
         patience=timedelta(seconds=32),
         rush=timedelta(seconds=2),
-        services=[Floor("database", told), Floor("settling", told, Deferred()), work],
+        services=[
+            RecordedService("database", told),
+            RecordedService("settling", told, Deferred()),
+            work,
+        ],
     )
 
 
@@ -182,7 +199,10 @@ def test_services_in_a_row_stop_together_and_all_are_waited_for() -> None:
     told: list[str] = []
     slow, quick = Deferred[None](), Deferred[None]()
     row: Any = Parallel(
-        Floor("slow", told, slow), Stuck("x", told), Floor("quick", told, quick), Floor("y", told)
+        RecordedService("slow", told, slow),
+        Stuck("x", told),
+        RecordedService("quick", told, quick),
+        RecordedService("y", told),
     )
     stopped = row.stopService()
     assert told == ["stop y", "stop quick", "stop slow"]
@@ -197,9 +217,9 @@ def test_a_row_that_is_broken_off_waits_for_none_of_its_services() -> None:
     told: list[str] = []
     clock = Clock()
     make: Any = Sequential
-    row = Parallel(Floor("a", told, Deferred()), Floor("b", told, Deferred()))
+    row = Parallel(RecordedService("a", told, Deferred()), RecordedService("b", told, Deferred()))
     stopped = make(
-        reactor=clock, patience=timedelta(seconds=1), services=[Floor("c", told), row]
+        reactor=clock, patience=timedelta(seconds=1), services=[RecordedService("c", told), row]
     ).stopService()
     clock.advance(1)
     assert told == ["stop b", "stop a", "stop c"]

@@ -11,13 +11,13 @@ from twisted.internet import reactor
 
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres.database import Database
-from tests.store.postgres.proxy import Proxy
+from tests.store.postgres.database_proxy import DatabaseProxy
 
 
 @pytest_twisted.async_yield_fixture
-async def proxy(database_uri: str) -> AsyncIterator[Proxy]:
+async def proxy(database_uri: str) -> AsyncIterator[DatabaseProxy]:
     """A way to the same database on which things go wrong."""
-    proxy = Proxy(DatabaseAddress.parse(database_uri))
+    proxy = DatabaseProxy(DatabaseAddress.parse(database_uri))
     proxy.open()
     yield proxy
     await proxy.close()
@@ -25,7 +25,7 @@ async def proxy(database_uri: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-def through(proxy: Proxy) -> Iterator[Callable[..., Database]]:
+def through(proxy: DatabaseProxy) -> Iterator[Callable[..., Database]]:
     """Makes databases that are reached through the proxy, unless told another address."""
     made: list[Database] = []
 

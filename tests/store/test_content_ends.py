@@ -24,7 +24,7 @@ LEASE = timedelta(seconds=60)
 
 
 @define
-class Ward:
+class TwoSets:
     """A set of five messages in two languages, and the set that follows it."""
 
     database: Database
@@ -100,12 +100,12 @@ class Ward:
 async def test_whoever_stands_before_a_deleted_message_completes_and_goes_on(
     database: Database, direct: Arranged, result: Settled
 ) -> None:
-    ward = Ward(database, direct)
-    mother = ward.mother(4)
-    await ward.tick(result)
-    ward.delete_last()
-    ward.rest()
-    entry = await ward.tick()
+    two_sets = TwoSets(database, direct)
+    mother = two_sets.mother(4)
+    await two_sets.tick(result)
+    two_sets.delete_last()
+    two_sets.rest()
+    entry = await two_sets.tick()
     assert (entry["outcome"], entry["stage"]) == ("skipped", "content")
     assert entry["reason"] == (
         "pregnancy has no further message in eng_ZA: the subscription is completed"
@@ -113,11 +113,11 @@ async def test_whoever_stands_before_a_deleted_message_completes_and_goes_on(
     done = direct.subscription(mother)
     assert (done["completed"], done["active"], done["process_status"]) == (True, False, 2)
     assert done["next_sequence_number"] == 5
-    (baby,) = ward.followers(mother)
-    assert (baby["messageset_id"], baby["next_sequence_number"]) == (ward.baby, 1)
+    (baby,) = two_sets.followers(mother)
+    assert (baby["messageset_id"], baby["next_sequence_number"]) == (two_sets.baby, 1)
     assert (baby["lang"], baby["identity"]) == (done["lang"], done["identity"])
     assert direct.rows("SELECT * FROM failed_tasks WHERE stage = 'content'") == []
-    entry = await ward.tick()
+    entry = await two_sets.tick()
     assert (entry["subscription_id"], entry["outcome"]) == (baby["id"], "sent")
 
 
@@ -125,20 +125,20 @@ async def test_whoever_stands_before_a_deleted_message_completes_and_goes_on(
 async def test_until_the_content_has_been_at_rest_they_are_skipped_with_that_reason(
     database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, direct)
-    mother = ward.mother(4)
-    await ward.tick()
-    ward.delete_last()
+    two_sets = TwoSets(database, direct)
+    mother = two_sets.mother(4)
+    await two_sets.tick()
+    two_sets.delete_last()
     before = direct.subscription(mother)
     for hours in (0.0, 0.9):
-        ward.rest(hours)
-        entry = await ward.tick()
+        two_sets.rest(hours)
+        entry = await two_sets.tick()
         assert (entry["outcome"], entry["stage"]) == ("skipped", "content")
         assert "changed a short while ago" in entry["reason"]
         assert direct.subscription(mother) == before
     assert direct.rows("SELECT * FROM failed_tasks") == []
-    ward.direct.message(ward.pregnancy, 5, "eng_ZA", "five, again")
-    assert (await ward.tick())["sequence_number"] == 5
+    two_sets.direct.message(two_sets.pregnancy, 5, "eng_ZA", "five, again")
+    assert (await two_sets.tick())["sequence_number"] == 5
     assert direct.subscription(mother)["completed"]
 
 
@@ -147,9 +147,9 @@ async def test_until_the_content_has_been_at_rest_they_are_skipped_with_that_rea
 async def test_how_long_content_has_to_rest_is_a_setting(
     database: Database, direct: Arranged, settle: float, completes: bool
 ) -> None:
-    ward = Ward(database, direct)
-    mother = ward.mother(6)
-    await ward.tick(settle=timedelta(seconds=settle))
+    two_sets = TwoSets(database, direct)
+    mother = two_sets.mother(6)
+    await two_sets.tick(settle=timedelta(seconds=settle))
     assert direct.subscription(mother)["completed"] == completes
 
 
@@ -157,19 +157,19 @@ async def test_how_long_content_has_to_rest_is_a_setting(
 async def test_a_send_that_was_owed_before_the_change_completes_nobody_however_late_it_is_claimed(
     database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, direct)
-    mother = ward.mother()
-    ward.rest(9)
+    two_sets = TwoSets(database, direct)
+    mother = two_sets.mother()
+    two_sets.rest(9)
     await database.transact(sends.owe, subscription_id=mother)
-    ward.delete_last()
+    two_sets.delete_last()
     # Both lie some hours back by now.
-    ward.rest(3)
+    two_sets.rest(3)
     direct.rows("UPDATE sends SET owed_at = now() - interval '4 hours'")
     claimed = await database.transact(sends.claim, owner=uuid4(), limit=9, lease=LEASE)
-    await ward.settle(claimed)
+    await two_sets.settle(claimed)
     assert "changed a short while ago" in direct.ledger()[-1]["reason"]
     assert not direct.subscription(mother)["completed"]
-    assert (await ward.tick())["outcome"] == "skipped"
+    assert (await two_sets.tick())["outcome"] == "skipped"
     assert direct.subscription(mother)["completed"]
 
 
@@ -177,39 +177,39 @@ async def test_a_send_that_was_owed_before_the_change_completes_nobody_however_l
 async def test_imported_people_beyond_the_end_complete_and_do_not_go_on(
     database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, direct)
-    mother = ward.mother(99)
-    ward.rest()
-    entry = await ward.tick()
+    two_sets = TwoSets(database, direct)
+    mother = two_sets.mother(99)
+    two_sets.rest()
+    entry = await two_sets.tick()
     assert entry["outcome"] == "skipped"
     assert entry["reason"].endswith("so that no next set begins")
     assert direct.subscription(mother)["completed"]
-    assert ward.followers(mother) == []
+    assert two_sets.followers(mother) == []
 
 
 @ensureDeferred
 async def test_a_send_of_another_set_does_not_carry_them_on(
     database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, direct)
-    mother = ward.mother(3)
-    await ward.tick()
-    toddler = direct.messageset("toddler", ward.schedule, next_set=ward.baby)
+    two_sets = TwoSets(database, direct)
+    mother = two_sets.mother(3)
+    await two_sets.tick()
+    toddler = direct.messageset("toddler", two_sets.schedule, next_set=two_sets.baby)
     direct.rows("UPDATE subscriptions SET messageset_id = %s, next_sequence_number = 9", toddler)
-    ward.rest()
-    await ward.tick()
+    two_sets.rest()
+    await two_sets.tick()
     assert direct.subscription(mother)["completed"]
-    assert ward.followers(mother) == []
+    assert two_sets.followers(mother) == []
 
 
 @ensureDeferred
 async def test_where_there_is_no_message_at_all_in_the_language_it_is_a_failed_task(
     database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, direct)
-    mother = ward.mother(3, lang="xho_ZA")
-    ward.rest()
-    entry = await ward.tick()
+    two_sets = TwoSets(database, direct)
+    mother = two_sets.mother(3, lang="xho_ZA")
+    two_sets.rest()
+    entry = await two_sets.tick()
     assert (entry["outcome"], entry["stage"]) == ("failed", "content")
     assert entry["reason"] == "pregnancy has no message in xho_ZA"
     assert not direct.subscription(mother)["completed"]
@@ -220,14 +220,14 @@ async def test_where_there_is_no_message_at_all_in_the_language_it_is_a_failed_t
 async def test_the_end_is_that_of_the_language_which_the_person_has_now(
     database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, direct)
-    mother = ward.mother(4)
-    await ward.tick()
+    two_sets = TwoSets(database, direct)
+    mother = two_sets.mother(4)
+    await two_sets.tick()
     direct.rows("DELETE FROM messages WHERE sequence_number > 3 AND lang = 'zul_ZA'")
-    ward.rest()
+    two_sets.rest()
     direct.rows("UPDATE subscriptions SET lang = 'zul_ZA'")
-    assert (await ward.tick())["outcome"] == "skipped"
-    (baby,) = ward.followers(mother)
+    assert (await two_sets.tick())["outcome"] == "skipped"
+    (baby,) = two_sets.followers(mother)
     assert baby["lang"] == "zul_ZA"
 
 
@@ -255,20 +255,20 @@ async def test_the_end_is_that_of_the_language_which_the_person_has_now(
 async def test_what_changes_between_claim_and_settling_is_heeded(
     database: Database, direct: Arranged, change: str, completes: bool
 ) -> None:
-    ward = Ward(database, direct)
-    mother = ward.mother(4)
-    await ward.tick()
-    ward.delete_last()
-    ward.rest()
-    claimed = await ward.claimed()
+    two_sets = TwoSets(database, direct)
+    mother = two_sets.mother(4)
+    await two_sets.tick()
+    two_sets.delete_last()
+    two_sets.rest()
+    claimed = await two_sets.claimed()
     direct.rows(change)
     before = direct.rows("SELECT * FROM subscriptions")
-    await ward.settle(claimed)
+    await two_sets.settle(claimed)
     entry = direct.ledger()[-1]
     assert entry["outcome"] == "skipped"
     if completes:
         assert direct.subscription(mother)["completed"]
-        assert len(ward.followers(mother)) == 1
+        assert len(two_sets.followers(mother)) == 1
     else:
         assert direct.rows("SELECT * FROM subscriptions") == before
         assert entry["reason"] == "the subscription, or the content of its set, changed meanwhile"
@@ -278,14 +278,14 @@ async def test_what_changes_between_claim_and_settling_is_heeded(
 async def test_a_language_that_the_person_has_since_the_claim_is_looked_at_by_the_next_tick(
     database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, direct)
-    mother = ward.mother(5)
-    ward.delete_last()
-    ward.rest()
+    two_sets = TwoSets(database, direct)
+    mother = two_sets.mother(5)
+    two_sets.delete_last()
+    two_sets.rest()
     direct.rows("DELETE FROM messages WHERE sequence_number = 5")
-    claimed = await ward.claimed()
+    claimed = await two_sets.claimed()
     direct.rows("UPDATE subscriptions SET lang = 'zul_ZA'")
-    await ward.settle(claimed)
+    await two_sets.settle(claimed)
     assert not direct.subscription(mother)["completed"]
 
 
@@ -293,10 +293,10 @@ async def test_a_language_that_the_person_has_since_the_claim_is_looked_at_by_th
 async def test_a_completion_that_lost_its_claim_moves_nothing(
     database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, direct)
-    mother = ward.mother(9)
-    ward.rest()
-    (send,) = await ward.claimed()
+    two_sets = TwoSets(database, direct)
+    mother = two_sets.mother(9)
+    two_sets.rest()
+    (send,) = await two_sets.claimed()
     direct.rows("UPDATE sends SET attempt = attempt + 1")
     result = objection(send)
     assert result is not None
@@ -332,13 +332,13 @@ ENGLISH = "messageset_id = 2 AND lang = 'eng_ZA'"
 async def test_every_change_of_content_is_noted_whoever_makes_it(
     database: Database, direct: Arranged, change: str, noted: set[tuple[int, str]]
 ) -> None:
-    ward = Ward(database, direct)
-    assert (ward.baby, ward.pregnancy) == (1, 2)
+    two_sets = TwoSets(database, direct)
+    assert (two_sets.baby, two_sets.pregnancy) == (1, 2)
     direct.message(2, 6, "zul_ZA", None, file_name="six.png")
-    assert ward.changed() == {(1, "eng_ZA"), (1, "zul_ZA"), (2, "eng_ZA"), (2, "zul_ZA")}
-    ward.rest(2)
+    assert two_sets.changed() == {(1, "eng_ZA"), (1, "zul_ZA"), (2, "eng_ZA"), (2, "zul_ZA")}
+    two_sets.rest(2)
     direct.rows(change.replace("[english]", ENGLISH))
-    assert ward.changed() == noted
+    assert two_sets.changed() == noted
 
 
 async def expected(database: Database, direct: Arranged, schedule: int, runs: int) -> Any:
@@ -366,17 +366,17 @@ async def expected(database: Database, direct: Arranged, schedule: int, runs: in
 async def test_who_is_behind_agrees_about_who_goes_on(
     database: Database, direct: Arranged, initial: int
 ) -> None:
-    ward = Ward(database, direct)
-    sent_to = ward.mother(4)
-    await ward.tick()
-    imported = ward.mother(5)
+    two_sets = TwoSets(database, direct)
+    sent_to = two_sets.mother(4)
+    await two_sets.tick()
+    imported = two_sets.mother(5)
     direct.rows("UPDATE subscriptions SET initial_sequence_number = %s", initial)
     # All that she was to have of the set is gone, if she began with the fourth.
     direct.rows("DELETE FROM messages WHERE sequence_number >= 4 AND messageset_id = 2")
-    search_id, found = await expected(database, direct, ward.schedule, 20)
+    search_id, found = await expected(database, direct, two_sets.schedule, 20)
     (one,) = found
     assert one.id == sent_to
-    assert [step.messageset_id for step in one.path] == [ward.pregnancy, ward.baby]
+    assert [step.messageset_id for step in one.path] == [two_sets.pregnancy, two_sets.baby]
     assert one.messages_behind == 3
     assert one.unsendable == "no message of its set is left to send"
     ids = [sent_to, imported]
@@ -392,13 +392,13 @@ async def test_who_is_behind_agrees_about_who_goes_on(
 async def test_estimates_leave_out_those_to_whom_nothing_is_sent(
     database: Database, direct: Arranged
 ) -> None:
-    ward = Ward(database, direct)
-    ward.mother(5)
-    ward.mother(6)
-    ward.mother(1, lang="xho_ZA")
+    two_sets = TwoSets(database, direct)
+    two_sets.mother(5)
+    two_sets.mother(6)
+    two_sets.mother(1, lang="xho_ZA")
     await database.transact(
-        estimates.estimate, send_date=date(2026, 3, 1), schedules=[ward.schedule]
+        estimates.estimate, send_date=date(2026, 3, 1), schedules=[two_sets.schedule]
     )
     _, found = await database.transact(estimates.list_page, limit=10, offset=0)
     counts = {one.messageset_id: one.estimate_subscriptions for one in found}
-    assert counts == {ward.pregnancy: 1, ward.baby: 0}
+    assert counts == {two_sets.pregnancy: 1, two_sets.baby: 0}

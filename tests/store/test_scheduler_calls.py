@@ -13,8 +13,8 @@ from sbm.model.scheduler_call import CallRefused, NothingToDo, SchedulerCall
 from sbm.store import scheduler_calls
 from sbm.store.postgres.database import Database
 from tests.arrange import arranged
-from tests.e2e.world import pause
-from tests.pipeline.scheduler.test_outbox import Here, payload
+from tests.e2e.end_to_end import pause
+from tests.pipeline.scheduler.test_outbox import Outbox, payload
 from tests.pipeline.scheduler.test_outbox import here as here
 
 MINUTE = timedelta(seconds=60)
@@ -27,7 +27,7 @@ async def claim(database: Database, *, window: Any = 10, limit: int = 10) -> lis
     return found.claimed
 
 
-async def somebody_waits(here: Here) -> None:
+async def somebody_waits(here: Outbox) -> None:
     """Return when a statement waits for a lock that another session has."""
     while not here.direct.value(
         "SELECT count(*) FROM pg_stat_activity"
@@ -38,7 +38,7 @@ async def somebody_waits(here: Here) -> None:
 
 @ensureDeferred
 async def test_a_change_between_what_a_claim_reads_and_what_it_locks_is_still_owed(
-    here: Here,
+    here: Outbox,
 ) -> None:
     await here.announce("subscription")
     here.subscribe()
@@ -59,7 +59,7 @@ async def test_a_change_between_what_a_claim_reads_and_what_it_locks_is_still_ow
 
 @ensureDeferred
 async def test_a_scheduler_call_that_another_daemon_goes_on_with_is_not_claimed_as_it_was(
-    here: Here,
+    here: Outbox,
 ) -> None:
     """What was read of it says that a schedule is looked for, which was found by now."""
     await here.announce("subscription")
@@ -81,7 +81,7 @@ async def test_a_scheduler_call_that_another_daemon_goes_on_with_is_not_claimed_
 
 @ensureDeferred
 async def test_members_that_were_looked_at_while_their_schedule_changed_are_looked_at_anew(
-    here: Here, database_uri: str
+    here: Outbox, database_uri: str
 ) -> None:
     await here.announce("subscription")
     doing = here.doing()
@@ -104,7 +104,7 @@ async def test_members_that_were_looked_at_while_their_schedule_changed_are_look
 
 
 @ensureDeferred
-async def test_what_is_refused_while_it_changes_is_owed_again(here: Here) -> None:
+async def test_what_is_refused_while_it_changes_is_owed_again(here: Outbox) -> None:
     await here.announce("subscription")
     here.subscribe()
     database = here.database("subscription")

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.rows import by_column
 from sbm.store.postgres.statements import Cardinality, Query
-from tests.store.postgres.proxy import reactor
+from tests.store.postgres.database_proxy import reactor
 
 COUNT = "SELECT count(*) FROM schedules"
 

@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 from tests.web.conftest import Answer, Api
 from tests.web.sockets import asked
 
-ApiRequest = dict[str, Any]
+RecordedRequest = dict[str, Any]
 
 HOST = "http://127.0.0.1:58000"
 
@@ -75,7 +75,7 @@ class Different:
     content_type: str | None = None
     same_as_other_form: bool = False
 
-    def applied(self, exchange: ApiRequest) -> ApiRequest:
+    def applied(self, exchange: RecordedRequest) -> RecordedRequest:
         """The exchange as it goes here."""
         request, response = exchange["request"], exchange["response"]
         asked = {"path": self.path, "body": self.body}
@@ -115,7 +115,7 @@ class Different:
 
 
 @define
-class Names:
+class RecordedNames:
     """What the recording's ids, tokens, hosts and file names are here."""
 
     texts: dict[str, str]
@@ -185,7 +185,7 @@ class Names:
                 self.texts |= {spelt(there): spelt(here) for spelt in _SPELLINGS}
 
 
-async def ask(api: Api, names: Names, exchange: ApiRequest) -> Answer:
+async def ask(api: Api, names: RecordedNames, exchange: RecordedRequest) -> Answer:
     """Ask once more, and learn the names of what is made."""
     request = exchange["request"]
     if "raw" in request:
@@ -208,7 +208,7 @@ async def ask(api: Api, names: Names, exchange: ApiRequest) -> Answer:
     return answer
 
 
-async def other_form(api: Api, names: Names, exchange: ApiRequest) -> ApiRequest:
+async def other_form(api: Api, names: RecordedNames, exchange: RecordedRequest) -> RecordedRequest:
     """The exchange, to be answered as the path with a slash less, or more, is answered."""
     path, query, parameters = exchange["request"]["path"].partition("?")
     path = path.rstrip("/") if path.endswith("/") else f"{path}/"
@@ -219,13 +219,13 @@ async def other_form(api: Api, names: Names, exchange: ApiRequest) -> ApiRequest
     return exchange | {"response": response}
 
 
-def kind_of(exchange: ApiRequest) -> str:
+def kind_of(exchange: RecordedRequest) -> str:
     """The name of the collection that an exchange is about."""
     path = exchange["request"].get("path", "").removeprefix("/api/v1/")
     return re.split(r"[/?]", path)[0]
 
 
-def differences(answer: Answer, exchange: ApiRequest, names: Names) -> list[str]:
+def differences(answer: Answer, exchange: RecordedRequest, names: RecordedNames) -> list[str]:
     """In what an answer is another one than that which was recorded."""
     response = exchange["response"]
     compared: dict[str, tuple[Any, Any]] = {"status": (answer.status, response["status"])}

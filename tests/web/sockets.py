@@ -17,7 +17,7 @@ BOUNDARY = "BOUND"
 MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
 
 
-class Conversation(Protocol):
+class RawConnection(Protocol):
     """Sends bytes, and collects what comes until the other side hangs up."""
 
     transport: Any
@@ -81,15 +81,15 @@ async def comes_true(condition: Callable[[], bool]) -> None:
     raise AssertionError("it never came true")
 
 
-async def connected(api: Api) -> Conversation:
+async def connected(api: Api) -> RawConnection:
     """A conversation of which nothing has been said yet."""
-    conversation = Conversation()
+    conversation = RawConnection()
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", api.port)
     await connectProtocol(endpoint, conversation)
     return conversation
 
 
-async def asked(api: Api, sent: bytes) -> Conversation:
+async def asked(api: Api, sent: bytes) -> RawConnection:
     """A conversation that begins with these bytes."""
     conversation = await connected(api)
     conversation.send(sent)

@@ -13,7 +13,7 @@ from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import connection
 from sbm.store.postgres import database as module
 from tests.arrange import arranged
-from tests.store.postgres.proxy import Proxy
+from tests.store.postgres.database_proxy import DatabaseProxy
 from tests.store.transactions import SOON
 from tests.web.conftest import SCHEDULER_TOKEN, Answer, Api, served
 
@@ -21,9 +21,9 @@ PATH = "/api/v1/schedule/"
 
 
 @pytest_twisted.async_yield_fixture
-async def proxy(database_uri: str) -> AsyncIterator[Proxy]:
+async def proxy(database_uri: str) -> AsyncIterator[DatabaseProxy]:
     """The way of the API to its database."""
-    proxy = Proxy(DatabaseAddress.parse(database_uri))
+    proxy = DatabaseProxy(DatabaseAddress.parse(database_uri))
     proxy.open()
     yield proxy
     await proxy.close()
@@ -31,21 +31,21 @@ async def proxy(database_uri: str) -> AsyncIterator[Proxy]:
 
 
 @pytest_twisted.async_yield_fixture
-async def api(proxy: Proxy, tmp_path: Path) -> AsyncIterator[Api]:
+async def api(proxy: DatabaseProxy, tmp_path: Path) -> AsyncIterator[Api]:
     """The API, reached by a token that is known without the database."""
     async with served(proxy.address.uri(), tmp_path) as api:
         api.token = SCHEDULER_TOKEN
         yield api
 
 
-async def once(proxy: Proxy, fault: str) -> None:
+async def once(proxy: DatabaseProxy, fault: str) -> None:
     """Let this go wrong with COMMIT, but only once."""
     setattr(proxy, fault, b"COMMIT")
     await proxy.struck
     setattr(proxy, fault, b"")
 
 
-async def lost(proxy: Proxy, fault: str, request: Awaitable[Answer]) -> Answer:
+async def lost(proxy: DatabaseProxy, fault: str, request: Awaitable[Answer]) -> Answer:
     """The answer to a request whose first COMMIT goes wrong."""
     struck = Deferred.fromCoroutine(once(proxy, fault))
     answer = await request
@@ -56,7 +56,7 @@ async def lost(proxy: Proxy, fault: str, request: Awaitable[Answer]) -> Answer:
 @pytest.mark.parametrize("fault", ["stop_before", "stop_after"])
 @pytest_twisted.ensureDeferred
 async def test_a_request_whose_commit_is_lost_is_done_once_and_answered_as_ever(
-    api: Api, proxy: Proxy, fault: str
+    api: Api, proxy: DatabaseProxy, fault: str
 ) -> None:
     answer = await lost(proxy, fault, api.post(PATH, {"minute": "7"}))
     assert (answer.status, answer.json["minute"]) == (201, "7")
@@ -66,7 +66,7 @@ async def test_a_request_whose_commit_is_lost_is_done_once_and_answered_as_ever(
 
 @pytest_twisted.ensureDeferred
 async def test_a_request_that_reads_is_answered_though_its_commit_is_lost(
-    api: Api, proxy: Proxy
+    api: Api, proxy: DatabaseProxy
 ) -> None:
     made = await api.made("schedule")
     answer = await lost(proxy, "stop_after", api.get(f"{PATH}{made['id']}/"))
@@ -75,7 +75,7 @@ async def test_a_request_that_reads_is_answered_though_its_commit_is_lost(
 
 @pytest_twisted.ensureDeferred
 async def test_a_request_of_which_nobody_can_say_whether_it_was_done_is_answered_so(
-    api: Api, proxy: Proxy, database_uri: str, monkeypatch: pytest.MonkeyPatch
+    api: Api, proxy: DatabaseProxy, database_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", SOON)
 
@@ -97,7 +97,7 @@ async def test_a_request_of_which_nobody_can_say_whether_it_was_done_is_answered
 
 @pytest_twisted.ensureDeferred
 async def test_with_a_key_a_request_of_which_nobody_can_say_whether_it_was_done_is_asked_again(
-    api: Api, proxy: Proxy, database_uri: str, monkeypatch: pytest.MonkeyPatch
+    api: Api, proxy: DatabaseProxy, database_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", SOON)
     path = f"{PATH}{(await api.made('schedule'))['id']}/send/"
@@ -120,7 +120,7 @@ async def test_with_a_key_a_request_of_which_nobody_can_say_whether_it_was_done_
 @pytest.mark.parametrize("is_silent", [False, True])
 @pytest_twisted.ensureDeferred
 async def test_while_the_database_is_away_clients_are_asked_to_come_back_and_then_are_served(
-    api: Api, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, is_silent: bool
+    api: Api, proxy: DatabaseProxy, monkeypatch: pytest.MonkeyPatch, is_silent: bool
 ) -> None:
     made = await api.made("schedule")
     for limit in ("CONNECT_SECONDS", "SILENCE_SECONDS"):
@@ -172,7 +172,7 @@ async def test_the_health_says_what_is_wrong_with_a_database_that_answers(
 
 @pytest_twisted.ensureDeferred
 async def test_the_health_does_not_tell_where_a_database_is_that_does_not_answer(
-    api: Api, proxy: Proxy
+    api: Api, proxy: DatabaseProxy
 ) -> None:
     await proxy.close()
     answer = await api.get("/api/health/")

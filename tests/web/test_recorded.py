@@ -21,9 +21,9 @@ from tests.arrange import Arranged, arranged
 from tests.web.conftest import Api
 from tests.web.differences import DIFFERENCES
 from tests.web.openapi.conformance import objections
-from tests.web.replay import HOST, ApiRequest, Names, ask, differences, other_form
+from tests.web.replay import HOST, RecordedNames, RecordedRequest, ask, differences, other_form
 
-RECORDED: list[ApiRequest] = json.loads(
+RECORDED: list[RecordedRequest] = json.loads(
     Path(__file__).with_name("recorded.json").read_text(encoding="utf-8")
 )
 # Recorded from a service of its own.
@@ -35,7 +35,7 @@ class Stage:
     """What is done behind the service's back between two exchanges."""
 
     api: Api
-    names: Names
+    names: RecordedNames
     direct: Arranged
 
     async def people(self) -> None:
@@ -125,7 +125,7 @@ SCENES: dict[str, Callable[[Stage], None]] = {
 }
 
 
-async def replayed(stage: Stage, exchanges: list[ApiRequest]) -> list[str]:
+async def replayed(stage: Stage, exchanges: list[RecordedRequest]) -> list[str]:
     """In what the answers of here are other ones than they should be."""
     found = []
     for one in exchanges:
@@ -145,7 +145,7 @@ async def replayed(stage: Stage, exchanges: list[ApiRequest]) -> list[str]:
 @pytest_twisted.ensureDeferred
 async def test_recorded_exchanges_are_answered_as_they_were(api: Api, database_uri: str) -> None:
     with arranged(database_uri) as direct:
-        stage = Stage(api, Names({"a" * 40: api.token, HOST: api.base}), direct)
+        stage = Stage(api, RecordedNames({"a" * 40: api.token, HOST: api.base}), direct)
         await stage.people()
         exchanges = [one for one in RECORDED if not one["name"].startswith(APART)]
         found = await replayed(stage, exchanges)
@@ -165,7 +165,7 @@ async def test_so_are_those_that_were_recorded_apart(api: Api, database_uri: str
             text_content="x",
         )
     with arranged(database_uri) as direct:
-        stage = Stage(api, Names({"a" * 40: api.token, HOST: api.base}), direct)
+        stage = Stage(api, RecordedNames({"a" * 40: api.token, HOST: api.base}), direct)
         found = await replayed(stage, [one for one in RECORDED if one["name"].startswith(APART)])
     assert not found, "\n".join(found)
 

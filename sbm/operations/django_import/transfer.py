@@ -13,7 +13,7 @@ from sbm.model.content_rules import PlacedContent
 from sbm.model.signature import Signature
 from sbm.operations.progress import Progress
 from sbm.store.django import sendable, source, target
-from sbm.store.django.report import ImportFailed, Note, OldFile, Origin, TableCounts
+from sbm.store.django.report import ImportFailed, Note, OldFile, OldService, TableCounts
 from sbm.store.django.sendable import EndedSubscription, WaitingPrepend
 from sbm.store.django.target import NOUNS, STATEMENTS
 from sbm.store.schedules import ToldSchedule
@@ -28,7 +28,7 @@ class ImportedData:
     and ``ended`` the subscriptions that are beyond the end of their content.
     """
 
-    origin: Origin
+    origin: OldService
     counts_by_table: list[TableCounts]
     merged: tuple[str, ...]
     called: int

@@ -76,7 +76,7 @@ class OldFile:
 
 
 @frozen(kw_only=True)
-class Origin:
+class OldService:
     """The facts about the old database; ``domain`` is the host of its files' addresses."""
 
     release: str

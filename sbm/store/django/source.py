@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from attrs import define, field
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
-from sbm.store.django.report import ImportFailed, Origin, Sums
+from sbm.store.django.report import ImportFailed, OldService, Sums
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.synchronous import connected
 
@@ -72,7 +72,7 @@ class SourceDatabase:
     prefix: Composable = field(factory=lambda: SQL(""))
     odd_times: dict[str, list[str]] = field(factory=dict, init=False)
 
-    def look(self, columns: Columns) -> Origin:
+    def look(self, columns: Columns) -> OldService:
         """Find out which tables and columns exist; raises ImportFailed if too few do."""
         self.columns = columns
         hidden, missing = [], []
@@ -93,7 +93,7 @@ class SourceDatabase:
                 hidden.append(_mended(relation, types, lacking, odd))
         if hidden:
             self.prefix = SQL("WITH {} ").format(SQL(", ").join(hidden))
-        return Origin(
+        return OldService(
             release=self._release(), domain=self._domain(), missing=tuple(sorted(missing))
         )
 

@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from sbm.model.scheduler_call import Postponed
 from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
 from sbm.store import scheduler_calls
-from tests.e2e.world import pause
+from tests.e2e.end_to_end import pause
 from tests.operations.test_scheduler_sync import differences
-from tests.pipeline.scheduler.test_outbox import Here, answering, hang_up, store_and_hang_up
+from tests.pipeline.scheduler.test_outbox import Outbox, answering, hang_up, store_and_hang_up
 from tests.pipeline.scheduler.test_outbox import here as here
 
 MINUTE = timedelta(seconds=60)
@@ -25,7 +25,7 @@ MINUTE = timedelta(seconds=60)
 class Gate:
     """Holds every POST until it is opened, and counts those that are under way together."""
 
-    here: Here
+    here: Outbox
     held: list[Any] = field(factory=list)
     most: int = 0
     _under_way: set[Any] = field(factory=set)
@@ -68,13 +68,13 @@ def begun(doing: SchedulerOutbox) -> Any:
     return Deferred.fromCoroutine(doing.one_pass())
 
 
-def states(here: Here) -> dict[str, int]:
+def states(here: Outbox) -> dict[str, int]:
     rows = here.direct.rows("SELECT state, count(*) AS count FROM scheduler_calls GROUP BY state")
     return {row["state"]: row["count"] for row in rows}
 
 
 @ensureDeferred
-async def test_a_new_cron_is_told_once_and_then_by_many(here: Here) -> None:
+async def test_a_new_cron_is_told_once_and_then_by_many(here: Outbox) -> None:
     await here.announce("subscription")
     here.direct.subscriptions(30, here.set, here.schedule)
     gate = Gate(here)
@@ -101,7 +101,7 @@ async def test_a_new_cron_is_told_once_and_then_by_many(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_what_waits_keeps_no_other_cron_from_its_turn(here: Here) -> None:
+async def test_what_waits_keeps_no_other_cron_from_its_turn(here: Outbox) -> None:
     await here.announce("subscription")
     here.direct.subscriptions(5000, here.set, here.schedule)
     other = here.direct.schedule(hour="17")
@@ -123,7 +123,7 @@ async def test_what_waits_keeps_no_other_cron_from_its_turn(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_several_new_crons_are_told_at_the_same_time(here: Here) -> None:
+async def test_several_new_crons_are_told_at_the_same_time(here: Outbox) -> None:
     await here.announce("subscription")
     for hour in range(3):
         here.direct.subscriptions(2, here.set, here.direct.schedule(hour=str(hour)))
@@ -142,7 +142,7 @@ async def test_several_new_crons_are_told_at_the_same_time(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_the_real_one_is_never_poisoned_by_several_daemons(here: Here) -> None:
+async def test_the_real_one_is_never_poisoned_by_several_daemons(here: Outbox) -> None:
     """The stand-in leaves two rows of a cron that two POSTs find missing at the same time."""
     await here.announce("subscription")
     for hour in range(5):
@@ -156,7 +156,7 @@ async def test_the_real_one_is_never_poisoned_by_several_daemons(here: Here) -> 
 
 
 @ensureDeferred
-async def test_a_lost_answer_keeps_the_cron_until_the_outcome_is_known(here: Here) -> None:
+async def test_a_lost_answer_keeps_the_cron_until_the_outcome_is_known(here: Outbox) -> None:
     await here.announce("subscription")
     here.direct.subscriptions(3, here.set, here.schedule)
     doing = here.doing()
@@ -169,7 +169,7 @@ async def test_a_lost_answer_keeps_the_cron_until_the_outcome_is_known(here: Her
 
 
 @ensureDeferred
-async def test_a_lost_answer_keeps_the_cron_for_the_settle_time_at_most(here: Here) -> None:
+async def test_a_lost_answer_keeps_the_cron_for_the_settle_time_at_most(here: Outbox) -> None:
     await here.announce("subscription")
     here.direct.subscriptions(3, here.set, here.schedule)
     doing = here.doing()
@@ -186,7 +186,7 @@ async def test_a_lost_answer_keeps_the_cron_for_the_settle_time_at_most(here: He
 
 
 @ensureDeferred
-async def test_a_dead_daemon_keeps_the_cron_for_lease_and_settle_time(here: Here) -> None:
+async def test_a_dead_daemon_keeps_the_cron_for_lease_and_settle_time(here: Outbox) -> None:
     await here.announce("subscription")
     here.direct.subscriptions(2, here.set, here.schedule)
     database = here.database("subscription")
@@ -206,7 +206,7 @@ async def test_a_dead_daemon_keeps_the_cron_for_lease_and_settle_time(here: Here
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 429])
 @ensureDeferred
 async def test_one_that_was_surely_not_made_leaves_the_cron_to_another(
-    here: Here, status: int
+    here: Outbox, status: int
 ) -> None:
     here.max_faults = 1
     await here.announce("subscription")
@@ -221,7 +221,7 @@ async def test_one_that_was_surely_not_made_leaves_the_cron_to_another(
 
 
 @ensureDeferred
-async def test_one_that_waits_uses_up_no_try(here: Here) -> None:
+async def test_one_that_waits_uses_up_no_try(here: Outbox) -> None:
     await here.announce("subscription")
     here.direct.subscriptions(2, here.set, here.schedule)
     doing = here.doing()
@@ -232,7 +232,7 @@ async def test_one_that_waits_uses_up_no_try(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_one_that_waits_and_gets_another_cron_does_not_wait(here: Here) -> None:
+async def test_one_that_waits_and_gets_another_cron_does_not_wait(here: Outbox) -> None:
     await here.announce("subscription")
     here.direct.subscriptions(2, here.set, here.schedule)
     doing = here.doing()
@@ -252,7 +252,7 @@ async def test_one_that_waits_and_gets_another_cron_does_not_wait(here: Here) ->
 
 
 @ensureDeferred
-async def test_a_late_result_frees_no_cron_that_was_taken_since(here: Here) -> None:
+async def test_a_late_result_frees_no_cron_that_was_taken_since(here: Outbox) -> None:
     await here.announce("subscription")
     here.subscribe()
     database = here.database("subscription")
@@ -269,7 +269,7 @@ async def test_a_late_result_frees_no_cron_that_was_taken_since(here: Here) -> N
 
 
 @ensureDeferred
-async def test_a_cron_that_a_listing_shows_is_known(here: Here) -> None:
+async def test_a_cron_that_a_listing_shows_is_known(here: Outbox) -> None:
     here.door.model.create(
         endpoint="http://elsewhere/", auth_token="x", cron_definition="30 8 * * *"
     )
@@ -282,13 +282,13 @@ async def test_a_cron_that_a_listing_shows_is_known(here: Here) -> None:
     assert known(here) == ["30 8 * * *"]
 
 
-def known(here: Here) -> list[str]:
+def known(here: Outbox) -> list[str]:
     rows = here.direct.rows("SELECT cron_definition FROM scheduler_crons WHERE known_at < now()")
     return [row["cron_definition"] for row in rows]
 
 
 @ensureDeferred
-async def test_a_cron_that_no_listing_shows_is_forgotten(here: Here) -> None:
+async def test_a_cron_that_no_listing_shows_is_forgotten(here: Outbox) -> None:
     """There is another Scheduler at the same address."""
     await here.announce("subscription")
     here.direct.subscriptions(3, here.set, here.schedule)
@@ -311,7 +311,7 @@ async def test_a_cron_that_no_listing_shows_is_forgotten(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_the_cron_of_one_that_is_gone_is_forgotten(here: Here) -> None:
+async def test_the_cron_of_one_that_is_gone_is_forgotten(here: Outbox) -> None:
     await here.announce("subscription")
     here.subscribe()
     doing = here.doing()

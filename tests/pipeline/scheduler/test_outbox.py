@@ -19,7 +19,7 @@ from twisted.internet.task import deferLater
 from twisted.web.resource import Resource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from sbm.clients.scheduler import Scheduler as Client
+from sbm.clients.scheduler import Scheduler as SimulatedServices
 from sbm.clients.service_client import ServiceClient
 from sbm.model.durations import LeaseTime, LongestDelay, RequestTimeout, SettleTime, TickGrace
 from sbm.model.scheduler_call import RemoteSchedule, Scheduling, StepDone
@@ -44,7 +44,7 @@ Trouble = Callable[[Request, Any], bool]
 
 
 @define(eq=False, slots=False)
-class Door(Resource):
+class FaultyScheduler(Resource):
     """The Scheduler's HTTP face, with something wrong now and then; notes what was asked."""
 
     model: Scheduler
@@ -73,13 +73,13 @@ class Door(Resource):
 
 
 @define(eq=False)
-class Here:
+class Outbox:
     """A database with one message set, a Scheduler, and who does the calls between them."""
 
     direct: Arranged
     address: DatabaseAddress
     url: str
-    door: Door
+    door: FaultyScheduler
     databases: list[Database] = field(factory=list)
     settle: timedelta = timedelta(seconds=60)
     max_faults: int = 10
@@ -102,7 +102,7 @@ class Here:
     def doing(self, mode: Scheduling = "subscription") -> SchedulerOutbox:
         return SchedulerOutbox(
             database=self.database(mode),
-            scheduler=Client(
+            scheduler=SimulatedServices(
                 client=ServiceClient(
                     reactor=reactor,
                     address=ServiceAddress(url=self.url, token="t"),
@@ -159,18 +159,18 @@ class Here:
 
 
 @pytest_twisted.async_yield_fixture
-async def here(direct: Arranged, database_uri: str) -> AsyncIterator[Here]:
-    door = Door(Scheduler())
+async def here(direct: Arranged, database_uri: str) -> AsyncIterator[Outbox]:
+    door = FaultyScheduler(Scheduler())
     port = reactor.listenTCP(0, Site(door), interface="127.0.0.1")
     url = f"http://127.0.0.1:{port.getHost().port}"
-    here = Here(direct, DatabaseAddress.parse(database_uri), url, door)
+    here = Outbox(direct, DatabaseAddress.parse(database_uri), url, door)
     yield here
     for database in here.databases:
         database.stopService()
     await port.stopListening()
 
 
-def store_and_hang_up(door: Door) -> Trouble:
+def store_and_hang_up(door: FaultyScheduler) -> Trouble:
     def trouble(request: Any, body: Any) -> bool:
         door.model.create(**body)
         request.transport.abortConnection()
@@ -208,7 +208,7 @@ def payload(subscription: UUID) -> dict[str, Any]:
 
 
 @ensureDeferred
-async def test_a_subscription_is_told_of_disabled_enabled_and_changed(here: Here) -> None:
+async def test_a_subscription_is_told_of_disabled_enabled_and_changed(here: Outbox) -> None:
     await here.announce("subscription")
     doing = here.doing()
     subscription = here.subscribe()
@@ -244,7 +244,7 @@ async def test_a_subscription_is_told_of_disabled_enabled_and_changed(here: Here
 
 
 @ensureDeferred
-async def test_what_changes_nothing_for_the_scheduler_owes_it_nothing(here: Here) -> None:
+async def test_what_changes_nothing_for_the_scheduler_owes_it_nothing(here: Outbox) -> None:
     await here.announce("subscription")
     here.direct.rows(
         "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang, active)"
@@ -257,7 +257,7 @@ async def test_what_changes_nothing_for_the_scheduler_owes_it_nothing(here: Here
 
 
 @ensureDeferred
-async def test_a_change_that_is_rolled_back_owes_nothing(here: Here) -> None:
+async def test_a_change_that_is_rolled_back_owes_nothing(here: Outbox) -> None:
     await here.announce("subscription")
     here.direct.rows(
         "DO $$ BEGIN INSERT INTO schedules DEFAULT VALUES;"
@@ -269,7 +269,7 @@ async def test_a_change_that_is_rolled_back_owes_nothing(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_a_whole_schedule_is_told_of_and_its_members_are_not(here: Here) -> None:
+async def test_a_whole_schedule_is_told_of_and_its_members_are_not(here: Outbox) -> None:
     await here.announce("schedule")
     doing = here.doing("schedule")
     here.subscribe()
@@ -294,7 +294,9 @@ async def test_a_whole_schedule_is_told_of_and_its_members_are_not(here: Here) -
 
 
 @ensureDeferred
-async def test_other_fields_of_a_schedule_are_told_for_each_of_its_members(here: Here) -> None:
+async def test_other_fields_of_a_schedule_are_told_for_each_of_its_members(
+    here: Outbox,
+) -> None:
     await here.announce("subscription")
     doing = here.doing()
     first, second, gone = (here.subscribe() for _ in range(3))
@@ -310,7 +312,9 @@ async def test_other_fields_of_a_schedule_are_told_for_each_of_its_members(here:
 
 
 @ensureDeferred
-async def test_a_daemon_goes_by_its_own_setting_before_anybody_has_announced_it(here: Here) -> None:
+async def test_a_daemon_goes_by_its_own_setting_before_anybody_has_announced_it(
+    here: Outbox,
+) -> None:
     database = here.database("subscription")
 
     async def subscribe(transaction: Any) -> None:
@@ -332,7 +336,7 @@ def _query(insert: str) -> Any:
 
 
 @ensureDeferred
-async def test_one_whose_answer_was_lost_is_found_and_not_made_again(here: Here) -> None:
+async def test_one_whose_answer_was_lost_is_found_and_not_made_again(here: Outbox) -> None:
     await here.announce("subscription")
     doing = here.doing()
     for _ in range(3):  # so that it is not on the first page
@@ -348,7 +352,9 @@ async def test_one_whose_answer_was_lost_is_found_and_not_made_again(here: Here)
 
 
 @ensureDeferred
-async def test_one_that_is_not_found_is_made_when_the_settle_time_is_over(here: Here) -> None:
+async def test_one_that_is_not_found_is_made_when_the_settle_time_is_over(
+    here: Outbox,
+) -> None:
     await here.announce("subscription")
     doing = here.doing()
     here.subscribe()
@@ -366,7 +372,7 @@ async def test_one_that_is_not_found_is_made_when_the_settle_time_is_over(here: 
 
 
 @ensureDeferred
-async def test_one_that_a_dead_daemon_may_have_had_made_is_looked_for(here: Here) -> None:
+async def test_one_that_a_dead_daemon_may_have_had_made_is_looked_for(here: Outbox) -> None:
     await here.announce("subscription")
     subscription = here.subscribe()
     dead = here.database("subscription")
@@ -388,7 +394,7 @@ async def test_one_that_a_dead_daemon_may_have_had_made_is_looked_for(here: Here
 
 
 @ensureDeferred
-async def test_of_several_that_were_made_one_stays_enabled(here: Here) -> None:
+async def test_of_several_that_were_made_one_stays_enabled(here: Outbox) -> None:
     await here.announce("subscription")
     doing = here.doing()
     subscription = here.subscribe()
@@ -401,7 +407,7 @@ async def test_of_several_that_were_made_one_stays_enabled(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_one_that_was_made_by_who_had_lost_the_lease_is_disabled(here: Here) -> None:
+async def test_one_that_was_made_by_who_had_lost_the_lease_is_disabled(here: Outbox) -> None:
     await here.announce("subscription")
     subscription = here.subscribe()
     database = here.database("subscription")
@@ -428,7 +434,9 @@ async def test_one_that_was_made_by_who_had_lost_the_lease_is_disabled(here: Her
 
 
 @ensureDeferred
-async def test_what_changes_while_a_scheduler_call_is_done_is_told_after_it(here: Here) -> None:
+async def test_what_changes_while_a_scheduler_call_is_done_is_told_after_it(
+    here: Outbox,
+) -> None:
     await here.announce("subscription")
     doing = here.doing()
     here.subscribe()
@@ -444,7 +452,7 @@ async def test_what_changes_while_a_scheduler_call_is_done_is_told_after_it(here
 
 
 @ensureDeferred
-async def test_a_scheduler_that_is_away_is_waited_for(here: Here) -> None:
+async def test_a_scheduler_that_is_away_is_waited_for(here: Outbox) -> None:
     await here.announce("subscription")
     doing = here.doing()
     here.subscribe()
@@ -460,7 +468,9 @@ async def test_a_scheduler_that_is_away_is_waited_for(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_what_the_scheduler_refuses_is_kept_and_tried_again_once_changed(here: Here) -> None:
+async def test_what_the_scheduler_refuses_is_kept_and_tried_again_once_changed(
+    here: Outbox,
+) -> None:
     await here.announce("subscription")
     doing = here.doing()
     subscription = here.subscribe()
@@ -478,7 +488,7 @@ async def test_what_the_scheduler_refuses_is_kept_and_tried_again_once_changed(h
 
 
 @ensureDeferred
-async def test_a_change_that_always_fails_is_given_up(here: Here) -> None:
+async def test_a_change_that_always_fails_is_given_up(here: Outbox) -> None:
     here.max_faults = 2
     await here.announce("subscription")
     doing = here.doing()
@@ -496,7 +506,7 @@ async def test_a_change_that_always_fails_is_given_up(here: Here) -> None:
 
 @ensureDeferred
 async def test_a_change_is_not_given_up_while_the_scheduler_answers_nothing_but_errors(
-    here: Here,
+    here: Outbox,
 ) -> None:
     here.max_faults = 1
     await here.announce("subscription")
@@ -512,7 +522,7 @@ async def test_a_change_is_not_given_up_while_the_scheduler_answers_nothing_but_
 
 
 @ensureDeferred
-async def test_what_is_gone_there_is_made_anew_or_left(here: Here) -> None:
+async def test_what_is_gone_there_is_made_anew_or_left(here: Outbox) -> None:
     await here.announce("subscription")
     doing = here.doing()
     kept, left = here.subscribe(), here.subscribe()
@@ -532,7 +542,7 @@ async def test_what_is_gone_there_is_made_anew_or_left(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_a_404_of_somebody_else_proves_nothing(here: Here) -> None:
+async def test_a_404_of_somebody_else_proves_nothing(here: Outbox) -> None:
     await here.announce("subscription")
     doing = here.doing()
     subscription = here.subscribe()
@@ -548,7 +558,7 @@ async def test_a_404_of_somebody_else_proves_nothing(here: Here) -> None:
 
 @pytest.mark.parametrize("metadata", [["a"], "text"])
 @ensureDeferred
-async def test_metadata_that_is_no_object_is_left_as_it_is(here: Here, metadata: Any) -> None:
+async def test_metadata_that_is_no_object_is_left_as_it_is(here: Outbox, metadata: Any) -> None:
     await here.announce("subscription")
     doing = here.doing()
     subscription = here.direct.subscriptions(1, here.set, here.schedule, metadata=metadata)[0]
@@ -560,7 +570,7 @@ async def test_metadata_that_is_no_object_is_left_as_it_is(here: Here, metadata:
 
 
 @ensureDeferred
-async def test_an_id_that_only_the_metadata_has_is_believed(here: Here) -> None:
+async def test_an_id_that_only_the_metadata_has_is_believed(here: Outbox) -> None:
     old = here.door.model.create(endpoint="http://old/send", auth_token="old")
     subscription = here.direct.subscriptions(
         1, here.set, here.schedule, metadata={"scheduler_schedule_id": old.id, "a": 1}
@@ -573,7 +583,9 @@ async def test_an_id_that_only_the_metadata_has_is_believed(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_an_id_in_metadata_that_was_copied_from_another_is_not_hers(here: Here) -> None:
+async def test_an_id_in_metadata_that_was_copied_from_another_is_not_hers(
+    here: Outbox,
+) -> None:
     await here.announce("subscription")
     doing = here.doing()
     first = here.subscribe()
@@ -587,7 +599,7 @@ async def test_an_id_in_metadata_that_was_copied_from_another_is_not_hers(here: 
 
 
 @ensureDeferred
-async def test_several_daemons_make_each_call_once(here: Here) -> None:
+async def test_several_daemons_make_each_call_once(here: Outbox) -> None:
     await here.announce("subscription")
     ids = [here.subscribe() for _ in range(12)]
     doing = [here.doing(), here.doing()]
@@ -604,7 +616,9 @@ def _begun(doing: SchedulerOutbox) -> Any:
 
 
 @ensureDeferred
-async def test_a_scheduler_call_for_what_was_never_there_is_done_without_a_call(here: Here) -> None:
+async def test_a_scheduler_call_for_what_was_never_there_is_done_without_a_call(
+    here: Outbox,
+) -> None:
     doing = here.doing()
     database = here.database("subscription")
     await database.transact(scheduler_calls.owe, kind="subscription", target=str(uuid4()))
@@ -613,7 +627,9 @@ async def test_a_scheduler_call_for_what_was_never_there_is_done_without_a_call(
 
 
 @ensureDeferred
-async def test_that_it_is_scheduled_otherwise_is_new_once_and_only_to_schedules(here: Here) -> None:
+async def test_that_it_is_scheduled_otherwise_is_new_once_and_only_to_schedules(
+    here: Outbox,
+) -> None:
     database = here.database("subscription")
     said = [
         await database.transact(scheduler_calls.set_scheduling, mode="subscription")

@@ -19,7 +19,7 @@ from sbm.sandbox.stand_ins.schedules import Scheduler
 from sbm.store import scheduler_callbacks
 from sbm.store.postgres.database import Transaction
 from tests.pipeline.scheduler.test_outbox import (
-    Here,
+    Outbox,
     Trouble,
     answering,
     hang_up,
@@ -34,7 +34,7 @@ NINE = datetime(2025, 1, 6, 9, 0, tzinfo=timezone.utc)
 OLD, NEW = "30 8 * * *", "0 9 * * *"
 
 
-def change_and_hang_up(here: Here) -> Trouble:
+def change_and_hang_up(here: Outbox) -> Trouble:
     """The PATCH is done, and its answer is lost."""
 
     def trouble(request: Any, body: Any) -> bool:
@@ -45,7 +45,7 @@ def change_and_hang_up(here: Here) -> Trouble:
     return trouble
 
 
-def at(here: Here, moment: datetime) -> None:
+def at(here: Outbox, moment: datetime) -> None:
     """From now on, it is this time at the Scheduler."""
     here.door.model.clock = lambda: moment
 
@@ -55,7 +55,7 @@ def fires(model: Scheduler) -> list[tuple[str, str | None]]:
     return [(entry.endpoint, entry.fires_at) for entry in model.enabled()]
 
 
-async def told(here: Here, mode: Scheduling) -> tuple[SchedulerOutbox, str]:
+async def told(here: Outbox, mode: Scheduling) -> tuple[SchedulerOutbox, str]:
     """A schedule that the Scheduler was told of with its old cron; and where it calls."""
     await here.announce(mode)
     doing = here.doing(mode)
@@ -70,7 +70,7 @@ async def told(here: Here, mode: Scheduling) -> tuple[SchedulerOutbox, str]:
     return doing, endpoint
 
 
-def change(here: Here, cron: str = NEW) -> None:
+def change(here: Outbox, cron: str = NEW) -> None:
     minute, hour, day, month, weekday = cron.split()
     here.direct.rows(
         "UPDATE schedules SET minute = %s, hour = %s, day_of_month = %s, month_of_year = %s,"
@@ -79,7 +79,7 @@ def change(here: Here, cron: str = NEW) -> None:
     )
 
 
-def ticks(here: Here) -> list[tuple[str, str, datetime]]:
+def ticks(here: Outbox) -> list[tuple[str, str, datetime]]:
     return [
         (row["source"], row["state"], row["due_at"].astimezone(timezone.utc))
         for row in here.direct.rows("SELECT * FROM ticks WHERE source <> 'single' ORDER BY due_at")
@@ -88,7 +88,7 @@ def ticks(here: Here) -> list[tuple[str, str, datetime]]:
 
 @pytest.mark.parametrize("mode", ["subscription", "schedule"])
 @ensureDeferred
-async def test_another_cron_disables_and_then_makes_anew(here: Here, mode: Scheduling) -> None:
+async def test_another_cron_disables_and_then_makes_anew(here: Outbox, mode: Scheduling) -> None:
     doing, endpoint = await told(here, mode)
     change(here)
     await here.do_all(doing)
@@ -100,7 +100,7 @@ async def test_another_cron_disables_and_then_makes_anew(here: Here, mode: Sched
     assert here.scheduler_calls() == []
 
 
-Loss = Callable[[Here], list[Trouble]]
+Loss = Callable[[Outbox], list[Trouble]]
 LOSSES: dict[str, Loss] = {
     "the PATCH does not come through": lambda here: [hang_up],
     "the PATCH is done without an answer": lambda here: [change_and_hang_up(here)],
@@ -119,7 +119,7 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def store_twice_and_hang_up(here: Here) -> Trouble:
+def store_twice_and_hang_up(here: Outbox) -> Trouble:
     def trouble(request: Any, body: Any) -> bool:
         here.door.model.create(**body)
         return store_and_hang_up(here.door)(request, body)
@@ -131,7 +131,7 @@ def store_twice_and_hang_up(here: Here) -> Trouble:
 @pytest.mark.parametrize("loss", LOSSES)
 @ensureDeferred
 async def test_whatever_is_lost_one_schedule_fires_at_the_new_times(
-    here: Here, loss: str, mode: Scheduling
+    here: Outbox, loss: str, mode: Scheduling
 ) -> None:
     doing, endpoint = await told(here, mode)
     change(here)
@@ -142,7 +142,7 @@ async def test_whatever_is_lost_one_schedule_fires_at_the_new_times(
     assert here.direct.value("SELECT remote_id FROM scheduler_schedules") == kept
 
 
-async def settled(here: Here, doing: SchedulerOutbox) -> None:
+async def settled(here: Outbox, doing: SchedulerOutbox) -> None:
     """Do what is owed, with all the time that has to pass."""
     while here.direct.value("SELECT count(*) FROM scheduler_calls"):
         here.now += 3600
@@ -153,7 +153,7 @@ async def settled(here: Here, doing: SchedulerOutbox) -> None:
 
 @pytest.mark.parametrize("step", range(4))
 @ensureDeferred
-async def test_a_daemon_that_dies_at_any_step_leaves_it_to_another(here: Here, step: int) -> None:
+async def test_a_daemon_that_dies_at_any_step_leaves_it_to_another(here: Outbox, step: int) -> None:
     """It dies after a call and before that is written down."""
     doing, endpoint = await told(here, "subscription")
     change(here)
@@ -163,7 +163,7 @@ async def test_a_daemon_that_dies_at_any_step_leaves_it_to_another(here: Here, s
         here.hurry()
         try:
             await dying.one_pass()
-        except Died:
+        except DaemonDied:
             break
     here.direct.rows(
         "UPDATE scheduler_calls SET lease_until = now() - interval '1 s' WHERE state='claimed'"
@@ -173,7 +173,7 @@ async def test_a_daemon_that_dies_at_any_step_leaves_it_to_another(here: Here, s
     assert fires(here.door.model) == [(endpoint, NEW)]
 
 
-class Died(Exception):
+class DaemonDied(Exception):
     pass
 
 
@@ -183,7 +183,7 @@ def dies_after(doing: Any, steps: int) -> None:
 
     async def maybe(transaction: Any, *about: Any) -> None:
         if len(written) >= steps:
-            raise Died
+            raise DaemonDied
         written.append(about)
         await write_down(transaction, *about)
 
@@ -191,7 +191,9 @@ def dies_after(doing: Any, steps: int) -> None:
 
 
 @ensureDeferred
-async def test_a_cron_that_is_changed_back_before_it_is_told_changes_nothing(here: Here) -> None:
+async def test_a_cron_that_is_changed_back_before_it_is_told_changes_nothing(
+    here: Outbox,
+) -> None:
     doing, endpoint = await told(here, "subscription")
     change(here)
     change(here, OLD)
@@ -201,7 +203,7 @@ async def test_a_cron_that_is_changed_back_before_it_is_told_changes_nothing(her
 
 
 @ensureDeferred
-async def test_a_cron_that_is_changed_back_meanwhile_is_enabled_again(here: Here) -> None:
+async def test_a_cron_that_is_changed_back_meanwhile_is_enabled_again(here: Outbox) -> None:
     doing, endpoint = await told(here, "subscription")
     change(here)
     await here.do_all_of("members", doing)
@@ -223,7 +225,7 @@ def at_half_past() -> datetime:
 
 @ensureDeferred
 async def test_one_that_was_made_with_another_cron_than_it_shows_is_never_enabled(
-    here: Here,
+    here: Outbox,
 ) -> None:
     """An earlier release has PATCHed it, and then disabled it."""
     doing, endpoint = await told(here, "subscription")
@@ -237,7 +239,7 @@ async def test_one_that_was_made_with_another_cron_than_it_shows_is_never_enable
 
 
 @ensureDeferred
-async def test_an_old_schedule_that_is_gone_is_made_anew(here: Here) -> None:
+async def test_an_old_schedule_that_is_gone_is_made_anew(here: Outbox) -> None:
     doing, endpoint = await told(here, "subscription")
     (entry,) = here.door.model.enabled()
     here.door.model.delete(entry.id)
@@ -247,7 +249,7 @@ async def test_an_old_schedule_that_is_gone_is_made_anew(here: Here) -> None:
 
 
 async def silent(
-    here: Here, mode: Scheduling, since: datetime, until: datetime, cron: str = NEW
+    here: Outbox, mode: Scheduling, since: datetime, until: datetime, cron: str = NEW
 ) -> None:
     """The cron changes, and nothing is enabled at the Scheduler from one moment to the other."""
     doing, _ = await told(here, mode)
@@ -266,7 +268,7 @@ LONG = timedelta(days=36500)
 
 
 @ensureDeferred
-async def test_the_latest_moment_that_came_in_between_is_ticked_once(here: Here) -> None:
+async def test_the_latest_moment_that_came_in_between_is_ticked_once(here: Outbox) -> None:
     here.grace = LONG
     await silent(here, "schedule", NINE - timedelta(minutes=1), NINE + timedelta(days=2))
     assert ticks(here) == [
@@ -278,7 +280,9 @@ async def test_the_latest_moment_that_came_in_between_is_ticked_once(here: Here)
 
 
 @ensureDeferred
-async def test_a_subscription_is_owed_one_send_for_the_moments_in_between(here: Here) -> None:
+async def test_a_subscription_is_owed_one_send_for_the_moments_in_between(
+    here: Outbox,
+) -> None:
     here.grace = LONG
     await silent(here, "subscription", NINE - timedelta(minutes=1), NINE + timedelta(days=1))
     (send,) = here.direct.rows("SELECT * FROM sends")
@@ -289,7 +293,7 @@ async def test_a_subscription_is_owed_one_send_for_the_moments_in_between(here: 
 
 @pytest.mark.parametrize("mode", ["subscription", "schedule"])
 @ensureDeferred
-async def test_a_moment_beyond_the_grace_is_missed(here: Here, mode: Scheduling) -> None:
+async def test_a_moment_beyond_the_grace_is_missed(here: Outbox, mode: Scheduling) -> None:
     here.grace = timedelta(seconds=5)
     await silent(here, mode, NINE - timedelta(minutes=1), NINE + timedelta(seconds=1))
     assert ticks(here) == [("clock", "missed", NINE)]
@@ -297,7 +301,7 @@ async def test_a_moment_beyond_the_grace_is_missed(here: Here, mode: Scheduling)
 
 
 @ensureDeferred
-async def test_a_moment_is_neither_doubled_nor_lost_at_the_ends(here: Here) -> None:
+async def test_a_moment_is_neither_doubled_nor_lost_at_the_ends(here: Outbox) -> None:
     """What came before the disabling was called by the old one; what comes later, by the new."""
     here.grace = LONG
     await silent(here, "schedule", NINE + timedelta(seconds=1), NINE + timedelta(hours=23))
@@ -305,7 +309,7 @@ async def test_a_moment_is_neither_doubled_nor_lost_at_the_ends(here: Here) -> N
 
 
 @ensureDeferred
-async def test_the_moments_are_those_in_the_time_zone_of_the_scheduler(here: Here) -> None:
+async def test_the_moments_are_those_in_the_time_zone_of_the_scheduler(here: Outbox) -> None:
     here.grace, here.time_zone = LONG, ZoneInfo("Africa/Johannesburg")
     seven = NINE - timedelta(hours=2)
     await silent(here, "schedule", seven - timedelta(minutes=1), seven + timedelta(hours=3))
@@ -313,7 +317,9 @@ async def test_the_moments_are_those_in_the_time_zone_of_the_scheduler(here: Her
 
 
 @ensureDeferred
-async def test_a_disabling_without_an_answer_counts_from_when_it_was_done(here: Here) -> None:
+async def test_a_disabling_without_an_answer_counts_from_when_it_was_done(
+    here: Outbox,
+) -> None:
     here.grace = LONG
     doing, _ = await told(here, "schedule")
     change(here)
@@ -328,7 +334,7 @@ async def test_a_disabling_without_an_answer_counts_from_when_it_was_done(here: 
 
 
 @ensureDeferred
-async def test_a_making_without_an_answer_counts_from_when_it_was_done(here: Here) -> None:
+async def test_a_making_without_an_answer_counts_from_when_it_was_done(here: Outbox) -> None:
     here.grace = LONG
     doing, _ = await told(here, "schedule")
     change(here)
@@ -344,7 +350,7 @@ async def test_a_making_without_an_answer_counts_from_when_it_was_done(here: Her
 
 
 @ensureDeferred
-async def test_an_inactive_subscription_is_made_up_for_nothing(here: Here) -> None:
+async def test_an_inactive_subscription_is_made_up_for_nothing(here: Outbox) -> None:
     here.grace = LONG
     doing, _ = await told(here, "subscription")
     change(here)
@@ -360,7 +366,7 @@ async def test_an_inactive_subscription_is_made_up_for_nothing(here: Here) -> No
 
 
 @ensureDeferred
-async def test_a_time_that_is_far_ahead_is_not_believed(here: Here) -> None:
+async def test_a_time_that_is_far_ahead_is_not_believed(here: Outbox) -> None:
     here.grace = LONG
     far = datetime(9999, 1, 1, tzinfo=timezone.utc)
     await silent(here, "schedule", far, far + timedelta(days=2), "* * * * *")
@@ -369,7 +375,9 @@ async def test_a_time_that_is_far_ahead_is_not_believed(here: Here) -> None:
 
 
 @ensureDeferred
-async def test_one_that_was_disabled_by_others_long_ago_is_made_up_for_nothing(here: Here) -> None:
+async def test_one_that_was_disabled_by_others_long_ago_is_made_up_for_nothing(
+    here: Outbox,
+) -> None:
     """An id of which nothing else was known, and whose disabling is tried twice."""
     here.grace = LONG
     at(here, NINE - timedelta(days=30))
@@ -392,7 +400,7 @@ async def test_one_that_was_disabled_by_others_long_ago_is_made_up_for_nothing(h
 
 
 @ensureDeferred
-async def test_weeks_of_every_minute_are_not_all_recorded(here: Here) -> None:
+async def test_weeks_of_every_minute_are_not_all_recorded(here: Outbox) -> None:
     here.grace = LONG
     await silent(here, "schedule", NINE, NINE + timedelta(days=21), "* * * * *")
     found = ticks(here)
@@ -411,7 +419,7 @@ LOCKS = (
 @pytest.mark.parametrize("mode", ["subscription", "schedule"])
 @ensureDeferred
 async def test_a_call_and_the_end_of_the_silence_do_not_wait_for_each_other(
-    here: Here, mode: Literal["subscription", "schedule"]
+    here: Outbox, mode: Literal["subscription", "schedule"]
 ) -> None:
     """A call locks its target first, and then the rows; so does what makes up for a call."""
     here.grace = LONG
@@ -456,7 +464,7 @@ def soon() -> tuple[datetime, str]:
 @pytest.mark.parametrize("came_between", [True, False])
 @ensureDeferred
 async def test_a_clock_that_jumps_while_a_schedule_is_replaced_changes_nothing(
-    here: Here, by: float, returns: bool, came_between: bool
+    here: Outbox, by: float, returns: bool, came_between: bool
 ) -> None:
     """It jumps before the disabling and returns after it, or jumps after it."""
     wrong_clock = WrongClock(here.direct)

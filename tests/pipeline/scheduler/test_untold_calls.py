@@ -7,7 +7,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model.scheduler_call import Scheduling
 from tests.operations.test_scheduler_sync import bring_in_line, differences
-from tests.pipeline.scheduler.test_outbox import Here
+from tests.pipeline.scheduler.test_outbox import Outbox
 from tests.pipeline.scheduler.test_outbox import here as here
 
 NEVER = "day_of_month = '31', month_of_year = '4'"
@@ -17,11 +17,11 @@ FINE = "minute = '30', hour = '8', day_of_week = '*', day_of_month = '*', month_
 MODES: list[Scheduling] = ["subscription", "schedule"]
 
 
-def change(here: Here, fields: str) -> None:
+def change(here: Outbox, fields: str) -> None:
     here.direct.rows(f"UPDATE schedules SET {fields}")  # noqa: S608
 
 
-def called(here: Here) -> set[str | None]:
+def called(here: Outbox) -> set[str | None]:
     return {one.cron_definition for one in here.door.model.enabled()}
 
 
@@ -29,7 +29,7 @@ def called(here: Here) -> set[str | None]:
 @pytest.mark.parametrize("fields", [NEVER, UNREADABLE, UNTELLABLE])
 @ensureDeferred
 async def test_what_cannot_be_told_is_disabled_and_told_again_once_it_can(
-    here: Here, mode: Scheduling, fields: str
+    here: Outbox, mode: Scheduling, fields: str
 ) -> None:
     await here.announce(mode)
     doing = here.doing(mode)
@@ -48,7 +48,7 @@ async def test_what_cannot_be_told_is_disabled_and_told_again_once_it_can(
 
 @pytest.mark.parametrize("mode", MODES)
 @ensureDeferred
-async def test_what_cannot_be_told_is_never_made(here: Here, mode: Scheduling) -> None:
+async def test_what_cannot_be_told_is_never_made(here: Outbox, mode: Scheduling) -> None:
     change(here, NEVER)
     await here.announce(mode)
     here.subscribe()
@@ -61,7 +61,7 @@ async def test_what_cannot_be_told_is_never_made(here: Here, mode: Scheduling) -
 @pytest.mark.parametrize("mode", MODES)
 @ensureDeferred
 async def test_what_is_held_for_one_that_cannot_be_told_is_found_and_disabled(
-    here: Here, mode: Scheduling
+    here: Outbox, mode: Scheduling
 ) -> None:
     await here.announce(mode)
     change(here, FINE)
@@ -76,7 +76,9 @@ async def test_what_is_held_for_one_that_cannot_be_told_is_found_and_disabled(
 
 
 @ensureDeferred
-async def test_a_member_that_nothing_but_its_metadata_tells_of_is_disabled_too(here: Here) -> None:
+async def test_a_member_that_nothing_but_its_metadata_tells_of_is_disabled_too(
+    here: Outbox,
+) -> None:
     await here.announce("subscription")
     subscription = here.subscribe()
     here.direct.rows("DELETE FROM scheduler_calls")
@@ -92,7 +94,9 @@ async def test_a_member_that_nothing_but_its_metadata_tells_of_is_disabled_too(h
 
 
 @ensureDeferred
-async def test_each_member_is_compared_with_what_its_own_schedule_is_told(here: Here) -> None:
+async def test_each_member_is_compared_with_what_its_own_schedule_is_told(
+    here: Outbox,
+) -> None:
     await here.announce("subscription")
     other = here.direct.schedule(day_of_week="7", minute="5/10", hour="2")
     never = here.direct.schedule(day_of_month="31", month_of_year="6")

@@ -13,7 +13,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from sbm.clients.http_connection import MAX_BODY_BYTES
-from tests.pipeline.scheduler.test_outbox import Here
+from tests.pipeline.scheduler.test_outbox import Outbox
 from tests.pipeline.scheduler.test_outbox import here as here
 
 # Of the Scheduler as a whole, whatever it was asked.
@@ -46,10 +46,10 @@ def logged() -> Iterator[list[str]]:
 
 
 @define
-class Disliked:
+class FailsForOne:
     """Answers every call of one method about one target in this way, others as it should."""
 
-    here: Here
+    here: Outbox
     method: bytes
     about: str
     status: int = 500
@@ -74,7 +74,7 @@ class Disliked:
         return True
 
 
-async def until_ended(here: Here, doing: Any) -> None:
+async def until_ended(here: Outbox, doing: Any) -> None:
     """Do what is owed until all is done or refused, with all the time that has to pass."""
     while here.direct.value("SELECT count(*) FROM scheduler_calls WHERE state <> 'refused'"):
         here.hurry()
@@ -85,12 +85,12 @@ async def until_ended(here: Here, doing: Any) -> None:
 @pytest.mark.parametrize("status", OTHERS)
 @ensureDeferred
 async def test_a_post_that_is_never_taken_ends_as_refused_beside_others(
-    here: Here, status: int, logged: list[str]
+    here: Outbox, status: int, logged: list[str]
 ) -> None:
     here.max_faults = 3
     await here.announce("subscription")
     bad, *good = here.direct.subscriptions(4, here.set, here.schedule)
-    answers = Disliked(here, b"POST", str(bad), status)
+    answers = FailsForOne(here, b"POST", str(bad), status)
     doing = here.doing()
     await until_ended(here, doing)
     assert not doing._breaker.openings
@@ -106,11 +106,11 @@ async def test_a_post_that_is_never_taken_ends_as_refused_beside_others(
 
 @pytest.mark.parametrize("body", GARBLED)
 @ensureDeferred
-async def test_a_post_whose_answer_cannot_be_read_ends_as_refused(here: Here, body: str) -> None:
+async def test_a_post_whose_answer_cannot_be_read_ends_as_refused(here: Outbox, body: str) -> None:
     here.max_faults = 2
     await here.announce("subscription")
     (bad,) = here.direct.subscriptions(1, here.set, here.schedule)
-    answers = Disliked(here, b"POST", str(bad), 201, GARBLED[body])
+    answers = FailsForOne(here, b"POST", str(bad), 201, GARBLED[body])
     await until_ended(here, here.doing())
     assert ([call["state"] for call in here.scheduler_calls()], answers.count) == (["refused"], 2)
 
@@ -118,7 +118,7 @@ async def test_a_post_whose_answer_cannot_be_read_ends_as_refused(here: Here, bo
 @pytest.mark.parametrize("status", [500, 502, 408, 302])
 @ensureDeferred
 async def test_one_that_was_made_all_the_same_is_found_before_it_is_refused(
-    here: Here, status: int
+    here: Outbox, status: int
 ) -> None:
     here.max_faults = 1
     await here.announce("subscription")
@@ -141,7 +141,7 @@ async def test_one_that_was_made_all_the_same_is_found_before_it_is_refused(
 @pytest.mark.parametrize("method", [b"POST", b"PATCH"])
 @ensureDeferred
 async def test_what_is_due_to_the_scheduler_uses_up_no_try(
-    here: Here, method: bytes, status: int
+    here: Outbox, method: bytes, status: int
 ) -> None:
     here.max_faults = 2
     await here.announce("subscription")
@@ -150,7 +150,7 @@ async def test_what_is_due_to_the_scheduler_uses_up_no_try(
     if method == b"PATCH":
         await here.do_all(doing)
         here.direct.rows("UPDATE subscriptions SET active = false")
-    answers = Disliked(here, method, "", status, b"no")
+    answers = FailsForOne(here, method, "", status, b"no")
     for _ in range(6):
         here.now += 3600
         here.hurry()
@@ -166,14 +166,14 @@ async def test_what_is_due_to_the_scheduler_uses_up_no_try(
 @pytest.mark.parametrize("status", [s for s in OTHERS if s != 404])
 @ensureDeferred
 async def test_a_patch_that_is_never_taken_ends_as_refused_beside_others(
-    here: Here, status: int, logged: list[str]
+    here: Outbox, status: int, logged: list[str]
 ) -> None:
     here.max_faults = 3
     await here.announce("subscription")
     doing = here.doing()
     bad, *_ = here.direct.subscriptions(3, here.set, here.schedule)
     await here.do_all(doing)
-    answers = Disliked(here, b"PATCH", str(here.remote_id(bad)), status)
+    answers = FailsForOne(here, b"PATCH", str(here.remote_id(bad)), status)
     here.direct.rows("UPDATE subscriptions SET active = false")
     await until_ended(here, doing)
     assert not doing._breaker.openings
@@ -184,14 +184,14 @@ async def test_a_patch_that_is_never_taken_ends_as_refused_beside_others(
 
 
 @ensureDeferred
-async def test_a_change_that_is_refused_never_makes_a_second_schedule(here: Here) -> None:
+async def test_a_change_that_is_refused_never_makes_a_second_schedule(here: Outbox) -> None:
     """The old one cannot be disabled: a new one beside it would double everything."""
     here.max_faults = 2
     await here.announce("subscription")
     doing = here.doing()
     subscription = here.subscribe()
     await here.do_all(doing)
-    Disliked(here, b"PATCH", str(here.remote_id(subscription)), 500)
+    FailsForOne(here, b"PATCH", str(here.remote_id(subscription)), 500)
     here.direct.rows("UPDATE schedules SET hour = '9'")
     await until_ended(here, doing)
     assert len(here.door.model) == 1
@@ -199,12 +199,12 @@ async def test_a_change_that_is_refused_never_makes_a_second_schedule(here: Here
 
 
 @ensureDeferred
-async def test_a_500_while_nothing_is_listed_is_nobodys_fault(here: Here) -> None:
+async def test_a_500_while_nothing_is_listed_is_nobodys_fault(here: Outbox) -> None:
     here.max_faults = 1
     await here.announce("subscription")
     doing = here.doing()
     here.subscribe()
-    Disliked(here, b"", "")
+    FailsForOne(here, b"", "")
 
     def fail(request: Any, _: Any) -> bool:
         request.setResponseCode(500)
@@ -223,14 +223,14 @@ async def test_a_500_while_nothing_is_listed_is_nobodys_fault(here: Here) -> Non
 @pytest.mark.parametrize("status", [404, 500, 200])
 @ensureDeferred
 async def test_a_page_that_cannot_be_read_hinders_only_who_has_to_read_it(
-    here: Here, status: int
+    here: Outbox, status: int
 ) -> None:
     await here.announce("subscription")
     doing = here.doing()
     for _ in range(3):
         here.door.model.create(endpoint="http://elsewhere/", auth_token="x")
     lost = here.subscribe()
-    Disliked(here, b"GET", "cursor=", status, b"<h1>no</h1>")
+    FailsForOne(here, b"GET", "cursor=", status, b"<h1>no</h1>")
     here.direct.rows("UPDATE scheduler_calls SET unknown_since = now()")
     for _ in range(8):
         here.hurry()
@@ -243,7 +243,7 @@ async def test_a_page_that_cannot_be_read_hinders_only_who_has_to_read_it(
 
 
 @ensureDeferred
-async def test_the_list_is_read_once_for_all_that_are_looked_for(here: Here) -> None:
+async def test_the_list_is_read_once_for_all_that_are_looked_for(here: Outbox) -> None:
     await here.announce("subscription")
     doing = here.doing()
     ids: list[UUID] = here.direct.subscriptions(5, here.set, here.schedule)

@@ -21,7 +21,7 @@ from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from tests.arrange import Arranged
-from tests.pipeline.fakes import LEASE, Begun, Line, Service, nothing_in_flight
+from tests.pipeline.fakes import LEASE, Begun, BreakableDatabase, Service, nothing_in_flight
 
 # Asked for by the service itself, so it opens the breaker at once.
 AWAY = Unavailable("away", timedelta(0))
@@ -37,7 +37,7 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         self.clock = Clock()
         self.in_flight = nothing_in_flight(self.clock, capacity=10, spare=2)
-        self.line = Line(self.database)
+        self.line = BreakableDatabase(self.database)
         self.begun = Begun()
         self.breakers = tuple(
             Breaker(service=name, seconds=self.clock.seconds, draw=lambda: 1.0) for name in "ab"

@@ -23,7 +23,7 @@ from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
-from tests.pipeline.fakes import LEASE, Line, nothing_in_flight
+from tests.pipeline.fakes import LEASE, BreakableDatabase, nothing_in_flight
 from tests.unreadable import refuse
 
 reactor: Any = _reactor
@@ -59,7 +59,7 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         self.clock = Clock()
         self.in_flight = nothing_in_flight(self.clock, capacity=1000)
-        self.line = Line(self.database)
+        self.line = BreakableDatabase(self.database)
         self.telemetry = Telemetry()
         self.heard: list[tuple[Send, SendResult]] = []
         self.is_listener_broken = False

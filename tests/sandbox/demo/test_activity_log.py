@@ -54,7 +54,7 @@ def send(number: int, *, text: str | None = "Hello", file_name: str | None = Non
 
 
 @define
-class Far:
+class StubApi:
     """An API that answers what the test says."""
 
     answers: dict[str, Any] = field(factory=dict)
@@ -65,7 +65,7 @@ class Far:
         return self.answers[path]
 
 
-class Story:
+class LoggedActivity:
     """An activity log and a reporter, and what they have told."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Story:
         self.activity_log = ActivityLog(identity_store=identities)
         self.activity_log.lengths = {("pregnancy", "eng_ZA"): 3}
         self.telemetry = Telemetry()
-        self.far = Far()
+        self.far = StubApi()
         far: Any = self.far
         self.scheduler = Scheduler()
         self.reporter = ActivityReporter(
@@ -100,21 +100,21 @@ class Story:
 
 
 @pytest.fixture
-def story() -> Story:
-    return Story()
+def story() -> LoggedActivity:
+    return LoggedActivity()
 
 
-def test_a_delivery_tells_who_got_what(story: Story) -> None:
+def test_a_delivery_tells_who_got_what(story: LoggedActivity) -> None:
     story.activity_log.settled(send(2), SENT)
     assert story.told == ["+27820001001 pregnancy 2/3 eng_ZA Hello"]
 
 
-def test_a_recording_is_told_by_its_name(story: Story) -> None:
+def test_a_recording_is_told_by_its_name(story: LoggedActivity) -> None:
     story.activity_log.settled(send(2, text=None, file_name="chime.wav"), SENT)
     assert story.told == ["+27820001001 pregnancy 2/3 eng_ZA [chime.wav]"]
 
 
-def test_somebody_unknown_is_told_by_her_identity(story: Story) -> None:
+def test_somebody_unknown_is_told_by_her_identity(story: LoggedActivity) -> None:
     other = "bbe7936a-0000-4000-8000-000000000001"
     story.activity_log.settled(evolve(send(2), identity=other), SENT)
     assert story.told == [f"{other} pregnancy 2/3 eng_ZA Hello"]
@@ -128,25 +128,25 @@ def test_somebody_unknown_is_told_by_her_identity(story: Story) -> None:
     ],
 )
 def test_what_was_not_delivered_is_told_with_its_reason(
-    story: Story, result: SendResult, told: str
+    story: LoggedActivity, result: SendResult, told: str
 ) -> None:
     story.activity_log.settled(send(2), result)
     assert story.told == [f"+27820001001 pregnancy 2/3 eng_ZA {told}"]
 
 
-def test_a_send_that_is_given_back_is_for_the_log_file(story: Story) -> None:
+def test_a_send_that_is_given_back_is_for_the_log_file(story: LoggedActivity) -> None:
     story.activity_log.settled(send(2), GivenBack(reason="away", delay=timedelta(seconds=1)))
     assert story.told == []
     assert len(story.events) == 1
 
 
-def test_a_send_without_its_subscription_is_told_too(story: Story) -> None:
+def test_a_send_without_its_subscription_is_told_too(story: LoggedActivity) -> None:
     gone = evolve(send(2), recipient=None)
     story.activity_log.settled(gone, Settled(outcome="skipped", stage="trigger", reason="deleted"))
     assert story.told == ["+27820001001 skipped: deleted"]
 
 
-def test_the_end_of_a_set_is_told_with_what_follows(story: Story) -> None:
+def test_the_end_of_a_set_is_told_with_what_follows(story: LoggedActivity) -> None:
     story.far.answers = {
         f"subscriptions/{SUBSCRIPTION}/": {"completed": True, "messageset": 1},
         "messageset/1/": {"next_set": 2},
@@ -157,13 +157,13 @@ def test_the_end_of_a_set_is_told_with_what_follows(story: Story) -> None:
     assert story.told[1:] == ["+27820001001 has completed pregnancy, and begins baby"]
 
 
-def test_nobody_asks_before_the_end(story: Story) -> None:
+def test_nobody_asks_before_the_end(story: LoggedActivity) -> None:
     story.activity_log.settled(send(2), SENT)
     story.run(story.reporter.follow_ends())
     assert story.far.asked == []
 
 
-def test_a_set_that_became_longer_is_learned_anew(story: Story) -> None:
+def test_a_set_that_became_longer_is_learned_anew(story: LoggedActivity) -> None:
     story.far.answers = {
         f"subscriptions/{SUBSCRIPTION}/": {"completed": False, "messageset": 1},
         "messageset/": {"results": [{"id": 1, "short_name": "pregnancy"}]},
@@ -179,7 +179,7 @@ def test_a_set_that_became_longer_is_learned_anew(story: Story) -> None:
     assert story.activity_log.lengths == {("pregnancy", "eng_ZA"): 4}
 
 
-def test_the_sums_are_told_when_they_have_changed(story: Story) -> None:
+def test_the_sums_are_told_when_they_have_changed(story: LoggedActivity) -> None:
     story.far.answers = {"subscriptions/": {"count": 12}}
     story.run(story.reporter.sum_up())
     assert story.told == []
@@ -192,7 +192,7 @@ def test_the_sums_are_told_when_they_have_changed(story: Story) -> None:
     ]
 
 
-def test_a_failed_call_of_the_scheduler_is_told_once(story: Story) -> None:
+def test_a_failed_call_of_the_scheduler_is_told_once(story: LoggedActivity) -> None:
     story.scheduler.record_failure("s", "status 503")
     story.run(story.reporter.sum_up())
     story.run(story.reporter.sum_up())

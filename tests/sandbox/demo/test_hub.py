@@ -60,7 +60,7 @@ class World:
 
 
 @define
-class Dying:
+class DiesBetweenPosts:
     """A caller whose process is killed before so many more POSTs have been made."""
 
     caller: Caller
@@ -77,7 +77,7 @@ class Dying:
 
 
 @define
-class Deaf:
+class LosesAnswers:
     """A caller that loses the answers to its first POSTs."""
 
     caller: Caller
@@ -164,7 +164,7 @@ async def test_a_recording_is_served_as_a_sound(world: World) -> None:
 async def test_a_load_that_was_interrupted_anywhere_is_completed(world: World) -> None:
     posts = 0
     while True:
-        dying = Dying(world.caller, posts)
+        dying = DiesBetweenPosts(world.caller, posts)
         try:
             await world.load(dying)
         except ConnectionAbortedError:
@@ -182,7 +182,7 @@ async def test_an_interrupted_registration_is_completed_and_nobody_is_subscribed
 ) -> None:
     await world.load()
     try:
-        await world.hub(Dying(world.caller, 10)).register_cohort()
+        await world.hub(DiesBetweenPosts(world.caller, 10)).register_cohort()
     except ConnectionAbortedError:
         assert len(await world.all("subscriptions/")) == 10
     assert await world.hub().register_cohort() == COHORT - 10
@@ -197,7 +197,7 @@ async def test_an_interrupted_registration_is_completed_and_nobody_is_subscribed
 async def test_content_is_the_users_once_somebody_is_subscribed(world: World) -> None:
     await world.load()
     await world.hub().register_cohort()
-    assert not await world.load(Dying(world.caller, 0))
+    assert not await world.load(DiesBetweenPosts(world.caller, 0))
 
 
 @ensureDeferred
@@ -222,7 +222,7 @@ async def test_a_registration_is_made_again_if_its_answer_is_lost_but_not_if_it_
     world: World,
 ) -> None:
     await world.load()
-    hub = world.hub(Deaf(world.caller, 2))
+    hub = world.hub(LosesAnswers(world.caller, 2))
     for _ in range(2):
         with pytest.raises(ConnectionResetError):
             await hub.register_next()

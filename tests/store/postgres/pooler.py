@@ -15,7 +15,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, c
 from twisted.internet.protocol import Factory, Protocol
 
 from sbm.settings.endpoints import DatabaseAddress
-from tests.store.postgres.proxy import PORT, reactor
+from tests.store.postgres.database_proxy import PORT, reactor
 
 _SSL_REQUEST, _GSS_REQUEST = 80877103, 80877104
 _VERSION = 196608
@@ -54,7 +54,7 @@ class _Framed(Protocol):
 
 
 @define(eq=False)
-class _Server(_Framed):
+class _PooledConnection(_Framed):
     """A connection of the pool to the server."""
 
     pooler: Any = None
@@ -92,7 +92,7 @@ class _Server(_Framed):
 
 
 @define(eq=False)
-class _Client(_Framed):
+class _PoolerClient(_Framed):
     """libpq's connection to the pool."""
 
     pooler: Any = None
@@ -117,7 +117,7 @@ class _Client(_Framed):
             self.pooler.wanted.append(self)
             self.pooler.serve()
 
-    def begin(self, server: _Server) -> bool:
+    def begin(self, server: _PooledConnection) -> bool:
         """Go on with this server; False: it is not needed yet."""
         if not self.is_welcome:
             self.is_welcome = True
@@ -153,10 +153,10 @@ class Pooler(Factory):
     size: int = 10
     takes_turns: bool = False
     has_own_pids: bool = True
-    idle: deque[_Server] = field(factory=deque, init=False)
-    servers: list[_Server] = field(factory=list, init=False)
-    wanted: deque[_Client] = field(factory=deque, init=False)
-    clients: list[_Client] = field(factory=list, init=False)
+    idle: deque[_PooledConnection] = field(factory=deque, init=False)
+    servers: list[_PooledConnection] = field(factory=list, init=False)
+    wanted: deque[_PoolerClient] = field(factory=deque, init=False)
+    clients: list[_PoolerClient] = field(factory=list, init=False)
     folder: Path = field(
         factory=lambda: Path(tempfile.mkdtemp(prefix="sbm-pooler-", dir="/tmp")), init=False
     )
@@ -177,8 +177,8 @@ class Pooler(Factory):
             one.transport.abortConnection()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def buildProtocol(self, addr: Any) -> _Client:
-        self.clients.append(_Client(pooler=self))
+    def buildProtocol(self, addr: Any) -> _PoolerClient:
+        self.clients.append(_PoolerClient(pooler=self))
         return self.clients[-1]
 
     def serve(self) -> None:
@@ -189,19 +189,21 @@ class Pooler(Factory):
                 self.free(server)
         while self.opening < len(self.wanted) and len(self.servers) + self.opening < self.size:
             self.opening += 1
-            connectProtocol(self._endpoint(), _Server(pooler=self)).addCallback(self._opened)
+            connectProtocol(self._endpoint(), _PooledConnection(pooler=self)).addCallback(
+                self._opened
+            )
 
-    def free(self, server: _Server) -> None:
+    def free(self, server: _PooledConnection) -> None:
         self.idle.append(server)
         self.serve()
 
-    def forget(self, server: _Server) -> None:
+    def forget(self, server: _PooledConnection) -> None:
         self.servers.remove(server)
         if server in self.idle:
             self.idle.remove(server)
         self.serve()
 
-    def _opened(self, server: _Server) -> None:
+    def _opened(self, server: _PooledConnection) -> None:
         self.opening -= 1
         self.servers.append(server)
 

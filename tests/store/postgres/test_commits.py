@@ -27,7 +27,7 @@ from sbm.store.postgres.connection import Connection, Server, open_connection, r
 from sbm.store.postgres.database import RESTARTS, Transaction
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from tests.arrange import Arranged, arranged
-from tests.store.postgres.proxy import Proxy, reactor
+from tests.store.postgres.database_proxy import DatabaseProxy, reactor
 from tests.store.transactions import COUNT, SOON, ask, insert, query, together
 
 # A trigger that COMMIT itself runs.
@@ -84,7 +84,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     return looks
 
 
-async def once(proxy: Proxy, fault: str) -> None:
+async def once(proxy: DatabaseProxy, fault: str) -> None:
     """Let this go wrong with COMMIT, but only once."""
     setattr(proxy, fault, b"COMMIT")
     await proxy.struck
@@ -96,7 +96,7 @@ async def once(proxy: Proxy, fault: str) -> None:
 
 @ensureDeferred
 async def test_what_was_committed_is_answered_as_if_nothing_had_happened(
-    through: Any, proxy: Proxy, direct: Arranged
+    through: Any, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     database = through()
     answer, _ = await together([database.transact(Tries()), once(proxy, "stop_after")])
@@ -107,7 +107,7 @@ async def test_what_was_committed_is_answered_as_if_nothing_had_happened(
 
 @ensureDeferred
 async def test_what_was_not_committed_is_done_again(
-    through: Any, proxy: Proxy, direct: Arranged
+    through: Any, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     answer, _ = await together([through().transact(Tries()), once(proxy, "stop_before")])
     assert (answer, direct.value(COUNT)) == (2, 1)
@@ -115,7 +115,7 @@ async def test_what_was_not_committed_is_done_again(
 
 @ensureDeferred
 async def test_what_is_never_committed_is_given_up_and_known_not_to_be_done(
-    through: Any, proxy: Proxy, direct: Arranged
+    through: Any, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     tries = Tries()
     proxy.stop_before = b"COMMIT"
@@ -129,7 +129,7 @@ async def test_what_is_never_committed_is_given_up_and_known_not_to_be_done(
 @ensureDeferred
 async def test_a_server_that_falls_silent_during_commit_is_asked_again(
     through: Any,
-    proxy: Proxy,
+    proxy: DatabaseProxy,
     direct: Arranged,
     looks: Looks,
     monkeypatch: pytest.MonkeyPatch,
@@ -147,7 +147,7 @@ async def test_a_server_that_falls_silent_during_commit_is_asked_again(
 @ensureDeferred
 async def test_a_commit_that_is_held_up_is_asked_about_until_it_ends(
     through: Any,
-    proxy: Proxy,
+    proxy: DatabaseProxy,
     direct: Arranged,
     looks: Looks,
     monkeypatch: pytest.MonkeyPatch,
@@ -165,7 +165,7 @@ async def test_a_commit_that_is_held_up_is_asked_about_until_it_ends(
 
 @ensureDeferred
 async def test_a_server_that_comes_back_later_is_asked_then(
-    through: Any, proxy: Proxy, direct: Arranged
+    through: Any, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     """Several times nobody is there to be asked."""
     proxy.stop_after = b"COMMIT"
@@ -184,7 +184,7 @@ async def test_a_server_that_comes_back_later_is_asked_then(
 
 @ensureDeferred
 async def test_who_has_only_read_is_not_asked_about_and_reads_again(
-    through: Any, proxy: Proxy, looks: Looks
+    through: Any, proxy: DatabaseProxy, looks: Looks
 ) -> None:
     tries = [0]
 
@@ -201,7 +201,7 @@ async def test_who_has_only_read_is_not_asked_about_and_reads_again(
 
 @ensureDeferred
 async def test_while_nobody_can_be_asked_for_too_long_it_is_unknown(
-    through: Any, proxy: Proxy, direct: Arranged, monkeypatch: pytest.MonkeyPatch
+    through: Any, proxy: DatabaseProxy, direct: Arranged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", SOON)
     database = through(by=reactor)
@@ -220,7 +220,11 @@ async def test_while_nobody_can_be_asked_for_too_long_it_is_unknown(
 
 @ensureDeferred
 async def test_a_commit_that_is_held_up_for_too_long_is_unknown(
-    through: Any, proxy: Proxy, direct: Arranged, monkeypatch: pytest.MonkeyPatch, looks: Looks
+    through: Any,
+    proxy: DatabaseProxy,
+    direct: Arranged,
+    monkeypatch: pytest.MonkeyPatch,
+    looks: Looks,
 ) -> None:
     direct.rows(WAIT_AT_COMMIT)
     direct.rows(HOLD)
@@ -237,7 +241,11 @@ async def test_a_commit_that_is_held_up_for_too_long_is_unknown(
 
 @ensureDeferred
 async def test_a_daemon_that_stops_looks_no_longer(
-    through: Any, proxy: Proxy, direct: Arranged, looks: Looks, monkeypatch: pytest.MonkeyPatch
+    through: Any,
+    proxy: DatabaseProxy,
+    direct: Arranged,
+    looks: Looks,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     direct.rows(WAIT_AT_COMMIT)
     direct.rows(HOLD)
@@ -251,7 +259,11 @@ async def test_a_daemon_that_stops_looks_no_longer(
 
 @ensureDeferred
 async def test_who_stops_waiting_while_it_is_looked_leaves_the_pool_whole(
-    through: Any, proxy: Proxy, direct: Arranged, looks: Looks, monkeypatch: pytest.MonkeyPatch
+    through: Any,
+    proxy: DatabaseProxy,
+    direct: Arranged,
+    looks: Looks,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     direct.rows(WAIT_AT_COMMIT)
     direct.rows(HOLD)
@@ -271,7 +283,7 @@ async def test_who_stops_waiting_while_it_is_looked_leaves_the_pool_whole(
 
 @ensureDeferred
 async def test_a_commit_that_the_server_refuses_is_not_done_and_costs_no_connection(
-    through: Any, proxy: Proxy, direct: Arranged, looks: Looks
+    through: Any, proxy: DatabaseProxy, direct: Arranged, looks: Looks
 ) -> None:
     direct.rows(AT_COMMIT.format("PERFORM pg_advisory_xact_lock(1);"))
     direct.rows(HOLD)
@@ -306,7 +318,7 @@ class Crashing:
     """A server that can be killed, and a way to it on which things go wrong."""
 
     uri: str
-    proxy: Proxy
+    proxy: DatabaseProxy
 
     def count(self) -> Any:
         """How many rows there are, once it is up again."""
@@ -343,7 +355,7 @@ async def crashing() -> AsyncIterator[Crashing]:
     try:
         server.start()
         migrations.migrate(server.uri())
-        proxy = Proxy(DatabaseAddress.parse(server.uri()))
+        proxy = DatabaseProxy(DatabaseAddress.parse(server.uri()))
         proxy.open()
         yield Crashing(server.uri(), proxy)
         await proxy.close()
@@ -422,7 +434,7 @@ async def test_what_was_committed_before_a_crash_is_unknown_and_not_done_again(
 )
 @ensureDeferred
 async def test_another_server_does_not_know_what_became_of_it(
-    proxy: Proxy, server: Server | None
+    proxy: DatabaseProxy, server: Server | None
 ) -> None:
     here = await open_connection(reactor, proxy.to)
     pending = await begun(here)
@@ -442,7 +454,7 @@ async def test_another_server_does_not_know_what_became_of_it(
 
 @ensureDeferred
 async def test_what_was_not_done_in_another_life_of_the_server_will_never_be(
-    proxy: Proxy,
+    proxy: DatabaseProxy,
 ) -> None:
     here = await open_connection(reactor, proxy.to)
     pending = await begun(here)

@@ -29,7 +29,7 @@ from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable, Schema
 from sbm.store.postgres.rows import by_column
 from tests.arrange import Arranged
 from tests.db.databases import Databases
-from tests.store.postgres.proxy import Proxy, reactor
+from tests.store.postgres.database_proxy import DatabaseProxy, reactor
 from tests.store.transactions import COUNT, SOON, Ahead, Barrier, ask, insert, query, together
 
 OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -47,7 +47,7 @@ async def test_what_is_done_is_committed(database: Database, direct: Arranged) -
 @pytest.mark.parametrize("error", [ValueError("oh"), CancelledError()])
 @ensureDeferred
 async def test_whatever_is_raised_rolls_back_and_the_connection_stays(
-    through: Any, proxy: Proxy, direct: Arranged, error: Exception
+    through: Any, proxy: DatabaseProxy, direct: Arranged, error: Exception
 ) -> None:
     database = through()
 
@@ -64,7 +64,7 @@ async def test_whatever_is_raised_rolls_back_and_the_connection_stays(
 
 @ensureDeferred
 async def test_a_statement_that_is_refused_rolls_back_and_the_connection_stays(
-    through: Any, proxy: Proxy, direct: Arranged
+    through: Any, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     database = through()
 
@@ -136,7 +136,7 @@ async def test_a_session_is_set_up_as_the_statements_expect_it(database: Databas
 
 @ensureDeferred
 async def test_no_more_connections_are_opened_than_allowed_and_the_others_wait(
-    through: Any, proxy: Proxy
+    through: Any, proxy: DatabaseProxy
 ) -> None:
     database, barrier = through(2), Barrier(2)
     at_once = [0, 0]
@@ -153,7 +153,9 @@ async def test_no_more_connections_are_opened_than_allowed_and_the_others_wait(
 
 
 @ensureDeferred
-async def test_connections_are_opened_as_they_are_needed(through: Any, proxy: Proxy) -> None:
+async def test_connections_are_opened_as_they_are_needed(
+    through: Any, proxy: DatabaseProxy
+) -> None:
     database = through(10)
     assert proxy.lines == []
     for _ in range(5):
@@ -181,7 +183,7 @@ async def test_nobody_waits_for_a_connection_for_ever(
 
 
 @ensureDeferred
-async def test_a_connection_that_grew_old_is_replaced(through: Any, proxy: Proxy) -> None:
+async def test_a_connection_that_grew_old_is_replaced(through: Any, proxy: DatabaseProxy) -> None:
     ahead = Ahead()
     database = through(1, by=ahead)
     await database.transact(ask)
@@ -230,7 +232,7 @@ async def test_a_connection_that_is_killed_during_a_statement_has_done_nothing(
 
 @ensureDeferred
 async def test_a_connection_that_breaks_during_a_statement_has_done_nothing(
-    through: Any, proxy: Proxy, direct: Arranged
+    through: Any, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     database = through()
     proxy.stop_after = b"SELECT 1"
@@ -249,7 +251,7 @@ async def test_a_connection_that_breaks_during_a_statement_has_done_nothing(
 
 @ensureDeferred
 async def test_a_connection_that_is_lost_between_two_statements(
-    through: Any, proxy: Proxy, direct: Arranged
+    through: Any, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     database = through()
 
@@ -266,7 +268,7 @@ async def test_a_connection_that_is_lost_between_two_statements(
 
 @ensureDeferred
 async def test_a_connection_that_proves_dead_at_begin_costs_nothing(
-    through: Any, proxy: Proxy, direct: Arranged
+    through: Any, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     database = through()
     await database.transact(ask)
@@ -281,7 +283,7 @@ async def test_a_connection_that_proves_dead_at_begin_costs_nothing(
 
 
 @ensureDeferred
-async def test_it_is_not_begun_over_and_over_for_ever(through: Any, proxy: Proxy) -> None:
+async def test_it_is_not_begun_over_and_over_for_ever(through: Any, proxy: DatabaseProxy) -> None:
     proxy.stop_before = b"BEGIN"
     with pytest.raises(DatabaseUnavailable):
         await through().transact(ask)
@@ -290,7 +292,7 @@ async def test_it_is_not_begun_over_and_over_for_ever(through: Any, proxy: Proxy
 
 @ensureDeferred
 async def test_a_server_that_falls_silent_costs_the_connection(
-    through: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    through: Any, proxy: DatabaseProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = through()
     proxy.deaf_after = b"SELECT 1"
@@ -311,7 +313,7 @@ async def test_a_server_that_falls_silent_costs_the_connection(
 @pytest.mark.parametrize("silence", ["hole_before", "stop_before"])
 @ensureDeferred
 async def test_a_pool_full_of_dead_connections_is_emptied_when_the_first_one_is_found(
-    through: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, silence: str
+    through: Any, proxy: DatabaseProxy, monkeypatch: pytest.MonkeyPatch, silence: str
 ) -> None:
     """As after a failover, when their server has gone without a word."""
     database, barrier = through(8), Barrier(8)
@@ -348,7 +350,7 @@ async def test_a_pool_full_of_dead_connections_is_emptied_when_the_first_one_is_
 @ensureDeferred
 async def test_silence_is_noticed_wherever_it_begins_and_nothing_was_done(
     through: Any,
-    proxy: Proxy,
+    proxy: DatabaseProxy,
     direct: Arranged,
     monkeypatch: pytest.MonkeyPatch,
     statement: bytes,
@@ -378,7 +380,7 @@ async def test_silence_is_noticed_wherever_it_begins_and_nothing_was_done(
 
 @ensureDeferred
 async def test_a_statement_that_waits_too_long_for_a_lock_costs_no_connection(
-    through: Any, proxy: Proxy, direct: Arranged
+    through: Any, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     database = through()
     direct.rows("SELECT pg_advisory_lock(1)")
@@ -447,7 +449,7 @@ async def test_who_always_loses_gives_up(database: Database, direct: Arranged) -
 
 @ensureDeferred
 async def test_who_stops_waiting_for_a_statement_leaves_nothing_behind(
-    through: Any, proxy: Proxy, direct: Arranged
+    through: Any, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     database = through()
     proxy.deaf_after, struck = b"pg_sleep", proxy.struck
@@ -469,7 +471,7 @@ async def test_who_stops_waiting_for_a_statement_leaves_nothing_behind(
 @pytest.mark.parametrize("statement", [b"BEGIN", b"COMMIT", b"SET statement_timeout"])
 @ensureDeferred
 async def test_who_stops_waiting_at_any_point_leaves_the_pool_whole(
-    through: Any, proxy: Proxy, statement: bytes
+    through: Any, proxy: DatabaseProxy, statement: bytes
 ) -> None:
     database = through()
     proxy.deaf_after, struck = statement, proxy.struck
@@ -486,7 +488,7 @@ async def test_who_stops_waiting_at_any_point_leaves_the_pool_whole(
 
 @ensureDeferred
 async def test_who_stops_waiting_for_the_server_to_answer_at_all_hangs_up(
-    through: Any, proxy: Proxy
+    through: Any, proxy: DatabaseProxy
 ) -> None:
     database = through()
     proxy.is_silent = True
@@ -523,7 +525,7 @@ async def test_who_stops_waiting_for_a_connection_takes_nobody_s_place(through: 
 
 @ensureDeferred
 async def test_while_no_server_is_there_it_says_so_at_once_and_tries_again_later(
-    through: Any, proxy: Proxy
+    through: Any, proxy: DatabaseProxy
 ) -> None:
     ahead = Ahead()
     database = through(3, by=ahead)
@@ -541,7 +543,7 @@ async def test_while_no_server_is_there_it_says_so_at_once_and_tries_again_later
 
 @ensureDeferred
 async def test_while_no_server_is_there_one_caller_tries_for_all(
-    through: Any, proxy: Proxy
+    through: Any, proxy: DatabaseProxy
 ) -> None:
     ahead = Ahead()
     database = through(5, by=ahead)
@@ -561,7 +563,7 @@ async def test_while_no_server_is_there_one_caller_tries_for_all(
 
 @ensureDeferred
 async def test_while_one_caller_tries_the_others_do_not_wait_for_it(
-    through: Any, proxy: Proxy
+    through: Any, proxy: DatabaseProxy
 ) -> None:
     ahead = Ahead()
     database = through(5, by=ahead)
@@ -584,7 +586,7 @@ async def test_while_one_caller_tries_the_others_do_not_wait_for_it(
 
 @ensureDeferred
 async def test_a_server_that_goes_away_and_comes_back_is_found_again(
-    through: Any, proxy: Proxy
+    through: Any, proxy: DatabaseProxy
 ) -> None:
     ahead = Ahead()
     database = through(by=ahead)
@@ -602,13 +604,13 @@ def hosts(address: DatabaseAddress, *folders: object) -> DatabaseAddress:
 
 
 @ensureDeferred
-async def test_hosts_are_tried_in_order(through: Any, proxy: Proxy, tmp_path: Path) -> None:
+async def test_hosts_are_tried_in_order(through: Any, proxy: DatabaseProxy, tmp_path: Path) -> None:
     database = through(address=hosts(proxy.to, tmp_path / "nobody", proxy.folder))
     assert await database.transact(ask) == 1
 
 
 @define(eq=False)
-class Hasty(Ahead):
+class ImpatientDatabase(Ahead):
     """Notes how long connecting may take, and has no patience with the first ones."""
 
     with_how_many: int = 1
@@ -623,9 +625,9 @@ class Hasty(Ahead):
 
 
 @pytest_twisted.async_yield_fixture
-async def silent(proxy: Proxy) -> AsyncIterator[Proxy]:
+async def silent(proxy: DatabaseProxy) -> AsyncIterator[DatabaseProxy]:
     """A host that lets in, and says nothing."""
-    silent = Proxy(proxy.to, is_silent=True)
+    silent = DatabaseProxy(proxy.to, is_silent=True)
     silent.open()
     yield silent
     await silent.close()
@@ -634,18 +636,18 @@ async def silent(proxy: Proxy) -> AsyncIterator[Proxy]:
 
 @ensureDeferred
 async def test_a_host_that_says_nothing_is_passed_over(
-    through: Any, proxy: Proxy, silent: Proxy
+    through: Any, proxy: DatabaseProxy, silent: DatabaseProxy
 ) -> None:
-    database = through(address=hosts(proxy.to, silent.folder, proxy.folder), by=Hasty())
+    database = through(address=hosts(proxy.to, silent.folder, proxy.folder), by=ImpatientDatabase())
     assert await database.transact(ask) == 1
     await silent.lines[0].closed
 
 
 @ensureDeferred
 async def test_however_many_hosts_say_nothing_the_last_one_has_its_turn_in_time(
-    through: Any, proxy: Proxy, silent: Proxy
+    through: Any, proxy: DatabaseProxy, silent: DatabaseProxy
 ) -> None:
-    hasty = Hasty(with_how_many=9)
+    hasty = ImpatientDatabase(with_how_many=9)
     address = hosts(proxy.to, *[silent.folder] * 9, proxy.folder)
     assert await through(address=address, by=hasty).transact(ask) == 1
     connecting = hasty.patiences[:9]
@@ -655,10 +657,10 @@ async def test_however_many_hosts_say_nothing_the_last_one_has_its_turn_in_time(
 
 @ensureDeferred
 async def test_the_host_that_was_reached_last_is_tried_first(
-    through: Any, proxy: Proxy, silent: Proxy
+    through: Any, proxy: DatabaseProxy, silent: DatabaseProxy
 ) -> None:
     address = hosts(proxy.to, silent.folder, proxy.folder)
-    database, barrier = through(2, address=address, by=Hasty()), Barrier(2)
+    database, barrier = through(2, address=address, by=ImpatientDatabase()), Barrier(2)
     await database.transact(ask)
 
     async def work(transaction: Transaction) -> None:
@@ -669,7 +671,7 @@ async def test_the_host_that_was_reached_last_is_tried_first(
 
 
 @define(eq=False)
-class Nameless(Hasty):
+class Nameless(ImpatientDatabase):
     """Its name server says nothing."""
 
     nameResolver: Any = None
@@ -686,7 +688,7 @@ class Nameless(Hasty):
 
 @ensureDeferred
 async def test_a_name_server_that_says_nothing_is_not_waited_for(
-    through: Any, proxy: Proxy
+    through: Any, proxy: DatabaseProxy
 ) -> None:
     nameless = Nameless()
     nameless.nameResolver = nameless
@@ -707,7 +709,7 @@ async def test_a_server_that_only_lets_read_is_passed_over(through: Any, direct:
 
 @ensureDeferred
 async def test_a_server_that_lets_read_only_from_now_on_is_given_up(
-    through: Any, proxy: Proxy
+    through: Any, proxy: DatabaseProxy
 ) -> None:
     database = through()
 
@@ -722,7 +724,7 @@ async def test_a_server_that_lets_read_only_from_now_on_is_given_up(
 
 
 @ensureDeferred
-async def test_when_no_host_answers_each_is_told(through: Any, proxy: Proxy) -> None:
+async def test_when_no_host_answers_each_is_told(through: Any, proxy: DatabaseProxy) -> None:
     database = through(address=hosts(proxy.to, "/nowhere/one", "/nowhere/two"))
     with pytest.raises(DatabaseUnavailable, match=r"/nowhere/one.*; .*/nowhere/two"):
         await database.transact(ask)
@@ -731,7 +733,7 @@ async def test_when_no_host_answers_each_is_told(through: Any, proxy: Proxy) -> 
 @pytest.mark.parametrize("wrong", [{"name": "no_such_database"}, {"user": "nobody_at_all"}])
 @ensureDeferred
 async def test_a_server_that_does_not_let_us_in_is_unavailable(
-    through: Any, proxy: Proxy, wrong: Any
+    through: Any, proxy: DatabaseProxy, wrong: Any
 ) -> None:
     with pytest.raises(DatabaseUnavailable, match="does not exist"):
         await through(address=evolve(proxy.address, **wrong)).transact(ask)
@@ -742,7 +744,7 @@ async def test_a_server_that_does_not_let_us_in_is_unavailable(
 
 @ensureDeferred
 async def test_an_empty_database_is_refused_until_it_is_migrated(
-    through: Any, proxy: Proxy, databases: Databases
+    through: Any, proxy: DatabaseProxy, databases: Databases
 ) -> None:
     ahead, name = Ahead(), f"sbm_test_{uuid4().hex[:12]}"
     uri = databases.create(name)
@@ -759,7 +761,9 @@ async def test_an_empty_database_is_refused_until_it_is_migrated(
 
 
 @ensureDeferred
-async def test_a_newer_schema_is_refused(through: Any, proxy: Proxy, direct: Arranged) -> None:
+async def test_a_newer_schema_is_refused(
+    through: Any, proxy: DatabaseProxy, direct: Arranged
+) -> None:
     direct.rows("INSERT INTO schema_migrations (name) VALUES ('9999_from_the_future')")
     with pytest.raises(SchemaMismatch, match="9999_from_the_future"):
         await through().transact(ask)
@@ -768,7 +772,7 @@ async def test_a_newer_schema_is_refused(through: Any, proxy: Proxy, direct: Arr
 
 @ensureDeferred
 async def test_a_schema_that_does_not_fit_is_not_looked_for_at_another_host(
-    through: Any, proxy: Proxy, direct: Arranged
+    through: Any, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     direct.rows("DELETE FROM schema_migrations WHERE name LIKE '0006%'")
     address = hosts(proxy.to, proxy.folder, proxy.folder)
@@ -781,7 +785,7 @@ async def test_a_schema_that_does_not_fit_is_not_looked_for_at_another_host(
 
 
 @ensureDeferred
-async def test_stopping_closes_every_connection(through: Any, proxy: Proxy) -> None:
+async def test_stopping_closes_every_connection(through: Any, proxy: DatabaseProxy) -> None:
     database, barrier = through(3), Barrier(3)
 
     async def work(transaction: Transaction) -> None:
@@ -798,7 +802,7 @@ async def test_stopping_closes_every_connection(through: Any, proxy: Proxy) -> N
 
 @ensureDeferred
 async def test_what_is_under_way_when_it_stops_fails(
-    through: Any, proxy: Proxy, direct: Arranged
+    through: Any, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     database = through()
     proxy.deaf_after, struck = b"SELECT 1", proxy.struck
@@ -817,7 +821,7 @@ async def test_what_is_under_way_when_it_stops_fails(
 
 @ensureDeferred
 async def test_a_connection_that_comes_up_after_the_stop_is_closed(
-    through: Any, proxy: Proxy
+    through: Any, proxy: DatabaseProxy
 ) -> None:
     database = through()
     call = Deferred.fromCoroutine(database.transact(ask))

@@ -20,7 +20,7 @@ from sbm.store.postgres import connection, notifications
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.notifications import Notifications
 from tests.arrange import Arranged
-from tests.store.postgres.proxy import Proxy, reactor
+from tests.store.postgres.database_proxy import DatabaseProxy, reactor
 from tests.store.transactions import SOON
 
 TERMINATE = (
@@ -30,7 +30,7 @@ TERMINATE = (
 
 
 @define(eq=False)
-class Ear:
+class Counter:
     """Counts what it hears; ``next`` fires at the next time."""
 
     heard: int = 0
@@ -44,13 +44,13 @@ class Ear:
 
 
 @pytest.fixture
-def ear() -> Ear:
-    return Ear()
+def ear() -> Counter:
+    return Counter()
 
 
 @pytest_twisted.async_yield_fixture
 async def listening(
-    proxy: Proxy, ear: Ear, monkeypatch: pytest.MonkeyPatch
+    proxy: DatabaseProxy, ear: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Notifications]:
     """It tries again soon after a failure."""
     monkeypatch.setattr(notifications, "RETRY_SECONDS", 0.02)
@@ -60,7 +60,7 @@ async def listening(
         await listening.stopService()
 
 
-async def start(listening: Notifications, ear: Ear) -> None:
+async def start(listening: Notifications, ear: Counter) -> None:
     """Begin to listen; to begin with, it rings for what was said before."""
     ready = ear.next
     listening.startService()
@@ -68,14 +68,14 @@ async def start(listening: Notifications, ear: Ear) -> None:
 
 
 @ensureDeferred
-async def test_beginning_to_listen_rings_once(listening: Notifications, ear: Ear) -> None:
+async def test_beginning_to_listen_rings_once(listening: Notifications, ear: Counter) -> None:
     await start(listening, ear)
     assert ear.heard == 1
 
 
 @ensureDeferred
 async def test_what_others_say_is_heard(
-    listening: Notifications, ear: Ear, direct: Arranged
+    listening: Notifications, ear: Counter, direct: Arranged
 ) -> None:
     await start(listening, ear)
     for _ in range(3):
@@ -87,7 +87,7 @@ async def test_what_others_say_is_heard(
 
 @ensureDeferred
 async def test_a_tick_is_heard(
-    listening: Notifications, ear: Ear, database: Database, direct: Arranged
+    listening: Notifications, ear: Counter, database: Database, direct: Arranged
 ) -> None:
     await start(listening, ear)
     said = ear.next
@@ -97,7 +97,7 @@ async def test_a_tick_is_heard(
 
 @ensureDeferred
 async def test_other_channels_are_not_listened_to(
-    listening: Notifications, ear: Ear, direct: Arranged
+    listening: Notifications, ear: Counter, direct: Arranged
 ) -> None:
     await start(listening, ear)
     said = ear.next
@@ -109,7 +109,7 @@ async def test_other_channels_are_not_listened_to(
 
 @ensureDeferred
 async def test_a_listener_that_is_killed_listens_again(
-    listening: Notifications, ear: Ear, direct: Arranged
+    listening: Notifications, ear: Counter, direct: Arranged
 ) -> None:
     await start(listening, ear)
     for _ in range(3):
@@ -124,8 +124,8 @@ async def test_a_listener_that_is_killed_listens_again(
 @ensureDeferred
 async def test_a_server_that_falls_silent_is_noticed_and_listened_to_again(
     listening: Notifications,
-    ear: Ear,
-    proxy: Proxy,
+    ear: Counter,
+    proxy: DatabaseProxy,
     direct: Arranged,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -145,7 +145,7 @@ async def test_a_server_that_falls_silent_is_noticed_and_listened_to_again(
 
 @ensureDeferred
 async def test_a_server_that_comes_late_is_listened_to(
-    listening: Notifications, ear: Ear, proxy: Proxy
+    listening: Notifications, ear: Counter, proxy: DatabaseProxy
 ) -> None:
     await proxy.close()
     ready = ear.next
@@ -156,7 +156,7 @@ async def test_a_server_that_comes_late_is_listened_to(
 
 @ensureDeferred
 async def test_a_server_that_goes_and_comes_back_is_listened_to_again(
-    listening: Notifications, ear: Ear, proxy: Proxy, direct: Arranged
+    listening: Notifications, ear: Counter, proxy: DatabaseProxy, direct: Arranged
 ) -> None:
     await start(listening, ear)
     await proxy.close()
@@ -169,7 +169,9 @@ async def test_a_server_that_goes_and_comes_back_is_listened_to_again(
 
 
 @ensureDeferred
-async def test_stopping_hangs_up(listening: Notifications, ear: Ear, proxy: Proxy) -> None:
+async def test_stopping_hangs_up(
+    listening: Notifications, ear: Counter, proxy: DatabaseProxy
+) -> None:
     await start(listening, ear)
     await listening.stopService()
     await proxy.lines[0].closed
@@ -178,7 +180,7 @@ async def test_stopping_hangs_up(listening: Notifications, ear: Ear, proxy: Prox
 
 @ensureDeferred
 async def test_it_stops_while_nobody_answers(
-    listening: Notifications, ear: Ear, proxy: Proxy
+    listening: Notifications, ear: Counter, proxy: DatabaseProxy
 ) -> None:
     proxy.is_silent = True
     listening.startService()
@@ -187,7 +189,7 @@ async def test_it_stops_while_nobody_answers(
 
 
 @ensureDeferred
-async def test_it_stops_while_it_rests(proxy: Proxy, ear: Ear, tmp_path: Path) -> None:
+async def test_it_stops_while_it_rests(proxy: DatabaseProxy, ear: Counter, tmp_path: Path) -> None:
     nowhere = evolve(proxy.address, hosts=((str(tmp_path / "nowhere"), 5432),))
     listening = Notifications(reactor=reactor, address=nowhere, heard={"sbm_ticks": ear})
     listening.startService()
@@ -201,8 +203,8 @@ async def test_what_was_never_started_is_stopped_at_once(listening: Notification
 
 
 @ensureDeferred
-async def test_each_channel_has_its_own_listener(proxy: Proxy, direct: Arranged) -> None:
-    ears = {"sbm_ticks": Ear(), "sbm_sends": Ear()}
+async def test_each_channel_has_its_own_listener(proxy: DatabaseProxy, direct: Arranged) -> None:
+    ears = {"sbm_ticks": Counter(), "sbm_sends": Counter()}
     listening = Notifications(reactor=reactor, address=proxy.address, heard=ears)
     ready = ears["sbm_sends"].next
     listening.startService()
@@ -241,7 +243,7 @@ DIFFERENCE = Difference(
 )
 @ensureDeferred
 async def test_work_is_heard_of_on_its_channel_alone(
-    proxy: Proxy,
+    proxy: DatabaseProxy,
     direct: Arranged,
     database: Database,
     work: Callable[..., Awaitable[Any]],
@@ -250,7 +252,7 @@ async def test_work_is_heard_of_on_its_channel_alone(
 ) -> None:
     schedule = direct.schedule()
     await database.transact(ticks.open_tick, schedule_id=schedule)
-    ears = {name: Ear() for name in Wakeups.of(reactor).by_channel()}
+    ears = {name: Counter() for name in Wakeups.of(reactor).by_channel()}
     listening = Notifications(reactor=reactor, address=proxy.address, heard=ears)
     ready = ears[channel].next
     listening.startService()

@@ -15,8 +15,8 @@ from sbm.store.postgres import migrations
 from sbm.store.postgres.database import RECONNECT_SECONDS, Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit
 from tests.arrange import Arranged
+from tests.store.postgres.database_proxy import reactor
 from tests.store.postgres.pooler import Pooler
-from tests.store.postgres.proxy import reactor
 from tests.store.transactions import COUNT, Ahead, Barrier, ask, insert, together
 
 Pool = Callable[..., Pooler]

@@ -22,7 +22,7 @@ from sbm.store.postgres.errors import DatabaseUnfit
 from sbm.store.postgres.rows import by_column
 from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
-from tests.store.postgres.proxy import reactor
+from tests.store.postgres.database_proxy import reactor
 from tests.store.postgres.test_migrations import files
 from tests.store.transactions import Ahead, ask, query
 

@@ -14,14 +14,14 @@ from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import connection as module
 from sbm.store.postgres.connection import open_connection
 from sbm.store.postgres.errors import DatabaseUnavailable
-from tests.store.postgres.proxy import reactor
+from tests.store.postgres.database_proxy import reactor
 from tests.store.transactions import SOON
 
 _AUTHENTICATED = b"R" + (8).to_bytes(4, "big") + (0).to_bytes(4, "big")
 
 
 @define(eq=False)
-class _Dying(Protocol):
+class _ClosingProtocol(Protocol):
     """Says something, and is gone."""
 
     factory: Any = None
@@ -41,15 +41,15 @@ class _Dying(Protocol):
 
 
 @define(eq=False)
-class Dying(Factory):
+class ClosingServer(Factory):
     """A server that answers what it hears with these words, one for each, and then hangs up."""
 
     says: tuple[bytes, ...] = ()
     hangs_up_at_once: bool = False
     noisy = False
 
-    def buildProtocol(self, addr: Any) -> _Dying:
-        return _Dying(self)
+    def buildProtocol(self, addr: Any) -> _ClosingProtocol:
+        return _ClosingProtocol(self)
 
 
 @pytest.mark.parametrize("hangs_up_at_once", [False, True])
@@ -65,7 +65,7 @@ async def test_a_server_that_dies_in_the_handshake_is_unavailable(
 ) -> None:
     monkeypatch.setattr(module, "CONNECT_SECONDS", SOON)  # of some, libpq expects to hear more
     before = {*reactor.getReaders(), *reactor.getWriters()}
-    port = reactor.listenTCP(0, Dying(says, hangs_up_at_once), interface="127.0.0.1")
+    port = reactor.listenTCP(0, ClosingServer(says, hangs_up_at_once), interface="127.0.0.1")
     where = f"127.0.0.1:{port.getHost().port}"
     address = DatabaseAddress.parse(f"postgres://u@{where}/d?sslmode={sslmode}")
     try:
@@ -83,7 +83,7 @@ async def test_giving_up_while_the_server_says_nothing_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.01)
-    port = reactor.listenTCP(0, Dying((b"", b"")), interface="127.0.0.1")
+    port = reactor.listenTCP(0, ClosingServer((b"", b"")), interface="127.0.0.1")
     address = DatabaseAddress.parse(f"postgres://u@127.0.0.1:{port.getHost().port}/d")
     try:
         with pytest.raises(DatabaseUnavailable):

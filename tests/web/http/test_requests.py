@@ -21,7 +21,7 @@ from tests.web.conftest import IDENTITY, SCHEDULER_TOKEN, Api, reactor
 NOT_PROVIDED = "Authentication credentials were not provided."
 
 
-class _Conversation(Protocol):
+class RawConnection(Protocol):
     """Sends bytes, and collects what comes until the other side hangs up."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class _Conversation(Protocol):
 
 async def said(api: Api, sent: bytes) -> bytes:
     """What the server answers to just these bytes."""
-    conversation = _Conversation()
+    conversation = RawConnection()
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", api.port)
     await connectProtocol(endpoint, conversation)
     assert conversation.transport is not None

@@ -189,7 +189,7 @@ async def test_others_have_their_turn_while_a_page_is_read_made_and_written(
     assert rounds >= 2 * 200
 
 
-class Crowd:
+class ChangingList:
     """Subscriptions that come and go; ``keys`` remembers where each of them stood."""
 
     def __init__(self, direct: Arranged, minutes: list[int]) -> None:
@@ -222,7 +222,7 @@ class Crowd:
 
 
 async def followed(
-    api: Api, crowd: Crowd, url: str, link: str, events: Iterator[Any]
+    api: Api, crowd: ChangingList, url: str, link: str, events: Iterator[Any]
 ) -> tuple[str, list[str], set[str]]:
     """The last page's URL, what was seen in this direction, and who was there all the time."""
     staying, seen = crowd.present(), list[str]()
@@ -259,7 +259,7 @@ _EVENTS = st.lists(
 async def test_whoever_follows_the_links_sees_all_that_stays_once_and_in_order(
     api: Api, direct: Arranged, minutes: list[int], limit: int, between: list[Any]
 ) -> None:
-    crowd, events = Crowd(direct, minutes), iter(between)
+    crowd, events = ChangingList(direct, minutes), iter(between)
     url = f"{SUBSCRIPTIONS}?limit={limit}&lang=eng"
     url, seen, staying = await followed(api, crowd, url, "next", events)
     assert seen == sorted(set(seen), key=crowd.keys.__getitem__, reverse=True)

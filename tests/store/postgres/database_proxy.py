@@ -22,10 +22,10 @@ _CANCEL_REQUEST = (80877102).to_bytes(4, "big")
 
 
 @define(eq=False)
-class _Server(Protocol):
+class _ServerSide(Protocol):
     """The server's end of a line."""
 
-    line: _Line
+    line: _ClientSide
     transport: Any = None
 
     def dataReceived(self, data: bytes) -> None:
@@ -38,10 +38,10 @@ class _Server(Protocol):
 
 
 @define(eq=False)
-class _Line(Protocol):
+class _ClientSide(Protocol):
     """libpq's end of a line."""
 
-    proxy: Proxy
+    proxy: DatabaseProxy
     unsent: bytes = b""
     server: Any = None
     transport: Any = None
@@ -62,7 +62,7 @@ class _Line(Protocol):
     def connectionMade(self) -> None:
         self.proxy.lines.append(self)
         if not self.proxy.is_silent:
-            connected = connectProtocol(self.proxy.endpoint(), _Server(self))
+            connected = connectProtocol(self.proxy.endpoint(), _ServerSide(self))
             connected.addCallbacks(self._connected, lambda _: self.transport.loseConnection())
 
     def dataReceived(self, data: bytes) -> None:
@@ -96,13 +96,13 @@ class _Line(Protocol):
         if self.server is not None and not self.is_hole:
             self.server.transport.loseConnection()
 
-    def _connected(self, server: _Server) -> None:
+    def _connected(self, server: _ServerSide) -> None:
         self.server = server
         server.transport.write(self.unsent)
 
 
 @define(eq=False)
-class Proxy(Factory):
+class DatabaseProxy(Factory):
     """Listens on a socket of its own, in front of the server of a database.
 
     What a client says is matched with: ``stop_before``, hang up instead of passing it on;
@@ -118,7 +118,7 @@ class Proxy(Factory):
     hole_before: bytes = b""
     is_silent: bool = False
     cancels: int = 0
-    lines: list[_Line] = field(factory=list)
+    lines: list[_ClientSide] = field(factory=list)
     hits: int = 0
     struck: Deferred[None] = field(factory=Deferred)
     folder: Path = field(factory=lambda: Path(tempfile.mkdtemp(prefix="sbm-proxy-", dir="/tmp")))
@@ -129,8 +129,8 @@ class Proxy(Factory):
     def address(self) -> DatabaseAddress:
         return evolve(self.to, hosts=((str(self.folder), PORT),))
 
-    def buildProtocol(self, addr: Any) -> _Line:
-        return _Line(self)
+    def buildProtocol(self, addr: Any) -> _ClientSide:
+        return _ClientSide(self)
 
     def endpoint(self) -> Any:
         (host, port), *_ = self.to.hosts

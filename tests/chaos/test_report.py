@@ -10,9 +10,9 @@ import pytest
 from attrs import define, evolve, field
 
 from tests.arrange import Arranged, arranged
-from tests.chaos import account
-from tests.chaos.content import Content, Message, People
-from tests.chaos.records import Notes, Outbound, Records
+from tests.chaos import report
+from tests.chaos.content import Content, MessageNumber, People
+from tests.chaos.records import Notes, RecordedOutbound, Records
 
 MESSAGES = 3
 
@@ -25,7 +25,7 @@ class Run:
     direct: Arranged
     content: Content = field(factory=lambda: Content(MESSAGES))
     people: People = field(factory=People)
-    outbounds: list[Outbound] = field(factory=list)
+    outbounds: list[RecordedOutbound] = field(factory=list)
     notes: Notes = field(factory=Notes)
 
     def __attrs_post_init__(self) -> None:
@@ -41,7 +41,7 @@ class Run:
     def identity(self) -> str:
         return str(self.direct.subscription(self.one)["identity"])
 
-    def send(self, number: int, *, prepend: str = "", kind: str = "next") -> Outbound:
+    def send(self, number: int, *, prepend: str = "", kind: str = "next") -> RecordedOutbound:
         """A message is sent to the first subscriber, and she is beyond it."""
         send_id, outbound_id = uuid4(), str(uuid4())
         tick = self.direct.value(
@@ -60,14 +60,14 @@ class Run:
                 "UPDATE subscriptions SET next_sequence_number = %s, metadata = NULL WHERE id = %s",
                 *(number + 1, self.one),
             )
-        outbound = Outbound(
+        outbound = RecordedOutbound(
             id=outbound_id,
             identity=self.identity,
             send_id=str(send_id),
             is_resend=kind == "resend",
             created_at=f"2026-01-01T00:00:{len(self.outbounds):02}.000000Z",
             prepend=prepend,
-            message=Message(generation=0, number=number),
+            message=MessageNumber(generation=0, number=number),
         )
         self.outbounds.append(outbound)
         return outbound
@@ -75,7 +75,7 @@ class Run:
     def wrongs(self) -> dict[str, list[str]]:
         """What the account says is wrong, without the kinds of which there is nothing."""
         records = Records.read(self.uri)
-        made = account.close(records, self.outbounds, self.notes, self.content)
+        made = report.close(records, self.outbounds, self.notes, self.content)
         return {kind: cases for kind, cases in made.wrongs.items() if cases}
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a Message Sender for a while: written by the harness, read at each request."""
+"""The present fault of a Message Sender: the harness writes it, each request reads it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import asdict, frozen
 
-# Of a POST. All but the last five store the outbound.
+# Faults of a POST. All except the last five store the outbound.
 POST_TROUBLES = (
     "stored, answered 500",
     "stored, hung up",
@@ -23,32 +23,32 @@ POST_TROUBLES = (
     "wrong token, 401",
 )
 
-# Of the list of outbounds.
+# Faults of the list of outbounds.
 LIST_TROUBLES = ("list: 500", "list: garbage", "list: a loop", "list: somebody else's")
 
 
 @frozen(kw_only=True)
-class Trouble:
-    """One kind of trouble, and the share of requests that it befalls; ``seconds`` is how late."""
+class SenderFault:
+    """One kind of fault, and the share of requests that have it; ``seconds`` is how late."""
 
     kind: str = ""
     share: float = 1.0
     seconds: float = 0.0
 
     def tell(self, path: Path) -> None:
-        """Put it where the Message Sender looks; it is read whole or not at all."""
+        """Write it to the file that the Message Sender reads, in one step."""
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(asdict(self)), encoding="ascii")
         fresh.replace(path)
 
 
-NONE = Trouble()
+NONE = SenderFault()
 
 
-def befallen(path: Path, among: tuple[str, ...]) -> Trouble:
-    """The trouble that this request is in, of those that may befall it; mostly none."""
+def befallen(path: Path, among: tuple[str, ...]) -> SenderFault:
+    """The fault of this request, if it is one of these kinds; mostly none."""
     try:
-        trouble = Trouble(**json.loads(path.read_text(encoding="ascii")))
+        trouble = SenderFault(**json.loads(path.read_text(encoding="ascii")))
     except FileNotFoundError:
         return NONE
     if trouble.kind in among and random.random() < trouble.share:

@@ -1,4 +1,4 @@
-"""The account: what the Message Sender holds against what the database and the callers say."""
+"""Compares the outbounds with the database and with what the callers of the API were told."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from tests.chaos.content import Content, Message
-from tests.chaos.records import Notes, Outbound, Records
+from tests.chaos.content import Content, MessageNumber
+from tests.chaos.records import Notes, RecordedOutbound, Records
 
 DELIVERED = ("sent", "adopted")
 
-# How many cases of each kind are told; all are counted.
+# How many cases of each kind are printed; all are counted.
 _TOLD = 5
 
 
 @frozen(kw_only=True)
-class Account:
+class ChaosReport:
     """Everything that is wrong, by kind; ``figures`` are for information."""
 
     wrongs: dict[str, list[str]]
@@ -30,7 +30,7 @@ class Account:
         return not any(self.wrongs.values())
 
     def text(self) -> str:
-        """What is printed."""
+        """The text of the report."""
         lines = [f"{name:16} {value}" for name, value in self.figures.items()]
         for kind, cases in self.wrongs.items():
             lines.append(f"{kind.upper():16} {len(cases)}")
@@ -38,11 +38,13 @@ class Account:
         return "\n".join(lines)
 
 
-def close(records: Records, outbounds: list[Outbound], notes: Notes, content: Content) -> Account:
-    """Make the account of a run that came to rest."""
-    reckoning = _Reckoning(records, outbounds, notes, content)
+def close(
+    records: Records, outbounds: list[RecordedOutbound], notes: Notes, content: Content
+) -> ChaosReport:
+    """The report about a run, when nothing is in progress any more."""
+    reckoning = _ReportWriter(records, outbounds, notes, content)
     outcomes = Counter(row["outcome"] for row in records.ledger)
-    return Account(
+    return ChaosReport(
         wrongs={
             "lost": list(reckoning.lost()),
             "twice": list(reckoning.twice()),
@@ -62,14 +64,14 @@ def close(records: Records, outbounds: list[Outbound], notes: Notes, content: Co
 
 
 @define(eq=False)
-class _Reckoning:
+class _ReportWriter:
     _records: Records
-    _outbounds: list[Outbound]
+    _outbounds: list[RecordedOutbound]
     _notes: Notes
     _content: Content
     _subscribers: dict[tuple[str, int], dict[str, Any]] = field(init=False)
-    _nexts: dict[tuple[str, Message], list[Outbound]] = field(init=False)
-    _resends: list[Outbound] = field(init=False)
+    _nexts: dict[tuple[str, MessageNumber], list[RecordedOutbound]] = field(init=False)
+    _resends: list[RecordedOutbound] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._subscribers = {
@@ -82,15 +84,15 @@ class _Reckoning:
             if outbound.message is not None and not outbound.is_resend:
                 self._nexts[outbound.identity, outbound.message].append(outbound)
 
-    def _passed(self) -> Iterator[tuple[str, Message]]:
-        """Every message that a subscription is beyond."""
+    def _passed(self) -> Iterator[tuple[str, MessageNumber]]:
+        """Every message that a subscription has passed."""
         for (identity, generation), row in self._subscribers.items():
             end = row["next_sequence_number"] + (1 if row["completed"] else 0)
             for number in range(row["initial_sequence_number"], end):
-                yield identity, Message(generation=generation, number=number)
+                yield identity, MessageNumber(generation=generation, number=number)
 
     def lost(self) -> Iterator[str]:
-        """What should be there and is not."""
+        """Messages that should have been sent and were not."""
         for identity, message in self._passed():
             if (identity, message) not in self._nexts:
                 yield f"{identity} never got {self._content.text(message)}"
@@ -121,7 +123,7 @@ class _Reckoning:
                 yield f"schedule {schedule}: {accepted} ticks accepted, {there} there"
 
     def twice(self) -> Iterator[str]:
-        """What is there more than once, each case once."""
+        """Messages that were sent more than once, each case once."""
         told: set[str] = set()
         for (identity, message), outbounds in self._nexts.items():
             if len(outbounds) > 1:
@@ -139,7 +141,7 @@ class _Reckoning:
                 yield f"{identity} got the prepend {value!r} {times} times, or will again"
 
     def _prepends(self) -> Iterator[tuple[str, str, int, bool, bool]]:
-        """Identity, prepend, how often it was carried, whether it still waits, is it sure."""
+        """Identity, prepend, how often it was sent, whether it waits, whether that is sure."""
         carried = Counter(outbound.prepend for outbound in self._outbounds)
         by_id = {row["id"]: row for row in self._records.subscriptions}
         for subscription, (value, is_sure) in self._notes.prepends.items():
@@ -148,7 +150,7 @@ class _Reckoning:
             yield row["identity"], value, carried[value], waiting, is_sure
 
     def disagreeing(self) -> Iterator[str]:
-        """Where database, ledger and Message Sender do not say the same."""
+        """Differences between the database, the ledger and the Message Sender."""
         yield from self._beyond()
         yield from self._out_of_order()
         yield from self._chain()
@@ -164,7 +166,7 @@ class _Reckoning:
 
     def _beyond(self) -> Iterator[str]:
         passed = set(self._passed())
-        # What a live send has done already is not settled yet: that is told as stuck.
+        # A live send may have been posted, but is not settled yet: it is reported as stuck.
         live = {str(row["id"]) for row in self._records.live}
         for (identity, message), outbounds in self._nexts.items():
             settled = [outbound for outbound in outbounds if outbound.send_id not in live]
@@ -175,7 +177,7 @@ class _Reckoning:
                 yield f"outbound {outbound.id} says what no message says"
 
     def _out_of_order(self) -> Iterator[str]:
-        last: dict[str, Message] = {}
+        last: dict[str, MessageNumber] = {}
         for outbound in sorted(self._outbounds, key=lambda outbound: outbound.created_at):
             if outbound.message is None or outbound.is_resend:
                 continue
@@ -233,14 +235,14 @@ class _Reckoning:
                 yield f"resend {outbound.id} carries a prepend"
 
     def stuck(self) -> Iterator[str]:
-        """What never came to its end."""
+        """Sends and ticks that did not end."""
         for row in self._records.live:
             yield f"send {row['id']} is {row['state']}: {row['reason']}"
         if self._records.expanding:
             yield f"{self._records.expanding} ticks are expanding"
 
     def failed(self) -> Iterator[str]:
-        """Outcomes for which nothing that happened is a reason."""
+        """Outcomes that no fault of the run explains."""
         for row in self._records.ledger:
             if row["outcome"] in ("refused", "failed"):
                 yield f"send {row['send_id']} {row['outcome']} at {row['stage']}: {row['reason']}"

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from attrs import define, field
 
-from tests.chaos.processes import eventually
-from tests.chaos.proxy import PASS, Mode, Proxy, Wires
+from tests.chaos.faulty_proxy import PASS, FaultyProxy, Mode, ProxyThread
+from tests.chaos.servers import eventually
 from tests.ports import free_port
 
 # A hang guard; that nothing comes is seen by what comes later.
@@ -43,10 +43,10 @@ class Echo:
 
 
 @define(eq=False)
-class Line:
+class ProxiedConnection:
     """A client, through a proxy, of an echo."""
 
-    proxy: Proxy
+    proxy: FaultyProxy
     echo: Echo
 
     def call(self) -> socket.socket:
@@ -54,33 +54,33 @@ class Line:
 
 
 @pytest.fixture
-def line() -> Iterator[Line]:
-    echo, wires = Echo(), Wires()
+def line() -> Iterator[ProxiedConnection]:
+    echo, wires = Echo(), ProxyThread()
     threading.Thread(target=echo.serve, daemon=True).start()
-    proxy = Proxy(wires, free_port(), lambda: ("127.0.0.1", echo.listening.getsockname()[1]))
+    proxy = FaultyProxy(wires, free_port(), lambda: ("127.0.0.1", echo.listening.getsockname()[1]))
     proxy.open()
     try:
-        yield Line(proxy, echo)
+        yield ProxiedConnection(proxy, echo)
     finally:
         proxy.close()
         wires.stop()
         echo.listening.close()
 
 
-def test_it_passes_on_what_comes(line: Line) -> None:
+def test_it_passes_on_what_comes(line: ProxiedConnection) -> None:
     with line.call() as client:
         client.sendall(b"hello")
         assert client.recv(100) == b"hello"
 
 
-def test_what_is_delayed_comes(line: Line) -> None:
+def test_what_is_delayed_comes(line: ProxiedConnection) -> None:
     line.proxy.set(Mode(kind="delay", seconds=0.01))
     with line.call() as client:
         client.sendall(b"hello")
         assert client.recv(100) == b"hello"
 
 
-def test_an_answer_is_truncated_after_the_request_has_arrived(line: Line) -> None:
+def test_an_answer_is_truncated_after_the_request_has_arrived(line: ProxiedConnection) -> None:
     line.proxy.set(Mode(kind="truncate"))
     with line.call() as client:
         client.sendall(b"hello")
@@ -92,7 +92,9 @@ def test_an_answer_is_truncated_after_the_request_has_arrived(line: Line) -> Non
     assert line.echo.heard == b"hello"
 
 
-def test_a_swallowed_answer_never_comes_though_the_request_has_arrived(line: Line) -> None:
+def test_a_swallowed_answer_never_comes_though_the_request_has_arrived(
+    line: ProxiedConnection,
+) -> None:
     line.proxy.set(Mode(kind="swallow"))
     with line.call() as client:
         client.sendall(b"hello")
@@ -103,7 +105,7 @@ def test_a_swallowed_answer_never_comes_though_the_request_has_arrived(line: Lin
             client.recv(100)
 
 
-def test_nothing_comes_out_of_a_black_hole(line: Line) -> None:
+def test_nothing_comes_out_of_a_black_hole(line: ProxiedConnection) -> None:
     line.proxy.set(Mode(kind="black-hole"))
     with line.call() as client:
         client.sendall(b"hello")
@@ -117,7 +119,7 @@ def test_nothing_comes_out_of_a_black_hole(line: Line) -> None:
     assert line.echo.heard == b"again"
 
 
-def test_a_refused_client_cannot_connect_until_it_is_lifted(line: Line) -> None:
+def test_a_refused_client_cannot_connect_until_it_is_lifted(line: ProxiedConnection) -> None:
     with line.call() as client:
         client.sendall(b"hello")
         assert client.recv(100) == b"hello"
@@ -130,7 +132,7 @@ def test_a_refused_client_cannot_connect_until_it_is_lifted(line: Line) -> None:
     line.call().close()
 
 
-def test_a_line_is_reset(line: Line) -> None:
+def test_a_line_is_reset(line: ProxiedConnection) -> None:
     with line.call() as client:
         client.sendall(b"hello")
         assert client.recv(100) == b"hello"
@@ -139,7 +141,7 @@ def test_a_line_is_reset(line: Line) -> None:
             client.recv(100)
 
 
-def test_a_frozen_line_stays_silent_and_a_new_one_does_not(line: Line) -> None:
+def test_a_frozen_line_stays_silent_and_a_new_one_does_not(line: ProxiedConnection) -> None:
     with line.call() as frozen:
         frozen.sendall(b"hello")
         assert frozen.recv(100) == b"hello"

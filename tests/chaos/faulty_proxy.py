@@ -1,4 +1,4 @@
-"""Something on the wire between a daemon and what it needs, which goes wrong when it is told to."""
+"""A proxy between a daemon and the services that it needs, with faults on demand."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-# With this, closing a socket sends a reset instead of a polite end.
+# With this, closing a socket sends a reset instead of an orderly end.
 _RESET = struct.pack("ii", 1, 0)
 
 
 @frozen(kw_only=True)
 class Mode:
-    """What befalls a share of the lines for a while; ``seconds`` is how long bytes are held back.
+    """The fault of a share of the connections; ``seconds`` is how long bytes are held back.
 
     delay: bytes come later. truncate: half of an answer comes, then the end. swallow: requests
     arrive and answers do not. black-hole: nothing arrives, and nobody is told. refuse: nobody
@@ -34,12 +34,12 @@ class Mode:
 PASS = Mode()
 CUTTING = ("black-hole", "swallow", "truncate", "delay", "refuse")
 
-# Where the far end is: a folder's socket, or host and port.
+# The address of the other end: the path of a socket, or host and port.
 Target = str | tuple[str, int]
 
 
 @define(eq=False)
-class Wires:
+class ProxyThread:
     """The thread that the proxies run in."""
 
     loop: asyncio.AbstractEventLoop = field(factory=asyncio.new_event_loop)
@@ -50,11 +50,11 @@ class Wires:
         self.thread.start()
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have something done in the thread, and wait for it."""
+        """Run something in the thread, and wait for it."""
         asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
     def stop(self) -> None:
-        """End the thread, with all that is going on in it."""
+        """End the thread, with everything that runs in it."""
         self.run(self._cancel())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
@@ -68,14 +68,14 @@ class Wires:
 
 
 @define(eq=False)
-class Proxy:
-    """Listens on a port of its own; ``target`` is looked up again for each line."""
+class FaultyProxy:
+    """Listens on a port of its own; ``target`` is looked up again for each connection."""
 
-    wires: Wires
+    wires: ProxyThread
     port: int
     target: Callable[[], Target]
     mode: Mode = PASS
-    lines: set[Line] = field(factory=set)
+    lines: set[ProxiedConnection] = field(factory=set)
     _server: asyncio.Server | None = None
 
     def open(self) -> None:
@@ -83,24 +83,24 @@ class Proxy:
         self.wires.run(self._listen())
 
     def close(self) -> None:
-        """Listen no more, and reset every line."""
+        """Stop listening, and reset every connection."""
         self.wires.run(self._close())
 
     def set(self, mode: Mode) -> None:
-        """From now on, this; PASS lifts it."""
+        """Change the mode; PASS ends the fault."""
         self.wires.run(self._set(mode))
 
     def reset(self, share: float = 1.0) -> None:
-        """Reset a share of the lines, now."""
+        """Reset a share of the connections, now."""
         self.wires.run(self._reset(share))
 
     def freeze(self, share: float = 1.0) -> None:
-        """Let a share of today's lines go silent for ever, as after a failover."""
+        """Pass nothing more on a share of the present connections, as after a failover."""
         self.wires.run(self._freeze(share))
 
     async def _listen(self) -> None:
         while self._server is None:
-            with suppress(OSError):  # for a moment somebody else may have it
+            with suppress(OSError):  # for a moment another process may use the port
                 self._server = await asyncio.start_server(
                     self._accept, "127.0.0.1", self.port, backlog=256
                 )
@@ -133,7 +133,7 @@ class Proxy:
             line.is_frozen = line.is_frozen or random.random() < share
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = Line(self, reader, writer)
+        line = ProxiedConnection(self, reader, writer)
         self.lines.add(line)
         try:
             with suppress(asyncio.CancelledError):  # which asyncio would take for an error
@@ -143,7 +143,7 @@ class Proxy:
             line.reset()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to the far end."""
+        """A connection to the other end."""
         target = self.target()
         if isinstance(target, str):
             return await asyncio.open_unix_connection(target)
@@ -151,10 +151,10 @@ class Proxy:
 
 
 @define(eq=False)
-class Line:
-    """One client and its connection to the far end."""
+class ProxiedConnection:
+    """One client, and its connection to the other end."""
 
-    proxy: Proxy
+    proxy: FaultyProxy
     client_reader: asyncio.StreamReader
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter | None = None
@@ -165,12 +165,12 @@ class Line:
 
     @property
     def is_torn(self) -> bool:
-        """Whether bytes are missing, so that nothing that follows would make sense."""
+        """Whether bytes are missing, so that the following bytes would be garbled."""
         return self.loses_requests or self.loses_answers
 
     @property
     def ill(self) -> str:
-        """What befalls this line at this moment."""
+        """The fault of this connection at this moment."""
         if self.is_frozen:
             return "black-hole"
         return self.proxy.mode.kind if self.luck < self.proxy.mode.share else "pass"
@@ -182,7 +182,7 @@ class Line:
         return self.ill == "black-hole"
 
     async def run(self) -> None:
-        """Pass on what comes, until either end has gone."""
+        """Pass bytes on, until either end has closed."""
         with suppress(OSError):
             server_reader, self.server = await self.proxy.connect()
             ways = {
@@ -192,7 +192,7 @@ class Line:
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
                 while self._is_cut:
-                    await asyncio.sleep(0.05)  # nor does anybody learn that the other has gone
+                    await asyncio.sleep(0.05)  # and no end learns that the other one has closed
             finally:
                 for way in ways:
                     way.cancel()
@@ -200,7 +200,7 @@ class Line:
             self._end()
 
     def reset(self) -> None:
-        """End it at once, at both ends."""
+        """Close it at once, at both ends."""
         for writer in filter(None, (self.client, self.server)):
             if not writer.transport.is_closing():
                 writer.get_extra_info("socket").setsockopt(

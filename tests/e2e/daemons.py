@@ -16,7 +16,7 @@ from typing import Any
 from attrs import define, field
 
 import sbm
-from tests.e2e.world import World
+from tests.e2e.end_to_end import World
 from tests.ports import free_port
 
 TWISTD = Path(sys.executable).with_name("twistd")
@@ -30,7 +30,7 @@ ENVIRON = {
 
 
 @define(eq=False)
-class Process:
+class DaemonProcess:
     """One daemon, which can be started again after it has ended."""
 
     world: World
@@ -92,14 +92,14 @@ class Process:
 
 
 @contextmanager
-def processes(world: World, count: int, **settings: str) -> Iterator[list[Process]]:
+def processes(world: World, count: int, **settings: str) -> Iterator[list[DaemonProcess]]:
     """So many daemons, none of them started; none is left at the end."""
     with tempfile.TemporaryDirectory(prefix="sbm-tests-") as name:
         made = []
         for number in range(count):
             folder = Path(name, str(number))
             folder.mkdir()
-            made.append(Process(world, folder, dict(settings)))
+            made.append(DaemonProcess(world, folder, dict(settings)))
         try:
             yield made
         finally:

@@ -16,7 +16,7 @@ from attrs import define, field
 ROOT = Path(__file__).parent.parent.parent
 TWISTD = Path(sys.executable).with_name("twistd")
 
-# A hang guard: how long a process may take to do what it was told.
+# The time in which a process must react; otherwise it hangs.
 PATIENCE_SECONDS = 60.0
 
 
@@ -32,8 +32,8 @@ def eventually(
 
 
 @define(eq=False)
-class Process:
-    """One process that serves on a port; what it writes, over all its lives, is in ``log``.
+class ServerProcess:
+    """One process that serves on a port; the output of all its runs is in ``log``.
 
     ``bad_ends`` tells of ends that nobody had asked for, and of statuses other than 0 after a
     SIGTERM.
@@ -50,12 +50,12 @@ class Process:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has neither ended nor been killed; it may be stopped."""
+        """Whether it has not ended and was not killed; it may be stopped by SIGSTOP."""
         return self._running is not None and self._running.poll() is None
 
     @property
     def is_serving(self) -> bool:
-        """Whether it takes connections."""
+        """Whether it accepts connections."""
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
         except OSError:
@@ -63,7 +63,7 @@ class Process:
         return True
 
     def start(self) -> None:
-        """Start it, unless it runs; what was wrong with its last end is noted."""
+        """Start it, unless it runs; if its last run ended badly, this is noted."""
         if self.is_running:
             return
         self._note_end()
@@ -103,7 +103,7 @@ class Process:
         self._signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        """SIGTERM, and its status is noted unless it is 0; who does not end is killed."""
+        """Send SIGTERM, and note a status other than 0; if the process does not end, kill it."""
         process = self._running
         if process is None:
             return
@@ -129,7 +129,7 @@ class Process:
 
 
 def environment() -> dict[str, str]:
-    """Nothing of the settings of whoever runs this."""
+    """The environment, without the settings of the user who runs this."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "PYTHONPATH": str(ROOT),
