@@ -1,4 +1,4 @@
-"""The house's rules, read off the syntax trees: who may import whom, and how big a room may be."""
+"""The rules of the packages: which module may import which, and how long a module may be."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# From the top down: a layer imports what lies further down, and of its own row only itself.
+# From the top down: a layer may import layers of lower rows, and no other layer of its own row.
 ROWS = (
     {"tap"},
     {"daemon", "cli"},
@@ -29,7 +28,7 @@ ROWS = (
     {"model"},
 )
 
-# The same inside a layer. What is not named there lies in the row of REST, if there is one.
+# The same inside a layer. Modules without a name here are in the row of REST, if there is one.
 REST = "*"
 ROWS_INSIDE = {
     "web": (
@@ -56,14 +55,6 @@ ROWS_INSIDE = {
     "settings": ({"config"}, {"voice_vendor"}, {"reading"}, {"endpoints"}),
 }
 
-# Their modules are named after the nouns that they deal with: the same one in several of them is
-# one thing, seen from several sides. Elsewhere, the name of a module stands once.
-STAND_INS = "sandbox/stand_ins"
-ROOMS_OF_NOUNS = {
-    *("model", "store", "clients", "operations", "web/resources", "commands", STAND_INS),
-    *("pipeline", "pipeline/sends", "pipeline/scheduler", "pipeline/tasks", "pipeline/upkeep"),
-}
-
 
 def depths(rows: tuple[set[str], ...]) -> dict[str, int]:
     """How far down each name lies."""
@@ -73,7 +64,7 @@ def depths(rows: tuple[set[str], ...]) -> dict[str, int]:
 DEPTH = depths(ROWS)
 DEPTH_INSIDE = {layer: depths(rows) for layer, rows in ROWS_INSIDE.items()}
 
-# What is spoken in some layers only.
+# Libraries that only some layers may import.
 RESERVED = {
     "psycopg2": {"store", "settings/endpoints.py"},
     "txpostgres": {"store"},
@@ -111,7 +102,7 @@ FORBIDDEN = {"model": {"twisted", "klein", "treq", "psycopg2", "txpostgres"}}
 
 LONGEST_MODULE = 400
 
-# Arguments that stand side by side are easily swapped, and durations without mypy noticing.
+# Arguments by position are easily swapped, and mypy does not notice a swap of durations.
 MOST_POSITIONAL = 1
 
 
@@ -145,7 +136,7 @@ def _is_set(call: ast.expr | None, name: str, value: bool) -> bool:
 
 
 def unnamed_arguments(tree: ast.Module) -> Iterator[str]:
-    """Where arguments are told apart by their position though they are many."""
+    """Classes and calls with several arguments that only their positions distinguish."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and len(positional_fields(node)) > MOST_POSITIONAL:
             yield f"{node.name} takes more than {MOST_POSITIONAL} argument by position"
@@ -166,30 +157,30 @@ def imports(tree: ast.Module) -> Iterator[str]:
 
 
 def lies_in(name: str, package: str) -> bool:
-    """Whether a dotted name is the package, or something in it."""
+    """Whether a dotted name is the package, or a part of it."""
     return name == package or name.startswith(f"{package}.")
 
 
 def is_private_to_twisted(name: str) -> bool:
-    """Whether Twisted may take a name away without notice."""
+    """Whether Twisted may remove a name without notice."""
     return lies_in(name, "twisted") and any(part.startswith("_") for part in name.split("."))
 
 
-def room(layer: str, name: str) -> str:
-    """In which room of its layer a module lies, as ROWS_INSIDE names them."""
+def part(layer: str, name: str) -> str:
+    """The part of its layer that a module belongs to, as ROWS_INSIDE names it."""
     return name if name in DEPTH_INSIDE[layer] else REST
 
 
-def has_room(path: Path) -> bool:
-    """Whether ROWS_INSIDE has a place for a module."""
+def has_part(path: Path) -> bool:
+    """Whether ROWS_INSIDE has a part for a module."""
     layer = path.parts[0].removesuffix(".py")
     if layer not in ROWS_INSIDE:
         return True
-    return room(layer, path.parts[1].removesuffix(".py")) in DEPTH_INSIDE[layer]
+    return part(layer, path.parts[1].removesuffix(".py")) in DEPTH_INSIDE[layer]
 
 
 def import_faults(path: Path, name: str) -> Iterator[str]:
-    """What is wrong with one import in a module."""
+    """The faults of one import in a module."""
     layer = path.parts[0].removesuffix(".py")
     if name.startswith("."):
         yield "is relative"
@@ -205,7 +196,7 @@ def import_faults(path: Path, name: str) -> Iterator[str]:
 
 
 def points_down(path: Path, name: str) -> bool:
-    """Whether an import is of a layer or a room further down, or of the module's own."""
+    """Whether an import is of a lower layer or part, or of the module's own."""
     layer = path.parts[0].removesuffix(".py")
     parts = name.split(".")
     if parts[0] != "sbm" or len(parts) == 1 or parts[1] not in DEPTH:
@@ -215,22 +206,22 @@ def points_down(path: Path, name: str) -> bool:
     if layer not in ROWS_INSIDE or len(parts) == 2:
         return True
     depth = DEPTH_INSIDE[layer]
-    here, there = room(layer, path.parts[1].removesuffix(".py")), room(layer, parts[2])
+    here, there = part(layer, path.parts[1].removesuffix(".py")), part(layer, parts[2])
     return here == there or depth[here] < depth[there]
 
 
 def faults(path: Path, source: str) -> list[str]:
-    """What is wrong with one module of the package; the path is relative to the package."""
+    """The faults of one module of sbm; the path is relative to the package."""
     tree = ast.parse(source)
     found = []
     layer = path.parts[0].removesuffix(".py")
     if path.name == "__init__.py":
         if len(tree.body) != 1 or ast.get_docstring(tree) is None:
-            found.append(f"{path}: holds more, or less, than a docstring")
+            found.append(f"{path}: is not just a docstring")
     elif layer not in DEPTH:
         found.append(f"{path}: is in no layer")
-    elif not has_room(path):
-        found.append(f"{path}: is in no room of its layer")
+    elif not has_part(path):
+        found.append(f"{path}: is in no part of its layer")
     else:
         found += [
             f"{path}: import of {name} {fault}"
@@ -241,51 +232,6 @@ def faults(path: Path, source: str) -> list[str]:
     if len(source.splitlines()) > LONGEST_MODULE:
         found.append(f"{path}: is longer than {LONGEST_MODULE} lines")
     return found
-
-
-def types_of(source: str) -> set[str]:
-    """The classes and the aliases of types that a module defines, without leading underscores.
-
-    An alias is what a capitalised name is set to, except for a type variable.
-    """
-    tree = ast.parse(source)
-    names = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and not _is_type_variable(node.value):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    bare = {name.lstrip("_") for name in names}
-    return {name for name in bare if name[:1].isupper() and not name.isupper()}
-
-
-def _is_type_variable(value: ast.expr) -> bool:
-    return isinstance(value, ast.Call) and ast.unparse(value.func) in ("TypeVar", "ParamSpec")
-
-
-def homonyms(sources: Mapping[Path, str]) -> list[str]:
-    """Names of modules and types that stand for different things; paths as in ``faults``."""
-    modules, types = defaultdict(list), defaultdict(list)
-    for path, source in sources.items():
-        if path.name != "__init__.py":
-            modules[path.stem].append(path.parent.as_posix())
-        for name in types_of(source):
-            types[name].append(path.parent.as_posix())
-    return [
-        f"{name}: stands in {' and '.join(places)}"
-        for names, is_one_thing in ((modules, is_one_noun), (types, is_service_and_stand_in))
-        for name, places in sorted(names.items())
-        if len(places) > 1 and not is_one_thing(places)
-    ]
-
-
-def is_one_noun(places: Sequence[str]) -> bool:
-    """Whether each of these folders has its modules named after the nouns that it deals with."""
-    return ROOMS_OF_NOUNS.issuperset(places)
-
-
-def is_service_and_stand_in(places: Sequence[str]) -> bool:
-    """Whether it is a noun of a service: in the client or the model, and in the stand-in."""
-    outside = [place for place in places if place != STAND_INS]
-    return len(places) == 2 and len(outside) == 1 and outside[0].startswith(("clients", "model"))
 
 
 def sources() -> dict[Path, str]:
@@ -301,49 +247,6 @@ def test_the_package_keeps_the_rules() -> None:
 
     assert modules
     assert "\n".join(found) == ""
-
-
-def test_a_name_stands_for_one_thing() -> None:
-    assert "\n".join(homonyms(sources())) == ""
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "name"),
-    [
-        ("web/http/text.py", "model/text.py", "text"),
-        ("store/postgres/sends.py", "store/sends.py", "sends"),
-        ("store/one.py:class Reply: pass", "web/http/two.py:class Reply: pass", "Reply"),
-        ("store/one.py:class _Reply: pass", "web/http/two.py:Reply = int | str", "Reply"),
-        ("web/one.py:class Reply: pass", f"{STAND_INS}/two.py:class Reply: pass", "Reply"),
-    ],
-)
-def test_a_homonym_is_found(first: str, second: str, name: str) -> None:
-    (found,) = homonyms(dict(map(module, (first, second))))
-
-    assert found.startswith(f"{name}: ")
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("store/sends.py", "pipeline/upkeep/sends.py"),
-        ("model/user.py:User = int | str", "store/users.py:class Users: pass"),
-        ("clients/one.py:class Scheduler: pass", f"{STAND_INS}/two.py:class Scheduler: pass"),
-        ("store/one.py:Row = TypeVar('Row')", "web/two.py:Row = TypeVar('Row')"),
-        ("store/one.py:LIMIT = 1", "web/two.py:LIMIT = 2"),
-    ],
-)
-def test_a_mirror_is_no_homonym(first: str, second: str) -> None:
-    assert homonyms(dict(map(module, (first, second)))) == []
-
-
-def module(text: str) -> tuple[Path, str]:
-    """A module's path and source, written with a colon between them."""
-    path, _, source = text.partition(":")
-    return Path(path), source
-
-
-FIVE_FIELDS = "".join(f"    {name}: int\n" for name in "abcde")
 
 
 TWO_FIELDS = "    a: int\n    b: int\n"
@@ -371,7 +274,7 @@ TWO_FIELDS = "    a: int\n    b: int\n"
             "from sbm.pipeline.sends.completer import x",
             "does not point down",
         ),
-        ("settings/other.py", "", "is in no room of its layer"),
+        ("settings/other.py", "", "is in no part of its layer"),
         (
             "web/resources/schedule.py",
             "from sbm.pipeline.sends.claimer import Claims",
@@ -400,8 +303,8 @@ TWO_FIELDS = "    a: int\n    b: int\n"
             "is private to Twisted",
         ),
         ("jobs/run.py", "", "is in no layer"),
-        ("web/__init__.py", "", "more, or less, than a docstring"),
-        ("web/__init__.py", '"""Web."""\nimport os', "more, or less, than a docstring"),
+        ("web/__init__.py", "", "is not just a docstring"),
+        ("web/__init__.py", '"""Web."""\nimport os', "is not just a docstring"),
         ("web/resources/schedule.py", "\n" * 401, "longer than 400 lines"),
         ("daemon.py", "Breaker(*(name, seconds), cap=cap)", "wrapped in a tuple"),
         (
@@ -443,7 +346,7 @@ def test_what_the_rules_allow_passes(path: str, source: str) -> None:
 
 
 def private_names(class_: type[Any]) -> set[str]:
-    """The private attributes and methods that stand in the source of a class."""
+    """The private attributes and methods in the source of a class."""
     return {name for names in PRIVATE.findall(inspect.getsource(class_)) for name in names if name}
 
 
