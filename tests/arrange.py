@@ -117,7 +117,7 @@ class Arranged:
         reason: str = "400: no such channel",
         initiated_at: str = "2026-01-01T00:00:00Z",
     ) -> list[int]:
-        """A failure of each of these as she stands; their ids, in the same order."""
+        """A failed task of each of these subscriptions; the ids, in the same order."""
         rows = self.rows(
             "INSERT INTO failed_tasks (send_id, kind, stage, reason, subscription_id, identity,"
             " initiated_at, attempt, first_attempt_at, messageset_id, next_sequence_number,"

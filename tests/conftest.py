@@ -1,4 +1,4 @@
-"""What every test may ask for: a database of its own."""
+"""The fixtures of all tests: a database of its own for each test."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pytest_configure() -> None:
     """Let Ctrl-C and SIGTERM end a run with everything taken down."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _interrupt)
-    # The reactor lays its own hands on SIGTERM when it first runs.
+    # The reactor installs its own handler of SIGTERM when it first runs.
     reactor.callWhenRunning(signal.signal, signal.SIGTERM, _interrupt)
     # A process inherits what is ignored, but no handlers: what nohup or a shell's background makes
     # this one ignore, those that tests start must hear.
@@ -148,7 +148,7 @@ def postgres_uri() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def databases(postgres_uri: str) -> Iterator[Databases]:
-    """What makes and drops the databases of this run."""
+    """The object that makes and drops the databases of this run."""
     try:
         databases = Databases(postgres_uri)
     except psycopg2.OperationalError as error:

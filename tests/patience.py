@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-# So that whoever waits can still say for what, before the test is interrupted and the run ends.
+# So that a test can still say what it waits for, before it is interrupted and the run ends.
 _TO_TELL_SECONDS = 10.0
 
 # For a test whose time is not limited.

@@ -1,7 +1,7 @@
 """Faults of the processes and of the connections between them: drawn from a seed, and ended again.
 
-What is drawn depends on the seed alone, not on how things stand; a fault that finds its victim in
-the hands of another one is left out.
+The faults depend on the seed alone, not on the state of the run. If the victim of a fault has
+another fault at that moment, the fault is left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the daemons wrote that they should not have to."""
+"""Finds the lines in the logs of the daemons that should not be there."""
 
 from __future__ import annotations
 

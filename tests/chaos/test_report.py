@@ -42,7 +42,7 @@ class Run:
         return str(self.direct.subscription(self.one)["identity"])
 
     def send(self, number: int, *, prepend: str = "", kind: str = "next") -> RecordedOutbound:
-        """A message is sent to the first subscriber, and she is beyond it."""
+        """A message is sent to the first subscriber, whose subscription moves on."""
         send_id, outbound_id = uuid4(), str(uuid4())
         tick = self.direct.value(
             "INSERT INTO ticks (source, state, due_at, shard, triggers, expanded_at)"
@@ -73,7 +73,7 @@ class Run:
         return outbound
 
     def wrongs(self) -> dict[str, list[str]]:
-        """What the account says is wrong, without the kinds of which there is nothing."""
+        """The cases of the report by kind, without empty kinds."""
         records = Records.read(self.uri)
         made = report.close(records, self.outbounds, self.notes, self.content)
         return {kind: cases for kind, cases in made.wrongs.items() if cases}

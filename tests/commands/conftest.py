@@ -1,4 +1,4 @@
-"""What the tests of commands may ask for: ``sbm``, as an operator runs it."""
+"""The fixtures of the tests of commands: ``sbm``, as an operator runs it."""
 
 from __future__ import annotations
 

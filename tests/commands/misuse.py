@@ -1,4 +1,4 @@
-"""What is refused before anything is asked of a database."""
+"""Arguments that are refused before a database is used."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def _begin(
 
 @contextmanager
 def _said(stdin: bytes) -> Iterator[tuple[io.StringIO, io.StringIO]]:
-    """What is printed meanwhile, on standard output and on standard error."""
+    """The standard output and the standard error of a command in this process."""
     out, stderr = io.StringIO(), io.StringIO()
     with (
         patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),

@@ -1,4 +1,4 @@
-"""Commands for many subscriptions, while somebody else has one of them locked."""
+"""Commands for many subscriptions, while another session has locked one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every command that works in the database."""
+"""The rules of all commands that work in the database."""
 
 from __future__ import annotations
 

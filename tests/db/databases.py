@@ -40,7 +40,7 @@ class Databases:
         return with_database(self._uri, name)
 
     def drop(self, name: str) -> None:
-        """Drop a database, whoever is still connected to it."""
+        """Drop a database, even if sessions are still connected to it."""
         self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
         self._names.remove(name)
 

@@ -68,7 +68,7 @@ def mounted(resource: Resource) -> Resource:
 
 @define
 class World:
-    """What a test of the whole needs; ``behind`` is the database behind the daemons' backs."""
+    """Everything that an end-to-end test needs; ``direct`` is the database without the daemons."""
 
     database_uri: str
     direct: Arranged
@@ -207,7 +207,7 @@ class World:
         return await gatherResults([Deferred.fromCoroutine(call) for call in calls])
 
     def received(self) -> dict[str, list[str]]:
-        """What each identity received, in order."""
+        """The messages that each identity received, in order."""
         received: dict[str, list[str]] = {}
         for outbound in self.sender.outbounds():
             said = outbound.said
@@ -224,6 +224,6 @@ async def pause(seconds: float) -> None:
 
 @contextmanager
 def world(database_uri: str) -> Iterator[World]:
-    """A world around a database; whoever uses it awaits ``stop``."""
+    """A world around a database; its user has to await ``stop``."""
     with arranged(database_uri) as direct:
         yield World(database_uri, direct)

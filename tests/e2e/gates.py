@@ -14,7 +14,7 @@ from tests.e2e.end_to_end import World, mounted
 
 @define(eq=False)
 class Gate:
-    """Whoever comes while it is shut waits until it is opened."""
+    """Callers that come while it is closed wait until it is opened."""
 
     waiting: list[Deferred[None]] = field(factory=list)
     is_shut: bool = True
@@ -54,7 +54,7 @@ class _MessageSender(MessageSenderApp):
 
 @define(eq=False)
 class Gates:
-    """Where a send in hand can be held: at its address, before its message is stored, and after."""
+    """Holds a send at its look-up, before its message is stored, or after that."""
 
     address: Gate = field(factory=Gate)
     storing: Gate = field(factory=Gate)

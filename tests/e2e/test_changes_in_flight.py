@@ -73,7 +73,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @define(eq=False)
 class InFlight:
-    """One subscription whose send is in hand, and held there until ``gate`` is opened."""
+    """One subscription whose send is in flight, and held until ``gate`` is opened."""
 
     seed: World
     mother: Any
@@ -141,7 +141,7 @@ async def test_a_change_while_its_send_is_in_flight_stands_and_the_send_is_told(
 async def test_whoever_writes_back_what_she_read_while_a_send_is_in_flight_changes_nothing(
     seed: World, stage: str
 ) -> None:
-    """She reads that it is in process, and that must not stay."""
+    """The client reads that it is in process, and PUTs that back; it must not stay so."""
     held = await in_flight(seed, stage)
     _, read = await seed.call("GET", held.path)
     assert read["process_status"] == 1

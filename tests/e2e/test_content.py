@@ -1,4 +1,4 @@
-"""What was sent last, what comes at the end, and what can be sent, as a daemon has it."""
+"""The last message, the end of the content, and content that cannot be sent, with a daemon."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tests.store.transactions import SOON
 
 @pytest_twisted.async_yield_fixture
 async def proxy(database_uri: str) -> AsyncIterator[DatabaseProxy]:
-    """The daemons' way to their database."""
+    """The proxy between the daemons and their database."""
     proxy = DatabaseProxy(DatabaseAddress.parse(database_uri))
     proxy.open()
     yield proxy
@@ -78,7 +78,7 @@ async def test_what_is_in_flight_while_the_database_is_away_is_settled_once_when
     for _ in range(3):
         status, said = await seed.call("GET", path)
         assert (status, list(said)) == (503, ["detail"])
-    # What was claimed goes out without the database, and its results wait in the daemon.
+    # Claimed sends go out without the database, and their results wait in the daemon.
     sent = len(seed.sender)
     assert 10 <= sent < len(mothers)
     assert seed.direct.ledger() == []

@@ -1,4 +1,4 @@
-"""The main job: each subscriber gets the next message of her set, on her schedule, once."""
+"""The main job: each subscriber gets the next message of their set, on their schedule, once."""
 
 from __future__ import annotations
 

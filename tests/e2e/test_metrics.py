@@ -1,4 +1,4 @@
-"""What the Metrics API is told of what really happened, and what happens where it says nothing."""
+"""The Metrics API gets the counts of a daemon, and a daemon works without its answers."""
 
 from __future__ import annotations
 

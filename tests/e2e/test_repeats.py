@@ -1,4 +1,4 @@
-"""What is sent once more, and what is asked for and done later, by a whole daemon."""
+"""Resends, requeues and tasks, by a whole daemon."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def process(seed: World, folder: Path, port: int) -> Iterator[subprocess.Popen[b
 
 
 def left_and_waiting(seed: World) -> tuple[int, bool]:
-    """How many failures are left, and whether somebody waits for a lock."""
+    """How many failed tasks are left, and whether a session waits for a lock."""
     left = seed.direct.value("SELECT count(*) FROM failed_tasks")
     return left, bool(seed.direct.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 

@@ -21,7 +21,7 @@ ROUNDS = 2
 
 @define(eq=False)
 class Balancer:
-    """Passes requests on to the daemons that are up, by turns, as what stands before them does."""
+    """Passes requests on to the running daemons in turn, as a load balancer does."""
 
     seed: World
     up: list[DaemonProcess]

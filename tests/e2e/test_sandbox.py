@@ -95,7 +95,7 @@ class RunningSandbox:
         return found
 
     def outbounds(self) -> list[dict[str, Any]]:
-        """What the Message Sender has stored, oldest first."""
+        """The outbounds that the Message Sender has stored, oldest first."""
         found = self.get(f"{self.contents['message_sender']}/{OUTBOUNDS}")
         outbounds: list[dict[str, Any]] = found["results"]
         return outbounds
@@ -115,7 +115,7 @@ def eventually(condition: Callable[[], Any]) -> None:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """What still runs in a folder, or speaks of it."""
+    """The processes that still run in a folder, or have it in their arguments."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

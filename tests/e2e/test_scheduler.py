@@ -33,7 +33,7 @@ async def told(seed: World) -> None:
 
 
 def calls(seed: World) -> dict[str, bool]:
-    """What the Scheduler has: by endpoint, whether it is enabled."""
+    """The schedules of the Scheduler: by endpoint, whether they are enabled."""
     entries = [seed.schedules.get(one) for one in seed.schedules._schedules]
     return {entry.endpoint.partition(API)[2]: entry.enabled for entry in entries}
 
@@ -109,7 +109,7 @@ async def test_a_leftover_is_disabled_and_sends_nothing(seed: World, mode: str) 
         await seed.until(lambda: not seed.schedules.get(old.id).enabled)
         await told(seed)
         assert seed.direct.ledger() == seed.direct.rows("SELECT * FROM sends") == []
-        # Somebody has enabled it again.
+        # Another client has enabled it again.
         seed.schedules.change(old.id, enabled=True)
         await seed.call("POST", path)
         await seed.until(lambda: not seed.schedules.get(old.id).enabled)

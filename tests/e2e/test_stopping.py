@@ -31,7 +31,7 @@ from tests.store.postgres.database_proxy import DatabaseProxy
 CONCURRENCY = 5
 MOTHERS = 20
 
-# Linux's name for: become the parent of whoever loses his.
+# prctl's option to become the parent of processes that have lost theirs.
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -303,7 +303,7 @@ async def test_a_request_under_way_is_answered(seed: World) -> None:
         await daemon.start()
         with socket.create_connection(("127.0.0.1", daemon.port)) as client:
             client.sendall(head.encode("ascii") + body[:5])
-            # Who connects later is answered, so this one has been let in by then.
+            # A later connection is answered, so this one was accepted before.
             urllib.request.urlopen(f"http://127.0.0.1:{daemon.port}/livez").close()
             daemon.tell(signal.SIGTERM)
             await seed.until(lambda: not daemon.answers)

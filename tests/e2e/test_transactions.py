@@ -1,4 +1,4 @@
-"""What a single send costs the database, counted by the server."""
+"""The transactions of a single send, counted by the server."""
 
 from __future__ import annotations
 

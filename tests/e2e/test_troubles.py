@@ -1,4 +1,4 @@
-"""What other services do to us, and what becomes of it: by whole daemons, over real HTTP."""
+"""Faults of other services, and their consequences: with whole daemons, over real HTTP."""
 
 from __future__ import annotations
 

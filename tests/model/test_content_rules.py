@@ -1,4 +1,4 @@
-"""What can be sent, and what of it is told."""
+"""The rules of what can be sent, and their messages."""
 
 from __future__ import annotations
 

@@ -393,7 +393,7 @@ def fields_of(name: str) -> st.SearchStrategy[str]:
 
 
 crons = st.builds(Cron, **{name: fields_of(name) for name in RANGES})
-# Those in which both day fields are restricted, to many days or to few.
+# Crons in which both day fields are restricted, to many days or to few.
 both_days = st.builds(
     Cron,
     day_of_month=fields_of("day_of_month").filter(lambda text: not text.startswith("*")),

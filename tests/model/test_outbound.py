@@ -1,4 +1,4 @@
-"""What the Message Sender is asked to send, for every kind of message."""
+"""The request to the Message Sender, for every kind of message."""
 
 from __future__ import annotations
 

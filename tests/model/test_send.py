@@ -1,4 +1,4 @@
-"""What speaks against a delivery before it is begun."""
+"""The reasons not to begin a delivery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Those who had too few messages are told of, sent to, or moved on."""
+"""Subscriptions that are behind are listed, sent to, or moved on."""
 
 from __future__ import annotations
 

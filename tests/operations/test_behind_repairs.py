@@ -1,4 +1,4 @@
-"""What is done about those who are behind, and whether it is what the pipeline would have done."""
+"""Repairs of subscriptions that are behind leave what the pipeline would have left."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class World:
         return await self.database.transact(work, runs_id=self.search_id, ids=ids, signature=SIGNED)
 
     def chain(self, first: UUID) -> list[dict[str, Any]]:
-        """What became of a subscription and those that followed it, without what must differ."""
+        """A subscription and its successors after a repair, without values that always differ."""
         rows = self.direct.rows(
             "WITH RECURSIVE chain AS (SELECT 1 AS place, s.* FROM subscriptions s WHERE id = %s"
             " UNION ALL SELECT place + 1, s.* FROM chain JOIN subscriptions s"
@@ -110,7 +110,7 @@ async def test_whoever_is_moved_is_left_as_the_ordinary_way_would_have_left_her(
     runs = [world.daily] * 3 + [world.weekly] * 2 + [world.daily] * 4
     for schedule in runs:
         await database.transact(ticks.open_tick, schedule_id=schedule)
-        # Only she walks: the other one is what the ticks have not reached.
+        # Only this one is sent to: the ticks have not reached the other one.
         direct.rows("UPDATE subscriptions SET active = false WHERE id = %s", jumps)
         while await database.transact(ticks.expand, limit=100) is not None:
             pass

@@ -1,4 +1,4 @@
-"""What does not agree with itself is found, in values."""
+"""The checks find inconsistent data, and return it as values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Of the subscriptions that somebody has twice, one stays."""
+"""If a person has a subscription twice, one of them stays."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 class Changed(Exception):
-    """What makes a transaction roll back."""
+    """An error that makes a transaction roll back."""
 
 
 @pytest.mark.parametrize("ends_well", [True, False])

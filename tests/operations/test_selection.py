@@ -1,4 +1,4 @@
-"""Which subscriptions an operator means, by what she calls them."""
+"""The filters with which operators select subscriptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operation tells of its progress, kept."""
+"""Keeps the progress that an operation reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sbm.operations.progress import Advance
 
 @define
 class ToldProgress:
-    """What was done, of how many, and how many were told to be done."""
+    """The name of the work, how much there is, and how much was reported as done."""
 
     what: str = ""
     count: int = 0

@@ -1,4 +1,4 @@
-"""Small stand-ins of what a part of the pipeline stands on."""
+"""Small fakes of the objects that a part of the pipeline uses."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Begun:
 
 @define(eq=False)
 class BreakableDatabase:
-    """The way to a real database, which may be cut, also during COMMIT."""
+    """A real database whose connections can be cut, also during COMMIT."""
 
     database: Database
     is_cut: bool = False

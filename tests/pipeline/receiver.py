@@ -24,7 +24,7 @@ SETTLE = timedelta(seconds=120)
 
 @frozen(kw_only=True)
 class StoredOutbound:
-    """What the Message Sender has stored."""
+    """An outbound that the Message Sender has stored."""
 
     id: str
     key: str
@@ -59,7 +59,7 @@ class Request:
 
     @property
     def is_heard(self) -> bool:
-        """Whether somebody waits for its answer."""
+        """Whether a daemon waits for its answer."""
         return not self.answer.called and not self.daemon.is_dead
 
     async def wait(self) -> str:
@@ -188,7 +188,7 @@ class Receiver:
         return outbound
 
     def complete_list(self, identities: frozenset[str], after: datetime) -> Found:
-        """What a complete answer would say now."""
+        """The complete answer at this moment."""
         outbounds: dict[str, tuple[str, ...]] = {}
         for one in self.stored:
             if one.identity in identities and one.created_at >= after:
@@ -199,17 +199,17 @@ class Receiver:
         return self._those(lambda one: one.is_connecting and one.is_heard)
 
     def waiting(self) -> list[Request]:
-        """Begun, and somebody waits for the answer."""
+        """Requests that were begun, and whose answers a daemon waits for."""
         return self._those(
             lambda one: one.latest is not None and one.is_heard and not one.is_answered
         )
 
     def on_their_way(self) -> list[Request]:
-        """Begun and not stored, whether or not somebody waits."""
+        """Requests that were begun and not stored, whether or not a daemon waits."""
         return self._those(lambda one: one.latest is not None and one.outbound is None)
 
     def forget(self, seconds: float) -> None:
-        """What is on its way for so long never arrives; and what is over is over."""
+        """Drop requests that have been on their way for too long, and those that are finished."""
         self.requests = [
             one
             for one in self.requests
@@ -232,7 +232,7 @@ class Receiver:
 
 
 def _tell(answer: Deferred[Any], what: Any) -> None:
-    """What comes when nobody waits any longer is not heard."""
+    """Drop answers that no daemon waits for any more."""
     if not answer.called and isinstance(what, Exception):
         answer.errback(what)
     elif not answer.called:

@@ -121,7 +121,7 @@ class Traffic:
         finally:
             self._busy -= 1
             if not self._busy:
-                # What follows from the answer may be the next transaction.
+                # The next transaction may follow from the answer.
                 reactor.callLater(0, self._tell)
 
     def wait(self) -> None:
@@ -139,7 +139,7 @@ class Traffic:
 
 @define(eq=False, slots=False)
 class SimulatedConnection:
-    """A daemon's way to the database, which may be cut, or lose the answer to a COMMIT.
+    """A daemon's connection to the database, which may be cut, or lose the answer to a COMMIT.
 
     ``stops_next``: its daemon is stopped when the next transaction is committed.
     """
@@ -352,7 +352,7 @@ class Daemon:
             self._passes.discard(name)
 
     def hears(self, event: Callable[[], object]) -> None:
-        """Something comes in from outside."""
+        """Deliver an event from outside."""
         if self.is_stopped:
             self._unheard.append(event)
         elif not self.is_dead:
@@ -375,7 +375,7 @@ class Daemon:
         self.is_stopped = True
 
     def wake(self, *, timers_first: bool) -> None:
-        """Go on with what came meanwhile, and with the timers that are due, in either order."""
+        """Go on with the delayed events and with the timers that are due, in either order."""
         self.is_stopped = False
         overslept, self._overslept = self._overslept, 0.0
         unheard, self._unheard = self._unheard, []
@@ -395,7 +395,7 @@ class Daemon:
 
 @define(eq=False, slots=False)
 class SimulatedWorld:
-    """Two daemons, what they stand on, and the time."""
+    """Two daemons, their database and services, and the time."""
 
     database: Database
     direct: Arranged
@@ -407,7 +407,7 @@ class SimulatedWorld:
     wrong_by: float = 0.0
     traffic: Traffic = field(factory=Traffic)
     broken: list[str] = field(factory=list)
-    # What is dead is kept until the end, lest it be torn down before our eyes.
+    # Dead daemons are kept until the end, so that they are not garbage-collected in a step.
     _graves: list[Daemon] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -428,16 +428,16 @@ class SimulatedWorld:
 
     @property
     def time(self) -> datetime:
-        """What time it really is."""
+        """The real time."""
         return _BEGINNING + timedelta(seconds=self.seconds)
 
     @property
     def now(self) -> datetime:
-        """What time it is by the database's clock."""
+        """The time by the database's clock."""
         return self.time + timedelta(seconds=self.wrong_by)
 
     def does(self, work: Any, **kwargs: Any) -> Any:
-        """What a client or an operator asks for: a transaction of its own."""
+        """A request of a client or an operator, in a transaction of its own."""
         return blockon(Deferred.fromCoroutine(self.database.transact(work, **kwargs)))
 
     def passes(self, seconds: float) -> None:
@@ -457,7 +457,7 @@ class SimulatedWorld:
             self._set_clock()
 
     def replace(self, which: int) -> None:
-        """A daemon dies where it stands, and another one is started."""
+        """A daemon dies at once, and another one is started."""
         daemon = self.daemons[which]
         daemon.die()
         self._graves.append(daemon)

@@ -32,7 +32,7 @@ SUBSCRIBERS = 4
 MESSAGES = {"pregnancy": 3, "baby": 3}
 CANNOT_BE_ASKED = "cannot be asked"
 
-# What comes of a POST that was begun.
+# The outcomes of a POST that was begun.
 POSTS: dict[str, Callable[[Request], None]] = {
     "nothing": lambda request: None,
     "answered": lambda request: request.succeed(),
@@ -43,7 +43,7 @@ POSTS: dict[str, Callable[[Request], None]] = {
     "400": lambda request: request.reject(Rejected("400")),
 }
 
-# What comes of a question.
+# The outcomes of a question.
 QUESTIONS: dict[str, Callable[[Question], None]] = {
     "complete": lambda question: question.succeed(is_fresh=True),
     "complete but old": lambda question: question.succeed(is_fresh=False),
@@ -106,7 +106,7 @@ EVENTS = st.one_of(
 
 
 class Invariants:
-    """What must be true at any time, seen from the database and from the Message Sender."""
+    """The rules that hold at any time, for the database and the Message Sender."""
 
     def __init__(self, world: SimulatedWorld) -> None:
         self.world = world
@@ -161,7 +161,7 @@ class Invariants:
         assert not twice_told, f"told twice: {twice_told}"
 
     def _check_owed(self) -> None:
-        """What is owed was not stored, and will not be; and what may be stored is live."""
+        """No owed send was stored or will be; and every send that may be stored is live."""
         stored = {one.key for one in self.stored}
         on_their_way = {one.key for one in self.world.receiver.on_their_way()} - self.guessed_keys
         states = {str(row["id"]): row["state"] for row in self.sends}
@@ -254,7 +254,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.world.traffic.wait()
 
     def _ask_for(self, what: str, which: int) -> None:
-        """What clients and the Scheduler ask for."""
+        """Requests of clients and the Scheduler."""
         subscription_id = self.subscribers[which]
         if what == "tick":
             self.world.does(ticks.open_tick, schedule_id=self.schedule)
@@ -267,7 +267,7 @@ class ExactlyOnce(RuleBasedStateMachine):
             self.world.does(failed_tasks.requeue, up_to=newest or 0, limit=2)
 
     def _operate(self, what: str, which: int, number: int) -> None:
-        """What an operator does to a subscription."""
+        """A change of a subscription by an operator."""
         if what == "delete":
             self.world.does(subscriptions.delete, subscription_id=self.subscribers[which])
         elif what == "prepend":
@@ -334,7 +334,7 @@ class ExactlyOnce(RuleBasedStateMachine):
             QUESTIONS[outcome](self._one_of(self.world.receiver.questions, one))
 
     def _lose(self, which: int, what: str) -> None:
-        """A daemon's way to the database is cut, or cut in COMMIT; or there are no addresses."""
+        """A daemon's connection is cut, or is cut in COMMIT; or there are no addresses."""
         way = self.world.daemons[which].way
         way.is_cut = what == "the database"
         way.loses_commit, way.loses_answer = what == "a commit", what == "an answer"
@@ -384,7 +384,7 @@ class ExactlyOnce(RuleBasedStateMachine):
             daemon.wake(timers_first=timers_first)
 
     def _fall_asleep(self, daemon: Daemon, what: str) -> None:
-        """What a daemon hears of only when it wakes."""
+        """Events that a daemon notices only when it goes on."""
         if what in PASSES:
             daemon.way.stops_next = True
             daemon.makes(what)

@@ -163,7 +163,7 @@ async def test_another_time_zone_winds_anew_without_a_tick(bench: Bench) -> None
     assert bench.ticks() == []
 
 
-# What the first version of the rule has written: the same, without a version in front.
+# As the first version of the rule was written: the same, without a version in front.
 FORGET_VERSION = "UPDATE schedules SET next_tick_rule = regexp_replace(next_tick_rule, '^v2 ', '')"
 
 
@@ -403,7 +403,7 @@ async def test_a_tick_is_not_expanded_further_while_enough_of_it_waits(
     monkeypatch.setattr("sbm.pipeline.ticks.MOST_WAITING", CHUNK)
     await expanding.tick(CHUNK + 5)
     assert [await expanding.expansion.one_pass() for _ in range(2)] == [CHUNK, 0]
-    # What waits for a service, or was claimed, takes no room.
+    # Sends that wait for a service, or were claimed, do not count.
     expanding.direct.rows(
         "UPDATE sends SET due_at = now() + interval '1 hour'"
         " WHERE id = (SELECT id FROM sends LIMIT 1)"

@@ -166,7 +166,7 @@ async def test_a_part_that_was_claimed_before_the_database_was_lost_is_given_bac
     claims: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = await claims.owe_all()
-    # It comes last, so that others are claimed before it stands alone.
+    # It comes last, so that others are claimed before it is alone.
     claims.direct.rows(
         "UPDATE sends SET due_at = due_at - interval '1 minute' WHERE subscription_id <> %s", bad
     )

@@ -1,4 +1,4 @@
-"""What the database's clock does while it is wrong, and what is left of it afterwards."""
+"""The database's clock is wrong for some time; then it is right again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a signal does, before the reactor runs and while it does."""
+"""The effects of signals, before the reactor runs and while it does."""
 
 from __future__ import annotations
 

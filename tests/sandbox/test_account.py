@@ -1,4 +1,4 @@
-"""Who the embedded PostgreSQL runs as, and what that account may reach."""
+"""The account that the embedded PostgreSQL runs as, and its access to files."""
 
 from __future__ import annotations
 

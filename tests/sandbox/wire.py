@@ -15,7 +15,7 @@ NOON = datetime(2024, 5, 1, 12, 0, tzinfo=timezone.utc)
 
 
 def result_of(deferred: Deferred[Any]) -> Any:
-    """What a Deferred has come to already; its failure is raised."""
+    """The result of a Deferred that has fired already; its failure is raised."""
     results: list[Any] = []
     failures: list[Any] = []
     deferred.addCallbacks(results.append, failures.append)

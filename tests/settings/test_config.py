@@ -26,7 +26,7 @@ REQUIRED = {
     "MESSAGE_SENDER_TOKEN": "sender-secret",
 }
 
-# What lies beside the time zones of a machine; some of it is there on every one.
+# Files beside the time zones of a machine; every machine has some of them.
 NO_ZONES = (
     *("localtime", "Localtime", "Factory", "factory", "posixrules", "right/UTC"),
     *("right/Europe/Berlin", "posix/Europe/Berlin"),

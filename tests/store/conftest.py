@@ -16,7 +16,7 @@ from tests.store.postgres.database_proxy import DatabaseProxy
 
 @pytest_twisted.async_yield_fixture
 async def proxy(database_uri: str) -> AsyncIterator[DatabaseProxy]:
-    """A way to the same database on which things go wrong."""
+    """A proxy to the same database, with faults."""
     proxy = DatabaseProxy(DatabaseAddress.parse(database_uri))
     proxy.open()
     yield proxy

@@ -50,7 +50,7 @@ class TwoSets:
         return mother
 
     async def claimed(self, *, settle: timedelta = CONTENT_SETTLE) -> list[Send]:
-        """What a tick makes of everybody, claimed."""
+        """The claimed sends of a tick."""
         await self.database.transact(ticks.open_tick, schedule_id=self.schedule)
         while await self.database.transact(ticks.expand, limit=100) is not None:
             pass
@@ -371,7 +371,7 @@ async def test_who_is_behind_agrees_about_who_goes_on(
     await two_sets.tick()
     imported = two_sets.mother(5)
     direct.rows("UPDATE subscriptions SET initial_sequence_number = %s", initial)
-    # All that she was to have of the set is gone, if she began with the fourth.
+    # If the subscription began with the fourth message, all its messages are gone.
     direct.rows("DELETE FROM messages WHERE sequence_number >= 4 AND messageset_id = 2")
     search_id, found = await expected(database, direct, two_sets.schedule, 20)
     (one,) = found

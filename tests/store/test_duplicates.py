@@ -1,4 +1,4 @@
-"""Who is a duplicate of whom, and what becomes of what they are owed."""
+"""Which subscriptions are duplicates, and what happens to their sends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MINUTE = timedelta(seconds=60)
 
 
 class Person:
-    """Somebody's subscriptions, known by their places in the list that they were made from."""
+    """The subscriptions of one person, by their places in the list that they were made from."""
 
     def __init__(self, direct: Arranged, *rows: dict[str, Any]) -> None:
         direct.schedule()

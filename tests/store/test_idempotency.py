@@ -27,7 +27,7 @@ LOCKED = (
 
 
 class GivesUp(Exception):
-    """What is raised in the middle of the work."""
+    """An error in the middle of the work."""
 
 
 async def answer(

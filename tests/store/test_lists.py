@@ -1,4 +1,4 @@
-"""What a page costs, in blocks read, when the planner knows little of what is in the tables."""
+"""The blocks that a page reads, when the planner knows little about the tables."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ SENT = Settled(outcome="sent", stage="post", outbound_id="1")
 REFUSED = Settled(outcome="refused", stage="post", reason="no")
 AT_END = Settled(outcome="skipped", stage="content", reason="no more", is_at_end=True)
 
-# What grows; of everything else there are a few rows in every installation.
+# The tables that grow; all others have a few rows in every installation.
 LARGE = ("sends", "subscriptions", "ledger", "resend_requests", "failed_tasks")
 ANALYZE = f"ANALYZE {', '.join(LARGE)}, ticks"
 
@@ -130,7 +130,7 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
 
 @frozen
 class Plan:
-    """What EXPLAIN (ANALYZE, BUFFERS) says of one statement."""
+    """The result of EXPLAIN (ANALYZE, BUFFERS) for one statement."""
 
     query: str
     root: dict[str, Any]
@@ -309,7 +309,7 @@ def assert_bounded(plans: list[Plan], rows: int, *, buffers: int) -> None:
 
 @pytest.mark.parametrize("limit", [1, BATCH // 2, 3 * BATCH])
 def test_a_claim_reads_what_it_claims(plans: Callable[..., list[Plan]], limit: int) -> None:
-    # Whoever comes first to dead rows reads and marks them; nobody else has to.
+    # The first scan reads dead rows and marks them; later scans skip them.
     plans(sends.claim, owner=OWNER, limit=limit, lease=MINUTE)
     found = plans(sends.claim, owner=OWNER, limit=limit, lease=MINUTE)
     assert_bounded(found, limit, buffers=30)
@@ -412,7 +412,7 @@ def test_a_tick_reads_the_chunk_that_it_expands(plans: Callable[..., list[Plan]]
 
 
 def test_room_is_looked_for_in_so_many_sends(plans: Callable[..., list[Plan]]) -> None:
-    # Whoever comes first to dead rows reads and marks them; nobody else has to.
+    # The first scan reads dead rows and marks them; later scans skip them.
     plans(ticks.has_room, most=CHUNK)
     assert_bounded(plans(ticks.has_room, most=CHUNK), CHUNK, buffers=30)
 

@@ -29,7 +29,7 @@ LOCKS = (
 
 
 class GivesUp(Exception):
-    """What is raised in the middle of the work."""
+    """An error in the middle of the work."""
 
 
 async def record(transaction: Transaction, target: Target, moment: datetime = MOMENT) -> None:

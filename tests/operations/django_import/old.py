@@ -98,7 +98,7 @@ CREATE TABLE django_migrations (
 INSERT INTO django_site (domain, name) VALUES ('old.example.org', 'old');
 """
 
-# What each release lacks, and the last migration that it has.
+# The tables and columns that each release lacks, and its last migration.
 RELEASES = {
     "0.13": ("", "0011_message_metadata"),
     "0.12.1": ("", "0011_message_metadata"),

@@ -64,7 +64,7 @@ def bring(database_uri: str) -> Import:
 
 
 def fates(notes: list[Note], table: str, fate: str) -> dict[str, str]:
-    """What was told of the rows of a table that met this fate."""
+    """The notes about the rows of a table with this fate."""
     return {one.id: one.reason for one in notes if (one.table, one.fate) == (table, fate)}
 
 

@@ -1,4 +1,4 @@
-"""What the Scheduler is told of, by a real database and over real HTTP."""
+"""The Scheduler is told about changes, with a real database and over real HTTP."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class FaultyScheduler(Resource):
 
     @property
     def changes(self) -> list[tuple[str, Any]]:
-        """What it was told."""
+        """The requests that it got."""
         return [(method, body) for method, _, body in self.asked if method != "GET"]
 
 

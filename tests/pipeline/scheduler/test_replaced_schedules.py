@@ -51,7 +51,7 @@ def at(here: Outbox, moment: datetime) -> None:
 
 
 def fires(model: Scheduler) -> list[tuple[str, str | None]]:
-    """What calls, and with which cron it was made."""
+    """The enabled schedules, and the crons with which they were made."""
     return [(entry.endpoint, entry.fires_at) for entry in model.enabled()]
 
 
@@ -302,7 +302,7 @@ async def test_a_moment_beyond_the_grace_is_missed(here: Outbox, mode: Schedulin
 
 @ensureDeferred
 async def test_a_moment_is_neither_doubled_nor_lost_at_the_ends(here: Outbox) -> None:
-    """What came before the disabling was called by the old one; what comes later, by the new."""
+    """The old schedule called before the disabling, and the new one calls after the making."""
     here.grace = LONG
     await silent(here, "schedule", NINE + timedelta(seconds=1), NINE + timedelta(hours=23))
     assert ticks(here) == []

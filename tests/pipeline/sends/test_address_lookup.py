@@ -54,7 +54,7 @@ class Bench:
         return await self.address_lookup.address_of(evolve(another_send(), **send))
 
     async def twice(self, identity: str) -> str | GivenBack | Settled:
-        """What comes of it at the second look."""
+        """The result of the second look-up."""
         await self.of(identity)
         self.clock.advance(SECOND_LOOK.total_seconds())
         return await self.of(identity)

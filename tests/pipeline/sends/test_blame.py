@@ -121,7 +121,7 @@ async def test_a_fifth_of_many_is_not_yet_too_many(bench: Bench) -> None:
 
 @ensureDeferred
 async def test_those_who_are_tried_again_are_no_more_people_than_they_were(bench: Bench) -> None:
-    """Now and then somebody else is sent to: of those called about just then, most fail."""
+    """Sometimes another person is sent to: of the people called about just then, most fail."""
     bench.well(95)
     bad = people(5)
     for tries in range(20):

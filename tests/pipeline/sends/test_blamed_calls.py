@@ -1,4 +1,4 @@
-"""What is due to one call to the Scheduler counts against it, and stops nobody else."""
+"""A failure of one call to the Scheduler counts against it, and stops no others."""
 
 from __future__ import annotations
 

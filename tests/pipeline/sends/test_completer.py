@@ -35,7 +35,7 @@ GRACE = StopGrace(timedelta(seconds=5))
 
 @define(eq=False, slots=False, kw_only=True)
 class Claims(Wakeup):
-    """Those who claim, and are woken once there is room again."""
+    """The claimer, which is woken when there is room again."""
 
     woken: Deferred[None] = field(factory=Deferred)
 
@@ -379,12 +379,12 @@ async def test_stopping_gives_up_in_the_end(bench: Bench) -> None:
     assert bench.direct.value("SELECT state FROM sends") == "claimed"
 
 
-# Rows that somebody else has locked
+# Rows that another session has locked
 
 
 @contextmanager
 def locked(database_uri: str, statement: str, *values: Any) -> Iterator[None]:
-    """Somebody has rows locked, for as long as this lasts."""
+    """Another session has rows locked, for as long as this lasts."""
     holder = psycopg2.connect(database_uri)
     with closing(holder), holder.cursor() as cursor:
         cursor.execute(statement, values)

@@ -190,7 +190,7 @@ REFUSED = Faulty("403")
 
 
 def go_through(bench: Bench) -> None:
-    """Somebody else's send goes through."""
+    """The send of another person succeeds."""
     bench.message_sender.always = "outbound-1"
     bench.begin(evolve(another_send(), identity="somebody else"))
 

@@ -1,4 +1,4 @@
-"""Whose turn it is."""
+"""Single sends get a free slot before those of a tick."""
 
 from __future__ import annotations
 

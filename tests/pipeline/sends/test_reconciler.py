@@ -1,4 +1,4 @@
-"""What is known of a send after the Message Sender was asked about it."""
+"""Sends of unknown outcome, after the Message Sender was asked about them."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Bench:
 
 
 def at_once(asked: Sequence[UnknownSend]) -> list[tuple[UnknownSend, timedelta]]:
-    """What is owed again without a delay."""
+    """The sends that are owed again without a delay."""
     return [(one, timedelta(0)) for one in asked]
 
 
@@ -268,7 +268,7 @@ async def test_nobody_else_asks_meanwhile_and_everybody_once_the_lease_is_over(
 async def test_an_answer_that_comes_after_the_lease_does_not_owe_anything_again(
     bench: Bench,
 ) -> None:
-    """Somebody else has asked since, and the send is already on its way."""
+    """Another daemon has asked since, and the send is already on its way."""
     (send,) = await bench.unknown(late=True)
     slow = await bench.database.transact(sends.take_unknown, limit=9, settle=SETTLE, lease=LEASE)
     bench.pass_by(LEASE)

@@ -56,7 +56,7 @@ class World:
         return {one.name: one.read_bytes() for one in self.vendor.folder.iterdir()}
 
     def copies(self, **changes: Any) -> AudioCopies:
-        """What does the tasks, a pass at a time."""
+        """The object that does the tasks, a pass at a time."""
         told: dict[str, Any] = {
             "vendor": VoiceVendor(
                 reactor=reactor, address=self.vendor.address(), timeout=timedelta(seconds=60)

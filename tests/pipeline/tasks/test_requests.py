@@ -30,7 +30,7 @@ def worker(
     running: bool = True,
     owed: Callable[[], Any] = lambda: None,
 ) -> tuple[TaskRequests, list[str]]:
-    """What does the tasks, one pass at a time, and how often it said that sends are owed."""
+    """The object that does the tasks, and how often it has said that sends are owed."""
     said: list[str] = []
 
     def say() -> None:

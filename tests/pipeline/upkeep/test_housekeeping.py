@@ -1,4 +1,4 @@
-"""What is done now and then for the ledger, and for what is kept for a while only."""
+"""The ledger's partitions, and rows that are kept for some time only."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ LEASE = timedelta(seconds=60)
 
 @implementer(ILogObserver)
 class Lines:
-    """What is logged, as lines."""
+    """The log, as lines."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -34,7 +34,7 @@ class Lines:
         self.lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
 
     def told(self) -> list[str]:
-        """What was logged since the last time."""
+        """The lines since the last call."""
         told, self.lines = self.lines, []
         return told
 

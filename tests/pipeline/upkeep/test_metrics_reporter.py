@@ -1,4 +1,4 @@
-"""What was counted, on its way to a Metrics API that has troubles."""
+"""Counts are sent to a Metrics API that fails in many ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is seen on the terminal."""
+"""The lines on the terminal."""
 
 from __future__ import annotations
 

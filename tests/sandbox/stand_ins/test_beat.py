@@ -22,7 +22,7 @@ BEGIN = datetime(2026, 11, 23, 7, 59, 30, tzinfo=timezone.utc)  # a Monday
 
 @define
 class Endpoint:
-    """What is called: notes when, with which headers, and answers in turn."""
+    """An endpoint that notes when it is called, with which headers, and answers in turn."""
 
     clock: Clock
     statuses: list[int] = field(factory=list)

@@ -1,4 +1,4 @@
-"""What all stand-ins have in common, seen at the Message Sender."""
+"""The rules that all stand-ins share, tested with the Message Sender."""
 
 from __future__ import annotations
 

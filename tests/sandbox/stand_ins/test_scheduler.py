@@ -219,7 +219,7 @@ def test_a_date_that_does_not_exist_hangs_all_for_good(scheduler: Scheduler) -> 
 
 @define
 class CalledEndpoint:
-    """What is called back: remembers the calls, and answers with a status."""
+    """An endpoint that remembers the calls, and answers with a status."""
 
     status: int = 202
     calls: list[tuple[str, str, Any]] = field(factory=list)

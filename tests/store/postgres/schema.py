@@ -1,4 +1,4 @@
-"""What the migrations make, as text; run as a program, it writes sql/schema.sql again."""
+"""The schema that the migrations make, as text; as a program, it writes sql/schema.sql again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADER = """\
 
 """
 
-# What depends on the day, on the server's version or on this very dump.
+# Lines that depend on the day, on the server's version or on the single dump.
 _MONTH = re.compile(r"\bledger_\d{4}_\d{2}")
 _NOISE = re.compile(
     r"--( (Name:|Dumped|PostgreSQL).*)?|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*"

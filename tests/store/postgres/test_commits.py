@@ -62,7 +62,7 @@ class Tries:
 
 @define(eq=False)
 class Looks:
-    """What was found, each time that somebody looked; and what happens after the first time."""
+    """The result of each look-up, and an action after the first one."""
 
     found: list[CommitStatus] = field(factory=list)
     then: Callable[[], object] = bool
@@ -91,7 +91,7 @@ async def once(proxy: DatabaseProxy, fault: str) -> None:
     setattr(proxy, fault, b"")
 
 
-# What can be found out
+# Transactions whose outcome can be found out
 
 
 @ensureDeferred
@@ -196,7 +196,7 @@ async def test_who_has_only_read_is_not_asked_about_and_reads_again(
     assert (answer, tries, looks.found) == (0, [2], [])
 
 
-# What cannot
+# Transactions whose outcome cannot be found out
 
 
 @ensureDeferred
@@ -278,7 +278,7 @@ async def test_who_stops_waiting_while_it_is_looked_leaves_the_pool_whole(
     assert await together([database.transact(ask) for _ in range(3)]) == [1, 1, 1]
 
 
-# What is no lost COMMIT
+# Failures that are not a lost COMMIT
 
 
 @ensureDeferred
@@ -315,7 +315,7 @@ async def test_a_commit_that_loses_against_another_is_begun_again(
 
 @define(eq=False)
 class Crashing:
-    """A server that can be killed, and a way to it on which things go wrong."""
+    """A server that can be killed, and a faulty proxy before it."""
 
     uri: str
     proxy: DatabaseProxy
@@ -347,7 +347,7 @@ class Crashing:
 
 @pytest_twisted.async_yield_fixture
 async def crashing() -> AsyncIterator[Crashing]:
-    """What it has not been asked to keep, it writes late: a crash forgets it."""
+    """With asynchronous commits, it writes late: a crash loses the last ones."""
     folder = Path(tempfile.mkdtemp(prefix="sbm-tests-"))
     server = EmbeddedPostgres(
         folder=folder, settings={"fsync": "off", "autovacuum": "off", "wal_writer_delay": "10s"}

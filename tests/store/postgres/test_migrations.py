@@ -267,7 +267,7 @@ def test_a_lock_is_not_waited_for_for_long_but_tried_again_and_told(
     assert set(pauses) == {migrations.PAUSE_SECONDS}
 
 
-# Who owns the ledger's partitions
+# The owner of the ledger's partitions
 
 
 @define(eq=False, kw_only=True)
