@@ -1,0 +1,50 @@
+-- Why: operators read the comments of tables and columns in psql. These had words and sentences that
+-- a reader had to guess. Nothing else changes.
+BEGIN;
+SELECT pg_advisory_xact_lock(736266, 1);
+
+COMMENT ON COLUMN schedules.next_tick_at IS 'The next tick of the built-in clock; null: none, or not computed yet.';
+COMMENT ON COLUMN schedules.next_tick_rule IS 'The version of the rule, the cron fields and the time zone from which next_tick_at was computed. If they are not the present ones, next_tick_at is out of date.';
+COMMENT ON COLUMN schedules.next_tick_set_at IS 'When next_tick_at was computed. If this is in the future, the clock was wrong then.';
+COMMENT ON TABLE audit IS 'The changes that operators made by command. Rows are only added.';
+COMMENT ON COLUMN audit.actor IS 'The operator, as given by --by, or else the user of the machine.';
+COMMENT ON COLUMN audit.details IS 'The changes: counts, ids, and the values before.';
+COMMENT ON COLUMN clock_jumps.last_tick_id IS 'The newest tick when the jump was seen. Ticks with higher ids were made after it.';
+COMMENT ON COLUMN failed_tasks.next_sequence_number IS 'The place of the subscription when the send was claimed. It is requeued only if the subscription is still there.';
+COMMENT ON COLUMN idempotency_keys.user_id IS 'The user of the key; null: the Scheduler.';
+COMMENT ON TABLE recent_registrations IS 'Requests without a key to the webhook, as long as their duplicates are refused.';
+COMMENT ON TABLE scheduler_calls IS 'Calls that are owed to the Seed Scheduler. A row is deleted when its call is done.';
+COMMENT ON COLUMN scheduler_calls.kind IS 'subscription, schedule: tell the Scheduler about it; members: owe a call for each subscription on that schedule that needs one; leftover: disable a schedule that belongs to no subscription or schedule.';
+COMMENT ON COLUMN scheduler_calls.attempt IS 'Grows with every claim. It fences: a result with an older attempt changes nothing.';
+COMMENT ON COLUMN scheduler_calls.dated_at IS 'When due_at, lease_until and unknown_since were written. If this is in the future, the clock was wrong then, and the three times are wrong by the same amount.';
+COMMENT ON COLUMN scheduler_schedules.target IS 'The id of the subscription or schedule. It is not a foreign key, because the schedule of a deleted row must be disabled.';
+COMMENT ON COLUMN scheduler_schedules.cron_definition IS 'The cron that the Scheduler shows; null: not known, or it may fire at other times.';
+COMMENT ON COLUMN scheduler_schedules.silent_since IS 'If this schedule is disabled and the one that replaces it is not made yet: since when no schedule calls, by the Scheduler''s clock. Otherwise null.';
+COMMENT ON COLUMN subscriptions.chained_from IS 'The completed subscription that this one follows. It is not a foreign key, because that row may be deleted.';
+COMMENT ON COLUMN subscriptions.joined_at IS 'The time of joined_xid. It distinguishes the transactions of this server from those of another server whose data was restored here.';
+COMMENT ON VIEW scheduler_call_steps IS 'The next step of each call.';
+COMMENT ON TABLE scheduler_crons IS 'The crons that the Scheduler knows, and those with which a first schedule is being made.';
+COMMENT ON COLUMN scheduler_crons.call_id IS 'The call whose POST may be in progress, or may have been done; null: there is none.';
+COMMENT ON TABLE searches IS 'Searches for subscriptions that are behind. A row is deleted when its search ends.';
+COMMENT ON COLUMN searches.as_of IS 'The moment for which the expected places are computed.';
+COMMENT ON TABLE sends IS 'Live sends only. A row is deleted when its send is settled.';
+COMMENT ON COLUMN sends.state IS 'owed: it is sent when it is due; claimed: its owner has a lease until lease_until; unknown: a POST may have been made, and the Message Sender has to be asked.';
+COMMENT ON COLUMN sends.attempt IS 'Grows with every claim. It fences: a result with an older attempt changes nothing.';
+COMMENT ON COLUMN sends.answers IS 'The answers to the calls that count as faults: each once, the first five.';
+COMMENT ON COLUMN sends.dated_at IS 'When due_at, lease_until and unknown_since were written. If this is in the future, the clock was wrong then, and the three times are wrong by the same amount.';
+COMMENT ON COLUMN tasks.up_to IS 'requeue-failed-tasks: the newest row to requeue. Sends that fail again meanwhile have higher ids.';
+COMMENT ON COLUMN tasks.wanted IS 'requeue-failed-tasks: the filter of the rows to requeue; without a member, all of them.';
+COMMENT ON COLUMN tasks.progress IS 'The progress that the daemon reported last.';
+COMMENT ON COLUMN tasks.result IS 'The result, in the form of the kind.';
+COMMENT ON COLUMN tasks.dated_at IS 'When lease_until was written. If this is in the future, the clock was wrong then, and lease_until is wrong by the same amount.';
+COMMENT ON COLUMN ticks.due_at IS 'clock: the due moment of the cron; single: the minute.';
+COMMENT ON COLUMN ticks.snapshot IS 'The snapshot of the transaction that opened it; null: single, or opened before this was recorded.';
+COMMENT ON COLUMN ticks.follows IS 'The tick of the same schedule before it, if that was still being sent. Its members are skipped.';
+COMMENT ON COLUMN ticks.follows_beyond IS 'A tick before those that were still being sent. They skip its members, because it was sent; this tick does not skip them.';
+COMMENT ON COLUMN ticks.opened_by IS 'The user of the POST-back; null: there was none.';
+COMMENT ON TABLE user_permissions IS 'The permissions of users besides those that every user has. Administrators have all permissions, without rows here.';
+COMMENT ON COLUMN users.is_admin IS 'Administrators may make tokens for others, and have every permission.';
+COMMENT ON COLUMN users.password IS 'Hashed: Argon2id in PHC form, or as it was imported until its user uses it again. Null: the user has none.';
+
+INSERT INTO schema_migrations (name) VALUES ('0032_word_comments_plainly');
+COMMIT;
