@@ -40,8 +40,8 @@ WITH members AS MATERIALIZED (
     SELECT subscription_id AS id, sum(missed) AS messages, max(step) AS steps
       FROM legs GROUP BY subscription_id HAVING sum(missed) > 0
 ), held AS MATERIALIZED (
-    -- A subscription that is deleted at this moment is not recorded. Nor is one that another
-    -- transaction has locked and may delete; the next search will find it.
+    -- A subscription that is deleted at this moment is not recorded. The same is true for
+    -- one that another transaction has locked and may delete; the next search will find it.
     SELECT s.id FROM behind JOIN subscriptions s ON s.id = behind.id
      ORDER BY s.id FOR KEY SHARE OF s SKIP LOCKED
 ), forgotten AS (

@@ -10,9 +10,9 @@ SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 -- The snapshot of this statement decides who the members are. If a tick of the last hour is still
 -- being sent (it is being expanded, or some of its sends are owed or claimed), this tick follows
 -- the latest such tick, and the members of that one are not owed a second send. Older ticks are
--- late because of an incident, and do not prevent the sends that are due now. Nor do ticks that
--- only skip the members of an earlier tick that was sent meanwhile: a member of such a tick is not
--- skipped again. Otherwise, if ticks came faster than they can be expanded, they would follow each
+-- late because of an incident, and do not prevent the sends that are due now. Ticks that
+-- only skip the members of an earlier tick, which was sent meanwhile, do not prevent them, either:
+-- a member of such a tick is not skipped again. Otherwise, if ticks came faster than they can be expanded, they would follow each
 -- other for ever, and nothing would be sent. (The latest ticks are read: as many as come in an
 -- hour, if one comes every second. The time of a tick is corrected by later jumps of the clock, as
 -- clock_shift does: else a tick of a clock that was wrong by a day could count as one of the last
