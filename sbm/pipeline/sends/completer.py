@@ -28,6 +28,10 @@ from sbm.telemetry import Telemetry
 BATCH = 200
 RETRY_SECONDS = 1.0
 
+# How long results wait for others, while sends are in flight whose results may come. A statement
+# costs much the same for one result and for many.
+LINGER_SECONDS = 0.05
+
 # How long the parts of a batch that could not be settled wait for a lock; and how long a result
 # that cannot be settled even alone is left.
 PATIENCE = timedelta(milliseconds=100)
@@ -61,6 +65,8 @@ class Completer(Service):
     def __attrs_post_init__(self) -> None:
         self._results: dict[tuple[uuid.UUID, int], SendAndResult] = {}
         self._apart: dict[tuple[uuid.UUID, int], float] = {}
+        self._linger: Any = None
+        self._has_lingered = False
         self._loop = Loop(
             reactor=self._reactor,
             name="settle",
@@ -77,6 +83,9 @@ class Completer(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
         give_up_at = self._reactor.seconds() + self._grace.total_seconds()
         while self._results and self._reactor.seconds() < give_up_at:
             self._loop.wakeup.wake()
@@ -88,9 +97,34 @@ class Completer(Service):
     def add(self, send: Send, result: SendResult) -> None:
         """Add a result, which is settled soon."""
         self._results[send.id, send.attempt] = (send, result)
+        self._wait_for_others()
+
+    def _wait_for_others(self) -> None:
+        """Wake the loop if it need not wait for more results, else a little later."""
+        if self._is_worth_it:
+            self._loop.wakeup.wake()
+        elif self._linger is None and self.running:
+            self._linger = self._reactor.callLater(LINGER_SECONDS, self._end_the_wait)
+
+    def _end_the_wait(self) -> None:
+        self._linger = None
+        self._has_lingered = True
         self._loop.wakeup.wake()
 
+    @property
+    def _is_worth_it(self) -> bool:
+        """Whether to settle now: many results, or none that is still to come."""
+        return (
+            self._has_lingered
+            or not self.running
+            or bool(self._apart)
+            or len(self._results) >= min(BATCH, self._in_flight.capacity // 4)
+            or len(self._results) >= len(self._in_flight.held)
+        )
+
     async def _one_pass(self) -> int:
+        if not self._is_worth_it:
+            return 0
         now = self._reactor.seconds()
         batch: dict[uuid.UUID, SendAndResult] = {}
         again: list[SendAndResult] = []
@@ -102,6 +136,9 @@ class Completer(Service):
             elif self._apart[key] <= now:
                 again.append((send, result))
         settled = await self._settle_batch(list(batch.values())[:BATCH])
+        self._has_lingered = False
+        if len(self._results) > len(self._apart):
+            self._wait_for_others()
         for one in again:
             settled += sum(await divided([one], self._settle_part, self._set_apart))
         return settled
