@@ -75,6 +75,8 @@ def _first_address(answer: HttpResponse) -> str:
 
 def _fault_of(address: str) -> str:
     """Why this text cannot be an address; empty if it can."""
+    if address.isascii() and address.isprintable() and not address.isspace():
+        return ""
     categories = {unicodedata.category(character) for character in address}
     if "Cc" in categories:
         return "has control characters"

@@ -45,12 +45,8 @@ class HttpResponse:
     """A complete answer: treq's response, and its whole body."""
 
     _response: PreparedResponse
+    status: int
     body: bytes
-
-    @property
-    def status(self) -> int:
-        status: int = self._response.code
-        return status
 
     def json(self) -> Any:
         """The body as JSON; raises ValueError."""
@@ -90,6 +86,8 @@ def _http_date(text: str) -> datetime | None:
         return None
     return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
 
+
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 # Answers after which the request surely had no effect: it was refused before it was read.
 TURNED_AWAY = frozenset({401, 403, 404, 405})
@@ -233,7 +231,9 @@ class ServiceClient(Service):
         request.addTimeout(self._timeout.total_seconds(), self._reactor, _late)
         try:
             response = await request
-            return HttpResponse(response=response, body=await response.content())
+            return HttpResponse(
+                response=response, status=response.code, body=await response.content()
+            )
         except NotBegun as error:
             if isinstance(error.reason, HeldBack):
                 raise error.reason from None
@@ -278,9 +278,9 @@ def _encoded(query: tuple[tuple[str, str], ...]) -> str:
 
 
 def _json(body: Any, begin: Callable[[], bool]) -> PreparedBody:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     # A lone surrogate cannot be encoded in UTF-8; its backslash form is an escape in JSON.
-    return PreparedBody(data=text.encode("utf-8", "backslashreplace"), begin=begin)
+    data = _to_json(body).encode("utf-8", "backslashreplace")
+    return PreparedBody(data=data, begin=begin)
 
 
 def _late(outcome: Any, seconds: float) -> Any:

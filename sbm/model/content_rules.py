@@ -65,6 +65,7 @@ _NO_SOUND = re.compile(
     re.IGNORECASE,
 )
 
+_VISIBLE_ASCII = re.compile("[!-~]")
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 
 
@@ -125,6 +126,8 @@ class Problem:
 
 def is_blank(text: str | None) -> bool:
     """Whether a text is empty, or has only blanks and characters of no width."""
+    if text and _VISIBLE_ASCII.search(text):  # as nearly every text
+        return False
     return all(
         character.isspace()
         or unicodedata.category(character) in _INVISIBLE_CATEGORIES

@@ -51,13 +51,20 @@ class Breaker:
         return timedelta(seconds=max(0.0, self._open_until - self._seconds()))
 
     @property
+    def is_open(self) -> bool:
+        """Whether no call should be made now."""
+        return self._open_until > 0.0 and self._open_until > self._seconds()
+
+    @property
     def is_probing(self) -> bool:
         """Whether it was open and no call succeeded since: the next call should be a single one."""
         return self.openings > 0
 
     def succeed(self) -> None:
         """The service answered."""
-        if self.wait and self._is_asked_for:
+        if not (self.failures or self.openings):
+            return
+        if self.is_open and self._is_asked_for:
             return
         if self.openings:
             self._log.info("{service} is back", service=self.service)
@@ -71,7 +78,7 @@ class Breaker:
         A failure that would happen to every call opens it at once, and so does a service that asks
         for a pause.
         """
-        if self.wait:
+        if self.is_open:
             return
         self.failures += 1
         is_plain = not error.at_once and error.retry_after is None

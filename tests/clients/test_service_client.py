@@ -574,7 +574,8 @@ class Tap:
 def response(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> HttpResponse:
     raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     read = HttpAnswer(http_version="1.1", code=status, phrase=b"", raw_headers=raw, body=body)
-    return HttpResponse(response=PreparedResponse(read, IndexableCookieJar()), body=body)
+    treqs = PreparedResponse(read, IndexableCookieJar())
+    return HttpResponse(response=treqs, status=status, body=body)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"{'a': 1}"])

@@ -80,7 +80,7 @@ class SchedulerOutbox:
 
     async def one_pass(self) -> int:
         """Do a step of some of the calls that are due; returns how many there were."""
-        if self._breaker.wait:
+        if self._breaker.is_open:
             return 0
         asked_at = self._uptime()
         claim = await self._claim()

@@ -124,7 +124,7 @@ class AddressLookup:
     async def _knows_its_witness(self, *, but: str) -> bool:
         """Whether the service answers as it should about another identity, which it knew."""
         witness = self._recent.witness(but=but)
-        if witness is None or self._breaker.wait:
+        if witness is None or self._breaker.is_open:
             return False
         try:
             await self._identity_store.address_of(witness)

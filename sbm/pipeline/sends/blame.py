@@ -79,9 +79,10 @@ class Blame:
 
     def went_well(self, identity: str) -> None:
         """A call about this person got a good answer."""
+        now = self.seconds()
         self._failed.pop(identity, None)
-        self._note(identity, "well")
-        remember(self._witnesses, identity, self.seconds(), most=WITNESSES)
+        self._note(identity, "well", now)
+        remember(self._witnesses, identity, now, most=WITNESSES)
         self.is_there()
 
     def is_there(self) -> None:
@@ -110,7 +111,7 @@ class Blame:
             self.breaker.fail(error)
             return False
         if not faults or identity in self._recent:
-            self._note(identity, "failed again" if again else "failed")
+            self._note(identity, "failed again" if again else "failed", self.seconds())
         if not again and began_at > self._went_well_at:
             self._in_a_row.add(identity)
         since = began_at - BEFORE.total_seconds()
@@ -134,7 +135,7 @@ class Blame:
 
     @property
     def _is_away(self) -> bool:
-        return bool(self.breaker.wait) or self.breaker.is_probing
+        return self.breaker.is_open or self.breaker.is_probing
 
     def _fails_again(self, identity: str) -> bool:
         failed_at = self._failed.get(identity)
@@ -146,12 +147,13 @@ class Blame:
     def _remember_failed(self, identity: str) -> None:
         remember(self._failed, identity, self.seconds(), most=MOST_FAILED)
 
-    def _note(self, identity: str, outcome: CallOutcome) -> None:
-        at = now = self.seconds()
-        if identity in self._recent and self._recent[identity][0] != "well":
-            self._totals[self._recent[identity][0]] -= 1
-            at = self._recent[identity][1]
-        else:
+    def _note(self, identity: str, outcome: CallOutcome, now: float) -> None:
+        at = now
+        before = self._recent.get(identity)
+        if before is not None and before[0] != "well":
+            self._totals[before[0]] -= 1
+            at = before[1]
+        elif before is not None:
             self._forget(identity)
         self._recent[identity] = (outcome, at)
         self._totals[outcome] += 1

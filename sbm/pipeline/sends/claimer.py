@@ -173,7 +173,7 @@ class Claimer:
         room = self._in_flight.room
         if self._wakeup.calls > self._heeded:
             self._heeded, self._is_asked = self._wakeup.calls, True
-        if any(breaker.wait for breaker in self._blames.breakers):
+        if any(breaker.is_open for breaker in self._blames.breakers):
             return 0, 0
         if self._is_probing:
             probes = 0 if self._in_flight.held else 1

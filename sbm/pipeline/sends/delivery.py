@@ -86,8 +86,11 @@ class Delivery(Service):
 
     async def _carry(self, held: ClaimedSend) -> None:
         try:
-            async with self._slots.take(held.send.lane):
+            await self._slots.take(held.send.lane)
+            try:
                 result = await self.deliver(held)
+            finally:
+                self._slots.give_back()
         except CancelledError:
             # It was cancelled, mostly while it waited for a slot.
             result = self._broken(held, STOPPING, GivenBack(reason=STOPPING, delay=timedelta(0)))
@@ -113,7 +116,7 @@ class Delivery(Service):
             return nothing_to_do
         # A send that was claimed before a service went away is given back without a call.
         for breaker in self._blames.breakers:
-            if breaker.wait:
+            if breaker.is_open:
                 return self._retries.away(breaker)
         to_addr = await self._address_lookup.address_of(send)
         if isinstance(to_addr, GivenBack) and not self.running and not to_addr.is_fault:
@@ -127,7 +130,7 @@ class Delivery(Service):
         breaker = blame.breaker
         if send.recipient is not None and send.recipient.messageset_id in self._dry_runs:
             return Settled(outcome="dry-run", stage="post")
-        if breaker.wait:
+        if breaker.is_open:
             return self._retries.away(breaker)
         began_at = blame.seconds()
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from attrs import define
 from twisted.internet.defer import Deferred
 
@@ -26,20 +23,19 @@ class PrioritySlots:
         self._waiting: dict[Lane, dict[Deferred[None], None]] = {"single": {}, "tick": {}}
         self._is_calling = False
 
-    @asynccontextmanager
-    async def take(self, lane: Lane) -> AsyncIterator[None]:
-        """Wait for a slot for this lane, and hold it as long as the block lasts."""
+    async def take(self, lane: Lane) -> None:
+        """Wait for a slot for this lane. It has to be given back."""
         if self._free:
             self._free -= 1
-        else:
-            turn: Deferred[None] = Deferred(self._waiting[lane].pop)
-            self._waiting[lane][turn] = None
-            await turn
-        try:
-            yield
-        finally:
-            self._free += 1
-            self._call()
+            return
+        turn: Deferred[None] = Deferred(self._waiting[lane].pop)
+        self._waiting[lane][turn] = None
+        await turn
+
+    def give_back(self) -> None:
+        """Give back a slot, which goes to the send that is next."""
+        self._free += 1
+        self._call()
 
     def turn_away(self) -> None:
         """Cancel every wait."""

@@ -61,7 +61,7 @@ class Reconciler:
 
     async def one_pass(self) -> int:
         """Ask about the sends that are to be asked about now; returns how many there were."""
-        if self._breaker.wait:
+        if self._breaker.is_open:
             return 0
         taken, reading = await self._take()
         self._doubted_for = reading.doubted_for
@@ -164,7 +164,7 @@ class Reconciler:
     async def _ask(
         self, about: Sequence[UnknownSend], identities: Sequence[str], *, after: datetime
     ) -> None:
-        if self._breaker.wait:
+        if self._breaker.is_open:
             await self._ask_again_later(about)
             return
         try:

@@ -85,7 +85,7 @@ class MetricsReporter(Service):
         pending_metrics = self._telemetry.pending_metrics
         if (
             pending_metrics.values
-            and not self._breaker.wait
+            and not self._breaker.is_open
             and (not self._is_in_doubt or await self._answers())
         ):
             await self._fire(pending_metrics.take())

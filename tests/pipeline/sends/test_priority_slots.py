@@ -22,10 +22,13 @@ class Bench:
         return Deferred.fromCoroutine(self._work(name, lane))
 
     async def _work(self, name: str, lane: Lane) -> None:
-        async with self.slots.take(lane):
+        await self.slots.take(lane)
+        try:
             self.order.append(name)
             self._ends[name] = Deferred()
             await self._ends[name]
+        finally:
+            self.slots.give_back()
 
     def end(self, name: str) -> None:
         self._ends.pop(name).callback(None)
@@ -92,12 +95,14 @@ def test_a_long_queue_of_work_that_is_over_at_once_is_called_one_by_one() -> Non
     slots, done = PrioritySlots(places=1), []
 
     async def work() -> None:
-        async with slots.take("tick"):
-            done.append(1)
+        await slots.take("tick")
+        done.append(1)
+        slots.give_back()
 
     async def wait() -> None:
-        async with slots.take("tick"):
-            await first
+        await slots.take("tick")
+        await first
+        slots.give_back()
 
     first: Deferred[None] = Deferred()
     Deferred.fromCoroutine(wait())
