@@ -1,0 +1,83 @@
+"""The rows of a benchmark: message sets, subscriptions, and a user with a token."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Any
+
+TOKEN = "b" * 40
+HEADERS = {"Authorization": f"Token {TOKEN}"}
+
+TEXT = "Welcome. This is the message of the week."
+
+# No message set ends during a benchmark.
+_MESSAGES = 1000
+
+
+def identity(number: int) -> str:
+    """The identity with this number, the same in all processes."""
+    return str(uuid.UUID(int=number + 1))
+
+
+def add_user(cursor: Any) -> None:
+    """Insert the user whose token is ``TOKEN``."""
+    cursor.execute(
+        "WITH made AS (INSERT INTO users (username) VALUES ('benchmark') RETURNING id)"
+        " INSERT INTO tokens (user_id, digest) SELECT id, %s FROM made",
+        (hashlib.sha256(TOKEN.encode("ascii")).digest(),),
+    )
+
+
+def add_schedule(cursor: Any) -> int:
+    """Insert a schedule that is due on 29 February only; returns its id."""
+    cursor.execute(
+        "INSERT INTO schedules (day_of_month, month_of_year) VALUES ('29', '2') RETURNING id"
+    )
+    return int(cursor.fetchone()[0])
+
+
+def add_messageset(cursor: Any, schedule: int, name: str = "benchmark") -> int:
+    """Insert a message set with many messages; returns its id."""
+    cursor.execute(
+        "INSERT INTO messagesets (short_name, content_type, default_schedule_id)"
+        " VALUES (%s, 'text', %s) RETURNING id",
+        (name, schedule),
+    )
+    (messageset,) = cursor.fetchone()
+    cursor.execute(
+        "INSERT INTO messages (messageset_id, sequence_number, lang, text_content)"
+        " SELECT %s, n, 'eng_ZA', %s FROM generate_series(1, %s) n",
+        (messageset, TEXT, _MESSAGES),
+    )
+    return int(messageset)
+
+
+def add_subscriptions(
+    cursor: Any, count: int, *, schedule: int, messageset: int, prefix: str = "00000000-"
+) -> None:
+    """Insert so many active subscriptions; the identities begin with ``prefix`` (9 characters).
+
+    The identities are ``identity(0)`` and following, if the prefix is the usual one.
+    """
+    cursor.execute(
+        "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang, metadata,"
+        " next_sequence_number)"
+        " SELECT %s || substr(lpad(to_hex(n), 32, '0')::uuid::text, 10), %s, %s, 'eng_ZA',"
+        ' \'{"source": "hub"}\', 2 FROM generate_series(1, %s) n',
+        (prefix, messageset, schedule, count),
+    )
+
+
+def analyse(cursor: Any) -> None:
+    """Vacuum and analyse all tables, as they are in a database that is not new."""
+    cursor.execute("VACUUM ANALYZE")
+
+
+def is_idle(cursor: Any) -> bool:
+    """Whether no tick is expanded, and no send is owed or under way."""
+    cursor.execute(
+        "SELECT NOT EXISTS (SELECT FROM ticks WHERE state = 'expanding')"
+        " AND NOT EXISTS (SELECT FROM sends)"
+    )
+    return bool(cursor.fetchone()[0])
