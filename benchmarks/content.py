@@ -54,18 +54,24 @@ def add_messageset(cursor: Any, schedule: int, name: str = "benchmark") -> int:
 
 
 def add_subscriptions(
-    cursor: Any, count: int, *, schedule: int, messageset: int, prefix: str = "00000000-"
+    cursor: Any,
+    count: int,
+    *,
+    schedule: int,
+    messageset: int,
+    first: int = 0,
+    prefix: str = "00000000-",
 ) -> None:
-    """Insert so many active subscriptions; the identities begin with ``prefix`` (9 characters).
+    """Insert so many active subscriptions, for ``identity(first)`` and following.
 
-    The identities are ``identity(0)`` and following, if the prefix is the usual one.
+    ``prefix`` replaces the first 9 characters of these identities.
     """
     cursor.execute(
         "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang, metadata,"
         " next_sequence_number)"
         " SELECT %s || substr(lpad(to_hex(n), 32, '0')::uuid::text, 10), %s, %s, 'eng_ZA',"
-        ' \'{"source": "hub"}\', 2 FROM generate_series(1, %s) n',
-        (prefix, messageset, schedule, count),
+        " jsonb_build_object('source', 'hub'), 2 FROM generate_series(%s, %s) n",
+        (prefix, messageset, schedule, first + 1, first + count),
     )
 
 

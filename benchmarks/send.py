@@ -15,14 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.content import add_messageset, add_schedule, add_subscriptions, add_user, analyse
-from benchmarks.daemons import daemon
+from benchmarks.content import add_messageset, add_schedule, add_subscriptions, analyse
+from benchmarks.installation import installation
 from benchmarks.processes import Client, client
 from benchmarks.results import Figure
 from benchmarks.script import Script
-from benchmarks.server import connected, server
-from benchmarks.stand_in import stand_in
-from benchmarks.ticks import Sending
 
 WARM_UP = 500
 
@@ -37,21 +34,15 @@ def bare_ms(loop: Client, sends: int) -> float:
 def measure(options: argparse.Namespace, folder: Path, about: dict[str, Any]) -> Sequence[Figure]:
     """Measure all sides in turn."""
     with ExitStack() as stack:
-        postgres = stack.enter_context(server(folder))
-        about["PostgreSQL"] = postgres.about()
-        uri = stack.enter_context(postgres.database())
-        cursor = stack.enter_context(connected(uri))
-        add_user(cursor)
-        schedules = add_schedule(cursor), add_schedule(cursor)
-        messageset = add_messageset(cursor, schedules[0])
+        made = stack.enter_context(installation(folder, about))
+        schedules = add_schedule(made.cursor), add_schedule(made.cursor)
+        messageset = add_messageset(made.cursor, schedules[0])
         for schedule, count in zip(schedules, (options.sends, WARM_UP), strict=True):
-            add_subscriptions(cursor, count, schedule=schedule, messageset=messageset)
-        analyse(cursor)
-        services = stack.enter_context(stand_in(folder))
-        settings = {"SBM_CONCURRENCY": str(options.concurrency)}
-        one = stack.enter_context(daemon(folder, uri, services.environment() | settings))
-        sending = Sending(daemons=[one], server=postgres, stand_in=services, cursor=cursor)
-        addresses = services.identity_store, services.message_sender
+            add_subscriptions(made.cursor, count, schedule=schedule, messageset=messageset)
+        analyse(made.cursor)
+        one = stack.enter_context(made.daemon(SBM_CONCURRENCY=str(options.concurrency)))
+        sending = made.sending(one)
+        addresses = made.services.identity_store, made.services.message_sender
         loops = {
             way: stack.enter_context(
                 client(

@@ -30,6 +30,15 @@ class Cost:
     stand_in: float
     seconds: float
 
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            sends=self.sends + other.sends,
+            daemons=self.daemons + other.daemons,
+            postgres=self.postgres + other.postgres,
+            stand_in=self.stand_in + other.stand_in,
+            seconds=self.seconds + other.seconds,
+        )
+
     @property
     def daemon_ms(self) -> float:
         """Milliseconds of processor time of all daemons, for each send."""
