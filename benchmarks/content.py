@@ -75,6 +75,19 @@ def add_subscriptions(
     )
 
 
+def registration(*, messageset: int, schedule: int) -> dict[str, Any]:
+    """The body of a request to subscribe a new person, as the Hub makes it."""
+    subscription = {
+        "identity": str(uuid.uuid4()),
+        "messageset": messageset,
+        "next_sequence_number": 1,
+        "lang": "eng_ZA",
+        "schedule": schedule,
+        "metadata": {"source": "hub"},
+    }
+    return {"data": subscription}
+
+
 def analyse(cursor: Any) -> None:
     """Vacuum and analyse all tables, as they are in a database that is not new."""
     cursor.execute("VACUUM ANALYZE")

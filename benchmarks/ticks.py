@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -69,24 +69,37 @@ class Sending:
     stand_in: StandIn
     cursor: Any
 
+    def open(self, schedule: int) -> None:
+        """Open a tick of this schedule."""
+        self.daemons[0].post(f"schedule/{schedule}/send/")
+
     def tick(self, schedule: int) -> Cost:
         """Open a tick, and wait until its last send is settled."""
-        return self._cost(schedule, lambda: self._is_quiet() and is_idle(self.cursor))
+        return self._cost(
+            lambda: self.open(schedule), lambda: self._is_quiet() and is_idle(self.cursor)
+        )
 
-    def beginning_of_tick(self, schedule: int, sends: int) -> Cost:
-        """Open a tick, and wait until so many outbounds have arrived."""
+    def part_of_tick(self, schedule: int, *, after: int, sends: int) -> Cost:
+        """Open a tick, and wait for so many sends that come after its first ones."""
         began = self.stand_in.records().outbounds
-        return self._cost(schedule, lambda: self.stand_in.records().outbounds - began >= sends)
+        self.open(schedule)
+        self._until(lambda: self.stand_in.records().outbounds - began >= after)
+        end = began + after + sends
+        return self._cost(lambda: None, lambda: self.stand_in.records().outbounds >= end)
 
     def _is_quiet(self) -> bool:
         """Whether no outbound has arrived for a moment. To ask PostgreSQL costs more."""
-        last = self.stand_in.records().last_outbound_at
+        records = self.stand_in.records()
+        last = records.last_outbound_at
         return last is not None and time.monotonic() - last > _PAUSE_SECONDS
 
-    def _cost(self, schedule: int, is_over: Any) -> Cost:
-        before, began_with = self._read(), self.stand_in.restart().outbounds
-        self.daemons[0].post(f"schedule/{schedule}/send/")
+    def _until(self, is_over: Callable[[], bool]) -> None:
         until(is_over, "the tick is sent", seconds=_MOST_SECONDS, pause=_PAUSE_SECONDS)
+
+    def _cost(self, begin: Callable[[], None], is_over: Callable[[], bool]) -> Cost:
+        before, began_with = self._read(), self.stand_in.restart().outbounds
+        begin()
+        self._until(is_over)
         after, records = self._read(), self.stand_in.records()
         # The time is that until the last outbound: to notice the end takes some more.
         return Cost(
