@@ -100,7 +100,7 @@ def _end(popen: subprocess.Popen[bytes], ended_by: signal.Signals) -> None:
 
 @frozen(eq=False, kw_only=True)
 class Client:
-    """A module of the benchmarks that works in a process of its own when it is told to.
+    """A process of a module of the benchmarks, which works when it is told to.
 
     It prints a line when it is ready. Then it reads a line, does its work, and prints a line again.
     """
@@ -133,8 +133,14 @@ class Client:
 @contextmanager
 def client(module: str, *arguments: object, folder: Path) -> Iterator[Client]:
     """Run ``benchmarks.<module>``, until it is ready to work."""
-    log = folder / f"{module}.log"
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+    with told(command, log=folder / f"{module}.log") as made:
+        yield made
+
+
+@contextmanager
+def told(command: Sequence[str | Path], *, log: Path) -> Iterator[Client]:
+    """Run a command that does the same as such a module, until it is ready to work."""
     with running(command, log=log, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         made = Client(process=process, log=log)
         made.read_line()

@@ -18,7 +18,8 @@ class Figure:
     """One thing that was measured in each round, on our side, and on another side if there is one.
 
     ``measure`` is its number in the table of goals, or empty. ``ours`` and ``theirs`` have one
-    value for each round, in ``unit``. If there is another side, the goal is about the ratio.
+    value for each round, in ``unit``. If there is another side, the goal is about the ratio: ours ÷
+    theirs, or theirs ÷ ours if ``is_inverse``.
     """
 
     measure: str = ""
@@ -27,11 +28,15 @@ class Figure:
     ours: Sequence[float]
     theirs: Sequence[float] = ()
     goal: str = ""
+    is_inverse: bool = False
 
     @property
     def ratios(self) -> list[float]:
-        """Ours ÷ theirs, round by round."""
-        return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=False)]
+        """The ratio of each round."""
+        if not self.theirs:
+            return []
+        pairs = zip(self.ours, self.theirs, strict=True)
+        return [theirs / ours if self.is_inverse else ours / theirs for ours, theirs in pairs]
 
     def cells(self) -> list[str]:
         """The cells of its row: measure, name, ours, the other side, the ratio, and the goal."""
