@@ -103,6 +103,7 @@ def requests(
         "list": (lists(side.root, count, options.subscriptions), 200),
     }
     for kind, (asked, expected) in kinds.items():
+        wal = made.server.wal_bytes()
         before = side.process.cpu_seconds(), made.server.cpu_seconds()
         statuses = as_fast_as_answered(side.port, asked, options.connections)
         after = side.process.cpu_seconds(), made.server.cpu_seconds()
@@ -114,6 +115,7 @@ def requests(
         found[f"{side.name} {kind}: server"].append(server)
         found[f"{side.name} {kind}: PostgreSQL"].append(postgres)
         found[f"{side.name} {kind}"].append(server + postgres)
+        found[f"{side.name} {kind}: WAL kB"].append((made.server.wal_bytes() - wal) / count / 1000)
 
 
 def figures(found: dict[str, list[float]]) -> Sequence[Figure]:
@@ -142,6 +144,14 @@ def figures(found: dict[str, list[float]]) -> Sequence[Figure]:
             )
             for part in ("server", "PostgreSQL")
         ]
+    told.append(
+        Figure(
+            name="WAL of POST /subscriptions/request ÷ bare Klein handler",
+            unit="kB",
+            ours=found["sbm create: WAL kB"],
+            theirs=found["bare create: WAL kB"],
+        )
+    )
     return told
 
 

@@ -60,7 +60,7 @@ def measure(options: argparse.Namespace, folder: Path, about: dict[str, Any]) ->
                 found[way].append(bare_ms(loop, options.sends))
             cost = sending.tick(schedules[0])
             assert cost.sends == options.sends, cost
-            for name in ("daemon_ms", "postgres_ms", "stand_in_ms", "rate"):
+            for name in ("daemon_ms", "postgres_ms", "stand_in_ms", "wal_kb", "rate"):
                 found[name].append(getattr(cost, name))
             print(
                 f"round {number + 1}: "
@@ -105,6 +105,7 @@ def figures(found: dict[str, list[float]]) -> Sequence[Figure]:
             goal="≥ 2,500",
         ),
         Figure(name="CPU of the stand-ins per send", unit="ms", ours=found["stand_in_ms"]),
+        Figure(name="WAL per send", unit="kB", ours=found["wal_kb"]),
     ]
 
 

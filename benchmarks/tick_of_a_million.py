@@ -212,7 +212,7 @@ def measure(options: argparse.Namespace, folder: Path, about: dict[str, Any]) ->
 
 def large_tick(sending: Sending, schedules: Schedules, rate: float) -> list[Figure]:
     """Send the large tick without other work: the first and last message, and the memory."""
-    began = time.monotonic()
+    began, size = time.monotonic(), database_bytes(sending)
     with memory_of(sending.daemons[0].process) as memory:
         cost = sending.tick(schedules.large)
     first = (sending.stand_in.records().first_outbound_at or began) - began
@@ -253,7 +253,19 @@ def large_tick(sending: Sending, schedules: Schedules, rate: float) -> list[Figu
             theirs=[cost.sends / rate],
             goal="≤ 1.05",
         ),
+        Figure(name="WAL per send of the tick", unit="kB", ours=[cost.wal_kb]),
+        Figure(
+            name="growth of the database by a million sends",
+            unit="MB",
+            ours=[(database_bytes(sending) - size) / cost.sends],
+        ),
     ]
+
+
+def database_bytes(sending: Sending) -> int:
+    """The size of the database on the disk."""
+    sending.cursor.execute("SELECT pg_database_size(current_database())")
+    return int(sending.cursor.fetchone()[0])
 
 
 def beside_the_tick(sending: Sending, clients: Clients) -> tuple[list[dict[str, Any]], Figure]:

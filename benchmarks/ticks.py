@@ -22,13 +22,17 @@ _PAUSE_SECONDS = 0.1
 
 @frozen(kw_only=True)
 class Cost:
-    """What a number of sends took: processor time of the daemons and of PostgreSQL, and time."""
+    """What a number of sends took: processor time in seconds, time, and bytes of PostgreSQL's log.
+
+    The bytes of the log (WAL) show how much is written to the disk.
+    """
 
     sends: int
     daemons: float
     postgres: float
     stand_in: float
     seconds: float
+    wal_bytes: int
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -37,6 +41,7 @@ class Cost:
             postgres=self.postgres + other.postgres,
             stand_in=self.stand_in + other.stand_in,
             seconds=self.seconds + other.seconds,
+            wal_bytes=self.wal_bytes + other.wal_bytes,
         )
 
     @property
@@ -53,6 +58,11 @@ class Cost:
     def stand_in_ms(self) -> float:
         """Milliseconds of processor time of the stand-ins, for each send."""
         return self.stand_in / self.sends * 1000
+
+    @property
+    def wal_kb(self) -> float:
+        """Kilobytes of the log for each send."""
+        return self.wal_bytes / self.sends / 1000
 
     @property
     def rate(self) -> float:
@@ -75,7 +85,7 @@ class Sending:
 
     def tick(self, schedule: int) -> Cost:
         """Open a tick, and wait until its last send is settled."""
-        return self._cost(
+        return self.cost(
             lambda: self.open(schedule), lambda: self._is_quiet() and is_idle(self.cursor)
         )
 
@@ -85,7 +95,7 @@ class Sending:
         self.open(schedule)
         self._until(lambda: self.stand_in.records().outbounds - began >= after)
         end = began + after + sends
-        return self._cost(lambda: None, lambda: self.stand_in.records().outbounds >= end)
+        return self.cost(lambda: None, lambda: self.stand_in.records().outbounds >= end)
 
     def _is_quiet(self) -> bool:
         """Whether no outbound has arrived for a moment. To ask PostgreSQL costs more."""
@@ -96,8 +106,10 @@ class Sending:
     def _until(self, is_over: Callable[[], bool]) -> None:
         until(is_over, "the tick is sent", seconds=_MOST_SECONDS, pause=_PAUSE_SECONDS)
 
-    def _cost(self, begin: Callable[[], None], is_over: Callable[[], bool]) -> Cost:
-        before, began_with = self._read(), self.stand_in.restart().outbounds
+    def cost(self, begin: Callable[[], None], is_over: Callable[[], bool]) -> Cost:
+        """The cost of what ``begin`` begins, until it is over."""
+        wal, began_with = self.server.wal_bytes(), self.stand_in.restart().outbounds
+        before = self._read()
         begin()
         self._until(is_over)
         after, records = self._read(), self.stand_in.records()
@@ -108,6 +120,7 @@ class Sending:
             postgres=after[1] - before[1],
             stand_in=after[2] - before[2],
             seconds=(records.last_outbound_at or after[3]) - before[3],
+            wal_bytes=self.server.wal_bytes() - wal,
         )
 
     def _read(self) -> tuple[float, float, float, float]:
