@@ -1,50 +1,49 @@
 """How fast are subscriptions that are behind found among a million, and is the result right?
 
-    python -m benchmarks.behind [--subscriptions 1000000] [--sample 300]
-
-SQL fills an embedded database: ten weekly and daily schedules; twenty sets of 40 to 80 messages in
-three languages, in chains of four; subscriptions that began within the last 300 days, of which a
-fifth is completed and half are behind. Then the daemon's task looks for them, in a process of its
-own. The script prints rows per second, the memory of the daemon and of the database, the slowest
-statement, and the time of a look-up by key meanwhile. Then it computes the result for a sample in
-Python, one by one, as the old service did, and compares row by row. At the end, the operator's
-commands print the difference, move all subscriptions on, and find none any more.
+SQL fills a database: ten weekly and daily schedules; twenty sets of 40 to 80 messages in three
+languages, in chains of four; subscriptions that began within the last 300 days, of which a fifth is
+completed and half are behind. Then a daemon looks for them, as a client has asked it to. Meanwhile,
+the script looks at the memory of the daemon and of PostgreSQL, at the slowest statement, and at the
+time of a look-up by key. Then it computes the result for a sample in Python, one by one, as the old
+service did, and compares row by row. At the end, the operator's commands print the difference, move
+all subscriptions on, and find none any more.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import psutil
 import psycopg2
 from psycopg2.extras import RealDictCursor
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.task import react
 
+from benchmarks.content import analyse
+from benchmarks.daemons import Daemon
+from benchmarks.installation import Installation, installation
+from benchmarks.load import percentile
+from benchmarks.processes import ENVIRONMENT
+from benchmarks.results import Figure
+from benchmarks.script import Script
 from sbm.model.cron import Cron
-from sbm.pipeline.tasks.requests import TaskRequests
-from sbm.runtime.wakeups import Wakeup
-from sbm.sandbox.postgres import EmbeddedPostgres
-from sbm.settings.endpoints import DatabaseAddress
-from sbm.store import tasks
-from sbm.store.postgres.database import Database
-from sbm.store.postgres.migrations import migrate
 
 UTC = ZoneInfo("UTC")
+
+# The daemon has no clock of its own, and cannot call the Scheduler: it sends nothing.
+SETTINGS = {
+    "SBM_SCHEDULING": "schedule",
+    "SCHEDULER_URL": "http://127.0.0.1:9",
+    "SCHEDULER_API_TOKEN": "s",
+}
 STATEMENTS = """
     INSERT INTO schedules (minute, hour, day_of_week)
     SELECT '0', (6 + n)::text, CASE WHEN n <= 2 THEN '*' WHEN n <= 6 THEN (n - 2)::text || ',6'
@@ -68,53 +67,6 @@ STATEMENTS = """
            LATERAL (SELECT random() * 300 AS days, 1 + n %% 20 AS set) chosen
       JOIN messagesets m ON m.id = chosen.set;
 """
-
-
-@contextmanager
-def filled(subscriptions: int) -> Iterator[str]:
-    """Fill a database in a new embedded server; yields its URI."""
-    folder = Path(tempfile.mkdtemp(prefix="sbm-benchmark-"))
-    server = EmbeddedPostgres(folder=folder)
-    server.start()
-    try:
-        migrate(server.uri())
-        with psycopg2.connect(server.uri()) as connection, connection.cursor() as cursor:
-            cursor.execute(STATEMENTS, (subscriptions,))
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE")
-        connection.close()
-        yield server.uri()
-    finally:
-        server.stop()
-
-
-def search(uri: str) -> None:
-    """Run the task as the daemon does, and print the memory before, and its peak, in MB."""
-
-    async def once(reactor: Any) -> None:
-        database = Database(reactor=reactor, address=DatabaseAddress.parse(uri), size=2)
-        worker = TaskRequests(
-            reactor=reactor,
-            database=database,
-            time_zone=UTC,
-            owner=uuid4(),
-            owed=lambda: None,
-            wakeup=Wakeup(reactor=reactor),
-        )
-        Service.startService(worker)
-        await database.transact(tasks.request, kind="find-behind-subscriptions", requested_by=None)
-        await worker.one_pass()
-        database.stopService()
-
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    try:
-        react(lambda reactor: Deferred.fromCoroutine(once(reactor)))
-    except SystemExit as ended:
-        if ended.code:
-            raise
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{before / 1024:.0f} {after / 1024:.0f}")
 
 
 class Watch:
@@ -210,46 +162,59 @@ def compare(uri: str, until: datetime, sample: int) -> float:
     late = sum(one is not None for one in found)
     print(f"{wrong} of {len(rows)} differ from those computed one by one ({late} behind)")
     if wrong:
-        sys.exit(1)
+        raise RuntimeError("the result is wrong")
     return seconds / len(rows)
 
 
-def measure(uri: str, sample: int) -> None:
-    """Run the task, watch the database meanwhile, compare, and print."""
-    with psycopg2.connect(uri) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT count(*), now() FROM subscriptions")
-        row = cursor.fetchone()
-        assert row is not None
-        count, until = row
-    watch = Watch(uri)
+def measure(options: argparse.Namespace, folder: Path, about: dict[str, Any]) -> Sequence[Figure]:
+    """Let the daemon search, compare a sample, and run the operator's commands."""
+    with installation(folder, about) as made:
+        made.cursor.execute(STATEMENTS, (options.subscriptions,))
+        analyse(made.cursor)
+        made.cursor.execute("SELECT count(*), now() FROM subscriptions")
+        count, until = made.cursor.fetchone()
+        with made.daemon(**SETTINGS) as daemon:
+            watch, seconds, peak = search(made, daemon)
+        each = compare(made.uri, until, options.sample)
+        operate(made.uri)
+    return [
+        Figure(name="subscriptions a second", unit="/s", ours=[count / seconds]),
+        Figure(
+            name="to compute one in the daemon ÷ one by one in Python",
+            unit="ms",
+            ours=[seconds / count * 1000],
+            theirs=[each * 1000],
+        ),
+        Figure(name="memory of the daemon at most", unit="MB", ours=[peak]),
+        Figure(name="memory of a backend of its own, at most", unit="MB", ours=[watch.largest]),
+        Figure(name="slowest statement", unit="s", ours=[watch.slowest]),
+        *(
+            Figure(
+                name=f"{name} of a look-up by key meanwhile",
+                unit="ms",
+                ours=[percentile(watch.look_ups, share) * 1000],
+            )
+            for name, share in (("p50", 0.5), ("p99", 0.99))
+        ),
+    ]
+
+
+def search(made: Installation, daemon: Daemon) -> tuple[Watch, float, float]:
+    """Ask the daemon to search; returns what was seen, the seconds, and its peak memory in MB."""
+    watch, peak = Watch(made.uri), 0.0
     began = time.monotonic()
-    daemon = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.behind", "--search", uri],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    while daemon.poll() is None:
+    daemon.post("behind-subscriptions/find_behind_subscriptions/")
+    while True:
         watch.look()
+        peak = max(peak, daemon.process.resident_bytes() / 1e6)
+        made.cursor.execute("SELECT state, reason FROM tasks")
+        state, reason = made.cursor.fetchone()
+        if state not in ("waiting", "begun"):
+            break
         time.sleep(0.05)
-    seconds = time.monotonic() - began
-    assert daemon.stdout is not None
-    idle, peak = daemon.stdout.read().split()
-    with psycopg2.connect(uri) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT state, reason FROM tasks")
-        print("the task is {}{}".format(*cursor.fetchone() or ()))
-    print(f"{count} subscriptions in {seconds:.0f} s: {count / seconds:.0f} a second")
-    print(f"daemon: {idle} MB before, {peak} MB at most; backend: {watch.largest:.0f} MB at most")
-    look_ups = sorted(watch.look_ups)
-    print(
-        f"slowest statement: {watch.slowest:.2f} s; a look-up meanwhile: p50"
-        f" {look_ups[len(look_ups) // 2] * 1000:.1f} ms, p99"
-        f" {look_ups[int(len(look_ups) * 0.99)] * 1000:.1f} ms"
-    )
-    each = compare(uri, until, sample)
-    print(
-        f"one by one: {each * 1000:.2f} ms each, {each * count / 60:.0f} min for all:"
-        f" {each * count / seconds:.1f} times as long"
-    )
+    if state != "done":
+        raise RuntimeError(f"the task is {state}: {reason}")
+    return watch, time.monotonic() - began, peak
 
 
 def operate(uri: str) -> None:
@@ -262,7 +227,7 @@ def operate(uri: str) -> None:
                 command,
                 stdout=output,
                 stderr=subprocess.PIPE,
-                env=os.environ | {"STAGE_BASED_MESSAGING_DATABASE": uri},
+                env={**ENVIRONMENT, **SETTINGS, "STAGE_BASED_MESSAGING_DATABASE": uri},
             )
             assert child.stderr is not None
             errors = child.stderr.read().decode().strip()
@@ -275,20 +240,13 @@ def operate(uri: str) -> None:
         )
 
 
-def main() -> None:
-    """Parse the command line, and measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--subscriptions", type=int, default=1_000_000)
-    parser.add_argument("--sample", type=int, default=300)
-    parser.add_argument("--search", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.search:
-        search(options.search)
-        return
-    with filled(options.subscriptions) as uri:
-        measure(uri, options.sample)
-        operate(uri)
-
+SCRIPT = Script(
+    name="behind",
+    doc=__doc__,
+    measure=measure,
+    options={"subscriptions": 1_000_000, "sample": 300},
+    quick={"subscriptions": 20_000, "sample": 100},
+)
 
 if __name__ == "__main__":
-    main()
+    SCRIPT.run()

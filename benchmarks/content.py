@@ -21,9 +21,10 @@ def identity(number: int) -> str:
 
 
 def add_user(cursor: Any) -> None:
-    """Insert the user whose token is ``TOKEN``."""
+    """Insert the administrator whose token is ``TOKEN``."""
     cursor.execute(
-        "WITH made AS (INSERT INTO users (username) VALUES ('benchmark') RETURNING id)"
+        "WITH made AS (INSERT INTO users (username, is_admin) VALUES ('benchmark', true)"
+        " RETURNING id)"
         " INSERT INTO tokens (user_id, digest) SELECT id, %s FROM made",
         (hashlib.sha256(TOKEN.encode("ascii")).digest(),),
     )
@@ -72,6 +73,33 @@ def add_subscriptions(
         " SELECT %s || substr(lpad(to_hex(n), 32, '0')::uuid::text, 10), %s, %s, 'eng_ZA',"
         " jsonb_build_object('source', 'hub'), 2 FROM generate_series(%s, %s) n",
         (prefix, messageset, schedule, first + 1, first + count),
+    )
+
+
+def add_many_sets(cursor: Any, subscriptions: int) -> None:
+    """Insert 20 message sets, 10 schedules, and so many subscriptions in 3 languages.
+
+    A fifth of the subscriptions is completed, one in a thousand is in error, and one in 5,000 has a
+    rare key. The schedules are due on 29 February only.
+    """
+    cursor.execute(
+        "INSERT INTO schedules (day_of_month, month_of_year)"
+        " SELECT '29', '2' FROM generate_series(1, 10);"
+        " INSERT INTO messagesets (short_name, label, content_type, default_schedule_id)"
+        " SELECT 'set.' || n, 'Set ' || n, 'text', 1 + n % 10 FROM generate_series(1, 20) n"
+    )
+    cursor.execute(
+        "INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang, metadata,"
+        " next_sequence_number, active, completed, process_status, created_at, created_by)"
+        " SELECT gen_random_uuid(), 1 + n %% 20, 1 + n %% 10,"
+        " (ARRAY['eng_ZA', 'zul_ZA', 'xho_ZA'])[1 + n %% 3],"
+        " jsonb_build_object('source', 'hub', 'scheduler_schedule_id', gen_random_uuid())"
+        " || CASE WHEN n %% 5000 = 1 THEN '{\"rare\": true}'::jsonb ELSE '{}' END,"
+        " 1 + n %% 50, n %% 5 > 0, n %% 5 = 0,"
+        " CASE WHEN n %% 5 = 0 THEN 2 WHEN n %% 1000 = 7 THEN -1 ELSE 0 END,"
+        " now() - n * interval '10 seconds', 1"
+        " FROM generate_series(1, %s) n",
+        (subscriptions,),
     )
 
 

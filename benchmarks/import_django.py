@@ -1,27 +1,27 @@
 """How long does it take to import a million subscriptions, and how much memory does it need?
 
-    python -m benchmarks.import_django [--subscriptions 1000000]
-
-Both databases are on one embedded server. SQL fills the old one. For ten subscriptions, there are
-one failure and one request to resend; one row in a hundred must be changed by the import. The
-command runs in a process of its own. The script prints the peak of its resident memory.
+Both databases are on one server. SQL fills the old one. For ten subscriptions, there are one
+failure and one request to resend; one row in a hundred must be changed by the import. The command
+runs in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from sbm.sandbox.postgres import EmbeddedPostgres
+from benchmarks.processes import ENVIRONMENT
+from benchmarks.results import Figure
+from benchmarks.script import Script
+from benchmarks.server import server
 from sbm.store.postgres.migrations import migrate
 from tests.arrange import Arranged, arranged
-from tests.db.databases import Databases
 from tests.operations.django_import import old
 
 
@@ -51,44 +51,39 @@ def fill(direct: Arranged, subscriptions: int) -> None:
     )
 
 
-def measure(old_uri: str, new_uri: str, folder: Path) -> None:
-    """Import, and print the time and the memory."""
-    report = folder / "report.jsonl"
-    began = time.monotonic()
-    command = "from sbm.cli import main; main()"
-    arguments = ["import-django", old_uri, "--report", str(report)]
-    subprocess.run(
-        [sys.executable, "-c", command, "--database", new_uri, *arguments],
-        check=True,
-    )
-    seconds = time.monotonic() - began
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(
-        f"{seconds:.0f} s; peak of resident memory {peak:.0f} MiB (of this process"
-        f" {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f});"
-        f" {report.stat().st_size / 2**20:.1f} MiB of report; load {os.getloadavg()[0]:.1f}"
-    )
-
-
-def main() -> None:
+def measure(options: argparse.Namespace, folder: Path, about: dict[str, Any]) -> Sequence[Figure]:
     """Fill the old database, and import it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--subscriptions", type=int, default=1_000_000)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sbm-report-") as folder:
-        server = EmbeddedPostgres(folder=Path(tempfile.mkdtemp(prefix="sbm-benchmark-")))
-        server.start()
-        try:
-            databases = Databases(server.uri())
-            old_uri, new_uri = databases.create("old"), databases.create("new")
-            migrate(new_uri)
-            with arranged(old_uri) as direct:
-                fill(direct, options.subscriptions)
-            measure(old_uri, new_uri, Path(folder))
-            databases.close()
-        finally:
-            server.stop()
+    report = folder / "report.jsonl"
+    with server(folder) as postgres:
+        about["PostgreSQL"] = postgres.about()
+        old_uri, new_uri = postgres.create(), postgres.create()
+        migrate(new_uri)
+        with arranged(old_uri) as direct:
+            fill(direct, options.subscriptions)
+        began = time.monotonic()
+        command = [sys.executable, "-c", "from sbm.cli import main; main()", "--database", new_uri]
+        child = subprocess.Popen(
+            [*command, "import-django", old_uri, "--report", str(report)], env=ENVIRONMENT
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        if status:
+            raise RuntimeError(f"the import ended with {status}")
+        seconds = time.monotonic() - began
+    return [
+        Figure(name="import, elapsed time", unit="s", ours=[seconds]),
+        Figure(name="import, CPU of the command", unit="s", ours=[usage.ru_utime + usage.ru_stime]),
+        Figure(name="import, memory at most", unit="MB", ours=[usage.ru_maxrss * 1024 / 1e6]),
+        Figure(name="import, size of the report", unit="MB", ours=[report.stat().st_size / 1e6]),
+    ]
 
+
+SCRIPT = Script(
+    name="import_django",
+    doc=__doc__,
+    measure=measure,
+    options={"subscriptions": 1_000_000},
+    quick={"subscriptions": 5_000},
+)
 
 if __name__ == "__main__":
-    main()
+    SCRIPT.run()

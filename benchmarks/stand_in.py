@@ -2,7 +2,8 @@
 
 Both are one process, at two ports. Each request is answered with prepared bytes: everybody has the
 same address, and each outbound gets the next number as its id. It counts what it has answered. The
-arrivals of outbounds to ``OBSERVED`` identities are remembered one by one.
+arrivals of outbounds to ``OBSERVED`` identities are remembered one by one. At another path, the
+Message Sender refuses outbounds to one identity in ``SHARE``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,16 @@ from benchmarks.processes import Process, client, free_port, when_told
 # The identities of single sends, whose arrivals are measured, begin with this.
 OBSERVED = "ffffffff-"
 _OBSERVED = f'"to_identity":"{OBSERVED}'.encode("ascii")
+
+
+# Of the Message Sender that refuses some outbounds, before the status of its refusals.
+_REFUSING = b"/refusing/"
+SHARE = 20
+
+
+def is_refused(identity: str) -> bool:
+    """Whether outbounds to this identity are refused, if any are."""
+    return int(identity[-12:], 16) % SHARE == 0
 
 
 def _answer(body: bytes, status: bytes = b"200 OK") -> bytes:
@@ -94,6 +105,9 @@ class Connection(asyncio.Protocol):
 
     def _answered(self, method: bytes, url: bytes, body: bytes) -> bytes:
         if method == b"POST":
+            if url.startswith(_REFUSING) and is_refused(json.loads(body)["to_identity"]):
+                status = url.removeprefix(_REFUSING).partition(b"/")[0]
+                return _answer(b"<h1>no</h1>", status + b" Refused")
             return self._records.stored(body)
         if url.startswith(b"/api/v1/identities/"):
             self._records.lookups += 1
@@ -126,6 +140,11 @@ class StandIn:
             "MESSAGE_SENDER_URL": self.message_sender,
             "MESSAGE_SENDER_TOKEN": "m",
         }
+
+    def refusing(self, status: int) -> str:
+        """The URL of the Message Sender that refuses some outbounds with this status."""
+        root = self.message_sender.removesuffix("/api/v1")
+        return f"{root}{_REFUSING.decode('ascii')}{status}"
 
     def records(self) -> Records:
         """What it has answered until now."""
