@@ -1,9 +1,5 @@
 """Is a message lost or sent twice if daemons and services are killed, stopped and disconnected?
 
-    python -m benchmarks.chaos [--minutes 5] [--kills 100] [--daemons 2] [--seed N]
-        [--sender sandbox|other] [--database URI] [--subscribers 400] [--code FOLDER]
-        [--longest-stop SECONDS] [--only KIND] [--set NAME=VALUE ...]
-
 Daemons, PostgreSQL, a Message Sender and an Identity Store run in processes of their own, with a
 TCP proxy on each connection. Callers tick, trigger and resend. Meanwhile, faults begin and end,
 which are drawn at random from the seed. Then the daemons recover, and the script prints a
@@ -18,14 +14,21 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from benchmarks import machine, results
+from benchmarks.results import Figure
+from tests.chaos.account import Account
 from tests.chaos.run import Options, Run
 from tests.chaos.world import SENDERS
+
+QUICK = {"minutes": 0.2, "kills": 2, "gap": 1.0, "subscribers": 100, "patience": 40.0}
 
 
 def main() -> int:
     """Parse the command line, and run it; returns the exit status."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.chaos",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--minutes", type=float, default=5.0, help="minutes of faults, at least")
     parser.add_argument("--kills", type=int, default=0, help="number of SIGKILLs, at least")
@@ -42,12 +45,27 @@ def main() -> int:
     parser.add_argument("--only", help="only faults with this in their kind: 'SIGSTOP daemon'")
     parser.add_argument("--patience", type=float, help="the longest time of recovery, in seconds")
     parser.add_argument("--set", action="append", default=[], help="a setting of the daemons")
+    results.add_options(parser, QUICK)
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    folder, about = given.pop("results"), dict(machine.about())
+    settings = {name: str(value) for name, value in given.items()}
+    del given["quick"]
     given["seconds"] = given.pop("minutes") * 60
     given["settings"] = dict(one.split("=", 1) for one in given.pop("set"))
     account = Run(Options(**given), partial(print, flush=True)).make()
     print(account.text())
+    about["load at the end"] = machine.load()
+    print(f"written to {results.write(folder, 'chaos', about, settings, figures(account))}")
     return 0 if account.is_clean else 1
+
+
+def figures(account: Account) -> list[Figure]:
+    """How often each kind of error was found, and how many outbounds were stored."""
+    counts = {kind: len(cases) for kind, cases in account.wrongs.items()}
+    return [
+        Figure(name="outbounds stored", unit="", ours=[account.figures["outbounds"]]),
+        *(Figure(name=kind, unit="", ours=[count], goal="0") for kind, count in counts.items()),
+    ]
 
 
 if __name__ == "__main__":

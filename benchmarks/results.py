@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,14 @@ def _short(value: float) -> str:
     return f"{value:.3g}"
 
 
+def add_options(parser: argparse.ArgumentParser, quick: Mapping[str, Any]) -> None:
+    """Add the options of all benchmarks; ``quick`` are the values of others with ``--quick``."""
+    parser.add_argument("--quick", action="store_true", help="small numbers: less than a minute")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
+    if "--quick" in sys.argv:
+        parser.set_defaults(**quick)
+
+
 def write(
     folder: Path,
     script: str,
@@ -83,26 +93,38 @@ def write(
     return path
 
 
-def table(folder: Path) -> str:
-    """The newest results of each script as a table in reStructuredText."""
-    newest: dict[str, Any] = {}
-    for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        known = newest.get(result["script"])
-        if known is None or known["date"] <= result["date"]:
-            newest[result["script"]] = result
+def table(folder: Path, *, with_all: bool) -> str:
+    """The newest results of each script in reStructuredText; by default, only those with a goal."""
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    newest = {one["script"]: one for one in sorted(read, key=_precedence)}
     rows = [
         [*figure["shown"], result["script"]]
         for result in newest.values()
         for figure in result["figures"]
+        if with_all or figure["goal"]
     ]
     rows.sort(key=lambda row: (row[0] == "", float(row[0].rstrip("abc") or 0), row[0]))
-    machines = [
-        f"* ``{script}``: {one['date']}, commit {one['commit']}, {one['CPU']}, {one['cores']}"
-        f" cores, load {one['load']} at the start and {one['load at the end']} at the end."
-        for script, one in sorted(newest.items())
-    ]
+    machines = [_circumstances(one) for _, one in sorted(newest.items())]
     return "\n".join([*_list_table([*HEAD, "script"], rows), "", *machines])
+
+
+def _circumstances(result: Mapping[str, Any]) -> str:
+    """Where and when a result was found."""
+    quick = " --quick" if _is_quick(result) else ""
+    where = ", ".join(result[name] for name in ("date", "CPU"))
+    return (
+        f"* ``{result['script']}{quick}``: {where}, {result['cores']} cores, commit"
+        f" {result['commit']}, load {result['load']} to {result['load at the end']}."
+    )
+
+
+def _precedence(result: Mapping[str, Any]) -> tuple[bool, str]:
+    """A quick result counts only if there is no other."""
+    return not _is_quick(result), result["date"]
+
+
+def _is_quick(result: Mapping[str, Any]) -> bool:
+    return result["settings"]["quick"] in (True, "True")
 
 
 def _list_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -57,12 +56,7 @@ class Script:
                 parser.add_argument(flag, type=type(value[0]), nargs="+", default=value)
             else:
                 parser.add_argument(flag, type=type(value), default=value)
-        parser.add_argument(
-            "--quick", action="store_true", help="less than a minute, small numbers"
-        )
-        parser.add_argument("--results", type=Path, default=results.RESULTS, metavar="FOLDER")
-        if "--quick" in sys.argv:
-            parser.set_defaults(**self.quick)
+        results.add_options(parser, self.quick)
         return parser.parse_args()
 
 
