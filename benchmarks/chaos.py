@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import machine, results
 from benchmarks.results import Figure
-from tests.chaos.account import Account
+from tests.chaos.report import Account
 from tests.chaos.run import Options, Run
 from tests.chaos.world import SENDERS
 
