@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
+
+from psycopg2.extras import Json
 
 from sbm.model.send import Trigger
 from sbm.store.postgres.database import Transaction
@@ -18,3 +21,12 @@ async def owe(transaction: Transaction, *, subscription_id: UUID) -> Trigger:
     """
     opened = await transaction.maybe(QUERIES.owe_resend, bool, subscription_id=subscription_id)
     return Trigger(found=opened is not None, accepted=opened is not None)
+
+
+async def answer(transaction: Transaction, *, outbounds: Mapping[UUID, str]) -> None:
+    """Give all requests the outbounds of their sends, which this transaction has settled."""
+    rows = [
+        {"send_id": str(send_id), "outbound_id": outbound_id}
+        for send_id, outbound_id in outbounds.items()
+    ]
+    await transaction.execute(QUERIES.answer_resends, outbounds=Json(rows))

@@ -24,6 +24,7 @@ from sbm.model.send import (
     UnknownSend,
     UnreadableSend,
 )
+from sbm.store import resends
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.storable import storable
@@ -164,6 +165,7 @@ async def settle(
             if row.content_type is not None and row.short_name is not None
         }
         chained = max((row.chained for row in rows), default=0)
+        await _answer_resends(transaction, rows)
         doubles = await _keep_doubles(transaction, settled, taken)
         # A send that was not live and has no double was settled with this very outbound before.
         found = {send.id for send, result in settled if result.outbound_id}
@@ -171,6 +173,13 @@ async def settle(
     return SettledBatch(
         sends=taken, doubles=doubles, messagesets=messagesets, chained=chained, locked=locked
     )
+
+
+async def _answer_resends(transaction: Transaction, rows: Iterable[_SettledRow]) -> None:
+    """Give the requests to resend the outbounds of these sends."""
+    outbounds = {row.id: row.resent_as for row in rows if row.resent_as is not None}
+    if outbounds:
+        await resends.answer(transaction, outbounds=outbounds)
 
 
 async def _keep_doubles(
@@ -267,11 +276,15 @@ def _question(asked: UnknownSend) -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class _SettledRow:
-    """One send of ``settle_sends``; ``chained`` is of all of them."""
+    """One send of ``settle_sends``; ``chained`` is of all of them.
+
+    ``resent_as`` is the outbound if it is a resend.
+    """
 
     id: uuid.UUID
     content_type: str | None
     short_name: str | None
+    resent_as: str | None
     chained: int
     is_locked: bool
 

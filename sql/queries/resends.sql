@@ -87,3 +87,16 @@ WITH subscription AS MATERIALIZED (
       FROM subscription s, minute, owed WHERE owed.id <> s.new_send_id
 )
 SELECT owed.id = s.new_send_id AS opened FROM subscription s, owed;
+
+-- name: answer_resends :exec
+-- Requests get the outbounds of the sends that answer them, which were settled just now, in this
+-- transaction. It is a statement of its own, because it has to see all requests that have joined
+-- these sends. A request that is joining a send has locked it, so settle_sends waits for the end of
+-- that transaction, but does not see the row of the request: its snapshot is older. Now no further
+-- request can join, because the sends are deleted.
+WITH outbounds AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(outbounds)s) AS o (send_id uuid, outbound_id text)
+)
+UPDATE resend_requests r SET outbound_id = o.outbound_id
+  FROM outbounds o
+ WHERE r.send_id = ANY(ARRAY(SELECT send_id FROM outbounds)) AND r.send_id = o.send_id;

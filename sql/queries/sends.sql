@@ -154,21 +154,21 @@ RETURNING id;
 -- fires: owe_scheduler_call_of_changed, owe_scheduler_call_of_new, subscriptions_join
 -- A batch of outcomes, each with everything that follows from it: the send is deleted, the
 -- subscription steps to its next number or completes, a prepend that was sent is deleted, the next
--- set begins, the ledger gets its row, a request for a resend its outbound, a failure its row in
--- failed_tasks (but not one that marks the subscription, because it has no address). Results are
--- fenced by the attempt: if the claim was lost, nothing is changed, and the send is not in the
--- answer. A claim is not lost when its lease ends: the result of its owner still counts, until the
--- send is claimed again. The id of an outbound is evidence: it settles the send, no matter which
--- daemon has claimed it by now. The subscription steps only if it is still at the number at which
--- the send was claimed; else the changes of an operator stay, and a subscription that was made
--- inactive meanwhile does not go on to the next set. It is locked before it is judged, so that it
--- is not changed in between. A subscription beyond the end of its content (at_end) completes
--- without a message, if it is still there and the content is the same as when the send was owed. It
--- goes on to the next set only if the ledger has a send of this set to it, because an imported
--- subscription may have been there for years. If another transaction has locked a subscription, the
--- statement does not wait: the send is left unchanged, and returned as locked. Returns the sends
--- that were settled, the set of each, and in every row how many subscriptions to a next set have
--- begun.
+-- set begins, the ledger gets its row, a failure its row in failed_tasks (but not one that marks
+-- the subscription, because it has no address). Requests to resend get their outbounds by the
+-- statement after it, answer_resends. Results are fenced by the attempt: if the claim was lost,
+-- nothing is changed, and the send is not in the answer. A claim is not lost when its lease ends:
+-- the result of its owner still counts, until the send is claimed again. The id of an outbound is
+-- evidence: it settles the send, no matter which daemon has claimed it by now. The subscription
+-- steps only if it is still at the number at which the send was claimed; else the changes of an
+-- operator stay, and a subscription that was made inactive meanwhile does not go on to the next
+-- set. It is locked before it is judged, so that it is not changed in between. A subscription
+-- beyond the end of its content (at_end) completes without a message, if it is still there and the
+-- content is the same as when the send was owed. It goes on to the next set only if the ledger has
+-- a send of this set to it, because an imported subscription may have been there for years. If
+-- another transaction has locked a subscription, the statement does not wait: the send is left
+-- unchanged, and returned as locked. Returns the sends that were settled, the set of each, the
+-- outbound of each resend, and in every row how many subscriptions to a next set have begun.
 WITH outcomes AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s)
         AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text,
@@ -274,9 +274,6 @@ WITH outcomes AS MATERIALIZED (
            subscription_id, identity, messageset_id, settled.sequence_number, lang, attempt,
            outbound_id, owed_at, first_attempt_at, actor, assumed
       FROM settled LEFT JOIN standing ON standing.send_id = settled.id
-), answered AS (
-    UPDATE resend_requests r SET outbound_id = settled.outbound_id
-      FROM settled WHERE r.send_id = settled.id AND settled.kind = 'resend' AND settled.delivered
 ), failures AS (
     INSERT INTO failed_tasks (send_id, kind, stage, reason, subscription_id, identity,
                               initiated_at, attempt, first_attempt_at, messageset_id,
@@ -289,10 +286,11 @@ WITH outcomes AS MATERIALIZED (
         ON CONFLICT (send_id) DO NOTHING
 )
 SELECT settled.id, messagesets.content_type, messagesets.short_name,
+       CASE WHEN kind = 'resend' THEN outbound_id END AS resent_as,
        (SELECT count(*) FROM chained) AS chained, false AS is_locked
   FROM settled LEFT JOIN messagesets ON messagesets.id = settled.messageset_id
  UNION ALL
-SELECT id, NULL, NULL, 0, true FROM locked;
+SELECT id, NULL, NULL, NULL, 0, true FROM locked;
 
 -- name: keep_doubles :many
 -- Doubles: outbounds of sends that were settled without them. An outbound that the ledger names is

@@ -355,6 +355,14 @@ def test_whoever_stands_at_the_end_is_looked_up_in_the_ledger_by_subscription(
     assert_bounded(settled, BATCH, buffers=250)
 
 
+def test_requests_to_resend_are_looked_up_by_their_send(
+    plans: Callable[..., list[Plan]], direct: Arranged
+) -> None:
+    requests = direct.rows("SELECT send_id FROM resend_requests LIMIT %s", BATCH)
+    found = plans(resends.answer, outbounds={row["send_id"]: "1" for row in requests})
+    assert_bounded(found, BATCH, buffers=30)
+
+
 def test_late_outbounds_are_looked_for_by_subscription(
     plans: Callable[..., list[Plan]], direct: Arranged
 ) -> None:

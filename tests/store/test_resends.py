@@ -1,19 +1,28 @@
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from attrs import evolve
 from pytest_twisted import ensureDeferred
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from sbm.model.outbound import compose
 from sbm.model.send import Send, Settled, objection
 from sbm.store import resends, sends
-from sbm.store.postgres.database import Database
+from sbm.store.postgres.database import Database, Transaction
 from tests.arrange import Arranged
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="outbound-1")
+ADOPTED = Settled(outcome="adopted", stage="post", outbound_id="outbound-1")
+REFUSED = Settled(outcome="refused", stage="post", reason="no")
+DRY_RUN = Settled(outcome="dry-run", stage="post")
 
 
 async def claim(database: Database) -> list[Send]:
@@ -119,15 +128,92 @@ async def test_a_second_request_joins_the_first_until_that_is_settled(
     await resend(database, mother)
     assert await claim(database) == []
     await settle(database, send, SENT)
-    assert [row["outbound_id"] for row in direct.rows("SELECT * FROM resend_requests")] == [
-        "outbound-1",
-        "outbound-1",
-    ]
+    assert outbounds(direct) == ["outbound-1", "outbound-1"]
     assert sorted(entry["outcome"] for entry in direct.ledger()) == ["sent", "skipped"]
     assert direct.value("SELECT sum(triggers) FROM ticks") == 2
     assert direct.unbalanced_ticks() == []
     await resend(database, mother)
     assert len(await claim(database)) == 1
+
+
+class UndoneError(Exception):
+    """An error that makes a transaction roll back."""
+
+
+async def during(
+    database: Database,
+    direct: Arranged,
+    first: Callable[[Transaction], Awaitable[object]],
+    second: Coroutine[Any, Any, None],
+    *,
+    is_undone: bool = False,
+) -> None:
+    """Begin ``second`` after ``first`` and before its end: a COMMIT, unless it ``is_undone``."""
+    done: Deferred[None] = Deferred()
+    may_end: Deferred[None] = Deferred()
+
+    async def slowly(transaction: Transaction) -> None:
+        await first(transaction)
+        done.callback(None)
+        await may_end
+
+    ending = Deferred.fromCoroutine(database.transact(slowly))
+    ending.addErrback(lambda failure: failure.trap(UndoneError) and None)
+    await done
+    waiting = Deferred.fromCoroutine(second)
+    while not direct.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        assert not waiting.called
+        await deferLater(reactor, 0.01)
+    if is_undone:
+        may_end.errback(UndoneError())
+    else:
+        may_end.callback(None)
+    await ending
+    await waiting
+
+
+def outbounds(direct: Arranged) -> list[str | None]:
+    """The outbound of each request to resend, the oldest first."""
+    rows = direct.rows("SELECT outbound_id FROM resend_requests ORDER BY id")
+    return [row["outbound_id"] for row in rows]
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+@pytest.mark.parametrize("result", [SENT, ADOPTED, REFUSED, DRY_RUN])
+@ensureDeferred
+async def test_a_request_that_joins_while_the_send_is_being_settled_gets_its_outbound(
+    database: Database, direct: Arranged, result: Settled, is_undone: bool
+) -> None:
+    mother = mother_at(direct, 3)
+    await resend(database, mother)
+    (send,) = await claim(database)
+    joins = partial(resends.owe, subscription_id=mother)
+    await during(database, direct, joins, settle(database, send, result), is_undone=is_undone)
+    assert outbounds(direct) == [result.outbound_id] * (1 if is_undone else 2)
+    assert direct.value("SELECT count(*) FROM sends") == 0
+    assert direct.unbalanced_ticks() == []
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+@ensureDeferred
+async def test_a_request_that_comes_too_late_to_join_opens_a_send_of_its_own(
+    database: Database, direct: Arranged, is_undone: bool
+) -> None:
+    mother = mother_at(direct, 3)
+    await resend(database, mother)
+    (send,) = await claim(database)
+    settles = partial(sends.settle, results=[(send, SENT)])
+    await during(database, direct, settles, resend(database, mother), is_undone=is_undone)
+    if is_undone:
+        await settle(database, send, SENT)
+        assert outbounds(direct) == ["outbound-1", "outbound-1"]
+    else:
+        assert outbounds(direct) == ["outbound-1", None]
+        (other,) = await claim(database)
+        await settle(database, other, evolve(SENT, outbound_id="outbound-2"))
+        assert outbounds(direct) == ["outbound-1", "outbound-2"]
+    assert direct.value("SELECT count(*) FROM sends") == 0
+    assert direct.unbalanced_ticks() == []
 
 
 @ensureDeferred
