@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import machine, results
 from benchmarks.results import Figure
-from tests.chaos.report import Account
+from tests.chaos.report import ChaosReport
 from tests.chaos.run import Options, Run
 from tests.chaos.world import SENDERS
 
@@ -59,7 +59,7 @@ def main() -> int:
     return 0 if account.is_clean else 1
 
 
-def figures(account: Account) -> list[Figure]:
+def figures(account: ChaosReport) -> list[Figure]:
     """How often each kind of error was found, and how many outbounds were stored."""
     counts = {kind: len(cases) for kind, cases in account.wrongs.items()}
     return [
