@@ -88,10 +88,10 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
     retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
     in_flight = InFlight(
         owner=uuid.uuid4(),
-        # Three times as many as are in progress, so that slots do not wait for the next claim, and
+        # Four times as many as are in progress, so that slots do not wait for the next claim, and
         # results can wait for a large batch. Not more than that, so that a crash leaves few sends
         # of unknown outcome.
-        capacity=3 * config.concurrency - reserved,
+        capacity=4 * config.concurrency - reserved,
         spare=reserved,
         lease_time=config.lease,
         emptied=Wakeup(reactor=reactor),

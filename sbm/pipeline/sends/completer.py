@@ -30,7 +30,7 @@ RETRY_SECONDS = 1.0
 
 # How long results wait for others, while sends are in flight whose results may come. A statement
 # costs much the same for one result and for many.
-LINGER_SECONDS = 0.05
+LINGER_SECONDS = 0.1
 
 # How long the parts of a batch that could not be settled wait for a lock; and how long a result
 # that cannot be settled even alone is left.
@@ -118,7 +118,7 @@ class Completer(Service):
             self._has_lingered
             or not self.running
             or bool(self._apart)
-            or len(self._results) >= min(BATCH, self._in_flight.capacity // 4)
+            or len(self._results) >= min(BATCH, self._in_flight.capacity // 2)
             or len(self._results) >= len(self._in_flight.held)
         )
 
