@@ -9,7 +9,7 @@ from attrs import define, field
 from pytest_twisted import ensureDeferred
 
 from sbm.clients.http_connection import HttpConnection
-from sbm.store.postgres import database
+from sbm.store.postgres import connection, database
 from tests.e2e.end_to_end import World
 
 SENDS = 200
@@ -34,7 +34,7 @@ class Counted:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     counted = Counted()
-    request, made, run = HttpConnection.request, HttpConnection.connectionMade, database.run
+    request, made, run = HttpConnection.request, HttpConnection.connectionMade, connection.run
 
     def count_request(connection: Any, data: bytes, **options: Any) -> Any:
         counted.requests.append(len(data))
