@@ -29,7 +29,7 @@ from tests.e2e.end_to_end import SCHEDULER_TOKEN, World, mounted
 from tests.store.postgres.database_proxy import DatabaseProxy
 
 CONCURRENCY = 5
-MOTHERS = 20
+MOTHERS = 30
 
 # prctl's option to become the parent of processes that have lost theirs.
 PR_SET_CHILD_SUBREAPER = 36
@@ -88,7 +88,7 @@ async def under_way(seed: World, daemon: DaemonProcess) -> PatientSender:
     status, _ = await seed.call("POST", f"/api/v1/schedule/{schedule}/send/", at=daemon.url)
     assert status == 202
     await seed.until(lambda: len(sender.waiting) == CONCURRENCY)
-    await seed.until(lambda: states(seed).get("claimed") == 2 * CONCURRENCY)
+    await seed.until(lambda: states(seed).get("claimed") == 4 * CONCURRENCY)
     return sender
 
 
