@@ -164,6 +164,8 @@ class HttpAgent:
             for destination in self._destinations.values()
             for connection in destination.idle
         ]
+        for destination in self._destinations.values():
+            destination.idle.clear()  # a request must not use a connection that is being closed
         closed: Deferred[Any] = gatherResults([connection.close() for connection in idle])
         return closed.addCallback(lambda _: None)
 
@@ -224,7 +226,7 @@ class HttpAgent:
 
 
 def _forget(destination: _Destination, connection: HttpConnection) -> None:
-    """Remove a connection that is closed, if it was idle."""
+    """Remove a connection that cannot be used any more, if it was idle."""
     with suppress(ValueError):
         destination.idle.remove(connection)
 

@@ -100,7 +100,7 @@ class HttpConnection(Protocol):
 
     ``ready`` fires when a request can be written: over TLS, after the handshake. ``closed`` fires
     when the connection is gone. ``idle`` is called each time when the connection can be used for
-    another request, and ``gone`` when an idle connection was closed.
+    another request, and ``gone`` when an idle connection cannot be used any more.
 
     The callbacks of the parser are methods of the connection itself, so that a request needs no
     object of its own.
@@ -182,7 +182,8 @@ class HttpConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         if self._answer is None:
-            self.abort()  # nobody asked
+            self._gone(self)  # nobody asked; the next request must not use it
+            self.abort()
             return
         self._received += len(data)
         problem: Exception | None = None
@@ -216,9 +217,15 @@ class HttpConnection(Protocol):
         self.closed.callback(None)
 
     def close(self) -> Deferred[None]:
-        """Close an idle connection. Fires when it is closed."""
+        """Close an idle connection. Fires when it is closed.
+
+        Over TLS, it is aborted: else a peer that does not answer would keep it open for ever.
+        """
         transport: Any = self.transport
-        transport.loseConnection()
+        if self._writes_at_once:
+            transport.loseConnection()
+        else:
+            transport.abortConnection()
         return self.closed
 
     def abort(self) -> None:

@@ -16,6 +16,7 @@ from pytest_twisted import ensureDeferred
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -475,6 +476,43 @@ async def test_a_connection_on_which_the_peer_closes_or_speaks_unasked_is_given_
     await soon()
     await agent.request(b"GET", url(far))
     assert len(far.lines) == 2
+
+
+@ensureDeferred
+async def test_a_request_does_not_use_a_connection_that_is_being_given_up(
+    far: Far, agent: HttpAgent
+) -> None:
+    """The reactor ends it in its next iteration, and has not done so yet."""
+    far.says(answer(200, b"{}"))
+    await agent.request(b"GET", url(far))
+    (destination,) = agent._destinations.values()
+    (connection,) = destination.idle
+    connection.dataReceived(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+    await agent.request(b"GET", url(far))
+    closed = agent.close()
+    await agent.request(b"GET", url(far))
+    await closed
+    assert len(far.lines) == 3
+
+
+def test_closing_does_not_wait_for_a_peer_over_tls() -> None:
+    """TLS would wait for the peer's own alert."""
+    wire = WaitingWire()  # type: ignore[no-untyped-call]
+    connection: Any = HttpConnection(idle=lambda _: None, gone=lambda _: None)
+    wire.protocol = connection
+    connection.makeConnection(wire)
+    assert connection.close().called
+
+
+@implementer(ISSLTransport)
+class WaitingWire(Wire):
+    """A transport of TLS whose peer does not answer."""
+
+    def loseConnection(self) -> None:
+        """Wait for the peer."""
+
+    def abortConnection(self) -> None:
+        super().loseConnection()
 
 
 @ensureDeferred

@@ -97,13 +97,14 @@ class Completer(Service):
     def add(self, send: Send, result: SendResult) -> None:
         """Add a result, which is settled soon."""
         self._results[send.id, send.attempt] = (send, result)
-        self._wait_for_others()
-
-    def _wait_for_others(self) -> None:
-        """Wake the loop if it need not wait for more results, else a little later."""
         if self._is_worth_it:
             self._loop.wakeup.wake()
-        elif self._linger is None and self.running:
+        else:
+            self._wait_for_others()
+
+    def _wait_for_others(self) -> None:
+        """Wake the loop a little later, when more results may have come."""
+        if self._linger is None:
             self._linger = self._reactor.callLater(LINGER_SECONDS, self._end_the_wait)
 
     def _end_the_wait(self) -> None:
@@ -136,8 +137,9 @@ class Completer(Service):
             elif self._apart[key] <= now:
                 again.append((send, result))
         settled = await self._settle_batch(list(batch.values())[:BATCH])
-        self._has_lingered = False
-        if len(self._results) > len(self._apart):
+        # If nothing was settled, what is left is locked. It waits for the next pass, and no longer.
+        self._has_lingered = not settled and bool(self._results)
+        if settled and self._results and not self._is_worth_it:
             self._wait_for_others()
         for one in again:
             settled += sum(await divided([one], self._settle_part, self._set_apart))

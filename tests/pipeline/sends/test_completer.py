@@ -17,7 +17,13 @@ from twisted.internet.task import Clock
 
 from sbm.model.durations import StopGrace
 from sbm.model.send import GivenBack, Send, SendResult, Settled, Unknown
-from sbm.pipeline.sends.completer import APART_SECONDS, BATCH, RETRY_SECONDS, Completer
+from sbm.pipeline.sends.completer import (
+    APART_SECONDS,
+    BATCH,
+    LINGER_SECONDS,
+    RETRY_SECONDS,
+    Completer,
+)
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
@@ -100,6 +106,12 @@ class Bench:
     async def next_batch(self) -> None:
         await self.claims.woken
         self.claims.woken = Deferred()
+
+    async def next_turns(self) -> None:
+        """Long enough for several transactions."""
+        turn: Deferred[None] = Deferred()
+        reactor.callLater(0.1, turn.callback, None)
+        await turn
 
     def outcomes(self) -> list[str]:
         return [entry["outcome"] for entry in self.direct.ledger()]
@@ -492,3 +504,26 @@ async def test_one_that_cannot_be_settled_is_tried_alone_from_then_on(
     while bench.in_flight.held:
         await bench.next_batch()
     assert bench.outcomes() == ["sent"] * 7
+
+
+@pytest.mark.parametrize("others", [0, 4])
+@ensureDeferred
+async def test_a_locked_result_is_tried_again_after_a_rest(
+    bench: Bench, database_uri: str, others: int
+) -> None:
+    """It is not tried again at once, and it does not wait for results of other sends."""
+    kept, *_ = await bench.claim(1 + others)
+    lock = "SELECT FROM subscriptions WHERE id = %s FOR UPDATE"
+    with locked(database_uri, lock, str(kept.subscription_id)):
+        bench.completer.add(kept, SENT)
+        bench.clock.advance(LINGER_SECONDS)
+        await bench.next_batch()
+        await bench.next_turns()
+        assert bench.line.tries == 1
+        bench.clock.advance(RETRY_SECONDS)
+        await bench.next_batch()
+        await bench.next_turns()
+        assert bench.line.tries == 2
+    bench.clock.advance(RETRY_SECONDS)
+    await bench.next_batch()
+    assert bench.outcomes() == ["sent"]
