@@ -63,7 +63,7 @@ async def test_what_is_in_flight_while_the_database_is_away_is_settled_once_when
     seed: World, proxy: DatabaseProxy, is_silent: bool
 ) -> None:
     schedule = seed.direct.schedule()
-    mothers = seed.subscribe(30, seed.direct.messageset("pregnancy", schedule), schedule)
+    mothers = seed.subscribe(60, seed.direct.messageset("pregnancy", schedule), schedule)
     gates = await gated(seed)
     answers = gates.only("answer")
     seed.start(SBM_CONCURRENCY="10")
