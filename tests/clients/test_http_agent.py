@@ -31,7 +31,7 @@ from twisted.web.client import (
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
-from zope.interface import implementer
+from zope.interface import directlyProvides, implementer
 from zope.interface.verify import verifyObject
 
 from sbm.clients import http_connection
@@ -500,14 +500,14 @@ async def test_a_request_does_not_use_a_connection_that_is_being_given_up(
 
 def test_closing_does_not_wait_for_a_peer_over_tls() -> None:
     """TLS would wait for the peer's own alert."""
-    wire = WaitingWire()  # type: ignore[no-untyped-call]
+    wire: Any = WaitingWire()  # type: ignore[no-untyped-call]
+    directlyProvides(wire, ISSLTransport)
     connection: Any = HttpConnection(idle=lambda _: None, gone=lambda _: None)
     wire.protocol = connection
     connection.makeConnection(wire)
     assert connection.close().called
 
 
-@implementer(ISSLTransport)
 class WaitingWire(Wire):
     """A transport of TLS whose peer does not answer."""
 

@@ -97,7 +97,7 @@ class Completer(Service):
     def add(self, send: Send, result: SendResult) -> None:
         """Add a result, which is settled soon."""
         self._results[send.id, send.attempt] = (send, result)
-        if self._is_worth_it:
+        if self._is_worth_it():
             self._loop.wakeup.wake()
         else:
             self._wait_for_others()
@@ -112,7 +112,6 @@ class Completer(Service):
         self._has_lingered = True
         self._loop.wakeup.wake()
 
-    @property
     def _is_worth_it(self) -> bool:
         """Whether to settle now: many results, or none that is still to come."""
         return (
@@ -124,7 +123,7 @@ class Completer(Service):
         )
 
     async def _one_pass(self) -> int:
-        if not self._is_worth_it:
+        if not self._is_worth_it():
             return 0
         now = self._reactor.seconds()
         batch: dict[uuid.UUID, SendAndResult] = {}
@@ -139,7 +138,7 @@ class Completer(Service):
         settled = await self._settle_batch(list(batch.values())[:BATCH])
         # If nothing was settled, what is left is locked. It waits for the next pass, and no longer.
         self._has_lingered = not settled and bool(self._results)
-        if settled and self._results and not self._is_worth_it:
+        if settled and self._results and not self._is_worth_it():
             self._wait_for_others()
         for one in again:
             settled += sum(await divided([one], self._settle_part, self._set_apart))
