@@ -19,8 +19,10 @@ from sbm.runtime.time_slices import TimeSlice
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits
 from sbm.store.postgres.commits import CommitStatus, Pending
-from sbm.store.postgres.connection import LOST, PROMPT_SECONDS, Connection, open_connection, run
+from sbm.store.postgres.connecting import open_connection
+from sbm.store.postgres.connection import PROMPT_SECONDS, Connection, run
 from sbm.store.postgres.errors import (
+    LOST,
     CommitUnknown,
     DatabaseUnavailable,
     DatabaseUnfit,

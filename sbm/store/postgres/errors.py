@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg2
 from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectionDone
 
 from sbm.runtime.already_logged import AlreadyLogged
 
@@ -40,6 +41,10 @@ class MigrationFailed(Exception):
 
 class StatementMisused(psycopg2.ProgrammingError):
     """A statement was run, or returned rows, in another way than its header says."""
+
+
+# The errors of a statement whose connection is gone, or that the server has cancelled.
+LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, ConnectionDone)
 
 
 def one_line(error: BaseException) -> str:

@@ -23,7 +23,8 @@ from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits, connection, migrations
 from sbm.store.postgres import database as module
 from sbm.store.postgres.commits import CommitStatus, Pending
-from sbm.store.postgres.connection import Connection, Server, open_connection, run
+from sbm.store.postgres.connecting import open_connection
+from sbm.store.postgres.connection import Connection, Server, run
 from sbm.store.postgres.database import RESTARTS, Transaction
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from tests.arrange import Arranged, arranged

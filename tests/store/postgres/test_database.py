@@ -17,6 +17,7 @@ from twisted.internet.task import deferLater
 
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits, connection, migrations
+from sbm.store.postgres import connecting as connecting_module
 from sbm.store.postgres import database as module
 from sbm.store.postgres.database import (
     LIFETIME_SECONDS,
@@ -338,9 +339,9 @@ async def test_a_pool_full_of_dead_connections_is_emptied_when_the_first_one_is_
 @pytest.mark.parametrize(
     ("statement", "where", "limit"),
     [
-        (b"user", connection, "CONNECT_SECONDS"),
-        (b"SET statement_timeout", connection, "CONNECT_SECONDS"),
-        (b"FROM schema_migrations", connection, "CONNECT_SECONDS"),
+        (b"user", connecting_module, "CONNECT_SECONDS"),
+        (b"SET statement_timeout", connecting_module, "CONNECT_SECONDS"),
+        (b"FROM schema_migrations", connecting_module, "CONNECT_SECONDS"),
         (b"BEGIN", module, "PROMPT_SECONDS"),
         (b"INSERT", connection, "SILENCE_SECONDS"),
         (b"pg_current_xact_id_if_assigned", commits, "PROMPT_SECONDS"),
@@ -652,7 +653,7 @@ async def test_however_many_hosts_say_nothing_the_last_one_has_its_turn_in_time(
     assert await through(address=address, by=hasty).transact(ask) == 1
     connecting = hasty.patiences[:9]
     assert connecting == sorted(connecting)
-    assert [round(one, 2) for one in connecting[:1]] == [connection.REACH_SECONDS / 10]
+    assert [round(one, 2) for one in connecting[:1]] == [connecting_module.REACH_SECONDS / 10]
 
 
 @ensureDeferred
@@ -680,7 +681,7 @@ class Nameless(ImpatientDatabase):
         pass
 
     def callLater(self, seconds: float, call: Any, *args: Any) -> Any:
-        if call.__name__ == "timeItOut" and seconds <= connection.CONNECT_SECONDS:
+        if call.__name__ == "timeItOut" and seconds <= connecting_module.CONNECT_SECONDS:
             self.patiences.append(seconds)
             seconds = 0.01
         return reactor.callLater(seconds, call, *args)
@@ -694,7 +695,7 @@ async def test_a_name_server_that_says_nothing_is_not_waited_for(
     nameless.nameResolver = nameless
     address = hosts(proxy.to, "db.example.org", proxy.folder)
     assert await through(address=address, by=nameless).transact(ask) == 1
-    assert nameless.patiences == [connection.CONNECT_SECONDS]
+    assert nameless.patiences == [connecting_module.CONNECT_SECONDS]
     with pytest.raises(DatabaseUnavailable, match=r"db\.example\.org cannot be resolved"):
         await through(address=hosts(proxy.to, "db.example.org"), by=nameless).transact(ask)
 
