@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from txpostgres import txpostgres
 
 from sbm.settings.endpoints import HostAndPort
+from sbm.store.postgres.prepared import PreparedStatements
 from sbm.store.postgres.sockets import SocketWatch
 
 extras.register_uuid()
@@ -66,6 +67,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     def __init__(self, reactor: Any) -> None:
         self._watch = SocketWatch(reactor=reactor)
         super().__init__(reactor=self._watch)
+        self.prepared = PreparedStatements()
         self._statement: tuple[Any, Deferred[Any]] | None = None
 
     def execute(self, sql: str, parameters: Any = None) -> Deferred[Any]:
