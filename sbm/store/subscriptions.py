@@ -36,9 +36,12 @@ async def create(
     process_status: int,
     metadata: dict[str, Any] | None,
     created_by: int | None,
-) -> Subscription:
-    """Make a subscription; ``process_status`` is one that can be stored, so not IN_PROCESS."""
-    return await transaction.one(
+) -> Subscription | None:
+    """Make a subscription; None if its message set or its schedule does not exist.
+
+    ``process_status`` is one that can be stored, so not IN_PROCESS.
+    """
+    return await transaction.maybe(
         QUERIES.insert_subscription,
         Subscription,
         version=version,

@@ -9,19 +9,26 @@ CASE WHEN s.process_status = 0 AND EXISTS (
      THEN 1 ELSE s.process_status END AS process_status,
 s.metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
 
--- name: insert_subscription :one
+-- name: insert_subscription :maybe
 -- fires: owe_scheduler_call_of_new
 -- prepared
--- A new subscription, as clients see it.
+-- tells: transaction
+-- A new subscription, as clients see it; no row if its message set or its schedule does not exist.
+-- Neither can be deleted before this transaction ends.
 WITH made AS (
     INSERT INTO subscriptions
            (version, identity, messageset_id, next_sequence_number, initial_sequence_number, lang,
             active, completed, schedule_id, process_status, metadata, created_by, updated_by)
-    VALUES (%(version)s, %(identity)s, %(messageset_id)s, %(next_sequence_number)s,
-            %(initial_sequence_number)s, %(lang)s, %(active)s, %(completed)s, %(schedule_id)s,
-            %(process_status)s, %(metadata)s, %(created_by)s, %(created_by)s)
+    SELECT %(version)s::integer, %(identity)s, messagesets.id, %(next_sequence_number)s::integer,
+           %(initial_sequence_number)s::integer, %(lang)s, %(active)s::boolean,
+           %(completed)s::boolean, schedules.id, %(process_status)s::smallint,
+           %(metadata)s::jsonb, %(created_by)s::integer, %(created_by)s::integer
+      FROM messagesets, schedules
+     WHERE messagesets.id = %(messageset_id)s AND schedules.id = %(schedule_id)s
+       FOR KEY SHARE
     RETURNING *)
-SELECT {columns} FROM made s JOIN messagesets ON messagesets.id = s.messageset_id;
+SELECT {columns}, pg_current_xact_id()::text AS transaction_id, pg_backend_pid() AS pid
+  FROM made s JOIN messagesets ON messagesets.id = s.messageset_id;
 
 -- name: find_subscription :maybe
 -- reads

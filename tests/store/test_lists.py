@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
+from psycopg2.extras import Json
 
 from sbm.model.paging import PageRequest
 from sbm.store.paging import at, parameters
@@ -164,6 +165,28 @@ def test_a_page_looks_up_sends_by_key_even_while_a_tick_is_under_way(stale: Any)
         stale, PageRequest(limit=10, count=MANY), SubscriptionFilter(process_status=1)
     )
     assert rows == 11
+
+
+def test_a_create_looks_up_what_it_refers_to_and_writes_into_few_blocks(stale: Any) -> None:
+    made = {
+        "version": 1,
+        "identity": "new",
+        "messageset_id": 1,
+        "schedule_id": 1,
+        "lang": "eng_ZA",
+        "next_sequence_number": 1,
+        "initial_sequence_number": 1,
+        "process_status": 0,
+        "active": True,
+        "completed": False,
+        "metadata": Json({"source": "hub"}),
+        "created_by": None,
+    }
+    worst(stale, QUERIES.insert_subscription, made)  # which reads the catalogues
+    rows, blocks = worst(stale, QUERIES.insert_subscription, made)
+    assert rows == 1
+    # Eight indexes, of which each is read from its root to a leaf.
+    assert blocks < FEW_BLOCKS // 3
 
 
 def test_a_token_is_looked_up_by_its_digest(stale: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg2
@@ -57,12 +58,13 @@ class Transaction:
     """A transaction that is under way; the first argument of each store function.
 
     It begins with its first statement. ``may_have_written`` is false as long as there is nothing to
-    commit.
+    commit. ``told`` is its id, and the server process, if a statement has told them.
     """
 
     _reactor: Any
     _connection: Connection
     may_have_written: bool = field(default=False, init=False)
+    told: tuple[str, int] | None = field(default=None, init=False)
     _has_begun: bool = field(default=False, init=False)
 
     @property
@@ -106,6 +108,8 @@ class Transaction:
     ) -> list[T]:
         cursor = await self._run(returns, query, parameters)
         check_row_count(query, cursor.rowcount)
+        if query.tells_transaction:
+            make = partial(self._note, make)
         mapped = row_mapping(query.name, make, cursor.description or ())
         values = []
         slices = self.slices()
@@ -114,6 +118,10 @@ class Transaction:
             if slices.is_over:
                 await slices.next_turn()
         return values
+
+    def _note(self, make: Callable[..., T], *, transaction_id: str, pid: int, **columns: Any) -> T:
+        self.told = transaction_id, pid
+        return make(**columns)
 
     async def begin(self) -> None:
         """Begin, unless a statement has begun it; raises NotDone if the connection is lost."""
@@ -237,7 +245,9 @@ class Database(Service):
                 result = await work(transaction, *args, **kwargs)
                 await transaction.begin()
                 pending = None
-                if transaction.may_have_written:
+                if transaction.told is not None:
+                    pending = commits.identified(connection, *transaction.told)
+                elif transaction.may_have_written:
                     pending = await commits.begin(self._reactor, connection)
             except Exception as error:
                 await self._undo(connection, error)

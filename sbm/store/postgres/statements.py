@@ -25,6 +25,10 @@ that says what the statement is for, and then the SQL::
 ``-- prompt``
     The server answers it at once. If it is the first of its transaction, it is sent with BEGIN.
 
+``-- tells: transaction``
+    Its row has two more columns, ``transaction_id`` and ``pid``, for ``commits``. So no round trip
+    is needed to find them before COMMIT.
+
 ``{columns}`` stands for the list of columns at the head of the file, below ``-- columns:``.
 
 A condition in square brackets, in lines of its own, is left out if its parameter is null::
@@ -56,7 +60,7 @@ _COLUMNS = "-- columns:\n"
 _SHOWN = "-- shown:\n"
 _WHOLE_PAGE = "SELECT * FROM page"
 
-_HEADER_WORDS = frozenset({"reads", "fires", "page", "prepared", "prompt"})
+_HEADER_WORDS = frozenset({"reads", "fires", "page", "prepared", "prompt", "tells"})
 
 _OPTIONAL = re.compile(r"^( *)\[(.+?)\]$", re.MULTILINE | re.DOTALL)
 PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -83,6 +87,7 @@ class Query:
     is_prepared: bool = False
     prepared_for: tuple[str, ...] = ()
     is_prompt: bool = False
+    tells_transaction: bool = False
     after: Query | None = field(default=None, repr=False)
     before: Query | None = field(default=None, repr=False)
     # Fixed texts and optional conditions in turn, and the parameter of each condition.
@@ -172,6 +177,7 @@ def _query(named: str, text: str, columns: str) -> Query:
             is_prepared="prepared" in said,
             prepared_for=_listed(said.get("prepared", "")),
             is_prompt="prompt" in said,
+            tells_transaction=said.get("tells") == "transaction",
             parts=parts,
             **others,
         )
