@@ -1636,17 +1636,17 @@ CREATE INDEX subscriptions_identity ON public.subscriptions USING btree (identit
 
 CREATE INDEX subscriptions_inactive ON public.subscriptions USING btree (created_at DESC, id DESC) WHERE (NOT active);
 
-CREATE INDEX subscriptions_lang ON public.subscriptions USING btree (lang, created_at DESC, id DESC) INCLUDE (active, completed, process_status);
+CREATE INDEX subscriptions_lang ON public.subscriptions USING btree (lang, created_at, id) INCLUDE (active, completed, process_status);
 
-CREATE INDEX subscriptions_messageset_id ON public.subscriptions USING btree (messageset_id, created_at DESC, id DESC) INCLUDE (active, completed, process_status);
+CREATE INDEX subscriptions_messageset_id ON public.subscriptions USING btree (messageset_id, created_at, id) INCLUDE (active, completed, process_status);
 
 CREATE INDEX subscriptions_metadata ON public.subscriptions USING gin (metadata) WITH (fastupdate=off);
 
-CREATE INDEX subscriptions_newest ON public.subscriptions USING btree (created_at DESC, id DESC) INCLUDE (messageset_id, schedule_id, process_status, version, initial_sequence_number, created_by, updated_by, active, completed, lang);
+CREATE INDEX subscriptions_newest ON public.subscriptions USING btree (created_at, id) INCLUDE (messageset_id, schedule_id, process_status, version, initial_sequence_number, created_by, updated_by, active, completed, lang);
 
 CREATE INDEX subscriptions_process_status ON public.subscriptions USING btree (process_status, created_at DESC, id DESC) WHERE (process_status <> 0);
 
-CREATE INDEX subscriptions_schedule_id ON public.subscriptions USING btree (schedule_id, created_at DESC, id DESC) INCLUDE (active, completed, process_status);
+CREATE INDEX subscriptions_schedule_id ON public.subscriptions USING btree (schedule_id, created_at, id) INCLUDE (active, completed, process_status);
 
 CREATE INDEX tasks_newest ON public.tasks USING btree (requested_at, id);
 

@@ -34,11 +34,15 @@ class Registration:
 
 async def create_subscription(transaction: Transaction, draft: Draft) -> Subscription:
     """Make a subscription; raises WrongValues."""
+    made = await _create_at_once(transaction, draft)
+    if made is not None:
+        return made
     problems = await draft.hold_references(transaction)
     await _check_prepend(transaction, draft, {}, problems)
     problems.check()
-    values = {**draft.values, **_consistent(draft, was_completed=False)}
-    return await subscriptions.create(transaction, **values, created_by=draft.user_id)
+    made = await _create(transaction, draft)
+    assert made is not None  # the rows that it refers to are locked
+    return made
 
 
 async def register(transaction: Transaction, draft: Draft, *, window: timedelta) -> Registration:
@@ -87,6 +91,21 @@ async def delete_subscription(transaction: Transaction, *, subscription_id: UUID
     """Delete a subscription; raises NoSuchRow. Its owed sends will be skipped."""
     if not await subscriptions.delete(transaction, subscription_id=subscription_id):
         raise NoSuchRow
+
+
+async def _create_at_once(transaction: Transaction, draft: Draft) -> Subscription | None:
+    """The subscription, made by one statement; None if something may be wrong with it."""
+    if draft.problems or prepend_of(draft.values["metadata"]) is not None:
+        return None
+    try:
+        return await _create(transaction, draft)
+    except WrongValues:
+        return None  # an unknown message set or schedule has to be told before
+
+
+async def _create(transaction: Transaction, draft: Draft) -> Subscription | None:
+    values = {**draft.values, **_consistent(draft, was_completed=False)}
+    return await subscriptions.create(transaction, **values, created_by=draft.user_id)
 
 
 def begin_with_next(draft: Draft) -> Draft:

@@ -28,7 +28,7 @@ async def read_page(
     def counted(count: int, **columns: Any) -> tuple[int, Value | None]:
         return count, None if columns["id"] is None else make(**columns)
 
-    rows = await transaction.many(query, counted, **filters, **parameters(page, query))
+    rows = await transaction.many(at(page, query), counted, **filters, **parameters(page, query))
     values = [value for _, value in rows if value is not None]
     more = len(values) > page.limit
     if more:
@@ -36,13 +36,19 @@ async def read_page(
     return Page(rows=values, count=rows[0][0], more=more)
 
 
+def at(page: PageRequest, query: Query) -> Query:
+    """The statement that lists the page in this window."""
+    if page.key is None:
+        return query
+    window = query.before if page.backwards else query.after
+    assert window is not None
+    return window
+
+
 def parameters(page: PageRequest, query: Query) -> dict[str, Any]:
-    """The window as parameters of a statement; if it has no key, those of the key are null."""
-    key = page.key or (None,) * len(query.page)
-    return {
-        "limit": page.limit,
-        "offset": 0 if page.key else page.offset,
-        "backwards": page.backwards,
-        "count": page.count,
-        **{f"from_{column}": value for column, value in zip(query.page, key, strict=True)},
-    }
+    """The window as parameters of the statement."""
+    parameters: dict[str, Any] = {"limit": page.limit, "offset": page.offset, "count": page.count}
+    if page.key is None:
+        return parameters
+    key = {f"from_{column}": value for column, value in zip(query.page, page.key, strict=True)}
+    return parameters | key | {"offset": 0}

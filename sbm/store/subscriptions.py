@@ -11,7 +11,7 @@ from attrs import asdict, frozen
 from psycopg2.extras import Json
 
 from sbm.model.paging import Page, PageRequest
-from sbm.model.subscription import Subscription
+from sbm.model.subscription import IN_PROCESS, READY, Subscription
 from sbm.store import messagesets
 from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
@@ -36,9 +36,12 @@ async def create(
     process_status: int,
     metadata: dict[str, Any] | None,
     created_by: int | None,
-) -> Subscription:
-    """Make a subscription; ``process_status`` is one that can be stored, so not IN_PROCESS."""
-    return await transaction.one(
+) -> Subscription | None:
+    """Make a subscription; None if its message set or its schedule does not exist.
+
+    ``process_status`` is one that can be stored, so not IN_PROCESS.
+    """
+    return await transaction.maybe(
         QUERIES.insert_subscription,
         Subscription,
         version=version,
@@ -123,27 +126,34 @@ class SubscriptionFilter:
 
 _EVERYTHING = SubscriptionFilter()
 
+# Both are stored as READY: they have parameters of their own.
+_AS_READY: Mapping[int | None, str] = {READY: "ready", IN_PROCESS: "in_process"}
+
 
 async def list_page(
     transaction: Transaction, *, page: PageRequest, wanted: SubscriptionFilter = _EVERYTHING
 ) -> Page[Subscription]:
     """A page of the subscriptions that match the filters, newest first."""
-    filters = asdict(wanted) | {"messageset_ids": None}
-    contained = filters.pop("messageset_contains")
-    if contained is not None:
-        ids = await messagesets.find_containing(transaction, text=contained)
-        filters["messageset_ids"] = ids
-        if len(ids) == 1 and wanted.messageset_id is None:  # read in order from its index
-            filters["messageset_id"] = ids[0]
+    ids = None
+    if wanted.messageset_contains is not None:
+        ids = await messagesets.find_containing(transaction, text=wanted.messageset_contains)
+    filters = filter_parameters(wanted, messageset_ids=ids)
+    return await read_page(transaction, QUERIES.list_subscriptions, Subscription, page, **filters)
+
+
+def filter_parameters(
+    wanted: SubscriptionFilter, *, messageset_ids: list[int] | None = None
+) -> dict[str, Any]:
+    """The filters as parameters of the statement; ``messageset_ids`` are the sets they allow."""
+    filters = asdict(wanted, recurse=False)
+    filters |= {"messageset_ids": messageset_ids, "ready": None, "in_process": None}
+    if messageset_ids is not None and len(messageset_ids) == 1 and wanted.messageset_id is None:
+        filters["messageset_id"] = messageset_ids[0]  # read in order from its index
+    if wanted.process_status in _AS_READY:
+        filters |= {"process_status": None, _AS_READY[wanted.process_status]: READY}
     if wanted.metadata is not None:
         filters["metadata"] = Json(wanted.metadata)
-    return await read_page(
-        transaction,
-        QUERIES.list_subscriptions,
-        Subscription,
-        page,
-        **filters,
-    )
+    return filters
 
 
 async def knows_user(transaction: Transaction, *, row_id: int) -> bool:

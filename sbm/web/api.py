@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 from twisted.web.server import Request
+from werkzeug.routing import Rule
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.runtime.wakeups import Wakeups
@@ -122,14 +123,23 @@ class Root:
         return self.docs.answer(request)
 
 
-def _mount(path: str) -> None:
-    @Root.app.route(path, branch=True, endpoint=path)
-    def resource(self: Root, _request: Request) -> Any:
-        return self.mounted[path].app.resource()
+def _mount(path: str, rule: Rule) -> None:
+    """Take over a route of the class that is mounted there.
+
+    A branch of Klein would do, too, but it routes each request twice.
+    """
+    answer: Any = MOUNTED[path].app.endpoints[rule.endpoint]
+    # A path that ends with a slash would also be found with two.
+    below = "" if rule.rule == "/" else rule.rule
+
+    @Root.app.route(f"{path}{below}", endpoint=f"{path} {rule.endpoint} {rule.rule}")
+    def routed(self: Root, request: Request, **parts: str) -> Any:
+        return answer(self.mounted[path], request, **parts)
 
 
-for _path in MOUNTED:
-    _mount(_path)
+for _path, _class in MOUNTED.items():
+    for _rule in _class.app.url_map.iter_rules():
+        _mount(_path, _rule)
 
 
 def build(

@@ -35,16 +35,19 @@ SELECT send_date, sum(estimate_subscriptions) AS subscriptions FROM estimated_se
 
 -- name: count_estimates :one
 -- reads
--- How many estimates match. A null parameter is no filter.
+-- How many estimates match.
 SELECT count(*) AS count FROM estimated_sends
- WHERE (%(send_date)s IS NULL OR send_date = %(send_date)s)
-   AND (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s);
+ WHERE true
+  [AND send_date = %(send_date)s]
+  [AND messageset_id = %(messageset_id)s]
+;
 
 -- name: list_estimates :many
 -- reads
--- A page of them, by day. A null parameter is no filter.
+-- A page of them, by day.
 SELECT id, send_date, messageset_id, estimate_subscriptions, estimate_identities
   FROM estimated_sends
- WHERE (%(send_date)s IS NULL OR send_date = %(send_date)s)
-   AND (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
+ WHERE true
+  [AND send_date = %(send_date)s]
+  [AND messageset_id = %(messageset_id)s]
  ORDER BY send_date, messageset_id LIMIT %(limit)s OFFSET %(offset)s;

@@ -6,16 +6,17 @@ id, send_id, kind, stage, reason, subscription_id, initiated_at
 -- name: list_failed_tasks :many
 -- reads
 -- page: id DESC
--- A page of them, newest first. A null parameter is no filter.
+-- A page of them, newest first.
 SELECT {columns} FROM failed_tasks
- WHERE (%(kind)s IS NULL OR kind = %(kind)s)
-   AND (%(stage)s IS NULL OR stage = %(stage)s)
-   AND (%(subscription_id)s IS NULL OR subscription_id = %(subscription_id)s)
-   AND (%(identity)s IS NULL OR identity = %(identity)s)
-   AND (%(reason_contains)s IS NULL
-        OR strpos(lower(reason), lower(%(reason_contains)s::text)) > 0)
-   AND (%(initiated_after)s IS NULL OR initiated_at >= %(initiated_after)s)
-   AND (%(initiated_before)s IS NULL OR initiated_at <= %(initiated_before)s);
+ WHERE true
+  [AND kind = %(kind)s]
+  [AND stage = %(stage)s]
+  [AND subscription_id = %(subscription_id)s]
+  [AND identity = %(identity)s]
+  [AND strpos(lower(reason), lower(%(reason_contains)s::text)) > 0]
+  [AND initiated_at >= %(initiated_after)s]
+  [AND initiated_at <= %(initiated_before)s]
+;
 
 -- name: find_failed_task :maybe
 -- reads
@@ -30,10 +31,10 @@ SELECT id FROM failed_tasks ORDER BY id DESC LIMIT 1;
 
 -- name: requeue_failed_tasks :one
 -- Owe up to %(limit)s of them again, oldest first, of those after %(after)s to %(up_to)s that
--- match; a null parameter is no filter. Each is a send of the same kind, and a new trigger in the
--- tick that the single triggers of this minute share. A next send is owed only if its subscription
--- is still at the same number, may be sent to, and is owed no other. If a send is not owed again,
--- it is skipped, and the ledger says why. In both cases, the row of the failed task is deleted. The
+-- match. Each is a send of the same kind, and a new trigger in the tick that the single triggers
+-- of this minute share. A next send is owed only if its subscription is still at the same number,
+-- may be sent to, and is owed no other. If a send is not owed again, it is skipped, and the ledger
+-- says why. In both cases, the row of the failed task is deleted. The
 -- subscriptions are locked before they are judged, so that none of them steps meanwhile. If another
 -- transaction has locked a subscription, the statement does not wait: the row stays, and is counted
 -- as locked. Rows that another requeue has locked are waited for: when that has ended, they are
@@ -41,14 +42,13 @@ SELECT id FROM failed_tasks ORDER BY id DESC LIMIT 1;
 WITH chosen AS MATERIALIZED (
     SELECT id, subscription_id FROM failed_tasks
      WHERE id > %(after)s AND id <= %(up_to)s
-       AND (%(kind)s IS NULL OR kind = %(kind)s)
-       AND (%(stage)s IS NULL OR stage = %(stage)s)
-       AND (%(subscription_id)s IS NULL OR subscription_id = %(subscription_id)s)
-       AND (%(identity)s IS NULL OR identity = %(identity)s)
-       AND (%(reason_contains)s IS NULL
-            OR strpos(lower(reason), lower(%(reason_contains)s::text)) > 0)
-       AND (%(initiated_after)s IS NULL OR initiated_at >= %(initiated_after)s)
-       AND (%(initiated_before)s IS NULL OR initiated_at <= %(initiated_before)s)
+      [AND kind = %(kind)s]
+      [AND stage = %(stage)s]
+      [AND subscription_id = %(subscription_id)s]
+      [AND identity = %(identity)s]
+      [AND strpos(lower(reason), lower(%(reason_contains)s::text)) > 0]
+      [AND initiated_at >= %(initiated_after)s]
+      [AND initiated_at <= %(initiated_before)s]
      ORDER BY id LIMIT %(limit)s FOR UPDATE
 ), standing AS MATERIALIZED (
     SELECT s.id, s.active, s.completed, s.process_status, s.messageset_id, s.next_sequence_number

@@ -32,11 +32,13 @@ SELECT {columns} FROM messages WHERE messageset_id = %(messageset_id)s ORDER BY 
 -- name: list_messages :many
 -- reads
 -- page: id
--- A page of messages, in the order in which they were made. A null parameter is no filter.
+-- A page of messages, in the order in which they were made.
 SELECT {columns} FROM messages
- WHERE (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
-   AND (%(sequence_number)s IS NULL OR sequence_number = %(sequence_number)s)
-   AND (%(lang)s IS NULL OR lang = %(lang)s);
+ WHERE true
+  [AND messageset_id = %(messageset_id)s]
+  [AND sequence_number = %(sequence_number)s]
+  [AND lang = %(lang)s]
+;
 
 -- name: lock_message :maybe
 -- One message, which is about to be changed.

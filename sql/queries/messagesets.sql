@@ -29,10 +29,12 @@ SELECT id FROM messagesets WHERE id = %(id)s FOR KEY SHARE;
 -- name: list_messagesets :many
 -- reads
 -- page: id
--- A page of message sets, in the order in which they were made. A null parameter is no filter.
+-- A page of message sets, in the order in which they were made.
 SELECT {columns} FROM messagesets
- WHERE (%(short_name)s IS NULL OR short_name = %(short_name)s)
-   AND (%(content_type)s IS NULL OR content_type = %(content_type)s);
+ WHERE true
+  [AND short_name = %(short_name)s]
+  [AND content_type = %(content_type)s]
+;
 
 -- name: find_messagesets_containing :many
 -- reads

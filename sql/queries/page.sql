@@ -6,16 +6,11 @@
 WITH wanted AS NOT MATERIALIZED (
 {wanted}
 ), page AS MATERIALIZED (
-    (SELECT * FROM wanted
-      WHERE NOT %(backwards)s AND (%(from_id)s IS NULL OR ({key}) {behind} ({from}))
-      ORDER BY {order} LIMIT %(limit)s + 1 OFFSET %(offset)s)
-    UNION ALL
-    (SELECT * FROM wanted
-      WHERE %(backwards)s AND ({key}) {before} ({from})
-      ORDER BY {reversed} LIMIT %(limit)s + 1)
+{window}
 ), total AS (
-    SELECT CASE WHEN %(count)s IS NOT NULL THEN %(count)s
-                WHEN found <= %(limit)s AND (found > 0 OR %(offset)s = 0) THEN %(offset)s + found
+    SELECT CASE WHEN %(count)s::bigint IS NOT NULL THEN %(count)s::bigint
+                WHEN found <= %(limit)s::bigint AND (found > 0 OR %(offset)s::bigint = 0)
+                THEN %(offset)s::bigint + found
                 ELSE (SELECT count(*) FROM wanted)
            END AS count
       FROM (SELECT count(*) AS found FROM page) AS counted
@@ -24,3 +19,17 @@ SELECT total.count, shown.* FROM total LEFT JOIN (
 {shown}
 ) AS shown ON true
  ORDER BY {order};
+
+-- window: first
+SELECT * FROM wanted
+ ORDER BY {order} LIMIT %(limit)s::bigint + 1 OFFSET %(offset)s::bigint
+
+-- window: after
+SELECT * FROM wanted
+ WHERE ({key}) {behind} ({from})
+ ORDER BY {order} LIMIT %(limit)s::bigint + 1
+
+-- window: before
+SELECT * FROM wanted
+ WHERE ({key}) {before} ({from})
+ ORDER BY {reversed} LIMIT %(limit)s::bigint + 1

@@ -9,18 +9,26 @@ CASE WHEN s.process_status = 0 AND EXISTS (
      THEN 1 ELSE s.process_status END AS process_status,
 s.metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
 
--- name: insert_subscription :one
+-- name: insert_subscription :maybe
 -- fires: owe_scheduler_call_of_new
--- A new subscription, as clients see it.
+-- prepared
+-- tells: transaction
+-- A new subscription, as clients see it; no row if its message set or its schedule does not exist.
+-- Neither can be deleted before this transaction ends.
 WITH made AS (
     INSERT INTO subscriptions
            (version, identity, messageset_id, next_sequence_number, initial_sequence_number, lang,
             active, completed, schedule_id, process_status, metadata, created_by, updated_by)
-    VALUES (%(version)s, %(identity)s, %(messageset_id)s, %(next_sequence_number)s,
-            %(initial_sequence_number)s, %(lang)s, %(active)s, %(completed)s, %(schedule_id)s,
-            %(process_status)s, %(metadata)s, %(created_by)s, %(created_by)s)
+    SELECT %(version)s::integer, %(identity)s, messagesets.id, %(next_sequence_number)s::integer,
+           %(initial_sequence_number)s::integer, %(lang)s, %(active)s::boolean,
+           %(completed)s::boolean, schedules.id, %(process_status)s::smallint,
+           %(metadata)s::jsonb, %(created_by)s::integer, %(created_by)s::integer
+      FROM messagesets, schedules
+     WHERE messagesets.id = %(messageset_id)s AND schedules.id = %(schedule_id)s
+       FOR KEY SHARE
     RETURNING *)
-SELECT {columns} FROM made s JOIN messagesets ON messagesets.id = s.messageset_id;
+SELECT {columns}, pg_current_xact_id()::text AS transaction_id, pg_backend_pid() AS pid
+  FROM made s JOIN messagesets ON messagesets.id = s.messageset_id;
 
 -- name: find_subscription :maybe
 -- reads
@@ -31,42 +39,39 @@ SELECT {columns} FROM subscriptions s JOIN messagesets ON messagesets.id = s.mes
 -- name: list_subscriptions :many
 -- reads
 -- page: created_at DESC, id DESC
--- A page of subscriptions, newest first. A null parameter is no filter. The statuses 0 and 1 differ
--- by whether there is a live next send; if there is no filter by them, the planner drops that join.
--- The rows of a page are found by keys, from indexes, independently of the table's width; then only
--- these rows are read. The key of a row that was shown is where the next page begins, so that the
--- rows before it are not read again.
+-- prepared: active, completed, process_status
+-- A page of subscriptions, newest first. The statuses 0 and 1 are both stored as 0: there is no
+-- live next send, or there is one. The rows of a page are found by keys, from indexes,
+-- independently of the table's width; then only these rows are read. The key of a row that was
+-- shown is where the next page begins, so that the rows before it are not read again.
 SELECT s.id, s.created_at
   FROM subscriptions s
-  LEFT JOIN sends live ON live.subscription_id = s.id AND live.kind = 'next'
- WHERE (%(id)s IS NULL OR s.id = %(id)s)
-   AND (%(identity)s IS NULL OR s.identity = %(identity)s)
-   AND (%(messageset_id)s IS NULL OR s.messageset_id = %(messageset_id)s)
-   AND (%(messageset_ids)s IS NULL OR s.messageset_id = ANY(%(messageset_ids)s))
-   AND (%(schedule_id)s IS NULL OR s.schedule_id = %(schedule_id)s)
-   AND (%(lang)s IS NULL OR s.lang = %(lang)s)
-   AND (%(active)s IS NULL OR s.active = %(active)s)
-   AND (%(completed)s IS NULL OR s.completed = %(completed)s)
-   AND (%(process_status)s IS NULL
-        OR s.process_status = coalesce(nullif(%(process_status)s::bigint, 1), 0))
-   AND (%(process_status)s IS DISTINCT FROM 0 OR live.id IS NULL)
-   AND (%(process_status)s IS DISTINCT FROM 1 OR live.id IS NOT NULL)
-   AND (%(version)s IS NULL OR s.version = %(version)s)
-   AND (%(next_sequence_number)s IS NULL
-        OR s.next_sequence_number = %(next_sequence_number)s)
-   AND (%(initial_sequence_number)s IS NULL
-        OR s.initial_sequence_number = %(initial_sequence_number)s)
-   AND (%(created_by)s IS NULL OR s.created_by = %(created_by)s)
-   AND (%(updated_by)s IS NULL OR s.updated_by = %(updated_by)s)
-   AND (%(created_at)s IS NULL OR s.created_at = %(created_at)s)
-   AND (%(created_after)s IS NULL OR s.created_at >= %(created_after)s)
-   AND (%(created_before)s IS NULL OR s.created_at <= %(created_before)s)
-   AND (%(updated_at)s IS NULL OR s.updated_at = %(updated_at)s)
-   AND (%(metadata)s IS NULL
-        OR (s.metadata @> %(metadata)s::jsonb AND s.metadata = %(metadata)s::jsonb))
-   AND (%(metadata_has_key)s IS NULL OR s.metadata ? %(metadata_has_key)s)
-   AND (%(metadata_not_has_key)s IS NULL
-        OR s.metadata IS NULL OR NOT s.metadata ? %(metadata_not_has_key)s)
+ WHERE true
+  [AND s.id = %(id)s]
+  [AND s.identity = %(identity)s]
+  [AND s.messageset_id = %(messageset_id)s]
+  [AND s.messageset_id = ANY(%(messageset_ids)s)]
+  [AND s.schedule_id = %(schedule_id)s]
+  [AND s.lang = %(lang)s]
+  [AND s.active = %(active)s]
+  [AND s.completed = %(completed)s]
+  [AND s.process_status = (%(process_status)s)::bigint]
+  [AND s.process_status = %(ready)s AND NOT EXISTS (
+       SELECT FROM sends WHERE sends.subscription_id = s.id AND sends.kind = 'next')]
+  [AND s.process_status = %(in_process)s AND EXISTS (
+       SELECT FROM sends WHERE sends.subscription_id = s.id AND sends.kind = 'next')]
+  [AND s.version = %(version)s::bigint]
+  [AND s.next_sequence_number = %(next_sequence_number)s::bigint]
+  [AND s.initial_sequence_number = %(initial_sequence_number)s::bigint]
+  [AND s.created_by = %(created_by)s]
+  [AND s.updated_by = %(updated_by)s]
+  [AND s.created_at = %(created_at)s]
+  [AND s.created_at >= %(created_after)s]
+  [AND s.created_at <= %(created_before)s]
+  [AND s.updated_at = %(updated_at)s]
+  [AND s.metadata @> %(metadata)s::jsonb AND s.metadata = %(metadata)s::jsonb]
+  [AND s.metadata ? %(metadata_has_key)s]
+  [AND (s.metadata IS NULL OR NOT s.metadata ? %(metadata_not_has_key)s)]
 -- shown:
 SELECT {columns} FROM page
   JOIN subscriptions s ON s.id = page.id

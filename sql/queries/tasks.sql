@@ -75,10 +75,11 @@ SELECT {columns} FROM tasks LEFT JOIN users ON users.id = requested_by
 -- name: list_tasks :many
 -- reads
 -- page: requested_at DESC, id DESC
--- A page of them, newest first. A null parameter is no filter.
+-- A page of them, newest first.
 SELECT id, requested_at FROM tasks
- WHERE (%(kind)s IS NULL OR kind = %(kind)s)
-   AND (%(state)s IS NULL OR state = %(state)s)
+ WHERE true
+  [AND kind = %(kind)s]
+  [AND state = %(state)s]
 -- shown:
 SELECT {columns}
   FROM page JOIN tasks ON tasks.id = page.id LEFT JOIN users ON users.id = requested_by;

@@ -269,16 +269,16 @@ DELETE FROM ticks
 -- reads
 -- page: id DESC
 -- A page of the ticks of whole schedules, newest first, with the numbers of their live sends: one
--- pass over the sends, which are few, serves the page. A null parameter is no filter.
+-- pass over the sends, which are few, serves the page.
 SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
        created_at, expanded_at, outcomes, counted_at
   FROM ticks
  WHERE source <> 'single'
-   AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s)
-   AND (%(source)s IS NULL OR source = %(source)s)
-   AND (%(state)s IS NULL OR state = %(state)s)
-   AND (%(created_after)s IS NULL OR created_at >= %(created_after)s)
-   AND (%(created_before)s IS NULL OR created_at <= %(created_before)s)
+  [AND schedule_id = %(schedule_id)s]
+  [AND source = %(source)s]
+  [AND state = %(state)s]
+  [AND created_at >= %(created_after)s]
+  [AND created_at <= %(created_before)s]
 -- shown:
 WITH live AS MATERIALIZED (
     SELECT tick_id, count(*) AS count FROM sends WHERE tick_id = ANY(ARRAY(SELECT id FROM page))

@@ -66,6 +66,8 @@ INSERT INTO tokens (user_id, digest) VALUES (%(user_id)s, %(digest)s);
 
 -- name: find_user_by_digest :maybe
 -- reads
+-- prepared
+-- prompt
 -- The user, active or not, whose token has this digest and is not revoked.
 SELECT users.id, users.username, users.is_admin, users.is_active,
        ARRAY(SELECT permission FROM user_permissions WHERE user_id = users.id) AS permissions

@@ -248,11 +248,12 @@ def stale(database_uri: str) -> Iterator[Any]:
 
 def chosen(connection: Any, wanted: FailedTaskFilter, after: int) -> tuple[int, int]:
     """How many rows a requeue takes, and how many blocks it read to find and delete them."""
+    parameters = {"up_to": 2**31 - 1, "limit": 10, "after": after, "alone": False} | asdict(wanted)
     with connection.cursor() as cursor:
         cursor.execute(
             "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
-            + failed_tasks.QUERIES.requeue_failed_tasks.sql,
-            {"up_to": 2**31 - 1, "limit": 10, "after": after, "alone": False} | asdict(wanted),
+            + failed_tasks.QUERIES.requeue_failed_tasks.given(parameters),
+            parameters,
         )
         plan = cursor.fetchone()[0][0]["Plan"]
     connection.rollback()

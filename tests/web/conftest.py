@@ -142,9 +142,10 @@ def recorded_wakeups(wakes: list[str]) -> Wakeups:
 async def served(database_uri: str, media_root: Path, **options: Any) -> AsyncIterator[Api]:
     """A running API, with the tokens of an administrator and of an ordinary user.
 
-    ``options`` are those of ``build``.
+    ``options`` are those of ``build``; its ``address`` may be another way to the database.
     """
-    database = Database(reactor=reactor, address=DatabaseAddress.parse(database_uri), size=4)
+    address = options.pop("address", None) or DatabaseAddress.parse(database_uri)
+    database = Database(reactor=reactor, address=address, size=4)
     wakes: list[str] = []
     site = build(
         database=database,

@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from sbm.settings.endpoints import DatabaseAddress
-from sbm.store.postgres import connection
+from sbm.store.postgres import connecting, connection
 from sbm.store.postgres import database as module
 from tests.arrange import arranged
 from tests.store.postgres.database_proxy import DatabaseProxy
@@ -123,8 +123,8 @@ async def test_while_the_database_is_away_clients_are_asked_to_come_back_and_the
     api: Api, proxy: DatabaseProxy, monkeypatch: pytest.MonkeyPatch, is_silent: bool
 ) -> None:
     made = await api.made("schedule")
-    for limit in ("CONNECT_SECONDS", "SILENCE_SECONDS"):
-        monkeypatch.setattr(connection, limit, SOON)
+    monkeypatch.setattr(connecting, "CONNECT_SECONDS", SOON)
+    monkeypatch.setattr(connection, "SILENCE_SECONDS", SOON)
     monkeypatch.setattr(module, "PROMPT_SECONDS", SOON)
     if is_silent:
         proxy.fall_silent()

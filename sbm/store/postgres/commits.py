@@ -39,7 +39,11 @@ async def begin(reactor: Any, connection: Connection) -> Pending | None:
     Raises DatabaseUnfit if the session is on another server process than at its beginning.
     """
     cursor = await run(reactor, connection, QUERIES.find_transaction_id.sql, seconds=PROMPT_SECONDS)
-    transaction_id, pid = cursor.fetchone()
+    return identified(connection, *cursor.fetchone())
+
+
+def identified(connection: Connection, transaction_id: str | None, pid: int) -> Pending | None:
+    """The same, if a statement has told the id of its transaction, and the server process."""
     if pid != connection.pid:
         raise DatabaseUnfit(POOLED)
     if transaction_id is None:

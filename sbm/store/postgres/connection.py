@@ -1,70 +1,37 @@
-"""Opens a connection to PostgreSQL without blocking the reactor."""
+"""A connection to PostgreSQL that does not block the reactor, and its statements."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
-from attrs import define, frozen
+from attrs import frozen
 from psycopg2 import extras
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
+from psycopg2.extensions import (
+    POLL_OK,
+    POLL_READ,
+    POLL_WRITE,
+    TRANSACTION_STATUS_IDLE,
+    TRANSACTION_STATUS_INERROR,
+)
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
 from twisted.python.failure import Failure
 from txpostgres import txpostgres
-from zope.interface import implementer
 
-from sbm.runtime.threads import shielded
-from sbm.settings.endpoints import DatabaseAddress, HostAndPort
-from sbm.store.postgres import migrations, session
-from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit, SchemaMismatch, one_line
+from sbm.settings.endpoints import HostAndPort
+from sbm.store.postgres.prepared import PreparedStatements
 from sbm.store.postgres.sockets import SocketWatch
 
 extras.register_uuid()
 
-# Every wait for the database ends within half a minute after the database is gone.
-# The time to connect and set up the session: for each address of each host, and for all together.
-CONNECT_SECONDS = 5.0
-REACH_SECONDS = 20.0
 # For statements that a server answers at once, if it is there.
 PROMPT_SECONDS = 5.0
 STATEMENT_SECONDS = 20.0
 # The server's own limit comes first; this one is for a server that does not answer.
 SILENCE_SECONDS = STATEMENT_SECONDS + 5.0
-
-# The server, too, has to notice that the daemon is gone: until then it keeps the daemon's locks and
-# its connection.
-_LIMITS = {
-    "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
-    "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS:.0f}s",
-    "lock_timeout": "3s",
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-}
-
-_SCHEDULING = "SELECT set_config('sbm.scheduling', %(mode)s, false)"
-
-# The identity of the cluster; its timeline, which a standby leaves when it becomes the primary; and
-# since when its statistics count, which is since its last crash, or since they were reset.
-_SERVER = """
-    SELECT (SELECT system_identifier::text FROM pg_control_system()),
-           concat_ws(' ', left(pg_walfile_name(pg_current_wal_lsn()), 8),
-                     pg_stat_get_bgwriter_stat_reset_time())
-"""
-
-# A half-open connection is noticed by the kernel, not by a statement that never comes back.
-_SOCKET = {
-    "keepalives": 1,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20000,
-}
 
 
 @frozen(kw_only=True)
@@ -79,34 +46,19 @@ class Server:
     life: str
 
 
-class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
-    """A cursor on which a cancelled statement is an error of the server.
-
-    txpostgres assumes that every cancelled statement was cancelled by its caller. Callers here
-    never do that: the server has cancelled it, because it took too long.
-    """
-
-    def _handleCancellation(self, failure: Failure) -> Failure:
-        return failure
-
-    def doRead(self) -> None:
-        with self._connection.closed_if_lost():
-            super().doRead()
-
-    def doWrite(self) -> None:
-        with self._connection.closed_if_lost():
-            super().doWrite()
-
-
 class Connection(txpostgres.Connection):  # type: ignore[misc]
     """A connection that notices, without an error, if the server closes it while it is idle.
 
     ``on_close`` is called when it is closed, by either side. ``place`` is its host and port;
     ``server`` is None if the server does not say which one it is. ``pid`` is the server process,
     which changes behind a pooler in transaction mode.
+
+    It executes its statements itself. The cursor of txpostgres does the same with three times the
+    work, because it stops to watch the socket and begins again for each statement; and it takes
+    each statement that was cancelled for one that its caller has cancelled, but here that was the
+    server, because the statement took too long.
     """
 
-    cursorFactory = _Cursor
     on_close: Callable[[], object] | None = None
     place: HostAndPort
     server: Server | None = None
@@ -115,25 +67,78 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     def __init__(self, reactor: Any) -> None:
         self._watch = SocketWatch(reactor=reactor)
         super().__init__(reactor=self._watch)
+        self.prepared = PreparedStatements()
+        self._statement: tuple[Any, Deferred[Any]] | None = None
+
+    def execute(self, sql: str, parameters: Any = None) -> Deferred[Any]:
+        """Execute one statement, if there is no other; fires with its cursor.
+
+        If the Deferred is cancelled, the statement goes on.
+        """
+        cursor, done = self._connection.cursor(), Deferred[Any]()
+        cursor.execute(sql, parameters)
+        self._statement = cursor, done
+        self._go_on()
+        return done
 
     def close(self) -> None:
         try:
             super().close()
         finally:
             self._watch.release()
+        self._finish(Failure(ConnectionDone()))
         if self.on_close is not None:
             self.on_close()
 
     def doRead(self) -> None:
-        with self.closed_if_lost():
+        if self._statement is not None:
+            self._go_on()
+            return
+        with self._closed_if_lost():
             super().doRead()
 
     def doWrite(self) -> None:
-        with self.closed_if_lost():
+        if self._statement is not None:
+            self.reactor.removeWriter(self)
+            self._go_on()
+            return
+        with self._closed_if_lost():
             super().doWrite()
 
+    def connectionLost(self, reason: Failure) -> None:
+        if self._statement is not None and self.is_open:
+            self._go_on()  # libpq knows the error
+        else:
+            super().connectionLost(reason)
+
+    def _go_on(self) -> None:
+        """Go on with the statement, until libpq has to wait for the server again."""
+        assert self._statement is not None
+        try:
+            state = self._connection.poll()
+        except psycopg2.Error:
+            self._finish(Failure())
+            return
+        if state == POLL_OK:
+            cursor, _ = self._statement
+            self._finish(cursor)
+            return
+        with self._closed_if_lost():
+            if state == POLL_WRITE:
+                self.reactor.addWriter(self)
+            elif state == POLL_READ:
+                self.reactor.addReader(self)
+
+    def _finish(self, result: Any) -> None:
+        if self._statement is None:
+            return
+        (_, done), self._statement = self._statement, None
+        if self.is_open:
+            self.checkForNotifies()
+        done.callback(result)
+
     @contextmanager
-    def closed_if_lost(self) -> Iterator[None]:
+    def _closed_if_lost(self) -> Iterator[None]:
         """Close the connection if its socket is gone, which ends every wait on it."""
         try:
             yield
@@ -159,50 +164,6 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         return self.is_open and self.info.transaction_status == TRANSACTION_STATUS_INERROR
 
 
-# The errors of a statement whose connection is gone, or that the server has cancelled.
-LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, ConnectionDone)
-
-
-async def open_connection(
-    reactor: Any, address: DatabaseAddress, scheduling: str = ""
-) -> Connection:
-    """Connect to the first host that accepts, and check that its schema is that of this release.
-
-    Each address of a host has CONNECT_SECONDS, or less if there are many: REACH_SECONDS are for all
-    of them, and even if the first ones do not answer, the last one gets its share. A standby and a
-    read-only server count as not accepting. ``scheduling`` is the mode that triggers of the
-    database use on this connection; if it is empty, they use the one that the last daemon has
-    recorded. Raises DatabaseUnavailable, or DatabaseUnfit if a server was reached but cannot be
-    used.
-    """
-    refusals = []
-    give_up_at = reactor.seconds() + REACH_SECONDS
-    for hosts_before, (host, port) in enumerate(address.hosts):
-
-        def patience(addresses: int, hosts: int = len(address.hosts) - hosts_before) -> float:
-            left = give_up_at - reactor.seconds()
-            return float(min(CONNECT_SECONDS, left / hosts / addresses))
-
-        try:
-            found = await _locate(reactor, host, patience(1))
-        except TimeoutError:
-            refusals.append(f"the name {host} cannot be resolved")
-            continue
-        seconds = patience(max(1, len(found)))
-        for where in found:
-            try:
-                connection = await _open_at(reactor, address, where | {"port": str(port)}, seconds)
-                await run(reactor, connection, _SCHEDULING, {"mode": scheduling})
-            except DatabaseUnfit:
-                raise
-            except (*LOST, psycopg2.Error, DatabaseUnavailable) as error:
-                refusals.append(one_line(error) or f"{host}:{port} does not answer")
-            else:
-                connection.place = (host, port)
-                return connection
-    raise DatabaseUnavailable("; ".join(refusals) or "no host name resolves")
-
-
 async def run(
     reactor: Any,
     connection: Connection,
@@ -217,162 +178,9 @@ async def run(
     closed. The query is never cancelled: that would block the whole process in libpq. If the caller
     stops waiting, the connection cannot be used any more, and the caller has to close it.
     """
-    cursor = connection.cursor()
-    with _limit(reactor, connection, SILENCE_SECONDS if seconds is None else seconds):
-        await shielded(cursor.execute(sql, parameters))
-    return cursor
-
-
-async def _open_at(
-    reactor: Any, address: DatabaseAddress, where: dict[str, str], seconds: float
-) -> Connection:
-    async with _opened(reactor, address, where, seconds) as connection:
-        options = session.options_wanted(connection.info)
-        if options is not None and "options" not in where:
-            connection.close()
-            return await _open_at(reactor, address, where | {"options": options}, seconds)
-        problem = session.version_problem(connection.server_version)
-        problem = problem or session.encoding_problem(
-            connection.info.parameter_status("server_encoding")
-        )
-        if problem:
-            raise DatabaseUnfit(problem)
-        mark = await _marked(reactor, connection)
-        if connection.pid != connection.info.backend_pid:
-            # There is a pooler, which shows a pid of its own. Two sessions show its mode.
-            try:
-                async with _opened(reactor, address, where, seconds) as other:
-                    await _refuse_shared(reactor, mark, {"ours": connection, "other": other})
-                    other.close()
-            except (*LOST, psycopg2.Error) as error:
-                raise DatabaseUnavailable(
-                    "the mode of the connection pooler could not be found out, because that takes"
-                    f" a second connection: {one_line(error)}"
-                ) from error
-        await _make_ready(reactor, connection)
-    return connection
-
-
-@asynccontextmanager
-async def _opened(
-    reactor: Any, address: DatabaseAddress, where: dict[str, str], seconds: float
-) -> AsyncIterator[Connection]:
-    """A connection that is closed if the block fails, or takes longer than ``seconds``."""
-    connection = Connection(reactor)
-    opened = connection.connect(
-        **{**_SOCKET, **address.parameters(), **session.PARAMETERS, **where}
-    )
+    timer = reactor.callLater(SILENCE_SECONDS if seconds is None else seconds, connection.close)
     try:
-        with _limit(reactor, connection, seconds):
-            await shielded(opened)
-            yield connection
-    except BaseException:
-        if connection.pollable() is not None:
-            connection.close()
-        raise
-
-
-async def _marked(reactor: Any, connection: Connection) -> tuple[int, str]:
-    cursor = await run(reactor, connection, session.MARK)
-    connection.pid, mark = cursor.fetchone()
-    return connection.pid, mark
-
-
-async def _refuse_shared(
-    reactor: Any, mark: tuple[int, str], sessions: Mapping[session.SessionName, Connection]
-) -> None:
-    """Raise DatabaseUnfit if a pooler does not keep sessions apart."""
-    questions, answer = session.are_apart(mark), None
-    while True:
-        try:
-            which, statement = questions.send(answer)
-        except StopIteration as end:
-            if not end.value:
-                raise DatabaseUnfit(session.POOLED) from None
-            return
-        cursor = await run(reactor, sessions[which], statement)
-        answer = cursor.fetchone() if cursor.description else None
-
-
-@contextmanager
-def _limit(reactor: Any, connection: Connection, seconds: float) -> Iterator[None]:
-    """Close the connection when the time is up, which ends every wait on it."""
-    timer = reactor.callLater(seconds, connection.close)
-    try:
-        yield
+        return await connection.execute(sql, parameters)
     finally:
         if timer.active():
             timer.cancel()
-
-
-async def _make_ready(reactor: Any, connection: Connection) -> None:
-    await run(reactor, connection, session.settings(connection.server_version, **_LIMITS))
-    cursor = await run(
-        reactor,
-        connection,
-        "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean,"
-        f" ({session.ROLE})",
-    )
-    is_standby, is_read_only, role = cursor.fetchone()
-    if is_standby or is_read_only:
-        raise DatabaseUnavailable(
-            "the server is a standby" if is_standby else "the server is read-only"
-        )
-    if problem := session.role_problem(role):
-        raise DatabaseUnfit(problem)
-    await run(reactor, connection, session.PLACED_FIRST)
-    cursor = await run(reactor, connection, "SELECT to_regclass('schema_migrations')::text")
-    found = set()
-    if cursor.fetchone()[0]:
-        cursor = await run(reactor, connection, "SELECT name FROM schema_migrations")
-        found = {name for (name,) in cursor.fetchall()}
-    problem = migrations.problem(found, connection.server_version)
-    if problem:
-        raise SchemaMismatch(problem)
-    connection.server = await _find_server(reactor, connection)
-
-
-async def _find_server(reactor: Any, connection: Connection) -> Server | None:
-    try:
-        cursor = await run(reactor, connection, _SERVER)
-    except psycopg2.Error:
-        if not connection.is_idle:
-            raise
-        return None  # a server with PostgreSQL's protocol is not always PostgreSQL
-    cluster, life = cursor.fetchone()
-    return Server(cluster=cluster, life=life)
-
-
-async def _locate(reactor: Any, host: str, seconds: float) -> list[dict[str, str]]:
-    """The addresses of a host, as options of libpq; its own look-up would block the reactor.
-
-    Raises TimeoutError.
-    """
-    if not host:
-        return [{}]  # libpq's own default, a socket
-    if host.startswith(("/", "@")):
-        return [{"host": host}]
-    addresses = _Addresses()
-    reactor.nameResolver.resolveHostName(addresses, host)
-    found = await addresses.found.addTimeout(seconds, reactor)
-    return [{"host": host, "hostaddr": one} for one in found]
-
-
-@implementer(IResolutionReceiver)
-@define(eq=False, slots=False)
-class _Addresses:
-    """Collects the addresses of one host name."""
-
-    def __attrs_post_init__(self) -> None:
-        self.found: Deferred[list[str]] = Deferred()
-        self._so_far: list[str] = []
-
-    def resolutionBegan(self, resolution: IHostResolution) -> None:
-        """Nothing to do until the addresses come."""
-
-    def addressResolved(self, address: Any) -> None:
-        if isinstance(address, (IPv4Address, IPv6Address)):
-            self._so_far.append(address.host)
-
-    def resolutionComplete(self) -> None:
-        self.found.callback(self._so_far)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg2
@@ -19,24 +20,24 @@ from sbm.runtime.time_slices import TimeSlice
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits
 from sbm.store.postgres.commits import CommitStatus, Pending
-from sbm.store.postgres.connection import LOST, PROMPT_SECONDS, Connection, open_connection, run
+from sbm.store.postgres.connecting import open_connection
+from sbm.store.postgres.connection import PROMPT_SECONDS, Connection, run
 from sbm.store.postgres.errors import (
+    LOST,
+    NOT_PREPARED,
+    UNFIT,
     CommitUnknown,
     DatabaseUnavailable,
-    DatabaseUnfit,
-    RowLocked,
+    NotDone,
     StatementMisused,
-    goes_too_far,
     one_line,
+    told_error,
 )
-from sbm.store.postgres.rows import row_mapping
+from sbm.store.postgres.rows import check_row_count, row_mapping
 from sbm.store.postgres.statements import Cardinality, Query
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# How many rows a statement may return, if that is limited.
-_ROWS: Mapping[Cardinality, tuple[int, ...]] = {"one": (1,), "maybe": (0, 1)}
 
 WAIT_SECONDS = 10.0
 LIFETIME_SECONDS = 1800.0
@@ -56,12 +57,15 @@ LOOK_AGAIN_SECONDS = 0.2
 class Transaction:
     """A transaction that is under way; the first argument of each store function.
 
-    ``may_have_written`` is false as long as there is nothing to commit.
+    It begins with its first statement. ``may_have_written`` is false as long as there is nothing to
+    commit. ``told`` is its id, and the server process, if a statement has told them.
     """
 
     _reactor: Any
     _connection: Connection
     may_have_written: bool = field(default=False, init=False)
+    told: tuple[str, int] | None = field(default=None, init=False)
+    _has_begun: bool = field(default=False, init=False)
 
     @property
     def local_time(self) -> datetime:
@@ -103,10 +107,9 @@ class Transaction:
         parameters: Mapping[str, Any],
     ) -> list[T]:
         cursor = await self._run(returns, query, parameters)
-        if cursor.rowcount not in _ROWS.get(returns, (cursor.rowcount,)):
-            raise StatementMisused(
-                f"{query.name} is :{returns}, and returned {cursor.rowcount} rows"
-            )
+        check_row_count(query, cursor.rowcount)
+        if query.tells_transaction:
+            make = partial(self._note, make)
         mapped = row_mapping(query.name, make, cursor.description or ())
         values = []
         slices = self.slices()
@@ -116,11 +119,58 @@ class Transaction:
                 await slices.next_turn()
         return values
 
+    def _note(self, make: Callable[..., T], *, transaction_id: str, pid: int, **columns: Any) -> T:
+        self.told = transaction_id, pid
+        return make(**columns)
+
+    async def begin(self) -> None:
+        """Begin, unless a statement has begun it; raises NotDone if the connection is lost."""
+        if not self._has_begun:
+            await self._begin_with("BEGIN")
+
     async def _run(self, returns: Cardinality, query: Query, parameters: Mapping[str, Any]) -> Any:
         if query.returns != returns:
             raise StatementMisused(f"{query.name} is :{query.returns}, and was run as :{returns}")
         self.may_have_written |= not query.reads
-        return await run(self._reactor, self._connection, query.sql, parameters)
+        sql = query.given(parameters)
+        if not query.is_prepared:
+            return await self._execute(query, sql, parameters)
+        try:
+            return await self._execute(query, await self._prepared(sql), parameters)
+        except NOT_PREPARED as error:
+            raise NotDone(one_line(error)) from error
+
+    async def _execute(self, query: Query, sql: str, parameters: Mapping[str, Any]) -> Any:
+        if query.is_prompt and not self._has_begun:
+            return await self._begin_with(f"BEGIN;\n{sql}", parameters)
+        await self.begin()
+        return await run(self._reactor, self._connection, sql, parameters)
+
+    async def _prepared(self, sql: str) -> str:
+        """The SQL with which the session executes a statement; it is prepared at the first use."""
+        prepared = self._connection.prepared
+        execute = prepared.find(sql)
+        if execute is None:
+            await self.begin()
+            prepare, preparation = prepared.begin(sql)
+            await run(self._reactor, self._connection, prepare)
+            execute = prepared.keep(sql, preparation)
+        return execute
+
+    async def _begin_with(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """Begin, and execute a statement in the same round trip if there is one.
+
+        The server answers at once. So a connection that is lost, as after a failover, is noticed
+        here, and nothing was done.
+        """
+        self._has_begun = True
+        connection = self._connection
+        try:
+            return await run(self._reactor, connection, sql, parameters, seconds=PROMPT_SECONDS)
+        except LOST as error:
+            if connection.is_refused or connection.is_idle:
+                raise  # the server has answered
+            raise NotDone(one_line(error)) from error
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -168,16 +218,16 @@ class Database(Service):
         """Run ``work(transaction, …)`` in a transaction and commit; nothing else begins one.
 
         If ``work`` raises an error, the transaction is rolled back. It is started again if it loses
-        a deadlock, finds its connection closed at BEGIN, or lost the connection during COMMIT and
-        was not committed. So ``work`` must have no effects outside the transaction. Raises
-        DatabaseUnavailable, or CommitUnknown if the connection was lost during COMMIT and it cannot
-        be found out whether the transaction was committed.
+        a deadlock, finds its connection closed at BEGIN or without what it had prepared, or lost
+        the connection during COMMIT and was not committed. So ``work`` must have no effects outside
+        the transaction. Raises DatabaseUnavailable, or CommitUnknown if the connection was lost
+        during COMMIT and it cannot be found out whether the transaction was committed.
         """
         restart_until = self._reactor.seconds() + RESTART_SECONDS
         for restart in range(RESTARTS + 1):
             try:
                 return await self._attempt(work, *args, **kwargs)
-            except (_NotDone, psycopg2.extensions.TransactionRollbackError) as error:
+            except (NotDone, psycopg2.extensions.TransactionRollbackError) as error:
                 if restart == RESTARTS or self._reactor.seconds() > restart_until:
                     raise DatabaseUnavailable(one_line(error)) from error
         raise AssertionError("unreachable")
@@ -190,16 +240,18 @@ class Database(Service):
     ) -> T:
         connection = await self._borrow()
         try:
-            await self._begin(connection)
             transaction = Transaction(reactor=self._reactor, connection=connection)
             try:
                 result = await work(transaction, *args, **kwargs)
+                await transaction.begin()
                 pending = None
-                if transaction.may_have_written:
+                if transaction.told is not None:
+                    pending = commits.identified(connection, *transaction.told)
+                elif transaction.may_have_written:
                     pending = await commits.begin(self._reactor, connection)
             except Exception as error:
                 await self._undo(connection, error)
-                told = _told(error)
+                told = told_error(error)
                 if told is error:
                     raise
                 raise told from error
@@ -212,13 +264,6 @@ class Database(Service):
         finally:
             self._give_back(connection)
 
-    async def _begin(self, connection: Connection) -> None:
-        try:
-            await run(self._reactor, connection, "BEGIN", seconds=PROMPT_SECONDS)
-        except LOST as error:
-            self._lose(connection)
-            raise _NotDone(str(error)) from error
-
     async def _commit(self, connection: Connection, pending: Pending | None) -> None:
         try:
             await run(self._reactor, connection, "COMMIT")
@@ -229,7 +274,7 @@ class Database(Service):
                 raise DatabaseUnavailable(one_line(error)) from error
             self._lose(connection)
             if pending is None or not await self._was_committed(pending, one_line(error)):
-                raise _NotDone(one_line(error)) from error
+                raise NotDone(one_line(error)) from error
 
     async def _was_committed(self, pending: Pending, reason: str) -> bool:
         """Find out whether a COMMIT without an answer was done; raises CommitUnknown."""
@@ -274,13 +319,13 @@ class Database(Service):
 
     async def _undo(self, connection: Connection, error: Exception) -> None:
         """Roll back; if the connection or its server may be the cause, close it instead."""
-        if isinstance(error, DatabaseUnfit | psycopg2.errors.ReadOnlySqlTransaction) or (
+        if isinstance(error, UNFIT) or (
             isinstance(error, LOST)
             and not isinstance(error, psycopg2.extensions.TransactionRollbackError)
             and not connection.is_refused
         ):
             self._lose(connection)
-        else:
+        elif not connection.is_idle:
             await self._roll_back(connection)
 
     async def _roll_back(self, connection: Connection) -> None:
@@ -348,20 +393,3 @@ class Database(Service):
         self._opened_at.pop(connection, None)
         if connection.is_open:
             connection.close()
-
-
-def _told(error: Exception) -> Exception:
-    """The error that callers get; errors of their own statements are passed on as they are."""
-    if isinstance(error, psycopg2.extensions.TransactionRollbackError):
-        return error
-    if isinstance(error, psycopg2.errors.LockNotAvailable):
-        return RowLocked(one_line(error))
-    if isinstance(error, psycopg2.Error) and goes_too_far(error):
-        return error
-    if isinstance(error, (*LOST, psycopg2.errors.ReadOnlySqlTransaction)):
-        return DatabaseUnavailable(one_line(error))
-    return error
-
-
-class _NotDone(Exception):
-    """A transaction was surely not done, and its statements are not the cause."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg2
 from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectionDone
 
 from sbm.runtime.already_logged import AlreadyLogged
 
@@ -38,8 +39,38 @@ class MigrationFailed(Exception):
     """A migration could not be applied: it has changed nothing, and those before it stay."""
 
 
+class NotDone(Exception):
+    """A transaction was surely not done, and its statements are not the cause.
+
+    Only the pool sees it: it begins the transaction again, on another connection.
+    """
+
+
 class StatementMisused(psycopg2.ProgrammingError):
     """A statement was run, or returned rows, in another way than its header says."""
+
+
+# The errors of a statement whose connection is gone, or that the server has cancelled.
+LOST = (psycopg2.OperationalError, psycopg2.InterfaceError, ConnectionDone)
+
+# The session has lost what it had prepared, or a migration has changed the type of a column of it.
+NOT_PREPARED = (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.FeatureNotSupported)
+
+# The errors after which a connection is not used again.
+UNFIT = (NotDone, DatabaseUnfit, psycopg2.errors.ReadOnlySqlTransaction)
+
+
+def told_error(error: Exception) -> Exception:
+    """The error that callers get; errors of their own statements are passed on as they are."""
+    if isinstance(error, psycopg2.extensions.TransactionRollbackError):
+        return error
+    if isinstance(error, psycopg2.errors.LockNotAvailable):
+        return RowLocked(one_line(error))
+    if isinstance(error, psycopg2.Error) and goes_too_far(error):
+        return error
+    if isinstance(error, (*LOST, psycopg2.errors.ReadOnlySqlTransaction)):
+        return DatabaseUnavailable(one_line(error))
+    return error
 
 
 def one_line(error: BaseException) -> str:

@@ -11,8 +11,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from sbm.settings.endpoints import DatabaseAddress
-from sbm.store.postgres.connection import LOST, PROMPT_SECONDS, Connection, open_connection, run
-from sbm.store.postgres.errors import DatabaseUnavailable
+from sbm.store.postgres.connecting import open_connection
+from sbm.store.postgres.connection import PROMPT_SECONDS, Connection, run
+from sbm.store.postgres.errors import LOST, DatabaseUnavailable
 
 RETRY_SECONDS = 5.0
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from attrs import has
 
 from sbm.store.postgres.errors import StatementMisused
+from sbm.store.postgres.statements import Cardinality, Query
 
 T = TypeVar("T")
 
+# How many rows a statement may return, if that is limited.
+_ROWS: Mapping[Cardinality, tuple[int, ...]] = {"one": (1,), "maybe": (0, 1)}
+
 _VOID = 2278  # the type's number, as of all types that come with the server
+
+
+def check_row_count(query: Query, count: int) -> None:
+    """Raise StatementMisused if a statement returned more or fewer rows than its header says."""
+    if count not in _ROWS.get(query.returns, (count,)):
+        raise StatementMisused(f"{query.name} is :{query.returns}, and returned {count} rows")
 
 
 def row_mapping(

@@ -26,7 +26,9 @@ class Pollable(Protocol):
 class SocketWatch:
     """The reactor of one connection, as txpostgres uses it.
 
-    The real reactor watches a duplicate of libpq's socket. While it connects, and when a server
+    The real reactor watches a duplicate of libpq's socket. It goes on while nobody reads for a
+    moment, which is so at the beginning and at the end of each statement: to stop and to begin
+    again would be half of the system calls of a statement. While it connects, and when a server
     goes away, libpq closes its socket by itself. If a reactor watched the socket itself, it would
     later have to remove a file descriptor that is closed, or that belongs to another socket by
     then; epoll answers that with OSError. The duplicate stays open until ``release``.
@@ -48,9 +50,8 @@ class SocketWatch:
         self.reactor.addWriter(socket)
 
     def removeReader(self, pollable: Pollable) -> None:
-        if self._reader is pollable and self._socket is not None:
+        if self._reader is pollable:
             self._reader = None
-            self.reactor.removeReader(self._socket)
 
     def removeWriter(self, pollable: Pollable) -> None:
         if self._writer is pollable and self._socket is not None:
@@ -70,8 +71,12 @@ class SocketWatch:
             socket.close()
 
     def read(self, socket: _SocketCopy) -> None:
-        if socket is self._socket and self._reader is not None:
+        if socket is not self._socket:
+            return
+        if self._reader is not None:
             self._reader.doRead()
+        else:
+            self.reactor.removeReader(socket)
 
     def write(self, socket: _SocketCopy) -> None:
         if socket is self._socket and self._writer is not None:

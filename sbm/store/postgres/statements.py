@@ -18,17 +18,35 @@ that says what the statement is for, and then the SQL::
 ``-- page: created_at DESC, id DESC``
     It lists pages in this order: ``sql/queries/page.sql`` is put around it. It selects the whole
     list. After a line ``-- shown:``, a second SELECT may say which columns of ``page`` are shown.
+``-- prepared: active, completed``
+    Each session prepares it at its first use, so that it is planned once and not for each use. It
+    is prepared for each value of the parameters that are named, if any: they are true, false or
+    integers, and decide which partial index can be used.
+``-- prompt``
+    The server answers it at once. If it is the first of its transaction, it is sent with BEGIN.
+
+``-- tells: transaction``
+    Its row has two more columns, ``transaction_id`` and ``pid``, for ``commits``. So no round trip
+    is needed to find them before COMMIT.
 
 ``{columns}`` stands for the list of columns at the head of the file, below ``-- columns:``.
+
+A condition in square brackets, in lines of its own, is left out if its parameter is null::
+
+    SELECT {columns} FROM ticks
+     WHERE source <> 'single'
+      [AND schedule_id = %(schedule_id)s]
+      [AND state = %(state)s]
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
-from attrs import frozen
+from attrs import field, frozen
 
 import sbm
 
@@ -42,13 +60,22 @@ _COLUMNS = "-- columns:\n"
 _SHOWN = "-- shown:\n"
 _WHOLE_PAGE = "SELECT * FROM page"
 
+_HEADER_WORDS = frozenset({"reads", "fires", "page", "prepared", "prompt", "tells"})
+
+_OPTIONAL = re.compile(r"^( *)\[(.+?)\]$", re.MULTILINE | re.DOTALL)
+PARAMETER = re.compile(r"%\((\w+)\)s")
+_WINDOW = re.compile(r"^-- window: (\w+)\n", re.MULTILINE)
+
 
 @frozen(kw_only=True)
 class Query:
     """One SQL statement; ``sql`` takes its parameters as ``%(name)s``.
 
+    ``sql`` has all its optional conditions; ``given`` leaves out those whose parameters are null.
     ``reads``: a transaction of only such statements has nothing to commit. ``fires`` are the names
-    of triggers. ``page`` are the columns of the key by which it lists pages, if it does.
+    of triggers. ``page`` are the columns of the key by which it lists pages, if it does: then it
+    lists the first page, ``after`` lists the page after a key, and ``before`` the page before it.
+    ``prepared_for`` are the parameters whose values are written out.
     """
 
     name: str
@@ -57,6 +84,35 @@ class Query:
     reads: bool = False
     fires: tuple[str, ...] = ()
     page: tuple[str, ...] = ()
+    is_prepared: bool = False
+    prepared_for: tuple[str, ...] = ()
+    is_prompt: bool = False
+    tells_transaction: bool = False
+    after: Query | None = field(default=None, repr=False)
+    before: Query | None = field(default=None, repr=False)
+    # Fixed texts and optional conditions in turn, and the parameter of each condition.
+    _parts: tuple[tuple[str, str | None], ...] = field(default=(), repr=False)
+
+    def given(self, parameters: Mapping[str, Any]) -> str:
+        """The SQL for these parameters, without the conditions whose parameters are null."""
+        if not self._parts:
+            return self.sql
+        return "".join(
+            self._written(text, parameter, parameters[parameter]) if parameter else text
+            for text, parameter in self._parts
+            if parameter is None or parameters[parameter] is not None
+        )
+
+    def _written(self, condition: str, parameter: str, value: Any) -> str:
+        if parameter not in self.prepared_for:
+            return condition
+        literal = str(value).lower() if isinstance(value, bool) else f"{value:d}"
+        return condition.replace(f"%({parameter})s", literal)
+
+    @property
+    def optional(self) -> list[str]:
+        """The parameters that may be null, which leaves out a condition."""
+        return list(dict.fromkeys(parameter for _, parameter in self._parts if parameter))
 
 
 @frozen(kw_only=True)
@@ -102,33 +158,70 @@ def _query(named: str, text: str, columns: str) -> Query:
     if match is None:
         raise ValueError("behind its name it has to say :one, :maybe, :many or :exec")
     name, returns = match.groups()
+    said, text = _header(text)
+    if columns:
+        text = text.replace("{columns}", columns)
+    if "page" in said and returns != "many":
+        raise ValueError("a page is :many")
+    key, windows = _page(said["page"], text) if "page" in said else ((), {"": text})
+
+    def made(window: str, **others: Query) -> Query:
+        sql, parts = _parted(windows[window].strip())
+        return Query(
+            name=name,
+            sql=sql,
+            returns=cast(Cardinality, returns),
+            reads="reads" in said,
+            fires=_listed(said.get("fires", "")),
+            page=key,
+            is_prepared="prepared" in said,
+            prepared_for=_listed(said.get("prepared", "")),
+            is_prompt="prompt" in said,
+            tells_transaction=said.get("tells") == "transaction",
+            parts=parts,
+            **others,
+        )
+
+    if not key:
+        return made("")
+    return made("first", after=made("after"), before=made("before"))
+
+
+def _header(text: str) -> tuple[dict[str, str], str]:
+    """The lines of the header, by their first words, and the rest of the statement."""
     said: dict[str, str] = {}
     while header := _HEADER.match(text):
         said[header[1]] = header[2] or ""
         text = text[header.end() :]
-    if unknown := said.keys() - {"reads", "fires", "page"}:
+    if unknown := said.keys() - _HEADER_WORDS:
         raise ValueError(f"what {', '.join(sorted(unknown))} means is not known")
     if not text.startswith("-- "):
         raise ValueError("it does not say what it is for")
-    if columns:
-        text = text.replace("{columns}", columns)
-    key: tuple[str, ...] = ()
-    if "page" in said:
-        if returns != "many":
-            raise ValueError("a page is :many")
-        key, text = _page(said["page"], text)
-    return Query(
-        name=name,
-        sql=text.strip(),
-        returns=cast(Cardinality, returns),
-        reads="reads" in said,
-        fires=tuple(said["fires"].split(", ")) if "fires" in said else (),
-        page=key,
-    )
+    return said, text
 
 
-def _page(order: str, text: str) -> tuple[tuple[str, ...], str]:
-    """The columns of the key, and the statement with ``page.sql`` around it."""
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(names.split(", ")) if names else ()
+
+
+def _parted(text: str) -> tuple[str, tuple[tuple[str, str | None], ...]]:
+    """The whole statement, and its parts; no parts if nothing in it is optional."""
+    whole = _OPTIONAL.sub(r"\1\2", text)
+    fixed_and_optional = _OPTIONAL.split(text)
+    if len(fixed_and_optional) == 1:
+        return whole, ()
+    first, *rest = fixed_and_optional
+    parts: list[tuple[str, str | None]] = [(first, None)]
+    for blanks, condition, fixed in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        parameters = set(PARAMETER.findall(condition))
+        if len(parameters) != 1:
+            raise ValueError(f"an optional condition has one parameter: {condition}")
+        parts += [(blanks + condition, parameters.pop()), (fixed, None)]
+    return whole, tuple(parts)
+
+
+def _page(order: str, text: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The columns of the key, and the statement with ``page.sql`` around it, by its windows."""
     terms = order.split(", ")
     key = tuple(term.removesuffix(" DESC") for term in terms)
     descending = terms == [f"{column} DESC" for column in key]
@@ -139,7 +232,7 @@ def _page(order: str, text: str) -> tuple[tuple[str, ...], str]:
     wanted, _, shown = text.strip().removesuffix(";").partition(_SHOWN)
     slots = {
         "wanted": wanted.strip(),
-        "shown": shown or _WHOLE_PAGE,
+        "shown": shown.strip() or _WHOLE_PAGE,
         "key": ", ".join(key),
         "from": ", ".join(f"%(from_{column})s" for column in key),
         "order": order,
@@ -147,5 +240,13 @@ def _page(order: str, text: str) -> tuple[tuple[str, ...], str]:
         "behind": "<" if descending else ">",
         "before": ">" if descending else "<",
     }
-    frame = (sql_directory() / "queries" / "page.sql").read_text(encoding="utf-8")
-    return key, re.sub(r"\{(\w+)\}", lambda slot: slots[slot[1]], frame)
+    page = (sql_directory() / "queries" / "page.sql").read_text(encoding="utf-8")
+    frame, *windows = _WINDOW.split(page)
+
+    def filled(text: str, **more: str) -> str:
+        return re.sub(r"\{(\w+)\}", lambda slot: {**slots, **more}[slot[1]], text)
+
+    return key, {
+        name: filled(frame, window=filled(window).strip())
+        for name, window in zip(windows[::2], windows[1::2], strict=True)
+    }

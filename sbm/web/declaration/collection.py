@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, NoReturn
 
@@ -13,8 +14,9 @@ from twisted.web.server import Request
 from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import WrongValues
+from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.resource import Resource
-from sbm.web.http.endpoint import ApiRequest, Endpoint, Method, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, Method, Reply, new_app, replying
 from sbm.web.http.http_errors import NotFound, Refusal
 from sbm.web.schema.schema import ParsedBody, Schema
 
@@ -49,66 +51,79 @@ class Collection:
 
     async def answer_list(self, request: Request) -> bytes:
         """Answer a request to the list."""
-        methods = self._allowed({"GET": self.list_rows, "POST": self.create})
         return await self.endpoint.answer(
-            request, self.resource.list_options, methods, permission=self.resource.permission
+            request,
+            self.resource.list_options,
+            self._allowed(self.list_methods()),
+            permission=self.resource.permission,
         )
 
     async def answer_row(self, request: Request, key: str) -> bytes:
         """Answer a request to one row."""
-        change = partial(self.change, key)
-        methods = self._allowed(
-            {
-                "GET": partial(self.read, key),
-                "PUT": change,
-                "PATCH": change,
-                "DELETE": partial(self.delete, key),
-            }
-        )
         return await self.endpoint.answer(
-            request, self.resource.row_options, methods, permission=self.resource.permission
+            request,
+            self.resource.row_options,
+            self._allowed(self.row_methods(key)),
+            permission=self.resource.permission,
         )
 
-    async def list_rows(self, request: ApiRequest) -> Reply:
-        """A page of the list."""
-        return await self.resource.listing.reply(self.endpoint.database, request)
+    def list_methods(self) -> dict[str, Method]:
+        """The methods of the list."""
+        return {
+            "GET": self.resource.listing.method(self.endpoint.database.reactor),
+            "POST": replying(self.create),
+        }
 
-    async def create(self, request: ApiRequest) -> Reply:
+    def row_methods(self, key: str) -> dict[str, Method]:
+        """The methods of one row."""
+        change = replying(partial(self.change, key))
+        return {
+            "GET": replying(partial(self.read, key)),
+            "PUT": change,
+            "PATCH": change,
+            "DELETE": replying(partial(self.delete, key)),
+        }
+
+    async def create(self, transaction: Transaction, request: ApiRequest) -> Reply:
         """Make a row from the body."""
         assert self.resource.create is not None
         draft = self.draft(self._schema.read(request.body()), request)
-        try:
-            made = await self.endpoint.database.transact(self.resource.create, draft)
-        except WrongValues as refusal:
-            raise self._schema.told(refusal) from None
+        with self.refusals_told():
+            made = await self.resource.create(transaction, draft)
         return Reply(status=201, body=self.resource.shown(request, made))
 
-    async def read(self, key: str, request: ApiRequest) -> Reply:
+    async def read(self, key: str, transaction: Transaction, request: ApiRequest) -> Reply:
         """One row."""
-        found = await self.endpoint.database.transact(self.resource.find, **self._named(key))
+        found = await self.resource.find(transaction, **self._named(key))
         if found is None:
             raise NotFound
         return Reply(body=self.resource.shown(request, found))
 
-    async def change(self, key: str, request: ApiRequest) -> Reply:
+    async def change(self, key: str, transaction: Transaction, request: ApiRequest) -> Reply:
         """Change a row; the body is read before the row is locked."""
         assert self.resource.change is not None
         row, changes = self._named(key), self._changes(request)
-        try:
-            changed = await self.endpoint.database.transact(self.resource.change, changes, **row)
-        except WrongValues as refusal:
-            raise self._schema.told(refusal) from None
+        with self.refusals_told():
+            changed = await self.resource.change(transaction, changes, **row)
         return Reply(body=self.resource.shown(request, changed))
 
-    async def delete(self, key: str, _request: ApiRequest) -> Reply:
+    async def delete(self, key: str, transaction: Transaction, _request: ApiRequest) -> Reply:
         """Delete a row."""
         assert self.resource.delete is not None
-        await self.endpoint.database.transact(self.resource.delete, **self._named(key))
+        await self.resource.delete(transaction, **self._named(key))
         return Reply(status=204)
 
     def draft(self, parsed: ParsedBody, request: ApiRequest) -> Draft:
         """The draft of a new row, for this user."""
         return parsed.draft(user_id=request.user.id, max_text_length=self.max_text_length)
+
+    @contextmanager
+    def refusals_told(self) -> Iterator[None]:
+        """Raise the refusals of operations with the names of the fields in the API."""
+        try:
+            yield
+        except WrongValues as refusal:
+            raise self._schema.told(refusal) from None
 
     @property
     def _schema(self) -> Schema:

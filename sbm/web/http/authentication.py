@@ -10,7 +10,7 @@ from twisted.web.server import Request
 
 from sbm.model.user import NOBODY, SCHEDULER, User
 from sbm.store import users
-from sbm.store.postgres.database import Database
+from sbm.store.postgres.database import Database, Transaction
 from sbm.web.http.http_errors import Unauthenticated
 from sbm.web.http.passwords import Passwords
 
@@ -18,6 +18,22 @@ NOT_PROVIDED = "Authentication credentials were not provided."
 INVALID_TOKEN = "Invalid token."
 INVALID_PASSWORD = "Invalid username/password."
 INACTIVE = "User inactive or deleted."
+
+
+@frozen(eq=False)
+class Token:
+    """The token of a request, before it is looked up."""
+
+    _token: str = field(repr=False)
+
+    async def user(self, transaction: Transaction) -> User:
+        """The active user of the token; raises Unauthenticated."""
+        user = await users.find_user_by_token(transaction, token=self._token)
+        if user is None:
+            raise Unauthenticated(INVALID_TOKEN, kind="wrong-token")
+        if not user.is_active:
+            raise Unauthenticated(INACTIVE, kind="inactive-user")
+        return user
 
 
 @frozen(eq=False, kw_only=True)
@@ -33,25 +49,27 @@ class Authentication:
 
         If there are no credentials, and none are ``needed``, the user is NOBODY.
         """
+        credentials = await self.credentials(request, needed=needed)
+        if isinstance(credentials, User):
+            return credentials
+        return await self._database.transact(credentials.user)
+
+    async def credentials(self, request: Request, *, needed: bool = True) -> User | Token:
+        """The user of a request, or the token by which the transaction of the work finds the user.
+
+        Raises the errors of ``user_of``. A password is checked here: that takes too long for a
+        transaction.
+        """
         header = _header(request)
         scheme = header[:1]
         if scheme == [b"basic"]:
             return await self._user_with(*_username_and_password(header))
         if scheme == [b"token"]:
-            return await self._user_by(_token(header))
+            token = _token(header)
+            return SCHEDULER if self._is_schedulers(token) else Token(token)
         if needed:
             raise Unauthenticated(NOT_PROVIDED, kind="no-credentials")
         return NOBODY
-
-    async def _user_by(self, token: str) -> User:
-        if self._is_schedulers(token):
-            return SCHEDULER
-        user = await self._database.transact(users.find_user_by_token, token=token)
-        if user is None:
-            raise Unauthenticated(INVALID_TOKEN, kind="wrong-token")
-        if not user.is_active:
-            raise Unauthenticated(INACTIVE, kind="inactive-user")
-        return user
 
     async def _user_with(self, username: str, password: str) -> User:
         user = await self._passwords.user_with(username, password)

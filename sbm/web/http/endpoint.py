@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 from attrs import evolve, field, frozen
@@ -25,7 +25,7 @@ from sbm.store.idempotency import KeyedRequest
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.web.http import http_errors
-from sbm.web.http.authentication import Authentication
+from sbm.web.http.authentication import Authentication, Token
 from sbm.web.http.bodies import PARSED_TYPES, Body, parse
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.origin import Proxies
@@ -124,7 +124,33 @@ class ApiRequest:
         return content
 
 
-Method = Callable[[ApiRequest], Awaitable[Reply]]
+Result = TypeVar("Result")
+
+
+@frozen(kw_only=True)
+class InTransaction(Generic[Result]):
+    """A method whose work is one transaction; the token of the user is looked up in it, too.
+
+    ``work`` may run more than once, so it has no effects outside the transaction. ``reply`` makes
+    the reply after the commit: it has the effects, and may take long.
+    """
+
+    work: Callable[[Transaction, ApiRequest], Awaitable[Result]]
+    reply: Callable[[ApiRequest, Result], Awaitable[Reply]]
+
+
+def replying(work: Callable[[Transaction, ApiRequest], Awaitable[Reply]]) -> InTransaction[Reply]:
+    """A method whose work returns the reply."""
+    return InTransaction(work=work, reply=_as_it_is)
+
+
+async def _as_it_is(_request: ApiRequest, reply: Reply) -> Reply:
+    return reply
+
+
+# A method without InTransaction begins its own transactions: it needs several, or none, or takes
+# long between them.
+Method = InTransaction[Any] | Callable[[ApiRequest], Awaitable[Reply]]
 
 
 @frozen(kw_only=True)
@@ -186,19 +212,6 @@ class Endpoint:
         request.setHeader(b"Allow", ", ".join(_allowed(methods)).encode("ascii"))
         return written(request, reply)
 
-    async def once(
-        self, request: ApiRequest, work: Callable[[Transaction], Awaitable[Reply]]
-    ) -> Reply:
-        """The reply of ``work`` in a transaction; a request with a used key gets the earlier reply.
-
-        The reply is stored in the same transaction, so a crash or a lost COMMIT does not cause a
-        second one. If ``work`` raises, nothing is stored: a refusal must be raised.
-        """
-        keyed = request.keyed()
-        if keyed is None:
-            return await self.database.transact(work)
-        return await self.database.transact(_once, keyed, work)
-
     async def _reply(
         self,
         request: Request,
@@ -210,25 +223,25 @@ class Endpoint:
         origin = self.proxies.origin(request)
         if not _accepts_json(request.getHeader("accept")):
             raise http_errors.NotAcceptable
-        user = await self.authentication.user_of(request, needed=needs_user)
-        if permission is not None and not user.may(permission):
-            raise http_errors.Forbidden
         name = request.method.decode("ascii", "replace")
-        if name not in _allowed(methods):
-            raise http_errors.MethodNotAllowed(name)
-        if name == "OPTIONS":
-            return options.reply()
-        parameters = _parameters(request.uri)
-        api_request = ApiRequest(
-            user=user,
-            method=name,
-            origin=origin,
-            path=request.path.decode("ascii", "replace"),
-            parameters=parameters,
-            query=dict(parameters),
-            request=request,
-        )
-        return await methods["GET" if name == "HEAD" else name](api_request)
+        method = methods.get("GET" if name == "HEAD" else name)
+
+        def admitted(user: User) -> ApiRequest:
+            if permission is not None and not user.may(permission):
+                raise http_errors.Forbidden
+            if method is None and name != "OPTIONS":
+                raise http_errors.MethodNotAllowed(name)
+            return _api_request(request, user, name, origin)
+
+        if isinstance(method, InTransaction):
+            credentials = await self.authentication.credentials(request, needed=needs_user)
+            admitted_request, result = await self.database.transact(
+                _worked, credentials, admitted, method
+            )
+            return await method.reply(admitted_request, result)
+        user = await self.authentication.user_of(request, needed=needs_user)
+        admitted_request = admitted(user)
+        return options.reply() if method is None else await method(admitted_request)
 
 
 def new_app() -> Klein:
@@ -264,14 +277,20 @@ def written(request: Request, reply: Reply) -> bytes:
     return body
 
 
-async def _once(
-    transaction: Transaction,
-    request: KeyedRequest,
-    work: Callable[[Transaction], Awaitable[Reply]],
+async def once(
+    transaction: Transaction, request: ApiRequest, work: Callable[[Transaction], Awaitable[Reply]]
 ) -> Reply:
-    answer = await idempotency.find_answer(transaction, request=request)
+    """The reply of ``work``; a request with a key that was used before gets the earlier reply.
+
+    The reply is stored in the same transaction, so a crash or a lost COMMIT does not cause a second
+    one. If ``work`` raises, nothing is stored: a refusal must be raised.
+    """
+    keyed = request.keyed()
+    if keyed is None:
+        return await work(transaction)
+    answer = await idempotency.find_answer(transaction, request=keyed)
     if answer is not None:
-        if answer.fingerprint != request.fingerprint:
+        if answer.fingerprint != keyed.fingerprint:
             raise http_errors.KeyReused
         headers = {**answer.headers, REPLAYED: "true"}
         reason = Reason(kind="replayed")
@@ -279,9 +298,37 @@ async def _once(
     reply = await work(transaction)
     body = compact_json(reply.body) if reply.json is None else reply.json
     await idempotency.keep_answer(
-        transaction, request=request, status=reply.status, headers=reply.headers, body=body
+        transaction, request=keyed, status=reply.status, headers=reply.headers, body=body
     )
     return evolve(reply, body=None, json=body)
+
+
+async def _worked(
+    transaction: Transaction,
+    credentials: User | Token,
+    admitted: Callable[[User], ApiRequest],
+    method: InTransaction[Result],
+) -> tuple[ApiRequest, Result]:
+    """The request, and the result of its method."""
+    if isinstance(credentials, User):
+        user = credentials
+    else:
+        user = await credentials.user(transaction)
+    request = admitted(user)
+    return request, await method.work(transaction, request)
+
+
+def _api_request(request: Request, user: User, method: str, origin: str) -> ApiRequest:
+    parameters = _parameters(request.uri)
+    return ApiRequest(
+        user=user,
+        method=method,
+        origin=origin,
+        path=request.path.decode("ascii", "replace"),
+        parameters=parameters,
+        query=dict(parameters),
+        request=request,
+    )
 
 
 def _reply_to(error: Exception) -> Reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from typing import Any
+from uuid import UUID
 
 from attrs import frozen
 from twisted.web.server import Request
@@ -13,14 +14,22 @@ from sbm.model.estimate import Estimate
 from sbm.model.task import TaskKind
 from sbm.store import estimates, messagesets, tasks
 from sbm.store.postgres.database import Transaction
-from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
+from sbm.web.http.endpoint import (
+    ApiRequest,
+    Endpoint,
+    InTransaction,
+    OptionsInfo,
+    Reply,
+    new_app,
+    replying,
+)
 from sbm.web.openapi.lists import BY_OFFSET, listing
 from sbm.web.openapi.parts import TASK, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, page_of, said
-from sbm.web.schema import filters
+from sbm.web.schema import filters, json_schema
 from sbm.web.schema.fields import FieldError
 from sbm.web.schema.filters import Filter, read_filters, taking
-from sbm.web.schema.json_schema import COUNT, DAY, FLAG, ROW_ID, UUID
+from sbm.web.schema.json_schema import COUNT, DAY, FLAG, ROW_ID
 from sbm.web.schema.pages import ShortPage
 
 _RUN = OptionsInfo(
@@ -72,12 +81,7 @@ class SendEstimates:
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
-        return await self.endpoint.answer(request, _ESTIMATES, {"GET": self._list})
-
-    async def _list(self, request: ApiRequest) -> Reply:
-        page = ShortPage.asked_for(request.query)
-        count, found = await self.endpoint.database.transact(_list_page, page, request)
-        return page.reply(request, count=count, results=[shown(one) for one in found])
+        return await self.endpoint.answer(request, _ESTIMATES, {"GET": replying(_list)})
 
 
 @frozen(eq=False, kw_only=True)
@@ -97,12 +101,13 @@ class TaskRequest:
 
     @app.route("/")
     async def path(self, request: Request) -> bytes:
-        return await self.endpoint.answer(request, self.options, {"POST": self._request})
+        methods = {"POST": InTransaction(work=self._request, reply=self._requested)}
+        return await self.endpoint.answer(request, self.options, methods)
 
-    async def _request(self, request: ApiRequest) -> Reply:
-        task_id = await self.endpoint.database.transact(
-            tasks.request, kind=self.kind, requested_by=request.user.id
-        )
+    async def _request(self, transaction: Transaction, request: ApiRequest) -> UUID:
+        return await tasks.request(transaction, kind=self.kind, requested_by=request.user.id)
+
+    async def _requested(self, _request: ApiRequest, task_id: UUID) -> Reply:
         self.wake()
         return Reply(status=202, body={self.accepted: True, "task_id": str(task_id)})
 
@@ -136,11 +141,13 @@ def shown(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-async def _list_page(
-    transaction: Transaction, page: ShortPage, request: ApiRequest
-) -> tuple[int, list[Estimate]]:
+async def _list(transaction: Transaction, request: ApiRequest) -> Reply:
+    page = ShortPage.asked_for(request.query)
     wanted = await read_filters(transaction, FILTERS, request.query)
-    return await estimates.list_page(transaction, limit=page.limit, offset=page.offset, **wanted)
+    count, found = await estimates.list_page(
+        transaction, limit=page.limit, offset=page.offset, **wanted
+    )
+    return page.reply(request, count=count, results=[shown(one) for one in found])
 
 
 ESTIMATES = Section(
@@ -202,7 +209,7 @@ AUDIO = Section(
                             one_object(
                                 {
                                     "sync_audio_files_initiated": FLAG | {"const": True},
-                                    "task_id": said(UUID, "The id of the task."),
+                                    "task_id": said(json_schema.UUID, "The id of the task."),
                                 }
                             ),
                             "The task was accepted.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -13,10 +14,11 @@ from sbm.model.behind import BehindSubscription
 from sbm.model.ids import LARGEST_ID
 from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.store import behind_subscriptions, tasks
+from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
+from sbm.web.http.endpoint import ApiRequest, InTransaction, OptionsInfo, Reply
 from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import TASK, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, said
@@ -113,18 +115,21 @@ class BehindSubscriptions(Collection):
 
     @app.route("/find_behind_subscriptions")
     async def search(self, request: Request) -> bytes:
-        methods = {"POST": self._find}
+        methods = {"POST": InTransaction(work=_request, reply=self._requested)}
         return await self.endpoint.answer(
             request, _FIND, methods, permission=FIND_BEHIND_SUBSCRIPTIONS
         )
 
-    async def _find(self, request: ApiRequest) -> Reply:
-        """The body is not read."""
-        task_id = await self.endpoint.database.transact(
-            tasks.request, kind="find-behind-subscriptions", requested_by=request.user.id
-        )
+    async def _requested(self, _request: ApiRequest, task_id: uuid.UUID) -> Reply:
         self.wake()
         return Reply(status=202, body={"accepted": True, "task_id": str(task_id)})
+
+
+async def _request(transaction: Transaction, request: ApiRequest) -> uuid.UUID:
+    """The body is not read."""
+    return await tasks.request(
+        transaction, kind="find-behind-subscriptions", requested_by=request.user.id
+    )
 
 
 SECTION = Section(

@@ -28,7 +28,7 @@ from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.bodies import MULTIPART
-from sbm.web.http.endpoint import ApiRequest, Reply
+from sbm.web.http.endpoint import ApiRequest, Method, Reply
 from sbm.web.http.http_errors import NotFound, NotStored
 from sbm.web.http.uploads import StoredFile
 from sbm.web.http.wire import row_id
@@ -139,13 +139,22 @@ class BinaryContents(Collection):
 
     can_store: bool
 
-    async def create(self, request: ApiRequest) -> Reply:
+    def list_methods(self) -> dict[str, Method]:
+        """The methods of the list. An upload is no work for a transaction: it may take minutes."""
+        return super().list_methods() | {"POST": self._upload}
+
+    def row_methods(self, key: str) -> dict[str, Method]:
+        """The methods of one row."""
+        replace = partial(self._replace, key)
+        return super().row_methods(key) | {"PUT": replace, "PATCH": replace}
+
+    async def _upload(self, request: ApiRequest) -> Reply:
         """Store a file, and make its row."""
         parsed = await self._parsed(request)
         made = await self._store(parsed.values[PART], binary_contents.create)
         return Reply(status=201, body=RESOURCE.shown(request, made))
 
-    async def change(self, key: str, request: ApiRequest) -> Reply:
+    async def _replace(self, key: str, request: ApiRequest) -> Reply:
         """Store another file, and replace the row's file by it."""
         found = await self.endpoint.database.transact(_find, file_id=row_id(key))
         if found is None:

@@ -11,14 +11,14 @@ from twisted.web.server import Request
 
 from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, FailedTaskFilter, Requeued
 from sbm.model.paging import Page, PageRequest
-from sbm.model.send import SendKind, Stage
+from sbm.model.send import SendKind, Stage, Trigger
 from sbm.operations import requeue
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
+from sbm.web.http.endpoint import ApiRequest, InTransaction, Method, OptionsInfo, Reply
 from sbm.web.http.http_errors import NotFound, Reason
 from sbm.web.http.wire import instant, row_id
 from sbm.web.openapi.lists import INVALID_FILTER, NOT_FOUND, parameters
@@ -175,24 +175,21 @@ class FailedTasks(Collection):
 
     @app.route("/<key>/requeue")
     async def again(self, request: Request, key: str) -> bytes:
-        methods = {"POST": partial(self._requeue_one, key)}
-        return await self.endpoint.answer(request, _REQUEUE, methods)
+        requeue_one = InTransaction(work=partial(_requeue_one, key), reply=self._requeued_one)
+        return await self.endpoint.answer(request, _REQUEUE, {"POST": requeue_one})
 
-    async def create(self, request: ApiRequest) -> Reply:
-        """Requeue all that match the filters now. The body is not read."""
-        done = await self.endpoint.database.transact(_requeue, request)
+    def list_methods(self) -> dict[str, Method]:
+        """The methods of the list. A POST requeues all that match the filters now."""
+        requeue_all = InTransaction(work=_requeue, reply=self._requeued)
+        return super().list_methods() | {"POST": requeue_all}
+
+    async def _requeued(self, _request: ApiRequest, done: Requeued) -> Reply:
         self.wake()
         if done.goes_on:
             self.wake_tasks()
         return Reply(status=201, body={"requeued_failed_tasks": True})
 
-    async def _requeue_one(self, key: str, _request: ApiRequest) -> Reply:
-        """The body is not read."""
-        trigger = await self.endpoint.database.transact(
-            requeue.requeue_one, failed_task_id=row_id(key)
-        )
-        if not trigger.found:
-            raise NotFound
+    async def _requeued_one(self, _request: ApiRequest, trigger: Trigger) -> Reply:
         if not trigger.accepted:
             body = {"accepted": False, "reason": trigger.reason}
             return Reply(body=body, reason=Reason(kind="nothing-to-do"))
@@ -200,7 +197,16 @@ class FailedTasks(Collection):
         return Reply(status=201, body={"accepted": True})
 
 
+async def _requeue_one(key: str, transaction: Transaction, _request: ApiRequest) -> Trigger:
+    """The body is not read."""
+    trigger = await requeue.requeue_one(transaction, failed_task_id=row_id(key))
+    if not trigger.found:
+        raise NotFound
+    return trigger
+
+
 async def _requeue(transaction: Transaction, request: ApiRequest) -> Requeued:
+    """The body is not read."""
     wanted = await read_filters(transaction, FILTERS, request.query, strictly=True)
     return await requeue.requeue_all(
         transaction, wanted=FailedTaskFilter(**wanted), requested_by=request.user.id

@@ -6,7 +6,8 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.store import messagesets
-from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
+from sbm.store.postgres.database import Transaction
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, replying
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.schema.json_schema import TEXT
 
@@ -25,11 +26,12 @@ class Languages:
 
     @app.route("/")
     async def languages(self, request: Request) -> bytes:
-        return await self.endpoint.answer(request, _OPTIONS, {"GET": self._read})
+        return await self.endpoint.answer(request, _OPTIONS, {"GET": replying(_read)})
 
-    async def _read(self, _request: ApiRequest) -> Reply:
-        found = await self.endpoint.database.transact(messagesets.list_languages)
-        return Reply(body={str(messageset_id): langs for messageset_id, langs in found.items()})
+
+async def _read(transaction: Transaction, _request: ApiRequest) -> Reply:
+    found = await messagesets.list_languages(transaction)
+    return Reply(body={str(messageset_id): langs for messageset_id, langs in found.items()})
 
 
 SECTION = Section(

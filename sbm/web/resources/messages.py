@@ -14,13 +14,13 @@ from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
+from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply, replying
 from sbm.web.http.http_errors import NotFound
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, said, schema, shown
-from sbm.web.resources.message_files import Files, files_of, shown_with_file
+from sbm.web.resources.message_files import files_of, shown_with_file
 from sbm.web.schema import filters
 from sbm.web.schema.fields import (
     CREATED_AT,
@@ -132,19 +132,15 @@ class Messages(Collection):
 
     @app.route("/<key>/content")
     async def content(self, request: Request, key: str) -> bytes:
-        methods = {"GET": partial(self._read_content, key)}
+        methods = {"GET": replying(partial(_read_content, key))}
         return await self.endpoint.answer(request, _CONTENT, methods)
 
-    async def _read_content(self, key: str, request: ApiRequest) -> Reply:
-        found, files = await self.endpoint.database.transact(_find_with_file, row_id(key))
-        return Reply(body=shown_with_file(request, found, files))
 
-
-async def _find_with_file(transaction: Transaction, message_id: int) -> tuple[Message, Files]:
-    found = await messages.find(transaction, message_id=message_id)
+async def _read_content(key: str, transaction: Transaction, request: ApiRequest) -> Reply:
+    found = await messages.find(transaction, message_id=row_id(key))
     if found is None:
         raise NotFound
-    return found, await files_of(transaction, [found])
+    return Reply(body=shown_with_file(request, found, await files_of(transaction, [found])))
 
 
 _FILE = nullable(one_object({"id": ROW_ID, "content": said(URL, "The URL of the file.")}))

@@ -14,7 +14,7 @@ from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
+from sbm.web.http.endpoint import ApiRequest, InTransaction, OptionsInfo, Reply
 from sbm.web.http.http_errors import NotFound
 from sbm.web.http.wire import compact_json, instant, row_id, written_in_slices
 from sbm.web.openapi.lists import NOT_FOUND
@@ -134,13 +134,13 @@ class MessageSets(Collection):
 
     @app.route("/<key>/messages")
     async def messages(self, request: Request, key: str) -> bytes:
-        methods = {"GET": partial(self._read_with_messages, key)}
-        return await self.endpoint.answer(request, _MESSAGES, methods)
+        read = InTransaction(work=partial(_find_with_messages, key), reply=self._with_messages)
+        return await self.endpoint.answer(request, _MESSAGES, {"GET": read})
 
-    async def _read_with_messages(self, key: str, request: ApiRequest) -> Reply:
-        messageset, found, files = await self.endpoint.database.transact(
-            _find_with_messages, row_id(key)
-        )
+    async def _with_messages(
+        self, request: ApiRequest, all_found: tuple[MessageSet, list[Message], Files]
+    ) -> Reply:
+        messageset, found, files = all_found
         messages = await written_in_slices(
             self.endpoint.database.reactor, (shown_with_file(request, one, files) for one in found)
         )
@@ -163,8 +163,9 @@ class MessageSets(Collection):
 
 
 async def _find_with_messages(
-    transaction: Transaction, messageset_id: int
+    key: str, transaction: Transaction, _request: ApiRequest
 ) -> tuple[MessageSet, list[Message], Files]:
+    messageset_id = row_id(key)
     messageset = await messagesets.find(transaction, messageset_id=messageset_id)
     if messageset is None:
         raise NotFound

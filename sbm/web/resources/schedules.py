@@ -19,7 +19,7 @@ from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
+from sbm.web.http.endpoint import ApiRequest, InTransaction, OptionsInfo, Reply, once
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND
@@ -101,13 +101,19 @@ class Schedules(Collection):
 
     @app.route("/<key>/send")
     async def post_back(self, request: Request, key: str) -> bytes:
-        return await self.endpoint.answer(request, _SEND, {"POST": partial(self._send, key)})
+        send = InTransaction(work=partial(self._send, key), reply=self._sent)
+        return await self.endpoint.answer(request, _SEND, {"POST": send})
 
-    async def _send(self, key: str, request: ApiRequest) -> Reply:
+    async def _send(
+        self, key: str, transaction: Transaction, request: ApiRequest
+    ) -> tuple[Callback, Reply]:
         """The body is not read."""
         callback = self.callbacks.of(request.user)
         post_back = partial(self._post_back, row_id(key), request.user, callback)
-        reply = await self.endpoint.once(request, post_back)
+        return callback, await once(transaction, request, post_back)
+
+    async def _sent(self, _request: ApiRequest, sent: tuple[Callback, Reply]) -> Reply:
+        callback, reply = sent
         callback.committed()
         self.wake()
         return reply

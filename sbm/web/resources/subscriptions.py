@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,7 +12,6 @@ from twisted.web.server import Request
 from sbm.model.metrics import CREATED
 from sbm.model.paging import Page, PageRequest
 from sbm.model.subscription import PROCESS_STATUSES, READY, Subscription
-from sbm.operations.refusals import WrongValues
 from sbm.operations.subscribing import (
     begin_with_next,
     change_subscription,
@@ -28,7 +26,15 @@ from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.bodies import JSON, Body
-from sbm.web.http.endpoint import REPLAYED, ApiRequest, OptionsInfo, Reply
+from sbm.web.http.endpoint import (
+    REPLAYED,
+    ApiRequest,
+    InTransaction,
+    Method,
+    OptionsInfo,
+    Reply,
+    once,
+)
 from sbm.web.http.http_errors import Invalid, Reason
 from sbm.web.http.wire import row_uuid
 from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of
@@ -261,7 +267,8 @@ class Subscriptions(Collection):
 
     @app.route("/request")
     async def webhook(self, request: Request) -> bytes:
-        return await self.endpoint.answer(request, _REQUEST, {"POST": self._subscribe})
+        subscribe = InTransaction(work=self._subscribe, reply=self._counted)
+        return await self.endpoint.answer(request, _REQUEST, {"POST": subscribe})
 
     # A key with slashes does not exist, but this path must answer. After a part of the type
     # ``path``, werkzeug needs a second route for the last slash.
@@ -275,7 +282,12 @@ class Subscriptions(Collection):
     async def repeat(self, request: Request, key: str) -> bytes:
         return await self.triggers.resend(request, key)
 
-    async def create(self, request: ApiRequest) -> Reply:
+    def list_methods(self) -> dict[str, Method]:
+        """The methods of the list; each subscription that is made is counted."""
+        create = InTransaction(work=self.create, reply=self._counted)
+        return super().list_methods() | {"POST": create}
+
+    async def create(self, transaction: Transaction, request: ApiRequest) -> Reply:
         """Make a subscription, once for each Idempotency-Key."""
         draft = self.draft(SCHEMA.read(request.body()), request)
 
@@ -284,9 +296,10 @@ class Subscriptions(Collection):
             headers = {"Location": _url(request, made.id)}
             return Reply(status=201, body=RESOURCE.shown(request, made), headers=headers)
 
-        return await self._made(request, create)
+        with self.refusals_told():
+            return await once(transaction, request, create)
 
-    async def _subscribe(self, request: ApiRequest) -> Reply:
+    async def _subscribe(self, transaction: Transaction, request: ApiRequest) -> Reply:
         """Make a subscription for a request of the Hub.
 
         The answer to a repeated request is a success: otherwise the Hub would try again.
@@ -302,16 +315,11 @@ class Subscriptions(Collection):
                 return Reply(body=body, headers=headers, reason=Reason(kind="duplicate"))
             return Reply(status=201, body={"accepted": True}, headers=headers)
 
-        return await self._made(request, subscribe)
+        with self.refusals_told():
+            return await once(transaction, request, subscribe)
 
-    async def _made(
-        self, request: ApiRequest, work: Callable[[Transaction], Awaitable[Reply]]
-    ) -> Reply:
+    async def _counted(self, _request: ApiRequest, reply: Reply) -> Reply:
         """The reply; counts a subscription only if this request made it, not an earlier one."""
-        try:
-            reply = await self.endpoint.once(request, work)
-        except WrongValues as refusal:
-            raise SCHEMA.told(refusal) from None
         if reply.status == 201 and REPLAYED not in reply.headers:
             self.pending_metrics.add(CREATED)
         return reply

@@ -17,7 +17,7 @@ from sbm.operations.triggers import resend_last, send_next
 from sbm.settings.config import SchedulingSettings
 from sbm.store import scheduler_calls
 from sbm.store.postgres.database import Transaction
-from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply
+from sbm.web.http.endpoint import ApiRequest, Endpoint, InTransaction, OptionsInfo, Reply, once
 from sbm.web.http.http_errors import Invalid, Reason, reason_of
 from sbm.web.http.wire import uuid_of
 from sbm.web.openapi.lists import key
@@ -54,26 +54,31 @@ class Triggers:
 
     async def send(self, request: Request, key: str) -> bytes:
         """Answer a request to owe the next message of the subscription with this key."""
-        return await self.endpoint.answer(request, _SEND, {"POST": partial(self._send, key)})
+        send = InTransaction(work=partial(self._send, key), reply=self._sent)
+        return await self.endpoint.answer(request, _SEND, {"POST": send})
 
     async def resend(self, request: Request, key: str) -> bytes:
         """Answer a request to owe the last message once more."""
-        return await self.endpoint.answer(request, _RESEND, {"POST": partial(self._resend, key)})
+        resend = InTransaction(work=partial(_resend, key), reply=self._resent)
+        return await self.endpoint.answer(request, _RESEND, {"POST": resend})
 
-    async def _send(self, key: str, request: ApiRequest) -> Reply:
+    async def _send(
+        self, key: str, transaction: Transaction, request: ApiRequest
+    ) -> tuple[Callback, Reply]:
         """The body is not read."""
-        if request.user is SCHEDULER and self.scheduling.mode != "subscription":
-            return await self.endpoint.database.transact(partial(_stop_calling, key))
         callback = self.callbacks.of(request.user)
-        reply = await self.endpoint.once(request, partial(_send, key, callback))
+        if request.user is SCHEDULER and self.scheduling.mode != "subscription":
+            return callback, await _stop_calling(key, transaction)
+        return callback, await once(transaction, request, partial(_send, key, callback))
+
+    async def _sent(self, _request: ApiRequest, sent: tuple[Callback, Reply]) -> Reply:
+        callback, reply = sent
         callback.committed()
         if reply.status == 201:
             self.wake()
         return reply
 
-    async def _resend(self, key: str, request: ApiRequest) -> Reply:
-        """The body is not read."""
-        reply = await self.endpoint.once(request, partial(_resend, key))
+    async def _resent(self, _request: ApiRequest, reply: Reply) -> Reply:
         self.wake()
         return reply
 
@@ -97,7 +102,12 @@ async def _send_next(subscription_id: UUID, transaction: Transaction) -> Reply:
     return Reply(status=201, body={"accepted": True})
 
 
-async def _resend(key: str, transaction: Transaction) -> Reply:
+async def _resend(key: str, transaction: Transaction, request: ApiRequest) -> Reply:
+    """The body is not read."""
+    return await once(transaction, request, partial(_resend_last, key))
+
+
+async def _resend_last(key: str, transaction: Transaction) -> Reply:
     """Owe the last message once more."""
     try:
         await resend_last(transaction, subscription_id=_subscription_id(key))

@@ -11,8 +11,9 @@ from sbm.model.email import is_email
 from sbm.model.user import ADMINISTER, MAX_USERNAME
 from sbm.operations.users import create_token
 from sbm.store import users
+from sbm.store.postgres.database import Transaction
 from sbm.web.http.bodies import FORM, JSON, MULTIPART
-from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, replying
 from sbm.web.http.http_errors import Invalid
 from sbm.web.http.passwords import Passwords
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
@@ -94,14 +95,15 @@ class UserTokens:
 
     @app.route("/")
     async def tokens(self, request: Request) -> bytes:
-        methods = {"POST": self._create}
+        methods = {"POST": replying(_create)}
         return await self.endpoint.answer(request, _USER_TOKEN, methods, permission=ADMINISTER)
 
-    async def _create(self, request: ApiRequest) -> Reply:
-        parsed = EMAIL_SCHEMA.read(request.body())
-        parsed.check()
-        token = await self.endpoint.database.transact(create_token, **parsed.attributes())
-        return Reply(status=201, body={"token": token})
+
+async def _create(transaction: Transaction, request: ApiRequest) -> Reply:
+    parsed = EMAIL_SCHEMA.read(request.body())
+    parsed.check()
+    token = await create_token(transaction, **parsed.attributes())
+    return Reply(status=201, body={"token": token})
 
 
 @frozen(eq=False, kw_only=True)

@@ -14,6 +14,7 @@ import re
 from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
@@ -21,8 +22,8 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from sbm.model.paging import Page, PageRequest
-from sbm.store.postgres.database import Database, Transaction
-from sbm.web.http.endpoint import ApiRequest, Reply
+from sbm.store.postgres.database import Transaction
+from sbm.web.http.endpoint import ApiRequest, InTransaction, Reply
 from sbm.web.http.http_errors import Malformed
 from sbm.web.http.wire import compact_json, written_in_slices
 from sbm.web.schema.filters import Filter, read_filters
@@ -87,22 +88,26 @@ class Listing(Generic[Row]):
     order: Order[Row] = BY_ID
     filters: Sequence[Filter] = ()
 
-    async def reply(self, database: Database, request: ApiRequest) -> Reply:
+    def method(self, reactor: Any) -> InTransaction[Any]:
+        """The method that reads a page in a transaction, and writes it after that."""
+        return InTransaction(work=self._read, reply=partial(self._reply, reactor))
+
+    async def _read(
+        self, transaction: Transaction, request: ApiRequest
+    ) -> tuple[PageRequest, Page[Row]]:
         """The requested page; raises Invalid for its filters, Malformed for its cursor."""
         window = self._window(request)
-        page = await database.transact(self._read, window, request)
-        results = await written_in_slices(
-            database.reactor, (self.shown(request, row) for row in page.rows)
-        )
+        wanted = await read_filters(transaction, self.filters, request.query)
+        return window, await self.list_page(transaction, page=window, **wanted)
+
+    async def _reply(
+        self, reactor: Any, request: ApiRequest, found: tuple[PageRequest, Page[Row]]
+    ) -> Reply:
+        window, page = found
+        results = await written_in_slices(reactor, (self.shown(request, row) for row in page.rows))
         following, preceding = self._neighbours(request, window, page)
         head = compact_json({"count": page.count, "next": following, "previous": preceding})
         return Reply(json=b'%s,"results":%s}' % (head[:-1], results))
-
-    async def _read(
-        self, transaction: Transaction, window: PageRequest, request: ApiRequest
-    ) -> Page[Row]:
-        wanted = await read_filters(transaction, self.filters, request.query)
-        return await self.list_page(transaction, page=window, **wanted)
 
     def _window(self, request: ApiRequest) -> PageRequest:
         window = asked_for(request.query)

@@ -72,8 +72,7 @@ class _ClientSide(Protocol):
             proxy.hit()
         if self.is_hole:
             return
-        if data[4:8] == _CANCEL_REQUEST:
-            proxy.cancels += 1
+        proxy.count(data)
         if proxy.stop_before and proxy.stop_before in data:
             proxy.hit()
             self.transport.abortConnection()
@@ -108,7 +107,8 @@ class DatabaseProxy(Factory):
     What a client says is matched with: ``stop_before``, hang up instead of passing it on;
     ``stop_after``, pass it on, and hang up instead of passing on the answer; ``deaf_after``, pass
     it, and nothing back any more; ``hole_before``, pass on nothing any more, nor that either side
-    hangs up, as when a cable is cut. ``is_silent``: accept, and say nothing.
+    hangs up, as when a cable is cut. ``is_silent``: accept, and say nothing. ``queries`` has
+    the text of each round trip.
     """
 
     to: DatabaseAddress
@@ -119,6 +119,7 @@ class DatabaseProxy(Factory):
     is_silent: bool = False
     cancels: int = 0
     lines: list[_ClientSide] = field(factory=list)
+    queries: list[bytes] = field(factory=list)
     hits: int = 0
     struck: Deferred[None] = field(factory=Deferred)
     folder: Path = field(factory=lambda: Path(tempfile.mkdtemp(prefix="sbm-proxy-", dir="/tmp")))
@@ -163,6 +164,12 @@ class DatabaseProxy(Factory):
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def count(self, data: bytes) -> None:
+        if data[4:8] == _CANCEL_REQUEST:
+            self.cancels += 1
+        if data[:1] == b"Q":
+            self.queries.append(data[5:].rstrip(b"\0"))
 
     def hit(self) -> None:
         self.hits += 1

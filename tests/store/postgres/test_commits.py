@@ -23,9 +23,12 @@ from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits, connection, migrations
 from sbm.store.postgres import database as module
 from sbm.store.postgres.commits import CommitStatus, Pending
-from sbm.store.postgres.connection import Connection, Server, open_connection, run
+from sbm.store.postgres.connecting import open_connection
+from sbm.store.postgres.connection import Connection, Server, run
 from sbm.store.postgres.database import RESTARTS, Transaction
-from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
+from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable, DatabaseUnfit
+from sbm.store.postgres.rows import by_column
+from sbm.store.postgres.statements import Query
 from tests.arrange import Arranged, arranged
 from tests.store.postgres.database_proxy import DatabaseProxy, reactor
 from tests.store.transactions import COUNT, SOON, ask, insert, query, together
@@ -103,6 +106,42 @@ async def test_what_was_committed_is_answered_as_if_nothing_had_happened(
     assert (answer, direct.value(COUNT)) == (1, 1)
     assert await database.transact(ask) == 1
     assert len(proxy.lines) == 2, "the connection that was looked on is used again"
+
+
+TELLING = Query(
+    name="test",
+    sql="INSERT INTO schedules (minute) VALUES ('*') RETURNING id,"
+    " pg_current_xact_id()::text AS transaction_id, pg_backend_pid() AS pid",
+    returns="one",
+    tells_transaction=True,
+)
+
+
+@pytest.mark.parametrize(("fault", "number"), [("stop_after", 1), ("stop_before", 2)])
+@ensureDeferred
+async def test_a_statement_can_tell_the_transaction_to_ask_for(
+    through: Any, proxy: DatabaseProxy, direct: Arranged, fault: str, number: int
+) -> None:
+    async def work(transaction: Transaction) -> int:
+        return int((await transaction.one(TELLING, by_column))["id"])
+
+    answer, _ = await together([through().transact(work), once(proxy, fault)])
+    assert (answer, direct.value(COUNT)) == (number, 1)
+    assert not any(b"if_assigned" in said for said in proxy.queries)
+
+
+@ensureDeferred
+async def test_a_statement_that_tells_of_another_server_process_is_not_committed(
+    through: Any, direct: Arranged
+) -> None:
+    elsewhere = evolve(TELLING, sql=TELLING.sql.replace("pg_backend_pid()", "1"))
+
+    async def work(transaction: Transaction) -> Any:
+        return await transaction.one(elsewhere, by_column)
+
+    with pytest.raises(DatabaseUnfit, match="pooler"):
+        await through().transact(work)
+    assert direct.value(COUNT) == 0
 
 
 @ensureDeferred

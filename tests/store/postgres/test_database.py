@@ -17,7 +17,9 @@ from twisted.internet.task import deferLater
 
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits, connection, migrations
+from sbm.store.postgres import connecting as connecting_module
 from sbm.store.postgres import database as module
+from sbm.store.postgres import prepared as prepared_statements
 from sbm.store.postgres.database import (
     LIFETIME_SECONDS,
     RECONNECT_SECONDS,
@@ -27,6 +29,7 @@ from sbm.store.postgres.database import (
 )
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable, SchemaMismatch
 from sbm.store.postgres.rows import by_column
+from sbm.store.postgres.statements import Cardinality, Query
 from tests.arrange import Arranged
 from tests.db.databases import Databases
 from tests.store.postgres.database_proxy import DatabaseProxy, reactor
@@ -338,9 +341,9 @@ async def test_a_pool_full_of_dead_connections_is_emptied_when_the_first_one_is_
 @pytest.mark.parametrize(
     ("statement", "where", "limit"),
     [
-        (b"user", connection, "CONNECT_SECONDS"),
-        (b"SET statement_timeout", connection, "CONNECT_SECONDS"),
-        (b"FROM schema_migrations", connection, "CONNECT_SECONDS"),
+        (b"user", connecting_module, "CONNECT_SECONDS"),
+        (b"SET statement_timeout", connecting_module, "CONNECT_SECONDS"),
+        (b"FROM schema_migrations", connecting_module, "CONNECT_SECONDS"),
         (b"BEGIN", module, "PROMPT_SECONDS"),
         (b"INSERT", connection, "SILENCE_SECONDS"),
         (b"pg_current_xact_id_if_assigned", commits, "PROMPT_SECONDS"),
@@ -404,6 +407,144 @@ async def test_a_statement_that_the_server_gives_up_on_is_unavailable(database: 
     with pytest.raises(DatabaseUnavailable, match="statement timeout"):
         await database.transact(work)
     assert await database.transact(ask) == 1
+
+
+# Prepared statements
+
+
+def prepared(sql: str, returns: Cardinality = "one") -> Query:
+    return Query(name="test", sql=sql, returns=returns, reads=True, is_prepared=True)
+
+
+@ensureDeferred
+async def test_a_statement_is_prepared_once_in_each_session(
+    through: Any, proxy: DatabaseProxy
+) -> None:
+    database = through()
+
+    async def add(transaction: Transaction, number: int) -> int:
+        sql = "SELECT %(number)s::integer + 5 %% 3 AS sum"
+        return await transaction.one(prepared(sql), int, number=number)
+
+    assert [await database.transact(add, number) for number in (1, 2, 3)] == [3, 4, 5]
+    assert len([said for said in proxy.queries if said.startswith(b"PREPARE")]) == 1
+
+
+@ensureDeferred
+async def test_a_session_keeps_those_that_were_used_last(
+    through: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared_statements, "MAX_PREPARED", 3)
+    database = through()
+
+    async def work(transaction: Transaction) -> list[str]:
+        for number in (1, 2, 3, 1, 4, 5):
+            assert await transaction.one(prepared(f"SELECT {number} AS n"), int) == number
+        listed = "SELECT right(statement, 6) FROM pg_prepared_statements ORDER BY 1"
+        return await transaction.many(query(listed, "many"), str)
+
+    assert await database.transact(work) == ["1 AS n", "4 AS n", "5 AS n"]
+
+
+@pytest.mark.parametrize("loss", ["DEALLOCATE ALL", "ALTER TABLE users ALTER email TYPE varchar"])
+@ensureDeferred
+async def test_who_finds_a_session_without_what_it_had_prepared_starts_again(
+    through: Any, proxy: DatabaseProxy, loss: str
+) -> None:
+    database = through()
+
+    async def work(transaction: Transaction) -> list[str]:
+        return await transaction.many(prepared("SELECT email FROM users", "many"), str)
+
+    async def lose(transaction: Transaction) -> None:
+        await transaction.execute(query(loss))
+
+    await database.transact(work)
+    await database.transact(lose)
+    assert await database.transact(work) == []
+    assert len(proxy.lines) == 2
+
+
+@ensureDeferred
+async def test_a_statement_that_fails_stays_prepared(through: Any, proxy: DatabaseProxy) -> None:
+    database = through()
+
+    async def divide(transaction: Transaction, by: int) -> int:
+        return await transaction.one(prepared("SELECT 6 / %(by)s::integer AS n"), int, by=by)
+
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        await database.transact(divide, 0)
+    assert await database.transact(divide, 2) == 3
+    assert len(proxy.lines) == 1
+
+
+# Statements that are sent with BEGIN
+
+
+PROMPT = Query(name="test", sql="SELECT 1 / %(by)s AS n", returns="one", reads=True, is_prompt=True)
+
+
+@ensureDeferred
+async def test_a_prompt_statement_is_sent_with_begin_if_it_is_the_first(
+    through: Any, proxy: DatabaseProxy
+) -> None:
+    async def twice(transaction: Transaction) -> int:
+        return await transaction.one(PROMPT, int, by=1) + await transaction.one(PROMPT, int, by=1)
+
+    assert await through().transact(twice) == 2
+    assert proxy.queries[-3:] == [b"BEGIN;\nSELECT 1 / 1 AS n", b"SELECT 1 / 1 AS n", b"COMMIT"]
+
+
+@ensureDeferred
+async def test_a_prompt_statement_that_fails_rolls_back_and_the_connection_stays(
+    through: Any, proxy: DatabaseProxy
+) -> None:
+    database = through()
+
+    async def work(transaction: Transaction) -> int:
+        return await transaction.one(PROMPT, int, by=0)
+
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        await database.transact(work)
+    assert proxy.queries[-1] == b"ROLLBACK"
+    assert await database.transact(ask) == 1
+    assert len(proxy.lines) == 1
+
+
+@ensureDeferred
+async def test_a_connection_that_is_lost_at_a_prompt_statement_costs_nothing(
+    through: Any, proxy: DatabaseProxy
+) -> None:
+    database = through()
+    await database.transact(ask)
+    proxy.stop_before, struck = b"1 / 1", proxy.struck
+
+    async def work(transaction: Transaction) -> int:
+        return await transaction.one(PROMPT, int, by=1)
+
+    async def mend() -> int:
+        await struck
+        proxy.stop_before = b""
+        return 0
+
+    assert await together([database.transact(work), mend()]) == [1, 0]
+    assert proxy.hits == 1
+
+
+@ensureDeferred
+async def test_a_transaction_without_a_statement_shows_that_the_server_is_there(
+    through: Any, proxy: DatabaseProxy
+) -> None:
+    database = through()
+
+    async def nothing(transaction: Transaction) -> None:
+        pass
+
+    await database.transact(nothing)
+    assert proxy.queries[-2:] == [b"BEGIN", b"COMMIT"]
+    await proxy.close()
+    with pytest.raises(DatabaseUnavailable):
+        await database.transact(nothing)
 
 
 # Starting again
@@ -652,7 +793,7 @@ async def test_however_many_hosts_say_nothing_the_last_one_has_its_turn_in_time(
     assert await through(address=address, by=hasty).transact(ask) == 1
     connecting = hasty.patiences[:9]
     assert connecting == sorted(connecting)
-    assert [round(one, 2) for one in connecting[:1]] == [connection.REACH_SECONDS / 10]
+    assert [round(one, 2) for one in connecting[:1]] == [connecting_module.REACH_SECONDS / 10]
 
 
 @ensureDeferred
@@ -680,7 +821,7 @@ class Nameless(ImpatientDatabase):
         pass
 
     def callLater(self, seconds: float, call: Any, *args: Any) -> Any:
-        if call.__name__ == "timeItOut" and seconds <= connection.CONNECT_SECONDS:
+        if call.__name__ == "timeItOut" and seconds <= connecting_module.CONNECT_SECONDS:
             self.patiences.append(seconds)
             seconds = 0.01
         return reactor.callLater(seconds, call, *args)
@@ -694,7 +835,7 @@ async def test_a_name_server_that_says_nothing_is_not_waited_for(
     nameless.nameResolver = nameless
     address = hosts(proxy.to, "db.example.org", proxy.folder)
     assert await through(address=address, by=nameless).transact(ask) == 1
-    assert nameless.patiences == [connection.CONNECT_SECONDS]
+    assert nameless.patiences == [connecting_module.CONNECT_SECONDS]
     with pytest.raises(DatabaseUnavailable, match=r"db\.example\.org cannot be resolved"):
         await through(address=hosts(proxy.to, "db.example.org"), by=nameless).transact(ask)
 

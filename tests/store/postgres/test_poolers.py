@@ -109,7 +109,7 @@ async def test_a_pooler_that_has_no_connection_left_is_unavailable_and_not_unfit
     pool: Pool, through: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In session mode, the second session that tells the modes apart finds no place."""
-    monkeypatch.setattr("sbm.store.postgres.connection.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("sbm.store.postgres.connecting.CONNECT_SECONDS", 0.2)
     with pytest.raises(DatabaseUnavailable, match="takes a second connection") as caught:
         await through(pool(mode="session", size=1)).transact(ask)
     assert not isinstance(caught.value, DatabaseUnfit)

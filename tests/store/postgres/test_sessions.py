@@ -15,7 +15,7 @@ from pytest_twisted import ensureDeferred
 from sbm.model.send import Settled
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import sends, ticks
-from sbm.store.postgres import connection as module
+from sbm.store.postgres import connecting as module
 from sbm.store.postgres import migrations, synchronous
 from sbm.store.postgres.database import RECONNECT_SECONDS, Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnfit

@@ -11,8 +11,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
 from sbm.settings.endpoints import DatabaseAddress
-from sbm.store.postgres import connection as module
-from sbm.store.postgres.connection import open_connection
+from sbm.store.postgres import connecting as module
+from sbm.store.postgres.connecting import open_connection
 from sbm.store.postgres.errors import DatabaseUnavailable
 from tests.store.postgres.database_proxy import reactor
 from tests.store.transactions import SOON

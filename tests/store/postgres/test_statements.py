@@ -14,6 +14,7 @@ import pytest
 
 import sbm
 from sbm.store.postgres import statements
+from sbm.store.postgres.prepared import Preparation
 from sbm.store.postgres.statements import Queries, Query, load, sql_directory
 from tests.db.databases import Databases
 
@@ -24,6 +25,15 @@ STATEMENTS = [
     pytest.param(query, id=f"{noun}.{query.name}")
     for noun in NOUNS
     for query in load(noun).by_name.values()
+]
+# The pages of a list, and its filters one by one.
+COMBINATIONS = [
+    pytest.param(window, wanted, id=f"{noun}.{query.name}-{place}-{wanted}")
+    for noun in NOUNS
+    for query in load(noun).by_name.values()
+    for place, window in (("first", query), ("after", query.after), ("before", query.before))
+    if window is not None
+    for wanted in (None, *query.optional, *(["all"] if query.optional else []))
 ]
 
 
@@ -47,6 +57,26 @@ def test_every_statement_fits_the_schema(planner: Any, query: Query) -> None:
         return
     planner.execute(f"EXPLAIN {query.sql}", nulls)
     assert planner.fetchall()
+
+
+@pytest.mark.parametrize(("query", "wanted"), COMBINATIONS)
+def test_every_combination_of_conditions_fits_the_schema(
+    planner: Any, query: Query, wanted: str | None
+) -> None:
+    """Postgres plans it; if sessions prepare it, it knows the types of all parameters."""
+    nulls: dict[str, None] = defaultdict(lambda: None)
+    chosen = query.optional if wanted == "all" else [wanted]
+    given: dict[str, Any] = dict.fromkeys(query.optional)
+    given |= {name: name in ("active", "completed") or 1 for name in chosen if name}
+    sql = query.given(given)
+    if not query.is_prepared:
+        if not re.search(r"^(TRUNCATE|ANALYZE) \w+;", sql, re.MULTILINE):
+            planner.execute(f"EXPLAIN {sql}", nulls)
+        return
+    preparation = Preparation.of(sql, "one")
+    planner.execute(preparation.prepare)
+    planner.execute(f"EXPLAIN {preparation.execute}", nulls)
+    planner.execute("DEALLOCATE one")
 
 
 @pytest.mark.parametrize("noun", NOUNS)
@@ -81,7 +111,16 @@ def test_a_name_that_is_not_there_is_told() -> None:
         _ = load("sends").nonsense
 
 
-FRAME = "-- The frame.\n{wanted} | {shown} | {key} {behind} {from} | {order} | {reversed}"
+FRAME = """\
+-- The frame.
+{wanted} | {window} | {shown}
+-- window: first
+{order}
+-- window: after
+{key} {behind} {from} | {order}
+-- window: before
+{key} {before} {from} | {reversed}
+"""
 
 
 @pytest.fixture
@@ -120,14 +159,61 @@ def test_a_page_gets_its_frame(loaded: Callable[[str], Queries]) -> None:
     shown = "-- name: b :many\n-- page: at DESC, id DESC\n-- B.\nSELECT 2\n-- shown:\nSELECT 3;\n"
     queries = loaded(plain + shown)
     assert queries.a.page == ("id",)
-    assert queries.a.sql == (
-        "-- The frame.\n-- A.\nSELECT 1 | SELECT * FROM page | id > %(from_id)s | id | id DESC"
-    )
+    assert windows(queries.a) == [
+        "-- The frame.\n-- A.\nSELECT 1 | id | SELECT * FROM page",
+        "-- The frame.\n-- A.\nSELECT 1 | id > %(from_id)s | id | SELECT * FROM page",
+        "-- The frame.\n-- A.\nSELECT 1 | id < %(from_id)s | id DESC | SELECT * FROM page",
+    ]
     assert queries.b.page == ("at", "id")
-    assert queries.b.sql == (
-        "-- The frame.\n-- B.\nSELECT 2 | SELECT 3 | at, id < %(from_at)s, %(from_id)s"
-        " | at DESC, id DESC | at, id"
-    )
+    assert windows(queries.b) == [
+        "-- The frame.\n-- B.\nSELECT 2 | at DESC, id DESC | SELECT 3",
+        "-- The frame.\n-- B.\nSELECT 2 | at, id < %(from_at)s, %(from_id)s"
+        " | at DESC, id DESC | SELECT 3",
+        "-- The frame.\n-- B.\nSELECT 2 | at, id > %(from_at)s, %(from_id)s | at, id | SELECT 3",
+    ]
+
+
+def windows(query: Query) -> list[str]:
+    """The SQL of the first page, of the page after a key, and of the page before it."""
+    assert query.after is not None
+    assert query.before is not None
+    return [query.sql, query.after.sql, query.before.sql]
+
+
+def test_a_condition_is_left_out_if_its_parameter_is_null(
+    loaded: Callable[[str], Queries],
+) -> None:
+    """The other brackets are those of SQL."""
+    query = loaded(
+        "-- name: a :many\n-- A.\nSELECT ARRAY[1] FROM t\n WHERE true\n  [AND b = %(b)s]\n"
+        "  [AND c[1] = %(c)s\n       OR c[2] = %(c)s]\n ORDER BY d;\n"
+    ).a
+    head, end = "-- A.\nSELECT ARRAY[1] FROM t\n WHERE true\n", "\n ORDER BY d;"
+    b, c = "  AND b = %(b)s", "  AND c[1] = %(c)s\n       OR c[2] = %(c)s"
+    assert query.optional == ["b", "c"]
+    assert query.sql == query.given({"b": 1, "c": False}) == f"{head}{b}\n{c}{end}"
+    assert query.given({"b": 1, "c": None}) == f"{head}{b}\n{end}"
+    assert query.given({"b": None, "c": 0}) == f"{head}\n{c}{end}"
+    assert query.given({"b": None, "c": None}) == f"{head}\n{end}"
+
+
+def test_some_values_are_written_out(loaded: Callable[[str], Queries]) -> None:
+    query = loaded(
+        "-- name: a :many\n-- prepared: b\n-- A.\nSELECT FROM t\n WHERE true\n  [AND b = %(b)s]\n"
+    ).a
+    assert query.is_prepared
+    assert query.sql.endswith("AND b = %(b)s")
+    assert query.given({"b": False}).endswith("AND b = false")
+    assert query.given({"b": -2}).endswith("AND b = -2")
+    with pytest.raises(ValueError, match="format code 'd'"):
+        query.given({"b": "'; DROP TABLE t"})
+
+
+def test_a_prepared_statement_has_numbers_for_its_parameters() -> None:
+    found = Preparation.of("SELECT %(b)s, %(a)s, 5 %% 2 WHERE %(b)s", "one")
+    assert found.prepare == "PREPARE one AS\nSELECT $1, $2, 5 % 2 WHERE $1"
+    assert found.execute == "EXECUTE one (%(b)s, %(a)s)"
+    assert Preparation.of("SELECT 1", "two").execute == "EXECUTE two"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +227,11 @@ def test_a_page_gets_its_frame(loaded: Callable[[str], Queries]) -> None:
         ("-- name: a :one\n-- page: id\n-- A.\nSELECT 1", "a page is :many"),
         ("-- name: a :many\n-- page: at\n-- A.\nSELECT 1", "ends with id"),
         ("-- name: a :many\n-- page: a DESC, id\n-- A.\nSELECT 1", "in one direction"),
+        (
+            "-- name: a :many\n-- A.\nSELECT 1\n [WHERE b]",
+            "an optional condition has one parameter",
+        ),
+        ("-- name: a :many\n-- A.\nSELECT 1\n [WHERE %(a)s = %(b)s]", "has one parameter"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

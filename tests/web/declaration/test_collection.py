@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -29,24 +28,16 @@ SCHEDULE = Schedule(
 
 @define
 class Recorded:
-    """A request and a database that record what is done, and in which order."""
+    """A request and an operation that record what is done, and in which order."""
 
     text: bytes
     done: list[str] = field(factory=list)
     method: str = "PUT"
     user: Any = SCHEDULER
 
-    @property
-    def database(self) -> Any:
-        return self
-
     def body(self) -> Body:
         self.done.append("parse")
         return parse(self.text, "application/json")
-
-    async def transact(self, work: Callable[..., Awaitable[Any]], *args: Any, **named: Any) -> Any:
-        self.done.append("begin")
-        return await work(None, *args, **named)
 
     async def change(self, _transaction: None, changes: Changes, *, schedule_id: int) -> Schedule:
         self.done.append(f"lock {schedule_id}")
@@ -60,10 +51,10 @@ def changed(recorded: Recorded) -> Any:
         app = collection_app()
         resource = evolve(schedules.RESOURCE, change=recorded.change)
 
-    endpoint: Any = recorded
+    nothing: Any = None
     request: Any = recorded
     answered: list[Any] = []
-    reply = Deferred.fromCoroutine(Changing(endpoint=endpoint).change("1", request))
+    reply = Deferred.fromCoroutine(Changing(endpoint=nothing).change("1", nothing, request))
     reply.addCallbacks(answered.append, lambda failure: answered.append(failure.value))
     (answer,) = answered
     return answer
@@ -72,7 +63,7 @@ def changed(recorded: Recorded) -> Any:
 def test_a_body_is_parsed_before_the_row_is_locked() -> None:
     recorded = Recorded(b'{"hour": "8"}')
     assert changed(recorded).body["hour"] == "8"
-    assert recorded.done == ["parse", "begin", "lock 1"]
+    assert recorded.done == ["parse", "lock 1"]
 
 
 @pytest.mark.parametrize(("text", "refusal"), [(b"{", Malformed), (b'{"hour": "x"}', Refusal)])
@@ -81,7 +72,7 @@ def test_what_is_wrong_with_it_is_told_after_the_row_was_looked_for(
 ) -> None:
     recorded = Recorded(text)
     assert isinstance(changed(recorded), refusal)
-    assert recorded.done == ["parse", "begin", "lock 1"]
+    assert recorded.done == ["parse", "lock 1"]
 
 
 @pytest_twisted.ensureDeferred
