@@ -11,7 +11,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import CancelledError, Deferred
 
 from sbm.settings.endpoints import DatabaseAddress
-from sbm.store.postgres import commits, connection, notifications
+from sbm.store.postgres import commits, connecting, connection, notifications
 from sbm.store.postgres import database as module
 from tests.arrange import arranged
 from tests.e2e.end_to_end import World, pause
@@ -46,7 +46,7 @@ async def seed(proxy: DatabaseProxy, database_uri: str) -> AsyncIterator[World]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Daemons that notice silence sooner than they should, so that the tests end."""
     for where, name in (
-        (connection, "CONNECT_SECONDS"),
+        (connecting, "CONNECT_SECONDS"),
         (connection, "SILENCE_SECONDS"),
         (module, "PROMPT_SECONDS"),
         (commits, "PROMPT_SECONDS"),

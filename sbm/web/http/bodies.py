@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -80,9 +81,20 @@ def parse(raw: bytes, content_type: str) -> Body:
 def parse_json(text: str) -> Any:
     """Read strict JSON: no NaN, no Infinity. Raises ValueError."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return _strictly(text)
+    except RecursionError:
+        pass
+    # Python's limit counts the calls that led here, too. In a thread there are none, so that it
+    # does not depend on the caller how deep a text may be nested.
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(_strictly, text).result()
     except RecursionError:
         raise ValueError("Nested too deeply") from None
+
+
+def _strictly(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse_constant)
 
 
 def _json(raw: bytes, charset: str) -> Any:
