@@ -132,9 +132,13 @@ class HttpConnection(Protocol):
 
     def connectionMade(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        # TCP, but not TLS, whose transport has to encrypt first.
-        self._writes_at_once = bool(IWriteDescriptor.providedBy(self.transport))
-        if not ISSLTransport.providedBy(self.transport):
+        transport: Any = self.transport
+        is_encrypted = ISSLTransport.providedBy(transport)
+        # A transport of TLS claims to be all that the TCP below it is, but it has to encrypt first.
+        self._writes_at_once = bool(
+            IWriteDescriptor.providedBy(self.transport) and not is_encrypted
+        )
+        if not is_encrypted:
             self.ready.callback(self)
 
     def handshakeCompleted(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_twisted import ensureDeferred
 from treq.client import HTTPClient
+from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISSLTransport
@@ -22,6 +24,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
+    BrowserLikePolicyForHTTPS,
     FileBodyProducer,
     HTTPConnectionPool,
     ResponseDone,
@@ -38,6 +41,7 @@ from sbm.clients import http_connection
 from sbm.clients.http_agent import HttpAgent, PreparedBody, PreparedHeaders
 from sbm.clients.http_connection import HttpAnswer, HttpConnection, NotBegun
 from sbm.clients.outcomes import AnswerTooLong
+from tests.clients.certificate import self_signed
 from tests.clients.far import Far, Line, answer, reactor
 
 # Two thousand answers in all; more of them in the long form.
@@ -587,3 +591,26 @@ def test_a_connection_that_ends_before_an_answer_says_so() -> None:
     wire.loseConnection()
     assert got[0].check(ResponseNeverReceived)
     assert connection.closed.called
+
+
+@ensureDeferred
+async def test_requests_over_tls_are_encrypted_and_answered(far: Far, tmp_path: Path) -> None:
+    files = self_signed(tmp_path)
+    port = reactor.listenSSL(
+        0, far, ssl.DefaultOpenSSLContextFactory(*files), interface="127.0.0.1"
+    )
+    certificate = ssl.Certificate.loadPEM(Path(files[1]).read_bytes())
+    agent = HttpAgent(reactor=reactor, connections=2, keep_alive=60)
+    agent._policy = BrowserLikePolicyForHTTPS(trustRoot=certificate)
+    far.says(answer(200, b"{}"))
+    uri = f"https://127.0.0.1:{port.getHost().port}/a".encode()
+    try:
+        for _ in range(2):
+            body = PreparedBody(data=b"x" * 100_000, begin=lambda: True)
+            response: Any = await agent.request(b"POST", uri, None, body)
+            assert (response.code, response.body) == (200, b"{}")
+        assert [len(request.body) for request in far.requests] == [100_000] * 2
+        assert len(far.lines) == 1
+    finally:
+        await agent.close()
+        await port.stopListening()
