@@ -132,14 +132,12 @@ class HttpConnection(Protocol):
 
     def connectionMade(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        transport: Any = self.transport
-        is_encrypted = ISSLTransport.providedBy(transport)
-        # A transport of TLS claims to be all that the TCP below it is, but it has to encrypt first.
-        self._writes_at_once = bool(
-            IWriteDescriptor.providedBy(self.transport) and not is_encrypted
-        )
-        if not is_encrypted:
+        self._writes_at_once = bool(IWriteDescriptor.providedBy(self.transport))
+        if not ISSLTransport.providedBy(self.transport):
             self.ready.callback(self)
+        else:
+            # It claims to be all that the TCP below it is, but it has to encrypt first.
+            self._writes_at_once = False
 
     def handshakeCompleted(self) -> None:
         # A peer can make the parser of TLS report a handshake again.
