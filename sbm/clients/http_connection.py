@@ -208,6 +208,8 @@ class HttpConnection(Protocol):
         self._parser = None
         if not self.ready.called:
             self.ready.errback(reason)
+            # Nobody waits for an attempt to connect that was cancelled.
+            self.ready.addErrback(lambda _: None)
         if self._answer is not None:
             if self._has_headers and not self._tells_its_length():
                 reason = Failure(PotentialDataLoss())
