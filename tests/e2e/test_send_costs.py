@@ -15,7 +15,7 @@ from tests.e2e.end_to_end import World
 SENDS = 200
 
 # Of all kinds: to expand the tick, to claim, to settle, and to look for work while it lasts.
-MOST_STATEMENTS = 120
+MOST_STATEMENTS = 240
 # The look-up has about 230 bytes, and the outbound about 400.
 REQUEST_BYTES = 750
 # The send as owed, claimed and deleted, the subscription, and the ledger, each with its indexes.
