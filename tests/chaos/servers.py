@@ -55,12 +55,13 @@ class ServerProcess:
 
     @property
     def is_serving(self) -> bool:
-        """Whether it accepts connections."""
+        """Whether it answers. Its port accepts connections a moment before it handles signals."""
         try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            with socket.create_connection(("127.0.0.1", self.port), 1) as asking:
+                asking.sendall(b"GET /livez HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n")
+                return bool(asking.recv(1))
         except OSError:
             return False
-        return True
 
     def start(self) -> None:
         """Start it, unless it runs; if its last run ended badly, this is noted."""
