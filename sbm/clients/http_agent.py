@@ -240,10 +240,11 @@ def _begin(
         return connection.request(head + length + b"\r\n", has_no_body=method == b"HEAD")
     if isinstance(producer, PreparedBody):  # no callbacks, since this is the way of each send
         try:
-            return connection.request(_with_body(head, producer.take()))
-        except HeldBack as error:
+            body = producer.take()
+        except Exception as error:
             connection.abort()
             return fail(NotBegun(error))
+        return connection.request(_with_body(head, body))
     chunks = _Chunks()
     produced: Deferred[None] = maybeDeferred(producer.startProducing, chunks)
     return produced.addCallbacks(

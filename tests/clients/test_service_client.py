@@ -413,6 +413,22 @@ async def test_what_is_held_back_at_the_last_moment_was_never_written(
 
 
 @ensureDeferred
+async def test_a_look_at_the_lease_that_fails_leaves_no_connection(
+    far: Far, client: ServiceClient
+) -> None:
+    far.says(answer(200, b"{}"))
+    await client.get("a")
+
+    def fail() -> bool:
+        raise KeyError("no such send")
+
+    with pytest.raises(Unavailable, match="no such send"):
+        await client.post("b", body={}, begin=fail)
+    await far.lines[0].closed
+    assert len(far.requests) == 1
+
+
+@ensureDeferred
 async def test_holding_back_takes_a_kept_connection_out_of_use(
     far: Far, client: ServiceClient
 ) -> None:
@@ -490,6 +506,9 @@ async def test_a_get_is_repeated_no_more_than_once(far: Far, client: ServiceClie
         b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
         b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
         answer(201, gzip.compress(b'{"id": "1"}', mtime=0), Content_Encoding="gzip")[:-9],
+        answer(201, gzip.compress(b'{"id": "1"}', mtime=0)[:-9], Content_Encoding="gzip"),
+        answer(201, gzip.compress(b'{"id": "1"}') + gzip.compress(b""), Content_Encoding="gzip"),
+        answer(201, b'{"id": "1"}', Content_Encoding="gzip"),
     ],
 )
 @ensureDeferred
