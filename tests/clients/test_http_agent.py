@@ -336,7 +336,7 @@ def test_an_upgrade_that_nobody_asked_for_is_no_answer() -> None:
 
 @pytest_twisted.async_yield_fixture
 async def agent() -> AsyncIterator[HttpAgent]:
-    agent = HttpAgent(reactor=reactor, connections=2, keep_alive=0.2)
+    agent = HttpAgent(reactor=reactor, connections=2, keep_alive=60)
     yield agent
     await agent.close()
 
@@ -435,7 +435,8 @@ async def test_a_post_without_a_body_says_so_and_a_head_has_none(
 
 
 @ensureDeferred
-async def test_an_idle_connection_is_closed_in_time(far: Far, agent: HttpAgent) -> None:
+async def test_an_idle_connection_is_closed_in_time(far: Far) -> None:
+    agent = HttpAgent(reactor=reactor, connections=2, keep_alive=0.2)
     far.says(answer(200, b"{}"))
     await agent.request(b"GET", url(far))
     (line,) = far.lines
@@ -443,8 +444,7 @@ async def test_an_idle_connection_is_closed_in_time(far: Far, agent: HttpAgent) 
 
 
 @ensureDeferred
-async def test_no_more_connections_are_kept_than_asked(far: Far) -> None:
-    agent = HttpAgent(reactor=reactor, connections=2, keep_alive=60)
+async def test_no_more_connections_are_kept_than_asked(far: Far, agent: HttpAgent) -> None:
     waiting: list[Line] = []
     far.reply = waiting.append
     requests = [agent.request(b"GET", url(far)) for _ in range(3)]
@@ -457,7 +457,6 @@ async def test_no_more_connections_are_kept_than_asked(far: Far) -> None:
     while not any(line.closed.called for line in waiting):
         await soon()
     assert sum(line.closed.called for line in waiting) == 1
-    await agent.close()
 
 
 async def soon() -> None:
