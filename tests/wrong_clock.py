@@ -10,6 +10,8 @@ CREATE TABLE wrong.clock (ahead interval NOT NULL);
 INSERT INTO wrong.clock VALUES ('0');
 CREATE FUNCTION wrong.now() RETURNS timestamptz LANGUAGE sql STABLE
     AS 'SELECT pg_catalog.now() + ahead FROM wrong.clock';
+CREATE FUNCTION wrong.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+    AS 'SELECT pg_catalog.clock_timestamp() + ahead FROM wrong.clock';
 DO $$
 DECLARE
     here record;

@@ -35,6 +35,10 @@ QUERIES = load("scheduler_calls")
 RELEASED = 100
 RELEASED_PER_CLAIM = 10
 
+# By how much more than lease and settle time together a cron may be reserved. Another daemon's
+# now() may be later than ours, and its settings may differ: only a wrong clock reserves longer.
+RESERVED_LONGER = timedelta(hours=1)
+
 _DAY = timedelta(days=1)
 
 
@@ -72,9 +76,8 @@ async def claim(
     new cron wait for the first. If the time of the first is over, another one goes on if
     ``takes_over``.
     """
-    await release(
-        transaction, limit=RELEASED_PER_CLAIM, longest=lease + settle if takes_over else None
-    )
+    longest = lease + settle + RESERVED_LONGER
+    await release(transaction, limit=RELEASED_PER_CLAIM, longest=longest if takes_over else None)
     found = await transaction.many(
         QUERIES.claim_due_scheduler_calls,
         _claimed,
@@ -82,6 +85,7 @@ async def claim(
         window=window,
         lease=lease,
         settle=settle,
+        longest=longest,
         takes_over=takes_over,
         only=None if only is None else list(only),
     )

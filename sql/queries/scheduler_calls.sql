@@ -16,10 +16,10 @@ SELECT mode FROM scheduling;
 -- Lease up to %(limit)s calls that are due, with the next step of each. Before a step that makes a
 -- schedule, the call is marked: if no answer comes, the next step looks for the schedule.
 -- Among all daemons, the first schedule with a cron is made alone: the call reserves the row of the
--- cron in scheduler_crons until a time. (If that time is too far ahead, a wrong clock has written
--- it; while the clock is in doubt, %(takes_over)s is false, and no such time is over.) The other
--- calls that would make one with that cron wait, in a state of their own, so that they do not delay
--- other crons. %(window)s is how many of the due calls are looked at for this.
+-- cron in scheduler_crons until a time. (If that is further ahead than %(longest)s, a wrong clock
+-- has written it; while the clock is in doubt, %(takes_over)s is false, and no such time is over.)
+-- The other calls that would make one with that cron wait, in a state of their own, so that they do
+-- not delay other crons. %(window)s is how many of the due calls are looked at for this.
 -- The revision is the one that was there when the other data were read, not that of the locked row:
 -- changes that were committed in between are not seen here, and have to be made by a later call. If
 -- another daemon has gone on with a call in between, the call is left for the next time.
@@ -50,7 +50,7 @@ WITH due AS MATERIALIZED (
      WHERE crons.known_at IS NULL
        AND (crons.taken_until IS NULL
             OR %(takes_over)s AND (crons.taken_until <= now()
-                                   OR crons.taken_until > now() + %(lease)s + %(settle)s))
+                                   OR crons.taken_until > now() + %(longest)s))
     RETURNING call_id
 ), decided AS MATERIALIZED (
     SELECT ranked.*, NOT is_first OR id IN (SELECT call_id FROM taken) AS is_claimed
@@ -87,7 +87,7 @@ UPDATE scheduler_calls SET state = 'owed', waits_for = NULL, due_at = now()
             WHERE EXISTS (SELECT FROM scheduler_calls WHERE state = 'waiting')
               AND (c.known_at IS NOT NULL OR c.taken_until IS NULL
                    OR %(takes_over)s AND (c.taken_until <= now()
-                                          OR c.taken_until > now() + %(longest)s::interval))));
+                                          OR c.taken_until > now() + %(longest)s))));
 
 -- name: know_cron :exec
 -- A schedule with this cron was made: from now on, several may be made at a time.

@@ -181,19 +181,21 @@ SELECT withdrawn.id, tick_id, 'next', 'skipped', 'trigger',
 -- name: find_stale_schedules :many
 -- Schedules whose next tick of the built-in clock is due, or was computed from other cron fields,
 -- another time zone or another version of the rule, or while the database's clock was wrong. They
--- are locked against the clocks of other daemons, but not against references.
+-- are locked against the clocks of other daemons, but not against references. (A row that another
+-- daemon has set meanwhile may be younger than this transaction, but not than clock_timestamp().)
 -- A rule without a version is of the first version, by which a day was due if either day field
 -- matched it. The moments of the second version are among those of the first: the search for them
 -- begins at the next moment by the first version, so none is lost.
 SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
        next_tick_at,
        COALESCE(next_tick_rule IN (rule.text, first_rule.text), false) AS is_set,
-       next_tick_set_at > now() AS is_ahead
+       next_tick_set_at > clock_timestamp() AS is_ahead
   FROM schedules,
        LATERAL (SELECT concat_ws(' ', minute, hour, day_of_month, month_of_year, day_of_week,
                                  %(time_zone)s::text) AS text) first_rule,
        LATERAL (SELECT concat_ws(' ', %(version)s::text, first_rule.text) AS text) rule
- WHERE (next_tick_at <= now() OR next_tick_rule IS DISTINCT FROM rule.text OR next_tick_set_at > now())
+ WHERE (next_tick_at <= now() OR next_tick_rule IS DISTINCT FROM rule.text
+        OR next_tick_set_at > clock_timestamp())
    AND (%(only)s::integer[] IS NULL OR id = ANY(%(only)s::integer[]))
  ORDER BY id LIMIT %(limit)s
    FOR NO KEY UPDATE OF schedules SKIP LOCKED;

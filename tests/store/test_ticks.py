@@ -62,6 +62,20 @@ async def test_a_wound_schedule_is_found_when_it_is_due(
 
 
 @ensureDeferred
+async def test_what_a_later_transaction_has_set_was_not_set_by_a_wrong_clock(
+    database: Database, direct: Arranged
+) -> None:
+    schedule = direct.schedule()
+
+    async def overtaken(transaction: Transaction) -> list[StaleSchedule]:
+        await transaction.begin()  # which is its now()
+        await set_next_tick(database, schedule, TOMORROW)
+        return await ticks.find_stale(transaction, time_zone=UTC, limit=10)
+
+    assert await database.transact(overtaken) == []
+
+
+@ensureDeferred
 async def test_a_schedule_that_never_comes_due_is_not_found_again(
     database: Database, direct: Arranged
 ) -> None:

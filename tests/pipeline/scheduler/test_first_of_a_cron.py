@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from sbm.model.scheduler_call import Postponed
 from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
 from sbm.store import scheduler_calls
+from sbm.store.postgres.database import Transaction
 from tests.e2e.end_to_end import pause
 from tests.operations.test_scheduler_sync import differences
 from tests.pipeline.scheduler.test_outbox import Outbox, answering, hang_up, store_and_hang_up
@@ -151,8 +152,47 @@ async def test_the_real_one_is_never_poisoned_by_several_daemons(here: Outbox) -
     while here.direct.value("SELECT count(*) FROM scheduler_calls"):
         here.hurry()
         await gatherResults([begun(one) for one in daemons])
+        # From a second row on, the calls with that cron would never end.
+        assert max(here.door.model.crons.count(f"* {hour} * * *") for hour in range(5)) <= 1
     assert len(here.door.model.enabled()) == 40
-    assert [here.door.model.crons.count(f"* {hour} * * *") for hour in range(5)] == [1] * 5
+
+
+@pytest.mark.parametrize("longer", [timedelta(0), 10 * MINUTE])
+@ensureDeferred
+async def test_a_claim_of_a_later_transaction_keeps_the_cron(
+    here: Outbox, longer: timedelta
+) -> None:
+    """A reservation that ends later than ours would is no sign of a wrong clock."""
+    await here.announce("subscription")
+    here.direct.subscriptions(2, here.set, here.schedule)
+    first, second = here.database("subscription"), here.database("subscription")
+    claim: dict[str, Any] = {"limit": 1, "window": 1, "lease": MINUTE, "settle": MINUTE}
+
+    async def overtaken(transaction: Transaction) -> scheduler_calls.Claim:
+        await transaction.begin()  # which is its now()
+        later = await second.transact(scheduler_calls.claim, **claim | {"lease": MINUTE + longer})
+        assert len(later.claimed) == 1
+        return await scheduler_calls.claim(transaction, **claim)
+
+    claimed = await first.transact(overtaken)
+    assert (claimed.claimed, claimed.held_back) == ([], 1)
+    assert states(here) == {"claimed": 1, "waiting": 1}
+    await first.transact(scheduler_calls.claim, **claim)
+    assert states(here) == {"claimed": 1, "waiting": 1}
+
+
+@ensureDeferred
+async def test_a_reservation_by_a_wrong_clock_ends(here: Outbox) -> None:
+    await here.announce("subscription")
+    here.direct.subscriptions(2, here.set, here.schedule)
+    database = here.database("subscription")
+    claim: dict[str, Any] = {"limit": 1, "window": 1, "lease": MINUTE, "settle": MINUTE}
+    await database.transact(scheduler_calls.claim, **claim)
+    here.direct.rows("UPDATE scheduler_crons SET taken_until = now() + interval '1 day'")
+    doubted = await database.transact(scheduler_calls.claim, **claim, takes_over=False)
+    assert (doubted.claimed, doubted.held_back) == ([], 1)
+    claimed = await database.transact(scheduler_calls.claim, **claim)
+    assert len(claimed.claimed) == 1
 
 
 @ensureDeferred
