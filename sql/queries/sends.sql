@@ -4,7 +4,8 @@
 -- The statements help the planner. Statistics of this table are out of date whenever a tick begins
 -- or ends; then the planner would join a batch with the whole table. So the rows of a batch are
 -- looked up by "id = ANY(ARRAY(...))", for which only the primary key can be used, and "OFFSET 0"
--- keeps a look-up by key from becoming a join.
+-- keeps a look-up by key from becoming a join. The next message is first looked up by its number: a
+-- search for the first number from there on reads all later ones on the same page of the index.
 
 -- name: owe_send :maybe
 -- One trigger for one subscription. It counts in the tick that the single triggers of this minute
@@ -110,12 +111,17 @@ WITH single AS MATERIALIZED (
                   CASE WHEN due.kind = 'resend' THEN due.lang ELSE s.lang END AS lang) which
       LEFT JOIN messagesets ms ON ms.id = which.messageset_id
       LEFT JOIN LATERAL (
-           (SELECT * FROM messages
-             WHERE due.kind = 'next' AND messageset_id = s.messageset_id AND lang = s.lang
-               AND sequence_number >= s.next_sequence_number
-             ORDER BY sequence_number LIMIT 1)
-           UNION ALL
-           SELECT * FROM messages WHERE due.kind = 'resend' AND id = due.message_id) m ON true
+           SELECT * FROM messages
+            WHERE id = CASE WHEN due.kind = 'resend' THEN due.message_id
+                            ELSE COALESCE(
+                                (SELECT id FROM messages
+                                  WHERE messageset_id = s.messageset_id AND lang = s.lang
+                                    AND sequence_number = s.next_sequence_number),
+                                (SELECT id FROM messages
+                                  WHERE messageset_id = s.messageset_id AND lang = s.lang
+                                    AND sequence_number > s.next_sequence_number
+                                  ORDER BY sequence_number LIMIT 1)) END
+           OFFSET 0) m ON true
       LEFT JOIN binary_contents b ON b.id = m.binary_content_id
      CROSS JOIN LATERAL (
            SELECT CASE WHEN due.kind = 'next' AND jsonb_typeof(s.metadata) = 'object'
@@ -152,6 +158,7 @@ RETURNING id;
 
 -- name: settle_sends :many
 -- fires: owe_scheduler_call_of_changed, owe_scheduler_call_of_new, subscriptions_join
+-- prepared
 -- A batch of outcomes, each with everything that follows from it: the send is deleted, the
 -- subscription steps to its next number or completes, a prepend that was sent is deleted, the next
 -- set begins, the ledger gets its row, a failure its row in failed_tasks (but not one that marks
@@ -202,10 +209,14 @@ WITH outcomes AS MATERIALIZED (
 ), standing AS MATERIALIZED (
     SELECT s.id, s.active, settled.id AS send_id, settled.at_end, settled.sequence_number, a.steps,
            a.ends,
-           a.ends OR a.steps AND NOT EXISTS (
-               SELECT FROM messages m
-                WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
-                  AND m.sequence_number > settled.sequence_number) AS finishes,
+           a.ends OR a.steps AND NOT (
+               EXISTS (SELECT FROM messages m
+                        WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+                          AND m.sequence_number = settled.sequence_number::bigint + 1
+                       OFFSET 0)
+               OR EXISTS (SELECT FROM messages m
+                           WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+                             AND m.sequence_number > settled.sequence_number)) AS finishes,
            CASE WHEN a.ends THEN EXISTS (
                SELECT FROM ledger
                 WHERE ledger.subscription_id = s.id AND ledger.messageset_id = s.messageset_id

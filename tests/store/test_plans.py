@@ -128,6 +128,12 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
 }
 
 
+OTHERS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()"
+)
+
+
 @frozen
 class Plan:
     """The result of EXPLAIN (ANALYZE, BUFFERS) for one statement."""
@@ -245,6 +251,9 @@ def uri(request: Any, databases: Databases, filled: tuple[str, int]) -> Iterator
                     batch.insert(direct, last + place * BATCH + 1, last + (place + 1) * BATCH)
             else:
                 direct.rows(step.format(of_a_batch=f"identity::integer > {last}"))
+        # Nor while an older transaction could still see it. Autovacuum looks at the catalogue.
+        while direct.value(OTHERS):
+            time.sleep(0.01)
     yield uri
     databases.drop(name)
 
