@@ -26,9 +26,15 @@ from sbm.clients.outcomes import AnswerTooLong
 class PreparedResponse(TreqResponse):
     """treq's response to a request whose body is there already."""
 
-    def content(self) -> Deferred[bytes]:
+    @property
+    def body(self) -> bytes:
+        """The whole body, unpacked, without a Deferred around it."""
         answer: Any = self.original
-        return succeed(answer.body)
+        body: bytes = answer.body
+        return body
+
+    def content(self) -> Deferred[bytes]:
+        return succeed(self.body)
 
 
 class PreparedClient(HTTPClient):

@@ -30,6 +30,7 @@ from sbm.clients.outcomes import (
 )
 from sbm.clients.prepared_client import PreparedClient, PreparedResponse
 from sbm.model.durations import RequestTimeout
+from sbm.runtime.deadlines import Deadlines
 from sbm.settings.endpoints import MetricsAddress, ServiceAddress
 
 # How late a busy process may end a request whose deadline has passed.
@@ -51,7 +52,10 @@ class HttpResponse:
     def json(self) -> Any:
         """The body as JSON; raises ValueError."""
         try:
-            return json.loads(self.body)
+            try:
+                return _from_json(self.body.decode())
+            except ValueError:
+                return json.loads(self.body)  # which knows byte order marks and other encodings
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
@@ -87,6 +91,7 @@ def _http_date(text: str) -> datetime | None:
     return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
 
 
+_from_json = json.JSONDecoder().decode
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 # Answers after which the request surely had no effect: it was refused before it was read.
@@ -146,8 +151,10 @@ class ServiceClient(Service):
     _failed: Callable[[str, str], None] = _ignore_failure
     _agent: HttpAgent = field(init=False)
     _client: PreparedClient = field(init=False)
+    _deadlines: Deadlines = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._deadlines = Deadlines(reactor=self._reactor, patience=self._timeout)
         self._agent = HttpAgent(
             reactor=self._reactor, connections=self._connections, keep_alive=KEEP_ALIVE_SECONDS
         )
@@ -228,22 +235,34 @@ class ServiceClient(Service):
         headers = self._headers if body is None else self._json_headers
         began_at = self._reactor.seconds()
         request = self._client.request(method, url, headers=headers, data=body)
-        request.addTimeout(self._timeout.total_seconds(), self._reactor, _late)
+        self._deadlines.add(request)
+        is_in_time = True
         try:
-            response = await request
-            return HttpResponse(
-                response=response, status=response.code, body=await response.content()
-            )
-        except NotBegun as error:
-            if isinstance(error.reason, HeldBack):
+            try:
+                response = await request
+            finally:
+                is_in_time = self._deadlines.remove(request)
+        except (NotBegun, ResponseFailed) as error:
+            if isinstance(error, NotBegun) and isinstance(error.reason, HeldBack):
                 raise error.reason from None
-            raise Unavailable(_reason(error)) from error
-        except ResponseFailed as error:
-            if isinstance(_cause(error), CancelledError) or self._was_stopped(began_at):
-                raise OutcomeUnknown(_reason(error), may_be_theirs=False) from error
-            if isinstance(error, ResponseNeverReceived):
-                raise ConnectionDropped(_reason(error)) from error
-            raise OutcomeUnknown(_reason(error)) from error
+            cause = error if is_in_time else self._too_late(error)
+            raise self._failed_request(cause, began_at) from cause
+        return HttpResponse(response=response, status=response.code, body=response.body)
+
+    def _failed_request(self, error: NotBegun | ResponseFailed, began_at: float) -> Failed:
+        """The error for the callers of a request that got no whole answer."""
+        if isinstance(error, NotBegun):
+            return Unavailable(_reason(error))
+        if isinstance(_cause(error), CancelledError) or self._was_stopped(began_at):
+            return OutcomeUnknown(_reason(error), may_be_theirs=False)
+        if isinstance(error, ResponseNeverReceived):
+            return ConnectionDropped(_reason(error))
+        return OutcomeUnknown(_reason(error))
+
+    def _too_late(self, error: NotBegun | ResponseFailed) -> NotBegun | ResponseFailed:
+        """The failure of a request that was cancelled at its deadline."""
+        late = TimeoutError(f"no complete answer within {self._timeout.total_seconds():g} s")
+        return NotBegun(late) if isinstance(error, NotBegun) else ResponseFailed([Failure(late)])
 
     def _was_stopped(self, began_at: float) -> bool:
         """Whether this process was stopped during a request, so that it ended after the deadline.
@@ -281,14 +300,6 @@ def _json(body: Any, begin: Callable[[], bool]) -> PreparedBody:
     # A lone surrogate cannot be encoded in UTF-8; its backslash form is an escape in JSON.
     data = _to_json(body).encode("utf-8", "backslashreplace")
     return PreparedBody(data=data, begin=begin)
-
-
-def _late(outcome: Any, seconds: float) -> Any:
-    """Say at the deadline that it was the deadline, and still whether the request was begun."""
-    if isinstance(outcome, Failure):
-        error = TimeoutError(f"no complete answer within {seconds:g} s")
-        raise NotBegun(error) if outcome.check(NotBegun) else ResponseFailed([Failure(error)])
-    return outcome
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -29,6 +29,8 @@ def count_metrics(
     pending_metrics: PendingMetrics,
 ) -> None:
     """Count, for the Metrics API, what this commit and no other has settled."""
+    if not pending_metrics.is_kept:
+        return
     for send, result in results:
         if not isinstance(result, Settled) or send.id not in committed.messagesets:
             continue

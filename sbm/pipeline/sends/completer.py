@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -189,19 +189,14 @@ class Completer(Service):
         if not batch:
             return 0
         committed = await self._database.transact(_stored, results=batch, patience=patience)
-        for send, result in batch:
+        done = batch
+        for send, _ in batch:
             key = (send.id, send.attempt)
             del self._results[key]
-            self._apart.pop(key, None)
-            if send.id in committed.locked:
-                self._results[key] = (send, result)  # behind the others
+            if self._apart:
+                self._apart.pop(key, None)
         if committed.locked:
-            self._telemetry.count("sends.locked", len(committed.locked))
-            self._log.info(
-                "{count} results wait for subscriptions that another transaction has locked",
-                count=len(committed.locked),
-            )
-        done = [(send, result) for send, result in batch if send.id not in committed.locked]
+            done = self._without_locked(batch, committed.locked)
         # Before the listeners are called: an error of a listener must not keep a send in flight.
         self._in_flight.release(send for send, _ in done)
         self._wake_claims(result for _, result in done)
@@ -218,6 +213,20 @@ class Completer(Service):
         report_doubles(committed, self._telemetry, self._log)
         count_metrics(committed, done, self._telemetry.pending_metrics)
         return len(done)
+
+    def _without_locked(
+        self, batch: Sequence[SendAndResult], locked: Collection[uuid.UUID]
+    ) -> Sequence[SendAndResult]:
+        """The results that were settled; the others wait behind all that have come since."""
+        for send, result in batch:
+            if send.id in locked:
+                self._results[send.id, send.attempt] = (send, result)
+        self._telemetry.count("sends.locked", len(locked))
+        self._log.info(
+            "{count} results wait for subscriptions that another transaction has locked",
+            count=len(locked),
+        )
+        return [(send, result) for send, result in batch if send.id not in locked]
 
     def _tell_listeners(self, send: Send, result: SendResult) -> None:
         """Call each listener; if one fails, the others are called all the same."""
