@@ -400,7 +400,10 @@ def locked(database_uri: str, statement: str, *values: Any) -> Iterator[None]:
     holder = psycopg2.connect(database_uri)
     with closing(holder), holder.cursor() as cursor:
         cursor.execute(statement, values)
-        yield
+        try:
+            yield
+        finally:
+            holder.rollback()  # closing it frees the rows a little later
 
 
 def settle_all(bench: Bench, claimed: list[Send], result: SendResult = SENT) -> None:
