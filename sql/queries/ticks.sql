@@ -12,12 +12,14 @@ SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 -- the latest such tick, and the members of that one are not owed a second send. Older ticks are
 -- late because of an incident, and do not prevent the sends that are due now. Ticks that
 -- only skip the members of an earlier tick, which was sent meanwhile, do not prevent them, either:
--- a member of such a tick is not skipped again. Otherwise, if ticks came faster than they can be expanded, they would follow each
--- other for ever, and nothing would be sent. (The latest ticks are read: as many as come in an
+-- a member of such a tick is not skipped again. Otherwise, if ticks came faster than they can be
+-- expanded, they would follow each other for ever, and nothing would be sent. (The latest ticks are read: as many as come in an
 -- hour, if one comes every second. The time of a tick is corrected by later jumps of the clock, as
 -- clock_shift does: else a tick of a clock that was wrong by a day could count as one of the last
 -- hour for a day. The correction is written out here, because there are many ticks. If a time is
--- still in the future, it was written by a wrong clock that no daemon noticed.)
+-- still in the future, it was written by a wrong clock that no daemon noticed. It is compared with
+-- clock_timestamp(), because a transaction that began later may have locked the schedule first: its
+-- tick is later than now().)
 WITH recent AS MATERIALIZED (
     SELECT id, state = 'expanding' AS is_expanding, follows, follows_beyond
       FROM (SELECT id, state, created_at, follows, follows_beyond FROM ticks
@@ -27,7 +29,7 @@ WITH recent AS MATERIALIZED (
        AND created_at + (SELECT COALESCE(sum(size), interval '0') FROM clock_jumps
                           WHERE last_tick_id >= latest.id
                             AND NOT latest.created_at BETWEEN earliest_at AND seen_at)
-           BETWEEN now() - interval '1 hour' AND now()
+           BETWEEN now() - interval '1 hour' AND clock_timestamp()
 ), under_way AS (
     SELECT min(id) AS first,
            CASE WHEN bool_and(follows IS NOT NULL AND follows_beyond IS NULL)
@@ -163,7 +165,7 @@ WITH theirs AS MATERIALIZED (
                 WHERE ledger.subscription_id = sends.subscription_id
                   AND settled_at >= theirs.since AND kind = 'next' AND outcome <> 'skipped'
                   AND CASE WHEN theirs.after_ledger_id IS NULL
-                           THEN settled_at BETWEEN theirs.created_at AND now()
+                           THEN settled_at BETWEEN theirs.created_at AND clock_timestamp()
                            ELSE ledger.id > theirs.after_ledger_id END
                   AND (SELECT source FROM ticks other WHERE other.id = ledger.tick_id) <> 'single'
                OFFSET 0)
@@ -235,7 +237,8 @@ SELECT due_at FROM (
     SELECT id, due_at, created_at FROM ticks
      WHERE schedule_id = %(schedule_id)s AND source = 'clock' AND due_at <= now()
      ORDER BY due_at DESC LIMIT 1000) latest
- WHERE created_at + clock_shift(id, created_at) BETWEEN due_at - interval '1 minute' AND now()
+ WHERE created_at + clock_shift(id, created_at)
+       BETWEEN due_at - interval '1 minute' AND clock_timestamp()
  ORDER BY due_at DESC LIMIT 1;
 
 -- name: release_moment :one
