@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TextIO
 from uuid import UUID
 
+import psycopg2
 from attrs import define, evolve, field, frozen
 
 from tests.arrange import arranged
@@ -167,14 +169,21 @@ class Run:
         end = time.monotonic() + self.options.patience
         while time.monotonic() < end:
             self.world.supervise()
-            with arranged(self.world.database.uri) as direct:
-                if not direct.value(
-                    "SELECT (SELECT count(*) FROM sends) +"
-                    " (SELECT count(*) FROM ticks WHERE state = 'expanding')"
-                ):
+            # The server may still recover from the last fault.
+            with suppress(psycopg2.OperationalError):
+                if not self._count_live():
                     return True
             time.sleep(0.5)
         return False
+
+    def _count_live(self) -> int:
+        """How many sends are live, and how many ticks are being expanded."""
+        with arranged(self.world.database.uri) as direct:
+            count: int = direct.value(
+                "SELECT (SELECT count(*) FROM sends) +"
+                " (SELECT count(*) FROM ticks WHERE state = 'expanding')"
+            )
+        return count
 
     def _last_ticks(self, load: Load) -> list[str]:
         """One more tick for each schedule, without faults: which subscriptions get no message?"""
