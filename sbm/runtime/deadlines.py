@@ -8,6 +8,10 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
+# A deadline that lies further ahead than the patience, by so many seconds, shows that the clock was
+# set back.
+CLOCK_STEP = 1.0
+
 
 @define(eq=False, kw_only=True)
 class Deadlines:
@@ -24,21 +28,37 @@ class Deadlines:
 
     def add(self, begun: Deferred[Any]) -> None:
         """Cancel it later, unless it is removed before."""
-        self._due_at[begun] = self._reactor.seconds() + self._patience.total_seconds()
+        patience = self._patience.total_seconds()
+        due_at = self._reactor.seconds() + patience
+        self._due_at[begun] = due_at
         if self._timer is None:
-            self._timer = self._reactor.callLater(self._patience.total_seconds(), self._look)
+            self._timer = self._reactor.callLater(patience, self._look)
+        elif self._timer.active() and self._timer.getTime() > due_at:
+            self._timer.reset(patience)  # the clock was set back
 
     def remove(self, ended: Deferred[Any]) -> bool:
         """Let it be; returns whether it was in time. False: it was cancelled at its deadline."""
         return self._due_at.pop(ended, None) is not None
 
     def _look(self) -> None:
-        self._timer = None
-        now = self._reactor.seconds()
-        while self._due_at:
-            oldest, due_at = next(iter(self._due_at.items()))
-            if due_at > now:
-                self._timer = self._reactor.callLater(due_at - now, self._look)
-                return
-            del self._due_at[oldest]
-            oldest.cancel()
+        """Cancel those that are due, and set the timer for the next one.
+
+        What is cancelled may add others. While that happens, the timer that has fired stays in its
+        place, so that no other is set.
+        """
+        try:
+            while self._due_at and self._is_due(next(iter(self._due_at.values()))):
+                oldest = next(iter(self._due_at))
+                del self._due_at[oldest]
+                oldest.cancel()
+        finally:
+            self._timer = None
+            if self._due_at:
+                left = next(iter(self._due_at.values())) - self._reactor.seconds()
+                patience = self._patience.total_seconds()
+                self._timer = self._reactor.callLater(min(max(left, 0.0), patience), self._look)
+
+    def _is_due(self, due_at: float) -> bool:
+        """Whether a deadline has passed, or lies so far ahead that the clock was set back since."""
+        left = due_at - self._reactor.seconds()
+        return left <= 0 or left > self._patience.total_seconds() + CLOCK_STEP

@@ -69,6 +69,7 @@ def test_one_that_begins_when_another_is_cancelled_has_its_whole_time(
     work.addBoth(lambda _: later.append(begun(deadlines)))
     clock.advance(10)
     ((_, ends),) = later
+    assert len(clock.getDelayedCalls()) == 1
     clock.advance(9.9)
     assert ends == []
     clock.advance(0.1)
@@ -83,3 +84,28 @@ def test_one_that_is_removed_when_another_is_cancelled_is_not_cancelled(
     first.addBoth(lambda _: deadlines.remove(second))
     clock.advance(10)
     assert ends == []
+
+
+def test_a_clock_that_is_set_back_delays_no_deadline_of_what_begins_later(
+    clock: Clock, deadlines: Deadlines
+) -> None:
+    begun(deadlines)
+    clock.rightNow = -3600.0
+    _, ends = begun(deadlines)
+    clock.advance(10)
+    assert ends[0].check(CancelledError)
+    assert clock.getDelayedCalls() == []
+
+
+def test_an_error_of_one_that_is_cancelled_keeps_no_other_from_its_deadline(
+    clock: Clock, deadlines: Deadlines
+) -> None:
+    def refuse(_: Deferred[Any]) -> None:
+        raise ValueError("no")
+
+    deadlines.add(Deferred(refuse))
+    _, ends = begun(deadlines)
+    with pytest.raises(ValueError, match="no"):
+        clock.advance(10)
+    clock.advance(0)
+    assert ends[0].check(CancelledError)
