@@ -37,7 +37,9 @@ WITH recent AS MATERIALIZED (
       FROM recent
      WHERE is_expanding
         OR id IN (SELECT tick_id FROM sends
-                   WHERE lane = 'tick' AND (state = 'claimed' OR state = 'owed' AND due_at <= now()))
+                   WHERE lane = 'tick'
+                     AND (state = 'claimed'
+                          OR state = 'owed' AND due_at <= (SELECT clock_timestamp())))
 ), tick AS (
     INSERT INTO ticks (source, state, schedule_id, due_at, opened_by, snapshot, follows,
                        follows_beyond)
@@ -150,11 +152,13 @@ RETURNING ticks.id AS tick_id, expansion.triggers, ARRAY(SELECT id FROM owed) AS
 -- both ticks have waited for a service, for example. It is a statement of its own, because it has
 -- to see all results that were settled up to now. To the statement before, a send that was settled
 -- while it ran was neither live nor in the ledger. Results that were settled since are found by the
--- ids of the ledger, which grow independently of the clock; the times only limit the search. If the
--- ids are not known, a time in the future was written by a wrong clock, and no send is skipped
+-- ids of the ledger, which grow independently of the clock; the times only limit the search, by a
+-- day: a result has the time at which its transaction began. If the ids are not known, a minute is
+-- allowed for that, a time in the future was written by a wrong clock, and no send is skipped
 -- because of it.
 WITH theirs AS MATERIALIZED (
-    SELECT id, created_at, after_ledger_id, created_at + clock_reach(id) AS since FROM ticks
+    SELECT id, created_at - interval '1 minute' AS opened_at, after_ledger_id,
+           LEAST(created_at + clock_reach(id), now()) - interval '1 day' AS since FROM ticks
      WHERE id = ANY(ARRAY(SELECT tick_id FROM sends
                            WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[])))))
 ), withdrawn AS (
@@ -165,7 +169,7 @@ WITH theirs AS MATERIALIZED (
                 WHERE ledger.subscription_id = sends.subscription_id
                   AND settled_at >= theirs.since AND kind = 'next' AND outcome <> 'skipped'
                   AND CASE WHEN theirs.after_ledger_id IS NULL
-                           THEN settled_at BETWEEN theirs.created_at AND clock_timestamp()
+                           THEN settled_at BETWEEN theirs.opened_at AND clock_timestamp()
                            ELSE ledger.id > theirs.after_ledger_id END
                   AND (SELECT source FROM ticks other WHERE other.id = ledger.tick_id) <> 'single'
                OFFSET 0)

@@ -380,6 +380,23 @@ async def test_a_tick_follows_one_of_a_transaction_that_began_later(world: World
 
 
 @ensureDeferred
+async def test_a_tick_follows_one_that_was_opened_and_expanded_since_it_began(
+    world: World,
+) -> None:
+    world.subscribe()
+
+    async def overtaken(transaction: Transaction) -> int | None:
+        await transaction.begin()  # which is its now()
+        await opened_and_expanded(world)
+        return await ticks.open_tick(transaction, schedule_id=world.schedule)
+
+    second = await world.database.transact(overtaken)
+    follows = {row["id"]: row["follows"] for row in world.direct.rows("SELECT * FROM ticks")}
+    assert second is not None
+    assert follows == {second - 1: None, second: second - 1}
+
+
+@ensureDeferred
 async def test_of_two_ticks_at_the_same_moment_one_comes_after_the_other(
     world: World, other: Arranged
 ) -> None:
