@@ -36,7 +36,8 @@ RELEASED = 100
 RELEASED_PER_CLAIM = 10
 
 # By how much more than lease and settle time together a cron may be reserved. Another daemon's
-# now() may be later than ours, and its settings may differ: only a wrong clock reserves longer.
+# now() may be later than ours, and its settings may differ by up to so much. So a clock that was
+# wrong by less than this holds back a new cron for so long at most.
 RESERVED_LONGER = timedelta(hours=1)
 
 _DAY = timedelta(days=1)

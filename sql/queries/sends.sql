@@ -4,7 +4,8 @@
 -- The statements help the planner. Statistics of this table are out of date whenever a tick begins
 -- or ends; then the planner would join a batch with the whole table. So the rows of a batch are
 -- looked up by "id = ANY(ARRAY(...))", for which only the primary key can be used, and "OFFSET 0"
--- keeps a look-up by key from becoming a join. The next message is first looked up by its number: a
+-- keeps a look-up by key from becoming a join. Nor is any of them prepared: a plan
+-- that was made while there were few sends would read all of them in a tick. The next message is first looked up by its number: a
 -- search for the first number from there on reads all later ones on the same page of the index.
 
 -- name: owe_send :maybe
@@ -158,7 +159,6 @@ RETURNING id;
 
 -- name: settle_sends :many
 -- fires: owe_scheduler_call_of_changed, owe_scheduler_call_of_new, subscriptions_join
--- prepared
 -- A batch of outcomes, each with everything that follows from it: the send is deleted, the
 -- subscription steps to its next number or completes, a prepend that was sent is deleted, the next
 -- set begins, the ledger gets its row, a failure its row in failed_tasks (but not one that marks
