@@ -333,6 +333,33 @@ async def test_after_ticks_that_were_held_up_for_hours_everybody_is_sent_one_mes
 
 
 @ensureDeferred
+async def test_a_result_of_a_transaction_that_began_before_the_tick_was_opened_counts(
+    world: World,
+) -> None:
+    """The send was unknown, so that the later tick does not follow its tick."""
+    world.direct.message(world.messageset, 2, "eng_ZA", "two")
+    world.subscribe()
+    await opened_and_expanded(world)
+    (send,) = await world.database.transact(
+        sends.claim, owner=uuid4(), limit=1, lease=timedelta(minutes=1)
+    )
+    world.direct.rows(
+        "UPDATE sends SET state = 'unknown', unknown_since = now(), owner = NULL,"
+        " lease_until = NULL"
+    )
+
+    async def overtaken(transaction: Transaction) -> int:
+        await transaction.begin()  # which is the time of its results
+        later = await world.open()
+        await sends.settle(transaction, results=[(send, SENT)])
+        return later
+
+    later = await world.database.transact(overtaken)
+    await world.expand_all()
+    assert set(world.asked_for(later).values()) == {"skipped"}
+
+
+@ensureDeferred
 async def test_who_is_settled_while_a_later_tick_goes_through_her_is_not_sent_to_again(
     world: World,
 ) -> None:
