@@ -60,5 +60,5 @@ class Deadlines:
 
     def _is_due(self, due_at: float) -> bool:
         """Whether a deadline has passed, or lies so far ahead that the clock was set back since."""
-        left = due_at - self._reactor.seconds()
+        left: float = due_at - self._reactor.seconds()
         return left <= 0 or left > self._patience.total_seconds() + CLOCK_STEP
