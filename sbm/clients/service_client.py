@@ -236,7 +236,6 @@ class ServiceClient(Service):
         began_at = self._reactor.seconds()
         request = self._client.request(method, url, headers=headers, data=body)
         self._deadlines.add(request)
-        is_in_time = True
         try:
             try:
                 response = await request
@@ -246,10 +245,10 @@ class ServiceClient(Service):
             if isinstance(error, NotBegun) and isinstance(error.reason, HeldBack):
                 raise error.reason from None
             cause = error if is_in_time else self._too_late(error)
-            raise self._failed_request(cause, began_at) from cause
+            raise self._error_for(cause, began_at) from cause
         return HttpResponse(response=response, status=response.code, body=response.body)
 
-    def _failed_request(self, error: NotBegun | ResponseFailed, began_at: float) -> Failed:
+    def _error_for(self, error: NotBegun | ResponseFailed, began_at: float) -> Failed:
         """The error for the callers of a request that got no whole answer."""
         if isinstance(error, NotBegun):
             return Unavailable(_reason(error))

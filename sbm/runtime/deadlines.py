@@ -17,8 +17,9 @@ CLOCK_STEP = 1.0
 class Deadlines:
     """Cancels Deferreds that take longer than ``patience``, which is the same for all of them.
 
-    So they come due in the order in which they were added. ``Deferred.addTimeout`` makes a timer
-    for each, and two callbacks.
+    So they come due in the order in which they were added. ``Deferred.addTimeout`` would make a
+    timer and two callbacks for each. If the clock is set back, those added before come due with the
+    next one that is added after.
     """
 
     _reactor: Any

@@ -4,9 +4,10 @@
 -- The statements help the planner. Statistics of this table are out of date whenever a tick begins
 -- or ends; then the planner would join a batch with the whole table. So the rows of a batch are
 -- looked up by "id = ANY(ARRAY(...))", for which only the primary key can be used, and "OFFSET 0"
--- keeps a look-up by key from becoming a join. Nor is any of them prepared: a plan
--- that was made while there were few sends would read all of them in a tick. The next message is first looked up by its number: a
--- search for the first number from there on reads all later ones on the same page of the index.
+-- keeps a look-up by key from becoming a join. No statement here is prepared: a plan that was made
+-- while there were few sends would read all sends of a tick. The next message is first looked up by
+-- its number: a search for the first number from there on reads all later numbers on the same page
+-- of the index.
 
 -- name: owe_send :maybe
 -- One trigger for one subscription. It counts in the tick that the single triggers of this minute

@@ -13,13 +13,13 @@ SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 -- late because of an incident, and do not prevent the sends that are due now. Ticks that
 -- only skip the members of an earlier tick, which was sent meanwhile, do not prevent them, either:
 -- a member of such a tick is not skipped again. Otherwise, if ticks came faster than they can be
--- expanded, they would follow each other for ever, and nothing would be sent. (The latest ticks are read: as many as come in an
--- hour, if one comes every second. The time of a tick is corrected by later jumps of the clock, as
--- clock_shift does: else a tick of a clock that was wrong by a day could count as one of the last
--- hour for a day. The correction is written out here, because there are many ticks. If a time is
--- still in the future, it was written by a wrong clock that no daemon noticed. It is compared with
--- clock_timestamp(), because a transaction that began later may have locked the schedule first: its
--- tick is later than now().)
+-- expanded, they would follow each other for ever, and nothing would be sent. (The latest ticks are
+-- read: as many as come in an hour, if one comes every second. The time of a tick is corrected by
+-- later jumps of the clock, as clock_shift does: else a tick of a clock that was wrong by a day
+-- could count as one of the last hour for a day. The correction is written out here, as there are
+-- many ticks.) If a time is still in the future, it was written by a wrong clock that no daemon
+-- noticed. Times are compared with clock_timestamp(): a transaction that began later may have
+-- locked the schedule first, and its tick and sends are then later than the now() of this one.
 WITH recent AS MATERIALIZED (
     SELECT id, state = 'expanding' AS is_expanding, follows, follows_beyond
       FROM (SELECT id, state, created_at, follows, follows_beyond FROM ticks
@@ -153,9 +153,9 @@ RETURNING ticks.id AS tick_id, expansion.triggers, ARRAY(SELECT id FROM owed) AS
 -- to see all results that were settled up to now. To the statement before, a send that was settled
 -- while it ran was neither live nor in the ledger. Results that were settled since are found by the
 -- ids of the ledger, which grow independently of the clock; the times only limit the search, by a
--- day: a result has the time at which its transaction began. If the ids are not known, a minute is
--- allowed for that, a time in the future was written by a wrong clock, and no send is skipped
--- because of it.
+-- day: a result has the time at which its transaction began. If the ids are not known, a result may
+-- be a minute older than the tick; one in the future was written by a wrong clock, and no send is
+-- skipped because of it.
 WITH theirs AS MATERIALIZED (
     SELECT id, created_at - interval '1 minute' AS opened_at, after_ledger_id,
            LEAST(created_at + clock_reach(id), now()) - interval '1 day' AS since FROM ticks

@@ -391,36 +391,21 @@ async def test_who_is_settled_while_a_later_tick_goes_through_her_is_not_sent_to
     assert world.direct.unbalanced_ticks() == []
 
 
+@pytest.mark.parametrize("is_expanded", [False, True])
 @ensureDeferred
-async def test_a_tick_follows_one_of_a_transaction_that_began_later(world: World) -> None:
-    world.subscribe()
-
-    async def overtaken(transaction: Transaction) -> int | None:
-        await transaction.begin()  # which is its now()
-        await world.open()
-        return await ticks.open_tick(transaction, schedule_id=world.schedule)
-
-    second = await world.database.transact(overtaken)
-    follows = {row["id"]: row["follows"] for row in world.direct.rows("SELECT * FROM ticks")}
-    assert second is not None
-    assert follows == {second - 1: None, second: second - 1}
-
-
-@ensureDeferred
-async def test_a_tick_follows_one_that_was_opened_and_expanded_since_it_began(
-    world: World,
+async def test_a_tick_follows_one_of_a_transaction_that_began_later(
+    world: World, is_expanded: bool
 ) -> None:
     world.subscribe()
 
-    async def overtaken(transaction: Transaction) -> int | None:
+    async def overtaken(transaction: Transaction) -> tuple[int, int | None]:
         await transaction.begin()  # which is its now()
-        await opened_and_expanded(world)
-        return await ticks.open_tick(transaction, schedule_id=world.schedule)
+        first = await (opened_and_expanded(world) if is_expanded else world.open())
+        return first, await ticks.open_tick(transaction, schedule_id=world.schedule)
 
-    second = await world.database.transact(overtaken)
+    first, second = await world.database.transact(overtaken)
     follows = {row["id"]: row["follows"] for row in world.direct.rows("SELECT * FROM ticks")}
-    assert second is not None
-    assert follows == {second - 1: None, second: second - 1}
+    assert follows == {first: None, second: first}
 
 
 @ensureDeferred
