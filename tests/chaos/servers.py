@@ -82,6 +82,12 @@ class ServerProcess:
                 start_new_session=True,
             )
 
+    def await_start(self) -> None:
+        """Return when it serves, or has ended. Raises TimeoutError."""
+        eventually(
+            lambda: self.is_serving or not self.is_running, f"{self.name} serves; see {self.log}"
+        )
+
     def kill(self) -> None:
         """SIGKILL, and wait for its end."""
         process, self._running = self._running, None
@@ -108,6 +114,8 @@ class ServerProcess:
         process = self._running
         if process is None:
             return
+        # A process that is still starting has no handler of SIGTERM yet.
+        self.await_start()
         self.ask_to_stop()
         try:
             process.wait(PATIENCE_SECONDS)

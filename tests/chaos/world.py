@@ -16,7 +16,7 @@ from tests.chaos.database import DatabaseServer, GivenServer, OwnServer, target_
 from tests.chaos.faults import FaultContext
 from tests.chaos.faulty_proxy import FaultyProxy, ProxyThread, Target
 from tests.chaos.load import TOKEN
-from tests.chaos.servers import ROOT, TWISTD, ServerProcess, environment, eventually
+from tests.chaos.servers import ROOT, TWISTD, ServerProcess, environment
 from tests.ports import free_port
 
 SENDERS = ("sandbox", "other")
@@ -151,10 +151,7 @@ class ChaosWorld:
 
     @staticmethod
     def _await(process: ServerProcess) -> None:
-        eventually(
-            lambda: process.is_serving or not process.is_running,
-            f"{process.name} serves; see {process.log}",
-        )
+        process.await_start()
         if not process.is_running:
             raise RuntimeError(f"{process.name} ended:\n{process.log.read_text(encoding='utf-8')}")
 
