@@ -69,6 +69,16 @@ COMMANDS = (
         help="check that the stored data is consistent",
     ),
     ListedCommand(
+        name="restored",
+        module="sbm.commands.restored",
+        help="repair a database that was restored from a dump",
+    ),
+    ListedCommand(
+        name="resume",
+        module="sbm.commands.resume",
+        help="end all pauses: the daemons work again",
+    ),
+    ListedCommand(
         name="import-django",
         module="sbm.commands.import_django",
         help="copy the data of the old service",

@@ -31,6 +31,7 @@ from sbm.pipeline.upkeep.metrics_reporter import MetricsReporter
 from sbm.runtime.loop import Loop
 from sbm.runtime.services import Parallel, Port, Sequential
 from sbm.runtime.wakeups import Wakeups
+from sbm.runtime.work_gate import WorkGate
 from sbm.sending import EXPIRY_SECONDS, POLL_SECONDS, SharedParts, question_lease, sending_services
 from sbm.settings.config import Config
 from sbm.store.postgres.database import Database
@@ -85,7 +86,9 @@ def assemble(
         telemetry=telemetry,
         wakeups=Wakeups.of(reactor),
         clock=_database_clock(config, telemetry),
+        gate=WorkGate(),
     )
+    telemetry.gate = shared.gate
     sending = sending_services(shared, listeners)
     site = _site(shared, served)
     ports = [Port(reactor=reactor, description=one, factory=site) for one in listen]
@@ -178,24 +181,31 @@ def _ticks(shared: SharedParts) -> Iterable[IService]:
         one_pass=mode.one_pass,
         rest=HOUSEKEEPING_SECONDS,
     )
-    expansion = Expansion(database=shared.database, owed=wakeups.sends.wake)
+    expansion = Expansion(database=shared.gated, owed=wakeups.sends.wake)
     yield Loop(
         reactor=shared.reactor,
         name="expand ticks",
         one_pass=expansion.one_pass,
         rest=POLL_SECONDS,
         wakeup=wakeups.ticks,
+        gate=shared.gate,
     )
     if config.scheduling.mode == "builtin":
         clock = Clock(
-            database=shared.database,
+            database=shared.gated,
             mode=mode,
             time_zone=config.timezone,
             grace=config.tick_grace,
             ticked=wakeups.ticks.wake,
             clock=shared.clock,
         )
-        yield Loop(reactor=shared.reactor, name="clock", one_pass=clock.one_pass, rest=POLL_SECONDS)
+        yield Loop(
+            reactor=shared.reactor,
+            name="clock",
+            one_pass=clock.one_pass,
+            rest=POLL_SECONDS,
+            gate=shared.gate,
+        )
 
 
 def _scheduler_calls(shared: SharedParts) -> Iterable[IService]:
@@ -233,6 +243,7 @@ def _scheduler_calls(shared: SharedParts) -> Iterable[IService]:
         one_pass=outbox.one_pass,
         rest=POLL_SECONDS,
         wakeup=shared.wakeups.scheduler_calls,
+        gate=shared.gate,
     )
     yield Loop(
         reactor=shared.reactor,
@@ -251,6 +262,7 @@ def _tasks(shared: SharedParts) -> IService:
         owner=uuid.uuid4(),
         owed=shared.wakeups.sends.wake,
         wakeup=shared.wakeups.tasks,
+        gate=shared.gate,
         pending_metrics=shared.telemetry.pending_metrics,
         clock=shared.clock,
     )
@@ -275,6 +287,7 @@ def _audio_copies(shared: SharedParts) -> IService:
         draw=random.random,
         backoff_max=config.backoff_max,
         wakeup=shared.wakeups.audio_copies,
+        gate=shared.gate,
         clock=shared.clock,
     )
     return copies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -16,7 +16,10 @@ from sbm.clients.service_client import ServiceClient
 from sbm.model.durations import LeaseTime
 from sbm.model.metrics import of_failure
 from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.continuity import Continuity
 from sbm.pipeline.database_clock import DatabaseClock
+from sbm.pipeline.mark_file import MarkFile
+from sbm.pipeline.pause_watch import Beat, PauseWatch
 from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.claimer import Claimer
@@ -29,13 +32,16 @@ from sbm.pipeline.sends.retries import Retries
 from sbm.runtime.lease import SPARE
 from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup, Wakeups
+from sbm.runtime.work_gate import WorkGate
 from sbm.settings.config import Config
 from sbm.settings.endpoints import ServiceAddress
 from sbm.store.postgres.database import Database
+from sbm.store.postgres.gated import GatedDatabase
 from sbm.telemetry import PendingMetrics, Telemetry
 
 POLL_SECONDS = 1.0
 EXPIRY_SECONDS = 5.0
+BEAT_SECONDS = 5.0
 
 # One in so many places of SBM_CONCURRENCY is reserved for single sends.
 RESERVED_OF = 10
@@ -43,7 +49,10 @@ RESERVED_OF = 10
 
 @frozen(kw_only=True)
 class SharedParts:
-    """The objects that all parts of a daemon share; ``clock`` watches the database's clock."""
+    """The objects that all parts of a daemon share; ``clock`` watches the database's clock.
+
+    Work that the daemon begins by itself passes the ``gate``; ``gated`` is the database for it.
+    """
 
     config: Config
     reactor: Any
@@ -51,6 +60,12 @@ class SharedParts:
     telemetry: Telemetry
     wakeups: Wakeups
     clock: DatabaseClock
+    gate: WorkGate
+
+    @property
+    def gated(self) -> GatedDatabase:
+        """The database for work that waits while the gate is closed."""
+        return GatedDatabase(database=self.database, gate=self.gate)
 
     def breaker(self, service: str, *, is_told_once: bool = False) -> Breaker:
         """A new breaker for a service that the daemon calls; telemetry shows it."""
@@ -137,6 +152,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
     )
     claimer = Claimer(
         database=database,
+        gated=shared.gated,
         in_flight=in_flight,
         delivery=delivery,
         blames=blames,
@@ -170,6 +186,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
         ],
         under_way=[
             delivery,
+            *_pauses(shared, message_sender),
             Loop(
                 reactor=reactor,
                 name="expire leases",
@@ -184,6 +201,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
                 one_pass=claimer.claim,
                 rest=POLL_SECONDS,
                 wakeup=wakeup,
+                gate=shared.gate,
             ),
             Loop(
                 reactor=reactor,
@@ -193,6 +211,38 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
                 may_be_cut=True,
             ),
         ],
+    )
+
+
+def _pauses(shared: SharedParts, message_sender: MessageSender) -> Iterable[IService]:
+    """Opens the gate in front of all work, once the database was judged, and closes it."""
+    mark_file = MarkFile(reactor=shared.reactor, folder=shared.config.state_dir)
+    continuity = Continuity(
+        database=shared.database,
+        message_sender=message_sender,
+        gate=shared.gate,
+        mark_file=mark_file,
+        lease=shared.config.lease,
+        telemetry=shared.telemetry,
+    )
+    yield PauseWatch(
+        reactor=shared.reactor,
+        database=shared.database,
+        gate=shared.gate,
+        continuity=continuity,
+        wakeup=shared.wakeups.pauses,
+        daemon=uuid.uuid4(),
+        is_paused=shared.config.is_paused,
+        opened=shared.wakeups.look_again,
+    )
+    beat = Beat(database=shared.gated, continuity=continuity, mark_file=mark_file)
+    yield Loop(
+        reactor=shared.reactor,
+        name="keep the mark",
+        one_pass=beat.one_pass,
+        rest=BEAT_SECONDS,
+        wakeup=Wakeup(reactor=shared.reactor),
+        gate=shared.gate,
     )
 
 

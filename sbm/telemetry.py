@@ -67,13 +67,25 @@ class ServiceState(Protocol):
         """Whether it is away."""
 
 
+class GateState(Protocol):
+    """Whether the daemon works by itself, and if not, why not and what to do."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it works."""
+
+    @property
+    def reason(self) -> str:
+        """Why it does not; empty if it does."""
+
+
 @define(eq=False, slots=False, kw_only=True)
 class Telemetry:
     """Counters since the start of the process, and gauges, which have the present values.
 
     There are few names. They and their labels come from the code, never from messages, and never
     identify a person. ``pending_metrics`` is for the Metrics API, which uses other names.
-    ``services`` are those that the daemon calls, by name.
+    ``services`` are those that the daemon calls, by name. ``gate`` is in front of all its work.
     """
 
     counts: Counter[str] = field(factory=Counter)
@@ -81,6 +93,7 @@ class Telemetry:
     gauges: dict[tuple[str, Labels], float] = field(factory=dict)
     pending_metrics: PendingMetrics = field(factory=PendingMetrics)
     services: dict[str, ServiceState] = field(factory=dict)
+    gate: GateState | None = None
 
     def count(self, name: str, by: int = 1, **labels: str) -> None:
         """Add to a counter; each set of labels has its own. Zero makes a counter visible."""

@@ -50,7 +50,7 @@ ROWS_INSIDE = {
         {"http_connection"},
         {"outcomes"},
     ),
-    "runtime": ({"loop"}, {REST}),
+    "runtime": ({"loop"}, {"work_gate"}, {REST}),
     "sandbox": ({"demo"}, {"stand_ins"}, {"postgres"}, {"account"}),
     "settings": ({"config"}, {"voice_vendor"}, {"reading"}, {"endpoints"}),
 }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from attrs import define, field, frozen
 
 from sbm.clients.links import QueryPairs, next_query
-from sbm.clients.outcomes import CannotBeAsked, OutcomeUnknown, Rejected, Unavailable
+from sbm.clients.outcomes import CannotBeAsked, Faulty, OutcomeUnknown, Rejected, Unavailable
 from sbm.clients.service_client import (
     AWAY,
     REFUSALS,
@@ -22,7 +22,7 @@ from sbm.clients.service_client import (
     faulty,
     unavailable,
 )
-from sbm.model.outbound import SEND_KEY
+from sbm.model.outbound import SEND_KEY, OwnOutbound, own_outbound
 
 # The limits of one question: the web server of the service accepts request lines of 4,094 bytes,
 # and a link to the next page is a little longer than the question.
@@ -121,6 +121,31 @@ class MessageSender:
             pages.queries.add(query)
             query = pages.read(answer)
         return pages.found()
+
+    async def pages(
+        self, *, after: datetime, most: int | None = None
+    ) -> AsyncGenerator[list[OwnOutbound], None]:
+        """The outbounds of installations of sbm that were stored since then, newest first.
+
+        At most ``most`` pages are read; None: all. Raises Unavailable (Faulty if the answer cannot
+        be read), or CannotBeAsked if there is no such list.
+        """
+        seen: set[QueryPairs] = set()
+        query: QueryPairs | None = _question([], after)
+        while query is not None and (most is None or len(seen) < most):
+            answer = await self._client.get(*_LIST, query=query)
+            if answer.status in (404, 405):
+                raise CannotBeAsked(answered(_SERVICE, answer))
+            if answer.status != 200:
+                raise faulty(_SERVICE, answer)
+            seen.add(query)
+            try:
+                page = answer.json()
+                rows = [own_outbound(row) for row in page["results"]]
+                query = next_query(page["next"], seen)
+            except (ValueError, LookupError, TypeError) as error:
+                raise Faulty(f"{_SERVICE} answered with a page that cannot be read") from error
+            yield [row for row in rows if row is not None]
 
     def _fits(self, identities: Sequence[str], after: datetime) -> bool:
         target = self._client.target(*_LIST, query=_question(identities, after))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime, timezone
+from typing import Any, Literal
 from urllib.parse import quote
+from uuid import UUID
+
+from attrs import frozen
 
 from sbm.model.content_rules import joined
 from sbm.model.send import MessageToSend, Recipient, Send
@@ -11,6 +15,32 @@ from sbm.model.send import MessageToSend, Recipient, Send
 # The Message Sender accepts no id, but it stores metadata unchanged and lists it. The id of a send
 # is stored there under this key, so that the send can be found again.
 SEND_KEY = "sbm_send_id"
+
+# What else is stored there. If the database is restored from a dump, it says what was sent since.
+INSTALLATION_KEY = "sbm_installation_id"
+SUBSCRIPTION_KEY = "sbm_subscription_id"
+MESSAGESET_KEY = "sbm_messageset_id"
+NUMBER_KEY = "sbm_sequence_number"
+LANG_KEY = "sbm_lang"
+
+
+@frozen(kw_only=True)
+class OwnOutbound:
+    """An outbound as the Message Sender lists it, if it is that of a send of an installation.
+
+    ``created_at`` is by the clock of the Message Sender. The message is None if it is not said.
+    """
+
+    id: str
+    created_at: datetime
+    identity: str
+    kind: Literal["next", "resend"]
+    send_id: UUID
+    installation_id: UUID
+    subscription_id: UUID
+    messageset_id: int | None
+    sequence_number: int | None
+    lang: str | None
 
 
 def compose(send: Send, to_addr: str, media_url: str) -> dict[str, Any]:
@@ -47,6 +77,36 @@ def _metadata(
             metadata["image_url"] = url
         else:
             metadata["voice_speech_url"] = [send.prepend, url] if send.prepend else [url]
-    # It comes last, so that the metadata of the message cannot override it.
+    # Ours come last, so that the metadata of the message cannot override them.
     metadata[SEND_KEY] = str(send.id)
+    if send.installation_id is not None:
+        metadata[INSTALLATION_KEY] = str(send.installation_id)
+    metadata[SUBSCRIPTION_KEY] = str(send.subscription_id)
+    metadata[MESSAGESET_KEY] = recipient.messageset_id
+    metadata[NUMBER_KEY] = message.sequence_number
+    metadata[LANG_KEY] = recipient.lang
     return metadata
+
+
+def own_outbound(row: Any) -> OwnOutbound | None:
+    """Read a row of the Message Sender's list; None if it is not of a send of an installation."""
+    try:
+        metadata = row["metadata"]
+        number, messageset_id, lang = (
+            metadata.get(key) for key in (NUMBER_KEY, MESSAGESET_KEY, LANG_KEY)
+        )
+        created_at = datetime.fromisoformat(row["created_at"].replace("Z", "+00:00"))
+        return OwnOutbound(
+            id=str(row["id"]),
+            created_at=created_at if created_at.tzinfo else created_at.replace(tzinfo=timezone.utc),
+            identity=str(row["to_identity"]),
+            kind="resend" if row["resend"] in (True, "true") else "next",
+            send_id=UUID(metadata[SEND_KEY]),
+            installation_id=UUID(metadata[INSTALLATION_KEY]),
+            subscription_id=UUID(metadata[SUBSCRIPTION_KEY]),
+            messageset_id=messageset_id if type(messageset_id) is int else None,
+            sequence_number=number if type(number) is int else None,
+            lang=lang if isinstance(lang, str) else None,
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None  # other clients store any JSON there

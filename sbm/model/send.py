@@ -87,7 +87,7 @@ class Send:
     first. ``recipient`` is None if the subscription was deleted after the send was owed.
     ``odd_prepend`` is the JSON type of a prepend that is not a text. ``sequence_number`` is the
     number of the message; for a resend, it is the number of the message that was sent last, even if
-    that message was deleted.
+    that message was deleted. ``installation_id`` is that of the database where it was claimed.
     """
 
     id: uuid.UUID
@@ -102,6 +102,7 @@ class Send:
     answers: tuple[str, ...] = ()
     odd_prepend: str | None = None
     sequence_number: int | None = None
+    installation_id: uuid.UUID | None = None
 
 
 @frozen(kw_only=True)
@@ -174,6 +175,15 @@ class UnknownSend:
     is_late: bool
     is_fault: bool = False
     faults: int = 0
+
+
+@frozen(kw_only=True)
+class LiveSend:
+    """A send that is not settled, with the columns that are needed to settle it."""
+
+    id: uuid.UUID
+    attempt: int
+    subscription_id: uuid.UUID
 
 
 @frozen(kw_only=True)

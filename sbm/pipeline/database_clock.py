@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from sbm.runtime.lease import uptime
 from sbm.store import clock
 from sbm.store.clock import ClockState, Distance
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Transaction, Transactions
 from sbm.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class DatabaseClock:
     _kept_at: float = field(default=float("-inf"), init=False)
     _heeded: int = field(default=0, init=False)
 
-    async def begin(self, database: Database) -> None:
+    async def begin(self, database: Transactions) -> None:
         """Look at the clock for the first time, if that was not done yet.
 
         Call this before anything is claimed: only a daemon that knew the clock before a jump can
@@ -112,7 +112,7 @@ class DatabaseClock:
 
     async def transact(
         self,
-        database: Database,
+        database: Transactions,
         work: Callable[[Transaction, ClockReading], Awaitable[T]],
         *,
         keeps: bool = False,

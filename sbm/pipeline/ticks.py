@@ -12,12 +12,12 @@ from twisted.logger import Logger
 
 from sbm.model.cron import Cron
 from sbm.model.durations import TickGrace
+from sbm.operations.due_moments import MOST_MISSED, latest_first
 from sbm.pipeline.database_clock import SETTLING_SECONDS, ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
-from sbm.pipeline.due_moments import MOST_MISSED, latest_first
 from sbm.pipeline.scheduling_mode import SchedulingMode
 from sbm.store import ticks, unreadable
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Transaction, Transactions
 from sbm.store.postgres.errors import may_be_of_a_row, one_line
 
 CHUNK = 1000
@@ -41,7 +41,7 @@ class Expansion:
     trigger of that member ends as failed.
     """
 
-    _database: Database
+    _database: Transactions
     _owed: Callable[[], None]
     _log: Logger = field(factory=Logger)
 
@@ -121,7 +121,7 @@ class Clock:
     jump back. A moment that was computed while it was wrong is computed again.
     """
 
-    _database: Database
+    _database: Transactions
     _mode: SchedulingMode
     _time_zone: ZoneInfo
     _grace: TickGrace

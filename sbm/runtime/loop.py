@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from sbm.runtime.already_logged import AlreadyLogged
 from sbm.runtime.wakeups import Wakeup
+from sbm.runtime.work_gate import WorkGate
 
 # After a failed pass, a loop rests no longer than this, even if its usual rest is longer.
 RETRY_SECONDS = 5.0
@@ -25,6 +26,7 @@ class Loop(Service):
     ``wakeup`` wakes it. Without an argument, the loop has a wake-up of its own. Stopping waits for
     the pass that is under way; if it ``may_be_cut``, it is cancelled. To cancel the wait cancels
     the pass, too. A cancelled pass may raise any error, which does not count as a failure.
+    While the ``gate`` is closed, there are no passes.
     """
 
     _reactor: Any
@@ -35,6 +37,7 @@ class Loop(Service):
         default=Factory(lambda self: Wakeup(reactor=self._reactor), takes_self=True)
     )
     may_be_cut: bool = False
+    gate: WorkGate | None = None
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
@@ -53,12 +56,17 @@ class Loop(Service):
             finished.cancel()
         return finished
 
+    async def _pass_gate(self) -> int | None:
+        if self.gate is not None and not self.gate.is_open:
+            return None
+        return await self._one_pass()
+
     async def _run(self) -> None:
         while self.running:
             found: int | None = None
             rest = self._rest
             try:
-                found = await self._one_pass()
+                found = await self._pass_gate()
             except CancelledError:
                 if not self.running:
                     return

@@ -64,6 +64,7 @@ class Wakeups:
     ``ticks``: a tick is open; the expansion waits here.
     ``tasks``: a client asked for a task; and ``audio_copies``, for copies of files.
     ``scheduler_calls``: calls to the Seed Scheduler are owed.
+    ``pauses``: a pause has begun or ended.
     """
 
     sends: Wakeup
@@ -71,11 +72,17 @@ class Wakeups:
     tasks: Wakeup
     audio_copies: Wakeup
     scheduler_calls: Wakeup
+    pauses: Wakeup
 
     @classmethod
     def of(cls, reactor: Any) -> Wakeups:
         """One of each kind."""
         return cls(**{kind.name: Wakeup(reactor=reactor) for kind in fields(cls)})
+
+    def look_again(self) -> None:
+        """Let all loops look for the work that was there before."""
+        for kind in fields(type(self)):
+            getattr(self, kind.name).look_again()
 
     def by_channel(self) -> Mapping[str, Callable[[], None]]:
         """The function to call for a notification on each channel."""

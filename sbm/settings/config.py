@@ -49,10 +49,12 @@ _SBM_SETTINGS = (
     "SBM_MEDIA_ROOT",
     "SBM_MEDIA_URL",
     "SBM_METRICS_SECONDS",
+    "SBM_PAUSED",
     "SBM_SCHEDULER_JOIN_SECONDS",
     "SBM_SCHEDULER_TIMEZONE",
     "SBM_SCHEDULING",
     "SBM_SETTLE_SECONDS",
+    "SBM_STATE_DIR",
     "SBM_STOP_GRACE_SECONDS",
     "SBM_TICK_GRACE_SECONDS",
     "SBM_TIMEZONE",
@@ -73,6 +75,16 @@ def read_database(environ: Mapping[str, str], *, database: str | None = None) ->
     address = settings.database(database)
     settings.check()
     return address
+
+
+def read_lease(settings: Settings) -> LeaseTime:
+    """How long a daemon holds a claim, for the daemon and for commands."""
+    return LeaseTime(settings.seconds("SBM_LEASE_SECONDS", 60, least=1, most=3600))
+
+
+def read_message_sender(settings: Settings) -> ServiceAddress:
+    """The Message Sender, for the daemon and for commands."""
+    return settings.service("MESSAGE_SENDER_URL", "MESSAGE_SENDER_TOKEN")
 
 
 def read_max_text_length(settings: Settings) -> int:
@@ -120,7 +132,8 @@ class Config:
     ``use_ssl``, the absolute URLs in answers are https. ``media_url`` is the folder of uploaded
     files as other services fetch them, and ``media_root`` is the same folder on this machine. None
     of the URLs ends in a slash. What ``trusted_proxies`` say about the host in a client's request
-    is believed.
+    is believed. ``is_paused``: it starts paused. ``state_dir`` is a folder that outlives the
+    process.
     """
 
     database: DatabaseAddress
@@ -152,6 +165,8 @@ class Config:
     uncertain: Uncertain
     dry_run_messagesets: frozenset[int]
     ledger_months: int
+    is_paused: bool
+    state_dir: Path | None
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -175,7 +190,7 @@ class Config:
             trusted_proxies=settings.networks("SBM_TRUSTED_PROXIES"),
             duplicate_window=settings.seconds("SBM_DUPLICATE_WINDOW", 0, least=0, most=86400),
             identity_store=settings.service("IDENTITY_STORE_URL", "IDENTITY_STORE_TOKEN"),
-            message_sender=settings.service("MESSAGE_SENDER_URL", "MESSAGE_SENDER_TOKEN"),
+            message_sender=read_message_sender(settings),
             scheduling=scheduling,
             metrics=settings.metrics(),
             voice_vendor=read_voice_vendor(settings),
@@ -187,7 +202,7 @@ class Config:
             request_timeout=RequestTimeout(
                 settings.seconds("DEFAULT_REQUEST_TIMEOUT", 30, least=0.1, most=600)
             ),
-            lease=LeaseTime(settings.seconds("SBM_LEASE_SECONDS", 60, least=1, most=3600)),
+            lease=read_lease(settings),
             settle=SettleTime(settings.seconds("SBM_SETTLE_SECONDS", 120, least=1, most=86400)),
             stop_grace=StopGrace(
                 settings.seconds("SBM_STOP_GRACE_SECONDS", 30, least=0, most=3600)
@@ -213,6 +228,8 @@ class Config:
             ),
             dry_run_messagesets=settings.ids("DRY_RUN_MESSAGESETS"),
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
+            is_paused=settings.flag("SBM_PAUSED", default=False),
+            state_dir=settings.folder("SBM_STATE_DIR"),
         )
         config = evolve(config, warnings=_warnings(environ, config))
         _check_times(settings, config)

@@ -12,6 +12,7 @@ from attrs import frozen
 from sbm.model.cron import RULE_VERSION, Cron
 from sbm.model.paging import Page, PageRequest
 from sbm.model.tick import Source, Tick
+from sbm.store import sends
 from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
@@ -87,8 +88,10 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
     chunk = await transaction.maybe(QUERIES.expand_tick, _expanded, limit=limit, after=after)
     if chunk is None:
         return None
-    tick_id, triggers, owed = chunk
+    tick_id, triggers, owed, is_doubted = chunk
     withdrawn = await transaction.execute(QUERIES.withdraw_sends, ids=owed) if owed else 0
+    if is_doubted and owed:
+        await sends.doubt(transaction, limit=len(owed), only=owed)
     return Chunk(tick_id=tick_id, triggers=triggers, owed=len(owed) - withdrawn)
 
 
@@ -98,10 +101,11 @@ async def find_stale(
     time_zone: ZoneInfo,
     limit: int,
     only: Sequence[int] | None = None,
+    after: int = 0,
 ) -> list[StaleSchedule]:
     """Lock and return up to ``limit`` schedules for which the built-in clock has work.
 
-    With ``only``, all have an id in it.
+    With ``only``, all have an id in it. All ids are above ``after``, in order.
     """
     return await transaction.many(
         QUERIES.find_stale_schedules,
@@ -110,6 +114,7 @@ async def find_stale(
         time_zone=time_zone.key,
         limit=limit,
         only=None if only is None else list(only),
+        after=after,
     )
 
 
@@ -161,7 +166,12 @@ async def open_clock_tick(transaction: Transaction, *, schedule_id: int, due_at:
     """
     for is_last_try in (False, True):
         tick_id = await _open(
-            transaction, source="clock", schedule_id=schedule_id, due_at=due_at, opened_by=None
+            transaction,
+            source="clock",
+            schedule_id=schedule_id,
+            due_at=due_at,
+            opened_by=None,
+            is_repeated=is_last_try,
         )
         if tick_id is not None:
             return True
@@ -225,6 +235,7 @@ async def _open(
     schedule_id: int,
     due_at: datetime | None,
     opened_by: str | None,
+    is_repeated: bool = False,
 ) -> int | None:
     return await transaction.maybe(
         QUERIES.open_tick,
@@ -233,11 +244,14 @@ async def _open(
         schedule_id=schedule_id,
         due_at=due_at,
         opened_by=opened_by,
+        is_repeated=is_repeated,
     )
 
 
-def _expanded(*, tick_id: int, triggers: int, owed: list[UUID]) -> tuple[int, int, list[UUID]]:
-    return tick_id, triggers, owed
+def _expanded(
+    *, tick_id: int, triggers: int, owed: list[UUID], is_doubted: bool
+) -> tuple[int, int, list[UUID], bool]:
+    return tick_id, triggers, owed, is_doubted
 
 
 def _stale(

@@ -42,10 +42,10 @@ WITH recent AS MATERIALIZED (
                           OR state = 'owed' AND due_at <= (SELECT clock_timestamp())))
 ), tick AS (
     INSERT INTO ticks (source, state, schedule_id, due_at, opened_by, snapshot, follows,
-                       follows_beyond)
+                       follows_beyond, repetition)
     SELECT %(source)s, 'expanding', %(schedule_id)s, COALESCE(%(due_at)s::timestamptz, now()), %(opened_by)s,
            pg_current_snapshot(), (SELECT max(id) FROM recent WHERE id >= under_way.first),
-           under_way.beyond
+           under_way.beyond, CASE WHEN %(is_repeated)s THEN gen_random_uuid() END
       FROM under_way
         ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING
     RETURNING id
@@ -84,26 +84,39 @@ SELECT set_config('enable_sort', 'off', true);
 -- nor leaves one out. The data of the tick are those of the row as it was locked: another daemon
 -- may have expanded it further since this statement began. The sends of the first chunk are due as
 -- early as those that have waited longest, so that a small tick does not wait for the sends of a
--- large one.
+-- large one. If the database went back after the tick was due (is_doubted), the Message Sender has
+-- to be asked about the sends first; a member whose send of this tick is in the ledger already,
+-- because it was found at the Message Sender, is skipped.
 WITH behind_last AS MATERIALIZED (
-    SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows,
+    SELECT id, schedule_id, due_at, repetition, snapshot, created_at, expanded_up_to, follows,
            follows_beyond
       FROM ticks
      WHERE state = 'expanding' AND id > %(after)s ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), first_of_all AS MATERIALIZED (
-    SELECT id, schedule_id, snapshot, created_at, expanded_up_to, follows,
+    SELECT id, schedule_id, due_at, repetition, snapshot, created_at, expanded_up_to, follows,
            follows_beyond
       FROM ticks
      WHERE state = 'expanding' AND NOT EXISTS (SELECT FROM behind_last)
      ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), tick AS MATERIALIZED (
-    SELECT this.*, before.snapshot AS before_snapshot, before.created_at AS before_created_at,
+    SELECT this.*,
+           COALESCE(LEAST(this.due_at, this.created_at) <= installation.ask_first_until, false)
+               AS is_doubted,
+           before.snapshot AS before_snapshot, before.created_at AS before_created_at,
            beyond.snapshot AS beyond_snapshot, beyond.created_at AS beyond_created_at
       FROM (SELECT * FROM behind_last UNION ALL SELECT * FROM first_of_all) this
       LEFT JOIN ticks before ON before.id = this.follows
       LEFT JOIN ticks beyond ON beyond.id = this.follows_beyond
+     CROSS JOIN installation
 ), members AS MATERIALIZED (
     SELECT s.id, s.identity, s.messageset_id, s.lang, tick.id AS tick_id,
+           member_send_id(tick.schedule_id, tick.due_at, tick.repetition, s.id) AS send_id,
+           CASE WHEN tick.is_doubted THEN EXISTS (
+               SELECT FROM ledger
+                WHERE ledger.identity = s.identity
+                  AND ledger.send_id = member_send_id(tick.schedule_id, tick.due_at,
+                                                      tick.repetition, s.id)
+               OFFSET 0) ELSE false END AS is_settled,
            tick.before_created_at IS NOT NULL
            AND tick_covers(tick.before_snapshot, tick.before_created_at,
                            s.joined_xid, s.joined_at, s.created_at)
@@ -121,16 +134,17 @@ WITH behind_last AS MATERIALIZED (
               AND tick_covers(tick.snapshot, tick.created_at, joined_xid, joined_at, created_at)
             ORDER BY id LIMIT %(limit)s) s
 ), owed AS (
-    INSERT INTO sends (kind, lane, subscription_id, identity, tick_id, due_at, dated_at)
-    SELECT 'next', 'tick', id, identity, tick_id, COALESCE(head_of_line, now()), now()
-      FROM members WHERE NOT is_spared ORDER BY id
+    INSERT INTO sends (id, kind, lane, subscription_id, identity, tick_id, due_at, dated_at)
+    SELECT send_id, 'next', 'tick', id, identity, tick_id, COALESCE(head_of_line, now()), now()
+      FROM members WHERE NOT is_spared AND NOT is_settled ORDER BY id
         ON CONFLICT (subscription_id, kind) DO NOTHING
     RETURNING id, subscription_id
 ), skipped AS (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, lang)
     SELECT gen_random_uuid(), tick_id, 'next', 'skipped', 'trigger',
-           CASE WHEN is_spared THEN 'the tick before it was still being sent'
+           CASE WHEN is_settled THEN 'the Message Sender had the message of this tick already'
+                WHEN is_spared THEN 'the tick before it was still being sent'
                 ELSE 'a message is already owed to the subscription' END,
            id, identity, messageset_id, lang
       FROM members WHERE NOT EXISTS (SELECT FROM owed WHERE subscription_id = members.id)
@@ -144,7 +158,7 @@ UPDATE ticks
        expanded_at = CASE WHEN expansion.triggers < %(limit)s THEN now() END
   FROM tick, expansion WHERE ticks.id = tick.id
 RETURNING ticks.id AS tick_id, expansion.triggers, ARRAY(SELECT id FROM owed) AS owed,
-          pg_notify('sbm_sends', '');
+          tick.is_doubted, pg_notify('sbm_sends', '');
 
 -- name: withdraw_sends :exec
 -- Of the sends that were owed just now, in this transaction: if a member was sent another tick
@@ -202,7 +216,7 @@ SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year
        LATERAL (SELECT concat_ws(' ', %(version)s::text, first_rule.text) AS text) rule
  WHERE (next_tick_at <= now() OR next_tick_rule IS DISTINCT FROM rule.text
         OR next_tick_set_at > clock_timestamp())
-   AND (%(only)s::integer[] IS NULL OR id = ANY(%(only)s::integer[]))
+   AND (%(only)s::integer[] IS NULL OR id = ANY(%(only)s::integer[])) AND id > %(after)s
  ORDER BY id LIMIT %(limit)s
    FOR NO KEY UPDATE OF schedules SKIP LOCKED;
 

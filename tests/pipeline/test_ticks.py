@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import capturedLogs, formatEvent
 
 from sbm.model.durations import TickGrace
-from sbm.pipeline.due_moments import MOST_MISSED
+from sbm.operations.due_moments import MOST_MISSED
 from sbm.pipeline.scheduling_mode import SchedulingMode
 from sbm.pipeline.ticks import CHUNK, SCHEDULES_PER_PASS, Clock, Expansion
 from sbm.store import ticks

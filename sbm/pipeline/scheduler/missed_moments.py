@@ -14,8 +14,8 @@ from sbm.model.cron import Cron, CronError
 from sbm.model.durations import TickGrace
 from sbm.model.scheduler_call import SchedulerCall, SilentTime
 from sbm.model.scheduler_callback import RecordedCall, Target, kept
+from sbm.operations.due_moments import latest_first
 from sbm.pipeline.database_clock import ClockReading
-from sbm.pipeline.due_moments import latest_first
 from sbm.store import scheduler_callbacks, sends, ticks
 from sbm.store.postgres.database import Transaction
 

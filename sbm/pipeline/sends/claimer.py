@@ -18,7 +18,7 @@ from sbm.pipeline.sends.delivery import Blames, Delivery
 from sbm.pipeline.sends.in_flight import InFlight
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import clock, sends, unreadable
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database, Transaction, Transactions
 from sbm.store.postgres.errors import CommitUnknown, may_be_of_a_row
 from sbm.telemetry import Telemetry
 
@@ -33,11 +33,13 @@ class Claimer:
     A batch that cannot be claimed is divided until each send that cannot be read is alone. Those
     end as failed, and the others are claimed.
 
+    All that claims passes the gate of ``gated``; leases are renewed and expire in any case.
     ``content_settle``: how long content must not have changed before subscriptions whose next
     number is beyond its end complete.
     """
 
     _database: Database
+    _gated: Transactions
     _in_flight: InFlight
     _delivery: Delivery
     _blames: Blames
@@ -72,7 +74,7 @@ class Claimer:
             return 0
         await self._clock.begin(self._database)
         if self._may_have_strays:
-            await self._database.transact(
+            await self._gated.transact(
                 sends.give_back_strays, owner=self._in_flight.owner, known=set(self._in_flight.held)
             )
             self._may_have_strays = False
@@ -99,7 +101,7 @@ class Claimer:
 
         async def due() -> list[UUID]:
             self._may_have_strays = True  # until all parts are claimed
-            return await self._database.transact(
+            return await self._gated.transact(
                 unreadable.list_due_sends, limit=limit, of_ticks=of_ticks, but=but
             )
 
@@ -118,7 +120,7 @@ class Claimer:
 
     async def _claimed(self, limit: int, of_ticks: int, **options: Any) -> list[Send]:
         try:
-            return await self._database.transact(
+            return await self._gated.transact(
                 sends.claim,
                 owner=self._in_flight.owner,
                 limit=limit,
@@ -135,7 +137,7 @@ class Claimer:
         """End a send that cannot be read as failed, without reading it."""
         reason = unreadable.reason(error)
         try:
-            is_failed = await self._database.transact(
+            is_failed = await self._gated.transact(
                 unreadable.fail_due_send, send_id=send_id, reason=reason
             )
         except Exception as another:

@@ -44,10 +44,12 @@ _LIMITS = {
 _SCHEDULING = "SELECT set_config('sbm.scheduling', %(mode)s, false)"
 
 # The identity of the cluster; its timeline, which a standby leaves when it becomes the primary; and
-# since when its statistics count, which is since its last crash, or since they were reset.
+# since when its statistics count, which is since its last crash, or since they were reset. A
+# database that is dropped and made again has another oid.
 _SERVER = """
     SELECT (SELECT system_identifier::text FROM pg_control_system()),
            concat_ws(' ', left(pg_walfile_name(pg_current_wal_lsn()), 8),
+                     (SELECT oid FROM pg_database WHERE datname = current_database()),
                      pg_stat_get_bgwriter_stat_reset_time())
 """
 

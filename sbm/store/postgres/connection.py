@@ -45,6 +45,12 @@ class Server:
     cluster: str
     life: str
 
+    @property
+    def timeline(self) -> int:
+        """The timeline, with which the life begins; 0 if it is not known."""
+        timeline, _, _ = self.life.partition(" ")
+        return int(timeline, 16) if timeline else 0
+
 
 class Connection(txpostgres.Connection):  # type: ignore[misc]
     """A connection that notices, without an error, if the server closes it while it is idle.

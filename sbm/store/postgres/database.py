@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import psycopg2
 from attrs import define, field
@@ -21,7 +21,7 @@ from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits
 from sbm.store.postgres.commits import CommitStatus, Pending
 from sbm.store.postgres.connecting import open_connection
-from sbm.store.postgres.connection import PROMPT_SECONDS, Connection, run
+from sbm.store.postgres.connection import PROMPT_SECONDS, Connection, Server, run
 from sbm.store.postgres.errors import (
     LOST,
     NOT_PREPARED,
@@ -71,6 +71,11 @@ class Transaction:
     def local_time(self) -> datetime:
         """The time by this machine's clock, to compare with the database's."""
         return datetime.fromtimestamp(self._reactor.seconds(), timezone.utc)
+
+    @property
+    def server(self) -> Server | None:
+        """The server of its connection, if that says which one it is."""
+        return self._connection.server
 
     def slices(self) -> TimeSlice:
         """Time slices for work between statements that might take long."""
@@ -171,6 +176,22 @@ class Transaction:
             if connection.is_refused or connection.is_idle:
                 raise  # the server has answered
             raise NotDone(one_line(error)) from error
+
+
+class Transactions(Protocol):
+    """Runs transactions: a ``Database``, or an object that admits only some of them."""
+
+    @property
+    def reactor(self) -> Any:
+        """The reactor that it uses."""
+
+    async def transact(
+        self,
+        work: Callable[Concatenate[Transaction, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run ``work(transaction, …)`` in a transaction and commit."""
 
 
 @define(eq=False, slots=False, kw_only=True)

@@ -35,6 +35,7 @@ _COUNTERS: Mapping[str, str] = {
     "scheduler_callbacks.joined": "Repeated calls by the Scheduler, which triggered nothing.",
     "scheduler_callbacks.unmatched": "Calls by the Scheduler that match no due moment.",
     "clock.jumps": "Times that the database's clock was set, as this process saw it.",
+    "database.went_back": "Times that this process saw that the database went back.",
     "metrics.lost": "Values that the Metrics API refused, or perhaps did not get.",
     "metrics.dropped": "Values for the Metrics API that were dropped: too many names are waiting.",
 }
@@ -61,6 +62,7 @@ _GAUGES: Mapping[str, str] = {
     "scheduler_calls.oldest_owed_seconds": "How long the oldest has been owed; 0: there is none.",
     "scheduler_calls.refused": "Calls that the Scheduler has refused.",
     "doubles": "Outbounds in the database besides the one that a send was settled with.",
+    "paused": "1 if this process does no work by itself, because of a pause, else 0.",
     "service.away": "1 if this service is away for the daemon, else 0.",
     "clock.doubted_seconds": "Seconds until the database's clock is trusted; 0: it is trusted.",
     "clock.last_jump_seconds": "By how much the clock was set the last time; negative: back.",
@@ -114,6 +116,8 @@ class PrometheusMetrics(Collector):
         ]
         if away:
             gauges["service.away"] = list(away)
+        if self._telemetry.gate is not None:
+            gauges["paused"] = [((), float(not self._telemetry.gate.is_open))]
         for (name, labels), value in self._telemetry.gauges.items():
             gauges.setdefault(name, []).append((labels, value))
         for name, values in gauges.items():

@@ -92,6 +92,7 @@ class Health:
                 for name, service in self.telemetry.services.items()
             },
             "clock": self._clock(),
+            "pause": self._pause(),
             "database_reason": reason,
         }
         return {"up": up, "result": result}
@@ -106,6 +107,11 @@ class Health:
             if checked_at is None
             else instant(datetime.fromtimestamp(checked_at, timezone.utc)),
         }
+
+    def _pause(self) -> dict[str, Any]:
+        gate = self.telemetry.gate
+        is_open = gate is None or gate.is_open
+        return {"is_paused": not is_open, "reason": "" if gate is None else gate.reason}
 
     def _clock(self) -> dict[str, Any]:
         doubted = self.telemetry.measured("clock.doubted_seconds")
@@ -167,6 +173,13 @@ _CLOCK = one_object(
     },
     note="The database's clock. Null: not compared yet, or no jump since the start.",
 )
+_PAUSE = one_object(
+    {
+        "is_paused": said(FLAG, "Whether this process claims, expands and ticks nothing."),
+        "reason": said(TEXT, "Why, and what to do; empty if it works."),
+    },
+    note="The work that this process does by itself. Requests are answered during a pause.",
+)
 _SERVICES: JsonSchema = {
     "type": "object",
     "description": "The services that this process calls, by name.",
@@ -209,6 +222,7 @@ SECTION = Section(
                         "ledger": _LEDGER,
                         "services": _SERVICES,
                         "clock": _CLOCK,
+                        "pause": _PAUSE,
                         "database_reason": said(
                             TEXT,
                             "What an operator has to repair in the database; empty if this is not"

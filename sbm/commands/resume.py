@@ -1,0 +1,34 @@
+"""``sbm resume``: end all pauses, so that the daemons work again."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from sbm.commands.running import OK, Work, add_signature, in_database, signature_from
+from sbm.model.signature import Signature
+from sbm.operations.restored import resume
+from sbm.store.postgres.database import Database
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``resume`` to its parser."""
+    parser.description = (
+        "End all pauses: that of SBM_PAUSED, and that of a database that went back to an earlier"
+        " state, for which `sbm restored` has to be run first. The daemons notice it within a"
+        " second. Prints the pauses that have ended."
+    )
+    add_signature(parser)
+    parser.set_defaults(command=in_database(_resume))
+
+
+def _resume(options: argparse.Namespace) -> Work:
+    return partial(_end_pauses, signature=signature_from(options))
+
+
+async def _end_pauses(database: Database, *, signature: Signature) -> int:
+    ended = await database.transact(resume, signature=signature)
+    for pause in ended:
+        print(f"since {pause.since.isoformat(timespec='seconds')}: {pause.reason}")
+    print(f"{len(ended)} pauses have ended" if ended else "there was no pause")
+    return OK

@@ -1,0 +1,153 @@
+"""Opens and closes the gate in front of the daemon's work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from attrs import define, field, frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from sbm.model.installation import Installation
+from sbm.model.pause import Pause
+from sbm.pipeline.continuity import Continuity
+from sbm.pipeline.mark_file import MarkFile
+from sbm.runtime.loop import Loop
+from sbm.runtime.wakeups import Wakeup
+from sbm.runtime.work_gate import WorkGate
+from sbm.store import installation, pauses
+from sbm.store.postgres.connection import Server
+from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.errors import DatabaseUnavailable
+from sbm.store.postgres.gated import GatedDatabase
+
+LOOK_SECONDS = 1.0
+
+PAUSED_BY_SETTING = (
+    "SBM_PAUSED is set: run `sbm resume`, or start the daemon without it, to let it work"
+)
+
+
+@frozen(kw_only=True)
+class Look:
+    """What one look at the database has found; ``is_resumed``: the pause by setting has ended."""
+
+    pauses: list[Pause]
+    installation: Installation
+    server: Server | None
+    is_resumed: bool
+
+
+@define(eq=False, slots=False, kw_only=True)
+class PauseWatch(Service):
+    """Looks for pauses every second, and has the database judged before the gate opens.
+
+    ``is_paused``: SBM_PAUSED is set. ``opened`` is called when the gate opens. Results of sends
+    that are under way do not pass the gate: they are settled in any case.
+    """
+
+    _reactor: Any
+    _database: Database
+    _gate: WorkGate
+    _continuity: Continuity
+    _wakeup: Wakeup
+    _daemon: UUID
+    _is_paused: bool
+    _opened: Callable[[], None]
+    _log: Logger = field(factory=Logger)
+    _told: str | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._loop = Loop(
+            reactor=self._reactor,
+            name="look for pauses",
+            one_pass=self.one_pass,
+            rest=LOOK_SECONDS,
+            wakeup=self._wakeup,
+            may_be_cut=True,
+        )
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._loop.startService()
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        stopped = self._loop.stopService()
+        if stopped is not None:
+            await stopped
+        if self._is_paused:
+            with suppress(DatabaseUnavailable):
+                await self._database.transact(pauses.forget_setting, daemon=self._daemon)
+
+    async def one_pass(self) -> int:
+        """Look once, and judge the database if that was not done for its present server."""
+        look = await self._look()
+        is_restored = any(pause.kind == "restored" for pause in look.pauses)
+        if not self._gate.is_judged and not is_restored:
+            await self._continuity.judge()
+            look = await self._look()
+        self._gate.pauses = tuple(pause.reason for pause in look.pauses)
+        self._tell()
+        return 0
+
+    async def _look(self) -> Look:
+        look = await self._database.transact(self._read)
+        if look.is_resumed:
+            self._is_paused = False
+        self._gate.note(look.server)
+        seen = self._continuity.mark
+        if seen is not None and (
+            seen.installation_id != look.installation.id or seen.beat > look.installation.beat
+        ):
+            self._gate.is_judged = False
+        return look
+
+    async def _read(self, transaction: Transaction) -> Look:
+        is_resumed = self._is_paused and await pauses.hold_by_setting(
+            transaction, daemon=self._daemon, reason=PAUSED_BY_SETTING
+        )
+        return Look(
+            pauses=await pauses.list_concerning(transaction, daemon=self._daemon),
+            installation=await installation.read(transaction),
+            server=transaction.server,
+            is_resumed=is_resumed,
+        )
+
+    def _tell(self) -> None:
+        """Log why the gate is closed, or that it is open, if that is new."""
+        state = "" if self._gate.is_open else "; ".join(self._gate.pauses)
+        if state == self._told:
+            return
+        if state:
+            self._log.warn("paused: {reason}", reason=state)
+        elif self._gate.is_open:
+            if self._told:
+                self._log.info("the pause has ended: the daemon works")
+            self._opened()
+        else:
+            return  # it waits for the Message Sender, which was logged
+        self._told = state
+
+
+@define(eq=False, slots=False, kw_only=True)
+class Beat:
+    """Lets the beat of the database grow while the daemon works, and keeps it beside the daemon."""
+
+    _database: GatedDatabase
+    _continuity: Continuity
+    _mark_file: MarkFile
+
+    async def one_pass(self) -> int:
+        """One beat, which is kept after its commit: only a lost commit makes the database's smaller."""
+        mark = await self._database.transact(installation.advance)
+        self._continuity.mark = mark
+        await self._mark_file.keep(mark)
+        return 0

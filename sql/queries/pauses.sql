@@ -1,0 +1,48 @@
+-- Pauses: while one has not ended, the daemons that it concerns do no work by themselves.
+
+-- name: list_pauses :many
+-- reads
+-- The pauses that concern a daemon now, oldest first.
+SELECT kind, reason, since FROM pauses
+ WHERE ended_at IS NULL AND (daemon IS NULL OR daemon = %(daemon)s) ORDER BY id;
+
+-- name: list_all_pauses :many
+-- reads
+-- All pauses that have not ended, oldest first.
+SELECT kind, reason, since FROM pauses WHERE ended_at IS NULL ORDER BY id;
+
+-- name: is_setting_resumed :maybe
+-- reads
+-- Whether the pause of a daemon's setting has ended; no row: there is no such pause.
+SELECT ended_at IS NOT NULL AS is_resumed FROM pauses
+ WHERE kind = 'setting' AND daemon = %(daemon)s ORDER BY id DESC LIMIT 1;
+
+-- name: pause_by_setting :exec
+-- A daemon was started with SBM_PAUSED.
+INSERT INTO pauses (kind, daemon, reason) VALUES ('setting', %(daemon)s, %(reason)s);
+
+-- name: forget_setting :exec
+-- A daemon stops: its setting concerns nobody any more.
+DELETE FROM pauses WHERE kind = 'setting' AND daemon = %(daemon)s;
+
+-- name: pause_restored :exec
+-- The database went back: all daemons wait for an operator. If they do already, only the evidence is
+-- added.
+WITH told AS (SELECT pg_notify('sbm_pauses', ''))
+INSERT INTO pauses (kind, reason, outbounds_until, formerly)
+SELECT 'restored', %(reason)s, %(outbounds_until)s::timestamptz, %(formerly)s::uuid FROM told
+    ON CONFLICT (kind) WHERE kind = 'restored' AND ended_at IS NULL
+    DO UPDATE SET outbounds_until = GREATEST(pauses.outbounds_until, EXCLUDED.outbounds_until),
+                  formerly = COALESCE(EXCLUDED.formerly, pauses.formerly);
+
+-- name: read_accepted :one
+-- reads
+-- The evidence that operators have accepted: the newest outbound, and earlier installation ids.
+SELECT max(outbounds_until) AS outbounds_until,
+       COALESCE(array_agg(formerly) FILTER (WHERE formerly IS NOT NULL), '{}') AS formerly
+  FROM pauses WHERE kind = 'restored' AND ended_at IS NOT NULL;
+
+-- name: end_pauses :many
+-- End all pauses.
+UPDATE pauses SET ended_at = now() WHERE ended_at IS NULL
+RETURNING kind, reason, since, pg_notify('sbm_pauses', '');
