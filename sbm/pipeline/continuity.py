@@ -94,8 +94,7 @@ class Continuity:
         except Unavailable as error:
             self._wait(error)
             return
-        await self._database.transact(installation.accept_server, server=state.server)
-        self.mark = None
+        self.mark = await self._database.transact(_accept, server=state.server)
         self._gate.judge(state.server)
 
     async def _of_outbounds(self, state: State) -> Evidence | None:
@@ -188,6 +187,12 @@ async def _read_state(transaction: Transaction) -> State:
         accepted=await pauses.read_accepted(transaction),
         server=transaction.server,
     )
+
+
+async def _accept(transaction: Transaction, *, server: Server | None) -> Mark:
+    """Record the server; the first beat is committed before anything is claimed."""
+    await installation.accept_server(transaction, server=server)
+    return await installation.advance(transaction)
 
 
 def _of_marks(marks: list[Mark], state: State) -> Evidence | None:

@@ -146,7 +146,7 @@ class Beat:
     _mark_file: MarkFile
 
     async def one_pass(self) -> int:
-        """One beat, which is kept after its commit: only a lost commit makes the database's smaller."""
+        """One beat, which is kept after its commit: it is never ahead of a database that kept it."""
         mark = await self._database.transact(installation.advance)
         self._continuity.mark = mark
         await self._mark_file.keep(mark)
