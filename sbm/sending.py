@@ -19,7 +19,7 @@ from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.continuity import Continuity
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.mark_file import MarkFile
-from sbm.pipeline.pause_watch import Beat, PauseWatch
+from sbm.pipeline.pause_watch import DatabaseBeat, PauseWatch
 from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.claimer import Claimer
@@ -235,7 +235,7 @@ def _pauses(shared: SharedParts, message_sender: MessageSender) -> Iterable[ISer
         is_paused=shared.config.is_paused,
         opened=shared.wakeups.look_again,
     )
-    beat = Beat(database=shared.gated, continuity=continuity, mark_file=mark_file)
+    beat = DatabaseBeat(database=shared.gated, continuity=continuity, mark_file=mark_file)
     yield Loop(
         reactor=shared.reactor,
         name="keep the mark",

@@ -17,7 +17,7 @@ from sbm.model.signature import Signature
 from sbm.operations.due_moments import latest_first
 from sbm.operations.progress import Progress, no_progress
 from sbm.operations.refusals import OperationRefused
-from sbm.store import audit, installation, pauses, scheduler_calls, sends, ticks
+from sbm.store import audit, installation, lost_sends, pauses, scheduler_calls, sends, ticks
 from sbm.store.postgres.database import Database, Transaction
 
 CHUNK = 500
@@ -106,10 +106,12 @@ async def repair(
     listed = await list_outbounds(message_sender, of=before.id, since=since)
     count = RestoredCount(outbounds=len(listed))
     if wanted.is_dry:
-        count.doubted = await database.transact(sends.count_owed_or_claimed)
+        count.doubted = await database.transact(lost_sends.count_owed_or_claimed)
         count.missed = await _miss_ticks(database, wanted.time_zone, is_dry=True)
         for start in range(0, len(listed), CHUNK):
-            lost = await database.transact(sends.find_lost, outbounds=listed[start : start + CHUNK])
+            lost = await database.transact(
+                lost_sends.find_lost, outbounds=listed[start : start + CHUNK]
+            )
             count.adopted += len(lost)
         return count
     await database.transact(
@@ -188,7 +190,7 @@ async def doubt_all(database: Database, *, lease: timedelta) -> int:
     """
     await database.transact(installation.ask_first, lease=lease)
     doubted = 0
-    while count := await database.transact(sends.doubt, limit=CHUNK):
+    while count := await database.transact(lost_sends.doubt, limit=CHUNK):
         doubted += count
     return doubted
 
@@ -232,18 +234,18 @@ async def _adopt(
 
     Their subscriptions step, complete and go on to the next set as they do after a POST.
     """
-    live = await sends.find_live(transaction, ids=[one.send_id for one in chunk])
+    live = await lost_sends.find_live(transaction, ids=[one.send_id for one in chunk])
     known = {one.id for one in live}
-    lost_ids = await sends.find_lost(transaction, outbounds=chunk)
+    lost_ids = await lost_sends.find_lost(transaction, outbounds=chunk)
     lost = [one for one in chunk if one.send_id in lost_ids - known]
     in_the_way = [
         one
-        for one in await sends.find_in_the_way(transaction, outbounds=lost)
+        for one in await lost_sends.find_in_the_way(transaction, outbounds=lost)
         if one.id not in listed
     ]
     skipped = Settled(outcome="skipped", stage="trigger", reason=_SUPERSEDED)
     superseded = await sends.settle(transaction, results=[(one, skipped) for one in in_the_way])
-    made = await sends.restore(transaction, outbounds=lost) if lost else []
+    made = await lost_sends.restore(transaction, outbounds=lost) if lost else []
     outbound_ids = {one.send_id: one.id for one in chunk}
     results = [(one, _found(outbound_ids[one.id])) for one in [*live, *made]]
     settled = await sends.settle(transaction, results=results)

@@ -16,7 +16,7 @@ from sbm.model.installation import Installation, Mark
 from sbm.operations import restored
 from sbm.pipeline.mark_file import MarkFile
 from sbm.runtime.work_gate import WorkGate
-from sbm.store import installation, pauses, sends
+from sbm.store import installation, lost_sends, pauses
 from sbm.store.pauses import AcceptedEvidence
 from sbm.store.postgres.connection import Server
 from sbm.store.postgres.database import Database, Transaction
@@ -129,7 +129,11 @@ class Continuity:
             ]
             if newest is None and ours:
                 newest = max(one.created_at for one in ours)
-            lost = await self._database.transact(sends.find_lost, outbounds=ours) if ours else set()
+            lost = (
+                await self._database.transact(lost_sends.find_lost, outbounds=ours)
+                if ours
+                else set()
+            )
             if lost:
                 until = max(one.created_at for one in ours if one.send_id in lost)
                 return Evidence(

@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from sbm.runtime.lease import uptime
 from sbm.store import clock
 from sbm.store.clock import ClockState, Distance
-from sbm.store.postgres.database import Transaction, Transactions
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.gated import Transactions
 from sbm.telemetry import Telemetry
 
 T = TypeVar("T")

@@ -138,7 +138,7 @@ class PauseWatch(Service):
 
 
 @define(eq=False, slots=False, kw_only=True)
-class Beat:
+class DatabaseBeat:
     """Lets the beat of the database grow while the daemon works, and keeps it beside the daemon."""
 
     _database: GatedDatabase
@@ -146,7 +146,7 @@ class Beat:
     _mark_file: MarkFile
 
     async def one_pass(self) -> int:
-        """One beat, which is kept after its commit: it is never ahead of a database that kept it."""
+        """One beat; it is kept after its commit, so no database that keeps commits is behind it."""
         mark = await self._database.transact(installation.advance)
         self._continuity.mark = mark
         await self._mark_file.keep(mark)

@@ -12,7 +12,7 @@ from attrs import frozen
 from sbm.model.cron import RULE_VERSION, Cron
 from sbm.model.paging import Page, PageRequest
 from sbm.model.tick import Source, Tick
-from sbm.store import sends
+from sbm.store import lost_sends
 from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
@@ -91,7 +91,7 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
     tick_id, triggers, owed, is_doubted = chunk
     withdrawn = await transaction.execute(QUERIES.withdraw_sends, ids=owed) if owed else 0
     if is_doubted and owed:
-        await sends.doubt(transaction, limit=len(owed), only=owed)
+        await lost_sends.doubt(transaction, limit=len(owed), only=owed)
     return Chunk(tick_id=tick_id, triggers=triggers, owed=len(owed) - withdrawn)
 
 

@@ -73,7 +73,14 @@ async def test_the_outbound_is_found_again_by_the_key_of_its_send(seed: World) -
     await seed.tick(schedule)
     (outbound,) = seed.sender.outbounds()
     (entry,) = seed.direct.ledger()
-    assert outbound.said.metadata == {"sbm_send_id": str(entry["send_id"])}
+    assert outbound.said.metadata == {
+        "sbm_send_id": str(entry["send_id"]),
+        "sbm_installation_id": str(seed.direct.value("SELECT id FROM installation")),
+        "sbm_subscription_id": str(mother),
+        "sbm_messageset_id": entry["messageset_id"],
+        "sbm_sequence_number": 1,
+        "sbm_lang": "eng_ZA",
+    }
     assert entry["outbound_id"] == outbound.id
     assert (entry["subscription_id"], entry["identity"]) == (mother, outbound.said.to_identity)
 

@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -76,7 +77,8 @@ async def backups(
 
 async def sbm(seed: World, *arguments: str) -> Outcome:
     """A command of an operator, with the settings of the daemons."""
-    outcome = await run_here(*arguments, database_uri=seed.database_uri, **seed.environ())
+    environ: dict[str, Any] = seed.environ()
+    outcome = await run_here(*arguments, database_uri=seed.database_uri, **environ)
     assert outcome.status == 0, outcome
     return outcome
 
@@ -130,6 +132,10 @@ def times_received(seed: World) -> set[tuple[str, int]]:
         for messages in seed.received().values()
         for message, times in Counter(messages).items()
     }
+
+
+def _has_sent(seed: World, count: int) -> bool:
+    return len(seed.sender) > count
 
 
 async def tick_and_dump(seed: World, backups: Backups, schedule: int, **settings: str) -> Path:
@@ -309,7 +315,8 @@ async def test_a_staging_system_on_the_same_message_sender(seed: World, backups:
     await stop_daemons(seed)
     ids = {one.said.metadata["sbm_installation_id"] for one in seed.sender.outbounds()}
     assert len(ids) == 2
-    for seed.database_uri, seed.direct in ((production, direct), (staging, seed.direct)):
+    for uri, its_direct in ((production, direct), (staging, seed.direct)):
+        seed.database_uri, seed.direct = uri, its_direct
         seed.start()
         await working(seed)
         await stop_daemons(seed)
@@ -326,8 +333,8 @@ async def test_a_restart_beside_a_daemon_that_works_is_no_restore(
     seed.start(SBM_CONCURRENCY="5")
     assert (await seed.call("POST", f"/api/v1/schedule/{schedule}/send/"))[0] == 202
     for _ in range(3):
-        sent = len(seed.sender)
-        await seed.until(lambda sent=sent: len(seed.sender) > min(sent + 20, 499))
+        wanted = min(len(seed.sender) + 20, 499)
+        await seed.until(partial(_has_sent, seed, wanted))
         seed.start(SBM_CONCURRENCY="5")
         await working(seed)
     await seed.settled()

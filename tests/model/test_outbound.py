@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbm.model.outbound import SEND_KEY, compose
+from sbm.model.outbound import SEND_KEY, OwnOutbound, compose, own_outbound
 from sbm.model.send import Send
 from tests.model.sends import SEND_ID, a_send
 
 MEDIA = "https://sbm.example.org/media"
-KEY = {SEND_KEY: str(SEND_ID)}
+SUBSCRIPTION_ID = UUID("0b0b0b0b-0000-4000-8000-000000000002")
+INSTALLATION_ID = UUID("0b0b0b0b-0000-4000-8000-000000000003")
+KEY = {
+    SEND_KEY: str(SEND_ID),
+    "sbm_installation_id": str(INSTALLATION_ID),
+    "sbm_subscription_id": str(SUBSCRIPTION_ID),
+    "sbm_messageset_id": 1,
+    "sbm_sequence_number": 1,
+    "sbm_lang": "eng_ZA",
+}
+OWN = {"subscription_id": SUBSCRIPTION_ID, "installation_id": INSTALLATION_ID}
 AUDIO: Any = {"content_type": "audio", "message": {"text_content": None, "file_name": "2.mp3"}}
 
 
 def composed(**difference: Any) -> dict[str, Any]:
+    difference["send"] = OWN | difference.get("send", {})
     return compose(a_send(**difference), "+27820001001", MEDIA)
 
 
@@ -128,3 +141,47 @@ def test_every_outbound_carries_the_key(
 def test_there_is_nothing_to_compose_of_nothing(nothing: Send) -> None:
     with pytest.raises(ValueError, match="has no message"):
         compose(nothing, "+27", MEDIA)
+
+
+def listed(**difference: Any) -> dict[str, Any]:
+    """A row of the Message Sender's list."""
+    return {
+        **composed(),
+        "id": "outbound-1",
+        "created_at": "2026-11-28T05:00:00.250000Z",
+        "resend": False,
+        **difference,
+    }
+
+
+def test_the_list_tells_again_what_was_posted() -> None:
+    assert own_outbound(listed()) == OwnOutbound(
+        id="outbound-1",
+        created_at=datetime(2026, 11, 28, 5, 0, 0, 250000, timezone.utc),
+        identity="bbe7936a",
+        kind="next",
+        send_id=SEND_ID,
+        installation_id=INSTALLATION_ID,
+        subscription_id=SUBSCRIPTION_ID,
+        messageset_id=1,
+        sequence_number=1,
+        lang="eng_ZA",
+    )
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"metadata": {SEND_KEY: str(SEND_ID)}},
+        {"metadata": None},
+        {"metadata": []},
+        {"metadata": KEY | {SEND_KEY: "mine"}},
+        {"metadata": KEY | {"sbm_installation_id": 7}},
+        {"created_at": None},
+        {"created_at": "yesterday"},
+    ],
+)
+def test_rows_of_other_clients_and_of_earlier_releases_are_passed_over(
+    difference: dict[str, Any],
+) -> None:
+    assert own_outbound(listed(**difference)) is None

@@ -298,6 +298,7 @@ class Daemon:
         )
         self._claimer = Claimer(
             database=way,
+            gated=way,
             in_flight=self.in_flight,
             delivery=self.delivery,
             blames=blames,

@@ -104,6 +104,7 @@ class Bench:
         in_flight = nothing_in_flight(reactor)
         self.claimer = Claimer(
             database=self.database,
+            gated=self.database,
             in_flight=in_flight,
             delivery=delivery,
             blames=NO_BLAMES,
@@ -222,6 +223,7 @@ async def test_who_claims_knows_the_clock_before_it_jumps(bench: Bench) -> None:
     in_flight = nothing_in_flight(bench.database.reactor)
     await Claimer(
         database=bench.database,
+        gated=bench.database,
         in_flight=in_flight,
         delivery=delivery,
         blames=NO_BLAMES,

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg2
 from attrs import define, field
@@ -176,22 +176,6 @@ class Transaction:
             if connection.is_refused or connection.is_idle:
                 raise  # the server has answered
             raise NotDone(one_line(error)) from error
-
-
-class Transactions(Protocol):
-    """Runs transactions: a ``Database``, or an object that admits only some of them."""
-
-    @property
-    def reactor(self) -> Any:
-        """The reactor that it uses."""
-
-    async def transact(
-        self,
-        work: Callable[Concatenate[Transaction, P], Awaitable[T]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """Run ``work(transaction, …)`` in a transaction and commit."""
 
 
 @define(eq=False, slots=False, kw_only=True)

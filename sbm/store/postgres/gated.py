@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from attrs import define
 
@@ -12,6 +12,22 @@ from sbm.store.postgres.database import Database, Transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Transactions(Protocol):
+    """Runs transactions: a ``Database``, or an object that admits only some of them."""
+
+    @property
+    def reactor(self) -> Any:
+        """The reactor that it uses."""
+
+    async def transact(
+        self,
+        work: Callable[Concatenate[Transaction, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run ``work(transaction, …)`` in a transaction and commit."""
 
 
 @define(eq=False, slots=False, kw_only=True)

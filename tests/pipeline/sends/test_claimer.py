@@ -52,6 +52,7 @@ class Bench:
         self.wakeup = Wakeup(reactor=self.clock)
         self.claimer = make(
             database=self.line,
+            gated=self.line,
             in_flight=self.in_flight,
             delivery=self.begun,
             blames=self.blames,

@@ -104,7 +104,7 @@ def test_what_is_posted_is_sent(bench: Bench) -> None:
     assert bench.identity_store.asked == [send.identity]
     (outbound,) = bench.message_sender.asked
     assert (outbound["to_addr"], outbound["content"]) == ("+27820001001", "one")
-    assert outbound["metadata"] == {"sbm_send_id": str(send.id)}
+    assert outbound["metadata"]["sbm_send_id"] == str(send.id)
 
 
 def test_to_what_has_an_objection_nobody_is_asked(bench: Bench) -> None:

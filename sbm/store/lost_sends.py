@@ -1,0 +1,84 @@
+"""Sends of which the database may have lost what it knew, because it went back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+
+from psycopg2.extras import Json
+
+from sbm.model.outbound import OwnOutbound
+from sbm.model.send import LiveSend
+from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.statements import load
+from sbm.store.postgres.storable import storable
+
+QUERIES = load("lost_sends")
+
+
+async def doubt(
+    transaction: Transaction, *, limit: int, only: Sequence[uuid.UUID] | None = None
+) -> int:
+    """Let the Message Sender be asked about sends that are owed or claimed, before they are sent.
+
+    The database went back. Returns how many there were, at most ``limit``; with ``only``, all have
+    an id in it.
+    """
+    return await transaction.execute(
+        QUERIES.doubt_sends, limit=limit, only=None if only is None else list(only)
+    )
+
+
+async def count_owed_or_claimed(transaction: Transaction) -> int:
+    """How many sends are owed or claimed."""
+    return await transaction.one(QUERIES.count_owed_or_claimed, int)
+
+
+async def find_lost(
+    transaction: Transaction, *, outbounds: Iterable[OwnOutbound]
+) -> set[uuid.UUID]:
+    """The ids of sends that have an outbound, and that the database does not know as posted."""
+    return set(
+        await transaction.many(QUERIES.find_lost_outbounds, uuid.UUID, outbounds=_told(outbounds))
+    )
+
+
+async def restore(transaction: Transaction, *, outbounds: Sequence[OwnOutbound]) -> list[LiveSend]:
+    """Make sends of unknown outcome of outbounds that the ledger does not have.
+
+    A live send of the same subscription prevents that; see ``find_in_the_way``.
+    """
+    tick_id = await transaction.one(QUERIES.open_minute, int)
+    return await transaction.many(
+        QUERIES.restore_sends, LiveSend, outbounds=_told(outbounds), tick_id=tick_id
+    )
+
+
+async def find_in_the_way(
+    transaction: Transaction, *, outbounds: Iterable[OwnOutbound]
+) -> list[LiveSend]:
+    """Live sends of the same subscriptions and kinds as these outbounds, with other ids."""
+    return await transaction.many(QUERIES.find_in_the_way, LiveSend, outbounds=_told(outbounds))
+
+
+async def find_live(transaction: Transaction, *, ids: Iterable[uuid.UUID]) -> list[LiveSend]:
+    """Those of these sends that are not settled."""
+    return await transaction.many(QUERIES.find_live_sends, LiveSend, ids=list(ids))
+
+
+def _told(outbounds: Iterable[OwnOutbound]) -> Json:
+    return Json(
+        [
+            {
+                "send_id": str(one.send_id),
+                "kind": one.kind,
+                "subscription_id": str(one.subscription_id),
+                "identity": storable(one.identity),
+                "messageset_id": one.messageset_id,
+                "sequence_number": one.sequence_number,
+                "lang": one.lang and storable(one.lang),
+                "created_at": one.created_at.isoformat(),
+            }
+            for one in outbounds
+        ]
+    )

@@ -1,0 +1,107 @@
+-- Sends of which the database may have lost what it knew: it went back to an earlier state.
+
+-- name: doubt_sends :exec
+-- fires: date_moments
+-- The database went back, so sends that it takes for owed or claimed may have been posted: ask the
+-- Message Sender about up to %(limit)s of them. With %(only)s, they are among these. The settle time
+-- begins when no daemon can begin a POST any more for a claim that was lost. A send that was never
+-- claimed gets the place where its subscription stands, for the case that it is found; and its
+-- tick, or the one that was lost, was made before the POST.
+WITH doubted AS MATERIALIZED (
+    SELECT id FROM sends
+     WHERE state IN ('owed', 'claimed')
+       AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
+     LIMIT %(limit)s FOR UPDATE
+)
+UPDATE sends
+   SET state = 'unknown', owner = NULL, lease_until = NULL, due_at = now(),
+       unknown_since = GREATEST(now(), sends.lease_until, installation.posts_end_at),
+       reason = 'the database went back: it may have been sent',
+       first_attempt_at = COALESCE(sends.first_attempt_at, LEAST(ticks.created_at, sends.owed_at)),
+       messageset_id = COALESCE(sends.messageset_id, s.messageset_id),
+       lang = COALESCE(sends.lang, s.lang),
+       next_sequence_number = COALESCE(sends.next_sequence_number, s.next_sequence_number),
+       sequence_number = COALESCE(sends.sequence_number, (
+           SELECT m.sequence_number FROM messages m
+            WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+              AND m.sequence_number >= s.next_sequence_number
+            ORDER BY m.sequence_number LIMIT 1))
+  FROM doubted
+  JOIN sends live ON live.id = doubted.id
+  LEFT JOIN ticks ON ticks.id = live.tick_id
+  LEFT JOIN subscriptions s ON s.id = live.subscription_id AND live.kind = 'next'
+ CROSS JOIN installation
+ WHERE sends.id = live.id;
+
+-- name: count_owed_or_claimed :one
+-- reads
+-- How many sends are owed or claimed.
+SELECT count(*) AS count FROM sends WHERE state IN ('owed', 'claimed');
+
+-- name: find_lost_outbounds :many
+-- reads
+-- Those of these sends, whose outbounds the Message Sender has, that the database does not know, or
+-- takes for owed and never begun. The ledger's rows of a person are few. A send was claimed before it
+-- was posted, so a send that is posted now is known.
+SELECT o.send_id
+  FROM jsonb_to_recordset(%(outbounds)s) AS o (send_id uuid, identity text)
+ WHERE NOT EXISTS (SELECT FROM sends
+                    WHERE sends.id = o.send_id AND NOT (state = 'owed' AND attempt = 0) OFFSET 0)
+   AND NOT EXISTS (SELECT FROM ledger
+                    WHERE ledger.identity = o.identity AND ledger.send_id = o.send_id OFFSET 0);
+
+-- name: open_minute :one
+-- The tick that the single triggers of this minute share; nothing is added to it yet.
+INSERT INTO ticks (source, state, due_at, shard, triggers, expanded_at)
+VALUES ('single', 'expanded', date_trunc('minute', now()), pg_backend_pid() %% 16, 0, now())
+    ON CONFLICT (due_at, shard) WHERE source = 'single' DO UPDATE SET triggers = ticks.triggers
+RETURNING id;
+
+-- name: restore_sends :many
+-- Make sends that are only known from their outbounds, as sends of unknown outcome, so that they can
+-- be settled with these outbounds. The subscription steps when that happens if it stands in the set
+-- of the message, and not beyond it. If the subscription was lost, another one of the same person to
+-- the same set takes its place, if there is exactly one: both follow the same subscription. A live
+-- send of the subscription makes room only if it is settled first: then the send is not made.
+WITH lost AS MATERIALIZED (
+    SELECT o.*, COALESCE(own.id, (
+               SELECT (array_agg(s.id))[1] FROM subscriptions s
+                WHERE s.identity = o.identity AND s.messageset_id = o.messageset_id
+                  AND s.active AND NOT s.completed HAVING count(*) = 1), o.subscription_id) AS holder
+      FROM jsonb_to_recordset(%(outbounds)s)
+        AS o (send_id uuid, kind text, subscription_id uuid, identity text, messageset_id integer,
+              sequence_number integer, lang text, created_at timestamptz)
+      LEFT JOIN subscriptions own ON own.id = o.subscription_id
+     WHERE NOT EXISTS (SELECT FROM ledger
+                        WHERE ledger.identity = o.identity AND ledger.send_id = o.send_id OFFSET 0)
+), made AS (
+    INSERT INTO sends (id, kind, lane, state, subscription_id, identity, tick_id, attempt, owed_at,
+                       first_attempt_at, messageset_id, next_sequence_number, sequence_number, lang,
+                       unknown_since, reason)
+    SELECT send_id, lost.kind, 'tick', 'unknown', holder, lost.identity, %(tick_id)s, 1,
+           LEAST(lost.created_at, now()), LEAST(lost.created_at, now()), lost.messageset_id,
+           CASE WHEN s.messageset_id = lost.messageset_id
+                 AND s.next_sequence_number <= lost.sequence_number
+                THEN s.next_sequence_number END,
+           lost.sequence_number, COALESCE(lost.lang, s.lang), now(),
+           'the database went back: it is known from its outbound'
+      FROM lost LEFT JOIN subscriptions s ON s.id = holder
+        ON CONFLICT DO NOTHING
+    RETURNING id, subscription_id, attempt
+), counted AS (
+    UPDATE ticks SET triggers = triggers + (SELECT count(*) FROM made) WHERE id = %(tick_id)s
+)
+SELECT id, attempt, subscription_id FROM made;
+
+-- name: find_in_the_way :many
+-- reads
+-- Live sends of the subscriptions of these outbounds, of the same kind, with other ids.
+SELECT DISTINCT sends.id, sends.attempt, sends.subscription_id
+  FROM jsonb_to_recordset(%(outbounds)s) AS o (send_id uuid, kind text, subscription_id uuid)
+  JOIN sends ON sends.subscription_id = o.subscription_id AND sends.kind = o.kind
+ WHERE sends.id <> o.send_id;
+
+-- name: find_live_sends :many
+-- reads
+-- Those of these sends that are live.
+SELECT id, attempt, subscription_id FROM sends WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[])));

@@ -1,0 +1,205 @@
+"""Whether the database went back: by the marks of a daemon, and by what the Message Sender has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pytest_twisted import ensureDeferred
+from twisted.internet import reactor
+
+from sbm.clients.outcomes import CannotBeAsked
+from sbm.clients.service_client import TooLong
+from sbm.model.installation import Mark
+from sbm.model.outbound import OwnOutbound
+from sbm.model.signature import Signature
+from sbm.operations.restored import resume
+from sbm.pipeline.continuity import Continuity
+from sbm.pipeline.mark_file import MarkFile
+from sbm.runtime.work_gate import WorkGate
+from sbm.store import installation, sends
+from sbm.store.postgres.database import Database
+from tests.arrange import Arranged
+
+NOW = datetime.now(timezone.utc)
+
+
+class Listed:
+    """A Message Sender with these pages of outbounds, or with these faults before them."""
+
+    def __init__(self, *pages: Sequence[OwnOutbound], faults: Sequence[Exception] = ()) -> None:
+        self.listed = pages
+        self.faults = list(faults)
+        self.asked: list[datetime] = []
+
+    async def pages(
+        self, *, after: datetime, most: int | None = None
+    ) -> AsyncGenerator[list[OwnOutbound], None]:
+        self.asked.append(after)
+        if self.faults:
+            raise self.faults.pop(0)
+        for page in self.listed[:most]:
+            yield list(page)
+
+
+class Bench:
+    """A database that is to be judged, and a folder beside the daemon."""
+
+    def __init__(self, database: Database, direct: Arranged, folder: Path) -> None:
+        self.database = database
+        self.direct = direct
+        self.mark_file = MarkFile(reactor=reactor, folder=folder)
+        self.id: UUID = direct.value("SELECT id FROM installation")
+
+    async def judge(self, message_sender: Listed | None = None) -> tuple[bool, list[str]]:
+        """Whether it may be worked with, and the pauses."""
+        sender: Any = message_sender or Listed()
+        gate = WorkGate(pauses=())
+        await Continuity(
+            database=self.database,
+            message_sender=sender,
+            gate=gate,
+            mark_file=self.mark_file,
+            lease=timedelta(seconds=60),
+        ).judge()
+        rows = self.direct.rows("SELECT reason FROM pauses WHERE ended_at IS NULL")
+        return gate.is_open, [row["reason"] for row in rows]
+
+    async def resume(self) -> None:
+        signature = Signature(actor="ann", reason="")
+        await self.database.transact(resume, signature=signature)
+
+    def outbound(self, **difference: Any) -> OwnOutbound:
+        values: dict[str, Any] = {
+            "id": str(uuid4()),
+            "created_at": NOW,
+            "identity": "bbe7936a",
+            "kind": "next",
+            "send_id": uuid4(),
+            "installation_id": self.id,
+            "subscription_id": uuid4(),
+            "messageset_id": 1,
+            "sequence_number": 1,
+            "lang": "eng_ZA",
+        }
+        return OwnOutbound(**values | difference)
+
+
+@pytest.fixture
+def bench(database: Database, direct: Arranged, tmp_path: Path) -> Bench:
+    return Bench(database, direct, tmp_path)
+
+
+@ensureDeferred
+async def test_a_database_with_the_beat_of_the_mark_did_not_go_back(bench: Bench) -> None:
+    mark = await bench.database.transact(installation.advance)
+    await bench.mark_file.keep(mark)
+    assert await bench.judge() == (True, [])
+
+
+@ensureDeferred
+async def test_a_smaller_beat_pauses_all_daemons_until_somebody_resumes(bench: Bench) -> None:
+    mark = await bench.database.transact(installation.advance)
+    await bench.mark_file.keep(
+        Mark(installation_id=bench.id, beat=mark.beat + 1, seen_at=mark.seen_at)
+    )
+    is_open, (reason,) = await bench.judge()
+    assert not is_open
+    assert "run `sbm restored`" in reason
+    await bench.resume()
+    assert await bench.judge() == (True, [])
+
+
+@ensureDeferred
+async def test_another_database_in_its_place_pauses_until_somebody_resumes(bench: Bench) -> None:
+    """As when a dump of before the release with these ids is restored, and migrated."""
+    await bench.mark_file.keep(Mark(installation_id=uuid4(), beat=0, seen_at=NOW))
+    is_open, (reason,) = await bench.judge()
+    assert not is_open
+    assert "another one" in reason
+    await bench.resume()
+    assert await bench.judge() == (True, [])
+
+
+@ensureDeferred
+async def test_an_outbound_of_ours_that_is_not_known_pauses_until_somebody_resumes(
+    bench: Bench,
+) -> None:
+    sender = Listed([], [bench.outbound()])
+    is_open, (reason,) = await bench.judge(sender)
+    assert not is_open
+    assert NOW.isoformat() in reason
+    assert await bench.judge(sender) == (False, [reason])
+    await bench.resume()
+    assert await bench.judge(sender) == (True, [])
+    later = bench.outbound(created_at=NOW + timedelta(seconds=1))
+    is_open, _ = await bench.judge(Listed([later], [bench.outbound()]))
+    assert not is_open
+
+
+@ensureDeferred
+async def test_outbounds_of_another_installation_prove_nothing(bench: Bench) -> None:
+    assert await bench.judge(Listed([bench.outbound(installation_id=uuid4())])) == (True, [])
+
+
+@pytest.mark.parametrize("state", ["owed", "claimed", "given back", "settled"])
+@ensureDeferred
+async def test_only_a_send_that_was_never_begun_is_evidence(bench: Bench, state: str) -> None:
+    schedule = bench.direct.schedule()
+    messageset = bench.direct.messageset("pregnancy", schedule)
+    (subscription,) = bench.direct.subscriptions(1, messageset, schedule)
+    await bench.database.transact(sends.owe, subscription_id=subscription)
+    if state != "owed":
+        await bench.database.transact(
+            sends.claim, owner=uuid4(), limit=1, lease=timedelta(seconds=60)
+        )
+    (send,) = bench.direct.rows("SELECT id, identity FROM sends")
+    if state == "given back":
+        bench.direct.rows(
+            "UPDATE sends SET state = 'owed', owner = NULL, lease_until = NULL RETURNING 1"
+        )
+    if state == "settled":
+        bench.direct.rows(
+            "WITH gone AS (DELETE FROM sends RETURNING *)"
+            " INSERT INTO ledger (send_id, kind, outcome, stage, subscription_id, identity)"
+            " SELECT id, kind, 'sent', 'post', subscription_id, identity FROM gone RETURNING 1"
+        )
+    outbound = bench.outbound(send_id=send["id"], identity=send["identity"])
+    is_open, _ = await bench.judge(Listed([outbound]))
+    assert is_open == (state != "owed")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "timelines", "is_failover"),
+    [(2, 1, True), (600, 1, False), (2, 0, False)],
+)
+@ensureDeferred
+async def test_only_a_short_loss_with_a_new_timeline_is_a_failover(
+    bench: Bench, seconds: int, timelines: int, is_failover: bool
+) -> None:
+    assert (await bench.judge())[0]
+    bench.direct.rows("UPDATE installation SET timeline = timeline - %s RETURNING 1", timelines)
+    seen_at = bench.direct.value("SELECT seen_at FROM installation")
+    lost = bench.outbound(created_at=seen_at + timedelta(seconds=seconds))
+    is_open, pauses = await bench.judge(Listed([lost]))
+    assert (is_open, bool(pauses)) == (is_failover, not is_failover)
+    if is_failover:
+        (entry,) = bench.direct.ledger()
+        assert (entry["outcome"], entry["outbound_id"]) == ("adopted", lost.id)
+
+
+@ensureDeferred
+async def test_a_message_sender_without_a_list_is_believed_to_have_nothing(bench: Bench) -> None:
+    assert await bench.judge(Listed(faults=[CannotBeAsked("404")])) == (True, [])
+
+
+@ensureDeferred
+async def test_if_a_page_is_too_large_a_shorter_time_is_asked_about(bench: Bench) -> None:
+    sender = Listed([bench.outbound()], faults=[TooLong("large")])
+    assert not (await bench.judge(sender))[0]
+    first, second = sender.asked
+    assert second > first

@@ -1,0 +1,36 @@
+"""The gate in front of all work."""
+
+from __future__ import annotations
+
+import pytest
+
+from sbm.runtime.work_gate import GateClosed, WorkGate
+
+
+def test_it_is_closed_until_the_database_was_judged_and_no_pause_is_left() -> None:
+    gate = WorkGate()
+    assert not gate.is_open
+    gate.judge("a")
+    assert not gate.is_open
+    gate.pauses = ()
+    assert gate.is_open
+    assert gate.reason == ""
+
+
+def test_another_server_closes_it_before_the_first_transaction_there() -> None:
+    gate = WorkGate.opened()
+    gate.judge("a")
+    gate.admit("a")
+    gate.admit(None)
+    with pytest.raises(GateClosed):
+        gate.admit("b")
+    with pytest.raises(GateClosed):
+        gate.admit("a")
+    gate.judge("b")
+    gate.admit("b")
+
+
+def test_the_reason_says_all_that_keeps_it_closed() -> None:
+    gate = WorkGate.opened()
+    gate.pauses, gate.waiting = ("one", "two"), "first"
+    assert gate.reason == "first; one; two"
