@@ -109,10 +109,8 @@ async def repair(
         count.doubted = await database.transact(lost_sends.count_owed_or_claimed)
         count.missed = await _miss_ticks(database, wanted.time_zone, is_dry=True)
         for start in range(0, len(listed), CHUNK):
-            lost = await database.transact(
-                lost_sends.find_lost, outbounds=listed[start : start + CHUNK]
-            )
-            count.adopted += len(lost)
+            part = listed[start : start + CHUNK]
+            count.adopted += len(await database.transact(lost_sends.find_lost, outbounds=part))
         return count
     await database.transact(
         pauses.pause_restored,

@@ -81,8 +81,9 @@ class Continuity:
 
     async def judge(self) -> None:
         """Open the gate for this server, pause all daemons, or wait for the Message Sender."""
-        state = await self._database.transact(_read_state)
+        # The marks are read first: meanwhile, another daemon may let the beat grow.
         marks = [one for one in (self.mark, await self._mark_file.read()) if one is not None]
+        state = await self._database.transact(_read_state)
         try:
             evidence = _of_marks(marks, state) or await self._of_outbounds(state)
             if evidence is not None:
@@ -129,11 +130,7 @@ class Continuity:
             ]
             if newest is None and ours:
                 newest = max(one.created_at for one in ours)
-            lost = (
-                await self._database.transact(lost_sends.find_lost, outbounds=ours)
-                if ours
-                else set()
-            )
+            lost = await self._database.transact(lost_sends.find_lost, outbounds=ours)
             if lost:
                 until = max(one.created_at for one in ours if one.send_id in lost)
                 return Evidence(

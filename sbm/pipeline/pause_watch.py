@@ -99,11 +99,11 @@ class PauseWatch(Service):
         return 0
 
     async def _look(self) -> Look:
+        seen = self._continuity.mark  # before the look, because the beat grows meanwhile
         look = await self._database.transact(self._read)
         if look.is_resumed:
             self._is_paused = False
         self._gate.note(look.server)
-        seen = self._continuity.mark
         if seen is not None and (
             seen.installation_id != look.installation.id or seen.beat > look.installation.beat
         ):

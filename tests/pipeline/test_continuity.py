@@ -164,9 +164,9 @@ async def test_only_a_send_that_was_never_begun_is_evidence(bench: Bench, state:
         )
     if state == "settled":
         bench.direct.rows(
-            "WITH gone AS (DELETE FROM sends RETURNING *)"
-            " INSERT INTO ledger (send_id, kind, outcome, stage, subscription_id, identity)"
-            " SELECT id, kind, 'sent', 'post', subscription_id, identity FROM gone RETURNING 1"
+            "WITH gone AS (DELETE FROM sends RETURNING *) INSERT INTO ledger"
+            " (send_id, tick_id, kind, outcome, stage, subscription_id, identity) SELECT"
+            " id, tick_id, kind, 'sent', 'post', subscription_id, identity FROM gone RETURNING 1"
         )
     outbound = bench.outbound(send_id=send["id"], identity=send["identity"])
     is_open, _ = await bench.judge(Listed([outbound]))

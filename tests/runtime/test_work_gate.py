@@ -9,11 +9,11 @@ from sbm.runtime.work_gate import GateClosed, WorkGate
 
 def test_it_is_closed_until_the_database_was_judged_and_no_pause_is_left() -> None:
     gate = WorkGate()
-    assert not gate.is_open
     gate.judge("a")
-    assert not gate.is_open
+    with pytest.raises(GateClosed):
+        gate.admit("a")
     gate.pauses = ()
-    assert gate.is_open
+    gate.admit("a")
     assert gate.reason == ""
 
 
