@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sbm.clients.outcomes import Unavailable
 from sbm.pipeline.breaker import Breaker
+from sbm.runtime.work_gate import WorkGate
 from sbm.telemetry import Telemetry
 from tests.web.conftest import Answer, Api, served
 
@@ -161,3 +162,19 @@ async def test_health_tells_whether_the_clock_is_trusted(measured: tuple[Api, Te
     text = (await api.get("/metrics")).text
     assert "sbm_clock_jumps_total 1.0" in text
     assert "sbm_clock_doubted_seconds 179.5" in text
+
+
+@pytest_twisted.ensureDeferred
+async def test_health_and_gauges_tell_of_a_pause(measured: tuple[Api, Telemetry]) -> None:
+    api, telemetry = measured
+    gate = WorkGate.opened()
+    telemetry.gate = gate
+
+    async def told() -> tuple[Any, Any, float]:
+        answer = (await api.get("/api/health/")).json
+        paused = samples(await api.get("/metrics"))["sbm_paused", ()]
+        return answer["up"], answer["result"]["pause"], paused
+
+    assert await told() == (True, {"is_paused": False, "reason": ""}, 0)
+    gate.pauses = ("run `sbm resume`",)
+    assert await told() == (True, {"is_paused": True, "reason": "run `sbm resume`"}, 1)
