@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -58,6 +59,15 @@ class Backups:
         self._run("pg_restore", "--no-owner", "--exit-on-error", f"--dbname={uri}", str(dump))
         self.world.direct = self._connections.enter_context(arranged(uri))
         self.world.database_uri = uri
+
+    def restore_in_place(self, dump: Path) -> None:
+        """Drop the database that the daemons use, and restore it from a dump under its name."""
+        uri = self.world.database_uri
+        name = urlsplit(uri).path.removeprefix("/")
+        self._databases.drop(name)
+        self._databases.create(name)
+        self._run("pg_restore", "--no-owner", "--single-transaction", f"--dbname={uri}", str(dump))
+        self.world.direct = self._connections.enter_context(arranged(uri))
 
     def close(self) -> None:
         self._connections.close()
@@ -293,6 +303,38 @@ async def test_members_that_were_not_expanded_in_the_dump_are_asked_about_first(
     assert times_received(seed) == {(next(iter(seed.received().values()))[0], 1)}
     assert seed.direct.value("SELECT max(next_sequence_number) FROM subscriptions") == 2
     assert seed.direct.unbalanced_ticks() == []
+
+
+@ensureDeferred
+async def test_a_restore_under_a_daemon_that_works_is_noticed_too(
+    seed: World, backups: Backups
+) -> None:
+    schedule = seed.direct.schedule()
+    messageset = seed.direct.messageset("pregnancy", schedule)
+    mothers = seed.subscribe(20, messageset, schedule)
+    seed.start()
+    await working(seed)
+    for mother in mothers:  # owed in the dump, as if no daemon had come to it
+        seed.direct.rows(
+            "WITH minute AS (INSERT INTO ticks (source, state, due_at, shard, triggers)"
+            " VALUES ('single', 'expanded', now(), 0, 1) RETURNING id) INSERT INTO sends"
+            " (kind, lane, subscription_id, identity, tick_id, due_at) SELECT 'next', 'tick',"
+            " s.id, identity, minute.id, now() + interval '1 day' FROM subscriptions s, minute"
+            " WHERE s.id = %s RETURNING 1",
+            mother,
+        )
+    dump = backups.dump()
+    due = "UPDATE sends SET due_at = now() RETURNING 1"
+    seed.direct.rows(due)
+    await seed.settled()
+    assert len(seed.sender) == 20
+    backups.restore_in_place(dump)
+    seed.direct.rows(due)
+    with suppress(AssertionError):  # until the daemon has connected again
+        await pause_of(seed)
+    await seed.until(lambda: seed.direct.value("SELECT count(*) FROM pauses"))
+    await paused(seed, "run `sbm restored`")
+    assert len(seed.sender) == 20
 
 
 @ensureDeferred
