@@ -158,8 +158,9 @@ async def test_with_a_scheduler_the_clock_stands_still(seed: World) -> None:
 async def test_while_a_service_is_away_sends_wait_and_then_go_out_once(seed: World) -> None:
     schedule = seed.direct.schedule()
     mothers = seed.subscribe(30, seed.direct.messageset("pregnancy", schedule), schedule)
-    await seed.message_sender.close()
     seed.start()
+    await seed.until(lambda: seed.direct.value("SELECT beat FROM installation"))
+    await seed.message_sender.close()
     status, _ = await seed.call("POST", f"/api/v1/schedule/{schedule}/send/")
     assert status == 202
     await seed.until(
