@@ -35,6 +35,7 @@ from sbm.runtime.work_gate import WorkGate
 from sbm.sending import EXPIRY_SECONDS, POLL_SECONDS, SharedParts, question_lease, sending_services
 from sbm.settings.config import Config
 from sbm.store.postgres.database import Database
+from sbm.store.postgres.host_watch import HostWatch
 from sbm.store.postgres.notifications import Notifications
 from sbm.telemetry import Telemetry
 from sbm.web import api
@@ -72,17 +73,29 @@ def assemble(
     are under way end, for as long as the grace lasts. Then it settles the results and disconnects.
     """
     mode = config.scheduling.mode
-    served = Database(
-        reactor=reactor, address=config.database, size=config.database_connections, scheduling=mode
-    )
     telemetry = telemetry or Telemetry()
+    watch = HostWatch(
+        reactor=reactor, address=config.database, telemetry=telemetry, folder=config.state_dir
+    )
+    served = Database(
+        reactor=reactor,
+        address=config.database,
+        size=config.database_connections,
+        scheduling=mode,
+        watch=watch,
+    )
     shared = SharedParts(
         config=config,
         reactor=reactor,
         # Even if many requests wait for locks, results are settled and leases are renewed.
         database=Database(
-            reactor=reactor, address=config.database, size=PIPELINE_CONNECTIONS, scheduling=mode
+            reactor=reactor,
+            address=config.database,
+            size=PIPELINE_CONNECTIONS,
+            scheduling=mode,
+            watch=watch,
         ),
+        watch=watch,
         telemetry=telemetry,
         wakeups=Wakeups.of(reactor),
         clock=_database_clock(config, telemetry),
@@ -100,7 +113,12 @@ def assemble(
         *_scheduler_calls(shared),
         _tasks(shared),
         _audio_copies(shared),
-        Notifications(reactor=reactor, address=config.database, heard=shared.wakeups.by_channel()),
+        Notifications(
+            reactor=reactor,
+            address=config.database,
+            heard=shared.wakeups.by_channel(),
+            watch=watch,
+        ),
         RequestDrain(site),
     )
     work = Sequential(
@@ -113,6 +131,7 @@ def assemble(
         patience=config.stop_grace + SETTLING,
         rush=SETTLING,
         services=(
+            watch,
             served,
             shared.database,
             *_metrics(shared),
@@ -319,7 +338,9 @@ def _housekeeping(shared: SharedParts) -> Iterable[IService]:
 
 def _ledger_balance(shared: SharedParts) -> Iterable[IService]:
     """Has a connection of its own, because counting a tick of a million takes seconds."""
-    database = Database(reactor=shared.reactor, address=shared.config.database, size=1)
+    database = Database(
+        reactor=shared.reactor, address=shared.config.database, size=1, watch=shared.watch
+    )
     balance = LedgerBalance(database=database, telemetry=shared.telemetry, clock=shared.clock)
     yield database
     yield Loop(

@@ -37,6 +37,7 @@ from sbm.settings.config import Config
 from sbm.settings.endpoints import ServiceAddress
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.gated import GatedDatabase
+from sbm.store.postgres.host_watch import HostWatch
 from sbm.telemetry import PendingMetrics, Telemetry
 
 POLL_SECONDS = 1.0
@@ -57,6 +58,7 @@ class SharedParts:
     config: Config
     reactor: Any
     database: Database
+    watch: HostWatch
     telemetry: Telemetry
     wakeups: Wakeups
     clock: DatabaseClock

@@ -86,6 +86,7 @@ class Telemetry:
     There are few names. They and their labels come from the code, never from messages, and never
     identify a person. ``pending_metrics`` is for the Metrics API, which uses other names.
     ``services`` are those that the daemon calls, by name. ``gate`` is in front of all its work.
+    ``server_warning`` says what an operator has to look at in the servers of the database.
     """
 
     counts: Counter[str] = field(factory=Counter)
@@ -94,6 +95,7 @@ class Telemetry:
     pending_metrics: PendingMetrics = field(factory=PendingMetrics)
     services: dict[str, ServiceState] = field(factory=dict)
     gate: GateState | None = None
+    server_warning: str = ""
 
     def count(self, name: str, by: int = 1, **labels: str) -> None:
         """Add to a counter; each set of labels has its own. Zero makes a counter visible."""

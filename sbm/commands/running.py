@@ -18,6 +18,7 @@ from sbm.model.signature import Signature
 from sbm.operations.progress import Advance
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres.database import Database
+from sbm.store.postgres.host_watch import HostWatch
 
 OK, FAILED, MISUSED = 0, 1, 2
 
@@ -48,13 +49,15 @@ def with_database(address: DatabaseAddress, work: Work) -> int:
     outcome: list[int | Exception] = []
 
     async def once(reactor: Any) -> None:
-        database = Database(reactor=reactor, address=address, size=1)
+        watch = HostWatch(reactor=reactor, address=address)
+        database = Database(reactor=reactor, address=address, size=1, watch=watch)
         try:
             outcome.append(await work(database))
         except Exception as error:
             outcome.append(error)
         finally:
             database.stopService()
+            await watch.stopService()
 
     def begin(reactor: Any) -> Deferred[None]:
         # ``outcome`` has the result. A coroutine that was interrupted has none.

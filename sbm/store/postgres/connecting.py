@@ -84,7 +84,7 @@ async def open_connection(
             return float(min(CONNECT_SECONDS, left / hosts / addresses))
 
         try:
-            found = await _locate(reactor, host, patience(1))
+            found = await locate(reactor, host, patience(1))
         except TimeoutError:
             refusals.append(f"the name {host} cannot be resolved")
             continue
@@ -106,7 +106,7 @@ async def open_connection(
 async def _open_at(
     reactor: Any, address: DatabaseAddress, where: dict[str, str], seconds: float
 ) -> Connection:
-    async with _opened(reactor, address, where, seconds) as connection:
+    async with opened(reactor, address, where, seconds) as connection:
         options = session.options_wanted(connection.info)
         if options is not None and "options" not in where:
             connection.close()
@@ -121,7 +121,7 @@ async def _open_at(
         if connection.pid != connection.info.backend_pid:
             # There is a pooler, which shows a pid of its own. Two sessions show its mode.
             try:
-                async with _opened(reactor, address, where, seconds) as other:
+                async with opened(reactor, address, where, seconds) as other:
                     await _refuse_shared(reactor, mark, {"ours": connection, "other": other})
                     other.close()
             except (*LOST, psycopg2.Error) as error:
@@ -134,7 +134,7 @@ async def _open_at(
 
 
 @asynccontextmanager
-async def _opened(
+async def opened(
     reactor: Any, address: DatabaseAddress, where: dict[str, str], seconds: float
 ) -> AsyncIterator[Connection]:
     """A connection that is closed if the block fails, or takes longer than ``seconds``."""
@@ -223,7 +223,7 @@ async def _find_server(reactor: Any, connection: Connection) -> Server | None:
     return Server(cluster=cluster, life=life)
 
 
-async def _locate(reactor: Any, host: str, seconds: float) -> list[dict[str, str]]:
+async def locate(reactor: Any, host: str, seconds: float) -> list[dict[str, str]]:
     """The addresses of a host, as options of libpq; its own look-up would block the reactor.
 
     Raises TimeoutError.

@@ -33,6 +33,7 @@ from sbm.store.postgres.errors import (
     one_line,
     told_error,
 )
+from sbm.store.postgres.host_watch import HostWatch
 from sbm.store.postgres.rows import check_row_count, row_mapping
 from sbm.store.postgres.statements import Cardinality, Query
 
@@ -185,13 +186,15 @@ class Database(Service):
     A connection that failed, or is old, is closed and never used again. If one is lost, the idle
     ones are closed, too, because they would not notice that the server is gone. While no server can
     be reached, callers get DatabaseUnavailable at once, and one caller at a time tries again, every
-    second. The host that was reached last is tried first.
+    second. The host that was reached last is tried first. With a ``watch``, only the right server
+    is used, and no commit on another one is believed.
     """
 
     _reactor: Any
     _address: DatabaseAddress
     _size: int
     _scheduling: str = ""
+    _watch: HostWatch | None = None
     _log: Logger = field(factory=Logger, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -261,6 +264,8 @@ class Database(Service):
                     raise
                 raise told from error
             await self._commit(connection, pending)
+            if pending is not None and self._watch is not None:
+                await self._watch.confirm(pending.server)
             return result
         except BaseException:
             if not connection.is_idle:
@@ -373,7 +378,7 @@ class Database(Service):
             raise type(self._refusal[1])(str(self._refusal[1]))
         self._is_trying_again = self._refusal is not None
         try:
-            connection = await open_connection(self._reactor, self._address, self._scheduling)
+            connection = await self._connect()
         except DatabaseUnavailable as error:
             if self._refusal is None or str(self._refusal[1]) != str(error):
                 self._log.warn("the database cannot be used: {error}", error=error)
@@ -387,6 +392,11 @@ class Database(Service):
         self._address = self._address.beginning_with(connection.place)
         self._opened_at[connection] = self._reactor.seconds()
         return connection
+
+    async def _connect(self) -> Connection:
+        if self._watch is not None:
+            return await self._watch.open_connection(self._scheduling)
+        return await open_connection(self._reactor, self._address, self._scheduling)
 
     def _lose(self, connection: Connection) -> None:
         """Discard it and the idle ones: they may have been lost for the same reason."""

@@ -31,6 +31,10 @@ class DatabaseUnfit(DatabaseUnavailable):
     """
 
 
+class WrongServer(DatabaseUnfit):
+    """No server that accepts writes may be used: it is an old primary, or there are two."""
+
+
 class SchemaMismatch(DatabaseUnfit):
     """The schema is not the one of this release."""
 

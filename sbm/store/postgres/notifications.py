@@ -14,6 +14,7 @@ from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres.connecting import open_connection
 from sbm.store.postgres.connection import PROMPT_SECONDS, Connection, run
 from sbm.store.postgres.errors import LOST, DatabaseUnavailable
+from sbm.store.postgres.host_watch import HostWatch
 
 RETRY_SECONDS = 5.0
 
@@ -34,6 +35,7 @@ class Notifications(Service):
     _reactor: Any
     _address: DatabaseAddress
     _heard: Mapping[str, Callable[[], None]]
+    _watch: HostWatch | None = None
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
@@ -68,7 +70,10 @@ class Notifications(Service):
                 return
 
     async def _listen_once(self) -> None:
-        connection = await open_connection(self._reactor, self._address)
+        if self._watch is not None:
+            connection = await self._watch.open_connection()
+        else:
+            connection = await open_connection(self._reactor, self._address)
         try:
             connection.addNotifyObserver(lambda notify: self._heard[notify.channel]())
             for channel in self._heard:

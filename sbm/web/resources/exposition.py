@@ -36,6 +36,7 @@ _COUNTERS: Mapping[str, str] = {
     "scheduler_callbacks.unmatched": "Calls by the Scheduler that match no due moment.",
     "clock.jumps": "Times that the database's clock was set, as this process saw it.",
     "database.went_back": "Times that this process saw that the database went back.",
+    "database.server_changes": "Times that the database was found on another server or timeline.",
     "metrics.lost": "Values that the Metrics API refused, or perhaps did not get.",
     "metrics.dropped": "Values for the Metrics API that were dropped: too many names are waiting.",
 }
@@ -66,6 +67,8 @@ _GAUGES: Mapping[str, str] = {
     "service.away": "1 if this service is away for the daemon, else 0.",
     "clock.doubted_seconds": "Seconds until the database's clock is trusted; 0: it is trusted.",
     "clock.last_jump_seconds": "By how much the clock was set the last time; negative: back.",
+    "database.timeline": "The timeline of the database's server: each promotion begins a new one.",
+    "database.servers_doubted": "1 if two servers accept writes, or only a wrong one does, else 0.",
     "ledger.unbalanced_ticks": "Ticks whose triggers are not all accounted for.",
     "ledger.checked_at": "When this process last checked the ledger balance, in Unix time.",
 }

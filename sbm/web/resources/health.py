@@ -93,6 +93,7 @@ class Health:
             },
             "clock": self._clock(),
             "pause": self._pause(),
+            "server": self._server(),
             "database_reason": reason,
         }
         return {"up": up, "result": result}
@@ -112,6 +113,14 @@ class Health:
         gate = self.telemetry.gate
         is_open = gate is None or gate.is_open
         return {"is_paused": not is_open, "reason": "" if gate is None else gate.reason}
+
+    def _server(self) -> dict[str, Any]:
+        timeline = self.telemetry.measured("database.timeline")
+        return {
+            "timeline": None if timeline is None else int(timeline),
+            "changes": self.telemetry.counts["database.server_changes"],
+            "warning": self.telemetry.server_warning,
+        }
 
     def _clock(self) -> dict[str, Any]:
         doubted = self.telemetry.measured("clock.doubted_seconds")
@@ -180,6 +189,23 @@ _PAUSE = one_object(
     },
     note="The work that this process does by itself. Requests are answered during a pause.",
 )
+_SERVER = one_object(
+    {
+        "timeline": {
+            "description": "The timeline of the server that is used; null: not known.",
+            "type": ["integer", "null"],
+            "minimum": 1,
+        },
+        "changes": {
+            "description": "How often this process found the database on another server or"
+            " timeline, since its start.",
+            "type": "integer",
+            "minimum": 0,
+        },
+        "warning": said(TEXT, "What an operator has to do about the servers; empty if nothing."),
+    },
+    note="The server of the database. If there is a warning, the service may be up all the same.",
+)
 _SERVICES: JsonSchema = {
     "type": "object",
     "description": "The services that this process calls, by name.",
@@ -223,6 +249,7 @@ SECTION = Section(
                         "services": _SERVICES,
                         "clock": _CLOCK,
                         "pause": _PAUSE,
+                        "server": _SERVER,
                         "database_reason": said(
                             TEXT,
                             "What an operator has to repair in the database; empty if this is not"

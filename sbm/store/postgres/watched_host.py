@@ -1,0 +1,185 @@
+"""One host of the database's URL, asked again and again what its server is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
+from twisted.logger import Logger
+
+from sbm.settings.endpoints import DatabaseAddress, HostAndPort
+from sbm.store.postgres import session
+from sbm.store.postgres.connecting import locate, opened
+from sbm.store.postgres.connection import Connection, run
+from sbm.store.postgres.errors import LOST, DatabaseUnavailable, one_line
+from sbm.store.postgres.timelines import FoundServer, find_server, list_timelines, record_timeline
+
+NOT_RECORDED = "the timeline of the database cannot be recorded: {error}"
+
+# For the name and the connection, and again for the answer.
+ANSWER_SECONDS = 2.0
+
+_LIMITS = {"statement_timeout": f"{ANSWER_SECONDS:.0f}s", "lock_timeout": "1s"}
+
+
+@define(eq=False, slots=False, kw_only=True)
+class WatchedHost:
+    """A host, and the last answer of its server; ``answered`` is called when that has changed.
+
+    It has a connection of its own, which stays open. ``server`` is None while the host does not
+    answer, and ``silence`` says why. Whoever asks while a question is under way gets the answer to
+    the next one: an answer is never older than the question.
+    """
+
+    _reactor: Any
+    _address: DatabaseAddress
+    place: HostAndPort
+    _answered: Callable[[], None]
+    _log: Logger = field(factory=Logger)
+    server: FoundServer | None = field(default=None, init=False)
+    silence: str = field(default="it was not asked yet", init=False)
+    has_been_asked: bool = field(default=False, init=False)
+    _connection: Connection | None = field(default=None, init=False)
+    _waiting: list[Deferred[None]] = field(factory=list, init=False)
+    _is_asking: bool = field(default=False, init=False)
+    _is_stopped: bool = field(default=False, init=False)
+    _is_history_old: bool = field(default=True, init=False)
+    _to_record: FoundServer | None = field(default=None, init=False)
+
+    async def look(self) -> None:
+        """Ask, also for the history; never fails."""
+        self._is_history_old = True
+        await self.ask()
+
+    def ask(self) -> Deferred[None]:
+        """Fires when the server has answered a question that begins after this, or the time is up.
+
+        It never fails.
+        """
+        waiting: Deferred[None] = Deferred(canceller=self._waiting_no_more)
+        self._waiting.append(waiting)
+        if self._is_stopped:
+            self._tell_waiting()
+        elif not self._is_asking:
+            self._is_asking = True
+            Deferred.fromCoroutine(self._ask_for_all())
+        return waiting
+
+    def record(self, server: FoundServer) -> None:
+        """Let the next look record that the database is on this timeline."""
+        self._to_record = server
+
+    def stop(self) -> None:
+        """Close the connection; questions under way end."""
+        self._is_stopped = True
+        self._fall_silent("sbm is stopping")
+
+    def _waiting_no_more(self, waiting: Deferred[None]) -> None:
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+
+    async def _ask_for_all(self) -> None:
+        try:
+            while self._waiting and not self._is_stopped:
+                waiting, self._waiting = self._waiting, []
+                await self._ask_once()
+                _tell(waiting)
+        finally:
+            self._is_asking = False
+            if self._is_stopped:
+                self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        _tell(waiting)
+
+    async def _ask_once(self) -> None:
+        try:
+            connection = await self._connected()
+            server = await find_server(
+                self._reactor, connection, place=self.place, seconds=ANSWER_SECONDS
+            )
+            await self._record(connection, server)
+            known = self.server
+            if known != server or known is None or self._is_history_old:
+                history = await list_timelines(self._reactor, connection, seconds=ANSWER_SECONDS)
+                self._is_history_old = False
+            else:
+                history = known.history
+            answer = evolve(server, history=history)
+        except (*LOST, psycopg2.Error, DatabaseUnavailable, TimeoutError) as error:
+            self._fall_silent(one_line(error) or "it does not answer")
+            return
+        self.has_been_asked = True
+        is_new = known is None or (known, known.history) != (answer, answer.history)
+        self.server, self.silence = answer, ""
+        if is_new:
+            self._answered()
+
+    async def _record(self, connection: Connection, server: FoundServer) -> None:
+        right, self._to_record = self._to_record, None
+        if right != server or server.timeline is None:
+            return
+        self._is_history_old = True
+        try:
+            await record_timeline(
+                self._reactor,
+                connection,
+                cluster=server.cluster,
+                timeline=server.timeline,
+                seconds=ANSWER_SECONDS,
+            )
+        except psycopg2.Error as error:
+            if not connection.is_idle:
+                raise
+            self._log.warn(NOT_RECORDED, error=one_line(error))
+
+    async def _connected(self) -> Connection:
+        if self._connection is not None and self._connection.is_idle:
+            return self._connection
+        if self._connection is not None and self._connection.is_open:
+            self._connection.close()
+        self._connection = None
+        where = await locate(self._reactor, self.place[0], ANSWER_SECONDS)
+        refusal: Exception = DatabaseUnavailable(f"the name {self.place[0]} has no address")
+        for one in where:
+            try:
+                self._connection = await self._open(one | {"port": str(self.place[1])})
+            except (*LOST, psycopg2.Error) as error:
+                refusal = error
+            else:
+                self._connection.on_close = self._lost
+                return self._connection
+        raise refusal
+
+    async def _open(self, where: dict[str, str]) -> Connection:
+        async with opened(self._reactor, self._address, where, ANSWER_SECONDS) as connection:
+            await run(
+                self._reactor, connection, session.settings(connection.server_version, **_LIMITS)
+            )
+            await run(self._reactor, connection, session.PLACED_FIRST)
+        return connection
+
+    def _lost(self) -> None:
+        if not self._is_stopped and not self._is_asking:
+            self.ask()
+
+    def _fall_silent(self, reason: str) -> None:
+        had_answered, was_asked = self.server is not None, self.has_been_asked
+        connection, self._connection = self._connection, None
+        self.server, self.silence, self.has_been_asked = None, reason, True
+        self._is_history_old = True
+        if connection is not None and connection.is_open:
+            connection.on_close = None
+            connection.close()
+        if not self._is_stopped and (had_answered or not was_asked):
+            self._answered()
+
+
+def _tell(waiting: list[Deferred[None]]) -> None:
+    for one in waiting:
+        if not one.called:
+            one.callback(None)
