@@ -20,7 +20,7 @@ from tests.store.postgres.test_statements import STATEMENTS
 # Volatile functions of which nothing is left to commit.
 LEAVES_NOTHING = {
     *("clock_timestamp", "pg_advisory_xact_lock", "pg_terminate_backend", "pg_xact_status"),
-    "set_config",
+    *("pg_control_system", "pg_current_wal_lsn", "pg_is_in_recovery", "set_config"),
 }
 
 # Our own, as a statement calls them.

@@ -7,13 +7,16 @@ from typing import Any
 
 import psycopg2
 from attrs import frozen
+from twisted.internet.task import deferLater
 
 from sbm.store.postgres.connection import PROMPT_SECONDS, Connection, Server, run
-from sbm.store.postgres.errors import DatabaseUnfit
+from sbm.store.postgres.errors import LOST, DatabaseUnavailable, DatabaseUnfit, one_line
 from sbm.store.postgres.session import POOLED
 from sbm.store.postgres.statements import load
 
 QUERIES = load("commits")
+
+LOOK_AGAIN_SECONDS = 0.2
 
 
 class CommitStatus(Enum):
@@ -78,3 +81,15 @@ async def look(reactor: Any, connection: Connection, pending: Pending) -> Commit
     if here == there:
         await run(reactor, connection, QUERIES.end_transaction.sql, {"id": pending.id})
     return CommitStatus.OPEN
+
+
+async def find_out(reactor: Any, connection: Connection, pending: Pending) -> CommitStatus:
+    """Ask until the server knows; raises DatabaseUnavailable if the connection is lost."""
+    while True:
+        try:
+            fate = await look(reactor, connection, pending)
+        except LOST as error:
+            raise DatabaseUnavailable(one_line(error)) from error
+        if fate is not CommitStatus.OPEN:
+            return fate
+        await deferLater(reactor, LOOK_AGAIN_SECONDS)

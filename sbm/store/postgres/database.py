@@ -51,7 +51,6 @@ RESTART_SECONDS = 20.0
 # that its client is gone, and answers within 5 s after it is back. Callers may wait for a minute,
 # as proxies do.
 LOOK_SECONDS = 20.0
-LOOK_AGAIN_SECONDS = 0.2
 
 
 @define(eq=False, kw_only=True)
@@ -304,7 +303,7 @@ class Database(Service):
             with suppress(DatabaseUnavailable):
                 connection = await self._open()
                 try:
-                    fate = await self._ask(connection, pending)
+                    fate = await commits.find_out(self._reactor, connection, pending)
                 finally:
                     # It replaces the connection that was lost.
                     if connection.is_idle and not self._stopped:
@@ -315,17 +314,7 @@ class Database(Service):
                     return fate
             if self._stopped:
                 return CommitStatus.UNTOLD
-            await deferLater(self._reactor, LOOK_AGAIN_SECONDS)
-
-    async def _ask(self, connection: Connection, pending: Pending) -> CommitStatus:
-        while True:
-            try:
-                fate = await commits.look(self._reactor, connection, pending)
-            except LOST as error:
-                raise DatabaseUnavailable(one_line(error)) from error
-            if fate is not CommitStatus.OPEN:
-                return fate
-            await deferLater(self._reactor, LOOK_AGAIN_SECONDS)
+            await deferLater(self._reactor, commits.LOOK_AGAIN_SECONDS)
 
     async def _undo(self, connection: Connection, error: Exception) -> None:
         """Roll back; if the connection or its server may be the cause, close it instead."""
@@ -378,7 +367,10 @@ class Database(Service):
             raise type(self._refusal[1])(str(self._refusal[1]))
         self._is_trying_again = self._refusal is not None
         try:
-            connection = await self._connect()
+            if self._watch is None:
+                connection = await open_connection(self._reactor, self._address, self._scheduling)
+            else:
+                connection = await self._watch.open_connection(self._scheduling)
         except DatabaseUnavailable as error:
             if self._refusal is None or str(self._refusal[1]) != str(error):
                 self._log.warn("the database cannot be used: {error}", error=error)
@@ -392,11 +384,6 @@ class Database(Service):
         self._address = self._address.beginning_with(connection.place)
         self._opened_at[connection] = self._reactor.seconds()
         return connection
-
-    async def _connect(self) -> Connection:
-        if self._watch is not None:
-            return await self._watch.open_connection(self._scheduling)
-        return await open_connection(self._reactor, self._address, self._scheduling)
 
     def _lose(self, connection: Connection) -> None:
         """Discard it and the idle ones: they may have been lost for the same reason."""

@@ -179,9 +179,7 @@ class HostWatch(Service):
         """Ask all hosts for the first time; each has its own time limit."""
         if not self.running:
             self.startService()
-        first_looks = [host.ask() for host in self._hosts if not host.has_been_asked]
-        if first_looks:
-            await gatherResults(first_looks)
+        await gatherResults([host.asked_once() for host in self._hosts])
 
     async def _closing_on_error(self, connection: Connection, work: Coroutine[Any, Any, T]) -> T:
         try:

@@ -44,10 +44,20 @@ class WatchedHost:
     has_been_asked: bool = field(default=False, init=False)
     _connection: Connection | None = field(default=None, init=False)
     _waiting: list[Deferred[None]] = field(factory=list, init=False)
+    _first_waiting: list[Deferred[None]] = field(factory=list, init=False)
     _is_asking: bool = field(default=False, init=False)
     _is_stopped: bool = field(default=False, init=False)
     _is_history_old: bool = field(default=True, init=False)
     _to_record: FoundServer | None = field(default=None, init=False)
+
+    def asked_once(self) -> Deferred[None]:
+        """Fires when it was asked for the first time, with or without an answer."""
+        waiting: Deferred[None] = Deferred(canceller=self._first_waiting.remove)
+        if self.has_been_asked:
+            waiting.callback(None)
+        else:
+            self._first_waiting.append(waiting)
+        return waiting
 
     async def look(self) -> None:
         """Ask, also for the history; never fails."""
@@ -86,14 +96,16 @@ class WatchedHost:
             while self._waiting and not self._is_stopped:
                 waiting, self._waiting = self._waiting, []
                 await self._ask_once()
-                _tell(waiting)
+                first, self._first_waiting = self._first_waiting, []
+                _tell([*waiting, *first])
         finally:
             self._is_asking = False
             if self._is_stopped:
                 self._tell_waiting()
 
     def _tell_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting = [*self._waiting, *self._first_waiting]
+        self._waiting, self._first_waiting = [], []
         _tell(waiting)
 
     async def _ask_once(self) -> None:
