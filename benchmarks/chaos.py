@@ -38,6 +38,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="default: a random one")
     parser.add_argument("--sender", choices=SENDERS, default="sandbox", help="the Message Sender")
     parser.add_argument("--database", help="an existing server, which is not killed")
+    parser.add_argument(
+        "--patroni",
+        action="store_true",
+        dest="is_replicated",
+        help="two servers under Patroni: kill and freeze leaders (--only leader)",
+    )
     parser.add_argument("--code", type=Path, help="the checkout of the daemons")
     parser.add_argument(
         "--longest-stop", type=float, help="the longest time of a SIGSTOP of a daemon, in seconds"

@@ -9,7 +9,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -38,6 +38,10 @@ class DatabaseServer(Protocol):
 
     can_be_killed: bool
     uri: str  # of its database, without a proxy
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What the report tells of it."""
 
     def start(self) -> None:
         """Start the server, and return when it accepts connections."""
@@ -77,6 +81,10 @@ class OwnServer:
                 time.sleep(0.2)
         self.uri = self._server.uri()
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        return {}
+
     def kill(self) -> None:
         with suppress(OSError, ValueError, IndexError):
             pid = int((self._server.data / "postmaster.pid").read_text().splitlines()[0])
@@ -104,6 +112,10 @@ class GivenServer:
         if not self.uri:
             self._execute("CREATE DATABASE {} TEMPLATE template0")
             self.uri = with_database(self.server_uri, self._name)
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        return {}
 
     def kill(self) -> None:
         raise NotImplementedError("a server that was given is not ours to kill")

@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 
 from tests.chaos.database import DatabaseServer, backends, terminate_backends
 from tests.chaos.faulty_proxy import CUTTING, PASS, FaultyProxy, Mode
+from tests.chaos.patroni import FailoverWait, PatroniCluster, PatroniNode
 from tests.chaos.sender_faults import LIST_TROUBLES, NONE, POST_TROUBLES, SenderFault
 from tests.chaos.servers import PATIENCE_SECONDS, ServerProcess
 
@@ -93,6 +94,8 @@ class Plan:
         ]
         if self.stage.database.can_be_killed:
             kinds += [(3, self._kill_postmaster), (2, self._kill_backend), (2, self._stop_backend)]
+        if isinstance(self.stage.database, PatroniCluster):
+            kinds += [(4, self._kill_leader), (4, self._freeze_leader)]
         self._weights = [weight for weight, _ in kinds]
         self._kinds = [kind for _, kind in kinds]
 
@@ -163,6 +166,32 @@ class Plan:
             begin=begin,
             lift=lift,
             kills=len(processes) + int(stage.database.can_be_killed),
+        )
+
+    def _kill_leader(self) -> Fault:
+        return self._struck("kill -9 the leader of PostgreSQL", PatroniNode.kill, PatroniNode.start)
+
+    def _freeze_leader(self) -> Fault:
+        return self._struck(
+            "SIGSTOP the leader of PostgreSQL", PatroniNode.freeze, PatroniNode.go_on
+        )
+
+    def _struck(
+        self,
+        kind: str,
+        how: Callable[[PatroniNode], None],
+        back: Callable[[PatroniNode], None],
+    ) -> Fault:
+        """The old leader comes back when its successor has gone on with the work."""
+        cluster, waits = self.stage.database, list[FailoverWait]()
+        assert isinstance(cluster, PatroniCluster)
+        return Fault(
+            kind=kind,
+            victims=frozenset({"PostgreSQL"}),
+            begin=lambda: waits.append(cluster.strike(how)),
+            lift=lambda: back(waits[0].old),
+            is_over=lambda: waits[0].is_over(),
+            kills=1,
         )
 
     def _stop_daemon(self) -> Fault:
@@ -338,7 +367,7 @@ class FaultRunner:
 
     def end(self) -> None:
         """End all faults, and wait for those that end by themselves."""
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + 2 * PATIENCE_SECONDS
         self.lift(all_of_them=True)
         while self._going_on and time.monotonic() < end:
             time.sleep(0.1)

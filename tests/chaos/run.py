@@ -46,7 +46,8 @@ class Options:
     """The options of a run.
 
     Faults begin every ``gap`` seconds on average, for ``seconds`` and until there were ``kills``.
-    ``sender`` is one of world.SENDERS; ``database`` is a server that is somebody else's; ``code``
+    ``sender`` is one of world.SENDERS; ``database`` is a server that is somebody else's; with
+    ``is_replicated``, there are two servers under Patroni; ``code``
     is the folder that the daemons' program is taken from; ``longest_stop`` is that of a daemon,
     and ``patience`` how long recovery may take, in seconds. Faults are ``only`` those whose kind
     has this in it. ``sabotage`` is SQL that makes the daemons break their promise.
@@ -60,6 +61,7 @@ class Options:
     seed: int = field(factory=lambda: random.SystemRandom().randrange(10**9))
     sender: str = "sandbox"
     database: str | None = None
+    is_replicated: bool = False
     code: Path = ROOT
     longest_stop: float = 9.0
     patience: float = 180.0
@@ -91,6 +93,7 @@ class Run:
             database_uri=options.database,
             code=options.code,
             settings={**SETTINGS, **options.settings},
+            is_replicated=options.is_replicated,
         )
 
     def make(self) -> ChaosReport:
@@ -221,6 +224,7 @@ class Run:
             "faults": sum(storm.made.values()),
             "kills": storm.kills,
             **{f"  {kind}": count for kind, count in sorted(storm.made.items())},
+            **self.world.database.figures,
             **made.figures,
         }
         return evolve(made, wrongs=wrongs, figures=figures)

@@ -16,6 +16,7 @@ from tests.chaos.database import DatabaseServer, GivenServer, OwnServer, target_
 from tests.chaos.faults import FaultContext
 from tests.chaos.faulty_proxy import FaultyProxy, ProxyThread, Target
 from tests.chaos.load import TOKEN
+from tests.chaos.patroni import PatroniCluster
 from tests.chaos.servers import ROOT, TWISTD, ServerProcess, environment
 from tests.ports import free_port
 
@@ -32,7 +33,8 @@ _KEPT_ONLY_IF_WRONG = ("message-sender", "message-sender-shm", "message-sender-w
 class ChaosWorld:
     """All parts, in a folder of their own; ``code`` is the checkout with the daemons' program.
 
-    ``database_uri`` is a server that is somebody else's, instead of an embedded one.
+    ``database_uri`` is a server that is somebody else's, instead of an embedded one. With
+    ``is_replicated``, there are two servers under Patroni, which the daemons reach without a proxy.
     """
 
     daemon_count: int
@@ -40,6 +42,7 @@ class ChaosWorld:
     database_uri: str | None
     code: Path
     settings: dict[str, str]
+    is_replicated: bool = False
     folder: Path = field(init=False)
     database: DatabaseServer = field(init=False)
     daemons: Sequence[ServerProcess] = field(init=False, factory=list)
@@ -52,7 +55,9 @@ class ChaosWorld:
         # Short, because the path of a socket must be. Not in memory: commits must be durable.
         self.folder = Path(tempfile.mkdtemp(prefix="sbm-chaos-", dir="/tmp"))
         self.logs.mkdir()
-        if self.database_uri is None:
+        if self.is_replicated:
+            self.database = PatroniCluster(self.folder / "pg")
+        elif self.database_uri is None:
             self.database = OwnServer(self.folder / "pg")
         else:
             self.database = GivenServer(self.database_uri)
@@ -64,10 +69,11 @@ class ChaosWorld:
             self.sender = self._python("Message Sender", _OTHER_SENDER, outbounds, self.trouble)
         self._wires = ProxyThread()
         self.proxies = {
-            "PostgreSQL": self._proxy(lambda: target_of(self.database.uri)),
             "Message Sender": self._proxy(lambda: ("127.0.0.1", self.sender.port)),
             "Identity Store": self._proxy(lambda: ("127.0.0.1", self.identity_store.port)),
         }
+        if not self.is_replicated:
+            self.proxies["PostgreSQL"] = self._proxy(lambda: target_of(self.database.uri))
 
     @property
     def logs(self) -> Path:
@@ -190,10 +196,11 @@ class ChaosWorld:
         def url(name: str) -> str:
             return f"http://127.0.0.1:{self.proxies[name].port}/api/v1"
 
+        database = self.database.uri
+        if "PostgreSQL" in self.proxies:
+            database = through(database, self.proxies["PostgreSQL"].port)
         return {
-            "STAGE_BASED_MESSAGING_DATABASE": through(
-                self.database.uri, self.proxies["PostgreSQL"].port
-            ),
+            "STAGE_BASED_MESSAGING_DATABASE": database,
             "STAGE_BASED_MESSAGING_URL": "http://sbm.example.org",
             "IDENTITY_STORE_URL": url("Identity Store"),
             "IDENTITY_STORE_TOKEN": "i",

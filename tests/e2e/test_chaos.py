@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.chaos.patroni import missing
 from tests.chaos.run import Options, Run
 from tests.chaos.world import SENDERS
 
@@ -53,6 +54,21 @@ def test_after_minutes_of_faults_the_account_is_clean(sender: str, daemons: int)
     )
     account = Run(options).make()
     assert account.is_clean, account.text()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    bool(missing()) and not os.environ.get("CI"), reason=f"this machine has no {missing()}"
+)
+def test_failovers_under_patroni_lose_nothing_and_repeat_nothing() -> None:
+    """Leaders are killed and frozen during ticks, and come back as old primaries."""
+    options = Options(
+        seconds=150, kills=4, gap=5.0, is_replicated=True, only="leader", patience=300
+    )
+    account = Run(options).make()
+    print(account.text())
+    assert account.is_clean, account.text()
+    assert len(account.figures["time to resume"].split(",")) >= 4
 
 
 @pytest.mark.long
