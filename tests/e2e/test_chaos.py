@@ -65,8 +65,9 @@ def test_failovers_under_patroni_lose_nothing_and_repeat_nothing() -> None:
     options = Options(
         seconds=150, kills=4, gap=5.0, is_replicated=True, only="leader", patience=300
     )
-    account = Run(options).make()
-    print(account.text())
+    run = Run(options)
+    account = run.make()
+    run.tell(account.text())
     assert account.is_clean, account.text()
     assert len(account.figures["time to resume"].split(",")) >= 4
 
