@@ -113,6 +113,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
         lease_time=config.lease,
         emptied=Wakeup(reactor=reactor),
     )
+    shared.watch.listeners.append(in_flight.doubt)
     completer = Completer(
         reactor=reactor,
         database=database,

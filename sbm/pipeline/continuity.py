@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
 from attrs import define, field, frozen
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from sbm.clients.message_sender import MessageSender
@@ -33,6 +34,11 @@ MOST_PAGES = 20
 
 # An asynchronous standby lags behind by seconds. A longer gap is that of a backup.
 LONGEST_LAG = timedelta(minutes=5)
+
+
+# After a failover: until each daemon has seen the new primary and stopped to post for claims that
+# are lost, and the Message Sender has what was being posted.
+FAILOVER_SECONDS = 4.0
 
 
 @frozen(kw_only=True)
@@ -83,15 +89,19 @@ class Continuity:
         """Open the gate for this server, pause all daemons, or wait for the Message Sender."""
         # The marks are read first: meanwhile, another daemon may let the beat grow.
         marks = [one for one in (self.mark, await self._mark_file.read()) if one is not None]
-        state = await self._database.transact(_read_state)
+        first = state = await self._database.transact(_read_state)
+        if _is_on_higher_timeline(first):
+            await deferLater(self._database.reactor, FAILOVER_SECONDS)
+            # Another daemon may have judged it meanwhile; it is a failover all the same.
+            state = await self._database.transact(_read_state)
         try:
             evidence = _of_marks(marks, state) or await self._of_outbounds(state)
             if evidence is not None:
                 self._telemetry.count("database.went_back")
-                if not _is_failover(evidence, state):
+                if not _is_failover(evidence, first):
                     await self._pause(evidence)
                     return
-                await self._repair(evidence, state)
+                await self._repair(evidence, first)
         except Unavailable as error:
             self._wait(error)
             return
@@ -214,15 +224,23 @@ def _of_marks(marks: list[Mark], state: State) -> Evidence | None:
     return None
 
 
-def _is_failover(evidence: Evidence, state: State) -> bool:
-    """Whether a standby has become the primary of the same cluster, and has lost a short time."""
+def _is_on_higher_timeline(state: State) -> bool:
+    """Whether a standby of the server that was accepted last has become the primary."""
     before, server = state.installation, state.server
     return (
-        evidence.formerly is None
-        and server is not None
-        and before.seen_at is not None
+        server is not None
         and before.timeline is not None
         and before.cluster == server.cluster
         and before.timeline < server.timeline
+    )
+
+
+def _is_failover(evidence: Evidence, state: State) -> bool:
+    """Whether a standby has become the primary of the same cluster, and has lost a short time."""
+    before = state.installation
+    return (
+        evidence.formerly is None
+        and before.seen_at is not None
+        and _is_on_higher_timeline(state)
         and abs(evidence.until - before.seen_at) < LONGEST_LAG
     )

@@ -62,6 +62,7 @@ def test_after_minutes_of_faults_the_account_is_clean(sender: str, daemons: int)
 )
 def test_failovers_under_patroni_lose_nothing_and_repeat_nothing() -> None:
     """Leaders are killed and frozen during ticks, and come back as old primaries."""
+    assert not missing(), f"there is no {missing()}"
     options = Options(
         seconds=150, kills=4, gap=5.0, is_replicated=True, only="leader", patience=300
     )

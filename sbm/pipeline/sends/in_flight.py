@@ -59,6 +59,14 @@ class InFlight:
             renewed = Lease.asked_for(self.lease_time, at=asked_at)
             self.held[send_id].lease = renewed if send_id in ids else LOST
 
+    def doubt(self) -> None:
+        """Begin no POST for the present claims before their leases are renewed.
+
+        The database is on another server now, which may not have got them.
+        """
+        for held in self.held.values():
+            held.lease = LOST
+
     def outlasts(self, held: ClaimedSend, timeout: RequestTimeout) -> bool:
         """Whether the lease still covers a request with that timeout, and a second more."""
         return held.lease.outlasts(timeout, now=self.uptime())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -48,14 +48,16 @@ class HostWatch(Service):
 
     If the URL has several hosts, each is asked every second, on a connection of its own, and the
     first connection waits until each has answered or was too slow. If the right server changes,
-    connections to the others are closed. With a single host, its server is looked at with each
-    connection. What was seen is remembered in the database, in this process, and in ``folder``.
+    connections to the others are closed, and the ``listeners`` are called. With a single host, its
+    server is looked at with each connection. What was seen is remembered in the database, in this
+    process, and in ``folder``.
     """
 
     _reactor: Any
     _address: DatabaseAddress
     _telemetry: Telemetry = field(factory=Telemetry)
     _folder: Path | None = None
+    listeners: list[Callable[[], object]] = field(factory=list)
     _log: Logger = field(factory=Logger)
     _seen: SeenServers = field(factory=SeenServers, init=False)
     _file: StateFile[SeenServers] = field(
@@ -279,6 +281,8 @@ class HostWatch(Service):
         former = self._seen.former(server)
         self._telemetry.gauge("database.timeline", timeline)
         if former is not None:
+            for listener in self.listeners:
+                listener()
             self._telemetry.count("database.server_changes")
             say = self._log.warn
             if former[0] != server.cluster:

@@ -61,6 +61,17 @@ def test_a_lease_that_was_not_renewed_is_lost_for_good(in_flight: InFlight) -> N
     assert not in_flight.outlasts(held, RequestTimeout(timedelta(0)))
 
 
+def test_after_a_failover_a_post_begins_only_if_the_new_server_renews_the_claim(
+    in_flight: InFlight,
+) -> None:
+    known, lost = (in_flight.take(another_send(), asked_at=0) for _ in range(2))
+    in_flight.doubt()
+    assert not in_flight.outlasts(known, TIMEOUT)
+    in_flight.renew({known.send.id}, asked_about={known.send.id, lost.send.id}, asked_at=0)
+    assert in_flight.outlasts(known, TIMEOUT)
+    assert not in_flight.outlasts(lost, TIMEOUT)
+
+
 def test_what_was_claimed_while_others_were_renewed_keeps_its_lease(in_flight: InFlight) -> None:
     old, new = (
         in_flight.take(another_send(), asked_at=0),
