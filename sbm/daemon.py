@@ -200,18 +200,18 @@ def _ticks(shared: SharedParts) -> Iterable[IService]:
         one_pass=mode.one_pass,
         rest=HOUSEKEEPING_SECONDS,
     )
-    expansion = Expansion(database=shared.gated, owed=wakeups.sends.wake)
+    expansion = Expansion(database=shared.gated_for_ticks, owed=wakeups.sends.wake)
     yield Loop(
         reactor=shared.reactor,
         name="expand ticks",
         one_pass=expansion.one_pass,
         rest=POLL_SECONDS,
         wakeup=wakeups.ticks,
-        gate=shared.gate,
+        gate=shared.gate.ticks,
     )
     if config.scheduling.mode == "builtin":
         clock = Clock(
-            database=shared.gated,
+            database=shared.gated_for_ticks,
             mode=mode,
             time_zone=config.timezone,
             grace=config.tick_grace,
@@ -223,7 +223,7 @@ def _ticks(shared: SharedParts) -> Iterable[IService]:
             name="clock",
             one_pass=clock.one_pass,
             rest=POLL_SECONDS,
-            gate=shared.gate,
+            gate=shared.gate.ticks,
         )
 
 

@@ -69,6 +69,11 @@ class SharedParts:
         """The database for work that waits while the gate is closed."""
         return GatedDatabase(database=self.database, gate=self.gate)
 
+    @property
+    def gated_for_ticks(self) -> GatedDatabase:
+        """The database for ticks, for which the gate opens earlier."""
+        return GatedDatabase(database=self.database, gate=self.gate.ticks)
+
     def breaker(self, service: str, *, is_told_once: bool = False) -> Breaker:
         """A new breaker for a service that the daemon calls; telemetry shows it."""
         breaker = Breaker(
@@ -189,7 +194,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
         ],
         under_way=[
             delivery,
-            *_pauses(shared, message_sender),
+            *_pauses(shared, message_sender, in_flight),
             Loop(
                 reactor=reactor,
                 name="expire leases",
@@ -217,12 +222,15 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
     )
 
 
-def _pauses(shared: SharedParts, message_sender: MessageSender) -> Iterable[IService]:
+def _pauses(
+    shared: SharedParts, message_sender: MessageSender, in_flight: InFlight
+) -> Iterable[IService]:
     """Opens the gate in front of all work, once the database was judged, and closes it."""
     mark_file = MarkFile(reactor=shared.reactor, folder=shared.config.state_dir)
     continuity = Continuity(
         database=shared.database,
         message_sender=message_sender,
+        in_flight=in_flight,
         gate=shared.gate,
         mark_file=mark_file,
         lease=shared.config.lease,

@@ -308,17 +308,16 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION public.member_send_id(schedule_id integer, due_at timestamp with time zone, repetition uuid, subscription_id uuid) RETURNS uuid
+CREATE FUNCTION public.member_send_id(moment text, subscription_id uuid) RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
--- The id of the send that a tick of a schedule owes to a subscription: the same for each database
--- with this installation id, even if the tick or the send was lost and is made again. It is a UUID
--- of version 8.
-SELECT encode(set_byte(set_byte(hash, 6, get_byte(hash, 6) & 15 | 128),
-                       8, get_byte(hash, 8) & 63 | 128), 'hex')::uuid
-  FROM (SELECT substring(sha256(convert_to(concat_ws(
-                   ' ', (SELECT id FROM installation), schedule_id, EXTRACT(epoch FROM due_at),
-                   repetition, subscription_id), 'UTF8')) FROM 1 FOR 16) AS hash) hashed
+-- The id of the send that a tick owes to a subscription: the same for each database with this
+-- installation id, even if the tick or the send was lost and is made again. moment names the tick.
+-- It is a UUID of version 8. A single expression, which PostgreSQL evaluates without a call: it is
+-- computed for each member.
+SELECT overlay(overlay(
+           left(encode(sha256(convert_to(concat_ws(' ', moment, subscription_id), 'UTF8')), 'hex'), 32)
+           PLACING '8' FROM 13) PLACING '8' FROM 17)::uuid
 $$;
 
 CREATE FUNCTION public.note_content_changes() RETURNS trigger
@@ -909,6 +908,7 @@ CREATE TABLE public.pauses (
     reason text NOT NULL,
     since timestamp with time zone DEFAULT now() NOT NULL,
     ended_at timestamp with time zone,
+    repaired_at timestamp with time zone,
     outbounds_until timestamp with time zone,
     formerly uuid,
     CONSTRAINT pauses_check CHECK (((kind = 'setting'::text) = (daemon IS NOT NULL))),
@@ -920,6 +920,8 @@ COMMENT ON TABLE public.pauses IS 'While a pause has not ended, the daemons that
 COMMENT ON COLUMN public.pauses.kind IS 'setting: SBM_PAUSED of one daemon; restored: the database went back, which concerns all.';
 
 COMMENT ON COLUMN public.pauses.daemon IS 'The daemon that it concerns; null: all.';
+
+COMMENT ON COLUMN public.pauses.repaired_at IS 'restored: when `sbm restored` was run to its end; null: not since the pause began.';
 
 COMMENT ON COLUMN public.pauses.outbounds_until IS 'restored: the newest outbound that was looked at, by the clock of the Message Sender. Up to it, outbounds that the database does not know are no evidence any more.';
 

@@ -23,6 +23,7 @@ from sbm.clients.service_client import (
     unavailable,
 )
 from sbm.model.outbound import SEND_KEY, OwnOutbound, own_outbound
+from sbm.runtime.time_slices import TimeSlice
 
 # The limits of one question: the web server of the service accepts request lines of 4,094 bytes,
 # and a link to the next page is a little longer than the question.
@@ -128,24 +129,36 @@ class MessageSender:
         """The outbounds of installations of sbm that were stored since then, newest first.
 
         At most ``most`` pages are read; None: all. Raises Unavailable (Faulty if the answer cannot
-        be read), or CannotBeAsked if there is no such list.
+        be read), or CannotBeAsked if there is no such list, or it is not for us.
         """
         seen: set[QueryPairs] = set()
         query: QueryPairs | None = _question([], after)
         while query is not None and (most is None or len(seen) < most):
             answer = await self._client.get(*_LIST, query=query)
-            if answer.status in (404, 405):
+            if answer.status in TURNED_AWAY:
                 raise CannotBeAsked(answered(_SERVICE, answer))
+            if answer.asks_to_slow_down:
+                raise unavailable(_SERVICE, answer)
             if answer.status != 200:
                 raise faulty(_SERVICE, answer)
             seen.add(query)
             try:
                 page = answer.json()
-                rows = [own_outbound(row) for row in page["results"]]
                 query = next_query(page["next"], seen)
+                own = await self._own(page["results"])
             except (ValueError, LookupError, TypeError) as error:
                 raise Faulty(f"{_SERVICE} answered with a page that cannot be read") from error
-            yield [row for row in rows if row is not None]
+            yield own
+
+    async def _own(self, rows: Iterable[Any]) -> list[OwnOutbound]:
+        own, slices = [], TimeSlice(reactor=self._client.reactor)
+        for row in rows:
+            outbound = own_outbound(row)
+            if outbound is not None:
+                own.append(outbound)
+            if slices.is_over:
+                await slices.next_turn()
+        return own
 
     def _fits(self, identities: Sequence[str], after: datetime) -> bool:
         target = self._client.target(*_LIST, query=_question(identities, after))

@@ -144,7 +144,7 @@ class ServiceClient(Service):
     ``timeout`` or ``connection_error``.
     """
 
-    _reactor: Any
+    reactor: Any
     _address: ServiceAddress | MetricsAddress
     _timeout: RequestTimeout
     _connections: int = 50
@@ -154,9 +154,9 @@ class ServiceClient(Service):
     _deadlines: Deadlines = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._deadlines = Deadlines(reactor=self._reactor, patience=self._timeout)
+        self._deadlines = Deadlines(reactor=self.reactor, patience=self._timeout)
         self._agent = HttpAgent(
-            reactor=self._reactor, connections=self._connections, keep_alive=KEEP_ALIVE_SECONDS
+            reactor=self.reactor, connections=self._connections, keep_alive=KEEP_ALIVE_SECONDS
         )
         self._client = PreparedClient(self._agent)
         # Without a slash at its end. The host is in ASCII after this.
@@ -233,7 +233,7 @@ class ServiceClient(Service):
 
     async def _request(self, method: str, url: str, body: PreparedBody | None) -> HttpResponse:
         headers = self._headers if body is None else self._json_headers
-        began_at = self._reactor.seconds()
+        began_at = self.reactor.seconds()
         request = self._client.request(method, url, headers=headers, data=body)
         self._deadlines.add(request)
         try:
@@ -268,7 +268,7 @@ class ServiceClient(Service):
 
         Then the failure was caused by that, and says nothing about the service.
         """
-        elapsed = self._reactor.seconds() - began_at
+        elapsed = self.reactor.seconds() - began_at
         return bool(elapsed > self._timeout.total_seconds() + LATE_SECONDS)
 
 

@@ -136,6 +136,8 @@ async def _conclude(
         "superseded": count.superseded,
         "left": count.left,
     }
+    if not count.left:
+        await pauses.mark_repaired(transaction)
     if wanted.is_new_installation:
         former, present = await installation.change(transaction)
         await pauses.pause_restored(transaction, reason=PAUSED_TO_REPAIR, formerly=former)
@@ -149,11 +151,27 @@ async def _conclude(
     )
 
 
-async def resume(transaction: Transaction, *, signature: Signature) -> list[Pause]:
+class NotRepaired(OperationRefused):
+    """The database went back, and was not repaired."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database went back to an earlier state, and `sbm restored` was not run to its end:"
+            " run it first. (With --without-repair, the daemons go on all the same, and may send"
+            " again what was sent already)"
+        )
+
+
+async def resume(
+    transaction: Transaction, *, signature: Signature, without_repair: bool = False
+) -> list[Pause]:
     """End all pauses; returns those that have ended.
 
-    Outbounds and marks from before do not show any more that the database went back.
+    Outbounds and marks from before do not show any more that the database went back. Raises
+    NotRepaired, unless ``without_repair``.
     """
+    if not without_repair and await pauses.is_repair_missing(transaction):
+        raise NotRepaired
     ended = await pauses.end_all(transaction)
     if any(pause.kind == "restored" for pause in ended):
         await installation.accept_past(transaction)
@@ -188,7 +206,10 @@ async def doubt_all(database: Database, *, lease: timedelta) -> int:
     """
     await database.transact(installation.ask_first, lease=lease)
     doubted = 0
-    while count := await database.transact(lost_sends.doubt, limit=CHUNK):
+    # Sends may be owed meanwhile. A part that is not full is the last one, or this might never end.
+    count = CHUNK
+    while count == CHUNK:
+        count = await database.transact(lost_sends.doubt, limit=CHUNK)
         doubted += count
     return doubted
 

@@ -11,11 +11,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from sbm.clients.message_sender import MessageSender
-from sbm.clients.outcomes import CannotBeAsked, Unavailable
+from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
 from sbm.clients.service_client import TooLong
 from sbm.model.installation import Installation, Mark
 from sbm.operations import restored
 from sbm.pipeline.mark_file import MarkFile
+from sbm.pipeline.sends.in_flight import InFlight
 from sbm.runtime.work_gate import WorkGate
 from sbm.store import installation, lost_sends, pauses
 from sbm.store.pauses import AcceptedEvidence
@@ -23,7 +24,8 @@ from sbm.store.postgres.connection import Server
 from sbm.store.postgres.database import Database, Transaction
 from sbm.telemetry import Telemetry
 
-# How far back the Message Sender is asked. If its pages are too large, a shorter time is tried.
+# How far back the Message Sender is asked. If its pages are too large, too slow or of no use, a
+# shorter time is tried.
 ASKED_BACK = (
     timedelta(hours=1),
     timedelta(minutes=15),
@@ -48,6 +50,7 @@ class State:
     installation: Installation
     accepted: AcceptedEvidence
     server: Server | None
+    server_state: object
 
 
 @frozen(kw_only=True)
@@ -68,14 +71,17 @@ class Evidence:
 class Continuity:
     """Judges the database, at the start and each time its server changes.
 
-    It went back if it has a smaller beat than the daemon has seen, or if the Message Sender has an
-    outbound of this installation whose send the database does not know. After a failover that lost
-    the commits of some seconds, what may have been sent is asked about, and the daemon goes on. In
-    all other cases, all daemons are paused. ``lease`` is that of a claim.
+    It went back if it has a smaller beat than the daemon has seen, if it does not know a claim that
+    the daemon holds, or if the Message Sender has an outbound of this installation whose send the
+    database does not know. After a failover that lost the commits of some seconds, what may have
+    been sent is asked about, and the daemon goes on. In all other cases, all daemons are paused.
+    While the Message Sender cannot answer, ticks are opened and expanded, and nothing else is done.
+    ``lease`` is that of a claim.
     """
 
     _database: Database
     _message_sender: MessageSender
+    _in_flight: InFlight
     _gate: WorkGate
     _mark_file: MarkFile
     _lease: timedelta
@@ -94,9 +100,13 @@ class Continuity:
             await deferLater(self._database.reactor, FAILOVER_SECONDS)
             # Another daemon may have judged it meanwhile; it is a failover all the same.
             state = await self._database.transact(_read_state)
+        evidence = _of_marks(marks, state) or await self._of_claims(state)
         try:
-            evidence = _of_marks(marks, state) or await self._of_outbounds(state)
+            if evidence is None:
+                self._gate.let_tick(state.server_state)
+                evidence = await self._of_outbounds(state)
             if evidence is not None:
+                self._gate.doubt()
                 self._telemetry.count("database.went_back")
                 if not _is_failover(evidence, first):
                     await self._pause(evidence)
@@ -106,21 +116,39 @@ class Continuity:
             self._wait(error)
             return
         self.mark = await self._database.transact(_accept, server=state.server)
-        self._gate.judge(state.server)
+        self._gate.judge(state.server_state)
+
+    async def _of_claims(self, state: State) -> Evidence | None:
+        """Whether the database does not know a claim that this daemon holds."""
+        held = [one.send for one in self._in_flight.held.values()]
+        if not held:
+            return None
+        lost = await self._database.transact(lost_sends.find_lost_claims, claims=held)
+        if not lost:
+            return None
+        return Evidence(
+            until=state.installation.now,
+            clause="this daemon holds claims that the database does not know",
+        )
 
     async def _of_outbounds(self, state: State) -> Evidence | None:
         """Ask the Message Sender; raises Unavailable."""
+        useless: Unavailable | None = None
         for back in ASKED_BACK:
             try:
                 return await self._of_recent_outbounds(state, back)
             except TooLong:
-                continue
+                useless = None
+            except (Unanswered, Faulty) as error:
+                useless = error
             except CannotBeAsked as error:
                 self._log.warn(
                     "the Message Sender cannot be asked whether the database went back: {error}",
                     error=error,
                 )
                 return None
+        if useless is not None:
+            raise useless
         self._log.warn(
             "the Message Sender cannot be asked whether the database went back: its pages are too"
             " large"
@@ -140,7 +168,9 @@ class Continuity:
             ]
             if newest is None and ours:
                 newest = max(one.created_at for one in ours)
-            lost = await self._database.transact(lost_sends.find_lost, outbounds=ours)
+            lost = await self._database.transact(
+                lost_sends.find_lost, outbounds=ours, since=state.installation.seen_at
+            )
             if lost:
                 until = max(one.created_at for one in ours if one.send_id in lost)
                 return Evidence(
@@ -197,6 +227,7 @@ async def _read_state(transaction: Transaction) -> State:
         installation=await installation.read(transaction),
         accepted=await pauses.read_accepted(transaction),
         server=transaction.server,
+        server_state=transaction.server_state,
     )
 
 

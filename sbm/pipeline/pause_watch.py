@@ -20,7 +20,6 @@ from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup
 from sbm.runtime.work_gate import WorkGate
 from sbm.store import installation, pauses
-from sbm.store.postgres.connection import Server
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.gated import GatedDatabase
@@ -38,7 +37,7 @@ class Look:
 
     pauses: list[Pause]
     installation: Installation
-    server: Server | None
+    server_state: object
     is_resumed: bool
 
 
@@ -90,11 +89,10 @@ class PauseWatch(Service):
     async def one_pass(self) -> int:
         """Look once, and judge the database if that was not done for its present server."""
         look = await self._look()
-        is_restored = any(pause.kind == "restored" for pause in look.pauses)
-        if not self._gate.is_judged and not is_restored:
+        # A pause keeps the time at which the daemons last worked: it is the time of the dump.
+        if not self._gate.is_judged and not look.pauses:
             await self._continuity.judge()
-            look = await self._look()
-        self._gate.pauses = tuple(pause.reason for pause in look.pauses)
+            await self._look()
         self._tell()
         return 0
 
@@ -103,11 +101,12 @@ class PauseWatch(Service):
         look = await self._database.transact(self._read)
         if look.is_resumed:
             self._is_paused = False
-        self._gate.note(look.server)
+        self._gate.note(look.server_state)
         if seen is not None and (
             seen.installation_id != look.installation.id or seen.beat > look.installation.beat
         ):
-            self._gate.is_judged = False
+            self._gate.doubt()
+        self._gate.pauses = tuple(pause.reason for pause in look.pauses)
         return look
 
     async def _read(self, transaction: Transaction) -> Look:
@@ -117,7 +116,7 @@ class PauseWatch(Service):
         return Look(
             pauses=await pauses.list_concerning(transaction, daemon=self._daemon),
             installation=await installation.read(transaction),
-            server=transaction.server,
+            server_state=transaction.server_state,
             is_resumed=is_resumed,
         )
 

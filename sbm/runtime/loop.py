@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from sbm.runtime.already_logged import AlreadyLogged
 from sbm.runtime.wakeups import Wakeup
-from sbm.runtime.work_gate import WorkGate
+from sbm.runtime.work_gate import Gate
 
 # After a failed pass, a loop rests no longer than this, even if its usual rest is longer.
 RETRY_SECONDS = 5.0
@@ -37,7 +37,7 @@ class Loop(Service):
         default=Factory(lambda self: Wakeup(reactor=self._reactor), takes_self=True)
     )
     may_be_cut: bool = False
-    gate: WorkGate | None = None
+    gate: Gate | None = None
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:

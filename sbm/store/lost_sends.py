@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from psycopg2.extras import Json
 
 from sbm.model.outbound import OwnOutbound
-from sbm.model.send import LiveSend
+from sbm.model.send import LiveSend, Send
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.storable import storable
@@ -35,12 +36,27 @@ async def count_owed_or_claimed(transaction: Transaction) -> int:
 
 
 async def find_lost(
-    transaction: Transaction, *, outbounds: Iterable[OwnOutbound]
+    transaction: Transaction, *, outbounds: Iterable[OwnOutbound], since: datetime | None = None
 ) -> set[uuid.UUID]:
-    """The ids of sends that have an outbound, and that the database does not know as posted."""
+    """The ids of sends that have an outbound, and that the database does not know as posted.
+
+    A send that is owed after an attempt counts only if its outbound was stored after ``since``:
+    the Message Sender may have shown an outbound too late for the question about an earlier one.
+    """
     return set(
-        await transaction.many(QUERIES.find_lost_outbounds, uuid.UUID, outbounds=_told(outbounds))
+        await transaction.many(
+            QUERIES.find_lost_outbounds, uuid.UUID, outbounds=_told(outbounds), since=since
+        )
     )
+
+
+async def find_lost_claims(transaction: Transaction, *, claims: Iterable[Send]) -> list[uuid.UUID]:
+    """The ids of those claims that the database does not know, neither as live nor as settled."""
+    told = [
+        {"send_id": str(one.id), "identity": storable(one.identity), "attempt": one.attempt}
+        for one in claims
+    ]
+    return await transaction.many(QUERIES.find_lost_claims, uuid.UUID, claims=Json(told))
 
 
 async def restore(transaction: Transaction, *, outbounds: Sequence[OwnOutbound]) -> list[LiveSend]:

@@ -30,11 +30,6 @@ async def list_concerning(transaction: Transaction, *, daemon: UUID) -> list[Pau
     return await transaction.many(QUERIES.list_pauses, Pause, daemon=daemon)
 
 
-async def list_all(transaction: Transaction) -> list[Pause]:
-    """All pauses that have not ended, oldest first."""
-    return await transaction.many(QUERIES.list_all_pauses, Pause)
-
-
 async def hold_by_setting(transaction: Transaction, *, daemon: UUID, reason: str) -> bool:
     """Pause a daemon because of its setting, unless that was ended; returns whether it was.
 
@@ -65,6 +60,16 @@ async def pause_restored(
         outbounds_until=outbounds_until,
         formerly=formerly,
     )
+
+
+async def mark_repaired(transaction: Transaction) -> None:
+    """Record that `sbm restored` was run to its end."""
+    await transaction.execute(QUERIES.mark_repaired)
+
+
+async def is_repair_missing(transaction: Transaction) -> bool:
+    """Whether the database went back and was not repaired since that was found."""
+    return await transaction.one(QUERIES.is_repair_missing, bool)
 
 
 async def read_accepted(transaction: Transaction) -> AcceptedEvidence:

@@ -38,6 +38,7 @@ CREATE TABLE pauses (
     reason text NOT NULL,
     since timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz,
+    repaired_at timestamptz,
     outbounds_until timestamptz,
     formerly uuid,
     CHECK ((kind = 'setting') = (daemon IS NOT NULL))
@@ -47,6 +48,8 @@ COMMENT ON TABLE pauses IS 'While a pause has not ended, the daemons that it con
 COMMENT ON COLUMN pauses.kind IS
     'setting: SBM_PAUSED of one daemon; restored: the database went back, which concerns all.';
 COMMENT ON COLUMN pauses.daemon IS 'The daemon that it concerns; null: all.';
+COMMENT ON COLUMN pauses.repaired_at IS
+    'restored: when `sbm restored` was run to its end; null: not since the pause began.';
 COMMENT ON COLUMN pauses.outbounds_until IS
     'restored: the newest outbound that was looked at, by the clock of the Message Sender. Up to it, outbounds that the database does not know are no evidence any more.';
 COMMENT ON COLUMN pauses.formerly IS
@@ -56,17 +59,15 @@ ALTER TABLE ticks ADD COLUMN repetition uuid;
 COMMENT ON COLUMN ticks.repetition IS
     'Of a moment that was ticked before by a clock that was wrong: makes the ids of its sends other ones.';
 
-CREATE FUNCTION member_send_id(schedule_id integer, due_at timestamptz, repetition uuid,
-                               subscription_id uuid) RETURNS uuid
+CREATE FUNCTION member_send_id(moment text, subscription_id uuid) RETURNS uuid
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
--- The id of the send that a tick of a schedule owes to a subscription: the same for each database
--- with this installation id, even if the tick or the send was lost and is made again. It is a UUID
--- of version 8.
-SELECT encode(set_byte(set_byte(hash, 6, get_byte(hash, 6) & 15 | 128),
-                       8, get_byte(hash, 8) & 63 | 128), 'hex')::uuid
-  FROM (SELECT substring(sha256(convert_to(concat_ws(
-                   ' ', (SELECT id FROM installation), schedule_id, EXTRACT(epoch FROM due_at),
-                   repetition, subscription_id), 'UTF8')) FROM 1 FOR 16) AS hash) hashed
+-- The id of the send that a tick owes to a subscription: the same for each database with this
+-- installation id, even if the tick or the send was lost and is made again. moment names the tick.
+-- It is a UUID of version 8. A single expression, which PostgreSQL evaluates without a call: it is
+-- computed for each member.
+SELECT overlay(overlay(
+           left(encode(sha256(convert_to(concat_ws(' ', moment, subscription_id), 'UTF8')), 'hex'), 32)
+           PLACING '8' FROM 13) PLACING '8' FROM 17)::uuid
 $$;
 
 INSERT INTO schema_migrations (name) VALUES ('0034_notice_restored_database');

@@ -41,14 +41,31 @@ SELECT count(*) AS count FROM sends WHERE state IN ('owed', 'claimed');
 -- name: find_lost_outbounds :many
 -- reads
 -- Those of these sends, whose outbounds the Message Sender has, that the database does not know, or
--- takes for owed and never begun. The ledger's rows of a person are few. A send was claimed before it
--- was posted, so a send that is posted now is known.
+-- takes for owed: never begun, or not since %(since)s; null counts each attempt. The ledger's rows
+-- of a person are few. A send was claimed before it was posted, so a send that is posted now is
+-- known.
 SELECT o.send_id
-  FROM jsonb_to_recordset(%(outbounds)s) AS o (send_id uuid, identity text)
- WHERE NOT EXISTS (SELECT FROM sends
-                    WHERE sends.id = o.send_id AND NOT (state = 'owed' AND attempt = 0) OFFSET 0)
+  FROM jsonb_to_recordset(%(outbounds)s)
+    AS o (send_id uuid, identity text, created_at timestamptz)
+ WHERE NOT EXISTS (
+           SELECT FROM sends
+            WHERE sends.id = o.send_id
+              AND (state <> 'owed'
+                   OR attempt > 0 AND o.created_at <= %(since)s::timestamptz)
+           OFFSET 0)
    AND NOT EXISTS (SELECT FROM ledger
                     WHERE ledger.identity = o.identity AND ledger.send_id = o.send_id OFFSET 0);
+
+-- name: find_lost_claims :many
+-- reads
+-- Those of these claims of a daemon that the database does not know: the send has fewer attempts, or
+-- is neither live nor in the ledger.
+SELECT c.send_id
+  FROM jsonb_to_recordset(%(claims)s) AS c (send_id uuid, identity text, attempt integer)
+ WHERE NOT EXISTS (SELECT FROM sends
+                    WHERE sends.id = c.send_id AND sends.attempt >= c.attempt OFFSET 0)
+   AND NOT EXISTS (SELECT FROM ledger
+                    WHERE ledger.identity = c.identity AND ledger.send_id = c.send_id OFFSET 0);
 
 -- name: open_minute :one
 -- The tick that the single triggers of this minute share; nothing is added to it yet.

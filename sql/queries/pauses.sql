@@ -6,11 +6,6 @@
 SELECT kind, reason, since FROM pauses
  WHERE ended_at IS NULL AND (daemon IS NULL OR daemon = %(daemon)s) ORDER BY id;
 
--- name: list_all_pauses :many
--- reads
--- All pauses that have not ended, oldest first.
-SELECT kind, reason, since FROM pauses WHERE ended_at IS NULL ORDER BY id;
-
 -- name: is_setting_resumed :maybe
 -- reads
 -- Whether the pause of a daemon's setting has ended; no row: there is no such pause.
@@ -26,14 +21,25 @@ INSERT INTO pauses (kind, daemon, reason) VALUES ('setting', %(daemon)s, %(reaso
 DELETE FROM pauses WHERE kind = 'setting' AND daemon = %(daemon)s;
 
 -- name: pause_restored :exec
--- The database went back: all daemons wait for an operator. If they do already, only the evidence is
--- added.
+-- The database went back: all daemons wait for an operator. If they do already, the evidence is
+-- added, and a repair that came before it does not count.
 WITH told AS (SELECT pg_notify('sbm_pauses', ''))
 INSERT INTO pauses (kind, reason, outbounds_until, formerly)
 SELECT 'restored', %(reason)s, %(outbounds_until)s::timestamptz, %(formerly)s::uuid FROM told
     ON CONFLICT (kind) WHERE kind = 'restored' AND ended_at IS NULL
-    DO UPDATE SET outbounds_until = GREATEST(pauses.outbounds_until, EXCLUDED.outbounds_until),
+    DO UPDATE SET repaired_at = NULL,
+                  outbounds_until = GREATEST(pauses.outbounds_until, EXCLUDED.outbounds_until),
                   formerly = COALESCE(EXCLUDED.formerly, pauses.formerly);
+
+-- name: mark_repaired :exec
+-- The repair was run to its end.
+UPDATE pauses SET repaired_at = now() WHERE kind = 'restored' AND ended_at IS NULL;
+
+-- name: is_repair_missing :one
+-- reads
+-- Whether there is a pause because the database went back, without a repair.
+SELECT EXISTS (SELECT FROM pauses
+                WHERE kind = 'restored' AND ended_at IS NULL AND repaired_at IS NULL) AS is_missing;
 
 -- name: read_accepted :one
 -- reads

@@ -100,6 +100,8 @@ WITH behind_last AS MATERIALIZED (
      ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), tick AS MATERIALIZED (
     SELECT this.*,
+           concat_ws(' ', installation.id, this.schedule_id, EXTRACT(epoch FROM this.due_at),
+                     this.repetition) AS moment,
            COALESCE(LEAST(this.due_at, this.created_at) <= installation.ask_first_until, false)
                AS is_doubted,
            before.snapshot AS before_snapshot, before.created_at AS before_created_at,
@@ -110,12 +112,11 @@ WITH behind_last AS MATERIALIZED (
      CROSS JOIN installation
 ), members AS MATERIALIZED (
     SELECT s.id, s.identity, s.messageset_id, s.lang, tick.id AS tick_id,
-           member_send_id(tick.schedule_id, tick.due_at, tick.repetition, s.id) AS send_id,
+           member_send_id(tick.moment, s.id) AS send_id,
            CASE WHEN tick.is_doubted THEN EXISTS (
                SELECT FROM ledger
                 WHERE ledger.identity = s.identity
-                  AND ledger.send_id = member_send_id(tick.schedule_id, tick.due_at,
-                                                      tick.repetition, s.id)
+                  AND ledger.send_id = member_send_id(tick.moment, s.id)
                OFFSET 0) ELSE false END AS is_settled,
            tick.before_created_at IS NOT NULL
            AND tick_covers(tick.before_snapshot, tick.before_created_at,

@@ -11,19 +11,21 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
+from twisted.internet.task import Clock
 
-from sbm.clients.outcomes import CannotBeAsked
+from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
 from sbm.clients.service_client import TooLong
 from sbm.model.installation import Mark
 from sbm.model.outbound import OwnOutbound
 from sbm.model.signature import Signature
 from sbm.operations.restored import resume
-from sbm.pipeline.continuity import Continuity
+from sbm.pipeline.continuity import ASKED_BACK, Continuity
 from sbm.pipeline.mark_file import MarkFile
 from sbm.runtime.work_gate import WorkGate
 from sbm.store import installation, sends
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
+from tests.pipeline.fakes import nothing_in_flight
 
 NOW = datetime.now(timezone.utc)
 
@@ -54,14 +56,17 @@ class Bench:
         self.direct = direct
         self.mark_file = MarkFile(reactor=reactor, folder=folder)
         self.id: UUID = direct.value("SELECT id FROM installation")
+        self.in_flight = nothing_in_flight(Clock(), capacity=3)
+        self.gate = WorkGate()
 
     async def judge(self, message_sender: Listed | None = None) -> tuple[bool, list[str]]:
         """Whether it may be worked with, and the pauses."""
         sender: Any = message_sender or Listed()
-        gate = WorkGate(pauses=())
+        gate = self.gate = WorkGate(pauses=())
         await Continuity(
             database=self.database,
             message_sender=sender,
+            in_flight=self.in_flight,
             gate=gate,
             mark_file=self.mark_file,
             lease=timedelta(seconds=60),
@@ -71,7 +76,7 @@ class Bench:
 
     async def resume(self) -> None:
         signature = Signature(actor="ann", reason="")
-        await self.database.transact(resume, signature=signature)
+        await self.database.transact(resume, signature=signature, without_repair=True)
 
     def outbound(self, **difference: Any) -> OwnOutbound:
         values: dict[str, Any] = {
@@ -146,9 +151,21 @@ async def test_outbounds_of_another_installation_prove_nothing(bench: Bench) -> 
     assert await bench.judge(Listed([bench.outbound(installation_id=uuid4())])) == (True, [])
 
 
-@pytest.mark.parametrize("state", ["owed", "claimed", "given back", "settled"])
+@pytest.mark.parametrize(
+    ("state", "seconds", "is_evidence"),
+    [
+        ("owed", 0, True),
+        ("claimed", 0, False),
+        ("given back", -1, False),
+        ("given back", 1, True),
+        ("settled", 0, False),
+    ],
+)
 @ensureDeferred
-async def test_only_a_send_that_was_never_begun_is_evidence(bench: Bench, state: str) -> None:
+async def test_only_a_send_that_was_not_begun_since_the_last_beat_is_evidence(
+    bench: Bench, state: str, seconds: int, is_evidence: bool
+) -> None:
+    mark = await bench.database.transact(installation.advance)
     schedule = bench.direct.schedule()
     messageset = bench.direct.messageset("pregnancy", schedule)
     (subscription,) = bench.direct.subscriptions(1, messageset, schedule)
@@ -168,9 +185,36 @@ async def test_only_a_send_that_was_never_begun_is_evidence(bench: Bench, state:
             " (send_id, tick_id, kind, outcome, stage, subscription_id, identity) SELECT"
             " id, tick_id, kind, 'sent', 'post', subscription_id, identity FROM gone RETURNING 1"
         )
-    outbound = bench.outbound(send_id=send["id"], identity=send["identity"])
+    outbound = bench.outbound(
+        send_id=send["id"],
+        identity=send["identity"],
+        created_at=mark.seen_at + timedelta(seconds=seconds),
+    )
     is_open, _ = await bench.judge(Listed([outbound]))
-    assert is_open == (state != "owed")
+    assert is_open == (not is_evidence)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@ensureDeferred
+async def test_a_claim_that_the_daemon_holds_must_be_known(bench: Bench, is_known: bool) -> None:
+    schedule = bench.direct.schedule()
+    messageset = bench.direct.messageset("pregnancy", schedule)
+    (subscription,) = bench.direct.subscriptions(1, messageset, schedule)
+    await bench.database.transact(sends.owe, subscription_id=subscription)
+    (claimed,) = await bench.database.transact(
+        sends.claim, owner=bench.in_flight.owner, limit=1, lease=timedelta(seconds=60)
+    )
+    bench.in_flight.take(claimed, asked_at=0)
+    assert (await bench.judge())[0]
+    bench.direct.rows("UPDATE installation SET timeline = timeline - 1 RETURNING 1")
+    if not is_known:
+        bench.direct.rows(
+            "UPDATE sends SET state = 'owed', owner = NULL, lease_until = NULL, attempt = 0"
+            " RETURNING 1"
+        )
+    assert await bench.judge() == (True, [])
+    state = bench.direct.value("SELECT state FROM sends")
+    assert state == ("claimed" if is_known else "unknown")
 
 
 @pytest.mark.parametrize(
@@ -203,3 +247,25 @@ async def test_if_a_page_is_too_large_a_shorter_time_is_asked_about(bench: Bench
     assert not (await bench.judge(sender))[0]
     first, second = sender.asked
     assert second > first
+
+
+@pytest.mark.parametrize("fault", [Unanswered("no answer in time"), Faulty("500")])
+@ensureDeferred
+async def test_if_a_page_is_slow_or_of_no_use_a_shorter_time_is_asked_about(
+    bench: Bench, fault: Exception
+) -> None:
+    assert not (await bench.judge(Listed([bench.outbound()], faults=[fault])))[0]
+
+
+@pytest.mark.parametrize("fault", [Unavailable("refused"), Unanswered("lost"), Faulty("500")])
+@ensureDeferred
+async def test_while_the_message_sender_cannot_answer_there_are_ticks_and_nothing_else(
+    bench: Bench, fault: Exception
+) -> None:
+    seen_at = (await bench.database.transact(installation.advance)).seen_at
+    sender = Listed(faults=[fault] * len(ASKED_BACK))
+    assert await bench.judge(sender) == (False, [])
+    assert bench.gate.ticks.is_open
+    assert str(fault) in bench.gate.reason
+    assert bench.direct.value("SELECT seen_at FROM installation") == seen_at
+    assert await bench.judge(Listed()) == (True, [])

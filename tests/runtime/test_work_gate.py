@@ -30,6 +30,21 @@ def test_another_server_closes_it_before_the_first_transaction_there() -> None:
     gate.admit("b")
 
 
+def test_it_opens_earlier_for_ticks_but_not_during_pauses() -> None:
+    gate = WorkGate(pauses=())
+    assert not gate.ticks.is_open
+    gate.let_tick("a")
+    gate.ticks.admit("a")
+    with pytest.raises(GateClosed):
+        gate.admit("a")
+    gate.pauses = ("one",)
+    with pytest.raises(GateClosed):
+        gate.ticks.admit("a")
+    gate.pauses = ()
+    with pytest.raises(GateClosed):
+        gate.ticks.admit("b")
+
+
 def test_the_reason_says_all_that_keeps_it_closed() -> None:
     gate = WorkGate.opened()
     gate.pauses, gate.waiting = ("one", "two"), "first"

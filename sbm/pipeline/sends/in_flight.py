@@ -41,6 +41,7 @@ class InFlight:
     emptied: Wakeup
     uptime: Callable[[], float] = uptime
     held: dict[uuid.UUID, ClaimedSend] = field(factory=dict)
+    _doubted_at: float = field(default=float("-inf"), init=False)
 
     @property
     def room(self) -> int:
@@ -49,23 +50,29 @@ class InFlight:
 
     def take(self, send: Send, *, asked_at: float) -> ClaimedSend:
         """Hold a claim whose statement was sent at ``asked_at`` of ``uptime``."""
-        held = ClaimedSend(send=send, lease=Lease.asked_for(self.lease_time, at=asked_at))
+        held = ClaimedSend(send=send, lease=self._leased(asked_at))
         self.held[send.id] = held
         return held
 
     def renew(self, ids: set[uuid.UUID], *, asked_about: set[uuid.UUID], asked_at: float) -> None:
         """Note which of the leases ``asked_about`` were renewed; the others are lost."""
         for send_id in asked_about & self.held.keys():
-            renewed = Lease.asked_for(self.lease_time, at=asked_at)
-            self.held[send_id].lease = renewed if send_id in ids else LOST
+            self.held[send_id].lease = self._leased(asked_at) if send_id in ids else LOST
 
     def doubt(self) -> None:
         """Begin no POST for the present claims before their leases are renewed.
 
-        The database is on another server now, which may not have got them.
+        The database is on another server now, which may not have got them. Answers to what was
+        asked before are of the former server.
         """
+        self._doubted_at = self.uptime()
         for held in self.held.values():
             held.lease = LOST
+
+    def _leased(self, asked_at: float) -> Lease:
+        if asked_at < self._doubted_at:
+            return LOST
+        return Lease.asked_for(self.lease_time, at=asked_at)
 
     def outlasts(self, held: ClaimedSend, timeout: RequestTimeout) -> bool:
         """Whether the lease still covers a request with that timeout, and a second more."""

@@ -17,7 +17,7 @@ from sbm.model.task import Task, TaskKind
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup
-from sbm.runtime.work_gate import WorkGate
+from sbm.runtime.work_gate import Gate
 from sbm.store import tasks, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable, may_be_of_a_row
@@ -55,7 +55,7 @@ class TaskRunner(Service, ABC):
     _database: Database
     _owner: UUID
     _wakeup: Wakeup
-    _gate: WorkGate | None = None
+    _gate: Gate | None = None
     _log: Logger = field(factory=Logger)
     _clock: DatabaseClock = field(factory=DatabaseClock)
 

@@ -43,14 +43,14 @@ _LIMITS = {
 
 _SCHEDULING = "SELECT set_config('sbm.scheduling', %(mode)s, false)"
 
-# The identity of the cluster; its timeline, which a standby leaves when it becomes the primary; and
-# since when its statistics count, which is since its last crash, or since they were reset. A
-# database that is dropped and made again has another oid.
+# The identity of the cluster; its timeline, which a standby leaves when it becomes the primary; the
+# oid of the database, which is another one if the database is dropped and made again; and since
+# when the statistics of the server count, which is since its last crash, or since they were reset.
 _SERVER = """
     SELECT (SELECT system_identifier::text FROM pg_control_system()),
-           concat_ws(' ', left(pg_walfile_name(pg_current_wal_lsn()), 8),
-                     (SELECT oid FROM pg_database WHERE datname = current_database()),
-                     pg_stat_get_bgwriter_stat_reset_time())
+           left(pg_walfile_name(pg_current_wal_lsn()), 8),
+           (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
+           COALESCE(pg_stat_get_bgwriter_stat_reset_time()::text, '')
 """
 
 # A half-open connection is noticed by the kernel, not by a statement that never comes back.
@@ -219,8 +219,8 @@ async def _find_server(reactor: Any, connection: Connection) -> Server | None:
         if not connection.is_idle:
             raise
         return None  # a server with PostgreSQL's protocol is not always PostgreSQL
-    cluster, life = cursor.fetchone()
-    return Server(cluster=cluster, life=life)
+    cluster, timeline, database, life = cursor.fetchone()
+    return Server(cluster=cluster, lineage=(int(timeline, 16), database), life=life)
 
 
 async def locate(reactor: Any, host: str, seconds: float) -> list[dict[str, str]]:

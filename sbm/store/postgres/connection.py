@@ -39,17 +39,23 @@ class Server:
     """The server of a connection: a database cluster, between two crashes or failovers.
 
     When a server crashes, or another one takes over, transactions that were not yet on the disk or
-    at the standby are forgotten, and their ids are used again.
+    at the standby are forgotten, and their ids are used again. ``lineage`` is the timeline and the
+    database: it stays through a crash, and ``life`` does not.
     """
 
     cluster: str
+    lineage: tuple[int, int]
     life: str
 
     @property
     def timeline(self) -> int:
-        """The timeline, with which the life begins; 0 if it is not known."""
-        timeline, _, _ = self.life.partition(" ")
-        return int(timeline, 16) if timeline else 0
+        """The timeline, which is another one after each failover."""
+        return self.lineage[0]
+
+    @property
+    def state(self) -> object:
+        """Equal for two servers if the commits of one are known to the other."""
+        return self.cluster, self.lineage
 
 
 class Connection(txpostgres.Connection):  # type: ignore[misc]

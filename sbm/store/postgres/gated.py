@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from attrs import define
 
-from sbm.runtime.work_gate import WorkGate
+from sbm.runtime.work_gate import Gate
 from sbm.store.postgres.database import Database, Transaction
 
 P = ParamSpec("P")
@@ -35,7 +35,7 @@ class GatedDatabase:
     """Runs transactions of a database while a gate is open; raises GateClosed otherwise."""
 
     _database: Database
-    _gate: WorkGate
+    _gate: Gate
 
     @property
     def reactor(self) -> Any:
@@ -51,7 +51,7 @@ class GatedDatabase:
         """Run ``work(transaction, …)`` if the gate is open for the server of the transaction."""
 
         async def admitted(transaction: Transaction) -> T:
-            self._gate.admit(transaction.server)
+            self._gate.admit(transaction.server_state)
             return await work(transaction, *args, **kwargs)
 
         return await self._database.transact(admitted)

@@ -114,3 +114,16 @@ def test_emptied_is_woken_when_the_last_is_released(in_flight: InFlight) -> None
 
 def test_uptime_goes_on() -> None:
     assert uptime() <= uptime()
+
+
+def test_an_answer_that_a_former_server_was_asked_for_gives_no_lease(
+    in_flight: InFlight, clock: Clock
+) -> None:
+    held = in_flight.take(another_send(), asked_at=0)
+    clock.advance(1)
+    in_flight.doubt()
+    in_flight.renew({held.send.id}, asked_about={held.send.id}, asked_at=0.5)
+    assert not in_flight.outlasts(held, TIMEOUT)
+    assert not in_flight.outlasts(in_flight.take(another_send(), asked_at=0.5), TIMEOUT)
+    in_flight.renew({held.send.id}, asked_about={held.send.id}, asked_at=1)
+    assert in_flight.outlasts(held, TIMEOUT)

@@ -466,9 +466,10 @@ async def test_what_was_committed_before_a_crash_is_unknown_and_not_done_again(
     "server",
     [
         None,
-        Server(cluster="another", life="life"),
-        Server(cluster="another", life=""),
-        Server(cluster="", life="life"),
+        Server(cluster="another", lineage=(1, 1), life="life"),
+        Server(cluster="another", lineage=(1, 1), life=""),
+        Server(cluster="", lineage=(1, 1), life="life"),
+        Server(cluster="", lineage=(9, 1), life=""),
     ],
 )
 @ensureDeferred
@@ -481,8 +482,10 @@ async def test_another_server_does_not_know_what_became_of_it(
     assert await commits.look(reactor, here, pending) is CommitStatus.DONE
     assert here.server is not None
     if server is not None:
-        server = Server(
-            cluster=server.cluster or here.server.cluster, life=server.life or here.server.life
+        server = evolve(
+            server,
+            cluster=server.cluster or here.server.cluster,
+            life=server.life or here.server.life,
         )
     elsewhere = evolve(pending, server=server)
     assert await commits.look(reactor, here, elsewhere) is CommitStatus.UNTOLD

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 import pytest_twisted
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor as _reactor
@@ -175,9 +176,9 @@ async def test_a_commit_on_a_server_that_was_replaced_meanwhile_is_unknown(
         server = transaction.server
         assert server is not None
         await _watch_of(database).confirm(server)
-        life = f"{server.timeline + 1:08X} another"
+        promoted = evolve(server, lineage=(server.timeline + 1, server.lineage[1]))
         with pytest.raises(CommitUnknown):
-            await _watch_of(database).confirm(type(server)(cluster=server.cluster, life=life))
+            await _watch_of(database).confirm(promoted)
 
     await database.transact(work)
 
