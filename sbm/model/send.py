@@ -81,7 +81,7 @@ class Recipient:
 class Send:
     """A claimed send, with all that its delivery needs.
 
-    ``id`` is the same for every attempt; ``attempt`` fences this one. ``lane`` says whether it was
+    ``id`` is the same for every attempt; ``attempt`` and ``owner`` fence this one. ``lane`` says whether it was
     triggered for one subscription, or belongs to a tick. ``faults`` counts the failed calls that
     count against this message or person, and ``answers`` are their reasons, each once, oldest
     first. ``recipient`` is None if the subscription was deleted after the send was owed.
@@ -94,6 +94,7 @@ class Send:
     kind: SendKind
     lane: Lane
     attempt: int
+    owner: uuid.UUID
     faults: int
     subscription_id: uuid.UUID
     identity: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 
 from attrs import frozen
@@ -65,7 +66,7 @@ async def claim(
     """
     return await transaction.many(
         QUERIES.claim_due_sends,
-        _send,
+        partial(_send, owner),
         owner=owner,
         limit=limit,
         of_ticks=limit if of_ticks is None else of_ticks,
@@ -116,9 +117,9 @@ async def settle(
 ) -> SettledBatch:
     """Settle, give back, or mark as unknown a batch of claims.
 
-    A result of a send that is no longer claimed with that attempt changes nothing, unless it has
-    the id of an outbound: then it settles the send if that is live, or is kept as a double if the
-    send was settled without it.
+    A result of a claim that was lost changes nothing, unless it has the id of an outbound: then it
+    settles the send if that is live, or is kept as a double if the send was settled without it. A
+    claim is lost if the send has another owner, or another attempt.
     """
     settled: list[tuple[SettledSend, Settled]] = []
     given_back, unknown = [], []
@@ -209,7 +210,13 @@ async def _keep_doubles(
 
 
 def _outcome(send: SettledSend, result: SendResult) -> dict[str, Any]:
-    return {"id": str(send.id), "attempt": send.attempt, "reason": storable(result.reason)}
+    owner = str(send.owner) if isinstance(send, Send) else None
+    return {
+        "id": str(send.id),
+        "attempt": send.attempt,
+        "owner": owner,
+        "reason": storable(result.reason),
+    }
 
 
 async def expire(transaction: Transaction, *, limit: int) -> int:
@@ -302,6 +309,7 @@ def _double(*, send_id: uuid.UUID, outbound_id: str) -> tuple[uuid.UUID, str]:
 
 
 def _send(
+    owner: uuid.UUID,
     *,
     subscribed: bool,
     active: bool,
@@ -343,6 +351,7 @@ def _send(
             lack=lack,
         )
     return Send(
+        owner=owner,
         recipient=recipient,
         answers=tuple(answers),
         sequence_number=claimed_number,

@@ -165,8 +165,9 @@ RETURNING id;
 -- subscription steps to its next number or completes, a prepend that was sent is deleted, the next
 -- set begins, the ledger gets its row, a failure its row in failed_tasks (but not one that marks
 -- the subscription, because it has no address). Requests to resend get their outbounds by the
--- statement after it, answer_resends. Results are fenced by the attempt: if the claim was lost,
--- nothing is changed, and the send is not in the answer. A claim is not lost when its lease ends:
+-- statement after it, answer_resends. Results are fenced by the attempt and the owner: if the claim
+-- was lost, nothing is changed, and the send is not in the answer. The attempt alone would not do:
+-- after a failover that lost the claim, another daemon may claim the send with the same attempt. A claim is not lost when its lease ends:
 -- the result of its owner still counts, until the send is claimed again. The id of an outbound is
 -- evidence: it settles the send, no matter which daemon has claimed it by now. The subscription
 -- steps only if it is still at the number at which the send was claimed; else the changes of an
@@ -180,8 +181,9 @@ RETURNING id;
 -- outbound of each resend, and in every row how many subscriptions to a next set have begun.
 WITH outcomes AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s)
-        AS o (id uuid, attempt integer, outcome text, stage text, reason text, outbound_id text,
-              delivered boolean, unaddressed boolean, assumed boolean, at_end boolean)
+        AS o (id uuid, attempt integer, owner uuid, outcome text, stage text, reason text,
+              outbound_id text, delivered boolean, unaddressed boolean, assumed boolean,
+              at_end boolean)
 ), concerned AS MATERIALIZED (
     -- Sends of kind "next" move their subscription. The kind is not a condition here: there is an
     -- index by it, in which the planner would read all sends if it expects that there are few.
@@ -189,7 +191,8 @@ WITH outcomes AS MATERIALIZED (
      WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
        AND (o.delivered OR o.unaddressed OR o.at_end)
        AND (o.outbound_id IS NOT NULL
-            OR sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown'))
+            OR sends.attempt = o.attempt
+               AND (sends.state = 'unknown' OR sends.state = 'claimed' AND sends.owner = o.owner))
 ), held AS MATERIALIZED (
     SELECT id, active, completed, process_status, messageset_id, lang, next_sequence_number
       FROM subscriptions
@@ -204,7 +207,8 @@ WITH outcomes AS MATERIALIZED (
     DELETE FROM sends USING outcomes o
      WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
        AND (o.outbound_id IS NOT NULL
-            OR sends.attempt = o.attempt AND sends.state IN ('claimed', 'unknown'))
+            OR sends.attempt = o.attempt
+               AND (sends.state = 'unknown' OR sends.state = 'claimed' AND sends.owner = o.owner))
        AND sends.id <> ALL(ARRAY(SELECT id FROM locked))
     RETURNING sends.*, o.outcome, o.stage, o.reason AS why, o.outbound_id, o.delivered,
               o.unaddressed, o.assumed, o.at_end
@@ -326,7 +330,8 @@ RETURNING send_id, outbound_id;
 -- Owe claims again, later: their owner knows that no POST was begun. Fenced like settling.
 WITH given_back AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(given_back)s)
-        AS o (id uuid, attempt integer, reason text, seconds double precision, fault boolean)
+        AS o (id uuid, attempt integer, owner uuid, reason text, seconds double precision,
+              fault boolean)
 )
 UPDATE sends
    SET state = 'owed', owner = NULL, lease_until = NULL, unknown_since = NULL, reason = o.reason,
@@ -336,7 +341,7 @@ UPDATE sends
   FROM given_back o
  WHERE sends.id = ANY(ARRAY(SELECT id FROM given_back)) AND sends.id = o.id
    AND sends.attempt = o.attempt
-   AND sends.state IN ('claimed', 'unknown')
+   AND (sends.state = 'unknown' OR sends.state = 'claimed' AND sends.owner = o.owner)
 RETURNING sends.id;
 
 -- name: mark_unknown :many
@@ -347,7 +352,7 @@ RETURNING sends.id;
 -- have the send; but not if the lease had ended before the owner reported it.
 WITH unknown AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(unknown)s)
-        AS o (id uuid, attempt integer, reason text, fault boolean)
+        AS o (id uuid, attempt integer, owner uuid, reason text, fault boolean)
 )
 UPDATE sends
    SET state = 'unknown', owner = NULL, lease_until = NULL, reason = o.reason, due_at = now(),
@@ -359,7 +364,7 @@ UPDATE sends
   FROM unknown o
  WHERE sends.id = ANY(ARRAY(SELECT id FROM unknown)) AND sends.id = o.id
    AND sends.attempt = o.attempt
-   AND sends.state IN ('claimed', 'unknown')
+   AND (sends.state = 'unknown' OR sends.state = 'claimed' AND sends.owner = o.owner)
 RETURNING sends.id;
 
 -- name: expire_leases :exec

@@ -39,6 +39,7 @@ def a_send(
         kind="next",
         lane="tick",
         attempt=1,
+        owner=uuid4(),
         faults=0,
         subscription_id=uuid4(),
         identity="bbe7936a",

@@ -423,6 +423,32 @@ async def test_what_is_given_back_is_owed_later(database: Database, direct: Arra
     assert timedelta(minutes=4) < row["wait"] <= timedelta(minutes=5)
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        Settled(outcome="failed", stage="address"),
+        GivenBack(reason="away", delay=timedelta(0)),
+        Unknown(reason="timed out"),
+    ],
+)
+@ensureDeferred
+async def test_a_result_is_fenced_by_the_owner_of_the_claim(
+    database: Database, direct: Arranged, result: SendResult
+) -> None:
+    """After a failover that lost a claim, the next claim has the same attempt."""
+    schedule = direct.schedule()
+    direct.subscriptions(1, direct.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    lost = await claim(database)
+    direct.rows(
+        "UPDATE sends SET state = 'owed', owner = NULL, lease_until = NULL, attempt = 0 RETURNING 1"
+    )
+    (held,) = await claim(database)
+    await settle(database, lost, result)
+    (row,) = direct.rows("SELECT state, owner, attempt FROM sends")
+    assert row == {"state": "claimed", "owner": held.owner, "attempt": lost[0].attempt}
+
+
 @ensureDeferred
 async def test_an_unknown_outcome_is_never_owed_again(database: Database, direct: Arranged) -> None:
     schedule = direct.schedule()
