@@ -226,7 +226,11 @@ def _pauses(
     shared: SharedParts, message_sender: MessageSender, in_flight: InFlight
 ) -> Iterable[IService]:
     """Opens the gate in front of all work, once the database was judged, and closes it."""
-    mark_file = MarkFile(reactor=shared.reactor, folder=shared.config.state_dir)
+    mark_file = MarkFile(
+        reactor=shared.reactor,
+        folder=shared.config.state_dir,
+        database=shared.config.database.title,
+    )
     continuity = Continuity(
         database=shared.database,
         message_sender=message_sender,

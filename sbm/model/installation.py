@@ -8,6 +8,9 @@ from uuid import UUID
 
 from attrs import frozen
 
+# What a text that is JSON, but not what was written, can raise.
+UNREADABLE = (LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+
 
 @frozen(kw_only=True)
 class Mark:
@@ -32,12 +35,15 @@ class Mark:
         """Read such a text; raises ValueError."""
         try:
             kept = json.loads(text)
+            seen_at = datetime.fromisoformat(kept["seen_at"])
+            if seen_at.tzinfo is None:
+                raise ValueError("its time has no time zone")
             return cls(
                 installation_id=UUID(kept["installation_id"]),
                 beat=int(kept["beat"]),
-                seen_at=datetime.fromisoformat(kept["seen_at"]),
+                seen_at=seen_at,
             )
-        except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise ValueError(f"it is not a mark: {error}") from error
 
 

@@ -108,5 +108,5 @@ def own_outbound(row: Any) -> OwnOutbound | None:
             sequence_number=number if type(number) is int else None,
             lang=lang if isinstance(lang, str) else None,
         )
-    except (LookupError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         return None  # other clients store any JSON there

@@ -81,13 +81,14 @@ class Recipient:
 class Send:
     """A claimed send, with all that its delivery needs.
 
-    ``id`` is the same for every attempt; ``attempt`` and ``owner`` fence this one. ``lane`` says whether it was
-    triggered for one subscription, or belongs to a tick. ``faults`` counts the failed calls that
-    count against this message or person, and ``answers`` are their reasons, each once, oldest
-    first. ``recipient`` is None if the subscription was deleted after the send was owed.
-    ``odd_prepend`` is the JSON type of a prepend that is not a text. ``sequence_number`` is the
-    number of the message; for a resend, it is the number of the message that was sent last, even if
-    that message was deleted. ``installation_id`` is that of the database where it was claimed.
+    ``id`` is the same for every attempt; ``attempt`` and ``owner`` fence this one. ``lane`` says
+    whether it was triggered for one subscription, or belongs to a tick. ``faults`` counts the
+    failed calls that count against this message or person, and ``answers`` are their reasons, each
+    once, oldest first. ``recipient`` is None if the subscription was deleted after the send was
+    owed. ``odd_prepend`` is the JSON type of a prepend that is not a text. ``sequence_number`` is
+    the number of the message; for a resend, it is the number of the message that was sent last,
+    even if that message was deleted. ``installation_id`` is that of the database where it was
+    claimed.
     """
 
     id: uuid.UUID

@@ -95,11 +95,14 @@ class Continuity:
         """Open the gate for this server, pause all daemons, or wait for the Message Sender."""
         # The marks are read first: meanwhile, another daemon may let the beat grow.
         marks = [one for one in (self.mark, await self._mark_file.read()) if one is not None]
+        others = await self._mark_file.read_others()
         first = state = await self._database.transact(_read_state)
         if _is_on_higher_timeline(first):
             await deferLater(self._database.reactor, FAILOVER_SECONDS)
             # Another daemon may have judged it meanwhile; it is a failover all the same.
             state = await self._database.transact(_read_state)
+        # The address of the database may be another one than before: its marks are known by its id.
+        marks += [one for one in others if one.installation_id == state.installation.id]
         evidence = _of_marks(marks, state) or await self._of_claims(state)
         try:
             if evidence is None:

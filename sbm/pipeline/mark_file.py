@@ -8,17 +8,18 @@ from typing import Any
 from sbm.model.installation import Mark
 from sbm.runtime.state_folder import StateFile
 
-NAME = "database-mark.json"
+NAME = "database-mark"
 
 
 class MarkFile(StateFile[Mark]):
-    """The mark that the daemon has seen last."""
+    """The mark that the daemon has seen last in this ``database``."""
 
-    def __init__(self, *, reactor: Any, folder: Path | None) -> None:
+    def __init__(self, *, reactor: Any, folder: Path | None, database: str) -> None:
         super().__init__(
             reactor=reactor,
             folder=folder,
             name=NAME,
+            about=database,
             parse=Mark.from_json,
             format=Mark.to_json,
         )

@@ -229,7 +229,7 @@ class Config:
             dry_run_messagesets=settings.ids("DRY_RUN_MESSAGESETS"),
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
             is_paused=settings.flag("SBM_PAUSED", default=False),
-            state_dir=settings.folder("SBM_STATE_DIR"),
+            state_dir=settings.writable_folder("SBM_STATE_DIR"),
         )
         config = evolve(config, warnings=_warnings(environ, config))
         _check_times(settings, config)

@@ -98,6 +98,11 @@ class DatabaseAddress:
     password: str = field(default="", repr=False)
     options: Mapping[str, str] = field(factory=dict, repr=False)
 
+    @property
+    def title(self) -> str:
+        """The hosts and the name, by which people tell databases apart."""
+        return f"{','.join(f'{host}:{port}' for host, port in self.hosts)}/{self.name}"
+
     @classmethod
     def parse(cls, url: str) -> DatabaseAddress:
         """Read a URL in the form of DJ-Database-URL or libpq; raises ValueError with a clause."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
@@ -120,6 +121,17 @@ class Settings:
         if text and not Path(text).is_dir():
             self.problem(name, f"must be a folder that exists, not {_quoted(text)}")
         return Path(text) if text else None
+
+    def writable_folder(self, name: str) -> Path | None:
+        """The same, and files can be made in it."""
+        folder = self.folder(name)
+        if folder is not None and folder.is_dir():
+            try:
+                TemporaryFile(dir=folder).close()
+            except OSError as error:
+                clause = f"must be a folder that sbm can write to, not {_quoted(str(folder))}"
+                self.problem(name, f"{clause}: {error.strerror}")
+        return folder
 
     def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         """Addresses and networks, with commas between them."""

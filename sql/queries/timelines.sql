@@ -11,6 +11,14 @@ SELECT system_identifier::text AS cluster,
        pg_postmaster_start_time()::text AS started_at
   FROM pg_control_system();
 
+-- name: find_role :one
+-- reads
+-- Whether a server accepts writes, if the user may not ask for more.
+SELECT '' AS cluster,
+       CASE WHEN NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)
+            THEN '0' END AS timeline,
+       pg_postmaster_start_time()::text AS started_at;
+
 -- name: list_timelines :many
 -- reads
 -- The history of the database, from its beginning.

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from attrs import evolve
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
 from twisted.internet.task import Clock
@@ -54,7 +55,7 @@ class Bench:
     def __init__(self, database: Database, direct: Arranged, folder: Path) -> None:
         self.database = database
         self.direct = direct
-        self.mark_file = MarkFile(reactor=reactor, folder=folder)
+        self.mark_file = MarkFile(reactor=reactor, folder=folder, database="here")
         self.id: UUID = direct.value("SELECT id FROM installation")
         self.in_flight = nothing_in_flight(Clock(), capacity=3)
         self.gate = WorkGate()
@@ -117,6 +118,20 @@ async def test_a_smaller_beat_pauses_all_daemons_until_somebody_resumes(bench: B
     assert "run `sbm restored`" in reason
     await bench.resume()
     assert await bench.judge() == (True, [])
+
+
+@ensureDeferred
+async def test_marks_of_another_address_count_if_they_are_of_this_database(
+    bench: Bench, tmp_path: Path
+) -> None:
+    mark = await bench.database.transact(installation.advance)
+    moved = MarkFile(reactor=reactor, folder=tmp_path, database="there")
+    await moved.keep(evolve(mark, installation_id=uuid4(), beat=mark.beat + 1))
+    assert await bench.judge() == (True, [])
+    await moved.keep(evolve(mark, beat=mark.beat + 9))
+    is_open, (reason,) = await bench.judge()
+    assert not is_open
+    assert "this daemon worked with it" in reason
 
 
 @ensureDeferred

@@ -204,6 +204,8 @@ def test_no_secret_is_told_in_a_problem(changes: dict[str, str]) -> None:
         ("SBM_DATABASE_CONNECTIONS", "501"),
         ("SBM_DUPLICATE_WINDOW", "86401"),
         ("SBM_LEDGER_MONTHS", "-1"),
+        ("SBM_STATE_DIR", "/nowhere/at/all"),
+        ("SBM_STATE_DIR", "/proc"),  # nobody can make files there
         ("SBM_TIMEZONE", "/etc/localtime"),
         ("SBM_TIMEZONE", "Europe"),
         ("SBM_SCHEDULER_TIMEZONE", "Mars/Base"),

@@ -10,7 +10,7 @@ from weakref import WeakSet
 import psycopg2
 from attrs import Factory, define, evolve, field
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.logger import Logger
 
 from sbm.runtime.loop import Loop
@@ -32,7 +32,7 @@ from sbm.store.postgres.watched_host import NOT_RECORDED, WatchedHost
 from sbm.telemetry import Telemetry
 
 LOOK_SECONDS = 1.0
-FILE = "database-server.json"
+FILE = "database-server"
 
 OTHER_THAN_BEFORE = (
     "the database is on a server of another database cluster than before, as after a restore: check"
@@ -66,6 +66,7 @@ class HostWatch(Service):
                 reactor=self._reactor,
                 folder=self._folder,
                 name=FILE,
+                about=self._address.title,
                 parse=SeenServers.from_json,
                 format=SeenServers.to_json,
             ),
@@ -99,6 +100,7 @@ class HostWatch(Service):
         self._judgement = Judgement()
         self._connections: WeakSet[Connection] = WeakSet()
         self._is_read = False
+        self._keeping = DeferredLock()
         self._other_cluster = ""
 
     def startService(self) -> None:
@@ -172,8 +174,11 @@ class HostWatch(Service):
     async def _read_file(self) -> None:
         """Once, before the first connection."""
         if not self._is_read:
-            seen = await self._file.read()
-            if seen is not None and not self._is_read:
+            seen = await self._file.read() or SeenServers()
+            # With other hosts in the URL, it is another file, but the cluster may be the same.
+            for other in await self._file.read_others():
+                seen = seen.and_those(other)
+            if not self._is_read:
                 self._seen = seen
             self._is_read = True
 
@@ -197,7 +202,7 @@ class HostWatch(Service):
         """Raise an error if the server is not the right one, or is not what it was when asked."""
         server = connection.server
         right = self._right_server()
-        if server is None or not self._is_right(server):
+        if not (self._is_right(server) if server is not None else right.is_untold):
             for host in self._hosts:
                 host.ask()
             raise DatabaseUnavailable(
@@ -241,7 +246,12 @@ class HostWatch(Service):
         if not all(host.has_been_asked for host in self._hosts):
             return
         found = [host.server for host in self._hosts if host.server is not None]
+        known = [host.last_known for host in self._hosts if host.last_known is not None]
         judgement = judge(found, highest=self._seen.highest)
+        if self._judgement.problem and not judgement.problem:
+            # One of two servers may only be slow: what is wrong with them does not end with that.
+            remembered = judge(known, highest=self._seen.highest)
+            judgement = remembered if remembered.problem else judgement
         if judgement.server is None and not judgement.problem:
             # The server may only have been slow; its connections are no worse for it.
             judgement = Judgement(server=self._judgement.server)
@@ -251,13 +261,17 @@ class HostWatch(Service):
         before, self._judgement = self._judgement, judgement
         self._tell(before, judgement)
         server = judgement.server
-        if server is not None and before.server != server:
+        if server is not None and not server.is_untold and before.server != server:
             self._note(server)
         for connection in list(self._connections):
             found = connection.server
             if connection.is_open and found is not None and not self._is_right(found):
                 connection.close()
-        if server is not None and (server.cluster, server.timeline) not in server.history:
+        if (
+            server is not None
+            and not server.is_untold
+            and (server.cluster, server.timeline) not in server.history
+        ):
             for host in self._hosts:
                 if host.place == server.place:
                     host.record(server)
@@ -298,7 +312,7 @@ class HostWatch(Service):
                 former_timeline=former[1],
             )
         self._seen = self._seen.using(server)
-        Deferred.fromCoroutine(self._keep())
+        self._keeping.run(lambda: Deferred.fromCoroutine(self._keep()))
 
     async def _keep(self) -> None:
         """Keep what was seen; another daemon may share the folder, and have seen more."""

@@ -16,6 +16,14 @@ SAME_TIMELINE = (
     "two servers accept writes on the same timeline, and nothing tells which of them is right:"
     " stop the wrong one"
 )
+UNTOLD = (
+    "two servers accept writes, and the user of the database may not ask which of them is right:"
+    " stop the wrong one, and grant EXECUTE on pg_control_system and pg_walfile_name"
+)
+NOT_COMPARED = (
+    "the servers of the database cannot be compared, because the user of the database may not"
+    " execute pg_control_system or pg_walfile_name: grant EXECUTE on them"
+)
 OTHER_CLUSTER = (
     "two servers of different database clusters accept writes: stop the wrong one, or take it out"
     " of the URL"
@@ -53,6 +61,10 @@ def judge(found: Collection[FoundServer], *, highest: Mapping[str, int]) -> Judg
     writable = list({one: one for one in found if one.timeline is not None}.values())
     if not writable:
         return Judgement()
+    if any(one.is_untold for one in writable):
+        if len(writable) > 1:
+            return Judgement(problem=UNTOLD)
+        return Judgement(server=writable[0], alarm=NOT_COMPARED)
     if len({one.cluster for one in writable}) > 1:
         return Judgement(problem=OTHER_CLUSTER)
     *older, newest = sorted(writable, key=_timeline)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from attrs import evolve, field, frozen
 
+from sbm.model.installation import UNREADABLE
 from sbm.store.postgres.right_server import highest_of
 from sbm.store.postgres.timelines import FoundServer
 
@@ -60,7 +61,7 @@ class SeenServers:
                 timeline=int(told["timeline"]),
                 highest={str(cluster): int(most) for cluster, most in told["highest"].items()},
             )
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise ValueError(f"is not the state of a database server: {error}") from error
 
 

@@ -24,6 +24,7 @@ History: TypeAlias = Mapping[tuple[str, int], UUID]
 class FoundServer:
     """One server, as it was when it was asked; ``timeline`` is None if it accepts no writes.
 
+    If it does not say which one it is, ``cluster`` is empty, and the timeline is 0.
     ``started_at`` tells servers of one cluster apart, also if two hosts are the same server.
     """
 
@@ -33,12 +34,20 @@ class FoundServer:
     place: HostAndPort = field(default=("", 0), eq=False)
     history: History = field(factory=dict, eq=False)
 
+    @property
+    def is_untold(self) -> bool:
+        """Whether it does not say which cluster it is: the user of the database may not ask."""
+        return not self.cluster
+
 
 async def find_server(
     reactor: Any, connection: Connection, *, place: HostAndPort, seconds: float
 ) -> FoundServer:
     """What the server is, without its history."""
-    cursor = await run(reactor, connection, QUERIES.find_server.sql, seconds=seconds)
+    try:
+        cursor = await run(reactor, connection, QUERIES.find_server.sql, seconds=seconds)
+    except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedFunction):
+        cursor = await run(reactor, connection, QUERIES.find_role.sql, seconds=seconds)
     cluster, timeline, started_at = cursor.fetchone()
     return FoundServer(
         cluster=cluster,

@@ -22,6 +22,10 @@ NOT_RECORDED = "the timeline of the database cannot be recorded: {error}"
 # For the name and the connection, and again for the answer.
 ANSWER_SECONDS = 2.0
 
+# How long a host that does not answer counts with its last answer, where that is the safer way. A
+# host that refuses connections is gone at once.
+REMEMBERED_SECONDS = 30.0
+
 _LIMITS = {"statement_timeout": f"{ANSWER_SECONDS:.0f}s", "lock_timeout": "1s"}
 
 
@@ -30,8 +34,10 @@ class WatchedHost:
     """A host, and the last answer of its server; ``answered`` is called when that has changed.
 
     It has a connection of its own, which stays open. ``server`` is None while the host does not
-    answer, and ``silence`` says why. Whoever asks while a question is under way gets the answer to
-    the next one: an answer is never older than the question.
+    answer, and ``silence`` says why. ``last_known`` is the server that answered last: a host that
+    is only slow still counts for a while in what is wrong with several servers. Whoever asks while
+    a question is under way gets the answer to the next one: an answer is never older than the
+    question.
     """
 
     _reactor: Any
@@ -41,6 +47,8 @@ class WatchedHost:
     _log: Logger = field(factory=Logger)
     server: FoundServer | None = field(default=None, init=False)
     silence: str = field(default="it was not asked yet", init=False)
+    _remembered: FoundServer | None = field(default=None, init=False)
+    _remembered_until: float = field(default=0.0, init=False)
     has_been_asked: bool = field(default=False, init=False)
     _connection: Connection | None = field(default=None, init=False)
     _waiting: list[Deferred[None]] = field(factory=list, init=False)
@@ -48,7 +56,15 @@ class WatchedHost:
     _is_asking: bool = field(default=False, init=False)
     _is_stopped: bool = field(default=False, init=False)
     _is_history_old: bool = field(default=True, init=False)
+    _has_several_addresses: bool = field(default=False, init=False)
     _to_record: FoundServer | None = field(default=None, init=False)
+
+    @property
+    def last_known(self) -> FoundServer | None:
+        """The last answer, if it is not old, and the host did not refuse a connection since."""
+        if self.server is None and self._reactor.seconds() < self._remembered_until:
+            return self._remembered
+        return self.server
 
     def asked_once(self) -> Deferred[None]:
         """Fires when it was asked for the first time, with or without an answer."""
@@ -123,9 +139,12 @@ class WatchedHost:
                 history = known.history
             answer = evolve(server, history=history)
         except (*LOST, psycopg2.Error, DatabaseUnavailable, TimeoutError) as error:
+            if isinstance(error, psycopg2.OperationalError) and self._connection is None:
+                self._remembered = None  # it refused the connection
             self._fall_silent(one_line(error) or "it does not answer")
             return
         self.has_been_asked = True
+        self._remembered = answer
         is_new = known is None or (known, known.history) != (answer, answer.history)
         self.server, self.silence = answer, ""
         if is_new:
@@ -150,44 +169,60 @@ class WatchedHost:
             self._log.warn(NOT_RECORDED, error=one_line(error))
 
     async def _connected(self) -> Connection:
-        if self._connection is not None and self._connection.is_idle:
+        # A name may have the addresses of several servers, of which another one may accept writes.
+        may_be_elsewhere = (
+            self._has_several_addresses and self.server is not None and self.server.timeline is None
+        )
+        if self._connection is not None and self._connection.is_idle and not may_be_elsewhere:
             return self._connection
         if self._connection is not None and self._connection.is_open:
             self._connection.close()
         self._connection = None
         where = await locate(self._reactor, self.place[0], ANSWER_SECONDS)
+        self._has_several_addresses = len(where) > 1
         refusal: Exception = DatabaseUnavailable(f"the name {self.place[0]} has no address")
         for one in where:
             try:
-                self._connection = await self._open(one | {"port": str(self.place[1])})
+                connection, accepts_writes = await self._open(one | {"port": str(self.place[1])})
             except (*LOST, psycopg2.Error) as error:
                 refusal = error
-            else:
-                self._connection.on_close = self._lost
-                return self._connection
-        raise refusal
+                continue
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = connection
+            if accepts_writes:
+                break
+        if self._connection is None:
+            raise refusal
+        self._connection.on_close = self._lost
+        return self._connection
 
-    async def _open(self, where: dict[str, str]) -> Connection:
+    async def _open(self, where: dict[str, str]) -> tuple[Connection, bool]:
+        """A connection, and whether its server accepts writes."""
         async with opened(self._reactor, self._address, where, ANSWER_SECONDS) as connection:
             await run(
                 self._reactor, connection, session.settings(connection.server_version, **_LIMITS)
             )
             await run(self._reactor, connection, session.PLACED_FIRST)
-        return connection
+            server = await find_server(
+                self._reactor, connection, place=self.place, seconds=ANSWER_SECONDS
+            )
+        return connection, server.timeline is not None
 
     def _lost(self) -> None:
         if not self._is_stopped and not self._is_asking:
             self.ask()
 
     def _fall_silent(self, reason: str) -> None:
-        had_answered, was_asked = self.server is not None, self.has_been_asked
+        if self.server is not None:
+            self._remembered_until = self._reactor.seconds() + REMEMBERED_SECONDS
         connection, self._connection = self._connection, None
         self.server, self.silence, self.has_been_asked = None, reason, True
         self._is_history_old = True
         if connection is not None and connection.is_open:
             connection.on_close = None
             connection.close()
-        if not self._is_stopped and (had_answered or not was_asked):
+        if not self._is_stopped:
             self._answered()
 
 

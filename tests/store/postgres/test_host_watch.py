@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
 import pytest_twisted
+from attrs import define, evolve
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor as _reactor
 
+from sbm.runtime.state_folder import state_path
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import messagesets
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable, WrongServer
 from sbm.store.postgres.host_watch import FILE, OTHER_THAN_BEFORE, HostWatch
+from sbm.store.postgres.right_server import SAME_TIMELINE
 from sbm.store.postgres.seen_servers import SeenServers
+from sbm.store.postgres.timelines import FoundServer
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 
@@ -57,9 +60,17 @@ def clusters(direct: Arranged) -> tuple[str, int]:
     return row["cluster"], row["timeline"]
 
 
-def kept(tmp_path: Path, cluster: str, timeline: int) -> None:
-    seen = SeenServers(cluster=cluster, timeline=timeline, highest={cluster: timeline})
-    (tmp_path / FILE).write_text(seen.to_json(), encoding="utf-8")
+@pytest.fixture
+def kept(database_uri: str, tmp_path: Path) -> Path:
+    """The file in which a daemon keeps the servers that it has seen."""
+    address = DatabaseAddress.parse(database_uri)
+    (real,) = address.hosts
+    return state_path(tmp_path, FILE, about=address.beginning_with(real).title)
+
+
+def seen(cluster: str, timeline: int) -> str:
+    servers = SeenServers(cluster=cluster, timeline=timeline, highest={cluster: timeline})
+    return servers.to_json()
 
 
 async def use(database: Database) -> None:
@@ -68,7 +79,7 @@ async def use(database: Database) -> None:
 
 @ensureDeferred
 async def test_the_first_daemon_records_where_the_database_is(
-    watching: Watching, direct: Arranged, tmp_path: Path
+    watching: Watching, direct: Arranged, kept: Path
 ) -> None:
     for _ in range(2):
         database, telemetry = watching()
@@ -81,10 +92,10 @@ async def test_the_first_daemon_records_where_the_database_is(
 
 @ensureDeferred
 async def test_a_change_of_the_timeline_is_counted(
-    watching: Watching, direct: Arranged, tmp_path: Path
+    watching: Watching, direct: Arranged, kept: Path
 ) -> None:
     cluster, _ = clusters(direct)
-    kept(tmp_path, cluster, 0)
+    kept.write_text(seen(cluster, 0), encoding="utf-8")
     database, telemetry = watching()
     await use(database)
     assert (telemetry.counts["database.server_changes"], telemetry.server_warning) == (1, "")
@@ -93,10 +104,10 @@ async def test_a_change_of_the_timeline_is_counted(
 @pytest.mark.parametrize("where", ["file", "database"])
 @ensureDeferred
 async def test_another_cluster_is_used_with_a_warning(
-    watching: Watching, direct: Arranged, tmp_path: Path, where: str
+    watching: Watching, direct: Arranged, kept: Path, where: str
 ) -> None:
     if where == "file":
-        kept(tmp_path, "another", 5)
+        kept.write_text(seen("another", 5), encoding="utf-8")
     else:
         direct.rows("INSERT INTO timelines (cluster, timeline) VALUES ('another', 5)")
     database, telemetry = watching()
@@ -105,14 +116,15 @@ async def test_another_cluster_is_used_with_a_warning(
     assert telemetry.server_warning == OTHER_THAN_BEFORE
 
 
-@pytest.mark.parametrize("where", ["file", "database"])
+@pytest.mark.parametrize("where", ["file", "file of other hosts", "database"])
 @ensureDeferred
 async def test_an_old_primary_is_refused_until_that_is_taken_back(
-    watching: Watching, direct: Arranged, tmp_path: Path, where: str
+    watching: Watching, direct: Arranged, kept: Path, where: str
 ) -> None:
     cluster, timeline = clusters(direct)
-    if where == "file":
-        kept(tmp_path, cluster, timeline + 1)
+    file = kept if where == "file" else state_path(kept.parent, FILE, about="others")
+    if where != "database":
+        file.write_text(seen(cluster, timeline + 1), encoding="utf-8")
     else:
         direct.rows(
             "INSERT INTO timelines (cluster, timeline) VALUES (%s, %s)", cluster, timeline + 1
@@ -122,8 +134,8 @@ async def test_an_old_primary_is_refused_until_that_is_taken_back(
         await use(database)
     assert telemetry.measured("database.servers_doubted") == 1
     assert "an old primary" in telemetry.server_warning
-    if where == "file":
-        (tmp_path / FILE).unlink()
+    if where != "database":
+        file.unlink()
     else:
         direct.rows("DELETE FROM timelines")
     again, telemetry = watching()
@@ -133,14 +145,14 @@ async def test_an_old_primary_is_refused_until_that_is_taken_back(
 
 @ensureDeferred
 async def test_what_was_seen_is_kept_in_the_folder(
-    watching: Watching, direct: Arranged, tmp_path: Path
+    watching: Watching, direct: Arranged, kept: Path
 ) -> None:
-    kept(tmp_path, "another", 5)
+    kept.write_text(seen("another", 5), encoding="utf-8")
     database, _ = watching()
     await use(database)
     cluster, timeline = clusters(direct)
     while True:
-        told = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))
+        told = json.loads(kept.read_text(encoding="utf-8"))
         if told["cluster"] == cluster:
             break
         await use(database)
@@ -193,3 +205,34 @@ def _watch_of(database: Database) -> HostWatch:
 def test_a_file_that_is_damaged_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"state|Expecting|literal"):
         SeenServers.from_json(text)
+
+
+@define
+class Answers:
+    """What a host has answered."""
+
+    place: tuple[str, int]
+    server: FoundServer | None
+    last_known: FoundServer | None
+    has_been_asked: bool = True
+
+    def record(self, server: FoundServer) -> None:
+        """Nothing is recorded."""
+
+
+def test_what_is_wrong_with_two_servers_does_not_end_because_one_is_slow() -> None:
+    address = DatabaseAddress.parse("postgres://a,b/sbm")
+    watch = HostWatch(reactor=Clock(), address=address)
+    found = [
+        FoundServer(cluster="7", timeline=2, started_at=host, place=(host, 5432)) for host in "ab"
+    ]
+    a, b = hosts = [Answers(one.place, one, one) for one in found]
+    watch._hosts = list[Any](hosts)
+    watch._judge()
+    assert watch._judgement.problem == SAME_TIMELINE
+    b.server = None  # it is slow
+    watch._judge()
+    assert watch._judgement.problem == SAME_TIMELINE
+    b.last_known = None  # it has refused a connection
+    watch._judge()
+    assert (watch._judgement.problem, watch._judgement.server) == ("", a.server)

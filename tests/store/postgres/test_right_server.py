@@ -7,11 +7,13 @@ from uuid import UUID
 import pytest
 
 from sbm.store.postgres.right_server import (
+    NOT_COMPARED,
     OLD_PRIMARY,
     OTHER_CLUSTER,
     PARTED,
     SAME_TIMELINE,
     TWO_ACCEPT_WRITES,
+    UNTOLD,
     judge,
 )
 from sbm.store.postgres.timelines import FoundServer
@@ -39,6 +41,14 @@ def test_a_single_server_is_right() -> None:
 def test_no_server_is_no_problem_of_the_servers() -> None:
     assert judge([], highest={}) == judge([server(None, 1)], highest={"7": 1})
     assert judge([], highest={}).problem == ""
+
+
+def test_servers_that_may_not_be_asked_are_used_only_if_there_is_one() -> None:
+    untold = [server(0, cluster="", started_at=when) for when in ("now", "then")]
+    judgement = judge([untold[0], server(None, 1)], highest={"7": 2})
+    assert (judgement.server, judgement.problem, judgement.alarm) == (untold[0], "", NOT_COMPARED)
+    assert judge(untold, highest={}).problem == UNTOLD
+    assert judge([untold[0], server(2, 1, 2)], highest={}).problem == UNTOLD
 
 
 def test_a_standby_is_not_compared() -> None:
