@@ -136,12 +136,12 @@ async def _conclude(
         "superseded": count.superseded,
         "left": count.left,
     }
-    if not count.left:
-        await pauses.mark_repaired(transaction)
     if wanted.is_new_installation:
         former, present = await installation.change(transaction)
         await pauses.pause_restored(transaction, reason=PAUSED_TO_REPAIR, formerly=former)
         details |= {"former_installation": str(former), "installation": str(present)}
+    if not count.left:
+        await pauses.mark_repaired(transaction)
     await audit.record(
         transaction,
         actor=wanted.signature.actor,

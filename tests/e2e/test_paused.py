@@ -18,7 +18,7 @@ async def test_nothing_is_expanded_or_sent_until_it_is_resumed(seed: World) -> N
     await paused(seed, "SBM_PAUSED is set")
     assert seed.direct.value("SELECT count(*) FROM ticks WHERE state = 'expanding'") == 1
     assert seed.direct.value("SELECT count(*) FROM sends") == 0
-    assert "1 pauses have ended" in await resume(seed)
+    assert "this pause has ended" in await resume(seed)
     await seed.settled()
     assert len(seed.sender) == 3
 

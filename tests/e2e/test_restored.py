@@ -176,6 +176,8 @@ async def test_a_dump_in_the_middle_of_a_tick(
     assert seed.direct.value("SELECT count(*) FROM sends") > 100
     seed.start()
     await paused(seed, "run `sbm restored`")
+    too_early = await run_here("resume", database_uri=seed.database_uri, **seed.environ())
+    assert (too_early.status, "run it first" in too_early.stderr) == (1, True)
     would = await sbm(seed, "restored")
     assert "nothing was changed" in would.out
     assert seed.direct.value("SELECT count(*) FROM sends WHERE state = 'owed'") > 100
@@ -387,6 +389,29 @@ async def test_a_restart_beside_a_daemon_that_works_is_no_restore(
     assert seed.direct.value("SELECT count(*) FROM pauses") == 0
 
 
+@pytest.mark.slow
+@ensureDeferred
+async def test_a_pause_keeps_the_time_of_the_dump(seed: World, backups: Backups) -> None:
+    """What `sbm restored` compares since is not the time of the pause."""
+    seed.settings |= TIMES
+    schedule = seed.direct.schedule()
+    seed.subscribe(300, seed.direct.messageset("pregnancy", schedule), schedule)
+    seed.start()
+    await working(seed)
+    dump = backups.dump()
+    await seed.tick(schedule)
+    assert len(seed.sender) == 300
+    await stop_daemons(seed)
+    backups.restore(dump)
+    seen_at = seed.direct.value("SELECT seen_at FROM installation")
+    seed.start(SBM_PAUSED="1")
+    await paused(seed, "SBM_PAUSED is set")
+    assert seed.direct.value("SELECT seen_at FROM installation") == seen_at
+    assert "300 of 300 outbounds" in (await sbm(seed, "restored", "--yes")).out
+    await resume(seed)
+    assert len(seed.direct.ledger()) == 300
+
+
 @ensureDeferred
 async def test_nothing_is_claimed_before_the_message_sender_was_asked(seed: World) -> None:
     schedule = seed.direct.schedule()
@@ -395,7 +420,9 @@ async def test_nothing_is_claimed_before_the_message_sender_was_asked(seed: Worl
     seed.start()
     await paused(seed, "the Message Sender has to be asked")
     assert (await seed.call("POST", f"/api/v1/schedule/{schedule}/send/"))[0] == 202
-    assert seed.direct.value("SELECT sum(attempt) FROM sends") is None
+    await seed.until(lambda: seed.direct.value("SELECT count(*) FROM sends"))  # it is expanded
+    await paused(seed, "the Message Sender has to be asked")
+    assert seed.direct.value("SELECT sum(attempt) FROM sends") == 0
     seed.message_sender.open()
     await working(seed)
     await seed.settled()

@@ -14,8 +14,15 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model.outbound import OwnOutbound
 from sbm.model.signature import Signature
-from sbm.operations.restored import NothingToGoBackTo, Restoration, RestoredCount, repair
-from sbm.store import sends
+from sbm.operations.restored import (
+    NothingToGoBackTo,
+    NotRepaired,
+    Restoration,
+    RestoredCount,
+    repair,
+    resume,
+)
+from sbm.store import pauses, sends
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
@@ -179,3 +186,20 @@ async def test_outbounds_of_another_installation_are_passed_over(bench: Bench) -
 async def test_without_a_time_nothing_can_be_compared(bench: Bench) -> None:
     with pytest.raises(NothingToGoBackTo):
         await bench.repair(since=None)
+
+
+@ensureDeferred
+async def test_a_resume_needs_a_repair_that_came_to_its_end(bench: Bench) -> None:
+    signature = Signature(actor="ann", reason="")
+    await bench.database.transact(pauses.pause_restored, reason="it went back")
+    with pytest.raises(NotRepaired):
+        await bench.database.transact(resume, signature=signature)
+    await bench.repair()
+    await bench.database.transact(pauses.pause_restored, reason="it went back again")
+    with pytest.raises(NotRepaired):
+        await bench.database.transact(resume, signature=signature)
+    await bench.repair()
+    assert len(await bench.database.transact(resume, signature=signature)) == 1
+    await bench.database.transact(pauses.pause_restored, reason="it went back")
+    ended = await bench.database.transact(resume, signature=signature, without_repair=True)
+    assert len(ended) == 1

@@ -12,6 +12,7 @@ import pytest_twisted
 from attrs import define, evolve
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor as _reactor
+from twisted.internet.task import Clock
 
 from sbm.runtime.state_folder import state_path
 from sbm.settings.endpoints import DatabaseAddress
