@@ -234,7 +234,7 @@ def _pauses(
     continuity = Continuity(
         database=shared.database,
         message_sender=message_sender,
-        in_flight=in_flight,
+        held=lambda: [one.send for one in in_flight.held.values()],
         gate=shared.gate,
         mark_file=mark_file,
         lease=shared.config.lease,

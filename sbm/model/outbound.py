@@ -80,7 +80,7 @@ def _metadata(
     # Ours come last, so that the metadata of the message cannot override them.
     metadata[SEND_KEY] = str(send.id)
     if send.installation_id is not None:
-        metadata[INSTALLATION_KEY] = str(send.installation_id)
+        metadata[INSTALLATION_KEY] = send.installation_id
     metadata[SUBSCRIPTION_KEY] = str(send.subscription_id)
     metadata[MESSAGESET_KEY] = recipient.messageset_id
     metadata[NUMBER_KEY] = message.sequence_number

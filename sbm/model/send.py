@@ -104,7 +104,7 @@ class Send:
     answers: tuple[str, ...] = ()
     odd_prepend: str | None = None
     sequence_number: int | None = None
-    installation_id: uuid.UUID | None = None
+    installation_id: str | None = None
 
 
 @frozen(kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
@@ -14,9 +14,9 @@ from sbm.clients.message_sender import MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
 from sbm.clients.service_client import TooLong
 from sbm.model.installation import Installation, Mark
+from sbm.model.send import Send
 from sbm.operations import restored
 from sbm.pipeline.mark_file import MarkFile
-from sbm.pipeline.sends.in_flight import InFlight
 from sbm.runtime.work_gate import WorkGate
 from sbm.store import installation, lost_sends, pauses
 from sbm.store.pauses import AcceptedEvidence
@@ -50,7 +50,6 @@ class State:
     installation: Installation
     accepted: AcceptedEvidence
     server: Server | None
-    server_state: object
 
 
 @frozen(kw_only=True)
@@ -76,12 +75,12 @@ class Continuity:
     database does not know. After a failover that lost the commits of some seconds, what may have
     been sent is asked about, and the daemon goes on. In all other cases, all daemons are paused.
     While the Message Sender cannot answer, ticks are opened and expanded, and nothing else is done.
-    ``lease`` is that of a claim.
+    ``held`` are the claims of this daemon, and ``lease`` is that of a claim.
     """
 
     _database: Database
     _message_sender: MessageSender
-    _in_flight: InFlight
+    _held: Callable[[], Sequence[Send]]
     _gate: WorkGate
     _mark_file: MarkFile
     _lease: timedelta
@@ -106,7 +105,7 @@ class Continuity:
         evidence = _of_marks(marks, state) or await self._of_claims(state)
         try:
             if evidence is None:
-                self._gate.let_tick(state.server_state)
+                self._gate.let_tick(state.server and state.server.state)
                 evidence = await self._of_outbounds(state)
             if evidence is not None:
                 self._gate.doubt()
@@ -119,11 +118,11 @@ class Continuity:
             self._wait(error)
             return
         self.mark = await self._database.transact(_accept, server=state.server)
-        self._gate.judge(state.server_state)
+        self._gate.judge(state.server and state.server.state)
 
     async def _of_claims(self, state: State) -> Evidence | None:
         """Whether the database does not know a claim that this daemon holds."""
-        held = [one.send for one in self._in_flight.held.values()]
+        held = self._held()
         if not held:
             return None
         lost = await self._database.transact(lost_sends.find_lost_claims, claims=held)
@@ -230,7 +229,6 @@ async def _read_state(transaction: Transaction) -> State:
         installation=await installation.read(transaction),
         accepted=await pauses.read_accepted(transaction),
         server=transaction.server,
-        server_state=transaction.server_state,
     )
 
 

@@ -20,6 +20,7 @@ from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup
 from sbm.runtime.work_gate import WorkGate
 from sbm.store import installation, pauses
+from sbm.store.postgres.connection import Server
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.gated import GatedDatabase
@@ -37,7 +38,7 @@ class Look:
 
     pauses: list[Pause]
     installation: Installation
-    server_state: object
+    server: Server | None
     is_resumed: bool
 
 
@@ -101,7 +102,7 @@ class PauseWatch(Service):
         look = await self._database.transact(self._read)
         if look.is_resumed:
             self._is_paused = False
-        self._gate.note(look.server_state)
+        self._gate.note(look.server and look.server.state)
         if seen is not None and (
             seen.installation_id != look.installation.id or seen.beat > look.installation.beat
         ):
@@ -116,7 +117,7 @@ class PauseWatch(Service):
         return Look(
             pauses=await pauses.list_concerning(transaction, daemon=self._daemon),
             installation=await installation.read(transaction),
-            server_state=transaction.server_state,
+            server=transaction.server,
             is_resumed=is_resumed,
         )
 

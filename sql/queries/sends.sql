@@ -142,7 +142,7 @@ RETURNING sends.id, sends.kind, sends.lane, sends.attempt, sends.faults, sends.s
           work.messageset_id, work.short_name, work.content_type, work.channel, work.lang,
           work.sequence_number, work.text_content, work.metadata, work.file_name, work.prepend,
           work.odd_prepend, work.lack, work.claimed_number,
-          (SELECT id FROM installation) AS installation_id;
+          (SELECT id::text FROM installation) AS installation_id;
 
 -- name: give_back_strays :exec
 -- fires: date_moments

@@ -176,7 +176,8 @@ async def test_a_dump_in_the_middle_of_a_tick(
     assert seed.direct.value("SELECT count(*) FROM sends") > 100
     seed.start()
     await paused(seed, "run `sbm restored`")
-    too_early = await run_here("resume", database_uri=seed.database_uri, **seed.environ())
+    environ: dict[str, Any] = seed.environ()
+    too_early = await run_here("resume", database_uri=seed.database_uri, **environ)
     assert (too_early.status, "run it first" in too_early.stderr) == (1, True)
     would = await sbm(seed, "restored")
     assert "nothing was changed" in would.out

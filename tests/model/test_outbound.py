@@ -25,7 +25,7 @@ KEY = {
     "sbm_sequence_number": 1,
     "sbm_lang": "eng_ZA",
 }
-OWN = {"subscription_id": SUBSCRIPTION_ID, "installation_id": INSTALLATION_ID}
+OWN = {"subscription_id": SUBSCRIPTION_ID, "installation_id": str(INSTALLATION_ID)}
 AUDIO: Any = {"content_type": "audio", "message": {"text_content": None, "file_name": "2.mp3"}}
 
 

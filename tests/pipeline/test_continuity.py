@@ -67,7 +67,7 @@ class Bench:
         await Continuity(
             database=self.database,
             message_sender=sender,
-            in_flight=self.in_flight,
+            held=lambda: [one.send for one in self.in_flight.held.values()],
             gate=gate,
             mark_file=self.mark_file,
             lease=timedelta(seconds=60),

@@ -77,11 +77,6 @@ class Transaction:
         """The server of its connection, if that says which one it is."""
         return self._connection.server
 
-    @property
-    def server_state(self) -> object:
-        """The same for each server that knows the commits of this one; None if it is not known."""
-        return None if self.server is None else self.server.state
-
     def slices(self) -> TimeSlice:
         """Time slices for work between statements that might take long."""
         return TimeSlice(reactor=self._reactor)

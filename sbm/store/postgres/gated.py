@@ -51,7 +51,7 @@ class GatedDatabase:
         """Run ``work(transaction, …)`` if the gate is open for the server of the transaction."""
 
         async def admitted(transaction: Transaction) -> T:
-            self._gate.admit(transaction.server_state)
+            self._gate.admit(transaction.server and transaction.server.state)
             return await work(transaction, *args, **kwargs)
 
         return await self._database.transact(admitted)
