@@ -56,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="give this database an installation id of its own, because the one from which it was"
         " copied stays in use; for example for a staging system",
     )
+    parser.add_argument(
+        "--without-list",
+        action="store_true",
+        help="do not ask the Message Sender what was sent since, because it offers no list: what"
+        " the database has lost stays lost, and is sent again",
+    )
     add_signature(parser)
     parser.set_defaults(command=in_database(_restored))
 
@@ -82,6 +88,7 @@ def _restored(options: argparse.Namespace) -> Work:
         time_zone=read_time_zone_of_ticks(settings),
         is_new_installation=options.new_installation,
         is_dry=not options.yes,
+        without_list=options.without_list,
         signature=signature_from(options),
     )
     settings.check()
@@ -95,7 +102,9 @@ async def _repair(database: Database, *, address: ServiceAddress, wanted: Restor
         count = await repair(
             database, MessageSender(client=client), wanted=wanted, progress=progress
         )
-    except (Unavailable, CannotBeAsked) as error:
+    except CannotBeAsked as error:
+        raise CommandFailed(f"{error} (with --without-list, it is not asked)") from None
+    except Unavailable as error:
         raise CommandFailed(str(error)) from None
     finally:
         stopped: Deferred[None] = client.stopService()
@@ -116,7 +125,7 @@ def _tell(count: RestoredCount, *, since: datetime, is_dry: bool) -> None:
     if count.superseded:
         print(f"{count.superseded} older sends are skipped: a later message was sent")
     if count.left:
-        print(f"{count.left} outbounds are left, because rows are locked: run it again")
+        print(f"{count.left} outbounds are left, because rows were locked: run it again")
     if is_dry:
         print("nothing was changed; --yes does it")
     else:

@@ -67,13 +67,17 @@ class RestoredCount:
 
 @frozen(kw_only=True)
 class Restoration:
-    """How to repair: ``since`` is the time of the dump, and ``lease`` that of a daemon's claims."""
+    """How to repair: ``since`` is the time of the dump, and ``lease`` that of a daemon's claims.
+
+    ``without_list``: the Message Sender offers no list, so nothing is known of lost outbounds.
+    """
 
     since: datetime | None
     lease: timedelta
     time_zone: ZoneInfo
     is_new_installation: bool
     is_dry: bool
+    without_list: bool = False
     signature: Signature
 
 
@@ -82,8 +86,7 @@ async def time_of_dump(database: Database, *, since: datetime | None) -> datetim
 
     Raises NothingToGoBackTo if the database does not show it.
     """
-    found = await database.transact(installation.read)
-    since = since or found.seen_at
+    since = since or await database.transact(installation.find_time_of_dump)
     if since is None:
         raise NothingToGoBackTo
     return since
@@ -103,7 +106,9 @@ async def repair(
     """
     since = await time_of_dump(database, since=wanted.since)
     before = await database.transact(installation.read)
-    listed = await list_outbounds(message_sender, of=before.id, since=since)
+    listed = []
+    if not wanted.without_list:
+        listed = await list_outbounds(message_sender, of=before.id, since=since)
     count = RestoredCount(outbounds=len(listed))
     if wanted.is_dry:
         count.doubted = await database.transact(lost_sends.count_owed_or_claimed)
@@ -256,14 +261,18 @@ async def _adopt(
     live = await lost_sends.find_live(transaction, ids=[one.send_id for one in chunk])
     known = {one.id for one in live}
     lost_ids = await lost_sends.find_lost(transaction, outbounds=chunk)
-    lost = [one for one in chunk if one.send_id in lost_ids - known]
-    in_the_way = [
-        one
-        for one in await lost_sends.find_in_the_way(transaction, outbounds=lost)
-        if one.id not in listed
-    ]
+    lost = await lost_sends.with_holders(
+        transaction, outbounds=[one for one in chunk if one.send_id in lost_ids - known]
+    )
+    await lost_sends.place(transaction, outbounds=chunk, ids=known)
+    in_the_way = await lost_sends.find_in_the_way(transaction, outbounds=lost)
+    await lost_sends.remove(
+        transaction, ids=[one.id for one in in_the_way if one.id in listed - known]
+    )
     skipped = Settled(outcome="skipped", stage="trigger", reason=_SUPERSEDED)
-    superseded = await sends.settle(transaction, results=[(one, skipped) for one in in_the_way])
+    superseded = await sends.settle(
+        transaction, results=[(one, skipped) for one in in_the_way if one.id not in listed]
+    )
     made = await lost_sends.restore(transaction, outbounds=lost) if lost else []
     outbound_ids = {one.send_id: one.id for one in chunk}
     results = [(one, _found(outbound_ids[one.id])) for one in [*live, *made]]

@@ -42,6 +42,10 @@ LONGEST_LAG = timedelta(minutes=5)
 # are lost, and the Message Sender has what was being posted.
 FAILOVER_SECONDS = 4.0
 
+# A transaction may have locked a subscription for a moment.
+TRIES = 5
+RETRY_SECONDS = 1.0
+
 
 @frozen(kw_only=True)
 class State:
@@ -89,6 +93,8 @@ class Continuity:
     _log: Logger = field(factory=Logger)
     # The latest mark of this process.
     mark: Mark | None = field(default=None, init=False)
+    _accepted: Server | None = field(default=None, init=False)
+    _told: object = field(default=None, init=False)
 
     async def judge(self) -> None:
         """Open the gate for this server, pause all daemons, or wait for the Message Sender."""
@@ -96,7 +102,7 @@ class Continuity:
         marks = [one for one in (self.mark, await self._mark_file.read()) if one is not None]
         others = await self._mark_file.read_others()
         first = state = await self._database.transact(_read_state)
-        if _is_on_higher_timeline(first):
+        if self._is_on_higher_timeline(first):
             await deferLater(self._database.reactor, FAILOVER_SECONDS)
             # Another daemon may have judged it meanwhile; it is a failover all the same.
             state = await self._database.transact(_read_state)
@@ -105,20 +111,37 @@ class Continuity:
         evidence = _of_marks(marks, state) or await self._of_claims(state)
         try:
             if evidence is None:
-                self._gate.let_tick(state.server and state.server.state)
                 evidence = await self._of_outbounds(state)
             if evidence is not None:
-                self._gate.doubt()
-                self._telemetry.count("database.went_back")
-                if not _is_failover(evidence, first):
+                self._tell(evidence, state)
+                if not self._is_failover(evidence, first):
+                    self._gate.doubt()
                     await self._pause(evidence)
                     return
-                await self._repair(evidence, first)
+                try:
+                    await self._repair(first)
+                except CannotBeAsked:
+                    self._gate.doubt()
+                    await self._pause(evidence)
+                    return
         except Unavailable as error:
+            # Sends that are owed by mistake do no harm while nothing is claimed.
+            self._gate.let_tick(state.server and state.server.state)
             self._wait(error)
             return
-        self.mark = await self._database.transact(_accept, server=state.server)
+        mark = await self._database.transact(_accept, server=state.server)
+        if mark is None:
+            return  # meanwhile, all daemons were paused
+        self.mark, self._accepted = mark, state.server
         self._gate.judge(state.server and state.server.state)
+
+    def _tell(self, evidence: Evidence, state: State) -> None:
+        """Once for each state, however long the Message Sender cannot be asked."""
+        found = (state.server, state.installation.beat)
+        if found != self._told:
+            self._told = found
+            self._telemetry.count("database.went_back")
+            self._log.error("the database went back: {clause}", clause=evidence.clause)
 
     async def _of_claims(self, state: State) -> Evidence | None:
         """Whether the database does not know a claim that this daemon holds."""
@@ -128,8 +151,9 @@ class Continuity:
         lost = await self._database.transact(lost_sends.find_lost_claims, claims=held)
         if not lost:
             return None
+        until = state.installation.seen_at if self.mark is None else self.mark.seen_at
         return Evidence(
-            until=state.installation.now,
+            until=until or state.installation.now,
             clause="this daemon holds claims that the database does not know",
         )
 
@@ -183,6 +207,29 @@ class Continuity:
                 )
         return None
 
+    def _is_on_higher_timeline(self, state: State) -> bool:
+        """Whether a standby of the server that was accepted last has become the primary.
+
+        Another daemon may have accepted the new one already, and this one the former.
+        """
+        before, server = self._accepted or state.installation, state.server
+        return (
+            server is not None
+            and before.timeline is not None
+            and before.cluster == server.cluster
+            and before.timeline < server.timeline
+        )
+
+    def _is_failover(self, evidence: Evidence, state: State) -> bool:
+        """Whether a standby of the same cluster has become the primary, and has lost little."""
+        seen_at = state.installation.seen_at
+        return (
+            evidence.formerly is None
+            and seen_at is not None
+            and self._is_on_higher_timeline(state)
+            and abs(evidence.until - seen_at) < LONGEST_LAG
+        )
+
     async def _pause(self, evidence: Evidence) -> None:
         await self._database.transact(
             pauses.pause_restored,
@@ -191,27 +238,30 @@ class Continuity:
             formerly=evidence.formerly,
         )
 
-    async def _repair(self, evidence: Evidence, state: State) -> None:
+    async def _repair(self, state: State) -> None:
         """After a failover that lost commits: find out what was sent, and go on."""
         seen_at = state.installation.seen_at
         assert seen_at is not None
-        self._log.error(
-            "a failover has lost commits ({clause}): the Message Sender is asked about all that is"
-            " owed or claimed",
-            clause=evidence.clause,
-        )
         listed = await restored.list_outbounds(
             self._message_sender, of=state.installation.id, since=seen_at
         )
-        count = restored.RestoredCount(outbounds=len(listed))
-        count.doubted = await restored.doubt_all(self._database, lease=self._lease)
-        await restored.adopt_all(self._database, listed, count=count)
+        doubted = await restored.doubt_all(self._database, lease=self._lease)
+        adopted = left = 0
+        for _ in range(TRIES):
+            count = restored.RestoredCount()
+            await restored.adopt_all(self._database, listed, count=count)
+            adopted, left = adopted + count.adopted, count.left
+            if not left:
+                break
+            await deferLater(self._database.reactor, RETRY_SECONDS)
         await self._database.transact(installation.accept_past)
         self._log.warn(
-            "after the failover: {doubted} sends are asked about, and {adopted} that were lost are"
-            " recorded as sent",
-            doubted=count.doubted,
-            adopted=count.adopted,
+            "after a failover that lost commits: the Message Sender is asked about {doubted} sends"
+            " that were owed or claimed, and {adopted} that were lost are recorded as sent; {left}"
+            " could not be recorded, because rows are locked",
+            doubted=doubted,
+            adopted=adopted,
+            left=left,
         )
 
     def _wait(self, error: Unavailable) -> None:
@@ -232,10 +282,15 @@ async def _read_state(transaction: Transaction) -> State:
     )
 
 
-async def _accept(transaction: Transaction, *, server: Server | None) -> Mark:
-    """Record the server; the first beat is committed before anything is claimed."""
-    await installation.accept_server(transaction, server=server)
-    return await installation.advance(transaction)
+async def _accept(transaction: Transaction, *, server: Server | None) -> Mark | None:
+    """Record the server; the first beat is committed before anything is claimed.
+
+    None: nothing was recorded, because all daemons are paused.
+    """
+    mark = await installation.advance(transaction)
+    if mark is not None:
+        await installation.accept_server(transaction, server=server)
+    return mark
 
 
 def _of_marks(marks: list[Mark], state: State) -> Evidence | None:
@@ -254,25 +309,3 @@ def _of_marks(marks: list[Mark], state: State) -> Evidence | None:
                 " know of that",
             )
     return None
-
-
-def _is_on_higher_timeline(state: State) -> bool:
-    """Whether a standby of the server that was accepted last has become the primary."""
-    before, server = state.installation, state.server
-    return (
-        server is not None
-        and before.timeline is not None
-        and before.cluster == server.cluster
-        and before.timeline < server.timeline
-    )
-
-
-def _is_failover(evidence: Evidence, state: State) -> bool:
-    """Whether a standby has become the primary of the same cluster, and has lost a short time."""
-    before = state.installation
-    return (
-        evidence.formerly is None
-        and before.seen_at is not None
-        and _is_on_higher_timeline(state)
-        and abs(evidence.until - before.seen_at) < LONGEST_LAG
-    )

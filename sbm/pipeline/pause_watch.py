@@ -148,6 +148,7 @@ class DatabaseBeat:
     async def one_pass(self) -> int:
         """One beat; it is kept after its commit, so no database that keeps commits is behind it."""
         mark = await self._database.transact(installation.advance)
-        self._continuity.mark = mark
-        await self._mark_file.keep(mark)
+        if mark is not None:
+            self._continuity.mark = mark
+            await self._mark_file.keep(mark)
         return 0

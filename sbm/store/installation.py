@@ -18,9 +18,17 @@ async def read(transaction: Transaction) -> Installation:
     return await transaction.one(QUERIES.read_installation, Installation)
 
 
-async def advance(transaction: Transaction) -> Mark:
-    """Let the beat grow; returns the mark to keep once that is committed."""
-    return await transaction.one(QUERIES.advance_beat, _mark)
+async def find_time_of_dump(transaction: Transaction) -> datetime | None:
+    """When the daemons last worked with the database, before it was found that it went back."""
+    return await transaction.one(QUERIES.find_time_of_dump, _moment)
+
+
+async def advance(transaction: Transaction) -> Mark | None:
+    """Let the beat grow; returns the mark to keep once that is committed.
+
+    None: the beat stays, because all daemons are paused, since the database went back.
+    """
+    return await transaction.maybe(QUERIES.advance_beat, _mark)
 
 
 async def accept_server(transaction: Transaction, *, server: Server | None) -> None:
@@ -51,6 +59,10 @@ async def change(transaction: Transaction) -> tuple[UUID, UUID]:
 
 def _mark(*, id: UUID, beat: int, seen_at: datetime) -> Mark:  # noqa: A002
     return Mark(installation_id=id, beat=beat, seen_at=seen_at)
+
+
+def _moment(*, seen_at: datetime | None) -> datetime | None:
+    return seen_at
 
 
 def _ids(*, present: UUID, former: UUID) -> tuple[UUID, UUID]:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from attrs import evolve
 from psycopg2.extras import Json
 
 from sbm.model.outbound import OwnOutbound
@@ -59,8 +60,33 @@ async def find_lost_claims(transaction: Transaction, *, claims: Iterable[Send]) 
     return await transaction.many(QUERIES.find_lost_claims, uuid.UUID, claims=Json(told))
 
 
+async def with_holders(
+    transaction: Transaction, *, outbounds: Sequence[OwnOutbound]
+) -> list[OwnOutbound]:
+    """The same, each with the subscription that has to step because of it.
+
+    If the subscription was lost, it is another one of the same person to the same set.
+    """
+    holders = dict(
+        await transaction.many(QUERIES.find_holders, _holder, outbounds=_told(outbounds))
+    )
+    return [evolve(one, subscription_id=holders[one.send_id]) for one in outbounds]
+
+
+async def place(
+    transaction: Transaction, *, outbounds: Iterable[OwnOutbound], ids: Iterable[uuid.UUID]
+) -> None:
+    """Give the live sends with these ids the messages of their outbounds."""
+    await transaction.execute(QUERIES.place_sends, outbounds=_told(outbounds), ids=list(ids))
+
+
+async def remove(transaction: Transaction, *, ids: Iterable[uuid.UUID]) -> None:
+    """Remove live sends, and their triggers: they are made again of their outbounds."""
+    await transaction.execute(QUERIES.remove_sends, ids=list(ids))
+
+
 async def restore(transaction: Transaction, *, outbounds: Sequence[OwnOutbound]) -> list[LiveSend]:
-    """Make sends of unknown outcome of outbounds that the ledger does not have.
+    """Make sends of unknown outcome of outbounds that the database does not know as sent.
 
     A live send of the same subscription prevents that; see ``find_in_the_way``.
     """
@@ -80,6 +106,10 @@ async def find_in_the_way(
 async def find_live(transaction: Transaction, *, ids: Iterable[uuid.UUID]) -> list[LiveSend]:
     """Those of these sends that are not settled."""
     return await transaction.many(QUERIES.find_live_sends, LiveSend, ids=list(ids))
+
+
+def _holder(*, send_id: uuid.UUID, subscription_id: uuid.UUID) -> tuple[uuid.UUID, uuid.UUID]:
+    return send_id, subscription_id
 
 
 def _told(outbounds: Iterable[OwnOutbound]) -> Json:

@@ -58,7 +58,7 @@ async def pause_restored(
         QUERIES.pause_restored,
         reason=reason,
         outbounds_until=outbounds_until,
-        formerly=formerly,
+        formerly=[] if formerly is None else [formerly],
     )
 
 

@@ -39,8 +39,9 @@ CREATE TABLE pauses (
     since timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz,
     repaired_at timestamptz,
+    seen_at timestamptz,
     outbounds_until timestamptz,
-    formerly uuid,
+    formerly uuid[] NOT NULL DEFAULT '{}',
     CHECK ((kind = 'setting') = (daemon IS NOT NULL))
 );
 CREATE UNIQUE INDEX pauses_restored ON pauses (kind) WHERE kind = 'restored' AND ended_at IS NULL;
@@ -50,10 +51,12 @@ COMMENT ON COLUMN pauses.kind IS
 COMMENT ON COLUMN pauses.daemon IS 'The daemon that it concerns; null: all.';
 COMMENT ON COLUMN pauses.repaired_at IS
     'restored: when `sbm restored` was run to its end; null: not since the pause began.';
+COMMENT ON COLUMN pauses.seen_at IS
+    'restored: installation.seen_at when the pause began, which is about the time of the dump.';
 COMMENT ON COLUMN pauses.outbounds_until IS
     'restored: the newest outbound that was looked at, by the clock of the Message Sender. Up to it, outbounds that the database does not know are no evidence any more.';
 COMMENT ON COLUMN pauses.formerly IS
-    'restored: the installation id that a daemon had seen before, if it was another one.';
+    'restored: the installation ids that daemons had seen before, if they were other ones.';
 
 ALTER TABLE ticks ADD COLUMN repetition uuid;
 COMMENT ON COLUMN ticks.repetition IS

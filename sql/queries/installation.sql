@@ -5,9 +5,19 @@
 -- The only row, and the present time.
 SELECT id, beat, seen_at, cluster, timeline, now() AS now FROM installation;
 
--- name: advance_beat :one
--- A daemon works: the beat grows. After a restore it is smaller than one that was seen before.
+-- name: find_time_of_dump :one
+-- reads
+-- When the daemons last worked with the database; if it is paused because it went back, before that
+-- pause.
+SELECT COALESCE((SELECT seen_at FROM pauses WHERE kind = 'restored' AND ended_at IS NULL),
+                seen_at) AS seen_at
+  FROM installation;
+
+-- name: advance_beat :maybe
+-- A daemon works: the beat grows. After a restore it is smaller than one that was seen before. No
+-- row: the database went back, so nobody may work.
 UPDATE installation SET beat = beat + 1, seen_at = now()
+ WHERE NOT EXISTS (SELECT FROM pauses WHERE kind = 'restored' AND ended_at IS NULL)
 RETURNING id, beat, seen_at;
 
 -- name: accept_server :exec

@@ -24,12 +24,14 @@ DELETE FROM pauses WHERE kind = 'setting' AND daemon = %(daemon)s;
 -- The database went back: all daemons wait for an operator. If they do already, the evidence is
 -- added, and a repair that came before it does not count.
 WITH told AS (SELECT pg_notify('sbm_pauses', ''))
-INSERT INTO pauses (kind, reason, outbounds_until, formerly)
-SELECT 'restored', %(reason)s, %(outbounds_until)s::timestamptz, %(formerly)s::uuid FROM told
+INSERT INTO pauses (kind, reason, seen_at, outbounds_until, formerly)
+SELECT 'restored', %(reason)s, installation.seen_at, %(outbounds_until)s::timestamptz,
+       %(formerly)s::uuid[]
+  FROM told, installation
     ON CONFLICT (kind) WHERE kind = 'restored' AND ended_at IS NULL
     DO UPDATE SET repaired_at = NULL,
                   outbounds_until = GREATEST(pauses.outbounds_until, EXCLUDED.outbounds_until),
-                  formerly = COALESCE(EXCLUDED.formerly, pauses.formerly);
+                  formerly = pauses.formerly || EXCLUDED.formerly;
 
 -- name: mark_repaired :exec
 -- The repair was run to its end.
@@ -45,7 +47,8 @@ SELECT EXISTS (SELECT FROM pauses
 -- reads
 -- The evidence that operators have accepted: the newest outbound, and earlier installation ids.
 SELECT max(outbounds_until) AS outbounds_until,
-       COALESCE(array_agg(formerly) FILTER (WHERE formerly IS NOT NULL), '{}') AS formerly
+       ARRAY(SELECT DISTINCT unnest(formerly) FROM pauses
+              WHERE kind = 'restored' AND ended_at IS NOT NULL) AS formerly
   FROM pauses WHERE kind = 'restored' AND ended_at IS NOT NULL;
 
 -- name: end_pauses :many

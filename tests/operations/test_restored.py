@@ -13,6 +13,7 @@ from attrs import evolve
 from pytest_twisted import ensureDeferred
 
 from sbm.model.outbound import OwnOutbound
+from sbm.model.send import Settled
 from sbm.model.signature import Signature
 from sbm.operations.restored import (
     NothingToGoBackTo,
@@ -22,7 +23,7 @@ from sbm.operations.restored import (
     repair,
     resume,
 )
-from sbm.store import pauses, sends
+from sbm.store import installation, pauses, sends
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
@@ -203,3 +204,107 @@ async def test_a_resume_needs_a_repair_that_came_to_its_end(bench: Bench) -> Non
     await bench.database.transact(pauses.pause_restored, reason="it went back")
     ended = await bench.database.transact(resume, signature=signature, without_repair=True)
     assert len(ended) == 1
+
+
+@ensureDeferred
+async def test_messages_step_in_the_order_of_their_outbounds(bench: Bench) -> None:
+    """A later tick may be open in the dump, or again, with a send that stands at a wrong place."""
+    bench.pregnancy = bench.direct.messageset("long", bench.schedule, messages=4)
+    (bench.subscription,) = bench.direct.subscriptions(1, bench.pregnancy, bench.schedule)
+    bench.identity = bench.direct.value(
+        "SELECT identity FROM subscriptions WHERE id = %s", bench.subscription
+    )
+    await bench.database.transact(sends.owe, subscription_id=bench.subscription)
+    bench.sent(1)
+    bench.sent(2, send_id=bench.direct.value("SELECT id FROM sends"))
+    count = await bench.repair()
+    assert (count.adopted, count.left) == (2, 0)
+    assert (bench.pregnancy, 3, False) in bench.places()
+    numbers = bench.direct.rows("SELECT sequence_number FROM ledger ORDER BY sequence_number")
+    assert [row["sequence_number"] for row in numbers] == [1, 2]
+    assert bench.direct.unbalanced_ticks() == []
+
+
+@ensureDeferred
+async def test_a_live_send_of_the_dump_gets_the_number_that_was_sent(bench: Bench) -> None:
+    await bench.database.transact(sends.owe, subscription_id=bench.subscription)
+    bench.sent(2, send_id=bench.direct.value("SELECT id FROM sends"))
+    assert (await bench.repair()).adopted == 1
+    (_, _, is_completed), _ = bench.places()
+    assert is_completed
+    assert bench.direct.value("SELECT sequence_number FROM ledger") == 2
+
+
+@ensureDeferred
+async def test_a_live_send_of_the_subscription_that_takes_its_place_makes_room(
+    bench: Bench,
+) -> None:
+    await bench.database.transact(sends.owe, subscription_id=bench.subscription)
+    bench.sent(1, subscription_id=uuid4())
+    count = await bench.repair()
+    assert (count.adopted, count.superseded, count.left) == (1, 1, 0)
+    assert bench.places() == [(bench.pregnancy, 2, False)]
+    assert bench.direct.unbalanced_ticks() == []
+
+
+@pytest.mark.parametrize("seconds", [-1, 1])
+@ensureDeferred
+async def test_a_failed_send_that_was_sent_again_is_adopted(bench: Bench, seconds: int) -> None:
+    await bench.database.transact(sends.owe, subscription_id=bench.subscription)
+    claimed = await bench.database.transact(
+        sends.claim, owner=uuid4(), limit=1, lease=timedelta(seconds=60)
+    )
+    failed = Settled(outcome="failed", stage="post", reason="500")
+    await bench.database.transact(sends.settle, results=[(one, failed) for one in claimed])
+    settled_at = bench.direct.value("SELECT settled_at FROM ledger")
+    bench.sent(1, send_id=claimed[0].id, created_at=settled_at + timedelta(seconds=seconds))
+    is_sent_again = seconds > 0
+    assert (await bench.repair()).adopted == is_sent_again
+    assert bench.places() == [(bench.pregnancy, 1 + is_sent_again, False)]
+    assert bench.direct.value("SELECT count(*) FROM failed_tasks") == (not is_sent_again)
+    assert bench.direct.unbalanced_ticks() == []
+
+
+@pytest.mark.parametrize("is_in_dump", [True, False])
+@ensureDeferred
+async def test_a_prepend_that_was_sent_is_deleted(bench: Bench, is_in_dump: bool) -> None:
+    bench.direct.rows(
+        """UPDATE subscriptions SET metadata = '{"prepend_next_delivery": "Hello"}' RETURNING 1"""
+    )
+    send_id = None
+    if is_in_dump:
+        await bench.database.transact(sends.owe, subscription_id=bench.subscription)
+        send_id = bench.direct.value("SELECT id FROM sends")
+    bench.sent(1, send_id=send_id)
+    assert (await bench.repair()).adopted == 1
+    metadata = bench.direct.value("SELECT metadata FROM subscriptions")
+    assert metadata == {"prepend_next_delivery": None}
+
+
+@ensureDeferred
+async def test_all_former_installations_are_accepted(bench: Bench) -> None:
+    """As on a staging system, which had an id of its own before the copy of production."""
+    former, production = uuid4(), bench.direct.value("SELECT id FROM installation")
+    await bench.database.transact(pauses.pause_restored, reason="it went back", formerly=former)
+    await bench.repair(is_new_installation=True)
+    await bench.database.transact(resume, signature=Signature(actor="ann", reason=""))
+    accepted = await bench.database.transact(pauses.read_accepted)
+    assert {former, production} <= set(accepted.formerly)
+
+
+@ensureDeferred
+async def test_without_a_list_only_what_is_live_is_asked_about(bench: Bench) -> None:
+    await bench.database.transact(sends.owe, subscription_id=bench.subscription)
+    bench.sent(1)
+    count = await bench.repair(without_list=True)
+    assert (count.doubted, count.outbounds, count.adopted) == (1, 0, 0)
+
+
+@ensureDeferred
+async def test_a_pause_keeps_the_time_at_which_the_daemons_last_worked(bench: Bench) -> None:
+    mark = await bench.database.transact(installation.advance)
+    assert mark is not None
+    await bench.database.transact(pauses.pause_restored, reason="it went back")
+    assert await bench.database.transact(installation.advance) is None
+    bench.direct.rows("UPDATE installation SET seen_at = now() RETURNING 1")
+    assert await bench.database.transact(installation.find_time_of_dump) == mark.seen_at

@@ -20,10 +20,11 @@ from sbm.model.installation import Mark
 from sbm.model.outbound import OwnOutbound
 from sbm.model.signature import Signature
 from sbm.operations.restored import resume
+from sbm.pipeline import continuity
 from sbm.pipeline.continuity import ASKED_BACK, Continuity
 from sbm.pipeline.mark_file import MarkFile
 from sbm.runtime.work_gate import WorkGate
-from sbm.store import installation, sends
+from sbm.store import installation, pauses, sends
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 from tests.pipeline.fakes import nothing_in_flight
@@ -62,18 +63,45 @@ class Bench:
 
     async def judge(self, message_sender: Listed | None = None) -> tuple[bool, list[str]]:
         """Whether it may be worked with, and the pauses."""
+        self.gate = WorkGate(pauses=())
+        await self.continuity(message_sender).judge()
+        return self.gate.is_open, self.pauses()
+
+    def continuity(self, message_sender: Listed | None = None) -> Continuity:
         sender: Any = message_sender or Listed()
-        gate = self.gate = WorkGate(pauses=())
-        await Continuity(
+        return Continuity(
             database=self.database,
             message_sender=sender,
             held=lambda: [one.send for one in self.in_flight.held.values()],
-            gate=gate,
+            gate=self.gate,
             mark_file=self.mark_file,
             lease=timedelta(seconds=60),
-        ).judge()
+        )
+
+    def pauses(self) -> list[str]:
         rows = self.direct.rows("SELECT reason FROM pauses WHERE ended_at IS NULL")
-        return gate.is_open, [row["reason"] for row in rows]
+        return [row["reason"] for row in rows]
+
+    async def lose_a_claim(self) -> None:
+        """The daemon holds a claim that the database has lost, in a failover."""
+        schedule = self.direct.schedule()
+        messageset = self.direct.messageset("pregnancy", schedule)
+        (subscription,) = self.direct.subscriptions(1, messageset, schedule)
+        await self.database.transact(sends.owe, subscription_id=subscription)
+        (claimed,) = await self.database.transact(
+            sends.claim, owner=self.in_flight.owner, limit=1, lease=timedelta(seconds=60)
+        )
+        self.in_flight.take(claimed, asked_at=0)
+        self.direct.rows(
+            "UPDATE sends SET state = 'owed', owner = NULL, lease_until = NULL, attempt = 0,"
+            " first_attempt_at = NULL RETURNING 1"
+        )
+        self.direct.rows("UPDATE installation SET timeline = 0 RETURNING 1")
+
+    async def beat(self) -> Mark:
+        mark = await self.database.transact(installation.advance)
+        assert mark is not None
+        return mark
 
     async def resume(self) -> None:
         signature = Signature(actor="ann", reason="")
@@ -96,20 +124,24 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database: Database, direct: Arranged, tmp_path: Path) -> Bench:
+def bench(
+    database: Database, direct: Arranged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Bench:
+    monkeypatch.setattr(continuity, "FAILOVER_SECONDS", 0.0)
+    monkeypatch.setattr(continuity, "RETRY_SECONDS", 0.0)
     return Bench(database, direct, tmp_path)
 
 
 @ensureDeferred
 async def test_a_database_with_the_beat_of_the_mark_did_not_go_back(bench: Bench) -> None:
-    mark = await bench.database.transact(installation.advance)
+    mark = await bench.beat()
     await bench.mark_file.keep(mark)
     assert await bench.judge() == (True, [])
 
 
 @ensureDeferred
 async def test_a_smaller_beat_pauses_all_daemons_until_somebody_resumes(bench: Bench) -> None:
-    mark = await bench.database.transact(installation.advance)
+    mark = await bench.beat()
     await bench.mark_file.keep(
         Mark(installation_id=bench.id, beat=mark.beat + 1, seen_at=mark.seen_at)
     )
@@ -124,7 +156,7 @@ async def test_a_smaller_beat_pauses_all_daemons_until_somebody_resumes(bench: B
 async def test_marks_of_another_address_count_if_they_are_of_this_database(
     bench: Bench, tmp_path: Path
 ) -> None:
-    mark = await bench.database.transact(installation.advance)
+    mark = await bench.beat()
     moved = MarkFile(reactor=reactor, folder=tmp_path, database="there")
     await moved.keep(evolve(mark, installation_id=uuid4(), beat=mark.beat + 1))
     assert await bench.judge() == (True, [])
@@ -180,7 +212,7 @@ async def test_outbounds_of_another_installation_prove_nothing(bench: Bench) -> 
 async def test_only_a_send_that_was_not_begun_since_the_last_beat_is_evidence(
     bench: Bench, state: str, seconds: int, is_evidence: bool
 ) -> None:
-    mark = await bench.database.transact(installation.advance)
+    mark = await bench.beat()
     schedule = bench.direct.schedule()
     messageset = bench.direct.messageset("pregnancy", schedule)
     (subscription,) = bench.direct.subscriptions(1, messageset, schedule)
@@ -277,10 +309,73 @@ async def test_if_a_page_is_slow_or_of_no_use_a_shorter_time_is_asked_about(
 async def test_while_the_message_sender_cannot_answer_there_are_ticks_and_nothing_else(
     bench: Bench, fault: Exception
 ) -> None:
-    seen_at = (await bench.database.transact(installation.advance)).seen_at
+    seen_at = (await bench.beat()).seen_at
     sender = Listed(faults=[fault] * len(ASKED_BACK))
     assert await bench.judge(sender) == (False, [])
     assert bench.gate.ticks.is_open
     assert str(fault) in bench.gate.reason
     assert bench.direct.value("SELECT seen_at FROM installation") == seen_at
     assert await bench.judge(Listed()) == (True, [])
+
+
+@ensureDeferred
+async def test_a_pause_that_begins_meanwhile_keeps_the_gate_closed(bench: Bench) -> None:
+    seen_at = (await bench.beat()).seen_at
+
+    class Slow(Listed):
+        async def pages(
+            self, *, after: datetime, most: int | None = None
+        ) -> AsyncGenerator[list[OwnOutbound], None]:
+            await bench.database.transact(pauses.pause_restored, reason="another one found it")
+            yield []
+
+    assert await bench.judge(Slow()) == (False, ["another one found it"])
+    assert bench.direct.value("SELECT seen_at FROM installation") == seen_at
+
+
+@pytest.mark.parametrize("minutes", [1, 60])
+@ensureDeferred
+async def test_a_failover_after_a_long_outage_is_one_all_the_same(
+    bench: Bench, minutes: int
+) -> None:
+    assert (await bench.judge())[0]
+    await bench.lose_a_claim()
+    bench.direct.rows(
+        "UPDATE installation SET seen_at = now() - make_interval(mins => %s) RETURNING 1", minutes
+    )
+    assert await bench.judge() == (True, [])
+    assert bench.direct.value("SELECT state FROM sends") == "unknown"
+
+
+@ensureDeferred
+async def test_a_failover_that_another_daemon_has_accepted_is_one_all_the_same(
+    bench: Bench,
+) -> None:
+    second = bench.continuity()
+    await second.judge()
+    await bench.lose_a_claim()
+    assert second._accepted is not None
+    second._accepted = evolve(second._accepted, lineage=(0, 0))  # the server before the failover
+    held, bench.in_flight.held = bench.in_flight.held, {}
+    assert await bench.judge() == (True, [])
+    bench.in_flight.held = held
+    await second.judge()
+    assert bench.pauses() == []
+    assert bench.direct.value("SELECT state FROM sends") == "unknown"
+
+
+@ensureDeferred
+async def test_without_a_list_a_failover_that_lost_a_claim_pauses(bench: Bench) -> None:
+    assert (await bench.judge())[0]
+    await bench.lose_a_claim()
+    is_open, (reason,) = await bench.judge(Listed(faults=[CannotBeAsked("404")]))
+    assert not is_open
+    assert "run `sbm restored`" in reason
+
+
+@ensureDeferred
+async def test_ticks_go_on_while_the_message_sender_is_away_after_a_failover(bench: Bench) -> None:
+    assert (await bench.judge())[0]
+    await bench.lose_a_claim()
+    assert await bench.judge(Listed(faults=[Unavailable("503")])) == (False, [])
+    assert bench.gate.may_tick

@@ -265,6 +265,9 @@ class HostWatch(Service):
             self._note(server)
         for connection in list(self._connections):
             found = connection.server
+            # With a single name, a refused server says nothing of the one that is in use.
+            if self._hosts == [] and judgement.problem:
+                break
             if connection.is_open and found is not None and not self._is_right(found):
                 connection.close()
         if (

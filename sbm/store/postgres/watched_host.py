@@ -57,6 +57,8 @@ class WatchedHost:
     _is_stopped: bool = field(default=False, init=False)
     _is_history_old: bool = field(default=True, init=False)
     _has_several_addresses: bool = field(default=False, init=False)
+    # Whether all addresses have refused a connection.
+    _has_refused: bool = field(default=False, init=False)
     _to_record: FoundServer | None = field(default=None, init=False)
 
     @property
@@ -139,8 +141,8 @@ class WatchedHost:
                 history = known.history
             answer = evolve(server, history=history)
         except (*LOST, psycopg2.Error, DatabaseUnavailable, TimeoutError) as error:
-            if isinstance(error, psycopg2.OperationalError) and self._connection is None:
-                self._remembered = None  # it refused the connection
+            if self._has_refused:
+                self._remembered = None
             self._fall_silent(one_line(error) or "it does not answer")
             return
         self.has_been_asked = True
@@ -170,8 +172,12 @@ class WatchedHost:
 
     async def _connected(self) -> Connection:
         # A name may have the addresses of several servers, of which another one may accept writes.
+        # The others are looked for once in a look, and not for each question after a commit.
         may_be_elsewhere = (
-            self._has_several_addresses and self.server is not None and self.server.timeline is None
+            self._has_several_addresses
+            and self._is_history_old
+            and self.server is not None
+            and self.server.timeline is None
         )
         if self._connection is not None and self._connection.is_idle and not may_be_elsewhere:
             return self._connection
@@ -180,22 +186,31 @@ class WatchedHost:
         self._connection = None
         where = await locate(self._reactor, self.place[0], ANSWER_SECONDS)
         self._has_several_addresses = len(where) > 1
+        connection = self._connection = await self._connect(where)
+        connection.on_close = self._lost
+        return connection
+
+    async def _connect(self, where: list[dict[str, str]]) -> Connection:
+        """Connect to the first address that accepts writes, or else to the last that answers."""
+        self._has_refused = True
+        found: Connection | None = None
         refusal: Exception = DatabaseUnavailable(f"the name {self.place[0]} has no address")
         for one in where:
             try:
                 connection, accepts_writes = await self._open(one | {"port": str(self.place[1])})
             except (*LOST, psycopg2.Error) as error:
                 refusal = error
+                if not isinstance(error, psycopg2.OperationalError):
+                    self._has_refused = False  # the time was up
                 continue
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = connection
+            if found is not None:
+                found.close()
+            found, self._has_refused = connection, False
             if accepts_writes:
                 break
-        if self._connection is None:
+        if found is None:
             raise refusal
-        self._connection.on_close = self._lost
-        return self._connection
+        return found
 
     async def _open(self, where: dict[str, str]) -> tuple[Connection, bool]:
         """A connection, and whether its server accepts writes."""
