@@ -17,7 +17,9 @@ FROM python:3.13-slim
 
 RUN useradd --system --no-create-home --shell /usr/sbin/nologin sbm
 COPY --from=builder /opt/sbm /opt/sbm
-ENV PATH=/opt/sbm/bin:$PATH PYTHONUNBUFFERED=1
+# docker build --build-arg SBM_COMMIT=$(git rev-parse HEAD): `sbm status` shows it.
+ARG SBM_COMMIT=
+ENV PATH=/opt/sbm/bin:$PATH PYTHONUNBUFFERED=1 SBM_COMMIT=$SBM_COMMIT
 
 USER sbm
 WORKDIR /tmp

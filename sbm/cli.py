@@ -69,6 +69,11 @@ COMMANDS = (
         help="check that the stored data is consistent",
     ),
     ListedCommand(
+        name="status",
+        module="sbm.commands.status",
+        help="print what the daemons do now",
+    ),
+    ListedCommand(
         name="restored",
         module="sbm.commands.restored",
         help="repair a database that was restored from a dump",

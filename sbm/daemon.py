@@ -17,6 +17,7 @@ from sbm.clients.service_client import ServiceClient
 from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.model import scheduler_callback
 from sbm.model.durations import LeaseTime, RequestTimeout
+from sbm.model.role import Role
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
 from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
@@ -25,6 +26,7 @@ from sbm.pipeline.sends.completer import Listener
 from sbm.pipeline.tasks.audio import AudioCopies
 from sbm.pipeline.tasks.requests import TaskRequests
 from sbm.pipeline.ticks import Clock, Expansion
+from sbm.pipeline.upkeep.heartbeat import Heartbeat
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.upkeep.ledger_balance import LedgerBalance
 from sbm.pipeline.upkeep.metrics_reporter import MetricsReporter
@@ -32,7 +34,15 @@ from sbm.runtime.loop import Loop
 from sbm.runtime.services import Parallel, Port, Sequential
 from sbm.runtime.wakeups import Wakeups
 from sbm.runtime.work_gate import WorkGate
-from sbm.sending import EXPIRY_SECONDS, POLL_SECONDS, SharedParts, question_lease, sending_services
+from sbm.sending import (
+    EXPIRY_SECONDS,
+    POLL_SECONDS,
+    Sending,
+    SharedParts,
+    pause_watch,
+    question_lease,
+    sending_services,
+)
 from sbm.settings.config import Config
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.host_watch import HostWatch
@@ -40,6 +50,7 @@ from sbm.store.postgres.notifications import Notifications
 from sbm.telemetry import Telemetry
 from sbm.web import api
 from sbm.web.http.request import BoundedSite, RequestDrain
+from sbm.web.resources import probes
 
 PIPELINE_CONNECTIONS = 4
 
@@ -62,12 +73,15 @@ def assemble(
     reactor: Any,
     *,
     listen: Sequence[str],
+    role: Role = "all",
     telemetry: Telemetry | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Sequential:
     """Build the whole daemon, not started; ``listen`` are Twisted endpoint descriptions.
 
-    ``listeners`` are called with each result that is committed, after it was counted.
+    With the role ``api``, it answers requests and does no work by itself; with ``pipeline``, it
+    only works, and answers only the requests about itself. ``listeners`` are called with each
+    result that is committed, after it was counted.
 
     To stop, the daemon first stops listening and claiming. Then it lets the sends and requests that
     are under way end, for as long as the grace lasts. Then it settles the results and disconnects.
@@ -99,24 +113,21 @@ def assemble(
         telemetry=telemetry,
         wakeups=Wakeups.of(reactor),
         clock=_database_clock(config, telemetry),
-        gate=WorkGate(),
+        gate=WorkGate(is_judged=role == "api"),
+        daemon=uuid.uuid4(),
     )
     telemetry.gate = shared.gate
-    sending = sending_services(shared, listeners)
-    site = _site(shared, served)
+    sending = _no_sending(shared) if role == "api" else sending_services(shared, listeners)
+    site = _probes(shared) if role == "pipeline" else _site(shared, served, role)
     ports = [Port(reactor=reactor, description=one, factory=site) for one in listen]
     under_way = Parallel(
         *sending.under_way,
-        *_ticks(shared),
-        *_housekeeping(shared),
-        *_ledger_balance(shared),
-        *_scheduler_calls(shared),
-        _tasks(shared),
-        _audio_copies(shared),
+        *(() if role == "api" else _background(shared)),
+        _heartbeat(shared, role),
         Notifications(
             reactor=reactor,
             address=config.database,
-            heard=shared.wakeups.by_channel(),
+            heard=shared.wakeups.by_channel(*(["pauses"] if role == "api" else [])),
             watch=watch,
         ),
         RequestDrain(site),
@@ -141,6 +152,33 @@ def assemble(
     )
 
 
+def _no_sending(shared: SharedParts) -> Sending:
+    """A daemon that only answers requests shows the pauses, but nothing in it is paused."""
+    return Sending(ground=[], leases=[], under_way=[pause_watch(shared)], claims=[])
+
+
+def _background(shared: SharedParts) -> Iterable[IService]:
+    """All work besides the sends that nobody waits for."""
+    yield from _ticks(shared)
+    yield from _housekeeping(shared)
+    yield from _ledger_balance(shared)
+    yield from _scheduler_calls(shared)
+    yield _tasks(shared)
+    yield _audio_copies(shared)
+
+
+def _heartbeat(shared: SharedParts, role: Role) -> IService:
+    return Heartbeat(
+        reactor=shared.reactor,
+        database=shared.database,
+        telemetry=shared.telemetry,
+        daemon=shared.daemon,
+        role=role,
+        version=version("sbm"),
+        commit=shared.config.commit,
+    )
+
+
 def _database_clock(config: Config, telemetry: Telemetry) -> DatabaseClock:
     """One clock for all parts, so that each respects a jump that another part has seen."""
     return DatabaseClock(
@@ -150,13 +188,21 @@ def _database_clock(config: Config, telemetry: Telemetry) -> DatabaseClock:
     )
 
 
-def _site(shared: SharedParts, database: Database) -> BoundedSite:
+def _probes(shared: SharedParts) -> BoundedSite:
+    """What a daemon without the API answers."""
+    return probes.build(
+        database=shared.database, telemetry=shared.telemetry, version=version("sbm")
+    )
+
+
+def _site(shared: SharedParts, database: Database, role: Role) -> BoundedSite:
     """The API, on connections of its own."""
     config = shared.config
     return api.build(
         database=database,
         scheduling=config.scheduling,
         version=version("sbm"),
+        role=role,
         wakeups=shared.wakeups,
         media_root=config.media_root,
         max_upload_bytes=config.max_upload_bytes,

@@ -52,6 +52,7 @@ RESERVED_OF = 10
 class SharedParts:
     """The objects that all parts of a daemon share; ``clock`` watches the database's clock.
 
+    ``daemon`` is the id of this process, for its claims and for its row of ``daemons``.
     Work that the daemon begins by itself passes the ``gate``; ``gated`` is the database for it.
     """
 
@@ -63,6 +64,7 @@ class SharedParts:
     wakeups: Wakeups
     clock: DatabaseClock
     gate: WorkGate
+    daemon: uuid.UUID
 
     @property
     def gated(self) -> GatedDatabase:
@@ -109,7 +111,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
     sender_breaker = shared.breaker("Message Sender")
     retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
     in_flight = InFlight(
-        owner=uuid.uuid4(),
+        owner=shared.daemon,
         # Four times as many as are in progress, so that slots do not wait for the next claim, and
         # results can wait for a large batch. Not more than that, so that a crash leaves few sends
         # of unknown outcome.
@@ -240,16 +242,7 @@ def _pauses(
         lease=shared.config.lease,
         telemetry=shared.telemetry,
     )
-    yield PauseWatch(
-        reactor=shared.reactor,
-        database=shared.database,
-        gate=shared.gate,
-        continuity=continuity,
-        wakeup=shared.wakeups.pauses,
-        daemon=uuid.uuid4(),
-        is_paused=shared.config.is_paused,
-        opened=shared.wakeups.look_again,
-    )
+    yield pause_watch(shared, continuity)
     beat = DatabaseBeat(database=shared.gated, continuity=continuity, mark_file=mark_file)
     yield Loop(
         reactor=shared.reactor,
@@ -258,6 +251,20 @@ def _pauses(
         rest=BEAT_SECONDS,
         wakeup=Wakeup(reactor=shared.reactor),
         gate=shared.gate,
+    )
+
+
+def pause_watch(shared: SharedParts, continuity: Continuity | None = None) -> PauseWatch:
+    """Looks for pauses; with ``continuity``, it also has the database judged."""
+    return PauseWatch(
+        reactor=shared.reactor,
+        database=shared.database,
+        gate=shared.gate,
+        continuity=continuity,
+        wakeup=shared.wakeups.pauses,
+        daemon=shared.daemon,
+        is_paused=shared.config.is_paused,
+        opened=shared.wakeups.look_again,
     )
 
 

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from sbm.daemon import assemble
+from sbm.model.role import ROLES, Role
 from sbm.runtime.signals import ENDING, Signals
 from sbm.settings.config import Config
 from sbm.settings.reading import ConfigError
@@ -24,6 +25,14 @@ from sbm.store.postgres.errors import DatabaseUnavailable
 DEFAULT_LISTEN = "tcp:8000"
 
 _log = Logger()
+
+
+def _role(text: str) -> Role:
+    """Raises ValueError with a clause."""
+    for role in ROLES:
+        if text == role:
+            return role
+    raise ValueError(f"must be one of {', '.join(ROLES)}")
 
 
 class Options(usage.Options):
@@ -38,6 +47,14 @@ class Options(usage.Options):
     )
     optParameters: ClassVar = [
         ["database", None, None, "Database URL (default: $STAGE_BASED_MESSAGING_DATABASE)."],
+        [
+            "role",
+            None,
+            "all",
+            "What this process does: all; api (only answers requests); or pipeline (sends, and"
+            " answers only /livez, /readyz and /metrics).",
+            _role,
+        ],
     ]
     optFlags: ClassVar = [
         ["sandbox", None, "Run with an embedded database and stand-ins of the other services."],
@@ -91,7 +108,9 @@ def makeService(options: Options) -> IService:
     for warning in config.warnings:
         _log.warn("{warning}", warning=warning)
     _log.info("sbm {version}", version=version("sbm"))
-    daemon = assemble(config, reactor, listen=options.listen or [DEFAULT_LISTEN])
+    daemon = assemble(
+        config, reactor, listen=options.listen or [DEFAULT_LISTEN], role=options["role"]
+    )
     signals.hurry = daemon.hurry
     # The objects that exist now stay. If the garbage collector had to search them again, at any
     # moment, the process would stand still for 50 ms.

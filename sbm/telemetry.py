@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Protocol
 
 from attrs import define, field
@@ -65,6 +66,10 @@ class ServiceState(Protocol):
     @property
     def is_probing(self) -> bool:
         """Whether it is away."""
+
+    @property
+    def wait(self) -> timedelta:
+        """How long no call is made."""
 
 
 class GateState(Protocol):

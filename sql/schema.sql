@@ -660,6 +660,32 @@ CREATE TABLE public.content_changes (
 
 COMMENT ON TABLE public.content_changes IS 'When the messages of a set in a language last changed: written by triggers on messages.';
 
+CREATE TABLE public.daemons (
+    id uuid NOT NULL,
+    role text NOT NULL,
+    version text NOT NULL,
+    commit text DEFAULT ''::text NOT NULL,
+    host text NOT NULL,
+    pid bigint NOT NULL,
+    since timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    pause text DEFAULT ''::text NOT NULL,
+    services jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT daemons_role_check CHECK ((role = ANY (ARRAY['all'::text, 'api'::text, 'pipeline'::text])))
+);
+
+COMMENT ON TABLE public.daemons IS 'The daemons that live: each writes its row every few seconds, and deletes it when it stops.';
+
+COMMENT ON COLUMN public.daemons.id IS 'sends.owner of its claims.';
+
+COMMENT ON COLUMN public.daemons.commit IS 'The commit that it was built from; empty: not known.';
+
+COMMENT ON COLUMN public.daemons.seen_at IS 'When it last wrote the row. If that was a minute ago, it does not live any more, or does not reach the database.';
+
+COMMENT ON COLUMN public.daemons.pause IS 'Why it does no work by itself; empty: it works.';
+
+COMMENT ON COLUMN public.daemons.services IS 'The services that it calls: whether each is away for it, why, and when it is tried again.';
+
 CREATE TABLE public.doubles (
     id bigint NOT NULL,
     send_id uuid NOT NULL,
@@ -1540,6 +1566,9 @@ ALTER TABLE ONLY public.clock_readings
 
 ALTER TABLE ONLY public.content_changes
     ADD CONSTRAINT content_changes_pkey PRIMARY KEY (messageset_id, lang);
+
+ALTER TABLE ONLY public.daemons
+    ADD CONSTRAINT daemons_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.doubles
     ADD CONSTRAINT doubles_pkey PRIMARY KEY (id);

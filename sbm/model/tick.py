@@ -13,6 +13,11 @@ TickState = Literal["expanding", "expanded", "missed"]
 Source = Literal["clock", "post-back"]
 
 
+def share_up_to(subscription_id: UUID) -> float:
+    """The share of all subscriptions up to this one: their ids are random."""
+    return subscription_id.int / 2**128
+
+
 @frozen(kw_only=True)
 class Tick:
     """A tick, with its progress.
@@ -46,5 +51,5 @@ class Tick:
     def expanded_share(self) -> float:
         """The approximate share of its members that were expanded: their ids are random."""
         if self.state == "expanding":
-            return round(self.expanded_up_to.int / 2**128, 4)
+            return round(share_up_to(self.expanded_up_to), 4)
         return 1.0 if self.state == "expanded" else 0.0

@@ -46,14 +46,15 @@ class Look:
 class PauseWatch(Service):
     """Looks for pauses every second, and has the database judged before the gate opens.
 
-    ``is_paused``: SBM_PAUSED is set. ``opened`` is called when the gate opens. Results of sends
-    that are under way do not pass the gate: they are settled in any case.
+    Without ``continuity``, it only looks. ``is_paused``: SBM_PAUSED is set. ``opened`` is called
+    when the gate opens. Results of sends that are under way do not pass the gate: they are settled
+    in any case.
     """
 
     _reactor: Any
     _database: Database
     _gate: WorkGate
-    _continuity: Continuity
+    _continuity: Continuity | None
     _wakeup: Wakeup
     _daemon: UUID
     _is_paused: bool
@@ -91,14 +92,15 @@ class PauseWatch(Service):
         """Look once, and judge the database if that was not done for its present server."""
         look = await self._look()
         # A pause keeps the time at which the daemons last worked: it is the time of the dump.
-        if not self._gate.is_judged and not look.pauses:
+        if self._continuity is not None and not self._gate.is_judged and not look.pauses:
             await self._continuity.judge()
             await self._look()
         self._tell()
         return 0
 
     async def _look(self) -> Look:
-        seen = self._continuity.mark  # before the look, because the beat grows meanwhile
+        # Before the look, because the beat grows meanwhile.
+        seen = None if self._continuity is None else self._continuity.mark
         look = await self._database.transact(self._read)
         if look.is_resumed:
             self._is_paused = False

@@ -84,6 +84,7 @@ class Wakeups:
         for kind in fields(type(self)):
             getattr(self, kind.name).look_again()
 
-    def by_channel(self) -> Mapping[str, Callable[[], None]]:
-        """The function to call for a notification on each channel."""
-        return {f"sbm_{kind.name}": getattr(self, kind.name).wake for kind in fields(type(self))}
+    def by_channel(self, *only: str) -> Mapping[str, Callable[[], None]]:
+        """The function to call for a notification on each channel; ``only`` are some of them."""
+        kinds = only or [kind.name for kind in fields(type(self))]
+        return {f"sbm_{kind}": getattr(self, kind).wake for kind in kinds}

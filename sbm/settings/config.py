@@ -37,6 +37,7 @@ _SBM_SETTINGS = (
     "SBM_AUDIO_FTP_KEY_FILE",
     "SBM_AUDIO_FTP_KEY_PASSPHRASE",
     "SBM_BACKOFF_MAX_SECONDS",
+    "SBM_COMMIT",
     "SBM_CONCURRENCY",
     "SBM_CONTENT_SETTLE_SECONDS",
     "SBM_DATABASE_CONNECTIONS",
@@ -133,7 +134,7 @@ class Config:
     files as other services fetch them, and ``media_root`` is the same folder on this machine. None
     of the URLs ends in a slash. What ``trusted_proxies`` say about the host in a client's request
     is believed. ``is_paused``: it starts paused. ``state_dir`` is a folder that outlives the
-    process.
+    process. ``commit`` is the one from which the daemon was built, if that is known.
     """
 
     database: DatabaseAddress
@@ -167,6 +168,7 @@ class Config:
     ledger_months: int
     is_paused: bool
     state_dir: Path | None
+    commit: str
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -230,6 +232,7 @@ class Config:
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
             is_paused=settings.flag("SBM_PAUSED", default=False),
             state_dir=settings.writable_folder("SBM_STATE_DIR"),
+            commit=settings.text("SBM_COMMIT"),
         )
         config = evolve(config, warnings=_warnings(environ, config))
         _check_times(settings, config)

@@ -30,6 +30,11 @@ async def list_concerning(transaction: Transaction, *, daemon: UUID) -> list[Pau
     return await transaction.many(QUERIES.list_pauses, Pause, daemon=daemon)
 
 
+async def list_all(transaction: Transaction) -> list[Pause]:
+    """The pauses of all daemons that live, and of all together, oldest first."""
+    return await transaction.many(QUERIES.list_all_pauses, Pause)
+
+
 async def hold_by_setting(transaction: Transaction, *, daemon: UUID, reason: str) -> bool:
     """Pause a daemon because of its setting, unless that was ended; returns whether it was.
 

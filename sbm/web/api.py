@@ -13,6 +13,7 @@ from twisted.web.server import Request
 from werkzeug.routing import Rule
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.role import Role
 from sbm.runtime.wakeups import Wakeups
 from sbm.settings.config import SchedulingSettings
 from sbm.store.postgres.database import Database
@@ -45,6 +46,7 @@ from sbm.web.resources.media import Media
 from sbm.web.resources.messages import Messages
 from sbm.web.resources.messagesets import MessageSets
 from sbm.web.resources.metrics import MetricsResource
+from sbm.web.resources.probes import Probes
 from sbm.web.resources.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.resources.schedules import Schedules
 from sbm.web.resources.subscriptions import Subscriptions
@@ -86,7 +88,7 @@ class Root:
 
     endpoint: Endpoint
     mounted: Mapping[str, Any] = field()
-    exposition: PrometheusMetrics
+    probes: Probes
     media: Media
     description: StaticDocument
     docs: StaticDocument
@@ -104,11 +106,15 @@ class Root:
 
     @app.route("/livez")
     def read_liveness(self, request: Request) -> bytes:
-        return root.read_liveness(request)
+        return self.probes.read_liveness(request)
+
+    @app.route("/readyz")
+    async def read_readiness(self, request: Request) -> bytes:
+        return await self.probes.read_readiness(request)
 
     @app.route("/metrics")
     def read_exposition(self, request: Request) -> bytes:
-        return self.exposition.answer(request)
+        return self.probes.read_exposition(request)
 
     @app.route("/media/<name>")
     async def fetch_file(self, request: Request, name: str) -> bytes:
@@ -147,6 +153,7 @@ def build(
     database: Database,
     scheduling: SchedulingSettings,
     version: str,
+    role: Role = "all",
     wakeups: Wakeups,
     media_root: Path | None,
     max_upload_bytes: int = MAX_UPLOAD_BYTES,
@@ -160,13 +167,13 @@ def build(
     """The site of the API.
 
     ``scheduling`` has the Scheduler's token, and what the Scheduler may call back for. ``version``
-    is shown by the health check. ``wakeups`` are woken after the commit of work for the pipeline.
-    Files of up to ``max_upload_bytes`` are stored in ``media_root``, if it is set, and served from
-    there. For ``duplicate_window``, a day at most, the webhook refuses a request that repeats an
-    earlier one; zero: never. The headers of ``trusted_proxies`` may say which address the client
-    uses. ``telemetry`` is shown by ``/metrics`` and the health check; its ``pending_metrics`` are
-    sent to the Metrics API. ``timezone`` is that of the schedules. ``max_text_length`` is how many
-    characters the Message Sender takes.
+    and ``role`` are shown by the health check. ``wakeups`` are woken after the commit of work for
+    the pipeline. Files of up to ``max_upload_bytes`` are stored in ``media_root``, if it is set,
+    and served from there. For ``duplicate_window``, a day at most, the webhook refuses a request
+    that repeats an earlier one; zero: never. The headers of ``trusted_proxies`` may say which
+    address the client uses. ``telemetry`` is shown by ``/metrics`` and the health check; its
+    ``pending_metrics`` are sent to the Metrics API. ``timezone`` is that of the schedules.
+    ``max_text_length`` is how many characters the Message Sender takes.
     """
     reactor = database.reactor
     telemetry = telemetry or Telemetry()
@@ -239,11 +246,15 @@ def build(
             "/api/health": Health(
                 endpoint=endpoint,
                 version=version,
+                role=role,
                 libraries=library_versions(),
                 telemetry=telemetry,
             ),
         },
-        exposition=PrometheusMetrics(telemetry=telemetry, version=version),
+        probes=Probes(
+            database=database,
+            exposition=PrometheusMetrics(telemetry=telemetry, version=version),
+        ),
         media=Media(reactor=reactor, root=media_root),
         description=description(version),
         docs=docs(version),

@@ -19,6 +19,7 @@ from sbm.web.resources import (
     messages,
     messagesets,
     metrics,
+    probes,
     root,
     schedules,
     subscriptions,
@@ -49,7 +50,7 @@ SECTIONS = (
     metrics.SECTION,
     background.AUDIO,
     health.SECTION,
-    root.LIVENESS,
+    probes.SECTION,
     exposition.SECTION,
     root.DESCRIPTION,
 )

@@ -6,6 +6,12 @@
 SELECT kind, reason, since FROM pauses
  WHERE ended_at IS NULL AND (daemon IS NULL OR daemon = %(daemon)s) ORDER BY id;
 
+-- name: list_all_pauses :many
+-- reads
+-- The pauses of all daemons that live, and of all together, oldest first.
+SELECT kind, reason, since FROM pauses
+ WHERE ended_at IS NULL AND (daemon IS NULL OR daemon IN (SELECT id FROM daemons)) ORDER BY id;
+
 -- name: is_setting_resumed :maybe
 -- reads
 -- Whether the pause of a daemon's setting has ended; no row: there is no such pause.

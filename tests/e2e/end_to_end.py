@@ -17,6 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from sbm.daemon import assemble
+from sbm.model.role import Role
 from sbm.operations import users
 from sbm.sandbox.stand_ins.identity_store import IdentityStore, IdentityStoreApp
 from sbm.sandbox.stand_ins.message_sender import MessageSender, MessageSenderApp
@@ -112,11 +113,14 @@ class World:
     def config(self, **settings: str) -> Config:
         return Config.from_environ(self.environ(**settings), database=self.database_uri)
 
-    def start(self, **settings: str) -> str:
+    def start(self, role: Role = "all", /, **settings: str) -> str:
         """Start one more daemon; returns its base URL."""
         port = free_port()
         daemon: IService = assemble(
-            self.config(**settings), reactor, listen=[f"tcp:{port}:interface=127.0.0.1"]
+            self.config(**settings),
+            reactor,
+            listen=[f"tcp:{port}:interface=127.0.0.1"],
+            role=role,
         )
         daemon.privilegedStartService()
         daemon.startService()

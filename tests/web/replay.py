@@ -41,7 +41,7 @@ _OF_ITS_OWN = {"renders": "RENDERS", "libraries": "LIBRARIES"}
 _ADDED: dict[str, set[str]] = {
     "results": {"count"},
     "short_name": {"channel"},
-    "libraries": {"ledger", "services", "clock", "pause", "server", "database_reason"},
+    "libraries": {"ledger", "services", "clock", "pause", "server", "database_reason", "role"},
 }
 _NEW_METRICS = ("subscriptions.created.sum",)
 

@@ -263,6 +263,13 @@ def new_app() -> Klein:
     return app
 
 
+def only_read(request: Request) -> None:
+    """Refuse other methods than reads, for resources that need no user; raises MethodNotAllowed."""
+    request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
+    if request.method not in (b"GET", b"HEAD", b"OPTIONS"):
+        raise http_errors.MethodNotAllowed(request.method.decode("ascii", "replace"))
+
+
 def written(request: Request, reply: Reply) -> bytes:
     """Put the reply's status, headers and reason on the request, and return its body."""
     explain(request, reply.reason)

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from twisted.web.server import Request
 
 from sbm.telemetry import Labels, Telemetry
-from sbm.web.http.http_errors import MethodNotAllowed
+from sbm.web.http.endpoint import only_read
 from sbm.web.http.refused_requests import CUT_OFF, NOT_DONE, REFUSED
 from sbm.web.openapi.parts import Operation, PathItem, Section, allow
 from sbm.web.schema.json_schema import TEXT
@@ -91,9 +91,7 @@ class PrometheusMetrics(Collector):
 
     def answer(self, request: Request) -> bytes:
         """All counters and gauges, with their present values."""
-        request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
-        if request.method not in (b"GET", b"HEAD", b"OPTIONS"):
-            raise MethodNotAllowed(request.method.decode("ascii", "replace"))
+        only_read(request)
         body = b"" if request.method == b"OPTIONS" else generate_latest(self._registry)
         request.setHeader(b"Content-Type", CONTENT_TYPE_LATEST.encode("ascii"))
         request.setHeader(b"Content-Length", b"%d" % len(body))

@@ -11,6 +11,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
 from twisted.web.server import Request
 
+from sbm.model.role import ROLES, Role
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit
 from sbm.telemetry import Telemetry
@@ -40,7 +41,7 @@ _OPTIONS = OptionsInfo(
 
 @frozen(eq=False, kw_only=True)
 class Health:
-    """The state of the service; ``version`` is that of sbm.
+    """The state of the service; ``version`` is that of sbm, and ``role`` that of this process.
 
     The states of the ledger balance and of the database's clock are those that this process found
     last. Neither is a reason to be down: the load balancer would take out a daemon that can work.
@@ -50,6 +51,7 @@ class Health:
 
     endpoint: Endpoint
     version: str
+    role: Role
     libraries: Mapping[str, str]
     telemetry: Telemetry
 
@@ -95,6 +97,7 @@ class Health:
             "pause": self._pause(),
             "server": self._server(),
             "database_reason": reason,
+            "role": self.role,
         }
         return {"up": up, "result": result}
 
@@ -254,6 +257,10 @@ SECTION = Section(
                             TEXT,
                             "What an operator has to repair in the database; empty if this is not"
                             " known.",
+                        ),
+                        "role": said(
+                            {"type": "string", "enum": list(ROLES)},
+                            "What this process does: `api` answers requests, `pipeline` sends.",
                         ),
                     }
                 ),

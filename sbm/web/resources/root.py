@@ -1,11 +1,8 @@
-"""The paths at the root: the list of the collections, the check for life, the description."""
+"""The paths at the root: the list of the collections, and the description."""
 
 from __future__ import annotations
 
-from twisted.web.server import Request
-
-from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply, written
-from sbm.web.http.http_errors import MethodNotAllowed
+from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
 from sbm.web.openapi.parts import Operation, PathItem, Section, allow, answer_of, no_content
 from sbm.web.openapi.schemas import one_object
 from sbm.web.schema.json_schema import TEXT, URL
@@ -18,15 +15,6 @@ _COLLECTIONS = ("subscriptions", "failed-tasks", "behind-subscriptions")
 async def read_collections(request: ApiRequest) -> Reply:
     """The URLs of the collections."""
     return Reply(body={name: request.url(f"/api/v1/{name}/") for name in _COLLECTIONS})
-
-
-def read_liveness(request: Request) -> bytes:
-    """Answer, to show that the process lives; this checks nothing else, and needs no user."""
-    request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
-    if request.method not in (b"GET", b"HEAD", b"OPTIONS"):
-        raise MethodNotAllowed(request.method.decode("ascii", "replace"))
-    request.setHeader(b"Content-Length", b"0")
-    return written(request, Reply())
 
 
 COLLECTIONS = Section(
@@ -51,26 +39,6 @@ COLLECTIONS = Section(
                             "Their URLs.",
                         )
                     },
-                )
-            },
-        ),
-    ],
-)
-
-
-LIVENESS = Section(
-    paths=[
-        PathItem(
-            path="/livez",
-            tag="Service",
-            needs_user=False,
-            is_api=False,
-            operations={
-                "GET": Operation(
-                    name="read_liveness",
-                    summary="Check that the process answers",
-                    description="It checks nothing else.",
-                    answers={200: no_content("The process answers, without a body.")},
                 )
             },
         ),

@@ -33,7 +33,11 @@ class SilentEndpoint:
 def test_a_silent_database_is_told_in_time() -> None:
     endpoint: Any = SilentEndpoint()
     health = Health(
-        endpoint=endpoint, version="0.1.0", libraries={"twisted": "x"}, telemetry=Telemetry()
+        endpoint=endpoint,
+        version="0.1.0",
+        role="all",
+        libraries={"twisted": "x"},
+        telemetry=Telemetry(),
     )
     request: Any = DummyRequest([b"api", b"health"])
     answered: Deferred[bytes] = Deferred.fromCoroutine(Health.health(health, request))

@@ -1,0 +1,205 @@
+"""``sbm status``: what the daemons do now."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from sbm.commands.running import FAILED, OK, Work, in_database, print_table
+from sbm.model.open_tick import OpenTick
+from sbm.operations.status import Status, read
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.errors import DatabaseUnavailable
+
+WATCH_SECONDS = 2.0
+
+_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``status`` to its parser."""
+    parser.description = (
+        "Print the queue by lane and state, the open ticks with their progress and expected end,"
+        " the services that are away for a daemon, the pauses, and the daemons. Changes nothing."
+        " Exits with 1 if no daemon sends: none lives, or all are paused."
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--watch", action="store_true", help="print it again every two seconds, until Ctrl-C"
+    )
+    parser.set_defaults(command=in_database(_status))
+
+
+def _status(options: argparse.Namespace) -> Work:
+    return partial(_tell, is_json=options.json, is_watched=options.watch)
+
+
+async def _tell(database: Database, *, is_json: bool, is_watched: bool) -> int:
+    while True:
+        try:
+            status = await database.transact(read)
+        except DatabaseUnavailable as error:
+            if not is_watched:
+                raise
+            print(f"the database cannot be used: {error}", file=sys.stderr, flush=True)
+        else:
+            if is_watched and not is_json and sys.stdout.isatty():
+                print(_CLEAR, end="")
+            _print(status, is_json=is_json)
+            sys.stdout.flush()
+            if not is_watched:
+                return OK if _is_sending(status) else FAILED
+        await deferLater(database.reactor, WATCH_SECONDS)
+
+
+def _is_sending(status: Status) -> bool:
+    return any(one.role != "api" and not one.is_silent and not one.pause for one in status.daemons)
+
+
+def _print(status: Status, *, is_json: bool) -> None:
+    if is_json:
+        print(json.dumps(_told(status)))
+        return
+    _print_queue(status)
+    _print_ticks(status)
+    _print_daemons(status)
+
+
+def _print_queue(status: Status) -> None:
+    print("Queue")
+    if not status.queue:
+        print("nothing is owed, claimed or unknown")
+        return
+    print_table(
+        ("lane", "state", "sends", "oldest"),
+        [(one.lane, one.state, str(one.count), _age(one.owed_seconds)) for one in status.queue],
+    )
+
+
+def _print_ticks(status: Status) -> None:
+    print("\nOpen ticks")
+    if not status.ticks:
+        print("none")
+        return
+    print_table(
+        ("tick", "schedule", "due", "settled", "of", "expected end"),
+        [
+            (
+                str(one.id),
+                str(one.schedule_id),
+                _short(one.due_at),
+                str(one.settled),
+                _members(one),
+                "" if one.expected_end is None else _short(one.expected_end),
+            )
+            for one in status.ticks
+        ],
+    )
+
+
+def _members(tick: OpenTick) -> str:
+    return f"about {tick.members}" if tick.state == "expanding" else str(tick.members)
+
+
+def _print_daemons(status: Status) -> None:
+    away = [
+        (one.host, str(one.pid), name, _short_text(service["next_try"]), service["reason"])
+        for one in status.daemons
+        if not one.is_silent
+        for name, service in one.services.items()
+        if service["is_away"]
+    ]
+    if away:
+        print("\nServices that are away")
+        print_table(("host", "pid", "service", "next try", "reason"), away)
+    if status.pauses:
+        print("\nPauses")
+        for pause in status.pauses:
+            print(f"since {_short(pause.since)}: {pause.reason}")
+    print("\nDaemons")
+    if not status.daemons:
+        print("none lives")
+        return
+    print_table(
+        ("host", "pid", "role", "version", "since", "state"),
+        [
+            (
+                one.host,
+                str(one.pid),
+                one.role,
+                " ".join(filter(None, (one.version, one.commit[:12]))),
+                _short(one.since),
+                f"silent since {_short(one.seen_at)}"
+                if one.is_silent
+                else ("paused" if one.pause else "works"),
+            )
+            for one in status.daemons
+        ],
+    )
+
+
+def _told(status: Status) -> dict[str, Any]:
+    return {
+        "is_sending": _is_sending(status),
+        "queue": [
+            {
+                "lane": one.lane,
+                "state": one.state,
+                "sends": one.count,
+                "oldest_seconds": round(one.owed_seconds, 3),
+            }
+            for one in status.queue
+        ],
+        "ticks": [
+            {
+                "id": one.id,
+                "schedule": one.schedule_id,
+                "source": one.source,
+                "state": one.state,
+                "due_at": one.due_at.isoformat(),
+                "members": one.members,
+                "settled": one.settled,
+                "live": one.live,
+                "expected_end": one.expected_end and one.expected_end.isoformat(),
+            }
+            for one in status.ticks
+        ],
+        "pauses": [
+            {"kind": one.kind, "since": one.since.isoformat(), "reason": one.reason}
+            for one in status.pauses
+        ],
+        "daemons": [
+            {
+                "id": str(one.id),
+                "role": one.role,
+                "version": one.version,
+                "commit": one.commit,
+                "host": one.host,
+                "pid": one.pid,
+                "since": one.since.isoformat(),
+                "seen_at": one.seen_at.isoformat(),
+                "is_silent": one.is_silent,
+                "pause": one.pause,
+                "services": one.services,
+            }
+            for one in status.daemons
+        ],
+    }
+
+
+def _short(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _short_text(moment: str | None) -> str:
+    return "" if moment is None else _short(datetime.fromisoformat(moment))
+
+
+def _age(seconds: float) -> str:
+    return str(timedelta(seconds=int(seconds)))

@@ -1,0 +1,48 @@
+"""A tick that has work left, and when it will be done."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from attrs import frozen
+
+from sbm.model.tick import TickState, share_up_to
+
+
+@frozen(kw_only=True)
+class OpenTick:
+    """A tick of a schedule; ``triggers`` and ``live`` were counted together, at ``now``."""
+
+    id: int
+    source: str
+    state: TickState
+    schedule_id: int
+    due_at: datetime
+    created_at: datetime
+    triggers: int
+    live: int
+    expanded_up_to: UUID
+    now: datetime
+
+    @property
+    def settled(self) -> int:
+        """How many of its sends are settled."""
+        return self.triggers - self.live
+
+    @property
+    def members(self) -> int:
+        """About how many members it has; while it is being expanded, this is an estimate."""
+        if self.state != "expanding":
+            return self.triggers
+        share = share_up_to(self.expanded_up_to)
+        return self.triggers if not share else max(self.triggers, round(self.triggers / share))
+
+    @property
+    def expected_end(self) -> datetime | None:
+        """When it is settled if it goes on as fast as up to now; None: nothing is settled yet."""
+        if not self.settled:
+            return None
+        left = self.members - self.settled
+        took = max(self.now - self.created_at, timedelta(0))
+        return self.now + took * (left / self.settled)

@@ -1,0 +1,36 @@
+"""What an operator asks first: does it run, how far is it, and what is in its way?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from sbm.model.living_daemon import LivingDaemon
+from sbm.model.open_tick import OpenTick
+from sbm.model.pause import Pause
+from sbm.store import daemons, gauges, pauses, status
+from sbm.store.gauges import LiveSends
+from sbm.store.postgres.database import Transaction
+
+
+@frozen(kw_only=True)
+class Status:
+    """The state of all daemons of this database, in one moment."""
+
+    queue: Sequence[LiveSends]
+    ticks: Sequence[OpenTick]
+    pauses: Sequence[Pause]
+    daemons: Sequence[LivingDaemon]
+
+
+async def read(transaction: Transaction) -> Status:
+    """Read it; this changes nothing, and takes one pass or two over the live sends."""
+    return Status(
+        queue=sorted(
+            await gauges.measure_sends(transaction), key=lambda one: (one.lane, one.state)
+        ),
+        ticks=await status.list_open_ticks(transaction),
+        pauses=await pauses.list_all(transaction),
+        daemons=await daemons.list_all(transaction),
+    )
