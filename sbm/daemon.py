@@ -30,6 +30,7 @@ from sbm.pipeline.upkeep.heartbeat import Heartbeat
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.upkeep.ledger_balance import LedgerBalance
 from sbm.pipeline.upkeep.metrics_reporter import MetricsReporter
+from sbm.pipeline.upkeep.tick_watch import TickWatch
 from sbm.runtime.loop import Loop
 from sbm.runtime.services import Parallel, Port, Sequential
 from sbm.runtime.wakeups import Wakeups
@@ -61,6 +62,7 @@ LONGEST_DELAY = timedelta(hours=1)
 HOUSEKEEPING_SECONDS = 3600.0
 CALLBACKS_SECONDS = 60.0
 BALANCE_SECONDS = 15.0
+TICK_WATCH_SECONDS = 30.0
 
 # The Metrics API answers at once, and no part of the daemon waits for it.
 METRICS_TIMEOUT = RequestTimeout(timedelta(seconds=5))
@@ -124,6 +126,7 @@ def assemble(
         *sending.under_way,
         *(() if role == "api" else _background(shared)),
         _heartbeat(shared, role),
+        _tick_watch(shared),
         Notifications(
             reactor=reactor,
             address=config.database,
@@ -176,6 +179,24 @@ def _heartbeat(shared: SharedParts, role: Role) -> IService:
         role=role,
         version=version("sbm"),
         commit=shared.config.commit,
+    )
+
+
+def _tick_watch(shared: SharedParts) -> IService:
+    """In each role, because the health tells of it."""
+    config = shared.config
+    watch = TickWatch(
+        reactor=shared.reactor,
+        database=shared.database,
+        telemetry=shared.telemetry,
+        by=config.expectations,
+    )
+    return Loop(
+        reactor=shared.reactor,
+        name="look for missing ticks",
+        one_pass=watch.one_pass,
+        rest=TICK_WATCH_SECONDS,
+        may_be_cut=True,
     )
 
 

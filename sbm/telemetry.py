@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from sbm.model.send import Send, SendResult, Settled
+from sbm.model.tick_times import CallsOfDay
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -84,6 +85,19 @@ class GateState(Protocol):
         """Why it does not; empty if it does."""
 
 
+@frozen(kw_only=True)
+class TickState:
+    """The ticks that did not come: since when each ``overdue`` schedule waits for one.
+
+    ``calls`` are those for single subscriptions, in the last day; None: there are no such calls.
+    ``reason`` says what is wrong; empty: nothing is.
+    """
+
+    reason: str
+    overdue: Mapping[int, datetime]
+    calls: CallsOfDay | None
+
+
 @define(eq=False, slots=False, kw_only=True)
 class Telemetry:
     """Counters since the start of the process, and gauges, which have the present values.
@@ -92,6 +106,7 @@ class Telemetry:
     identify a person. ``pending_metrics`` is for the Metrics API, which uses other names.
     ``services`` are those that the daemon calls, by name. ``gate`` is in front of all its work.
     ``server_warning`` says what an operator has to look at in the servers of the database.
+    ``ticks`` says which ticks did not come; None: nobody has looked yet.
     """
 
     counts: Counter[str] = field(factory=Counter)
@@ -101,6 +116,7 @@ class Telemetry:
     services: dict[str, ServiceState] = field(factory=dict)
     gate: GateState | None = None
     server_warning: str = ""
+    ticks: TickState | None = None
 
     def count(self, name: str, by: int = 1, **labels: str) -> None:
         """Add to a counter; each set of labels has its own. Zero makes a counter visible."""
@@ -113,6 +129,13 @@ class Telemetry:
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge to a value; each set of labels has its own gauge."""
         self.gauges[name, tuple(sorted(labels.items()))] = value
+
+    def gauge_each(self, name: str, label: str, values: Mapping[str, float]) -> None:
+        """Set a gauge for each value of one label, and forget those of other values."""
+        for key in [key for key in self.gauges if key[0] == name]:
+            del self.gauges[key]
+        for value_of_label, value in values.items():
+            self.gauges[name, ((label, value_of_label),)] = value
 
     def measured(self, name: str, **labels: str) -> float | None:
         """The value to which a gauge was set last, or None if it was never set."""

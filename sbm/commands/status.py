@@ -9,11 +9,15 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
+from attrs import asdict
 from twisted.internet.task import deferLater
 
 from sbm.commands.running import FAILED, OK, Work, in_database, print_table
 from sbm.model.open_tick import OpenTick
+from sbm.model.tick_times import Expectations
 from sbm.operations.status import Status, read
+from sbm.settings.config import read_expectations
+from sbm.settings.reading import Settings
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
 
@@ -26,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``status`` to its parser."""
     parser.description = (
         "Print the queue by lane and state, the open ticks with their progress and expected end,"
-        " the services that are away for a daemon, the pauses, and the daemons. Changes nothing."
-        " Exits with 1 if no daemon sends: none lives, or all are paused."
+        " the last and next tick of each schedule, the services that are away for a daemon, the"
+        " pauses, and the daemons. Changes nothing. Exits with 1 if no daemon sends: none lives, or"
+        " all are paused."
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
@@ -37,10 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _status(options: argparse.Namespace) -> Work:
-    return partial(_tell, is_json=options.json, is_watched=options.watch)
+    settings = Settings(environ=options.environ)
+    by = read_expectations(settings)
+    settings.check()
+    return partial(_tell, by=by, is_json=options.json, is_watched=options.watch)
 
 
-async def _tell(database: Database, *, is_json: bool, is_watched: bool) -> int:
+async def _tell(database: Database, *, by: Expectations, is_json: bool, is_watched: bool) -> int:
     while True:
         try:
             status = await database.transact(read)
@@ -51,7 +59,7 @@ async def _tell(database: Database, *, is_json: bool, is_watched: bool) -> int:
         else:
             if is_watched and not is_json and sys.stdout.isatty():
                 print(_CLEAR, end="")
-            _print(status, is_json=is_json)
+            _print(status, by, is_json=is_json)
             sys.stdout.flush()
             if not is_watched:
                 return OK if _is_sending(status) else FAILED
@@ -62,12 +70,13 @@ def _is_sending(status: Status) -> bool:
     return any(one.role != "api" and not one.is_silent and not one.pause for one in status.daemons)
 
 
-def _print(status: Status, *, is_json: bool) -> None:
+def _print(status: Status, by: Expectations, *, is_json: bool) -> None:
     if is_json:
-        print(json.dumps(_told(status)))
+        print(json.dumps(_told(status, by)))
         return
     _print_queue(status)
     _print_ticks(status)
+    _print_schedules(status, by)
     _print_daemons(status)
 
 
@@ -96,11 +105,31 @@ def _print_ticks(status: Status) -> None:
                 _short(one.due_at),
                 str(one.settled),
                 _members(one),
-                "" if one.expected_end is None else _short(one.expected_end),
+                _maybe(one.expected_end),
             )
             for one in status.ticks
         ],
     )
+
+
+def _print_schedules(status: Status, by: Expectations) -> None:
+    print("\nSchedules")
+    of_day = status.of_day
+    print(
+        f"in the last day, {of_day.opened} ticks were opened, {of_day.late} of them late, and"
+        f" {of_day.missed} were missed"
+    )
+    if status.schedules:
+        print_table(
+            ("schedule", "last tick", "next tick", "overdue since"),
+            [
+                (
+                    str(one.schedule_id),
+                    *map(_maybe, (one.last_tick_at, one.expected(by), one.overdue_since(by))),
+                )
+                for one in status.schedules
+            ],
+        )
 
 
 def _members(tick: OpenTick) -> str:
@@ -144,7 +173,7 @@ def _print_daemons(status: Status) -> None:
     )
 
 
-def _told(status: Status) -> dict[str, Any]:
+def _told(status: Status, by: Expectations) -> dict[str, Any]:
     return {
         "is_sending": _is_sending(status),
         "queue": [
@@ -166,9 +195,19 @@ def _told(status: Status) -> dict[str, Any]:
                 "members": one.members,
                 "settled": one.settled,
                 "live": one.live,
-                "expected_end": one.expected_end and one.expected_end.isoformat(),
+                "expected_end": _text(one.expected_end),
             }
             for one in status.ticks
+        ],
+        "ticks_of_day": asdict(status.of_day),
+        "schedules": [
+            {
+                "id": one.schedule_id,
+                "last_tick_at": _text(one.last_tick_at),
+                "next_tick_at": _text(one.expected(by)),
+                "overdue_since": _text(one.overdue_since(by)),
+            }
+            for one in status.schedules
         ],
         "pauses": [
             {"kind": one.kind, "since": one.since.isoformat(), "reason": one.reason}
@@ -195,6 +234,14 @@ def _told(status: Status) -> dict[str, Any]:
 
 def _short(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _maybe(moment: datetime | None) -> str:
+    return "" if moment is None else _short(moment)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def _short_text(moment: str | None) -> str:

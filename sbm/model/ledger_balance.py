@@ -45,6 +45,14 @@ class TickBalance:
         """Whether the tick is unbalanced."""
         return self.is_kept and self.missing != 0
 
+    @property
+    def summary(self) -> str:
+        """How the sends of the tick ended, for people."""
+        ends = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.outcomes.items()))
+        return f"tick {self.tick_id} ({self.source}, {self.due_at.isoformat(' ', 'seconds')}): " + (
+            ends or "it had no members"
+        )
+
     def __str__(self) -> str:
         return (
             f"tick {self.tick_id} ({self.source}, {self.due_at.isoformat(' ', 'seconds')}):"

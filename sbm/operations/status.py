@@ -9,7 +9,8 @@ from attrs import frozen
 from sbm.model.living_daemon import LivingDaemon
 from sbm.model.open_tick import OpenTick
 from sbm.model.pause import Pause
-from sbm.store import daemons, gauges, pauses, status
+from sbm.model.tick_times import ScheduleTimes, TicksOfDay
+from sbm.store import daemons, gauges, pauses, status, tick_times
 from sbm.store.gauges import LiveSends
 from sbm.store.postgres.database import Transaction
 
@@ -20,6 +21,8 @@ class Status:
 
     queue: Sequence[LiveSends]
     ticks: Sequence[OpenTick]
+    of_day: TicksOfDay
+    schedules: Sequence[ScheduleTimes]
     pauses: Sequence[Pause]
     daemons: Sequence[LivingDaemon]
 
@@ -31,6 +34,8 @@ async def read(transaction: Transaction) -> Status:
             await gauges.measure_sends(transaction), key=lambda one: (one.lane, one.state)
         ),
         ticks=await status.list_open_ticks(transaction),
+        of_day=await tick_times.count_of_day(transaction),
+        schedules=await tick_times.list_schedules(transaction),
         pauses=await pauses.list_all(transaction),
         daemons=await daemons.list_all(transaction),
     )

@@ -230,9 +230,16 @@ class Clock:
         is_in_time = bool(missed) and schedule.now - missed[0] <= self._grace
         ticked = False
         if is_in_time:
+            moment = missed.pop(0)
             ticked = await ticks.open_clock_tick(
-                transaction, schedule_id=schedule.schedule_id, due_at=missed.pop(0)
+                transaction, schedule_id=schedule.schedule_id, due_at=moment
             )
+            if ticked:
+                self._log.info(
+                    "schedule {id}: the tick of {moment} opens",
+                    id=schedule.schedule_id,
+                    moment=moment.isoformat(),
+                )
         if missed:
             self._log.warn(
                 "schedule {id}: {count} ticks were missed, of {first} to {last}{others}",

@@ -23,6 +23,7 @@ from sbm.model.durations import (
 )
 from sbm.model.scheduler_call import Scheduling as Mode
 from sbm.model.send import CONTENT_SETTLE
+from sbm.model.tick_times import Expectations
 from sbm.settings.endpoints import (
     DatabaseAddress,
     MetricsAddress,
@@ -171,6 +172,16 @@ class Config:
     commit: str
     warnings: tuple[str, ...] = ()
 
+    @property
+    def expectations(self) -> Expectations:
+        """What says when ticks are due."""
+        mode = self.scheduling.mode
+        return Expectations(
+            mode=mode,
+            time_zone=self.timezone if mode == "builtin" else self.scheduling.timezone,
+            grace=self.tick_grace,
+        )
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, database: str | None = None) -> Config:
         """Read and check all settings; ``database`` replaces its setting.
@@ -198,9 +209,7 @@ class Config:
             voice_vendor=read_voice_vendor(settings),
             metrics_every=settings.seconds("SBM_METRICS_SECONDS", 10, least=0.1, most=3600),
             timezone=settings.timezone("SBM_TIMEZONE"),
-            tick_grace=TickGrace(
-                settings.seconds("SBM_TICK_GRACE_SECONDS", 3600, least=5, most=604800)
-            ),
+            tick_grace=_tick_grace(settings),
             request_timeout=RequestTimeout(
                 settings.seconds("DEFAULT_REQUEST_TIMEOUT", 30, least=0.1, most=600)
             ),
@@ -244,6 +253,19 @@ def read_time_zone_of_ticks(settings: Settings) -> ZoneInfo:
     """The time zone of the ticks: that of our own clock, or of the Scheduler if it calls us."""
     by_clock = _mode(settings) == "builtin"
     return settings.timezone("SBM_TIMEZONE" if by_clock else "SBM_SCHEDULER_TIMEZONE")
+
+
+def read_expectations(settings: Settings) -> Expectations:
+    """What says when ticks are due, for commands."""
+    return Expectations(
+        mode=cast(Mode, _mode(settings)),
+        time_zone=read_time_zone_of_ticks(settings),
+        grace=_tick_grace(settings),
+    )
+
+
+def _tick_grace(settings: Settings) -> TickGrace:
+    return TickGrace(settings.seconds("SBM_TICK_GRACE_SECONDS", 3600, least=5, most=604800))
 
 
 def _mode(settings: Settings) -> str:

@@ -41,7 +41,17 @@ _OF_ITS_OWN = {"renders": "RENDERS", "libraries": "LIBRARIES"}
 _ADDED: dict[str, set[str]] = {
     "results": {"count"},
     "short_name": {"channel"},
-    "libraries": {"ledger", "services", "clock", "pause", "server", "database_reason", "role"},
+    "libraries": {
+        "ledger",
+        "services",
+        "clock",
+        "pause",
+        "server",
+        "database_reason",
+        "role",
+        "ticks",
+        "status",
+    },
 }
 _NEW_METRICS = ("subscriptions.created.sum",)
 

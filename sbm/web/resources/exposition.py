@@ -64,6 +64,12 @@ _GAUGES: Mapping[str, str] = {
     "scheduler_calls.refused": "Calls that the Scheduler has refused.",
     "doubles": "Outbounds in the database besides the one that a send was settled with.",
     "paused": "1 if this process does no work by itself, because of a pause, else 0.",
+    "ticks.of_day": "Ticks of schedules in the last day that were opened, late, or missed.",
+    "schedule.last_tick_at": "When this schedule ticked last, in Unix time.",
+    "schedule.next_tick_at": "When this schedule should tick next, in Unix time.",
+    "schedule.overdue": "1 if this schedule waits for a tick longer than the grace, else 0.",
+    "scheduler_callbacks.expected_of_day": "Calls for subscriptions that were due in the last day.",
+    "scheduler_callbacks.came_of_day": "Triggers of single subscriptions in the last day.",
     "service.away": "1 if this service is away for the daemon, else 0.",
     "clock.doubted_seconds": "Seconds until the database's clock is trusted; 0: it is trusted.",
     "clock.last_jump_seconds": "By how much the clock was set the last time; negative: back.",
@@ -72,7 +78,11 @@ _GAUGES: Mapping[str, str] = {
     "ledger.unbalanced_ticks": "Ticks whose triggers are not all accounted for.",
     "ledger.checked_at": "When this process last checked the ledger balance, in Unix time.",
 }
-_NAMES: Mapping[str, str] = {"ledger.checked_at": "ledger_checked_timestamp_seconds"}
+_NAMES: Mapping[str, str] = {
+    "ledger.checked_at": "ledger_checked_timestamp_seconds",
+    "schedule.last_tick_at": "schedule_last_tick_timestamp_seconds",
+    "schedule.next_tick_at": "schedule_next_tick_timestamp_seconds",
+}
 
 
 @frozen(eq=False, kw_only=True)

@@ -28,7 +28,7 @@ from sbm.web.http.http_errors import Reason
 from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, said, schema
-from sbm.web.schema.json_schema import FLAG, TEXT, JsonSchema
+from sbm.web.schema.json_schema import FLAG, MOMENT, TEXT, JsonSchema
 
 # A database that does not answer is as bad as none, and health checks do not wait for long.
 PATIENCE_SECONDS = 4.0
@@ -98,6 +98,8 @@ class Health:
             "server": self._server(),
             "database_reason": reason,
             "role": self.role,
+            "ticks": self._ticks(),
+            "status": "degraded" if up and self._is_degraded() else ("ok" if up else "down"),
         }
         return {"up": up, "result": result}
 
@@ -111,6 +113,33 @@ class Health:
             if checked_at is None
             else instant(datetime.fromtimestamp(checked_at, timezone.utc)),
         }
+
+    def _ticks(self) -> dict[str, Any]:
+        ticks = self.telemetry.ticks
+        calls = None if ticks is None else ticks.calls
+        return {
+            "are_missing": None if ticks is None else bool(ticks.reason),
+            "reason": "" if ticks is None else ticks.reason,
+            "overdue": []
+            if ticks is None
+            else [
+                {"schedule": schedule_id, "since": instant(since)}
+                for schedule_id, since in ticks.overdue.items()
+            ],
+            "calls_expected": None if calls is None else calls.expected,
+            "calls_came": None if calls is None else calls.came,
+        }
+
+    def _is_degraded(self) -> bool:
+        """Whether the service answers, but an operator has to look at it."""
+        ticks = self.telemetry.ticks
+        return bool(
+            (ticks is not None and ticks.reason)
+            or self._pause()["is_paused"]
+            or self.telemetry.measured("ledger.unbalanced_ticks")
+            or self.telemetry.server_warning
+            or any(service.is_probing for service in self.telemetry.services.values())
+        )
 
     def _pause(self) -> dict[str, Any]:
         gate = self.telemetry.gate
@@ -209,6 +238,30 @@ _SERVER = one_object(
     },
     note="The server of the database. If there is a warning, the service may be up all the same.",
 )
+_TICKS = one_object(
+    {
+        "are_missing": {
+            "description": "Whether ticks did not come that should have; null: not looked yet.",
+            "type": ["boolean", "null"],
+        },
+        "reason": said(TEXT, "Which ticks are missing; empty: none."),
+        "overdue": {
+            "description": "The schedules that wait for a tick longer than the grace.",
+            "type": "array",
+            "items": one_object({"schedule": {"type": "integer"}, "since": MOMENT}),
+        },
+        "calls_expected": {
+            "description": "The calls of the Scheduler for single subscriptions that were due in"
+            " the last day; null: there are no such calls, or they were not counted yet.",
+            "type": ["integer", "null"],
+        },
+        "calls_came": {
+            "description": "How many triggers of single subscriptions came in the last day.",
+            "type": ["integer", "null"],
+        },
+    },
+    note="The ticks that did not come.",
+)
 _SERVICES: JsonSchema = {
     "type": "object",
     "description": "The services that this process calls, by name.",
@@ -261,6 +314,13 @@ SECTION = Section(
                         "role": said(
                             {"type": "string", "enum": list(ROLES)},
                             "What this process does: `api` answers requests, `pipeline` sends.",
+                        ),
+                        "ticks": _TICKS,
+                        "status": said(
+                            {"type": "string", "enum": ["ok", "degraded", "down"]},
+                            "`degraded`: the service answers, but a tick is missing, it is paused,"
+                            " another service is away, the ledger is unbalanced, or the server has"
+                            " a warning.",
                         ),
                     }
                 ),
