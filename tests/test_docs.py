@@ -11,8 +11,8 @@ from sbm.web.description import describe
 
 ROOT = Path(__file__).parent.parent
 
-# A setting: words in capitals, joined by underscores.
-NAME = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
+# A setting: words in capitals, joined by underscores. There is one of a single word.
+NAME = re.compile(r"[A-Z]+(?:_[A-Z]+)+|DEBUG")
 
 
 READERS = ("config.py", "reading.py", "voice_vendor.py")

@@ -64,6 +64,13 @@ _SBM_SETTINGS = (
     "SBM_UNCERTAIN",
 )
 
+# Settings of the old service that mean nothing here, and why.
+_IGNORED = {
+    "BROKER_URL": "no broker is needed",
+    "DEBUG": "there is no debug mode",
+    "SECRET_KEY": "nothing is signed with it",
+}
+
 # A POST begins only if the lease outlasts the request's deadline by a second. One more second is
 # for the time from the claim to the POST.
 _LEASE_MARGIN = timedelta(seconds=2)
@@ -327,8 +334,11 @@ def _warnings(environ: Mapping[str, str], config: Config) -> tuple[str, ...]:
             f"The addresses of files begin with {config.media_url}, though"
             " STAGE_BASED_MESSAGING_URL begins with https."
         )
-    if environ.get("BROKER_URL", "").strip():
-        warnings.append("BROKER_URL is ignored: no broker is needed.")
+    warnings += [
+        f"{name} is ignored: {reason}."
+        for name, reason in _IGNORED.items()
+        if environ.get(name, "").strip()
+    ]
     for name in sorted(environ):
         if name.startswith("SBM_") and name not in _SBM_SETTINGS:
             near = difflib.get_close_matches(name, _SBM_SETTINGS, n=1, cutoff=0.75)

@@ -440,9 +440,17 @@ def test_a_user_of_the_metrics_goes_with_a_password(name: str, other: str) -> No
 
 def test_settings_to_no_effect_are_warned_of() -> None:
     assert config(
-        BROKER_URL="redis://", SBM_LEASE_SECOND="60", SBM_ZZZ="", SBM_MEDIA_URL="", HOME="/"
+        BROKER_URL="redis://",
+        DEBUG="False",
+        SECRET_KEY="django-secret",
+        SBM_LEASE_SECOND="60",
+        SBM_ZZZ="",
+        SBM_MEDIA_URL="",
+        HOME="/",
     ).warnings == (
         "BROKER_URL is ignored: no broker is needed.",
+        "DEBUG is ignored: there is no debug mode.",
+        "SECRET_KEY is ignored: nothing is signed with it.",
         "SBM_LEASE_SECOND is not a setting and is ignored. Did you mean SBM_LEASE_SECONDS?",
         "SBM_ZZZ is not a setting and is ignored.",
     )
