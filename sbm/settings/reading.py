@@ -158,6 +158,13 @@ class Settings:
         url = self.url("METRICS_URL")
         return MetricsAddress(url=url, token=token, user=user, password=password)
 
+    def sentry_dsn(self, name: str) -> str:
+        """A DSN of Sentry, or an empty text. A problem does not quote it: it contains a key."""
+        text = self.text(name)
+        if text and not _is_sentry_dsn(text):
+            self.problem(name, "must be a DSN such as https://key@sentry.example.org/1")
+        return text
+
     def flag(self, name: str, *, default: bool) -> bool:
         """A setting that is true or false."""
         text = self.text(name).lower()
@@ -232,3 +239,21 @@ def _web_address(text: str) -> SplitResult:
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("must be only a host and a path: no user, password, query or fragment")
     return parts._replace(query="", fragment="")
+
+
+def _is_sentry_dsn(text: str) -> bool:
+    """Whether it is a web address with a key and a host, which ends with a project's number."""
+    try:
+        parts = urlsplit(text)
+        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        # A [ without a ], or a port that is not a number.
+        return False
+    return bool(
+        is_usable
+        and parts.username
+        and re.fullmatch(r"[!-~]+", text)
+        and re.fullmatch(r"/(?:[^?#]+/)?[0-9]+", parts.path)
+        and not parts.query
+        and not parts.fragment
+    )

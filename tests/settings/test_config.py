@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from sentry_sdk.utils import Dsn
 
 from sbm.settings import endpoints
 from sbm.settings.config import Config, SchedulingSettings, read_database, read_scheduling
@@ -433,6 +434,55 @@ def test_metrics_take_a_token_or_a_user_with_a_password() -> None:
 )
 def test_a_user_of_the_metrics_goes_with_a_password(name: str, other: str) -> None:
     assert problems(**{name: "x"}) == (f"{other} is missing while {name} is set.",)
+
+
+# Sentry
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "https://key@sentry.example.org/1",
+        "https://key:sentry-secret@o1.ingest.sentry.example.org:8443/a/path/12",
+        "http://key@127.0.0.1:9000/7",
+    ],
+)
+def test_a_dsn_of_sentry_is_used_as_it_is(dsn: str) -> None:
+    read = config(STAGE_BASED_MESSAGING_SENTRY_DSN=f" {dsn} ")
+    assert (read.sentry_dsn, read.warnings) == (dsn, ())
+    assert "://key" not in repr(read)
+    # The SDK reads it as well.
+    assert Dsn(dsn).public_key == "key"
+
+
+def test_without_a_dsn_nothing_is_reported() -> None:
+    assert config().sentry_dsn == config(STAGE_BASED_MESSAGING_SENTRY_DSN=" ").sentry_dsn == ""
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "sentry-secret",
+        "https://sentry.example.org/1",
+        "https://sentry-secret@/1",
+        "https://:sentry-secret@sentry.example.org/1",
+        "https://sentry-secret@sentry.example.org/",
+        "https://sentry-secret@sentry.example.org/project",
+        "https://sentry-secret@sentry.example.org/1/",
+        "https://sentry-secret@sentry.example.org/1?verify_ssl=0",
+        "https://sentry-secret@sentry.example.org/1#a",
+        "https://sentry-secret@sentry.example.org:port/1",
+        "https://sentry-secret@sentry.example.org:0/1",
+        "https://sentry-secret@[::1/1",
+        "https://sentry-secret@sentry.example.org/a b/1",
+        "https://sentry-secret@sentry.example.org/ü/1",
+        "threaded+https://sentry-secret@sentry.example.org/1",
+    ],
+)
+def test_a_dsn_that_cannot_be_used_is_refused_and_its_key_is_not_shown(dsn: str) -> None:
+    assert problems(STAGE_BASED_MESSAGING_SENTRY_DSN=dsn) == (
+        "STAGE_BASED_MESSAGING_SENTRY_DSN must be a DSN such as https://key@sentry.example.org/1.",
+    )
 
 
 # Warnings
