@@ -79,7 +79,7 @@ class Sentry(Service):
     async def _flush(self) -> None:
         if self._limit.left_out:
             self._log.warn(
-                "{count} failures were not reported to Sentry, because there were too many",
+                "failures that were not reported to Sentry, because there were too many: {count}",
                 count=self._limit.left_out,
             )
         client, self._client = self._client, None

@@ -1,4 +1,4 @@
-"""Failures of real daemons become reports to Sentry, and Sentry never keeps a daemon from ending."""
+"""Failures of real daemons are reported to Sentry, which never keeps a daemon from ending."""
 
 from __future__ import annotations
 
