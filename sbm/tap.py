@@ -114,7 +114,7 @@ def makeService(options: Options) -> IService:
         config, reactor, listen=options.listen or [DEFAULT_LISTEN], role=options["role"]
     )
     signals.hurry = daemon.hurry
-    service = _reporting(daemon, config.sentry_dsn)
+    service = _reporting(daemon, config, options["role"])
     # The objects that exist now stay. If the garbage collector had to search them again, at any
     # moment, the process would stand still for 50 ms.
     gc.collect()
@@ -125,9 +125,9 @@ def makeService(options: Options) -> IService:
     return service
 
 
-def _reporting(daemon: IService, dsn: str) -> IService:
+def _reporting(daemon: IService, config: Config, role: Role) -> IService:
     """The daemon, and Sentry around it if there is a DSN: it starts first and stops last."""
-    if not dsn:
+    if not config.sentry_dsn:
         return daemon
     try:
         # It needs a package of an extra.
@@ -141,9 +141,9 @@ def _reporting(daemon: IService, dsn: str) -> IService:
         return daemon
     sentry = Sentry(
         reactor=reactor,
-        dsn=dsn,
+        dsn=config.sentry_dsn,
         release=f"sbm@{version('sbm')}",
-        tags={"host": socket.gethostname()},
+        tags={"host": socket.gethostname(), "role": role, "commit": config.commit or "unknown"},
     )
     return Sequential(services=(sentry, daemon))
 

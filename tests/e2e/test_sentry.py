@@ -64,7 +64,7 @@ async def test_a_defect_is_reported_without_identities_texts_and_tokens(seed: Wo
     for secret in (IDENTITY, TEXT, token, "secret=query", KEY, seed.database_uri, "127.0.0.1"):
         assert secret not in request
     assert report["release"].startswith("sbm@")
-    assert set(report["tags"]) == {"host"}
+    assert set(report["tags"]) == {"host", "role", "commit"}
     assert report["logentry"] == {"message": "a request to {path} failed: answered with {status}"}
     value = report["exception"]["values"][-1]
     assert (value["type"], value["value"]) == ("RaiseException", "SQLSTATE P0001")
