@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -8,7 +8,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model.send import GivenBack, Send, SendResult, Settled, Unknown
 from sbm.store import sends, ticks
-from sbm.store.postgres.database import Database
+from sbm.store.postgres.database import Database, Transaction
 from tests.arrange import Arranged
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
@@ -573,3 +573,25 @@ async def test_a_second_tick_doubles_nobody(database: Database, direct: Arranged
 @ensureDeferred
 async def test_there_is_no_tick_for_a_schedule_that_does_not_exist(database: Database) -> None:
     assert await database.transact(ticks.open_tick, schedule_id=7) is None
+
+
+@ensureDeferred
+async def test_the_settle_time_does_not_depend_on_the_age_of_a_transaction(
+    database: Database, direct: Arranged
+) -> None:
+    """A row that a younger transaction has dated was not dated by a wrong clock."""
+    schedule = direct.schedule()
+    direct.subscriptions(1, direct.messageset("pregnancy", schedule), schedule)
+    await tick(database, schedule)
+    claimed = await claim(database)
+
+    async def overtaken(transaction: Transaction) -> datetime:
+        await transaction.begin()
+        await settle(database, claimed, Unknown(reason="timed out"))
+        since: datetime = direct.value("SELECT unknown_since FROM sends")
+        direct.rows("UPDATE sends SET due_at = '-infinity' RETURNING 1")
+        await sends.take_unknown(transaction, limit=1, settle=LEASE, lease=LEASE)
+        return since
+
+    since = await database.transact(overtaken)
+    assert direct.value("SELECT unknown_since FROM sends") == since

@@ -427,3 +427,21 @@ async def test_of_two_ticks_at_the_same_moment_one_comes_after_the_other(
 async def turn(transaction: Transaction) -> None:
     """Let the reactor go on."""
     await ticks.has_room(transaction, most=1)
+
+
+@ensureDeferred
+async def test_who_joined_in_a_younger_transaction_is_no_member_by_the_times_either(
+    world: World,
+) -> None:
+    """A tick without a usable snapshot compares times, and now() is that of BEGIN."""
+    tick = await world.open()
+    world.direct.rows("UPDATE ticks SET snapshot = NULL")
+
+    async def overtaken(transaction: Transaction) -> ticks.Chunk | None:
+        await transaction.begin()
+        world.subscribe()
+        return await ticks.expand(transaction, limit=10)
+
+    chunk = await world.database.transact(overtaken)
+    assert chunk is not None
+    assert (chunk.tick_id, chunk.triggers) == (tick, 0)
