@@ -72,6 +72,11 @@ class Options(usage.Options):
 
     opt_l = opt_listen
 
+    def postOptions(self) -> None:
+        """Refuse options that do not go together; raises UsageError."""
+        if self["sandbox"] and self["role"] != "all":
+            raise usage.UsageError("--sandbox has one daemon, which does all: leave out --role")
+
 
 def makeService(options: Options) -> IService:
     """The daemon, or the sandbox around it; ends the process with a message if it cannot start.

@@ -89,13 +89,13 @@ class GateState(Protocol):
 class TickState:
     """The ticks that did not come: since when each ``overdue`` schedule waits for one.
 
-    ``calls`` are those for single subscriptions, in the last day; None: there are no such calls.
-    ``reason`` says what is wrong; empty: nothing is.
+    ``calls`` are those for single subscriptions, in the last day; None: there are no such calls. Of
+    ``unwatched`` schedules it is not known when their ticks are due.
     """
 
-    reason: str
     overdue: Mapping[int, datetime]
     calls: CallsOfDay | None
+    unwatched: int
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -106,7 +106,8 @@ class Telemetry:
     identify a person. ``pending_metrics`` is for the Metrics API, which uses other names.
     ``services`` are those that the daemon calls, by name. ``gate`` is in front of all its work.
     ``server_warning`` says what an operator has to look at in the servers of the database.
-    ``ticks`` says which ticks did not come; None: nobody has looked yet.
+    ``ticks`` says which ticks did not come; None: nobody has looked yet. ``reasons`` say what is
+    wrong with all daemons together, by subject; empty texts: nothing is.
     """
 
     counts: Counter[str] = field(factory=Counter)
@@ -117,6 +118,7 @@ class Telemetry:
     gate: GateState | None = None
     server_warning: str = ""
     ticks: TickState | None = None
+    reasons: dict[str, str] = field(factory=dict)
 
     def count(self, name: str, by: int = 1, **labels: str) -> None:
         """Add to a counter; each set of labels has its own. Zero makes a counter visible."""

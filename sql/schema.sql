@@ -115,11 +115,11 @@ CREATE FUNCTION public.date_send() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    IF OLD.dated_at > now()
+    IF OLD.dated_at > clock_timestamp()
        AND (NEW.unknown_since = OLD.unknown_since OR NEW.unknown_since = OLD.lease_until) THEN
-        NEW.unknown_since := NEW.unknown_since - (OLD.dated_at - now());
+        NEW.unknown_since := NEW.unknown_since - (OLD.dated_at - clock_timestamp());
     END IF;
-    IF NEW.first_attempt_at > now() THEN
+    IF NEW.first_attempt_at > clock_timestamp() THEN
         NEW.first_attempt_at := now();
     END IF;
     NEW.dated_at := now();
@@ -131,9 +131,9 @@ CREATE FUNCTION public.date_unknown() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    IF OLD.dated_at > now()
+    IF OLD.dated_at > clock_timestamp()
        AND (NEW.unknown_since = OLD.unknown_since OR NEW.unknown_since = OLD.lease_until) THEN
-        NEW.unknown_since := NEW.unknown_since - (OLD.dated_at - now());
+        NEW.unknown_since := NEW.unknown_since - (OLD.dated_at - clock_timestamp());
     END IF;
     NEW.dated_at := now();
     RETURN NEW;
@@ -478,13 +478,14 @@ CREATE FUNCTION public.tick_covers(seen pg_snapshot, opened_at timestamp with ti
 -- that is ahead of all of this server's came with the data of another server; so did a transaction
 -- that the snapshot does not have, though it is a day older than the tick. Without a snapshot, the
 -- times have to do. A time that lies in the future was told by a wrong clock: such a tick was opened
--- by now, and such a subscription is one that it covers.
+-- by now, and such a subscription is one that it covers. The time of the statement is compared: the
+-- transaction may have begun before the one in which the subscription joined.
 SELECT CASE WHEN pg_snapshot_xmax(seen) <= pg_snapshot_xmax(pg_current_snapshot())
             THEN joined_xid IS NULL OR pg_visible_in_snapshot(joined_xid, seen)
                  OR joined_at < LEAST(opened_at, now()) - interval '1 day'
                  OR joined_xid >= pg_snapshot_xmax(pg_current_snapshot())
             ELSE COALESCE(joined_at, created_at) <= opened_at
-                 OR COALESCE(joined_at, created_at) > now() END
+                 OR COALESCE(joined_at, created_at) > statement_timestamp() END
 $$;
 
 CREATE FUNCTION public.tidy_cron_field(field text) RETURNS text
@@ -1791,6 +1792,8 @@ CREATE UNIQUE INDEX tasks_one_begun ON public.tasks USING btree (kind) WHERE (st
 CREATE UNIQUE INDEX tasks_one_waiting ON public.tasks USING btree (kind, wanted) WHERE (state = 'waiting'::text);
 
 CREATE INDEX tasks_requested_by ON public.tasks USING btree (requested_by);
+
+CREATE INDEX ticks_created_at ON public.ticks USING btree (created_at) WHERE (source <> 'single'::text);
 
 CREATE INDEX ticks_expanding ON public.ticks USING btree (id) WHERE (state = 'expanding'::text);
 

@@ -31,11 +31,25 @@ class CommandFailed(Exception):
     """A command could not do its work; the message says why, for a person."""
 
 
-def in_database(read: Callable[[argparse.Namespace], Work]) -> Command:
-    """A command: ``read`` turns its options into its work in the database."""
+class Interrupted(CommandFailed):
+    """The user has ended it before it was done."""
+
+
+def in_database(
+    read: Callable[[argparse.Namespace], Work], *, may_be_ended: bool = False
+) -> Command:
+    """A command: ``read`` turns its options into its work in the database.
+
+    ``may_be_ended``: Ctrl-C is the usual end of it, and no failure.
+    """
 
     def command(options: argparse.Namespace, address: DatabaseAddress) -> int:
-        status: int = options.with_database(address, read(options))
+        try:
+            status: int = options.with_database(address, read(options))
+        except Interrupted:
+            if may_be_ended:
+                return OK
+            raise
         return status
 
     return command
@@ -44,7 +58,7 @@ def in_database(read: Callable[[argparse.Namespace], Work]) -> Command:
 def with_database(address: DatabaseAddress, work: Work) -> int:
     """Run ``work`` in a reactor that ends with it. A process can do this once only.
 
-    Raises CommandFailed if it was interrupted. What it had committed stays.
+    Raises Interrupted if it was interrupted. What it had committed stays.
     """
     outcome: list[int | Exception] = []
 
@@ -66,7 +80,7 @@ def with_database(address: DatabaseAddress, work: Work) -> int:
     with suppress(SystemExit):  # how react ends
         react(begin)
     if not outcome:
-        raise CommandFailed("interrupted; the changes that were made before that stay")
+        raise Interrupted("interrupted; the changes that were made before that stay")
     (result,) = outcome
     if isinstance(result, Exception):
         raise result

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import asdict
 from twisted.internet.task import deferLater
 
-from sbm.commands.running import FAILED, OK, Work, in_database, print_table
+from sbm.commands.running import FAILED, OK, Work, discard_output, in_database, print_table
 from sbm.model.open_tick import OpenTick
 from sbm.model.tick_times import Expectations
 from sbm.operations.status import Status, read
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch", action="store_true", help="print it again every two seconds, until Ctrl-C"
     )
-    parser.set_defaults(command=in_database(_status))
+    parser.set_defaults(command=in_database(_status, may_be_ended=True))
 
 
 def _status(options: argparse.Namespace) -> Work:
@@ -51,32 +51,32 @@ def _status(options: argparse.Namespace) -> Work:
 async def _tell(database: Database, *, by: Expectations, is_json: bool, is_watched: bool) -> int:
     while True:
         try:
-            status = await database.transact(read)
+            status = await database.transact(read, by)
         except DatabaseUnavailable as error:
             if not is_watched:
                 raise
             print(f"the database cannot be used: {error}", file=sys.stderr, flush=True)
         else:
-            if is_watched and not is_json and sys.stdout.isatty():
-                print(_CLEAR, end="")
-            _print(status, by, is_json=is_json)
-            sys.stdout.flush()
+            try:
+                if is_watched and not is_json and sys.stdout.isatty():
+                    print(_CLEAR, end="")
+                _print(status, is_json=is_json)
+                sys.stdout.flush()
+            except BrokenPipeError:  # the reader has seen enough
+                discard_output()
+                return OK
             if not is_watched:
-                return OK if _is_sending(status) else FAILED
+                return OK if status.is_sending else FAILED
         await deferLater(database.reactor, WATCH_SECONDS)
 
 
-def _is_sending(status: Status) -> bool:
-    return any(one.role != "api" and not one.is_silent and not one.pause for one in status.daemons)
-
-
-def _print(status: Status, by: Expectations, *, is_json: bool) -> None:
+def _print(status: Status, *, is_json: bool) -> None:
     if is_json:
-        print(json.dumps(_told(status, by)))
+        print(json.dumps(_told(status)))
         return
     _print_queue(status)
     _print_ticks(status)
-    _print_schedules(status, by)
+    _print_schedules(status)
     _print_daemons(status)
 
 
@@ -112,7 +112,7 @@ def _print_ticks(status: Status) -> None:
     )
 
 
-def _print_schedules(status: Status, by: Expectations) -> None:
+def _print_schedules(status: Status) -> None:
     print("\nSchedules")
     of_day = status.of_day
     print(
@@ -125,7 +125,8 @@ def _print_schedules(status: Status, by: Expectations) -> None:
             [
                 (
                     str(one.schedule_id),
-                    *map(_maybe, (one.last_tick_at, one.expected(by), one.overdue_since(by))),
+                    *map(_maybe, (one.last, one.next)),
+                    _maybe(one.overdue_since) if one.is_watched else "not watched",
                 )
                 for one in status.schedules
             ],
@@ -173,9 +174,9 @@ def _print_daemons(status: Status) -> None:
     )
 
 
-def _told(status: Status, by: Expectations) -> dict[str, Any]:
+def _told(status: Status) -> dict[str, Any]:
     return {
-        "is_sending": _is_sending(status),
+        "is_sending": status.is_sending,
         "queue": [
             {
                 "lane": one.lane,
@@ -203,9 +204,10 @@ def _told(status: Status, by: Expectations) -> dict[str, Any]:
         "schedules": [
             {
                 "id": one.schedule_id,
-                "last_tick_at": _text(one.last_tick_at),
-                "next_tick_at": _text(one.expected(by)),
-                "overdue_since": _text(one.overdue_since(by)),
+                "last_tick_at": _text(one.last),
+                "next_tick_at": _text(one.next),
+                "overdue_since": _text(one.overdue_since),
+                "is_watched": one.is_watched,
             }
             for one in status.schedules
         ],

@@ -27,6 +27,7 @@ class TickBalance:
 
     tick_id: int
     source: str
+    state: str
     due_at: datetime
     triggers: int
     settled: int
@@ -46,11 +47,21 @@ class TickBalance:
         return self.is_kept and self.missing != 0
 
     @property
+    def is_done(self) -> bool:
+        """Whether it is a tick of a schedule, and all its sends have ended."""
+        return (
+            self.is_closed
+            and self.missing == 0
+            and self.source != "single"
+            and self.state != "missed"
+        )
+
+    @property
     def summary(self) -> str:
         """How the sends of the tick ended, for people."""
         ends = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.outcomes.items()))
         return f"tick {self.tick_id} ({self.source}, {self.due_at.isoformat(' ', 'seconds')}): " + (
-            ends or "it had no members"
+            ends if self.triggers else "it had no members"
         )
 
     def __str__(self) -> str:

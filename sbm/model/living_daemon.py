@@ -31,3 +31,8 @@ class LivingDaemon:
     pause: str
     services: Mapping[str, Any]
     is_silent: bool
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether it lives, and sends."""
+        return self.role != "api" and not self.is_silent and not self.pause

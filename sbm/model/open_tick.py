@@ -9,6 +9,9 @@ from attrs import frozen
 
 from sbm.model.tick import TickState, share_up_to
 
+# A tick that would take longer has hardly begun: something is in its way.
+LONGEST = timedelta(days=30)
+
 
 @frozen(kw_only=True)
 class OpenTick:
@@ -40,9 +43,9 @@ class OpenTick:
 
     @property
     def expected_end(self) -> datetime | None:
-        """When it is settled if it goes on as fast as up to now; None: nothing is settled yet."""
-        if not self.settled:
+        """When it is settled if it goes on as fast as up to now; None: that cannot be said yet."""
+        took = (self.now - self.created_at).total_seconds()
+        if not self.settled or took < 0:
             return None
-        left = self.members - self.settled
-        took = max(self.now - self.created_at, timedelta(0))
-        return self.now + took * (left / self.settled)
+        left = took * (self.members - self.settled) / self.settled
+        return self.now + timedelta(seconds=left) if left < LONGEST.total_seconds() else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from attrs import frozen
@@ -48,7 +50,7 @@ class ScheduleTimes:
         return None if cron is None else cron.next_after(self.now, by.time_zone)
 
     def overdue_since(self, by: Expectations) -> datetime | None:
-        """The moment whose tick is missing for longer than the grace; None: none is."""
+        """The first moment whose tick is missing for longer than the grace; None: none is."""
         latest = self.now - by.grace
         if by.mode == "builtin":
             due = self.next_tick_at
@@ -56,11 +58,15 @@ class ScheduleTimes:
         cron = self._cron(by)
         if cron is None or self.told_at is None:
             return None
-        moment = cron.latest_between(self.told_at, latest, by.time_zone)
-        if moment is None:
-            return None
-        came = self.last_opened_at is not None and self.last_opened_at >= moment - AHEAD
-        return None if came else moment
+        since = self.told_at
+        if self.last_opened_at is not None:
+            since = max(since, self.last_opened_at + AHEAD)
+        first = cron.next_after(since, by.time_zone)
+        return first if first is not None and first <= latest else None
+
+    def is_watched(self, by: Expectations) -> bool:
+        """Whether it is known when its ticks are due, in a mode with ticks."""
+        return by.mode == "builtin" or self._cron(by) is not None
 
     def _cron(self, by: Expectations) -> Cron | None:
         if by.mode != "schedule" or self.told is None:
@@ -76,17 +82,15 @@ class CallCron:
     schedules: int
     now: datetime
 
-    def calls_of_day(self, time_zone: ZoneInfo) -> int:
-        """How many calls were due in the last day."""
+    def moments_of_day(self, time_zone: ZoneInfo) -> Iterator[datetime]:
+        """The moments of the last day at which calls were due, the latest first."""
         cron = cron_of(self.told)
-        if cron is None:
-            return 0
-        moments, until = 0, self.now
-        while True:
+        until: datetime | None = self.now
+        while cron is not None and until is not None:
             moment = cron.latest_between(self.now - DAY, until, time_zone)
-            if moment is None:
-                return self.schedules * moments
-            moments, until = moments + 1, moment - timedelta(seconds=1)
+            if moment is not None:
+                yield moment
+            until = moment and moment - timedelta(seconds=1)
 
 
 @frozen(kw_only=True)
@@ -111,6 +115,7 @@ class CallsOfDay:
         return 2 * self.came < self.expected
 
 
+@lru_cache(maxsize=1024)
 def cron_of(definition: str) -> Cron | None:
     """The cron in a definition of the Scheduler; None if it cannot be read."""
     try:

@@ -9,7 +9,8 @@ from attrs import frozen
 from sbm.model.living_daemon import LivingDaemon
 from sbm.model.open_tick import OpenTick
 from sbm.model.pause import Pause
-from sbm.model.tick_times import ScheduleTimes, TicksOfDay
+from sbm.model.tick_times import Expectations, TicksOfDay
+from sbm.operations.tick_times import ScheduleState, list_schedules
 from sbm.store import daemons, gauges, pauses, status, tick_times
 from sbm.store.gauges import LiveSends
 from sbm.store.postgres.database import Transaction
@@ -22,12 +23,17 @@ class Status:
     queue: Sequence[LiveSends]
     ticks: Sequence[OpenTick]
     of_day: TicksOfDay
-    schedules: Sequence[ScheduleTimes]
+    schedules: Sequence[ScheduleState]
     pauses: Sequence[Pause]
     daemons: Sequence[LivingDaemon]
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether a daemon sends."""
+        return any(one.is_sending for one in self.daemons)
 
-async def read(transaction: Transaction) -> Status:
+
+async def read(transaction: Transaction, by: Expectations) -> Status:
     """Read it; this changes nothing, and takes one pass or two over the live sends."""
     return Status(
         queue=sorted(
@@ -35,7 +41,7 @@ async def read(transaction: Transaction) -> Status:
         ),
         ticks=await status.list_open_ticks(transaction),
         of_day=await tick_times.count_of_day(transaction),
-        schedules=await tick_times.list_schedules(transaction),
+        schedules=await list_schedules(transaction, by),
         pauses=await pauses.list_all(transaction),
         daemons=await daemons.list_all(transaction),
     )

@@ -55,6 +55,13 @@ class Expansion:
         if chunk is None:
             return 0
         self._last_turn = chunk.tick_id
+        if chunk.is_first:
+            self._log.info(
+                "tick {id} of schedule {schedule} opens, due at {due_at}",
+                id=chunk.tick_id,
+                schedule=chunk.schedule_id,
+                due_at=chunk.due_at.isoformat(" ", "seconds"),
+            )
         if chunk.owed:
             self._owed()
         # A tick that ends with an empty chunk was work, too: another tick may come after it.
@@ -230,16 +237,9 @@ class Clock:
         is_in_time = bool(missed) and schedule.now - missed[0] <= self._grace
         ticked = False
         if is_in_time:
-            moment = missed.pop(0)
             ticked = await ticks.open_clock_tick(
-                transaction, schedule_id=schedule.schedule_id, due_at=moment
+                transaction, schedule_id=schedule.schedule_id, due_at=missed.pop(0)
             )
-            if ticked:
-                self._log.info(
-                    "schedule {id}: the tick of {moment} opens",
-                    id=schedule.schedule_id,
-                    moment=moment.isoformat(),
-                )
         if missed:
             self._log.warn(
                 "schedule {id}: {count} ticks were missed, of {first} to {last}{others}",

@@ -53,10 +53,13 @@ class WaitingSchedule:
 class Chunk:
     """Members of a tick that were expanded at once: how many, and how many are now owed a send.
 
-    The others were skipped.
+    The others were skipped. ``is_first``: nobody was expanded before.
     """
 
     tick_id: int
+    schedule_id: int
+    due_at: datetime
+    is_first: bool
     triggers: int
     owed: int
 
@@ -85,14 +88,22 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
     open.
     """
     await transaction.execute(QUERIES.read_in_order)
-    chunk = await transaction.maybe(QUERIES.expand_tick, _expanded, limit=limit, after=after)
-    if chunk is None:
+    row = await transaction.maybe(QUERIES.expand_tick, _ExpandedRow, limit=limit, after=after)
+    if row is None:
         return None
-    tick_id, triggers, owed, is_doubted = chunk
-    withdrawn = await transaction.execute(QUERIES.withdraw_sends, ids=owed) if owed else 0
-    if is_doubted and owed:
-        await lost_sends.doubt(transaction, limit=len(owed), only=owed)
-    return Chunk(tick_id=tick_id, triggers=triggers, owed=len(owed) - withdrawn)
+    owed = len(row.owed)
+    if row.owed:
+        owed -= await transaction.execute(QUERIES.withdraw_sends, ids=row.owed)
+    if row.is_doubted and row.owed:
+        await lost_sends.doubt(transaction, limit=len(row.owed), only=row.owed)
+    return Chunk(
+        tick_id=row.tick_id,
+        schedule_id=row.schedule_id,
+        due_at=row.due_at,
+        is_first=row.is_first,
+        triggers=row.triggers,
+        owed=owed,
+    )
 
 
 async def find_stale(
@@ -248,10 +259,17 @@ async def _open(
     )
 
 
-def _expanded(
-    *, tick_id: int, triggers: int, owed: list[UUID], is_doubted: bool
-) -> tuple[int, int, list[UUID], bool]:
-    return tick_id, triggers, owed, is_doubted
+@frozen(kw_only=True)
+class _ExpandedRow:
+    """A chunk, with the ids of the sends that are owed, before some of them are withdrawn."""
+
+    tick_id: int
+    schedule_id: int
+    due_at: datetime
+    is_first: bool
+    is_doubted: bool
+    triggers: int
+    owed: list[UUID]
 
 
 def _stale(

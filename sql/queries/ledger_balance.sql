@@ -45,7 +45,7 @@ WITH kept AS MATERIALIZED (
     SELECT tick_id, count(*) AS count FROM sends WHERE tick_id = ANY(%(ids)s::bigint[])
      GROUP BY tick_id
 )
-SELECT ticks.id AS tick_id, ticks.source, ticks.due_at, ticks.triggers, settled.count AS settled,
+SELECT ticks.id AS tick_id, ticks.source, ticks.state, ticks.due_at, ticks.triggers, settled.count AS settled,
        settled.outcomes, COALESCE(live.count, 0) AS live,
        live.count IS NULL AND CASE WHEN ticks.source = 'single'
                                    THEN ticks.due_at < now() - interval '11 minutes'

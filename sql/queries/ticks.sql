@@ -159,7 +159,9 @@ UPDATE ticks
        expanded_at = CASE WHEN expansion.triggers < %(limit)s THEN now() END
   FROM tick, expansion WHERE ticks.id = tick.id
 RETURNING ticks.id AS tick_id, expansion.triggers, ARRAY(SELECT id FROM owed) AS owed,
-          tick.is_doubted, pg_notify('sbm_sends', '');
+          tick.is_doubted, tick.schedule_id, tick.due_at,
+          tick.expanded_up_to = '00000000-0000-0000-0000-000000000000' AS is_first,
+          pg_notify('sbm_sends', '');
 
 -- name: withdraw_sends :exec
 -- Of the sends that were owed just now, in this transaction: if a member was sent another tick

@@ -42,7 +42,6 @@ def test_the_clock_is_overdue_after_its_grace(due: datetime, overdue: bool) -> N
 @pytest.mark.parametrize(
     ("opened_at", "overdue_since"),
     [
-        (None, MORNING),
         (MORNING - timedelta(days=1), MORNING),
         (MORNING - timedelta(minutes=3), MORNING),
         (MORNING - timedelta(minutes=1), None),  # the Scheduler's clock may be ahead
@@ -55,6 +54,18 @@ def test_a_call_of_the_scheduler_is_expected_in_its_time_zone(
     schedule = evolve(TOLD, last_opened_at=opened_at)
     assert schedule.overdue_since(SCHEDULER) == overdue_since
     assert schedule.expected(SCHEDULER) == MORNING + timedelta(days=1)
+
+
+def test_it_is_overdue_since_the_first_moment_that_is_missing() -> None:
+    assert TOLD.overdue_since(SCHEDULER) == MORNING - timedelta(days=1)
+    told = evolve(TOLD, last_opened_at=MORNING - timedelta(days=1, minutes=1))
+    assert told.overdue_since(SCHEDULER) == MORNING
+
+
+def test_without_a_known_cron_nothing_is_watched() -> None:
+    assert TOLD.is_watched(SCHEDULER)
+    assert not SCHEDULE.is_watched(SCHEDULER)
+    assert SCHEDULE.is_watched(CLOCK)
 
 
 def test_only_what_the_scheduler_was_told_is_expected() -> None:
@@ -74,7 +85,7 @@ def test_within_the_grace_nothing_is_overdue() -> None:
 @pytest.mark.parametrize(("told", "calls"), [("30 8 * * *", 5), ("0 */6 * * *", 20), ("x", 0)])
 def test_the_calls_of_a_day_are_those_of_each_subscription(told: str, calls: int) -> None:
     cron = CallCron(told=told, schedules=5, now=NOW)
-    assert cron.calls_of_day(SCHEDULER.time_zone) == calls
+    assert 5 * len(list(cron.moments_of_day(SCHEDULER.time_zone))) == calls
 
 
 @pytest.mark.parametrize(("came", "too_few"), [(0, True), (4, True), (5, False)])

@@ -51,6 +51,7 @@ _ADDED: dict[str, set[str]] = {
         "role",
         "ticks",
         "status",
+        "reasons",
     },
 }
 _NEW_METRICS = ("subscriptions.created.sum",)

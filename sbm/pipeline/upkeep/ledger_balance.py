@@ -107,7 +107,7 @@ class LedgerBalance:
     def _tell(self, batch: Sequence[TickToCheck], found: Sequence[TickBalance]) -> None:
         """Log the changes: ticks that became unbalanced, more unbalanced, or balanced again."""
         for one in found:
-            if one.is_closed and one.source != "single":
+            if one.is_done:
                 self._log.info("done: {tick}", tick=one.summary)
         before = {tick.id: tick.missing for tick in batch}
         news = [one for one in found if one.is_kept and one.missing != before[one.tick_id]]

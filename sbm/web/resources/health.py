@@ -99,7 +99,8 @@ class Health:
             "database_reason": reason,
             "role": self.role,
             "ticks": self._ticks(),
-            "status": "degraded" if up and self._is_degraded() else ("ok" if up else "down"),
+            "reasons": (reasons := self._reasons()),
+            "status": ("degraded" if reasons else "ok") if up else "down",
         }
         return {"up": up, "result": result}
 
@@ -118,8 +119,7 @@ class Health:
         ticks = self.telemetry.ticks
         calls = None if ticks is None else ticks.calls
         return {
-            "are_missing": None if ticks is None else bool(ticks.reason),
-            "reason": "" if ticks is None else ticks.reason,
+            "reason": self.telemetry.reasons.get("ticks", ""),
             "overdue": []
             if ticks is None
             else [
@@ -128,18 +128,21 @@ class Health:
             ],
             "calls_expected": None if calls is None else calls.expected,
             "calls_came": None if calls is None else calls.came,
+            "unwatched": None if ticks is None else ticks.unwatched,
         }
 
-    def _is_degraded(self) -> bool:
-        """Whether the service answers, but an operator has to look at it."""
-        ticks = self.telemetry.ticks
-        return bool(
-            (ticks is not None and ticks.reason)
-            or self._pause()["is_paused"]
-            or self.telemetry.measured("ledger.unbalanced_ticks")
-            or self.telemetry.server_warning
-            or any(service.is_probing for service in self.telemetry.services.values())
+    def _reasons(self) -> list[str]:
+        """Why an operator has to look at it, although it answers; each reason once."""
+        own = (
+            self._pause()["reason"],
+            self.telemetry.server_warning,
+            *(
+                f"{name.replace('_', ' ')} is away"
+                for name, service in self.telemetry.services.items()
+                if service.is_probing
+            ),
         )
+        return list(dict.fromkeys(filter(None, (*self.telemetry.reasons.values(), *own))))
 
     def _pause(self) -> dict[str, Any]:
         gate = self.telemetry.gate
@@ -240,10 +243,6 @@ _SERVER = one_object(
 )
 _TICKS = one_object(
     {
-        "are_missing": {
-            "description": "Whether ticks did not come that should have; null: not looked yet.",
-            "type": ["boolean", "null"],
-        },
         "reason": said(TEXT, "Which ticks are missing; empty: none."),
         "overdue": {
             "description": "The schedules that wait for a tick longer than the grace.",
@@ -257,6 +256,11 @@ _TICKS = one_object(
         },
         "calls_came": {
             "description": "How many triggers of single subscriptions came in the last day.",
+            "type": ["integer", "null"],
+        },
+        "unwatched": {
+            "description": "Schedules of which it is not known when their ticks are due; null: not"
+            " looked yet.",
             "type": ["integer", "null"],
         },
     },
@@ -316,11 +320,13 @@ SECTION = Section(
                             "What this process does: `api` answers requests, `pipeline` sends.",
                         ),
                         "ticks": _TICKS,
+                        "reasons": said(
+                            {"type": "array", "items": TEXT},
+                            "What an operator has to look at, in all daemons and in this one.",
+                        ),
                         "status": said(
                             {"type": "string", "enum": ["ok", "degraded", "down"]},
-                            "`degraded`: the service answers, but a tick is missing, it is paused,"
-                            " another service is away, the ledger is unbalanced, or the server has"
-                            " a warning.",
+                            "`degraded`: the service answers, and there are reasons.",
                         ),
                     }
                 ),

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 from attrs import frozen
-from twisted.logger import Logger
 from twisted.web.server import Request
 
 from sbm.model.content import Schedule
@@ -130,12 +129,8 @@ class Schedules(Collection):
         return await callback.answer(transaction, target, partial(_open_tick, schedule_id, user))
 
 
-_log = Logger()
-
-
 async def _open_tick(schedule_id: int, user: User, transaction: Transaction) -> Reply:
     await triggers.open_tick(transaction, schedule_id=schedule_id, opened_by=user.username)
-    _log.info("schedule {id}: a tick opens, for {user}", id=schedule_id, user=user.username)
     return Reply(status=202, body={})
 
 

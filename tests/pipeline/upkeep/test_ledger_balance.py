@@ -115,6 +115,7 @@ async def test_an_unbalanced_tick_is_named_with_both_sides_and_so_is_its_end(ben
     assert await bench.again() == []
     bench.settled(tick)
     assert await bench.again() == [
+        f"info: done: tick {tick} (post-back, 2024-05-01 12:00:00+00:00): 2 sent",
         f"info: balanced again: {name}, 2 in the ledger, 0 live",
         "info: every tick is balanced again",
     ]
@@ -237,3 +238,18 @@ async def test_outbounds_beside_those_of_the_ledger_are_measured(bench: Bench) -
     )
     await bench.again()
     assert bench.telemetry.measured("doubles") == 3
+
+
+@ensureDeferred
+async def test_the_end_of_a_tick_is_told_once_with_its_outcomes(bench: Bench) -> None:
+    sent, empty = bench.closed_ticks(1, triggers=1) + bench.closed_ticks(1)
+    bench.settled(sent)
+    bench.direct.rows(
+        "INSERT INTO ticks (source, state, schedule_id, due_at)"
+        " VALUES ('clock', 'missed', 1, '2024-05-01 12:00+00') RETURNING 1"
+    )
+    assert await bench.again() == [
+        f"info: done: tick {sent} (post-back, 2024-05-01 12:00:00+00:00): 1 sent",
+        f"info: done: tick {empty} (post-back, 2024-05-01 12:00:00+00:00): it had no members",
+    ]
+    assert await bench.again() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -31,17 +32,19 @@ class Bench:
 
     async def look(self, mode: str) -> tuple[str, list[int]]:
         """The reason, and the overdue schedules."""
+        await self.watch(mode).one_pass()
+        assert self.telemetry.ticks is not None
+        return self.telemetry.reasons["ticks"], list(self.telemetry.ticks.overdue)
+
+    def watch(self, mode: str) -> TickWatch:
         self.by = Expectations(
             mode=cast(Scheduling, mode),
             time_zone=ZoneInfo("UTC"),
             grace=TickGrace(timedelta(minutes=10)),
         )
-        watch = TickWatch(
+        return TickWatch(
             reactor=reactor, database=self.database, telemetry=self.telemetry, by=self.by
         )
-        await watch.one_pass()
-        assert self.telemetry.ticks is not None
-        return self.telemetry.ticks.reason, list(self.telemetry.ticks.overdue)
 
     def told(self, kind: str, target: Any, *, hours: int) -> None:
         self.direct.rows(
@@ -72,7 +75,7 @@ async def test_a_clock_that_stands_still_is_noticed(bench: Bench) -> None:
     assert metric(bench, "schedule.overdue") == 0
     bench.direct.rows(set_to, 11)
     reason, overdue = await bench.look("builtin")
-    assert f"schedule {bench.schedule} did not tick" in reason
+    assert f"schedule {bench.schedule} has not ticked" in reason
     assert overdue == [bench.schedule]
     assert metric(bench, "schedule.overdue") == 1
     assert metric(bench, "schedule.next_tick_at") is not None
@@ -146,7 +149,38 @@ async def test_a_schedule_that_is_deleted_has_no_metrics_any_more(bench: Bench) 
 async def test_the_status_has_the_same(bench: Bench) -> None:
     bench.told("schedule", bench.schedule, hours=3)
     _, (overdue,) = await bench.look("schedule")
-    status = await bench.database.transact(read)
+    status = await bench.database.transact(read, bench.by)
     (schedule,) = status.schedules
     assert schedule.schedule_id == overdue
-    assert schedule.overdue_since(bench.by) is not None
+    assert schedule.overdue_since is not None
+    assert not status.is_sending
+
+
+@pytest.mark.parametrize(
+    ("role", "age", "pause", "is_away", "reason"),
+    [
+        ("pipeline", 0, "", False, ""),
+        ("all", 0, "", True, "away for a daemon: message sender"),
+        ("api", 0, "", False, "no daemon sends: none lives, or all are paused"),
+        ("all", 90, "", False, "no daemon sends: none lives, or all are paused"),
+        ("all", 0, "SBM_PAUSED is set", False, "no daemon sends: none lives, or all are paused"),
+    ],
+)
+@ensureDeferred
+async def test_what_keeps_all_daemons_from_sending_is_noticed(
+    bench: Bench, role: str, age: int, pause: str, is_away: bool, reason: str
+) -> None:
+    bench.direct.rows(
+        "INSERT INTO daemons (id, role, version, host, pid, since, seen_at, pause, services)"
+        " VALUES (gen_random_uuid(), %s, '1', 'here', 1, now(),"
+        " now() - make_interval(secs => %s), %s, %s) RETURNING 1",
+        role,
+        age,
+        pause,
+        json.dumps({"message_sender": {"is_away": is_away, "reason": "500", "next_try": None}}),
+    )
+    watch = bench.watch("builtin")
+    await watch.one_pass()
+    assert "daemons" not in bench.telemetry.reasons
+    await watch.one_pass()
+    assert bench.telemetry.reasons["daemons"] == reason
