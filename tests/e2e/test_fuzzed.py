@@ -64,9 +64,17 @@ async def test_the_daemon_answers_as_described(
     await fuzz(seed, tmp_path, *options, "--seed", "1")
 
 
+# OPTIONS is the same for a row that was deleted, as in the old service.
+ONE_REQUEST = ("--phases", "examples,coverage,fuzzing")
+SEVERAL_REQUESTS = ("--phases", "stateful", "--exclude-method", "OPTIONS")
+
+
 @pytest.mark.long
+@pytest.mark.parametrize(
+    "options", [ONE_REQUEST, SEVERAL_REQUESTS], ids=["one request", "several requests"]
+)
 @ensureDeferred
 async def test_the_daemon_answers_as_described_whatever_it_is_asked(
-    seed: World, tmp_path: Path
+    seed: World, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    await fuzz(seed, tmp_path, "--max-examples", "200")
+    await fuzz(seed, tmp_path, *options, "--max-examples", "200")

@@ -336,7 +336,8 @@ def test_a_claim_reads_what_it_claims(plans: Callable[..., list[Plan]], limit: i
     # The first scan reads dead rows and marks them; later scans skip them.
     plans(sends.claim, owner=OWNER, limit=limit, lease=MINUTE)
     found = plans(sends.claim, owner=OWNER, limit=limit, lease=MINUTE)
-    assert_bounded(found, limit, buffers=30)
+    # About 30; a few dead rows may not be marked yet, because an older transaction could see them.
+    assert_bounded(found, limit, buffers=35)
 
 
 @pytest.mark.parametrize("size", [1, BATCH])
