@@ -11,11 +11,11 @@ from typing import Any
 
 from twisted.application.service import IService
 
+from sbm import maintenance
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
 from sbm.clients.voice_vendor.sftp import VoiceVendor
-from sbm.model import scheduler_callback
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.role import Role
 from sbm.pipeline.database_clock import DatabaseClock
@@ -26,11 +26,7 @@ from sbm.pipeline.sends.completer import Listener
 from sbm.pipeline.tasks.audio import AudioCopies
 from sbm.pipeline.tasks.requests import TaskRequests
 from sbm.pipeline.ticks import Clock, Expansion
-from sbm.pipeline.upkeep.heartbeat import Heartbeat
-from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
-from sbm.pipeline.upkeep.ledger_balance import LedgerBalance
 from sbm.pipeline.upkeep.metrics_reporter import MetricsReporter
-from sbm.pipeline.upkeep.tick_watch import TickWatch
 from sbm.runtime.loop import Loop
 from sbm.runtime.services import Parallel, Port, Sequential
 from sbm.runtime.wakeups import Wakeups
@@ -59,10 +55,6 @@ PIPELINE_CONNECTIONS = 4
 SETTLING = timedelta(seconds=2)
 # The longest delay that a service may ask for, or that the settings allow for leases and delays.
 LONGEST_DELAY = timedelta(hours=1)
-HOUSEKEEPING_SECONDS = 3600.0
-CALLBACKS_SECONDS = 60.0
-BALANCE_SECONDS = 15.0
-TICK_WATCH_SECONDS = 30.0
 
 # The Metrics API answers at once, and no part of the daemon waits for it.
 METRICS_TIMEOUT = RequestTimeout(timedelta(seconds=5))
@@ -125,8 +117,8 @@ def assemble(
     under_way = Parallel(
         *sending.under_way,
         *(() if role == "api" else _background(shared)),
-        _heartbeat(shared, role),
-        _tick_watch(shared),
+        maintenance.heartbeat(shared, role),
+        maintenance.tick_watch(shared),
         Notifications(
             reactor=reactor,
             address=config.database,
@@ -163,41 +155,11 @@ def _no_sending(shared: SharedParts) -> Sending:
 def _background(shared: SharedParts) -> Iterable[IService]:
     """All work besides the sends that nobody waits for."""
     yield from _ticks(shared)
-    yield from _housekeeping(shared)
-    yield from _ledger_balance(shared)
+    yield from maintenance.housekeeping(shared)
+    yield from maintenance.ledger_balance(shared)
     yield from _scheduler_calls(shared)
     yield _tasks(shared)
     yield _audio_copies(shared)
-
-
-def _heartbeat(shared: SharedParts, role: Role) -> IService:
-    return Heartbeat(
-        reactor=shared.reactor,
-        database=shared.database,
-        telemetry=shared.telemetry,
-        daemon=shared.daemon,
-        role=role,
-        version=version("sbm"),
-        commit=shared.config.commit,
-    )
-
-
-def _tick_watch(shared: SharedParts) -> IService:
-    """In each role, because the health tells of it."""
-    config = shared.config
-    watch = TickWatch(
-        reactor=shared.reactor,
-        database=shared.database,
-        telemetry=shared.telemetry,
-        by=config.expectations,
-    )
-    return Loop(
-        reactor=shared.reactor,
-        name="look for missing ticks",
-        one_pass=watch.one_pass,
-        rest=TICK_WATCH_SECONDS,
-        may_be_cut=True,
-    )
 
 
 def _database_clock(config: Config, telemetry: Telemetry) -> DatabaseClock:
@@ -265,7 +227,7 @@ def _ticks(shared: SharedParts) -> Iterable[IService]:
         reactor=shared.reactor,
         name="announce",
         one_pass=mode.one_pass,
-        rest=HOUSEKEEPING_SECONDS,
+        rest=maintenance.HOUSEKEEPING_SECONDS,
     )
     expansion = Expansion(database=shared.gated_for_ticks, owed=wakeups.sends.wake)
     yield Loop(
@@ -377,43 +339,3 @@ def _audio_copies(shared: SharedParts) -> IService:
         clock=shared.clock,
     )
     return copies
-
-
-def _housekeeping(shared: SharedParts) -> Iterable[IService]:
-    """Makes partitions ahead of time, and deletes old data."""
-    housekeeping = Housekeeping(
-        database=shared.database, months_kept=shared.config.ledger_months, clock=shared.clock
-    )
-    yield Loop(
-        reactor=shared.reactor,
-        name="housekeeping",
-        one_pass=housekeeping.one_pass,
-        rest=HOUSEKEEPING_SECONDS,
-    )
-    callbacks = CallbackHousekeeping(
-        database=shared.database,
-        kept=scheduler_callback.kept(shared.config.scheduling.join_window),
-        clock=shared.clock,
-    )
-    yield Loop(
-        reactor=shared.reactor,
-        name="delete old calls",
-        one_pass=callbacks.one_pass,
-        rest=CALLBACKS_SECONDS,
-    )
-
-
-def _ledger_balance(shared: SharedParts) -> Iterable[IService]:
-    """Has a connection of its own, because counting a tick of a million takes seconds."""
-    database = Database(
-        reactor=shared.reactor, address=shared.config.database, size=1, watch=shared.watch
-    )
-    balance = LedgerBalance(database=database, telemetry=shared.telemetry, clock=shared.clock)
-    yield database
-    yield Loop(
-        reactor=shared.reactor,
-        name="check the ledger balance",
-        one_pass=balance.one_pass,
-        rest=BALANCE_SECONDS,
-        may_be_cut=True,
-    )

@@ -86,7 +86,7 @@ class GateState(Protocol):
 
 
 @frozen(kw_only=True)
-class TickState:
+class MissingTicks:
     """The ticks that did not come: since when each ``overdue`` schedule waits for one.
 
     ``calls`` are those for single subscriptions, in the last day; None: there are no such calls. Of
@@ -117,7 +117,7 @@ class Telemetry:
     services: dict[str, ServiceState] = field(factory=dict)
     gate: GateState | None = None
     server_warning: str = ""
-    ticks: TickState | None = None
+    ticks: MissingTicks | None = None
     reasons: dict[str, str] = field(factory=dict)
 
     def count(self, name: str, by: int = 1, **labels: str) -> None:

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     {"tap"},
     {"daemon", "cli"},
+    {"maintenance"},
     {"sending"},
     {"web", "pipeline", "sandbox", "commands"},
     {"operations"},

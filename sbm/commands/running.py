@@ -31,7 +31,7 @@ class CommandFailed(Exception):
     """A command could not do its work; the message says why, for a person."""
 
 
-class Interrupted(CommandFailed):
+class CommandInterrupted(CommandFailed):
     """The user has ended it before it was done."""
 
 
@@ -46,7 +46,7 @@ def in_database(
     def command(options: argparse.Namespace, address: DatabaseAddress) -> int:
         try:
             status: int = options.with_database(address, read(options))
-        except Interrupted:
+        except CommandInterrupted:
             if may_be_ended:
                 return OK
             raise
@@ -58,7 +58,7 @@ def in_database(
 def with_database(address: DatabaseAddress, work: Work) -> int:
     """Run ``work`` in a reactor that ends with it. A process can do this once only.
 
-    Raises Interrupted if it was interrupted. What it had committed stays.
+    Raises CommandInterrupted if it was interrupted. What it had committed stays.
     """
     outcome: list[int | Exception] = []
 
@@ -80,7 +80,7 @@ def with_database(address: DatabaseAddress, work: Work) -> int:
     with suppress(SystemExit):  # how react ends
         react(begin)
     if not outcome:
-        raise Interrupted("interrupted; the changes that were made before that stay")
+        raise CommandInterrupted("interrupted; the changes that were made before that stay")
     (result,) = outcome
     if isinstance(result, Exception):
         raise result

@@ -14,7 +14,7 @@ from sbm.model.tick_times import CallsOfDay, Expectations
 from sbm.operations.tick_times import ScheduleState, calls_of_day, list_schedules
 from sbm.store import daemons, ledger_balance, tick_times
 from sbm.store.postgres.database import Database, Transaction
-from sbm.telemetry import Telemetry, TickState
+from sbm.telemetry import MissingTicks, Telemetry
 
 # The calls for subscriptions are counted less often: there is a row for each subscription.
 CALLS_SECONDS = 300.0
@@ -90,7 +90,7 @@ class TickWatch:
             telemetry.gauge("scheduler_callbacks.came_of_day", self._calls.came)
         reason = _of_ticks(overdue, self._calls)
         telemetry.reasons["ticks"] = reason
-        telemetry.ticks = TickState(
+        telemetry.ticks = MissingTicks(
             overdue=overdue, calls=self._calls, unwatched=len(schedules) - len(watched)
         )
         found = (frozenset(overdue), self._calls is not None and self._calls.are_too_few)

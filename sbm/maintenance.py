@@ -1,0 +1,94 @@
+"""The services that keep the database in order, and that notice what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import version
+
+from twisted.application.service import IService
+
+from sbm.model import scheduler_callback
+from sbm.model.role import Role
+from sbm.pipeline.upkeep.heartbeat import Heartbeat
+from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
+from sbm.pipeline.upkeep.ledger_balance import LedgerBalance
+from sbm.pipeline.upkeep.tick_watch import TickWatch
+from sbm.runtime.loop import Loop
+from sbm.sending import SharedParts
+from sbm.store.postgres.database import Database
+
+HOUSEKEEPING_SECONDS = 3600.0
+CALLBACKS_SECONDS = 60.0
+BALANCE_SECONDS = 15.0
+TICK_WATCH_SECONDS = 30.0
+
+
+def heartbeat(shared: SharedParts, role: Role) -> IService:
+    """Writes the row of this daemon."""
+    return Heartbeat(
+        reactor=shared.reactor,
+        database=shared.database,
+        telemetry=shared.telemetry,
+        daemon=shared.daemon,
+        role=role,
+        version=version("sbm"),
+        commit=shared.config.commit,
+    )
+
+
+def tick_watch(shared: SharedParts) -> IService:
+    """In each role, because the health tells of it."""
+    config = shared.config
+    watch = TickWatch(
+        reactor=shared.reactor,
+        database=shared.database,
+        telemetry=shared.telemetry,
+        by=config.expectations,
+    )
+    return Loop(
+        reactor=shared.reactor,
+        name="look for missing ticks",
+        one_pass=watch.one_pass,
+        rest=TICK_WATCH_SECONDS,
+        may_be_cut=True,
+    )
+
+
+def housekeeping(shared: SharedParts) -> Iterable[IService]:
+    """Makes partitions ahead of time, and deletes old data."""
+    housekeeping = Housekeeping(
+        database=shared.database, months_kept=shared.config.ledger_months, clock=shared.clock
+    )
+    yield Loop(
+        reactor=shared.reactor,
+        name="housekeeping",
+        one_pass=housekeeping.one_pass,
+        rest=HOUSEKEEPING_SECONDS,
+    )
+    callbacks = CallbackHousekeeping(
+        database=shared.database,
+        kept=scheduler_callback.kept(shared.config.scheduling.join_window),
+        clock=shared.clock,
+    )
+    yield Loop(
+        reactor=shared.reactor,
+        name="delete old calls",
+        one_pass=callbacks.one_pass,
+        rest=CALLBACKS_SECONDS,
+    )
+
+
+def ledger_balance(shared: SharedParts) -> Iterable[IService]:
+    """Has a connection of its own, because counting a tick of a million takes seconds."""
+    database = Database(
+        reactor=shared.reactor, address=shared.config.database, size=1, watch=shared.watch
+    )
+    balance = LedgerBalance(database=database, telemetry=shared.telemetry, clock=shared.clock)
+    yield database
+    yield Loop(
+        reactor=shared.reactor,
+        name="check the ledger balance",
+        one_pass=balance.one_pass,
+        rest=BALANCE_SECONDS,
+        may_be_cut=True,
+    )
