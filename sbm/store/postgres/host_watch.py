@@ -28,7 +28,7 @@ from sbm.store.postgres.errors import (
 from sbm.store.postgres.right_server import Judgement, judge
 from sbm.store.postgres.seen_servers import SeenServers
 from sbm.store.postgres.timelines import FoundServer, list_timelines, record_timeline
-from sbm.store.postgres.watched_host import NOT_RECORDED, WatchedHost
+from sbm.store.postgres.watched_host import WatchedHost
 from sbm.telemetry import Telemetry
 
 LOOK_SECONDS = 1.0
@@ -223,12 +223,6 @@ class HostWatch(Service):
         )
         judgement = judge([found], highest=self._seen.highest)
         if judgement.server is not None and (server.cluster, server.timeline) not in history:
-            await self._record_at(connection, server)
-        self._decide(judgement)
-        self._right_server()
-
-    async def _record_at(self, connection: Connection, server: Server) -> None:
-        try:
             await record_timeline(
                 self._reactor,
                 connection,
@@ -236,10 +230,8 @@ class HostWatch(Service):
                 timeline=server.timeline,
                 seconds=PROMPT_SECONDS,
             )
-        except psycopg2.Error as error:
-            if not connection.is_idle:
-                raise
-            self._log.warn(NOT_RECORDED, error=one_line(error))
+        self._decide(judgement)
+        self._right_server()
 
     def _judge(self) -> None:
         """Judge the last answers of all hosts, when each has been asked."""

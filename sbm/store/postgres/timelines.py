@@ -8,12 +8,16 @@ from uuid import UUID
 
 import psycopg2
 from attrs import field, frozen
+from twisted.logger import Logger
 
 from sbm.settings.endpoints import HostAndPort
 from sbm.store.postgres.connection import Connection, run
+from sbm.store.postgres.errors import one_line
 from sbm.store.postgres.statements import load
 
 QUERIES = load("timelines")
+
+_log = Logger()
 
 # The token of each timeline on which a daemon has written, by cluster and timeline; the oldest row
 # comes first.
@@ -69,6 +73,14 @@ async def list_timelines(reactor: Any, connection: Connection, *, seconds: float
 async def record_timeline(
     reactor: Any, connection: Connection, *, cluster: str, timeline: int, seconds: float
 ) -> None:
-    """Record that the database is on this timeline, unless that is recorded."""
+    """Record that the database is on this timeline, unless that is recorded.
+
+    If the server refuses it, that is logged: the daemons can work without the row.
+    """
     parameters = {"cluster": cluster, "timeline": timeline}
-    await run(reactor, connection, QUERIES.record_timeline.sql, parameters, seconds=seconds)
+    try:
+        await run(reactor, connection, QUERIES.record_timeline.sql, parameters, seconds=seconds)
+    except psycopg2.Error as error:
+        if not connection.is_idle:
+            raise
+        _log.warn("the timeline of the database cannot be recorded: {error}", error=one_line(error))

@@ -8,7 +8,6 @@ from typing import Any
 import psycopg2
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
-from twisted.logger import Logger
 
 from sbm.settings.endpoints import DatabaseAddress, HostAndPort
 from sbm.store.postgres import session
@@ -16,8 +15,6 @@ from sbm.store.postgres.connecting import locate, opened
 from sbm.store.postgres.connection import Connection, run
 from sbm.store.postgres.errors import LOST, DatabaseUnavailable, one_line
 from sbm.store.postgres.timelines import FoundServer, find_server, list_timelines, record_timeline
-
-NOT_RECORDED = "the timeline of the database cannot be recorded: {error}"
 
 # For the name and the connection, and again for the answer.
 ANSWER_SECONDS = 2.0
@@ -44,7 +41,6 @@ class WatchedHost:
     _address: DatabaseAddress
     place: HostAndPort
     _answered: Callable[[], None]
-    _log: Logger = field(factory=Logger)
     server: FoundServer | None = field(default=None, init=False)
     silence: str = field(default="it was not asked yet", init=False)
     _remembered: FoundServer | None = field(default=None, init=False)
@@ -157,18 +153,13 @@ class WatchedHost:
         if right != server or server.timeline is None:
             return
         self._is_history_old = True
-        try:
-            await record_timeline(
-                self._reactor,
-                connection,
-                cluster=server.cluster,
-                timeline=server.timeline,
-                seconds=ANSWER_SECONDS,
-            )
-        except psycopg2.Error as error:
-            if not connection.is_idle:
-                raise
-            self._log.warn(NOT_RECORDED, error=one_line(error))
+        await record_timeline(
+            self._reactor,
+            connection,
+            cluster=server.cluster,
+            timeline=server.timeline,
+            seconds=ANSWER_SECONDS,
+        )
 
     async def _connected(self) -> Connection:
         # A name may have the addresses of several servers, of which another one may accept writes.
