@@ -276,5 +276,7 @@ async def test_the_sdk_hooks_into_nothing(
     reporting.fail()
     await reporting.sentry.stopService()
     assert hooks() == before
-    assert not [one for one in registered if "profiler" not in one.__qualname__]
+    # Others may register something at the same time, as weakref does once in a process.
+    of_sdk = [one for one in registered if str(one.__module__).startswith("sentry_sdk")]
+    assert not [one for one in of_sdk if "profiler" not in one.__qualname__]
     assert not get_client().is_active()
