@@ -79,9 +79,14 @@ COMMANDS = (
         help="repair a database that was restored from a dump",
     ),
     ListedCommand(
+        name="pause",
+        module="sbm.commands.pause",
+        help="send nothing of the programme, a message set, a schedule or a lane",
+    ),
+    ListedCommand(
         name="resume",
         module="sbm.commands.resume",
-        help="end all pauses: the daemons work again",
+        help="end pauses: the daemons work and send again",
     ),
     ListedCommand(
         name="import-django",

@@ -19,7 +19,7 @@ from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.continuity import Continuity
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.mark_file import MarkFile
-from sbm.pipeline.pause_watch import DatabaseBeat, PauseWatch
+from sbm.pipeline.pause_watch import DatabaseBeat, PauseWatch, hold_nothing
 from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.claimer import Claimer
@@ -242,7 +242,7 @@ def _pauses(
         lease=shared.config.lease,
         telemetry=shared.telemetry,
     )
-    yield pause_watch(shared, continuity)
+    yield pause_watch(shared, continuity, in_flight)
     beat = DatabaseBeat(database=shared.gated, continuity=continuity, mark_file=mark_file)
     yield Loop(
         reactor=shared.reactor,
@@ -254,8 +254,10 @@ def _pauses(
     )
 
 
-def pause_watch(shared: SharedParts, continuity: Continuity | None = None) -> PauseWatch:
-    """Looks for pauses; with ``continuity``, it also has the database judged."""
+def pause_watch(
+    shared: SharedParts, continuity: Continuity | None = None, in_flight: InFlight | None = None
+) -> PauseWatch:
+    """Looks for pauses; a daemon that sends also has the database judged, and withholds sends."""
     return PauseWatch(
         reactor=shared.reactor,
         database=shared.database,
@@ -265,6 +267,8 @@ def pause_watch(shared: SharedParts, continuity: Continuity | None = None) -> Pa
         daemon=shared.daemon,
         is_paused=shared.config.is_paused,
         opened=shared.wakeups.look_again,
+        telemetry=shared.telemetry,
+        withhold=hold_nothing if in_flight is None else in_flight.withhold,
     )
 
 

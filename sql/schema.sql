@@ -257,6 +257,17 @@ SELECT path.id, path.step, path.messageset_id, path.schedule_id, path.since,
         LIMIT 1 OFFSET GREATEST(LEAST(path.runs, path.messages) - 1, 0)) last ON true
 $$;
 
+CREATE FUNCTION public.hold_of(tick_id bigint, schedule_id integer, messageset_id integer) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- Why the sends of a queue are held back; null: they are not.
+SELECT CASE WHEN EXISTS (SELECT FROM pauses
+                          WHERE ended_at IS NULL
+                            AND pause_covers(pauses, hold_of.tick_id, hold_of.schedule_id,
+                                             hold_of.messageset_id))
+            THEN 'paused' END
+$$;
+
 CREATE FUNCTION public.join_schedule() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -271,6 +282,79 @@ CREATE FUNCTION public.last_ledger_id() RETURNS bigint
     LANGUAGE sql STABLE
     AS $$
 SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM ledger_id
+$$;
+
+CREATE FUNCTION public.lock_due_sends(most integer, of_ticks integer, but text[], only_these uuid[]) RETURNS uuid[]
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+-- Locks up to "most" sends that are due, for a claim in this transaction, and returns their ids.
+-- Single sends come first; at most "of_ticks" are of a tick. The queues that are open take turns,
+-- the one that has waited longest first: each gives an equal share of its oldest sends, and those
+-- that have more fill up what is left. So
+-- a small tick does not wait for a large one. Rows that another daemon is claiming are skipped,
+-- never waited for. Queues that are held back are not read. Sends to the identities in "but" are
+-- left. Plans are not kept: one that was made while there were few sends would read all of them.
+DECLARE
+    locked uuid[] := '{}';
+    taken uuid[];
+    open owed_queues[];
+    lane_queues owed_queues[];
+    fuller owed_queues[];
+    queue owed_queues;
+    room integer;
+    share integer;
+BEGIN
+    -- Whoever begins a pause holds this lock alone. Each statement here sees all pauses that were
+    -- committed before it, so none that was begun before this claim is missed.
+    PERFORM pg_advisory_xact_lock_shared(736266, 5);
+    IF only_these IS NOT NULL THEN
+        RETURN ARRAY(SELECT id FROM sends
+                      WHERE id = ANY(only_these) AND state = 'owed' AND due_at <= now()
+                        AND hold_of(queue_tick_id, queue_schedule_id, queue_messageset_id) IS NULL
+                        FOR UPDATE SKIP LOCKED);
+    END IF;
+    open := ARRAY(SELECT q FROM owed_queues q
+                   WHERE hold_of(tick_id, schedule_id, messageset_id) IS NULL
+                   ORDER BY (SELECT due_at FROM sends
+                              WHERE state = 'owed' AND queue_tick_id = q.tick_id
+                                AND queue_schedule_id = q.schedule_id
+                                AND queue_messageset_id = q.messageset_id
+                              ORDER BY due_at LIMIT 1), q.tick_id);
+    FOR is_tick IN 0..1 LOOP
+        room := LEAST(most - cardinality(locked), CASE is_tick WHEN 1 THEN of_ticks ELSE most END);
+        lane_queues := ARRAY(SELECT q FROM unnest(open) q WHERE (q.tick_id > 0) = (is_tick = 1));
+        CONTINUE WHEN room < 1 OR cardinality(lane_queues) = 0;
+        share := (room + cardinality(lane_queues) - 1) / cardinality(lane_queues);
+        fuller := '{}';
+        FOREACH queue IN ARRAY lane_queues LOOP
+            EXIT WHEN room < 1;
+            taken := ARRAY(SELECT id FROM sends
+                            WHERE state = 'owed' AND queue_tick_id = queue.tick_id
+                              AND queue_schedule_id = queue.schedule_id
+                              AND queue_messageset_id = queue.messageset_id AND due_at <= now()
+                              AND identity <> ALL(but)
+                            ORDER BY due_at, id LIMIT LEAST(share, room) FOR UPDATE SKIP LOCKED);
+            IF cardinality(taken) = share THEN
+                fuller := fuller || queue;
+            END IF;
+            locked := locked || taken;
+            room := room - cardinality(taken);
+        END LOOP;
+        FOREACH queue IN ARRAY fuller LOOP
+            EXIT WHEN room < 1;
+            taken := ARRAY(SELECT id FROM sends
+                            WHERE state = 'owed' AND queue_tick_id = queue.tick_id
+                              AND queue_schedule_id = queue.schedule_id
+                              AND queue_messageset_id = queue.messageset_id AND due_at <= now()
+                              AND identity <> ALL(but) AND id <> ALL(locked)
+                            ORDER BY due_at, id LIMIT room FOR UPDATE SKIP LOCKED);
+            locked := locked || taken;
+            room := room - cardinality(taken);
+        END LOOP;
+    END LOOP;
+    RETURN locked;
+END
 $$;
 
 CREATE FUNCTION public.make_ledger_partitions(months_ahead integer) RETURNS integer
@@ -306,6 +390,75 @@ BEGIN
     END LOOP;
     RETURN made;
 END
+$$;
+
+CREATE TABLE public.ticks (
+    id bigint NOT NULL,
+    source text NOT NULL,
+    state text NOT NULL,
+    schedule_id integer,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    shard smallint,
+    expanded_up_to uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    triggers bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expanded_at timestamp with time zone,
+    checked_at timestamp with time zone,
+    is_checked_off boolean DEFAULT false NOT NULL,
+    missing bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot,
+    follows bigint,
+    follows_beyond bigint,
+    opened_by text,
+    outcomes jsonb,
+    counted_at timestamp with time zone,
+    after_ledger_id bigint DEFAULT public.last_ledger_id(),
+    repetition uuid,
+    skipped_by bigint[],
+    CONSTRAINT ticks_check CHECK (((source = 'single'::text) = (schedule_id IS NULL))),
+    CONSTRAINT ticks_check1 CHECK (((source = 'single'::text) = (shard IS NOT NULL))),
+    CONSTRAINT ticks_source_check CHECK ((source = ANY (ARRAY['clock'::text, 'post-back'::text, 'single'::text]))),
+    CONSTRAINT ticks_state_check CHECK ((state = ANY (ARRAY['expanding'::text, 'expanded'::text, 'missed'::text])))
+)
+WITH (fillfactor='50');
+
+COMMENT ON COLUMN public.ticks.source IS 'clock: the built-in clock; post-back: POST /schedule/<id>/send/; single: the triggers for one subscription each, which share a tick a minute.';
+
+COMMENT ON COLUMN public.ticks.due_at IS 'clock: the due moment of the cron; single: the minute.';
+
+COMMENT ON COLUMN public.ticks.shard IS 'single: one of a few rows a minute, so that concurrent triggers need not wait for each other.';
+
+COMMENT ON COLUMN public.ticks.expanded_up_to IS 'The last subscription that was expanded.';
+
+COMMENT ON COLUMN public.ticks.triggers IS 'How many sends it asked for: each ends in one ledger row.';
+
+COMMENT ON COLUMN public.ticks.checked_at IS 'When a daemon last began to check its balance.';
+
+COMMENT ON COLUMN public.ticks.is_checked_off IS 'It was closed when it was checked, and balanced: it is not checked again.';
+
+COMMENT ON COLUMN public.ticks.missing IS 'Triggers that were neither in the ledger nor live when it was last checked; negative: so many were there twice. 0: it was balanced.';
+
+COMMENT ON COLUMN public.ticks.snapshot IS 'The snapshot of the transaction that opened it; null: single, or opened before this was recorded.';
+
+COMMENT ON COLUMN public.ticks.follows IS 'The tick of the same schedule before it, if that was still being sent. Its members are skipped.';
+
+COMMENT ON COLUMN public.ticks.follows_beyond IS 'A tick before those that were still being sent. They skip its members, because it was sent; this tick does not skip them.';
+
+COMMENT ON COLUMN public.ticks.opened_by IS 'The user of the POST-back; null: there was none.';
+
+COMMENT ON COLUMN public.ticks.outcomes IS 'How many rows of each outcome the ledger had for it when it was last counted.';
+
+COMMENT ON COLUMN public.ticks.after_ledger_id IS 'The newest row of the ledger when it was made: later rows have higher ids, whatever the clock says. Null: not known.';
+
+COMMENT ON COLUMN public.ticks.repetition IS 'Of a moment that was ticked before by a clock that was wrong: makes the ids of its sends other ones.';
+
+COMMENT ON COLUMN public.ticks.skipped_by IS 'The pauses that skipped ticks when it was opened: members that they concern are skipped.';
+
+CREATE FUNCTION public.may_expand(tick public.ticks) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- Whether members of an open tick may be taken now: it is not held back, or all are skipped.
+SELECT hold_of(tick.id, tick.schedule_id, NULL) IS NULL OR was_skipped(tick.skipped_by, NULL)
 $$;
 
 CREATE FUNCTION public.member_send_id(moment text, subscription_id uuid) RETURNS uuid
@@ -403,6 +556,105 @@ BEGIN
     IF scheduling_mode() = 'subscription' THEN
         PERFORM owe_scheduler_call('subscription', COALESCE(NEW.id, OLD.id)::text);
     END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TABLE public.pauses (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    daemon uuid,
+    reason text NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    repaired_at timestamp with time zone,
+    seen_at timestamp with time zone,
+    outbounds_until timestamp with time zone,
+    formerly uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    lane text,
+    schedule_id integer,
+    messageset_id integer,
+    on_ticks text,
+    paused_by text,
+    until timestamp with time zone,
+    paused_at timestamp with time zone,
+    ended_by text,
+    CONSTRAINT pauses_check CHECK (((kind = 'setting'::text) = (daemon IS NOT NULL))),
+    CONSTRAINT pauses_check1 CHECK (((kind = 'operator'::text) = (on_ticks IS NOT NULL))),
+    CONSTRAINT pauses_check2 CHECK (((kind = 'operator'::text) OR ((lane IS NULL) AND (schedule_id IS NULL) AND (messageset_id IS NULL)))),
+    CONSTRAINT pauses_kind_check CHECK ((kind = ANY (ARRAY['setting'::text, 'restored'::text, 'operator'::text]))),
+    CONSTRAINT pauses_lane_check CHECK ((lane = ANY (ARRAY['single'::text, 'tick'::text]))),
+    CONSTRAINT pauses_on_ticks_check CHECK ((on_ticks = ANY (ARRAY['later'::text, 'skip'::text])))
+);
+
+COMMENT ON TABLE public.pauses IS 'While a pause has not ended, what it concerns is not sent.';
+
+COMMENT ON COLUMN public.pauses.kind IS 'setting: SBM_PAUSED of one daemon; restored: the database went back, which concerns all; operator: a person paused sends.';
+
+COMMENT ON COLUMN public.pauses.daemon IS 'The daemon that it concerns; null: all.';
+
+COMMENT ON COLUMN public.pauses.repaired_at IS 'restored: when `sbm restored` was run to its end; null: not since the pause began.';
+
+COMMENT ON COLUMN public.pauses.seen_at IS 'restored: installation.seen_at when the pause began, which is about the time of the dump.';
+
+COMMENT ON COLUMN public.pauses.outbounds_until IS 'restored: the newest outbound that was looked at, by the clock of the Message Sender. Up to it, outbounds that the database does not know are no evidence any more.';
+
+COMMENT ON COLUMN public.pauses.formerly IS 'restored: the installation ids that daemons had seen before, if they were other ones.';
+
+COMMENT ON COLUMN public.pauses.lane IS 'operator: only sends of this lane; null: of both.';
+
+COMMENT ON COLUMN public.pauses.schedule_id IS 'operator: only sends to subscriptions on this schedule; null: on all.';
+
+COMMENT ON COLUMN public.pauses.messageset_id IS 'operator: only messages of this set; null: of all.';
+
+COMMENT ON COLUMN public.pauses.on_ticks IS 'operator: later: what ticks ask for meanwhile is sent when the pause ends; skip: it is skipped.';
+
+COMMENT ON COLUMN public.pauses.paused_by IS 'operator: who began it.';
+
+COMMENT ON COLUMN public.pauses.until IS 'operator: when it ends by itself; null: a person ends it.';
+
+COMMENT ON COLUMN public.pauses.paused_at IS 'operator: since when no POST of it can begin; null: some of it may be in hand.';
+
+COMMENT ON COLUMN public.pauses.ended_by IS 'operator: who ended it; null: nobody, or it was time.';
+
+CREATE FUNCTION public.pause_covers(pause public.pauses, tick_id bigint, schedule_id integer, messageset_id integer) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+-- Whether a pause of an operator concerns the sends of a queue; tick_id is 0 for the lane of single
+-- sends. Without a message set, whether it concerns those of all sets.
+SELECT pause.kind = 'operator'
+   AND (pause.lane IS NULL OR pause.lane = CASE WHEN tick_id = 0 THEN 'single' ELSE 'tick' END)
+   AND (pause.schedule_id IS NULL OR pause.schedule_id = pause_covers.schedule_id)
+   AND (pause.messageset_id IS NULL
+        OR COALESCE(pause.messageset_id = pause_covers.messageset_id, false))
+$$;
+
+CREATE FUNCTION public.queue_send() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+-- Puts a new send into its queue, if the statement did not.
+BEGIN
+    SELECT s.schedule_id,
+           CASE WHEN NEW.kind = 'resend' THEN COALESCE(NEW.messageset_id, s.messageset_id)
+                ELSE s.messageset_id END
+      INTO NEW.queue_schedule_id, NEW.queue_messageset_id
+      FROM subscriptions s WHERE s.id = NEW.subscription_id;
+    NEW.queue_schedule_id := COALESCE(NEW.queue_schedule_id, 0);
+    NEW.queue_messageset_id := COALESCE(NEW.queue_messageset_id, 0);
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.requeue_send() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+-- A subscription moved to another schedule or set: what is owed to it moves to another queue.
+BEGIN
+    UPDATE sends
+       SET queue_schedule_id = NEW.schedule_id,
+           queue_messageset_id = CASE WHEN kind = 'resend' THEN queue_messageset_id
+                                      ELSE NEW.messageset_id END
+     WHERE subscription_id = NEW.id AND state = 'owed';
     RETURN NULL;
 END
 $$;
@@ -523,6 +775,17 @@ BEGIN
     RETURN told;
 END
 $_$;
+
+CREATE FUNCTION public.was_skipped(skipped_by bigint[], messageset_id integer) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- Whether the pauses that skipped a tick concern members of this message set; null: all of them.
+SELECT CASE WHEN skipped_by IS NULL THEN false
+            ELSE EXISTS (SELECT FROM pauses
+                          WHERE id = ANY(skipped_by)
+                            AND (pauses.messageset_id IS NULL
+                                 OR pauses.messageset_id = was_skipped.messageset_id)) END
+$$;
 
 CREATE TABLE public.audio_copies (
     name text NOT NULL,
@@ -928,34 +1191,110 @@ ALTER TABLE public.messagesets ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENT
     CACHE 1
 );
 
-CREATE TABLE public.pauses (
-    id bigint NOT NULL,
+CREATE TABLE public.sends (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
     kind text NOT NULL,
-    daemon uuid,
-    reason text NOT NULL,
-    since timestamp with time zone DEFAULT now() NOT NULL,
-    ended_at timestamp with time zone,
-    repaired_at timestamp with time zone,
-    seen_at timestamp with time zone,
-    outbounds_until timestamp with time zone,
-    formerly uuid[] DEFAULT '{}'::uuid[] NOT NULL,
-    CONSTRAINT pauses_check CHECK (((kind = 'setting'::text) = (daemon IS NOT NULL))),
-    CONSTRAINT pauses_kind_check CHECK ((kind = ANY (ARRAY['setting'::text, 'restored'::text])))
-);
+    lane text NOT NULL,
+    state text DEFAULT 'owed'::text NOT NULL,
+    subscription_id uuid NOT NULL,
+    identity text NOT NULL,
+    tick_id bigint NOT NULL,
+    owed_at timestamp with time zone DEFAULT now() NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    owner uuid,
+    lease_until timestamp with time zone,
+    first_attempt_at timestamp with time zone,
+    messageset_id integer,
+    next_sequence_number integer,
+    sequence_number integer,
+    lang text,
+    prepend text,
+    faults integer DEFAULT 0 NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    unknown_since timestamp with time zone,
+    message_id integer,
+    actor text,
+    is_fault boolean DEFAULT false NOT NULL,
+    answers text[] DEFAULT '{}'::text[] NOT NULL,
+    dated_at timestamp with time zone DEFAULT now() NOT NULL,
+    queue_tick_id bigint GENERATED ALWAYS AS (
+CASE
+    WHEN (lane = 'tick'::text) THEN tick_id
+    ELSE (0)::bigint
+END) STORED NOT NULL,
+    queue_schedule_id integer DEFAULT 0 NOT NULL,
+    queue_messageset_id integer DEFAULT 0 NOT NULL,
+    CONSTRAINT sends_check CHECK (((state = 'claimed'::text) = (owner IS NOT NULL))),
+    CONSTRAINT sends_check1 CHECK (((state = 'claimed'::text) = (lease_until IS NOT NULL))),
+    CONSTRAINT sends_check2 CHECK (((state = 'unknown'::text) = (unknown_since IS NOT NULL))),
+    CONSTRAINT sends_kind_check CHECK ((kind = ANY (ARRAY['next'::text, 'resend'::text]))),
+    CONSTRAINT sends_lane_check CHECK ((lane = ANY (ARRAY['single'::text, 'tick'::text]))),
+    CONSTRAINT sends_message_id_check CHECK (((kind = 'resend'::text) OR (message_id IS NULL))),
+    CONSTRAINT sends_state_check CHECK ((state = ANY (ARRAY['owed'::text, 'claimed'::text, 'unknown'::text])))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='20000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='5000', autovacuum_vacuum_cost_delay='0');
 
-COMMENT ON TABLE public.pauses IS 'While a pause has not ended, the daemons that it concerns do no work by themselves.';
+COMMENT ON TABLE public.sends IS 'Live sends only. A row is deleted when its send is settled.';
 
-COMMENT ON COLUMN public.pauses.kind IS 'setting: SBM_PAUSED of one daemon; restored: the database went back, which concerns all.';
+COMMENT ON COLUMN public.sends.id IS 'metadata.sbm_send_id of the outbound: the same for every attempt.';
 
-COMMENT ON COLUMN public.pauses.daemon IS 'The daemon that it concerns; null: all.';
+COMMENT ON COLUMN public.sends.lane IS 'Single sends overtake those of a tick.';
 
-COMMENT ON COLUMN public.pauses.repaired_at IS 'restored: when `sbm restored` was run to its end; null: not since the pause began.';
+COMMENT ON COLUMN public.sends.state IS 'owed: it is sent when it is due; claimed: its owner has a lease until lease_until; unknown: a POST may have been made, and the Message Sender has to be asked.';
 
-COMMENT ON COLUMN public.pauses.seen_at IS 'restored: installation.seen_at when the pause began, which is about the time of the dump.';
+COMMENT ON COLUMN public.sends.attempt IS 'Grows with every claim. It fences: a result with an older attempt changes nothing.';
 
-COMMENT ON COLUMN public.pauses.outbounds_until IS 'restored: the newest outbound that was looked at, by the clock of the Message Sender. Up to it, outbounds that the database does not know are no evidence any more.';
+COMMENT ON COLUMN public.sends.next_sequence_number IS 'Of the subscription, when it was claimed.';
 
-COMMENT ON COLUMN public.pauses.formerly IS 'restored: the installation ids that daemons had seen before, if they were other ones.';
+COMMENT ON COLUMN public.sends.sequence_number IS 'Of the message: the lowest not below that.';
+
+COMMENT ON COLUMN public.sends.faults IS 'Failed calls that count against this message or person.';
+
+COMMENT ON COLUMN public.sends.message_id IS 'Of a resend: the message, fixed when it was requested.';
+
+COMMENT ON COLUMN public.sends.actor IS 'The operator who asked for it by command, if one did.';
+
+COMMENT ON COLUMN public.sends.is_fault IS 'Of an unknown send: if the Message Sender does not have it, that is a fault.';
+
+COMMENT ON COLUMN public.sends.answers IS 'The answers to the calls that count as faults: each once, the first five.';
+
+COMMENT ON COLUMN public.sends.dated_at IS 'When due_at, lease_until and unknown_since were written. If this is in the future, the clock was wrong then, and the three times are wrong by the same amount.';
+
+COMMENT ON COLUMN public.sends.queue_tick_id IS 'The queue of an owed send: its tick; 0: the lane of single sends.';
+
+COMMENT ON COLUMN public.sends.queue_schedule_id IS 'The queue of an owed send: the schedule of its subscription; 0: there is no such subscription. Claimed: as it was then.';
+
+COMMENT ON COLUMN public.sends.queue_messageset_id IS 'The queue of an owed send: the message set of its message. Claimed: as it was then.';
+
+CREATE VIEW public.owed_queues AS
+ WITH RECURSIVE queue AS (
+        ( SELECT sends.queue_tick_id,
+            sends.queue_schedule_id,
+            sends.queue_messageset_id
+           FROM public.sends
+          WHERE (sends.state = 'owed'::text)
+          ORDER BY sends.queue_tick_id, sends.queue_schedule_id, sends.queue_messageset_id
+         LIMIT 1)
+        UNION ALL
+         SELECT following.queue_tick_id,
+            following.queue_schedule_id,
+            following.queue_messageset_id
+           FROM (queue queue_1
+             CROSS JOIN LATERAL ( SELECT sends.queue_tick_id,
+                    sends.queue_schedule_id,
+                    sends.queue_messageset_id
+                   FROM public.sends
+                  WHERE ((sends.state = 'owed'::text) AND (ROW(sends.queue_tick_id, sends.queue_schedule_id, sends.queue_messageset_id) > ROW(queue_1.queue_tick_id, queue_1.queue_schedule_id, queue_1.queue_messageset_id)))
+                  ORDER BY sends.queue_tick_id, sends.queue_schedule_id, sends.queue_messageset_id
+                 LIMIT 1) following)
+        )
+ SELECT queue_tick_id AS tick_id,
+    queue_schedule_id AS schedule_id,
+    queue_messageset_id AS messageset_id
+   FROM queue;
+
+COMMENT ON VIEW public.owed_queues IS 'The queues that have owed sends. One step in an index for each: it does not read the sends.';
 
 ALTER TABLE public.pauses ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.pauses_id_seq
@@ -1306,69 +1645,6 @@ ALTER TABLE public.searches ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
-CREATE TABLE public.sends (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    kind text NOT NULL,
-    lane text NOT NULL,
-    state text DEFAULT 'owed'::text NOT NULL,
-    subscription_id uuid NOT NULL,
-    identity text NOT NULL,
-    tick_id bigint NOT NULL,
-    owed_at timestamp with time zone DEFAULT now() NOT NULL,
-    due_at timestamp with time zone DEFAULT now() NOT NULL,
-    attempt integer DEFAULT 0 NOT NULL,
-    owner uuid,
-    lease_until timestamp with time zone,
-    first_attempt_at timestamp with time zone,
-    messageset_id integer,
-    next_sequence_number integer,
-    sequence_number integer,
-    lang text,
-    prepend text,
-    faults integer DEFAULT 0 NOT NULL,
-    reason text DEFAULT ''::text NOT NULL,
-    unknown_since timestamp with time zone,
-    message_id integer,
-    actor text,
-    is_fault boolean DEFAULT false NOT NULL,
-    answers text[] DEFAULT '{}'::text[] NOT NULL,
-    dated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT sends_check CHECK (((state = 'claimed'::text) = (owner IS NOT NULL))),
-    CONSTRAINT sends_check1 CHECK (((state = 'claimed'::text) = (lease_until IS NOT NULL))),
-    CONSTRAINT sends_check2 CHECK (((state = 'unknown'::text) = (unknown_since IS NOT NULL))),
-    CONSTRAINT sends_kind_check CHECK ((kind = ANY (ARRAY['next'::text, 'resend'::text]))),
-    CONSTRAINT sends_lane_check CHECK ((lane = ANY (ARRAY['single'::text, 'tick'::text]))),
-    CONSTRAINT sends_message_id_check CHECK (((kind = 'resend'::text) OR (message_id IS NULL))),
-    CONSTRAINT sends_state_check CHECK ((state = ANY (ARRAY['owed'::text, 'claimed'::text, 'unknown'::text])))
-)
-WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='20000', autovacuum_analyze_scale_factor='0', autovacuum_analyze_threshold='5000', autovacuum_vacuum_cost_delay='0');
-
-COMMENT ON TABLE public.sends IS 'Live sends only. A row is deleted when its send is settled.';
-
-COMMENT ON COLUMN public.sends.id IS 'metadata.sbm_send_id of the outbound: the same for every attempt.';
-
-COMMENT ON COLUMN public.sends.lane IS 'Single sends overtake those of a tick.';
-
-COMMENT ON COLUMN public.sends.state IS 'owed: it is sent when it is due; claimed: its owner has a lease until lease_until; unknown: a POST may have been made, and the Message Sender has to be asked.';
-
-COMMENT ON COLUMN public.sends.attempt IS 'Grows with every claim. It fences: a result with an older attempt changes nothing.';
-
-COMMENT ON COLUMN public.sends.next_sequence_number IS 'Of the subscription, when it was claimed.';
-
-COMMENT ON COLUMN public.sends.sequence_number IS 'Of the message: the lowest not below that.';
-
-COMMENT ON COLUMN public.sends.faults IS 'Failed calls that count against this message or person.';
-
-COMMENT ON COLUMN public.sends.message_id IS 'Of a resend: the message, fixed when it was requested.';
-
-COMMENT ON COLUMN public.sends.actor IS 'The operator who asked for it by command, if one did.';
-
-COMMENT ON COLUMN public.sends.is_fault IS 'Of an unknown send: if the Message Sender does not have it, that is a fault.';
-
-COMMENT ON COLUMN public.sends.answers IS 'The answers to the calls that count as faults: each once, the first five.';
-
-COMMENT ON COLUMN public.sends.dated_at IS 'When due_at, lease_until and unknown_since were written. If this is in the future, the clock was wrong then, and the three times are wrong by the same amount.';
-
 CREATE TABLE public.tasks (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     kind text NOT NULL,
@@ -1401,65 +1677,6 @@ COMMENT ON COLUMN public.tasks.progress IS 'The progress that the daemon reporte
 COMMENT ON COLUMN public.tasks.result IS 'The result, in the form of the kind.';
 
 COMMENT ON COLUMN public.tasks.dated_at IS 'When lease_until was written. If this is in the future, the clock was wrong then, and lease_until is wrong by the same amount.';
-
-CREATE TABLE public.ticks (
-    id bigint NOT NULL,
-    source text NOT NULL,
-    state text NOT NULL,
-    schedule_id integer,
-    due_at timestamp with time zone DEFAULT now() NOT NULL,
-    shard smallint,
-    expanded_up_to uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
-    triggers bigint DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    expanded_at timestamp with time zone,
-    checked_at timestamp with time zone,
-    is_checked_off boolean DEFAULT false NOT NULL,
-    missing bigint DEFAULT 0 NOT NULL,
-    snapshot pg_snapshot,
-    follows bigint,
-    follows_beyond bigint,
-    opened_by text,
-    outcomes jsonb,
-    counted_at timestamp with time zone,
-    after_ledger_id bigint DEFAULT public.last_ledger_id(),
-    repetition uuid,
-    CONSTRAINT ticks_check CHECK (((source = 'single'::text) = (schedule_id IS NULL))),
-    CONSTRAINT ticks_check1 CHECK (((source = 'single'::text) = (shard IS NOT NULL))),
-    CONSTRAINT ticks_source_check CHECK ((source = ANY (ARRAY['clock'::text, 'post-back'::text, 'single'::text]))),
-    CONSTRAINT ticks_state_check CHECK ((state = ANY (ARRAY['expanding'::text, 'expanded'::text, 'missed'::text])))
-)
-WITH (fillfactor='50');
-
-COMMENT ON COLUMN public.ticks.source IS 'clock: the built-in clock; post-back: POST /schedule/<id>/send/; single: the triggers for one subscription each, which share a tick a minute.';
-
-COMMENT ON COLUMN public.ticks.due_at IS 'clock: the due moment of the cron; single: the minute.';
-
-COMMENT ON COLUMN public.ticks.shard IS 'single: one of a few rows a minute, so that concurrent triggers need not wait for each other.';
-
-COMMENT ON COLUMN public.ticks.expanded_up_to IS 'The last subscription that was expanded.';
-
-COMMENT ON COLUMN public.ticks.triggers IS 'How many sends it asked for: each ends in one ledger row.';
-
-COMMENT ON COLUMN public.ticks.checked_at IS 'When a daemon last began to check its balance.';
-
-COMMENT ON COLUMN public.ticks.is_checked_off IS 'It was closed when it was checked, and balanced: it is not checked again.';
-
-COMMENT ON COLUMN public.ticks.missing IS 'Triggers that were neither in the ledger nor live when it was last checked; negative: so many were there twice. 0: it was balanced.';
-
-COMMENT ON COLUMN public.ticks.snapshot IS 'The snapshot of the transaction that opened it; null: single, or opened before this was recorded.';
-
-COMMENT ON COLUMN public.ticks.follows IS 'The tick of the same schedule before it, if that was still being sent. Its members are skipped.';
-
-COMMENT ON COLUMN public.ticks.follows_beyond IS 'A tick before those that were still being sent. They skip its members, because it was sent; this tick does not skip them.';
-
-COMMENT ON COLUMN public.ticks.opened_by IS 'The user of the POST-back; null: there was none.';
-
-COMMENT ON COLUMN public.ticks.outcomes IS 'How many rows of each outcome the ledger had for it when it was last counted.';
-
-COMMENT ON COLUMN public.ticks.after_ledger_id IS 'The newest row of the ledger when it was made: later rows have higher ids, whatever the clock says. Null: not known.';
-
-COMMENT ON COLUMN public.ticks.repetition IS 'Of a moment that was ticked before by a clock that was wrong: makes the ids of its sends other ones.';
 
 ALTER TABLE public.ticks ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.ticks_id_seq
@@ -1729,6 +1946,8 @@ CREATE INDEX messagesets_default_schedule_id ON public.messagesets USING btree (
 
 CREATE INDEX messagesets_next_set_id ON public.messagesets USING btree (next_set_id);
 
+CREATE INDEX pauses_open ON public.pauses USING btree (id) WHERE (ended_at IS NULL);
+
 CREATE UNIQUE INDEX pauses_restored ON public.pauses USING btree (kind) WHERE ((kind = 'restored'::text) AND (ended_at IS NULL));
 
 CREATE INDEX recent_registrations_created_at ON public.recent_registrations USING btree (created_at);
@@ -1761,7 +1980,7 @@ CREATE INDEX sends_claimed ON public.sends USING btree (lease_until) WHERE (stat
 
 CREATE UNIQUE INDEX sends_one_per_subscription ON public.sends USING btree (subscription_id, kind);
 
-CREATE INDEX sends_owed ON public.sends USING btree (lane, due_at, id) WHERE (state = 'owed'::text);
+CREATE INDEX sends_owed ON public.sends USING btree (queue_tick_id, queue_schedule_id, queue_messageset_id, due_at, id) WHERE (state = 'owed'::text);
 
 CREATE INDEX sends_unknown ON public.sends USING btree (due_at) WHERE (state = 'unknown'::text);
 
@@ -1841,7 +2060,11 @@ CREATE TRIGGER owe_scheduler_call_of_gone_or_new AFTER INSERT OR DELETE ON publi
 
 CREATE TRIGGER owe_scheduler_call_of_new AFTER INSERT ON public.subscriptions FOR EACH ROW WHEN ((new.active AND (NOT new.completed))) EXECUTE FUNCTION public.owe_scheduler_call_of_subscription();
 
+CREATE TRIGGER sends_queue BEFORE INSERT ON public.sends FOR EACH ROW WHEN ((new.queue_schedule_id = 0)) EXECUTE FUNCTION public.queue_send();
+
 CREATE TRIGGER subscriptions_join BEFORE UPDATE OF active, completed, process_status, schedule_id ON public.subscriptions FOR EACH ROW WHEN ((new.active AND (NOT new.completed) AND (new.process_status >= 0) AND ((NOT (old.active AND (NOT old.completed) AND (old.process_status >= 0))) OR (old.schedule_id <> new.schedule_id)))) EXECUTE FUNCTION public.join_schedule();
+
+CREATE TRIGGER subscriptions_requeue AFTER UPDATE OF schedule_id, messageset_id ON public.subscriptions FOR EACH ROW WHEN (((old.schedule_id <> new.schedule_id) OR (old.messageset_id <> new.messageset_id))) EXECUTE FUNCTION public.requeue_send();
 
 ALTER TABLE ONLY public.behind_subscriptions
     ADD CONSTRAINT behind_subscriptions_current_messageset_id_fkey FOREIGN KEY (current_messageset_id) REFERENCES public.messagesets(id) ON DELETE CASCADE;

@@ -21,6 +21,7 @@ from sbm.commands.running import (
     progress,
     signature_from,
 )
+from sbm.commands.selecting import moment
 from sbm.model.durations import RequestTimeout
 from sbm.operations.restored import Restoration, RestoredCount, repair, time_of_dump
 from sbm.settings.config import read_lease, read_message_sender, read_time_zone_of_ticks
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since",
         metavar="TIME",
-        type=_moment,
+        type=moment,
         help="when the dump was made, such as 2026-11-28T05:00:00Z (default: when the daemons last"
         " worked with this database)",
     )
@@ -64,19 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_signature(parser)
     parser.set_defaults(command=in_database(_restored))
-
-
-def _moment(text: str) -> datetime:
-    moment: datetime | None
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(
-            "must be a time with its time zone, such as 2026-11-28T05:00:00Z"
-        )
-    return moment
 
 
 def _restored(options: argparse.Namespace) -> Work:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
+from datetime import datetime
+from typing import get_args
 
 from sbm.commands.running import add_signature, signature_from
 from sbm.model.ids import LARGEST_ID
+from sbm.model.send import Lane
 from sbm.operations.selection import Filters, Repair
 
 
@@ -15,7 +18,7 @@ def add_selection(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--message-set", metavar="SET", help="only in this message set, by short name or id"
     )
-    verb.add_argument("--lang", metavar="LANG", type=_not_blank, help="only in this language")
+    verb.add_argument("--lang", metavar="LANG", type=not_blank, help="only in this language")
     verb.add_argument("--schedule", metavar="ID", type=row_id, help="only on this schedule")
     verb.add_argument(
         "--limit", metavar="N", type=whole_number, help="at most this number of subscriptions"
@@ -26,6 +29,18 @@ def add_selection(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--dry-run", action="store_true", help="only print what would be done")
     add_signature(verb)
     verb.set_defaults(misused=verb.error)
+
+
+def add_scope(verb: argparse.ArgumentParser) -> None:
+    """Add the options that say which sends a pause concerns."""
+    verb.add_argument("--message-set", metavar="SET", help="of this message set: short name or id")
+    verb.add_argument("--schedule", metavar="ID", type=row_id, help="to subscriptions on it")
+    verb.add_argument("--lane", choices=get_args(Lane), help="only single sends, or those of ticks")
+
+
+def scope_filters(options: argparse.Namespace) -> Filters:
+    """The message set and the schedule of these options."""
+    return Filters(messageset=options.message_set, schedule_id=options.schedule)
 
 
 def repair_from(options: argparse.Namespace, *filters: object) -> Repair:
@@ -61,7 +76,22 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
-def _not_blank(text: str) -> str:
+def moment(text: str) -> datetime:
+    """A date and a time with its time zone."""
+    found: datetime | None
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise argparse.ArgumentTypeError(
+            "must be a time with its time zone, such as 2026-11-28T05:00:00Z"
+        )
+    return found
+
+
+def not_blank(text: str) -> str:
+    """A text that is not blank."""
     if not text.strip():
         raise argparse.ArgumentTypeError("must not be blank")
     return text.strip()

@@ -86,8 +86,11 @@ def _print_queue(status: Status) -> None:
         print("nothing is owed, claimed or unknown")
         return
     print_table(
-        ("lane", "state", "sends", "oldest"),
-        [(one.lane, one.state, str(one.count), _age(one.owed_seconds)) for one in status.queue],
+        ("lane", "state", "held", "sends", "oldest"),
+        [
+            (one.lane, one.state, one.hold or "", str(one.count), _age(one.owed_seconds))
+            for one in status.queue
+        ],
     )
 
 
@@ -148,10 +151,17 @@ def _print_daemons(status: Status) -> None:
     if away:
         print("\nServices that are away")
         print_table(("host", "pid", "service", "next try", "reason"), away)
-    if status.pauses:
+    if status.pauses or status.send_pauses:
         print("\nPauses")
         for pause in status.pauses:
             print(f"since {_short(pause.since)}: {pause.reason}")
+        for one in status.send_pauses:
+            until = "" if one.until is None else f", until {_short(one.until)}"
+            in_hand = f", {one.in_hand} sends in hand" if one.state == "pausing" else ""
+            print(
+                f"since {_short(one.since)}{until}: {one.scope} is {one.state} by {one.paused_by}"
+                f"{in_hand}: {one.reason} (pause {one.id})"
+            )
     print("\nDaemons")
     if not status.daemons:
         print("none lives")
@@ -181,6 +191,7 @@ def _told(status: Status) -> dict[str, Any]:
             {
                 "lane": one.lane,
                 "state": one.state,
+                "held": one.hold,
                 "sends": one.count,
                 "oldest_seconds": round(one.owed_seconds, 3),
             }
@@ -214,6 +225,19 @@ def _told(status: Status) -> dict[str, Any]:
         "pauses": [
             {"kind": one.kind, "since": one.since.isoformat(), "reason": one.reason}
             for one in status.pauses
+        ],
+        "send_pauses": [
+            {
+                "id": one.id,
+                "of": str(one.scope),
+                "state": one.state,
+                "in_hand": one.in_hand,
+                "paused_by": one.paused_by,
+                "since": one.since.isoformat(),
+                "until": _text(one.until),
+                "reason": one.reason,
+            }
+            for one in status.send_pauses
         ],
         "daemons": [
             {

@@ -87,13 +87,15 @@ class Send:
     once, oldest first. ``recipient`` is None if the subscription was deleted after the send was
     owed. ``odd_prepend`` is the JSON type of a prepend that is not a text. ``sequence_number`` is
     the number of the message; for a resend, it is the number of the message that was sent last,
-    even if that message was deleted. ``installation_id`` is that of the database where it was
+    even if that message was deleted. ``schedule_id`` is the schedule of the subscription, 0 if that
+    was deleted. ``installation_id`` is that of the database where it was
     claimed.
     """
 
     id: uuid.UUID
     kind: SendKind
     lane: Lane
+    schedule_id: int
     attempt: int
     owner: uuid.UUID
     faults: int

@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from attrs import define, field, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from sbm.model.installation import Installation
 from sbm.model.pause import Pause
+from sbm.model.send_pause import PauseScope, SendPause
 from sbm.pipeline.continuity import Continuity
 from sbm.pipeline.mark_file import MarkFile
+from sbm.runtime.lease import uptime
 from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup
 from sbm.runtime.work_gate import WorkGate
-from sbm.store import installation, pauses
+from sbm.store import installation, pauses, send_pauses
 from sbm.store.postgres.connection import Server
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.gated import GatedDatabase
+from sbm.telemetry import Telemetry
 
 LOOK_SECONDS = 1.0
+
+# How soon to look again while a pause of sends is not in force yet.
+PAUSING_SECONDS = 0.2
 
 PAUSED_BY_SETTING = (
     "SBM_PAUSED is set: run `sbm resume`, or start the daemon without it, to let it work"
 )
 
 
+def hold_nothing(_paused: Sequence[PauseScope]) -> None:
+    """A daemon that sends nothing has nothing to withhold."""
+
+
 @frozen(kw_only=True)
 class Look:
-    """What one look at the database has found; ``is_resumed``: the pause by setting has ended."""
+    """What one look at the database has found; ``is_resumed``: the pause by setting has ended.
+
+    ``pauses`` are those of this daemon, ``of_sends`` those that a person began.
+    """
 
     pauses: list[Pause]
+    of_sends: list[SendPause]
     installation: Installation
     server: Server | None
     is_resumed: bool
@@ -47,8 +63,12 @@ class PauseWatch(Service):
     """Looks for pauses every second, and has the database judged before the gate opens.
 
     Without ``continuity``, it only looks. ``is_paused``: SBM_PAUSED is set. ``opened`` is called
-    when the gate opens. Results of sends that are under way do not pass the gate: they are settled
-    in any case.
+    when the gate opens, and when a pause of sends has ended. Results of sends that are under way do
+    not pass the gate: they are settled in any case.
+
+    A pause of sends does not close the gate. ``withhold`` is called with what is paused, and gives
+    back what this daemon has not begun. Then the pause is in force as soon as no daemon has a send
+    of it in hand; whichever daemon finds that first says so.
     """
 
     _reactor: Any
@@ -59,8 +79,13 @@ class PauseWatch(Service):
     _daemon: UUID
     _is_paused: bool
     _opened: Callable[[], None]
+    _withhold: Callable[[Sequence[PauseScope]], None] = hold_nothing
+    _telemetry: Telemetry = field(factory=Telemetry)
+    _uptime: Callable[[], float] = uptime
     _log: Logger = field(factory=Logger)
     _told: str | None = field(default=None, init=False)
+    # When each pause of sends was first seen, by ``uptime``.
+    _first_seen: dict[int, float] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._loop = Loop(
@@ -94,9 +119,37 @@ class PauseWatch(Service):
         # A pause keeps the time at which the daemons last worked: it is the time of the dump.
         if self._continuity is not None and not self._gate.is_judged and not look.pauses:
             await self._continuity.judge()
-            await self._look()
+            look = await self._look()
         self._tell()
-        return 0
+        return await self._pause_sends(look.of_sends)
+
+    async def _pause_sends(self, pauses: Sequence[SendPause]) -> int:
+        """Withhold what is paused, and put the pauses in force of which nothing is in hand."""
+        self._withhold([pause.scope for pause in pauses])
+        self._telemetry.send_pauses = pauses
+        now = self._uptime()
+        for pause in pauses:
+            if pause.id not in self._first_seen:
+                self._log.warn(
+                    "{scope} is paused by {actor}: {reason}",
+                    scope=str(pause.scope),
+                    actor=pause.paused_by,
+                    reason=pause.reason,
+                )
+        ended = self._first_seen.keys() - {pause.id for pause in pauses}
+        self._first_seen = {pause.id: self._first_seen.get(pause.id, now) for pause in pauses}
+        if ended:
+            self._log.info("{count} pauses of sends have ended", count=len(ended))
+            self._opened()
+        pausing = [pause.id for pause in pauses if pause.state == "pausing"]
+        if not pausing:
+            return 0
+        await self._database.transact(
+            send_pauses.finish,
+            seen_for={one: timedelta(seconds=now - self._first_seen[one]) for one in pausing},
+        )
+        await deferLater(self._reactor, PAUSING_SECONDS)
+        return 1
 
     async def _look(self) -> Look:
         # Before the look, because the beat grows meanwhile.
@@ -118,6 +171,7 @@ class PauseWatch(Service):
         )
         return Look(
             pauses=await pauses.list_concerning(transaction, daemon=self._daemon),
+            of_sends=await send_pauses.list_open(transaction),
             installation=await installation.read(transaction),
             server=transaction.server,
             is_resumed=is_resumed,

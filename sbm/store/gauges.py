@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from sbm.model.hold import Hold
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -12,21 +13,23 @@ QUERIES = load("gauges")
 
 @frozen(kw_only=True)
 class LiveSends:
-    """The live sends of one state and lane: how many, and the age of the oldest.
+    """The live sends of one state and lane, and one hold: how many, and the age of the oldest.
 
     ``owed_seconds`` count from the moment when a send was first owed; ``unknown_seconds`` from the
-    moment when its outcome became unknown, None if it is known.
+    moment when its outcome became unknown, None if it is known. ``hold`` says why owed sends are
+    held back, None if they are not.
     """
 
     state: str
     lane: str
+    hold: Hold | None
     count: int
     owed_seconds: float
     unknown_seconds: float | None
 
 
 async def measure_sends(transaction: Transaction) -> list[LiveSends]:
-    """The live sends by state and lane; a state and lane without sends is not in the answer."""
+    """The live sends by state, lane and hold; what there is none of is not in the answer."""
     return await transaction.many(QUERIES.measure_sends, LiveSends)
 
 

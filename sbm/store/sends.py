@@ -36,6 +36,9 @@ QUERIES = load("sends")
 # The sends that can be settled: they have an id, an attempt and a subscription.
 SettledSend = Send | UnknownSend | UnreadableSend | LiveSend
 
+# The text of an array of ids without any.
+NO_IDS = "{}"
+
 # The longest pause between two questions about the same send; the pauses grow up to it.
 ASKED_AGAIN = timedelta(minutes=10)
 
@@ -64,15 +67,37 @@ async def claim(
     of its content completes if the content had not changed for ``content_settle`` when the send was
     owed.
     """
+    ids = await lock_due(transaction, limit=limit, of_ticks=of_ticks, but=but, only=only)
+    if ids == NO_IDS and only is None:  # a claim of no parts shows what is wrong with all of them
+        return []
     return await transaction.many(
         QUERIES.claim_due_sends,
         partial(_send, owner),
+        ids=ids,
         owner=owner,
+        lease=lease,
+        content_settle=content_settle,
+    )
+
+
+async def lock_due(
+    transaction: Transaction,
+    *,
+    limit: int,
+    of_ticks: int | None = None,
+    but: Iterable[str] = (),
+    only: Sequence[uuid.UUID] | None = None,
+) -> str:
+    """Lock the sends that a claim with these limits claims; returns their ids, as an array's text.
+
+    What is held back is not among them.
+    """
+    return await transaction.one(
+        QUERIES.lock_due_sends,
+        str,
         limit=limit,
         of_ticks=limit if of_ticks is None else of_ticks,
-        lease=lease,
         but=list(but),
-        content_settle=content_settle,
         only=None if only is None else list(only),
     )
 

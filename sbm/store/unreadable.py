@@ -36,9 +36,8 @@ async def list_due_sends(
     transaction: Transaction, *, limit: int, of_ticks: int, but: Iterable[str]
 ) -> list[UUID]:
     """The ids of the sends that a claim with these limits would claim."""
-    return await transaction.many(
-        QUERIES.list_due_sends, UUID, limit=limit, of_ticks=of_ticks, but=list(but)
-    )
+    ids = await sends.lock_due(transaction, limit=limit, of_ticks=of_ticks, but=but)
+    return [UUID(one) for one in ids.strip("{}").split(",") if one]
 
 
 async def fail_due_send(transaction: Transaction, *, send_id: UUID, reason: str) -> bool:

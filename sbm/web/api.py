@@ -46,6 +46,7 @@ from sbm.web.resources.media import Media
 from sbm.web.resources.messages import Messages
 from sbm.web.resources.messagesets import MessageSets
 from sbm.web.resources.metrics import MetricsResource
+from sbm.web.resources.pauses import Pauses
 from sbm.web.resources.probes import Probes
 from sbm.web.resources.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.resources.schedules import Schedules
@@ -70,6 +71,7 @@ MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/failed-tasks": FailedTasks,
     "/api/v1/behind-subscriptions": BehindSubscriptions,
     "/api/v1/ticks": Ticks,
+    "/api/v1/pauses": Pauses,
     "/api/v1/messageset_languages": Languages,
     "/api/v1/send-estimates": SendEstimates,
     "/api/v1/runsendestimate": TaskRequest,
@@ -232,6 +234,7 @@ def build(
                 endpoint=endpoint, wake=wakeups.tasks.wake
             ),
             "/api/v1/ticks": Ticks(endpoint=endpoint),
+            "/api/v1/pauses": Pauses(endpoint=endpoint, wake=wakeups.pauses.wake),
             "/api/v1/messageset_languages": Languages(endpoint=endpoint),
             "/api/v1/send-estimates": SendEstimates(endpoint=endpoint),
             "/api/v1/runsendestimate": run_send_estimate(endpoint, wakeups.tasks.wake),

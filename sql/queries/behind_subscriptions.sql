@@ -188,6 +188,7 @@ SELECT count(*) FILTER (WHERE NOT is_held_back) AS done,
   FROM judged;
 
 -- name: owe_to_behind :one
+-- fires: sends_queue
 -- Owe the next message to those of these subscriptions that are behind. A subscription that is in
 -- error, has no message left in its set, or is owed one already, is left unchanged. The sends share
 -- the tick of the single triggers of this minute, but do not delay those.

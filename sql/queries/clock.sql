@@ -64,16 +64,15 @@ DELETE FROM clock_jumps
 -- further ahead than any delay or lease can reach is wrong in any case. A trigger corrects the
 -- other moments of the row. All such moments lie ahead, so that the indexes find them. Rows that
 -- another transaction has locked are left for the next time.
-WITH single AS MATERIALIZED (
-    SELECT id FROM sends
-     WHERE state = 'owed' AND lane = 'single' AND due_at > now()
-       AND (dated_at > now() OR due_at > now() + %(most)s::interval)
-     ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-), tick AS MATERIALIZED (
-    SELECT id FROM sends
-     WHERE state = 'owed' AND lane = 'tick' AND due_at > now()
-       AND (dated_at > now() OR due_at > now() + %(most)s::interval)
-     ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+WITH owed AS MATERIALIZED (
+    SELECT ahead.id FROM owed_queues queue CROSS JOIN LATERAL (
+        SELECT id FROM sends
+         WHERE state = 'owed' AND queue_tick_id = queue.tick_id
+           AND queue_schedule_id = queue.schedule_id
+           AND queue_messageset_id = queue.messageset_id AND due_at > now()
+           AND (dated_at > now() OR due_at > now() + %(most)s::interval)
+         ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED) ahead
+     LIMIT %(limit)s
 ), claimed AS MATERIALIZED (
     SELECT id FROM sends
      WHERE state = 'claimed' AND lease_until > now()
@@ -86,8 +85,7 @@ WITH single AS MATERIALIZED (
             OR unknown_since > GREATEST(now(), dated_at) + %(most)s::interval)
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), ahead AS MATERIALIZED (
-    SELECT id FROM single UNION ALL SELECT id FROM tick UNION ALL SELECT id FROM claimed
-     UNION ALL SELECT id FROM unknown
+    SELECT id FROM owed UNION ALL SELECT id FROM claimed UNION ALL SELECT id FROM unknown
 )
 UPDATE sends
    SET due_at = CASE WHEN state = 'claimed' THEN due_at

@@ -30,6 +30,7 @@ SELECT {columns} FROM failed_tasks
 SELECT id FROM failed_tasks ORDER BY id DESC LIMIT 1;
 
 -- name: requeue_failed_tasks :one
+-- fires: sends_queue
 -- Owe up to %(limit)s of them again, oldest first, of those after %(after)s to %(up_to)s that
 -- match. Each is a send of the same kind, and a new trigger in the tick that the single triggers
 -- of this minute share. A next send is owed only if its subscription is still at the same number,

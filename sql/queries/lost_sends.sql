@@ -12,7 +12,7 @@
 WITH owed AS MATERIALIZED (
     SELECT id FROM sends
      WHERE state = 'owed' AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
-     ORDER BY lane, due_at, id LIMIT %(limit)s
+     ORDER BY queue_tick_id, queue_schedule_id, queue_messageset_id, due_at, id LIMIT %(limit)s
 ), claimed AS MATERIALIZED (
     SELECT id FROM sends
      WHERE state = 'claimed' AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
@@ -107,6 +107,7 @@ SELECT o.send_id, COALESCE(own.id, (
   LEFT JOIN subscriptions own ON own.id = o.subscription_id;
 
 -- name: restore_sends :many
+-- fires: sends_queue
 -- Make sends that are only known from their outbounds, as sends of unknown outcome, so that they can
 -- be settled with these outbounds. The subscription steps when that happens if it stands in the set
 -- of the message, and not beyond it. A live send of the subscription must make room first: otherwise

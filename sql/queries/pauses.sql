@@ -1,16 +1,20 @@
--- Pauses: while one has not ended, the daemons that it concerns do no work by themselves.
+-- Pauses of daemons: while one has not ended, the daemons that it concerns do no work by themselves.
+-- Those of sends, which a person began, are in send_pauses.sql.
 
 -- name: list_pauses :many
 -- reads
 -- The pauses that concern a daemon now, oldest first.
 SELECT kind, reason, since FROM pauses
- WHERE ended_at IS NULL AND (daemon IS NULL OR daemon = %(daemon)s) ORDER BY id;
+ WHERE ended_at IS NULL AND kind <> 'operator' AND (daemon IS NULL OR daemon = %(daemon)s)
+ ORDER BY id;
 
 -- name: list_all_pauses :many
 -- reads
 -- The pauses of all daemons that live, and of all together, oldest first.
 SELECT kind, reason, since FROM pauses
- WHERE ended_at IS NULL AND (daemon IS NULL OR daemon IN (SELECT id FROM daemons)) ORDER BY id;
+ WHERE ended_at IS NULL AND kind <> 'operator'
+   AND (daemon IS NULL OR daemon IN (SELECT id FROM daemons))
+ ORDER BY id;
 
 -- name: is_setting_resumed :maybe
 -- reads
@@ -58,6 +62,6 @@ SELECT max(outbounds_until) AS outbounds_until,
   FROM pauses WHERE kind = 'restored' AND ended_at IS NOT NULL;
 
 -- name: end_pauses :many
--- End all pauses.
-UPDATE pauses SET ended_at = now() WHERE ended_at IS NULL
+-- End all pauses of daemons.
+UPDATE pauses SET ended_at = now() WHERE ended_at IS NULL AND kind <> 'operator'
 RETURNING kind, reason, since, pg_notify('sbm_pauses', '');

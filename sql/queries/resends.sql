@@ -1,6 +1,7 @@
 -- Resends: the last message once more, besides the next send that may be owed.
 
 -- name: owe_resend :maybe
+-- fires: sends_queue
 -- One request to resend. The message is fixed here: the last one that the ledger says was sent of
 -- the set that the subscription has now, by its number, in the language that the subscription has
 -- now, or else in the one in which it was sent. If there is no such message any more, no other one

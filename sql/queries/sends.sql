@@ -10,6 +10,7 @@
 -- of the index.
 
 -- name: owe_send :maybe
+-- fires: sends_queue
 -- One trigger for one subscription. It counts in the tick that the single triggers of this minute
 -- share, and opens one send. If there is nothing to send, or a send is owed already, it is skipped,
 -- and the ledger says why. No row: there is no such subscription.
@@ -48,47 +49,41 @@ WITH subscription AS (
 )
 SELECT send_id, reason FROM answer;
 
+-- name: lock_due_sends :one
+-- Lock up to %(limit)s sends that are due, single ones before those of a tick, for the claim that
+-- comes next in this transaction; at most %(of_ticks)s are of a tick: none at all if only the places
+-- that are reserved for single sends are free. The function takes the lock that a pause begins with,
+-- so the claim has to be a later statement: only then does it see what changed before that. If a
+-- single send probes whether a service is back, sends for the identities in %(but)s, whose last
+-- calls failed, are left. %(only)s are the parts of a batch that could not be claimed as a whole.
+-- The ids are a text, which goes back to the server as it is.
+SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[])::text AS ids;
+
 -- name: claim_due_sends :many
 -- fires: date_moments
--- Lease up to %(limit)s sends that are due, single ones before those of a tick, oldest first, and
--- return all data for their delivery. At most %(of_ticks)s are of a tick: none at all if only the
--- places that are reserved for single sends are free. Rows that another daemon is claiming at this
--- moment are skipped, never waited for. If a single send probes whether a service is back, sends
--- for the identities in %(but)s, whose last calls failed, are skipped as well. %(only)s are the
--- parts of a batch that could not be claimed as a whole. The limits are in the materialized parts,
--- before the update; if a limit is a plain number, the planner also knows how few rows there will
--- be. The second lane gets the rest of the limit, and locks its rows one by one. The claimed set,
+-- Lease these sends, which are locked, and return all data for their delivery. The claimed set,
 -- numbers, language and prepend are stored: a step is compared with them later. A resend has the
 -- message that was fixed for it, in the set and language of that message. If there is no next
 -- message, lack says why: the set has none in this language; or its content changed less than
 -- %(content_settle)s before the send was owed, so that an editor may still be working; or else the
 -- subscription is at the end. The look-up is done only for these rows. (If a wrong clock owed a
--- send in the future, the time of now counts.)
-WITH single AS MATERIALIZED (
-    SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang, owed_at
-      FROM sends
-     WHERE state = 'owed' AND lane = 'single' AND due_at <= now()
-       AND identity <> ALL(%(but)s::text[])
-       AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
-     ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-), tick AS MATERIALIZED (
-    SELECT * FROM (
-        SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang, owed_at
-          FROM sends
-         WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
-           AND identity <> ALL(%(but)s::text[])
-           AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
-         ORDER BY due_at, id LIMIT %(of_ticks)s FOR UPDATE SKIP LOCKED) waiting
-     LIMIT %(limit)s - (SELECT count(*) FROM single)
-), due AS MATERIALIZED (
-    SELECT * FROM (SELECT * FROM single UNION ALL SELECT * FROM tick) both_lanes
-     LIMIT %(limit)s
+-- send in the future, the time of now counts.) A send that is in the wrong queue, because its
+-- subscription was moved while it was being owed, is not claimed: it moves to its queue, which may
+-- be held back.
+WITH due AS MATERIALIZED (
+    SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang, owed_at,
+           queue_schedule_id, queue_messageset_id
+      FROM sends WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND state = 'owed'
 ), work AS MATERIALIZED (
     SELECT due.id, s.id IS NOT NULL AS subscribed, s.active, s.completed, s.process_status,
            which.messageset_id, s.next_sequence_number, which.lang, ms.short_name, ms.content_type,
            ms.channel, m.sequence_number, m.text_content, m.metadata, b.content AS file_name,
            CASE WHEN due.kind = 'resend' THEN due.sequence_number
                 ELSE m.sequence_number END AS claimed_number,
+           s.schedule_id IS NOT NULL
+           AND (s.schedule_id <> due.queue_schedule_id
+                OR COALESCE(which.messageset_id, due.queue_messageset_id)
+                   <> due.queue_messageset_id) AS is_moved, s.schedule_id,
            CASE WHEN given.type = 'string'
                 THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS prepend,
            NULLIF(NULLIF(given.type, 'string'), 'null') AS odd_prepend,
@@ -128,6 +123,12 @@ WITH single AS MATERIALIZED (
      CROSS JOIN LATERAL (
            SELECT CASE WHEN due.kind = 'next' AND jsonb_typeof(s.metadata) = 'object'
                        THEN jsonb_typeof(s.metadata -> 'prepend_next_delivery') END AS type) given
+), moved AS (
+    UPDATE sends
+       SET queue_schedule_id = work.schedule_id,
+           queue_messageset_id = COALESCE(work.messageset_id, queue_messageset_id)
+      FROM work
+     WHERE sends.id = ANY(ARRAY(SELECT id FROM work WHERE is_moved)) AND sends.id = work.id
 )
 UPDATE sends
    SET state = 'claimed', attempt = sends.attempt + 1, owner = %(owner)s,
@@ -136,8 +137,9 @@ UPDATE sends
        messageset_id = work.messageset_id, next_sequence_number = work.next_sequence_number,
        sequence_number = work.claimed_number, lang = work.lang, prepend = work.prepend,
        is_fault = false
-  FROM work WHERE sends.id = ANY(ARRAY(SELECT id FROM due)) AND sends.id = work.id
-RETURNING sends.id, sends.kind, sends.lane, sends.attempt, sends.faults, sends.subscription_id,
+  FROM work
+ WHERE sends.id = ANY(ARRAY(SELECT id FROM work WHERE NOT is_moved)) AND sends.id = work.id
+RETURNING sends.id, sends.kind, sends.lane, sends.queue_schedule_id AS schedule_id, sends.attempt, sends.faults, sends.subscription_id,
           sends.identity, sends.answers, work.subscribed, work.active, work.completed, work.process_status,
           work.messageset_id, work.short_name, work.content_type, work.channel, work.lang,
           work.sequence_number, work.text_content, work.metadata, work.file_name, work.prepend,
@@ -154,9 +156,16 @@ UPDATE sends SET state = 'owed', owner = NULL, lease_until = NULL
 -- name: renew_leases :many
 -- fires: date_moments
 -- Renew the leases of these claims. Returns those that still belong to this owner; only claimed
--- sends have an owner.
+-- sends have an owner. What is paused is not renewed: so a pause is in force after one lease at the
+-- latest, even if a daemon hangs.
+WITH operators AS MATERIALIZED (
+    SELECT pauses FROM pauses WHERE ended_at IS NULL AND kind = 'operator'
+)
 UPDATE sends SET lease_until = now() + %(lease)s
  WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND owner = %(owner)s
+   AND NOT EXISTS (SELECT FROM operators
+                    WHERE pause_covers(operators.pauses, queue_tick_id, queue_schedule_id,
+                                       queue_messageset_id))
 RETURNING id;
 
 -- name: settle_sends :many

@@ -89,7 +89,7 @@ SELECT version, identity, messageset_id, next_sequence_number, initial_sequence_
   FROM subscriptions WHERE id = %(id)s FOR NO KEY UPDATE;
 
 -- name: update_subscription :exec
--- fires: owe_scheduler_call_of_changed, subscriptions_join
+-- fires: owe_scheduler_call_of_changed, subscriptions_join, subscriptions_requeue
 -- New fields for a subscription.
 UPDATE subscriptions
    SET version = %(version)s, identity = %(identity)s, messageset_id = %(messageset_id)s,

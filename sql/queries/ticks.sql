@@ -36,16 +36,21 @@ WITH recent AS MATERIALIZED (
                 THEN min(follows) END AS beyond
       FROM recent
      WHERE is_expanding
-        OR id IN (SELECT tick_id FROM sends
-                   WHERE lane = 'tick'
-                     AND (state = 'claimed'
-                          OR state = 'owed' AND due_at <= (SELECT clock_timestamp())))
+        OR EXISTS (SELECT FROM sends
+                    WHERE state = 'owed' AND queue_tick_id = recent.id
+                      AND due_at <= (SELECT clock_timestamp())
+                   OFFSET 0)
+        OR id = ANY(ARRAY(SELECT queue_tick_id FROM sends WHERE state = 'claimed'))
 ), tick AS (
     INSERT INTO ticks (source, state, schedule_id, due_at, opened_by, snapshot, follows,
-                       follows_beyond, repetition)
+                       follows_beyond, repetition, skipped_by)
     SELECT %(source)s, 'expanding', %(schedule_id)s, COALESCE(%(due_at)s::timestamptz, now()), %(opened_by)s,
            pg_current_snapshot(), (SELECT max(id) FROM recent WHERE id >= under_way.first),
-           under_way.beyond, CASE WHEN %(is_repeated)s THEN gen_random_uuid() END
+           under_way.beyond, CASE WHEN %(is_repeated)s THEN gen_random_uuid() END,
+           (SELECT array_agg(id) FROM pauses
+             WHERE ended_at IS NULL AND kind = 'operator' AND on_ticks = 'skip'
+               AND COALESCE(lane, 'tick') = 'tick'
+               AND COALESCE(schedule_id, %(schedule_id)s) = %(schedule_id)s)
       FROM under_way
         ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING
     RETURNING id
@@ -62,12 +67,18 @@ SELECT 'clock', 'missed', %(schedule_id)s, moment
 -- name: has_room :one
 -- reads
 -- Whether a tick is open, and fewer than %(most)s sends of ticks are due. Sends that wait for a
--- service, or for their next try, do not count.
-SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding') AND (
+-- service, or for their next try, do not count, and neither do those that are held back.
+SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding' AND may_expand(ticks)) AND (
            SELECT count(*) FROM (
-               SELECT FROM sends
-                WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
-                ORDER BY due_at, id LIMIT %(most)s) waiting) < %(most)s AS has_room;
+               SELECT FROM owed_queues queue CROSS JOIN LATERAL (
+                   SELECT FROM sends
+                    WHERE state = 'owed' AND queue_tick_id = queue.tick_id
+                      AND queue_schedule_id = queue.schedule_id
+                      AND queue_messageset_id = queue.messageset_id AND due_at <= now()
+                    ORDER BY due_at, id LIMIT %(most)s) due
+                WHERE queue.tick_id > 0
+                  AND hold_of(queue.tick_id, queue.schedule_id, queue.messageset_id) IS NULL
+                LIMIT %(most)s) waiting) < %(most)s AS has_room;
 
 -- name: read_in_order :exec
 -- reads
@@ -76,27 +87,31 @@ SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding') AND (
 SELECT set_config('enable_sort', 'off', true);
 
 -- name: expand_tick :maybe
+-- fires: sends_queue
 -- Owe a send to the next %(limit)s members of an open tick: the first open tick after %(after)s,
 -- which was expanded last, or else the first of all. The members are the active subscriptions of
 -- its schedule that it covers, in the order of their ids. A member that is owed a send already is
 -- skipped, and so is one that is a member of the tick that this one follows; the ledger says so.
 -- The progress of the expansion is stored in the same statement, so a crash neither repeats a chunk
 -- nor leaves one out. The data of the tick are those of the row as it was locked: another daemon
--- may have expanded it further since this statement began. The sends of the first chunk are due as
--- early as those that have waited longest, so that a small tick does not wait for the sends of a
--- large one. If the database went back after the tick was due (is_doubted), the Message Sender has
+-- may have expanded it further since this statement began. A tick that is held back is not
+-- expanded, so its members wait here, unless all of them are skipped: a pause that skips ticks was
+-- in force when the tick came. Members of the tick that it follows that were skipped in this way are
+-- not skipped again. If the database went back after the tick was due (is_doubted), the Message Sender has
 -- to be asked about the sends first; a member whose send of this tick is in the ledger already,
 -- because it was found at the Message Sender, is skipped.
 WITH behind_last AS MATERIALIZED (
     SELECT id, schedule_id, due_at, repetition, snapshot, created_at, expanded_up_to, follows,
-           follows_beyond
+           follows_beyond, skipped_by
       FROM ticks
-     WHERE state = 'expanding' AND id > %(after)s ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+     WHERE state = 'expanding' AND may_expand(ticks) AND id > %(after)s
+     ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), first_of_all AS MATERIALIZED (
     SELECT id, schedule_id, due_at, repetition, snapshot, created_at, expanded_up_to, follows,
-           follows_beyond
+           follows_beyond, skipped_by
       FROM ticks
-     WHERE state = 'expanding' AND NOT EXISTS (SELECT FROM behind_last)
+     WHERE state = 'expanding' AND may_expand(ticks)
+       AND NOT EXISTS (SELECT FROM behind_last)
      ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), tick AS MATERIALIZED (
     SELECT this.*,
@@ -105,13 +120,14 @@ WITH behind_last AS MATERIALIZED (
            COALESCE(LEAST(this.due_at, this.created_at) <= installation.ask_first_until, false)
                AS is_doubted,
            before.snapshot AS before_snapshot, before.created_at AS before_created_at,
+           before.skipped_by AS before_skipped_by,
            beyond.snapshot AS beyond_snapshot, beyond.created_at AS beyond_created_at
       FROM (SELECT * FROM behind_last UNION ALL SELECT * FROM first_of_all) this
       LEFT JOIN ticks before ON before.id = this.follows
       LEFT JOIN ticks beyond ON beyond.id = this.follows_beyond
      CROSS JOIN installation
 ), members AS MATERIALIZED (
-    SELECT s.id, s.identity, s.messageset_id, s.lang, tick.id AS tick_id,
+    SELECT s.id, s.identity, s.schedule_id, s.messageset_id, s.lang, tick.id AS tick_id,
            member_send_id(tick.moment, s.id) AS send_id,
            CASE WHEN tick.is_doubted THEN EXISTS (
                SELECT FROM ledger
@@ -121,13 +137,11 @@ WITH behind_last AS MATERIALIZED (
            tick.before_created_at IS NOT NULL
            AND tick_covers(tick.before_snapshot, tick.before_created_at,
                            s.joined_xid, s.joined_at, s.created_at)
+           AND NOT was_skipped(tick.before_skipped_by, s.messageset_id)
            AND NOT (tick.beyond_created_at IS NOT NULL
                     AND tick_covers(tick.beyond_snapshot, tick.beyond_created_at,
                                     s.joined_xid, s.joined_at, s.created_at)) AS is_spared,
-           CASE WHEN tick.expanded_up_to = '00000000-0000-0000-0000-000000000000'
-                THEN (SELECT due_at FROM sends
-                       WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
-                       ORDER BY due_at, id LIMIT 1) END AS head_of_line
+           was_skipped(tick.skipped_by, s.messageset_id) AS is_paused
       FROM tick CROSS JOIN LATERAL (
            SELECT * FROM subscriptions
             WHERE schedule_id = tick.schedule_id AND active AND NOT completed
@@ -135,9 +149,10 @@ WITH behind_last AS MATERIALIZED (
               AND tick_covers(tick.snapshot, tick.created_at, joined_xid, joined_at, created_at)
             ORDER BY id LIMIT %(limit)s) s
 ), owed AS (
-    INSERT INTO sends (id, kind, lane, subscription_id, identity, tick_id, due_at, dated_at)
-    SELECT send_id, 'next', 'tick', id, identity, tick_id, COALESCE(head_of_line, now()), now()
-      FROM members WHERE NOT is_spared AND NOT is_settled ORDER BY id
+    INSERT INTO sends (id, kind, lane, subscription_id, identity, tick_id, queue_schedule_id,
+                       queue_messageset_id)
+    SELECT send_id, 'next', 'tick', id, identity, tick_id, schedule_id, messageset_id
+      FROM members WHERE NOT is_spared AND NOT is_settled AND NOT is_paused ORDER BY id
         ON CONFLICT (subscription_id, kind) DO NOTHING
     RETURNING id, subscription_id
 ), skipped AS (
@@ -145,6 +160,7 @@ WITH behind_last AS MATERIALIZED (
                         messageset_id, lang)
     SELECT gen_random_uuid(), tick_id, 'next', 'skipped', 'trigger',
            CASE WHEN is_settled THEN 'the Message Sender had the message of this tick already'
+                WHEN is_paused THEN 'it was paused when the tick came'
                 WHEN is_spared THEN 'the tick before it was still being sent'
                 ELSE 'a message is already owed to the subscription' END,
            id, identity, messageset_id, lang

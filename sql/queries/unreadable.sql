@@ -2,22 +2,6 @@
 -- statements read only ids and numbers; data of such a row are copied by the server, which does not
 -- read them either. They are only run after another statement has failed.
 
--- name: list_due_sends :many
--- reads
--- The sends that claim_due_sends would claim, in the same order; they are not locked.
-WITH single AS MATERIALIZED (
-    SELECT id FROM sends
-     WHERE state = 'owed' AND lane = 'single' AND due_at <= now()
-       AND identity <> ALL(%(but)s::text[])
-     ORDER BY due_at, id LIMIT %(limit)s
-), tick AS MATERIALIZED (
-    SELECT id FROM sends
-     WHERE state = 'owed' AND lane = 'tick' AND due_at <= now()
-       AND identity <> ALL(%(but)s::text[])
-     ORDER BY due_at, id LIMIT %(of_ticks)s
-)
-SELECT id FROM (SELECT id FROM single UNION ALL SELECT id FROM tick) both_lanes LIMIT %(limit)s;
-
 -- name: fail_due_send :exec
 -- End a send as failed; it can be requeued when its row was repaired. The number of its
 -- subscription is stored, because a requeue compares it. A time that clients could not read is
@@ -69,7 +53,8 @@ UPDATE sends
 -- it has no member left.
 SELECT tick.id AS tick_id, s.id AS subscription_id
   FROM (SELECT id, schedule_id, snapshot, created_at, expanded_up_to FROM ticks
-         WHERE state = 'expanding' ORDER BY id <= %(after)s, id LIMIT 1) tick
+         WHERE state = 'expanding' AND may_expand(ticks)
+         ORDER BY id <= %(after)s, id LIMIT 1) tick
  CROSS JOIN LATERAL (
        SELECT id FROM subscriptions
         WHERE schedule_id = tick.schedule_id AND active AND NOT completed AND process_status >= 0

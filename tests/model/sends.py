@@ -38,6 +38,7 @@ def a_send(
         id=SEND_ID,
         kind="next",
         lane="tick",
+        schedule_id=1,
         attempt=1,
         owner=uuid4(),
         faults=0,

@@ -188,7 +188,14 @@ class Explaining:
     async def maybe(self, query: Query, make: Any, /, **parameters: Any) -> None:
         self._explain(query, parameters)
 
-    one = maybe
+    async def one(self, query: Query, make: Any, /, **parameters: Any) -> Any:
+        """Its row is returned: the statements that follow work on what was locked."""
+        self._explain(query, parameters)
+        with self.connection.cursor() as cursor:
+            cursor.execute(query.sql, parameters)
+            ((value,),) = cursor.fetchall()
+        self.connection.rollback()
+        return value
 
     async def execute(self, query: Query, /, **parameters: Any) -> int:
         if query.name == "read_in_order":  # for those that follow, which each are undone
@@ -337,7 +344,8 @@ def test_a_claim_reads_what_it_claims(plans: Callable[..., list[Plan]], limit: i
     plans(sends.claim, owner=OWNER, limit=limit, lease=MINUTE)
     found = plans(sends.claim, owner=OWNER, limit=limit, lease=MINUTE)
     # About 30; a few dead rows may not be marked yet, because an older transaction could see them.
-    assert_bounded(found, limit, buffers=35)
+    # The place of a queue is looked up three times.
+    assert_bounded(found, max(limit, 5), buffers=35)
 
 
 @pytest.mark.parametrize("size", [1, BATCH])
@@ -429,7 +437,7 @@ def test_a_trigger_reads_one_subscription(
     # The one after those of the batches.
     idle = direct.value("SELECT md5(count(*)::text)::uuid FROM subscriptions")
     assert direct.rows("SELECT FROM sends WHERE subscription_id = %s", idle) == []
-    assert_bounded(plans(sends.owe, subscription_id=idle), 1, buffers=30)
+    assert_bounded(plans(sends.owe, subscription_id=idle), 1, buffers=50)
 
 
 def test_a_resend_reads_the_ledger_of_one_subscription(

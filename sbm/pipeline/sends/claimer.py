@@ -17,7 +17,7 @@ from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.sends.delivery import Blames, Delivery
 from sbm.pipeline.sends.in_flight import InFlight
 from sbm.runtime.wakeups import Wakeup
-from sbm.store import clock, sends, unreadable
+from sbm.store import clock, send_pauses, sends, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import CommitUnknown, may_be_of_a_row
 from sbm.store.postgres.gated import Transactions
@@ -202,7 +202,7 @@ class Claimer:
         return 0
 
     async def expire(self) -> int:
-        """Mark the claims whose lease ended as unknown.
+        """Mark the claims whose lease ended as unknown, and end the pauses whose time is over.
 
         First, times that the database's clock wrote while it was wrong are corrected. While the
         clock may be wrong, no lease is considered ended.
@@ -231,4 +231,5 @@ class Claimer:
             )
         if reading.is_doubted:
             return repaired, 0
+        await send_pauses.end_due(transaction)
         return repaired, await sends.expire(transaction, limit=EXPIRY_BATCH)

@@ -87,13 +87,15 @@ class Delivery(Service):
     async def _carry(self, held: ClaimedSend) -> None:
         try:
             await self._slots.take(held.send.lane)
+            held.has_slot = True
             try:
                 result = await self.deliver(held)
             finally:
                 self._slots.give_back()
         except CancelledError:
             # It was cancelled, mostly while it waited for a slot.
-            result = self._broken(held, STOPPING, GivenBack(reason=STOPPING, delay=timedelta(0)))
+            reason = held.withheld or STOPPING
+            result = self._broken(held, reason, GivenBack(reason=reason, delay=timedelta(0)))
         except Exception as error:
             self._log.failure("send {id} failed", id=held.send.id)
             reason = f"{type(error).__name__}: {error}"
@@ -108,8 +110,8 @@ class Delivery(Service):
     async def deliver(self, held: ClaimedSend) -> SendResult:
         """Look up the address and post the message; returns the result."""
         send = held.send
-        if not self.running:
-            return GivenBack(reason=STOPPING, delay=timedelta(0))
+        if not self.running or held.withheld:
+            return GivenBack(reason=held.withheld or STOPPING, delay=timedelta(0))
         nothing_to_do = objection(send, max_text_length=self._max_text_length)
         nothing_to_do = nothing_to_do or self._retries.exhausted(send)
         if nothing_to_do is not None:
@@ -135,13 +137,14 @@ class Delivery(Service):
         began_at = blame.seconds()
 
         def begin() -> bool:
-            held.is_begun = self._in_flight.outlasts(held, self._request_timeout)
+            held.is_begun = self._in_flight.may_begin(held, self._request_timeout)
             return held.is_begun
 
         try:
             outbound_id = await self._message_sender.post(outbound, begin=begin)
         except HeldBack:
-            return GivenBack(reason="the lease was too short", delay=timedelta(0))
+            reason = held.withheld or "the lease was too short"
+            return GivenBack(reason=reason, delay=timedelta(0))
         except Rejected as error:
             breaker.succeed()
             return Settled(outcome="refused", stage="post", reason=str(error))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.send import Send
+from sbm.model.send_pause import PauseScope
 from sbm.runtime.lease import LOST, Lease, uptime
 from sbm.runtime.wakeups import Wakeup
 
@@ -18,12 +19,15 @@ from sbm.runtime.wakeups import Wakeup
 class ClaimedSend:
     """A claimed send, and its lease.
 
-    ``is_begun``: a POST may have been made.
+    ``is_begun``: a POST may have been made. ``withheld`` says why none may begin any more.
+    ``has_slot``: it has waited for its turn.
     """
 
     send: Send
     lease: Lease
     is_begun: bool = False
+    withheld: str = ""
+    has_slot: bool = False
     work: Deferred[None] | None = None
 
 
@@ -41,6 +45,7 @@ class InFlight:
     emptied: Wakeup
     uptime: Callable[[], float] = uptime
     held: dict[uuid.UUID, ClaimedSend] = field(factory=dict)
+    _paused: Sequence[PauseScope] = ()
     _doubted_at: float = field(default=float("-inf"), init=False)
 
     @property
@@ -51,6 +56,7 @@ class InFlight:
     def take(self, send: Send, *, asked_at: float) -> ClaimedSend:
         """Hold a claim whose statement was sent at ``asked_at`` of ``uptime``."""
         held = ClaimedSend(send=send, lease=self._leased(asked_at))
+        self._withhold(held)
         self.held[send.id] = held
         return held
 
@@ -58,6 +64,20 @@ class InFlight:
         """Note which of the leases ``asked_about`` were renewed; the others are lost."""
         for send_id in asked_about & self.held.keys():
             self.held[send_id].lease = self._leased(asked_at) if send_id in ids else LOST
+
+    def withhold(self, paused: Sequence[PauseScope]) -> None:
+        """Begin no POST for what is paused, and give it back; what has begun goes on."""
+        self._paused = paused
+        for held in list(self.held.values()):
+            self._withhold(held)
+
+    def _withhold(self, held: ClaimedSend) -> None:
+        scope = next((one for one in self._paused if one.covers(held.send)), None)
+        if scope is None or held.withheld:
+            return
+        held.withheld = f"{scope} is paused"
+        if held.work is not None and not held.has_slot:
+            held.work.cancel()  # it need not wait for its turn
 
     def doubt(self) -> None:
         """Begin no POST for the present claims before their leases are renewed.
@@ -74,9 +94,12 @@ class InFlight:
             return LOST
         return Lease.asked_for(self.lease_time, at=asked_at)
 
-    def outlasts(self, held: ClaimedSend, timeout: RequestTimeout) -> bool:
-        """Whether the lease still covers a request with that timeout, and a second more."""
-        return held.lease.outlasts(timeout, now=self.uptime())
+    def may_begin(self, held: ClaimedSend, timeout: RequestTimeout) -> bool:
+        """Whether a POST may begin now.
+
+        It is not withheld, and its lease covers a request with that timeout, and a second more.
+        """
+        return not held.withheld and held.lease.outlasts(timeout, now=self.uptime())
 
     def release(self, sends: Iterable[Send]) -> None:
         """Remove claims that are settled; a newer claim of the same send stays."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
 from attrs import define, evolve, field
 from twisted.logger import Logger
 
+from sbm.model.hold import HOLDS
 from sbm.model.ledger_balance import TickBalance, TickToCheck, batches
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.store import gauges, ledger_balance
@@ -73,12 +75,18 @@ class LedgerBalance:
 
     async def _measure(self) -> None:
         measured = await self._database.transact(gauges.measure_sends)
-        counts = {(one.state, one.lane): one.count for one in measured}
-        for state in _STATES:
-            for lane in _LANES:
-                live = counts.get((state, lane), 0)
-                self._telemetry.gauge("sends.live", live, state=state, lane=lane)
-        owed = (one.owed_seconds for one in measured if one.state == "owed")
+        counts: Counter[tuple[str, str]] = Counter()
+        held: Counter[tuple[str, str]] = Counter()
+        for one in measured:
+            counts[one.state, one.lane] += one.count
+            if one.hold is not None:
+                held[one.hold, one.lane] += one.count
+        for lane in _LANES:
+            for state in _STATES:
+                self._telemetry.gauge("sends.live", counts[state, lane], state=state, lane=lane)
+            for hold in HOLDS:
+                self._telemetry.gauge("sends.held", held[hold, lane], reason=hold, lane=lane)
+        owed = (one.owed_seconds for one in measured if one.state == "owed" and not one.hold)
         self._telemetry.gauge("sends.oldest_owed_seconds", max(owed, default=0.0))
         unknown = (one.unknown_seconds or 0.0 for one in measured)
         # It may be negative: the time is the end of a lease, which can be in the future.

@@ -34,9 +34,16 @@ from sbm.web.schema.json_schema import (
     UUID,
     JsonSchema,
 )
+from sbm.web.schema.moments import Moment
 from sbm.web.schema.schema import Schema
 
-_SHOWN_AS = {"integer": ROW_ID, "datetime": MOMENT, "string": UUID, "field": TEXT}
+_SHOWN_AS = {
+    "integer": ROW_ID,
+    "count": COUNT,
+    "datetime": MOMENT,
+    "string": UUID,
+    "field": TEXT,
+}
 
 
 def ref(kind: str, name: str) -> JsonSchema:
@@ -150,6 +157,11 @@ def _(field: Boolean) -> JsonSchema:  # noqa: ARG001
 
 
 @taken_by.register
+def _(field: Moment) -> JsonSchema:  # noqa: ARG001
+    return MOMENT
+
+
+@taken_by.register
 def _(field: Reference) -> JsonSchema:  # noqa: ARG001
     return ROW_ID
 
@@ -175,7 +187,8 @@ def shown_of(field: Field) -> JsonSchema:
 
 @shown_of.register
 def _(field: ReadOnly) -> JsonSchema:
-    return _SHOWN_AS[field.shown_as]
+    basis = _SHOWN_AS[field.shown_as]
+    return nullable(basis) if field.null else basis
 
 
 @shown_of.register

@@ -57,12 +57,15 @@ _LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 _GAUGES: Mapping[str, str] = {
     "sends.live": "Live sends in the database, by state and lane.",
-    "sends.oldest_owed_seconds": "How long the oldest owed send has been owed; 0: there is none.",
+    "sends.held": "Owed sends that are held back, by reason and lane.",
+    "sends.oldest_owed_seconds": "How long the oldest owed send has been owed; 0: there is none."
+    " What is held back does not count.",
     "sends.oldest_unknown_seconds": "For how long a send has been unknown at most; 0: none is.",
     "scheduler_calls.owed": "Calls to the Scheduler that are owed.",
     "scheduler_calls.oldest_owed_seconds": "How long the oldest has been owed; 0: there is none.",
     "scheduler_calls.refused": "Calls that the Scheduler has refused.",
     "doubles": "Outbounds in the database besides the one that a send was settled with.",
+    "send_pauses": "Pauses of sends that have not ended.",
     "paused": "1 if this process does no work by itself, because of a pause, else 0.",
     "ticks.of_day": "Ticks of schedules in the last day that were opened, late, or missed.",
     "schedule.last_tick_at": "When this schedule ticked last, in Unix time.",
@@ -127,6 +130,7 @@ class PrometheusMetrics(Collector):
         ]
         if away:
             gauges["service.away"] = list(away)
+        gauges["send_pauses"] = [((), float(len(self._telemetry.send_pauses)))]
         if self._telemetry.gate is not None:
             gauges["paused"] = [((), float(not self._telemetry.gate.is_open))]
         for (name, labels), value in self._telemetry.gauges.items():

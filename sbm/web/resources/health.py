@@ -27,8 +27,8 @@ from sbm.web.http.endpoint import (
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
-from sbm.web.openapi.schemas import one_object, said, schema
-from sbm.web.schema.json_schema import FLAG, MOMENT, TEXT, JsonSchema
+from sbm.web.openapi.schemas import nullable, one_object, said, schema
+from sbm.web.schema.json_schema import FLAG, MOMENT, ROW_ID, TEXT, JsonSchema
 
 # A database that does not answer is as bad as none, and health checks do not wait for long.
 PATIENCE_SECONDS = 4.0
@@ -101,6 +101,17 @@ class Health:
             "ticks": self._ticks(),
             "reasons": (reasons := self._reasons()),
             "status": ("degraded" if reasons else "ok") if up else "down",
+            "send_pauses": [
+                {
+                    "id": one.id,
+                    "of": str(one.scope),
+                    "state": one.state,
+                    "since": instant(one.since),
+                    "until": None if one.until is None else instant(one.until),
+                    "reason": one.reason,
+                }
+                for one in self.telemetry.send_pauses
+            ],
         }
         return {"up": up, "result": result}
 
@@ -217,6 +228,17 @@ _CLOCK = one_object(
     },
     note="The database's clock. Null: not compared yet, or no jump since the start.",
 )
+_SEND_PAUSE = one_object(
+    {
+        "id": said(ROW_ID, "Its id in /api/v1/pauses/."),
+        "of": said(TEXT, "What is paused."),
+        "state": said(TEXT | {"enum": ["pausing", "paused"]}, "Whether it is in force."),
+        "since": said(MOMENT, "When it began."),
+        "until": said(nullable(MOMENT), "When it ends by itself; null: when somebody resumes."),
+        "reason": said(TEXT, "Why."),
+    },
+    note="A pause of sends that a person began, as of the last second.",
+)
 _PAUSE = one_object(
     {
         "is_paused": said(FLAG, "Whether this process claims, expands and ticks nothing."),
@@ -328,6 +350,7 @@ SECTION = Section(
                             {"type": "string", "enum": ["ok", "degraded", "down"]},
                             "`degraded`: the service answers, and there are reasons.",
                         ),
+                        "send_pauses": {"type": "array", "items": _SEND_PAUSE},
                     }
                 ),
             }

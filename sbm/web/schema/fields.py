@@ -146,7 +146,8 @@ class ReadOnly(Field):
         return str(value) if self.shown_as == "string" else value
 
     def description(self) -> dict[str, Any]:
-        described = super().description() | {"type": self.shown_as}
+        kind = "integer" if self.shown_as == "count" else self.shown_as
+        described = super().description() | {"type": kind}
         return described | ({"label": "ID"} if self.shown_as == "integer" else {})
 
 

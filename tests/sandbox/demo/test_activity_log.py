@@ -34,6 +34,7 @@ def send(number: int, *, text: str | None = "Hello", file_name: str | None = Non
         id=UUID("00000000-0000-4000-8000-000000000001"),
         kind="next",
         lane="tick",
+        schedule_id=1,
         attempt=1,
         owner=UUID("00000000-0000-4000-8000-000000000003"),
         faults=0,

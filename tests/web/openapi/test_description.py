@@ -20,6 +20,7 @@ from sbm.web.resources import (
     failed_tasks,
     messages,
     messagesets,
+    pauses,
     schedules,
     subscriptions,
     tasks,
@@ -43,6 +44,7 @@ LISTS = {
     "/api/v1/behind-subscriptions/": behind_subscriptions,
     "/api/v1/send-estimates/": background,
     "/api/v1/ticks/": ticks,
+    "/api/v1/pauses/": pauses,
     "/api/v1/tasks/": tasks,
 }
 PAGING = {"limit", "offset", "cursor"}
