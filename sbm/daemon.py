@@ -222,7 +222,9 @@ def _metrics(shared: SharedParts) -> Iterable[IService]:
 def _ticks(shared: SharedParts) -> Iterable[IService]:
     """Opens and expands the ticks: by POST-back, or by the clock if there is no Scheduler."""
     config, wakeups = shared.config, shared.wakeups
-    mode = SchedulingMode(database=shared.database, mode=config.scheduling.mode)
+    mode = SchedulingMode(
+        database=shared.database, mode=config.scheduling.mode, zones=config.time_zones
+    )
     yield Loop(
         reactor=shared.reactor,
         name="announce",
@@ -242,7 +244,7 @@ def _ticks(shared: SharedParts) -> Iterable[IService]:
         clock = Clock(
             database=shared.gated_for_ticks,
             mode=mode,
-            time_zone=config.timezone,
+            time_zones=config.time_zones,
             grace=config.tick_grace,
             ticked=wakeups.ticks.wake,
             clock=shared.clock,
@@ -306,7 +308,7 @@ def _tasks(shared: SharedParts) -> IService:
     tasks: IService = TaskRequests(
         reactor=shared.reactor,
         database=shared.database,
-        time_zone=shared.config.timezone,
+        time_zones=shared.config.time_zones,
         owner=uuid.uuid4(),
         owed=shared.wakeups.sends.wake,
         wakeup=shared.wakeups.tasks,

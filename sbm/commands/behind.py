@@ -33,6 +33,7 @@ from sbm.operations.behind import (
     send_to_behind,
 )
 from sbm.operations.selection import Filters, Repair
+from sbm.settings.config import read_time_zones
 from sbm.settings.reading import Settings
 from sbm.store.postgres.database import Database
 
@@ -125,12 +126,12 @@ def _repair(options: argparse.Namespace) -> Repair:
 
 def _expectation(options: argparse.Namespace) -> Expectation:
     settings = Settings(environ=options.environ)
-    time_zone = settings.timezone("SBM_TIMEZONE")
+    zones = read_time_zones(settings)
     settings.check()
     as_of: datetime | None = options.end_date
     if as_of is not None and as_of.tzinfo is None:
-        as_of = as_of.replace(tzinfo=time_zone)
-    return Expectation(time_zone=time_zone, as_of=as_of)
+        as_of = as_of.replace(tzinfo=zones.default)
+    return Expectation(zones=zones, as_of=as_of)
 
 
 @contextmanager

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from zoneinfo import ZoneInfo
 
 from sbm.commands.running import FAILED, OK, Work, in_database
 from sbm.model.ledger_balance import TickBalance
+from sbm.model.time_zones import TimeZones
 from sbm.operations.checks import LedgerCheck, LedgerFinding, check_ledger, check_schedules
-from sbm.settings.config import read_time_zone_of_ticks
+from sbm.settings.config import read_time_zones_of_ticks
 from sbm.settings.reading import Settings
 from sbm.store.ledger_balance import Double, OrphanSend
 from sbm.store.postgres.database import Database
@@ -34,16 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "schedules",
         help="find schedules that are never due, or that restrict both day fields",
         description="List each schedule that restricts both day_of_month and day_of_week, with its"
-        " next three ticks in the time zone of the schedules; each that is never due, because its"
-        " date does not exist or its fields cannot be read; and each that the Seed Scheduler cannot"
-        " store. Changes nothing. Exits with 1 if there is a schedule of the last two kinds,"
-        " otherwise with 0.",
+        " next three ticks in its time zone; each that is never due, because its date does not"
+        " exist, or its fields or its time zone cannot be read; each that the Seed Scheduler cannot"
+        " store; and each whose time zone does not count, because the Scheduler calls and has"
+        " another one. Changes nothing. Exits with 1 if there is a schedule of the last three"
+        " kinds, otherwise with 0.",
     )
     check_schedules.set_defaults(command=in_database(_check_schedules))
 
 
 def _check_all(options: argparse.Namespace) -> Work:
-    return partial(_check_both, time_zone=_time_zone(options))
+    return partial(_check_both, zones=_time_zones(options))
 
 
 def _check_the_ledger(_options: argparse.Namespace) -> Work:
@@ -51,20 +52,20 @@ def _check_the_ledger(_options: argparse.Namespace) -> Work:
 
 
 def _check_schedules(options: argparse.Namespace) -> Work:
-    return partial(_check_those_schedules, time_zone=_time_zone(options))
+    return partial(_check_those_schedules, zones=_time_zones(options))
 
 
-def _time_zone(options: argparse.Namespace) -> ZoneInfo:
+def _time_zones(options: argparse.Namespace) -> TimeZones:
     settings = Settings(environ=options.environ)
-    time_zone = read_time_zone_of_ticks(settings)
+    zones = read_time_zones_of_ticks(settings)
     settings.check()
-    return time_zone
+    return zones
 
 
-async def _check_both(database: Database, *, time_zone: ZoneInfo) -> int:
+async def _check_both(database: Database, *, zones: TimeZones) -> int:
     statuses = (
         await _check_ledger(database),
-        await _check_those_schedules(database, time_zone=time_zone),
+        await _check_those_schedules(database, zones=zones),
     )
     return FAILED if FAILED in statuses else OK
 
@@ -106,12 +107,12 @@ def _sum_up(check: LedgerCheck) -> None:
     print("the ledger is unbalanced" if check.is_unbalanced else "the ledger is balanced")
 
 
-async def _check_those_schedules(database: Database, *, time_zone: ZoneInfo) -> int:
-    check = await check_schedules(database, time_zone=time_zone)
+async def _check_those_schedules(database: Database, *, zones: TimeZones) -> int:
+    check = await check_schedules(database, zones=zones)
     for remark in check.remarks:
         print(remark)
     both_days = sum(not remark.is_fault for remark in check.remarks)
     print(f"{both_days} of {check.schedules} schedules restrict both day fields")
     faulty = f"{len(check.faulty)} of {check.schedules} schedules"
-    print(f"{faulty} are never due, or cannot be stored by the Scheduler")
+    print(f"{faulty} cannot work as they were meant to")
     return FAILED if check.faulty else OK

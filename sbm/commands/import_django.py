@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from attrs import asdict, define, frozen
 from tqdm import tqdm
@@ -22,6 +21,7 @@ from tqdm import tqdm
 from sbm.commands.running import OK, CommandFailed, add_signature, print_table, signature_from
 from sbm.model.content_rules import PREPEND
 from sbm.model.signature import Signature
+from sbm.model.time_zones import TimeZones
 from sbm.operations.django_import.findings import (
     Finding,
     copy_files,
@@ -32,7 +32,7 @@ from sbm.operations.django_import.old_files import FileCopier
 from sbm.operations.django_import.transfer import ImportedData, transfer
 from sbm.operations.progress import Advance
 from sbm.operations.schedule_remarks import Remark, remarks
-from sbm.settings.config import read_max_text_length, read_time_zone_of_ticks
+from sbm.settings.config import read_max_text_length, read_time_zones_of_ticks
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
 from sbm.store.django.report import ImportFailed
@@ -90,7 +90,7 @@ class _Import:
     source: DatabaseAddress
     report: Path | None
     copies: FileCopier | None
-    time_zone: ZoneInfo
+    zones: TimeZones
     limit: int
     host: str
     go_on: bool
@@ -100,7 +100,7 @@ class _Import:
     @classmethod
     def read(cls, options: argparse.Namespace) -> _Import:
         settings = Settings(environ=options.environ)
-        time_zone = read_time_zone_of_ticks(settings)
+        zones = read_time_zones_of_ticks(settings)
         limit = read_max_text_length(settings)
         copies = _copies(options, settings)
         settings.check()
@@ -108,7 +108,7 @@ class _Import:
             source=options.source,
             report=options.report,
             copies=copies,
-            time_zone=time_zone,
+            zones=zones,
             limit=limit,
             host=_host(options.environ),
             go_on=options.go_on,
@@ -130,7 +130,7 @@ def _take_over(wanted: _Import, address: DatabaseAddress) -> int:
             conclusion = _Conclusion(
                 file=file,
                 copies=wanted.copies,
-                time_zone=wanted.time_zone,
+                zones=wanted.zones,
                 limit=wanted.limit,
                 host=wanted.host,
                 is_dry=wanted.is_dry,
@@ -193,7 +193,7 @@ class _Conclusion:
 
     file: IO[str]
     copies: FileCopier | None
-    time_zone: ZoneInfo
+    zones: TimeZones
     limit: int
     host: str
     is_dry: bool
@@ -202,7 +202,7 @@ class _Conclusion:
         for note in taken.notes:
             told = {"table": note.table, "id": note.id, "fate": note.fate, "reason": note.reason}
             self._line(told, was=note.was or "null")
-        found = [one for each in taken.schedules for one in remarks(each, self.time_zone)]
+        found = [one for each in taken.schedules for one in remarks(each, self.zones)]
         for remark in found:
             about = {"table": "schedules", "id": str(remark.id), "fate": remark.fate}
             self._line({**about, "reason": remark.reason, "next_ticks": remark.next_ticks})

@@ -24,7 +24,7 @@ from sbm.commands.running import (
 from sbm.commands.selecting import moment
 from sbm.model.durations import RequestTimeout
 from sbm.operations.restored import Restoration, RestoredCount, repair, time_of_dump
-from sbm.settings.config import read_lease, read_message_sender, read_time_zone_of_ticks
+from sbm.settings.config import read_lease, read_message_sender, read_time_zones_of_ticks
 from sbm.settings.endpoints import ServiceAddress
 from sbm.settings.reading import Settings
 from sbm.store.postgres.database import Database
@@ -73,7 +73,7 @@ def _restored(options: argparse.Namespace) -> Work:
     wanted = Restoration(
         since=options.since,
         lease=read_lease(settings),
-        time_zone=read_time_zone_of_ticks(settings),
+        zones=read_time_zones_of_ticks(settings),
         is_new_installation=options.new_installation,
         is_dry=not options.yes,
         without_list=options.without_list,

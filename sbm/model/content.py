@@ -18,7 +18,10 @@ _LANGUAGE = re.compile(r"[a-z]{3}(_[A-Z]{2})?")
 
 @frozen(kw_only=True)
 class Schedule:
-    """The five fields of a cron line."""
+    """The five fields of a cron line, and the name of the time zone in which they are read.
+
+    Without a time zone, it has that of all schedules (see ``TimeZones``).
+    """
 
     id: int
     minute: str
@@ -26,6 +29,7 @@ class Schedule:
     day_of_week: str
     day_of_month: str
     month_of_year: str
+    time_zone: str | None = None
 
 
 @frozen(kw_only=True)

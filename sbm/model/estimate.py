@@ -7,14 +7,17 @@ from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
-from sbm.model.cron import Cron
+from sbm.model.time_zones import ZonedCron
 
 DAYS = 7
 
 
 @frozen(kw_only=True)
 class Estimate:
-    """How many subscriptions and identities of a message set will get a message on a day."""
+    """How many subscriptions and identities of a message set will get a message on a day.
+
+    The day of each subscription is that of the time zone of its schedule.
+    """
 
     id: int
     send_date: date
@@ -29,8 +32,9 @@ def days_ahead(now: datetime, zone: ZoneInfo) -> list[date]:
     return [today + timedelta(days=days) for days in range(DAYS)]
 
 
-def is_due_on(cron: Cron, day: date, zone: ZoneInfo) -> bool:
-    """Whether a schedule is due at least once on this day of the time zone."""
+def is_due_on(schedule: ZonedCron, day: date) -> bool:
+    """Whether a schedule is due at least once on this day of its time zone."""
+    cron, zone = schedule.cron, schedule.time_zone
     midnight = datetime.combine(day, time(), zone)
     following = datetime.combine(day + timedelta(days=1), time(), zone)
     due = cron.next_after(midnight - timedelta(seconds=1), zone)

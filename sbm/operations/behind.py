@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from attrs import asdict, define, evolve, field, frozen
 
 from sbm.model.behind import BehindRecord, RepairCount
 from sbm.model.ids import BEFORE_ALL
 from sbm.model.signature import Signature
+from sbm.model.time_zones import TimeZones
 from sbm.operations import schedule_runs
 from sbm.operations.progress import Advance, Progress, no_progress
 from sbm.operations.refusals import OperationRefused
@@ -38,9 +38,9 @@ class MomentTooFar(OperationRefused):
 
 @frozen(kw_only=True)
 class Expectation:
-    """The moment of the comparison (None: now), and the time zone of the schedules."""
+    """The moment of the comparison (None: now), and the time zones of the schedules."""
 
-    time_zone: ZoneInfo
+    zones: TimeZones
     as_of: datetime | None = None
 
 
@@ -214,7 +214,7 @@ class _Pass:
         )
         runs = await schedule_runs.prepare(
             self.database,
-            time_zone=self.expectation.time_zone,
+            zones=self.expectation.zones,
             as_of=self.expectation.as_of,
             wanted=wanted,
         )

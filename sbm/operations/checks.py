@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from attrs import define, field, frozen
 
 from sbm.model.ids import BEFORE_ALL
 from sbm.model.ledger_balance import TickBalance, batches
+from sbm.model.time_zones import TimeZones
 from sbm.operations.schedule_remarks import Remark, remarks
 from sbm.store import ledger_balance, schedules
 from sbm.store.ledger_balance import Double, OrphanSend, Surplus
@@ -55,7 +55,7 @@ class ScheduleCheck:
 
     @property
     def faulty(self) -> set[int]:
-        """The ids of schedules that are never due, or that the Scheduler cannot store."""
+        """The ids of schedules that cannot work as they were meant to."""
         return {remark.id for remark in self.remarks if remark.is_fault}
 
 
@@ -69,10 +69,10 @@ async def check_ledger(
     return await _LedgerChecker(database=database, tell=tell).run()
 
 
-async def check_schedules(database: Database, *, time_zone: ZoneInfo) -> ScheduleCheck:
-    """Look at all schedules; their fields are read in this time zone."""
+async def check_schedules(database: Database, *, zones: TimeZones) -> ScheduleCheck:
+    """Look at all schedules; ``zones`` say in which time zone their fields are read."""
     told = await database.transact(schedules.list_told)
-    found = [remark for schedule in told for remark in remarks(schedule, time_zone)]
+    found = [remark for schedule in told for remark in remarks(schedule, zones)]
     return ScheduleCheck(schedules=len(told), remarks=found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 from attrs import define, field, frozen
 
@@ -49,7 +50,8 @@ class Draft:
 
     ``defaults`` are the names of the values that the client did not write. ``user_id`` is the user
     who writes; None if the database does not know the user. A text that is sent has at most
-    ``max_text_length`` characters.
+    ``max_text_length`` characters. ``ticking_zone`` is the time zone of the Scheduler, if it makes
+    the ticks.
     """
 
     values: Mapping[str, Any]
@@ -58,6 +60,7 @@ class Draft:
     references: Sequence[Referenced] = ()
     user_id: int | None = None
     max_text_length: int = MAX_TEXT_LENGTH
+    ticking_zone: ZoneInfo | None = None
 
     @property
     def written(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from attrs import define, frozen
 
@@ -14,6 +13,7 @@ from sbm.model.outbound import OwnOutbound
 from sbm.model.pause import Pause
 from sbm.model.send import Settled
 from sbm.model.signature import Signature
+from sbm.model.time_zones import TimeZones
 from sbm.operations.due_moments import latest_first
 from sbm.operations.progress import Progress, no_progress
 from sbm.operations.refusals import OperationRefused
@@ -74,7 +74,7 @@ class Restoration:
 
     since: datetime | None
     lease: timedelta
-    time_zone: ZoneInfo
+    zones: TimeZones
     is_new_installation: bool
     is_dry: bool
     without_list: bool = False
@@ -112,7 +112,7 @@ async def repair(
     count = RestoredCount(outbounds=len(listed))
     if wanted.is_dry:
         count.doubted = await database.transact(lost_sends.count_owed_or_claimed)
-        count.missed = await _miss_ticks(database, wanted.time_zone, is_dry=True)
+        count.missed = await _miss_ticks(database, wanted.zones, is_dry=True)
         for start in range(0, len(listed), CHUNK):
             part = listed[start : start + CHUNK]
             count.adopted += len(await database.transact(lost_sends.find_lost, outbounds=part))
@@ -123,7 +123,7 @@ async def repair(
         outbounds_until=max((one.created_at for one in listed), default=None),
     )
     count.doubted = await doubt_all(database, lease=wanted.lease)
-    count.missed = await _miss_ticks(database, wanted.time_zone)
+    count.missed = await _miss_ticks(database, wanted.zones)
     await adopt_all(database, listed, count=count, progress=progress)
     await database.transact(_conclude, wanted=wanted, since=since, count=count)
     return count
@@ -288,28 +288,31 @@ def _found(outbound_id: str) -> Settled:
     return Settled(outcome="adopted", stage="post", reason=_FOUND, outbound_id=outbound_id)
 
 
-async def _miss_ticks(database: Database, time_zone: ZoneInfo, *, is_dry: bool = False) -> int:
+async def _miss_ticks(database: Database, zones: TimeZones, *, is_dry: bool = False) -> int:
     """Record the ticks of the built-in clock that came due since the dump as missed."""
     if await database.transact(scheduler_calls.read_scheduling) != "builtin":
         return 0
     missed, after, seen = 0, 0, SCHEDULES_AT_A_TIME
     while seen == SCHEDULES_AT_A_TIME:
         seen, after, found = await database.transact(
-            _miss_next, time_zone=time_zone, after=after, is_dry=is_dry
+            _miss_next, zones=zones, after=after, is_dry=is_dry
         )
         missed += found
     return missed
 
 
 async def _miss_next(
-    transaction: Transaction, *, time_zone: ZoneInfo, after: int, is_dry: bool
+    transaction: Transaction, *, zones: TimeZones, after: int, is_dry: bool
 ) -> tuple[int, int, int]:
     stale = await ticks.find_stale(
-        transaction, time_zone=time_zone, limit=SCHEDULES_AT_A_TIME, after=after
+        transaction, default_time_zone=zones.default, limit=SCHEDULES_AT_A_TIME, after=after
     )
     missed = 0
     for schedule in stale:
-        if schedule.cron is None or schedule.due_since is None or schedule.is_ahead:
+        time_zone = zones.of(schedule.time_zone)
+        if schedule.cron is None or time_zone is None:
+            continue  # the clock tells an operator
+        if schedule.due_since is None or schedule.is_ahead:
             continue  # the clock decides what to do
         moments = await latest_first(
             transaction,
@@ -325,7 +328,7 @@ async def _miss_next(
         await ticks.set_next_tick(
             transaction,
             schedule_id=schedule.schedule_id,
-            time_zone=time_zone,
+            default_time_zone=zones.default,
             next_tick_at=schedule.cron.next_after(schedule.now, time_zone),
         )
     return len(stale), stale[-1].schedule_id if stale else after, missed

@@ -1,4 +1,4 @@
-"""Remarks about schedules for operators: both day fields, never due, never told."""
+"""Remarks about schedules for operators: both day fields, never due, never told, time zones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from attrs import frozen
 
 from sbm.model.cron import Cron
+from sbm.model.time_zones import TimeZones
 from sbm.store.schedules import ToldSchedule
 
 TICKS_SHOWN = 3
@@ -17,7 +18,7 @@ TICKS_SHOWN = 3
 class Remark:
     """A remark about a schedule; ``is_fault``: the schedule cannot work as it was meant to.
 
-    ``next_ticks`` are in the time zone of the schedules, in ISO 8601.
+    ``next_ticks`` are in the time zone of the schedule, in ISO 8601.
     """
 
     id: int
@@ -31,9 +32,11 @@ class Remark:
         return f"{told}; next ticks {', '.join(self.next_ticks)}" if self.next_ticks else told
 
 
-def remarks(schedule: ToldSchedule, zone: ZoneInfo) -> Iterator[Remark]:
-    """The remarks about a schedule; its fields are read in this time zone."""
+def remarks(schedule: ToldSchedule, zones: TimeZones) -> Iterator[Remark]:
+    """The remarks about a schedule; ``zones`` say in which time zone its fields are read."""
     cron = schedule.cron
+    if zones.disregards(schedule.time_zone):
+        yield _other_zone(schedule, zones)
     if cron is None:
         yield Remark(
             id=schedule.id,
@@ -41,7 +44,15 @@ def remarks(schedule: ToldSchedule, zone: ZoneInfo) -> Iterator[Remark]:
             reason="its fields cannot be read: it is never due",
         )
         return
-    if cron.restricts_both_days:
+    zone = zones.of(schedule.time_zone)
+    if zone is None:
+        yield Remark(
+            id=schedule.id,
+            fate="unknown time zone",
+            reason=f"this machine does not know its time zone, {schedule.time_zone}: it is never"
+            " due",
+        )
+    elif cron.restricts_both_days:
         yield _both_days(schedule, cron, zone)
     if cron.impossible_date:
         yield Remark(
@@ -57,6 +68,16 @@ def remarks(schedule: ToldSchedule, zone: ZoneInfo) -> Iterator[Remark]:
             reason="a field of it has no form of 64 characters that the Scheduler understands:"
             " it is not told of it",
         )
+
+
+def _other_zone(schedule: ToldSchedule, zones: TimeZones) -> Remark:
+    assert zones.scheduler is not None
+    return Remark(
+        id=schedule.id,
+        fate="other time zone",
+        reason=f"its time zone, {schedule.time_zone}, does not count: the Scheduler makes its"
+        f" ticks, and reads it in {zones.scheduler.key}",
+    )
 
 
 def _both_days(schedule: ToldSchedule, cron: Cron, zone: ZoneInfo) -> Remark:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
-from sbm.model.cron import Cron
 from sbm.model.ids import BEFORE_ALL
+from sbm.model.time_zones import TimeZones, ZonedCron
 from sbm.runtime.time_slices import TimeSlice
 from sbm.store import estimates, schedule_runs
 from sbm.store.postgres.database import Database
@@ -29,22 +28,23 @@ async def _go_on() -> None:
 async def prepare(
     database: Database,
     *,
-    time_zone: ZoneInfo,
+    zones: TimeZones,
     as_of: datetime | None = None,
     wanted: RunFilter = EVERYBODY,
     keep: KeepAlive = _go_on,
 ) -> ScheduleRuns:
-    """Compute when every schedule was due until a moment, or until now, as far as it matters."""
+    """Compute when every schedule was due until a moment, or until now, as far as it matters.
+
+    The fields of each schedule are read in its time zone of now, whatever it had before.
+    """
     await _forget_ended(database, keep)
     runs_id, until = await database.transact(schedule_runs.begin, as_of=as_of)
     since, size = await _survey(database, wanted, keep)
     if since is not None:
-        _, crons = await database.transact(estimates.find_crons)
+        _, crons = await database.transact(estimates.find_crons, zones=zones)
         for schedule_id, cron in crons.items():
             await keep()
-            runs = await _list_runs(
-                database.reactor, cron, since=since, until=until, time_zone=time_zone, keep=keep
-            )
+            runs = await _list_runs(database.reactor, cron, since=since, until=until, keep=keep)
             await _add_runs(database, runs_id=runs_id, schedule_id=schedule_id, runs=runs)
         await database.transact(schedule_runs.end_runs)
     return ScheduleRuns(id=runs_id, as_of=until, size=size)
@@ -81,18 +81,17 @@ async def _survey(
 
 async def _list_runs(
     reactor: object,
-    cron: Cron,
+    schedule: ZonedCron,
     *,
     since: datetime,
     until: datetime,
-    time_zone: ZoneInfo,
     keep: KeepAlive,
 ) -> list[datetime]:
     """When the schedule was due, in order: the latest MAX_RUNS times."""
     runs: list[datetime] = []
     slices = TimeSlice(reactor=reactor)
     while len(runs) < MAX_RUNS:
-        run = cron.latest_between(since, until, time_zone)
+        run = schedule.cron.latest_between(since, until, schedule.time_zone)
         if run is None:
             break
         runs.append(run)

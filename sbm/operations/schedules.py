@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from attrs import asdict, evolve
 
 from sbm.model.content import Schedule
 from sbm.model.cron import CRON_FIELDS, UNTOLD, Cron, CronError, tidy
+from sbm.model.time_zones import find_time_zone
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import InUse, NoSuchRow, WrongValues
 from sbm.store import schedules
 from sbm.store.postgres.database import Transaction
 
+UNKNOWN_ZONE = "Enter the IANA name of a time zone, such as Africa/Johannesburg."
+AMBIGUOUS_ZONE = (
+    "The database does not know this name, or reads it in another way: enter the name of a place,"
+    " such as Africa/Johannesburg."
+)
+ZONE_OF_SCHEDULER = (
+    "The Scheduler makes the ticks, and it reads all schedules in {zone}: enter null, or {zone}."
+    " A cron in one time zone cannot follow the daylight saving of another."
+)
+
 
 async def create_schedule(transaction: Transaction, draft: Draft) -> Schedule:
     """Make a schedule; raises WrongValues."""
     draft.found().check()
-    await _check_together(transaction, draft.values, before={})
+    await _check_together(transaction, draft, draft.values, before={})
     return await schedules.create(transaction, **draft.values)
 
 
@@ -31,7 +44,7 @@ async def change_schedule(
     draft = changes(asdict(found))
     draft.found().check()
     changed = evolve(found, **draft.values)
-    await _check_together(transaction, _fields(changed), before=_fields(found))
+    await _check_together(transaction, draft, asdict(changed), before=asdict(found))
     await schedules.update(transaction, schedule=changed)
     return changed
 
@@ -47,17 +60,30 @@ async def delete_schedule(transaction: Transaction, *, schedule_id: int) -> None
 
 
 async def _check_together(
-    transaction: Transaction, fields: Mapping[str, str], *, before: Mapping[str, str]
+    transaction: Transaction, draft: Draft, values: Mapping[str, Any], *, before: Mapping[str, Any]
 ) -> None:
-    """Raise WrongValues if fields that are right one by one are wrong together.
+    """Raise WrongValues if values that are right one by one are wrong together, or cannot be used.
 
-    Imported schedules may have such fields. If a request does not change them, it is not refused.
+    Imported schedules may have such values, and those of another way of scheduling. If a request
+    does not change them, it is not refused.
     """
+    found = await _cron_problems(transaction, _crons(values), before=_crons(before))
+    zone = values["time_zone"]
+    if zone is not None and zone != before.get("time_zone"):
+        sentence = await _zone_problem(transaction, zone, ticking=draft.ticking_zone)
+        found |= {"time_zone": sentence} if sentence else {}
+    if found:
+        raise WrongValues({name: [sentence] for name, sentence in found.items()})
+
+
+async def _cron_problems(
+    transaction: Transaction, fields: Mapping[str, str], *, before: Mapping[str, str]
+) -> dict[str, str]:
+    """A message for each wrong cron field, if one of them is changed."""
     kept = {name for name, value in fields.items() if before.get(name) == value}
     unread = kept & Cron.problems(fields).keys()
     found = await _problems(transaction, {**fields, **dict.fromkeys(unread, "*")})
-    if not found.keys() <= kept:
-        raise WrongValues({name: [sentence] for name, sentence in found.items()})
+    return {} if found.keys() <= kept else found
 
 
 async def _problems(transaction: Transaction, fields: Mapping[str, str]) -> dict[str, str]:
@@ -68,9 +94,23 @@ async def _problems(transaction: Transaction, fields: Mapping[str, str]) -> dict
         return error.problems
     if cron.impossible_date:
         return cron.impossible_date
-    no_progress = await schedules.find_untold_fields(transaction, fields=fields)
-    return dict.fromkeys(no_progress, UNTOLD)
+    untold = await schedules.find_untold_fields(transaction, fields=fields)
+    return dict.fromkeys(untold, UNTOLD)
 
 
-def _fields(schedule: Schedule) -> dict[str, str]:
-    return {name: tidy(getattr(schedule, name)) for name in CRON_FIELDS}
+async def _zone_problem(
+    transaction: Transaction, name: str, *, ticking: ZoneInfo | None
+) -> str | None:
+    """Why a schedule cannot have this time zone; ``ticking`` is the Scheduler's, if it ticks."""
+    zone = find_time_zone(name)
+    if zone is None:
+        return UNKNOWN_ZONE
+    if ticking is not None and name != ticking.key:
+        return ZONE_OF_SCHEDULER.format(zone=ticking.key)
+    days = await schedules.read_local_times(transaction, time_zone=name)
+    same = [moment.astimezone(zone).replace(tzinfo=None) == local for moment, local in days]
+    return None if same and all(same) else AMBIGUOUS_ZONE
+
+
+def _crons(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: tidy(values[name]) for name in CRON_FIELDS if name in values}

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.scheduler_call import Scheduling
-from sbm.store import scheduler_calls, ticks
+from sbm.model.time_zones import TimeZones
+from sbm.store import scheduler_calls, schedules, ticks
 from sbm.store.postgres.database import Database, Transaction
+
+# So many schedules are named in the log.
+NAMED = 10
 
 
 @define(eq=False, slots=False, kw_only=True)
 class SchedulingMode:
-    """Records how this daemon schedules, for database sessions that are not a daemon's."""
+    """Records how this daemon schedules, for database sessions that are not a daemon's.
+
+    If a Scheduler makes the ticks, it says which schedules have a time zone that does not count.
+    """
 
     _database: Database
     _mode: Scheduling
+    _zones: TimeZones | None = None
     _is_told: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger)
 
@@ -30,7 +40,23 @@ class SchedulingMode:
                     " schedules at the Scheduler",
                     mode=self._mode,
                 )
+            if self._zones is not None and self._zones.scheduler is not None:
+                await self._tell_other_zones(self._zones.scheduler)
         return 0
+
+    async def _tell_other_zones(self, time_zone: ZoneInfo) -> None:
+        count, first = await self._database.transact(
+            schedules.list_other_zones, time_zone=time_zone, limit=NAMED
+        )
+        if count:
+            self._log.warn(
+                "the time zones of {count} schedules do not count, because the Scheduler makes the"
+                " ticks and reads all in {time_zone}: schedules {ids}{others}",
+                count=count,
+                time_zone=time_zone.key,
+                ids=", ".join(map(str, first)),
+                others=" and others" if count > len(first) else "",
+            )
 
     async def _say(self, transaction: Transaction) -> bool:
         is_new = await scheduler_calls.set_scheduling(transaction, mode=self._mode)

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from sbm.model.cron import Cron
 from sbm.model.durations import TickGrace
+from sbm.model.time_zones import TimeZones
 from sbm.operations.due_moments import MOST_MISSED, latest_first
 from sbm.pipeline.database_clock import SETTLING_SECONDS, ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
@@ -131,7 +132,7 @@ class Clock:
 
     _database: Transactions
     _mode: SchedulingMode
-    _time_zone: ZoneInfo
+    _time_zones: TimeZones
     _grace: TickGrace
     _ticked: Callable[[], None]
     _log: Logger = field(factory=Logger)
@@ -152,7 +153,7 @@ class Clock:
             due=partial(
                 self._database.transact,
                 unreadable.list_stale_schedules,
-                time_zone=self._time_zone,
+                default_time_zone=self._time_zones.default,
                 limit=SCHEDULES_PER_PASS,
             ),
             part=self._work_out_only,
@@ -170,7 +171,7 @@ class Clock:
         await self._database.transact(
             ticks.set_next_tick,
             schedule_id=schedule_id,
-            time_zone=self._time_zone,
+            default_time_zone=self._time_zones.default,
             next_tick_at=None,
         )
         self._log.error(
@@ -195,9 +196,11 @@ class Clock:
         waiting = await ticks.list_waiting(transaction, after=after, limit=SCHEDULES_PER_PASS)
         beyond, slices = [], transaction.slices()
         for schedule in waiting:
-            if schedule.cron is not None:
-                moment = schedule.cron.next_after(schedule.now, self._time_zone)
-                if moment is not None and moment < schedule.next_tick_at:
+            time_zone = self._time_zones.of(schedule.time_zone)
+            if schedule.cron is not None and time_zone is not None:
+                moment = schedule.cron.next_after(schedule.now, time_zone)
+                stored = schedule.next_tick_at
+                if moment is not None and (stored is None or moment < stored):
                     beyond.append(schedule.schedule_id)
             if slices.is_over:
                 await slices.next_turn()
@@ -211,29 +214,44 @@ class Clock:
         if not reading.is_settled:
             return 0, 0
         stale = await ticks.find_stale(
-            transaction, time_zone=self._time_zone, limit=SCHEDULES_PER_PASS, only=only
+            transaction,
+            default_time_zone=self._time_zones.default,
+            limit=SCHEDULES_PER_PASS,
+            only=only,
         )
         ticked = 0
         for schedule in stale:
             next_tick_at = None
+            time_zone = self._time_zones.of(schedule.time_zone)
             if schedule.cron is None:
                 self._log.error("schedule {id} has no valid cron", id=schedule.schedule_id)
+            elif time_zone is None:
+                self._log.error(
+                    "schedule {id} is not due any more: this machine does not know its time zone,"
+                    " {time_zone}",
+                    id=schedule.schedule_id,
+                    time_zone=schedule.time_zone,
+                )
             else:
-                ticked += await self._tick(transaction, schedule, schedule.cron)
-                next_tick_at = schedule.cron.next_after(schedule.now, self._time_zone)
+                ticked += await self._tick(transaction, schedule, schedule.cron, time_zone)
+                next_tick_at = schedule.cron.next_after(schedule.now, time_zone)
             await ticks.set_next_tick(
                 transaction,
                 schedule_id=schedule.schedule_id,
-                time_zone=self._time_zone,
+                default_time_zone=self._time_zones.default,
                 next_tick_at=next_tick_at,
             )
         return len(stale), ticked
 
     async def _tick(
-        self, transaction: Transaction, schedule: ticks.StaleSchedule, cron: Cron
+        self,
+        transaction: Transaction,
+        schedule: ticks.StaleSchedule,
+        cron: Cron,
+        time_zone: ZoneInfo,
     ) -> int:
         """Open a tick for the latest moment that came due, if any; record the others as missed."""
-        missed = await self._came_due(transaction, schedule, cron)
+        missed = await self._came_due(transaction, schedule, cron, time_zone)
         is_in_time = bool(missed) and schedule.now - missed[0] <= self._grace
         ticked = False
         if is_in_time:
@@ -253,7 +271,11 @@ class Clock:
         return ticked
 
     async def _came_due(
-        self, transaction: Transaction, schedule: ticks.StaleSchedule, cron: Cron
+        self,
+        transaction: Transaction,
+        schedule: ticks.StaleSchedule,
+        cron: Cron,
+        time_zone: ZoneInfo,
     ) -> list[datetime]:
         """The moments that came due since the next moment was stored, the latest first."""
         if schedule.due_since is None:
@@ -270,5 +292,5 @@ class Clock:
                 id=schedule.schedule_id,
             )
         return await latest_first(
-            transaction, cron, after=just_before, until=schedule.now, time_zone=self._time_zone
+            transaction, cron, after=just_before, until=schedule.now, time_zone=time_zone
         )

@@ -24,6 +24,7 @@ from sbm.model.durations import (
 from sbm.model.scheduler_call import Scheduling as Mode
 from sbm.model.send import CONTENT_SETTLE
 from sbm.model.tick_times import Expectations
+from sbm.model.time_zones import TimeZones
 from sbm.settings.endpoints import (
     DatabaseAddress,
     MetricsAddress,
@@ -118,6 +119,11 @@ class SchedulingSettings:
     join_window: timedelta = timedelta(0)
 
     @property
+    def ticking_zone(self) -> ZoneInfo | None:
+        """The time zone of the Scheduler, if it makes the ticks."""
+        return None if self.mode == "builtin" else self.timezone
+
+    @property
     def problem(self) -> str:
         """Why no calls to the Scheduler can be made, though they should be; empty: they can."""
         if self.mode == "builtin" or self.inbound_token:
@@ -184,12 +190,16 @@ class Config:
     @property
     def expectations(self) -> Expectations:
         """What says when ticks are due."""
-        mode = self.scheduling.mode
         return Expectations(
-            mode=mode,
-            time_zone=self.timezone if mode == "builtin" else self.scheduling.timezone,
+            mode=self.scheduling.mode,
+            time_zone=self.scheduling.ticking_zone or self.timezone,
             grace=self.tick_grace,
         )
+
+    @property
+    def time_zones(self) -> TimeZones:
+        """What says in which time zone a schedule is read."""
+        return TimeZones(default=self.timezone, scheduler=self.scheduling.ticking_zone)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, database: str | None = None) -> Config:
@@ -259,19 +269,30 @@ class Config:
         return config
 
 
-def read_time_zone_of_ticks(settings: Settings) -> ZoneInfo:
-    """The time zone of the ticks: that of our own clock, or of the Scheduler if it calls us."""
-    by_clock = _mode(settings) == "builtin"
-    return settings.timezone("SBM_TIMEZONE" if by_clock else "SBM_SCHEDULER_TIMEZONE")
+def read_time_zones(settings: Settings) -> TimeZones:
+    """What says in which time zone a schedule is read, for commands."""
+    default = settings.timezone("SBM_TIMEZONE")
+    return TimeZones(default=default, scheduler=_read_ticking_zone(settings))
+
+
+def read_time_zones_of_ticks(settings: Settings) -> TimeZones:
+    """What says by which time zone the ticks of a schedule are made, for commands."""
+    scheduler = _read_ticking_zone(settings)
+    default = scheduler or settings.timezone("SBM_TIMEZONE")
+    return TimeZones(default=default, scheduler=scheduler)
 
 
 def read_expectations(settings: Settings) -> Expectations:
     """What says when ticks are due, for commands."""
     return Expectations(
         mode=cast(Mode, _mode(settings)),
-        time_zone=read_time_zone_of_ticks(settings),
+        time_zone=read_time_zones_of_ticks(settings).default,
         grace=_tick_grace(settings),
     )
+
+
+def _read_ticking_zone(settings: Settings) -> ZoneInfo | None:
+    return None if _mode(settings) == "builtin" else settings.timezone("SBM_SCHEDULER_TIMEZONE")
 
 
 def _tick_grace(settings: Settings) -> TickGrace:

@@ -15,15 +15,11 @@ from zoneinfo import ZoneInfo
 from attrs import field, frozen
 
 from sbm.model.echo import echoed
+from sbm.model.time_zones import find_time_zone
 from sbm.settings.endpoints import DatabaseAddress, MetricsAddress, ServiceAddress
 
 # What happens to a message that may have been sent, if the Message Sender cannot be asked.
 Uncertain = Literal["at-least-once", "at-most-once"]
-
-# Files and folders that are next to the time zones of a machine, but are no zones. Their content
-# depends on the machine (localtime, posixrules), is no place (Factory), counts leap seconds
-# (right), or repeats the others (posix).
-_NO_ZONES = frozenset({"factory", "localtime", "posix", "posixrules", "right"})
 
 DATABASE_SETTING = "STAGE_BASED_MESSAGING_DATABASE"
 
@@ -197,12 +193,9 @@ class Settings:
     def timezone(self, name: str) -> ZoneInfo:
         """A time zone by its IANA name, which means the same on every machine."""
         text = self.text(name) or "UTC"
-        first, _, _ = text.casefold().partition("/")
-        try:
-            if first not in _NO_ZONES:
-                return ZoneInfo(text)
-        except (ValueError, OSError, LookupError):
-            pass  # besides unknown names: folders (Europe) and paths (/etc/localtime)
+        found = find_time_zone(text)
+        if found is not None:
+            return found
         self.problem(name, f"must be the IANA name of a time zone, not {_quoted(text)}")
         return ZoneInfo("UTC")
 

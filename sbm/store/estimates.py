@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
+from attrs import frozen
+
 from sbm.model.cron import Cron
 from sbm.model.estimate import Estimate, days_ahead
+from sbm.model.time_zones import TimeZones, ZonedCron
 from sbm.store import clock
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
@@ -15,11 +18,30 @@ from sbm.store.postgres.statements import load
 QUERIES = load("estimates")
 
 
-async def find_crons(transaction: Transaction) -> tuple[datetime | None, dict[int, Cron]]:
-    """The database's now, and the readable schedules by id; now is None if there are none."""
-    schedules = await transaction.many(QUERIES.find_cron_fields, _schedule)
-    crons = {schedule_id: cron for _, schedule_id, cron in schedules if cron is not None}
-    return (schedules[0][0] if schedules else None), crons
+@frozen(kw_only=True)
+class _CronRow:
+    """A schedule; ``cron`` is None if its fields cannot be read."""
+
+    schedule_id: int
+    cron: Cron | None
+    time_zone: str | None
+    now: datetime
+
+
+async def find_crons(
+    transaction: Transaction, *, zones: TimeZones
+) -> tuple[datetime | None, dict[int, ZonedCron]]:
+    """The database's now, and the readable schedules by id; now is None if there are none.
+
+    A schedule is not readable, either, if this machine does not know its time zone.
+    """
+    rows = await transaction.many(QUERIES.find_cron_fields, _cron_row)
+    crons = {}
+    for row in rows:
+        cron, time_zone = row.cron, zones.of(row.time_zone)
+        if cron is not None and time_zone is not None:
+            crons[row.schedule_id] = ZonedCron(cron=cron, time_zone=time_zone)
+    return (rows[0].now if rows else None), crons
 
 
 async def estimate(transaction: Transaction, *, send_date: date, schedules: Iterable[int]) -> None:
@@ -57,10 +79,8 @@ async def list_page(
     )
 
 
-def _schedule(
-    *, schedule_id: int, now: datetime, **fields: str
-) -> tuple[datetime, int, Cron | None]:
-    return now, schedule_id, Cron.read(**fields)
+def _cron_row(*, schedule_id: int, time_zone: str | None, now: datetime, **fields: str) -> _CronRow:
+    return _CronRow(schedule_id=schedule_id, cron=Cron.read(**fields), time_zone=time_zone, now=now)
 
 
 def _day(*, send_date: date, subscriptions: int) -> tuple[date, int]:

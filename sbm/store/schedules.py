@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from attrs import asdict, field, frozen
 
@@ -28,6 +29,7 @@ class ToldSchedule:
     day_of_week: str
     day_of_month: str
     month_of_year: str
+    time_zone: str | None
     cron_definition: str | None
     now: datetime
     cron: Cron | None = field(init=False)
@@ -51,6 +53,7 @@ async def create(
     day_of_week: str,
     day_of_month: str,
     month_of_year: str,
+    time_zone: str | None = None,
 ) -> Schedule:
     """Make a schedule of valid cron fields."""
     return await transaction.one(
@@ -61,7 +64,28 @@ async def create(
         day_of_week=day_of_week,
         day_of_month=day_of_month,
         month_of_year=month_of_year,
+        time_zone=time_zone,
     )
+
+
+async def read_local_times(
+    transaction: Transaction, *, time_zone: str
+) -> list[tuple[datetime, datetime]]:
+    """Moments of a year, and the local times that the server has for them, without a time zone.
+
+    The list is empty if the server does not know the time zone.
+    """
+    return await transaction.many(QUERIES.read_local_times, _local_time, time_zone=time_zone)
+
+
+async def list_other_zones(
+    transaction: Transaction, *, time_zone: ZoneInfo, limit: int
+) -> tuple[int, list[int]]:
+    """How many schedules have another time zone than this one, and the first of them."""
+    found = await transaction.many(
+        QUERIES.list_other_zones, _counted, time_zone=time_zone.key, limit=limit
+    )
+    return (found[0][0] if found else 0), [schedule_id for _, schedule_id in found]
 
 
 async def find_untold_fields(transaction: Transaction, *, fields: Mapping[str, str]) -> list[str]:
@@ -112,3 +136,11 @@ async def exists(transaction: Transaction, *, row_id: int) -> bool:
 async def list_page(transaction: Transaction, *, page: PageRequest) -> Page[Schedule]:
     """A page of all schedules, by id."""
     return await read_page(transaction, QUERIES.list_schedules, Schedule, page)
+
+
+def _local_time(*, moment: datetime, local: datetime) -> tuple[datetime, datetime]:
+    return moment, local
+
+
+def _counted(*, schedule_id: int, count: int) -> tuple[int, int]:
+    return count, schedule_id

@@ -27,13 +27,15 @@ COUNTED_AT_ONCE = 100_000
 class StaleSchedule:
     """A schedule whose next tick by the built-in clock has to be computed.
 
-    ``cron`` is None if its fields cannot be read. ``now`` is the database's clock. ``due_since`` is
+    ``cron`` is None if its fields cannot be read. ``time_zone`` is the name of its own time zone,
+    if it has one. ``now`` is the database's clock. ``due_since`` is
     the first tick that may be due, or None if it was never computed, or by a rule that has changed.
     ``is_ahead``: it was computed while the clock was wrong, and must not be used.
     """
 
     schedule_id: int
     cron: Cron | None
+    time_zone: str | None
     now: datetime
     due_since: datetime | None
     is_ahead: bool = False
@@ -41,12 +43,16 @@ class StaleSchedule:
 
 @frozen(kw_only=True)
 class WaitingSchedule:
-    """A schedule that waits for ``next_tick_at``; ``now`` is the database's clock."""
+    """A schedule that waits for ``next_tick_at``; None: for nothing.
+
+    ``time_zone`` is the name of its own time zone, if it has one. ``now`` is the database's clock.
+    """
 
     schedule_id: int
     cron: Cron | None
+    time_zone: str | None
     now: datetime
-    next_tick_at: datetime
+    next_tick_at: datetime | None
 
 
 @frozen(kw_only=True)
@@ -109,7 +115,7 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
 async def find_stale(
     transaction: Transaction,
     *,
-    time_zone: ZoneInfo,
+    default_time_zone: ZoneInfo,
     limit: int,
     only: Sequence[int] | None = None,
     after: int = 0,
@@ -122,7 +128,7 @@ async def find_stale(
         QUERIES.find_stale_schedules,
         _stale,
         version=RULE_VERSION,
-        time_zone=time_zone.key,
+        default_time_zone=default_time_zone.key,
         limit=limit,
         only=None if only is None else list(only),
         after=after,
@@ -132,7 +138,10 @@ async def find_stale(
 async def list_waiting(
     transaction: Transaction, *, after: int, limit: int
 ) -> list[WaitingSchedule]:
-    """Up to ``limit`` schedules with ids above ``after`` whose next tick is in the future."""
+    """Up to ``limit`` schedules with ids above ``after`` whose next tick is in the future.
+
+    And those with a time zone of their own that have no next tick.
+    """
     return await transaction.many(
         QUERIES.list_waiting_schedules, _waiting, after=after, limit=limit
     )
@@ -152,7 +161,7 @@ async def set_next_tick(
     transaction: Transaction,
     *,
     schedule_id: int,
-    time_zone: ZoneInfo,
+    default_time_zone: ZoneInfo,
     next_tick_at: datetime | None,
 ) -> None:
     """Store when the built-in clock ticks next for a schedule; None: never."""
@@ -160,7 +169,7 @@ async def set_next_tick(
         QUERIES.set_next_tick,
         schedule_id=schedule_id,
         version=RULE_VERSION,
-        time_zone=time_zone.key,
+        default_time_zone=default_time_zone.key,
         next_tick_at=next_tick_at,
     )
 
@@ -275,6 +284,7 @@ class _ExpandedRow:
 def _stale(
     *,
     schedule_id: int,
+    time_zone: str | None,
     now: datetime,
     next_tick_at: datetime | None,
     is_set: bool,
@@ -284,6 +294,7 @@ def _stale(
     return StaleSchedule(
         schedule_id=schedule_id,
         cron=Cron.read(**fields),
+        time_zone=time_zone,
         now=now,
         due_since=next_tick_at if is_set else None,
         is_ahead=bool(is_set and is_ahead),
@@ -291,7 +302,17 @@ def _stale(
 
 
 def _waiting(
-    *, schedule_id: int, now: datetime, next_tick_at: datetime, **fields: str
+    *,
+    schedule_id: int,
+    time_zone: str | None,
+    now: datetime,
+    next_tick_at: datetime | None,
+    **fields: str,
 ) -> WaitingSchedule:
-    cron = Cron.read(**fields)
-    return WaitingSchedule(schedule_id=schedule_id, cron=cron, now=now, next_tick_at=next_tick_at)
+    return WaitingSchedule(
+        schedule_id=schedule_id,
+        cron=Cron.read(**fields),
+        time_zone=time_zone,
+        now=now,
+        next_tick_at=next_tick_at,
+    )

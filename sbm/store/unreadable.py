@@ -103,13 +103,13 @@ async def fail_task(transaction: Transaction, *, task_id: UUID, reason: str) -> 
 
 
 async def list_stale_schedules(
-    transaction: Transaction, *, time_zone: ZoneInfo, limit: int
+    transaction: Transaction, *, default_time_zone: ZoneInfo, limit: int
 ) -> list[int]:
     """The schedules for which the built-in clock has work."""
     return await transaction.many(
         QUERIES.list_stale_schedules,
         int,
         version=RULE_VERSION,
-        time_zone=time_zone.key,
+        default_time_zone=default_time_zone.key,
         limit=limit,
     )

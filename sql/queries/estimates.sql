@@ -2,8 +2,9 @@
 
 -- name: find_cron_fields :many
 -- reads
--- The cron fields of each schedule, and the time.
-SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now
+-- The cron fields of each schedule, its time zone, and the time.
+SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, time_zone,
+       now() AS now
   FROM schedules ORDER BY id;
 
 -- name: estimate_sends :exec

@@ -1,11 +1,11 @@
 -- columns:
-id, minute, hour, day_of_week, day_of_month, month_of_year
+id, minute, hour, day_of_week, day_of_month, month_of_year, time_zone
 
 -- name: insert_schedule :one
 -- fires: owe_scheduler_call_of_gone_or_new
 -- A new schedule. The built-in clock computes later when it is due next.
-INSERT INTO schedules (minute, hour, day_of_week, day_of_month, month_of_year)
-VALUES (%(minute)s, %(hour)s, %(day_of_week)s, %(day_of_month)s, %(month_of_year)s)
+INSERT INTO schedules (minute, hour, day_of_week, day_of_month, month_of_year, time_zone)
+VALUES (%(minute)s, %(hour)s, %(day_of_week)s, %(day_of_month)s, %(month_of_year)s, %(time_zone)s)
 RETURNING {columns};
 
 -- name: find_schedule :maybe
@@ -34,7 +34,8 @@ SELECT {columns} FROM schedules WHERE id = %(id)s FOR UPDATE;
 -- New fields for a schedule; the built-in clock notices by itself that they have changed.
 UPDATE schedules
    SET minute = %(minute)s, hour = %(hour)s, day_of_week = %(day_of_week)s,
-       day_of_month = %(day_of_month)s, month_of_year = %(month_of_year)s
+       day_of_month = %(day_of_month)s, month_of_year = %(month_of_year)s,
+       time_zone = %(time_zone)s
  WHERE id = %(id)s;
 
 -- name: find_untold_fields :many
@@ -45,6 +46,21 @@ SELECT name
                ('day_of_month', %(day_of_month)s), ('month_of_year', %(month_of_year)s)
        ) AS given (name, field)
  WHERE told_cron_field(name, field) IS NULL;
+
+-- name: read_local_times :many
+-- reads
+-- What the server takes this time zone for: the local time on each day from now on, for a year. No
+-- row: it does not know the name. (AT TIME ZONE also accepts abbreviations, which have no daylight
+-- saving: CET is one hour ahead of UTC in summer, too.)
+SELECT moment, moment AT TIME ZONE %(time_zone)s::text AS local
+  FROM generate_series(now(), now() + interval '1 year', interval '1 day') moment
+ WHERE EXISTS (SELECT FROM pg_timezone_names WHERE name = %(time_zone)s::text);
+
+-- name: list_other_zones :many
+-- reads
+-- The schedules with a time zone that is not this one, and how many there are.
+SELECT id AS schedule_id, count(*) OVER () AS count FROM schedules
+ WHERE time_zone <> %(time_zone)s ORDER BY id LIMIT %(limit)s;
 
 -- name: list_told :many
 -- reads

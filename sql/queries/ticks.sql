@@ -225,14 +225,15 @@ SELECT withdrawn.id, tick_id, 'next', 'skipped', 'trigger',
 -- A rule without a version is of the first version, by which a day was due if either day field
 -- matched it. The moments of the second version are among those of the first: the search for them
 -- begins at the next moment by the first version, so none is lost.
-SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
-       next_tick_at,
-       COALESCE(next_tick_rule IN (rule.text, first_rule.text), false) AS is_set,
+SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, time_zone,
+       now() AS now, next_tick_at,
+       COALESCE(next_tick_rule IN (rule.text, rule_of_next_tick(schedules, NULL,
+                                                                %(default_time_zone)s::text)),
+                false) AS is_set,
        next_tick_set_at > clock_timestamp() AS is_ahead
   FROM schedules,
-       LATERAL (SELECT concat_ws(' ', minute, hour, day_of_month, month_of_year, day_of_week,
-                                 %(time_zone)s::text) AS text) first_rule,
-       LATERAL (SELECT concat_ws(' ', %(version)s::text, first_rule.text) AS text) rule
+       LATERAL (SELECT rule_of_next_tick(schedules, %(version)s::text,
+                                         %(default_time_zone)s::text) AS text) rule
  WHERE (next_tick_at <= now() OR next_tick_rule IS DISTINCT FROM rule.text
         OR next_tick_set_at > clock_timestamp())
    AND (%(only)s::integer[] IS NULL OR id = ANY(%(only)s::integer[])) AND id > %(after)s
@@ -243,8 +244,8 @@ SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year
 -- Store when the built-in clock ticks next for this schedule (null: never), and by which rule.
 UPDATE schedules
    SET next_tick_at = %(next_tick_at)s, next_tick_set_at = now(),
-       next_tick_rule = concat_ws(' ', %(version)s::text, minute, hour, day_of_month, month_of_year,
-                                  day_of_week, %(time_zone)s::text)
+       next_tick_rule = rule_of_next_tick(schedules, %(version)s::text,
+                                          %(default_time_zone)s::text)
  WHERE id = %(schedule_id)s;
 
 -- name: clear_next_ticks :exec
@@ -255,16 +256,21 @@ UPDATE schedules SET next_tick_at = NULL, next_tick_rule = NULL, next_tick_set_a
 
 -- name: list_waiting_schedules :many
 -- reads
--- The next schedules that wait for a moment in the future, in the order of their ids.
-SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, now() AS now,
-       next_tick_at
-  FROM schedules WHERE id > %(after)s AND next_tick_at > now() ORDER BY id LIMIT %(limit)s;
+-- The next schedules that wait for a moment in the future, in the order of their ids; and those
+-- that wait for none, and may have a time zone that no machine knew when it was looked up.
+SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year, time_zone,
+       now() AS now, next_tick_at
+  FROM schedules
+ WHERE id > %(after)s
+   AND (next_tick_at > now()
+        OR next_tick_at IS NULL AND next_tick_rule IS NOT NULL AND time_zone IS NOT NULL)
+ ORDER BY id LIMIT %(limit)s;
 
 -- name: doubt_next_ticks :exec
--- These schedules wait for a moment that is not their next one. It is computed again, like one that
--- was computed while the clock was ahead.
+-- These schedules wait for a moment that is not their next one, or for none. It is computed again,
+-- like one that was computed while the clock was ahead.
 UPDATE schedules SET next_tick_set_at = 'infinity'
- WHERE id = ANY(%(ids)s::integer[]) AND next_tick_at > now();
+ WHERE id = ANY(%(ids)s::integer[]) AND (next_tick_at > now() OR next_tick_at IS NULL);
 
 -- name: find_last_moment :maybe
 -- reads

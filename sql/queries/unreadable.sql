@@ -127,6 +127,6 @@ UPDATE tasks
 -- What find_stale_schedules would find.
 SELECT id FROM schedules
  WHERE next_tick_at <= now()
-    OR next_tick_rule IS DISTINCT FROM concat_ws(' ', %(version)s::text, minute, hour, day_of_month,
-                                                 month_of_year, day_of_week, %(time_zone)s::text)
+    OR next_tick_rule IS DISTINCT FROM rule_of_next_tick(schedules, %(version)s::text,
+                                                         %(default_time_zone)s::text)
  ORDER BY id LIMIT %(limit)s;

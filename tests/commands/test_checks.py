@@ -283,7 +283,7 @@ async def test_schedules_with_both_days_are_listed_with_their_next_ticks_and_oth
         f"schedule {untold}: a field of it has no form of 64 characters that the Scheduler"
         " understands: it is not told of it",
         "3 of 7 schedules restrict both day fields",
-        "4 of 7 schedules are never due, or cannot be stored by the Scheduler",
+        "4 of 7 schedules cannot work as they were meant to",
     ]
 
 
@@ -296,7 +296,7 @@ async def test_both_day_fields_are_no_fault(check: Check, direct: Arranged) -> N
         0,
         [
             "2 of 2 schedules restrict both day fields",
-            "0 of 2 schedules are never due, or cannot be stored by the Scheduler",
+            "0 of 2 schedules cannot work as they were meant to",
         ],
     )
 
@@ -308,7 +308,7 @@ async def test_without_a_subject_all_is_checked(check: Check, direct: Arranged, 
     assert outcome.status == 1
     lines = outcome.out.splitlines()
     assert "the ledger is balanced" in lines
-    assert lines[-1] == "1 of 1 schedules are never due, or cannot be stored by the Scheduler"
+    assert lines[-1] == "1 of 1 schedules cannot work as they were meant to"
     assert (await check())[0] == 0
     direct.rows("DELETE FROM schedules")
     assert (await sbm("check")).status == 0

@@ -7,10 +7,13 @@ from zoneinfo import ZoneInfo
 
 from sbm.model.cron import Cron
 from sbm.model.estimate import is_due_on
+from sbm.model.time_zones import ZonedCron
 
 
 def test_a_schedule_with_both_days_is_due_on_days_that_match_both() -> None:
-    first_monday = Cron(minute="0", hour="8", day_of_month="1-7", day_of_week="1")
-    zone = ZoneInfo("Africa/Johannesburg")
-    days = [day for day in range(1, 31) if is_due_on(first_monday, date(2026, 6, day), zone)]
+    first_monday = ZonedCron(
+        cron=Cron(minute="0", hour="8", day_of_month="1-7", day_of_week="1"),
+        time_zone=ZoneInfo("Africa/Johannesburg"),
+    )
+    days = [day for day in range(1, 31) if is_due_on(first_monday, date(2026, 6, day))]
     assert days == [1]

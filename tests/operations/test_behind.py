@@ -11,6 +11,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model.behind import BehindRecord
 from sbm.model.signature import Signature
+from sbm.model.time_zones import TimeZones
 from sbm.operations.behind import (
     FARTHEST,
     BehindCount,
@@ -26,7 +27,7 @@ from tests.arrange import Arranged
 from tests.operations.told import ToldProgress
 
 ZONE = ZoneInfo("Africa/Johannesburg")
-NOW = Expectation(time_zone=ZONE)
+NOW = Expectation(zones=TimeZones(default=ZONE))
 SIGNED = Signature(actor="thandi", reason="the clock stood still")
 OWED = "a message is already owed to the subscription"
 
@@ -99,8 +100,12 @@ async def test_so_many_are_owed_a_message(
 async def test_what_cannot_be_told_is_refused_the_moment_first(
     database: Database, mothers: list[UUID]
 ) -> None:
-    far = Expectation(time_zone=ZONE, as_of=datetime.now(timezone.utc) + FARTHEST * 2)
-    near = Expectation(time_zone=ZONE, as_of=datetime.now(timezone.utc) - timedelta(days=1))
+    far = Expectation(
+        zones=TimeZones(default=ZONE), as_of=datetime.now(timezone.utc) + FARTHEST * 2
+    )
+    near = Expectation(
+        zones=TimeZones(default=ZONE), as_of=datetime.now(timezone.utc) - timedelta(days=1)
+    )
     nowhere = Filters(messageset="nope", schedule_id=4711)
     for expectation, filters, refusal in (
         (far, nowhere, MomentTooFar),

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pytest_twisted import ensureDeferred
 
 from sbm.model.ledger_balance import TickBalance
+from sbm.model.time_zones import TimeZones
 from sbm.operations.checks import LedgerCheck, LedgerFinding, check_ledger, check_schedules
 from sbm.store.ledger_balance import Double, OrphanSend, Surplus
 from sbm.store.postgres.database import Database
@@ -65,6 +66,6 @@ async def test_schedules_that_are_never_due_are_faulty(
 ) -> None:
     direct.schedule(day_of_month="1-7", day_of_week="1")
     never = direct.schedule(day_of_month="31", month_of_year="2")
-    check = await check_schedules(database, time_zone=ZoneInfo("UTC"))
+    check = await check_schedules(database, zones=TimeZones(default=ZoneInfo("UTC")))
     assert (check.schedules, check.faulty) == (2, {never})
     assert [remark.fate for remark in check.remarks] == ["both days", "never due"]

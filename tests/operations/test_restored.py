@@ -15,6 +15,7 @@ from pytest_twisted import ensureDeferred
 from sbm.model.outbound import OwnOutbound
 from sbm.model.send import Settled
 from sbm.model.signature import Signature
+from sbm.model.time_zones import TimeZones
 from sbm.operations.restored import (
     NothingToGoBackTo,
     NotRepaired,
@@ -31,7 +32,7 @@ NOW = datetime.now(timezone.utc)
 WANTED = Restoration(
     since=NOW - timedelta(hours=1),
     lease=timedelta(seconds=60),
-    time_zone=ZoneInfo("UTC"),
+    zones=TimeZones(default=ZoneInfo("UTC")),
     is_new_installation=False,
     is_dry=False,
     signature=Signature(actor="ann", reason="the disk was lost"),

@@ -5,13 +5,14 @@ from zoneinfo import ZoneInfo
 
 from pytest_twisted import ensureDeferred
 
+from sbm.model.time_zones import TimeZones
 from sbm.operations.schedule_runs import forget, prepare
 from sbm.store.postgres.database import Database
 from sbm.store.schedule_runs import RunFilter
 from tests.arrange import Arranged
 
 BEGAN = datetime(2026, 1, 5, 7, 30, tzinfo=timezone.utc)
-ZONE = ZoneInfo("Africa/Johannesburg")
+ZONES = TimeZones(default=ZoneInfo("Africa/Johannesburg"))
 
 
 @ensureDeferred
@@ -32,10 +33,8 @@ async def test_the_runs_that_matter_begin_with_the_oldest_who_is_meant_and_end_w
         completed,
     )
     until = BEGAN.replace(hour=6, minute=0) + timedelta(days=5)
-    everybody = await prepare(database, time_zone=ZONE, as_of=until)
-    babies = await prepare(
-        database, time_zone=ZONE, as_of=until, wanted=RunFilter(messageset_id=baby)
-    )
+    everybody = await prepare(database, zones=ZONES, as_of=until)
+    babies = await prepare(database, zones=ZONES, as_of=until, wanted=RunFilter(messageset_id=baby))
     runs = {
         one.id: direct.rows(
             "SELECT number, run_at FROM schedule_runs WHERE search_id = %s ORDER BY number",
@@ -60,9 +59,9 @@ async def test_what_a_search_that_died_has_left_is_forgotten_by_a_later_one(
     daily = direct.schedule(minute="0", hour="8")
     direct.subscriptions(1, direct.messageset("pregnancy", daily), daily)
     direct.rows("UPDATE subscriptions SET created_at = now() - interval '3 days'")
-    died = await prepare(database, time_zone=ZONE)
+    died = await prepare(database, zones=ZONES)
     direct.rows("UPDATE searches SET began_at = now() - interval '25 hours'")
-    alive, other = await prepare(database, time_zone=ZONE), await prepare(database, time_zone=ZONE)
+    alive, other = await prepare(database, zones=ZONES), await prepare(database, zones=ZONES)
     await forget(database, runs_id=other.id)
     for table, column in (("searches", "id"), ("schedule_runs", "search_id")):
         left = direct.rows(f"SELECT DISTINCT {column} AS id FROM {table}")  # noqa: S608
@@ -77,6 +76,6 @@ async def test_the_runs_of_a_schedule_with_both_days_are_those_that_match_both(
     first_mondays = direct.schedule(minute="0", hour="8", day_of_month="1-7", day_of_week="1")
     (one,) = direct.subscriptions(1, direct.messageset("set", first_mondays), first_mondays)
     direct.rows("UPDATE subscriptions SET created_at = %s WHERE id = %s", BEGAN, one)
-    await prepare(database, time_zone=ZONE, as_of=BEGAN + timedelta(days=100))
+    await prepare(database, zones=ZONES, as_of=BEGAN + timedelta(days=100))
     runs = [row["run_at"] for row in direct.rows("SELECT run_at FROM schedule_runs ORDER BY 1")]
     assert [f"{run:%d %b}" for run in runs] == ["02 Feb", "02 Mar", "06 Apr"]

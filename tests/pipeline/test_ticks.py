@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import capturedLogs, formatEvent
 
 from sbm.model.durations import TickGrace
+from sbm.model.time_zones import TimeZones
 from sbm.operations.due_moments import MOST_MISSED
 from sbm.pipeline.scheduling_mode import SchedulingMode
 from sbm.pipeline.ticks import CHUNK, SCHEDULES_PER_PASS, Clock, Expansion
@@ -41,7 +42,7 @@ class Bench:
         return Clock(
             database=self.database,
             mode=SchedulingMode(database=self.database, mode="builtin"),
-            time_zone=time_zone,
+            time_zones=TimeZones(default=time_zone),
             grace=TickGrace(grace),
             ticked=self._wake,
         )

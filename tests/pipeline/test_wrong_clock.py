@@ -18,6 +18,7 @@ from sbm.model.backoff import CAP
 from sbm.model.durations import LeaseTime, SettleTime, TickGrace
 from sbm.model.send import GivenBack, Settled, Unknown
 from sbm.model.task import Task, TaskKind
+from sbm.model.time_zones import TimeZones
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import SETTLING_SECONDS, DatabaseClock
 from sbm.pipeline.scheduling_mode import SchedulingMode
@@ -127,7 +128,7 @@ class Bench:
         self.ticking = Clock(
             database=self.database,
             mode=SchedulingMode(database=self.database, mode="builtin"),
-            time_zone=UTC,
+            time_zones=TimeZones(default=UTC),
             grace=TickGrace(timedelta(hours=1)),
             ticked=lambda: None,
             clock=self.clock,

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from datetime import date
+from zoneinfo import ZoneInfo
 
 from pytest_twisted import ensureDeferred
 
+from sbm.model.time_zones import TimeZones
 from sbm.store import estimates
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -53,6 +55,8 @@ async def test_schedules_that_cannot_be_read_are_left_out(
 ) -> None:
     good = direct.schedule(minute="5")
     direct.schedule(minute="nonsense")
-    now, crons = await database.transact(estimates.find_crons)
+    now, crons = await database.transact(
+        estimates.find_crons, zones=TimeZones(default=ZoneInfo("UTC"))
+    )
     assert now is not None
     assert set(crons) == {good}

@@ -21,12 +21,12 @@ TOMORROW = datetime.now(timezone.utc) + timedelta(days=1)
 async def find(
     database: Database, time_zone: ZoneInfo = UTC, limit: int = 10
 ) -> list[StaleSchedule]:
-    return await database.transact(ticks.find_stale, time_zone=time_zone, limit=limit)
+    return await database.transact(ticks.find_stale, default_time_zone=time_zone, limit=limit)
 
 
 async def set_next_tick(database: Database, schedule: int, at: datetime | None) -> None:
     await database.transact(
-        ticks.set_next_tick, schedule_id=schedule, time_zone=UTC, next_tick_at=at
+        ticks.set_next_tick, schedule_id=schedule, default_time_zone=UTC, next_tick_at=at
     )
 
 
@@ -70,7 +70,7 @@ async def test_what_a_later_transaction_has_set_was_not_set_by_a_wrong_clock(
     async def overtaken(transaction: Transaction) -> list[StaleSchedule]:
         await transaction.begin()  # which is its now()
         await set_next_tick(database, schedule, TOMORROW)
-        return await ticks.find_stale(transaction, time_zone=UTC, limit=10)
+        return await ticks.find_stale(transaction, default_time_zone=UTC, limit=10)
 
     assert await database.transact(overtaken) == []
 
@@ -152,7 +152,7 @@ async def test_while_one_clock_winds_others_step_over_and_nobody_else_waits(
     locked, done = Deferred[None](), Deferred[None]()
 
     async def hold(transaction: Transaction) -> None:
-        await ticks.find_stale(transaction, time_zone=UTC, limit=10)
+        await ticks.find_stale(transaction, default_time_zone=UTC, limit=10)
         locked.callback(None)
         await done
 

@@ -41,6 +41,7 @@ _OF_ITS_OWN = {"renders": "RENDERS", "libraries": "LIBRARIES"}
 _ADDED: dict[str, set[str]] = {
     "results": {"count"},
     "short_name": {"channel"},
+    "day_of_week": {"time_zone"},
     "libraries": {
         "ledger",
         "services",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from attrs import define, field
 from twisted.internet.task import deferLater
@@ -14,6 +13,7 @@ from sbm.model.estimate import days_ahead, is_due_on
 from sbm.model.ids import BEFORE_ALL
 from sbm.model.metrics import of_week
 from sbm.model.task import Task, TaskKind
+from sbm.model.time_zones import TimeZones
 from sbm.operations import schedule_runs
 from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner, TaskWork
 from sbm.store import behind_subscriptions, estimates, failed_tasks
@@ -37,7 +37,7 @@ class TaskRequests(TaskRunner):
 
     loop_name = "tasks"
 
-    _time_zone: ZoneInfo
+    _time_zones: TimeZones
     _owed: Callable[[], None]
     _pending_metrics: PendingMetrics = field(factory=PendingMetrics)
 
@@ -76,22 +76,23 @@ class TaskRequests(TaskRunner):
         return locked
 
     async def _estimate(self, task: Task) -> None:
-        now, crons = await self._database.transact(estimates.find_crons)
-        for day in [] if now is None else days_ahead(now, self._time_zone):
+        zones = self._time_zones
+        now, crons = await self._database.transact(estimates.find_crons, zones=zones)
+        for day in [] if now is None else days_ahead(now, zones.default):
             await self.keep(task)
             due = []
             for schedule_id, cron in crons.items():
-                if is_due_on(cron, day, self._time_zone):
+                if is_due_on(cron, day):
                     due.append(schedule_id)
                 await self._breathe()
             await self._database.transact(estimates.estimate, send_date=day, schedules=due)
-        today, week = await self._database.transact(estimates.read_week, zone=self._time_zone)
+        today, week = await self._database.transact(estimates.read_week, zone=zones.default)
         for name, value in of_week(week or {}, today).items():
             self._pending_metrics.add(name, value)
 
     async def _find_behind(self, task: Task) -> None:
         keep = partial(self.keep, task)
-        runs = await schedule_runs.prepare(self._database, time_zone=self._time_zone, keep=keep)
+        runs = await schedule_runs.prepare(self._database, zones=self._time_zones, keep=keep)
         after: UUID | None = BEFORE_ALL
         while after is not None:
             await self.keep(task)

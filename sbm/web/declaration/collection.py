@@ -113,9 +113,11 @@ class Collection:
         await self.resource.delete(transaction, **self._named(key))
         return Reply(status=204)
 
-    def draft(self, parsed: ParsedBody, request: ApiRequest) -> Draft:
-        """The draft of a new row, for this user."""
-        return parsed.draft(user_id=request.user.id, max_text_length=self.max_text_length)
+    def draft(
+        self, parsed: ParsedBody, request: ApiRequest, stored: Mapping[str, Any] | None = None
+    ) -> Draft:
+        """The draft of a row, for this user; ``stored`` are the values of a row that exists."""
+        return parsed.draft(stored, user_id=request.user.id, max_text_length=self.max_text_length)
 
     @contextmanager
     def refusals_told(self) -> Iterator[None]:
@@ -136,7 +138,7 @@ class Collection:
             parsed = self._schema.read(request.body(), method=request.method)
         except Refusal as refusal:
             return partial(_refuse, refusal)
-        return partial(parsed.draft, user_id=request.user.id, max_text_length=self.max_text_length)
+        return partial(self.draft, parsed, request)
 
     def _named(self, key: str) -> dict[str, Any]:
         return {self.resource.key: self.resource.read_key(key)}

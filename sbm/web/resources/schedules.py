@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.web.server import Request
 
 from sbm.model.content import Schedule
 from sbm.model.scheduler_callback import Target
 from sbm.model.user import SCHEDULER, User
 from sbm.operations import triggers
+from sbm.operations.drafts import Draft
 from sbm.operations.schedules import change_schedule, create_schedule, delete_schedule
 from sbm.settings.config import SchedulingSettings
 from sbm.store import schedules
@@ -25,8 +27,8 @@ from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.resources.scheduler_callbacks import Callback, SchedulerCallbacks
-from sbm.web.schema.fields import ID, CronField, ReadOnly
-from sbm.web.schema.schema import Schema
+from sbm.web.schema.fields import ID, CronField, ReadOnly, Text
+from sbm.web.schema.schema import ParsedBody, Schema
 
 SCHEMA = Schema(
     [
@@ -40,6 +42,15 @@ SCHEMA = Schema(
                 ("day_of_month", "Days of the month: 1 to 31."),
                 ("month_of_year", "Months: 1 to 12."),
             )
+        ),
+        Text(
+            name="time_zone",
+            max_length=64,
+            null=True,
+            default=None,
+            note="The IANA name of the time zone in which the fields are read, such as"
+            " Africa/Johannesburg; null: that of SBM_TIMEZONE. If a Scheduler makes the ticks, only"
+            " null or its own time zone is accepted.",
         ),
     ]
 )
@@ -98,6 +109,14 @@ class Schedules(Collection):
     wake: Callable[[], None]
     scheduling: SchedulingSettings
     callbacks: SchedulerCallbacks
+
+    def draft(
+        self, parsed: ParsedBody, request: ApiRequest, stored: Mapping[str, Any] | None = None
+    ) -> Draft:
+        """A draft that knows the time zone of the Scheduler, if it makes the ticks."""
+        return evolve(
+            super().draft(parsed, request, stored), ticking_zone=self.scheduling.ticking_zone
+        )
 
     @app.route("/<key>/send")
     async def post_back(self, request: Request, key: str) -> bytes:

@@ -13,6 +13,7 @@ from twisted.internet import reactor
 
 from sbm.model.failed_task import EVERYTHING, FailedTaskFilter
 from sbm.model.task import TaskKind
+from sbm.model.time_zones import TimeZones
 from sbm.pipeline.tasks.requests import REQUEUE_BATCH, TaskRequests
 from sbm.runtime.wakeups import Wakeup
 from sbm.settings.endpoints import DatabaseAddress
@@ -28,6 +29,7 @@ def worker(
     database: Database,
     *,
     running: bool = True,
+    zones: TimeZones = TimeZones(default=ZONE),  # noqa: B008
     owed: Callable[[], Any] = lambda: None,
 ) -> tuple[TaskRequests, list[str]]:
     """The object that does the tasks, and how often it has said that sends are owed."""
@@ -40,7 +42,7 @@ def worker(
     made = TaskRequests(
         reactor=reactor,
         database=database,
-        time_zone=ZONE,
+        time_zones=zones,
         owner=uuid4(),
         owed=say,
         wakeup=Wakeup(reactor=reactor),
