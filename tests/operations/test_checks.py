@@ -69,3 +69,33 @@ async def test_schedules_that_are_never_due_are_faulty(
     check = await check_schedules(database, zones=TimeZones(default=ZoneInfo("UTC")))
     assert (check.schedules, check.faulty) == (2, {never})
     assert [remark.fate for remark in check.remarks] == ["both days", "never due"]
+
+
+@ensureDeferred
+async def test_next_ticks_are_in_the_zone_of_each_schedule_and_unknown_zones_are_faulty(
+    database: Database, direct: Arranged
+) -> None:
+    both = {"minute": "0", "hour": "8", "day_of_month": "1-7", "day_of_week": "1"}
+    direct.schedule(time_zone="Asia/Tokyo", **both)
+    direct.schedule(**both)
+    lost = direct.schedule(time_zone="Mars/Base", **both)
+    check = await check_schedules(database, zones=TimeZones(default=ZoneInfo("UTC")))
+    tokyo, utc, unknown = check.remarks
+    assert all(tick.endswith("T08:00+09:00") for tick in tokyo.next_ticks)
+    assert all(tick.endswith("T08:00+00:00") for tick in utc.next_ticks)
+    assert (unknown.id, unknown.fate, check.faulty) == (lost, "unknown time zone", {lost})
+    assert "Mars/Base" in str(unknown)
+
+
+@ensureDeferred
+async def test_a_zone_that_is_not_that_of_the_scheduler_is_faulty(
+    database: Database, direct: Arranged
+) -> None:
+    zone = ZoneInfo("Africa/Johannesburg")
+    both = {"minute": "0", "hour": "8", "day_of_month": "1-7", "day_of_week": "1"}
+    direct.schedule(time_zone=zone.key)
+    other = direct.schedule(time_zone="Asia/Tokyo", **both)
+    check = await check_schedules(database, zones=TimeZones(default=zone, scheduler=zone))
+    remark, ticks = check.remarks
+    assert (remark.fate, ticks.fate, check.faulty) == ("other time zone", "both days", {other})
+    assert all(tick.endswith("T08:00+02:00") for tick in ticks.next_ticks)

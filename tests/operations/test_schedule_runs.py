@@ -79,3 +79,29 @@ async def test_the_runs_of_a_schedule_with_both_days_are_those_that_match_both(
     await prepare(database, zones=ZONES, as_of=BEGAN + timedelta(days=100))
     runs = [row["run_at"] for row in direct.rows("SELECT run_at FROM schedule_runs ORDER BY 1")]
     assert [f"{run:%d %b}" for run in runs] == ["02 Feb", "02 Mar", "06 Apr"]
+
+
+@ensureDeferred
+async def test_each_schedule_runs_by_its_own_zone(database: Database, direct: Arranged) -> None:
+    default = direct.schedule(minute="0", hour="8")
+    berlin = direct.schedule(minute="0", hour="8", time_zone="Europe/Berlin")
+    lost = direct.schedule(minute="0", hour="8", time_zone="Mars/Base")
+    messageset = direct.messageset("pregnancy", default)
+    (one,) = direct.subscriptions(1, messageset, default)
+    began = datetime(2026, 3, 28, 0, 0, tzinfo=timezone.utc)
+    direct.rows("UPDATE subscriptions SET created_at = %s WHERE id = %s", began, one)
+    search = await prepare(database, zones=ZONES, as_of=began + timedelta(days=2))
+    hours = {
+        schedule: [
+            (row["run_at"] - began) // timedelta(hours=1)
+            for row in direct.rows(
+                "SELECT run_at FROM schedule_runs WHERE search_id = %s AND schedule_id = %s"
+                " ORDER BY number",
+                search.id,
+                schedule,
+            )
+        ]
+        for schedule in (default, berlin, lost)
+    }
+    # On the second day, the clocks of Berlin were set forward.
+    assert hours == {default: [6, 30], berlin: [7, 30], lost: []}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -12,16 +12,20 @@ import pytest
 from attrs import define
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
+from sbm.model import time_zones
 from sbm.model.durations import TickGrace
 from sbm.model.time_zones import TimeZones
 from sbm.operations.due_moments import MOST_MISSED
+from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.scheduling_mode import SchedulingMode
 from sbm.pipeline.ticks import CHUNK, SCHEDULES_PER_PASS, Clock, Expansion
+from sbm.runtime.lease import uptime
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
+from tests.wrong_clock import WrongClock
 
 UTC = ZoneInfo("UTC")
 HOUR = timedelta(hours=1)
@@ -418,3 +422,84 @@ async def test_a_tick_that_skips_everybody_wakes_nobody(expanding: Expanding) ->
     await expanding.database.transact(ticks.open_tick, schedule_id=schedule)
     assert await expanding.expansion.one_pass() == 3
     assert expanding.wakes == 1
+
+
+@ensureDeferred
+async def test_each_schedule_ticks_by_its_own_zone_over_a_daylight_saving_change(
+    database: Database, direct: Arranged
+) -> None:
+    """Three days, an hour at a time; on the second, the clocks of Berlin are set forward."""
+    wrong_clock = WrongClock(direct)
+    berlin, joburg, default = (
+        direct.schedule(minute="0", hour="8", **zone)
+        for zone in ({"time_zone": "Europe/Berlin"}, {"time_zone": "Africa/Johannesburg"}, {})
+    )
+    now = direct.value("SELECT now()").astimezone(UTC)
+    change = max(day for day in range(25, 32) if date(now.year + 1, 3, day).isoweekday() == 7)
+    first = datetime(now.year + 1, 3, change - 1, tzinfo=UTC)
+    skipped = (first + timedelta(seconds=30) - now).total_seconds()
+    clock = Clock(
+        database=database,
+        mode=SchedulingMode(database=database, mode="builtin"),
+        time_zones=TimeZones(default=UTC),
+        grace=TickGrace(HOUR),
+        ticked=lambda: None,
+        clock=DatabaseClock(uptime=lambda: uptime() + skipped),
+    )
+    for _ in range(3 * 24):
+        wrong_clock.set(skipped)
+        await clock.one_pass()
+        skipped += HOUR.total_seconds()
+    due = {
+        schedule: [
+            (row["due_at"].astimezone(UTC) - first) // HOUR
+            for row in direct.rows(
+                "SELECT due_at FROM ticks WHERE schedule_id = %s AND state <> 'missed'"
+                " ORDER BY due_at",
+                schedule,
+            )
+        ]
+        for schedule in (berlin, joburg, default)
+    }
+    assert due == {
+        berlin: [7, 24 + 6, 48 + 6],
+        joburg: [6, 24 + 6, 48 + 6],
+        default: [8, 24 + 8, 48 + 8],
+    }
+
+
+@ensureDeferred
+async def test_a_schedule_whose_zone_changes_is_wound_anew_without_a_tick(bench: Bench) -> None:
+    schedule = await bench.due(minute="0", hour="3")
+    other = bench.direct.schedule(minute="0", hour="3")
+    await bench.clock.one_pass()
+    for zone, hour in (("Africa/Johannesburg", 1), ("Asia/Tokyo", 18), (None, 3)):
+        bench.direct.rows("UPDATE schedules SET time_zone = %s WHERE id = %s", zone, schedule)
+        assert await bench.clock.one_pass() == 1
+        row = bench.schedule(schedule)
+        assert (row["next_tick_at"].astimezone(UTC).hour, row["is_ahead"]) == (hour, True)
+        assert await bench.clock.one_pass() == 0
+    assert bench.schedule(other)["next_tick_at"].astimezone(UTC).hour == 3
+    assert {one for one, _ in bench.ticks()} <= {schedule}
+
+
+@ensureDeferred
+async def test_a_schedule_of_an_unknown_zone_stops_alone_and_is_wound_when_the_zone_is_known(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = bench.direct.schedule(time_zone="Europe/Berlin")
+    good = await bench.due(time_zone="Europe/Berlin")
+    bench.direct.rows("UPDATE schedules SET time_zone = 'Mars/Base' WHERE id = %s", lost)
+    with capturedLogs() as logged:
+        assert await bench.clock.one_pass() == 2
+        assert await bench.clock.one_pass() == 0
+    (line,) = (formatEvent(one) for one in logged if one["log_level"] is LogLevel.error)
+    assert f"schedule {lost} is not due any more" in line
+    assert "Mars/Base" in line
+    assert [one for one, _ in bench.ticks()] == [good]
+    assert bench.schedule(lost)["next_tick_at"] is None
+    assert await bench.another_clock().one_pass() == 0
+    monkeypatch.setattr(time_zones, "find_time_zone", lambda _: UTC)
+    assert await bench.another_clock().one_pass() == 1
+    assert bench.schedule(lost)["is_ahead"]
+    assert [one for one, _ in bench.ticks()] == [good]

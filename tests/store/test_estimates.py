@@ -60,3 +60,17 @@ async def test_schedules_that_cannot_be_read_are_left_out(
     )
     assert now is not None
     assert set(crons) == {good}
+
+
+@ensureDeferred
+async def test_each_schedule_has_its_zone_and_one_of_an_unknown_zone_is_left_out(
+    database: Database, direct: Arranged
+) -> None:
+    default, tokyo = direct.schedule(), direct.schedule(time_zone="Asia/Tokyo")
+    direct.schedule(time_zone="Mars/Base")
+    zones = TimeZones(default=ZoneInfo("Africa/Johannesburg"))
+    _, crons = await database.transact(estimates.find_crons, zones=zones)
+    assert {one: crons[one].time_zone.key for one in crons} == {
+        default: "Africa/Johannesburg",
+        tokyo: "Asia/Tokyo",
+    }

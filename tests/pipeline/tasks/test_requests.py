@@ -214,3 +214,41 @@ async def test_a_task_that_fails_says_why_and_does_not_come_again(
     assert row["state"] == "failed"
     assert "CheckViolation" in row["reason"]
     assert await doing.one_pass() == 0
+
+
+@ensureDeferred
+async def test_an_estimate_has_the_day_of_the_zone_of_each_schedule(
+    database: Database, direct: Arranged
+) -> None:
+    """Sunday, one o'clock in Auckland, is Saturday by UTC."""
+    sundays = {"minute": "0", "hour": "1", "day_of_week": "7"}
+    default = direct.schedule(**sundays)
+    auckland = direct.schedule(time_zone="Pacific/Auckland", **sundays)
+    messageset = direct.messageset("pregnancy", default)
+    direct.subscriptions(3, messageset, default)
+    direct.subscriptions(2, messageset, auckland)
+    await asked(database, "estimate-sends")
+    utc = TimeZones(default=ZoneInfo("UTC"))
+    assert await worker(database, zones=utc)[0].one_pass() == 1
+    rows = direct.rows("SELECT * FROM estimated_sends")
+    found = {row["send_date"].isoweekday(): row["estimate_subscriptions"] for row in rows}
+    assert found == {**dict.fromkeys(range(1, 7), 0), 7: 5}
+
+
+@ensureDeferred
+async def test_those_behind_are_found_by_the_zone_of_their_schedule(
+    database: Database, direct: Arranged
+) -> None:
+    """In the zone of one schedule, its moment was ten minutes ago; that of the other is to come."""
+    now = direct.value("SELECT now()").astimezone(ZoneInfo("Asia/Tokyo")) - timedelta(minutes=10)
+    fields = {"minute": str(now.minute), "hour": str(now.hour)}
+    tokyo, default = direct.schedule(time_zone="Asia/Tokyo", **fields), direct.schedule(**fields)
+    messageset = direct.messageset("pregnancy", default, messages=20)
+    (late,), (in_time,) = (
+        direct.subscriptions(1, messageset, schedule) for schedule in (tokyo, default)
+    )
+    direct.rows("UPDATE subscriptions SET created_at = now() - interval '1 hour'")
+    await asked(database, "find-behind-subscriptions")
+    assert await worker(database)[0].one_pass() == 1
+    rows = direct.rows("SELECT subscription_id FROM behind_subscriptions")
+    assert [row["subscription_id"] for row in rows] == [late], in_time

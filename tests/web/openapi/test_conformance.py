@@ -6,7 +6,8 @@ from tests.web.conftest import Answer
 from tests.web.openapi.conformance import objections
 
 SCHEDULE = (
-    '{"id":1,"minute":"*","hour":"*","day_of_week":"*","day_of_month":"*","month_of_year":"*"}'
+    '{"id":1,"minute":"*","hour":"*","day_of_week":"*","day_of_month":"*","month_of_year":"*",'
+    '"time_zone":null}'
 )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_twisted
+from attrs import evolve
 
 from sbm.model.cron import UNTOLD
 from sbm.model.scheduler_call import Scheduling as Mode
+from sbm.operations.schedules import AMBIGUOUS_ZONE, UNKNOWN_ZONE, ZONE_OF_SCHEDULER
 from tests.arrange import Arranged
 from tests.web.conftest import Api, a_scheduling, served
 
@@ -130,3 +133,98 @@ async def test_an_imported_field_that_is_wrong_hides_nothing_about_those_that_ch
     assert (answer.status, answer.json) == (400, REFUSED)
     answer = await api.call("PATCH", path, {"hour": "24"})
     assert (answer.status, list(answer.json)) == (400, ["hour"])
+
+
+@pytest_twisted.async_yield_fixture
+async def own_zones(database_uri: str, tmp_path: Path) -> AsyncIterator[Api]:
+    """The API, with the built-in clock."""
+    async with served(database_uri, tmp_path, scheduling=a_scheduling("builtin")) as api:
+        yield api
+
+
+@pytest_twisted.async_yield_fixture(params=["subscription", "schedule"])
+async def zone_of_scheduler(
+    request: pytest.FixtureRequest, database_uri: str, tmp_path: Path
+) -> AsyncIterator[Api]:
+    """The API, with a Scheduler in Johannesburg."""
+    scheduling = evolve(a_scheduling(request.param), timezone=ZoneInfo("Africa/Johannesburg"))
+    async with served(database_uri, tmp_path, scheduling=scheduling) as api:
+        yield api
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_schedule_has_a_time_zone_as_its_last_field(own_zones: Api) -> None:
+    made = await own_zones.made("schedule", hour="8")
+    assert list(made)[-1] == "time_zone"
+    assert made["time_zone"] is None
+    path = f"{PATH}{made['id']}/"
+    for given, kept in (
+        ("Europe/Berlin", "Europe/Berlin"),
+        (" UTC ", "UTC"),
+        (None, None),
+        ("America/Argentina/Buenos_Aires", "America/Argentina/Buenos_Aires"),
+        ("Etc/GMT+5", "Etc/GMT+5"),
+    ):
+        answer = await own_zones.call("PATCH", path, {"time_zone": given})
+        assert (answer.status, answer.json["time_zone"]) == (200, kept), given
+    answer = await own_zones.call("PUT", path, {"hour": "9"})
+    assert answer.json["time_zone"] == "Etc/GMT+5"
+    made = await own_zones.made("schedule", time_zone="Asia/Tokyo")
+    assert (await own_zones.get(f"{PATH}{made['id']}/")).json["time_zone"] == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        *(
+            (name, UNKNOWN_ZONE)
+            for name in ("Mars/Base", "Europe", "localtime", "right/UTC", "+02")
+        ),
+        ("/etc/localtime", UNKNOWN_ZONE),
+        # The database takes these for abbreviations, without daylight saving.
+        *((name, AMBIGUOUS_ZONE) for name in ("CET", "MET", "EET")),
+        ("", "This field may not be blank."),
+        ("x" * 65, "Ensure this field has no more than 64 characters."),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_time_zone_is_a_name_that_all_read_in_the_same_way(
+    own_zones: Api, name: str, sentence: str
+) -> None:
+    made = await own_zones.made("schedule")
+    for method, path in (("POST", PATH), ("PATCH", f"{PATH}{made['id']}/")):
+        answer = await own_zones.call(method, path, {"time_zone": name})
+        assert (answer.status, answer.json) == (400, {"time_zone": [sentence]})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_zone_is_told_beside_a_wrong_date(own_zones: Api) -> None:
+    answer = await own_zones.post(PATH, NEVER | {"time_zone": "Mars/Base"})
+    assert (answer.status, answer.json) == (400, REFUSED | {"time_zone": [UNKNOWN_ZONE]})
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_a_scheduler_ticks_only_its_zone_is_taken(zone_of_scheduler: Api) -> None:
+    api, sentence = zone_of_scheduler, ZONE_OF_SCHEDULER.format(zone="Africa/Johannesburg")
+    made = await api.made("schedule", time_zone="Africa/Johannesburg")
+    path = f"{PATH}{made['id']}/"
+    for zone in ("Europe/Berlin", "UTC", "Africa/Maputo"):
+        for method, at in (("POST", PATH), ("PUT", path), ("PATCH", path)):
+            answer = await api.call(method, at, {"time_zone": zone})
+            assert (answer.status, answer.json) == (400, {"time_zone": [sentence]}), (method, zone)
+    assert (await api.get(path)).json["time_zone"] == "Africa/Johannesburg"
+    assert (await api.call("PATCH", path, {"time_zone": None})).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_zone_that_is_stored_already_stays(
+    zone_of_scheduler: Api, direct: Arranged
+) -> None:
+    api = zone_of_scheduler
+    for zone in ("Europe/Berlin", "Mars/Base"):
+        path = f"{PATH}{direct.schedule(time_zone=zone)}/"
+        answer = await api.call("PATCH", path, {"hour": "9"})
+        assert (answer.status, answer.json["time_zone"]) == (200, zone)
+        assert (await api.call("PUT", path, answer.json | {"minute": "5"})).status == 200
+        assert (await api.call("PATCH", path, {"time_zone": "UTC"})).status == 400
+        assert (await api.call("PATCH", path, {"time_zone": "Africa/Johannesburg"})).status == 200
