@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -107,9 +108,16 @@ async def _zone_problem(
         return UNKNOWN_ZONE
     if ticking is not None and name != ticking.key:
         return ZONE_OF_SCHEDULER.format(zone=ticking.key)
-    days = await schedules.read_local_times(transaction, time_zone=name)
-    same = [moment.astimezone(zone).replace(tzinfo=None) == local for moment, local in days]
-    return None if same and all(same) else AMBIGUOUS_ZONE
+    known = await schedules.look_up_time_zone(transaction, name=name)
+    return None if known.is_known and _is_read_alike(zone, known) else AMBIGUOUS_ZONE
+
+
+def _is_read_alike(zone: ZoneInfo, known: schedules.KnownTimeZone) -> bool:
+    """Whether the server's abbreviation, if the name is one, is this zone in each month."""
+    if known.as_abbreviation is None:
+        return True
+    year = (known.now + timedelta(days=30 * month) for month in range(13))
+    return all(moment.astimezone(zone).utcoffset() == known.as_abbreviation for moment in year)
 
 
 def _crons(values: Mapping[str, Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from attrs import asdict, field, frozen
@@ -45,6 +45,19 @@ class ToldSchedule:
         )
 
 
+@frozen(kw_only=True)
+class KnownTimeZone:
+    """What the server takes the name of a time zone for; ``now`` is when.
+
+    If the name is also an abbreviation, ``as_abbreviation`` is its fixed distance from UTC, which
+    then counts.
+    """
+
+    is_known: bool
+    as_abbreviation: timedelta | None
+    now: datetime
+
+
 async def create(
     transaction: Transaction,
     *,
@@ -68,14 +81,9 @@ async def create(
     )
 
 
-async def read_local_times(
-    transaction: Transaction, *, time_zone: str
-) -> list[tuple[datetime, datetime]]:
-    """Moments of a year, and the local times that the server has for them, without a time zone.
-
-    The list is empty if the server does not know the time zone.
-    """
-    return await transaction.many(QUERIES.read_local_times, _local_time, time_zone=time_zone)
+async def look_up_time_zone(transaction: Transaction, *, name: str) -> KnownTimeZone:
+    """What the server takes this name of a time zone for."""
+    return await transaction.one(QUERIES.look_up_time_zone, KnownTimeZone, time_zone=name)
 
 
 async def list_other_zones(
@@ -136,10 +144,6 @@ async def exists(transaction: Transaction, *, row_id: int) -> bool:
 async def list_page(transaction: Transaction, *, page: PageRequest) -> Page[Schedule]:
     """A page of all schedules, by id."""
     return await read_page(transaction, QUERIES.list_schedules, Schedule, page)
-
-
-def _local_time(*, moment: datetime, local: datetime) -> tuple[datetime, datetime]:
-    return moment, local
 
 
 def _counted(*, schedule_id: int, count: int) -> tuple[int, int]:

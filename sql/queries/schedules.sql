@@ -47,14 +47,14 @@ SELECT name
        ) AS given (name, field)
  WHERE told_cron_field(name, field) IS NULL;
 
--- name: read_local_times :many
+-- name: look_up_time_zone :one
 -- reads
--- What the server takes this time zone for: the local time on each day from now on, for a year. No
--- row: it does not know the name. (AT TIME ZONE also accepts abbreviations, which have no daylight
--- saving: CET is one hour ahead of UTC in summer, too.)
-SELECT moment, moment AT TIME ZONE %(time_zone)s::text AS local
-  FROM generate_series(now(), now() + interval '1 year', interval '1 day') moment
- WHERE EXISTS (SELECT FROM pg_timezone_names WHERE name = %(time_zone)s::text);
+-- Whether the server knows this time zone. If the name is also an abbreviation, AT TIME ZONE takes
+-- it for that: always the same time ahead of UTC, without daylight saving.
+SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = %(time_zone)s::text) AS is_known,
+       (SELECT utc_offset FROM pg_timezone_abbrevs WHERE abbrev = upper(%(time_zone)s::text)
+         LIMIT 1) AS as_abbreviation,
+       now() AS now;
 
 -- name: list_other_zones :many
 -- reads

@@ -163,6 +163,8 @@ async def test_a_schedule_has_a_time_zone_as_its_last_field(own_zones: Api) -> N
         (" UTC ", "UTC"),
         (None, None),
         ("America/Argentina/Buenos_Aires", "America/Argentina/Buenos_Aires"),
+        ("EST", "EST"),
+        ("America/Vancouver", "America/Vancouver"),
         ("Etc/GMT+5", "Etc/GMT+5"),
     ):
         answer = await own_zones.call("PATCH", path, {"time_zone": given})
@@ -182,7 +184,7 @@ async def test_a_schedule_has_a_time_zone_as_its_last_field(own_zones: Api) -> N
         ),
         ("/etc/localtime", UNKNOWN_ZONE),
         # The database takes these for abbreviations, without daylight saving.
-        *((name, AMBIGUOUS_ZONE) for name in ("CET", "MET", "EET")),
+        *((name, AMBIGUOUS_ZONE) for name in ("CET", "MET", "EET", "WET")),
         ("", "This field may not be blank."),
         ("x" * 65, "Ensure this field has no more than 64 characters."),
     ],
