@@ -69,7 +69,7 @@ async def _check_together(
     does not change them, it is not refused.
     """
     found = await _cron_problems(transaction, _crons(values), before=_crons(before))
-    zone = values["time_zone"]
+    zone = values.get("time_zone")
     if zone is not None and zone != before.get("time_zone"):
         sentence = await _zone_problem(transaction, zone, ticking=draft.ticking_zone)
         found |= {"time_zone": sentence} if sentence else {}
