@@ -24,7 +24,7 @@ from sbm.operations.restored import (
     repair,
     resume,
 )
-from sbm.store import installation, pauses, sends
+from sbm.store import installation, pauses, scheduler_calls, sends, ticks
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
@@ -309,3 +309,27 @@ async def test_a_pause_keeps_the_time_at_which_the_daemons_last_worked(bench: Be
     assert await bench.database.transact(installation.advance) is None
     bench.direct.rows("UPDATE installation SET seen_at = now() RETURNING 1")
     assert await bench.database.transact(installation.find_time_of_dump) == mark.seen_at
+
+
+@ensureDeferred
+async def test_ticks_that_came_due_since_the_dump_were_missed_in_the_zone_of_each_schedule(
+    bench: Bench,
+) -> None:
+    """It waited for the moment an hour ago in Tokyo; by UTC, that moment is hours away."""
+    await bench.database.transact(scheduler_calls.set_scheduling, mode="builtin")
+    moment = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    tokyo = bench.direct.schedule(
+        minute="0", hour=str(moment.astimezone(ZoneInfo("Asia/Tokyo")).hour), time_zone="Asia/Tokyo"
+    )
+    await bench.database.transact(
+        ticks.set_next_tick,
+        schedule_id=tokyo,
+        default_time_zone=WANTED.zones.default,
+        next_tick_at=moment,
+    )
+    assert (await bench.repair(is_dry=True)).missed == 1
+    assert (await bench.repair()).missed == 1
+    (row,) = bench.direct.rows("SELECT * FROM ticks WHERE state = 'missed'")
+    assert (row["schedule_id"], row["due_at"]) == (tokyo, moment)
+    following = bench.direct.value("SELECT next_tick_at FROM schedules WHERE id = %s", tokyo)
+    assert following == moment + timedelta(days=1)

@@ -13,10 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentry_sdk.utils import Dsn
 
+from sbm.model.time_zones import TimeZones
 from sbm.settings import endpoints
-from sbm.settings.config import Config, SchedulingSettings, read_database, read_scheduling
+from sbm.settings.config import (
+    Config,
+    SchedulingSettings,
+    read_database,
+    read_expectations,
+    read_scheduling,
+    read_time_zones,
+    read_time_zones_of_ticks,
+)
 from sbm.settings.endpoints import DatabaseAddress, MetricsAddress, ServiceAddress
-from sbm.settings.reading import ConfigError
+from sbm.settings.reading import ConfigError, Settings
 
 REQUIRED = {
     "STAGE_BASED_MESSAGING_DATABASE": "postgres://sbm:db-secret@db.example.org/sbm",
@@ -375,6 +384,30 @@ def test_when_calls_of_the_scheduler_are_joined_can_be_set() -> None:
         "SBM_SCHEDULER_TIMEZONE must be the IANA name of a time zone, not 'Joburg'.",
         "SBM_SCHEDULER_JOIN_SECONDS must be seconds from 0 to 86400, not '86401'.",
     )
+
+
+def test_a_scheduler_that_makes_the_ticks_has_the_say_about_time_zones() -> None:
+    zones = {"SBM_TIMEZONE": "Europe/Berlin", "SBM_SCHEDULER_TIMEZONE": "Africa/Johannesburg"}
+    berlin, joburg = map(ZoneInfo, zones.values())
+    for changes, whole, of_ticks in (
+        (zones, TimeZones(default=berlin), TimeZones(default=berlin)),
+        (
+            zones | SCHEDULER,
+            TimeZones(default=berlin, scheduler=joburg),
+            TimeZones(default=joburg, scheduler=joburg),
+        ),
+        (
+            zones | SCHEDULER | {"SBM_SCHEDULING": "builtin"},
+            TimeZones(default=berlin),
+            TimeZones(default=berlin),
+        ),
+    ):
+        settings = Settings(environ=changes)
+        assert config(**changes).time_zones == whole
+        assert read_time_zones(settings) == whole
+        assert read_time_zones_of_ticks(settings) == of_ticks
+        assert read_expectations(settings) == config(**changes).expectations
+        assert config(**changes).expectations.time_zone == of_ticks.default
 
 
 def test_that_the_scheduler_cannot_call_back_is_told_where_it_should() -> None:
