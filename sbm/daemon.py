@@ -223,7 +223,9 @@ def _ticks(shared: SharedParts) -> Iterable[IService]:
     """Opens and expands the ticks: by POST-back, or by the clock if there is no Scheduler."""
     config, wakeups = shared.config, shared.wakeups
     mode = SchedulingMode(
-        database=shared.database, mode=config.scheduling.mode, zones=config.time_zones
+        database=shared.database,
+        mode=config.scheduling.mode,
+        ticking_zone=config.scheduling.ticking_zone,
     )
     yield Loop(
         reactor=shared.reactor,

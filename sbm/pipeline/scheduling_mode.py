@@ -8,7 +8,6 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.scheduler_call import Scheduling
-from sbm.model.time_zones import TimeZones
 from sbm.store import scheduler_calls, schedules, ticks
 from sbm.store.postgres.database import Database, Transaction
 
@@ -20,12 +19,13 @@ NAMED = 10
 class SchedulingMode:
     """Records how this daemon schedules, for database sessions that are not a daemon's.
 
-    If a Scheduler makes the ticks, it says which schedules have a time zone that does not count.
+    ``ticking_zone`` is the time zone of the Scheduler, if it makes the ticks. Then this says which
+    schedules have another time zone, which does not count.
     """
 
     _database: Database
     _mode: Scheduling
-    _zones: TimeZones | None = None
+    _ticking_zone: ZoneInfo | None = None
     _is_told: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger)
 
@@ -40,8 +40,8 @@ class SchedulingMode:
                     " schedules at the Scheduler",
                     mode=self._mode,
                 )
-            if self._zones is not None and self._zones.scheduler is not None:
-                await self._tell_other_zones(self._zones.scheduler)
+            if self._ticking_zone is not None:
+                await self._tell_other_zones(self._ticking_zone)
         return 0
 
     async def _tell_other_zones(self, time_zone: ZoneInfo) -> None:

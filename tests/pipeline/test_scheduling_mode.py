@@ -8,7 +8,6 @@ from pytest_twisted import ensureDeferred
 from twisted.logger import capturedLogs, formatEvent
 
 from sbm.model.scheduler_call import Scheduling
-from sbm.model.time_zones import TimeZones
 from sbm.pipeline.scheduling_mode import NAMED, SchedulingMode
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -18,8 +17,7 @@ ZONE = ZoneInfo("Africa/Johannesburg")
 
 async def said(database: Database, mode: Scheduling, scheduler: ZoneInfo | None) -> list[str]:
     """The lines about time zones, of the first two passes after a start."""
-    zones = TimeZones(default=ZoneInfo("UTC"), scheduler=scheduler)
-    starting = SchedulingMode(database=database, mode=mode, zones=zones)
+    starting = SchedulingMode(database=database, mode=mode, ticking_zone=scheduler)
     with capturedLogs() as logged:
         await starting.one_pass()
         await starting.one_pass()
