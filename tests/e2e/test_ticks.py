@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 from pytest_twisted import ensureDeferred
+from twisted.logger import capturedLogs, formatEvent
 
 from sbm.pipeline.ticks import CHUNK
 from tests.arrange import arranged
@@ -109,3 +110,37 @@ async def test_a_clock_that_takes_over_from_a_scheduler_makes_up_for_nothing(
         )
     )
     assert seed.direct.rows("SELECT source, state FROM ticks") == []
+
+
+@ensureDeferred
+async def test_zones_of_schedules_count_by_the_clock_and_no_other_does_by_a_scheduler(
+    seed: World,
+) -> None:
+    """Set by the API while the clock ticks; then the daemon starts again, with a Scheduler."""
+    path = "/api/v1/schedule/"
+    fields = {"minute": "0", "hour": "8"}
+    seed.start(SBM_SCHEDULING="builtin", SBM_TIMEZONE="Africa/Johannesburg")
+    token = await seed.token()
+    made = [
+        await seed.call("POST", path, fields | zone, token=token)
+        for zone in ({}, {"time_zone": "Asia/Tokyo"})
+    ]
+    assert [status for status, _ in made] == [201, 201]
+    waiting = (
+        "SELECT EXTRACT(hour FROM next_tick_at AT TIME ZONE 'UTC')::integer AS hour"
+        " FROM schedules WHERE next_tick_at IS NOT NULL ORDER BY id"
+    )
+    await seed.until(lambda: [row["hour"] for row in seed.direct.rows(waiting)] == [6, 23])
+    own = f"{path}{made[0][1]['id']}/"
+    assert (await seed.call("PATCH", own, {"time_zone": "UTC"}, token=token))[0] == 200
+    await seed.until(lambda: [row["hour"] for row in seed.direct.rows(waiting)] == [8, 23])
+    await seed.stop()
+
+    with capturedLogs() as logged:
+        seed.start(SBM_SCHEDULING="schedule", SBM_SCHEDULER_TIMEZONE="Asia/Tokyo")
+        status, refused = await seed.call("PATCH", own, {"time_zone": "Etc/UTC"}, token=token)
+        assert (status, list(refused)) == (400, ["time_zone"])
+        assert (await seed.call("PATCH", own, {"hour": "9"}, token=token))[0] == 200
+        await seed.until(
+            lambda: any("1 schedules do not count" in str(formatEvent(one)) for one in logged)
+        )
