@@ -84,6 +84,11 @@ COMMANDS = (
         help="send nothing of the programme, a message set, a schedule or a lane",
     ),
     ListedCommand(
+        name="release",
+        module="sbm.commands.release",
+        help="let a tick go on that its brake or its canary holds back",
+    ),
+    ListedCommand(
         name="resume",
         module="sbm.commands.resume",
         help="end pauses: the daemons work and send again",

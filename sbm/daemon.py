@@ -225,7 +225,7 @@ def _ticks(shared: SharedParts) -> Iterable[IService]:
     mode = SchedulingMode(
         database=shared.database,
         mode=config.scheduling.mode,
-        ticking_zone=config.scheduling.ticking_zone,
+        zones=config.time_zones,
     )
     yield Loop(
         reactor=shared.reactor,

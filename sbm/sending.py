@@ -26,6 +26,7 @@ from sbm.pipeline.sends.claimer import Claimer
 from sbm.pipeline.sends.completer import Completer, Listener
 from sbm.pipeline.sends.delivery import Blames, Delivery
 from sbm.pipeline.sends.in_flight import InFlight
+from sbm.pipeline.sends.pacer import Pacer
 from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.reconciler import Reconciler
 from sbm.pipeline.sends.retries import Retries
@@ -110,12 +111,15 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
     identity_breaker = shared.breaker("Identity Store")
     sender_breaker = shared.breaker("Message Sender")
     retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
+    # Four times as many as are in progress, so that slots do not wait for the next claim, and
+    # results can wait for a large batch. Not more than that, so that a crash leaves few sends of
+    # unknown outcome. And not more than may leave in two seconds.
+    capacity = 4 * config.concurrency - reserved
+    if config.max_rate is not None:
+        capacity = min(capacity, 2 * config.max_rate)
     in_flight = InFlight(
         owner=shared.daemon,
-        # Four times as many as are in progress, so that slots do not wait for the next claim, and
-        # results can wait for a large batch. Not more than that, so that a crash leaves few sends
-        # of unknown outcome.
-        capacity=4 * config.concurrency - reserved,
+        capacity=capacity,
         spare=reserved,
         lease_time=config.lease,
         emptied=Wakeup(reactor=reactor),
@@ -145,6 +149,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
             is_well=message_sender.is_well,
         ),
     )
+    pacer = Pacer(reactor=reactor, database=database, overall_rate=config.max_rate)
     delivery = Delivery(
         reactor=reactor,
         in_flight=in_flight,
@@ -157,6 +162,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
         dry_runs=config.dry_run_messagesets,
         request_timeout=config.request_timeout,
         slots=PrioritySlots(places=config.concurrency),
+        pacer=pacer,
         grace=config.stop_grace,
         max_text_length=config.max_text_length,
     )
@@ -196,6 +202,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
         ],
         under_way=[
             delivery,
+            pacer,
             *_pauses(shared, message_sender, in_flight),
             Loop(
                 reactor=reactor,

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from attrs import define, field, frozen
 
+from sbm.model.hold import HeldTick
 from sbm.model.send import Send, SendResult, Settled
 from sbm.model.send_pause import SendPause
 from sbm.model.tick_times import CallsOfDay
@@ -106,7 +107,8 @@ class Telemetry:
     There are few names. They and their labels come from the code, never from messages, and never
     identify a person. ``pending_metrics`` is for the Metrics API, which uses other names.
     ``services`` are those that the daemon calls, by name. ``gate`` is in front of all its work.
-    ``send_pauses`` are the pauses of sends that have not ended.
+    ``send_pauses`` are the pauses of sends that have not ended, and ``held_ticks`` are the ticks
+    that wait for a person.
     ``server_warning`` says what an operator has to look at in the servers of the database.
     ``ticks`` says which ticks did not come; None: nobody has looked yet. ``reasons`` say what is
     wrong with all daemons together, by subject; empty texts: nothing is.
@@ -119,6 +121,7 @@ class Telemetry:
     services: dict[str, ServiceState] = field(factory=dict)
     gate: GateState | None = None
     send_pauses: Sequence[SendPause] = ()
+    held_ticks: Sequence[HeldTick] = ()
     server_warning: str = ""
     ticks: MissingTicks | None = None
     reasons: dict[str, str] = field(factory=dict)

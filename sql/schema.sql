@@ -1,6 +1,21 @@
 -- What sql/migrations make of an empty database: for reading, never applied. A test keeps it true;
 -- `make schema` writes it again. The ledger's partitions of single months are left out.
 
+CREATE TYPE public.open_queue AS (
+	tick_id bigint,
+	schedule_id integer,
+	messageset_id integer,
+	max_rate integer,
+	probation bigint
+);
+
+COMMENT ON TYPE public.open_queue IS 'A queue that is not held back. probation: up to how many messages its tick may be sent before it is judged; null: any number.';
+
+CREATE DOMAIN public.send_hours AS text
+	CONSTRAINT send_hours_check CHECK (((VALUE ~ '^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$'::text) AND ("left"(VALUE, 5) <> "right"(VALUE, 5))));
+
+COMMENT ON DOMAIN public.send_hours IS 'From when until when, by the clock of a time zone: 08:00-20:00. It may end on the next day.';
+
 CREATE FUNCTION public.clock_reach(tick_id bigint) RETURNS interval
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -31,9 +46,21 @@ CREATE TABLE public.schedules (
     next_tick_rule text,
     next_tick_set_at timestamp with time zone,
     time_zone text,
+    send_hours public.send_hours,
+    max_age integer,
+    max_rate integer,
+    canary integer,
+    brake_percent integer,
+    brake_after integer,
+    CONSTRAINT schedules_brake_after_check CHECK ((brake_after > 0)),
+    CONSTRAINT schedules_brake_percent_check CHECK (((brake_percent >= 0) AND (brake_percent <= 99))),
+    CONSTRAINT schedules_canary_check CHECK ((canary > 0)),
+    CONSTRAINT schedules_check CHECK (((brake_percent IS NULL) = (brake_after IS NULL))),
     CONSTRAINT schedules_day_of_month_check CHECK ((char_length(day_of_month) <= 64)),
     CONSTRAINT schedules_day_of_week_check CHECK ((char_length(day_of_week) <= 64)),
     CONSTRAINT schedules_hour_check CHECK ((char_length(hour) <= 64)),
+    CONSTRAINT schedules_max_age_check CHECK ((max_age > 0)),
+    CONSTRAINT schedules_max_rate_check CHECK ((max_rate > 0)),
     CONSTRAINT schedules_minute_check CHECK ((char_length(minute) <= 64)),
     CONSTRAINT schedules_month_of_year_check CHECK ((char_length(month_of_year) <= 64)),
     CONSTRAINT schedules_time_zone_check CHECK ((char_length(time_zone) <= 64))
@@ -46,6 +73,18 @@ COMMENT ON COLUMN public.schedules.next_tick_rule IS 'The version of the rule, t
 COMMENT ON COLUMN public.schedules.next_tick_set_at IS 'When next_tick_at was computed. If this is in the future, the clock was wrong then.';
 
 COMMENT ON COLUMN public.schedules.time_zone IS 'The IANA name of the time zone in which the fields are read. Null: that of SBM_TIMEZONE.';
+
+COMMENT ON COLUMN public.schedules.send_hours IS 'When messages may leave, in its time zone; null: always.';
+
+COMMENT ON COLUMN public.schedules.max_age IS 'After so many seconds, what is owed is skipped; null: never.';
+
+COMMENT ON COLUMN public.schedules.max_rate IS 'How many messages may leave in a second; null: any number.';
+
+COMMENT ON COLUMN public.schedules.canary IS 'After so many messages, each of its ticks waits for a person; null: it does not.';
+
+COMMENT ON COLUMN public.schedules.brake_percent IS 'If more of a hundred messages of a tick are refused or fail, the tick stops; null: it does not.';
+
+COMMENT ON COLUMN public.schedules.brake_after IS 'The brake looks at so many messages at least.';
 
 CREATE FUNCTION public.cron_definition(schedule public.schedules) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
@@ -261,6 +300,41 @@ SELECT path.id, path.step, path.messageset_id, path.schedule_id, path.since,
         LIMIT 1 OFFSET GREATEST(LEAST(path.runs, path.messages) - 1, 0)) last ON true
 $$;
 
+CREATE TABLE public.watched_ticks (
+    tick_id bigint NOT NULL,
+    canary integer,
+    brake_percent integer,
+    brake_after integer,
+    posted bigint DEFAULT 0 NOT NULL,
+    failed bigint DEFAULT 0 NOT NULL,
+    hold text,
+    held_at timestamp with time zone,
+    released_at timestamp with time zone,
+    released_by text,
+    CONSTRAINT watched_ticks_hold_check CHECK ((hold = ANY (ARRAY['braked'::text, 'canary'::text])))
+);
+
+COMMENT ON TABLE public.watched_ticks IS 'Ticks with a brake or a canary.';
+
+COMMENT ON COLUMN public.watched_ticks.canary IS 'After so many messages, it waits for a person; null: it has no canary, or was released.';
+
+COMMENT ON COLUMN public.watched_ticks.posted IS 'How many sends were settled and not skipped, since it was opened or released.';
+
+COMMENT ON COLUMN public.watched_ticks.failed IS 'How many of them were refused or failed.';
+
+COMMENT ON COLUMN public.watched_ticks.hold IS 'Why it is held back until a person releases it; null: it is not.';
+
+CREATE FUNCTION public.hold_after(tick public.watched_ticks, posted bigint, failed bigint) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+-- Why a tick is held back after so many more of its sends were settled; null: it is not.
+SELECT CASE WHEN tick.hold IS NOT NULL THEN tick.hold
+            WHEN tick.posted + posted >= tick.brake_after
+             AND 100 * (tick.failed + failed) > tick.brake_percent * (tick.posted + posted)
+            THEN 'braked'
+            WHEN tick.posted + posted >= tick.canary THEN 'canary' END
+$$;
+
 CREATE FUNCTION public.hold_of(tick_id bigint, schedule_id integer, messageset_id integer) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -269,16 +343,42 @@ SELECT CASE WHEN EXISTS (SELECT FROM pauses
                           WHERE ended_at IS NULL
                             AND pause_covers(pauses, hold_of.tick_id, hold_of.schedule_id,
                                              hold_of.messageset_id))
-            THEN 'paused' END
+            THEN 'paused'
+            WHEN leaves_for(hold_of.schedule_id, hold_of.messageset_id) <= interval '0'
+            THEN 'hours'
+            ELSE (SELECT hold FROM watched_ticks w
+                   WHERE w.tick_id = hold_of.tick_id AND hold IS NOT NULL) END
 $$;
 
-CREATE FUNCTION public.join_schedule() RETURNS trigger
-    LANGUAGE plpgsql
+CREATE FUNCTION public.hours_left(hours text, zone text, moment timestamp with time zone) RETURNS interval
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     AS $$
+-- How long messages may still leave; zero: not now; null: no hours are set. A time zone that this
+-- server does not know counts as UTC, so that one schedule does not stop all others.
+DECLARE
+    began time := left(hours, 5)::time;
+    ended time := right(hours, 5)::time;
+    here timestamp;
+    closing timestamp;
 BEGIN
-    NEW.joined_xid := pg_current_xact_id();
-    NEW.joined_at := now();
-    RETURN NEW;
+    IF hours IS NULL THEN
+        RETURN NULL;
+    END IF;
+    BEGIN
+        here := moment AT TIME ZONE zone;
+    EXCEPTION WHEN invalid_parameter_value THEN
+        zone := 'UTC';
+        here := moment AT TIME ZONE zone;
+    END;
+    IF (CASE WHEN began < ended THEN here::time >= began AND here::time < ended
+             ELSE here::time >= began OR here::time < ended END) THEN
+        closing := here::date + ended;
+        IF closing <= here THEN
+            closing := closing + interval '1 day';
+        END IF;
+        RETURN closing AT TIME ZONE zone - moment;
+    END IF;
+    RETURN interval '0';
 END
 $$;
 
@@ -286,114 +386,6 @@ CREATE FUNCTION public.last_ledger_id() RETURNS bigint
     LANGUAGE sql STABLE
     AS $$
 SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM ledger_id
-$$;
-
-CREATE FUNCTION public.lock_due_sends(most integer, of_ticks integer, but text[], only_these uuid[]) RETURNS uuid[]
-    LANGUAGE plpgsql
-    SET plan_cache_mode TO 'force_custom_plan'
-    AS $$
--- Locks up to "most" sends that are due, for a claim in this transaction, and returns their ids.
--- Single sends come first; at most "of_ticks" are of a tick. The queues that are open take turns,
--- the one that has waited longest first: each gives an equal share of its oldest sends, and those
--- that have more fill up what is left. So
--- a small tick does not wait for a large one. Rows that another daemon is claiming are skipped,
--- never waited for. Queues that are held back are not read. Sends to the identities in "but" are
--- left. Plans are not kept: one that was made while there were few sends would read all of them.
-DECLARE
-    locked uuid[] := '{}';
-    taken uuid[];
-    open owed_queues[];
-    lane_queues owed_queues[];
-    fuller owed_queues[];
-    queue owed_queues;
-    room integer;
-    share integer;
-BEGIN
-    -- Whoever begins a pause holds this lock alone. Each statement here sees all pauses that were
-    -- committed before it, so none that was begun before this claim is missed.
-    PERFORM pg_advisory_xact_lock_shared(736266, 5);
-    IF only_these IS NOT NULL THEN
-        RETURN ARRAY(SELECT id FROM sends
-                      WHERE id = ANY(only_these) AND state = 'owed' AND due_at <= now()
-                        AND hold_of(queue_tick_id, queue_schedule_id, queue_messageset_id) IS NULL
-                        FOR UPDATE SKIP LOCKED);
-    END IF;
-    open := ARRAY(SELECT q FROM owed_queues q
-                   WHERE hold_of(tick_id, schedule_id, messageset_id) IS NULL
-                   ORDER BY (SELECT due_at FROM sends
-                              WHERE state = 'owed' AND queue_tick_id = q.tick_id
-                                AND queue_schedule_id = q.schedule_id
-                                AND queue_messageset_id = q.messageset_id
-                              ORDER BY due_at LIMIT 1), q.tick_id);
-    FOR is_tick IN 0..1 LOOP
-        room := LEAST(most - cardinality(locked), CASE is_tick WHEN 1 THEN of_ticks ELSE most END);
-        lane_queues := ARRAY(SELECT q FROM unnest(open) q WHERE (q.tick_id > 0) = (is_tick = 1));
-        CONTINUE WHEN room < 1 OR cardinality(lane_queues) = 0;
-        share := (room + cardinality(lane_queues) - 1) / cardinality(lane_queues);
-        fuller := '{}';
-        FOREACH queue IN ARRAY lane_queues LOOP
-            EXIT WHEN room < 1;
-            taken := ARRAY(SELECT id FROM sends
-                            WHERE state = 'owed' AND queue_tick_id = queue.tick_id
-                              AND queue_schedule_id = queue.schedule_id
-                              AND queue_messageset_id = queue.messageset_id AND due_at <= now()
-                              AND identity <> ALL(but)
-                            ORDER BY due_at, id LIMIT LEAST(share, room) FOR UPDATE SKIP LOCKED);
-            IF cardinality(taken) = share THEN
-                fuller := fuller || queue;
-            END IF;
-            locked := locked || taken;
-            room := room - cardinality(taken);
-        END LOOP;
-        FOREACH queue IN ARRAY fuller LOOP
-            EXIT WHEN room < 1;
-            taken := ARRAY(SELECT id FROM sends
-                            WHERE state = 'owed' AND queue_tick_id = queue.tick_id
-                              AND queue_schedule_id = queue.schedule_id
-                              AND queue_messageset_id = queue.messageset_id AND due_at <= now()
-                              AND identity <> ALL(but) AND id <> ALL(locked)
-                            ORDER BY due_at, id LIMIT room FOR UPDATE SKIP LOCKED);
-            locked := locked || taken;
-            room := room - cardinality(taken);
-        END LOOP;
-    END LOOP;
-    RETURN locked;
-END
-$$;
-
-CREATE FUNCTION public.make_ledger_partitions(months_ahead integer) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'public', 'pg_temp'
-    AS $$
--- Makes the partitions of this month and the next ones, in UTC, and moves into them what the
--- default partition holds of those months. Answers how many it made; safe to repeat. They
--- belong to the owner of the ledger, whoever calls this.
-DECLARE
-    this_month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
-    month_start timestamptz;
-    month_end timestamptz;
-    partition_name text;
-    made integer := 0;
-BEGIN
-    PERFORM pg_advisory_xact_lock(736266, 2);
-    FOR ahead IN 0..months_ahead LOOP
-        month_start := (this_month + make_interval(months => ahead)) AT TIME ZONE 'UTC';
-        month_end := (this_month + make_interval(months => ahead + 1)) AT TIME ZONE 'UTC';
-        partition_name := 'ledger_' || to_char(month_start AT TIME ZONE 'UTC', 'YYYY_MM');
-        CONTINUE WHEN to_regclass(partition_name) IS NOT NULL;
-        -- No row may arrive while they move. Not before it is needed: settling waits meanwhile.
-        LOCK TABLE ledger_default IN ACCESS EXCLUSIVE MODE;
-        EXECUTE format('CREATE TABLE %I (LIKE ledger INCLUDING ALL)', partition_name);
-        EXECUTE format(
-            'WITH moved AS (DELETE FROM ledger_default WHERE settled_at >= %L AND settled_at < %L'
-            ' RETURNING *) INSERT INTO %I SELECT * FROM moved',
-            month_start, month_end, partition_name);
-        EXECUTE format('ALTER TABLE ledger ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
-            partition_name, month_start, month_end);
-        made := made + 1;
-    END LOOP;
-    RETURN made;
-END
 $$;
 
 CREATE TABLE public.ticks (
@@ -457,6 +449,183 @@ COMMENT ON COLUMN public.ticks.after_ledger_id IS 'The newest row of the ledger 
 COMMENT ON COLUMN public.ticks.repetition IS 'Of a moment that was ticked before by a clock that was wrong: makes the ids of its sends other ones.';
 
 COMMENT ON COLUMN public.ticks.skipped_by IS 'The pauses that skipped ticks when it was opened: members that they concern are skipped.';
+
+CREATE FUNCTION public.is_too_old(tick public.ticks) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- Whether it is too late for the messages of a tick of a schedule. A later tick of the same schedule
+-- asks for them again.
+SELECT now() - latest_tick(tick.schedule_id, tick.id) > make_interval(secs => max_age)
+  FROM schedules WHERE id = tick.schedule_id
+$$;
+
+CREATE FUNCTION public.join_schedule() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.joined_xid := pg_current_xact_id();
+    NEW.joined_at := now();
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.latest_tick(schedule_id integer, since_tick bigint) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- When the latest tick of a schedule was opened, if it came after another tick.
+SELECT created_at + clock_shift(id, created_at) FROM ticks
+ WHERE ticks.schedule_id = latest_tick.schedule_id AND source <> 'single' AND state <> 'missed'
+   AND id >= since_tick
+ ORDER BY id DESC LIMIT 1
+$$;
+
+CREATE FUNCTION public.leaves_for(schedule_id integer, messageset_id integer) RETURNS interval
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- How long messages of this set to subscriptions on this schedule may still leave; zero: not now;
+-- null: there is no limit. Without a set, the hours of sets do not count.
+SELECT LEAST(hours_left(s.send_hours, zone_of(s), now()), hours_left(m.send_hours, zone_of(s), now()))
+  FROM (VALUES (1)) one
+  LEFT JOIN schedules s ON s.id = leaves_for.schedule_id
+  LEFT JOIN messagesets m ON m.id = leaves_for.messageset_id
+ WHERE s.send_hours IS NOT NULL OR m.send_hours IS NOT NULL
+$$;
+
+CREATE FUNCTION public.lock_due_sends(most integer, of_ticks integer, but text[], only_these uuid[], claimer uuid) RETURNS uuid[]
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+-- Locks up to "most" sends that are due, for a claim in this transaction, and returns their ids.
+-- Single sends come first; at most "of_ticks" are of a tick. The queues that are open take turns,
+-- the one that has waited longest first: each gives an equal share of its oldest sends, and those
+-- that have more fill up what is left. So a small tick does not wait for a large one. Rows that
+-- another daemon is claiming are skipped, never waited for. Queues that are held back are not read.
+-- Sends to the identities in "but" are left. Plans are not kept: one that was made while there were
+-- few sends would read all of them.
+-- Of a schedule with a rate, a claimer holds as many as may leave in two seconds, so that they do
+-- not fill its places. Of a tick that is on probation, only so many are claimed that it is judged
+-- before more of it go out; one daemon at a time claims from it.
+DECLARE
+    locked uuid[] := '{}';
+    taken uuid[];
+    open open_queue[];
+    lane_queues open_queue[];
+    fuller open_queue[];
+    queue open_queue;
+    probed bigint[];
+    room integer;
+    share integer;
+    quota integer;
+BEGIN
+    -- Whoever begins a pause holds this lock alone. Each statement here sees all pauses that were
+    -- committed before it, so none that was begun before this claim is missed.
+    PERFORM pg_advisory_xact_lock_shared(736266, 5);
+    probed := ARRAY(SELECT tick_id FROM watched_ticks
+                     WHERE hold IS NULL AND (canary IS NOT NULL OR posted < brake_after)
+                       FOR UPDATE SKIP LOCKED);
+    IF only_these IS NOT NULL THEN
+        RETURN ARRAY(SELECT id FROM sends
+                      WHERE id = ANY(only_these) AND state = 'owed' AND due_at <= now()
+                        AND hold_of(queue_tick_id, queue_schedule_id, queue_messageset_id) IS NULL
+                        FOR UPDATE SKIP LOCKED);
+    END IF;
+    open := ARRAY(SELECT ROW(q.tick_id, q.schedule_id, q.messageset_id, s.max_rate,
+                             LEAST(w.canary, CASE WHEN w.posted < w.brake_after
+                                                  THEN w.brake_after END) - w.posted)::open_queue
+                    FROM owed_queues q
+                    LEFT JOIN schedules s ON s.id = q.schedule_id
+                    LEFT JOIN watched_ticks w ON w.tick_id = q.tick_id
+                   WHERE hold_of(q.tick_id, q.schedule_id, q.messageset_id) IS NULL
+                     AND (w.tick_id IS NULL
+                          OR w.canary IS NULL AND COALESCE(w.brake_after, 0) <= w.posted
+                          OR w.tick_id = ANY(probed))
+                   ORDER BY (SELECT due_at FROM sends
+                              WHERE state = 'owed' AND queue_tick_id = q.tick_id
+                                AND queue_schedule_id = q.schedule_id
+                                AND queue_messageset_id = q.messageset_id
+                              ORDER BY due_at LIMIT 1), q.tick_id);
+    FOR is_tick IN 0..1 LOOP
+        room := LEAST(most - cardinality(locked), CASE is_tick WHEN 1 THEN of_ticks ELSE most END);
+        lane_queues := ARRAY(SELECT q FROM unnest(open) q WHERE (q.tick_id > 0) = (is_tick = 1));
+        CONTINUE WHEN room < 1 OR cardinality(lane_queues) = 0;
+        share := (room + cardinality(lane_queues) - 1) / cardinality(lane_queues);
+        FOR turn IN 1..2 LOOP
+            fuller := '{}';
+            FOREACH queue IN ARRAY lane_queues LOOP
+                EXIT WHEN room < 1;
+                quota := LEAST(room, CASE turn WHEN 1 THEN share END);
+                IF queue.max_rate IS NOT NULL THEN
+                    quota := LEAST(quota, 2 * queue.max_rate::bigint
+                        - (SELECT count(*) FROM sends
+                            WHERE state = 'claimed' AND owner = claimer
+                              AND queue_schedule_id = queue.schedule_id)
+                        - (SELECT count(*) FROM sends
+                            WHERE id = ANY(locked) AND queue_schedule_id = queue.schedule_id));
+                END IF;
+                IF queue.probation IS NOT NULL THEN
+                    quota := LEAST(quota, queue.probation
+                        - (SELECT count(*) FROM sends
+                            WHERE state = 'claimed' AND queue_tick_id = queue.tick_id)
+                        - (SELECT count(*) FROM sends
+                            WHERE state = 'unknown' AND queue_tick_id = queue.tick_id)
+                        - (SELECT count(*) FROM sends
+                            WHERE id = ANY(locked) AND queue_tick_id = queue.tick_id));
+                END IF;
+                CONTINUE WHEN quota < 1;
+                taken := ARRAY(SELECT id FROM sends
+                                WHERE state = 'owed' AND queue_tick_id = queue.tick_id
+                                  AND queue_schedule_id = queue.schedule_id
+                                  AND queue_messageset_id = queue.messageset_id
+                                  AND due_at <= now() AND identity <> ALL(but)
+                                  AND (turn = 1 OR id <> ALL(locked))
+                                ORDER BY due_at, id LIMIT quota FOR UPDATE SKIP LOCKED);
+                IF cardinality(taken) = quota THEN
+                    fuller := fuller || queue;
+                END IF;
+                locked := locked || taken;
+                room := room - cardinality(taken);
+            END LOOP;
+            lane_queues := fuller;
+        END LOOP;
+    END LOOP;
+    RETURN locked;
+END
+$$;
+
+CREATE FUNCTION public.make_ledger_partitions(months_ahead integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+-- Makes the partitions of this month and the next ones, in UTC, and moves into them what the
+-- default partition holds of those months. Answers how many it made; safe to repeat. They
+-- belong to the owner of the ledger, whoever calls this.
+DECLARE
+    this_month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
+    month_start timestamptz;
+    month_end timestamptz;
+    partition_name text;
+    made integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(736266, 2);
+    FOR ahead IN 0..months_ahead LOOP
+        month_start := (this_month + make_interval(months => ahead)) AT TIME ZONE 'UTC';
+        month_end := (this_month + make_interval(months => ahead + 1)) AT TIME ZONE 'UTC';
+        partition_name := 'ledger_' || to_char(month_start AT TIME ZONE 'UTC', 'YYYY_MM');
+        CONTINUE WHEN to_regclass(partition_name) IS NOT NULL;
+        -- No row may arrive while they move. Not before it is needed: settling waits meanwhile.
+        LOCK TABLE ledger_default IN ACCESS EXCLUSIVE MODE;
+        EXECUTE format('CREATE TABLE %I (LIKE ledger INCLUDING ALL)', partition_name);
+        EXECUTE format(
+            'WITH moved AS (DELETE FROM ledger_default WHERE settled_at >= %L AND settled_at < %L'
+            ' RETURNING *) INSERT INTO %I SELECT * FROM moved',
+            month_start, month_end, partition_name);
+        EXECUTE format('ALTER TABLE ledger ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+            partition_name, month_start, month_end);
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$$;
 
 CREATE FUNCTION public.may_expand(tick public.ticks) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -663,6 +832,49 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.reserve_moments(of_schedule integer, schedule_rate integer, overall_rate integer, wanted integer, ahead interval) RETURNS TABLE(first_in double precision, spacing double precision, count integer)
+    LANGUAGE plpgsql
+    AS $$
+-- Reserves the next moments at which messages of a schedule may leave, at most "wanted", and none
+-- later than "ahead": in how many seconds the first one is, the time between two, and how many. All
+-- daemons reserve here, so that no two have the same moment. A row that is far ahead was written by
+-- a wrong clock.
+DECLARE
+    moment timestamptz;
+    first_at timestamptz;
+    row_at timestamptz;
+BEGIN
+    INSERT INTO paces (schedule_id, next_at)
+    SELECT scope, clock_timestamp() FROM unnest(ARRAY[0, of_schedule]) scope
+        ON CONFLICT DO NOTHING;
+    PERFORM FROM paces WHERE schedule_id IN (0, of_schedule) ORDER BY schedule_id FOR UPDATE;
+    moment := clock_timestamp();
+    first_at := moment;
+    FOR row_at IN SELECT next_at FROM paces
+                   WHERE schedule_id = of_schedule AND schedule_rate IS NOT NULL
+                      OR schedule_id = 0 AND overall_rate IS NOT NULL LOOP
+        IF row_at < moment + interval '10 seconds' THEN
+            first_at := GREATEST(first_at, row_at);
+        END IF;
+    END LOOP;
+    spacing := GREATEST(1.0 / schedule_rate, 1.0 / overall_rate);
+    first_in := EXTRACT(epoch FROM first_at - moment);
+    count := CASE WHEN first_at > moment + ahead THEN 0
+                  ELSE LEAST(wanted, 1 + floor(EXTRACT(epoch FROM moment + ahead - first_at)
+                                               / spacing)) END;
+    UPDATE paces
+       SET next_at = CASE schedule_id
+                     WHEN 0 THEN GREATEST(CASE WHEN next_at < moment + interval '10 seconds'
+                                               THEN next_at END, moment)
+                                 + make_interval(secs => count::double precision / overall_rate)
+                     ELSE first_at + make_interval(secs => count::double precision
+                                                           / schedule_rate) END
+     WHERE count > 0 AND (schedule_id = of_schedule AND schedule_rate IS NOT NULL AND schedule_id > 0
+                          OR schedule_id = 0 AND overall_rate IS NOT NULL);
+    RETURN NEXT;
+END
+$$;
+
 CREATE FUNCTION public.rule_of_next_tick(schedule public.schedules, version text, default_time_zone text) RETURNS text
     LANGUAGE sql STABLE
     AS $$
@@ -798,6 +1010,15 @@ SELECT CASE WHEN skipped_by IS NULL THEN false
                           WHERE id = ANY(skipped_by)
                             AND (pauses.messageset_id IS NULL
                                  OR pauses.messageset_id = was_skipped.messageset_id)) END
+$$;
+
+CREATE FUNCTION public.zone_of(schedule public.schedules) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+-- The time zone of a schedule, as TimeZones.of says it.
+SELECT CASE WHEN schedule.time_zone IS NULL THEN scheduling.time_zone
+            ELSE COALESCE(scheduler_time_zone, schedule.time_zone) END
+  FROM scheduling
 $$;
 
 CREATE TABLE public.audio_copies (
@@ -1189,11 +1410,18 @@ CREATE TABLE public.messagesets (
     default_schedule_id integer NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    send_hours public.send_hours,
+    max_age integer,
     CONSTRAINT messagesets_channel_check CHECK ((char_length(channel) <= 64)),
     CONSTRAINT messagesets_content_type_check CHECK ((content_type = ANY (ARRAY['text'::text, 'audio'::text]))),
     CONSTRAINT messagesets_label_check CHECK ((char_length(label) <= 100)),
+    CONSTRAINT messagesets_max_age_check CHECK ((max_age > 0)),
     CONSTRAINT messagesets_short_name_check CHECK (((char_length(short_name) >= 1) AND (char_length(short_name) <= 100)))
 );
+
+COMMENT ON COLUMN public.messagesets.send_hours IS 'When its messages may leave, in the time zone of the schedule; null: always.';
+
+COMMENT ON COLUMN public.messagesets.max_age IS 'After so many seconds, what is owed of it is skipped; null: never.';
 
 ALTER TABLE public.messagesets ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.messagesets_id_seq
@@ -1238,6 +1466,7 @@ CASE
 END) STORED NOT NULL,
     queue_schedule_id integer DEFAULT 0 NOT NULL,
     queue_messageset_id integer DEFAULT 0 NOT NULL,
+    wanted_at timestamp with time zone,
     CONSTRAINT sends_check CHECK (((state = 'claimed'::text) = (owner IS NOT NULL))),
     CONSTRAINT sends_check1 CHECK (((state = 'claimed'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT sends_check2 CHECK (((state = 'unknown'::text) = (unknown_since IS NOT NULL))),
@@ -1280,6 +1509,8 @@ COMMENT ON COLUMN public.sends.queue_schedule_id IS 'The queue of an owed send: 
 
 COMMENT ON COLUMN public.sends.queue_messageset_id IS 'The queue of an owed send: the message set of its message. Claimed: as it was then.';
 
+COMMENT ON COLUMN public.sends.wanted_at IS 'When somebody last asked for it, after it was owed already: its age counts from then.';
+
 CREATE VIEW public.owed_queues AS
  WITH RECURSIVE queue AS (
         ( SELECT sends.queue_tick_id,
@@ -1308,6 +1539,14 @@ CREATE VIEW public.owed_queues AS
    FROM queue;
 
 COMMENT ON VIEW public.owed_queues IS 'The queues that have owed sends. One step in an index for each: it does not read the sends.';
+
+CREATE TABLE public.paces (
+    schedule_id integer NOT NULL,
+    next_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE public.paces IS 'The next moment at which a message of a schedule may leave; 0: of all schedules together.';
 
 ALTER TABLE public.pauses ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.pauses_id_seq
@@ -1626,11 +1865,17 @@ ALTER TABLE public.schedules ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTIT
 CREATE TABLE public.scheduling (
     is_only_row boolean DEFAULT true NOT NULL,
     mode text NOT NULL,
+    time_zone text DEFAULT 'UTC'::text NOT NULL,
+    scheduler_time_zone text,
     CONSTRAINT scheduling_is_only_row_check CHECK (is_only_row),
     CONSTRAINT scheduling_mode_check CHECK ((mode = ANY (ARRAY['subscription'::text, 'schedule'::text, 'builtin'::text])))
 );
 
 COMMENT ON TABLE public.scheduling IS 'SBM_SCHEDULING of the daemon that was started last, for sessions that are not a daemon''s.';
+
+COMMENT ON COLUMN public.scheduling.time_zone IS 'SBM_TIMEZONE: the time zone of schedules without one of their own.';
+
+COMMENT ON COLUMN public.scheduling.scheduler_time_zone IS 'That of the Scheduler, if it makes the ticks: it counts for all schedules with a time zone.';
 
 CREATE TABLE public.schema_migrations (
     name text NOT NULL,
@@ -1852,6 +2097,9 @@ ALTER TABLE ONLY public.messagesets
 ALTER TABLE ONLY public.messagesets
     ADD CONSTRAINT messagesets_short_name_key UNIQUE (short_name);
 
+ALTER TABLE ONLY public.paces
+    ADD CONSTRAINT paces_pkey PRIMARY KEY (schedule_id);
+
 ALTER TABLE ONLY public.pauses
     ADD CONSTRAINT pauses_pkey PRIMARY KEY (id);
 
@@ -1926,6 +2174,9 @@ ALTER TABLE ONLY public.users
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_username_key UNIQUE (username);
+
+ALTER TABLE ONLY public.watched_ticks
+    ADD CONSTRAINT watched_ticks_pkey PRIMARY KEY (tick_id);
 
 CREATE INDEX behind_subscriptions_current ON public.behind_subscriptions USING btree (current_messageset_id);
 
@@ -2043,6 +2294,8 @@ CREATE INDEX ticks_unbalanced ON public.ticks USING btree (id) WHERE (missing <>
 
 CREATE INDEX tokens_user_id ON public.tokens USING btree (user_id);
 
+CREATE INDEX watched_ticks_held ON public.watched_ticks USING btree (tick_id) WHERE (hold IS NOT NULL);
+
 ALTER INDEX public.ledger_identity ATTACH PARTITION public.ledger_default_identity_idx;
 
 ALTER INDEX public.ledger_pkey ATTACH PARTITION public.ledger_default_pkey;
@@ -2126,3 +2379,6 @@ ALTER TABLE ONLY public.tokens
 
 ALTER TABLE ONLY public.user_permissions
     ADD CONSTRAINT user_permissions_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.watched_ticks
+    ADD CONSTRAINT watched_ticks_tick_id_fkey FOREIGN KEY (tick_id) REFERENCES public.ticks(id) ON DELETE CASCADE;

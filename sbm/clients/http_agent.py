@@ -241,6 +241,9 @@ def _begin(
     if isinstance(producer, PreparedBody):  # no callbacks, since this is the way of each send
         try:
             body = producer.take()
+        except HeldBack as error:
+            connection.leave()
+            return fail(NotBegun(error))
         except Exception as error:
             connection.abort()
             return fail(NotBegun(error))

@@ -220,6 +220,10 @@ class HttpConnection(Protocol):
         self._gone(self)
         self.closed.callback(None)
 
+    def leave(self) -> None:
+        """Be idle again, without a request."""
+        self._idle(self)
+
     def close(self) -> Deferred[None]:
         """Close an idle connection. Fires when it is closed.
 

@@ -24,7 +24,7 @@ LOOK_SECONDS = 0.2
 
 
 @frozen(kw_only=True)
-class Wanted:
+class WantedPause:
     """The pause that is wanted, and whether to wait until it is in force."""
 
     filters: Filters
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _pause(options: argparse.Namespace) -> Work:
-    wanted = Wanted(
+    wanted = WantedPause(
         filters=scope_filters(options),
         lane=options.lane,
         on_ticks=options.on_ticks,
@@ -73,7 +73,7 @@ def _pause(options: argparse.Namespace) -> Work:
     return partial(_begin_and_wait, wanted=wanted)
 
 
-async def _begin_and_wait(database: Database, *, wanted: Wanted) -> int:
+async def _begin_and_wait(database: Database, *, wanted: WantedPause) -> int:
     pause_id = await database.transact(_begin, wanted=wanted)
     began_at = time.monotonic()
     pause = await database.transact(_look, pause_id=pause_id, seen_for=timedelta(0))
@@ -90,7 +90,7 @@ async def _begin_and_wait(database: Database, *, wanted: Wanted) -> int:
     return OK
 
 
-async def _begin(transaction: Transaction, *, wanted: Wanted) -> int:
+async def _begin(transaction: Transaction, *, wanted: WantedPause) -> int:
     selected = await select(transaction, filters=wanted.filters)
     return await pause_sends(
         transaction,

@@ -20,7 +20,7 @@ from sbm.store.postgres.database import Database, Transaction
 
 
 @frozen(kw_only=True)
-class Wanted:
+class WantedEnd:
     """Which pauses to end: those of exactly this scope, the one with this id, or all of sends."""
 
     filters: Filters
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _resume(options: argparse.Namespace) -> Work:
-    wanted = Wanted(
+    wanted = WantedEnd(
         filters=scope_filters(options),
         lane=options.lane,
         pause_id=options.pause,
@@ -72,7 +72,7 @@ def _resume(options: argparse.Namespace) -> Work:
     return partial(_end_and_tell, wanted=wanted)
 
 
-async def _end_and_tell(database: Database, *, wanted: Wanted) -> int:
+async def _end_and_tell(database: Database, *, wanted: WantedEnd) -> int:
     of_daemons, of_sends, left = await database.transact(_end, wanted=wanted)
     ended = [*map(_told, of_daemons), *map(_told_of_sends, of_sends)]
     for line in ended:
@@ -87,7 +87,7 @@ async def _end_and_tell(database: Database, *, wanted: Wanted) -> int:
 
 
 async def _end(
-    transaction: Transaction, *, wanted: Wanted
+    transaction: Transaction, *, wanted: WantedEnd
 ) -> tuple[list[Pause], list[SendPause], list[SendPause]]:
     """The pauses of daemons and of sends that have ended, and those of sends that go on."""
     selected = await select(transaction, filters=wanted.filters)

@@ -100,7 +100,7 @@ def _print_ticks(status: Status) -> None:
         print("none")
         return
     print_table(
-        ("tick", "schedule", "due", "settled", "of", "expected end"),
+        ("tick", "schedule", "due", "settled", "of", "held", "expected end"),
         [
             (
                 str(one.id),
@@ -108,6 +108,7 @@ def _print_ticks(status: Status) -> None:
                 _short(one.due_at),
                 str(one.settled),
                 _members(one),
+                one.hold or "",
                 _maybe(one.expected_end),
             )
             for one in status.ticks
@@ -207,6 +208,7 @@ def _told(status: Status) -> dict[str, Any]:
                 "members": one.members,
                 "settled": one.settled,
                 "live": one.live,
+                "held": one.hold,
                 "expected_end": _text(one.expected_end),
             }
             for one in status.ticks

@@ -18,9 +18,12 @@ _LANGUAGE = re.compile(r"[a-z]{3}(_[A-Z]{2})?")
 
 @frozen(kw_only=True)
 class Schedule:
-    """The five fields of a cron line, and the name of the time zone in which they are read.
+    """The five fields of a cron line, the name of the time zone in which they are read, and limits.
 
-    Without a time zone, it has that of all schedules (see ``TimeZones``).
+    Without a time zone, it has that of all schedules (see ``TimeZones``). The limits are those of
+    the messages that leave: their hours, their longest age in seconds, how many leave in a second,
+    after how many a tick waits for a person, and the share of failures that stops it, in percent of
+    so many at least. Without a value, there is no limit.
     """
 
     id: int
@@ -30,11 +33,20 @@ class Schedule:
     day_of_month: str
     month_of_year: str
     time_zone: str | None = None
+    send_hours: str | None = None
+    max_age: int | None = None
+    max_rate: int | None = None
+    canary: int | None = None
+    brake_percent: int | None = None
+    brake_after: int | None = None
 
 
 @frozen(kw_only=True)
 class MessageSet:
-    """Messages that are sent one after the other, by default on one schedule."""
+    """Messages that are sent one after the other, by default on one schedule.
+
+    The limits are those of its messages: their hours, and their longest age in seconds.
+    """
 
     id: int
     short_name: str
@@ -46,6 +58,8 @@ class MessageSet:
     default_schedule_id: int
     created_at: datetime
     updated_at: datetime
+    send_hours: str | None = None
+    max_age: int | None = None
 
     @property
     def medium(self) -> Medium:

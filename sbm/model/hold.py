@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, get_args
+
+from attrs import frozen
 
 # The answers of the function hold_of in the database.
 #   paused: a person paused them
-Hold = Literal["paused"]
+#   hours: it is outside the hours of their schedule or message set
+#   braked: too many messages of their tick were refused or failed
+#   canary: the first messages of their tick have gone out, and a person has to look
+HoldReason = Literal["paused", "hours", "braked", "canary"]
 
-HOLDS: tuple[Hold, ...] = get_args(Hold)
+HOLDS: tuple[HoldReason, ...] = get_args(HoldReason)
+
+
+@frozen(kw_only=True)
+class HeldTick:
+    """A tick that waits for a person, and how many of its sends were settled before."""
+
+    tick_id: int
+    schedule_id: int
+    hold: HoldReason
+    posted: int
+    failed: int
+    held_at: datetime
+
+    def __str__(self) -> str:
+        if self.hold == "braked":
+            return (
+                f"tick {self.tick_id} of schedule {self.schedule_id} was stopped by its brake:"
+                f" {self.failed} of {self.posted} messages were refused or failed"
+            )
+        return (
+            f"tick {self.tick_id} of schedule {self.schedule_id} waits after its first"
+            f" {self.posted} messages"
+        )

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from attrs import frozen
 
+from sbm.model.hold import HoldReason
 from sbm.model.tick import TickState, share_up_to
 
 # A tick that would take longer has hardly begun: something is in its way.
@@ -15,7 +16,10 @@ LONGEST = timedelta(days=30)
 
 @frozen(kw_only=True)
 class OpenTick:
-    """A tick of a schedule; ``triggers`` and ``live`` were counted together, at ``now``."""
+    """A tick of a schedule; ``triggers`` and ``live`` were counted together, at ``now``.
+
+    ``hold`` says why it is held back, None if it is not.
+    """
 
     id: int
     source: str
@@ -27,6 +31,7 @@ class OpenTick:
     live: int
     expanded_up_to: UUID
     now: datetime
+    hold: HoldReason | None = None
 
     @property
     def settled(self) -> int:
@@ -45,7 +50,7 @@ class OpenTick:
     def expected_end(self) -> datetime | None:
         """When it is settled if it goes on as fast as up to now; None: that cannot be said yet."""
         took = (self.now - self.created_at).total_seconds()
-        if not self.settled or took < 0:
+        if not self.settled or took < 0 or self.hold is not None:
             return None
         left = took * (self.members - self.settled) / self.settled
         return self.now + timedelta(seconds=left) if left < LONGEST.total_seconds() else None

@@ -88,14 +88,18 @@ class Send:
     owed. ``odd_prepend`` is the JSON type of a prepend that is not a text. ``sequence_number`` is
     the number of the message; for a resend, it is the number of the message that was sent last,
     even if that message was deleted. ``schedule_id`` is the schedule of the subscription, 0 if that
-    was deleted. ``installation_id`` is that of the database where it was
-    claimed.
+    was deleted. ``installation_id`` is that of the database where it was claimed.
+
+    ``max_rate`` is how many messages to its schedule may leave in a second, and ``leaves_for`` for
+    how many seconds after the claim it may leave, None without a limit. ``is_too_old``: nobody has
+    asked for it within the longest age of its schedule and message set.
     """
 
     id: uuid.UUID
     kind: SendKind
     lane: Lane
     schedule_id: int
+    tick_id: int
     attempt: int
     owner: uuid.UUID
     faults: int
@@ -107,6 +111,9 @@ class Send:
     odd_prepend: str | None = None
     sequence_number: int | None = None
     installation_id: str | None = None
+    max_rate: int | None = None
+    leaves_for: float | None = None
+    is_too_old: bool = False
 
 
 @frozen(kw_only=True)
@@ -211,6 +218,8 @@ def objection(send: Send, *, max_text_length: int = MAX_TEXT_LENGTH) -> Settled 
             return _skipped("the subscription is not active")
         if recipient.process_status < 0:
             return _skipped("the subscription is in error")
+    if send.is_too_old:
+        return _skipped("it is older than max_age of its schedule or message set")
     if recipient.message is None:
         return _nothing_to_resend(send, recipient) if send.kind == "resend" else _ended(recipient)
     return _unsendable(send, recipient, recipient.message, max_text_length)

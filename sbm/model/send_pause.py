@@ -21,11 +21,15 @@ PauseState = Literal["pausing", "paused", "ended"]
 
 @frozen(kw_only=True)
 class PauseScope:
-    """What is paused: all that fits the fields that are not None; without any, all sends."""
+    """What is held back: all that fits the fields that are not None; without any, all sends.
+
+    A person pauses no single tick: such a tick waits for its release.
+    """
 
     lane: Lane | None = None
     schedule_id: int | None = None
     messageset_id: int | None = None
+    tick_id: int | None = None
 
     def covers(self, send: Send) -> bool:
         """Whether a claimed send is of it."""
@@ -34,6 +38,7 @@ class PauseScope:
             self.lane in (None, send.lane)
             and self.schedule_id in (None, send.schedule_id)
             and self.messageset_id in (None, messageset_id)
+            and (self.tick_id is None or (self.tick_id == send.tick_id and send.lane == "tick"))
         )
 
     def __str__(self) -> str:
@@ -44,6 +49,8 @@ class PauseScope:
             parts.append(f"schedule {self.schedule_id}")
         if self.lane is not None:
             parts.append(f"the lane of {self.lane} sends")
+        if self.tick_id is not None:
+            parts.append(f"tick {self.tick_id}")
         return ", ".join(parts) or "the programme"
 
 

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from attrs import frozen
 
+from sbm.model.hold import HoldReason
+
 TickState = Literal["expanding", "expanded", "missed"]
 Source = Literal["clock", "post-back"]
 
@@ -24,7 +26,8 @@ class Tick:
 
     ``triggers`` and ``live`` were counted together, just now. ``outcomes`` counts the ended sends
     by outcome, at ``counted_at``; it is None if they were not counted yet. ``follows`` is the tick
-    before it, if that tick still had live sends. ``source`` is a Source, or "single".
+    before it, if that tick still had live sends. ``source`` is a Source, or "single". ``hold`` says
+    why it is held back, None if it is not.
     """
 
     id: int
@@ -41,6 +44,7 @@ class Tick:
     live: int
     outcomes: Mapping[str, int] | None
     counted_at: datetime | None
+    hold: HoldReason | None = None
 
     @property
     def settled(self) -> int:

@@ -17,6 +17,8 @@ from sbm.operations.refusals import InUse, NoSuchRow, WrongValues
 from sbm.store import schedules
 from sbm.store.postgres.database import Transaction
 
+MOST_PERCENT = 99
+
 UNKNOWN_ZONE = "Enter the IANA name of a time zone, such as Africa/Johannesburg."
 AMBIGUOUS_ZONE = (
     "The database does not know this name, or reads it in another way: enter the name of a place,"
@@ -73,6 +75,7 @@ async def _check_together(
     if zone is not None and zone != before.get("time_zone"):
         sentence = await _zone_problem(transaction, zone, ticking=draft.ticking_zone)
         found |= {"time_zone": sentence} if sentence else {}
+    found |= _brake_problems(values)
     if found:
         raise WrongValues({name: [sentence] for name, sentence in found.items()})
 
@@ -110,6 +113,18 @@ async def _zone_problem(
         return ZONE_OF_SCHEDULER.format(zone=ticking.key)
     known = await schedules.look_up_time_zone(transaction, name=name)
     return None if known.is_known and _is_read_alike(zone, known) else AMBIGUOUS_ZONE
+
+
+def _brake_problems(values: Mapping[str, Any]) -> dict[str, str]:
+    """Why a schedule cannot have this brake."""
+    percent, after = values.get("brake_percent"), values.get("brake_after")
+    if percent is not None and percent > MOST_PERCENT:
+        return {"brake_percent": f"Ensure this value is less than or equal to {MOST_PERCENT}."}
+    if percent is not None and after is None:
+        return {"brake_after": "Enter a number: brake_percent needs it."}
+    if percent is None and after is not None:
+        return {"brake_percent": "Enter a number: brake_after needs it."}
+    return {}
 
 
 def _is_read_alike(zone: ZoneInfo, known: schedules.KnownTimeZone) -> bool:

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from sbm.model.hold import HeldTick
 from sbm.model.installation import Installation
 from sbm.model.pause import Pause
 from sbm.model.send_pause import PauseScope, SendPause
@@ -23,7 +24,7 @@ from sbm.runtime.lease import uptime
 from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup
 from sbm.runtime.work_gate import WorkGate
-from sbm.store import installation, pauses, send_pauses
+from sbm.store import installation, pauses, send_pauses, watched_ticks
 from sbm.store.postgres.connection import Server
 from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable
@@ -48,11 +49,13 @@ def hold_nothing(_paused: Sequence[PauseScope]) -> None:
 class Look:
     """What one look at the database has found; ``is_resumed``: the pause by setting has ended.
 
-    ``pauses`` are those of this daemon, ``of_sends`` those that a person began.
+    ``pauses`` are those of this daemon, ``of_sends`` those that a person began, and ``held`` are
+    the ticks that wait for a person.
     """
 
     pauses: list[Pause]
     of_sends: list[SendPause]
+    held: list[HeldTick]
     installation: Installation
     server: Server | None
     is_resumed: bool
@@ -84,6 +87,7 @@ class PauseWatch(Service):
     _uptime: Callable[[], float] = uptime
     _log: Logger = field(factory=Logger)
     _told: str | None = field(default=None, init=False)
+    _held: dict[int, HeldTick] = field(factory=dict, init=False)
     # When each pause of sends was first seen, by ``uptime``.
     _first_seen: dict[int, float] = field(factory=dict, init=False)
 
@@ -121,11 +125,27 @@ class PauseWatch(Service):
             await self._continuity.judge()
             look = await self._look()
         self._tell()
+        self._withhold(
+            [
+                *(pause.scope for pause in look.of_sends),
+                *(PauseScope(tick_id=tick.tick_id) for tick in look.held),
+            ]
+        )
+        self._tell_held(look.held)
         return await self._pause_sends(look.of_sends)
 
+    def _tell_held(self, held: Sequence[HeldTick]) -> None:
+        """Log which ticks are held back, or were released."""
+        before, self._held = self._held, {tick.tick_id: tick for tick in held}
+        self._telemetry.held_ticks = held
+        for tick_id, tick in self._held.items():
+            if tick_id not in before:
+                self._log.warn("{tick}: `sbm release {id}` lets it go on", tick=tick, id=tick_id)
+        if before.keys() - self._held.keys():
+            self._opened()
+
     async def _pause_sends(self, pauses: Sequence[SendPause]) -> int:
-        """Withhold what is paused, and put the pauses in force of which nothing is in hand."""
-        self._withhold([pause.scope for pause in pauses])
+        """Put the pauses in force of which nothing is in hand."""
         self._telemetry.send_pauses = pauses
         now = self._uptime()
         for pause in pauses:
@@ -172,6 +192,7 @@ class PauseWatch(Service):
         return Look(
             pauses=await pauses.list_concerning(transaction, daemon=self._daemon),
             of_sends=await send_pauses.list_open(transaction),
+            held=await watched_ticks.list_held(transaction),
             installation=await installation.read(transaction),
             server=transaction.server,
             is_resumed=is_resumed,

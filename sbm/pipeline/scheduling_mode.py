@@ -8,6 +8,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.model.scheduler_call import Scheduling
+from sbm.model.time_zones import TimeZones
 from sbm.store import scheduler_calls, schedules, ticks
 from sbm.store.postgres.database import Database, Transaction
 
@@ -17,15 +18,15 @@ NAMED = 10
 
 @define(eq=False, slots=False, kw_only=True)
 class SchedulingMode:
-    """Records how this daemon schedules, for database sessions that are not a daemon's.
+    """Records how this daemon schedules, and in which time zones, for functions of the database.
 
-    ``ticking_zone`` is the time zone of the Scheduler, if it makes the ticks. Then this says which
-    schedules have another time zone, which does not count.
+    If a Scheduler makes the ticks, this says which schedules have another time zone than it: their
+    own does not count.
     """
 
     _database: Database
     _mode: Scheduling
-    _ticking_zone: ZoneInfo | None = None
+    _zones: TimeZones = field(default=TimeZones(default=ZoneInfo("UTC")))
     _is_told: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger)
 
@@ -40,8 +41,8 @@ class SchedulingMode:
                     " schedules at the Scheduler",
                     mode=self._mode,
                 )
-            if self._ticking_zone is not None:
-                await self._tell_other_zones(self._ticking_zone)
+            if self._zones.scheduler is not None:
+                await self._tell_other_zones(self._zones.scheduler)
         return 0
 
     async def _tell_other_zones(self, time_zone: ZoneInfo) -> None:
@@ -59,6 +60,7 @@ class SchedulingMode:
             )
 
     async def _say(self, transaction: Transaction) -> bool:
+        await schedules.set_zones(transaction, zones=self._zones)
         is_new = await scheduler_calls.set_scheduling(transaction, mode=self._mode)
         if is_new:
             await ticks.clear_next_ticks(transaction)

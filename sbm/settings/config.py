@@ -174,6 +174,7 @@ class Config:
     settle: SettleTime
     stop_grace: StopGrace
     concurrency: int
+    max_rate: int | None
     backoff_max: LongestDelay
     max_faults: int
     max_text_length: int
@@ -238,6 +239,7 @@ class Config:
                 settings.seconds("SBM_STOP_GRACE_SECONDS", 30, least=0, most=3600)
             ),
             concurrency=settings.count("SBM_CONCURRENCY", 50, most=1000),
+            max_rate=_max_rate(settings),
             backoff_max=LongestDelay(
                 settings.seconds("SBM_BACKOFF_MAX_SECONDS", 60, least=1, most=3600)
             ),
@@ -293,6 +295,12 @@ def read_expectations(settings: Settings) -> Expectations:
 
 def _read_ticking_zone(settings: Settings) -> ZoneInfo | None:
     return None if _mode(settings) == "builtin" else settings.timezone("SBM_SCHEDULER_TIMEZONE")
+
+
+def _max_rate(settings: Settings) -> int | None:
+    """How many messages may leave in a second; None: any number."""
+    name = "SBM_MAX_RATE"
+    return settings.count(name, 1, most=100_000) if settings.text(name) else None
 
 
 def _tick_grace(settings: Settings) -> TickGrace:

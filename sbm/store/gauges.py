@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from sbm.model.hold import Hold
+from sbm.model.hold import HoldReason
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -22,7 +22,7 @@ class LiveSends:
 
     state: str
     lane: str
-    hold: Hold | None
+    hold: HoldReason | None
     count: int
     owed_seconds: float
     unknown_seconds: float | None

@@ -25,6 +25,8 @@ async def create(
     notes: str | None,
     next_set_id: int | None,
     default_schedule_id: int,
+    send_hours: str | None = None,
+    max_age: int | None = None,
 ) -> MessageSet | None:
     """Make a message set; None if the short name is taken."""
     return await transaction.maybe(
@@ -37,6 +39,8 @@ async def create(
         notes=notes,
         next_set_id=next_set_id,
         default_schedule_id=default_schedule_id,
+        send_hours=send_hours,
+        max_age=max_age,
     )
 
 

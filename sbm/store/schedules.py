@@ -11,6 +11,7 @@ from attrs import asdict, field, frozen
 from sbm.model.content import Schedule
 from sbm.model.cron import Cron
 from sbm.model.paging import Page, PageRequest
+from sbm.model.time_zones import TimeZones
 from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.rows import names_of_true
@@ -67,6 +68,12 @@ async def create(
     day_of_month: str,
     month_of_year: str,
     time_zone: str | None = None,
+    send_hours: str | None = None,
+    max_age: int | None = None,
+    max_rate: int | None = None,
+    canary: int | None = None,
+    brake_percent: int | None = None,
+    brake_after: int | None = None,
 ) -> Schedule:
     """Make a schedule of valid cron fields."""
     return await transaction.one(
@@ -78,6 +85,12 @@ async def create(
         day_of_month=day_of_month,
         month_of_year=month_of_year,
         time_zone=time_zone,
+        send_hours=send_hours,
+        max_age=max_age,
+        max_rate=max_rate,
+        canary=canary,
+        brake_percent=brake_percent,
+        brake_after=brake_after,
     )
 
 
@@ -148,3 +161,12 @@ async def list_page(transaction: Transaction, *, page: PageRequest) -> Page[Sche
 
 def _counted(*, schedule_id: int, count: int) -> tuple[int, int]:
     return count, schedule_id
+
+
+async def set_zones(transaction: Transaction, *, zones: TimeZones) -> None:
+    """Record the time zones of schedules, for the hours in which messages may leave."""
+    await transaction.execute(
+        QUERIES.set_zones,
+        time_zone=zones.default.key,
+        scheduler_time_zone=None if zones.scheduler is None else zones.scheduler.key,
+    )

@@ -67,7 +67,9 @@ async def claim(
     of its content completes if the content had not changed for ``content_settle`` when the send was
     owed.
     """
-    ids = await lock_due(transaction, limit=limit, of_ticks=of_ticks, but=but, only=only)
+    ids = await lock_due(
+        transaction, owner=owner, limit=limit, of_ticks=of_ticks, but=but, only=only
+    )
     if ids == NO_IDS and only is None:  # a claim of no parts shows what is wrong with all of them
         return []
     return await transaction.many(
@@ -83,6 +85,7 @@ async def claim(
 async def lock_due(
     transaction: Transaction,
     *,
+    owner: uuid.UUID,
     limit: int,
     of_ticks: int | None = None,
     but: Iterable[str] = (),
@@ -95,6 +98,7 @@ async def lock_due(
     return await transaction.one(
         QUERIES.lock_due_sends,
         str,
+        owner=owner,
         limit=limit,
         of_ticks=limit if of_ticks is None else of_ticks,
         but=list(but),

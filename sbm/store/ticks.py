@@ -257,7 +257,7 @@ async def _open(
     opened_by: str | None,
     is_repeated: bool = False,
 ) -> int | None:
-    return await transaction.maybe(
+    tick_id = await transaction.maybe(
         QUERIES.open_tick,
         int,
         source=source,
@@ -266,6 +266,9 @@ async def _open(
         opened_by=opened_by,
         is_repeated=is_repeated,
     )
+    if tick_id is not None:
+        await transaction.execute(QUERIES.watch_tick, tick_id=tick_id, schedule_id=schedule_id)
+    return tick_id
 
 
 @frozen(kw_only=True)

@@ -33,10 +33,10 @@ def reason(error: Exception) -> str:
 
 
 async def list_due_sends(
-    transaction: Transaction, *, limit: int, of_ticks: int, but: Iterable[str]
+    transaction: Transaction, *, owner: UUID, limit: int, of_ticks: int, but: Iterable[str]
 ) -> list[UUID]:
     """The ids of the sends that a claim with these limits would claim."""
-    ids = await sends.lock_due(transaction, limit=limit, of_ticks=of_ticks, but=but)
+    ids = await sends.lock_due(transaction, owner=owner, limit=limit, of_ticks=of_ticks, but=but)
     return [UUID(one) for one in ids.strip("{}").split(",") if one]
 
 

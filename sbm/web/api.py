@@ -233,7 +233,7 @@ def build(
             "/api/v1/behind-subscriptions": BehindSubscriptions(
                 endpoint=endpoint, wake=wakeups.tasks.wake
             ),
-            "/api/v1/ticks": Ticks(endpoint=endpoint),
+            "/api/v1/ticks": Ticks(endpoint=endpoint, wake=wakeups.pauses.wake),
             "/api/v1/pauses": Pauses(endpoint=endpoint, wake=wakeups.pauses.wake),
             "/api/v1/messageset_languages": Languages(endpoint=endpoint),
             "/api/v1/send-estimates": SendEstimates(endpoint=endpoint),

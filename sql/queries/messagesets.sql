@@ -1,13 +1,14 @@
 -- columns:
 id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id, created_at,
-updated_at
+updated_at, send_hours, max_age
 
 -- name: insert_messageset :maybe
 -- A new message set; no row if its short name is taken.
 INSERT INTO messagesets
-       (short_name, label, content_type, channel, notes, next_set_id, default_schedule_id)
+       (short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
+        send_hours, max_age)
 VALUES (%(short_name)s, %(label)s, %(content_type)s, %(channel)s, %(notes)s, %(next_set_id)s,
-        %(default_schedule_id)s)
+        %(default_schedule_id)s, %(send_hours)s, %(max_age)s)
 ON CONFLICT (short_name) DO NOTHING
 RETURNING {columns};
 
@@ -57,7 +58,8 @@ SELECT {columns} FROM messagesets WHERE id = %(id)s FOR UPDATE;
 UPDATE messagesets
    SET short_name = %(short_name)s, label = %(label)s, content_type = %(content_type)s,
        channel = %(channel)s, notes = %(notes)s, next_set_id = %(next_set_id)s,
-       default_schedule_id = %(default_schedule_id)s, updated_at = now()
+       default_schedule_id = %(default_schedule_id)s, send_hours = %(send_hours)s,
+       max_age = %(max_age)s, updated_at = now()
  WHERE id = %(id)s
 RETURNING {columns};
 

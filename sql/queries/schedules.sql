@@ -1,11 +1,14 @@
 -- columns:
-id, minute, hour, day_of_week, day_of_month, month_of_year, time_zone
+id, minute, hour, day_of_week, day_of_month, month_of_year, time_zone, send_hours, max_age,
+max_rate, canary, brake_percent, brake_after
 
 -- name: insert_schedule :one
 -- fires: owe_scheduler_call_of_gone_or_new
 -- A new schedule. The built-in clock computes later when it is due next.
-INSERT INTO schedules (minute, hour, day_of_week, day_of_month, month_of_year, time_zone)
-VALUES (%(minute)s, %(hour)s, %(day_of_week)s, %(day_of_month)s, %(month_of_year)s, %(time_zone)s)
+INSERT INTO schedules (minute, hour, day_of_week, day_of_month, month_of_year, time_zone,
+                       send_hours, max_age, max_rate, canary, brake_percent, brake_after)
+VALUES (%(minute)s, %(hour)s, %(day_of_week)s, %(day_of_month)s, %(month_of_year)s, %(time_zone)s,
+        %(send_hours)s, %(max_age)s, %(max_rate)s, %(canary)s, %(brake_percent)s, %(brake_after)s)
 RETURNING {columns};
 
 -- name: find_schedule :maybe
@@ -35,7 +38,9 @@ SELECT {columns} FROM schedules WHERE id = %(id)s FOR UPDATE;
 UPDATE schedules
    SET minute = %(minute)s, hour = %(hour)s, day_of_week = %(day_of_week)s,
        day_of_month = %(day_of_month)s, month_of_year = %(month_of_year)s,
-       time_zone = %(time_zone)s
+       time_zone = %(time_zone)s, send_hours = %(send_hours)s, max_age = %(max_age)s,
+       max_rate = %(max_rate)s, canary = %(canary)s, brake_percent = %(brake_percent)s,
+       brake_after = %(brake_after)s
  WHERE id = %(id)s;
 
 -- name: find_untold_fields :many
@@ -65,7 +70,7 @@ SELECT id AS schedule_id, count(*) OVER () AS count FROM schedules
 -- name: list_told :many
 -- reads
 -- All schedules, their crons as the Scheduler gets them (null: it gets none), and the time.
-SELECT {columns},
+SELECT id, minute, hour, day_of_week, day_of_month, month_of_year, time_zone,
        cron_definition(schedules), now() AS now
   FROM schedules ORDER BY id;
 
@@ -79,3 +84,10 @@ SELECT EXISTS (SELECT 1 FROM messagesets WHERE default_schedule_id = %(id)s) AS 
 -- fires: owe_scheduler_call_of_gone_or_new
 -- A schedule that nothing uses.
 DELETE FROM schedules WHERE id = %(id)s;
+
+-- name: set_zones :exec
+-- The time zone of schedules without one, and that of the Scheduler if it makes the ticks, for the
+-- hours in which messages may leave.
+UPDATE scheduling SET time_zone = %(time_zone)s, scheduler_time_zone = %(scheduler_time_zone)s
+ WHERE (time_zone, scheduler_time_zone)
+       IS DISTINCT FROM (%(time_zone)s::text, %(scheduler_time_zone)s::text);

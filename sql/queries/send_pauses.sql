@@ -22,7 +22,7 @@ RETURNING id, pg_notify('sbm_pauses', '');
 -- reads
 -- One pause, with the number of its sends that daemons have in hand.
 SELECT {columns},
-       CASE WHEN ended_at IS NULL
+       CASE WHEN ended_at IS NULL AND paused_at IS NULL
             THEN (SELECT count(*) FROM sends
                    WHERE state = 'claimed'
                      AND pause_covers(pauses, queue_tick_id, queue_schedule_id,
@@ -40,7 +40,7 @@ SELECT {columns}, pauses AS whole FROM pauses
   [AND (paused_at IS NOT NULL) = %(is_paused)s]
 -- shown:
 SELECT {columns},
-       CASE WHEN ended_at IS NULL
+       CASE WHEN ended_at IS NULL AND paused_at IS NULL
             THEN (SELECT count(*) FROM sends
                    WHERE state = 'claimed'
                      AND pause_covers(page.whole, queue_tick_id, queue_schedule_id,
@@ -52,10 +52,12 @@ SELECT {columns},
 -- reads
 -- All pauses that have not ended, oldest first.
 SELECT {columns},
-       (SELECT count(*) FROM sends
-         WHERE state = 'claimed'
-           AND pause_covers(pauses, queue_tick_id, queue_schedule_id, queue_messageset_id))
-           AS in_hand
+       CASE WHEN paused_at IS NULL
+            THEN (SELECT count(*) FROM sends
+                   WHERE state = 'claimed'
+                     AND pause_covers(pauses, queue_tick_id, queue_schedule_id,
+                                      queue_messageset_id))
+            ELSE 0 END AS in_hand
   FROM pauses WHERE kind = 'operator' AND ended_at IS NULL ORDER BY id;
 
 -- name: finish_pausing :many

@@ -13,7 +13,8 @@
 -- fires: sends_queue
 -- One trigger for one subscription. It counts in the tick that the single triggers of this minute
 -- share, and opens one send. If there is nothing to send, or a send is owed already, it is skipped,
--- and the ledger says why. No row: there is no such subscription.
+-- and the ledger says why; the age of that send counts from now. No row: there is no such
+-- subscription.
 WITH subscription AS (
     SELECT id, identity, messageset_id, lang,
            CASE WHEN completed THEN 'the subscription is completed'
@@ -34,6 +35,11 @@ WITH subscription AS (
       FROM subscription, minute WHERE refusal IS NULL
         ON CONFLICT (subscription_id, kind) DO NOTHING
     RETURNING id
+), wanted AS (
+    UPDATE sends SET wanted_at = now()
+      FROM subscription
+     WHERE sends.subscription_id = subscription.id AND kind = 'next' AND refusal IS NULL
+       AND NOT EXISTS (SELECT FROM owed)
 ), answer AS (
     SELECT subscription.*, owed.id AS send_id,
            CASE WHEN owed.id IS NULL
@@ -57,7 +63,8 @@ SELECT send_id, reason FROM answer;
 -- single send probes whether a service is back, sends for the identities in %(but)s, whose last
 -- calls failed, are left. %(only)s are the parts of a batch that could not be claimed as a whole.
 -- The ids are a text, which goes back to the server as it is.
-SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[])::text AS ids;
+SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[],
+                      %(owner)s)::text AS ids;
 
 -- name: claim_due_sends :many
 -- fires: date_moments
@@ -69,11 +76,28 @@ SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[])::text 
 -- subscription is at the end. The look-up is done only for these rows. (If a wrong clock owed a
 -- send in the future, the time of now counts.) A send that is in the wrong queue, because its
 -- subscription was moved while it was being owed, is not claimed: it moves to its queue, which may
--- be held back.
+-- be held back. The limits of its schedule and set are the same for all sends of a queue: their
+-- rate, for how long messages may still leave, and when what is asked for becomes too old. A later
+-- tick of the schedule asks for it again. (A tick may have been expanded long after it came, so the
+-- time of the tick counts, and not when its send was owed.)
 WITH due AS MATERIALIZED (
     SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang, owed_at,
-           queue_schedule_id, queue_messageset_id
+           tick_id, wanted_at, queue_schedule_id, queue_messageset_id
       FROM sends WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND state = 'owed'
+), limits AS MATERIALIZED (
+    SELECT queue.*, schedules.max_rate,
+           leaves_for(queue.schedule_id, queue.messageset_id) AS leaves_for,
+           now() - make_interval(secs => least.max_age) AS oldest,
+           CASE WHEN least.max_age IS NOT NULL
+                THEN GREATEST(latest_tick(queue.schedule_id, queue.tick_id),
+                              (SELECT created_at + clock_shift(id, created_at) FROM ticks
+                                WHERE id = queue.tick_id AND source <> 'single')) END AS asked_at
+      FROM (SELECT DISTINCT tick_id, queue_schedule_id AS schedule_id,
+                   queue_messageset_id AS messageset_id FROM due) queue
+      LEFT JOIN schedules ON schedules.id = queue.schedule_id
+      LEFT JOIN messagesets ON messagesets.id = queue.messageset_id
+     CROSS JOIN LATERAL (
+           SELECT LEAST(schedules.max_age, messagesets.max_age) AS max_age) least
 ), work AS MATERIALIZED (
     SELECT due.id, s.id IS NOT NULL AS subscribed, s.active, s.completed, s.process_status,
            which.messageset_id, s.next_sequence_number, which.lang, ms.short_name, ms.content_type,
@@ -84,6 +108,9 @@ WITH due AS MATERIALIZED (
            AND (s.schedule_id <> due.queue_schedule_id
                 OR COALESCE(which.messageset_id, due.queue_messageset_id)
                    <> due.queue_messageset_id) AS is_moved, s.schedule_id,
+           limits.max_rate, EXTRACT(epoch FROM limits.leaves_for)::float8 AS leaves_for,
+           COALESCE(GREATEST(COALESCE(limits.asked_at, LEAST(due.owed_at, now())),
+                             due.wanted_at) < limits.oldest, false) AS is_too_old,
            CASE WHEN given.type = 'string'
                 THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS prepend,
            NULLIF(NULLIF(given.type, 'string'), 'null') AS odd_prepend,
@@ -100,6 +127,9 @@ WITH due AS MATERIALIZED (
                                    OFFSET 0) THEN 'rest'
                           ELSE 'end' END END AS lack
       FROM due
+      JOIN limits ON limits.tick_id = due.tick_id
+                 AND limits.schedule_id = due.queue_schedule_id
+                 AND limits.messageset_id = due.queue_messageset_id
       LEFT JOIN LATERAL (
            SELECT * FROM subscriptions WHERE id = due.subscription_id OFFSET 0) s ON true
      CROSS JOIN LATERAL (
@@ -139,7 +169,8 @@ UPDATE sends
        is_fault = false
   FROM work
  WHERE sends.id = ANY(ARRAY(SELECT id FROM work WHERE NOT is_moved)) AND sends.id = work.id
-RETURNING sends.id, sends.kind, sends.lane, sends.queue_schedule_id AS schedule_id, sends.attempt, sends.faults, sends.subscription_id,
+RETURNING sends.id, sends.kind, sends.lane, sends.queue_schedule_id AS schedule_id, sends.tick_id,
+          work.max_rate, work.leaves_for, work.is_too_old, sends.attempt, sends.faults, sends.subscription_id,
           sends.identity, sends.answers, work.subscribed, work.active, work.completed, work.process_status,
           work.messageset_id, work.short_name, work.content_type, work.channel, work.lang,
           work.sequence_number, work.text_content, work.metadata, work.file_name, work.prepend,
@@ -221,6 +252,21 @@ WITH outcomes AS MATERIALIZED (
        AND sends.id <> ALL(ARRAY(SELECT id FROM locked))
     RETURNING sends.*, o.outcome, o.stage, o.reason AS why, o.outbound_id, o.delivered,
               o.unaddressed, o.assumed, o.at_end
+), watched AS MATERIALIZED (
+    -- The ticks of these sends that have a brake or a canary, locked in order.
+    SELECT tick_id FROM watched_ticks WHERE tick_id = ANY(ARRAY(SELECT tick_id FROM settled))
+     ORDER BY tick_id FOR UPDATE
+), counted AS (
+    UPDATE watched_ticks w
+       SET posted = w.posted + result.posted, failed = w.failed + result.failed,
+           hold = hold_after(w, result.posted, result.failed),
+           held_at = CASE WHEN hold_after(w, result.posted, result.failed) IS NOT NULL
+                          THEN COALESCE(w.held_at, now()) END
+      FROM (SELECT tick_id, count(*) AS posted,
+                   count(*) FILTER (WHERE outcome IN ('refused', 'failed')) AS failed
+              FROM settled WHERE outcome <> 'skipped' GROUP BY tick_id) result
+     WHERE w.tick_id = ANY(ARRAY(SELECT tick_id FROM watched)) AND w.tick_id = result.tick_id
+    RETURNING CASE WHEN w.hold IS NOT NULL THEN pg_notify('sbm_pauses', '')::text END
 ), standing AS MATERIALIZED (
     SELECT s.id, s.active, settled.id AS send_id, settled.at_end, settled.sequence_number, a.steps,
            a.ends,

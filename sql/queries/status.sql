@@ -8,7 +8,8 @@ WITH live AS MATERIALIZED (
     SELECT tick_id, count(*) AS count FROM sends GROUP BY tick_id
 )
 SELECT ticks.id, ticks.source, ticks.state, ticks.schedule_id, ticks.due_at, ticks.created_at,
-       ticks.triggers, COALESCE(live.count, 0) AS live, ticks.expanded_up_to, now() AS now
+       ticks.triggers, COALESCE(live.count, 0) AS live, ticks.expanded_up_to, now() AS now,
+       hold_of(ticks.id, ticks.schedule_id, NULL) AS hold
   FROM ticks LEFT JOIN live ON live.tick_id = ticks.id
  WHERE ticks.source <> 'single'
    AND (ticks.state = 'expanding' OR ticks.id = ANY(ARRAY(SELECT tick_id FROM live)))

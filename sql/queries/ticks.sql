@@ -57,6 +57,12 @@ WITH recent AS MATERIALIZED (
 )
 SELECT id AS tick_id, pg_notify('sbm_ticks', '') FROM tick;
 
+-- name: watch_tick :exec
+-- Count the results of a tick that was opened just now, if its schedule has a brake or a canary.
+INSERT INTO watched_ticks (tick_id, canary, brake_percent, brake_after)
+SELECT %(tick_id)s, canary, brake_percent, brake_after FROM schedules
+ WHERE id = %(schedule_id)s AND (canary IS NOT NULL OR brake_after IS NOT NULL);
+
 -- name: record_missed_ticks :exec
 -- Moments that passed too long ago, or that a later one made up for: nothing is sent for them.
 INSERT INTO ticks (source, state, schedule_id, due_at)
@@ -121,10 +127,12 @@ WITH behind_last AS MATERIALIZED (
                AS is_doubted,
            before.snapshot AS before_snapshot, before.created_at AS before_created_at,
            before.skipped_by AS before_skipped_by,
+           COALESCE(is_too_old(whole), false) AS is_too_old,
            beyond.snapshot AS beyond_snapshot, beyond.created_at AS beyond_created_at
       FROM (SELECT * FROM behind_last UNION ALL SELECT * FROM first_of_all) this
       LEFT JOIN ticks before ON before.id = this.follows
       LEFT JOIN ticks beyond ON beyond.id = this.follows_beyond
+      JOIN ticks whole ON whole.id = this.id
      CROSS JOIN installation
 ), members AS MATERIALIZED (
     SELECT s.id, s.identity, s.schedule_id, s.messageset_id, s.lang, tick.id AS tick_id,
@@ -141,7 +149,7 @@ WITH behind_last AS MATERIALIZED (
            AND NOT (tick.beyond_created_at IS NOT NULL
                     AND tick_covers(tick.beyond_snapshot, tick.beyond_created_at,
                                     s.joined_xid, s.joined_at, s.created_at)) AS is_spared,
-           was_skipped(tick.skipped_by, s.messageset_id) AS is_paused
+           was_skipped(tick.skipped_by, s.messageset_id) AS is_paused, tick.is_too_old
       FROM tick CROSS JOIN LATERAL (
            SELECT * FROM subscriptions
             WHERE schedule_id = tick.schedule_id AND active AND NOT completed
@@ -152,7 +160,8 @@ WITH behind_last AS MATERIALIZED (
     INSERT INTO sends (id, kind, lane, subscription_id, identity, tick_id, queue_schedule_id,
                        queue_messageset_id)
     SELECT send_id, 'next', 'tick', id, identity, tick_id, schedule_id, messageset_id
-      FROM members WHERE NOT is_spared AND NOT is_settled AND NOT is_paused ORDER BY id
+      FROM members
+     WHERE NOT is_spared AND NOT is_settled AND NOT is_paused AND NOT is_too_old ORDER BY id
         ON CONFLICT (subscription_id, kind) DO NOTHING
     RETURNING id, subscription_id
 ), skipped AS (
@@ -162,9 +171,17 @@ WITH behind_last AS MATERIALIZED (
            CASE WHEN is_settled THEN 'the Message Sender had the message of this tick already'
                 WHEN is_paused THEN 'it was paused when the tick came'
                 WHEN is_spared THEN 'the tick before it was still being sent'
+                WHEN is_too_old THEN 'the tick is older than max_age of its schedule'
                 ELSE 'a message is already owed to the subscription' END,
            id, identity, messageset_id, lang
       FROM members WHERE NOT EXISTS (SELECT FROM owed WHERE subscription_id = members.id)
+), wanted AS (
+    -- Their age counts from the tick that asks for them again.
+    UPDATE sends SET wanted_at = now()
+     WHERE kind = 'next' AND subscription_id = ANY(ARRAY(
+               SELECT id FROM members
+                WHERE NOT is_settled AND NOT is_paused AND NOT is_too_old
+                  AND NOT EXISTS (SELECT FROM owed WHERE subscription_id = members.id)))
 ), expansion AS (
     SELECT count(*) AS triggers, (array_agg(id ORDER BY id DESC))[1] AS last FROM members
 )
@@ -332,7 +349,10 @@ WITH live AS MATERIALIZED (
     SELECT tick_id, count(*) AS count FROM sends WHERE tick_id = ANY(ARRAY(SELECT id FROM page))
      GROUP BY tick_id
 )
-SELECT page.*, COALESCE(live.count, 0) AS live FROM page LEFT JOIN live ON live.tick_id = page.id;
+SELECT page.*, COALESCE(live.count, 0) AS live,
+       CASE WHEN page.state = 'expanding' OR live.count > 0
+            THEN hold_of(page.id, page.schedule_id, NULL) END AS hold
+  FROM page LEFT JOIN live ON live.tick_id = page.id;
 
 -- name: find_tick :maybe
 -- reads
@@ -353,5 +373,7 @@ SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, exp
                        WHERE tick_id = tick.id AND settled_at >= tick.since
                        GROUP BY outcome) counted)
             ELSE outcomes END AS outcomes,
-       CASE WHEN is_counted_now THEN now() ELSE counted_at END AS counted_at
+       CASE WHEN is_counted_now THEN now() ELSE counted_at END AS counted_at,
+       CASE WHEN state = 'expanding' OR EXISTS (SELECT FROM sends WHERE tick_id = tick.id)
+            THEN hold_of(id, schedule_id, NULL) END AS hold
   FROM tick;

@@ -103,7 +103,7 @@ async def test_the_status_tells_of_the_queue_ticks_pauses_and_services(seed: Wor
     assert "Message Sender" in daemon["pause"]
     text = (await sbm(seed, "status")).out
     assert "paused" in text
-    assert "tick  owed   3" in text
+    assert "tick  owed   -     3" in text
 
 
 @ensureDeferred

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pytest_twisted import ensureDeferred
 
+from tests.commands.operator import run_here
 from tests.e2e.daemons import processes
 from tests.e2e.end_to_end import World, pause
 from tests.e2e.gates import gated
@@ -58,7 +59,9 @@ async def test_a_schedule_is_paused_by_the_api_and_the_others_go_on(seed: World)
     _, health = await seed.call("GET", "/api/health/")
     (shown,) = health["result"]["send_pauses"]
     assert (shown["id"], shown["of"]) == (pause_id, f"schedule {schedule}")
-    assert f"schedule {schedule} is paused" in (await sbm(seed, "status")).out
+    environ: dict[str, Any] = seed.environ()
+    outcome = await run_here("status", database_uri=seed.database_uri, **environ)
+    assert f"schedule {schedule} is paused" in outcome.out
     assert (await resume(seed, pause_id))["ended_by"] == "scheduler"
     await seed.settled()
     assert len(seed.sender) == 5

@@ -39,6 +39,7 @@ def a_send(
         kind="next",
         lane="tick",
         schedule_id=1,
+        tick_id=1,
         attempt=1,
         owner=uuid4(),
         faults=0,

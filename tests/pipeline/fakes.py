@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from sbm.model.durations import LeaseTime
 from sbm.model.send import Send, SendResult
 from sbm.pipeline.sends.in_flight import ClaimedSend, InFlight
+from sbm.pipeline.sends.pacer import Pacer
 from sbm.runtime.wakeups import Wakeup
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
@@ -25,6 +26,12 @@ LEASE = LeaseTime(timedelta(seconds=60))
 def another_send(**difference: Any) -> Send:
     """A send with an id of its own."""
     return evolve(a_send(**difference), id=uuid4())
+
+
+def no_pace(reactor: Any) -> Pacer:
+    """A pacer without an overall rate, that asks no database."""
+    nothing: Any = None
+    return Pacer(reactor=reactor, database=nothing, overall_rate=None)
 
 
 def nothing_in_flight(

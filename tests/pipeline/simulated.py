@@ -43,6 +43,7 @@ from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
+from tests.pipeline.fakes import no_pace
 from tests.pipeline.receiver import SETTLE, TIMEOUT, Question, Receiver, Request
 
 reactor: Any = _reactor
@@ -286,6 +287,7 @@ class Daemon:
             dry_runs=frozenset(),
             request_timeout=RequestTimeout(TIMEOUT),
             slots=PrioritySlots(places=CONCURRENCY),
+            pacer=no_pace(self.clock),
             grace=GRACE,
             log=log,
         )

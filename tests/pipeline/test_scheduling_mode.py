@@ -8,6 +8,7 @@ from pytest_twisted import ensureDeferred
 from twisted.logger import capturedLogs, formatEvent
 
 from sbm.model.scheduler_call import Scheduling
+from sbm.model.time_zones import TimeZones
 from sbm.pipeline.scheduling_mode import NAMED, SchedulingMode
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -17,7 +18,9 @@ ZONE = ZoneInfo("Africa/Johannesburg")
 
 async def said(database: Database, mode: Scheduling, scheduler: ZoneInfo | None) -> list[str]:
     """The lines about time zones, of the first two passes after a start."""
-    starting = SchedulingMode(database=database, mode=mode, ticking_zone=scheduler)
+    starting = SchedulingMode(
+        database=database, mode=mode, zones=TimeZones(default=ZoneInfo("UTC"), scheduler=scheduler)
+    )
     with capturedLogs() as logged:
         await starting.one_pass()
         await starting.one_pass()

@@ -445,7 +445,7 @@ def test_a_resend_reads_the_ledger_of_one_subscription(
 ) -> None:
     idle = direct.value("SELECT md5(count(*)::text)::uuid FROM subscriptions")
     # Each partition of the ledger is looked into, by its index.
-    assert_bounded(plans(resends.owe, subscription_id=idle), 1, buffers=60)
+    assert_bounded(plans(resends.owe, subscription_id=idle), 1, buffers=80)
 
 
 def test_a_tick_reads_the_chunk_that_it_expands(plans: Callable[..., list[Plan]]) -> None:

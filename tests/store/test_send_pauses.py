@@ -12,7 +12,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model.paging import PageRequest
 from sbm.model.send import Send, Settled
-from sbm.model.send_pause import OnTicks, PauseScope
+from sbm.model.send_pause import OnTicks, PauseScope, PauseState
 from sbm.store import resends, send_pauses, sends, ticks
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import RowLocked
@@ -194,7 +194,7 @@ async def test_a_pause_waits_for_the_claims_under_way_and_no_later_one_misses_it
     await expand(database)
     with arranged(database_uri) as other:
         other.rows("BEGIN")
-        other.rows("SELECT lock_due_sends(1, 1, '{}', NULL)")
+        other.rows("SELECT lock_due_sends(1, 1, '{}', NULL, NULL)")
         with pytest.raises(RowLocked):
             await pause(database, PauseScope())
         assert direct.value("SELECT count(*) FROM pauses") == 0
@@ -371,7 +371,9 @@ async def test_pauses_are_listed_by_state(database: Database) -> None:
     await finish(database, ids[1])
     await database.transact(send_pauses.end, ids=[ids[0]], ended_by="me")
     page = PageRequest(limit=10)
-    for state, found in (("ended", ids[0]), ("paused", ids[1]), ("pausing", ids[2])):
+    states: list[tuple[PauseState, int]]
+    states = [("ended", ids[0]), ("paused", ids[1]), ("pausing", ids[2])]
+    for state, found in states:
         listed = await database.transact(send_pauses.list_page, page=page, state=state)
         assert [one.id for one in listed.rows] == [found]
         assert listed.rows[0] == await database.transact(send_pauses.find, pause_id=found)

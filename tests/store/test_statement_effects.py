@@ -28,7 +28,8 @@ CALLS = {
     "owe_scheduler_call": "SELECT owe_scheduler_call('schedule', '1')",
     "make_ledger_partitions": "SELECT make_ledger_partitions(1)",
     "drop_ledger_partitions": "SELECT drop_ledger_partitions(1)",
-    "lock_due_sends": "SELECT lock_due_sends(1, 1, '{}', NULL)",
+    "reserve_moments": "SELECT reserve_moments(1, 1, 1, 1, '1 second')",
+    "lock_due_sends": "SELECT lock_due_sends(1, 1, '{}', NULL, NULL)",
 }
 
 # What pg_trigger says of the events, as bits.

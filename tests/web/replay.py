@@ -40,8 +40,16 @@ _OF_ITS_OWN = {"renders": "RENDERS", "libraries": "LIBRARIES"}
 # What was added since, by another member of the same object.
 _ADDED: dict[str, set[str]] = {
     "results": {"count"},
-    "short_name": {"channel"},
-    "day_of_week": {"time_zone"},
+    "short_name": {"channel", "send_hours", "max_age"},
+    "day_of_week": {
+        "time_zone",
+        "send_hours",
+        "max_age",
+        "max_rate",
+        "canary",
+        "brake_percent",
+        "brake_after",
+    },
     "libraries": {
         "ledger",
         "services",
@@ -53,6 +61,7 @@ _ADDED: dict[str, set[str]] = {
         "ticks",
         "status",
         "reasons",
+        "send_pauses",
     },
 }
 _NEW_METRICS = ("subscriptions.created.sum",)

@@ -103,7 +103,11 @@ class Claimer:
         async def due() -> list[UUID]:
             self._may_have_strays = True  # until all parts are claimed
             return await self._gated.transact(
-                unreadable.list_due_sends, limit=limit, of_ticks=of_ticks, but=but
+                unreadable.list_due_sends,
+                owner=self._in_flight.owner,
+                limit=limit,
+                of_ticks=of_ticks,
+                but=but,
             )
 
         parts = await whole_or_divided(

@@ -22,6 +22,7 @@ from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.completer import Completer
 from sbm.pipeline.sends.in_flight import ClaimedSend, InFlight
+from sbm.pipeline.sends.pacer import Pacer
 from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.retries import Retries
 
@@ -60,6 +61,7 @@ class Delivery(Service):
     _dry_runs: frozenset[int]
     _request_timeout: RequestTimeout
     _slots: PrioritySlots
+    _pacer: Pacer
     _grace: StopGrace
     _max_text_length: int = MAX_TEXT_LENGTH
     _log: Logger = field(factory=Logger)
@@ -71,6 +73,7 @@ class Delivery(Service):
     async def _stop(self) -> None:
         give_up_at = self._reactor.seconds() + self._grace.total_seconds()
         self._slots.turn_away()
+        self._pacer.turn_away()
         try:
             while self._in_flight.held and self._reactor.seconds() < give_up_at:
                 await self._in_flight.emptied.wait(give_up_at - self._reactor.seconds())
@@ -91,7 +94,7 @@ class Delivery(Service):
             try:
                 result = await self.deliver(held)
             finally:
-                self._slots.give_back()
+                self._leave_slot(held)
         except CancelledError:
             # It was cancelled, mostly while it waited for a slot.
             reason = held.withheld or STOPPING
@@ -101,6 +104,11 @@ class Delivery(Service):
             reason = f"{type(error).__name__}: {error}"
             result = self._broken(held, reason, self._retries.fault(held.send, "content", reason))
         self._completer.add(held.send, result)
+
+    def _leave_slot(self, held: ClaimedSend) -> None:
+        if held.has_slot:
+            held.has_slot = False
+            self._slots.give_back()
 
     @staticmethod
     def _broken(held: ClaimedSend, reason: str, otherwise: SendResult) -> SendResult:
@@ -128,23 +136,41 @@ class Delivery(Service):
         return await self._post(held, compose(send, to_addr, self._media_url))
 
     async def _post(self, held: ClaimedSend, outbound: dict[str, Any]) -> SendResult:
-        send, blame = held.send, self._blames.message_sender
-        breaker = blame.breaker
+        send = held.send
         if send.recipient is not None and send.recipient.messageset_id in self._dry_runs:
             return Settled(outcome="dry-run", stage="post")
+        if self._pacer.is_paced(send):
+            self._leave_slot(held)  # others need not wait with it
+            await self._pacer.turn(send)
+            await self._slots.take("now")
+            held.has_slot = True
+        while (result := await self._try_to_post(held, outbound)) is None:
+            await self._pacer.turn(send)  # the moment was over; it keeps its slot for the next one
+        return result
+
+    async def _try_to_post(self, held: ClaimedSend, outbound: dict[str, Any]) -> SendResult | None:
+        """The result of a POST, if one could begin; None: it has to wait for another moment."""
+        send, blame = held.send, self._blames.message_sender
+        breaker = blame.breaker
         if breaker.is_open:
             return self._retries.away(breaker)
         began_at = blame.seconds()
+        obstacle = ""
 
         def begin() -> bool:
-            held.is_begun = self._in_flight.may_begin(held, self._request_timeout)
+            nonlocal obstacle
+            obstacle = self._in_flight.obstacle(held, self._request_timeout)
+            held.is_begun = not obstacle and (
+                not self._pacer.is_paced(send) or self._pacer.take(send)
+            )
             return held.is_begun
 
         try:
             outbound_id = await self._message_sender.post(outbound, begin=begin)
         except HeldBack:
-            reason = held.withheld or "the lease was too short"
-            return GivenBack(reason=reason, delay=timedelta(0))
+            if self._pacer.is_paced(send) and not obstacle:
+                return None
+            return GivenBack(reason=obstacle, delay=timedelta(0))
         except Rejected as error:
             breaker.succeed()
             return Settled(outcome="refused", stage="post", reason=str(error))

@@ -20,11 +20,12 @@ class ClaimedSend:
     """A claimed send, and its lease.
 
     ``is_begun``: a POST may have been made. ``withheld`` says why none may begin any more.
-    ``has_slot``: it has waited for its turn.
+    ``has_slot``: it has waited for its turn. ``leaves_until`` is when its hours end, by ``uptime``.
     """
 
     send: Send
     lease: Lease
+    leaves_until: float = float("inf")
     is_begun: bool = False
     withheld: str = ""
     has_slot: bool = False
@@ -56,6 +57,8 @@ class InFlight:
     def take(self, send: Send, *, asked_at: float) -> ClaimedSend:
         """Hold a claim whose statement was sent at ``asked_at`` of ``uptime``."""
         held = ClaimedSend(send=send, lease=self._leased(asked_at))
+        if send.leaves_for is not None:
+            held.leaves_until = asked_at + send.leaves_for
         self._withhold(held)
         self.held[send.id] = held
         return held
@@ -75,7 +78,7 @@ class InFlight:
         scope = next((one for one in self._paused if one.covers(held.send)), None)
         if scope is None or held.withheld:
             return
-        held.withheld = f"{scope} is paused"
+        held.withheld = f"{scope} is held back"
         if held.work is not None and not held.has_slot:
             held.work.cancel()  # it need not wait for its turn
 
@@ -94,12 +97,18 @@ class InFlight:
             return LOST
         return Lease.asked_for(self.lease_time, at=asked_at)
 
-    def may_begin(self, held: ClaimedSend, timeout: RequestTimeout) -> bool:
-        """Whether a POST may begin now.
+    def obstacle(self, held: ClaimedSend, timeout: RequestTimeout) -> str:
+        """Why no POST may begin now; empty: one may.
 
-        It is not withheld, and its lease covers a request with that timeout, and a second more.
+        It must not be withheld, its hours must not be over, and its lease has to cover a request
+        with that timeout, and a second more.
         """
-        return not held.withheld and held.lease.outlasts(timeout, now=self.uptime())
+        now = self.uptime()
+        if held.withheld:
+            return held.withheld
+        if now >= held.leaves_until:
+            return "its hours are over"
+        return "" if held.lease.outlasts(timeout, now=now) else "the lease was too short"
 
     def release(self, sends: Iterable[Send]) -> None:
         """Remove claims that are settled; a newer claim of the same send stays."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from attrs import define
 from twisted.internet.defer import Deferred
 
 from sbm.model.send import Lane
+
+# A send whose moment has come waits for the next slot. Others wait with those of their lane.
+Rank = Literal["now"] | Lane
 
 
 @define(eq=False, slots=False, kw_only=True)
 class PrioritySlots:
     """A number of slots. Single sends get a free slot before those of a tick.
 
-    Within a lane, the order is that of arrival.
+    Sends whose moment has come get it before both. Within a rank, the order is that of arrival.
     """
 
     _places: int
@@ -20,16 +25,20 @@ class PrioritySlots:
     def __attrs_post_init__(self) -> None:
         self._free = self._places
         # In order of arrival. A dict, because one in the middle of the queue may be cancelled.
-        self._waiting: dict[Lane, dict[Deferred[None], None]] = {"single": {}, "tick": {}}
+        self._waiting: dict[Rank, dict[Deferred[None], None]] = {
+            "now": {},
+            "single": {},
+            "tick": {},
+        }
         self._is_calling = False
 
-    async def take(self, lane: Lane) -> None:
-        """Wait for a slot for this lane. It has to be given back."""
+    async def take(self, rank: Rank) -> None:
+        """Wait for a slot for this rank. It has to be given back."""
         if self._free:
             self._free -= 1
             return
-        turn: Deferred[None] = Deferred(self._waiting[lane].pop)
-        self._waiting[lane][turn] = None
+        turn: Deferred[None] = Deferred(self._waiting[rank].pop)
+        self._waiting[rank][turn] = None
         await turn
 
     def give_back(self) -> None:

@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
-from sbm.store import clock, idempotency, ledger, scheduler_callbacks, ticks
+from sbm.store import clock, idempotency, ledger, scheduler_callbacks, ticks, watched_ticks
 from sbm.store.postgres.database import Database, Transaction
 
 MONTHS_AHEAD = 2
@@ -52,6 +52,7 @@ class Housekeeping:
     async def _delete_ticks(self, transaction: Transaction, reading: ClockReading) -> int:
         if not reading.is_calm:
             return 0
+        await watched_ticks.forget_old(transaction)
         return await ticks.delete_old(
             transaction, months_kept=self._months_kept, limit=TICKS_PER_PASS
         )

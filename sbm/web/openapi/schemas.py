@@ -34,7 +34,7 @@ from sbm.web.schema.json_schema import (
     UUID,
     JsonSchema,
 )
-from sbm.web.schema.moments import Moment
+from sbm.web.schema.moments import Hours, Moment
 from sbm.web.schema.schema import Schema
 
 _SHOWN_AS = {
@@ -154,6 +154,11 @@ def _(field: Integer) -> JsonSchema:
 @taken_by.register
 def _(field: Boolean) -> JsonSchema:  # noqa: ARG001
     return FLAG
+
+
+@taken_by.register
+def _(field: Hours) -> JsonSchema:  # noqa: ARG001
+    return TEXT | {"pattern": "^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$"}
 
 
 @taken_by.register

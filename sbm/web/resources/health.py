@@ -147,6 +147,7 @@ class Health:
         own = (
             self._pause()["reason"],
             self.telemetry.server_warning,
+            *map(str, self.telemetry.held_ticks),
             *(
                 f"{name.replace('_', ' ')} is away"
                 for name, service in self.telemetry.services.items()

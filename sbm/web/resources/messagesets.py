@@ -27,11 +27,13 @@ from sbm.web.schema.fields import (
     ID,
     UPDATED_AT,
     Choice,
+    Integer,
     ReadOnly,
     Reference,
     Text,
 )
 from sbm.web.schema.filters import Filter
+from sbm.web.schema.moments import Hours
 from sbm.web.schema.schema import Schema
 
 SCHEMA = Schema(
@@ -79,6 +81,21 @@ SCHEMA = Schema(
         ),
         ReadOnly(name="created_at", shown_as="datetime", note=CREATED_AT),
         ReadOnly(name="updated_at", shown_as="datetime", note=UPDATED_AT),
+        Hours(
+            name="send_hours",
+            null=True,
+            default=None,
+            note="From when until when its messages may leave, by the clock of the schedule, such"
+            " as 08:00-20:00; null: always.",
+        ),
+        Integer(
+            name="max_age",
+            least=1,
+            null=True,
+            default=None,
+            note="After how many seconds it is too late for what is owed: then it is skipped; null:"
+            " it never is.",
+        ),
     ]
 )
 

@@ -27,7 +27,8 @@ from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.resources.scheduler_callbacks import Callback, SchedulerCallbacks
-from sbm.web.schema.fields import ID, CronField, ReadOnly, Text
+from sbm.web.schema.fields import ID, CronField, Integer, ReadOnly, Text
+from sbm.web.schema.moments import Hours
 from sbm.web.schema.schema import ParsedBody, Schema
 
 SCHEMA = Schema(
@@ -51,6 +52,51 @@ SCHEMA = Schema(
             note="The IANA name of the time zone in which the fields are read, such as"
             " Africa/Johannesburg; null: that of SBM_TIMEZONE. If a Scheduler makes the ticks, only"
             " null or its own time zone is accepted.",
+        ),
+        Hours(
+            name="send_hours",
+            null=True,
+            default=None,
+            note="From when until when messages may leave, by the clock of the time zone, such as"
+            " 08:00-20:00; null: always.",
+        ),
+        Integer(
+            name="max_age",
+            least=1,
+            null=True,
+            default=None,
+            note="After how many seconds it is too late for what is owed: then it is skipped; null:"
+            " it never is.",
+        ),
+        Integer(
+            name="max_rate",
+            least=1,
+            null=True,
+            default=None,
+            note="How many messages may leave in a second, from all daemons; null: any number.",
+        ),
+        Integer(
+            name="canary",
+            least=1,
+            null=True,
+            default=None,
+            note="After how many messages each tick waits until a person releases it; null: it does"
+            " not wait. It holds for ticks that are opened from now on.",
+        ),
+        Integer(
+            name="brake_percent",
+            least=0,
+            null=True,
+            default=None,
+            note="A tick stops if more than so many of a hundred messages were refused or failed;"
+            " null: it does not stop. It holds for ticks that are opened from now on.",
+        ),
+        Integer(
+            name="brake_after",
+            least=1,
+            null=True,
+            default=None,
+            note="The brake looks at so many messages at least; given together with brake_percent.",
         ),
     ]
 )

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, get_args
 
 from attrs import frozen
+from twisted.web.server import Request
 
+from sbm.model.hold import HOLDS
 from sbm.model.send import Outcome
+from sbm.model.signature import Signature
 from sbm.model.tick import Source, Tick, TickState
+from sbm.operations.releases import release_tick
 from sbm.store import schedules, ticks
+from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest
-from sbm.web.http.wire import instant
-from sbm.web.openapi.parts import Section
-from sbm.web.openapi.schemas import nullable, one_object, said
+from sbm.web.http.endpoint import ApiRequest, InTransaction, OptionsInfo, Reply
+from sbm.web.http.http_errors import NotFound
+from sbm.web.http.wire import instant, row_id
+from sbm.web.openapi.lists import NOT_FOUND
+from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
+from sbm.web.openapi.schemas import nullable, one_object, said, schema
 from sbm.web.schema import filters
 from sbm.web.schema.filters import Filter
 from sbm.web.schema.json_schema import COUNT, MOMENT, ROW_ID, TEXT, URL
@@ -81,6 +90,11 @@ _ROW = one_object(
         ),
         "triggers": said(COUNT, "How many sends it has asked for so far."),
         "progress": _PROGRESS,
+        "held": said(
+            nullable(TEXT | {"enum": list(HOLDS)}),
+            "Why it is held back: `paused`; `hours`: outside the hours of its schedule; `braked` or"
+            " `canary`: until a person releases it; null: it is not.",
+        ),
     }
 )
 
@@ -109,6 +123,7 @@ def shown(request: ApiRequest, tick: Tick) -> dict[str, Any]:
             "outcomes": outcomes,
             "counted_at": None if tick.counted_at is None else instant(tick.counted_at),
         },
+        "held": tick.hold,
     }
 
 
@@ -137,16 +152,61 @@ RESOURCE = Resource[Tick](
 )
 
 
+_RELEASE = OptionsInfo(name="Tick Release", description="Lets a tick go on that is held back")
+
+
 @frozen(eq=False, kw_only=True)
 class Ticks(Collection):
-    """The ticks; clients can only read them."""
+    """The ticks; clients can read them, and release those that are held back."""
 
     app = collection_app()
     resource = RESOURCE
 
+    wake: Callable[[], None]
+
+    @app.route("/<key>/release")
+    async def release(self, request: Request, key: str) -> bytes:
+        let_go = InTransaction(work=partial(_release, key), reply=self._released)
+        return await self.endpoint.answer(request, _RELEASE, {"POST": let_go})
+
+    async def _released(self, request: ApiRequest, tick: Tick) -> Reply:
+        self.wake()
+        return Reply(body=shown(request, tick))
+
+
+async def _release(key: str, transaction: Transaction, request: ApiRequest) -> Tick:
+    """The body is not read."""
+    tick_id = row_id(key)
+    await release_tick(
+        transaction, tick_id=tick_id, signature=Signature(actor=request.user.username)
+    )
+    tick = await ticks.find(transaction, tick_id=tick_id)
+    if tick is None:
+        raise NotFound
+    return tick
+
 
 SECTION = Section(
     tags=[("Ticks", 'A tick says "now" for a schedule. It shows how far the sends have come.')],
-    paths=RESOURCE.paths(),
+    paths=[
+        *RESOURCE.paths(),
+        PathItem(
+            path="/api/v1/ticks/{id}/release/",
+            tag="Ticks",
+            parameters=RESOURCE.row_key,
+            operations={
+                "POST": Operation(
+                    name="release_tick",
+                    summary="Let a tick go on",
+                    description="A tick that was stopped by its brake, or waits after its canary,"
+                    " goes on; the brake counts anew. The body is not read.",
+                    answers={
+                        200: answer_of(schema("Tick"), "The tick as it is now."),
+                        **NOT_FOUND,
+                    },
+                )
+            },
+        ),
+    ],
     schemas=RESOURCE.schemas(),
 )

@@ -1,4 +1,4 @@
-"""Fields for moments."""
+"""Fields for moments, and for hours of the day."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 from attrs import frozen
 
+from sbm.model.send_hours import are_hours
 from sbm.web.http.endpoint import ApiRequest
 from sbm.web.http.wire import instant
 from sbm.web.schema import filters
-from sbm.web.schema.fields import Field, FieldError
+from sbm.web.schema.fields import Field, FieldError, Text
 
 
 @frozen(kw_only=True)
@@ -26,3 +27,13 @@ class Moment(Field):
 
     def show(self, value: Any, request: ApiRequest) -> Any:  # noqa: ARG002
         return None if value is None else instant(value)
+
+
+@frozen(kw_only=True)
+class Hours(Text):
+    """From when until when, such as 08:00-20:00; 24:00 is the end of the day."""
+
+    max_length: int | None = 11
+
+    def objections(self, text: str) -> list[str]:
+        return [] if are_hours(text) else ["Enter hours such as 08:00-20:00."]

@@ -313,8 +313,8 @@ async def test_a_lease_that_somebody_ended_is_lost(bench: Bench) -> None:
         "UPDATE sends SET attempt = 2, owner = gen_random_uuid() WHERE id = %s", lost.send.id
     )
     await bench.claimer.renew()
-    assert not bench.in_flight.may_begin(lost, RequestTimeout(timedelta(0)))
-    assert bench.in_flight.may_begin(kept, RequestTimeout(timedelta(0)))
+    assert bench.in_flight.obstacle(lost, RequestTimeout(timedelta(0)))
+    assert not bench.in_flight.obstacle(kept, RequestTimeout(timedelta(0)))
 
 
 @ensureDeferred

@@ -23,7 +23,14 @@ from sbm.pipeline.sends.delivery import STOPPING, Blames, Delivery
 from sbm.pipeline.sends.in_flight import InFlight
 from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.retries import Retries
-from tests.pipeline.fakes import LEASE, Results, Service, another_send, nothing_in_flight
+from tests.pipeline.fakes import (
+    LEASE,
+    Results,
+    Service,
+    another_send,
+    no_pace,
+    nothing_in_flight,
+)
 
 TIMEOUT = timedelta(seconds=30)
 GRACE = timedelta(seconds=20)
@@ -74,6 +81,7 @@ class Bench:
             dry_runs=frozenset({DRY_RUN}),
             request_timeout=TIMEOUT,
             slots=PrioritySlots(places=self.concurrency),
+            pacer=no_pace(self.clock),
             grace=GRACE,
         )
         self.delivery.startService()
@@ -287,6 +295,7 @@ def test_what_was_held_back_is_given_back_and_nobody_is_blamed(bench: Bench) -> 
     bench.message_sender.always = None
     send = bench.begin()
     bench.clock.advance(LEASE.total_seconds())
+    assert not bench.message_sender.begin()
     bench.message_sender.waiting[0].errback(HeldBack("no time was left"))
     assert bench.result(send) == GivenBack(reason="the lease was too short", delay=AT_ONCE)
     assert bench.failures() == [0, 0]

@@ -41,9 +41,9 @@ def test_a_post_begins_only_if_the_lease_outlasts_its_deadline_by_a_second(
 ) -> None:
     held = in_flight.take(another_send(), asked_at=0)
     clock.advance(LEASE.total_seconds() - 31)
-    assert in_flight.may_begin(held, TIMEOUT)
+    assert not in_flight.obstacle(held, TIMEOUT)
     clock.advance(0.01)
-    assert not in_flight.may_begin(held, TIMEOUT)
+    assert in_flight.obstacle(held, TIMEOUT)
 
 
 def test_a_renewed_lease_counts_from_the_renewing_statement(
@@ -58,7 +58,7 @@ def test_a_renewed_lease_counts_from_the_renewing_statement(
 def test_a_lease_that_was_not_renewed_is_lost_for_good(in_flight: InFlight) -> None:
     held = in_flight.take(another_send(), asked_at=0)
     in_flight.renew(set(), asked_about={held.send.id}, asked_at=0)
-    assert not in_flight.may_begin(held, RequestTimeout(timedelta(0)))
+    assert in_flight.obstacle(held, RequestTimeout(timedelta(0)))
 
 
 def test_after_a_failover_a_post_begins_only_if_the_new_server_renews_the_claim(
@@ -66,10 +66,10 @@ def test_after_a_failover_a_post_begins_only_if_the_new_server_renews_the_claim(
 ) -> None:
     known, lost = (in_flight.take(another_send(), asked_at=0) for _ in range(2))
     in_flight.doubt()
-    assert not in_flight.may_begin(known, TIMEOUT)
+    assert in_flight.obstacle(known, TIMEOUT)
     in_flight.renew({known.send.id}, asked_about={known.send.id, lost.send.id}, asked_at=0)
-    assert in_flight.may_begin(known, TIMEOUT)
-    assert not in_flight.may_begin(lost, TIMEOUT)
+    assert not in_flight.obstacle(known, TIMEOUT)
+    assert in_flight.obstacle(lost, TIMEOUT)
 
 
 def test_what_was_claimed_while_others_were_renewed_keeps_its_lease(in_flight: InFlight) -> None:
@@ -123,7 +123,7 @@ def test_an_answer_that_a_former_server_was_asked_for_gives_no_lease(
     clock.advance(1)
     in_flight.doubt()
     in_flight.renew({held.send.id}, asked_about={held.send.id}, asked_at=0.5)
-    assert not in_flight.may_begin(held, TIMEOUT)
-    assert not in_flight.may_begin(in_flight.take(another_send(), asked_at=0.5), TIMEOUT)
+    assert in_flight.obstacle(held, TIMEOUT)
+    assert in_flight.obstacle(in_flight.take(another_send(), asked_at=0.5), TIMEOUT)
     in_flight.renew({held.send.id}, asked_about={held.send.id}, asked_at=1)
-    assert in_flight.may_begin(held, TIMEOUT)
+    assert not in_flight.obstacle(held, TIMEOUT)

@@ -35,6 +35,7 @@ def send(number: int, *, text: str | None = "Hello", file_name: str | None = Non
         kind="next",
         lane="tick",
         schedule_id=1,
+        tick_id=1,
         attempt=1,
         owner=UUID("00000000-0000-4000-8000-000000000003"),
         faults=0,

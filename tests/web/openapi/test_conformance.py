@@ -7,7 +7,8 @@ from tests.web.openapi.conformance import objections
 
 SCHEDULE = (
     '{"id":1,"minute":"*","hour":"*","day_of_week":"*","day_of_month":"*","month_of_year":"*",'
-    '"time_zone":null}'
+    '"time_zone":null,"send_hours":null,"max_age":null,"max_rate":null,"canary":null,'
+    '"brake_percent":null,"brake_after":null}'
 )
 
 

@@ -1,0 +1,324 @@
+-- Why: operators want to say when messages may leave, after which time it is too late for them, and
+-- how many leave in a second; and a tick whose messages are refused has to stop by itself.
+BEGIN;
+SELECT pg_advisory_xact_lock(736266, 1);
+
+ALTER TABLE scheduling
+    ADD COLUMN time_zone text NOT NULL DEFAULT 'UTC',
+    ADD COLUMN scheduler_time_zone text;
+COMMENT ON COLUMN scheduling.time_zone IS
+    'SBM_TIMEZONE: the time zone of schedules without one of their own.';
+COMMENT ON COLUMN scheduling.scheduler_time_zone IS
+    'That of the Scheduler, if it makes the ticks: it counts for all schedules with a time zone.';
+
+CREATE DOMAIN send_hours AS text
+    CHECK (VALUE ~ '^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$'
+           AND left(VALUE, 5) <> right(VALUE, 5));
+COMMENT ON DOMAIN send_hours IS
+    'From when until when, by the clock of a time zone: 08:00-20:00. It may end on the next day.';
+
+ALTER TABLE schedules
+    ADD COLUMN send_hours send_hours,
+    ADD COLUMN max_age integer CHECK (max_age > 0),
+    ADD COLUMN max_rate integer CHECK (max_rate > 0),
+    ADD COLUMN canary integer CHECK (canary > 0),
+    ADD COLUMN brake_percent integer CHECK (brake_percent BETWEEN 0 AND 99),
+    ADD COLUMN brake_after integer CHECK (brake_after > 0),
+    ADD CHECK ((brake_percent IS NULL) = (brake_after IS NULL));
+COMMENT ON COLUMN schedules.send_hours IS 'When messages may leave, in its time zone; null: always.';
+COMMENT ON COLUMN schedules.max_age IS
+    'After so many seconds, what is owed is skipped; null: never.';
+COMMENT ON COLUMN schedules.max_rate IS 'How many messages may leave in a second; null: any number.';
+COMMENT ON COLUMN schedules.canary IS
+    'After so many messages, each of its ticks waits for a person; null: it does not.';
+COMMENT ON COLUMN schedules.brake_percent IS
+    'If more of a hundred messages of a tick are refused or fail, the tick stops; null: it does not.';
+COMMENT ON COLUMN schedules.brake_after IS 'The brake looks at so many messages at least.';
+
+ALTER TABLE messagesets
+    ADD COLUMN send_hours send_hours,
+    ADD COLUMN max_age integer CHECK (max_age > 0);
+COMMENT ON COLUMN messagesets.send_hours IS
+    'When its messages may leave, in the time zone of the schedule; null: always.';
+COMMENT ON COLUMN messagesets.max_age IS
+    'After so many seconds, what is owed of it is skipped; null: never.';
+
+ALTER TABLE sends ADD COLUMN wanted_at timestamptz;
+COMMENT ON COLUMN sends.wanted_at IS
+    'When somebody last asked for it, after it was owed already: its age counts from then.';
+
+CREATE TABLE watched_ticks (
+    tick_id bigint PRIMARY KEY REFERENCES ticks ON DELETE CASCADE,
+    canary integer,
+    brake_percent integer,
+    brake_after integer,
+    posted bigint NOT NULL DEFAULT 0,
+    failed bigint NOT NULL DEFAULT 0,
+    hold text CHECK (hold IN ('braked', 'canary')),
+    held_at timestamptz,
+    released_at timestamptz,
+    released_by text
+);
+COMMENT ON TABLE watched_ticks IS 'Ticks with a brake or a canary.';
+COMMENT ON COLUMN watched_ticks.canary IS
+    'After so many messages, it waits for a person; null: it has no canary, or was released.';
+COMMENT ON COLUMN watched_ticks.posted IS
+    'How many sends were settled and not skipped, since it was opened or released.';
+COMMENT ON COLUMN watched_ticks.failed IS 'How many of them were refused or failed.';
+COMMENT ON COLUMN watched_ticks.hold IS 'Why it is held back until a person releases it; null: it is not.';
+CREATE INDEX watched_ticks_held ON watched_ticks (tick_id) WHERE hold IS NOT NULL;
+
+CREATE FUNCTION hold_after(tick watched_ticks, posted bigint, failed bigint) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+-- Why a tick is held back after so many more of its sends were settled; null: it is not.
+SELECT CASE WHEN tick.hold IS NOT NULL THEN tick.hold
+            WHEN tick.posted + posted >= tick.brake_after
+             AND 100 * (tick.failed + failed) > tick.brake_percent * (tick.posted + posted)
+            THEN 'braked'
+            WHEN tick.posted + posted >= tick.canary THEN 'canary' END
+$$;
+
+CREATE TABLE paces (
+    schedule_id integer PRIMARY KEY,
+    next_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE paces IS
+    'The next moment at which a message of a schedule may leave; 0: of all schedules together.';
+
+CREATE FUNCTION hours_left(hours text, zone text, moment timestamptz) RETURNS interval
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+-- How long messages may still leave; zero: not now; null: no hours are set. A time zone that this
+-- server does not know counts as UTC, so that one schedule does not stop all others.
+DECLARE
+    began time := left(hours, 5)::time;
+    ended time := right(hours, 5)::time;
+    here timestamp;
+    closing timestamp;
+BEGIN
+    IF hours IS NULL THEN
+        RETURN NULL;
+    END IF;
+    BEGIN
+        here := moment AT TIME ZONE zone;
+    EXCEPTION WHEN invalid_parameter_value THEN
+        zone := 'UTC';
+        here := moment AT TIME ZONE zone;
+    END;
+    IF (CASE WHEN began < ended THEN here::time >= began AND here::time < ended
+             ELSE here::time >= began OR here::time < ended END) THEN
+        closing := here::date + ended;
+        IF closing <= here THEN
+            closing := closing + interval '1 day';
+        END IF;
+        RETURN closing AT TIME ZONE zone - moment;
+    END IF;
+    RETURN interval '0';
+END
+$$;
+
+CREATE FUNCTION zone_of(schedule schedules) RETURNS text LANGUAGE sql STABLE AS $$
+-- The time zone of a schedule, as TimeZones.of says it.
+SELECT CASE WHEN schedule.time_zone IS NULL THEN scheduling.time_zone
+            ELSE COALESCE(scheduler_time_zone, schedule.time_zone) END
+  FROM scheduling
+$$;
+
+CREATE FUNCTION leaves_for(schedule_id integer, messageset_id integer) RETURNS interval
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+-- How long messages of this set to subscriptions on this schedule may still leave; zero: not now;
+-- null: there is no limit. Without a set, the hours of sets do not count.
+SELECT LEAST(hours_left(s.send_hours, zone_of(s), now()), hours_left(m.send_hours, zone_of(s), now()))
+  FROM (VALUES (1)) one
+  LEFT JOIN schedules s ON s.id = leaves_for.schedule_id
+  LEFT JOIN messagesets m ON m.id = leaves_for.messageset_id
+ WHERE s.send_hours IS NOT NULL OR m.send_hours IS NOT NULL
+$$;
+
+CREATE OR REPLACE FUNCTION hold_of(tick_id bigint, schedule_id integer, messageset_id integer)
+RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
+-- Why the sends of a queue are held back; null: they are not.
+SELECT CASE WHEN EXISTS (SELECT FROM pauses
+                          WHERE ended_at IS NULL
+                            AND pause_covers(pauses, hold_of.tick_id, hold_of.schedule_id,
+                                             hold_of.messageset_id))
+            THEN 'paused'
+            WHEN leaves_for(hold_of.schedule_id, hold_of.messageset_id) <= interval '0'
+            THEN 'hours'
+            ELSE (SELECT hold FROM watched_ticks w
+                   WHERE w.tick_id = hold_of.tick_id AND hold IS NOT NULL) END
+$$;
+
+CREATE FUNCTION latest_tick(schedule_id integer, since_tick bigint) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+-- When the latest tick of a schedule was opened, if it came after another tick.
+SELECT created_at + clock_shift(id, created_at) FROM ticks
+ WHERE ticks.schedule_id = latest_tick.schedule_id AND source <> 'single' AND state <> 'missed'
+   AND id >= since_tick
+ ORDER BY id DESC LIMIT 1
+$$;
+
+CREATE FUNCTION is_too_old(tick ticks) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+-- Whether it is too late for the messages of a tick of a schedule. A later tick of the same schedule
+-- asks for them again.
+SELECT now() - latest_tick(tick.schedule_id, tick.id) > make_interval(secs => max_age)
+  FROM schedules WHERE id = tick.schedule_id
+$$;
+
+CREATE TYPE open_queue AS (
+    tick_id bigint,
+    schedule_id integer,
+    messageset_id integer,
+    max_rate integer,
+    probation bigint
+);
+COMMENT ON TYPE open_queue IS
+    'A queue that is not held back. probation: up to how many messages its tick may be sent before it is judged; null: any number.';
+
+DROP FUNCTION lock_due_sends(integer, integer, text[], uuid[]);
+CREATE FUNCTION lock_due_sends(most integer, of_ticks integer, but text[], only_these uuid[],
+                               claimer uuid)
+RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+-- Locks up to "most" sends that are due, for a claim in this transaction, and returns their ids.
+-- Single sends come first; at most "of_ticks" are of a tick. The queues that are open take turns,
+-- the one that has waited longest first: each gives an equal share of its oldest sends, and those
+-- that have more fill up what is left. So a small tick does not wait for a large one. Rows that
+-- another daemon is claiming are skipped, never waited for. Queues that are held back are not read.
+-- Sends to the identities in "but" are left. Plans are not kept: one that was made while there were
+-- few sends would read all of them.
+--
+-- Of a schedule with a rate, a claimer holds as many as may leave in two seconds, so that they do
+-- not fill its places. Of a tick that is on probation, only so many are claimed that it is judged
+-- before more of it go out; one daemon at a time claims from it.
+DECLARE
+    locked uuid[] := '{}';
+    taken uuid[];
+    open open_queue[];
+    lane_queues open_queue[];
+    fuller open_queue[];
+    queue open_queue;
+    probed bigint[];
+    room integer;
+    share integer;
+    quota integer;
+BEGIN
+    -- Whoever begins a pause holds this lock alone. Each statement here sees all pauses that were
+    -- committed before it, so none that was begun before this claim is missed.
+    PERFORM pg_advisory_xact_lock_shared(736266, 5);
+    probed := ARRAY(SELECT tick_id FROM watched_ticks
+                     WHERE hold IS NULL AND (canary IS NOT NULL OR posted < brake_after)
+                       FOR UPDATE SKIP LOCKED);
+    IF only_these IS NOT NULL THEN
+        RETURN ARRAY(SELECT id FROM sends
+                      WHERE id = ANY(only_these) AND state = 'owed' AND due_at <= now()
+                        AND hold_of(queue_tick_id, queue_schedule_id, queue_messageset_id) IS NULL
+                        FOR UPDATE SKIP LOCKED);
+    END IF;
+    open := ARRAY(SELECT ROW(q.tick_id, q.schedule_id, q.messageset_id, s.max_rate,
+                             LEAST(w.canary, CASE WHEN w.posted < w.brake_after
+                                                  THEN w.brake_after END) - w.posted)::open_queue
+                    FROM owed_queues q
+                    LEFT JOIN schedules s ON s.id = q.schedule_id
+                    LEFT JOIN watched_ticks w ON w.tick_id = q.tick_id
+                   WHERE hold_of(q.tick_id, q.schedule_id, q.messageset_id) IS NULL
+                     AND (w.tick_id IS NULL
+                          OR w.canary IS NULL AND COALESCE(w.brake_after, 0) <= w.posted
+                          OR w.tick_id = ANY(probed))
+                   ORDER BY (SELECT due_at FROM sends
+                              WHERE state = 'owed' AND queue_tick_id = q.tick_id
+                                AND queue_schedule_id = q.schedule_id
+                                AND queue_messageset_id = q.messageset_id
+                              ORDER BY due_at LIMIT 1), q.tick_id);
+    FOR is_tick IN 0..1 LOOP
+        room := LEAST(most - cardinality(locked), CASE is_tick WHEN 1 THEN of_ticks ELSE most END);
+        lane_queues := ARRAY(SELECT q FROM unnest(open) q WHERE (q.tick_id > 0) = (is_tick = 1));
+        CONTINUE WHEN room < 1 OR cardinality(lane_queues) = 0;
+        share := (room + cardinality(lane_queues) - 1) / cardinality(lane_queues);
+        FOR turn IN 1..2 LOOP
+            fuller := '{}';
+            FOREACH queue IN ARRAY lane_queues LOOP
+                EXIT WHEN room < 1;
+                quota := LEAST(room, CASE turn WHEN 1 THEN share END);
+                IF queue.max_rate IS NOT NULL THEN
+                    quota := LEAST(quota, 2 * queue.max_rate::bigint
+                        - (SELECT count(*) FROM sends
+                            WHERE state = 'claimed' AND owner = claimer
+                              AND queue_schedule_id = queue.schedule_id)
+                        - (SELECT count(*) FROM sends
+                            WHERE id = ANY(locked) AND queue_schedule_id = queue.schedule_id));
+                END IF;
+                IF queue.probation IS NOT NULL THEN
+                    quota := LEAST(quota, queue.probation
+                        - (SELECT count(*) FROM sends
+                            WHERE state = 'claimed' AND queue_tick_id = queue.tick_id)
+                        - (SELECT count(*) FROM sends
+                            WHERE state = 'unknown' AND queue_tick_id = queue.tick_id)
+                        - (SELECT count(*) FROM sends
+                            WHERE id = ANY(locked) AND queue_tick_id = queue.tick_id));
+                END IF;
+                CONTINUE WHEN quota < 1;
+                taken := ARRAY(SELECT id FROM sends
+                                WHERE state = 'owed' AND queue_tick_id = queue.tick_id
+                                  AND queue_schedule_id = queue.schedule_id
+                                  AND queue_messageset_id = queue.messageset_id
+                                  AND due_at <= now() AND identity <> ALL(but)
+                                  AND (turn = 1 OR id <> ALL(locked))
+                                ORDER BY due_at, id LIMIT quota FOR UPDATE SKIP LOCKED);
+                IF cardinality(taken) = quota THEN
+                    fuller := fuller || queue;
+                END IF;
+                locked := locked || taken;
+                room := room - cardinality(taken);
+            END LOOP;
+            lane_queues := fuller;
+        END LOOP;
+    END LOOP;
+    RETURN locked;
+END
+$$;
+
+CREATE FUNCTION reserve_moments(of_schedule integer, schedule_rate integer, overall_rate integer,
+                                wanted integer, ahead interval)
+RETURNS TABLE (first_in double precision, spacing double precision, count integer)
+LANGUAGE plpgsql AS $$
+-- Reserves the next moments at which messages of a schedule may leave, at most "wanted", and none
+-- later than "ahead": in how many seconds the first one is, the time between two, and how many. All
+-- daemons reserve here, so that no two have the same moment. A row that is far ahead was written by
+-- a wrong clock.
+DECLARE
+    moment timestamptz;
+    first_at timestamptz;
+    row_at timestamptz;
+BEGIN
+    INSERT INTO paces (schedule_id, next_at)
+    SELECT scope, clock_timestamp() FROM unnest(ARRAY[0, of_schedule]) scope
+        ON CONFLICT DO NOTHING;
+    PERFORM FROM paces WHERE schedule_id IN (0, of_schedule) ORDER BY schedule_id FOR UPDATE;
+    moment := clock_timestamp();
+    first_at := moment;
+    FOR row_at IN SELECT next_at FROM paces
+                   WHERE schedule_id = of_schedule AND schedule_rate IS NOT NULL
+                      OR schedule_id = 0 AND overall_rate IS NOT NULL LOOP
+        IF row_at < moment + interval '10 seconds' THEN
+            first_at := GREATEST(first_at, row_at);
+        END IF;
+    END LOOP;
+    spacing := GREATEST(1.0 / schedule_rate, 1.0 / overall_rate);
+    first_in := EXTRACT(epoch FROM first_at - moment);
+    count := CASE WHEN first_at > moment + ahead THEN 0
+                  ELSE LEAST(wanted, 1 + floor(EXTRACT(epoch FROM moment + ahead - first_at)
+                                               / spacing)) END;
+    UPDATE paces
+       SET next_at = CASE schedule_id
+                     WHEN 0 THEN GREATEST(CASE WHEN next_at < moment + interval '10 seconds'
+                                               THEN next_at END, moment)
+                                 + make_interval(secs => count::double precision / overall_rate)
+                     ELSE first_at + make_interval(secs => count::double precision
+                                                           / schedule_rate) END
+     WHERE count > 0 AND (schedule_id = of_schedule AND schedule_rate IS NOT NULL AND schedule_id > 0
+                          OR schedule_id = 0 AND overall_rate IS NOT NULL);
+    RETURN NEXT;
+END
+$$;
+
+INSERT INTO schema_migrations (name) VALUES ('0043_limit_sends');
+COMMIT;

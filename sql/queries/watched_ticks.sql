@@ -1,0 +1,28 @@
+-- Ticks with a brake or a canary: how their sends ended, and whether they are held back. How they are
+-- counted is in settle_sends, and how they are claimed is in the function lock_due_sends.
+
+-- name: list_held_ticks :many
+-- reads
+-- The ticks that are held back until a person releases them, oldest first.
+SELECT w.tick_id, ticks.schedule_id, w.hold, w.posted, w.failed, w.held_at
+  FROM watched_ticks w JOIN ticks ON ticks.id = w.tick_id
+ WHERE hold IS NOT NULL ORDER BY w.tick_id;
+
+-- name: release_tick :many
+-- A person releases a tick: its canary has done its work, and its brake counts from now. Returns why
+-- it was held back; no row: it has no brake and no canary.
+WITH before AS (
+    SELECT tick_id, hold FROM watched_ticks WHERE tick_id = %(tick_id)s FOR UPDATE
+)
+UPDATE watched_ticks w
+   SET hold = NULL, held_at = NULL, canary = NULL, posted = 0, failed = 0,
+       released_at = now(), released_by = %(released_by)s
+  FROM before WHERE w.tick_id = before.tick_id
+RETURNING before.hold, pg_notify('sbm_pauses', '');
+
+-- name: forget_watched_ticks :exec
+-- The results of ticks that are over need not be counted any more: those whose balance was found,
+-- and that are marked as checked.
+DELETE FROM watched_ticks
+ WHERE tick_id IN (SELECT id FROM ticks WHERE id IN (SELECT tick_id FROM watched_ticks)
+                                          AND is_checked_off);
