@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sbm.model.durations import RequestTimeout
+from sbm.model.send_pause import PauseScope
 from sbm.pipeline.sends.in_flight import InFlight
 from sbm.runtime.lease import uptime
 from tests.pipeline.fakes import LEASE, another_send, nothing_in_flight
@@ -127,3 +128,56 @@ def test_an_answer_that_a_former_server_was_asked_for_gives_no_lease(
     assert in_flight.obstacle(in_flight.take(another_send(), asked_at=0.5), TIMEOUT)
     in_flight.renew({held.send.id}, asked_about={held.send.id}, asked_at=1)
     assert not in_flight.obstacle(held, TIMEOUT)
+
+
+def test_what_is_paused_may_not_begin_and_need_not_wait_for_its_turn(
+    in_flight: InFlight, clock: Clock
+) -> None:
+    first = in_flight.take(another_send(send={"schedule_id": 1}), asked_at=0)
+    other = in_flight.take(another_send(send={"schedule_id": 2}), asked_at=0)
+    first.work = Deferred(lambda turn: turn.callback(None))
+    in_flight.withhold([PauseScope(schedule_id=1)])
+    assert first.work.called
+    assert in_flight.obstacle(first, TIMEOUT) == "schedule 1 is held back"
+    assert in_flight.obstacle(other, TIMEOUT) == ""
+    # The answer to a claim from before the pause may come after it.
+    late = in_flight.take(another_send(send={"schedule_id": 1}), asked_at=0)
+    assert in_flight.obstacle(late, TIMEOUT)
+    in_flight.withhold([])
+    assert in_flight.obstacle(first, TIMEOUT), "it is given back, whatever comes after that"
+
+
+def test_what_has_its_slot_is_not_cancelled(in_flight: InFlight) -> None:
+    """Its look-up must not count as a failure of the service."""
+    held = in_flight.take(another_send(), asked_at=0)
+    held.work, held.has_slot = Deferred(), True
+    in_flight.withhold([PauseScope()])
+    assert not held.work.called
+    assert in_flight.obstacle(held, TIMEOUT)
+
+
+def test_nothing_begins_after_its_hours(in_flight: InFlight, clock: Clock) -> None:
+    held = in_flight.take(another_send(send={"leaves_for": 10.0}), asked_at=clock.seconds())
+    clock.advance(9.9)
+    assert in_flight.obstacle(held, TIMEOUT) == ""
+    clock.advance(0.2)
+    assert in_flight.obstacle(held, TIMEOUT) == "its hours are over"
+
+
+@pytest.mark.parametrize(
+    ("scope", "is_covered"),
+    [
+        (PauseScope(), True),
+        (PauseScope(lane="tick"), True),
+        (PauseScope(lane="single"), False),
+        (PauseScope(schedule_id=1), True),
+        (PauseScope(schedule_id=2), False),
+        (PauseScope(messageset_id=1), True),
+        (PauseScope(messageset_id=2), False),
+        (PauseScope(tick_id=1), True),
+        (PauseScope(tick_id=2), False),
+        (PauseScope(schedule_id=1, messageset_id=2), False),
+    ],
+)
+def test_a_scope_covers_what_fits_all_its_fields(scope: PauseScope, is_covered: bool) -> None:
+    assert scope.covers(another_send(messageset_id=1)) is is_covered
