@@ -158,7 +158,7 @@ async def test_a_tick_whose_messages_are_refused_stops_by_itself(seed: World) ->
 
 @ensureDeferred
 async def test_an_outage_over_night_wakes_nobody(seed: World) -> None:
-    """What was owed is not sent in the night, and not in the morning, when it is too late for it."""
+    """What was owed is not sent in the night, nor in the morning: then it is too late."""
     schedule = seed.direct.schedule()
     seed.subscribe(5, seed.direct.messageset("pregnancy", schedule), schedule)
     seed.start()
