@@ -17,6 +17,7 @@ SCRIPTS = (
     "several_daemons",
     "sizes",
     "tick_of_a_million",
+    "limits",
     "api",
     "versus_procrastinate",
     "refusals",
