@@ -148,6 +148,27 @@ SELECT CASE WHEN EXISTS (SELECT FROM pauses
                    WHERE w.tick_id = hold_of.tick_id AND hold IS NOT NULL) END
 $$;
 
+CREATE FUNCTION is_slowed(tick_id bigint, schedule_id integer) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+-- Whether the sends of a tick wait for their moments, or for the results of the first ones.
+SELECT EXISTS (SELECT FROM schedules WHERE id = schedule_id AND max_rate IS NOT NULL)
+    OR EXISTS (SELECT FROM watched_ticks w
+                WHERE w.tick_id = is_slowed.tick_id
+                  AND (canary IS NOT NULL OR posted < brake_after))
+$$;
+
+CREATE OR REPLACE FUNCTION may_expand(tick ticks) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+-- Whether members of an open tick may be taken now: it is not held back, or all are skipped. A tick
+-- that is slowed is expanded a little ahead only, and takes no room from others.
+SELECT was_skipped(tick.skipped_by, NULL)
+    OR hold_of(tick.id, tick.schedule_id, NULL) IS NULL
+       AND (NOT is_slowed(tick.id, tick.schedule_id)
+            OR (SELECT count(*) FROM (SELECT FROM sends
+                                       WHERE state = 'owed' AND queue_tick_id = tick.id
+                                       LIMIT 2000) waiting) < 2000)
+$$;
+
 CREATE FUNCTION latest_tick(schedule_id integer, since_tick bigint) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 -- When the latest tick of a schedule was opened, if it came after another tick.

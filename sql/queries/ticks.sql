@@ -72,8 +72,8 @@ SELECT 'clock', 'missed', %(schedule_id)s, moment
 
 -- name: has_room :one
 -- reads
--- Whether a tick is open, and fewer than %(most)s sends of ticks are due. Sends that wait for a
--- service, or for their next try, do not count, and neither do those that are held back.
+-- Whether a tick may be expanded, and fewer than %(most)s sends of ticks are due. Sends that wait for
+-- a service, or for their next try, do not count, and neither do those that are held back or slowed.
 SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding' AND may_expand(ticks)) AND (
            SELECT count(*) FROM (
                SELECT FROM owed_queues queue CROSS JOIN LATERAL (
@@ -84,6 +84,7 @@ SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding' AND may_expand(ticks)
                     ORDER BY due_at, id LIMIT %(most)s) due
                 WHERE queue.tick_id > 0
                   AND hold_of(queue.tick_id, queue.schedule_id, queue.messageset_id) IS NULL
+                  AND NOT is_slowed(queue.tick_id, queue.schedule_id)
                 LIMIT %(most)s) waiting) < %(most)s AS has_room;
 
 -- name: read_in_order :exec

@@ -439,3 +439,21 @@ async def test_only_ticks_of_schedules_with_a_brake_or_canary_are_counted(
     assert direct.value("SELECT posted FROM watched_ticks") == 2
     direct.rows("UPDATE ticks SET is_checked_off = true WHERE id = %s", tick_id)
     assert await database.transact(watched_ticks.forget_old) == 1
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_rate": 1}, {"canary": 1}, {"brake_percent": 1, "brake_after": 1}]
+)
+@ensureDeferred
+async def test_a_slowed_tick_takes_no_room_and_is_expanded_a_little_ahead(
+    database: Database, direct: Arranged, limits: dict[str, int]
+) -> None:
+    schedule, messageset = arrange(direct, 3500, **limits)
+    tick_id = await tick(database, schedule)
+    assert direct.value("SELECT count(*) FROM sends WHERE tick_id = %s", tick_id) == 2000
+    other = direct.schedule()
+    direct.subscriptions(3, messageset, other)
+    await database.transact(ticks.open_tick, schedule_id=other)
+    assert await database.transact(ticks.has_room, most=10)
+    await expand(database)
+    assert direct.value("SELECT count(*) FROM sends WHERE tick_id <> %s", tick_id) == 3
