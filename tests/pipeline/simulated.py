@@ -1,8 +1,8 @@
 """Two daemons over one real database, in a time that the test makes.
 
-The database's own clock is simulated, too: its statements find a ``now()`` that moves only when the
-test says so, to the microsecond with the clocks of the daemons. Ids are counted, not drawn, so that
-what was found once is found again.
+The database's own clock is simulated, too: whatever tells its statements and triggers the time moves
+only when the test says so, to the microsecond with the clocks of the daemons. Ids are counted, not
+drawn, so that what was found once is found again.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 from tests.pipeline.receiver import SETTLE, TIMEOUT, Question, Receiver, Request
+from tests.simulated_time import simulate_time
 
 reactor: Any = _reactor
 
@@ -57,30 +58,14 @@ CHUNK = 2
 
 _BEGINNING = datetime(2026, 1, 5, tzinfo=timezone.utc)
 
-# A schema that is searched before the system's own. What tables do by default is bound to the
-# system's now() and gen_random_uuid() already.
-_SIMULATED = """
-CREATE SCHEMA simulated;
-CREATE TABLE simulated.clock (at timestamptz NOT NULL);
-INSERT INTO simulated.clock VALUES (pg_catalog.now());
-CREATE FUNCTION simulated.now() RETURNS timestamptz LANGUAGE sql STABLE
-    AS 'SELECT at FROM simulated.clock';
+# Ids of sends of a tick are derived from that of the installation.
+_IDS = """
 CREATE SEQUENCE simulated.ids;
 CREATE FUNCTION simulated.gen_random_uuid() RETURNS uuid LANGUAGE sql VOLATILE
     AS $$SELECT lpad(to_hex(nextval('simulated.ids')), 32, '0')::uuid$$;
-ALTER TABLE sends ALTER id SET DEFAULT simulated.gen_random_uuid(),
-                  ALTER due_at SET DEFAULT simulated.now(),
-                  ALTER owed_at SET DEFAULT simulated.now(),
-                  ALTER dated_at SET DEFAULT simulated.now();
-ALTER TABLE ticks ALTER created_at SET DEFAULT simulated.now();
-ALTER TABLE ledger ALTER settled_at SET DEFAULT simulated.now(),
-                   ALTER owed_at SET DEFAULT simulated.now();
+ALTER TABLE sends ALTER id SET DEFAULT simulated.gen_random_uuid();
 ALTER TABLE subscriptions ALTER id SET DEFAULT simulated.gen_random_uuid();
-SET search_path = simulated, pg_catalog, public;
-DO $$BEGIN
-    EXECUTE format('ALTER DATABASE %I SET search_path = simulated, pg_catalog, public',
-                   current_database());
-END$$;
+UPDATE installation SET id = lpad('1', 32, '0')::uuid;
 """
 _ANEW = """
 DELETE FROM sends; DELETE FROM ledger; DELETE FROM failed_tasks; DELETE FROM resend_requests;
@@ -425,7 +410,14 @@ class SimulatedWorld:
     @staticmethod
     def prepare(direct: Arranged) -> None:
         """Make a database live in this time."""
-        direct.rows(_SIMULATED)
+        simulate_time(
+            direct,
+            schema="simulated",
+            column="at timestamptz NOT NULL",
+            value="pg_catalog.now()",
+            time="at",
+        )
+        direct.rows(_IDS)
 
     @property
     def time(self) -> datetime:
