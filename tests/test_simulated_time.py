@@ -39,7 +39,7 @@ def test_each_clock_of_a_database_is_simulated(direct: Arranged) -> None:
         direct, schema="other", column="at timestamptz NOT NULL", value=f"'{LONG_AGO}'", time="at"
     )
     for name in CLOCKS:
-        assert direct.value(f"SELECT {name}()").isoformat() == LONG_AGO  # noqa: S608
+        assert direct.value(f"SELECT {name}()").isoformat() == LONG_AGO
     defaults = direct.rows(
         "SELECT pg_get_expr(adbin, adrelid) AS expression FROM pg_attrdef"
         " JOIN pg_class ON pg_class.oid = adrelid AND relnamespace = 'public'::regnamespace"

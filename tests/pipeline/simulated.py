@@ -1,8 +1,8 @@
 """Two daemons over one real database, in a time that the test makes.
 
-The database's own clock is simulated, too: whatever tells its statements and triggers the time moves
-only when the test says so, to the microsecond with the clocks of the daemons. Ids are counted, not
-drawn, so that what was found once is found again.
+The database's own clock is simulated, too: all that its statements and triggers know of the time
+moves only when the test says so, to the microsecond with the clocks of the daemons. Ids are
+counted, not drawn, so that what was found once is found again.
 """
 
 from __future__ import annotations

@@ -73,6 +73,9 @@ _JUMPS = st.sampled_from(
     [0, 0, 0, 0.9, -0.9, 5, -5, 31, -31, 61, -61, 7200, -7200, 90_000, -90_000, 300_000, -300_000]
 )
 
+# Seconds: longer than the margin of a question, and longer than any jump.
+_DAYS = st.sampled_from([100_000, 400_000])
+
 # All of what may happen, each as often as its number says.
 _EVENTS: list[tuple[int, str, tuple[st.SearchStrategy[Any], ...]]] = [
     (2, "ask_for", (_one_of("tick", "next", "resend", "requeue"), _SUBSCRIBER)),
@@ -99,6 +102,7 @@ _EVENTS: list[tuple[int, str, tuple[st.SearchStrategy[Any], ...]]] = [
     (2, "oversleep", (_WHICH, _one_of(*_IN_THE_MIDDLE), st.integers(0, 4), st.booleans())),
     (3, "time_passes", (_TIMES, st.booleans(), st.booleans())),
     (2, "set_the_clock", (_JUMPS, _TIMES, st.booleans())),
+    (1, "all_are_away", (_DAYS,)),
 ]
 EVENTS = st.one_of(
     [st.tuples(st.just(name), *details) for often, name, details in _EVENTS for _ in range(often)]
@@ -418,6 +422,12 @@ class ExactlyOnce(RuleBasedStateMachine):
             self._renew()
             self.world.sets_clock(0)
 
+    def _all_are_away(self, seconds: int) -> None:
+        """No daemon runs for days."""
+        for which in range(len(self.world.daemons)):
+            self.world.replace(which)
+        self.world.passes(seconds)
+
     def _time_passes(self, seconds: int, leases_go_on: bool, faults_end: bool) -> None:
         if faults_end:
             self._lose(0, "nothing")
@@ -570,6 +580,13 @@ COUNTEREXAMPLES: dict[str, list[tuple[Any, ...]]] = {
     "the first attempt was more than a day ahead": [
         ("set_the_clock", 90_000, 1, False),
         ("post", 0, 0, "stored and reset"),
+    ],
+    # When daemons run again, it does not lie in the future any more.
+    "it was, and then no daemon ran for days": [
+        ("set_the_clock", 300_000, 1, False),
+        ("post", 0, 0, "stored and reset"),
+        ("set_the_clock", 0, 1, False),
+        ("all_are_away", 400_000),
     ],
 }
 
