@@ -278,6 +278,7 @@ class Daemon:
             hold=LEASE + SETTLE,
             telemetry=telemetry,
             uptime=lambda: self.world.seconds,
+            wall_clock=lambda: self.world.time,
             machine="the one machine",
             log=log,
         )
@@ -302,7 +303,6 @@ class Daemon:
             retries=retries,
             owed=self.wakeup.wake,
             clock=database_clock,
-            wall_clock=lambda: self.world.time,
         )
 
     def _read_log(self, event: Any) -> None:
