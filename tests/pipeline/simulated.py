@@ -278,7 +278,7 @@ class Daemon:
             hold=LEASE + SETTLE,
             telemetry=telemetry,
             uptime=lambda: self.world.seconds,
-            wall_clock=lambda: self.world.time,
+            wall_clock=lambda: self.world.wall_time,
             machine="the one machine",
             log=log,
         )
@@ -391,6 +391,8 @@ class SimulatedWorld:
     seconds: float = 0.0
     # By how much the database's clock is wrong.
     wrong_by: float = 0.0
+    # By how much the clocks of the daemons' machines are.
+    wall_is_wrong_by: float = 0.0
     traffic: Traffic = field(factory=Traffic)
     broken: list[str] = field(factory=list)
     # Dead daemons are kept until the end, so that they are not garbage-collected in a step.
@@ -429,6 +431,11 @@ class SimulatedWorld:
         """The time by the database's clock."""
         return self.time + timedelta(seconds=self.wrong_by)
 
+    @property
+    def wall_time(self) -> datetime:
+        """The time by the clocks of the daemons' machines."""
+        return self.time + timedelta(seconds=self.wall_is_wrong_by)
+
     def does(self, work: Any, **kwargs: Any) -> Any:
         """A request of a client or an operator, in a transaction of its own."""
         return blockon(Deferred.fromCoroutine(self.database.transact(work, **kwargs)))
@@ -442,8 +449,9 @@ class SimulatedWorld:
             daemon.advance(seconds)
         self.traffic.wait()
 
-    def sets_clock(self, wrong_by: float) -> None:
-        """The database's clock jumps, to be wrong by so many seconds."""
+    def sets_clock(self, wrong_by: float, *, everywhere: bool = False) -> None:
+        """The database's clock jumps, to be wrong by so many seconds; or that of all machines."""
+        self.wall_is_wrong_by = wrong_by if everywhere else 0.0
         if wrong_by != self.wrong_by:
             self.wrong_by = wrong_by
             self.set_at = self.now
