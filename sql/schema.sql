@@ -446,7 +446,7 @@ COMMENT ON COLUMN public.ticks.outcomes IS 'How many rows of each outcome the le
 
 COMMENT ON COLUMN public.ticks.after_ledger_id IS 'The newest row of the ledger when it was made: later rows have higher ids, whatever the clock says. Null: not known.';
 
-COMMENT ON COLUMN public.ticks.repetition IS 'Of a moment that was ticked before by a clock that was wrong: makes the ids of its sends other ones.';
+COMMENT ON COLUMN public.ticks.repetition IS 'Of a moment for which the schedule was ticked before: makes the ids of its sends other ones.';
 
 COMMENT ON COLUMN public.ticks.skipped_by IS 'The pauses that skipped ticks when it was opened: members that they concern are skipped.';
 

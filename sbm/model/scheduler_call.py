@@ -72,7 +72,8 @@ class SchedulerCall:
 
     ``wanted`` is the cron at which the Scheduler should call; None if it should not call.
     ``is_late`` says that no POST of an earlier step can still be in progress. ``fault`` is the last
-    answer that counted as one of its ``faults``.
+    answer that counted as one of its ``faults``. Nothing was made for it before ``owed_at``, by the
+    Scheduler's clock.
     """
 
     id: int

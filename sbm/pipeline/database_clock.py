@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TypeVar
 
 from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
-from sbm.runtime.lease import uptime
+from sbm.runtime.lease import CLOCK_MARGIN, uptime
 from sbm.store import clock
 from sbm.store.clock import ClockState, Distance
 from sbm.store.postgres.database import Transaction
@@ -37,6 +37,9 @@ CALM_SECONDS = 86_400.0
 
 KEEP_SECONDS = 60.0
 
+# Nothing at another service is older.
+_EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
 
 def machine() -> str | None:
     """A name for this machine since its last start; None if it has none.
@@ -55,13 +58,22 @@ class ClockReading:
     """What a transaction knows about the clock from which it has its now().
 
     ``doubted_for``: how long no conclusion may be drawn from the time that has passed.
-    ``is_settled``: the last jump was some seconds ago; ``is_calm``: it was a day ago.
+    ``is_settled``: the last jump was some seconds ago; ``is_calm``: it was a day ago. ``margin``:
+    how much later a time that it wrote may be than the same time by the clock of another service.
     """
 
     now: datetime
     doubted_for: timedelta = timedelta(0)
     is_settled: bool = True
     is_calm: bool = True
+    margin: timedelta = CLOCK_MARGIN
+
+    def earliest(self, written: datetime) -> datetime:
+        """The earliest time, by another service's clock, that ``written`` may stand for.
+
+        ``written`` is by the database's clock, which may have been wrong then, or is wrong now.
+        """
+        return written - min(self.margin, max(CLOCK_MARGIN, written - _EARLIEST))
 
     @property
     def is_doubted(self) -> bool:
@@ -86,6 +98,7 @@ class DatabaseClock:
     most: timedelta = timedelta(hours=1)
     telemetry: Telemetry = field(factory=Telemetry)
     uptime: Callable[[], float] = uptime
+    wall_clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     machine: str | None = field(factory=machine)
     log: Logger = field(factory=Logger)
     _distance: Distance | None = field(default=None, init=False)
@@ -271,7 +284,16 @@ class DatabaseClock:
             doubted_for=timedelta(seconds=max(rest, 1.0) if is_odd else rest),
             is_settled=not is_odd and asked_at >= self._jumped_at + SETTLING_SECONDS,
             is_calm=not is_odd and asked_at >= self._jumped_at + CALM_SECONDS,
+            margin=self._margin(state),
         )
+
+    def _margin(self, state: ClockState) -> timedelta:
+        """The clock of a service may differ by CLOCK_MARGIN from the one that is right.
+
+        That is this machine's wall clock, or the database's as it was between two of its jumps.
+        """
+        ahead = (state.now - self.wall_clock()).total_seconds()
+        return CLOCK_MARGIN + timedelta(seconds=state.was_ahead + max(state.was_behind, ahead))
 
     async def _keep(self, transaction: Transaction) -> None:
         distance, now = self._distance, self.uptime()

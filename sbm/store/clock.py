@@ -40,7 +40,8 @@ class ClockState:
     the last jump that was recorded, 0 if there is none; it was seen ``seen_ago``, and the clock is
     in doubt for ``doubted_for`` from now on (negative: not any more). ``distance`` was stored for
     this machine when ``known_then`` was the last jump. ``recorded`` is by how much the clock was
-    set since the jump that the reader knows, as others have recorded it.
+    set since the jump that the reader knows, as others have recorded it. ``was_ahead`` and
+    ``was_behind``: how far it was from the clock of now at most, by all jumps that were recorded.
     """
 
     now: datetime
@@ -51,6 +52,8 @@ class ClockState:
     distance: Distance | None
     known_then: int
     recorded: float = 0.0
+    was_ahead: float = 0.0
+    was_behind: float = 0.0
 
 
 async def now(transaction: Transaction) -> datetime:
@@ -151,6 +154,8 @@ def _clock_state(
     highest: float,
     reading_jump_id: int | None,
     recorded: float,
+    was_ahead: float,
+    was_behind: float,
 ) -> ClockState:
     distance = None
     if uptime is not None:
@@ -164,4 +169,6 @@ def _clock_state(
         distance=distance,
         known_then=reading_jump_id or 0,
         recorded=recorded,
+        was_ahead=was_ahead,
+        was_behind=was_behind,
     )

@@ -9,14 +9,18 @@ SELECT now() AS now;
 -- reads
 -- The time, and the known facts about the clock: the last jump, and the last reading of the
 -- machine. recorded: by how much the clock was set since the jump that is known, as others have
--- recorded it. It reads two small tables.
+-- recorded it. was_ahead and was_behind: how far it was from the clock of now at most, by all jumps.
+-- It reads two small tables.
 SELECT now() AS now, EXTRACT(epoch FROM now())::float8 AS seconds, last_jump.id AS jump_id,
        EXTRACT(epoch FROM now() - last_jump.seen_at)::float8 AS seen_ago,
        EXTRACT(epoch FROM last_jump.doubted_until - now())::float8 AS doubted_for,
        reading.uptime, reading.lowest, reading.highest, reading.jump_id AS reading_jump_id,
        (SELECT COALESCE(EXTRACT(epoch FROM sum(size)), 0)::float8 FROM clock_jumps
-         WHERE id > COALESCE(%(known)s::bigint, reading.jump_id)) AS recorded
-  FROM (SELECT) here
+         WHERE id > COALESCE(%(known)s::bigint, reading.jump_id)) AS recorded,
+       past.was_ahead, past.was_behind
+  FROM (SELECT COALESCE(EXTRACT(epoch FROM GREATEST(max(ahead), '0')), 0)::float8 AS was_ahead,
+               COALESCE(EXTRACT(epoch FROM GREATEST(-min(ahead), '0')), 0)::float8 AS was_behind
+          FROM (SELECT -sum(size) OVER (ORDER BY id DESC) AS ahead FROM clock_jumps) before) past
   LEFT JOIN LATERAL (SELECT * FROM clock_jumps ORDER BY id DESC LIMIT 1) last_jump ON true
   LEFT JOIN clock_readings reading ON reading.machine = %(machine)s;
 

@@ -19,12 +19,16 @@ SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 -- could count as one of the last hour for a day. The correction is written out here, as there are
 -- many ticks.) If a time is still in the future, it was written by a wrong clock that no daemon
 -- noticed. Times are compared with clock_timestamp(): a transaction that began later may have
--- locked the schedule first, and its tick and sends are then later than the now() of this one.
-WITH recent AS MATERIALIZED (
+-- locked the schedule first, and its tick and sends are then later than the now() of this one. The
+-- ids of the sends follow from the moment of the tick: if one of the latest ticks has the same
+-- moment, a repetition makes them other ones.
+WITH latest AS MATERIALIZED (
+    SELECT id, state, due_at, created_at, follows, follows_beyond FROM ticks
+     WHERE schedule_id = %(schedule_id)s AND source <> 'single'
+     ORDER BY id DESC LIMIT 3600
+), recent AS MATERIALIZED (
     SELECT id, state = 'expanding' AS is_expanding, follows, follows_beyond
-      FROM (SELECT id, state, created_at, follows, follows_beyond FROM ticks
-             WHERE schedule_id = %(schedule_id)s AND source <> 'single'
-             ORDER BY id DESC LIMIT 3600) latest
+      FROM latest
      WHERE state <> 'missed'
        AND created_at + (SELECT COALESCE(sum(size), interval '0') FROM clock_jumps
                           WHERE last_tick_id >= latest.id
@@ -46,7 +50,11 @@ WITH recent AS MATERIALIZED (
                        follows_beyond, repetition, skipped_by)
     SELECT %(source)s, 'expanding', %(schedule_id)s, COALESCE(%(due_at)s::timestamptz, now()), %(opened_by)s,
            pg_current_snapshot(), (SELECT max(id) FROM recent WHERE id >= under_way.first),
-           under_way.beyond, CASE WHEN %(is_repeated)s THEN gen_random_uuid() END,
+           under_way.beyond,
+           CASE WHEN %(is_repeated)s
+                  OR EXISTS (SELECT FROM latest
+                              WHERE due_at = COALESCE(%(due_at)s::timestamptz, now()))
+                THEN gen_random_uuid() END,
            (SELECT array_agg(id) FROM pauses
              WHERE ended_at IS NULL AND kind = 'operator' AND on_ticks = 'skip'
                AND COALESCE(lane, 'tick') = 'tick'

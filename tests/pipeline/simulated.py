@@ -1,8 +1,8 @@
 """Two daemons over one real database, in a time that the test makes.
 
-The database's own clock is simulated, too: its statements find a ``now()`` that moves only when the
-test says so, to the microsecond with the clocks of the daemons. Ids are counted, not drawn, so that
-what was found once is found again.
+The database's own clock is simulated, too: all that its statements and triggers know of the time
+moves only when the test says so, to the microsecond with the clocks of the daemons. Ids are
+counted, not drawn, so that what was found once is found again.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 from tests.pipeline.fakes import no_pace
 from tests.pipeline.receiver import SETTLE, TIMEOUT, Question, Receiver, Request
+from tests.simulated_time import simulate_time
 
 reactor: Any = _reactor
 
@@ -58,30 +59,14 @@ CHUNK = 2
 
 _BEGINNING = datetime(2026, 1, 5, tzinfo=timezone.utc)
 
-# A schema that is searched before the system's own. What tables do by default is bound to the
-# system's now() and gen_random_uuid() already.
-_SIMULATED = """
-CREATE SCHEMA simulated;
-CREATE TABLE simulated.clock (at timestamptz NOT NULL);
-INSERT INTO simulated.clock VALUES (pg_catalog.now());
-CREATE FUNCTION simulated.now() RETURNS timestamptz LANGUAGE sql STABLE
-    AS 'SELECT at FROM simulated.clock';
+# Ids of sends of a tick are derived from that of the installation.
+_IDS = """
 CREATE SEQUENCE simulated.ids;
 CREATE FUNCTION simulated.gen_random_uuid() RETURNS uuid LANGUAGE sql VOLATILE
     AS $$SELECT lpad(to_hex(nextval('simulated.ids')), 32, '0')::uuid$$;
-ALTER TABLE sends ALTER id SET DEFAULT simulated.gen_random_uuid(),
-                  ALTER due_at SET DEFAULT simulated.now(),
-                  ALTER owed_at SET DEFAULT simulated.now(),
-                  ALTER dated_at SET DEFAULT simulated.now();
-ALTER TABLE ticks ALTER created_at SET DEFAULT simulated.now();
-ALTER TABLE ledger ALTER settled_at SET DEFAULT simulated.now(),
-                   ALTER owed_at SET DEFAULT simulated.now();
+ALTER TABLE sends ALTER id SET DEFAULT simulated.gen_random_uuid();
 ALTER TABLE subscriptions ALTER id SET DEFAULT simulated.gen_random_uuid();
-SET search_path = simulated, pg_catalog, public;
-DO $$BEGIN
-    EXECUTE format('ALTER DATABASE %I SET search_path = simulated, pg_catalog, public',
-                   current_database());
-END$$;
+UPDATE installation SET id = lpad('1', 32, '0')::uuid;
 """
 _ANEW = """
 DELETE FROM sends; DELETE FROM ledger; DELETE FROM failed_tasks; DELETE FROM resend_requests;
@@ -295,6 +280,7 @@ class Daemon:
             hold=LEASE + SETTLE,
             telemetry=telemetry,
             uptime=lambda: self.world.seconds,
+            wall_clock=lambda: self.world.wall_time,
             machine="the one machine",
             log=log,
         )
@@ -319,7 +305,6 @@ class Daemon:
             retries=retries,
             owed=self.wakeup.wake,
             clock=database_clock,
-            wall_clock=lambda: self.world.time,
         )
 
     def _read_log(self, event: Any) -> None:
@@ -408,6 +393,8 @@ class SimulatedWorld:
     seconds: float = 0.0
     # By how much the database's clock is wrong.
     wrong_by: float = 0.0
+    # By how much the clocks of the daemons' machines are.
+    wall_is_wrong_by: float = 0.0
     traffic: Traffic = field(factory=Traffic)
     broken: list[str] = field(factory=list)
     # Dead daemons are kept until the end, so that they are not garbage-collected in a step.
@@ -427,7 +414,14 @@ class SimulatedWorld:
     @staticmethod
     def prepare(direct: Arranged) -> None:
         """Make a database live in this time."""
-        direct.rows(_SIMULATED)
+        simulate_time(
+            direct,
+            schema="simulated",
+            column="at timestamptz NOT NULL",
+            value="pg_catalog.now()",
+            time="at",
+        )
+        direct.rows(_IDS)
 
     @property
     def time(self) -> datetime:
@@ -438,6 +432,11 @@ class SimulatedWorld:
     def now(self) -> datetime:
         """The time by the database's clock."""
         return self.time + timedelta(seconds=self.wrong_by)
+
+    @property
+    def wall_time(self) -> datetime:
+        """The time by the clocks of the daemons' machines."""
+        return self.time + timedelta(seconds=self.wall_is_wrong_by)
 
     def does(self, work: Any, **kwargs: Any) -> Any:
         """A request of a client or an operator, in a transaction of its own."""
@@ -452,8 +451,9 @@ class SimulatedWorld:
             daemon.advance(seconds)
         self.traffic.wait()
 
-    def sets_clock(self, wrong_by: float) -> None:
-        """The database's clock jumps, to be wrong by so many seconds."""
+    def sets_clock(self, wrong_by: float, *, everywhere: bool = False) -> None:
+        """The database's clock jumps, to be wrong by so many seconds; or that of all machines."""
+        self.wall_is_wrong_by = wrong_by if everywhere else 0.0
         if wrong_by != self.wrong_by:
             self.wrong_by = wrong_by
             self.set_at = self.now

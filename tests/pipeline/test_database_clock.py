@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -21,24 +21,13 @@ from sbm.pipeline.database_clock import (
 from sbm.store.postgres.database import Database, Transaction
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
+from tests.simulated_time import simulate_time
 
 HOLD = 180.0
 DAY = 86_400.0
 
 # Both clocks are the test's: PostgreSQL's stands still until it is set.
-_STANDING = """
-CREATE SCHEMA standing;
-CREATE TABLE standing.clock (at timestamptz NOT NULL);
-INSERT INTO standing.clock VALUES ('2026-03-01Z');
-CREATE FUNCTION standing.now() RETURNS timestamptz LANGUAGE sql STABLE
-    AS 'SELECT at FROM standing.clock';
-ALTER TABLE clock_readings ALTER read_at SET DEFAULT standing.now();
-DO $$BEGIN
-    EXECUTE format('ALTER DATABASE %I SET search_path = standing, pg_catalog, public',
-                   current_database());
-END$$;
-SET search_path = standing, pg_catalog, public;
-"""
+BEGINNING = datetime(2026, 3, 1, tzinfo=timezone.utc)
 
 
 async def _nothing(_: Transaction, reading: ClockReading) -> ClockReading:
@@ -52,13 +41,21 @@ class Bench:
     database: Database
     direct: Arranged
     uptime: float = 1000.0
+    # What the wall clock of every machine shows more than the database's did at first.
+    wall: float = 0.0
     # For how long each machine stood still, its uptime with it.
     stood: dict[str | None, float] = field(factory=dict)
     # How much of the uptime a transaction takes before and after its now() is fixed.
     waits: list[float] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.direct.rows(_STANDING)
+        simulate_time(
+            self.direct,
+            schema="standing",
+            column="at timestamptz NOT NULL",
+            value=f"'{BEGINNING}'",
+            time="at",
+        )
         self.telemetry = Telemetry()
 
     def daemon(self, name: str | None = "here") -> DatabaseClock:
@@ -66,6 +63,7 @@ class Bench:
             hold=timedelta(seconds=HOLD),
             telemetry=self.telemetry,
             uptime=lambda: self._read_uptime() - self.stood.get(name, 0.0),
+            wall_clock=lambda: BEGINNING + timedelta(seconds=self.uptime - 1000 + self.wall),
             machine=name,
         )
 
@@ -431,3 +429,42 @@ async def test_a_jump_that_was_rolled_back_is_recorded_by_the_next_transaction(
 
 def test_a_machine_has_a_name_until_it_is_started_anew() -> None:
     assert machine() == machine()
+
+
+@pytest.mark.parametrize(
+    ("jumps", "wall", "margin"),
+    [
+        ([], 0, DAY),
+        ([], -3 * DAY, 4 * DAY),
+        ([], 3 * DAY, DAY),
+        # It is right again.
+        ([3 * DAY, -3 * DAY], 0, 4 * DAY),
+        ([-3 * DAY, 3 * DAY], 0, 4 * DAY),
+        ([3 * DAY, -3 * DAY] * 3, 0, 4 * DAY),
+        # It was three days ahead, and is one day ahead now.
+        ([3 * DAY, -2 * DAY], 0, 4 * DAY),
+        # The wall clock jumped with it, as it is the clock of the same machine.
+        ([3 * DAY], 3 * DAY, 4 * DAY),
+        ([3 * DAY, -2 * DAY], DAY, 4 * DAY),
+        ([-3 * DAY], -3 * DAY, 4 * DAY),
+    ],
+)
+@ensureDeferred
+async def test_at_another_service_it_may_have_been_earlier_by_all_that_the_clock_was_ahead(
+    bench: Bench, jumps: list[float], wall: float, margin: float
+) -> None:
+    clock = bench.daemon()
+    await bench.reads(clock)
+    for jump in jumps:
+        bench.sets(jump)
+        await bench.reads(clock)
+    bench.wall = wall
+    for one in (clock, bench.daemon("elsewhere")):
+        reading = await bench.reads(one)
+        assert reading.now - reading.earliest(reading.now) == timedelta(seconds=margin)
+
+
+def test_a_time_at_another_service_can_be_told_however_wrong_the_clock_was() -> None:
+    reading = ClockReading(now=BEGINNING, margin=timedelta(days=365_000))
+    for written in (BEGINNING, datetime.min.replace(tzinfo=timezone.utc) + timedelta(days=1)):
+        assert reading.earliest(written) <= written - timedelta(days=1)

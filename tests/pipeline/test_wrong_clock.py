@@ -88,6 +88,7 @@ class Bench:
     direct: Arranged
     skipped: float = 0.0
     wrong_by: float = 0.0
+    wall_is_wrong_by: timedelta = timedelta(0)
 
     def __attrs_post_init__(self) -> None:
         self.wrong_clock = WrongClock(self.direct)
@@ -96,6 +97,7 @@ class Bench:
             hold=HOLD,
             telemetry=self.telemetry,
             uptime=lambda: uptime() + self.skipped,
+            wall_clock=lambda: self.time + self.wall_is_wrong_by,
             machine="here",
         )
         self.lister = Lister()
@@ -136,6 +138,11 @@ class Bench:
         self.schedule = self.direct.schedule()
         messageset = self.direct.messageset("pregnancy", self.schedule, messages=9)
         self.members = self.direct.subscriptions(3, messageset, self.schedule)
+
+    @property
+    def time(self) -> datetime:
+        """The real time."""
+        return datetime.now(timezone.utc) + timedelta(seconds=self.skipped)
 
     def sets(self, wrong_by: float) -> None:
         self.wrong_by = wrong_by
@@ -296,6 +303,42 @@ async def test_a_first_attempt_in_the_future_does_not_hide_what_was_posted(bench
     now = datetime.now(timezone.utc)
     assert bench.lister.since
     assert all(since <= now - timedelta(hours=23) for since in bench.lister.since)
+
+
+@pytest.mark.parametrize("hours", [30, 100])
+@ensureDeferred
+async def test_nor_does_one_that_is_past_when_daemons_run_again(bench: Bench, hours: int) -> None:
+    """It may lie ahead still, or not any more."""
+    await bench.looks()
+    posted_at = datetime.now(timezone.utc)
+    bench.sets(3 * DAY)
+    await bench.owes()
+    unknown = [(send, Unknown(reason="cut")) for send in await bench.claims()]
+    await bench.database.transact(sends.settle, results=unknown)
+    await bench.looks()
+    bench.sets(0)
+    await bench.looks()
+    bench.passes(hours * 3600)
+    await bench.settles()
+    await bench.reconciler.one_pass()
+    assert bench.lister.since
+    assert all(since <= posted_at - timedelta(hours=23) for since in bench.lister.since)
+
+
+@ensureDeferred
+async def test_nor_does_one_by_a_machine_whose_clocks_all_jump(bench: Bench) -> None:
+    await bench.looks()
+    posted_at = datetime.now(timezone.utc)
+    bench.sets(3 * DAY)
+    bench.wall_is_wrong_by = timedelta(seconds=3 * DAY)
+    await bench.owes()
+    unknown = [(send, Unknown(reason="cut")) for send in await bench.claims()]
+    await bench.database.transact(sends.settle, results=unknown)
+    for _ in range(2):  # the jump is seen, and then the clock is trusted again
+        await bench.reconciler.one_pass()
+        bench.passes(HOLD.total_seconds())
+    assert bench.sends("state") == {"owed"}
+    assert all(since <= posted_at - timedelta(hours=23) for since in bench.lister.since[1:])
 
 
 @ensureDeferred

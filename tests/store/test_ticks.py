@@ -31,6 +31,27 @@ async def set_next_tick(database: Database, schedule: int, at: datetime | None) 
 
 
 @ensureDeferred
+async def test_sends_of_two_ticks_of_one_moment_have_ids_of_their_own(
+    database: Database, direct: Arranged
+) -> None:
+    schedule = direct.schedule()
+    direct.subscriptions(2, direct.messageset("pregnancy", schedule), schedule)
+
+    async def tick_twice(transaction: Transaction) -> None:
+        """At the same time, as they are in one transaction."""
+        for _ in range(2):
+            await ticks.open_tick(transaction, schedule_id=schedule)
+            assert await ticks.expand(transaction, limit=10)
+
+    await database.transact(tick_twice)
+    ids = direct.rows("SELECT send_id FROM ledger UNION ALL SELECT id FROM sends")
+    assert len({row["send_id"] for row in ids}) == len(ids) == 4
+    (first, second) = direct.rows("SELECT due_at, repetition FROM ticks ORDER BY id")
+    assert first["due_at"] == second["due_at"]
+    assert (first["repetition"] is None, second["repetition"] is None) == (True, False)
+
+
+@ensureDeferred
 async def test_a_new_schedule_is_found_with_its_fields_and_nothing_is_due(
     database: Database, direct: Arranged
 ) -> None:

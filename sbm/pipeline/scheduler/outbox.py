@@ -32,7 +32,7 @@ from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
-from sbm.runtime.lease import CLOCK_MARGIN, Lease, uptime
+from sbm.runtime.lease import Lease, uptime
 from sbm.store import scheduler_calls, unreadable
 from sbm.store.postgres.database import Database, Transaction
 from sbm.telemetry import Telemetry
@@ -133,7 +133,7 @@ class SchedulerOutbox:
                 call,
                 is_late=call.is_late and not reading.is_doubted,
                 # It was not owed in the future, even if a wrong clock has written so.
-                owed_at=min(call.owed_at, reading.now),
+                owed_at=reading.earliest(min(call.owed_at, reading.now)),
             )
             for call in claim.claimed
         ]
@@ -289,7 +289,7 @@ class SchedulerOutbox:
     async def _look_and_settle(self, looks: Sequence[SchedulerCall]) -> None:
         """Look for schedules that POSTs without an answer may have made; read the list once."""
         endpoints = {call.id: self._endpoint(call) for call in looks}
-        since = min(call.owed_at for call in looks) - CLOCK_MARGIN
+        since = min(call.owed_at for call in looks)
         try:
             found = await self._scheduler.find(set(endpoints.values()), since=since)
         except Unavailable as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,6 @@ from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.dividing import divided, whole_or_divided
 from sbm.pipeline.sends.committed_results import count_metrics, report_doubles
 from sbm.pipeline.sends.retries import Retries
-from sbm.runtime.lease import CLOCK_MARGIN
 from sbm.settings.reading import Uncertain
 from sbm.store import sends, unreadable
 from sbm.store.postgres.database import Database, Transaction
@@ -56,7 +55,6 @@ class Reconciler:
     _doubtful: set[UUID] = field(factory=set)
     _log: Logger = field(factory=Logger)
     _clock: DatabaseClock = field(factory=DatabaseClock)
-    _wall_clock: Callable[[], datetime] = field(default=lambda: datetime.now(timezone.utc))
     _doubted_for: timedelta = field(default=timedelta(0), init=False)
 
     async def one_pass(self) -> int:
@@ -67,11 +65,7 @@ class Reconciler:
         self._doubted_for = reading.doubted_for
         if not taken:
             return 0
-        # If the database's clock is ahead of this machine's, the time of the first attempt may be
-        # ahead, too.
-        ahead = max(timedelta(0), reading.now - self._wall_clock())
-        # The clock of the Message Sender may differ from ours, but by less than a day.
-        after = min(asked.first_attempt_at for asked in taken) - CLOCK_MARGIN - ahead
+        after = reading.earliest(min(asked.first_attempt_at for asked in taken))
         for group in self._groups(taken):
             for identities in self._message_sender.questions(
                 (asked.identity for asked in group), after=after

@@ -35,6 +35,7 @@ from sbm.store.postgres.database import Database
 from sbm.store.postgres.statements import Query
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
+from tests.wrong_clock import WrongClock
 
 reactor: Any = _reactor
 
@@ -347,6 +348,23 @@ async def test_one_whose_answer_was_lost_is_found_and_not_made_again(here: Outbo
     for _ in range(3):
         here.door.model.create(endpoint="http://elsewhere/", auth_token="x")
     await here.do_all(doing)
+    assert [method for method, _ in here.door.changes] == ["POST"]
+    assert here.remote_id(subscription) in {one.id for one in here.door.model.enabled()}
+
+
+@ensureDeferred
+async def test_a_clock_that_is_days_ahead_does_not_hide_one_that_was_made(here: Outbox) -> None:
+    WrongClock(here.direct).set(3 * 86_400.0)
+    await here.announce("subscription")
+    doing = here.doing()
+    subscription = here.subscribe()
+    here.door.troubles.append(store_and_hang_up(here.door))
+    await doing.one_pass()
+    for _ in range(3):  # so that it is not on the first page
+        here.door.model.create(endpoint="http://elsewhere/", auth_token="x")
+    here.hurry()
+    here.age()
+    await doing.one_pass()
     assert [method for method, _ in here.door.changes] == ["POST"]
     assert here.remote_id(subscription) in {one.id for one in here.door.model.enabled()}
 
