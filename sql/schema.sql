@@ -382,6 +382,16 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.is_slowed(tick_id bigint, schedule_id integer) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- Whether the sends of a tick wait for their moments, or for the results of the first ones.
+SELECT EXISTS (SELECT FROM schedules WHERE id = schedule_id AND max_rate IS NOT NULL)
+    OR EXISTS (SELECT FROM watched_ticks w
+                WHERE w.tick_id = is_slowed.tick_id
+                  AND (canary IS NOT NULL OR posted < brake_after))
+$$;
+
 CREATE FUNCTION public.last_ledger_id() RETURNS bigint
     LANGUAGE sql STABLE
     AS $$
@@ -630,8 +640,14 @@ $$;
 CREATE FUNCTION public.may_expand(tick public.ticks) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
--- Whether members of an open tick may be taken now: it is not held back, or all are skipped.
-SELECT hold_of(tick.id, tick.schedule_id, NULL) IS NULL OR was_skipped(tick.skipped_by, NULL)
+-- Whether members of an open tick may be taken now: it is not held back, or all are skipped. A tick
+-- that is slowed is expanded a little ahead only, and takes no room from others.
+SELECT was_skipped(tick.skipped_by, NULL)
+    OR hold_of(tick.id, tick.schedule_id, NULL) IS NULL
+       AND (NOT is_slowed(tick.id, tick.schedule_id)
+            OR (SELECT count(*) FROM (SELECT FROM sends
+                                       WHERE state = 'owed' AND queue_tick_id = tick.id
+                                       LIMIT 2000) waiting) < 2000)
 $$;
 
 CREATE FUNCTION public.member_send_id(moment text, subscription_id uuid) RETURNS uuid
