@@ -141,12 +141,18 @@ class Delivery(Service):
             return Settled(outcome="dry-run", stage="post")
         if self._pacer.is_paced(send):
             self._leave_slot(held)  # others need not wait with it
-            await self._pacer.turn(send)
+            await self._turn(send)
             await self._slots.take("now")
             held.has_slot = True
         while (result := await self._try_to_post(held, outbound)) is None:
-            await self._pacer.turn(send)  # the moment was over; it keeps its slot for the next one
+            await self._turn(send)  # the moment was over; it keeps its slot for the next one
         return result
+
+    async def _turn(self, send: Send) -> None:
+        """Wait for a moment; while the daemon is stopping, nobody waits."""
+        if not self.running:
+            raise CancelledError
+        await self._pacer.turn(send)
 
     async def _try_to_post(self, held: ClaimedSend, outbound: dict[str, Any]) -> SendResult | None:
         """The result of a POST, if one could begin; None: it has to wait for another moment."""

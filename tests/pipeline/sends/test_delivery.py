@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import define, evolve, field
@@ -16,6 +16,7 @@ from sbm.clients.outcomes import OutcomeUnknown as UnknownError
 from sbm.model.backoff import CAP
 from sbm.model.send import GivenBack, Send, SendResult, Settled
 from sbm.model.send import Unknown as UnknownOutcome
+from sbm.model.send_pause import PauseScope
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
@@ -418,3 +419,112 @@ def test_what_failed_comes_back_later_than_the_next_probe(bench: Bench) -> None:
         assert isinstance(result, GivenBack)
         assert result.delay > bench.away[0].wait
         bench.clock.advance(bench.away[0].wait.total_seconds())
+
+
+class Moments:
+    """A pacer whose moments the test hands out."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[None]] = []
+        self.ready = 0
+
+    def is_paced(self, send: Send) -> bool:
+        return send.max_rate is not None
+
+    async def turn(self, _send: Send) -> None:
+        turn: Deferred[None] = Deferred(self.waiting.remove)
+        self.waiting.append(turn)
+        await turn
+
+    def take(self, _send: Send) -> bool:
+        self.ready -= 1
+        return self.ready >= 0
+
+    def call(self, *, in_time: bool = True) -> None:
+        """The moment of the next send comes; if not in time, it is over when the POST begins."""
+        self.ready = int(in_time)
+        self.waiting.pop(0).callback(None)
+
+    def turn_away(self) -> None:
+        for turn in list(self.waiting):
+            turn.cancel()
+
+
+@pytest.fixture
+def moments(bench: Bench) -> Moments:
+    made: Any = Moments()
+    bench.delivery._pacer = made
+    return cast("Moments", made)
+
+
+def paced(**difference: Any) -> Send:
+    return another_send(send={"max_rate": 5, **difference})
+
+
+def test_a_send_waits_for_its_moment_without_a_slot(bench: Bench, moments: Moments) -> None:
+    waiting = [bench.begin(paced()) for _ in range(5)]
+    assert bench.message_sender.asked == []
+    at_once = bench.begin()
+    assert bench.result(at_once).outcome == "sent"  # type: ignore[union-attr]
+    for send in waiting:
+        moments.call()
+        bench.message_sender.begin()
+        assert bench.result(send).outcome == "sent"  # type: ignore[union-attr]
+    assert len(moments.waiting) == 0
+
+
+def test_a_send_whose_moment_has_come_gets_the_next_slot(bench: Bench, moments: Moments) -> None:
+    first = bench.begin(paced())
+    bench.message_sender.always = None
+    for _ in range(4):
+        bench.begin()  # two are under way, and two wait for a slot
+    moments.call()
+    bench.message_sender.waiting[0].callback("outbound-1")
+    assert len(bench.message_sender.asked) == 3
+    assert bench.message_sender.asked[-1]["metadata"]["sbm_send_id"] == str(first.id)
+
+
+def test_a_moment_that_is_over_is_waited_for_again(bench: Bench, moments: Moments) -> None:
+    send = bench.begin(paced())
+    bench.message_sender.always = None
+    moments.call(in_time=False)
+    assert not bench.message_sender.begin()
+    bench.message_sender.waiting.pop(0).errback(HeldBack("no time was left"))
+    assert send.id not in bench.completer.results
+    moments.call()
+    assert bench.message_sender.begin()
+    bench.message_sender.waiting.pop(0).callback("outbound-1")
+    assert bench.result(send).outcome == "sent"  # type: ignore[union-attr]
+    assert bench.failures() == [0, 0]
+
+
+def test_what_is_paused_while_it_waits_for_its_moment_is_given_back(
+    bench: Bench, moments: Moments
+) -> None:
+    send = bench.begin(paced())
+    bench.in_flight.withhold([PauseScope()])
+    assert bench.result(send) == GivenBack(reason="the programme is held back", delay=AT_ONCE)
+    assert moments.waiting == []
+    bench.in_flight.withhold([])
+    assert bench.result(bench.begin()).outcome == "sent"  # type: ignore[union-attr]
+
+
+def test_what_is_paused_while_its_address_is_looked_up_is_not_posted(bench: Bench) -> None:
+    bench.identity_store.always = bench.message_sender.always = None
+    send = bench.begin()
+    bench.in_flight.withhold([PauseScope()])
+    bench.identity_store.waiting[0].callback("+1")
+    assert not bench.message_sender.begin()
+    bench.message_sender.waiting[0].errback(HeldBack("no time was left"))
+    assert bench.result(send) == GivenBack(reason="the programme is held back", delay=AT_ONCE)
+    assert bench.failures() == [0, 0]
+
+
+def test_a_daemon_that_stops_waits_for_no_moment(bench: Bench, moments: Moments) -> None:
+    bench.identity_store.always = None
+    looking_up, waiting = bench.begin(paced()), bench.begin(paced())
+    bench.identity_store.waiting.pop(1).callback("+1")
+    bench.delivery.stopService()
+    bench.identity_store.waiting.pop(0).callback("+1")
+    for send in (looking_up, waiting):
+        assert bench.result(send) == GivenBack(reason="the daemon is stopping", delay=AT_ONCE)
