@@ -1,15 +1,17 @@
 -- What sql/migrations make of an empty database: for reading, never applied. A test keeps it true;
 -- `make schema` writes it again. The ledger's partitions of single months are left out.
 
-CREATE TYPE public.open_queue AS (
+CREATE TYPE public.due_queue AS (
 	tick_id bigint,
 	schedule_id integer,
 	messageset_id integer,
+	oldest timestamp with time zone,
+	share integer,
 	max_rate integer,
 	probation bigint
 );
 
-COMMENT ON TYPE public.open_queue IS 'A queue that is not held back. probation: up to how many messages its tick may be sent before it is judged; null: any number.';
+COMMENT ON TYPE public.due_queue IS 'A queue, with the due_at of its oldest send. share: how many sends its turn gives; max_rate: that of its schedule; probation: up to how many messages its tick may be sent before it is judged. Null: any number.';
 
 CREATE DOMAIN public.send_hours AS text
 	CONSTRAINT send_hours_check CHECK (((VALUE ~ '^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$'::text) AND ("left"(VALUE, 5) <> "right"(VALUE, 5))));
@@ -300,41 +302,6 @@ SELECT path.id, path.step, path.messageset_id, path.schedule_id, path.since,
         LIMIT 1 OFFSET GREATEST(LEAST(path.runs, path.messages) - 1, 0)) last ON true
 $$;
 
-CREATE TABLE public.watched_ticks (
-    tick_id bigint NOT NULL,
-    canary integer,
-    brake_percent integer,
-    brake_after integer,
-    posted bigint DEFAULT 0 NOT NULL,
-    failed bigint DEFAULT 0 NOT NULL,
-    hold text,
-    held_at timestamp with time zone,
-    released_at timestamp with time zone,
-    released_by text,
-    CONSTRAINT watched_ticks_hold_check CHECK ((hold = ANY (ARRAY['braked'::text, 'canary'::text])))
-);
-
-COMMENT ON TABLE public.watched_ticks IS 'Ticks with a brake or a canary.';
-
-COMMENT ON COLUMN public.watched_ticks.canary IS 'After so many messages, it waits for a person; null: it has no canary, or was released.';
-
-COMMENT ON COLUMN public.watched_ticks.posted IS 'How many sends were settled and not skipped, since it was opened or released.';
-
-COMMENT ON COLUMN public.watched_ticks.failed IS 'How many of them were refused or failed.';
-
-COMMENT ON COLUMN public.watched_ticks.hold IS 'Why it is held back until a person releases it; null: it is not.';
-
-CREATE FUNCTION public.hold_after(tick public.watched_ticks, posted bigint, failed bigint) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$
--- Why a tick is held back after so many more of its sends were settled; null: it is not.
-SELECT CASE WHEN tick.hold IS NOT NULL THEN tick.hold
-            WHEN tick.posted + posted >= tick.brake_after
-             AND 100 * (tick.failed + failed) > tick.brake_percent * (tick.posted + posted)
-            THEN 'braked'
-            WHEN tick.posted + posted >= tick.canary THEN 'canary' END
-$$;
-
 CREATE FUNCTION public.hold_of(tick_id bigint, schedule_id integer, messageset_id integer) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -479,6 +446,25 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.judge_tick() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+-- Stops a tick when its brake or its canary says so.
+BEGIN
+    IF NEW.posted >= NEW.brake_after
+       AND 100 * NEW.failed > NEW.brake_percent * NEW.posted THEN
+        NEW.hold := 'braked';
+    ELSIF NEW.posted >= NEW.canary THEN
+        NEW.hold := 'canary';
+    ELSE
+        RETURN NEW;
+    END IF;
+    NEW.held_at := now();
+    PERFORM pg_notify('sbm_pauses', '');
+    RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION public.latest_tick(schedule_id integer, since_tick bigint) RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -503,67 +489,83 @@ $$;
 
 CREATE FUNCTION public.lock_due_sends(most integer, of_ticks integer, but text[], only_these uuid[], claimer uuid) RETURNS uuid[]
     LANGUAGE plpgsql
-    SET plan_cache_mode TO 'force_custom_plan'
-    AS $$
+    AS $_$
 -- Locks up to "most" sends that are due, for a claim in this transaction, and returns their ids.
--- Single sends come first; at most "of_ticks" are of a tick. The queues that are open take turns,
--- the one that has waited longest first: each gives an equal share of its oldest sends, and those
+-- Single sends come first; at most "of_ticks" are of a tick. The queues that are open take turns:
+-- each tick (of single sends: each schedule) has an equal share, and its queues divide it; those
 -- that have more fill up what is left. So a small tick does not wait for a large one. Rows that
 -- another daemon is claiming are skipped, never waited for. Queues that are held back are not read.
--- Sends to the identities in "but" are left. Plans are not kept: one that was made while there were
--- few sends would read all of them.
+-- Sends to the identities in "but" are left.
 -- Of a schedule with a rate, a claimer holds as many as may leave in two seconds, so that they do
 -- not fill its places. Of a tick that is on probation, only so many are claimed that it is judged
--- before more of it go out; one daemon at a time claims from it.
+-- before more of it go out; while one daemon claims from it, the others pass it by.
+-- The statements that read sends are planned each time (EXECUTE): a plan that was made while there
+-- were few sends would read all of them. The others keep their plans.
 DECLARE
     locked uuid[] := '{}';
     taken uuid[];
-    open open_queue[];
-    lane_queues open_queue[];
-    fuller open_queue[];
-    queue open_queue;
+    queues due_queue[];
+    lane_queues due_queue[];
+    fuller due_queue[];
+    queue due_queue;
     probed bigint[];
     room integer;
-    share integer;
-    quota integer;
+    quota bigint;
 BEGIN
     -- Whoever begins a pause holds this lock alone. Each statement here sees all pauses that were
     -- committed before it, so none that was begun before this claim is missed.
     PERFORM pg_advisory_xact_lock_shared(736266, 5);
-    probed := ARRAY(SELECT tick_id FROM watched_ticks
-                     WHERE hold IS NULL AND (canary IS NOT NULL OR posted < brake_after)
-                       FOR UPDATE SKIP LOCKED);
     IF only_these IS NOT NULL THEN
-        RETURN ARRAY(SELECT id FROM sends
-                      WHERE id = ANY(only_these) AND state = 'owed' AND due_at <= now()
-                        AND hold_of(queue_tick_id, queue_schedule_id, queue_messageset_id) IS NULL
-                        FOR UPDATE SKIP LOCKED);
+        EXECUTE $statement$
+            SELECT ARRAY(SELECT id FROM sends
+                          WHERE id = ANY($1) AND state = 'owed' AND due_at <= now()
+                            AND hold_of(queue_tick_id, queue_schedule_id, queue_messageset_id)
+                                IS NULL
+                            FOR UPDATE SKIP LOCKED) $statement$
+           INTO locked USING only_these;
+        RETURN locked;
     END IF;
-    open := ARRAY(SELECT ROW(q.tick_id, q.schedule_id, q.messageset_id, s.max_rate,
-                             LEAST(w.canary, CASE WHEN w.posted < w.brake_after
-                                                  THEN w.brake_after END) - w.posted)::open_queue
-                    FROM owed_queues q
-                    LEFT JOIN schedules s ON s.id = q.schedule_id
-                    LEFT JOIN watched_ticks w ON w.tick_id = q.tick_id
-                   WHERE hold_of(q.tick_id, q.schedule_id, q.messageset_id) IS NULL
-                     AND (w.tick_id IS NULL
-                          OR w.canary IS NULL AND COALESCE(w.brake_after, 0) <= w.posted
-                          OR w.tick_id = ANY(probed))
-                   ORDER BY (SELECT due_at FROM sends
-                              WHERE state = 'owed' AND queue_tick_id = q.tick_id
-                                AND queue_schedule_id = q.schedule_id
-                                AND queue_messageset_id = q.messageset_id
-                              ORDER BY due_at LIMIT 1), q.tick_id);
+    EXECUTE $statement$
+        SELECT ARRAY(SELECT ROW(q.tick_id, q.schedule_id, q.messageset_id, first.due_at, 0, NULL,
+                                NULL)::due_queue
+                       FROM owed_queues q CROSS JOIN LATERAL (
+                           SELECT due_at FROM sends
+                            WHERE state = 'owed' AND queue_tick_id = q.tick_id
+                              AND queue_schedule_id = q.schedule_id
+                              AND queue_messageset_id = q.messageset_id AND due_at <= now()
+                            ORDER BY due_at LIMIT 1) first) $statement$
+       INTO queues;
+    probed := ARRAY(SELECT tick_id FROM watched_ticks
+                     WHERE tick_id IN (SELECT q.tick_id FROM unnest(queues) q)
+                       AND hold IS NULL AND (canary IS NOT NULL OR posted < brake_after)
+                       FOR UPDATE SKIP LOCKED);
+    queues := ARRAY(SELECT ROW(q.tick_id, q.schedule_id, q.messageset_id, q.oldest, 0, s.max_rate,
+                               LEAST(w.canary, CASE WHEN w.posted < w.brake_after
+                                                    THEN w.brake_after END) - w.posted)::due_queue
+                      FROM unnest(queues) q
+                      LEFT JOIN schedules s ON s.id = q.schedule_id
+                      LEFT JOIN watched_ticks w ON w.tick_id = q.tick_id
+                     WHERE hold_of(q.tick_id, q.schedule_id, q.messageset_id) IS NULL
+                       AND (w.tick_id IS NULL
+                            OR w.canary IS NULL AND COALESCE(w.brake_after, 0) <= w.posted
+                            OR w.tick_id = ANY(probed)));
     FOR is_tick IN 0..1 LOOP
         room := LEAST(most - cardinality(locked), CASE is_tick WHEN 1 THEN of_ticks ELSE most END);
-        lane_queues := ARRAY(SELECT q FROM unnest(open) q WHERE (q.tick_id > 0) = (is_tick = 1));
-        CONTINUE WHEN room < 1 OR cardinality(lane_queues) = 0;
-        share := (room + cardinality(lane_queues) - 1) / cardinality(lane_queues);
+        CONTINUE WHEN room < 1;
+        -- In turn: the first queue of each group, then the second ones, and so on.
+        lane_queues := ARRAY(
+            SELECT ROW(tick_id, schedule_id, messageset_id, oldest,
+                       ceil(room::numeric / max(place) OVER () / count(*) OVER (PARTITION BY place)),
+                       max_rate, probation)::due_queue
+              FROM (SELECT *, dense_rank() OVER (ORDER BY tick_id, CASE tick_id WHEN 0
+                                                          THEN schedule_id END) AS place
+                      FROM unnest(queues) WHERE (tick_id > 0) = (is_tick = 1)) placed
+             ORDER BY row_number() OVER (PARTITION BY place ORDER BY oldest), oldest);
         FOR turn IN 1..2 LOOP
             fuller := '{}';
             FOREACH queue IN ARRAY lane_queues LOOP
                 EXIT WHEN room < 1;
-                quota := LEAST(room, CASE turn WHEN 1 THEN share END);
+                quota := LEAST(room, CASE turn WHEN 1 THEN queue.share END);
                 IF queue.max_rate IS NOT NULL THEN
                     quota := LEAST(quota, 2 * queue.max_rate::bigint
                         - (SELECT count(*) FROM sends
@@ -582,13 +584,16 @@ BEGIN
                             WHERE id = ANY(locked) AND queue_tick_id = queue.tick_id));
                 END IF;
                 CONTINUE WHEN quota < 1;
-                taken := ARRAY(SELECT id FROM sends
-                                WHERE state = 'owed' AND queue_tick_id = queue.tick_id
-                                  AND queue_schedule_id = queue.schedule_id
-                                  AND queue_messageset_id = queue.messageset_id
-                                  AND due_at <= now() AND identity <> ALL(but)
-                                  AND (turn = 1 OR id <> ALL(locked))
-                                ORDER BY due_at, id LIMIT quota FOR UPDATE SKIP LOCKED);
+                EXECUTE $statement$
+                    SELECT ARRAY(SELECT id FROM sends
+                                  WHERE state = 'owed' AND queue_tick_id = $1
+                                    AND queue_schedule_id = $2 AND queue_messageset_id = $3
+                                    AND due_at <= now() AND identity <> ALL($4)
+                                    AND id <> ALL($5)
+                                  ORDER BY due_at, id LIMIT $6 FOR UPDATE SKIP LOCKED) $statement$
+                   INTO taken
+                  USING queue.tick_id, queue.schedule_id, queue.messageset_id, but,
+                        CASE turn WHEN 2 THEN locked ELSE '{}' END, quota;
                 IF cardinality(taken) = quota THEN
                     fuller := fuller || queue;
                 END IF;
@@ -600,7 +605,7 @@ BEGIN
     END LOOP;
     RETURN locked;
 END
-$$;
+$_$;
 
 CREATE FUNCTION public.make_ledger_partitions(months_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -821,7 +826,7 @@ $$;
 CREATE FUNCTION public.queue_send() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
--- Puts a new send into its queue, if the statement did not.
+-- Puts a send that becomes owed into its queue.
 BEGIN
     SELECT s.schedule_id,
            CASE WHEN NEW.kind = 'resend' THEN COALESCE(NEW.messageset_id, s.messageset_id)
@@ -848,16 +853,16 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION public.reserve_moments(of_schedule integer, schedule_rate integer, overall_rate integer, wanted integer, ahead interval) RETURNS TABLE(first_in double precision, spacing double precision, count integer)
+CREATE FUNCTION public.reserve_moments(of_schedule integer, schedule_rate integer, overall_rate integer, wanted integer, ahead interval) RETURNS TABLE(now double precision, first_at double precision, spacing double precision, count integer)
     LANGUAGE plpgsql
     AS $$
 -- Reserves the next moments at which messages of a schedule may leave, at most "wanted", and none
--- later than "ahead": in how many seconds the first one is, the time between two, and how many. All
--- daemons reserve here, so that no two have the same moment. A row that is far ahead was written by
--- a wrong clock.
+-- later than "ahead": what time it is, the first moment, the time between two, and how many. Times
+-- are in Unix time. All daemons reserve here, so that no two have the same moment. A row that is far
+-- ahead was written by a wrong clock.
 DECLARE
     moment timestamptz;
-    first_at timestamptz;
+    first_moment timestamptz;
     row_at timestamptz;
 BEGIN
     INSERT INTO paces (schedule_id, next_at)
@@ -865,25 +870,26 @@ BEGIN
         ON CONFLICT DO NOTHING;
     PERFORM FROM paces WHERE schedule_id IN (0, of_schedule) ORDER BY schedule_id FOR UPDATE;
     moment := clock_timestamp();
-    first_at := moment;
+    first_moment := moment;
     FOR row_at IN SELECT next_at FROM paces
                    WHERE schedule_id = of_schedule AND schedule_rate IS NOT NULL
                       OR schedule_id = 0 AND overall_rate IS NOT NULL LOOP
         IF row_at < moment + interval '10 seconds' THEN
-            first_at := GREATEST(first_at, row_at);
+            first_moment := GREATEST(first_moment, row_at);
         END IF;
     END LOOP;
     spacing := GREATEST(1.0 / schedule_rate, 1.0 / overall_rate);
-    first_in := EXTRACT(epoch FROM first_at - moment);
-    count := CASE WHEN first_at > moment + ahead THEN 0
-                  ELSE LEAST(wanted, 1 + floor(EXTRACT(epoch FROM moment + ahead - first_at)
+    now := EXTRACT(epoch FROM moment);
+    first_at := EXTRACT(epoch FROM first_moment);
+    count := CASE WHEN first_moment > moment + ahead THEN 0
+                  ELSE LEAST(wanted, 1 + floor(EXTRACT(epoch FROM moment + ahead - first_moment)
                                                / spacing)) END;
     UPDATE paces
        SET next_at = CASE schedule_id
                      WHEN 0 THEN GREATEST(CASE WHEN next_at < moment + interval '10 seconds'
                                                THEN next_at END, moment)
                                  + make_interval(secs => count::double precision / overall_rate)
-                     ELSE first_at + make_interval(secs => count::double precision
+                     ELSE first_moment + make_interval(secs => count::double precision
                                                            / schedule_rate) END
      WHERE count > 0 AND (schedule_id = of_schedule AND schedule_rate IS NOT NULL AND schedule_id > 0
                           OR schedule_id = 0 AND overall_rate IS NOT NULL);
@@ -2030,6 +2036,30 @@ ALTER TABLE public.users ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.watched_ticks (
+    tick_id bigint NOT NULL,
+    canary integer,
+    brake_percent integer,
+    brake_after integer,
+    posted bigint DEFAULT 0 NOT NULL,
+    failed bigint DEFAULT 0 NOT NULL,
+    hold text,
+    held_at timestamp with time zone,
+    released_at timestamp with time zone,
+    released_by text,
+    CONSTRAINT watched_ticks_hold_check CHECK ((hold = ANY (ARRAY['braked'::text, 'canary'::text])))
+);
+
+COMMENT ON TABLE public.watched_ticks IS 'Ticks with a brake or a canary.';
+
+COMMENT ON COLUMN public.watched_ticks.canary IS 'After so many messages, it waits for a person; null: it has no canary, or was released.';
+
+COMMENT ON COLUMN public.watched_ticks.posted IS 'How many sends were settled and not skipped, or had their first fault, since it was opened or released.';
+
+COMMENT ON COLUMN public.watched_ticks.failed IS 'How many of them were refused or failed, or have a fault and are tried again.';
+
+COMMENT ON COLUMN public.watched_ticks.hold IS 'Why it is held back until a person releases it; null: it is not.';
+
 ALTER TABLE ONLY public.ledger ATTACH PARTITION public.ledger_default DEFAULT;
 
 ALTER TABLE ONLY public.audio_copies
@@ -2326,6 +2356,8 @@ CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since 
 
 CREATE TRIGGER date_moments BEFORE UPDATE OF lease_until ON public.tasks FOR EACH ROW EXECUTE FUNCTION public.date_row();
 
+CREATE TRIGGER judge_tick BEFORE UPDATE OF posted, failed ON public.watched_ticks FOR EACH ROW WHEN ((new.hold IS NULL)) EXECUTE FUNCTION public.judge_tick();
+
 CREATE TRIGGER messages_deleted AFTER DELETE ON public.messages REFERENCING OLD TABLE AS old_messages FOR EACH STATEMENT EXECUTE FUNCTION public.note_content_changes();
 
 CREATE TRIGGER messages_inserted AFTER INSERT ON public.messages REFERENCING NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION public.note_content_changes();
@@ -2343,6 +2375,8 @@ CREATE TRIGGER owe_scheduler_call_of_gone_or_new AFTER INSERT OR DELETE ON publi
 CREATE TRIGGER owe_scheduler_call_of_new AFTER INSERT ON public.subscriptions FOR EACH ROW WHEN ((new.active AND (NOT new.completed))) EXECUTE FUNCTION public.owe_scheduler_call_of_subscription();
 
 CREATE TRIGGER sends_queue BEFORE INSERT ON public.sends FOR EACH ROW WHEN ((new.queue_schedule_id = 0)) EXECUTE FUNCTION public.queue_send();
+
+CREATE TRIGGER sends_queue_again BEFORE UPDATE OF state ON public.sends FOR EACH ROW WHEN (((new.state = 'owed'::text) AND (old.state <> 'owed'::text))) EXECUTE FUNCTION public.queue_send();
 
 CREATE TRIGGER subscriptions_join BEFORE UPDATE OF active, completed, process_status, schedule_id ON public.subscriptions FOR EACH ROW WHEN ((new.active AND (NOT new.completed) AND (new.process_status >= 0) AND ((NOT (old.active AND (NOT old.completed) AND (old.process_status >= 0))) OR (old.schedule_id <> new.schedule_id)))) EXECUTE FUNCTION public.join_schedule();
 

@@ -19,8 +19,12 @@ from sbm.operations.pausing import pause_sends
 from sbm.operations.selection import Filters, select
 from sbm.store import send_pauses
 from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.errors import RowLocked
 
 LOOK_SECONDS = 0.2
+
+# The server ends a session that does nothing in a transaction after 20 seconds.
+PATIENCE_SECONDS = 30.0
 
 
 @frozen(kw_only=True)
@@ -57,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-wait", action="store_true", help="do not wait until the pause is in force"
     )
-    add_signature(parser)
+    add_signature(parser, is_reason_required=True)
     parser.set_defaults(command=in_database(_pause))
 
 
@@ -74,7 +78,7 @@ def _pause(options: argparse.Namespace) -> Work:
 
 
 async def _begin_and_wait(database: Database, *, wanted: WantedPause) -> int:
-    pause_id = await database.transact(_begin, wanted=wanted)
+    pause_id = await _begun(database, wanted)
     began_at = time.monotonic()
     pause = await database.transact(_look, pause_id=pause_id, seen_for=timedelta(0))
     told = -1
@@ -88,6 +92,18 @@ async def _begin_and_wait(database: Database, *, wanted: WantedPause) -> int:
     if pause is not None:
         print(f"pause {pause.id} of {pause.scope}: {_state(pause)}")
     return OK
+
+
+async def _begun(database: Database, wanted: WantedPause) -> int:
+    """Begin the pause. If a daemon hangs within a claim, the server ends that claim some time."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await database.transact(_begin, wanted=wanted)
+        except RowLocked:
+            if time.monotonic() > give_up_at:
+                raise
+            print("a daemon hangs while it claims sends: waiting for it", flush=True)
 
 
 async def _begin(transaction: Transaction, *, wanted: WantedPause) -> int:

@@ -57,10 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " that were sent already may be sent again",
     )
     add_signature(parser)
-    parser.set_defaults(command=in_database(_resume))
+    parser.set_defaults(command=in_database(_resume), misused=parser.error)
 
 
 def _resume(options: argparse.Namespace) -> Work:
+    is_of_scope = scope_filters(options) != Filters() or options.lane is not None
+    if is_of_scope + (options.pause is not None) + options.all > 1:
+        options.misused("give one of --pause, --all, or the options of a pause")
     wanted = WantedEnd(
         filters=scope_filters(options),
         lane=options.lane,

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from sbm.model.signature import Signature
+from sbm.model.signature import MAX_REASON, Signature
 from sbm.operations.progress import Advance
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres.database import Database
@@ -104,10 +104,17 @@ def discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def add_signature(verb: argparse.ArgumentParser) -> None:
+def add_signature(verb: argparse.ArgumentParser, *, is_reason_required: bool = False) -> None:
     """Add the options ``--by`` and ``--reason``, for the ledger and the audit."""
     verb.add_argument("--by", metavar="NAME", type=_name, help="who does it (default: you)")
-    verb.add_argument("--reason", metavar="TEXT", default="", help="why it is done")
+    verb.add_argument(
+        "--reason",
+        metavar="TEXT",
+        default="",
+        required=is_reason_required,
+        type=_reason if is_reason_required else str,
+        help="why it is done",
+    )
 
 
 def signature_from(options: argparse.Namespace) -> Signature:
@@ -120,6 +127,12 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # an account without a name, as in a container
         return "unknown"
+
+
+def _reason(text: str) -> str:
+    if not 0 < len(text.strip()) <= MAX_REASON:
+        raise argparse.ArgumentTypeError(f"must have from 1 to {MAX_REASON} characters")
+    return text.strip()
 
 
 def _name(text: str) -> str:

@@ -219,7 +219,7 @@ def objection(send: Send, *, max_text_length: int = MAX_TEXT_LENGTH) -> Settled 
         if recipient.process_status < 0:
             return _skipped("the subscription is in error")
     if send.is_too_old:
-        return _skipped("it is older than max_age of its schedule or message set")
+        return _skipped("it is older than max_age")
     if recipient.message is None:
         return _nothing_to_resend(send, recipient) if send.kind == "resend" else _ended(recipient)
     return _unsendable(send, recipient, recipient.message, max_text_length)

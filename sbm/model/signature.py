@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
+# The longest reason of a pause, in characters.
+MAX_REASON = 500
+
 
 @frozen(kw_only=True)
 class Signature:

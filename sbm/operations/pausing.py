@@ -11,8 +11,6 @@ from sbm.operations.refusals import NoSuchRow, WrongValues
 from sbm.store import audit, messagesets, schedules, send_pauses
 from sbm.store.postgres.database import Transaction
 
-MAX_REASON = 500
-
 
 async def pause_sends(
     transaction: Transaction,

@@ -14,9 +14,13 @@ QUERIES = load("paces")
 
 @frozen(kw_only=True)
 class Moments:
-    """Reserved moments: in how many seconds the first is, the seconds between two, how many."""
+    """Reserved moments: the first, the seconds between two, and how many.
 
-    first_in: float
+    ``now`` and ``first_at`` are in seconds of the database's clock.
+    """
+
+    now: float
+    first_at: float
     spacing: float
     count: int
 

@@ -283,8 +283,9 @@ async def owe_again(
     Returns how many were still unknown, and are owed now. A send whose last call was a fault has
     one fault more.
     """
-    return await transaction.execute(
+    return await transaction.one(
         QUERIES.owe_again,
+        int,
         absent=Json([_question(one) | {"seconds": delay.total_seconds()} for one, delay in absent]),
         reason=reason,
     )

@@ -29,7 +29,7 @@ CREATE INDEX sends_owed ON sends
  WHERE state = 'owed';
 
 CREATE FUNCTION queue_send() RETURNS trigger LANGUAGE plpgsql AS $$
--- Puts a new send into its queue, if the statement did not.
+-- Puts a send that becomes owed into its queue.
 BEGIN
     SELECT s.schedule_id,
            CASE WHEN NEW.kind = 'resend' THEN COALESCE(NEW.messageset_id, s.messageset_id)
@@ -43,6 +43,9 @@ END
 $$;
 CREATE TRIGGER sends_queue BEFORE INSERT ON sends
    FOR EACH ROW WHEN (NEW.queue_schedule_id = 0) EXECUTE FUNCTION queue_send();
+
+CREATE TRIGGER sends_queue_again BEFORE UPDATE OF state ON sends
+   FOR EACH ROW WHEN (NEW.state = 'owed' AND OLD.state <> 'owed') EXECUTE FUNCTION queue_send();
 
 CREATE FUNCTION requeue_send() RETURNS trigger LANGUAGE plpgsql AS $$
 -- A subscription moved to another schedule or set: what is owed to it moves to another queue.

@@ -1,7 +1,7 @@
 -- Sends of which the database may have lost what it knew: it went back to an earlier state.
 
 -- name: doubt_sends :exec
--- fires: date_moments
+-- fires: date_moments, sends_queue_again
 -- The database went back, so sends that it takes for owed or claimed may have been posted: ask the
 -- Message Sender about up to %(limit)s of them. With %(only)s, they are among these. The settle time
 -- begins when no daemon can begin a POST any more for a claim that was lost. A send that was never

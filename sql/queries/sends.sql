@@ -67,7 +67,7 @@ SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[],
                       %(owner)s)::text AS ids;
 
 -- name: claim_due_sends :many
--- fires: date_moments
+-- fires: date_moments, sends_queue_again
 -- Lease these sends, which are locked, and return all data for their delivery. The claimed set,
 -- numbers, language and prepend are stored: a step is compared with them later. A resend has the
 -- message that was fixed for it, in the set and language of that message. If there is no next
@@ -178,7 +178,7 @@ RETURNING sends.id, sends.kind, sends.lane, sends.queue_schedule_id AS schedule_
           (SELECT id::text FROM installation) AS installation_id;
 
 -- name: give_back_strays :exec
--- fires: date_moments
+-- fires: date_moments, sends_queue_again
 -- Claims of this owner that it does not know: the answer to the claiming statement was lost. No
 -- daemon can have begun a POST for them.
 UPDATE sends SET state = 'owed', owner = NULL, lease_until = NULL
@@ -200,7 +200,7 @@ UPDATE sends SET lease_until = now() + %(lease)s
 RETURNING id;
 
 -- name: settle_sends :many
--- fires: owe_scheduler_call_of_changed, owe_scheduler_call_of_new, subscriptions_join
+-- fires: judge_tick, owe_scheduler_call_of_changed, owe_scheduler_call_of_new, subscriptions_join
 -- A batch of outcomes, each with everything that follows from it: the send is deleted, the
 -- subscription steps to its next number or completes, a prepend that was sent is deleted, the next
 -- set begins, the ledger gets its row, a failure its row in failed_tasks (but not one that marks
@@ -257,16 +257,16 @@ WITH outcomes AS MATERIALIZED (
     SELECT tick_id FROM watched_ticks WHERE tick_id = ANY(ARRAY(SELECT tick_id FROM settled))
      ORDER BY tick_id FOR UPDATE
 ), counted AS (
+    -- A send with a fault was counted as posted and failed at its first fault.
     UPDATE watched_ticks w
-       SET posted = w.posted + result.posted, failed = w.failed + result.failed,
-           hold = hold_after(w, result.posted, result.failed),
-           held_at = CASE WHEN hold_after(w, result.posted, result.failed) IS NOT NULL
-                          THEN COALESCE(w.held_at, now()) END
-      FROM (SELECT tick_id, count(*) AS posted,
-                   count(*) FILTER (WHERE outcome IN ('refused', 'failed')) AS failed
-              FROM settled WHERE outcome <> 'skipped' GROUP BY tick_id) result
+       SET posted = GREATEST(w.posted + result.posted, 0),
+           failed = GREATEST(w.failed + result.failed, 0)
+      FROM (SELECT tick_id,
+                   sum((outcome <> 'skipped')::integer - (faults > 0)::integer) AS posted,
+                   sum((outcome IN ('refused', 'failed'))::integer - (faults > 0)::integer)
+                       AS failed
+              FROM settled GROUP BY tick_id) result
      WHERE w.tick_id = ANY(ARRAY(SELECT tick_id FROM watched)) AND w.tick_id = result.tick_id
-    RETURNING CASE WHEN w.hold IS NOT NULL THEN pg_notify('sbm_pauses', '')::text END
 ), standing AS MATERIALIZED (
     SELECT s.id, s.active, settled.id AS send_id, settled.at_end, settled.sequence_number, a.steps,
            a.ends,
@@ -381,26 +381,38 @@ SELECT o.send_id, o.subscription_id, o.outbound_id
 RETURNING send_id, outbound_id;
 
 -- name: give_back_sends :many
--- fires: date_moments
--- Owe claims again, later: their owner knows that no POST was begun. Fenced like settling.
+-- fires: date_moments, judge_tick, sends_queue_again
+-- Owe claims again, later: their owner knows that no POST was begun. Fenced like settling. A first
+-- fault counts for the brake of a tick, which need not wait until the send has failed for good.
 WITH given_back AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(given_back)s)
         AS o (id uuid, attempt integer, owner uuid, reason text, seconds double precision,
               fault boolean)
+), owed AS (
+    UPDATE sends
+       SET state = 'owed', owner = NULL, lease_until = NULL, unknown_since = NULL,
+           reason = o.reason, faults = faults + o.fault::integer,
+           due_at = now() + make_interval(secs => o.seconds),
+           answers = CASE WHEN o.fault AND o.reason <> ALL(answers) AND cardinality(answers) < 5
+                          THEN answers || o.reason ELSE answers END
+      FROM given_back o
+     WHERE sends.id = ANY(ARRAY(SELECT id FROM given_back)) AND sends.id = o.id
+       AND sends.attempt = o.attempt
+       AND (sends.state = 'unknown' OR sends.state = 'claimed' AND sends.owner = o.owner)
+    RETURNING sends.id, tick_id, o.fault AND faults = 1 AS is_first_fault
+), watched AS MATERIALIZED (
+    SELECT tick_id FROM watched_ticks
+     WHERE tick_id = ANY(ARRAY(SELECT tick_id FROM owed WHERE is_first_fault))
+     ORDER BY tick_id FOR UPDATE
+), counted AS (
+    UPDATE watched_ticks w SET posted = w.posted + result.count, failed = w.failed + result.count
+      FROM (SELECT tick_id, count(*) AS count FROM owed WHERE is_first_fault GROUP BY tick_id) result
+     WHERE w.tick_id = ANY(ARRAY(SELECT tick_id FROM watched)) AND w.tick_id = result.tick_id
 )
-UPDATE sends
-   SET state = 'owed', owner = NULL, lease_until = NULL, unknown_since = NULL, reason = o.reason,
-       faults = faults + o.fault::integer, due_at = now() + make_interval(secs => o.seconds),
-       answers = CASE WHEN o.fault AND o.reason <> ALL(answers) AND cardinality(answers) < 5
-                      THEN answers || o.reason ELSE answers END
-  FROM given_back o
- WHERE sends.id = ANY(ARRAY(SELECT id FROM given_back)) AND sends.id = o.id
-   AND sends.attempt = o.attempt
-   AND (sends.state = 'unknown' OR sends.state = 'claimed' AND sends.owner = o.owner)
-RETURNING sends.id;
+SELECT id FROM owed;
 
 -- name: mark_unknown :many
--- fires: date_moments
+-- fires: date_moments, sends_queue_again
 -- A POST was begun, and no answer came: the send is neither sent nor owed, until the Message Sender
 -- is asked. The settle time begins at the end of the attempt or of its lease, whichever is later.
 -- is_fault: the failure counts against the message or its person if the Message Sender does not
@@ -423,7 +435,7 @@ UPDATE sends
 RETURNING sends.id;
 
 -- name: expire_leases :exec
--- fires: date_moments
+-- fires: date_moments, sends_queue_again
 -- Claims whose lease expired: their daemon stopped renewing it. It may have begun a POST, so they
 -- are unknown, never owed.
 WITH ended AS MATERIALIZED (
@@ -451,21 +463,35 @@ UPDATE sends SET due_at = now() + %(lease)s
 RETURNING id, attempt, due_at AS token, subscription_id, identity, first_attempt_at, faults,
           is_fault, now() >= unknown_since + %(settle)s AS is_late;
 
--- name: owe_again :exec
--- fires: date_moments
+-- name: owe_again :one
+-- fires: date_moments, judge_tick, sends_queue_again
 -- The Message Sender does not have these sends: owe them again, with the same key. If the owner has
--- recorded a fault, it counts against the message. The sends of one question have the same token.
+-- recorded a fault, it counts against the message, and a first one for the brake of its tick. The sends of one question have the same token.
 -- The state is not a condition, because its index would find all of them for each.
 WITH absent AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(absent)s)
         AS o (id uuid, attempt integer, token timestamptz, seconds double precision)
+), before AS MATERIALIZED (
+    SELECT id, is_fault FROM sends WHERE id = ANY(ARRAY(SELECT id FROM absent))
+), owed AS (
+    UPDATE sends
+       SET state = 'owed', unknown_since = NULL, due_at = now() + make_interval(secs => o.seconds),
+           reason = %(reason)s, faults = faults + sends.is_fault::integer, is_fault = false
+      FROM absent o JOIN before USING (id)
+     WHERE sends.id = ANY(ARRAY(SELECT id FROM absent)) AND sends.id = o.id
+       AND sends.attempt = o.attempt AND sends.unknown_since IS NOT NULL
+       AND sends.due_at = o.token
+    RETURNING tick_id, before.is_fault AND faults = 1 AS is_first_fault
+), watched AS MATERIALIZED (
+    SELECT tick_id FROM watched_ticks
+     WHERE tick_id = ANY(ARRAY(SELECT tick_id FROM owed WHERE is_first_fault))
+     ORDER BY tick_id FOR UPDATE
+), counted AS (
+    UPDATE watched_ticks w SET posted = w.posted + result.count, failed = w.failed + result.count
+      FROM (SELECT tick_id, count(*) AS count FROM owed WHERE is_first_fault GROUP BY tick_id) result
+     WHERE w.tick_id = ANY(ARRAY(SELECT tick_id FROM watched)) AND w.tick_id = result.tick_id
 )
-UPDATE sends
-   SET state = 'owed', unknown_since = NULL, due_at = now() + make_interval(secs => o.seconds),
-       reason = %(reason)s, faults = faults + is_fault::integer, is_fault = false
-  FROM absent o
- WHERE sends.id = ANY(ARRAY(SELECT id FROM absent)) AND sends.id = o.id
-   AND sends.attempt = o.attempt AND sends.unknown_since IS NOT NULL AND sends.due_at = o.token;
+SELECT count(*) AS count FROM owed;
 
 -- name: ask_again_later :exec
 -- fires: date_moments

@@ -111,8 +111,8 @@ SELECT set_config('enable_sort', 'off', true);
 -- nor leaves one out. The data of the tick are those of the row as it was locked: another daemon
 -- may have expanded it further since this statement began. A tick that is held back is not
 -- expanded, so its members wait here, unless all of them are skipped: a pause that skips ticks was
--- in force when the tick came. Members of the tick that it follows that were skipped in this way are
--- not skipped again. If the database went back after the tick was due (is_doubted), the Message Sender has
+-- in force when the tick came. Members of the tick that it follows that were skipped in this way, or
+-- because it was too old, are not skipped again. If the database went back after the tick was due (is_doubted), the Message Sender has
 -- to be asked about the sends first; a member whose send of this tick is in the ledger already,
 -- because it was found at the Message Sender, is skipped.
 WITH behind_last AS MATERIALIZED (
@@ -137,7 +137,10 @@ WITH behind_last AS MATERIALIZED (
            before.snapshot AS before_snapshot, before.created_at AS before_created_at,
            before.skipped_by AS before_skipped_by,
            COALESCE(is_too_old(whole), false) AS is_too_old,
-           beyond.snapshot AS beyond_snapshot, beyond.created_at AS beyond_created_at
+           beyond.snapshot AS beyond_snapshot, beyond.created_at AS beyond_created_at,
+           beyond.skipped_by AS beyond_skipped_by,
+           EXISTS (SELECT FROM schedules WHERE id = this.schedule_id AND max_age IS NOT NULL)
+           OR EXISTS (SELECT FROM messagesets WHERE max_age IS NOT NULL) AS has_max_age
       FROM (SELECT * FROM behind_last UNION ALL SELECT * FROM first_of_all) this
       LEFT JOIN ticks before ON before.id = this.follows
       LEFT JOIN ticks beyond ON beyond.id = this.follows_beyond
@@ -157,7 +160,14 @@ WITH behind_last AS MATERIALIZED (
            AND NOT was_skipped(tick.before_skipped_by, s.messageset_id)
            AND NOT (tick.beyond_created_at IS NOT NULL
                     AND tick_covers(tick.beyond_snapshot, tick.beyond_created_at,
-                                    s.joined_xid, s.joined_at, s.created_at)) AS is_spared,
+                                    s.joined_xid, s.joined_at, s.created_at)
+                    AND NOT was_skipped(tick.beyond_skipped_by, s.messageset_id))
+           AND NOT (tick.has_max_age AND EXISTS (
+                        SELECT FROM ledger
+                         WHERE ledger.subscription_id = s.id
+                           AND settled_at >= tick.before_created_at - interval '1 day'
+                           AND tick_id = tick.follows AND reason = 'it is older than max_age'
+                        OFFSET 0)) AS is_spared,
            was_skipped(tick.skipped_by, s.messageset_id) AS is_paused, tick.is_too_old
       FROM tick CROSS JOIN LATERAL (
            SELECT * FROM subscriptions
@@ -180,17 +190,10 @@ WITH behind_last AS MATERIALIZED (
            CASE WHEN is_settled THEN 'the Message Sender had the message of this tick already'
                 WHEN is_paused THEN 'it was paused when the tick came'
                 WHEN is_spared THEN 'the tick before it was still being sent'
-                WHEN is_too_old THEN 'the tick is older than max_age of its schedule'
+                WHEN is_too_old THEN 'it is older than max_age'
                 ELSE 'a message is already owed to the subscription' END,
            id, identity, messageset_id, lang
       FROM members WHERE NOT EXISTS (SELECT FROM owed WHERE subscription_id = members.id)
-), wanted AS (
-    -- Their age counts from the tick that asks for them again.
-    UPDATE sends SET wanted_at = now()
-     WHERE kind = 'next' AND subscription_id = ANY(ARRAY(
-               SELECT id FROM members
-                WHERE NOT is_settled AND NOT is_paused AND NOT is_too_old
-                  AND NOT EXISTS (SELECT FROM owed WHERE subscription_id = members.id)))
 ), expansion AS (
     SELECT count(*) AS triggers, (array_agg(id ORDER BY id DESC))[1] AS last FROM members
 )

@@ -3,12 +3,17 @@
 
 -- name: list_held_ticks :many
 -- reads
--- The ticks that are held back until a person releases them, oldest first.
+-- The ticks that are held back until a person releases them, if anything is left of them, oldest
+-- first.
 SELECT w.tick_id, ticks.schedule_id, w.hold, w.posted, w.failed, w.held_at
   FROM watched_ticks w JOIN ticks ON ticks.id = w.tick_id
- WHERE hold IS NOT NULL ORDER BY w.tick_id;
+ WHERE hold IS NOT NULL
+   AND (ticks.state = 'expanding'
+        OR EXISTS (SELECT FROM sends WHERE state = 'owed' AND queue_tick_id = w.tick_id OFFSET 0))
+ ORDER BY w.tick_id;
 
 -- name: release_tick :many
+-- fires: judge_tick
 -- A person releases a tick: its canary has done its work, and its brake counts from now. Returns why
 -- it was held back; no row: it has no brake and no canary.
 WITH before AS (

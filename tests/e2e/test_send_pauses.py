@@ -101,7 +101,11 @@ async def test_the_programme_is_paused_and_resumed_by_commands(seed: World) -> N
     await working(seed)
     told = (await sbm(seed, "pause", "--reason", "wrong texts", "--by", "me")).out
     assert "of the programme: paused: no message of it goes out" in told
-    await sbm(seed, "pause", "--message-set", "pregnancy", "--lane", "tick", "--no-wait")
+    await sbm(
+        seed,
+        *("pause", "--message-set", "pregnancy", "--lane", "tick", "--no-wait"),
+        *("--reason", "x"),
+    )
     assert (await seed.call("POST", f"/api/v1/subscriptions/{mother}/send/"))[0] == 201
     assert (await seed.call("POST", f"/api/v1/schedule/{schedule}/send/"))[0] == 202
     await pause(1.5)
@@ -131,7 +135,7 @@ async def test_without_a_daemon_the_command_waits_for_the_lease_of_a_dead_one(
         await seed.call("POST", f"/api/v1/schedule/{schedule}/send/", at=daemon.url)
         await seed.until(lambda: storing.waiting)
         await daemon.end(signal.SIGKILL)
-    told = (await sbm(seed, "pause", "--lane", "tick")).out
+    told = (await sbm(seed, "pause", "--lane", "tick", "--reason", "x")).out
     assert "pausing the lane of tick sends: 1 sends are in hand" in told
     assert "paused: no message of it goes out" in told
     storing.open()

@@ -11,7 +11,7 @@ from attrs import evolve
 from pytest_twisted import ensureDeferred
 
 from sbm.model.paging import PageRequest
-from sbm.model.send import Send, Settled
+from sbm.model.send import GivenBack, Send, SendResult, Settled, Unknown
 from sbm.model.send_pause import OnTicks, PauseScope, PauseState
 from sbm.store import resends, send_pauses, sends, ticks
 from sbm.store.postgres.database import Database
@@ -379,3 +379,49 @@ async def test_pauses_are_listed_by_state(database: Database) -> None:
         assert listed.rows[0] == await database.transact(send_pauses.find, pause_id=found)
     everything = await database.transact(send_pauses.list_page, page=evolve(page, limit=2))
     assert [one.id for one in everything.rows] == [ids[2], ids[1]]
+
+
+@ensureDeferred
+async def test_nobody_gets_two_messages_because_a_tick_was_skipped(
+    database: Database, direct: Arranged
+) -> None:
+    schedule = direct.schedule()
+    direct.subscriptions(2, direct.messageset("one", schedule), schedule)
+    await pause(database, PauseScope(schedule_id=schedule), "skip")
+    await open_tick(database, schedule)
+    await resume(database)
+    await open_tick(database, schedule)
+    await expand(database)
+    (first,) = await claim(database, limit=1)
+    await settle(database, [first])
+    await open_tick(database, schedule)  # the one before it is still being sent
+    await expand(database)
+    rest = await claim(database)
+    assert [send.subscription_id for send in rest] != [first.subscription_id]
+    assert len(rest) == 1
+    assert direct.unbalanced_ticks() == []
+
+
+@pytest.mark.parametrize("way", ["given back", "unknown"])
+@ensureDeferred
+async def test_a_send_that_is_owed_again_goes_into_the_queue_of_its_subscription(
+    database: Database, direct: Arranged, way: str
+) -> None:
+    schedule, other = direct.schedule(), direct.schedule()
+    direct.subscriptions(1, direct.messageset("one", schedule), schedule)
+    await open_tick(database, schedule)
+    await expand(database)
+    (send,) = await claim(database)
+    direct.rows("UPDATE subscriptions SET schedule_id = %s", other)
+    result: SendResult = GivenBack(reason="x", delay=timedelta(0))
+    if way == "unknown":
+        result = Unknown(reason="reset")
+    await database.transact(sends.settle, results=[(send, result)])
+    if way == "unknown":
+        (asked,) = await database.transact(
+            sends.take_unknown, limit=1, settle=timedelta(0), lease=LEASE
+        )
+        await database.transact(sends.owe_again, absent=[(asked, timedelta(0))], reason="no")
+    await pause(database, PauseScope(schedule_id=schedule))
+    (again,) = await claim(database)
+    assert again.schedule_id == other

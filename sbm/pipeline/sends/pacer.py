@@ -24,7 +24,34 @@ AHEAD = timedelta(seconds=0.3)
 
 # How much later than its moment a message may leave. In any second, so many more messages than the
 # rate may leave as the rate allows in this time.
-LATE_SECONDS = 0.05
+LATE_SECONDS = 0.03
+
+# By how much the clocks of two machines may drift apart, as a share of the time.
+DRIFT = 1e-4
+
+
+@define(eq=False, kw_only=True)
+class Offset:
+    """How far the database's clock is ahead of ``uptime``, from the best answer until now.
+
+    ``error`` is by how much it may be wrong: the database read its clock at some time between the
+    question and the answer, so a slow answer says little. An answer that contradicts the best one
+    shows that the clock was set, and counts instead.
+    """
+
+    seconds: float = 0.0
+    error: float = float("inf")
+    _known_at: float = float("-inf")
+
+    def note(self, told: float, *, asked_at: float, answered_at: float) -> None:
+        """Note an answer to the question what time it is."""
+        error = (answered_at - asked_at) / 2
+        seconds = told - (asked_at + answered_at) / 2
+        known = self.error
+        if known < float("inf"):
+            known += (answered_at - self._known_at) * DRIFT
+        if error <= known or abs(seconds - self.seconds) > error + known:
+            self.seconds, self.error, self._known_at = seconds, error, answered_at
 
 
 @define(eq=False, kw_only=True)
@@ -77,6 +104,7 @@ class Pacer(Service):
     _database: Database
     _overall_rate: int | None
     _uptime: Callable[[], float] = uptime
+    _offset: Offset = field(factory=Offset, init=False)
     _paces: dict[int, Pace] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -131,11 +159,14 @@ class Pacer(Service):
 
     async def one_pass(self) -> int:
         """Reserve moments for the sends that wait."""
-        for schedule_id, pace in list(self._paces.items()):
+        waiting = sorted(self._paces.items(), key=lambda item: not item[1].waiting["single"])
+        for schedule_id, pace in waiting:
             self._advance(pace)
             wanted = pace.wanted
             if wanted > 0:
                 await self._reserve(schedule_id, pace, wanted)
+                # The next time, others come before it: all may share one overall rate.
+                self._paces[schedule_id] = self._paces.pop(schedule_id)
             elif pace.is_idle:
                 del self._paces[schedule_id]
         return 0
@@ -150,8 +181,8 @@ class Pacer(Service):
             wanted=wanted,
             ahead=AHEAD,
         )
-        # The moments count from some time between the question and the answer.
-        base = (asked_at + self._uptime()) / 2 + found.first_in
+        self._offset.note(found.now, asked_at=asked_at, answered_at=self._uptime())
+        base = found.first_at - self._offset.seconds
         pace.coming.extend(base + number * found.spacing for number in range(found.count))
         self._set_timer(pace)
 

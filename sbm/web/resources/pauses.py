@@ -11,7 +11,7 @@ from twisted.web.server import Request
 
 from sbm.model.send import Lane
 from sbm.model.send_pause import OnTicks, PauseScope, PauseState, SendPause
-from sbm.model.signature import Signature
+from sbm.model.signature import MAX_REASON, Signature
 from sbm.operations import pausing
 from sbm.store import messagesets, schedules, send_pauses
 from sbm.store.postgres.database import Transaction
@@ -55,7 +55,7 @@ SCHEMA = Schema(
             default=None,
             note="Only single sends, or only those of ticks; null: both.",
         ),
-        Text(name="reason", max_length=pausing.MAX_REASON, note="Why."),
+        Text(name="reason", max_length=MAX_REASON, note="Why."),
         Moment(
             name="until",
             null=True,

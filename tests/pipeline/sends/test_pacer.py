@@ -19,17 +19,34 @@ from sbm.pipeline.sends.pacer import LATE_SECONDS, RESERVE_SECONDS, Pacer
 from sbm.store.paces import Moments
 from tests.pipeline.fakes import another_send
 
+# What the database's clock says at the start.
+EPOCH = 1e9
+
 
 @define(eq=False)
 class Moment:
     """The database's row of one rate: the next free moment, for all daemons."""
 
     clock: Clock
+    draw: random.Random | None = None
     next_at: float = 0.0
     reservations: int = 0
 
-    async def transact(self, _work: Any, **asked: Any) -> Moments:
-        """As reserve_moments does it."""
+    async def transact(self, work: Any, **asked: Any) -> Moments:
+        """As reserve_moments does it; the question or the answer may take a while."""
+        await self._waits()
+        found = self._reserve(work, **asked)
+        await self._waits()
+        return found
+
+    async def _waits(self) -> None:
+        waited: Deferred[None] = Deferred()
+        if self.draw is not None:
+            delay = self.draw.choice([0.001, 0.001, 0.005, 0.2, 0.4])
+            self.clock.callLater(delay, waited.callback, None)
+            await waited
+
+    def _reserve(self, _work: Any, **asked: Any) -> Moments:
         rate = asked["schedule_rate"] or asked["overall_rate"]
         now, ahead = self.clock.seconds(), asked["ahead"].total_seconds()
         first = max(now, self.next_at)
@@ -38,7 +55,7 @@ class Moment:
             count = min(asked["wanted"], 1 + int((now + ahead - first) * rate))
         self.next_at = first + count / rate if count else self.next_at
         self.reservations += 1
-        return Moments(first_in=first - now, spacing=1 / rate, count=count)
+        return Moments(now=EPOCH + now, first_at=EPOCH + first, spacing=1 / rate, count=count)
 
 
 @define(eq=False, slots=False)
@@ -48,12 +65,13 @@ class Sending:
     rate: int = 100
     count: int = 1
     overall_rate: int | None = None
+    draw: random.Random | None = None
     clock: Clock = field(factory=Clock)
     left_at: list[float] = field(factory=list)
     order: list[Send] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        database: Any = Moment(self.clock)
+        database: Any = Moment(self.clock, self.draw)
         self.database = database
         self.pacers = [
             Pacer(
@@ -103,7 +121,7 @@ def test_never_more_than_the_rate_and_five_percent_leave_in_any_second(
     seed: int, rate: int, daemons: int
 ) -> None:
     draw = random.Random(seed)
-    sending = Sending(rate=rate, count=daemons)
+    sending = Sending(rate=rate, count=daemons, draw=draw)
 
     def delay() -> float:  # sometimes, something hangs
         return draw.choice([0.0, 0.0, 0.001, 0.02, 0.07, 1.5])
@@ -114,7 +132,8 @@ def test_never_more_than_the_rate_and_five_percent_leave_in_any_second(
         sending.passes(draw.choice([0.2, 1.0]))
     sending.passes(8)
     assert sending.left_at
-    assert sending.most_in_a_second() <= rate * (1 + LATE_SECONDS) + 1
+    # The best answers of two daemons may each be wrong by half of 2 ms, or a little more.
+    assert sending.most_in_a_second() <= rate * (1 + LATE_SECONDS + 0.02) + 1
 
 
 def test_the_rate_is_reached() -> None:
