@@ -156,7 +156,7 @@ def test_all_schedules_share_the_overall_rate() -> None:
 def test_single_sends_come_first() -> None:
     sending = Sending(rate=10)
     for lane in ("tick", "tick", "single"):
-        sending.begin(lane=lane)  # type: ignore[arg-type]
+        sending.begin(lane=lane)
     sending.passes(1)
     assert [send.lane for send in sending.order] == ["single", "tick", "tick"]
 
