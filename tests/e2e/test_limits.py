@@ -41,7 +41,7 @@ async def held(seed: World, tick_id: int) -> str | None:
 class _Refusing(MessageSenderApp):
     """Refuses what is for one channel."""
 
-    def create(self, request: Request) -> Response:  # type: ignore[override]
+    def create(self, request: Request) -> Response:
         if json_object(request).get("channel") == BAD_CHANNEL:
             return Response(status=400, body={"channel": ["There is no such channel."]})
         request.content.seek(0)  # type: ignore[union-attr]
