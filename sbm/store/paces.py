@@ -32,9 +32,10 @@ async def reserve(
     schedule_rate: int | None,
     overall_rate: int | None,
     wanted: int,
+    soonest: timedelta,
     ahead: timedelta,
 ) -> Moments:
-    """Reserve up to ``wanted`` moments for messages of a schedule, none later than ``ahead``.
+    """Reserve up to ``wanted`` moments for messages of a schedule, from ``soonest`` to ``ahead``.
 
     The rates are messages a second, over all daemons; at least one of them is not None. The
     schedule 0 stands for all schedules without a rate of their own.
@@ -46,5 +47,6 @@ async def reserve(
         schedule_rate=schedule_rate,
         overall_rate=overall_rate,
         wanted=wanted,
+        soonest=soonest,
         ahead=ahead,
     )

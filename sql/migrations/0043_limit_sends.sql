@@ -331,12 +331,13 @@ END
 $$;
 
 CREATE FUNCTION reserve_moments(of_schedule integer, schedule_rate integer, overall_rate integer,
-                                wanted integer, ahead interval)
+                                wanted integer, soonest interval, ahead interval)
 RETURNS TABLE (now double precision, first_at double precision, spacing double precision,
                count integer)
 LANGUAGE plpgsql AS $$
 -- Reserves the next moments at which messages of a schedule may leave, at most "wanted", and none
--- later than "ahead": what time it is, the first moment, the time between two, and how many. Times
+-- sooner than "soonest" (before that, the answer may not have come) or later than "ahead": what time
+-- it is, the first moment, the time between two, and how many. Times
 -- are in Unix time. All daemons reserve here, so that no two have the same moment. A row that is far
 -- ahead was written by a wrong clock.
 DECLARE
@@ -349,7 +350,7 @@ BEGIN
         ON CONFLICT DO NOTHING;
     PERFORM FROM paces WHERE schedule_id IN (0, of_schedule) ORDER BY schedule_id FOR UPDATE;
     moment := clock_timestamp();
-    first_moment := moment;
+    first_moment := moment + soonest;
     FOR row_at IN SELECT next_at FROM paces
                    WHERE schedule_id = of_schedule AND schedule_rate IS NOT NULL
                       OR schedule_id = 0 AND overall_rate IS NOT NULL LOOP
@@ -366,7 +367,7 @@ BEGIN
     UPDATE paces
        SET next_at = CASE schedule_id
                      WHEN 0 THEN GREATEST(CASE WHEN next_at < moment + interval '10 seconds'
-                                               THEN next_at END, moment)
+                                               THEN next_at END, moment + soonest)
                                  + make_interval(secs => count::double precision / overall_rate)
                      ELSE first_moment + make_interval(secs => count::double precision
                                                            / schedule_rate) END

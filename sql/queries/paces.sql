@@ -4,4 +4,5 @@
 -- Reserve the next moments at which messages of a schedule may leave (0: of all). An UPDATE of two
 -- rows at most, which are locked for a moment.
 SELECT now, first_at, spacing, count
-  FROM reserve_moments(%(schedule_id)s, %(schedule_rate)s, %(overall_rate)s, %(wanted)s, %(ahead)s);
+  FROM reserve_moments(%(schedule_id)s, %(schedule_rate)s, %(overall_rate)s, %(wanted)s,
+                       %(soonest)s, %(ahead)s);

@@ -28,7 +28,7 @@ CALLS = {
     "owe_scheduler_call": "SELECT owe_scheduler_call('schedule', '1')",
     "make_ledger_partitions": "SELECT make_ledger_partitions(1)",
     "drop_ledger_partitions": "SELECT drop_ledger_partitions(1)",
-    "reserve_moments": "SELECT reserve_moments(1, 1, 1, 1, '1 second')",
+    "reserve_moments": "SELECT reserve_moments(1, 1, 1, 1, '0', '1 second')",
     "lock_due_sends": "SELECT lock_due_sends(1, 1, '{}', NULL, NULL)",
 }
 

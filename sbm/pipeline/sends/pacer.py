@@ -17,10 +17,11 @@ from sbm.runtime.loop import Loop
 from sbm.store import paces
 from sbm.store.postgres.database import Database
 
-# How often moments are reserved, and how far ahead: long enough that a slow answer of the database
-# leaves no gap, short enough that a daemon that dies wastes little.
+# How often moments are reserved, and from when to when ahead: so that a slow answer of the database
+# does not come too late and leaves no gap, and a daemon that dies wastes little.
 RESERVE_SECONDS = 0.1
-AHEAD = timedelta(seconds=0.3)
+SOONEST = timedelta(seconds=0.1)
+AHEAD = timedelta(seconds=0.4)
 
 # How much later than its moment a message may leave. In any second, so many more messages than the
 # rate may leave as the rate allows in this time.
@@ -28,6 +29,11 @@ LATE_SECONDS = 0.03
 
 # By how much the clocks of two machines may drift apart, as a share of the time.
 DRIFT = 1e-4
+
+# If it is not known as exactly as this what time it is at the database, moments are not used. If so
+# many answers in a row did not tell it, the database is slow: then every second moment is used.
+SURE_SECONDS = 0.02
+MOST_UNSURE = 5
 
 
 @define(eq=False, kw_only=True)
@@ -105,6 +111,7 @@ class Pacer(Service):
     _overall_rate: int | None
     _uptime: Callable[[], float] = uptime
     _offset: Offset = field(factory=Offset, init=False)
+    _unsure: int = field(default=0, init=False)
     _paces: dict[int, Pace] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -179,11 +186,17 @@ class Pacer(Service):
             schedule_rate=pace.rate,
             overall_rate=self._overall_rate,
             wanted=wanted,
+            soonest=SOONEST,
             ahead=AHEAD,
         )
         self._offset.note(found.now, asked_at=asked_at, answered_at=self._uptime())
+        is_sure = self._offset.error <= SURE_SECONDS
+        self._unsure = 0 if is_sure else self._unsure + 1
+        if not is_sure and self._unsure <= MOST_UNSURE:
+            return
         base = found.first_at - self._offset.seconds
-        pace.coming.extend(base + number * found.spacing for number in range(found.count))
+        step = 1 if is_sure else 2
+        pace.coming.extend(base + number * found.spacing for number in range(0, found.count, step))
         self._set_timer(pace)
 
     def _pace_of(self, send: Send) -> Pace:

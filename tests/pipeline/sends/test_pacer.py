@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from sbm.model.send import Lane, Send
-from sbm.pipeline.sends.pacer import LATE_SECONDS, RESERVE_SECONDS, Pacer
+from sbm.pipeline.sends.pacer import LATE_SECONDS, RESERVE_SECONDS, SURE_SECONDS, Offset, Pacer
 from sbm.store.paces import Moments
 from tests.pipeline.fakes import another_send
 
@@ -29,6 +29,7 @@ class Moment:
 
     clock: Clock
     draw: random.Random | None = None
+    slow: float = 0.0
     next_at: float = 0.0
     reservations: int = 0
 
@@ -41,15 +42,16 @@ class Moment:
 
     async def _waits(self) -> None:
         waited: Deferred[None] = Deferred()
-        if self.draw is not None:
-            delay = self.draw.choice([0.001, 0.001, 0.005, 0.2, 0.4])
+        if self.draw is not None or self.slow:
+            choices = [0.001, 0.001, 0.005, 0.2, 0.4]
+            delay = self.draw.choice(choices) if self.draw is not None else self.slow
             self.clock.callLater(delay, waited.callback, None)
             await waited
 
     def _reserve(self, _work: Any, **asked: Any) -> Moments:
         rate = asked["schedule_rate"] or asked["overall_rate"]
         now, ahead = self.clock.seconds(), asked["ahead"].total_seconds()
-        first = max(now, self.next_at)
+        first = max(now + asked["soonest"].total_seconds(), self.next_at)
         count = 0
         if first <= now + ahead:
             count = min(asked["wanted"], 1 + int((now + ahead - first) * rate))
@@ -115,7 +117,7 @@ class Sending:
         return max(sum(start <= at < start + 1 for at in self.left_at) for start in self.left_at)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 10**6), rate=st.sampled_from([1, 7, 100]), daemons=st.integers(1, 3))
 def test_never_more_than_the_rate_and_five_percent_leave_in_any_second(
     seed: int, rate: int, daemons: int
@@ -131,9 +133,12 @@ def test_never_more_than_the_rate_and_five_percent_leave_in_any_second(
             sending.begin(draw.randrange(daemons), delay=delay)
         sending.passes(draw.choice([0.2, 1.0]))
     sending.passes(8)
-    assert sending.left_at
-    # The best answers of two daemons may each be wrong by half of 2 ms, or a little more.
-    assert sending.most_in_a_second() <= rate * (1 + LATE_SECONDS + 0.02) + 1
+    if rate > 1:  # of few moments, all may be lost
+        assert sending.left_at
+    # Each of two daemons may be wrong about the time.
+    most = rate * (1 + LATE_SECONDS + 2 * SURE_SECONDS) + 1
+    assert sending.most_in_a_second() <= most
+    assert most <= max(1.1 * rate, rate + 2)
 
 
 def test_the_rate_is_reached() -> None:
@@ -144,12 +149,35 @@ def test_the_rate_is_reached() -> None:
     assert len(sending.left_at) >= 195
 
 
+def test_beside_a_slow_database_they_leave_all_the_same_but_slower() -> None:
+    sending = Sending(rate=20)
+    sending.database.slow = 0.1
+    for _ in range(40):
+        sending.begin()
+    sending.passes(8)
+    assert len(sending.left_at) >= 20
+    assert sending.most_in_a_second() <= 21
+
+
+def test_the_best_answer_says_what_time_it_is_until_the_clock_is_set() -> None:
+    offset = Offset()
+    offset.note(100.0, asked_at=0.0, answered_at=1.0)
+    assert (offset.seconds, offset.error) == (99.5, 0.5)
+    offset.note(100.2, asked_at=1.0, answered_at=1.01)
+    assert offset.error == pytest.approx(0.005)
+    best = offset.seconds
+    offset.note(100.9, asked_at=1.5, answered_at=2.0)  # slow, and no contradiction
+    assert offset.seconds == best
+    offset.note(500.0, asked_at=2.0, answered_at=2.1)  # the clock was set
+    assert offset.seconds == pytest.approx(497.95)
+
+
 def test_all_schedules_share_the_overall_rate() -> None:
     sending = Sending(overall_rate=10)
     for schedule_id in range(1, 40):
         sending.begin(lane="tick", delay=lambda: 0.0)
         assert sending.pacers[0].is_paced(sending.send(schedule_id=schedule_id))
-    sending.passes(1.05)
+    sending.passes(1.25)
     assert 10 <= len(sending.left_at) <= 12
 
 
