@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from attrs import define, frozen
+from twisted.internet.task import deferLater
 
 from sbm.clients.message_sender import MessageSender
 from sbm.model.outbound import OwnOutbound
@@ -21,6 +22,10 @@ from sbm.store import audit, installation, lost_sends, pauses, scheduler_calls, 
 from sbm.store.postgres.database import Database, Transaction
 
 CHUNK = 500
+
+# How often outbounds are tried whose rows are locked, by a daemon that settles them for example.
+TRIES = 20
+LOCKED_SECONDS = 0.25
 SCHEDULES_AT_A_TIME = 100
 
 # The clocks of the Message Sender and of the database may differ, and daemons may have sent
@@ -230,9 +235,13 @@ async def adopt_all(
     ids = frozenset(one.send_id for one in listed)
     with progress("outbounds", len(listed)) as advance:
         async for chunk in _chunks(listed):
-            done = await database.transact(_adopt, chunk=chunk, listed=ids)
-            count.adopted += done.adopted
-            count.superseded += done.superseded
+            for tries in reversed(range(TRIES)):
+                done = await database.transact(_adopt, chunk=chunk, listed=ids)
+                count.adopted += done.adopted
+                count.superseded += done.superseded
+                if not (done.left and tries):
+                    break
+                await deferLater(database.reactor, LOCKED_SECONDS)
             count.left += done.left
             advance(len(chunk))
 

@@ -91,7 +91,7 @@ async def test_the_status_tells_of_the_queue_ticks_pauses_and_services(seed: Wor
     seed.start()
     assert (await seed.call("POST", f"/api/v1/schedule/{schedule}/send/"))[0] == 202
     await seed.until(lambda: seed.direct.value("SELECT count(*) FROM sends") == 3)
-    await seed.until(lambda: seed.direct.value("SELECT pause <> '' FROM daemons"))
+    await seed.until(lambda: seed.direct.value("SELECT pause LIKE '%Message Sender%' FROM daemons"))
     told = json.loads((await sbm(seed, "status", "--json")).out)
     assert told["is_sending"] is False
     (row,) = told["queue"]
