@@ -84,7 +84,7 @@ def first_message(sending: Any, schedule: int) -> float:
     sending.open(schedule)
     while not (arrivals := sending.stand_in.records().arrivals):
         time.sleep(0.05)
-    seconds = min(arrivals.values()) - began_at
+    seconds: float = min(arrivals.values()) - began_at
     while len(sending.stand_in.records().arrivals) < SMALL:
         time.sleep(0.05)
     time.sleep(1.0)
