@@ -8,7 +8,7 @@ from datetime import datetime
 from sbm.model.send_pause import OnTicks, PauseScope, SendPause
 from sbm.model.signature import Signature
 from sbm.operations.refusals import NoSuchRow, WrongValues
-from sbm.store import audit, messagesets, schedules, send_pauses
+from sbm.store import audit, send_pauses
 from sbm.store.postgres.database import Transaction
 
 
@@ -22,19 +22,10 @@ async def pause_sends(
 ) -> int:
     """Begin a pause, which is in force some moments later; returns its id.
 
-    Raises WrongValues if what it concerns does not exist, or if it would have ended already.
+    What it concerns exists. Raises WrongValues if the pause would have ended already.
     """
-    problems: dict[str, list[str]] = {}
-    for attribute, hold, row_id in (
-        ("schedule_id", schedules.hold, scope.schedule_id),
-        ("messageset_id", messagesets.hold, scope.messageset_id),
-    ):
-        if row_id is not None and not await hold(transaction, row_id=row_id):
-            problems[attribute] = [f'Invalid pk "{row_id}" - object does not exist.']
     if until is not None and until <= transaction.local_time:
-        problems["until"] = ["This moment is not in the future."]
-    if problems:
-        raise WrongValues(problems)
+        raise WrongValues({"until": ["This moment is not in the future."]})
     pause_id = await send_pauses.begin(
         transaction,
         scope=scope,

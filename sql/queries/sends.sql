@@ -466,8 +466,9 @@ RETURNING id, attempt, due_at AS token, subscription_id, identity, first_attempt
 -- name: owe_again :one
 -- fires: date_moments, judge_tick, sends_queue_again
 -- The Message Sender does not have these sends: owe them again, with the same key. If the owner has
--- recorded a fault, it counts against the message, and a first one for the brake of its tick. The sends of one question have the same token.
--- The state is not a condition, because its index would find all of them for each.
+-- recorded a fault, it counts against the message, and a first one for the brake of its tick. The
+-- sends of one question have the same token. The state is not a condition, because its index would
+-- find all of them for each.
 WITH absent AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(absent)s)
         AS o (id uuid, attempt integer, token timestamptz, seconds double precision)

@@ -1,5 +1,6 @@
--- Ticks with a brake or a canary: how their sends ended, and whether they are held back. How they are
--- counted is in settle_sends, and how they are claimed is in the function lock_due_sends.
+-- Ticks with a brake or a canary: how their sends ended, and whether they are held back. Results are
+-- counted by settle_sends, and first faults by give_back_sends and owe_again. The trigger judge_tick
+-- stops a tick, and the function lock_due_sends claims from it.
 
 -- name: list_held_ticks :many
 -- reads

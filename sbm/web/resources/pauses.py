@@ -147,7 +147,7 @@ class Pauses(Collection):
     async def _begin(self, transaction: Transaction, request: ApiRequest) -> SendPause:
         draft = self.draft(self._schema.read(request.body()), request)
         with self.refusals_told():
-            draft.found().check()
+            (await draft.hold_references(transaction)).check()
             pause_id = await pausing.pause_sends(
                 transaction,
                 scope=PauseScope(
