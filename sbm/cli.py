@@ -41,6 +41,11 @@ COMMANDS = (
         help="bring the database's schema up to date",
     ),
     ListedCommand(name="user", module="sbm.commands.users", help="users of the API"),
+    ListedCommand(
+        name="audit",
+        module="sbm.commands.audit",
+        help="who changed what, and the undoing of changes",
+    ),
     ListedCommand(name="token", module="sbm.commands.tokens", help="tokens for users of the API"),
     ListedCommand(
         name="failed-task",
@@ -154,7 +159,11 @@ class _CommandParser(argparse.ArgumentParser):
         module, self._module = self._module, ""
         if module:
             import_module(module).add_arguments(self)
-        return super().parse_known_args(args, namespace)
+        found, rest = super().parse_known_args(args, namespace)
+        # The parser of the last subcommand comes first: the audit names that one.
+        if not hasattr(found, "action"):
+            found.action = self.prog
+        return found, rest
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -57,7 +57,10 @@ def tick_watch(shared: SharedParts) -> IService:
 def housekeeping(shared: SharedParts) -> Iterable[IService]:
     """Makes partitions ahead of time, and deletes old data."""
     housekeeping = Housekeeping(
-        database=shared.database, months_kept=shared.config.ledger_months, clock=shared.clock
+        database=shared.database,
+        ledger_months=shared.config.ledger_months,
+        audit_months=shared.config.audit_months,
+        clock=shared.clock,
     )
     yield Loop(
         reactor=shared.reactor,

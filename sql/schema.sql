@@ -1,5 +1,5 @@
 -- What sql/migrations make of an empty database: for reading, never applied. A test keeps it true;
--- `make schema` writes it again. The ledger's partitions of single months are left out.
+-- `make schema` writes it again. The partitions of single months are left out.
 
 CREATE TYPE public.due_queue AS (
 	tick_id bigint,
@@ -17,6 +17,79 @@ CREATE DOMAIN public.send_hours AS text
 	CONSTRAINT send_hours_check CHECK (((VALUE ~ '^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$'::text) AND ("left"(VALUE, 5) <> "right"(VALUE, 5))));
 
 COMMENT ON DOMAIN public.send_hours IS 'From when until when, by the clock of a time zone: 08:00-20:00. It may end on the next day.';
+
+CREATE FUNCTION public.audit_row() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+-- Writes what an author has changed in a row. The first argument of the trigger is the column that
+-- names the row; the others are secrets.
+DECLARE
+    author CONSTANT jsonb := author();
+    secret CONSTANT text[] := COALESCE(TG_ARGV[1:], '{}');
+    whole jsonb;
+    was jsonb;
+    becomes jsonb;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        whole := to_jsonb(NEW);
+        becomes := audited_columns(whole, secret);
+    ELSIF TG_OP = 'DELETE' THEN
+        whole := to_jsonb(OLD);
+        was := audited_columns(whole, secret);
+    ELSE
+        whole := to_jsonb(OLD);
+        SELECT audited_columns(jsonb_object_agg(key, former.value), secret),
+               audited_columns(jsonb_object_agg(key, latter.value), secret)
+          INTO was, becomes
+          FROM jsonb_each(whole) AS former JOIN jsonb_each(to_jsonb(NEW)) AS latter USING (key)
+         WHERE former.value <> latter.value;
+        IF becomes IS NULL OR becomes = '{}' THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    INSERT INTO audit (actor, user_id, action, reason, request_id, undoes, table_name, row_id,
+                       operation, before, after, identity)
+    VALUES (author ->> 'actor', (author ->> 'user_id')::integer, author ->> 'action',
+            COALESCE(author ->> 'reason', ''), author ->> 'request_id',
+            (author ->> 'undoes')::bigint, TG_TABLE_NAME, whole ->> TG_ARGV[0], lower(TG_OP),
+            was, becomes, whole ->> 'identity');
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.audited_columns(whole jsonb, secret text[]) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+-- Columns of a row as the audit stores them: secrets are hidden, and what the service derives is
+-- left out.
+DECLARE
+    name text;
+    stored jsonb := whole - ARRAY[
+        'updated_at', 'updated_by', 'joined_xid', 'joined_at', 'next_tick_at', 'next_tick_rule',
+        'next_tick_set_at', 'paused_at', 'seen_at', 'last_used_at'];
+BEGIN
+    FOREACH name IN ARRAY secret LOOP
+        IF stored -> name <> 'null' THEN
+            stored := jsonb_set(stored, ARRAY[name], '"***"');
+        END IF;
+    END LOOP;
+    RETURN stored;
+END
+$$;
+
+CREATE FUNCTION public.author() RETURNS jsonb
+    LANGUAGE sql STABLE
+    AS $$
+-- The author of the changes of this transaction; null: it is the pipeline, or somebody with psql.
+SELECT nullif(current_setting('sbm.author', true), '')::jsonb
+$$;
+
+CREATE FUNCTION public.author_id() RETURNS integer
+    LANGUAGE sql STABLE
+    AS $$
+-- The user of the API who is the author of the changes of this transaction, if one is.
+SELECT (author() ->> 'user_id')::integer
+$$;
 
 CREATE FUNCTION public.clock_reach(tick_id bigint) RETURNS interval
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -185,21 +258,25 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION public.drop_ledger_partitions(months_kept integer) RETURNS integer
+CREATE FUNCTION public.drop_partitions(parent text, months_kept integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $_$
 -- Drops the partitions that end before this month less so many, in UTC. Answers how many.
 DECLARE
-    oldest_kept text := 'ledger_' || to_char(
-        (now() AT TIME ZONE 'UTC') - make_interval(months => months_kept), 'YYYY_MM');
+    oldest_kept text := parent || to_char(
+        (now() AT TIME ZONE 'UTC') - make_interval(months => months_kept), '_YYYY_MM');
     partition_name text;
     dropped integer := 0;
 BEGIN
+    IF parent NOT IN ('ledger', 'audit') THEN
+        RAISE EXCEPTION '% has no partitions of months', parent
+              USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     PERFORM pg_advisory_xact_lock(736266, 2);
     FOR partition_name IN
         SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
-         WHERE inhparent = 'ledger'::regclass AND child.relname ~ '^ledger_\d{4}_\d{2}$'
+         WHERE inhparent = to_regclass(parent) AND child.relname ~ ('^' || parent || '_\d{4}_\d{2}$')
            AND child.relname COLLATE "C" < oldest_kept COLLATE "C"
     LOOP
         EXECUTE format('DROP TABLE %I', partition_name);
@@ -465,6 +542,20 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.key_of_audited(table_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    AS $_$
+-- The condition for a row whose change can be undone: $1 is its row_id, $2 its values in the audit.
+-- Null: changes of this table cannot be undone.
+SELECT CASE
+    WHEN table_name IN ('binary_contents', 'messages', 'messagesets', 'schedules', 'users')
+        THEN 'one.id = $1::integer'
+    WHEN table_name = 'subscriptions' THEN 'one.id = $1::uuid'
+    WHEN table_name = 'user_permissions'
+        THEN 'one.user_id = $1::integer AND one.permission = $2 ->> ''permission'''
+END
+$_$;
+
 CREATE FUNCTION public.latest_tick(schedule_id integer, since_tick bigint) RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -485,6 +576,20 @@ SELECT LEAST(hours_left(s.send_hours, zone_of(s), now()), hours_left(m.send_hour
   LEFT JOIN schedules s ON s.id = leaves_for.schedule_id
   LEFT JOIN messagesets m ON m.id = leaves_for.messageset_id
  WHERE s.send_hours IS NOT NULL OR m.send_hours IS NOT NULL
+$$;
+
+CREATE FUNCTION public.lock_audited(table_name text, row_id text, audited jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+-- The row as it is now, locked; null: there is none.
+DECLARE
+    found jsonb;
+BEGIN
+    EXECUTE format('SELECT to_jsonb(one) FROM %I one WHERE %s FOR UPDATE',
+                   table_name, key_of_audited(table_name))
+       INTO found USING row_id, audited;
+    RETURN found;
+END
 $$;
 
 CREATE FUNCTION public.lock_due_sends(most integer, of_ticks integer, but text[], only_these uuid[], claimer uuid) RETURNS uuid[]
@@ -607,40 +712,46 @@ BEGIN
 END
 $_$;
 
-CREATE FUNCTION public.make_ledger_partitions(months_ahead integer) RETURNS integer
+CREATE FUNCTION public.make_partitions(parent text, months_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
-    AS $$
+    AS $_$
 -- Makes the partitions of this month and the next ones, in UTC, and moves into them what the
 -- default partition holds of those months. Answers how many it made; safe to repeat. They
--- belong to the owner of the ledger, whoever calls this.
+-- belong to the owner of the table, whoever calls this.
 DECLARE
+    time_column CONSTANT text := CASE parent WHEN 'ledger' THEN 'settled_at'
+                                             WHEN 'audit' THEN 'done_at' END;
     this_month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
     month_start timestamptz;
     month_end timestamptz;
     partition_name text;
     made integer := 0;
 BEGIN
+    IF time_column IS NULL THEN
+        RAISE EXCEPTION '% has no partitions of months', parent
+              USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     PERFORM pg_advisory_xact_lock(736266, 2);
     FOR ahead IN 0..months_ahead LOOP
         month_start := (this_month + make_interval(months => ahead)) AT TIME ZONE 'UTC';
         month_end := (this_month + make_interval(months => ahead + 1)) AT TIME ZONE 'UTC';
-        partition_name := 'ledger_' || to_char(month_start AT TIME ZONE 'UTC', 'YYYY_MM');
+        partition_name := parent || to_char(month_start AT TIME ZONE 'UTC', '_YYYY_MM');
         CONTINUE WHEN to_regclass(partition_name) IS NOT NULL;
         -- No row may arrive while they move. Not before it is needed: settling waits meanwhile.
-        LOCK TABLE ledger_default IN ACCESS EXCLUSIVE MODE;
-        EXECUTE format('CREATE TABLE %I (LIKE ledger INCLUDING ALL)', partition_name);
+        EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', parent || '_default');
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', partition_name, parent);
         EXECUTE format(
-            'WITH moved AS (DELETE FROM ledger_default WHERE settled_at >= %L AND settled_at < %L'
-            ' RETURNING *) INSERT INTO %I SELECT * FROM moved',
-            month_start, month_end, partition_name);
-        EXECUTE format('ALTER TABLE ledger ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
-            partition_name, month_start, month_end);
+            'WITH moved AS (DELETE FROM %1$I WHERE %2$I >= %3$L AND %2$I < %4$L RETURNING *)'
+            ' INSERT INTO %5$I SELECT * FROM moved',
+            parent || '_default', time_column, month_start, month_end, partition_name);
+        EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+            parent, partition_name, month_start, month_end);
         made := made + 1;
     END LOOP;
     RETURN made;
 END
-$$;
+$_$;
 
 CREATE FUNCTION public.may_expand(tick public.ticks) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -823,6 +934,39 @@ SELECT pause.kind = 'operator'
         OR COALESCE(pause.messageset_id = pause_covers.messageset_id, false))
 $$;
 
+CREATE FUNCTION public.put_back_columns(table_name text, row_id text, before jsonb) RETURNS void
+    LANGUAGE plpgsql
+    AS $_$
+-- Gives columns of a row the values that they had before.
+DECLARE
+    columns text := (SELECT string_agg(quote_ident(key), ', ') FROM jsonb_object_keys(before) key);
+    stamps text := (
+        SELECT string_agg(CASE attname WHEN 'updated_at' THEN ', updated_at = now()'
+                                       ELSE ', updated_by = author_id()' END, '')
+          FROM pg_attribute
+         WHERE attrelid = to_regclass(table_name) AND attname IN ('updated_at', 'updated_by'));
+BEGIN
+    EXECUTE format(
+        'UPDATE %1$I one SET (%2$s) = (SELECT %2$s FROM jsonb_populate_record(one, $2)) %3$s'
+        ' WHERE %4$s',
+        table_name, columns, stamps, key_of_audited(table_name))
+      USING row_id, before;
+END
+$_$;
+
+CREATE FUNCTION public.put_back_row(table_name text, before jsonb) RETURNS void
+    LANGUAGE plpgsql
+    AS $_$
+-- Makes a row again that was deleted.
+DECLARE
+    columns text := (SELECT string_agg(quote_ident(key), ', ') FROM jsonb_object_keys(before) key);
+BEGIN
+    EXECUTE format('INSERT INTO %1$I (%2$s) SELECT %2$s FROM jsonb_populate_record(NULL::%1$I, $1)',
+                   table_name, columns)
+      USING before;
+END
+$_$;
+
 CREATE FUNCTION public.queue_send() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -836,6 +980,16 @@ BEGIN
     NEW.queue_schedule_id := COALESCE(NEW.queue_schedule_id, 0);
     NEW.queue_messageset_id := COALESCE(NEW.queue_messageset_id, 0);
     RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.remove_row(table_name text, row_id text, after jsonb) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+-- Removes a row that was made.
+BEGIN
+    EXECUTE format('DELETE FROM %I one WHERE %s', table_name, key_of_audited(table_name))
+      USING row_id, after;
 END
 $$;
 
@@ -1064,29 +1218,76 @@ COMMENT ON COLUMN public.audio_copies.seen_by IS 'The task that found it there, 
 
 COMMENT ON COLUMN public.audio_copies.copied_by IS 'The task that put it there; null: it was there before.';
 
-CREATE TABLE public.audit (
-    id bigint NOT NULL,
-    done_at timestamp with time zone DEFAULT now() NOT NULL,
-    actor text NOT NULL,
-    command text NOT NULL,
-    reason text DEFAULT ''::text NOT NULL,
-    details jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT audit_actor_check CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 200)))
-);
-
-COMMENT ON TABLE public.audit IS 'The changes that operators made by command. Rows are only added.';
-
-COMMENT ON COLUMN public.audit.actor IS 'The operator, as given by --by, or else the user of the machine.';
-
-COMMENT ON COLUMN public.audit.details IS 'The changes: counts, ids, and the values before.';
-
-ALTER TABLE public.audit ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
-    SEQUENCE NAME public.audit_id_seq
+CREATE SEQUENCE public.audit_entry_id
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
     NO MAXVALUE
-    CACHE 1
+    CACHE 1;
+
+CREATE TABLE public.audit (
+    id bigint DEFAULT nextval('public.audit_entry_id'::regclass) CONSTRAINT audit_id_not_null1 NOT NULL,
+    done_at timestamp with time zone DEFAULT now() CONSTRAINT audit_done_at_not_null1 NOT NULL,
+    actor text CONSTRAINT audit_actor_not_null1 NOT NULL,
+    user_id integer,
+    action text NOT NULL,
+    reason text DEFAULT ''::text CONSTRAINT audit_reason_not_null1 NOT NULL,
+    request_id text,
+    table_name text,
+    row_id text,
+    operation text,
+    before jsonb,
+    after jsonb,
+    details jsonb DEFAULT '{}'::jsonb CONSTRAINT audit_details_not_null1 NOT NULL,
+    identity text,
+    undoes bigint,
+    CONSTRAINT audit_actor_check CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 200))),
+    CONSTRAINT audit_operation_check CHECK ((operation = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text]))),
+    CONSTRAINT audit_row_check CHECK ((((operation IS NULL) = (table_name IS NULL)) AND ((operation IS NULL) = (row_id IS NULL))))
+)
+PARTITION BY RANGE (done_at);
+
+COMMENT ON TABLE public.audit IS 'The changes by the API and by commands. A row tells of one changed row, or of a whole command.';
+
+COMMENT ON COLUMN public.audit.actor IS 'The name of the user. Of a command: as given by --by, or else the user of the machine.';
+
+COMMENT ON COLUMN public.audit.user_id IS 'The user of the API; null: a command, or the Scheduler.';
+
+COMMENT ON COLUMN public.audit.action IS 'The request, or the command.';
+
+COMMENT ON COLUMN public.audit.request_id IS 'X-Request-ID of the request; each run of a command has one, too.';
+
+COMMENT ON COLUMN public.audit.operation IS 'What was done to the row; null: the entry tells of a command.';
+
+COMMENT ON COLUMN public.audit.before IS 'The row before, without secrets; of an update, only the columns that differ.';
+
+COMMENT ON COLUMN public.audit.after IS 'The row after, in the same way.';
+
+COMMENT ON COLUMN public.audit.details IS 'Of a command: counts, ids, and the values before.';
+
+COMMENT ON COLUMN public.audit.identity IS 'The identity, if the change concerns one person.';
+
+COMMENT ON COLUMN public.audit.undoes IS 'The entry whose change this one undoes.';
+
+CREATE TABLE public.audit_default (
+    id bigint DEFAULT nextval('public.audit_entry_id'::regclass) CONSTRAINT audit_id_not_null1 NOT NULL,
+    done_at timestamp with time zone DEFAULT now() CONSTRAINT audit_done_at_not_null1 NOT NULL,
+    actor text CONSTRAINT audit_actor_not_null1 NOT NULL,
+    user_id integer,
+    action text CONSTRAINT audit_action_not_null NOT NULL,
+    reason text DEFAULT ''::text CONSTRAINT audit_reason_not_null1 NOT NULL,
+    request_id text,
+    table_name text,
+    row_id text,
+    operation text,
+    before jsonb,
+    after jsonb,
+    details jsonb DEFAULT '{}'::jsonb CONSTRAINT audit_details_not_null1 NOT NULL,
+    identity text,
+    undoes bigint,
+    CONSTRAINT audit_actor_check CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 200))),
+    CONSTRAINT audit_operation_check CHECK ((operation = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text]))),
+    CONSTRAINT audit_row_check CHECK ((((operation IS NULL) = (table_name IS NULL)) AND ((operation IS NULL) = (row_id IS NULL))))
 );
 
 CREATE TABLE public.behind_subscriptions (
@@ -1410,6 +1611,7 @@ CREATE TABLE public.messages (
     metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_by integer,
     CONSTRAINT messages_lang_check CHECK (((char_length(lang) >= 1) AND (char_length(lang) <= 6)))
 );
 
@@ -1435,6 +1637,7 @@ CREATE TABLE public.messagesets (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     send_hours public.send_hours,
     max_age integer,
+    updated_by integer,
     CONSTRAINT messagesets_channel_check CHECK ((char_length(channel) <= 64)),
     CONSTRAINT messagesets_content_type_check CHECK ((content_type = ANY (ARRAY['text'::text, 'audio'::text]))),
     CONSTRAINT messagesets_label_check CHECK ((char_length(label) <= 100)),
@@ -2061,13 +2264,18 @@ COMMENT ON COLUMN public.watched_ticks.failed IS 'How many of them were refused 
 
 COMMENT ON COLUMN public.watched_ticks.hold IS 'Why it is held back until a person releases it; null: it is not.';
 
+ALTER TABLE ONLY public.audit ATTACH PARTITION public.audit_default DEFAULT;
+
 ALTER TABLE ONLY public.ledger ATTACH PARTITION public.ledger_default DEFAULT;
 
 ALTER TABLE ONLY public.audio_copies
     ADD CONSTRAINT audio_copies_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY public.audit
-    ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
+    ADD CONSTRAINT audit_pkey PRIMARY KEY (id, done_at);
+
+ALTER TABLE ONLY public.audit_default
+    ADD CONSTRAINT audit_default_pkey PRIMARY KEY (id, done_at);
 
 ALTER TABLE ONLY public.behind_subscriptions
     ADD CONSTRAINT behind_subscriptions_pkey PRIMARY KEY (id);
@@ -2225,6 +2433,22 @@ ALTER TABLE ONLY public.users
 ALTER TABLE ONLY public.watched_ticks
     ADD CONSTRAINT watched_ticks_pkey PRIMARY KEY (tick_id);
 
+CREATE INDEX audit_actor ON ONLY public.audit USING btree (actor, id);
+
+CREATE INDEX audit_identity ON ONLY public.audit USING btree (identity, id) WHERE (identity IS NOT NULL);
+
+CREATE INDEX audit_request_id ON ONLY public.audit USING btree (request_id);
+
+CREATE INDEX audit_row ON ONLY public.audit USING btree (table_name, row_id, id);
+
+CREATE INDEX audit_default_actor_id_idx ON public.audit_default USING btree (actor, id);
+
+CREATE INDEX audit_default_identity_id_idx ON public.audit_default USING btree (identity, id) WHERE (identity IS NOT NULL);
+
+CREATE INDEX audit_default_request_id_idx ON public.audit_default USING btree (request_id);
+
+CREATE INDEX audit_default_table_name_row_id_id_idx ON public.audit_default USING btree (table_name, row_id, id);
+
 CREATE INDEX behind_subscriptions_current ON public.behind_subscriptions USING btree (current_messageset_id);
 
 CREATE INDEX behind_subscriptions_expected ON public.behind_subscriptions USING btree (expected_messageset_id);
@@ -2343,6 +2567,16 @@ CREATE INDEX tokens_user_id ON public.tokens USING btree (user_id);
 
 CREATE INDEX watched_ticks_held ON public.watched_ticks USING btree (tick_id) WHERE (hold IS NOT NULL);
 
+ALTER INDEX public.audit_actor ATTACH PARTITION public.audit_default_actor_id_idx;
+
+ALTER INDEX public.audit_identity ATTACH PARTITION public.audit_default_identity_id_idx;
+
+ALTER INDEX public.audit_pkey ATTACH PARTITION public.audit_default_pkey;
+
+ALTER INDEX public.audit_request_id ATTACH PARTITION public.audit_default_request_id_idx;
+
+ALTER INDEX public.audit_row ATTACH PARTITION public.audit_default_table_name_row_id_id_idx;
+
 ALTER INDEX public.ledger_identity ATTACH PARTITION public.ledger_default_identity_idx;
 
 ALTER INDEX public.ledger_pkey ATTACH PARTITION public.ledger_default_pkey;
@@ -2350,6 +2584,26 @@ ALTER INDEX public.ledger_pkey ATTACH PARTITION public.ledger_default_pkey;
 ALTER INDEX public.ledger_subscription_id ATTACH PARTITION public.ledger_default_subscription_id_settled_at_idx;
 
 ALTER INDEX public.ledger_tick_id ATTACH PARTITION public.ledger_default_tick_id_idx;
+
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.binary_contents FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id');
+
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.messages FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id');
+
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.messagesets FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id');
+
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.pauses FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id');
+
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.schedules FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id');
+
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.scheduling FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('is_only_row');
+
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.subscriptions FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id');
+
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.tokens FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id', 'digest');
+
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.user_permissions FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('user_id');
+
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.users FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id', 'password');
 
 CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.scheduler_calls FOR EACH ROW EXECUTE FUNCTION public.date_unknown();
 
@@ -2404,11 +2658,17 @@ ALTER TABLE ONLY public.messages
 ALTER TABLE ONLY public.messages
     ADD CONSTRAINT messages_messageset_id_fkey FOREIGN KEY (messageset_id) REFERENCES public.messagesets(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_updated_by_fkey FOREIGN KEY (updated_by) REFERENCES public.users(id) ON DELETE SET NULL;
+
 ALTER TABLE ONLY public.messagesets
     ADD CONSTRAINT messagesets_default_schedule_id_fkey FOREIGN KEY (default_schedule_id) REFERENCES public.schedules(id);
 
 ALTER TABLE ONLY public.messagesets
     ADD CONSTRAINT messagesets_next_set_id_fkey FOREIGN KEY (next_set_id) REFERENCES public.messagesets(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.messagesets
+    ADD CONSTRAINT messagesets_updated_by_fkey FOREIGN KEY (updated_by) REFERENCES public.users(id) ON DELETE SET NULL;
 
 ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT subscriptions_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.users(id) ON DELETE SET NULL;

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
+from sbm.model.author import Author, new_request_id
 from sbm.model.signature import MAX_REASON, Signature
 from sbm.operations.progress import Advance
 from sbm.settings.endpoints import DatabaseAddress
@@ -45,7 +46,7 @@ def in_database(
 
     def command(options: argparse.Namespace, address: DatabaseAddress) -> int:
         try:
-            status: int = options.with_database(address, read(options))
+            status: int = options.with_database(address, _by_author(options, read(options)))
         except CommandInterrupted:
             if may_be_ended:
                 return OK
@@ -53,6 +54,22 @@ def in_database(
         return status
 
     return command
+
+
+def _by_author(options: argparse.Namespace, work: Work) -> Work:
+    """Work whose changes have an author in the audit."""
+    author = Author(
+        actor=getattr(options, "by", None) or _user(),
+        action=options.action,
+        reason=getattr(options, "reason", ""),
+        request_id=new_request_id(),
+    )
+
+    async def by_author(database: Database) -> int:
+        database.author = author
+        return await work(database)
+
+    return by_author
 
 
 def with_database(address: DatabaseAddress, work: Work) -> int:

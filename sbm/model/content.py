@@ -46,6 +46,7 @@ class MessageSet:
     """Messages that are sent one after the other, by default on one schedule.
 
     The limits are those of its messages: their hours, and their longest age in seconds.
+    ``updated_by`` is the user of the API who changed it last.
     """
 
     id: int
@@ -60,6 +61,7 @@ class MessageSet:
     updated_at: datetime
     send_hours: str | None = None
     max_age: int | None = None
+    updated_by: int | None = None
 
     @property
     def medium(self) -> Medium:
@@ -93,7 +95,10 @@ class FileToCompare:
 
 @frozen(kw_only=True)
 class Message:
-    """One message of a set, in one language: a text, a file, or both. ``metadata`` is JSON."""
+    """One message of a set, in one language: a text, a file, or both. ``metadata`` is JSON.
+
+    ``updated_by`` is the user of the API who changed it last.
+    """
 
     id: int
     messageset_id: int
@@ -104,6 +109,7 @@ class Message:
     binary_content_id: int | None
     created_at: datetime
     updated_at: datetime
+    updated_by: int | None = None
 
 
 def is_language(code: str) -> bool:

@@ -137,7 +137,7 @@ async def fast_forward_these(
     return await _repair(
         transaction,
         behind_subscriptions.fast_forward,
-        command="behind fast-forward",
+        action="behind fast-forward",
         runs_id=runs_id,
         ids=ids,
         signature=signature,
@@ -151,7 +151,7 @@ async def owe_to_these(
     return await _repair(
         transaction,
         behind_subscriptions.owe,
-        command="behind send",
+        action="behind send",
         runs_id=runs_id,
         ids=ids,
         signature=signature,
@@ -162,7 +162,7 @@ async def _repair(
     transaction: Transaction,
     deed: _Deed,
     *,
-    command: str,
+    action: str,
     runs_id: int,
     ids: Sequence[UUID],
     signature: Signature,
@@ -181,7 +181,7 @@ async def _repair(
         await audit.record(
             transaction,
             actor=signature.actor,
-            command=command,
+            action=action,
             reason=signature.reason,
             details=asdict(count),
         )

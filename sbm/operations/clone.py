@@ -156,7 +156,7 @@ async def _make(
         raise ChangedMeanwhile
     await _check_name(transaction, request)
     await _check_messages(transaction, request, plan.source)
-    fields = asdict(plan.source, filter=exclude("id", "created_at", "updated_at"))
+    fields = asdict(plan.source, filter=exclude("id", "created_at", "updated_at", "updated_by"))
     fields |= {"short_name": request.short_name, "next_set_id": plan.next_set_id}
     if request.label is not None:
         fields["label"] = request.label
@@ -175,7 +175,7 @@ async def _make(
     await audit.record(
         transaction,
         actor=request.signature.actor,
-        command="message-set clone",
+        action="message-set clone",
         reason=request.signature.reason,
         details={
             "source": plan.source.id,

@@ -146,7 +146,7 @@ async def _remove_next(
             held=held,
             deactivate=removal.deactivate,
             actor=repair.signature.actor,
-            command="subscription remove-duplicates",
+            action="subscription remove-duplicates",
             reason=repair.signature.reason,
             details=selection.told(),
         )

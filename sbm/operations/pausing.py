@@ -8,7 +8,7 @@ from datetime import datetime
 from sbm.model.send_pause import OnTicks, PauseScope, SendPause
 from sbm.model.signature import Signature
 from sbm.operations.refusals import NoSuchRow, WrongValues
-from sbm.store import audit, send_pauses
+from sbm.store import send_pauses
 from sbm.store.postgres.database import Transaction
 
 
@@ -26,7 +26,7 @@ async def pause_sends(
     """
     if until is not None and until <= transaction.local_time:
         raise WrongValues({"until": ["This moment is not in the future."]})
-    pause_id = await send_pauses.begin(
+    return await send_pauses.begin(
         transaction,
         scope=scope,
         on_ticks=on_ticks,
@@ -34,14 +34,6 @@ async def pause_sends(
         paused_by=signature.actor,
         until=until,
     )
-    await audit.record(
-        transaction,
-        actor=signature.actor,
-        command="pause",
-        reason=signature.reason,
-        details={"pause": pause_id, "of": str(scope), "on_ticks": on_ticks},
-    )
-    return pause_id
 
 
 async def resume_sends(
@@ -51,14 +43,6 @@ async def resume_sends(
     ended = await send_pauses.end(
         transaction, ids=[one.id for one in pauses], ended_by=signature.actor
     )
-    if ended:
-        await audit.record(
-            transaction,
-            actor=signature.actor,
-            command="resume",
-            reason=signature.reason,
-            details={"pauses": ended},
-        )
     return [one for one in pauses if one.id in ended]
 
 

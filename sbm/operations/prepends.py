@@ -165,7 +165,7 @@ async def _give(
     await audit.record(
         transaction,
         actor=wanted.repair.signature.actor,
-        command="subscription add-prepend",
+        action="subscription add-prepend",
         reason=wanted.repair.signature.reason,
         details=recipients.selection.told()
         | {

@@ -26,7 +26,7 @@ async def release_tick(
         await audit.record(
             transaction,
             actor=signature.actor,
-            command="release",
+            action="release",
             reason=signature.reason,
             details={"tick": tick_id, "hold": hold},
         )

@@ -155,7 +155,7 @@ async def _conclude(
     await audit.record(
         transaction,
         actor=wanted.signature.actor,
-        command="restored",
+        action="restored",
         reason=wanted.signature.reason,
         details=details,
     )
@@ -189,7 +189,7 @@ async def resume(
         await audit.record(
             transaction,
             actor=signature.actor,
-            command="resume",
+            action="resume",
             reason=signature.reason,
             details={"ended": [pause.kind for pause in ended]},
         )

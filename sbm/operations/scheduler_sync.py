@@ -148,7 +148,7 @@ async def sync(
         await database.transact(
             audit.record,
             actor=signature.actor,
-            command="scheduler sync",
+            action="scheduler sync",
             reason=signature.reason,
             details={"mode": mode, **counts},
         )

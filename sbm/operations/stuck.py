@@ -93,7 +93,7 @@ async def _reset_next(
         await audit.record(
             transaction,
             actor=repair.signature.actor,
-            command="subscription reset-stuck",
+            action="subscription reset-stuck",
             reason=repair.signature.reason,
             details=selection.told()
             | {"status": status, "count": len(ids), "subscriptions": list(map(str, ids))},

@@ -45,6 +45,7 @@ _SBM_SETTINGS = (
     "SBM_DATABASE_CONNECTIONS",
     "SBM_DUPLICATE_WINDOW",
     "SBM_LEASE_SECONDS",
+    "SBM_AUDIT_MONTHS",
     "SBM_LEDGER_MONTHS",
     "SBM_MAX_FAULTS",
     "SBM_MAX_RATE",
@@ -183,6 +184,7 @@ class Config:
     uncertain: Uncertain
     dry_run_messagesets: frozenset[int]
     ledger_months: int
+    audit_months: int
     is_paused: bool
     state_dir: Path | None
     commit: str
@@ -261,6 +263,7 @@ class Config:
             ),
             dry_run_messagesets=settings.ids("DRY_RUN_MESSAGESETS"),
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
+            audit_months=settings.count("SBM_AUDIT_MONTHS", 24, most=1200),
             is_paused=settings.flag("SBM_PAUSED", default=False),
             state_dir=settings.writable_folder("SBM_STATE_DIR"),
             commit=settings.text("SBM_COMMIT"),

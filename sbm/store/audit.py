@@ -1,12 +1,21 @@
-"""The audit: what operators changed by command, who did it, and why."""
+"""The audit: who changed what by the API or by a command, when and why.
+
+Triggers of the database write the entries of changed rows; see ``Transaction.author``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from attrs import asdict, frozen
+from psycopg2 import IntegrityError
 from psycopg2.extras import Json
 
+from sbm.model.audit_entry import AuditEntry, RowOperation
+from sbm.model.paging import Page, PageRequest
+from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -14,13 +23,107 @@ QUERIES = load("audit")
 
 
 async def record(
-    transaction: Transaction, *, actor: str, command: str, reason: str, details: Mapping[str, Any]
+    transaction: Transaction, *, actor: str, action: str, reason: str, details: Mapping[str, Any]
 ) -> None:
-    """Record one change, in the transaction that makes it; ``details`` is JSON."""
+    """Record a command as a whole, in the transaction that does its work; ``details`` is JSON.
+
+    ``action`` is recorded if the transaction has no author.
+    """
     await transaction.execute(
         QUERIES.insert_entry,
         actor=actor,
-        command=command,
+        action=action,
         reason=reason,
         details=Json(dict(details)),
     )
+
+
+@frozen(kw_only=True)
+class AuditFilter:
+    """Filters of the list; None is no filter. The times are aware and inclusive."""
+
+    actor: str | None = None
+    table_name: str | None = None
+    row_id: str | None = None
+    operation: RowOperation | None = None
+    request_id: str | None = None
+    identity: str | None = None
+    done_after: datetime | None = None
+    done_before: datetime | None = None
+
+
+async def list_page(
+    transaction: Transaction, *, page: PageRequest, wanted: AuditFilter
+) -> Page[AuditEntry]:
+    """A page of the entries that match the filters, newest first."""
+    return await read_page(transaction, QUERIES.list_entries, AuditEntry, page, **asdict(wanted))
+
+
+async def find(transaction: Transaction, *, entry_id: int) -> AuditEntry | None:
+    """The entry with this id, if there is one."""
+    return await transaction.maybe(QUERIES.find_entry, AuditEntry, id=entry_id)
+
+
+async def list_of_request(
+    transaction: Transaction, *, request_id: str, before_id: int | None, limit: int
+) -> list[AuditEntry]:
+    """The next changes of rows by a request or command, the last one first."""
+    return await transaction.many(
+        QUERIES.list_entries_of_request,
+        AuditEntry,
+        request_id=request_id,
+        before_id=before_id,
+        limit=limit,
+    )
+
+
+async def lock_row(transaction: Transaction, *, entry: AuditEntry) -> dict[str, Any] | None:
+    """The columns of the row that was changed, as JSON, locked; None if there is no such row."""
+    return await transaction.one(
+        QUERIES.lock_audited,
+        _as_it_is,
+        table_name=entry.table_name,
+        row_id=entry.row_id,
+        audited=Json(entry.after or entry.before),
+    )
+
+
+class NotPutBack(Exception):
+    """A reference or a unique value prevents it; the message says which."""
+
+
+async def put_back(transaction: Transaction, *, entry: AuditEntry) -> None:
+    """Make a row, which is locked, what it was before: change, remove, or make it again.
+
+    Raises NotPutBack; then the transaction can only be rolled back.
+    """
+    try:
+        await _put_back(transaction, entry)
+    except IntegrityError as error:
+        told = error.diag.message_primary, error.diag.message_detail
+        raise NotPutBack(" ".join(part for part in told if part)) from error
+
+
+async def _put_back(transaction: Transaction, entry: AuditEntry) -> None:
+    if entry.operation == "update":
+        await transaction.execute(
+            QUERIES.put_back_columns,
+            table_name=entry.table_name,
+            row_id=entry.row_id,
+            before=Json(entry.before),
+        )
+    elif entry.operation == "delete":
+        await transaction.execute(
+            QUERIES.put_back_row, table_name=entry.table_name, before=Json(entry.before)
+        )
+    else:
+        await transaction.execute(
+            QUERIES.remove_row,
+            table_name=entry.table_name,
+            row_id=entry.row_id,
+            after=Json(entry.after),
+        )
+
+
+def _as_it_is(found: Any) -> Any:
+    return found

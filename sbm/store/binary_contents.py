@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from sbm.model.content import BinaryContent
 from sbm.model.paging import Page, PageRequest
+from sbm.store import messages
 from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
@@ -40,6 +41,7 @@ async def replace(transaction: Transaction, *, file_id: int, content: str) -> Bi
 
 async def delete(transaction: Transaction, *, file_id: int) -> bool:
     """Delete a file's row and the messages that use it; False if there is none."""
+    await messages.delete_those_with(transaction, binary_content_id=file_id)
     return await transaction.execute(QUERIES.delete_binary_content, id=file_id) > 0
 
 

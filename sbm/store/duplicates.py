@@ -84,11 +84,11 @@ async def remove(
     held: Sequence[UUID],
     deactivate: bool,
     actor: str,
-    command: str,
+    action: str,
     reason: str,
     details: Mapping[str, Any],
 ) -> int:
-    """Remove these, which are locked, or only ``deactivate`` them; the audit stores all columns."""
+    """Remove these, which are locked, or only ``deactivate`` them."""
     decisions = [
         {
             "id": str(one.id),
@@ -105,7 +105,7 @@ async def remove(
         held=list(held),
         deactivate=deactivate,
         actor=actor,
-        command=command,
+        action=action,
         reason=reason,
         details=Json(dict(details)),
     )

@@ -69,6 +69,16 @@ async def delete(transaction: Transaction, *, message_id: int) -> bool:
     return await transaction.execute(QUERIES.delete_message, id=message_id) > 0
 
 
+async def delete_all(transaction: Transaction, *, messageset_id: int) -> None:
+    """Delete all messages of a set."""
+    await transaction.execute(QUERIES.delete_messages_of_set, messageset_id=messageset_id)
+
+
+async def delete_those_with(transaction: Transaction, *, binary_content_id: int) -> None:
+    """Delete all messages that use a file."""
+    await transaction.execute(QUERIES.delete_messages_of_file, binary_content_id=binary_content_id)
+
+
 async def find_in_place(
     transaction: Transaction, *, messageset_id: int, sequence_number: int, lang: str
 ) -> int | None:

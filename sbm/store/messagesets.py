@@ -7,6 +7,7 @@ from psycopg2.errors import UniqueViolation
 
 from sbm.model.content import MessageSet
 from sbm.model.paging import Page, PageRequest
+from sbm.store import messages
 from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.rows import names_of_true
@@ -73,6 +74,8 @@ async def find_users(transaction: Transaction, *, messageset_id: int) -> list[st
 
 async def delete(transaction: Transaction, *, messageset_id: int) -> None:
     """Delete a message set that is locked and that nothing uses, with its messages."""
+    await transaction.execute(QUERIES.leave_next_set, id=messageset_id)
+    await messages.delete_all(transaction, messageset_id=messageset_id)
     await transaction.execute(QUERIES.delete_messageset, id=messageset_id)
 
 

@@ -30,6 +30,7 @@ from sbm.web.http.targets import Paths
 from sbm.web.http.uploads import Uploads
 from sbm.web.openapi.published import StaticDocument
 from sbm.web.resources import root
+from sbm.web.resources.audit import Audit
 from sbm.web.resources.background import (
     SendEstimates,
     TaskRequest,
@@ -72,6 +73,7 @@ MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/behind-subscriptions": BehindSubscriptions,
     "/api/v1/ticks": Ticks,
     "/api/v1/pauses": Pauses,
+    "/api/v1/audit": Audit,
     "/api/v1/messageset_languages": Languages,
     "/api/v1/send-estimates": SendEstimates,
     "/api/v1/runsendestimate": TaskRequest,
@@ -235,6 +237,7 @@ def build(
             ),
             "/api/v1/ticks": Ticks(endpoint=endpoint, wake=wakeups.pauses.wake),
             "/api/v1/pauses": Pauses(endpoint=endpoint, wake=wakeups.pauses.wake),
+            "/api/v1/audit": Audit(endpoint=endpoint, max_text_length=max_text_length),
             "/api/v1/messageset_languages": Languages(endpoint=endpoint),
             "/api/v1/send-estimates": SendEstimates(endpoint=endpoint),
             "/api/v1/runsendestimate": run_send_estimate(endpoint, wakeups.tasks.wake),

@@ -8,6 +8,7 @@ from sbm.web.openapi import shared
 from sbm.web.openapi.document import document
 from sbm.web.openapi.published import StaticDocument, docs_page, openapi_json
 from sbm.web.resources import (
+    audit,
     background,
     behind_subscriptions,
     binary_contents,
@@ -48,6 +49,7 @@ SECTIONS = (
     tasks.SECTION,
     shared.SECTION,
     users.SECTION,
+    audit.SECTION,
     root.COLLECTIONS,
     metrics.SECTION,
     background.AUDIO,

@@ -86,9 +86,9 @@ SELECT * FROM ranked WHERE id <> kept_id ORDER BY identity, id;
 
 -- name: remove_duplicates :one
 -- fires: owe_scheduler_call_of_changed, owe_scheduler_call_of_deleted, subscriptions_join
--- Remove the duplicates, or only end them; the audit keeps all their columns. Their live sends are
--- skipped. The subscription that is kept goes on from the highest number among them, so that no
--- message is sent again. All of them, and their sends, are locked.
+-- Remove the duplicates, or only end them. Their live sends are skipped. The subscription that is
+-- kept goes on from the highest number among them, so that no message is sent again. All of them,
+-- and their sends, are locked.
 WITH decisions AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(decisions)s)
         AS v (id uuid, kept_id uuid, kept_number integer, furthest integer)
@@ -99,9 +99,9 @@ WITH decisions AS MATERIALIZED (
     UPDATE subscriptions s SET active = false, updated_at = now()
      WHERE %(deactivate)s AND s.id = ANY (ARRAY(SELECT id FROM decisions)) RETURNING s.*
 ), gone AS (
-    SELECT removed.*, to_jsonb(removed) AS whole FROM removed
+    SELECT * FROM removed
      UNION ALL
-    SELECT ended.*, to_jsonb(ended) AS whole FROM ended
+    SELECT * FROM ended
 ), dropped AS (
     DELETE FROM sends
      WHERE id = ANY (%(held)s::uuid[])
@@ -128,14 +128,15 @@ WITH decisions AS MATERIALIZED (
            messageset_id, kept_number, lang, %(actor)s
       FROM moved
 ), noted AS (
-    INSERT INTO audit (actor, command, reason, details)
-    SELECT %(actor)s, %(command)s, %(reason)s,
+    INSERT INTO audit (actor, action, reason, request_id, details)
+    SELECT %(actor)s, COALESCE(author() ->> 'action', %(action)s), %(reason)s,
+           author() ->> 'request_id',
            %(details)s::jsonb
            || jsonb_build_object(
                   'count', count(*), 'moved', (SELECT count(*) FROM moved),
                   CASE WHEN %(deactivate)s THEN 'deactivated' ELSE 'removed' END,
                   jsonb_agg(jsonb_build_object(
-                      'kept', decisions.kept_id, 'subscription', gone.whole) ORDER BY gone.id))
+                      'kept', decisions.kept_id, 'subscription', gone.id) ORDER BY gone.id))
       FROM gone JOIN decisions ON decisions.id = gone.id HAVING count(*) > 0
 )
 SELECT count(*) AS removed FROM gone;

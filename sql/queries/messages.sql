@@ -1,14 +1,15 @@
 -- columns:
 id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id, created_at,
-updated_at
+updated_at, updated_by
 
 -- name: insert_message :maybe
 -- fires: messages_inserted
 -- A new message; no row if its set has one of this number in this language.
 INSERT INTO messages
-       (messageset_id, sequence_number, lang, metadata, text_content, binary_content_id)
+       (messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
+        updated_by)
 VALUES (%(messageset_id)s, %(sequence_number)s, %(lang)s, %(metadata)s, %(text_content)s,
-        %(binary_content_id)s)
+        %(binary_content_id)s, author_id())
 ON CONFLICT (messageset_id, lang, sequence_number) DO NOTHING
 RETURNING {columns};
 
@@ -50,9 +51,20 @@ SELECT {columns} FROM messages WHERE id = %(id)s FOR UPDATE;
 UPDATE messages
    SET messageset_id = %(messageset_id)s, sequence_number = %(sequence_number)s,
        lang = %(lang)s, metadata = %(metadata)s, text_content = %(text_content)s,
-       binary_content_id = %(binary_content_id)s, updated_at = now()
+       binary_content_id = %(binary_content_id)s, updated_at = now(),
+       updated_by = author_id()
  WHERE id = %(id)s
 RETURNING {columns};
+
+-- name: delete_messages_of_set :exec
+-- fires: messages_deleted
+-- All messages of a set, which is about to be deleted.
+DELETE FROM messages WHERE messageset_id = %(messageset_id)s;
+
+-- name: delete_messages_of_file :exec
+-- fires: messages_deleted
+-- All messages that use a file, which is about to be deleted.
+DELETE FROM messages WHERE binary_content_id = %(binary_content_id)s;
 
 -- name: delete_message :exec
 -- fires: messages_deleted

@@ -1,14 +1,14 @@
 -- columns:
 id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id, created_at,
-updated_at, send_hours, max_age
+updated_at, send_hours, max_age, updated_by
 
 -- name: insert_messageset :maybe
 -- A new message set; no row if its short name is taken.
 INSERT INTO messagesets
        (short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-        send_hours, max_age)
+        send_hours, max_age, updated_by)
 VALUES (%(short_name)s, %(label)s, %(content_type)s, %(channel)s, %(notes)s, %(next_set_id)s,
-        %(default_schedule_id)s, %(send_hours)s, %(max_age)s)
+        %(default_schedule_id)s, %(send_hours)s, %(max_age)s, author_id())
 ON CONFLICT (short_name) DO NOTHING
 RETURNING {columns};
 
@@ -59,7 +59,7 @@ UPDATE messagesets
    SET short_name = %(short_name)s, label = %(label)s, content_type = %(content_type)s,
        channel = %(channel)s, notes = %(notes)s, next_set_id = %(next_set_id)s,
        default_schedule_id = %(default_schedule_id)s, send_hours = %(send_hours)s,
-       max_age = %(max_age)s, updated_at = now()
+       max_age = %(max_age)s, updated_at = now(), updated_by = author_id()
  WHERE id = %(id)s
 RETURNING {columns};
 
@@ -69,9 +69,14 @@ RETURNING {columns};
 -- too.
 SELECT EXISTS (SELECT 1 FROM subscriptions WHERE messageset_id = %(id)s) AS subscriptions;
 
+-- name: leave_next_set :exec
+-- Sets lose the next set that they have. The database would do it, too, but after the set is gone:
+-- the audit would then not have the changes in an order in which they can be undone.
+UPDATE messagesets SET next_set_id = NULL WHERE next_set_id = %(id)s AND id <> %(id)s;
+
 -- name: delete_messageset :exec
 -- fires: messages_deleted
--- A message set without subscriptions, with its messages. Sets that have it as next set lose it.
+-- A message set without subscriptions, messages, or sets that have it as next set.
 DELETE FROM messagesets WHERE id = %(id)s;
 
 -- name: list_languages :many

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pytest_twisted import ensureDeferred
 
@@ -14,13 +16,11 @@ from tests.commands.operator import Sbm
 REMOVE = ("subscription", "remove-duplicates")
 DOUBLED = CHUNK // 2 + 100
 
-# As the manual has it.
-BRING_BACK = (
-    "INSERT INTO subscriptions"
-    " SELECT (jsonb_populate_record(NULL::subscriptions, one -> 'subscription')).*"
-    " FROM audit, jsonb_array_elements(details -> 'removed') one"
-    " WHERE one -> 'subscription' ->> 'id' = %s"
-)
+
+def audited(whole: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a subscription that the audit stores."""
+    derived = ("updated_at", "updated_by", "joined_at", "joined_xid")
+    return {name: value for name, value in whole.items() if name not in derived}
 
 
 def doubled(direct: Arranged) -> None:
@@ -59,24 +59,27 @@ async def test_what_would_go_is_told_and_then_goes_and_the_audit_has_it_in_full(
     assert [row["number"] for row in left].count(3) == DOUBLED == len(left) - 1
     gone = {str(row["id"]) for row in before} - {str(row["id"]) for row in left}
     assert gone == told
-    entries = direct.rows("SELECT actor, command, reason, details FROM audit")
+    entries = direct.rows(
+        "SELECT actor, action, reason, details FROM audit WHERE operation IS NULL"
+    )
     assert len(entries) > 1  # each with what its transaction did
-    assert {(row["actor"], row["command"], row["reason"]) for row in entries} == {
-        ("ann", " ".join(REMOVE), "the Hub retried")
+    assert {(row["actor"], row["action"], row["reason"]) for row in entries} == {
+        ("ann", " ".join(("sbm", *REMOVE)), "the Hub retried")
     }
     kept = [one["subscription"] for row in entries for one in row["details"]["removed"]]
-    whole = {str(row["id"]): row["whole"] for row in before}
-    assert sorted(one["id"] for one in kept) == sorted(gone)
-    assert all(one == whole[one["id"]] for one in kept)
+    assert sorted(kept) == sorted(gone)
+    removed = direct.rows("SELECT id, row_id, before FROM audit WHERE operation = 'delete'")
+    whole = {str(row["id"]): audited(row["whole"]) for row in before}
+    assert {row["row_id"]: row["before"] for row in removed} == {one: whole[one] for one in gone}
 
     assert (await sbm(*REMOVE, "--all")).out == "0 removed\n"
-    assert direct.value("SELECT count(*) FROM audit") == len(entries)
+    assert direct.value("SELECT count(*) FROM audit WHERE operation IS NULL") == len(entries)
 
-    lost = min(gone)
-    direct.rows(BRING_BACK, lost)
-    assert (
-        direct.value("SELECT to_jsonb(s) FROM subscriptions s WHERE id = %s", lost) == whole[lost]
-    )
+    entry = removed[0]
+    outcome = await sbm("audit", "undo", str(entry["id"]))
+    assert outcome.out == f"undone: {entry['id']}, subscriptions {entry['row_id']}\n"
+    back = direct.value("SELECT to_jsonb(s) FROM subscriptions s WHERE id = %s", entry["row_id"])
+    assert audited(back) == entry["before"]
 
 
 @ensureDeferred
@@ -86,8 +89,10 @@ async def test_so_many_of_one_set_can_be_deactivated_instead(sbm: Sbm, direct: A
     outcome = await sbm(*REMOVE, "--message-set", "pregnancy", "--deactivate", "--limit", "7")
     assert outcome.out == "7 deactivated\n"
     inactive = direct.rows("SELECT id FROM subscriptions WHERE NOT active")
-    (details,) = (row["details"] for row in direct.rows("SELECT details FROM audit"))
-    told = {one["subscription"]["id"] for one in details["deactivated"]}
+    (details,) = (
+        row["details"] for row in direct.rows("SELECT details FROM audit WHERE operation IS NULL")
+    )
+    told = {one["subscription"] for one in details["deactivated"]}
     assert {str(row["id"]) for row in inactive} == told
     assert (len(told), details["count"], details["messageset_id"]) == (7, 7, 1)
 

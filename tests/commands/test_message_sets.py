@@ -81,10 +81,12 @@ async def test_a_clone_is_told_of_and_then_has_all_that_the_source_has_but_the_n
     assert fields(direct, clone) == fields(direct, source)
     assert messages(direct, clone) == messages(direct, source)
     assert [path.name for path in media.iterdir()] == ["a.mp3"]
-    assert direct.rows("SELECT actor, command, reason, details FROM audit") == [
+    assert direct.rows(
+        "SELECT actor, action, reason, details FROM audit WHERE operation IS NULL"
+    ) == [
         {
             "actor": "ann",
-            "command": " ".join(CLONE),
+            "action": " ".join(("sbm", *CLONE)),
             "reason": "a trial",
             "details": {
                 "source": source,

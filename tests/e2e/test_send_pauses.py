@@ -119,8 +119,11 @@ async def test_the_programme_is_paused_and_resumed_by_commands(seed: World) -> N
     await seed.settled()
     assert len(seed.sender) == 2
     assert "there was no such pause" in (await sbm(seed, "resume", "--pause", "1")).out
-    audit = seed.direct.rows("SELECT command, actor FROM audit ORDER BY id")
-    assert [row["command"] for row in audit] == ["pause", "pause", "resume", "resume"]
+    audit = seed.direct.rows("SELECT action, actor FROM audit ORDER BY id")
+    assert [row["action"] for row in audit] == [
+        *("sbm pause", "sbm pause"),
+        *("sbm resume", "sbm resume"),
+    ]
 
 
 @ensureDeferred

@@ -146,7 +146,7 @@ async def test_a_move_is_in_the_ledger_with_who_and_why(
     (baby,) = direct.rows("SELECT * FROM subscriptions WHERE chained_from = %s", mother)
     assert (babys["subscription_id"], baby["created_at"]) == (baby["id"], BEGAN + 3 * HOUR)
     (entry,) = direct.rows("SELECT * FROM audit")
-    assert (entry["actor"], entry["command"]) == ("thandi", "behind fast-forward")
+    assert (entry["actor"], entry["action"]) == ("thandi", "behind fast-forward")
     assert (entry["reason"], entry["details"]["done"]) == ("the clock stood still", 1)
 
 

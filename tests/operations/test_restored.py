@@ -151,7 +151,7 @@ async def test_what_is_owed_is_asked_about_with_the_place_of_its_subscription(
     )
     assert bench.direct.value("SELECT unknown_since > now() + interval '50 s' FROM sends")
     assert bench.direct.value("SELECT kind FROM pauses WHERE ended_at IS NULL") == "restored"
-    assert bench.direct.value("SELECT command FROM audit") == "restored"
+    assert bench.direct.value("SELECT action FROM audit") == "restored"
 
 
 @ensureDeferred

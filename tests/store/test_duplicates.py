@@ -82,7 +82,7 @@ async def removed(transaction: Transaction, mother: Person, rule: DuplicateRule)
         held=held,
         deactivate=False,
         actor="ann",
-        command="test",
+        action="test",
         reason="",
         details={},
     )

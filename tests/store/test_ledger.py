@@ -6,7 +6,7 @@ from typing import Any
 
 from pytest_twisted import ensureDeferred
 
-from sbm.store import ledger
+from sbm.store.partitions import drop, make
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
@@ -28,8 +28,8 @@ def partitions(direct: Arranged) -> list[str]:
 @ensureDeferred
 async def test_partitions_are_made_ahead_once(database: Database, direct: Arranged) -> None:
     before = len(partitions(direct))
-    assert await database.transact(ledger.make_partitions, months_ahead=6) == 4
-    assert await database.transact(ledger.make_partitions, months_ahead=6) == 0
+    assert await database.transact(make, parent="ledger", months_ahead=6) == 4
+    assert await database.transact(make, parent="ledger", months_ahead=6) == 0
     assert len(partitions(direct)) == before + 4
 
 
@@ -39,7 +39,7 @@ async def test_rows_of_a_month_without_a_partition_are_kept_and_moved_into_it(
 ) -> None:
     direct.rows(ROW, "5 months")
     assert direct.value("SELECT count(*) FROM ledger_default") == 1
-    await database.transact(ledger.make_partitions, months_ahead=6)
+    await database.transact(make, parent="ledger", months_ahead=6)
     assert direct.value("SELECT count(*) FROM ledger_default") == 0
     assert len(direct.ledger()) == 1
 
@@ -57,9 +57,9 @@ async def test_only_months_that_are_no_longer_kept_are_dropped(
             " END $$"
         )
     kept = partitions(direct)
-    assert await database.transact(ledger.drop_partitions, months_kept=4) == 1
+    assert await database.transact(drop, parent="ledger", months_kept=4) == 1
     assert partitions(direct) == kept[1:]
-    assert await database.transact(ledger.drop_partitions, months_kept=4) == 0
+    assert await database.transact(drop, parent="ledger", months_kept=4) == 0
 
 
 # People
@@ -104,7 +104,7 @@ def indexes(plan: Any) -> list[str]:
 async def test_the_query_of_the_manual_reads_no_partition_whole(
     database: Database, direct: Arranged
 ) -> None:
-    await database.transact(ledger.make_partitions, months_ahead=6)
+    await database.transact(make, parent="ledger", months_ahead=6)
     direct.rows(
         "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id, identity,"
         " settled_at) SELECT gen_random_uuid(), 1, 'next', 'sent', 'post', gen_random_uuid(),"
@@ -123,7 +123,7 @@ async def test_the_query_of_the_manual_reads_no_partition_whole(
 async def test_every_partition_has_the_indexes_of_the_ledger(
     database: Database, direct: Arranged
 ) -> None:
-    await database.transact(ledger.make_partitions, months_ahead=6)
+    await database.transact(make, parent="ledger", months_ahead=6)
     counts = direct.rows(
         "SELECT parent.relname, count(*) FILTER (WHERE of_child.indisvalid) AS attached"
         "  FROM pg_index of_parent JOIN pg_class parent ON parent.oid = of_parent.indexrelid"

@@ -253,7 +253,7 @@ async def test_nothing_is_said_of_ticks_whose_part_of_the_ledger_was_dropped(
     )
     (before,) = await count(database, tick)
     assert (before.is_kept, before.is_unbalanced) == (True, True)
-    direct.rows("SELECT drop_ledger_partitions(24)")
+    direct.rows("SELECT drop_partitions('ledger', 24)")
     (after,) = await count(database, tick)
     assert (after.is_kept, after.is_unbalanced) == (False, False)
     assert [await check(database) for _ in range(2)] == [[tick], []]

@@ -1,4 +1,4 @@
-"""Makes the partitions of the ledger, and deletes data that is no longer kept."""
+"""Makes the partitions of months, and deletes data that is no longer kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
-from sbm.store import clock, idempotency, ledger, scheduler_callbacks, ticks, watched_ticks
+from sbm.store import clock, idempotency, partitions, scheduler_callbacks, ticks, watched_ticks
 from sbm.store.postgres.database import Database, Transaction
 
 MONTHS_AHEAD = 2
@@ -19,20 +19,22 @@ CALLBACKS_PER_PASS = 10_000
 
 @define(eq=False, slots=False, kw_only=True)
 class Housekeeping:
-    """Makes the ledger's partitions ahead of time, and drops those that are no longer kept.
+    """Makes the partitions of months ahead of time, and drops those that are no longer kept.
 
-    For a day after the database's clock has jumped, nothing is deleted: if the clock is wrong by
-    months, the ledger would be deleted. Operators notice such a clock within a day.
+    The ledger and its ticks are kept for ``ledger_months``, the audit for ``audit_months``. For a
+    day after the database's clock has jumped, nothing is deleted: if the clock is wrong by months,
+    the ledger would be deleted. Operators notice such a clock within a day.
     """
 
     _database: Database
-    _months_kept: int
+    _ledger_months: int
+    _audit_months: int
     _clock: DatabaseClock = field(factory=DatabaseClock)
     _log: Logger = field(factory=Logger)
 
     async def one_pass(self) -> int:
         """Bring the partitions up to date; returns how many old ticks and answers were deleted."""
-        if not await self._clock.transact(self._database, self._keep_ledger):
+        if not await self._clock.transact(self._database, self._keep_partitions):
             self._log.warn(
                 "the database's clock has jumped within the last day: nothing is deleted as too old"
             )
@@ -41,12 +43,14 @@ class Housekeeping:
         old_answers = await self._clock.transact(self._database, self._delete_answers)
         return old_ticks + old_answers
 
-    async def _keep_ledger(self, transaction: Transaction, reading: ClockReading) -> bool:
+    async def _keep_partitions(self, transaction: Transaction, reading: ClockReading) -> bool:
         """Whether old things may be deleted."""
         if not reading.is_doubted:
-            await ledger.make_partitions(transaction, months_ahead=MONTHS_AHEAD)
+            await partitions.make(transaction, parent="ledger", months_ahead=MONTHS_AHEAD)
+            await partitions.make(transaction, parent="audit", months_ahead=MONTHS_AHEAD)
         if reading.is_calm:
-            await ledger.drop_partitions(transaction, months_kept=self._months_kept)
+            await partitions.drop(transaction, parent="ledger", months_kept=self._ledger_months)
+            await partitions.drop(transaction, parent="audit", months_kept=self._audit_months)
         return reading.is_calm
 
     async def _delete_ticks(self, transaction: Transaction, reading: ClockReading) -> int:
@@ -54,7 +58,7 @@ class Housekeeping:
             return 0
         await watched_ticks.forget_old(transaction)
         return await ticks.delete_old(
-            transaction, months_kept=self._months_kept, limit=TICKS_PER_PASS
+            transaction, months_kept=self._ledger_months, limit=TICKS_PER_PASS
         )
 
     async def _delete_answers(self, transaction: Transaction, reading: ClockReading) -> int:

@@ -192,7 +192,7 @@ class TargetDatabase:
         details["beyond_the_end"] = {"found": ended, "gone_on": gone_on}
         values = {
             "actor": signature.actor,
-            "command": "import-django",
+            "action": "import-django",
             "reason": signature.reason,
             "details": Json(details),
         }

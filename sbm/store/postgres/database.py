@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from sbm.model.author import Author
 from sbm.runtime.time_slices import TimeSlice
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits
@@ -58,13 +59,17 @@ class Transaction:
     """A transaction that is under way; the first argument of each store function.
 
     It begins with its first statement. ``may_have_written`` is false as long as there is nothing to
-    commit. ``told`` is its id, and the server process, if a statement has told them.
+    commit. ``told`` is its id, and the server process, if a statement has told them. ``author`` is
+    who makes its changes, for the audit; it is told to the database with the next statement that
+    writes. None: its changes are the pipeline's, and the audit has none of them.
     """
 
     _reactor: Any
     _connection: Connection
     may_have_written: bool = field(default=False, init=False)
     told: tuple[str, int] | None = field(default=None, init=False)
+    author: Author | None = None
+    _told_author: Author | None = field(default=None, init=False)
     _has_begun: bool = field(default=False, init=False)
 
     @property
@@ -146,6 +151,12 @@ class Transaction:
             raise NotDone(one_line(error)) from error
 
     async def _execute(self, query: Query, sql: str, parameters: Mapping[str, Any]) -> Any:
+        if self.author is not self._told_author and not query.reads:
+            # In the same round trip.
+            assert self.author is not None
+            sql = f"SET LOCAL sbm.author = %(sbm_author)s;\n{sql}"
+            parameters = {**parameters, "sbm_author": self.author.json()}
+            self._told_author = self.author
         if query.is_prompt and not self._has_begun:
             return await self._begin_with(f"BEGIN;\n{sql}", parameters)
         await self.begin()
@@ -186,7 +197,8 @@ class Database(Service):
     ones are closed, too, because they would not notice that the server is gone. While no server can
     be reached, callers get DatabaseUnavailable at once, and one caller at a time tries again, every
     second. The host that was reached last is tried first. With a ``watch``, only the right server
-    is used, and no commit on another one is believed.
+    is used, and no commit on another one is believed. ``author`` is that of all transactions that
+    do not set another one.
     """
 
     _reactor: Any
@@ -194,6 +206,7 @@ class Database(Service):
     _size: int
     _scheduling: str = ""
     _watch: HostWatch | None = None
+    author: Author | None = field(default=None, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -247,7 +260,9 @@ class Database(Service):
     ) -> T:
         connection = await self._borrow()
         try:
-            transaction = Transaction(reactor=self._reactor, connection=connection)
+            transaction = Transaction(
+                reactor=self._reactor, connection=connection, author=self.author
+            )
             try:
                 result = await work(transaction, *args, **kwargs)
                 await transaction.begin()

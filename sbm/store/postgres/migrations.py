@@ -37,12 +37,13 @@ _FIND_PLACE = """
      WHERE nspname = 'public' AND current_schema() IS NULL
 """
 
-# Partitions that the owner of the ledger may not alter, and their owners.
+# Partitions that the owner of the table may not alter, and their owners.
 _LIST_FOREIGN_PARTITIONS = """
     SELECT child.relname, pg_get_userbyid(child.relowner), pg_get_userbyid(parent.relowner)
       FROM pg_inherits
       JOIN pg_class child ON child.oid = inhrelid JOIN pg_class parent ON parent.oid = inhparent
-     WHERE inhparent = to_regclass('ledger') AND child.relowner <> parent.relowner
+     WHERE inhparent IN (to_regclass('ledger'), to_regclass('audit'))
+       AND child.relowner <> parent.relowner
      ORDER BY child.relname
 """
 

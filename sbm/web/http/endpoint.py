@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from werkzeug.exceptions import NotFound as WerkzeugNotFound
 
+from sbm.model.author import Author
 from sbm.model.user import User
 from sbm.store import idempotency
 from sbm.store.idempotency import KeyedRequest
@@ -26,6 +27,7 @@ from sbm.store.postgres.database import Database, Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.web.http import http_errors
 from sbm.web.http.authentication import Authentication, Token
+from sbm.web.http.authors import MAX_ACTION, given_reason
 from sbm.web.http.bodies import PARSED_TYPES, Body, parse
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.origin import Proxies
@@ -33,6 +35,8 @@ from sbm.web.http.refused_requests import explain
 from sbm.web.http.uploads import Upload
 from sbm.web.http.wire import compact_json
 
+# These change nothing.
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 # Browsers get JSON, too.
@@ -89,6 +93,16 @@ class ApiRequest:
         if self._request.is_too_large:
             raise http_errors.TooLarge(upload.limit)
         return await upload.body()
+
+    def author(self) -> Author:
+        """The author of the changes that the request makes; raises Malformed for a wrong reason."""
+        return Author(
+            actor=self.user.username,
+            user_id=self.user.id,
+            action=f"{self.method} {self.path}"[:MAX_ACTION],
+            reason=given_reason(self._request),
+            request_id=self._request.request_id,
+        )
 
     def url(self, path: str) -> str:
         """The absolute URL of a path, as the client sees this service."""
@@ -322,6 +336,8 @@ async def _worked(
     else:
         user = await credentials.user(transaction)
     request = admitted(user)
+    if request.method not in _SAFE:
+        transaction.author = request.author()
     return request, await method.work(transaction, request)
 
 

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from sbm.model.echo import echoed
 from sbm.operations.refusals import CannotBeSent, InUse, NoSuchRow
+from sbm.operations.undoing import NotUndoable
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 
 UNEXPECTED = {"detail": "Internal server error."}
@@ -167,6 +168,7 @@ STATUSES: Mapping[type[Exception], int] = {
     MethodNotAllowed: 405,
     NotAcceptable: 406,
     InUse: 409,
+    NotUndoable: 409,
     TooLarge: 413,
     UnsupportedMediaType: 415,
     KeyReused: 422,
@@ -187,6 +189,7 @@ KINDS: Mapping[type[Exception], str] = {
     MethodNotAllowed: "method",
     NotAcceptable: "accept",
     InUse: "in-use",
+    NotUndoable: "not-undoable",
     TooLarge: "too-large",
     UnsupportedMediaType: "media-type",
     KeyReused: "key-reused",
@@ -231,7 +234,7 @@ def body_of(error: Exception) -> Any:
         return error.body
     if isinstance(error, NoSuchRow):
         return {"detail": _NOT_FOUND}
-    if isinstance(error, InUse):
+    if isinstance(error, (InUse, NotUndoable)):
         return {"detail": str(error)}
     if isinstance(error, CannotBeSent):
         return list(error.sentences)

@@ -1,7 +1,8 @@
 """Count refused and interrupted requests, and log them at a bounded rate.
 
 A client may ignore its answer, so refusals must be visible here. Labels and log lines contain
-patterns of paths, and our own words and field names, and nothing that a client has sent.
+patterns of paths, our own words and field names, and the X-Request-ID of the request. Nothing else
+of them comes from a client.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class Refusals:
             for status, kind in _EXPECTED:
                 self.telemetry.count(REFUSED, 0, path=path, status=str(status), reason=kind)
 
-    def refused(self, target: bytes | None, status: int, reason: Reason) -> None:
+    def refused(
+        self, target: bytes | None, status: int, reason: Reason, *, request_id: str = ""
+    ) -> None:
         """A request was answered with this status, which is 400 or higher."""
         path = self.paths.pattern_of(target)
         kind = reason.kind or "other"
@@ -77,18 +80,20 @@ class Refusals:
         self._open_window(key)
         if reason.failure is not None:
             self._log.failure(
-                "a request to {path} failed: answered with {status}",
+                "a request to {path} failed: answered with {status}{request}",
                 failure=reason.failure,
                 path=path,
                 status=status,
+                request=_identified(request_id),
             )
         else:
             self._log.warn(
-                "refused a request to {path}: {status}, {reason}{fields}",
+                "refused a request to {path}: {status}, {reason}{fields}{request}",
                 path=path,
                 status=status,
                 reason=kind,
                 fields=_listed(reason.fields),
+                request=_identified(request_id),
             )
 
     def not_done(self, target: bytes, reason: Reason) -> None:
@@ -143,6 +148,10 @@ class _Window:
     end: Any
     left_out: int = 0
     fields: set[str] = field(factory=set)
+
+
+def _identified(request_id: str) -> str:
+    return f" (request {request_id})" if request_id else ""
 
 
 def _listed(fields: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Protocol
 from twisted.web.server import Request, Site
 
+from sbm.web.http.authors import REQUEST_ID_HEADER, request_id_of
 from sbm.web.http.channel import BoundedChannel, Limits, Phase, refusal
 from sbm.web.http.http_errors import NotStored, Reason
 from sbm.web.http.refused_requests import Refusals
@@ -28,6 +29,7 @@ IN_MEMORY_BYTES = 2**16
 class BoundedRequest(Request):
     """A request that stores only as much of its body as is allowed, and does not parse it.
 
+    ``request_id`` is the client's X-Request-ID, or made here; answers and log lines have it.
     ``upload`` takes the body if the request uploads a file. ``reason`` says why the request is
     refused. A refused request is answered before its whole body has come; the rest is dropped.
     """
@@ -37,6 +39,7 @@ class BoundedRequest(Request):
     body_size = 0
     body_limit = MAX_BODY_BYTES
     upload: Upload | None = None
+    request_id = ""
     is_waiting = False
     reason = Reason()
     _is_unwelcome = False
@@ -87,13 +90,15 @@ class BoundedRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Reduce the target to path and query: it may be a whole URL, or have a fragment."""
         target = plain_target(command, path)
+        self.request_id = request_id_of(self)
+        self.setHeader(REQUEST_ID_HEADER, self.request_id)  # type: ignore[no-untyped-call]
         super().requestReceived(command, target, version)  # type: ignore[no-untyped-call]
 
     def finish(self) -> None:
         """Finish the answer, and count it if the request was refused or has changed nothing."""
         refusals = self.channel.site.refusals
         if self.code >= 400:
-            refusals.refused(self.path, self.code, self.reason)
+            refusals.refused(self.path, self.code, self.reason, request_id=self.request_id)
         elif self.reason.kind:
             refusals.not_done(self.path, self.reason)
         super().finish()  # type: ignore[no-untyped-call]

@@ -27,6 +27,7 @@ from sbm.store.postgres.errors import CommitUnknown
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
+from sbm.web.http.authors import by_author
 from sbm.web.http.bodies import MULTIPART
 from sbm.web.http.endpoint import ApiRequest, Method, Reply
 from sbm.web.http.http_errors import NotFound, NotStored
@@ -151,7 +152,7 @@ class BinaryContents(Collection):
     async def _upload(self, request: ApiRequest) -> Reply:
         """Store a file, and make its row."""
         parsed = await self._parsed(request)
-        made = await self._store(parsed.values[PART], binary_contents.create)
+        made = await self._store(request, parsed.values[PART], binary_contents.create)
         return Reply(status=201, body=RESOURCE.shown(request, made))
 
     async def _replace(self, key: str, request: ApiRequest) -> Reply:
@@ -163,7 +164,7 @@ class BinaryContents(Collection):
         if PART in parsed.values:
             replace = partial(replace_file, file=found, max_text_length=self.max_text_length)
             try:
-                found = await self._store(parsed.values[PART], replace)
+                found = await self._store(request, parsed.values[PART], replace)
             except WrongValues as refusal:
                 raise SCHEMA.told(refusal) from None
         return Reply(body=RESOURCE.shown(request, found))
@@ -176,18 +177,22 @@ class BinaryContents(Collection):
         return parsed
 
     async def _store(
-        self, file: StoredFile, record: Callable[..., Awaitable[BinaryContent]]
+        self,
+        request: ApiRequest,
+        file: StoredFile,
+        record: Callable[..., Awaitable[BinaryContent]],
     ) -> BinaryContent:
         """Give the file a name and record it; goes on even if the client closes the connection."""
         name = new_name(file.name, datetime.now(timezone.utc))
-        return await shielded(Deferred.fromCoroutine(self._publish(file, name, record)))
+        recorded = partial(by_author, author=request.author(), work=record, content=name)
+        return await shielded(Deferred.fromCoroutine(self._publish(file, name, recorded)))
 
     async def _publish(
         self, file: StoredFile, name: str, record: Callable[..., Awaitable[BinaryContent]]
     ) -> BinaryContent:
         await file.temporary.publish(name)
         try:
-            return await self.endpoint.database.transact(record, content=name)
+            return await self.endpoint.database.transact(record)
         except CommitUnknown:
             raise  # the row may be committed, and then it needs its file
         except Exception:

@@ -26,6 +26,7 @@ from sbm.web.schema.fields import (
     CREATED_AT,
     ID,
     UPDATED_AT,
+    UPDATED_BY,
     Integer,
     JsonValue,
     Language,
@@ -71,6 +72,7 @@ SCHEMA = Schema(
         ),
         ReadOnly(name="created_at", shown_as="datetime", note=CREATED_AT),
         ReadOnly(name="updated_at", shown_as="datetime", note=UPDATED_AT),
+        ReadOnly(name="updated_by", shown_as="count", null=True, note=UPDATED_BY),
     ]
 )
 
@@ -171,7 +173,7 @@ SECTION = Section(
             {
                 name: said(_FILE, "Its file.") if name == "binary_content" else one
                 for name, one in shown(SCHEMA)["properties"].items()
-                if name != "metadata"
+                if name not in ("metadata", "updated_by")
             }
         ),
     },

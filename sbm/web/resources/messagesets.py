@@ -26,6 +26,7 @@ from sbm.web.schema.fields import (
     CREATED_AT,
     ID,
     UPDATED_AT,
+    UPDATED_BY,
     Choice,
     Integer,
     ReadOnly,
@@ -96,6 +97,7 @@ SCHEMA = Schema(
             note="After how many seconds it is too late for what is owed: then it is skipped; null:"
             " it never is.",
         ),
+        ReadOnly(name="updated_by", shown_as="count", null=True, note=UPDATED_BY),
     ]
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.web.server import Request
 
 from sbm.model.email import is_email
@@ -12,6 +12,7 @@ from sbm.model.user import ADMINISTER, MAX_USERNAME
 from sbm.operations.users import create_token
 from sbm.store import users
 from sbm.store.postgres.database import Transaction
+from sbm.web.http.authors import by_author
 from sbm.web.http.bodies import FORM, JSON, MULTIPART
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, replying
 from sbm.web.http.http_errors import Invalid
@@ -127,7 +128,10 @@ class TokenAuth:
         if user is None:
             raise Invalid({NON_FIELD: [WRONG_PASSWORD]}, kind="wrong-password")
         assert user.id is not None
-        token = await self.endpoint.database.transact(users.add_token, user_id=user.id)
+        author = evolve(request.author(), actor=user.username, user_id=user.id)
+        token = await self.endpoint.database.transact(
+            by_author, author, users.add_token, user_id=user.id
+        )
         return Reply(body={"token": token})
 
 

@@ -44,6 +44,7 @@ NON_FIELD = "non_field_errors"
 ID = "The number of the row. The service makes it."
 CREATED_AT = "When the row was made."
 UPDATED_AT = "When the row was last changed."
+UPDATED_BY = "The id of the user who changed it last; null: by a command, or before this was noted."
 
 _TRUE = frozenset({"t", "T", "y", "Y", "yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
 _FALSE = frozenset({"f", "F", "n", "N", "no", "NO", "false", "False", "FALSE", "off", "Off", "OFF"})

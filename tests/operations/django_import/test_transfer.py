@@ -110,7 +110,7 @@ def test_every_release_comes_over_out_of_a_database_that_cannot_be_written_to(
     assert [tuple(one.values()) for one in sets] == [(1, 2, None), (2, 1, None), (6, 6, "WHATSAPP")]
     assert direct.value("SELECT text_content FROM messages WHERE id = 1") == "one\n\t“☃” \\"
     assert direct.schedule() == 6
-    (entry,) = direct.rows("SELECT actor, command, reason FROM audit")
+    (entry,) = direct.rows("SELECT actor, action, reason FROM audit")
     assert tuple(entry.values()) == ("tester", "import-django", "we move")
 
 

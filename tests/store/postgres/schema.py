@@ -13,12 +13,12 @@ from sbm.store.postgres.statements import sql_directory
 
 HEADER = """\
 -- What sql/migrations make of an empty database: for reading, never applied. A test keeps it true;
--- `make schema` writes it again. The ledger's partitions of single months are left out.
+-- `make schema` writes it again. The partitions of single months are left out.
 
 """
 
 # Lines that depend on the day, on the server's version or on the single dump.
-_MONTH = re.compile(r"\bledger_\d{4}_\d{2}")
+_MONTH = re.compile(r"\b(ledger|audit)_\d{4}_\d{2}")
 _NOISE = re.compile(
     r"--( (Name:|Dumped|PostgreSQL).*)?|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*"
 )

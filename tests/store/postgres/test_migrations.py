@@ -311,12 +311,12 @@ def roles(empty_uri: str) -> Iterator[Roles]:
 def test_partitions_that_a_member_of_the_owners_role_makes_are_the_owners(roles: Roles) -> None:
     migrations.migrate(roles.of(roles.owner))
     with arranged(roles.of(roles.member)) as direct:
-        assert direct.value("SELECT make_ledger_partitions(12)") == 10
+        assert direct.value("SELECT make_partitions('ledger', 12)") == 10
     assert roles.owners() == {roles.owner}
     with arranged(roles.of(roles.owner)) as direct:
         direct.rows("ALTER TABLE ledger ADD COLUMN later integer")
     with arranged(roles.of(roles.member)) as direct:
-        assert direct.value("SELECT drop_ledger_partitions(-14)") == 13
+        assert direct.value("SELECT drop_partitions('ledger', -14)") == 13
 
 
 def test_who_is_no_member_may_not_drop_the_ledger(roles: Roles) -> None:
@@ -326,7 +326,7 @@ def test_who_is_no_member_may_not_drop_the_ledger(roles: Roles) -> None:
     with arranged(roles.of(roles.member)) as direct:
         for function in ("make", "drop"):
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-                direct.rows(f"SELECT {function}_ledger_partitions(-14)")
+                direct.rows(f"SELECT {function}_partitions('ledger', -14)")
 
 
 def disown_a_partition(roles: Roles) -> str:

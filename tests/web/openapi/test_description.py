@@ -14,6 +14,7 @@ from sbm.web.api import Root
 from sbm.web.description import describe
 from sbm.web.openapi.schemas import taken_by
 from sbm.web.resources import (
+    audit,
     background,
     behind_subscriptions,
     binary_contents,
@@ -45,6 +46,7 @@ LISTS = {
     "/api/v1/send-estimates/": background,
     "/api/v1/ticks/": ticks,
     "/api/v1/pauses/": pauses,
+    "/api/v1/audit/": audit,
     "/api/v1/tasks/": tasks,
 }
 PAGING = {"limit", "offset", "cursor"}
