@@ -34,6 +34,7 @@ from sbm.store.postgres.errors import (
     told_error,
 )
 from sbm.store.postgres.host_watch import HostWatch
+from sbm.store.postgres.prepared import BY_INDEX
 from sbm.store.postgres.rows import check_row_count, row_mapping
 from sbm.store.postgres.statements import Cardinality, Query
 
@@ -148,7 +149,10 @@ class Transaction:
         if not query.is_prepared:
             return await self._execute(query, sql, parameters)
         try:
-            return await self._execute(query, await self._prepared(sql), parameters)
+            execute = await self._prepared(sql)
+            if query.is_indexed:
+                execute = BY_INDEX + execute
+            return await self._execute(query, execute, parameters)
         except NOT_PREPARED as error:
             raise NotDone(one_line(error)) from error
 
