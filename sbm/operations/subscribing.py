@@ -34,15 +34,7 @@ class Registration:
 
 async def create_subscription(transaction: Transaction, draft: Draft) -> Subscription:
     """Make a subscription; raises WrongValues."""
-    made = await _create_at_once(transaction, draft)
-    if made is not None:
-        return made
-    problems = await draft.hold_references(transaction)
-    await _check_prepend(transaction, draft, {}, problems)
-    problems.check()
-    made = await _create(transaction, draft)
-    assert made is not None  # the rows that it refers to are locked
-    return made
+    return await _stored(transaction, await _make(transaction, draft))
 
 
 async def register(transaction: Transaction, draft: Draft, *, window: timedelta) -> Registration:
@@ -51,17 +43,14 @@ async def register(transaction: Transaction, draft: Draft, *, window: timedelta)
     If ``window`` is zero, earlier requests do not matter. Raises WrongValues.
     """
     if not window:
-        made = await create_subscription(transaction, draft)
-        return Registration(subscription_id=made.id)
+        return Registration(subscription_id=await _make(transaction, draft))
     fingerprint = _fingerprint(draft)
     first = await idempotency.find_registration(transaction, fingerprint=fingerprint, within=window)
     if first is not None:
         return Registration(subscription_id=first, is_duplicate=True)
-    made = await create_subscription(transaction, draft)
-    await idempotency.keep_registration(
-        transaction, fingerprint=fingerprint, subscription_id=made.id
-    )
-    return Registration(subscription_id=made.id)
+    made = await _make(transaction, draft)
+    await idempotency.keep_registration(transaction, fingerprint=fingerprint, subscription_id=made)
+    return Registration(subscription_id=made)
 
 
 async def change_subscription(
@@ -82,9 +71,7 @@ async def change_subscription(
         fields={**stored, **changed},
         updated_by=draft.user_id,
     )
-    found = await subscriptions.find(transaction, subscription_id=subscription_id)
-    assert found is not None
-    return found
+    return await _stored(transaction, subscription_id)
 
 
 async def delete_subscription(transaction: Transaction, *, subscription_id: UUID) -> None:
@@ -93,8 +80,26 @@ async def delete_subscription(transaction: Transaction, *, subscription_id: UUID
         raise NoSuchRow
 
 
-async def _create_at_once(transaction: Transaction, draft: Draft) -> Subscription | None:
-    """The subscription, made by one statement; None if something may be wrong with it."""
+async def _make(transaction: Transaction, draft: Draft) -> UUID:
+    made = await _create_at_once(transaction, draft)
+    if made is not None:
+        return made
+    problems = await draft.hold_references(transaction)
+    await _check_prepend(transaction, draft, {}, problems)
+    problems.check()
+    made = await _create(transaction, draft)
+    assert made is not None  # the rows that it refers to are locked
+    return made
+
+
+async def _stored(transaction: Transaction, subscription_id: UUID) -> Subscription:
+    found = await subscriptions.find(transaction, subscription_id=subscription_id)
+    assert found is not None
+    return found
+
+
+async def _create_at_once(transaction: Transaction, draft: Draft) -> UUID | None:
+    """The id of the subscription, made by one statement; None if something may be wrong with it."""
     if draft.problems or prepend_of(draft.values["metadata"]) is not None:
         return None
     try:
@@ -103,7 +108,7 @@ async def _create_at_once(transaction: Transaction, draft: Draft) -> Subscriptio
         return None  # an unknown message set or schedule has to be told before
 
 
-async def _create(transaction: Transaction, draft: Draft) -> Subscription | None:
+async def _create(transaction: Transaction, draft: Draft) -> UUID | None:
     values = {**draft.values, **_consistent(draft, was_completed=False)}
     return await subscriptions.create(transaction, **values, created_by=draft.user_id)
 

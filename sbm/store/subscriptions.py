@@ -36,14 +36,14 @@ async def create(
     process_status: int,
     metadata: dict[str, Any] | None,
     created_by: int | None,
-) -> Subscription | None:
-    """Make a subscription; None if its message set or its schedule does not exist.
+) -> UUID | None:
+    """Make a subscription; returns its id, or None if its message set or schedule does not exist.
 
     ``process_status`` is one that can be stored, so not IN_PROCESS.
     """
     return await transaction.maybe(
         QUERIES.insert_subscription,
-        Subscription,
+        _id,
         version=version,
         identity=identity,
         messageset_id=messageset_id,
@@ -57,6 +57,10 @@ async def create(
         metadata=None if metadata is None else Json(metadata),
         created_by=created_by,
     )
+
+
+def _id(*, id: UUID) -> UUID:  # noqa: A002  # the column's name
+    return id
 
 
 async def find(transaction: Transaction, *, subscription_id: UUID) -> Subscription | None:

@@ -4,10 +4,11 @@
 -- The statements help the planner. Statistics of this table are out of date whenever a tick begins
 -- or ends; then the planner would join a batch with the whole table. So the rows of a batch are
 -- looked up by "id = ANY(ARRAY(...))", for which only the primary key can be used, and "OFFSET 0"
--- keeps a look-up by key from becoming a join. No statement here is prepared: a plan that was made
--- while there were few sends would read all sends of a tick. The next message is first looked up by
--- its number: a search for the first number from there on reads all later numbers on the same page
--- of the index.
+-- keeps a look-up by key from becoming a join. The statements that are executed for each batch are
+-- prepared, because to plan them takes longer than to execute them. They are planned without
+-- sequential scans: a plan that was made while there were few sends would otherwise read all sends
+-- of a tick. The next message is first looked up by its number: a search for the first number from
+-- there on reads all later numbers on the same page of the index.
 
 -- name: owe_send :maybe
 -- fires: sends_queue
@@ -68,6 +69,8 @@ SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[],
 
 -- name: claim_due_sends :many
 -- fires: date_moments, sends_queue_again
+-- prepared
+-- indexed
 -- Lease these sends, which are locked, and return all data for their delivery. The claimed set,
 -- numbers, language and prepend are stored: a step is compared with them later. A resend has the
 -- message that was fixed for it, in the set and language of that message. If there is no next
@@ -162,7 +165,7 @@ WITH due AS MATERIALIZED (
 )
 UPDATE sends
    SET state = 'claimed', attempt = sends.attempt + 1, owner = %(owner)s,
-       lease_until = now() + %(lease)s,
+       lease_until = now() + %(lease)s::interval,
        first_attempt_at = COALESCE(sends.first_attempt_at, now()),
        messageset_id = work.messageset_id, next_sequence_number = work.next_sequence_number,
        sequence_number = work.claimed_number, lang = work.lang, prepend = work.prepend,
@@ -201,6 +204,8 @@ RETURNING id;
 
 -- name: settle_sends :many
 -- fires: judge_tick, owe_scheduler_call_of_changed, owe_scheduler_call_of_new, subscriptions_join
+-- prepared
+-- indexed
 -- A batch of outcomes, each with everything that follows from it: the send is deleted, the
 -- subscription steps to its next number or completes, a prepend that was sent is deleted, the next
 -- set begins, the ledger gets its row, a failure its row in failed_tasks (but not one that marks

@@ -135,6 +135,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
             cursor, _ = self._statement
             self._finish(cursor)
             return
+        if state == POLL_READ and self._watch.is_read:
+            return
         with self._closed_if_lost():
             if state == POLL_WRITE:
                 self.reactor.addWriter(self)
@@ -159,15 +161,15 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
     @property
     def is_open(self) -> bool:
-        return not self.closed
+        return not self._connection.closed
 
     @property
     def is_idle(self) -> bool:
         """Whether it is open, in no transaction, and executes no statement."""
         return (
             self.is_open
-            and not self.isexecuting()
-            and self.info.transaction_status == TRANSACTION_STATUS_IDLE
+            and not self._connection.isexecuting()
+            and self._connection.info.transaction_status == TRANSACTION_STATUS_IDLE
         )
 
     @property

@@ -35,6 +35,7 @@ from sbm.store.postgres.errors import (
     told_error,
 )
 from sbm.store.postgres.host_watch import HostWatch
+from sbm.store.postgres.prepared import BY_INDEX
 from sbm.store.postgres.rows import check_row_count, row_mapping
 from sbm.store.postgres.statements import Cardinality, Query
 
@@ -62,10 +63,15 @@ class Transaction:
     commit. ``told`` is its id, and the server process, if a statement has told them. ``author`` is
     who makes its changes, for the audit; it is told to the database with the next statement that
     writes. None: its changes are the pipeline's, and the audit has none of them.
+
+    If it ``only_reads`` and its first statement is prompt, there is no BEGIN, and so no COMMIT.
+    Each statement sees what is committed when it begins, as it would after BEGIN.
     """
 
     _reactor: Any
     _connection: Connection
+    only_reads: bool = False
+    needs_commit: bool = field(default=False, init=False)
     may_have_written: bool = field(default=False, init=False)
     told: tuple[str, int] | None = field(default=None, init=False)
     author: Author | None = None
@@ -136,17 +142,22 @@ class Transaction:
     async def begin(self) -> None:
         """Begin, unless a statement has begun it; raises NotDone if the connection is lost."""
         if not self._has_begun:
-            await self._begin_with("BEGIN")
+            await self._begin_with("")
 
     async def _run(self, returns: Cardinality, query: Query, parameters: Mapping[str, Any]) -> Any:
         if query.returns != returns:
             raise StatementMisused(f"{query.name} is :{query.returns}, and was run as :{returns}")
+        if self.only_reads and not query.reads:
+            raise StatementMisused(f"{query.name} does not only read")
         self.may_have_written |= not query.reads
         sql = query.given(parameters)
         if not query.is_prepared:
             return await self._execute(query, sql, parameters)
         try:
-            return await self._execute(query, await self._prepared(sql), parameters)
+            execute = await self._prepared(sql)
+            if query.is_indexed:
+                execute = BY_INDEX + execute
+            return await self._execute(query, execute, parameters)
         except NOT_PREPARED as error:
             raise NotDone(one_line(error)) from error
 
@@ -158,7 +169,7 @@ class Transaction:
             parameters = {**parameters, "sbm_author": self.author.json()}
             self._told_author = self.author
         if query.is_prompt and not self._has_begun:
-            return await self._begin_with(f"BEGIN;\n{sql}", parameters)
+            return await self._begin_with(sql, parameters)
         await self.begin()
         return await run(self._reactor, self._connection, sql, parameters)
 
@@ -180,6 +191,9 @@ class Transaction:
         here, and nothing was done.
         """
         self._has_begun = True
+        self.needs_commit = not (self.only_reads and sql)
+        if self.needs_commit:
+            sql = f"BEGIN;\n{sql}" if sql else "BEGIN"
         connection = self._connection
         try:
             return await run(self._reactor, connection, sql, parameters, seconds=PROMPT_SECONDS)
@@ -243,10 +257,32 @@ class Database(Service):
         the transaction. Raises DatabaseUnavailable, or CommitUnknown if the connection was lost
         during COMMIT and it cannot be found out whether the transaction was committed.
         """
+        return await self._restarted(False, work, *args, **kwargs)
+
+    async def read(
+        self,
+        work: Callable[Concatenate[Transaction, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run ``work(transaction, …)``, all of whose statements only read.
+
+        There is nothing to commit, which saves a round trip. Raises DatabaseUnavailable, or
+        StatementMisused for a statement that may write.
+        """
+        return await self._restarted(True, work, *args, **kwargs)
+
+    async def _restarted(
+        self,
+        only_reads: bool,  # the arguments of the work come after it
+        work: Callable[Concatenate[Transaction, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         restart_until = self._reactor.seconds() + RESTART_SECONDS
         for restart in range(RESTARTS + 1):
             try:
-                return await self._attempt(work, *args, **kwargs)
+                return await self._attempt(only_reads, work, *args, **kwargs)
             except (NotDone, psycopg2.extensions.TransactionRollbackError) as error:
                 if restart == RESTARTS or self._reactor.seconds() > restart_until:
                     raise DatabaseUnavailable(one_line(error)) from error
@@ -254,6 +290,7 @@ class Database(Service):
 
     async def _attempt(
         self,
+        only_reads: bool,
         work: Callable[Concatenate[Transaction, P], Awaitable[T]],
         *args: P.args,
         **kwargs: P.kwargs,
@@ -261,23 +298,22 @@ class Database(Service):
         connection = await self._borrow()
         try:
             transaction = Transaction(
-                reactor=self._reactor, connection=connection, author=self.author
+                reactor=self._reactor,
+                connection=connection,
+                only_reads=only_reads,
+                author=self.author,
             )
             try:
                 result = await work(transaction, *args, **kwargs)
-                await transaction.begin()
-                pending = None
-                if transaction.told is not None:
-                    pending = commits.identified(connection, *transaction.told)
-                elif transaction.may_have_written:
-                    pending = await commits.begin(self._reactor, connection)
+                pending = await self._pending(transaction, connection)
             except Exception as error:
                 await self._undo(connection, error)
                 told = told_error(error)
                 if told is error:
                     raise
                 raise told from error
-            await self._commit(connection, pending)
+            if transaction.needs_commit:
+                await self._commit(connection, pending)
             if pending is not None and self._watch is not None:
                 await self._watch.confirm(pending.server)
             return result
@@ -287,6 +323,17 @@ class Database(Service):
             raise
         finally:
             self._give_back(connection)
+
+    async def _pending(self, transaction: Transaction, connection: Connection) -> Pending | None:
+        """The data to ask with if the COMMIT is lost; None if there is nothing to commit."""
+        if transaction.only_reads:
+            return None
+        await transaction.begin()
+        if transaction.told is not None:
+            return commits.identified(connection, *transaction.told)
+        if transaction.may_have_written:
+            return await commits.begin(self._reactor, connection)
+        return None
 
     async def _commit(self, connection: Connection, pending: Pending | None) -> None:
         try:
@@ -336,7 +383,7 @@ class Database(Service):
         if isinstance(error, UNFIT) or (
             isinstance(error, LOST)
             and not isinstance(error, psycopg2.extensions.TransactionRollbackError)
-            and not connection.is_refused
+            and not (connection.is_refused or connection.is_idle)  # the server has answered
         ):
             self._lose(connection)
         elif not connection.is_idle:

@@ -9,6 +9,9 @@ from sbm.store.postgres.statements import PARAMETER
 # How many statements a session keeps prepared. A list takes 170 kB of the server's memory.
 MAX_PREPARED = 40
 
+# Sent with each execution of an ``indexed`` statement: the server may plan it then.
+BY_INDEX = "SET LOCAL enable_seqscan = off;\n"
+
 
 @frozen(kw_only=True)
 class Preparation:

@@ -39,6 +39,11 @@ class SocketWatch:
     _writer: Pollable | None = field(default=None, init=False)
     _socket: _SocketCopy | None = field(default=None, init=False)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the socket is watched already, for somebody who reads."""
+        return self._reader is not None
+
     def addReader(self, pollable: Pollable) -> None:
         socket = self._duplicate_of(pollable)
         self._reader = pollable

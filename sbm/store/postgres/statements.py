@@ -22,6 +22,9 @@ that says what the statement is for, and then the SQL::
     Each session prepares it at its first use, so that it is planned once and not for each use. It
     is prepared for each value of the parameters that are named, if any: they are true, false or
     integers, and decide which partial index can be used.
+``-- indexed``
+    It is planned without sequential scans, as far as indexes allow that. A prepared statement keeps
+    its plan for longer than a table stays small; so does the rest of the transaction.
 ``-- prompt``
     The server answers it at once. If it is the first of its transaction, it is sent with BEGIN.
 
@@ -60,7 +63,7 @@ _COLUMNS = "-- columns:\n"
 _SHOWN = "-- shown:\n"
 _WHOLE_PAGE = "SELECT * FROM page"
 
-_HEADER_WORDS = frozenset({"reads", "fires", "page", "prepared", "prompt", "tells"})
+_HEADER_WORDS = frozenset({"reads", "fires", "page", "prepared", "indexed", "prompt", "tells"})
 
 _OPTIONAL = re.compile(r"^( *)\[(.+?)\]$", re.MULTILINE | re.DOTALL)
 PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -75,7 +78,8 @@ class Query:
     ``reads``: a transaction of only such statements has nothing to commit. ``fires`` are the names
     of triggers. ``page`` are the columns of the key by which it lists pages, if it does: then it
     lists the first page, ``after`` lists the page after a key, and ``before`` the page before it.
-    ``prepared_for`` are the parameters whose values are written out.
+    ``prepared_for`` are the parameters whose values are written out. ``is_indexed``: it is planned
+    without sequential scans.
     """
 
     name: str
@@ -86,6 +90,7 @@ class Query:
     page: tuple[str, ...] = ()
     is_prepared: bool = False
     prepared_for: tuple[str, ...] = ()
+    is_indexed: bool = False
     is_prompt: bool = False
     tells_transaction: bool = False
     after: Query | None = field(default=None, repr=False)
@@ -176,6 +181,7 @@ def _query(named: str, text: str, columns: str) -> Query:
             page=key,
             is_prepared="prepared" in said,
             prepared_for=_listed(said.get("prepared", "")),
+            is_indexed="indexed" in said,
             is_prompt="prompt" in said,
             tells_transaction=said.get("tells") == "transaction",
             parts=parts,

@@ -16,7 +16,7 @@ from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import WrongValues
 from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.resource import Resource
-from sbm.web.http.endpoint import ApiRequest, Endpoint, Method, Reply, new_app, replying
+from sbm.web.http.endpoint import ApiRequest, Endpoint, Method, Reply, new_app, reading, replying
 from sbm.web.http.http_errors import NotFound, Refusal
 from sbm.web.schema.schema import ParsedBody, Schema
 
@@ -78,7 +78,7 @@ class Collection:
         """The methods of one row."""
         change = replying(partial(self.change, key))
         return {
-            "GET": replying(partial(self.read, key)),
+            "GET": reading(partial(self.read, key)),
             "PUT": change,
             "PATCH": change,
             "DELETE": replying(partial(self.delete, key)),

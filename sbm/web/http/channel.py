@@ -86,6 +86,7 @@ class BoundedChannel(HTTPChannel):
     _is_abandoned = False
     _at_start = True
     _owes_continue = False
+    _is_secure = False
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -115,7 +116,12 @@ class BoundedChannel(HTTPChannel):
         if hasattr(self.transport, "bufferSize"):
             self.transport.bufferSize = READ_BYTES
         super().connectionMade()  # type: ignore[no-untyped-call]
+        self._is_secure = bool(super().isSecure())  # type: ignore[no-untyped-call]
         self._enter(Phase.IDLE, self.limits.header_seconds)
+
+    def isSecure(self) -> bool:
+        """Whether it is a TLS connection; asked several times for each request."""
+        return self._is_secure
 
     def connectionLost(self, reason: Any = None) -> None:
         self._is_lost = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
@@ -146,16 +147,23 @@ class InTransaction(Generic[Result]):
     """A method whose work is one transaction; the token of the user is looked up in it, too.
 
     ``work`` may run more than once, so it has no effects outside the transaction. ``reply`` makes
-    the reply after the commit: it has the effects, and may take long.
+    the reply after the commit: it has the effects, and may take long. If all statements of the work
+    only read, say ``only_reads``: that saves the COMMIT.
     """
 
     work: Callable[[Transaction, ApiRequest], Awaitable[Result]]
     reply: Callable[[ApiRequest, Result], Awaitable[Reply]]
+    only_reads: bool = False
 
 
 def replying(work: Callable[[Transaction, ApiRequest], Awaitable[Reply]]) -> InTransaction[Reply]:
     """A method whose work returns the reply."""
     return InTransaction(work=work, reply=_as_it_is)
+
+
+def reading(work: Callable[[Transaction, ApiRequest], Awaitable[Reply]]) -> InTransaction[Reply]:
+    """A method whose work returns the reply, and all of whose statements only read."""
+    return InTransaction(work=work, reply=_as_it_is, only_reads=True)
 
 
 async def _as_it_is(_request: ApiRequest, reply: Reply) -> Reply:
@@ -223,7 +231,7 @@ class Endpoint:
             reply = _reply_to(error)
             if unavailable is not None and isinstance(error, DatabaseUnavailable):
                 reply = evolve(reply, body=unavailable(error))
-        request.setHeader(b"Allow", ", ".join(_allowed(methods)).encode("ascii"))
+        request.setHeader(b"Allow", _allowed(tuple(methods)))
         return written(request, reply)
 
     async def _reply(
@@ -249,9 +257,8 @@ class Endpoint:
 
         if isinstance(method, InTransaction):
             credentials = await self.authentication.credentials(request, needed=needs_user)
-            admitted_request, result = await self.database.transact(
-                _worked, credentials, admitted, method
-            )
+            transact = self.database.read if method.only_reads else self.database.transact
+            admitted_request, result = await transact(_worked, credentials, admitted, method)
             return await method.reply(admitted_request, result)
         user = await self.authentication.user_of(request, needed=needs_user)
         admitted_request = admitted(user)
@@ -363,9 +370,10 @@ def _reply_to(error: Exception) -> Reply:
     )
 
 
-def _allowed(methods: Mapping[str, Method]) -> list[str]:
+@cache
+def _allowed(methods: tuple[str, ...]) -> bytes:
     known = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
-    return [name for name in _METHODS if name in known]
+    return ", ".join(name for name in _METHODS if name in known).encode("ascii")
 
 
 def _accepts_json(accept: str | None) -> bool:

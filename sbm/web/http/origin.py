@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from attrs import frozen
@@ -88,6 +89,7 @@ def fault_of_host(headers: Headers, *, is_needed: bool) -> str:
     return "Invalid Host header."
 
 
+@lru_cache(maxsize=256)  # almost all requests have the same few
 def is_host(text: str) -> bool:
     """Whether this is the name or the address of a host, perhaps with a port."""
     match = _HOST.fullmatch(text)

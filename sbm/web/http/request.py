@@ -75,7 +75,10 @@ class BoundedRequest(Request):
         if length is not None and length > self.body_limit:
             self.body_size = length
         # Twisted closes it after the answer, or when the client has gone.
-        self.content = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
+        if length is not None and length <= IN_MEMORY_BYTES:
+            self.content = BytesIO()
+        else:
+            self.content = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
 
     def handleContentChunk(self, data: bytes) -> None:
         # It is called for each chunk, and there may be thousands of chunks: so it does little.

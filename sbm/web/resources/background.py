@@ -21,7 +21,7 @@ from sbm.web.http.endpoint import (
     OptionsInfo,
     Reply,
     new_app,
-    replying,
+    reading,
 )
 from sbm.web.openapi.lists import BY_OFFSET, listing
 from sbm.web.openapi.parts import TASK, Operation, PathItem, Section, answer_of
@@ -81,7 +81,7 @@ class SendEstimates:
 
     @app.route("/")
     async def collection(self, request: Request) -> bytes:
-        return await self.endpoint.answer(request, _ESTIMATES, {"GET": replying(_list)})
+        return await self.endpoint.answer(request, _ESTIMATES, {"GET": reading(_list)})
 
 
 @frozen(eq=False, kw_only=True)

@@ -21,7 +21,7 @@ from sbm.web.http.endpoint import (
     OptionsInfo,
     Reply,
     new_app,
-    replying,
+    reading,
     written,
 )
 from sbm.web.http.http_errors import Reason
@@ -59,7 +59,7 @@ class Health:
     async def health(self, request: Request) -> bytes:
         answer = Deferred.fromCoroutine(
             self.endpoint.answer(
-                request, _OPTIONS, {"GET": replying(self._read)}, unavailable=self._down
+                request, _OPTIONS, {"GET": reading(self._read)}, unavailable=self._down
             )
         )
         try:

@@ -7,7 +7,7 @@ from twisted.web.server import Request
 
 from sbm.store import messagesets
 from sbm.store.postgres.database import Transaction
-from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, replying
+from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, reading
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.schema.json_schema import TEXT
 
@@ -26,7 +26,7 @@ class Languages:
 
     @app.route("/")
     async def languages(self, request: Request) -> bytes:
-        return await self.endpoint.answer(request, _OPTIONS, {"GET": replying(_read)})
+        return await self.endpoint.answer(request, _OPTIONS, {"GET": reading(_read)})
 
 
 async def _read(transaction: Transaction, _request: ApiRequest) -> Reply:

@@ -14,7 +14,7 @@ from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply, replying
+from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply, reading
 from sbm.web.http.http_errors import NotFound
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND
@@ -134,7 +134,7 @@ class Messages(Collection):
 
     @app.route("/<key>/content")
     async def content(self, request: Request, key: str) -> bytes:
-        methods = {"GET": replying(partial(_read_content, key))}
+        methods = {"GET": reading(partial(_read_content, key))}
         return await self.endpoint.answer(request, _CONTENT, methods)
 
 

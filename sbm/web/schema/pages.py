@@ -90,7 +90,7 @@ class Listing(Generic[Row]):
 
     def method(self, reactor: Any) -> InTransaction[Any]:
         """The method that reads a page in a transaction, and writes it after that."""
-        return InTransaction(work=self._read, reply=partial(self._reply, reactor))
+        return InTransaction(work=self._read, reply=partial(self._reply, reactor), only_reads=True)
 
     async def _read(
         self, transaction: Transaction, request: ApiRequest

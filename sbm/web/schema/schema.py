@@ -50,11 +50,8 @@ class ParsedBody:
 
     def attributes(self) -> dict[str, Any]:
         """The values, by the names of the model."""
-        return {
-            one.attribute: self.values[one.name]
-            for one in self._schema.fields
-            if one.name in self.values
-        }
+        attributes = self._schema.attributes
+        return {attributes[name]: value for name, value in self.values.items()}
 
     def draft(
         self,
@@ -68,13 +65,13 @@ class ParsedBody:
         ``stored`` are the values of the row that is changed, by the names of the model. A value
         that is the same as the stored one is accepted, even if it is invalid after an import.
         """
+        attributes = self._schema.attributes
+        before = stored or {}
         kept = {
-            one.attribute: (stored or {})[one.attribute]
-            for one in self._schema.fields
-            if one.name in self.unread
-            and _is_same(self.unread[one.name], (stored or {}).get(one.attribute, ABSENT))
+            attributes[name]: before[attributes[name]]
+            for name, given in self.unread.items()
+            if _is_same(given, before.get(attributes[name], ABSENT))
         }
-        attributes = {one.name: one.attribute for one in self._schema.fields}
         return Draft(
             values=self.attributes() | kept,
             defaults=frozenset(attributes[name] for name in self.defaulted),
@@ -89,8 +86,8 @@ class ParsedBody:
                     hold=one.hold,
                     unknown=one.unknown(self.given[one.name]),
                 )
-                for one in self._schema.fields
-                if isinstance(one, Reference) and one.name in self.given
+                for one in self._schema.references
+                if one.name in self.given
             ],
             user_id=user_id,
             max_text_length=max_text_length,
@@ -110,6 +107,23 @@ class Schema:
 
     fields: Sequence[Field]
 
+    # Made once, not for each request.
+    written: Sequence[Field] = field(init=False)
+    references: Sequence[Reference] = field(init=False)
+    attributes: Mapping[str, str] = field(init=False)
+
+    @written.default
+    def _not_read_only(self) -> list[Field]:
+        return [one for one in self.fields if not one.read_only]
+
+    @references.default
+    def _references(self) -> list[Reference]:
+        return [one for one in self.fields if isinstance(one, Reference)]
+
+    @attributes.default
+    def _by_name(self) -> dict[str, str]:
+        return {one.name: one.attribute for one in self.fields}
+
     def read(self, body: Body, *, method: str = "POST") -> ParsedBody:
         """Read the fields that can be written; others are ignored.
 
@@ -119,9 +133,7 @@ class Schema:
         partial = method == "PATCH"
         given = body.as_object()
         parsed = ParsedBody(schema=self, given=given)
-        for one in self.fields:
-            if one.read_only:
-                continue
+        for one in self.written:
             value = given.get(one.name, ABSENT)
             if body.is_form and not (partial and value is ABSENT):
                 value = one.from_form(value)
