@@ -27,7 +27,7 @@ TEST = [
     "seed-services-client",
 ]
 LINT = ["ruff"]
-TYPES = ["mypy", "mypy-zope", "types-psycopg2", "types-tqdm"]
+TYPES = ["mypy", "mypy-zope", "types-psycopg2", "types-regex", "types-tqdm"]
 DOCS = ["furo", "sphinx", "towncrier"]
 
 setup(
@@ -57,6 +57,7 @@ setup(
         "multipart>=2",  # reads uploads as they come; treq brings it anyway
         "prometheus-client",  # writes the text format of /metrics
         "psycopg2-binary",  # psycopg2 itself comes as source only, and wants a compiler
+        "regex",  # knows the scripts of letters, and which characters are invisible
         "service-identity",
         "tqdm",  # shows how far a long command has come
         "treq",

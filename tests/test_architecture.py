@@ -68,6 +68,7 @@ DEPTH_INSIDE = {layer: depths(rows) for layer, rows in ROWS_INSIDE.items()}
 # Libraries that only some layers may import.
 RESERVED = {
     "psycopg2": {"store", "settings/endpoints.py"},
+    "regex": {"model/usernames.py"},
     "txpostgres": {"store"},
     "treq": {"clients", "sandbox"},
     "httptools": {"clients"},

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sbm.model.user import MAX_EMAIL, MAX_USERNAME
+from sbm.model.usernames import BLANK, AmbiguousName, folded, is_storable, meant_by, objection
 from sbm.operations.refusals import OperationRefused
 from sbm.store import users
 from sbm.store.postgres.database import Transaction
@@ -13,10 +14,11 @@ from sbm.store.users import ListedToken
 
 
 class UnknownUser(OperationRefused):
-    """There is no user with this name."""
+    """There is no user with this name; ``alike`` are those with another spelling of it."""
 
-    def __init__(self, username: str) -> None:
-        super().__init__(f"there is no user {username!r}")
+    def __init__(self, username: str, alike: Sequence[str] = ()) -> None:
+        others = f", but there is {' and '.join(map(repr, alike))}" if alike else ""
+        super().__init__(f"there is no user {username!r}{others}")
 
 
 class UsernameTaken(OperationRefused):
@@ -24,6 +26,14 @@ class UsernameTaken(OperationRefused):
 
     def __init__(self, username: str) -> None:
         super().__init__(f"there is a user {username!r} already")
+
+
+class AmbiguousUser(OperationRefused):
+    """Several users have this name, if capitals and variants of letters do not count."""
+
+    def __init__(self, username: str, alike: Sequence[str]) -> None:
+        named = " or ".join(map(repr, alike))
+        super().__init__(f"{username!r} can mean {named}: use the exact name")
 
 
 class UnfitText(OperationRefused):
@@ -40,10 +50,16 @@ async def create(
 ) -> int:
     """Make a user, with a hashed password or none, and return the id.
 
-    Raises UsernameTaken, or UnfitText.
+    Raises UsernameTaken, also if the name is that of a user in another spelling, or UnfitText.
     """
-    _check_text(username, MAX_USERNAME)
-    _check_text(email, MAX_EMAIL, shortest=0)
+    _check_length(username, MAX_USERNAME)
+    _check_length(email, MAX_EMAIL, shortest=0)
+    await users.lock_names(transaction)
+    alike = await _spelled_otherwise(transaction, username) if is_storable(username) else []
+    if alike:
+        raise UsernameTaken(alike[0])
+    _check_text(username)
+    _check_text(email)
     user_id = await users.create(
         transaction, username=username, email=email, admin=admin, password=password
     )
@@ -61,16 +77,14 @@ async def create_token(
 ) -> str:
     """A new token, 40 hexadecimal digits, for a user; if there is no such user, one is made.
 
-    ``email`` is the name of the user. It can also be the user's e-mail address, if no other user
-    has the same. With ``admin`` the user becomes an administrator; without it, the permissions
-    stay. Only a digest of the token is stored. Raises UnfitText.
+    ``email`` is the name of the user, or else the user's e-mail address, if no other user has the
+    same (see ``meant_by``). With ``admin`` the user becomes an administrator; without it, the
+    permissions stay. Only a digest of the token is stored. Raises UnfitText, or AmbiguousUser.
     """
-    _check_text(email, MAX_USERNAME)
-    found = await users.list_called(transaction, called=email)
-    is_meant = bool(found) and (found[0] == email or len(found) == 1)
+    username = await _meant(transaction, email)
     user_id = await users.find_or_create(
         transaction,
-        username=found[0] if is_meant else email,
+        username=email if username is None else username,
         email=email if "@" in email else "",
         admin=admin,
     )
@@ -111,16 +125,49 @@ async def list_tokens(
 
 
 async def _lock(transaction: Transaction, username: str) -> int:
-    user_id = None
-    if username.isprintable():  # other characters could not be stored, nor looked for
-        user_id = await users.lock(transaction, username=username)
-    if user_id is None:
+    """Lock the user of exactly this name: a command for one must not change another."""
+    if not is_storable(username):
         raise UnknownUser(username)
+    user_id = await users.lock(transaction, username=username)
+    if user_id is None:
+        raise UnknownUser(username, await _spelled_otherwise(transaction, username))
     return user_id
 
 
-def _check_text(text: str, longest: int, *, shortest: int = 1) -> None:
+async def _meant(transaction: Transaction, called: str) -> str | None:
+    """The name of the user who is called so; None if a user of this name can be made.
+
+    If no user is called exactly so, others may add one at the same time: so the names are locked.
+    """
+    _check_length(called, MAX_USERNAME)
+    if not is_storable(called):
+        raise UnfitText(BLANK)
+    try:
+        username = meant_by(called, await users.list_called(transaction, called=called))
+        if username is None:
+            await users.lock_names(transaction)
+            alike = await users.list_alike(transaction, key=folded(called))
+            username = meant_by(called, alike)
+    except AmbiguousName as error:
+        raise AmbiguousUser(called, error.usernames) from None
+    if username is None:
+        _check_text(called)
+    return username
+
+
+async def _spelled_otherwise(transaction: Transaction, username: str) -> list[str]:
+    """The names of the users whose name is the same, in any spelling."""
+    key = folded(username)
+    alike = await users.list_alike(transaction, key=key)
+    return [one.username for one in alike if folded(one.username) == key]
+
+
+def _check_length(text: str, longest: int, *, shortest: int = 1) -> None:
     if not shortest <= len(text) <= longest:
         raise UnfitText(f"must have {shortest} to {longest} characters")
-    if not text.isprintable():
-        raise UnfitText("must not contain control characters")
+
+
+def _check_text(text: str) -> None:
+    wrong = objection(text)
+    if wrong is not None:
+        raise UnfitText(wrong)

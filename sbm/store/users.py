@@ -11,6 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from sbm.model.user import User
+from sbm.model.usernames import KnownName
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -39,9 +40,19 @@ class ListedToken:
     revoked_at: datetime | None
 
 
-async def list_called(transaction: Transaction, *, called: str) -> list[str]:
-    """The names of the users with this name or e-mail address; the one with the name is first."""
-    return await transaction.many(QUERIES.find_users_called, str, called=called)
+async def list_called(transaction: Transaction, *, called: str) -> list[KnownName]:
+    """The users with exactly this name or e-mail address."""
+    return await transaction.many(QUERIES.find_users_called, KnownName, called=called)
+
+
+async def list_alike(transaction: Transaction, *, key: str) -> list[KnownName]:
+    """The users whose name or e-mail address may have this folded form, and others."""
+    return await transaction.many(QUERIES.find_users_alike, KnownName, key=key)
+
+
+async def lock_names(transaction: Transaction) -> None:
+    """Let no other transaction compare or add names until this one ends."""
+    await transaction.execute(QUERIES.lock_names)
 
 
 async def find_or_create(

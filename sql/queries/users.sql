@@ -1,10 +1,23 @@
 -- name: find_users_called :many
 -- reads
--- The user of this name, or else those with this e-mail address. Two rows are enough to know that
--- the address is not of one user alone.
-SELECT username FROM users
+-- The user of this name, and those with this e-mail address.
+SELECT username, email FROM users
  WHERE username = %(called)s OR email = %(called)s
- ORDER BY username = %(called)s DESC, id LIMIT 2;
+ ORDER BY id;
+
+-- name: find_users_alike :many
+-- reads
+-- The users whose name or e-mail address may fold to this key: those of ASCII do, and the caller
+-- compares the others, because this server does not fold as Python does.
+SELECT username, email FROM users
+ WHERE lower(username COLLATE "C") = %(key)s OR octet_length(username) > char_length(username)
+    OR lower(email COLLATE "C") = %(key)s OR octet_length(email) > char_length(email)
+ ORDER BY id;
+
+-- name: lock_names :exec
+-- reads
+-- New names are compared with all others one at a time: no two that are the same can be added.
+SELECT pg_advisory_xact_lock(736266, 9);
 
 -- name: upsert_user :one
 -- The user of this name, made if there is none. An administrator stays one.

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from contextlib import suppress
+
 import psycopg2
 import pytest
 import pytest_twisted
+from twisted.internet.defer import ensureDeferred, gatherResults
 
 from sbm.model.user import ADMINISTER, User
 from sbm.operations import users
@@ -143,3 +147,95 @@ async def test_a_token_is_revoked_once(database: Database) -> None:
     assert await database.transact(store.revoke_token, token=token)
     assert not await database.transact(store.revoke_token, token_id=1)
     assert await database.transact(store.find_user_by_token, token=token) is None
+
+
+@pytest.mark.parametrize("name", ["BOB", "ｂｏｂ", "𝐛ob"])
+@pytest_twisted.ensureDeferred
+async def test_a_name_in_another_spelling_means_the_same_user(
+    database: Database, direct: Arranged, name: str
+) -> None:
+    await database.transact(users.create, username="Bob")
+    await database.transact(users.create_token, email=name)
+    with pytest.raises(users.UsernameTaken, match="'Bob' already"):
+        await database.transact(users.create, username=name)
+    assert direct.rows("SELECT username FROM users") == [{"username": "Bob"}]
+
+
+@pytest.mark.parametrize("name", ["ÉMILE", "E\u0301mile", "émile"])
+@pytest_twisted.ensureDeferred
+async def test_letters_beyond_ascii_fold_too(
+    database: Database, direct: Arranged, name: str
+) -> None:
+    await database.transact(users.create, username="Émile")
+    await database.transact(users.create_token, email=name)
+    assert direct.value("SELECT count(*) FROM users") == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_email_in_another_spelling_finds_the_user_who_has_it(
+    database: Database, direct: Arranged
+) -> None:
+    await database.transact(users.create, username="bob", email="b@example.org")
+    token = await database.transact(users.create_token, email="B@Example.org")
+    assert await database.transact(store.find_user_by_token, token=token) == User(
+        id=1, username="bob"
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_that_several_users_have_is_refused(
+    database: Database, direct: Arranged
+) -> None:
+    direct.rows("INSERT INTO users (username) VALUES ('bob'), ('Bob'), ('bob ')")
+    for name in ("bob", "Bob", "bob "):
+        token = await database.transact(users.create_token, email=name)
+        found = await database.transact(store.find_user_by_token, token=token)
+        assert found is not None
+        assert found.username == name
+    with pytest.raises(users.AmbiguousUser, match="'BOB' can mean 'bob' or 'Bob'"):
+        await database.transact(users.create_token, email="BOB")
+    with pytest.raises(users.UsernameTaken, match="'bob' already"):
+        await database.transact(users.create, username="BOB")
+
+
+@pytest.mark.parametrize("name", ["bоb", "bob ", "b ob", "b\u200bob"])
+@pytest_twisted.ensureDeferred
+async def test_a_name_that_looks_like_another_is_only_known_if_it_exists(
+    database: Database, direct: Arranged, name: str
+) -> None:
+    for make in (
+        lambda transaction: users.create_token(transaction, email=name),
+        lambda transaction: users.create(transaction, username=name),
+        lambda transaction: users.create(transaction, username="ann", email=name),
+    ):
+        with pytest.raises(users.UnfitText):
+            await database.transact(make)
+    direct.rows("INSERT INTO users (username) VALUES (%s)", name)
+    await database.transact(users.create_token, email=name)
+    await database.transact(users.set_active, username=name, is_active=False)
+    assert direct.value("SELECT is_active FROM users") is False
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_command_for_one_user_does_not_change_another(
+    database: Database, direct: Arranged
+) -> None:
+    direct.rows("INSERT INTO users (username) VALUES ('bob'), ('Bob')")
+    with pytest.raises(users.UnknownUser, match="no user 'BOB', but there is 'bob' and 'Bob'"):
+        await database.transact(users.set_active, username="BOB", is_active=False)
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_spellings_at_once_make_one_user(database: Database, direct: Arranged) -> None:
+    names = ("bob@example.org", "Bob@example.org", "BOB@example.org", "bob@EXAMPLE.org")
+    made = [ensureDeferred(database.transact(users.create_token, email=name)) for name in names]
+    made.append(
+        ensureDeferred(_if_free(database.transact(users.create, username="bOb@example.org")))
+    )
+    await gatherResults(made)
+    assert direct.value("SELECT count(*) FROM users") == 1
+
+
+async def _if_free(making: Awaitable[int]) -> None:
+    with suppress(users.UsernameTaken):
+        await making

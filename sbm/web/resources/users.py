@@ -9,7 +9,7 @@ from twisted.web.server import Request
 
 from sbm.model.email import is_email
 from sbm.model.user import ADMINISTER, MAX_USERNAME
-from sbm.operations.users import create_token
+from sbm.operations.users import AmbiguousUser, UnfitText, create_token
 from sbm.store import users
 from sbm.store.postgres.database import Transaction
 from sbm.web.http.authors import by_author
@@ -103,7 +103,12 @@ class UserTokens:
 async def _create(transaction: Transaction, request: ApiRequest) -> Reply:
     parsed = EMAIL_SCHEMA.read(request.body())
     parsed.check()
-    token = await create_token(transaction, **parsed.attributes())
+    try:
+        token = await create_token(transaction, **parsed.attributes())
+    except UnfitText as error:
+        raise Invalid({"email": [f"An e-mail address of a new user {error}."]}) from None
+    except AmbiguousUser as error:
+        raise Invalid({"email": [f"{error}."]}) from None
     return Reply(status=201, body={"token": token})
 
 
@@ -147,6 +152,7 @@ SECTION = Section(
                     name="create_user_token",
                     summary="Make a token for a user",
                     description="If there is no user with this name, the user is made, too."
+                    " Capitals do not count, except if there is a user of exactly this name."
                     " For administrators.",
                     body=schema("EmailWritten"),
                     example={"email": "bob@example.org"},

@@ -311,3 +311,26 @@ async def test_a_permission_lets_a_user_in_until_it_is_revoked(api: Api) -> None
     assert (await api.get(path, token=api.user_token)).status == 200
     await api.database.transact(users.revoke, **held)
     assert (await api.get(path, token=api.user_token)).status == 403
+
+
+@pytest_twisted.ensureDeferred
+async def test_capitals_of_an_email_make_no_second_user(api: Api, database_uri: str) -> None:
+    for email in ("carol@example.org", "Carol@Example.org", " CAROL@EXAMPLE.ORG "):
+        assert (await api.post(USER_TOKEN, {"email": email})).status == 201
+    with arranged(database_uri) as direct:
+        assert direct.value("SELECT count(*) FROM users WHERE email ILIKE 'carol%'") == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_email_that_looks_like_another_makes_no_user(api: Api, database_uri: str) -> None:
+    answer = await api.post(USER_TOKEN, {"email": "bob@ex\u0430mple.org"})
+    (sentence,) = answer.json["email"]
+    assert answer.status == 400
+    assert "must not mix letters" in sentence
+    with arranged(database_uri) as direct:
+        direct.rows("INSERT INTO users (username) VALUES ('bob@x.org'), ('Bob@x.org')")
+    answer = await api.post(USER_TOKEN, {"email": "BOB@x.org"})
+    assert answer.status == 400
+    assert answer.json == {
+        "email": ["'BOB@x.org' can mean 'bob@x.org' or 'Bob@x.org': use the exact name."]
+    }
