@@ -228,12 +228,14 @@ async def test_a_command_for_one_user_does_not_change_another(
 @pytest_twisted.ensureDeferred
 async def test_two_spellings_at_once_make_one_user(database: Database, direct: Arranged) -> None:
     names = ("bob@example.org", "Bob@example.org", "BOB@example.org", "bob@EXAMPLE.org")
-    made = [ensureDeferred(database.transact(users.create_token, email=name)) for name in names]
-    made.append(
-        ensureDeferred(_if_free(database.transact(users.create, username="bOb@example.org")))
-    )
-    await gatherResults(made)
+    making = [database.transact(users.create_token, email=name) for name in names]
+    creating = _if_free(database.transact(users.create, username="bOb@example.org"))
+    await gatherResults([ensureDeferred(one) for one in (creating, *map(_done, making))])
     assert direct.value("SELECT count(*) FROM users") == 1
+
+
+async def _done(making: Awaitable[object]) -> None:
+    await making
 
 
 async def _if_free(making: Awaitable[int]) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.web.http import RESPONSES, HTTPChannel, datetimeToString
+from twisted.web.http import HTTPChannel
 from zope.interface import implementer
 
+from sbm.web.http.answer_headers import complete, refusal
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.origin import fault_of_host
 from sbm.web.http.targets import plain_target
-from sbm.web.http.wire import compact_json
 
 # A connection is read in small pieces: the smallest chunks that a piece of a body can be made of
 # are then done with in a few milliseconds.
@@ -304,7 +304,12 @@ class BoundedChannel(HTTPChannel):
             self.dataReceived(b"")
             self._end_if_over()
 
-    # Refusals
+    # Answers
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
+        """Write the head of an answer: all answers pass here, except those of ``refuse``."""
+        complete(headers)
+        super().writeHeaders(version, code, reason, headers)  # type: ignore[no-untyped-call]
 
     def answer_now(self) -> None:
         """Answer the request before its body was read; the rest of the body is dropped."""
@@ -386,17 +391,3 @@ class BoundedChannel(HTTPChannel):
         super().resumeProducing()  # type: ignore[no-untyped-call]
         if self._holders:
             self._networkProducer.pauseProducing()
-
-
-def refusal(status: int, detail: str) -> bytes:
-    """A complete response; the connection is closed after it."""
-    body = compact_json({"detail": detail})
-    headers = {
-        b"Date": datetimeToString(),
-        b"Connection": b"close",
-        b"Content-Type": b"application/json",
-        b"Content-Length": b"%d" % len(body),
-    }
-    lines = [b"%s: %s" % header for header in headers.items()]
-    start = b"HTTP/1.1 %d %s" % (status, RESPONSES[status])
-    return b"\r\n".join([start, *lines, b"", body])

@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Protocol
 from twisted.web.server import Request, Site
 
+from sbm.web.http.answer_headers import refusal
 from sbm.web.http.authors import REQUEST_ID_HEADER, request_id_of
-from sbm.web.http.channel import BoundedChannel, Limits, Phase, refusal
+from sbm.web.http.channel import BoundedChannel, Limits, Phase
 from sbm.web.http.http_errors import NotStored, Reason
 from sbm.web.http.refused_requests import Refusals
 from sbm.web.http.targets import plain_target

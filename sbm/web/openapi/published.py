@@ -38,7 +38,7 @@ class StaticDocument:
             raise MethodNotAllowed(method)
         if method == "OPTIONS":
             return b""
-        headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", **self.headers}
+        headers = {"Cache-Control": "no-cache", **self.headers}
         for name, value in headers.items():
             request.setHeader(name.encode("ascii"), value.encode("ascii"))
         if request.setETag(self._etag) is CACHED:

@@ -70,7 +70,6 @@ _SAVED = {
 _UNKNOWN = "application/octet-stream"
 
 _PROTECTION = {
-    "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }

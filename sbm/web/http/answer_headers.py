@@ -1,0 +1,40 @@
+"""The headers that every answer has, also one that reaches no resource."""
+
+from __future__ import annotations
+
+from twisted.web.http import RESPONSES, datetimeToString
+from twisted.web.http_headers import Headers
+
+from sbm.web.http.wire import compact_json
+
+# An answer may have a token or personal data in it, or may be different for the next user. The
+# resources of public documents and files say otherwise.
+_UNLESS_SET = {b"Cache-Control": b"no-store", b"X-Content-Type-Options": b"nosniff"}
+
+# Twisted would tell its version.
+_ALWAYS = {b"Server": b"sbm"}
+
+
+def complete(headers: Headers) -> None:
+    """Add the headers that every answer has."""
+    for name, value in _UNLESS_SET.items():
+        if not headers.hasHeader(name):
+            headers.setRawHeaders(name, [value])
+    for name, value in _ALWAYS.items():
+        headers.setRawHeaders(name, [value])
+
+
+def refusal(status: int, detail: str) -> bytes:
+    """A complete response; the connection is closed after it."""
+    body = compact_json({"detail": detail})
+    headers = {
+        b"Date": datetimeToString(),
+        b"Connection": b"close",
+        b"Content-Type": b"application/json",
+        b"Content-Length": b"%d" % len(body),
+        **_UNLESS_SET,
+        **_ALWAYS,
+    }
+    lines = [b"%s: %s" % header for header in headers.items()]
+    start = b"HTTP/1.1 %d %s" % (status, RESPONSES[status])
+    return b"\r\n".join([start, *lines, b"", body])
