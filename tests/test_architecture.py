@@ -52,7 +52,7 @@ ROWS_INSIDE = {
         {"outcomes"},
     ),
     "runtime": ({"loop"}, {"work_gate"}, {REST}),
-    "sandbox": ({"demo"}, {"stand_ins"}, {"postgres"}, {"account"}),
+    "sandbox": ({"demo"}, {"stand_ins"}, {"postgres"}, {"account", "private_files"}),
     "settings": ({"config"}, {"voice_vendor"}, {"reading"}, {"endpoints"}),
 }
 

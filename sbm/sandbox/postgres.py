@@ -26,6 +26,7 @@ from urllib.parse import quote
 from attrs import define, field
 
 from sbm.sandbox.account import NoAccountError, SystemAccount, unprivileged_account
+from sbm.sandbox.private_files import private
 
 _SUPERUSER = "postgres"
 _VERSION = "18"
@@ -214,7 +215,7 @@ class EmbeddedPostgres:
         }
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.previous"))
-        with self.log.open("wb") as log:
+        with open(self.log, "wb", opener=private) as log:
             # In a session of its own, the server does not get Ctrl-C from the terminal before us.
             self._server = subprocess.Popen(
                 [

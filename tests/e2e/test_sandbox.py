@@ -128,6 +128,17 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+def readable_by_others(folder: Path) -> set[str]:
+    """The names of the files that another account of the machine could read, except for sound."""
+    found = set()
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        folders[:] = [one for one in folders if (here / one).stat().st_mode & 0o011]
+        if here.name != "media":
+            found |= {name for name in names if (here / name).stat().st_mode & 0o077}
+    return found
+
+
 @pytest.fixture
 def sandbox() -> Iterator[RunningSandbox]:
     # Not below pytest's own directory, which pytest closes to the server's account.
@@ -154,6 +165,7 @@ def test_a_first_run_delivers_and_a_stop_leaves_nothing_running(sandbox: Running
     assert {one["content"] for one in sandbox.outbounds() if one["content"]} <= texts
     eventually(lambda: sandbox.outbounds()[0]["to_addr"] in sandbox.output)
     eventually(lambda: "message.text.sum" in sandbox.get(f"{sandbox.contents['metrics']}/metrics/"))
+    assert readable_by_others(sandbox.ready_file.parent) == {"owner.lock"}
     assert sandbox.end(signal.SIGTERM) == 0
     assert processes_of(sandbox.folder) == []
     assert not sandbox.ready_file.exists()

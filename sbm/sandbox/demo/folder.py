@@ -17,6 +17,8 @@ from twisted.logger import (
 )
 from twisted.python.logfile import LogFile
 
+from sbm.sandbox.private_files import private
+
 # The size of the log file, and the number of older ones that are kept.
 LOG_BYTES = 5_000_000
 OLDER_LOGS = 2
@@ -98,7 +100,6 @@ def write_secret(file: Path, text: str) -> None:
     """Write a file that only we may read, completely or not at all."""
     half = file.with_name(f".{file.name}.new")
     half.unlink(missing_ok=True)
-    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as writing:
+    with open(half, "x", encoding="utf-8", opener=private) as writing:
         writing.write(text)
     os.replace(half, file)

@@ -8,10 +8,14 @@ from typing import Any, BinaryIO
 
 from attrs import define, field
 
+from sbm.sandbox.private_files import private
+
 
 @define(eq=False, kw_only=True)
 class Journal:
     """Append-only JSON lines at a path; without a path, nothing is stored.
+
+    Only we may read the file: calls to the Scheduler have a token in them, others people's numbers.
 
     Each line reaches the operating system before ``append`` returns, so no line is lost if the
     process is killed. There is no fsync, so lines may be lost if the power fails.
@@ -28,7 +32,7 @@ class Journal:
         if self._path is None:
             return []
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("a+b")
+        self._file = open(self._path, "a+b", opener=private)
         self._file.seek(0)
         written = self._file.read()
         whole = written.rfind(b"\n") + 1
