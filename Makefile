@@ -6,7 +6,8 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-CONSTRAINTS := requirements/dev.txt
+# pip checks the hashes that are in these files.
+INSTALL := pip install --quiet --require-hashes --requirement
 TOX := .tools/bin/tox
 
 .DEFAULT_GOAL := help
@@ -35,7 +36,7 @@ lint types docs package schema: $(TOX)
 lint: ## check the style
 types: ## check the types
 docs: ## build the manual into docs/_build/html
-package: ## build dist/, and try the wheel in an empty environment
+package: ## build dist/, try the wheel in an empty environment, and list what is in it
 
 schema: ## write sql/schema.sql again, after a migration was added
 
@@ -49,13 +50,13 @@ clean: ## remove the sandbox's data and what was built; the environments stay
 	rm -rf var/sandbox build dist docs/_build sbm.egg-info .coverage htmlcov
 
 # Installing again needs no network while the dependencies are those that are there: pip finds them
-# all, and the wheel is built with the setuptools of .venv. A stale build/ would ship deleted files.
-.venv/installed: setup.py pyproject.toml $(CONSTRAINTS) .venv/sources
+# all, and wheels are built with the setuptools of .venv. A stale build/ would ship deleted files.
+.venv/installed: setup.py pyproject.toml requirements/build.txt requirements/sandbox.txt .venv/sources
 	@rm -rf build
 	@echo "Installing into .venv ..."
-	@.venv/bin/pip install --quiet --constraint $(CONSTRAINTS) setuptools
-	@.venv/bin/pip install --quiet --constraint $(CONSTRAINTS) \
-	    --use-pep517 --no-build-isolation ".[sandbox]"
+	@.venv/bin/$(INSTALL) requirements/build.txt
+	@.venv/bin/$(INSTALL) requirements/sandbox.txt --no-build-isolation
+	@.venv/bin/pip install --quiet --no-deps --use-pep517 --no-build-isolation .
 	@rm -rf build
 	@touch $@
 
@@ -67,7 +68,7 @@ clean: ## remove the sandbox's data and what was built; the environments stay
 	    -exec cksum {} + | LC_ALL=C sort > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-$(TOX): $(CONSTRAINTS)
+$(TOX): requirements/tox.txt
 	@.tools/bin/pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .tools
-	@.tools/bin/pip install --quiet --constraint $(CONSTRAINTS) tox
+	@.tools/bin/$(INSTALL) requirements/tox.txt
 	@touch $@

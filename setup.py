@@ -28,6 +28,8 @@ TEST = [
 ]
 LINT = ["ruff"]
 TYPES = ["mypy", "mypy-zope", "types-psycopg2", "types-regex", "types-tqdm"]
+# Makes the wheel and the list of what is in it, and looks for known vulnerabilities.
+PACKAGE = ["build", "cyclonedx-bom", "pip-audit"]
 DOCS = ["furo", "sphinx", "towncrier"]
 
 setup(
@@ -73,7 +75,7 @@ setup(
         "types": [*TEST, *TYPES],
         "docs": DOCS,
         # What works on this repository itself: the Makefile's tox, and a build without isolation.
-        "dev": [*TEST, *LINT, *TYPES, *DOCS, "build", "setuptools", "tox"],
+        "dev": [*TEST, *LINT, *TYPES, *DOCS, *PACKAGE, "setuptools", "tox", "uv"],
     },
     # twisted.plugins is a namespace that several packages fill: no __init__.py there, ever.
     packages=[*find_packages(include=["sbm", "sbm.*"]), "sbm.sql", "twisted.plugins"],

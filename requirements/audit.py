@@ -1,0 +1,50 @@
+"""Look up the locked packages in the list of known vulnerabilities, if it can be reached.
+
+The exit status is 1 if a vulnerability is known. Without the list, nothing is checked, and a line
+says so.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+PIP_AUDIT = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--timeout", "5"]
+
+
+def main(path: str) -> int:
+    """Audit one file of requirements, and say what was found."""
+    command = [*PIP_AUDIT, "--progress-spinner", "off", "--format", "json", "--requirement", path]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        dependencies = json.loads(run.stdout)["dependencies"]
+    except ValueError:
+        *_, reason = run.stderr.strip().splitlines() or ["it said nothing"]
+        print(f"audit of {path}: SKIPPED, the list of vulnerabilities cannot be read: {reason}")
+        return 0
+    for line in report(path, dependencies):
+        print(line)
+    return 1 if any(one.get("vulns") for one in dependencies) else 0
+
+
+def report(path: str, dependencies: list[dict[str, Any]]) -> list[str]:
+    """What is known about the packages, in lines for people."""
+    lines = [
+        f"{one['name']} {one['version']}: {found['id']} {' '.join(found.get('aliases', []))},"
+        f" fixed in {' or '.join(found.get('fix_versions', [])) or 'no version'}"
+        for one in dependencies
+        for found in one.get("vulns", [])
+    ]
+    unknown = [one["name"] for one in dependencies if "skip_reason" in one]
+    known = len(dependencies) - len(unknown)
+    if not known:
+        return [f"audit of {path}: SKIPPED, the list of vulnerabilities has none of the packages"]
+    if unknown:
+        lines.append(f"not in the list, so not checked: {', '.join(unknown)}")
+    return [*lines, f"audit of {path}: {known} packages were checked"]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
