@@ -11,7 +11,8 @@ INSTALL := pip install --quiet --require-hashes --requirement
 TOX := .tools/bin/tox
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-long lint types docs package schema changelog lock clean FORCE
+.PHONY: help run install test test-long lint types docs package schema changelog lock base-image image \
+        clean FORCE
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -33,7 +34,7 @@ lint types docs package schema: $(TOX)
 	@rm -rf build
 	@$(TOX) run -q -e $@
 
-lint: ## check the style
+lint: ## check the style, and look for what is not secure
 types: ## check the types
 docs: ## build the manual into docs/_build/html
 package: ## build dist/, try the wheel in an empty environment, and list what is in it
@@ -45,6 +46,18 @@ changelog: $(TOX) ## show what the next release brings; VERSION=0.1.0 writes it 
 
 lock: $(TOX) ## write requirements/ again, with the newest versions
 	@$(TOX) run -q -e lock
+
+base-image: ## write the digest of today's base image into the Dockerfile
+	@base=$$(sed -n 's/^ARG BASE_IMAGE=\([^@]*\).*/\1/p' Dockerfile) \
+	 && digest=$$(docker buildx imagetools inspect "$$base" --format '{{.Manifest.Digest}}') \
+	 && echo "$$digest" | grep -Eqx 'sha256:[0-9a-f]{64}' \
+	 && sed "s|^ARG BASE_IMAGE=.*|ARG BASE_IMAGE=$$base@$$digest|" Dockerfile > Dockerfile.new \
+	 && mv Dockerfile.new Dockerfile && grep '^ARG BASE_IMAGE=' Dockerfile
+
+image: ## build the image; its base must have a digest
+	@grep -Eq '^ARG BASE_IMAGE=[^@]+@sha256:[0-9a-f]{64}$$' Dockerfile \
+	 || { echo 'The base of the image has no digest: run "make base-image" first.' >&2; exit 1; }
+	@docker build --tag sbm --build-arg SBM_COMMIT=$$(git rev-parse HEAD) .
 
 clean: ## remove the sandbox's data and what was built; the environments stay
 	rm -rf var/sandbox build dist docs/_build sbm.egg-info .coverage htmlcov

@@ -11,13 +11,13 @@ import subprocess
 import sys
 from typing import Any
 
-PIP_AUDIT = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--timeout", "5"]
+PIP_AUDIT = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes"]
+OPTIONS = ["--timeout", "5", "--progress-spinner", "off", "--format", "json", "--requirement"]
 
 
 def main(path: str) -> int:
     """Audit one file of requirements, and say what was found."""
-    command = [*PIP_AUDIT, "--progress-spinner", "off", "--format", "json", "--requirement", path]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = subprocess.run([*PIP_AUDIT, *OPTIONS, path], capture_output=True, text=True, check=False)
     try:
         dependencies = json.loads(run.stdout)["dependencies"]
     except ValueError:

@@ -1,7 +1,7 @@
 """Write requirements/*.txt again: exact versions, with the hashes of their files.
 
-``make lock`` runs it, with the newest versions; with the argument ``--no-upgrade``, versions that are
-still right stay.
+``make lock`` runs it, with the newest versions. With the argument ``--no-upgrade``, versions that
+are still right stay.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def main(environment: Path, folder: Path) -> None:
 
 
 def about_us(listed: dict[str, object]) -> dict[str, object]:
-    """The same list, whose subject is our package, without the paths of the machine it was made on."""
+    """The same list about our package, without the paths of the machine that made it."""
     components = listed["components"]
     assert isinstance(components, list)
     for one in components:

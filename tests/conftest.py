@@ -35,7 +35,7 @@ _SETTINGS: dict[str, str | int] = {
 }
 
 # In memory, where there is enough of it: making a database for each test is most of the time.
-_MEMORY = Path("/dev/shm")
+_MEMORY = Path("/dev/shm")  # noqa: S108 (a folder with a name of its own is made in it)
 _ENOUGH_BYTES = 2 * 2**30
 
 settings.register_profile("default", deadline=None, max_examples=50)

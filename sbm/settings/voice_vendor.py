@@ -20,7 +20,7 @@ from sbm.settings.reading import Settings
 
 _HOST_KEY = "SBM_AUDIO_FTP_HOST_KEY"
 _KEY_FILE = "SBM_AUDIO_FTP_KEY_FILE"
-_PASSPHRASE = "SBM_AUDIO_FTP_KEY_PASSPHRASE"
+_PASSPHRASE = "SBM_AUDIO_FTP_KEY_PASSPHRASE"  # noqa: S105 (the name of a setting)
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?")
 _TYPES = (

@@ -148,7 +148,7 @@ def test_a_key_is_read_with_its_passphrase(
 
 def test_a_key_of_a_type_that_is_out_of_date_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "key"
-    old = dsa.generate_private_key(1024)
+    old = dsa.generate_private_key(1024)  # noqa: S505 (that is the test)
     path.write_bytes(old.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     assert problems(SBM_AUDIO_FTP_KEY_FILE=str(path)) == (
         "SBM_AUDIO_FTP_KEY_FILE must hold an Ed25519, ECDSA or RSA key."

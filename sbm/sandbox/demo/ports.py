@@ -38,7 +38,7 @@ def _url(description: str) -> str | None:
     if kind not in ("tcp", "tcp4", "tcp6") or not port.isdigit() or int(port) == 0:
         return None
     host = named.get("interface", "").replace("\\", "")
-    if host in ("", "0.0.0.0", "::"):
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 (it is compared, and not bound)
         host = "::1" if kind == "tcp6" else "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

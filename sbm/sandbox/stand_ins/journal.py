@@ -32,7 +32,7 @@ class Journal:
         if self._path is None:
             return []
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._path, "a+b", opener=private)
+        self._file = open(self._path, "a+b", opener=private)  # noqa: SIM115
         self._file.seek(0)
         written = self._file.read()
         whole = written.rfind(b"\n") + 1

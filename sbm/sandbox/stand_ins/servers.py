@@ -20,7 +20,7 @@ from sbm.sandbox.stand_ins.scheduler import SchedulerApp
 from sbm.sandbox.stand_ins.schedules import Scheduler
 
 # The stand-ins accept any token.
-TOKEN = "sandbox"
+TOKEN = "sandbox"  # noqa: S105 (stand-ins listen on this machine only)
 
 
 @define(eq=False, slots=False, kw_only=True)

@@ -15,8 +15,8 @@ from sbm.web.http.http_errors import Unauthenticated
 from sbm.web.http.passwords import Passwords
 
 NOT_PROVIDED = "Authentication credentials were not provided."
-INVALID_TOKEN = "Invalid token."
-INVALID_PASSWORD = "Invalid username/password."
+INVALID_TOKEN = "Invalid token."  # noqa: S105 (a sentence)
+INVALID_PASSWORD = "Invalid username/password."  # noqa: S105 (a sentence)
 INACTIVE = "User inactive or deleted."
 
 

@@ -24,7 +24,7 @@ from sbm.web.schema.json_schema import TEXT, JsonSchema
 from sbm.web.schema.schema import Schema
 
 WRONG_EMAIL = "Enter a valid email address."
-WRONG_PASSWORD = "Unable to log in with provided credentials."
+WRONG_PASSWORD = "Unable to log in with provided credentials."  # noqa: S105 (a sentence)
 
 
 @frozen(kw_only=True)

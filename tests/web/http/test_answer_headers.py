@@ -153,6 +153,6 @@ def test_a_slow_request_is_answered_like_all() -> None:
 
 def test_one_connection_too_many_is_answered_like_all() -> None:
     transport = Transport()  # type: ignore[no-untyped-call]
-    Overloaded().makeConnection(transport)
+    Overloaded().makeConnection(transport)  # type: ignore[no-untyped-call]
     assert transport.value().startswith(b"HTTP/1.1 503 ")
     assert_protected(transport.value())
