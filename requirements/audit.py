@@ -13,20 +13,34 @@ from typing import Any
 
 PIP_AUDIT = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes"]
 OPTIONS = ["--timeout", "5", "--progress-spinner", "off", "--format", "json", "--requirement"]
+PATIENCE_SECONDS = 60
 
 
 def main(path: str) -> int:
     """Audit one file of requirements, and say what was found."""
-    run = subprocess.run([*PIP_AUDIT, *OPTIONS, path], capture_output=True, text=True, check=False)
     try:
-        dependencies = json.loads(run.stdout)["dependencies"]
+        said, reason = _asked(path)
+        dependencies = json.loads(said)["dependencies"]
+    except subprocess.TimeoutExpired:
+        dependencies, reason = [], f"no answer within {PATIENCE_SECONDS} seconds"
     except ValueError:
-        *_, reason = run.stderr.strip().splitlines() or ["it said nothing"]
+        dependencies = []
+    if not dependencies:
         print(f"audit of {path}: SKIPPED, the list of vulnerabilities cannot be read: {reason}")
         return 0
     for line in report(path, dependencies):
         print(line)
     return 1 if any(one.get("vulns") for one in dependencies) else 0
+
+
+def _asked(path: str) -> tuple[str, str]:
+    """What the program says on its two channels; of the second, the last line."""
+    command = [*PIP_AUDIT, *OPTIONS, path]
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
+    *_, reason = run.stderr.strip().splitlines() or ["it said nothing"]
+    return run.stdout, reason
 
 
 def report(path: str, dependencies: list[dict[str, Any]]) -> list[str]:

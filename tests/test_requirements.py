@@ -153,6 +153,13 @@ def test_an_audit_fails_for_what_is_known_only(
     assert told in capsys.readouterr().out
 
 
+def test_an_audit_does_not_wait_for_ever(monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr("requirements.audit.PIP_AUDIT", ["/bin/sh", "-c", "exec sleep 100"])
+    monkeypatch.setattr("requirements.audit.PATIENCE_SECONDS", 0)
+    assert main("r") == 0
+    assert "SKIPPED" in capsys.readouterr().out
+
+
 # The image
 
 
