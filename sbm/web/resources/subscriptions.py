@@ -12,6 +12,7 @@ from twisted.web.server import Request
 from sbm.model.metrics import CREATED
 from sbm.model.paging import Page, PageRequest
 from sbm.model.subscription import PROCESS_STATUSES, READY, Subscription
+from sbm.model.user import PEOPLE_ACT, PEOPLE_READ
 from sbm.operations.subscribing import (
     begin_with_next,
     change_subscription,
@@ -36,6 +37,7 @@ from sbm.web.http.endpoint import (
     once,
 )
 from sbm.web.http.http_errors import Invalid, Reason
+from sbm.web.http.needs import Needs, writing
 from sbm.web.http.wire import row_uuid
 from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import ref, said, schema
@@ -215,6 +217,7 @@ RESOURCE = Resource[Subscription](
     path=PATH,
     title="Subscription",
     description="API endpoint that allows Subscription models to be viewed or edited.",
+    needs=writing(PEOPLE_ACT, read=PEOPLE_READ),
     schema=SCHEMA,
     filters=FILTERS,
     order=NEWEST_FIRST,
@@ -243,6 +246,7 @@ RESOURCE = Resource[Subscription](
     ),
 )
 
+_REQUEST_NEEDS = Needs(of_method={"POST": PEOPLE_ACT})
 _REQUEST = OptionsInfo(
     name="Subscription Request",
     description="Webhook listener for registrations now needing a subscription",
@@ -268,7 +272,9 @@ class Subscriptions(Collection):
     @app.route("/request")
     async def webhook(self, request: Request) -> bytes:
         subscribe = InTransaction(work=self._subscribe, reply=self._counted)
-        return await self.endpoint.answer(request, _REQUEST, {"POST": subscribe})
+        return await self.endpoint.answer(
+            request, _REQUEST, {"POST": subscribe}, needs=_REQUEST_NEEDS
+        )
 
     # A key with slashes does not exist, but this path must answer. After a part of the type
     # ``path``, werkzeug needs a second route for the last slash.
@@ -355,6 +361,7 @@ SECTION = Section(
         PathItem(
             path="/api/v1/subscriptions/request",
             tag="Subscriptions",
+            needs=_REQUEST_NEEDS,
             operations={
                 "POST": Operation(
                     name="request_subscription",
