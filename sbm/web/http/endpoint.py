@@ -249,7 +249,7 @@ class Endpoint:
         method = methods.get("GET" if name == "HEAD" else name)
 
         def admitted(user: User) -> ApiRequest:
-            needs.check(user, name)
+            needs.check(user, "" if method is None else name)
             if method is None and name != "OPTIONS":
                 raise http_errors.MethodNotAllowed(name)
             return _api_request(request, user, name, origin)

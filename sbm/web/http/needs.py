@@ -35,7 +35,7 @@ class Needs:
         return [one for one in (self.of_path, own) if one is not None]
 
     def check(self, user: User, method: str) -> None:
-        """Raise Forbidden if the user must not use this method here."""
+        """Raise Forbidden if the user must not use this method here; empty: one without a need."""
         if self.of_path is not None and not user.may(self.of_path):
             raise Forbidden(self.of_path if self.is_told else None)
         if user is SCHEDULER and not self.admits_scheduler:

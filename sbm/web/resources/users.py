@@ -191,13 +191,13 @@ class Permissions(Field):
 
     kind: ClassVar[str] = "list"
 
-    def parse(self, given: Any) -> tuple[str, ...]:
+    def parse(self, given: Any) -> list[str]:
         if isinstance(given, str) or not isinstance(given, Sequence):
             raise FieldError(f'Expected a list of items but got type "{type(given).__name__}".')
         unknown = [one for one in given if one not in STORED_PERMISSIONS]
         if unknown:
             raise FieldError(*(f'"{echoed(one)}" is not a valid choice.' for one in unknown))
-        return tuple(one for one in STORED_PERMISSIONS if one in given)
+        return [one for one in STORED_PERMISSIONS if one in given]
 
     def show(self, value: Any, request: ApiRequest) -> list[str]:  # noqa: ARG002
         return list(value)
@@ -232,7 +232,7 @@ SCHEMA = Schema(
         ),
         Permissions(
             name="permissions",
-            default=(),
+            default=[],
             note="What was granted. "
             + " ".join(f"{name}: {PERMISSIONS[name]}" for name in STORED_PERMISSIONS),
         ),
