@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
+from attrs import evolve
 
 from sbm.model.user import PERMISSIONS, USUAL
 from sbm.operations import users
 from sbm.web.api import Root
 from sbm.web.description import describe
 from tests.arrange import arranged
-from tests.web.conftest import SCHEDULER_TOKEN, Api
+from tests.web.conftest import SCHEDULER_TOKEN, Api, a_scheduling, served
 
 PATHS = describe("1.2.3")["paths"]
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -315,7 +318,7 @@ class TestPublishing:
 class TestSchedulersToken:
     """It may call the two send endpoints, unless a user has the same token."""
 
-    async def shared(self, api: Api, database_uri: str, **user: object) -> None:
+    async def shared(self, api: Api, database_uri: str, **user: Any) -> None:
         """A user with the token of the Scheduler."""
         await api.database.transact(users.create, username="hub", **user)
         with arranged(database_uri) as direct:
@@ -352,7 +355,23 @@ class TestSchedulersToken:
         await self.shared(api, database_uri)
         assert (await api.get("/api/v1/schedule/", token=SCHEDULER_TOKEN)).status == 200
         with arranged(database_uri) as direct:
-            direct.rows(f"UPDATE tokens SET {end} = now() WHERE digest = sha256('scheduler-token')")
+            direct.rows(
+                "UPDATE tokens SET revoked_at = CASE %s WHEN 'revoked_at' THEN now() END,"
+                " expires_at = now() WHERE digest = sha256('scheduler-token')",
+                end,
+            )
         assert (await api.get("/api/v1/schedule/", token=SCHEDULER_TOKEN)).status == 403
         send = f"/api/v1/schedule/{made['schedule']}/send/"
         assert (await api.post(send, token=SCHEDULER_TOKEN)).status == 202
+
+    @pytest_twisted.ensureDeferred
+    async def test_each_of_several_tokens_is_the_schedulers(
+        self, database_uri: str, tmp_path: Path
+    ) -> None:
+        scheduling = evolve(a_scheduling(), other_inbound_tokens=("old", "older"))
+        async with served(database_uri, tmp_path, scheduling=scheduling) as api:
+            path = "/api/v1/schedule/999/"
+            for token in (SCHEDULER_TOKEN, "old", "older"):
+                assert (await api.post(f"{path}send/", token=token)).status == 404
+                assert (await api.get(path, token=token)).status == 403
+            assert (await api.post(f"{path}send/", token="oldest")).status == 401

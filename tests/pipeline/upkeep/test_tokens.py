@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest_twisted
 from twisted.internet.task import Clock
-from twisted.logger import Logger, globalLogPublisher
+from twisted.logger import Logger, capturedLogs
 
 from sbm.operations import users
 from sbm.pipeline.upkeep.tokens import TokenUpkeep
@@ -67,20 +65,11 @@ async def test_a_user_with_the_token_of_the_scheduler_is_warned_of_once(
     database: Database, direct: Arranged
 ) -> None:
     token = await database.transact(users.create_token, email="hub")
-    said: list[str] = []
-
-    def observe(event: dict[str, Any]) -> None:
-        if "owners" in event:
-            said.append(event["owners"])
-
-    globalLogPublisher.addObserver(observe)
-    try:
+    with capturedLogs() as logged:
         for tokens in ((), ("other",), ("other", token)):
             service = upkeep(database, Clock(), TokenUses(reactor=Clock()), *tokens)
             for _ in range(2):
                 await service.one_pass()
         direct.rows("UPDATE tokens SET revoked_at = now()")
         await upkeep(database, Clock(), TokenUses(reactor=Clock()), token).one_pass()
-    finally:
-        globalLogPublisher.removeObserver(observe)
-    assert said == ["hub"]
+    assert [event["owners"] for event in logged if "owners" in event] == ["hub"]

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.model.content import BinaryContent
+from sbm.operations import users
 from sbm.operations.media_files import delete_abandoned, new_name
 from sbm.store import binary_contents
 from sbm.store.postgres.database import Transaction
