@@ -311,7 +311,9 @@ class Users(Collection):
         parsed = SCHEMA.read(request.body())
         await self._hash(parsed)
         with self.refusals_told():
-            made = await self.endpoint.database.transact(create_user, self.draft(parsed, request))
+            made = await self.endpoint.database.transact(
+                by_author, request.author(), create_user, draft=self.draft(parsed, request)
+            )
         return Reply(status=201, body=RESOURCE.shown(request, made))
 
     async def _change_user(self, key: str, request: ApiRequest) -> Reply:
@@ -322,7 +324,9 @@ class Users(Collection):
         await self._hash(parsed)
         changes = partial(self.draft, parsed, request)
         with self.refusals_told():
-            changed = await self.endpoint.database.transact(change_user, changes, user_id=user_id)
+            changed = await self.endpoint.database.transact(
+                by_author, request.author(), change_user, changes=changes, user_id=user_id
+            )
         return Reply(body=RESOURCE.shown(request, changed))
 
     async def _hash(self, parsed: ParsedBody) -> None:
