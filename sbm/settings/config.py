@@ -25,7 +25,6 @@ from sbm.model.scheduler_call import Scheduling as Mode
 from sbm.model.send import CONTENT_SETTLE
 from sbm.model.tick_times import Expectations
 from sbm.model.time_zones import TimeZones
-from sbm.model.user import MAX_TOKENS
 from sbm.settings.endpoints import (
     DatabaseAddress,
     MetricsAddress,
@@ -33,6 +32,7 @@ from sbm.settings.endpoints import (
     VoiceVendorAddress,
 )
 from sbm.settings.reading import Settings, Uncertain
+from sbm.settings.tokens import read_inbound_tokens, read_max_tokens
 from sbm.settings.voice_vendor import read_voice_vendor
 
 _SBM_SETTINGS = (
@@ -104,11 +104,6 @@ def read_message_sender(settings: Settings) -> ServiceAddress:
 def read_max_text_length(settings: Settings) -> int:
     """How many characters the Message Sender accepts, for the daemon and for commands."""
     return settings.count("SBM_MAX_TEXT_LENGTH", MAX_TEXT_LENGTH, most=1000000)
-
-
-def read_max_tokens(settings: Settings) -> int:
-    """How many live tokens a user may have, for the daemon and for commands."""
-    return settings.count("SBM_MAX_TOKENS", MAX_TOKENS, most=100_000)
 
 
 @frozen(kw_only=True)
@@ -289,11 +284,6 @@ class Config:
         _check_times(settings, config)
         settings.check()
         return config
-
-
-def read_inbound_tokens(settings: Settings) -> tuple[str, ...]:
-    """The tokens that the Scheduler may show, for commands."""
-    return settings.tokens("SCHEDULER_INBOUND_API_TOKEN")
 
 
 def read_time_zones(settings: Settings) -> TimeZones:

@@ -22,7 +22,7 @@ EXPIRED = "Token expired."
 INACTIVE = "User inactive or deleted."
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class Token:
     """The token of a request, before it is looked up.
 
@@ -92,7 +92,7 @@ class Authentication:
             is_schedulers = self._is_schedulers(token)
             if is_schedulers and calls_back:
                 return SCHEDULER
-            return Token(token, self._token_used, is_schedulers)
+            return Token(token=token, used=self._token_used, is_schedulers=is_schedulers)
         if needed:
             raise Unauthenticated(NOT_PROVIDED, kind="no-credentials")
         return NOBODY

@@ -37,7 +37,7 @@ from sbm.web.http.endpoint import (
     once,
 )
 from sbm.web.http.http_errors import Invalid, Reason
-from sbm.web.http.needs import Needs, writing
+from sbm.web.http.needs import writing
 from sbm.web.http.wire import row_uuid
 from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import ref, said, schema
@@ -246,7 +246,6 @@ RESOURCE = Resource[Subscription](
     ),
 )
 
-_REQUEST_NEEDS = Needs(of_method={"POST": PEOPLE_ACT})
 _REQUEST = OptionsInfo(
     name="Subscription Request",
     description="Webhook listener for registrations now needing a subscription",
@@ -271,10 +270,8 @@ class Subscriptions(Collection):
 
     @app.route("/request")
     async def webhook(self, request: Request) -> bytes:
-        subscribe = InTransaction(work=self._subscribe, reply=self._counted)
-        return await self.endpoint.answer(
-            request, _REQUEST, {"POST": subscribe}, needs=_REQUEST_NEEDS
-        )
+        methods = {"POST": InTransaction(work=self._subscribe, reply=self._counted)}
+        return await self.endpoint.answer(request, _REQUEST, methods, needs=RESOURCE.needs)
 
     # A key with slashes does not exist, but this path must answer. After a part of the type
     # ``path``, werkzeug needs a second route for the last slash.
@@ -361,7 +358,7 @@ SECTION = Section(
         PathItem(
             path="/api/v1/subscriptions/request",
             tag="Subscriptions",
-            needs=_REQUEST_NEEDS,
+            needs=RESOURCE.needs,
             operations={
                 "POST": Operation(
                     name="request_subscription",

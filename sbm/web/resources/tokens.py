@@ -6,7 +6,7 @@ from attrs import frozen
 
 from sbm.model.user import ADMINISTER, MAX_TOKEN_NAME
 from sbm.operations.users import issue_token, revoke_token
-from sbm.store import users
+from sbm.store import subscriptions, users
 from sbm.store.postgres.database import Transaction
 from sbm.store.users import TokenRecord
 from sbm.web.declaration.collection import Collection, collection_app
@@ -57,7 +57,7 @@ FILTERS = [
         name="user",
         parameter="user_id",
         read=filters.reference,
-        exists=users.hold,
+        exists=subscriptions.knows_user,
         note="Tokens of this user.",
     ),
     Filter(

@@ -72,7 +72,7 @@ async def test_a_user_is_made_with_everything_and_changed(api: Api, database_uri
     assert refused.status == 403
     assert (await api.call("PATCH", path, {"password": "new"})).status == 200
     assert (await api.send("GET", "/api/v1/schedule/", None, basic("new"))).status == 200
-    audited = (await api.get(f"/api/v1/audit/?table_name=users&row_id={made['id']}")).json
+    audited = (await api.get(f"/api/v1/audit/?table=users&row={made['id']}")).json
     assert [one["operation"] for one in audited["results"]] == ["update"] * 3 + ["insert"]
     assert audited["results"][0]["after"] == {"password": "***"}
     with arranged(database_uri) as direct:
