@@ -13,7 +13,7 @@ from sbm.pipeline.upkeep.heartbeat import Heartbeat
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.upkeep.ledger_balance import LedgerBalance
 from sbm.pipeline.upkeep.tick_watch import TickWatch
-from sbm.pipeline.upkeep.tokens import TokenUpkeep
+from sbm.pipeline.upkeep.token_upkeep import TokenUpkeep
 from sbm.runtime.loop import Loop
 from sbm.runtime.token_uses import TokenUses
 from sbm.sending import SharedParts

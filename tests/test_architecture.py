@@ -53,7 +53,7 @@ ROWS_INSIDE = {
     ),
     "runtime": ({"loop"}, {"work_gate"}, {REST}),
     "sandbox": ({"demo"}, {"stand_ins"}, {"postgres"}, {"account"}),
-    "settings": ({"config"}, {"voice_vendor", "tokens"}, {"reading"}, {"endpoints"}),
+    "settings": ({"config"}, {"voice_vendor", "api_tokens"}, {"reading"}, {"endpoints"}),
 }
 
 

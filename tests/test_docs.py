@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 NAME = re.compile(r"[A-Z]+(?:_[A-Z]+)+|DEBUG")
 
 
-READERS = ("config.py", "reading.py", "tokens.py", "voice_vendor.py")
+READERS = ("config.py", "reading.py", "api_tokens.py", "voice_vendor.py")
 
 
 def sources() -> str:

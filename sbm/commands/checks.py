@@ -16,9 +16,9 @@ from sbm.operations.checks import (
     check_schedules,
     check_tokens,
 )
+from sbm.settings.api_tokens import read_inbound_tokens
 from sbm.settings.config import read_time_zones_of_ticks
 from sbm.settings.reading import Settings
-from sbm.settings.tokens import read_inbound_tokens
 from sbm.store.ledger_balance import Double, OrphanSend
 from sbm.store.postgres.database import Database
 

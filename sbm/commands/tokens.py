@@ -10,8 +10,8 @@ from functools import partial
 
 from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table
 from sbm.operations import users
+from sbm.settings.api_tokens import read_max_tokens
 from sbm.settings.reading import Settings
-from sbm.settings.tokens import read_max_tokens
 from sbm.store import clock
 from sbm.store.postgres.database import Database
 from sbm.store.users import revoke_token

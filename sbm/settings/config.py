@@ -25,6 +25,7 @@ from sbm.model.scheduler_call import Scheduling as Mode
 from sbm.model.send import CONTENT_SETTLE
 from sbm.model.tick_times import Expectations
 from sbm.model.time_zones import TimeZones
+from sbm.settings.api_tokens import read_inbound_tokens, read_max_tokens
 from sbm.settings.endpoints import (
     DatabaseAddress,
     MetricsAddress,
@@ -32,7 +33,6 @@ from sbm.settings.endpoints import (
     VoiceVendorAddress,
 )
 from sbm.settings.reading import Settings, Uncertain
-from sbm.settings.tokens import read_inbound_tokens, read_max_tokens
 from sbm.settings.voice_vendor import read_voice_vendor
 
 _SBM_SETTINGS = (

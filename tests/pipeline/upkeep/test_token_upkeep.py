@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, capturedLogs
 
 from sbm.operations import users
-from sbm.pipeline.upkeep.tokens import TokenUpkeep
+from sbm.pipeline.upkeep.token_upkeep import TokenUpkeep
 from sbm.runtime.token_uses import TokenUses
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
