@@ -29,6 +29,7 @@ from sbm.pipeline.ticks import Clock, Expansion
 from sbm.pipeline.upkeep.metrics_reporter import MetricsReporter
 from sbm.runtime.loop import Loop
 from sbm.runtime.services import Parallel, Port, Sequential
+from sbm.runtime.token_uses import TokenUses
 from sbm.runtime.wakeups import Wakeups
 from sbm.runtime.work_gate import WorkGate
 from sbm.sending import (
@@ -111,8 +112,9 @@ def assemble(
         daemon=uuid.uuid4(),
     )
     telemetry.gate = shared.gate
+    token_uses = TokenUses(reactor=reactor)
     sending = _no_sending(shared) if role == "api" else sending_services(shared, listeners)
-    site = _probes(shared) if role == "pipeline" else _site(shared, served, role)
+    site = _probes(shared) if role == "pipeline" else _site(shared, served, role, token_uses)
     ports = [Port(reactor=reactor, description=one, factory=site) for one in listen]
     under_way = Parallel(
         *sending.under_way,
@@ -141,6 +143,7 @@ def assemble(
             served,
             shared.database,
             *_metrics(shared),
+            *([] if role == "pipeline" else [maintenance.tokens(shared, token_uses)]),
             *sending.ground,
             work,
         ),
@@ -178,7 +181,9 @@ def _probes(shared: SharedParts) -> BoundedSite:
     )
 
 
-def _site(shared: SharedParts, database: Database, role: Role) -> BoundedSite:
+def _site(
+    shared: SharedParts, database: Database, role: Role, token_uses: TokenUses
+) -> BoundedSite:
     """The API, on connections of its own."""
     config = shared.config
     return api.build(
@@ -194,6 +199,8 @@ def _site(shared: SharedParts, database: Database, role: Role) -> BoundedSite:
         telemetry=shared.telemetry,
         timezone=config.timezone,
         max_text_length=config.max_text_length,
+        max_tokens=config.max_tokens,
+        token_uses=token_uses,
     )
 
 

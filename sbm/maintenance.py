@@ -13,7 +13,9 @@ from sbm.pipeline.upkeep.heartbeat import Heartbeat
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.upkeep.ledger_balance import LedgerBalance
 from sbm.pipeline.upkeep.tick_watch import TickWatch
+from sbm.pipeline.upkeep.token_upkeep import TokenUpkeep
 from sbm.runtime.loop import Loop
+from sbm.runtime.token_uses import TokenUses
 from sbm.sending import SharedParts
 from sbm.store.postgres.database import Database
 
@@ -33,6 +35,16 @@ def heartbeat(shared: SharedParts, role: Role) -> IService:
         role=role,
         version=version("sbm"),
         commit=shared.config.commit,
+    )
+
+
+def tokens(shared: SharedParts, uses: TokenUses) -> IService:
+    """It stops after the requests, so that the last of them is still stored."""
+    return TokenUpkeep(
+        reactor=shared.reactor,
+        database=shared.database,
+        uses=uses,
+        scheduler_tokens=shared.config.scheduling.inbound_tokens,
     )
 
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from sbm.model.user import PERMISSIONS
 from sbm.web.description import describe
 
 ROOT = Path(__file__).parent.parent
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 NAME = re.compile(r"[A-Z]+(?:_[A-Z]+)+|DEBUG")
 
 
-READERS = ("config.py", "reading.py", "voice_vendor.py")
+READERS = ("config.py", "reading.py", "api_tokens.py", "voice_vendor.py")
 
 
 def sources() -> str:
@@ -151,3 +152,9 @@ def test_the_map_of_the_code_names_functions_that_are_there() -> None:
     steps = re.findall(r"(sbm/[\w/]+\.py):([\w.]+)``", page)
     assert len(steps) > 20
     assert [step for step in steps if step[1] not in defined_in(ROOT / step[0])] == []
+
+
+def test_the_manual_has_the_table_of_permissions() -> None:
+    page = (ROOT / "docs" / "rights.rst").read_text(encoding="utf-8")
+    told = re.findall(r"^   \* - ``(.+)``\n     - (.+)$", page, re.MULTILINE)
+    assert told == list(PERMISSIONS.items())

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 
 from sbm.commands.running import FAILED, OK, Work, in_database
 from sbm.model.ledger_balance import TickBalance
 from sbm.model.time_zones import TimeZones
-from sbm.operations.checks import LedgerCheck, LedgerFinding, check_ledger, check_schedules
+from sbm.operations.checks import (
+    LedgerCheck,
+    LedgerFinding,
+    check_ledger,
+    check_schedules,
+    check_tokens,
+)
+from sbm.settings.api_tokens import read_inbound_tokens
 from sbm.settings.config import read_time_zones_of_ticks
 from sbm.settings.reading import Settings
 from sbm.store.ledger_balance import Double, OrphanSend
@@ -41,10 +49,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " kinds, otherwise with 0.",
     )
     check_schedules.set_defaults(command=in_database(_check_schedules))
+    check_the_tokens = subjects.add_parser(
+        "tokens",
+        help="find users who have the Scheduler's token",
+        description="List each user who has a token of SCHEDULER_INBOUND_API_TOKEN as a live token:"
+        " whoever has it can do what that user may. By itself, it can only call the two `send`"
+        " endpoints. Changes nothing, and exits with 0.",
+    )
+    check_the_tokens.set_defaults(command=in_database(_check_the_tokens))
 
 
 def _check_all(options: argparse.Namespace) -> Work:
-    return partial(_check_both, zones=_time_zones(options))
+    return partial(
+        _check_everything,
+        zones=_time_zones(options),
+        scheduler_tokens=_scheduler_tokens(options),
+    )
 
 
 def _check_the_ledger(_options: argparse.Namespace) -> Work:
@@ -55,6 +75,17 @@ def _check_schedules(options: argparse.Namespace) -> Work:
     return partial(_check_those_schedules, zones=_time_zones(options))
 
 
+def _check_the_tokens(options: argparse.Namespace) -> Work:
+    return partial(_check_tokens, scheduler_tokens=_scheduler_tokens(options))
+
+
+def _scheduler_tokens(options: argparse.Namespace) -> Sequence[str]:
+    settings = Settings(environ=options.environ)
+    tokens = read_inbound_tokens(settings)
+    settings.check()
+    return tokens
+
+
 def _time_zones(options: argparse.Namespace) -> TimeZones:
     settings = Settings(environ=options.environ)
     zones = read_time_zones_of_ticks(settings)
@@ -62,10 +93,13 @@ def _time_zones(options: argparse.Namespace) -> TimeZones:
     return zones
 
 
-async def _check_both(database: Database, *, zones: TimeZones) -> int:
+async def _check_everything(
+    database: Database, *, zones: TimeZones, scheduler_tokens: Sequence[str]
+) -> int:
     statuses = (
         await _check_ledger(database),
         await _check_those_schedules(database, zones=zones),
+        await _check_tokens(database, scheduler_tokens=scheduler_tokens),
     )
     return FAILED if FAILED in statuses else OK
 
@@ -116,3 +150,11 @@ async def _check_those_schedules(database: Database, *, zones: TimeZones) -> int
     faulty = f"{len(check.faulty)} of {check.schedules} schedules"
     print(f"{faulty} cannot work as they were meant to")
     return FAILED if check.faulty else OK
+
+
+async def _check_tokens(database: Database, *, scheduler_tokens: Sequence[str]) -> int:
+    owners = await check_tokens(database, scheduler_tokens=scheduler_tokens)
+    for owner in owners:
+        print(f"user {owner!r} has the token of the Scheduler: give the Scheduler one of its own")
+    print(f"{len(owners)} users have a token of the Scheduler")
+    return OK

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table
 from sbm.model.email import is_email
 from sbm.model.password import hash_password
-from sbm.model.user import MAX_EMAIL, PERMISSIONS
+from sbm.model.user import MAX_EMAIL, PERMISSIONS, USUAL
 from sbm.operations import users
 from sbm.store.postgres.database import Database
 from sbm.store.users import list_users
@@ -19,6 +19,8 @@ from sbm.store.users import list_users
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands of ``user`` to its parser."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _described()
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     create = _verb(
@@ -30,6 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     create.add_argument("--email", type=_email, help="default: NAME, if that is an e-mail address")
     create.add_argument("--admin", action="store_true", help="make the user an administrator")
+    create.add_argument(
+        "--limited",
+        action="store_true",
+        help="the user holds only what is granted",
+    )
+    create.add_argument(
+        "--permission",
+        action="append",
+        default=[],
+        metavar="PERMISSION",
+        choices=PERMISSIONS,
+        help="grant this permission; may be given several times",
+    )
     _password_option(create)
 
     password = _verb(
@@ -56,21 +71,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Let a user in again. The user's password and tokens are the same as before.",
     )
 
+    _verb(
+        verbs,
+        "limit",
+        _limit,
+        "let a user do only what was granted",
+        "Let a user hold only the permissions that were granted, and no others.",
+    )
+    _verb(
+        verbs,
+        "unlimit",
+        _unlimit,
+        "let a user do the usual things, too",
+        f"Let a user hold the usual permissions, too: {', '.join(sorted(USUAL))}.",
+    )
+
     for name, read, what in (
         ("grant", _grant, "give a user a permission"),
         ("revoke", _revoke, "take a permission from a user"),
     ):
-        description = f"{what.capitalize()}. Administrators have all permissions already."
+        description = f"{what.capitalize()}. A user who is not limited holds the usual ones anyway."
         verb = _verb(verbs, name, read, what, description)
         verb.add_argument(
-            "permission", metavar="PERMISSION", choices=PERMISSIONS, help=" or ".join(PERMISSIONS)
+            "permission", metavar="PERMISSION", choices=PERMISSIONS, help=", ".join(PERMISSIONS)
         )
 
     listing = verbs.add_parser(
         "list",
         help="list the users",
         description="List all users: whether they are active, whether they have a password, how"
-        " many valid tokens they have, and which permissions.",
+        " many valid tokens they have, whether they are limited, and which permissions were"
+        " granted to them.",
     )
     listing.set_defaults(command=in_database(_list))
 
@@ -103,6 +134,13 @@ def _verb(
     return parser
 
 
+def _described() -> str:
+    """The table of permissions, for the help."""
+    width = max(map(len, PERMISSIONS))
+    lines = [f"  {name:{width}}  {allows}" for name, allows in PERMISSIONS.items()]
+    return "\n".join(["permissions:", *lines])
+
+
 def _password_option(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
     parser.add_argument(
         "--password-stdin",
@@ -128,16 +166,31 @@ def _create(options: argparse.Namespace) -> Work:
         username=options.name,
         email=options.email or (options.name if is_email(options.name) else ""),
         is_admin=options.admin,
+        is_limited=options.limited,
+        permissions=options.permission,
         password=_hashed_password() if options.password_stdin else None,
     )
 
 
 async def _create_user(
-    database: Database, *, username: str, email: str, is_admin: bool, password: str | None
+    database: Database,
+    *,
+    username: str,
+    email: str,
+    is_admin: bool,
+    is_limited: bool,
+    permissions: Sequence[str],
+    password: str | None,
 ) -> int:
     try:
         await database.transact(
-            users.create, username=username, email=email, admin=is_admin, password=password
+            users.create,
+            username=username,
+            email=email,
+            admin=is_admin,
+            limited=is_limited,
+            permissions=permissions,
+            password=password,
         )
     except users.UnfitText as error:
         raise CommandFailed(f"NAME {error}") from None
@@ -169,6 +222,20 @@ async def _set_active(database: Database, *, username: str, is_active: bool) -> 
     return OK
 
 
+def _limit(options: argparse.Namespace) -> Work:
+    return partial(_set_limited, username=options.name, is_limited=True)
+
+
+def _unlimit(options: argparse.Namespace) -> Work:
+    return partial(_set_limited, username=options.name, is_limited=False)
+
+
+async def _set_limited(database: Database, *, username: str, is_limited: bool) -> int:
+    await database.transact(users.set_limited, username=username, is_limited=is_limited)
+    print(f"user {username!r} is {'limited' if is_limited else 'not limited'}")
+    return OK
+
+
 def _grant(options: argparse.Namespace) -> Work:
     return partial(_grant_permission, username=options.name, permission=options.permission)
 
@@ -185,6 +252,12 @@ def _revoke(options: argparse.Namespace) -> Work:
 
 async def _revoke_permission(database: Database, *, username: str, permission: str) -> int:
     held = await database.transact(users.revoke, username=username, permission=permission)
+    if await database.transact(users.holds, username=username, permission=permission):
+        print(
+            f"{permission} is not granted to user {username!r}, but the user holds it, like every"
+            " user who is not limited, or every administrator"
+        )
+        return OK
     outcome = "no longer has" if held else "did not have"
     print(f"user {username!r} {outcome} {permission}")
     return OK
@@ -197,7 +270,7 @@ def _list(_options: argparse.Namespace) -> Work:
 async def _list_users(database: Database) -> int:
     listed = await database.transact(list_users)
     print_table(
-        ("NAME", "E-MAIL", "STATE", "PASSWORD", "TOKENS", "PERMISSIONS"),
+        ("NAME", "E-MAIL", "STATE", "PASSWORD", "TOKENS", "LIMITED", "PERMISSIONS"),
         [
             (
                 one.user.username,
@@ -205,6 +278,7 @@ async def _list_users(database: Database) -> int:
                 "active" if one.user.is_active else "disabled",
                 "yes" if one.has_password else "no",
                 str(one.tokens),
+                "yes" if one.user.is_limited else "no",
                 "all (administrator)"
                 if one.user.is_admin
                 else " ".join(sorted(one.user.permissions)),

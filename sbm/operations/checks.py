@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from attrs import define, field, frozen
@@ -11,7 +11,7 @@ from sbm.model.ids import BEFORE_ALL
 from sbm.model.ledger_balance import TickBalance, batches
 from sbm.model.time_zones import TimeZones
 from sbm.operations.schedule_remarks import Remark, remarks
-from sbm.store import ledger_balance, schedules
+from sbm.store import ledger_balance, schedules, users
 from sbm.store.ledger_balance import Double, OrphanSend, Surplus
 from sbm.store.postgres.database import Database
 
@@ -74,6 +74,13 @@ async def check_schedules(database: Database, *, zones: TimeZones) -> ScheduleCh
     told = await database.transact(schedules.list_told)
     found = [remark for schedule in told for remark in remarks(schedule, zones)]
     return ScheduleCheck(schedules=len(told), remarks=found)
+
+
+async def check_tokens(database: Database, *, scheduler_tokens: Sequence[str]) -> list[str]:
+    """The names of the users who have a token of the Scheduler as theirs, too."""
+    if not scheduler_tokens:
+        return []
+    return await database.transact(users.list_owners, tokens=scheduler_tokens)
 
 
 @define(eq=False, kw_only=True)

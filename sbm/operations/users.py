@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 
-from sbm.model.user import MAX_EMAIL, MAX_USERNAME
+from attrs import asdict, evolve
+
+from sbm.model.user import (
+    ADMINISTER,
+    MAX_EMAIL,
+    MAX_TOKEN_NAME,
+    MAX_TOKENS,
+    MAX_USERNAME,
+    UNUSED,
+)
 from sbm.model.usernames import BLANK, AmbiguousName, folded, is_storable, meant_by, objection
-from sbm.operations.refusals import OperationRefused
+from sbm.operations.drafts import Changes, Draft
+from sbm.operations.refusals import NoSuchRow, OperationRefused, WrongValues
 from sbm.store import users
 from sbm.store.postgres.database import Transaction
-from sbm.store.users import ListedToken
+from sbm.store.users import TokenRecord, UserRecord
+
+TAKEN = "A user with this name already exists."
 
 
 class UnknownUser(OperationRefused):
@@ -36,6 +50,16 @@ class AmbiguousUser(OperationRefused):
         super().__init__(f"{username!r} can mean {named}: use the exact name")
 
 
+class TooManyTokens(OperationRefused):
+    """A user has as many live tokens as are allowed, and uses all of them."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"The user has {most} live tokens, and none of them has been unused for"
+            f" {UNUSED.days} days. Revoke one that is not needed."
+        )
+
+
 class UnfitText(OperationRefused):
     """A name or an e-mail address that cannot be stored; the message says what it must be."""
 
@@ -46,25 +70,30 @@ async def create(
     username: str,
     email: str = "",
     admin: bool = False,
+    limited: bool = False,
+    permissions: Iterable[str] = (),
     password: str | None = None,
 ) -> int:
     """Make a user, with a hashed password or none, and return the id.
 
-    Raises UsernameTaken, also if the name is that of a user in another spelling, or UnfitText.
+    The user holds these ``permissions``, and, unless ``limited``, the usual ones. Raises
+    UsernameTaken, also if the name is that of a user in another spelling, or UnfitText.
     """
-    _check_length(username, MAX_USERNAME)
-    _check_length(email, MAX_EMAIL, shortest=0)
-    await users.lock_names(transaction)
-    alike = await _spelled_otherwise(transaction, username) if is_storable(username) else []
-    if alike:
-        raise UsernameTaken(alike[0])
-    _check_text(username)
-    _check_text(email)
+    await _check_new_name(transaction, username)
+    _check_email(email)
+    granted = frozenset(permissions)
     user_id = await users.create(
-        transaction, username=username, email=email, admin=admin, password=password
+        transaction,
+        username=username,
+        email=email,
+        admin=admin or ADMINISTER in granted,
+        limited=limited,
+        password=password,
     )
     if user_id is None:
         raise UsernameTaken(username)
+    for permission in sorted(granted - {ADMINISTER}):
+        await users.grant(transaction, user_id=user_id, permission=permission)
     return user_id
 
 
@@ -73,13 +102,17 @@ async def create_token(
     *,
     email: str,
     admin: bool = False,
+    name: str = "",
+    expires_at: datetime | None = None,
+    most: int = MAX_TOKENS,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> str:
     """A new token, 40 hexadecimal digits, for a user; if there is no such user, one is made.
 
     ``email`` is the name of the user, or else the user's e-mail address, if no other user has the
     same (see ``meant_by``). With ``admin`` the user becomes an administrator; without it, the
-    permissions stay. Only a digest of the token is stored. Raises UnfitText, or AmbiguousUser.
+    permissions stay. Only a digest of the token is stored. Raises UnfitText, AmbiguousUser, and the
+    errors of ``issue_token``.
     """
     username = await _meant(transaction, email)
     user_id = await users.find_or_create(
@@ -88,7 +121,58 @@ async def create_token(
         email=email if "@" in email else "",
         admin=admin,
     )
-    return await users.add_token(transaction, user_id=user_id, random_bytes=random_bytes)
+    _, token = await issue_token(
+        transaction,
+        user_id=user_id,
+        name=name,
+        expires_at=expires_at,
+        most=most,
+        random_bytes=random_bytes,
+    )
+    return token
+
+
+async def issue_token(
+    transaction: Transaction,
+    *,
+    user_id: int,
+    name: str = "",
+    expires_at: datetime | None = None,
+    most: int = MAX_TOKENS,
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+) -> tuple[int, str]:
+    """One more token of a user: its id, and the token itself.
+
+    The user has at most ``most`` live tokens. To make room, the one that has been unused longest is
+    revoked, if that is 30 days at least. Raises TooManyTokens if there is none; NoSuchRow; and
+    WrongValues for the name, or if the token would be expired already.
+    """
+    with _told_of("name"):
+        _check_length(name, MAX_TOKEN_NAME, shortest=0)
+        if not name.isprintable():
+            raise UnfitText("must not contain control characters")
+    if expires_at is not None and expires_at <= transaction.local_time:
+        raise WrongValues({"expires_at": ["This moment is not in the future."]})
+    # Requests for the same user wait for each other here, so that each counts what the others made.
+    if await users.lock_by_id(transaction, user_id=user_id) is None:
+        raise NoSuchRow
+    live = await users.make_room(transaction, user_id=user_id, most=most, unused=UNUSED)
+    if live >= most:
+        raise TooManyTokens(most)
+    return await users.add_token(
+        transaction,
+        user_id=user_id,
+        name=name,
+        expires_at=expires_at,
+        random_bytes=random_bytes,
+    )
+
+
+async def revoke_token(transaction: Transaction, *, token_id: int) -> None:
+    """Revoke a token, unless it is revoked already; raises NoSuchRow."""
+    if await users.find_token(transaction, token_id=token_id) is None:
+        raise NoSuchRow
+    await users.revoke_token(transaction, token_id=token_id)
 
 
 async def set_password(transaction: Transaction, *, username: str, password: str) -> None:
@@ -103,25 +187,115 @@ async def set_active(transaction: Transaction, *, username: str, is_active: bool
     await users.set_active(transaction, user_id=user_id, is_active=is_active)
 
 
+async def set_limited(transaction: Transaction, *, username: str, is_limited: bool) -> None:
+    """Let a user hold only what was granted, or the usual permissions, too; raises UnknownUser."""
+    user_id = await _lock(transaction, username)
+    await users.set_limited(transaction, user_id=user_id, is_limited=is_limited)
+
+
 async def grant(transaction: Transaction, *, username: str, permission: str) -> None:
     """Give a user a permission, unless the user has it already; raises UnknownUser."""
     user_id = await _lock(transaction, username)
-    await users.grant(transaction, user_id=user_id, permission=permission)
+    if permission == ADMINISTER:
+        await users.set_admin(transaction, user_id=user_id, is_admin=True)
+    else:
+        await users.grant(transaction, user_id=user_id, permission=permission)
 
 
 async def revoke(transaction: Transaction, *, username: str, permission: str) -> bool:
-    """Take a permission from a user; returns whether the user had it. Raises UnknownUser."""
+    """Take a permission from a user; returns whether it had been granted. Raises UnknownUser."""
     user_id = await _lock(transaction, username)
-    return await users.revoke(transaction, user_id=user_id, permission=permission)
+    if permission != ADMINISTER:
+        return await users.revoke(transaction, user_id=user_id, permission=permission)
+    found = await users.find(transaction, user_id=user_id)
+    await users.set_admin(transaction, user_id=user_id, is_admin=False)
+    return found is not None and found.is_admin
+
+
+async def holds(transaction: Transaction, *, username: str, permission: str) -> bool:
+    """Whether a user holds this permission, for whatever reason; raises UnknownUser."""
+    found = await users.find_user_by_name(transaction, username=username)
+    if found is None:
+        raise UnknownUser(username)
+    user, _ = found
+    return user.may(permission)
+
+
+async def create_user(transaction: Transaction, draft: Draft) -> UserRecord:
+    """Make a user with the values of a draft; raises WrongValues."""
+    draft.found().check()
+    values = dict(draft.values)
+    with _told_of("email"):
+        _check_email(values["email"])
+    with _told_of("username"):
+        user_id = await create(
+            transaction,
+            username=values["username"],
+            email=values["email"],
+            admin=values["is_admin"],
+            limited=values["is_limited"],
+            permissions=values["permissions"],
+            password=values.get("password"),
+        )
+    if not values["is_active"]:
+        await users.set_active(transaction, user_id=user_id, is_active=False)
+    return await _found(transaction, user_id)
+
+
+async def change_user(transaction: Transaction, changes: Changes, *, user_id: int) -> UserRecord:
+    """Change a user, by the values of a draft; raises NoSuchRow or WrongValues.
+
+    Without a new password, the old one stays.
+    """
+    found = await users.lock_by_id(transaction, user_id=user_id)
+    if found is None:
+        raise NoSuchRow
+    draft = changes(asdict(found))
+    draft.found().check()
+    values = dict(draft.values)
+    password = values.pop("password", None)
+    wanted = evolve(found, **values)
+    if wanted.email != found.email:
+        with _told_of("email"):
+            _check_email(wanted.email)
+    with _told_of("username"):
+        if wanted.username != found.username:
+            await _check_new_name(transaction, wanted.username, besides=found.username)
+        if not await users.update(transaction, user=wanted):
+            raise UsernameTaken(wanted.username)
+    if "permissions" in values:
+        await users.replace_permissions(
+            transaction, user_id=user_id, permissions=wanted.permissions
+        )
+    if password is not None:
+        await users.set_password(transaction, user_id=user_id, password=password)
+    return await _found(transaction, user_id)
 
 
 async def list_tokens(
     transaction: Transaction, *, username: str | None = None
-) -> list[ListedToken]:
+) -> list[TokenRecord]:
     """The tokens of one user, or of all, revoked ones too, oldest first; raises UnknownUser."""
     if username is not None:
         await _lock(transaction, username)
     return await users.list_tokens(transaction, username=username)
+
+
+async def _found(transaction: Transaction, user_id: int) -> UserRecord:
+    found = await users.find(transaction, user_id=user_id)
+    assert found is not None
+    return found
+
+
+@contextmanager
+def _told_of(attribute: str) -> Iterator[None]:
+    """Raise the refusals of a text as WrongValues."""
+    try:
+        yield
+    except UsernameTaken:
+        raise WrongValues({attribute: [TAKEN]}) from None
+    except UnfitText as refusal:
+        raise WrongValues({attribute: [f"It {refusal}."]}) from None
 
 
 async def _lock(transaction: Transaction, username: str) -> int:
@@ -153,6 +327,27 @@ async def _meant(transaction: Transaction, called: str) -> str | None:
     if username is None:
         _check_text(called)
     return username
+
+
+async def _check_new_name(
+    transaction: Transaction, username: str, *, besides: str | None = None
+) -> None:
+    """Raise UsernameTaken for another spelling of a user's name, ``besides`` one, or UnfitText.
+
+    No other transaction can add a name before this one ends.
+    """
+    _check_length(username, MAX_USERNAME)
+    await users.lock_names(transaction)
+    alike = await _spelled_otherwise(transaction, username) if is_storable(username) else []
+    for name in alike:
+        if name != besides:
+            raise UsernameTaken(name)
+    _check_text(username)
+
+
+def _check_email(email: str) -> None:
+    _check_length(email, MAX_EMAIL, shortest=0)
+    _check_text(email)
 
 
 async def _spelled_otherwise(transaction: Transaction, username: str) -> list[str]:

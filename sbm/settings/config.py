@@ -25,6 +25,7 @@ from sbm.model.scheduler_call import Scheduling as Mode
 from sbm.model.send import CONTENT_SETTLE
 from sbm.model.tick_times import Expectations
 from sbm.model.time_zones import TimeZones
+from sbm.settings.api_tokens import read_inbound_tokens, read_max_tokens
 from sbm.settings.endpoints import (
     DatabaseAddress,
     MetricsAddress,
@@ -50,6 +51,7 @@ _SBM_SETTINGS = (
     "SBM_MAX_FAULTS",
     "SBM_MAX_RATE",
     "SBM_MAX_TEXT_LENGTH",
+    "SBM_MAX_TOKENS",
     "SBM_MAX_UPLOAD_BYTES",
     "SBM_MEDIA_ROOT",
     "SBM_MEDIA_URL",
@@ -109,16 +111,23 @@ class SchedulingSettings:
     """What says when to send: the Scheduler, per subscription or per schedule, or our own clock.
 
     ``scheduler`` is its address, if there is one; ``inbound_token`` is the token of its calls,
-    which go to URLs below ``public_url``. It reads crons in ``timezone``. Calls for the same moment
-    are joined until ``join_window`` after that moment; zero: never.
+    which go to URLs below ``public_url``. Calls with the ``other_inbound_tokens`` are accepted,
+    too: those that it was told before, or will be told. It reads crons in ``timezone``. Calls for
+    the same moment are joined until ``join_window`` after that moment; zero: never.
     """
 
     mode: Mode
     public_url: str
     scheduler: ServiceAddress | None
     inbound_token: str | None = field(repr=False)
+    other_inbound_tokens: tuple[str, ...] = field(default=(), repr=False)
     timezone: ZoneInfo = _UTC
     join_window: timedelta = timedelta(0)
+
+    @property
+    def inbound_tokens(self) -> tuple[str, ...]:
+        """All tokens that the Scheduler may show."""
+        return (self.inbound_token, *self.other_inbound_tokens) if self.inbound_token else ()
 
     @property
     def ticking_zone(self) -> ZoneInfo | None:
@@ -180,6 +189,7 @@ class Config:
     backoff_max: LongestDelay
     max_faults: int
     max_text_length: int
+    max_tokens: int
     content_settle: timedelta
     uncertain: Uncertain
     dry_run_messagesets: frozenset[int]
@@ -248,6 +258,7 @@ class Config:
             ),
             max_faults=settings.count("SBM_MAX_FAULTS", 10, most=1000),
             max_text_length=read_max_text_length(settings),
+            max_tokens=read_max_tokens(settings),
             content_settle=settings.seconds(
                 "SBM_CONTENT_SETTLE_SECONDS",
                 int(CONTENT_SETTLE.total_seconds()),
@@ -324,13 +335,15 @@ def _scheduling(settings: Settings, public_url: str) -> SchedulingSettings:
     mode = _mode(settings)
     if mode != "builtin" and not has_scheduler:
         settings.problem("SCHEDULER_URL", f"is missing while SBM_SCHEDULING is {mode}")
+    inbound = read_inbound_tokens(settings)
     return SchedulingSettings(
         mode=cast(Mode, mode),
         public_url=public_url,
         scheduler=(
             settings.service("SCHEDULER_URL", "SCHEDULER_API_TOKEN") if has_scheduler else None
         ),
-        inbound_token=settings.token("SCHEDULER_INBOUND_API_TOKEN") or None,
+        inbound_token=next(iter(inbound), None),
+        other_inbound_tokens=inbound[1:],
         timezone=settings.timezone("SBM_SCHEDULER_TIMEZONE"),
         join_window=settings.seconds("SBM_SCHEDULER_JOIN_SECONDS", 1800, least=0, most=86400),
     )

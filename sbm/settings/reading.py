@@ -99,6 +99,13 @@ class Settings:
             self.problem(name, "must be visible ASCII characters without blanks")
         return text
 
+    def tokens(self, name: str) -> tuple[str, ...]:
+        """Several tokens, with commas between them; the same one is taken once."""
+        found = [token for token in map(str.strip, self.text(name).split(",")) if token]
+        if not all(re.fullmatch(r"[!-~]+", token) for token in found):
+            self.problem(name, "must be visible ASCII characters without blanks")
+        return tuple(dict.fromkeys(found))
+
     def public_url(self) -> str:
         """Our own address; it may be set in three forms: host, …/api/v1, …/subscriptions."""
         parts = self.parts("STAGE_BASED_MESSAGING_URL")

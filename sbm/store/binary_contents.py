@@ -48,3 +48,8 @@ async def delete(transaction: Transaction, *, file_id: int) -> bool:
 async def list_page(transaction: Transaction, *, page: PageRequest) -> Page[BinaryContent]:
     """A page of all files, by id."""
     return await read_page(transaction, QUERIES.list_binary_contents, BinaryContent, page)
+
+
+async def is_under_way(transaction: Transaction, *, row_id: int) -> bool:
+    """Whether people who are under way get messages of a set that uses this file."""
+    return await transaction.one(QUERIES.is_file_under_way, bool, id=row_id)

@@ -194,3 +194,8 @@ async def list_page(
         sequence_number=sequence_number,
         lang=lang,
     )
+
+
+async def is_under_way(transaction: Transaction, *, row_id: int) -> bool:
+    """Whether people who are under way get messages of the set of this message."""
+    return bool(await transaction.maybe(QUERIES.is_message_under_way, bool, id=row_id))

@@ -132,6 +132,11 @@ async def list_names(transaction: Transaction) -> list[tuple[str, str]]:
     return await transaction.many(QUERIES.list_names, _name)
 
 
+async def is_under_way(transaction: Transaction, *, row_id: int) -> bool:
+    """Whether people get messages of this set, or will get them after another set."""
+    return await transaction.one(QUERIES.is_messageset_under_way, bool, id=row_id)
+
+
 def _languages(*, messageset_id: int, languages: list[str]) -> tuple[int, list[str]]:
     return messageset_id, languages
 

@@ -170,3 +170,8 @@ async def set_zones(transaction: Transaction, *, zones: TimeZones) -> None:
         time_zone=zones.default.key,
         scheduler_time_zone=None if zones.scheduler is None else zones.scheduler.key,
     )
+
+
+async def is_under_way(transaction: Transaction, *, row_id: int) -> bool:
+    """Whether people get messages on this schedule, or of a set whose default schedule it is."""
+    return await transaction.one(QUERIES.is_schedule_under_way, bool, id=row_id)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from attrs import frozen
+from attrs import asdict, frozen
+from psycopg2.errors import UniqueViolation
+from psycopg2.extras import Json
 
+from sbm.model.paging import Page, PageRequest
 from sbm.model.user import User
 from sbm.model.usernames import KnownName
+from sbm.store.paging import read_page
 from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 
@@ -31,13 +35,44 @@ class ListedUser:
 
 
 @frozen(kw_only=True)
-class ListedToken:
-    """A token's data; the token itself is not stored."""
+class UserRecord:
+    """A user as it is stored, without the password."""
 
     id: int
     username: str
+    email: str
+    is_admin: bool
+    is_active: bool
+    is_limited: bool
     created_at: datetime
+    permissions: Sequence[str]
+
+
+@frozen(kw_only=True)
+class TokenRecord:
+    """A token's data; the token itself is not stored."""
+
+    id: int
+    user_id: int
+    username: str
+    name: str
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
     revoked_at: datetime | None
+
+
+@frozen(kw_only=True)
+class FoundToken:
+    """A token that is not revoked, and its user, active or not.
+
+    ``is_use_noted_long_ago``: that it is used now has to be noted.
+    """
+
+    user: User
+    token_id: int
+    is_expired: bool
+    is_use_noted_long_ago: bool
 
 
 async def list_called(transaction: Transaction, *, called: str) -> list[KnownName]:
@@ -64,21 +99,53 @@ async def find_or_create(
     )
 
 
+async def make_room(transaction: Transaction, *, user_id: int, most: int, unused: timedelta) -> int:
+    """How many live tokens a user has, who is locked.
+
+    If there are ``most`` or more, as many as needed are revoked before: those that have been unused
+    longest, for the time ``unused`` at least.
+    """
+    return await transaction.one(
+        QUERIES.make_room_for_token, int, user_id=user_id, most=most, unused=unused
+    )
+
+
 async def add_token(
     transaction: Transaction,
     *,
     user_id: int,
+    name: str = "",
+    expires_at: datetime | None = None,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
-) -> str:
-    """One more token of a user, 40 hexadecimal digits; older ones stay valid."""
+) -> tuple[int, str]:
+    """One more token of a user: its id, and 40 hexadecimal digits; older ones stay valid."""
     token = random_bytes(TOKEN_BYTES).hex()
-    await transaction.execute(QUERIES.insert_token, user_id=user_id, digest=_digest(token))
-    return token
+    token_id = await transaction.one(
+        QUERIES.insert_token,
+        int,
+        user_id=user_id,
+        digest=_digest(token),
+        name=name,
+        expires_at=expires_at,
+    )
+    return token_id, token
 
 
-async def find_user_by_token(transaction: Transaction, *, token: str) -> User | None:
-    """The user, active or not, of this token; None if the token is unknown or revoked."""
-    return await transaction.maybe(QUERIES.find_user_by_digest, _user, digest=_digest(token))
+async def find_user_by_token(transaction: Transaction, *, token: str) -> FoundToken | None:
+    """The token and its user; None if the token is unknown or revoked."""
+    return await transaction.maybe(QUERIES.find_user_by_digest, _found, digest=_digest(token))
+
+
+async def list_owners(transaction: Transaction, *, tokens: Iterable[str]) -> list[str]:
+    """The names of the users who have one of these as a live token."""
+    digests = [_digest(token) for token in tokens]
+    return await transaction.many(QUERIES.list_owners_of_tokens, str, digests=digests)
+
+
+async def note_uses(transaction: Transaction, *, seconds_ago: Mapping[int, float]) -> int:
+    """Note when tokens were used; returns how many of them were noted."""
+    used = [{"id": one, "seconds": seconds} for one, seconds in seconds_ago.items()]
+    return await transaction.execute(QUERIES.note_uses_of_tokens, used=Json(used))
 
 
 async def find_user_by_name(
@@ -89,11 +156,81 @@ async def find_user_by_name(
 
 
 async def create(
-    transaction: Transaction, *, username: str, email: str, admin: bool, password: str | None
+    transaction: Transaction,
+    *,
+    username: str,
+    email: str,
+    admin: bool,
+    limited: bool,
+    password: str | None,
 ) -> int | None:
     """Make a user, with a hashed password or none; returns the id, or None if the name exists."""
     return await transaction.maybe(
-        QUERIES.insert_user, int, username=username, email=email, is_admin=admin, password=password
+        QUERIES.insert_user,
+        int,
+        username=username,
+        email=email,
+        is_admin=admin,
+        is_limited=limited,
+        password=password,
+    )
+
+
+async def find(transaction: Transaction, *, user_id: int) -> UserRecord | None:
+    """The user with this id, if there is one."""
+    return await transaction.maybe(QUERIES.find_user, UserRecord, id=user_id)
+
+
+async def hold(transaction: Transaction, *, row_id: int) -> bool:
+    """Whether there is a user with this id, who stays until the transaction ends."""
+    return await transaction.maybe(QUERIES.hold_user, int, id=row_id) is not None
+
+
+async def lock_by_id(transaction: Transaction, *, user_id: int) -> UserRecord | None:
+    """The user with this id, who is locked until the transaction ends."""
+    return await transaction.maybe(QUERIES.lock_user_by_id, UserRecord, id=user_id)
+
+
+async def list_page(
+    transaction: Transaction,
+    *,
+    page: PageRequest,
+    username: str | None = None,
+    email: str | None = None,
+    is_active: bool | None = None,
+    is_admin: bool | None = None,
+    is_limited: bool | None = None,
+) -> Page[UserRecord]:
+    """A page of the users that match the filters (None: no filter), by id."""
+    return await read_page(
+        transaction,
+        QUERIES.list_users_page,
+        UserRecord,
+        page,
+        username=username,
+        email=email,
+        is_active=is_active,
+        is_admin=is_admin,
+        is_limited=is_limited,
+    )
+
+
+async def update(transaction: Transaction, *, user: UserRecord) -> bool:
+    """Store the fields of a user who is locked; False if another user has the name."""
+    values = asdict(user, filter=lambda one, _: one.name not in ("created_at", "permissions"))
+    try:
+        await transaction.execute(QUERIES.update_user, **values)
+    except UniqueViolation:
+        return False
+    return True
+
+
+async def replace_permissions(
+    transaction: Transaction, *, user_id: int, permissions: Iterable[str]
+) -> None:
+    """Give a user exactly these permissions."""
+    await transaction.execute(
+        QUERIES.replace_permissions, user_id=user_id, permissions=list(permissions)
     )
 
 
@@ -117,6 +254,16 @@ async def set_active(transaction: Transaction, *, user_id: int, is_active: bool)
     await transaction.execute(QUERIES.set_active, user_id=user_id, is_active=is_active)
 
 
+async def set_admin(transaction: Transaction, *, user_id: int, is_admin: bool) -> None:
+    """Make a user an administrator, or no longer one."""
+    await transaction.execute(QUERIES.set_admin, user_id=user_id, is_admin=is_admin)
+
+
+async def set_limited(transaction: Transaction, *, user_id: int, is_limited: bool) -> None:
+    """Let a user hold only what was granted, or the usual permissions, too."""
+    await transaction.execute(QUERIES.set_limited, user_id=user_id, is_limited=is_limited)
+
+
 async def grant(transaction: Transaction, *, user_id: int, permission: str) -> None:
     """Give a user a permission that they do not have."""
     await transaction.execute(QUERIES.grant_permission, user_id=user_id, permission=permission)
@@ -137,9 +284,32 @@ async def list_users(transaction: Transaction) -> list[ListedUser]:
 
 async def list_tokens(
     transaction: Transaction, *, username: str | None = None
-) -> list[ListedToken]:
+) -> list[TokenRecord]:
     """The tokens of one user, or of all, revoked ones too, oldest first."""
-    return await transaction.many(QUERIES.list_tokens, ListedToken, username=username)
+    return await transaction.many(QUERIES.list_tokens, TokenRecord, username=username)
+
+
+async def find_token(transaction: Transaction, *, token_id: int) -> TokenRecord | None:
+    """The token with this id, revoked or not, if there is one."""
+    return await transaction.maybe(QUERIES.find_token, TokenRecord, id=token_id)
+
+
+async def list_tokens_page(
+    transaction: Transaction,
+    *,
+    page: PageRequest,
+    user_id: int | None = None,
+    is_live: bool | None = None,
+) -> Page[TokenRecord]:
+    """A page of the tokens that match the filters (None: no filter), oldest first."""
+    return await read_page(
+        transaction,
+        QUERIES.list_tokens_page,
+        TokenRecord,
+        page,
+        user_id=user_id,
+        is_live=is_live,
+    )
 
 
 async def revoke_token(
@@ -155,6 +325,17 @@ async def revoke_token(
 
 def _user(*, permissions: Iterable[str], **columns: Any) -> User:
     return User(permissions=frozenset(permissions), **columns)
+
+
+def _found(
+    *, token_id: int, is_expired: bool, is_use_noted_long_ago: bool, **columns: Any
+) -> FoundToken:
+    return FoundToken(
+        user=_user(**columns),
+        token_id=token_id,
+        is_expired=is_expired,
+        is_use_noted_long_ago=is_use_noted_long_ago,
+    )
 
 
 def _with_password(*, password: str | None, **columns: Any) -> tuple[User, str | None]:

@@ -14,6 +14,8 @@ from werkzeug.routing import Rule
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.model.role import Role
+from sbm.model.user import MAX_TOKENS
+from sbm.runtime.token_uses import TokenUses
 from sbm.runtime.wakeups import Wakeups
 from sbm.settings.config import SchedulingSettings
 from sbm.store.postgres.database import Database
@@ -54,8 +56,9 @@ from sbm.web.resources.schedules import Schedules
 from sbm.web.resources.subscriptions import Subscriptions
 from sbm.web.resources.tasks import Tasks
 from sbm.web.resources.ticks import Ticks
+from sbm.web.resources.tokens import Tokens
 from sbm.web.resources.triggers import Triggers
-from sbm.web.resources.users import TokenAuth, UserTokens
+from sbm.web.resources.users import TokenAuth, Users, UserTokens
 
 MAX_UPLOAD_BYTES = 50 * 2**20
 _UTC = ZoneInfo("UTC")
@@ -64,6 +67,8 @@ _UTC = ZoneInfo("UTC")
 MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/user/token": UserTokens,
     "/api/token-auth": TokenAuth,
+    "/api/v1/users": Users,
+    "/api/v1/tokens": Tokens,
     "/api/v1/schedule": Schedules,
     "/api/v1/messageset": MessageSets,
     "/api/v1/message": Messages,
@@ -167,6 +172,8 @@ def build(
     telemetry: Telemetry | None = None,
     timezone: ZoneInfo = _UTC,
     max_text_length: int = MAX_TEXT_LENGTH,
+    max_tokens: int = MAX_TOKENS,
+    token_uses: TokenUses | None = None,
 ) -> BoundedSite:
     """The site of the API.
 
@@ -177,13 +184,18 @@ def build(
     that repeats an earlier one; zero: never. The headers of ``trusted_proxies`` may say which
     address the client uses. ``telemetry`` is shown by ``/metrics`` and the health check; its
     ``pending_metrics`` are sent to the Metrics API. ``timezone`` is that of the schedules.
-    ``max_text_length`` is how many characters the Message Sender takes.
+    ``max_text_length`` is how many characters the Message Sender takes. A user has at most
+    ``max_tokens`` live tokens, and ``token_uses`` remembers which were used.
     """
     reactor = database.reactor
     telemetry = telemetry or Telemetry()
+    token_uses = token_uses or TokenUses(reactor=reactor)
     passwords = Passwords(database=database, reactor=reactor)
     authentication = Authentication(
-        database=database, passwords=passwords, scheduler_token=scheduling.inbound_token
+        database=database,
+        passwords=passwords,
+        scheduler_tokens=scheduling.inbound_tokens,
+        token_used=token_uses.note,
     )
     endpoint = Endpoint(
         database=database, authentication=authentication, proxies=Proxies(trusted_proxies)
@@ -196,14 +208,19 @@ def build(
             folder=media_root,
             limit=max_upload_bytes,
             authentication=authentication,
+            needs=BinaryContents.resource.needs,
             path=PATH,
             part=PART,
         )
     site_root = Root(
         endpoint=endpoint,
         mounted={
-            "/api/v1/user/token": UserTokens(endpoint=endpoint),
-            "/api/token-auth": TokenAuth(endpoint=endpoint, passwords=passwords),
+            "/api/v1/user/token": UserTokens(endpoint=endpoint, max_tokens=max_tokens),
+            "/api/token-auth": TokenAuth(
+                endpoint=endpoint, passwords=passwords, max_tokens=max_tokens
+            ),
+            "/api/v1/users": Users(endpoint=endpoint, passwords=passwords),
+            "/api/v1/tokens": Tokens(endpoint=endpoint, max_tokens=max_tokens),
             "/api/v1/schedule": Schedules(
                 endpoint=endpoint,
                 wake=wakeups.ticks.wake,

@@ -27,6 +27,7 @@ from sbm.web.resources import (
     subscriptions,
     tasks,
     ticks,
+    tokens,
     triggers,
     users,
 )
@@ -49,6 +50,7 @@ SECTIONS = (
     tasks.SECTION,
     shared.SECTION,
     users.SECTION,
+    tokens.SECTION,
     audit.SECTION,
     root.COLLECTIONS,
     metrics.SECTION,

@@ -71,14 +71,15 @@ DELETE FROM users
 -- name: give_back :exec
 -- Insert the operator's own users when the ids of the others are known. If a user has the name of
 -- an imported user, the two become one, with the permissions and tokens of both, and the password
--- given here, if there is one. A user that was inactive stays inactive.
-INSERT INTO users (username, email, is_admin, is_active, created_at, password)
-SELECT username, email, is_admin, is_active, created_at, password FROM kept_users
+-- given here, if there is one. A user that was inactive stays inactive, and one who is limited here
+-- stays limited.
+INSERT INTO users (username, email, is_admin, is_active, is_limited, created_at, password)
+SELECT username, email, is_admin, is_active, is_limited, created_at, password FROM kept_users
     ON CONFLICT (username) DO UPDATE
-       SET is_admin = users.is_admin OR EXCLUDED.is_admin,
+       SET is_admin = users.is_admin OR EXCLUDED.is_admin, is_limited = EXCLUDED.is_limited,
            password = COALESCE(EXCLUDED.password, users.password);
-INSERT INTO tokens (user_id, digest, created_at, revoked_at)
-SELECT users.id, digest, kept_tokens.created_at, revoked_at
+INSERT INTO tokens (user_id, digest, name, created_at, expires_at, last_used_at, revoked_at)
+SELECT users.id, digest, name, kept_tokens.created_at, expires_at, last_used_at, revoked_at
   FROM kept_tokens JOIN kept_users ON kept_users.id = kept_tokens.user_id JOIN users USING (username)
  ORDER BY kept_tokens.id
     ON CONFLICT (digest) DO NOTHING;

@@ -31,3 +31,8 @@ DELETE FROM binary_contents WHERE id = %(id)s;
 -- page: id
 -- A page of files, in the order in which they were made.
 SELECT {columns} FROM binary_contents;
+
+-- name: is_file_under_way :one
+-- reads
+-- Whether people who are under way get messages of a set that uses this file.
+SELECT are_under_way(ARRAY(SELECT messageset_id FROM messages WHERE binary_content_id = %(id)s));

@@ -123,3 +123,8 @@ SELECT COALESCE(text_content, '') AS text FROM messages
  WHERE messageset_id = %(messageset_id)s AND lang = %(lang)s
    AND sequence_number >= %(next_sequence_number)s
  ORDER BY sequence_number LIMIT 1;
+
+-- name: is_message_under_way :maybe
+-- reads
+-- Whether people who are under way get messages of this message's set.
+SELECT are_under_way(ARRAY[messageset_id]) FROM messages WHERE id = %(id)s;

@@ -97,3 +97,8 @@ SELECT content_type, short_name FROM messagesets ORDER BY id;
 -- reads
 -- All message sets.
 SELECT {columns} FROM messagesets ORDER BY id;
+
+-- name: is_messageset_under_way :one
+-- reads
+-- Whether people get messages of this set, or will get them after another set.
+SELECT are_under_way(ARRAY[%(id)s::integer]);

@@ -91,3 +91,10 @@ DELETE FROM schedules WHERE id = %(id)s;
 UPDATE scheduling SET time_zone = %(time_zone)s, scheduler_time_zone = %(scheduler_time_zone)s
  WHERE (time_zone, scheduler_time_zone)
        IS DISTINCT FROM (%(time_zone)s::text, %(scheduler_time_zone)s::text);
+
+-- name: is_schedule_under_way :one
+-- reads
+-- Whether people get their messages on this schedule, or get those of a set whose default it is.
+SELECT EXISTS (SELECT FROM subscriptions
+                WHERE schedule_id = %(id)s AND active AND NOT completed)
+    OR are_under_way(ARRAY(SELECT id FROM messagesets WHERE default_schedule_id = %(id)s));

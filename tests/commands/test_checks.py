@@ -308,7 +308,8 @@ async def test_without_a_subject_all_is_checked(check: Check, direct: Arranged, 
     assert outcome.status == 1
     lines = outcome.out.splitlines()
     assert "the ledger is balanced" in lines
-    assert lines[-1] == "1 of 1 schedules cannot work as they were meant to"
+    assert "1 of 1 schedules cannot work as they were meant to" in lines
+    assert lines[-1] == "0 users have a token of the Scheduler"
     assert (await check())[0] == 0
     direct.rows("DELETE FROM schedules")
     assert (await sbm("check")).status == 0
@@ -325,3 +326,14 @@ async def test_a_time_zone_that_does_not_exist_is_told(
         outcome = await sbm(*arguments)
         assert (outcome.status, outcome.out) == (MISUSED, "")
         assert "SBM_TIMEZONE must be the IANA name of a time zone" in outcome.stderr
+
+
+@ensureDeferred
+async def test_a_user_with_the_token_of_the_scheduler_is_named(sbm: Sbm, check: Check) -> None:
+    token = (await sbm("token", "create", "hub")).out.strip()
+    assert await check("tokens") == (0, ["0 users have a token of the Scheduler"])
+    status, lines = await check("tokens", SCHEDULER_INBOUND_API_TOKEN=f"other,{token}")
+    assert (status, lines[-1]) == (0, "1 users have a token of the Scheduler")
+    assert lines[0].startswith("user 'hub' has the token of the Scheduler")
+    whole = await sbm("check", SCHEDULER_INBOUND_API_TOKEN=token)
+    assert "user 'hub' has the token of the Scheduler" in whole.out

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from pytest_twisted import ensureDeferred
 
 from sbm.commands.running import FAILED, MISUSED, CommandFailed
 from sbm.commands.users import password_from
 from sbm.model import password
+from sbm.model.user import PERMISSIONS
 from tests.arrange import Arranged
 from tests.commands.operator import Sbm
 
@@ -95,7 +98,10 @@ async def test_permissions_are_given_and_taken(sbm: Sbm, direct: Arranged) -> No
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("user", "grant", "bob", "administer"),
+        ("user", "grant", "bob", "everything"),
+        ("user", "create", "bob", "--permission", "everything"),
+        ("token", "create", "bob", "--expires", "soon"),
+        ("token", "create", "bob", "--expires-in", "0"),
         ("user", "password", "bob"),
         ("user", "create", "bob", "--email", "nope"),
     ],
@@ -125,9 +131,9 @@ async def test_users_are_listed(sbm: Sbm, direct: Arranged) -> None:
     direct.rows("INSERT INTO users (username, is_active, password) VALUES ('ann', false, 'x')")
     direct.rows("INSERT INTO user_permissions SELECT id, 'view' FROM users WHERE username = 'ann'")
     assert [line.split() for line in (await sbm("user", "list")).out.splitlines()] == [
-        ["NAME", "E-MAIL", "STATE", "PASSWORD", "TOKENS", "PERMISSIONS"],
-        ["ann", "-", "disabled", "yes", "0", "view"],
-        ["bob", "b@x.org", "active", "no", "0", "all", "(administrator)"],
+        ["NAME", "E-MAIL", "STATE", "PASSWORD", "TOKENS", "LIMITED", "PERMISSIONS"],
+        ["ann", "-", "disabled", "yes", "0", "no", "view"],
+        ["bob", "b@x.org", "active", "no", "0", "no", "all", "(administrator)"],
     ]
 
 
@@ -160,3 +166,50 @@ async def test_a_token_is_revoked_by_showing_it(sbm: Sbm, direct: Arranged) -> N
     assert worth(direct) == 0
     again = await sbm("token", "revoke", "1")
     assert (again.status, "revoked already" in again.stderr) == (FAILED, True)
+
+
+@ensureDeferred
+async def test_a_limited_user_is_made_with_permissions(sbm: Sbm, direct: Arranged) -> None:
+    options = ("--limited", "--permission", "people.read", "--permission", "operate")
+    assert (await sbm("user", "create", "bob", *options)).status == 0
+    listed = (await sbm("user", "list")).out.splitlines()[-1].split()
+    assert listed == ["bob", "-", "active", "no", "0", "yes", "operate", "people.read"]
+    assert (await sbm("user", "unlimit", "bob")).out == "user 'bob' is not limited\n"
+    revoked = await sbm("user", "revoke", "bob", "operate")
+    assert "the user holds it, like every user who is not limited" in revoked.out
+    assert (await sbm("user", "limit", "bob")).out == "user 'bob' is limited\n"
+    revoked = await sbm("user", "revoke", "bob", "people.read")
+    assert revoked.out == "user 'bob' no longer has people.read\n"
+    assert direct.value("SELECT count(*) FROM user_permissions") == 0
+
+
+@ensureDeferred
+async def test_the_help_has_all_permissions(sbm: Sbm) -> None:
+    text = (await sbm("user", "--help")).out
+    for name, allows in PERMISSIONS.items():
+        assert re.search(f"{re.escape(name)} +{re.escape(allows)}", text)
+
+
+@ensureDeferred
+async def test_a_token_has_a_name_and_an_expiry(sbm: Sbm, direct: Arranged) -> None:
+    options = ("--name", "the hub", "--expires", "2030-01-31T08:00+02:00")
+    assert (await sbm("token", "create", "bob", *options)).status == 0
+    assert (await sbm("token", "create", "bob", "--expires-in", "3")).status == 0
+    listed = (await sbm("token", "list", "bob")).out.splitlines()
+    assert listed[0].split()[:3] == ["ID", "USER", "NAME"]
+    assert "the hub" in listed[1]
+    assert "2030-01-31 06:00:00" in listed[1]
+    left = direct.value(
+        "SELECT round(extract(epoch FROM expires_at - now()) / 3600) FROM tokens WHERE id = 2"
+    )
+    assert left == 72
+    late = await sbm("token", "create", "bob", "--expires", "2020-01-01")
+    assert (late.status, "not in the future" in late.stderr) == (FAILED, True)
+
+
+@ensureDeferred
+async def test_a_user_has_no_more_tokens_than_are_set(sbm: Sbm) -> None:
+    for _ in range(2):
+        assert (await sbm("token", "create", "bob", SBM_MAX_TOKENS="2")).status == 0
+    outcome = await sbm("token", "create", "bob", SBM_MAX_TOKENS="2")
+    assert (outcome.status, "has 2 live tokens" in outcome.stderr) == (FAILED, True)

@@ -2,23 +2,30 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 
-import psycopg2
 import pytest
 import pytest_twisted
-from twisted.internet.defer import ensureDeferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, gatherResults
 
-from sbm.model.user import ADMINISTER, User
+from sbm.model.user import ADMINISTER, PERMISSIONS, USUAL, User
 from sbm.operations import users
+from sbm.operations.refusals import WrongValues
 from sbm.store import users as store
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 
 
+async def user_of(database: Database, token: str) -> User | None:
+    """The user of a token, active or not."""
+    found = await database.transact(store.find_user_by_token, token=token)
+    return None if found is None else found.user
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_token_belongs_to_its_user(database: Database) -> None:
     token = await database.transact(users.create_token, email="a@example.org", admin=True)
-    found = await database.transact(store.find_user_by_token, token=token)
+    found = await user_of(database, token)
     assert found == User(id=1, username="a@example.org", is_admin=True)
 
 
@@ -37,9 +44,7 @@ async def test_only_a_digest_of_the_token_is_stored(database: Database, direct: 
 async def test_a_second_token_leaves_the_first_and_the_rights(database: Database) -> None:
     first = await database.transact(users.create_token, email="a@example.org", admin=True)
     second = await database.transact(users.create_token, email="a@example.org", admin=False)
-    found = [
-        await database.transact(store.find_user_by_token, token=token) for token in (first, second)
-    ]
+    found = [await user_of(database, token) for token in (first, second)]
     assert first != second
     assert found == [User(id=1, username="a@example.org", is_admin=True)] * 2
 
@@ -49,14 +54,14 @@ async def test_a_second_token_leaves_the_first_and_the_rights(database: Database
 async def test_a_token_can_be_revoked(database: Database, direct: Arranged, change: str) -> None:
     token = await database.transact(users.create_token, email="a@example.org", admin=False)
     direct.rows(change)
-    assert await database.transact(store.find_user_by_token, token=token) is None
+    assert await user_of(database, token) is None
 
 
 @pytest_twisted.ensureDeferred
 async def test_an_inactive_user_is_found_as_such(database: Database, direct: Arranged) -> None:
     token = await database.transact(users.create_token, email="a@example.org", admin=False)
     direct.rows("UPDATE users SET is_active = false")
-    found = await database.transact(store.find_user_by_token, token=token)
+    found = await user_of(database, token)
     assert found is not None
     assert not found.is_active
 
@@ -72,9 +77,7 @@ async def test_an_email_has_to_do_as_a_user_name(database: Database, email: str)
 async def test_an_email_finds_the_user_who_has_it(database: Database) -> None:
     await database.transact(users.create, username="bob", email="b@example.org")
     token = await database.transact(users.create_token, email="b@example.org")
-    assert await database.transact(store.find_user_by_token, token=token) == User(
-        id=1, username="bob"
-    )
+    assert await user_of(database, token) == User(id=1, username="bob")
 
 
 @pytest_twisted.ensureDeferred
@@ -82,7 +85,7 @@ async def test_a_name_counts_more_than_an_email(database: Database) -> None:
     for username in ("bob", "b@example.org", "ann"):
         await database.transact(users.create, username=username, email="b@example.org")
     token = await database.transact(users.create_token, email="b@example.org")
-    found = await database.transact(store.find_user_by_token, token=token)
+    found = await user_of(database, token)
     assert found == User(id=2, username="b@example.org")
 
 
@@ -91,7 +94,7 @@ async def test_an_email_of_several_users_is_nobodys(database: Database) -> None:
     for username in ("bob", "ann"):
         await database.transact(users.create, username=username, email="b@example.org")
     token = await database.transact(users.create_token, email="b@example.org")
-    found = await database.transact(store.find_user_by_token, token=token)
+    found = await user_of(database, token)
     assert found is not None
     assert found.username == "b@example.org"
 
@@ -114,7 +117,7 @@ async def test_a_user_is_found_with_her_password_and_permissions(database: Datab
     found = await database.transact(store.find_user_by_name, username="bob")
     assert found == (expected, "hashed")
     token = await database.transact(users.create_token, email="bob")
-    assert await database.transact(store.find_user_by_token, token=token) == expected
+    assert await user_of(database, token) == expected
 
 
 @pytest.mark.parametrize(("held", "may"), [("a", True), ("b", False)])
@@ -125,10 +128,99 @@ def test_a_user_may_what_she_was_granted(held: str, may: bool) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_nobody_can_be_granted_to_be_an_administrator(database: Database) -> None:
+async def test_to_grant_administer_makes_an_administrator(
+    database: Database, direct: Arranged
+) -> None:
+    await database.transact(users.create, username="bob", limited=True)
+    await database.transact(users.grant, username="bob", permission=ADMINISTER)
+    assert direct.value("SELECT is_admin FROM users") is True
+    assert await database.transact(users.revoke, username="bob", permission=ADMINISTER)
+    assert not await database.transact(users.revoke, username="bob", permission=ADMINISTER)
+    assert direct.value("SELECT is_admin FROM users") is False
+
+
+@pytest.mark.parametrize("permission", PERMISSIONS)
+def test_a_limited_user_may_only_what_was_granted(permission: str) -> None:
+    others = frozenset(PERMISSIONS) - {permission}
+    assert User(id=1, username="bob", is_limited=True, permissions=frozenset({permission})).may(
+        permission
+    )
+    assert not User(id=1, username="bob", is_limited=True, permissions=others).may(permission)
+    assert User(id=1, username="bob").may(permission) is (permission in USUAL)
+    assert User(id=1, username="bob", is_limited=True, is_admin=True).may(permission)
+
+
+async def issued(database: Database, count: int, *, most: int) -> None:
+    """So many more tokens of bob."""
+    for _ in range(count):
+        await database.transact(users.create_token, email="bob", most=most)
+
+
+async def live(direct: Arranged) -> list[int]:
+    rows = direct.rows("SELECT id FROM tokens WHERE revoked_at IS NULL ORDER BY id")
+    return [row["id"] for row in rows]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_token_that_was_unused_longest_makes_room(
+    database: Database, direct: Arranged
+) -> None:
+    await issued(database, 4, most=4)
+    direct.rows("UPDATE tokens SET created_at = now() - interval '1 year'")
+    direct.rows(
+        "UPDATE tokens SET last_used_at = now() - interval '1 day' * 31 * id WHERE id IN (2, 3)"
+    )
+    direct.rows("UPDATE tokens SET last_used_at = now() WHERE id = 1")
+    await issued(database, 1, most=4)  # the fourth was never used
+    assert await live(direct) == [1, 2, 3, 5]
+    await issued(database, 2, most=4)
+    assert await live(direct) == [1, 5, 6, 7]
+    with pytest.raises(users.TooManyTokens, match="4 live tokens"):
+        await issued(database, 1, most=4)
+    assert await live(direct) == [1, 5, 6, 7]
+
+
+@pytest_twisted.ensureDeferred
+async def test_if_there_is_no_room_nothing_is_revoked(database: Database, direct: Arranged) -> None:
+    await issued(database, 3, most=3)
+    direct.rows("UPDATE tokens SET created_at = now() - interval '30 days' WHERE id = 1")
+    with pytest.raises(users.TooManyTokens):
+        await issued(database, 1, most=2)  # two must go, and only one can
+    assert await live(direct) == [1, 2, 3]
+
+
+@pytest_twisted.ensureDeferred
+async def test_tokens_that_are_not_live_take_no_room(database: Database, direct: Arranged) -> None:
+    await issued(database, 2, most=2)
+    direct.rows("UPDATE tokens SET expires_at = now() WHERE id = 1")
+    await issued(database, 1, most=2)
+    direct.rows("UPDATE tokens SET revoked_at = now() WHERE id = 2")
+    await issued(database, 1, most=2)
+    with pytest.raises(users.TooManyTokens):
+        await issued(database, 1, most=2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_tokens_that_are_made_at_once_are_all_counted(
+    database: Database, direct: Arranged
+) -> None:
+    await issued(database, 1, most=3)
+    made = await DeferredList(
+        [Deferred.fromCoroutine(issued(database, 1, most=3)) for _ in range(5)],
+        consumeErrors=True,
+    )
+    assert sorted(is_made for is_made, _ in made) == [False] * 3 + [True] * 2
+    assert len(await live(direct)) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_expires_in_the_future(database: Database) -> None:
     await database.transact(users.create, username="bob")
-    with pytest.raises(psycopg2.IntegrityError):
-        await database.transact(users.grant, username="bob", permission=ADMINISTER)
+    expires_at = datetime.now(timezone.utc) - timedelta(seconds=1)
+    with pytest.raises(WrongValues, match="not in the future"):
+        await database.transact(users.issue_token, user_id=1, expires_at=expires_at)
+    with pytest.raises(WrongValues, match="0 to 100 characters"):
+        await database.transact(users.issue_token, user_id=1, name="x" * 101)
 
 
 @pytest_twisted.ensureDeferred
@@ -146,7 +238,7 @@ async def test_a_token_is_revoked_once(database: Database) -> None:
     token = await database.transact(users.create_token, email="bob")
     assert await database.transact(store.revoke_token, token=token)
     assert not await database.transact(store.revoke_token, token_id=1)
-    assert await database.transact(store.find_user_by_token, token=token) is None
+    assert await user_of(database, token) is None
 
 
 @pytest.mark.parametrize("name", ["BOB", "ｂｏｂ", "𝐛ob"])
@@ -177,9 +269,7 @@ async def test_an_email_in_another_spelling_finds_the_user_who_has_it(
 ) -> None:
     await database.transact(users.create, username="bob", email="b@example.org")
     token = await database.transact(users.create_token, email="B@Example.org")
-    assert await database.transact(store.find_user_by_token, token=token) == User(
-        id=1, username="bob"
-    )
+    assert await user_of(database, token) == User(id=1, username="bob")
 
 
 @pytest_twisted.ensureDeferred
@@ -189,7 +279,7 @@ async def test_a_name_that_several_users_have_is_refused(
     direct.rows("INSERT INTO users (username) VALUES ('bob'), ('Bob'), ('bob ')")
     for name in ("bob", "Bob", "bob "):
         token = await database.transact(users.create_token, email=name)
-        found = await database.transact(store.find_user_by_token, token=token)
+        found = await user_of(database, token)
         assert found is not None
         assert found.username == name
     with pytest.raises(users.AmbiguousUser, match="'BOB' can mean 'bob' or 'Bob'"):

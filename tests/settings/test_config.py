@@ -167,7 +167,7 @@ def test_no_secret_is_shown() -> None:
     read = config(
         SCHEDULER_URL="http://scheduler",
         SCHEDULER_API_TOKEN="scheduler-secret",
-        SCHEDULER_INBOUND_API_TOKEN="inbound-secret",
+        SCHEDULER_INBOUND_API_TOKEN="inbound-secret,other-secret",
         METRICS_URL="http://metrics",
         METRICS_AUTH_TOKEN="metrics-secret",
         METRICS_AUTH_USER="me",
@@ -368,6 +368,21 @@ def test_a_scheduler_needs_a_token() -> None:
     read = config(**SCHEDULER).scheduling
     assert read.scheduler == ServiceAddress(url="http://scheduler/api/v1", token="t")
     assert (read.mode, read.inbound_token) == ("subscription", "i")
+
+
+def test_the_scheduler_may_have_several_tokens_while_they_change() -> None:
+    read = config(**SCHEDULER | {"SCHEDULER_INBOUND_API_TOKEN": "new, old,,new,older,"}).scheduling
+    assert (read.inbound_token, read.inbound_tokens) == ("new", ("new", "old", "older"))
+    assert config().scheduling.inbound_tokens == ()
+    told = problems(**SCHEDULER | {"SCHEDULER_INBOUND_API_TOKEN": "new,o ld"})
+    assert told == ("SCHEDULER_INBOUND_API_TOKEN must be visible ASCII characters without blanks.",)
+
+
+def test_how_many_tokens_a_user_has_can_be_set() -> None:
+    assert (config().max_tokens, config(SBM_MAX_TOKENS="3").max_tokens) == (100, 3)
+    assert problems(SBM_MAX_TOKENS="0") == (
+        "SBM_MAX_TOKENS must be a whole number from 1 to 100000, not '0'.",
+    )
 
 
 def test_when_calls_of_the_scheduler_are_joined_can_be_set() -> None:

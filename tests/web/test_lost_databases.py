@@ -15,7 +15,7 @@ from sbm.store.postgres import database as module
 from tests.arrange import arranged
 from tests.store.postgres.database_proxy import DatabaseProxy
 from tests.store.transactions import SOON
-from tests.web.conftest import SCHEDULER_TOKEN, Answer, Api, served
+from tests.web.conftest import Answer, Api, served
 
 PATH = "/api/v1/schedule/"
 
@@ -32,9 +32,8 @@ async def proxy(database_uri: str) -> AsyncIterator[DatabaseProxy]:
 
 @pytest_twisted.async_yield_fixture
 async def api(proxy: DatabaseProxy, tmp_path: Path) -> AsyncIterator[Api]:
-    """The API, reached by a token that is known without the database."""
+    """The API, reached by way of the proxy."""
     async with served(proxy.address.uri(), tmp_path) as api:
-        api.token = SCHEDULER_TOKEN
         yield api
 
 

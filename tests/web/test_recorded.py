@@ -14,7 +14,7 @@ import pytest_twisted
 from attrs import define
 
 from sbm.model.password import hash_password
-from sbm.model.user import PERMISSIONS, VIEW_BEHIND_SUBSCRIPTIONS
+from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.operations import users
 from sbm.store.users import add_token
 from tests.arrange import Arranged, arranged
@@ -44,7 +44,7 @@ class Stage:
         for name in ("normal", "inactive"):
             password = hash_password(f"{name}pw")
             user_id = await transact(users.create, username=name, password=password)
-            token = await transact(add_token, user_id=user_id)
+            _, token = await transact(add_token, user_id=user_id)
             self.names.texts["b" * 40 if name == "normal" else "c" * 40] = token
             if name == "normal":
                 self.names.learn("updated_by", 2, user_id)
@@ -121,7 +121,9 @@ SCENES: dict[str, Callable[[Stage], None]] = {
     "behind-subscriptions: list normal user with view permission": lambda stage: stage.grant(
         VIEW_BEHIND_SUBSCRIPTIONS
     ),
-    "behind-subscriptions: find, normal user with both": lambda stage: stage.grant(*PERMISSIONS),
+    "behind-subscriptions: find, normal user with both": lambda stage: stage.grant(
+        VIEW_BEHIND_SUBSCRIPTIONS, FIND_BEHIND_SUBSCRIPTIONS
+    ),
 }
 
 

@@ -307,8 +307,8 @@ class Sandbox(Sequential):
         file = self._folder.token_file
         if file.exists():
             token = file.read_text(encoding="ascii", errors="replace").strip()
-            user = await database.transact(users.find_user_by_token, token=token)
-            if user is not None and user.is_admin and user.is_active:
+            found = await database.transact(users.find_user_by_token, token=token)
+            if found is not None and found.user.is_admin and found.user.is_active:
                 return token
         token = await database.transact(create_token, email=ADMIN, admin=True)
         write_secret(file, token + "\n")

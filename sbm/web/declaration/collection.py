@@ -12,12 +12,13 @@ from klein import Klein
 from twisted.web.server import Request
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.user import CONTENT_PUBLISH
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import WrongValues
 from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.resource import Resource
 from sbm.web.http.endpoint import ApiRequest, Endpoint, Method, Reply, new_app, reading, replying
-from sbm.web.http.http_errors import NotFound, Refusal
+from sbm.web.http.http_errors import Forbidden, NotFound, Refusal
 from sbm.web.schema.schema import ParsedBody, Schema
 
 
@@ -55,7 +56,7 @@ class Collection:
             request,
             self.resource.list_options,
             self._allowed(self.list_methods()),
-            permission=self.resource.permission,
+            needs=self.resource.needs,
         )
 
     async def answer_row(self, request: Request, key: str) -> bytes:
@@ -64,7 +65,7 @@ class Collection:
             request,
             self.resource.row_options,
             self._allowed(self.row_methods(key)),
-            permission=self.resource.permission,
+            needs=self.resource.needs,
         )
 
     def list_methods(self) -> dict[str, Method]:
@@ -90,6 +91,7 @@ class Collection:
         draft = self.draft(self._schema.read(request.body()), request)
         with self.refusals_told():
             made = await self.resource.create(transaction, draft)
+        await self.check_publishing(transaction, request, made.id)
         return Reply(status=201, body=self.resource.shown(request, made))
 
     async def read(self, key: str, transaction: Transaction, request: ApiRequest) -> Reply:
@@ -103,15 +105,35 @@ class Collection:
         """Change a row; the body is read before the row is locked."""
         assert self.resource.change is not None
         row, changes = self._named(key), self._changes(request)
+        await self.check_publishing(transaction, request, row[self.resource.key])
         with self.refusals_told():
             changed = await self.resource.change(transaction, changes, **row)
+        await self.check_publishing(transaction, request, row[self.resource.key])
         return Reply(body=self.resource.shown(request, changed))
 
-    async def delete(self, key: str, transaction: Transaction, _request: ApiRequest) -> Reply:
+    async def delete(self, key: str, transaction: Transaction, request: ApiRequest) -> Reply:
         """Delete a row."""
         assert self.resource.delete is not None
-        await self.resource.delete(transaction, **self._named(key))
+        row = self._named(key)
+        await self.check_publishing(transaction, request, row[self.resource.key])
+        await self.resource.delete(transaction, **row)
         return Reply(status=204)
+
+    async def check_publishing(
+        self, transaction: Transaction, request: ApiRequest, row_id: Any
+    ) -> None:
+        """Raise Forbidden if people under way get what follows from this row, as it is now.
+
+        It is called before and after a change: both may reach people. Nothing is asked if the user
+        may publish.
+        """
+        is_under_way = self.resource.is_under_way
+        if is_under_way is None or request.user.may(CONTENT_PUBLISH):
+            return
+        if await is_under_way(transaction, row_id=row_id):
+            raise Forbidden(
+                CONTENT_PUBLISH, because="People who are under way get what this changes: it"
+            )
 
     def draft(
         self, parsed: ParsedBody, request: ApiRequest, stored: Mapping[str, Any] | None = None

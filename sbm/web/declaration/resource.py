@@ -10,6 +10,7 @@ from attrs import field, frozen
 from sbm.model.paging import Page
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo
+from sbm.web.http.needs import FOR_EVERY_USER, Needs
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND, key, listing
 from sbm.web.openapi.parts import Operation, PathItem, answer_of, no_content
@@ -29,15 +30,15 @@ class Resource(Generic[Row]):
     """The declaration of the rows of one kind.
 
     ``path`` is the path of the list. ``methods`` are those that clients may use: GET for the list
-    and for a row, POST for the list, all others for a row. ``permission`` is the one that a user
-    needs.
+    and for a row, POST for the list, all others for a row. ``needs`` are their permissions.
 
     ``schema`` has the fields. ``shown`` makes the JSON of a row, by default from the fields.
 
     The functions take a transaction first. ``list_page`` takes the page that is asked for and the
     parameters of the filters, by name. ``find``, ``change`` and ``delete`` take the id of a row;
     ``key`` is its name there, and ``read_key`` reads it from the path. ``create`` takes a Draft,
-    ``change`` takes Changes (see ``sbm.operations.drafts``).
+    ``change`` takes Changes (see ``sbm.operations.drafts``). ``is_under_way`` says whether people
+    who are under way get what follows from a row: then content.publish is needed to change it.
 
     ``title`` and ``description`` are for OPTIONS; ``row_description`` is for that of a row, if it
     differs. ``sentences`` are for the OpenAPI description.
@@ -48,7 +49,7 @@ class Resource(Generic[Row]):
     description: str = ""
     row_description: str | None = None
     methods: Sequence[str] = EVERY_METHOD
-    permission: str | None = None
+    needs: Needs = FOR_EVERY_USER
     schema: Schema | None = None
     shown: Callable[[ApiRequest, Row], Mapping[str, Any]] = field()
     key: str
@@ -60,6 +61,7 @@ class Resource(Generic[Row]):
     create: Callable[..., Awaitable[Row]] | None = None
     change: Callable[..., Awaitable[Row]] | None = None
     delete: Callable[..., Awaitable[None]] | None = None
+    is_under_way: Callable[..., Awaitable[bool]] | None = None
     sentences: Sentences
 
     # Made once, not for each request.
@@ -160,7 +162,7 @@ class Resource(Generic[Row]):
         return PathItem(
             path=path,
             tag=self.sentences.tag,
-            permission=self.permission,
+            needs=self.needs,
             parameters=key,
             operations={name: one for name, one in operations.items() if name in self.methods},
         )

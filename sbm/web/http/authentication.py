@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+from collections.abc import Callable, Sequence
 
 from attrs import field, frozen
 from twisted.web.server import Request
@@ -17,44 +18,66 @@ from sbm.web.http.passwords import Passwords
 NOT_PROVIDED = "Authentication credentials were not provided."
 INVALID_TOKEN = "Invalid token."  # noqa: S105 (a sentence)
 INVALID_PASSWORD = "Invalid username/password."  # noqa: S105 (a sentence)
+EXPIRED = "Token expired."
 INACTIVE = "User inactive or deleted."
 
 
-@frozen(eq=False)
+@frozen(eq=False, kw_only=True)
 class Token:
-    """The token of a request, before it is looked up."""
+    """The token of a request, before it is looked up.
+
+    ``used`` is called with the id of a token whose last use was noted more than an hour ago. A
+    token that ``is_schedulers`` can also be that of a user; otherwise its user is the SCHEDULER.
+    """
 
     _token: str = field(repr=False)
+    _used: Callable[[int], None]
+    _is_schedulers: bool = False
 
     async def user(self, transaction: Transaction) -> User:
         """The active user of the token; raises Unauthenticated."""
-        user = await users.find_user_by_token(transaction, token=self._token)
-        if user is None:
+        found = await users.find_user_by_token(transaction, token=self._token)
+        if self._is_schedulers and (found is None or found.is_expired):
+            return SCHEDULER
+        if found is None:
             raise Unauthenticated(INVALID_TOKEN, kind="wrong-token")
-        if not user.is_active:
+        if found.is_expired:
+            raise Unauthenticated(EXPIRED, kind="expired-token")
+        if not found.user.is_active:
             raise Unauthenticated(INACTIVE, kind="inactive-user")
-        return user
+        if found.is_use_noted_long_ago:
+            self._used(found.token_id)
+        return found.user
 
 
 @frozen(eq=False, kw_only=True)
 class Authentication:
-    """Finds users by a token or a password, and the Scheduler by the token for its calls."""
+    """Finds users by a token or a password, and the Scheduler by the tokens for its calls.
+
+    ``token_used`` is called with the id of a token whose last use has to be noted.
+    """
 
     _database: Database
     _passwords: Passwords
-    _scheduler_token: str | None = field(repr=False)
+    _scheduler_tokens: Sequence[str] = field(repr=False)
+    _token_used: Callable[[int], None]
 
-    async def user_of(self, request: Request, *, needed: bool = True) -> User:
+    async def user_of(
+        self, request: Request, *, needed: bool = True, calls_back: bool = False
+    ) -> User:
         """The user of a request; raises Unauthenticated, Busy, or DatabaseUnavailable.
 
-        If there are no credentials, and none are ``needed``, the user is NOBODY.
+        If there are no credentials, and none are ``needed``, the user is NOBODY. Where the
+        Scheduler ``calls_back``, its tokens are not looked up in the database.
         """
-        credentials = await self.credentials(request, needed=needed)
+        credentials = await self.credentials(request, needed=needed, calls_back=calls_back)
         if isinstance(credentials, User):
             return credentials
         return await self._database.transact(credentials.user)
 
-    async def credentials(self, request: Request, *, needed: bool = True) -> User | Token:
+    async def credentials(
+        self, request: Request, *, needed: bool = True, calls_back: bool = False
+    ) -> User | Token:
         """The user of a request, or the token by which the transaction of the work finds the user.
 
         Raises the errors of ``user_of``. A password is checked here: that takes too long for a
@@ -66,7 +89,10 @@ class Authentication:
             return await self._user_with(*_username_and_password(header))
         if scheme == [b"token"]:
             token = _token(header)
-            return SCHEDULER if self._is_schedulers(token) else Token(token)
+            is_schedulers = self._is_schedulers(token)
+            if is_schedulers and calls_back:
+                return SCHEDULER
+            return Token(token=token, used=self._token_used, is_schedulers=is_schedulers)
         if needed:
             raise Unauthenticated(NOT_PROVIDED, kind="no-credentials")
         return NOBODY
@@ -79,9 +105,9 @@ class Authentication:
 
     def _is_schedulers(self, token: str) -> bool:
         """Compare in constant time, and without the database."""
-        if self._scheduler_token is None:
-            return False
-        return hmac.compare_digest(token.encode("utf-8"), self._scheduler_token.encode("utf-8"))
+        given = token.encode("utf-8")
+        same = [hmac.compare_digest(given, one.encode("utf-8")) for one in self._scheduler_tokens]
+        return any(same)
 
 
 def _header(request: Request) -> list[bytes]:

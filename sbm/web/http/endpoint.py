@@ -31,6 +31,7 @@ from sbm.web.http.authentication import Authentication, Token
 from sbm.web.http.authors import MAX_ACTION, given_reason
 from sbm.web.http.bodies import PARSED_TYPES, Body, parse
 from sbm.web.http.http_errors import Reason
+from sbm.web.http.needs import FOR_EVERY_USER, Needs
 from sbm.web.http.origin import Proxies
 from sbm.web.http.refused_requests import explain
 from sbm.web.http.uploads import Upload
@@ -210,7 +211,7 @@ class Endpoint:
         methods: Mapping[str, Method],
         unavailable: Callable[[DatabaseUnavailable], Any] | None = None,
         *,
-        permission: str | None = None,
+        needs: Needs = FOR_EVERY_USER,
         needs_user: bool = True,
     ) -> bytes:
         """Call one of the methods, or answer with an error; the result is the body.
@@ -218,13 +219,12 @@ class Endpoint:
         ``unavailable`` makes the body of the answer while there is no database; by default, it is
         that of all other paths.
 
-        ``permission: str | None`` is needed for all methods of this path, also for OPTIONS (see
-        ``sbm.model.user``): users without it are Forbidden before the method is checked. None lets
-        every user in. Without ``needs_user``, a request without credentials has the user NOBODY;
-        credentials that are given must be right.
+        ``needs`` are the permissions of this path: users without them are Forbidden before the
+        method is checked. Without ``needs_user``, a request without credentials has the user
+        NOBODY; credentials that are given must be right.
         """
         try:
-            reply = await self._reply(request, options, methods, permission, needs_user)
+            reply = await self._reply(request, options, methods, needs, needs_user)
         except CancelledError:
             raise  # the client has gone
         except Exception as error:
@@ -239,7 +239,7 @@ class Endpoint:
         request: Request,
         options: OptionsInfo,
         methods: Mapping[str, Method],
-        permission: str | None,
+        needs: Needs,
         needs_user: bool,
     ) -> Reply:
         origin = self.proxies.origin(request)
@@ -249,18 +249,21 @@ class Endpoint:
         method = methods.get("GET" if name == "HEAD" else name)
 
         def admitted(user: User) -> ApiRequest:
-            if permission is not None and not user.may(permission):
-                raise http_errors.Forbidden
+            needs.check(user, "" if method is None else name)
             if method is None and name != "OPTIONS":
                 raise http_errors.MethodNotAllowed(name)
             return _api_request(request, user, name, origin)
 
         if isinstance(method, InTransaction):
-            credentials = await self.authentication.credentials(request, needed=needs_user)
+            credentials = await self.authentication.credentials(
+                request, needed=needs_user, calls_back=needs.admits_scheduler
+            )
             transact = self.database.read if method.only_reads else self.database.transact
             admitted_request, result = await transact(_worked, credentials, admitted, method)
             return await method.reply(admitted_request, result)
-        user = await self.authentication.user_of(request, needed=needs_user)
+        user = await self.authentication.user_of(
+            request, needed=needs_user, calls_back=needs.admits_scheduler
+        )
         admitted_request = admitted(user)
         return options.reply() if method is None else await method(admitted_request)
 

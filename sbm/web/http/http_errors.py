@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from sbm.model.echo import echoed
 from sbm.operations.refusals import CannotBeSent, InUse, NoSuchRow
 from sbm.operations.undoing import NotUndoable
+from sbm.operations.users import TooManyTokens
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 
 UNEXPECTED = {"detail": "Internal server error."}
@@ -94,10 +95,13 @@ class Unauthenticated(RefusalWithDetail):
 
 
 class Forbidden(RefusalWithDetail):
-    """The user does not have the permission."""
+    """The user does not have the permission; ``because`` says why it is needed here."""
 
-    def __init__(self) -> None:
-        super().__init__("You do not have permission to perform this action.")
+    def __init__(self, permission: str | None = None, *, because: str = "") -> None:
+        detail = "You do not have permission to perform this action."
+        if permission is not None:
+            detail += f" {because or 'It'} needs {permission}."
+        super().__init__(detail)
 
 
 class NotFound(RefusalWithDetail):
@@ -172,6 +176,7 @@ STATUSES: Mapping[type[Exception], int] = {
     TooLarge: 413,
     UnsupportedMediaType: 415,
     KeyReused: 422,
+    TooManyTokens: 429,
     Busy: 503,
     DatabaseUnavailable: 503,
     NotStored: 503,
@@ -193,6 +198,7 @@ KINDS: Mapping[type[Exception], str] = {
     TooLarge: "too-large",
     UnsupportedMediaType: "media-type",
     KeyReused: "key-reused",
+    TooManyTokens: "too-many-tokens",
     Busy: "busy",
     CommitUnknown: "commit-unknown",
     DatabaseUnavailable: "database",
@@ -234,7 +240,7 @@ def body_of(error: Exception) -> Any:
         return error.body
     if isinstance(error, NoSuchRow):
         return {"detail": _NOT_FOUND}
-    if isinstance(error, (InUse, NotUndoable)):
+    if isinstance(error, InUse | NotUndoable | TooManyTokens):
         return {"detail": str(error)}
     if isinstance(error, CannotBeSent):
         return list(error.sentences)

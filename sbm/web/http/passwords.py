@@ -46,6 +46,10 @@ class Passwords:
             await self._store_anew(user, password, stored)
         return user
 
+    async def hashed(self, password: str) -> str:
+        """The hash of a new password; raises Busy."""
+        return await self._in_thread(lambda: passwords.hash_password(password))
+
     async def _find(self, username: str) -> tuple[User | None, str | None]:
         if "\0" in username or len(username) > MAX_USERNAME:
             return None, None  # the database does not accept such a name
@@ -54,7 +58,7 @@ class Passwords:
 
     async def _store_anew(self, user: User, password: str, old: str) -> None:
         assert user.id is not None
-        new = await self._in_thread(lambda: passwords.hash_password(password))
+        new = await self.hashed(password)
         await self._database.transact(users.replace_password, user_id=user.id, old=old, new=new)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -23,6 +23,7 @@ from sbm.runtime.threads import in_thread
 from sbm.web.http.authentication import Authentication
 from sbm.web.http.bodies import MULTIPART, Body, charset_of
 from sbm.web.http.http_errors import Malformed, TooLarge
+from sbm.web.http.needs import Needs
 from sbm.web.http.temporary_files import TemporaryFile
 
 # The limit for the texts besides the file.
@@ -43,6 +44,7 @@ class Uploads:
     folder: Path
     limit: int
     authentication: Authentication
+    needs: Needs
     path: re.Pattern[str]
     part: str
 
@@ -70,9 +72,10 @@ class Uploads:
         )
 
     async def admits(self, request: Request) -> bool:
-        """Whether the user of this request is known; the bodies of others are dropped."""
+        """Whether the user of this request may upload; the bodies of others are dropped."""
         try:
-            await self.authentication.user_of(request)
+            user = await self.authentication.user_of(request)
+            self.needs.check(user, request.method.decode("ascii", "replace"))
         except Exception:  # the request fails in the same way later, and is answered then
             return False
         return True

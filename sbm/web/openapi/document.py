@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sbm.model.user import PERMISSIONS, USUAL
 from sbm.web.openapi.parts import HEADERS, PARAMETERS, Section, responses
 from sbm.web.schema.json_schema import JsonSchema
 
@@ -17,6 +18,12 @@ does, and OPTIONS on every path.
 **Authentication** comes first: a token, or a name and a password. Then the service checks the
 permission, the method, the row, the body, and last the values in the body. The answer has the first
 error.
+
+**Permissions.** `x-permissions` names what an operation needs. Every user can read content and the
+health. A user who is not limited holds {usual}; a limited user holds only what was granted, and an
+administrator holds everything.
+
+{permissions}
 
 **Values** are read leniently. A text may be written as a number, and blanks at its ends are
 removed. Integers, references and booleans may be written as texts (`"7"`, `"yes"`). Fields and
@@ -45,6 +52,13 @@ _SECURITY: dict[str, JsonSchema] = {
 }
 
 
+def _about() -> str:
+    """The description of the whole, with the table of permissions."""
+    rows = (f"`{name}`: {allows}" for name, allows in PERMISSIONS.items())
+    usual = ", ".join(f"`{name}`" for name in PERMISSIONS if name in USUAL)
+    return _ABOUT.replace("{usual}", usual).replace("{permissions}", " ".join(rows))
+
+
 def document(version: str, sections: Sequence[Section]) -> JsonSchema:
     """These sections as OpenAPI 3.1, ready to be JSON; ``version`` is that of sbm."""
     return {
@@ -52,7 +66,7 @@ def document(version: str, sections: Sequence[Section]) -> JsonSchema:
         "info": {
             "title": "Stage-Based Messaging",
             "version": version,
-            "description": _ABOUT,
+            "description": _about(),
             "license": {"name": "BSD-3-Clause", "identifier": "BSD-3-Clause"},
         },
         "servers": [{"url": "/", "description": "This service."}],

@@ -213,7 +213,9 @@ def _access(security: list[dict[str, list[str]]]) -> str:
     if not security:
         return "Needs no user."
     permissions = next(iter(security[0].values()))
-    return f"Needs the permission {permissions[0]}." if permissions else "Needs any user."
+    if not permissions:
+        return "Needs any user."
+    return f"Needs the permission {' and '.join(permissions)}."
 
 
 def _told(schema: JsonSchema) -> list[Any]:

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from sbm.web.http.bodies import FORM, JSON, MULTIPART
 from sbm.web.http.endpoint import MAX_KEY_LENGTH, REPLAYED
+from sbm.web.http.needs import FOR_EVERY_USER, Needs
 from sbm.web.openapi.schemas import one_object, ref, said, schema
 from sbm.web.schema.json_schema import FLAG, TEXT, UUID, JsonSchema
 
@@ -95,7 +96,11 @@ ERRORS: Mapping[str, JsonSchema] = {
         "description": "The credentials are missing or wrong.",
         "schema": "Detail",
     },
-    "Forbidden": {"description": "The user does not have the permission.", "schema": "Detail"},
+    "Forbidden": {
+        "description": "The user does not have the permission, or the token is the Scheduler's,"
+        " which may only call the two `send` endpoints.",
+        "schema": "Detail",
+    },
     "NotFound": {"description": "There is no such row.", "schema": "Detail"},
     "NotAcceptable": {
         "description": "The Accept header excludes JSON.",
@@ -112,6 +117,11 @@ ERRORS: Mapping[str, JsonSchema] = {
         " done.",
         "schema": "Detail",
     },
+    "TooManyTokens": {
+        "description": "The user has as many live tokens as SBM_MAX_TOKENS allows, and uses all of"
+        " them.",
+        "schema": "Detail",
+    },
     "UnsupportedMediaType": {
         "description": "The media type of the body is not supported.",
         "schema": "Detail",
@@ -123,8 +133,13 @@ ERRORS: Mapping[str, JsonSchema] = {
     },
 }
 
+_PUBLISHING = "Needs content.publish, too, if people who are under way get what is changed."
+
 # Every request may get these answers.
 _CONNECTION = {400: "Unreadable", 408: "TooSlow", 413: "TooLarge", 503: "Unavailable"}
+
+# The answer if a user has no room for another token.
+TOO_MANY = {429: ref("responses", "TooManyTokens")}
 
 ACCEPTED = one_object({"accepted": said(FLAG | {"const": True}, "The request was done, or begun.")})
 NOT_ACCEPTED = one_object(
@@ -164,7 +179,7 @@ class Operation:
 
 @frozen(kw_only=True)
 class PathItem:
-    """One path; ``permission`` is the one that a user needs, if any.
+    """One path; ``needs`` are the permissions of its methods.
 
     ``needs_user`` is false if no authentication is needed. ``is_api`` is false for paths besides
     the API: they have no authentication, and no OPTIONS in JSON.
@@ -174,7 +189,7 @@ class PathItem:
     tag: str
     operations: Mapping[str, Operation]
     parameters: Sequence[JsonSchema] = ()
-    permission: str | None = None
+    needs: Needs = FOR_EVERY_USER
     needs_user: bool = True
     is_api: bool = True
 
@@ -182,14 +197,15 @@ class PathItem:
         """The path for OpenAPI, with HEAD and OPTIONS."""
         described: JsonSchema = {"parameters": list(self.parameters)} if self.parameters else {}
         for method, operation in self.operations.items():
-            described[method.lower()] = self._described(operation)
+            described[method.lower()] = self._described(method, operation)
         read = self.operations.get("GET")
         if read is not None:
-            described["head"] = self._described(read, is_head=True)
-        described["options"] = self._described(self._options())
+            described["head"] = self._described("HEAD", read)
+        described["options"] = self._described("OPTIONS", self._options())
         return described
 
-    def _described(self, operation: Operation, *, is_head: bool = False) -> JsonSchema:
+    def _described(self, method: str, operation: Operation) -> JsonSchema:
+        is_head = method == "HEAD"
         errors = self._errors(operation)
         answers = {status: ref("responses", name) for status, name in errors.items()}
         answers |= operation.answers
@@ -208,8 +224,9 @@ class PathItem:
             "tags": [self.tag],
             "summary": f"{operation.summary}, without the body" if is_head else operation.summary,
         }
-        if operation.description and not is_head:
-            described["description"] = operation.description
+        description = "" if is_head else self._description(method, operation)
+        if description:
+            described["description"] = description
         if parameters:
             described["parameters"] = parameters
         if operation.body is not None:
@@ -218,14 +235,20 @@ class PathItem:
                 content[JSON] = {"schema": operation.body, "example": operation.example}
             described["requestBody"] = {"required": True, "content": content}
         described["responses"] = {str(status): answers[status] for status in sorted(answers)}
-        described["security"] = self._security()
+        described["security"] = self._security(method)
+        described["x-permissions"] = self.needs.of(method)
         return described
+
+    def _description(self, method: str, operation: Operation) -> str:
+        if method not in self.needs.publishing:
+            return operation.description
+        return f"{operation.description} {_PUBLISHING}".strip()
 
     def _errors(self, operation: Operation) -> dict[int, str]:
         errors = dict(_CONNECTION)
         if self.is_api:
             errors |= {401: "Unauthenticated", 406: "NotAcceptable"}
-        if self.permission is not None:
+        if self.is_api:
             errors[403] = "Forbidden"
         if operation.body is not None:
             errors |= {400: "Invalid", 415: "UnsupportedMediaType"}
@@ -233,10 +256,10 @@ class PathItem:
             errors[422] = "KeyReused"
         return errors
 
-    def _security(self) -> list[JsonSchema]:
+    def _security(self, method: str) -> list[JsonSchema]:
         if not self.needs_user:
             return []
-        permissions = [] if self.permission is None else [self.permission]
+        permissions = self.needs.of(method)
         return [{"token": permissions}, {"basic": permissions}]
 
     def _options(self) -> Operation:

@@ -94,7 +94,9 @@ def page_of(name: str) -> JsonSchema:
 
 def shown(schema: Schema) -> JsonSchema:
     """A resource as it is shown."""
-    return one_object({one.name: said(shown_of(one), one.note) for one in schema.fields})
+    return one_object(
+        {one.name: said(shown_of(one), one.note) for one in schema.fields if not one.write_only}
+    )
 
 
 def written(schema: Schema, *, partial: bool = False) -> JsonSchema:

@@ -18,6 +18,7 @@ from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply, replying
+from sbm.web.http.needs import Needs
 from sbm.web.http.wire import instant, row_id
 from sbm.web.openapi.lists import NOT_FOUND, parameters
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
@@ -128,12 +129,14 @@ async def _list_page(transaction: Transaction, *, page: Any, **wanted: Any) -> A
     return await audit.list_page(transaction, page=page, wanted=AuditFilter(**wanted))
 
 
+_NEEDS = Needs(of_path=ADMINISTER)
+
 RESOURCE = Resource[AuditEntry](
     path=PATH,
     title="Audit",
     description="The changes by the API and by commands.",
     methods=("GET",),
-    permission=ADMINISTER,
+    needs=_NEEDS,
     shown=shown,
     filters=FILTERS,
     key="entry_id",
@@ -165,7 +168,7 @@ class Audit(Collection):
     @app.route("/<key>/undo")
     async def undo(self, request: Request, key: str) -> bytes:
         methods = {"POST": replying(partial(self._undo, key))}
-        return await self.endpoint.answer(request, _UNDO, methods, permission=ADMINISTER)
+        return await self.endpoint.answer(request, _UNDO, methods, needs=_NEEDS)
 
     async def _undo(self, key: str, transaction: Transaction, request: ApiRequest) -> Reply:
         """The body is not read."""
@@ -197,7 +200,7 @@ SECTION = Section(
         PathItem(
             path=f"{PATH}{{id}}/undo/",
             tag="Audit",
-            permission=ADMINISTER,
+            needs=_NEEDS,
             parameters=RESOURCE.row_key,
             operations={
                 "POST": Operation(

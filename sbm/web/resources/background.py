@@ -23,6 +23,7 @@ from sbm.web.http.endpoint import (
     new_app,
     reading,
 )
+from sbm.web.http.needs import OPERATING
 from sbm.web.openapi.lists import BY_OFFSET, listing
 from sbm.web.openapi.parts import TASK, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, page_of, said
@@ -102,7 +103,7 @@ class TaskRequest:
     @app.route("/")
     async def path(self, request: Request) -> bytes:
         methods = {"POST": InTransaction(work=self._request, reply=self._requested)}
-        return await self.endpoint.answer(request, self.options, methods)
+        return await self.endpoint.answer(request, self.options, methods, needs=OPERATING)
 
     async def _request(self, transaction: Transaction, request: ApiRequest) -> UUID:
         return await tasks.request(transaction, kind=self.kind, requested_by=request.user.id)
@@ -156,6 +157,7 @@ ESTIMATES = Section(
         PathItem(
             path="/api/v1/runsendestimate",
             tag="Send estimates",
+            needs=OPERATING,
             operations={
                 "POST": Operation(
                     name="run_send_estimate",
@@ -199,6 +201,7 @@ AUDIO = Section(
         PathItem(
             path="/api/v1/sync_audio_files/",
             tag="Service",
+            needs=OPERATING,
             operations={
                 "POST": Operation(
                     name="sync_audio_files",

@@ -12,19 +12,21 @@ from twisted.web.server import Request
 
 from sbm.model.behind import BehindSubscription
 from sbm.model.ids import LARGEST_ID
-from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, VIEW_BEHIND_SUBSCRIPTIONS
+from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, PEOPLE_READ, VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.store import behind_subscriptions, tasks
 from sbm.store.postgres.database import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, InTransaction, OptionsInfo, Reply
+from sbm.web.http.needs import Needs
 from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import TASK, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, said
 from sbm.web.schema.json_schema import COUNT, MOMENT, ROW_ID, TEXT, URL, UUID
 from sbm.web.schema.pages import Order
 
+_FIND_NEEDS = Needs(of_path=FIND_BEHIND_SUBSCRIPTIONS, is_told=False)
 _FIND = OptionsInfo(
     name="Find Behind Subscriptions",
     description="Looks for the subscriptions that are behind now, in the background.",
@@ -85,7 +87,7 @@ RESOURCE = Resource[BehindSubscription](
     title="Behind Subscription",
     description="The subscriptions that were behind at the last search.",
     methods=("GET",),
-    permission=VIEW_BEHIND_SUBSCRIPTIONS,
+    needs=Needs(of_path=VIEW_BEHIND_SUBSCRIPTIONS, of_method={"GET": PEOPLE_READ}, is_told=False),
     shown=shown,
     order=Order(written=lambda row: [row.created_at.isoformat(), row.id], read=_key),
     key="behind_id",
@@ -116,9 +118,7 @@ class BehindSubscriptions(Collection):
     @app.route("/find_behind_subscriptions")
     async def search(self, request: Request) -> bytes:
         methods = {"POST": InTransaction(work=_request, reply=self._requested)}
-        return await self.endpoint.answer(
-            request, _FIND, methods, permission=FIND_BEHIND_SUBSCRIPTIONS
-        )
+        return await self.endpoint.answer(request, _FIND, methods, needs=_FIND_NEEDS)
 
     async def _requested(self, _request: ApiRequest, task_id: uuid.UUID) -> Reply:
         self.wake()
@@ -139,7 +139,7 @@ SECTION = Section(
         PathItem(
             path="/api/v1/behind-subscriptions/find_behind_subscriptions/",
             tag="Behind subscriptions",
-            permission=FIND_BEHIND_SUBSCRIPTIONS,
+            needs=_FIND_NEEDS,
             operations={
                 "POST": Operation(
                     name="find_behind_subscriptions",

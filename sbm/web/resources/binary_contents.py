@@ -17,6 +17,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from sbm.model.content import BinaryContent
+from sbm.model.user import CONTENT_EDIT
 from sbm.operations.content import delete_file, replace_file
 from sbm.operations.media_files import new_name
 from sbm.operations.refusals import WrongValues
@@ -31,6 +32,7 @@ from sbm.web.http.authors import by_author
 from sbm.web.http.bodies import MULTIPART
 from sbm.web.http.endpoint import ApiRequest, Method, Reply
 from sbm.web.http.http_errors import NotFound, NotStored
+from sbm.web.http.needs import writing
 from sbm.web.http.uploads import StoredFile
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.parts import Section
@@ -106,6 +108,8 @@ RESOURCE = Resource[BinaryContent](
     path="/api/v1/binarycontent/",
     title="Binary Content",
     description="API endpoint that allows BinaryContent models to be viewed or edited.",
+    needs=writing(CONTENT_EDIT, publishes=True),
+    is_under_way=binary_contents.is_under_way,
     schema=SCHEMA,
     key="file_id",
     list_page=binary_contents.list_page,
@@ -157,17 +161,31 @@ class BinaryContents(Collection):
 
     async def _replace(self, key: str, request: ApiRequest) -> Reply:
         """Store another file, and replace the row's file by it."""
-        found = await self.endpoint.database.transact(_find, file_id=row_id(key))
-        if found is None:
+        file = await self.endpoint.database.transact(self._find, key, request)
+        if file is None:
             raise NotFound
+        found = file
         parsed = await self._parsed(request)
         if PART in parsed.values:
-            replace = partial(replace_file, file=found, max_text_length=self.max_text_length)
+
+            async def replace(transaction: Transaction, *, content: str) -> BinaryContent:
+                await self.check_publishing(transaction, request, file.id)
+                return await replace_file(
+                    transaction, file=file, content=content, max_text_length=self.max_text_length
+                )
+
             try:
                 found = await self._store(request, parsed.values[PART], replace)
             except WrongValues as refusal:
                 raise SCHEMA.told(refusal) from None
         return Reply(body=RESOURCE.shown(request, found))
+
+    async def _find(
+        self, transaction: Transaction, key: str, request: ApiRequest
+    ) -> BinaryContent | None:
+        file_id = row_id(key)
+        await self.check_publishing(transaction, request, file_id)
+        return await _find(transaction, file_id=file_id)
 
     async def _parsed(self, request: ApiRequest) -> ParsedBody:
         if not self.can_store:

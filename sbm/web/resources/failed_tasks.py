@@ -12,6 +12,7 @@ from twisted.web.server import Request
 from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, FailedTaskFilter, Requeued
 from sbm.model.paging import Page, PageRequest
 from sbm.model.send import SendKind, Stage, Trigger
+from sbm.model.user import OPERATE, PEOPLE_READ
 from sbm.operations import requeue
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Transaction
@@ -20,6 +21,7 @@ from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, InTransaction, Method, OptionsInfo, Reply
 from sbm.web.http.http_errors import NotFound, Reason
+from sbm.web.http.needs import OPERATING, reading
 from sbm.web.http.wire import instant, row_id
 from sbm.web.openapi.lists import INVALID_FILTER, NOT_FOUND, parameters
 from sbm.web.openapi.parts import (
@@ -139,6 +141,7 @@ RESOURCE = Resource[FailedTask](
     path=PATH,
     title="Failed Task",
     methods=("GET", "POST"),
+    needs=reading(PEOPLE_READ, POST=OPERATE),
     schema=SCHEMA,
     shown=shown,
     filters=FILTERS,
@@ -176,7 +179,7 @@ class FailedTasks(Collection):
     @app.route("/<key>/requeue")
     async def again(self, request: Request, key: str) -> bytes:
         requeue_one = InTransaction(work=partial(_requeue_one, key), reply=self._requeued_one)
-        return await self.endpoint.answer(request, _REQUEUE, {"POST": requeue_one})
+        return await self.endpoint.answer(request, _REQUEUE, {"POST": requeue_one}, needs=OPERATING)
 
     def list_methods(self) -> dict[str, Method]:
         """The methods of the list. A POST requeues all that match the filters now."""
@@ -220,6 +223,7 @@ SECTION = Section(
         PathItem(
             path="/api/v1/failed-tasks/{id}/requeue",
             tag="Failed tasks",
+            needs=OPERATING,
             parameters=RESOURCE.row_key,
             operations={
                 "POST": Operation(

@@ -8,6 +8,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.content import Message
+from sbm.model.user import CONTENT_EDIT
 from sbm.operations.content import change_message, create_message, delete_message
 from sbm.store import binary_contents, messages, messagesets
 from sbm.store.postgres.database import Transaction
@@ -16,6 +17,7 @@ from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply, reading
 from sbm.web.http.http_errors import NotFound
+from sbm.web.http.needs import writing
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
@@ -92,6 +94,8 @@ RESOURCE = Resource[Message](
     path="/api/v1/message/",
     title="Message",
     description="API endpoint that allows Message models to be viewed or edited.",
+    needs=writing(CONTENT_EDIT, publishes=True),
+    is_under_way=messages.is_under_way,
     schema=SCHEMA,
     filters=FILTERS,
     key="message_id",

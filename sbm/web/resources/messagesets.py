@@ -8,6 +8,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.content import CONTENT_TYPES, Message, MessageSet
+from sbm.model.user import CONTENT_EDIT
 from sbm.operations.content import change_messageset, create_messageset, delete_messageset
 from sbm.store import messages, messagesets, schedules
 from sbm.store.postgres.database import Transaction
@@ -16,6 +17,7 @@ from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, InTransaction, OptionsInfo, Reply
 from sbm.web.http.http_errors import NotFound
+from sbm.web.http.needs import writing
 from sbm.web.http.wire import compact_json, instant, row_id, written_in_slices
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
@@ -112,6 +114,8 @@ RESOURCE = Resource[MessageSet](
     path="/api/v1/messageset/",
     title="Message Set",
     description="API endpoint that allows MessageSet models to be viewed or edited.",
+    needs=writing(CONTENT_EDIT, publishes=True),
+    is_under_way=messagesets.is_under_way,
     schema=SCHEMA,
     filters=FILTERS,
     key="messageset_id",

@@ -13,6 +13,7 @@ from sbm.operations.scheduled_metrics import read_scheduled
 from sbm.store import messagesets
 from sbm.telemetry import PendingMetrics
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
+from sbm.web.http.needs import OPERATING
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object
 from sbm.web.schema.json_schema import FLAG, TEXT
@@ -34,7 +35,7 @@ class MetricsResource:
     @app.route("/")
     async def metrics(self, request: Request) -> bytes:
         methods = {"GET": self._list, "POST": self._fire}
-        return await self.endpoint.answer(request, _OPTIONS, methods)
+        return await self.endpoint.answer(request, _OPTIONS, methods, needs=OPERATING)
 
     async def _list(self, _request: ApiRequest) -> Reply:
         found = await self.endpoint.database.transact(messagesets.list_names)
@@ -59,6 +60,7 @@ SECTION = Section(
         PathItem(
             path="/api/metrics/",
             tag="Service",
+            needs=OPERATING,
             operations={
                 "GET": Operation(
                     name="list_metrics",

@@ -19,6 +19,7 @@ from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, InTransaction, Method, OptionsInfo, Reply
+from sbm.web.http.needs import OPERATING
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
@@ -99,6 +100,7 @@ RESOURCE = Resource[SendPause](
     title="Pause",
     description="Pauses of sends.",
     methods=("GET", "POST"),
+    needs=OPERATING,
     schema=SCHEMA,
     filters=FILTERS,
     key="pause_id",
@@ -137,7 +139,7 @@ class Pauses(Collection):
     @app.route("/<key>/resume")
     async def resume(self, request: Request, key: str) -> bytes:
         end = InTransaction(work=partial(_resume, key), reply=self._resumed)
-        return await self.endpoint.answer(request, _RESUME, {"POST": end})
+        return await self.endpoint.answer(request, _RESUME, {"POST": end}, needs=OPERATING)
 
     def list_methods(self) -> dict[str, Method]:
         """The methods of the list; the daemons notice a new pause at once."""
@@ -186,6 +188,7 @@ SECTION = Section(
         PathItem(
             path="/api/v1/pauses/{id}/resume/",
             tag="Pauses",
+            needs=OPERATING,
             parameters=RESOURCE.row_key,
             operations={
                 "POST": Operation(

@@ -11,7 +11,7 @@ from twisted.web.server import Request
 
 from sbm.model.content import Schedule
 from sbm.model.scheduler_callback import Target
-from sbm.model.user import SCHEDULER, User
+from sbm.model.user import CONTENT_EDIT, SCHEDULER, User
 from sbm.operations import triggers
 from sbm.operations.drafts import Draft
 from sbm.operations.schedules import change_schedule, create_schedule, delete_schedule
@@ -23,6 +23,7 @@ from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, InTransaction, OptionsInfo, Reply, once
 from sbm.web.http.http_errors import Reason
+from sbm.web.http.needs import CALLED_BACK, writing
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
@@ -105,6 +106,8 @@ RESOURCE = Resource[Schedule](
     path="/api/v1/schedule/",
     title="Schedule",
     description="API endpoint that allows Schedule models to be viewed or edited.",
+    needs=writing(CONTENT_EDIT, publishes=True),
+    is_under_way=schedules.is_under_way,
     schema=SCHEMA,
     key="schedule_id",
     list_page=schedules.list_page,
@@ -167,7 +170,7 @@ class Schedules(Collection):
     @app.route("/<key>/send")
     async def post_back(self, request: Request, key: str) -> bytes:
         send = InTransaction(work=partial(self._send, key), reply=self._sent)
-        return await self.endpoint.answer(request, _SEND, {"POST": send})
+        return await self.endpoint.answer(request, _SEND, {"POST": send}, needs=CALLED_BACK)
 
     async def _send(
         self, key: str, transaction: Transaction, request: ApiRequest
@@ -211,6 +214,7 @@ SECTION = Section(
         PathItem(
             path="/api/v1/schedule/{id}/send/",
             tag="Schedules",
+            needs=CALLED_BACK,
             parameters=RESOURCE.row_key,
             operations={
                 "POST": Operation(

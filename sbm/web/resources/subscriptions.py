@@ -12,6 +12,7 @@ from twisted.web.server import Request
 from sbm.model.metrics import CREATED
 from sbm.model.paging import Page, PageRequest
 from sbm.model.subscription import PROCESS_STATUSES, READY, Subscription
+from sbm.model.user import PEOPLE_ACT, PEOPLE_READ
 from sbm.operations.subscribing import (
     begin_with_next,
     change_subscription,
@@ -36,6 +37,7 @@ from sbm.web.http.endpoint import (
     once,
 )
 from sbm.web.http.http_errors import Invalid, Reason
+from sbm.web.http.needs import writing
 from sbm.web.http.wire import row_uuid
 from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import ref, said, schema
@@ -215,6 +217,7 @@ RESOURCE = Resource[Subscription](
     path=PATH,
     title="Subscription",
     description="API endpoint that allows Subscription models to be viewed or edited.",
+    needs=writing(PEOPLE_ACT, read=PEOPLE_READ),
     schema=SCHEMA,
     filters=FILTERS,
     order=NEWEST_FIRST,
@@ -267,8 +270,8 @@ class Subscriptions(Collection):
 
     @app.route("/request")
     async def webhook(self, request: Request) -> bytes:
-        subscribe = InTransaction(work=self._subscribe, reply=self._counted)
-        return await self.endpoint.answer(request, _REQUEST, {"POST": subscribe})
+        methods = {"POST": InTransaction(work=self._subscribe, reply=self._counted)}
+        return await self.endpoint.answer(request, _REQUEST, methods, needs=RESOURCE.needs)
 
     # A key with slashes does not exist, but this path must answer. After a part of the type
     # ``path``, werkzeug needs a second route for the last slash.
@@ -355,6 +358,7 @@ SECTION = Section(
         PathItem(
             path="/api/v1/subscriptions/request",
             tag="Subscriptions",
+            needs=RESOURCE.needs,
             operations={
                 "POST": Operation(
                     name="request_subscription",

@@ -9,11 +9,13 @@ from uuid import UUID
 from attrs import frozen
 
 from sbm.model.task import TaskKind, TaskRecord, TaskState
+from sbm.model.user import OPERATE
 from sbm.store import tasks
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest
+from sbm.web.http.needs import reading
 from sbm.web.http.wire import instant, row_uuid
 from sbm.web.openapi.parts import Section
 from sbm.web.openapi.schemas import one_object, said
@@ -83,6 +85,7 @@ RESOURCE = Resource[TaskRecord](
     title="Task",
     description="The tasks in the background, newest first.",
     methods=("GET",),
+    needs=reading(OPERATE),
     shown=shown,
     filters=FILTERS,
     order=Order(written=lambda task: [task.requested_at.isoformat(), task.id.hex], read=_key),

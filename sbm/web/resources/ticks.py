@@ -21,6 +21,7 @@ from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.endpoint import ApiRequest, InTransaction, OptionsInfo, Reply
 from sbm.web.http.http_errors import NotFound
+from sbm.web.http.needs import OPERATING
 from sbm.web.http.wire import instant, row_id
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
@@ -167,7 +168,7 @@ class Ticks(Collection):
     @app.route("/<key>/release")
     async def release(self, request: Request, key: str) -> bytes:
         let_go = InTransaction(work=partial(_release, key), reply=self._released)
-        return await self.endpoint.answer(request, _RELEASE, {"POST": let_go})
+        return await self.endpoint.answer(request, _RELEASE, {"POST": let_go}, needs=OPERATING)
 
     async def _released(self, request: ApiRequest, tick: Tick) -> Reply:
         self.wake()
@@ -193,6 +194,7 @@ SECTION = Section(
         PathItem(
             path="/api/v1/ticks/{id}/release/",
             tag="Ticks",
+            needs=OPERATING,
             parameters=RESOURCE.row_key,
             operations={
                 "POST": Operation(

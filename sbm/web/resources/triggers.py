@@ -19,6 +19,7 @@ from sbm.store import scheduler_calls
 from sbm.store.postgres.database import Transaction
 from sbm.web.http.endpoint import ApiRequest, Endpoint, InTransaction, OptionsInfo, Reply, once
 from sbm.web.http.http_errors import Invalid, Reason, reason_of
+from sbm.web.http.needs import CALLED_BACK, OPERATING
 from sbm.web.http.wire import uuid_of
 from sbm.web.openapi.lists import key
 from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of
@@ -55,12 +56,12 @@ class Triggers:
     async def send(self, request: Request, key: str) -> bytes:
         """Answer a request to owe the next message of the subscription with this key."""
         send = InTransaction(work=partial(self._send, key), reply=self._sent)
-        return await self.endpoint.answer(request, _SEND, {"POST": send})
+        return await self.endpoint.answer(request, _SEND, {"POST": send}, needs=CALLED_BACK)
 
     async def resend(self, request: Request, key: str) -> bytes:
         """Answer a request to owe the last message once more."""
         resend = InTransaction(work=partial(_resend, key), reply=self._resent)
-        return await self.endpoint.answer(request, _RESEND, {"POST": resend})
+        return await self.endpoint.answer(request, _RESEND, {"POST": resend}, needs=OPERATING)
 
     async def _send(
         self, key: str, transaction: Transaction, request: ApiRequest
@@ -146,6 +147,7 @@ SECTION = Section(
         PathItem(
             path="/api/v1/subscriptions/{id}/send",
             tag="Subscriptions",
+            needs=CALLED_BACK,
             parameters=_KEY,
             operations={
                 "POST": Operation(
@@ -166,6 +168,7 @@ SECTION = Section(
         PathItem(
             path="/api/v1/subscriptions/{id}/resend",
             tag="Subscriptions",
+            needs=OPERATING,
             parameters=_KEY,
             operations={
                 "POST": Operation(

@@ -74,8 +74,8 @@ class Field:
     """One field: its name on the wire, and how its value is read.
 
     ``attribute`` is its name in the model, if it is another one; ``label`` is its name in OPTIONS;
-    ``note`` is its sentence in the OpenAPI description. A field without a ``default`` is required
-    when a row is made, unless it is read-only.
+    ``note`` is its sentence in the OpenAPI description. A field that is ``write_only`` is not
+    shown. A field without a ``default`` is required when a row is made, unless it is read-only.
     """
 
     kind: ClassVar[str] = "field"
@@ -86,6 +86,7 @@ class Field:
     default: Any = ABSENT
     null: bool = False
     read_only: bool = False
+    write_only: bool = False
     label: str = ""
     note: str = ""
 

@@ -148,7 +148,11 @@ class Schema:
 
     def show(self, row: Any, request: ApiRequest) -> dict[str, Any]:
         """A row of the model as clients see it."""
-        return {one.name: one.show(getattr(row, one.attribute), request) for one in self.fields}
+        return {
+            one.name: one.show(getattr(row, one.attribute), request)
+            for one in self.fields
+            if not one.write_only
+        }
 
     def invalid(self, errors: Mapping[str, Sequence[str]]) -> Invalid:
         """The refusal with the errors by field, in the order of the fields."""

@@ -140,8 +140,10 @@ def test_users_who_were_here_first_keep_their_tokens_but_not_their_ids(
     bring: Import, old: Old, direct: Arranged
 ) -> None:
     direct.rows(
-        "INSERT INTO users (username, is_admin) VALUES ('me', true), ('hub', true);"
-        " INSERT INTO tokens (user_id, digest) VALUES (1, sha256('mine')), (2, sha256('hub''s'));"
+        "INSERT INTO users (username, is_admin, is_limited) VALUES ('me', true, false),"
+        " ('hub', true, true);"
+        " INSERT INTO tokens (user_id, digest, name, expires_at, last_used_at) VALUES"
+        " (1, sha256('mine'), 'mine', now(), now()), (2, sha256('hub''s'), 'hub', now(), now());"
         " INSERT INTO user_permissions VALUES (1, 'view_behindsubscription');"
         " INSERT INTO tasks (kind, requested_by) VALUES ('estimate-sends', 1);"
         " INSERT INTO idempotency_keys (request, user_id, path, key, fingerprint, status, headers,"
@@ -161,6 +163,9 @@ def test_users_who_were_here_first_keep_their_tokens_but_not_their_ids(
         (2, "hub", True, True),
         (9, "me", True, True),
     ]
+    kept = "SELECT name FROM tokens WHERE expires_at = last_used_at ORDER BY name"
+    assert [one["name"] for one in direct.rows(kept)] == ["hub", "mine"]
+    assert direct.value("SELECT username FROM users WHERE is_limited") == "hub"
     assert password.verify(PASSWORD, direct.value("SELECT password FROM users WHERE id = 2"))
     assert direct.value("SELECT user_id FROM user_permissions ORDER BY user_id DESC") == 9
     assert direct.value("SELECT requested_by FROM tasks") == 9

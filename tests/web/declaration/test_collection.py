@@ -10,7 +10,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
 from sbm.model.content import Schedule
-from sbm.model.user import SCHEDULER
+from sbm.model.user import User
 from sbm.operations.drafts import Changes
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.http.bodies import Body, parse
@@ -33,7 +33,7 @@ class Recorded:
     text: bytes
     done: list[str] = field(factory=list)
     method: str = "PUT"
-    user: Any = SCHEDULER
+    user: Any = field(factory=lambda: User(id=1, username="bob"))
 
     def body(self) -> Body:
         self.done.append("parse")

