@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
@@ -284,10 +285,12 @@ def _always() -> bool:
     return True
 
 
-# Most paths and queries differ in one part only: the identity.
-@lru_cache(maxsize=64)
+# All parts of almost all paths are like this.
+_PLAIN = re.compile(r"[\w-]*", re.ASCII)
+
+
 def _quoted(part: str) -> str:
-    return quote(part, safe="")
+    return part if _PLAIN.fullmatch(part) else quote(part, safe="")
 
 
 @lru_cache(maxsize=8)

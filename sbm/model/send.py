@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 from attrs import frozen
@@ -259,15 +260,15 @@ def _unsendable(
     send: Send, recipient: Recipient, message: MessageToSend, max_text_length: int
 ) -> Settled | None:
     """The outcome if the content or the prepend breaks a rule, else None."""
-    content = Content(
-        text=message.text_content, file_name=message.file_name, medium=recipient.medium
+    clause = _fault_of(
+        message.text_content,
+        message.file_name,
+        recipient.content_type,
+        recipient.channel,
+        max_text_length,
     )
-    name = f"message {message.sequence_number} of {recipient.messageset}"
-    for problem in content_problems(content, limit=max_text_length):
-        # Typographic characters make a message longer. That is a reason to refuse a new text, but
-        # no reason to refuse to send a text that was imported.
-        if problem.code != "typographic":
-            return _lacking(f"{name} {problem.clause}")
+    if clause:
+        return _lacking(f"message {message.sequence_number} of {recipient.messageset} {clause}")
     if send.odd_prepend is not None:
         return _lacking(f"{PREPEND} of the subscription is of the JSON type {send.odd_prepend}")
     if send.prepend is None:
@@ -277,6 +278,25 @@ def _unsendable(
     ):
         return _lacking(f"{PREPEND} of the subscription {problem.clause}")
     return None
+
+
+@lru_cache(maxsize=128)  # the sends of a tick have a few messages
+def _fault_of(
+    text: str | None,
+    file_name: str | None,
+    content_type: str,
+    channel: str | None,
+    max_text_length: int,
+) -> str:
+    """The rule that a message breaks, as a clause; empty if it can be sent."""
+    medium = Medium(content_type=content_type, channel=channel)
+    content = Content(text=text, file_name=file_name, medium=medium)
+    for problem in content_problems(content, limit=max_text_length):
+        # Typographic characters make a message longer. That is a reason to refuse a new text, but
+        # no reason to refuse to send a text that was imported.
+        if problem.code != "typographic":
+            return problem.clause
+    return ""
 
 
 def _skipped(reason: str) -> Settled:

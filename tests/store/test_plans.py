@@ -19,7 +19,7 @@ from attrs import define, evolve, field, frozen
 
 from sbm.model.send import GivenBack, Send, SendResult, Settled, Unknown, UnknownSend
 from sbm.store import clock, resends, sends, ticks
-from sbm.store.postgres.prepared import Preparation
+from sbm.store.postgres.prepared import BY_INDEX, Preparation
 from sbm.store.postgres.statements import Query
 from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
@@ -220,12 +220,49 @@ class Explaining:
             if before:
                 cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
                 cursor.execute(before)
-            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", parameters)
+            explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"
+            cursor.execute(_indexed(query, explain), parameters)
             (([explained],),) = cursor.fetchall()
             if before:
                 cursor.execute("DEALLOCATE ALL")
         self.connection.rollback()
         self.plans.append(Plan(query.name, explained["Plan"]))
+
+
+@define(kw_only=True)
+class PlannedLongAgo(Explaining):
+    """Explains the statements that a session has prepared, with the plans that it made then."""
+
+    preparations: dict[str, Preparation] = field(factory=dict)
+
+    def plan(self, *queries: Query, **parameters: Any) -> None:
+        """Prepare these statements, and plan them for all values."""
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute("SET plan_cache_mode = force_generic_plan; SET jit = off")
+            for query in queries:
+                preparation = Preparation.of(query.sql, query.name)
+                cursor.execute(preparation.prepare)
+                cursor.execute(_indexed(query, preparation.execute), parameters)
+                self.preparations[query.name] = preparation
+
+    def _explain(self, query: Query, parameters: dict[str, Any]) -> None:
+        preparation = self.preparations.get(query.name)
+        if preparation is not None:
+            self._explain_once(query, preparation.execute, parameters)
+
+    def _explain_once(
+        self, query: Query, sql: str, parameters: dict[str, Any], *, before: str = ""
+    ) -> None:
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"
+        with self.connection.cursor() as cursor:
+            cursor.execute(_indexed(query, explain), parameters)
+            (([explained],),) = cursor.fetchall()
+        self.connection.rollback()
+        self.plans.append(Plan(query.name, explained["Plan"]))
+
+
+def _indexed(query: Query, sql: str) -> str:
+    return BY_INDEX + sql if query.is_indexed else sql
 
 
 @pytest.fixture(
@@ -238,16 +275,24 @@ def filled(request: Any, databases: Databases, template_database: str) -> Iterat
     """
     name = f"sbm_plans_{uuid4().hex[:12]}"
     with arranged(databases.create(name, template=template_database)) as direct:
-        for table in direct.rows(
-            "SELECT oid::regclass::text AS name FROM pg_class"
-            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-        ):
-            direct.rows(f"ALTER TABLE {table['name']} SET (autovacuum_enabled = false)")
+        without_autovacuum(direct)
         direct.rows("ANALYZE")
-        for statement in FILLED:
-            direct.rows(statement, *([request.param] if "%s" in statement else []))
+        fill(direct, request.param)
     yield name, request.param
     databases.drop(name)
+
+
+def without_autovacuum(direct: Arranged) -> None:
+    for table in direct.rows(
+        "SELECT oid::regclass::text AS name FROM pg_class"
+        " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    ):
+        direct.rows(f"ALTER TABLE {table['name']} SET (autovacuum_enabled = false)")
+
+
+def fill(direct: Arranged, subscriptions: int) -> None:
+    for statement in FILLED:
+        direct.rows(statement, *([subscriptions] if "%s" in statement else []))
 
 
 # All that is explained in one scenario is explained by the process that has made it.
@@ -379,6 +424,39 @@ def test_settling_reads_what_it_settles(
     # It needs about 105 buffers a send. In a large table, each index has one more level.
     _, subscriptions = filled
     assert_bounded(found, size, buffers=120 if subscriptions <= 20_000 else 160)
+
+
+def test_plans_of_a_time_when_there_was_nothing_read_what_they_need_now(
+    databases: Databases, template_database: str
+) -> None:
+    """Nothing tells a session to plan again: no autovacuum has come since."""
+    name = f"sbm_plans_{uuid4().hex[:12]}"
+    uri = databases.create(name, template=template_database)
+    with arranged(uri) as direct, contextlib.closing(psycopg2.connect(uri)) as connection:
+        without_autovacuum(direct)
+        session = PlannedLongAgo(connection=connection)
+        session.plan(
+            *(sends.QUERIES.claim_due_sends, sends.QUERIES.settle_sends),
+            ids="{}",
+            owner=OWNER,
+            lease=MINUTE,
+            content_settle=MINUTE,
+            outcomes="[]",
+        )
+        fill(direct, 20_000)
+        for place, batch in enumerate((Rows(), *BATCHES)):
+            first = 1 if place == 0 else 10_000 + place * BATCH
+            batch.insert(direct, first, 9_999 if place == 0 else first + BATCH - 1)
+        batch_of_claims = claims(direct)
+        for work, parameters in (
+            (sends.claim, {"owner": OWNER, "limit": BATCH, "lease": MINUTE}),
+            (sends.settle, {"results": [(send, SENT) for send in batch_of_claims]}),
+        ):
+            with pytest.raises(StopIteration):
+                work(session, **parameters).__await__().__next__()
+    databases.drop(name)
+    assert [plan.query for plan in session.plans] == ["claim_due_sends", "settle_sends"]
+    assert_bounded(session.plans, BATCH, buffers=120)
 
 
 def test_whoever_stands_at_the_end_is_looked_up_in_the_ledger_by_subscription(

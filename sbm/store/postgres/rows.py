@@ -37,6 +37,8 @@ def row_mapping(
     if len({one.name for one in columns}) < len(columns):
         raise StatementMisused(f"{statement} calls two columns alike")
     takes_columns = not isinstance(make, type) or has(make)
+    if takes_columns and len(places) == len(columns):
+        return lambda row: make(**dict(zip(places, row, strict=True)))
     if takes_columns:
         return lambda row: make(**{name: row[place] for name, place in places.items()})
     if len(places) != 1:

@@ -27,7 +27,12 @@ from sbm.store.postgres.database import (
     Database,
     Transaction,
 )
-from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable, SchemaMismatch
+from sbm.store.postgres.errors import (
+    CommitUnknown,
+    DatabaseUnavailable,
+    SchemaMismatch,
+    StatementMisused,
+)
 from sbm.store.postgres.rows import by_column
 from sbm.store.postgres.statements import Cardinality, Query
 from tests.arrange import Arranged
@@ -545,6 +550,81 @@ async def test_a_transaction_without_a_statement_shows_that_the_server_is_there(
     await proxy.close()
     with pytest.raises(DatabaseUnavailable):
         await database.transact(nothing)
+
+
+# Reading
+
+
+@ensureDeferred
+async def test_what_only_reads_is_neither_begun_nor_committed(
+    through: Any, proxy: DatabaseProxy
+) -> None:
+    async def twice(transaction: Transaction) -> int:
+        return await transaction.one(PROMPT, int, by=1) + await transaction.one(PROMPT, int, by=1)
+
+    assert await through().read(twice) == 2
+    assert proxy.queries[-2:] == [b"SELECT 1 / 1 AS n", b"SELECT 1 / 1 AS n"]
+
+
+@ensureDeferred
+async def test_a_read_that_begins_with_a_slow_statement_is_begun(
+    through: Any, proxy: DatabaseProxy
+) -> None:
+    assert await through().read(ask) == 1
+    assert [proxy.queries[-3], proxy.queries[-1]] == [b"BEGIN", b"COMMIT"]
+
+
+@ensureDeferred
+async def test_what_only_reads_executes_nothing_that_writes(
+    database: Database, direct: Arranged
+) -> None:
+    with pytest.raises(StatementMisused, match="does not only read"):
+        await database.read(insert)
+    assert direct.value(COUNT) == 0
+
+
+@pytest.mark.parametrize(
+    ("sql", "error"),
+    [
+        ("SELECT 1 / 0", psycopg2.errors.DivisionByZero),
+        ("SELECT pg_sleep(30)", DatabaseUnavailable),  # a statement timeout
+    ],
+)
+@ensureDeferred
+async def test_a_read_that_the_server_refuses_costs_no_connection(
+    through: Any, proxy: DatabaseProxy, sql: str, error: type[Exception]
+) -> None:
+    database = through()
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.one(PROMPT, int, by=1)
+        await transaction.execute(query("SELECT set_config('statement_timeout', '10ms', false)"))
+        await transaction.execute(query(sql))
+
+    with pytest.raises(error):
+        await database.read(work)
+    assert await database.read(ask) == 1
+    assert len(proxy.lines) == 1
+
+
+@ensureDeferred
+async def test_a_connection_that_is_lost_at_the_beginning_of_a_read_costs_nothing(
+    through: Any, proxy: DatabaseProxy
+) -> None:
+    database = through()
+    await database.read(ask)
+    proxy.stop_before, struck = b"1 / 1", proxy.struck
+
+    async def work(transaction: Transaction) -> int:
+        return await transaction.one(PROMPT, int, by=1)
+
+    async def mend() -> int:
+        await struck
+        proxy.stop_before = b""
+        return 0
+
+    assert await together([database.read(work), mend()]) == [1, 0]
+    assert proxy.hits == 1
 
 
 # Starting again
