@@ -26,7 +26,8 @@ from sbm.settings.config import read_max_text_length
 from sbm.settings.reading import Settings
 from sbm.store import audit
 from sbm.store.audit import AuditFilter
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 
 _SHOWN = 50
 

@@ -18,8 +18,9 @@ from sbm.model.signature import Signature
 from sbm.operations.pausing import pause_sends
 from sbm.operations.selection import Filters, select
 from sbm.store import send_pauses
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import RowLocked
+from sbm.store.postgres.transaction import Transaction
 
 LOOK_SECONDS = 0.2
 

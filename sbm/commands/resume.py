@@ -16,7 +16,8 @@ from sbm.operations.pausing import resume_sends
 from sbm.operations.restored import resume
 from sbm.operations.selection import Filters, select
 from sbm.store import send_pauses
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 
 
 @frozen(kw_only=True)

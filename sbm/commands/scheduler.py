@@ -33,7 +33,8 @@ from sbm.settings.config import SchedulingSettings, read_scheduling
 from sbm.settings.endpoints import ServiceAddress
 from sbm.store import gauges, scheduler_calls
 from sbm.store.gauges import OwedSchedulerCalls
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 
 _SHOWN = 100
 _TIMEOUT = RequestTimeout(timedelta(seconds=60))

@@ -18,7 +18,8 @@ from sbm.operations.progress import Advance, Progress, no_progress
 from sbm.operations.refusals import OperationRefused
 from sbm.operations.selection import CHUNK, Filters, Repair, check_schedule, find_messageset
 from sbm.store import audit, behind_subscriptions, clock
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from sbm.store.schedule_runs import RunFilter
 from sbm.store.schedule_runs import check as check_runs
 

@@ -19,8 +19,9 @@ from sbm.operations.refusals import OperationRefused
 from sbm.operations.selection import find_messageset
 from sbm.operations.unsendable import find_unsendable
 from sbm.store import audit, binary_contents, messages, messagesets
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown
+from sbm.store.postgres.transaction import Transaction
 
 # So many of the messages that cannot be sent are named.
 _NAMED = 3

@@ -17,7 +17,7 @@ from sbm.operations.drafts import Changes, Draft, Problems
 from sbm.operations.refusals import SEVERAL, CannotBeSent, InUse, NoSuchRow, WrongValues
 from sbm.operations.unsendable import find_unsendable, find_unsendable_of_file
 from sbm.store import binary_contents, messages, messagesets
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 NAME_TAKEN = "message set with this Short name already exists."
 PLACE_TAKEN = "The fields messageset, sequence_number, lang must make a unique set."

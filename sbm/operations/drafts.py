@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.operations.refusals import WrongValues
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 
 class Hold(Protocol):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sbm.model.cron import Cron
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 # After weeks without a daemon, not every missed minute is recorded.
 MOST_MISSED = 100

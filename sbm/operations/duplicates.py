@@ -12,8 +12,9 @@ from sbm.model.selection import Selection
 from sbm.operations.progress import Progress, no_progress
 from sbm.operations.selection import CHUNK, Repair, select
 from sbm.store import duplicates, locks, repairs
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import RowLocked
+from sbm.store.postgres.transaction import Transaction
 
 # How long smaller chunks wait for a lock, if the whole chunk could not get it.
 PATIENCE = timedelta(milliseconds=100)

@@ -9,7 +9,7 @@ from sbm.model.send_pause import OnTicks, PauseScope, SendPause
 from sbm.model.signature import Signature
 from sbm.operations.refusals import NoSuchRow, WrongValues
 from sbm.store import send_pauses
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 
 async def pause_sends(

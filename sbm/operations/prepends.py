@@ -13,7 +13,8 @@ from sbm.operations.progress import Progress, no_progress
 from sbm.operations.refusals import OperationRefused
 from sbm.operations.selection import CHUNK, Repair, select
 from sbm.store import audit, messagesets, repairs
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from sbm.store.repairs import CandidatePlace, PrependCandidate
 
 

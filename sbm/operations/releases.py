@@ -6,7 +6,7 @@ from sbm.model.hold import HoldReason
 from sbm.model.signature import Signature
 from sbm.operations.refusals import NoSuchRow
 from sbm.store import audit, ticks, watched_ticks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 
 async def release_tick(

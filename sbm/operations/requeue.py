@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from sbm.model.failed_task import FailedTaskFilter, Requeued
 from sbm.model.send import Trigger
 from sbm.store import failed_tasks, tasks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 # So many are owed again at once; a task does the rest of a longer list.
 AT_ONCE = 200

@@ -19,7 +19,8 @@ from sbm.operations.due_moments import latest_first
 from sbm.operations.progress import Progress, no_progress
 from sbm.operations.refusals import OperationRefused
 from sbm.store import audit, installation, lost_sends, pauses, scheduler_calls, sends, ticks
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 
 CHUNK = 500
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from sbm.model.metrics import of_week
 from sbm.store import estimates, tasks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 
 async def read_scheduled(

@@ -15,7 +15,7 @@ from sbm.model.time_zones import find_time_zone
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import InUse, NoSuchRow, WrongValues
 from sbm.store import schedules
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 MOST_PERCENT = 99
 

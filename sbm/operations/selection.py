@@ -10,7 +10,7 @@ from sbm.model.selection import Selection
 from sbm.model.signature import Signature
 from sbm.operations.refusals import OperationRefused
 from sbm.store import messagesets, schedules
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 # So many subscriptions are looked at, and perhaps changed, in one transaction. A change touches
 # every index of the table, and the locks must not delay the daemons for long.

@@ -14,7 +14,7 @@ from sbm.model.tick_times import Expectations, TicksOfDay
 from sbm.operations.tick_times import ScheduleState, list_schedules
 from sbm.store import daemons, gauges, pauses, send_pauses, status, tick_times
 from sbm.store.gauges import LiveSends
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 
 @frozen(kw_only=True)

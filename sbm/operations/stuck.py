@@ -11,7 +11,8 @@ from sbm.model.selection import Selection
 from sbm.operations.progress import Progress, no_progress
 from sbm.operations.selection import CHUNK, Repair, select
 from sbm.store import audit, repairs
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from sbm.store.repairs import CandidatePlace, StuckCount
 
 # The values of process_status that are errors.

@@ -16,7 +16,7 @@ from sbm.model.subscription import Contradiction, Subscription, consistent
 from sbm.operations.drafts import Changes, Draft, Problems
 from sbm.operations.refusals import NoSuchRow, WrongValues
 from sbm.store import idempotency, messages, messagesets, subscriptions
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 _CONTRADICTION = "This is the status of a completed subscription, and completed is false."
 

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from sbm.model.tick_times import CallsOfDay, Expectations
 from sbm.store import tick_times
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 
 @frozen(kw_only=True)

@@ -8,7 +8,7 @@ from sbm.model.scheduler_call import Scheduling
 from sbm.model.send import Trigger
 from sbm.operations.refusals import NoSuchRow
 from sbm.store import resends, scheduler_calls, sends, ticks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 
 async def send_next(transaction: Transaction, *, subscription_id: UUID) -> Trigger:

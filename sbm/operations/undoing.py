@@ -11,7 +11,7 @@ from sbm.model.audit_entry import SECRET, AuditEntry
 from sbm.operations import content
 from sbm.operations.refusals import NoSuchRow, OperationRefused
 from sbm.store import audit, messages, messagesets
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 # How many entries one transaction undoes.
 BATCH = 500

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sbm.model.content_rules import Content, PlacedContent, Problem
 from sbm.store import messages
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 # So many messages are in memory at a time while all messages of a set are looked at.
 AT_ONCE = 500

@@ -21,7 +21,7 @@ from sbm.model.usernames import BLANK, AmbiguousName, folded, is_storable, meant
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import NoSuchRow, OperationRefused, WrongValues
 from sbm.store import users
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.store.users import TokenRecord, UserRecord
 
 TAKEN = "A user with this name already exists."

@@ -21,7 +21,8 @@ from sbm.runtime.work_gate import WorkGate
 from sbm.store import installation, lost_sends, pauses
 from sbm.store.pauses import AcceptedEvidence
 from sbm.store.postgres.connection import Server
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 
 # How far back the Message Sender is asked. If its pages are too large, too slow or of no use, a

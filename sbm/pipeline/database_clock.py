@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from sbm.runtime.lease import CLOCK_MARGIN, uptime
 from sbm.store import clock
 from sbm.store.clock import ClockState, Distance
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.gated import Transactions
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 
 T = TypeVar("T")

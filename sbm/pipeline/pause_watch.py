@@ -26,9 +26,10 @@ from sbm.runtime.wakeups import Wakeup
 from sbm.runtime.work_gate import WorkGate
 from sbm.store import installation, pauses, send_pauses, watched_ticks
 from sbm.store.postgres.connection import Server
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.gated import GatedDatabase
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 
 LOOK_SECONDS = 1.0

@@ -10,7 +10,8 @@ from twisted.logger import Logger
 from sbm.model.scheduler_call import Scheduling
 from sbm.model.time_zones import TimeZones
 from sbm.store import scheduler_calls, schedules, ticks
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 
 # So many schedules are named in the log.
 NAMED = 10

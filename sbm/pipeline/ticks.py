@@ -18,9 +18,9 @@ from sbm.pipeline.database_clock import SETTLING_SECONDS, ClockReading, Database
 from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.scheduling_mode import SchedulingMode
 from sbm.store import ticks, unreadable
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import may_be_of_a_row, one_line
 from sbm.store.postgres.gated import Transactions
+from sbm.store.postgres.transaction import Transaction
 
 CHUNK = 1000
 SCHEDULES_PER_PASS = 100

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from sbm.model.content import FileToCompare
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("audio_copies")
 

@@ -16,8 +16,8 @@ from psycopg2.extras import Json
 from sbm.model.audit_entry import AuditEntry, RowOperation
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_page
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("audit")
 

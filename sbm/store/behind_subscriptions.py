@@ -11,8 +11,8 @@ from sbm.model.behind import BehindPage, BehindRecord, BehindSubscription, PathS
 from sbm.model.paging import Page, PageRequest
 from sbm.store import schedule_runs
 from sbm.store.paging import read_page
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 from sbm.store.schedule_runs import RunFilter
 
 QUERIES = load("behind_subscriptions")

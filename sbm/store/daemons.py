@@ -11,8 +11,8 @@ from psycopg2.extras import Json
 
 from sbm.model.living_daemon import LivingDaemon
 from sbm.model.role import Role
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("daemons")
 

@@ -12,8 +12,8 @@ from sbm.model.cron import Cron
 from sbm.model.estimate import Estimate, days_ahead
 from sbm.model.time_zones import TimeZones, ZonedCron
 from sbm.store import clock
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("estimates")
 

@@ -9,8 +9,8 @@ from attrs import asdict
 from sbm.model.failed_task import EVERYTHING, FailedTask, FailedTaskFilter, Requeued
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_page
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("failed_tasks")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from sbm.model.hold import HoldReason
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("gauges")
 

@@ -9,8 +9,8 @@ from uuid import UUID
 from attrs import frozen
 from psycopg2.extras import Json
 
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("idempotency")
 

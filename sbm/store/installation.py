@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sbm.model.installation import Installation, Mark
 from sbm.store.postgres.connection import Server
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("installation")
 

@@ -10,8 +10,8 @@ from attrs import field, frozen
 from psycopg2.extras import Json
 
 from sbm.model.ledger_balance import TickBalance, TickToCheck
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("ledger_balance")
 

@@ -11,9 +11,9 @@ from psycopg2.extras import Json
 
 from sbm.model.outbound import OwnOutbound
 from sbm.model.send import LiveSend, Send
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.storable import storable
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("lost_sends")
 

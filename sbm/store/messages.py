@@ -13,8 +13,8 @@ from sbm.model.content import BinaryContent, Message
 from sbm.model.content_rules import Content, Medium, PlacedContent
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_page
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("messages")
 

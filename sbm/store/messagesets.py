@@ -9,9 +9,9 @@ from sbm.model.content import MessageSet
 from sbm.model.paging import Page, PageRequest
 from sbm.store import messages
 from sbm.store.paging import read_page
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.rows import names_of_true
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("messagesets")
 

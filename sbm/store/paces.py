@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from attrs import frozen
 
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("paces")
 

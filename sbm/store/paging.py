@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sbm.model.paging import Page, PageRequest
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import Query
+from sbm.store.postgres.transaction import Transaction
 
 Value = TypeVar("Value")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("partitions")
 

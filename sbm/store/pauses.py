@@ -8,8 +8,8 @@ from uuid import UUID
 from attrs import frozen
 
 from sbm.model.pause import Pause
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("pauses")
 

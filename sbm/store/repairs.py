@@ -11,8 +11,8 @@ from attrs import asdict, frozen
 
 from sbm.model.prepend import LANGUAGE
 from sbm.model.selection import Selection
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("repairs")
 

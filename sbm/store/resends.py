@@ -8,8 +8,8 @@ from uuid import UUID
 from psycopg2.extras import Json
 
 from sbm.model.send import Trigger
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("resends")
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from attrs import frozen
 
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("schedule_runs")
 

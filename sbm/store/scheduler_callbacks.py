@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sbm.model.scheduler_callback import AHEAD, Crons, RecordedCall, Target
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("scheduler_callbacks")
 

@@ -24,9 +24,9 @@ from sbm.model.scheduler_call import (
     StepDone,
 )
 from sbm.model.send import Trigger
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.storable import storable
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("scheduler_calls")
 

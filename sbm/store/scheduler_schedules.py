@@ -11,8 +11,8 @@ from attrs import asdict, frozen
 from psycopg2.extras import Json
 
 from sbm.model.scheduler_call import Action, CallKind, Difference, Scheduling
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("scheduler_schedules")
 

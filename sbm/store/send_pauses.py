@@ -11,8 +11,8 @@ from sbm.model.paging import Page, PageRequest
 from sbm.model.send_pause import OnTicks, PauseScope, PauseState, SendPause
 from sbm.store import locks
 from sbm.store.paging import read_page
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("send_pauses")
 

@@ -27,9 +27,9 @@ from sbm.model.send import (
     UnreadableSend,
 )
 from sbm.store import resends
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.storable import storable
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("sends")
 

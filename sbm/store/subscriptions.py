@@ -14,9 +14,9 @@ from sbm.model.paging import Page, PageRequest
 from sbm.model.subscription import IN_PROCESS, READY, Subscription
 from sbm.store import messagesets
 from sbm.store.paging import read_page
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.rows import by_column
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("subscriptions")
 

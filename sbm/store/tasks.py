@@ -13,8 +13,8 @@ from sbm.model.failed_task import EVERYTHING, FailedTaskFilter
 from sbm.model.paging import Page, PageRequest
 from sbm.model.task import Task, TaskKind, TaskRecord, TaskState
 from sbm.store.paging import read_page
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("tasks")
 

@@ -14,8 +14,8 @@ from sbm.model.paging import Page, PageRequest
 from sbm.model.tick import Source, Tick
 from sbm.store import lost_sends
 from sbm.store.paging import read_page
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("ticks")
 

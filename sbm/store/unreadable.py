@@ -14,10 +14,10 @@ from attrs import asdict, frozen
 from sbm.model.cron import RULE_VERSION
 from sbm.model.send import Settled, UnreadableSend
 from sbm.store import sends
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import one_line
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.storable import storable
+from sbm.store.postgres.transaction import Transaction
 from sbm.store.sends import SettledBatch
 
 QUERIES = load("unreadable")

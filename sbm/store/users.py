@@ -16,8 +16,8 @@ from sbm.model.paging import Page, PageRequest
 from sbm.model.user import User
 from sbm.model.usernames import KnownName
 from sbm.store.paging import read_page
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("users")
 

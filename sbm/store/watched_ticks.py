@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sbm.model.hold import HeldTick, HoldReason
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("watched_ticks")
 

@@ -20,7 +20,8 @@ from sbm.model.paging import PageRequest
 from sbm.model.send import Trigger
 from sbm.operations import requeue
 from sbm.store import failed_tasks
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged, arranged
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -18,7 +18,8 @@ from sbm.pipeline.database_clock import (
     DatabaseClock,
     machine,
 )
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 from tests.simulated_time import simulate_time

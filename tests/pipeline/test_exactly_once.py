@@ -23,7 +23,8 @@ from pytest_twisted import ensureDeferred
 
 from sbm.clients.outcomes import CannotBeAsked, Faulty, OutcomeUnknown, Rejected, Unavailable
 from sbm.store import failed_tasks, resends, sends, subscriptions, ticks
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged
 from tests.pipeline.receiver import TIMEOUT, Question, Request
 from tests.pipeline.simulated import CONCURRENCY, Daemon, SimulatedWorld, apart

@@ -35,7 +35,8 @@ from sbm.runtime.lease import uptime
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import idempotency, ledger_balance, sends, tasks, ticks
 from sbm.store.idempotency import KeyedRequest
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 from tests.pipeline.fakes import Begun, nothing_in_flight

@@ -12,7 +12,8 @@ from pytest_twisted import ensureDeferred
 from sbm.model.duplicate import Duplicate, DuplicateRule
 from sbm.model.selection import EVERYBODY
 from sbm.store import duplicates, sends
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged
 
 MINUTE = timedelta(seconds=60)

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 
 from sbm.store import idempotency
 from sbm.store.idempotency import KeyedRequest, StoredAnswer
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged
 from tests.web.sockets import comes_true
 

@@ -13,7 +13,8 @@ from sbm.model.ids import BEFORE_ALL
 from sbm.model.ledger_balance import TickBalance, TickToCheck, batches
 from sbm.model.send import Settled
 from sbm.store import ledger_balance, sends, ticks
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")

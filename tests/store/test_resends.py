@@ -16,7 +16,8 @@ from twisted.internet.task import deferLater
 from sbm.model.outbound import compose
 from sbm.model.send import Send, Settled, objection
 from sbm.store import resends, sends
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="outbound-1")

@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred
 
 from sbm.model.scheduler_callback import AHEAD, Crons, RecordedCall, Target
 from sbm.store import scheduler_callbacks
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged
 from tests.web.sockets import comes_true
 

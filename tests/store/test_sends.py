@@ -8,7 +8,8 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model.send import GivenBack, Send, SendResult, Settled, Unknown
 from sbm.store import sends, ticks
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")

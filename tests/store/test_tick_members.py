@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 
 from sbm.model.send import Settled
 from sbm.store import sends, ticks
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged, arranged
 from tests.store.transactions import together
 

@@ -9,7 +9,8 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
 from sbm.store import ticks
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from sbm.store.ticks import StaleSchedule
 from tests.arrange import Arranged
 

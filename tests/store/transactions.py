@@ -8,9 +8,9 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
 
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.rows import by_column
 from sbm.store.postgres.statements import Cardinality, Query
+from sbm.store.postgres.transaction import Transaction
 from tests.store.postgres.database_proxy import reactor
 
 COUNT = "SELECT count(*) FROM schedules"

@@ -17,7 +17,7 @@ from sbm.model.scheduler_callback import RecordedCall, Target, kept
 from sbm.operations.due_moments import latest_first
 from sbm.pipeline.database_clock import ClockReading
 from sbm.store import scheduler_callbacks, sends, ticks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 
 
 @define(eq=False, slots=False, kw_only=True)

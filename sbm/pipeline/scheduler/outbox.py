@@ -34,7 +34,8 @@ from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
 from sbm.runtime.lease import Lease, uptime
 from sbm.store import scheduler_calls, unreadable
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 
 AT_A_TIME = 10

@@ -18,9 +18,10 @@ from sbm.pipeline.sends.delivery import Blames, Delivery
 from sbm.pipeline.sends.in_flight import InFlight
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import clock, send_pauses, sends, unreadable
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, may_be_of_a_row
 from sbm.store.postgres.gated import Transactions
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 
 EXPIRY_BATCH = 1000

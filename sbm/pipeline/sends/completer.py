@@ -21,8 +21,9 @@ from sbm.pipeline.sends.in_flight import InFlight
 from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import locks, sends
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import RowLocked, may_be_of_a_row, one_line
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 
 BATCH = 200

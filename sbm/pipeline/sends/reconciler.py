@@ -22,8 +22,9 @@ from sbm.pipeline.sends.committed_results import count_metrics, report_doubles
 from sbm.pipeline.sends.retries import Retries
 from sbm.settings.reading import Uncertain
 from sbm.store import sends, unreadable
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import one_line
+from sbm.store.postgres.transaction import Transaction
 from sbm.store.sends import SettledBatch
 from sbm.telemetry import Telemetry
 

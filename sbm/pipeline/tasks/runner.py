@@ -19,8 +19,9 @@ from sbm.runtime.loop import Loop
 from sbm.runtime.wakeups import Wakeup
 from sbm.runtime.work_gate import Gate
 from sbm.store import tasks, unreadable
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable, may_be_of_a_row
+from sbm.store.postgres.transaction import Transaction
 
 # Longer than any one step: even if the database is lost, a step ends within three minutes.
 LEASE = timedelta(minutes=5)

@@ -16,9 +16,10 @@ from twisted.internet.defer import Deferred
 from sbm.model.role import Role
 from sbm.runtime.loop import Loop
 from sbm.store import daemons
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.storable import storable
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 
 BEAT_SECONDS = 2.0

@@ -9,7 +9,8 @@ from twisted.logger import Logger
 
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.store import clock, idempotency, partitions, scheduler_callbacks, ticks, watched_ticks
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 
 MONTHS_AHEAD = 2
 TICKS_PER_PASS = 10_000

@@ -13,8 +13,9 @@ from sbm.model.hold import HOLDS
 from sbm.model.ledger_balance import TickBalance, TickToCheck, batches
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.store import gauges, ledger_balance
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 
 # Less than a minute: a pass that comes a little early must still find its ticks.

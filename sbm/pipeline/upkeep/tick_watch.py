@@ -13,7 +13,8 @@ from sbm.model.living_daemon import LivingDaemon
 from sbm.model.tick_times import CallsOfDay, Expectations
 from sbm.operations.tick_times import ScheduleState, calls_of_day, list_schedules
 from sbm.store import daemons, ledger_balance, tick_times
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import MissingTicks, Telemetry
 
 # The calls for subscriptions are counted less often: there is a row for each subscription.

@@ -26,7 +26,8 @@ from sbm.sandbox.demo.sample_content import (
 from sbm.sandbox.demo.terminal import Line
 from sbm.sandbox.stand_ins.identity_store import IdentityStore
 from sbm.store import binary_contents, messages
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 
 CRON_FIELDS = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
 

@@ -8,7 +8,8 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from attrs import define
 
 from sbm.runtime.work_gate import Gate
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.model.user import CONTENT_PUBLISH
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import WrongValues
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.resource import Resource
 from sbm.web.http.endpoint import ApiRequest, Endpoint, Method, Reply, new_app, reading, replying
 from sbm.web.http.http_errors import Forbidden, NotFound, Refusal

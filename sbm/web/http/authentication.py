@@ -11,7 +11,8 @@ from twisted.web.server import Request
 
 from sbm.model.user import NOBODY, SCHEDULER, User
 from sbm.store import users
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.http_errors import Unauthenticated
 from sbm.web.http.passwords import Passwords
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sbm.model.author import REQUEST_ID, Author, new_request_id
 from sbm.model.signature import MAX_REASON
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.http_errors import Malformed
 
 REASON_HEADER = "X-Change-Reason"

@@ -24,8 +24,9 @@ from sbm.model.author import Author
 from sbm.model.user import User
 from sbm.store import idempotency
 from sbm.store.idempotency import KeyedRequest
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.http import http_errors
 from sbm.web.http.authentication import Authentication, Token
 from sbm.web.http.authors import MAX_ACTION, given_reason

@@ -13,7 +13,7 @@ from sbm.model.user import ADMINISTER
 from sbm.operations.undoing import BATCH, Undone, undo_entry, undo_request
 from sbm.store import audit
 from sbm.store.audit import AuditFilter
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences

@@ -13,7 +13,7 @@ from twisted.web.server import Request
 from sbm.model.estimate import Estimate
 from sbm.model.task import TaskKind
 from sbm.store import estimates, messagesets, tasks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.endpoint import (
     ApiRequest,
     Endpoint,

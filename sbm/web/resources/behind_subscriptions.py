@@ -14,7 +14,7 @@ from sbm.model.behind import BehindSubscription
 from sbm.model.ids import LARGEST_ID
 from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, PEOPLE_READ, VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.store import behind_subscriptions, tasks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences

@@ -23,8 +23,8 @@ from sbm.operations.media_files import new_name
 from sbm.operations.refusals import WrongValues
 from sbm.runtime.threads import shielded
 from sbm.store import binary_contents
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import CommitUnknown
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences

@@ -15,7 +15,7 @@ from sbm.model.send import SendKind, Stage, Trigger
 from sbm.model.user import OPERATE, PEOPLE_READ
 from sbm.operations import requeue
 from sbm.store import failed_tasks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences

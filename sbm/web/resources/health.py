@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
 from twisted.web.server import Request
 
 from sbm.model.role import ROLES, Role
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 from sbm.web.http.endpoint import (
     ApiRequest,

@@ -6,7 +6,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.store import messagesets
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, reading
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.schema.json_schema import TEXT

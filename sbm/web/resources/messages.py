@@ -11,7 +11,7 @@ from sbm.model.content import Message
 from sbm.model.user import CONTENT_EDIT
 from sbm.operations.content import change_message, create_message, delete_message
 from sbm.store import binary_contents, messages, messagesets
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences

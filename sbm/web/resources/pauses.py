@@ -14,7 +14,7 @@ from sbm.model.send_pause import OnTicks, PauseScope, PauseState, SendPause
 from sbm.model.signature import MAX_REASON, Signature
 from sbm.operations import pausing
 from sbm.store import messagesets, schedules, send_pauses
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences

@@ -8,8 +8,9 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
 from twisted.web.server import Request
 
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 from sbm.web.http.endpoint import Reply, new_app, only_read, written
 from sbm.web.http.http_errors import Reason

@@ -12,7 +12,7 @@ from sbm.model.scheduler_callback import Crons, Target, find_repeated, kept, nea
 from sbm.model.user import SCHEDULER, User
 from sbm.settings.config import SchedulingSettings
 from sbm.store import scheduler_callbacks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 from sbm.web.http.endpoint import Reply
 from sbm.web.http.http_errors import Reason

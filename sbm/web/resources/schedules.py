@@ -17,7 +17,7 @@ from sbm.operations.drafts import Draft
 from sbm.operations.schedules import change_schedule, create_schedule, delete_schedule
 from sbm.settings.config import SchedulingSettings
 from sbm.store import schedules
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences

@@ -21,7 +21,7 @@ from sbm.operations.subscribing import (
     register,
 )
 from sbm.store import messagesets, schedules, subscriptions
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import PendingMetrics
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource

@@ -15,7 +15,7 @@ from sbm.model.signature import Signature
 from sbm.model.tick import Source, Tick, TickState
 from sbm.operations.releases import release_tick
 from sbm.store import schedules, ticks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences

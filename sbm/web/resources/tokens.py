@@ -7,7 +7,7 @@ from attrs import frozen
 from sbm.model.user import ADMINISTER, MAX_TOKEN_NAME
 from sbm.operations.users import issue_token, revoke_token
 from sbm.store import subscriptions, users
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.store.users import TokenRecord
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource

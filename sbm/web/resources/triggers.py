@@ -16,7 +16,7 @@ from sbm.operations.refusals import NoSuchRow
 from sbm.operations.triggers import resend_last, send_next
 from sbm.settings.config import SchedulingSettings
 from sbm.store import scheduler_calls
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.endpoint import ApiRequest, Endpoint, InTransaction, OptionsInfo, Reply, once
 from sbm.web.http.http_errors import Invalid, Reason, reason_of
 from sbm.web.http.needs import CALLED_BACK, OPERATING

@@ -29,7 +29,7 @@ from sbm.operations.users import (
     issue_token,
 )
 from sbm.store import users
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.store.users import UserRecord
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource

@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from sbm.model.echo import echoed
 from sbm.model.ids import LARGEST_ID
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.http_errors import Invalid
 from sbm.web.http.wire import uuid_of
 from sbm.web.schema import json_schema

@@ -22,7 +22,7 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from sbm.model.paging import Page, PageRequest
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.endpoint import ApiRequest, InTransaction, Reply
 from sbm.web.http.http_errors import Malformed
 from sbm.web.http.wire import compact_json, written_in_slices

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from sbm.model.scheduler_call import Postponed
 from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
 from sbm.store import scheduler_calls
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from tests.e2e.end_to_end import pause
 from tests.operations.test_scheduler_sync import differences
 from tests.pipeline.scheduler.test_outbox import Outbox, answering, hang_up, store_and_hang_up

@@ -17,7 +17,7 @@ from sbm.model.scheduler_callback import Target
 from sbm.pipeline.scheduler.outbox import SchedulerOutbox
 from sbm.sandbox.stand_ins.schedules import Scheduler
 from sbm.store import scheduler_callbacks
-from sbm.store.postgres.database import Transaction
+from sbm.store.postgres.transaction import Transaction
 from tests.pipeline.scheduler.test_outbox import (
     Outbox,
     Trouble,

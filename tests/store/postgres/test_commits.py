@@ -25,10 +25,11 @@ from sbm.store.postgres import database as module
 from sbm.store.postgres.commits import CommitStatus, Pending
 from sbm.store.postgres.connecting import open_connection
 from sbm.store.postgres.connection import Connection, Server, run
-from sbm.store.postgres.database import RESTARTS, Transaction
+from sbm.store.postgres.database import RESTARTS
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable, DatabaseUnfit
 from sbm.store.postgres.rows import by_column
 from sbm.store.postgres.statements import Query
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged, arranged
 from tests.store.postgres.database_proxy import DatabaseProxy, reactor
 from tests.store.transactions import COUNT, SOON, ask, insert, query, together

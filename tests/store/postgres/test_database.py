@@ -25,7 +25,6 @@ from sbm.store.postgres.database import (
     RECONNECT_SECONDS,
     RESTARTS,
     Database,
-    Transaction,
 )
 from sbm.store.postgres.errors import (
     CommitUnknown,
@@ -34,6 +33,7 @@ from sbm.store.postgres.errors import (
     StatementMisused,
 )
 from sbm.store.postgres.rows import by_column
+from sbm.store.postgres.transaction import Transaction
 from sbm.store.postgres.statements import Cardinality, Query
 from tests.arrange import Arranged
 from tests.db.databases import Databases

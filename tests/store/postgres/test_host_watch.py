@@ -17,12 +17,13 @@ from twisted.internet.task import Clock
 from sbm.runtime.state_folder import state_path
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import messagesets
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable, WrongServer
 from sbm.store.postgres.host_watch import FILE, OTHER_THAN_BEFORE, HostWatch
 from sbm.store.postgres.right_server import SAME_TIMELINE
 from sbm.store.postgres.seen_servers import SeenServers
 from sbm.store.postgres.timelines import FoundServer
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 from tests.arrange import Arranged
 

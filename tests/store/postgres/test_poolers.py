@@ -12,8 +12,9 @@ from twisted.internet.threads import deferToThread
 
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import migrations
-from sbm.store.postgres.database import RECONNECT_SECONDS, Database, Transaction
+from sbm.store.postgres.database import RECONNECT_SECONDS, Database
 from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged
 from tests.store.postgres.database_proxy import reactor
 from tests.store.postgres.pooler import Pooler

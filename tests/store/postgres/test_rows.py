@@ -9,9 +9,10 @@ import pytest
 from attrs import frozen
 from pytest_twisted import ensureDeferred
 
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import StatementMisused
 from sbm.store.postgres.rows import by_column, names_of_true
+from sbm.store.postgres.transaction import Transaction
 from tests.store.transactions import query
 
 

@@ -17,9 +17,10 @@ from sbm.settings.endpoints import DatabaseAddress
 from sbm.store import sends, ticks
 from sbm.store.postgres import connecting as module
 from sbm.store.postgres import migrations, synchronous
-from sbm.store.postgres.database import RECONNECT_SECONDS, Database, Transaction
+from sbm.store.postgres.database import RECONNECT_SECONDS, Database
 from sbm.store.postgres.errors import DatabaseUnfit
 from sbm.store.postgres.rows import by_column
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged, arranged
 from tests.db.databases import Databases
 from tests.store.postgres.database_proxy import reactor

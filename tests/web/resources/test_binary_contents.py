@@ -17,8 +17,8 @@ from sbm.model.content import BinaryContent
 from sbm.operations import users
 from sbm.operations.media_files import delete_abandoned, new_name
 from sbm.store import binary_contents
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.errors import CommitUnknown
+from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.temporary_files import BATCH_BYTES, TemporaryFile
 from tests.web.conftest import SCHEDULER_TOKEN, Answer, Api, reactor, served
 from tests.web.sockets import BOUNDARY, MULTIPART, asked, comes_true, form, head, text_part

@@ -21,7 +21,8 @@ from sbm.model.scheduler_call import Scheduling as Mode
 from sbm.model.scheduler_callback import Crons, Target
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
 from sbm.web.http.endpoint import Reply
 from sbm.web.resources.scheduler_callbacks import (
