@@ -434,7 +434,7 @@ def test_plans_of_a_time_when_there_was_nothing_read_what_they_need_now(
     uri = databases.create(name, template=template_database)
     with arranged(uri) as direct, contextlib.closing(psycopg2.connect(uri)) as connection:
         without_autovacuum(direct)
-        session = PlannedLongAgo(connection=connection)
+        session: Any = PlannedLongAgo(connection=connection)
         session.plan(
             *(sends.QUERIES.claim_due_sends, sends.QUERIES.settle_sends),
             ids="{}",
