@@ -26,7 +26,7 @@ test: $(TOX) ## run the test suite; ARGS="tests/store -k claim" runs a part
 	@rm -rf build
 	@$(TOX) run -q -e py $(if $(ARGS),-- $(ARGS))
 
-test-long: $(TOX) ## run the test suite with its long forms
+test-long: $(TOX) ## run the test suite with its long forms, and measure the coverage
 	@rm -rf build
 	@$(TOX) run -q -e long $(if $(ARGS),-- $(ARGS))
 
