@@ -72,7 +72,9 @@ def lock(
 ) -> None:
     """Write one file, from the files ``sources``, or from ``names``."""
     command = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
-    output = ["--generate-hashes", "--find-links", str(folder), "--no-emit-find-links"]
+    # Older releases of pip need the extras to see that `coverage[toml]` is pinned, too.
+    output = ["--generate-hashes", "--no-strip-extras"]
+    output += ["--find-links", str(folder), "--no-emit-find-links"]
     output += ["--custom-compile-command", "make lock", "--output-file", f"requirements/{name}.txt"]
     run([*command, *output, *options, *sources], names)
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "requirements").glob("*.txt"))
 
 # One package, with everything that belongs to it.
-ENTRY = re.compile(r"^([a-z0-9._-]+)==(\S+)((?:.*\\\n)*.*)", re.MULTILINE)
+ENTRY = re.compile(r"^([a-z0-9._-]+)(?:\[[^]]*\])?==(\S+)((?:.*\\\n)*.*)", re.MULTILINE)
 DIGEST, ANOTHER = (f"sha256:{64 * digit}" for digit in "12")
 
 
