@@ -334,3 +334,15 @@ async def test_an_email_that_looks_like_another_makes_no_user(api: Api, database
     assert answer.json == {
         "email": ["'BOB@x.org' can mean 'bob@x.org' or 'Bob@x.org': use the exact name."]
     }
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_renamed_user_gets_no_name_that_looks_like_another(api: Api) -> None:
+    await api.made("users", username="ann")
+    bob = await api.made("users", username="bob", email="bob@example.org")
+    path = f"/api/v1/users/{bob['id']}/"
+    changes = ({"username": "Ann"}, {"username": "a\u043dn"}, {"email": "bob@ex\u0430mple.org"})
+    for change in changes:
+        answer = await api.call("PATCH", path, change)
+        assert (answer.status, list(answer.json)) == (400, list(change))
+    assert (await api.call("PATCH", path, {"username": "Bob"})).json["username"] == "Bob"
