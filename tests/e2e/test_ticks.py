@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 from sbm.pipeline.ticks import CHUNK
 from tests.arrange import arranged
 from tests.e2e.daemons import processes
-from tests.e2e.end_to_end import SCHEDULER_TOKEN, World
+from tests.e2e.end_to_end import World
 from tests.e2e.gates import gated
 
 
@@ -85,7 +85,7 @@ async def test_a_tick_that_comes_while_the_last_one_is_being_sent_doubles_nobody
     assert (second["follows"], second["triggers"], first["triggers"]) == (first["id"], 6, 6)
     for tick_of, outcome in ((first, "sent"), (second, "skipped")):
         path = f"/api/v1/ticks/{tick_of['id']}/"
-        _, told = await seed.call("GET", path, token=SCHEDULER_TOKEN)
+        _, told = await seed.call("GET", path)
         assert told["progress"]["outcomes"][outcome] == told["progress"]["settled"] == 6
     assert seed.direct.unbalanced_ticks() == []
 

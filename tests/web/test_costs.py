@@ -94,7 +94,7 @@ async def test_a_list_and_a_row_take_two_round_trips(watched: Watched) -> None:
 @pytest_twisted.ensureDeferred
 async def test_the_call_of_the_scheduler_needs_no_user(watched: Watched) -> None:
     status, trips = await watched.round_trips(
-        "POST", f"{SUBSCRIPTIONS}x/send", token="scheduler-token"
+        "POST", f"{SUBSCRIPTIONS}{IDENTITY}/send", token="scheduler-token"
     )
     assert (status, trips[0]) == (400, "BEGIN")
 
