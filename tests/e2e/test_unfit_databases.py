@@ -11,7 +11,7 @@ from pytest_twisted import ensureDeferred
 from tests.arrange import arranged
 from tests.db.databases import Databases
 from tests.e2e.daemons import processes
-from tests.e2e.end_to_end import World, pause
+from tests.e2e.end_to_end import A_USER, World, pause
 from tests.store.postgres.test_migrations import files
 
 
@@ -43,6 +43,8 @@ async def test_a_daemon_waits_for_a_database_of_the_right_encoding(
             assert "the database cannot be used yet: the database's encoding is" in daemon.output
             databases.drop(name)
             databases.create(name, template=template_database)
+            with arranged(other_uri) as direct:
+                direct.rows(A_USER)
             while status == 503:
                 await pause(0.1)
                 status, health = await world.call("GET", "/api/health/", at=daemon.url)
