@@ -33,8 +33,8 @@ from sbm.store.postgres.errors import (
     StatementMisused,
 )
 from sbm.store.postgres.rows import by_column
-from sbm.store.postgres.transaction import Transaction
 from sbm.store.postgres.statements import Cardinality, Query
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged
 from tests.db.databases import Databases
 from tests.store.postgres.database_proxy import DatabaseProxy, reactor
