@@ -153,6 +153,8 @@ def _refusal(entry: AuditEntry) -> str | None:
     """Why changes of this kind are not undone, if they are not."""
     if entry.table_name in _INSTEAD:
         return _INSTEAD[entry.table_name]
+    if entry.before is None and entry.after is None:
+        return "the person was forgotten"
     if entry.table_name == "users" and entry.operation != "update":
         return "users are not removed: disable the user instead"
     if SECRET in {**(entry.before or {}), **(entry.after or {})}.values():

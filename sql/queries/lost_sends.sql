@@ -72,7 +72,8 @@ SELECT o.send_id
            SELECT FROM ledger
             WHERE ledger.identity = o.identity AND ledger.send_id = o.send_id
               AND (ledger.outcome IN ('sent', 'adopted') OR ledger.settled_at >= o.created_at)
-           OFFSET 0);
+           OFFSET 0)
+   AND NOT EXISTS (SELECT FROM forgotten_sends WHERE digest = send_digest(o.send_id));
 
 -- name: find_lost_claims :many
 -- reads
@@ -83,7 +84,8 @@ SELECT c.send_id
  WHERE NOT EXISTS (SELECT FROM sends
                     WHERE sends.id = c.send_id AND sends.attempt >= c.attempt OFFSET 0)
    AND NOT EXISTS (SELECT FROM ledger
-                    WHERE ledger.identity = c.identity AND ledger.send_id = c.send_id OFFSET 0);
+                    WHERE ledger.identity = c.identity AND ledger.send_id = c.send_id OFFSET 0)
+   AND NOT EXISTS (SELECT FROM forgotten_sends WHERE digest = send_digest(c.send_id));
 
 -- name: open_minute :one
 -- The tick that the single triggers of this minute share; nothing is added to it yet.

@@ -371,8 +371,8 @@ SELECT id, NULL, NULL, NULL, 0, true FROM locked;
 
 -- name: keep_doubles :many
 -- Doubles: outbounds of sends that were settled without them. An outbound that the ledger names is
--- not a double. There are few, so all rows of the ledger about the subscription may be read for
--- each.
+-- not a double, and one of a person who was forgotten is not kept. There are few, so all rows of
+-- the ledger about the subscription may be read for each.
 INSERT INTO doubles (send_id, subscription_id, outbound_id)
 SELECT o.send_id, o.subscription_id, o.outbound_id
   FROM jsonb_to_recordset(%(outbounds)s)
@@ -382,6 +382,7 @@ SELECT o.send_id, o.subscription_id, o.outbound_id
             WHERE ledger.subscription_id = o.subscription_id AND ledger.send_id = o.send_id
               AND ledger.outbound_id = o.outbound_id
            OFFSET 0)
+   AND NOT EXISTS (SELECT FROM forgotten_sends WHERE digest = send_digest(o.send_id))
     ON CONFLICT DO NOTHING
 RETURNING send_id, outbound_id;
 
@@ -465,7 +466,8 @@ WITH due AS MATERIALIZED (
 )
 UPDATE sends SET due_at = now() + %(lease)s
  WHERE id = ANY(ARRAY(SELECT id FROM due))
-RETURNING id, attempt, due_at AS token, subscription_id, identity, first_attempt_at, faults,
+RETURNING id, attempt, due_at AS token, subscription_id,
+          COALESCE(asked_identity, identity) AS identity, first_attempt_at, faults,
           is_fault, now() >= unknown_since + %(settle)s AS is_late;
 
 -- name: owe_again :one

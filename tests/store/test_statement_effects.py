@@ -115,7 +115,8 @@ class Server:
                 "::text, tgtype, ARRAY(SELECT attname::text FROM pg_attribute"
                 " WHERE attrelid = tgrelid AND attnum = ANY(tgattr::smallint[])"
                 " ORDER BY attnum) FROM pg_trigger WHERE NOT tgisinternal"
-                " AND tgname <> 'audit_row'"  # it only writes to the audit
+                # One only writes to the audit, one changes what is being written.
+                " AND tgname NOT IN ('audit_row', 'forgotten_result')"
             )
         ]
         self.references = [

@@ -17,6 +17,7 @@ from sbm.model.content import is_language
 from sbm.model.content_rules import is_blank
 from sbm.model.cron import Cron
 from sbm.model.echo import echoed
+from sbm.model.identity import canonical_uuid
 from sbm.model.ids import LARGEST_ID
 from sbm.model.text import has_surrogates
 from sbm.operations.drafts import Hold
@@ -48,7 +49,6 @@ UPDATED_BY = "The id of the user who changed it last; null: by a command, or bef
 
 _TRUE = frozenset({"t", "T", "y", "Y", "yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
 _FALSE = frozenset({"f", "F", "n", "N", "no", "NO", "false", "False", "FALSE", "off", "Off", "OFF"})
-_UUID = re.compile(r"([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})")
 
 
 class _Absent:
@@ -366,12 +366,6 @@ class JsonObject(JsonValue):
 
 # The value of a field in a form that should be JSON, and is not.
 _NOT_JSON = math.nan
-
-
-def canonical_uuid(text: str) -> str | None:
-    """A UUID in lower case with its dashes; None if the text is not a UUID."""
-    match = _UUID.fullmatch(text.lower())
-    return "-".join(match.groups()) if match else None
 
 
 def _unfit(value: Any) -> str | None:

@@ -16,12 +16,13 @@ from uuid import UUID
 from attrs import field, frozen
 
 from sbm.model.echo import echoed
+from sbm.model.identity import canonical_uuid
 from sbm.model.ids import LARGEST_ID
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.http_errors import Invalid
 from sbm.web.http.wire import uuid_of
 from sbm.web.schema import json_schema
-from sbm.web.schema.fields import NO_NUL, NOT_BLANK, FieldError, canonical_uuid
+from sbm.web.schema.fields import NO_NUL, NOT_BLANK, FieldError
 from sbm.web.schema.json_schema import FLAG, MOMENT, NUMBER, ROW_ID, TEXT, JsonSchema
 
 NO_SUCH_FILTER = "There is no such filter."
