@@ -99,6 +99,16 @@ COMMANDS = (
         help="end pauses: the daemons work and send again",
     ),
     ListedCommand(
+        name="forget",
+        module="sbm.commands.forget",
+        help="delete everything about a person",
+    ),
+    ListedCommand(
+        name="export",
+        module="sbm.commands.export",
+        help="print everything that is stored about a person",
+    ),
+    ListedCommand(
         name="import-django",
         module="sbm.commands.import_django",
         help="copy the data of the old service",

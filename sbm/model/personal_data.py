@@ -11,10 +11,13 @@ from typing import Any
 
 from attrs import field, frozen
 
-from sbm.model.identity import canonical_uuid, spellings
+from sbm.model.identity import spellings
 
 # What stands for a person who was forgotten begins with this. The triggers of the database know it.
 MARK_PREFIX = "forgotten-"
+
+# A name of so many characters is not a part of other texts by chance.
+TELLING = 8
 
 
 @frozen(kw_only=True)
@@ -329,12 +332,10 @@ class Person:
     def needles(self, subscription_ids: tuple[str, ...]) -> list[str]:
         """What to look for in the text of JSON or of a path, in lower case.
 
-        A UUID is found anywhere; another identity, which may be short, only as a whole text of JSON.
+        A name of a few characters may be anywhere by chance: it is found only as a whole text.
         """
-        names = [
-            name if canonical_uuid(name) else json.dumps(name, ensure_ascii=False)
-            for name in self.names
-        ]
+        written = [json.dumps(name, ensure_ascii=False) for name in self.names]
+        names = [name[1:-1] if len(name) - 2 >= TELLING else name for name in written]
         return list(dict.fromkeys(one.lower() for one in (*names, *subscription_ids)))
 
 

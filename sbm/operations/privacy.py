@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,7 @@ from sbm.model.personal_data import (
     without,
     without_in_text,
 )
+from sbm.operations.refusals import OperationRefused
 from sbm.store import audit, personal_data
 from sbm.store.personal_data import ERASED, PARTS, ForgettingMark, PersonalRow, Sought
 from sbm.store.postgres.database import Database, Transaction
@@ -45,15 +46,24 @@ class Forgotten:
 
 
 async def forget(
-    database: Database, *, person: Person, author: Author, wait: timedelta
+    database: Database,
+    *,
+    person: Person,
+    author: Author,
+    wait: timedelta,
+    remains: Callable[[dict[str, int]], None] | None = None,
 ) -> Forgotten:
     """Delete or mark everything about a person, and record that in the audit without the person.
 
     It goes on until a pass finds nothing more, and no transaction is left that began before the
     person's rows were deleted. After that, it waits for other services, up to ``wait``; what then
-    remains is marked by the daemons when it is settled, but for calls to the Scheduler.
+    remains is marked by the daemons when it is settled, but for calls to the Scheduler. ``remains``
+    is told what is waited for, when that changes.
     """
-    return await _Forgetting(database=database, person=person, author=author, wait=wait).run()
+    forgetting = _Forgetting(
+        database=database, person=person, author=author, wait=wait, remains=remains
+    )
+    return await forgetting.run()
 
 
 async def count(database: Database, *, person: Person) -> Forgotten:
@@ -73,6 +83,29 @@ async def rows_of(
     for part, table in PARTS.items():
         async for found in _rows(database, part, sought):
             yield table, found.row
+
+
+class TooMuchData(OperationRefused):
+    """There is more about the person than one answer may have."""
+
+    def __init__(self) -> None:
+        super().__init__("There is too much for one answer: use `sbm export`.")
+
+
+async def written(
+    database: Database, *, person: Person, write: Callable[[Any], str]
+) -> AsyncIterator[str]:
+    """The pieces of a JSON object of all rows about a person, by table; ``write`` makes JSON."""
+    yield f'{{"identity": {write(person.identity)}, "tables": {{'
+    current = None
+    async for table, row in rows_of(database, person=person):
+        if table == current:
+            yield ", "
+        else:
+            yield f"{'' if current is None else '], '}{write(table)}: ["
+        current = table
+        yield write(row)
+    yield "}}" if current is None else "]}}"
 
 
 async def _rows(database: Database, part: str, sought: Sought) -> AsyncIterator[PersonalRow]:
@@ -96,6 +129,7 @@ class _Forgetting:
     person: Person
     author: Author
     wait: timedelta
+    remains: Callable[[dict[str, int]], None] | None
     mark: ForgettingMark = field(init=False)
     sought: Sought = field(init=False)
     counts: Counter[str] = field(factory=Counter, init=False)
@@ -106,6 +140,7 @@ class _Forgetting:
 
     async def run(self) -> Forgotten:
         give_up_at = self.database.reactor.seconds() + self.wait.total_seconds()
+        told: dict[str, int] = {}
         await self._pass()
         writers = await self.database.read(personal_data.find_writers)
         while True:
@@ -120,6 +155,9 @@ class _Forgetting:
             left = {name: count for name, count in waiting.items() if count}
             if not left or self.database.reactor.seconds() >= give_up_at:
                 break
+            if left != told and self.remains is not None:
+                self.remains(left)
+            told = left
             await deferLater(self.database.reactor, LOOK_SECONDS)
         forgotten = Forgotten(mark=self.mark.mark, counts=_in_order(self.counts), remaining=left)
         await self.database.transact(self._record, forgotten)

@@ -44,6 +44,7 @@ from sbm.web.resources.binary_contents import PART, PATH, BinaryContents
 from sbm.web.resources.exposition import PrometheusMetrics
 from sbm.web.resources.failed_tasks import FailedTasks
 from sbm.web.resources.health import Health, library_versions
+from sbm.web.resources.identities import Identities
 from sbm.web.resources.languages import Languages
 from sbm.web.resources.media import Media
 from sbm.web.resources.messages import Messages
@@ -79,6 +80,7 @@ MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/ticks": Ticks,
     "/api/v1/pauses": Pauses,
     "/api/v1/audit": Audit,
+    "/api/v1/identities": Identities,
     "/api/v1/messageset_languages": Languages,
     "/api/v1/send-estimates": SendEstimates,
     "/api/v1/runsendestimate": TaskRequest,
@@ -255,6 +257,7 @@ def build(
             "/api/v1/ticks": Ticks(endpoint=endpoint, wake=wakeups.pauses.wake),
             "/api/v1/pauses": Pauses(endpoint=endpoint, wake=wakeups.pauses.wake),
             "/api/v1/audit": Audit(endpoint=endpoint, max_text_length=max_text_length),
+            "/api/v1/identities": Identities(endpoint=endpoint),
             "/api/v1/messageset_languages": Languages(endpoint=endpoint),
             "/api/v1/send-estimates": SendEstimates(endpoint=endpoint),
             "/api/v1/runsendestimate": run_send_estimate(endpoint, wakeups.tasks.wake),

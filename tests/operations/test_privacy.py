@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -66,7 +67,7 @@ class Seeds:
 
     def __attrs_post_init__(self) -> None:
         self.schedule = self.direct.schedule()
-        self.messageset = self.direct.messageset(f"set {self.subscription}", self.schedule)
+        self.messageset = self.direct.messageset(f"set {uuid4()}", self.schedule)
         for one in SUBSCRIBER_TABLES:
             getattr(self, f"_{one.name}")()
 
@@ -224,7 +225,7 @@ class Seeds:
             reason=f"for {self.identity}",
             details={
                 "count": 2,
-                "ids": [str(self.subscription), str(uuid4())],
+                "ids": [str(self.subscription), "another"],
                 "removed": [{"id": str(self.subscription), "lang": self._secret("l")}],
             },
         )
@@ -300,11 +301,13 @@ def dump(direct: Arranged) -> str:
         "SELECT c.oid::regclass::text AS name FROM pg_class c"
         " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
     )
-    return "\n".join(
-        str(row["row"])
+    whole = "\n".join(
+        f"{table['name']}: {row['row']}"
         for table in tables
         for row in direct.rows(f"SELECT row_to_json(t)::text AS row FROM {table['name']} t")  # noqa: S608
-    ).lower()
+    )
+    bodies = [bytes.fromhex(one) for one in re.findall(r"\\x((?:[0-9a-f]{2})+)", whole)]
+    return "\n".join([whole, *(one.decode("utf-8", "replace") for one in bodies)]).lower()
 
 
 IDENTITIES = [IDENTITY, IDENTITY.upper(), IDENTITY.replace("-", "")]

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from twisted.python.failure import Failure
 
 from sbm.model.echo import echoed
+from sbm.operations.privacy import TooMuchData
 from sbm.operations.refusals import CannotBeSent, InUse, NoSuchRow
 from sbm.operations.undoing import NotUndoable
 from sbm.operations.users import TooManyTokens
@@ -173,6 +174,7 @@ STATUSES: Mapping[type[Exception], int] = {
     NotAcceptable: 406,
     InUse: 409,
     NotUndoable: 409,
+    TooMuchData: 409,
     TooLarge: 413,
     UnsupportedMediaType: 415,
     KeyReused: 422,
@@ -195,6 +197,7 @@ KINDS: Mapping[type[Exception], str] = {
     NotAcceptable: "accept",
     InUse: "in-use",
     NotUndoable: "not-undoable",
+    TooMuchData: "too-much-data",
     TooLarge: "too-large",
     UnsupportedMediaType: "media-type",
     KeyReused: "key-reused",
@@ -240,7 +243,7 @@ def body_of(error: Exception) -> Any:
         return error.body
     if isinstance(error, NoSuchRow):
         return {"detail": _NOT_FOUND}
-    if isinstance(error, InUse | NotUndoable | TooManyTokens):
+    if isinstance(error, InUse | NotUndoable | TooManyTokens | TooMuchData):
         return {"detail": str(error)}
     if isinstance(error, CannotBeSent):
         return list(error.sentences)
