@@ -153,11 +153,11 @@ class _Forgetting:
             remaining = await self.database.read(personal_data.count_remaining, sought=self.sought)
             waiting = {**asdict(remaining), "transactions": writing}
             left = {name: count for name, count in waiting.items() if count}
-            if not left or self.database.reactor.seconds() >= give_up_at:
-                break
-            if left != told and self.remains is not None:
+            if left not in ({}, told) and self.remains is not None:
                 self.remains(left)
             told = left
+            if not left or self.database.reactor.seconds() >= give_up_at:
+                break
             await deferLater(self.database.reactor, LOOK_SECONDS)
         forgotten = Forgotten(mark=self.mark.mark, counts=_in_order(self.counts), remaining=left)
         await self.database.transact(self._record, forgotten)
