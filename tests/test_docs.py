@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sbm.model.user import PERMISSIONS
 from sbm.web.description import describe
+from tests.privacy_page import PAGE, with_tables
 
 ROOT = Path(__file__).parent.parent
 
@@ -97,6 +98,12 @@ def test_the_example_of_a_new_field_applies_and_changes_what_its_page_says() -> 
     assert changed
     assert not [name for name in changed if not any(name.startswith(one) for one in told)]
     assert not [one for one in told if not any(name.startswith(one) for name in changed)]
+
+
+def test_the_manual_has_the_list_of_personal_data() -> None:
+    """`python -m tests.privacy_page` writes it."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_tables(page) == page
 
 
 def test_every_decision_has_a_date_and_a_status_and_names_what_it_replaces() -> None:

@@ -124,9 +124,7 @@ async def test_an_unknown_outcome_is_asked_about_after_the_person_was_forgotten(
     await seed.message_sender.close()
     status, _ = await held.forget()
     assert status == 202
-    await seed.until(
-        lambda: seed.direct.rows("SELECT 1 FROM sends WHERE state = 'unknown'")
-    )
+    await seed.until(lambda: seed.direct.rows("SELECT 1 FROM sends WHERE state = 'unknown'"))
     (row,) = seed.direct.rows("SELECT identity, asked_identity FROM sends")
     assert row["identity"].startswith(MARK_PREFIX)
     assert row["asked_identity"] == held.identity

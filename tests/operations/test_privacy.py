@@ -543,7 +543,10 @@ async def test_whoever_has_many_rows_is_forgotten_in_parts(
         " SELECT gen_random_uuid(), 'move', 'moved', 'trigger', id, identity FROM subscriptions"
     )
     found = await exported(database)
-    assert {table: len(rows) for table, rows in found.items()} == {"subscriptions": 10, "ledger": 10}
+    assert {table: len(rows) for table, rows in found.items()} == {
+        "subscriptions": 10,
+        "ledger": 10,
+    }
     assert (await forget(database)).counts == {"subscriptions": 10, "ledger": 10}
 
 

@@ -111,7 +111,9 @@ _FORGOTTEN = one_object(
         ),
         "remaining": one_object(
             {
-                "sends": said(COUNT, "Messages of which it is not known yet whether they went out."),
+                "sends": said(
+                    COUNT, "Messages of which it is not known yet whether they went out."
+                ),
                 "scheduler_calls": said(COUNT, "Schedules at the Scheduler to be disabled."),
                 "transactions": said(COUNT, "Transactions that began before."),
             },

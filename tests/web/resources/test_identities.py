@@ -63,9 +63,7 @@ async def test_what_the_api_stores_about_a_person_is_forgotten(api: Api, direct:
 
 @pytest.mark.parametrize(("method", "path"), [("POST", FORGET), ("GET", EXPORT)])
 @ensureDeferred
-async def test_only_administrators_may(
-    api: Api, direct: Arranged, method: str, path: str
-) -> None:
+async def test_only_administrators_may(api: Api, direct: Arranged, method: str, path: str) -> None:
     Seeds(direct, IDENTITY)
     for token in (api.user_token, SCHEDULER_TOKEN):
         assert (await api.call(method, path, token=token)).status == 403
