@@ -16,7 +16,7 @@ def canonical_uuid(text: str) -> str | None:
 def spellings(identity: str) -> tuple[str, ...]:
     """The identity as it was given, and of a UUID, each way in which an imported row may have it.
 
-    A UUID has capitals or none, and dashes or none. An identity that is not a UUID has one spelling.
+    A UUID has capitals or none, and dashes or none. Any other identity has one spelling.
     """
     usual = canonical_uuid(identity)
     if usual is None:

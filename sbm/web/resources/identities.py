@@ -1,4 +1,4 @@
-"""``/api/v1/identities``: everything about a person, for administrators: export it, or forget it."""
+"""``/api/v1/identities``: everything about a person: export it, or forget it."""
 
 from __future__ import annotations
 
@@ -111,9 +111,7 @@ _FORGOTTEN = one_object(
         ),
         "remaining": one_object(
             {
-                "sends": said(
-                    COUNT, "Messages of which it is not known yet whether they went out."
-                ),
+                "sends": said(COUNT, "Messages that may have been sent, or not: it is not known."),
                 "scheduler_calls": said(COUNT, "Schedules at the Scheduler to be disabled."),
                 "transactions": said(COUNT, "Transactions that began before."),
             },
@@ -150,8 +148,8 @@ SECTION = Section(
                 "POST": Operation(
                     name="forget_identity",
                     summary="Forget a person",
-                    description="Deletes everything about the person. What the sums need stays, with"
-                    " a random mark in place of the identity. The request is safe to repeat, and"
+                    description="Deletes everything about the person. What the sums need stays,"
+                    " with a random mark in place of the identity. The request is safe to repeat, and"
                     " cannot be undone. The body is not read.",
                     parameters=parameters(_FILTERS),
                     answers={
