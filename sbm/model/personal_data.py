@@ -233,14 +233,20 @@ USER_TABLES = (
         key="username, or email",
         purpose="who may use the API",
         retention=_FOREVER,
-        user=("id", "username", "email", "is_admin", "is_active", "created_at", "password"),
+        user=(
+            *("id", "username", "email", "is_admin", "is_active", "is_limited", "created_at"),
+            "password",
+        ),
     ),
     PersonalTable(
         name="tokens",
         key="user_id",
         purpose="to authenticate requests",
         retention=_FOREVER,
-        user=("user_id", "digest", "created_at", "revoked_at"),
+        user=(
+            *("user_id", "digest", "name", "created_at", "expires_at", "last_used_at"),
+            "revoked_at",
+        ),
         other=("id",),
     ),
     PersonalTable(

@@ -23,7 +23,8 @@ from sbm.model.personal_data import (
 from sbm.operations.refusals import OperationRefused
 from sbm.store import audit, personal_data
 from sbm.store.personal_data import ERASED, PARTS, ForgettingMark, PersonalRow, Sought
-from sbm.store.postgres.database import Database, Transaction
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 
 # How many rows one transaction deletes or marks, so that none keeps others waiting.
 BATCH = 500

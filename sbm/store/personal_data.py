@@ -10,8 +10,8 @@ from attrs import frozen
 from psycopg2.extras import Json
 
 from sbm.model.personal_data import Person
-from sbm.store.postgres.database import Transaction
 from sbm.store.postgres.statements import Query, load
+from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("personal_data")
 

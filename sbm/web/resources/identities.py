@@ -15,6 +15,7 @@ from sbm.operations import privacy
 from sbm.operations.privacy import Forgotten, TooMuchData
 from sbm.runtime.time_slices import TimeSlice
 from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
+from sbm.web.http.needs import Needs
 from sbm.web.http.wire import compact_json
 from sbm.web.openapi.lists import INVALID_FILTER, key, parameters
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
@@ -38,6 +39,7 @@ _FILTERS = [
         note="`true`: only count the rows, and change nothing.",
     )
 ]
+_NEEDS = Needs(of_path=ADMINISTER)
 _FORGET = OptionsInfo(name="Forget", description="Deletes everything about a person")
 _EXPORT = OptionsInfo(name="Export", description="Everything that is stored about a person")
 
@@ -53,12 +55,12 @@ class Identities:
     @app.route("/<identity>/forget")
     async def forget(self, request: Request, identity: str) -> bytes:
         methods = {"POST": partial(self._forget, Person(identity=identity))}
-        return await self.endpoint.answer(request, _FORGET, methods, permission=ADMINISTER)
+        return await self.endpoint.answer(request, _FORGET, methods, needs=_NEEDS)
 
     @app.route("/<identity>/export")
     async def export(self, request: Request, identity: str) -> bytes:
         methods = {"GET": partial(self._export, Person(identity=identity))}
-        return await self.endpoint.answer(request, _EXPORT, methods, permission=ADMINISTER)
+        return await self.endpoint.answer(request, _EXPORT, methods, needs=_NEEDS)
 
     async def _forget(self, person: Person, request: ApiRequest) -> Reply:
         """The body is not read."""
@@ -142,15 +144,15 @@ SECTION = Section(
         PathItem(
             path=f"{PATH}{{identity}}/forget/",
             tag="Privacy",
-            permission=ADMINISTER,
+            needs=_NEEDS,
             parameters=_KEY,
             operations={
                 "POST": Operation(
                     name="forget_identity",
                     summary="Forget a person",
                     description="Deletes everything about the person. What the sums need stays,"
-                    " with a random mark in place of the identity. The request is safe to repeat, and"
-                    " cannot be undone. The body is not read.",
+                    " with a random mark in place of the identity. The request is safe to repeat."
+                    " It cannot be undone. The body is not read.",
                     parameters=parameters(_FILTERS),
                     answers={
                         200: answer_of(schema("ForgottenIdentity"), "Nothing is left."),
@@ -167,7 +169,7 @@ SECTION = Section(
         PathItem(
             path=f"{PATH}{{identity}}/export/",
             tag="Privacy",
-            permission=ADMINISTER,
+            needs=_NEEDS,
             parameters=_KEY,
             operations={
                 "GET": Operation(
