@@ -85,6 +85,8 @@ EXPECTED = {
     "/api/v1/audit/": each(whole="administer"),
     "/api/v1/audit/{id}/": each(whole="administer"),
     "/api/v1/audit/{id}/undo/": each(whole="administer"),
+    "/api/v1/identities/{identity}/forget/": each(whole="administer"),
+    "/api/v1/identities/{identity}/export/": each(whole="administer"),
     "/api/metrics/": OPERATE,
     "/api/health/": each(),
     LOG_IN: each(),
