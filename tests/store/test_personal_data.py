@@ -60,9 +60,19 @@ def test_no_large_table_is_read_as_a_whole(large: Any, name: str) -> None:
     large.execute(
         f"EXPLAIN {query.sql}",
         {
-            **{"names": list(person.names), "ids": list(ids), "needles": person.needles(ids)},
-            **{"after": None, "limit": 500, "mark": "forgotten-x", "secret": "s", "id": None},
-            **{"action": "", "reason": "", "details": "{}", "wanted": "{}", "writers": ["1/2"]},
+            "names": list(person.names),
+            "ids": list(ids),
+            "needles": person.needles(ids),
+            "after": None,
+            "limit": 500,
+            "mark": "forgotten-x",
+            "secret": "s",
+            "id": None,
+            "action": "",
+            "reason": "",
+            "details": "{}",
+            "wanted": "{}",
+            "writers": ["1/2"],
         },
     )
     plan = "\n".join(row[0] for row in large.fetchall())
