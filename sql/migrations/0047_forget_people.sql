@@ -89,5 +89,5 @@ BEGIN
 END
 $$;
 
-INSERT INTO schema_migrations (name) VALUES ('0049_forget_people');
+INSERT INTO schema_migrations (name) VALUES ('0047_forget_people');
 COMMIT;
