@@ -631,7 +631,9 @@ $$;
 
 CREATE FUNCTION public.lock_due_sends(most integer, of_ticks integer, but text[], only_these uuid[], claimer uuid) RETURNS uuid[]
     LANGUAGE plpgsql
-    AS $_$
+    SET enable_seqscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
 -- Locks up to "most" sends that are due, for a claim in this transaction, and returns their ids.
 -- Single sends come first; at most "of_ticks" are of a tick. The queues that are open take turns:
 -- each tick (of single sends: each schedule) has an equal share, and its queues divide it; those
@@ -641,8 +643,9 @@ CREATE FUNCTION public.lock_due_sends(most integer, of_ticks integer, but text[]
 -- Of a schedule with a rate, a claimer holds as many as may leave in two seconds, so that they do
 -- not fill its places. Of a tick that is on probation, only so many are claimed that it is judged
 -- before more of it go out; while one daemon claims from it, the others pass it by.
--- The statements that read sends are planned each time (EXECUTE): a plan that was made while there
--- were few sends would read all of them. The others keep their plans.
+-- A session keeps the plans of these statements. A plan that was made while there were few sends
+-- must not read all of them later: so they are planned without sequential scans, and without a sort
+-- where an index has the order.
 DECLARE
     locked uuid[] := '{}';
     taken uuid[];
@@ -658,25 +661,19 @@ BEGIN
     -- committed before it, so none that was begun before this claim is missed.
     PERFORM pg_advisory_xact_lock_shared(736266, 5);
     IF only_these IS NOT NULL THEN
-        EXECUTE $statement$
-            SELECT ARRAY(SELECT id FROM sends
-                          WHERE id = ANY($1) AND state = 'owed' AND due_at <= now()
-                            AND hold_of(queue_tick_id, queue_schedule_id, queue_messageset_id)
-                                IS NULL
-                            FOR UPDATE SKIP LOCKED) $statement$
-           INTO locked USING only_these;
-        RETURN locked;
+        RETURN ARRAY(SELECT id FROM sends
+                      WHERE id = ANY(only_these) AND state = 'owed' AND due_at <= now()
+                        AND hold_of(queue_tick_id, queue_schedule_id, queue_messageset_id) IS NULL
+                        FOR UPDATE SKIP LOCKED);
     END IF;
-    EXECUTE $statement$
-        SELECT ARRAY(SELECT ROW(q.tick_id, q.schedule_id, q.messageset_id, first.due_at, 0, NULL,
-                                NULL)::due_queue
-                       FROM owed_queues q CROSS JOIN LATERAL (
-                           SELECT due_at FROM sends
-                            WHERE state = 'owed' AND queue_tick_id = q.tick_id
-                              AND queue_schedule_id = q.schedule_id
-                              AND queue_messageset_id = q.messageset_id AND due_at <= now()
-                            ORDER BY due_at LIMIT 1) first) $statement$
-       INTO queues;
+    queues := ARRAY(SELECT ROW(q.tick_id, q.schedule_id, q.messageset_id, first.due_at, 0, NULL,
+                               NULL)::due_queue
+                      FROM owed_queues q CROSS JOIN LATERAL (
+                          SELECT due_at FROM sends
+                           WHERE state = 'owed' AND queue_tick_id = q.tick_id
+                             AND queue_schedule_id = q.schedule_id
+                             AND queue_messageset_id = q.messageset_id AND due_at <= now()
+                           ORDER BY due_at LIMIT 1) first);
     probed := ARRAY(SELECT tick_id FROM watched_ticks
                      WHERE tick_id IN (SELECT q.tick_id FROM unnest(queues) q)
                        AND hold IS NULL AND (canary IS NOT NULL OR posted < brake_after)
@@ -726,16 +723,13 @@ BEGIN
                             WHERE id = ANY(locked) AND queue_tick_id = queue.tick_id));
                 END IF;
                 CONTINUE WHEN quota < 1;
-                EXECUTE $statement$
-                    SELECT ARRAY(SELECT id FROM sends
-                                  WHERE state = 'owed' AND queue_tick_id = $1
-                                    AND queue_schedule_id = $2 AND queue_messageset_id = $3
-                                    AND due_at <= now() AND identity <> ALL($4)
-                                    AND id <> ALL($5)
-                                  ORDER BY due_at, id LIMIT $6 FOR UPDATE SKIP LOCKED) $statement$
-                   INTO taken
-                  USING queue.tick_id, queue.schedule_id, queue.messageset_id, but,
-                        CASE turn WHEN 2 THEN locked ELSE '{}' END, quota;
+                taken := ARRAY(SELECT id FROM sends
+                                WHERE state = 'owed' AND queue_tick_id = queue.tick_id
+                                  AND queue_schedule_id = queue.schedule_id
+                                  AND queue_messageset_id = queue.messageset_id
+                                  AND due_at <= now() AND identity <> ALL(but)
+                                  AND (turn = 1 OR id <> ALL(locked))
+                                ORDER BY due_at, id LIMIT quota FOR UPDATE SKIP LOCKED);
                 IF cardinality(taken) = quota THEN
                     fuller := fuller || queue;
                 END IF;
@@ -747,7 +741,7 @@ BEGIN
     END LOOP;
     RETURN locked;
 END
-$_$;
+$$;
 
 CREATE FUNCTION public.make_partitions(parent text, months_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
