@@ -241,8 +241,11 @@ class Database(Service):
             self._lose(connection)
 
     async def _borrow(self) -> Connection:
+        permit = self._permits.acquire()
+        if not permit.called:
+            permit.addTimeout(WAIT_SECONDS, self._reactor)
         try:
-            await self._permits.acquire().addTimeout(WAIT_SECONDS, self._reactor)
+            await permit
         except defer.TimeoutError:
             raise DatabaseUnavailable(f"all {self._size} connections are in use") from None
         try:
