@@ -117,5 +117,5 @@ BEGIN
 END
 $$;
 
-INSERT INTO schema_migrations (name) VALUES ('0060_plan_claims_once');
+INSERT INTO schema_migrations (name) VALUES ('0048_plan_claims_once');
 COMMIT;
