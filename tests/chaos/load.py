@@ -12,10 +12,12 @@ from uuid import UUID
 
 from attrs import define, field
 
+from tests.arrange import arranged
 from tests.chaos.content import LANG, Content, People
 from tests.chaos.records import Notes
 from tests.chaos.servers import ServerProcess
 
+# The token of the Scheduler and of a user, as in the old service.
 TOKEN = "token-of-the-callers"
 
 # A daemon that is stopped does not answer; another one does.
@@ -25,6 +27,16 @@ _RETRY_SECONDS = 0.3
 HEALTH = "/health/"
 
 _KEPT = 50
+
+
+def add_caller(uri: str) -> None:
+    """Insert the user whose token the callers have."""
+    with arranged(uri) as direct:
+        direct.rows(
+            "WITH made AS (INSERT INTO users (username) VALUES ('caller') RETURNING id)"
+            " INSERT INTO tokens (user_id, digest) SELECT id, sha256(%s::bytea) FROM made",
+            TOKEN.encode(),
+        )
 
 
 @define(eq=False)

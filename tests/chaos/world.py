@@ -15,7 +15,7 @@ from tests.chaos.content import Content, People
 from tests.chaos.database import DatabaseServer, GivenServer, OwnServer, target_of, through
 from tests.chaos.faults import FaultContext
 from tests.chaos.faulty_proxy import FaultyProxy, ProxyThread, Target
-from tests.chaos.load import TOKEN
+from tests.chaos.load import TOKEN, add_caller
 from tests.chaos.patroni import PatroniCluster
 from tests.chaos.servers import ROOT, TWISTD, ServerProcess, environment
 from tests.ports import free_port
@@ -109,6 +109,7 @@ class ChaosWorld:
         """Fill the database, and start all processes."""
         self.database.start()
         self._migrate()
+        add_caller(self.database.uri)
         content.write(self.database.uri, generations)
         people.write(self.database.uri, content, count)
         with arranged(self.database.uri) as direct:

@@ -62,7 +62,7 @@ async def test_a_schedule_is_paused_by_the_api_and_the_others_go_on(seed: World)
     environ: dict[str, Any] = seed.environ()
     outcome = await run_here("status", database_uri=seed.database_uri, **environ)
     assert f"schedule {schedule} is paused" in outcome.out
-    assert (await resume(seed, pause_id))["ended_by"] == "scheduler"
+    assert (await resume(seed, pause_id))["ended_by"] == "caller"
     await seed.settled()
     assert len(seed.sender) == 5
     assert (await seed.call("POST", f"{PATH}999/resume/"))[0] == 404
