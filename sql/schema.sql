@@ -39,6 +39,11 @@ CREATE FUNCTION public.audit_row() RETURNS trigger
 -- names the row; the others are secrets.
 DECLARE
     author CONSTANT jsonb := author();
+    -- The place of a subscription. It has moved on if one of them has changed, whichever it is.
+    place CONSTANT text[] := CASE TG_TABLE_NAME WHEN 'subscriptions' THEN ARRAY[
+        'messageset_id', 'lang', 'next_sequence_number', 'active', 'completed', 'process_status']
+        ELSE '{}' END;
+    is_placed boolean;
     secret CONSTANT text[] := COALESCE(TG_ARGV[1:], '{}');
     whole jsonb;
     was jsonb;
@@ -52,11 +57,13 @@ BEGIN
         was := audited_columns(whole, secret);
     ELSE
         whole := to_jsonb(OLD);
+        is_placed := EXISTS (
+            SELECT FROM unnest(place) name WHERE whole -> name <> to_jsonb(NEW) -> name);
         SELECT audited_columns(jsonb_object_agg(key, former.value), secret),
                audited_columns(jsonb_object_agg(key, latter.value), secret)
           INTO was, becomes
           FROM jsonb_each(whole) AS former JOIN jsonb_each(to_jsonb(NEW)) AS latter USING (key)
-         WHERE former.value <> latter.value;
+         WHERE former.value <> latter.value OR is_placed AND key = ANY (place);
         IF becomes IS NULL OR becomes = '{}' THEN
             RETURN NULL;
         END IF;
@@ -299,14 +306,17 @@ CREATE FUNCTION public.drop_partitions(parent text, months_kept integer) RETURNS
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $_$
--- Drops the partitions that end before this month less so many, in UTC. Answers how many.
+-- Drops the partitions that end before this month less so many, in UTC, and deletes such rows from
+-- the default partition. Answers how many partitions it dropped.
 DECLARE
+    time_column CONSTANT text := CASE parent WHEN 'ledger' THEN 'settled_at'
+                                             WHEN 'audit' THEN 'done_at' END;
     oldest_kept text := parent || to_char(
         (now() AT TIME ZONE 'UTC') - make_interval(months => months_kept), '_YYYY_MM');
     partition_name text;
     dropped integer := 0;
 BEGIN
-    IF parent NOT IN ('ledger', 'audit') THEN
+    IF time_column IS NULL THEN
         RAISE EXCEPTION '% has no partitions of months', parent
               USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -319,6 +329,9 @@ BEGIN
         EXECUTE format('DROP TABLE %I', partition_name);
         dropped := dropped + 1;
     END LOOP;
+    EXECUTE format('DELETE FROM %I WHERE %I < $1', parent || '_default', time_column)
+      USING (date_trunc('month', now() AT TIME ZONE 'UTC') - make_interval(months => months_kept))
+            AT TIME ZONE 'UTC';
     RETURN dropped;
 END
 $_$;
@@ -972,33 +985,18 @@ SELECT pause.kind = 'operator'
         OR COALESCE(pause.messageset_id = pause_covers.messageset_id, false))
 $$;
 
-CREATE FUNCTION public.put_back_columns(table_name text, row_id text, before jsonb) RETURNS void
-    LANGUAGE plpgsql
-    AS $_$
--- Gives columns of a row the values that they had before.
-DECLARE
-    columns text := (SELECT string_agg(quote_ident(key), ', ') FROM jsonb_object_keys(before) key);
-    stamps text := (
-        SELECT string_agg(CASE attname WHEN 'updated_at' THEN ', updated_at = now()'
-                                       ELSE ', updated_by = author_id()' END, '')
-          FROM pg_attribute
-         WHERE attrelid = to_regclass(table_name) AND attname IN ('updated_at', 'updated_by'));
-BEGIN
-    EXECUTE format(
-        'UPDATE %1$I one SET (%2$s) = (SELECT %2$s FROM jsonb_populate_record(one, $2)) %3$s'
-        ' WHERE %4$s',
-        table_name, columns, stamps, key_of_audited(table_name))
-      USING row_id, before;
-END
-$_$;
-
 CREATE FUNCTION public.put_back_row(table_name text, before jsonb) RETURNS void
     LANGUAGE plpgsql
     AS $_$
--- Makes a row again that was deleted.
+-- Makes a row again that was deleted, with its id.
 DECLARE
-    columns text := (SELECT string_agg(quote_ident(key), ', ') FROM jsonb_object_keys(before) key);
+    columns text;
 BEGIN
+    IF EXISTS (SELECT FROM pg_attribute
+                WHERE attrelid = to_regclass(table_name) AND attname = 'updated_by') THEN
+        before := before || jsonb_build_object('updated_by', author_id());
+    END IF;
+    columns := (SELECT string_agg(quote_ident(key), ', ') FROM jsonb_object_keys(before) key);
     EXECUTE format('INSERT INTO %1$I (%2$s) SELECT %2$s FROM jsonb_populate_record(NULL::%1$I, $1)',
                    table_name, columns)
       USING before;
@@ -1024,16 +1022,6 @@ BEGIN
         NEW.answers := '{}';
     END IF;
     RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION public.remove_row(table_name text, row_id text, after jsonb) RETURNS void
-    LANGUAGE plpgsql
-    AS $$
--- Removes a row that was made.
-BEGIN
-    EXECUTE format('DELETE FROM %I one WHERE %s', table_name, key_of_audited(table_name))
-      USING row_id, after;
 END
 $$;
 
@@ -1300,6 +1288,7 @@ CREATE TABLE public.audit (
     details jsonb DEFAULT '{}'::jsonb CONSTRAINT audit_details_not_null1 NOT NULL,
     identity text,
     undoes bigint,
+    transaction_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
     CONSTRAINT audit_actor_check CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 200))),
     CONSTRAINT audit_operation_check CHECK ((operation = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text]))),
     CONSTRAINT audit_row_check CHECK ((((operation IS NULL) = (table_name IS NULL)) AND ((operation IS NULL) = (row_id IS NULL))))
@@ -1314,7 +1303,7 @@ COMMENT ON COLUMN public.audit.user_id IS 'The user of the API; null: a command,
 
 COMMENT ON COLUMN public.audit.action IS 'The request, or the command.';
 
-COMMENT ON COLUMN public.audit.request_id IS 'X-Request-ID of the request; each run of a command has one, too.';
+COMMENT ON COLUMN public.audit.request_id IS 'X-Request-ID of the request, which a client may have chosen; each run of a command has one, too.';
 
 COMMENT ON COLUMN public.audit.operation IS 'What was done to the row; null: the entry tells of a command.';
 
@@ -1327,6 +1316,8 @@ COMMENT ON COLUMN public.audit.details IS 'Of a command: counts, ids, and the va
 COMMENT ON COLUMN public.audit.identity IS 'The identity, if the change concerns one person.';
 
 COMMENT ON COLUMN public.audit.undoes IS 'The entry whose change this one undoes.';
+
+COMMENT ON COLUMN public.audit.transaction_id IS 'The transaction of the change.';
 
 CREATE TABLE public.audit_default (
     id bigint DEFAULT nextval('public.audit_entry_id'::regclass) CONSTRAINT audit_id_not_null1 NOT NULL,
@@ -1344,6 +1335,7 @@ CREATE TABLE public.audit_default (
     details jsonb DEFAULT '{}'::jsonb CONSTRAINT audit_details_not_null1 NOT NULL,
     identity text,
     undoes bigint,
+    transaction_id xid8 DEFAULT pg_current_xact_id() CONSTRAINT audit_transaction_id_not_null NOT NULL,
     CONSTRAINT audit_actor_check CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 200))),
     CONSTRAINT audit_operation_check CHECK ((operation = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text]))),
     CONSTRAINT audit_row_check CHECK ((((operation IS NULL) = (table_name IS NULL)) AND ((operation IS NULL) = (row_id IS NULL))))
@@ -2521,6 +2513,8 @@ ALTER TABLE ONLY public.watched_ticks
 
 CREATE INDEX audit_actor ON ONLY public.audit USING btree (actor, id);
 
+CREATE INDEX audit_new_identity ON ONLY public.audit USING btree (((after ->> 'identity'::text))) WHERE ((operation = 'update'::text) AND (after ? 'identity'::text));
+
 CREATE INDEX audit_commands ON ONLY public.audit USING btree (id) WHERE (operation IS NULL);
 
 CREATE INDEX audit_identity ON ONLY public.audit USING btree (identity, id) WHERE (identity IS NOT NULL);
@@ -2530,6 +2524,8 @@ CREATE INDEX audit_request_id ON ONLY public.audit USING btree (request_id);
 CREATE INDEX audit_row ON ONLY public.audit USING btree (table_name, row_id, id);
 
 CREATE INDEX audit_default_actor_id_idx ON public.audit_default USING btree (actor, id);
+
+CREATE INDEX audit_default_expr_idx ON public.audit_default USING btree (((after ->> 'identity'::text))) WHERE ((operation = 'update'::text) AND (after ? 'identity'::text));
 
 CREATE INDEX audit_default_id_idx ON public.audit_default USING btree (id) WHERE (operation IS NULL);
 
@@ -2665,6 +2661,8 @@ CREATE INDEX watched_ticks_held ON public.watched_ticks USING btree (tick_id) WH
 
 ALTER INDEX public.audit_actor ATTACH PARTITION public.audit_default_actor_id_idx;
 
+ALTER INDEX public.audit_new_identity ATTACH PARTITION public.audit_default_expr_idx;
+
 ALTER INDEX public.audit_commands ATTACH PARTITION public.audit_default_id_idx;
 
 ALTER INDEX public.audit_identity ATTACH PARTITION public.audit_default_identity_id_idx;
@@ -2692,8 +2690,6 @@ CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.messagesets 
 CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.pauses FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id');
 
 CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.schedules FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id');
-
-CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.scheduling FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('is_only_row');
 
 CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.subscriptions FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id');
 

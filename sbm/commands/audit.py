@@ -21,8 +21,9 @@ from sbm.commands.running import (
 from sbm.model.audit_entry import AUDITED_TABLES, ROW_OPERATIONS, AuditEntry
 from sbm.model.ids import LARGEST_ID
 from sbm.model.paging import PageRequest
-from sbm.operations.undoing import BATCH, Undone, undo_entries, undo_entry
-from sbm.settings.config import read_max_text_length
+from sbm.operations.refusals import NoSuchRow
+from sbm.operations.undoing import BATCH, Undone, UndoRules, undo_entries, undo_entry
+from sbm.settings.config import read_max_text_length, read_time_zones
 from sbm.settings.reading import Settings
 from sbm.store import audit
 from sbm.store.audit import AuditFilter
@@ -176,50 +177,56 @@ def _undo(options: argparse.Namespace) -> Work:
     if bool(options.ids) == bool(options.request):
         options.misused("give IDs or --request")
     settings = Settings(environ=options.environ)
-    length = read_max_text_length(settings)
+    rules = UndoRules(
+        max_text_length=read_max_text_length(settings),
+        ticking_zone=read_time_zones(settings).scheduler,
+    )
     settings.check()
     if options.request:
-        return partial(_undo_request, request_id=options.request, max_text_length=length)
-    return partial(_undo_those, ids=options.ids, max_text_length=length)
+        return partial(_undo_request, request_id=options.request, rules=rules)
+    return partial(_undo_those, ids=options.ids, rules=rules)
 
 
-async def _undo_those(database: Database, *, ids: list[int], max_text_length: int) -> int:
+async def _undo_those(database: Database, *, ids: list[int], rules: UndoRules) -> int:
     status = OK
     for entry_id in sorted(set(ids), reverse=True):
-        undone = await database.transact(
-            undo_entry, entry_id=entry_id, max_text_length=max_text_length
-        )
+        try:
+            undone = await database.transact(undo_entry, entry_id=entry_id, rules=rules)
+        except NoSuchRow:
+            raise CommandFailed(f"the audit has no entry {entry_id}") from None
         status = max(status, _tell(undone))
     return status
 
 
-async def _undo_request(database: Database, *, request_id: str, max_text_length: int) -> int:
+async def _undo_request(database: Database, *, request_id: str, rules: UndoRules) -> int:
     """In transactions of some hundred changes: what is done stays done."""
-    status, before_id, seen = OK, None, 0
-    while True:
-        undone, before_id, count = await database.transact(
-            _undo_batch,
-            request_id=request_id,
-            before_id=before_id,
-            max_text_length=max_text_length,
-        )
-        if not count:
-            break
-        seen += count
-        status = max(status, _tell(undone))
-    if not seen:
+    found = await database.transact(audit.list_requests, request_id=request_id)
+    if not found:
         raise CommandFailed(f"no change of a row has the request id {request_id!r}")
-    return status
+    if len(found) > 1:
+        raise CommandFailed(
+            f"{len(found)} requests have the id {request_id!r}: give the ids of entries, from"
+            f" `sbm audit list --request {request_id}`"
+        )
+    status, before_id = OK, None
+    while True:
+        undone, before_id = await database.transact(
+            _undo_batch, entry_id=found[0], before_id=before_id, rules=rules
+        )
+        status = max(status, _tell(undone))
+        if before_id is None:
+            return status
 
 
 async def _undo_batch(
-    transaction: Transaction, *, request_id: str, before_id: int | None, max_text_length: int
-) -> tuple[Undone, int | None, int]:
-    entries = await audit.list_of_request(
-        transaction, request_id=request_id, before_id=before_id, limit=BATCH
-    )
-    undone = await undo_entries(transaction, entries=entries, max_text_length=max_text_length)
-    return undone, entries[-1].id if entries else before_id, len(entries)
+    transaction: Transaction, *, entry_id: int, before_id: int | None, rules: UndoRules
+) -> tuple[Undone, int | None]:
+    """Undo the next changes; returns also the last of them, or None if there are no more."""
+    entry = await audit.find(transaction, entry_id=entry_id)
+    assert entry is not None
+    entries = await audit.list_beside(transaction, entry=entry, before_id=before_id, limit=BATCH)
+    undone = await undo_entries(transaction, entries=entries, rules=rules)
+    return undone, entries[-1].id if len(entries) == BATCH else None
 
 
 def _tell(undone: Undone) -> int:

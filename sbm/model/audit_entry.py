@@ -18,15 +18,14 @@ AUDITED_TABLES = (
     "messagesets",
     "pauses",
     "schedules",
-    "scheduling",
     "subscriptions",
     "tokens",
     "user_permissions",
     "users",
 )
 
-# How the audit shows a secret.
-SECRET = "***"  # noqa: S105 (it is what stands for one)
+# The column of a table that is a secret. The audit shows that it was changed, and not its value.
+SECRETS = {"tokens": "digest", "users": "password"}
 
 
 @frozen(kw_only=True)
@@ -36,6 +35,7 @@ class AuditEntry:
     ``table_name``, ``row_id`` and ``operation`` say which row was changed. They are None if the
     entry tells of a whole command; then ``details`` has its counts. ``before`` and ``after`` have
     the columns of the row, as JSON; of an update, only those that differ.
+    ``transaction_id`` is the same for all changes of one transaction.
     """
 
     id: int
@@ -53,3 +53,9 @@ class AuditEntry:
     details: Mapping[str, Any]
     identity: str | None
     undoes: int | None
+    transaction_id: int
+
+    @property
+    def is_of_command(self) -> bool:
+        """Whether a command made the change, and not a request."""
+        return self.action.startswith("sbm ")

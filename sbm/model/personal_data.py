@@ -164,7 +164,7 @@ SUBSCRIBER_TABLES = (
         forgotten="stays, without values; who did it and when stay",
         subscriber=("reason", "request_id", "row_id", "before", "after", "details", "identity"),
         user=("actor", "user_id", "action"),
-        other=("id", "done_at", "table_name", "operation", "undoes"),
+        other=("id", "done_at", "table_name", "operation", "undoes", "transaction_id"),
     ),
     PersonalTable(
         name="tasks",

@@ -53,7 +53,7 @@ async def change_messageset(
     draft = changes(asdict(found))
     await _check_messageset(transaction, draft, besides=messageset_id)
     wanted = evolve(found, **draft.values)
-    await check_messages(transaction, found, wanted, draft.max_text_length)
+    await _check_messages(transaction, found, wanted, draft.max_text_length)
     changed = await messagesets.update(transaction, messageset=wanted)
     if changed is None:
         raise WrongValues({"short_name": [NAME_TAKEN]})
@@ -144,7 +144,7 @@ async def _check_messageset(
     problems.check()
 
 
-async def check_messages(
+async def _check_messages(
     transaction: Transaction, found: MessageSet, wanted: MessageSet, limit: int
 ) -> None:
     """Raise WrongValues if messages of the set can be sent before the change, but not after it."""
@@ -165,16 +165,14 @@ async def check_messages(
     told.check()
 
 
-async def check_again(
-    transaction: Transaction, *, message_id: int, before: Message | None, max_text_length: int
+async def check_made_again(
+    transaction: Transaction, *, message_id: int, max_text_length: int
 ) -> None:
-    """Raise CannotBeSent if a message, which was changed, has problems that it did not have."""
+    """Raise CannotBeSent if a message that was made again could not be sent."""
     found = await messages.find(transaction, message_id=message_id)
     assert found is not None
-    former = None if before is None else await _content(transaction, asdict(before))
-    problems = new_problems(
-        former, await _content(transaction, asdict(found)), limit=max_text_length
-    )
+    made = await _content(transaction, asdict(found))
+    problems = new_problems(None, made, limit=max_text_length)
     if problems:
         raise CannotBeSent([one.sentence for one in problems])
 

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from attrs import asdict, frozen
-from psycopg2 import IntegrityError
+from psycopg2 import DataError, IntegrityError
+from psycopg2.errors import UndefinedColumn
 from psycopg2.extras import Json
 
 from sbm.model.audit_entry import AuditEntry, RowOperation
@@ -27,7 +28,7 @@ async def record(
 ) -> None:
     """Record a command as a whole, in the transaction that does its work; ``details`` is JSON.
 
-    ``action`` is recorded if the transaction has no author.
+    If the transaction has an author, the entry is the author's.
     """
     await transaction.execute(
         QUERIES.insert_entry,
@@ -64,17 +65,25 @@ async def find(transaction: Transaction, *, entry_id: int) -> AuditEntry | None:
     return await transaction.maybe(QUERIES.find_entry, AuditEntry, id=entry_id)
 
 
-async def list_of_request(
-    transaction: Transaction, *, request_id: str, before_id: int | None, limit: int
+async def list_beside(
+    transaction: Transaction, *, entry: AuditEntry, before_id: int | None, limit: int
 ) -> list[AuditEntry]:
-    """The next changes of rows by a request or command, the last one first."""
+    """The next changes of rows by the request or command of an entry, the last one first."""
+    if entry.request_id is None:
+        return [entry] if entry.operation is not None and before_id is None else []
     return await transaction.many(
-        QUERIES.list_entries_of_request,
+        QUERIES.list_entries_beside,
         AuditEntry,
-        request_id=request_id,
+        request_id=entry.request_id,
+        transaction_id=None if entry.is_of_command else str(entry.transaction_id),
         before_id=before_id,
         limit=limit,
     )
+
+
+async def list_requests(transaction: Transaction, *, request_id: str) -> list[int]:
+    """The ids of the newest change of each request or command that has this request id."""
+    return await transaction.many(QUERIES.list_requests, int, request_id=request_id)
 
 
 async def lock_row(transaction: Transaction, *, entry: AuditEntry) -> dict[str, Any] | None:
@@ -93,36 +102,17 @@ class NotPutBack(Exception):
 
 
 async def put_back(transaction: Transaction, *, entry: AuditEntry) -> None:
-    """Make a row, which is locked, what it was before: change, remove, or make it again.
+    """Make a row again that was deleted; raises NotPutBack.
 
-    Raises NotPutBack; then the transaction can only be rolled back.
+    Then the transaction can only be rolled back.
     """
     try:
-        await _put_back(transaction, entry)
-    except IntegrityError as error:
-        told = error.diag.message_primary, error.diag.message_detail
-        raise NotPutBack(" ".join(part for part in told if part)) from error
-
-
-async def _put_back(transaction: Transaction, entry: AuditEntry) -> None:
-    if entry.operation == "update":
-        await transaction.execute(
-            QUERIES.put_back_columns,
-            table_name=entry.table_name,
-            row_id=entry.row_id,
-            before=Json(entry.before),
-        )
-    elif entry.operation == "delete":
         await transaction.execute(
             QUERIES.put_back_row, table_name=entry.table_name, before=Json(entry.before)
         )
-    else:
-        await transaction.execute(
-            QUERIES.remove_row,
-            table_name=entry.table_name,
-            row_id=entry.row_id,
-            after=Json(entry.after),
-        )
+    except (DataError, IntegrityError, UndefinedColumn) as error:
+        told = error.diag.message_primary, error.diag.message_detail
+        raise NotPutBack(" ".join(part for part in told if part)) from error
 
 
 def _as_it_is(found: Any) -> Any:

@@ -69,6 +69,21 @@ async def delete(transaction: Transaction, *, message_id: int) -> bool:
     return await transaction.execute(QUERIES.delete_message, id=message_id) > 0
 
 
+async def has_any(
+    transaction: Transaction,
+    *,
+    messageset_id: int | None = None,
+    binary_content_id: int | None = None,
+) -> bool:
+    """Whether there are messages in a set, or with a file."""
+    return await transaction.one(
+        QUERIES.have_messages,
+        bool,
+        messageset_id=messageset_id,
+        binary_content_id=binary_content_id,
+    )
+
+
 async def delete_all(transaction: Transaction, *, messageset_id: int) -> None:
     """Delete all messages of a set."""
     await transaction.execute(QUERIES.delete_messages_of_set, messageset_id=messageset_id)

@@ -256,7 +256,9 @@ def build(
             ),
             "/api/v1/ticks": Ticks(endpoint=endpoint, wake=wakeups.pauses.wake),
             "/api/v1/pauses": Pauses(endpoint=endpoint, wake=wakeups.pauses.wake),
-            "/api/v1/audit": Audit(endpoint=endpoint, max_text_length=max_text_length),
+            "/api/v1/audit": Audit(
+                endpoint=endpoint, max_text_length=max_text_length, scheduling=scheduling
+            ),
             "/api/v1/identities": Identities(endpoint=endpoint),
             "/api/v1/messageset_languages": Languages(endpoint=endpoint),
             "/api/v1/send-estimates": SendEstimates(endpoint=endpoint),

@@ -33,6 +33,7 @@ CREATE TABLE audit (
     details jsonb NOT NULL DEFAULT '{}',
     identity text,
     undoes bigint,
+    transaction_id xid8 NOT NULL DEFAULT pg_current_xact_id(),
     PRIMARY KEY (id, done_at),
     CONSTRAINT audit_row_check CHECK (
         (operation IS NULL) = (table_name IS NULL) AND (operation IS NULL) = (row_id IS NULL))
@@ -44,7 +45,7 @@ COMMENT ON COLUMN audit.actor IS
 COMMENT ON COLUMN audit.user_id IS 'The user of the API; null: a command, or the Scheduler.';
 COMMENT ON COLUMN audit.action IS 'The request, or the command.';
 COMMENT ON COLUMN audit.request_id IS
-    'X-Request-ID of the request; each run of a command has one, too.';
+    'X-Request-ID of the request, which a client may have chosen; each run of a command has one, too.';
 COMMENT ON COLUMN audit.operation IS 'What was done to the row; null: the entry tells of a command.';
 COMMENT ON COLUMN audit.before IS
     'The row before, without secrets; of an update, only the columns that differ.';
@@ -53,10 +54,14 @@ COMMENT ON COLUMN audit.details IS
     'Of a command: counts, ids, and the values before.';
 COMMENT ON COLUMN audit.identity IS 'The identity, if the change concerns one person.';
 COMMENT ON COLUMN audit.undoes IS 'The entry whose change this one undoes.';
+COMMENT ON COLUMN audit.transaction_id IS 'The transaction of the change.';
 CREATE INDEX audit_row ON audit (table_name, row_id, id);
 CREATE INDEX audit_actor ON audit (actor, id);
 CREATE INDEX audit_request_id ON audit (request_id);
 CREATE INDEX audit_identity ON audit (identity, id) WHERE identity IS NOT NULL;
+-- The other identity of a subscription that was given to another person.
+CREATE INDEX audit_new_identity ON audit ((after ->> 'identity'))
+    WHERE operation = 'update' AND after ? 'identity';
 
 CREATE TABLE audit_default PARTITION OF audit DEFAULT;
 
@@ -84,7 +89,9 @@ BEGIN
          GROUP BY 1
     LOOP
         EXECUTE format('GRANT %s ON audit TO %s', one.privileges, one.grantee);
-        EXECUTE format('GRANT USAGE ON SEQUENCE audit_entry_id TO %s', one.grantee);
+        IF one.privileges LIKE '%INSERT%' THEN
+            EXECUTE format('GRANT USAGE ON SEQUENCE audit_entry_id TO %s', one.grantee);
+        END IF;
     END LOOP;
 END
 $$;
@@ -131,14 +138,17 @@ $$;
 
 CREATE FUNCTION drop_partitions(parent text, months_kept integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
--- Drops the partitions that end before this month less so many, in UTC. Answers how many.
+-- Drops the partitions that end before this month less so many, in UTC, and deletes such rows from
+-- the default partition. Answers how many partitions it dropped.
 DECLARE
+    time_column CONSTANT text := CASE parent WHEN 'ledger' THEN 'settled_at'
+                                             WHEN 'audit' THEN 'done_at' END;
     oldest_kept text := parent || to_char(
         (now() AT TIME ZONE 'UTC') - make_interval(months => months_kept), '_YYYY_MM');
     partition_name text;
     dropped integer := 0;
 BEGIN
-    IF parent NOT IN ('ledger', 'audit') THEN
+    IF time_column IS NULL THEN
         RAISE EXCEPTION '% has no partitions of months', parent
               USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -151,6 +161,9 @@ BEGIN
         EXECUTE format('DROP TABLE %I', partition_name);
         dropped := dropped + 1;
     END LOOP;
+    EXECUTE format('DELETE FROM %I WHERE %I < $1', parent || '_default', time_column)
+      USING (date_trunc('month', now() AT TIME ZONE 'UTC') - make_interval(months => months_kept))
+            AT TIME ZONE 'UTC';
     RETURN dropped;
 END
 $$;
@@ -220,6 +233,11 @@ LANGUAGE plpgsql AS $$
 -- names the row; the others are secrets.
 DECLARE
     author CONSTANT jsonb := author();
+    -- The place of a subscription. It has moved on if one of them has changed, whichever it is.
+    place CONSTANT text[] := CASE TG_TABLE_NAME WHEN 'subscriptions' THEN ARRAY[
+        'messageset_id', 'lang', 'next_sequence_number', 'active', 'completed', 'process_status']
+        ELSE '{}' END;
+    is_placed boolean;
     secret CONSTANT text[] := COALESCE(TG_ARGV[1:], '{}');
     whole jsonb;
     was jsonb;
@@ -233,11 +251,13 @@ BEGIN
         was := audited_columns(whole, secret);
     ELSE
         whole := to_jsonb(OLD);
+        is_placed := EXISTS (
+            SELECT FROM unnest(place) name WHERE whole -> name <> to_jsonb(NEW) -> name);
         SELECT audited_columns(jsonb_object_agg(key, former.value), secret),
                audited_columns(jsonb_object_agg(key, latter.value), secret)
           INTO was, becomes
           FROM jsonb_each(whole) AS former JOIN jsonb_each(to_jsonb(NEW)) AS latter USING (key)
-         WHERE former.value <> latter.value;
+         WHERE former.value <> latter.value OR is_placed AND key = ANY (place);
         IF becomes IS NULL OR becomes = '{}' THEN
             RETURN NULL;
         END IF;
@@ -259,7 +279,7 @@ BEGIN
     FOR one IN
         SELECT * FROM (VALUES
             ('binary_contents', '''id'''), ('messages', '''id'''), ('messagesets', '''id'''),
-            ('pauses', '''id'''), ('schedules', '''id'''), ('scheduling', '''is_only_row'''),
+            ('pauses', '''id'''), ('schedules', '''id'''),
             ('subscriptions', '''id'''), ('tokens', '''id'', ''digest'''),
             ('user_permissions', '''user_id'''), ('users', '''id'', ''password''')
         ) AS audited (name, arguments)
@@ -304,43 +324,20 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION put_back_columns(table_name text, row_id text, before jsonb) RETURNS void
-LANGUAGE plpgsql AS $$
--- Gives columns of a row the values that they had before.
-DECLARE
-    columns text := (SELECT string_agg(quote_ident(key), ', ') FROM jsonb_object_keys(before) key);
-    stamps text := (
-        SELECT string_agg(CASE attname WHEN 'updated_at' THEN ', updated_at = now()'
-                                       ELSE ', updated_by = author_id()' END, '')
-          FROM pg_attribute
-         WHERE attrelid = to_regclass(table_name) AND attname IN ('updated_at', 'updated_by'));
-BEGIN
-    EXECUTE format(
-        'UPDATE %1$I one SET (%2$s) = (SELECT %2$s FROM jsonb_populate_record(one, $2)) %3$s'
-        ' WHERE %4$s',
-        table_name, columns, stamps, key_of_audited(table_name))
-      USING row_id, before;
-END
-$$;
-
 CREATE FUNCTION put_back_row(table_name text, before jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
--- Makes a row again that was deleted.
+-- Makes a row again that was deleted, with its id.
 DECLARE
-    columns text := (SELECT string_agg(quote_ident(key), ', ') FROM jsonb_object_keys(before) key);
+    columns text;
 BEGIN
+    IF EXISTS (SELECT FROM pg_attribute
+                WHERE attrelid = to_regclass(table_name) AND attname = 'updated_by') THEN
+        before := before || jsonb_build_object('updated_by', author_id());
+    END IF;
+    columns := (SELECT string_agg(quote_ident(key), ', ') FROM jsonb_object_keys(before) key);
     EXECUTE format('INSERT INTO %1$I (%2$s) SELECT %2$s FROM jsonb_populate_record(NULL::%1$I, $1)',
                    table_name, columns)
       USING before;
-END
-$$;
-
-CREATE FUNCTION remove_row(table_name text, row_id text, after jsonb) RETURNS void
-LANGUAGE plpgsql AS $$
--- Removes a row that was made.
-BEGIN
-    EXECUTE format('DELETE FROM %I one WHERE %s', table_name, key_of_audited(table_name))
-      USING row_id, after;
 END
 $$;
 

@@ -56,6 +56,13 @@ UPDATE messages
  WHERE id = %(id)s
 RETURNING {columns};
 
+-- name: have_messages :one
+-- reads
+-- Whether there are messages in a set, or with a file.
+SELECT EXISTS (SELECT FROM messages WHERE messageset_id = %(messageset_id)s::integer)
+       OR EXISTS (SELECT FROM messages WHERE binary_content_id = %(binary_content_id)s::integer)
+       AS found;
+
 -- name: delete_messages_of_set :exec
 -- fires: messages_deleted
 -- All messages of a set, which is about to be deleted.

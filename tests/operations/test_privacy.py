@@ -28,7 +28,7 @@ from sbm.model.personal_data import (
 from sbm.model.send import Settled
 from sbm.operations import privacy
 from sbm.operations.privacy import Forgotten
-from sbm.operations.undoing import NotUndoable, undo_entry
+from sbm.operations.undoing import NotUndoable, UndoRules, undo_entry
 from sbm.store import lost_sends, sends
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
@@ -391,7 +391,7 @@ async def test_the_forgetting_is_audited_without_the_person_and_its_changes_are_
     assert str(seeds.subscription) not in str(newest)
     change = direct.value("SELECT id FROM audit WHERE operation = 'update'")
     with pytest.raises(NotUndoable, match="forgotten"):
-        await database.transact(undo_entry, entry_id=change, max_text_length=1000)
+        await database.transact(undo_entry, entry_id=change, rules=UndoRules())
 
 
 @ensureDeferred

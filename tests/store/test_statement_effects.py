@@ -51,9 +51,7 @@ CALLS = {
     "make_partitions": "SELECT make_partitions('ledger', 1)",
     "drop_partitions": "SELECT drop_partitions('ledger', 1)",
     "lock_audited": "SELECT lock_audited('schedules', '1', '{}')",
-    "put_back_columns": _ON_EACH_TABLE % "put_back_columns(name, row_id, before)",
     "put_back_row": _ON_EACH_TABLE % "put_back_row(name, before)",
-    "remove_row": _ON_EACH_TABLE % "remove_row(name, row_id, before)",
     "reserve_moments": "SELECT reserve_moments(1, 1, 1, 1, '0', '1 second')",
     "lock_due_sends": "SELECT lock_due_sends(1, 1, '{}', NULL, NULL)",
 }

@@ -10,7 +10,8 @@ from twisted.web.server import Request
 
 from sbm.model.audit_entry import AUDITED_TABLES, ROW_OPERATIONS, AuditEntry
 from sbm.model.user import ADMINISTER
-from sbm.operations.undoing import BATCH, Undone, undo_entry, undo_request
+from sbm.operations.undoing import BATCH, Undone, UndoRules, undo_entry, undo_request
+from sbm.settings.config import SchedulingSettings
 from sbm.store import audit
 from sbm.store.audit import AuditFilter
 from sbm.store.postgres.transaction import Transaction
@@ -165,6 +166,8 @@ class Audit(Collection):
     app = collection_app()
     resource = RESOURCE
 
+    scheduling: SchedulingSettings
+
     @app.route("/<key>/undo")
     async def undo(self, request: Request, key: str) -> bytes:
         methods = {"POST": replying(partial(self._undo, key))}
@@ -174,7 +177,10 @@ class Audit(Collection):
         """The body is not read."""
         wanted = await read_filters(transaction, _UNDO_FILTERS, request.query)
         undo = undo_request if wanted.get("whole_request") else undo_entry
-        undone = await undo(transaction, entry_id=row_id(key), max_text_length=self.max_text_length)
+        rules = UndoRules(
+            max_text_length=self.max_text_length, ticking_zone=self.scheduling.ticking_zone
+        )
+        undone = await undo(transaction, entry_id=row_id(key), rules=rules)
         return Reply(body=_undone(undone))
 
 

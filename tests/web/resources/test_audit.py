@@ -242,7 +242,7 @@ async def test_rules_and_references_hold_for_an_undoing(api: Api, direct: Arrang
     made_set = await newest(api, "table=messagesets")
     await api.subscription(messageset=message["messageset"], schedule=1)
     refused = await api.post(f"{AUDIT}{made_set['id']}/undo/")
-    assert (refused.status, "used by" in refused.json["detail"]) == (409, True)
+    assert (refused.status, "messages in it" in refused.json["detail"]) == (409, True)
     made_schedule = await newest(api, "table=schedules")
     refused = await api.post(f"{AUDIT}{made_schedule['id']}/undo/")
     assert refused.status == 409
