@@ -245,7 +245,7 @@ USER_TABLES = (
         retention=_FOREVER,
         user=(
             *("user_id", "digest", "name", "created_at", "expires_at", "last_used_at"),
-            "revoked_at",
+            *("revoked_at", "uses_recorded_since"),
         ),
         other=("id",),
     ),

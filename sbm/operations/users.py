@@ -151,21 +151,22 @@ async def issue_token(
         _check_length(name, MAX_TOKEN_NAME, shortest=0)
         if not name.isprintable():
             raise UnfitText("must not contain control characters")
-    if expires_at is not None and expires_at <= transaction.local_time:
-        raise WrongValues({"expires_at": ["This moment is not in the future."]})
     # Requests for the same user wait for each other here, so that each counts what the others made.
     if await users.lock_by_id(transaction, user_id=user_id) is None:
         raise NoSuchRow
     live = await users.make_room(transaction, user_id=user_id, most=most, unused=UNUSED)
     if live >= most:
         raise TooManyTokens(most)
-    return await users.add_token(
+    made = await users.add_token(
         transaction,
         user_id=user_id,
         name=name,
         expires_at=expires_at,
         random_bytes=random_bytes,
     )
+    if made is None:
+        raise WrongValues({"expires_at": ["This moment is not in the future."]})
+    return made
 
 
 async def revoke_token(transaction: Transaction, *, token_id: int) -> None:

@@ -117,10 +117,13 @@ async def add_token(
     name: str = "",
     expires_at: datetime | None = None,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
-) -> tuple[int, str]:
-    """One more token of a user: its id, and 40 hexadecimal digits; older ones stay valid."""
+) -> tuple[int, str] | None:
+    """One more token of a user: its id, and 40 hexadecimal digits; older ones stay valid.
+
+    None if it would be expired already.
+    """
     token = random_bytes(TOKEN_BYTES).hex()
-    token_id = await transaction.one(
+    token_id = await transaction.maybe(
         QUERIES.insert_token,
         int,
         user_id=user_id,
@@ -128,7 +131,7 @@ async def add_token(
         name=name,
         expires_at=expires_at,
     )
-    return token_id, token
+    return None if token_id is None else (token_id, token)
 
 
 async def find_user_by_token(transaction: Transaction, *, token: str) -> FoundToken | None:

@@ -78,8 +78,10 @@ SELECT username, email, is_admin, is_active, is_limited, created_at, password FR
     ON CONFLICT (username) DO UPDATE
        SET is_admin = users.is_admin OR EXCLUDED.is_admin, is_limited = EXCLUDED.is_limited,
            password = COALESCE(EXCLUDED.password, users.password);
-INSERT INTO tokens (user_id, digest, name, created_at, expires_at, last_used_at, revoked_at)
-SELECT users.id, digest, name, kept_tokens.created_at, expires_at, last_used_at, revoked_at
+INSERT INTO tokens (user_id, digest, name, created_at, expires_at, last_used_at, revoked_at,
+                    uses_recorded_since)
+SELECT users.id, digest, name, kept_tokens.created_at, expires_at, last_used_at, revoked_at,
+       uses_recorded_since
   FROM kept_tokens JOIN kept_users ON kept_users.id = kept_tokens.user_id JOIN users USING (username)
  ORDER BY kept_tokens.id
     ON CONFLICT (digest) DO NOTHING;

@@ -133,8 +133,9 @@ SELECT id, username, email, is_admin, is_active, is_limited, password IS NOT NUL
 -- name: make_room_for_token :one
 -- How many live tokens a user has, after those that had to go are revoked: if there are %(most)s or
 -- more, those that have been unused longest, if that is at least %(unused)s. The user is locked.
+-- Whether a token was used before its uses were recorded is unknown: so it counts from then on.
 WITH live AS (
-    SELECT id, COALESCE(last_used_at, created_at) AS used_at FROM tokens
+    SELECT id, GREATEST(last_used_at, created_at, uses_recorded_since) AS used_at FROM tokens
      WHERE user_id = %(user_id)s AND revoked_at IS NULL
        AND (expires_at IS NULL OR expires_at > now())
 ), gone AS (
@@ -145,10 +146,12 @@ WITH live AS (
     RETURNING id)
 SELECT (SELECT count(*) FROM live) - (SELECT count(*) FROM gone) AS live;
 
--- name: insert_token :one
--- One more token of a user; the older ones stay valid.
+-- name: insert_token :maybe
+-- One more token of a user; the older ones stay valid. No row if it would be expired already.
 INSERT INTO tokens (user_id, digest, name, expires_at)
-VALUES (%(user_id)s, %(digest)s, %(name)s, %(expires_at)s) RETURNING id;
+SELECT %(user_id)s, %(digest)s, %(name)s, %(expires_at)s
+ WHERE COALESCE(%(expires_at)s::timestamptz > now(), true)
+RETURNING id;
 
 -- name: find_user_by_digest :maybe
 -- reads

@@ -13,6 +13,7 @@ from sbm.operations import users
 from sbm.operations.refusals import WrongValues
 from sbm.store import users as store
 from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged
 
 
@@ -166,7 +167,10 @@ async def test_the_token_that_was_unused_longest_makes_room(
     database: Database, direct: Arranged
 ) -> None:
     await issued(database, 4, most=4)
-    direct.rows("UPDATE tokens SET created_at = now() - interval '1 year'")
+    direct.rows(
+        "UPDATE tokens SET created_at = now() - interval '1 year',"
+        " uses_recorded_since = now() - interval '1 year'"
+    )
     direct.rows(
         "UPDATE tokens SET last_used_at = now() - interval '1 day' * 31 * id WHERE id IN (2, 3)"
     )
@@ -183,10 +187,27 @@ async def test_the_token_that_was_unused_longest_makes_room(
 @pytest_twisted.ensureDeferred
 async def test_if_there_is_no_room_nothing_is_revoked(database: Database, direct: Arranged) -> None:
     await issued(database, 3, most=3)
-    direct.rows("UPDATE tokens SET created_at = now() - interval '30 days' WHERE id = 1")
+    direct.rows(
+        "UPDATE tokens SET created_at = now() - interval '30 days',"
+        " uses_recorded_since = now() - interval '30 days' WHERE id = 1"
+    )
     with pytest.raises(users.TooManyTokens):
         await issued(database, 1, most=2)  # two must go, and only one can
     assert await live(direct) == [1, 2, 3]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_whose_uses_were_not_recorded_long_enough_stays(
+    database: Database, direct: Arranged
+) -> None:
+    await issued(database, 2, most=2)
+    old = "UPDATE tokens SET created_at = now() - interval '1 year', uses_recorded_since = now()"
+    direct.rows(f"{old} - interval '29 days'")  # as an upgrade or an import does it
+    with pytest.raises(users.TooManyTokens):
+        await issued(database, 1, most=2)
+    direct.rows(f"{old} - interval '30 days'")
+    await issued(database, 1, most=2)
+    assert await live(direct) == [2, 3]
 
 
 @pytest_twisted.ensureDeferred
@@ -221,6 +242,23 @@ async def test_a_token_expires_in_the_future(database: Database) -> None:
         await database.transact(users.issue_token, user_id=1, expires_at=expires_at)
     with pytest.raises(WrongValues, match="0 to 100 characters"):
         await database.transact(users.issue_token, user_id=1, name="x" * 101)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_database_tells_whether_a_token_would_be_expired(
+    database: Database, direct: Arranged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await issued(database, 1, most=1)
+    direct.rows("UPDATE tokens SET created_at = 'epoch', uses_recorded_since = 'epoch'")
+    in_an_hour = datetime.now(timezone.utc) + timedelta(hours=1)
+    # This machine's clock is a day ahead.
+    monkeypatch.setattr(Transaction, "local_time", in_an_hour + timedelta(days=1))
+    past = in_an_hour - timedelta(hours=2)
+    with pytest.raises(WrongValues, match="not in the future"):
+        await database.transact(users.issue_token, user_id=1, expires_at=past, most=1)
+    assert await live(direct) == [1]
+    await database.transact(users.issue_token, user_id=1, expires_at=in_an_hour, most=1)
+    assert await live(direct) == [2]
 
 
 @pytest_twisted.ensureDeferred

@@ -16,7 +16,6 @@ from attrs import define
 from sbm.model.password import hash_password
 from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.operations import users
-from sbm.store.users import add_token
 from tests.arrange import Arranged, arranged
 from tests.web.conftest import Api
 from tests.web.differences import DIFFERENCES
@@ -44,7 +43,7 @@ class Stage:
         for name in ("normal", "inactive"):
             password = hash_password(f"{name}pw")
             user_id = await transact(users.create, username=name, password=password)
-            _, token = await transact(add_token, user_id=user_id)
+            _, token = await transact(users.issue_token, user_id=user_id)
             self.names.texts["b" * 40 if name == "normal" else "c" * 40] = token
             if name == "normal":
                 self.names.learn("updated_by", 2, user_id)
