@@ -14,14 +14,33 @@ from attrs import frozen
 
 BLANK = "must not contain blanks, control characters or invisible characters"
 COMPATIBILITY = "must be written with plain letters, not with variants like fullwidth ones"
-MIXED = "must not mix letters of several scripts, or contain phonetic or historic letters"
+COMPOSED = (
+    "must have a letter and its accent as one character (Unicode calls this NFC): type the letter"
+    " again, because some programs store the accent as a second character"
+)
+SYMBOL = "must have no other signs and digits than those of ASCII"
+ACCENT = "must not have accents that are characters of their own, over a letter or alone"
+MIXED = (
+    "must not mix letters of several scripts, or contain phonetic or historic letters, or Latin"
+    " letters that look like others, as the dotless i does"
+)
 LOOKALIKE = "must not consist of letters that look like Latin ones"
+COLON = "must not contain a colon: it ends the name when a user logs in with a password"
 
 # U+2800 is a symbol that has no dots, so it looks like a blank. Hangul fillers are letters, and
 # variation selectors are marks: the last class has both.
 _INVISIBLE = regex.compile(
     r"[\p{White_Space}\p{Z}\p{C}\u2800\p{Default_Ignorable_Code_Point}]", regex.V1
 )
+
+# Signs and digits beyond ASCII look like those of ASCII, or like letters: only the mark of a long
+# vowel in Japanese is a part of names.
+_SYMBOL = regex.compile(r"[^\p{ASCII}\p{L}\p{M}]|[\p{Lm}&&\p{sc=Common}--\u30fc]", regex.V1)
+
+# Latin letters, which an accent may be a part of: those that are ASCII without it, and these. The
+# others are phonetic, or look like ASCII. Of two that look alike, only one is here: no capital eth,
+# because of the capital d with stroke, and no turned e, because of the schwa.
+_LATIN = frozenset("ÆæŒœØøÞþðĐđĦħŁłŊŋßẞƁɓƊɗƘƙƳƴƐɛƆɔƏə")
 
 # The scripts of table 5 of UAX 31 (Recommended Scripts), except Latin. The other scripts are not
 # used for names today, and some of their letters look like Latin ones.
@@ -32,33 +51,54 @@ _SCRIPTS = (
 )
 # People who write these languages mix these scripts in one word.
 _TOGETHER = (("Han", "Hiragana", "Katakana"), ("Han", "Hangul"), ("Han", "Bopomofo"))
-
-# Phonetic letters are Latin, too, but look like ordinary ones.
-_LATIN = r"[\p{scx=Latin}--\p{Block=IPA_Extensions}--\p{Block=Phonetic_Extensions}]"
-
-
-def _one_of(scripts: Sequence[str]) -> str:
-    return "[" + "".join(rf"\p{{scx={script}}}" for script in scripts) + "]"
+# What these blocks have is phonetic or historic, or a part of a syllable that looks like l or o.
+_UNUSUAL = (
+    *("Phonetic_Extensions", "Cyrillic_Extended_A", "Cyrillic_Extended_B", "Cyrillic_Extended_C"),
+    *("Hangul_Jamo", "Hangul_Jamo_Extended_A", "Hangul_Jamo_Extended_B"),
+)
 
 
-# Digits and punctuation are Common, and accents are Inherited: they go with each script.
+def _letters_of(scripts: Sequence[str]) -> str:
+    """The letters of scripts, and their marks."""
+    letters = "".join(rf"\p{{scx={script}}}" for script in scripts)
+    unusual = "".join(rf"--\p{{Block={block}}}" for block in _UNUSUAL)
+    return rf"[[{letters}]&&[\p{{L}}\p{{M}}]{unusual}]"
+
+
+# The first alternative is for Latin letters, which are looked at one by one.
 _ONE_SCRIPT = regex.compile(
     "|".join(
-        rf"(?:{letters}|[\p{{scx=Common}}\p{{scx=Inherited}}])*"
+        rf"(?:{letters}|[\p{{ASCII}}--\p{{L}}])*"
         for letters in [
-            _LATIN,
-            *(_one_of([script]) for script in _SCRIPTS),
-            *map(_one_of, _TOGETHER),
+            r"[\p{scx=Latin}&&\p{L}]",
+            *(_letters_of([script]) for script in _SCRIPTS),
+            *map(_letters_of, _TOGETHER),
         ]
     ),
     regex.V1,
 )
 
+# A mark alone can look like a dot or a ring. A mark over a letter of these scripts can be a stroke;
+# all their usual accents are a part of one character with the letter.
+_ACCENT = regex.compile(
+    r"(?<![\p{L}\p{M}])\p{M}|[[\p{scx=Latin}\p{scx=Greek}\p{scx=Cyrillic}]&&\p{L}]\p{M}", regex.V1
+)
+
 _LETTER = regex.compile(r"\p{L}")
 _LATIN_LETTER = regex.compile(r"\p{scx=Latin}")
-# Cyrillic, Greek and Armenian letters that look like a Latin letter in lower case or in upper case.
+# Letters of other scripts that look like a Latin letter in lower case or in upper case. This is a
+# choice of those of UTS 39, by script: its whole table has thousands of lines.
 _LIKE_LATIN = frozenset(
-    "асеіјорѕухһԁԛԝѵӏүьгАВЕКМНОРСТУХІЈЅԚԜӀҮЬЅοναριυκγτσηϲΑΒΕΖΗΙΚΜΝΟΡΤΥΧϹօոսհցզյքՕՍԼՏ"
+    "асеіјорѕухһԁԛԝѵӏүьгҽАВЕКМНОРСТУХІЈЅԚԜӀҮЬԌѴ"  # Cyrillic
+    "οναριυκγτσηϲϳΑΒΕΖΗΙΚΜΝΟΡΤΥΧϹϺͿ"  # Greek
+    "օոսհցզյքռՕՍԼՏՈՀ"  # Armenian
+    "וןס"  # Hebrew
+    "اهہھەۃة"  # Arabic
+    "ყჿოႽ"  # Georgian
+    "ዐሀ"  # Ethiopic
+    "ဝင"  # Myanmar
+    "ଠഠട"  # Oriya, Malayalam
+    "丨丶ノー"  # Han, Katakana
 )
 
 
@@ -94,15 +134,29 @@ def objection(text: str) -> str | None:
     """
     if _INVISIBLE.search(text):
         return BLANK
-    if unicodedata.normalize("NFKC", text) != unicodedata.normalize("NFC", text):
+    composed = unicodedata.normalize("NFC", text)
+    if unicodedata.normalize("NFKC", text) != composed:
         return COMPATIBILITY
+    if _SYMBOL.search(text):
+        return SYMBOL
+    if text != composed:
+        return COMPOSED
+    return ACCENT if _ACCENT.search(text) else _objection_to_letters(text)
+
+
+def _objection_to_letters(text: str) -> str | None:
     local_part, at, domain = text.rpartition("@")
     for part in (local_part, *domain.split(".")) if at else (text,):
-        if not _ONE_SCRIPT.fullmatch(unicodedata.normalize("NFC", part)):
+        if not _ONE_SCRIPT.fullmatch(part) or not all(map(_is_usual, part)):
             return MIXED
     if any(_looks_latin(part) for part in (local_part, domain)):
         return LOOKALIKE
     return None
+
+
+def objection_to_name(text: str) -> str | None:
+    """The same for a name: with Basic authentication, a colon ends the name."""
+    return objection(text) or (COLON if ":" in text else None)
 
 
 def is_storable(text: str) -> bool:
@@ -132,6 +186,13 @@ def meant_by(called: str, known: Iterable[KnownName]) -> str | None:
 def _only(names: Iterable[str]) -> str | None:
     found = list(names)
     return found[0] if len(found) == 1 else None
+
+
+def _is_usual(one: str) -> bool:
+    """Whether it is no Latin letter, or one that is used in names and looks like no other."""
+    if not _LATIN_LETTER.match(one) or one in _LATIN:
+        return True
+    return unicodedata.normalize("NFD", one)[0].isascii()
 
 
 def _looks_latin(text: str) -> bool:

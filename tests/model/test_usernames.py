@@ -9,16 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbm.model.usernames import (
+    ACCENT,
     BLANK,
+    COLON,
     COMPATIBILITY,
+    COMPOSED,
     LOOKALIKE,
     MIXED,
+    SYMBOL,
     AmbiguousName,
     KnownName,
     folded,
     is_storable,
     meant_by,
     objection,
+    objection_to_name,
 )
 
 # Few letters, in many spellings, so that names often are the same.
@@ -59,10 +64,24 @@ def test_capitals_do_not_count(text: str) -> None:
             "o'neil+1@example.org",
             "x_1-2.3",
             "é",
-            "e\u0301",
+            "Łukasz Đorđe Nguyễn Ștefan Ɓello İbrahim".replace(" ", ""),
             "straße",
         ),
-        *("иван", "γιώργος", "山田たろう", "김철수", "عمر", "राम", "9"),
+        *(
+            "иван",
+            "йод",
+            "γιώργος",
+            "山田たろう",
+            "佐々木",
+            "カタカナー",
+            "김철수",
+            "عمر",
+            "مُحَمَّد",
+            "राम",
+            "9",
+        ),
+        *("שרה", "יוסי", "สมชาย", "မောင်", "தமிழ்", "തോമസ്", "ខ្មែរ", "འབྲུག", "አበበ", "გიორგი", "Արմեն"),
+        *("a!#$%&'*/=?^_`{|}~-b@example.org", '"ab"@example.org'),
         *("bob@пример.рф", "bob@пример.рус", "bob@münchen.example"),
     ],
 )
@@ -86,10 +105,31 @@ def test_people_may_write_their_names_in_their_own_script(name: str) -> None:
         ("ｂｏｂ", COMPATIBILITY),
         ("𝐛𝐨𝐛", COMPATIBILITY),
         ("ﬁn", COMPATIBILITY),
+        *(
+            (one, MIXED)
+            for one in ("admın", "lǀ", "ǃ", "ɩ", "Ƅob", "ꜱam", "ĸen", "Ðan", "ǝ", "ꙑ", "ᴦ")
+        ),
+        *((one, MIXED) for one in ("\u110b", "ס\u0335")),
+        *((one, SYMBOL) for one in ("anna‐maria", "a−b", "a꞉b", "\u037e", "a⁄b", "a∕b", "a·b")),
+        *((one, SYMBOL) for one in ("oʼneil", "ʻa", "b०b", "〇", "عـمر", "➀")),
+        *(
+            (one, ACCENT)
+            for one in ("b\u0335ob", "bob\u0336", "а\u0301", "\u0c02", "1\u0301", "ẹ\u0300")
+        ),
+        *((one, COMPOSED) for one in ("e\u0301", "й".replace("й", "и\u0306"), "\u212a")),
+        *((one, LOOKALIKE) for one in ("סס", "ဝဝ", "ഠ", "丨", "هه", "ყ")),
     ],
 )
 def test_a_name_that_looks_like_another_is_refused(name: str, why: str) -> None:
     assert objection(name) == why
+
+
+def test_a_name_has_no_colon() -> None:
+    """Basic authentication would take what follows it for the password."""
+    assert objection_to_name("a:b") == COLON
+    assert objection_to_name("bob@[::1]") == COLON
+    assert objection_to_name("bоb:") == MIXED
+    assert objection_to_name("bob") is objection("bob@[::1]") is None
 
 
 # One of each kind: blanks, controls, marks and letters that show nothing, half a pair, unassigned.
