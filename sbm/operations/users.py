@@ -9,6 +9,7 @@ from datetime import datetime
 
 from attrs import asdict, evolve
 
+from sbm.model.email import is_email
 from sbm.model.user import (
     ADMINISTER,
     MAX_EMAIL,
@@ -17,7 +18,15 @@ from sbm.model.user import (
     MAX_USERNAME,
     UNUSED,
 )
-from sbm.model.usernames import BLANK, AmbiguousName, folded, is_storable, meant_by, objection
+from sbm.model.usernames import (
+    BLANK,
+    AmbiguousName,
+    folded,
+    is_storable,
+    meant_by,
+    objection,
+    objection_to_name,
+)
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import NoSuchRow, OperationRefused, WrongValues
 from sbm.store import users
@@ -25,6 +34,7 @@ from sbm.store.postgres.transaction import Transaction
 from sbm.store.users import TokenRecord, UserRecord
 
 TAKEN = "A user with this name already exists."
+EMAIL_TAKEN = "A user with this e-mail address already exists."
 
 
 class UnknownUser(OperationRefused):
@@ -40,6 +50,22 @@ class UsernameTaken(OperationRefused):
 
     def __init__(self, username: str) -> None:
         super().__init__(f"there is a user {username!r} already")
+
+
+class EmailTaken(OperationRefused):
+    """Another user has this e-mail address already; ``username`` is that user's name."""
+
+    def __init__(self, username: str) -> None:
+        super().__init__(f"the user {username!r} has this e-mail address already")
+
+
+class LastAdministrator(OperationRefused):
+    """With this change, nobody could administer users by API any more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This user is the last active administrator. Make another one first, or use `sbm user`."
+        )
 
 
 class AmbiguousUser(OperationRefused):
@@ -76,11 +102,12 @@ async def create(
 ) -> int:
     """Make a user, with a hashed password or none, and return the id.
 
-    The user holds these ``permissions``, and, unless ``limited``, the usual ones. Raises
-    UsernameTaken, also if the name is that of a user in another spelling, or UnfitText.
+    The user holds these ``permissions``, and, unless ``limited``, the usual ones. Raises UnfitText;
+    and UsernameTaken or EmailTaken, if another user has the name or the address, in any spelling,
+    as a name or as an address.
     """
     await _check_new_name(transaction, username)
-    _check_email(email)
+    await _check_new_email(transaction, email)
     granted = frozenset(permissions)
     user_id = await users.create(
         transaction,
@@ -183,8 +210,12 @@ async def set_password(transaction: Transaction, *, username: str, password: str
 
 
 async def set_active(transaction: Transaction, *, username: str, is_active: bool) -> None:
-    """Let a user in, or refuse all tokens and the password of a user; raises UnknownUser."""
+    """Let a user in, or refuse all tokens and the password of a user; raises UnknownUser.
+
+    The user may be the last administrator: an operator can make another one.
+    """
     user_id = await _lock(transaction, username)
+    await users.lock_administrators(transaction)
     await users.set_active(transaction, user_id=user_id, is_active=is_active)
 
 
@@ -204,10 +235,14 @@ async def grant(transaction: Transaction, *, username: str, permission: str) -> 
 
 
 async def revoke(transaction: Transaction, *, username: str, permission: str) -> bool:
-    """Take a permission from a user; returns whether it had been granted. Raises UnknownUser."""
+    """Take a permission from a user; returns whether it had been granted. Raises UnknownUser.
+
+    The user may be the last administrator: an operator can make another one.
+    """
     user_id = await _lock(transaction, username)
     if permission != ADMINISTER:
         return await users.revoke(transaction, user_id=user_id, permission=permission)
+    await users.lock_administrators(transaction)
     found = await users.find(transaction, user_id=user_id)
     await users.set_admin(transaction, user_id=user_id, is_admin=False)
     return found is not None and found.is_admin
@@ -227,7 +262,7 @@ async def create_user(transaction: Transaction, draft: Draft) -> UserRecord:
     draft.found().check()
     values = dict(draft.values)
     with _told_of("email"):
-        _check_email(values["email"])
+        await _check_new_email(transaction, values["email"])
     with _told_of("username"):
         user_id = await create(
             transaction,
@@ -244,9 +279,10 @@ async def create_user(transaction: Transaction, draft: Draft) -> UserRecord:
 
 
 async def change_user(transaction: Transaction, changes: Changes, *, user_id: int) -> UserRecord:
-    """Change a user, by the values of a draft; raises NoSuchRow or WrongValues.
+    """Change a user, by the values of a draft; raises NoSuchRow, WrongValues or LastAdministrator.
 
-    Without a new password, the old one stays.
+    Without a new password, the old one stays. So do a name and an address that are written as they
+    are stored, whatever they are.
     """
     found = await users.lock_by_id(transaction, user_id=user_id)
     if found is None:
@@ -256,12 +292,8 @@ async def change_user(transaction: Transaction, changes: Changes, *, user_id: in
     values = dict(draft.values)
     password = values.pop("password", None)
     wanted = evolve(found, **values)
-    if wanted.email != found.email:
-        with _told_of("email"):
-            _check_email(wanted.email)
+    await _check_changed(transaction, found, wanted)
     with _told_of("username"):
-        if wanted.username != found.username:
-            await _check_new_name(transaction, wanted.username, besides=found.username)
         if not await users.update(transaction, user=wanted):
             raise UsernameTaken(wanted.username)
     if "permissions" in values:
@@ -282,6 +314,24 @@ async def list_tokens(
     return await users.list_tokens(transaction, username=username)
 
 
+async def _check_changed(transaction: Transaction, found: UserRecord, wanted: UserRecord) -> None:
+    """Check only new values: what is stored stays as it is."""
+    if wanted.email != found.email:
+        with _told_of("email"):
+            await _check_new_email(transaction, wanted.email, besides=found.username)
+    if wanted.username != found.username:
+        with _told_of("username"):
+            await _check_new_name(transaction, wanted.username, besides=found.username)
+    if _administers(found) and not _administers(wanted):
+        await users.lock_administrators(transaction)
+        if not await users.has_administrator(transaction, besides=found.id):
+            raise LastAdministrator
+
+
+def _administers(user: UserRecord) -> bool:
+    return user.is_admin and user.is_active
+
+
 async def _found(transaction: Transaction, user_id: int) -> UserRecord:
     found = await users.find(transaction, user_id=user_id)
     assert found is not None
@@ -295,6 +345,8 @@ def _told_of(attribute: str) -> Iterator[None]:
         yield
     except UsernameTaken:
         raise WrongValues({attribute: [TAKEN]}) from None
+    except EmailTaken:
+        raise WrongValues({attribute: [EMAIL_TAKEN]}) from None
     except UnfitText as refusal:
         raise WrongValues({attribute: [f"It {refusal}."]}) from None
 
@@ -326,29 +378,46 @@ async def _meant(transaction: Transaction, called: str) -> str | None:
     except AmbiguousName as error:
         raise AmbiguousUser(called, error.usernames) from None
     if username is None:
-        _check_text(called)
+        _check_text(objection_to_name(called))
     return username
 
 
 async def _check_new_name(
     transaction: Transaction, username: str, *, besides: str | None = None
 ) -> None:
-    """Raise UsernameTaken for another spelling of a user's name, ``besides`` one, or UnfitText.
+    """Raise UsernameTaken, EmailTaken or UnfitText for the new name of a user.
 
-    No other transaction can add a name before this one ends.
+    ``besides`` is the name that the user has. No other transaction can add a name or an address
+    before this one ends.
     """
     _check_length(username, MAX_USERNAME)
-    await users.lock_names(transaction)
-    alike = await _spelled_otherwise(transaction, username) if is_storable(username) else []
-    for name in alike:
-        if name != besides:
-            raise UsernameTaken(name)
-    _check_text(username)
+    await _check_that_nobody_has(transaction, username, besides=besides)
+    _check_text(objection_to_name(username))
 
 
-def _check_email(email: str) -> None:
+async def _check_new_email(
+    transaction: Transaction, email: str, *, besides: str | None = None
+) -> None:
+    """The same for a new e-mail address, which may be empty."""
     _check_length(email, MAX_EMAIL, shortest=0)
-    _check_text(email)
+    if email:
+        await _check_that_nobody_has(transaction, email, besides=besides)
+        _check_text(objection(email))
+        _check_text(None if is_email(email) else "must be an e-mail address")
+
+
+async def _check_that_nobody_has(
+    transaction: Transaction, text: str, *, besides: str | None
+) -> None:
+    await users.lock_names(transaction)
+    if not is_storable(text):
+        return
+    key = folded(text)
+    for one in await users.list_alike(transaction, key=key):
+        if one.username != besides and folded(one.username) == key:
+            raise UsernameTaken(one.username)
+        if one.username != besides and folded(one.email) == key:
+            raise EmailTaken(one.username)
 
 
 async def _spelled_otherwise(transaction: Transaction, username: str) -> list[str]:
@@ -363,7 +432,6 @@ def _check_length(text: str, longest: int, *, shortest: int = 1) -> None:
         raise UnfitText(f"must have {shortest} to {longest} characters")
 
 
-def _check_text(text: str) -> None:
-    wrong = objection(text)
+def _check_text(wrong: str | None) -> None:
     if wrong is not None:
         raise UnfitText(wrong)

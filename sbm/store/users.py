@@ -90,6 +90,16 @@ async def lock_names(transaction: Transaction) -> None:
     await transaction.execute(QUERIES.lock_names)
 
 
+async def lock_administrators(transaction: Transaction) -> None:
+    """Let no other transaction lock an administrator out, or demote one, until this one ends."""
+    await transaction.execute(QUERIES.lock_administrators)
+
+
+async def has_administrator(transaction: Transaction, *, besides: int | None = None) -> bool:
+    """Whether there is an active administrator, ``besides`` the user with this id."""
+    return await transaction.one(QUERIES.has_administrator, bool, besides=besides)
+
+
 async def find_or_create(
     transaction: Transaction, *, username: str, email: str, admin: bool
 ) -> int:

@@ -24,6 +24,16 @@ SELECT username, email FROM users
 -- New names are compared with all others one at a time: no two that are the same can be added.
 SELECT pg_advisory_xact_lock(736266, 9);
 
+-- name: lock_administrators :exec
+-- reads
+-- Administrators are made others one at a time: so of two, at least one stays.
+SELECT pg_advisory_xact_lock(736266, 10);
+
+-- name: has_administrator :one
+-- reads
+-- Whether there is an active administrator, besides the user with this id.
+SELECT EXISTS (SELECT FROM users WHERE is_admin AND is_active AND id IS DISTINCT FROM %(besides)s);
+
 -- name: upsert_user :one
 -- The user of this name, made if there is none. An administrator stays one.
 INSERT INTO users (username, email, is_admin)

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, gathe
 
 from sbm.model.user import ADMINISTER, PERMISSIONS, USUAL, User
 from sbm.operations import users
+from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import WrongValues
 from sbm.store import users as store
 from sbm.store.postgres.database import Database
@@ -82,18 +83,22 @@ async def test_an_email_finds_the_user_who_has_it(database: Database) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_name_counts_more_than_an_email(database: Database) -> None:
-    for username in ("bob", "b@example.org", "ann"):
-        await database.transact(users.create, username=username, email="b@example.org")
+async def test_a_name_counts_more_than_an_email(database: Database, direct: Arranged) -> None:
+    direct.rows(
+        "INSERT INTO users (username, email) SELECT unnest(%s), 'b@example.org'",
+        ["bob", "b@example.org", "ann"],
+    )
     token = await database.transact(users.create_token, email="b@example.org")
     found = await user_of(database, token)
     assert found == User(id=2, username="b@example.org")
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_email_of_several_users_is_nobodys(database: Database) -> None:
-    for username in ("bob", "ann"):
-        await database.transact(users.create, username=username, email="b@example.org")
+async def test_an_email_of_several_users_is_nobodys(database: Database, direct: Arranged) -> None:
+    direct.rows(
+        "INSERT INTO users (username, email) VALUES ('bob', 'b@example.org'),"
+        " ('ann', 'b@example.org')"
+    )
     token = await database.transact(users.create_token, email="b@example.org")
     found = await user_of(database, token)
     assert found is not None
@@ -326,6 +331,40 @@ async def test_a_name_that_several_users_have_is_refused(
         await database.transact(users.create, username="BOB")
 
 
+@pytest.mark.parametrize(
+    ("username", "email", "refusal"),
+    [
+        ("eve", "BOB@example.org", users.EmailTaken),
+        ("Bob@Example.org", "", users.EmailTaken),
+        ("eve", "Ann@example.org", users.UsernameTaken),
+        ("ANN@example.org", "", users.UsernameTaken),
+        ("eve@example.org", "eve@example.org", None),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_new_names_and_addresses_are_nobody_elses(
+    database: Database, username: str, email: str, refusal: type[Exception] | None
+) -> None:
+    await database.transact(users.create, username="bob", email="bob@example.org")
+    await database.transact(users.create, username="ann@example.org")
+    making = database.transact(users.create, username=username, email=email)
+    if refusal is None:
+        await making
+    else:
+        with pytest.raises(refusal, match="already"):
+            await making
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_address_at_once_is_one_users(database: Database, direct: Arranged) -> None:
+    making = [
+        database.transact(users.create, username=f"user{number}", email=email)
+        for number, email in enumerate(("b@example.org", "B@example.org", "b@EXAMPLE.org"))
+    ]
+    await gatherResults([ensureDeferred(_if_free(one)) for one in making])
+    assert direct.value("SELECT count(*) FROM users") == 1
+
+
 @pytest.mark.parametrize("name", ["bоb", "bob ", "b ob", "b\u200bob"])
 @pytest_twisted.ensureDeferred
 async def test_a_name_that_looks_like_another_is_only_known_if_it_exists(
@@ -362,10 +401,37 @@ async def test_two_spellings_at_once_make_one_user(database: Database, direct: A
     assert direct.value("SELECT count(*) FROM users") == 1
 
 
+@pytest_twisted.ensureDeferred
+async def test_of_administrators_who_are_changed_at_once_one_stays(
+    database: Database, direct: Arranged
+) -> None:
+    ids = [
+        await database.transact(users.create, username=f"admin{number}", admin=True)
+        for number in range(3)
+    ]
+    for change in ({"is_admin": False}, {"is_active": False}) * 3:
+        direct.rows("UPDATE users SET is_admin = true, is_active = true")
+        changing = [
+            database.transact(users.change_user, changes=_changed_to(change), user_id=one)
+            for one in ids
+        ]
+        await gatherResults([ensureDeferred(_unless_last(one)) for one in changing])
+        assert direct.value("SELECT count(*) FROM users WHERE is_admin AND is_active") == 1
+
+
+def _changed_to(values: dict[str, bool]) -> Changes:
+    return lambda _stored: Draft(values=values)
+
+
+async def _unless_last(changing: Awaitable[object]) -> None:
+    with suppress(users.LastAdministrator):
+        await changing
+
+
 async def _done(making: Awaitable[object]) -> None:
     await making
 
 
 async def _if_free(making: Awaitable[int]) -> None:
-    with suppress(users.UsernameTaken):
+    with suppress(users.UsernameTaken, users.EmailTaken):
         await making

@@ -176,7 +176,7 @@ class Resource(Generic[Row]):
         answers = (
             {201: self._answer("The row that was made.", **told.created)}
             if creates
-            else {200: self._answer("The row as it is now."), **NOT_FOUND}
+            else {200: self._answer("The row as it is now."), **NOT_FOUND, **told.changed}
         )
         return Operation(
             name=f"{name}_{told.name}",

@@ -23,8 +23,9 @@ class Sentences:
     ``notes`` are remarks about methods, by name, or about LIST. ``example`` is a row to write,
     ``change`` some fields of one; ``media_types`` are those of their bodies. ``post`` describes a
     POST to the list that makes no row. ``created`` are the headers of the answer to a POST that
-    makes a row. ``takes_key``: a request with an Idempotency-Key is done once. ``in_use``: a row
-    is not deleted while other rows refer to it.
+    makes a row. ``changed`` are further answers to PUT and PATCH, by status. ``takes_key``: a
+    request with an Idempotency-Key is done once. ``in_use``: a row is not deleted while other rows
+    refer to it.
     """
 
     tag: str
@@ -41,5 +42,6 @@ class Sentences:
     media_types: Sequence[str] = PARSED_TYPES
     post: Operation | None = None
     created: Mapping[str, JsonSchema] = {}
+    changed: Mapping[int, JsonSchema] = {}
     takes_key: bool = False
     in_use: bool = False

@@ -12,7 +12,7 @@ from sbm.model.echo import echoed
 from sbm.operations.privacy import TooMuchData
 from sbm.operations.refusals import CannotBeSent, InUse, NoSuchRow
 from sbm.operations.undoing import NotUndoable
-from sbm.operations.users import TooManyTokens
+from sbm.operations.users import LastAdministrator, TooManyTokens
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 
 UNEXPECTED = {"detail": "Internal server error."}
@@ -173,6 +173,7 @@ STATUSES: Mapping[type[Exception], int] = {
     MethodNotAllowed: 405,
     NotAcceptable: 406,
     InUse: 409,
+    LastAdministrator: 409,
     NotUndoable: 409,
     TooMuchData: 409,
     TooLarge: 413,
@@ -196,6 +197,7 @@ KINDS: Mapping[type[Exception], str] = {
     MethodNotAllowed: "method",
     NotAcceptable: "accept",
     InUse: "in-use",
+    LastAdministrator: "last-administrator",
     NotUndoable: "not-undoable",
     TooMuchData: "too-much-data",
     TooLarge: "too-large",
@@ -243,7 +245,7 @@ def body_of(error: Exception) -> Any:
         return error.body
     if isinstance(error, NoSuchRow):
         return {"detail": _NOT_FOUND}
-    if isinstance(error, InUse | NotUndoable | TooManyTokens | TooMuchData):
+    if isinstance(error, InUse | LastAdministrator | NotUndoable | TooManyTokens | TooMuchData):
         return {"detail": str(error)}
     if isinstance(error, CannotBeSent):
         return list(error.sentences)

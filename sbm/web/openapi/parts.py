@@ -111,6 +111,10 @@ ERRORS: Mapping[str, JsonSchema] = {
         "description": "Other rows refer to the row. Nothing was deleted.",
         "schema": "Detail",
     },
+    "LastAdministrator": {
+        "description": "The user is the last active administrator. Nothing was changed.",
+        "schema": "Detail",
+    },
     "TooLarge": {"description": "The body is too large.", "schema": "Detail"},
     "KeyReused": {
         "description": "The Idempotency-Key was used for a request with another body. Nothing was"

@@ -50,7 +50,7 @@ from sbm.web.http.needs import Needs
 from sbm.web.http.passwords import Passwords
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.parts import TOO_MANY, Operation, PathItem, Section, answer_of
-from sbm.web.openapi.schemas import one_object, said, schema, taken_by, written
+from sbm.web.openapi.schemas import one_object, ref, said, schema, taken_by, written
 from sbm.web.schema import filters
 from sbm.web.schema.fields import (
     CREATED_AT,
@@ -89,29 +89,25 @@ class Email(Text):
 
 
 @frozen(kw_only=True)
-class OptionalEmail(Text):
-    """An e-mail address, or nothing."""
-
-    kind: ClassVar[str] = "email"
-
-    def objections(self, text: str) -> list[str]:
-        wrong = [] if not text or is_email(text) else [WRONG_EMAIL]
-        return super().objections(text) or wrong
-
-
-@frozen(kw_only=True)
-class Password(Text):
+class Verbatim(Text):
     """A text; blanks at its ends are not removed."""
 
     def parse(self, given: Any) -> str:
         if not isinstance(given, str):
             return super().parse(given)
-        if not given:
+        if not given and not self.blank:
             raise FieldError(NOT_BLANK)
         objections = self.objections(given)
         if objections:
             raise FieldError(*objections)
         return given
+
+
+@frozen(kw_only=True)
+class OptionalEmail(Verbatim):
+    """An e-mail address, or nothing; the operation checks the form of a new one."""
+
+    kind: ClassVar[str] = "email"
 
 
 @taken_by.register
@@ -131,7 +127,7 @@ EMAIL_SCHEMA = Schema(
 PASSWORD_SCHEMA = Schema(
     [
         Text(name="username", note="The name of the user."),
-        Password(name="password", note="The password, as it is."),
+        Verbatim(name="password", note="The password, as it is."),
     ]
 )
 
@@ -223,7 +219,7 @@ def _(field: Permissions) -> JsonSchema:  # noqa: ARG001
 SCHEMA = Schema(
     [
         ReadOnly(name="id", shown_as="integer", note=ID),
-        Text(name="username", max_length=MAX_USERNAME, note="A unique name."),
+        Verbatim(name="username", max_length=MAX_USERNAME, note="A unique name."),
         OptionalEmail(
             name="email",
             max_length=MAX_EMAIL,
@@ -248,7 +244,7 @@ SCHEMA = Schema(
             note="What was granted. "
             + " ".join(f"{name}: {PERMISSIONS[name]}" for name in STORED_PERMISSIONS),
         ),
-        Password(
+        Verbatim(
             name="password",
             write_only=True,
             null=True,
@@ -291,6 +287,7 @@ RESOURCE = Resource[UserRecord](
             "POST": "A user without a password can only use tokens.",
             "PUT": "A field that is left out and has a default is not changed.",
         },
+        changed={409: ref("responses", "LastAdministrator")},
         example={
             "username": "editor@example.org",
             "is_limited": True,

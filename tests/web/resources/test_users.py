@@ -92,7 +92,28 @@ async def test_a_user_is_made_with_everything_and_changed(api: Api, database_uri
                 ]
             },
         ),
-        ({"username": "b", "email": "nope"}, {"email": ["Enter a valid email address."]}),
+        ({"username": "b", "email": "nope"}, {"email": ["It must be an e-mail address."]}),
+        (
+            {"username": "bob ", "email": "b@example.org"},
+            {
+                "username": [
+                    "It must not contain blanks, control characters or invisible characters."
+                ]
+            },
+        ),
+        (
+            {"username": "a:b"},
+            {
+                "username": [
+                    "It must not contain a colon: it ends the name when a user logs in with a"
+                    " password."
+                ]
+            },
+        ),
+        (
+            {"username": "b", "email": "USER@example.org"},
+            {"email": ["A user with this name already exists."]},
+        ),
         ({"username": "b", "password": ""}, {"password": ["This field may not be blank."]}),
         (
             {"username": "b", "permissions": ["administer"]},
@@ -131,6 +152,59 @@ async def test_a_name_that_another_user_has_in_another_spelling_is_taken(api: Ap
     assert (answer.status, answer.json) == (400, taken)
     answer = await api.call("PATCH", f"{USERS}{bob['id']}/", {"username": "Bob"})
     assert (answer.status, answer.json["username"]) == (200, "Bob")
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_that_another_user_has_is_taken(api: Api) -> None:
+    await api.made("users", username="bob", email="bob@example.org")
+    ann = await api.made("users", username="ann", email="ann@example.org")
+    taken = "A user with this e-mail address already exists."
+    for fields in ({"email": "BOB@example.org"}, {"username": "Bob@example.org"}):
+        (field,) = fields
+        answer = await api.post(USERS, {"username": "eve"} | fields)
+        assert (answer.status, answer.json) == (400, {field: [taken]})
+        answer = await api.call("PATCH", f"{USERS}{ann['id']}/", fields)
+        assert (answer.status, answer.json) == (400, {field: [taken]})
+    own = {"username": "Ann@example.org", "email": "ANN@example.org"}
+    assert (await api.call("PATCH", f"{USERS}{ann['id']}/", own)).json == ann | own
+
+
+@pytest.mark.parametrize(
+    ("username", "email"), [("bob ", ""), ("a:b", "not an address"), ("bоb", " b@example.org")]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_user_of_before_can_be_written_as_it_was_read(
+    api: Api, database_uri: str, username: str, email: str
+) -> None:
+    with arranged(database_uri) as direct:
+        direct.rows("INSERT INTO users (username, email) VALUES ('BOB', %s)", email)
+        number = direct.value(
+            "INSERT INTO users (username, email) VALUES (%s, %s) RETURNING id", username, email
+        )
+    path = f"{USERS}{number}/"
+    read = (await api.get(path)).json
+    assert (read["username"], read["email"]) == (username, email)
+    written = await api.call("PUT", path, read)
+    assert (written.status, written.json) == (200, read)
+
+
+@pytest.mark.parametrize("change", [{"is_admin": False}, {"is_active": False}])
+@pytest_twisted.ensureDeferred
+async def test_the_last_administrator_stays_one(api: Api, change: dict[str, Any]) -> None:
+    (admin,) = (await api.get(f"{USERS}?is_admin=true")).json["results"]
+    path = f"{USERS}{admin['id']}/"
+    await api.made("users", username="disabled", is_admin=True, is_active=False)
+    refused = await api.call("PATCH", path, change)
+    assert (refused.status, refused.json) == (
+        409,
+        {
+            "detail": "This user is the last active administrator. Make another one first, or use"
+            " `sbm user`."
+        },
+    )
+    assert (await api.get(path)).json == admin
+    await api.made("users", username="ann", is_admin=True)
+    assert (await api.call("PATCH", path, change)).status == 200
 
 
 @pytest_twisted.ensureDeferred
