@@ -9,11 +9,20 @@ from functools import partial
 from typing import get_args
 from uuid import UUID
 
-from sbm.commands.running import FAILED, OK, Work, in_database, print_table
+from sbm.commands.running import (
+    FAILED,
+    OK,
+    Work,
+    add_signature,
+    in_database,
+    print_table,
+    signature_from,
+)
 from sbm.model.failed_task import EVERYTHING, MAX_REASON, FailedTaskFilter
 from sbm.model.ids import LARGEST_ID
 from sbm.model.paging import PageRequest
 from sbm.model.send import SendKind, Stage
+from sbm.model.signature import Signature
 from sbm.operations.requeue import requeue_all, requeue_these
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Database
@@ -43,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     requeue.add_argument("ids", metavar="ID", nargs="*", type=_id, help="from `failed-task list`")
     _add_filters(requeue)
     requeue.add_argument("--dry-run", action="store_true", help="only print how many match")
+    add_signature(requeue)
     requeue.set_defaults(command=in_database(_requeue), misused=requeue.error)
 
 
@@ -112,26 +122,37 @@ def _requeue(options: argparse.Namespace) -> Work:
     if options.ids and wanted != EVERYTHING:
         options.misused("give IDs or filters, not both")
     if options.ids:
-        return partial(_requeue_these, ids=sorted(set(options.ids)), is_dry=options.dry_run)
-    return partial(_requeue_all, wanted=wanted, is_dry=options.dry_run)
+        return partial(
+            _requeue_these,
+            ids=sorted(set(options.ids)),
+            signature=signature_from(options),
+            is_dry=options.dry_run,
+        )
+    return partial(
+        _requeue_all, wanted=wanted, signature=signature_from(options), is_dry=options.dry_run
+    )
 
 
-async def _requeue_all(database: Database, *, wanted: FailedTaskFilter, is_dry: bool) -> int:
+async def _requeue_all(
+    database: Database, *, wanted: FailedTaskFilter, signature: Signature, is_dry: bool
+) -> int:
     if is_dry:
         part = await database.transact(
             failed_tasks.list_page, page=PageRequest(limit=1), wanted=wanted
         )
         print(f"{part.count} would be requeued")
         return OK
-    done = await database.transact(requeue_all, wanted=wanted, requested_by=None)
+    done = await database.transact(requeue_all, wanted=wanted, signature=signature)
     _tell(taken=done.taken, owed=done.owed)
     if done.goes_on:
         print("a daemon goes on with the others")
     return OK
 
 
-async def _requeue_these(database: Database, *, ids: Sequence[int], is_dry: bool) -> int:
-    done = await database.transact(requeue_these, ids=ids, is_dry=is_dry)
+async def _requeue_these(
+    database: Database, *, ids: Sequence[int], signature: Signature, is_dry: bool
+) -> int:
+    done = await database.transact(requeue_these, ids=ids, signature=signature, is_dry=is_dry)
     for number in done.missing:
         print(f"sbm: there is no failed task {number}", file=sys.stderr)
     if is_dry:

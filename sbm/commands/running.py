@@ -23,6 +23,9 @@ from sbm.store.postgres.host_watch import HostWatch
 
 OK, FAILED, MISUSED = 0, 1, 2
 
+# The longest name of somebody who runs a command, in characters.
+_MAX_NAME = 200
+
 # A command's work in the database, after its options were read; returns the exit status.
 Work = Callable[[Database], Awaitable[int]]
 Command = Callable[[argparse.Namespace, DatabaseAddress], int]
@@ -129,7 +132,7 @@ def add_signature(verb: argparse.ArgumentParser, *, is_reason_required: bool = F
         metavar="TEXT",
         default="",
         required=is_reason_required,
-        type=_reason if is_reason_required else str,
+        type=_reason if is_reason_required else _optional_reason,
         help="why it is done",
     )
 
@@ -140,21 +143,31 @@ def signature_from(options: argparse.Namespace) -> Signature:
 
 
 def _user() -> str:
+    """The system's user. A name that cannot be stored is changed: it must not stop the command."""
     try:
-        return getpass.getuser()
+        name = getpass.getuser()
     except (OSError, KeyError):  # an account without a name, as in a container
-        return "unknown"
+        name = ""
+    # The environment may hold any bytes; those that are not UTF-8 become question marks.
+    name = name.encode("utf-8", "replace").decode("utf-8")
+    return name.strip()[:_MAX_NAME] or "unknown"
 
 
 def _reason(text: str) -> str:
-    if not 0 < len(text.strip()) <= MAX_REASON:
-        raise argparse.ArgumentTypeError(f"must have from 1 to {MAX_REASON} characters")
-    return text.strip()
+    return _bounded(text, longest=MAX_REASON)
+
+
+def _optional_reason(text: str) -> str:
+    return _bounded(text, longest=MAX_REASON, shortest=0)
 
 
 def _name(text: str) -> str:
-    if not 0 < len(text.strip()) <= 200:
-        raise argparse.ArgumentTypeError("must have from 1 to 200 characters")
+    return _bounded(text, longest=_MAX_NAME)
+
+
+def _bounded(text: str, *, longest: int, shortest: int = 1) -> str:
+    if not shortest <= len(text.strip()) <= longest:
+        raise argparse.ArgumentTypeError(f"must have from {shortest} to {longest} characters")
     return text.strip()
 
 

@@ -8,7 +8,14 @@ import sys
 from datetime import datetime, timedelta, timezone
 from functools import partial
 
-from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table
+from sbm.commands.running import (
+    OK,
+    CommandFailed,
+    Work,
+    add_signature,
+    in_database,
+    print_table,
+)
 from sbm.operations import users
 from sbm.settings.api_tokens import read_max_tokens
 from sbm.settings.reading import Settings
@@ -49,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     expiry.add_argument(
         "--expires-in", type=_days, metavar="DAYS", help="the same, as a number of days from now"
     )
+    add_signature(create)
     create.set_defaults(command=in_database(_create))
 
     listing = verbs.add_parser(
@@ -72,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the id from `sbm token list`, or the token itself; if neither is given, it is read"
         " from standard input",
     )
+    add_signature(revoke)
     revoke.set_defaults(command=in_database(_revoke))
 
 

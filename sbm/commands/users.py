@@ -8,13 +8,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table
+from sbm.commands.running import (
+    OK,
+    CommandFailed,
+    Work,
+    add_signature,
+    in_database,
+    print_table,
+)
 from sbm.model.email import is_email
 from sbm.model.password import hash_password
 from sbm.model.user import MAX_EMAIL, PERMISSIONS, USUAL
 from sbm.operations import users
 from sbm.store.postgres.database import Database
-from sbm.store.users import list_users
+from sbm.store.users import has_administrator, list_users
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +137,7 @@ def _verb(
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=what, description=description)
     parser.add_argument("name", metavar="NAME", help="the user's name")
+    add_signature(parser)
     parser.set_defaults(command=in_database(read))
     return parser
 
@@ -219,6 +227,7 @@ def _enable(options: argparse.Namespace) -> Work:
 async def _set_active(database: Database, *, username: str, is_active: bool) -> int:
     await database.transact(users.set_active, username=username, is_active=is_active)
     print(f"user {username!r} is {'enabled' if is_active else 'disabled'}")
+    await _warn_if_there_is_no_administrator(database)
     return OK
 
 
@@ -260,7 +269,16 @@ async def _revoke_permission(database: Database, *, username: str, permission: s
         return OK
     outcome = "no longer has" if held else "did not have"
     print(f"user {username!r} {outcome} {permission}")
+    await _warn_if_there_is_no_administrator(database)
     return OK
+
+
+async def _warn_if_there_is_no_administrator(database: Database) -> None:
+    if not await database.transact(has_administrator):
+        print(
+            "sbm: there is no active administrator now; `sbm user grant NAME administer` makes one",
+            file=sys.stderr,
+        )
 
 
 def _list(_options: argparse.Namespace) -> Work:

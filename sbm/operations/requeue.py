@@ -1,4 +1,4 @@
-"""Owe sends that were refused or failed again."""
+"""Owe sends that were refused or failed again, and record in the audit who wanted it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from attrs import evolve, frozen
 
 from sbm.model.failed_task import FailedTaskFilter, Requeued
 from sbm.model.send import Trigger
-from sbm.store import failed_tasks, tasks
+from sbm.model.signature import Signature
+from sbm.store import audit, failed_tasks, tasks
 from sbm.store.postgres.transaction import Transaction
 
 # So many are owed again at once; a task does the rest of a longer list.
@@ -24,8 +25,17 @@ class RequeueCount:
     missing: list[int]
 
 
-async def requeue_one(transaction: Transaction, *, failed_task_id: int) -> Trigger:
+async def requeue_one(
+    transaction: Transaction, *, failed_task_id: int, signature: Signature
+) -> Trigger:
     """Owe this one again; if it is skipped instead, the reason is that of the ledger."""
+    trigger = await _owe(transaction, failed_task_id)
+    if trigger.found:
+        await _record(transaction, signature, taken=1, owed=int(trigger.accepted))
+    return trigger
+
+
+async def _owe(transaction: Transaction, failed_task_id: int) -> Trigger:
     await failed_tasks.hold(transaction, failed_task_id=failed_task_id)
     done = await failed_tasks.requeue(
         transaction, after=failed_task_id - 1, up_to=failed_task_id, limit=1, alone=True
@@ -34,7 +44,7 @@ async def requeue_one(transaction: Transaction, *, failed_task_id: int) -> Trigg
 
 
 async def requeue_these(
-    transaction: Transaction, *, ids: Sequence[int], is_dry: bool = False
+    transaction: Transaction, *, ids: Sequence[int], signature: Signature, is_dry: bool = False
 ) -> RequeueCount:
     """Owe these again, all in this transaction; ``is_dry``: only count those that exist."""
     taken, owed, missing = 0, 0, []
@@ -42,25 +52,37 @@ async def requeue_these(
         if is_dry:
             found = await failed_tasks.find(transaction, failed_task_id=failed_task_id) is not None
         else:
-            trigger = await requeue_one(transaction, failed_task_id=failed_task_id)
+            trigger = await _owe(transaction, failed_task_id)
             found = trigger.found
             owed += trigger.accepted
         if found:
             taken += 1
         else:
             missing.append(failed_task_id)
+    if taken and not is_dry:
+        await _record(transaction, signature, taken=taken, owed=owed)
     return RequeueCount(taken=taken, owed=owed, missing=missing)
 
 
 async def requeue_all(
-    transaction: Transaction, *, wanted: FailedTaskFilter, requested_by: int | None
+    transaction: Transaction,
+    *,
+    wanted: FailedTaskFilter,
+    signature: Signature,
+    requested_by: int | None = None,
 ) -> Requeued:
-    """Owe all that match now again: the oldest ones at once, and the rest by a task."""
+    """Owe all that match now again: the oldest ones at once, and the rest by a task.
+
+    The audit has the number of those that were taken at once.
+    """
     up_to = await failed_tasks.newest(transaction)
     if up_to is None:
         return Requeued()
     done = await failed_tasks.requeue(transaction, up_to=up_to, limit=AT_ONCE, wanted=wanted)
-    if done.seen < AT_ONCE and not done.locked:
+    goes_on = done.seen >= AT_ONCE or done.locked > 0
+    if done.taken or goes_on:
+        await _record(transaction, signature, taken=done.taken, owed=done.owed)
+    if not goes_on:
         return done
     await tasks.request(
         transaction,
@@ -70,3 +92,13 @@ async def requeue_all(
         wanted=wanted,
     )
     return evolve(done, goes_on=True)
+
+
+async def _record(transaction: Transaction, signature: Signature, *, taken: int, owed: int) -> None:
+    await audit.record(
+        transaction,
+        actor=signature.actor,
+        action="requeue",
+        reason=signature.reason,
+        details={"requeued": taken, "owed": owed},
+    )

@@ -117,3 +117,23 @@ async def test_what_cannot_be_meant_requeues_nothing(
     failures(direct, 2)
     assert (await sbm("failed-task", "requeue", *options)).status == MISUSED
     assert direct.value("SELECT count(*) FROM failed_tasks") == 2
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+@ensureDeferred
+async def test_a_requeue_is_signed(sbm: Sbm, direct: Arranged, by_id: bool) -> None:
+    numbers = failures(direct, 2)
+    those = [str(one) for one in numbers] if by_id else []
+    signed = ("--by", "ann", "--reason", "the store is back")
+    assert (await sbm("failed-task", "requeue", *those, "--dry-run", *signed)).status == 0
+    assert direct.rows("SELECT id FROM audit") == []
+    assert (await sbm("failed-task", "requeue", *those, *signed)).status == 0
+    (entry,) = direct.rows("SELECT actor, action, reason, details FROM audit")
+    assert entry == {
+        "actor": "ann",
+        "action": "sbm failed-task requeue",
+        "reason": "the store is back",
+        "details": {"requeued": 2, "owed": 2},
+    }
+    assert (await sbm("failed-task", "requeue", *signed)).status == 0
+    assert direct.value("SELECT count(*) FROM audit") == 1

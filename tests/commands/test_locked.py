@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 from pytest_twisted import ensureDeferred
 
+from sbm.model.signature import Signature
 from sbm.operations import requeue
 from sbm.pipeline.tasks import requests as module
 from sbm.store.postgres.database import Database
@@ -18,6 +19,8 @@ from sbm.store.postgres.errors import RowLocked
 from tests.arrange import Arranged
 from tests.commands.operator import Sbm
 from tests.pipeline.tasks.test_requests import asked, worker
+
+ANN = Signature(actor="ann")
 
 
 @contextmanager
@@ -165,6 +168,6 @@ async def test_one_that_is_requeued_alone_waits_for_its_subscription(
     kept, *_ = four(direct)
     (failure,) = direct.failures([kept])
     with locked(database_uri, kept), pytest.raises(RowLocked):
-        await database.transact(requeue.requeue_one, failed_task_id=failure)
-    trigger = await database.transact(requeue.requeue_one, failed_task_id=failure)
+        await database.transact(requeue.requeue_one, failed_task_id=failure, signature=ANN)
+    trigger = await database.transact(requeue.requeue_one, failed_task_id=failure, signature=ANN)
     assert trigger.accepted

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 
 import psycopg2
+import pytest
 
-from sbm.commands.running import FAILED, MISUSED
+from sbm.commands.running import FAILED, MISUSED, OK
+from sbm.model.signature import MAX_REASON
 from tests.arrange import Arranged
 from tests.commands.operator import COMMAND, Outcome, SbmAtOnce, process_environ
 from tests.patience import patience
@@ -45,6 +48,34 @@ def test_a_process_reads_prints_and_ends_as_its_command_says(sbm_apart: SbmAtOnc
     again = sbm_apart(*create, stdin=b"secret\n")
     stderr = "sbm: there is a user 'bob' already\n"
     assert again == Outcome(status=FAILED, out="", stderr=stderr)
-    misused = sbm_apart("user", "grant", "bob", "administer")
+    misused = sbm_apart("user", "grant", "bob", "everything")
     assert (misused.status, misused.out) == (MISUSED, "")
     assert misused.stderr.startswith("usage: sbm user grant")
+
+
+@pytest.mark.parametrize(
+    ("name", "actor"),
+    [
+        (os.fsdecode(b"caf\xe9"), "caf?"),
+        ("x" * 300, "x" * 200),
+        ("  ", "unknown"),
+        (" zoë ", "zoë"),
+    ],
+)
+def test_a_strange_name_of_the_system_stops_no_command(
+    sbm_apart: SbmAtOnce, direct: Arranged, name: str, actor: str
+) -> None:
+    made = sbm_apart("user", "create", "bob", LOGNAME=name)
+    assert (made.status, made.stderr) == (OK, "")
+    assert direct.value("SELECT actor FROM audit") == actor
+
+
+def test_a_reason_has_a_longest_length_everywhere(sbm_apart: SbmAtOnce, direct: Arranged) -> None:
+    create = ("user", "create", "bob", "--reason")
+    misused = sbm_apart(*create, "x" * (MAX_REASON + 1))
+    assert misused.status == MISUSED
+    assert f"must have from 0 to {MAX_REASON} characters" in misused.stderr
+    assert sbm_apart(*create, " ").status == OK
+    assert sbm_apart("user", "disable", "bob", "--reason", "x" * MAX_REASON).status == OK
+    reasons = direct.rows("SELECT reason FROM audit ORDER BY id")
+    assert [one["reason"] for one in reasons] == ["", "x" * MAX_REASON]

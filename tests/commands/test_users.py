@@ -213,3 +213,58 @@ async def test_a_user_has_no_more_tokens_than_are_set(sbm: Sbm) -> None:
         assert (await sbm("token", "create", "bob", SBM_MAX_TOKENS="2")).status == 0
     outcome = await sbm("token", "create", "bob", SBM_MAX_TOKENS="2")
     assert (outcome.status, "has 2 live tokens" in outcome.stderr) == (FAILED, True)
+
+
+SIGNED = ("--by", "ann", "--reason", "she asked")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed"),
+    [
+        (("user", "create", "eve"), "users"),
+        (("user", "password", "bob", "--password-stdin"), "users"),
+        (("user", "disable", "bob"), "users"),
+        (("user", "enable", "dan"), "users"),
+        (("user", "limit", "bob"), "users"),
+        (("user", "unlimit", "dan"), "users"),
+        (("user", "grant", "bob", "people.read"), "user_permissions"),
+        (("user", "grant", "bob", "administer"), "users"),
+        (("user", "revoke", "dan", "operate"), "user_permissions"),
+        (("token", "create", "bob"), "tokens"),
+        (("token", "revoke", "1"), "tokens"),
+    ],
+)
+@ensureDeferred
+async def test_each_change_is_signed(
+    sbm: Sbm, direct: Arranged, arguments: tuple[str, ...], changed: str
+) -> None:
+    direct.rows("INSERT INTO users (username) VALUES ('bob')")
+    direct.rows(
+        "INSERT INTO users (username, is_active, is_limited) VALUES ('dan', false, true);"
+        " INSERT INTO user_permissions SELECT id, 'operate' FROM users WHERE username = 'dan';"
+        " INSERT INTO tokens (user_id, digest) SELECT min(id), sha256('x') FROM users"
+    )
+    outcome = await sbm(*arguments, *SIGNED, stdin=b"secret")
+    assert outcome.status == 0, outcome.stderr
+    (entry,) = direct.rows("SELECT actor, action, reason, table_name FROM audit")
+    assert entry == {
+        "actor": "ann",
+        "action": f"sbm {' '.join(arguments[:2])}",
+        "reason": "she asked",
+        "table_name": changed,
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments", [("user", "disable", "bob"), ("user", "revoke", "bob", "administer")]
+)
+@ensureDeferred
+async def test_an_operator_may_lock_the_last_administrator_out(
+    sbm: Sbm, direct: Arranged, arguments: tuple[str, ...]
+) -> None:
+    direct.rows("INSERT INTO users (username, is_admin) VALUES ('bob', true), ('ann', true)")
+    assert (await sbm("user", "disable", "ann")).stderr == ""
+    outcome = await sbm(*arguments)
+    assert outcome.status == 0
+    assert outcome.stderr.startswith("sbm: there is no active administrator now")
+    assert direct.value("SELECT count(*) FROM users WHERE is_admin AND is_active") == 0

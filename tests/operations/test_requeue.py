@@ -18,12 +18,14 @@ from twisted.internet.task import deferLater
 from sbm.model.failed_task import EVERYTHING, FailedTaskFilter, Requeued
 from sbm.model.paging import PageRequest
 from sbm.model.send import Trigger
+from sbm.model.signature import Signature
 from sbm.operations import requeue
 from sbm.store import failed_tasks
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged, arranged
 
+ANN = Signature(actor="ann", reason="they were away")
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=timezone.utc)
 LATER = datetime(2026, 1, 2, tzinfo=timezone.utc)
 
@@ -40,11 +42,11 @@ def mothers(direct: Arranged, count: int = 1) -> list[UUID]:
 
 
 async def one_again(database: Database, number: int) -> Trigger:
-    return await database.transact(requeue.requeue_one, failed_task_id=number)
+    return await database.transact(requeue.requeue_one, failed_task_id=number, signature=ANN)
 
 
 async def all_again(database: Database, wanted: FailedTaskFilter = EVERYTHING) -> Requeued:
-    return await database.transact(requeue.requeue_all, wanted=wanted, requested_by=None)
+    return await database.transact(requeue.requeue_all, wanted=wanted, signature=ANN)
 
 
 def various(direct: Arranged) -> list[int]:

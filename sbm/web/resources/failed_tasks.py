@@ -12,6 +12,7 @@ from twisted.web.server import Request
 from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, FailedTaskFilter, Requeued
 from sbm.model.paging import Page, PageRequest
 from sbm.model.send import SendKind, Stage, Trigger
+from sbm.model.signature import Signature
 from sbm.model.user import OPERATE, PEOPLE_READ
 from sbm.operations import requeue
 from sbm.store import failed_tasks
@@ -200,9 +201,11 @@ class FailedTasks(Collection):
         return Reply(status=201, body={"accepted": True})
 
 
-async def _requeue_one(key: str, transaction: Transaction, _request: ApiRequest) -> Trigger:
+async def _requeue_one(key: str, transaction: Transaction, request: ApiRequest) -> Trigger:
     """The body is not read."""
-    trigger = await requeue.requeue_one(transaction, failed_task_id=row_id(key))
+    trigger = await requeue.requeue_one(
+        transaction, failed_task_id=row_id(key), signature=_signature(request)
+    )
     if not trigger.found:
         raise NotFound
     return trigger
@@ -212,8 +215,16 @@ async def _requeue(transaction: Transaction, request: ApiRequest) -> Requeued:
     """The body is not read."""
     wanted = await read_filters(transaction, FILTERS, request.query, strictly=True)
     return await requeue.requeue_all(
-        transaction, wanted=FailedTaskFilter(**wanted), requested_by=request.user.id
+        transaction,
+        wanted=FailedTaskFilter(**wanted),
+        signature=_signature(request),
+        requested_by=request.user.id,
     )
+
+
+def _signature(request: ApiRequest) -> Signature:
+    author = request.author()
+    return Signature(actor=author.actor, reason=author.reason)
 
 
 SECTION = Section(

@@ -403,7 +403,8 @@ async def test_failures_are_requeued_only_where_nothing_has_happened_since(
     )
     bring(old)
     assert direct.value("SELECT send_id FROM failed_tasks WHERE id = 2") == task
-    done = await database.transact(requeue.requeue_all, wanted=EVERYTHING, requested_by=None)
+    signature = Signature(actor="tester")
+    done = await database.transact(requeue.requeue_all, wanted=EVERYTHING, signature=signature)
     assert (done.taken, done.owed) == (4, 1)
     assert direct.value("SELECT subscription_id FROM sends") == MOTHER
     assert {row["reason"] for row in direct.ledger()} == {
