@@ -5,7 +5,10 @@ from __future__ import annotations
 from twisted.web.http import RESPONSES, datetimeToString
 from twisted.web.http_headers import Headers
 
+from sbm.web.http.authors import REQUEST_ID_HEADER
 from sbm.web.http.wire import compact_json
+
+_REQUEST_ID = REQUEST_ID_HEADER.encode("ascii")
 
 # An answer may have a token or personal data in it, or may be different for the next user. The
 # resources of public documents and files say otherwise.
@@ -24,7 +27,7 @@ def complete(headers: Headers) -> None:
         headers.setRawHeaders(name, [value])
 
 
-def refusal(status: int, detail: str) -> bytes:
+def refusal(status: int, detail: str, *, request_id: str) -> bytes:
     """A complete response; the connection is closed after it."""
     body = compact_json({"detail": detail})
     headers = {
@@ -32,6 +35,7 @@ def refusal(status: int, detail: str) -> bytes:
         b"Connection": b"close",
         b"Content-Type": b"application/json",
         b"Content-Length": b"%d" % len(body),
+        _REQUEST_ID: request_id.encode("ascii"),
         **_UNLESS_SET,
         **_ALWAYS,
     }

@@ -27,10 +27,15 @@ def request_id_of(request: Any) -> str:
 
 def given_reason(request: Any) -> str:
     """Why a change is made, as the client says; raises Malformed."""
-    reason: str = (request.getHeader(REASON_HEADER) or "").strip()
-    if len(reason) > MAX_REASON or not reason.isprintable():
+    lines = request.requestHeaders.getRawHeaders(REASON_HEADER.encode("ascii"), [b""])
+    try:
+        (reason,) = (line.decode("utf-8").strip() for line in lines)
+    except ValueError:  # not UTF-8, or several
+        reason = None
+    if reason is None or len(reason) > MAX_REASON or not reason.isprintable():
         raise Malformed(
-            f"{REASON_HEADER} must be printable text of at most {MAX_REASON} characters, in UTF-8.",
+            f"{REASON_HEADER} must be printable text of at most {MAX_REASON} characters, in UTF-8,"
+            " and be there only once.",
             kind="change-reason",
         )
     return reason

@@ -14,7 +14,9 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.web.http import HTTPChannel
 from zope.interface import implementer
 
+from sbm.model.author import new_request_id
 from sbm.web.http.answer_headers import complete, refusal
+from sbm.web.http.authors import request_id_of
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.origin import fault_of_host
 from sbm.web.http.targets import plain_target
@@ -322,9 +324,11 @@ class BoundedChannel(HTTPChannel):
         """Answer with an error, if the request cannot be read or has too much, and close."""
         if self._is_deaf or self._is_lost:
             return
-        self.site.refusals.refused(self._target_being_read, status, Reason(kind=kind))
+        request_id = self._id_of_request_being_read()
+        target = self._target_being_read
+        self.site.refusals.refused(target, status, Reason(kind=kind), request_id=request_id)
         self._stop_reading()
-        self.transport.write(refusal(status, detail))
+        self.transport.write(refusal(status, detail, request_id=request_id))
         self.loseConnection()
 
     def _refuse_line(self, length: int) -> None:
@@ -345,6 +349,11 @@ class BoundedChannel(HTTPChannel):
         """The target of the request that is being read, after its first line was read."""
         path = getattr(self, "_path", None)
         return None if path is None else plain_target(self._command, path)
+
+    def _id_of_request_being_read(self) -> str:
+        """The id that the client has given, if that header was read already; else a new one."""
+        is_begun = self.phase in (Phase.HEADERS, Phase.BODY) and self.requests
+        return request_id_of(self.requests[-1]) if is_begun else new_request_id()
 
     def _stop_reading(self) -> None:
         self._is_deaf = True

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Protocol
 from twisted.web.server import Request, Site
 
+from sbm.model.author import new_request_id
 from sbm.web.http.answer_headers import refusal
 from sbm.web.http.authors import REQUEST_ID_HEADER, request_id_of
 from sbm.web.http.channel import BoundedChannel, Limits, Phase
@@ -166,8 +167,10 @@ class BoundedSite(Site):
     def buildProtocol(self, addr: Any) -> Any:
         """A channel; if there are too many, the one that has waited longest is closed."""
         if len(self._channels) >= self.limits.connections and not self._make_room():
-            self.refusals.refused(None, 503, Reason(kind="connections"))
-            return Overloaded()
+            overloaded = Overloaded()
+            reason = Reason(kind="connections")
+            self.refusals.refused(None, 503, reason, request_id=overloaded.request_id)
+            return overloaded
         channel: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
         channel.limits = self.limits
         channel.since = self.reactor.seconds()
@@ -236,7 +239,12 @@ class RequestDrain(Service):
 class Overloaded(Protocol):
     """Answers that there are too many connections, and closes."""
 
+    def __init__(self) -> None:
+        self.request_id = new_request_id()
+
     def connectionMade(self) -> None:
         assert self.transport is not None
-        self.transport.write(refusal(503, "Too many connections. Try again later."))
+        self.transport.write(
+            refusal(503, "Too many connections. Try again later.", request_id=self.request_id)
+        )
         self.transport.loseConnection()

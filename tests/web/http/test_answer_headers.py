@@ -19,11 +19,11 @@ NO_USER = "Authorization: none"
 
 
 def headers_of(answer: bytes) -> Mapping[str, str]:
-    """The headers of an answer, each of which is there once."""
+    """The headers of an answer, each of which is there once; their names do not depend on case."""
     lines = answer.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
     pairs = [line.split(": ", 1) for line in lines]
     assert len({name for name, _ in pairs}) == len(pairs)
-    return dict(pairs)
+    return {name.title(): value for name, value in pairs}
 
 
 def assert_protected(answer: bytes, caching: str = "no-store") -> None:
@@ -31,6 +31,7 @@ def assert_protected(answer: bytes, caching: str = "no-store") -> None:
     assert headers["Server"] == "sbm"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == caching
+    assert headers["X-Request-Id"]
     assert b"Twisted" not in answer
 
 
@@ -102,6 +103,42 @@ async def test_a_refusal_without_a_resource_is_the_same(api: Api, said: bytes, s
     answer = await (await asked(api, said)).rest()
     assert answer.startswith(b"HTTP/1.1 %d " % status) or b"HTTP/1.0" in said
     assert_protected(answer)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_taken"),
+    [
+        (b"GET / HTTP/1.1\r\nX-Request-ID: abc-1\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nX-Request-ID: abc-1\r\nHost: h\r\n X: folded\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nX-Request-ID: a b\r\n\r\n", False),
+        (b"NONSENSE\r\nX-Request-ID: abc-1\r\n\r\n", False),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_has_the_id_of_the_client_if_it_was_read(
+    api: Api, said: bytes, is_taken: bool
+) -> None:
+    answer = await (await asked(api, said)).rest()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert (headers_of(answer)["X-Request-Id"] == "abc-1") is is_taken
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"X-Change-Reason: one", b"X-Change-Reason: two"),
+        (b"X-Change-Reason: caf\xe9",),
+        (b"X-Change-Reason: \xed\xa0\x80",),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_reason_that_cannot_be_read_is_refused(api: Api, lines: tuple[bytes, ...]) -> None:
+    begin = head(api, "POST /api/v1/schedule/", CLOSE, JSON, "Content-Length: 2")
+    said = begin.removesuffix(b"\r\n") + b"\r\n".join(lines) + b"\r\n\r\n{}"
+    answer = await (await asked(api, said)).rest()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"X-Change-Reason" in answer
+    assert (await api.get("/api/v1/schedule/")).json["count"] == 0
 
 
 @pytest_twisted.ensureDeferred
