@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from sbm.model.author import REQUEST_ID, Author, new_request_id
@@ -27,11 +28,10 @@ def request_id_of(request: Any) -> str:
 
 def given_reason(request: Any) -> str:
     """Why a change is made, as the client says; raises Malformed."""
-    lines = request.requestHeaders.getRawHeaders(REASON_HEADER.encode("ascii"), [b""])
-    try:
+    lines: list[bytes] = request.requestHeaders.getRawHeaders(REASON_HEADER.encode("ascii"), [b""])
+    reason: str | None = None
+    with suppress(ValueError):  # not UTF-8, or several
         (reason,) = (line.decode("utf-8").strip() for line in lines)
-    except ValueError:  # not UTF-8, or several
-        reason = None
     if reason is None or len(reason) > MAX_REASON or not reason.isprintable():
         raise Malformed(
             f"{REASON_HEADER} must be printable text of at most {MAX_REASON} characters, in UTF-8,"
