@@ -17,6 +17,7 @@ from sbm.commands.running import (
     print_table,
 )
 from sbm.operations import users
+from sbm.operations.usernames import UnfitText
 from sbm.settings.api_tokens import read_max_tokens
 from sbm.settings.reading import Settings
 from sbm.store import clock
@@ -137,7 +138,7 @@ async def _create_token(
             expires_at=expires_at,
             most=most,
         )
-    except users.UnfitText as error:
+    except UnfitText as error:
         raise CommandFailed(f"NAME {error}") from None
     print(token)
     return OK

@@ -20,6 +20,7 @@ from sbm.model.email import is_email
 from sbm.model.password import hash_password
 from sbm.model.user import MAX_EMAIL, PERMISSIONS, USUAL
 from sbm.operations import users
+from sbm.operations.usernames import UnfitText
 from sbm.store.postgres.database import Database
 from sbm.store.users import has_administrator, list_users
 
@@ -200,7 +201,7 @@ async def _create_user(
             permissions=permissions,
             password=password,
         )
-    except users.UnfitText as error:
+    except UnfitText as error:
         raise CommandFailed(f"NAME {error}") from None
     print(f"made user {username!r}")
     return OK

@@ -9,10 +9,8 @@ from datetime import datetime
 
 from attrs import asdict, evolve
 
-from sbm.model.email import is_email
 from sbm.model.user import (
     ADMINISTER,
-    MAX_EMAIL,
     MAX_TOKEN_NAME,
     MAX_TOKENS,
     MAX_USERNAME,
@@ -24,11 +22,20 @@ from sbm.model.usernames import (
     folded,
     is_storable,
     meant_by,
-    objection,
     objection_to_name,
 )
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import NoSuchRow, OperationRefused, WrongValues
+from sbm.operations.usernames import (
+    EmailTaken,
+    UnfitText,
+    UsernameTaken,
+    check_length,
+    check_new_email,
+    check_new_name,
+    check_text,
+    spelled_otherwise,
+)
 from sbm.store import users
 from sbm.store.postgres.transaction import Transaction
 from sbm.store.users import TokenRecord, UserRecord
@@ -43,20 +50,6 @@ class UnknownUser(OperationRefused):
     def __init__(self, username: str, alike: Sequence[str] = ()) -> None:
         others = f", but there is {' and '.join(map(repr, alike))}" if alike else ""
         super().__init__(f"there is no user {username!r}{others}")
-
-
-class UsernameTaken(OperationRefused):
-    """There is already a user with this name."""
-
-    def __init__(self, username: str) -> None:
-        super().__init__(f"there is a user {username!r} already")
-
-
-class EmailTaken(OperationRefused):
-    """Another user has this e-mail address already; ``username`` is that user's name."""
-
-    def __init__(self, username: str) -> None:
-        super().__init__(f"the user {username!r} has this e-mail address already")
 
 
 class LastAdministrator(OperationRefused):
@@ -86,10 +79,6 @@ class TooManyTokens(OperationRefused):
         )
 
 
-class UnfitText(OperationRefused):
-    """A name or an e-mail address that cannot be stored; the message says what it must be."""
-
-
 async def create(
     transaction: Transaction,
     *,
@@ -106,8 +95,8 @@ async def create(
     and UsernameTaken or EmailTaken, if another user has the name or the address, in any spelling,
     as a name or as an address.
     """
-    await _check_new_name(transaction, username)
-    await _check_new_email(transaction, email)
+    await check_new_name(transaction, username)
+    await check_new_email(transaction, email)
     granted = frozenset(permissions)
     user_id = await users.create(
         transaction,
@@ -175,7 +164,7 @@ async def issue_token(
     WrongValues for the name, or if the token would be expired already.
     """
     with _told_of("name"):
-        _check_length(name, MAX_TOKEN_NAME, shortest=0)
+        check_length(name, MAX_TOKEN_NAME, shortest=0)
         if not name.isprintable():
             raise UnfitText("must not contain control characters")
     # Requests for the same user wait for each other here, so that each counts what the others made.
@@ -262,7 +251,7 @@ async def create_user(transaction: Transaction, draft: Draft) -> UserRecord:
     draft.found().check()
     values = dict(draft.values)
     with _told_of("email"):
-        await _check_new_email(transaction, values["email"])
+        await check_new_email(transaction, values["email"])
     with _told_of("username"):
         user_id = await create(
             transaction,
@@ -318,10 +307,10 @@ async def _check_changed(transaction: Transaction, found: UserRecord, wanted: Us
     """Check only new values: what is stored stays as it is."""
     if wanted.email != found.email:
         with _told_of("email"):
-            await _check_new_email(transaction, wanted.email, besides=found.username)
+            await check_new_email(transaction, wanted.email, besides=found.username)
     if wanted.username != found.username:
         with _told_of("username"):
-            await _check_new_name(transaction, wanted.username, besides=found.username)
+            await check_new_name(transaction, wanted.username, besides=found.username)
     if _administers(found) and not _administers(wanted):
         await users.lock_administrators(transaction)
         if not await users.has_administrator(transaction, besides=found.id):
@@ -357,7 +346,7 @@ async def _lock(transaction: Transaction, username: str) -> int:
         raise UnknownUser(username)
     user_id = await users.lock(transaction, username=username)
     if user_id is None:
-        raise UnknownUser(username, await _spelled_otherwise(transaction, username))
+        raise UnknownUser(username, await spelled_otherwise(transaction, username))
     return user_id
 
 
@@ -366,7 +355,7 @@ async def _meant(transaction: Transaction, called: str) -> str | None:
 
     If no user is called exactly so, others may add one at the same time: so the names are locked.
     """
-    _check_length(called, MAX_USERNAME)
+    check_length(called, MAX_USERNAME)
     if not is_storable(called):
         raise UnfitText(BLANK)
     try:
@@ -378,60 +367,5 @@ async def _meant(transaction: Transaction, called: str) -> str | None:
     except AmbiguousName as error:
         raise AmbiguousUser(called, error.usernames) from None
     if username is None:
-        _check_text(objection_to_name(called))
+        check_text(objection_to_name(called))
     return username
-
-
-async def _check_new_name(
-    transaction: Transaction, username: str, *, besides: str | None = None
-) -> None:
-    """Raise UsernameTaken, EmailTaken or UnfitText for the new name of a user.
-
-    ``besides`` is the name that the user has. No other transaction can add a name or an address
-    before this one ends.
-    """
-    _check_length(username, MAX_USERNAME)
-    await _check_that_nobody_has(transaction, username, besides=besides)
-    _check_text(objection_to_name(username))
-
-
-async def _check_new_email(
-    transaction: Transaction, email: str, *, besides: str | None = None
-) -> None:
-    """The same for a new e-mail address, which may be empty."""
-    _check_length(email, MAX_EMAIL, shortest=0)
-    if email:
-        await _check_that_nobody_has(transaction, email, besides=besides)
-        _check_text(objection(email))
-        _check_text(None if is_email(email) else "must be an e-mail address")
-
-
-async def _check_that_nobody_has(
-    transaction: Transaction, text: str, *, besides: str | None
-) -> None:
-    await users.lock_names(transaction)
-    if not is_storable(text):
-        return
-    key = folded(text)
-    for one in await users.list_alike(transaction, key=key):
-        if one.username != besides and folded(one.username) == key:
-            raise UsernameTaken(one.username)
-        if one.username != besides and folded(one.email) == key:
-            raise EmailTaken(one.username)
-
-
-async def _spelled_otherwise(transaction: Transaction, username: str) -> list[str]:
-    """The names of the users whose name is the same, in any spelling."""
-    key = folded(username)
-    alike = await users.list_alike(transaction, key=key)
-    return [one.username for one in alike if folded(one.username) == key]
-
-
-def _check_length(text: str, longest: int, *, shortest: int = 1) -> None:
-    if not shortest <= len(text) <= longest:
-        raise UnfitText(f"must have {shortest} to {longest} characters")
-
-
-def _check_text(wrong: str | None) -> None:
-    if wrong is not None:
-        raise UnfitText(wrong)

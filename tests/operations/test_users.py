@@ -12,6 +12,7 @@ from sbm.model.user import ADMINISTER, PERMISSIONS, USUAL, User
 from sbm.operations import users
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import WrongValues
+from sbm.operations.usernames import EmailTaken, UnfitText, UsernameTaken
 from sbm.store import users as store
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.transaction import Transaction
@@ -71,7 +72,7 @@ async def test_an_inactive_user_is_found_as_such(database: Database, direct: Arr
 @pytest.mark.parametrize("email", ["", "a" * 151])
 @pytest_twisted.ensureDeferred
 async def test_an_email_has_to_do_as_a_user_name(database: Database, email: str) -> None:
-    with pytest.raises(users.UnfitText, match="1 to 150"):
+    with pytest.raises(UnfitText, match="1 to 150"):
         await database.transact(users.create_token, email=email, admin=False)
 
 
@@ -108,7 +109,7 @@ async def test_an_email_of_several_users_is_nobodys(database: Database, direct: 
 @pytest.mark.parametrize("name", ["b\0b", "b\nb", "b\ud800b"])
 @pytest_twisted.ensureDeferred
 async def test_a_name_can_be_printed(database: Database, name: str) -> None:
-    with pytest.raises(users.UnfitText, match="control characters"):
+    with pytest.raises(UnfitText, match="control characters"):
         await database.transact(users.create, username=name)
     with pytest.raises(users.UnknownUser):
         await database.transact(users.set_active, username=name, is_active=True)
@@ -291,7 +292,7 @@ async def test_a_name_in_another_spelling_means_the_same_user(
 ) -> None:
     await database.transact(users.create, username="Bob")
     await database.transact(users.create_token, email=name)
-    with pytest.raises(users.UsernameTaken, match="'Bob' already"):
+    with pytest.raises(UsernameTaken, match="'Bob' already"):
         await database.transact(users.create, username=name)
     assert direct.rows("SELECT username FROM users") == [{"username": "Bob"}]
 
@@ -327,17 +328,17 @@ async def test_a_name_that_several_users_have_is_refused(
         assert found.username == name
     with pytest.raises(users.AmbiguousUser, match="'BOB' can mean 'bob' or 'Bob'"):
         await database.transact(users.create_token, email="BOB")
-    with pytest.raises(users.UsernameTaken, match="'bob' already"):
+    with pytest.raises(UsernameTaken, match="'bob' already"):
         await database.transact(users.create, username="BOB")
 
 
 @pytest.mark.parametrize(
     ("username", "email", "refusal"),
     [
-        ("eve", "BOB@example.org", users.EmailTaken),
-        ("Bob@Example.org", "", users.EmailTaken),
-        ("eve", "Ann@example.org", users.UsernameTaken),
-        ("ANN@example.org", "", users.UsernameTaken),
+        ("eve", "BOB@example.org", EmailTaken),
+        ("Bob@Example.org", "", EmailTaken),
+        ("eve", "Ann@example.org", UsernameTaken),
+        ("ANN@example.org", "", UsernameTaken),
         ("eve@example.org", "eve@example.org", None),
     ],
 )
@@ -375,7 +376,7 @@ async def test_a_name_that_looks_like_another_is_only_known_if_it_exists(
         lambda transaction: users.create(transaction, username=name),
         lambda transaction: users.create(transaction, username="ann", email=name),
     ):
-        with pytest.raises(users.UnfitText):
+        with pytest.raises(UnfitText):
             await database.transact(make)
     direct.rows("INSERT INTO users (username) VALUES (%s)", name)
     await database.transact(users.create_token, email=name)
@@ -433,5 +434,5 @@ async def _done(making: Awaitable[object]) -> None:
 
 
 async def _if_free(making: Awaitable[int]) -> None:
-    with suppress(users.UsernameTaken, users.EmailTaken):
+    with suppress(UsernameTaken, EmailTaken):
         await making

@@ -324,7 +324,9 @@ class BoundedChannel(HTTPChannel):
         """Answer with an error, if the request cannot be read or has too much, and close."""
         if self._is_deaf or self._is_lost:
             return
-        request_id = self._id_of_request_being_read()
+        # A request that is being read may have given its id; otherwise it gets one here.
+        is_begun = self.phase in (Phase.HEADERS, Phase.BODY) and self.requests
+        request_id = request_id_of(self.requests[-1]) if is_begun else new_request_id()
         target = self._target_being_read
         self.site.refusals.refused(target, status, Reason(kind=kind), request_id=request_id)
         self._stop_reading()
@@ -349,11 +351,6 @@ class BoundedChannel(HTTPChannel):
         """The target of the request that is being read, after its first line was read."""
         path = getattr(self, "_path", None)
         return None if path is None else plain_target(self._command, path)
-
-    def _id_of_request_being_read(self) -> str:
-        """The id that the client has given, if that header was read already; else a new one."""
-        is_begun = self.phase in (Phase.HEADERS, Phase.BODY) and self.requests
-        return request_id_of(self.requests[-1]) if is_begun else new_request_id()
 
     def _stop_reading(self) -> None:
         self._is_deaf = True

@@ -20,9 +20,9 @@ from sbm.model.user import (
     STORED_PERMISSIONS,
     USUAL,
 )
+from sbm.operations.usernames import UnfitText
 from sbm.operations.users import (
     AmbiguousUser,
-    UnfitText,
     change_user,
     create_token,
     create_user,
