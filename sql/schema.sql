@@ -528,7 +528,7 @@ COMMENT ON COLUMN public.ticks.due_at IS 'clock: the due moment of the cron; sin
 
 COMMENT ON COLUMN public.ticks.shard IS 'single: one of a few rows a minute, so that concurrent triggers need not wait for each other.';
 
-COMMENT ON COLUMN public.ticks.expanded_up_to IS 'The last subscription that was expanded.';
+COMMENT ON COLUMN public.ticks.expanded_up_to IS 'The last subscription that was expanded, while the tick is being expanded.';
 
 COMMENT ON COLUMN public.ticks.triggers IS 'How many sends it asked for: each ends in one ledger row.';
 

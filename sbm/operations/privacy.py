@@ -31,6 +31,9 @@ BATCH = 500
 # How many rows are read at a time.
 PAGE = 500
 LOOK_SECONDS = 0.2
+# How long to wait for transactions that may write about the person again, at least. Those of
+# daemons take less than a second, and what they write could not be found later.
+WRITER_SECONDS = 30.0
 
 
 @frozen(kw_only=True)
@@ -57,9 +60,10 @@ async def forget(
     """Delete or mark everything about a person, and record that in the audit without the person.
 
     It goes on until a pass finds nothing more, and no transaction is left that began before the
-    person's rows were deleted. After that, it waits for other services, up to ``wait``; what then
-    remains is marked by the daemons when it is settled, but for calls to the Scheduler. ``remains``
-    is told what is waited for, when that changes.
+    person's rows were deleted; for that it waits half a minute, or ``wait``, if that is longer. For
+    other services, it waits up to ``wait``. What then remains is marked by the daemons when it is
+    settled, but for calls to the Scheduler. ``remains`` is told what is waited for, when that
+    changes.
     """
     forgetting = _Forgetting(
         database=database, person=person, author=author, wait=wait, remains=remains
@@ -140,7 +144,9 @@ class _Forgetting:
         self.sought = Sought(person=self.person, subscription_ids=())
 
     async def run(self) -> Forgotten:
-        give_up_at = self.database.reactor.seconds() + self.wait.total_seconds()
+        now = self.database.reactor.seconds
+        give_up_at = now() + self.wait.total_seconds()
+        leave_writers_at = max(give_up_at, now() + WRITER_SECONDS)
         told: dict[str, int] = {}
         await self._pass()
         writers = await self.database.read(personal_data.find_writers)
@@ -157,7 +163,7 @@ class _Forgetting:
             if left not in ({}, told) and self.remains is not None:
                 self.remains(left)
             told = left
-            if not left or self.database.reactor.seconds() >= give_up_at:
+            if not left or now() >= (leave_writers_at if writing else give_up_at):
                 break
             await deferLater(self.database.reactor, LOOK_SECONDS)
         forgotten = Forgotten(mark=self.mark.mark, counts=_in_order(self.counts), remaining=left)

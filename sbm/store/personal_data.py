@@ -121,6 +121,9 @@ async def stop(
     The transaction has no author: the audit would store again what is deleted here.
     """
     given = {**sought.parameters(), "mark": mark.mark, "secret": mark.secret, "limit": limit}
+    # Before the subscriptions: ticks are locked until these are gone, and do not go on meanwhile.
+    await transaction.execute(QUERIES.forget_tick_places, **given)
+    await transaction.execute(QUERIES.forget_call_places, **given)
     behind = await transaction.execute(QUERIES.forget_behind_subscriptions, **given)
     deleted = await transaction.execute(QUERIES.forget_subscriptions, **given)
     owed = await transaction.execute(QUERIES.forget_owed_sends, **given)

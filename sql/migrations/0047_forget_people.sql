@@ -89,5 +89,11 @@ BEGIN
 END
 $$;
 
+-- The place of an expansion is the id of a subscription. It is only needed while it goes on.
+UPDATE ticks SET expanded_up_to = DEFAULT
+ WHERE state <> 'expanding' AND expanded_up_to <> '00000000-0000-0000-0000-000000000000';
+COMMENT ON COLUMN ticks.expanded_up_to IS
+    'The last subscription that was expanded, while the tick is being expanded.';
+
 INSERT INTO schema_migrations (name) VALUES ('0047_forget_people');
 COMMIT;

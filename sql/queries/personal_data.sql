@@ -178,6 +178,27 @@ DELETE FROM subscriptions
  WHERE id = ANY(ARRAY(SELECT id FROM subscriptions WHERE identity = ANY(%(names)s)
                        ORDER BY id LIMIT %(limit)s FOR UPDATE));
 
+-- name: forget_tick_places :exec
+-- Expansions that stand at a subscription of a person stand at the one before it, so that none is
+-- expanded twice.
+UPDATE ticks
+   SET expanded_up_to = COALESCE(
+           (SELECT id FROM subscriptions s
+             WHERE s.schedule_id = ticks.schedule_id AND active AND NOT completed
+               AND s.id < ticks.expanded_up_to
+             ORDER BY s.id DESC LIMIT 1), '00000000-0000-0000-0000-000000000000')
+ WHERE state = 'expanding' AND expanded_up_to = ANY(%(ids)s::uuid[]);
+
+-- name: forget_call_places :exec
+-- The same for calls to the Scheduler about all subscriptions on a schedule.
+UPDATE scheduler_calls
+   SET up_to = COALESCE(
+           (SELECT id FROM subscriptions s
+             WHERE s.schedule_id = target::integer AND active AND NOT completed
+               AND s.id < scheduler_calls.up_to
+             ORDER BY s.id DESC LIMIT 1), '00000000-0000-0000-0000-000000000000')
+ WHERE kind = 'members' AND up_to = ANY(%(ids)s::uuid[]);
+
 -- name: forget_behind_subscriptions :exec
 -- Delete the findings about subscriptions of a person.
 DELETE FROM behind_subscriptions WHERE subscription_id = ANY(%(ids)s::uuid[]);

@@ -199,7 +199,9 @@ WITH behind_last AS MATERIALIZED (
 )
 UPDATE ticks
    SET triggers = ticks.triggers + expansion.triggers,
-       expanded_up_to = COALESCE(expansion.last, ticks.expanded_up_to),
+       expanded_up_to = CASE WHEN expansion.triggers < %(limit)s
+                             THEN '00000000-0000-0000-0000-000000000000'
+                             ELSE COALESCE(expansion.last, ticks.expanded_up_to) END,
        state = CASE WHEN expansion.triggers < %(limit)s THEN 'expanded' ELSE 'expanding' END,
        expanded_at = CASE WHEN expansion.triggers < %(limit)s THEN now() END
   FROM tick, expansion WHERE ticks.id = tick.id

@@ -65,7 +65,9 @@ async def test_a_defect_is_reported_without_identities_texts_and_tokens(seed: Wo
         assert secret not in request
     assert report["release"].startswith("sbm@")
     assert set(report["tags"]) == {"host", "role", "commit"}
-    assert report["logentry"] == {"message": "a request to {path} failed: answered with {status}"}
+    assert report["logentry"] == {
+        "message": "a request to {path} failed: answered with {status}{request}"
+    }
     value = report["exception"]["values"][-1]
     assert (value["type"], value["value"]) == ("RaiseException", "SQLSTATE P0001")
     frames = value["stacktrace"]["frames"]

@@ -585,3 +585,27 @@ def test_every_table_and_column_is_classified(direct: Arranged) -> None:
     assert {name for name, has in columns.items() if has & about} <= {
         one.name for one in SUBSCRIBER_TABLES
     }
+
+
+@ensureDeferred
+async def test_places_at_a_person_move_to_the_subscription_before(
+    database: Database, direct: Arranged
+) -> None:
+    """Of expansions, and of calls to the Scheduler about all subscriptions on a schedule."""
+    schedule = direct.schedule()
+    messageset = direct.messageset("pregnancy", schedule)
+    first, second, _ = sorted(direct.subscriptions(3, messageset, schedule))
+    direct.rows(
+        "INSERT INTO ticks (source, state, schedule_id, expanded_up_to, triggers)"
+        " VALUES ('post-back', 'expanding', %s, %s, 2), ('clock', 'expanding', %s, %s, 1)",
+        *(schedule, second, schedule, first),
+    )
+    direct.rows(
+        "INSERT INTO scheduler_calls (kind, target, up_to) VALUES ('members', %s, %s)",
+        *(str(schedule), second),
+    )
+    places = "SELECT expanded_up_to FROM ticks ORDER BY triggers DESC"
+    for gone, left in ((second, [first, first]), (first, [UUID(int=0), UUID(int=0)])):
+        await forget(database, direct.subscription(gone)["identity"])
+        assert [row["expanded_up_to"] for row in direct.rows(places)] == left
+        assert direct.value("SELECT up_to FROM scheduler_calls WHERE kind = 'members'") == left[0]
