@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import frozen
 
-from sbm.commands.running import FAILED, MISUSED, CommandFailed, Work, with_database
+from sbm.commands.running import FAILED, MISUSED, CommandFailed, Work, discard_output, with_database
 from sbm.model.text import has_surrogates
 from sbm.operations.refusals import OperationRefused
 from sbm.settings.config import read_database
@@ -118,7 +118,13 @@ COMMANDS = (
 
 def main() -> None:
     """Run the command that the process was started with, and exit with its status."""
-    sys.exit(run(sys.argv[1:], os.environ))
+    try:
+        status = run(sys.argv[1:], os.environ)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
+        discard_output()
+        status = FAILED
+    sys.exit(status)
 
 
 def run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 
 import psycopg2
 import pytest
@@ -79,3 +80,19 @@ def test_a_reason_has_a_longest_length_everywhere(sbm_apart: SbmAtOnce, direct: 
     assert sbm_apart("user", "disable", "bob", "--reason", "x" * MAX_REASON).status == OK
     reasons = direct.rows("SELECT reason FROM audit ORDER BY id")
     assert [one["reason"] for one in reasons] == ["", "x" * MAX_REASON]
+
+
+def test_a_reader_that_has_seen_enough_is_no_defect(database_uri: str) -> None:
+    """As with `sbm export ... | head`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-c", "from sbm.cli import main; main()", "user", "list"],
+        env={**os.environ, "STAGE_BASED_MESSAGING_DATABASE": database_uri},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, "")
