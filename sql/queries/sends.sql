@@ -212,8 +212,9 @@ RETURNING id;
 -- the subscription, because it has no address). Requests to resend get their outbounds by the
 -- statement after it, answer_resends. Results are fenced by the attempt and the owner: if the claim
 -- was lost, nothing is changed, and the send is not in the answer. The attempt alone would not do:
--- after a failover that lost the claim, another daemon may claim the send with the same attempt. A claim is not lost when its lease ends:
--- the result of its owner still counts, until the send is claimed again. The id of an outbound is
+-- after a failover that lost the claim, another daemon may claim the send with the same attempt. A
+-- claim is not lost when its lease ends: the result of its owner still counts, until the send is
+-- claimed again. The id of an outbound is
 -- evidence: it settles the send, no matter which daemon has claimed it by now. The subscription
 -- steps only if it is still at the number at which the send was claimed; else the changes of an
 -- operator stay, and a subscription that was made inactive meanwhile does not go on to the next

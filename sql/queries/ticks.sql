@@ -112,9 +112,9 @@ SELECT set_config('enable_sort', 'off', true);
 -- may have expanded it further since this statement began. A tick that is held back is not
 -- expanded, so its members wait here, unless all of them are skipped: a pause that skips ticks was
 -- in force when the tick came. Members of the tick that it follows that were skipped in this way, or
--- because it was too old, are not skipped again. If the database went back after the tick was due (is_doubted), the Message Sender has
--- to be asked about the sends first; a member whose send of this tick is in the ledger already,
--- because it was found at the Message Sender, is skipped.
+-- because it was too old, are not skipped again. If the database went back after the tick was due
+-- (is_doubted), the Message Sender has to be asked about the sends first; a member whose send of
+-- this tick is in the ledger already, because it was found at the Message Sender, is skipped.
 WITH behind_last AS MATERIALIZED (
     SELECT id, schedule_id, due_at, repetition, snapshot, created_at, expanded_up_to, follows,
            follows_beyond, skipped_by

@@ -15,7 +15,7 @@ from sbm.model.author import Author
 from sbm.model.personal_data import MARK_PREFIX, Person
 from sbm.operations import privacy
 from sbm.store.postgres.database import Database
-from tests.e2e.end_to_end import World, pause
+from tests.e2e.end_to_end import World
 from tests.e2e.gates import Gate, gated
 from tests.operations.test_privacy import dump
 
@@ -153,7 +153,6 @@ async def test_people_who_are_forgotten_during_a_tick_leave_the_balance_as_it_is
             author=Author(actor="ann", action="sbm forget"),
             wait=timedelta(0),
         )
-        await pause(0.01)
     database.stopService()
     await told_all(seed)
     left = dump(seed.direct)

@@ -94,7 +94,7 @@ class Database(Service):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run ``work(transaction, …)`` in a transaction and commit; nothing else begins one.
+        """Run ``work(transaction, …)`` in a transaction and commit; only this and ``read`` do.
 
         If ``work`` raises an error, the transaction is rolled back. It is started again if it loses
         a deadlock, finds its connection closed at BEGIN or without what it had prepared, or lost

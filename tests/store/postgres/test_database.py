@@ -516,12 +516,14 @@ async def test_a_prompt_statement_that_fails_rolls_back_and_the_connection_stays
     assert len(proxy.lines) == 1
 
 
+@pytest.mark.parametrize("only_reads", [False, True])
 @ensureDeferred
 async def test_a_connection_that_is_lost_at_a_prompt_statement_costs_nothing(
-    through: Any, proxy: DatabaseProxy
+    through: Any, proxy: DatabaseProxy, only_reads: bool
 ) -> None:
     database = through()
-    await database.transact(ask)
+    run = database.read if only_reads else database.transact
+    await run(ask)
     proxy.stop_before, struck = b"1 / 1", proxy.struck
 
     async def work(transaction: Transaction) -> int:
@@ -532,7 +534,7 @@ async def test_a_connection_that_is_lost_at_a_prompt_statement_costs_nothing(
         proxy.stop_before = b""
         return 0
 
-    assert await together([database.transact(work), mend()]) == [1, 0]
+    assert await together([run(work), mend()]) == [1, 0]
     assert proxy.hits == 1
 
 
@@ -605,26 +607,6 @@ async def test_a_read_that_the_server_refuses_costs_no_connection(
         await database.read(work)
     assert await database.read(ask) == 1
     assert len(proxy.lines) == 1
-
-
-@ensureDeferred
-async def test_a_connection_that_is_lost_at_the_beginning_of_a_read_costs_nothing(
-    through: Any, proxy: DatabaseProxy
-) -> None:
-    database = through()
-    await database.read(ask)
-    proxy.stop_before, struck = b"1 / 1", proxy.struck
-
-    async def work(transaction: Transaction) -> int:
-        return await transaction.one(PROMPT, int, by=1)
-
-    async def mend() -> int:
-        await struck
-        proxy.stop_before = b""
-        return 0
-
-    assert await together([database.read(work), mend()]) == [1, 0]
-    assert proxy.hits == 1
 
 
 # Starting again
