@@ -24,8 +24,8 @@ PERMISSIONS: Mapping[str, str] = {
     PEOPLE_READ: "Read subscriptions, failed tasks, and who is behind.",
     PEOPLE_ACT: "Make, change and delete subscriptions.",
     OPERATE: "Start, stop, repeat and repair sending, and read tasks.",
-    ADMINISTER: "Make and change users and tokens, export and forget people; an administrator"
-    " holds all permissions.",
+    ADMINISTER: "Make and change users and tokens, read the audit and undo changes, export and"
+    " forget people; an administrator holds all permissions.",
     VIEW_BEHIND_SUBSCRIPTIONS: "Read the subscriptions that are behind.",
     FIND_BEHIND_SUBSCRIPTIONS: "Search for the subscriptions that are behind.",
 }
