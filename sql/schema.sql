@@ -87,7 +87,7 @@ DECLARE
     name text;
     stored jsonb := whole - ARRAY[
         'updated_at', 'updated_by', 'joined_xid', 'joined_at', 'next_tick_at', 'next_tick_rule',
-        'next_tick_set_at', 'paused_at', 'seen_at', 'last_used_at'];
+        'next_tick_set_at', 'paused_at', 'seen_at', 'last_used_at', 'version_id'];
 BEGIN
     FOREACH name IN ARRAY secret LOOP
         IF stored -> name <> 'null' THEN
@@ -592,6 +592,22 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.keep_message_versions() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+-- The versions that a statement has made. A message that is put back as it was has one already.
+BEGIN
+    INSERT INTO message_versions (id, message_id, messageset_id, sequence_number, lang,
+                                  text_content, file_name, metadata, made_by)
+    SELECT m.version_id, m.id, m.messageset_id, m.sequence_number, m.lang, m.text_content,
+           b.content, m.metadata, author() ->> 'actor'
+      FROM new_messages m LEFT JOIN binary_contents b ON b.id = m.binary_content_id
+     ORDER BY m.version_id
+        ON CONFLICT (id) DO NOTHING;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION public.key_of_audited(table_name text) RETURNS text
     LANGUAGE sql IMMUTABLE
     AS $_$
@@ -868,6 +884,16 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.number_message_version() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+-- Another content is another version, whatever the statement says.
+BEGIN
+    NEW.version_id := nextval('message_version_id');
+    RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION public.owe_scheduler_call(call_kind text, call_target text) RETURNS void
     LANGUAGE sql
     AS $$
@@ -1022,6 +1048,17 @@ BEGIN
         NEW.answers := '{}';
     END IF;
     RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.renew_message_versions() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+-- All messages with this file have another content now.
+BEGIN
+    UPDATE messages SET version_id = nextval('message_version_id')
+     WHERE binary_content_id = NEW.id;
+    RETURN NULL;
 END
 $$;
 
@@ -1623,6 +1660,8 @@ CREATE TABLE public.ledger (
     settled_at timestamp with time zone DEFAULT now() NOT NULL,
     actor text,
     is_assumed boolean DEFAULT false NOT NULL,
+    message_version_id bigint,
+    prepend text,
     CONSTRAINT ledger_stage_check CHECK ((stage = ANY (ARRAY['trigger'::text, 'content'::text, 'address'::text, 'post'::text])))
 )
 PARTITION BY RANGE (settled_at);
@@ -1638,6 +1677,10 @@ COMMENT ON COLUMN public.ledger.outbound_id IS 'The id of the outbound in the Me
 COMMENT ON COLUMN public.ledger.actor IS 'The operator who asked for it by command, if one did.';
 
 COMMENT ON COLUMN public.ledger.is_assumed IS 'It may have been sent, and the subscription went on as if it had been.';
+
+COMMENT ON COLUMN public.ledger.message_version_id IS 'The content of the message, in message_versions. Null: none was claimed, or before this was recorded.';
+
+COMMENT ON COLUMN public.ledger.prepend IS 'What was sent before the text; null: nothing.';
 
 CREATE TABLE public.ledger_default (
     id bigint DEFAULT nextval('public.ledger_id'::regclass) CONSTRAINT ledger_id_not_null NOT NULL,
@@ -1659,8 +1702,36 @@ CREATE TABLE public.ledger_default (
     settled_at timestamp with time zone DEFAULT now() CONSTRAINT ledger_settled_at_not_null NOT NULL,
     actor text,
     is_assumed boolean DEFAULT false CONSTRAINT ledger_is_assumed_not_null NOT NULL,
+    message_version_id bigint,
+    prepend text,
     CONSTRAINT ledger_stage_check CHECK ((stage = ANY (ARRAY['trigger'::text, 'content'::text, 'address'::text, 'post'::text])))
 );
+
+CREATE TABLE public.message_versions (
+    id bigint NOT NULL,
+    message_id integer NOT NULL,
+    messageset_id integer NOT NULL,
+    sequence_number integer NOT NULL,
+    lang text NOT NULL,
+    text_content text,
+    file_name text,
+    metadata jsonb NOT NULL,
+    made_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    made_by text
+);
+
+COMMENT ON TABLE public.message_versions IS 'Each content that a message has had. They stay when the message is changed or deleted.';
+
+COMMENT ON COLUMN public.message_versions.made_by IS 'The user or the operator; null: the pipeline, psql, or before this was recorded.';
+
+CREATE SEQUENCE public.message_version_id
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.message_version_id OWNED BY public.message_versions.id;
 
 CREATE TABLE public.messages (
     id integer NOT NULL,
@@ -1673,8 +1744,11 @@ CREATE TABLE public.messages (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_by integer,
+    version_id bigint DEFAULT nextval('public.message_version_id'::regclass) NOT NULL,
     CONSTRAINT messages_lang_check CHECK (((char_length(lang) >= 1) AND (char_length(lang) <= 6)))
 );
+
+COMMENT ON COLUMN public.messages.version_id IS 'The version that has its content of now.';
 
 ALTER TABLE public.messages ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.messages_id_seq
@@ -1755,6 +1829,7 @@ END) STORED NOT NULL,
     queue_messageset_id integer DEFAULT 0 NOT NULL,
     wanted_at timestamp with time zone,
     asked_identity text,
+    message_version_id bigint,
     CONSTRAINT sends_check CHECK (((state = 'claimed'::text) = (owner IS NOT NULL))),
     CONSTRAINT sends_check1 CHECK (((state = 'claimed'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT sends_check2 CHECK (((state = 'unknown'::text) = (unknown_since IS NOT NULL))),
@@ -2346,6 +2421,8 @@ ALTER TABLE ONLY public.audit ATTACH PARTITION public.audit_default DEFAULT;
 
 ALTER TABLE ONLY public.ledger ATTACH PARTITION public.ledger_default DEFAULT;
 
+ALTER TABLE ONLY public.message_versions ALTER COLUMN id SET DEFAULT nextval('public.message_version_id'::regclass);
+
 ALTER TABLE ONLY public.audio_copies
     ADD CONSTRAINT audio_copies_pkey PRIMARY KEY (name);
 
@@ -2420,6 +2497,9 @@ ALTER TABLE public.ledger
 
 ALTER TABLE public.ledger
     ADD CONSTRAINT ledger_outcome_check CHECK ((outcome = ANY (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text, 'skipped'::text, 'refused'::text, 'failed'::text, 'moved'::text]))) NOT VALID;
+
+ALTER TABLE ONLY public.message_versions
+    ADD CONSTRAINT message_versions_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.messages
     ADD CONSTRAINT messages_messageset_id_lang_sequence_number_key UNIQUE (messageset_id, lang, sequence_number);
@@ -2568,6 +2648,10 @@ CREATE INDEX ledger_default_subscription_id_settled_at_idx ON public.ledger_defa
 
 CREATE INDEX ledger_default_tick_id_idx ON public.ledger_default USING btree (tick_id);
 
+CREATE INDEX message_versions_message_id ON public.message_versions USING btree (message_id, id);
+
+CREATE INDEX message_versions_place ON public.message_versions USING btree (messageset_id, lang, sequence_number, id);
+
 CREATE INDEX messages_binary_content_id ON public.messages USING btree (binary_content_id);
 
 CREATE INDEX messagesets_default_schedule_id ON public.messagesets USING btree (default_schedule_id);
@@ -2702,6 +2786,8 @@ CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.user_permiss
 
 CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.users FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id', 'password');
 
+CREATE TRIGGER binary_contents_renamed AFTER UPDATE OF content ON public.binary_contents FOR EACH ROW WHEN ((old.content <> new.content)) EXECUTE FUNCTION public.renew_message_versions();
+
 CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.scheduler_calls FOR EACH ROW EXECUTE FUNCTION public.date_unknown();
 
 CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.sends FOR EACH ROW EXECUTE FUNCTION public.date_send();
@@ -2718,7 +2804,13 @@ CREATE TRIGGER messages_deleted AFTER DELETE ON public.messages REFERENCING OLD 
 
 CREATE TRIGGER messages_inserted AFTER INSERT ON public.messages REFERENCING NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION public.note_content_changes();
 
+CREATE TRIGGER messages_renumber BEFORE UPDATE ON public.messages FOR EACH ROW WHEN (((((((old.messageset_id IS DISTINCT FROM new.messageset_id) OR (old.sequence_number IS DISTINCT FROM new.sequence_number)) OR (old.lang IS DISTINCT FROM new.lang)) OR (old.text_content IS DISTINCT FROM new.text_content)) OR (old.binary_content_id IS DISTINCT FROM new.binary_content_id)) OR (old.metadata IS DISTINCT FROM new.metadata))) EXECUTE FUNCTION public.number_message_version();
+
 CREATE TRIGGER messages_updated AFTER UPDATE ON public.messages REFERENCING OLD TABLE AS old_messages NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION public.note_content_changes();
+
+CREATE TRIGGER messages_versions_of_inserted AFTER INSERT ON public.messages REFERENCING NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION public.keep_message_versions();
+
+CREATE TRIGGER messages_versions_of_updated AFTER UPDATE ON public.messages REFERENCING NEW TABLE AS new_messages FOR EACH STATEMENT EXECUTE FUNCTION public.keep_message_versions();
 
 CREATE TRIGGER owe_scheduler_call_of_changed AFTER UPDATE OF minute, hour, day_of_week, day_of_month, month_of_year ON public.schedules FOR EACH ROW WHEN ((public.cron_definition(old.*) IS DISTINCT FROM public.cron_definition(new.*))) EXECUTE FUNCTION public.owe_scheduler_call_of_schedule();
 

@@ -62,6 +62,6 @@ SELECT max(id) AS id FROM audit
 SELECT lock_audited(%(table_name)s, %(row_id)s, %(audited)s::jsonb) AS found;
 
 -- name: put_back_row :exec
--- fires: messages_inserted, owe_scheduler_call_of_gone_or_new, owe_scheduler_call_of_new
+-- fires: messages_inserted, messages_versions_of_inserted, owe_scheduler_call_of_gone_or_new, owe_scheduler_call_of_new
 -- Make a row again that was deleted.
 SELECT put_back_row(%(table_name)s, %(before)s::jsonb);

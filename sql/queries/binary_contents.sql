@@ -17,6 +17,7 @@ INSERT INTO binary_contents (content) VALUES (%(content)s)
 RETURNING {columns};
 
 -- name: replace_binary_content :maybe
+-- fires: binary_contents_renamed
 -- Replace the stored file by another one, for all messages that use it.
 UPDATE binary_contents SET content = %(content)s, updated_at = now() WHERE id = %(id)s
 RETURNING {columns};

@@ -3,7 +3,7 @@ id, messageset_id, sequence_number, lang, metadata, text_content, binary_content
 updated_at, updated_by
 
 -- name: insert_message :maybe
--- fires: messages_inserted
+-- fires: messages_inserted, messages_versions_of_inserted
 -- A new message; no row if its set has one of this number in this language.
 INSERT INTO messages
        (messageset_id, sequence_number, lang, metadata, text_content, binary_content_id,
@@ -46,7 +46,7 @@ SELECT {columns} FROM messages
 SELECT {columns} FROM messages WHERE id = %(id)s FOR UPDATE;
 
 -- name: update_message :one
--- fires: messages_updated
+-- fires: messages_renumber, messages_updated, messages_versions_of_updated
 -- New fields for a message.
 UPDATE messages
    SET messageset_id = %(messageset_id)s, sequence_number = %(sequence_number)s,
@@ -92,7 +92,7 @@ SELECT DISTINCT b.id, b.content, b.created_at, b.updated_at
  WHERE messageset_id = %(messageset_id)s ORDER BY b.id;
 
 -- name: copy_messages :exec
--- fires: messages_inserted
+-- fires: messages_inserted, messages_versions_of_inserted
 -- Copy the messages of one set into another, which has none, in the order in which they were made.
 -- The copies use the new files where files are replaced.
 INSERT INTO messages

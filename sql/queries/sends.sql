@@ -72,7 +72,8 @@ SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[],
 -- prepared
 -- indexed
 -- Lease these sends, which are locked, and return all data for their delivery. The claimed set,
--- numbers, language and prepend are stored: a step is compared with them later. A resend has the
+-- numbers, language and prepend are stored: a step is compared with them later; so is the version
+-- of the message, which the ledger names. A resend has the
 -- message that was fixed for it, in the set and language of that message. If there is no next
 -- message, lack says why: the set has none in this language; or its content changed less than
 -- %(content_settle)s before the send was owed, so that an editor may still be working; or else the
@@ -104,7 +105,8 @@ WITH due AS MATERIALIZED (
 ), work AS MATERIALIZED (
     SELECT due.id, s.id IS NOT NULL AS subscribed, s.active, s.completed, s.process_status,
            which.messageset_id, s.next_sequence_number, which.lang, ms.short_name, ms.content_type,
-           ms.channel, m.sequence_number, m.text_content, m.metadata, b.content AS file_name,
+           ms.channel, m.sequence_number, m.text_content, m.metadata, m.version_id,
+           b.content AS file_name,
            CASE WHEN due.kind = 'resend' THEN due.sequence_number
                 ELSE m.sequence_number END AS claimed_number,
            s.schedule_id IS NOT NULL
@@ -169,7 +171,7 @@ UPDATE sends
        first_attempt_at = COALESCE(sends.first_attempt_at, now()),
        messageset_id = work.messageset_id, next_sequence_number = work.next_sequence_number,
        sequence_number = work.claimed_number, lang = work.lang, prepend = work.prepend,
-       is_fault = false
+       message_version_id = work.version_id, is_fault = false
   FROM work
  WHERE sends.id = ANY(ARRAY(SELECT id FROM work WHERE NOT is_moved)) AND sends.id = work.id
 RETURNING sends.id, sends.kind, sends.lane, sends.queue_schedule_id AS schedule_id, sends.tick_id,
@@ -340,7 +342,7 @@ WITH outcomes AS MATERIALIZED (
 ), recorded AS (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, sequence_number, lang, attempts, outbound_id, owed_at,
-                        first_attempt_at, actor, is_assumed)
+                        first_attempt_at, actor, is_assumed, message_version_id, prepend)
     SELECT settled.id, tick_id, kind, outcome, stage,
            CASE WHEN NOT settled.at_end THEN why
                 WHEN standing.ends IS NOT TRUE
@@ -350,7 +352,8 @@ WITH outcomes AS MATERIALIZED (
                      || ' begins'
                 ELSE why END,
            subscription_id, identity, messageset_id, settled.sequence_number, lang, attempt,
-           outbound_id, owed_at, first_attempt_at, actor, assumed
+           outbound_id, owed_at, first_attempt_at, actor, assumed, message_version_id,
+           settled.prepend
       FROM settled LEFT JOIN standing ON standing.send_id = settled.id
 ), failures AS (
     INSERT INTO failed_tasks (send_id, kind, stage, reason, subscription_id, identity,
