@@ -53,6 +53,11 @@ COMMANDS = (
         help="sends that were refused or failed",
     ),
     ListedCommand(
+        name="ledger",
+        module="sbm.commands.ledger",
+        help="what became of each send, and the texts as sent",
+    ),
+    ListedCommand(
         name="scheduler",
         module="sbm.commands.scheduler",
         help="the calls to the Seed Scheduler",

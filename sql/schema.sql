@@ -306,32 +306,24 @@ CREATE FUNCTION public.drop_partitions(parent text, months_kept integer) RETURNS
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $_$
--- Drops the partitions that end before this month less so many, in UTC, and deletes such rows from
--- the default partition. Answers how many partitions it dropped.
+-- Drops the partitions that end before this month less so many, in UTC. Answers how many.
 DECLARE
-    time_column CONSTANT text := CASE parent WHEN 'ledger' THEN 'settled_at'
-                                             WHEN 'audit' THEN 'done_at' END;
     oldest_kept text := parent || to_char(
         (now() AT TIME ZONE 'UTC') - make_interval(months => months_kept), '_YYYY_MM');
     partition_name text;
     dropped integer := 0;
 BEGIN
-    IF time_column IS NULL THEN
-        RAISE EXCEPTION '% has no partitions of months', parent
-              USING ERRCODE = 'invalid_parameter_value';
-    END IF;
+    PERFORM partition_column(parent);
     PERFORM pg_advisory_xact_lock(736266, 2);
     FOR partition_name IN
         SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
-         WHERE inhparent = to_regclass(parent) AND child.relname ~ ('^' || parent || '_\d{4}_\d{2}$')
+         WHERE inhparent = to_regclass(quote_ident(parent))
+           AND child.relname ~ ('^' || parent || '_\d{4}_\d{2}$')
            AND child.relname COLLATE "C" < oldest_kept COLLATE "C"
     LOOP
         EXECUTE format('DROP TABLE %I', partition_name);
         dropped := dropped + 1;
     END LOOP;
-    EXECUTE format('DELETE FROM %I WHERE %I < $1', parent || '_default', time_column)
-      USING (date_trunc('month', now() AT TIME ZONE 'UTC') - make_interval(months => months_kept))
-            AT TIME ZONE 'UTC';
     RETURN dropped;
 END
 $_$;
@@ -780,18 +772,13 @@ CREATE FUNCTION public.make_partitions(parent text, months_ahead integer) RETURN
 -- default partition holds of those months. Answers how many it made; safe to repeat. They
 -- belong to the owner of the table, whoever calls this.
 DECLARE
-    time_column CONSTANT text := CASE parent WHEN 'ledger' THEN 'settled_at'
-                                             WHEN 'audit' THEN 'done_at' END;
+    time_column CONSTANT text := partition_column(parent);
     this_month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
     month_start timestamptz;
     month_end timestamptz;
     partition_name text;
     made integer := 0;
 BEGIN
-    IF time_column IS NULL THEN
-        RAISE EXCEPTION '% has no partitions of months', parent
-              USING ERRCODE = 'invalid_parameter_value';
-    END IF;
     PERFORM pg_advisory_xact_lock(736266, 2);
     FOR ahead IN 0..months_ahead LOOP
         month_start := (this_month + make_interval(months => ahead)) AT TIME ZONE 'UTC';
@@ -942,6 +929,24 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.partition_column(parent text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+-- The column by which a table has a partition for each month. Raises an error for other tables.
+DECLARE
+    found text := (SELECT attname FROM pg_partitioned_table
+                     JOIN pg_attribute ON attrelid = partrelid AND attnum = partattrs[0]
+                    WHERE partrelid = to_regclass(quote_ident(parent)) AND partstrat = 'r');
+BEGIN
+    IF found IS NULL THEN
+        RAISE EXCEPTION '% has no partitions of months', parent
+              USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN found;
+END
+$$;
+
 CREATE TABLE public.pauses (
     id bigint NOT NULL,
     kind text NOT NULL,
@@ -1049,6 +1054,33 @@ BEGIN
     END IF;
     RETURN NEW;
 END
+$$;
+
+CREATE FUNCTION public.reason_kind(kind text, outcome text, stage text, reason text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+-- Why a message was not sent, as one of a few kinds; null: it was sent. Indexes are built with it: if
+-- it changes, they have to be built again.
+SELECT CASE
+       WHEN outcome IN ('sent', 'adopted', 'dry-run') THEN NULL
+       WHEN kind = 'move' THEN 'moved'
+       WHEN reason = 'it was paused when the tick came' THEN 'paused'
+       WHEN reason = 'it is older than max_age' THEN 'too-old'
+       WHEN reason IN ('the tick before it was still being sent',
+                       'a message is already owed to the subscription',
+                       'a resend is already owed to the subscription',
+                       'the Message Sender had the message of this tick already') THEN 'already-owed'
+       WHEN reason LIKE 'the subscription is completed%' THEN 'completed'
+       WHEN reason LIKE 'the subscription is not active%' THEN 'inactive'
+       WHEN reason LIKE 'the subscription is in error%' THEN 'in-error'
+       WHEN reason LIKE 'the subscription was deleted%' THEN 'deleted'
+       WHEN stage = 'content' AND reason LIKE '% has no message in %' THEN 'no-language'
+       WHEN stage = 'content' AND reason LIKE '% has no further message in %' THEN 'at-end'
+       WHEN stage = 'content' THEN 'content'
+       WHEN stage = 'address' THEN 'no-address'
+       WHEN stage = 'post' AND outcome = 'refused' THEN 'refused'
+       WHEN stage = 'post' THEN 'failed'
+       ELSE 'other' END
 $$;
 
 CREATE FUNCTION public.renew_message_versions() RETURNS trigger
@@ -1495,6 +1527,130 @@ COMMENT ON COLUMN public.daemons.seen_at IS 'When it last wrote the row. If that
 COMMENT ON COLUMN public.daemons.pause IS 'Why it does no work by itself; empty: it works.';
 
 COMMENT ON COLUMN public.daemons.services IS 'The services that it calls: whether each is away for it, why, and when it is tried again.';
+
+CREATE TABLE public.deliveries (
+    settled_at timestamp with time zone NOT NULL,
+    ledger_id bigint NOT NULL,
+    messageset_id integer NOT NULL,
+    lang text NOT NULL,
+    delivered boolean NOT NULL,
+    attempts integer,
+    nack_reason text,
+    looked_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_final boolean NOT NULL
+)
+PARTITION BY RANGE (settled_at);
+
+COMMENT ON TABLE public.deliveries IS 'What the Message Sender says about outbounds: a row for a row of the ledger, by its key.';
+
+COMMENT ON COLUMN public.deliveries.attempts IS 'How often the Message Sender has tried.';
+
+COMMENT ON COLUMN public.deliveries.nack_reason IS 'Why the network has refused it, if it has.';
+
+COMMENT ON COLUMN public.deliveries.is_final IS 'It is not looked at again.';
+
+CREATE TABLE public.deliveries_2026_11 (
+    settled_at timestamp with time zone CONSTRAINT deliveries_settled_at_not_null NOT NULL,
+    ledger_id bigint CONSTRAINT deliveries_ledger_id_not_null NOT NULL,
+    messageset_id integer CONSTRAINT deliveries_messageset_id_not_null NOT NULL,
+    lang text CONSTRAINT deliveries_lang_not_null NOT NULL,
+    delivered boolean CONSTRAINT deliveries_delivered_not_null NOT NULL,
+    attempts integer,
+    nack_reason text,
+    looked_at timestamp with time zone DEFAULT now() CONSTRAINT deliveries_looked_at_not_null NOT NULL,
+    is_final boolean CONSTRAINT deliveries_is_final_not_null NOT NULL
+);
+
+COMMENT ON COLUMN public.deliveries_2026_11.attempts IS 'How often the Message Sender has tried.';
+
+COMMENT ON COLUMN public.deliveries_2026_11.nack_reason IS 'Why the network has refused it, if it has.';
+
+COMMENT ON COLUMN public.deliveries_2026_11.is_final IS 'It is not looked at again.';
+
+CREATE TABLE public.deliveries_2026_12 (
+    settled_at timestamp with time zone CONSTRAINT deliveries_settled_at_not_null NOT NULL,
+    ledger_id bigint CONSTRAINT deliveries_ledger_id_not_null NOT NULL,
+    messageset_id integer CONSTRAINT deliveries_messageset_id_not_null NOT NULL,
+    lang text CONSTRAINT deliveries_lang_not_null NOT NULL,
+    delivered boolean CONSTRAINT deliveries_delivered_not_null NOT NULL,
+    attempts integer,
+    nack_reason text,
+    looked_at timestamp with time zone DEFAULT now() CONSTRAINT deliveries_looked_at_not_null NOT NULL,
+    is_final boolean CONSTRAINT deliveries_is_final_not_null NOT NULL
+);
+
+COMMENT ON COLUMN public.deliveries_2026_12.attempts IS 'How often the Message Sender has tried.';
+
+COMMENT ON COLUMN public.deliveries_2026_12.nack_reason IS 'Why the network has refused it, if it has.';
+
+COMMENT ON COLUMN public.deliveries_2026_12.is_final IS 'It is not looked at again.';
+
+CREATE TABLE public.deliveries_2027_01 (
+    settled_at timestamp with time zone CONSTRAINT deliveries_settled_at_not_null NOT NULL,
+    ledger_id bigint CONSTRAINT deliveries_ledger_id_not_null NOT NULL,
+    messageset_id integer CONSTRAINT deliveries_messageset_id_not_null NOT NULL,
+    lang text CONSTRAINT deliveries_lang_not_null NOT NULL,
+    delivered boolean CONSTRAINT deliveries_delivered_not_null NOT NULL,
+    attempts integer,
+    nack_reason text,
+    looked_at timestamp with time zone DEFAULT now() CONSTRAINT deliveries_looked_at_not_null NOT NULL,
+    is_final boolean CONSTRAINT deliveries_is_final_not_null NOT NULL
+);
+
+COMMENT ON COLUMN public.deliveries_2027_01.attempts IS 'How often the Message Sender has tried.';
+
+COMMENT ON COLUMN public.deliveries_2027_01.nack_reason IS 'Why the network has refused it, if it has.';
+
+COMMENT ON COLUMN public.deliveries_2027_01.is_final IS 'It is not looked at again.';
+
+CREATE TABLE public.deliveries_default (
+    settled_at timestamp with time zone CONSTRAINT deliveries_settled_at_not_null NOT NULL,
+    ledger_id bigint CONSTRAINT deliveries_ledger_id_not_null NOT NULL,
+    messageset_id integer CONSTRAINT deliveries_messageset_id_not_null NOT NULL,
+    lang text CONSTRAINT deliveries_lang_not_null NOT NULL,
+    delivered boolean CONSTRAINT deliveries_delivered_not_null NOT NULL,
+    attempts integer,
+    nack_reason text,
+    looked_at timestamp with time zone DEFAULT now() CONSTRAINT deliveries_looked_at_not_null NOT NULL,
+    is_final boolean CONSTRAINT deliveries_is_final_not_null NOT NULL
+);
+
+CREATE TABLE public.delivery_counts (
+    id bigint NOT NULL,
+    day date NOT NULL,
+    messageset_id integer NOT NULL,
+    lang text NOT NULL,
+    seen bigint DEFAULT 0 NOT NULL,
+    delivered bigint DEFAULT 0 NOT NULL,
+    final bigint DEFAULT 0 NOT NULL
+);
+
+COMMENT ON TABLE public.delivery_counts IS 'Rows of deliveries, by the day of settled_at in UTC.';
+
+COMMENT ON COLUMN public.delivery_counts.seen IS 'How many were looked at.';
+
+COMMENT ON COLUMN public.delivery_counts.final IS 'How many of them are not looked at again.';
+
+ALTER TABLE public.delivery_counts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.delivery_counts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.delivery_places (
+    look text NOT NULL,
+    place timestamp with time zone,
+    owner uuid,
+    lease_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT delivery_places_look_check CHECK ((look = ANY (ARRAY['first'::text, 'last'::text])))
+);
+
+COMMENT ON TABLE public.delivery_places IS 'How far the outbounds of the Message Sender were looked at.';
+
+COMMENT ON COLUMN public.delivery_places.place IS 'By the clock of the Message Sender. Null: not begun; what was sent before that is not looked at.';
 
 CREATE TABLE public.doubles (
     id bigint NOT NULL,
@@ -2356,6 +2512,29 @@ ALTER TABLE public.tokens ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.undelivered_people (
+    id bigint NOT NULL,
+    identity text NOT NULL,
+    in_row integer NOT NULL,
+    since timestamp with time zone NOT NULL,
+    last_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE public.undelivered_people IS 'People whose last messages were not delivered.';
+
+COMMENT ON COLUMN public.undelivered_people.in_row IS 'How many, by the last look at each.';
+
+COMMENT ON COLUMN public.undelivered_people.since IS 'When the first of them was sent; last_at: the last.';
+
+ALTER TABLE public.undelivered_people ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.undelivered_people_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.user_permissions (
     user_id integer NOT NULL,
     permission text NOT NULL,
@@ -2419,6 +2598,14 @@ COMMENT ON COLUMN public.watched_ticks.hold IS 'Why it is held back until a pers
 
 ALTER TABLE ONLY public.audit ATTACH PARTITION public.audit_default DEFAULT;
 
+ALTER TABLE ONLY public.deliveries ATTACH PARTITION public.deliveries_2026_11 FOR VALUES FROM ('2026-11-01 00:00:00+00') TO ('2026-12-01 00:00:00+00');
+
+ALTER TABLE ONLY public.deliveries ATTACH PARTITION public.deliveries_2026_12 FOR VALUES FROM ('2026-12-01 00:00:00+00') TO ('2027-01-01 00:00:00+00');
+
+ALTER TABLE ONLY public.deliveries ATTACH PARTITION public.deliveries_2027_01 FOR VALUES FROM ('2027-01-01 00:00:00+00') TO ('2027-02-01 00:00:00+00');
+
+ALTER TABLE ONLY public.deliveries ATTACH PARTITION public.deliveries_default DEFAULT;
+
 ALTER TABLE ONLY public.ledger ATTACH PARTITION public.ledger_default DEFAULT;
 
 ALTER TABLE ONLY public.message_versions ALTER COLUMN id SET DEFAULT nextval('public.message_version_id'::regclass);
@@ -2456,6 +2643,30 @@ ALTER TABLE ONLY public.content_changes
 ALTER TABLE ONLY public.daemons
     ADD CONSTRAINT daemons_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.deliveries
+    ADD CONSTRAINT deliveries_pkey PRIMARY KEY (settled_at, ledger_id);
+
+ALTER TABLE ONLY public.deliveries_2026_11
+    ADD CONSTRAINT deliveries_2026_11_pkey PRIMARY KEY (settled_at, ledger_id);
+
+ALTER TABLE ONLY public.deliveries_2026_12
+    ADD CONSTRAINT deliveries_2026_12_pkey PRIMARY KEY (settled_at, ledger_id);
+
+ALTER TABLE ONLY public.deliveries_2027_01
+    ADD CONSTRAINT deliveries_2027_01_pkey PRIMARY KEY (settled_at, ledger_id);
+
+ALTER TABLE ONLY public.deliveries_default
+    ADD CONSTRAINT deliveries_default_pkey PRIMARY KEY (settled_at, ledger_id);
+
+ALTER TABLE ONLY public.delivery_counts
+    ADD CONSTRAINT delivery_counts_day_messageset_id_lang_key UNIQUE (day, messageset_id, lang);
+
+ALTER TABLE ONLY public.delivery_counts
+    ADD CONSTRAINT delivery_counts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.delivery_places
+    ADD CONSTRAINT delivery_places_pkey PRIMARY KEY (look);
+
 ALTER TABLE ONLY public.doubles
     ADD CONSTRAINT doubles_pkey PRIMARY KEY (id);
 
@@ -2484,10 +2695,10 @@ ALTER TABLE ONLY public.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (is_only_row);
 
 ALTER TABLE ONLY public.ledger
-    ADD CONSTRAINT ledger_pkey PRIMARY KEY (id, settled_at);
+    ADD CONSTRAINT ledger_pkey PRIMARY KEY (settled_at, id);
 
 ALTER TABLE ONLY public.ledger_default
-    ADD CONSTRAINT ledger_default_pkey PRIMARY KEY (id, settled_at);
+    ADD CONSTRAINT ledger_default_pkey PRIMARY KEY (settled_at, id);
 
 ALTER TABLE public.ledger
     ADD CONSTRAINT ledger_kind_check CHECK ((kind = ANY (ARRAY['next'::text, 'resend'::text, 'move'::text]))) NOT VALID;
@@ -2582,6 +2793,12 @@ ALTER TABLE ONLY public.tokens
 ALTER TABLE ONLY public.tokens
     ADD CONSTRAINT tokens_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.undelivered_people
+    ADD CONSTRAINT undelivered_people_identity_key UNIQUE (identity);
+
+ALTER TABLE ONLY public.undelivered_people
+    ADD CONSTRAINT undelivered_people_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.user_permissions
     ADD CONSTRAINT user_permissions_pkey PRIMARY KEY (user_id, permission);
 
@@ -2624,6 +2841,28 @@ CREATE INDEX behind_subscriptions_expected ON public.behind_subscriptions USING 
 
 CREATE INDEX behind_subscriptions_newest ON public.behind_subscriptions USING btree (created_at DESC, id DESC);
 
+CREATE INDEX deliveries_undelivered_messageset ON ONLY public.deliveries USING btree (messageset_id, settled_at, ledger_id) WHERE (NOT delivered);
+
+CREATE INDEX deliveries_2026_11_messageset_id_settled_at_ledger_id_idx ON public.deliveries_2026_11 USING btree (messageset_id, settled_at, ledger_id) WHERE (NOT delivered);
+
+CREATE INDEX deliveries_undelivered ON ONLY public.deliveries USING btree (settled_at, ledger_id) WHERE (NOT delivered);
+
+CREATE INDEX deliveries_2026_11_settled_at_ledger_id_idx ON public.deliveries_2026_11 USING btree (settled_at, ledger_id) WHERE (NOT delivered);
+
+CREATE INDEX deliveries_2026_12_messageset_id_settled_at_ledger_id_idx ON public.deliveries_2026_12 USING btree (messageset_id, settled_at, ledger_id) WHERE (NOT delivered);
+
+CREATE INDEX deliveries_2026_12_settled_at_ledger_id_idx ON public.deliveries_2026_12 USING btree (settled_at, ledger_id) WHERE (NOT delivered);
+
+CREATE INDEX deliveries_2027_01_messageset_id_settled_at_ledger_id_idx ON public.deliveries_2027_01 USING btree (messageset_id, settled_at, ledger_id) WHERE (NOT delivered);
+
+CREATE INDEX deliveries_2027_01_settled_at_ledger_id_idx ON public.deliveries_2027_01 USING btree (settled_at, ledger_id) WHERE (NOT delivered);
+
+CREATE INDEX deliveries_default_messageset_id_settled_at_ledger_id_idx ON public.deliveries_default USING btree (messageset_id, settled_at, ledger_id) WHERE (NOT delivered);
+
+CREATE INDEX deliveries_default_settled_at_ledger_id_idx ON public.deliveries_default USING btree (settled_at, ledger_id) WHERE (NOT delivered);
+
+CREATE INDEX delivery_counts_newest ON public.delivery_counts USING btree (day, id);
+
 CREATE INDEX doubles_subscription_id ON public.doubles USING btree (subscription_id);
 
 CREATE INDEX estimated_sends_messageset_id ON public.estimated_sends USING btree (messageset_id);
@@ -2638,15 +2877,39 @@ CREATE INDEX idempotency_keys_created_at ON public.idempotency_keys USING btree 
 
 CREATE INDEX ledger_identity ON ONLY public.ledger USING btree (identity);
 
+CREATE INDEX ledger_unsent_messageset ON ONLY public.ledger USING btree (messageset_id, outcome, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
+
+CREATE INDEX ledger_message ON ONLY public.ledger USING btree (messageset_id, sequence_number, lang, settled_at, id);
+
+CREATE INDEX ledger_unsent_outcome ON ONLY public.ledger USING btree (outcome, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
+
+CREATE INDEX ledger_unsent_stage ON ONLY public.ledger USING btree (outcome, stage, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
+
+CREATE INDEX ledger_unsent_kind ON ONLY public.ledger USING btree (public.reason_kind(kind, outcome, stage, reason), settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
+
 CREATE INDEX ledger_subscription_id ON ONLY public.ledger USING btree (subscription_id, settled_at);
 
-CREATE INDEX ledger_tick_id ON ONLY public.ledger USING btree (tick_id);
+CREATE INDEX ledger_unsent_tick ON ONLY public.ledger USING btree (tick_id, outcome, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
+
+CREATE INDEX ledger_tick ON ONLY public.ledger USING btree (tick_id, settled_at, id);
 
 CREATE INDEX ledger_default_identity_idx ON public.ledger_default USING btree (identity);
 
+CREATE INDEX ledger_default_messageset_id_outcome_settled_at_id_idx ON public.ledger_default USING btree (messageset_id, outcome, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
+
+CREATE INDEX ledger_default_messageset_id_sequence_number_lang_settled_a_idx ON public.ledger_default USING btree (messageset_id, sequence_number, lang, settled_at, id);
+
+CREATE INDEX ledger_default_outcome_settled_at_id_idx ON public.ledger_default USING btree (outcome, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
+
+CREATE INDEX ledger_default_outcome_stage_settled_at_id_idx ON public.ledger_default USING btree (outcome, stage, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
+
+CREATE INDEX ledger_default_reason_kind_settled_at_id_idx ON public.ledger_default USING btree (public.reason_kind(kind, outcome, stage, reason), settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
+
 CREATE INDEX ledger_default_subscription_id_settled_at_idx ON public.ledger_default USING btree (subscription_id, settled_at);
 
-CREATE INDEX ledger_default_tick_id_idx ON public.ledger_default USING btree (tick_id);
+CREATE INDEX ledger_default_tick_id_outcome_settled_at_id_idx ON public.ledger_default USING btree (tick_id, outcome, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
+
+CREATE INDEX ledger_default_tick_id_settled_at_id_idx ON public.ledger_default USING btree (tick_id, settled_at, id);
 
 CREATE INDEX message_versions_message_id ON public.message_versions USING btree (message_id, id);
 
@@ -2744,6 +3007,8 @@ CREATE INDEX ticks_unbalanced ON public.ticks USING btree (id) WHERE (missing <>
 
 CREATE INDEX tokens_user_id ON public.tokens USING btree (user_id);
 
+CREATE INDEX undelivered_people_most ON public.undelivered_people USING btree (in_row, id);
+
 CREATE INDEX watched_ticks_held ON public.watched_ticks USING btree (tick_id) WHERE (hold IS NOT NULL);
 
 ALTER INDEX public.audit_actor ATTACH PARTITION public.audit_default_actor_id_idx;
@@ -2760,13 +3025,49 @@ ALTER INDEX public.audit_request_id ATTACH PARTITION public.audit_default_reques
 
 ALTER INDEX public.audit_row ATTACH PARTITION public.audit_default_table_name_row_id_id_idx;
 
+ALTER INDEX public.deliveries_undelivered_messageset ATTACH PARTITION public.deliveries_2026_11_messageset_id_settled_at_ledger_id_idx;
+
+ALTER INDEX public.deliveries_pkey ATTACH PARTITION public.deliveries_2026_11_pkey;
+
+ALTER INDEX public.deliveries_undelivered ATTACH PARTITION public.deliveries_2026_11_settled_at_ledger_id_idx;
+
+ALTER INDEX public.deliveries_undelivered_messageset ATTACH PARTITION public.deliveries_2026_12_messageset_id_settled_at_ledger_id_idx;
+
+ALTER INDEX public.deliveries_pkey ATTACH PARTITION public.deliveries_2026_12_pkey;
+
+ALTER INDEX public.deliveries_undelivered ATTACH PARTITION public.deliveries_2026_12_settled_at_ledger_id_idx;
+
+ALTER INDEX public.deliveries_undelivered_messageset ATTACH PARTITION public.deliveries_2027_01_messageset_id_settled_at_ledger_id_idx;
+
+ALTER INDEX public.deliveries_pkey ATTACH PARTITION public.deliveries_2027_01_pkey;
+
+ALTER INDEX public.deliveries_undelivered ATTACH PARTITION public.deliveries_2027_01_settled_at_ledger_id_idx;
+
+ALTER INDEX public.deliveries_undelivered_messageset ATTACH PARTITION public.deliveries_default_messageset_id_settled_at_ledger_id_idx;
+
+ALTER INDEX public.deliveries_pkey ATTACH PARTITION public.deliveries_default_pkey;
+
+ALTER INDEX public.deliveries_undelivered ATTACH PARTITION public.deliveries_default_settled_at_ledger_id_idx;
+
 ALTER INDEX public.ledger_identity ATTACH PARTITION public.ledger_default_identity_idx;
+
+ALTER INDEX public.ledger_unsent_messageset ATTACH PARTITION public.ledger_default_messageset_id_outcome_settled_at_id_idx;
+
+ALTER INDEX public.ledger_message ATTACH PARTITION public.ledger_default_messageset_id_sequence_number_lang_settled_a_idx;
+
+ALTER INDEX public.ledger_unsent_outcome ATTACH PARTITION public.ledger_default_outcome_settled_at_id_idx;
+
+ALTER INDEX public.ledger_unsent_stage ATTACH PARTITION public.ledger_default_outcome_stage_settled_at_id_idx;
 
 ALTER INDEX public.ledger_pkey ATTACH PARTITION public.ledger_default_pkey;
 
+ALTER INDEX public.ledger_unsent_kind ATTACH PARTITION public.ledger_default_reason_kind_settled_at_id_idx;
+
 ALTER INDEX public.ledger_subscription_id ATTACH PARTITION public.ledger_default_subscription_id_settled_at_idx;
 
-ALTER INDEX public.ledger_tick_id ATTACH PARTITION public.ledger_default_tick_id_idx;
+ALTER INDEX public.ledger_unsent_tick ATTACH PARTITION public.ledger_default_tick_id_outcome_settled_at_id_idx;
+
+ALTER INDEX public.ledger_tick ATTACH PARTITION public.ledger_default_tick_id_settled_at_id_idx;
 
 CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.binary_contents FOR EACH ROW WHEN ((current_setting('sbm.author'::text, true) <> ''::text)) EXECUTE FUNCTION public.audit_row('id');
 

@@ -36,3 +36,11 @@ class Page(Generic[Row]):
     rows: list[Row]
     count: int
     more: bool
+
+
+@frozen(kw_only=True)
+class EndlessPage(Generic[Row]):
+    """Rows of a list that nobody counts, in its order; ``more``: others follow."""
+
+    rows: list[Row]
+    more: bool

@@ -12,7 +12,7 @@ from attrs import frozen
 from sbm.model.cron import RULE_VERSION, Cron
 from sbm.model.paging import Page, PageRequest
 from sbm.model.tick import Source, Tick
-from sbm.store import lost_sends
+from sbm.store import lost_sends, planning
 from sbm.store.paging import read_page
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.transaction import Transaction
@@ -93,7 +93,7 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
     It is the first open tick after the tick ``after``, or else the first of all. None if no tick is
     open.
     """
-    await transaction.execute(QUERIES.read_in_order)
+    await planning.read_in_order(transaction)
     row = await transaction.maybe(QUERIES.expand_tick, _ExpandedRow, limit=limit, after=after)
     if row is None:
         return None

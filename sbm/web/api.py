@@ -46,6 +46,7 @@ from sbm.web.resources.failed_tasks import FailedTasks
 from sbm.web.resources.health import Health, library_versions
 from sbm.web.resources.identities import Identities
 from sbm.web.resources.languages import Languages
+from sbm.web.resources.ledger import Ledger, MessageVersions
 from sbm.web.resources.media import Media
 from sbm.web.resources.messages import Messages
 from sbm.web.resources.messagesets import MessageSets
@@ -81,6 +82,8 @@ MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/pauses": Pauses,
     "/api/v1/audit": Audit,
     "/api/v1/identities": Identities,
+    "/api/v1/ledger": Ledger,
+    "/api/v1/message-versions": MessageVersions,
     "/api/v1/messageset_languages": Languages,
     "/api/v1/send-estimates": SendEstimates,
     "/api/v1/runsendestimate": TaskRequest,
@@ -260,6 +263,8 @@ def build(
                 endpoint=endpoint, max_text_length=max_text_length, scheduling=scheduling
             ),
             "/api/v1/identities": Identities(endpoint=endpoint),
+            "/api/v1/ledger": Ledger(endpoint=endpoint),
+            "/api/v1/message-versions": MessageVersions(endpoint=endpoint),
             "/api/v1/messageset_languages": Languages(endpoint=endpoint),
             "/api/v1/send-estimates": SendEstimates(endpoint=endpoint),
             "/api/v1/runsendestimate": run_send_estimate(endpoint, wakeups.tasks.wake),

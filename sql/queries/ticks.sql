@@ -95,12 +95,6 @@ SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding' AND may_expand(ticks)
                   AND NOT is_slowed(queue.tick_id, queue.schedule_id)
                 LIMIT %(most)s) waiting) < %(most)s AS has_room;
 
--- name: read_in_order :exec
--- reads
--- For the rest of the transaction: do not sort if an index has the order. When the planner expects
--- that a tick has few members, it would read and sort all of them, again for every chunk.
-SELECT set_config('enable_sort', 'off', true);
-
 -- name: expand_tick :maybe
 -- fires: sends_queue
 -- Owe a send to the next %(limit)s members of an open tick: the first open tick after %(after)s,

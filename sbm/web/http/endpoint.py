@@ -58,8 +58,9 @@ REPLAYED = "Idempotency-Replayed"
 class Reply:
     """A status and the value of its JSON body; without a value, there is no body.
 
-    ``json`` is a body that is JSON already, because a long one is written in slices. ``reason``
-    says why the request was refused, or why nothing was done.
+    ``json`` is a body that is JSON already, because a long one is written in slices. ``stream``
+    writes a body that is too long for the memory: it gets the request, after the headers are set.
+    ``reason`` says why the request was refused, or why nothing was done.
     """
 
     status: int = 200
@@ -67,6 +68,7 @@ class Reply:
     json: bytes | None = None
     headers: Mapping[str, str] = field(factory=dict)
     reason: Reason = field(factory=Reason)
+    stream: Callable[[Request], Awaitable[None]] | None = None
 
 
 @frozen(kw_only=True)
@@ -233,7 +235,10 @@ class Endpoint:
             if unavailable is not None and isinstance(error, DatabaseUnavailable):
                 reply = evolve(reply, body=unavailable(error))
         request.setHeader(b"Allow", _allowed(tuple(methods)))
-        return written(request, reply)
+        body = written(request, reply)
+        if reply.stream is not None and request.method != b"HEAD":
+            await reply.stream(request)
+        return body
 
     async def _reply(
         self,

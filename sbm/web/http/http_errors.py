@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from sbm.model.echo import echoed
 from sbm.operations.privacy import TooMuchData
+from sbm.operations.ledger import NotServed
 from sbm.operations.refusals import CannotBeSent, InUse, NoSuchRow
 from sbm.operations.undoing import NotUndoable
 from sbm.operations.users import LastAdministrator, TooManyTokens
@@ -166,6 +167,7 @@ STATUSES: Mapping[type[Exception], int] = {
     Malformed: 400,
     Invalid: 400,
     CannotBeSent: 400,
+    NotServed: 400,
     Unauthenticated: 401,
     Forbidden: 403,
     NotFound: 404,
@@ -190,6 +192,7 @@ KINDS: Mapping[type[Exception], str] = {
     Malformed: "malformed",
     Invalid: "invalid",
     CannotBeSent: "invalid",
+    NotServed: "not-served",
     Unauthenticated: "credentials",
     Forbidden: "forbidden",
     NotFound: "not-found",
@@ -245,7 +248,8 @@ def body_of(error: Exception) -> Any:
         return error.body
     if isinstance(error, NoSuchRow):
         return {"detail": _NOT_FOUND}
-    if isinstance(error, InUse | LastAdministrator | NotUndoable | TooManyTokens | TooMuchData):
+    told = InUse | LastAdministrator | NotServed | NotUndoable | TooManyTokens | TooMuchData
+    if isinstance(error, told):
         return {"detail": str(error)}
     if isinstance(error, CannotBeSent):
         return list(error.sentences)

@@ -17,12 +17,11 @@ from typing import Any
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
 from twisted.web.server import Request
-from zope.interface import implementer
 
 from sbm.model.file_names import is_plain
 from sbm.runtime.threads import in_thread, shielded
+from sbm.web.http.flow import Flow
 from sbm.web.http.http_errors import MethodNotAllowed, NotFound, Reason
 from sbm.web.http.refused_requests import explain
 from sbm.web.openapi.lists import NOT_FOUND, key
@@ -117,12 +116,9 @@ class Media:
         start, length = _head(request, method, name, file)
         if method == "HEAD" or not length:
             return
-        request.registerProducer(reader, True)
-        try:
-            await reader.send(request, start, length)
-        finally:
-            if request.channel is not None:
-                request.unregisterProducer()
+        flow = Flow()
+        with flow.of(request):
+            await reader.send(request, flow, start, length)
 
     def _in_thread(self, work: Any, *args: Any) -> Deferred[Any]:
         return in_thread(self._reactor, work, *args)
@@ -138,7 +134,6 @@ class _File:
     etag: str
 
 
-@implementer(IPushProducer)
 @define(eq=False, slots=False, kw_only=True)
 class _FileReader:
     """Reads a file in threads, no faster than the client takes it."""
@@ -146,14 +141,12 @@ class _FileReader:
     _reactor: Any
     _file: _File
     _reading: Deferred[bytes] | None = field(default=None, init=False)
-    _rest: Deferred[None] | None = field(default=None, init=False)
 
-    async def send(self, request: Any, start: int, length: int) -> None:
+    async def send(self, request: Any, flow: Flow, start: int, length: int) -> None:
         """Write this part of the file to the request."""
         end = start + length
         while start < end:
-            if self._rest is not None:
-                await self._rest
+            await flow.ready()
             count = min(PIECE_BYTES, end - start)
             self._reading = in_thread(self._reactor, os.pread, self._file.descriptor, count, start)
             piece = await shielded(self._reading)
@@ -169,18 +162,6 @@ class _FileReader:
             os.close(self._file.descriptor)
         else:
             self._reading.addBoth(lambda _: os.close(self._file.descriptor))
-
-    def pauseProducing(self) -> None:
-        if self._rest is None:
-            self._rest = Deferred()
-
-    def resumeProducing(self) -> None:
-        if self._rest is not None:
-            rest, self._rest = self._rest, None
-            rest.callback(None)
-
-    def stopProducing(self) -> None:
-        """The client has gone: end the coroutine that sends the file."""
 
 
 def type_of(name: str) -> tuple[str, bool]:

@@ -21,7 +21,7 @@ from uuid import UUID
 
 from attrs import evolve, frozen
 
-from sbm.model.paging import Page, PageRequest
+from sbm.model.paging import EndlessPage, Page, PageRequest
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.endpoint import ApiRequest, InTransaction, Reply
 from sbm.web.http.http_errors import Malformed
@@ -37,6 +37,8 @@ _NAMES = ("limit", "offset", "cursor")
 _LONGEST = 512
 _INVALID = "Invalid cursor: it was changed, or is one of another list."
 _SEAL_BYTES = 9
+# Each cursor has a direction and a key of two columns or more, or an offset, a count and an id.
+_FEWEST = 3
 
 # What is in a cursor of the service that this one replaces.
 _OLD_CURSOR = re.compile(rb"[opr]=[ -~]*")
@@ -144,32 +146,99 @@ class Listing(Generic[Row]):
         )
 
     def _sealed(self, contents: list[Any], request: ApiRequest) -> str:
-        payload = json.dumps(contents, separators=(",", ":")).encode("ascii")
-        sealed = urlsafe_b64encode(self._seal(payload, request) + payload)
-        return sealed.decode("ascii").rstrip("=")
+        return sealed(contents, self._bound(request))
 
     def _unsealed(self, cursor: str, request: ApiRequest) -> list[Any]:
         """Direction, offset, count, and the parts of the key; raises Malformed."""
+        backwards, offset, count, *key = unsealed(cursor, self._bound(request))
         try:
-            if len(cursor) > _LONGEST:
-                raise ValueError("too long for a cursor")
-            sealed = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-            seal, payload = sealed[:_SEAL_BYTES], sealed[_SEAL_BYTES:]
-            if seal != self._seal(payload, request):
-                raise ValueError("not sealed for this list")
-            backwards, offset, count, *key = json.loads(payload)
             return [bool(backwards), _natural(offset), _natural(count), *self.order.read(key)]
-        except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
+        except (ValueError, TypeError, OverflowError, AttributeError):
             raise Malformed(_INVALID, kind="cursor") from None
 
-    def _seal(self, payload: bytes, request: ApiRequest) -> bytes:
-        """A digest that belongs to this list and its filters, and to the rest of the cursor.
+    def _bound(self, request: ApiRequest) -> list[Any]:
+        return bound_to(self.name, self.filters, request)
 
-        It is not a secret: it detects mistakes. A forged one shows no more than an offset does.
-        """
-        asked = [[one.name, request.query.get(one.name) or None] for one in self.filters]
-        bound = json.dumps([self.name, asked]).encode("ascii")
-        return hashlib.sha256(bound + b"\n" + payload).digest()[:_SEAL_BYTES]
+
+def bound_to(name: str, filters: Sequence[Filter], request: ApiRequest) -> list[Any]:
+    """What a cursor belongs to: a list and its filters."""
+    return [name, [[one.name, request.query.get(one.name) or None] for one in filters]]
+
+
+def sealed(contents: list[Any], bound: list[Any]) -> str:
+    """A cursor with these contents, for the list and the filters in ``bound``."""
+    payload = json.dumps(contents, separators=(",", ":")).encode("ascii")
+    told = urlsafe_b64encode(_seal(payload, bound) + payload)
+    return told.decode("ascii").rstrip("=")
+
+
+def unsealed(cursor: str, bound: list[Any]) -> list[Any]:
+    """The contents of a cursor, as a list; raises Malformed."""
+    try:
+        if len(cursor) > _LONGEST:
+            raise ValueError("too long for a cursor")
+        told = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        seal, payload = told[:_SEAL_BYTES], told[_SEAL_BYTES:]
+        if seal != _seal(payload, bound):
+            raise ValueError("not sealed for this list")
+        contents = json.loads(payload)
+        if not isinstance(contents, list) or len(contents) < _FEWEST:
+            raise ValueError("not the contents of a cursor")
+        return contents
+    except (ValueError, TypeError, RecursionError):
+        raise Malformed(_INVALID, kind="cursor") from None
+
+
+def _seal(payload: bytes, bound: list[Any]) -> bytes:
+    """A digest that belongs to a list and its filters, and to the rest of the cursor.
+
+    It is not a secret: it detects mistakes. A forged one shows no more than an offset does.
+    """
+    told = json.dumps(bound).encode("ascii")
+    return hashlib.sha256(told + b"\n" + payload).digest()[:_SEAL_BYTES]
+
+
+@frozen(kw_only=True)
+class EndlessListing(Generic[Row]):
+    """A list that is too long to count its rows, or to go to an offset: it only goes on.
+
+    ``order`` is that of its key. ``list_page`` takes a transaction, and by name the ``limit``, the
+    key ``after`` which the page begins (None: at the beginning), and the parameters of the filters.
+    """
+
+    name: str
+    list_page: Callable[..., Awaitable[EndlessPage[Row]]]
+    shown: Callable[[Row], Mapping[str, Any]]
+    order: Order[Row]
+    filters: Sequence[Filter] = ()
+
+    def method(self, reactor: Any) -> InTransaction[Any]:
+        """The method that reads a page in a transaction, and writes it after that."""
+        return InTransaction(work=self._read, reply=partial(self._reply, reactor), only_reads=True)
+
+    async def _read(self, transaction: Transaction, request: ApiRequest) -> EndlessPage[Row]:
+        """The requested page; raises Invalid for its filters, Malformed for its cursor."""
+        cursor, key = request.query.get("cursor"), None
+        if cursor:
+            contents = unsealed(cursor, bound_to(self.name, self.filters, request))
+            try:
+                key = self.order.read(contents[1:])
+            except (ValueError, TypeError, OverflowError, AttributeError):
+                raise Malformed(_INVALID, kind="cursor") from None
+        wanted = await read_filters(transaction, self.filters, request.query)
+        limit = asked_for(request.query).limit
+        return await self.list_page(transaction, limit=limit, after=key, **wanted)
+
+    async def _reply(self, reactor: Any, request: ApiRequest, page: EndlessPage[Row]) -> Reply:
+        results = await written_in_slices(reactor, (self.shown(row) for row in page.rows))
+        following = None
+        if page.more:
+            contents = [False, *self.order.written(page.rows[-1])]
+            cursor = sealed(contents, bound_to(self.name, self.filters, request))
+            limit = asked_for(request.query).limit
+            following = _url(request, limit=limit, offset=0, cursor=cursor)
+        head = compact_json({"next": following})
+        return Reply(json=b'%s,"results":%s}' % (head[:-1], results))
 
 
 @frozen(kw_only=True)

@@ -12,6 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, succeed
 from twisted.web.http_headers import Headers
 
+from sbm.web.http.flow import Flow
 from sbm.web.resources import media
 from sbm.web.resources.media import PIECE_BYTES, type_of
 from tests.web.conftest import Answer, Api, reactor
@@ -230,18 +231,18 @@ async def test_no_more_is_read_than_the_client_takes(
 
         def write(self, piece: bytes) -> None:
             self.taken += len(piece)
-            reader.pauseProducing()
+            flow.pauseProducing()
 
     monkeypatch.setattr(media, "in_thread", at_once)
     path = tmp_path / "a.png"
     path.write_bytes(b"x" * (2 * PIECE_BYTES + 1))
     opened = media._open(path)
     assert opened
-    reader, client = media._FileReader(reactor=reactor, file=opened), Slow()
-    sending = Deferred.fromCoroutine(reader.send(client, 0, opened.size))
+    reader, client, flow = media._FileReader(reactor=reactor, file=opened), Slow(), Flow()
+    sending = Deferred.fromCoroutine(reader.send(client, flow, 0, opened.size))
     taken = [client.taken]
     for _ in range(2):
-        reader.resumeProducing()
+        flow.resumeProducing()
         taken.append(client.taken)
     assert taken == [PIECE_BYTES, 2 * PIECE_BYTES, 2 * PIECE_BYTES + 1]
     await sending

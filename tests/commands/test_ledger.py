@@ -1,0 +1,52 @@
+"""``sbm ledger``, as an operator runs it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from pytest_twisted import ensureDeferred
+
+from sbm.commands.running import FAILED, OK
+from tests.arrange import Arranged
+from tests.commands.operator import Sbm
+from tests.web.resources.test_ledger import ROWS
+
+
+@ensureDeferred
+async def test_rows_are_listed_in_each_form(sbm: Sbm, direct: Arranged) -> None:
+    direct.rows(ROWS, "someone", 30)
+
+    table = (await sbm("ledger", "list", "--limit", "5")).out.splitlines()
+    assert len(table) == 7
+    assert table[-1] == "the newest 5; there are more"
+
+    found = (await sbm("ledger", "list", "--json", "--outcome", "refused")).out.splitlines()
+    assert [json.loads(line)["reason_kind"] for line in found] == ["refused"] * 7
+
+    printed = (await sbm("ledger", "list", "--csv", "--identity", "someone")).out
+    rows = list(csv.DictReader(io.StringIO(printed)))
+    assert [row["identity"] for row in rows] == ["someone"] * 6
+
+
+@ensureDeferred
+async def test_filters_that_no_index_serves_are_refused(sbm: Sbm) -> None:
+    outcome = await sbm("ledger", "list", "--lang", "eng")
+    assert outcome.status == FAILED
+    assert "No index serves lang" in outcome.stderr
+
+
+@ensureDeferred
+async def test_the_versions_of_a_message_are_listed(sbm: Sbm, direct: Arranged) -> None:
+    messageset = direct.messageset("a", direct.schedule(), messages=0)
+    message = direct.message(messageset, 7, "eng", "wrong")
+    direct.rows("UPDATE messages SET text_content = 'right'")
+
+    outcome = await sbm("ledger", "versions", str(message))
+
+    assert outcome.status == OK
+    lines = outcome.out.splitlines()
+    assert lines[1].endswith("right")
+    assert lines[2].endswith("wrong")
+    assert (await sbm("ledger", "versions", "99")).status == FAILED
