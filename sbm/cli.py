@@ -58,6 +58,11 @@ COMMANDS = (
         help="what became of each send, and the texts as sent",
     ),
     ListedCommand(
+        name="delivery",
+        module="sbm.commands.deliveries",
+        help="what reached people's phones",
+    ),
+    ListedCommand(
         name="scheduler",
         module="sbm.commands.scheduler",
         help="the calls to the Seed Scheduler",

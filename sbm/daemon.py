@@ -160,6 +160,7 @@ def _background(shared: SharedParts) -> Iterable[IService]:
     yield from _ticks(shared)
     yield from maintenance.housekeeping(shared)
     yield from maintenance.ledger_balance(shared)
+    yield from maintenance.deliveries(shared)
     yield from _scheduler_calls(shared)
     yield _tasks(shared)
     yield _audio_copies(shared)

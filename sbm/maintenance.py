@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from importlib.metadata import version
 
 from twisted.application.service import IService
 
+from sbm.clients.message_sender import MessageSender
+from sbm.clients.service_client import ServiceClient
 from sbm.model import scheduler_callback
 from sbm.model.role import Role
+from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.upkeep.delivery_reader import PAGE_SECONDS, SPARE, DeliveryReader
 from sbm.pipeline.upkeep.heartbeat import Heartbeat
 from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping, Housekeeping
 from sbm.pipeline.upkeep.ledger_balance import LedgerBalance
@@ -106,4 +111,40 @@ def ledger_balance(shared: SharedParts) -> Iterable[IService]:
         one_pass=balance.one_pass,
         rest=BALANCE_SECONDS,
         may_be_cut=True,
+    )
+
+
+def deliveries(shared: SharedParts) -> Iterable[IService]:
+    """Reads whether messages were delivered; its failures do not hold up what is being sent."""
+    config = shared.config
+    if not config.delivery_delays:
+        return
+    client = ServiceClient(
+        reactor=shared.reactor,
+        address=config.message_sender,
+        timeout=config.request_timeout,
+        connections=1,
+    )
+    reader = DeliveryReader(
+        database=shared.gated,
+        message_sender=MessageSender(client=client),
+        breaker=Breaker(
+            service="the list of the Message Sender",
+            seconds=shared.reactor.seconds,
+            draw=random.random,
+            cap=config.backoff_max,
+            is_told_once=True,
+        ),
+        delays=config.delivery_delays,
+        telemetry=shared.telemetry,
+        lease=config.request_timeout + SPARE,
+    )
+    yield client
+    yield Loop(
+        reactor=shared.reactor,
+        name="read deliveries",
+        one_pass=reader.one_pass,
+        rest=PAGE_SECONDS,
+        may_be_cut=True,
+        gate=shared.gate,
     )

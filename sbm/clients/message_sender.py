@@ -36,6 +36,7 @@ _SERVICE = "the Message Sender"
 # An identity that no person has, and a time after which no outbound was stored.
 NO_IDENTITY = "00000000-0000-0000-0000-000000000000"
 _NEVER = datetime(2100, 1, 1, tzinfo=timezone.utc)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @frozen(kw_only=True)
@@ -48,6 +49,14 @@ class Found:
 
     outbounds: Mapping[str, tuple[str, ...]]
     doubt: str = ""
+
+
+@frozen(kw_only=True)
+class OutboundPage:
+    """The outbounds of installations of sbm on a page, and when the last one of all was stored."""
+
+    own: list[OwnOutbound]
+    until: datetime
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -131,8 +140,25 @@ class MessageSender:
         At most ``most`` pages are read; None: all. Raises Unavailable (Faulty if the answer cannot
         be read), or CannotBeAsked if there is no such list, or it is not for us.
         """
+        async for rows in self._rows(_question([], after), most):
+            yield await self._own(rows)
+
+    async def outbounds_between(
+        self, after: datetime, before: datetime
+    ) -> AsyncGenerator[OutboundPage, None]:
+        """The outbounds that were stored in this time, oldest first.
+
+        Raises as ``pages`` does.
+        """
+        query = (*_question([], after), ("before", _moment(before)), ("ordering", "created_at"))
+        async for rows in self._rows(query, None):
+            own = await self._own(rows)
+            yield OutboundPage(own=own, until=max(map(_stored_at, rows), default=after))
+
+    async def _rows(self, first: QueryPairs, most: int | None) -> AsyncGenerator[list[Any], None]:
+        """The rows of each page of a list, from this query on."""
         seen: set[QueryPairs] = set()
-        query: QueryPairs | None = _question([], after)
+        query: QueryPairs | None = first
         while query is not None and (most is None or len(seen) < most):
             answer = await self._client.get(*_LIST, query=query)
             if answer.status in TURNED_AWAY:
@@ -145,10 +171,10 @@ class MessageSender:
             try:
                 page = answer.json()
                 query = next_query(page["next"], seen)
-                own = await self._own(page["results"])
-            except (ValueError, LookupError, TypeError) as error:
+                rows = list(page["results"])
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise Faulty(f"{_SERVICE} answered with a page that cannot be read") from error
-            yield own
+            yield rows
 
     async def _own(self, rows: Iterable[Any]) -> list[OwnOutbound]:
         own, slices = [], TimeSlice(reactor=self._client.reactor)
@@ -166,8 +192,20 @@ class MessageSender:
 
 
 def _question(identities: Sequence[str], after: datetime) -> QueryPairs:
-    since = after.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return (*(("to_identity", identity) for identity in identities), ("after", since))
+    return (*(("to_identity", identity) for identity in identities), ("after", _moment(after)))
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _stored_at(row: Any) -> datetime:
+    """When an outbound was stored; the earliest time for a row without it."""
+    try:
+        stored_at = datetime.fromisoformat(row["created_at"].replace("Z", "+00:00"))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return _LONG_AGO
+    return stored_at if stored_at.tzinfo else stored_at.replace(tzinfo=timezone.utc)
 
 
 @define(eq=False, kw_only=True)

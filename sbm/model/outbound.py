@@ -23,12 +23,17 @@ MESSAGESET_KEY = "sbm_messageset_id"
 NUMBER_KEY = "sbm_sequence_number"
 LANG_KEY = "sbm_lang"
 
+# So many characters of the reason of a network are kept.
+LONGEST_NACK_REASON = 200
+
 
 @frozen(kw_only=True)
 class OwnOutbound:
     """An outbound as the Message Sender lists it, if it is that of a send of an installation.
 
     ``created_at`` is by the clock of the Message Sender. The message is None if it is not said.
+    ``attempts`` are those of the Message Sender, None if it does not count them; ``nack_reason``
+    says why the network has refused it, if it has.
     """
 
     id: str
@@ -41,6 +46,9 @@ class OwnOutbound:
     messageset_id: int | None
     sequence_number: int | None
     lang: str | None
+    is_delivered: bool = False
+    attempts: int | None = None
+    nack_reason: str | None = None
 
 
 def compose(send: Send, to_addr: str, media_url: str) -> dict[str, Any]:
@@ -107,6 +115,18 @@ def own_outbound(row: Any) -> OwnOutbound | None:
             messageset_id=messageset_id if type(messageset_id) is int else None,
             sequence_number=number if type(number) is int else None,
             lang=lang if isinstance(lang, str) else None,
+            is_delivered=row.get("delivered") in (True, "true"),
+            attempts=_attempts(row.get("attempts")),
+            nack_reason=_reason(metadata.get("nack_reason")),
         )
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         return None  # other clients store any JSON there
+
+
+def _attempts(told: Any) -> int | None:
+    return told if type(told) is int and 0 <= told < 2**31 else None
+
+
+def _reason(told: Any) -> str | None:
+    """A reason of the network: any JSON, of which a text and its beginning count."""
+    return str(told)[:LONGEST_NACK_REASON] if told not in (None, "") else None

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from attrs import evolve, field, frozen
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.delivery import Look
 from sbm.model.durations import (
     LeaseTime,
     LongestDelay,
@@ -44,6 +45,8 @@ _SBM_SETTINGS = (
     "SBM_CONCURRENCY",
     "SBM_CONTENT_SETTLE_SECONDS",
     "SBM_DATABASE_CONNECTIONS",
+    "SBM_DELIVERY_FIRST_SECONDS",
+    "SBM_DELIVERY_LAST_SECONDS",
     "SBM_DUPLICATE_WINDOW",
     "SBM_LEASE_SECONDS",
     "SBM_AUDIT_MONTHS",
@@ -195,11 +198,19 @@ class Config:
     dry_run_messagesets: frozenset[int]
     ledger_months: int
     audit_months: int
+    delivery_first: timedelta
+    delivery_last: timedelta
     is_paused: bool
     state_dir: Path | None
     commit: str
     sentry_dsn: str = field(repr=False)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def delivery_delays(self) -> Mapping[Look, timedelta]:
+        """After how long each look at the outbounds comes; a look without a delay is left out."""
+        delays: dict[Look, timedelta] = {"first": self.delivery_first, "last": self.delivery_last}
+        return {look: delay for look, delay in delays.items() if delay}
 
     @property
     def expectations(self) -> Expectations:
@@ -275,6 +286,12 @@ class Config:
             dry_run_messagesets=settings.ids("DRY_RUN_MESSAGESETS"),
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
             audit_months=settings.count("SBM_AUDIT_MONTHS", 24, most=1200),
+            delivery_first=settings.seconds(
+                "SBM_DELIVERY_FIRST_SECONDS", 3600, least=0, most=2592000
+            ),
+            delivery_last=settings.seconds(
+                "SBM_DELIVERY_LAST_SECONDS", 86400, least=0, most=2592000
+            ),
             is_paused=settings.flag("SBM_PAUSED", default=False),
             state_dir=settings.writable_folder("SBM_STATE_DIR"),
             commit=settings.text("SBM_COMMIT"),
@@ -359,6 +376,13 @@ def _check_times(settings: Settings, config: Config) -> None:
             "SBM_LEASE_SECONDS",
             f"is {config.lease.total_seconds():g}, but a lease must outlast"
             f" DEFAULT_REQUEST_TIMEOUT ({timeout.total_seconds():g}) by 2 seconds",
+        )
+    first, last = config.delivery_first, config.delivery_last
+    if first and last and first >= last:
+        settings.problem(
+            "SBM_DELIVERY_LAST_SECONDS",
+            f"is {last.total_seconds():g}, but must be longer than SBM_DELIVERY_FIRST_SECONDS"
+            f" ({first.total_seconds():g})",
         )
     if not settings.has_problem("SBM_SETTLE_SECONDS") and config.settle <= timeout:
         settings.problem(

@@ -41,6 +41,7 @@ from sbm.web.resources.background import (
 )
 from sbm.web.resources.behind_subscriptions import BehindSubscriptions
 from sbm.web.resources.binary_contents import PART, PATH, BinaryContents
+from sbm.web.resources.deliveries import Deliveries, UndeliveredPeople
 from sbm.web.resources.exposition import PrometheusMetrics
 from sbm.web.resources.failed_tasks import FailedTasks
 from sbm.web.resources.health import Health, library_versions
@@ -84,6 +85,8 @@ MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/identities": Identities,
     "/api/v1/ledger": Ledger,
     "/api/v1/message-versions": MessageVersions,
+    "/api/v1/deliveries": Deliveries,
+    "/api/v1/undelivered-people": UndeliveredPeople,
     "/api/v1/messageset_languages": Languages,
     "/api/v1/send-estimates": SendEstimates,
     "/api/v1/runsendestimate": TaskRequest,
@@ -265,6 +268,8 @@ def build(
             "/api/v1/identities": Identities(endpoint=endpoint),
             "/api/v1/ledger": Ledger(endpoint=endpoint),
             "/api/v1/message-versions": MessageVersions(endpoint=endpoint),
+            "/api/v1/deliveries": Deliveries(endpoint=endpoint),
+            "/api/v1/undelivered-people": UndeliveredPeople(endpoint=endpoint),
             "/api/v1/messageset_languages": Languages(endpoint=endpoint),
             "/api/v1/send-estimates": SendEstimates(endpoint=endpoint),
             "/api/v1/runsendestimate": run_send_estimate(endpoint, wakeups.tasks.wake),

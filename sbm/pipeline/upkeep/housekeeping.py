@@ -22,9 +22,10 @@ CALLBACKS_PER_PASS = 10_000
 class Housekeeping:
     """Makes the partitions of months ahead of time, and drops those that are no longer kept.
 
-    The ledger and its ticks are kept for ``ledger_months``, the audit for ``audit_months``. For a
-    day after the database's clock has jumped, nothing is deleted: if the clock is wrong by months,
-    the ledger would be deleted. Operators notice such a clock within a day.
+    The ledger, its deliveries and its ticks are kept for ``ledger_months``, the audit for
+    ``audit_months``. For a day after the database's clock has jumped, nothing is deleted: if the
+    clock is wrong by months, the ledger would be deleted. Operators notice such a clock within a
+    day.
     """
 
     _database: Database
@@ -48,9 +49,11 @@ class Housekeeping:
         """Whether old things may be deleted."""
         if not reading.is_doubted:
             await partitions.make(transaction, parent="ledger", months_ahead=MONTHS_AHEAD)
+            await partitions.make(transaction, parent="deliveries", months_ahead=MONTHS_AHEAD)
             await partitions.make(transaction, parent="audit", months_ahead=MONTHS_AHEAD)
         if reading.is_calm:
             await partitions.drop(transaction, parent="ledger", months_kept=self._ledger_months)
+            await partitions.drop(transaction, parent="deliveries", months_kept=self._ledger_months)
             await partitions.drop(transaction, parent="audit", months_kept=self._audit_months)
         return reading.is_calm
 

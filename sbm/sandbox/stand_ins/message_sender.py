@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
@@ -174,6 +174,17 @@ class MessageSender:
     def get(self, outbound_id: str) -> Outbound:
         """One outbound. Errors: ``KeyError``."""
         return self._outbounds[self._by_id[outbound_id]]
+
+    def report(
+        self, outbound_id: str, *, delivered: bool, attempts: int = 1, nack_reason: str = ""
+    ) -> None:
+        """Note what the network says about an outbound. Errors: ``KeyError``."""
+        outbound = self.get(outbound_id)
+        metadata = dict(outbound.said.metadata)
+        if nack_reason:
+            metadata["nack_reason"] = nack_reason
+        said = evolve(outbound.said, delivered=delivered, attempts=attempts, metadata=metadata)
+        self._outbounds[outbound.position] = evolve(outbound, said=said)
 
     def delete(self, outbound_id: str) -> None:
         """Delete an outbound. Errors: ``KeyError``."""

@@ -79,9 +79,12 @@ _GAUGES: Mapping[str, str] = {
     "database.timeline": "The timeline of the database's server: each promotion begins a new one.",
     "database.servers_doubted": "1 if two servers accept writes, or only a wrong one does, else 0.",
     "ledger.unbalanced_ticks": "Ticks whose triggers are not all accounted for.",
+    "deliveries.read_until": "Until when outbounds were looked at by this process, by look, in Unix"
+    " time.",
     "ledger.checked_at": "When this process last checked the ledger balance, in Unix time.",
 }
 _NAMES: Mapping[str, str] = {
+    "deliveries.read_until": "deliveries_read_until_timestamp_seconds",
     "ledger.checked_at": "ledger_checked_timestamp_seconds",
     "schedule.last_tick_at": "schedule_last_tick_timestamp_seconds",
     "schedule.next_tick_at": "schedule_next_tick_timestamp_seconds",

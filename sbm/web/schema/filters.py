@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ from sbm.web.http.http_errors import Invalid
 from sbm.web.http.wire import uuid_of
 from sbm.web.schema import json_schema
 from sbm.web.schema.fields import NO_NUL, NOT_BLANK, FieldError
-from sbm.web.schema.json_schema import FLAG, MOMENT, NUMBER, ROW_ID, TEXT, JsonSchema
+from sbm.web.schema.json_schema import DAY, FLAG, MOMENT, NUMBER, ROW_ID, TEXT, JsonSchema
 
 NO_SUCH_FILTER = "There is no such filter."
 NO_SUCH_CHOICE = "Select a valid choice. That choice is not one of the available choices."
@@ -165,6 +165,17 @@ def moment(given: str) -> datetime | None:
         return told.astimezone(timezone.utc)  # psycopg2 refuses offsets of 16 hours or more
     except (ValueError, OverflowError):
         raise FieldError("Enter a valid date/time.") from None
+
+
+@taking(DAY)
+def day(given: str) -> date | None:
+    """A date; raises FieldError."""
+    if not given.strip():
+        return None
+    try:
+        return date.fromisoformat(given.strip())
+    except ValueError:
+        raise FieldError("Enter a valid date.") from None
 
 
 def _zone(offset: str | None) -> timezone:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -209,10 +210,14 @@ async def test_no_more_is_read_than_the_client_takes(database_uri: str, direct: 
         Ledger(endpoint=endpoint)._stream(LedgerFilter(), first, client)
     )
     assert (len(reads), client.pieces) == (1, 1)
+
+    def went_on(before: int) -> bool:
+        return bool(streaming.called) or client.pieces > before
+
     while not streaming.called:
         before = client.pieces
         client.flow.resumeProducing()
-        await comes_true(lambda before=before: streaming.called or client.pieces > before)
+        await comes_true(partial(went_on, before))
         assert len(reads) <= client.pieces
     await streaming
     assert (len(reads), client.pieces) == (5, 6)
