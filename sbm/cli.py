@@ -53,6 +53,11 @@ COMMANDS = (
         help="sends that were refused or failed",
     ),
     ListedCommand(
+        name="subscriber",
+        module="sbm.commands.subscribers",
+        help="all that happened to a person, and what is planned",
+    ),
+    ListedCommand(
         name="ledger",
         module="sbm.commands.ledger",
         help="what became of each send, and the texts as sent",

@@ -13,7 +13,9 @@ from twisted.web.server import Request
 from werkzeug.routing import Rule
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.person import PlanClock
 from sbm.model.role import Role
+from sbm.model.time_zones import TimeZones
 from sbm.model.user import MAX_TOKENS
 from sbm.runtime.token_uses import TokenUses
 from sbm.runtime.wakeups import Wakeups
@@ -53,6 +55,7 @@ from sbm.web.resources.messages import Messages
 from sbm.web.resources.messagesets import MessageSets
 from sbm.web.resources.metrics import MetricsResource
 from sbm.web.resources.pauses import Pauses
+from sbm.web.resources.people import People
 from sbm.web.resources.probes import Probes
 from sbm.web.resources.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.resources.schedules import Schedules
@@ -85,6 +88,7 @@ MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/identities": Identities,
     "/api/v1/ledger": Ledger,
     "/api/v1/message-versions": MessageVersions,
+    "/api/v1/identities": People,
     "/api/v1/deliveries": Deliveries,
     "/api/v1/undelivered-people": UndeliveredPeople,
     "/api/v1/messageset_languages": Languages,
@@ -268,6 +272,16 @@ def build(
             "/api/v1/identities": Identities(endpoint=endpoint),
             "/api/v1/ledger": Ledger(endpoint=endpoint),
             "/api/v1/message-versions": MessageVersions(endpoint=endpoint),
+            "/api/v1/identities": People(
+                endpoint=endpoint,
+                clock=PlanClock(
+                    mode=scheduling.mode,
+                    zones=TimeZones(
+                        default=scheduling.ticking_zone or timezone,
+                        scheduler=scheduling.ticking_zone,
+                    ),
+                ),
+            ),
             "/api/v1/deliveries": Deliveries(endpoint=endpoint),
             "/api/v1/undelivered-people": UndeliveredPeople(endpoint=endpoint),
             "/api/v1/messageset_languages": Languages(endpoint=endpoint),

@@ -214,9 +214,9 @@ class EndlessListing(Generic[Row]):
 
     def method(self, reactor: Any) -> InTransaction[Any]:
         """The method that reads a page in a transaction, and writes it after that."""
-        return InTransaction(work=self._read, reply=partial(self._reply, reactor), only_reads=True)
+        return InTransaction(work=self.read, reply=partial(self.reply, reactor), only_reads=True)
 
-    async def _read(self, transaction: Transaction, request: ApiRequest) -> EndlessPage[Row]:
+    async def read(self, transaction: Transaction, request: ApiRequest) -> EndlessPage[Row]:
         """The requested page; raises Invalid for its filters, Malformed for its cursor."""
         cursor, key = request.query.get("cursor"), None
         if cursor:
@@ -229,7 +229,10 @@ class EndlessListing(Generic[Row]):
         limit = asked_for(request.query).limit
         return await self.list_page(transaction, limit=limit, after=key, **wanted)
 
-    async def _reply(self, reactor: Any, request: ApiRequest, page: EndlessPage[Row]) -> Reply:
+    async def reply(
+        self, reactor: Any, request: ApiRequest, page: EndlessPage[Row], **first: Any
+    ) -> Reply:
+        """The page; ``first`` are members that come before the others."""
         results = await written_in_slices(reactor, (self.shown(row) for row in page.rows))
         following = None
         if page.more:
@@ -237,7 +240,7 @@ class EndlessListing(Generic[Row]):
             cursor = sealed(contents, bound_to(self.name, self.filters, request))
             limit = asked_for(request.query).limit
             following = _url(request, limit=limit, offset=0, cursor=cursor)
-        head = compact_json({"next": following})
+        head = compact_json({**first, "next": following})
         return Reply(json=b'%s,"results":%s}' % (head[:-1], results))
 
 

@@ -1,0 +1,41 @@
+"""``sbm subscriber``, as an operator runs it."""
+
+from __future__ import annotations
+
+import json
+
+from pytest_twisted import ensureDeferred
+
+from sbm.commands.running import FAILED, OK
+from sbm.store.postgres.database import Database
+from tests.arrange import Arranged
+from tests.commands.operator import Sbm
+from tests.web.resources.test_people import tick, two_sets
+
+
+@ensureDeferred
+async def test_a_person_is_shown_by_identity_and_by_subscription(
+    sbm: Sbm, database: Database, direct: Arranged
+) -> None:
+    schedule, pregnancy, _ = two_sets(direct)
+    (subscription,) = direct.subscriptions(1, pregnancy, schedule, lang="eng")
+    identity = direct.value("SELECT identity FROM subscriptions")
+    await tick(database, schedule)
+
+    shown = await sbm("subscriber", "show", identity)
+
+    assert shown.status == OK
+    assert "planned: message 2, at " in shown.out
+    assert '"pregnancy 1 eng"' in shown.out
+    assert "registered" in shown.out.splitlines()[-1]
+
+    direct.rows("DELETE FROM subscriptions")
+    found = await sbm("subscriber", "show", str(subscription), "--json")
+    told = json.loads(found.out)
+    assert (told["identity"], told["planned"]) == (identity, [])
+    assert [event["event"] for event in told["events"]] == ["sent"]
+
+
+@ensureDeferred
+async def test_who_is_not_known_is_told_so(sbm: Sbm) -> None:
+    assert (await sbm("subscriber", "show", "nobody")).status == FAILED
